@@ -1,0 +1,1 @@
+"""The doors of operators and of the data-plane REST API."""

@@ -1,0 +1,1 @@
+"""Sockets: the only layer that knows the WebSocket and HTTP libraries of the client port."""

@@ -1,0 +1,34 @@
+"""Settings of the client port. `config` composes them."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The listener. Times in seconds, sizes in bytes."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    public_endpoint: str = ""
+    """The URL that clients and app servers use, where a proxy stands before us; token audiences
+    are compared with it. Empty: the request's own Host header."""
+    backlog: int = 4096
+    header_timeout: float = 10.0
+    """From a connection's first byte of a request to the end of its headers."""
+    max_header_bytes: int = 16 * 1024
+    body_timeout: float = 30.0
+    """From the end of the headers to the end of the body."""
+    keep_alive: float = 75.0
+    """An idle HTTP connection is kept this long."""
+    upgrade_timeout: float = 10.0
+    """From a transport upgrade's WebSocket to its last handshake packet."""
+    post_wait: float = 1.0
+    """A polling POST waits this long at most for the app server to take its packets."""
+
+
+class CorsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which pages of other origins may talk to the client port."""
+
+    allow_origins: tuple[str, ...] = ("*",)
+    """Origins such as `https://example.org`; `*` echoes whatever origin asks."""

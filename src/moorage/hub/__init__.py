@@ -1,0 +1,1 @@
+"""Who gets what: connections, groups, selection, delivery. Synchronous, no awaits."""

@@ -1,0 +1,1 @@
+"""Bytes <-> values. Pure: no asyncio, no socket, no clock."""
