@@ -1,0 +1,65 @@
+# Every target does all of its own set-up; `make help` lists them.
+# ARGS="..." is handed to the tool behind the target: make test ARGS="tests/wire -x"
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PY := .venv/bin/python
+ARGS ?=
+
+.PHONY: help setup run test lint types bench fuzz lock clean
+
+help:
+	@echo "make run    Moorage and the sample chat; prints the page's address, Ctrl-C ends both"
+	@echo "make test   the whole suite, real peers and a real browser included"
+	@echo "make lint   ruff"
+	@echo "make types  mypy --strict"
+	@echo "make bench  Moorage beside native socket.io, one run, a table of ratios"
+	@echo "make fuzz   the decoders' fuzz targets, long run"
+	@echo "make setup  everything that run, test, lint and types need"
+	@echo "make lock   rewrite requirements/*.txt from pyproject.toml"
+	@echo "make clean  remove what set-up made"
+
+setup: .venv/.ready tests/node/node_modules/.ready examples/chat/node_modules/.ready chromium
+
+run: .venv/.ready examples/chat/node_modules/.ready
+	@exec $(PY) scripts/run.py $(ARGS)
+
+test: setup
+	@$(PY) -m pytest $(ARGS)
+
+lint: .venv/.ready
+	@$(PY) -m ruff check $(ARGS) .
+
+types: .venv/.ready
+	@$(PY) -m mypy $(ARGS)
+
+bench: .venv/.ready bench/node_modules/.ready compiler
+	@$(PY) -m bench $(ARGS)
+
+fuzz: .venv/.ready
+	@$(PY) -m fuzz $(ARGS)
+
+lock:
+	@scripts/lock.sh $(ARGS)
+
+clean:
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf tests/node/node_modules examples/chat/node_modules bench/node_modules
+
+# A stamp inside each folder says that its set-up was finished with the files as they are.
+.venv/.ready: requirements/dev.txt pyproject.toml scripts/make-venv.sh
+	@scripts/make-venv.sh requirements/dev.txt
+
+%/node_modules/.ready: %/package.json %/package-lock.json %/.npmrc scripts/npm-ci.sh
+	@scripts/npm-ci.sh $*
+
+.PHONY: chromium compiler
+chromium:
+	@scripts/chromium.sh
+
+compiler:
+	@command -v cc >/dev/null || scripts/apt-install.sh gcc "for the benchmark's yardstick in C"
+	@[ -e /usr/include/stdio.h ] || scripts/apt-install.sh libc6-dev "for the benchmark's yardstick in C"
