@@ -1,0 +1,7 @@
+"""`python -m moorage`: the same as the console script."""
+
+import sys
+
+from moorage.cli import main
+
+sys.exit(main())

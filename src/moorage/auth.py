@@ -1,0 +1,358 @@
+"""Access keys, the tokens signed with them, and the audiences that those must name.
+
+One kind of token for three doors: clients, app servers' links and the data-plane API all show a
+JWT signed with an access key (HS256, the key's UTF-8 text is the secret). What tells them apart
+is the audience, the URL the token was made for; see `client_audience`, `rest_audiences` and
+`tunnel_audience`.
+
+How URLs are compared, everywhere here:
+- the scheme must be http, https, ws or wss, and is then forgotten: TLS may end at a proxy, and
+  the SDKs write `http` and `ws` for the same service. Ports 80 and 443 count as no port for the
+  same reason;
+- the host ignores case and is otherwise taken as given: `localhost` is not `127.0.0.1`;
+- slashes at the end of the path are ignored; path segments and query values are compared
+  decoded, since proxies and HTTP libraries re-encode them; the order of the query is free.
+
+PyJWT signs and compares (`HMACAlgorithm`); reading is ours. Its whole decoder takes 110 us for
+one key, against about 20 here for both, it warns of short keys on every call, and its time checks
+use the wall clock where `now` is an argument with us.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from math import ceil
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, unquote
+
+import msgspec
+from jwt.algorithms import HMACAlgorithm
+from jwt.exceptions import InvalidKeyError
+
+from moorage.wire.errors import PeerError, UsageError
+from moorage.wire.groups import MAX_GROUP
+from moorage.wire.reasons import (
+    TOKEN_ALGORITHM,
+    TOKEN_AUDIENCE,
+    TOKEN_CLAIMS,
+    TOKEN_EXPIRED,
+    TOKEN_MALFORMED,
+    TOKEN_MISSING,
+    TOKEN_NOT_YET,
+    TOKEN_SIGNATURE,
+)
+
+MAX_TOKEN: Final = 8 * 1024
+"""Characters of a token. A REST token repeats its URL, so this bounds filters in URLs as well."""
+
+_HS256: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
+_LATEST: Final = 2.0**53
+"""Where an `exp` beyond all sense is cut, so that `Claims.expires` stays an exact number."""
+
+
+class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tokens. Times in seconds."""
+
+    clock_skew: float = 30.0
+    """How far apart our clock and a token maker's may be."""
+    token_ttl: float = 3600.0
+    """Life of a token that we make, unless the caller says otherwise."""
+
+
+class AccessKeys:
+    """One or two keys, either of which signs valid tokens. Never shown by `repr`."""
+
+    __slots__ = ("_secrets",)
+
+    def __init__(self, primary: str, secondary: str | None = None) -> None:
+        self._secrets: tuple[bytes, ...] = ()
+        self.replace(primary, secondary)
+
+    def replace(self, primary: str, secondary: str | None = None) -> None:
+        """Rotate: from here on only these keys count. Raises `UsageError` for an unusable key,
+        and then keeps the old ones."""
+        given = (primary,) if not secondary else (primary, secondary)
+        try:
+            # Refuses an empty key, and PEM and SSH keys: a public key as HMAC secret is the
+            # classic algorithm confusion.
+            self._secrets = tuple(_HS256.prepare_key(key.encode()) for key in given)
+        except (InvalidKeyError, UnicodeEncodeError) as error:
+            raise UsageError(f"unusable access key: {error}") from None
+
+    @property
+    def primary(self) -> str:
+        """The key that signs, as it stands in the connection string."""
+        return self._secrets[0].decode()
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """All keys as HMAC secrets, the signing one first."""
+        return self._secrets
+
+    def __repr__(self) -> str:
+        return f"<AccessKeys: {len(self._secrets)}>"
+
+
+class Claims(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verified token says. `expires` in epoch seconds."""
+
+    user_id: str | None
+    groups: tuple[str, ...]
+    expires: float
+    all: dict[str, list[str]]
+    """Every claim as a list of strings, as the connect event carries them: a list claim gives one
+    string per element, and what is no string its JSON text."""
+
+
+# --- audiences ---------------------------------------------------------------------------------
+
+_NO_HOST: Final = re.compile(r"[/?#@%\s]")
+_Url = tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]
+
+
+class Audience:
+    """A predicate over a token's `aud`, which also knows what to tell the sender it wanted."""
+
+    __slots__ = ("_accepted", "_fold", "expected")
+
+    def __init__(self, expected: Iterable[str], *, fold: bool = False) -> None:
+        """`expected`: URLs without scheme. `fold`: the path ignores case."""
+        self.expected: Final = tuple(expected)
+        self._fold: Final = fold
+        self._accepted: Final = frozenset(_canonical(url, fold) for url in self.expected)
+
+    def __call__(self, aud: str) -> bool:
+        rest = _without_scheme(aud)
+        return rest is not None and _canonical(rest, self._fold) in self._accepted
+
+
+def client_audience(base: str | Collection[str], hub: str) -> Audience:
+    """For a client: `http(s)://HOST[:PORT]/clients/socketio/hubs/HUB`, hub in any case.
+
+    `base` here and below is where callers believe we are: the setting `public_endpoint` (a URL; a
+    path in it comes before ours, for a proxy that serves us below one), or else the request's
+    `Host` header, as it is and without a scheme. Several mean that any will do.
+    """
+    path = f"/clients/socketio/hubs/{quote(hub, safe='')}"
+    return Audience([at + path for at in _bases(base)], fold=True)
+
+
+def rest_audiences(base: str | Collection[str], path: str, query: str) -> Audience:
+    """For a data-plane request: its URL, with the whole query (today's SDKs) or with none (older
+    ones). `path` and `query` as they stand on the request line, the query without `?`."""
+    plain = [f"{at}{path}" for at in _bases(base)]
+    return Audience([*(f"{url}?{query}" for url in plain), *plain] if query else plain)
+
+
+def tunnel_audience(base: str | Collection[str], query: str) -> Audience:
+    """For an app server's link: `ws(s)://HOST[:PORT]/server/tunnel?hub=HUB[&target=…]`, which is
+    the tunnel's URL without `access_token`. `query` as it stands on the request line."""
+    kept = "&".join(part for part in query.split("&") if not part.startswith("access_token="))
+    return Audience([f"{at}/server/tunnel?{kept}" for at in _bases(base)])
+
+
+def _bases(base: str | Collection[str]) -> list[str]:
+    bases = []
+    for at in (base,) if isinstance(base, str) else base:
+        url = _without_scheme(at)
+        if url is not None:
+            bases.append(url.rstrip("/"))
+        elif not _NO_HOST.search(at):
+            # A stranger writes the Host header: with a path in it, ours would be his to choose.
+            bases.append(at)
+    return bases
+
+
+def _without_scheme(url: str) -> str | None:
+    scheme, found, rest = url.partition("://")
+    return rest if found and scheme.lower() in ("http", "https", "ws", "wss") else None
+
+
+def _canonical(url: str, fold: bool) -> _Url:
+    """What two equal URLs (without scheme) have in common. Never raises: it reads strangers' text."""
+    before, _, query = url.partition("?")
+    authority, _, path = before.partition("/")
+    host = authority.lower().removesuffix(":80").removesuffix(":443")
+    segments = tuple((path.lower() if fold else path).rstrip("/").split("/"))
+    if "%" in path:
+        # Split first: an encoded slash belongs to a name.
+        segments = tuple(unquote(part).lower() if fold else unquote(part) for part in segments)
+    pairs = tuple(sorted(parse_qsl(query, keep_blank_values=True))) if query else ()
+    return host, segments, pairs
+
+
+# --- tokens ------------------------------------------------------------------------------------
+
+
+def bearer(authorization: str) -> str:
+    """The token of an `Authorization` header's value. Raises `PeerError` (token-missing)."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise PeerError(TOKEN_MISSING)
+    return token.strip()
+
+
+def verify(
+    token: str,
+    keys: AccessKeys,
+    audience: Callable[[str], bool] | Collection[str],
+    now: float,
+    leeway: float,
+) -> Claims:
+    """The claims of `token`, if a key signed it, its time is now and its audience accepted.
+
+    `now` in epoch seconds, `leeway` in seconds. `audience` is a predicate, or the accepted values
+    themselves. Raises `PeerError` with one of the `token-…` reasons and nothing else.
+    """
+    claims = _signed_claims(token, keys)
+    expires = _check_times(claims, now, leeway)
+    _check_audience(claims, audience)
+    return Claims(
+        user_id=_user(claims),
+        groups=_groups(claims),
+        expires=min(expires, _LATEST),
+        all={name: _texts(value) for name, value in claims.items()},
+    )
+
+
+def sign(
+    keys: AccessKeys,
+    audience: str,
+    now: float,
+    ttl: float,
+    *,
+    user: str | None = None,
+    groups: Collection[str] = (),
+    roles: Collection[str] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> str:
+    """A client token as Azure's SDKs make them, signed with the primary key.
+
+    `now` in epoch seconds, `ttl` in seconds. A user is written as `sub` and as `userId`: the
+    Socket.IO SDK does so, and its passport helper reads only the second. `extra` adds claims;
+    raises `UsageError` where it names one of ours.
+    """
+    claims: dict[str, Any] = {"aud": audience, "iat": int(now), "exp": ceil(now + ttl)}
+    if user:
+        claims["sub"] = claims["userId"] = user
+    if roles:
+        claims["role"] = list(roles)
+    if groups:
+        claims["webpubsub.group"] = list(groups)
+    if extra:
+        if taken := sorted(claims.keys() & extra.keys()):
+            raise UsageError(f"claims already set: {', '.join(taken)}")
+        claims.update(extra)
+    signed = _HEADER_HS256 + b"." + _encode(msgspec.json.encode(claims))
+    return (signed + b"." + _encode(_HS256.sign(signed, keys.secrets[0]))).decode()
+
+
+class _Header(msgspec.Struct, gc=False):
+    """The JOSE header's members that decide. Any `crit` is one we do not understand."""
+
+    alg: str = ""
+    crit: msgspec.Raw | None = None
+
+
+def _encode(data: bytes) -> bytes:
+    text = binascii.b2a_base64(data, newline=False).rstrip(b"=")
+    return text.translate(bytes.maketrans(b"+/", b"-_"))
+
+
+_HEADER_HS256: Final = _encode(b'{"alg":"HS256","typ":"JWT"}')
+# base64url to base64; what only the latter knows, and padding (RFC 7515, 2), becomes junk.
+_URLSAFE: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
+
+
+def _decode(segment: bytes) -> bytes:
+    return binascii.a2b_base64(segment.translate(_URLSAFE) + b"=" * (-len(segment) % 4), strict_mode=True)
+
+
+def _signed_claims(token: str, keys: AccessKeys) -> dict[str, Any]:
+    """The payload, once a key's signature is found good: nothing unsigned but the header is read."""
+    if not token:
+        raise PeerError(TOKEN_MISSING)
+    if len(token) > MAX_TOKEN or not token.isascii() or token.count(".") != 2:
+        raise PeerError(TOKEN_MALFORMED, f"three base64url parts, at most {MAX_TOKEN} characters")
+    signed, _, last = token.encode().rpartition(b".")
+    first, _, middle = signed.partition(b".")
+    try:
+        header = msgspec.json.decode(_decode(first), type=_Header)
+        signature = _decode(last)
+    except (ValueError, RecursionError):
+        raise PeerError(TOKEN_MALFORMED, "header or signature") from None
+    if header.alg != "HS256":
+        raise PeerError(TOKEN_ALGORITHM, "HS256 only")
+    if header.crit is not None:
+        raise PeerError(TOKEN_MALFORMED, "unknown critical header")
+    if not any(_HS256.verify(signed, secret, signature) for secret in keys.secrets):
+        raise PeerError(TOKEN_SIGNATURE)
+    try:
+        return msgspec.json.decode(_decode(middle), type=dict[str, Any])
+    except (ValueError, RecursionError):
+        raise PeerError(TOKEN_MALFORMED, "payload is not a JSON object") from None
+
+
+def _check_times(claims: Mapping[str, Any], now: float, leeway: float) -> float:
+    """`exp`. Comparing, never adding: an integer of any size compares exactly with a float."""
+    expires = _moment(claims, "exp")
+    if expires is None:
+        raise PeerError(TOKEN_CLAIMS, "exp is missing")
+    if expires <= now - leeway:
+        raise PeerError(TOKEN_EXPIRED)
+    for name in ("nbf", "iat"):
+        moment = _moment(claims, name)
+        if moment is not None and moment > now + leeway:
+            raise PeerError(TOKEN_NOT_YET, f"{name} is in the future")
+    return expires
+
+
+def _moment(claims: Mapping[str, Any], name: str) -> float | None:
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise PeerError(TOKEN_CLAIMS, f"{name} must be a number")
+    return value
+
+
+def _check_audience(claims: Mapping[str, Any], audience: Callable[[str], bool] | Collection[str]) -> None:
+    given = claims.get("aud")
+    found = [given] if isinstance(given, str) else given
+    if not isinstance(found, list) or not found or not all(isinstance(aud, str) for aud in found):
+        raise PeerError(TOKEN_CLAIMS, "aud must be a string or a list of strings")
+    matches = audience if callable(audience) else audience.__contains__
+    if not any(matches(aud) for aud in found):
+        # The commonest mistake of a new installation, so both sides are named.
+        expected = audience.expected if isinstance(audience, Audience) else ()
+        wanted = f", expected {expected[0][:256]} with any scheme" if expected else ""
+        raise PeerError(TOKEN_AUDIENCE, f"it names {found[0][:256]}{wanted}")
+
+
+def _user(claims: Mapping[str, Any]) -> str | None:
+    for name in ("sub", "userId"):
+        value = claims.get(name)
+        if value is not None and not isinstance(value, str):
+            raise PeerError(TOKEN_CLAIMS, f"{name} must be a string")
+        if value:
+            return value
+    return None
+
+
+def _groups(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    given = claims.get("webpubsub.group")
+    if given is None:
+        return ()
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list) or not all(
+        isinstance(name, str) and name.strip() and len(name) <= MAX_GROUP for name in names
+    ):
+        raise PeerError(TOKEN_CLAIMS, f"webpubsub.group: names of 1 to {MAX_GROUP} characters")
+    return tuple(dict.fromkeys(names))
+
+
+def _texts(value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [item if isinstance(item, str) else msgspec.json.encode(item).decode() for item in values]

@@ -1,0 +1,83 @@
+"""What no single setting can tell: keys, hubs, and settings that only clash together."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from moorage.config_model import DEFAULT_PATTERN, Config
+
+WEAK_KEY: Final = 16
+"""Characters. A shorter key can be guessed offline from a single token."""
+
+# A connection string is `Name=value;` pairs, so a key with one of these could not be given to anybody.
+_BAD_KEY: Final = re.compile(r"[^!-:<-~]")
+
+HOW_TO_GET_A_KEY: Final = (
+    "no access key: `moorage config init` writes a file with fresh ones; or set keys.primary, "
+    "keys.primary_file, MOORAGE_KEYS_PRIMARY or MOORAGE_KEYS_PRIMARY_FILE "
+    "(make a key with `openssl rand -base64 32`)"
+)
+
+
+def problems(config: Config, *, serving: bool) -> Iterator[tuple[str, str]]:
+    """What must not be: (path, text). `serving` asks for all that a start needs."""
+    keys = config.keys
+    if serving and not keys.primary:
+        yield "keys.primary", HOW_TO_GET_A_KEY
+    if keys.secondary and not keys.primary:
+        yield "keys.secondary", "a secondary key needs a primary one"
+    for path, key in (("keys.primary", keys.primary), ("keys.secondary", keys.secondary)):
+        if _BAD_KEY.search(key):
+            yield path, "a key is printable ASCII without spaces and semicolons"
+    if not config.server.host:
+        yield "server.host", "expected an address or a host name (0.0.0.0 for all addresses)"
+    if not config.allow_unlisted_hubs and config.default_hub not in config.hubs:
+        yield "default_hub", f"`{config.default_hub}` is not listed in hubs, and allow_unlisted_hubs is false"
+
+
+def warnings(config: Config) -> Iterator[str]:
+    """What may be, but should be known at the start."""
+    keys = config.keys
+    for path, key in (("keys.primary", keys.primary), ("keys.secondary", keys.secondary)):
+        if 0 < len(key) < WEAK_KEY:
+            yield f"{path}: only {len(key)} characters; {WEAK_KEY} or more keep tokens from being forged"
+    if keys.primary and keys.primary == keys.secondary:
+        yield "keys.secondary: the same as keys.primary, so a rotation has nothing to rotate to"
+    if not is_loopback(config.server.host):
+        open_hubs = ", ".join(_anonymous_hubs(config))
+        if open_hubs:
+            yield (
+                f"server.host: {config.server.host} can be reached from other machines, and clients need no "
+                f"access token for {open_hubs} (hubs.NAME.anonymous: false asks for one)"
+            )
+    limits = config.limits
+    if limits.outbox_bytes < limits.max_payload:
+        yield "limits.outbox_bytes: below limits.max_payload, so one large message can end a client as slow"
+    if limits.outbox_bytes_link < limits.max_payload:
+        yield "limits.outbox_bytes_link: below limits.max_payload, so one large message can end a link as slow"
+    stop = config.shutdown
+    if stop.grace + stop.spread > stop.timeout:
+        yield "shutdown.timeout: shorter than grace + spread, so the last clients are cut off"
+
+
+def is_loopback(host: str) -> bool:
+    """Does a listener on `host` hear this machine only? Names other than localhost are taken as no."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _anonymous_hubs(config: Config) -> Iterable[str]:
+    if config.allow_unlisted_hubs:
+        pattern = config.hubs.get(DEFAULT_PATTERN)
+        if pattern is None or pattern.anonymous:
+            yield "hubs that are not listed"
+    for name, hub in config.hubs.items():
+        if hub.anonymous and name != DEFAULT_PATTERN:
+            yield f"hub {name}"

@@ -1,0 +1,143 @@
+"""One client's Socket.IO side: which namespaces it is in, and what its packets mean for us.
+
+The service does not run Socket.IO for the client, the app server does. It reads just enough to
+keep three promises: membership ends with a namespace, answers to the service's own acks do not
+reach the app, and a peer that breaks the packet rules is stopped here.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from moorage.wire.engineio import RS, encode_binary
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import (
+    BAD_SOCKETIO_PACKET,
+    DUPLICATE_CONNECT,
+    MISSING_ATTACHMENT,
+    TOO_MANY_ATTACHMENTS,
+    TOO_MANY_NAMESPACES,
+    UNEXPECTED_BINARY,
+)
+from moorage.wire.socketio import (
+    ACK,
+    BINARY_ACK,
+    BINARY_EVENT,
+    CONNECT,
+    DISCONNECT,
+    MAX_NAMESPACE,
+    Header,
+    parse_header,
+)
+
+FIRST_SERVICE_ACK: Final = 2**30
+"""Ack ids from here on are the service's own (app servers count from 0; the Java client reads ids
+as signed 32-bit numbers, hence not higher)."""
+LAST_SERVICE_ACK: Final = 2**31 - 1
+
+CONNECTING: Final = ""
+"""Stands in `namespaces` for the socket id until the app server has answered a CONNECT."""
+
+_EVENT: Final = ord("2")
+
+
+class Forward(NamedTuple):
+    """Pass this packet on to the app server."""
+
+    packet: bytes
+
+
+class Left(NamedTuple):
+    """The client left a namespace: end its membership, then pass the packet on."""
+
+    packet: bytes
+    namespace: str
+    was_connected: bool
+
+
+class Answer(NamedTuple):
+    """A complete answer to one of the service's own acks: not for the app server."""
+
+    ack_id: int
+    payload: bytes
+
+
+Event = Forward | Left | Answer | None
+"""None: nothing to do (yet)."""
+
+
+class SocketPeer:
+    """Fed with Engine.IO message packets (`4…`) and binary data in the client's order."""
+
+    __slots__ = ("_due", "_held", "_max_attachments", "_max_namespaces", "namespaces")
+
+    def __init__(self, max_attachments: int, max_namespaces: int) -> None:
+        self.namespaces: dict[str, str] = {}
+        """Namespace -> socket id, or `CONNECTING`."""
+        self._due = 0
+        """Attachments that the last binary packet announced and that are still to come."""
+        self._held: list[bytes] | None = None
+        """A binary answer to one of our acks, while its attachments come in."""
+        self._max_attachments = max_attachments
+        self._max_namespaces = max_namespaces
+
+    def message(self, packet: bytes) -> Event:
+        """One `4…` packet. Raises `PeerError` where it breaks the protocol or a limit."""
+        if self._due:
+            raise PeerError(MISSING_ATTACHMENT)
+        # Events are nearly all traffic and need no look at their header.
+        if len(packet) > 1 and packet[1] == _EVENT:
+            return Forward(packet)
+        header = parse_header(packet)
+        if header.type == CONNECT:
+            return self._connect(packet, header)
+        if header.type == DISCONNECT:
+            was = self.namespaces.pop(header.namespace, None)
+            return Left(packet, header.namespace, bool(was))
+        if header.type in (ACK, BINARY_ACK, BINARY_EVENT):
+            return self._ack_or_binary(packet, header)
+        raise PeerError(BAD_SOCKETIO_PACKET, "a client may not send this type")
+
+    def _connect(self, packet: bytes, header: Header) -> Event:
+        # socket.io closes a client that connects a namespace twice. The app server's SDK opens two
+        # sockets instead when both come before its answer, so the rule is kept here.
+        if header.namespace in self.namespaces:
+            raise PeerError(DUPLICATE_CONNECT, header.namespace[:MAX_NAMESPACE])
+        if len(self.namespaces) >= self._max_namespaces:
+            raise PeerError(TOO_MANY_NAMESPACES, f"at most {self._max_namespaces}")
+        self.namespaces[header.namespace] = CONNECTING
+        return Forward(packet)
+
+    def _ack_or_binary(self, packet: bytes, header: Header) -> Event:
+        if header.attachments > self._max_attachments:
+            raise PeerError(TOO_MANY_ATTACHMENTS, f"at most {self._max_attachments}")
+        self._due = header.attachments
+        if header.type == BINARY_EVENT or header.id is None or header.id < FIRST_SERVICE_ACK:
+            return Forward(packet)
+        if not self._due:
+            return Answer(header.id, packet)
+        self._held = [packet]
+        return None
+
+    def binary(self, data: bytes) -> Event:
+        """One binary message, decoded. Raises `PeerError` (unexpected-binary)."""
+        if not self._due:
+            raise PeerError(UNEXPECTED_BINARY)
+        self._due -= 1
+        packet = encode_binary(data)
+        if self._held is None:
+            return Forward(packet)
+        self._held.append(packet)
+        if self._due:
+            return None
+        held, self._held = self._held, None
+        ack_id = parse_header(held[0]).id
+        return None if ack_id is None else Answer(ack_id, RS.join(held))
+
+    def connected(self, namespace: str, sid: str) -> None:
+        """The app server accepted the namespace."""
+        self.namespaces[namespace] = sid
+
+    def left(self, namespace: str) -> str | None:
+        """The namespace ended from the app server's side; its socket id, None if not connected."""
+        return self.namespaces.pop(namespace, None)

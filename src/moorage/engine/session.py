@@ -1,0 +1,80 @@
+"""One client's Engine.IO session: outlives its transports, and knows nothing of sockets.
+
+In the azure dialect the app server keeps the heartbeat: its `2` goes to the client and the
+client's `3` back like any other packet, so a session here has no timer of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from moorage.engine.peer import Answer, Forward, Left, SocketPeer
+from moorage.engine.upgrade import State, Step, after
+from moorage.wire.engineio import check_text, decode_binary
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import BAD_PACKET, PACKET_WHILE_OPENING, PAYLOAD_TOO_LARGE
+
+_MESSAGE: Final = ord("4")
+_PONG: Final = ord("3")
+_CLOSE: Final = ord("1")
+_NOOP: Final = ord("6")
+_BINARY: Final = ord("b")
+
+
+class Closed(NamedTuple):
+    """The client asked for the end (`1`)."""
+
+
+CLOSED: Final = Closed()
+
+Event = Forward | Left | Answer | Closed | None
+
+
+class EngineSession:
+    """Feed packets in, take events out; `step` moves it through `upgrade.TRANSITIONS`."""
+
+    __slots__ = ("max_payload", "peer", "state")
+
+    def __init__(self, max_payload: int, max_attachments: int, max_namespaces: int) -> None:
+        self.state = State.OPENING
+        self.max_payload = max_payload
+        self.peer = SocketPeer(max_attachments, max_namespaces)
+
+    def step(self, step: Step) -> bool:
+        """Make a transition; False (and nothing changed) where the table has none."""
+        state = after(self.state, step)
+        if state is None:
+            return False
+        self.state = state
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        """Accepted and not ended."""
+        return State.OPENING < self.state < State.CLOSED
+
+    def receive(self, packet: bytes) -> Event:
+        """One packet in text form, from either transport. Raises `PeerError`."""
+        if len(packet) > self.max_payload:
+            raise PeerError(PAYLOAD_TOO_LARGE, f"at most {self.max_payload} bytes")
+        if self.state == State.OPENING:
+            raise PeerError(PACKET_WHILE_OPENING)
+        kind = packet[0] if packet else 0
+        if kind == _MESSAGE:
+            return self.peer.message(check_text(packet))
+        if kind == _PONG:
+            # Only the bare pong: `3probe` is the service's own word, and data has no meaning.
+            return Forward(b"3")
+        if kind == _BINARY:
+            return self.peer.binary(decode_binary(packet))
+        if kind == _CLOSE:
+            return CLOSED
+        if kind == _NOOP:
+            return None
+        raise PeerError(BAD_PACKET, "type" if packet else "empty")
+
+    def receive_binary(self, data: bytes) -> Event:
+        """One binary WebSocket message. Raises `PeerError`."""
+        if len(data) > self.max_payload:
+            raise PeerError(PAYLOAD_TOO_LARGE, f"at most {self.max_payload} bytes")
+        return self.peer.binary(data)

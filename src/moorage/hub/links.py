@@ -1,0 +1,59 @@
+"""Which app server serves a client. A client belongs to one app server for life: the Socket.IO
+state is in that process, so it can be given to no other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moorage.hub.ports import AppLink
+
+if TYPE_CHECKING:
+    from moorage.hub.connection import Connection
+
+
+class AppServer:
+    """One app server of one hub, known by its server id, over however many links."""
+
+    __slots__ = ("clients", "dialect", "id", "link", "up")
+
+    def __init__(self, server_id: str, link: AppLink, dialect: str) -> None:
+        self.id = server_id
+        self.link = link
+        self.dialect = dialect
+        self.up = False
+        """Has a link now. Without one it keeps its clients for the grace time, but gets no new."""
+        self.clients: set[Connection] = set()
+
+
+class AppServers:
+    """The app servers of one hub."""
+
+    def __init__(self) -> None:
+        self._servers: dict[str, AppServer] = {}
+
+    def __len__(self) -> int:
+        return len(self._servers)
+
+    def get(self, server_id: str) -> AppServer | None:
+        """The app server with this id, whether it is up or in its grace time."""
+        return self._servers.get(server_id)
+
+    def all(self) -> tuple[AppServer, ...]:
+        """All of them, in the order they first came."""
+        return tuple(self._servers.values())
+
+    def add(self, server: AppServer) -> None:
+        """A server id that was not known."""
+        self._servers[server.id] = server
+
+    def remove(self, server: AppServer) -> None:
+        """Its grace time is over."""
+        self._servers.pop(server.id, None)
+
+    def choose(self) -> AppServer | None:
+        """The one that is up with the fewest clients; None if none is up."""
+        return min(
+            (server for server in self._servers.values() if server.up),
+            key=lambda server: len(server.clients),
+            default=None,
+        )

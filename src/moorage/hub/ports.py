@@ -1,0 +1,89 @@
+"""What the hub needs from outside. Each port belongs to the hub, has at most five methods, and all
+of them only queue: none waits, none raises for a peer's sake."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from moorage.wire.cloudevents import Handshake, OpenInfo
+from moorage.wire.commands import Command
+from moorage.wire.reasons import Reason
+
+if TYPE_CHECKING:
+    from moorage.hub.connection import Connection
+
+
+class ClientSink(Protocol):
+    """A client's transport of the moment: a WebSocket, or the polls of a polling client."""
+
+    framed: bool
+    """Takes WebSocket frames (concatenated); else payloads (packets joined by 0x1e)."""
+    transport: str
+    """`websocket` or `polling`: the metrics label."""
+
+    def write(self, data: bytes) -> None:
+        """Hand over what the outbox has gathered in this loop tick."""
+
+    def close(self, reason: Reason, rest: bytes) -> None:
+        """Write `rest`, say goodbye in the transport's own way, end."""
+
+    def pause_reading(self) -> None:
+        """Stop taking the client's data: what it would go to is full."""
+
+    def resume_reading(self) -> None:
+        """Take it again."""
+
+
+class Opening(Protocol):
+    """Whoever asked for a session and waits for the app server's word."""
+
+    def accepted(self, connection: Connection, info: OpenInfo) -> None:
+        """The session is open: answer the client, attach a sink."""
+
+    def refused(self, reason: Reason, detail: str) -> None:
+        """It is not: tell the client and forget it."""
+
+
+class AppLink(Protocol):
+    """One app server, in whatever dialect it speaks."""
+
+    def open(self, connection: Connection, handshake: Handshake) -> None:
+        """Ask whether it takes this client; the answer comes as `Node.accept` or `Node.refuse`."""
+
+    def forward(self, connection: Connection, packet: bytes) -> None:
+        """Pass on one packet of the client, in order."""
+
+    def closed(self, connection: Connection, reason: Reason) -> None:
+        """The client is gone. Comes once for each accepted client, after its last packet."""
+
+    def drained(self, connection: Connection, done: Drained) -> None:
+        """Call `done` when the app server has taken all packets forwarded so far."""
+
+
+class Drained(Protocol):
+    """A callback without arguments."""
+
+    def __call__(self) -> None: ...
+
+
+class Answers(Protocol):
+    """Where the answers to an `Invoke` go."""
+
+    def answer(self, payload: bytes) -> None:
+        """One client's complete answer, an Engine.IO payload."""
+
+    def finish(self) -> None:
+        """All asked have answered, or the time is up."""
+
+
+class Broker(Protocol):
+    """The other nodes."""
+
+    def publish(self, command: Command) -> None:
+        """Carry a command that this node has already carried out to the nodes it concerns."""
+
+
+class Schedule(Protocol):
+    """How the outboxes get their flush at the end of the loop tick."""
+
+    def __call__(self) -> None: ...

@@ -1,0 +1,156 @@
+"""Group membership of one hub, indexed both ways, and who a selection means.
+
+group -> connections serves emits, connection -> groups (kept on the connection) makes a
+disconnect cost only the member's own groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from moorage.wire.commands import Selection
+from moorage.wire.filters import Filter
+
+if TYPE_CHECKING:
+    from moorage.hub.connection import Connection
+
+_NOBODY: frozenset[Connection] = frozenset()
+
+
+class Rooms:
+    """All groups of a hub. A group exists while it has a member."""
+
+    def __init__(self) -> None:
+        self._members: dict[str, set[Connection]] = {}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def members(self, group: str) -> Collection[Connection]:
+        """Who is in `group`; empty for a group that does not exist."""
+        return self._members.get(group, _NOBODY)
+
+    def join(self, connection: Connection, group: str) -> None:
+        """In effect at once; joining twice is joining once."""
+        if group not in connection.groups:
+            connection.groups.add(group)
+            members = self._members.get(group)
+            if members is None:
+                self._members[group] = {connection}
+            else:
+                members.add(connection)
+
+    def leave(self, connection: Connection, group: str) -> None:
+        """Nothing happens where the connection is not a member."""
+        if group in connection.groups:
+            connection.groups.discard(group)
+            self._remove(connection, group)
+
+    def leave_prefix(self, connection: Connection, prefix: str) -> None:
+        """Leave every group whose name begins with `prefix`: the end of a namespace."""
+        for group in [g for g in connection.groups if g.startswith(prefix)]:
+            self.leave(connection, group)
+
+    def leave_all(self, connection: Connection) -> None:
+        """Leave everything: the end of a connection."""
+        for group in connection.groups:
+            self._remove(connection, group)
+        connection.groups.clear()
+
+    def _remove(self, connection: Connection, group: str) -> None:
+        members = self._members[group]
+        members.discard(connection)
+        if not members:
+            del self._members[group]
+
+
+class Directory:
+    """Everything a selection can name: connections by id, by user, by group."""
+
+    def __init__(self) -> None:
+        self.connections: dict[str, Connection] = {}
+        self.rooms = Rooms()
+        self._users: dict[str, set[Connection]] = {}
+
+    def add(self, connection: Connection) -> None:
+        """A connection was accepted."""
+        self.connections[connection.id] = connection
+        if connection.user_id is not None:
+            self._users.setdefault(connection.user_id, set()).add(connection)
+
+    def remove(self, connection: Connection) -> bool:
+        """A connection ended; false if it was not here."""
+        if self.connections.pop(connection.id, None) is None:
+            return False
+        self.rooms.leave_all(connection)
+        user = connection.user_id
+        if user is not None and (mine := self._users.get(user)) is not None:
+            mine.discard(connection)
+            if not mine:
+                del self._users[user]
+        return True
+
+    def select(self, to: Selection) -> Collection[Connection]:
+        """Each selected connection once. The collection may be a live index: do not join or leave
+        while iterating over it (`Node` copies where it must)."""
+        if to.connection is not None:
+            one = self.connections.get(to.connection)
+            found: Collection[Connection] = () if one is None else (one,)
+        elif to.group is not None:
+            found = self.rooms.members(to.group)
+        elif to.user is not None:
+            found = self._users.get(to.user, _NOBODY)
+        else:
+            found = self._candidates(to.filter)
+            return self._refine(found, to.filter, to.excluded, candidates_hold=True)
+        return self._refine(found, to.filter, to.excluded, candidates_hold=False)
+
+    def _candidates(self, condition: Filter | None) -> Collection[Connection]:
+        if condition is None:
+            return self.connections.values()
+        if condition.connection_id is not None:
+            one = self.connections.get(condition.connection_id)
+            found = () if one is None else (one,)
+            return [c for c in found if condition.any_of is None or in_any(c, condition.any_of)]
+        if condition.any_of is None:
+            return self.connections.values()
+        if len(condition.any_of) == 1:
+            return self.rooms.members(condition.any_of[0])
+        return set().union(*(self.rooms.members(group) for group in condition.any_of))
+
+    def _refine(
+        self,
+        found: Collection[Connection],
+        condition: Filter | None,
+        excluded: tuple[str, ...],
+        *,
+        candidates_hold: bool,
+    ) -> Collection[Connection]:
+        if condition is not None and found:
+            if not candidates_hold:
+                if condition.connection_id is not None:
+                    found = [c for c in found if c.id == condition.connection_id]
+                if condition.any_of is not None:
+                    found = [c for c in found if in_any(c, condition.any_of)]
+            if condition.none_of:
+                found = self._without(found, condition.none_of)
+            predicate = condition.predicate
+            if predicate is not None:
+                found = [c for c in found if predicate(c)]
+        if excluded:
+            out = frozenset(excluded)
+            found = [c for c in found if c.id not in out]
+        return found
+
+    def _without(self, found: Collection[Connection], groups: tuple[str, ...]) -> Collection[Connection]:
+        parts = [members for group in groups if (members := self.rooms.members(group))]
+        if not parts:
+            return found
+        out = parts[0] if len(parts) == 1 else set().union(*parts)
+        return [c for c in found if c not in out]
+
+
+def in_any(connection: Connection, groups: Mapping[str, object] | Collection[str]) -> bool:
+    """Is the connection in at least one of `groups`?"""
+    return not connection.groups.isdisjoint(groups)

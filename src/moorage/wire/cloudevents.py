@@ -1,0 +1,109 @@
+"""The events a service raises at an app server, as the azure dialect's POST requests.
+
+The header part that does not change is built once per hub, the part that belongs to a connection
+once per event from ready bytes: a JSON encoder's call per event would cost more than all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+import orjson
+
+from moorage.wire import azure_tunnel
+
+_URL: Final = "http://moorage/eventhandler/"
+_TYPES: Final = {
+    "connect": ("azure.webpubsub.sys.connect", "application/json"),
+    "message": ("azure.webpubsub.user.message", "text/plain"),
+    "disconnected": ("azure.webpubsub.sys.disconnected", "application/json"),
+}
+
+
+class EventWriter:
+    """Writes one hub's event requests. `origin` is the service's host name."""
+
+    __slots__ = ("_heads",)
+
+    def __init__(self, hub: str, origin: str) -> None:
+        self._heads = {name: self._head(name, hub, origin) for name in _TYPES}
+
+    @staticmethod
+    def _head(name: str, hub: str, origin: str) -> tuple[bytes, bytes]:
+        kind, content_type = _TYPES[name]
+        headers = {
+            "ce-type": [kind],
+            "ce-eventName": [name],
+            "ce-hub": [hub],
+            "ce-awpsversion": ["1.0"],
+            "WebHook-Request-Origin": [origin],
+            "Content-Type": [content_type],
+        }
+        fixed = orjson.dumps({"Type": 1, "HttpMethod": "POST", "Url": _URL, "Headers": headers})
+        # `…"Headers":{…,"ce-connectionId":[` id `]` user `},"LocalRouting":…,"AckId":` number `}`
+        return fixed[:-2] + b',"ce-connectionId":[', b'},"LocalRouting":false,"ChannelName":"","AckId":'
+
+    def write(self, name: str, ack_id: int, identity: bytes, content: bytes) -> bytes:
+        """One frame; `identity` comes from `identity_of`."""
+        head, tail = self._heads[name]
+        return azure_tunnel.encode(
+            azure_tunnel.REQUEST, b"%b%b%b%d}" % (head, identity, tail, ack_id), content
+        )
+
+
+def identity_of(connection_id: str, user_id: str | None) -> bytes:
+    """A connection's share of the headers, to be kept for its life."""
+    quoted = orjson.dumps(connection_id) + b"]"
+    if user_id is None:
+        return quoted
+    return quoted + b',"ce-userId":[' + orjson.dumps(user_id) + b"]"
+
+
+class Handshake(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a client when it asks for a session; values are lists, names lower-case
+    for headers. `query` is without the access token."""
+
+    query: Mapping[str, Sequence[str]]
+    headers: Mapping[str, Sequence[str]]
+    claims: Mapping[str, Sequence[str]] = {}
+    user_id: str | None = None
+    groups: tuple[str, ...] = ()
+
+
+def connect_body(handshake: Handshake) -> bytes:
+    """The connect event's body. `headers` is always there: without it the SDK crashes its process
+    when the client's CONNECT packet comes."""
+    return msgspec.json.encode(
+        {
+            "claims": handshake.claims,
+            "query": handshake.query,
+            "headers": handshake.headers,
+            "subprotocols": [],
+            "clientCertificates": [],
+        }
+    )
+
+
+class OpenInfo(msgspec.Struct, rename="camel", frozen=True, gc=False):
+    """An accepted session's terms: times in milliseconds, `max_payload` in bytes."""
+
+    ping_interval: int = 25_000
+    ping_timeout: int = 20_000
+    max_payload: int = 1_000_000
+
+
+class _ConnectAnswer(msgspec.Struct):
+    socketio: OpenInfo
+
+
+_answer = msgspec.json.Decoder(_ConnectAnswer)
+
+
+def connect_answer(content: bytes) -> OpenInfo | None:
+    """The terms in a 200 answer to connect, or None if they cannot be read."""
+    try:
+        return _answer.decode(content).socketio
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
