@@ -1,0 +1,180 @@
+"""`make run`: Moorage and the sample chat side by side, until Ctrl-C or SIGTERM ends both.
+
+Each is ready when it says so: Moorage when it has printed its connection string and answers
+`/readyz`, the chat when it has printed its page's address. Nothing sleeps for a guessed time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+import urllib.error
+import urllib.request
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+START_SECONDS = 30.0
+STOP_SECONDS = 5.0
+"""For each of: the polite signal, the urgent one."""
+
+
+class StartError(Exception):
+    """A part ended, or did not get ready, before everything was up."""
+
+
+def free_port(wanted: int) -> int:
+    """`wanted` if nothing listens there, else any free port of the loopback address."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            # As the servers do; without it a port of a run just ended counts as taken for a minute.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise StartError("no free port on the loopback address")
+
+
+def pick_port(name: str, wanted: int) -> int:
+    """As `free_port`, and says so when it had to go elsewhere."""
+    port = free_port(wanted)
+    if wanted not in (0, port):
+        print(f"  Port {wanted} is taken; {name} uses {port}", flush=True)
+    return port
+
+
+class Part:
+    """One child process in a session of its own, so that the terminal's Ctrl-C reaches only us and we end
+    the parts in order."""
+
+    def __init__(self, name: str, process: Process) -> None:
+        self.name = name
+        self._process = process
+        self._echo: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(cls, name: str, *command: str, env: dict[str, str], cwd: Path) -> Part:
+        """Raises `StartError` when the program is not there."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdout=PIPE, stdin=DEVNULL, start_new_session=True, cwd=cwd, env=os.environ | env
+            )
+        except FileNotFoundError as error:
+            raise StartError(f"{command[0]} is not installed") from error
+        return cls(name, process)
+
+    async def line_after(self, prefix: str, *, show: bool) -> str:
+        """The rest of the first line of output that begins with `prefix`. With `show`, all lines are
+        passed on to our own output, from then on too."""
+        assert self._process.stdout is not None
+        while raw := await self._process.stdout.readline():
+            line = raw.decode(errors="replace").rstrip()
+            if show:
+                print(line, flush=True)
+            if line.strip().startswith(prefix):
+                self._echo = asyncio.create_task(self._drain(show))
+                return line.strip().removeprefix(prefix).strip()
+        raise StartError(f"{self.name} ended with status {await self._process.wait()} before it was ready")
+
+    async def _drain(self, show: bool) -> None:
+        assert self._process.stdout is not None
+        while raw := await self._process.stdout.readline():
+            if show:
+                print(raw.decode(errors="replace").rstrip(), flush=True)
+
+    async def ended(self) -> str:
+        """Waits for the end; answers with a sentence about it."""
+        return f"{self.name} ended with status {await self._process.wait()}"
+
+    async def stop(self) -> None:
+        """SIGTERM, once more for a service that is still draining, then SIGKILL to what is left."""
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            if self._process.returncode is not None:
+                break
+            # The whole session: a part may have processes of its own.
+            os.killpg(self._process.pid, number)
+            try:
+                await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                continue
+        if self._echo is not None:
+            self._echo.cancel()
+
+
+def answers(url: str) -> bool:
+    """True once `url` answers with a 2xx status."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            status: int = response.status
+    except (urllib.error.URLError, OSError):
+        return False
+    return 200 <= status < 300
+
+
+async def start_service(parts: list[Part], port: int) -> str:
+    """Starts Moorage on `port`, waits until it is ready; its connection string."""
+    command = [sys.executable, "-m", "moorage", "dev", "--host", HOST, "--port", str(port)]
+    service = await Part.start("Moorage", *command, env={"PYTHONUNBUFFERED": "1"}, cwd=ROOT)
+    parts.append(service)
+    connection_string = await service.line_after("Connection string", show=True)
+    while not await asyncio.to_thread(answers, f"http://{HOST}:{port}/readyz"):
+        await asyncio.sleep(0.05)  # between two questions, not instead of them
+    return connection_string
+
+
+async def start_chat(parts: list[Part], port: int, connection_string: str) -> str:
+    """Starts the chat's app server, waits until its page is served; the page's address."""
+    env = {"MOORAGE_CONNECTION_STRING": connection_string, "PORT": str(port), "HOST": HOST}
+    chat = await Part.start("The chat", "node", "index.mjs", env=env, cwd=ROOT / "examples" / "chat")
+    parts.append(chat)
+    return await chat.line_after("Chat page", show=False)
+
+
+async def run(parts: list[Part], service_port: int, page_port: int) -> str:
+    """Starts both and waits for one of them to end, which neither should; a sentence about it."""
+    async with asyncio.timeout(START_SECONDS):
+        connection_string = await start_service(parts, pick_port("Moorage", service_port))
+        page = await start_chat(parts, pick_port("the page", page_port), connection_string)
+    print(f"\n  Chat  {page}   (Ctrl-C ends everything)\n", flush=True)
+    done, _ = await asyncio.wait(
+        [asyncio.create_task(part.ended()) for part in parts], return_when=asyncio.FIRST_COMPLETED
+    )
+    return next(iter(done)).result()
+
+
+async def main() -> int:
+    """Exit status 0 after a signal, 1 when a part failed."""
+    parser = argparse.ArgumentParser(description="Moorage and the sample chat, until Ctrl-C")
+    parser.add_argument("--port", type=int, default=8080, help="Moorage's port")
+    parser.add_argument("--page-port", type=int, default=3000, help="the chat page's port")
+    options = parser.parse_args()
+
+    parts: list[Part] = []
+    running = asyncio.create_task(run(parts, options.port, options.page_port))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    try:
+        problem = await running
+    except asyncio.CancelledError:
+        return 0
+    except TimeoutError:
+        problem = f"not everything was ready within {START_SECONDS:.0f} s"
+    except StartError as error:
+        problem = str(error)
+    finally:
+        # The app server first: it takes its leave of a service that is still there.
+        for part in reversed(parts):
+            await part.stop()
+    print(f"moorage: {problem}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
