@@ -212,7 +212,7 @@ def verify(
     return Claims(
         user_id=_user(claims),
         groups=_groups(claims),
-        expires=min(expires, _LATEST),
+        expires=float(min(expires, _LATEST)),
         all={name: _texts(value) for name, value in claims.items()},
     )
 
