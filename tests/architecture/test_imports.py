@@ -1,0 +1,252 @@
+"""The import rule, kept: who may import whom inside `moorage`, and what the pure layers must not touch.
+
+    wire <- engine <- hub <- { broker, edge, upstream, control } <- config, app <- cli
+
+Arrows point at what may be imported. An import inside a function or under `TYPE_CHECKING` counts like
+any other: a dependency that is hidden is still one. Only the search for cycles leaves out imports made
+for types alone, as two neighbours may name each other's types without needing each other to load. The
+checker itself is tried on made-up sources below, since a checker that finds nothing proves nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).resolve().parents[2] / "src"
+
+PURE = frozenset({"wire", "engine", "hub"})
+LEAVES = frozenset({"auth", "metrics", "logs"})
+"""Small parts beside the layers, using `wire` only; the layers that do I/O may use them."""
+BRACES = frozenset({"broker", "edge", "upstream", "control"})
+"""They never import each other; they meet in `app`."""
+
+LOWER = PURE | LEAVES | BRACES
+MAY_IMPORT: Mapping[str, frozenset[str]] = {
+    "": frozenset(),
+    "wire": frozenset(),
+    "engine": frozenset({"wire"}),
+    # The hub counts what it does: plain numbers of a leaf, no exposition.
+    "hub": frozenset({"wire", "engine", "metrics"}),
+    **dict.fromkeys(LEAVES, frozenset({"wire"})),
+    **dict.fromkeys(BRACES, PURE | LEAVES),
+    "sdk": frozenset({"wire"}),
+    "config": LOWER,
+    "app": LOWER | {"config"},
+    "cli": LOWER | {"config", "app"},
+    "__main__": frozenset({"cli"}),
+}
+"""Part -> the other parts it may import. The package itself (`""`, the version) is open to all."""
+
+PURE_THIRD_PARTY = frozenset({"msgspec", "orjson"})
+IMPURE = frozenset(
+    {"_thread", "asyncio", "concurrent", "http", "multiprocessing", "os", "queue", "sched", "select"}
+    | {"selectors", "signal", "socket", "socketserver", "ssl", "subprocess", "threading", "time"}
+)
+"""Of the standard library: what waits, reads a clock or leaves the process. A pure layer gets time and
+bytes as arguments, so that its tests move a number instead of a clock."""
+
+ONLY_IN: Mapping[str, frozenset[str]] = {"picows": frozenset({"edge"})}
+"""Libraries that one part alone may know, so that replacing them stays a matter of that part."""
+
+BAGS = frozenset({"common", "helpers", "misc", "util", "utils"})
+"""Names that say nothing. A helper lives beside its one user, or in `wire` when it is vocabulary."""
+
+Sources = Mapping[str, ast.Module]
+
+
+def read_package(src: Path) -> dict[str, ast.Module]:
+    """Dotted module name -> syntax tree; a package goes by its own name, without `__init__`."""
+    modules = {}
+    for path in sorted((src / "moorage").rglob("*.py")):
+        parts = path.relative_to(src).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        modules[name] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return modules
+
+
+def part_of(module: str) -> str:
+    """`moorage.edge.server` -> `edge`. `config_files` and its like belong to `config`: one part may be
+    several files without being a package."""
+    first = module.partition(".")[2].partition(".")[0]
+    for part in ("config", "app", "cli"):
+        if first.startswith(f"{part}_"):
+            return part
+    return first
+
+
+def nodes_of(tree: ast.AST, *, types: bool) -> Iterator[ast.AST]:
+    """All nodes; without `types`, not those that only a type checker sees."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING") and not types:
+            for other in node.orelse:
+                yield from nodes_of(other, types=types)
+            continue
+        yield node
+        yield from nodes_of(node, types=types)
+
+
+def imports_of(name: str, sources: Sources, *, types: bool = True) -> Iterator[str]:
+    """Every module that `name` imports, as absolute dotted names; `from a import b` gives `a.b` where
+    that is a module of ours, else `a`."""
+    package = name if is_package(name, sources) else name.rpartition(".")[0]
+    for node in nodes_of(sources[name], types=types):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *([base] if base else [])])
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield inner if inner in sources else base
+
+
+def is_package(name: str, sources: Sources) -> bool:
+    """A package holds other modules. An empty one counts as a module, which changes nothing."""
+    return any(other.startswith(f"{name}.") for other in sources)
+
+
+def layer_faults(sources: Sources) -> list[str]:
+    """Imports against the arrows, and modules of a part that the rule does not know."""
+    faults = []
+    for name in sources:
+        part = part_of(name)
+        if part not in MAY_IMPORT:
+            faults.append(f"{name}: {part} has no place in the import rule")
+            continue
+        for target in imports_of(name, sources):
+            if target.split(".")[0] == "moorage" and part_of(target) not in MAY_IMPORT[part] | {part, ""}:
+                faults.append(f"{name} imports {target}: {part or 'moorage'} may not know {part_of(target)}")
+    return faults
+
+
+def purity_faults(sources: Sources) -> list[str]:
+    """I/O, clocks and third parties in the pure layers; a library outside the one part that may know it."""
+    faults = []
+    for name in sources:
+        part = part_of(name)
+        for target in imports_of(name, sources):
+            root = target.split(".")[0]
+            if part in PURE and root in IMPURE:
+                faults.append(f"{name} imports {target}: {part} does no I/O and reads no clock")
+            known = root in sys.stdlib_module_names or root == "moorage" or root in PURE_THIRD_PARTY
+            if part in PURE and not known:
+                faults.append(f"{name} imports {target}: of third parties {part} may know msgspec and orjson")
+            if part not in ONLY_IN.get(root, {part}):
+                faults.append(f"{name} imports {target}: only {', '.join(ONLY_IN[root])} may")
+    return faults
+
+
+def cycle_faults(sources: Sources) -> list[str]:
+    """Modules that import each other, however long the way round; one fault per cycle found."""
+    graph = {
+        name: sorted({target for target in imports_of(name, sources, types=False) if target in sources})
+        for name in sources
+    }
+    faults: list[str] = []
+    finished: set[str] = set()
+
+    def visit(name: str, way: list[str]) -> None:
+        if name in way:
+            faults.append(" -> ".join([*way[way.index(name) :], name]))
+        elif name not in finished:
+            for target in graph[name]:
+                visit(target, [*way, name])
+            finished.add(name)
+
+    for name in graph:
+        visit(name, [])
+    return faults
+
+
+def name_faults(sources: Sources) -> list[str]:
+    """Modules and packages whose name is a bag's."""
+    return [f"{name}: name it after what it holds" for name in sources if set(name.split(".")) & BAGS]
+
+
+CHECKS = (layer_faults, purity_faults, cycle_faults, name_faults)
+
+
+def all_faults(sources: Sources) -> list[str]:
+    """What every check together has to say."""
+    return [fault for check in CHECKS for fault in check(sources)]
+
+
+def test_the_package_keeps_the_rule() -> None:
+    sources = read_package(SRC)
+    assert {"moorage", "moorage.wire.reasons", "moorage.hub.node"} <= set(sources), "the walk works"
+    assert all_faults(sources) == []
+
+
+def made_up(**files: str) -> dict[str, ast.Module]:
+    """Sources of a package that is right in itself; `files` adds modules, `__` standing for a dot."""
+    texts = {
+        "": "__version__ = '1'",
+        "wire": "",
+        "wire.errors": "import msgspec\nfrom moorage import __version__",
+        "engine": "",
+        "engine.session": "from ..wire import errors\nimport datetime",
+        "hub": "",
+        "hub.node": "import orjson\nfrom moorage.engine.session import Session\nimport moorage.metrics",
+        "edge": "",
+        "edge.server": "import picows, asyncio\nfrom moorage.hub import node\nfrom . import settings",
+        "edge.settings": "import msgspec\nif TYPE_CHECKING:\n    from moorage.edge import server",
+        "control": "",
+        "control.rest": "from moorage.hub.node import Node\nfrom moorage.metrics import COUNTER",
+        "metrics": "import prometheus_client\nfrom moorage.wire import errors",
+        "config": "from moorage.edge.settings import ServerSettings\nimport moorage.config_files",
+        "config_files": "import yaml",
+        "app": "from moorage import config\nimport moorage.edge.server\nimport moorage.control.rest",
+        "cli": "import cyclopts\nfrom moorage import app",
+        "__main__": "from moorage.cli import main",
+        **{name.replace("___", "."): text for name, text in files.items()},
+    }
+    return {f"moorage.{name}".rstrip("."): ast.parse(text) for name, text in texts.items()}
+
+
+def test_a_sound_package_has_no_faults() -> None:
+    assert all_faults(made_up()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "fault"),
+    [
+        ("wire___bad", "from moorage.engine import session", "moorage.wire.bad imports moorage.engine"),
+        ("wire___bad", "import moorage.hub.node", "wire may not know hub"),
+        ("engine___bad", "from ..hub.node import Node", "engine may not know hub"),
+        ("engine___bad", "from .. import hub", "engine may not know hub"),
+        ("hub___bad", "from moorage.edge.server import Server", "hub may not know edge"),
+        ("hub___bad", "import moorage.logs", "hub may not know logs"),
+        ("wire___bad", "import moorage.metrics", "wire may not know metrics"),
+        ("edge___bad", "from moorage.control import rest", "edge may not know control"),
+        ("control___bad", "from moorage.edge.settings import ServerSettings", "control may not know edge"),
+        ("edge___bad", "def late():\n    from moorage import app", "edge may not know app"),
+        ("metrics", "import moorage.engine.session", "metrics may not know engine"),
+        ("config_bad", "import moorage.cli", "config may not know cli"),
+        ("app_bad", "from moorage.cli import main", "app may not know cli"),
+        ("sdk___bad", "from moorage.hub import node", "sdk may not know hub"),
+        ("", "if TYPE_CHECKING:\n    from moorage.wire import errors", "moorage may not know wire"),
+        ("attic", "", "attic has no place in the import rule"),
+        ("hub___bad", "import asyncio", "hub does no I/O"),
+        ("wire___bad", "from time import monotonic", "wire does no I/O"),
+        ("engine___bad", "if TYPE_CHECKING:\n    from socket import socket", "engine does no I/O"),
+        ("wire___bad", "import structlog", "of third parties wire may know msgspec and orjson"),
+        ("hub___bad", "import uvloop", "of third parties hub may know msgspec and orjson"),
+        ("control___bad", "from picows import WSFrame", "only edge may"),
+        ("edge___settings", "from moorage.edge import server", "edge.server -> moorage.edge.settings"),
+        ("edge___settings", "def late():\n    from . import server", "edge.server -> moorage.edge.settings"),
+        ("edge___server", "import moorage.edge.server", "moorage.edge.server -> moorage.edge.server"),
+        ("edge___utils", "", "moorage.edge.utils: name it"),
+        ("wire___common___text", "", "moorage.wire.common.text: name it"),
+    ],
+)
+def test_each_break_of_the_rule_is_found(module: str, text: str, fault: str) -> None:
+    faults = all_faults(made_up(**{module: text}))
+    assert any(fault in found for found in faults), faults
+    assert len(faults) == 1, "one break, one fault"

@@ -1,0 +1,233 @@
+"""Budgets that keep the code readable: sizes, documentation, a test beside each file, and nothing in the
+repository that only makes sense on one machine.
+
+Every check is a function from text to complaints, tried on made-up text below.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import subprocess
+import tokenize
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "src" / "moorage"
+TESTS = ROOT / "tests"
+
+FILE_LINES = 450
+FUNCTION_LINES = 60
+"""Without the docstring."""
+
+COVERED_ELSEWHERE: dict[str, str] = {
+    "edge/settings.py": "test_config.py",
+    "hub/settings.py": "test_config.py",
+    "hub/ports.py": "hub/test_node.py",
+}
+"""Module without a test file of its own -> the one that covers it. Only for a file that is declarations
+through and through; whoever gives it behaviour gives it a test file."""
+
+FOREIGN = {
+    "the address of a package registry": re.compile(
+        r"pypi\.org|pythonhosted\.org|registry\.npmjs|registry\.yarnpkg|npmmirror\.com", re.IGNORECASE
+    ),
+    "somebody's home": re.compile(r"(?<![\w.}])/(?:root|home|Users)/[\w.]"),
+    "a path of one machine": re.compile(r"(?<![\w./}-])/(?:work|tmp/w|opt/(?:pypi|wheels))\b"),
+}
+"""What a committed file must not hold: it works nowhere else, or dates."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Documented = Function | ast.ClassDef
+
+
+def python_files(*folders: str) -> list[Path]:
+    """Our own Python sources in `folders`."""
+    return [
+        path
+        for folder in folders
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if "node_modules" not in path.parts
+    ]
+
+
+def size_faults(text: str) -> Iterator[str]:
+    """Too long a file, too long a function."""
+    lines = text.count("\n")
+    if lines > FILE_LINES:
+        yield f"{lines} lines, more than {FILE_LINES}"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, Function) and body_lines(node) > FUNCTION_LINES:
+            yield f"{node.name}: {body_lines(node)} lines, more than {FUNCTION_LINES}"
+
+
+def body_lines(node: Function) -> int:
+    """Lines from `def` to the end, less those of the docstring."""
+    assert node.end_lineno is not None
+    total = node.end_lineno - node.lineno + 1
+    if ast.get_docstring(node, clean=False) is not None:
+        first = node.body[0]
+        assert first.end_lineno is not None
+        total -= first.end_lineno - first.lineno + 1
+    return total
+
+
+def docstring_faults(text: str) -> Iterator[str]:
+    """Public modules, classes, functions and methods without a docstring. What overrides is documented
+    where it was declared."""
+    tree = ast.parse(text)
+    if not ast.get_docstring(tree):
+        yield "the module has no docstring"
+    for prefix, node in public_names(tree, ""):
+        if not ast.get_docstring(node):
+            yield f"{prefix}{node.name} has no docstring"
+
+
+def public_names(parent: ast.Module | ast.ClassDef, prefix: str) -> Iterator[tuple[str, Documented]]:
+    """Functions and classes that can be reached from outside by public names alone."""
+    for node in parent.body:
+        if not isinstance(node, Documented) or node.name.startswith("_"):
+            continue
+        marks = {ast.unparse(mark).split(".")[-1] for mark in node.decorator_list}
+        if marks & {"override", "overload", "setter"}:
+            continue
+        yield prefix, node
+        if isinstance(node, ast.ClassDef):
+            yield from public_names(node, f"{prefix}{node.name}.")
+
+
+def reminder_faults(text: str) -> Iterator[str]:
+    """Comments that put something off without saying where it is written down."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT and re.search(r"\b(TODO|FIXME|XXX)\b(?!.*#\d)", token.string):
+            yield f"line {token.start[0]}: {token.string} names no issue"
+
+
+def mirror_faults(modules: Iterable[str], tests: Iterable[str], elsewhere: dict[str, str]) -> Iterator[str]:
+    """`wire/engineio.py` wants `wire/test_engineio.py`; an exception must be needed and must exist.
+
+    Paths are relative to the package and to the tests' folder.
+    """
+    there = set(tests)
+    for module in modules:
+        path = Path(module)
+        if path.name in {"__init__.py", "__main__.py"}:
+            continue
+        twin = str(path.with_name(f"test_{path.name}"))
+        if twin in there and module in elsewhere:
+            yield f"{module} has a test file now: take it off the list"
+        elif twin not in there and elsewhere.get(module) not in there:
+            yield f"{module} has no {twin}"
+
+
+def foreign_faults(text: str) -> Iterator[str]:
+    """Addresses and paths that belong to one machine or one moment."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for what, pattern in FOREIGN.items():
+            if found := pattern.search(line):
+                yield f"line {number}: {what} ({found.group()})"
+
+
+def committed_files() -> list[Path]:
+    """What git keeps; skips the test where there is no git or no checkout, as in an unpacked archive."""
+    command = ["git", "ls-files", "-z"]
+    try:
+        listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def faults_in(paths: Iterable[Path], check: object) -> list[str]:
+    """`check`'s complaints about each file, with the file's name before them."""
+    assert callable(check)
+    return [
+        f"{path.relative_to(ROOT)}: {fault}"
+        for path in paths
+        for fault in check(path.read_text(encoding="utf-8", errors="replace"))
+    ]
+
+
+def test_sizes() -> None:
+    assert faults_in(python_files("src", "tests", "bench", "fuzz", "scripts"), size_faults) == []
+
+
+def test_docstrings() -> None:
+    assert faults_in(python_files("src"), docstring_faults) == []
+
+
+def test_reminders() -> None:
+    assert faults_in(python_files("src", "tests", "bench", "fuzz", "scripts"), reminder_faults) == []
+
+
+def test_every_module_has_its_test_file() -> None:
+    modules = [str(path.relative_to(PACKAGE)) for path in python_files("src")]
+    tests = [str(path.relative_to(TESTS)) for path in python_files("tests")]
+    assert list(mirror_faults(modules, tests, COVERED_ELSEWHERE)) == []
+
+
+def test_nothing_foreign_is_committed() -> None:
+    assert faults_in(committed_files(), foreign_faults) == []
+
+
+def function(lines: int, docstring: int = 0) -> str:
+    """A function of so many lines, and so many more of docstring."""
+    text = '    """' + "\n".join(["Doc."] * docstring) + '"""\n' if docstring else ""
+    return "async def f():\n" + text + "    pass\n" * (lines - 1)
+
+
+def test_the_size_check() -> None:
+    assert list(size_faults(function(60, docstring=30))) == []
+    assert list(size_faults(function(61))) == ["f: 61 lines, more than 60"]
+    assert list(size_faults("x = 1\n" * 450)) == []
+    assert list(size_faults("x = 1\n" * 451)) == ["451 lines, more than 450"]
+
+
+SOUND = '''"""M."""
+class A:
+    """A."""
+    def m(self):
+        """M."""
+    @override
+    def n(self): pass
+    def _p(self): pass
+def _f(): pass
+'''
+
+
+def test_the_docstring_check() -> None:
+    assert list(docstring_faults(SOUND)) == []
+    assert list(docstring_faults("")) == ["the module has no docstring"]
+    assert list(docstring_faults(SOUND + "async def g(): pass")) == ["g has no docstring"]
+    assert list(docstring_faults(SOUND.replace('"""A."""', ""))) == ["A has no docstring"]
+    assert list(docstring_faults(SOUND.replace("@override", ""))) == ["A.n has no docstring"]
+
+
+def test_the_reminder_check() -> None:
+    assert list(reminder_faults("x = 1  # TODO(#12) later\ny = 'TODO'\n")) == []
+    assert list(reminder_faults("x = 1\n# FIXME later\n")) == ["line 2: # FIXME later names no issue"]
+
+
+def test_the_mirror_check() -> None:
+    modules = ["__init__.py", "wire/engineio.py", "cli.py"]
+    assert list(mirror_faults(modules, ["wire/test_engineio.py", "test_cli.py"], {})) == []
+    missing = "wire/engineio.py has no wire/test_engineio.py"
+    assert list(mirror_faults(modules, ["test_cli.py"], {})) == [missing]
+    assert list(mirror_faults(modules, ["test_cli.py"], {"wire/engineio.py": "test_cli.py"})) == []
+    assert list(mirror_faults(["cli.py"], ["test_cli.py"], {"cli.py": "test_app.py"})) != []
+    assert list(mirror_faults(["cli.py"], [], {"cli.py": "test_app.py"})) == ["cli.py has no test_cli.py"]
+
+
+# Taken apart, so that this file itself passes.
+@pytest.mark.parametrize("parts", [("see https://PyPI", ".org/simple"), ("/", "root/.x"), ('cd "/', 'work"')])
+def test_the_foreign_check_finds(parts: tuple[str, str]) -> None:
+    assert len(list(foreign_faults("fine\n" + "".join(parts)))) == 1
+
+
+@pytest.mark.parametrize("line", ["https://example.org/home/x", "docs/work/plan", "/workers", "/usr/bin/cc"])
+def test_the_foreign_check_passes(line: str) -> None:
+    assert list(foreign_faults(line)) == []
