@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
+HUB = "chat"
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 """For each of: the polite signal, the urgent one."""
@@ -120,7 +121,9 @@ def answers(url: str) -> bool:
 
 async def start_service(parts: list[Part], port: int) -> str:
     """Starts Moorage on `port`, waits until it is ready; its connection string."""
-    command = [sys.executable, "-m", "moorage", "dev", "--host", HOST, "--port", str(port)]
+    command = [sys.executable, "-m", "moorage", "dev", "--host", HOST, "--port", str(port), "--hub", HUB]
+    # Whoever ends a trial wants it ended: the default spreads the closing of clients over seconds.
+    command += ["--set", "shutdown.grace=0s", "--set", "shutdown.spread=0s"]
     service = await Part.start("Moorage", *command, env={"PYTHONUNBUFFERED": "1"}, cwd=ROOT)
     parts.append(service)
     connection_string = await service.line_after("Connection string", show=True)
