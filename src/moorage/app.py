@@ -1,0 +1,269 @@
+"""The composition root: builds one node and all around it, runs it, stops it in order.
+
+Nothing but this file knows all the parts. The order of a stop is the method `Service.stop`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import uvloop
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from moorage import __version__, logs
+from moorage.auth import AccessKeys
+from moorage.broker.local import LocalBroker
+from moorage.config import Config
+from moorage.control import ops, rest
+from moorage.edge.clients import ClientDoor
+from moorage.edge.link import LinkDoor
+from moorage.edge.polling import PollingDoor
+from moorage.edge.server import ClientPort, not_found_body
+from moorage.edge.websocket import SocketDoor
+from moorage.hub.connection import Connection
+from moorage.hub.node import Node, Who
+from moorage.metrics import Gauges, Metrics
+from moorage.wire.reasons import DRAINING, Reason
+
+TICK_SECONDS: Final = 0.25
+SID_BYTES: Final = 16
+"""128 random bits after the node's own id."""
+
+log: Final = logs.get("app")
+
+
+class Service:
+    """One node, ready to `start`. `reload` may be called at any time while it runs."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.keys = AccessKeys(config.keys.primary, config.keys.secondary or None)
+        self.metrics = Metrics(__version__, tuple(config.hubs))
+        self._loop = asyncio.get_running_loop()
+        self._ready = False
+        self._ticker: asyncio.Task[None] | None = None
+        self._node_id = secrets.token_urlsafe(3)
+        self.node = Node(
+            new_id=lambda: self._node_id + secrets.token_urlsafe(SID_BYTES),
+            clock=time.monotonic,
+            schedule=lambda: self._loop.call_soon(self.node.flusher.run),
+            broker=LocalBroker(),
+            metrics=self.metrics,
+            log=self._disconnected,
+            limits=config.limits,
+            links=config.links,
+            hubs=config.hubs,
+            allow_unlisted_hubs=config.allow_unlisted_hubs,
+        )
+        self._build_doors(config)
+        self.metrics.gauges = Gauges(
+            connections=self._connections,
+            sockets=lambda: {hub.name: hub.sockets for hub in self.node.hubs.values()},
+            rooms=lambda: {hub.name: len(hub.directory.rooms) for hub in self.node.hubs.values()},
+            app_servers=lambda: {hub.name: len(hub.servers) for hub in self.node.hubs.values()},
+            link_connections=lambda: {(hub, "azure"): n for hub, n in self.links.links().items()},
+            outbox_bytes=lambda: sum(c.outbox.size for c in self._all_connections()),
+        )
+
+    def _build_doors(self, config: Config) -> None:
+        door = ClientDoor(
+            node=self.node,
+            keys=self.keys,
+            auth_settings=config.auth,
+            server=config.server,
+            cors=config.cors,
+            default_hub=config.default_hub,
+            metrics=self.metrics,
+            wall_clock=time.time,
+        )
+        self.polling = PollingDoor(door, clock=time.monotonic)
+        self.sockets = SocketDoor(
+            door,
+            release_poll=self.polling.release_poll,
+            upgraded=self.polling.upgraded,
+            clock=time.monotonic,
+        )
+        self.links = LinkDoor(
+            node=self.node,
+            keys=self.keys,
+            auth_settings=config.auth,
+            server=config.server,
+            clock=time.monotonic,
+            wall_clock=time.time,
+            new_ack=lambda: secrets.randbelow(2**30) + 1,
+        )
+        self.port = ClientPort(
+            config.server,
+            polling=self.polling,
+            sockets=self.sockets,
+            links=self.links,
+            apis=self._apis(config),
+            metrics=self.metrics,
+        )
+
+    def _apis(self, config: Config) -> Starlette:
+        async def not_found(request: Request, _error: Exception) -> Response:
+            return JSONResponse(not_found_body(request.url.path), 404)
+
+        routes = [
+            *ops.routes(
+                not_ready=lambda: "" if self._ready else ("draining" if self.node.draining else "starting"),
+                metrics=self.metrics.render if config.metrics.enabled else None,
+            ),
+            *rest.routes(
+                keys=self.keys,
+                execute=self.node.execute,
+                settings=config.auth,
+                public_endpoint=config.server.public_endpoint,
+                max_body=config.links.max_frame,
+                clock=time.time,
+                count=self._count_api,
+            ),
+        ]
+        return Starlette(routes=routes, exception_handlers={404: not_found})
+
+    def _count_api(self, operation: str, status: int, reason: str | None) -> None:
+        self.metrics.api_requests[operation, status] += 1
+        if reason is not None:
+            self.metrics.refusals["api", reason] += 1
+
+    # -- what the metrics ask -------------------------------------------------------------------
+
+    def _all_connections(self) -> list[Connection]:
+        return [c for hub in self.node.hubs.values() for c in hub.directory.connections.values()]
+
+    def _connections(self) -> dict[tuple[str, str], int]:
+        counts: Counter[tuple[str, str]] = Counter()
+        for connection in self._all_connections():
+            counts[connection.hub.name, "websocket" if connection.outbox.framed else "polling"] += 1
+        return counts
+
+    def _disconnected(
+        self, connection: Connection, reason: Reason, *, who: Who, detail: str, age: float, queued: int
+    ) -> None:
+        self.metrics.connection_age_seconds.observe(age)
+        self.metrics.send_queue_bytes.observe(queued)
+        logs.disconnect_line(
+            connection=connection.id,
+            hub=connection.hub.name,
+            user=connection.user_id,
+            who=who,
+            reason=reason,
+            detail=detail,
+            age_s=age,
+            queued_bytes=queued,
+            transport="websocket" if connection.outbox.framed else "polling",
+            sockets=len(connection.session.peer.namespaces),
+        )
+
+    # -- life -----------------------------------------------------------------------------------
+
+    async def start(self) -> str:
+        """Listen; the base URL. Raises `OSError` where the address cannot be bound."""
+        url = await self.port.start()
+        self._ticker = asyncio.create_task(self._tick())
+        self._ready = True
+        return url
+
+    async def _tick(self) -> None:
+        """The one timer: a few times a second every part looks at its deadlines."""
+        sampled = 0.0
+        while True:
+            due = self._loop.time() + TICK_SECONDS
+            await asyncio.sleep(TICK_SECONDS)
+            now = time.monotonic()
+            try:
+                for tick in (self.links.tick, self.node.tick, self.sockets.tick, self.polling.tick, self.port.tick):
+                    tick(now)
+            except Exception:
+                log.error("tick failed", exc_info=True)
+            if now - sampled >= 1.0:
+                sampled = now
+                self.metrics.lag(max(0.0, self._loop.time() - due))
+
+    def reload(self, config: Config) -> None:
+        """Apply what can change while running: keys and hubs."""
+        self.keys.replace(config.keys.primary, config.keys.secondary or None)
+        self.node.configure(config.hubs, allow_unlisted_hubs=config.allow_unlisted_hubs)
+
+    async def stop(self, *, drain: bool = True) -> None:
+        """In order: not ready, nothing new, clients closed over a window, links, the rest.
+        `drain=False`: no grace, all at once."""
+        settings = self.config.shutdown
+        self._ready = False
+        self.node.draining = True
+        try:
+            async with asyncio.timeout(settings.timeout):
+                if drain:
+                    await asyncio.sleep(settings.grace)
+                self.port.stop_accepting()
+                await self._close_clients(settings.spread if drain else 0.0)
+                # One turn of the loop for the last writes, one for the app servers' answers.
+                await asyncio.sleep(TICK_SECONDS)
+        except TimeoutError:
+            log.warning("shutdown timed out", left=self.node.connections)
+        self.links.close()
+        await self.port.stop()
+        if self._ticker is not None:
+            self._ticker.cancel()
+
+    async def _close_clients(self, spread: float) -> None:
+        """Evenly over `spread` seconds, so that they do not all come back at once."""
+        clients = self._all_connections()
+        began = self._loop.time()
+        for index, connection in enumerate(clients):
+            wait = began + spread * index / len(clients) - self._loop.time()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            self.node.disconnect(connection, DRAINING, who="service")
+
+
+async def run(
+    config: Config, *, reload: Callable[[], Config] | None, on_ready: Callable[[str], None]
+) -> int:
+    """A service until SIGTERM or SIGINT; a second one ends it at once. The exit code."""
+    for warning in config.warnings:
+        log.warning(warning)
+    service = Service(config)
+    loop = asyncio.get_running_loop()
+    stop, now = asyncio.Event(), asyncio.Event()
+
+    def stopping() -> None:
+        (now if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping)
+    if reload is not None:
+        again = reload
+        loop.add_signal_handler(signal.SIGHUP, lambda: service.reload(again()))
+    try:
+        url = await service.start()
+    except OSError as error:
+        log.error("cannot listen", host=config.server.host, port=config.server.port, error=str(error))
+        return 1
+    on_ready(url)
+    await stop.wait()
+    log.info("draining", connections=service.node.connections)
+    drain = asyncio.create_task(service.stop())
+    cut = asyncio.create_task(now.wait())
+    await asyncio.wait((drain, cut), return_when=asyncio.FIRST_COMPLETED)
+    if not drain.done():
+        drain.cancel()
+        await service.stop(drain=False)
+    cut.cancel()
+    return 0
+
+
+def serve(
+    config: Config, *, reload: Callable[[], Config] | None = None, on_ready: Callable[[str], None]
+) -> int:
+    """Run a service in this thread; see `run`."""
+    return uvloop.run(run(config, reload=reload, on_ready=on_ready))

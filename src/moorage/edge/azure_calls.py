@@ -1,0 +1,135 @@
+"""The app server's calls in the azure dialect: data-plane REST requests inside the tunnel."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from moorage import logs
+from moorage.edge.azure_lane import Tunnel
+from moorage.engine.exchange import Calls
+from moorage.wire import azure_tunnel, dataplane
+from moorage.wire.commands import Invoke
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import API_BODY_TOO_LARGE
+
+if TYPE_CHECKING:
+    from moorage.edge.azure_server import AzureServer
+
+log: Final = logs.get("link")
+
+
+class CallDoor:
+    """Decodes calls, has them executed in arrival order, answers every one."""
+
+    def __init__(self, server: AzureServer) -> None:
+        self._server = server
+        self._calls = Calls()
+        self._streams: dict[int, AnswerStream] = {}
+
+    def call(self, tunnel: Tunnel, request: azure_tunnel.Request, content: bytes, now: float) -> None:
+        """One call. Whatever it holds, it gets an answer."""
+        known = self._calls.arrived(request.ack_id, now)
+        if known is not None:
+            tunnel.queue(known)
+            self._server.wake()
+            return
+        if request.ack_id in self._streams:
+            return
+        status = self._run(request, content)
+        if status is not None:
+            self._answer(tunnel, request.ack_id, status, now)
+
+    def _run(self, request: azure_tunnel.Request, content: bytes) -> int | None:
+        """Carry the call out; its status, or None where a stream answers it."""
+        node = self._server.node
+        try:
+            if len(content) > node.links.max_frame:
+                raise PeerError(API_BODY_TOO_LARGE, f"at most {node.links.max_frame} bytes")
+            operation = dataplane.decode_url(
+                request.http_method, request.url, request.content_type(), content, repair=True
+            )
+            command = operation.command
+            if isinstance(command, dataplane.GenerateToken):
+                return 404
+            if isinstance(command, Invoke):
+                stream = AnswerStream(self, request.ack_id)
+                node.execute(command, stream)
+                if not stream.finished:
+                    self._streams[request.ack_id] = stream
+                    stream.begin()
+                return None
+            return operation.success if node.execute(command).found else 404
+        except PeerError as error:
+            node.metrics.refusals["link", error.reason.name] += 1
+            log.info("call refused", reason=error.reason.name, detail=error.detail[:200])
+            return error.reason.http
+        except Exception:
+            # A defect of ours. The call must still be answered, or the SDK's socket hangs.
+            log.error("call failed", url=request.url[:200], exc_info=True)
+            return 500
+
+    def _answer(self, tunnel: Tunnel, ack_id: int, status: int, now: float) -> None:
+        frame = azure_tunnel.response(ack_id, status)
+        self._calls.answered(ack_id, frame, now)
+        tunnel.queue(frame)
+        self._server.wake()
+
+    def stream(self, frame: bytes) -> None:
+        """Part of a streamed answer; any tunnel of the app server will do."""
+        tunnel = self._server.any_tunnel()
+        if tunnel is not None:
+            tunnel.queue(frame)
+            self._server.wake()
+
+    def stream_ended(self, ack_id: int) -> None:
+        """Its last part is queued."""
+        self._streams.pop(ack_id, None)
+
+    def end_streams(self) -> None:
+        """The last tunnel is closing: a promise left open in the app would fail much later."""
+        for stream in tuple(self._streams.values()):
+            self._server.hub.invocations.cancel(stream)
+            stream.finish()
+
+    def replay(self, tunnel: Tunnel, now: float) -> None:
+        """Send the recent answers again over a new tunnel."""
+        for frame in self._calls.replay(now):
+            tunnel.queue(frame)
+
+    def tick(self, now: float) -> None:
+        """Answer the calls that were lost on their way to us."""
+        if self._server.any_tunnel() is None:
+            return
+        for ack_id in self._calls.overdue(now):
+            self._server.node.metrics.gap_answers += 1
+            self.stream(azure_tunnel.response(ack_id, 503))
+
+
+class AnswerStream:
+    """`hub.ports.Answers` of one `:invoke`: a JSON line per client's ack."""
+
+    def __init__(self, door: CallDoor, ack_id: int) -> None:
+        self._door = door
+        self._ack_id = ack_id
+        self.finished = False
+        self._begun = False
+
+    def begin(self) -> None:
+        """The head of the answer, before anything else of it."""
+        if not self._begun:
+            self._begun = True
+            self._door.stream(azure_tunnel.response(self._ack_id, 200, more=True))
+
+    def answer(self, payload: bytes) -> None:
+        """One ack. ASCII only: the SDK decodes each chunk on its own."""
+        self.begin()
+        line = json.dumps({"Payload": payload.decode(errors="replace")}).encode() + b"\n"
+        self._door.stream(azure_tunnel.response(self._ack_id, 200, more=True, content=line))
+
+    def finish(self) -> None:
+        """The end: the SDK takes the number of lines so far as the number of clients."""
+        self.begin()
+        self.finished = True
+        self._door.stream(azure_tunnel.response(self._ack_id, 200))
+        self._door.stream_ended(self._ack_id)

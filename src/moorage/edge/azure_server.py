@@ -1,0 +1,371 @@
+"""One app server that speaks the azure dialect: `hub.ports.AppLink` over its tunnels.
+
+Down: client events, gathered per loop tick into one request per client. Up: data-plane calls,
+each decoded to a command for `Node.execute` and answered, always: the SDK waits for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from moorage import logs
+from moorage.edge.azure_calls import CallDoor
+from moorage.edge.azure_lane import Lane, Tunnel
+from moorage.engine.exchange import Event, Events, Unsent
+from moorage.hub.connection import Connection
+from moorage.hub.hub import Hub
+from moorage.hub.links import AppServer
+from moorage.hub.node import Node
+from moorage.hub.ports import Drained
+from moorage.wire import azure_tunnel, cloudevents
+from moorage.wire.cloudevents import EventWriter, Handshake
+from moorage.wire.engineio import RS
+from moorage.wire.reasons import (
+    APP_ERROR,
+    APP_FORGOT,
+    APP_REFUSED,
+    CONNECT_TIMEOUT,
+    DRAINING,
+    LINK_OVERFLOW,
+    NO_APP_SERVER,
+    Reason,
+)
+
+LATE_ANSWER_SECONDS: Final = 1.5
+"""After a tunnel broke, the SDK sends an answer that found no tunnel again after 1 s."""
+LAST_EVENTS_SECONDS: Final = 5.0
+"""How long `disconnected` waits for the answers to the client's last events."""
+HELD_PER_CLIENT: Final = 64 * 1024
+"""Bytes held for one client before we stop reading from it; TCP then slows the client itself."""
+MAX_BATCH: Final = 256 * 1024
+"""Bytes of client packets joined into one event."""
+
+log: Final = logs.get("link")
+
+
+class AzureServer:
+    """All state of one server id. `later` schedules `flush` at the end of the loop tick."""
+
+    def __init__(self, node: Node, hub: Hub, server_id: str, *, later: Callable[[], None], first_ack: int) -> None:
+        self.node = node
+        self.hub = hub
+        self.app = AppServer(server_id, self, "azure")
+        self.calls = CallDoor(self)
+        self._later = later
+        self._scheduled = False
+        self._writer = EventWriter(hub.name, "moorage")
+        self._tunnels: list[Tunnel] = []
+        self._events: Events[Lane, Tunnel | None] = Events(first_ack)
+        self._dirty: list[Lane] = []
+        self._closing: dict[Lane, None] = {}
+        self._stranded: dict[Lane, None] = {}
+        self._release_at = 0.0
+        self._down_since: float | None = None
+        self._keepalive_at = 0.0
+        self._paused: set[Connection] = set()
+        self._held_bytes = 0
+
+    # -- tunnels --------------------------------------------------------------------------------
+
+    @property
+    def tunnels(self) -> int:
+        """How many are open."""
+        return len(self._tunnels)
+
+    def tunnel_opened(self, tunnel: Tunnel, now: float) -> None:
+        """A tunnel is up: greet, replay answers, let go what waited for it."""
+        tunnel.queue(azure_tunnel.connected(tunnel.id, self.app.id))
+        self._tunnels.append(tunnel)
+        self.app.up = True
+        self._down_since = None
+        if self._stranded:
+            self._release_at = now + LATE_ANSWER_SECONDS
+        self.calls.replay(tunnel, now)
+        for lane in self._lanes():
+            if lane.tunnel is None:
+                lane.pin(tunnel)
+                if lane.stranded is None:
+                    self._let_go(lane)
+                    self._settled(lane)
+        self.resume_clients()
+        self.wake()
+
+    def tunnel_lost(self, tunnel: Tunnel, now: float) -> None:
+        """A tunnel is gone, whoever ended it."""
+        if tunnel not in self._tunnels:
+            return
+        self._tunnels.remove(tunnel)
+        tunnel.open = False
+        for ack_id, event in self._events.strand(tunnel):
+            self._strand(ack_id, event)
+        for lane in tuple(tunnel.lanes):
+            self._move(lane)
+        self._release_at = now + LATE_ANSWER_SECONDS
+        if not self._tunnels:
+            self.app.up = False
+            self._down_since = now
+            self.calls.end_streams()
+        self.resume_clients()
+
+    def _move(self, lane: Lane) -> None:
+        """Off a broken tunnel: what had not left goes back into the queue, ahead of all newer."""
+        inbox, lane.inbox = lane.inbox, []
+        lane.pin(None)
+        for packet in inbox:
+            self._hold(lane, packet)
+        lane.pin(self._pick())
+        if lane.tunnel is not None and lane.stranded is None:
+            self._let_go(lane)
+
+    def _strand(self, ack_id: int, event: Event[Lane, Tunnel | None]) -> None:
+        lane = event.lane
+        if event.name == "message":
+            if lane.stranded is None:
+                lane.stranded = {}
+                self._stranded[lane] = None
+            lane.stranded[ack_id] = event.body
+            lane.unanswered -= 1
+        elif event.name == "connect":
+            # The client comes again by itself; should the app server have taken it, it is told.
+            self._events.settle(ack_id)
+            self.node.refuse(lane.connection, NO_APP_SERVER, "the link to the app server broke")
+            self._closing[lane] = None
+            lane.closing = event.sent_at
+        else:
+            self._events.settle(ack_id)
+            self._closing[lane] = None
+            lane.closing = event.sent_at
+
+    def _pick(self) -> Tunnel | None:
+        return min(self._tunnels, key=lambda tunnel: len(tunnel.lanes), default=None)
+
+    def any_tunnel(self) -> Tunnel | None:
+        """A tunnel that answers may use: the SDK takes them on any of its tunnels."""
+        return self._tunnels[0] if self._tunnels else None
+
+    def close_all(self) -> None:
+        """The service stops."""
+        self.flush()
+        for tunnel in tuple(self._tunnels):
+            tunnel.flush()
+            tunnel.close(DRAINING)
+
+    def _lanes(self) -> list[Lane]:
+        alive = [c.lane for c in self.app.clients if isinstance(c.lane, Lane)]
+        return alive + list(self._closing)
+
+    def wake(self) -> None:
+        """See to it that `flush` runs at the end of this tick."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._later()
+
+    def flush(self) -> None:
+        """End of the tick: one event per client that said something, one write per tunnel."""
+        self._scheduled = False
+        dirty, self._dirty = self._dirty, []
+        for lane in dirty:
+            self._send_inbox(lane)
+        for tunnel in tuple(self._tunnels):
+            tunnel.flush()
+
+    def _send_inbox(self, lane: Lane) -> None:
+        packets, lane.inbox = lane.inbox, []
+        if len(packets) == 1:
+            self._message(lane, packets[0])
+        elif packets and sum(map(len, packets)) <= MAX_BATCH:
+            self._message(lane, RS.join(packets))
+        else:
+            for packet in packets:
+                self._message(lane, packet)
+
+    # -- events: hub.ports.AppLink -----------------------------------------------------------
+
+    def open(self, connection: Connection, handshake: Handshake) -> None:
+        """Raise `connect`; the answer becomes `Node.accept` or `Node.refuse`."""
+        lane = Lane(connection)
+        connection.lane = lane
+        lane.pin(self._pick())
+        self._request("connect", lane, cloudevents.connect_body(handshake))
+
+    def forward(self, connection: Connection, packet: bytes) -> None:
+        """Queue one packet of the client."""
+        lane = connection.lane
+        assert isinstance(lane, Lane)
+        tunnel = lane.tunnel
+        if tunnel is None or lane.stranded is not None:
+            self._hold(lane, packet)
+            return
+        if not lane.inbox:
+            self._dirty.append(lane)
+            self.wake()
+        lane.inbox.append(packet)
+        if tunnel.congested:
+            self._pause(connection)
+
+    def _hold(self, lane: Lane, packet: bytes) -> None:
+        if lane.held is None:
+            lane.held = Unsent()
+        lane.held.add(packet)
+        self._held_bytes += len(packet)
+        if self._held_bytes > self.node.links.max_waiting_bytes:
+            self._held_bytes -= lane.held.size
+            lane.held = None
+            self.node.disconnect(lane.connection, LINK_OVERFLOW, who="service")
+        elif lane.held.size > HELD_PER_CLIENT:
+            self._pause(lane.connection)
+
+    def _let_go(self, lane: Lane) -> None:
+        held, lane.held = lane.held, None
+        if held:
+            self._held_bytes -= held.size
+            for packet in held.take():
+                self.forward(lane.connection, packet)
+
+    def closed(self, connection: Connection, reason: Reason) -> None:
+        """Raise `disconnected`, after the answers to the client's last events: in one go the SDK
+        would report `transport close` where the client had said goodbye properly."""
+        lane = connection.lane
+        self._paused.discard(connection)
+        if isinstance(lane, Lane) and self.hub.servers.get(self.app.id) is self.app:
+            lane.closing = self.node.clock() + LAST_EVENTS_SECONDS
+            self._closing[lane] = None
+            self._settled(lane)
+
+    def drained(self, connection: Connection, done: Drained) -> None:
+        """Call `done` once all packets so far are answered."""
+        lane = connection.lane
+        if not isinstance(lane, Lane) or lane.idle:
+            done()
+        elif lane.waiters is None:
+            lane.waiters = [done]
+        else:
+            lane.waiters.append(done)
+
+    def _request(self, name: str, lane: Lane, body: bytes) -> None:
+        event = Event(name, lane, body, lane.tunnel, self.node.clock())
+        ack_id = self._events.add(event)
+        if lane.tunnel is not None:
+            lane.tunnel.queue(self._writer.write(name, ack_id, lane.identity, body))
+            self.wake()
+
+    def _message(self, lane: Lane, body: bytes) -> None:
+        lane.unanswered += 1
+        self._request("message", lane, body)
+
+    def _settled(self, lane: Lane) -> None:
+        """An answer came or the client went: what waited for the lane to be idle?"""
+        if not lane.idle:
+            return
+        if lane.waiters is not None:
+            waiters, lane.waiters = lane.waiters, None
+            for done in waiters:
+                done()
+        if lane.closing is not None and lane.tunnel is not None and lane in self._closing:
+            del self._closing[lane]
+            self._request("disconnected", lane, b"{}")
+            lane.pin(None)
+
+    # -- what the app server says ---------------------------------------------------------------
+
+    def received(self, tunnel: Tunnel, data: bytes, now: float) -> None:
+        """One frame. Raises `PeerError` (link-bad-frame)."""
+        self.node.metrics.link_frames_received += 1
+        self.node.metrics.link_bytes_received += len(data)
+        frame, content = azure_tunnel.decode(data)
+        if isinstance(frame, azure_tunnel.Request):
+            self.calls.call(tunnel, frame, content, now)
+        elif frame is not None and not frame.not_completed:
+            self._answered(frame, content, now)
+
+    def _answered(self, answer: azure_tunnel.Response, content: bytes, now: float) -> None:
+        event = self._events.settle(answer.ack_id)
+        if event is None:
+            return
+        lane = event.lane
+        self.node.metrics.upstream_seconds[event.name].observe(now - event.sent_at)
+        if event.name == "connect":
+            self._connect_answered(lane.connection, answer.status_code, content)
+        elif event.name == "message":
+            if lane.stranded is not None and answer.ack_id in lane.stranded:
+                del lane.stranded[answer.ack_id]
+            else:
+                lane.unanswered -= 1
+            if answer.status_code >= 400:
+                text = content.decode(errors="replace")[:200]
+                self.node.disconnect(lane.connection, APP_FORGOT, who="app", detail=text)
+            self._settled(lane)
+
+    def _connect_answered(self, connection: Connection, status: int, content: bytes) -> None:
+        if status == 200:
+            info = cloudevents.connect_answer(content)
+            if info is not None:
+                self.node.accept(connection, info)
+            else:
+                self.node.refuse(connection, APP_ERROR, "its answer to connect cannot be read")
+            return
+        reason = APP_REFUSED if 400 <= status < 500 else APP_ERROR
+        self.node.refuse(connection, reason, content.decode(errors="replace")[:200])
+
+    # -- back pressure ------------------------------------------------------------------------
+
+    def _pause(self, connection: Connection) -> None:
+        sink = connection.outbox.sink
+        if sink is not None and connection not in self._paused:
+            self._paused.add(connection)
+            sink.pause_reading()
+
+    def resume_clients(self) -> None:
+        """A tunnel takes data again: read on from the clients that were held back."""
+        paused, self._paused = self._paused, set()
+        for connection in paused:
+            if connection.outbox.sink is not None:
+                connection.outbox.sink.resume_reading()
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """A few times a second: time-outs, late resends, keep-alive, the end of the grace time."""
+        if self._down_since is not None and now - self._down_since >= self.node.links.grace:
+            self._down_since = None
+            log.warning("app server lost", hub=self.hub.name, server=self.app.id)
+            self.node.drop_server(self.hub, self.app)
+            return
+        for ack_id, event in self._events.connects_before(now - self.node.links.connect_timeout):
+            self._events.settle(ack_id)
+            self.node.refuse(event.lane.connection, CONNECT_TIMEOUT)
+            self._closing[event.lane] = None
+            event.lane.closing = now
+            self._settled(event.lane)
+        if self._stranded and self._tunnels and now >= self._release_at:
+            self._resend()
+        for lane in [lane for lane in self._closing if lane.closing is not None and lane.closing <= now]:
+            self._force_close(lane)
+        self.calls.tick(now)
+        if now >= self._keepalive_at:
+            self._keepalive_at = now + self.node.links.keepalive
+            for tunnel in self._tunnels:
+                tunnel.queue(azure_tunnel.KEEPALIVE)
+            self.wake()
+
+    def _resend(self) -> None:
+        """No answer came for these events: the app server never saw them. (An answer that was
+        itself lost with the tunnel makes one event come twice; losing it silently is worse.)"""
+        stranded, self._stranded = self._stranded, {}
+        for lane in stranded:
+            events, lane.stranded = lane.stranded or {}, None
+            for ack_id, body in sorted(events.items()):
+                self._events.settle(ack_id)
+                self.node.metrics.events_resent += 1
+                self._message(lane, body)
+            self._let_go(lane)
+            self._settled(lane)
+
+    def _force_close(self, lane: Lane) -> None:
+        if lane.tunnel is None or lane.stranded is not None:
+            return
+        del self._closing[lane]
+        self._request("disconnected", lane, b"{}")
+        lane.pin(None)
+

@@ -1,0 +1,229 @@
+"""App servers' links: upgrade requests at `/server/tunnel`, and their WebSockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from moorage import auth, logs
+from moorage.auth import AccessKeys, AuthSettings
+from moorage.edge.azure_lane import Tunnel
+from moorage.edge.azure_server import AzureServer
+from moorage.edge.clients import HUB_NAME
+from moorage.edge.http import UpgradeRequest
+from moorage.edge.messages import Assembler
+from moorage.edge.settings import ServerSettings
+from moorage.hub.node import Node
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import (
+    BAD_REQUEST,
+    LINK_BAD_FRAME,
+    LINK_TOO_MANY,
+    LINK_UNKNOWN_DIALECT,
+    TOKEN_CLAIMS,
+    TOKEN_MISSING,
+    UNKNOWN_HUB,
+    Reason,
+)
+
+PATH: Final = "/server/tunnel"
+WIRE_LIMIT: Final = 100 * 1024 * 1024
+"""Bytes of one WebSocket message, the SDK's own ceiling. Calls above `links.max_frame` are
+answered with 413 instead: closing the link would leave them unanswered, and the SDK waiting."""
+CLOSE_SECONDS: Final = 5.0
+
+log: Final = logs.get("link")
+
+
+class LinkSocket(WSListener):  # type: ignore[misc]  # picows is Cython: no base class for mypy
+    """One link's WebSocket under a `Tunnel`."""
+
+    def __init__(self, door: LinkDoor, server: AzureServer, tunnel_id: str, limit: int) -> None:
+        self._door = door
+        self._server = server
+        self._assembler: Assembler | None = None
+        self._transport: WSTransport | None = None
+        self._closed_by: Reason | None = None
+        self.tunnel = Tunnel(
+            tunnel_id, write=self._write, close=self._close, limit=limit, metrics=door.node.metrics
+        )
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The link is up."""
+        self._transport = transport
+        self._server.tunnel_opened(self.tunnel, self._door.clock())
+        log.info("link opened", **self._fields())
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """One frame: a tunnel frame, a fragment of one, or the end."""
+        kind = frame.msg_type
+        try:
+            if kind == WSMsgType.BINARY and frame.fin and self._assembler is None:
+                self._server.received(self.tunnel, frame.get_payload_as_bytes(), self._door.clock())
+            elif kind == WSMsgType.CLOSE:
+                self._peer_closes()
+            elif kind not in (WSMsgType.PING, WSMsgType.PONG):
+                self._fragment(frame)
+        except PeerError as error:
+            self._door.node.metrics.refusals["link", error.reason.name] += 1
+            log.warning("link refused", reason=error.reason.name, detail=error.message, **self._fields())
+            self.tunnel.close(error.reason)
+
+    def _fragment(self, frame: WSFrame) -> None:
+        if self._assembler is None:
+            self._assembler = Assembler(WIRE_LIMIT)
+        message = self._assembler.add(frame)
+        if message is not None:
+            self._assembler = None
+            kind, data = message
+            if kind != WSMsgType.BINARY:
+                raise PeerError(LINK_BAD_FRAME, "text")
+            self._server.received(self.tunnel, data, self._door.clock())
+
+    def _peer_closes(self) -> None:
+        """The app server says goodbye. Everything it asked before is answered already; its open
+        streams must end before our close frame, while it still listens."""
+        if self._server.tunnels == 1:
+            self._server.calls.end_streams()
+        self._server.flush()
+        if self._transport is not None and not self._transport.is_close_frame_sent:
+            self._transport.send_close(WSCloseCode.OK)
+            self._transport.disconnect()
+        self._lost()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The TCP connection is gone."""
+        self._door.closing.pop(self, None)
+        self._lost()
+
+    def _lost(self) -> None:
+        if self._closed_by is None and self.tunnel.open:
+            log.info("link lost", **self._fields())
+        self._server.tunnel_lost(self.tunnel, self._door.clock())
+
+    def pause_writing(self) -> None:
+        """The app server does not keep up: stop reading from its clients, too."""
+        self.tunnel.congested = True
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self.tunnel.congested = False
+        self.tunnel.flush()
+        self._server.resume_clients()
+
+    def _write(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.underlying_transport.write(data)
+
+    def _close(self, reason: Reason) -> None:
+        self._closed_by = reason
+        if self._transport is not None and not self._transport.is_disconnected:
+            self._transport.send_close(WSCloseCode(reason.ws), reason.name.encode())
+            self._transport.disconnect()
+            self._door.closing[self] = self._door.clock() + CLOSE_SECONDS
+
+    def abort(self) -> None:
+        """Cut it off."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+    def _fields(self) -> dict[str, object]:
+        return {"hub": self._server.hub.name, "server": self._server.app.id, "link": self.tunnel.id}
+
+
+class LinkDoor:
+    """Checks who opens a link, and joins it to its app server."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        keys: AccessKeys,
+        auth_settings: AuthSettings,
+        server: ServerSettings,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        new_ack: Callable[[], int],
+    ) -> None:
+        self.node = node
+        self.clock = clock
+        self.closing: dict[LinkSocket, float] = {}
+        self._keys = keys
+        self._auth = auth_settings
+        self._settings = server
+        self._wall_clock = wall_clock
+        self._new_ack = new_ack
+        self._servers: dict[tuple[str, str], AzureServer] = {}
+
+    def links(self) -> dict[str, int]:
+        """Open links by hub, for the metrics."""
+        counts: dict[str, int] = {}
+        for server in self._servers.values():
+            counts[server.hub.name] = counts.get(server.hub.name, 0) + server.tunnels
+        return counts
+
+    def upgrade(self, request: UpgradeRequest) -> None:
+        """An app server asks for a link."""
+        try:
+            hub_name, server_id = self._check(request)
+            server = self._server(hub_name, server_id)
+            if server.tunnels >= self.node.links.max_links_per_server:
+                raise PeerError(LINK_TOO_MANY, f"at most {self.node.links.max_links_per_server}")
+            socket = LinkSocket(self, server, self.node.new_id(), self.node.limits.outbox_bytes_link)
+            request.accept(socket, max_frame=WIRE_LIMIT, ping=True)
+        except PeerError as error:
+            self.node.metrics.refusals["link", error.reason.name] += 1
+            log.warning("link refused", reason=error.reason.name, detail=error.message)
+            request.refuse(error)
+
+    def _check(self, request: UpgradeRequest) -> tuple[str, str]:
+        """The hub and the server id. Raises `PeerError`."""
+        if request.header(b"sec-websocket-protocol"):
+            raise PeerError(LINK_UNKNOWN_DIALECT, request.header(b"sec-websocket-protocol")[:64])
+        query = request.query
+        hub = query.get("hub", [""])[0]
+        if not HUB_NAME.fullmatch(hub):
+            raise PeerError(UNKNOWN_HUB, hub[:128])
+        token = query.get("access_token", [""])[0] or auth.bearer(request.header(b"authorization"))
+        if not token:
+            raise PeerError(TOKEN_MISSING)
+        base = self._settings.public_endpoint or f"http://{request.header(b'host')}"
+        audience = auth.tunnel_audience(base, request.query_string)
+        claims = auth.verify(token, self._keys, audience, self._wall_clock(), self._auth.clock_skew)
+        if not claims.user_id:
+            raise PeerError(TOKEN_CLAIMS, "sub, the id of the app server, is missing")
+        if self.node.draining:
+            raise PeerError(BAD_REQUEST, "the service is shutting down")
+        return hub, claims.user_id
+
+    def _server(self, hub_name: str, server_id: str) -> AzureServer:
+        hub = self.node.ensure_hub(hub_name)
+        known = self._servers.get((hub.name, server_id))
+        if known is not None and hub.servers.get(server_id) is known.app:
+            return known
+        loop = asyncio.get_running_loop()
+        server = AzureServer(
+            self.node, hub, server_id, later=lambda: loop.call_soon(server.flush), first_ack=self._new_ack()
+        )
+        self._servers[hub.name, server_id] = server
+        hub.servers.add(server.app)
+        return server
+
+    def tick(self, now: float) -> None:
+        """Time passes for all app servers; forget those that were given up."""
+        for key, server in tuple(self._servers.items()):
+            server.tick(now)
+            if server.hub.servers.get(server.app.id) is not server.app:
+                del self._servers[key]
+        for socket, deadline in tuple(self.closing.items()):
+            if deadline <= now:
+                del self.closing[socket]
+                socket.abort()
+
+    def close(self) -> None:
+        """The service stops: end all links. The app servers' SDKs dial again until it is back."""
+        for server in self._servers.values():
+            server.close_all()

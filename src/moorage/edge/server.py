@@ -1,0 +1,123 @@
+"""The listener of the client port: one port for polling, WebSockets, links and the HTTP APIs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from moorage.edge import link
+from moorage.edge.clients import HINT, is_client_path
+from moorage.edge.http import HttpProtocol, UpgradeRequest, sweep
+from moorage.edge.polling import PollingDoor, Receive, Scope, Send
+from moorage.edge.settings import ServerSettings
+from moorage.edge.websocket import SocketDoor
+from moorage.metrics import Metrics
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import UNKNOWN_PATH
+
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class ClientPort:
+    """Binds, accepts, routes by path. `apis` answers every path that is not the client edge's."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        *,
+        polling: PollingDoor,
+        sockets: SocketDoor,
+        links: link.LinkDoor,
+        apis: AsgiApp,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._polling = polling
+        self._sockets = sockets
+        self._links = links
+        self._apis = apis
+        self._metrics = metrics
+        self._state = ServerState()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> str:
+        """Listen; the base URL, with the port that was bound. Raises `OSError`."""
+        config = Config(
+            app=self._route,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=max(1, round(self._settings.keep_alive)),
+        )
+        config.load()
+        # uvicorn asks only whether there is a class; the upgrade itself is `HttpProtocol`'s.
+        config.ws_protocol_class = UpgradeRequest  # type: ignore[assignment]
+
+        def protocol() -> HttpProtocol:
+            made = HttpProtocol(config, self._state, {})
+            made.settings = self._settings
+            made.upgrades = self._upgrade
+            made.metrics = self._metrics
+            return made
+
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            protocol, self._settings.host, self._settings.port, backlog=self._settings.backlog
+        )
+        port = self._server.sockets[0].getsockname()[1]
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        return f"http://{host}:{port}"
+
+    def stop_accepting(self) -> None:
+        """No new TCP connections; those that are open go on."""
+        if self._server is not None:
+            self._server.close()
+
+    async def stop(self) -> None:
+        """End the HTTP connections that are left."""
+        self.stop_accepting()
+        for connection in tuple(self._state.connections):
+            connection.shutdown()
+        tasks = tuple(self._state.tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+
+    def tick(self, now: float) -> None:
+        """Requests that do not come to their end."""
+        sweep(self._state.connections, asyncio.get_running_loop().time())
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if is_client_path(scope["path"]):
+            await self._polling(scope, receive, send)
+        else:
+            await self._apis(scope, receive, send)
+
+    def _upgrade(self, request: UpgradeRequest) -> None:
+        if request.path == link.PATH:
+            self._links.upgrade(request)
+        elif is_client_path(request.path):
+            self._sockets.upgrade(request)
+        else:
+            self._metrics.refusals["http", UNKNOWN_PATH.name] += 1
+            request.refuse(PeerError(UNKNOWN_PATH, f"{request.path[:128]}; {HINT}"))
+
+
+def not_found_body(path: str) -> dict[str, Any]:
+    """The JSON of a 404 outside the client edge: it says where clients should go."""
+    return {
+        "code": UNKNOWN_PATH.eio,
+        "message": f"{UNKNOWN_PATH.text}: {path[:128]}",
+        "reason": UNKNOWN_PATH.name,
+        "number": UNKNOWN_PATH.number,
+        "hint": HINT,
+    }

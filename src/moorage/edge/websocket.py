@@ -1,0 +1,315 @@
+"""Clients over WebSocket, from the start or by upgrade from polling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from moorage.edge.clients import ClientDoor
+from moorage.edge.http import UpgradeRequest
+from moorage.edge.messages import Assembler
+from moorage.engine.upgrade import State, Step
+from moorage.hub.connection import Connection
+from moorage.hub.node import Node
+from moorage.wire import engineio
+from moorage.wire.cloudevents import OpenInfo
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import (
+    APP_CLOSED,
+    BAD_FRAME,
+    BAD_REQUEST,
+    CLIENT_CLOSED,
+    DUPLICATE_UPGRADE,
+    INTERNAL,
+    PAYLOAD_TOO_LARGE,
+    SLOW_CLIENT,
+    TRANSPORT_LOST,
+    UNKNOWN_SID,
+    UPGRADE_TIMEOUT,
+    Reason,
+)
+
+CLOSE_SECONDS: Final = 5.0
+"""A closed client that does not take its last bytes is cut off after this."""
+
+# Compared millions of times a second: a module global is half the price of an enum attribute.
+_TEXT: Final = WSMsgType.TEXT
+_BINARY: Final = WSMsgType.BINARY
+_CLOSE: Final = WSMsgType.CLOSE
+_PING: Final = WSMsgType.PING
+_PONG: Final = WSMsgType.PONG
+
+
+class ClientSocket(WSListener):  # type: ignore[misc]  # picows is Cython: no base class for mypy
+    """One client's WebSocket; `hub.ports.ClientSink` once the session is on it."""
+
+    __slots__ = ("_assembler", "_connection", "_door", "_peer_closed", "_tcp", "_transport", "probing")
+
+    framed = True
+    transport = "websocket"
+
+    def __init__(self, door: SocketDoor, connection: Connection, *, probing: bool) -> None:
+        self._door = door
+        self._connection = connection
+        self._assembler: Assembler | None = None
+        self._transport: WSTransport | None = None
+        self._tcp: object = None
+        self._peer_closed = False
+        self.probing = probing
+        """Upgrading: the session is still on polling until this socket's `5`."""
+
+    # -- from the client ------------------------------------------------------------------------
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """picows has answered 101."""
+        self._transport = transport
+        self._tcp = transport.underlying_transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """One frame. The usual one is a whole text message of an open session."""
+        kind = frame.msg_type
+        data: bytes | None
+        if kind == _TEXT and frame.fin and self._assembler is None and not self.probing and not frame.rsv1:
+            data = frame.get_payload_as_bytes()
+            self._door.node.metrics.received_websocket += 1
+            self._door.node.metrics.bytes_received_websocket += len(data)
+            self._door.node.receive(self._connection, data)
+            return
+        try:
+            self._unusual(frame, kind)
+        except PeerError as error:
+            self._fail(error)
+
+    def _unusual(self, frame: WSFrame, kind: WSMsgType) -> None:
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            raise PeerError(BAD_FRAME, "an extension that was not negotiated")
+        if kind == _CLOSE:
+            self._peer_closed = True
+            self._ended(CLIENT_CLOSED)
+            return
+        if kind in (_PING, _PONG):
+            return
+        if kind == _BINARY and frame.fin and self._assembler is None:
+            self._message(kind, frame.get_payload_as_bytes())
+            return
+        if self._assembler is None:
+            self._assembler = Assembler(self._connection.session.max_payload)
+        message = self._assembler.add(frame)
+        if message is not None:
+            self._assembler = None
+            self._message(*message)
+
+    def _message(self, kind: WSMsgType, data: bytes) -> None:
+        metrics = self._door.node.metrics
+        metrics.received_websocket += 1
+        metrics.bytes_received_websocket += len(data)
+        if self.probing:
+            self._probe(data if kind == _TEXT else b"")
+        elif kind == _TEXT:
+            self._door.node.receive(self._connection, data)
+        else:
+            self._door.node.receive_binary(self._connection, data)
+
+    def _probe(self, data: bytes) -> None:
+        """The upgrade handshake: `2probe` -> `3probe`, then `5`."""
+        assert self._transport is not None
+        if data == engineio.PROBE:
+            self._transport.send(_TEXT, engineio.PROBE_ANSWER)
+            self._door.release_poll(self._connection)
+        elif data == engineio.UPGRADE and self._connection.session.step(Step.UPGRADE_DONE):
+            self.probing = False
+            self._door.probes.pop(self, None)
+            self._door.upgraded(self._connection)
+            self._connection.outbox.attach(self, ready=True)
+        else:
+            raise PeerError(BAD_REQUEST, "not an upgrade packet")
+
+    def _fail(self, error: PeerError) -> None:
+        if self.probing:
+            # The session goes on by polling; only this attempt is over.
+            self._door.node.metrics.refusals["client", error.reason.name] += 1
+            self._goodbye(error.reason)
+        else:
+            self._door.node.disconnect(
+                self._connection, error.reason, who="service", detail=error.detail
+            )
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The TCP connection is gone. picows has closed it itself on a broken frame: its close
+        code tells."""
+        self._door.closing.pop(self, None)
+        reason = TRANSPORT_LOST
+        handshake = transport.close_handshake
+        if handshake is not None and handshake.sent is not None:
+            reason = _OURS.get(handshake.sent.code, TRANSPORT_LOST)
+        self._ended(reason)
+
+    def _ended(self, reason: Reason) -> None:
+        if self.probing:
+            self.probing = False
+            self._door.probes.pop(self, None)
+            self._connection.session.step(Step.UPGRADE_FAILED)
+            self._goodbye(reason)
+        else:
+            who = "client" if reason in (CLIENT_CLOSED, TRANSPORT_LOST) else "service"
+            self._door.node.disconnect(self._connection, reason, who=who)  # type: ignore[arg-type]
+
+    # -- to the client: hub.ports.ClientSink ----------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Straight to the transport: these are finished frames."""
+        self._door.node.metrics.bytes_sent_websocket += len(data)
+        self._tcp.write(data)  # type: ignore[attr-defined]
+
+    def pause_writing(self) -> None:
+        """The client reads slower than we write: its outbox gathers now."""
+        self._connection.outbox.ready = False
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        if self._connection.outbox.sink is self:
+            self._connection.outbox.unblock()
+
+    def pause_reading(self) -> None:
+        """The app server does not keep up."""
+        self._tcp.pause_reading()  # type: ignore[attr-defined]
+
+    def resume_reading(self) -> None:
+        """It does again."""
+        self._tcp.resume_reading()  # type: ignore[attr-defined]
+
+    def close(self, reason: Reason, rest: bytes) -> None:
+        """End the session on this socket."""
+        if reason in (SLOW_CLIENT, TRANSPORT_LOST) or self._transport is None:
+            # It takes nothing: a polite close would wait behind what it does not read.
+            if self._transport is not None:
+                self._transport.disconnect(graceful=False)
+            return
+        if not self._peer_closed:
+            if reason.number < BAD_FRAME.number or reason is APP_CLOSED:
+                rest += engineio.text_frame(engineio.CLOSE)
+            if rest:
+                self.write(rest)
+        self._goodbye(reason)
+
+    def _goodbye(self, reason: Reason) -> None:
+        transport = self._transport
+        if transport is None or transport.is_disconnected:
+            return
+        if not transport.is_close_frame_sent:
+            transport.send_close(_CODES.get(reason.ws, WSCloseCode.OK), reason.name.encode())
+        transport.disconnect()
+        self._door.closing[self] = None
+
+    def abort(self) -> None:
+        """Cut it off."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+
+_CODES: Final = {int(code.value): code for code in WSCloseCode if code.value != 1006}
+_OURS: Final = {
+    WSCloseCode.MESSAGE_TOO_BIG: PAYLOAD_TOO_LARGE,
+    WSCloseCode.PROTOCOL_ERROR: BAD_FRAME,
+    WSCloseCode.INVALID_TEXT: BAD_FRAME,
+    WSCloseCode.INTERNAL_ERROR: INTERNAL,
+}
+
+
+class SocketDoor:
+    """Upgrade requests of clients."""
+
+    def __init__(
+        self,
+        door: ClientDoor,
+        *,
+        release_poll: Callable[[Connection], None],
+        upgraded: Callable[[Connection], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.door = door
+        self.node: Node = door.node
+        self.release_poll = release_poll
+        """Answer a waiting poll of this session at once (with a noop)."""
+        self.upgraded = upgraded
+        """The session has left polling."""
+        self.probes: dict[ClientSocket, float] = {}
+        self.closing: dict[ClientSocket, float | None] = {}
+        self._clock = clock
+
+    def upgrade(self, request: UpgradeRequest) -> None:
+        """A client asks for a WebSocket."""
+        origin = request.header(b"origin")
+        try:
+            hub = self.door.hub_of(request.path)
+            query = request.query
+            self.door.check_origin(origin)
+            sid = self.door.check_query(query, "websocket")
+            if sid is not None:
+                self._upgrade_session(request, hub, sid)
+                return
+            handshake = self.door.handshake(hub, "http", query, request.headers)
+            opening = _Opening(self, request)
+            opening.connection = self.node.connect(hub, handshake, opening)
+        except PeerError as error:
+            self.node.metrics.refusals["client", error.reason.name] += 1
+            request.refuse(error, tuple(self.door.cors_headers(origin)))
+
+    def _upgrade_session(self, request: UpgradeRequest, hub_name: str, sid: str) -> None:
+        hub = self.node.hub(hub_name)
+        connection = hub.directory.connections.get(sid) if hub is not None else None
+        if connection is None:
+            raise PeerError(UNKNOWN_SID)
+        if connection.session.state != State.POLLING:
+            raise PeerError(DUPLICATE_UPGRADE)
+        connection.session.step(Step.UPGRADE_ASKED)
+        socket = ClientSocket(self, connection, probing=True)
+        self.probes[socket] = self._clock() + self.door.server.upgrade_timeout
+        request.accept(socket, max_frame=connection.session.max_payload)
+
+    def tick(self, now: float) -> None:
+        """Upgrades that hang, and closed sockets that do not go away."""
+        for socket in [s for s, deadline in self.probes.items() if deadline <= now]:
+            socket._fail(PeerError(UPGRADE_TIMEOUT))
+            socket.abort()
+        for socket, deadline in tuple(self.closing.items()):
+            if deadline is None:
+                self.closing[socket] = now + CLOSE_SECONDS
+            elif deadline <= now:
+                del self.closing[socket]
+                socket.abort()
+
+
+class _Opening:
+    """`hub.ports.Opening` of a WebSocket without a session: the 101 waits for the app server, so
+    that a refusal can be an HTTP status."""
+
+    def __init__(self, door: SocketDoor, request: UpgradeRequest) -> None:
+        self._door = door
+        self._request = request
+        self.connection: Connection | None = None
+        request.on_lost = self._lost
+
+    def _lost(self) -> None:
+        if self.connection is not None:
+            self._door.node.abandon(self.connection)
+
+    def accepted(self, connection: Connection, info: OpenInfo) -> None:
+        connection.session.step(Step.OPENED_WEBSOCKET)
+        socket = ClientSocket(self._door, connection, probing=False)
+        self._request.accept(socket, max_frame=info.max_payload)
+        packet = engineio.open_packet(
+            connection.id,
+            upgrades=False,
+            ping_interval=info.ping_interval,
+            ping_timeout=info.ping_timeout,
+            max_payload=info.max_payload,
+        )
+        socket.write(engineio.text_frame(packet))
+        connection.outbox.attach(socket, ready=True)
+
+    def refused(self, reason: Reason, detail: str) -> None:
+        origin = self._request.header(b"origin")
+        self._request.refuse(PeerError(reason, detail), tuple(self._door.door.cors_headers(origin)))

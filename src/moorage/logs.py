@@ -1,0 +1,234 @@
+"""Logs: one way out for our lines and for those of the libraries we use.
+
+Parts take a logger with `get` and give fields by name; `setup`, called once by the command line,
+decides level and form. Everything passes through the standard library's root logger, so that a
+library's line is redacted and formatted like ours. docs/reference/logging.md has the policy.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterable, MutableMapping
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+from structlog.stdlib import ProcessorFormatter
+
+from moorage.wire.reasons import INTERNAL, Reason
+
+ROOT: Final = "moorage"
+Who = Literal["client", "app", "service", "api"]
+
+# Each takes the name and hides the value. They run over the finished line, so that no field, message
+# or traceback of anybody can carry a secret past them. A value ends where the text around it does; a
+# backslash and what it escapes belong to it (in a JSON line), except an escaped quote.
+_VALUE: Final = r"""(?:[^\s"'\\&;,<>)\]}]|\\[^"'\s])+"""
+_SECRETS: Final = (
+    re.compile(rf"(access_token(?:=|%3D)){_VALUE}", re.IGNORECASE),
+    # Up to the semicolon: `config` lets no quote and no backslash into a key.
+    re.compile(r"""(AccessKey(?:=|%3D))(?:[^\s"'\\;])+""", re.IGNORECASE),
+    re.compile(
+        rf"""(authorization\\?["']?\s*[:=,]\s*b?\\?["']?(?:[a-z][\w-]*[ ]+)?){_VALUE}""", re.IGNORECASE
+    ),
+    re.compile(r"(bearer\s+)[A-Za-z0-9._~+/=-]+", re.IGNORECASE),
+    # A JSON Web Token wherever it stands: `{"` begins both parts, hence eyJ twice.
+    re.compile(r"()eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"),
+)
+_HIDDEN: Final = r"\1[redacted]"
+# Anything of these can be in a line only if some secret may be: one cheap scan spares five.
+_SUSPECT: Final = re.compile(r"access_token|accesskey|authorization|bearer|eyJ", re.IGNORECASE)
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_BARE: Final = re.compile(r"[!#-<>-~]+")
+
+
+class Logger(structlog.BoundLoggerBase):
+    """A logger with bound fields. Below the level a call costs one look into a dict and makes nothing."""
+
+    def bind(self, **fields: Any) -> Logger:
+        """A logger that adds `fields` to every line."""
+        return super().bind(**fields)
+
+    def enabled(self, level: int) -> bool:
+        """For callers that would have to compute what they log. `level` as in `logging`."""
+        return bool(self._logger.isEnabledFor(level))
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """What developers of Moorage want to know; may be many lines a client."""
+        if self._logger.isEnabledFor(logging.DEBUG):
+            self._proxy_to_logger("debug", event, **fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """What happened, a bounded number of lines for each connection."""
+        if self._logger.isEnabledFor(logging.INFO):
+            self._proxy_to_logger("info", event, **fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """What an operator should look at, though the service goes on as it should."""
+        if self._logger.isEnabledFor(logging.WARNING):
+            self._proxy_to_logger("warning", event, **fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """What should not be: a defect, or a resource that is gone. `exc_info=True` adds the traceback."""
+        if self._logger.isEnabledFor(logging.ERROR):
+            self._proxy_to_logger("error", event, **fields)
+
+
+def get(component: str) -> Logger:
+    """The logger of a part (`hub`, `edge`, ...). May be taken before `setup`, at import."""
+    logger = structlog.wrap_logger(
+        logging.getLogger(f"{ROOT}.{component}"),
+        processors=[ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=Logger,
+        context_class=dict,
+    )
+    return logger.bind()  # type: ignore[no-any-return] # a proxy until then, which builds anew at each call
+
+
+_disconnects: Final = get("hub")
+
+
+def disconnect_line(  # noqa: PLR0913 - one parameter for each field of the line
+    *,
+    connection: str,
+    hub: str,
+    user: str | None,
+    who: Who,
+    reason: Reason,
+    age_s: float,
+    queued_bytes: int,
+    transport: str,
+    sockets: int,
+    detail: str = "",
+) -> None:
+    """The one line that every connection leaves: who ended it and why, `age_s` seconds after it began,
+    with `queued_bytes` not yet written and `sockets` namespaces joined."""
+    write = _disconnects.error if reason is INTERNAL else _disconnects.info
+    write(
+        "disconnect",
+        connection=connection,
+        hub=hub,
+        user=user,
+        who=who,
+        reason=reason.name,
+        number=reason.number,
+        age_s=round(age_s, 3),
+        queued_bytes=queued_bytes,
+        transport=transport,
+        sockets=sockets,
+        **({"detail": detail} if detail else {}),
+    )
+
+
+def setup(*, level: str, format: str, stream: TextIO | None = None) -> None:
+    """Send all lines to `stream` (standard output) at `level` (debug, info, warning, error), as `json`
+    or `human` text. A second call replaces the first."""
+    out = stream if stream is not None else sys.stdout
+    handler = logging.StreamHandler(out)
+    render = _human(colour=out.isatty()) if format == "human" else _json
+    handler.setFormatter(_Redacting(render))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    ours = getattr(logging, level.upper())
+    logging.getLogger(ROOT).setLevel(ours)
+    # Libraries speak a step quieter than we do: their "info" is our "debug".
+    root.setLevel(max(ours, logging.INFO) if ours <= logging.DEBUG else max(ours, logging.WARNING))
+    logging.captureWarnings(True)
+
+
+def redact(line: str) -> str:
+    """`line` without access tokens, access keys and credentials."""
+    if _SUSPECT.search(line) is None:
+        return line
+    for secret in _SECRETS:
+        line = secret.sub(_HIDDEN, line)
+    return line
+
+
+class _Redacting(ProcessorFormatter):
+    """Renders a record, ours or a library's, and hides what is secret in the result."""
+
+    def __init__(self, render: Any) -> None:
+        super().__init__(
+            processors=[
+                _head,
+                structlog.processors.format_exc_info,
+                ProcessorFormatter.remove_processors_meta,
+                render,
+            ],
+            foreign_pre_chain=[_foreign],
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+Event = MutableMapping[str, Any]
+
+
+def _foreign(_logger: Any, _method: str, event: Event) -> Event:
+    # A library's record carries its traceback beside the text, ours in the fields.
+    record: logging.LogRecord = event["_record"]
+    if record.exc_info:
+        event["exc_info"] = record.exc_info
+    return event
+
+
+def _head(_logger: Any, _method: str, event: Event) -> Event:
+    """Time, level and component in front: the same four keys begin every line."""
+    record: logging.LogRecord = event["_record"]
+    own = record.name.startswith(f"{ROOT}.")
+    return {
+        "ts": record.created,
+        "level": record.levelname.lower(),
+        "component": record.name[len(ROOT) + 1 :] if own else record.name,
+        "event": event.pop("event", ""),
+        **event,
+    }
+
+
+def _json(_logger: Any, _method: str, event: Event) -> str:
+    event["ts"] = _utc(event["ts"])
+    # ASCII only: a client's text can neither break the line nor confuse whoever displays it.
+    return json.dumps(event, default=repr)
+
+
+def _human(*, colour: bool) -> Any:
+    red = "\x1b[31m"
+    tint = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": red, "critical": red}
+
+    def render(_logger: Any, _method: str, event: Event) -> str:
+        clock = _utc(event.pop("ts"))[11:23]
+        level, component = event.pop("level"), event.pop("component")
+        text, trace = _printable(str(event.pop("event"))), event.pop("exception", "")
+        fields = " ".join(f"{name}={_value(value)}" for name, value in event.items() if value is not None)
+        line = f"{clock} {level:<7} {component:<8} {text}" + (f"  {fields}" if fields else "")
+        if trace:
+            line += "\n" + "\n".join(_printable(row) for row in trace.splitlines())
+        start = tint.get(level, "") if colour else ""
+        return f"{start}{line}\x1b[0m" if start else line
+
+    return render
+
+
+def _utc(created: float) -> str:
+    moment = datetime.datetime.fromtimestamp(created, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return value if _BARE.fullmatch(value) else json.dumps(value)
+    if isinstance(value, Iterable):
+        return json.dumps(value, default=repr)
+    return _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    # What a client sent must not move the terminal's cursor, or write lines of its own.
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text).replace("\n", "\\n")
