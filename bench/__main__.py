@@ -1,0 +1,94 @@
+"""`python -m bench`: run the measurements, print the table, write `bench/results/latest.json`."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import resource
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bench import measures, servers
+from bench.figures import Figure
+from bench.machine import facts
+from bench.plan import FULL, QUICK
+from bench.report import all_met, document, table
+from bench.run import Run
+from bench.slow import slow_client
+
+MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
+    "a": measures.fan_out,
+    "b": measures.burst,
+    "c": measures.trips,
+    "d": measures.idle_memory,
+    "e": measures.connects,
+    "f": measures.app_cost,
+    "slow": slow_client,
+}
+RESULTS = servers.HERE / "results" / "latest.json"
+
+
+def main() -> int:
+    """Returns the exit code: 0, or 1 with `--enforce` where a bar is missed or has no figure."""
+    options = _options()
+    _prepare()
+    about = facts()
+    with tempfile.TemporaryDirectory(prefix="moorage-bench-") as logs:
+        starts = {name: servers.STARTS[name] for name in options.target}
+        run = Run(starts, QUICK if options.quick else FULL, Path(logs))
+        figures: list[Figure] = []
+        for section in options.only:
+            began = time.monotonic()
+            figures += MEASURES[section](run)
+            print(f"({section}) measured in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    print(table(figures))
+    for problem in run.problems:
+        first, *_, last = problem.splitlines() * 2
+        print(f"no figure: {first} {last if last != first else ''}".rstrip(), file=sys.stderr)
+    about["quick"] = options.quick
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(document(figures, about, run.problems), indent=1) + "\n")
+    print(f"\nEvery round, and the machine: {RESULTS}")
+    return 1 if options.enforce and not all_met(figures) else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "--only", type=_names(MEASURES), default=list(MEASURES), help="sections, such as a,b (all: a-f, slow)"
+    )
+    parser.add_argument(
+        "--target", type=_names(servers.STARTS), default=list(servers.STARTS), help="moorage,native,c"
+    )
+    parser.add_argument("--quick", action="store_true", help="small counts: a smoke test, not a measurement")
+    parser.add_argument("--enforce", action="store_true", help="exit with 1 when a bar is missed")
+    return parser.parse_args()
+
+
+def _names(known: Mapping[str, object]) -> Callable[[str], list[str]]:
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(known)}")
+        return names
+
+    return parse
+
+
+def _prepare() -> None:
+    """Descriptors for 10,000 clients, packages, a clean end on SIGTERM."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    servers.install()
+    # The generator makes no cycles, and a collection over 10,000 clients would show up in a p99.
+    gc.disable()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

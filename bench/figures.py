@@ -1,0 +1,66 @@
+"""A figure: one measured quantity of several targets over several rounds, and the bars it must meet. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from bench.servers import MOORAGE
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Moorage's figure may be at most `limit` times that of `versus`, or bare `limit` if that is empty."""
+
+    limit: float
+    versus: str = ""
+
+    def __str__(self) -> str:
+        return f"<= {self.limit:g}x {self.versus}" if self.versus else f"<= {self.limit:g}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`rounds[target]` holds one value per round, in the order measured; rounds of all targets alternate."""
+
+    section: str
+    title: str
+    unit: str
+    rounds: Mapping[str, Sequence[float]]
+    bars: tuple[Bar, ...] = ()
+    note: str = ""
+
+    def value(self, target: str) -> float | None:
+        """The median of the rounds."""
+        values = self.rounds.get(target)
+        return median(values) if values else None
+
+    def ratio(self, versus: str) -> float | None:
+        """Moorage to `versus`: the median of the ratios within each round, so that a round in which
+        the machine was slow for both counts no more than another."""
+        ours, theirs = self.rounds.get(MOORAGE), self.rounds.get(versus)
+        if not ours or not theirs or min(theirs) <= 0:
+            return None
+        return median(a / b for a, b in zip(ours, theirs, strict=False))
+
+    def verdict(self, bar: Bar) -> bool | None:
+        """Is the bar met? None when there is nothing to judge."""
+        measured = self.ratio(bar.versus) if bar.versus else self.value(MOORAGE)
+        return None if measured is None else measured <= bar.limit
+
+
+@dataclass
+class Rounds:
+    """Collects `rounds` of several figures at once, by title."""
+
+    values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    def add(self, target: str, row: Mapping[str, float]) -> None:
+        """One target's round: a value for each title."""
+        for title, value in row.items():
+            self.values.setdefault(title, {}).setdefault(target, []).append(value)
+
+    def of(self, title: str) -> dict[str, list[float]]:
+        """The rounds of one figure, by target."""
+        return self.values.get(title, {})

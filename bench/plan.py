@@ -1,0 +1,69 @@
+"""How much of everything: the full run, and a smoke test."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Counts of one run. Every load is bounded by a count or by seconds."""
+
+    rounds: int
+    """Kept rounds of each measurement; a warm-up round comes before."""
+    clients: int
+    """(a), (b) and the slow client: WebSocket clients."""
+    ticks: int
+    """(a): broadcasts of a round."""
+    bursts: int
+    """(b): bursts of 50 of a round."""
+    trip_seconds: float
+    """(c): length of a round."""
+    idle: int
+    """(d): connections."""
+    idle_rounds: int
+    idle_pause: float
+    """(d): seconds for a server to come to rest before its memory is read."""
+    connects: int
+    """(e): connects of a round."""
+    app_clients: int
+    app_ticks: int
+    """(f): clients, and broadcasts of a round."""
+    slow_ticks: int
+    """Slow client: broadcasts of each of the two phases without it."""
+
+    def pause(self) -> None:
+        """Let a server come to rest."""
+        time.sleep(self.idle_pause)
+
+
+FULL = Plan(
+    rounds=5,
+    clients=1000,
+    ticks=40,
+    bursts=4,
+    trip_seconds=1.5,
+    idle=10_000,
+    idle_rounds=3,
+    idle_pause=3.0,
+    connects=2000,
+    app_clients=5000,
+    app_ticks=10,
+    slow_ticks=500,
+)
+
+QUICK = Plan(
+    rounds=1,
+    clients=100,
+    ticks=20,
+    bursts=2,
+    trip_seconds=0.2,
+    idle=300,
+    idle_rounds=1,
+    idle_pause=0.3,
+    connects=200,
+    app_clients=300,
+    app_ticks=5,
+    slow_ticks=100,
+)

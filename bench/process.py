@@ -1,0 +1,117 @@
+"""A child process: its one log, its CPU clock, its resident memory, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from bench.errors import BenchError
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_POLL = 0.01
+
+T = TypeVar("T")
+
+
+class Process:
+    """Started at once, with `log` as its standard output and error.
+
+    A file instead of pipes: nothing has to be drained while the generator is busy, and a child
+    never blocks on a log line inside a measured window.
+    """
+
+    def __init__(self, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> None:
+        self.name = log.stem
+        self._log = log
+        with log.open("wb") as output:
+            self._child = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=env
+            )
+        clock = ctypes.c_int()
+        if _LIBC.clock_getcpuclockid(self._child.pid, ctypes.byref(clock)) != 0:
+            raise BenchError(f"no CPU clock for {self.name}")
+        self._clock = clock.value
+
+    def cpu(self) -> int:
+        """Nanoseconds on a CPU since its start, user and kernel, all threads, also ended ones.
+
+        The kernel's process clock: the same count as the threads' `/proc/PID/task/*/schedstat`
+        added up, in one call; `/proc/PID/stat` would round to 10 ms.
+        """
+        return time.clock_gettime_ns(self._clock)
+
+    def rss(self) -> int:
+        """Resident bytes."""
+        for line in Path(f"/proc/{self._child.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise BenchError(f"{self.name} has ended\n{self.log_tail()}")
+
+    def settle(self, limit: float = 2.0) -> None:
+        """Wait until it is idle (under 1 ms of CPU in 20 ms), at most `limit` seconds."""
+        deadline = time.monotonic() + limit
+        before = self.cpu()
+        while time.monotonic() < deadline:
+            time.sleep(0.02)
+            now = self.cpu()
+            if now - before < 1_000_000:
+                return
+            before = now
+
+    def send(self, command: Mapping[str, int]) -> None:
+        """One JSON line to its standard input."""
+        stream = self._child.stdin
+        assert stream is not None
+        try:
+            stream.write(json.dumps(command).encode() + b"\n")
+            stream.flush()
+        except OSError as error:
+            raise BenchError(f"{self.name} does not listen: {error}\n{self.log_tail()}") from error
+
+    def wait_line(self, match: Callable[[str], T | None], *, seconds: float = 20.0) -> T:
+        """The first value other than None that `match` makes of a log line.
+
+        Raises `BenchError` when the process ends first, or after `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            ended = self._child.poll() is not None
+            text = self._log.read_text(errors="replace")
+            for line in text[: text.rfind("\n") + 1].splitlines():
+                if (value := match(line)) is not None:
+                    return value
+            if ended or time.monotonic() > deadline:
+                state = f"ended with {self._child.returncode}" if ended else f"not ready in {seconds:.0f} s"
+                raise BenchError(f"{self.name} {state}\n{self.log_tail()}")
+            time.sleep(_POLL)
+
+    def log_tail(self, lines: int = 8) -> str:
+        """The end of what it printed."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self) -> None:
+        """Ask it to end, and make it end after 3 seconds."""
+        if self._child.stdin is not None:
+            # A broken pipe here only says that it is gone already.
+            with contextlib.suppress(OSError):
+                self._child.stdin.close()
+        self._child.terminate()
+        try:
+            self._child.wait(3.0)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+
+def ready_facts(line: str) -> dict[str, object] | None:
+    """The `{"ready":true,...}` line of our own servers, parsed; None for any other line."""
+    if not line.startswith('{"ready":true'):
+        return None
+    facts: dict[str, object] = json.loads(line)
+    return facts

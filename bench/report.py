@@ -1,0 +1,86 @@
+"""Figures as a table and as JSON. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from bench.figures import Bar, Figure
+from bench.servers import C_LOOP, MOORAGE, NATIVE
+
+_HEAD = ("", "figure", "unit", "Moorage", "native", "C loop", "ratio", "bar", "")
+_VERDICTS = {True: "pass", False: "MISS", None: "-"}
+
+
+def number(value: float | None) -> str:
+    """Three digits that matter, without exponents; `-` where nothing was measured."""
+    if value is None:
+        return "-"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def table(figures: Iterable[Figure]) -> str:
+    """One line per figure and bar, columns aligned."""
+    rows: list[tuple[str, ...]] = [_HEAD]
+    for figure in figures:
+        if figure.rounds:
+            rows += _rows(figure)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    lines = [_line(row, widths) for row in rows]
+    lines.insert(1, "-" * len(lines[0]))
+    return "\n".join(lines)
+
+
+def _rows(figure: Figure) -> list[tuple[str, ...]]:
+    values = tuple(number(figure.value(target)) for target in (MOORAGE, NATIVE, C_LOOP))
+    first = (figure.section, figure.title, figure.unit, *values)
+    if not figure.bars:
+        ratio = figure.ratio(NATIVE)
+        return [(*first, "" if ratio is None else f"{ratio:.3g}x", "", "")]
+    blank = ("", "", "", "", "", "")
+    return [
+        (*(blank if position else first), _ratio(figure, bar), str(bar), _VERDICTS[figure.verdict(bar)])
+        for position, bar in enumerate(figure.bars)
+    ]
+
+
+def _ratio(figure: Figure, bar: Bar) -> str:
+    ratio = figure.ratio(bar.versus) if bar.versus else None
+    return "" if ratio is None else f"{ratio:.3g}x"
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Words to the left, numbers to the right."""
+    cells = [
+        cell.rjust(width) if 3 <= column <= 6 else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "  ".join(cells).rstrip()
+
+
+def document(
+    figures: Iterable[Figure], facts: Mapping[str, object], problems: Sequence[str]
+) -> dict[str, object]:
+    """What goes to the JSON file: every round, not only the medians."""
+    return {
+        "facts": dict(facts),
+        "problems": list(problems),
+        "figures": [
+            {
+                "section": figure.section,
+                "title": figure.title,
+                "unit": figure.unit,
+                "median": {target: figure.value(target) for target in figure.rounds},
+                "rounds": {target: list(values) for target, values in figure.rounds.items()},
+                "ratio": {versus: figure.ratio(versus) for versus in (NATIVE, C_LOOP)},
+                "bars": [{"bar": str(bar), "met": figure.verdict(bar)} for bar in figure.bars],
+            }
+            for figure in figures
+        ],
+    }
+
+
+def all_met(figures: Iterable[Figure]) -> bool:
+    """Is every bar met? One without a figure to judge is not."""
+    return all(figure.verdict(bar) is True for figure in figures for bar in figure.bars)
