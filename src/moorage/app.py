@@ -50,6 +50,8 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self._ready = False
         self._ticker: asyncio.Task[None] | None = None
+        self.node: Node
+        self.links: LinkDoor
         self._node_id = secrets.token_urlsafe(3)
         self.node = Node(
             new_id=lambda: self._node_id + secrets.token_urlsafe(SID_BYTES),

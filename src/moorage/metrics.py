@@ -78,7 +78,7 @@ METRICS: Final = (
     _m("tunnel_bytes_received", "counter", "", "Bytes of tunnel frames from app servers"),
     _m("tunnel_bytes_sent", "counter", "", "Bytes of tunnel frames to app servers"),
     _m("tunnel_events_resent", "counter", "", "Events sent again to an app server that came back"),
-    _m("tunnel_gap_answers", "counter", "", "Calls of app servers that were lost with a link, answered with a failure"),
+    _m("tunnel_gap_answers", "counter", "", "Calls of app servers lost with a link, answered with a failure"),
     _m("invoke_timeouts", "counter", "", "Emits with acks whose last answers never came"),
     _m("late_answers", "counter", "", "Acks of clients that nobody waited for any more"),
     _m("upstream_seconds", "histogram", "event", "Time until the app server answered an event"),

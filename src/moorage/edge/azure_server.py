@@ -47,7 +47,9 @@ log: Final = logs.get("link")
 class AzureServer:
     """All state of one server id. `later` schedules `flush` at the end of the loop tick."""
 
-    def __init__(self, node: Node, hub: Hub, server_id: str, *, later: Callable[[], None], first_ack: int) -> None:
+    def __init__(
+        self, node: Node, hub: Hub, server_id: str, *, later: Callable[[], object], first_ack: int
+    ) -> None:
         self.node = node
         self.hub = hub
         self.app = AppServer(server_id, self, "azure")

@@ -115,8 +115,8 @@ class ClientDoor:
         for name, value in headers:
             gathered.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         token = query.pop("access_token", [""])[0]
-        if not token:
-            token = auth.bearer(gathered.get("authorization", [""])[0])
+        if not token and "authorization" in gathered:
+            token = auth.bearer(gathered["authorization"][0])
         shown = {name: values for name, values in gathered.items() if name not in NOT_FORWARDED}
         if not token:
             if not self.node.hub_settings(hub).anonymous:

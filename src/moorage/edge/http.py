@@ -16,9 +16,9 @@ from urllib.parse import parse_qs
 import httptools
 import orjson
 from picows import WSAutoPingStrategy, WSListener
-from picows.picows import WSProtocol
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from moorage.edge.settings import ServerSettings
@@ -49,7 +49,7 @@ class _Quiet:
 
     name = "picows"
 
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 (the stdlib's name)
+    def isEnabledFor(self, level: int) -> bool:
         return False
 
     def info(self, *args: object, **kwargs: object) -> None:
@@ -66,7 +66,12 @@ class UpgradeRequest(asyncio.Protocol):
     refusal must still be an HTTP status (the app server may take seconds to decide)."""
 
     def __init__(
-        self, transport: asyncio.Transport, path: str, query: str, headers: list[tuple[bytes, bytes]], early: bytes
+        self,
+        transport: asyncio.Transport,
+        path: str,
+        query: str,
+        headers: list[tuple[bytes, bytes]],
+        early: bytes,
     ) -> None:
         self.path = path
         self.query_string = query
@@ -197,7 +202,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; what it cannot parse, or will not, ends here."""
-        if self.parser is None or self.transport.is_closing():
+        if self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
         if self.waiting_since is None:
@@ -247,16 +252,22 @@ class HttpProtocol(HttpToolsProtocol):
         """Refuse whatever this connection is sending, and close it."""
         self.metrics.refusals["http", reason.name] += 1
         if not self.transport.is_closing():
-            if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            if not self._answering:
                 self.transport.write(plain_response(PeerError(reason)))
             self.transport.close()
+
+    @property
+    def _answering(self) -> bool:
+        """The application has a request and has not finished its answer."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
 
     def overdue(self, now: float) -> bool:
         """Has this connection kept us waiting for the rest of a request too long?"""
         if self.waiting_since is None:
             return False
         allowed = self.settings.header_timeout
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._answering:
             allowed = self.settings.body_timeout
         return now - self.waiting_since > allowed
 

@@ -24,7 +24,6 @@ from moorage.wire.reasons import (
     LINK_TOO_MANY,
     LINK_UNKNOWN_DIALECT,
     TOKEN_CLAIMS,
-    TOKEN_MISSING,
     UNKNOWN_HUB,
     Reason,
 )
@@ -38,7 +37,7 @@ CLOSE_SECONDS: Final = 5.0
 log: Final = logs.get("link")
 
 
-class LinkSocket(WSListener):  # type: ignore[misc]  # picows is Cython: no base class for mypy
+class LinkSocket(WSListener):
     """One link's WebSocket under a `Tunnel`."""
 
     def __init__(self, door: LinkDoor, server: AzureServer, tunnel_id: str, limit: int) -> None:
@@ -187,9 +186,9 @@ class LinkDoor:
         hub = query.get("hub", [""])[0]
         if not HUB_NAME.fullmatch(hub):
             raise PeerError(UNKNOWN_HUB, hub[:128])
-        token = query.get("access_token", [""])[0] or auth.bearer(request.header(b"authorization"))
+        token = query.get("access_token", [""])[0]
         if not token:
-            raise PeerError(TOKEN_MISSING)
+            token = auth.bearer(request.header(b"authorization"))
         base = self._settings.public_endpoint or f"http://{request.header(b'host')}"
         audience = auth.tunnel_audience(base, request.query_string)
         claims = auth.verify(token, self._keys, audience, self._wall_clock(), self._auth.clock_skew)

@@ -61,7 +61,7 @@ class ClientPort:
         )
         config.load()
         # uvicorn asks only whether there is a class; the upgrade itself is `HttpProtocol`'s.
-        config.ws_protocol_class = UpgradeRequest  # type: ignore[assignment]
+        config.ws_protocol_class = UpgradeRequest
 
         def protocol() -> HttpProtocol:
             made = HttpProtocol(config, self._state, {})

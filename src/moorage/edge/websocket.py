@@ -42,7 +42,7 @@ _PING: Final = WSMsgType.PING
 _PONG: Final = WSMsgType.PONG
 
 
-class ClientSocket(WSListener):  # type: ignore[misc]  # picows is Cython: no base class for mypy
+class ClientSocket(WSListener):
     """One client's WebSocket; `hub.ports.ClientSink` once the session is on it."""
 
     __slots__ = ("_assembler", "_connection", "_door", "_peer_closed", "_tcp", "_transport", "probing")
@@ -142,8 +142,9 @@ class ClientSocket(WSListener):  # type: ignore[misc]  # picows is Cython: no ba
         self._door.closing.pop(self, None)
         reason = TRANSPORT_LOST
         handshake = transport.close_handshake
-        if handshake is not None and handshake.sent is not None:
-            reason = _OURS.get(handshake.sent.code, TRANSPORT_LOST)
+        sent = handshake.sent if handshake else None
+        if sent is not None:
+            reason = _OURS.get(sent.code, TRANSPORT_LOST)
         self._ended(reason)
 
     def _ended(self, reason: Reason) -> None:

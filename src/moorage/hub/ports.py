@@ -63,7 +63,7 @@ class AppLink(Protocol):
 class Drained(Protocol):
     """A callback without arguments."""
 
-    def __call__(self) -> None: ...
+    def __call__(self) -> object: ...
 
 
 class Answers(Protocol):
@@ -86,4 +86,4 @@ class Broker(Protocol):
 class Schedule(Protocol):
     """How the outboxes get their flush at the end of the loop tick."""
 
-    def __call__(self) -> None: ...
+    def __call__(self) -> object: ...
