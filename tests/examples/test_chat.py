@@ -1,0 +1,142 @@
+"""The sample chat as `make run` starts it: Moorage, the app server with Azure's package, a page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import urllib.error
+import urllib.request
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DRIVER = Path(__file__).with_name("chat_page.mjs")
+NEEDED = ("examples/chat/node_modules/.package-lock.json", "tests/node/node_modules/.package-lock.json")
+
+pytestmark = [pytest.mark.node, pytest.mark.timeout(120)]
+
+
+class Running(NamedTuple):
+    """What `scripts/run.py` started, with the addresses that it printed."""
+
+    process: Process
+    endpoint: str
+    page: str
+    lines: list[str]
+    """All that it printed until everything was up."""
+
+
+@asynccontextmanager
+async def running(*arguments: str) -> AsyncIterator[Running]:
+    """`make run` on free ports until the block ends."""
+    for name in NEEDED:
+        assert (ROOT / name).is_file(), f"{name} is missing: make setup"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "scripts/run.py", *(arguments or ("--port=0", "--page-port=0")),
+        cwd=ROOT, stdout=PIPE, stderr=STDOUT, env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    try:
+        yield await printed_addresses(process)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        # Reads the rest as well, so that no pipe is left behind.
+        await process.communicate()
+
+
+async def printed_addresses(process: Process) -> Running:
+    """Reads until the page's address, which comes last."""
+    assert process.stdout is not None
+    endpoint, lines = "", list[str]()
+    while raw := await process.stdout.readline():
+        lines.append(raw.decode().rstrip())
+        words = lines[-1].split()
+        if words[:2] == ["Connection", "string"]:
+            endpoint = dict(part.split("=", 1) for part in words[2].split(";") if part)["Endpoint"]
+        elif words[:1] == ["Chat"]:
+            return Running(process, endpoint, words[1], lines)
+    pytest.fail("make run ended early:\n" + "\n".join(lines))
+
+
+async def get(url: str) -> tuple[int, bytes]:
+    """Status and body."""
+
+    def fetch() -> tuple[int, bytes]:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    return await asyncio.to_thread(fetch)
+
+
+def listens(url: str) -> bool:
+    """Whether anybody takes connections at the address of `url`."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname, parts.port or 80), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+@pytest.mark.browser
+async def test_a_page_and_a_node_client_chat_through_moorage() -> None:
+    async with running() as run:
+        driver = await asyncio.create_subprocess_exec(
+            "node", str(DRIVER), run.page, run.endpoint, stdout=PIPE, stderr=STDOUT
+        )
+        output, _ = await driver.communicate()
+        assert (driver.returncode, output.decode().split()[-1:]) == (0, ["ok"]), output.decode()
+
+
+async def test_the_app_server_serves_the_page_and_invitations_only() -> None:
+    async with running() as run:
+        status, body = await get(run.page)
+        assert status == 200
+        assert b"<title>Moorage chat</title>" in body
+
+        status, body = await get(f"{run.page}negotiate")
+        invitation = json.loads(body)
+        assert status == 200
+        assert invitation.keys() == {"endpoint", "path", "token"}
+        assert invitation["endpoint"] == run.endpoint
+        assert invitation["path"] == "/clients/socketio/hubs/chat"
+
+        for path in ("index.mjs", "../index.mjs", "%2e%2e/index.mjs", "nothing", "/"):
+            assert (await get(run.page + path))[0] == 404, path
+        # Clients belong at the service; Azure's package says so itself.
+        assert (await get(f"{run.page}socket.io/?EIO=4&transport=polling"))[0] == 403
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_everything(number: signal.Signals) -> None:
+    async with running() as run:
+        assert listens(run.endpoint)
+        assert listens(run.page)
+        run.process.send_signal(number)
+        await run.process.communicate()
+        assert run.process.returncode == 0
+        assert not listens(run.endpoint)
+        assert not listens(run.page)
+
+
+async def test_a_taken_port_is_said_and_another_used() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        async with running(f"--port={taken}", "--page-port=0") as run:
+            assert urlsplit(run.endpoint).port != taken
+            assert f"Port {taken} is taken" in run.lines[0]
+            assert (await get(f"{run.endpoint}/healthz"))[0] == 200
