@@ -59,16 +59,15 @@ class Run:
     def alternate(self, section: str, joined: list[Joined], once: Once) -> Rounds:
         """Rounds of `once`, the targets in turn and every other round in reverse, so that a machine
         shared with others slows all of them alike. The first round is not kept: it warms compilers,
-        allocators and TCP windows up. A target that fails once is out."""
+        allocators and TCP windows up. A target that fails is taken out of `joined`."""
         rounds = Rounds()
-        left = list(joined)
         for number in range(self.plan.rounds + 1):
-            left.reverse()
-            for one in tuple(left):
-                left.remove(one)
+            joined.reverse()
+            for one in tuple(joined):
+                joined.remove(one)
                 with self.caught(section, one.target.name):
                     row = once(one)
-                    left.append(one)
+                    joined.append(one)
                     if number:
                         rounds.add(one.target.name, row)
         return rounds
