@@ -1,0 +1,1 @@
+"""What several test modules share: real processes to talk to."""

@@ -1,0 +1,128 @@
+"""A real `moorage dev` process on loopback, port 0."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 30.0
+
+
+class MoorageProcess:
+    """Use as a context manager. `lines` grows with the process's output; JSON logs are parsed
+    by `records`."""
+
+    def __init__(self, *flags: str, command: str = "dev", env: dict[str, str] | None = None) -> None:
+        self.key = secrets.token_hex(16)
+        self.lines: list[str] = []
+        self.url = ""
+        self._changed = threading.Condition()
+        arguments = [sys.executable, "-m", "moorage", command, "--set", "log.format=json"]
+        if command == "dev":
+            arguments += ["--port", "0", "--access-key", self.key]
+        self._process = subprocess.Popen(
+            [*arguments, *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1", **(env or {})},
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __enter__(self) -> MoorageProcess:
+        line = self.wait_line(lambda text: "Connection string" in text or '"ready"' in text)
+        found = re.search(r"Endpoint=([^;]+);", line) or re.search(r'"url": ?"([^"]+)"', line)
+        assert found, line
+        self.url = found[1]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def connection_string(self) -> str:
+        """As `moorage dev` prints it."""
+        return f"Endpoint={self.url};AccessKey={self.key};Version=1.0;"
+
+    @property
+    def pid(self) -> int:
+        """Of the service's process."""
+        return self._process.pid
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self.lines.append("(end)")
+            self._changed.notify_all()
+
+    def wait_line(self, wanted: Callable[[str], bool], timeout: float = START_SECONDS) -> str:
+        """The first line of output that is wanted; fails the test with all output if none comes."""
+
+        def found() -> str | None:
+            return next((line for line in self.lines if wanted(line)), None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() or "(end)" in self.lines, timeout)
+            line = found()
+        assert line is not None, "\n".join(self.lines)
+        return line
+
+    def wait_record(self, timeout: float = START_SECONDS, **fields: object) -> dict[str, Any]:
+        """The first JSON log line that has all `fields`."""
+
+        def wanted(line: str) -> bool:
+            if not line.startswith("{"):
+                return False
+            record = json.loads(line)
+            return all(record.get(name) == value for name, value in fields.items())
+
+        record: dict[str, Any] = json.loads(self.wait_line(wanted, timeout))
+        return record
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """A plain HTTP GET: status and body, errors included."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:  # noqa: S310
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def metric(self, name: str) -> float:
+        """One sample of `/metrics`, by its full name with labels; 0 where it is not there yet."""
+        for line in self.get("/metrics")[1].decode().splitlines():
+            if line.startswith(name + " "):
+                return float(line.rpartition(" ")[2])
+        return 0.0
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def wait_exit(self, timeout: float = 40.0) -> int:
+        """The exit code."""
+        return self._process.wait(timeout)
+
+    def kill(self) -> None:
+        """End it now."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
