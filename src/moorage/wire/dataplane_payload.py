@@ -1,0 +1,67 @@
+"""Is a body an Engine.IO payload that a Socket.IO client will take?"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import orjson
+
+from moorage.wire.engineio import check_text, decode_binary, split_payload
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import API_BAD_PAYLOAD
+from moorage.wire.socketio import ACK, BINARY_ACK, BINARY_EVENT, EVENT, parse_header
+
+MAX_PACKETS: Final = 1_000
+"""Packets in one payload."""
+
+_BARE: Final = frozenset({b"1", b"2", b"6"})  # close, ping, noop
+# Names that clients keep for themselves; a packet with one is a parse error to them.
+_RESERVED: Final = frozenset(
+    {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
+)
+
+
+def check_payload(body: bytes) -> None:
+    """Refuse what would make every recipient's parser close its connection.
+
+    Allowed is what a Socket.IO server may send: messages with all their attachments, close, ping,
+    noop. Anything else is mostly somebody's plain text: "3 items left" is a pong, "100 users" would
+    hang up on everyone. Raises `PeerError` (api-bad-payload).
+    """
+    missing = 0
+    try:
+        for packet in split_payload(check_text(body), MAX_PACKETS):
+            missing = _check_packet(packet, missing)
+    except PeerError as error:
+        if error.reason is API_BAD_PAYLOAD:
+            raise
+        raise PeerError(API_BAD_PAYLOAD, f'{error.message}; an event is written 42["name","data"]') from None
+    if missing:
+        raise PeerError(API_BAD_PAYLOAD, "binary attachments are missing")
+
+
+def _check_packet(packet: bytes, missing: int) -> int:
+    """How many attachments are due after `packet`, given how many were before it."""
+    if packet[:1] == b"b":
+        if not missing:
+            raise PeerError(API_BAD_PAYLOAD, "binary data that no packet announced")
+        decode_binary(packet)
+        return missing - 1
+    if missing:
+        raise PeerError(API_BAD_PAYLOAD, "binary attachments are missing")
+    if packet in _BARE:
+        return 0
+    header = parse_header(packet)
+    text = packet[header.body :]
+    try:
+        data = orjson.loads(text) if text else None
+    except orjson.JSONDecodeError:
+        raise PeerError(API_BAD_PAYLOAD, "what follows the packet's header is not JSON") from None
+    if header.type in {EVENT, BINARY_EVENT}:
+        if not (isinstance(data, list) and data and isinstance(data[0], str | int)):
+            raise PeerError(API_BAD_PAYLOAD, "an event carries a JSON array that begins with its name")
+        if data[0] in _RESERVED:
+            raise PeerError(API_BAD_PAYLOAD, f"{data[0]} is a reserved event name")
+    elif header.type in {ACK, BINARY_ACK} and not isinstance(data, list):
+        raise PeerError(API_BAD_PAYLOAD, "an ack carries a JSON array")
+    return header.attachments
