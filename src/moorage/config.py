@@ -137,7 +137,7 @@ def _file_layer(path: Path | str | None, env: Mapping[str, str]) -> Layer:
     body = env.get(BODY, "")
     try:
         if path is None:
-            return from_tree(parse_text(body, "", BODY), BODY)
+            return from_tree(parse_text(body, "", BODY) if body else {}, BODY)
         if body:
             raise ConfigError([f"{BODY}: a configuration file is given too ({path}); use one of them"])
         path = Path(path)
@@ -203,9 +203,9 @@ class _Draft:
                 parts[section][field] = value
             elif not field:
                 top[section] = value
-        for field in msgspec.structs.fields(Config):
-            if field.name in parts:
-                top[field.name] = field.type(**parts[field.name])
+        for row in msgspec.structs.fields(Config):
+            if row.name in parts:
+                top[row.name] = row.type(**parts[row.name])
         return Config(**top)
 
     def _hubs(self) -> dict[str, HubSettings]:

@@ -12,8 +12,8 @@ from moorage.config_model import DEFAULT_PATTERN, Config
 WEAK_KEY: Final = 16
 """Characters. A shorter key can be guessed offline from a single token."""
 
-# A connection string is `Name=value;` pairs, so a key with one of these could not be given to anybody.
-_BAD_KEY: Final = re.compile(r"[^!-:<-~]")
+# A connection string is `Name=value;` pairs, most often inside quotes in a shell or an env file.
+_BAD_KEY: Final = re.compile(r"""[^!-~]|[;"'\\]""")
 
 HOW_TO_GET_A_KEY: Final = (
     "no access key: `moorage config init` writes a file with fresh ones; or set keys.primary, "
@@ -31,7 +31,7 @@ def problems(config: Config, *, serving: bool) -> Iterator[tuple[str, str]]:
         yield "keys.secondary", "a secondary key needs a primary one"
     for path, key in (("keys.primary", keys.primary), ("keys.secondary", keys.secondary)):
         if _BAD_KEY.search(key):
-            yield path, "a key is printable ASCII without spaces and semicolons"
+            yield path, "a key is printable ASCII without spaces, semicolons, quotes and backslashes"
     if not config.server.host:
         yield "server.host", "expected an address or a host name (0.0.0.0 for all addresses)"
     if not config.allow_unlisted_hubs and config.default_hub not in config.hubs:
@@ -57,7 +57,7 @@ def warnings(config: Config) -> Iterator[str]:
     if limits.outbox_bytes < limits.max_payload:
         yield "limits.outbox_bytes: below limits.max_payload, so one large message can end a client as slow"
     if limits.outbox_bytes_link < limits.max_payload:
-        yield "limits.outbox_bytes_link: below limits.max_payload, so one large message can end a link as slow"
+        yield "limits.outbox_bytes_link: below limits.max_payload, so one large message can end a link"
     stop = config.shutdown
     if stop.grace + stop.spread > stop.timeout:
         yield "shutdown.timeout: shorter than grace + spread, so the last clients are cut off"

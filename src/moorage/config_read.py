@@ -121,7 +121,7 @@ def merge(layers: list[Layer]) -> Layer:
         for which in ("keys.primary", "keys.secondary"):
             pair = (which, f"{which}_file")
             both = [path for path in pair if path in layer.given]
-            if len(both) == 2:
+            if len(both) == 2 and all(layer.given[path].value for path in both):
                 source = layer.given[which].source
                 merged.problems.append(f"{which}: give the key or {which}_file, not both ({source})")
             # A key from a stronger source replaces a key *file* of a weaker one, and the other way round.

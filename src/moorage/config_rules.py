@@ -55,8 +55,8 @@ def expected(rule: Rule) -> str:
         return "one of " + ", ".join(rule.choices)
     text = _EXPECTED[rule.kind]
     if rule.kind in ("count", "size", "seconds"):
-        low = show(rule, _cast(rule, rule.low))
-        text += f", {low} or more" if rule.high is None else f", {low} to {show(rule, _cast(rule, rule.high))}"
+        end = "or more" if rule.high is None else f"to {_bound(rule, rule.high)}"
+        text += f", {_bound(rule, rule.low)} {end}"
     return text
 
 
@@ -78,7 +78,7 @@ def show_seconds(value: float) -> str:
     for unit in ("d", "h", "m"):
         if value and value % _SECONDS[unit] == 0:
             return f"{int(value // _SECONDS[unit])}{unit}"
-    return f"{value:g}s" if value < 1_000_000 else f"{value}s"
+    return f"{value:.9f}".rstrip("0").rstrip(".") + "s"
 
 
 def show_size(value: int) -> str:
@@ -209,5 +209,5 @@ _EXPECTED: Final[dict[Kind, str]] = {
 }
 
 
-def _cast(rule: Rule, number: float) -> float | int:
-    return number if rule.kind == "seconds" else int(number)
+def _bound(rule: Rule, number: float) -> str:
+    return show(rule, number if rule.kind == "seconds" else int(number))
