@@ -5,15 +5,18 @@ for an event loop, a metrics library and an HTTP server (click is here because i
 the time of its richer peers). Exit codes: 0 done, 1 refused (configuration, start), 2 wrong usage.
 """
 
+# ruff: noqa: PLC0415 - see above
+
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from moorage import __version__
 
 if TYPE_CHECKING:
     from moorage.config import Config
@@ -38,7 +41,7 @@ set_option = click.option(
 
 
 @click.group(context_settings=_SETTINGS)
-@click.version_option(package_name="moorage", prog_name="moorage", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="moorage", message="%(prog)s %(version)s")
 def app() -> None:
     """Moorage: a self-hosted Socket.IO service.
 
@@ -75,10 +78,11 @@ def dev(
         settings = config.load(None, os.environ, {**flags, "keys.primary": _new_key()}, base=base)
 
     def on_ready(url: str) -> None:
-        base_url = settings.server.public_endpoint or url
+        public = settings.server.public_endpoint or url
+        client_path = f"/clients/socketio/hubs/{settings.default_hub}"
         lines = [
-            f"Connection string  Endpoint={base_url};AccessKey={settings.keys.primary};Version=1.0;",
-            f'Clients            io("{base_url}", {{ path: "/clients/socketio/hubs/{settings.default_hub}" }})',
+            f"Connection string  Endpoint={public};AccessKey={settings.keys.primary};Version=1.0;",
+            f'Clients            io("{public}", {{ path: "{client_path}" }})',
             f"Health             {url}/healthz",
         ]
         if settings.metrics.enabled:
@@ -86,10 +90,10 @@ def dev(
         click.echo("\n".join(lines))
         sys.stdout.flush()
 
-    from moorage import app as service
+    from moorage.app import serve as run_service
 
     _start_logs(settings)
-    raise SystemExit(service.serve(settings, on_ready=on_ready))
+    raise SystemExit(run_service(settings, on_ready=on_ready))
 
 
 @app.command()
@@ -112,8 +116,8 @@ def serve(
     settings = config.load(path, os.environ, flags, serving=True)
     _start_logs(settings)
 
-    from moorage import app as service
     from moorage import logs
+    from moorage.app import serve as run_service
 
     log = logs.get("cli")
     current = settings
@@ -126,6 +130,8 @@ def serve(
         except config.ConfigError as error:
             log.error("reload refused", problems=list(error.problems))
             return current
+        for warning in set(new.warnings).difference(current.warnings):
+            log.warning(warning)
         found = config.changes(current, new)
         log.info("reloaded", applied=list(found.applied), needs_restart=list(found.needs_restart))
         current = config.reloaded(current, new)
@@ -134,7 +140,7 @@ def serve(
     def on_ready(url: str) -> None:
         log.info("ready", url=url)
 
-    raise SystemExit(service.serve(settings, reload=reload, on_ready=on_ready))
+    raise SystemExit(run_service(settings, reload=reload, on_ready=on_ready))
 
 
 @app.group("config")
@@ -209,7 +215,7 @@ def token() -> None:
 )
 @click.option("--access-key", metavar="KEY", help="Key to sign with.  [default: keys.primary]")
 @config_option
-def token_create(  # noqa: PLR0913 - one parameter for each flag
+def token_create(
     *,
     hub: str,
     user: str | None,
@@ -222,6 +228,7 @@ def token_create(  # noqa: PLR0913 - one parameter for each flag
 ) -> None:
     """Print an access token for a client, and nothing else."""
     import time
+    from urllib.parse import quote
 
     from moorage import config
     from moorage.auth import AccessKeys, sign
@@ -234,7 +241,7 @@ def token_create(  # noqa: PLR0913 - one parameter for each flag
     settings = config.load(path, os.environ, _flags((), flags))
     if not settings.keys.primary:
         raise click.UsageError("no key to sign with: give --access-key, -c or MOORAGE_KEYS_PRIMARY")
-    audience = f"{_endpoint(settings)}/clients/socketio/hubs/{_hub(hub)}"
+    audience = f"{_endpoint(settings)}/clients/socketio/hubs/{quote(_hub(hub), safe='')}"
     keys = AccessKeys(settings.keys.primary, settings.keys.secondary)
     now = time.time()
     click.echo(sign(keys, audience, now, settings.auth.token_ttl, user=user, groups=groups, roles=roles))
@@ -243,8 +250,6 @@ def token_create(  # noqa: PLR0913 - one parameter for each flag
 @app.command()
 def version() -> None:
     """Print the version."""
-    from moorage import __version__
-
     click.echo(f"moorage {__version__}")
 
 
@@ -318,7 +323,7 @@ def _endpoint(settings: Config) -> str:
         return server.public_endpoint
     if server.port == 0 or server.host in ("0.0.0.0", "::", "*"):  # noqa: S104 - compared, not bound
         # A token for a guessed address would be refused by the service, far from here.
-        raise click.UsageError("give --endpoint: the configuration does not say how clients reach the service")
+        raise click.UsageError("give --endpoint: the configuration does not say how clients reach us")
     host = f"[{server.host}]" if ":" in server.host else server.host
     return f"http://{host}:{server.port}"
 
@@ -327,6 +332,3 @@ def _start_logs(settings: Config) -> None:
     from moorage import logs
 
     logs.setup(level=settings.log.level, format=settings.log.format)
-    log = logs.get("config")
-    for warning in settings.warnings:
-        log.warning("configuration", warning=warning)
