@@ -32,7 +32,8 @@ _SECRETS: Final = (
     # Up to the semicolon: `config` lets no quote and no backslash into a key.
     re.compile(r"""(AccessKey(?:=|%3D))(?:[^\s"'\\;])+""", re.IGNORECASE),
     re.compile(
-        rf"""(authorization\\?["']?\s*[:=,]\s*b?\\?["']?(?:[a-z][\w-]*[ ]+)?){_VALUE}""", re.IGNORECASE
+        rf"""(authorization(?:\\?["'])?\s*[:=,]\s*b?(?:\\?["'])?(?:[a-z][\w-]*[ ]+)?){_VALUE}""",
+        re.IGNORECASE,
     ),
     re.compile(r"(bearer\s+)[A-Za-z0-9._~+/=-]+", re.IGNORECASE),
     # A JSON Web Token wherever it stands: `{"` begins both parts, hence eyJ twice.
