@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from starlette.applications import Starlette
+
+from moorage.control.ops import routes
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+async def ask(app: Starlette, path: str, method: str = "GET") -> Answer:
+    """One request, spoken to the application directly in ASGI."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [],
+    }
+    await app(scope, receive, send)
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return Answer(sent[0]["status"], headers, b"".join(part.get("body", b"") for part in sent[1:]))
+
+
+def build(not_ready: Callable[[], str] = lambda: "", metrics: Callable[[], bytes] | None = None) -> Starlette:
+    return Starlette(routes=list(routes(not_ready=not_ready, metrics=metrics)))
+
+
+async def test_alive_whatever_readiness_says() -> None:
+    answer = await ask(build(lambda: "draining"), "/healthz")
+    assert (answer.status, json.loads(answer.body)) == (200, {"status": "ok"})
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_ready_follows_the_service() -> None:
+    why = "starting"
+    app = build(lambda: why)
+    answer = await ask(app, "/readyz")
+    assert (answer.status, json.loads(answer.body)) == (503, {"status": "unavailable", "reason": "starting"})
+    why = ""
+    answer = await ask(app, "/readyz")
+    assert (answer.status, json.loads(answer.body)) == (200, {"status": "ok"})
+    why = "draining"
+    assert (await ask(app, "/readyz")).status == 503
+
+
+async def test_metrics_are_asked_for_at_each_scrape() -> None:
+    scrapes = iter([b"a 1\n", b"a 2\n"])
+    app = build(metrics=lambda: next(scrapes))
+    answer = await ask(app, "/metrics")
+    assert (answer.status, answer.body) == (200, b"a 1\n")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert (await ask(app, "/metrics")).body == b"a 2\n"
+
+
+async def test_no_metrics_where_they_are_switched_off() -> None:
+    assert (await ask(build(), "/metrics")).status == 404
+
+
+async def test_head_and_other_methods() -> None:
+    app = build(metrics=lambda: b"a 1\n")
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert (await ask(app, path, "HEAD")).status == 200
+        assert (await ask(app, path, "POST")).status == 405
