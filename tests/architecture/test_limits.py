@@ -1,5 +1,5 @@
-"""Budgets that keep the code readable: sizes, documentation, a test beside each file, and nothing in the
-repository that only makes sense on one machine.
+"""Budgets that keep the code readable: sizes, documentation without dead links, a test beside each file, and
+nothing in the repository that only makes sense on one machine.
 
 Every check is a function from text to complaints, tried on made-up text below.
 """
@@ -132,6 +132,14 @@ def foreign_faults(text: str) -> Iterator[str]:
                 yield f"line {number}: {what} ({found.group()})"
 
 
+def link_faults(text: str, folder: Path) -> Iterator[str]:
+    """Relative links of a Markdown file in `folder` that lead nowhere. Code blocks are no links."""
+    prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s#]+)[^)]*\)", prose):
+        if "://" not in target and not (folder / target).exists():
+            yield f"{target} does not exist"
+
+
 def committed_files() -> list[Path]:
     """What git keeps; skips the test where there is no git or no checkout, as in an unpacked archive."""
     command = ["git", "ls-files", "-z"]
@@ -172,6 +180,16 @@ def test_every_module_has_its_test_file() -> None:
 
 def test_nothing_foreign_is_committed() -> None:
     assert faults_in(committed_files(), foreign_faults) == []
+
+
+def test_links_between_documents() -> None:
+    documents = [path for path in committed_files() if path.suffix == ".md"]
+    faults = [
+        f"{path.relative_to(ROOT)}: {fault}"
+        for path in documents
+        for fault in link_faults(path.read_text(encoding="utf-8"), path.parent)
+    ]
+    assert faults == []
 
 
 def function(lines: int, docstring: int = 0) -> str:
@@ -220,6 +238,13 @@ def test_the_mirror_check() -> None:
     assert list(mirror_faults(modules, ["test_cli.py"], {"wire/engineio.py": "test_cli.py"})) == []
     assert list(mirror_faults(["cli.py"], ["test_cli.py"], {"cli.py": "test_app.py"})) != []
     assert list(mirror_faults(["cli.py"], [], {"cli.py": "test_app.py"})) == ["cli.py has no test_cli.py"]
+
+
+def test_the_link_check(tmp_path: Path) -> None:
+    (tmp_path / "here.md").touch()
+    assert list(link_faults("[a](here.md) [b](here.md#part) [c](https://example.org/x)", tmp_path)) == []
+    assert list(link_faults("```\n[a](x.md)\n```\nand `[a](x.md)`", tmp_path)) == []
+    assert list(link_faults("see [a](gone.md#part)", tmp_path)) == ["gone.md does not exist"]
 
 
 # Taken apart, so that this file itself passes.
