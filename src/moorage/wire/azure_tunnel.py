@@ -8,7 +8,8 @@ fixed parts around bytes that are ready already cost a third of a general encode
 
 from __future__ import annotations
 
-from typing import Final, Literal
+import struct
+from typing import Final
 
 import msgspec
 import orjson
@@ -22,6 +23,9 @@ STATUS: Final = 5
 CONNECTED: Final = 10
 
 _NIL: Final = b"\xc0"
+_BIN8: Final = tuple(bytes((0xC4, size)) for size in range(0x100))
+_HEAD16: Final = struct.Struct("<IBBBBB").pack
+_HEAD32: Final = struct.Struct("<IBBB").pack
 
 
 class Request(msgspec.Struct, rename="pascal", gc=False):
@@ -74,26 +78,25 @@ def decode(data: bytes) -> tuple[Request | Response | None, bytes]:
 
 
 def encode(kind: int, text: bytes, content: bytes | None = None) -> bytes:
-    """One frame; `text` is the JSON as bytes."""
+    """One frame; `text` is the JSON as bytes.
+
+    Lengths are written in their 16-bit forms even where a shorter one exists (MessagePack allows
+    it): one branch less, and one `pack` for all that stands before the text.
+    """
     size = len(text)
-    if size < 32:
-        head = bytes((0x93, kind, 0xA0 | size))
-    elif size < 0x100:
-        head = bytes((0x93, kind, 0xD9, size))
-    elif size < 0x10000:
-        head = b"\x93%c\xda%b" % (kind, size.to_bytes(2, "big"))
-    else:
-        head = b"\x93%c\xdb%b" % (kind, size.to_bytes(4, "big"))
-    if content is None:
-        body = _NIL
-    elif len(content) < 0x100:
-        body = b"\xc4%c%b" % (len(content), content)
-    elif len(content) < 0x10000:
-        body = b"\xc5%b%b" % (len(content).to_bytes(2, "big"), content)
-    else:
-        body = b"\xc6%b%b" % (len(content).to_bytes(4, "big"), content)
-    total = len(head) + size + len(body)
-    return b"%b%b%b%b" % (total.to_bytes(4, "little"), head, text, body)
+    body = _NIL if content is None else _bin_head(len(content)) + content
+    total = 5 + size + len(body)
+    if size < 0x10000:
+        return _HEAD16(total, 0x93, kind, 0xDA, size >> 8, size & 0xFF) + text + body
+    return _HEAD32(total + 2, 0x93, kind, 0xDB) + size.to_bytes(4, "big") + text + body
+
+
+def _bin_head(size: int) -> bytes:
+    if size < 0x100:
+        return _BIN8[size]
+    if size < 0x10000:
+        return b"\xc5" + size.to_bytes(2, "big")
+    return b"\xc6" + size.to_bytes(4, "big")
 
 
 def connected(connection_id: str, server_id: str) -> bytes:
@@ -112,10 +115,12 @@ KEEPALIVE: Final = encode(STATUS, b'{"Type":5,"Message":"","TracingId":null}')
 
 def response(ack_id: int, status: int, *, more: bool = False, content: bytes | None = None) -> bytes:
     """An answer to the app server's call `ack_id`; `more`: the stream goes on."""
-    not_completed: Literal[b"true", b"false"] = b"true" if more else b"false"
-    return encode(
-        RESPONSE,
-        b'{"Type":2,"AckId":%d,"StatusCode":%d,"Headers":{},"NotCompleted":%b}'
-        % (ack_id, status, not_completed),
-        content,
-    )
+    tail = _tails.get((status, more))
+    if tail is None:
+        flag = b"true" if more else b"false"
+        tail = b',"StatusCode":%d,"Headers":{},"NotCompleted":%b}' % (status, flag)
+        _tails[status, more] = tail
+    return encode(RESPONSE, b'{"Type":2,"AckId":' + str(ack_id).encode() + tail, content)
+
+
+_tails: dict[tuple[int, bool], bytes] = {}

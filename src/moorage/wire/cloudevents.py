@@ -48,9 +48,8 @@ class EventWriter:
     def write(self, name: str, ack_id: int, identity: bytes, content: bytes) -> bytes:
         """One frame; `identity` comes from `identity_of`."""
         head, tail = self._heads[name]
-        return azure_tunnel.encode(
-            azure_tunnel.REQUEST, b"%b%b%b%d}" % (head, identity, tail, ack_id), content
-        )
+        text = head + identity + tail + str(ack_id).encode() + b"}"
+        return azure_tunnel.encode(azure_tunnel.REQUEST, text, content)
 
 
 def identity_of(connection_id: str, user_id: str | None) -> bytes:

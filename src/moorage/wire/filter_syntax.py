@@ -40,7 +40,7 @@ class Function(NamedTuple):
 
 
 _S: Final = (Type.STRING, Type.NULL)
-_N: Final = (Type.INT,)
+_N: Final = (Type.INT, Type.NULL)
 
 FUNCTIONS: Final = {
     function.name: function
