@@ -13,7 +13,6 @@ question of types, asked as each node is built, so that the message can show the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -45,12 +44,13 @@ from moorage.wire.filter_syntax import (
 MAX_CLAUSES: Final = 200
 """Comparisons, `in` tests, function calls and `true`/`false` in one filter, together."""
 MAX_NESTING: Final = 50
-"""Brackets (of functions and lists too) and `not`s around one place. A level costs up to six
+"""Brackets (of functions and lists too) and `not`s around one place. A level costs up to seven
 frames of Python's stack here, so this bound also keeps its recursion limit out of reach."""
 
 _INT64: Final = 2**63
 _MAX_DIGITS: Final = 64  # bounds `int()`, which is quadratic; leaves room for leading zeros
 _OPERANDS: Final = (Constant, Identifier, Groups, Call)
+_ORDERINGS: Final = COMPARISONS - EQUALITIES
 _RESERVED: Final = COMPARISONS | {"and", "or", "not", "in"}
 _NAMES: Final[dict[str, Node]] = {
     "userid": Identifier("userId"),
@@ -135,11 +135,11 @@ class _Parser:
             raise self._fault(
                 start, f"'{operator}' compares identifiers, functions and constants, not whole conditions"
             )
-        kinds = {type_of(left), type_of(right)} - {Type.NULL}
-        unordered = operator in COMPARISONS - EQUALITIES and Type.BOOL in kinds
-        if len(kinds) > 1 or Type.COLLECTION in kinds or unordered:
-            types = f"Type '{type_of(left).value}' and type '{type_of(right).value}'"
-            raise self._fault(start, f"{types} do not go with '{operator}'")
+        one, two = type_of(left), type_of(right)
+        unlike = one is not two and Type.NULL not in (one, two)
+        unordered = Type.BOOL in (one, two) and operator in _ORDERINGS
+        if unlike or unordered or Type.COLLECTION in (one, two):
+            raise self._fault(start, f"Type '{one.value}' and type '{two.value}' do not go with '{operator}'")
 
     # ---- grammar
 
@@ -204,12 +204,20 @@ class _Parser:
     def _unary(self) -> Node:
         start = self._token.start
         if not self._take("not"):
-            return _PRIMARIES[self._token.kind](self)
+            return self._primary()
         self._deeper()
         operand = self._unary()
         self._require_bool(operand, start)
         self._depth -= 1
         return Not(operand)
+
+    def _primary(self) -> Node:
+        kind = self._token.kind
+        if kind is Kind.TEXT:
+            return self._text_constant()
+        if kind is Kind.NUMBER:
+            return self._number()
+        return self._word() if kind is Kind.WORD else self._brackets()
 
     def _brackets(self) -> Node:
         if self._token.key != "(":
@@ -262,12 +270,3 @@ class _Parser:
                 wanted = " or ".join(quoted(kind.value) for kind in takes if kind is not Type.NULL)
                 raise self._fault(start, f"Type '{type_of(argument).value}', expect {wanted}")
         return Call(function, arguments)
-
-
-_PRIMARIES: Final[dict[Kind, Callable[[_Parser], Node]]] = {
-    Kind.MARK: _Parser._brackets,
-    Kind.TEXT: _Parser._text_constant,
-    Kind.NUMBER: _Parser._number,
-    Kind.WORD: _Parser._word,
-    Kind.END: _Parser._brackets,
-}
