@@ -16,8 +16,8 @@ from bench.servers import HERE
 _PYTHON = ("moorage", "uvloop", "picows", "uvicorn", "msgspec", "orjson")
 _NODE = {
     "native socket.io": "native-socket.io",
-    "native engine.io": "engine.io",
-    "native ws": "engine.io/node_modules/ws",
+    "native engine.io": "native-socket.io/node_modules/engine.io",
+    "native ws": "native-socket.io/node_modules/ws",
     "app socket.io": "socket.io",
     "app @azure/web-pubsub-socket.io": "@azure/web-pubsub-socket.io",
 }
