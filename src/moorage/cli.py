@@ -152,7 +152,10 @@ def config_group() -> None:
 @config_option
 @set_option
 def config_check(path: str | None, assignments: tuple[str, ...]) -> None:
-    """Say everything that is wrong with the configuration; exit code 1 if anything is."""
+    """Say everything that is wrong with the configuration.
+
+    The exit code is 1 if anything is. A service needs a key, so one must be there.
+    """
     from moorage import config
 
     settings = config.load(path, os.environ, _flags(assignments), serving=True)

@@ -1,0 +1,39 @@
+"""The manual's generated parts are up to date, and its hand-written parts leave nothing out."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from moorage.config_schema import SETTINGS
+from moorage.metrics import METRICS
+from moorage.wire.reasons import CATALOGUE
+from scripts.docs import PARTS, RANGES, REFERENCE, meaning, pages, render
+
+
+def test_every_generated_part_stands_in_one_page() -> None:
+    found = [name for path in pages() for name in re.findall(r"<!-- generated: (\w+) -->", path.read_text())]
+    assert sorted(found) == sorted(PARTS)
+
+
+@pytest.mark.parametrize("page", [path.name for path in pages()])
+def test_up_to_date(page: str) -> None:
+    text = (REFERENCE / page).read_text()
+    assert render(text) == text, "run python scripts/docs.py"
+
+
+@pytest.mark.parametrize("path", SETTINGS)
+def test_every_setting_is_explained(path: str) -> None:
+    assert meaning(path), "write a docstring below the field"
+
+
+def test_what_a_change_of_each_metric_means_is_said() -> None:
+    text = (REFERENCE / "metrics.md").read_text().partition("## What a change means")[2]
+    assert [row.shown for row in METRICS if f"`{row.shown}" not in text] == []
+
+
+def test_every_reason_falls_into_a_range() -> None:
+    text = (REFERENCE / "reasons.md").read_text()
+    assert [start for start, _ in RANGES if f"### {start}: " not in text] == []
+    assert all(text.count(f"| {row.number} | `{row.name}` |") == 1 for row in CATALOGUE.values())
