@@ -92,7 +92,7 @@ def get(component: str) -> Logger:
 _disconnects: Final = get("hub")
 
 
-def disconnect_line(  # noqa: PLR0913 - one parameter for each field of the line
+def disconnect_line(
     *,
     connection: str,
     hub: str,
