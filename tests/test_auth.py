@@ -393,9 +393,11 @@ class TestClientAudience:
         "host", ["h/clients/socketio/hubs/a?", "h/clients/socketio/hubs/a#", "h/x", "u@h", "h%2F", "h "]
     )
     def test_a_host_header_cannot_bring_a_path(self, host: str) -> None:
-        accepts = client_audience(host, "b")
-        assert not accepts("http://h/clients/socketio/hubs/a")
-        assert not accepts(f"http://{host}/clients/socketio/hubs/b")
+        for base in (host, f"http://{host}"):
+            assert not client_audience(base, "b")("http://h/clients/socketio/hubs/a")
+            assert not rest_audiences(base, "/x", "")("http://h/clients/socketio/hubs/a")
+            assert not tunnel_audience(base, "")("http://h/clients/socketio/hubs/a")
+        assert not client_audience(host, "b")(f"http://{host}/clients/socketio/hubs/b")
 
 
 class TestRestAudiences:

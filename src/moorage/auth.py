@@ -109,6 +109,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 # --- audiences ---------------------------------------------------------------------------------
 
 _NO_HOST: Final = re.compile(r"[/?#@%\s]")
+_NO_BASE: Final = re.compile(r"[?#@%\s]")
 _Url = tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]
 
 
@@ -157,11 +158,9 @@ def _bases(base: str | Collection[str]) -> list[str]:
     bases = []
     for at in (base,) if isinstance(base, str) else base:
         url = _without_scheme(at)
-        if url is not None:
-            bases.append(url.rstrip("/"))
-        elif not _NO_HOST.search(at):
-            # A stranger writes the Host header: with a path in it, ours would be his to choose.
-            bases.append(at)
+        # A stranger writes the Host header: with a path in it, ours would be his to choose.
+        if not (_NO_HOST.search(at) if url is None else _NO_BASE.search(url)):
+            bases.append((at if url is None else url).rstrip("/"))
     return bases
 
 
