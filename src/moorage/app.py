@@ -128,6 +128,7 @@ class Service:
                 max_body=config.links.max_frame,
                 clock=time.time,
                 count=self._count_api,
+                ready=lambda: self._ready,
             ),
         ]
         return Starlette(routes=routes, exception_handlers={404: not_found})
@@ -183,8 +184,8 @@ class Service:
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
             try:
-                for tick in (self.links.tick, self.node.tick, self.sockets.tick, self.polling.tick, self.port.tick):
-                    tick(now)
+                for part in (self.links, self.node, self.sockets, self.polling, self.port):
+                    part.tick(now)
             except Exception:
                 log.error("tick failed", exc_info=True)
             if now - sampled >= 1.0:

@@ -23,7 +23,18 @@ class Tunnel:
     here, up to `limit` bytes.
     """
 
-    __slots__ = ("_close", "_limit", "_metrics", "_out", "_size", "_write", "congested", "id", "lanes", "open")
+    __slots__ = (
+        "_close",
+        "_limit",
+        "_metrics",
+        "_out",
+        "_size",
+        "_write",
+        "congested",
+        "id",
+        "lanes",
+        "open",
+    )
 
     def __init__(
         self,

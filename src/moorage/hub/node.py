@@ -7,7 +7,7 @@ bring bytes and time in; what is to be written goes out through the ports.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from moorage.engine.peer import Answer, Forward
 from moorage.engine.session import Closed, Event
@@ -19,7 +19,6 @@ from moorage.hub.links import AppServer
 from moorage.hub.outbox import Flusher
 from moorage.hub.ports import Answers, Broker, Opening, Schedule
 from moorage.hub.settings import HubSettings, Limits, LinkSettings
-from moorage.metrics import Metrics
 from moorage.wire.cloudevents import Handshake, OpenInfo
 from moorage.wire.commands import Command, Outcome
 from moorage.wire.errors import PeerError
@@ -35,6 +34,10 @@ from moorage.wire.reasons import (
     UNKNOWN_HUB,
     Reason,
 )
+
+if TYPE_CHECKING:
+    # Names only: at run time the counters are handed in, and the metrics library stays outside.
+    from moorage.metrics import Metrics
 
 Who = Literal["client", "app", "service", "api"]
 
