@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from moorage.auth import (
     MAX_TOKEN,
     AccessKeys,
-    AuthSettings,
     Claims,
     bearer,
     client_audience,
@@ -187,10 +186,7 @@ ATTACKS = {
     "alg HS512": (jwt.encode(claims(exp=int(NOW) + 60), PRIMARY * 2, "HS512"), "token-algorithm"),
     "alg RS256 over an HMAC": (forge(claims(), header={"alg": "RS256"}), "token-algorithm"),
     "public key as secret": (forge(claims(), key=PUBLIC_KEY), "token-signature"),
-    "RS256, public key as secret": (
-        forge(claims(), header={"alg": "RS256"}, key=PUBLIC_KEY),
-        "token-algorithm",
-    ),
+    "RS256 with it": (forge(claims(), header={"alg": "RS256"}, key=PUBLIC_KEY), "token-algorithm"),
     "no alg": (forge(claims(), header={"typ": "JWT"}), "token-algorithm"),
     "alg is a list": (forge(claims(), header={"alg": ["HS256"]}), "token-malformed"),
     "alg is null": (forge(claims(), header={"alg": None}), "token-malformed"),
@@ -198,10 +194,7 @@ ATTACKS = {
     "header is no JSON": (forge(claims(), header=b"{"), "token-malformed"),
     "header is no UTF-8": (forge(claims(), header=b'{"alg":"HS\xff"}'), "token-malformed"),
     "header is deep": (forge(claims(), header=b'{"x":' + b"[" * 3000 + b"}"), "token-malformed"),
-    "critical extension": (
-        forge(claims(), header={"alg": "HS256", "crit": ["b64"], "b64": False}),
-        "token-malformed",
-    ),
+    "critical extension": (forge(claims(), header={"alg": "HS256", "crit": ["b64"]}), "token-malformed"),
     "payload is a list": (forge([claims()]), "token-malformed"),
     "payload is no JSON": (forge(b"x"), "token-malformed"),
     "payload is deep": (forge(b'{"x":' + b"[" * 3000 + b"}"), "token-malformed"),
@@ -292,10 +285,7 @@ class TestAccessKeys:
         keys = AccessKeys(PRIMARY)
         with pytest.raises(UsageError):
             keys.replace("")
-        assert keys.primary == PRIMARY
-
-    def test_no_secondary(self) -> None:
-        assert AccessKeys(PRIMARY, None).secrets == AccessKeys(PRIMARY, "").secrets
+        assert keys.secrets == AccessKeys(PRIMARY, "").secrets
 
 
 class TestSign:
@@ -337,10 +327,6 @@ class TestBearer:
         with pytest.raises(PeerError) as caught:
             bearer(value)
         assert caught.value.reason.name == "token-missing"
-
-
-def test_settings_have_defaults() -> None:
-    assert AuthSettings() == AuthSettings(clock_skew=30.0, token_ttl=3600.0)
 
 
 class TestClientAudience:
@@ -448,8 +434,6 @@ class TestTunnelAudience:
         assert not accepts("ws://localhost:8080/server/tunnel?hub=eio_hub")
         assert not accepts("ws://localhost:8080/server/tunnel?hub=other&target=node-2")
         assert not accepts("ws://localhost:8080/server/tunnel")
-
-    def test_base_path(self) -> None:
         assert tunnel_audience("wss://h/rt", "access_token=x&hub=a%5B")("ws://h/rt/server/tunnel?hub=a[")
 
 
