@@ -1,0 +1,30 @@
+"""Blame is in the type, the reason in the value."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.wire.errors import MoorageError, PeerError, UsageError
+from moorage.wire.reasons import BAD_PACKET, CATALOGUE, Reason
+
+
+def test_the_two_blames_are_told_apart() -> None:
+    assert issubclass(PeerError, MoorageError)
+    assert issubclass(UsageError, MoorageError)
+    assert not issubclass(PeerError, UsageError)
+    assert not issubclass(UsageError, PeerError)
+
+
+def test_with_detail() -> None:
+    error = PeerError(BAD_PACKET, "type")
+    assert error.reason is BAD_PACKET
+    assert error.detail == "type"
+    assert error.message == "not an Engine.IO packet: type"
+    assert str(error) == "2001 bad-packet: type"
+
+
+@pytest.mark.parametrize("reason", CATALOGUE.values(), ids=str)
+def test_without_detail_the_text_stands_in(reason: Reason) -> None:
+    error = PeerError(reason)
+    assert error.message == reason.text
+    assert str(error) == f"{reason.number} {reason.name}: {reason.text}"

@@ -1,0 +1,49 @@
+"""Names of groups: as Azure's SDK writes them, one name per room, and prefixes that do not overlap."""
+
+from __future__ import annotations
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from moorage.wire.groups import MAX_GROUP, namespace_group, prefix_of, room_group
+from moorage.wire.socketio import MAX_NAMESPACE
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=30)
+NAMESPACES = TEXTS.map("/".__add__)
+
+
+def test_names_as_the_sdk_writes_them() -> None:
+    assert namespace_group("/") == "0~Lw~"
+    assert namespace_group("/n") == "0~L24~"
+    assert room_group("/", "room1") == "0~Lw~cm9vbTE"
+    assert room_group("/ü?", "a~b") == "0~L8O8Pw~YX5i"
+    # The alphabet for URLs, without padding.
+    assert room_group("/", "\xff\xbf\xfb?~") == "0~Lw~w7_Cv8O7P34"
+
+
+@given(NAMESPACES, TEXTS, NAMESPACES, TEXTS)
+def test_a_name_means_one_room(namespace: str, room: str, other_namespace: str, other_room: str) -> None:
+    assume((namespace, room) != (other_namespace, other_room))
+    assert room_group(namespace, room) != room_group(other_namespace, other_room)
+
+
+@given(NAMESPACES, TEXTS, NAMESPACES)
+def test_prefixes_keep_namespaces_apart(namespace: str, room: str, other: str) -> None:
+    group = room_group(namespace, room)
+    assert group.startswith(namespace_group(namespace))
+    assert prefix_of(group) == namespace_group(namespace)
+    assert group.startswith(namespace_group(other)) == (namespace == other)
+
+
+@given(st.text(max_size=30))
+def test_other_names_have_no_prefix(name: str) -> None:
+    prefix = prefix_of(name)
+    if name.startswith("0~") and "~" in name[2:]:
+        assert name.startswith(prefix)
+        assert prefix.endswith("~")
+    else:
+        assert prefix == ""
+
+
+def test_the_longest_namespace_fits_into_a_group_name() -> None:
+    assert len(namespace_group("/" + "n" * (MAX_NAMESPACE - 1))) < MAX_GROUP - 100
