@@ -40,7 +40,8 @@ class MoorageProcess:
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1", **(env or {})},
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def __enter__(self) -> MoorageProcess:
         line = self.wait_line(lambda text: "Connection string" in text or '"ready"' in text)
@@ -66,10 +67,11 @@ class MoorageProcess:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with self._changed:
-                self.lines.append(line.rstrip("\n"))
-                self._changed.notify_all()
+        with self._process.stdout as output:
+            for line in output:
+                with self._changed:
+                    self.lines.append(line.rstrip("\n"))
+                    self._changed.notify_all()
         with self._changed:
             self.lines.append("(end)")
             self._changed.notify_all()
@@ -126,3 +128,4 @@ class MoorageProcess:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+        self._reader.join(START_SECONDS)

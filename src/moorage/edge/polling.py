@@ -23,6 +23,7 @@ from moorage.wire.reasons import (
     ALREADY_UPGRADED,
     BAD_METHOD,
     BAD_REQUEST,
+    CLIENT_CLOSED,
     DUPLICATE_POLL,
     DUPLICATE_POST,
     PAYLOAD_TOO_LARGE,
@@ -84,11 +85,13 @@ class PollingSession:
             self.write(engineio.NOOP)
 
     def abandoned(self, future: asyncio.Future[bytes]) -> None:
-        """The poll's connection broke before its answer."""
+        """The poll's connection broke before its answer was out."""
         if self._poll is future:
             self._poll = None
             self.connection.outbox.ready = False
-            self._door.node.disconnect(self.connection, TRANSPORT_LOST, who="client")
+        elif future.result() == engineio.NOOP:
+            return
+        self._door.node.disconnect(self.connection, TRANSPORT_LOST, who="client")
 
     # -- hub.ports.ClientSink -------------------------------------------------------------------
 
@@ -104,6 +107,11 @@ class PollingSession:
         """The exact answers that Socket.IO's own tests expect: a poll gets what is queued, if
         anything, and the next one `6` `1`. Not both in one: the client handles Socket.IO packets a
         tick later than a close, and would report `transport close` for a disconnect."""
+        if reason is CLIENT_CLOSED:
+            # The client has said goodbye: a noop lets its last poll go, and nobody will come again.
+            self.release()
+            self._door.forget(self)
+            return
         if reason in (SLOW_CLIENT, TRANSPORT_LOST):
             rest = b""
         self._last_words = [rest, engineio.NOOP_CLOSE] if rest else [engineio.NOOP_CLOSE]
@@ -216,7 +224,7 @@ class PollingDoor:
         info = await _unless_gone(opening.answer, receive)
         if info is None:
             self.node.abandon(connection)
-            if opening.answer.done() and not opening.answer.cancelled():
+            if opening.answer.done() and opening.answer.exception() is None:
                 self.node.disconnect(connection, TRANSPORT_LOST, who="client")
             raise _GoneError
         if connection.session.state == State.CLOSED:
@@ -313,15 +321,16 @@ class _GoneError(Exception):
 
 
 async def _unless_gone(future: asyncio.Future[T], receive: Receive) -> T | None:
-    """The future's result, or None if the HTTP connection ends first."""
+    """The future's result; None if the HTTP connection ends before that, or in the same moment:
+    then the result would go nowhere."""
     if future.done():
         return future.result()
     gone = asyncio.ensure_future(_gone(receive))
     try:
         await asyncio.wait((future, gone), return_when=asyncio.FIRST_COMPLETED)
+        return None if gone.done() else future.result()
     finally:
         gone.cancel()
-    return future.result() if future.done() else None
 
 
 async def _gone(receive: Receive) -> None:

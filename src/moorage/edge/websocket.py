@@ -312,5 +312,6 @@ class _Opening:
         connection.outbox.attach(socket, ready=True)
 
     def refused(self, reason: Reason, detail: str) -> None:
+        self._door.node.metrics.refusals["client", reason.name] += 1
         origin = self._request.header(b"origin")
         self._request.refuse(PeerError(reason, detail), tuple(self._door.door.cors_headers(origin)))

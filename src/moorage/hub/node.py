@@ -186,7 +186,6 @@ class Node:
         waiting = self._openings.pop(connection, None)
         if waiting is not None:
             self._forget(connection)
-            self.metrics.refusals["client", reason.name] += 1
             waiting[0].refused(reason, detail)
 
     def abandon(self, connection: Connection) -> None:

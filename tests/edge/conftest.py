@@ -1,0 +1,26 @@
+"""What the tests of the edge share: a hub of its own and an app server for each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from itertools import count
+
+import pytest
+
+from tests.support.app_link import AppServer
+from tests.support.service import MoorageProcess
+
+_numbers = count(1)
+
+
+@pytest.fixture
+def hub() -> str:
+    """A name that no other test uses."""
+    return f"hub_{next(_numbers)}"
+
+
+@pytest.fixture
+async def app(service: MoorageProcess, hub: str) -> AsyncIterator[AppServer]:
+    """An app server of `hub` that echoes."""
+    async with AppServer(service, hub) as running:
+        yield running
