@@ -59,7 +59,7 @@ class CallDoor:
                     self._streams[request.ack_id] = stream
                     stream.begin()
                 return None
-            return operation.success if node.execute(command).found else 404
+            return operation.status(node.execute(command))
         except PeerError as error:
             node.metrics.refusals["link", error.reason.name] += 1
             log.info("call refused", reason=error.reason.name, detail=error.detail[:200])
