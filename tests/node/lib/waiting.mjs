@@ -1,0 +1,90 @@
+// Waiting for things to happen, each wait with an end and a name for the failure.
+
+/** Generous: the suite may share its machine. A wait that succeeds never takes this long. */
+export const PATIENCE = 20_000;
+
+/** `promise`, or an error that says what did not happen. */
+export async function within(promise, what, ms = PATIENCE) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited ${ms} ms for ${what}`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The arguments of the emitter's next `event`. */
+export function next(emitter, event, ms = PATIENCE) {
+  return within(new Promise((resolve) => emitter.once(event, (...args) => resolve(args))), `"${event}"`, ms);
+}
+
+/** Ask `probe` until it gives something truthy: for things that announce themselves to nobody. */
+export async function poll(probe, what, ms = PATIENCE) {
+  const end = Date.now() + ms;
+  for (;;) {
+    const found = await probe();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`waited ${ms} ms for ${what}`);
+    await pause(20);
+  }
+}
+
+/** For tests in which time itself is the matter. */
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/**
+ * Everything that a socket hears, in order, from the moment this is made. What was not heard can only
+ * be told by a later event that was: emit a fence, then `upTo` it.
+ */
+export class Log {
+  constructor(socket) {
+    this.heard = [];
+    this._waiting = new Set();
+    socket.onAny((...event) => {
+      this.heard.push(event);
+      for (const look of [...this._waiting]) look();
+    });
+  }
+
+  /** The events before the first `name`, as `[name, ...args]`; they and it are taken off the log. */
+  async upTo(name, ms = PATIENCE) {
+    const at = await this._until(() => {
+      const index = this.heard.findIndex((event) => event[0] === name);
+      return index < 0 ? undefined : index;
+    }, `"${name}"`, ms);
+    const before = this.heard.slice(0, at);
+    this.heard.splice(0, at + 1);
+    return before;
+  }
+
+  /** The first argument of each `name` so far, once there are `count` of them or `last` is among them. */
+  async values(name, { count = 0, last } = {}, ms = PATIENCE) {
+    const values = () => this.heard.filter((event) => event[0] === name).map((event) => event[1]);
+    await this._until(() => {
+      const now = values();
+      return now.length >= count && (last === undefined || now.includes(last)) ? true : undefined;
+    }, () => `${count} × "${name}"${last === undefined ? "" : ` with ${last}`}, has ${values().length}`, ms);
+    return values();
+  }
+
+  _until(look, what, ms) {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this._waiting.delete(check);
+        reject(new Error(`waited ${ms} ms for ${typeof what === "function" ? what() : what}`));
+      }, ms);
+      const check = () => {
+        const found = look();
+        if (found === undefined) return;
+        this._waiting.delete(check);
+        clearTimeout(timer);
+        resolve(found);
+      };
+      this._waiting.add(check);
+      check();
+    });
+  }
+}
