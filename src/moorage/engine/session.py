@@ -19,7 +19,7 @@ _PONG: Final = ord("3")
 _CLOSE: Final = ord("1")
 _NOOP: Final = ord("6")
 _BINARY: Final = ord("b")
-# Asked for each packet: a global and `is` cost a tenth of an enum's attribute and `==`.
+# Asked for each packet: with an enum's attributes and `==` it takes 0.1 us (of 0.7) longer.
 _OPENING: Final = State.OPENING
 _CLOSED: Final = State.CLOSED
 

@@ -1,0 +1,205 @@
+"""A client's Socket.IO packets: what is passed on, what is kept, what ends the connection."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moorage.engine.peer import (
+    CONNECTING,
+    FIRST_SERVICE_ACK,
+    LAST_SERVICE_ACK,
+    Answer,
+    Forward,
+    Left,
+    SocketPeer,
+)
+from moorage.wire.engineio import encode_binary
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import (
+    BAD_SOCKETIO_PACKET,
+    BAD_UTF8,
+    DUPLICATE_CONNECT,
+    MISSING_ATTACHMENT,
+    TOO_MANY_ATTACHMENTS,
+    TOO_MANY_NAMESPACES,
+    UNEXPECTED_BINARY,
+    Reason,
+)
+
+
+def new_peer(max_attachments: int = 10, max_namespaces: int = 3) -> SocketPeer:
+    """A peer with small limits."""
+    return SocketPeer(max_attachments, max_namespaces)
+
+
+def refusal(peer: SocketPeer, packet: bytes) -> Reason:
+    """The reason for which `packet` ends the connection."""
+    with pytest.raises(PeerError) as caught:
+        peer.message(packet)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [b'42["a"]', b'42/ns,5["a"]', b"42", b"42broken", b"43[]", b'437["x"]', b'43/ns,0["x"]', b"450-[]"],
+)
+def test_the_apps_business_is_passed_on_untouched(packet: bytes) -> None:
+    event = new_peer().message(packet)
+    assert event == Forward(packet)
+    assert event[0] is packet
+
+
+def test_a_namespace_comes_and_goes() -> None:
+    peer = new_peer()
+    assert peer.message(b'40/ns,{"token":"x"}') == Forward(b'40/ns,{"token":"x"}')
+    assert peer.namespaces == {"/ns": CONNECTING}
+    peer.connected("/ns", "s1")
+    assert peer.namespaces == {"/ns": "s1"}
+    assert peer.message(b"41/ns,") == Left(b"41/ns,", "/ns", True)
+    assert peer.namespaces == {}
+    # And may come again.
+    assert peer.message(b"40/ns,") == Forward(b"40/ns,")
+
+
+def test_leaving_before_the_answer_and_leaving_nothing() -> None:
+    peer = new_peer()
+    peer.message(b"40")
+    assert peer.message(b"41") == Left(b"41", "/", False)
+    assert peer.message(b"41") == Left(b"41", "/", False)
+    assert peer.left("/") is None
+
+
+def test_the_app_side_ends_a_namespace() -> None:
+    peer = new_peer()
+    peer.message(b"40")
+    assert peer.left("/") == CONNECTING
+    peer.message(b"40")
+    peer.connected("/", "s1")
+    assert peer.left("/") == "s1"
+    assert peer.namespaces == {}
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_namespace_cannot_be_connected_twice(answered: bool) -> None:
+    peer = new_peer()
+    peer.message(b"40/ns,")
+    if answered:
+        peer.connected("/ns", "s1")
+    assert refusal(peer, b"40/ns,") is DUPLICATE_CONNECT
+    # The main namespace has two spellings.
+    peer.message(b"40")
+    assert refusal(peer, b"40/,") is DUPLICATE_CONNECT
+
+
+def test_the_number_of_namespaces_is_bounded() -> None:
+    peer = new_peer(max_namespaces=2)
+    peer.message(b"40/a,")
+    peer.message(b"40/b,")
+    assert refusal(peer, b"40/c,") is TOO_MANY_NAMESPACES
+    peer.message(b"41/a,")
+    assert isinstance(peer.message(b"40/c,"), Forward)
+
+
+@pytest.mark.parametrize(
+    ("packet", "reason"),
+    [
+        (b"4", BAD_SOCKETIO_PACKET),
+        (b"47", BAD_SOCKETIO_PACKET),
+        (b'44{"message":"x"}', BAD_SOCKETIO_PACKET),
+        (b"45[]", BAD_SOCKETIO_PACKET),
+        (b"40/\xff,", BAD_UTF8),
+        (b"4511-[]", TOO_MANY_ATTACHMENTS),
+        (b"4699999-[]", TOO_MANY_ATTACHMENTS),
+        (b"4611-%d[]" % FIRST_SERVICE_ACK, TOO_MANY_ATTACHMENTS),
+    ],
+)
+def test_broken_packets(packet: bytes, reason: Reason) -> None:
+    assert refusal(new_peer(), packet) is reason
+
+
+def test_attachments_are_counted() -> None:
+    peer = new_peer()
+    assert peer.message(b"452-[]") == Forward(b"452-[]")
+    assert peer.binary(b"one") == Forward(encode_binary(b"one"))
+    assert refusal(peer, b"42[]") is MISSING_ATTACHMENT
+    assert peer.binary(b"") == Forward(b"b")
+    assert peer.message(b"42[]") == Forward(b"42[]")
+    with pytest.raises(PeerError) as caught:
+        peer.binary(b"three")
+    assert caught.value.reason is UNEXPECTED_BINARY
+
+
+@pytest.mark.parametrize("ack_id", [FIRST_SERVICE_ACK, FIRST_SERVICE_ACK + 5, LAST_SERVICE_ACK, 2**52])
+def test_answers_to_the_services_own_acks(ack_id: int) -> None:
+    peer = new_peer()
+    for packet in (b'43%d["x"]' % ack_id, b'43/ns,%d["x"]' % ack_id, b"460-%d[]" % ack_id):
+        assert peer.message(packet) == Answer(ack_id, packet)
+
+
+@pytest.mark.parametrize("packet", [b"43%d[]", b"43/ns,%d[]", b"460-%d[]"])
+def test_answers_to_the_apps_acks(packet: bytes) -> None:
+    packet %= FIRST_SERVICE_ACK - 1
+    assert new_peer().message(packet) == Forward(packet)
+
+
+def test_an_event_with_a_high_ack_id_is_still_an_event() -> None:
+    for packet in (b'42%d["x"]' % FIRST_SERVICE_ACK, b'450-%d["x"]' % FIRST_SERVICE_ACK):
+        assert new_peer().message(packet) == Forward(packet)
+
+
+def test_a_binary_answer_is_whole_or_nothing() -> None:
+    peer = new_peer()
+    head = b'462-/ns,%d["x"]' % FIRST_SERVICE_ACK
+    assert peer.message(head) is None
+    assert peer.binary(b"one") is None
+    assert peer.binary(b"two") == Answer(FIRST_SERVICE_ACK, b"\x1e".join((head, b"bb25l", b"bdHdv")))
+    # The next binary packet is the app's again.
+    assert peer.message(b"451-[]") == Forward(b"451-[]")
+    assert peer.binary(b"x") == Forward(b"beA==")
+
+
+BINARY = st.lists(st.binary(max_size=4), max_size=3)
+MESSAGES = st.tuples(
+    st.booleans(), st.sampled_from(["", "/ns,"]), st.integers(0, 5), BINARY
+)  # for the service?, namespace, ack id, attachments
+
+
+@settings(deadline=None)
+@given(st.lists(MESSAGES, max_size=10))
+def test_any_mix_is_told_apart_in_order(messages: list[tuple[bool, str, int, list[bytes]]]) -> None:
+    peer = new_peer()
+    forwarded: list[bytes] = []
+    answers: list[Answer] = []
+    expected_forwarded: list[bytes] = []
+    expected_answers: list[Answer] = []
+    for ours, namespace, number, attachments in messages:
+        ack_id = number + FIRST_SERVICE_ACK if ours else number
+        head = f"46{len(attachments)}-{namespace}{ack_id}[]".encode()
+        packets = [head, *map(encode_binary, attachments)]
+        if ours:
+            expected_answers.append(Answer(ack_id, b"\x1e".join(packets)))
+        else:
+            expected_forwarded += packets
+        for event in (peer.message(head), *map(peer.binary, attachments)):
+            if isinstance(event, Forward):
+                forwarded.append(event.packet)
+            elif isinstance(event, Answer):
+                answers.append(event)
+    assert forwarded == expected_forwarded
+    assert answers == expected_answers
+
+
+@given(st.lists(st.one_of(st.binary(max_size=30), st.binary(max_size=30).map(b"4".__add__)), max_size=10))
+def test_any_bytes_end_well(packets: list[bytes]) -> None:
+    peer = new_peer()
+    for packet in packets:
+        for take in (peer.message, peer.binary):
+            try:
+                event = take(packet)
+            except PeerError as error:
+                assert 2000 <= error.reason.number < 2100
+            else:
+                assert event is None or isinstance(event, Forward | Left | Answer)
+    assert len(peer.namespaces) <= 3

@@ -1,0 +1,170 @@
+"""One Engine.IO session, fed from either transport."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moorage.engine.peer import Answer, Forward, Left
+from moorage.engine.session import CLOSED, Closed, EngineSession
+from moorage.engine.upgrade import State, Step
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import (
+    BAD_PACKET,
+    BAD_UTF8,
+    PACKET_WHILE_OPENING,
+    PAYLOAD_TOO_LARGE,
+    UNEXPECTED_BINARY,
+    Reason,
+)
+
+
+def open_session(max_payload: int = 1_000) -> EngineSession:
+    """A session on WebSocket."""
+    session = EngineSession(max_payload, max_attachments=3, max_namespaces=3)
+    assert session.step(Step.OPENED_WEBSOCKET)
+    return session
+
+
+def refusal(session: EngineSession, packet: bytes) -> Reason:
+    """The reason for which a text packet ends the session."""
+    with pytest.raises(PeerError) as caught:
+        session.receive(packet)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("packet", "event"),
+    [
+        (b'42["a"]', Forward(b'42["a"]')),
+        ('42["é"]'.encode(), Forward('42["é"]'.encode())),
+        (b"40", Forward(b"40")),
+        (b"41", Left(b"41", "/", False)),
+        (b"3", Forward(b"3")),
+        # Nobody may speak the service's own words, and a pong has no data.
+        (b"3probe", Forward(b"3")),
+        (b"1", CLOSED),
+        (b"6", None),
+    ],
+)
+def test_packets(packet: bytes, event: object) -> None:
+    assert open_session().receive(packet) == event
+
+
+@pytest.mark.parametrize(
+    ("packet", "reason"),
+    [
+        (b"", BAD_PACKET),
+        (b"0", BAD_PACKET),
+        (b"2", BAD_PACKET),
+        (b"2probe", BAD_PACKET),
+        (b"5", BAD_PACKET),
+        (b"7", BAD_PACKET),
+        (b"hello", BAD_PACKET),
+        (b"\xff", BAD_PACKET),
+        (b'42["\xff"]', BAD_UTF8),
+        (b"4" * 1_001, PAYLOAD_TOO_LARGE),
+        (b"bAAAA", UNEXPECTED_BINARY),
+        (b"b!", BAD_PACKET),
+    ],
+)
+def test_broken_packets(packet: bytes, reason: Reason) -> None:
+    assert refusal(open_session(), packet) is reason
+
+
+def test_binary_from_both_transports() -> None:
+    session = open_session()
+    session.receive(b"452-[]")
+    assert session.receive(b"b" + base64.b64encode(b"poll")) == Forward(b"bcG9sbA==")
+    assert session.receive_binary(b"frame") == Forward(b"bZnJhbWU=")
+    with pytest.raises(PeerError) as caught:
+        session.receive_binary(b"more")
+    assert caught.value.reason is UNEXPECTED_BINARY
+
+
+def test_base64_without_padding_is_passed_on_with_it() -> None:
+    session = open_session()
+    session.receive(b"451-[]")
+    assert session.receive(b"bcG9sbA") == Forward(b"bcG9sbA==")
+
+
+def test_a_heartbeat_may_come_between_a_packet_and_its_attachments() -> None:
+    session = open_session()
+    session.receive(b"451-[]")
+    assert session.receive(b"3") == Forward(b"3")
+    assert session.receive_binary(b"x") == Forward(b"beA==")
+
+
+def test_the_limit_counts_bytes_of_one_message() -> None:
+    session = open_session(max_payload=7)
+    assert session.receive(b'42["a"]') == Forward(b'42["a"]')
+    assert refusal(session, b'42["ab"]') is PAYLOAD_TOO_LARGE
+    with pytest.raises(PeerError) as caught:
+        session.receive_binary(b"x" * 8)
+    assert caught.value.reason is PAYLOAD_TOO_LARGE
+
+
+def test_nothing_is_taken_before_the_session_is_open() -> None:
+    session = EngineSession(10, 3, 3)
+    assert not session.is_open
+    for packet in (b'42["a"]', b"1", b"", b"x" * 11):
+        assert refusal(session, packet) is PACKET_WHILE_OPENING
+    with pytest.raises(PeerError) as caught:
+        session.receive_binary(b"x")
+    assert caught.value.reason is PACKET_WHILE_OPENING
+
+
+def test_nothing_is_heard_after_the_end() -> None:
+    # A client's last frames may come in one piece with the one that ended the session.
+    session = open_session(max_payload=10)
+    session.receive(b"451-[]")
+    session.step(Step.CLOSE)
+    for packet in (b'42["a"]', b"1", b"3", b"", b"40", b"x" * 11):
+        assert session.receive(packet) is None
+    assert session.receive_binary(b"x") is None
+    assert session.peer.namespaces == {}
+
+
+@pytest.mark.parametrize(
+    ("steps", "is_open"),
+    [
+        ([], False),
+        ([Step.OPENED_POLLING], True),
+        ([Step.OPENED_POLLING, Step.UPGRADE_ASKED], True),
+        ([Step.OPENED_POLLING, Step.UPGRADE_ASKED, Step.UPGRADE_DONE], True),
+        ([Step.OPENED_WEBSOCKET, Step.CLOSE], False),
+        ([Step.CLOSE], False),
+    ],
+)
+def test_being_open(steps: list[Step], is_open: bool) -> None:
+    session = EngineSession(10, 3, 3)
+    assert all(session.step(step) for step in steps)
+    assert session.is_open == is_open
+
+
+def test_a_step_that_may_not_happen_changes_nothing() -> None:
+    session = open_session()
+    assert not session.step(Step.UPGRADE_ASKED)
+    assert session.state is State.WEBSOCKET
+
+
+PACKETS = st.one_of(
+    st.binary(max_size=20),
+    st.sampled_from([b"1", b"3", b"6", b"40", b"41", b"451-[]", b"461-1073741824[]", b"bAAAA", b"42[]"]),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), PACKETS), max_size=20))
+def test_any_bytes_end_well(packets: list[tuple[bool, bytes]]) -> None:
+    session = open_session(max_payload=18)
+    for binary, packet in packets:
+        try:
+            event = session.receive_binary(packet) if binary else session.receive(packet)
+        except PeerError as error:
+            assert 2000 <= error.reason.number < 2100
+        else:
+            assert event is None or isinstance(event, Forward | Left | Answer | Closed)
