@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from moorage.wire.dataplane import HUB_NAME as HUB_NAME
+
 Kind = Literal[
     "flag", "count", "size", "seconds", "text", "secret", "path", "choice", "endpoint", "origins", "hub"
 ]
-
-HUB_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
-"""A hub's name, as the cloud product takes it; use with `fullmatch`."""
 
 # Digits are bounded so that no text can become a number that costs time or overflows.
 _NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{1,9})?")

@@ -13,6 +13,7 @@ from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.hub.node import Node
 from moorage.metrics import Metrics
 from moorage.wire.cloudevents import Handshake
+from moorage.wire.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import (
     BAD_REQUEST,
@@ -24,7 +25,6 @@ from moorage.wire.reasons import (
     UNSUPPORTED_VERSION,
 )
 
-HUB_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
 _PATH: Final = re.compile(r"/clients/socketio/hubs/([^/]*)/?")
 HINT: Final = (
     'Socket.IO clients connect with { path: "/clients/socketio/hubs/HUB" }, or with no path at all '
@@ -115,8 +115,10 @@ class ClientDoor:
         for name, value in headers:
             gathered.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         token = query.pop("access_token", [""])[0]
-        if not token and "authorization" in gathered:
-            token = auth.bearer(gathered["authorization"][0])
+        authorization = gathered.get("authorization", [""])[0]
+        # Only a bearer token is ours: a page behind Basic authentication sends that along.
+        if not token and authorization[:7].lower() == "bearer ":
+            token = auth.bearer(authorization)
         shown = {name: values for name, values in gathered.items() if name not in NOT_FORWARDED}
         if not token:
             if not self.node.hub_settings(hub).anonymous:

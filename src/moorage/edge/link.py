@@ -12,11 +12,11 @@ from moorage import auth, logs
 from moorage.auth import AccessKeys, AuthSettings
 from moorage.edge.azure_lane import Tunnel
 from moorage.edge.azure_server import AzureServer
-from moorage.edge.clients import HUB_NAME
 from moorage.edge.http import UpgradeRequest
 from moorage.edge.messages import Assembler
 from moorage.edge.settings import ServerSettings
 from moorage.hub.node import Node
+from moorage.wire.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import (
     BAD_REQUEST,

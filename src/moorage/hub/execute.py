@@ -53,7 +53,11 @@ def _names_one(command: Command) -> bool:
     """Does the command name a thing that must exist, or a set that may be empty?"""
     if isinstance(command, SendToConnection | Exists):
         return True
-    return not isinstance(command, ListGroup) and command.to.connection is not None
+    return not isinstance(command, ListGroup) and _named(command.to)
+
+
+def _named(to: Selection) -> bool:
+    return to.connection is not None or to.user is not None
 
 
 def _send_to_connection(node: Node, hub: Hub, command: SendToConnection) -> Outcome:
@@ -101,7 +105,7 @@ def _join(node: Node, hub: Hub, command: JoinGroups) -> Outcome:
             # group back: nothing would clean it up before the connection ends.
             if not prefix or prefix in inside:
                 hub.directory.rooms.join(connection, group)
-    if not to and command.to.connection is not None:
+    if not to and _named(command.to):
         return NOT_FOUND
     return Outcome(reached=len(to))
 
@@ -127,7 +131,7 @@ def _close(node: Node, hub: Hub, command: CloseConnections) -> Outcome:
     to = tuple(hub.directory.select(command.to))
     for connection in to:
         node.disconnect(connection, API_CLOSED, who="api", detail=command.why)
-    if not to and command.to.connection is not None:
+    if not to and _named(command.to):
         return NOT_FOUND
     return Outcome(reached=len(to))
 

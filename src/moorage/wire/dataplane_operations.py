@@ -123,7 +123,8 @@ def _select(call: Call, *, group: str | None = None, user: str | None = None) ->
     return Selection(
         group=None if group is None else _group(group),
         user=user,
-        filter=None if text is None else compile_filter(text, repair=call.repair),
+        # Azure's SDK writes an empty filter where a single room is meant and nothing excluded.
+        filter=compile_filter(text, repair=call.repair) if text else None,
         excluded=_texts(call.query, "excluded", MAX_EXCLUDED),
     )
 
