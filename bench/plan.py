@@ -32,6 +32,8 @@ class Plan:
     """(f): clients, and broadcasts of a round."""
     slow_ticks: int
     """Slow client: broadcasts of each of the two phases without it."""
+    slow_event: int
+    """Slow client: bytes of an event's string. 2,000 bytes fill a queue of 4 MiB after some 2,000 events."""
 
     def pause(self) -> None:
         """Let a server come to rest."""
@@ -50,7 +52,8 @@ FULL = Plan(
     connects=2000,
     app_clients=5000,
     app_ticks=10,
-    slow_ticks=500,
+    slow_ticks=200,
+    slow_event=2000,
 )
 
 QUICK = Plan(
@@ -65,5 +68,6 @@ QUICK = Plan(
     connects=200,
     app_clients=300,
     app_ticks=5,
-    slow_ticks=100,
+    slow_ticks=40,
+    slow_event=16_000,
 )

@@ -13,13 +13,13 @@ from bench.errors import BenchError
 from bench.figures import Bar, Figure, Rounds
 from bench.fleet import Fleet
 from bench.loads import Deliveries, quantile
+from bench.plan import Plan
 from bench.run import Joined, Run
 from bench.servers import HOST, MOORAGE, Target
 
-EVENT = 2000
-"""Bytes of an event's string: some 2,000 broadcasts fill a queue of 4 MiB."""
-
-_LOOK = 25
+_AT_ONCE = 4
+"""Events of one broadcast: the queue fills in a quarter of the time."""
+_LOOK = 10
 """Broadcasts between two looks at metrics and memory."""
 _MOST_SECONDS = 90.0
 _MEMORY_BAR = 32.0
@@ -46,7 +46,7 @@ def slow_client(run: Run) -> list[Figure]:
     with ExitStack() as stack:
         for joined in run.connect(stack, "slow", run.plan.clients - 1, skip=others):
             with run.caught("slow", MOORAGE):
-                rounds.add(MOORAGE, _slow(joined, run.plan.slow_ticks))
+                rounds.add(MOORAGE, _slow(joined, run.plan))
     return [
         Figure("slow", "p99 of the others: with a slow one / without", "x", rounds.of("ratio"), (Bar(2),)),
         Figure("slow", "p99 of the others without it", "ms", rounds.of("without")),
@@ -56,11 +56,12 @@ def slow_client(run: Run) -> list[Figure]:
     ]
 
 
-def _slow(joined: Joined, ticks: int) -> dict[str, float]:
+def _slow(joined: Joined, plan: Plan) -> dict[str, float]:
     """Broadcasts without a slow client, with one until it is ended, and without it again."""
     watch = Watch(joined.target)
+    ticks, size = plan.slow_ticks, plan.slow_event
     calm: array[int] = array("q")
-    _broadcast(joined, calm, ticks, None)
+    _broadcast(joined, calm, size, ticks=ticks)
     del calm[: len(calm) // 4]  # compilers and windows warm up
     watch.look()
     before = watch.peak
@@ -68,8 +69,8 @@ def _slow(joined: Joined, ticks: int) -> dict[str, float]:
     with Fleet(joined.target.address, narrow=True) as stopped:
         # Nobody polls this fleet again, so its client does not read.
         stopped.open(1)
-        ended = _broadcast(joined, tense, None, watch)
-    _broadcast(joined, calm, ticks, None)
+        ended = _broadcast(joined, tense, size, watch=watch)
+    _broadcast(joined, calm, size, ticks=ticks)
     without, with_it = (quantile(array("q", sorted(each)), 0.99) / 1e6 for each in (calm, tense))
     return {
         "ratio": with_it / without,
@@ -80,14 +81,21 @@ def _slow(joined: Joined, ticks: int) -> dict[str, float]:
     }
 
 
-def _broadcast(joined: Joined, latencies: array[int], ticks: int | None, watch: Watch | None) -> bool:
+def _broadcast(
+    joined: Joined,
+    latencies: array[int],
+    size: int,
+    *,
+    ticks: int | None = None,
+    watch: Watch | None = None,
+) -> bool:
     """`ticks` broadcasts one after another, or until `watch` has seen the end; was it seen in time?"""
-    deliveries = Deliveries(joined.fleet, EVENT)
+    deliveries = Deliveries(joined.fleet, size)
     deadline = time.monotonic() + _MOST_SECONDS
     for number in islice(count(1), ticks):
         since = time.perf_counter_ns()
-        joined.target.broadcast(1, EVENT)
-        deliveries.wait(1, latencies, since)
+        joined.target.broadcast(_AT_ONCE, size)
+        deliveries.wait(_AT_ONCE, latencies, since)
         if watch is not None and number % _LOOK == 0 and watch.look():
             return True
         if time.monotonic() > deadline:
