@@ -107,7 +107,7 @@ class WebSocket:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.http.writer.close()
+        await self.http.close()
 
     @property
     def sid(self) -> str:

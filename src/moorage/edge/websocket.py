@@ -71,7 +71,8 @@ class ClientSocket(WSListener):
         """One frame. The usual one is a whole text message of an open session."""
         kind = frame.msg_type
         data: bytes | None
-        if kind == _TEXT and frame.fin and self._assembler is None and not self.probing and not frame.rsv1:
+        usual = kind == _TEXT and frame.fin and self._assembler is None and not self.probing
+        if usual and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
             data = frame.get_payload_as_bytes()
             self._door.node.metrics.received_websocket += 1
             self._door.node.metrics.bytes_received_websocket += len(data)
@@ -115,6 +116,9 @@ class ClientSocket(WSListener):
     def _probe(self, data: bytes) -> None:
         """The upgrade handshake: `2probe` -> `3probe`, then `5`."""
         assert self._transport is not None
+        if self._transport.is_close_frame_sent:
+            # Refused already; this came in one piece with what was refused.
+            return
         if data == engineio.PROBE:
             self._transport.send(_TEXT, engineio.PROBE_ANSWER)
             self._door.release_poll(self._connection)
