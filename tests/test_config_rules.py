@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.config_rules import HUB_NAME, Rule, expected, parse, show
+from moorage.config_rules import Rule, expected, parse, show
+from moorage.wire.dataplane import HUB_NAME
 
 SECONDS = Rule("seconds", 0, 86400)
 SIZE = Rule("size", 0, 1024**3)

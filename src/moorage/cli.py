@@ -313,7 +313,8 @@ def _new_key() -> str:
 
 
 def _hub(name: str) -> str:
-    from moorage.config_rules import HUB_NAME, Rule, expected
+    from moorage.config_rules import Rule, expected
+    from moorage.wire.dataplane import HUB_NAME
 
     if not HUB_NAME.fullmatch(name):
         raise click.UsageError(f"--hub {name}: expected {expected(Rule('hub'))}")

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from moorage.config_model import DEFAULT_PATTERN
-from moorage.config_rules import HUB_NAME, Rule, expected
+from moorage.config_rules import Rule, expected
 from moorage.config_schema import ANY_HUB, SECTIONS, SETTINGS, find, nearest, unknown
+from moorage.wire.dataplane import HUB_NAME
 
 PREFIX: Final = "MOORAGE_"
 BODY: Final = "MOORAGE_CONFIG"

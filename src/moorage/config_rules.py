@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from moorage.wire.dataplane import HUB_NAME as HUB_NAME
+from moorage.wire.dataplane import HUB_NAME
 
 Kind = Literal[
     "flag", "count", "size", "seconds", "text", "secret", "path", "choice", "endpoint", "origins", "hub"

@@ -26,7 +26,7 @@ from moorage.wire.commands import (
     SendToConnection,
 )
 from moorage.wire.errors import PeerError, UsageError
-from moorage.wire.groups import namespace_group, prefix_of
+from moorage.wire.groups import namespace_group, prefix_of, room_group
 from moorage.wire.reasons import API_BAD_PAYLOAD, API_CLOSED, TOO_MANY_GROUPS
 
 if TYPE_CHECKING:
@@ -95,8 +95,10 @@ def _invoke(node: Node, hub: Hub, command: Invoke, answers: Answers) -> Outcome:
 def _join(node: Node, hub: Hub, command: JoinGroups) -> Outcome:
     to = tuple(hub.directory.select(command.to))
     limit = node.limits.max_groups
-    if any(len(connection.groups) + len(command.groups) > limit for connection in to):
-        raise PeerError(TOO_MANY_GROUPS, f"at most {limit}")
+    for connection in to:
+        # The sum is cheap and nearly always small; only the union knows what is joined already.
+        if len(connection.groups) + len(command.groups) > limit < len(connection.groups.union(command.groups)):
+            raise PeerError(TOO_MANY_GROUPS, f"at most {limit}")
     prefixed = [(group, prefix_of(group)) for group in command.groups]
     for connection in to:
         inside = _prefixes(connection)
@@ -117,14 +119,21 @@ def _prefixes(connection: Connection) -> set[str]:
 def _leave(node: Node, hub: Hub, command: LeaveGroups) -> Outcome:
     to = tuple(hub.directory.select(command.to))
     for connection in to:
-        if command.groups is None:
-            hub.directory.rooms.leave_all(connection)
-        else:
-            for group in command.groups:
-                hub.directory.rooms.leave(connection, group)
+        for group in _joined(connection) if command.groups is None else command.groups:
+            hub.directory.rooms.leave(connection, group)
     if not to and command.to.connection is not None:
         return _known(hub, command.to)
     return Outcome(reached=len(to))
+
+
+def _joined(connection: Connection) -> set[str]:
+    """A connection's groups but for those that Socket.IO itself needs: a socket without its
+    namespace's group and its private room would stay connected and hear no emit."""
+    kept: set[str] = set()
+    for namespace, sid in connection.session.peer.namespaces.items():
+        if sid:
+            kept |= {namespace_group(namespace), room_group(namespace, sid)}
+    return connection.groups - kept
 
 
 def _close(node: Node, hub: Hub, command: CloseConnections) -> Outcome:

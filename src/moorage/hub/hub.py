@@ -8,7 +8,7 @@ from moorage.hub.rooms import Directory
 
 
 class Hub:
-    """Exists while it has an app server or a client."""
+    """Exists while it has an app server, a client, or somebody who waits for acks."""
 
     __slots__ = ("directory", "invocations", "name", "servers", "sockets")
 
@@ -23,4 +23,4 @@ class Hub:
     @property
     def is_empty(self) -> bool:
         """Nothing keeps it."""
-        return not self.directory.connections and not len(self.servers)
+        return not (self.directory.connections or len(self.servers) or len(self.invocations))

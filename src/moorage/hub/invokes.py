@@ -71,6 +71,7 @@ class Invocations:
         invoke open until here, so that Socket.IO reports a timeout as it does natively: an early
         end would turn the timeout into a success with fewer answers."""
         late = [ack_id for ack_id, invocation in self._open.items() if invocation.deadline <= now]
-        for ack_id in late:
-            self._open.pop(ack_id).answers.finish()
-        return len(late)
+        ended = [self._open.pop(ack_id) for ack_id in late]
+        for invocation in ended:
+            invocation.answers.finish()
+        return len(ended)

@@ -47,8 +47,9 @@ class AppServers:
         self._servers[server.id] = server
 
     def remove(self, server: AppServer) -> None:
-        """Its grace time is over."""
-        self._servers.pop(server.id, None)
+        """Its grace time is over. Another one of the same id, come meanwhile, stays."""
+        if self._servers.get(server.id) is server:
+            del self._servers[server.id]
 
     def choose(self) -> AppServer | None:
         """The one that is up with the fewest clients; None if none is up."""

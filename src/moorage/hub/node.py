@@ -162,7 +162,8 @@ class Node:
         """The app server takes the client."""
         waiting = self._openings.pop(connection, None)
         if waiting is None:
-            connection.server.link.closed(connection, TRANSPORT_LOST)
+            if connection.session.state == State.CLOSED:
+                connection.server.link.closed(connection, TRANSPORT_LOST)
             return
         opening, groups = waiting
         session = connection.session
@@ -226,12 +227,15 @@ class Node:
         self._forget_if_empty(hub)
 
     def _slow(self, connection: Connection) -> None:
-        self.metrics.slow_client_closes += 1
-        self.disconnect(connection, SLOW_CLIENT, who="service")
+        if connection.session.state != State.CLOSED:
+            self.metrics.slow_client_closes += 1
+            self.disconnect(connection, SLOW_CLIENT, who="service")
 
-    def leave_namespace(self, connection: Connection, namespace: str) -> None:
-        """A socket ended: none of its groups is left behind."""
-        connection.hub.sockets -= 1
+    def leave_namespace(self, connection: Connection, namespace: str, *, was_connected: bool) -> None:
+        """A socket ended, or never came to be: none of its groups is left behind. The app server
+        may join groups before it answers CONNECT (middleware does)."""
+        if was_connected:
+            connection.hub.sockets -= 1
         connection.hub.directory.rooms.leave_prefix(connection, namespace_group(namespace))
 
     # -- the client's data --------------------------------------------------------------------
@@ -270,8 +274,7 @@ class Node:
         elif event is not None:
             # First out of the groups, then the news: the app server's own clean-up of the private
             # room then finds nobody, and cannot hit a new session of the same namespace.
-            if event.was_connected:
-                self.leave_namespace(connection, event.namespace)
+            self.leave_namespace(connection, event.namespace, was_connected=event.was_connected)
             connection.server.link.forward(connection, event.packet)
 
     # -- commands -----------------------------------------------------------------------------
@@ -285,6 +288,7 @@ class Node:
 
     def tick(self, now: float) -> None:
         """Time passes: overdue invokes end."""
-        for hub in self.hubs.values():
+        for hub in tuple(self.hubs.values()):
             if len(hub.invocations):
                 self.metrics.invoke_timeouts += hub.invocations.tick(now)
+                self._forget_if_empty(hub)

@@ -100,11 +100,17 @@ class Outbox:
         self.size = 0
         return data
 
-    def drop(self) -> None:
-        """Forget all that waits and accept nothing that anybody would keep."""
+    def spill(self) -> None:
+        """Past the limit: let go of the bytes, now and for every push to come. The sink stays, to
+        hear of the end, and so does `size`, for the log."""
         self._queue.clear()
-        self.size = 0
         self.ready = False
+        self.limit = -1
+
+    def drop(self) -> None:
+        """The end: nothing is kept from here on."""
+        self.spill()
+        self.size = 0
         self.sink = None
 
 
@@ -132,9 +138,9 @@ class Flusher:
     def overflow(self, box: Outbox) -> None:
         """`box` went past its limit. Its owner is closed at the flush, not here: the caller may be
         in the middle of a loop over the members that the close would change."""
-        box.drop()
-        if box.limit >= 0:
-            box.limit = -1
+        first = box.limit >= 0
+        box.spill()
+        if first:
             self._overflowed.append(box.owner)
             self.wake()
 

@@ -97,6 +97,8 @@ class Directory:
         if to.connection is not None:
             one = self.connections.get(to.connection)
             found: Collection[Connection] = () if one is None else (one,)
+            if to.group is not None:
+                found = [c for c in found if to.group in c.groups]
         elif to.group is not None:
             found = self.rooms.members(to.group)
         elif to.user is not None:
@@ -104,6 +106,8 @@ class Directory:
         else:
             found = self._candidates(to.filter)
             return self._refine(found, to.filter, to.excluded, candidates_hold=True)
+        if to.user is not None and (to.connection is not None or to.group is not None):
+            found = [c for c in found if c.user_id == to.user]
         return self._refine(found, to.filter, to.excluded, candidates_hold=False)
 
     def _candidates(self, condition: Filter | None) -> Collection[Connection]:
