@@ -26,6 +26,7 @@ from moorage.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import (
     BAD_HTTP,
+    BAD_REQUEST,
     BAD_UPGRADE,
     HEADER_TIMEOUT,
     HEADERS_TOO_LARGE,
@@ -33,6 +34,8 @@ from moorage.wire.reasons import (
 )
 
 MAX_HEADERS: Final = 100
+MAX_FIELDS: Final = 200
+"""Fields of a query."""
 MAX_EARLY: Final = 64 * 1024
 """Bytes that a client may send after its upgrade request and before our 101."""
 LINK_PING_SECONDS: Final = 20.0
@@ -91,8 +94,8 @@ class UpgradeRequest(asyncio.Protocol):
 
     @property
     def query(self) -> dict[str, list[str]]:
-        """The query, decoded."""
-        return parse_qs(self.query_string, keep_blank_values=True, max_num_fields=200)
+        """The query, decoded. Raises `PeerError` (bad-request)."""
+        return parse_query(self.query_string)
 
     def data_received(self, data: bytes) -> None:
         """The client talks before the 101: kept, within bounds."""
@@ -155,6 +158,14 @@ class UpgradeRequest(asyncio.Protocol):
             self._transport.close()
 
 
+def parse_query(query: str) -> dict[str, list[str]]:
+    """A request's query. Raises `PeerError` (bad-request) for one of too many fields."""
+    try:
+        return parse_qs(query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise PeerError(BAD_REQUEST, f"a query of more than {MAX_FIELDS} fields") from None
+
+
 def plain_response(error: PeerError, extra: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
     """A whole HTTP refusal, ready to write."""
     body = error_body(error)
@@ -193,6 +204,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.waiting_since: float | None = None
         """Since when a request's headers, or its body, are being waited for."""
         self._header_bytes = 0
+        self._stuck = 0
+        """Bytes since the parser last had something to tell."""
         self._failure: Reason = BAD_HTTP
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -207,8 +220,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self.waiting_since is None:
             self.waiting_since = self.loop.time()
+        self._stuck += len(data)
         try:
             self.parser.feed_data(data)
+            if self._stuck > max(self.settings.max_header_bytes, len(data)):
+                # httptools keeps a header to itself until it is whole, however long that takes.
+                self._failure = HEADERS_TOO_LARGE
+                self.send_400_response("")
         except httptools.HttpParserUpgrade as upgrade:
             if self._should_upgrade():
                 self._upgrade(data[upgrade.args[0] :])
@@ -217,6 +235,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self._stuck = 0
         super().on_message_begin()
         self._header_bytes = 0
 
@@ -234,13 +253,20 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def _grow(self, size: int) -> None:
+        self._stuck = 0
         self._header_bytes += size
         if self._header_bytes > self.settings.max_header_bytes:
             self._failure = HEADERS_TOO_LARGE
             raise ValueError
 
+    def on_body(self, body: bytes) -> None:
+        """Part of the body."""
+        self._stuck = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The request is whole."""
+        self._stuck = 0
         self.waiting_since = None
         super().on_message_complete()
 
@@ -252,9 +278,14 @@ class HttpProtocol(HttpToolsProtocol):
         """Refuse whatever this connection is sending, and close it."""
         self.metrics.refusals["http", reason.name] += 1
         if not self.transport.is_closing():
-            if not self._answering:
+            if not self._answering or self._sole:
                 self.transport.write(plain_response(PeerError(reason)))
             self.transport.close()
+
+    @property
+    def _sole(self) -> bool:
+        """The request that the application has is the one still coming in, with no answer begun."""
+        return self.cycle.more_body and not self.cycle.response_started and not self.pipeline
 
     @property
     def _answering(self) -> bool:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qs
 
 from moorage.edge.clients import HINT, ClientDoor
-from moorage.edge.http import error_body
+from moorage.edge.http import error_body, parse_query
 from moorage.engine.upgrade import State, Step
 from moorage.hub.connection import Connection
 from moorage.wire import engineio
@@ -22,7 +21,6 @@ from moorage.wire.errors import PeerError
 from moorage.wire.reasons import (
     ALREADY_UPGRADED,
     BAD_METHOD,
-    BAD_REQUEST,
     CLIENT_CLOSED,
     DUPLICATE_POLL,
     DUPLICATE_POST,
@@ -172,9 +170,7 @@ class PollingDoor:
             if scope["method"] == "OPTIONS":
                 await _preflight(send, cors, headers)
                 return
-            query = parse_qs(
-                scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=200
-            )
+            query = parse_query(scope["query_string"].decode("latin-1"))
             sid = self._door.check_query(query, "polling")
             body = await self._answer(scope, receive, headers, hub, query, sid)
             await _respond(send, 200, b"text/plain; charset=UTF-8", body, cors)
@@ -182,9 +178,6 @@ class PollingDoor:
             self.node.metrics.refusals["client", error.reason.name] += 1
             hint = HINT if error.reason in (UNKNOWN_HUB, UNKNOWN_PATH) else ""
             await _respond(send, error.reason.http, b"application/json", error_body(error, hint), cors)
-        except ValueError:
-            refused = PeerError(BAD_REQUEST, "query")
-            await _respond(send, 400, b"application/json", error_body(refused), cors)
         except _GoneError:
             return
 

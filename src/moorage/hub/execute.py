@@ -97,7 +97,8 @@ def _join(node: Node, hub: Hub, command: JoinGroups) -> Outcome:
     limit = node.limits.max_groups
     for connection in to:
         # The sum is cheap and nearly always small; only the union knows what is joined already.
-        if len(connection.groups) + len(command.groups) > limit < len(connection.groups.union(command.groups)):
+        groups = connection.groups
+        if len(groups) + len(command.groups) > limit and len(groups.union(command.groups)) > limit:
             raise PeerError(TOO_MANY_GROUPS, f"at most {limit}")
     prefixed = [(group, prefix_of(group)) for group in command.groups]
     for connection in to:

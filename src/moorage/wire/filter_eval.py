@@ -41,13 +41,16 @@ class Subject(Protocol):
     """What a filter looks at: one connection. Only `in` and `len` are used of `groups`."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """The connection id."""
 
     @property
-    def user_id(self) -> str | None: ...
+    def user_id(self) -> str | None:
+        """Its user; None for an anonymous client."""
 
     @property
-    def groups(self) -> Collection[str]: ...
+    def groups(self) -> Collection[str]:
+        """Names of the groups it is in."""
 
 
 Predicate = Callable[[Subject], bool]

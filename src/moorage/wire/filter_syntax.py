@@ -69,10 +69,14 @@ class Node(msgspec.Struct, frozen=True, gc=False):
 
 
 class Constant(Node, frozen=True, gc=False):
+    """A literal."""
+
     value: Value
 
 
 class Identifier(Node, frozen=True, gc=False):
+    """A property of the connection."""
+
     name: Literal["userId", "connectionId"]
 
 
@@ -81,26 +85,36 @@ class Groups(Node, frozen=True, gc=False):
 
 
 class Call(Node, frozen=True, gc=False):
+    """A function applied."""
+
     function: Function
     arguments: tuple[Node, ...]
 
 
 class Compare(Node, frozen=True, gc=False):
+    """`left operator right`."""
+
     operator: str
     left: Node
     right: Node
 
 
 class InList(Node, frozen=True, gc=False):
+    """`item in (options)`."""
+
     item: Node
     options: tuple[Node, ...]
 
 
 class InGroups(Node, frozen=True, gc=False):
+    """`item in groups`."""
+
     item: Node
 
 
 class Not(Node, frozen=True, gc=False):
+    """`not operand`."""
+
     operand: Node
 
 
@@ -137,6 +151,8 @@ def _type_of_value(value: Value) -> Type:
 
 
 class Kind(Enum):
+    """What the scanner tells apart."""
+
     WORD = "word"
     TEXT = "text"
     NUMBER = "number"
