@@ -70,6 +70,9 @@ async def test_sigterm_drains() -> None:
             assert await asyncio.to_thread(service.wait_exit) == 0
             ended = [line for line in service.lines if '"reason": "draining"' in line]
             assert len(ended) == 5
+            for socket in sockets:
+                await socket.http.close()
+            await polling.close()
 
 
 async def test_a_second_sigterm_ends_it_now() -> None:
