@@ -72,7 +72,6 @@ async def test_sigterm_drains() -> None:
             assert len(ended) == 5
             for socket in sockets:
                 await socket.http.close()
-            await polling.close()
 
 
 async def test_a_second_sigterm_ends_it_now() -> None:
