@@ -1,0 +1,297 @@
+"""Small real parts for the hub's ports, and a node among them. Time is `World.now`; the end of a
+loop tick is `World.tick`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.frames import Frame, Opcode
+from websockets.streams import StreamReader
+
+from moorage.broker.local import LocalBroker
+from moorage.engine.upgrade import Step
+from moorage.hub.connection import Connection
+from moorage.hub.hub import Hub
+from moorage.hub.links import AppServer
+from moorage.hub.node import Node, Who
+from moorage.hub.ports import Answers, Broker, Drained
+from moorage.hub.settings import HubSettings, Limits, LinkSettings
+from moorage.metrics import Metrics
+from moorage.wire.cloudevents import Handshake, OpenInfo
+from moorage.wire.commands import (
+    Command,
+    JoinGroups,
+    Outcome,
+    Selection,
+    Send,
+    SendToConnection,
+)
+from moorage.wire.engineio import encode_binary
+from moorage.wire.groups import room_group
+from moorage.wire.reasons import Reason
+
+HUB = "app"
+
+
+def unframe(data: bytes) -> list[bytes]:
+    """The packets in concatenated WebSocket frames, in text form."""
+    reader = StreamReader()
+    reader.feed_data(data)
+    packets: list[bytes] = []
+
+    def frames() -> Generator[None, None, None]:
+        while True:
+            frame = yield from Frame.parse(reader.read_exact, mask=False)
+            content = bytes(frame.data)
+            packets.append(encode_binary(content) if frame.opcode is Opcode.BINARY else content)
+
+    next(frames())
+    assert not reader.buffer
+    return packets
+
+
+class RecordingSink:
+    """`ports.ClientSink` that keeps what it is given. `takes` = how many writes it takes before it
+    is full (a polling client's: one per poll)."""
+
+    def __init__(self, *, framed: bool = True) -> None:
+        self.framed = framed
+        self.transport = "websocket" if framed else "polling"
+        self.writes: list[bytes] = []
+        self.closed: list[tuple[Reason, bytes]] = []
+        self.reading = True
+
+    def write(self, data: bytes) -> None:
+        assert not self.closed, "a write after the end"
+        self.writes.append(data)
+
+    def close(self, reason: Reason, rest: bytes) -> None:
+        self.closed.append((reason, rest))
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    @property
+    def packets(self) -> list[bytes]:
+        """All that came, in text form; what came with the end included."""
+        data = [*self.writes, *(rest for _, rest in self.closed if rest)]
+        if self.framed:
+            return unframe(b"".join(data))
+        return [packet for payload in data for packet in payload.split(b"\x1e")]
+
+
+class PollingSink(RecordingSink):
+    """One that takes a single write per `poll`, as HTTP long-polling does."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(framed=False)
+        self._connection = connection
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self._connection.outbox.ready = False
+
+    def poll(self) -> None:
+        """A GET came."""
+        self._connection.outbox.unblock()
+
+
+class RecordingLink:
+    """`ports.AppLink` that keeps what it is told, and answers `open` by itself if told how."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[Connection, Handshake]] = []
+        self.forwarded: list[tuple[str, bytes]] = []
+        self.ended: list[tuple[str, Reason]] = []
+        self.on_open: Callable[[Connection], object] = lambda connection: None
+
+    def open(self, connection: Connection, handshake: Handshake) -> None:
+        self.opened.append((connection, handshake))
+        self.on_open(connection)
+
+    def forward(self, connection: Connection, packet: bytes) -> None:
+        assert connection.id not in {gone for gone, _ in self.ended}, "a packet after the end"
+        self.forwarded.append((connection.id, packet))
+
+    def closed(self, connection: Connection, reason: Reason) -> None:
+        self.ended.append((connection.id, reason))
+
+    def drained(self, connection: Connection, done: Drained) -> None:
+        done()
+
+    def packets(self, connection: Connection) -> list[bytes]:
+        """What one client sent."""
+        return [packet for client, packet in self.forwarded if client == connection.id]
+
+
+class RecordingOpening:
+    """`ports.Opening` that attaches a sink on acceptance, as the edges do."""
+
+    def __init__(self, *, framed: bool = True) -> None:
+        self.framed = framed
+        self.accepts: list[tuple[Connection, OpenInfo]] = []
+        self.refusals: list[tuple[Reason, str]] = []
+
+    def accepted(self, connection: Connection, info: OpenInfo) -> None:
+        self.accepts.append((connection, info))
+        if self.framed:
+            connection.session.step(Step.OPENED_WEBSOCKET)
+            connection.outbox.attach(RecordingSink(), ready=True)
+        else:
+            connection.session.step(Step.OPENED_POLLING)
+            connection.outbox.attach(PollingSink(connection), ready=False)
+
+    def refused(self, reason: Reason, detail: str) -> None:
+        self.refusals.append((reason, detail))
+
+
+class RecordingAnswers:
+    """`ports.Answers` that keeps them."""
+
+    def __init__(self) -> None:
+        self.payloads: list[bytes] = []
+        self.finished = 0
+
+    def answer(self, payload: bytes) -> None:
+        assert not self.finished, "an answer after the end"
+        self.payloads.append(payload)
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+class RecordingBroker:
+    """`ports.Broker` that keeps what it is to carry."""
+
+    def __init__(self) -> None:
+        self.published: list[Command] = []
+
+    def publish(self, command: Command) -> None:
+        self.published.append(command)
+
+
+@dataclass
+class World:
+    """A node, and the short words that tests are told in."""
+
+    limits: Limits = field(default_factory=Limits)
+    links: LinkSettings = field(default_factory=LinkSettings)
+    hubs: Mapping[str, HubSettings] = field(default_factory=dict)
+    allow_unlisted_hubs: bool = True
+    broker: Broker = field(default_factory=LocalBroker)
+
+    def __post_init__(self) -> None:
+        self.now = 1_000.0
+        self.scheduled = 0
+        self.logged: list[tuple[str, str, Who, str, float, int]] = []
+        """Connection, reason's name, who, detail, age, bytes queued."""
+        self._ids = 0
+        self.metrics = Metrics("test")
+        self.node = Node(
+            new_id=self._new_id,
+            clock=lambda: self.now,
+            schedule=self._schedule,
+            broker=self.broker,
+            metrics=self.metrics,
+            log=self._log,
+            limits=self.limits,
+            links=self.links,
+            hubs=self.hubs,
+            allow_unlisted_hubs=self.allow_unlisted_hubs,
+        )
+
+    def _new_id(self) -> str:
+        self._ids += 1
+        return f"c{self._ids:04}"
+
+    def _schedule(self) -> None:
+        self.scheduled += 1
+
+    def _log(
+        self, connection: Connection, reason: Reason, *, who: Who, detail: str, age: float, queued: int
+    ) -> None:
+        self.logged.append((connection.id, reason.name, who, detail, age, queued))
+
+    def tick(self) -> None:
+        """The end of one loop tick: a flush, if one was asked for."""
+        if self.scheduled:
+            self.scheduled -= 1
+            self.node.flusher.run()
+
+    def settle(self) -> None:
+        """As many ticks as it takes."""
+        while self.scheduled:
+            self.tick()
+
+    def hub(self, name: str = HUB) -> Hub:
+        """A hub that must exist."""
+        found = self.node.hub(name)
+        assert found is not None
+        return found
+
+    def server(self, server_id: str = "s1", hub: str = HUB) -> tuple[AppServer, RecordingLink]:
+        """An app server that is up and accepts every client at once."""
+        link = RecordingLink()
+        link.on_open = lambda connection: self.node.accept(connection, OpenInfo())
+        server = AppServer(server_id, link, "test")
+        server.up = True
+        self.node.ensure_hub(hub).servers.add(server)
+        return server, link
+
+    def open(self, opening: RecordingOpening, *, hub: str = HUB, **handshake: Any) -> Connection:
+        """A client asks for a session."""
+        return self.node.connect(hub, Handshake(query={}, headers={}, **handshake), opening)
+
+    def client(self, *namespaces: str, framed: bool = True, **handshake: Any) -> Connection:
+        """A client with a socket in each of `namespaces`; what it got so far is forgotten."""
+        connection = self.open(RecordingOpening(framed=framed), **handshake)
+        for namespace in namespaces:
+            self.enter(connection, namespace)
+        self.settle()
+        sink = sink_of(connection)
+        if isinstance(sink, PollingSink):
+            sink.poll()
+        sink.writes.clear()
+        return connection
+
+    def enter(self, connection: Connection, namespace: str = "/", sid: str | None = None) -> str:
+        """A socket's CONNECT and its answer; the socket id."""
+        sid = sid or f"{connection.id}{namespace}"
+        prefix = "" if namespace == "/" else f"{namespace},"
+        self.node.receive(connection, f"40{prefix}".encode())
+        self.send(connection, f'40{prefix}{{"sid":"{sid}"}}'.encode())
+        return sid
+
+    def join(self, connection: Connection, *rooms: str, namespace: str = "/") -> Outcome:
+        """What `socket.join` does."""
+        groups = tuple(room_group(namespace, room) for room in rooms)
+        return self.node.execute(JoinGroups(HUB, Selection(connection=connection.id), groups))
+
+    def send(self, connection: Connection, payload: bytes) -> Outcome:
+        """To one connection."""
+        return self.node.execute(SendToConnection(connection.hub.name, connection.id, payload))
+
+    def emit(self, to: Selection, payload: bytes, *, hub: str = HUB) -> Outcome:
+        """To all selected."""
+        return self.node.execute(Send(hub, to, payload))
+
+    def execute(self, command: Command, answers: Answers | None = None) -> Outcome:
+        """Any command."""
+        return self.node.execute(command, answers)
+
+
+def sink_of(connection: Connection) -> RecordingSink:
+    """The sink that a connection writes to."""
+    sink = connection.outbox.sink
+    assert isinstance(sink, RecordingSink)
+    return sink
+
+
+def heard(connection: Connection) -> list[bytes]:
+    """What has been written to a client that is still connected."""
+    return sink_of(connection).packets

@@ -1,0 +1,54 @@
+"""A hub's own existence, and its isolation from the others."""
+
+from __future__ import annotations
+
+from moorage.hub.hub import Hub
+from moorage.wire.commands import EVERYONE, Invoke, SendToConnection
+from tests.hub.fakes import RecordingAnswers, RecordingOpening, World, heard
+
+
+def test_a_new_hub_is_empty() -> None:
+    hub = Hub("h")
+    assert hub.is_empty
+    assert hub.sockets == 0
+
+
+def test_a_hub_exists_while_somebody_is_in_it() -> None:
+    world = World()
+    server, _ = world.server()
+    hub = world.hub()
+    client = world.client("/")
+    world.node.receive(client, b"1")
+    assert world.node.hubs == {"app": hub}
+    world.node.drop_server(hub, server)
+    assert hub.is_empty
+    assert world.node.hubs == {}
+
+
+def test_a_hub_waits_for_whoever_waits_in_it() -> None:
+    world = World()
+    server, _ = world.server()
+    client, answers = world.client("/"), RecordingAnswers()
+    world.execute(Invoke("app", EVERYONE, b'42["q"]'), answers)
+    world.node.receive(client, b"1")
+    world.node.drop_server(world.hub(), server)
+    assert answers.finished == 0
+    world.node.tick(world.now + world.links.invoke_timeout)
+    assert answers.finished == 1
+    assert world.node.hubs == {}
+
+
+def test_hubs_do_not_hear_each_other() -> None:
+    world = World()
+    world.server(hub="one")
+    world.server(hub="two")
+    here, there = world.node.hub("one"), world.node.hub("two")
+    assert here is not None and there is not None
+    assert here.directory is not there.directory
+    assert here.invocations is not there.invocations
+    clients = [world.open(RecordingOpening(), hub=name) for name in ("one", "two")]
+    assert world.emit(EVERYONE, b"42[1]", hub="one").reached == 1
+    world.settle()
+    assert [heard(connection) for connection in clients] == [[b"42[1]"], []]
+    # An id of the one means nothing in the other.
+    assert not world.execute(SendToConnection("two", clients[0].id, b"42[2]")).found

@@ -1,0 +1,76 @@
+"""Which app server gets a client."""
+
+from __future__ import annotations
+
+from moorage.hub.links import AppServer, AppServers
+from tests.hub.fakes import RecordingLink, RecordingOpening, World
+
+
+def new_server(server_id: str, *, up: bool = True) -> AppServer:
+    """An app server without clients."""
+    server = AppServer(server_id, RecordingLink(), "test")
+    server.up = up
+    return server
+
+
+def test_servers_are_known_by_their_id_in_the_order_they_came() -> None:
+    servers = AppServers()
+    one, two = new_server("one"), new_server("two")
+    servers.add(one)
+    servers.add(two)
+    assert servers.get("two") is two
+    assert servers.get("three") is None
+    assert servers.all() == (one, two)
+    assert len(servers) == 2
+    servers.remove(one)
+    servers.remove(one)
+    assert servers.all() == (two,)
+
+
+def test_removing_an_old_one_leaves_its_successor() -> None:
+    servers = AppServers()
+    old, new = new_server("same"), new_server("same")
+    servers.add(old)
+    servers.add(new)
+    servers.remove(old)
+    assert servers.get("same") is new
+
+
+def test_nobody_is_chosen_where_nobody_is_up() -> None:
+    servers = AppServers()
+    assert servers.choose() is None
+    servers.add(new_server("away", up=False))
+    assert servers.choose() is None
+
+
+def test_clients_go_where_the_fewest_are() -> None:
+    world = World()
+    servers = [world.server(name)[0] for name in ("one", "two", "three")]
+    clients = [world.client() for _ in range(7)]
+    assert [len(server.clients) for server in servers] == [3, 2, 2]
+    # Whoever has lost its clients gets the next ones.
+    for client in clients:
+        if client.server is servers[1]:
+            world.node.receive(client, b"1")
+    assert [world.client().server for _ in range(2)] == [servers[1]] * 2
+
+
+def test_clients_that_are_being_asked_for_count() -> None:
+    world = World()
+    (one, slow), (two, _) = world.server("one"), world.server("two")
+    slow.on_open = lambda connection: None
+    for _ in range(4):
+        world.open(RecordingOpening())
+    assert (len(one.clients), len(two.clients)) == (2, 2)
+
+
+def test_a_server_without_a_link_gets_no_new_clients_but_keeps_its_own() -> None:
+    world = World()
+    (one, _), (two, _) = world.server("one"), world.server("two")
+    first = world.client()
+    one.up = False
+    assert {world.client().server.id for _ in range(3)} == {"two"}
+    assert first in one.clients
+    one.up = True
+    assert world.client().server is one
+    assert len(two.clients) == 3

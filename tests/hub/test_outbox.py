@@ -1,0 +1,292 @@
+"""Outboxes and their flusher: order, bounds, one write per tick, turns for everybody."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moorage.hub.connection import Connection
+from moorage.hub.fanout import Encoded
+from moorage.hub.outbox import SLICE, Outbox
+from moorage.wire.reasons import SLOW_CLIENT
+from tests.hub.fakes import PollingSink, RecordingSink, World, heard, sink_of
+
+
+@pytest.fixture
+def world() -> World:
+    """A node with an app server."""
+    world = World()
+    world.server()
+    return world
+
+
+def push(connection: Connection, *packets: bytes) -> None:
+    """Queue packets one by one."""
+    for packet in packets:
+        connection.outbox.push(Encoded(packet))
+
+
+def test_one_write_per_tick_whatever_was_sent(world: World) -> None:
+    client = world.client()
+    push(client, b"42[1]", b"42[2]\x1ebYWI=", b"42[3]")
+    assert sink_of(client).writes == []
+    world.tick()
+    assert len(sink_of(client).writes) == 1
+    assert heard(client) == [b"42[1]", b"42[2]", b"bYWI=", b"42[3]"]
+    assert client.outbox.size == 0
+    world.settle()
+    assert len(sink_of(client).writes) == 1
+
+
+def test_a_flush_is_asked_for_once_per_tick(world: World) -> None:
+    clients = [world.client() for _ in range(3)]
+    assert world.scheduled == 0
+    for client in clients:
+        push(client, b"42[1]", b"42[2]")
+    assert world.scheduled == 1
+
+
+def test_polling_clients_get_payloads(world: World) -> None:
+    client = world.client(framed=False)
+    sink = sink_of(client)
+    assert isinstance(sink, PollingSink)
+    push(client, b"42[1]", b"42[2]\x1ebYWI=")
+    world.settle()
+    assert sink.writes == [b"42[1]\x1e42[2]\x1ebYWI="]
+    # Nothing more until the next poll; then all of it.
+    push(client, b"42[3]", b"42[4]")
+    world.settle()
+    assert len(sink.writes) == 1
+    sink.poll()
+    assert sink.writes[1:] == [b"42[3]\x1e42[4]"]
+
+
+def test_a_blocked_sink_gets_nothing_and_then_everything(world: World) -> None:
+    client = world.client()
+    push(client, b"42[1]")
+    client.outbox.ready = False
+    push(client, b"42[2]")
+    world.settle()
+    assert heard(client) == []
+    client.outbox.unblock()
+    assert heard(client) == [b"42[1]", b"42[2]"]
+    push(client, b"42[3]")
+    world.settle()
+    assert heard(client) == [b"42[1]", b"42[2]", b"42[3]"]
+
+
+PACKETS = st.sampled_from(
+    [b"42[1]", b"2", b'451-["x",{}]\x1ebYWI=', b'452-["x"]\x1eb\x1ebAAE=', b'42["\xc3\xa9"]']
+)
+
+
+@settings(deadline=None)
+@given(before=st.lists(PACKETS, max_size=6), after=st.lists(PACKETS, max_size=6), polls=st.integers(0, 6))
+def test_an_upgrade_keeps_order_and_content(before: list[bytes], after: list[bytes], polls: int) -> None:
+    world = World()
+    world.server()
+    client = world.client(framed=False)
+    polling = sink_of(client)
+    assert isinstance(polling, PollingSink)
+    for number, packet in enumerate(before):
+        push(client, packet)
+        world.settle()
+        if number < polls:
+            polling.poll()
+    websocket = RecordingSink()
+    client.outbox.attach(websocket, ready=True)
+    push(client, *after)
+    world.settle()
+    expected = [packet for payload in (*before, *after) for packet in payload.split(b"\x1e")]
+    assert polling.packets + websocket.packets == expected
+    assert client.outbox.size == 0
+
+
+def test_size_counts_what_waits(world: World) -> None:
+    client = world.client(framed=False)
+    sink_of(client).write(b"6")  # the poll that was there is answered
+    push(client, b"42[1]", b'451-["x"]\x1ebYWJj')
+    assert client.outbox.size == 5 + 9 + 1 + 5
+    client.outbox.attach(RecordingSink(), ready=False)
+    # As frames: two bytes of header each, and binary data without base64.
+    assert client.outbox.size == 7 + 11 + 5
+    client.outbox.unblock()
+    assert client.outbox.size == 0
+
+
+# -- past the limit
+
+
+@pytest.mark.parametrize("framed", [True, False])
+def test_a_client_that_does_not_read_is_closed_once(framed: bool) -> None:
+    world = World()
+    _, link = world.server()
+    client = world.client(framed=framed)
+    client.outbox.limit = 100
+    client.outbox.ready = False
+    sink = sink_of(client)
+    for _ in range(50):
+        push(client, b"4" * 40)
+    # Not in the middle of an emit, but at the end of the tick; the bytes are let go at once.
+    assert sink.closed == []
+    assert link.ended == []
+    world.settle()
+    assert sink.closed == [(SLOW_CLIENT, b"")]
+    assert link.ended == [(client.id, SLOW_CLIENT)]
+    assert world.metrics.slow_client_closes == 1
+    assert world.metrics.disconnects == {"slow-client": 1}
+    (line,) = world.logged
+    assert line[1:3] == ("slow-client", "service")
+    assert line[5] > 100
+    assert world.node.connections == 0
+
+
+def test_the_limit_itself_is_allowed(world: World) -> None:
+    client = world.client(framed=False)
+    client.outbox.ready = False
+    client.outbox.limit = 10
+    push(client, b"12345", b"67890")
+    world.settle()
+    assert world.metrics.slow_client_closes == 0
+    push(client, b"1")
+    world.settle()
+    assert world.metrics.slow_client_closes == 1
+
+
+def test_reading_again_comes_too_late_after_the_limit(world: World) -> None:
+    client = world.client()
+    sink = sink_of(client)
+    client.outbox.limit = 10
+    client.outbox.ready = False
+    push(client, b"4" * 20)
+    # What was queued is gone, so nothing newer may get through: there would be a hole.
+    client.outbox.unblock()
+    push(client, b"42[2]")
+    world.settle()
+    assert sink.packets == []
+    assert [reason for reason, _ in sink.closed] == [SLOW_CLIENT]
+
+
+def test_a_slow_client_that_goes_by_itself_is_no_slow_client(world: World) -> None:
+    client = world.client()
+    client.outbox.limit = 10
+    push(client, b"4" * 20)
+    world.node.receive(client, b"1")
+    world.settle()
+    assert world.metrics.slow_client_closes == 0
+    assert world.metrics.disconnects == {"client-closed": 1}
+
+
+def test_the_others_get_theirs(world: World) -> None:
+    slow, *others = (world.client() for _ in range(3))
+    slow.outbox.limit = 10
+    for client in (slow, *others):
+        push(client, b'42["hello"]')
+    world.settle()
+    assert [heard(client) for client in others] == [[b'42["hello"]']] * 2
+
+
+def test_nothing_is_kept_after_the_end(world: World) -> None:
+    client = world.client()
+    box = client.outbox
+    world.node.receive(client, b"1")
+    push(client, b"42[1]")
+    world.settle()
+    assert box.take() == b""
+    assert box.sink is None
+
+
+# -- turns
+
+
+def flood(world: World, count: int) -> list[Connection]:
+    """So many clients, each with its part of one large fan-out."""
+    clients = [world.client() for _ in range(count)]
+    large(world, clients, b"42[0]")
+    return clients
+
+
+def large(world: World, clients: list[Connection], packet: bytes) -> None:
+    """One large fan-out, whatever its size."""
+    encoded, flush = Encoded(packet), list[Outbox]()
+    for client in clients:
+        client.outbox.push_later(encoded.frames, flush)
+    world.node.flusher.bulk(flush)
+
+
+def written(clients: list[Connection]) -> int:
+    """How many have got something."""
+    return sum(bool(sink_of(client).writes) for client in clients)
+
+
+def test_a_large_fan_out_is_written_in_slices(world: World) -> None:
+    clients = flood(world, 2 * SLICE + 10)
+    for expected in (SLICE, 2 * SLICE, 2 * SLICE + 10):
+        assert world.scheduled == 1
+        world.tick()
+        assert written(clients) == expected
+    assert world.scheduled == 0
+    assert all(heard(client) == [b"42[0]"] for client in clients)
+
+
+def test_small_business_goes_first(world: World) -> None:
+    bystander = world.client()
+    clients = flood(world, 2 * SLICE)
+    push(bystander, b"42[1]")
+    push(clients[-1], b"42[1]")
+    world.tick()
+    assert heard(bystander) == [b"42[1]"]
+    # One of the large room's members, with its older share first.
+    assert heard(clients[-1]) == [b"42[0]", b"42[1]"]
+    assert written(clients) == SLICE + 1
+
+
+def test_small_business_does_not_starve_the_large(world: World) -> None:
+    bystander = world.client()
+    clients = flood(world, 3 * SLICE)
+    for turn in range(1, 4):
+        push(bystander, b"42[1]")
+        world.tick()
+        assert written(clients) == turn * SLICE
+
+
+def test_a_second_fan_out_waits_its_turn_and_keeps_order(world: World) -> None:
+    clients = flood(world, SLICE + 5)
+    world.tick()
+    large(world, clients, b"42[1]")
+    world.settle()
+    assert all(heard(client) == [b"42[0]", b"42[1]"] for client in clients)
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["push", "later", "tick", "block", "unblock"]), st.integers(0, 2)), max_size=40
+)
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_whatever_happens_order_holds_and_nothing_is_lost(steps: list[tuple[str, int]]) -> None:
+    world = World()
+    world.server()
+    clients = [world.client() for _ in range(3)]
+    sent: list[list[bytes]] = [[], [], []]
+    for number, (step, which) in enumerate(steps):
+        packet = b"42[%d]" % number
+        if step == "push":
+            push(clients[which], packet)
+            sent[which].append(packet)
+        elif step == "later":
+            large(world, clients, packet)
+            for queue in sent:
+                queue.append(packet)
+        elif step == "tick":
+            world.tick()
+        elif step == "block":
+            clients[which].outbox.ready = False
+        else:
+            clients[which].outbox.unblock()
+    for client in clients:
+        client.outbox.unblock()
+    world.settle()
+    assert [heard(client) for client in clients] == sent

@@ -1,0 +1,201 @@
+"""Rooms and selections against a naive model: a list of who is where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from moorage.hub.connection import Connection
+from moorage.hub.links import AppServer
+from moorage.hub.rooms import Directory, Rooms, in_any
+from moorage.hub.settings import Limits
+from moorage.wire.commands import EVERYONE, Selection
+from moorage.wire.filters import compile_filter
+from tests.hub.fakes import RecordingLink, World
+
+GROUPS = ["a", "b", "c", "0~Lw~", "0~Lw~x", "0~Lw~y", "0~L24~x"]
+USERS = [None, "ada", "bob"]
+COUNT = 6
+
+
+def people(directory: Directory, users: list[str | None]) -> list[Connection]:
+    """Connections that belong to no node, in `directory`."""
+    world = World()
+    hub = world.node.ensure_hub("h")
+    server = AppServer("s", RecordingLink(), "test")
+    found = [
+        Connection(
+            f"c{number}",
+            hub,
+            user_id=user,
+            server=server,
+            limits=Limits(),
+            flusher=world.node.flusher,
+            now=0.0,
+        )
+        for number, user in enumerate(users)
+    ]
+    for connection in found:
+        directory.add(connection)
+    return found
+
+
+class RoomsMachine(RuleBasedStateMachine):
+    """Joins and leaves of all kinds, side by side with sets of pairs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Directory()
+        self.rooms: Rooms = self.directory.rooms
+        self.all = people(self.directory, [USERS[n % 3] for n in range(COUNT)])
+        self.model: set[tuple[str, str]] = set()
+        self.gone: set[str] = set()
+
+    @rule(who=st.integers(0, COUNT - 1), group=st.sampled_from(GROUPS))
+    def join(self, who: int, group: str) -> None:
+        connection = self.all[who]
+        if connection.id not in self.gone:
+            self.rooms.join(connection, group)
+            self.model.add((connection.id, group))
+
+    @rule(who=st.integers(0, COUNT - 1), group=st.sampled_from(GROUPS))
+    def leave(self, who: int, group: str) -> None:
+        self.rooms.leave(self.all[who], group)
+        self.model.discard((self.all[who].id, group))
+
+    @rule(who=st.integers(0, COUNT - 1), prefix=st.sampled_from(["0~Lw~", "0~L24~", "0~no~"]))
+    def leave_prefix(self, who: int, prefix: str) -> None:
+        self.rooms.leave_prefix(self.all[who], prefix)
+        mine = self.all[who].id
+        self.model -= {pair for pair in self.model if pair[0] == mine and pair[1].startswith(prefix)}
+
+    @rule(who=st.integers(0, COUNT - 1))
+    def leave_all(self, who: int) -> None:
+        self.rooms.leave_all(self.all[who])
+        self.model = {pair for pair in self.model if pair[0] != self.all[who].id}
+
+    @rule(who=st.integers(0, COUNT - 1))
+    def end(self, who: int) -> None:
+        connection = self.all[who]
+        assert self.directory.remove(connection) == (connection.id not in self.gone)
+        self.gone.add(connection.id)
+        self.model = {pair for pair in self.model if pair[0] != connection.id}
+
+    @rule(who=st.integers(0, COUNT - 1))
+    def come_again(self, who: int) -> None:
+        self.directory.add(self.all[who])
+        self.gone.discard(self.all[who].id)
+
+    @invariant()
+    def both_indexes_agree_with_the_model(self) -> None:
+        for group in GROUPS:
+            expected = {member for member, name in self.model if name == group}
+            assert {connection.id for connection in self.rooms.members(group)} == expected
+        for connection in self.all:
+            assert connection.groups == {name for member, name in self.model if member == connection.id}
+        # A group exists while it has a member.
+        assert len(self.rooms) == len({name for _, name in self.model})
+
+    @invariant()
+    def everyone_is_who_is_here(self) -> None:
+        here = {connection.id for connection in self.all} - self.gone
+        assert {connection.id for connection in self.directory.select(EVERYONE)} == here
+        for user in ("ada", "bob"):
+            found = self.directory.select(Selection(user=user))
+            assert {c.id for c in found} == {c.id for c in self.all if c.user_id == user and c.id in here}
+
+
+TestRooms = RoomsMachine.TestCase
+TestRooms.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+@dataclass
+class Crowd:
+    """Six people in some groups."""
+
+    memberships: list[set[str]]
+    directory: Directory = field(default_factory=Directory)
+
+    def __post_init__(self) -> None:
+        self.all = people(self.directory, [USERS[n % 3] for n in range(len(self.memberships))])
+        for connection, groups in zip(self.all, self.memberships, strict=True):
+            for group in groups:
+                self.directory.rooms.join(connection, group)
+
+
+CROWDS = st.lists(st.sets(st.sampled_from(["a", "b", "c"])), min_size=COUNT, max_size=COUNT).map(Crowd)
+FILTERS = st.none() | st.sampled_from(
+    [
+        "'a' in groups",
+        "'a' in groups or 'b' in groups",
+        "('a' in groups or 'b' in groups) and not ('c' in groups)",
+        "not ('a' in groups)",
+        "not ('a' in groups) and not ('b' in groups)",
+        "connectionId eq 'c2'",
+        "connectionId eq 'c2' and 'a' in groups",
+        "connectionId eq 'nobody'",
+        "userId eq 'ada'",
+        "userId eq 'ada' and 'a' in groups",
+        "userId eq null or not ('b' in groups)",
+        "'zzz' in groups",
+        "true",
+        "false",
+    ]
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    crowd=CROWDS,
+    connection=st.none() | st.sampled_from(["c0", "c1", "c2", "nobody"]),
+    group=st.none() | st.sampled_from(["a", "b", "zzz"]),
+    user=st.none() | st.sampled_from(["ada", "bob", "nobody"]),
+    text=FILTERS,
+    excluded=st.lists(st.sampled_from(["c0", "c1", "c2", "nobody"]), max_size=2).map(tuple),
+)
+def test_all_given_parts_must_hold(
+    crowd: Crowd,
+    connection: str | None,
+    group: str | None,
+    user: str | None,
+    text: str | None,
+    excluded: tuple[str, ...],
+) -> None:
+    condition = None if text is None else compile_filter(text)
+    selection = Selection(connection=connection, group=group, user=user, filter=condition, excluded=excluded)
+    expected = [
+        c.id
+        for c in crowd.all
+        if (connection is None or c.id == connection)
+        and (group is None or group in c.groups)
+        and (user is None or c.user_id == user)
+        and (condition is None or condition.matches(c))
+        and c.id not in excluded
+    ]
+    # As a list: nobody is selected twice, however many of the named groups they are in.
+    assert sorted(c.id for c in crowd.directory.select(selection)) == expected
+
+
+def test_a_single_group_is_answered_from_the_index_itself() -> None:
+    crowd = Crowd([{"a"}, {"a", "b"}, set()])
+    members = crowd.directory.rooms.members("a")
+    assert crowd.directory.select(Selection(group="a")) is members
+    assert crowd.directory.select(Selection(filter=compile_filter("'a' in groups"))) is members
+
+
+def test_groups_that_do_not_exist_are_empty_and_stay_so() -> None:
+    rooms = Rooms()
+    assert not rooms.members("a")
+    assert len(rooms) == 0
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"), [((), False), (("a",), True), (("x", "a"), True), (("x",), False)]
+)
+def test_in_any(groups: tuple[str, ...], expected: bool) -> None:
+    (connection,) = Crowd([{"a", "b"}]).all
+    assert in_any(connection, groups) == expected
