@@ -30,8 +30,8 @@ class Plan:
     app_clients: int
     app_ticks: int
     """(f): clients, and broadcasts of a round."""
-    slow_ticks: int
-    """Slow client: broadcasts of each of the two phases without it."""
+    slow_windows: int
+    """Slow client: windows of broadcasts in each of the two phases without it."""
     slow_event: int
     """Slow client: bytes of an event's string. 2,000 bytes fill a queue of 4 MiB after some 2,000 events."""
 
@@ -52,7 +52,7 @@ FULL = Plan(
     connects=2000,
     app_clients=5000,
     app_ticks=10,
-    slow_ticks=200,
+    slow_windows=25,
     slow_event=2000,
 )
 
@@ -68,6 +68,6 @@ QUICK = Plan(
     connects=200,
     app_clients=300,
     app_ticks=5,
-    slow_ticks=40,
+    slow_windows=4,
     slow_event=16_000,
 )

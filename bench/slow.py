@@ -7,7 +7,7 @@ from array import array
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
-from itertools import count, islice
+from statistics import median
 
 from bench.errors import BenchError
 from bench.figures import Bar, Figure, Rounds
@@ -19,7 +19,7 @@ from bench.servers import HOST, MOORAGE, Target
 
 _AT_ONCE = 4
 """Events of one broadcast: the queue fills in a quarter of the time."""
-_LOOK = 10
+_WINDOW = 10
 """Broadcasts between two looks at metrics and memory."""
 _MOST_SECONDS = 90.0
 _MEMORY_BAR = 32.0
@@ -51,6 +51,8 @@ def slow_client(run: Run) -> list[Figure]:
         Figure("slow", "p99 of the others: with a slow one / without", "x", rounds.of("ratio"), (Bar(2),)),
         Figure("slow", "p99 of the others without it", "ms", rounds.of("without")),
         Figure("slow", "p99 of the others with it", "ms", rounds.of("with")),
+        Figure("slow", "the same, worst window without it", "ms", rounds.of("worst without")),
+        Figure("slow", "the same, worst window with it", "ms", rounds.of("worst with")),
         Figure("slow", "slow clients not ended as slow-client", "count", rounds.of("left"), (Bar(0),)),
         Figure("slow", "service RSS growth meanwhile", "MiB", rounds.of("growth"), (Bar(_MEMORY_BAR),)),
     ]
@@ -59,48 +61,43 @@ def slow_client(run: Run) -> list[Figure]:
 def _slow(joined: Joined, plan: Plan) -> dict[str, float]:
     """Broadcasts without a slow client, with one until it is ended, and without it again."""
     watch = Watch(joined.target)
-    ticks, size = plan.slow_ticks, plan.slow_event
-    calm: array[int] = array("q")
-    _broadcast(joined, calm, size, ticks=ticks)
-    del calm[: len(calm) // 4]  # compilers and windows warm up
+    deliveries = Deliveries(joined.fleet, plan.slow_event)
+
+    def window() -> float:
+        return _window(joined.target, deliveries, plan.slow_event)
+
+    _warm_up, *calm = [window() for _ in range(plan.slow_windows)]
     watch.look()
     before = watch.peak
-    tense: array[int] = array("q")
+    tense: list[float] = []
+    ended, deadline = False, time.monotonic() + _MOST_SECONDS
     with Fleet(joined.target.address, narrow=True) as stopped:
         # Nobody polls this fleet again, so its client does not read.
         stopped.open(1)
-        ended = _broadcast(joined, tense, size, watch=watch)
-    _broadcast(joined, calm, size, ticks=ticks)
-    without, with_it = (quantile(array("q", sorted(each)), 0.99) / 1e6 for each in (calm, tense))
+        while not ended and time.monotonic() < deadline:
+            tense.append(window())
+            ended = watch.look()
+    calm += [window() for _ in range(plan.slow_windows)]
     return {
-        "ratio": with_it / without,
-        "without": without,
-        "with": with_it,
+        "ratio": median(tense) / median(calm),
+        "without": median(calm),
+        "with": median(tense),
+        "worst without": max(calm),
+        "worst with": max(tense),
         "left": 0.0 if ended else 1.0,
         "growth": (watch.peak - before) / 2**20,
     }
 
 
-def _broadcast(
-    joined: Joined,
-    latencies: array[int],
-    size: int,
-    *,
-    ticks: int | None = None,
-    watch: Watch | None = None,
-) -> bool:
-    """`ticks` broadcasts one after another, or until `watch` has seen the end; was it seen in time?"""
-    deliveries = Deliveries(joined.fleet, size)
-    deadline = time.monotonic() + _MOST_SECONDS
-    for number in islice(count(1), ticks):
+def _window(target: Target, deliveries: Deliveries, size: int) -> float:
+    """The p99, in milliseconds, of the deliveries of a few broadcasts, one after another. The median
+    of such windows is what is judged: one pause of a shared machine would decide a p99 of them all."""
+    latencies: array[int] = array("q")
+    for _ in range(_WINDOW):
         since = time.perf_counter_ns()
-        joined.target.broadcast(_AT_ONCE, size)
+        target.broadcast(_AT_ONCE, size)
         deliveries.wait(_AT_ONCE, latencies, since)
-        if watch is not None and number % _LOOK == 0 and watch.look():
-            return True
-        if time.monotonic() > deadline:
-            break
-    return False
+    return quantile(array("q", sorted(latencies)), 0.99) / 1e6
 
 
 def _slow_closes(port: int) -> float:
