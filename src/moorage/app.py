@@ -17,7 +17,7 @@ from typing import Final
 import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from moorage import __version__, logs
 from moorage.auth import AccessKeys
@@ -116,7 +116,7 @@ class Service:
 
     def _apis(self, config: Config) -> Starlette:
         async def not_found(request: Request, _error: Exception) -> Response:
-            return JSONResponse(not_found_body(request.url.path), 404)
+            return Response(not_found_body(request.url.path), 404, media_type="application/json")
 
         routes = [
             *ops.routes(

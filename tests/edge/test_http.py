@@ -18,11 +18,20 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from moorage.edge.http import MAX_EARLY, MAX_HEADERS, HttpProtocol, UpgradeRequest, error_body, parse_query, sweep
+from moorage.edge.http import (
+    HINT,
+    MAX_EARLY,
+    MAX_HEADERS,
+    HttpProtocol,
+    UpgradeRequest,
+    error_body,
+    parse_query,
+    sweep,
+)
 from moorage.edge.settings import ServerSettings
 from moorage.metrics import Metrics
 from moorage.wire.errors import PeerError
-from moorage.wire.reasons import UNKNOWN_SID
+from moorage.wire.reasons import UNKNOWN_HUB, UNKNOWN_SID
 from tests.support.rawhttp import HttpConnection, Reply, request_bytes
 from tests.support.rawws import CLOSE, PING, PONG, TEXT, Frame, WebSocket, frame
 
@@ -324,13 +333,13 @@ def test_a_query_of_many_fields() -> None:
 
 
 def test_the_error_body() -> None:
-    assert json.loads(error_body(PeerError(UNKNOWN_SID), "try x")) == {
+    assert json.loads(error_body(PeerError(UNKNOWN_SID, "x"))) == {
         "code": 1,
-        "message": "Session ID unknown",
+        "message": "Session ID unknown: x",
         "reason": "unknown-sid",
         "number": 2101,
-        "hint": "try x",
     }
+    assert json.loads(error_body(PeerError(UNKNOWN_HUB)))["hint"] == HINT
 
 
 # -- the contract with picows ---------------------------------------------------------------------------

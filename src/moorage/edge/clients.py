@@ -26,10 +26,6 @@ from moorage.wire.reasons import (
 )
 
 _PATH: Final = re.compile(r"/clients/socketio/hubs/([^/]*)/?")
-HINT: Final = (
-    'Socket.IO clients connect with { path: "/clients/socketio/hubs/HUB" }, or with no path at all '
-    "for the default hub"
-)
 NOT_FORWARDED: Final = frozenset({"authorization", "proxy-authorization"})
 """Headers that stay here: they carry the credential that this service has checked already."""
 

@@ -39,6 +39,10 @@ MAX_FIELDS: Final = 200
 MAX_EARLY: Final = 64 * 1024
 """Bytes that a client may send after its upgrade request and before our 101."""
 LINK_PING_SECONDS: Final = 20.0
+HINT: Final = (
+    'Socket.IO clients connect with { path: "/clients/socketio/hubs/HUB" }, or with no path at all '
+    "for the default hub"
+)
 
 
 class Upgrades(Protocol):
@@ -178,8 +182,8 @@ def plain_response(error: PeerError, extra: tuple[tuple[bytes, bytes], ...] = ()
     )
 
 
-def error_body(error: PeerError, hint: str = "") -> bytes:
-    """Engine.IO's error shape, with the numbered reason beside it."""
+def error_body(error: PeerError) -> bytes:
+    """Engine.IO's error shape, with the numbered reason beside it, and a hint for who is lost."""
     reason = error.reason
     body: dict[str, object] = {
         "code": reason.eio,
@@ -187,8 +191,8 @@ def error_body(error: PeerError, hint: str = "") -> bytes:
         "reason": reason.name,
         "number": reason.number,
     }
-    if hint:
-        body["hint"] = hint
+    if reason.http == 404:
+        body["hint"] = HINT
     return orjson.dumps(body)
 
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeVar
 
-from moorage.edge.clients import HINT, ClientDoor
+from moorage.edge.clients import ClientDoor
 from moorage.edge.http import error_body, parse_query
 from moorage.engine.upgrade import State, Step
 from moorage.hub.connection import Connection
@@ -27,8 +27,6 @@ from moorage.wire.reasons import (
     PAYLOAD_TOO_LARGE,
     SLOW_CLIENT,
     TRANSPORT_LOST,
-    UNKNOWN_HUB,
-    UNKNOWN_PATH,
     UNKNOWN_SID,
     WRONG_CONTENT_TYPE,
     Reason,
@@ -176,8 +174,7 @@ class PollingDoor:
             await _respond(send, 200, b"text/plain; charset=UTF-8", body, cors)
         except PeerError as error:
             self.node.metrics.refusals["client", error.reason.name] += 1
-            hint = HINT if error.reason in (UNKNOWN_HUB, UNKNOWN_PATH) else ""
-            await _respond(send, error.reason.http, b"application/json", error_body(error, hint), cors)
+            await _respond(send, error.reason.http, b"application/json", error_body(error), cors)
         except _GoneError:
             return
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from moorage.edge import link
-from moorage.edge.clients import HINT, is_client_path
-from moorage.edge.http import HttpProtocol, UpgradeRequest, sweep
+from moorage.edge.clients import is_client_path
+from moorage.edge.http import HttpProtocol, UpgradeRequest, error_body, sweep
 from moorage.edge.polling import PollingDoor, Receive, Scope, Send
 from moorage.edge.settings import ServerSettings
 from moorage.edge.websocket import SocketDoor
@@ -109,15 +108,9 @@ class ClientPort:
             self._sockets.upgrade(request)
         else:
             self._metrics.refusals["http", UNKNOWN_PATH.name] += 1
-            request.refuse(PeerError(UNKNOWN_PATH, f"{request.path[:128]}; {HINT}"))
+            request.refuse(PeerError(UNKNOWN_PATH, request.path[:128]))
 
 
-def not_found_body(path: str) -> dict[str, Any]:
+def not_found_body(path: str) -> bytes:
     """The JSON of a 404 outside the client edge: it says where clients should go."""
-    return {
-        "code": UNKNOWN_PATH.eio,
-        "message": f"{UNKNOWN_PATH.text}: {path[:128]}",
-        "reason": UNKNOWN_PATH.name,
-        "number": UNKNOWN_PATH.number,
-        "hint": HINT,
-    }
+    return error_body(PeerError(UNKNOWN_PATH, path[:128]))
