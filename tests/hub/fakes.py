@@ -255,6 +255,8 @@ class World:
         self.settle()
         sink = sink_of(connection)
         if isinstance(sink, PollingSink):
+            # One poll takes the answers to CONNECT, the next one waits.
+            sink.poll()
             sink.poll()
         sink.writes.clear()
         return connection

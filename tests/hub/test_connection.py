@@ -1,0 +1,54 @@
+"""What a connection starts with, and what it may weigh."""
+
+from __future__ import annotations
+
+import weakref
+
+import pytest
+
+from moorage.engine.upgrade import State
+from moorage.hub.connection import Connection
+from moorage.hub.links import AppServer
+from moorage.hub.settings import Limits
+from tests.hub.fakes import RecordingLink, World
+
+
+def new_connection(limits: Limits) -> Connection:
+    """A connection of nobody in particular."""
+    world = World()
+    return Connection(
+        "c1",
+        world.node.ensure_hub("h"),
+        user_id="ada",
+        server=AppServer("s", RecordingLink(), "test"),
+        limits=limits,
+        flusher=world.node.flusher,
+        now=7.0,
+    )
+
+
+def test_a_new_connection() -> None:
+    connection = new_connection(Limits(max_payload=11, outbox_bytes=22))
+    assert connection.id == "c1"
+    assert connection.user_id == "ada"
+    assert connection.hub.name == "h"
+    assert connection.opened_at == 7.0
+    assert connection.groups == set()
+    assert connection.lane is None
+    assert connection.session.state is State.OPENING
+    assert connection.session.max_payload == 11
+    assert connection.outbox.limit == 22
+    assert connection.outbox.owner is connection
+
+
+def test_no_part_has_a_dict() -> None:
+    connection = new_connection(Limits())
+    for part in (connection, connection.session, connection.session.peer, connection.outbox):
+        assert not hasattr(part, "__dict__"), type(part).__name__
+    with pytest.raises(AttributeError):
+        connection.colour = "red"  # type: ignore[attr-defined]
+
+
+def test_it_can_be_watched() -> None:
+    connection = new_connection(Limits())
+    assert weakref.ref(connection)() is connection

@@ -1,0 +1,333 @@
+"""Packets that concern the service too: CONNECT answers, ends of namespaces and sessions."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from moorage.hub.connection import Connection
+from moorage.wire.commands import EVERYONE, Selection
+from moorage.wire.errors import PeerError
+from moorage.wire.groups import namespace_group, room_group
+from moorage.wire.reasons import APP_CLOSED, BAD_PACKET, BAD_SOCKETIO_PACKET, BAD_UTF8, Reason
+from tests.hub.fakes import RecordingLink, World, heard, sink_of
+
+ROOT, NS = namespace_group("/"), namespace_group("/ns")
+Stage = tuple[World, Connection, RecordingLink]
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """A node, a client in `/` and `/ns`, and their app server."""
+    world = World()
+    _, link = world.server()
+    client = world.client("/", "/ns")
+    link.forwarded.clear()
+    return world, client, link
+
+
+def test_the_connect_answer_makes_the_member(stage: Stage) -> None:
+    world, _, _ = stage
+    client = world.client()
+    world.node.receive(client, b"40/ns,")
+    assert client.groups == set()
+    world.send(client, b'40/ns,{"sid":"abc"}')
+    assert client.groups == {NS, room_group("/ns", "abc")}
+    assert world.hub().sockets == 3
+    # Before anything later can be sent to it: the next emit finds it.
+    world.emit(Selection(group=room_group("/ns", "abc")), b'42/ns,["private"]')
+    world.emit(Selection(group=NS), b'42/ns,["all"]')
+    world.settle()
+    assert heard(client) == [b'40/ns,{"sid":"abc"}', b'42/ns,["private"]', b'42/ns,["all"]']
+
+
+@pytest.mark.parametrize("answer", [b"40/ns,", b"40/ns,{}", b'40/ns,{"sid":7}', b"40/ns,["])
+def test_an_answer_without_socket_id_is_passed_on_only(stage: Stage, answer: bytes) -> None:
+    world, _, _ = stage
+    client = world.client()
+    world.node.receive(client, b"40/ns,")
+    world.send(client, answer)
+    world.settle()
+    assert client.groups == set()
+    assert heard(client) == [answer]
+
+
+def test_a_late_answer_makes_nobody_a_member(stage: Stage) -> None:
+    world, _, link = stage
+    client = world.client()
+    world.node.receive(client, b"40")
+    world.node.receive(client, b"41")
+    world.send(client, b'40{"sid":"abc"}')
+    world.settle()
+    assert client.groups == set()
+    assert world.hub().sockets == 2
+    # The app server hears both, in order, and ends the socket that it made.
+    assert link.packets(client) == [b"40", b"41"]
+
+
+def test_a_second_answer_moves_the_private_room(stage: Stage) -> None:
+    world, client, _ = stage
+    world.send(client, b'40{"sid":"new"}')
+    assert world.hub().sockets == 2
+    assert room_group("/", "new") in client.groups
+    assert room_group("/", f"{client.id}/") not in client.groups
+
+
+# -- `41` from the app side
+
+
+def test_a_plain_disconnect(stage: Stage) -> None:
+    world, client, link = stage
+    world.join(client, "room", namespace="/ns")
+    world.send(client, b"41/ns,")
+    world.settle()
+    assert heard(client) == [b"41/ns,"]
+    assert client.groups == {ROOT, room_group("/", f"{client.id}/")}
+    assert world.hub().sockets == 1
+    # It was the app server's own doing: it needs no news.
+    assert link.forwarded == []
+    assert link.ended == []
+
+
+def test_disconnect_sockets_without_close(stage: Stage) -> None:
+    world, client, link = stage
+    world.emit(Selection(group=NS), b'41/ns,{"close":false}')
+    world.settle()
+    # Without the data, which stock clients take for a parse error; and in the client's name.
+    assert heard(client) == [b"41/ns,"]
+    assert link.forwarded == [(client.id, b"41/ns,")]
+    assert link.ended == []
+    assert NS not in client.groups
+
+
+def test_disconnect_sockets_with_close(stage: Stage) -> None:
+    world, client, link = stage
+    sink = sink_of(client)
+    world.emit(Selection(group=NS), b'41/ns,{"close":true}')
+    assert [reason for reason, _ in sink.closed] == [APP_CLOSED]
+    assert sink.packets == [b"41/ns,"]
+    assert link.forwarded == []
+    assert link.ended == [(client.id, APP_CLOSED)]
+    assert world.hub().sockets == 0
+    assert len(world.hub().directory.rooms) == 0
+
+
+@pytest.mark.parametrize("packet", [b"41/ns,", b'41/ns,{"close":false}', b'41/ns,{"close":true}'])
+@pytest.mark.parametrize("connecting", [False, True])
+def test_not_in_the_namespace(stage: Stage, packet: bytes, connecting: bool) -> None:
+    world, client, link = stage
+    world.node.receive(client, b"41/ns,")
+    if connecting:
+        # The client is on its way back: what comes now is meant for its former socket.
+        world.node.receive(client, b"40/ns,")
+    link.forwarded.clear()
+    world.send(client, packet)
+    world.settle()
+    assert heard(client) == []
+    assert link.forwarded == []
+    assert link.ended == []
+    assert world.hub().sockets == 1
+    if connecting:
+        world.send(client, b'40/ns,{"sid":"again"}')
+        assert NS in client.groups
+
+
+def test_the_clients_own_disconnect_comes_first_in_all_groups(stage: Stage) -> None:
+    world, client, link = stage
+    sid = f"{client.id}/ns"
+    world.join(client, "room", namespace="/ns")
+    world.node.receive(client, b"41/ns,")
+    assert client.groups == {ROOT, room_group("/", f"{client.id}/")}
+    assert link.forwarded == [(client.id, b"41/ns,")]
+    # The app server's clean-up of the private room finds nobody, nor does it hit a new session.
+    assert world.emit(Selection(group=room_group("/ns", sid)), b"41/ns,").reached == 0
+    world.enter(client, "/ns", sid="second")
+    assert world.emit(Selection(group=room_group("/ns", sid)), b"41/ns,").reached == 0
+    assert world.hub().sockets == 2
+
+
+# -- `44`
+
+
+def test_a_refused_namespace_leaves_nothing_behind(stage: Stage) -> None:
+    world, _, _ = stage
+    client = world.client()
+    world.node.receive(client, b"40/ns,")
+    # Middleware may join rooms before it refuses.
+    world.join(client, "room", namespace="/ns")
+    world.send(client, b'44/ns,{"message":"no"}')
+    world.settle()
+    assert heard(client) == [b'44/ns,{"message":"no"}']
+    assert client.groups == set()
+    assert world.hub().sockets == 2
+    # And may be asked again.
+    world.enter(client, "/ns")
+    assert world.hub().sockets == 3
+
+
+def test_leaving_while_connecting_leaves_nothing_behind(stage: Stage) -> None:
+    world, _, _ = stage
+    client = world.client()
+    world.node.receive(client, b"40/ns,")
+    world.join(client, "room", namespace="/ns")
+    world.node.receive(client, b"41/ns,")
+    assert client.groups == set()
+    assert world.hub().sockets == 2
+
+
+def test_a_refusal_of_a_connected_namespace_ends_it(stage: Stage) -> None:
+    world, client, _ = stage
+    world.send(client, b'44/ns,{"message":"no"}')
+    assert world.hub().sockets == 1
+    assert NS not in client.groups
+
+
+# -- the end of the session
+
+
+def test_a_close_delivers_what_is_queued_first(stage: Stage) -> None:
+    world, client, link = stage
+    sink = sink_of(client)
+    world.send(client, b'42["last"]')
+    world.send(client, b"1")
+    assert sink.packets == [b'42["last"]']
+    assert [reason for reason, _ in sink.closed] == [APP_CLOSED]
+    assert link.ended == [(client.id, APP_CLOSED)]
+
+
+def test_nothing_follows_a_close_in_the_same_payload(stage: Stage) -> None:
+    world, client, link = stage
+    sink = sink_of(client)
+    world.node.receive(client, b"40/late,")
+    world.send(client, b'42["a"]\x1e1\x1e42["b"]\x1e40/late,{"sid":"x"}\x1e1')
+    world.settle()
+    assert sink.packets == [b'42["a"]']
+    assert len(sink.closed) == 1
+    assert link.ended == [(client.id, APP_CLOSED)]
+    assert client.groups == set()
+    assert len(world.hub().directory.rooms) == 0
+    assert world.hub().sockets == 0
+
+
+def test_a_mixed_payload_keeps_its_order(stage: Stage) -> None:
+    world, client, _ = stage
+    world.send(client, b'42["a"]\x1e41/ns,\x1e451-["b"]\x1ebYWI=\x1e41/ns,\x1e2')
+    world.settle()
+    # The second `41/ns,` finds the namespace left.
+    assert heard(client) == [b'42["a"]', b"41/ns,", b'451-["b"]', b"bYWI=", b"2"]
+
+
+def test_all_members_hear_of_an_end_that_changes_the_membership() -> None:
+    world = World()
+    world.server()
+    clients = [world.client("/", framed=number % 2 == 0) for number in range(6)]
+    assert world.emit(Selection(group=ROOT), b'41{"close":false}').reached == 6
+    world.settle()
+    assert all(heard(client) == [b"41"] for client in clients)
+    assert len(world.hub().directory.rooms) == 0
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"41\x1eb!", BAD_PACKET),
+        (b'42["a"]\x1eb!', BAD_PACKET),
+        (b"b!", BAD_PACKET),
+        (b"1\x1e40/\xff,", BAD_UTF8),
+        (b'42["a"]\x1e44/' + b"n" * 600 + b",", BAD_SOCKETIO_PACKET),
+        (b"41/ns,\x1e41/" + b"n" * 600 + b",", BAD_SOCKETIO_PACKET),
+    ],
+)
+def test_what_cannot_be_done_for_all_is_done_for_nobody(stage: Stage, payload: bytes, reason: Reason) -> None:
+    world, client, link = stage
+    polling = world.client("/", framed=False)
+    with pytest.raises(PeerError) as caught:
+        world.emit(EVERYONE, payload)
+    assert caught.value.reason is reason
+    world.settle()
+    assert heard(client) == heard(polling) == []
+    assert link.ended == []
+    assert world.hub().sockets == 3
+
+
+class NamespaceMachine(RuleBasedStateMachine):
+    """One client's life in two namespaces, whatever both sides send, beside a naive model."""
+
+    names = st.sampled_from(["/", "/ns"])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        _, self.link = self.world.server()
+        self.client = self.world.client()
+        self.sockets: dict[str, str | None] = {}
+        """Namespace -> socket id; None while it is connecting."""
+        self.rooms: set[tuple[str, str]] = set()
+        self.number = 0
+
+    def packet(self, kind: int, name: str, data: str = "") -> bytes:
+        return f"4{kind}{'' if name == '/' else name + ','}{data}".encode()
+
+    def leave(self, name: str) -> None:
+        self.sockets.pop(name, None)
+        self.rooms = {pair for pair in self.rooms if pair[0] != name}
+
+    @rule(name=names)
+    def client_connects(self, name: str) -> None:
+        if name not in self.sockets:
+            self.world.node.receive(self.client, self.packet(0, name))
+            self.sockets[name] = None
+
+    @rule(name=names)
+    def client_leaves(self, name: str) -> None:
+        self.world.node.receive(self.client, self.packet(1, name))
+        self.leave(name)
+
+    @rule(name=names)
+    def app_accepts(self, name: str) -> None:
+        self.number += 1
+        self.world.send(self.client, self.packet(0, name, f'{{"sid":"s{self.number}"}}'))
+        if name in self.sockets:
+            self.sockets[name] = f"s{self.number}"
+
+    @rule(name=names)
+    def app_refuses(self, name: str) -> None:
+        self.world.send(self.client, self.packet(4, name, '{"message":"no"}'))
+        self.leave(name)
+
+    @rule(name=names, data=st.sampled_from(["", '{"close":false}']))
+    def app_disconnects(self, name: str, data: str) -> None:
+        self.world.send(self.client, self.packet(1, name, data))
+        if self.sockets.get(name):
+            self.leave(name)
+
+    @rule(name=names, room=st.sampled_from(["a", "b"]))
+    def app_joins(self, name: str, room: str) -> None:
+        self.world.join(self.client, room, namespace=name)
+        if name in self.sockets:
+            self.rooms.add((name, room))
+
+    @precondition(lambda self: self.number > 5)
+    @rule(end=st.sampled_from([b"1", b"47"]))
+    def the_end_and_a_new_client(self, end: bytes) -> None:
+        self.world.node.receive(self.client, end)
+        self.client = self.world.client()
+        self.sockets.clear()
+        self.rooms.clear()
+
+    @invariant()
+    def membership_is_what_the_model_says(self) -> None:
+        connected = {name: sid for name, sid in self.sockets.items() if sid}
+        expected = {room_group(name, room) for name, room in self.rooms}
+        expected |= {namespace_group(name) for name in connected}
+        expected |= {room_group(name, sid) for name, sid in connected.items()}
+        assert self.client.groups == expected
+        assert len(self.world.hub().directory.rooms) == len(expected)
+        assert self.world.hub().sockets == len(connected)
+        assert self.world.node.connections == 1
+
+
+TestNamespaces = NamespaceMachine.TestCase
+TestNamespaces.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
