@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from moorage.hub.connection import Connection
 from moorage.hub.fanout import Encoded
-from moorage.hub.outbox import SLICE, Outbox
+from moorage.hub.outbox import SLICE
 from moorage.wire.reasons import SLOW_CLIENT
 from tests.hub.fakes import PollingSink, RecordingSink, World, heard, sink_of
 
@@ -209,10 +209,7 @@ def flood(world: World, count: int) -> list[Connection]:
 
 def large(world: World, clients: list[Connection], packet: bytes) -> None:
     """One large fan-out, whatever its size."""
-    encoded, flush = Encoded(packet), list[Outbox]()
-    for client in clients:
-        client.outbox.push_later(encoded.frames, flush)
-    world.node.flusher.bulk(flush)
+    world.node.flusher.spread(Encoded(packet), clients)
 
 
 def written(clients: list[Connection]) -> int:

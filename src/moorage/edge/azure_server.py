@@ -363,6 +363,8 @@ class AzureServer:
                 self._message(lane, body)
             self._let_go(lane)
             self._settled(lane)
+        # Those whose packets piled up behind the stranded ones.
+        self.resume_clients()
 
     def _force_close(self, lane: Lane) -> None:
         if lane.tunnel is None or lane.stranded is not None:

@@ -19,8 +19,12 @@ from moorage.hub.node import Node
 from moorage.wire.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import (
-    BAD_REQUEST,
+    DRAINING,
+    INTERNAL,
     LINK_BAD_FRAME,
+    LINK_CLOSED,
+    LINK_FRAME_TOO_LARGE,
+    LINK_LOST,
     LINK_TOO_MANY,
     LINK_UNKNOWN_DIALECT,
     TOKEN_CLAIMS,
@@ -33,6 +37,12 @@ WIRE_LIMIT: Final = 100 * 1024 * 1024
 """Bytes of one WebSocket message, the SDK's own ceiling. Calls above `links.max_frame` are
 answered with 413 instead: closing the link would leave them unanswered, and the SDK waiting."""
 CLOSE_SECONDS: Final = 5.0
+_OURS: Final = {
+    WSCloseCode.MESSAGE_TOO_BIG: LINK_FRAME_TOO_LARGE,
+    WSCloseCode.PROTOCOL_ERROR: LINK_BAD_FRAME,
+    WSCloseCode.INVALID_TEXT: LINK_BAD_FRAME,
+    WSCloseCode.INTERNAL_ERROR: INTERNAL,
+}
 
 log: Final = logs.get("link")
 
@@ -46,6 +56,7 @@ class LinkSocket(WSListener):
         self._assembler: Assembler | None = None
         self._transport: WSTransport | None = None
         self._closed_by: Reason | None = None
+        self._broken = False
         self.tunnel = Tunnel(
             tunnel_id, write=self._write, close=self._close, limit=limit, metrics=door.node.metrics
         )
@@ -58,6 +69,9 @@ class LinkSocket(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """One frame: a tunnel frame, a fragment of one, or the end."""
+        if self._broken:
+            # One bad frame is enough. What came with it in one piece would only fill the log.
+            return
         kind = frame.msg_type
         try:
             if kind == WSMsgType.BINARY and frame.fin and self._assembler is None:
@@ -67,8 +81,8 @@ class LinkSocket(WSListener):
             elif kind not in (WSMsgType.PING, WSMsgType.PONG):
                 self._fragment(frame)
         except PeerError as error:
-            self._door.node.metrics.refusals["link", error.reason.name] += 1
-            log.warning("link refused", reason=error.reason.name, detail=error.message, **self._fields())
+            self._broken = True
+            log.warning("bad frame", detail=error.message, **self._fields())
             self.tunnel.close(error.reason)
 
     def _fragment(self, frame: WSFrame) -> None:
@@ -91,17 +105,26 @@ class LinkSocket(WSListener):
         if self._transport is not None and not self._transport.is_close_frame_sent:
             self._transport.send_close(WSCloseCode.OK)
             self._transport.disconnect()
-        self._lost()
+            self._door.closing[self] = self._door.clock() + CLOSE_SECONDS
+        self._lost(LINK_CLOSED)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """The TCP connection is gone."""
+        """The TCP connection is gone. picows has closed it itself on a broken WebSocket frame: its
+        close code tells."""
         self._door.closing.pop(self, None)
-        self._lost()
+        handshake = transport.close_handshake
+        sent = handshake.sent if handshake else None
+        self._lost(LINK_LOST if sent is None else _OURS.get(sent.code, LINK_LOST))
 
-    def _lost(self) -> None:
+    def _lost(self, reason: Reason) -> None:
         if self._closed_by is None and self.tunnel.open:
-            log.info("link lost", **self._fields())
+            self._ended(reason)
         self._server.tunnel_lost(self.tunnel, self._door.clock())
+
+    def _ended(self, reason: Reason) -> None:
+        if reason not in (LINK_CLOSED, LINK_LOST, DRAINING):
+            self._door.node.metrics.refusals["link", reason.name] += 1
+        log.info("link ended", reason=reason.name, number=reason.number, **self._fields())
 
     def pause_writing(self) -> None:
         """The app server does not keep up: stop reading from its clients, too."""
@@ -119,6 +142,7 @@ class LinkSocket(WSListener):
 
     def _close(self, reason: Reason) -> None:
         self._closed_by = reason
+        self._ended(reason)
         if self._transport is not None and not self._transport.is_disconnected:
             self._transport.send_close(WSCloseCode(reason.ws), reason.name.encode())
             self._transport.disconnect()
@@ -195,7 +219,7 @@ class LinkDoor:
         if not claims.user_id:
             raise PeerError(TOKEN_CLAIMS, "sub, the id of the app server, is missing")
         if self.node.draining:
-            raise PeerError(BAD_REQUEST, "the service is shutting down")
+            raise PeerError(DRAINING)
         return hub, claims.user_id
 
     def _server(self, hub_name: str, server_id: str) -> AzureServer:

@@ -50,18 +50,9 @@ def fan_out(encoded: Encoded, to: Collection[Connection], flusher: Flusher, metr
             connection.outbox.push(encoded)
             metrics_of(connection.outbox, encoded, metrics)
         return
-    flush: list[Outbox] = []
-    framed = 0
-    for connection in to:
-        box = connection.outbox
-        if box.framed:
-            framed += 1
-            box.push_later(encoded.frames, flush)
-        else:
-            box.push_later(encoded.payload, flush)
+    framed = flusher.spread(encoded, to)
     metrics.sent_websocket += framed * encoded.packets
     metrics.sent_polling += (len(to) - framed) * encoded.packets
-    flusher.bulk(flush)
 
 
 def metrics_of(box: Outbox, encoded: Encoded, metrics: Metrics) -> None:

@@ -77,7 +77,7 @@ class Node:
         self.draining = False
         self.connections = 0
         """Accepted and being accepted, all hubs together."""
-        self.flusher = Flusher(schedule, self._slow)
+        self.flusher = Flusher(schedule, self._slow, metrics)
         self._log = log
         self._openings: dict[Connection, tuple[Opening, tuple[str, ...]]] = {}
         self.configure(hubs, allow_unlisted_hubs=allow_unlisted_hubs)

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Final
 
 from moorage.hub.ports import ClientSink, Schedule
 from moorage.wire.engineio import RS, frames
+from moorage.wire.errors import UsageError
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
     from moorage.hub.fanout import Encoded
+    from moorage.metrics import Metrics
 
 SLICE: Final = 400
 
@@ -30,7 +32,18 @@ _IDLE, _URGENT, _BULK = 0, 1, 2
 class Outbox:
     """One client's queue. `size` counts the bytes in it."""
 
-    __slots__ = ("_flusher", "_queue", "_state", "framed", "limit", "owner", "ready", "sink", "size")
+    __slots__ = (
+        "_flusher",
+        "_queue",
+        "_state",
+        "_write",
+        "framed",
+        "limit",
+        "owner",
+        "ready",
+        "sink",
+        "size",
+    )
 
     def __init__(self, owner: Connection, flusher: Flusher, limit: int) -> None:
         self.owner = owner
@@ -43,6 +56,7 @@ class Outbox:
         self._queue: list[bytes] = []
         self._flusher = flusher
         self._state = _IDLE
+        self._write: Callable[[bytes], None] = _nowhere
 
     def push(self, encoded: Encoded) -> None:
         """Queue an emit for this client."""
@@ -55,16 +69,6 @@ class Outbox:
             self._state = _URGENT
             self._flusher.urgent(self)
 
-    def push_later(self, data: bytes, into: list[Outbox]) -> None:
-        """Queue one recipient's share of a large fan-out; `into` gathers who needs a flush."""
-        self._queue.append(data)
-        self.size += len(data)
-        if self.size > self.limit:
-            self._flusher.overflow(self)
-        elif self.ready and self._state == _IDLE:
-            self._state = _BULK
-            into.append(self)
-
     def attach(self, sink: ClientSink, *, ready: bool) -> None:
         """Write to `sink` from now on. What waits is turned into its form, in order."""
         if sink.framed and not self.framed and self._queue:
@@ -72,6 +76,8 @@ class Outbox:
             self.size = len(self._queue[0])
         self.framed = sink.framed
         self.sink = sink
+        # Kept bound: for a WebSocket this is the transport's own `write`, with no call between.
+        self._write = sink.write
         self.ready = ready
         if ready:
             self.flush()
@@ -84,10 +90,11 @@ class Outbox:
     def flush(self) -> None:
         """Hand over all that waits, in one write."""
         self._state = _IDLE
-        if not self.ready or self.sink is None or not self._queue:
-            return
-        data = self.take()
-        self.sink.write(data)
+        if self.ready and self._queue:
+            data = self.take()
+            if self.framed:
+                self._flusher.metrics.bytes_sent_websocket += len(data)
+            self._write(data)
 
     def take(self) -> bytes:
         """All that waits, joined; the queue is empty afterwards."""
@@ -112,12 +119,18 @@ class Outbox:
         self.spill()
         self.size = 0
         self.sink = None
+        self._write = _nowhere
+
+
+def _nowhere(data: bytes) -> None:
+    raise UsageError("an outbox without a sink was flushed")
 
 
 class Flusher:
     """Knows which outboxes have something to write, and when."""
 
-    def __init__(self, schedule: Schedule, slow: Callable[[Connection], None]) -> None:
+    def __init__(self, schedule: Schedule, slow: Callable[[Connection], None], metrics: Metrics) -> None:
+        self.metrics = metrics
         self._schedule = schedule
         self._slow = slow
         self._urgent: list[Outbox] = []
@@ -130,10 +143,33 @@ class Flusher:
         self._urgent.append(box)
         self.wake()
 
-    def bulk(self, boxes: Collection[Outbox]) -> None:
-        """Flush `boxes` in slices, from the end of this tick on."""
-        self._bulk.extend(boxes)
+    def spread(self, encoded: Encoded, to: Collection[Connection]) -> int:
+        """Queue a large fan-out, to be flushed in slices from the end of this tick on; how many of
+        the recipients are on WebSockets.
+
+        The loop is written out, without a call per recipient: at 1,000 recipients the calls were a
+        third of what we spend on a delivery beside the kernel.
+        """
+        framed_data, plain_data = encoded.frames, encoded.payload
+        framed_size, plain_size = len(framed_data), len(plain_data)
+        framed = 0
+        add = self._bulk.append
+        for connection in to:
+            box = connection.outbox
+            if box.framed:
+                framed += 1
+                box._queue.append(framed_data)
+                box.size += framed_size
+            else:
+                box._queue.append(plain_data)
+                box.size += plain_size
+            if box.size > box.limit:
+                self.overflow(box)
+            elif box.ready and box._state == _IDLE:
+                box._state = _BULK
+                add(box)
         self.wake()
+        return framed
 
     def overflow(self, box: Outbox) -> None:
         """`box` went past its limit. Its owner is closed at the flush, not here: the caller may be
@@ -161,7 +197,27 @@ class Flusher:
         for box in urgent:
             box.flush()
         if self._bulk:
-            for _ in range(min(SLICE, len(self._bulk))):
-                self._bulk.popleft().flush()
-            if self._bulk:
-                self.wake()
+            self._slice()
+
+    def _slice(self) -> None:
+        """`Outbox.flush` for a slice of the large, written out like `spread`."""
+        take = self._bulk.popleft
+        sent = 0
+        for _ in range(min(SLICE, len(self._bulk))):
+            box = take()
+            box._state = _IDLE
+            queue = box._queue
+            if not (box.ready and queue):
+                continue
+            if len(queue) == 1:
+                data = queue[0]
+            else:
+                data = (b"" if box.framed else RS).join(queue)
+            queue.clear()
+            box.size = 0
+            if box.framed:
+                sent += len(data)
+            box._write(data)
+        self.metrics.bytes_sent_websocket += sent
+        if self._bulk:
+            self.wake()
