@@ -140,11 +140,12 @@ class AzureServer:
             lane.closing = event.sent_at
 
     def _pick(self) -> Tunnel | None:
-        return min(self._tunnels, key=lambda tunnel: len(tunnel.lanes), default=None)
+        # One that is being closed counts as lost a moment later, and what went there comes back.
+        return min(self._tunnels, key=lambda tunnel: (not tunnel.open, len(tunnel.lanes)), default=None)
 
     def any_tunnel(self) -> Tunnel | None:
         """A tunnel that answers may use: the SDK takes them on any of its tunnels."""
-        return self._tunnels[0] if self._tunnels else None
+        return next((tunnel for tunnel in self._tunnels if tunnel.open), None)
 
     def close_all(self) -> None:
         """The service stops."""
