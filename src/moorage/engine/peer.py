@@ -41,8 +41,14 @@ CONNECTING: Final = ""
 _EVENT: Final = ord("2")
 
 
+HELD_BYTES: Final = 4 * 1024 * 1024
+"""A binary packet up to this size is passed on whole. In parts, a link that breaks between two of
+them could bring one twice, and the app server's parser would end the client for it. Larger ones go
+in pieces: one event must stay far below what a link takes."""
+
+
 class Forward(NamedTuple):
-    """Pass this packet on to the app server."""
+    """Pass this packet on to the app server; its attachments follow it, joined by 0x1e."""
 
     packet: bytes
 
@@ -69,7 +75,7 @@ Event = Forward | Left | Answer | None
 class SocketPeer:
     """Fed with Engine.IO message packets (`4…`) and binary data in the client's order."""
 
-    __slots__ = ("_due", "_held", "_max_attachments", "_max_namespaces", "namespaces")
+    __slots__ = ("_ack_id", "_due", "_held", "_max_attachments", "_max_namespaces", "namespaces")
 
     def __init__(self, max_attachments: int, max_namespaces: int) -> None:
         self.namespaces: dict[str, str] = {}
@@ -77,7 +83,9 @@ class SocketPeer:
         self._due = 0
         """Attachments that the last binary packet announced and that are still to come."""
         self._held: list[bytes] | None = None
-        """A binary answer to one of our acks, while its attachments come in."""
+        """A binary packet, while its attachments come in."""
+        self._ack_id: int | None = None
+        """Set where it is an answer to one of our acks."""
         self._max_attachments = max_attachments
         self._max_namespaces = max_namespaces
 
@@ -111,28 +119,25 @@ class SocketPeer:
     def _ack_or_binary(self, packet: bytes, header: Header) -> Event:
         if header.attachments > self._max_attachments:
             raise PeerError(TOO_MANY_ATTACHMENTS, f"at most {self._max_attachments}")
-        self._due = header.attachments
-        if header.type == BINARY_EVENT or header.id is None or header.id < FIRST_SERVICE_ACK:
-            return Forward(packet)
-        if not self._due:
-            return Answer(header.id, packet)
-        self._held = [packet]
-        return None
+        ours = header.type != BINARY_EVENT and header.id is not None and header.id >= FIRST_SERVICE_ACK
+        ack_id = header.id if ours else None
+        if header.attachments:
+            self._due, self._held, self._ack_id = header.attachments, [packet], ack_id
+            return None
+        return Forward(packet) if ack_id is None else Answer(ack_id, packet)
 
     def binary(self, data: bytes) -> Event:
         """One binary message, decoded. Raises `PeerError` (unexpected-binary)."""
         if not self._due:
             raise PeerError(UNEXPECTED_BINARY)
         self._due -= 1
-        packet = encode_binary(data)
-        if self._held is None:
-            return Forward(packet)
-        self._held.append(packet)
-        if self._due:
+        held = self._held or []
+        held.append(encode_binary(data))
+        if self._due and (self._ack_id is not None or sum(map(len, held)) <= HELD_BYTES):
             return None
-        held, self._held = self._held, None
-        ack_id = parse_header(held[0]).id
-        return None if ack_id is None else Answer(ack_id, RS.join(held))
+        self._held = [] if self._due else None
+        payload = RS.join(held)
+        return Forward(payload) if self._ack_id is None else Answer(self._ack_id, payload)
 
     def connected(self, namespace: str, sid: str) -> None:
         """The app server accepted the namespace."""

@@ -7,6 +7,7 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING, Any
 
 from moorage.hub.deliver import deliver
+from moorage.hub.hub import Hub
 from moorage.hub.ports import Answers
 from moorage.wire import engineio, socketio
 from moorage.wire.commands import (
@@ -31,17 +32,13 @@ from moorage.wire.reasons import API_BAD_PAYLOAD, API_CLOSED, TOO_MANY_GROUPS
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
-    from moorage.hub.hub import Hub
     from moorage.hub.node import Node
 
 
 def run(node: Node, command: Command, answers: Answers | None) -> Outcome:
     """Carry out `command`; see `Node.execute`."""
-    hub = node.hub(command.hub)
-    if hub is None:
-        if isinstance(command, Invoke) and answers is not None:
-            answers.finish()
-        return NOT_FOUND if _names_one(command) else DONE
+    # A hub that does not exist answers like one that nobody is in.
+    hub = node.hub(command.hub) or Hub(command.hub)
     if isinstance(command, Invoke):
         if answers is None:
             raise UsageError("Invoke needs somewhere to send its answers")
@@ -49,14 +46,8 @@ def run(node: Node, command: Command, answers: Answers | None) -> Outcome:
     return _HANDLERS[type(command)](node, hub, command)
 
 
-def _names_one(command: Command) -> bool:
-    """Does the command name a thing that must exist, or a set that may be empty?"""
-    if isinstance(command, SendToConnection | Exists):
-        return True
-    return not isinstance(command, ListGroup) and _named(command.to)
-
-
 def _named(to: Selection) -> bool:
+    """Does a selection name one that must be there, or a set that may be empty?"""
     return to.connection is not None or to.user is not None
 
 

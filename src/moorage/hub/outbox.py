@@ -33,8 +33,9 @@ class Outbox:
     """One client's queue. `size` counts the bytes in it."""
 
     __slots__ = (
+        "_first",
         "_flusher",
-        "_queue",
+        "_rest",
         "_state",
         "_write",
         "framed",
@@ -53,7 +54,10 @@ class Outbox:
         """May be flushed: there is a sink and it takes data now."""
         self.size = 0
         self.limit = limit
-        self._queue: list[bytes] = []
+        # What waits: nearly always one thing or none, so the list for more is made when needed. A
+        # broadcast touches every member's outbox twice, cold: each object less counts.
+        self._first: bytes | None = None
+        self._rest: list[bytes] | None = None
         self._flusher = flusher
         self._state = _IDLE
         self._write: Callable[[bytes], None] = _nowhere
@@ -61,7 +65,10 @@ class Outbox:
     def push(self, encoded: Encoded) -> None:
         """Queue an emit for this client."""
         data = encoded.frames if self.framed else encoded.payload
-        self._queue.append(data)
+        if self._first is None:
+            self._first = data
+        else:
+            self._more(data)
         self.size += len(data)
         if self.size > self.limit:
             self._flusher.overflow(self)
@@ -69,11 +76,17 @@ class Outbox:
             self._state = _URGENT
             self._flusher.urgent(self)
 
+    def _more(self, data: bytes) -> None:
+        if self._rest is None:
+            self._rest = [data]
+        else:
+            self._rest.append(data)
+
     def attach(self, sink: ClientSink, *, ready: bool) -> None:
         """Write to `sink` from now on. What waits is turned into its form, in order."""
-        if sink.framed and not self.framed and self._queue:
-            self._queue = [frames(RS.join(self._queue))]
-            self.size = len(self._queue[0])
+        if sink.framed and not self.framed and self._first is not None:
+            self._first = frames(self.take())
+            self.size = len(self._first)
         self.framed = sink.framed
         self.sink = sink
         # Kept bound: for a WebSocket this is the transport's own `write`, with no call between.
@@ -90,27 +103,26 @@ class Outbox:
     def flush(self) -> None:
         """Hand over all that waits, in one write."""
         self._state = _IDLE
-        if self.ready and self._queue:
+        if self.ready and self._first is not None:
             data = self.take()
             if self.framed:
                 self._flusher.metrics.bytes_sent_websocket += len(data)
             self._write(data)
 
     def take(self) -> bytes:
-        """All that waits, joined; the queue is empty afterwards."""
-        queue = self._queue
-        if len(queue) == 1:
-            data = queue[0]
-        else:
-            data = (b"" if self.framed else RS).join(queue)
-        queue.clear()
+        """All that waits, joined (b"" for nothing); the queue is empty afterwards."""
+        data, rest = self._first or b"", self._rest
+        if rest is not None:
+            data = (b"" if self.framed else RS).join((data, *rest))
+            self._rest = None
+        self._first = None
         self.size = 0
         return data
 
     def spill(self) -> None:
         """Past the limit: let go of the bytes, now and for every push to come. The sink stays, to
         hear of the end, and so does `size`, for the log."""
-        self._queue.clear()
+        self._first = self._rest = None
         self.ready = False
         self.limit = -1
 
@@ -158,11 +170,14 @@ class Flusher:
             box = connection.outbox
             if box.framed:
                 framed += 1
-                box._queue.append(framed_data)
-                box.size += framed_size
+                data, size = framed_data, framed_size
             else:
-                box._queue.append(plain_data)
-                box.size += plain_size
+                data, size = plain_data, plain_size
+            if box._first is None:
+                box._first = data
+            else:
+                box._more(data)
+            box.size += size
             if box.size > box.limit:
                 self.overflow(box)
             elif box.ready and box._state == _IDLE:
@@ -206,15 +221,14 @@ class Flusher:
         for _ in range(min(SLICE, len(self._bulk))):
             box = take()
             box._state = _IDLE
-            queue = box._queue
-            if not (box.ready and queue):
+            data = box._first
+            if data is None or not box.ready:
                 continue
-            if len(queue) == 1:
-                data = queue[0]
+            if box._rest is None:
+                box._first = None
+                box.size = 0
             else:
-                data = (b"" if box.framed else RS).join(queue)
-            queue.clear()
-            box.size = 0
+                data = box.take()
             if box.framed:
                 sent += len(data)
             box._write(data)
