@@ -1,0 +1,212 @@
+"""Emits with acks: who was asked, whose answer counts, when it ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.engine.peer import FIRST_SERVICE_ACK, LAST_SERVICE_ACK
+from moorage.hub.connection import Connection
+from moorage.hub.invokes import Invocations
+from moorage.wire.commands import EVERYONE, Invoke, Outcome, Selection
+from moorage.wire.errors import PeerError, UsageError
+from moorage.wire.groups import namespace_group
+from moorage.wire.reasons import API_BAD_PAYLOAD, BAD_PACKET, BAD_SOCKETIO_PACKET, Reason
+from tests.hub.fakes import HUB, RecordingAnswers, RecordingLink, World, heard
+
+FIRST = b"%d" % FIRST_SERVICE_ACK
+Stage = tuple[World, RecordingLink, Connection, Connection]
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """Two clients in `/`, one of them polling."""
+    world = World()
+    _, link = world.server()
+    clients = world.client("/"), world.client("/", framed=False)
+    link.forwarded.clear()
+    return world, link, *clients
+
+
+def invoke(world: World, payload: bytes = b'42["q"]', to: Selection = EVERYONE) -> RecordingAnswers:
+    """Ask; what answers there will be."""
+    answers = RecordingAnswers()
+    world.execute(Invoke(HUB, to, payload), answers)
+    world.settle()
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("payload", "packets"),
+    [
+        (b'42["q"]', [b'42%b["q"]']),
+        (b'42/,["q"]', [b'42/,%b["q"]']),
+        (b'42/ns,["q",1]', [b'42/ns,%b["q",1]']),
+        (b'451-["q",{"num":0}]\x1ebYWI=', [b'451-%b["q",{"num":0}]', b"bYWI="]),
+        (b'452-/ns,["q"]\x1eb\x1ebAAA=', [b'452-/ns,%b["q"]', b"b", b"bAAA="]),
+        (b'450-["q"]', [b'450-%b["q"]']),
+    ],
+)
+def test_the_ack_id_stands_where_clients_look(stage: Stage, payload: bytes, packets: list[bytes]) -> None:
+    world, _, websocket, polling = stage
+    invoke(world, payload)
+    expected = [packets[0].replace(b"%b", FIRST), *packets[1:]]
+    assert heard(websocket) == heard(polling) == expected
+
+
+def test_answers_are_collected_and_kept_from_the_app(stage: Stage) -> None:
+    world, link, one, two = stage
+    answers = invoke(world)
+    world.node.receive(two, b'43%b["two"]' % FIRST)
+    assert (answers.payloads, answers.finished) == ([b'43%b["two"]' % FIRST], 0)
+    world.node.receive(one, b"461-%b[{}]" % FIRST)
+    assert answers.finished == 0
+    world.node.receive_binary(one, b"ab")
+    assert answers.payloads[1:] == [b"461-%b[{}]\x1ebYWI=" % FIRST]
+    assert answers.finished == 1
+    assert link.forwarded == []
+    assert len(world.hub().invocations) == 0
+
+
+def test_answers_are_told_apart(stage: Stage) -> None:
+    world, link, one, two = stage
+    first, second = invoke(world), invoke(world)
+    # A namespace has ids of its own; the service's are unique over all of them.
+    world.node.receive(one, b"43%d[2]" % (FIRST_SERVICE_ACK + 1))
+    world.node.receive(one, b"43/ns,%d[1]" % FIRST_SERVICE_ACK)
+    world.node.receive(one, b'437["for the app"]')
+    assert first.payloads == [b"43/ns,%d[1]" % FIRST_SERVICE_ACK]
+    assert second.payloads == [b"43%d[2]" % (FIRST_SERVICE_ACK + 1)]
+    assert link.packets(one) == [b'437["for the app"]']
+    two.outbox.unblock()
+    assert heard(two) == [b'42%d["q"]' % (FIRST_SERVICE_ACK + n) for n in (0, 1)]
+
+
+def test_late_double_and_made_up_answers(stage: Stage) -> None:
+    world, link, one, two = stage
+    outsider = world.client()
+    answers = invoke(world, to=Selection(group=namespace_group("/")))
+    world.node.receive(one, b"43%b[1]" % FIRST)
+    world.node.receive(one, b"43%b[1]" % FIRST)
+    world.node.receive(outsider, b"43%b[1]" % FIRST)
+    world.node.receive(one, b"43%d[1]" % (FIRST_SERVICE_ACK + 99))
+    assert len(answers.payloads) == 1
+    assert answers.finished == 0
+    assert world.metrics.late_answers == 3
+    world.node.tick(world.now + world.links.invoke_timeout)
+    assert answers.finished == 1
+    world.node.receive(two, b"43%b[1]" % FIRST)
+    assert len(answers.payloads) == 1
+    assert world.metrics.late_answers == 4
+    # Nobody's connection ended for that, and the app server heard nothing.
+    assert link.ended == []
+    assert link.forwarded == []
+
+
+def test_the_deadline(stage: Stage) -> None:
+    world, _, one, _ = stage
+    answers = invoke(world)
+    world.node.receive(one, b"43%b[1]" % FIRST)
+    world.node.tick(world.now + world.links.invoke_timeout - 0.01)
+    assert answers.finished == 0
+    world.node.tick(world.now + world.links.invoke_timeout)
+    world.node.tick(world.now + world.links.invoke_timeout + 100)
+    assert answers.finished == 1
+    assert world.metrics.invoke_timeouts == 1
+    assert len(world.hub().invocations) == 0
+
+
+def test_a_client_that_goes_is_waited_for_all_the_same(stage: Stage) -> None:
+    # Ended early, the app would take the answers so far for all there are.
+    world, _, one, two = stage
+    answers = invoke(world)
+    world.node.receive(two, b"1")
+    world.node.receive(one, b"43%b[1]" % FIRST)
+    assert answers.finished == 0
+    world.node.tick(world.now + world.links.invoke_timeout)
+    assert answers.finished == 1
+
+
+def test_nobody_asked() -> None:
+    world = World()
+    assert invoke(world).finished == 1  # there is no such hub
+    world.server()
+    assert invoke(world).finished == 1
+    assert len(world.hub().invocations) == 0
+
+
+def test_how_many_are_asked(stage: Stage) -> None:
+    world = stage[0]
+    command = Invoke(HUB, Selection(excluded=(stage[2].id,)), b'42["q"]')
+    assert world.execute(command, RecordingAnswers()) == Outcome(reached=1)
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b'425["has one"]', API_BAD_PAYLOAD),
+        (b"430[]", API_BAD_PAYLOAD),
+        (b"40", API_BAD_PAYLOAD),
+        (b"41", API_BAD_PAYLOAD),
+        (b"2", BAD_SOCKETIO_PACKET),
+        (b"", BAD_SOCKETIO_PACKET),
+        (b'451-["q"]\x1eb!', BAD_PACKET),
+    ],
+)
+def test_what_is_no_question(stage: Stage, payload: bytes, reason: Reason) -> None:
+    world, _, one, two = stage
+    answers = RecordingAnswers()
+    with pytest.raises(PeerError) as caught:
+        world.execute(Invoke(HUB, EVERYONE, payload), answers)
+    assert caught.value.reason is reason
+    world.settle()
+    assert heard(one) == heard(two) == []
+    assert answers.finished == 0
+    assert len(world.hub().invocations) == 0
+
+
+def test_answers_need_somewhere_to_go(stage: Stage) -> None:
+    with pytest.raises(UsageError):
+        stage[0].execute(Invoke(HUB, EVERYONE, b'42["q"]'))
+
+
+def test_an_asker_that_goes_takes_its_questions_along(stage: Stage) -> None:
+    world, _, one, _ = stage
+    gone, stays = invoke(world), invoke(world)
+    world.hub().invocations.cancel(gone)
+    assert len(world.hub().invocations) == 1
+    world.node.receive(one, b"43%b[1]" % FIRST)
+    assert world.metrics.late_answers == 1
+    assert gone.payloads == []
+    world.node.tick(world.now + 1_000)
+    assert (gone.finished, stays.finished) == (0, 1)
+
+
+def test_ids_come_round() -> None:
+    invocations = Invocations()
+    assert [invocations.begin(), invocations.begin()] == [FIRST_SERVICE_ACK, FIRST_SERVICE_ACK + 1]
+    invocations._next = LAST_SERVICE_ACK
+    assert [invocations.begin(), invocations.begin()] == [LAST_SERVICE_ACK, FIRST_SERVICE_ACK]
+
+
+class CancellingAnswers(RecordingAnswers):
+    """Takes the rest of its asker's questions back when one of them ends."""
+
+    def __init__(self, invocations: Invocations, other: RecordingAnswers) -> None:
+        super().__init__()
+        self._invocations = invocations
+        self._other = other
+
+    def finish(self) -> None:
+        super().finish()
+        self._invocations.cancel(self._other)
+
+
+def test_an_asker_may_go_in_the_middle_of_the_timeouts(stage: Stage) -> None:
+    world = stage[0]
+    other = RecordingAnswers()
+    first = CancellingAnswers(world.hub().invocations, other)
+    for answers in (first, other):
+        world.execute(Invoke(HUB, EVERYONE, b'42["q"]'), answers)
+    world.node.tick(world.now + 1_000)
+    assert first.finished == 1
+    assert len(world.hub().invocations) == 0
