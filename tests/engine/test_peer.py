@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from moorage.engine.peer import (
     CONNECTING,
     FIRST_SERVICE_ACK,
+    HELD_BYTES,
     LAST_SERVICE_ACK,
     Answer,
     Forward,
@@ -119,12 +120,13 @@ def test_broken_packets(packet: bytes, reason: Reason) -> None:
     assert refusal(new_peer(), packet) is reason
 
 
-def test_attachments_are_counted() -> None:
+@pytest.mark.parametrize("head", [b"452-[]", b"462-7[]"])
+def test_attachments_are_counted_and_passed_on_with_their_packet(head: bytes) -> None:
     peer = new_peer()
-    assert peer.message(b"452-[]") == Forward(b"452-[]")
-    assert peer.binary(b"one") == Forward(encode_binary(b"one"))
+    assert peer.message(head) is None
+    assert peer.binary(b"one") is None
     assert refusal(peer, b"42[]") is MISSING_ATTACHMENT
-    assert peer.binary(b"") == Forward(b"b")
+    assert peer.binary(b"") == Forward(b"\x1e".join((head, b"bb25l", b"b")))
     assert peer.message(b"42[]") == Forward(b"42[]")
     with pytest.raises(PeerError) as caught:
         peer.binary(b"three")
@@ -156,8 +158,28 @@ def test_a_binary_answer_is_whole_or_nothing() -> None:
     assert peer.binary(b"one") is None
     assert peer.binary(b"two") == Answer(FIRST_SERVICE_ACK, b"\x1e".join((head, b"bb25l", b"bdHdv")))
     # The next binary packet is the app's again.
-    assert peer.message(b"451-[]") == Forward(b"451-[]")
-    assert peer.binary(b"x") == Forward(b"beA==")
+    assert peer.message(b"451-[]") is None
+    assert peer.binary(b"x") == Forward(b"451-[]\x1ebeA==")
+
+
+def test_a_large_binary_packet_is_passed_on_in_pieces() -> None:
+    peer = new_peer()
+    large = bytes(HELD_BYTES * 3 // 8)
+    assert peer.message(b"456-[]") is None
+    events = [peer.binary(large) for _ in range(6)]
+    assert [event is None for event in events] == [True, False, True, False, True, False]
+    pieces = [event.packet for event in events if isinstance(event, Forward)]
+    assert b"\x1e".join(pieces) == b"\x1e".join((b"456-[]", *[encode_binary(large)] * 6))
+
+
+def test_a_large_binary_answer_is_whole_all_the_same() -> None:
+    peer = new_peer()
+    large = bytes(HELD_BYTES)
+    assert peer.message(b"462-%d[]" % FIRST_SERVICE_ACK) is None
+    assert peer.binary(large) is None
+    answer = peer.binary(b"")
+    assert isinstance(answer, Answer)
+    assert answer.payload.endswith(b"\x1eb")
 
 
 BINARY = st.lists(st.binary(max_size=4), max_size=3)
@@ -181,7 +203,7 @@ def test_any_mix_is_told_apart_in_order(messages: list[tuple[bool, str, int, lis
         if ours:
             expected_answers.append(Answer(ack_id, b"\x1e".join(packets)))
         else:
-            expected_forwarded += packets
+            expected_forwarded.append(b"\x1e".join(packets))
         for event in (peer.message(head), *map(peer.binary, attachments)):
             if isinstance(event, Forward):
                 forwarded.append(event.packet)

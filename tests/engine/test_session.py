@@ -78,8 +78,8 @@ def test_broken_packets(packet: bytes, reason: Reason) -> None:
 def test_binary_from_both_transports() -> None:
     session = open_session()
     session.receive(b"452-[]")
-    assert session.receive(b"b" + base64.b64encode(b"poll")) == Forward(b"bcG9sbA==")
-    assert session.receive_binary(b"frame") == Forward(b"bZnJhbWU=")
+    assert session.receive(b"b" + base64.b64encode(b"poll")) is None
+    assert session.receive_binary(b"frame") == Forward(b"452-[]\x1ebcG9sbA==\x1ebZnJhbWU=")
     with pytest.raises(PeerError) as caught:
         session.receive_binary(b"more")
     assert caught.value.reason is UNEXPECTED_BINARY
@@ -88,14 +88,14 @@ def test_binary_from_both_transports() -> None:
 def test_base64_without_padding_is_passed_on_with_it() -> None:
     session = open_session()
     session.receive(b"451-[]")
-    assert session.receive(b"bcG9sbA") == Forward(b"bcG9sbA==")
+    assert session.receive(b"bcG9sbA") == Forward(b"451-[]\x1ebcG9sbA==")
 
 
 def test_a_heartbeat_may_come_between_a_packet_and_its_attachments() -> None:
     session = open_session()
     session.receive(b"451-[]")
     assert session.receive(b"3") == Forward(b"3")
-    assert session.receive_binary(b"x") == Forward(b"beA==")
+    assert session.receive_binary(b"x") == Forward(b"451-[]\x1ebeA==")
 
 
 def test_the_limit_counts_bytes_of_one_message() -> None:

@@ -40,12 +40,10 @@ CONNECTING: Final = ""
 
 _EVENT: Final = ord("2")
 
-
 HELD_BYTES: Final = 4 * 1024 * 1024
 """A binary packet up to this size is passed on whole. In parts, a link that breaks between two of
 them could bring one twice, and the app server's parser would end the client for it. Larger ones go
 in pieces: one event must stay far below what a link takes."""
-
 
 class Forward(NamedTuple):
     """Pass this packet on to the app server; its attachments follow it, joined by 0x1e."""
@@ -83,7 +81,7 @@ class SocketPeer:
         self._due = 0
         """Attachments that the last binary packet announced and that are still to come."""
         self._held: list[bytes] | None = None
-        """A binary packet, while its attachments come in."""
+        """A binary packet, while its attachments come in; None while none is due."""
         self._ack_id: int | None = None
         """Set where it is an answer to one of our acks."""
         self._max_attachments = max_attachments
@@ -128,10 +126,10 @@ class SocketPeer:
 
     def binary(self, data: bytes) -> Event:
         """One binary message, decoded. Raises `PeerError` (unexpected-binary)."""
-        if not self._due:
+        held = self._held
+        if held is None:
             raise PeerError(UNEXPECTED_BINARY)
         self._due -= 1
-        held = self._held or []
         held.append(encode_binary(data))
         if self._due and (self._ack_id is not None or sum(map(len, held)) <= HELD_BYTES):
             return None
