@@ -1,0 +1,204 @@
+// The way between app server and service breaks and comes back within the grace time.
+
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+
+import { Proxy } from "../lib/proxy.mjs";
+import { Service } from "../lib/service.mjs";
+import { Log, next, pause, poll } from "../lib/waiting.mjs";
+import { overEachTransport, serverSide, world } from "../lib/world.mjs";
+
+let service;
+// Long: the package dials once a second, and a busy machine must not turn a cut into a loss.
+before(async () => (service = await Service.start({ set: ["links.grace=20s"] })));
+after(() => service.stop());
+
+/** An app server behind a proxy, and clients that go straight to the service. */
+async function crew(t, transport, count = 1, options = {}) {
+  const w = world(t, service, transport);
+  const proxy = await Proxy.start(service.port);
+  w.atEnd(() => proxy.close());
+  const io = await w.app({ endpoint: proxy.url, ...options });
+  const clients = await w.clients(count);
+  const sockets = clients.map((client) => serverSide(io, client));
+  for (const socket of [...clients, ...sockets])
+    socket.on("disconnect", (reason) => assert.fail(`${socket.id} ended: ${reason}`));
+  // The end of the test is no such end.
+  w.atEnd(() => [...clients, ...sockets].forEach((socket) => socket.removeAllListeners("disconnect")));
+  return { w, proxy, io, clients, sockets };
+}
+
+/** Wait until the service has seen the tunnel go. */
+function tunnelDown(w) {
+  return poll(async () => (await service.metric(`moorage_link_connections{dialect="azure",hub="${w.hub}"}`)) === 0, "0 links");
+}
+
+const upTo = (count) => Array.from({ length: count }, (_, index) => index);
+
+/** Each value where it came first: an event whose answer was lost with the tunnel comes twice. */
+const firstOnly = (values) => [...new Set(values)];
+
+overEachTransport((transport) => {
+  describe(`over ${transport}`, { concurrency: true }, () => {
+    it("cut while idle: clients stay, and all goes on", async (t) => {
+      const { w, proxy, io, clients: [client], sockets: [socket] } = await crew(t, transport);
+      await socket.join("room");
+      await proxy.cut();
+      await tunnelDown(w);
+      await proxy.restore();
+      await poll(() => proxy.accepted > 1, "the tunnel");
+      socket.on("ask", (answer) => answer("yes"));
+      client.on("ask", (answer) => answer("no"));
+      assert.equal(await client.emitWithAck("ask"), "yes");
+      assert.equal(await socket.timeout(15_000).emitWithAck("ask"), "no");
+      assert.deepEqual(await io.to("room").timeout(15_000).emitWithAck("ask"), ["no"]);
+    });
+
+    it("what clients say meanwhile arrives once, in order", async (t) => {
+      const { w, proxy, clients, sockets } = await crew(t, transport, 2);
+      const logs = sockets.map((socket) => new Log(socket));
+      await proxy.cut();
+      await tunnelDown(w);
+      for (const index of upTo(100)) clients.forEach((client) => client.emit("up", index % 10 ? index : Buffer.from([index])));
+      await proxy.restore();
+      for (const log of logs) {
+        const values = await log.values("up", { count: 100 });
+        assert.deepEqual(values.map((value) => (Buffer.isBuffer(value) ? value[0] : value)), upTo(100));
+      }
+    });
+
+    it("an answer waits for the tunnel", async (t) => {
+      const { w, proxy, clients: [client], sockets: [socket] } = await crew(t, transport);
+      socket.on("ask", (answer) => answer("yes"));
+      const asked = next(client, "question");
+      const answer = socket.emitWithAck("question", 1);
+      const [, reply] = await asked;
+      await proxy.cut();
+      await tunnelDown(w);
+      reply("late but there");
+      const own = client.emitWithAck("ask");
+      await proxy.restore();
+      assert.equal(await answer, "late but there");
+      assert.equal(await own, "yes");
+    });
+
+    it("what the app emits meanwhile arrives", async (t) => {
+      const { w, proxy, io, clients: [client], sockets: [socket] } = await crew(t, transport);
+      await socket.join("room");
+      const log = new Log(client);
+      await proxy.cut();
+      await tunnelDown(w);
+      // The package tries these again by itself, a second apart and three times; not in order.
+      for (const index of upTo(20)) {
+        io.emit("down", `all ${index}`);
+        io.to("room").emit("down", `room ${index}`);
+        socket.emit("down", `one ${index}`);
+      }
+      const joined = socket.join("later");
+      await proxy.restore();
+      await joined;
+      const values = await log.values("down", { count: 60 });
+      const expected = ["all", "room", "one"].flatMap((kind) => upTo(20).map((index) => `${kind} ${index}`));
+      assert.deepEqual([...values].sort(), [...expected].sort());
+      assert.deepEqual(values.filter((value) => value.startsWith("one")), expected.slice(40));
+    });
+
+    it("a client that leaves meanwhile has left", async (t) => {
+      const { w, proxy, io, clients: [client], sockets: [socket] } = await crew(t, transport);
+      [client, socket].forEach((side) => side.removeAllListeners("disconnect"));
+      const gone = next(socket, "disconnect");
+      await proxy.cut();
+      await tunnelDown(w);
+      client.emit("last", 1);
+      client.disconnect();
+      await proxy.restore();
+      assert.equal((await gone)[0], "client namespace disconnect");
+      await poll(() => io.engine.clientsCount === 0, "the connection to be forgotten");
+    });
+
+    for (const [what, lost] of [
+      ["", {}],
+      [", the app's last words lost", { up: true }],
+      [", the service's last words lost", { down: true }],
+      [", the last words of both lost", { up: true, down: true }],
+    ]) {
+      it(`cut in the middle of a stream${what}`, async (t) => {
+        const { w, proxy, io, clients: [client], sockets: [socket] } = await crew(t, transport);
+        const [up, down] = [new Log(socket), new Log(client)];
+        const count = 300;
+        for (const index of upTo(count)) {
+          client.emit("up", index);
+          socket.emit("down", index);
+          io.to(client.id).emit("room", index);
+          if (index === 100) proxy.swallow(lost);
+          if (index === 150) await proxy.cut();
+          if (index === 200) await proxy.restore();
+          await pause(2);
+        }
+        const last = count - 1;
+        // From the client: all of it, in order.
+        assert.deepEqual(firstOnly(await up.values("up", { last })), upTo(count));
+        // To the client: calls that broke with the tunnel are gone, the package does not repeat
+        // them. What follows is not held up, and nothing comes twice or early.
+        const values = await down.values("down", { last });
+        assert.deepEqual(values, [...values].sort((a, b) => a - b));
+        assert.deepEqual(values, firstOnly(values));
+        assert.ok(holes(values, count) <= 1, `missing: ${upTo(count).filter((n) => !values.includes(n))}`);
+        await poll(() => (io.emit("done"), down.heard.some(([name]) => name === "done")), "a broadcast");
+        await socket.join("after");
+        await socket.leave("after");
+      });
+    }
+
+    it("cut in the middle of binary events of several parts", async (t) => {
+      const { proxy, clients: [client], sockets: [socket] } = await crew(t, transport);
+      const log = new Log(socket);
+      const count = 30;
+      // So large that no two parts come in one read of a socket.
+      const parts = (index) => [Buffer.alloc(200_000, index), { deep: Buffer.alloc(250_000, index) }];
+      for (const index of upTo(count)) {
+        client.emit("up", index, parts(index));
+        if (index === 8) proxy.swallow({ up: true });
+        if (index === 15) await proxy.cut();
+        if (index === 20) await proxy.restore();
+        await pause(5);
+      }
+      const values = await log.values("up", { last: count - 1 });
+      assert.deepEqual(firstOnly(values), upTo(count));
+      for (const [, index, got] of log.heard) {
+        assert.ok(got[0].equals(parts(index)[0]));
+        assert.ok(got[1].deep.equals(parts(index)[1].deep));
+      }
+    });
+
+    it("cut again and again", async (t) => {
+      const { proxy, clients: [client], sockets: [socket] } = await crew(t, transport);
+      const log = new Log(socket);
+      let sent = 0;
+      const talk = async (count) => {
+        for (const end = sent + count; sent < end; sent += 1) {
+          client.emit("up", sent);
+          await pause(1);
+        }
+      };
+      for (const lost of [{ up: true }, { down: true }, {}]) {
+        await talk(50);
+        proxy.swallow(lost);
+        await talk(50);
+        await proxy.cut();
+        await talk(50);
+        await proxy.restore();
+      }
+      await talk(50);
+      assert.deepEqual(firstOnly(await log.values("up", { last: sent - 1 })), upTo(sent));
+      socket.on("ask", (answer) => answer("yes"));
+      assert.equal(await client.timeout(15_000).emitWithAck("ask"), "yes");
+    });
+  });
+});
+
+/** How many gaps there are in `values` out of 0 … count - 1. */
+function holes(values, count) {
+  const there = new Set(values);
+  return upTo(count).filter((index) => !there.has(index) && (index === 0 || there.has(index - 1))).length;
+}
