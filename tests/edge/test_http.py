@@ -111,8 +111,11 @@ class Port:
     def protocol(self) -> HttpProtocol:
         """One connection's protocol, set up as `ClientPort` does it."""
         made = HttpProtocol(self.config, self.state, {})
-        made.settings, made.metrics, made.upgrades = self.settings, self.metrics, self.upgrades.put_nowait
+        made.settings, made.metrics, made.upgrades = self.settings, self.metrics, self._upgrade
         return made
+
+    def _upgrade(self, request: UpgradeRequest) -> None:
+        self.upgrades.put_nowait(request)
 
     async def serve(self) -> asyncio.Server:
         """Listen on a free port."""
@@ -167,7 +170,6 @@ def test_uvicorn_still_has_what_we_use() -> None:
 
 async def test_uvicorns_protocol_has_the_state_we_read(port: Port) -> None:
     made = port.protocol()
-    assert made.cycle is None
     assert not made.pipeline
     assert made.connections is port.state.connections
     async with await HttpConnection.open(port.url) as http:
@@ -176,6 +178,7 @@ async def test_uvicorns_protocol_has_the_state_we_read(port: Port) -> None:
         await http.send(b"345")
         assert (await http.reply()).body == b"5"
         (connection,) = port.state.connections
+        assert isinstance(connection, HttpProtocol)
         assert connection.cycle.response_complete
         assert connection.cycle.response_started
         assert not connection.cycle.more_body
@@ -222,7 +225,11 @@ async def test_just_enough_headers_pass(port: Port) -> None:
 
 @pytest.mark.parametrize(
     "head",
-    [b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: "],
+    [
+        b"GET / HTTP/1.1\r\nX: ",
+        b"GET / HTTP/1.1\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
+    ],
     ids=["value", "name", "trailer"],
 )
 async def test_a_header_without_an_end_is_not_gathered(port: Port, head: bytes) -> None:
@@ -430,7 +437,7 @@ async def test_a_frame_above_the_limit_ends_with_1009(port: Port) -> None:
         handshake = listener.transport.close_handshake
         assert handshake is not None
         assert handshake.sent is not None
-        assert handshake.sent.code == 1009
+        assert handshake.sent.code is WSCloseCode.MESSAGE_TOO_BIG
 
 
 async def test_back_pressure_reaches_the_listener(port: Port) -> None:

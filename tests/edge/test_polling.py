@@ -1,4 +1,6 @@
-"""Engine.IO 4 over HTTP long-polling, as a client sees it: the ground of the protocol's own conformance suite."""
+"""Engine.IO 4 over HTTP long-polling, as a client sees it.
+
+It covers the ground of the protocol's own conformance suite, and more of the closing."""
 
 from __future__ import annotations
 
@@ -69,7 +71,7 @@ async def test_session_ids_differ_and_fit_in_a_url(service: MoorageProcess, hub:
         ("PUT", OPEN, 2, "Bad handshake method"),
     ],
 )
-async def test_refusals_have_the_protocols_codes(  # noqa: PLR0917
+async def test_refusals_have_the_protocols_codes(
     service: MoorageProcess, hub: str, app: AppServer, method: str, query: str, code: int, message: str
 ) -> None:
     reply = await fetch(service.url, clients(hub) + query, method=method)

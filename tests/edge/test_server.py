@@ -269,14 +269,18 @@ async def test_operators_paths_live_on_the_same_port(service: MoorageProcess) ->
 
 
 async def test_half_a_request_is_given_up_by_the_running_service() -> None:
-    with MoorageProcess("--set", "server.header_timeout=300ms", "--set", "server.body_timeout=600ms") as service:
-        async with await HttpConnection.open(service.url) as http, await HttpConnection.open(service.url) as idle:
+    flags = ("--set", "server.header_timeout=300ms", "--set", "server.body_timeout=600ms")
+    with MoorageProcess(*flags) as service:
+        async with (
+            await HttpConnection.open(service.url) as http,
+            await HttpConnection.open(service.url) as idle,
+        ):
             await http.send(b"GET /healthz HTTP/1.1\r\nHost:")
             reply = await http.reply()
             assert (reply.status, reply.json()["reason"]) == (408, "header-timeout")
             assert (await idle.reply()).status == 408, "and so is a connection that says nothing"
         async with await HttpConnection.open(service.url) as http:
-            await http.send(request_bytes("POST", "/socket.io/?EIO=4&transport=polling", {"Content-Length": "9"}))
+            await http.send(request_bytes("POST", "/socket.io/" + OPEN, {"Content-Length": "9"}))
             assert (await http.reply()).status == 400, "what can be answered at once, is"
         async with AppServer(service, "app"):
             client = await Polling(service.url, "/socket.io/").open()

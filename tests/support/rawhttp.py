@@ -135,7 +135,9 @@ async def fetch(
 class Polling:
     """One Engine.IO client over long-polling; every request goes by a connection of its own."""
 
-    def __init__(self, base: str, path: str, query: str = "", headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, base: str, path: str, query: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
         self.base = base
         self.path = path
         self.query = query

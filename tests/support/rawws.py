@@ -31,7 +31,13 @@ class Ended(NamedTuple):
 
 
 def frame(
-    opcode: int, payload: bytes, *, fin: bool = True, rsv: int = 0, masked: bool = True, size: int | None = None
+    opcode: int,
+    payload: bytes,
+    *,
+    fin: bool = True,
+    rsv: int = 0,
+    masked: bool = True,
+    size: int | None = None,
 ) -> bytes:
     """One frame as a client sends it. `size` announces another length than the payload's."""
     announced = len(payload) if size is None else size
@@ -46,7 +52,8 @@ def frame(
     if not masked:
         return head + payload
     mask = os.urandom(4)
-    whole = int.from_bytes(payload, "big") ^ int.from_bytes((mask * (len(payload) // 4 + 1))[: len(payload)], "big")
+    stream = (mask * (len(payload) // 4 + 1))[: len(payload)]
+    whole = int.from_bytes(payload, "big") ^ int.from_bytes(stream, "big")
     return head + mask + whole.to_bytes(len(payload), "big")
 
 

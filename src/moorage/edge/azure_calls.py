@@ -11,7 +11,7 @@ from moorage.engine.exchange import Calls
 from moorage.wire import azure_tunnel, dataplane
 from moorage.wire.commands import Invoke
 from moorage.wire.errors import PeerError
-from moorage.wire.reasons import API_BODY_TOO_LARGE
+from moorage.wire.reasons import API_BAD_PATH, API_BODY_TOO_LARGE
 
 if TYPE_CHECKING:
     from moorage.edge.azure_server import AzureServer
@@ -50,6 +50,10 @@ class CallDoor:
                 request.http_method, request.url, request.content_type(), content, repair=True
             )
             command = operation.command
+            own = self._server.hub.name
+            if command.hub != own and command.hub.casefold() != own.casefold():
+                # The link's token was for one hub.
+                raise PeerError(API_BAD_PATH, "another hub's")
             if isinstance(command, dataplane.GenerateToken):
                 return 404
             if isinstance(command, Invoke):

@@ -164,12 +164,17 @@ class AzureServer:
             self._scheduled = True
             self._later()
 
+    def cork(self) -> None:
+        """The caller promises to call `flush` itself in this tick."""
+        self._scheduled = True
+
     def flush(self) -> None:
         """End of the tick: one event per client that said something, one write per tunnel."""
-        self._scheduled = False
         dirty, self._dirty = self._dirty, []
         for lane in dirty:
             self._send_inbox(lane)
+        # Only now: what the loop above queues leaves here, and needs no flush of its own.
+        self._scheduled = False
         for tunnel in tuple(self._tunnels):
             tunnel.flush()
 

@@ -39,6 +39,8 @@ MAX_FIELDS: Final = 200
 MAX_EARLY: Final = 64 * 1024
 """Bytes that a client may send after its upgrade request and before our 101."""
 LINK_PING_SECONDS: Final = 20.0
+READ_BUFFER: Final = 2048
+"""picows' smallest. It grows as needed; an idle connection's memory is mostly this."""
 HINT: Final = (
     'Socket.IO clients connect with { path: "/clients/socketio/hubs/HUB" }, or with no path at all '
     "for the default hub"
@@ -114,7 +116,9 @@ class UpgradeRequest(asyncio.Protocol):
             if self.on_lost is not None:
                 self.on_lost()
 
-    def accept(self, listener: WSListener, *, max_frame: int, ping: bool = False) -> None:
+    def accept(
+        self, listener: WSListener, *, max_frame: int, read_buffer: int = READ_BUFFER, ping: bool = False
+    ) -> None:
         """Answer 101 and hand the connection to `listener`. `ping`: keep the peer alive with
         WebSocket pings (links only: a client has Engine.IO's heartbeat)."""
         self._answered = True
@@ -139,7 +143,7 @@ class UpgradeRequest(asyncio.Protocol):
             True,
             max_frame,
             None,
-            2048,
+            read_buffer,
         )
         transport = self._transport
         protocol.connection_made(transport)

@@ -27,6 +27,7 @@ from moorage.wire.reasons import (
     LINK_LOST,
     LINK_TOO_MANY,
     LINK_UNKNOWN_DIALECT,
+    PAYLOAD_TOO_LARGE,
     TOKEN_CLAIMS,
     UNKNOWN_HUB,
     Reason,
@@ -36,6 +37,8 @@ PATH: Final = "/server/tunnel"
 WIRE_LIMIT: Final = 100 * 1024 * 1024
 """Bytes of one WebSocket message, the SDK's own ceiling. Calls above `links.max_frame` are
 answered with 413 instead: closing the link would leave them unanswered, and the SDK waiting."""
+READ_BUFFER: Final = 128 * 1024
+"""A link is one of few and carries everything: one read should take all that has come."""
 CLOSE_SECONDS: Final = 5.0
 _OURS: Final = {
     WSCloseCode.MESSAGE_TOO_BIG: LINK_FRAME_TOO_LARGE,
@@ -83,7 +86,11 @@ class LinkSocket(WSListener):
         except PeerError as error:
             self._broken = True
             log.warning("bad frame", detail=error.message, **self._fields())
-            self.tunnel.close(error.reason)
+            self.tunnel.close(LINK_FRAME_TOO_LARGE if error.reason is PAYLOAD_TOO_LARGE else LINK_BAD_FRAME)
+        finally:
+            if frame.last_in_buffer:
+                self._server.flush()
+                self._door.node.flusher.run()
 
     def _fragment(self, frame: WSFrame) -> None:
         if self._assembler is None:
@@ -196,7 +203,7 @@ class LinkDoor:
             if server.tunnels >= self.node.links.max_links_per_server:
                 raise PeerError(LINK_TOO_MANY, f"at most {self.node.links.max_links_per_server}")
             socket = LinkSocket(self, server, self.node.new_id(), self.node.limits.outbox_bytes_link)
-            request.accept(socket, max_frame=WIRE_LIMIT, ping=True)
+            request.accept(socket, max_frame=WIRE_LIMIT, read_buffer=READ_BUFFER, ping=True)
         except PeerError as error:
             self.node.metrics.refusals["link", error.reason.name] += 1
             log.warning("link refused", reason=error.reason.name, detail=error.message)
