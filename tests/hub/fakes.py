@@ -16,7 +16,7 @@ from moorage.hub.connection import Connection
 from moorage.hub.hub import Hub
 from moorage.hub.links import AppServer
 from moorage.hub.node import Node, Who
-from moorage.hub.ports import Answers, Broker, Drained
+from moorage.hub.ports import Answers, Broker, Drained, Opening
 from moorage.hub.settings import HubSettings, Limits, LinkSettings
 from moorage.metrics import Metrics
 from moorage.wire.cloudevents import Handshake, OpenInfo
@@ -243,7 +243,7 @@ class World:
         self.node.ensure_hub(hub).servers.add(server)
         return server, link
 
-    def open(self, opening: RecordingOpening, *, hub: str = HUB, **handshake: Any) -> Connection:
+    def open(self, opening: Opening, *, hub: str = HUB, **handshake: Any) -> Connection:
         """A client asks for a session."""
         return self.node.connect(hub, Handshake(query={}, headers={}, **handshake), opening)
 
