@@ -35,6 +35,9 @@ from moorage.wire.reasons import (
 LINGER_SECONDS: Final = 30.0
 """A closed session waits this long for the poll that takes its last words."""
 
+MAX_PACKETS: Final = 16
+"""Packets in the answer to one poll: python-engineio gives a session up over a larger payload."""
+
 T = TypeVar("T")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -44,7 +47,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class PollingSession:
     """One client's polls; `hub.ports.ClientSink` while the session is on polling."""
 
-    __slots__ = ("_door", "_last_words", "_poll", "connection", "dead_at", "posting")
+    __slots__ = ("_door", "_last_words", "_left", "_poll", "connection", "dead_at", "posting")
 
     framed = False
     transport = "polling"
@@ -56,6 +59,8 @@ class PollingSession:
         """Set when the session has ended: it lingers until then for its last poll."""
         self._door = door
         self._poll: asyncio.Future[bytes] | None = None
+        self._left = b""
+        """What did not fit into the last answer."""
         self._last_words: list[bytes] = []
 
     def poll(self) -> asyncio.Future[bytes]:
@@ -68,12 +73,22 @@ class PollingSession:
             if not self._last_words:
                 self._door.forget(self)
             return future
+        if self._left:
+            data, self._left = _split(self._left)
+            self._door.node.metrics.bytes_sent_polling += len(data)
+            future.set_result(data)
+            return future
         self._poll = future
         self.connection.outbox.unblock()
         if self.connection.session.state == State.PROBING:
             # Polls are answered at once while an upgrade is under way: it waits for them.
             self.release()
         return future
+
+    @property
+    def left(self) -> bytes:
+        """A payload that no poll has fetched yet, of packets older than any in the outbox."""
+        return self._left
 
     def release(self) -> None:
         """Answer a waiting poll now."""
@@ -95,6 +110,7 @@ class PollingSession:
         """Answer the waiting poll; the outbox gathers until the next."""
         poll, self._poll = self._poll, None
         self.connection.outbox.ready = False
+        data, self._left = _split(data)
         if poll is not None and not poll.done():
             self._door.node.metrics.bytes_sent_polling += len(data)
             poll.set_result(data)
@@ -108,9 +124,12 @@ class PollingSession:
             self.release()
             self._door.forget(self)
             return
-        if reason in (SLOW_CLIENT, TRANSPORT_LOST):
-            rest = b""
-        self._last_words = [rest, engineio.NOOP_CLOSE] if rest else [engineio.NOOP_CLOSE]
+        if reason not in (SLOW_CLIENT, TRANSPORT_LOST):
+            for rest in (self._left, rest):
+                while rest:
+                    words, rest = _split(rest)
+                    self._last_words.append(words)
+        self._last_words.append(engineio.NOOP_CLOSE)
         if self._poll is not None:
             self.write(self._last_words.pop(0))
             if not self._last_words:
@@ -145,11 +164,13 @@ class PollingDoor:
         if session is not None:
             session.release()
 
-    def upgraded(self, connection: Connection) -> None:
-        """The upgrade is done."""
+    def upgraded(self, connection: Connection) -> bytes:
+        """The upgrade is done; what must be written before all that waits in the outbox."""
         session = self._sessions.pop(connection.id, None)
-        if session is not None:
-            session.release()
+        if session is None:
+            return b""
+        session.release()
+        return session.left
 
     def tick(self, now: float) -> None:
         """Give up on ended sessions whose last poll never came."""
@@ -304,6 +325,16 @@ class _Opening:
     def refused(self, reason: Reason, detail: str) -> None:
         if not self.answer.done():
             self.answer.set_exception(PeerError(reason, detail))
+
+
+def _split(payload: bytes) -> tuple[bytes, bytes]:
+    """As much of a payload as one answer may hold, and the rest."""
+    if payload.count(engineio.RS) < MAX_PACKETS:
+        return payload, b""
+    end = -1
+    for _ in range(MAX_PACKETS):
+        end = payload.index(engineio.RS, end + 1)
+    return payload[:end], payload[end + 1 :]
 
 
 class _GoneError(Exception):

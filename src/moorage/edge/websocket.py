@@ -125,7 +125,9 @@ class ClientSocket(WSListener):
         elif data == engineio.UPGRADE and self._connection.session.step(Step.UPGRADE_DONE):
             self.probing = False
             self._door.probes.pop(self, None)
-            self._door.upgraded(self._connection)
+            left = self._door.upgraded(self._connection)
+            if left:
+                self.write(engineio.frames(left))
             self._connection.outbox.attach(self, ready=True)
         else:
             raise PeerError(BAD_REQUEST, "not an upgrade packet")
@@ -233,7 +235,7 @@ class SocketDoor:
         door: ClientDoor,
         *,
         release_poll: Callable[[Connection], None],
-        upgraded: Callable[[Connection], None],
+        upgraded: Callable[[Connection], bytes],
         clock: Callable[[], float],
     ) -> None:
         self.door = door
@@ -241,7 +243,7 @@ class SocketDoor:
         self.release_poll = release_poll
         """Answer a waiting poll of this session at once (with a noop)."""
         self.upgraded = upgraded
-        """The session has left polling."""
+        """The session has left polling; a payload that comes before all in its outbox."""
         self.probes: dict[ClientSocket, float] = {}
         self.closing: dict[ClientSocket, float | None] = {}
         self._clock = clock

@@ -201,6 +201,10 @@ class Flusher:
             self._scheduled = True
             self._schedule()
 
+    def cork(self) -> None:
+        """The caller promises to call `run` itself in this tick."""
+        self._scheduled = True
+
     def run(self) -> None:
         """One flush: all small business, one slice of the large."""
         self._scheduled = False
