@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -33,6 +34,11 @@ def test_prefixes_keep_namespaces_apart(namespace: str, room: str, other: str) -
     assert group.startswith(namespace_group(namespace))
     assert prefix_of(group) == namespace_group(namespace)
     assert group.startswith(namespace_group(other)) == (namespace == other)
+
+
+@pytest.mark.parametrize("name", ["", "~", "0~", "0~Lw", "1~Lw~x", "plain", "a~b~c", "~0~Lw~"])
+def test_names_of_another_shape(name: str) -> None:
+    assert prefix_of(name) == ""
 
 
 @given(st.text(max_size=30))
