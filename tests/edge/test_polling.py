@@ -157,6 +157,20 @@ async def test_what_is_emitted_between_polls_waits_in_order(client: Polling, app
     assert await client.poll() == '42["x",0]\x1e42["x",1]\x1e42["x",2]'
 
 
+async def test_one_answer_holds_no_more_than_every_client_reads(client: Polling, app: AppServer) -> None:
+    """python-engineio gives up over a payload of more than 16 packets."""
+    for number in range(40):
+        await app.send(client.sid, f"42[{number}]")
+    polls = [await client.poll() for _ in range(3)]
+    assert [len(payload.split("\x1e")) for payload in polls] == [16, 16, 8]
+    assert "\x1e".join(polls).split("\x1e") == [f"42[{number}]" for number in range(40)]
+    await app.send(client.sid, "\x1e".join(f"42[{number}]" for number in range(17)))
+    await app.send(client.sid, "1")
+    assert len((await client.poll()).split("\x1e")) == 16
+    assert await client.poll() == "42[16]"
+    assert await client.poll() == "6\x1e1"
+
+
 async def test_binary_both_ways(client: Polling) -> None:
     await client.send('451-["e",{"_placeholder":true,"num":0}]\x1ebAQIDBA==')
     assert await client.packets(2) == ['451-["e",{"_placeholder":true,"num":0}]', "bAQIDBA=="]

@@ -304,6 +304,19 @@ async def test_packets_during_the_upgrade_keep_their_order(
         assert await app.message(polling.sid) == '42["y",1]'
 
 
+async def test_what_a_poll_left_over_comes_first_after_the_upgrade(
+    service: MoorageProcess, polling: Polling, app: AppServer
+) -> None:
+    await app.send(polling.sid, "\x1e".join(f"42[{number}]" for number in range(18)))
+    async with await WebSocket.open(service.url, upgrade_of(polling)) as socket:
+        await socket.send("2probe")
+        assert await socket.text() == "3probe"
+        assert len((await polling.poll()).split("\x1e")) == 16
+        await app.send(polling.sid, "42[18]")
+        await socket.send("5")
+        assert [await socket.text() for _ in range(3)] == ["42[16]", "42[17]", "42[18]"]
+
+
 async def test_a_failed_upgrade_leaves_polling(
     service: MoorageProcess, polling: Polling, app: AppServer
 ) -> None:

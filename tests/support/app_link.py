@@ -103,9 +103,11 @@ class AppServer:
         self._reader = asyncio.create_task(self._read())
 
     async def hang_up(self) -> None:
-        """Close the tunnel."""
-        if self._reader is not None:
-            self._reader.cancel()
+        """Close the tunnel. Raises what went wrong in a hook."""
+        assert self._reader is not None
+        if self._reader.done() and not self._reader.cancelled():
+            self._reader.result()
+        self._reader.cancel()
         await self.socket.close()
 
     # -- what the service asks --------------------------------------------------------------------
@@ -184,7 +186,9 @@ class AppServer:
     def _answer_to(self, connection: str, packet: str) -> str:
         """CONNECT is answered, an event comes back, and as an ack where it asks for one."""
         if packet[0] == "b":
-            whole = self._partial.setdefault(connection, [])
+            whole = self._partial.get(connection)
+            if whole is None:
+                return ""
             whole.append(packet)
             attachments = socketio.parse_header(whole[0].encode()).attachments
             if len(whole) <= attachments:
