@@ -68,7 +68,7 @@ async def test_sigterm_drains() -> None:
             assert ends == ["1"] * 4
             assert (await poll).text == "6\x1e1"
             assert await asyncio.to_thread(service.wait_exit) == 0
-            ended = [line for line in service.lines if '"reason": "draining"' in line]
+            ended = [line for line in service.lines if '"event": "disconnect"' in line]
             assert len(ended) == 5
             for socket in sockets:
                 await socket.http.close()
@@ -128,6 +128,7 @@ def test_a_taken_port_is_said(service: MoorageProcess) -> None:
     record = other.wait_record(event="cannot listen")
     assert record["port"] == int(port)
     assert other.wait_exit() == 1
+    other.kill()
 
 
 def test_an_unknown_setting_stops_the_start(config_file: Path) -> None:
@@ -136,3 +137,4 @@ def test_an_unknown_setting_stops_the_start(config_file: Path) -> None:
     line = refused.wait_line(lambda text: "max_payloda" in text)
     assert "limits.max_payload" in line
     assert refused.wait_exit() == 1
+    refused.kill()

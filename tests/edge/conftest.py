@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 
 from tests.support.app_link import AppServer
+from tests.support.http_port import Port
 from tests.support.service import MoorageProcess
 
 _numbers = count(1)
@@ -24,3 +25,14 @@ async def app(service: MoorageProcess, hub: str) -> AsyncIterator[AppServer]:
     """An app server of `hub` that echoes."""
     async with AppServer(service, hub) as running:
         yield running
+
+
+@pytest.fixture(params=["fast", "plain"])
+async def port(request: pytest.FixtureRequest) -> AsyncIterator[Port]:
+    """A listener on loopback, with and without the look at the first bytes."""
+    made = Port(fast=request.param == "fast")
+    server = await made.serve()
+    yield made
+    server.close()
+    for connection in tuple(made.state.connections):
+        connection.transport.abort()

@@ -128,4 +128,8 @@ class MoorageProcess:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+        # Not left to the garbage collector: it would warn in the middle of some other test.
+        self._reader.join(timeout=10)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         self._reader.join(START_SECONDS)

@@ -12,9 +12,9 @@ from moorage import auth, logs
 from moorage.auth import AccessKeys, AuthSettings
 from moorage.edge.azure_lane import Tunnel
 from moorage.edge.azure_server import AzureServer
-from moorage.edge.http import UpgradeRequest
 from moorage.edge.messages import Assembler
 from moorage.edge.settings import ServerSettings
+from moorage.edge.upgrade import UpgradeRequest, tcp_of
 from moorage.hub.node import Node
 from moorage.wire.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
@@ -145,7 +145,7 @@ class LinkSocket(WSListener):
 
     def _write(self, data: bytes) -> None:
         assert self._transport is not None
-        self._transport.underlying_transport.write(data)
+        tcp_of(self._transport).write(data)
 
     def _close(self, reason: Reason) -> None:
         self._closed_by = reason

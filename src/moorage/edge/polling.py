@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeVar
 
 from moorage.edge.clients import ClientDoor
-from moorage.edge.http import error_body, parse_query
+from moorage.edge.upgrade import error_body, parse_query
 from moorage.engine.upgrade import State, Step
 from moorage.hub.connection import Connection
 from moorage.wire import engineio
@@ -125,10 +125,11 @@ class PollingSession:
             self._door.forget(self)
             return
         if reason not in (SLOW_CLIENT, TRANSPORT_LOST):
-            for rest in (self._left, rest):
-                while rest:
-                    words, rest = _split(rest)
+            for waiting in (self._left, rest):
+                words, more = _split(waiting)
+                while words:
                     self._last_words.append(words)
+                    words, more = _split(more)
         self._last_words.append(engineio.NOOP_CLOSE)
         if self._poll is not None:
             self.write(self._last_words.pop(0))

@@ -10,9 +10,11 @@ from uvicorn.server import ServerState
 
 from moorage.edge import link
 from moorage.edge.clients import is_client_path
-from moorage.edge.http import HttpProtocol, UpgradeRequest, error_body, sweep
+from moorage.edge.front import Front
+from moorage.edge.http import HttpProtocol, sweep
 from moorage.edge.polling import PollingDoor, Receive, Scope, Send
 from moorage.edge.settings import ServerSettings
+from moorage.edge.upgrade import UpgradeRequest, error_body
 from moorage.edge.websocket import SocketDoor
 from moorage.metrics import Metrics
 from moorage.wire.errors import PeerError
@@ -41,6 +43,7 @@ class ClientPort:
         self._apis = apis
         self._metrics = metrics
         self._state = ServerState()
+        self._fronts: set[Front] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> str:
@@ -62,16 +65,25 @@ class ClientPort:
         # uvicorn asks only whether there is a class; the upgrade itself is `HttpProtocol`'s.
         config.ws_protocol_class = UpgradeRequest
 
-        def protocol() -> HttpProtocol:
+        def http() -> HttpProtocol:
             made = HttpProtocol(config, self._state, {})
             made.settings = self._settings
             made.upgrades = self._upgrade
             made.metrics = self._metrics
             return made
 
+        def front() -> Front:
+            return Front(
+                http=http,
+                upgrades=self._upgrade,
+                metrics=self._metrics,
+                fronts=self._fronts,
+                limit=self._settings.max_header_bytes,
+            )
+
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            protocol, self._settings.host, self._settings.port, backlog=self._settings.backlog
+            front, self._settings.host, self._settings.port, backlog=self._settings.backlog
         )
         port = self._server.sockets[0].getsockname()[1]
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
@@ -85,15 +97,18 @@ class ClientPort:
     async def stop(self) -> None:
         """End the HTTP connections that are left."""
         self.stop_accepting()
-        for connection in tuple(self._state.connections):
+        for connection in (*self._state.connections, *self._fronts):
             connection.shutdown()
         tasks = tuple(self._state.tasks)
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
 
-    def tick(self, now: float) -> None:
+    def tick(self, _now: float) -> None:
         """Requests that do not come to their end."""
-        sweep(self._state.connections, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        sweep(self._state.connections, now)
+        for front in [f for f in self._fronts if now - f.since > self._settings.header_timeout]:
+            front.give_up()
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         if is_client_path(scope["path"]):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from moorage.edge.clients import ClientDoor
-from moorage.edge.http import UpgradeRequest
 from moorage.edge.messages import Assembler
+from moorage.edge.upgrade import UpgradeRequest, tcp_of
 from moorage.engine.upgrade import State, Step
 from moorage.hub.connection import Connection
 from moorage.hub.node import Node
@@ -55,7 +56,7 @@ class ClientSocket(WSListener):
         self._connection = connection
         self._assembler: Assembler | None = None
         self._transport: WSTransport | None = None
-        self._tcp: object = None
+        self._tcp: asyncio.Transport
         self._peer_closed = False
         self.probing = probing
         """Upgrading: the session is still on polling until this socket's `5`."""
@@ -65,7 +66,7 @@ class ClientSocket(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """picows has answered 101."""
         self._transport = transport
-        self._tcp = transport.underlying_transport
+        self._tcp = tcp_of(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """One frame. The usual one is a whole text message of an open session."""
@@ -169,7 +170,7 @@ class ClientSocket(WSListener):
     def write(self) -> Callable[[bytes], None]:
         """Straight to the transport: these are finished frames, and a call of our own between
         would be a tenth of a delivery's cost beside the kernel."""
-        return self._tcp.write  # type: ignore[attr-defined, no-any-return]
+        return self._tcp.write
 
     def pause_writing(self) -> None:
         """The client reads slower than we write: its outbox gathers now."""
@@ -182,11 +183,11 @@ class ClientSocket(WSListener):
 
     def pause_reading(self) -> None:
         """The app server does not keep up."""
-        self._tcp.pause_reading()  # type: ignore[attr-defined]
+        self._tcp.pause_reading()
 
     def resume_reading(self) -> None:
         """It does again."""
-        self._tcp.resume_reading()  # type: ignore[attr-defined]
+        self._tcp.resume_reading()
 
     def close(self, reason: Reason, rest: bytes) -> None:
         """End the session on this socket."""
@@ -308,7 +309,6 @@ class _Opening:
     def accepted(self, connection: Connection, info: OpenInfo) -> None:
         connection.session.step(Step.OPENED_WEBSOCKET)
         socket = ClientSocket(self._door, connection, probing=False)
-        self._request.accept(socket, max_frame=info.max_payload)
         packet = engineio.open_packet(
             connection.id,
             upgrades=False,
@@ -316,7 +316,7 @@ class _Opening:
             ping_timeout=info.ping_timeout,
             max_payload=info.max_payload,
         )
-        socket.write(engineio.text_frame(packet))
+        self._request.accept(socket, max_frame=info.max_payload, first=engineio.text_frame(packet))
         connection.outbox.attach(socket, ready=True)
 
     def refused(self, reason: Reason, detail: str) -> None:

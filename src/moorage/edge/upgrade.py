@@ -1,0 +1,285 @@
+"""A WebSocket upgrade, from the request to picows.
+
+The app server decides about a client before the 101, so a request may wait here. On acceptance the
+transport goes to picows' `WSProtocol`. That class is not in picows' documented API: this file is
+its only user, the version is pinned and `tests/edge/test_upgrade.py` holds the contract.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final, Protocol, cast
+from urllib.parse import parse_qs
+
+import orjson
+from picows import WSAutoPingStrategy, WSListener, WSTransport, WSUpgradeResponse
+from picows.common import WSUpgradeResponseWithListener
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from moorage.metrics import Metrics
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import BAD_REQUEST, BAD_UPGRADE
+
+MAX_FIELDS: Final = 200
+"""Fields of a query."""
+MAX_EARLY: Final = 64 * 1024
+"""Bytes that a client may send after its upgrade request and before our 101."""
+LINK_PING_SECONDS: Final = 20.0
+READ_BUFFER: Final = 2048
+"""picows' smallest. It grows as needed; an idle connection's memory is mostly this."""
+HINT: Final = (
+    'Socket.IO clients connect with { path: "/clients/socketio/hubs/HUB" }, or with no path at all '
+    "for the default hub"
+)
+
+_REQUEST: Final = (
+    b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+)
+
+
+class Upgrades(Protocol):
+    """Takes WebSocket upgrade requests of all paths."""
+
+    def __call__(self, request: UpgradeRequest) -> None: ...
+
+
+class _Quiet:
+    """picows wants a logger, and makes one more per connection of a stdlib one."""
+
+    name = "picows"
+
+    def isEnabledFor(self, level: int) -> bool:
+        return False
+
+    def info(self, *args: object, **kwargs: object) -> None:
+        """Nothing: every line that matters is written by us."""
+
+    debug = log = warning = error = exception = info
+
+
+_QUIET: Final = _Quiet()
+
+
+class BareTransport:
+    """What picows sees of a transport. It asks the socket for ten things that it only logs, or sets
+    although uvloop has set them; answered here they cost nothing, on the socket a twentieth of a
+    connect. `real` is the transport itself."""
+
+    __slots__ = ("abort", "close", "get_write_buffer_size", "real", "write", "writelines")
+
+    def __init__(self, real: asyncio.Transport) -> None:
+        self.real = real
+        self.write = real.write
+        self.writelines = real.writelines
+        self.close = real.close
+        self.abort = real.abort
+        self.get_write_buffer_size = real.get_write_buffer_size
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """The socket is this object itself; TLS must be told truly, picows writes past it else."""
+        if name == "socket":
+            return self
+        return self.real.get_extra_info(name, default) if name == "ssl_object" else default
+
+    def fileno(self) -> int:
+        """The file descriptor: picows sends small frames of its own on it."""
+        return int(self.real.get_extra_info("socket").fileno())
+
+    def setsockopt(self, *_option: object) -> None:
+        """TCP_NODELAY: uvloop has set it."""
+
+    def getsockopt(self, *_option: object) -> int:
+        """For a log line that is off."""
+        return 0
+
+
+def tcp_of(transport: WSTransport) -> asyncio.Transport:
+    """The TCP transport under a WebSocket that `UpgradeRequest.accept` made."""
+    return cast(BareTransport, transport.underlying_transport).real
+
+
+class _Switching:
+    """The 101, in the shape in which picows takes an answer: with the first frames in the same
+    write, and without a dictionary of headers that would stay in memory."""
+
+    __slots__ = ("_first", "headers")
+
+    status = HTTPStatus.SWITCHING_PROTOCOLS
+
+    def __init__(self, first: bytes) -> None:
+        self.headers: dict[str, str] = {}
+        self._first = first
+
+    def to_bytes(self) -> bytearray:
+        """Called once, after picows has put the key's answer into `headers`."""
+        accept = self.headers.pop("Sec-WebSocket-Accept").encode()
+        first, self._first = self._first, b""
+        return bytearray(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: %b\r\n\r\n%b" % (accept, first)
+        )
+
+
+class UpgradeRequest(asyncio.Protocol):
+    """A WebSocket upgrade that nobody has answered yet: it holds the transport meanwhile, since a
+    refusal must still be an HTTP status (the app server may take seconds to decide)."""
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        path: str,
+        query: str,
+        headers: list[tuple[bytes, bytes]],
+        early: bytes,
+    ) -> None:
+        self.path = path
+        self.query_string = query
+        self.headers = headers
+        self.on_lost: Callable[[], None] | None = None
+        """Called if the client goes away before the answer."""
+        self._transport = transport
+        self._early = early
+        self._answered = False
+
+    def header(self, name: bytes) -> str:
+        """The first value of a header (lower-case name), or ""."""
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("latin-1")
+        return ""
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The query, decoded. Raises `PeerError` (bad-request)."""
+        return parse_query(self.query_string)
+
+    def data_received(self, data: bytes) -> None:
+        """The client talks before the 101: kept, within bounds."""
+        self._early += data
+        if len(self._early) > MAX_EARLY:
+            self._transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It did not wait."""
+        if not self._answered:
+            self._answered = True
+            if self.on_lost is not None:
+                self.on_lost()
+
+    def accept(
+        self,
+        listener: WSListener,
+        *,
+        max_frame: int,
+        first: bytes = b"",
+        read_buffer: int = READ_BUFFER,
+        ping: bool = False,
+    ) -> None:
+        """Answer 101, and `first` (frames) with it, and hand the connection to `listener`. `ping`:
+        keep the peer alive with WebSocket pings (links only: a client has Engine.IO's heartbeat)."""
+        self._answered = True
+        transport = self._transport
+        answer = WSUpgradeResponseWithListener(cast(WSUpgradeResponse, _Switching(first)), listener)
+        protocol = WSProtocol(
+            None,
+            None,
+            False,
+            lambda _request: answer,
+            _QUIET,
+            True,
+            None,
+            ping,
+            LINK_PING_SECONDS if ping else None,
+            LINK_PING_SECONDS if ping else None,
+            WSAutoPingStrategy.PING_WHEN_IDLE,
+            True,
+            max_frame,
+            None,
+            read_buffer,
+        )
+        protocol.connection_made(BareTransport(transport))
+        transport.set_protocol(protocol)
+        if not transport.is_reading():
+            transport.resume_reading()
+        # picows parses the request itself and keeps it: it gets the four headers that it checks.
+        key = self.header(b"sec-websocket-key").encode("latin-1")
+        early, self._early = b"%b%b\r\n\r\n%b" % (_REQUEST, key, self._early), b""
+        while early:
+            buffer = protocol.get_buffer(len(early))
+            size = min(len(buffer), len(early))
+            buffer[:size] = early[:size]
+            early = early[size:]
+            protocol.buffer_updated(size)
+
+    def refuse(self, error: PeerError, extra: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        """Answer with the reason's HTTP status and body, and close."""
+        if not self._answered:
+            self._answered = True
+            self._transport.write(plain_response(error, extra))
+            self._transport.close()
+
+
+def begin(
+    transport: asyncio.Transport,
+    target: str,
+    headers: list[tuple[bytes, bytes]],
+    early: bytes,
+    *,
+    upgrades: Upgrades,
+    metrics: Metrics,
+) -> None:
+    """A GET request that asks for a WebSocket was read from `transport`; `early` came after it."""
+    path, _, query = target.partition("?")
+    request = UpgradeRequest(transport, path, query, headers, early)
+    transport.set_protocol(request)
+    if len(request.header(b"sec-websocket-key")) != 24 or request.header(b"sec-websocket-version") != "13":
+        metrics.refusals["http", BAD_UPGRADE.name] += 1
+        request.refuse(PeerError(BAD_UPGRADE), ((b"sec-websocket-version", b"13"),))
+    else:
+        upgrades(request)
+
+
+def parse_query(query: str) -> dict[str, list[str]]:
+    """A request's query. Raises `PeerError` (bad-request) for one of too many fields."""
+    if "%" not in query and "+" not in query and query.count("&") < MAX_FIELDS:
+        # Nothing to decode: the usual query of a client, at a tenth of the general parser's cost.
+        found: dict[str, list[str]] = {}
+        for field in query.split("&"):
+            name, equals, value = field.partition("=")
+            if equals or name:
+                found.setdefault(name, []).append(value)
+        return found
+    try:
+        return parse_qs(query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise PeerError(BAD_REQUEST, f"a query of more than {MAX_FIELDS} fields") from None
+
+
+def plain_response(error: PeerError, extra: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
+    """A whole HTTP refusal, ready to write."""
+    body = error_body(error)
+    headers = b"".join(b"%b: %b\r\n" % pair for pair in extra)
+    return b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n%b\r\n%b" % (
+        STATUS_LINE[error.reason.http],
+        len(body),
+        headers,
+        body,
+    )
+
+
+def error_body(error: PeerError) -> bytes:
+    """Engine.IO's error shape, with the numbered reason beside it, and a hint for who is lost."""
+    reason = error.reason
+    body: dict[str, object] = {
+        "code": reason.eio,
+        "message": error.message,
+        "reason": reason.name,
+        "number": reason.number,
+    }
+    if reason.http == 404:
+        body["hint"] = HINT
+    return orjson.dumps(body)

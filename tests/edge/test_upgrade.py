@@ -1,0 +1,191 @@
+"""Upgrade requests, and the contract with picows' undocumented `WSProtocol`: the tests here fail if a
+new version changes what `edge/upgrade.py` needs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from picows import WSCloseCode, WSMsgType
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+
+from moorage.edge.upgrade import HINT, MAX_EARLY, UpgradeRequest, error_body, parse_query, tcp_of
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import UNKNOWN_HUB, UNKNOWN_SID
+from tests.support.http_port import UPGRADE, Listener, Port
+from tests.support.rawhttp import HttpConnection, request_bytes
+from tests.support.rawws import CLOSE, PING, PONG, TEXT, Frame, WebSocket, frame
+
+
+def test_a_query_of_many_fields() -> None:
+    assert parse_query("a=1&a=2&b=") == {"a": ["1", "2"], "b": [""]}
+    with pytest.raises(PeerError) as found:
+        parse_query("a=1&" * 1000)
+    assert found.value.reason.name == "bad-request"
+
+
+def test_the_error_body() -> None:
+    assert json.loads(error_body(PeerError(UNKNOWN_SID, "x"))) == {
+        "code": 1,
+        "message": "Session ID unknown: x",
+        "reason": "unknown-sid",
+        "number": 2101,
+    }
+    assert json.loads(error_body(PeerError(UNKNOWN_HUB)))["hint"] == HINT
+
+
+# -- the contract with picows ---------------------------------------------------------------------------
+
+
+async def upgraded(port: Port, early: bytes = b"") -> tuple[WebSocket, UpgradeRequest]:
+    """A client that has asked for an upgrade, and its request."""
+    http = await HttpConnection.open(port.url)
+    await http.send(request_bytes("GET", "/ws?a=%20b&a=2", UPGRADE) + early)
+    async with asyncio.timeout(10):
+        return WebSocket(http), await port.upgrades.get()
+
+
+async def test_the_upgrade_request_shows_what_was_asked(port: Port) -> None:
+    socket, request = await upgraded(port)
+    async with socket:
+        assert (request.path, request.query_string) == ("/ws", "a=%20b&a=2")
+        assert request.query == {"a": [" b", "2"]}
+        assert request.header(b"upgrade") == "websocket"
+        assert request.header(b"x-other") == ""
+        request.refuse(PeerError(UNKNOWN_SID), ((b"x-extra", b"1"),))
+        reply = await socket.http.reply()
+        assert (reply.status, reply.json()["code"], reply.headers["x-extra"]) == (400, 1, "1")
+        assert await socket.http.rest() == b""
+
+
+async def test_accepting_answers_101_and_hands_over(port: Port) -> None:
+    socket, request = await upgraded(port, frame(TEXT, b"early"))
+    async with socket:
+        listener = Listener()
+        request.accept(listener, max_frame=1000, first=b"\x81\x05first")
+        reply = await socket.http.reply()
+        assert reply.status == 101
+        assert await socket.text() == "first"
+        assert reply.headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        assert reply.headers["upgrade"].lower() == "websocket"
+        assert listener.told[0] == "connected"
+        await socket.send("late")
+        await listener.until(lambda: len(listener.frames) == 2)
+        assert listener.frames == [(WSMsgType.TEXT, b"early"), (WSMsgType.TEXT, b"late")]
+        tcp_of(listener.transport).write(b"\x81\x02hi")
+        assert await socket.text() == "hi"
+        await socket.raw(frame(PING, b"?"))
+        assert await socket.frame() == Frame(PONG, b"?")
+        listener.transport.send_close(WSCloseCode.OK, b"enough")
+        assert listener.transport.is_close_frame_sent
+        assert await socket.frame() == Frame(CLOSE, b"\x03\xe8enough")
+        listener.transport.disconnect()
+        await listener.until(lambda: "disconnected" in listener.told)
+
+
+async def test_much_data_before_the_answer(port: Port) -> None:
+    payloads = [b"x" * 900 for _ in range(60)]
+    socket, request = await upgraded(port, frame(TEXT, payloads[0]))
+    async with socket:
+        for payload in payloads[1:]:
+            await socket.raw(frame(TEXT, payload))
+        listener = Listener()
+        request.accept(listener, max_frame=1000)
+        await listener.until(lambda: len(listener.frames) == len(payloads))
+        assert [data for _, data in listener.frames] == payloads
+
+
+async def test_a_client_that_talks_on_before_the_answer_is_held_back(port: Port) -> None:
+    socket, request = await upgraded(port)
+    async with socket:
+        packet = frame(TEXT, b"x" * 900)
+        count = 40 * MAX_EARLY // len(packet)
+        sending = asyncio.create_task(socket.raw(packet * count))
+        while request._transport.is_reading():
+            await asyncio.sleep(0)
+        assert len(request._early) < MAX_EARLY + 256 * 1024
+        listener = Listener()
+        request.accept(listener, max_frame=1000)
+        await listener.until(lambda: len(listener.frames) == count)
+        await sending
+
+
+async def test_a_frame_above_the_limit_ends_with_1009(port: Port) -> None:
+    socket, request = await upgraded(port)
+    async with socket:
+        listener = Listener()
+        request.accept(listener, max_frame=1000)
+        await socket.http.reply()
+        await socket.raw(frame(TEXT, b"", size=1001))
+        _, end = await socket.ended()
+        assert end.code == 1009
+        await listener.until(lambda: "disconnected" in listener.told)
+        handshake = listener.transport.close_handshake
+        assert handshake is not None
+        assert handshake.sent is not None
+        assert handshake.sent.code is WSCloseCode.MESSAGE_TOO_BIG
+
+
+async def test_back_pressure_reaches_the_listener(port: Port) -> None:
+    socket, request = await upgraded(port)
+    async with socket:
+        listener = Listener()
+        request.accept(listener, max_frame=1000)
+        await socket.http.reply()
+        tcp = tcp_of(listener.transport)
+        while "pause" not in listener.told:
+            tcp.write(bytes([0x82, 126, 0xFF, 0xFF]) + b"x" * 0xFFFF)
+            await asyncio.sleep(0)
+        reading = asyncio.create_task(socket.ended())
+        await listener.until(lambda: "resume" in listener.told)
+        listener.transport.disconnect(graceful=False)
+        await reading
+
+
+async def test_a_connection_that_is_closing_can_be_accepted(port: Port) -> None:
+    """The client may leave in the very moment in which the app server takes it."""
+    socket, request = await upgraded(port)
+    async with socket:
+        listener = Listener()
+        request._transport.close()
+        request.accept(listener, max_frame=1000)
+        await listener.until(lambda: "disconnected" in listener.told)
+        assert listener.told[0] == "connected"
+
+
+async def test_who_leaves_before_the_answer_is_reported_once(port: Port) -> None:
+    socket, request = await upgraded(port)
+    lost = asyncio.Event()
+    request.on_lost = lost.set
+    async with socket:
+        pass
+    async with asyncio.timeout(10):
+        await lost.wait()
+    request.refuse(PeerError(UNKNOWN_SID))
+
+
+async def test_an_upgrade_to_something_else_is_plain_http(port: Port) -> None:
+    async with await HttpConnection.open(port.url) as http:
+        await http.send(request_bytes("GET", "/plain", {"Connection": "Upgrade", "Upgrade": "h2c"}))
+        assert (await http.reply()).status == 200
+
+
+def test_the_constructor_of_picows_protocol_is_the_one_we_call() -> None:
+    """Fifteen arguments by position; a sixteenth, or a reordering, would go unnoticed otherwise."""
+    with pytest.raises(TypeError, match=r"takes .* 15 positional arguments"):
+        WSProtocol(*range(16))
+
+
+async def test_the_file_descriptor_is_the_sockets(port: Port) -> None:
+    """picows writes its own small frames past the transport, on this descriptor."""
+    socket, request = await upgraded(port)
+    async with socket:
+        listener = Listener()
+        request.accept(listener, max_frame=1000)
+        bare = listener.transport.underlying_transport
+        assert (
+            bare.get_extra_info("socket").fileno()
+            == tcp_of(listener.transport).get_extra_info("socket").fileno()
+        )
+        assert bare.get_extra_info("ssl_object") is None
