@@ -1,7 +1,7 @@
 """`hub.ports.ClientSink`: what the hub may count on, from both transports and from the test double.
 
-The WebSocket is a real one over loopback; the polls are taken from the session as the HTTP door
-takes them.
+The transports are real ones: clients on loopback, in front of a whole service that runs in this
+process, so that the test holds the hub's end and the client's end of each.
 """
 
 from __future__ import annotations
@@ -14,120 +14,26 @@ from typing import Protocol
 
 import pytest
 import uvloop
-from picows import WSUpgradeRequest, ws_create_server
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from moorage.auth import AccessKeys, AuthSettings
-from moorage.edge.clients import ClientDoor
-from moorage.edge.polling import PollingDoor, PollingSession
-from moorage.edge.settings import CorsSettings, ServerSettings
-from moorage.edge.websocket import ClientSocket, SocketDoor
-from moorage.engine.upgrade import Step
+from moorage.app import Service
+from moorage.config import Config
+from moorage.config_model import KeySettings
+from moorage.edge.settings import ServerSettings
 from moorage.hub.connection import Connection
 from moorage.hub.fanout import Encoded
+from moorage.hub.links import AppServer
+from moorage.hub.node import Node
 from moorage.hub.ports import ClientSink
 from moorage.wire.cloudevents import OpenInfo
 from moorage.wire.engineio import encode_binary
 from moorage.wire.reasons import API_CLOSED, APP_CLOSED, DRAINING, SLOW_CLIENT, TRANSPORT_LOST, Reason
-from tests.hub.fakes import RecordingLink, RecordingSink, World
+from tests.hub.fakes import RecordingLink, RecordingOpening, World, sink_of
+from tests.support.rawhttp import Polling
 
 GOODBYES = (b"6", b"1")
 """What a transport may add of its own at the end."""
-
-
-class Opening:
-    """Accepts, and leaves the sink to the test."""
-
-    def accepted(self, connection: Connection, info: OpenInfo) -> None:
-        """Nothing to tell yet."""
-
-    def refused(self, reason: Reason, detail: str) -> None:
-        """Does not happen here."""
-
-
-class Subject(Protocol):
-    """A sink attached to a client of a real node, with the client's end of it."""
-
-    world: World
-    connection: Connection
-    sink: ClientSink
-    says_goodbye: bool
-    """Has a client's end that is told of the end."""
-
-    async def received(self) -> list[bytes]:
-        """All packets that the client got until the end, in text form. Call after a close."""
-
-    async def vanish(self) -> None:
-        """The client is gone without a word, and the transport knows."""
-
-
-def begin(step: Step) -> tuple[World, Connection, RecordingLink]:
-    """A node and an accepted client."""
-    world = World()
-    _, link = world.server()
-    connection = world.open(Opening())
-    connection.session.step(step)
-    return world, connection, link
-
-
-class DoubleSubject:
-    """The double that the hub's tests use."""
-
-    says_goodbye = False
-
-    def __init__(self) -> None:
-        self.world, self.connection, _ = begin(Step.OPENED_WEBSOCKET)
-        self._sink = RecordingSink()
-        self.sink: ClientSink = self._sink
-        self.connection.outbox.attach(self._sink, ready=True)
-
-    async def received(self) -> list[bytes]:
-        return self._sink.packets
-
-    async def vanish(self) -> None:
-        self.world.node.disconnect(self.connection, TRANSPORT_LOST, who="client")
-
-
-def client_door(world: World) -> ClientDoor:
-    """The door before both transports."""
-    return ClientDoor(
-        node=world.node,
-        keys=AccessKeys("k" * 32),
-        auth_settings=AuthSettings(),
-        server=ServerSettings(),
-        cors=CorsSettings(),
-        default_hub="app",
-        metrics=world.metrics,
-        wall_clock=lambda: 0.0,
-    )
-
-
-class PollingSubject:
-    """Long-polling: one poll takes one write."""
-
-    says_goodbye = True
-
-    def __init__(self) -> None:
-        self.world, self.connection, _ = begin(Step.OPENED_POLLING)
-        self._session = PollingSession(
-            PollingDoor(client_door(self.world), clock=lambda: 0.0), self.connection
-        )
-        self.sink: ClientSink = self._session
-        self.connection.outbox.attach(self._session, ready=False)
-        self._payloads: list[bytes] = []
-        self._poll = self._session.poll()
-
-    async def received(self) -> list[bytes]:
-        while True:
-            payload = await self._poll
-            self._payloads.append(payload)
-            if b"1" in payload.split(b"\x1e"):
-                return [packet for taken in self._payloads for packet in taken.split(b"\x1e")]
-            self._poll = self._session.poll()
-
-    async def vanish(self) -> None:
-        self._session.abandoned(self._poll)
 
 
 class EndedLink(RecordingLink):
@@ -142,66 +48,146 @@ class EndedLink(RecordingLink):
         self.heard.set()
 
 
-class WebSocketSubject:
-    """A real WebSocket, on the event loop that the service uses."""
+class Client(Protocol):
+    """The far end of a sink."""
 
-    says_goodbye = True
+    async def received(self) -> list[bytes]:
+        """All packets that the client got until the end, in text form. Call after a close."""
 
-    def __init__(self) -> None:
-        self.world, self.connection, _ = begin(Step.OPENED_WEBSOCKET)
-        self._link = self.connection.server.link = EndedLink()
-        door = SocketDoor(
-            client_door(self.world), release_poll=_nothing, upgraded=_nothing, clock=lambda: 0.0
-        )
-        self._socket = ClientSocket(door, self.connection, probing=False)
-        self.sink: ClientSink = self._socket
-        self._peer: ClientConnection
+    async def vanish(self) -> None:
+        """The client is gone without a word."""
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Listen, connect, attach; and clean up."""
 
-        def listener(_request: WSUpgradeRequest) -> ClientSocket:
-            return self._socket
+class Subject:
+    """A sink attached to a client of a node, and the client's end of it."""
 
-        server = await ws_create_server(listener, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        async with connect(f"ws://127.0.0.1:{port}/", compression=None, proxy=None) as self._peer:
-            self.connection.outbox.attach(self._socket, ready=True)
-            yield
-        self._socket.abort()
-        server.close()
-        await server.wait_closed()
+    def __init__(self, node: Node, connection: Connection, link: EndedLink, client: Client) -> None:
+        self.node = node
+        self.connection = connection
+        self.link = link
+        self.client = client
+
+    @property
+    def sink(self) -> ClientSink:
+        """The hub's end."""
+        sink = self.connection.outbox.sink
+        assert sink is not None
+        return sink
+
+    def push(self, *payloads: bytes) -> None:
+        """Queue emits."""
+        for payload in payloads:
+            self.connection.outbox.push(Encoded(payload))
+
+    def end(self, reason: Reason) -> None:
+        """From this side."""
+        self.node.disconnect(self.connection, reason, who="service")
+
+
+class DoubleClient:
+    """The far end of the double that the hub's tests use: there is none."""
+
+    def __init__(self, node: Node, connection: Connection) -> None:
+        self._node = node
+        self._connection = connection
+        self._sink = sink_of(connection)
+
+    async def received(self) -> list[bytes]:
+        return self._sink.packets
+
+    async def vanish(self) -> None:
+        self._node.disconnect(self._connection, TRANSPORT_LOST, who="client")
+
+
+@asynccontextmanager
+async def double() -> AsyncIterator[Subject]:
+    """The test double."""
+    world, link = World(), EndedLink()
+    world.server()[0].link = link
+    link.on_open = lambda connection: world.node.accept(connection, OpenInfo())
+    connection = world.open(RecordingOpening())
+    yield Subject(world.node, connection, link, DoubleClient(world.node, connection))
+
+
+@asynccontextmanager
+async def service() -> AsyncIterator[tuple[str, Node, EndedLink]]:
+    """A service that listens, with an app server that takes every client."""
+    running = Service(Config(server=ServerSettings(port=0), keys=KeySettings(primary="k" * 32)))
+    link = EndedLink()
+    link.on_open = lambda connection: running.node.accept(connection, OpenInfo())
+    server = AppServer("s1", link, "test")
+    server.up = True
+    running.node.ensure_hub("app").servers.add(server)
+    url = await running.port.start()
+    yield url, running.node, link
+    await running.port.stop()
+
+
+class WebSocketClient:
+    """On a real WebSocket."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
 
     async def received(self) -> list[bytes]:
         packets: list[bytes] = []
         try:
             while True:
-                message = await self._peer.recv()
+                message = await self._socket.recv()
                 packets.append(message.encode() if isinstance(message, str) else encode_binary(message))
         except ConnectionClosed:
             return packets
 
     async def vanish(self) -> None:
-        self._peer.transport.abort()
-        await self._link.heard.wait()
-
-
-def _nothing(_connection: Connection) -> None:
-    pass
+        self._socket.transport.abort()
 
 
 @asynccontextmanager
-async def subject_of(kind: str) -> AsyncIterator[Subject]:
-    """One of each kind of sink, in use."""
-    if kind == "double":
-        yield DoubleSubject()
-    elif kind == "polling":
-        yield PollingSubject()
-    else:
-        found = WebSocketSubject()
-        async with found.running():
-            yield found
+async def websocket() -> AsyncIterator[Subject]:
+    """`edge.websocket.ClientSocket`."""
+    async with service() as (url, node, link):
+        target = f"{url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
+        async with connect(target, compression=None, proxy=None) as socket:
+            assert str(await socket.recv())[0] == "0"
+            yield Subject(node, link.opened[0][0], link, WebSocketClient(socket))
+
+
+class PollingClient:
+    """Polls from the first moment on."""
+
+    def __init__(self, polling: Polling) -> None:
+        self._polling = polling
+        self._polls = asyncio.create_task(self._poll())
+
+    async def _poll(self) -> list[bytes]:
+        packets: list[bytes] = []
+        while b"1" not in packets:
+            packets += (await self._polling.poll()).encode().split(b"\x1e")
+        return packets
+
+    async def received(self) -> list[bytes]:
+        return await self._polls
+
+    async def vanish(self) -> None:
+        self._polls.cancel()
+
+
+@asynccontextmanager
+async def polling() -> AsyncIterator[Subject]:
+    """`edge.polling.PollingSession`."""
+    async with service() as (url, node, link):
+        opened = await Polling(url, "/socket.io/").open()
+        connection = link.opened[0][0]
+        client = PollingClient(opened)
+        while not connection.outbox.ready:
+            # Until the first poll is there; the test's own time limit ends this if it never is.
+            await asyncio.sleep(0)
+        yield Subject(node, connection, link, client)
+        client._polls.cancel()
+        await asyncio.wait((client._polls,))
+
+
+KINDS = {"double": double, "websocket": websocket, "polling": polling}
 
 
 def for_every_sink(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
@@ -210,14 +196,14 @@ def for_every_sink(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
     def run(kind: str, **given: object) -> None:
         async def play() -> None:
-            async with subject_of(kind) as subject:
+            async with KINDS[kind]() as subject:
                 await test(subject, **given)
 
         uvloop.run(play())
 
     first, *others = inspect.signature(test).parameters.values()
     run.__signature__ = inspect.Signature([first.replace(name="kind"), *others])  # type: ignore[attr-defined]
-    return pytest.mark.parametrize("kind", ["double", "polling", "websocket"])(run)
+    return pytest.mark.parametrize("kind", KINDS)(run)
 
 
 def without_goodbye(packets: list[bytes]) -> list[bytes]:
@@ -236,18 +222,16 @@ async def test_the_form_goes_with_the_transport(subject: Subject) -> None:
 async def test_all_that_is_written_arrives_in_order(subject: Subject) -> None:
     sent: list[bytes] = []
     for number in range(20):
-        payload = (
-            b'42["text",%d]' % number
-            if number % 3
-            else b"451-[%d]\x1e%b" % (number, encode_binary(b"\0\xff"))
-        )
-        subject.connection.outbox.push(Encoded(payload))
+        attachment = encode_binary(b"\0\xff")
+        payload = b'42["x",%d]' % number if number % 3 else b"451-[%d]\x1e%b" % (number, attachment)
+        subject.push(payload)
         sent += payload.split(b"\x1e")
         if number % 4 == 0:
-            subject.world.settle()
-    subject.world.settle()
-    subject.world.node.disconnect(subject.connection, APP_CLOSED, who="app")
-    assert without_goodbye(await subject.received()) == sent
+            # The flush, and whatever the transport does with it.
+            subject.node.flusher.run()
+            await asyncio.sleep(0)
+    subject.end(APP_CLOSED)
+    assert without_goodbye(await subject.client.received()) == sent
 
 
 @pytest.mark.parametrize("reason", [APP_CLOSED, API_CLOSED, DRAINING])
@@ -256,30 +240,29 @@ async def test_all_that_is_written_arrives_in_order(subject: Subject) -> None:
 async def test_the_rest_comes_before_the_goodbye(
     subject: Subject, reason: Reason, packets: list[bytes]
 ) -> None:
-    for packet in packets:
-        subject.connection.outbox.push(Encoded(packet))
-    subject.world.node.disconnect(subject.connection, reason, who="service")
-    received = await subject.received()
+    subject.push(*packets)
+    subject.end(reason)
+    received = await subject.client.received()
     assert without_goodbye(received) == packets
-    if subject.says_goodbye:
+    if not isinstance(subject.client, DoubleClient):
         assert received[-1] == b"1"
 
 
 @for_every_sink
 async def test_nothing_comes_after_the_end(subject: Subject) -> None:
-    subject.world.node.disconnect(subject.connection, APP_CLOSED, who="app")
-    subject.connection.outbox.push(Encoded(b'42["late"]'))
-    subject.world.settle()
-    assert b'42["late"]' not in await subject.received()
+    subject.end(APP_CLOSED)
+    subject.push(b'42["late"]')
+    subject.node.flusher.run()
+    assert b'42["late"]' not in await subject.client.received()
 
 
 @for_every_sink
 async def test_a_slow_client_is_let_go(subject: Subject) -> None:
     subject.connection.outbox.limit = 10
-    subject.connection.outbox.push(Encoded(b'42["too much"]'))
-    subject.world.settle()
-    assert b'42["too much"]' not in await subject.received()
-    assert subject.world.metrics.disconnects == {SLOW_CLIENT.name: 1}
+    subject.push(b'42["too much"]')
+    subject.node.flusher.run()
+    assert b'42["too much"]' not in await subject.client.received()
+    assert [reason for _, reason in subject.link.ended] == [SLOW_CLIENT]
 
 
 @for_every_sink
@@ -289,18 +272,19 @@ async def test_reading_stops_and_goes_on_in_any_order(subject: Subject) -> None:
         subject.sink.pause_reading()
         subject.sink.resume_reading()
         subject.sink.resume_reading()
-    subject.connection.outbox.push(Encoded(b"42[1]"))
-    subject.world.node.disconnect(subject.connection, APP_CLOSED, who="app")
-    assert b"42[1]" in await subject.received()
+    subject.push(b"42[1]")
+    subject.end(APP_CLOSED)
+    assert b"42[1]" in await subject.client.received()
 
 
 @for_every_sink
 async def test_nothing_raises_once_the_client_is_gone(subject: Subject) -> None:
-    await subject.vanish()
-    assert subject.world.metrics.disconnects.total() == 1
-    subject.sink.pause_reading()
-    subject.sink.resume_reading()
-    subject.connection.outbox.push(Encoded(b"42[1]"))
-    subject.world.settle()
-    subject.world.node.disconnect(subject.connection, APP_CLOSED, who="app")
-    assert subject.world.metrics.disconnects.total() == 1
+    sink = subject.sink
+    await subject.client.vanish()
+    await subject.link.heard.wait()
+    sink.pause_reading()
+    sink.resume_reading()
+    subject.push(b"42[1]")
+    subject.node.flusher.run()
+    subject.end(APP_CLOSED)
+    assert [reason for _, reason in subject.link.ended] == [TRANSPORT_LOST]
