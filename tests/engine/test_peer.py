@@ -213,6 +213,7 @@ def test_any_mix_is_told_apart_in_order(messages: list[tuple[bool, str, int, lis
     assert answers == expected_answers
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=30), st.binary(max_size=30).map(b"4".__add__)), max_size=10))
 def test_any_bytes_end_well(packets: list[bytes]) -> None:
     peer = new_peer()

@@ -165,17 +165,20 @@ def test_requests_that_are_none(text: bytes) -> None:
     assert refused(azure_tunnel.encode(azure_tunnel.REQUEST, text))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_any_bytes_end_well(data: bytes) -> None:
     refused(data)
     refused(len(data).to_bytes(4, "little") + data)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(WHOLE) - 1), st.integers(0, 255))
 def test_any_change_ends_well(at: int, byte: int) -> None:
     refused(WHOLE[:at] + bytes((byte,)) + WHOLE[at + 1 :])
 
 
+@settings(deadline=None)
 @given(st.sampled_from([1, 2]), st.binary(max_size=60), st.none() | st.binary(max_size=10))
 def test_any_text_ends_well(kind: int, text: bytes, content: bytes | None) -> None:
     refused(azure_tunnel.encode(kind, text, content))

@@ -134,6 +134,7 @@ def test_connect_answers(content: bytes, expected: OpenInfo | None) -> None:
     assert connect_answer(content) == expected
 
 
+@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=80), TEXTS.map(str.encode)))
 def test_any_connect_answer_ends_well(content: bytes) -> None:
     assert connect_answer(content) is None or isinstance(connect_answer(content), OpenInfo)

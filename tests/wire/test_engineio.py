@@ -115,6 +115,7 @@ def test_empty_packets_are_refused(payload: bytes) -> None:
     assert refusal(engineio.split_payload, payload) is BAD_PACKET
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_payload_ends_well(payload: bytes) -> None:
     try:
@@ -127,6 +128,7 @@ def test_any_payload_ends_well(payload: bytes) -> None:
         assert error.reason is BAD_PACKET
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_binary_packets(data: bytes) -> None:
     packet = engineio.encode_binary(data)
@@ -143,6 +145,7 @@ def test_what_is_not_base64(packet: bytes) -> None:
     assert refusal(engineio.frames, b"42[]\x1e" + packet) is BAD_PACKET
 
 
+@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=60), TEXTS.map(str.encode)))
 def test_text_is_utf8_or_refused(data: bytes) -> None:
     try:

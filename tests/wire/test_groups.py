@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from moorage.wire.groups import MAX_GROUP, namespace_group, prefix_of, room_group
@@ -22,12 +22,14 @@ def test_names_as_the_sdk_writes_them() -> None:
     assert room_group("/", "\xff\xbf\xfb?~") == "0~Lw~w7_Cv8O7P34"
 
 
+@settings(deadline=None)
 @given(NAMESPACES, TEXTS, NAMESPACES, TEXTS)
 def test_a_name_means_one_room(namespace: str, room: str, other_namespace: str, other_room: str) -> None:
     assume((namespace, room) != (other_namespace, other_room))
     assert room_group(namespace, room) != room_group(other_namespace, other_room)
 
 
+@settings(deadline=None)
 @given(NAMESPACES, TEXTS, NAMESPACES)
 def test_prefixes_keep_namespaces_apart(namespace: str, room: str, other: str) -> None:
     group = room_group(namespace, room)
@@ -41,6 +43,7 @@ def test_names_of_another_shape(name: str) -> None:
     assert prefix_of(name) == ""
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_other_names_have_no_prefix(name: str) -> None:
     prefix = prefix_of(name)

@@ -121,6 +121,7 @@ def test_ack_ids_go_where_clients_look_for_them(packet: bytes, expected: bytes) 
     assert socketio.with_ack_id(packet, socketio.parse_header(packet), 77) == expected
 
 
+@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=80), st.binary(max_size=80).map(b"4".__add__)))
 def test_any_bytes_end_well(packet: bytes) -> None:
     try:
