@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.edge.azure_server import HELD_PER_CLIENT, MAX_BATCH
-from moorage.hub.settings import LinkSettings
+from moorage.edge.azure_server import HELD_PER_CLIENT, MAX_BATCH, MAX_GATHERED
+from moorage.hub.settings import Limits, LinkSettings
 from moorage.wire import azure_tunnel
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import CLIENT_CLOSED
@@ -350,6 +350,57 @@ def test_an_app_server_that_does_not_read_slows_its_clients() -> None:
     wire.tunnel.congested = False
     rig.server.resume_clients()
     assert sink_of(talker).reading
+
+
+def test_a_burst_of_large_packets_holds_all_clients_back_before_the_link_is_too_full() -> None:
+    rig = Rig(limits=Limits(outbox_bytes_link=1_000_000))
+    wire = rig.open()
+    clients = [rig.client(wire) for _ in range(10)]
+    wire.tunnel.congested = True
+    packet = f'42["{"x" * 50_000}"]'
+    for client in clients:
+        if sink_of(client).reading:
+            rig.say(client, packet)
+    rig.settle()
+    assert wire.closed == []
+    assert not any(sink_of(client).reading for client in clients)
+    wire.tunnel.congested = False
+    wire.tunnel.flush()
+    rig.server.resume_clients()
+    assert all(sink_of(client).reading for client in clients)
+    assert 5 <= len(contents(rig.sent(wire))) < 10
+
+
+def test_much_in_one_tick_is_held_back_until_it_has_left() -> None:
+    rig = Rig(limits=Limits(outbox_bytes_link=4 * MAX_GATHERED))
+    wire = rig.open()
+    talker, silent = rig.client(wire), rig.client(wire)
+    packet = f'42["{"x" * 900_000}"]'
+    for _ in range(6):
+        rig.say(talker, packet)
+    assert not sink_of(talker).reading
+    assert not sink_of(silent).reading
+    assert len(contents(rig.sent(wire))) == 6
+    assert sink_of(talker).reading
+    assert sink_of(silent).reading
+
+
+def test_what_is_held_for_a_client_stays_held_while_others_go_on() -> None:
+    rig = Rig()
+    first = rig.open("t1")
+    client = rig.client(first)
+    second = rig.open("t2")
+    other = rig.client(second)
+    rig.say(client, "42[1]")
+    rig.sent(first)
+    rig.lose(first)
+    rig.say(client, f'42["{"x" * HELD_PER_CLIENT}"]')
+    rig.say(other, "42[2]")
+    rig.sent(second)
+    assert not sink_of(client).reading, "its older packet may have got lost"
+    assert sink_of(other).reading
+    rig.after(1.6)
+    assert sink_of(client).reading
 
 
 def test_a_tunnel_that_is_being_closed_gets_nothing_new() -> None:

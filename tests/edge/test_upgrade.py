@@ -76,6 +76,9 @@ async def test_accepting_answers_101_and_hands_over(port: Port) -> None:
         tcp_of(listener.transport).write(b"\x81\x02hi")
         assert await socket.text() == "hi"
         await socket.raw(frame(PING, b"?"))
+        await listener.until(lambda: len(listener.frames) == 3)
+        assert listener.frames[-1] == (WSMsgType.PING, b"?"), "whether it is answered is ours to say"
+        listener.transport.send_pong(b"?")
         assert await socket.frame() == Frame(PONG, b"?")
         listener.transport.send_close(WSCloseCode.OK, b"enough")
         assert listener.transport.is_close_frame_sent

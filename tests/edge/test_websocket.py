@@ -169,6 +169,20 @@ async def test_pings_of_the_websocket_layer_are_answered(client: WebSocket) -> N
     assert await client.frame() == Frame(PONG, b"x" * 125)
 
 
+async def test_pings_of_a_client_that_does_not_read_are_not_all_answered(
+    service: MoorageProcess, client: WebSocket
+) -> None:
+    """Answers would gather without limit: this client reads none of them."""
+    pings = frame(PING, b"x" * 125) * 2000
+    before = service.memory("VmRSS")
+    for _ in range(200):
+        await client.raw(pings)
+    await client.send("42[1]")
+    while (await client.frame()).opcode == PONG:
+        pass
+    assert service.memory("VmRSS") < before + 16_000_000
+
+
 @pytest.mark.parametrize(
     ("message", "reason", "code"),
     [

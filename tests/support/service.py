@@ -100,6 +100,13 @@ class MoorageProcess:
         record: dict[str, Any] = json.loads(self.wait_line(wanted, timeout))
         return record
 
+    def memory(self, name: str) -> int:
+        """A line of the process's memory status (`VmRSS`, `VmHWM`), in bytes. Linux only."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+        raise ValueError(name)
+
     def get(self, path: str) -> tuple[int, bytes]:
         """A plain HTTP GET: status and body, errors included."""
         try:

@@ -31,6 +31,8 @@ class Tunnel:
         "_size",
         "_write",
         "congested",
+        "gathered",
+        "held_back",
         "id",
         "lanes",
         "open",
@@ -48,6 +50,11 @@ class Tunnel:
         self.id = tunnel_id
         self.lanes: set[Lane] = set()
         self.congested = False
+        """The WebSocket takes no data now."""
+        self.gathered = 0
+        """Bytes in the inboxes of `lanes`."""
+        self.held_back = False
+        """All clients of this link are held back."""
         self.open = True
         self._write = write
         self._close = close
@@ -55,6 +62,11 @@ class Tunnel:
         self._metrics = metrics
         self._out: list[bytes] = []
         self._size = 0
+
+    @property
+    def crowded(self) -> bool:
+        """So much waits that nobody may add to it: far from the limit, as some is under way."""
+        return self._size + self.gathered > self._limit // 4
 
     def queue(self, frame: bytes) -> None:
         """Queue one tunnel frame; `flush` sends it."""

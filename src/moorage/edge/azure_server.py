@@ -38,6 +38,8 @@ LAST_EVENTS_SECONDS: Final = 5.0
 """How long `disconnected` waits for the answers to the client's last events."""
 HELD_PER_CLIENT: Final = 64 * 1024
 """Bytes held for one client before we stop reading from it; TCP then slows the client itself."""
+MAX_GATHERED: Final = 4 * 1024 * 1024
+"""Bytes of all clients' packets in one loop tick before clients are held back."""
 MAX_BATCH: Final = 256 * 1024
 """Bytes of client packets joined into one event."""
 
@@ -63,7 +65,8 @@ class AzureServer:
         self._closing: dict[Lane, None] = {}
         self._stranded: dict[Lane, None] = {}
         self._release_at = 0.0
-        self._down_since: float | None = None
+        self._down_since: float | None = node.clock()
+        """From the start: a link that never gets so far as to open must not leave this behind."""
         self._keepalive_at = 0.0
         self._paused: set[Connection] = set()
         self._held_bytes = 0
@@ -171,12 +174,18 @@ class AzureServer:
     def flush(self) -> None:
         """End of the tick: one event per client that said something, one write per tunnel."""
         dirty, self._dirty = self._dirty, []
-        for lane in dirty:
-            self._send_inbox(lane)
-        # Only now: what the loop above queues leaves here, and needs no flush of its own.
-        self._scheduled = False
+        try:
+            for lane in dirty:
+                self._send_inbox(lane)
+        finally:
+            # Only now: what the loop queues leaves below, and needs no flush of its own.
+            self._scheduled = False
         for tunnel in tuple(self._tunnels):
+            tunnel.gathered = 0
             tunnel.flush()
+        if self._paused and not any(tunnel.congested for tunnel in self._tunnels):
+            # Held back within this tick only: the tunnels have taken all of it.
+            self.resume_clients()
 
     def _send_inbox(self, lane: Lane) -> None:
         packets, lane.inbox = lane.inbox, []
@@ -209,8 +218,9 @@ class AzureServer:
             self._dirty.append(lane)
             self.wake()
         lane.inbox.append(packet)
-        if tunnel.congested:
-            self._pause(connection)
+        tunnel.gathered += len(packet)
+        if tunnel.congested or tunnel.gathered > MAX_GATHERED:
+            self._hold_back(connection, tunnel)
 
     def _hold(self, lane: Lane, packet: bytes) -> None:
         if lane.held is None:
@@ -318,6 +328,16 @@ class AzureServer:
 
     # -- back pressure ------------------------------------------------------------------------
 
+    def _hold_back(self, connection: Connection, tunnel: Tunnel) -> None:
+        """The app server reads slower than its clients talk: read no more from this one, and from
+        none before so much waits that the link would be given up. A burst of many clients' large
+        packets is no fault of the app server."""
+        self._pause(connection)
+        if tunnel.crowded and not tunnel.held_back:
+            tunnel.held_back = True
+            for lane in tunnel.lanes:
+                self._pause(lane.connection)
+
     def _pause(self, connection: Connection) -> None:
         sink = connection.outbox.sink
         if sink is not None and connection not in self._paused:
@@ -325,10 +345,16 @@ class AzureServer:
             sink.pause_reading()
 
     def resume_clients(self) -> None:
-        """A tunnel takes data again: read on from the clients that were held back."""
+        """A tunnel takes data again: read on from the clients that were held back, but for those
+        whose packets wait for something else."""
         paused, self._paused = self._paused, set()
+        for tunnel in self._tunnels:
+            tunnel.held_back = False
         for connection in paused:
-            if connection.outbox.sink is not None:
+            lane = connection.lane
+            if isinstance(lane, Lane) and lane.held is not None and lane.held.size > HELD_PER_CLIENT:
+                self._paused.add(connection)
+            elif connection.outbox.sink is not None:
                 connection.outbox.sink.resume_reading()
 
     # -- time ---------------------------------------------------------------------------------

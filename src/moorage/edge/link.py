@@ -81,7 +81,10 @@ class LinkSocket(WSListener):
                 self._server.received(self.tunnel, frame.get_payload_as_bytes(), self._door.clock())
             elif kind == WSMsgType.CLOSE:
                 self._peer_closes()
-            elif kind not in (WSMsgType.PING, WSMsgType.PONG):
+            elif kind == WSMsgType.PING:
+                if not self.tunnel.congested:
+                    transport.send_pong(frame.get_payload_as_bytes())
+            elif kind != WSMsgType.PONG:
                 self._fragment(frame)
         except PeerError as error:
             self._broken = True

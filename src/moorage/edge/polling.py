@@ -47,7 +47,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class PollingSession:
     """One client's polls; `hub.ports.ClientSink` while the session is on polling."""
 
-    __slots__ = ("_door", "_last_words", "_left", "_poll", "connection", "dead_at", "posting")
+    __slots__ = ("_door", "_last_words", "_left", "_poll", "_resumed", "connection", "dead_at", "posting")
 
     framed = False
     transport = "polling"
@@ -61,6 +61,8 @@ class PollingSession:
         self._poll: asyncio.Future[bytes] | None = None
         self._left = b""
         """What did not fit into the last answer."""
+        self._resumed: asyncio.Future[None] | None = None
+        """While POSTs are held back."""
         self._last_words: list[bytes] = []
 
     def poll(self) -> asyncio.Future[bytes]:
@@ -139,11 +141,20 @@ class PollingSession:
         self.dead_at = self._door.clock() + LINGER_SECONDS
 
     def pause_reading(self) -> None:
-        """Nothing to do: a POST is answered when the app server has taken it, or a second later,
-        and a client has one POST under way at a time."""
+        """The next POST waits with its body unread."""
+        if self._resumed is None:
+            self._resumed = asyncio.get_running_loop().create_future()
 
     def resume_reading(self) -> None:
-        """See `pause_reading`."""
+        """A POST that waits goes on."""
+        resumed, self._resumed = self._resumed, None
+        if resumed is not None and not resumed.done():
+            resumed.set_result(None)
+
+    async def readable(self) -> None:
+        """Return when POSTs are not held back."""
+        while self._resumed is not None:
+            await self._resumed
 
 
 class PollingDoor:
@@ -171,6 +182,7 @@ class PollingDoor:
         if session is None:
             return b""
         session.release()
+        session.resume_reading()
         return session.left
 
     def tick(self, now: float) -> None:
@@ -278,6 +290,7 @@ class PollingDoor:
             raise PeerError(DUPLICATE_POST)
         session.posting = True
         try:
+            await session.readable()
             body = await _read_body(receive, limit)
             self._packets(connection, body)
             await self._taken(connection)

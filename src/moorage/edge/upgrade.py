@@ -196,7 +196,8 @@ class UpgradeRequest(asyncio.Protocol):
             LINK_PING_SECONDS if ping else None,
             LINK_PING_SECONDS if ping else None,
             WSAutoPingStrategy.PING_WHEN_IDLE,
-            True,
+            # picows would answer pings even to a peer that reads nothing, and gather the answers.
+            False,
             max_frame,
             None,
             read_buffer,

@@ -46,7 +46,16 @@ _PONG: Final = WSMsgType.PONG
 class ClientSocket(WSListener):
     """One client's WebSocket; `hub.ports.ClientSink` once the session is on it."""
 
-    __slots__ = ("_assembler", "_connection", "_door", "_peer_closed", "_tcp", "_transport", "probing")
+    __slots__ = (
+        "_assembler",
+        "_connection",
+        "_door",
+        "_full",
+        "_peer_closed",
+        "_tcp",
+        "_transport",
+        "probing",
+    )
 
     framed = True
     transport = "websocket"
@@ -58,6 +67,8 @@ class ClientSocket(WSListener):
         self._transport: WSTransport | None = None
         self._tcp: asyncio.Transport
         self._peer_closed = False
+        self._full = False
+        """The client reads slower than we write."""
         self.probing = probing
         """Upgrading: the session is still on polling until this socket's `5`."""
 
@@ -92,6 +103,9 @@ class ClientSocket(WSListener):
             self._ended(CLIENT_CLOSED)
             return
         if kind in (_PING, _PONG):
+            if kind == _PING and not self._full and self._transport is not None:
+                # RFC 6455, 5.5.3: not every ping needs its own answer.
+                self._transport.send_pong(frame.get_payload_as_bytes())
             return
         if kind == _BINARY and frame.fin and self._assembler is None:
             self._message(kind, frame.get_payload_as_bytes())
@@ -174,10 +188,13 @@ class ClientSocket(WSListener):
 
     def pause_writing(self) -> None:
         """The client reads slower than we write: its outbox gathers now."""
-        self._connection.outbox.ready = False
+        self._full = True
+        if self._connection.outbox.sink is self:
+            self._connection.outbox.ready = False
 
     def resume_writing(self) -> None:
         """It has caught up."""
+        self._full = False
         if self._connection.outbox.sink is self:
             self._connection.outbox.unblock()
 
