@@ -161,10 +161,10 @@ def test_the_end_waits_for_the_last_answers() -> None:
     rig = Rig()
     wire = rig.open()
     client = rig.client(wire)
-    rig.say(client, "42[1]", "41")
+    rig.say(client, "42[1]", "42[2]")
     rig.world.node.disconnect(client, CLIENT_CLOSED, who="client")
     (event,) = rig.sent(wire)
-    assert event.content == b"42[1]\x1e41"
+    assert event.content == b"42[1]\x1e42[2]"
     rig.after(4.9)
     assert rig.sent(wire) == []
     rig.answer(wire, event)

@@ -42,7 +42,7 @@ def refusal(session: EngineSession, packet: bytes) -> Reason:
         (b'42["a"]', Forward(b'42["a"]')),
         ('42["é"]'.encode(), Forward('42["é"]'.encode())),
         (b"40", Forward(b"40")),
-        (b"41", Left(b"41", "/", False)),
+        (b"41", None),
         (b"3", Forward(b"3")),
         # Nobody may speak the service's own words, and a pong has no data.
         (b"3probe", Forward(b"3")),

@@ -24,6 +24,7 @@ from moorage.wire.reasons import (
     NO_APP_SERVER,
     PAYLOAD_TOO_LARGE,
     TOO_MANY_CONNECTIONS,
+    TOO_MANY_GROUPS,
     TRANSPORT_LOST,
     UNEXPECTED_BINARY,
     UNKNOWN_HUB,
@@ -117,13 +118,32 @@ def test_an_acceptance(asked: Asked) -> None:
 
 
 def test_an_app_server_cannot_raise_the_payload_limit() -> None:
-    world = World(limits=Limits(max_payload=100, max_groups=1))
+    world = World(limits=Limits(max_payload=100))
     world.server()
     opening = RecordingOpening()
     connection = world.open(opening, groups=("a", "b"))
     assert connection.session.max_payload == 100
     assert opening.accepts[0][1].max_payload == 100
-    assert connection.groups == {"a"}
+    assert connection.groups == {"a", "b"}
+
+
+def test_a_token_with_too_many_groups() -> None:
+    world = World(limits=Limits(max_groups=1))
+    world.server()
+    with pytest.raises(PeerError) as refused:
+        world.open(RecordingOpening(), groups=("a", "b"))
+    assert refused.value.reason is TOO_MANY_GROUPS
+    assert world.node.connections == 0
+
+
+def test_an_acceptance_while_draining(asked: Asked) -> None:
+    world, link, opening, connection = asked
+    world.node.draining = True
+    world.node.accept(connection, OpenInfo())
+    assert opening.accepts == []
+    assert opening.refusals == [(DRAINING, "")]
+    assert link.ended == [(connection.id, DRAINING)]
+    assert world.node.connections == 0
 
 
 def test_a_refusal(asked: Asked) -> None:

@@ -99,7 +99,9 @@ class SocketPeer:
             return self._connect(packet, header)
         if header.type == DISCONNECT:
             was = self.namespaces.pop(header.namespace, None)
-            return Left(packet, header.namespace, bool(was))
+            # Both sides may leave at once. The app server closes the whole connection for a goodbye
+            # in a namespace that it has just ended itself, so the second one stops here.
+            return None if was is None else Left(packet, header.namespace, bool(was))
         if header.type in (ACK, BINARY_ACK, BINARY_EVENT):
             return self._ack_or_binary(packet, header)
         raise PeerError(BAD_SOCKETIO_PACKET, "a client may not send this type")

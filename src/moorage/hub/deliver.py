@@ -26,7 +26,8 @@ def deliver(node: Node, to: Collection[Connection], payload: bytes) -> int:
     """Queue `payload` for all in `to`; how many. Raises `PeerError` where it cannot be encoded."""
     if not to:
         return 0
-    encoded = Encoded(payload)
+    # A client must close a WebSocket on which broken text comes: one bad emit would cost them all.
+    encoded = Encoded(engineio.check_text(payload))
     if not encoded.is_special:
         # Encoding errors must come before the first recipient has got anything.
         if encoded.packets > 1 or payload[:1] == b"b":

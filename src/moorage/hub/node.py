@@ -30,6 +30,7 @@ from moorage.wire.reasons import (
     NO_APP_SERVER,
     SLOW_CLIENT,
     TOO_MANY_CONNECTIONS,
+    TOO_MANY_GROUPS,
     TRANSPORT_LOST,
     UNKNOWN_HUB,
     Reason,
@@ -139,6 +140,8 @@ class Node:
             raise PeerError(DRAINING)
         if self.connections >= self.limits.max_connections:
             raise PeerError(TOO_MANY_CONNECTIONS)
+        if len(handshake.groups) > self.limits.max_groups:
+            raise PeerError(TOO_MANY_GROUPS, f"at most {self.limits.max_groups}")
         hub = self.hub(hub_name)
         server = hub.servers.choose() if hub is not None else None
         if hub is None or server is None:
@@ -166,11 +169,17 @@ class Node:
                 connection.server.link.closed(connection, TRANSPORT_LOST)
             return
         opening, groups = waiting
+        if self.draining:
+            # The close of all clients may have passed this one by already.
+            self._forget(connection)
+            connection.server.link.closed(connection, DRAINING)
+            opening.refused(DRAINING, "")
+            return
         session = connection.session
         session.max_payload = min(session.max_payload, info.max_payload)
         directory = connection.hub.directory
         directory.add(connection)
-        for group in groups[: self.limits.max_groups]:
+        for group in groups:
             directory.rooms.join(connection, group)
         self.metrics.connects += 1
         opening.accepted(
