@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,17 +27,23 @@ pytestmark = [pytest.mark.node, pytest.mark.timeout(SECONDS + 30)]
 def test_azure_sdk(file: Path) -> None:
     assert (NODE / "node_modules" / ".package-lock.json").is_file(), "no packages: make setup"
     # The SDK leaves timers behind for half a minute after each connect, hence the forced exit.
-    done = subprocess.run(
+    process = subprocess.Popen(
         ["node", "--test", "--test-force-exit", "--test-reporter=spec", str(file)],
-        check=False,
         cwd=NODE,
         env=os.environ | {"MOORAGE_PYTHON": sys.executable, "PYTHONPATH": str(ROOT / "src")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=SECONDS,
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stdout
-    passed = re.search(r" pass (\d+)$", done.stdout, re.MULTILINE)
-    assert passed, done.stdout
-    assert int(passed[1]) > 1, done.stdout
+    try:
+        output, _ = process.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        # The group: services and app servers are children of the test file.
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        pytest.fail(f"not done after {SECONDS} s:\n{output}")
+    assert process.returncode == 0, output
+    passed = re.search(r" pass (\d+)$", output, re.MULTILINE)
+    assert passed, output
+    assert int(passed[1]) > 1, output

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
 import { Service } from "../lib/service.mjs";
-import { next } from "../lib/waiting.mjs";
+import { PATIENCE, next, within } from "../lib/waiting.mjs";
 import { connected, overEachTransport, serverSide, world } from "../lib/world.mjs";
 
 let service;
@@ -12,8 +12,13 @@ before(async () => (service = await Service.start()));
 after(() => service.stop());
 
 /** Long enough for every answer on a busy machine; where it must run out, tests use `SHORT`. */
-const LONG = 10_000;
+const LONG = PATIENCE;
 const SHORT = 400;
+/** All arguments that an event is answered with; `emitWithAck` gives the first only. */
+function answers(side, ...event) {
+  return within(new Promise((resolve) => side.emit(...event, (...all) => resolve(all))), `an answer to ${event[0]}`);
+}
+
 const BYTES = Buffer.from([0, 1, 2, 253, 254, 255]);
 
 overEachTransport((transport) => {
@@ -30,11 +35,11 @@ overEachTransport((transport) => {
     it("answers a client", async (t) => {
       const { clients: [client], sockets: [socket] } = await crew(t, 1);
       socket.on("add", (a, b, answer) => answer(a + b, "é"));
-      const answers = await Promise.all(
-        [1, 2, 3].map((n) => new Promise((resolve) => client.emit("add", n, n, (...all) => resolve(all)))),
+      const sums = await Promise.all(
+        [1, 2, 3].map((n) => answers(client, "add", n, n)),
       );
-      assert.deepEqual(answers, [[2, "é"], [4, "é"], [6, "é"]]);
-      assert.equal(await client.emitWithAck("add", 1, 1), 2);
+      assert.deepEqual(sums, [[2, "é"], [4, "é"], [6, "é"]]);
+      assert.equal(await client.timeout(LONG).emitWithAck("add", 1, 1), 2);
     });
 
     it("is answered by a client", async (t) => {
@@ -53,7 +58,7 @@ overEachTransport((transport) => {
       client.on("echo", echo);
       socket.on("echo", echo);
       for (const side of [client, socket]) {
-        const got = await new Promise((resolve) => side.emit("echo", BYTES, (...all) => resolve(all)));
+        const got = await answers(side, "echo", BYTES);
         assert.deepEqual(got, [{ value: BYTES, more: [BYTES, "x"] }, BYTES]);
       }
     });

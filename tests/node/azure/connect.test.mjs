@@ -6,7 +6,7 @@ import { after, before, describe, it } from "node:test";
 import azure from "@azure/web-pubsub-socket.io";
 
 import { Service } from "../lib/service.mjs";
-import { Log, next } from "../lib/waiting.mjs";
+import { Log, PATIENCE, next } from "../lib/waiting.mjs";
 import { TRANSPORTS, connected, overEachTransport, ownSocketIO, refused, serverSide, world } from "../lib/world.mjs";
 
 let service;
@@ -60,7 +60,7 @@ overEachTransport((transport) => {
       bad.auth = { password: "right" };
       bad.connect();
       await connected(bad);
-      assert.equal(await bad.emitWithAck("ask"), "yes");
+      assert.equal(await bad.timeout(PATIENCE).emitWithAck("ask"), "yes");
     });
 
     it("shows the app server query, headers and auth", async (t) => {
@@ -114,6 +114,14 @@ overEachTransport((transport) => {
       }
     });
 
+    it("finds the hub without the slash at the end, and the default hub at /socket.io/", async (t) => {
+      const w = world(t, service, transport);
+      const io = await w.app();
+      assert.ok(serverSide(io, await w.client({ addTrailingSlash: false })));
+      const atDefault = await w.app({ hub: "app" });
+      assert.ok(serverSide(atDefault, await w.client({ path: "/socket.io/" })));
+    });
+
     it("answers 503 while the hub has no app server", async (t) => {
       const w = world(t, service, transport);
       assert.equal(statusOf(await refused(w.socket())), 503);
@@ -143,7 +151,7 @@ describe("the package's helpers", () => {
     t.after(() => io.close());
     await io.useAzureSocketIO({ hub: w.hub, connectionString: service.connectionString() });
     io.on("connection", (socket) => socket.on("ask", (answer) => answer("yes")));
-    assert.equal(await (await w.client()).emitWithAck("ask"), "yes");
+    assert.equal(await (await w.client()).timeout(PATIENCE).emitWithAck("ask"), "yes");
   });
 
   it("takes the hub's name in any case", async (t) => {

@@ -5,7 +5,7 @@ import { after, before, describe, it } from "node:test";
 
 import { Proxy } from "../lib/proxy.mjs";
 import { Service } from "../lib/service.mjs";
-import { Log, next, poll } from "../lib/waiting.mjs";
+import { Log, PATIENCE, next, poll } from "../lib/waiting.mjs";
 import { connected, hearing, overEachTransport, serverSide, world } from "../lib/world.mjs";
 
 const GRACE = 1000;
@@ -19,78 +19,83 @@ const EAGER = { reconnection: true, reconnectionDelay: 50, reconnectionDelayMax:
 
 overEachTransport((transport) => {
   describe(`two app servers, over ${transport}`, () => {
-    /** Two app servers with half of the clients each: `[{ io, clients }, …]`, and all clients. */
+    /** One app server here, one in a process of its own, and clients: who is at `near`, who at `far`? */
     async function two(t, count = 4) {
       const w = world(t, service, transport);
-      const apps = [await w.app(), await w.app()];
+      const near = await w.app();
+      const far = await w.appProcess();
       const clients = await w.clients(count);
-      const sides = apps.map((io) => ({ io, clients: clients.filter((client) => io.sockets.sockets.has(client.id)) }));
-      return { w, apps, clients, sides };
+      const [atNear, atFar] = [true, false].map((here) =>
+        clients.filter((client) => near.sockets.sockets.has(client.id) === here),
+      );
+      return { w, near, far, clients, atNear, atFar };
     }
 
     it("spreads the clients over both", async (t) => {
-      const { w, apps, sides } = await two(t, 4);
-      assert.deepEqual(sides.map((side) => side.clients.length), [2, 2]);
+      const { w, near, far, atNear, atFar } = await two(t, 4);
+      const there = () => far.run((io) => [...io.sockets.sockets.keys()]);
+      assert.equal(atNear.length, 2);
+      assert.deepEqual((await there()).sort(), atFar.map((client) => client.id).sort());
       // Who has fewer gets the next.
-      for (const client of sides[0].clients) {
-        const gone = next(serverSide(apps[0], client), "disconnect");
+      for (const client of atNear) {
+        const { id } = client.io.engine;
         client.disconnect();
-        await gone;
+        await service.record({ connection: id });
       }
-      await poll(async () => (await service.metric(`moorage_connections{hub="${w.hub}",transport="websocket"}`)) +
-        (await service.metric(`moorage_connections{hub="${w.hub}",transport="polling"}`)) === 2, "two to be left");
       await w.clients(2);
-      assert.deepEqual(apps.map((io) => io.sockets.sockets.size), [2, 2]);
+      assert.equal(near.sockets.sockets.size, 2);
+      assert.equal((await there()).length, 2);
     });
 
     it("reaches everybody from either", async (t) => {
-      const { apps, sides } = await two(t);
-      const all = sides.flatMap((side) => side.clients);
-      await serverSide(apps[0], sides[0].clients[0]).join("room");
-      await serverSide(apps[1], sides[1].clients[0]).join("room");
-      for (const io of apps) {
-        const heard = await hearing(io, all, () => {
-          io.emit("x", "all");
-          io.to("room").emit("x", "room");
-          io.except("room").emit("x", "rest");
-          io.to(sides[1].clients[1].id).emit("x", "one");
-        });
-        assert.deepEqual(
-          heard.map((events) => events.map(([, name]) => name)),
-          [["all", "room"], ["all", "rest"], ["all", "room"], ["all", "rest", "one"]],
-        );
+      const { near, far, atNear, atFar } = await two(t);
+      await serverSide(near, atNear[0]).join("room");
+      await far.run((io, id) => io.sockets.sockets.get(id).join("room").then(() => true), atFar[0].id);
+      const emits = (io, id) => {
+        io.emit("x", "all");
+        io.to("room").emit("x", "room");
+        io.except("room").emit("x", "rest");
+        io.to(id).emit("x", "one");
+        io.emit("fence");
+      };
+      const expected = [["all", "room"], ["all", "rest"], ["all", "room"], ["all", "rest", "one"]];
+      for (const emit of [() => emits(near, atFar[1].id), () => far.run(emits, atFar[1].id)]) {
+        const logs = [...atNear, ...atFar].map((client) => new Log(client));
+        await emit();
+        const heard = await Promise.all(logs.map((log) => log.upTo("fence")));
+        assert.deepEqual(heard.map((events) => events.map(([, name]) => name)), expected);
       }
     });
 
     it("collects answers from both by one emitWithAck", async (t) => {
-      const { apps, clients } = await two(t);
+      const { near, far, clients } = await two(t);
       clients.forEach((client, index) => client.on("q", (answer) => answer(index)));
-      for (const io of apps)
-        assert.deepEqual((await io.timeout(10_000).emitWithAck("q")).sort(), [0, 1, 2, 3]);
+      assert.deepEqual((await near.timeout(PATIENCE).emitWithAck("q")).sort(), [0, 1, 2, 3]);
+      assert.deepEqual((await far.run((io) => io.timeout(10_000).emitWithAck("q"))).sort(), [0, 1, 2, 3]);
     });
 
     it("moves the other's sockets between rooms", async (t) => {
-      const { apps, clients, sides } = await two(t);
-      const theirs = sides[1].clients[0];
-      await apps[0].in(theirs.id).socketsJoin(["a", "b"]);
-      await apps[0].in(theirs.id).socketsLeave("b");
-      const heard = await hearing(apps[0], clients, () => apps[0].to("a").to("b").emit("x", 1));
+      const { near, clients, atFar: [theirs] } = await two(t);
+      await near.in(theirs.id).socketsJoin(["a", "b"]);
+      await near.in(theirs.id).socketsLeave("b");
+      const heard = await hearing(near, clients, () => near.to("a").to("b").emit("x", 1));
       assert.deepEqual(heard, clients.map((client) => (client === theirs ? [["x", 1]] : [])));
-      assert.deepEqual(await hearing(apps[0], [theirs], () => apps[0].to("b").emit("x", 1)), [[]]);
+      assert.deepEqual(await hearing(near, [theirs], () => near.to("b").emit("x", 1)), [[]]);
     });
 
     for (const close of [false, true]) {
       it(`disconnects the other's sockets, with disconnectSockets(${close})`, async (t) => {
-        const { apps, sides } = await two(t);
-        const [out, stays] = sides[1].clients;
-        const ends = [next(out, "disconnect"), next(serverSide(apps[1], out), "disconnect")];
-        apps[0].in(out.id).disconnectSockets(close);
-        assert.deepEqual(
-          (await Promise.all(ends)).map(([reason]) => reason),
-          ["io server disconnect", close ? "transport close" : "client namespace disconnect"],
+        const { near, far, atNear, atFar: [out, stays] } = await two(t);
+        const ended = next(out, "disconnect");
+        const there = far.run(
+          (io, id) => new Promise((resolve) => io.sockets.sockets.get(id).on("disconnect", resolve)),
+          out.id,
         );
-        assert.equal(stays.connected, true);
-        assert.equal(sides[0].clients.every((client) => client.connected), true);
+        await far.run(() => true);
+        near.in(out.id).disconnectSockets(close);
+        assert.equal((await ended)[0], "io server disconnect");
+        assert.equal(await there, close ? "transport close" : "client namespace disconnect");
+        assert.equal([...atNear, stays].every((client) => client.connected), true);
       });
     }
   });
@@ -123,7 +128,7 @@ overEachTransport((transport) => {
       const first = await w.appProcess();
       await first.run(answerAsk, "first");
       const client = await w.client(EAGER);
-      assert.equal(await client.emitWithAck("ask"), "first");
+      assert.equal(await client.timeout(PATIENCE).emitWithAck("ask"), "first");
       const errors = [];
       client.io.on("reconnect_error", (error) => errors.push(error));
       const ended = next(client, "disconnect");
@@ -135,7 +140,7 @@ overEachTransport((transport) => {
       const again = next(client, "connect");
       await (await w.appProcess()).run(answerAsk, "second");
       await again;
-      assert.equal(await client.emitWithAck("ask"), "second");
+      assert.equal(await client.timeout(PATIENCE).emitWithAck("ask"), "second");
     });
 
     it("an app server that is back within the grace time is another one", async (t) => {
@@ -148,7 +153,7 @@ overEachTransport((transport) => {
       await second.run(answerAsk, "second");
       assert.equal((await ended)[0], "transport close");
       await again;
-      assert.equal(await client.emitWithAck("ask"), "second");
+      assert.equal(await client.timeout(PATIENCE).emitWithAck("ask"), "second");
     });
 
     it("a tunnel that is away for longer than the grace time", async (t) => {
@@ -181,7 +186,7 @@ overEachTransport((transport) => {
       });
       const client = await w.client(EAGER);
       const old = serverSide(io, client);
-      await client.emitWithAck("join", "room");
+      await client.timeout(PATIENCE).emitWithAck("join", "room");
       const [ended, oldEnded] = [next(client, "disconnect"), next(old, "disconnect")];
       // Under load, so that calls of all kinds are cut off with it.
       const busy = setInterval(() => {
@@ -200,8 +205,8 @@ overEachTransport((transport) => {
       clearInterval(busy);
       assert.match((await oldEnded)[0], /ping timeout|transport/);
 
-      assert.equal(await client.timeout(15_000).emitWithAck("ask"), "yes");
-      await client.timeout(15_000).emitWithAck("join", "room");
+      assert.equal(await client.timeout(PATIENCE).emitWithAck("ask"), "yes");
+      await client.timeout(PATIENCE).emitWithAck("join", "room");
       const socket = serverSide(io, client);
       await socket.leave("room");
       await socket.join("other");

@@ -5,8 +5,8 @@ import { after, before, describe, it } from "node:test";
 
 import { Proxy } from "../lib/proxy.mjs";
 import { Service } from "../lib/service.mjs";
-import { Log, next, pause, poll } from "../lib/waiting.mjs";
-import { overEachTransport, serverSide, world } from "../lib/world.mjs";
+import { Log, PATIENCE, next, pause, poll } from "../lib/waiting.mjs";
+import { connected, overEachTransport, serverSide, world } from "../lib/world.mjs";
 
 let service;
 // Long: the package dials once a second, and a busy machine must not turn a cut into a loss.
@@ -49,9 +49,9 @@ overEachTransport((transport) => {
       await poll(() => proxy.accepted > 1, "the tunnel");
       socket.on("ask", (answer) => answer("yes"));
       client.on("ask", (answer) => answer("no"));
-      assert.equal(await client.emitWithAck("ask"), "yes");
-      assert.equal(await socket.timeout(15_000).emitWithAck("ask"), "no");
-      assert.deepEqual(await io.to("room").timeout(15_000).emitWithAck("ask"), ["no"]);
+      assert.equal(await client.timeout(PATIENCE).emitWithAck("ask"), "yes");
+      assert.equal(await socket.timeout(PATIENCE).emitWithAck("ask"), "no");
+      assert.deepEqual(await io.to("room").timeout(PATIENCE).emitWithAck("ask"), ["no"]);
     });
 
     it("what clients say meanwhile arrives once, in order", async (t) => {
@@ -71,12 +71,12 @@ overEachTransport((transport) => {
       const { w, proxy, clients: [client], sockets: [socket] } = await crew(t, transport);
       socket.on("ask", (answer) => answer("yes"));
       const asked = next(client, "question");
-      const answer = socket.emitWithAck("question", 1);
+      const answer = socket.timeout(PATIENCE).emitWithAck("question", 1);
       const [, reply] = await asked;
       await proxy.cut();
       await tunnelDown(w);
       reply("late but there");
-      const own = client.emitWithAck("ask");
+      const own = client.timeout(PATIENCE).emitWithAck("ask");
       await proxy.restore();
       assert.equal(await answer, "late but there");
       assert.equal(await own, "yes");
@@ -114,6 +114,29 @@ overEachTransport((transport) => {
       await proxy.restore();
       assert.equal((await gone)[0], "client namespace disconnect");
       await poll(() => io.engine.clientsCount === 0, "the connection to be forgotten");
+    });
+
+    it("a join that is overtaken by the client's leaving does not last", async (t) => {
+      const { proxy, io, clients: [client] } = await crew(t, transport);
+      const chats = io.of("/chat");
+      const chat = client.io.socket("/chat");
+      await connected(chat);
+      const old = serverSide(io, chat);
+      const gone = next(old, "disconnect");
+      // The package joins one room after the other; with this all before it is done.
+      await old.join("earlier");
+      proxy.hold();
+      const joined = old.join("room");
+      chat.disconnect();
+      assert.equal((await gone)[0], "client namespace disconnect");
+      proxy.release();
+      await joined;
+      chat.connect();
+      await connected(chat);
+      const log = new Log(chat);
+      chats.to("room").emit("x", 1);
+      chats.emit("end");
+      assert.deepEqual(await log.upTo("end"), []);
     });
 
     for (const [what, lost] of [
@@ -192,7 +215,7 @@ overEachTransport((transport) => {
       await talk(50);
       assert.deepEqual(firstOnly(await log.values("up", { last: sent - 1 })), upTo(sent));
       socket.on("ask", (answer) => answer("yes"));
-      assert.equal(await client.timeout(15_000).emitWithAck("ask"), "yes");
+      assert.equal(await client.timeout(PATIENCE).emitWithAck("ask"), "yes");
     });
   });
 });

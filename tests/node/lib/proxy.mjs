@@ -54,6 +54,16 @@ export class Proxy {
     }
   }
 
+  /** What comes from now on from the side that dialled waits, until `release`. */
+  hold() {
+    for (const { near, far } of this._pairs) near.unpipe(far).pause();
+  }
+
+  /** Let go what was held. */
+  release() {
+    for (const { near, far } of this._pairs) near.pipe(far);
+  }
+
   /** Break all connections, and refuse new ones until `restore`. */
   async cut() {
     this._server.close();
