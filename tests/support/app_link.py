@@ -96,6 +96,7 @@ class AppServer:
             max_size=None,
             ping_interval=None,
             open_timeout=TIMEOUT,
+            close_timeout=1,
         )
         greeting = await self.socket.recv()
         assert isinstance(greeting, bytes)

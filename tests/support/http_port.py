@@ -10,7 +10,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from moorage.edge.front import Front
+from moorage.edge.front import Front, Setup
 from moorage.edge.http import HttpProtocol
 from moorage.edge.settings import ServerSettings
 from moorage.edge.upgrade import UpgradeRequest
@@ -93,13 +93,8 @@ class Port:
 
     def front(self) -> Front:
         """One connection, set up as `ClientPort` does it."""
-        return Front(
-            http=self.protocol,
-            upgrades=self._upgrade,
-            metrics=self.metrics,
-            fronts=self.fronts,
-            limit=self.settings.max_header_bytes,
-        )
+        limit = self.settings.max_header_bytes
+        return Front(Setup(self.protocol, self._upgrade, self.metrics, limit, self.fronts))
 
     def protocol(self) -> HttpProtocol:
         """The same for one that is not plainly a WebSocket."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from moorage.edge import upgrade
 from moorage.edge.http import MAX_HEADERS, HttpProtocol
@@ -24,25 +24,24 @@ _HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\
 _BODY: Final = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 
 
+class Setup(NamedTuple):
+    """What all connections of a port share. `http` makes what takes a connection that is not plainly a
+    WebSocket; `fronts` holds those that have said nothing yet."""
+
+    http: Callable[[], HttpProtocol]
+    upgrades: upgrade.Upgrades
+    metrics: Metrics
+    limit: int
+    fronts: set[Front]
+
+
 class Front(asyncio.Protocol):
-    """One connection until its first bytes. `http` makes what takes it if it is not a WebSocket."""
+    """One connection until its first bytes."""
 
-    __slots__ = ("_fronts", "_http", "_limit", "_metrics", "_transport", "_upgrades", "since")
+    __slots__ = ("_setup", "_transport", "since")
 
-    def __init__(
-        self,
-        *,
-        http: Callable[[], HttpProtocol],
-        upgrades: upgrade.Upgrades,
-        metrics: Metrics,
-        fronts: set[Front],
-        limit: int,
-    ) -> None:
-        self._http = http
-        self._upgrades = upgrades
-        self._metrics = metrics
-        self._fronts = fronts
-        self._limit = limit
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
         self._transport: asyncio.Transport
         self.since = 0.0
         """When it was accepted (loop time): a connection that says nothing is closed."""
@@ -51,16 +50,16 @@ class Front(asyncio.Protocol):
         """Accepted."""
         self._transport = cast(asyncio.Transport, transport)
         self.since = asyncio.get_running_loop().time()
-        self._fronts.add(self)
+        self._setup.fronts.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gone without a word."""
-        self._fronts.discard(self)
+        self._setup.fronts.discard(self)
 
     def data_received(self, data: bytes) -> None:
         """The first bytes. There is no second call: somebody else has the transport then."""
-        self._fronts.discard(self)
-        found = read_upgrade(data, self._limit)
+        self._setup.fronts.discard(self)
+        found = read_upgrade(data, self._setup.limit)
         if found is not None:
             target, headers, end = found
             upgrade.begin(
@@ -68,24 +67,24 @@ class Front(asyncio.Protocol):
                 target,
                 headers,
                 data[end:],
-                upgrades=self._upgrades,
-                metrics=self._metrics,
+                upgrades=self._setup.upgrades,
+                metrics=self._setup.metrics,
             )
             return
-        http = self._http()
+        http = self._setup.http()
         self._transport.set_protocol(http)
         http.connection_made(self._transport)
         http.data_received(data)
 
     def give_up(self) -> None:
         """It has said nothing for too long."""
-        self._metrics.refusals["http", HEADER_TIMEOUT.name] += 1
+        self._setup.metrics.refusals["http", HEADER_TIMEOUT.name] += 1
         self._transport.write(upgrade.plain_response(PeerError(HEADER_TIMEOUT)))
         self.shutdown()
 
     def shutdown(self) -> None:
         """The service stops. (The name is uvicorn's, as for its own connections.)"""
-        self._fronts.discard(self)
+        self._setup.fronts.discard(self)
         self._transport.close()
 
 

@@ -10,7 +10,7 @@ from uvicorn.server import ServerState
 
 from moorage.edge import link
 from moorage.edge.clients import is_client_path
-from moorage.edge.front import Front
+from moorage.edge.front import Front, Setup
 from moorage.edge.http import HttpProtocol, sweep
 from moorage.edge.polling import PollingDoor, Receive, Scope, Send
 from moorage.edge.settings import ServerSettings
@@ -72,18 +72,10 @@ class ClientPort:
             made.metrics = self._metrics
             return made
 
-        def front() -> Front:
-            return Front(
-                http=http,
-                upgrades=self._upgrade,
-                metrics=self._metrics,
-                fronts=self._fronts,
-                limit=self._settings.max_header_bytes,
-            )
-
+        setup = Setup(http, self._upgrade, self._metrics, self._settings.max_header_bytes, self._fronts)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            front, self._settings.host, self._settings.port, backlog=self._settings.backlog
+            lambda: Front(setup), self._settings.host, self._settings.port, backlog=self._settings.backlog
         )
         port = self._server.sockets[0].getsockname()[1]
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Final
-from urllib.parse import parse_qs, unquote, unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 import msgspec
 
@@ -30,6 +30,7 @@ from moorage.wire.dataplane_payload import check_payload
 from moorage.wire.errors import PeerError
 from moorage.wire.filters import Filter, compile_filter
 from moorage.wire.groups import MAX_GROUP
+from moorage.wire.query import parse_query as query_of
 from moorage.wire.reasons import API_BAD_ARGUMENT, API_BAD_METHOD, API_BAD_PATH
 
 __all__ = [
@@ -184,7 +185,7 @@ def parse_query(query: str) -> dict[str, list[str]]:
     """A form-encoded query. Raises `PeerError` (api-bad-argument)."""
     try:
         # Strict: with replaced characters a filter would be read as another one.
-        found = parse_qs(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+        found = query_of(query, MAX_FIELDS)
         query.encode()
     except ValueError:
         raise PeerError(API_BAD_ARGUMENT, "the query is not UTF-8, or has too many fields") from None
