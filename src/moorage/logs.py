@@ -13,6 +13,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, MutableMapping
+from functools import lru_cache
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -40,8 +41,9 @@ _SECRETS: Final = (
     re.compile(r"()eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"),
 )
 _HIDDEN: Final = r"\1[redacted]"
-# Anything of these can be in a line only if some secret may be: one cheap scan spares five.
-_SUSPECT: Final = re.compile(r"access_token|accesskey|authorization|bearer|eyJ", re.IGNORECASE)
+# Only where one of these is may a secret be. Plain searches: one pattern of alternatives without case
+# took a quarter of a line's whole cost.
+_SUSPECT: Final = ("access_token", "accesskey", "authorization", "bearer", "eyj")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _BARE: Final = re.compile(r"[!#-<>-~]+")
 
@@ -140,11 +142,16 @@ def setup(*, level: str, format: str, stream: TextIO | None = None) -> None:
     # Libraries speak a step quieter than we do: their "info" is our "debug".
     root.setLevel(max(ours, logging.INFO) if ours <= logging.DEBUG else max(ours, logging.WARNING))
     logging.captureWarnings(True)
+    # What no line of ours shows need not be found out: the standard library's own advice, and a third of
+    # what a line costs when 10,000 clients go at once.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
 
 
 def redact(line: str) -> str:
     """`line` without access tokens, access keys and credentials."""
-    if _SUSPECT.search(line) is None:
+    folded = line.lower()
+    if not any(word in folded for word in _SUSPECT):
         return line
     for secret in _SECRETS:
         line = secret.sub(_HIDDEN, line)
@@ -217,9 +224,14 @@ def _human(*, colour: bool) -> Any:
     return render
 
 
+@lru_cache(maxsize=1)
+def _second(whole: int) -> str:
+    return datetime.datetime.fromtimestamp(whole, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def _utc(created: float) -> str:
-    moment = datetime.datetime.fromtimestamp(created, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    whole = int(created)
+    return f"{_second(whole)}.{int((created - whole) * 1000):03d}Z"
 
 
 def _value(value: Any) -> str:
