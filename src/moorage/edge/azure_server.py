@@ -304,10 +304,10 @@ class AzureServer:
         lane = event.lane
         self.node.metrics.upstream_seconds[event.name].observe(now - event.sent_at)
         if event.name == "connect":
-            self._connect_answered(lane.connection, answer.status_code, content)
+            self._connect_answered(lane, answer.status_code, content)
         elif event.name == "message":
             if lane.stranded is not None and answer.ack_id in lane.stranded:
-                del lane.stranded[answer.ack_id]
+                self._late(lane, answer.ack_id)
             else:
                 lane.unanswered -= 1
             if answer.status_code >= 400:
@@ -315,16 +315,27 @@ class AzureServer:
                 self.node.disconnect(lane.connection, APP_FORGOT, who="app", detail=text)
             self._settled(lane)
 
-    def _connect_answered(self, connection: Connection, status: int, content: bytes) -> None:
+    def _late(self, lane: Lane, ack_id: int) -> None:
+        """An answer that a broken tunnel had held up: nothing to send again, perhaps for all."""
+        assert lane.stranded is not None
+        del lane.stranded[ack_id]
+        if not lane.stranded:
+            lane.stranded = None
+            self._stranded.pop(lane, None)
+            self._let_go(lane)
+
+    def _connect_answered(self, lane: Lane, status: int, content: bytes) -> None:
+        connection = lane.connection
         if status == 200:
             info = cloudevents.connect_answer(content)
             if info is not None:
                 self.node.accept(connection, info)
-            else:
-                self.node.refuse(connection, APP_ERROR, "its answer to connect cannot be read")
-            return
-        reason = APP_REFUSED if 400 <= status < 500 else APP_ERROR
-        self.node.refuse(connection, reason, content.decode(errors="replace")[:200])
+                return
+            self.node.refuse(connection, APP_ERROR, "its answer to connect cannot be read")
+        else:
+            reason = APP_REFUSED if 400 <= status < 500 else APP_ERROR
+            self.node.refuse(connection, reason, content.decode(errors="replace")[:200])
+        lane.pin(None)
 
     # -- back pressure ------------------------------------------------------------------------
 

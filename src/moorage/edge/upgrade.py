@@ -30,6 +30,8 @@ MAX_EARLY: Final = 64 * 1024
 LINK_PING_SECONDS: Final = 20.0
 READ_BUFFER: Final = 2048
 """picows' smallest. It grows as needed; an idle connection's memory is mostly this."""
+MAX_READ: Final = 64 * 1024
+"""Bytes of one read from a client."""
 HINT: Final = (
     'Socket.IO clients connect with { path: "/clients/socketio/hubs/HUB" }, or with no path at all '
     "for the default hub"
@@ -124,6 +126,19 @@ class _Switching:
         )
 
 
+class _Bounded(WSProtocol):  # type: ignore[misc]
+    """picows doubles its buffer whenever one read fills it, and never gives it back: a client in a
+    hurry grew that to 3 MB, for the rest of its connection. With shorter reads it grows for a large
+    message only."""
+
+    __slots__ = ()
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        """Where the next read goes."""
+        buffer: memoryview = WSProtocol.get_buffer(self, size_hint)
+        return buffer if len(buffer) <= MAX_READ else buffer[:MAX_READ]
+
+
 class UpgradeRequest(asyncio.Protocol):
     """A WebSocket upgrade that nobody has answered yet: it holds the transport meanwhile, since a
     refusal must still be an HTTP status (the app server may take seconds to decide)."""
@@ -184,7 +199,8 @@ class UpgradeRequest(asyncio.Protocol):
         self._answered = True
         transport = self._transport
         answer = WSUpgradeResponseWithListener(cast(WSUpgradeResponse, _Switching(first)), listener)
-        protocol = WSProtocol(
+        # Links are few, trusted, and in a hurry by nature.
+        protocol = (WSProtocol if ping else _Bounded)(
             None,
             None,
             False,
