@@ -6,7 +6,7 @@ import { after, before, describe, it } from "node:test";
 import { Proxy } from "../lib/proxy.mjs";
 import { Service } from "../lib/service.mjs";
 import { Log, PATIENCE, next, pause, poll } from "../lib/waiting.mjs";
-import { connected, overEachTransport, serverSide, world } from "../lib/world.mjs";
+import { connected, overEachTransport, refused, serverSide, world } from "../lib/world.mjs";
 
 let service;
 // Long: the package dials once a second, and a busy machine must not turn a cut into a loss.
@@ -19,19 +19,21 @@ async function crew(t, transport, count = 1, options = {}) {
   const proxy = await Proxy.start(service.port);
   w.atEnd(() => proxy.close());
   const io = await w.app({ endpoint: proxy.url, ...options });
+  assert.equal(await tunnels(w), 1);
   const clients = await w.clients(count);
   const sockets = clients.map((client) => serverSide(io, client));
   for (const socket of [...clients, ...sockets])
-    socket.on("disconnect", (reason) => assert.fail(`${socket.id} ended: ${reason}`));
+    socket.on("disconnect", (reason) => assert.fail(`a socket ended: ${reason}`));
   // The end of the test is no such end.
   w.atEnd(() => [...clients, ...sockets].forEach((socket) => socket.removeAllListeners("disconnect")));
   return { w, proxy, io, clients, sockets };
 }
 
+/** Tunnels of the hub that the service has now. */
+const tunnels = (w) => service.metric(`moorage_tunnel_connections{dialect="azure",hub="${w.hub}"}`);
+
 /** Wait until the service has seen the tunnel go. */
-function tunnelDown(w) {
-  return poll(async () => (await service.metric(`moorage_link_connections{dialect="azure",hub="${w.hub}"}`)) === 0, "0 links");
-}
+const tunnelDown = (w) => poll(async () => (await tunnels(w)) === 0, "the end of the tunnel");
 
 const upTo = (count) => Array.from({ length: count }, (_, index) => index);
 
@@ -59,7 +61,8 @@ overEachTransport((transport) => {
       const logs = sockets.map((socket) => new Log(socket));
       await proxy.cut();
       await tunnelDown(w);
-      for (const index of upTo(100)) clients.forEach((client) => client.emit("up", index % 10 ? index : Buffer.from([index])));
+      for (const index of upTo(100))
+        for (const client of clients) client.emit("up", index % 10 ? index : Buffer.from([index]));
       await proxy.restore();
       for (const log of logs) {
         const values = await log.values("up", { count: 100 });
@@ -101,6 +104,31 @@ overEachTransport((transport) => {
       const expected = ["all", "room", "one"].flatMap((kind) => upTo(20).map((index) => `${kind} ${index}`));
       assert.deepEqual([...values].sort(), [...expected].sort());
       assert.deepEqual(values.filter((value) => value.startsWith("one")), expected.slice(40));
+    });
+
+    it("who comes meanwhile is let in afterwards", async (t) => {
+      const { w, proxy, io } = await crew(t, transport, 0);
+      await proxy.cut();
+      await tunnelDown(w);
+      const late = w.socket({ reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 200 });
+      await refused(late);
+      await proxy.restore();
+      await next(late, "connect");
+      assert.ok(serverSide(io, late));
+    });
+
+    it("an emitWithAck that the cut ran into hinders no later one", async (t) => {
+      const { w, proxy, io, clients: [client] } = await crew(t, transport);
+      const asked = next(client, "q");
+      const first = io.timeout(2000).emitWithAck("q").catch((error) => error);
+      const [reply] = await asked;
+      await proxy.cut();
+      await tunnelDown(w);
+      reply("late");
+      await proxy.restore();
+      await first;
+      client.on("q", (answer) => answer("in time"));
+      assert.deepEqual(await io.timeout(PATIENCE).emitWithAck("q"), ["in time"]);
     });
 
     it("a client that leaves meanwhile has left", async (t) => {
