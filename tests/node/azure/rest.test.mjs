@@ -111,7 +111,8 @@ describe("npm @azure/web-pubsub", () => {
     const group = rest.group(room("page"));
     for (const id of ids) await group.addConnection(id);
     const found = [];
-    for await (const page of group.listConnections({ maxPageSize: 2 }).byPage()) {
+    const pages = await group.listConnections({ maxPageSize: 2 });
+    for await (const page of pages.byPage()) {
       assert.ok(page.length <= 2);
       found.push(...page);
     }
