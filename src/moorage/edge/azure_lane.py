@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from moorage.engine.exchange import Unsent
 from moorage.hub.ports import Drained
@@ -14,6 +14,10 @@ from moorage.wire.reasons import LINK_SLOW, Reason
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
     from moorage.metrics import Metrics
+
+
+MAX_GATHERED: Final = 4 * 1024 * 1024
+"""Bytes of all clients' packets in one loop tick before clients are held back."""
 
 
 class Tunnel:
@@ -31,6 +35,7 @@ class Tunnel:
         "_size",
         "_write",
         "congested",
+        "gather_at_most",
         "gathered",
         "held_back",
         "id",
@@ -55,6 +60,7 @@ class Tunnel:
         """Bytes in the inboxes of `lanes`."""
         self.held_back = False
         """All clients of this link are held back."""
+        self.gather_at_most = min(MAX_GATHERED, limit // 4)
         self.open = True
         self._write = write
         self._close = close

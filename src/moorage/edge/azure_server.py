@@ -38,8 +38,6 @@ LAST_EVENTS_SECONDS: Final = 5.0
 """How long `disconnected` waits for the answers to the client's last events."""
 HELD_PER_CLIENT: Final = 64 * 1024
 """Bytes held for one client before we stop reading from it; TCP then slows the client itself."""
-MAX_GATHERED: Final = 4 * 1024 * 1024
-"""Bytes of all clients' packets in one loop tick before clients are held back."""
 MAX_BATCH: Final = 256 * 1024
 """Bytes of client packets joined into one event."""
 
@@ -219,7 +217,7 @@ class AzureServer:
             self.wake()
         lane.inbox.append(packet)
         tunnel.gathered += len(packet)
-        if tunnel.congested or tunnel.gathered > MAX_GATHERED:
+        if tunnel.congested or tunnel.gathered > tunnel.gather_at_most:
             self._hold_back(connection, tunnel)
 
     def _hold(self, lane: Lane, packet: bytes) -> None:

@@ -25,6 +25,7 @@ from moorage.wire.reasons import (
     LINK_CLOSED,
     LINK_FRAME_TOO_LARGE,
     LINK_LOST,
+    LINK_SLOW,
     LINK_TOO_MANY,
     LINK_UNKNOWN_DIALECT,
     PAYLOAD_TOO_LARGE,
@@ -168,7 +169,10 @@ class LinkSocket(WSListener):
     def _close(self, reason: Reason) -> None:
         self._closed_by = reason
         self._ended(reason)
-        if self._transport is not None and not self._transport.is_disconnected:
+        if reason is LINK_SLOW:
+            # A polite close would wait behind what it does not read, and its clients with it.
+            self.abort()
+        elif self._transport is not None and not self._transport.is_disconnected:
             self._transport.send_close(WSCloseCode(reason.ws), reason.name.encode())
             self._transport.disconnect()
             self._door.closing[self] = self._door.clock() + CLOSE_SECONDS

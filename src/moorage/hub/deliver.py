@@ -13,6 +13,7 @@ from moorage.hub.fanout import Encoded, fan_out, metrics_of
 from moorage.wire import engineio, socketio
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.reasons import APP_CLOSED
+from moorage.wire.socketio import Header
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
@@ -34,48 +35,49 @@ def deliver(node: Node, to: Collection[Connection], payload: bytes) -> int:
             _ = encoded.frames
         fan_out(encoded, to, node.flusher, node.metrics)
         return len(to)
-    # Here, too, nothing is done where not all can be done.
-    _ = encoded.frames
-    packets = payload.split(engineio.RS)
-    for packet in packets:
-        if packet.startswith(_HEADED):
-            socketio.parse_header(packet)
+    # Here, too, nothing is done where not all can be done; and all is read and built once.
+    steps = [_step(packet) for packet in payload.split(engineio.RS)]
     everyone = tuple(to)
     for connection in everyone:
-        for packet in packets:
+        for packet, header in steps:
             if connection.session.state == State.CLOSED:
                 break
-            _one(node, connection, packet)
+            _one(node, connection, packet, header)
     return len(everyone)
 
 
-def _one(node: Node, connection: Connection, packet: bytes) -> None:
-    if packet == engineio.CLOSE:
-        node.disconnect(connection, APP_CLOSED, who="app")
-    elif packet[:2] == b"40":
-        _connected(node, connection, packet)
-    elif packet[:2] == b"41":
-        _disconnected(node, connection, packet)
+def _step(packet: bytes) -> tuple[Encoded, Header | None]:
+    encoded = Encoded(packet)
+    _ = encoded.frames
+    return encoded, socketio.parse_header(packet) if packet.startswith(_HEADED) else None
+
+
+def _one(node: Node, connection: Connection, packet: Encoded, header: Header | None) -> None:
+    if header is None:
+        if packet.payload == engineio.CLOSE:
+            node.disconnect(connection, APP_CLOSED, who="app")
+        else:
+            _push(node, connection, packet)
+    elif header.type == socketio.CONNECT:
+        _connected(node, connection, packet, header)
+    elif header.type == socketio.DISCONNECT:
+        _disconnected(node, connection, packet, header)
     else:
-        if packet[:2] == b"44":
-            namespace = socketio.parse_header(packet).namespace
-            was = connection.session.peer.left(namespace)
-            node.leave_namespace(connection, namespace, was_connected=bool(was))
+        was = connection.session.peer.left(header.namespace)
+        node.leave_namespace(connection, header.namespace, was_connected=bool(was))
         _push(node, connection, packet)
 
 
-def _push(node: Node, connection: Connection, packet: bytes) -> None:
-    encoded = Encoded(packet)
-    connection.outbox.push(encoded)
-    metrics_of(connection.outbox, encoded, node.metrics)
+def _push(node: Node, connection: Connection, packet: Encoded) -> None:
+    connection.outbox.push(packet)
+    metrics_of(connection.outbox, packet, node.metrics)
 
 
-def _connected(node: Node, connection: Connection, packet: bytes) -> None:
+def _connected(node: Node, connection: Connection, packet: Encoded, header: Header) -> None:
     """A CONNECT answer: the socket joins its namespace's group and its private room here, before
     anything later can be sent to them. The app server's own join of the private room comes as a
     separate call, and of the namespace's group not at all."""
-    header = socketio.parse_header(packet)
-    sid = socketio.connected_sid(packet, header)
+    sid = socketio.connected_sid(packet.payload, header)
     peer = connection.session.peer
     # A client that has left the namespace meanwhile must not become a member again.
     if sid is not None and header.namespace in peer.namespaces:
@@ -92,10 +94,9 @@ def _connected(node: Node, connection: Connection, packet: bytes) -> None:
     _push(node, connection, packet)
 
 
-def _disconnected(node: Node, connection: Connection, packet: bytes) -> None:
+def _disconnected(node: Node, connection: Connection, packet: Encoded, header: Header) -> None:
     """`41` from the app side. With `{"close":…}` it comes from `disconnectSockets`: the data is
     ours, not the client's, and the app's own socket waits to hear that the client has left."""
-    header = socketio.parse_header(packet)
     peer = connection.session.peer
     if not peer.namespaces.get(header.namespace):
         # Not in the namespace. The SDK sends this to the private room after every socket's end;
@@ -104,8 +105,8 @@ def _disconnected(node: Node, connection: Connection, packet: bytes) -> None:
     peer.left(header.namespace)
     node.leave_namespace(connection, header.namespace, was_connected=True)
     plain = socketio.disconnect_packet(header.namespace)
-    _push(node, connection, plain)
-    close = socketio.closes_engine(packet, header)
+    _push(node, connection, Encoded(plain))
+    close = socketio.closes_engine(packet.payload, header)
     if close is True:
         node.disconnect(connection, APP_CLOSED, who="app")
     elif close is False:
