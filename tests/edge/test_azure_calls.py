@@ -226,7 +226,44 @@ def test_a_stream_goes_on_over_another_tunnel() -> None:
     rig.lose(wire)
     rig.say(client, f"43{ack_of(client)}[]")
     frames: list[Sent] = rig.sent(second)
-    assert [(f.ack_id, f.more) for f in frames if f.name == "answer"] == [(ack, True), (ack, False)]
+    parts = [(f.ack_id, f.more, bool(f.content)) for f in frames if f.name == "answer"]
+    assert parts == [(ack, True, False), (ack, True, True), (ack, False, False)], "head, answer, end"
+
+
+def test_a_stream_waits_for_the_next_tunnel() -> None:
+    rig, wire, client = world()
+    rig.call(wire, INVOKE, b'42["q"]')
+    rig.settle()
+    rig.lose(wire)
+    rig.say(client, f"43{ack_of(client)}[1]")
+    again = rig.open("t2")
+    rig.settle()
+    rig.after(0.1)
+    # The answer was held with the client's other packets, or came while no tunnel was open: never lost.
+    parts = [more for more, _ in stream(rig, again)]
+    assert parts == [True, True, False]
+
+
+def test_a_stream_that_may_have_lost_an_answer_is_never_ended() -> None:
+    """The SDK would take its end for the answers of all."""
+    rig, wire, client = world()
+    other = rig.client(wire)
+    rig.call(wire, INVOKE, b'42["q"]')
+    rig.settle()
+    rig.say(client, f"43{ack_of(client)}[]")
+    rig.lose(wire)
+    again = rig.open("t2")
+    rig.say(other, f"43{ack_of(other)}[]")
+    assert stream(rig, again) == []
+    assert rig.world.metrics.late_answers == 1
+
+
+def test_streams_of_an_app_server_that_stays_away_are_forgotten() -> None:
+    rig, wire, _ = world()
+    rig.call(wire, INVOKE, b'42["q"]')
+    rig.lose(wire)
+    rig.after(rig.world.links.grace + 0.1)
+    assert len(rig.hub.invocations) == 0
 
 
 def test_streams_end_with_the_last_tunnel() -> None:

@@ -79,12 +79,14 @@ class CallDoor:
         tunnel.queue(frame)
         self._server.wake()
 
-    def stream(self, frame: bytes) -> None:
-        """Part of a streamed answer; any tunnel of the app server will do."""
-        tunnel = self._server.any_tunnel()
+    def send(self, frame: bytes, by: Tunnel | None = None) -> Tunnel | None:
+        """Queue part of an answer `by` a tunnel while that is open, else by any: the SDK takes answers
+        on each of its tunnels. The tunnel that was used; None if there is none."""
+        tunnel = by if by is not None and by.open else self._server.any_tunnel()
         if tunnel is not None:
             tunnel.queue(frame)
             self._server.wake()
+        return tunnel
 
     def stream_ended(self, ack_id: int) -> None:
         """Its last part is queued."""
@@ -96,10 +98,26 @@ class CallDoor:
             self._server.hub.invocations.cancel(stream)
             stream.finish()
 
+    def tunnel_lost(self, tunnel: Tunnel) -> None:
+        """Streams that were on a broken tunnel. One that had answers on it may have lost some; it is
+        not ended, so that the app gets its time-out and not a success with too few answers."""
+        for ack_id, stream in tuple(self._streams.items()):
+            if not stream.survives(tunnel):
+                self._server.hub.invocations.cancel(stream)
+                del self._streams[ack_id]
+
+    def give_up(self) -> None:
+        """The app server is gone for good."""
+        for stream in self._streams.values():
+            self._server.hub.invocations.cancel(stream)
+        self._streams.clear()
+
     def replay(self, tunnel: Tunnel, now: float) -> None:
-        """Send the recent answers again over a new tunnel."""
+        """Over a new tunnel: the recent answers again, and what streams have gathered meanwhile."""
         for frame in self._calls.replay(now):
             tunnel.queue(frame)
+        for stream in tuple(self._streams.values()):
+            stream.resume()
 
     def tick(self, now: float) -> None:
         """Answer the calls that were lost on their way to us."""
@@ -107,33 +125,55 @@ class CallDoor:
             return
         for ack_id in self._calls.overdue(now):
             self._server.node.metrics.gap_answers += 1
-            self.stream(azure_tunnel.response(ack_id, 503))
+            self.send(azure_tunnel.response(ack_id, 503))
 
 
 class AnswerStream:
-    """`hub.ports.Answers` of one `:invoke`: a JSON line per client's ack."""
+    """`hub.ports.Answers` of one `:invoke`: a JSON line per client's ack. While no tunnel is open the
+    answers wait for the next."""
 
     def __init__(self, door: CallDoor, ack_id: int) -> None:
         self._door = door
         self._ack_id = ack_id
         self.finished = False
-        self._begun = False
+        self._tunnel: Tunnel | None = None
+        """Where its parts go; None before the first and after a loss."""
+        self._answered = False
+        """Answers have been on a tunnel."""
+        self._waiting: list[bytes] = []
 
     def begin(self) -> None:
         """The head of the answer, before anything else of it."""
-        if not self._begun:
-            self._begun = True
-            self._door.stream(azure_tunnel.response(self._ack_id, 200, more=True))
+        if self._tunnel is None:
+            self._tunnel = self._door.send(azure_tunnel.response(self._ack_id, 200, more=True))
 
     def answer(self, payload: bytes) -> None:
         """One ack. ASCII only: the SDK decodes each chunk on its own."""
-        self.begin()
         line = json.dumps({"Payload": payload.decode(errors="replace")}).encode() + b"\n"
-        self._door.stream(azure_tunnel.response(self._ack_id, 200, more=True, content=line))
+        self._waiting.append(azure_tunnel.response(self._ack_id, 200, more=True, content=line))
+        self.resume()
 
     def finish(self) -> None:
         """The end: the SDK takes the number of lines so far as the number of clients."""
-        self.begin()
         self.finished = True
-        self._door.stream(azure_tunnel.response(self._ack_id, 200))
-        self._door.stream_ended(self._ack_id)
+        self.resume()
+
+    def resume(self) -> None:
+        """Send what waits, if there is a way."""
+        self.begin()
+        if self._tunnel is None:
+            return
+        waiting, self._waiting = self._waiting, []
+        for frame in waiting:
+            self._answered = True
+            self._tunnel = self._door.send(frame, self._tunnel)
+        if self.finished:
+            self._door.send(azure_tunnel.response(self._ack_id, 200), self._tunnel)
+            self._door.stream_ended(self._ack_id)
+
+    def survives(self, lost: Tunnel) -> bool:
+        """A tunnel broke: may the stream go on by another?"""
+        if self._tunnel is lost:
+            self._tunnel = None
+            return not self._answered
+        return True

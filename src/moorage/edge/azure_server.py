@@ -105,10 +105,10 @@ class AzureServer:
         for lane in tuple(tunnel.lanes):
             self._move(lane)
         self._release_at = now + LATE_ANSWER_SECONDS
+        self.calls.tunnel_lost(tunnel)
         if not self._tunnels:
             self.app.up = False
             self._down_since = now
-            self.calls.end_streams()
         self.resume_clients()
 
     def _move(self, lane: Lane) -> None:
@@ -181,9 +181,15 @@ class AzureServer:
         for tunnel in tuple(self._tunnels):
             tunnel.gathered = 0
             tunnel.flush()
-        if self._paused and not any(tunnel.congested for tunnel in self._tunnels):
-            # Held back within this tick only: the tunnels have taken all of it.
+        if self._paused and not self._behind:
             self.resume_clients()
+
+    @property
+    def _behind(self) -> bool:
+        """The app server does not read what its clients say, or does not answer it."""
+        if self._events.size > self.node.links.max_waiting_bytes:
+            return True
+        return any(tunnel.congested for tunnel in self._tunnels)
 
     def _send_inbox(self, lane: Lane) -> None:
         packets, lane.inbox = lane.inbox, []
@@ -217,7 +223,11 @@ class AzureServer:
             self.wake()
         lane.inbox.append(packet)
         tunnel.gathered += len(packet)
-        if tunnel.congested or tunnel.gathered > tunnel.gather_at_most:
+        if (
+            tunnel.congested
+            or tunnel.gathered > tunnel.gather_at_most
+            or self._events.size > self.node.links.max_waiting_bytes
+        ):
             self._hold_back(connection, tunnel)
 
     def _hold(self, lane: Lane, packet: bytes) -> None:
@@ -338,9 +348,9 @@ class AzureServer:
     # -- back pressure ------------------------------------------------------------------------
 
     def _hold_back(self, connection: Connection, tunnel: Tunnel) -> None:
-        """The app server reads slower than its clients talk: read no more from this one, and from
-        none before so much waits that the link would be given up. A burst of many clients' large
-        packets is no fault of the app server."""
+        """The app server reads, or answers, slower than its clients talk: read no more from this
+        one, and from none before so much waits that the link would be given up. A burst of many
+        clients' large packets is no fault of the app server."""
         self._pause(connection)
         if tunnel.crowded and not tunnel.held_back:
             tunnel.held_back = True
@@ -372,6 +382,7 @@ class AzureServer:
         """A few times a second: time-outs, late resends, keep-alive, the end of the grace time."""
         if self._down_since is not None and now - self._down_since >= self.node.links.grace:
             self._down_since = None
+            self.calls.give_up()
             log.warning("app server lost", hub=self.hub.name, server=self.app.id)
             self.node.drop_server(self.hub, self.app)
             return
@@ -394,9 +405,13 @@ class AzureServer:
 
     def _resend(self) -> None:
         """No answer came for these events: the app server never saw them. (An answer that was
-        itself lost with the tunnel makes one event come twice; losing it silently is worse.)"""
-        stranded, self._stranded = self._stranded, {}
-        for lane in stranded:
+        itself lost with the tunnel makes one event come twice; losing it silently is worse.)
+        As many clients' as the new tunnel takes; the others' turn comes with the next tick."""
+        for lane in tuple(self._stranded):
+            tunnel = lane.tunnel
+            if tunnel is None or tunnel.congested:
+                continue
+            del self._stranded[lane]
             events, lane.stranded = lane.stranded or {}, None
             for ack_id, body in sorted(events.items()):
                 self._events.settle(ack_id)
@@ -404,6 +419,8 @@ class AzureServer:
                 self._message(lane, body)
             self._let_go(lane)
             self._settled(lane)
+            if tunnel.crowded:
+                tunnel.flush()
         # Those whose packets piled up behind the stranded ones.
         self.resume_clients()
 
