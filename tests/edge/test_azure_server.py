@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.edge.azure_server import HELD_PER_CLIENT, MAX_BATCH, MAX_GATHERED
+from moorage.edge.azure_lane import MAX_GATHERED
+from moorage.edge.azure_server import HELD_PER_CLIENT, MAX_BATCH
 from moorage.hub.settings import Limits, LinkSettings
 from moorage.wire import azure_tunnel
 from moorage.wire.errors import PeerError
@@ -436,3 +437,38 @@ def test_a_stop_closes_all_tunnels_after_their_last_frames() -> None:
     rig.server.close_all()
     assert contents(wire.frames()) == ["42[1]"]
     assert [reason.name for reason in wire.closed] == ["draining"]
+
+
+def test_what_was_on_a_broken_tunnel_does_not_overrun_the_next() -> None:
+    rig = Rig(limits=Limits(outbox_bytes_link=1_000_000))
+    first = rig.open("t1")
+    clients = [rig.client(first) for _ in range(8)]
+    for client in clients:
+        rig.say(client, f'42["{"x" * 300_000}"]')
+        rig.sent(first)
+    rig.lose(first)
+    second = rig.open("t2")
+    second.tunnel.congested = True
+    rig.after(1.6)
+    assert rig.sent(second) == [], "it takes nothing now"
+    second.tunnel.congested = False
+    rig.after(0.25)
+    assert {frame.connection for frame in rig.sent(second)} == {client.id for client in clients}
+    assert second.closed == []
+
+
+def test_an_app_server_that_never_answers_gets_only_so_much() -> None:
+    rig = Rig(links=LinkSettings(max_waiting_bytes=200_000))
+    wire = rig.open()
+    talker, other = rig.client(wire), rig.client(wire)
+    events = []
+    while sink_of(talker).reading:
+        rig.say(talker, f'42["{"x" * 50_000}"]')
+        events += rig.sent(wire)
+    assert len(events) == 5
+    assert not sink_of(talker).reading
+    assert sink_of(other).reading
+    rig.answer(wire, events[0])
+    rig.answer(wire, events[1])
+    rig.server.flush()
+    assert sink_of(talker).reading

@@ -10,7 +10,15 @@ import pytest
 from picows import WSCloseCode, WSMsgType
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
-from moorage.edge.upgrade import HINT, MAX_EARLY, UpgradeRequest, error_body, parse_query, tcp_of
+from moorage.edge.upgrade import (
+    HINT,
+    MAX_EARLY,
+    MAX_READ,
+    UpgradeRequest,
+    error_body,
+    parse_query,
+    tcp_of,
+)
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import UNKNOWN_HUB, UNKNOWN_SID
 from tests.support.http_port import UPGRADE, Listener, Port
@@ -85,6 +93,20 @@ async def test_accepting_answers_101_and_hands_over(port: Port) -> None:
         assert await socket.frame() == Frame(CLOSE, b"\x03\xe8enough")
         listener.transport.disconnect()
         await listener.until(lambda: "disconnected" in listener.told)
+
+
+async def test_a_client_in_a_hurry_does_not_grow_the_buffer(port: Port) -> None:
+    """picows would double it with every full read, and keep it for the connection's life."""
+    socket, request = await upgraded(port)
+    async with socket:
+        listener = Listener()
+        request.accept(listener, max_frame=1000)
+        await socket.raw(frame(TEXT, b"x") * 300_000)
+        await listener.until(lambda: len(listener.frames) == 300_000)
+        protocol = tcp_of(listener.transport).get_protocol()
+        assert isinstance(protocol, WSProtocol)
+        assert len(protocol.get_buffer(-1)) <= MAX_READ
+        assert len(WSProtocol.get_buffer(protocol, -1)) <= 3 * MAX_READ
 
 
 async def test_much_data_before_the_answer(port: Port) -> None:

@@ -61,7 +61,9 @@ class HttpConnection:
         await self.close()
 
     async def close(self) -> None:
-        """End it from this side."""
+        """End it from this side, at once: nobody may be reading what is still on its way."""
+        if self.writer.transport.get_write_buffer_size():
+            self.writer.transport.abort()
         self.writer.close()
         with suppress(ConnectionError):
             await self.writer.wait_closed()

@@ -83,7 +83,9 @@ class Tunnel:
         self._size += len(framed)
         self._metrics.link_frames_sent += 1
         if self._size > self._limit:
-            self.close(LINK_SLOW)
+            self.flush()
+            if self._size > self._limit:
+                self.close(LINK_SLOW)
 
     def flush(self) -> None:
         """Write what waits, unless the app server does not read."""

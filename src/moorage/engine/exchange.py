@@ -46,6 +46,8 @@ class Events(Generic[LaneT, LinkT]):
     def __init__(self, first_id: int) -> None:
         self._next = first_id
         self._open: dict[int, Event[LaneT, LinkT]] = {}
+        self.size = 0
+        """Bytes of all bodies that are kept until their answer."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -55,11 +57,15 @@ class Events(Generic[LaneT, LinkT]):
         ack_id = self._next
         self._next += 1
         self._open[ack_id] = event
+        self.size += len(event.body)
         return ack_id
 
     def settle(self, ack_id: int) -> Event[LaneT, LinkT] | None:
         """Its answer came. None for a number that nobody waits for."""
-        return self._open.pop(ack_id, None)
+        event = self._open.pop(ack_id, None)
+        if event is not None:
+            self.size -= len(event.body)
+        return event
 
     def strand(self, link: LinkT) -> list[tuple[int, Event[LaneT, LinkT]]]:
         """What was under way on a link that broke, oldest first. It stays open for late answers."""

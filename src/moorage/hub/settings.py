@@ -40,7 +40,8 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_frame: int = 16 * 1024 * 1024
     """Bytes of one tunnel frame that we read."""
     max_waiting_bytes: int = 16 * 1024 * 1024
-    """Bytes of client events held for an app server while none of its links is up."""
+    """Bytes of client events that wait for an app server: held while none of its links is up; sent
+    and not answered, before its clients are held back."""
     max_links_per_server: int = 32
     """Links that one server id may hold open on this node."""
 

@@ -7,7 +7,7 @@ once per event from ready bytes: a JSON encoder's call per event would cost more
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import orjson
@@ -85,7 +85,7 @@ def connect_body(handshake: Handshake) -> bytes:
     )
 
 
-class OpenInfo(msgspec.Struct, rename="camel", frozen=True, gc=False):
+class OpenInfo(msgspec.Struct, frozen=True, gc=False):
     """An accepted session's terms: times in milliseconds, `max_payload` in bytes."""
 
     ping_interval: int = 25_000
@@ -93,8 +93,20 @@ class OpenInfo(msgspec.Struct, rename="camel", frozen=True, gc=False):
     max_payload: int = 1_000_000
 
 
+_LARGEST: Final = 2**53
+"""Of the integers that JavaScript counts with."""
+_Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=_LARGEST)]
+
+
+class _Terms(msgspec.Struct, rename="camel"):
+    ping_interval: _Milliseconds = 25_000
+    ping_timeout: _Milliseconds = 20_000
+    # JavaScript writes `Infinity` as null, and a large number as 1e+21.
+    max_payload: int | float | None = 1_000_000
+
+
 class _ConnectAnswer(msgspec.Struct):
-    socketio: OpenInfo
+    socketio: _Terms
 
 
 _answer = msgspec.json.Decoder(_ConnectAnswer)
@@ -103,6 +115,10 @@ _answer = msgspec.json.Decoder(_ConnectAnswer)
 def connect_answer(content: bytes) -> OpenInfo | None:
     """The terms in a 200 answer to connect, or None if they cannot be read."""
     try:
-        return _answer.decode(content).socketio
+        terms = _answer.decode(content).socketio
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
+    limit = _LARGEST if terms.max_payload is None else terms.max_payload
+    if limit < 1:
+        return None
+    return OpenInfo(terms.ping_interval, terms.ping_timeout, int(min(limit, _LARGEST)))

@@ -1,0 +1,201 @@
+"""App servers that misbehave: only their own link and their own clients notice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from moorage.wire import azure_tunnel
+from tests.support.app_link import AppServer, tunnel_token
+from tests.support.rawhttp import Polling, clients, fetch
+from tests.support.rawws import BINARY, WebSocket, frame
+from tests.support.service import MoorageProcess
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[MoorageProcess]:
+    """A service with little room for a link that does not read."""
+    with MoorageProcess("--set", "limits.outbox_bytes_link=2MiB", "--set", "links.grace=20s") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+async def bystander(service: MoorageProcess) -> AsyncIterator[None]:
+    """A client and its app server, who must not notice."""
+    async with (
+        AppServer(service, "calm"),
+        await WebSocket.session(service.url, clients("calm")) as socket,
+    ):
+        before = service.memory("VmRSS")
+        yield
+        await socket.send('42["still here"]')
+        assert await socket.text() == '42["still here"]'
+        assert service.memory("VmRSS") < before + 64 * MIB
+        assert not [line for line in service.lines if '"level": "error"' in line or "Traceback" in line]
+
+
+class HandLink:
+    """A link whose every byte a test decides; it takes each client."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self.socket = socket
+
+    @classmethod
+    async def open(cls, service: MoorageProcess, hub: str, server_id: str) -> HandLink:
+        """Dial, and read the greeting."""
+        token = tunnel_token(service, hub, server_id)
+        target = f"/server/tunnel?hub={hub}&access_token={token}"
+        socket = await WebSocket.open(service.url, target)
+        await socket.binary()
+        return cls(socket)
+
+    async def request(self) -> tuple[azure_tunnel.Request, bytes]:
+        """The next event."""
+        while True:
+            found, content = azure_tunnel.decode(await self.socket.binary())
+            if isinstance(found, azure_tunnel.Request):
+                return found, content
+
+    async def answer(self, ack_id: int, content: bytes = b"", status: int = 200) -> None:
+        """Answer an event."""
+        await self.socket.send(azure_tunnel.response(ack_id, status, content=content))
+
+    async def take(self, opening: asyncio.Task[WebSocket]) -> WebSocket:
+        """Accept the client that is opening."""
+        event, _ = await self.request()
+        terms = {"sid": "x", "pingInterval": 25000, "pingTimeout": 20000, "maxPayload": 1000000}
+        await self.answer(event.ack_id, json.dumps({"socketio": terms}).encode())
+        return await opening
+
+
+def call(ack_id: int, url: str = "https://host/api/hubs/x/:send?api-version=1") -> bytes:
+    """A frame with a call to nobody."""
+    text = {"Type": 1, "AckId": ack_id, "HttpMethod": "POST", "Url": url, "Headers": {}}
+    return frame(BINARY, azure_tunnel.encode(1, json.dumps(text).encode(), b"2"))
+
+
+async def test_a_link_that_stops_reading(service: MoorageProcess) -> None:
+    link = await HandLink.open(service, "deaf", "s1")
+    talkers = [
+        await link.take(asyncio.create_task(WebSocket.session(service.url, clients("deaf"))))
+        for _ in range(3)
+    ]
+    before = service.memory("VmRSS")
+    packet = frame(1, b'42["' + b"x" * 100_000 + b'"]')
+
+    async def talk(client: WebSocket) -> None:
+        while True:
+            client.http.writer.write(packet)
+            await client.http.writer.drain()
+
+    # Nobody reads the link any more: its clients are held back, so that their writes stop.
+    talking = [asyncio.create_task(talk(client)) for client in talkers]
+    done, _ = await asyncio.wait(talking, timeout=1)
+    assert not done, "held back, not closed"
+    assert service.memory("VmRSS") < before + 32 * MIB
+    assert service.metric('moorage_tunnel_connections{dialect="azure",hub="deaf"}') == 1
+
+    # What it asks must be answered, and the answers pile up until the link is given up.
+    calls = call(1) * 5000
+    with pytest.raises(ConnectionError):
+        for _ in range(100):
+            await link.socket.raw(calls)
+    record = await asyncio.to_thread(service.wait_record, event="link ended", hub="deaf")
+    assert record["reason"] == "link-slow"
+    assert service.metric('moorage_refusals_total{door="link",reason="link-slow"}') == 1
+    assert service.memory("VmRSS") < before + 32 * MIB
+
+    # It comes back, and its clients go on.
+    for task in talking:
+        task.cancel()
+    await asyncio.wait(talking)
+    async with AppServer(service, "deaf", "s1") as app:
+        assert (await app.event("message")).content.startswith('42["x')
+    for one in (*talkers, link.socket):
+        await one.http.close()
+
+
+async def test_a_link_of_noise(service: MoorageProcess) -> None:
+    noise = random.Random(3)
+    for number in range(30):
+        link = await HandLink.open(service, "noise", f"s{number}")
+        async with link.socket as socket:
+            await socket.raw(frame(BINARY, noise.randbytes(noise.choice([0, 3, 40, 4000]))))
+            assert (await socket.ended())[1].code == 1002
+
+
+async def test_frames_with_random_insides(service: MoorageProcess) -> None:
+    noise = random.Random(4)
+    for number in range(30):
+        link = await HandLink.open(service, "noise", f"t{number}")
+        async with link.socket as socket:
+            text = noise.randbytes(20).decode("latin-1").encode()
+            await socket.send(azure_tunnel.encode(noise.choice([1, 2]), text, noise.randbytes(20)))
+            assert (await socket.ended())[1].code == 1002
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"null",
+        b"{}",
+        b'{"socketio":null}',
+        b'{"socketio":{"pingInterval":"x"}}',
+        b'{"socketio":{"pingInterval":-1}}',
+        b'{"socketio":{"pingInterval":0}}',
+        b'{"socketio":{"maxPayload":0}}',
+        b'{"socketio":{"maxPayload":-5}}',
+        b'{"socketio":{"pingTimeout":1' + b"0" * 40 + b"}}",
+        b'{"socketio":{"maxPayload":-1e999}}',
+        b'{"socketio":{"maxPayload":"x"}}',
+        b"[" * 100_000,
+        b"\xff",
+    ],
+    ids=lambda content: content[:40].decode("latin-1"),
+)
+async def test_answers_to_connect_that_make_no_sense(service: MoorageProcess, content: bytes) -> None:
+    async with AppServer(service, "odd") as app:
+        app.on_connect = lambda event: (200, content)
+        reply = await fetch(service.url, clients("odd") + "?EIO=4&transport=polling")
+        assert (reply.status, reply.json()["reason"]) == (502, "app-error")
+        reply = await WebSocket.refused(service.url, clients("odd") + "?EIO=4&transport=websocket")
+        assert reply.status == 502
+        app.on_connect = app.accept
+        await Polling(service.url, clients("odd")).open()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    ["", "\x1e", "40", "40{", '40{"sid":5}', "41{", "44/x", "b!!", "451-[]\x1eb!", "47", "999", "x"],
+)
+async def test_payloads_that_make_no_sense(service: MoorageProcess, payload: str) -> None:
+    """Every call is answered, and the client is not harmed by what cannot be encoded for it."""
+    async with (
+        AppServer(service, "odd") as app,
+        await WebSocket.session(service.url, clients("odd")) as client,
+    ):
+        status = await app.send(client.sid, payload)
+        assert status in (202, 400)
+        assert await app.send_all(payload) in (202, 400)
+        await app.send(client.sid, '42["after"]')
+        while await client.text() != '42["after"]':
+            pass
+
+
+async def test_made_up_ack_ids(service: MoorageProcess) -> None:
+    link = await HandLink.open(service, "acks", "s1")
+    async with link.socket as socket:
+        for ack_id in (0, -1, 2**31, 2**62, -(2**62)):
+            await socket.send(azure_tunnel.response(ack_id, 200))
+            await socket.raw(call(ack_id))
+            answer, _ = azure_tunnel.decode(await socket.binary())
+            while not isinstance(answer, azure_tunnel.Response):
+                answer, _ = azure_tunnel.decode(await socket.binary())
+            assert answer.ack_id == ack_id
