@@ -47,6 +47,11 @@ def messages(data: bytes) -> list[bytes]:
     return found
 
 
+def contents(frames: list[Sent]) -> list[str]:
+    """Of the messages among `frames`."""
+    return [frame.content.decode() for frame in frames if frame.name == "message"]
+
+
 class Wire:
     """The other end of one tunnel."""
 
