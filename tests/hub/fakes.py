@@ -28,7 +28,7 @@ from moorage.wire.commands import (
     Send,
     SendToConnection,
 )
-from moorage.wire.engineio import encode_binary
+from moorage.wire.engineio import FRAME_ROOM, OPCODE_TEXT, encode_binary, text_frame
 from moorage.wire.groups import room_group
 from moorage.wire.reasons import Reason
 
@@ -59,6 +59,7 @@ class RecordingSink:
     def __init__(self, *, framed: bool = True) -> None:
         self.framed = framed
         self.transport = "websocket" if framed else "polling"
+        self.send = self._send if framed else None
         self.writes: list[bytes] = []
         self.closed: list[tuple[Reason, bytes]] = []
         self.reading = True
@@ -66,6 +67,10 @@ class RecordingSink:
     def write(self, data: bytes) -> None:
         assert not self.closed, "a write after the end"
         self.writes.append(data)
+
+    def _send(self, opcode: int, buffer: bytearray, offset: int) -> None:
+        assert (opcode, offset) == (OPCODE_TEXT, FRAME_ROOM)
+        self.write(text_frame(bytes(buffer[offset:])))
 
     def close(self, reason: Reason, rest: bytes) -> None:
         self.closed.append((reason, rest))

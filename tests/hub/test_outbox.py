@@ -10,7 +10,7 @@ from moorage.hub.connection import Connection
 from moorage.hub.fanout import Encoded
 from moorage.hub.outbox import SLICE
 from moorage.wire.reasons import SLOW_CLIENT
-from tests.hub.fakes import PollingSink, RecordingSink, World, heard, sink_of
+from tests.hub.fakes import PollingSink, RecordingSink, World, heard, sink_of, unframe
 
 
 @pytest.fixture
@@ -287,3 +287,32 @@ def test_whatever_happens_order_holds_and_nothing_is_lost(steps: list[tuple[str,
         client.outbox.unblock()
     world.settle()
     assert [heard(client) for client in clients] == sent
+
+
+def test_one_frame_goes_the_short_way_and_more_are_joined() -> None:
+    world = World()
+    world.server()
+    clients = [world.client() for _ in range(3)]
+    sink = sink_of(clients[0])
+    short: list[bytes] = []
+    sink.send = lambda opcode, buffer, offset: short.append(bytes(buffer[offset:]))
+    clients[0].outbox.attach(sink, ready=True)
+    large(world, clients, b"42[1]")
+    world.tick()
+    assert short == [b"42[1]"]
+    large(world, clients, b"42[2]")
+    large(world, clients, b"42[3]")
+    world.tick()
+    assert short == [b"42[1]"]
+    assert [heard(client) for client in clients[1:]] == [[b"42[1]", b"42[2]", b"42[3]"]] * 2
+    assert unframe(sink.writes[-1]) == [b"42[2]", b"42[3]"]
+
+
+def test_buffers_are_few_however_many_fan_outs_wait() -> None:
+    world = World()
+    world.server()
+    clients = [world.client() for _ in range(3)]
+    for number in range(100):
+        large(world, clients, b"42[%d]" % number)
+    world.tick()
+    assert [heard(client) for client in clients] == [[b"42[%d]" % number for number in range(100)]] * 3

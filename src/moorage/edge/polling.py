@@ -51,6 +51,7 @@ class PollingSession:
 
     framed = False
     transport = "polling"
+    send = None
 
     def __init__(self, door: PollingDoor, connection: Connection) -> None:
         self.connection = connection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
@@ -14,6 +14,7 @@ from moorage.edge.upgrade import UpgradeRequest, tcp_of
 from moorage.engine.upgrade import State, Step
 from moorage.hub.connection import Connection
 from moorage.hub.node import Node
+from moorage.hub.ports import SendFrame
 from moorage.wire import engineio
 from moorage.wire.cloudevents import OpenInfo
 from moorage.wire.errors import PeerError
@@ -185,6 +186,14 @@ class ClientSocket(WSListener):
         """Straight to the transport: these are finished frames, and a call of our own between
         would be a tenth of a delivery's cost beside the kernel."""
         return self._tcp.write
+
+    @property
+    def send(self) -> SendFrame | None:
+        """picows writes one frame with a system call of its own."""
+        if self._transport is None:
+            return None
+        # picows takes an opcode by its number, too; its stub knows the enumeration only.
+        return cast(SendFrame, self._transport.send_reuse_external_bytearray)
 
     def pause_writing(self) -> None:
         """The client reads slower than we write: its outbox gathers now."""

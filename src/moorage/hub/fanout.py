@@ -35,6 +35,11 @@ class Encoded:
         return self._frames
 
     @property
+    def is_one_text(self) -> bool:
+        """Is `frames` a single text frame?"""
+        return self.packets == 1 and self.payload[:1] != b"b"
+
+    @property
     def is_special(self) -> bool:
         """Holds a packet that concerns the service too (`_SPECIAL`)."""
         if self.packets == 1:

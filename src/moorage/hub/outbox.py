@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
-from moorage.hub.ports import ClientSink, Schedule
-from moorage.wire.engineio import RS, frames
+from moorage.hub.ports import ClientSink, Schedule, SendFrame
+from moorage.wire.engineio import FRAME_ROOM, OPCODE_TEXT, RS, frames
 from moorage.wire.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from moorage.metrics import Metrics
 
 SLICE: Final = 400
+MAX_BUFFERS: Final = 32
 
 _IDLE, _URGENT, _BULK = 0, 1, 2
 
@@ -36,6 +37,7 @@ class Outbox:
         "_first",
         "_flusher",
         "_rest",
+        "_send",
         "_state",
         "_write",
         "framed",
@@ -61,6 +63,7 @@ class Outbox:
         self._flusher = flusher
         self._state = _IDLE
         self._write: Callable[[bytes], None] = _nowhere
+        self._send: SendFrame | None = None
 
     def push(self, encoded: Encoded) -> None:
         """Queue an emit for this client."""
@@ -91,6 +94,7 @@ class Outbox:
         self.sink = sink
         # Kept bound: for a WebSocket this is the transport's own `write`, with no call between.
         self._write = sink.write
+        self._send = sink.send
         self.ready = ready
         if ready:
             self.flush()
@@ -132,6 +136,7 @@ class Outbox:
         self.size = 0
         self.sink = None
         self._write = _nowhere
+        self._send = None
 
 
 def _nowhere(data: bytes) -> None:
@@ -148,6 +153,8 @@ class Flusher:
         self._urgent: list[Outbox] = []
         self._bulk: deque[Outbox] = deque()
         self._overflowed: list[Connection] = []
+        self._buffers: dict[bytes, bytearray] = {}
+        """For the large fan-outs under way that are one text frame: frame -> buffer for `SendFrame`."""
         self._scheduled = False
 
     def urgent(self, box: Outbox) -> None:
@@ -164,6 +171,11 @@ class Flusher:
         """
         framed_data, plain_data = encoded.frames, encoded.payload
         framed_size, plain_size = len(framed_data), len(plain_data)
+        if encoded.is_one_text:
+            if len(self._buffers) >= MAX_BUFFERS:
+                # Fan-outs come faster than they go out: the older ones take the other way.
+                self._buffers.clear()
+            self._buffers[framed_data] = bytearray(FRAME_ROOM) + plain_data
         framed = 0
         add = self._bulk.append
         for connection in to:
@@ -219,8 +231,10 @@ class Flusher:
             self._slice()
 
     def _slice(self) -> None:
-        """`Outbox.flush` for a slice of the large, written out like `spread`."""
-        take = self._bulk.popleft
+        """`Outbox.flush` for a slice of the large, written out like `spread`. Who has just one frame
+        waiting, as nearly all have, gets it the short way: past the event loop's own buffers, a
+        twentieth of a delivery."""
+        take, buffers = self._bulk.popleft, self._buffers
         sent = 0
         for _ in range(min(SLICE, len(self._bulk))):
             box = take()
@@ -228,14 +242,21 @@ class Flusher:
             data = box._first
             if data is None or not box.ready:
                 continue
+            buffer = None
             if box._rest is None:
                 box._first = None
                 box.size = 0
+                buffer = buffers.get(data)
             else:
                 data = box.take()
             if box.framed:
                 sent += len(data)
-            box._write(data)
+            if buffer is not None and box._send is not None:
+                box._send(OPCODE_TEXT, buffer, FRAME_ROOM)
+            else:
+                box._write(data)
         self.metrics.bytes_sent_websocket += sent
         if self._bulk:
             self.wake()
+        else:
+            buffers.clear()

@@ -21,6 +21,10 @@ class ClientSink(Protocol):
     transport: str
     """`websocket` or `polling`: the metrics label."""
 
+    @property
+    def send(self) -> SendFrame | None:
+        """A shorter way for one whole frame, if there is one."""
+
     def write(self, data: bytes) -> None:
         """Hand over what the outbox has gathered in this loop tick."""
 
@@ -32,6 +36,13 @@ class ClientSink(Protocol):
 
     def resume_reading(self) -> None:
         """Take it again."""
+
+
+class SendFrame(Protocol):
+    """Writes one frame: its opcode, and a buffer in which the payload stands behind `FRAME_ROOM` bytes
+    of room for the header. The buffer is shared by all who get the frame."""
+
+    def __call__(self, opcode: int, buffer: bytearray, offset: int, /) -> None: ...
 
 
 class Opening(Protocol):

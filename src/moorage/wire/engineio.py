@@ -26,6 +26,8 @@ UPGRADE: Final = b"5"
 
 OPCODE_TEXT: Final = 0x1
 OPCODE_BINARY: Final = 0x2
+FRAME_ROOM: Final = 14
+"""Bytes before a payload that the longest header of a frame may take."""
 
 _TEXT_HEADERS: Final = tuple(bytes((0x80 | OPCODE_TEXT, n)) for n in range(126))
 _BINARY_HEADERS: Final = tuple(bytes((0x80 | OPCODE_BINARY, n)) for n in range(126))
