@@ -9,6 +9,12 @@ import json
 
 import pytest
 
+from moorage.auth import AccessKeys, AuthSettings
+from moorage.edge.clients import ClientDoor
+from moorage.edge.polling import LINGER_SECONDS, PollingDoor, PollingSession
+from moorage.edge.settings import CorsSettings, ServerSettings
+from moorage.wire.reasons import APP_CLOSED
+from tests.hub.fakes import World
 from tests.support.app_link import AppServer
 from tests.support.rawhttp import HttpConnection, Polling, clients, fetch, request_bytes
 from tests.support.service import MoorageProcess
@@ -337,3 +343,28 @@ async def test_a_poll_that_breaks_off_ends_the_session(client: Polling, app: App
 async def test_a_session_belongs_to_its_hub(service: MoorageProcess, client: Polling) -> None:
     reply = await fetch(service.url, f"{clients('another')}{OPEN}&sid={client.sid}")
     assert reply.json()["code"] == 1
+
+
+def test_an_ended_session_waits_for_its_last_poll_only_so_long() -> None:
+    world = World()
+    world.server()
+    connection = world.client(framed=False)
+    client_door = ClientDoor(
+        node=world.node,
+        keys=AccessKeys("0123456789abcdef0123456789abcdef"),
+        auth_settings=AuthSettings(),
+        server=ServerSettings(),
+        cors=CorsSettings(),
+        default_hub="app",
+        metrics=world.metrics,
+        wall_clock=lambda: 0.0,
+    )
+    door = PollingDoor(client_door, clock=lambda: world.now)
+    session = PollingSession(door, connection)
+    door._sessions[connection.id] = session
+    connection.outbox.attach(session, ready=False)
+    world.node.disconnect(connection, APP_CLOSED, who="app")
+    door.tick(world.now + LINGER_SECONDS - 0.1)
+    assert connection.id in door._sessions
+    door.tick(world.now + LINGER_SECONDS)
+    assert connection.id not in door._sessions

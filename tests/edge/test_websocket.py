@@ -17,6 +17,7 @@ UPGRADE = {
     "Upgrade": "WebSocket",
     "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits",
 }
 
 
