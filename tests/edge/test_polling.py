@@ -345,8 +345,8 @@ async def test_a_session_belongs_to_its_hub(service: MoorageProcess, client: Pol
     assert reply.json()["code"] == 1
 
 
-def test_an_ended_session_waits_for_its_last_poll_only_so_long() -> None:
-    world = World()
+def session_of(world: World) -> tuple[PollingDoor, PollingSession]:
+    """A polling client in this process, and its door."""
     world.server()
     connection = world.client(framed=False)
     client_door = ClientDoor(
@@ -363,8 +363,30 @@ def test_an_ended_session_waits_for_its_last_poll_only_so_long() -> None:
     session = PollingSession(door, connection)
     door._sessions[connection.id] = session
     connection.outbox.attach(session, ready=False)
-    world.node.disconnect(connection, APP_CLOSED, who="app")
+    return door, session
+
+
+def test_an_ended_session_waits_for_its_last_poll_only_so_long() -> None:
+    world = World()
+    door, session = session_of(world)
+    world.node.disconnect(session.connection, APP_CLOSED, who="app")
     door.tick(world.now + LINGER_SECONDS - 0.1)
-    assert connection.id in door._sessions
+    assert session.connection.id in door._sessions
     door.tick(world.now + LINGER_SECONDS)
-    assert connection.id not in door._sessions
+    assert session.connection.id not in door._sessions
+
+
+async def test_a_post_waits_while_the_app_server_is_behind() -> None:
+    world = World()
+    _, session = session_of(world)
+    await session.readable()
+    for go_on in (
+        session.resume_reading,
+        lambda: world.node.disconnect(session.connection, APP_CLOSED, who="app"),
+    ):
+        session.pause_reading()
+        waiting = asyncio.create_task(session.readable())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        go_on()
+        await waiting

@@ -122,6 +122,7 @@ class PollingSession:
         """The exact answers that Socket.IO's own tests expect: a poll gets what is queued, if
         anything, and the next one `6` `1`. Not both in one: the client handles Socket.IO packets a
         tick later than a close, and would report `transport close` for a disconnect."""
+        self.resume_reading()
         if reason is CLIENT_CLOSED:
             # The client has said goodbye: a noop lets its last poll go, and nobody will come again.
             self.release()
