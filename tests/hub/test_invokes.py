@@ -147,6 +147,8 @@ def test_how_many_are_asked(stage: Stage) -> None:
         (b"430[]", API_BAD_PAYLOAD),
         (b"40", API_BAD_PAYLOAD),
         (b"41", API_BAD_PAYLOAD),
+        (b"42", API_BAD_PAYLOAD),
+        (b"42/ns", API_BAD_PAYLOAD),
         (b"2", BAD_SOCKETIO_PACKET),
         (b"", BAD_SOCKETIO_PACKET),
         (b'451-["q"]\x1eb!', BAD_PACKET),

@@ -73,7 +73,8 @@ def _known(hub: Hub, to: Selection) -> Outcome:
 def _invoke(node: Node, hub: Hub, command: Invoke, answers: Answers) -> Outcome:
     packets = command.payload.split(engineio.RS)
     header = socketio.parse_header(packets[0])
-    if header.type not in (socketio.EVENT, socketio.BINARY_EVENT) or header.id is not None:
+    bare = header.body >= len(packets[0])
+    if header.type not in (socketio.EVENT, socketio.BINARY_EVENT) or header.id is not None or bare:
         raise PeerError(API_BAD_PAYLOAD, "an event without ack id is expected")
     asked = set(hub.directory.select(command.to))
     ack_id = hub.invocations.begin()
