@@ -3,7 +3,7 @@
 # manager's shim may exist for an interpreter that is not there, so each candidate is asked.
 #
 # The distribution's own comes first: it is built with profile-guided optimisation, which version
-# managers leave out unless asked, and the service needs a seventh less CPU with it. One that cannot make
+# managers leave out unless asked, and the service's own code needs a fifth less CPU with it. One that cannot make
 # virtual environments is taken only if none can; make-venv.sh then installs what is missing.
 set -euo pipefail
 

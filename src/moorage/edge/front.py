@@ -1,7 +1,7 @@
 """The first bytes of a TCP connection: is it a WebSocket?
 
-A connect is mostly this. uvicorn's protocol, its parser, its scope and its two walks over the
-headers cost a third of a client's whole connect, only to be thrown away at the upgrade. So a plain
+uvicorn's protocol object, its parser, its scope and its walks over the headers would be made for
+every client that connects, only to be thrown away at the upgrade. So a plain
 upgrade request, whole in the first read, is recognised here; whatever else comes, odd or broken
 or in pieces, goes to `HttpProtocol` untouched, which knows upgrades as well.
 """

@@ -74,7 +74,7 @@ class LinkSocket(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """One frame: a tunnel frame, a fragment of one, or the end. What follows from all frames
         of one read leaves right after the last: scheduling it for the end of the tick would cost
-        another turn of the loop, and a lone round trip a tenth more."""
+        another turn of the loop and a poll of the kernel."""
         if self._broken:
             # One bad frame is enough. What came with it in one piece would only fill the log.
             return

@@ -68,8 +68,8 @@ _QUIET: Final = _Quiet()
 
 class BareTransport:
     """What picows sees of a transport. It asks the socket for ten things that it only logs, or sets
-    although uvloop has set them; answered here they cost nothing, on the socket a twentieth of a
-    connect. `real` is the transport itself."""
+    although uvloop has set them; answered here they cost no system call.
+    `real` is the transport itself."""
 
     __slots__ = ("abort", "close", "get_write_buffer_size", "real", "write", "writelines")
 

@@ -166,8 +166,8 @@ class Flusher:
         """Queue a large fan-out, to be flushed in slices from the end of this tick on; how many of
         the recipients are on WebSockets.
 
-        The loop is written out, without a call per recipient: at 1,000 recipients the calls were a
-        third of what we spend on a delivery beside the kernel.
+        The loop is written out: no call per recipient. With the sockets taken away, queueing and
+        flushing cost 0.3 us a recipient.
         """
         framed_data, plain_data = encoded.frames, encoded.payload
         framed_size, plain_size = len(framed_data), len(plain_data)
@@ -232,8 +232,8 @@ class Flusher:
 
     def _slice(self) -> None:
         """`Outbox.flush` for a slice of the large, written out like `spread`. Who has just one frame
-        waiting, as nearly all have, gets it the short way: past the event loop's own buffers, a
-        twentieth of a delivery."""
+        waiting, as nearly all have, gets it the short way: past the event loop's own buffers (2-6 %
+        of a delivery to 1,000, two paired runs)."""
         take, buffers = self._bulk.popleft, self._buffers
         sent = 0
         for _ in range(min(SLICE, len(self._bulk))):

