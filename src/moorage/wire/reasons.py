@@ -49,6 +49,7 @@ TOO_MANY_CONNECTIONS = R(1105, "too-many-connections", "the connection limit is 
 APP_REFUSED = R(1106, "app-refused", "the app server refused the connection", True, 400, 1008)
 APP_ERROR = R(1107, "app-error", "the app server failed to open the connection", True, 502, 1011)
 LINK_OVERFLOW = R(1108, "link-overflow", "too much is waiting for the app server", True, 503, 1013)
+PING_TIMEOUT = R(1109, "ping-timeout", "the client did not answer a ping", True, 408, 1001)
 INTERNAL = R(1199, "internal", "internal error", True, 500, 1011)
 
 # 2000: the client broke the protocol or a limit
@@ -107,6 +108,11 @@ LINK_FRAME_TOO_LARGE = R(4003, "link-frame-too-large", "the tunnel frame is too 
 LINK_SLOW = R(4004, "link-slow", "the app server does not read fast enough", True, 408, 1008)
 LINK_UNKNOWN_DIALECT = R(4005, "link-unknown-dialect", "no such link dialect", False, 400, 1002)
 LINK_TOO_MANY = R(4006, "link-too-many", "too many links for this hub", True, 503, 1013)
+LINK_VERSION = R(4007, "link-version", "no such version of the link dialect", False, 400, 1002)
+LINK_SERVER_TAKEN = R(4008, "link-server-taken", "another app server uses this id", True, 409, 1008)
+LINK_BAD_REQUEST = R(4009, "link-bad-request", "the app server asked for something impossible", False, 400, 1008)
+LINK_SILENT = R(4010, "link-silent", "nothing came over the link for too long", True, 408, 1001)
+LINK_REPLACED = R(4011, "link-replaced", "the app server opened a new link instead", True, 409, 1001)
 
 # 5000: the data-plane API
 API_BAD_PATH = R(5000, "api-bad-path", "no such operation", False, 404, 1008)

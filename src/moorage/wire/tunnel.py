@@ -1,0 +1,434 @@
+"""The `moorage.v1` dialect: frames and batches between an app server and a service.
+
+A WebSocket message is one *batch*: a MessagePack array `[number, ack, frames]`. A frame is an array
+too, its first element the type. Fields that a receiver does not know stand at the end of a frame
+and are ignored, so a field may be added without a new version; a frame type may not.
+
+The page docs/reference/link-protocol.md is the specification; order and loss are `stream`'s matter.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import LINK_BAD_FRAME
+
+SUBPROTOCOL: Final = "moorage.v1"
+REVISION: Final = 1
+"""Counts additions within version 1. Each side names its own; the lower one holds."""
+
+VOLATILE: Final = 1
+"""Flag of emits: leave out who cannot take it at once."""
+LOCAL: Final = 2
+"""Flag of emits: only clients of the app server that emits."""
+
+
+class _Frame(msgspec.Struct, array_like=True, gc=False):
+    """A frame's fields in their order on the wire, after its type."""
+
+
+class To(_Frame):
+    """Which sockets of a namespace: in any of `rooms` (none named: all), in none of `excluded`. A
+    socket's own id is a room."""
+
+    namespace: str
+    rooms: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+
+# --- both ways ---------------------------------------------------------------------------------
+
+
+class Packet(_Frame, tag=4):
+    """Engine.IO packets of or for one client, joined by 0x1e."""
+
+    client: int
+    payload: bytes
+
+
+class Drain(_Frame, tag=50):
+    """The sender is about to stop. To the service: give me no new clients. From it: expect to
+    lose this link; `seconds` is how long it still waits."""
+
+    seconds: float = 0.0
+
+
+# --- from the app server -------------------------------------------------------------------------
+
+
+class AppHello(_Frame, tag=0):
+    """The first frame. `session` and `received` name what to resume; "" and 0 for a new session."""
+
+    revision: int
+    sdk: str
+    session: str
+    received: int
+    window: int
+    """Bytes that the app server takes unacknowledged."""
+
+
+class Opened(_Frame, tag=2):
+    """Takes a client, on these terms: milliseconds, and bytes of one message."""
+
+    client: int
+    ping_interval: int
+    ping_timeout: int
+    max_payload: int
+
+
+class Refused(_Frame, tag=3):
+    """Does not. A status from 400 to 499 blames the client, any other the app server."""
+
+    client: int
+    status: int
+    message: str
+
+
+class Close(_Frame, tag=6):
+    """End a client's connection."""
+
+    client: int
+
+
+class Emit(_Frame, tag=10):
+    """Deliver `payload` to all of `to`. `ref` 0: nothing is answered unless it fails."""
+
+    ref: int
+    to: To
+    flags: int
+    payload: bytes
+
+
+class Ask(_Frame, tag=11):
+    """Deliver an event and collect an ack from each: `Asked`, `Answer`s, `Done`."""
+
+    ref: int
+    to: To
+    flags: int
+    timeout: int
+    """Milliseconds."""
+    payload: bytes
+
+
+class Enter(_Frame, tag=20):
+    """One of the app server's own sockets joins rooms."""
+
+    ref: int
+    client: int
+    namespace: str
+    rooms: tuple[str, ...]
+
+
+class Exit(_Frame, tag=21):
+    """One of the app server's own sockets leaves rooms."""
+
+    ref: int
+    client: int
+    namespace: str
+    rooms: tuple[str, ...]
+
+
+class Join(_Frame, tag=22):
+    """All of `to`, whoever serves them, join `rooms`; the app servers that serve them hear `Moved`."""
+
+    ref: int
+    to: To
+    rooms: tuple[str, ...]
+
+
+class Leave(_Frame, tag=23):
+    """All of `to` leave `rooms`."""
+
+    ref: int
+    to: To
+    rooms: tuple[str, ...]
+
+
+class Disconnect(_Frame, tag=24):
+    """All of `to` leave their namespace; `close` ends their connections as well."""
+
+    ref: int
+    to: To
+    close: bool
+
+
+class Fetch(_Frame, tag=30):
+    """Who is in `to`: `Sockets`, then `Data` of each app server asked, then `Done`."""
+
+    ref: int
+    to: To
+    timeout: int
+
+
+class Facts(_Frame, tag=33):
+    """The answer to `Query`: JSON `{"data":…,"auth":…}` by socket id. Sockets without any may be
+    left out."""
+
+    ref: int
+    rows: tuple[tuple[str, bytes], ...]
+
+
+class Tell(_Frame, tag=40):
+    """An event for all other app servers. `timeout` in milliseconds; 0 = no answers wanted."""
+
+    ref: int
+    namespace: str
+    timeout: int
+    payload: bytes
+
+
+class Reply(_Frame, tag=42):
+    """The answer to `Told`."""
+
+    ref: int
+    payload: bytes
+
+
+class List(_Frame, tag=43):
+    """Which app servers does the hub have?"""
+
+    ref: int
+
+
+# --- from the service ----------------------------------------------------------------------------
+
+
+class ServiceHello(_Frame, tag=0):
+    """The answer to `AppHello`; times in milliseconds."""
+
+    revision: int
+    service: str
+    session: str
+    resumed: bool
+    received: int
+    window: int
+    max_batch: int
+    """Bytes of one message that the service reads."""
+    keepalive: int
+    grace: int
+    hub: str
+    node: str
+
+
+class Open(_Frame, tag=1):
+    """A client asks for a session. `handshake` is JSON."""
+
+    client: int
+    id: str
+    user: str | None
+    handshake: bytes
+
+
+class Closed(_Frame, tag=5):
+    """A client is gone. `cause` in Socket.IO's words, `reason` and `number` in ours."""
+
+    client: int
+    number: int
+    reason: str
+    cause: str
+
+
+class Left(_Frame, tag=7):
+    """Somebody else took this socket out of its namespace; the client has been told."""
+
+    client: int
+    namespace: str
+
+
+class Moved(_Frame, tag=8):
+    """Somebody else changed this socket's rooms."""
+
+    client: int
+    namespace: str
+    joined: bool
+    rooms: tuple[str, ...]
+
+
+class Asked(_Frame, tag=12):
+    """How many an `Ask`, a `Tell` or a `Fetch` waits for now."""
+
+    ref: int
+    count: int
+
+
+class Answer(_Frame, tag=13):
+    """One answer: of a socket to an `Ask`, of an app server to a `Tell`; `sender` is its id."""
+
+    ref: int
+    sender: str
+    payload: bytes
+
+
+class Done(_Frame, tag=14):
+    """The end of what `ref` asked for. `missing`: who should have answered and did not."""
+
+    ref: int
+    count: int
+    missing: tuple[str, ...] = ()
+
+
+class Failed(_Frame, tag=15):
+    """What `ref` asked for was not done (`ref` 0: something without a number)."""
+
+    ref: int
+    number: int
+    reason: str
+    message: str
+
+
+class Row(_Frame):
+    """One socket of `Sockets`. `server` counts in the frame's list; `opened` in milliseconds since
+    1970. The private room is not listed."""
+
+    id: str
+    connection: str
+    user: str | None
+    server: int
+    opened: int
+    rooms: tuple[str, ...]
+    handshake: bytes
+
+
+class Sockets(_Frame, tag=31):
+    """Part of the answer to `Fetch`."""
+
+    ref: int
+    servers: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+class Query(_Frame, tag=32):
+    """Another app server wants to know these sockets' data: answer with `Facts`."""
+
+    ref: int
+    namespace: str
+    sockets: tuple[str, ...]
+
+
+class Data(_Frame, tag=34):
+    """`Facts` of `server`, passed on."""
+
+    ref: int
+    server: str
+    rows: tuple[tuple[str, bytes], ...]
+
+
+class Told(_Frame, tag=41):
+    """An event from another app server. `ref` 0: it wants no answer."""
+
+    ref: int
+    sender: str
+    namespace: str
+    payload: bytes
+
+
+class Server(_Frame):
+    """One app server of `Servers`."""
+
+    id: str
+    dialect: str
+    up: bool
+    clients: int
+
+
+class Servers(_Frame, tag=44):
+    """The answer to `List`."""
+
+    ref: int
+    rows: tuple[Server, ...]
+
+
+FromApp = (
+    AppHello
+    | Opened
+    | Refused
+    | Packet
+    | Close
+    | Emit
+    | Ask
+    | Enter
+    | Exit
+    | Join
+    | Leave
+    | Disconnect
+    | Fetch
+    | Facts
+    | Tell
+    | Reply
+    | List
+    | Drain
+)
+FromService = (
+    ServiceHello
+    | Open
+    | Packet
+    | Closed
+    | Left
+    | Moved
+    | Asked
+    | Answer
+    | Done
+    | Failed
+    | Sockets
+    | Query
+    | Data
+    | Told
+    | Servers
+    | Drain
+)
+
+FrameT = TypeVar("FrameT")
+
+
+class Batch(NamedTuple, Generic[FrameT]):
+    """`number` 0: outside the numbering, without meaning for order. `ack`: the highest number that
+    the sender of this batch has taken."""
+
+    number: int
+    ack: int
+    frames: list[FrameT]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_from_app = msgspec.msgpack.Decoder(tuple[int, int, list[FromApp]])
+_from_service = msgspec.msgpack.Decoder(tuple[int, int, list[FromService]])
+
+
+def encode_frame(frame: FromApp | FromService) -> bytes:
+    """One frame's bytes, a part of a batch."""
+    return _encode(frame)
+
+
+def encode_batch(number: int, ack: int, frames: list[bytes]) -> bytes:
+    """A batch of finished frames."""
+    count = len(frames)
+    if count < 16:
+        head = bytes((0x90 | count,))
+    elif count < 0x10000:
+        head = b"\xdc" + count.to_bytes(2, "big")
+    else:
+        head = b"\xdd" + count.to_bytes(4, "big")
+    return b"".join((b"\x93", _encode(number), _encode(ack), head, *frames))
+
+
+def decode_from_app(data: bytes) -> Batch[FromApp]:
+    """A batch of an app server. Raises `PeerError` (link-bad-frame)."""
+    return _decode(_from_app, data)
+
+
+def decode_from_service(data: bytes) -> Batch[FromService]:
+    """A batch of the service. Raises `PeerError` (link-bad-frame)."""
+    return _decode(_from_service, data)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[tuple[int, int, list[FrameT]]], data: bytes) -> Batch[FrameT]:
+    try:
+        batch = Batch(*decoder.decode(data))
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise PeerError(LINK_BAD_FRAME, str(error)[:200]) from None
+    if batch.number < 0 or batch.ack < 0:
+        raise PeerError(LINK_BAD_FRAME, "a number below 0")
+    return batch
