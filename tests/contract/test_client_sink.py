@@ -26,8 +26,8 @@ from moorage.hub.fanout import Encoded
 from moorage.hub.links import AppServer
 from moorage.hub.node import Node
 from moorage.hub.ports import ClientSink
-from moorage.wire.cloudevents import OpenInfo
 from moorage.wire.engineio import encode_binary
+from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import API_CLOSED, APP_CLOSED, DRAINING, SLOW_CLIENT, TRANSPORT_LOST, Reason
 from tests.hub.fakes import RecordingLink, RecordingOpening, World, sink_of
 from tests.support.rawhttp import Polling

@@ -19,7 +19,6 @@ from moorage.hub.node import Node, Who
 from moorage.hub.ports import Answers, Broker, Drained, Opening
 from moorage.hub.settings import HubSettings, Limits, LinkSettings
 from moorage.metrics import Metrics
-from moorage.wire.cloudevents import Handshake, OpenInfo
 from moorage.wire.commands import (
     Command,
     JoinGroups,
@@ -30,6 +29,7 @@ from moorage.wire.commands import (
 )
 from moorage.wire.engineio import FRAME_ROOM, OPCODE_TEXT, encode_binary, text_frame
 from moorage.wire.groups import room_group
+from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import Reason
 
 HUB = "app"

@@ -10,9 +10,9 @@ import pytest
 from moorage.engine.upgrade import State
 from moorage.hub.connection import Connection
 from moorage.hub.settings import HubSettings, Limits
-from moorage.wire.cloudevents import OpenInfo
 from moorage.wire.commands import EVERYONE, Exists, Selection
 from moorage.wire.errors import PeerError
+from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import (
     APP_LOST,
     APP_REFUSED,

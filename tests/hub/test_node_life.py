@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from moorage.hub.connection import Connection
 from moorage.hub.links import AppServer
-from moorage.wire.cloudevents import OpenInfo
 from moorage.wire.commands import EVERYONE
+from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import APP_REFUSED, TRANSPORT_LOST
 from tests.hub.fakes import HUB, RecordingLink, RecordingOpening, World
 

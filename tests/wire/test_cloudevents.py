@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 
 from moorage.wire import azure_tunnel
 from moorage.wire.azure_tunnel import Request
-from moorage.wire.cloudevents import (
-    EventWriter,
-    Handshake,
-    OpenInfo,
-    connect_answer,
-    connect_body,
-    identity_of,
-)
+from moorage.wire.cloudevents import EventWriter, connect_answer, connect_body, identity_of
+from moorage.wire.handshake import Handshake, OpenInfo
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 

@@ -19,8 +19,9 @@ from moorage.hub.links import AppServer
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.wire import azure_tunnel, cloudevents
-from moorage.wire.cloudevents import EventWriter, Handshake
+from moorage.wire.cloudevents import EventWriter
 from moorage.wire.engineio import RS
+from moorage.wire.handshake import Handshake
 from moorage.wire.reasons import (
     APP_ERROR,
     APP_FORGOT,

@@ -12,9 +12,9 @@ from moorage.auth import AccessKeys, AuthSettings
 from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.hub.node import Node
 from moorage.metrics import Metrics
-from moorage.wire.cloudevents import Handshake
 from moorage.wire.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
+from moorage.wire.handshake import Handshake
 from moorage.wire.reasons import (
     BAD_REQUEST,
     ORIGIN_REFUSED,

@@ -16,8 +16,8 @@ from moorage.edge.upgrade import error_body, parse_query
 from moorage.engine.upgrade import State, Step
 from moorage.hub.connection import Connection
 from moorage.wire import engineio
-from moorage.wire.cloudevents import OpenInfo
 from moorage.wire.errors import PeerError
+from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import (
     ALREADY_UPGRADED,
     BAD_METHOD,

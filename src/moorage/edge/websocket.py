@@ -16,8 +16,8 @@ from moorage.hub.connection import Connection
 from moorage.hub.node import Node
 from moorage.hub.ports import SendFrame
 from moorage.wire import engineio
-from moorage.wire.cloudevents import OpenInfo
 from moorage.wire.errors import PeerError
+from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import (
     APP_CLOSED,
     BAD_FRAME,

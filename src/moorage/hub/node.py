@@ -19,10 +19,10 @@ from moorage.hub.links import AppServer
 from moorage.hub.outbox import Flusher
 from moorage.hub.ports import Answers, Broker, Opening, Schedule
 from moorage.hub.settings import HubSettings, Limits, LinkSettings
-from moorage.wire.cloudevents import Handshake, OpenInfo
 from moorage.wire.commands import Command, Outcome
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group
+from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import (
     APP_LOST,
     CLIENT_CLOSED,

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from moorage.wire.cloudevents import Handshake, OpenInfo
 from moorage.wire.commands import Command
+from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import Reason
 
 if TYPE_CHECKING:

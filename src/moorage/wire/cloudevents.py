@@ -6,13 +6,13 @@ once per event from ready bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 import msgspec
 import orjson
 
 from moorage.wire import azure_tunnel
+from moorage.wire.handshake import Handshake, OpenInfo
 
 _URL: Final = "http://moorage/eventhandler/"
 _TYPES: Final = {
@@ -60,17 +60,6 @@ def identity_of(connection_id: str, user_id: str | None) -> bytes:
     return quoted + b',"ce-userId":[' + orjson.dumps(user_id) + b"]"
 
 
-class Handshake(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a client when it asks for a session; values are lists, names lower-case
-    for headers. `query` is without the access token."""
-
-    query: Mapping[str, Sequence[str]]
-    headers: Mapping[str, Sequence[str]]
-    claims: Mapping[str, Sequence[str]] = {}
-    user_id: str | None = None
-    groups: tuple[str, ...] = ()
-
-
 def connect_body(handshake: Handshake) -> bytes:
     """The connect event's body. `headers` is always there: without it the SDK crashes its process
     when the client's CONNECT packet comes."""
@@ -83,14 +72,6 @@ def connect_body(handshake: Handshake) -> bytes:
             "clientCertificates": [],
         }
     )
-
-
-class OpenInfo(msgspec.Struct, frozen=True, gc=False):
-    """An accepted session's terms: times in milliseconds, `max_payload` in bytes."""
-
-    ping_interval: int = 25_000
-    ping_timeout: int = 20_000
-    max_payload: int = 1_000_000
 
 
 _LARGEST: Final = 2**53

@@ -5,7 +5,8 @@ An empty room part is the namespace itself; a socket's private room carries its 
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from functools import lru_cache
 from typing import Final
 
@@ -32,3 +33,20 @@ def prefix_of(group: str) -> str:
     """The namespace prefix of a room's group name, or "" for a name of another shape."""
     end = group.rfind("~") + 1
     return group[:end] if end > 2 and group.startswith("0~") else ""
+
+
+@lru_cache(maxsize=16_384)
+def room_of(group: str) -> tuple[str, str] | None:
+    """(namespace, room) of a room's group, None for a name of another shape and for a namespace's
+    own group. Cached: listing the sockets of a hub asks for the same few rooms again and again."""
+    parts = group.split("~")
+    if len(parts) != 3 or parts[0] != "0" or not parts[2]:
+        return None
+    try:
+        return _decode(parts[1]), _decode(parts[2])
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def _decode(text: str) -> str:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()

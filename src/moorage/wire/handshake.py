@@ -1,0 +1,48 @@
+"""What is known of a client when it asks for a session, and the terms that it gets.
+
+Both link dialects tell their app servers of it, each in its own JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+
+class Handshake(msgspec.Struct, frozen=True, kw_only=True):
+    """Values are lists, names lower-case for headers. `query` is without the access token."""
+
+    query: Mapping[str, Sequence[str]]
+    headers: Mapping[str, Sequence[str]]
+    claims: Mapping[str, Sequence[str]] = {}
+    user_id: str | None = None
+    groups: tuple[str, ...] = ()
+    url: str = ""
+    """Path and query of the request, without the access token."""
+    address: str = ""
+    """The client's IP address, as the service sees it."""
+    secure: bool = False
+
+
+class OpenInfo(msgspec.Struct, frozen=True, gc=False):
+    """An accepted session's terms: times in milliseconds, `max_payload` in bytes."""
+
+    ping_interval: int = 25_000
+    ping_timeout: int = 20_000
+    max_payload: int = 1_000_000
+
+
+def handshake_json(handshake: Handshake, issued: int) -> bytes:
+    """The `handshake` of the moorage dialect; `issued` in milliseconds since 1970."""
+    return msgspec.json.encode(
+        {
+            "headers": handshake.headers,
+            "query": handshake.query,
+            "claims": handshake.claims,
+            "url": handshake.url,
+            "address": handshake.address,
+            "secure": handshake.secure,
+            "issued": issued,
+        }
+    )
