@@ -1,0 +1,3 @@
+// The package's public surface.
+
+export { MoorageError } from "./link/errors.js";

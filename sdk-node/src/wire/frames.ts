@@ -1,0 +1,375 @@
+// The frames of the `moorage.v1` dialect, as docs/reference/link-protocol.md defines them.
+//
+// A frame is a plain object with its number on the wire as `type`. Payloads are text (Engine.IO packets
+// in their text form), handshakes and facts are JSON text: the bytes of a MessagePack bin, as UTF-8.
+
+export const SUBPROTOCOL = "moorage.v1";
+
+/** Counts additions within version 1. Each side names its own; the lower one holds. */
+export const REVISION = 1;
+
+/** Flag of emits: leave out who cannot take it at once. */
+export const VOLATILE = 1;
+/** Flag of emits: only clients of the app server that emits. */
+export const LOCAL = 2;
+
+/** What a frame's first element may be. */
+export const Type = {
+  Hello: 0,
+  Open: 1,
+  Opened: 2,
+  Refused: 3,
+  Packet: 4,
+  Closed: 5,
+  Close: 6,
+  Left: 7,
+  Moved: 8,
+  Emit: 10,
+  Ask: 11,
+  Asked: 12,
+  Answer: 13,
+  Done: 14,
+  Failed: 15,
+  Enter: 20,
+  Exit: 21,
+  Join: 22,
+  Leave: 23,
+  Disconnect: 24,
+  Fetch: 30,
+  Sockets: 31,
+  Query: 32,
+  Facts: 33,
+  Data: 34,
+  Tell: 40,
+  Told: 41,
+  Reply: 42,
+  List: 43,
+  Servers: 44,
+  Drain: 50,
+} as const;
+
+/** The sockets of `namespace` that are in any of `rooms` (none named: all) and in none of `excluded`. */
+export interface To {
+  readonly namespace: string;
+  readonly rooms: readonly string[];
+  readonly excluded: readonly string[];
+}
+
+// --- both ways -----------------------------------------------------------------------------------
+
+/** Engine.IO packets of or for one client, joined by 0x1e. */
+export interface Packet {
+  readonly type: typeof Type.Packet;
+  readonly client: number;
+  readonly payload: string;
+}
+
+/** To the service: give me no new clients. From it: it goes in `seconds`. */
+export interface Drain {
+  readonly type: typeof Type.Drain;
+  readonly seconds: number;
+}
+
+// --- from the app server -------------------------------------------------------------------------
+
+/** The first frame. `session` and `received` name what to resume; "" and 0 for a new session. */
+export interface AppHello {
+  readonly type: typeof Type.Hello;
+  readonly revision: number;
+  readonly sdk: string;
+  readonly session: string;
+  readonly received: number;
+  /** Bytes that the app server takes unacknowledged. */
+  readonly window: number;
+}
+
+/** Takes a client, on these terms: milliseconds, and bytes of one message. */
+export interface Opened {
+  readonly type: typeof Type.Opened;
+  readonly client: number;
+  readonly pingInterval: number;
+  readonly pingTimeout: number;
+  readonly maxPayload: number;
+}
+
+/** Does not take a client. A status from 400 to 499 blames the client, any other the app server. */
+export interface Refused {
+  readonly type: typeof Type.Refused;
+  readonly client: number;
+  readonly status: number;
+  readonly message: string;
+}
+
+/** End a client's connection. */
+export interface Close {
+  readonly type: typeof Type.Close;
+  readonly client: number;
+}
+
+/** Deliver `payload` to all of `to`. `ref` 0: nothing is answered unless it fails. */
+export interface Emit {
+  readonly type: typeof Type.Emit;
+  readonly ref: number;
+  readonly to: To;
+  readonly flags: number;
+  readonly payload: string;
+}
+
+/** Deliver an event and collect an ack from each: `Asked`, `Answer`s, `Done`. `timeout` in milliseconds. */
+export interface Ask {
+  readonly type: typeof Type.Ask;
+  readonly ref: number;
+  readonly to: To;
+  readonly flags: number;
+  readonly timeout: number;
+  readonly payload: string;
+}
+
+/** One of the app server's own sockets joins (`Enter`) or leaves (`Exit`) rooms. */
+export interface EnterOrExit {
+  readonly type: typeof Type.Enter | typeof Type.Exit;
+  readonly ref: number;
+  readonly client: number;
+  readonly namespace: string;
+  readonly rooms: readonly string[];
+}
+
+/** All of `to`, whoever serves them, join or leave `rooms`. */
+export interface JoinOrLeave {
+  readonly type: typeof Type.Join | typeof Type.Leave;
+  readonly ref: number;
+  readonly to: To;
+  readonly rooms: readonly string[];
+}
+
+/** All of `to` leave their namespace; `close` ends their connections as well. */
+export interface Disconnect {
+  readonly type: typeof Type.Disconnect;
+  readonly ref: number;
+  readonly to: To;
+  readonly close: boolean;
+}
+
+/** Who is in `to`: `Sockets`, then `Data` of each app server asked, then `Done`. */
+export interface Fetch {
+  readonly type: typeof Type.Fetch;
+  readonly ref: number;
+  readonly to: To;
+  readonly timeout: number;
+}
+
+/** A socket id and JSON `{"data":…,"auth":…}`. */
+export type Fact = readonly [id: string, json: string];
+
+/** The answer to `Query`. Sockets without any facts may be left out. */
+export interface Facts {
+  readonly type: typeof Type.Facts;
+  readonly ref: number;
+  readonly rows: readonly Fact[];
+}
+
+/** An event for all other app servers. `timeout` in milliseconds; 0 = no answers wanted. */
+export interface Tell {
+  readonly type: typeof Type.Tell;
+  readonly ref: number;
+  readonly namespace: string;
+  readonly timeout: number;
+  readonly payload: string;
+}
+
+/** The answer to `Told`. */
+export interface Reply {
+  readonly type: typeof Type.Reply;
+  readonly ref: number;
+  readonly payload: string;
+}
+
+/** Which app servers does the hub have? */
+export interface List {
+  readonly type: typeof Type.List;
+  readonly ref: number;
+}
+
+export type FromApp =
+  | AppHello
+  | Opened
+  | Refused
+  | Packet
+  | Close
+  | Emit
+  | Ask
+  | EnterOrExit
+  | JoinOrLeave
+  | Disconnect
+  | Fetch
+  | Facts
+  | Tell
+  | Reply
+  | List
+  | Drain;
+
+// --- from the service ----------------------------------------------------------------------------
+
+/** The answer to `AppHello`; times in milliseconds. */
+export interface ServiceHello {
+  readonly type: typeof Type.Hello;
+  readonly revision: number;
+  readonly service: string;
+  readonly session: string;
+  readonly resumed: boolean;
+  readonly received: number;
+  readonly window: number;
+  /** Bytes of one message that the service reads. */
+  readonly maxBatch: number;
+  readonly keepalive: number;
+  readonly grace: number;
+  readonly hub: string;
+  readonly node: string;
+}
+
+/** A client asks for a session. `handshake` is JSON. */
+export interface Open {
+  readonly type: typeof Type.Open;
+  readonly client: number;
+  readonly id: string;
+  readonly user: string | null;
+  readonly handshake: string;
+}
+
+/** A client is gone. `cause` in Socket.IO's words, `reason` and `number` in the service's. */
+export interface Closed {
+  readonly type: typeof Type.Closed;
+  readonly client: number;
+  readonly number: number;
+  readonly reason: string;
+  readonly cause: string;
+}
+
+/** Somebody else took this socket out of its namespace; the client has been told. */
+export interface Left {
+  readonly type: typeof Type.Left;
+  readonly client: number;
+  readonly namespace: string;
+}
+
+/** Somebody else changed this socket's rooms. */
+export interface Moved {
+  readonly type: typeof Type.Moved;
+  readonly client: number;
+  readonly namespace: string;
+  readonly joined: boolean;
+  readonly rooms: readonly string[];
+}
+
+/** How many an `Ask`, a `Tell` or a `Fetch` waits for now. */
+export interface Asked {
+  readonly type: typeof Type.Asked;
+  readonly ref: number;
+  readonly count: number;
+}
+
+/** One answer: of a socket to an `Ask`, of an app server to a `Tell`; `sender` is its id. */
+export interface Answer {
+  readonly type: typeof Type.Answer;
+  readonly ref: number;
+  readonly sender: string;
+  readonly payload: string;
+}
+
+/** The end of what `ref` asked for. `missing`: who should have answered and did not. */
+export interface Done {
+  readonly type: typeof Type.Done;
+  readonly ref: number;
+  readonly count: number;
+  readonly missing: readonly string[];
+}
+
+/** What `ref` asked for was not done (`ref` 0: something without a number). */
+export interface Failed {
+  readonly type: typeof Type.Failed;
+  readonly ref: number;
+  readonly number: number;
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** One socket of `Sockets`. `server` counts in the frame's list; `opened` in milliseconds since 1970
+ * (0 where the service does not know). The private room is not listed. */
+export interface Row {
+  readonly id: string;
+  readonly connection: string;
+  readonly user: string | null;
+  readonly server: number;
+  readonly opened: number;
+  readonly rooms: readonly string[];
+  readonly handshake: string;
+}
+
+/** Part of the answer to `Fetch`. */
+export interface Sockets {
+  readonly type: typeof Type.Sockets;
+  readonly ref: number;
+  readonly servers: readonly string[];
+  readonly rows: readonly Row[];
+}
+
+/** Another app server wants to know these sockets' data: answer with `Facts`. */
+export interface Query {
+  readonly type: typeof Type.Query;
+  readonly ref: number;
+  readonly namespace: string;
+  readonly sockets: readonly string[];
+}
+
+/** `Facts` of `server`, passed on. */
+export interface Data {
+  readonly type: typeof Type.Data;
+  readonly ref: number;
+  readonly server: string;
+  readonly rows: readonly Fact[];
+}
+
+/** An event from another app server. `ref` 0: it wants no answer. */
+export interface Told {
+  readonly type: typeof Type.Told;
+  readonly ref: number;
+  readonly sender: string;
+  readonly namespace: string;
+  readonly payload: string;
+}
+
+/** One app server of `Servers`. */
+export interface ServerRow {
+  readonly id: string;
+  readonly dialect: string;
+  readonly up: boolean;
+  readonly clients: number;
+}
+
+/** The answer to `List`. */
+export interface Servers {
+  readonly type: typeof Type.Servers;
+  readonly ref: number;
+  readonly rows: readonly ServerRow[];
+}
+
+export type FromService =
+  | ServiceHello
+  | Open
+  | Packet
+  | Closed
+  | Left
+  | Moved
+  | Asked
+  | Answer
+  | Done
+  | Failed
+  | Sockets
+  | Query
+  | Data
+  | Told
+  | Servers
+  | Drain;
+
+/** What may come for a request before it ends. */
+export type Part = Asked | Answer | Sockets | Data | Servers;
