@@ -80,6 +80,7 @@ METRICS: Final = (
     _m("tunnel_events_resent", "counter", "", "Events sent again to an app server that came back"),
     _m("tunnel_gap_answers", "counter", "", "Calls of app servers lost with a link, answered with a failure"),
     _m("invoke_timeouts", "counter", "", "Emits with acks whose last answers never came"),
+    _m("server_timeouts", "counter", "", "Questions among app servers whose last answers never came"),
     _m("late_answers", "counter", "", "Acks of clients that nobody waited for any more"),
     _m("upstream_seconds", "histogram", "event", "Time until the app server answered an event"),
     _m("api_requests", "counter", "operation status", "Requests of the data-plane API"),
@@ -163,6 +164,7 @@ class Metrics:
         "send_queue_bytes",
         "sent_polling",
         "sent_websocket",
+        "server_timeouts",
         "slow_client_closes",
         "upstream_seconds",
     )
@@ -183,7 +185,7 @@ class Metrics:
         self.link_frames_received = self.link_frames_sent = 0
         self.link_bytes_received = self.link_bytes_sent = 0
         self.events_resent = self.gap_answers = 0
-        self.invoke_timeouts = self.late_answers = 0
+        self.invoke_timeouts = self.server_timeouts = self.late_answers = 0
         self.disconnects: Counter[str] = Counter()
         """By the reason's name."""
         self.refusals: Counter[tuple[Door, str]] = Counter()
@@ -243,6 +245,7 @@ class Metrics:
             "tunnel_events_resent": {(): self.events_resent},
             "tunnel_gap_answers": {(): self.gap_answers},
             "invoke_timeouts": {(): self.invoke_timeouts},
+            "server_timeouts": {(): self.server_timeouts},
             "late_answers": {(): self.late_answers},
             "api_requests": _sum(self._api_rows()),
         }

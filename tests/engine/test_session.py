@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moorage.engine.peer import Answer, Forward, Left
-from moorage.engine.session import CLOSED, Closed, EngineSession
+from moorage.engine.session import CLOSED, PONG, Closed, EngineSession
 from moorage.engine.upgrade import State, Step
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import (
@@ -43,9 +43,9 @@ def refusal(session: EngineSession, packet: bytes) -> Reason:
         ('42["é"]'.encode(), Forward('42["é"]'.encode())),
         (b"40", Forward(b"40")),
         (b"41", None),
-        (b"3", Forward(b"3")),
+        (b"3", PONG),
         # Nobody may speak the service's own words, and a pong has no data.
-        (b"3probe", Forward(b"3")),
+        (b"3probe", PONG),
         (b"1", CLOSED),
         (b"6", None),
     ],

@@ -160,14 +160,18 @@ class RecordingAnswers:
 
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
+        self.senders: list[str] = []
+        self.missing: tuple[str, ...] = ()
         self.finished = 0
 
-    def answer(self, payload: bytes) -> None:
+    def answer(self, sender: str, payload: bytes) -> None:
         assert not self.finished, "an answer after the end"
+        self.senders.append(sender)
         self.payloads.append(payload)
 
-    def finish(self) -> None:
+    def finish(self, missing: tuple[str, ...]) -> None:
         self.finished += 1
+        self.missing = missing
 
 
 class RecordingBroker:
@@ -287,7 +291,7 @@ class World:
         """To all selected."""
         return self.node.execute(Send(hub, to, payload))
 
-    def execute(self, command: Command, answers: Answers | None = None) -> Outcome:
+    def execute(self, command: Command, answers: Answers[Any] | None = None) -> Outcome:
         """Any command."""
         return self.node.execute(command, answers)
 

@@ -6,7 +6,7 @@ import pytest
 
 from moorage.engine.peer import FIRST_SERVICE_ACK, LAST_SERVICE_ACK
 from moorage.hub.connection import Connection
-from moorage.hub.invokes import Invocations
+from moorage.hub.invokes import Questions
 from moorage.wire.commands import EVERYONE, Invoke, Outcome, Selection
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.groups import namespace_group
@@ -137,7 +137,7 @@ def test_nobody_asked() -> None:
 def test_how_many_are_asked(stage: Stage) -> None:
     world = stage[0]
     command = Invoke(HUB, Selection(excluded=(stage[2].id,)), b'42["q"]')
-    assert world.execute(command, RecordingAnswers()) == Outcome(reached=1)
+    assert world.execute(command, RecordingAnswers()) == Outcome(reached=1, asked=1)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_an_asker_that_goes_takes_its_questions_along(stage: Stage) -> None:
 
 
 def test_ids_come_round() -> None:
-    invocations = Invocations()
+    invocations: Questions[Connection] = Questions()
     assert [invocations.begin(), invocations.begin()] == [FIRST_SERVICE_ACK, FIRST_SERVICE_ACK + 1]
     invocations._next = LAST_SERVICE_ACK
     assert [invocations.begin(), invocations.begin()] == [LAST_SERVICE_ACK, FIRST_SERVICE_ACK]
@@ -193,13 +193,13 @@ def test_ids_come_round() -> None:
 class CancellingAnswers(RecordingAnswers):
     """Takes the rest of its asker's questions back when one of them ends."""
 
-    def __init__(self, invocations: Invocations, other: RecordingAnswers) -> None:
+    def __init__(self, invocations: Questions[Connection], other: RecordingAnswers) -> None:
         super().__init__()
         self._invocations = invocations
         self._other = other
 
-    def finish(self) -> None:
-        super().finish()
+    def finish(self, missing: tuple[str, ...]) -> None:
+        super().finish(missing)
         self._invocations.cancel(self._other)
 
 

@@ -96,7 +96,7 @@ class CallDoor:
         """The last tunnel is closing: a promise left open in the app would fail much later."""
         for stream in tuple(self._streams.values()):
             self._server.hub.invocations.cancel(stream)
-            stream.finish()
+            stream.finish(())
 
     def tunnel_lost(self, tunnel: Tunnel) -> None:
         """Streams that were on a broken tunnel. One that had answers on it may have lost some; it is
@@ -147,13 +147,13 @@ class AnswerStream:
         if self._tunnel is None:
             self._tunnel = self._door.send(azure_tunnel.response(self._ack_id, 200, more=True))
 
-    def answer(self, payload: bytes) -> None:
+    def answer(self, _sender: str, payload: bytes) -> None:
         """One ack. ASCII only: the SDK decodes each chunk on its own."""
         line = json.dumps({"Payload": payload.decode(errors="replace")}).encode() + b"\n"
         self._waiting.append(azure_tunnel.response(self._ack_id, 200, more=True, content=line))
         self.resume()
 
-    def finish(self) -> None:
+    def finish(self, _missing: tuple[str, ...]) -> None:
         """The end: the SDK takes the number of lines so far as the number of clients."""
         self.finished = True
         self.resume()

@@ -209,7 +209,8 @@ class AzureServer:
         lane = Lane(connection)
         connection.lane = lane
         lane.pin(self._pick())
-        self._request("connect", lane, cloudevents.connect_body(handshake))
+        connection.handshake = cloudevents.connect_body(handshake)
+        self._request("connect", lane, connection.handshake)
 
     def forward(self, connection: Connection, packet: bytes) -> None:
         """Queue one packet of the client."""

@@ -1,7 +1,8 @@
 """One client's Engine.IO session: outlives its transports, and knows nothing of sockets.
 
-In the azure dialect the app server keeps the heartbeat: its `2` goes to the client and the
-client's `3` back like any other packet, so a session here has no timer of its own.
+Who keeps the heartbeat depends on the app server's dialect: in azure it does, its `2` goes to the
+client and the client's `3` back like any other packet; else the service (`hub.heartbeat`). So a
+session here has no timer of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +31,14 @@ class Closed(NamedTuple):
 
 CLOSED: Final = Closed()
 
-Event = Forward | Left | Answer | Closed | None
+
+class Pong(NamedTuple):
+    """The client answered a ping."""
+
+
+PONG: Final = Pong()
+
+Event = Forward | Left | Answer | Closed | Pong | None
 
 
 class EngineSession:
@@ -66,8 +74,8 @@ class EngineSession:
         if kind == _MESSAGE:
             return self.peer.message(check_text(packet))
         if kind == _PONG:
-            # Only the bare pong: `3probe` is the service's own word, and data has no meaning.
-            return Forward(b"3")
+            # Whatever stands behind it: data has no meaning here.
+            return PONG
         if kind == _BINARY:
             return self.peer.binary(decode_binary(packet))
         if kind == _CLOSE:

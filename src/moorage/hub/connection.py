@@ -9,6 +9,7 @@ from moorage.hub.outbox import Flusher, Outbox
 from moorage.hub.settings import Limits
 
 if TYPE_CHECKING:
+    from moorage.hub.heartbeat import Beat
     from moorage.hub.hub import Hub
     from moorage.hub.links import AppServer
 
@@ -19,7 +20,10 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
+        "beat",
         "groups",
+        "handshake",
+        "held",
         "hub",
         "id",
         "lane",
@@ -49,5 +53,11 @@ class Connection:
         self.outbox = Outbox(self, flusher, limits.outbox_bytes)
         self.groups: set[str] = set()
         self.opened_at = now
+        self.handshake = b"{}"
+        """JSON, as its app server was told: `headers`, `query` and `claims` at least."""
+        self.beat: Beat | None = None
+        """Where the service keeps the heartbeat."""
+        self.held = False
+        """Not read from now: what its packets would go to is full."""
         self.lane: object | None = None
         """The link dialect's own state of this connection."""

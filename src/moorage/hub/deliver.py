@@ -95,19 +95,38 @@ def _connected(node: Node, connection: Connection, packet: Encoded, header: Head
 
 
 def _disconnected(node: Node, connection: Connection, packet: Encoded, header: Header) -> None:
-    """`41` from the app side. With `{"close":…}` it comes from `disconnectSockets`: the data is
-    ours, not the client's, and the app's own socket waits to hear that the client has left."""
-    peer = connection.session.peer
-    if not peer.namespaces.get(header.namespace):
+    """`41` from the app side. With `{"close":…}` it comes from `disconnectSockets` of Azure's SDK: the
+    data is ours, not the client's, and the app's own socket waits to hear that the client has left."""
+    if not connection.session.peer.namespaces.get(header.namespace):
         # Not in the namespace. The SDK sends this to the private room after every socket's end;
         # and for a client that is only connecting, it is meant for its former socket.
         return
-    peer.left(header.namespace)
-    node.leave_namespace(connection, header.namespace, was_connected=True)
-    plain = socketio.disconnect_packet(header.namespace)
-    _push(node, connection, Encoded(plain))
     close = socketio.closes_engine(packet.payload, header)
-    if close is True:
+    if close is None:
+        _leave(node, connection, header.namespace)
+    else:
+        expel(node, connection, header.namespace, close=close)
+
+
+def expel(node: Node, connection: Connection, namespace: str, *, close: bool) -> bool:
+    """Somebody who does not serve this client takes its socket out of a namespace: client and app
+    server are told; False if it is not there. `close` ends the connection as well."""
+    if not connection.session.peer.namespaces.get(namespace):
+        return False
+    plain = _leave(node, connection, namespace)
+    server = connection.server
+    if server.peer is not None:
+        server.peer.left(connection, namespace)
+    elif not close:
+        server.link.forward(connection, plain)
+    if close:
         node.disconnect(connection, APP_CLOSED, who="app")
-    elif close is False:
-        connection.server.link.forward(connection, plain)
+    return True
+
+
+def _leave(node: Node, connection: Connection, namespace: str) -> bytes:
+    connection.session.peer.left(namespace)
+    node.leave_namespace(connection, namespace, was_connected=True)
+    plain = socketio.disconnect_packet(namespace)
+    _push(node, connection, Encoded(plain))
+    return plain

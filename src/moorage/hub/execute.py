@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Any
 
-from moorage.hub.deliver import deliver
+from moorage.hub import asking
+from moorage.hub.deliver import deliver, expel
 from moorage.hub.hub import Hub
-from moorage.hub.ports import Answers
-from moorage.wire import engineio, socketio
+from moorage.hub.ports import Answers, AppPeer
 from moorage.wire.commands import (
     DONE,
     NOT_FOUND,
     CloseConnections,
     Command,
     Exists,
-    Invoke,
     JoinGroups,
     LeaveGroups,
+    LeaveNamespace,
     ListGroup,
     Member,
     Outcome,
@@ -27,23 +27,24 @@ from moorage.wire.commands import (
     SendToConnection,
 )
 from moorage.wire.errors import PeerError, UsageError
-from moorage.wire.groups import namespace_group, prefix_of, room_group
-from moorage.wire.reasons import API_BAD_PAYLOAD, API_CLOSED, TOO_MANY_GROUPS
+from moorage.wire.groups import namespace_group, prefix_of, room_group, room_of
+from moorage.wire.reasons import API_CLOSED, TOO_MANY_GROUPS
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
     from moorage.hub.node import Node
 
 
-def run(node: Node, command: Command, answers: Answers | None) -> Outcome:
+def run(node: Node, command: Command, answers: Answers[Any] | None) -> Outcome:
     """Carry out `command`; see `Node.execute`."""
     # A hub that does not exist answers like one that nobody is in.
     hub = node.hub(command.hub) or Hub(command.hub)
-    if isinstance(command, Invoke):
-        if answers is None:
-            raise UsageError("Invoke needs somewhere to send its answers")
-        return _invoke(node, hub, command, answers)
-    return _HANDLERS[type(command)](node, hub, command)
+    handler = _HANDLERS.get(type(command))
+    if handler is not None:
+        return handler(node, hub, command)
+    if answers is None:
+        raise UsageError(f"{type(command).__name__} needs somewhere to send its answers")
+    return asking.HANDLERS[type(command)](node, hub, command, answers)
 
 
 def _named(to: Selection) -> bool:
@@ -63,25 +64,13 @@ def _send(node: Node, hub: Hub, command: Send) -> Outcome:
     to = hub.directory.select(command.to)
     if not to and command.to.connection is not None:
         return _known(hub, command.to)
+    if command.volatile:
+        to = [connection for connection in to if connection.outbox.ready]
     return Outcome(reached=deliver(node, to, command.payload))
 
 
 def _known(hub: Hub, to: Selection) -> Outcome:
     return DONE if to.connection in hub.directory.connections else NOT_FOUND
-
-
-def _invoke(node: Node, hub: Hub, command: Invoke, answers: Answers) -> Outcome:
-    packets = command.payload.split(engineio.RS)
-    header = socketio.parse_header(packets[0])
-    bare = header.body >= len(packets[0])
-    if header.type not in (socketio.EVENT, socketio.BINARY_EVENT) or header.id is not None or bare:
-        raise PeerError(API_BAD_PAYLOAD, "an event without ack id is expected")
-    asked = set(hub.directory.select(command.to))
-    ack_id = hub.invocations.begin()
-    packets[0] = socketio.with_ack_id(packets[0], header, ack_id)
-    deliver(node, asked, engineio.RS.join(packets))
-    hub.invocations.ask(ack_id, set(asked), answers, node.clock() + node.links.invoke_timeout)
-    return Outcome(reached=len(asked))
 
 
 def _join(node: Node, hub: Hub, command: JoinGroups) -> Outcome:
@@ -100,9 +89,22 @@ def _join(node: Node, hub: Hub, command: JoinGroups) -> Outcome:
             # group back: nothing would clean it up before the connection ends.
             if not prefix or prefix in inside:
                 hub.directory.rooms.join(connection, group)
+        if not command.quiet and connection.server.peer is not None:
+            _news(connection.server.peer, connection, command.groups, joined=True)
     if not to and _named(command.to):
         return NOT_FOUND
     return Outcome(reached=len(to))
+
+
+def _news(peer: AppPeer, connection: Connection, groups: Iterable[str], *, joined: bool) -> None:
+    """The app server of a socket that others move keeps its list of the socket's rooms right."""
+    rooms: dict[str, list[str]] = {}
+    for group in groups:
+        found = room_of(group)
+        if found is not None and connection.session.peer.namespaces.get(found[0]):
+            rooms.setdefault(found[0], []).append(found[1])
+    for namespace, names in rooms.items():
+        peer.moved(connection, namespace, tuple(names), joined=joined)
 
 
 def _prefixes(connection: Connection) -> set[str]:
@@ -112,8 +114,11 @@ def _prefixes(connection: Connection) -> set[str]:
 def _leave(node: Node, hub: Hub, command: LeaveGroups) -> Outcome:
     to = tuple(hub.directory.select(command.to))
     for connection in to:
-        for group in _joined(connection) if command.groups is None else command.groups:
+        groups = tuple(_joined(connection)) if command.groups is None else command.groups
+        for group in groups:
             hub.directory.rooms.leave(connection, group)
+        if not command.quiet and connection.server.peer is not None:
+            _news(connection.server.peer, connection, groups, joined=False)
     if not to and command.to.connection is not None:
         return _known(hub, command.to)
     return Outcome(reached=len(to))
@@ -138,6 +143,12 @@ def _close(node: Node, hub: Hub, command: CloseConnections) -> Outcome:
     return Outcome(reached=len(to))
 
 
+def _leave_namespace(node: Node, hub: Hub, command: LeaveNamespace) -> Outcome:
+    to = tuple(hub.directory.select(command.to))
+    reached = sum(expel(node, c, command.namespace, close=command.close) for c in to)
+    return Outcome(reached=reached)
+
+
 def _exists(node: Node, hub: Hub, command: Exists) -> Outcome:
     return DONE if hub.directory.select(command.to) else NOT_FOUND
 
@@ -154,6 +165,7 @@ _HANDLERS: dict[type, Callable[[Node, Hub, Any], Outcome]] = {
     Send: _send,
     JoinGroups: _join,
     LeaveGroups: _leave,
+    LeaveNamespace: _leave_namespace,
     CloseConnections: _close,
     Exists: _exists,
     ListGroup: _list,

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from moorage.hub.invokes import Invocations
-from moorage.hub.links import AppServers
+from typing import TYPE_CHECKING
+
+from moorage.hub.invokes import Questions
+from moorage.hub.links import AppServer, AppServers
 from moorage.hub.rooms import Directory
+
+if TYPE_CHECKING:
+    from moorage.hub.connection import Connection
 
 
 class Hub:
     """Exists while it has an app server, a client, or somebody who waits for acks."""
 
-    __slots__ = ("directory", "invocations", "name", "servers", "sockets")
+    __slots__ = ("directory", "invocations", "name", "questions", "servers", "sockets")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.directory = Directory()
         self.servers = AppServers()
-        self.invocations = Invocations()
+        self.invocations: Questions[Connection] = Questions()
+        """Emits with acks; a question's number is the ack id."""
+        self.questions: Questions[AppServer] = Questions()
+        """What app servers ask each other."""
         self.sockets = 0
         """Sockets now: connections times the namespaces that each is in."""
 
     @property
     def is_empty(self) -> bool:
         """Nothing keeps it."""
-        return not (self.directory.connections or len(self.servers) or len(self.invocations))
+        return not (self.directory.connections or len(self.servers) or self.waits)
+
+    @property
+    def waits(self) -> bool:
+        """Somebody waits for answers."""
+        return bool(len(self.invocations) or len(self.questions))

@@ -1,77 +1,88 @@
-"""Emits with acks from many: who was asked, who has answered.
+"""Questions that many answer: who was asked, who has answered.
 
-The service sends one ack id to all recipients of an invoke, so the packet is encoded once; a
-client's answer is told apart by the connection that it comes on.
+Two kinds: emits with acks, asked of clients, and what app servers ask each other. The service
+sends one ack id to all recipients of an emit, so the packet is encoded once; a client's answer is
+told apart by the connection that it comes on.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any, Final, Generic, TypeVar
 
 from moorage.engine.peer import FIRST_SERVICE_ACK, LAST_SERVICE_ACK
 from moorage.hub.ports import Answers
 
-if TYPE_CHECKING:
-    from moorage.hub.connection import Connection
+WhoT = TypeVar("WhoT")
+
+FIRST: Final = FIRST_SERVICE_ACK
+LAST: Final = LAST_SERVICE_ACK
 
 
-class Invocation:
-    """One invoke under way."""
+class Question(Generic[WhoT]):
+    """One under way. `waiting`: who has not answered yet, and the name to report them by."""
 
     __slots__ = ("answers", "deadline", "waiting")
 
-    def __init__(self, waiting: set[Connection], answers: Answers, deadline: float) -> None:
-        self.waiting = waiting
+    def __init__(self, waiting: Mapping[WhoT, str], answers: Answers[Any], deadline: float) -> None:
+        self.waiting = dict(waiting)
         self.answers = answers
         self.deadline = deadline
 
 
-class Invocations:
-    """All invokes of one hub."""
+class Questions(Generic[WhoT]):
+    """All questions of one kind in one hub."""
 
     def __init__(self) -> None:
-        self._open: dict[int, Invocation] = {}
-        self._next = FIRST_SERVICE_ACK
+        self._open: dict[int, Question[WhoT]] = {}
+        self._next = FIRST
 
     def __len__(self) -> int:
         return len(self._open)
 
     def begin(self) -> int:
-        """A fresh ack id. The range holds a billion: none is still open when it comes round."""
-        ack_id = self._next
-        self._next = FIRST_SERVICE_ACK if ack_id == LAST_SERVICE_ACK else ack_id + 1
-        return ack_id
+        """A fresh number. The range holds a billion: none is still open when it comes round."""
+        number = self._next
+        self._next = FIRST if number == LAST else number + 1
+        return number
 
-    def ask(self, ack_id: int, asked: set[Connection], answers: Answers, deadline: float) -> None:
+    def ask(self, number: int, asked: Mapping[WhoT, str], answers: Answers[Any], deadline: float) -> None:
         """Wait for `asked`. Nobody asked: finished at once."""
         if asked:
-            self._open[ack_id] = Invocation(asked, answers, deadline)
+            self._open[number] = Question(asked, answers, deadline)
         else:
-            answers.finish()
+            answers.finish(())
 
-    def answered(self, ack_id: int, connection: Connection, payload: bytes) -> bool:
-        """A client's answer; false where nobody waits for it (late, twice, or made up)."""
-        invocation = self._open.get(ack_id)
-        if invocation is None or connection not in invocation.waiting:
+    def answered(self, number: int, who: WhoT, payload: object) -> bool:
+        """An answer; false where nobody waits for it (late, twice, or made up)."""
+        question = self._open.get(number)
+        name = None if question is None else question.waiting.pop(who, None)
+        if question is None or name is None:
             return False
-        invocation.waiting.discard(connection)
-        invocation.answers.answer(payload)
-        if not invocation.waiting:
-            del self._open[ack_id]
-            invocation.answers.finish()
+        question.answers.answer(name, payload)
+        if not question.waiting:
+            del self._open[number]
+            question.answers.finish(())
         return True
 
-    def cancel(self, answers: Answers) -> None:
-        """The asker is gone: forget its invokes. Its stream is its own business."""
-        for ack_id in [i for i, invocation in self._open.items() if invocation.answers is answers]:
-            del self._open[ack_id]
+    def cancel(self, answers: Answers[Any]) -> None:
+        """The asker is gone: forget its questions. Its stream is its own business."""
+        for number in [n for n, question in self._open.items() if question.answers is answers]:
+            del self._open[number]
+
+    def without(self, who: WhoT) -> None:
+        """`who` will never answer any more: those who wait for nobody else are told so now."""
+        for number, question in tuple(self._open.items()):
+            if set(question.waiting) == {who}:
+                del self._open[number]
+                question.answers.finish(tuple(question.waiting.values()))
 
     def tick(self, now: float) -> int:
         """End what is past its deadline; how many. A client that left without answering keeps its
-        invoke open until here, so that Socket.IO reports a timeout as it does natively: an early
+        question open until here, so that Socket.IO reports a timeout as it does natively: an early
         end would turn the timeout into a success with fewer answers."""
-        late = [ack_id for ack_id, invocation in self._open.items() if invocation.deadline <= now]
-        ended = [self._open.pop(ack_id) for ack_id in late]
-        for invocation in ended:
-            invocation.answers.finish()
+        late = [number for number, question in self._open.items() if question.deadline <= now]
+        ended = [self._open.pop(number) for number in late]
+        for question in ended:
+            question.answers.finish(tuple(question.waiting.values()))
         return len(ended)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moorage.hub.ports import AppLink
+from moorage.hub.ports import AppLink, AppPeer
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 class AppServer:
     """One app server of one hub, known by its server id, over however many links."""
 
-    __slots__ = ("clients", "dialect", "id", "link", "up")
+    __slots__ = ("clients", "dialect", "draining", "id", "link", "peer", "up")
 
-    def __init__(self, server_id: str, link: AppLink, dialect: str) -> None:
+    def __init__(self, server_id: str, link: AppLink, dialect: str, peer: AppPeer | None = None) -> None:
         self.id = server_id
         self.link = link
+        self.peer = peer
+        """Set where the dialect knows of other app servers. The service keeps the heartbeat of such
+        an app server's clients; in the azure dialect the app server does."""
         self.dialect = dialect
+        self.draining = False
+        """Wants no new clients."""
         self.up = False
         """Has a link now. Without one it keeps its clients for the grace time, but gets no new."""
         self.clients: set[Connection] = set()
@@ -52,9 +57,9 @@ class AppServers:
             del self._servers[server.id]
 
     def choose(self) -> AppServer | None:
-        """The one that is up with the fewest clients; None if none is up."""
+        """The one that is up with the fewest clients; None if none takes any."""
         return min(
-            (server for server in self._servers.values() if server.up),
+            (server for server in self._servers.values() if server.up and not server.draining),
             key=lambda server: len(server.clients),
             default=None,
         )

@@ -7,13 +7,14 @@ bring bytes and time in; what is to be written goes out through the ports.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from moorage.engine.peer import Answer, Forward
-from moorage.engine.session import Closed, Event
+from moorage.engine.session import Closed, Event, Pong
 from moorage.engine.upgrade import State, Step
 from moorage.hub import execute
 from moorage.hub.connection import Connection
+from moorage.hub.heartbeat import Heartbeat
 from moorage.hub.hub import Hub
 from moorage.hub.links import AppServer
 from moorage.hub.outbox import Flusher
@@ -28,6 +29,7 @@ from moorage.wire.reasons import (
     CLIENT_CLOSED,
     DRAINING,
     NO_APP_SERVER,
+    PING_TIMEOUT,
     SLOW_CLIENT,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_GROUPS,
@@ -79,6 +81,7 @@ class Node:
         self.connections = 0
         """Accepted and being accepted, all hubs together."""
         self.flusher = Flusher(schedule, self._slow, metrics)
+        self.heartbeat = Heartbeat(self._silent, clock())
         self._log = log
         self._openings: dict[Connection, tuple[Opening, tuple[str, ...]]] = {}
         self.configure(hubs, allow_unlisted_hubs=allow_unlisted_hubs)
@@ -120,6 +123,7 @@ class Node:
         land on another one."""
         server.up = False
         hub.servers.remove(server)
+        hub.questions.without(server)
         for connection in tuple(server.clients):
             if connection in self._openings:
                 self.refuse(connection, NO_APP_SERVER, "the app server went away")
@@ -182,14 +186,10 @@ class Node:
         for group in groups:
             directory.rooms.join(connection, group)
         self.metrics.connects += 1
-        opening.accepted(
-            connection,
-            OpenInfo(
-                ping_interval=info.ping_interval,
-                ping_timeout=info.ping_timeout,
-                max_payload=session.max_payload,
-            ),
-        )
+        terms = OpenInfo(info.ping_interval, info.ping_timeout, session.max_payload)
+        opening.accepted(connection, terms)
+        if connection.server.peer is not None:
+            self.heartbeat.add(connection, terms, self.clock())
 
     def refuse(self, connection: Connection, reason: Reason, detail: str = "") -> None:
         """The app server does not take it, or did not answer."""
@@ -240,6 +240,9 @@ class Node:
             self.metrics.slow_client_closes += 1
             self.disconnect(connection, SLOW_CLIENT, who="service")
 
+    def _silent(self, connection: Connection) -> None:
+        self.disconnect(connection, PING_TIMEOUT, who="service")
+
     def leave_namespace(self, connection: Connection, namespace: str, *, was_connected: bool) -> None:
         """A socket ended, or never came to be: none of its groups is left behind. The app server
         may join groups before it answers CONNECT (middleware does)."""
@@ -275,6 +278,11 @@ class Node:
     def _rare(self, connection: Connection, event: Event) -> None:
         if isinstance(event, Forward):
             connection.server.link.forward(connection, event.packet)
+        elif isinstance(event, Pong):
+            if connection.beat is not None:
+                self.heartbeat.pong(connection)
+            else:
+                connection.server.link.forward(connection, b"3")
         elif isinstance(event, Answer):
             if not connection.hub.invocations.answered(event.ack_id, connection, event.payload):
                 self.metrics.late_answers += 1
@@ -288,16 +296,18 @@ class Node:
 
     # -- commands -----------------------------------------------------------------------------
 
-    def execute(self, command: Command, answers: Answers | None = None) -> Outcome:
-        """The one executor behind every door. `answers` goes with `Invoke` only. Raises
-        `PeerError` where the command cannot be carried out as asked; nothing has happened then."""
+    def execute(self, command: Command, answers: Answers[Any] | None = None) -> Outcome:
+        """The one executor behind every door. `answers` goes with the commands that many answer.
+        Raises `PeerError` where the command cannot be carried out as asked; nothing has happened then."""
         outcome = execute.run(self, command, answers)
         self.broker.publish(command)
         return outcome
 
     def tick(self, now: float) -> None:
-        """Time passes: overdue invokes end."""
+        """Time passes: pings are due, questions overdue."""
+        self.heartbeat.tick(now)
         for hub in tuple(self.hubs.values()):
-            if len(hub.invocations):
+            if hub.waits:
                 self.metrics.invoke_timeouts += hub.invocations.tick(now)
+                self.metrics.server_timeouts += hub.questions.tick(now)
                 self._forget_if_empty(hub)

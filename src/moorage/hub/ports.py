@@ -3,7 +3,7 @@ of them only queue: none waits, none raises for a peer's sake."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from moorage.wire.commands import Command
 from moorage.wire.handshake import Handshake, OpenInfo
@@ -11,6 +11,8 @@ from moorage.wire.reasons import Reason
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
+
+AnswerT_contra = TypeVar("AnswerT_contra", contravariant=True)
 
 
 class ClientSink(Protocol):
@@ -77,14 +79,30 @@ class Drained(Protocol):
     def __call__(self) -> object: ...
 
 
-class Answers(Protocol):
-    """Where the answers to an `Invoke` go."""
+class AppPeer(Protocol):
+    """An app server whose dialect knows of other app servers: what it hears of them."""
 
-    def answer(self, payload: bytes) -> None:
-        """One client's complete answer, an Engine.IO payload."""
+    def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
+        """Somebody else put the client's socket into rooms, or took it out."""
 
-    def finish(self) -> None:
-        """All asked have answered, or the time is up."""
+    def left(self, connection: Connection, namespace: str) -> None:
+        """Somebody else took the client's socket out of its namespace."""
+
+    def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
+        """Another one wants to know what it keeps of these sockets: rows of (socket id, JSON)."""
+
+    def told(self, number: int | None, sender: str, namespace: str, payload: bytes) -> None:
+        """An event from another one; with a number it is asked for an answer, an ACK packet."""
+
+
+class Answers(Protocol[AnswerT_contra]):
+    """Where the answers to a question go."""
+
+    def answer(self, sender: str, payload: AnswerT_contra) -> None:
+        """One complete answer: of a client (`sender` is its socket id) an Engine.IO payload."""
+
+    def finish(self, missing: tuple[str, ...]) -> None:
+        """All asked have answered, or the time is up and these have not."""
 
 
 class Broker(Protocol):

@@ -105,10 +105,10 @@ class Directory:
             found = self._users.get(to.user, _NOBODY)
         else:
             found = self._candidates(to.filter)
-            return self._refine(found, to.filter, to.excluded, candidates_hold=True)
+            return self._refine(found, to, candidates_hold=True)
         if to.user is not None and (to.connection is not None or to.group is not None):
             found = [c for c in found if c.user_id == to.user]
-        return self._refine(found, to.filter, to.excluded, candidates_hold=False)
+        return self._refine(found, to, candidates_hold=False)
 
     def _candidates(self, condition: Filter | None) -> Collection[Connection]:
         if condition is None:
@@ -126,11 +126,11 @@ class Directory:
     def _refine(
         self,
         found: Collection[Connection],
-        condition: Filter | None,
-        excluded: tuple[str, ...],
+        to: Selection,
         *,
         candidates_hold: bool,
     ) -> Collection[Connection]:
+        condition = to.filter
         if condition is not None and found:
             if not candidates_hold:
                 if condition.connection_id is not None:
@@ -142,9 +142,11 @@ class Directory:
             predicate = condition.predicate
             if predicate is not None:
                 found = [c for c in found if predicate(c)]
-        if excluded:
-            out = frozenset(excluded)
+        if to.excluded:
+            out = frozenset(to.excluded)
             found = [c for c in found if c.id not in out]
+        if to.server is not None:
+            found = [c for c in found if c.server.id == to.server]
         return found
 
     def _without(self, found: Collection[Connection], groups: tuple[str, ...]) -> Collection[Connection]:

@@ -22,6 +22,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     filter: Filter | None = None
     excluded: tuple[str, ...] = ()
     """Connection ids to leave out (`excluded` of the REST API)."""
+    server: str | None = None
+    """Only clients of this app server."""
 
 
 EVERYONE: Final = Selection()
@@ -33,6 +35,8 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     hub: str
     to: Selection
     payload: bytes
+    volatile: bool = False
+    """Leave out who cannot take it at once."""
 
 
 class SendToConnection(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +53,8 @@ class Invoke(msgspec.Struct, frozen=True, gc=False):
     hub: str
     to: Selection
     payload: bytes
+    timeout: float | None = None
+    """Seconds to wait for the acks; None and anything longer: the setting `links.invoke_timeout`."""
 
 
 class JoinGroups(msgspec.Struct, frozen=True, gc=False):
@@ -57,6 +63,8 @@ class JoinGroups(msgspec.Struct, frozen=True, gc=False):
     hub: str
     to: Selection
     groups: tuple[str, ...]
+    quiet: bool = False
+    """The app server of the selected asks itself: it needs no news of it."""
 
 
 class LeaveGroups(msgspec.Struct, frozen=True, gc=False):
@@ -65,6 +73,8 @@ class LeaveGroups(msgspec.Struct, frozen=True, gc=False):
     hub: str
     to: Selection
     groups: tuple[str, ...] | None
+    quiet: bool = False
+    """As of `JoinGroups`."""
 
 
 class CloseConnections(msgspec.Struct, frozen=True, gc=False):
@@ -73,6 +83,37 @@ class CloseConnections(msgspec.Struct, frozen=True, gc=False):
     hub: str
     to: Selection
     why: str = ""
+
+
+class LeaveNamespace(msgspec.Struct, frozen=True, gc=False):
+    """Take all selected out of a namespace; `close` ends their connections as well."""
+
+    hub: str
+    to: Selection
+    namespace: str
+    close: bool = False
+
+
+class FetchSockets(msgspec.Struct, frozen=True, gc=False):
+    """Who is selected in a namespace, and what their app servers know of them. The rows are in the
+    `Outcome`; the app servers' answers come one by one, but for that of `asker`."""
+
+    hub: str
+    to: Selection
+    namespace: str
+    timeout: float
+    asker: str = ""
+
+
+class TellServers(msgspec.Struct, frozen=True, gc=False):
+    """Bring a payload to all app servers of the hub but `sender`. With a `timeout` (seconds) each
+    is asked for an answer."""
+
+    hub: str
+    namespace: str
+    payload: bytes
+    sender: str
+    timeout: float = 0.0
 
 
 class Exists(msgspec.Struct, frozen=True, gc=False):
@@ -92,7 +133,17 @@ class ListGroup(msgspec.Struct, frozen=True, gc=False):
 
 
 Command = (
-    Send | SendToConnection | Invoke | JoinGroups | LeaveGroups | CloseConnections | Exists | ListGroup
+    Send
+    | SendToConnection
+    | Invoke
+    | JoinGroups
+    | LeaveGroups
+    | LeaveNamespace
+    | CloseConnections
+    | FetchSockets
+    | TellServers
+    | Exists
+    | ListGroup
 )
 
 
@@ -103,17 +154,34 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     user_id: str | None
 
 
+class SocketRow(msgspec.Struct, frozen=True, gc=False):
+    """A row of the answer to `FetchSockets`. `age` is that of the connection, in seconds;
+    `handshake` the JSON object in which its app server was told of it."""
+
+    id: str
+    connection_id: str
+    user_id: str | None
+    server: str
+    age: float
+    rooms: tuple[str, ...]
+    handshake: bytes
+
+
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What `execute` answers.
 
     `found` is false where the command named a connection, group or user that is not there;
-    `reached` counts the connections acted upon; `members` and `more` are `ListGroup`'s page.
+    `reached` counts the connections acted upon; `members` and `more` are `ListGroup`'s page,
+    `sockets` the rows of `FetchSockets`. `asked` counts who will answer: connections of an `Invoke`,
+    app servers else.
     """
 
     found: bool = True
     reached: int = 0
     members: tuple[Member, ...] = ()
     more: bool = False
+    sockets: tuple[SocketRow, ...] = ()
+    asked: int = 0
 
 
 DONE: Final = Outcome()

@@ -15,8 +15,9 @@ from moorage.wire.reasons import LINK_BAD_FRAME
 from moorage.wire.tunnel import encode_batch
 
 BATCH_BYTES: Final = 256 * 1024
-"""A batch is closed once it holds this much: the other end then takes it in one piece, gives credit
-back in portions, and a cut repeats little."""
+"""Frames are gathered up to this much; only a frame that is larger by itself makes a larger batch, so
+whoever keeps frames below the other end's `max_batch` never sends too large a batch. The other end
+takes a batch in one piece, gives credit back in portions, and a cut repeats little."""
 
 
 class Outgoing:
@@ -63,7 +64,7 @@ class Outgoing:
             size = self.waiting
             self._waiting.clear()
         else:
-            while self._waiting and size < BATCH_BYTES:
+            while self._waiting and (not frames or size + len(self._waiting[0]) <= BATCH_BYTES):
                 size += len(self._waiting[0])
                 frames.append(self._waiting.popleft())
         self.waiting -= size
@@ -94,7 +95,7 @@ class Outgoing:
 class Incoming:
     """The receiving half."""
 
-    __slots__ = ("_acked", "_untold", "ack", "received", "window")
+    __slots__ = ("_acked", "_untaken", "_untold", "ack", "received", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
@@ -104,6 +105,7 @@ class Incoming:
         self.ack = 0
         """The highest number taken: what the next batch to the other end shall carry."""
         self._acked = 0
+        self._untaken = 0
         self._untold = 0
 
     def arrived(self, number: int, size: int) -> bool:
@@ -114,12 +116,15 @@ class Incoming:
         if number != self.received + 1:
             raise PeerError(LINK_BAD_FRAME, f"batch {number} after {self.received}")
         self.received = number
-        self._untold += size
+        self._untaken += size
         return True
 
     def take_all(self) -> None:
         """All that came is taken."""
         self.ack = self.received
+        # Apart from what came: an ack sent in between must not make this look acknowledged.
+        self._untold += self._untaken
+        self._untaken = 0
 
     @property
     def has_news(self) -> bool:

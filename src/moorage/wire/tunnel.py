@@ -9,7 +9,7 @@ The page docs/reference/link-protocol.md is the specification; order and loss ar
 
 from __future__ import annotations
 
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Annotated, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -24,6 +24,13 @@ VOLATILE: Final = 1
 """Flag of emits: leave out who cannot take it at once."""
 LOCAL: Final = 2
 """Flag of emits: only clients of the app server that emits."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""Every integer of the dialect: none is negative, and JavaScript's numbers hold all of them exactly."""
+Size = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+"""With a window of 0 nothing would ever be sent."""
+Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=2.0**31)]
+"""Bounds keep infinity and NaN out of timers."""
 
 
 class _Frame(msgspec.Struct, array_like=True, gc=False):
@@ -45,7 +52,7 @@ class To(_Frame):
 class Packet(_Frame, tag=4):
     """Engine.IO packets of or for one client, joined by 0x1e."""
 
-    client: int
+    client: Count
     payload: bytes
 
 
@@ -53,7 +60,7 @@ class Drain(_Frame, tag=50):
     """The sender is about to stop. To the service: give me no new clients. From it: expect to
     lose this link; `seconds` is how long it still waits."""
 
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
 
 
 # --- from the app server -------------------------------------------------------------------------
@@ -62,53 +69,53 @@ class Drain(_Frame, tag=50):
 class AppHello(_Frame, tag=0):
     """The first frame. `session` and `received` name what to resume; "" and 0 for a new session."""
 
-    revision: int
+    revision: Count
     sdk: str
     session: str
-    received: int
-    window: int
+    received: Count
+    window: Size
     """Bytes that the app server takes unacknowledged."""
 
 
 class Opened(_Frame, tag=2):
     """Takes a client, on these terms: milliseconds, and bytes of one message."""
 
-    client: int
-    ping_interval: int
-    ping_timeout: int
-    max_payload: int
+    client: Count
+    ping_interval: Count
+    ping_timeout: Count
+    max_payload: Count
 
 
 class Refused(_Frame, tag=3):
     """Does not. A status from 400 to 499 blames the client, any other the app server."""
 
-    client: int
-    status: int
+    client: Count
+    status: Count
     message: str
 
 
 class Close(_Frame, tag=6):
     """End a client's connection."""
 
-    client: int
+    client: Count
 
 
 class Emit(_Frame, tag=10):
     """Deliver `payload` to all of `to`. `ref` 0: nothing is answered unless it fails."""
 
-    ref: int
+    ref: Count
     to: To
-    flags: int
+    flags: Count
     payload: bytes
 
 
 class Ask(_Frame, tag=11):
     """Deliver an event and collect an ack from each: `Asked`, `Answer`s, `Done`."""
 
-    ref: int
+    ref: Count
     to: To
-    flags: int
-    timeout: int
+    flags: Count
+    timeout: Count
     """Milliseconds."""
     payload: bytes
 
@@ -116,8 +123,8 @@ class Ask(_Frame, tag=11):
 class Enter(_Frame, tag=20):
     """One of the app server's own sockets joins rooms."""
 
-    ref: int
-    client: int
+    ref: Count
+    client: Count
     namespace: str
     rooms: tuple[str, ...]
 
@@ -125,8 +132,8 @@ class Enter(_Frame, tag=20):
 class Exit(_Frame, tag=21):
     """One of the app server's own sockets leaves rooms."""
 
-    ref: int
-    client: int
+    ref: Count
+    client: Count
     namespace: str
     rooms: tuple[str, ...]
 
@@ -134,7 +141,7 @@ class Exit(_Frame, tag=21):
 class Join(_Frame, tag=22):
     """All of `to`, whoever serves them, join `rooms`; the app servers that serve them hear `Moved`."""
 
-    ref: int
+    ref: Count
     to: To
     rooms: tuple[str, ...]
 
@@ -142,7 +149,7 @@ class Join(_Frame, tag=22):
 class Leave(_Frame, tag=23):
     """All of `to` leave `rooms`."""
 
-    ref: int
+    ref: Count
     to: To
     rooms: tuple[str, ...]
 
@@ -150,7 +157,7 @@ class Leave(_Frame, tag=23):
 class Disconnect(_Frame, tag=24):
     """All of `to` leave their namespace; `close` ends their connections as well."""
 
-    ref: int
+    ref: Count
     to: To
     close: bool
 
@@ -158,39 +165,39 @@ class Disconnect(_Frame, tag=24):
 class Fetch(_Frame, tag=30):
     """Who is in `to`: `Sockets`, then `Data` of each app server asked, then `Done`."""
 
-    ref: int
+    ref: Count
     to: To
-    timeout: int
+    timeout: Count
 
 
 class Facts(_Frame, tag=33):
     """The answer to `Query`: JSON `{"data":…,"auth":…}` by socket id. Sockets without any may be
     left out."""
 
-    ref: int
+    ref: Count
     rows: tuple[tuple[str, bytes], ...]
 
 
 class Tell(_Frame, tag=40):
     """An event for all other app servers. `timeout` in milliseconds; 0 = no answers wanted."""
 
-    ref: int
+    ref: Count
     namespace: str
-    timeout: int
+    timeout: Count
     payload: bytes
 
 
 class Reply(_Frame, tag=42):
     """The answer to `Told`."""
 
-    ref: int
+    ref: Count
     payload: bytes
 
 
 class List(_Frame, tag=43):
     """Which app servers does the hub have?"""
 
-    ref: int
+    ref: Count
 
 
 # --- from the service ----------------------------------------------------------------------------
@@ -199,16 +206,16 @@ class List(_Frame, tag=43):
 class ServiceHello(_Frame, tag=0):
     """The answer to `AppHello`; times in milliseconds."""
 
-    revision: int
+    revision: Count
     service: str
     session: str
     resumed: bool
-    received: int
-    window: int
-    max_batch: int
+    received: Count
+    window: Size
+    max_batch: Size
     """Bytes of one message that the service reads."""
-    keepalive: int
-    grace: int
+    keepalive: Count
+    grace: Count
     hub: str
     node: str
 
@@ -216,7 +223,7 @@ class ServiceHello(_Frame, tag=0):
 class Open(_Frame, tag=1):
     """A client asks for a session. `handshake` is JSON."""
 
-    client: int
+    client: Count
     id: str
     user: str | None
     handshake: bytes
@@ -225,8 +232,8 @@ class Open(_Frame, tag=1):
 class Closed(_Frame, tag=5):
     """A client is gone. `cause` in Socket.IO's words, `reason` and `number` in ours."""
 
-    client: int
-    number: int
+    client: Count
+    number: Count
     reason: str
     cause: str
 
@@ -234,14 +241,14 @@ class Closed(_Frame, tag=5):
 class Left(_Frame, tag=7):
     """Somebody else took this socket out of its namespace; the client has been told."""
 
-    client: int
+    client: Count
     namespace: str
 
 
 class Moved(_Frame, tag=8):
     """Somebody else changed this socket's rooms."""
 
-    client: int
+    client: Count
     namespace: str
     joined: bool
     rooms: tuple[str, ...]
@@ -250,14 +257,14 @@ class Moved(_Frame, tag=8):
 class Asked(_Frame, tag=12):
     """How many an `Ask`, a `Tell` or a `Fetch` waits for now."""
 
-    ref: int
-    count: int
+    ref: Count
+    count: Count
 
 
 class Answer(_Frame, tag=13):
     """One answer: of a socket to an `Ask`, of an app server to a `Tell`; `sender` is its id."""
 
-    ref: int
+    ref: Count
     sender: str
     payload: bytes
 
@@ -265,16 +272,16 @@ class Answer(_Frame, tag=13):
 class Done(_Frame, tag=14):
     """The end of what `ref` asked for. `missing`: who should have answered and did not."""
 
-    ref: int
-    count: int
+    ref: Count
+    count: Count
     missing: tuple[str, ...] = ()
 
 
 class Failed(_Frame, tag=15):
     """What `ref` asked for was not done (`ref` 0: something without a number)."""
 
-    ref: int
-    number: int
+    ref: Count
+    number: Count
     reason: str
     message: str
 
@@ -286,8 +293,8 @@ class Row(_Frame):
     id: str
     connection: str
     user: str | None
-    server: int
-    opened: int
+    server: Count
+    opened: Count
     rooms: tuple[str, ...]
     handshake: bytes
 
@@ -295,7 +302,7 @@ class Row(_Frame):
 class Sockets(_Frame, tag=31):
     """Part of the answer to `Fetch`."""
 
-    ref: int
+    ref: Count
     servers: tuple[str, ...]
     rows: tuple[Row, ...]
 
@@ -303,7 +310,7 @@ class Sockets(_Frame, tag=31):
 class Query(_Frame, tag=32):
     """Another app server wants to know these sockets' data: answer with `Facts`."""
 
-    ref: int
+    ref: Count
     namespace: str
     sockets: tuple[str, ...]
 
@@ -311,7 +318,7 @@ class Query(_Frame, tag=32):
 class Data(_Frame, tag=34):
     """`Facts` of `server`, passed on."""
 
-    ref: int
+    ref: Count
     server: str
     rows: tuple[tuple[str, bytes], ...]
 
@@ -319,7 +326,7 @@ class Data(_Frame, tag=34):
 class Told(_Frame, tag=41):
     """An event from another app server. `ref` 0: it wants no answer."""
 
-    ref: int
+    ref: Count
     sender: str
     namespace: str
     payload: bytes
@@ -331,13 +338,13 @@ class Server(_Frame):
     id: str
     dialect: str
     up: bool
-    clients: int
+    clients: Count
 
 
 class Servers(_Frame, tag=44):
     """The answer to `List`."""
 
-    ref: int
+    ref: Count
     rows: tuple[Server, ...]
 
 
@@ -393,8 +400,8 @@ class Batch(NamedTuple, Generic[FrameT]):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_from_app = msgspec.msgpack.Decoder(tuple[int, int, list[FromApp]])
-_from_service = msgspec.msgpack.Decoder(tuple[int, int, list[FromService]])
+_from_app = msgspec.msgpack.Decoder(tuple[Count, Count, list[FromApp]])
+_from_service = msgspec.msgpack.Decoder(tuple[Count, Count, list[FromService]])
 
 
 def encode_frame(frame: FromApp | FromService) -> bytes:
@@ -426,9 +433,6 @@ def decode_from_service(data: bytes) -> Batch[FromService]:
 
 def _decode(decoder: msgspec.msgpack.Decoder[tuple[int, int, list[FrameT]]], data: bytes) -> Batch[FrameT]:
     try:
-        batch = Batch(*decoder.decode(data))
+        return Batch(*decoder.decode(data))
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise PeerError(LINK_BAD_FRAME, str(error)[:200]) from None
-    if batch.number < 0 or batch.ack < 0:
-        raise PeerError(LINK_BAD_FRAME, "a number below 0")
-    return batch

@@ -1,0 +1,97 @@
+"""The commands that many answer: clients an emit with acks, app servers each other's questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from moorage.hub.deliver import deliver
+from moorage.hub.hub import Hub
+from moorage.hub.ports import Answers
+from moorage.wire import engineio, socketio
+from moorage.wire.commands import FetchSockets, Invoke, Outcome, SocketRow, TellServers
+from moorage.wire.errors import PeerError
+from moorage.wire.groups import namespace_group, room_group, room_of
+from moorage.wire.reasons import API_BAD_PAYLOAD
+
+if TYPE_CHECKING:
+    from moorage.hub.connection import Connection
+    from moorage.hub.links import AppServer
+    from moorage.hub.node import Node
+
+
+def _invoke(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> Outcome:
+    packets = command.payload.split(engineio.RS)
+    header = socketio.parse_header(packets[0])
+    bare = header.body >= len(packets[0])
+    if header.type not in (socketio.EVENT, socketio.BINARY_EVENT) or header.id is not None or bare:
+        raise PeerError(API_BAD_PAYLOAD, "an event without ack id is expected")
+    namespace = header.namespace
+    asked = {c: c.session.peer.namespaces.get(namespace, "") for c in hub.directory.select(command.to)}
+    ack_id = hub.invocations.begin()
+    packets[0] = socketio.with_ack_id(packets[0], header, ack_id)
+    deliver(node, asked.keys(), engineio.RS.join(packets))
+    limit = node.links.invoke_timeout
+    timeout = limit if command.timeout is None else min(limit, command.timeout)
+    hub.invocations.ask(ack_id, asked, answers, node.clock() + timeout)
+    return Outcome(reached=len(asked), asked=len(asked))
+
+
+def _fetch(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]) -> Outcome:
+    """Ids, rooms and handshakes are here; only what the app keeps of a socket is asked of its app
+    server, all of one in one question."""
+    now = node.clock()
+    rows: list[SocketRow] = []
+    theirs: dict[AppServer, list[str]] = {}
+    for connection in hub.directory.select(command.to):
+        sid = connection.session.peer.namespaces.get(command.namespace)
+        if sid:
+            rows.append(_row(connection, command.namespace, sid, now))
+            theirs.setdefault(connection.server, []).append(sid)
+    asked = {server: server.id for server in theirs if server.peer is not None and server.id != command.asker}
+    number = hub.questions.begin()
+    hub.questions.ask(number, asked, answers, now + min(command.timeout, node.links.invoke_timeout))
+    for server in asked:
+        assert server.peer is not None
+        server.peer.query(number, command.namespace, tuple(theirs[server]))
+    return Outcome(reached=len(rows), sockets=tuple(rows), asked=len(asked))
+
+
+def _row(connection: Connection, namespace: str, sid: str, now: float) -> SocketRow:
+    own = namespace_group(namespace)
+    # Left out by name: decoding the private rooms of thousands would push the few others out of the cache.
+    private = room_group(namespace, sid)
+    rooms = tuple(
+        found[1]
+        for group in connection.groups
+        if group not in (own, private) and group.startswith(own) and (found := room_of(group)) is not None
+    )
+    return SocketRow(
+        sid,
+        connection.id,
+        connection.user_id,
+        connection.server.id,
+        now - connection.opened_at,
+        rooms,
+        connection.handshake,
+    )
+
+
+def _tell(node: Node, hub: Hub, command: TellServers, answers: Answers[Any]) -> Outcome:
+    others = [s for s in hub.servers.all() if s.peer is not None and s.id != command.sender]
+    number = None
+    if command.timeout:
+        number = hub.questions.begin()
+        deadline = node.clock() + min(command.timeout, node.links.invoke_timeout)
+        hub.questions.ask(number, {server: server.id for server in others}, answers, deadline)
+    for server in others:
+        assert server.peer is not None
+        server.peer.told(number, command.sender, command.namespace, command.payload)
+    return Outcome(reached=len(others), asked=len(others))
+
+
+HANDLERS: Final[dict[type, Callable[[Node, Hub, Any, Answers[Any]], Outcome]]] = {
+    Invoke: _invoke,
+    FetchSockets: _fetch,
+    TellServers: _tell,
+}
