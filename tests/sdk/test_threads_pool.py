@@ -1,0 +1,141 @@
+"""The pool: as many threads as there are jobs that block, no more than allowed; lanes keep order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from moorage.sdk import threads_pool
+from moorage.sdk.threads_pool import Lane, Pool
+
+SECONDS = 20.0
+
+
+def wait(event: threading.Event) -> None:
+    assert event.wait(SECONDS)
+
+
+def test_jobs_that_wait_for_each_other_all_run() -> None:
+    pool = Pool(limit=8)
+    barrier = threading.Barrier(9)
+    for _ in range(8):
+        pool.submit(lambda: barrier.wait(SECONDS))
+    barrier.wait(SECONDS)
+    assert pool.threads == 8
+    pool.stop()
+
+
+def test_an_idle_thread_is_used_again_and_never_promised_twice() -> None:
+    pool = Pool(limit=8)
+    for _ in range(200):
+        # The first job ends only when the second has run: one idle thread must not get both.
+        first, second = threading.Event(), threading.Event()
+
+        def run_first(first: threading.Event = first, second: threading.Event = second) -> None:
+            wait(second)
+            first.set()
+
+        pool.submit(run_first)
+        pool.submit(second.set)
+        wait(first)
+    assert pool.threads <= 4
+    pool.stop()
+
+
+def test_beyond_the_limit_jobs_wait_in_order() -> None:
+    pool = Pool(limit=1)
+    go, order, done = threading.Event(), list[int](), threading.Event()
+    pool.submit(lambda: wait(go))
+    for number in range(5):
+        pool.submit(lambda number=number: order.append(number))  # type: ignore[misc]
+    pool.submit(done.set)
+    assert (pool.threads, order) == (1, [])
+    assert pool.waiting >= 6
+    go.set()
+    wait(done)
+    assert order == [0, 1, 2, 3, 4]
+    pool.stop()
+
+
+def test_a_job_that_fails_is_logged_and_its_thread_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    pool = Pool(limit=1)
+    done = threading.Event()
+    with caplog.at_level(logging.ERROR, "moorage.sdk"):
+        pool.submit(lambda: 1 / 0)
+        pool.submit(done.set)
+        wait(done)
+    assert "ZeroDivisionError" in caplog.text
+    assert pool.threads == 1
+    pool.stop()
+
+
+def test_idle_threads_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads_pool, "IDLE_SECONDS", 0.01)
+    pool = Pool(limit=4, name="idle-test")
+    barrier = threading.Barrier(5)
+    for _ in range(4):
+        pool.submit(lambda: barrier.wait(SECONDS))
+    mine = [thread for thread in threading.enumerate() if thread.name.startswith("idle-test")]
+    assert len(mine) == 4
+    assert all(thread.daemon for thread in mine)
+    barrier.wait(SECONDS)
+    for thread in mine:
+        thread.join(SECONDS)
+    assert pool.threads == 0
+
+    again = threading.Event()
+    pool.submit(again.set)
+    wait(again)
+    pool.stop()
+
+
+def test_stop_ends_idle_threads_and_drops_what_waits() -> None:
+    pool = Pool(limit=1, name="stop-test")
+    go, started, ran = threading.Event(), threading.Event(), list[int]()
+
+    def block() -> None:
+        started.set()
+        wait(go)
+
+    pool.submit(block)
+    wait(started)
+    pool.submit(lambda: ran.append(1))
+    (thread,) = [thread for thread in threading.enumerate() if thread.name.startswith("stop-test")]
+    pool.stop()
+    pool.submit(lambda: ran.append(2))
+    go.set()
+    thread.join(SECONDS)
+    assert not thread.is_alive()
+    assert ran == []
+
+
+def test_a_lane_runs_one_job_at_a_time_in_order_beside_other_lanes() -> None:
+    pool = Pool(limit=4)
+    slow, quick = Lane(pool), Lane(pool)
+    go, order, done = threading.Event(), list[int](), threading.Event()
+    slow.add(lambda: wait(go))
+    for number in range(100):
+        slow.add(lambda number=number: order.append(number))  # type: ignore[misc]
+    slow.add(done.set)
+    assert not slow.idle
+
+    other = threading.Event()
+    quick.add(other.set)
+    wait(other)
+    assert order == []
+
+    go.set()
+    wait(done)
+    assert order == list(range(100))
+    pool.stop()
+
+
+def test_a_job_that_fails_does_not_stop_its_lane() -> None:
+    pool = Pool(limit=1)
+    lane, done = Lane(pool), threading.Event()
+    lane.add(lambda: 1 / 0)
+    lane.add(done.set)
+    wait(done)
+    pool.stop()
