@@ -22,9 +22,9 @@ help:
 	@echo "make lock   rewrite requirements/*.txt from pyproject.toml"
 	@echo "make clean  remove what set-up made"
 
-setup: .venv/.ready tests/node/node_modules/.ready examples/chat/node_modules/.ready chromium
+setup: .venv/.ready tests/node/node_modules/.ready examples/page/node_modules/.ready examples/chat-azure/node_modules/.ready chromium
 
-run: .venv/.ready examples/chat/node_modules/.ready
+run: .venv/.ready examples/page/node_modules/.ready examples/chat-azure/node_modules/.ready
 	@exec $(PY) scripts/run.py $(ARGS)
 
 test: setup
@@ -47,7 +47,7 @@ lock:
 
 clean:
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf tests/node/node_modules examples/chat/node_modules bench/node_modules
+	rm -rf tests/node/node_modules examples/*/node_modules bench/node_modules
 
 # A stamp inside each folder says that its set-up was finished with the files as they are.
 .venv/.ready: requirements/dev.txt pyproject.toml scripts/make-venv.sh

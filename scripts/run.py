@@ -1,7 +1,8 @@
-"""`make run`: Moorage and the sample chat side by side, until Ctrl-C or SIGTERM ends both.
+"""`make run`: Moorage and a sample chat side by side, until Ctrl-C or SIGTERM ends both.
 
 Each is ready when it says so: Moorage when it has printed its connection string and answers
-`/readyz`, the chat when it has printed its page's address. Nothing sleeps for a guessed time.
+`/readyz`, the chat when it serves its page, which it does once it is linked. Nothing sleeps for a
+guessed time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 HUB = "chat"
+EXAMPLES = {
+    "python": (sys.executable, "-m", "uvicorn", "app:app", "--log-level", "warning"),
+    "flask": (sys.executable, "app.py"),
+    "node": ("node", "index.mjs"),
+    "azure": ("node", "index.mjs"),
+}
+"""Name -> how its app server is started, in the folder `examples/chat-NAME`. Each finds its address in HOST
+and PORT (uvicorn, which looks for neither, is told), the service in MOORAGE_CONNECTION_STRING."""
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 """For each of: the polite signal, the urgent one."""
@@ -71,24 +80,32 @@ class Part:
             raise StartError(f"{command[0]} is not installed") from error
         return cls(name, process)
 
-    async def line_after(self, prefix: str, *, show: bool) -> str:
-        """The rest of the first line of output that begins with `prefix`. With `show`, all lines are
-        passed on to our own output, from then on too."""
+    async def line_after(self, prefix: str) -> str:
+        """The rest of the first line of output that begins with `prefix`."""
         assert self._process.stdout is not None
         while raw := await self._process.stdout.readline():
             line = raw.decode(errors="replace").rstrip()
-            if show:
-                print(line, flush=True)
+            print(line, flush=True)
             if line.strip().startswith(prefix):
-                self._echo = asyncio.create_task(self._drain(show))
+                self.pass_on()
                 return line.strip().removeprefix(prefix).strip()
-        raise StartError(f"{self.name} ended with status {await self._process.wait()} before it was ready")
+        raise StartError(f"{await self.ended()} before it was ready")
 
-    async def _drain(self, show: bool) -> None:
+    async def answers(self, url: str) -> None:
+        """Waits until `url` answers with a 2xx status."""
+        while not await asyncio.to_thread(answers, url):
+            if self._process.returncode is not None:
+                raise StartError(f"{await self.ended()} before it was ready")
+            await asyncio.sleep(0.05)  # between two questions, not instead of them
+
+    def pass_on(self) -> None:
+        """From now on, the part's output is ours."""
+        self._echo = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
         assert self._process.stdout is not None
         while raw := await self._process.stdout.readline():
-            if show:
-                print(raw.decode(errors="replace").rstrip(), flush=True)
+            print(raw.decode(errors="replace").rstrip(), flush=True)
 
     async def ended(self) -> str:
         """Waits for the end; answers with a sentence about it."""
@@ -126,25 +143,31 @@ async def start_service(parts: list[Part], port: int) -> str:
     command += ["--set", "shutdown.grace=0s", "--set", "shutdown.spread=0s"]
     service = await Part.start("Moorage", *command, env={"PYTHONUNBUFFERED": "1"}, cwd=ROOT)
     parts.append(service)
-    connection_string = await service.line_after("Connection string", show=True)
-    while not await asyncio.to_thread(answers, f"http://{HOST}:{port}/readyz"):
-        await asyncio.sleep(0.05)  # between two questions, not instead of them
+    connection_string = await service.line_after("Connection string")
+    await service.answers(f"http://{HOST}:{port}/readyz")
     return connection_string
 
 
-async def start_chat(parts: list[Part], port: int, connection_string: str) -> str:
-    """Starts the chat's app server, waits until its page is served; the page's address."""
+async def start_chat(parts: list[Part], example: str, port: int, connection_string: str) -> str:
+    """Starts an example's app server, waits until its page is served; the page's address."""
+    command = list(EXAMPLES[example])
+    if "uvicorn" in command:
+        command += ["--host", HOST, "--port", str(port)]
     env = {"MOORAGE_CONNECTION_STRING": connection_string, "PORT": str(port), "HOST": HOST}
-    chat = await Part.start("The chat", "node", "index.mjs", env=env, cwd=ROOT / "examples" / "chat")
+    env["PYTHONUNBUFFERED"] = "1"
+    chat = await Part.start("The chat", *command, env=env, cwd=ROOT / "examples" / f"chat-{example}")
     parts.append(chat)
-    return await chat.line_after("Chat page", show=False)
+    chat.pass_on()
+    page = f"http://{HOST}:{port}/"
+    await chat.answers(page)
+    return page
 
 
-async def run(parts: list[Part], service_port: int, page_port: int) -> str:
+async def run(parts: list[Part], example: str, service_port: int, page_port: int) -> str:
     """Starts both and waits for one of them to end, which neither should; a sentence about it."""
     async with asyncio.timeout(START_SECONDS):
         connection_string = await start_service(parts, pick_port("Moorage", service_port))
-        page = await start_chat(parts, pick_port("the page", page_port), connection_string)
+        page = await start_chat(parts, example, pick_port("the page", page_port), connection_string)
     print(f"\n  Chat  {page}   (Ctrl-C ends everything)\n", flush=True)
     done, _ = await asyncio.wait(
         [asyncio.create_task(part.ended()) for part in parts], return_when=asyncio.FIRST_COMPLETED
@@ -154,13 +177,14 @@ async def run(parts: list[Part], service_port: int, page_port: int) -> str:
 
 async def main() -> int:
     """Exit status 0 after a signal, 1 when a part failed."""
-    parser = argparse.ArgumentParser(description="Moorage and the sample chat, until Ctrl-C")
+    parser = argparse.ArgumentParser(description="Moorage and a sample chat, until Ctrl-C")
+    parser.add_argument("--example", choices=EXAMPLES, default="azure", help="whose app server")
     parser.add_argument("--port", type=int, default=8080, help="Moorage's port")
     parser.add_argument("--page-port", type=int, default=3000, help="the chat page's port")
     options = parser.parse_args()
 
     parts: list[Part] = []
-    running = asyncio.create_task(run(parts, options.port, options.page_port))
+    running = asyncio.create_task(run(parts, options.example, options.port, options.page_port))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     try:

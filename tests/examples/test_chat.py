@@ -1,4 +1,4 @@
-"""The sample chat as `make run` starts it: Moorage, the app server with Azure's package, a page."""
+"""The sample chats as `make run` starts them: Moorage, an app server, a page."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ("azure",)
 DRIVER = Path(__file__).with_name("chat_page.mjs")
-NEEDED = ("examples/chat/node_modules/.package-lock.json", "tests/node/node_modules/.package-lock.json")
+NEEDED = ("examples/page", "examples/chat-azure", "tests/node")
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(120)]
 
@@ -40,9 +41,9 @@ class Running(NamedTuple):
 async def running(*arguments: str) -> AsyncIterator[Running]:
     """`make run` on free ports until the block ends."""
     for name in NEEDED:
-        assert (ROOT / name).is_file(), f"{name} is missing: make setup"
+        assert (ROOT / name / "node_modules/.package-lock.json").is_file(), f"{name}: make setup"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "scripts/run.py", *(arguments or ("--port=0", "--page-port=0")),
+        sys.executable, "scripts/run.py", "--port=0", "--page-port=0", *arguments,
         cwd=ROOT, stdout=PIPE, stderr=STDOUT, env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
     )  # fmt: skip
     try:
@@ -63,7 +64,7 @@ async def printed_addresses(process: Process) -> Running:
         words = lines[-1].split()
         if words[:2] == ["Connection", "string"]:
             endpoint = dict(part.split("=", 1) for part in words[2].split(";") if part)["Endpoint"]
-        elif words[:1] == ["Chat"]:
+        elif words[:1] == ["Chat"] and words[1].startswith("http"):
             return Running(process, endpoint, words[1], lines)
     pytest.fail("make run ended early:\n" + "\n".join(lines))
 
@@ -93,8 +94,9 @@ def listens(url: str) -> bool:
 
 
 @pytest.mark.browser
-async def test_a_page_and_a_node_client_chat_through_moorage() -> None:
-    async with running() as run:
+@pytest.mark.parametrize("example", EXAMPLES)
+async def test_a_page_and_a_node_client_chat_through_moorage(example: str) -> None:
+    async with running(f"--example={example}") as run:
         driver = await asyncio.create_subprocess_exec(
             "node", str(DRIVER), run.page, run.endpoint, stdout=PIPE, stderr=STDOUT
         )
@@ -102,8 +104,9 @@ async def test_a_page_and_a_node_client_chat_through_moorage() -> None:
         assert (driver.returncode, output.decode().split()[-1:]) == (0, ["ok"]), output.decode()
 
 
-async def test_the_app_server_serves_the_page_and_invitations_only() -> None:
-    async with running() as run:
+@pytest.mark.parametrize("example", EXAMPLES)
+async def test_the_app_server_serves_the_page_and_invitations_only(example: str) -> None:
+    async with running(f"--example={example}") as run:
         status, body = await get(run.page)
         assert status == 200
         assert b"<title>Moorage chat</title>" in body
@@ -111,14 +114,12 @@ async def test_the_app_server_serves_the_page_and_invitations_only() -> None:
         status, body = await get(f"{run.page}negotiate")
         invitation = json.loads(body)
         assert status == 200
-        assert invitation.keys() == {"endpoint", "path", "token"}
+        assert {"endpoint", "path"} <= invitation.keys() <= {"endpoint", "path", "token"}
         assert invitation["endpoint"] == run.endpoint
         assert invitation["path"] == "/clients/socketio/hubs/chat"
 
-        for path in ("index.mjs", "../index.mjs", "%2e%2e/index.mjs", "nothing", "/"):
+        for path in ("index.mjs", "../index.mjs", "%2e%2e/index.mjs", "nothing"):
             assert (await get(run.page + path))[0] == 404, path
-        # Clients belong at the service; Azure's package says so itself.
-        assert (await get(f"{run.page}socket.io/?EIO=4&transport=polling"))[0] == 403
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -136,7 +137,7 @@ async def test_a_signal_ends_everything(number: signal.Signals) -> None:
 async def test_a_taken_port_is_said_and_another_used() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
-        async with running(f"--port={taken}", "--page-port=0") as run:
+        async with running(f"--port={taken}") as run:
             assert urlsplit(run.endpoint).port != taken
             assert f"Port {taken} is taken" in run.lines[0]
             assert (await get(f"{run.endpoint}/healthz"))[0] == 200

@@ -17,8 +17,9 @@ if (!connectionString) {
   process.exit(2);
 }
 
-const client = createRequire(import.meta.url).resolve("socket.io-client/dist/socket.io.js");
-const here = (name) => new URL(`public/${name}`, import.meta.url);
+const page = new URL("../page/", import.meta.url);
+const here = (name) => new URL(name, page);
+const client = createRequire(page).resolve("socket.io-client/dist/socket.io.js");
 const FILES = new Map([
   ["/", [here("index.html"), "text/html; charset=utf-8"]],
   ["/style.css", [here("style.css"), "text/css; charset=utf-8"]],

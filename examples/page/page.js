@@ -4,11 +4,12 @@ const TYPING_PAUSE = 1500; // milliseconds without a key until "stop typing"
 const element = (id) => document.getElementById(id);
 const log = element("log");
 
-/** Opens the socket: the address, the hub's path and a token come from the app server. */
+/** Opens the socket: the address, the hub's path and perhaps a token come from the app server. */
 async function connect() {
   const invitation = async () => (await fetch("/negotiate")).json();
   const { endpoint, path, token } = await invitation(); // path is "/clients/socketio/hubs/chat"
-  const socket = io(endpoint, { path, query: { access_token: token } });
+  const socket = io(endpoint, { path, query: token ? { access_token: token } : {} });
+  if (!token) return socket;
   socket.on("connect_error", async () => {
     // A token lives for an hour; the next attempt of a page that slept longer needs a new one.
     const fresh = await invitation().catch(() => null);
