@@ -1,0 +1,212 @@
+// Bytes of the service to frames.
+
+import {
+  Type,
+  type Data,
+  type Fact,
+  type FromService,
+  type Row,
+  type ServerRow,
+  type ServiceHello,
+  type Sockets,
+} from "./frames.js";
+import { Reader, badFrame } from "./reader.js";
+
+export interface Batch {
+  /** 0: outside the numbering. */
+  readonly number: number;
+  /** The highest number that the service has taken. */
+  readonly ack: number;
+  readonly frames: readonly FromService[];
+}
+
+/** Seconds of a timer; keeps infinity and NaN out of it. */
+const LONGEST = 2 ** 31;
+
+/** All of a batch or nothing. Raises `MoorageError` (link-bad-frame), whatever the bytes are. */
+export function decodeBatch(bytes: Buffer): Batch {
+  const from = new Reader(bytes);
+  if (from.array() !== 3) throw badFrame("a batch has three elements");
+  const number = from.uint();
+  const ack = from.uint();
+  const frames: FromService[] = [];
+  for (let left = from.array(); left > 0; left -= 1) frames.push(frame(from));
+  if (!from.atEnd) throw badFrame("there is more after the batch");
+  return { number, ack, frames };
+}
+
+function frame(from: Reader): FromService {
+  const fields = from.array() - 1;
+  if (fields < 0) throw badFrame("a frame without a type");
+  const type = from.uint();
+  // First, because nearly all frames are this one.
+  if (type === Type.Packet && fields === 2) return { type, client: from.uint(), payload: from.bin() };
+  const shape = SHAPES[type];
+  if (shape === undefined) throw badFrame(`no frame has type ${type}`);
+  if (fields < shape.least) throw badFrame(`a frame of type ${type} has ${shape.least} fields, not ${fields}`);
+  const read = shape.read(from, fields);
+  // Fields of a later revision stand at the end.
+  from.skip(fields - Math.min(fields, shape.most));
+  return read;
+}
+
+interface Shape {
+  /** Fields after the type that must be there, and that are known. */
+  readonly least: number;
+  readonly most: number;
+  readonly read: (from: Reader, fields: number) => FromService;
+}
+
+function exactly(fields: number, read: (from: Reader) => FromService): Shape {
+  return { least: fields, most: fields, read };
+}
+
+/** By type; a JavaScript array, since the types are small numbers. */
+const SHAPES: (Shape | undefined)[] = [];
+
+SHAPES[Type.Packet] = exactly(2, (from) => ({ type: Type.Packet, client: from.uint(), payload: from.bin() }));
+SHAPES[Type.Hello] = exactly(11, hello);
+SHAPES[Type.Open] = exactly(4, (from) => ({
+  type: Type.Open,
+  client: from.uint(),
+  id: from.str(),
+  user: from.strOrNil(),
+  handshake: from.bin(),
+}));
+SHAPES[Type.Closed] = exactly(4, (from) => ({
+  type: Type.Closed,
+  client: from.uint(),
+  number: from.uint(),
+  reason: from.str(),
+  cause: from.str(),
+}));
+SHAPES[Type.Left] = exactly(2, (from) => ({ type: Type.Left, client: from.uint(), namespace: from.str() }));
+SHAPES[Type.Moved] = exactly(4, (from) => ({
+  type: Type.Moved,
+  client: from.uint(),
+  namespace: from.str(),
+  joined: from.bool(),
+  rooms: from.strs(),
+}));
+SHAPES[Type.Asked] = exactly(2, (from) => ({ type: Type.Asked, ref: from.uint(), count: from.uint() }));
+SHAPES[Type.Answer] = exactly(3, (from) => ({
+  type: Type.Answer,
+  ref: from.uint(),
+  sender: from.str(),
+  payload: from.bin(),
+}));
+SHAPES[Type.Done] = {
+  least: 2,
+  most: 3,
+  read: (from, fields) => ({
+    type: Type.Done,
+    ref: from.uint(),
+    count: from.uint(),
+    missing: fields > 2 ? from.strs() : [],
+  }),
+};
+SHAPES[Type.Failed] = exactly(4, (from) => ({
+  type: Type.Failed,
+  ref: from.uint(),
+  number: from.uint(),
+  reason: from.str(),
+  message: from.str(),
+}));
+SHAPES[Type.Sockets] = exactly(3, sockets);
+SHAPES[Type.Query] = exactly(3, (from) => ({
+  type: Type.Query,
+  ref: from.uint(),
+  namespace: from.str(),
+  sockets: from.strs(),
+}));
+SHAPES[Type.Data] = exactly(3, data);
+SHAPES[Type.Told] = exactly(4, (from) => ({
+  type: Type.Told,
+  ref: from.uint(),
+  sender: from.str(),
+  namespace: from.str(),
+  payload: from.bin(),
+}));
+SHAPES[Type.Servers] = exactly(2, (from) => ({
+  type: Type.Servers,
+  ref: from.uint(),
+  rows: rows(from, 4, serverRow),
+}));
+SHAPES[Type.Drain] = {
+  least: 0,
+  most: 1,
+  read: (from, fields) => ({ type: Type.Drain, seconds: fields > 0 ? seconds(from) : 0 }),
+};
+
+function hello(from: Reader): ServiceHello {
+  return {
+    type: Type.Hello,
+    revision: from.uint(),
+    service: from.str(),
+    session: from.str(),
+    resumed: from.bool(),
+    received: from.uint(),
+    window: size(from),
+    maxBatch: size(from),
+    keepalive: from.uint(),
+    grace: from.uint(),
+    hub: from.str(),
+    node: from.str(),
+  };
+}
+
+function sockets(from: Reader): Sockets {
+  return { type: Type.Sockets, ref: from.uint(), servers: from.strs(), rows: rows(from, 7, row) };
+}
+
+function row(from: Reader): Row {
+  return {
+    id: from.str(),
+    connection: from.str(),
+    user: from.strOrNil(),
+    server: from.uint(),
+    opened: from.uint(),
+    rooms: from.strs(),
+    handshake: from.bin(),
+  };
+}
+
+function serverRow(from: Reader): ServerRow {
+  return { id: from.str(), dialect: from.str(), up: from.bool(), clients: from.uint() };
+}
+
+function data(from: Reader): Data {
+  const ref = from.uint();
+  const server = from.str();
+  const facts: Fact[] = [];
+  for (let left = from.array(); left > 0; left -= 1) {
+    if (from.array() !== 2) throw badFrame("a fact has two elements");
+    facts.push([from.str(), from.bin()]);
+  }
+  return { type: Type.Data, ref, server, rows: facts };
+}
+
+/** Rows may grow at their end as frames do. */
+function rows<T>(from: Reader, fields: number, read: (from: Reader) => T): T[] {
+  const found: T[] = [];
+  for (let left = from.array(); left > 0; left -= 1) {
+    const length = from.array();
+    if (length < fields) throw badFrame(`a row has ${fields} elements, not ${length}`);
+    found.push(read(from));
+    from.skip(length - fields);
+  }
+  return found;
+}
+
+/** With a window or a largest batch of 0 nothing would ever be sent. */
+function size(from: Reader): number {
+  const value = from.uint();
+  if (value === 0) throw badFrame("a size of 0");
+  return value;
+}
+
+function seconds(from: Reader): number {
+  const value = from.float();
+  if (!(value >= 0 && value <= LONGEST)) throw badFrame("no number of seconds");
+  return value;
+}

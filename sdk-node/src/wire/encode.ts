@@ -1,0 +1,128 @@
+// Frames of an app server to bytes.
+//
+// Written by hand, as is decode.ts: the general encoders ask of each value what it is, here the shape is
+// known, and text goes straight into and out of the batch's buffer. CPU per frame, Packet frames of 50
+// bytes, medians of one run on Node.js 20, encode + decode: ours 158 + 137 ns, @msgpack/msgpack 3.1
+// 384 + 357, msgpackr 2.1 490 + 216 (20 frames a batch); ours 337 + 232, 1168 + 814, 877 + 408 (one).
+
+import { Type, type FromApp, type To } from "./frames.js";
+import type { Writer } from "./writer.js";
+
+/** Behind what `out` holds already. Numbers must be whole and not negative; that is the caller's. */
+export function encodeFrame(out: Writer, frame: FromApp): void {
+  // First, because nearly all frames are this one.
+  if (frame.type === Type.Packet) {
+    begin(out, 3, frame.type, frame.client);
+    out.bin(frame.payload);
+    return;
+  }
+  switch (frame.type) {
+    case Type.Emit:
+      begin(out, 5, frame.type, frame.ref);
+      selection(out, frame.to);
+      out.uint(frame.flags);
+      out.bin(frame.payload);
+      return;
+    case Type.Ask:
+      begin(out, 6, frame.type, frame.ref);
+      selection(out, frame.to);
+      out.uint(frame.flags);
+      out.uint(frame.timeout);
+      out.bin(frame.payload);
+      return;
+    case Type.Enter:
+    case Type.Exit:
+      begin(out, 5, frame.type, frame.ref);
+      out.uint(frame.client);
+      out.str(frame.namespace);
+      out.strs(frame.rooms);
+      return;
+    case Type.Join:
+    case Type.Leave:
+      begin(out, 4, frame.type, frame.ref);
+      selection(out, frame.to);
+      out.strs(frame.rooms);
+      return;
+    default:
+      encodeRare(out, frame);
+  }
+}
+
+type Rare = Exclude<FromApp, { type: 4 | 10 | 11 | 20 | 21 | 22 | 23 }>;
+
+/** Apart, so that the function above stays small enough for V8 to inline what it calls. */
+function encodeRare(out: Writer, frame: Rare): void {
+  switch (frame.type) {
+    case Type.Hello:
+      begin(out, 6, frame.type, frame.revision);
+      out.str(frame.sdk);
+      out.str(frame.session);
+      out.uint(frame.received);
+      out.uint(frame.window);
+      return;
+    case Type.Opened:
+      begin(out, 5, frame.type, frame.client);
+      out.uint(frame.pingInterval);
+      out.uint(frame.pingTimeout);
+      out.uint(frame.maxPayload);
+      return;
+    case Type.Refused:
+      begin(out, 4, frame.type, frame.client);
+      out.uint(frame.status);
+      out.str(frame.message);
+      return;
+    case Type.Close:
+      begin(out, 2, frame.type, frame.client);
+      return;
+    case Type.Disconnect:
+      begin(out, 4, frame.type, frame.ref);
+      selection(out, frame.to);
+      out.bool(frame.close);
+      return;
+    case Type.Fetch:
+      begin(out, 4, frame.type, frame.ref);
+      selection(out, frame.to);
+      out.uint(frame.timeout);
+      return;
+    case Type.Facts:
+      begin(out, 3, frame.type, frame.ref);
+      out.array(frame.rows.length);
+      for (const [id, json] of frame.rows) {
+        out.array(2);
+        out.str(id);
+        out.bin(json);
+      }
+      return;
+    case Type.Tell:
+      begin(out, 5, frame.type, frame.ref);
+      out.str(frame.namespace);
+      out.uint(frame.timeout);
+      out.bin(frame.payload);
+      return;
+    case Type.Reply:
+      begin(out, 3, frame.type, frame.ref);
+      out.bin(frame.payload);
+      return;
+    case Type.List:
+      begin(out, 2, frame.type, frame.ref);
+      return;
+    case Type.Drain:
+      out.array(2);
+      out.uint(frame.type);
+      out.float(frame.seconds);
+  }
+}
+
+/** `length` counts the type; all frames but Drain have a whole number after it. */
+function begin(out: Writer, length: number, type: number, first: number): void {
+  out.array(length);
+  out.uint(type);
+  out.uint(first);
+}
+
+function selection(out: Writer, to: To): void {
+  out.array(3);
+  out.str(to.namespace);
+  out.strs(to.rooms);
+  out.strs(to.excluded);
+}
