@@ -1,0 +1,63 @@
+"""The test vectors of the link (conformance/README.md has their notation) as values of ours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from moorage.wire import tunnel
+
+_ROOT = Path(__file__).resolve().parents[2]
+VECTORS: dict[str, list[dict[str, Any]]] = {
+    name: rows
+    for name, rows in json.loads((_ROOT / "conformance" / "link-vectors.json").read_text("utf-8")).items()
+    if isinstance(rows, list)
+}
+
+_INNER = {cls.__struct_fields__: cls for cls in (tunnel.To, tunnel.Row, tunnel.Server)}
+
+
+def title(row: dict[str, Any]) -> str:
+    """For the test's name."""
+    name = row.get("why") or " ".join(filter(None, (row.get("name"), row.get("what"))))
+    return f"{row['direction']}: {name}" if "direction" in row else name
+
+
+def octets(written: str | list[Any]) -> bytes:
+    """Bytes as the file writes them."""
+    if isinstance(written, str):
+        return bytes.fromhex(written)
+    return b"".join(octets(part) * times for part, times in written)
+
+
+def value(written: Any) -> Any:
+    """A field's value, as the decoders make it."""
+    times = written.get("times", 1) if isinstance(written, dict) else 1
+    match written:
+        case {"text": str(text)}:
+            return text.encode() * times
+        case {"hex": str(digits)}:
+            return bytes.fromhex(digits) * times
+        case {"str": str(text)}:
+            return text * times
+        case {"list": list(items)}:
+            return tuple(map(value, items)) * times
+        case list(items):
+            return tuple(map(value, items))
+        case dict(fields):
+            return _INNER[tuple(fields)](**{name: value(field) for name, field in fields.items()})
+    return written
+
+
+def frame(row: dict[str, Any]) -> Any:
+    """A frame of ours."""
+    cls = getattr(tunnel, row["name"])
+    fields = {name: value(written) for name, written in row["frame"].items()}
+    assert tuple(fields) == cls.__struct_fields__, "names and order as in the code"
+    return cls(**fields)
+
+
+def frames(row: dict[str, Any]) -> list[Any]:
+    """The frames of a batch."""
+    return [found for each in row["frames"] for found in [frame(each)] * each.get("times", 1)]
