@@ -74,7 +74,7 @@ class Service:
             sockets=lambda: {hub.name: hub.sockets for hub in self.node.hubs.values()},
             rooms=lambda: {hub.name: len(hub.directory.rooms) for hub in self.node.hubs.values()},
             app_servers=lambda: {hub.name: len(hub.servers) for hub in self.node.hubs.values()},
-            link_connections=lambda: {(hub, "azure"): n for hub, n in self.links.links().items()},
+            link_connections=self.links.links,
             outbox_bytes=lambda: sum(c.outbox.size for c in self._all_connections()),
         )
 
@@ -103,6 +103,7 @@ class Service:
             server=config.server,
             clock=time.monotonic,
             wall_clock=time.time,
+            node_id=self._node_id,
             new_ack=lambda: secrets.randbelow(2**30) + 1,
         )
         self.port = ClientPort(
@@ -209,6 +210,7 @@ class Service:
         try:
             async with asyncio.timeout(settings.timeout):
                 if drain:
+                    self.links.drain(settings.grace + settings.spread)
                     await asyncio.sleep(settings.grace)
                 self.port.stop_accepting()
                 await self._close_clients(settings.spread if drain else 0.0)

@@ -48,6 +48,8 @@ RULES: Final[dict[str, Rule]] = {
     "links.grace": Rule("seconds", 0, 3600),
     # The azure client library drops a link that is silent for 120 s.
     "links.keepalive": Rule("seconds", 1, 110),
+    "links.heartbeat": Rule("seconds", 0.5, 60),
+    "links.window": Rule("size", 64 * 1024, _GIB),
     "links.connect_timeout": Rule("seconds", 0.1, 600),
     "links.invoke_timeout": Rule("seconds", 0.1, _DAY),
     "links.max_frame": Rule("size", 64 * 1024, _GIB),

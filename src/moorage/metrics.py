@@ -79,6 +79,7 @@ METRICS: Final = (
     _m("tunnel_bytes_sent", "counter", "", "Bytes of tunnel frames to app servers"),
     _m("tunnel_events_resent", "counter", "", "Events sent again to an app server that came back"),
     _m("tunnel_gap_answers", "counter", "", "Calls of app servers lost with a link, answered with a failure"),
+    _m("tunnel_resumes", "counter", "", "Links that broke, came back and went on without loss"),
     _m("invoke_timeouts", "counter", "", "Emits with acks whose last answers never came"),
     _m("server_timeouts", "counter", "", "Questions among app servers whose last answers never came"),
     _m("late_answers", "counter", "", "Acks of clients that nobody waited for any more"),
@@ -158,6 +159,7 @@ class Metrics:
         "link_bytes_sent",
         "link_frames_received",
         "link_frames_sent",
+        "link_resumes",
         "received_polling",
         "received_websocket",
         "refusals",
@@ -184,7 +186,7 @@ class Metrics:
         self.slow_client_closes = 0
         self.link_frames_received = self.link_frames_sent = 0
         self.link_bytes_received = self.link_bytes_sent = 0
-        self.events_resent = self.gap_answers = 0
+        self.events_resent = self.gap_answers = self.link_resumes = 0
         self.invoke_timeouts = self.server_timeouts = self.late_answers = 0
         self.disconnects: Counter[str] = Counter()
         """By the reason's name."""
@@ -244,6 +246,7 @@ class Metrics:
             "tunnel_bytes_sent": {(): self.link_bytes_sent},
             "tunnel_events_resent": {(): self.events_resent},
             "tunnel_gap_answers": {(): self.gap_answers},
+            "tunnel_resumes": {(): self.link_resumes},
             "invoke_timeouts": {(): self.invoke_timeouts},
             "server_timeouts": {(): self.server_timeouts},
             "late_answers": {(): self.late_answers},

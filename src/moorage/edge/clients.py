@@ -26,6 +26,7 @@ from moorage.wire.reasons import (
 )
 
 _PATH: Final = re.compile(r"/clients/socketio/hubs/([^/]*)/?")
+_TOKEN: Final = re.compile(r"(?<=\?)access_token=[^&]*&?|&access_token=[^&]*")
 NOT_FORWARDED: Final = frozenset({"authorization", "proxy-authorization"})
 """Headers that stay here: they carry the credential that this service has checked already."""
 
@@ -104,9 +105,17 @@ class ClientDoor:
         ]
 
     def handshake(
-        self, hub: str, scheme: str, query: dict[str, list[str]], headers: Headers
+        self,
+        hub: str,
+        scheme: str,
+        query: dict[str, list[str]],
+        headers: Headers,
+        *,
+        target: str,
+        address: str,
     ) -> Handshake:
-        """Check the token, gather what the app server may know. Raises `PeerError` (token-*)."""
+        """Check the token, gather what the app server may know. `target` is path and query as they
+        came, `address` the client's. Raises `PeerError` (token-*)."""
         gathered: dict[str, list[str]] = {}
         for name, value in headers:
             gathered.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
@@ -119,7 +128,9 @@ class ClientDoor:
         if not token:
             if not self.node.hub_settings(hub).anonymous:
                 raise PeerError(TOKEN_MISSING)
-            return Handshake(query=query, headers=shown)
+            return Handshake(
+                query=query, headers=shown, url=target, address=address, secure=scheme == "https"
+            )
         claims = auth.verify(
             token,
             self._keys,
@@ -128,7 +139,14 @@ class ClientDoor:
             self._auth.clock_skew,
         )
         return Handshake(
-            query=query, headers=shown, claims=claims.all, user_id=claims.user_id, groups=claims.groups
+            query=query,
+            headers=shown,
+            claims=claims.all,
+            user_id=claims.user_id,
+            groups=claims.groups,
+            url=_TOKEN.sub("", target).removesuffix("?"),
+            address=address,
+            secure=scheme == "https",
         )
 
     def base(self, scheme: str, headers: Mapping[str, Sequence[str]]) -> str:

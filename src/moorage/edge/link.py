@@ -13,9 +13,11 @@ from moorage.auth import AccessKeys, AuthSettings
 from moorage.edge.azure_lane import Tunnel
 from moorage.edge.azure_server import AzureServer
 from moorage.edge.messages import Assembler
+from moorage.edge.moorage_door import MoorageDoor
 from moorage.edge.settings import ServerSettings
 from moorage.edge.upgrade import UpgradeRequest, tcp_of
 from moorage.hub.node import Node
+from moorage.wire import tunnel
 from moorage.wire.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import (
@@ -25,6 +27,7 @@ from moorage.wire.reasons import (
     LINK_CLOSED,
     LINK_FRAME_TOO_LARGE,
     LINK_LOST,
+    LINK_SERVER_TAKEN,
     LINK_SLOW,
     LINK_TOO_MANY,
     LINK_UNKNOWN_DIALECT,
@@ -198,6 +201,7 @@ class LinkDoor:
         server: ServerSettings,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        node_id: str,
         new_ack: Callable[[], int],
     ) -> None:
         self.node = node
@@ -209,32 +213,57 @@ class LinkDoor:
         self._wall_clock = wall_clock
         self._new_ack = new_ack
         self._servers: dict[tuple[str, str], AzureServer] = {}
+        loop = asyncio.get_running_loop()
+        self._moorage = MoorageDoor(
+            node, node_id=node_id, clock=clock, wall_clock=wall_clock, later=loop.call_soon
+        )
 
-    def links(self) -> dict[str, int]:
-        """Open links by hub, for the metrics."""
-        counts: dict[str, int] = {}
+    def links(self) -> dict[tuple[str, str], int]:
+        """Open links by hub and dialect, for the metrics."""
+        counts = {(hub, "moorage"): n for hub, n in self._moorage.links().items()}
         for server in self._servers.values():
-            counts[server.hub.name] = counts.get(server.hub.name, 0) + server.tunnels
+            key = (server.hub.name, "azure")
+            counts[key] = counts.get(key, 0) + server.tunnels
         return counts
+
+    def drain(self, seconds: float) -> None:
+        """The service will stop. The azure dialect has no word for it."""
+        self._moorage.drain(seconds)
 
     def upgrade(self, request: UpgradeRequest) -> None:
         """An app server asks for a link."""
         try:
-            hub_name, server_id = self._check(request)
-            server = self._server(hub_name, server_id)
-            if server.tunnels >= self.node.links.max_links_per_server:
-                raise PeerError(LINK_TOO_MANY, f"at most {self.node.links.max_links_per_server}")
-            socket = LinkSocket(self, server, self.node.new_id(), self.node.limits.outbox_bytes_link)
-            request.accept(socket, max_frame=WIRE_LIMIT, read_buffer=READ_BUFFER, ping=True)
+            if self._is_ours(request):
+                self._open_ours(request)
+            else:
+                self._open_azure(request)
         except PeerError as error:
             self.node.metrics.refusals["link", error.reason.name] += 1
             log.warning("link refused", reason=error.reason.name, detail=error.message)
             request.refuse(error)
 
+    def _open_ours(self, request: UpgradeRequest) -> None:
+        socket = self._moorage.socket(*self._check(request))
+        limit, dialect = self.node.links.max_frame, tunnel.SUBPROTOCOL
+        request.accept(socket, max_frame=limit, read_buffer=READ_BUFFER, ping=True, subprotocol=dialect)
+
+    def _open_azure(self, request: UpgradeRequest) -> None:
+        server = self._server(*self._check(request))
+        if server.tunnels >= self.node.links.max_links_per_server:
+            raise PeerError(LINK_TOO_MANY, f"at most {self.node.links.max_links_per_server}")
+        socket = LinkSocket(self, server, self.node.new_id(), self.node.limits.outbox_bytes_link)
+        request.accept(socket, max_frame=WIRE_LIMIT, read_buffer=READ_BUFFER, ping=True)
+
+    @staticmethod
+    def _is_ours(request: UpgradeRequest) -> bool:
+        """The moorage dialect goes by a subprotocol, azure by none. Raises `PeerError` for others."""
+        asked = request.header(b"sec-websocket-protocol")
+        if asked and tunnel.SUBPROTOCOL not in (name.strip() for name in asked.split(",")):
+            raise PeerError(LINK_UNKNOWN_DIALECT, f"{asked[:64]}; this service knows {tunnel.SUBPROTOCOL}")
+        return bool(asked)
+
     def _check(self, request: UpgradeRequest) -> tuple[str, str]:
         """The hub and the server id. Raises `PeerError`."""
-        if request.header(b"sec-websocket-protocol"):
-            raise PeerError(LINK_UNKNOWN_DIALECT, request.header(b"sec-websocket-protocol")[:64])
         query = request.query
         hub = query.get("hub", [""])[0]
         if not HUB_NAME.fullmatch(hub):
@@ -257,6 +286,9 @@ class LinkDoor:
         if known is not None and hub.servers.get(server_id) is known.app:
             return known
         loop = asyncio.get_running_loop()
+        other = hub.servers.get(server_id)
+        if other is not None and other.up and other.dialect != "azure":
+            raise PeerError(LINK_SERVER_TAKEN, server_id[:128])
         server = AzureServer(
             self.node, hub, server_id, later=lambda: loop.call_soon(server.flush), first_ack=self._new_ack()
         )
@@ -266,6 +298,7 @@ class LinkDoor:
 
     def tick(self, now: float) -> None:
         """Time passes for all app servers; forget those that were given up."""
+        self._moorage.tick(now)
         for key, server in tuple(self._servers.items()):
             server.tick(now)
             if server.hub.servers.get(server.app.id) is not server.app:
@@ -277,5 +310,6 @@ class LinkDoor:
 
     def close(self) -> None:
         """The service stops: end all links. The app servers' SDKs dial again until it is back."""
+        self._moorage.close()
         for server in self._servers.values():
             server.close_all()

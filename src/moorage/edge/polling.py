@@ -244,7 +244,15 @@ class PollingDoor:
         raise PeerError(UNKNOWN_SID)
 
     async def _open(self, scope: Scope, receive: Receive, hub: str, query: dict[str, list[str]]) -> bytes:
-        handshake = self._door.handshake(hub, scope["scheme"], query, scope["headers"])
+        path, asked = scope["path"], scope["query_string"].decode("latin-1")
+        handshake = self._door.handshake(
+            hub,
+            scope["scheme"],
+            query,
+            scope["headers"],
+            target=f"{path}?{asked}" if asked else path,
+            address=scope["client"][0] if scope["client"] else "",
+        )
         opening = _Opening()
         connection = self.node.connect(hub, handshake, opening)
         info = await _unless_gone(opening.answer, receive)

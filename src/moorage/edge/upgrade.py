@@ -108,13 +108,14 @@ class _Switching:
     """The 101, in the shape in which picows takes an answer: with the first frames in the same
     write, and without a dictionary of headers that would stay in memory."""
 
-    __slots__ = ("_first", "headers")
+    __slots__ = ("_extra", "_first", "headers")
 
     status = HTTPStatus.SWITCHING_PROTOCOLS
 
-    def __init__(self, first: bytes) -> None:
+    def __init__(self, first: bytes, subprotocol: str) -> None:
         self.headers: dict[str, str] = {}
         self._first = first
+        self._extra = f"Sec-WebSocket-Protocol: {subprotocol}\r\n".encode() if subprotocol else b""
 
     def to_bytes(self) -> bytearray:
         """Called once, after picows has put the key's answer into `headers`."""
@@ -122,7 +123,7 @@ class _Switching:
         first, self._first = self._first, b""
         return bytearray(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %b\r\n\r\n%b" % (accept, first)
+            b"Sec-WebSocket-Accept: %b\r\n%b\r\n%b" % (accept, self._extra, first)
         )
 
 
@@ -168,6 +169,17 @@ class UpgradeRequest(asyncio.Protocol):
         return ""
 
     @property
+    def target(self) -> str:
+        """Path and query as they came."""
+        return f"{self.path}?{self.query_string}" if self.query_string else self.path
+
+    @property
+    def address(self) -> str:
+        """The peer's IP address."""
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else ""
+
+    @property
     def query(self) -> dict[str, list[str]]:
         """The query, decoded. Raises `PeerError` (bad-request)."""
         return parse_query(self.query_string)
@@ -193,12 +205,14 @@ class UpgradeRequest(asyncio.Protocol):
         first: bytes = b"",
         read_buffer: int = READ_BUFFER,
         ping: bool = False,
+        subprotocol: str = "",
     ) -> None:
         """Answer 101, and `first` (frames) with it, and hand the connection to `listener`. `ping`:
         keep the peer alive with WebSocket pings (links only: a client has Engine.IO's heartbeat)."""
         self._answered = True
         transport = self._transport
-        answer = WSUpgradeResponseWithListener(cast(WSUpgradeResponse, _Switching(first)), listener)
+        switching = cast(WSUpgradeResponse, _Switching(first, subprotocol))
+        answer = WSUpgradeResponseWithListener(switching, listener)
         # Links are few, trusted, and in a hurry by nature.
         protocol = (WSProtocol if ping else _Bounded)(
             None,

@@ -286,7 +286,9 @@ class SocketDoor:
             if sid is not None:
                 self._upgrade_session(request, hub, sid)
                 return
-            handshake = self.door.handshake(hub, "http", query, request.headers)
+            handshake = self.door.handshake(
+                hub, "http", query, request.headers, target=request.target, address=request.address
+            )
             opening = _Opening(self, request)
             opening.connection = self.node.connect(hub, handshake, opening)
         except PeerError as error:

@@ -33,12 +33,16 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How long a server id may stay away before its clients are closed."""
     keepalive: float = 40.0
     """A data frame at least this often: the azure client library drops a link silent for 120 s."""
+    heartbeat: float = 5.0
+    """In the moorage dialect: something at least this often, and lost after three times as long."""
+    window: int = 4 * 1024 * 1024
+    """In the moorage dialect: bytes that an app server may send before they are acknowledged."""
     connect_timeout: float = 35.0
     """Wait for the app server's answer to a connect event (its SDK gives up after 30 s)."""
     invoke_timeout: float = 120.0
     """How long an `:invoke` stream stays open for missing acks."""
     max_frame: int = 16 * 1024 * 1024
-    """Bytes of one tunnel frame that we read."""
+    """Bytes of one tunnel frame that we read; of one batch in the moorage dialect."""
     max_waiting_bytes: int = 16 * 1024 * 1024
     """Bytes of client events that wait for an app server: held while none of its links is up; sent
     and not answered, before its clients are held back."""

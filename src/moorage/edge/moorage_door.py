@@ -1,0 +1,176 @@
+"""Sessions of the moorage dialect: who greets gets one, or gets its old one back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from moorage import __version__
+from moorage.edge.moorage_link import MoorageSocket
+from moorage.edge.moorage_requests import Desk
+from moorage.edge.moorage_server import MoorageServer
+from moorage.hub.hub import Hub
+from moorage.hub.node import Node
+from moorage.wire import tunnel
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import (
+    LINK_BAD_FRAME,
+    LINK_REPLACED,
+    LINK_SERVER_TAKEN,
+    LINK_SILENT,
+    LINK_VERSION,
+)
+
+CLOSE_SECONDS: Final = 5.0
+HELLO_SECONDS: Final = 10.0
+SESSION_BYTES: Final = 12
+MIN_WINDOW: Final = 64 * 1024
+MAX_WINDOW: Final = 2**40
+
+
+class MoorageDoor:
+    """All sessions of this dialect, by hub and server id."""
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        node_id: str,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        later: Callable[[Callable[[], object]], object],
+    ) -> None:
+        self.node = node
+        self.clock = clock
+        self._node_id = node_id
+        self._wall_clock = wall_clock
+        self._later = later
+        self._sessions: dict[tuple[str, str], tuple[MoorageServer, Desk]] = {}
+        self._waiting: dict[MoorageSocket, float] = {}
+        """Sockets that may not stay as they are: before their hello, or after the end."""
+
+    def socket(self, hub: str, server_id: str) -> MoorageSocket:
+        """For a link that was let in; its hello is due."""
+        made = MoorageSocket(self, hub, server_id)
+        self._waiting[made] = self.clock() + HELLO_SECONDS
+        return made
+
+    def closing(self, socket: MoorageSocket) -> None:
+        """It was told to go."""
+        self._waiting[socket] = self.clock() + CLOSE_SECONDS
+
+    def gone(self, socket: MoorageSocket) -> None:
+        """It went."""
+        self._waiting.pop(socket, None)
+
+    def links(self) -> dict[str, int]:
+        """Open links by hub."""
+        counts: dict[str, int] = {}
+        for server, _ in self._sessions.values():
+            counts[server.hub.name] = counts.get(server.hub.name, 0) + server.tunnels
+        return counts
+
+    def greet(self, socket: MoorageSocket, hello: tunnel.AppHello) -> tuple[MoorageServer, Desk]:
+        """A link's hello: its session, old or new, now on this link. Raises `PeerError`."""
+        if hello.revision < 1:
+            raise PeerError(LINK_VERSION, f"revision {hello.revision}")
+        if not MIN_WINDOW <= hello.window <= MAX_WINDOW:
+            raise PeerError(LINK_BAD_FRAME, f"a window of {MIN_WINDOW} bytes or more")
+        hub = self.node.ensure_hub(socket.hub)
+        known = self._sessions.get((hub.name, socket.server_id))
+        if known is not None and known[0].over:
+            known = None
+        del self._waiting[socket]
+        now = self.clock()
+        if known is not None and hello.session == known[0].session:
+            return self._resume(socket, hello, *known, now)
+        self._make_room(hub, socket.server_id, known)
+        return self._begin(socket, hello, hub, now)
+
+    def _resume(
+        self, socket: MoorageSocket, hello: tunnel.AppHello, server: MoorageServer, desk: Desk, now: float
+    ) -> tuple[MoorageServer, Desk]:
+        replay = server.out.resume(hello.received)
+        server.out.window = hello.window
+        old = server.wire
+        if old is not None:
+            server.lost(old, now)
+            old.close(LINK_REPLACED)
+        self.node.metrics.link_resumes += 1
+        server.attach(socket, self._hello(server, resumed=True), replay, now)
+        return server, desk
+
+    def _make_room(self, hub: Hub, server_id: str, known: tuple[MoorageServer, Desk] | None) -> None:
+        """A new session where the id was in use: by a process that has gone, or one that has not."""
+        app = hub.servers.get(server_id)
+        if app is None:
+            return
+        if app.up:
+            raise PeerError(LINK_SERVER_TAKEN, server_id[:128])
+        if known is not None:
+            known[0].give_up("app server came back anew")
+            known[1].end()
+        else:
+            self.node.drop_server(hub, app)
+
+    def _begin(
+        self, socket: MoorageSocket, hello: tunnel.AppHello, hub: Hub, now: float
+    ) -> tuple[MoorageServer, Desk]:
+        hub = self.node.ensure_hub(hub.name)
+        server = MoorageServer(
+            self.node,
+            hub,
+            socket.server_id,
+            session=secrets.token_urlsafe(SESSION_BYTES),
+            window=hello.window,
+            later=self._later,
+            wall_clock=self._wall_clock,
+        )
+        desk = Desk(server, self._wall_clock)
+        self._sessions[hub.name, socket.server_id] = server, desk
+        hub.servers.add(server.app)
+        server.attach(socket, self._hello(server, resumed=False), [], now)
+        return server, desk
+
+    def _hello(self, server: MoorageServer, *, resumed: bool) -> bytes:
+        links = self.node.links
+        frame = tunnel.ServiceHello(
+            tunnel.REVISION,
+            __version__,
+            server.session,
+            resumed,
+            server.inc.received,
+            links.window,
+            links.max_frame,
+            round(links.heartbeat * 1000),
+            round(links.grace * 1000),
+            server.hub.name,
+            self._node_id,
+        )
+        return tunnel.encode_batch(0, server.inc.told(), [tunnel.encode_frame(frame)])
+
+    def drain(self, seconds: float) -> None:
+        """The service will stop: the app servers hear of it."""
+        for server, _ in self._sessions.values():
+            server.queue(tunnel.Drain(seconds))
+
+    def tick(self, now: float) -> None:
+        """Time passes for all sessions; forget those that are over."""
+        for key, (server, desk) in tuple(self._sessions.items()):
+            if not server.over:
+                server.tick(now)
+            if server.over:
+                desk.end()
+                if self._sessions.get(key) == (server, desk):
+                    del self._sessions[key]
+        for socket, deadline in tuple(self._waiting.items()):
+            if deadline <= now:
+                del self._waiting[socket]
+                socket.close(LINK_SILENT)
+                socket.abort()
+
+    def close(self) -> None:
+        """The service stops: end all links."""
+        for server, _ in self._sessions.values():
+            server.close_all()

@@ -1,0 +1,216 @@
+"""One link of the moorage dialect: its WebSocket, from the hello on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from moorage import logs
+from moorage.edge.messages import Assembler
+from moorage.edge.moorage_requests import Desk
+from moorage.edge.moorage_server import MoorageServer
+from moorage.edge.upgrade import tcp_of
+from moorage.wire import tunnel
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import (
+    DRAINING,
+    INTERNAL,
+    LINK_BAD_FRAME,
+    LINK_CLOSED,
+    LINK_FRAME_TOO_LARGE,
+    LINK_LOST,
+    LINK_REPLACED,
+    LINK_SLOW,
+    PAYLOAD_TOO_LARGE,
+    Reason,
+)
+
+if TYPE_CHECKING:
+    from moorage.edge.moorage_door import MoorageDoor
+
+_CODES: Final = {int(code.value): code for code in WSCloseCode if code.value != 1006}
+_OURS: Final = {
+    WSCloseCode.MESSAGE_TOO_BIG: LINK_FRAME_TOO_LARGE,
+    WSCloseCode.PROTOCOL_ERROR: LINK_BAD_FRAME,
+    WSCloseCode.INVALID_TEXT: LINK_BAD_FRAME,
+    WSCloseCode.INTERNAL_ERROR: INTERNAL,
+}
+_ORDINARY: Final = (LINK_CLOSED, LINK_LOST, LINK_REPLACED, DRAINING)
+
+log: Final = logs.get("link")
+
+
+class MoorageSocket(WSListener):
+    """`edge.moorage_server.Wire`. Until the hello it belongs to no session."""
+
+    def __init__(self, door: MoorageDoor, hub: str, server_id: str) -> None:
+        self.hub = hub
+        self.server_id = server_id
+        self.congested = False
+        self._door = door
+        self._server: MoorageServer | None = None
+        self._desk: Desk | None = None
+        self._assembler: Assembler | None = None
+        self._transport: WSTransport | None = None
+        self._ended = False
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The WebSocket is open; a hello is due."""
+        self._transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """One frame. What follows from all frames of one read leaves right after the last, in one
+        batch: scheduling it for the end of the tick would cost another turn of the loop."""
+        if self._ended:
+            return
+        kind = frame.msg_type
+        if self._server is not None:
+            self._server.cork()
+        self._door.node.flusher.cork()
+        try:
+            if kind == WSMsgType.BINARY and frame.fin and self._assembler is None:
+                self._message(frame.get_payload_as_bytes())
+            elif kind == WSMsgType.CLOSE:
+                self._peer_closes(frame)
+            elif kind == WSMsgType.PING:
+                if not self.congested:
+                    transport.send_pong(frame.get_payload_as_bytes())
+            elif kind != WSMsgType.PONG:
+                self._fragment(frame)
+        except PeerError as error:
+            log.warning("bad frame", detail=error.message, **self._fields())
+            self.close(LINK_FRAME_TOO_LARGE if error.reason is PAYLOAD_TOO_LARGE else error.reason)
+            # Not a case for the grace time: the same bytes would be sent again and again.
+            if self._server is not None:
+                self._server.give_up("app server broke the protocol")
+        finally:
+            if frame.last_in_buffer or self._ended:
+                self._uncork()
+
+    def is_user_specific_pong(self, frame: WSFrame) -> bool:
+        """picows keeps the pongs that it waits for to itself: one may be the last of a read."""
+        if frame.msg_type != WSMsgType.PONG:
+            return False
+        if frame.last_in_buffer:
+            self._uncork()
+        return True
+
+    def _uncork(self) -> None:
+        if self._server is not None:
+            self._server.flush()
+        self._door.node.flusher.run()
+
+    def _fragment(self, frame: WSFrame) -> None:
+        if self._assembler is None:
+            self._assembler = Assembler(self._door.node.links.max_frame)
+        message = self._assembler.add(frame)
+        if message is not None:
+            self._assembler = None
+            kind, data = message
+            if kind != WSMsgType.BINARY:
+                raise PeerError(LINK_BAD_FRAME, "text")
+            self._message(data)
+
+    def _message(self, data: bytes) -> None:
+        batch = tunnel.decode_from_app(data)
+        metrics = self._door.node.metrics
+        metrics.link_frames_received += len(batch.frames)
+        metrics.link_bytes_received += len(data)
+        server = self._server
+        if server is None:
+            self._hello(batch)
+            return
+        server.taken(batch.ack, self._door.clock())
+        if batch.number == 0:
+            if batch.frames:
+                raise PeerError(LINK_BAD_FRAME, "frames in a batch without a number")
+        elif server.inc.arrived(batch.number, len(data)):
+            assert self._desk is not None
+            handle = self._desk.handle
+            for frame in batch.frames:
+                handle(frame)
+            server.inc.take_all()
+
+    def _hello(self, batch: tunnel.Batch[tunnel.FromApp]) -> None:
+        if batch.number or len(batch.frames) != 1 or not isinstance(batch.frames[0], tunnel.AppHello):
+            raise PeerError(LINK_BAD_FRAME, "a hello comes first, and alone")
+        self._server, self._desk = self._door.greet(self, batch.frames[0])
+        self._server.cork()
+        log.info("link opened", **self._fields())
+
+    def _peer_closes(self, frame: WSFrame) -> None:
+        """A plain goodbye (1000) is for good; any other may come back and resume."""
+        for_good = frame.get_close_code() == WSCloseCode.OK
+        server = self._server
+        if server is not None:
+            server.flush()
+        if self._transport is not None and not self._transport.is_close_frame_sent:
+            self._transport.send_close(WSCloseCode.OK)
+            self._transport.disconnect()
+            self._door.closing(self)
+        self._end(LINK_CLOSED)
+        self._lost()
+        if server is not None and for_good:
+            server.farewell()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The TCP connection is gone. picows has closed it itself on a broken WebSocket frame: its
+        close code tells."""
+        handshake = transport.close_handshake
+        sent = handshake.sent if handshake else None
+        self._end(LINK_LOST if sent is None else _OURS.get(sent.code, LINK_LOST))
+        self._lost()
+        self._door.gone(self)
+
+    def _lost(self) -> None:
+        if self._server is not None:
+            self._server.lost(self, self._door.clock())
+
+    def _end(self, reason: Reason) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if reason not in _ORDINARY:
+            self._door.node.metrics.refusals["link", reason.name] += 1
+        log.info("link ended", reason=reason.name, number=reason.number, **self._fields())
+
+    # -- edge.moorage_server.Wire ---------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Finished frames, straight to the transport."""
+        assert self._transport is not None
+        if not self._transport.is_disconnected:
+            tcp_of(self._transport).write(data)
+
+    def close(self, reason: Reason) -> None:
+        """Say why, and end."""
+        self._end(reason)
+        transport = self._transport
+        if transport is None or transport.is_disconnected:
+            return
+        if reason is LINK_SLOW or self.congested:
+            # A polite close would wait behind what it does not read.
+            self.abort()
+            return
+        transport.send_close(_CODES.get(reason.ws, WSCloseCode.OK), reason.name.encode())
+        transport.disconnect()
+        self._door.closing(self)
+
+    def pause_writing(self) -> None:
+        """The app server does not read fast enough."""
+        self.congested = True
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self.congested = False
+        if self._server is not None and self._server.wire is self:
+            self._server.flush()
+
+    def abort(self) -> None:
+        """Cut it off."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+    def _fields(self) -> dict[str, object]:
+        return {"hub": self.hub, "server": self.server_id, "dialect": "moorage"}

@@ -1,0 +1,339 @@
+"""What an app server of the moorage dialect says: each frame becomes a command or an answer.
+
+A frame that cannot be carried out is answered with `Failed` and harms nothing else: the link, its
+other frames and all clients go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from moorage import logs
+from moorage.edge.moorage_server import MoorageServer
+from moorage.hub.connection import Connection
+from moorage.wire import tunnel
+from moorage.wire.commands import (
+    FetchSockets,
+    Invoke,
+    JoinGroups,
+    LeaveGroups,
+    LeaveNamespace,
+    Outcome,
+    Selection,
+    Send,
+    SendToConnection,
+    SocketRow,
+    TellServers,
+)
+from moorage.wire.errors import PeerError
+from moorage.wire.filters import Filter
+from moorage.wire.groups import namespace_group, room_group
+from moorage.wire.handshake import OpenInfo
+from moorage.wire.reasons import (
+    APP_CLOSED,
+    APP_ERROR,
+    APP_REFUSED,
+    CONNECT_TIMEOUT,
+    INTERNAL,
+    LINK_BAD_REQUEST,
+)
+from moorage.wire.socketio import MAX_NAMESPACE
+
+MAX_ROOM: Final = 2_048
+"""Characters of a room's name."""
+MAX_OPEN: Final = 10_000
+"""Questions of one app server that wait for answers."""
+ROWS: Final = 1_000
+"""Sockets in one frame of the answer to `Fetch`."""
+_LARGEST: Final = 2**53 - 1
+
+Maker = Callable[[int, str, Any], tunnel.FromService]
+"""Builds the frame of an answer from ref, sender and answer."""
+
+log: Final = logs.get("link")
+
+
+class Desk:
+    """Handles the frames of one session, in order."""
+
+    def __init__(self, server: MoorageServer, wall_clock: Callable[[], float]) -> None:
+        self._server = server
+        self._node = server.node
+        self._hub = server.hub.name
+        self._wall_clock = wall_clock
+        self._open: set[Stream] = set()
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            tunnel.Packet: self._packet,
+            tunnel.Emit: self._emit,
+            tunnel.Enter: self._enter,
+            tunnel.Exit: self._exit,
+            tunnel.Opened: self._opened,
+            tunnel.Refused: self._refused,
+            tunnel.Close: self._close,
+            tunnel.Ask: self._ask,
+            tunnel.Join: self._join,
+            tunnel.Leave: self._leave,
+            tunnel.Disconnect: self._disconnect,
+            tunnel.Fetch: self._fetch,
+            tunnel.Facts: self._facts,
+            tunnel.Tell: self._tell,
+            tunnel.Reply: self._reply,
+            tunnel.List: self._list,
+            tunnel.Drain: self._drain,
+            tunnel.AppHello: self._hello_again,
+        }
+
+    def handle(self, frame: tunnel.FromApp) -> None:
+        """One frame. Never raises."""
+        try:
+            self._handlers[type(frame)](frame)
+        except PeerError as error:
+            self._node.metrics.refusals["link", error.reason.name] += 1
+            log.info("frame refused", frame=type(frame).__name__, detail=error.message[:200])
+            self._failed(frame, error)
+        except Exception:
+            # A defect of ours must not end the link, and the asker must not wait for ever.
+            log.error("frame failed", frame=type(frame).__name__, exc_info=True)
+            self._failed(frame, PeerError(INTERNAL))
+
+    def _failed(self, frame: tunnel.FromApp, error: PeerError) -> None:
+        ref = getattr(frame, "ref", 0)
+        reason = error.reason
+        self._server.queue(tunnel.Failed(ref, reason.number, reason.name, error.message))
+
+    def end(self) -> None:
+        """The session is over: nobody waits for its questions any more."""
+        for stream in self._open:
+            self._server.hub.invocations.cancel(stream)
+            self._server.hub.questions.cancel(stream)
+        self._open.clear()
+
+    def stream_ended(self, stream: Stream) -> None:
+        """Its `Done` is queued."""
+        self._open.discard(stream)
+
+    # -- clients --------------------------------------------------------------------------------
+
+    def _opened(self, frame: tunnel.Opened) -> None:
+        since = self._server.openings.pop(frame.client, None)
+        connection = self._server.clients.get(frame.client)
+        if connection is None or since is None:
+            # Given up meanwhile; the app server is owed the end of what it has just begun.
+            self._server.tell_closed(frame.client, CONNECT_TIMEOUT)
+            return
+        terms = (frame.ping_interval, frame.ping_timeout, frame.max_payload)
+        if not all(0 < number <= _LARGEST for number in terms):
+            self._node.refuse(connection, APP_ERROR, "its terms are out of range")
+            del self._server.clients[frame.client]
+            raise PeerError(LINK_BAD_REQUEST, "terms from 1 on")
+        self._node.metrics.upstream_seconds["connect"].observe(self._node.clock() - since)
+        self._node.accept(connection, OpenInfo(*terms))
+
+    def _refused(self, frame: tunnel.Refused) -> None:
+        if self._server.openings.pop(frame.client, None) is not None:
+            reason = APP_REFUSED if 400 <= frame.status < 500 else APP_ERROR
+            self._node.refuse(self._server.clients.pop(frame.client), reason, frame.message[:200])
+
+    def _close(self, frame: tunnel.Close) -> None:
+        connection = self._server.clients.get(frame.client)
+        if connection is not None:
+            self._node.disconnect(connection, APP_CLOSED, who="app")
+
+    def _packet(self, frame: tunnel.Packet) -> None:
+        connection = self._server.clients.get(frame.client)
+        # One that has gone: its `Closed` is on the way, and this crossed it.
+        if connection is not None:
+            self._node.execute(SendToConnection(self._hub, connection.id, frame.payload))
+
+    # -- rooms ----------------------------------------------------------------------------------
+
+    def _enter(self, frame: tunnel.Enter) -> None:
+        connection = self._server.clients.get(frame.client)
+        if connection is not None:
+            to, groups = _own(connection, frame.namespace, frame.rooms)
+            self._node.execute(JoinGroups(self._hub, to, groups, quiet=True))
+        self._done(frame.ref, 0 if connection is None else 1)
+
+    def _exit(self, frame: tunnel.Exit) -> None:
+        connection = self._server.clients.get(frame.client)
+        if connection is not None:
+            to, groups = _own(connection, frame.namespace, frame.rooms)
+            self._node.execute(LeaveGroups(self._hub, to, groups, quiet=True))
+        self._done(frame.ref, 0 if connection is None else 1)
+
+    def _join(self, frame: tunnel.Join) -> None:
+        groups = _groups(frame.to.namespace, frame.rooms)
+        self._done(
+            frame.ref, self._node.execute(JoinGroups(self._hub, self._select(frame.to), groups)).reached
+        )
+
+    def _leave(self, frame: tunnel.Leave) -> None:
+        groups = _groups(frame.to.namespace, frame.rooms)
+        self._done(
+            frame.ref, self._node.execute(LeaveGroups(self._hub, self._select(frame.to), groups)).reached
+        )
+
+    def _disconnect(self, frame: tunnel.Disconnect) -> None:
+        command = LeaveNamespace(self._hub, self._select(frame.to), frame.to.namespace, frame.close)
+        self._done(frame.ref, self._node.execute(command).reached)
+
+    def _select(self, to: tunnel.To, flags: int = 0) -> Selection:
+        server = self._server.app.id if flags & tunnel.LOCAL else None
+        excluded = Filter("", none_of=_groups(to.namespace, to.excluded)) if to.excluded else None
+        if not to.rooms:
+            return Selection(group=_namespace(to.namespace), filter=excluded, server=server)
+        groups = _groups(to.namespace, to.rooms)
+        if len(groups) == 1:
+            return Selection(group=groups[0], filter=excluded, server=server)
+        none_of = excluded.none_of if excluded is not None else ()
+        return Selection(filter=Filter("", any_of=groups, none_of=none_of), server=server)
+
+    # -- emits and questions --------------------------------------------------------------------
+
+    def _emit(self, frame: tunnel.Emit) -> None:
+        to = self._select(frame.to, frame.flags)
+        volatile = bool(frame.flags & tunnel.VOLATILE)
+        outcome = self._node.execute(Send(self._hub, to, frame.payload, volatile))
+        self._done(frame.ref, outcome.reached)
+
+    def _ask(self, frame: tunnel.Ask) -> None:
+        to = self._select(frame.to, frame.flags)
+        command = Invoke(self._hub, to, frame.payload, frame.timeout / 1000)
+        self._stream(frame.ref, tunnel.Answer, command)
+
+    def _fetch(self, frame: tunnel.Fetch) -> None:
+        to = self._select(frame.to)
+        command = FetchSockets(self._hub, to, frame.to.namespace, frame.timeout / 1000, self._server.app.id)
+        self._stream(frame.ref, tunnel.Data, command)
+
+    def _tell(self, frame: tunnel.Tell) -> None:
+        timeout = frame.timeout / 1000
+        command = TellServers(self._hub, frame.namespace, frame.payload, self._server.app.id, timeout)
+        if timeout > 0:
+            self._stream(frame.ref, tunnel.Answer, command)
+        else:
+            self._node.execute(command, Stream(self, frame.ref, tunnel.Answer))
+
+    def _stream(
+        self,
+        ref: int,
+        make: Callable[[int, str, Any], tunnel.FromService],
+        command: Invoke | FetchSockets | TellServers,
+    ) -> None:
+        if ref == 0 or len(self._open) >= MAX_OPEN:
+            raise PeerError(LINK_BAD_REQUEST, f"a ref is needed, and at most {MAX_OPEN} questions at once")
+        stream = Stream(self, ref, make)
+        self._open.add(stream)
+        try:
+            outcome = self._node.execute(command, stream)
+        except PeerError:
+            self._open.discard(stream)
+            raise
+        stream.begin(outcome, self._rows(ref, outcome.sockets))
+
+    def _rows(self, ref: int, sockets: tuple[SocketRow, ...]) -> list[tunnel.Sockets]:
+        """Frames of `ROWS` sockets each: one of all would hold up everything behind it."""
+        now = self._wall_clock()
+        frames = []
+        for start in range(0, len(sockets), ROWS):
+            servers: dict[str, int] = {}
+            rows = tuple(
+                tunnel.Row(
+                    row.id,
+                    row.connection_id,
+                    row.user_id,
+                    servers.setdefault(row.server, len(servers)),
+                    int((now - row.age) * 1000),
+                    row.rooms,
+                    row.handshake,
+                )
+                for row in sockets[start : start + ROWS]
+            )
+            frames.append(tunnel.Sockets(ref, tuple(servers), rows))
+        return frames
+
+    def queue(self, frame: tunnel.FromService) -> None:
+        """For the streams."""
+        self._server.queue(frame)
+
+    def _facts(self, frame: tunnel.Facts) -> None:
+        self._answered(frame.ref, frame.rows)
+
+    def _reply(self, frame: tunnel.Reply) -> None:
+        self._answered(frame.ref, frame.payload)
+
+    def _answered(self, ref: int, answer: object) -> None:
+        if not self._server.hub.questions.answered(ref, self._server.app, answer):
+            self._node.metrics.late_answers += 1
+
+    def _list(self, frame: tunnel.List) -> None:
+        servers = self._server.hub.servers.all()
+        rows = tuple(tunnel.Server(s.id, s.dialect, s.up, len(s.clients)) for s in servers)
+        self._server.queue(tunnel.Servers(frame.ref, rows))
+
+    def _drain(self, _frame: tunnel.Drain) -> None:
+        self._server.app.draining = True
+
+    @staticmethod
+    def _hello_again(_frame: tunnel.AppHello) -> None:
+        raise PeerError(LINK_BAD_REQUEST, "a second hello")
+
+    def _done(self, ref: int, count: int) -> None:
+        if ref:
+            self._server.queue(tunnel.Done(ref, count))
+
+
+class Stream:
+    """`hub.ports.Answers` of one question. What the service knows itself goes first, whenever the
+    answers come."""
+
+    def __init__(self, desk: Desk, ref: int, make: Maker) -> None:
+        self._desk = desk
+        self._ref = ref
+        self._make = make
+        self._count = 0
+        self._begun = False
+        self._missing: tuple[str, ...] | None = None
+
+    def begin(self, outcome: Outcome, rows: list[tunnel.Sockets]) -> None:
+        """The question is out."""
+        self._begun = True
+        for row in rows:
+            self._desk.queue(row)
+        self._desk.queue(tunnel.Asked(self._ref, outcome.asked))
+        if self._missing is not None:
+            self.finish(self._missing)
+
+    def answer(self, sender: str, payload: object) -> None:
+        """One of those asked."""
+        self._count += 1
+        self._desk.queue(self._make(self._ref, sender, payload))
+
+    def finish(self, missing: tuple[str, ...]) -> None:
+        """All have answered, or the time is up."""
+        self._missing = missing
+        if self._begun:
+            self._desk.queue(tunnel.Done(self._ref, self._count, missing))
+            self._desk.stream_ended(self)
+
+
+def _namespace(name: str) -> str:
+    if not name.startswith("/") or len(name) > MAX_NAMESPACE:
+        raise PeerError(
+            LINK_BAD_REQUEST, f"a namespace begins with / and has at most {MAX_NAMESPACE} characters"
+        )
+    return namespace_group(name)
+
+
+def _groups(namespace: str, rooms: tuple[str, ...]) -> tuple[str, ...]:
+    _namespace(namespace)
+    for room in rooms:
+        # The group of a nameless room would be the whole namespace.
+        if not room or len(room) > MAX_ROOM:
+            raise PeerError(LINK_BAD_REQUEST, f"a room's name has 1 to {MAX_ROOM} characters")
+    return tuple(dict.fromkeys(room_group(namespace, room) for room in rooms))
+
+
+def _own(connection: Connection, namespace: str, rooms: tuple[str, ...]) -> tuple[Selection, tuple[str, ...]]:
+    return Selection(connection=connection.id), _groups(namespace, rooms)

@@ -1,0 +1,350 @@
+"""One app server that speaks the moorage dialect: `hub.ports.AppLink` and `AppPeer` over its link.
+
+The session outlives the link: what is queued for the app server waits in the stream while no link
+is up, and a link that comes back within the grace time goes on where the last one stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from moorage import logs
+from moorage.hub.connection import Connection
+from moorage.hub.hub import Hub
+from moorage.hub.links import AppServer
+from moorage.hub.node import Node
+from moorage.hub.ports import Drained
+from moorage.wire import tunnel
+from moorage.wire.engineio import binary_frame
+from moorage.wire.handshake import Handshake, handshake_json
+from moorage.wire.reasons import (
+    API_CLOSED,
+    APP_CLOSED,
+    BAD_PACKET,
+    BAD_SOCKETIO_PACKET,
+    CONNECT_TIMEOUT,
+    DRAINING,
+    FRAGMENT_FLOOD,
+    LINK_OVERFLOW,
+    LINK_SILENT,
+    LINK_SLOW,
+    PING_TIMEOUT,
+    Reason,
+)
+from moorage.wire.stream import Incoming, Outgoing
+
+GATHERED: Final = 4 * 1024 * 1024
+"""Bytes of clients' packets in one loop tick before their senders are held back."""
+MAX_CLIENT: Final = 2**53 - 1
+"""Client numbers stay exact in JavaScript."""
+
+log: Final = logs.get("link")
+
+
+class Wire(Protocol):
+    """The WebSocket of the moment."""
+
+    congested: bool
+    """Takes no data now."""
+
+    def write(self, data: bytes) -> None:
+        """Finished WebSocket frames."""
+
+    def close(self, reason: Reason) -> None:
+        """End it; it is not to call back."""
+
+
+class MoorageServer:
+    """All state of one session. `later` schedules `flush` at the end of the loop tick."""
+
+    def __init__(
+        self,
+        node: Node,
+        hub: Hub,
+        server_id: str,
+        *,
+        session: str,
+        window: int,
+        later: Callable[[Callable[[], object]], object],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self.node = node
+        self.hub = hub
+        self.session = session
+        self.app = AppServer(server_id, self, "moorage", peer=self)
+        self.out = Outgoing(window)
+        self.inc = Incoming(node.links.window)
+        self.clients: dict[int, Connection] = {}
+        self.openings: dict[int, float] = {}
+        """Clients that the app server has not answered for yet, and since when."""
+        self._next_client = 1
+        self._wire: Wire | None = None
+        self._later = later
+        self._wall_clock = wall_clock
+        self._scheduled = False
+        self._paused: set[Connection] = set()
+        self._all_held = False
+        self._drains: list[Drained] = []
+        self._down_since: float | None = node.clock()
+        self._read_at = self._sent_at = node.clock()
+        self.over = False
+        """Given up: nothing more is queued, nothing expected."""
+
+    # -- the link -------------------------------------------------------------------------------
+
+    @property
+    def tunnels(self) -> int:
+        """How many links are open: one or none."""
+        return 0 if self._wire is None else 1
+
+    @property
+    def wire(self) -> Wire | None:
+        """The link of the moment."""
+        return self._wire
+
+    def attach(self, wire: Wire, hello: bytes, replay: list[bytes], now: float) -> None:
+        """A link is up: greet, send again what the app server has not got, go on."""
+        self._wire = wire
+        self._down_since = None
+        self._read_at = now
+        self.app.up = True
+        self._send(hello)
+        for batch in replay:
+            self._send(batch)
+        self.flush()
+
+    def lost(self, wire: Wire, now: float) -> None:
+        """A link is gone, whoever ended it."""
+        if self._wire is wire:
+            self._wire = None
+            self._down_since = now
+            self.app.up = False
+
+    def farewell(self) -> None:
+        """The app server ended for good: its clients come back to another one without delay."""
+        self.give_up("app server left")
+
+    def give_up(self, event: str = "app server lost") -> None:
+        """Forget the session and close its clients."""
+        if self.over:
+            return
+        self.over = True
+        self._wire = None
+        self.app.up = False
+        log.warning(event, hub=self.hub.name, server=self.app.id, clients=len(self.app.clients))
+        self._let_drain()
+        self.node.drop_server(self.hub, self.app)
+
+    def close_all(self) -> None:
+        """The service stops."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            self._flush_to(wire)
+            wire.close(DRAINING)
+
+    # -- to the app server: hub.ports.AppLink ---------------------------------------------------
+
+    def queue(self, frame: tunnel.FromService) -> None:
+        """One frame, to leave at the end of the tick. What an app server asks for and does not read
+        ends its session at the link's limit."""
+        if self.over:
+            return
+        self.out.queue(tunnel.encode_frame(frame))
+        self.node.metrics.link_frames_sent += 1
+        self.wake()
+
+    def open(self, connection: Connection, handshake: Handshake) -> None:
+        """Ask; the answer becomes `Node.accept` or `Node.refuse`."""
+        number = self._next_client
+        self._next_client += 1
+        connection.lane = number
+        connection.handshake = handshake_json(handshake, int(self._wall_clock() * 1000))
+        self.clients[number] = connection
+        self.openings[number] = self.node.clock()
+        self.queue(tunnel.Open(number, connection.id, connection.user_id, connection.handshake))
+
+    def forward(self, connection: Connection, packet: bytes) -> None:
+        """Queue one packet of the client."""
+        number = connection.lane
+        assert isinstance(number, int)
+        out = self.out
+        out.queue(tunnel.encode_frame(tunnel.Packet(number, packet)))
+        self.node.metrics.link_frames_sent += 1
+        if not self._scheduled:
+            self.wake()
+        wire = self._wire
+        if wire is None or wire.congested or out.blocked or out.waiting > GATHERED:
+            self._hold_back(connection)
+
+    def closed(self, connection: Connection, reason: Reason) -> None:
+        """The client's last frame."""
+        number = connection.lane
+        self._paused.discard(connection)
+        if isinstance(number, int) and self.clients.pop(number, None) is not None:
+            self.openings.pop(number, None)
+            self.tell_closed(number, reason)
+
+    def tell_closed(self, number: int, reason: Reason) -> None:
+        """Client `number` is gone."""
+        self.queue(tunnel.Closed(number, reason.number, reason.name, cause_of(reason)))
+
+    def drained(self, connection: Connection, done: Drained) -> None:
+        """A polling client's POST is answered at once, unless the app server is behind."""
+        if self.behind:
+            self._drains.append(done)
+        else:
+            done()
+
+    # -- hub.ports.AppPeer ----------------------------------------------------------------------
+
+    def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
+        """Somebody else put the socket into rooms, or took it out."""
+        if isinstance(connection.lane, int):
+            self.queue(tunnel.Moved(connection.lane, namespace, joined, rooms))
+
+    def left(self, connection: Connection, namespace: str) -> None:
+        """Somebody else took the socket out of its namespace."""
+        if isinstance(connection.lane, int):
+            self.queue(tunnel.Left(connection.lane, namespace))
+
+    def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
+        """Another app server wants to know these sockets' data."""
+        self.queue(tunnel.Query(number, namespace, sockets))
+
+    def told(self, number: int | None, sender: str, namespace: str, payload: bytes) -> None:
+        """An event from another app server."""
+        self.queue(tunnel.Told(number or 0, sender, namespace, payload))
+
+    # -- pressure -------------------------------------------------------------------------------
+
+    @property
+    def behind(self) -> bool:
+        """The app server does not read what its clients say, or has not taken it."""
+        wire = self._wire
+        return wire is None or wire.congested or self.out.blocked
+
+    def _hold_back(self, connection: Connection) -> None:
+        """Read no more from this client; from none, before so much waits that clients would have to
+        be given up. A burst of many clients' large packets is no fault of the app server."""
+        self._pause(connection)
+        limit = self.node.links.max_waiting_bytes
+        if self.out.waiting > limit:
+            self.node.disconnect(connection, LINK_OVERFLOW, who="service")
+        elif self.out.waiting > limit // 2 and not self._all_held:
+            self._all_held = True
+            for other in self.app.clients:
+                self._pause(other)
+
+    def _pause(self, connection: Connection) -> None:
+        sink = connection.outbox.sink
+        if sink is not None and not connection.held:
+            connection.held = True
+            self._paused.add(connection)
+            sink.pause_reading()
+
+    def _resume(self) -> None:
+        paused, self._paused = self._paused, set()
+        self._all_held = False
+        for connection in paused:
+            connection.held = False
+            if connection.outbox.sink is not None:
+                connection.outbox.sink.resume_reading()
+        self._let_drain()
+
+    def _let_drain(self) -> None:
+        drains, self._drains = self._drains, []
+        for done in drains:
+            done()
+
+    # -- batches --------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """See to it that `flush` runs at the end of this tick."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._later(self.flush)
+
+    def cork(self) -> None:
+        """The caller promises to call `flush` itself in this tick."""
+        self._scheduled = True
+
+    def flush(self) -> None:
+        """End of the tick: what is queued leaves in one batch, as far as there is credit."""
+        self._scheduled = False
+        wire = self._wire
+        if wire is not None:
+            self._flush_to(wire)
+        if self.out.waiting > self.node.limits.outbox_bytes_link:
+            if wire is not None:
+                wire.close(LINK_SLOW)
+            self.give_up("app server too slow")
+        elif (self._paused or self._drains) and not self.behind:
+            self._resume()
+
+    def _flush_to(self, wire: Wire) -> None:
+        out, inc = self.out, self.inc
+        sent = False
+        while not wire.congested and (batch := out.take(inc.ack)) is not None:
+            inc.told()
+            self._send(batch)
+            sent = True
+        if not sent and inc.is_due and not wire.congested:
+            self._send_ack()
+
+    def _send_ack(self) -> None:
+        self._send(tunnel.encode_batch(0, self.inc.told(), []))
+
+    def _send(self, batch: bytes) -> None:
+        assert self._wire is not None
+        self.node.metrics.link_bytes_sent += len(batch)
+        self._sent_at = self.node.clock()
+        self._wire.write(binary_frame(batch))
+
+    def taken(self, ack: int, now: float) -> None:
+        """Something came, and says how far the app server is. Raises `PeerError` (link-bad-frame)."""
+        self._read_at = now
+        self.out.taken(ack)
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """A few times a second: the end of the grace time, time-outs, acks, keep-alive."""
+        if self._down_since is not None and now - self._down_since >= self.node.links.grace:
+            self.give_up()
+            return
+        self._overdue(now - self.node.links.connect_timeout)
+        wire = self._wire
+        if wire is None:
+            return
+        keepalive = self.node.links.heartbeat
+        if now - self._read_at >= 3 * keepalive:
+            wire.close(LINK_SILENT)
+            self.lost(wire, now)
+        elif not wire.congested and (self.inc.has_news or now - self._sent_at >= keepalive):
+            self._send_ack()
+
+    def _overdue(self, deadline: float) -> None:
+        for number in [n for n, since in self.openings.items() if since <= deadline]:
+            del self.openings[number]
+            connection = self.clients.pop(number)
+            self.node.refuse(connection, CONNECT_TIMEOUT)
+            self.tell_closed(number, CONNECT_TIMEOUT)
+
+
+_CAUSES: Final = {
+    PING_TIMEOUT: "ping timeout",
+    DRAINING: "server shutting down",
+    APP_CLOSED: "forced server close",
+    API_CLOSED: "forced server close",
+}
+
+
+def cause_of(reason: Reason) -> str:
+    """A disconnect's reason in the words that a Socket.IO server has for it."""
+    if reason in _CAUSES:
+        return _CAUSES[reason]
+    if reason is BAD_SOCKETIO_PACKET:
+        return "parse error"
+    broken = BAD_PACKET.number <= reason.number <= FRAGMENT_FLOOD.number
+    return "transport error" if broken else "transport close"
