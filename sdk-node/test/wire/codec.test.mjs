@@ -1,0 +1,132 @@
+// What the vectors cannot say: damaged bytes of every kind, and that reused buffers show nowhere.
+
+import { deepStrictEqual, ok, strictEqual, throws } from "node:assert";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { decode, encode } from "@msgpack/msgpack";
+
+import { decodeBatch } from "../../dist/esm/wire/decode.js";
+import { MoorageError } from "../../dist/esm/wire/errors.js";
+import { Type } from "../../dist/esm/wire/frames.js";
+import { Outgoing } from "../../dist/esm/wire/stream.js";
+
+const vectors = JSON.parse(readFileSync(new URL("../../../conformance/link-vectors.json", import.meta.url)));
+const batches = vectors.frames
+  .filter(({ direction, hex }) => direction !== "app" && typeof hex === "string")
+  .map(({ hex }) => Buffer.from(`93010091${hex}`, "hex"));
+const generous = { window: 2 ** 40, maxBatch: 2 ** 40, maxQueue: 2 ** 40 };
+
+/** A value or `link-bad-frame`. */
+function survives(bytes) {
+  try {
+    return decodeBatch(bytes) !== undefined;
+  } catch (error) {
+    ok(error instanceof MoorageError && error.reason === "link-bad-frame", String(error.stack));
+    return false;
+  }
+}
+
+test("cut at every byte: refused", () => {
+  for (const batch of batches)
+    for (let end = 0; end < batch.length; end += 1) strictEqual(survives(batch.subarray(0, end)), false);
+});
+
+test("something after the end: refused", () => {
+  for (const batch of batches) strictEqual(survives(Buffer.concat([batch, Buffer.from([0xc0])])), false);
+});
+
+test("every byte changed to every value: a value or link-bad-frame", () => {
+  for (const batch of batches) {
+    const damaged = Buffer.from(batch);
+    for (let at = 0; at < batch.length; at += 1) {
+      for (let value = 0; value < 256; value += 1) {
+        damaged[at] = value;
+        survives(damaged);
+      }
+      damaged[at] = batch[at];
+    }
+  }
+});
+
+test("what was decoded is not the buffer's", () => {
+  const bytes = Buffer.from(encode([1, 0, [[Type.Packet, 5, Buffer.from('42["e"]')]]]));
+  const batch = decodeBatch(bytes);
+  bytes.fill(0);
+  deepStrictEqual(batch.frames, [{ type: Type.Packet, client: 5, payload: '42["e"]' }]);
+});
+
+test("a batch that was taken is not changed by what is queued later", () => {
+  const out = new Outgoing(generous);
+  const taken = [];
+  for (let i = 0; i < 200; i += 1) {
+    out.queue({ type: Type.Packet, client: i, payload: String(i).repeat(i) });
+    taken.push(out.take(0));
+  }
+  for (const [i, batch] of taken.entries()) strictEqual(text(decode(batch)[2][0][2]), String(i).repeat(i));
+});
+
+test("text of every length and width comes out as it went in", () => {
+  const out = new Outgoing(generous);
+  for (const unit of ["x", "é", "水", "🐟", "x🐟"])
+    for (const count of [0, 1, 5, 11, 12, 13, 31, 32, 127, 128, 255, 256, 21845, 21846, 65535, 65536, 90000]) {
+      const payload = unit.repeat(count);
+      out.queue({ type: Type.Tell, ref: 0, namespace: payload, timeout: 0, payload });
+      const [, , [frame]] = decode(out.take(0));
+      ok(frame[2] === payload && text(frame[4]) === payload, `${count} x ${unit}`);
+    }
+});
+
+test("half a surrogate pair becomes U+FFFD, as UTF-8 has no other way", () => {
+  const out = new Outgoing(generous);
+  out.queue({ type: Type.Packet, client: 1, payload: "a\ud800" });
+  strictEqual(text(decode(out.take(0))[2][0][2]), "a\ufffd");
+});
+
+test("a frame that the service would not read is refused and leaves the others alone", () => {
+  const out = new Outgoing({ ...generous, maxBatch: 1000 });
+  out.queue({ type: Type.Close, client: 1 });
+  throws(() => out.queue({ type: Type.Packet, client: 2, payload: "x".repeat(1000) }), {
+    reason: "link-frame-too-large",
+    message: /at most 1000/,
+  });
+  out.queue({ type: Type.Close, client: 3 });
+  deepStrictEqual(decode(out.take(0))[2], [[6, 1], [6, 3]]);
+});
+
+test("the largest frame that is not refused fits the largest message, whatever the numbers", () => {
+  const out = new Outgoing({ ...generous, maxBatch: 1000 });
+  out.last = 2 ** 53 - 10;
+  for (let length = 900; ; length += 1) {
+    try {
+      out.queue({ type: Type.Packet, client: 2, payload: "x".repeat(length) });
+    } catch {
+      break;
+    }
+    ok(out.take(2 ** 53 - 1).length <= 1000);
+  }
+});
+
+test("more than maxQueue bytes are refused; what waits stays whole", () => {
+  const out = new Outgoing({ ...generous, window: 1, maxQueue: 700_000 });
+  out.queue({ type: Type.Close, client: 0 });
+  const sent = [out.take(0)];
+  let queued = 0;
+  const more = () => out.queue({ type: Type.Packet, client: queued, payload: "x".repeat(1000) });
+  throws(() => {
+    for (;;) {
+      more();
+      queued += 1;
+    }
+  }, { reason: "link-overflow", number: 1108, message: /maxQueueBytes/ });
+  ok(out.waiting <= 700_000 && out.waiting > 698_000, String(out.waiting));
+  for (let next; (next = out.take(0) ?? undefined) || out.waiting; ) {
+    if (next) sent.push(next);
+    out.taken(out.last);
+  }
+  const clients = sent.flatMap((batch) => decode(batch)[2].map((frame) => frame[1]));
+  deepStrictEqual(clients, [0, ...Array(queued).keys()]);
+  more();
+});
+
+const text = (bytes) => Buffer.from(bytes).toString();
