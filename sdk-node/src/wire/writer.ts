@@ -106,10 +106,11 @@ export class Writer {
       this.#at += size;
       return;
     }
+    const wider = headSize(kind, size) - head;
+    // Before the head is written: it may be longer than the wrong one.
+    if (wider > 0) this.#bytes.copyWithin(start + head + wider, start + head, start + head + size);
     this.#at = start;
     this.#textHead(kind, size);
-    const moved = this.#at - start - head;
-    if (moved > 0) this.#bytes.copyWithin(this.#at, start + head, start + head + size);
     this.#at += size;
   }
 
@@ -157,4 +158,10 @@ export class Writer {
     this.#bytes.copy(grown, 0, 0, this.#at);
     this.#bytes = grown;
   }
+}
+
+function headSize(kind: Kind, size: number): number {
+  if (size < kind.fixEnd) return 1;
+  if (size < 0x100) return 2;
+  return size < 0x10000 ? 3 : HEAD_BYTES;
 }
