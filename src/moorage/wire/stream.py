@@ -137,7 +137,8 @@ class Incoming:
         return self.has_news and self._untold * 4 >= self.window
 
     def told(self) -> int:
-        """The ack, on its way to the other end."""
+        """The ack, on its way to the other end. Only for a batch that does leave: `take(incoming.ack)`
+        first, and `told` where that gave a batch."""
         if self.ack != self._acked:
             self._acked = self.ack
             self._untold = 0
