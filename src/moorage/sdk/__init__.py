@@ -1,0 +1,1 @@
+"""The Python SDK: Socket.IO app servers whose clients connect to Moorage."""

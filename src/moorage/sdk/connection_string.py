@@ -1,0 +1,98 @@
+"""`Endpoint=http://127.0.0.1:8080;AccessKey=…;Version=1.0;`: where the service is, and the key to it.
+
+The form is that of Azure's product, so one setting serves both. `Port=` overrules the endpoint's own
+port; other members are ignored, as Azure adds some now and then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from moorage.wire.dataplane import HUB_NAME
+from moorage.wire.errors import UsageError
+
+FORM: Final = "Endpoint=http://HOST:PORT;AccessKey=KEY;Version=1.0;"
+_WHERE: Final = (
+    "`moorage dev` prints the string when it starts; "
+    "for a service under your own settings see `public_endpoint` and `access_key` there"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionString:
+    """A parsed one. `host` as it goes into URLs, with the port and a path in front of the
+    service's own, if any."""
+
+    secure: bool
+    host: str
+    key: str = field(repr=False)
+
+    @property
+    def endpoint(self) -> str:
+        """The service's URL."""
+        return f"http{'s' if self.secure else ''}://{self.host}"
+
+    def link_url(self, hub: str) -> str:
+        """Where links of `hub` are opened. The access token's audience is this URL, too."""
+        return f"ws{'s' if self.secure else ''}://{self.host}/server/tunnel?hub={quote(hub, safe='')}"
+
+
+def parse(text: str) -> ConnectionString:
+    """Raises `UsageError`, which says what is missing and where to find it. Never repeats the key."""
+    if not text or not text.strip():
+        raise UsageError(f"the connection string is empty; it looks like {FORM} ({_WHERE})")
+    members = _members(text)
+    for name in ("endpoint", "accesskey"):
+        if not members.get(name):
+            written = {"endpoint": "Endpoint", "accesskey": "AccessKey"}[name]
+            raise UsageError(f"the connection string has no {written}; it looks like {FORM} ({_WHERE})")
+    version = members.get("version", "1.0")
+    if not version.startswith("1."):
+        raise UsageError(f"the connection string has Version={version}; this SDK knows 1.0")
+    secure, host = _address(members["endpoint"], members.get("port", ""))
+    return ConnectionString(secure, host, members["accesskey"])
+
+
+def check_hub(hub: str) -> str:
+    """`hub` itself. Raises `UsageError` where it cannot be a hub's name."""
+    if not HUB_NAME.fullmatch(hub):
+        raise UsageError(
+            f"{hub!r} is no hub name: a letter, then letters, digits and _ (up to 128 characters); "
+            "clients connect to it with the path /clients/socketio/hubs/HUB"
+        )
+    return hub
+
+
+def _members(text: str) -> dict[str, str]:
+    members: dict[str, str] = {}
+    for part in text.strip().strip("\"'").split(";"):
+        if not part.strip():
+            continue
+        # Keys may hold `=`, so only the first one counts.
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise UsageError(f"the connection string has a part without `=`; it looks like {FORM}")
+        members[name.strip().lower()] = value.strip()
+    return members
+
+
+def _address(endpoint: str, port: str) -> tuple[bool, str]:
+    try:
+        url = urlsplit(endpoint)
+        found = url.port
+    except ValueError as error:
+        raise UsageError(f"the connection string's Endpoint is no URL: {error}") from None
+    if url.scheme.lower() not in ("http", "https", "ws", "wss") or not url.hostname:
+        raise UsageError(
+            f"the connection string's Endpoint is {endpoint!r}; it must be a URL like http://127.0.0.1:8080"
+        )
+    if port:
+        if not port.isdecimal() or not 0 < int(port) < 65536:
+            raise UsageError(f"the connection string has Port={port}; it must be a number from 1 to 65535")
+        found = int(port)
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    if found:
+        host = f"{host}:{found}"
+    return url.scheme.lower() in ("https", "wss"), host + url.path.rstrip("/")

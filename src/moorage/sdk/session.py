@@ -1,0 +1,268 @@
+"""One session of the link dialect, without I/O: what to send, what came, what is still unanswered.
+
+A session outlives the WebSocket under it. The owner (`link`) opens a WebSocket, sends `hello()`, hands
+the answer to `greeted` and from then on every message to `received`; what may be sent comes out of
+`batches`. Time is an argument, in seconds of any steady clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple, Protocol
+
+from moorage.sdk.errors import (
+    LinkRefused,
+    MoorageError,
+    QueueFull,
+    RequestFailed,
+    RequestTimeout,
+    SessionLost,
+    TooLarge,
+)
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import LINK_BAD_FRAME, LINK_VERSION
+from moorage.wire.stream import Incoming, Outgoing
+from moorage.wire.tunnel import (
+    REVISION,
+    Answer,
+    AppHello,
+    Asked,
+    Data,
+    Done,
+    Failed,
+    FromApp,
+    FromService,
+    Servers,
+    ServiceHello,
+    Sockets,
+    decode_from_service,
+    encode_batch,
+    encode_frame,
+)
+
+WINDOW: Final = 4 * 1024 * 1024
+"""Bytes of clients' packets that we take unacknowledged. More than a loopback or a data centre needs
+to stay busy; a service's memory for an app server that hangs is bounded by it."""
+MAX_QUEUE_BYTES: Final = 16 * 1024 * 1024
+CONGESTED_BYTES: Final = 1024 * 1024
+"""From here on emits wait for their bytes to leave, so that one loop that emits does not run away."""
+FRAME_ROOM: Final = 32
+"""What a batch adds to a frame that has it for itself, at most."""
+
+# An Emit without a number: an array of five, type 10, 0. What survives the loss of a session.
+_BROADCAST: Final = b"\x95\x0a\x00"
+
+Part = Asked | Answer | Sockets | Data
+End = Done | Servers
+
+
+class Answers(Protocol):
+    """Takes what the service answers to one request. Must not raise."""
+
+    def part(self, frame: Part) -> None:
+        """Part of the answer; more follows."""
+
+    def end(self, frame: End) -> None:
+        """The last of it."""
+
+    def failed(self, error: MoorageError) -> None:
+        """Not done, lost, or out of time; nothing follows."""
+
+
+class Greeting(NamedTuple):
+    """What a new WebSocket starts with. `again`: batches to repeat. `lost`: there was a session
+    before this one, and it is gone."""
+
+    again: list[bytes]
+    resumed: bool
+    lost: bool
+
+
+class _Unsent(Outgoing):
+    """The sending half, with a look at what no batch has taken yet."""
+
+    __slots__ = ()
+
+    def unsent(self) -> list[bytes]:
+        """In the order queued."""
+        return list(self._waiting)
+
+
+class Session:
+    """All state of a link that a cut does not touch."""
+
+    def __init__(self, *, sdk: str, window: int = WINDOW, max_queue_bytes: int = MAX_QUEUE_BYTES) -> None:
+        self.id = ""
+        self.hello_of_service: ServiceHello | None = None
+        self.max_queue_bytes = max_queue_bytes
+        self._sdk = sdk
+        self._window = window
+        self._out = _Unsent(window)
+        self._in = Incoming(window)
+        self._requests: dict[int, tuple[Answers, float]] = {}
+        self._ref = 0
+
+    # -- the beginning of a WebSocket ---------------------------------------------------------------
+
+    def hello(self) -> bytes:
+        """The first message."""
+        frame = AppHello(REVISION, self._sdk, self.id, self._in.received, self._window)
+        return encode_batch(0, 0, [encode_frame(frame)])
+
+    def greeted(self, data: bytes) -> Greeting:
+        """The service's first message. Raises `PeerError` where it is no hello, `LinkRefused` for a
+        dialect that is not ours."""
+        batch = decode_from_service(data)
+        frame = batch.frames[0] if batch.frames else None
+        if batch.number or not isinstance(frame, ServiceHello):
+            raise PeerError(LINK_BAD_FRAME, "the first message is no hello")
+        if frame.revision < 1:
+            raise LinkRefused(
+                f"the service {frame.service} speaks revision {frame.revision} of moorage.v1, this SDK 1 "
+                f"to {REVISION}: use versions of both that belong together",
+                reason=LINK_VERSION.name,
+                number=LINK_VERSION.number,
+            )
+        lost = not frame.resumed and self.id != ""
+        if frame.resumed:
+            again = self._out.resume(frame.received)
+        else:
+            again = []
+            self.forget("the service no longer knows this app server's session")
+        self.id = frame.session
+        self.hello_of_service = frame
+        self._out.window = frame.window
+        return Greeting(again, frame.resumed, lost)
+
+    def forget(self, why: str) -> None:
+        """The session is gone. What nobody has answered fails; emits that never left stay queued
+        for the next session, as they name rooms and not clients of this one."""
+        kept = [frame for frame in self._out.unsent() if frame.startswith(_BROADCAST)]
+        self.id = ""
+        self._out = _Unsent(self._out.window)
+        self._in = Incoming(self._window)
+        for frame in kept:
+            self._out.queue(frame)
+        self.fail_all(SessionLost(why))
+
+    # -- to the service -----------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that have not left."""
+        return self._out.waiting
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes that have left and that the service has not taken."""
+        return self._out.in_flight
+
+    @property
+    def congested(self) -> bool:
+        """Emits had better wait."""
+        return self._out.waiting >= CONGESTED_BYTES
+
+    def queue(self, frame: FromApp) -> None:
+        """Raises `QueueFull`, or `TooLarge` for a frame that the service would not read."""
+        data = encode_frame(frame)
+        size = len(data)
+        hello = self.hello_of_service
+        if hello is not None and size > hello.max_batch - FRAME_ROOM:
+            raise TooLarge(
+                f"{size} bytes in one packet, the service reads {hello.max_batch - FRAME_ROOM} "
+                "(setting links.max_frame there)"
+            )
+        if self._out.waiting + size > self.max_queue_bytes:
+            raise QueueFull(
+                f"{self._out.waiting} bytes are waiting for the service, max_queue_bytes is "
+                f"{self.max_queue_bytes}: the service is away or does not keep up"
+            )
+        self._out.queue(data)
+
+    def ask(
+        self, make: Callable[[int], FromApp], answers: Answers, now: float, timeout: float | None
+    ) -> int:
+        """Queue a request; `make` builds its frame around the number it is given. Raises what
+        `queue` does. Without a timeout it stays open until answered or the session ends."""
+        self._ref += 1
+        ref = self._ref
+        self.queue(make(ref))
+        self._requests[ref] = (answers, float("inf") if timeout is None else now + timeout)
+        return ref
+
+    def cancel(self, ref: int) -> None:
+        """The asker does not wait any more."""
+        self._requests.pop(ref, None)
+
+    def batches(self) -> Iterator[bytes]:
+        """What may be sent now, the acknowledgement with it."""
+        while True:
+            batch = self._out.take(self._in.ack)
+            if batch is None:
+                return
+            self._in.told()
+            yield batch
+
+    def empty_batch(self) -> bytes:
+        """For keep-alive and acknowledgement."""
+        return encode_batch(0, self._in.told(), [])
+
+    @property
+    def ack_is_due(self) -> bool:
+        """A quarter of the window is taken and not acknowledged."""
+        return self._in.is_due
+
+    @property
+    def ack_has_news(self) -> bool:
+        """Something is taken and not acknowledged."""
+        return self._in.has_news
+
+    def take_all(self) -> None:
+        """What came is with the application, or queued within its bounds."""
+        self._in.take_all()
+
+    # -- from the service ---------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> list[FromService]:
+        """One message's frames, less those that answered a request. Raises `PeerError`."""
+        number, ack, frames = decode_from_service(data)
+        self._out.taken(ack)
+        if number == 0:
+            if frames:
+                raise PeerError(LINK_BAD_FRAME, "frames in a batch without a number")
+            return []
+        if not self._in.arrived(number, len(data)):
+            return []
+        if not self._requests:
+            return frames
+        return [frame for frame in frames if not self._answered(frame)]
+
+    def _answered(self, frame: FromService) -> bool:
+        if not isinstance(frame, (Asked, Answer, Sockets, Data, Done, Servers, Failed)):
+            return False
+        request = self._requests.get(frame.ref)
+        if request is None:
+            # Late, or nobody waited; a failure without a number is for the application to hear.
+            return not isinstance(frame, Failed)
+        if isinstance(frame, (Asked, Answer, Sockets, Data)):
+            request[0].part(frame)
+            return True
+        del self._requests[frame.ref]
+        if isinstance(frame, Failed):
+            request[0].failed(RequestFailed(frame.number, frame.reason, frame.message))
+        else:
+            request[0].end(frame)
+        return True
+
+    def expire(self, now: float) -> None:
+        """Fail the requests whose time is over."""
+        late = [ref for ref, (_, deadline) in self._requests.items() if deadline <= now]
+        for ref in late:
+            answers, _ = self._requests.pop(ref)
+            answers.failed(RequestTimeout("the service did not answer in time"))
+
+    def fail_all(self, error: MoorageError) -> None:
+        """No request will be answered any more."""
+        requests, self._requests = self._requests, {}
+        for answers, _ in requests.values():
+            answers.failed(error)
