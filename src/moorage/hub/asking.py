@@ -58,22 +58,30 @@ def _fetch(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]) -
 
 
 def _row(connection: Connection, namespace: str, sid: str, now: float) -> SocketRow:
-    own = namespace_group(namespace)
-    # Left out by name: decoding the private rooms of thousands would push the few others out of the cache.
-    private = room_group(namespace, sid)
-    rooms = tuple(
-        found[1]
-        for group in connection.groups
-        if group not in (own, private) and group.startswith(own) and (found := room_of(group)) is not None
-    )
     return SocketRow(
         sid,
         connection.id,
         connection.user_id,
         connection.server.id,
         now - connection.opened_at,
-        rooms,
+        _rooms(connection, namespace, sid),
         connection.handshake,
+    )
+
+
+def _rooms(connection: Connection, namespace: str, sid: str) -> tuple[str, ...]:
+    """The socket's rooms but for its private one."""
+    groups = connection.groups
+    if len(groups) == 2:
+        # Its namespace and its private room, as for most sockets of a large hub.
+        return ()
+    own = namespace_group(namespace)
+    # Left out by name: decoding thousands of private rooms would push the others out of the cache.
+    private = room_group(namespace, sid)
+    return tuple(
+        found[1]
+        for group in groups
+        if group not in (own, private) and group.startswith(own) and (found := room_of(group)) is not None
     )
 
 
