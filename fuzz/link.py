@@ -1,0 +1,92 @@
+"""Targets of our own link: its frames, and the two halves of its stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from fuzz.mutate import damaged
+from fuzz.target import Target
+from moorage.wire import tunnel
+from moorage.wire.stream import Incoming, Outgoing
+
+ROOT = Path(__file__).resolve().parent.parent
+VECTORS = json.loads((ROOT / "conformance" / "link-vectors.json").read_text(encoding="utf-8"))
+WORDS = [
+    b"\x90",
+    b"\x91",
+    b"\x93",
+    b"\xc0",
+    b"\xc4\x01",
+    b"\xa1\xff",
+    b"\xcf" + b"\xff" * 8,
+    b"\xdd" + b"\xff" * 4,
+]
+
+
+def _examples(direction: str) -> list[bytes]:
+    """A batch around each frame, and the batches that nobody here sends."""
+    frames = [f"93010091{row['hex']}" for row in VECTORS["frames"] if row["direction"] == direction]
+    odd = [row["hex"] for row in VECTORS["tolerated"] if row["direction"] == direction]
+    return list(map(bytes.fromhex, frames + odd))
+
+
+def _decodes(decode: Callable[[bytes], tunnel.Batch[Any]]) -> Callable[[bytes], None]:
+    def take(data: bytes) -> None:
+        batch = decode(data)
+        plain = tunnel.encode_batch(batch.number, batch.ack, list(map(tunnel.encode_frame, batch.frames)))
+        assert decode(plain) == batch
+
+    return take
+
+
+def _target(direction: str, decode: Callable[[bytes], tunnel.Batch[Any]]) -> Target:
+    examples = _examples(direction)
+    return Target(lambda rng: damaged(rng, examples, WORDS), _decodes(decode))
+
+
+Steps = list[tuple[int, int, int]]
+
+
+def _steps(rng: Random) -> Steps:
+    """A peer that mostly counts right: kind, number, size."""
+    kinds = rng.choices(range(6), (4, 4, 2, 4, 2, 0.3), k=rng.randrange(60))
+    return [(kind, rng.choice((1, 1, 1, 1, 1, 0, 2, -1)), rng.choice((1, 10, 400, 3000))) for kind in kinds]
+
+
+def _stream(steps: Steps) -> None:
+    """Whatever the other end says, the sums stay right."""
+    outgoing, incoming, acked = Outgoing(1000), Incoming(1000), 0
+    for kind, by, size in steps:
+        match kind:
+            case 0:
+                outgoing.queue(b"x" * size)
+            case 1:
+                may = outgoing.waiting > 0 and not outgoing.blocked
+                assert (outgoing.take(incoming.ack) is not None) == may
+            case 2:
+                # An ack of something never sent is rare: it ends the conversation.
+                ack = min(acked + by, outgoing.last + (by == 2))
+                outgoing.taken(ack)
+                acked = max(acked, ack)
+            case 3:
+                assert incoming.arrived(incoming.received + by, size) == (by > 0)
+            case 4:
+                incoming.take_all()
+                assert incoming.told() == incoming.received and not incoming.has_news
+            case _:
+                again = outgoing.resume(acked + by - 1)
+                acked += by - 1
+                assert sum(map(len, again)) == outgoing.in_flight
+        assert outgoing.in_flight >= 0 and incoming.ack <= incoming.received
+        assert 0 <= acked <= outgoing.last
+
+
+TARGETS = {
+    "tunnel.decode_from_app": _target("app", tunnel.decode_from_app),
+    "tunnel.decode_from_service": _target("service", tunnel.decode_from_service),
+    "wire.stream": Target(_steps, _stream),
+}
