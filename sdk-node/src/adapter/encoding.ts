@@ -1,0 +1,73 @@
+// Socket.IO packets between objects and the text that the link carries.
+
+import { Decoder, Encoder, type Packet, PacketType } from "socket.io-parser";
+
+import { decodeMessage, encodeMessages, splitPackets } from "../engine/payload.js";
+import { explain } from "./unserialisable.js";
+
+interface Encodes {
+  encode(packet: Packet): unknown[];
+}
+
+/** The text of a packet and its attachments. */
+export function encodePacket(encoder: Encodes, packet: Packet): string {
+  return encodeMessages(encoder.encode(packet));
+}
+
+/** Makes an encoder name the path to what it cannot serialise. The encoder itself is changed: each of
+ * socket.io's clients has a reference to it. */
+export function namePaths(encoder: Encodes): void {
+  const encode = encoder.encode.bind(encoder);
+  encoder.encode = (packet) => {
+    try {
+      return encode(packet);
+    } catch (error) {
+      throw explain(error, packet.data);
+    }
+  };
+}
+
+/** Reads whole packets, attachments included. */
+export class PacketReader {
+  #decoder: Decoder;
+  #decoded: Packet | undefined;
+
+  constructor(private readonly create: () => Decoder) {
+    this.#decoder = this.#fresh();
+  }
+
+  #fresh(): Decoder {
+    const decoder = this.create();
+    decoder.on("decoded", (packet: Packet) => (this.#decoded = packet));
+    return decoder;
+  }
+
+  /** Raises `Error` for what is no Socket.IO packet. */
+  read(payload: string): Packet {
+    this.#decoded = undefined;
+    try {
+      for (const packet of splitPackets(payload)) this.#decoder.add(decodeMessage(packet));
+      if (!this.#decoded) throw new Error("an incomplete packet");
+    } catch (error) {
+      // It may wait for attachments that will not come.
+      this.#decoder = this.#fresh();
+      throw error;
+    }
+    return this.#decoded;
+  }
+}
+
+/** Between app servers the packets are always the standard ones, whatever `parser` the clients are
+ * spoken to with: the other one may be written in another language. */
+export const standard = {
+  encoder: namedEncoder(),
+  decoder: (): Decoder => new Decoder({ maxAttachments: Infinity } as object as (key: string, value: unknown) => unknown),
+};
+
+function namedEncoder(): Encoder {
+  const encoder = new Encoder();
+  namePaths(encoder);
+  return encoder;
+}
+
+export { PacketType };

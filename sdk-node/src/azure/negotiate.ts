@@ -1,0 +1,89 @@
+// `negotiate`, `usePassport`, `restorePassport`: how a web app hands out access tokens, as Azure's SDK has it.
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import createDebug from "debug";
+
+import type { AnyServer } from "../internals.js";
+import { clientAddress, type Target } from "../options.js";
+import { targetOf } from "../use-moorage.js";
+import { MoorageError } from "../wire/errors.js";
+import { type AnyAzureOptions, azureTarget } from "./options.js";
+import { clientToken } from "./token.js";
+
+const debug = createDebug("moorage:negotiate");
+
+/** Of a token, where nothing else is said: Azure's. */
+const MINUTES = 60;
+const PASSPORT_MINUTES = 600;
+
+export interface NegotiateOptions {
+  userId?: string;
+  expirationTimeInMinutes?: number;
+}
+
+/** What a client gets: `io(endpoint, { path, query: { access_token: token } })`. */
+export interface NegotiateResponse {
+  endpoint: string;
+  path: string;
+  token: string;
+}
+
+export type ConfigureNegotiateOptions = (
+  request: IncomingMessage,
+) => Promise<NegotiateOptions | undefined> | NegotiateOptions | undefined | void;
+
+type Handler = (request: IncomingMessage, response: ServerResponse, next?: (error?: unknown) => void) => Promise<void>;
+
+/** An Express handler that answers with a `NegotiateResponse`. `io` is a server that was given to `useMoorage` or
+ * `useAzureSocketIO`, or the options that one was given. Answers 500 where `configure` fails. */
+export function negotiate(io: AnyServer | AnyAzureOptions, configure?: ConfigureNegotiateOptions): Handler {
+  const to = whereTo(io);
+  return async (request, response) => {
+    try {
+      const { userId, expirationTimeInMinutes } = (await configure?.(request)) ?? {};
+      const token = clientToken(to, { ...(userId && { userId }), minutes: expirationTimeInMinutes ?? MINUTES });
+      const { url, path } = clientAddress(to);
+      answer(response, 200, { endpoint: url, path, token } satisfies NegotiateResponse);
+    } catch (error) {
+      debug("failed: %O", error);
+      console.warn(`moorage: negotiate failed: ${error instanceof Error ? error.message : String(error)}`);
+      answer(response, 500, { message: "Internal Server Error" });
+    }
+  };
+}
+
+function whereTo(io: AnyServer | AnyAzureOptions): Target {
+  if ("hub" in io) return azureTarget(io);
+  const to = targetOf(io);
+  if (!to) throw new MoorageError("server", "negotiate: call useMoorage or useAzureSocketIO with this server first");
+  return to;
+}
+
+function answer(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { "Content-Type": "application/json" });
+  response.end(JSON.stringify(body));
+}
+
+/** For `negotiate`: the token is for the user that passport has put at `request[assignProperty]`; the query may say
+ * for how many minutes (`expirationMinutes`). */
+export function usePassport(assignProperty = "user"): ConfigureNegotiateOptions {
+  if (!assignProperty) throw new Error("Valid assignProperty is required.");
+  return (request) => {
+    const query = new URL(request.url ?? "/", "http://localhost").searchParams;
+    const expirationTimeInMinutes = Number(query.get("expirationMinutes") ?? PASSPORT_MINUTES);
+    const user = (request as unknown as Record<string, { id?: unknown } | undefined>)[assignProperty];
+    return { ...(user && { userId: String(user.id) }), expirationTimeInMinutes };
+  };
+}
+
+/** For `io.engine.use`, before passport's own: puts the user that the access token names where passport looks for
+ * it, `request.session.passport[assignProperty]`. */
+export function restorePassport(assignProperty = "user") {
+  return (request: IncomingMessage, _response: unknown, next: (error?: Error) => void): void => {
+    const { claims } = request as { claims?: Record<string, readonly string[]> };
+    const [userId, ...more] = claims?.["userId"] ?? [];
+    if (userId === undefined || more.length > 0) debug("no user to restore: claims.userId = %o", claims?.["userId"]);
+    else Object.assign(request, { session: { passport: { [assignProperty]: userId } } });
+    next();
+  };
+}

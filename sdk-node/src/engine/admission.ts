@@ -1,0 +1,74 @@
+// Who decides whether a client gets in before any namespace: `io.engine.use` and `allowRequest`.
+
+import type { EngineOptions, Middleware } from "../internals.js";
+import type { ClientRequest } from "./request.js";
+import { ClientResponse } from "./response.js";
+
+/** Why a client stays out. `code` in engine.io's numbers, for its `connection_error` event. */
+export interface Refusal {
+  readonly status: number;
+  readonly code: number;
+  readonly message: string;
+  readonly context: Record<string, unknown>;
+}
+
+const BAD_REQUEST = 3;
+const FORBIDDEN = 4;
+
+/** Undefined: let it in. Never rejects. */
+export async function admit(
+  request: ClientRequest,
+  middlewares: readonly Middleware[],
+  allowRequest: EngineOptions["allowRequest"],
+): Promise<Refusal | undefined> {
+  const response = new ClientResponse();
+  for (const middleware of middlewares) {
+    const refusal = await runMiddleware(middleware, request, response);
+    if (refusal) return refusal;
+  }
+  return allowRequest && (await ask(allowRequest, request));
+}
+
+function runMiddleware(
+  middleware: Middleware,
+  request: ClientRequest,
+  response: ClientResponse,
+): Promise<Refusal | undefined> {
+  return new Promise((resolve) => {
+    const failed = (error: unknown): Refusal => ({
+      status: 400,
+      code: BAD_REQUEST,
+      message: "Bad request",
+      context: { name: "MIDDLEWARE_FAILURE", error },
+    });
+    const ended = (): void =>
+      resolve({
+        status: response.statusCode < 400 ? 403 : response.statusCode,
+        code: FORBIDDEN,
+        message: response.body || "Forbidden",
+        context: { name: "MIDDLEWARE_RESPONSE" },
+      });
+    response.once("finish", ended);
+    const next = (error?: unknown): void => {
+      response.off("finish", ended);
+      resolve(error ? failed(error) : undefined);
+    };
+    try {
+      middleware(request, response, next);
+    } catch (error) {
+      next(error);
+    }
+  });
+}
+
+function ask(allowRequest: NonNullable<EngineOptions["allowRequest"]>, request: ClientRequest): Promise<Refusal | undefined> {
+  return new Promise((resolve) => {
+    const refuse = (message: string): void =>
+      resolve({ status: 403, code: FORBIDDEN, message, context: { message } });
+    try {
+      allowRequest(request, (error, success) => (success ? resolve(undefined) : refuse(error ?? "Forbidden")));
+    } catch (error) {
+      refuse(error instanceof Error ? error.message : String(error));
+    }
+  });
+}

@@ -1,0 +1,106 @@
+// What socket.io's server is bound to instead of engine.io's own server: clients come over the link.
+
+import { EventEmitter } from "node:events";
+
+import type { EngineOptions, Middleware } from "../internals.js";
+import type { Report, Uplink } from "../uplink.js";
+import { Type } from "../wire/frames.js";
+import { admit, type Refusal } from "./admission.js";
+import { Connection } from "./connection.js";
+import { ClientRequest, type Handshake } from "./request.js";
+
+/** engine.io's defaults. */
+const DEFAULTS = { pingInterval: 25_000, pingTimeout: 20_000, maxHttpBufferSize: 1_000_000 };
+
+export class Engine extends EventEmitter {
+  readonly opts: EngineOptions & typeof DEFAULTS;
+  readonly middlewares: Middleware[] = [];
+  readonly #connections = new Map<number, Connection>();
+  /** Clients that middlewares still think about. */
+  readonly #asking = new Set<number>();
+
+  /** `ended` is called once socket.io closes the engine. */
+  constructor(
+    readonly uplink: Uplink,
+    options: EngineOptions,
+    private readonly report: Report,
+    private readonly ended: () => void,
+  ) {
+    super();
+    this.opts = { ...DEFAULTS, ...options };
+  }
+
+  get clientsCount(): number {
+    return this.#connections.size;
+  }
+
+  /** By Engine.IO session id. */
+  get clients(): Record<string, Connection> {
+    return Object.fromEntries([...this.#connections.values()].map((connection) => [connection.id, connection]));
+  }
+
+  use(middleware: Middleware): void {
+    this.middlewares.push(middleware);
+  }
+
+  connection(client: number): Connection | undefined {
+    return this.#connections.get(client);
+  }
+
+  /** A client asks for a session. */
+  open(client: number, id: string, user: string | null, handshake: string): void {
+    const request = new ClientRequest(JSON.parse(handshake) as Handshake, user);
+    if (this.middlewares.length === 0 && !this.opts.allowRequest) {
+      this.#accept(client, id, request);
+      return;
+    }
+    this.#asking.add(client);
+    void admit(request, this.middlewares, this.opts.allowRequest).then((refusal) => {
+      // Gone meanwhile.
+      if (!this.#asking.delete(client)) return;
+      try {
+        if (refusal) this.#refuse(client, request, refusal);
+        else this.#accept(client, id, request);
+      } catch (error) {
+        this.report(error as Error);
+      }
+    });
+  }
+
+  #accept(client: number, id: string, request: ClientRequest): void {
+    const { pingInterval, pingTimeout, maxHttpBufferSize } = this.opts;
+    this.uplink.send({ type: Type.Opened, client, pingInterval, pingTimeout, maxPayload: maxHttpBufferSize });
+    const connection = new Connection(this, client, id, request);
+    this.#connections.set(client, connection);
+    this.emit("connection", connection);
+  }
+
+  #refuse(client: number, request: ClientRequest, { status, code, message, context }: Refusal): void {
+    this.uplink.send({ type: Type.Refused, client, status, message });
+    this.emit("connection_error", { req: request, code, message, context });
+  }
+
+  /** The service says that a client is gone. */
+  closed(client: number, cause: string, details: { number: number; reason: string }): void {
+    this.#asking.delete(client);
+    const description = { description: details.reason, context: details };
+    this.#connections.get(client)?.end(cause, description);
+  }
+
+  /** All of them are. */
+  closeAll(cause: string): void {
+    this.#asking.clear();
+    for (const connection of [...this.#connections.values()]) connection.end(cause);
+  }
+
+  forget(connection: Connection): void {
+    this.#connections.delete(connection.client);
+  }
+
+  /** socket.io's server is being closed: the link's farewell ends the clients' connections. */
+  close(): this {
+    this.closeAll("forced close");
+    this.ended();
+    return this;
+  }
+}

@@ -1,0 +1,61 @@
+// Engine.IO packets as text, the form in which the link carries them: `4…` a message, `b…` a binary
+// one in base64, several joined by 0x1e.
+
+const SEPARATOR = "\x1e";
+const MESSAGE = 0x34; // "4"
+const BINARY = 0x62; // "b"
+const BINARY_EVENT = 0x35; // "5"
+const BINARY_ACK = 0x36; // "6"
+const SLASH = 0x2f;
+
+/** One message. Raises `TypeError` for anything but text, buffers and their views (a `Blob` cannot be
+ * read at once). */
+export function encodeMessage(data: unknown): string {
+  if (typeof data === "string") return `4${data}`;
+  return `b${bytes(data).toString("base64")}`;
+}
+
+/** What an encoder made of one Socket.IO packet: its text and its attachments. */
+export function encodeMessages(parts: readonly unknown[]): string {
+  if (parts.length === 1) return encodeMessage(parts[0]);
+  return parts.map(encodeMessage).join(SEPARATOR);
+}
+
+export const joinPackets = (packets: readonly string[]): string => packets.join(SEPARATOR);
+
+/** The packets of a payload; most have one. */
+export function splitPackets(payload: string): readonly string[] {
+  return payload.includes(SEPARATOR) ? payload.split(SEPARATOR) : [payload];
+}
+
+/** What a message packet carries; undefined for packets of other types, which mean nothing here. */
+export function decodeMessage(packet: string): string | Buffer | undefined {
+  const type = packet.charCodeAt(0);
+  if (type === MESSAGE) return packet.slice(1);
+  if (type === BINARY) return Buffer.from(packet.slice(1), "base64");
+  return undefined;
+}
+
+/** How many attachments follow a Socket.IO packet's text: `52-["file",…]` has two. */
+export function attachments(text: string): number {
+  const type = text.charCodeAt(0);
+  if (type !== BINARY_EVENT && type !== BINARY_ACK) return 0;
+  const end = text.indexOf("-", 1);
+  const count = end < 0 ? 0 : Number(text.slice(1, end));
+  return Number.isInteger(count) ? count : 0;
+}
+
+/** The namespace in a Socket.IO packet's text. */
+export function namespaceOf(text: string): string {
+  const start = attachments(text) > 0 ? text.indexOf("-") + 1 : 1;
+  if (text.charCodeAt(start) !== SLASH) return "/";
+  const end = text.indexOf(",", start);
+  return end < 0 ? text.slice(start) : text.slice(start, end);
+}
+
+function bytes(data: unknown): Buffer {
+  if (Buffer.isBuffer(data)) return data;
+  if (ArrayBuffer.isView(data)) return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  if (data instanceof ArrayBuffer) return Buffer.from(data);
+  throw new TypeError(`${Object.prototype.toString.call(data)} cannot be sent`);
+}

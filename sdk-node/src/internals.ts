@@ -1,0 +1,61 @@
+// What this package uses of socket.io's server beyond its documented API, in one place: all of it is
+// what adapters of other makes use too. The test of this file fails when a release of socket.io drops
+// any of it.
+
+import type { Namespace, Server, Socket } from "socket.io";
+import type { Decoder, Encoder, Packet } from "socket.io-parser";
+
+/** socket.io's classes without the event types of one application. */
+export type AnyServer = Server<any, any, any, any>;
+export type AnyNamespace = Namespace<any, any, any, any>;
+export type AnySocket = Socket<any, any, any, any>;
+
+interface ServerInternals {
+  readonly encoder: Encoder;
+  readonly _parser: { readonly Decoder: new () => Decoder };
+  readonly engine: EngineInternals | undefined;
+  readonly _nsps: ReadonlyMap<string, AnyNamespace>;
+  readonly opts: EngineOptions;
+}
+
+/** The options of a server that mean something behind a service. */
+export interface EngineOptions {
+  pingInterval?: number;
+  pingTimeout?: number;
+  maxHttpBufferSize?: number;
+  allowRequest?: (request: any, decide: (error: string | null | undefined, success: boolean) => void) => void;
+  connectionStateRecovery?: unknown;
+}
+
+/** The engine that a server has already: engine.io's own. */
+export interface EngineInternals extends NodeJS.EventEmitter {
+  readonly opts: EngineOptions;
+  readonly middlewares?: readonly Middleware[];
+  close(): unknown;
+}
+
+/** As for Express: `io.engine.use`. */
+export type Middleware = (request: any, response: any, next: (error?: unknown) => void) => void;
+
+interface NamespaceInternals {
+  /** Sockets whose middlewares still run; they may join rooms. */
+  readonly _preConnectSockets?: ReadonlyMap<string, AnySocket>;
+  _onServerSideEmit(args: readonly unknown[]): void;
+}
+
+interface SocketInternals {
+  _onclose(reason: string, description?: unknown): unknown;
+  notifyOutgoingListeners(packet: Packet): void;
+}
+
+export function insideServer(server: AnyServer): ServerInternals {
+  return server as unknown as ServerInternals;
+}
+
+export function insideNamespace(namespace: AnyNamespace): NamespaceInternals {
+  return namespace as unknown as NamespaceInternals;
+}
+
+export function insideSocket(socket: AnySocket): SocketInternals {
+  return socket as unknown as SocketInternals;
+}

@@ -1,0 +1,113 @@
+// Puts a Socket.IO server behind a service.
+
+import type { Server } from "socket.io";
+import { PacketType } from "socket.io-parser";
+
+import { MoorageAdapter, type Surroundings } from "./adapter/adapter.js";
+import { namePaths } from "./adapter/encoding.js";
+import { Dispatch, Gate } from "./dispatch.js";
+import { Engine } from "./engine/engine.js";
+import { type AnyNamespace, type AnyServer, type EngineInternals, insideServer } from "./internals.js";
+import { Link } from "./link/link.js";
+import { Moorage } from "./moorage.js";
+import { clientAddress, type MoorageOptions, type Target, target } from "./options.js";
+import { VERSION } from "./version.js";
+import { MoorageError } from "./wire/errors.js";
+
+const REQUESTS_TIMEOUT = 5_000;
+
+/** The servers that are, or are just being put, behind a service. */
+const targets = new WeakMap<AnyServer, Target>();
+
+/** Where `io`'s service is, once `useMoorage` was called. */
+export const targetOf = (io: AnyServer): Target | undefined => targets.get(io);
+
+/** Puts `io` behind the service that `options` name: from then on its clients come through it, and what it
+ * emits reaches the clients of all app servers of the hub. Resolves once the link is up; rejects with a
+ * `MoorageError` that names cause and fix, and leaves `io` as it was. */
+export async function useMoorage(io: Server<any, any, any, any>, options: MoorageOptions): Promise<Moorage> {
+  const to = target(options);
+  return connectTo(io, to, options);
+}
+
+type Rest = Omit<MoorageOptions, "hub" | "connectionString">;
+
+/** The same, for whoever has another way of saying where the service is. */
+export async function connectTo(io: AnyServer, to: Target, options: Rest): Promise<Moorage> {
+  check(io);
+  targets.set(io, to);
+  const gate = new Gate();
+  try {
+    const link = await Link.connect({ ...linkOptions(options), ...to, handler: gate.handler });
+    const { moorage, dispatch } = install(io, link, to, options);
+    link.handler = dispatch;
+    gate.open(dispatch);
+    return moorage;
+  } catch (error) {
+    targets.delete(io);
+    throw error;
+  }
+}
+
+function linkOptions({ serverId, maxQueueBytes, connectTimeout, retryFirst, request }: Rest): Partial<Rest> & { sdk: string } {
+  const given = Object.entries({ serverId, maxQueueBytes, connectTimeout, retryFirst, request });
+  return { sdk: `moorage-node/${VERSION}`, ...Object.fromEntries(given.filter(([, value]) => value !== undefined)) };
+}
+
+/** Raises `MoorageError` (server, parser). */
+function check(io: AnyServer): void {
+  if (typeof io?.bind !== "function" || typeof io.adapter !== "function")
+    throw new MoorageError("server", "useMoorage: the first argument must be a socket.io Server");
+  if (targets.has(io)) throw new MoorageError("server", "useMoorage: this server is behind a service already");
+  const [text] = insideServer(io).encoder.encode({ type: PacketType.CONNECT, nsp: "/", data: { sid: "x" } });
+  // The service reads who joins and leaves a namespace, so packets must have Socket.IO's own form. What
+  // a parser does to the JSON inside is its own affair.
+  if (text !== '0{"sid":"x"}')
+    throw new MoorageError("parser", "useMoorage: the option `parser` of this server makes packets that Moorage cannot read; leave it out");
+}
+
+function install(io: AnyServer, link: Link, to: Target, options: Rest): { moorage: Moorage; dispatch: Dispatch } {
+  const log = options.log ?? ((line: string) => console.warn(`moorage: ${line}`));
+  const report = (error: Error): void => moorage.report(error);
+  const native = insideServer(io).engine;
+  const engine = new Engine(link, { ...insideServer(io).opts, ...native?.opts }, report, () => void moorage.end().catch(report));
+  const moorage: Moorage = new Moorage(io, link, engine, to, log);
+  const dispatch = new Dispatch(link, engine, report, (seconds) => moorage.emit("drain", seconds));
+  const { adapters } = dispatch;
+  const requestsTimeout = options.requestsTimeout ?? REQUESTS_TIMEOUT;
+  const around: Surroundings = { uplink: link, report, adapters, requestsTimeout, ended: () => moorage.end() };
+  noRecovery(io, log);
+  namePaths(insideServer(io).encoder);
+  io.bind(engine as unknown as Parameters<AnyServer["bind"]>[0]);
+  if (native) replace(native, engine, clientAddress(to));
+  io.adapter(
+    class extends MoorageAdapter {
+      constructor(namespace: AnyNamespace) {
+        super(namespace, around);
+      }
+    },
+  );
+  return { moorage, dispatch };
+}
+
+/** Sessions are the service's; recovery there would need the emits too. */
+function noRecovery(io: AnyServer, log: (line: string) => void): void {
+  const { opts } = insideServer(io);
+  if (!opts.connectionStateRecovery) return;
+  opts.connectionStateRecovery = undefined;
+  log("connectionStateRecovery is off: Moorage does not support it");
+}
+
+/** The engine that listens at the app's own HTTP server takes nobody any more: a client there would hear no
+ * emit. What was registered with it goes on at the new one. */
+function replace(native: EngineInternals, engine: Engine, { url, path }: { url: string; path: string }): void {
+  for (const middleware of native.middlewares ?? []) engine.use(middleware);
+  for (const event of native.eventNames()) {
+    // The first to hear of connections is the Socket.IO server, which is bound to the new engine by now.
+    const listeners = native.rawListeners(event).slice(event === "connection" ? 1 : 0);
+    for (const listener of listeners) engine.on(event, listener as (...args: unknown[]) => void);
+  }
+  const where = `This app's clients connect to Moorage: io("${url}", { path: "${path}" })`;
+  native.opts.allowRequest = (_request, decide) => decide(where, false);
+  native.close();
+}
