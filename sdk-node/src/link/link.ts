@@ -2,51 +2,298 @@
 
 import { EventEmitter } from "node:events";
 
-import type { Done, FromApp } from "../wire/frames.js";
-import { MoorageError } from "./errors.js";
+import createDebug from "debug";
+
+import { MoorageError } from "../wire/errors.js";
+import { Type, type Done, type FromApp, type ServiceHello } from "../wire/frames.js";
+import { Backoff } from "./backoff.js";
+import { dispatch, type Numbered } from "./dispatch.js";
+import { settings, type Settings } from "./options.js";
+import { Pulse } from "./pulse.js";
+import { Requests } from "./requests.js";
+import { Session, appHello, serviceHello } from "./session.js";
 import type { LinkEvents, LinkHandler, LinkOptions, LinkState, RequestOptions } from "./types.js";
+import { Wire, type WireOwner } from "./wire.js";
+
+const debug = createDebug("moorage:link");
+
+/** Milliseconds that `close` waits for what could not leave yet. */
+const DRAIN = 1_000;
 
 export class Link extends EventEmitter<LinkEvents> {
-  /** Set it before `connect` resolves (option `handler`), or frames are lost. */
+  /** Set it by the option, or before anything of this turn of the event loop has ended. */
   handler: LinkHandler | undefined;
-  readonly serverId: string = "";
-  sessionId = "";
+  readonly serverId: string;
   state: LinkState = "connecting";
+  readonly #settings: Settings;
+  readonly #requests = new Requests();
+  readonly #backoff = new Backoff();
+  readonly #pulse: Pulse;
+  #session: Session | undefined;
+  #wire: Wire | undefined;
+  #hello: ServiceHello | undefined;
+  #flushing = false;
+  #retry: NodeJS.Timeout | undefined;
+  #cause: MoorageError | undefined;
+  #end: Promise<void> | undefined;
+  /** `close` waits for the queue to empty. */
+  #emptied: (() => void) | undefined;
+  #first: { resolve: (link: Link) => void; reject: (error: MoorageError) => void } | undefined;
+
+  private constructor(options: LinkOptions) {
+    super();
+    this.#settings = settings(options);
+    this.serverId = this.#settings.serverId;
+    this.handler = options.handler;
+    this.#pulse = new Pulse((idle) => this.#ack(idle), () => this.#silent());
+  }
 
   /** Resolves once the service has said hello; rejects with a `MoorageError` that names cause and fix. */
-  static connect(options: LinkOptions): Promise<Link> {
-    return Promise.reject(new MoorageError("link-lost", `not reachable: ${options.endpoint}`));
+  static async connect(options: LinkOptions): Promise<Link> {
+    const link = new Link(options);
+    return new Promise((resolve, reject) => {
+      link.#first = { resolve, reject };
+      link.#dial();
+    });
+  }
+
+  get sessionId(): string {
+    return this.#session?.id ?? "";
+  }
+
+  /** What the service said of itself, last; undefined before the first hello. */
+  get service(): ServiceHello | undefined {
+    return this.#hello;
   }
 
   /** Bytes that wait to be sent. */
   get queuedBytes(): number {
-    return 0;
+    return this.#session?.outgoing.waiting ?? 0;
   }
 
+  // --- sending -----------------------------------------------------------------------------------
+
   /** At the end of the queue; all frames of one turn of the event loop leave as one message. Throws a
-   * `MoorageError` (link-overflow) if more than `maxQueueBytes` wait, (link-closed) after the end. */
+   * `MoorageError`: link-overflow if more than `maxQueueBytes` wait, link-frame-too-large, link-closed. */
   send(frame: FromApp): void {
-    throw new MoorageError("link-closed", `not sent: ${frame.type}`);
+    this.#open().outgoing.queue(frame);
+    if (!this.#flushing) this.#flushSoon();
   }
 
   /** As `send`, but false instead of waiting when the link is down or without credit. */
   sendVolatile(frame: FromApp): boolean {
-    void frame;
-    return false;
+    if (this.state !== "up" || !this.#open().queueVolatile(frame)) return false;
+    if (!this.#flushing) this.#flushSoon();
+    return true;
   }
 
   /** Sends the frame that `make` builds around a fresh `ref`, and resolves with its `Done` (of a `List`:
    * one made up, `Servers` goes to `onPart`). Rejects with the service's `Failed` as a `MoorageError`,
-   * with `session-lost`, `request-timeout`, or as `send` throws. */
-  request(make: (ref: number) => FromApp, options: RequestOptions = {}): Promise<Done> {
-    void make, options;
-    return Promise.reject(new MoorageError("link-closed", "closed"));
+   * with session-lost, request-timeout, or as `send` throws. */
+  async request(make: (ref: number) => FromApp, options: RequestOptions = {}): Promise<Done> {
+    const ref = this.#requests.next();
+    this.send(make(ref));
+    return this.#requests.wait(ref, options);
   }
 
-  /** Farewell: asks for no new clients, waits until what was sent is taken (at most `drain` ms, default
-   * 0: not at all), and closes. */
-  close(options: { drain?: number } = {}): Promise<void> {
-    void options;
-    return Promise.resolve();
+  #open(): Session {
+    if (this.state === "closed" || this.#session === undefined) throw ended(this.#cause);
+    return this.#session;
   }
+
+  #flushSoon(): void {
+    this.#flushing = true;
+    setImmediate(this.#flush);
+  }
+
+  readonly #flush = (): void => {
+    this.#flushing = false;
+    const session = this.#session;
+    const wire = this.#wire;
+    if (this.state !== "up" || session === undefined || wire === undefined) return;
+    let sent = false;
+    for (let batch = session.next(); batch !== undefined; batch = session.next()) {
+      wire.send(batch);
+      sent = true;
+    }
+    if (sent || session.incoming.isDue) this.#pulse.sent();
+    if (!sent && session.incoming.isDue) wire.send(session.ack());
+    if (this.#emptied !== undefined && session.outgoing.waiting === 0) this.#emptied();
+  };
+
+  /** What no batch has carried. */
+  #ack(idle: boolean): void {
+    const session = this.#open();
+    if (!idle && !session.incoming.hasNews) return;
+    this.#wire?.send(session.ack());
+    this.#pulse.sent();
+  }
+
+  // --- one connection after the other ------------------------------------------------------------
+
+  #dial(): void {
+    debug("dialling %s", this.#settings.endpoint);
+    this.#wire = new Wire(this.#settings.target(), this.#owner);
+  }
+
+  readonly #owner: WireOwner = {
+    opened: (wire) => {
+      const { sdk, window, maxQueue } = this.#settings;
+      wire.send(appHello(sdk, { window, maxQueue }, this.#session));
+    },
+    message: (wire, bytes) => {
+      try {
+        if (this.state === "up") this.#receive(bytes);
+        else this.#greet(wire, serviceHello(bytes));
+      } catch (error) {
+        // Handlers cannot get here: see `#take`.
+        wire.reject(error as MoorageError);
+      }
+    },
+    ended: (_, cause) => this.#ended(cause),
+  };
+
+  #receive(bytes: Buffer): void {
+    const session = this.#open();
+    this.#pulse.read();
+    this.#backoff.reset();
+    session.receive(bytes, this.#take);
+    if (!this.#flushing && (session.incoming.isDue || session.outgoing.waiting > 0)) this.#flushSoon();
+  }
+
+  readonly #take = (frame: Numbered): void => {
+    const handler = this.handler;
+    try {
+      if (handler !== undefined) dispatch(frame, handler, this.#requests);
+    } catch (error) {
+      this.#fault(error);
+    }
+  };
+
+  /** Ours is a callback of the WebSocket: what a listener throws must not look like the peer's fault. */
+  #tell<Name extends keyof LinkEvents>(name: Name, ...args: LinkEvents[Name]): void {
+    try {
+      (this as EventEmitter).emit(name, ...args);
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+
+  /** Later, so that the frames after it come first, and that without a listener the process fails as it
+   * does for what a handler of socket.io throws. */
+  #fault(error: unknown): void {
+    queueMicrotask(() => this.emit("error", error));
+  }
+
+  #greet(wire: Wire, hello: ServiceHello): void {
+    const old = this.#session;
+    const resumed = old !== undefined && hello.resumed && hello.session === old.id;
+    const replay = resumed ? old.resume(hello) : [];
+    wire.greeted();
+    this.#hello = hello;
+    if (!resumed) this.#begin(hello, old);
+    for (const batch of replay) wire.send(batch);
+    this.state = "up";
+    this.#pulse.start(hello.keepalive);
+    this.#flush();
+    debug("up, session %s, %s", hello.session, resumed ? "resumed" : "new");
+    if (old !== undefined) this.#tell("restored", resumed);
+    this.#first?.resolve(this);
+    this.#first = undefined;
+  }
+
+  #begin(hello: ServiceHello, old: Session | undefined): void {
+    if (old !== undefined) {
+      this.#requests.rejectAll(sessionLost());
+      // Before the new one is there: what is sent for old clients must not reach new ones of their number.
+      this.#tell("session", hello.session);
+    }
+    const { window, maxQueue } = this.#settings;
+    this.#session = new Session(hello, { window, maxQueue });
+  }
+
+  // --- its end -----------------------------------------------------------------------------------
+
+  #silent(): void {
+    const wire = this.#wire;
+    wire?.abandon();
+    this.#ended(silent(this.#settings));
+  }
+
+  /** A connection is gone, or was not made. */
+  #ended(cause: MoorageError): void {
+    debug("ended: %s", cause.message);
+    this.#wire = undefined;
+    this.#pulse.stop();
+    const { retryFirst } = this.#settings;
+    if (!cause.retry || (this.#first !== undefined && !retryFirst)) return this.#finish(cause);
+    if (this.state === "up") {
+      this.state = "lost";
+      this.#tell("lost", cause);
+    }
+    // A listener may have closed us.
+    if (this.state !== "closed") this.#retry = setTimeout(() => this.#dial(), this.#backoff.next());
+  }
+
+  /** For good: with the error that ended it, or because it was asked to. */
+  #finish(cause: MoorageError | undefined): void {
+    if (this.state === "closed") return;
+    this.state = "closed";
+    this.#cause = cause;
+    this.#pulse.stop();
+    clearTimeout(this.#retry);
+    this.#wire?.abandon();
+    this.#emptied?.();
+    this.#requests.rejectAll(ended(cause));
+    this.#first?.reject(cause ?? ended(undefined));
+    if (this.#first === undefined) this.#tell("closed", cause);
+    this.#first = undefined;
+  }
+
+  /** Farewell: asks for no new clients, waits at most `drain` milliseconds (default 1,000) for what could
+   * not leave yet, and closes. The service then closes the clients that are left. */
+  close({ drain = DRAIN }: { drain?: number } = {}): Promise<void> {
+    this.#end ??= this.#close(drain);
+    return this.#end;
+  }
+
+  async #close(drain: number): Promise<void> {
+    if (this.state === "closed") return;
+    // Only a courtesy: no new clients until the farewell.
+    this.sendVolatile({ type: Type.Drain, seconds: drain / 1000 });
+    await this.#empty(drain);
+    const wire = this.#wire;
+    this.#wire = undefined;
+    const gone = this.state === "up" ? wire?.farewell() : wire?.abandon();
+    this.#finish(undefined);
+    await gone;
+  }
+
+  /** Wait for the queue, and for the link if it is down. */
+  async #empty(ms: number): Promise<void> {
+    const timer = new Promise<void>((resolve) => {
+      const late = setTimeout(resolve, ms);
+      this.#emptied = () => {
+        clearTimeout(late);
+        resolve();
+      };
+    });
+    this.#flush();
+    await timer;
+    this.#emptied = undefined;
+  }
+}
+
+function ended(cause: MoorageError | undefined): MoorageError {
+  const text = `The link to the service is closed${cause ? `: ${cause.message}` : "."}`;
+  return new MoorageError("link-closed", text, { number: 4000, cause });
+}
+
+function silent({ endpoint }: Settings): MoorageError {
+  return new MoorageError("link-silent", `Nothing came from ${endpoint} for too long.`, { number: 4010, retry: true });
+}
+
+function sessionLost(): MoorageError {
+  const text = "The service forgot the session of this app server: the link was down for too long, or the service was restarted.";
+  return new MoorageError("session-lost", text, { retry: true });
 }

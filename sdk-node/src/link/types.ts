@@ -18,6 +18,8 @@ export interface LinkOptions {
   readonly window?: number;
   /** Bytes that may wait here before `send` throws. Default 16 MiB. */
   readonly maxQueueBytes?: number;
+  /** Bytes of the largest message that may come. Default 64 MiB. */
+  readonly maxMessageBytes?: number;
   /** Milliseconds in which an attempt to connect must succeed. Default 10,000. */
   readonly connectTimeout?: number;
   /** Try the first connect again too, for as long as the service cannot be reached. Default false. */
@@ -65,7 +67,8 @@ export interface LinkEvents {
   lost: [cause: Error];
   /** It is back. `resumed` false: as a new session, "session" came just before. */
   restored: [resumed: boolean];
-  /** A new session after a lost one: all clients of the old one are gone. */
+  /** A new session after a lost one: all clients of the old one are gone. What is sent while this event is
+   * handled goes nowhere; the new session begins with "restored". */
   session: [sessionId: string];
   /** For good. With the error that ended it, unless `close` was called. */
   closed: [cause: Error | undefined];

@@ -65,6 +65,11 @@ export class Outgoing {
     return this.inFlight >= this.#limits.window;
   }
 
+  /** What waits already would leave at once, and more. */
+  get hasCredit(): boolean {
+    return this.inFlight + this.waiting < this.#limits.window;
+  }
+
   /** At the end, in no batch yet. Raises `MoorageError` and queues nothing: link-frame-too-large for what
    * the other end would not read, link-overflow where too much waits already. */
   queue(frame: FromApp): void {

@@ -1,0 +1,41 @@
+// Frames of the service to whom they concern.
+
+import { Type, type FromService } from "../wire/frames.js";
+import type { Requests } from "./requests.js";
+import type { LinkHandler } from "./types.js";
+
+/** What may come in a numbered batch. */
+export type Numbered = Exclude<FromService, { type: typeof Type.Hello }>;
+
+/** One frame. Raises what the handler raises. */
+export function dispatch(frame: Numbered, handler: LinkHandler, requests: Requests): void {
+  switch (frame.type) {
+    case Type.Packet:
+      return handler.packet(frame.client, frame.payload);
+    case Type.Open:
+      return handler.open(frame.client, frame.id, frame.user, frame.handshake);
+    case Type.Closed:
+      return handler.closed(frame.client, frame.number, frame.reason, frame.cause);
+    case Type.Left:
+      return handler.left(frame.client, frame.namespace);
+    case Type.Moved:
+      return handler.moved(frame.client, frame.namespace, frame.joined, frame.rooms);
+    case Type.Asked:
+    case Type.Answer:
+    case Type.Sockets:
+    case Type.Data:
+    case Type.Servers:
+      return requests.part(frame);
+    case Type.Done:
+      return requests.done(frame);
+    case Type.Failed:
+      if (!requests.failed(frame)) handler.failed(frame);
+      return;
+    case Type.Query:
+      return handler.query(frame.ref, frame.namespace, frame.sockets);
+    case Type.Told:
+      return handler.told(frame.ref, frame.sender, frame.namespace, frame.payload);
+    case Type.Drain:
+      return handler.drain(frame.seconds);
+  }
+}

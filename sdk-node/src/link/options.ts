@@ -1,0 +1,68 @@
+// A link's options, checked and complete.
+
+import { randomBytes } from "node:crypto";
+
+import type { ClientOptions } from "ws";
+
+import { MoorageError } from "../wire/errors.js";
+import { linkToken, linkUrl } from "./token.js";
+import type { LinkOptions } from "./types.js";
+import type { WireTarget } from "./wire.js";
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const DEFAULT_SDK = "moorage-node";
+/** The service takes no smaller one. */
+const MIN_WINDOW = 64 * KIB;
+const MAX_ID = 128;
+const ID_BYTES = 12;
+
+export interface Settings {
+  readonly endpoint: string;
+  readonly hub: string;
+  readonly serverId: string;
+  readonly sdk: string;
+  readonly window: number;
+  readonly maxQueue: number;
+  readonly connectTimeout: number;
+  readonly retryFirst: boolean;
+  /** Made anew for each attempt, as the token in it grows old. */
+  readonly target: () => WireTarget;
+}
+
+/** Raises `MoorageError` (bad-option, endpoint). */
+export function settings(options: LinkOptions): Settings {
+  const { endpoint, key, hub } = options;
+  if (!hub) throw bad("hub", "the name of a hub", hub);
+  if (!key) throw bad("key", "the access key of the service", key);
+  const serverId = options.serverId ?? randomBytes(ID_BYTES).toString("base64url");
+  if (serverId.length < 1 || serverId.length > MAX_ID) throw bad("serverId", `1 to ${MAX_ID} characters`, serverId);
+  const url = linkUrl(endpoint, hub);
+  const timeout = number("connectTimeout", options.connectTimeout ?? 10_000, 1);
+  const maxMessage = number("maxMessageBytes", options.maxMessageBytes ?? 64 * MIB, MIN_WINDOW);
+  const request = (options.request ?? {}) as ClientOptions;
+  const target = (): WireTarget => {
+    const token = linkToken(key, serverId, url, Date.now());
+    return { endpoint, hub, serverId, url, token, timeout, maxMessage, request };
+  };
+  return {
+    endpoint,
+    hub,
+    serverId,
+    sdk: options.sdk ?? DEFAULT_SDK,
+    window: number("window", options.window ?? 4 * MIB, MIN_WINDOW),
+    maxQueue: number("maxQueueBytes", options.maxQueueBytes ?? 16 * MIB, 1),
+    connectTimeout: timeout,
+    retryFirst: options.retryFirst ?? false,
+    target,
+  };
+}
+
+function number(name: string, value: number, least: number): number {
+  if (!Number.isSafeInteger(value) || value < least) throw bad(name, `a whole number of ${least} or more`, value);
+  return value;
+}
+
+function bad(name: string, wanted: string, given: unknown): MoorageError {
+  return new MoorageError("bad-option", `The option "${name}" must be ${wanted}, not ${JSON.stringify(given)}.`);
+}

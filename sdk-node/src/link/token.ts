@@ -1,0 +1,39 @@
+// Where a link goes and what it shows there.
+
+import { createHmac } from "node:crypto";
+
+import { MoorageError } from "../wire/errors.js";
+
+/** Seconds that a token is good for. It is made anew for each attempt and used at once. */
+const LIFETIME = 120;
+
+/** The URL of the hub's links at `endpoint`, which may have a path. Raises `MoorageError` (endpoint). */
+export function linkUrl(endpoint: string, hub: string): string {
+  let url: URL;
+  try {
+    url = new URL(endpoint);
+  } catch {
+    throw wrongEndpoint(endpoint);
+  }
+  const scheme = { "http:": "ws:", "https:": "wss:", "ws:": "ws:", "wss:": "wss:" }[url.protocol];
+  if (scheme === undefined) throw wrongEndpoint(endpoint);
+  const base = `${scheme}//${url.host}${url.pathname}`.replace(/\/+$/, "");
+  return `${base}/server/tunnel?hub=${encodeURIComponent(hub)}`;
+}
+
+function wrongEndpoint(endpoint: string): MoorageError {
+  const text = `"${endpoint}" is not the address of a service: it should look like "http://HOST:PORT".`;
+  return new MoorageError("endpoint", text);
+}
+
+/** `now` in milliseconds since 1970. The key is used as text, as the connection string has it. */
+export function linkToken(key: string, serverId: string, audience: string, now: number): string {
+  const seconds = Math.floor(now / 1000);
+  const claims = { sub: serverId, aud: audience, iat: seconds, exp: seconds + LIFETIME };
+  const signed = `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}`;
+  return `${signed}.${createHmac("sha256", key).update(signed).digest("base64url")}`;
+}
+
+function part(value: object): string {
+  return Buffer.from(JSON.stringify(value)).toString("base64url");
+}
