@@ -1,0 +1,232 @@
+"""A link on a thread of its own: an asyncio loop nobody else sees, and a queue into it.
+
+What one thread sends leaves in its order, as all threads' frames go through one queue. The loop is
+woken once for many frames: waking it costs more than queueing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from moorage.sdk.connection_string import ConnectionString
+from moorage.sdk.errors import LinkClosed, MoorageError, QueueFull, TooLarge
+from moorage.sdk.link import Link, Receiver
+from moorage.sdk.session import CONGESTED_BYTES, FRAME_ROOM, MAX_QUEUE_BYTES, Answers, End, Part
+from moorage.wire.tunnel import FromApp
+
+REQUEST_SECONDS: Final = 30.0
+"""How long a call waits for the service when the link is up, and for the link when it is down."""
+CONGESTED_SECONDS: Final = 30.0
+"""How long an emit waits for those before it to leave; then it is queued beyond that."""
+FRAME_BYTES: Final = 128
+"""Charged for what a frame has besides its payload."""
+
+T = TypeVar("T")
+Make = Callable[[int], FromApp]
+
+_log = logging.getLogger("moorage.sdk")
+
+
+class Answered:
+    """One request's answer, for a thread that waits for it."""
+
+    def __init__(self, part: Callable[[Part], None] | None = None) -> None:
+        self.future: Future[End] = Future()
+        self._part = part
+
+    def part(self, frame: Part) -> None:
+        """Part of the answer."""
+        if self._part is not None:
+            self._part(frame)
+
+    def end(self, frame: End) -> None:
+        """The last of it."""
+        self.future.set_result(frame)
+
+    def failed(self, error: MoorageError) -> None:
+        """Nothing follows."""
+        self.future.set_exception(error)
+
+
+class ThreadedLink:
+    """Methods may be called from any thread but the link's own, which runs `receiver`."""
+
+    def __init__(
+        self,
+        target: ConnectionString,
+        hub: str,
+        server_id: str,
+        receiver: Receiver,
+        *,
+        max_queue_bytes: int = MAX_QUEUE_BYTES,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.max_queue_bytes = max_queue_bytes
+        self.loop = asyncio.new_event_loop()
+        self._make: Callable[[], Link] = partial(
+            Link, target, hub, server_id, receiver, max_queue_bytes=max_queue_bytes, ssl_context=ssl_context
+        )
+        self._link: Link | None = None
+        self._queue: deque[tuple[FromApp | tuple[Make, Answers, float], int]] = deque()
+        self._lock = threading.Lock()
+        self._queued = 0
+        """Bytes in `_queue`, by estimate."""
+        self._awake = False
+        self.failure: Exception | None = None
+        """What has ended the link for good, if anything has."""
+        self._thread = threading.Thread(target=self._run, name="moorage-link", daemon=True)
+
+    # -- start and end -------------------------------------------------------------------------------
+
+    def start(self, *, wait: bool = False) -> None:
+        """Returns once the link is up; `wait` and what is raised as for `Link.start`."""
+        self._thread.start()
+        try:
+            self._await(self._start(wait), None)
+        except BaseException:
+            self._stop()
+            raise
+
+    async def _start(self, wait: bool) -> None:
+        self._link = self._make()
+        await self._link.start(wait=wait)
+
+    def close(self, drain: float = 0.0) -> None:
+        """As `Link.close`; the thread has ended when this returns. Idempotent."""
+        if self.loop.is_closed() or self._link is None:
+            return
+        with suppress(MoorageError, RuntimeError):
+            self._await(self._link.close(drain), drain + REQUEST_SECONDS)
+        self._stop()
+
+    def _stop(self) -> None:
+        with suppress(RuntimeError):  # somebody else was quicker
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(REQUEST_SECONDS)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.run_until_complete(asyncio.sleep(0))
+            self.loop.close()
+
+    @property
+    def link(self) -> Link:
+        """The link itself. Its methods are for its own thread; reading a property does no harm."""
+        if self._link is None:
+            raise LinkClosed("the link was never opened")
+        return self._link
+
+    @property
+    def in_own_thread(self) -> bool:
+        """The caller runs on the link's thread and must not wait for it."""
+        return threading.current_thread() is self._thread
+
+    # -- to the service ------------------------------------------------------------------------------
+
+    def send(self, frame: FromApp) -> None:
+        """Queue a frame. Waits while a lot is waiting to leave a link that is up. Raises `QueueFull`,
+        `TooLarge`, `LinkClosed`."""
+        size = len(getattr(frame, "payload", b"")) + FRAME_BYTES
+        self._enqueue(frame, size)
+        if self._queued + self.link.session.waiting >= CONGESTED_BYTES and not self.in_own_thread:
+            self._wait_for_room()
+
+    def send_volatile(self, frame: FromApp) -> bool:
+        """As `send`, but not for a link that is down or congested: False instead."""
+        if not self.link.up or self._queued + self.link.session.waiting >= CONGESTED_BYTES:
+            return False
+        self.send(frame)
+        return True
+
+    def request(
+        self, make: Make, *, seconds: float = REQUEST_SECONDS, part: Callable[[Part], None] | None = None
+    ) -> End:
+        """Send what `make` builds around a number, wait for the end of its answer; `part` is called on
+        the link's thread. Raises `RequestFailed`, `RequestTimeout`, `SessionLost`, and as `send`."""
+        if self.in_own_thread:
+            raise RuntimeError("the link's thread cannot wait for itself")
+        answered = Answered(part)
+        self.ask(make, answered, seconds)
+        return answered.future.result()
+
+    def ask(self, make: Make, answers: Answers, seconds: float) -> None:
+        """The same without waiting; `answers` hears of it on the link's thread."""
+        size = len(getattr(make(0), "payload", b"")) + FRAME_BYTES
+        self._enqueue((make, answers, seconds), size)
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Run `function` on the link's thread."""
+        self.loop.call_soon_threadsafe(function)
+
+    def _enqueue(self, item: FromApp | tuple[Make, Answers, float], size: int) -> None:
+        link = self.link
+        if link.closed or self.loop.is_closed():
+            raise self.failure or LinkClosed("the link was closed")
+        most = link.hello.max_batch - FRAME_ROOM
+        if size - FRAME_BYTES > most:
+            raise TooLarge(f"{size - FRAME_BYTES} bytes in one packet, the service reads {most}")
+        with self._lock:
+            waiting = self._queued + link.session.waiting
+            if waiting + size > self.max_queue_bytes:
+                raise QueueFull(
+                    f"{waiting} bytes are waiting for the service, max_queue_bytes is "
+                    f"{self.max_queue_bytes}: the service is away or does not keep up"
+                )
+            self._queue.append((item, size))
+            self._queued += size
+            if self._awake:
+                return
+            self._awake = True
+        try:
+            self.loop.call_soon_threadsafe(self._pump)
+        except RuntimeError:
+            raise LinkClosed("the link was closed") from None
+
+    def _pump(self) -> None:
+        # From here on, who queues wakes the loop again: nothing is left behind.
+        self._awake = False
+        while self._queue:
+            item, size = self._queue.popleft()
+            try:
+                if isinstance(item, tuple):
+                    make, answers, seconds = item
+                    try:
+                        self.link.ask(make, answers, seconds)
+                    except MoorageError as error:
+                        answers.failed(error)
+                else:
+                    self.link.send(item)
+            except MoorageError as error:
+                _log.error("A %s is lost: %s", type(item).__name__, error)
+            with self._lock:
+                self._queued -= size
+
+    def _wait_for_room(self) -> None:
+        deadline = time.monotonic() + CONGESTED_SECONDS
+        try:
+            drained = asyncio.run_coroutine_threadsafe(self.link.drained(), self.loop)
+        except RuntimeError:
+            return
+        while self.link.up and time.monotonic() < deadline:
+            with suppress(TimeoutError):
+                drained.result(0.5)
+                return
+        drained.cancel()
+
+    def _await(self, coroutine: Coroutine[Any, Any, T], seconds: float | None) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(seconds)
