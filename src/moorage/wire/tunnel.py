@@ -28,7 +28,7 @@ LOCAL: Final = 2
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """Every integer of the dialect: none is negative, and JavaScript's numbers hold all of them exactly."""
 Size = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
-"""With a window of 0 nothing would ever be sent."""
+"""With a window of 0 nothing would ever be sent. What a service accepts is its own matter."""
 Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=2.0**31)]
 """Bounds keep infinity and NaN out of timers."""
 
