@@ -8,6 +8,7 @@ interface Pending {
   readonly resolve: (done: Done) => void;
   readonly reject: (error: Error) => void;
   readonly onPart: ((part: Part) => void) | undefined;
+  readonly onDone: ((done: Done) => void) | undefined;
   readonly timer: NodeJS.Timeout | undefined;
 }
 
@@ -23,11 +24,11 @@ export class Requests {
   }
 
   /** The answer to `ref`; see `Link.request`. */
-  wait(ref: number, { timeout, onPart }: RequestOptions): Promise<Done> {
+  wait(ref: number, { timeout, onPart, onDone }: RequestOptions): Promise<Done> {
     return new Promise((resolve, reject) => {
       const late = () => this.#take(ref)?.reject(tooLate(timeout ?? 0));
       const timer = timeout === undefined ? undefined : setTimeout(late, timeout);
-      this.#pending.set(ref, { resolve, reject, onPart, timer });
+      this.#pending.set(ref, { resolve, reject, onPart, onDone, timer });
     });
   }
 
@@ -39,7 +40,9 @@ export class Requests {
   }
 
   done(done: Done): void {
-    this.#take(done.ref)?.resolve(done);
+    const pending = this.#take(done.ref);
+    pending?.resolve(done);
+    pending?.onDone?.(done);
   }
 
   /** False if nobody waits for it. */

@@ -2,7 +2,7 @@
 
 import type { ClientRequestArgs } from "node:http";
 
-import type { Failed, Part } from "../wire/frames.js";
+import type { Done, Failed, Part } from "../wire/frames.js";
 
 export interface LinkOptions {
   /** The service, for example `http://localhost:8080`; with a path where a proxy puts it under one. */
@@ -58,6 +58,8 @@ export interface RequestOptions {
   readonly timeout?: number;
   /** Called synchronously for each part of the answer, in order. */
   readonly onPart?: (part: Part) => void;
+  /** Called synchronously for the end of the answer; the promise comes only after all frames of the batch. */
+  readonly onDone?: (done: Done) => void;
 }
 
 export type LinkState = "connecting" | "up" | "lost" | "closed";
