@@ -10,8 +10,10 @@ import pytest
 from moorage.auth import AccessKeys, AuthSettings, sign
 from moorage.edge.clients import ClientDoor, is_client_path
 from moorage.edge.settings import CorsSettings, ServerSettings
+from moorage.edge.upgrade import parse_query
 from moorage.hub.settings import HubSettings
 from moorage.wire.errors import PeerError
+from moorage.wire.handshake import Handshake
 from tests.hub.fakes import World
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -135,10 +137,17 @@ def token(**claims: Any) -> str:
     return sign(AccessKeys(KEY), AUDIENCE, NOW, 60.0, **claims)
 
 
+def shake(
+    asked: ClientDoor, query: dict[str, list[str]], headers: list[tuple[bytes, bytes]], hub: str = "chat"
+) -> Handshake:
+    """A request's handshake, as the edges ask for it."""
+    return asked.handshake(hub, "http", query, headers, target="/socket.io/?EIO=4", address="192.0.2.7")
+
+
 def test_an_anonymous_handshake_carries_query_and_headers() -> None:
     query = {"EIO": ["4"], "room": ["a", "b"], "access_token": [""]}
     headers = [HOST, (b"Cookie", b"a=b"), (b"X", b"1"), (b"x", b"2"), (b"Proxy-Authorization", b"s")]
-    made = door().handshake("chat", "http", query, headers)
+    made = shake(door(), query, headers)
     assert made.query == {"EIO": ["4"], "room": ["a", "b"]}
     assert made.headers == {"host": ["live.example:8080"], "cookie": ["a=b"], "x": ["1", "2"]}
     assert (made.claims, made.user_id, made.groups) == ({}, None, ())
@@ -149,7 +158,7 @@ def test_a_token_names_user_groups_and_claims(by_header: bool) -> None:
     signed = token(user="ann", groups=["g"], extra={"plan": "gold", "n": 1})
     query = {} if by_header else {"access_token": [signed]}
     headers = [HOST, (b"authorization", b"bearer " + signed.encode())] if by_header else [HOST]
-    made = door().handshake("chat", "http", query, headers)
+    made = shake(door(), query, headers)
     assert (made.user_id, made.groups) == ("ann", ("g",))
     assert made.claims["plan"] == ["gold"]
     assert made.claims["n"] == ["1"]
@@ -159,33 +168,53 @@ def test_a_token_names_user_groups_and_claims(by_header: bool) -> None:
 
 def test_the_query_wins_over_the_header() -> None:
     headers = [HOST, (b"authorization", b"Bearer x.y.z")]
-    made = door().handshake("chat", "http", {"access_token": [token(user="ann")]}, headers)
+    made = shake(door(), {"access_token": [token(user="ann")]}, headers)
     assert made.user_id == "ann"
 
 
 def test_other_credentials_are_not_ours() -> None:
-    made = door().handshake("chat", "http", {}, [HOST, (b"authorization", b"Basic YTpi")])
+    made = shake(door(), {}, [HOST, (b"authorization", b"Basic YTpi")])
     assert made.user_id is None
     assert "authorization" not in made.headers
 
 
 def test_anonymous_clients_are_denied_per_hub() -> None:
     closed = door(hubs={"chat": HubSettings(anonymous=False)})
-    assert reason(closed.handshake, "chat", "http", {}, [HOST]) == "token-missing"
-    assert closed.handshake("other", "http", {}, [HOST]).user_id is None
-    assert closed.handshake("chat", "http", {"access_token": [token(user="ann")]}, [HOST]).user_id == "ann"
+    assert reason(shake, closed, {}, [HOST]) == "token-missing"
+    assert shake(closed, {}, [HOST], "other").user_id is None
+    assert shake(closed, {"access_token": [token(user="ann")]}, [HOST]).user_id == "ann"
 
 
 def test_the_audience_is_compared_with_the_public_endpoint() -> None:
     behind = door(public_endpoint="http://live.example:8080")
     host = (b"host", b"10.0.0.1")
-    assert behind.handshake("chat", "http", {"access_token": [token(user="a")]}, [host]).user_id == "a"
-    assert reason(door().handshake, "chat", "http", {"access_token": [token()]}, [host]) == "token-audience"
-    assert reason(door().handshake, "chat", "http", {"access_token": [token()]}, []) == "bad-request"
-    assert reason(door().handshake, "other", "http", {"access_token": [token()]}, [HOST]) == "token-audience"
+    assert shake(behind, {"access_token": [token(user="a")]}, [host]).user_id == "a"
+    assert reason(shake, door(), {"access_token": [token()]}, [host]) == "token-audience"
+    assert reason(shake, door(), {"access_token": [token()]}, []) == "bad-request"
+    assert reason(shake, door(), {"access_token": [token()]}, [HOST], "other") == "token-audience"
 
 
 def test_the_wall_clock_is_the_one_given() -> None:
     assert abs(time.time() - NOW) > 1000
     old = sign(AccessKeys(KEY), AUDIENCE, NOW - 120, 60.0)
-    assert reason(door().handshake, "chat", "http", {"access_token": [old]}, [HOST]) == "token-expired"
+    assert reason(shake, door(), {"access_token": [old]}, [HOST]) == "token-expired"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("/socket.io/?EIO=4&access_token=T", "/socket.io/?EIO=4"),
+        ("/socket.io/?access_token=T&EIO=4", "/socket.io/?EIO=4"),
+        ("/socket.io/?a=1&access_token=T&EIO=4", "/socket.io/?a=1&EIO=4"),
+        ("/socket.io/?access_token=T", "/socket.io/"),
+        ("/socket.io/?%61ccess_token=T&EIO=4", "/socket.io/?EIO=4"),
+        ("/socket.io/?EIO=4&access%5Ftoken=T&access_token=T&x=1", "/socket.io/?EIO=4&x=1"),
+    ],
+)
+def test_the_app_server_hears_the_url_without_the_token(asked: str, told: str) -> None:
+    signed = token(user="ann")
+    target = asked.replace("=T", f"={signed}")
+    query = parse_query(target.partition("?")[2])
+    made = door().handshake("chat", "http", query, [HOST], target=target, address="192.0.2.7")
+    assert made.url == told
+    assert (made.user_id, made.address, made.secure) == ("ann", "192.0.2.7", False)

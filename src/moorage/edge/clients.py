@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 from moorage import auth
 from moorage.auth import AccessKeys, AuthSettings
@@ -26,7 +26,6 @@ from moorage.wire.reasons import (
 )
 
 _PATH: Final = re.compile(r"/clients/socketio/hubs/([^/]*)/?")
-_TOKEN: Final = re.compile(r"(?<=\?)access_token=[^&]*&?|&access_token=[^&]*")
 NOT_FORWARDED: Final = frozenset({"authorization", "proxy-authorization"})
 """Headers that stay here: they carry the credential that this service has checked already."""
 
@@ -125,11 +124,12 @@ class ClientDoor:
         if not token and authorization[:7].lower() == "bearer ":
             token = auth.bearer(authorization)
         shown = {name: values for name, values in gathered.items() if name not in NOT_FORWARDED}
+        url = _without_token(target)
         if not token:
             if not self.node.hub_settings(hub).anonymous:
                 raise PeerError(TOKEN_MISSING)
             return Handshake(
-                query=query, headers=shown, url=target, address=address, secure=scheme == "https"
+                query=query, headers=shown, url=url, address=address, secure=scheme == "https"
             )
         claims = auth.verify(
             token,
@@ -144,7 +144,7 @@ class ClientDoor:
             claims=claims.all,
             user_id=claims.user_id,
             groups=claims.groups,
-            url=_TOKEN.sub("", target).removesuffix("?"),
+            url=url,
             address=address,
             secure=scheme == "https",
         )
@@ -157,3 +157,15 @@ class ClientDoor:
         if not host:
             raise PeerError(BAD_REQUEST, "no Host header")
         return f"{scheme}://{host[0]}"
+
+
+def _without_token(target: str) -> str:
+    """Path and query without the credential. Names are compared decoded: the token counts under
+    `access%5Ftoken`, too, and must not reach the app server's logs."""
+    path, _, query = target.partition("?")
+    if "access" not in query and "%" not in query:
+        return target
+    kept = "&".join(
+        field for field in query.split("&") if unquote_plus(field.partition("=")[0]) != "access_token"
+    )
+    return f"{path}?{kept}" if kept else path
