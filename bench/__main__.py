@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench import measures, servers
+from bench import measures, sdk_measures, servers
 from bench.figures import Figure
+from bench.gather import fetch_sockets
 from bench.machine import facts
 from bench.plan import FULL, QUICK
 from bench.report import all_met, document, table
@@ -29,6 +30,11 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "e": measures.connects,
     "f": measures.app_cost,
     "slow": slow_client,
+    "g": sdk_measures.node_trips,
+    "h": sdk_measures.python_trips,
+    "i": sdk_measures.broadcasts,
+    "j": fetch_sockets,
+    "k": sdk_measures.sdk_connects,
 }
 RESULTS = servers.HERE / "results" / "latest.json"
 
@@ -60,7 +66,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--only", type=_names(MEASURES), default=list(MEASURES), help="sections, such as a,b (all: a-f, slow)"
+        "--only", type=_names(MEASURES), default=list(MEASURES), help="sections, such as a,b (all: a-k, slow)"
     )
     parser.add_argument(
         "--target", type=_names(servers.STARTS), default=list(servers.STARTS), help="moorage,native,c"

@@ -11,13 +11,20 @@ from bench.servers import MOORAGE
 
 @dataclass(frozen=True)
 class Bar:
-    """Moorage's figure may be at most `limit` times that of `versus`, or bare `limit` if that is empty."""
+    """Moorage's figure may be at most `limit` times that of `versus`, or bare `limit` if that is empty;
+    with `at_least`, it must not be less."""
 
     limit: float
     versus: str = ""
+    at_least: bool = False
 
     def __str__(self) -> str:
-        return f"<= {self.limit:g}x {self.versus}" if self.versus else f"<= {self.limit:g}"
+        sign = ">=" if self.at_least else "<="
+        return f"{sign} {self.limit:g}x {self.versus}" if self.versus else f"{sign} {self.limit:g}"
+
+    def met_by(self, measured: float) -> bool:
+        """Is it met?"""
+        return measured >= self.limit if self.at_least else measured <= self.limit
 
 
 @dataclass(frozen=True)
@@ -39,15 +46,20 @@ class Figure:
     def ratio(self, versus: str) -> float | None:
         """Moorage to `versus`: the median of the ratios within each round, so that a round in which
         the machine was slow for both counts no more than another."""
+        ratios = self.ratios(versus)
+        return median(ratios) if ratios else None
+
+    def ratios(self, versus: str) -> list[float]:
+        """The ratio within each round; empty when there is nothing to compare."""
         ours, theirs = self.rounds.get(MOORAGE), self.rounds.get(versus)
         if not ours or not theirs or min(theirs) <= 0:
-            return None
-        return median(a / b for a, b in zip(ours, theirs, strict=False))
+            return []
+        return [a / b for a, b in zip(ours, theirs, strict=False)]
 
     def verdict(self, bar: Bar) -> bool | None:
         """Is the bar met? None when there is nothing to judge."""
         measured = self.ratio(bar.versus) if bar.versus else self.value(MOORAGE)
-        return None if measured is None else measured <= bar.limit
+        return None if measured is None else bar.met_by(measured)
 
 
 @dataclass

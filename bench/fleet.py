@@ -42,14 +42,15 @@ class Fleet:
 
     `narrow` clients announce a small window and small segments, so that a server's kernel buffers
     little for one that does not read: on loopback that would be megabytes, unlike on a network.
+    `headers` are added to every handshake.
     """
 
-    def __init__(self, address: Address, *, narrow: bool = False) -> None:
+    def __init__(self, address: Address, *, narrow: bool = False, headers: tuple[str, ...] = ()) -> None:
         self.clients: list[Client] = []
         self.buffer = bytearray(_BUFFER)
         self._address = address
         self._narrow = narrow
-        self._hello = upgrade_request(HOST, address.port, address.path)
+        self._hello = upgrade_request(HOST, address.port, address.path, headers)
         self._view = memoryview(self.buffer)
         self._epoll = select.epoll()
         self._by_fd: dict[int, Client] = {}

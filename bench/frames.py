@@ -70,15 +70,34 @@ def split_frames(data: bytes) -> tuple[list[bytes], bytes]:
     return payloads, data[at:]
 
 
-def upgrade_request(host: str, port: int, path: str) -> bytes:
-    """A browser-sized WebSocket handshake for Engine.IO 4 over WebSocket alone."""
+BROWSER = (
+    "Pragma: no-cache",
+    "Cache-Control: no-cache",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Accept-Language: en-GB,en;q=0.9,de;q=0.8",
+    "Sec-Fetch-Dest: empty",
+    "Sec-Fetch-Mode: websocket",
+    "Sec-Fetch-Site: same-origin",
+    "Cookie: session=4f1c2d7e9ab84c0fb3a6d5e2f1c0b9a8; theme=dark; consent=all",
+)
+"""What a browser adds to a handshake; with it a socket's own is of the size that servers really keep."""
+
+_BROWSER_AGENT = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
+)
+
+
+def upgrade_request(host: str, port: int, path: str, headers: tuple[str, ...] = ()) -> bytes:
+    """A WebSocket handshake for Engine.IO 4 over WebSocket alone, with `headers` as well."""
+    more = "".join(f"{header}\r\n" for header in headers)
     return (
         f"GET {path}?EIO=4&transport=websocket HTTP/1.1\r\n"
         f"Host: {host}:{port}\r\n"
         "Connection: Upgrade\r\n"
         "Upgrade: websocket\r\n"
         f"Origin: http://{host}:{port}\r\n"
-        "User-Agent: moorage-bench\r\n"
+        f"User-Agent: {_BROWSER_AGENT if headers else 'moorage-bench'}\r\n"
+        f"{more}"
         "Sec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     ).encode("ascii")

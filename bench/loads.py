@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from bench.errors import BenchError
 from bench.fleet import Client, Fleet
-from bench.frames import TICK, client_frame, tick_frame
+from bench.frames import TICK, client_frame, server_frame, tick_frame
 
-_PATIENCE = 30.0
+PATIENCE = 30.0
 """Seconds without a single event before a load is given up."""
 
 
@@ -34,7 +34,7 @@ class Deliveries:
         clients = self._fleet.clients
         left = each * len(clients)
         while left > 0:
-            ready = self._fleet.ready(_PATIENCE)
+            ready = self._fleet.ready(PATIENCE)
             if not ready:
                 raise BenchError(f"{left} of {each * len(clients)} deliveries did not arrive")
             for client in ready:
@@ -79,15 +79,28 @@ def quantile(ordered: array[int], share: float) -> float:
     return float(ordered[min(len(ordered) - 1, int(len(ordered) * share))])
 
 
+_IDS = range(10, 20)
+"""Ack ids of the echoes, in turn; all of one length, and so are the frames."""
+
+
+def _ack(ident: int, size: int) -> bytes:
+    return b'43%d["%s"]' % (ident, b"x" * size)
+
+
+def echo_frames(size: int) -> tuple[list[bytes], list[bytes]]:
+    """The whole frames that ask for an echo of `size` bytes, and those that must answer them."""
+    text = b"x" * size
+    asks = [client_frame(b'42%d["echo","%s"]' % (ident, text)) for ident in _IDS]
+    return asks, [server_frame(_ack(ident, size)) for ident in _IDS]
+
+
 def round_trips(fleet: Fleet, clients: int, *, seconds: float, size: int, most: int = 500_000) -> Trips:
     """The first `clients` of a fleet echo a `size`-byte string, each with one trip under way, for `seconds`.
 
     An answer with another ack id than the one asked with raises `BenchError`.
     """
-    text = b"x" * size
-    ids = [b"%d" % number for number in range(10, 20)]
-    asks = [client_frame(b'42%s["echo","%s"]' % (ident, text)) for ident in ids]
-    answers = [b'43%s["%s"]' % (ident, text) for ident in ids]
+    asks, _ = echo_frames(size)
+    answers = [_ack(ident, size) for ident in _IDS]
     clock = time.perf_counter_ns
     latencies = array("q")
     active = fleet.clients[:clients]
@@ -99,7 +112,7 @@ def round_trips(fleet: Fleet, clients: int, *, seconds: float, size: int, most: 
         client.socket.send(asks[0])
     under_way = len(active)
     while under_way:
-        ready = fleet.ready(_PATIENCE)
+        ready = fleet.ready(PATIENCE)
         if not ready:
             raise BenchError(f"{under_way} acks did not arrive")
         for client in ready:

@@ -9,7 +9,7 @@ from bench.fleet import Fleet
 from bench.loads import Deliveries, round_trips
 from bench.plan import Plan
 from bench.run import Joined, Run
-from bench.servers import C_LOOP, MOORAGE, NATIVE, Cpu, Target
+from bench.servers import C_LOOP, NATIVE, Cpu, Target
 
 EVENT = 100
 """Bytes of the string that an event or an echo carries."""
@@ -33,16 +33,16 @@ def _fan_out(
     run: Run, section: str, what: str, ticks: int, times: int, bars: tuple[Bar, ...]
 ) -> list[Figure]:
     def once(joined: Joined) -> dict[str, float]:
-        cost = _broadcast(joined, ticks, times)
-        return _costs(joined.target, cost, ticks * times * len(joined.fleet.clients))
+        cost = broadcast(joined, ticks, times)
+        return costs(joined.target, cost, ticks * times * len(joined.fleet.clients))
 
     with ExitStack() as stack:
         joined = run.connect(stack, section, run.plan.clients, skip=())
         rounds = run.alternate(section, joined, once)
-    return _cost_figures(section, what, rounds, bars)
+    return cost_figures(section, what, rounds, bars)
 
 
-def _broadcast(joined: Joined, ticks: int, times: int) -> Cpu:
+def broadcast(joined: Joined, ticks: int, times: int) -> Cpu:
     """CPU of `ticks` times `times` broadcasts; a tick begins when the last one has reached everybody."""
     deliveries = Deliveries(joined.fleet, EVENT)
     before = joined.target.cpu()
@@ -52,13 +52,13 @@ def _broadcast(joined: Joined, ticks: int, times: int) -> Cpu:
     return joined.target.cpu().since(before)
 
 
-def _costs(target: Target, cost: Cpu, count: int) -> dict[str, float]:
+def costs(target: Target, cost: Cpu, count: int) -> dict[str, float]:
     """Microseconds of CPU for each of `count` things done, by process."""
     row = {"service": cost.service / count / 1000, "generator": cost.generator / count / 1000}
     return row if target.app is None else {**row, "app": cost.app / count / 1000}
 
 
-def _cost_figures(section: str, what: str, rounds: Rounds, bars: tuple[Bar, ...]) -> list[Figure]:
+def cost_figures(section: str, what: str, rounds: Rounds, bars: tuple[Bar, ...]) -> list[Figure]:
     return [
         Figure(section, f"service CPU per {what}", "us", rounds.of("service"), bars),
         Figure(section, f"app CPU per {what}", "us", rounds.of("app")),
@@ -77,7 +77,7 @@ def trips(run: Run) -> list[Figure]:
                 return _trips(one, clients, run.plan.trip_seconds)
 
             rounds = run.alternate("c", joined, once)
-            figures += _cost_figures("c", f"round trip, {at}", rounds, (Bar(2.5, NATIVE),))
+            figures += cost_figures("c", f"round trip, {at}", rounds, (Bar(2.5, NATIVE),))
             figures += [
                 Figure("c", f"round trips per second, {at}", "1/s", rounds.of("rate")),
                 Figure("c", f"round trip p50, {at}", "us", rounds.of("p50")),
@@ -90,7 +90,7 @@ def _trips(joined: Joined, clients: int, seconds: float) -> dict[str, float]:
     before = joined.target.cpu()
     done = round_trips(joined.fleet, clients, seconds=seconds, size=EVENT)
     cost = joined.target.cpu().since(before)
-    row = _costs(joined.target, cost, len(done.latencies))
+    row = costs(joined.target, cost, len(done.latencies))
     return {
         **row,
         "rate": done.per_second,
@@ -142,12 +142,12 @@ def connects(run: Run) -> list[Figure]:
             cost = joined.target.cpu().since(before)
         # The next target's round waits until this one has done with its lost clients.
         joined.target.cpu()
-        return {**_costs(joined.target, cost, count), "rate": count / seconds}
+        return {**costs(joined.target, cost, count), "rate": count / seconds}
 
     with ExitStack() as stack:
         rounds = run.alternate("e", run.connect(stack, "e", 1, skip=(C_LOOP,)), once)
     return [
-        *_cost_figures("e", "connect", rounds, (Bar(1.0, NATIVE),)),
+        *cost_figures("e", "connect", rounds, (Bar(1.0, NATIVE),)),
         Figure("e", "connects per second, 50 at a time", "1/s", rounds.of("rate")),
     ]
 
@@ -157,8 +157,8 @@ def app_cost(run: Run) -> list[Figure]:
     ticks, clients = run.plan.app_ticks, run.plan.app_clients
 
     def once(joined: Joined) -> dict[str, float]:
-        cost = _broadcast(joined, ticks, 1)
-        return {"app": (cost.app if joined.target.name == MOORAGE else cost.service) / ticks / 1000}
+        cost = broadcast(joined, ticks, 1)
+        return {"app": (cost.app if joined.target.app is not None else cost.service) / ticks / 1000}
 
     with ExitStack() as stack:
         rounds = run.alternate("f", run.connect(stack, "f", clients, skip=(C_LOOP,)), once)

@@ -34,6 +34,14 @@ class Plan:
     """Slow client: windows of broadcasts in each of the two phases without it."""
     slow_event: int
     """Slow client: bytes of an event's string. 2,000 bytes fill a queue of 4 MiB after some 2,000 events."""
+    short_rounds: int
+    short_seconds: float
+    """(g), (h): many short rounds of round trips."""
+    sdk_connects: int
+    """(k): connects of a round."""
+    fetch_clients: int
+    fetch_rounds: int
+    """(j): sockets, and how often they are fetched."""
 
     def pause(self) -> None:
         """Let a server come to rest."""
@@ -54,6 +62,11 @@ FULL = Plan(
     app_ticks=10,
     slow_windows=25,
     slow_event=2000,
+    short_rounds=15,
+    short_seconds=0.5,
+    sdk_connects=1000,
+    fetch_clients=10_000,
+    fetch_rounds=7,
 )
 
 QUICK = Plan(
@@ -70,4 +83,9 @@ QUICK = Plan(
     app_ticks=5,
     slow_windows=4,
     slow_event=16_000,
+    short_rounds=1,
+    short_seconds=0.2,
+    sdk_connects=200,
+    fetch_clients=300,
+    fetch_rounds=1,
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 
 from bench.figures import Bar, Figure
 from bench.servers import C_LOOP, MOORAGE, NATIVE
 
-_HEAD = ("", "figure", "unit", "Moorage", "native", "C loop", "ratio", "bar", "")
+_HEAD = ("", "figure", "unit", "Moorage", "native", "C loop", "ratio", "rounds", "bar", "")
 _VERDICTS = {True: "pass", False: "MISS", None: "-"}
 
 
@@ -36,24 +37,31 @@ def _rows(figure: Figure) -> list[tuple[str, ...]]:
     values = tuple(number(figure.value(target)) for target in (MOORAGE, NATIVE, C_LOOP))
     first = (figure.section, figure.title, figure.unit, *values)
     if not figure.bars:
-        ratio = figure.ratio(NATIVE)
-        return [(*first, "" if ratio is None else f"{ratio:.3g}x", "", "")]
+        return [(*first, *_ratio(figure, NATIVE), "", "")]
     blank = ("", "", "", "", "", "")
     return [
-        (*(blank if position else first), _ratio(figure, bar), str(bar), _VERDICTS[figure.verdict(bar)])
+        (*(blank if position else first), *_ratio(figure, bar.versus), str(bar), _verdict(figure, bar))
         for position, bar in enumerate(figure.bars)
     ]
 
 
-def _ratio(figure: Figure, bar: Bar) -> str:
-    ratio = figure.ratio(bar.versus) if bar.versus else None
-    return "" if ratio is None else f"{ratio:.3g}x"
+def _ratio(figure: Figure, versus: str) -> tuple[str, str]:
+    """The ratio, and the smallest and largest of the rounds."""
+    ratios = figure.ratios(versus)
+    if not ratios:
+        return "", ""
+    spread = f"{min(ratios):.3g}-{max(ratios):.3g}" if len(ratios) > 1 else ""
+    return f"{median(ratios):.3g}x", spread
+
+
+def _verdict(figure: Figure, bar: Bar) -> str:
+    return _VERDICTS[figure.verdict(bar)]
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     """Words to the left, numbers to the right."""
     cells = [
-        cell.rjust(width) if 3 <= column <= 6 else cell.ljust(width)
+        cell.rjust(width) if 3 <= column <= 7 else cell.ljust(width)
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()
@@ -74,6 +82,7 @@ def document(
                 "median": {target: figure.value(target) for target in figure.rounds},
                 "rounds": {target: list(values) for target, values in figure.rounds.items()},
                 "ratio": {versus: figure.ratio(versus) for versus in (NATIVE, C_LOOP)},
+                "ratios": {versus: figure.ratios(versus) for versus in (NATIVE, C_LOOP)},
                 "bars": [{"bar": str(bar), "met": figure.verdict(bar)} for bar in figure.bars],
             }
             for figure in figures

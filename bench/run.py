@@ -16,8 +16,9 @@ from bench.servers import Start, Target
 
 @dataclass(frozen=True)
 class Joined:
-    """A running target and the clients connected to it."""
+    """A running target, by the name its figures have, and the clients connected to it."""
 
+    name: str
     target: Target
     fleet: Fleet
 
@@ -43,31 +44,53 @@ class Run:
         except BenchError as error:
             self.problems.append(f"({section}) {target}: {error}")
 
-    def connect(self, stack: ExitStack, section: str, clients: int, *, skip: tuple[str, ...]) -> list[Joined]:
-        """Start the targets, except `skip`, and connect `clients` to each. `stack` ends them all."""
+    def chosen(self, starts: Mapping[str, Start]) -> dict[str, Start]:
+        """Those that were asked for. What follows a space in a name tells variants of a target apart."""
+        return {name: start for name, start in starts.items() if name.split()[0] in self.starts}
+
+    def connect(
+        self,
+        stack: ExitStack,
+        section: str,
+        clients: int,
+        *,
+        skip: tuple[str, ...] = (),
+        starts: Mapping[str, Start] | None = None,
+    ) -> list[Joined]:
+        """Start the targets (or instead of them `starts`), except `skip`, and connect `clients` to each.
+        `stack` ends them all."""
         joined = []
-        for name, start in self.starts.items():
+        for name, start in self.chosen(starts or self.starts).items():
             if name in skip:
                 continue
             with self.caught(section, name):
-                target = stack.enter_context(start(self.logs, clients))
+                target = stack.enter_context(start(self.logs_of(f"{section} {name}"), clients))
                 fleet = stack.enter_context(Fleet(target.address))
                 fleet.open(clients)
-                joined.append(Joined(target, fleet))
+                joined.append(Joined(name, target, fleet))
         return joined
 
-    def alternate(self, section: str, joined: list[Joined], once: Once) -> Rounds:
+    def logs_of(self, what: str) -> Path:
+        """A directory for the logs of one target: several run at once."""
+        made = self.logs / what.replace(" ", "-")
+        made.mkdir(exist_ok=True)
+        return made
+
+    def alternate(
+        self, section: str, joined: list[Joined], once: Once, *, count: int | None = None
+    ) -> Rounds:
         """Rounds of `once`, the targets in turn and every other round in reverse, so that a machine
         shared with others slows all of them alike. The first round is not kept: it warms compilers,
-        allocators and TCP windows up. A target that fails is taken out of `joined`."""
+        allocators and TCP windows up. `count` rounds instead of the plan's. A target that fails is
+        taken out of `joined`."""
         rounds = Rounds()
-        for number in range(self.plan.rounds + 1):
+        for number in range((count or self.plan.rounds) + 1):
             joined.reverse()
             for one in tuple(joined):
                 joined.remove(one)
-                with self.caught(section, one.target.name):
+                with self.caught(section, one.name):
                     row = once(one)
                     joined.append(one)
                     if number:
-                        rounds.add(one.target.name, row)
+                        rounds.add(one.name, row)
         return rounds

@@ -12,16 +12,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from bench.errors import BenchError
+from bench.compiler import compiled
 from bench.process import Process, ready_facts
 
-HERE = Path(__file__).parent
+HERE: Final = Path(__file__).parent
 HOST = "127.0.0.1"
 HUB = "bench"
 MOORAGE, NATIVE, C_LOOP = "moorage", "native", "c"
@@ -84,32 +84,26 @@ def install() -> None:
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True, timeout=300)
 
 
-def compile_loop(directory: Path) -> Path:
-    """Compile the C loop into `directory`. Raises `BenchError` without a working compiler."""
-    program = directory / "sendloop"
-    argv = ["cc", "-O2", "-Wall", "-o", str(program), str(HERE / "c" / "sendloop.c")]
-    try:
-        subprocess.run(argv, check=True, timeout=60, capture_output=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise BenchError(f"the C loop does not compile: {error}") from error
-    return program
+def native(argv: Sequence[str], **env: str) -> Start:
+    """A server that holds the clients and runs the app in one process; `env` is added to its own."""
 
+    @contextmanager
+    def start(logs: Path, clients: int) -> Iterator[Target]:
+        process = Process(argv, log=logs / "native.log", env={**environment(), **env})
+        try:
+            facts = process.wait_line(ready_facts)
+            yield Target(NATIVE, Address(int(str(facts["port"])), "/socket.io/"), process, None)
+        finally:
+            process.stop()
 
-@contextmanager
-def native(logs: Path, clients: int) -> Iterator[Target]:
-    """`socket.io` with `ws` on Node.js: clients and app in one process."""
-    process = Process(["node", str(HERE / "native" / "server.mjs")], log=logs / "native.log")
-    try:
-        facts = process.wait_line(ready_facts)
-        yield Target(NATIVE, Address(int(str(facts["port"])), "/socket.io/"), process, None)
-    finally:
-        process.stop()
+    return start
 
 
 @contextmanager
 def c_loop(logs: Path, clients: int) -> Iterator[Target]:
     """`send()` in a loop."""
-    process = Process([str(compile_loop(logs)), str(clients)], log=logs / "c.log")
+    program = compiled(HERE / "c" / "sendloop.c", logs / "sendloop")
+    process = Process([str(program), str(clients)], log=logs / "c.log")
     try:
         facts = process.wait_line(ready_facts)
         yield Target(C_LOOP, Address(int(str(facts["port"])), ""), process, None)
@@ -117,40 +111,73 @@ def c_loop(logs: Path, clients: int) -> Iterator[Target]:
         process.stop()
 
 
+def moorage(argv: Sequence[str], **env: str) -> Start:
+    """The service, and an app process beside it."""
+
+    @contextmanager
+    def start(logs: Path, clients: int) -> Iterator[Target]:
+        with service(logs) as (process, address, string), app(logs, argv, string, **env) as beside:
+            yield Target(MOORAGE, address, process, beside)
+
+    return start
+
+
 @contextmanager
-def moorage(logs: Path, clients: int) -> Iterator[Target]:
-    """The service, and the app process that `@azure/web-pubsub-socket.io` joins to it."""
-    port = _free_port()
+def service(logs: Path) -> Iterator[tuple[Process, Address, str]]:
+    """The service alone: its process, where its clients connect, and its connection string."""
+    port = free_port()
     argv = [sys.executable, "-m", "moorage", "dev", "--host", HOST, "--port", str(port)]
-    service = Process(
-        [*argv, "--access-key", secrets.token_urlsafe(32)], log=logs / "moorage.log", env=_environment()
+    process = Process(
+        [*argv, "--access-key", secrets.token_urlsafe(32)], log=logs / "moorage.log", env=environment()
     )
     try:
-        string = service.wait_line(_connection_string)
-        env = {**os.environ, "BENCH_HUB": HUB, "BENCH_CONNECTION_STRING": string}
-        app = Process(["node", str(HERE / "app" / "azure.mjs")], log=logs / "app.log", env=env)
-        try:
-            app.wait_line(ready_facts)
-            yield Target(MOORAGE, Address(port, f"/clients/socketio/hubs/{HUB}/"), service, app)
-        finally:
-            app.stop()
+        string = process.wait_line(_connection_string)
+        yield process, Address(port, f"/clients/socketio/hubs/{HUB}/"), string
     finally:
-        service.stop()
+        process.stop()
 
 
-STARTS: dict[str, Start] = {MOORAGE: moorage, NATIVE: native, C_LOOP: c_loop}
+@contextmanager
+def app(logs: Path, argv: Sequence[str], string: str, **env: str) -> Iterator[Process]:
+    """One app process that has joined the service."""
+    facts = {"BENCH_HUB": HUB, "BENCH_CONNECTION_STRING": string}
+    process = Process(argv, log=logs / "app.log", env={**environment(), **facts, **env})
+    try:
+        process.wait_line(ready_facts)
+        yield process
+    finally:
+        process.stop()
 
 
-def _free_port() -> int:
+def node(script: str) -> list[str]:
+    """The command line of one of our Node.js programs."""
+    return ["node", str(HERE / script)]
+
+
+def python(module: str) -> list[str]:
+    """The same for Python."""
+    return [sys.executable, "-m", f"bench.{module}"]
+
+
+STARTS: dict[str, Start] = {
+    MOORAGE: moorage(node("app/azure.mjs")),
+    NATIVE: native(node("native/server.mjs")),
+    C_LOOP: c_loop,
+}
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _environment() -> dict[str, str]:
-    """Ours, with the source tree importable and no buffering between a log line and its file."""
-    path = [str(HERE.parent / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+def environment() -> dict[str, str]:
+    """Ours, with the source tree and this package importable and no buffering between a log line and
+    its file."""
+    path = [str(HERE.parent / "src"), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
 
 

@@ -9,16 +9,40 @@ export function serve(io) {
   io.on("connection", (socket) => socket.on("echo", (value, ack) => ack(value)));
 }
 
+// What an app may keep with a socket: some 100 bytes of JSON.
+export function remember(io) {
+  io.on("connection", (socket) => {
+    socket.data.user = { id: socket.id, name: "Ada Lovelace", roles: ["editor", "viewer"] };
+    socket.data.since = 1_700_000_000_000;
+  });
+}
+
 function broadcast(io, { times, bytes }) {
   const text = "x".repeat(bytes);
   for (let i = 0; i < times; i++) io.emit("tick", text);
+}
+
+// The clock stops when everything that an app can ask of a socket has been read: an answer may be lazy.
+async function fetch(io, { fetch: number }) {
+  const began = performance.now();
+  const sockets = await io.fetchSockets();
+  const whole = sockets.filter(
+    (one) => one.rooms.has(one.id) && one.data.user?.id === one.id && one.handshake.headers["user-agent"],
+  );
+  const ms = performance.now() - began;
+  const ids = new Set(whole.map((one) => one.id));
+  console.log(JSON.stringify({ fetched: number, sockets: ids.size, ms }));
 }
 
 // One JSON object per line: commands on stdin, `facts` on stdout once the server takes clients.
 // Deliveries answer a broadcast, so it needs no line of its own. Ends with its standard input.
 export function control(io, facts) {
   const commands = createInterface({ input: process.stdin });
-  commands.on("line", (line) => broadcast(io, JSON.parse(line)));
+  commands.on("line", (line) => {
+    const command = JSON.parse(line);
+    if (command.fetch) void fetch(io, command);
+    else broadcast(io, command);
+  });
   commands.on("close", () => process.exit(0));
   console.log(JSON.stringify({ ready: true, ...facts }));
 }

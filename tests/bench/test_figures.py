@@ -26,6 +26,16 @@ def test_verdicts() -> None:
     assert [FIGURE.verdict(bar) for bar in FIGURE.bars] == [True, False, None]
 
 
+def test_a_bar_may_ask_for_more_instead_of_less() -> None:
+    rates = {MOORAGE: [30.0], NATIVE: [20.0]}
+    bars = tuple(Bar(limit, NATIVE, at_least=True) for limit in (1.5, 1.6))
+    figure = Figure("g", "rate", "1/s", rates, bars)
+    assert [(str(bar), figure.verdict(bar)) for bar in bars] == [
+        (">= 1.5x native", True),
+        (">= 1.6x native", False),
+    ]
+
+
 def test_a_bar_without_a_figure_is_not_met() -> None:
     assert not all_met([FIGURE])
     assert not all_met([Figure("a", "", "", {}, (Bar(1),))])
@@ -35,7 +45,8 @@ def test_a_bar_without_a_figure_is_not_met() -> None:
 def test_table_has_a_line_for_each_bar() -> None:
     lines = table([FIGURE, Figure("b", "not measured", "us", {})]).splitlines()
     assert len(lines) == 2 + 3
-    assert lines[2].split() == ["a", "CPU", "us", "6.00", "12.0", "-", "0.5x", "<=", "0.6x", "native", "pass"]
+    first = ["a", "CPU", "us", "6.00", "12.0", "-", "0.5x", "0.5-0.6", "<=", "0.6x", "native", "pass"]
+    assert lines[2].split() == first
     assert lines[3].split() == ["<=", "5", "MISS"]
     assert lines[4].split() == ["<=", "1.35x", "c", "-"]
 

@@ -2,57 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from array import array
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 
 import pytest
 
 from bench.errors import BenchError
-from bench.fleet import Fleet
 from bench.frames import server_frame, tick_frame
 from bench.loads import Deliveries, quantile, round_trips
-from bench.servers import HOST, Address
-
-CLIENTS = 3
-
-Peers = list[socket.socket]
-
-
-@contextmanager
-def served(handle: Callable[[Peers], None]) -> Iterator[Fleet]:
-    """A fleet without handshake, connected to a thread that runs `handle` on the other ends."""
-    with socket.create_server((HOST, 0)) as listener:
-
-        def serve() -> None:
-            peers = [listener.accept()[0] for _ in range(CLIENTS)]
-            try:
-                # A fleet leaves with a reset.
-                with suppress(ConnectionResetError):
-                    handle(peers)
-            finally:
-                for peer in peers:
-                    peer.close()
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            with Fleet(Address(listener.getsockname()[1], "")) as fleet:
-                fleet.open(CLIENTS)
-                yield fleet
-        finally:
-            thread.join(10)
-
-
-def until_closed(peers: Peers) -> None:
-    for peer in peers:
-        try:
-            while peer.recv(4096):
-                pass
-        except ConnectionResetError:
-            continue
+from tests.bench.peers import Peers, echoes, served, until_closed
 
 
 def test_deliveries_count_whole_and_cut_frames_and_answer_pings() -> None:
@@ -89,15 +46,7 @@ def test_a_closed_connection_is_an_error() -> None:
 
 
 def test_round_trips_ask_with_running_ack_ids() -> None:
-    def handle(peers: Peers) -> None:
-        peer = peers[0]
-        ident = 10
-        # An ask is 2 + 4 bytes of head and mask and the packet.
-        while len(peer.recv(6 + len(b'4210["echo","xxxxx"]'), socket.MSG_WAITALL)) > 0:
-            peer.sendall(server_frame(b'43%d["xxxxx"]' % ident))
-            ident = 10 + (ident - 9) % 10
-
-    with served(handle) as fleet:
+    with served(lambda peers: echoes(peers[0])) as fleet:
         done = round_trips(fleet, 1, seconds=30, size=5, most=25)
         fleet.close()
     assert len(done.latencies) == 25

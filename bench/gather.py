@@ -1,0 +1,144 @@
+"""(j) `fetchSockets` over two app servers: ours on one hub, native ones that meet in Redis."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.errors import BenchError
+from bench.figures import Bar, Figure, Rounds
+from bench.fleet import Fleet
+from bench.frames import BROWSER
+from bench.process import Process, ready_facts
+from bench.run import Run
+from bench.servers import HOST, MOORAGE, NATIVE, Address, app, environment, free_port, node, service
+
+_PATIENCE: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Servers with clients on all of them; `asker` is the app process that fetches."""
+
+    name: str
+    asker: Process
+    others: tuple[Process, ...]
+
+    def fetch(self, number: int, expected: int) -> dict[str, float]:
+        """One `fetchSockets`: its milliseconds, and those of CPU of all processes together.
+
+        Raises `BenchError` when it does not name `expected` sockets, each whole."""
+        everybody = (self.asker, *self.others)
+        for process in everybody:
+            process.settle()
+        before = sum(process.cpu() for process in everybody)
+        own = self.asker.cpu()
+        self.asker.send({"fetch": number})
+        answer = self.asker.wait_line(lambda line: _fetched(line, number), seconds=_PATIENCE)
+        if answer["sockets"] != expected:
+            raise BenchError(f"{answer['sockets']:.0f} of {expected} sockets came back whole")
+        for process in everybody:
+            process.settle()
+        return {
+            "ms": answer["ms"],
+            "cpu": (sum(process.cpu() for process in everybody) - before) / 1e6,
+            "asker": (self.asker.cpu() - own) / 1e6,
+        }
+
+
+def _fetched(line: str, number: int) -> dict[str, float] | None:
+    if not line.startswith('{"fetched":'):
+        return None
+    facts: dict[str, float] = json.loads(line)
+    return facts if facts["fetched"] == number else None
+
+
+@contextmanager
+def _ours(run: Run, clients: int) -> Iterator[Cluster]:
+    """Two app servers on one hub; the service shares the clients out."""
+    logs = run.logs_of("j moorage")
+    argv = node("app/sdk.mjs")
+    with ExitStack() as stack:
+        process, address, string = stack.enter_context(service(logs))
+        apps = [
+            stack.enter_context(app(run.logs_of(f"j moorage {n}"), argv, string, BENCH_REMEMBER="1"))
+            for n in (1, 2)
+        ]
+        stack.enter_context(Fleet(address, headers=BROWSER)).open(clients)
+        yield Cluster(MOORAGE, apps[0], (apps[1], process))
+
+
+@contextmanager
+def _native(run: Run, clients: int) -> Iterator[Cluster]:
+    """Two servers and Redis, half of the clients on each."""
+    with ExitStack() as stack:
+        redis, port = stack.enter_context(_redis(run.logs_of("j redis")))
+        servers = []
+        for n in (1, 2):
+            env = {**environment(), "BENCH_REDIS_PORT": str(port)}
+            process = Process(node("native/redis.mjs"), log=run.logs_of(f"j native {n}") / "app.log", env=env)
+            stack.callback(process.stop)
+            address = Address(int(str(process.wait_line(ready_facts)["port"])), "/socket.io/")
+            stack.enter_context(Fleet(address, headers=BROWSER)).open(clients // 2)
+            servers.append(process)
+        yield Cluster(NATIVE, servers[0], (servers[1], redis))
+
+
+@contextmanager
+def _redis(logs: Path) -> Iterator[tuple[Process, int]]:
+    """A Redis server that keeps nothing on disk. Raises `BenchError` where there is none."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise BenchError("NOT MEASURED: no redis-server here; `make bench` installs it where it can")
+    port = free_port()
+    options = ("--save", "", "--appendonly", "no", "--dir", str(logs))
+    argv = [program, "--bind", HOST, "--port", str(port), *options]
+    process = Process(argv, log=logs / "redis.log")
+    try:
+        process.wait_line(lambda line: True if "Ready to accept connections" in line else None)
+        yield process, port
+    finally:
+        process.stop()
+
+
+_STARTS: Final[Mapping[str, Callable[[Run, int], AbstractContextManager[Cluster]]]] = {
+    MOORAGE: _ours,
+    NATIVE: _native,
+}
+
+
+def fetch_sockets(run: Run) -> list[Figure]:
+    """(j) Everybody of a namespace: ids, rooms, handshake and data."""
+    clients = run.plan.fetch_clients
+    rounds = Rounds()
+    with ExitStack() as stack:
+        clusters = []
+        for name, start in _STARTS.items():
+            if name in run.starts:
+                with run.caught("j", name):
+                    clusters.append(stack.enter_context(start(run, clients)))
+        _alternate(run, rounds, clusters)
+    what = f"fetchSockets, Node.js, {clients:,} sockets of 2 app servers"
+    return [
+        Figure("j", what, "ms", rounds.of("ms"), (Bar(0.25, NATIVE),)),
+        Figure("j", "its CPU, all processes together", "ms", rounds.of("cpu")),
+        Figure("j", "its CPU, the process that asks", "ms", rounds.of("asker")),
+    ]
+
+
+def _alternate(run: Run, rounds: Rounds, clusters: list[Cluster]) -> None:
+    """As `Run.alternate`, with two warm-up rounds: the first answers grow heaps to their size."""
+    for number in range(1, run.plan.fetch_rounds + 3):
+        clusters.reverse()
+        for cluster in tuple(clusters):
+            clusters.remove(cluster)
+            with run.caught("j", cluster.name):
+                row = cluster.fetch(number, run.plan.fetch_clients)
+                clusters.append(cluster)
+                if number > 2:
+                    rounds.add(cluster.name, row)

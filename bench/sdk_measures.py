@@ -1,0 +1,171 @@
+"""The measurements of our SDKs, (g) to (i) and (k), each beside its native peer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from bench.fastloop import fast_round_trips
+from bench.figures import Bar, Figure, Rounds
+from bench.fleet import Fleet
+from bench.measures import EVENT, broadcast, costs
+from bench.run import Joined, Run
+from bench.servers import MOORAGE, NATIVE, Start, moorage, native, node, python
+
+_NODE: Final[Mapping[str, Start]] = {
+    MOORAGE: moorage(node("app/sdk.mjs")),
+    NATIVE: native(node("native/server.mjs")),
+}
+_JSONS: Final = ("json", "orjson")
+
+
+def _python(codec: str) -> dict[str, Start]:
+    """Both halves on one JSON implementation."""
+    return {
+        f"{MOORAGE} {codec}": moorage(python("app.sdk"), BENCH_JSON=codec),
+        f"{NATIVE} {codec}": native(python("native.server"), BENCH_JSON=codec),
+    }
+
+
+_ORJSON: Final = "orjson"
+"""What the Python bars are judged with, on both sides."""
+
+
+def of_pair(rounds: Rounds, ours: str, theirs: str, variant: str = "") -> dict[str, list[float]]:
+    """Rounds of Moorage's `ours` beside native's `theirs`."""
+    found = {
+        MOORAGE: rounds.of(ours).get(f"{MOORAGE} {variant}".strip()),
+        NATIVE: rounds.of(theirs).get(f"{NATIVE} {variant}".strip()),
+    }
+    return {target: values for target, values in found.items() if values}
+
+
+def node_trips(run: Run) -> list[Figure]:
+    """(g) Acked round trips through our Node.js SDK."""
+    with ExitStack() as stack:
+        joined = run.connect(stack, "g", 100, starts=_NODE)
+        many = _alternate(run, "g", joined, 100)
+        one = _alternate(run, "g", joined, 1)
+    return [
+        *_trip_figures("g", "Node.js, 100 clients", many, rate=1.2, service=0.8, app=0.5),
+        *_trip_figures("g", "Node.js, 1 client", one, p50=3.0),
+    ]
+
+
+def python_trips(run: Run) -> list[Figure]:
+    """(h) Acked round trips through our Python SDK, on the library's own JSON and on orjson."""
+    starts = {**_python("json"), **_python("orjson")}
+    with ExitStack() as stack:
+        rounds = _alternate(run, "h", run.connect(stack, "h", 100, starts=starts), 100)
+    figures = []
+    for codec in _JSONS:
+        bars = (Bar(4.0, NATIVE, at_least=True),) if codec == _ORJSON else ()
+        pair = of_pair(rounds, "per app second", "per app second", codec)
+        title = f"round trips per second of app CPU, Python, {codec}"
+        figures.append(Figure("h", title, "1/s", pair, bars))
+        figures += _trip_figures("h", f"Python, {codec}, 100 clients", rounds, codec)
+    return figures
+
+
+def _alternate(run: Run, section: str, joined: list[Joined], clients: int) -> Rounds:
+    """Many short rounds: what else runs on the machine comes and goes in seconds."""
+    plan = run.plan
+
+    def once(one: Joined) -> dict[str, float]:
+        return _trips(one, clients, plan.short_seconds, run.logs)
+
+    return run.alternate(section, joined, once, count=plan.short_rounds)
+
+
+def _trips(joined: Joined, clients: int, seconds: float, build: Path) -> dict[str, float]:
+    target = joined.target
+    before = target.cpu()
+    done = fast_round_trips(joined.fleet, clients, seconds=seconds, size=EVENT, build=build)
+    row = costs(target, target.cpu().since(before), len(done.latencies))
+    return {
+        **row,
+        "per app second": 1e6 / row.get("app", row["service"]),
+        "rate": done.per_second,
+        "p50": done.quantile(0.50) / 1000,
+        "p99": done.quantile(0.99) / 1000,
+    }
+
+
+def _trip_figures(
+    section: str,
+    what: str,
+    rounds: Rounds,
+    codec: str = "",
+    *,
+    rate: float | None = None,
+    service: float | None = None,
+    app: float | None = None,
+    p50: float | None = None,
+) -> list[Figure]:
+    """All that a section of round trips has to say; the numbers are bars, in times native."""
+
+    def figure(title: str, unit: str, key: str, limit: float | None, native_key: str = "") -> Figure:
+        bars = () if limit is None else (Bar(limit, NATIVE, at_least=key == "rate"),)
+        pair = of_pair(rounds, key, native_key or key, codec)
+        return Figure(section, f"{title}, {what}", unit, pair, bars)
+
+    return [
+        figure("round trips per second", "1/s", "rate", rate),
+        figure("service CPU per round trip", "us", "service", service),
+        figure("app CPU per round trip", "us", "app", app, "service"),
+        figure("generator CPU per round trip", "us", "generator", None),
+        figure("round trip p50", "us", "p50", p50),
+        figure("round trip p99", "us", "p99", None),
+    ]
+
+
+def broadcasts(run: Run) -> list[Figure]:
+    """(i) What one broadcast costs the process that runs the app."""
+    plan = run.plan
+
+    def once(joined: Joined) -> dict[str, float]:
+        row = costs(joined.target, broadcast(joined, plan.app_ticks, 1), plan.app_ticks)
+        return {"app": row.get("app", row["service"])}
+
+    figures = []
+    for language, starts, codec in (("Node.js", _NODE, ""), ("Python", _python(_ORJSON), _ORJSON)):
+        with ExitStack() as stack:
+            joined = run.connect(stack, f"i {language}", plan.app_clients, starts=starts)
+            rounds = run.alternate(f"i {language}", joined, once)
+        title = f"app process CPU per broadcast, {language}, {plan.app_clients:,} clients"
+        bars = () if codec else (Bar(0.005, NATIVE),)
+        figures.append(Figure("i", title, "us", of_pair(rounds, "app", "app", codec), bars))
+    return figures
+
+
+def sdk_connects(run: Run) -> list[Figure]:
+    """(k) Connections to the first namespace joined, 50 under way."""
+    count = run.plan.sdk_connects
+
+    def once(joined: Joined) -> dict[str, float]:
+        before = joined.target.cpu()
+        with Fleet(joined.target.address) as fleet:
+            seconds = fleet.open(count)
+            cost = joined.target.cpu().since(before)
+        # The next target's round waits until this one has done with its lost clients.
+        joined.target.cpu()
+        return {**costs(joined.target, cost, count), "rate": count / seconds}
+
+    with ExitStack() as stack:
+        joined = run.connect(stack, "k", 1, starts={**_NODE, **_python(_ORJSON)})
+        rounds = run.alternate("k", joined, once)
+    figures = []
+    for language, codec in (("Node.js", ""), ("Python", _ORJSON)):
+        figures += [
+            Figure("k", f"connects per second, {language}", "1/s", of_pair(rounds, "rate", "rate", codec)),
+            Figure(
+                "k",
+                f"service CPU per connect, {language}",
+                "us",
+                of_pair(rounds, "service", "service", codec),
+            ),
+            Figure("k", f"app CPU per connect, {language}", "us", of_pair(rounds, "app", "service", codec)),
+        ]
+    return figures
