@@ -10,6 +10,7 @@ import { Backoff } from "./backoff.js";
 import { dispatch, type Numbered } from "./dispatch.js";
 import { settings, type Settings } from "./options.js";
 import { Pulse } from "./pulse.js";
+import { garbled } from "./refusals.js";
 import { Requests } from "./requests.js";
 import { Session, appHello, serviceHello } from "./session.js";
 import type { LinkEvents, LinkHandler, LinkOptions, LinkState, RequestOptions } from "./types.js";
@@ -32,6 +33,8 @@ export class Link extends EventEmitter<LinkEvents> {
   #session: Session | undefined;
   #wire: Wire | undefined;
   #hello: ServiceHello | undefined;
+  /** The session is not to be resumed. */
+  #spoilt = false;
   #flushing = false;
   #retry: NodeJS.Timeout | undefined;
   #cause: MoorageError | undefined;
@@ -139,15 +142,16 @@ export class Link extends EventEmitter<LinkEvents> {
   readonly #owner: WireOwner = {
     opened: (wire) => {
       const { sdk, window, maxQueue } = this.#settings;
-      wire.send(appHello(sdk, { window, maxQueue }, this.#session));
+      wire.send(appHello(sdk, { window, maxQueue }, this.#spoilt ? undefined : this.#session));
     },
     message: (wire, bytes) => {
       try {
         if (this.state === "up") this.#receive(bytes);
         else this.#greet(wire, serviceHello(bytes));
       } catch (error) {
-        // Handlers cannot get here: see `#take`.
-        wire.reject(error as MoorageError);
+        // Handlers cannot get here: see `#take`. And resuming would bring the same bytes again.
+        this.#spoilt = true;
+        wire.reject(garbled(this.#settings, error as MoorageError, this.#first === undefined));
       }
     },
     ended: (_, cause) => this.#ended(cause),
@@ -209,6 +213,7 @@ export class Link extends EventEmitter<LinkEvents> {
       this.#tell("session", hello.session);
     }
     const { window, maxQueue } = this.#settings;
+    this.#spoilt = false;
     this.#session = new Session(hello, { window, maxQueue });
   }
 

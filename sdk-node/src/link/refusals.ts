@@ -60,16 +60,17 @@ function remedy(reason: string, target: Target, answer: Answer, now: number): st
       return clocks(answer.headers.date, now);
     case "unknown-hub":
       return `Check the hub's name, "${target.hub}": a letter, then up to 127 letters, digits or "_", and listed under the service's "hubs" unless allow_unlisted_hubs is on.`;
-    case "link-unknown-dialect":
     case "unknown-path":
-      return OTHER_SERVICE;
+      return `Endpoint must not have a path, unless a proxy takes it off again. Or: ${OTHER_SERVICE}`;
+    case "link-unknown-dialect":
+      return `It does not speak ours: ${OTHER_SERVICE}`;
     default:
       return "";
   }
 }
 
 const OTHER_SERVICE =
-  "It does not speak the link protocol moorage.v1: an older Moorage (update it), or another service.";
+  "an older Moorage without the link protocol moorage.v1 (update it), or another service.";
 
 function clocks(date: string | undefined, now: number): string {
   const theirs = date === undefined ? NaN : Date.parse(date);
@@ -104,7 +105,7 @@ function stranger({ endpoint }: Target, { status, headers }: Answer): MoorageErr
 
 /** A WebSocket was opened, but without our subprotocol. */
 export function wrongDialect({ endpoint }: Target): MoorageError {
-  const text = `The service at ${endpoint} took the link in another dialect. ${OTHER_SERVICE} With Azure Web PubSub, use Azure's package.`;
+  const text = `The service at ${endpoint} took the link in another dialect: ${OTHER_SERVICE} With Azure Web PubSub, use Azure's package.`;
   return new MoorageError("link-unknown-dialect", text, { number: 4005 });
 }
 
@@ -151,6 +152,20 @@ export function tooLate({ endpoint }: Target, ms: number): MoorageError {
   return new MoorageError("link-timeout", text, { retry: true });
 }
 
+/** Names in a close come without their numbers: those of the service's catalogue. */
+const NUMBERS: Readonly<Record<string, number>> = {
+  draining: 1100,
+  internal: 1199,
+  "link-bad-frame": 4002,
+  "link-frame-too-large": 4003,
+  "link-slow": 4004,
+  "link-unknown-dialect": 4005,
+  "link-version": 4007,
+  "link-server-taken": 4008,
+  "link-bad-request": 4009,
+  "link-silent": 4010,
+  "link-replaced": 4011,
+};
 /** Reasons in a WebSocket close that stay true however often one tries. */
 const LASTING = new Set(["link-version", "link-replaced"]);
 /** These as well, when they answer a hello. */
@@ -162,11 +177,17 @@ export function closed(target: Target, code: number, name: string, greeted: bool
   const reason = name || "link-lost";
   const what = greeted ? "The link to" : "The hello was refused by";
   const text = `${what} ${target.endpoint}${greeted ? " ended" : ""}: ${name || `WebSocket close code ${code}`}.`;
-  const fix = closedRemedy(reason, target);
-  return new MoorageError(reason, fix ? `${text} ${fix}` : text, { retry: !lasting });
+  const fix = closedRemedy(reason, target.serverId);
+  return new MoorageError(reason, fix ? `${text} ${fix}` : text, { number: NUMBERS[reason] ?? 4001, retry: !lasting });
 }
 
-function closedRemedy(reason: string, { serverId }: Target): string {
+/** The service sent what cannot be read. `before`: there was a link already. */
+export function garbled({ endpoint }: Target, { reason, number, message }: MoorageError, before: boolean): MoorageError {
+  const text = `${endpoint} broke the link protocol (${message}). ${closedRemedy(reason, undefined)}`;
+  return new MoorageError(reason, text, { number, retry: before });
+}
+
+function closedRemedy(reason: string, serverId: string | undefined): string {
   switch (reason) {
     case "link-server-taken":
       return `Another app server of the hub has the id "${serverId}": give each its own, or none for a random one.`;

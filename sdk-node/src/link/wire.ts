@@ -6,7 +6,6 @@ import { WebSocket, type ClientOptions } from "ws";
 
 import type { MoorageError } from "../wire/errors.js";
 import { SUBPROTOCOL } from "../wire/frames.js";
-import { badFrame } from "../wire/reader.js";
 import { closed, refused, tooLate, unreachable, wrongDialect, type Target } from "./refusals.js";
 
 /** An error page is read so far. */
@@ -64,11 +63,8 @@ export class Wire {
       this.#fail(closed(this.#target, code, reason.toString(), this.#greeted));
     });
     socket.on("open", () => this.#over || this.#owner.opened(this));
-    socket.on("message", (data: Buffer, binary: boolean) => {
-      if (this.#over) return;
-      if (binary) this.#owner.message(this, data);
-      else this.reject(badFrame("a text message"));
-    });
+    // Text needs no check of its own: UTF-8 cannot begin as a batch does, with 0x93.
+    socket.on("message", (data: Buffer) => this.#over || this.#owner.message(this, data));
   }
 
   async #refused(response: IncomingMessage): Promise<void> {
