@@ -14,7 +14,7 @@ let hubs = 0;
 const fresh = () => `link_${++hubs}`;
 
 before(async () => {
-  service = await Service.start({ set: ["links.grace=2s"] });
+  service = await Service.start({ set: ["links.grace=2s", "links.window=256KiB"] });
 });
 after(() => service?.stop());
 
@@ -173,7 +173,8 @@ test("more than the service's window: sent as credit comes, in order", async (t)
   socket.on("count", (n) => heard.push(n));
   for (let i = 0; i < count; i += 1) server.say(number, `42["count",${i},"${text}"]`);
   ok(server.link.queuedBytes > window);
-  await poll(() => heard.length === count, "all of it");
+  await poll(() => heard.length === count || server.ended.length, "all of it");
+  deepStrictEqual(server.ended, []);
   deepStrictEqual(heard, [...Array(count).keys()]);
   strictEqual(server.link.queuedBytes, 0);
 });
