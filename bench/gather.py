@@ -12,11 +12,9 @@ from typing import Final
 
 from bench.errors import BenchError
 from bench.figures import Bar, Figure, Rounds
-from bench.fleet import Fleet
-from bench.frames import BROWSER
 from bench.process import Process, ready_facts
 from bench.run import Run
-from bench.servers import HOST, MOORAGE, NATIVE, Address, app, environment, free_port, node, service
+from bench.servers import HOST, MOORAGE, NATIVE, Address, app, environment, free_port, node, python, service
 
 _PATIENCE: Final = 60.0
 
@@ -46,6 +44,7 @@ class Cluster:
             process.settle()
         return {
             "ms": answer["ms"],
+            "read": answer["read"],
             "cpu": (sum(process.cpu() for process in everybody) - before) / 1e6,
             "asker": (self.asker.cpu() - own) / 1e6,
         }
@@ -69,7 +68,7 @@ def _ours(run: Run, clients: int) -> Iterator[Cluster]:
             stack.enter_context(app(run.logs_of(f"j moorage {n}"), argv, string, BENCH_REMEMBER="1"))
             for n in (1, 2)
         ]
-        stack.enter_context(Fleet(address, headers=BROWSER)).open(clients)
+        _hold(stack, logs, address, clients)
         yield Cluster(MOORAGE, apps[0], (apps[1], process))
 
 
@@ -81,12 +80,21 @@ def _native(run: Run, clients: int) -> Iterator[Cluster]:
         servers = []
         for n in (1, 2):
             env = {**environment(), "BENCH_REDIS_PORT": str(port)}
-            process = Process(node("native/redis.mjs"), log=run.logs_of(f"j native {n}") / "app.log", env=env)
+            logs = run.logs_of(f"j native {n}")
+            process = Process(node("native/redis.mjs"), log=logs / "app.log", env=env)
             stack.callback(process.stop)
             address = Address(int(str(process.wait_line(ready_facts)["port"])), "/socket.io/")
-            stack.enter_context(Fleet(address, headers=BROWSER)).open(clients // 2)
+            _hold(stack, logs, address, clients // 2)
             servers.append(process)
         yield Cluster(NATIVE, servers[0], (servers[1], redis))
+
+
+def _hold(stack: ExitStack, logs: Path, address: Address, clients: int) -> None:
+    """Have a process of its own connect idle clients."""
+    argv = [*python("holder"), str(address.port), address.path, str(clients)]
+    process = Process(argv, log=logs / "clients.log", env=environment())
+    stack.callback(process.stop)
+    process.wait_line(ready_facts, seconds=130)
 
 
 @contextmanager
@@ -126,6 +134,7 @@ def fetch_sockets(run: Run) -> list[Figure]:
     what = f"fetchSockets, Node.js, {clients:,} sockets of 2 app servers"
     return [
         Figure("j", what, "ms", rounds.of("ms"), (Bar(0.25, NATIVE),)),
+        Figure("j", "the same, and every field of every socket read", "ms", rounds.of("read")),
         Figure("j", "its CPU, all processes together", "ms", rounds.of("cpu")),
         Figure("j", "its CPU, the process that asks", "ms", rounds.of("asker")),
     ]
