@@ -1,1 +1,63 @@
-"""The Python SDK: Socket.IO app servers whose clients connect to Moorage."""
+"""The Python SDK: Socket.IO app servers whose clients connect to Moorage.
+
+    sio = socketio.AsyncServer(async_mode="asgi")
+    moorage = await use_moorage(sio, hub="app", connection_string=...)
+
+`use_moorage` is for `socketio.AsyncServer`, `use_moorage_sync` for `socketio.Server` in threading mode and
+for Flask-SocketIO. Imports nothing of the service.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from moorage.sdk.answers import Acks, AppServer, FetchedSockets, RemoteSocket
+from moorage.sdk.app_server import Moorage, use_moorage
+from moorage.sdk.errors import (
+    LinkClosed,
+    LinkError,
+    LinkRefused,
+    LinkUnavailable,
+    MoorageError,
+    NotSerialisable,
+    QueueFull,
+    RequestFailed,
+    RequestTimeout,
+    SessionLost,
+    TooLarge,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from moorage.sdk.threads import use_moorage_sync
+
+__all__ = [
+    "Acks",
+    "AppServer",
+    "FetchedSockets",
+    "LinkClosed",
+    "LinkError",
+    "LinkRefused",
+    "LinkUnavailable",
+    "Moorage",
+    "MoorageError",
+    "NotSerialisable",
+    "QueueFull",
+    "RemoteSocket",
+    "RequestFailed",
+    "RequestTimeout",
+    "SessionLost",
+    "TooLarge",
+    "UsageError",
+    "use_moorage",
+    "use_moorage_sync",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The synchronous side is loaded by those who use it: most app servers are one or the other.
+    if name == "use_moorage_sync":
+        from moorage.sdk.threads import use_moorage_sync  # noqa: PLC0415
+
+        return use_moorage_sync
+    raise AttributeError(name)

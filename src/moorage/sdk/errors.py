@@ -1,17 +1,17 @@
 """What the SDK raises, by what the caller can do about it.
 
-    MoorageError                     (moorage.wire.errors)
-    ├── UsageError                   a wrong argument or setting: change the code or the configuration
-    │   ├── NotSerialisable          a value that JSON has no form for; the message names its path
-    │   └── TooLarge                 one packet above what the service reads
-    └── LinkError                    the link to the service
-        ├── LinkRefused              the service says no and will say so again: fix what the message names
-        ├── LinkUnavailable          nobody answers at the endpoint; trying again may help
-        ├── LinkClosed               this side has closed it
-        ├── QueueFull                more is waiting than `max_queue_bytes`
-        ├── SessionLost              the service forgot this app server; what was asked stays unanswered
-        ├── RequestFailed            the service did not do what was asked
-        └── RequestTimeout           it did not answer in time
+MoorageError                     (moorage.wire.errors)
+├── UsageError                   a wrong argument or setting: change the code or the configuration
+│   ├── NotSerialisable          a value that JSON has no form for; the message names its path
+│   └── TooLarge                 one packet above what the service reads
+└── LinkError                    the link to the service
+    ├── LinkRefused              the service says no and will say so again: fix what the message names
+    ├── LinkUnavailable          nobody answers at the endpoint; trying again may help
+    ├── LinkClosed               this side has closed it
+    ├── QueueFull                more is waiting than `max_queue_bytes`
+    ├── SessionLost              the service forgot this app server; what was asked stays unanswered
+    ├── RequestFailed            the service did not do what was asked
+    └── RequestTimeout           it did not answer in time
 """
 
 from __future__ import annotations

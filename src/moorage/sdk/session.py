@@ -179,9 +179,7 @@ class Session:
             )
         self._out.queue(data)
 
-    def ask(
-        self, make: Callable[[int], FromApp], answers: Answers, now: float, timeout: float | None
-    ) -> int:
+    def ask(self, make: Callable[[int], FromApp], answers: Answers, now: float, timeout: float | None) -> int:
         """Queue a request; `make` builds its frame around the number it is given. Raises what
         `queue` does. Without a timeout it stays open until answered or the session ends."""
         self._ref += 1

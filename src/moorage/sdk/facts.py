@@ -1,0 +1,58 @@
+"""What other app servers may learn of a socket beyond what the service knows: its session and `auth`.
+
+A session may hold anything. What JSON has no form for is left out and named, so that one odd value
+costs nobody the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+_STRICT: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+_DEEPEST: Final = 100
+
+
+def facts_json(session: Any, auth: Any) -> bytes:
+    """JSON `{"data":…,"auth":…}`, and `left_out` (path -> problem) where there was something; empty
+    where there is nothing to tell."""
+    facts = {}
+    if session:
+        facts["data"] = session
+    if auth is not None:
+        facts["auth"] = auth
+    if not facts:
+        return b""
+    try:
+        return orjson.dumps(facts, None, _STRICT)
+    except TypeError:
+        left_out: dict[str, str] = {}
+        kept = {name: _kept(value, name, left_out, 0) for name, value in facts.items()}
+        return orjson.dumps({**kept, "left_out": left_out}, None, _STRICT)
+
+
+def _kept(value: Any, path: str, left_out: dict[str, str], depth: int) -> Any:
+    """`value` without what cannot be told."""
+    if value is None or isinstance(value, (bool, float)):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int):
+        # Above 64 bits it would be no exact number to most readers.
+        return value if -(2**63) <= value < 2**64 else float(value)
+    if isinstance(value, (dict, list, tuple)) and depth >= _DEEPEST:
+        left_out[path] = "nested too deeply"
+        return None
+    if isinstance(value, dict):
+        kept = {}
+        for key, item in value.items():
+            name = key if isinstance(key, str) else str(key)
+            inner = _kept(item, f"{path}.{name}", left_out, depth + 1)
+            if inner is not None or item is None:
+                kept[name] = inner
+        return kept
+    if isinstance(value, (list, tuple)):
+        return [_kept(item, f"{path}[{index}]", left_out, depth + 1) for index, item in enumerate(value)]
+    left_out[path] = f"{type(value).__name__} is not JSON serialisable"
+    return None

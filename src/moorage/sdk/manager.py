@@ -1,0 +1,355 @@
+"""The client manager of an asynchronous `socketio` server: rooms and emits are the service's matter.
+
+`emit` is one frame, whoever it goes to. Everything goes through the link's one queue, so that all
+emits of this app server arrive in the order in which they were made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final
+
+import socketio
+
+from moorage.sdk.errors import MoorageError, RequestFailed
+from moorage.sdk.link import Link
+from moorage.sdk.members import Callback, ClientRecord, Member, Members, Stage, room_names
+from moorage.sdk.payload import Codec
+from moorage.sdk.session import End, Part
+from moorage.wire.tunnel import (
+    VOLATILE,
+    Answer,
+    Ask,
+    Disconnect,
+    Done,
+    Emit,
+    Enter,
+    Exit,
+    FromApp,
+    Join,
+    Leave,
+    Packet,
+    To,
+)
+
+CALLBACK_SECONDS: Final = 60.0
+"""How long callbacks of emits to sockets elsewhere are waited for; `call` waits as long by itself."""
+ANSWER_SECONDS: Final = 30.0
+"""For what the service answers at once, unless the link is down."""
+
+_log = logging.getLogger("moorage.sdk")
+
+
+class Manager(socketio.AsyncManager):  # type: ignore[misc]
+    """Stands in `sio.manager`. `members` is the book-keeping of own sockets."""
+
+    def __init__(self, link: Link, codec: Codec, find: Callable[[str], ClientRecord | None]) -> None:
+        super().__init__()
+        self.members = Members()
+        self.rooms = self.members.rooms
+        self._link = link
+        self._codec = codec
+        self._find = find
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.auth: dict[tuple[str, str], Any] = {}
+        """`auth` of CONNECTs that are being handled, by client and namespace."""
+        self.awaiting: Callable[[], None] = _nothing
+        """Called when one more callback waits."""
+
+    # -- emits ----------------------------------------------------------------------------------------
+
+    async def emit(  # noqa: PLR0917 (the library's signature)
+        self,
+        event: str,
+        data: Any,
+        namespace: str,
+        room: Any = None,
+        skip_sid: Any = None,
+        callback: Callback | None = None,
+        to: Any = None,
+        *,
+        flags: int = 0,
+        **ignored: Any,
+    ) -> None:
+        """Raises `NotSerialisable`, `TooLarge`, `QueueFull` and what ended the link. Waits while the
+        queue is long."""
+        room = to or room
+        arguments = [event, *arguments_of(data)]
+        if callback is not None:
+            self._emit_asking(arguments, namespace, room, skip_sid, callback, flags)
+        else:
+            payload = self._codec.event(namespace, arguments)
+            if flags & VOLATILE and (not self._link.up or self._link.congested):
+                return
+            member = self._alone(room, namespace) if not flags and skip_sid is None else None
+            if member is not None:
+                self._link.send(Packet(member.client.number, payload))
+            else:
+                self._link.send(Emit(0, target(namespace, room, skip_sid), flags, payload))
+        if self._link.congested:
+            await self._link.drained()
+
+    def _alone(self, room: Any, namespace: str) -> Member | None:
+        """The own socket that `room` names, if it can be sent to directly: the service then need not
+        look for it."""
+        if room.__class__ is not str:
+            return None
+        member = self.members.get(room, namespace)
+        if member is None or member.client.gone or member.stage is Stage.LEAVING:
+            return None
+        return member
+
+    def _emit_asking(
+        self, arguments: list[Any], namespace: str, room: Any, skip: Any, callback: Callback, flags: int
+    ) -> None:
+        member = self._alone(room, namespace) if skip is None else None
+        if member is not None:
+            # Encoded before the callback is kept: what cannot be sent will not be answered.
+            ack_id = self.members.expect(member, callback)
+            try:
+                payload = self._codec.event(namespace, arguments, ack_id)
+                self._link.send(Packet(member.client.number, payload))
+            except MoorageError:
+                self.members.answered(member, ack_id)
+                raise
+            self.awaiting()
+            return
+        payload = self._codec.event(namespace, arguments)
+        to = target(namespace, room, skip)
+        timeout = int(CALLBACK_SECONDS * 1000)
+        self._link.ask(
+            lambda ref: Ask(ref, to, flags, timeout, payload),
+            _Callbacks(self, callback),
+            CALLBACK_SECONDS + ANSWER_SECONDS,
+        )
+        self.members.awaited += 1
+        self.awaiting()
+
+    async def trigger_callback(self, sid: str, id: int, data: list[Any]) -> None:
+        """An ACK of an own socket, by way of the library."""
+        member = self.members.by_id.get(sid)
+        if member is not None:
+            self.answered(member, id, data)
+
+    def answered(self, member: Member, ack_id: int | None, arguments: list[Any]) -> None:
+        """An ACK of an own socket."""
+        callback = self.members.answered(member, ack_id)
+        if callback is not None:
+            self.call_back(callback, arguments)
+
+    def answered_elsewhere(self, frame: Answer, callback: Callback) -> None:
+        """An ACK of any app server's socket."""
+        try:
+            arguments = self._codec.arguments(frame.payload)
+        except ValueError:
+            _log.warning("the ack of %s cannot be read", frame.sender)
+        else:
+            self.call_back(callback, arguments)
+
+    def call_back(self, callback: Callback, arguments: list[Any]) -> None:
+        """Never waits for a callback, and never fails with it."""
+        try:
+            result = callback(*arguments)
+        except Exception:
+            _log.exception("the callback of an emit failed")
+            return
+        if inspect.isawaitable(result):
+            task = asyncio.ensure_future(_guarded(result))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    # -- rooms ----------------------------------------------------------------------------------------
+
+    async def enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
+        """Done when it is in effect for every later emit of every app server. Raises `ValueError`
+        where there is no such socket, on any app server."""
+        if sid != room and self.members.is_private(namespace, room):
+            raise ValueError("cannot enter a sid room")
+        member = self.members.get(sid, namespace)
+        if member is None:
+            rooms = room_names([room])
+            await self._elsewhere(sid, namespace, lambda ref, to: Join(ref, to, rooms))
+            return
+        client = member.client.number
+        names = self.members.enter(member, [room])
+        await self._change(
+            member,
+            names,
+            lambda ref: Enter(ref, client, namespace, names),
+            lambda: self.members.leave(member, names),
+        )
+
+    async def leave_room(self, sid: str, namespace: str, room: Any) -> None:
+        """As `enter_room`; leaving a room that the socket is not in is no error."""
+        member = self.members.get(sid, namespace)
+        if member is None:
+            rooms = room_names([room])
+            await self._elsewhere(sid, namespace, lambda ref, to: Leave(ref, to, rooms))
+            return
+        client = member.client.number
+        names = self.members.leave(member, [room])
+        await self._change(
+            member,
+            names,
+            lambda ref: Exit(ref, client, namespace, names),
+            lambda: self.members.enter(member, names),
+        )
+
+    async def close_room(self, room: Any, namespace: str) -> None:
+        """All sockets of all app servers leave it."""
+        if self.members.is_private(namespace, room):
+            raise ValueError("cannot close a sid room")
+        names = room_names([room])
+        inside = [self.members.by_id[sid] for sid, _ in self.members.inside(namespace, names)]
+        for member in inside:
+            self.members.leave(member, names)
+        await self.request(lambda ref: Leave(ref, To(namespace, names), names))
+
+    async def _change(
+        self,
+        member: Member,
+        names: tuple[str, ...],
+        make: Callable[[int], FromApp],
+        undo: Callable[[], object],
+    ) -> None:
+        if member.client.gone or member.stage is Stage.LEAVING:
+            # The service has let go of it: only the handlers of its end still look at its rooms.
+            return
+        self.members.begin(member, names)
+        try:
+            await self.request(make)
+        except RequestFailed:
+            undo()
+            raise
+        finally:
+            self.members.confirm(member, names)
+
+    async def _elsewhere(self, sid: str, namespace: str, make: Callable[[int, To], FromApp]) -> None:
+        done = await self.request(lambda ref: make(ref, To(namespace, (sid,))))
+        if not done.count:
+            raise ValueError("sid is not connected to requested namespace")
+
+    async def request(self, make: Callable[[int], FromApp]) -> Done:
+        """Ask for something that is done at once. Raises what `Link.request` does."""
+        end = await self._link.request(make, timeout=ANSWER_SECONDS)
+        assert isinstance(end, Done)
+        return end
+
+    def get_rooms(self, sid: str, namespace: str) -> list[Any]:
+        """Of an own socket; none for others."""
+        member = self.members.get(sid, namespace)
+        return [] if member is None else self.members.rooms_of(member)
+
+    def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
+        """Own sockets only, as with every manager of the library."""
+        return self.members.inside(namespace, room)
+
+    # -- life of a socket -------------------------------------------------------------------------------
+
+    async def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
+        """A CONNECT came; None refuses a second one."""
+        client = self._find(eio_sid)
+        if client is None or client.gone or namespace in client.members:
+            return None
+        sid: str = self.server.eio.generate_id()
+        self.members.add(Member(sid, namespace, client, self.auth.get((eio_sid, namespace))))
+        return sid
+
+    async def connect(self, sid: str, namespace: str) -> str | None:
+        """The CONNECT was answered."""
+        member = self.members.get(sid, namespace)
+        if member is not None and member.stage is Stage.CONNECTING:
+            member.stage = Stage.CONNECTED
+        return sid
+
+    def pre_disconnect(self, sid: str, namespace: str) -> str | None:
+        """Its disconnect handler is about to run."""
+        member = self.members.get(sid, namespace)
+        if member is None:
+            return None
+        member.stage = Stage.LEAVING
+        return member.client.sid
+
+    async def disconnect(self, sid: str, namespace: str, **ignored: Any) -> None:
+        """It is gone."""
+        member = self.members.get(sid, namespace)
+        if member is not None:
+            self.members.remove(member)
+
+    async def can_disconnect(self, sid: str, namespace: str) -> bool:
+        """An own socket is disconnected by the server; any other one by the service."""
+        if self.members.get(sid, namespace) is not None:
+            return self.is_connected(sid, namespace)
+        await self.request(lambda ref: Disconnect(ref, To(namespace, (sid,)), False))
+        return False
+
+    def is_connected(self, sid: str, namespace: str) -> bool:
+        """CONNECT answered, not on its way out."""
+        member = self.members.get(sid, namespace)
+        return member is not None and member.stage is Stage.CONNECTED
+
+    def is_pre_connected(self, sid: str, namespace: str) -> bool:
+        """CONNECT not answered."""
+        member = self.members.get(sid, namespace)
+        return member is not None and member.stage is Stage.CONNECTING
+
+    def get_namespaces(self) -> list[str]:
+        """Those with own sockets."""
+        return list(self.members.rooms)
+
+    def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
+        """A client's socket in a namespace."""
+        client = self._find(eio_sid)
+        member = client.members.get(namespace) if client is not None else None
+        return None if member is None else member.sid
+
+    def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
+        """A socket's client."""
+        member = self.members.get(sid, namespace)
+        return None if member is None else member.client.sid
+
+
+class _Callbacks:
+    """`Answers` of an emit with a callback to sockets elsewhere."""
+
+    def __init__(self, manager: Manager, callback: Callback) -> None:
+        self._manager = manager
+        self._callback = callback
+
+    def part(self, frame: Part) -> None:
+        if isinstance(frame, Answer):
+            self._manager.answered_elsewhere(frame, self._callback)
+
+    def end(self, frame: End) -> None:
+        # Who has not answered by now does not: there is nobody to tell.
+        self._manager.members.awaited -= 1
+
+    def failed(self, error: MoorageError) -> None:
+        self._manager.members.awaited -= 1
+        _log.warning("acks of an emit are lost: %s", error)
+
+
+def _nothing() -> None:
+    pass
+
+
+async def _guarded(call: Awaitable[object]) -> None:
+    try:
+        await call
+    except Exception:
+        _log.exception("the callback of an emit failed")
+
+
+def arguments_of(data: Any) -> list[Any]:
+    """What python-socketio makes of the `data` of an emit: a tuple is several arguments."""
+    if isinstance(data, tuple):
+        return list(data)
+    return [] if data is None else [data]
+
+
+def target(namespace: str, rooms: Any, excluded: Any) -> To:
+    """Whom an emit goes to."""
+    return To(namespace, room_names(rooms), room_names(excluded))

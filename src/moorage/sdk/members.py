@@ -1,0 +1,209 @@
+"""This app server's own sockets and their rooms, as it believes them to be. No I/O.
+
+The service's tables decide who gets an emit. These answer `sio.rooms(sid)` and its like at once, and
+follow what other app servers do through `Moved`. Our own changes count from the call on: the
+service hears them in order, so the only question is a `Moved` that crosses one on the way. It was
+made before the service saw ours, so for the rooms of a change that is not confirmed yet it is old news.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from typing import Any, Protocol
+
+from moorage.wire.errors import UsageError
+
+Callback = Callable[..., object]
+
+
+class Stage(Enum):
+    """Where a socket is in its life."""
+
+    CONNECTING = 1
+    """Its `connect` handler runs."""
+    CONNECTED = 2
+    LEAVING = 3
+    """Its `disconnect` handler runs."""
+
+
+class ClientRecord(Protocol):
+    """What a socket needs of its client."""
+
+    sid: str
+    number: int
+    gone: bool
+    members: dict[str, Member]
+    session: dict[str, Any]
+    """By namespace, as python-socketio keeps it."""
+
+
+class Member:
+    """One socket: a client's presence in one namespace."""
+
+    __slots__ = ("auth", "client", "last_ack", "namespace", "rooms", "sid", "stage", "unconfirmed", "waiting")
+
+    def __init__(self, sid: str, namespace: str, client: ClientRecord, auth: Any) -> None:
+        self.sid = sid
+        self.namespace = namespace
+        self.client = client
+        self.auth = auth
+        self.stage = Stage.CONNECTING
+        self.rooms: set[str] = {sid}
+        self.unconfirmed: dict[str, int] = {}
+        """Rooms that an own change is under way for, and how many."""
+        self.waiting: dict[int, Callback] = {}
+        """Callbacks by ack id."""
+        self.last_ack = 0
+
+    def expect(self, callback: Callback) -> int:
+        """An ack id for `callback`."""
+        self.last_ack += 1
+        self.waiting[self.last_ack] = callback
+        return self.last_ack
+
+
+def room_name(room: Any) -> str:
+    """Rooms are text on the wire, for app servers in every language; numbers are taken as well, as apps
+    like to use their database's keys. Raises `UsageError`."""
+    if isinstance(room, str):
+        return room
+    if isinstance(room, int) and not isinstance(room, bool):
+        return str(room)
+    raise UsageError(f"a room must be a str or an int, not {type(room).__name__}: {room!r:.100}")
+
+
+def room_names(rooms: Any) -> tuple[str, ...]:
+    """One room or a collection of them; None is none."""
+    if rooms is None:
+        return ()
+    if isinstance(rooms, (list, tuple, set, frozenset)):
+        return tuple(dict.fromkeys(room_name(room) for room in rooms if room is not None))
+    return (room_name(rooms),)
+
+
+class Members:
+    """All own sockets. Double index: room -> sockets and socket -> rooms, so that a disconnect costs
+    the socket's own rooms and not all of the namespace."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, dict[str | None, dict[str, str]]] = {}
+        """Namespace -> room -> socket id -> client id; None is the room of all. The shape that
+        `BaseManager.rooms` has, since there are apps that look into it."""
+        self.by_id: dict[str, Member] = {}
+        self.awaited = 0
+        """Callbacks that wait for an ack."""
+        self._given: dict[str, Any] = {}
+
+    def get(self, sid: str, namespace: str) -> Member | None:
+        """The socket with this id, if it is in this namespace."""
+        member = self.by_id.get(sid)
+        return member if member is not None and member.namespace == namespace else None
+
+    def add(self, member: Member) -> None:
+        """A new socket, in its own room."""
+        self.by_id[member.sid] = member
+        member.client.members[member.namespace] = member
+        rooms = self.rooms.setdefault(member.namespace, {})
+        rooms.setdefault(None, {})[member.sid] = member.client.sid
+        rooms[member.sid] = {member.sid: member.client.sid}
+
+    def remove(self, member: Member) -> None:
+        """The socket is gone."""
+        if self.by_id.pop(member.sid, None) is None:
+            return
+        if member.client.members.get(member.namespace) is member:
+            del member.client.members[member.namespace]
+        for room in (None, *member.rooms):
+            self._take_out(member, room)
+        self.awaited -= len(member.waiting)
+        member.waiting.clear()
+
+    def expect(self, member: Member, callback: Callback) -> int:
+        """An ack id for `callback`, counted in `awaited`."""
+        self.awaited += 1
+        return member.expect(callback)
+
+    def answered(self, member: Member, ack_id: int | None) -> Callback | None:
+        """The callback of an ack, which is not waited for any more. None if nobody waits: it may be
+        late, or made up."""
+        callback = member.waiting.pop(ack_id, None) if ack_id is not None else None
+        if callback is not None:
+            self.awaited -= 1
+        return callback
+
+    def enter(self, member: Member, rooms: Iterable[Any]) -> tuple[str, ...]:
+        """Put it into rooms; their names on the wire."""
+        names = []
+        for room in rooms:
+            name = room_name(room)
+            if not isinstance(room, str):
+                self._given[name] = room
+            self._put_in(member, name)
+            names.append(name)
+        return tuple(names)
+
+    def leave(self, member: Member, rooms: Iterable[Any]) -> tuple[str, ...]:
+        """Take it out of rooms; their names on the wire."""
+        names = room_names(tuple(rooms))
+        for name in names:
+            member.rooms.discard(name)
+            self._take_out(member, name)
+        return names
+
+    def begin(self, member: Member, names: Iterable[str]) -> None:
+        """An own change of these rooms is on its way."""
+        for name in names:
+            member.unconfirmed[name] = member.unconfirmed.get(name, 0) + 1
+
+    def confirm(self, member: Member, names: Iterable[str]) -> None:
+        """It has arrived, or never will."""
+        for name in names:
+            left = member.unconfirmed.get(name, 0) - 1
+            if left > 0:
+                member.unconfirmed[name] = left
+            else:
+                member.unconfirmed.pop(name, None)
+
+    def moved(self, member: Member, joined: bool, names: Iterable[str]) -> None:
+        """Another app server, or the REST API, has changed its rooms."""
+        news = [name for name in names if name not in member.unconfirmed]
+        if joined:
+            for name in news:
+                self._put_in(member, name)
+        else:
+            self.leave(member, news)
+
+    def inside(self, namespace: str, rooms: Any) -> Iterator[tuple[str, str]]:
+        """Socket and client ids of the own sockets in any of `rooms` (None: all), each once."""
+        table = self.rooms.get(namespace, {})
+        if rooms is None:
+            found = dict(table.get(None, {}))
+        else:
+            found = {}
+            for name in room_names(rooms):
+                found.update(table.get(name, {}))
+        yield from found.items()
+
+    def rooms_of(self, member: Member) -> list[Any]:
+        """As they were given: a room entered as 42 is 42 here."""
+        return [self._given.get(name, name) for name in member.rooms]
+
+    def is_private(self, namespace: str, room: Any) -> bool:
+        """The room is an own socket's id."""
+        return isinstance(room, str) and self.get(room, namespace) is not None
+
+    def _put_in(self, member: Member, name: str) -> None:
+        member.rooms.add(name)
+        self.rooms[member.namespace].setdefault(name, {})[member.sid] = member.client.sid
+
+    def _take_out(self, member: Member, room: str | None) -> None:
+        table = self.rooms.get(member.namespace, {})
+        inside = table.get(room)
+        if inside is None or inside.pop(member.sid, None) is None or inside:
+            return
+        del table[room]
+        if room is not None and not any(room in other for other in self.rooms.values()):
+            self._given.pop(room, None)
+        if not table:
+            del self.rooms[member.namespace]
