@@ -58,19 +58,23 @@ class Codec:
         return self._packet(ACK, namespace, data, ack_id)
 
     def _packet(self, kind: int, namespace: str, data: list[Any], ack_id: int | None) -> bytes:
-        if self.plain:
-            try:
+        text: bytes | str
+        try:
+            if self.plain:
                 text = orjson.dumps(data, None, _STRICT)
-            except TypeError:
-                # Binary, keys that are no strings, integers above 64 bits, halves of surrogate
-                # pairs: all of which the library knows. Or a value that nothing knows.
-                pass
+            elif self.packet_class is socketio.packet.Packet and not has_binary(data):
+                text = self.packet_class.json.dumps(data, separators=(",", ":"))
             else:
-                if namespace == "/" and ack_id is None:
-                    return b"4%d%b" % (kind, text)
-                head = "" if namespace == "/" else f"{namespace},"
-                return f"4{kind}{head}{'' if ack_id is None else ack_id}".encode() + text
-        return self._by_library(kind, namespace, data, ack_id)
+                return self._by_library(kind, namespace, data, ack_id)
+        except _BAD:
+            # Binary, keys that are no strings, integers above 64 bits, halves of surrogate pairs:
+            # all of which the library knows. Or a value that nothing knows.
+            return self._by_library(kind, namespace, data, ack_id)
+        if isinstance(text, str):
+            text = text.encode()
+        if namespace == "/":
+            return b"4%d%b" % (kind, text) if ack_id is None else b"4%d%d%b" % (kind, ack_id, text)
+        return f"4{kind}{namespace},{'' if ack_id is None else ack_id}".encode() + text
 
     def _by_library(self, kind: int, namespace: str, data: list[Any], ack_id: int | None) -> bytes:
         try:
@@ -98,6 +102,19 @@ class Codec:
         if not isinstance(packet.data, list):
             raise ValueError("no list of arguments")
         return packet.data
+
+
+def has_binary(value: Any) -> bool:
+    """There are bytes somewhere in lists and dicts, where python-socketio looks for them."""
+    if isinstance(value, (str, int, float)) or value is None:
+        return False
+    if isinstance(value, (bytes, bytearray)):
+        return True
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return False
+    return any(map(has_binary, value))
 
 
 def join(parts: Iterable[str | bytes | bytearray]) -> bytes:
