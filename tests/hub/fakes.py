@@ -16,7 +16,7 @@ from moorage.hub.connection import Connection
 from moorage.hub.hub import Hub
 from moorage.hub.links import AppServer
 from moorage.hub.node import Node, Who
-from moorage.hub.ports import Answers, Broker, Drained, Opening
+from moorage.hub.ports import Answers, AppPeer, Broker, Drained, Opening
 from moorage.hub.settings import HubSettings, Limits, LinkSettings
 from moorage.metrics import Metrics
 from moorage.wire.commands import (
@@ -134,6 +134,29 @@ class RecordingLink:
         return [packet for client, packet in self.forwarded if client == connection.id]
 
 
+class RecordingPeer:
+    """`ports.AppPeer` that keeps what it hears of others."""
+
+    def __init__(self) -> None:
+        self.moves: list[tuple[str, str, tuple[str, ...], bool]] = []
+        """Connection, namespace, rooms, joined."""
+        self.lefts: list[tuple[str, str]] = []
+        self.queries: list[tuple[int, str, tuple[str, ...]]] = []
+        self.tellings: list[tuple[int | None, str, str, bytes]] = []
+
+    def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
+        self.moves.append((connection.id, namespace, rooms, joined))
+
+    def left(self, connection: Connection, namespace: str) -> None:
+        self.lefts.append((connection.id, namespace))
+
+    def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
+        self.queries.append((number, namespace, sockets))
+
+    def told(self, number: int | None, sender: str, namespace: str, payload: bytes) -> None:
+        self.tellings.append((number, sender, namespace, payload))
+
+
 class RecordingOpening:
     """`ports.Opening` that attaches a sink on acceptance, as the edges do."""
 
@@ -159,12 +182,12 @@ class RecordingAnswers:
     """`ports.Answers` that keeps them."""
 
     def __init__(self) -> None:
-        self.payloads: list[bytes] = []
+        self.payloads: list[Any] = []
         self.senders: list[str] = []
         self.missing: tuple[str, ...] = ()
         self.finished = 0
 
-    def answer(self, sender: str, payload: bytes) -> None:
+    def answer(self, sender: str, payload: Any) -> None:
         assert not self.finished, "an answer after the end"
         self.senders.append(sender)
         self.payloads.append(payload)
@@ -243,11 +266,20 @@ class World:
         assert found is not None
         return found
 
-    def server(self, server_id: str = "s1", hub: str = HUB) -> tuple[AppServer, RecordingLink]:
-        """An app server that is up and accepts every client at once."""
+    def server(
+        self,
+        server_id: str = "s1",
+        hub: str = HUB,
+        *,
+        peer: AppPeer | None = None,
+        terms: OpenInfo | None = None,
+    ) -> tuple[AppServer, RecordingLink]:
+        """An app server that is up and accepts every client at once. With a `peer` the service keeps
+        its clients' heartbeat."""
         link = RecordingLink()
-        link.on_open = lambda connection: self.node.accept(connection, OpenInfo())
-        server = AppServer(server_id, link, "test")
+        info = OpenInfo() if terms is None else terms
+        link.on_open = lambda connection: self.node.accept(connection, info)
+        server = AppServer(server_id, link, "test", peer)
         server.up = True
         self.node.ensure_hub(hub).servers.add(server)
         return server, link

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import pytest
 
 from moorage.engine.peer import FIRST_SERVICE_ACK, LAST_SERVICE_ACK
@@ -181,6 +184,65 @@ def test_an_asker_that_goes_takes_its_questions_along(stage: Stage) -> None:
     assert gone.payloads == []
     world.node.tick(world.now + 1_000)
     assert (gone.finished, stays.finished) == (0, 1)
+
+
+def asked(questions: Questions[str], *who: str, deadline: float = 100.0) -> tuple[int, RecordingAnswers]:
+    """A question to some; its number, and what comes of it."""
+    number, answers = questions.begin(), RecordingAnswers()
+    questions.ask(number, {name: f"the {name}" for name in who}, answers, deadline)
+    return number, answers
+
+
+def test_nobody_waits_for_those_who_have_gone() -> None:
+    questions: Questions[str] = Questions()
+    alone, first = asked(questions, "a")
+    number, second = asked(questions, "a", "b", "c")
+    _, third = asked(questions, "b")
+    questions.without("a")
+    assert (first.finished, first.missing) == (1, ("the a",))
+    assert not questions.answered(alone, "a", "late")
+    assert questions.answered(number, "b", 1)
+    assert not questions.answered(number, "a", "late")
+    assert second.finished == 0
+    assert questions.answered(number, "c", 2)
+    # At once, not at the deadline.
+    assert (second.payloads, second.finished, second.missing) == ([1, 2], 1, ("the a",))
+    assert third.finished == 0
+    questions.without("b")
+    assert (third.finished, third.missing, len(questions)) == (1, ("the b",), 0)
+
+
+def test_the_missing_are_those_who_went_and_those_who_were_late() -> None:
+    questions: Questions[str] = Questions()
+    number, answers = asked(questions, "a", "b", "c", deadline=5.0)
+    questions.without("b")
+    questions.answered(number, "c", 1)
+    assert questions.tick(4.9) == 0
+    assert questions.tick(5.0) == 1
+    assert answers.missing == ("the b", "the a")
+
+
+def test_one_who_leaves_ten_thousand_questions_behind() -> None:
+    questions: Questions[str] = Questions()
+    left = [asked(questions, "a")[1] for _ in range(10_000)]
+    _, stays = asked(questions, "a")
+    began = time.monotonic()
+    questions.cancel(*left)
+    assert time.monotonic() - began < 1.0, "milliseconds; one by one it would take half a minute"
+    assert len(questions) == 1
+    questions.without("a")
+    assert stays.finished == 1
+    assert not any(answers.finished for answers in left)
+
+
+def test_an_asker_may_go_in_the_middle_of_somebody_elses_end() -> None:
+    questions: Questions[Any] = Questions()
+    other = RecordingAnswers()
+    first = CancellingAnswers(questions, other)
+    for answers in (first, other):
+        questions.ask(questions.begin(), {"a": "the a"}, answers, 100.0)
+    questions.without("a")
+    assert (first.finished, other.finished, len(questions)) == (1, 0, 0)
 
 
 def test_ids_come_round() -> None:

@@ -104,10 +104,10 @@ class Desk:
 
     def end(self) -> None:
         """The session is over: nobody waits for its questions any more."""
-        for stream in self._open:
-            self._server.hub.invocations.cancel(stream)
-            self._server.hub.questions.cancel(stream)
-        self._open.clear()
+        streams, self._open = self._open, set()
+        hub = self._server.hub
+        for questions in (hub.invocations, hub.queries, hub.questions):
+            questions.cancel(*streams)
 
     def stream_ended(self, stream: Stream) -> None:
         """Its `Done` is queued."""
@@ -258,13 +258,11 @@ class Desk:
         self._server.queue(frame)
 
     def _facts(self, frame: tunnel.Facts) -> None:
-        self._answered(frame.ref, frame.rows)
+        if not self._server.hub.queries.answered(frame.ref, self._server.app, frame.rows):
+            self._node.metrics.late_answers += 1
 
     def _reply(self, frame: tunnel.Reply) -> None:
-        self._answered(frame.ref, frame.payload)
-
-    def _answered(self, ref: int, answer: object) -> None:
-        if not self._server.hub.questions.answered(ref, self._server.app, answer):
+        if not self._server.hub.questions.answered(frame.ref, self._server.app, frame.payload):
             self._node.metrics.late_answers += 1
 
     def _list(self, frame: tunnel.List) -> None:

@@ -49,8 +49,8 @@ def _fetch(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]) -
             rows.append(_row(connection, command.namespace, sid, now))
             theirs.setdefault(connection.server, []).append(sid)
     asked = {server: server.id for server in theirs if server.peer is not None and server.id != command.asker}
-    number = hub.questions.begin()
-    hub.questions.ask(number, asked, answers, now + min(command.timeout, node.links.invoke_timeout))
+    number = hub.queries.begin()
+    hub.queries.ask(number, asked, answers, now + min(command.timeout, node.links.invoke_timeout))
     for server in asked:
         assert server.peer is not None
         server.peer.query(number, command.namespace, tuple(theirs[server]))

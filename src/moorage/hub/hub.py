@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Hub:
     """Exists while it has an app server, a client, or somebody who waits for acks."""
 
-    __slots__ = ("directory", "invocations", "name", "questions", "servers", "sockets")
+    __slots__ = ("directory", "invocations", "name", "queries", "questions", "servers", "sockets")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -23,6 +23,9 @@ class Hub:
         self.servers = AppServers()
         self.invocations: Questions[Connection] = Questions()
         """Emits with acks; a question's number is the ack id."""
+        self.queries: Questions[AppServer] = Questions()
+        """What app servers know of their sockets. Apart from `questions`: an answer of the wrong kind
+        must find nobody who waits for it, since the asker could not read it."""
         self.questions: Questions[AppServer] = Questions()
         """What app servers ask each other."""
         self.sockets = 0
@@ -36,4 +39,4 @@ class Hub:
     @property
     def waits(self) -> bool:
         """Somebody waits for answers."""
-        return bool(len(self.invocations) or len(self.questions))
+        return bool(len(self.invocations) or len(self.queries) or len(self.questions))

@@ -20,14 +20,20 @@ LAST: Final = LAST_SERVICE_ACK
 
 
 class Question(Generic[WhoT]):
-    """One under way. `waiting`: who has not answered yet, and the name to report them by."""
+    """One under way. `waiting`: who has not answered yet, and the name to report them by; `gone`: the
+    names of those who never will."""
 
-    __slots__ = ("answers", "deadline", "waiting")
+    __slots__ = ("answers", "deadline", "gone", "waiting")
 
     def __init__(self, waiting: Mapping[WhoT, str], answers: Answers[Any], deadline: float) -> None:
         self.waiting = dict(waiting)
         self.answers = answers
         self.deadline = deadline
+        self.gone: tuple[str, ...] = ()
+
+    def finish(self) -> None:
+        """Tell the asker, and who is missing."""
+        self.answers.finish((*self.gone, *self.waiting.values()))
 
 
 class Questions(Generic[WhoT]):
@@ -62,20 +68,26 @@ class Questions(Generic[WhoT]):
         question.answers.answer(name, payload)
         if not question.waiting:
             del self._open[number]
-            question.answers.finish(())
+            question.finish()
         return True
 
-    def cancel(self, answers: Answers[Any]) -> None:
-        """The asker is gone: forget its questions. Its stream is its own business."""
-        for number in [n for n, question in self._open.items() if question.answers is answers]:
+    def cancel(self, *answers: Answers[Any]) -> None:
+        """The asker is gone: forget its questions. Their streams are its own business."""
+        # By identity, and in one pass however many: an app server may leave ten thousand behind.
+        gone = frozenset(map(id, answers))
+        for number in [n for n, question in self._open.items() if id(question.answers) in gone]:
             del self._open[number]
 
     def without(self, who: WhoT) -> None:
-        """`who` will never answer any more: those who wait for nobody else are told so now."""
+        """`who` will never answer any more: nobody waits for that until the deadline."""
         for number, question in tuple(self._open.items()):
-            if set(question.waiting) == {who}:
-                del self._open[number]
-                question.answers.finish(tuple(question.waiting.values()))
+            name = question.waiting.pop(who, None)
+            if name is None:
+                continue
+            question.gone += (name,)
+            # Whoever is told of one end may take back others.
+            if not question.waiting and self._open.pop(number, None) is not None:
+                question.finish()
 
     def tick(self, now: float) -> int:
         """End what is past its deadline; how many. A client that left without answering keeps its
@@ -84,5 +96,5 @@ class Questions(Generic[WhoT]):
         late = [number for number, question in self._open.items() if question.deadline <= now]
         ended = [self._open.pop(number) for number in late]
         for question in ended:
-            question.answers.finish(tuple(question.waiting.values()))
+            question.finish()
         return len(ended)

@@ -81,7 +81,7 @@ class Node:
         self.connections = 0
         """Accepted and being accepted, all hubs together."""
         self.flusher = Flusher(schedule, self._slow, metrics)
-        self.heartbeat = Heartbeat(self._silent, clock())
+        self.heartbeat = Heartbeat(self._silent, self.flusher, metrics, clock())
         self._log = log
         self._openings: dict[Connection, tuple[Opening, tuple[str, ...]]] = {}
         self.configure(hubs, allow_unlisted_hubs=allow_unlisted_hubs)
@@ -123,6 +123,7 @@ class Node:
         land on another one."""
         server.up = False
         hub.servers.remove(server)
+        hub.queries.without(server)
         hub.questions.without(server)
         for connection in tuple(server.clients):
             if connection in self._openings:
@@ -187,9 +188,10 @@ class Node:
             directory.rooms.join(connection, group)
         self.metrics.connects += 1
         terms = OpenInfo(info.ping_interval, info.ping_timeout, session.max_payload)
-        opening.accepted(connection, terms)
         if connection.server.peer is not None:
+            # First: what the client sent too early is read while it is being answered.
             self.heartbeat.add(connection, terms, self.clock())
+        opening.accepted(connection, terms)
 
     def refuse(self, connection: Connection, reason: Reason, detail: str = "") -> None:
         """The app server does not take it, or did not answer."""
@@ -309,5 +311,5 @@ class Node:
         for hub in tuple(self.hubs.values()):
             if hub.waits:
                 self.metrics.invoke_timeouts += hub.invocations.tick(now)
-                self.metrics.server_timeouts += hub.questions.tick(now)
+                self.metrics.server_timeouts += hub.queries.tick(now) + hub.questions.tick(now)
                 self._forget_if_empty(hub)

@@ -1,0 +1,212 @@
+"""What app servers ask the hub and each other: fetch, and events from one to all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from moorage.hub.links import AppServer
+from moorage.wire.commands import FetchSockets, Outcome, Selection, SocketRow, TellServers
+from moorage.wire.errors import UsageError
+from moorage.wire.filters import Filter
+from moorage.wire.groups import namespace_group, room_group
+from tests.hub.fakes import HUB, RecordingAnswers, RecordingPeer, World
+
+
+class Fleet(World):
+    """Three app servers that know of each other, and one (`az`) of the azure dialect."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.peers = {name: RecordingPeer() for name in ("a", "b", "c")}
+        self.apps: dict[str, AppServer] = {}
+        for name in ("a", "b", "c", "az"):
+            self.apps[name] = self.server(name, peer=self.peers.get(name))[0]
+
+    def client_of(self, name: str, *namespaces: str, **given: Any) -> str:
+        """A client of this app server; its socket id in the first namespace."""
+        for server in self.apps.values():
+            server.draining = server.id != name
+        connection = self.client(*namespaces, **given)
+        assert connection.server.id == name
+        return connection.session.peer.namespaces[namespaces[0]]
+
+    def fetch(
+        self, namespace: str = "/", *rooms: str, asker: str = "a", timeout: float = 5.0, **to: Any
+    ) -> tuple[Outcome, RecordingAnswers]:
+        """Ask who is there."""
+        answers = RecordingAnswers()
+        group = room_group(namespace, rooms[0]) if rooms else namespace_group(namespace)
+        command = FetchSockets(HUB, Selection(group=group, **to), namespace, timeout, asker)
+        return self.execute(command, answers), answers
+
+    def number(self, name: str) -> int:
+        """Of the last query that an app server got."""
+        return self.peers[name].queries[-1][0]
+
+    def answer(self, name: str, rows: object, number: int | None = None) -> bool:
+        """An app server's answer to the last query."""
+        return self.hub().queries.answered(
+            self.number(name) if number is None else number, self.apps[name], rows
+        )
+
+    def tell(self, sender: str = "a", timeout: float = 0.0) -> tuple[Outcome, RecordingAnswers]:
+        """An event for the others."""
+        answers = RecordingAnswers()
+        return self.execute(TellServers(HUB, "/", b'42["x"]', sender, timeout), answers), answers
+
+
+# -- fetch ------------------------------------------------------------------------------------------------
+
+
+def test_ids_rooms_and_handshakes_come_from_the_registry() -> None:
+    fleet = Fleet()
+    sid = fleet.client_of("b", "/", user_id="ada")
+    (connection,) = fleet.apps["b"].clients
+    connection.handshake = b'{"headers":{}}'
+    fleet.join(connection, "r1", "r2")
+    fleet.now += 7.0
+    outcome, _ = fleet.fetch()
+    (row,) = outcome.sockets
+    assert isinstance(row, SocketRow)
+    assert (row.id, row.connection_id, row.user_id, row.server) == (sid, connection.id, "ada", "b")
+    assert sorted(row.rooms) == ["r1", "r2"], "not its private room, nor the namespace"
+    assert (row.age, row.handshake) == (7.0, b'{"headers":{}}')
+
+
+def test_only_what_the_app_keeps_is_asked_and_in_one_question_each() -> None:
+    fleet = Fleet()
+    sids = {name: [fleet.client_of(name, "/") for _ in range(3)] for name in fleet.apps}
+    outcome, answers = fleet.fetch()
+    assert (outcome.reached, len(outcome.sockets), outcome.asked) == (12, 12, 2)
+    assert fleet.peers["a"].queries == [], "the asker knows its own"
+    for name in ("b", "c"):
+        ((number, namespace, asked),) = fleet.peers[name].queries
+        assert (number, namespace, sorted(asked)) == (fleet.number("b"), "/", sorted(sids[name]))
+    assert fleet.answer("c", [("x", b"{}")])
+    assert answers.finished == 0
+    assert fleet.answer("b", [])
+    assert (answers.senders, answers.payloads) == (["c", "b"], [[("x", b"{}")], []])
+    assert (answers.finished, answers.missing) == (1, ())
+
+
+def test_nobody_to_ask() -> None:
+    fleet = Fleet()
+    fleet.client_of("a", "/")
+    fleet.client_of("az", "/")
+    outcome, answers = fleet.fetch()
+    assert (outcome.reached, outcome.asked) == (2, 0)
+    assert (answers.finished, answers.missing) == (1, ())
+    outcome, answers = fleet.fetch("/nowhere")
+    assert (outcome, answers.finished) == (Outcome(), 1)
+    assert not fleet.hub().waits
+
+
+def test_a_room_and_what_is_left_out() -> None:
+    fleet = Fleet()
+    one, two = fleet.client_of("b", "/", "/ns"), fleet.client_of("b", "/", "/ns")
+    for connection in fleet.apps["b"].clients:
+        fleet.join(connection, "room")
+        fleet.join(connection, "in-ns", namespace="/ns")
+    outcome, _ = fleet.fetch("/", "room", filter=Filter("", none_of=(room_group("/", one),)))
+    assert [(row.id, row.rooms) for row in outcome.sockets] == [(two, ("room",))]
+    assert fleet.fetch("/", "in-ns")[0].sockets == ()
+
+
+def test_a_socket_that_is_only_connecting_is_nobody() -> None:
+    fleet = Fleet()
+    fleet.client_of("b", "/")
+    (connection,) = fleet.apps["b"].clients
+    fleet.node.receive(connection, b"40/ns,")
+    fleet.join(connection, "early", namespace="/ns")
+    assert fleet.fetch("/ns", "early")[0].sockets == ()
+
+
+def test_one_that_does_not_answer_is_named() -> None:
+    fleet = Fleet()
+    for name in ("b", "c"):
+        fleet.client_of(name, "/")
+    _, answers = fleet.fetch(timeout=2.0)
+    fleet.answer("b", [])
+    fleet.node.tick(fleet.now + 1.9)
+    assert answers.finished == 0
+    fleet.node.tick(fleet.now + 2.0)
+    assert (answers.finished, answers.missing) == (1, ("c",))
+    assert fleet.metrics.server_timeouts == 1
+    assert not fleet.answer("c", []), "late"
+    assert len(answers.payloads) == 1
+
+
+def test_the_longest_that_anybody_waits() -> None:
+    fleet = Fleet()
+    fleet.client_of("b", "/")
+    _, answers = fleet.fetch(timeout=1e9)
+    fleet.node.tick(fleet.now + fleet.links.invoke_timeout)
+    assert answers.missing == ("b",)
+
+
+def test_one_that_goes_is_named_at_once() -> None:
+    fleet = Fleet()
+    for name in ("b", "c"):
+        fleet.client_of(name, "/")
+    _, answers = fleet.fetch()
+    fleet.node.drop_server(fleet.hub(), fleet.apps["b"])
+    assert answers.finished == 0
+    fleet.answer("c", [])
+    assert (answers.finished, answers.missing) == (1, ("b",))
+
+
+def test_only_who_was_asked_may_answer_and_once() -> None:
+    fleet = Fleet()
+    for name in ("b", "c"):
+        fleet.client_of(name, "/")
+    _, answers = fleet.fetch()
+    number = fleet.number("b")
+    assert not fleet.answer("a", "made up", number)
+    assert not fleet.answer("az", "made up", number)
+    assert fleet.answer("b", 1)
+    assert not fleet.answer("b", 2)
+    assert not fleet.answer("c", 3, number + 1)
+    assert answers.payloads == [1]
+
+
+# -- events for all others --------------------------------------------------------------------------------
+
+
+def test_all_others_hear_it() -> None:
+    fleet = Fleet()
+    outcome, answers = fleet.tell("b")
+    assert (outcome.reached, answers.finished) == (2, 0)
+    heard = {name: peer.tellings for name, peer in fleet.peers.items()}
+    assert heard == {"a": [(None, "b", "/", b'42["x"]')], "b": [], "c": [(None, "b", "/", b'42["x"]')]}
+    assert not fleet.hub().waits
+
+
+def test_their_answers() -> None:
+    fleet = Fleet()
+    outcome, answers = fleet.tell("a", timeout=3.0)
+    assert outcome.asked == 2
+    number = fleet.peers["b"].tellings[0][0]
+    assert number is not None and number == fleet.peers["c"].tellings[0][0]
+    assert fleet.hub().questions.answered(number, fleet.apps["c"], b"430[1]")
+    assert not fleet.hub().questions.answered(number, fleet.apps["a"], b"430[0]")
+    fleet.node.tick(fleet.now + 3.0)
+    assert (answers.senders, answers.missing) == (["c"], ("b",))
+
+
+def test_alone() -> None:
+    world = World()
+    world.server("a", peer=RecordingPeer())
+    world.server("az")
+    answers = RecordingAnswers()
+    outcome = world.execute(TellServers(HUB, "/", b'42["x"]', "a", 1.0), answers)
+    assert (outcome.asked, answers.finished, answers.missing) == (0, 1, ())
+
+
+@pytest.mark.parametrize(
+    "command", [FetchSockets(HUB, Selection(), "/", 1.0), TellServers(HUB, "/", b"", "")]
+)
+def test_answers_need_somewhere_to_go(command: FetchSockets | TellServers) -> None:
+    with pytest.raises(UsageError):
+        Fleet().execute(command)

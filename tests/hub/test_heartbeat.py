@@ -1,0 +1,229 @@
+"""The service's heartbeat: pings in time, who is given up, and who is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.engine.upgrade import State
+from moorage.hub.connection import Connection
+from moorage.hub.heartbeat import LOOK_SECONDS, SLOT_SECONDS
+from moorage.hub.outbox import SLICE
+from moorage.wire.handshake import OpenInfo
+from tests.hub.fakes import PollingSink, RecordingOpening, RecordingPeer, World, heard, sink_of
+
+STEP = 0.25
+LATE = 2 * SLOT_SECONDS + STEP
+"""A ping or a verdict may be late by this."""
+
+
+class Stage(World):
+    """A world whose app server leaves the heartbeat to the service."""
+
+    def __init__(self, interval: float = 25.0, timeout: float = 20.0) -> None:
+        super().__init__()
+        terms = OpenInfo(round(interval * 1000), round(timeout * 1000))
+        self.app, self.link = self.server(peer=RecordingPeer(), terms=terms)
+
+    def after(self, seconds: float) -> None:
+        """Time passes as in a running service, in small steps."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + STEP)
+            self.node.tick(self.now)
+            self.settle()
+
+    def until_ping(self, connection: Connection, most: float = 1000.0) -> float:
+        """Seconds until the next ping; the client has not answered it yet."""
+        began, before = self.now, len(heard(connection))
+        while len(heard(connection)) == before:
+            self.after(STEP)
+            assert self.now - began < most
+        assert heard(connection)[before:] == [b"2"]
+        return self.now - began
+
+    def ends(self) -> list[str]:
+        """Why clients were closed."""
+        return [reason for _, reason, *_ in self.logged]
+
+
+def test_a_ping_comes_once_an_interval() -> None:
+    stage = Stage()
+    client = stage.client("/")
+    for _ in range(4):
+        assert 25.0 <= stage.until_ping(client) <= 25.0 + LATE
+        stage.node.receive(client, b"3")
+    assert stage.ends() == []
+    assert stage.link.packets(client) == [b"40"], "pongs are not the app server's business"
+
+
+def test_the_first_ping_comes_after_an_interval() -> None:
+    stage = Stage(interval=1.0)
+    client = stage.client("/")
+    stage.after(1.0 - STEP)
+    assert heard(client) == []
+    assert stage.until_ping(client) <= STEP + LATE
+
+
+def test_no_pong_in_time() -> None:
+    stage = Stage()
+    client, other = stage.client("/"), stage.client("/")
+    stage.until_ping(client)
+    stage.node.receive(other, b"3")
+    stage.after(20.0 - STEP)
+    assert stage.ends() == []
+    stage.after(LATE + STEP)
+    assert stage.ends() == ["ping-timeout"]
+    assert client.session.state == State.CLOSED
+    assert other.session.state != State.CLOSED
+    assert [reason.name for _, reason in stage.link.ended] == ["ping-timeout"]
+
+
+def test_a_late_pong_is_in_time() -> None:
+    stage = Stage()
+    client = stage.client("/")
+    stage.until_ping(client)
+    stage.after(19.5)
+    stage.node.receive(client, b"3")
+    # 25 s after the last ping, as if the pong had come at once.
+    assert stage.until_ping(client) <= 5.5 + LATE
+    assert stage.ends() == []
+
+
+@pytest.mark.parametrize("lag", [0.1, 1.5, 5.0, 19.0])
+def test_an_interval_shorter_than_the_timeout(lag: float) -> None:
+    """The client gives up `interval + timeout` after the last ping, so the next must not wait for
+    the deadline of the last."""
+    stage = Stage(interval=1.0, timeout=20.0)
+    client = stage.client("/")
+    for _ in range(3):
+        stage.until_ping(client)
+        stage.after(lag)
+        stage.node.receive(client, b"3")
+        assert stage.until_ping(client) <= 1.0 + LATE
+        stage.node.receive(client, b"3")
+    stage.until_ping(client)
+    stage.after(20.0 + LATE)
+    assert stage.ends() == ["ping-timeout"]
+
+
+@pytest.mark.parametrize("pause", [3.0, 30.0, 300.0])
+def test_after_a_pause_of_our_own_pongs_are_read_first(pause: float) -> None:
+    stage = Stage()
+    client, dead = stage.client("/"), stage.client("/")
+    stage.until_ping(client)
+    stage.after(19.0)
+    # The machine slept, or something held our loop up.
+    stage.now += pause
+    stage.node.tick(stage.now)
+    assert stage.ends() == []
+    stage.node.receive(client, b"3")
+    stage.after(20.0 + LATE)
+    assert [reason.name for sid, reason in stage.link.ended] == ["ping-timeout"]
+    assert dead.session.state == State.CLOSED
+
+
+def test_who_is_held_back_cannot_be_heard() -> None:
+    stage = Stage()
+    client = stage.client("/")
+    stage.until_ping(client)
+    client.held = True
+    stage.after(100.0)
+    assert stage.ends() == []
+    client.held = False
+    stage.after(40.0 + LATE)
+    assert stage.ends() == ["ping-timeout"]
+
+
+@pytest.mark.parametrize("step", range(0, 24))
+def test_who_is_read_on_is_read_before_it_is_judged(step: int) -> None:
+    """Its deadline may pass in this very moment: what it said is still in the socket."""
+    stage = Stage(interval=2.0, timeout=3.0)
+    client = stage.client("/")
+    stage.until_ping(client)
+    client.held = True
+    stage.after(10.0 + STEP * step)
+    client.held = False
+    stage.node.heartbeat.read_on(client, stage.now)
+    stage.node.tick(stage.now + SLOT_SECONDS)
+    assert stage.ends() == []
+
+
+def test_a_polling_client_fetches_its_ping() -> None:
+    stage = Stage()
+    client = stage.client("/", framed=False)
+    sink = sink_of(client)
+    assert isinstance(sink, PollingSink)
+    stage.until_ping(client)
+    stage.after(10.0)
+    sink.poll()
+    stage.node.receive(client, b"3")
+    assert stage.until_ping(client) <= 15.0 + LATE
+    # Without a poll the ping waits, and so does the clock for it.
+    stage.after(20.0 + LATE)
+    assert stage.ends() == ["ping-timeout"]
+
+
+def test_in_the_azure_dialect_the_app_server_keeps_it() -> None:
+    world = World()
+    _, link = world.server()
+    client = world.client("/")
+    assert client.beat is None
+    world.node.tick(world.now + 1000.0)
+    world.settle()
+    assert heard(client) == []
+    world.node.receive(client, b"3")
+    assert link.packets(client)[-1] == b"3"
+
+
+def test_a_pong_before_its_time_is_nobodys_business() -> None:
+    stage = Stage()
+
+    class Eager(RecordingOpening):
+        """A client that talks while it is being answered."""
+
+        def accepted(self, connection: Connection, info: OpenInfo) -> None:
+            super().accepted(connection, info)
+            stage.node.receive(connection, b"3")
+
+    client = stage.open(Eager())
+    assert stage.link.packets(client) == []
+
+
+def test_a_crowd_is_pinged_in_slices() -> None:
+    stage = Stage(interval=5.0)
+    crowd = [stage.client("/") for _ in range(2 * SLICE + 10)]
+    sent = stage.metrics.sent_websocket
+    due = stage.now + 5.0 + SLOT_SECONDS
+    while stage.now < due and not stage.scheduled:
+        stage.now += STEP
+        stage.node.tick(stage.now)
+    stage.tick()
+    assert sum(bool(heard(client)) for client in crowd) == SLICE
+    stage.settle()
+    assert all(heard(client) == [b"2"] for client in crowd)
+    assert stage.metrics.sent_websocket == sent + len(crowd)
+
+
+def test_who_has_gone_is_let_go_of_before_long() -> None:
+    stage = Stage(interval=1e6, timeout=1e6)
+    for _ in range(20):
+        stage.node.receive(stage.client("/"), b"1")
+    stays = stage.client("/")
+    stage.after(LOOK_SECONDS + LATE)
+    kept = [connection for slot in stage.node.heartbeat._slots.values() for connection in slot]
+    assert kept == [stays]
+    assert heard(stays) == []
+
+
+def test_each_client_is_looked_at_in_one_place() -> None:
+    """However the pongs come: no connection is ever in the wheel twice, none is lost from it."""
+    stage = Stage(interval=1.0, timeout=3.0)
+    clients = [stage.client("/") for _ in range(5)]
+    for step in range(200):
+        for number, client in enumerate(clients):
+            if step % (number + 1) == 0:
+                stage.node.receive(client, b"3")
+        stage.after(STEP)
+        kept = [connection for slot in stage.node.heartbeat._slots.values() for connection in slot]
+        assert sorted(c.id for c in kept) == sorted(c.id for c in clients)
+    assert stage.ends() == []
