@@ -11,26 +11,51 @@ from __future__ import annotations
 
 import atexit
 import logging
+import secrets
 import ssl
 from collections.abc import Callable
-from typing import Any, Final
-from uuid import uuid4
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, overload
 
 import socketio
 
-from moorage.sdk.connection_string import ConnectionString, check_hub, parse
-from moorage.sdk.errors import MoorageError, UsageError
+from moorage.sdk.answers import AckCollector, Acks, AppServer, FetchedSockets, SocketCollector
+from moorage.sdk.app_server import EVENTS, HANDLER_SECONDS
+from moorage.sdk.app_server import _milliseconds as milliseconds_of
+from moorage.sdk.connection_string import check_hub, parse
+from moorage.sdk.errors import UsageError
+from moorage.sdk.manager import ANSWER_SECONDS, arguments_of, target
+from moorage.sdk.members import room_names
 from moorage.sdk.payload import Codec
-from moorage.sdk.session import MAX_QUEUE_BYTES, End, Part
+from moorage.sdk.server_events import HandlerT
+from moorage.sdk.session import MAX_QUEUE_BYTES
+from moorage.sdk.threads_dispatch import ThreadsDispatcher
 from moorage.sdk.threads_engine import Engine
+from moorage.sdk.threads_inbox import ThreadsInbox
 from moorage.sdk.threads_link import ThreadedLink
 from moorage.sdk.threads_manager import ThreadsManager
 from moorage.sdk.threads_pool import Pool
-from moorage.sdk.threads_receiver import ThreadsReceiver
-from moorage.wire.tunnel import Answer, Done, Facts, FromApp, Query, Told
+from moorage.sdk.threads_server_events import ThreadsServerEvents
+from moorage.wire.tunnel import (
+    LOCAL,
+    VOLATILE,
+    Ask,
+    Disconnect,
+    Done,
+    Fetch,
+    FromApp,
+    Join,
+    Leave,
+    List,
+    Servers,
+    Tell,
+)
 
 THREADS: Final = 128
 """Handlers that run at the same time, at most, unless `threads` says otherwise."""
+
+ListenerT = TypeVar("ListenerT", bound=Callable[..., Any])
 
 _log = logging.getLogger("moorage.sdk")
 
@@ -52,30 +77,34 @@ def use_moorage_sync(
     its app. `hub` and `connection_string` say whose clients, and where the service is. `server_id` must
     be unique among the hub's app servers; a random one is right. `threads` is how many handlers may run
     at a time, `max_queue_bytes` what may wait for the service before emits raise `QueueFull`. With `wait`
-    a service that is not there yet is waited for.
+    a service that is not there yet is waited for. `ssl_context` for an https endpoint whose authority
+    this machine does not know.
 
     Raises `UsageError` for arguments that cannot work, `LinkRefused` and `LinkUnavailable` with a message
     that names cause and fix. Call it in the process that serves: threads do not survive a fork.
     """
-    target = parse(connection_string)
-    check_hub(hub)
+    where = parse(connection_string)
     sio, extra = _server_of(server)
-    _check(sio)
-    moorage = ThreadedMoorage(sio, hub=hub, threads=threads, extra=extra, elsewhere=_elsewhere(target, hub))
-    link = ThreadedLink(
-        target,
-        hub,
-        server_id or uuid4().hex,
-        moorage.receiver,
-        max_queue_bytes=max_queue_bytes,
-        ssl_context=ssl_context,
+    _check(sio, check_hub(hub), server_id)
+    moorage = ThreadedMoorage(
+        sio,
+        lambda inbox: ThreadedLink(
+            where,
+            hub,
+            server_id or secrets.token_urlsafe(12),
+            inbox,
+            max_queue_bytes=max_queue_bytes,
+            ssl_context=ssl_context,
+        ),
+        threads=threads,
+        extra=extra,
+        elsewhere=(
+            f"This server's clients connect through Moorage: io({where.endpoint!r}, "
+            f"{{ path: '/clients/socketio/hubs/{hub}' }})"
+        ),
     )
-    moorage.start(link, wait=wait)
+    moorage.attach(wait=wait)
     return moorage
-
-
-def _elsewhere(target: ConnectionString, hub: str) -> str:
-    return f"Clients of this server connect to {target.endpoint}, with the path /clients/socketio/hubs/{hub}"
 
 
 def _server_of(server: Any) -> tuple[Any, dict[str, Any]]:
@@ -95,106 +124,244 @@ def _server_of(server: Any) -> tuple[Any, dict[str, Any]]:
     raise UsageError(f"a socketio.Server or a Flask-SocketIO object is wanted, not {type(server).__name__}")
 
 
-def _check(sio: Any) -> None:
+def _check(sio: Any, hub: str, server_id: str | None) -> None:
     if isinstance(sio.eio, Engine):
-        raise UsageError("this server is already linked to Moorage")
+        raise UsageError("this server uses Moorage already; close() that first")
     if sio.async_mode != "threading":
         raise UsageError(f'async_mode is {sio.async_mode!r}; Moorage needs async_mode="threading"')
-    if not sio.packet_class.uses_binary_events:
-        raise UsageError("Moorage needs python-socketio's default serializer: clients' packets must be text")
     if type(sio.manager) is not socketio.Manager:
         raise UsageError(
-            f"the server has a client_manager ({type(sio.manager).__name__}): leave it out "
-            "(message_queue, in Flask-SocketIO), Moorage connects the app servers"
+            f"this server has a client_manager of its own ({type(sio.manager).__name__}). Moorage takes its "
+            "place and reaches all app servers of the hub: leave out `client_manager=` "
+            "(Flask-SocketIO: `message_queue=`)"
         )
+    if sio.eio.sockets:
+        raise UsageError("this server has clients already: call use_moorage_sync before they connect")
+    if server_id is not None and not 1 <= len(server_id) <= 128:
+        raise UsageError("server_id must have 1 to 128 characters")
 
 
 class ThreadedMoorage:
-    """What `use_moorage_sync` returns."""
+    """The link of one `socketio.Server`, and the server API beyond python-socketio. What it does
+    reaches the sockets of all app servers of the hub. Every method may be called from any thread.
 
-    def __init__(self, sio: Any, *, hub: str, threads: int, extra: dict[str, Any], elsewhere: str) -> None:
+    `to` and `room` everywhere: a room, a socket id, or a collection of them; None is the whole
+    namespace. `skip`: sockets and rooms to leave out. Timeouts are in seconds.
+    """
+
+    def __init__(
+        self,
+        sio: Any,
+        make_link: Callable[[ThreadsInbox], ThreadedLink],
+        *,
+        threads: int,
+        extra: dict[str, Any],
+        elsewhere: str,
+    ) -> None:
         self.sio = sio
-        self.hub = hub
-        self._link: ThreadedLink | None = None
-        self._pool = Pool(threads, f"moorage-{hub}")
-        self._originals = (sio.eio, sio.manager)
-        self._engine = Engine(sio.eio, transmit=self.send, pool=self._pool, elsewhere=elsewhere)
-        self._manager = ThreadsManager(self._engine, self, Codec(sio.packet_class))
-        self.receiver = ThreadsReceiver(sio, self._engine, self._manager, self, extra)
+        self._codec = Codec(sio.packet_class)
+        self._pool = Pool(threads)
+        self._inbox = ThreadsInbox(self._tell, self._pool)
+        self.link = make_link(self._inbox)
+        self._listeners: dict[str, list[Callable[..., Any]]] = {name: [] for name in EVENTS}
+        self._former = (sio.eio, sio.manager)
+        self._engine = Engine(sio.eio, transmit=self.link.send, pool=self._pool, elsewhere=elsewhere)
+        self._manager = ThreadsManager(self.link, self._codec, self._engine)
+        self._manager.set_server(sio)
+        self._dispatcher = ThreadsDispatcher(sio, self._engine, self._manager, self._codec, extra)
+        self._server_events = ThreadsServerEvents(self.link.send, self._codec, self._pool)
+        self._inbox.serve(self.link, self._dispatcher, self._manager, self._server_events)
+        sio.eio, sio.manager = self._engine, self._manager
 
-    # -- start and end -------------------------------------------------------------------------------
+    # -- the link ---------------------------------------------------------------------------------------
 
-    def start(self, link: ThreadedLink, *, wait: bool) -> None:
-        """Put ours in the place of the server's own parts, and open the link."""
-        self._link = link
-        self.receiver.serve(link)
-        self._engine.event_handler = self.sio._handle_event_internal
-        self._manager.set_server(self.sio)
-        self.sio.eio, self.sio.manager = self._engine, self._manager
+    @property
+    def server_id(self) -> str:
+        """This app server's id in the hub."""
+        return self.link.server_id
+
+    @property
+    def hub(self) -> str:
+        """The hub whose clients it serves."""
+        return self.link.hub
+
+    @property
+    def up(self) -> bool:
+        """The link is up now. While it is down emits are queued and requests wait."""
+        return self.link.up
+
+    @overload
+    def on(self, name: str, listener: ListenerT) -> ListenerT: ...
+
+    @overload
+    def on(self, name: str) -> Callable[[ListenerT], ListenerT]: ...
+
+    def on(self, name: str, listener: Any = None) -> Any:
+        """Hear what happens to the link; a decorator if no `listener` is given. Several per name; they
+        run in threads as handlers do.
+
+        `link_lost(error)`, `link_restored()`; `session_lost(why)`: all clients are gone, their
+        `disconnect` handlers run; `link_failed(error)`: the service refuses for good, nothing is tried
+        any more; `draining(seconds)`: the service will go; `error(error)`: something that nobody
+        waited for was not done. Each has a log line of `moorage.sdk`, too.
+        """
+        if name not in self._listeners:
+            raise UsageError(f"no such event: {name!r}; there are {', '.join(EVENTS)}")
+        if listener is None:
+            return lambda function: self.on(name, function)
+        self._listeners[name].append(listener)
+        return listener
+
+    def _tell(self, name: str, *arguments: Any) -> None:
+        for listener in self._listeners[name]:
+            self._pool.submit(partial(listener, *arguments))
+
+    def close(self, drain: float = 0.0) -> None:
+        """Leave the hub. `drain`: take no new clients, and give those there are so many seconds first.
+        Then the service closes them, and they reconnect to other app servers. Disconnect handlers
+        have run, or had 5 seconds, when this returns. Idempotent."""
+        atexit.unregister(self._at_exit)
+        self.link.close(drain)
+        self._dispatcher.all_gone()
+        if not self._dispatcher.settled(HANDLER_SECONDS):
+            _log.warning("closed while disconnect handlers were running")
+        self._pool.stop()
+        self.detach()
+
+    def _at_exit(self) -> None:
+        # No handlers now: much of what they would use is gone.
+        self._pool.stop()
+        self.link.close()
+
+    def attach(self, *, wait: bool) -> None:
+        """Open the link, and see to it that it is closed in the end."""
         try:
-            link.start(wait=wait)
+            self.link.start(wait=wait)
         except BaseException:
-            self.sio.eio, self.sio.manager = self._originals
+            self._pool.stop()
+            self.detach()
             raise
         atexit.register(self._at_exit)
 
-    def close(self, drain: float = 0.0) -> None:
-        """Leave: the clients come back to another app server of the hub, after `drain` seconds in
-        which no new ones came. Their `disconnect` handlers run. Idempotent."""
-        self._linked.close(drain)
-        self._engine.all_closed()
-        atexit.unregister(self._at_exit)
+    def detach(self) -> None:
+        """Give the server back its own engine and manager."""
+        if self.sio.eio is self._engine:
+            self.sio.eio, self.sio.manager = self._former
 
-    def _at_exit(self) -> None:
-        # Handlers may not start any more: much of what they would use is gone.
-        self._pool.stop()
-        self._linked.close()
+    def __enter__(self) -> Self:
+        return self
 
-    @property
-    def _linked(self) -> ThreadedLink:
-        assert self._link is not None
-        return self._link
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
-    # -- Outlet --------------------------------------------------------------------------------------
+    # -- emits ------------------------------------------------------------------------------------------
 
-    def send(self, frame: FromApp) -> None:
-        """See `ThreadedLink.send`."""
-        self._linked.send(frame)
+    def emit(
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        to: Any = None,
+        skip: Any = None,
+        namespace: str = "/",
+        volatile: bool = False,
+        local: bool = False,
+    ) -> None:
+        """As `sio.emit`. `volatile`: leaves out sockets that cannot take it at once, all of them while
+        the link is down. `local`: only sockets of this app server."""
+        flags = (VOLATILE if volatile else 0) | (LOCAL if local else 0)
+        self._manager.emit(event, data, namespace, room=to, skip_sid=skip, flags=flags)
 
-    def request(self, make: Callable[[int], FromApp]) -> Done:
-        """See `ThreadedLink.request`."""
-        end = self._linked.request(make)
+    def emit_with_acks(
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        to: Any = None,
+        skip: Any = None,
+        namespace: str = "/",
+        timeout: float = 5.0,
+    ) -> Acks:
+        """Emit, and wait until all sockets have answered or the time is over."""
+        payload = self._codec.event(namespace, [event, *arguments_of(data)])
+        whom = target(namespace, to, skip)
+        milliseconds = milliseconds_of(timeout)
+        return self._collect_acks(lambda ref: Ask(ref, whom, 0, milliseconds, payload), timeout)
+
+    def _collect_acks(self, make: Callable[[int], FromApp], timeout: float) -> Acks:
+        collector = AckCollector(self._codec)
+        end = self.link.request(make, seconds=timeout + ANSWER_SECONDS, part=collector.part)
         assert isinstance(end, Done)
-        return end
+        return collector.result(end.missing)
 
-    def ask(self, make: Callable[[int], FromApp], answer: Callable[[bytes], None], seconds: float) -> None:
-        """See `ThreadsManager.emit`."""
-        self._linked.ask(make, _Callbacks(answer), seconds + 5)
+    # -- sockets ----------------------------------------------------------------------------------------
 
-    # -- Application ---------------------------------------------------------------------------------
+    def fetch_sockets(
+        self, room: Any = None, *, namespace: str = "/", skip: Any = None, timeout: float = 5.0
+    ) -> FetchedSockets:
+        """Which sockets there are. Ids, rooms and handshakes come from the service; their `data` from
+        the app servers, as far as these answer in time (see `missing`)."""
+        collector = SocketCollector(namespace)
+        whom = target(namespace, room, skip)
+        milliseconds = milliseconds_of(timeout)
+        end = self.link.request(
+            lambda ref: Fetch(ref, whom, milliseconds),
+            seconds=timeout + ANSWER_SECONDS,
+            part=collector.part,
+        )
+        assert isinstance(end, Done)
+        for sid, _ in self._manager.get_participants(namespace, None):
+            facts = self._inbox.facts_of(sid, namespace)
+            if facts:
+                collector.facts[sid] = facts
+        return collector.result(end.missing)
 
-    def queried(self, frame: Query) -> None:
-        self.send(Facts(frame.ref, ()))
+    def sockets_join(self, rooms: Any, *, to: Any = None, namespace: str = "/", skip: Any = None) -> int:
+        """All these sockets enter `rooms` (one or several); how many there were."""
+        whom, names = target(namespace, to, skip), room_names(rooms)
+        return self._manager.request(lambda ref: Join(ref, whom, names)).count
 
-    def told(self, frame: Told) -> None:
-        pass
+    def sockets_leave(self, rooms: Any, *, to: Any = None, namespace: str = "/", skip: Any = None) -> int:
+        """All these sockets leave `rooms`; how many there were."""
+        whom, names = target(namespace, to, skip), room_names(rooms)
+        return self._manager.request(lambda ref: Leave(ref, whom, names)).count
 
-    def link_event(self, name: str, error: Exception | None) -> None:
-        pass
+    def disconnect_sockets(
+        self, *, to: Any = None, namespace: str = "/", skip: Any = None, close: bool = False
+    ) -> int:
+        """All these sockets leave the namespace; `close` ends their connections as well. How many there
+        were."""
+        whom = target(namespace, to, skip)
+        return self._manager.request(lambda ref: Disconnect(ref, whom, close)).count
 
+    # -- app servers ------------------------------------------------------------------------------------
 
-class _Callbacks:
-    """`Answers` that come one by one, for whom it does not matter when there are no more."""
+    def server_side_emit(self, event: str, *args: Any, namespace: str = "/") -> None:
+        """An event for all other app servers of the hub; see `on_server_event`."""
+        self.link.send(Tell(0, namespace, 0, self._codec.event(namespace, [event, *args])))
 
-    def __init__(self, answer: Callable[[bytes], None]) -> None:
-        self._answer = answer
+    def server_side_emit_with_ack(
+        self, event: str, *args: Any, namespace: str = "/", timeout: float = 5.0
+    ) -> Acks:
+        """The same, and wait until all have answered or the time is over."""
+        payload = self._codec.event(namespace, [event, *args])
+        milliseconds = milliseconds_of(timeout)
+        return self._collect_acks(lambda ref: Tell(ref, namespace, milliseconds, payload), timeout)
 
-    def part(self, frame: Part) -> None:
-        if isinstance(frame, Answer):
-            self._answer(frame.payload)
+    def on_server_event(self, event: str, *, namespace: str = "/") -> Callable[[HandlerT], HandlerT]:
+        """Decorator: handles an event of other app servers. Gets its arguments; what it returns is the
+        answer, a tuple several values."""
 
-    def end(self, frame: End) -> None:
-        pass
+        def register(handler: HandlerT) -> HandlerT:
+            self._server_events.add(namespace, event, handler)
+            return handler
 
-    def failed(self, error: MoorageError) -> None:
-        _log.warning("No callback will come: %s", error)
+        return register
+
+    def servers(self) -> list[AppServer]:
+        """The hub's app servers, this one among them."""
+        end = self.link.request(List)
+        assert isinstance(end, Servers)
+        return [AppServer(row.id, row.dialect, row.up, row.clients) for row in end.rows]

@@ -71,8 +71,11 @@ class ThreadedLink:
         max_queue_bytes: int = MAX_QUEUE_BYTES,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
+        self.hub = hub
+        self.server_id = server_id
         self.max_queue_bytes = max_queue_bytes
-        self.loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop
+        """From `start` on."""
         self._make: Callable[[], Link] = partial(
             Link, target, hub, server_id, receiver, max_queue_bytes=max_queue_bytes, ssl_context=ssl_context
         )
@@ -90,6 +93,7 @@ class ThreadedLink:
 
     def start(self, *, wait: bool = False) -> None:
         """Returns once the link is up; `wait` and what is raised as for `Link.start`."""
+        self.loop = asyncio.new_event_loop()
         self._thread.start()
         try:
             self._await(self._start(wait), None)
@@ -103,7 +107,7 @@ class ThreadedLink:
 
     def close(self, drain: float = 0.0) -> None:
         """As `Link.close`; the thread has ended when this returns. Idempotent."""
-        if self.loop.is_closed() or self._link is None:
+        if self._link is None or self.loop.is_closed():
             return
         with suppress(MoorageError, RuntimeError):
             self._await(self._link.close(drain), drain + REQUEST_SECONDS)
@@ -130,6 +134,11 @@ class ThreadedLink:
         if self._link is None:
             raise LinkClosed("the link was never opened")
         return self._link
+
+    @property
+    def up(self) -> bool:
+        """A WebSocket is open and greeted."""
+        return self._link is not None and self._link.up
 
     @property
     def in_own_thread(self) -> bool:

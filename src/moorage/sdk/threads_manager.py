@@ -1,294 +1,361 @@
 """The client manager of a synchronous `socketio.Server`: rooms and emits are the service's matter.
 
-The tables of `BaseManager` stay, for this process's own sockets: python-socketio and its users read
-them (`rooms`, `get_participants`, ...). They are a mirror. Who gets an emit is decided by the service,
-whose tables know the sockets of all app servers. Everything here may be called from any thread.
+What `manager` is for an AsyncServer, for threads: every method may be called from any of them.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol
 
 import socketio
 import socketio.server
 
+from moorage.sdk.errors import MoorageError, RequestFailed
+from moorage.sdk.manager import CALLBACK_SECONDS, arguments_of, target
+from moorage.sdk.members import Callback, Member, Members, Stage, room_names
 from moorage.sdk.payload import Codec
+from moorage.sdk.session import Answers, End, Part
 from moorage.sdk.threads_engine import Client, Engine
-from moorage.wire.errors import UsageError
-from moorage.wire.tunnel import Ask, Disconnect, Done, Emit, Enter, Exit, FromApp, Leave, Packet, To
-
-CALLBACK_SECONDS: Final = 60.0
-"""How long callbacks of emits to sockets of other app servers are waited for; `call` waits as long."""
+from moorage.wire.tunnel import (
+    VOLATILE,
+    Answer,
+    Ask,
+    Disconnect,
+    Done,
+    Emit,
+    Enter,
+    Exit,
+    FromApp,
+    Join,
+    Leave,
+    Packet,
+    To,
+)
 
 _LIBRARY: Final = socketio.server.__name__
 
-Rooms = tuple[str, ...]
+_log = logging.getLogger("moorage.sdk")
 
 
 class Outlet(Protocol):
-    """The link, from any thread but its own."""
+    """What a manager needs of a link; see `ThreadedLink`."""
 
     def send(self, frame: FromApp) -> None:
-        """Queue a frame. Raises `LinkError` or `UsageError` where that is not possible."""
+        """Queue a frame."""
 
-    def request(self, make: Callable[[int], FromApp]) -> Done:
-        """Send the frame that `make` builds around a number, wait for its `Done`. Raises what `send`
-        does, and `RequestFailed`, `RequestTimeout`, `SessionLost`."""
+    def send_volatile(self, frame: FromApp) -> bool:
+        """Queue a frame unless it would have to wait."""
         raise NotImplementedError
 
-    def ask(self, make: Callable[[int], FromApp], answer: Callable[[bytes], None], seconds: float) -> None:
-        """The same without waiting: `answer` is called for each answer's payload, on any thread."""
+    def request(self, make: Callable[[int], FromApp]) -> End:
+        """Send what `make` builds around a number; wait for the end of the answer."""
+        raise NotImplementedError
+
+    def ask(self, make: Callable[[int], FromApp], answers: Answers, seconds: float) -> None:
+        """The same without waiting."""
 
 
-def room_names(rooms: Any) -> Rooms:
-    """One room or several, as they go over the link."""
-    if rooms is None:
-        return ()
-    if isinstance(rooms, (list, tuple, set, frozenset)):
-        return tuple(dict.fromkeys(room_name(room) for room in rooms))
-    return (room_name(rooms),)
+class Callbacks:
+    """`Answers` of an emit with a callback to sockets elsewhere."""
 
+    def __init__(self, answer: Callable[[bytes], None]) -> None:
+        self._answer = answer
 
-def room_name(room: Any) -> str:
-    """Rooms are text on the wire, for app servers in every language. Numbers are taken as well, as
-    apps like to use their database's keys."""
-    if isinstance(room, str):
-        return room
-    if isinstance(room, int) and not isinstance(room, bool):
-        return str(room)
-    raise UsageError(f"a room is a str or an int, not {type(room).__name__}: {room!r}")
+    def part(self, frame: Part) -> None:
+        """An ack, among others."""
+        if isinstance(frame, Answer):
+            try:
+                self._answer(frame.payload)
+            except ValueError:
+                _log.warning("an ack of %s cannot be read", frame.sender)
 
+    def end(self, frame: End) -> None:
+        """Who has not answered by now does not: there is nobody to tell."""
 
-def arguments_of(data: Any) -> list[Any]:
-    """What python-socketio makes of the `data` of an emit: a tuple is several arguments."""
-    if isinstance(data, tuple):
-        return list(data)
-    return [] if data is None else [data]
+    def failed(self, error: MoorageError) -> None:
+        """Nothing more will come."""
+        _log.warning("an emit with a callback failed: %s", error)
 
 
 class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio is not annotated
-    """Give it to the server together with an `Engine`."""
+    """Stands in `sio.manager`. `members` is the book-keeping of own sockets, under `lock`."""
 
-    def __init__(self, engine: Engine, outlet: Outlet, codec: Codec) -> None:
+    def __init__(self, outlet: Outlet, codec: Codec, engine: Engine) -> None:
         super().__init__()
+        self.lock = threading.RLock()
+        self.members = Members()
+        self.rooms = self.members.rooms
+        self.auth: dict[tuple[str, str], Any] = {}
+        """`auth` of CONNECTs that are being handled, by client and namespace."""
+        self._outlet = outlet
         self._codec = codec
         self._engine = engine
-        self._outlet = outlet
-        self._lock = threading.RLock()
-        self._rooms_of: dict[tuple[str, str], set[Any]] = {}
-        """By namespace and socket: its rooms. BaseManager would look through all rooms instead."""
 
-    # -- emits -------------------------------------------------------------------------------------
+    # -- emits ----------------------------------------------------------------------------------------
 
-    def emit(
+    def emit(  # noqa: PLR0917 (the library's signature)
         self,
         event: str,
         data: Any,
         namespace: str,
-        *,
         room: Any = None,
         skip_sid: Any = None,
-        callback: Callable[..., object] | None = None,
+        callback: Callback | None = None,
         to: Any = None,
+        *,
         flags: int = 0,
-        **_kwargs: Any,
+        **ignored: Any,
     ) -> None:
-        """One frame, however many it goes to."""
-        namespace = namespace or "/"
-        target = To(namespace, room_names(to or room), room_names(skip_sid))
+        """Raises `NotSerialisable`, `TooLarge`, `QueueFull` and what ended the link. Waits while the
+        queue is long."""
+        room = to or room
         arguments = [event, *arguments_of(data)]
-        if callback is None:
-            self._outlet.send(Emit(0, target, flags, self._codec.event(namespace, arguments)))
-        else:
-            self._emit_with_callback(target, flags, arguments, callback)
-
-    def _emit_with_callback(
-        self, target: To, flags: int, arguments: list[Any], callback: Callable[..., object]
-    ) -> None:
-        if not target.rooms:
-            raise ValueError("Cannot use callback without a room set.")
-        sid = target.rooms[0]
-        client = self.client_of(sid, target.namespace)
-        if client is not None and len(target.rooms) == 1 and not target.excluded:
-            number = self._generate_ack_id(sid, callback)
-            payload = self._codec.event(target.namespace, arguments, number)
-            self._outlet.send(Packet(client.number, payload))
+        if callback is not None:
+            self._emit_asking(arguments, namespace, room, skip_sid, callback, flags)
             return
-        payload = self._codec.event(target.namespace, arguments)
-        milliseconds = int(CALLBACK_SECONDS * 1000)
-        self._outlet.ask(
-            lambda ref: Ask(ref, target, flags, milliseconds, payload),
-            lambda answer: self._run_callback(None, callback, self._codec.arguments(answer)),
-            CALLBACK_SECONDS,
-        )
+        payload = self._codec.event(namespace, arguments)
+        frame = Emit(0, target(namespace, room, skip_sid), flags, payload)
+        if flags & VOLATILE:
+            self._outlet.send_volatile(frame)
+            return
+        member = self._alone(room, namespace) if not flags and skip_sid is None else None
+        self._outlet.send(frame if member is None else Packet(member.client.number, payload))
 
-    # -- rooms -------------------------------------------------------------------------------------
+    def _alone(self, room: Any, namespace: str) -> Member | None:
+        """The own socket that `room` names, if it can be sent to directly: the service then need not
+        look for it."""
+        if room.__class__ is not str:
+            return None
+        member = self.members.get(room, namespace)
+        if member is None or member.client.gone or member.stage is Stage.LEAVING:
+            return None
+        return member
+
+    def _emit_asking(
+        self, arguments: list[Any], namespace: str, room: Any, skip: Any, callback: Callback, flags: int
+    ) -> None:
+        member = self._alone(room, namespace) if skip is None else None
+        if member is not None:
+            with self.lock:
+                ack_id = member.expect(callback)
+            try:
+                payload = self._codec.event(namespace, arguments, ack_id)
+                self._outlet.send(Packet(member.client.number, payload))
+            except MoorageError:
+                member.waiting.pop(ack_id, None)
+                raise
+            return
+        payload = self._codec.event(namespace, arguments)
+        to = target(namespace, room, skip)
+        timeout = int(CALLBACK_SECONDS * 1000)
+        answers = Callbacks(lambda answer: self.call_back(None, callback, self._codec.arguments(answer)))
+        self._outlet.ask(lambda ref: Ask(ref, to, flags, timeout, payload), answers, CALLBACK_SECONDS + 5)
+
+    def answered(self, client: Client, member: Member, ack_id: int | None, arguments: list[Any]) -> None:
+        """An ACK of an own socket. One that nobody waits for is dropped: it may be late, or made up."""
+        callback = member.waiting.pop(ack_id, None) if ack_id is not None else None
+        if callback is not None:
+            self.call_back(client, callback, arguments)
+
+    def call_back(self, client: Client | None, callback: Callback, arguments: list[Any]) -> None:
+        """On the link's thread, where no code of the application may run: a callback runs in its
+        client's lane, or in the pool."""
+        if getattr(callback, "__module__", None) == _LIBRARY:
+            # Of `call`: it only sets an event. If that needed a thread of the pool, `call` would hang
+            # once all of them wait in one.
+            callback(*arguments)
+        elif client is not None:
+            client.lane.add(partial(callback, *arguments))
+        else:
+            self._engine.pool.submit(partial(callback, *arguments))
+
+    # -- rooms ----------------------------------------------------------------------------------------
 
     def enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
-        """Returns when every app server's next emit to the room would reach the socket."""
-        with self._lock:
-            if namespace not in self.rooms:
-                raise ValueError("sid is not connected to requested namespace")
-            if sid != room and self.is_sid_room(namespace, room):
+        """Done when it is in effect for every later emit of every app server. Raises `ValueError`
+        where there is no such socket, on any app server."""
+        with self.lock:
+            if sid != room and self.members.is_private(namespace, room):
                 raise ValueError("cannot enter a sid room")
-            client = self.client_of(sid, namespace)
-        if client is None:
-            raise ValueError("sid is not connected to requested namespace")
-        names = room_names(room)
-        self._outlet.request(lambda ref: Enter(ref, client.number, namespace, names))
-        self.moved(client, namespace, joined=True, rooms=(room,))
+            member = self.members.get(sid, namespace)
+            names = room_names([room]) if member is None else self.members.enter(member, [room])
+            going = member is not None and self._begin(member, names)
+        if member is None:
+            self._elsewhere(sid, namespace, lambda ref, to: Join(ref, to, names))
+        elif going:
+            client = member.client.number
+            self._change(
+                member,
+                names,
+                lambda ref: Enter(ref, client, namespace, names),
+                lambda: self.members.leave(member, names),
+            )
 
     def leave_room(self, sid: str, namespace: str, room: Any) -> None:
-        """As `enter_room`. A socket that is not there, or not in the room, is none of ours to say."""
-        client = self.client_of(sid, namespace)
-        if client is None:
-            return
-        names = room_names(room)
-        self._outlet.request(lambda ref: Exit(ref, client.number, namespace, names))
-        self.moved(client, namespace, joined=False, rooms=(room,))
+        """As `enter_room`; leaving a room that the socket is not in is no error."""
+        with self.lock:
+            member = self.members.get(sid, namespace)
+            names = room_names([room]) if member is None else self.members.leave(member, [room])
+            going = member is not None and self._begin(member, names)
+        if member is None:
+            self._elsewhere(sid, namespace, lambda ref, to: Leave(ref, to, names))
+        elif going:
+            client = member.client.number
+            self._change(
+                member,
+                names,
+                lambda ref: Exit(ref, client, namespace, names),
+                lambda: self.members.enter(member, names),
+            )
 
     def close_room(self, room: Any, namespace: str) -> None:
-        """Takes the sockets of all app servers out of the room."""
-        with self._lock:
-            if self.is_sid_room(namespace, room):
+        """All sockets of all app servers leave it."""
+        names = room_names([room])
+        with self.lock:
+            if self.members.is_private(namespace, room):
                 raise ValueError("cannot close a sid room")
-        names = room_names(room)
-        self._outlet.request(lambda ref: Leave(ref, To(namespace, names), names))
-        with self._lock:
-            self.basic_close_room(room, namespace)
+            for sid, _ in list(self.members.inside(namespace, names)):
+                self.members.leave(self.members.by_id[sid], names)
+        self.request(lambda ref: Leave(ref, To(namespace, names), names))
 
-    def moved(self, client: Client, namespace: str, *, joined: bool, rooms: Iterable[Any]) -> None:
-        """The service has put one of our sockets into rooms, or out of them."""
-        with self._lock:
-            sid = self.sid_from_eio_sid(client.sid, namespace)
-            if sid is None:
-                return
-            for room in rooms:
-                if joined:
-                    self.basic_enter_room(sid, namespace, room, eio_sid=client.sid)
-                elif room != sid:
-                    self.basic_leave_room(sid, namespace, room)
-
-    def client_of(self, sid: str, namespace: str) -> Client | None:
-        """The client of one of our own sockets."""
-        eio_sid = self.eio_sid_from_sid(sid, namespace)
-        client = self._engine.sockets.get(eio_sid) if eio_sid else None
-        return client if isinstance(client, Client) else None
-
-    # -- coming and going ----------------------------------------------------------------------------
-
-    def can_disconnect(self, sid: str, namespace: str) -> bool:
-        """True for one of our own sockets, whose disconnection is now the caller's to tell; others are
-        disconnected by the service."""
-        with self._lock:
-            own = self.eio_sid_from_sid(sid, namespace) is not None
-            if own:
-                return self._claim(sid, namespace)
-        self._outlet.request(lambda ref: Disconnect(ref, To(namespace, (room_name(sid),)), close=False))
-        return False
-
-    def is_connected(self, sid: str, namespace: str) -> bool:
-        """As BaseManager's. A thread that is telling the end of the socket's client gets True once:
-        python-socketio asks before it tells, and two threads must not both be told to."""
-        with self._lock:
-            ending = getattr(self._engine.ending, "client", None)
-            if ending is not None and self.eio_sid_from_sid(sid, namespace) == ending.sid:
-                return self._claim(sid, namespace)
-            return bool(super().is_connected(sid, namespace))
-
-    def _claim(self, sid: str, namespace: str) -> bool:
-        if not super().is_connected(sid, namespace):
+    def _begin(self, member: Member, names: tuple[str, ...]) -> bool:
+        """False where the service has let go of the socket: only the handlers of its end still look
+        at its rooms."""
+        if member.client.gone or member.stage is Stage.LEAVING:
             return False
-        self.pending_disconnect.setdefault(namespace, []).append(sid)
+        self.members.begin(member, names)
         return True
 
-    def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
-        with self._lock:
-            sid: str | None = super().pre_connect(eio_sid, namespace)
-            return sid
+    def _change(
+        self,
+        member: Member,
+        names: tuple[str, ...],
+        make: Callable[[int], FromApp],
+        undo: Callable[[], object],
+    ) -> None:
+        try:
+            self.request(make)
+        except RequestFailed:
+            with self.lock:
+                undo()
+            raise
+        finally:
+            with self.lock:
+                self.members.confirm(member, names)
 
-    def connect(self, sid: str, namespace: str) -> str:
-        with self._lock:
-            return str(super().connect(sid, namespace))
+    def _elsewhere(self, sid: str, namespace: str, make: Callable[[int, To], FromApp]) -> None:
+        if not self.request(lambda ref: make(ref, To(namespace, (sid,)))).count:
+            raise ValueError("sid is not connected to requested namespace")
 
-    def pre_disconnect(self, sid: str, namespace: str) -> str | None:
-        with self._lock:
-            if sid not in self.pending_disconnect.get(namespace, ()):
-                self.pending_disconnect.setdefault(namespace, []).append(sid)
-            return self.eio_sid_from_sid(sid, namespace)
+    def request(self, make: Callable[[int], FromApp]) -> Done:
+        """Ask for something that is done at once. Raises what `ThreadedLink.request` does."""
+        end = self._outlet.request(make)
+        assert isinstance(end, Done)
+        return end
 
-    def disconnect(self, sid: str, namespace: str, **_kwargs: Any) -> None:
-        with self._lock:
-            self.basic_disconnect(sid, namespace)
-
-    def basic_disconnect(self, sid: str, namespace: str, **_kwargs: Any) -> None:
-        for room in self._rooms_of.pop((namespace, sid), ()):
-            self._remove(sid, namespace, room)
-        self.callbacks.pop(sid, None)
-        for pending in (self.pending_connect, self.pending_disconnect):
-            with suppress(KeyError, ValueError):
-                pending[namespace].remove(sid)
-                if not pending[namespace]:
-                    del pending[namespace]
-
-    # -- the tables: what BaseManager does without a lock and by looking through everything ------------
-
-    def basic_enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
-        with self._lock:
-            super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)
-            self._rooms_of.setdefault((namespace, sid), set()).add(room)
-
-    def basic_leave_room(self, sid: str, namespace: str, room: Any) -> None:
-        with self._lock:
-            self._rooms_of.get((namespace, sid), set()).discard(room)
-            self._remove(sid, namespace, room)
-
-    def _remove(self, sid: str, namespace: str, room: Any) -> None:
-        super().basic_leave_room(sid, namespace, room)
+    def moved(self, member: Member, joined: bool, names: Iterable[str]) -> None:
+        """Somebody else has changed an own socket's rooms."""
+        with self.lock:
+            self.members.moved(member, joined, names)
 
     def get_rooms(self, sid: str, namespace: str) -> list[Any]:
-        with self._lock:
-            return [room for room in self._rooms_of.get((namespace, sid), ()) if room is not None]
+        """Of an own socket; none for others."""
+        with self.lock:
+            member = self.members.get(sid, namespace)
+            return [] if member is None else self.members.rooms_of(member)
 
     def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
-        with self._lock:
-            return iter(list(super().get_participants(namespace, room)))
+        """Own sockets only, as with every manager of the library."""
+        with self.lock:
+            return iter(list(self.members.inside(namespace, room)))
 
-    def get_namespaces(self) -> Iterable[str]:
-        with self._lock:
-            return list(self.rooms)
+    # -- life of a socket -------------------------------------------------------------------------------
+
+    def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
+        """A CONNECT came; None refuses a second one."""
+        client = self._engine.sockets.get(eio_sid)
+        with self.lock:
+            if client is None or client.gone or namespace in client.members:
+                return None
+            sid: str = self.server.eio.generate_id()
+            self.members.add(Member(sid, namespace, client, self.auth.get((eio_sid, namespace))))
+        return sid
+
+    def connect(self, sid: str, namespace: str) -> str | None:
+        """The CONNECT was answered."""
+        with self.lock:
+            member = self.members.get(sid, namespace)
+            if member is not None and member.stage is Stage.CONNECTING:
+                member.stage = Stage.CONNECTED
+        return sid
+
+    def claim(self, member: Member) -> bool:
+        """True for the one thread that is to tell the application of the socket's end."""
+        with self.lock:
+            if member.stage is not Stage.CONNECTED:
+                return False
+            member.stage = Stage.LEAVING
+            return True
+
+    def remove(self, member: Member) -> None:
+        """The application has been told."""
+        client = self._engine.sockets.get(member.client.sid)
+        with self.lock:
+            self.members.remove(member)
+            if client is None or client.members or client.when_empty is None:
+                return
+            job, client.when_empty = client.when_empty, None
+        client.lane.add(job)
+
+    def can_disconnect(self, sid: str, namespace: str) -> bool:
+        """True for an own socket, whose end is then the caller's to tell; any other is disconnected by
+        the service."""
+        member = self.members.get(sid, namespace)
+        if member is not None:
+            return self.claim(member)
+        self.request(lambda ref: Disconnect(ref, To(namespace, (sid,)), False))
+        return False
+
+    def pre_disconnect(self, sid: str, namespace: str) -> str | None:
+        """Its disconnect handler is about to run."""
+        member = self.members.get(sid, namespace)
+        if member is None:
+            return None
+        member.stage = Stage.LEAVING
+        return member.client.sid
+
+    def disconnect(self, sid: str, namespace: str, **ignored: Any) -> None:
+        """It is gone."""
+        member = self.members.get(sid, namespace)
+        if member is not None:
+            self.remove(member)
+
+    def is_connected(self, sid: str, namespace: str) -> bool:
+        """CONNECT answered, not on its way out."""
+        member = self.members.get(sid, namespace)
+        return member is not None and member.stage is Stage.CONNECTED
+
+    def is_pre_connected(self, sid: str, namespace: str) -> bool:
+        """CONNECT not answered."""
+        member = self.members.get(sid, namespace)
+        return member is not None and member.stage is Stage.CONNECTING
+
+    def get_namespaces(self) -> list[str]:
+        """Those with own sockets."""
+        with self.lock:
+            return list(self.members.rooms)
+
+    def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
+        """A client's socket in a namespace."""
+        client = self._engine.sockets.get(eio_sid)
+        member = client.members.get(namespace) if client is not None else None
+        return None if member is None else member.sid
 
     def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
-        with self._lock:
-            return self.rooms.get(namespace, {}).get(None, {}).get(sid)  # type: ignore[no-any-return]
-
-    # -- callbacks -----------------------------------------------------------------------------------
-
-    def _generate_ack_id(self, sid: str, callback: Callable[..., object]) -> int:
-        with self._lock:
-            return int(super()._generate_ack_id(sid, callback))
-
-    def trigger_callback(self, sid: str, id: int, data: Iterable[Any]) -> None:
-        """A client has acknowledged. Called in the link's thread: the callback runs in the client's
-        lane, in its order."""
-        with self._lock:
-            callback = self.callbacks.get(sid, {}).pop(id, None) if id else None
-            client = next((self.client_of(sid, name) for name in self.rooms if sid in self.rooms[name]), None)
-        if callback is None:
-            self._get_logger().warning("Unknown callback received, ignoring.")
-            return
-        self._run_callback(client, callback, list(data or ()))
-
-    def _run_callback(self, client: Client | None, callback: Callable[..., object], data: list[Any]) -> None:
-        if getattr(callback, "__module__", None) == _LIBRARY:
-            # `call`'s own: it only sets an event. Through the pool, `call` would hang once all threads
-            # wait in one.
-            callback(*data)
-        elif client is not None:
-            client.lane.add(partial(callback, *data))
-        else:
-            self._engine.pool.submit(partial(callback, *data))
+        """A socket's client."""
+        member = self.members.get(sid, namespace)
+        return None if member is None else member.client.sid

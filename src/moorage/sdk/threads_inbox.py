@@ -1,0 +1,146 @@
+"""The frames of the service, each to the part that it is for; and how many of them are too many."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from moorage.sdk.errors import MoorageError, RequestFailed
+from moorage.sdk.facts import facts_json
+from moorage.sdk.threads_dispatch import ThreadsDispatcher
+from moorage.sdk.threads_link import ThreadedLink
+from moorage.sdk.threads_manager import ThreadsManager
+from moorage.sdk.threads_pool import Pool
+from moorage.sdk.threads_server_events import ThreadsServerEvents
+from moorage.wire.tunnel import (
+    Closed,
+    Drain,
+    Facts,
+    Failed,
+    FromService,
+    Left,
+    Moved,
+    Open,
+    Packet,
+    Query,
+    Told,
+)
+
+MOST_PENDING: Final = 16 * 1024 * 1024
+"""Bytes of packets that wait for a thread. From here on the service is made to wait, too."""
+RELIEF_SECONDS: Final = 0.02
+"""How often is looked whether that is over."""
+
+_log = logging.getLogger("moorage.sdk")
+
+Tell = Callable[..., None]
+
+
+class ThreadsInbox:
+    """`link.Receiver` of a synchronous `socketio.Server`; all of it runs on the link's thread.
+    `tell(name, *arguments)` raises the events of the `ThreadedMoorage` object."""
+
+    def __init__(self, tell: Tell, pool: Pool) -> None:
+        self._tell = tell
+        self._pool = pool
+        self._held = False
+        self._link: ThreadedLink
+        self._manager: ThreadsManager
+        self._dispatcher: ThreadsDispatcher
+        self._routes: dict[type[Any], Callable[[Any], None]] = {}
+
+    def serve(
+        self,
+        link: ThreadedLink,
+        dispatcher: ThreadsDispatcher,
+        manager: ThreadsManager,
+        server_events: ThreadsServerEvents,
+    ) -> None:
+        """From here on frames may come."""
+        self._link = link
+        self._manager = manager
+        self._dispatcher = dispatcher
+        self._routes = {
+            Open: dispatcher.opened,
+            Closed: dispatcher.closed,
+            Left: dispatcher.left,
+            Moved: dispatcher.moved,
+            Query: lambda frame: self._pool.submit(partial(self._answer, frame)),
+            Told: server_events.told,
+            Failed: self._failed,
+            Drain: self._drain,
+        }
+
+    def received(self, frames: list[FromService]) -> None:
+        """One batch, in order. A frame that cannot be handled is logged, and the next one is."""
+        for frame in frames:
+            try:
+                if type(frame) is Packet:
+                    self._dispatcher.packet(frame.client, frame.payload)
+                elif (route := self._routes.get(type(frame))) is not None:
+                    route(frame)
+            except MoorageError as error:
+                _log.error("a %s frame could not be answered: %s", type(frame).__name__, error)
+            except Exception:
+                _log.exception("a %s frame could not be handled", type(frame).__name__)
+        if self._dispatcher.pending > MOST_PENDING and not self._held:
+            self._look_again()
+
+    def session_lost(self, why: str) -> None:
+        """All clients are gone."""
+        _log.warning("all clients are lost: %s", why)
+        self._dispatcher.all_gone()
+        self._tell("session_lost", why)
+
+    def link_event(self, name: str, error: Exception | None) -> None:
+        """What happens to the link."""
+        if error is None:
+            self._tell(f"link_{name}")
+            return
+        if name == "failed":
+            self._link.failure = error
+        self._tell(f"link_{name}", error)
+
+    def _look_again(self) -> None:
+        """Hold while too much is pending. Asked by a timer: that handlers are done is seen in their own
+        threads, and telling this one each time would cost more."""
+        self._held = self._dispatcher.pending > MOST_PENDING // 2
+        self._link.link.hold(self._held)
+        if self._held:
+            self._link.loop.call_later(RELIEF_SECONDS, self._look_again)
+
+    def _answer(self, frame: Query) -> None:
+        """Another app server fetches sockets; these are ours. Sessions may be large, and so are told in
+        a thread of the pool."""
+        rows = []
+        for sid in frame.sockets:
+            facts = self.facts_of(sid, frame.namespace)
+            if facts:
+                rows.append((sid, facts))
+        try:
+            self._link.send(Facts(frame.ref, tuple(rows)))
+        except MoorageError as error:
+            _log.error("sockets' data could not be told: %s", error)
+
+    def facts_of(self, sid: str, namespace: str) -> bytes:
+        """What others may know of one of our own sockets."""
+        member = self._manager.members.get(sid, namespace)
+        if member is None:
+            return b""
+        try:
+            return facts_json(member.client.session.get(namespace), member.auth)
+        except RuntimeError:
+            # A handler has changed the session while it was read; it is not ours to lock.
+            return facts_json(dict(member.client.session.get(namespace) or {}), member.auth)
+
+    def _failed(self, frame: Failed) -> None:
+        """Something that nobody waits for, an emit as a rule."""
+        error = RequestFailed(frame.number, frame.reason, frame.message)
+        _log.error("the service did not do what was asked: %s", error)
+        self._tell("error", error)
+
+    def _drain(self, frame: Drain) -> None:
+        _log.warning("the service goes in %.0f s", frame.seconds)
+        self._tell("draining", frame.seconds)

@@ -1,0 +1,132 @@
+"""Rooms, emits and callbacks from any thread, for the sockets of all app servers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import socketio
+
+from tests.sdk.threads_world import Record, World, event, new_server, next_of, world_of
+from tests.support.service import MoorageProcess
+
+
+@pytest.fixture
+async def world(service: MoorageProcess) -> AsyncIterator[World]:
+    async with world_of(service) as made:
+        yield made
+
+
+async def test_an_emit_reaches_each_of_its_rooms_once_and_not_who_is_skipped(world: World) -> None:
+    sio = new_server()
+    await world.serve(sio)
+    clients = {name: await world.client() for name in "abcd"}
+    sids = {name: client.get_sid() for name, client in clients.items()}
+
+    def act() -> None:
+        for name in "ab":
+            sio.enter_room(sids[name], "one")
+        for name in "bc":
+            sio.enter_room(sids[name], 2)
+        sio.emit("news", {"n": 1}, to=["one", 2])
+        sio.emit("news", {"n": 2}, to="one", skip_sid=sids["a"])
+        sio.emit("news", {"n": 3}, skip_sid=[sids["a"], sids["b"]])
+        sio.leave_room(sids["b"], "one")
+        sio.close_room(2)
+        sio.emit("news", {"n": 4}, to=["one", 2])
+        sio.send("end")
+        assert [sio.rooms(sids[name]) for name in "bc"] == [[sids["b"]], [sids["c"]]]
+
+    await asyncio.to_thread(act)
+    heard: dict[str, list[int]] = {}
+    for name, client in clients.items():
+        heard[name] = []
+        while (event := await next_of(client.heard)) != ("message", "end"):
+            heard[name].append(event[1]["n"])
+    assert heard == {"a": [1, 4], "b": [1, 2], "c": [1, 3], "d": [3]}
+
+
+async def test_call_and_callbacks_from_handlers_and_other_threads(world: World) -> None:
+    sio, answers = new_server(), Record()
+
+    @event(sio)
+    def ask_me(sid: str) -> Any:
+        sio.emit("question", "by callback", to=sid, callback=answers)
+        return sio.call("question", "by call", to=sid)
+
+    await world.serve(sio)
+    later = asyncio.Event()
+    client = await world.client(on={"question": lambda text: (text.upper(), b"!"), "riddle": later.wait})
+    assert await client.call("ask_me") == ("BY CALL", b"!")
+    assert await answers.wait(1) == [("BY CALLBACK", b"!")]
+    assert await asyncio.to_thread(sio.call, "question", "outside", to=client.get_sid()) == ("OUTSIDE", b"!")
+    with pytest.raises(socketio.exceptions.TimeoutError):
+        await asyncio.to_thread(sio.call, "riddle", to=client.get_sid(), timeout=0.1)
+    later.set()
+
+
+async def test_call_does_not_depend_on_a_free_thread(world: World) -> None:
+    sio = new_server()
+    all_in = threading.Barrier(4)
+
+    @event(sio)
+    def ask_me(sid: str) -> Any:
+        all_in.wait(10)
+        return sio.call("question", to=sid, timeout=10)
+
+    await world.serve(sio, threads=4)
+    clients = [await world.client(on={"question": lambda: 42}) for _ in range(4)]
+    assert await asyncio.gather(*(client.call("ask_me") for client in clients)) == [42] * 4
+
+
+async def test_one_threads_emits_keep_their_order_among_many_threads(world: World) -> None:
+    sio = new_server()
+    await world.serve(sio)
+    client = await world.client()
+    sid = client.get_sid()
+
+    def emit_from(thread: int) -> None:
+        for number in range(100):
+            # Direct, to all, with attachments, with an acknowledgement: all the ways a packet goes.
+            kind = number % 4
+            data: Any = (thread, number, b"attached") if kind == 1 else (thread, number, None)
+            callback = (lambda *_args: None) if kind == 2 else None
+            sio.emit("count", data, to=None if kind == 3 else sid, callback=callback)
+
+    await asyncio.gather(*(asyncio.to_thread(emit_from, thread) for thread in range(4)))
+    last = [-1] * 4
+    for _ in range(400):
+        name, thread, number, data = await next_of(client.heard)
+        assert (name, number, data) == ("count", last[thread] + 1, b"attached" if number % 4 == 1 else None)
+        last[thread] = number
+    assert last == [99] * 4
+
+
+async def test_sockets_of_another_app_server_are_reached(world: World) -> None:
+    here, there, gone = new_server(), new_server(), Record()
+    await world.serve(here)
+    theirs = await world.serve(there)
+    there.on("disconnect", gone)
+    clients = [await world.client(on={"question": lambda number: number + 1}) for _ in range(4)]
+    own = there.manager.rooms.get("/", {}).get(None, {})
+    abroad = [client for client in clients if client.get_sid() in own]
+    assert 0 < len(abroad) < 4, "clients are spread"
+    client = abroad[0]
+    sid = client.get_sid()
+
+    def act() -> None:
+        assert here.call("question", 41, to=sid) == 42
+        there.enter_room(sid, "far")
+        here.emit("news", "to a room", to="far")
+        here.close_room("far")
+        here.emit("news", "to nobody", to="far")
+        here.emit("news", "to one", to=sid)
+        here.disconnect(sid)
+
+    await asyncio.to_thread(act)
+    assert [await next_of(client.heard) for _ in range(2)] == [("news", "to a room"), ("news", "to one")]
+    assert await gone.wait(1) == [(sid, "server disconnect")]
+    assert theirs.sio.rooms(sid) == []
