@@ -91,14 +91,21 @@ class Codec:
                 return _decode(text)
             except (msgspec.DecodeError, RecursionError):
                 pass  # NaN and the like, which the library reads
-        return self.packet_class.json.loads(str(text, "utf-8"))
+        try:
+            return self.packet_class.json.loads(str(text, "utf-8"))
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
 
     def arguments(self, payload: bytes) -> list[Any]:
         """The data of a whole EVENT or ACK. Raises `ValueError`."""
         head, *attachments = payload.split(RS)
-        packet = self.packet_class(encoded_packet=head[1:].decode())
-        for attachment in attachments:
-            packet.add_attachment(binary(attachment))
+        try:
+            packet = self.packet_class(encoded_packet=head[1:].decode())
+            for attachment in attachments:
+                packet.add_attachment(binary(attachment))
+        except (RecursionError, LookupError, TypeError) as error:
+            # Nested too deeply, or placeholders for attachments that are not there.
+            raise ValueError(f"unreadable packet: {error}") from None
         if not isinstance(packet.data, list):
             raise ValueError("no list of arguments")
         return packet.data
