@@ -52,6 +52,8 @@ FRAME_ROOM: Final = 32
 # An Emit without a number: an array of five, type 10, 0. What survives the loss of a session.
 _BROADCAST: Final = b"\x95\x0a\x00"
 
+_ANSWERS: Final = frozenset({Asked, Answer, Sockets, Data, Done, Servers, Failed})
+
 Part = Asked | Answer | Sockets | Data
 End = Done | Servers
 
@@ -231,13 +233,10 @@ class Session:
             return []
         if not self._in.arrived(number, len(data)):
             return []
-        if not self._requests:
-            return frames
-        return [frame for frame in frames if not self._answered(frame)]
+        return [frame for frame in frames if type(frame) not in _ANSWERS or not self._answered(frame)]
 
     def _answered(self, frame: FromService) -> bool:
-        if not isinstance(frame, (Asked, Answer, Sockets, Data, Done, Servers, Failed)):
-            return False
+        assert isinstance(frame, (Asked, Answer, Sockets, Data, Done, Servers, Failed))
         request = self._requests.get(frame.ref)
         if request is None:
             # Late, or nobody waited; a failure without a number is for the application to hear.

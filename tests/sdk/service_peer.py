@@ -1,0 +1,211 @@
+"""The service's end of a link, driven by a test: it greets, keeps the stream's rules, and does nothing else.
+
+For what a real service does not do on cue: falling silent, forgetting, sending junk, taking nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TypeVar
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from moorage.wire import tunnel
+from moorage.wire.stream import Incoming, Outgoing
+
+TIMEOUT = 10.0
+FrameT = TypeVar("FrameT")
+
+
+class Session:
+    """Both halves of one session's stream."""
+
+    def __init__(self, window_of_app: int, window: int) -> None:
+        self.out = Outgoing(window_of_app)
+        self.inc = Incoming(window)
+
+
+class ServicePeer:
+    """Use as an async context manager. Set the fields before the app server dials, or between its links."""
+
+    def __init__(self) -> None:
+        self.window = 1 << 22
+        self.max_batch = 1 << 24
+        self.keepalive = 5000
+        self.grace = 5000
+        self.revision = 1
+        self.subprotocols = [tunnel.SUBPROTOCOL]
+        self.greets = True
+        self.takes = True
+        """Acknowledge what comes."""
+        self.first: bytes | None = None
+        """To be sent instead of a hello."""
+        self.close_with: tuple[int, str] | None = None
+        """Close instead of a hello."""
+        self.sessions: dict[str, Session] = {}
+        self.hellos: asyncio.Queue[tunnel.AppHello] = asyncio.Queue()
+        self.frames: asyncio.Queue[tunnel.FromApp] = asyncio.Queue()
+        self.closes: asyncio.Queue[tuple[int, str]] = asyncio.Queue()
+        self.messages = 0
+        self.session: Session
+        self.connection: ServerConnection
+        self._names = itertools.count(1)
+        self._server: Server
+
+    async def __aenter__(self) -> ServicePeer:
+        await self.listen(0)
+        return self
+
+    async def listen(self, port: int) -> None:
+        """Take links."""
+        self._server = await serve(
+            self._serve,
+            "127.0.0.1",
+            port,
+            subprotocols=self.subprotocols or None,  # type: ignore[arg-type]
+            max_size=None,
+            ping_interval=None,
+            compression=None,
+            close_timeout=1,
+        )
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def stop(self) -> int:
+        """Nobody listens any more; the port, to listen on again."""
+        port = self.port
+        self._server.close()
+        await self._server.wait_closed()
+        return port
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(next(iter(self._server.sockets)).getsockname()[1])
+
+    @property
+    def connection_string(self) -> str:
+        """For the app server."""
+        return f"Endpoint=http://127.0.0.1:{self.port};AccessKey=key;"
+
+    # -- what a test says -----------------------------------------------------------------------------
+
+    async def send(self, *frames: tunnel.FromService) -> None:
+        """One batch."""
+        for frame in frames:
+            self.session.out.queue(tunnel.encode_frame(frame))
+        batch = self.session.out.take(self.session.inc.ack)
+        assert batch is not None, "no credit"
+        await self.connection.send(batch)
+
+    async def raw(self, message: bytes | str) -> None:
+        """A message as it is."""
+        await self.connection.send(message)
+
+    def cut(self) -> None:
+        """The cable is pulled."""
+        self.connection.transport.abort()
+
+    def forget(self) -> None:
+        """As if restarted."""
+        self.sessions.clear()
+
+    # -- what it hears --------------------------------------------------------------------------------
+
+    async def hello(self) -> tunnel.AppHello:
+        """The next link's hello."""
+        async with asyncio.timeout(TIMEOUT):
+            return await self.hellos.get()
+
+    async def frame(self, kind: type[FrameT]) -> FrameT:
+        """The next frame, which must be of this kind."""
+        async with asyncio.timeout(TIMEOUT):
+            frame = await self.frames.get()
+        assert isinstance(frame, kind), frame
+        return frame
+
+    async def close(self) -> tuple[int, str]:
+        """How the app server ended its next link."""
+        async with asyncio.timeout(TIMEOUT):
+            return await self.closes.get()
+
+    # -- the link -------------------------------------------------------------------------------------
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        try:
+            await self._greet(connection)
+            async for message in connection:
+                assert isinstance(message, bytes)
+                await self._message(connection, tunnel.decode_from_app(message), len(message))
+        except ConnectionClosed:
+            pass
+        await connection.wait_closed()
+        if connection.close_code != 1006:
+            self.closes.put_nowait((connection.close_code or 0, connection.close_reason or ""))
+
+    async def _greet(self, connection: ServerConnection) -> None:
+        message = await connection.recv()
+        assert isinstance(message, bytes)
+        number, ack, frames = tunnel.decode_from_app(message)
+        hello = frames[0]
+        assert (number, ack, len(frames)) == (0, 0, 1)
+        assert isinstance(hello, tunnel.AppHello)
+        self.hellos.put_nowait(hello)
+        if self.close_with is not None:
+            await connection.close(*self.close_with)
+        elif self.first is not None:
+            await connection.send(self.first)
+        elif self.greets:
+            await self._answer(connection, hello)
+
+    async def _answer(self, connection: ServerConnection, hello: tunnel.AppHello) -> None:
+        known = self.sessions.get(hello.session)
+        name = hello.session if known else f"session{next(self._names)}"
+        session = self.sessions[name] = known or Session(hello.window, self.window)
+        self.session, self.connection = session, connection
+        answer = tunnel.ServiceHello(
+            self.revision,
+            "test",
+            name,
+            known is not None,
+            session.inc.received,
+            self.window,
+            self.max_batch,
+            self.keepalive,
+            self.grace,
+            "app",
+            "node",
+        )
+        await connection.send(tunnel.encode_batch(0, 0, [tunnel.encode_frame(answer)]))
+        if known is not None:
+            for batch in session.out.resume(hello.received):
+                await connection.send(batch)
+
+    async def _message(
+        self, connection: ServerConnection, batch: tunnel.Batch[tunnel.FromApp], size: int
+    ) -> None:
+        self.messages += 1
+        self.session.out.taken(batch.ack)
+        if not batch.number or not self.session.inc.arrived(batch.number, size):
+            return
+        if self.takes:
+            await self.acknowledge()
+        for frame in batch.frames:
+            self.frames.put_nowait(frame)
+
+    async def acknowledge(self) -> None:
+        """All that came."""
+        self.session.inc.take_all()
+        await self.connection.send(tunnel.encode_batch(0, self.session.inc.told(), []))
+
+
+def frames_of(messages: Sequence[bytes]) -> list[tunnel.FromApp]:
+    """All frames of an app server's batches."""
+    return [frame for message in messages for frame in tunnel.decode_from_app(message).frames]
