@@ -112,6 +112,8 @@ export class Moorage extends EventEmitter<MoorageEvents> {
    * @internal */
   readonly report = (error: Error): void => {
     debug("error: %O", error);
+    // What was asked and is not answered when the app server itself ends.
+    if (this.#ending && error instanceof MoorageError && error.reason === "link-closed") return;
     if (this.listenerCount("error") > 0) {
       this.emit("error", error);
       return;

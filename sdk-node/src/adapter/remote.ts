@@ -5,8 +5,7 @@
 import { inspect } from "node:util";
 import type { BroadcastOperator, Socket } from "socket.io";
 
-import { flat, type Handshake, lastOfEach } from "../engine/request.js";
-import { IncomingMessage } from "node:http";
+import { type Handshake, headersOf, queryOf } from "../engine/request.js";
 import type { AnyNamespace, AnyServer } from "../internals.js";
 import type { Row } from "../wire/frames.js";
 
@@ -93,20 +92,14 @@ function nativeHandshake(row: Row, auth: Record<string, unknown>): NativeHandsha
   const known = row.handshake ? (JSON.parse(row.handshake) as Handshake) : { headers: {}, query: {}, claims: {} };
   const issued = known.issued ?? row.opened;
   return {
-    headers: headers(known),
+    headers: headersOf(known),
     time: `${new Date(issued)}`,
     address: known.address ?? "",
     xdomain: Boolean(known.headers["origin"]?.length),
     secure: known.secure ?? false,
     issued,
     url: known.url ?? "",
-    query: lastOfEach(known.query),
+    query: queryOf(known),
     auth,
   };
-}
-
-function headers(known: Handshake): IncomingMessage["headers"] {
-  const message = new IncomingMessage(null as never);
-  message.rawHeaders = flat(known.headers);
-  return message.headers;
 }

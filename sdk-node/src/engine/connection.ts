@@ -6,7 +6,7 @@ import { EventEmitter } from "node:events";
 import type { AnySocket } from "../internals.js";
 import type { Uplink } from "../uplink.js";
 import { Type, VOLATILE } from "../wire/frames.js";
-import { attachments, decodeMessage, encodeMessage, joinPackets, namespaceOf, splitPackets } from "./payload.js";
+import { attachments, decodeMessage, encodeMessage, isDisconnect, joinPackets, namespaceOf, splitPackets } from "./payload.js";
 import type { ClientRequest } from "./request.js";
 
 export interface WriteOptions {
@@ -38,6 +38,8 @@ export class Connection extends EventEmitter {
   /** A packet whose attachments are still being written. */
   #parts: string[] = [];
   #missing = 0;
+  /** What waits for the next tick. */
+  #later: string[] | undefined;
   #drains = false;
 
   /** `client` is the service's number for it, `id` the Engine.IO session id. */
@@ -55,13 +57,29 @@ export class Connection extends EventEmitter {
   /** Packets came from the client. */
   receive(payload: string): void {
     for (const packet of splitPackets(payload)) {
-      const data = decodeMessage(packet);
-      if (data === undefined) continue;
-      if (this.readyState !== "open") return;
-      if (this.listenerCount("packet") > 0) this.emit("packet", { type: "message", data });
-      this.emit("data", data);
-      this.emit("message", data);
+      if (this.#later) this.#later.push(packet);
+      else this.#take(packet);
     }
+  }
+
+  #take(packet: string): void {
+    const data = decodeMessage(packet);
+    if (data === undefined || this.readyState !== "open") return;
+    if (this.listenerCount("packet") > 0) this.emit("packet", { type: "message", data });
+    this.emit("data", data);
+    this.emit("message", data);
+    if (typeof data === "string" && isDisconnect(data)) this.#takeLater();
+  }
+
+  /** socket.io ends a socket only in the next tick after its DISCONNECT, and closes a client that connects
+   * to the same namespace before that. Here both may come in one batch. */
+  #takeLater(): void {
+    this.#later = [];
+    process.nextTick(() => {
+      const packets = this.#later ?? [];
+      this.#later = undefined;
+      for (const packet of packets) this.receive(packet);
+    });
   }
 
   /** Alias of `write`. */

@@ -4,6 +4,7 @@
 const SEPARATOR = "\x1e";
 const MESSAGE = 0x34; // "4"
 const BINARY = 0x62; // "b"
+const DISCONNECT = 0x31; // "1"
 const BINARY_EVENT = 0x35; // "5"
 const BINARY_ACK = 0x36; // "6"
 const SLASH = 0x2f;
@@ -35,6 +36,9 @@ export function decodeMessage(packet: string): string | Buffer | undefined {
   if (type === BINARY) return Buffer.from(packet.slice(1), "base64");
   return undefined;
 }
+
+/** Is a Socket.IO packet's text that of a DISCONNECT? */
+export const isDisconnect = (text: string): boolean => text.charCodeAt(0) === DISCONNECT;
 
 /** How many attachments follow a Socket.IO packet's text: `52-["file",…]` has two. */
 export function attachments(text: string): number {

@@ -2,7 +2,7 @@
 // that middlewares and handlers read it as they read a native one.
 
 import { EventEmitter } from "node:events";
-import { IncomingMessage } from "node:http";
+import { type IncomingHttpHeaders, IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 
 type Lists = Readonly<Record<string, readonly string[]>>;
@@ -34,9 +34,9 @@ export class ClientRequest extends IncomingMessage {
     this.httpVersionMajor = 1;
     this.httpVersionMinor = 1;
     this.url = handshake.url ?? "/";
-    // Node.js makes `headers` of this, by its own rules for names that come twice.
+    this.headers = headersOf(handshake);
     this.rawHeaders = flat(handshake.headers);
-    this._query = lastOfEach(handshake.query);
+    this._query = queryOf(handshake);
     this.claims = handshake.claims as Record<string, string[]>;
     this.userId = userId;
     this.complete = true;
@@ -62,11 +62,33 @@ class Origin extends EventEmitter {
   }
 }
 
-export function flat(headers: Lists): string[] {
+/** Names that may come once; of more, Node.js keeps the first. */
+const SINGLE = new Set([
+  ...["age", "authorization", "content-length", "content-type", "etag", "expires", "from", "host", "if-modified-since"],
+  ...["if-unmodified-since", "last-modified", "location", "max-forwards", "proxy-authorization", "referer", "retry-after"],
+  ...["server", "user-agent"],
+]);
+
+/** As `IncomingMessage` has them. */
+export function headersOf({ headers }: Handshake): IncomingHttpHeaders {
+  const joined: IncomingHttpHeaders = {};
+  // Of thousands of fetched sockets, hardly a header comes twice.
+  for (const name in headers) {
+    const values = headers[name] ?? [];
+    if (name === "set-cookie") joined[name] = [...values];
+    else if (values.length === 1 || SINGLE.has(name)) joined[name] = values[0];
+    else joined[name] = values.join(name === "cookie" ? "; " : ", ");
+  }
+  return joined;
+}
+
+function flat(headers: Lists): string[] {
   return Object.entries(headers).flatMap(([name, values]) => values.flatMap((value) => [name, value]));
 }
 
 /** As engine.io reads a query: the last value of a name holds. */
-export function lastOfEach(query: Lists): Record<string, string> {
-  return Object.fromEntries(Object.entries(query).map(([name, values]) => [name, values.at(-1) ?? ""]));
+export function queryOf({ query }: Handshake): Record<string, string> {
+  const last: Record<string, string> = {};
+  for (const name in query) last[name] = query[name]?.at(-1) ?? "";
+  return last;
 }

@@ -4,7 +4,7 @@ import { Server } from "socket.io";
 import { io as connect } from "socket.io-client";
 
 import { useMoorage } from "../../dist/esm/index.js";
-import { next, within } from "../../../tests/node/lib/waiting.mjs";
+import { Log, next, within } from "../../../tests/node/lib/waiting.mjs";
 
 /** The ways a client may come. `upgrade` starts on polling and is on WebSocket when a test begins. */
 export const TRANSPORTS = { websocket: ["websocket"], polling: ["polling"], upgrade: ["polling", "websocket"] };
@@ -85,6 +85,22 @@ class World {
     return Promise.all(Array.from({ length: count }, () => this.client(options)));
   }
 
+  /** Two app servers of one hub, and a pair (see `pair`) at each. */
+  async cluster({ nsp = "/", ...options } = {}) {
+    const [one, two] = [await this.app(options), await this.app(options)];
+    return { one, two, a: await this.pairAt(one, { nsp }), b: await this.pairAt(two, { nsp }) };
+  }
+
+  /** As `pair`, where other app servers may get the client too: connects until `io` has one. */
+  async pairAt(io, { nsp = "/", ...options } = {}) {
+    for (;;) {
+      const client = await this.client({ nsp, ...options });
+      const socket = io.of(nsp).sockets.get(client.id);
+      if (socket) return { client, socket };
+      // It stays, or the service would find the other app server the idlest again.
+    }
+  }
+
   /** A client, and the socket that `io` has for it. */
   async pair(io, { nsp = "/", ...options } = {}) {
     const arrived = next(io.of(nsp), "connection");
@@ -114,4 +130,13 @@ export function refused(socket) {
     }),
     "connect_error",
   );
+}
+
+/** What each of `clients` hears of what `body` emits, by name; an emit to all comes last as a fence. */
+export async function hearing(io, clients, body, nsp = "/") {
+  const logs = clients.map((client) => new Log(client));
+  await body();
+  io.of(nsp).emit("fence");
+  const heard = await Promise.all(logs.map((log) => log.upTo("fence")));
+  return heard.map((events) => events.map(([name]) => name));
 }
