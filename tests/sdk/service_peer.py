@@ -195,10 +195,10 @@ class ServicePeer:
         self.session.out.taken(batch.ack)
         if not batch.number or not self.session.inc.arrived(batch.number, size):
             return
-        if self.takes:
-            await self.acknowledge()
         for frame in batch.frames:
             self.frames.put_nowait(frame)
+        if self.takes:
+            await self.acknowledge()
 
     async def acknowledge(self) -> None:
         """All that came."""

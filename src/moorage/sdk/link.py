@@ -389,7 +389,7 @@ class Link:
         self._sent = False
         if (self.session.ack_has_news or self._idle >= keepalive / 2) and not socket.full:
             socket.write(self.session.empty_batch())
-            self._sent = True
+            self._idle = 0.0
 
 
 class _Waiting:

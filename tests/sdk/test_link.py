@@ -1,0 +1,454 @@
+"""A link over real sockets: to a real service where that is enough, to one that a test drives where a
+service would have to fall silent, forget or misbehave on cue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from moorage.sdk.connection_string import parse
+from moorage.sdk.errors import (
+    LinkClosed,
+    LinkRefused,
+    LinkUnavailable,
+    QueueFull,
+    RequestTimeout,
+    SessionLost,
+)
+from moorage.sdk.link import Link
+from moorage.sdk.session import CONGESTED_BYTES
+from moorage.wire import tunnel
+from moorage.wire.tunnel import Drain, Emit, Packet, To
+from tests.sdk.service_peer import TIMEOUT, ServicePeer
+from tests.support.service import MoorageProcess
+
+
+class Ears:
+    """A `Receiver` that keeps what it hears, in order."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[Any] = asyncio.Queue()
+
+    def received(self, frames: list[tunnel.FromService]) -> None:
+        for frame in frames:
+            self.heard.put_nowait(frame)
+
+    def session_lost(self, why: str) -> None:
+        self.heard.put_nowait("session lost")
+
+    def link_event(self, name: str, error: Exception | None) -> None:
+        self.heard.put_nowait(name)
+
+    async def next(self) -> Any:
+        """What it hears next."""
+        async with asyncio.timeout(TIMEOUT):
+            return await self.heard.get()
+
+
+class Linked(Link):
+    """A link with its ears."""
+
+    ears: Ears
+
+
+def link_to(connection_string: str, server_id: str = "", hub: str = "app", **options: Any) -> Linked:
+    """A link that is not open yet."""
+    ears = Ears()
+    made = Linked(parse(connection_string), hub, server_id or uuid.uuid4().hex, ears, **options)
+    made.ears = ears
+    return made
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[ServicePeer]:
+    async with ServicePeer() as running:
+        yield running
+
+
+@pytest.fixture
+async def link(peer: ServicePeer) -> AsyncIterator[Linked]:
+    """An open link to `peer`."""
+    made = link_to(peer.connection_string)
+    await made.start()
+    yield made
+    await made.close()
+
+
+def emit(text: str, ref: int = 0) -> Emit:
+    """An emit to everybody."""
+    return Emit(ref, To("/"), 0, text.encode())
+
+
+async def emits(peer: ServicePeer, count: int) -> list[str]:
+    """The payloads of the next emits."""
+    return [(await peer.frame(Emit)).payload.decode() for _ in range(count)]
+
+
+# -- with a real service ----------------------------------------------------------------------------
+
+
+async def test_a_real_service(service: MoorageProcess) -> None:
+    link = link_to(service.connection_string, "me", hub=f"hub_{uuid.uuid4().hex}")
+    await link.start()
+    assert (link.up, link.closed) == (True, False)
+    assert link.hello.resumed is False
+    end = await link.request(tunnel.List, timeout=TIMEOUT)
+    assert isinstance(end, tunnel.Servers)
+    assert [(row.id, row.dialect, row.up) for row in end.rows] == [("me", "moorage", True)]
+    await link.close()
+    assert (link.up, link.closed) == (False, True)
+
+
+async def test_a_server_id_in_use(service: MoorageProcess) -> None:
+    hub = f"hub_{uuid.uuid4().hex}"
+    first, second = (link_to(service.connection_string, "twin", hub=hub) for _ in range(2))
+    await first.start()
+    with pytest.raises(LinkUnavailable, match="link-server-taken"):
+        await second.start()
+    await first.close()
+    third = link_to(service.connection_string, "twin", hub=hub)
+    await third.start()
+    await third.close()
+
+
+async def test_a_killed_service_and_its_successor(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "moorage.sdk")
+    with MoorageProcess() as first:
+        port, key = first.url.rpartition(":")[2], first.key
+        link = link_to(first.connection_string)
+        await link.start()
+        first.kill()
+        assert await link.ears.next() == "lost"
+    link.send(emit("while it was away"))
+    waiting = asyncio.create_task(link.request(lambda ref: emit("asked", ref), timeout=60))
+    with MoorageProcess("--port", port, "--access-key", key):
+        assert await link.ears.next() == "session lost"
+        assert await link.ears.next() == "restored"
+        with pytest.raises(SessionLost):
+            await waiting
+        await link.request(tunnel.List, timeout=TIMEOUT)
+        await link.close()
+    told = [record.message for record in caplog.records]
+    assert any("broke" in line and "reconnecting" in line for line in told)
+    assert any("is back" in line for line in told)
+
+
+# -- with one that does as it is told -----------------------------------------------------------------
+
+
+async def test_one_write_for_all_frames_of_a_turn(peer: ServicePeer, link: Linked) -> None:
+    before = peer.messages
+    for number in range(50):
+        link.send(emit(str(number)))
+    assert await emits(peer, 50) == [str(number) for number in range(50)]
+    assert peer.messages == before + 1
+
+
+async def test_a_cut_loses_and_reorders_nothing(peer: ServicePeer, link: Linked) -> None:
+    sent = 0
+    for _ in range(4):
+        await peer.hello()
+        for _ in range(20):
+            link.send(emit(str(sent)))
+            sent += 1
+            if sent % 7 == 0:
+                await asyncio.sleep(0)
+        await peer.send(Drain(float(sent)))
+        peer.cut()
+        for _ in range(20):
+            link.send(emit(str(sent)))
+            sent += 1
+        frames = [await link.ears.next() for _ in range(3)]
+        assert sorted(map(str, frames)) == sorted(["lost", "restored", str(Drain(float(sent - 20)))])
+    assert await emits(peer, sent) == [str(number) for number in range(sent)]
+
+
+async def test_the_first_attempt_comes_soon(peer: ServicePeer, link: Linked) -> None:
+    """The service keeps a session for some seconds only."""
+    await peer.hello()
+    began = asyncio.get_running_loop().time()
+    peer.cut()
+    assert (await peer.hello()).session == link.session.id
+    assert asyncio.get_running_loop().time() - began < 1.0
+
+
+async def test_a_request_outlives_a_cut(peer: ServicePeer, link: Linked) -> None:
+    waiting = asyncio.create_task(link.request(lambda ref: emit("asked", ref), timeout=TIMEOUT))
+    ref = (await peer.frame(Emit)).ref
+    peer.cut()
+    assert await link.ears.next() == "lost"
+    assert await link.ears.next() == "restored"
+    await peer.send(tunnel.Done(ref, 5))
+    assert await waiting == tunnel.Done(ref, 5)
+
+
+async def test_a_forgotten_session(peer: ServicePeer, link: Linked) -> None:
+    waiting = asyncio.create_task(link.request(lambda ref: emit("asked", ref), timeout=TIMEOUT))
+    await peer.frame(Emit)
+    peer.forget()
+    peer.cut()
+    assert await link.ears.next() == "lost"
+    link.send(Packet(1, b"42[]"))
+    link.send(emit("to rooms"))
+    assert await link.ears.next() == "session lost"
+    assert await link.ears.next() == "restored"
+    with pytest.raises(SessionLost):
+        await waiting
+    assert await emits(peer, 1) == ["to rooms"], "and not the packet for a client that is gone"
+    await peer.send(Drain(1.0))
+    assert await link.ears.next() == Drain(1.0), "the new session counts from one"
+
+
+async def test_down_for_longer_than_the_grace_time(peer: ServicePeer) -> None:
+    """Clients are told in time, not when the service comes back some day."""
+    peer.grace, peer.keepalive = 200, 200
+    link = link_to(peer.connection_string)
+    await link.start()
+    waiting = asyncio.create_task(link.request(lambda ref: emit("asked", ref), timeout=60))
+    await peer.frame(Emit)
+    port = await peer.stop()
+    assert await link.ears.next() == "lost"
+    assert await link.ears.next() == "session lost"
+    with pytest.raises(SessionLost):
+        await waiting
+    await peer.hello()
+    await peer.listen(port)
+    assert (await peer.hello()).session == ""
+    assert await link.ears.next() == "restored"
+    await link.close()
+
+
+async def test_a_silent_service(peer: ServicePeer) -> None:
+    peer.keepalive = 100
+    link = link_to(peer.connection_string)
+    await link.start()
+    assert await link.ears.next() == "lost"
+    await link.close()
+
+
+async def test_keep_alive(peer: ServicePeer) -> None:
+    """Both ends have nothing to say, and say so."""
+    peer.keepalive = 400
+    link = link_to(peer.connection_string)
+    await link.start()
+    before = peer.messages
+    for _ in range(12):
+        await peer.acknowledge()
+        await asyncio.sleep(0.1)
+    assert link.up
+    assert peer.messages - before >= 3
+    await link.close()
+
+
+async def test_what_came_is_acknowledged_within_a_second(peer: ServicePeer, link: Linked) -> None:
+    await peer.send(Drain(1.0))
+    await link.ears.next()
+    async with asyncio.timeout(1.5):
+        while peer.session.out.in_flight:
+            await asyncio.sleep(0.02)
+
+
+async def test_held_back(peer: ServicePeer, link: Linked) -> None:
+    """While the application is full the service gets no credit back, and then all at once."""
+    link.hold(True)
+    for _ in range(5):
+        await peer.send(Packet(1, b"x" * 1_000_000))
+        await link.ears.next()
+    link.send(emit("an ack would ride on this"))
+    await peer.frame(Emit)
+    assert peer.session.out.in_flight > 5_000_000
+    assert peer.session.out.blocked
+    link.hold(False)
+    async with asyncio.timeout(TIMEOUT):
+        while peer.session.out.in_flight:
+            await asyncio.sleep(0.01)
+
+
+async def test_back_pressure(peer: ServicePeer) -> None:
+    peer.takes, peer.window = False, 1000
+    link = link_to(peer.connection_string, max_queue_bytes=CONGESTED_BYTES + 1000)
+    await link.start()
+    link.send(emit("x" * 2000))
+    await peer.frame(Emit)
+    link.send(emit("x" * (CONGESTED_BYTES + 100)))
+    states = [link.congested]
+    drained = asyncio.create_task(link.drained())
+    with pytest.raises(QueueFull):
+        link.send(emit("x" * 2000))
+    await asyncio.sleep(0)
+    assert not drained.done()
+    await peer.acknowledge()
+    await asyncio.wait_for(drained, TIMEOUT)
+    states.append(link.congested)
+    assert states == [True, False]
+    peer.takes = True
+    await peer.acknowledge()
+    await link.close()
+
+
+async def test_closing_wakes_those_who_wait(peer: ServicePeer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moorage.sdk.link.LEAVE_SECONDS", 0.1)
+    peer.takes, peer.window = False, 1000
+    link = link_to(peer.connection_string)
+    await link.start()
+    link.send(emit("uses up the credit" * 100))
+    await peer.frame(Emit)
+    link.send(emit("x" * (CONGESTED_BYTES + 100)))
+    waiting = [
+        asyncio.create_task(link.drained()),
+        asyncio.create_task(link.request(tunnel.List, timeout=None)),
+    ]
+    await asyncio.sleep(0)
+    await link.close()
+    for result in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(result, LinkClosed), result
+    with pytest.raises(LinkClosed):
+        link.send(emit("too late"))
+
+
+async def test_a_farewell(peer: ServicePeer, link: Linked) -> None:
+    """What was queued arrives, then the close that gives the session back."""
+    link.send(emit("last words"))
+    await link.close()
+    assert await emits(peer, 1) == ["last words"]
+    assert await peer.close() == (1000, "link-closed")
+    await link.close()
+
+
+async def test_draining(peer: ServicePeer, link: Linked) -> None:
+    closing = asyncio.create_task(link.close(drain=0.2))
+    assert await peer.frame(Drain) == Drain(0.2)
+    assert link.up
+    await closing
+    assert (await peer.close())[0] == 1000
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"",
+        b"\xc1",
+        "text",
+        tunnel.encode_batch(9, 0, [tunnel.encode_frame(Drain(1.0))]),
+        tunnel.encode_batch(0, 99, []),
+        b"\x93\x01\x00\x91\x91\xcc\xfe",
+    ],
+)
+async def test_junk_ends_the_session(peer: ServicePeer, link: Linked, junk: bytes | str) -> None:
+    """Resumed, it would come again."""
+    await peer.hello()
+    await peer.raw(junk)
+    if junk == "text":
+        # No batch at all: not for us to interpret, and nothing is lost.
+        await peer.send(Drain(1.0))
+        assert await link.ears.next() == Drain(1.0)
+        return
+    assert sorted([await link.ears.next(), await link.ears.next()]) == ["lost", "session lost"]
+    assert await peer.close() == (1002, "link-bad-frame")
+    assert (await peer.hello()).session == ""
+    assert await link.ears.next() == "restored"
+
+
+async def test_the_service_cannot_read_us(peer: ServicePeer, link: Linked) -> None:
+    await peer.hello()
+    await peer.connection.close(1002, "link-bad-frame")
+    assert [await link.ears.next() for _ in range(2)] == ["lost", "session lost"]
+    assert (await peer.hello()).session == ""
+
+
+async def test_refused_for_good_while_reconnecting() -> None:
+    with MoorageProcess() as first:
+        port = first.url.rpartition(":")[2]
+        link = link_to(first.connection_string)
+        await link.start()
+        first.kill()
+        assert await link.ears.next() == "lost"
+    with MoorageProcess("--port", port, "--access-key", "another"):
+        assert await link.ears.next() == "session lost"
+        assert await link.ears.next() == "failed"
+        with pytest.raises(LinkRefused, match="token-signature"):
+            link.send(emit("x"))
+    await link.close()
+
+
+# -- the first connect --------------------------------------------------------------------------------
+
+
+async def test_nobody_listens() -> None:
+    link = link_to("Endpoint=http://127.0.0.1:1;AccessKey=key;")
+    with pytest.raises(LinkUnavailable, match=r"Is Moorage running at that address"):
+        await link.start()
+    assert link.closed
+
+
+async def test_waiting_for_the_service() -> None:
+    async with ServicePeer() as peer:
+        link = link_to(peer.connection_string)
+        port = await peer.stop()
+        starting = asyncio.create_task(link.start(wait=True))
+        done, _ = await asyncio.wait([starting], timeout=0.3)
+        assert not done
+        await peer.listen(port)
+        await asyncio.wait_for(starting, TIMEOUT)
+        await link.close()
+
+
+async def test_a_service_that_does_not_greet(peer: ServicePeer, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer.greets = False
+    monkeypatch.setattr("moorage.sdk.link.CONNECT_SECONDS", 0.1)
+    with pytest.raises(LinkUnavailable, match="said nothing"):
+        await link_to(peer.connection_string).start()
+
+
+@pytest.mark.parametrize("first", [b"", b"hello", tunnel.encode_batch(0, 0, [])])
+async def test_a_wrong_greeting(peer: ServicePeer, first: bytes) -> None:
+    peer.first = first
+    with pytest.raises(LinkRefused, match=r"does not speak moorage\.v1"):
+        await link_to(peer.connection_string).start()
+
+
+async def test_another_revision(peer: ServicePeer) -> None:
+    peer.revision = 0
+    with pytest.raises(LinkRefused, match="revision 0"):
+        await link_to(peer.connection_string).start()
+
+
+@pytest.mark.parametrize(
+    ("close", "kind", "told"),
+    [
+        ((1002, "link-version"), LinkRefused, "4007 link-version"),
+        ((1008, "link-server-taken"), LinkUnavailable, "4008 link-server-taken"),
+        ((1001, "draining"), LinkUnavailable, "1100 draining"),
+        ((1011, ""), LinkUnavailable, "before greeting"),
+    ],
+)
+async def test_closed_before_the_greeting(
+    peer: ServicePeer, close: tuple[int, str], kind: type[Exception], told: str
+) -> None:
+    peer.close_with = close
+    with pytest.raises(kind, match=told):
+        await link_to(peer.connection_string).start()
+
+
+async def test_a_request_without_an_answer(peer: ServicePeer) -> None:
+    peer.keepalive = 400
+    link = link_to(peer.connection_string)
+    await link.start()
+    with pytest.raises(RequestTimeout):
+        await link.request(tunnel.List, timeout=0.05)
+    await link.close()
+
+
+async def test_a_cancelled_request_is_forgotten(peer: ServicePeer, link: Linked) -> None:
+    waiting = asyncio.create_task(link.request(lambda ref: emit("asked", ref), timeout=math.inf))
+    ref = (await peer.frame(Emit)).ref
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await peer.send(tunnel.Done(ref, 1), Drain(1.0))
+    assert await link.ears.next() == Drain(1.0)
