@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,8 +12,15 @@ from typing import Any
 import pytest
 import socketio
 
-from moorage.sdk.errors import LinkRefused, LinkUnavailable, UsageError
-from tests.sdk.threads_world import World, new_server, world_of
+from moorage.sdk.errors import (
+    LinkClosed,
+    LinkRefused,
+    LinkUnavailable,
+    NotSerialisable,
+    TooLarge,
+    UsageError,
+)
+from tests.sdk.threads_world import SECONDS, Record, World, new_server, next_of, world_of
 from tests.support.service import MoorageProcess
 
 NOBODY = "Endpoint=http://127.0.0.1:9;AccessKey=x;Version=1.0;"
@@ -55,3 +65,144 @@ async def test_a_server_that_could_not_be_linked_is_as_before(world: World) -> N
     await world.serve(sio)
     with pytest.raises(UsageError, match="uses Moorage already"):
         await world.serve(sio)
+
+
+# --- beyond python-socketio -----------------------------------------------------------------------------
+
+
+async def test_acks_of_many_and_who_is_missing(world: World) -> None:
+    asker, _ = await world.serve(), await world.serve()
+    later = asyncio.Event()
+
+    async def keep_waiting(_number: int) -> None:
+        await later.wait()
+
+    clients = [await world.client(on={"question": lambda number, n=n: number + n}) for n in range(3)]
+    silent = await world.client(on={"question": keep_waiting})
+    acks = await asyncio.to_thread(asker.emit_with_acks, "question", 40, timeout=0.5)
+    later.set()
+    assert acks.answers == {client.get_sid(): 40 + n for n, client in enumerate(clients)}
+    assert acks.missing == (silent.get_sid(),)
+    one = await asyncio.to_thread(
+        asker.emit_with_acks, "question", 1, to=clients[1].get_sid(), skip=silent.get_sid()
+    )
+    assert (one.answers, one.missing) == ({clients[1].get_sid(): 2}, ())
+
+
+async def test_sockets_of_all_app_servers_are_moved_and_disconnected(world: World) -> None:
+    first, second = await world.serve(), await world.serve()
+    gone = Record()
+    for moorage in (first, second):
+        moorage.sio.on("disconnect", gone)
+    clients = [await world.client() for _ in range(4)]
+    sids = [client.get_sid() for client in clients]
+
+    def check(expected: dict[str, set[str]]) -> None:
+        assert {socket.id: socket.rooms for socket in second.fetch_sockets()} == expected
+        own = {sid for sid, _ in first.sio.manager.get_participants("/", None)}
+        assert 0 < len(own) < 4
+        assert {sid: set(first.sio.rooms(sid)) for sid in own} == {sid: expected[sid] for sid in own}
+
+    def act() -> None:
+        assert first.sockets_join(["a", "b"]) == 4
+        check({sid: {sid, "a", "b"} for sid in sids})
+        assert first.sockets_leave("b", to="a", skip=sids[0]) == 3
+        check({sids[0]: {sids[0], "a", "b"}} | {sid: {sid, "a"} for sid in sids[1:]})
+        assert first.disconnect_sockets(to="b") == 1
+        assert first.disconnect_sockets(close=True) == 3
+
+    await asyncio.to_thread(act)
+    assert sorted(await gone.wait(4)) == sorted((sid, "server disconnect") for sid in sids)
+
+
+async def test_local_and_volatile_emits(world: World) -> None:
+    first, second = await world.serve(), await world.serve()
+    clients = [await world.client() for _ in range(4)]
+    first.emit("near", local=True)
+    first.emit("now", 1, volatile=True, skip=clients[0].get_sid())
+    first.emit("end")
+    heard: dict[str, list[str]] = {}
+    for client in clients:
+        names = heard.setdefault(client.get_sid(), [])
+        while (name := (await next_of(client.heard))[0]) != "end":
+            names.append(name)
+    own = {sid for sid, _ in first.sio.manager.get_participants("/", None)}
+    assert 0 < len(own) < 4
+    assert {sid for sid, names in heard.items() if "near" in names} == own
+    assert {sid for sid, names in heard.items() if "now" in names} == heard.keys() - {clients[0].get_sid()}
+    assert second.up
+
+
+async def test_the_hubs_app_servers_are_listed(world: World) -> None:
+    first, second = await world.serve(server_id="first"), await world.serve()
+    await world.client()
+    servers = await asyncio.to_thread(first.servers)
+    assert {server.id for server in servers} == {"first", second.server_id}
+    assert all(server.up and server.dialect == "moorage" for server in servers)
+    assert sum(server.clients for server in servers) == 1
+
+
+# --- what cannot be sent, and the end ---------------------------------------------------------------------
+
+
+async def test_what_cannot_be_sent_is_refused_at_the_emit(world: World) -> None:
+    moorage = await world.serve()
+    with pytest.raises(NotSerialisable, match=r"args\[0\].user.lock"):
+        moorage.sio.emit("news", {"user": {"lock": object()}})
+    with pytest.raises(TooLarge):
+        moorage.sio.emit("news", "x" * (moorage.link.link.hello.max_batch + 1))
+    with pytest.raises(UsageError, match="a room must be"):
+        moorage.sio.emit("news", to=3.5)
+    with pytest.raises(UsageError, match="timeout"):
+        moorage.emit_with_acks("news", timeout=0)
+    with pytest.raises(UsageError, match="no such event"):
+        moorage.on("nonsense", print)
+
+
+async def test_close_tells_handlers_gives_back_the_server_and_refuses_emits(world: World) -> None:
+    sio, gone = new_server(), Record()
+    eio, manager = sio.eio, sio.manager
+    sio.on("disconnect", gone)
+    moorage = await world.serve(sio)
+    client = await world.client()
+    ended = asyncio.Event()
+    client.on("disconnect", ended.set)
+    sid = client.get_sid()
+    await asyncio.to_thread(moorage.close)
+    assert gone.notes == [(sid, "transport close")]
+    assert (sio.eio, sio.manager) == (eio, manager)
+    await asyncio.wait_for(ended.wait(), SECONDS)
+    with pytest.raises(LinkClosed):
+        moorage.emit("news")
+    with pytest.raises(LinkClosed):
+        moorage.fetch_sockets()
+    moorage.close()
+    with await world.serve(sio) as again:
+        assert again.up
+    assert not again.up
+
+
+PROGRAM = """
+import sys, threading, socketio
+from moorage.sdk import use_moorage_sync
+sio = socketio.Server(async_mode="threading")
+stuck = threading.Event()
+sio.on("stick", lambda sid: stuck.wait())
+moorage = use_moorage_sync(sio, hub="exit", connection_string=sys.argv[1])
+sio.emit("last words")
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("", 0), ("sys.exit(3)", 3), ("raise SystemExit(4)", 4), ("moorage.close()", 0)],
+)
+async def test_the_interpreter_ends_at_once_and_says_nothing(world: World, end: str, status: int) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-X", "dev", "-c", PROGRAM.format(end=end), world.service.connection_string,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
+    assert (process.returncode, output.decode()) == (status, "")

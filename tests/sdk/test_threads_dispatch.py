@@ -13,7 +13,8 @@ import socketio
 from socketio.exceptions import ConnectionError as RefusedByServer
 from socketio.exceptions import ConnectionRefusedError as Refuse
 
-from tests.sdk.threads_world import Record, World, event, new_server, next_of, world_of
+from moorage.sdk import threads_dispatch
+from tests.sdk.threads_world import SECONDS, Record, World, event, new_server, next_of, world_of
 from tests.support.service import MoorageProcess
 
 
@@ -216,3 +217,84 @@ async def test_a_handler_that_raises_ends_nothing_and_is_logged(
     (record,) = await logged.wait(1)
     assert "out of the handler" in str(record.exc_info)
     assert await client.call("good") == "fine"
+
+
+BAD: list[str | bytes] = ['2["disconnect"]', '2["\\u0063onnect"]', "2[]", '2{"not":"a list"}', '2["no json']
+BAD += ["51-[]", "4", "9", b"stray"]
+
+
+@pytest.mark.parametrize("bad", BAD)
+async def test_a_client_that_breaks_the_protocol_is_closed_and_nobody_else(
+    world: World, bad: str | bytes
+) -> None:
+    sio, calls = new_server(), Record()
+    for name in ("connect", "disconnect"):
+        sio.on(name, lambda *_args, name=name: calls(name))
+    await world.serve(sio)
+    other, client = await world.client(), await world.client()
+    await client.eio.send(bad)
+    if bad == "51-[]":
+        await client.eio.send('2["no attachment"]')
+    await calls.wait(3)
+    await world.end()
+    assert sorted(calls.notes) == ["connect"] * 2 + ["disconnect"] * 2
+    assert calls.notes[:3] == ["connect", "connect", "disconnect"]
+    assert not other.connected
+
+
+async def test_a_client_that_outruns_its_handlers_is_closed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads_dispatch, "CLIENT_QUEUE", 100_000)
+    sio, go, gone = new_server(async_handlers=False), threading.Event(), Record()
+    sio.on("slow", lambda _sid, _data: go.wait(SECONDS))
+    sio.on("disconnect", lambda sid, _reason: gone(sid))
+    await world.serve(sio)
+    client = await world.client()
+    ended = asyncio.Event()
+    client.on("disconnect", ended.set)
+    for _ in range(20):
+        await client.emit("slow", "x" * 10_000)
+    await asyncio.wait_for(ended.wait(), SECONDS)
+    go.set()
+    await gone.wait(1)
+
+
+async def test_a_connect_handler_that_fails_refuses_its_client(world: World) -> None:
+    sio, reasons = new_server(), Record()
+
+    @event(sio)
+    def connect(_sid: str, _environ: Any, _auth: Any) -> None:
+        raise RuntimeError("no database")
+
+    await world.serve(sio)
+    with pytest.raises(RefusedByServer):
+        await world.client(on={"connect_error": reasons})
+    assert reasons.notes == [{"message": "Unable to connect"}]
+    assert sio.manager.rooms == {}
+
+
+async def test_a_disconnect_handler_keeps_session_and_environ_until_it_is_done(world: World) -> None:
+    sio, go, seen = new_server(), threading.Event(), Record()
+
+    @event(sio)
+    def disconnect(sid: str, reason: str) -> None:
+        seen(reason)
+        assert go.wait(SECONDS)
+        seen(sio.get_session(sid), sio.get_environ(sid) is not None)
+
+    await world.serve(sio)
+    client = await world.client()
+    sid = client.get_sid()
+    sio.save_session(sid, {"name": "Ada"})
+    leaving = asyncio.create_task(asyncio.to_thread(sio.disconnect, sid))
+    await seen.wait(1)
+    # Meanwhile the client goes altogether, which other threads are told of.
+    await client.disconnect()
+    await world.client(auth="behind it")
+    go.set()
+    await leaving
+    assert await seen.wait(2) == ["server disconnect", ({"name": "Ada"}, True)]
+    go.set()
+    await world.end()
+    assert (sio.environ, sio.eio.sockets) == ({}, {})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import socketio
 
-from tests.sdk.threads_world import World, new_server, next_of, world_of
+from tests.sdk.threads_world import SECONDS, Record, World, new_server, next_of, world_of
 from tests.support.service import MoorageProcess
 
 
@@ -52,3 +53,54 @@ async def test_clients_that_come_to_the_app_server_are_told_where_to_go(world: W
     ((status, headers),) = started
     assert status.startswith("400")
     assert headers["Access-Control-Allow-Origin"] == "http://page"
+
+
+async def test_sessions_belong_to_a_socket_and_end_with_it(world: World) -> None:
+    sio = new_server(namespaces=["/", "/shop"])
+    await world.serve(sio)
+    client = await world.client("/", "/shop")
+    first, second = client.get_sid("/"), client.get_sid("/shop")
+    sio.save_session(first, {"a": 1})
+    with sio.session(second, namespace="/shop") as session:
+        session["b"] = 2
+    assert sio.get_session(first) == {"a": 1}
+    assert sio.get_session(second, namespace="/shop") == {"b": 2}
+    assert sio.eio.get_session(sio.manager.eio_sid_from_sid(first, "/")) == {"/": {"a": 1}, "/shop": {"b": 2}}
+    await client.disconnect()
+    await world.end()
+    with pytest.raises(KeyError):
+        sio.get_session(first)
+
+
+async def test_a_connection_can_be_ended_as_with_engineio(world: World) -> None:
+    sio, gone = new_server(), Record()
+    sio.on("disconnect", gone)
+    sio.on("disconnect", gone, namespace="/shop")
+    await world.serve(sio)
+    client = await world.client("/", "/shop")
+    ended = asyncio.Event()
+    client.on("disconnect", ended.set)
+    sids = {client.get_sid("/"), client.get_sid("/shop")}
+    sio.eio.disconnect(sio.manager.eio_sid_from_sid(client.get_sid("/"), "/"))
+    assert set(await gone.wait(2)) == {(sid, "server disconnect") for sid in sids}
+    await asyncio.wait_for(ended.wait(), SECONDS)
+
+
+async def test_a_packet_and_its_attachments_stay_together(world: World) -> None:
+    sio = new_server()
+    await world.serve(sio)
+    client = await world.client()
+    sid = sio.manager.eio_sid_from_sid(client.get_sid(), "/")
+
+    def send(thread: int) -> None:
+        for number in range(50):
+            # As `Server._send_packet` does it: one piece after the other.
+            holes = ",".join(f'{{"_placeholder":true,"num":{index}}}' for index in range(2))
+            sio.eio.send(sid, f'52-["two",{thread},{number},{holes}]')
+            sio.eio.send(sid, bytes([thread]))
+            sio.eio.send(sid, bytes([thread, number]))
+
+    await asyncio.gather(*(asyncio.to_thread(send, thread) for thread in range(4)))
+    for _ in range(200):
+        name, thread, number, first, second = await next_of(client.heard)
+        assert (name, first, second) == ("two", bytes([thread]), bytes([thread, number]))

@@ -40,8 +40,9 @@ _log = logging.getLogger("moorage.sdk")
 class Answered:
     """One request's answer, for a thread that waits for it."""
 
-    def __init__(self, part: Callable[[Part], None] | None = None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, part: Callable[[Part], None] | None) -> None:
         self.future: Future[End] = Future()
+        self._loop = loop
         self._part = part
 
     def part(self, frame: Part) -> None:
@@ -50,12 +51,14 @@ class Answered:
             self._part(frame)
 
     def end(self, frame: End) -> None:
-        """The last of it."""
-        self.future.set_result(frame)
+        """The last of it. Heard when all else of its batch has been: what was `Moved` before `Done`
+        must be seen by the thread that waited for that."""
+        self._loop.call_soon(self.future.set_result, frame)
 
     def failed(self, error: MoorageError) -> None:
         """Nothing follows."""
-        self.future.set_exception(error)
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class ThreadedLink:
@@ -127,6 +130,7 @@ class ThreadedLink:
                 task.cancel()
             self.loop.run_until_complete(asyncio.sleep(0))
             self.loop.close()
+            self._abandon()
 
     @property
     def link(self) -> Link:
@@ -169,7 +173,7 @@ class ThreadedLink:
         the link's thread. Raises `RequestFailed`, `RequestTimeout`, `SessionLost`, and as `send`."""
         if self.in_own_thread:
             raise RuntimeError("the link's thread cannot wait for itself")
-        answered = Answered(part)
+        answered = Answered(self.loop, part)
         self.ask(make, answered, seconds)
         return answered.future.result()
 
@@ -204,7 +208,17 @@ class ThreadedLink:
         try:
             self.loop.call_soon_threadsafe(self._pump)
         except RuntimeError:
+            self._abandon()
             raise LinkClosed("the link was closed") from None
+
+    def _abandon(self) -> None:
+        """The loop runs no more: nobody may be left waiting for what is queued."""
+        with self._lock:
+            items, self._queue = self._queue, deque()
+            self._awake = False
+        for item, _ in items:
+            if isinstance(item, tuple):
+                item[1].failed(LinkClosed("the link was closed"))
 
     def _pump(self) -> None:
         # From here on, who queues wakes the loop again: nothing is left behind.

@@ -1,0 +1,74 @@
+"""What other app servers are told of ours, and that a busy app server makes the service wait."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+
+from moorage.sdk import threads_inbox
+from tests.sdk.threads_world import SECONDS, Record, World, new_server, world_of
+from tests.support.service import MoorageProcess
+
+
+@pytest.fixture
+async def world(service: MoorageProcess) -> AsyncIterator[World]:
+    async with world_of(service) as made:
+        yield made
+
+
+async def test_sessions_and_auth_of_all_app_servers_sockets_are_fetched(world: World) -> None:
+    here, there = new_server(), new_server()
+    fetching, other = await world.serve(here), await world.serve(there)
+    for number in range(4):
+        client = await world.client(auth={"number": number})
+        owner = here if client.get_sid() in here.manager.members.by_id else there
+        owner.save_session(client.get_sid(), {"number": number, "lock": threading.Lock()})
+        await asyncio.to_thread(owner.enter_room, client.get_sid(), f"room {number}")
+    sockets = await asyncio.to_thread(fetching.fetch_sockets)
+    assert sockets.missing == ()
+    assert {socket.server_id for socket in sockets} == {fetching.server_id, other.server_id}
+    found = {socket.data["number"]: socket for socket in sockets}
+    assert sorted(found) == [0, 1, 2, 3]
+    for number, socket in found.items():
+        assert socket.handshake["auth"] == {"number": number}
+        assert socket.rooms == {socket.id, f"room {number}"}
+        assert socket.left_out == {"data.lock": "lock is not JSON serialisable"}
+    (only,) = await asyncio.to_thread(fetching.fetch_sockets, "room 2", skip=found[1].id)
+    assert only.id == found[2].id
+
+
+async def test_a_busy_app_server_holds_the_service_and_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads_inbox, "MOST_PENDING", 50_000)
+    sio, go, done = new_server(), threading.Event(), Record()
+    held: list[bool] = []
+
+    def slow(_sid: str, _data: str) -> None:
+        assert go.wait(SECONDS)
+        done(1)
+
+    sio.on("slow", slow)
+    moorage = await world.serve(sio, threads=1)
+    hold = moorage.link.link.hold
+    seen = threading.Event()
+
+    def note(wanted: bool) -> None:
+        held.append(wanted)
+        seen.set()
+        hold(wanted)
+
+    monkeypatch.setattr(moorage.link.link, "hold", note)
+    client = await world.client()
+    for _ in range(40):
+        await client.emit("slow", "x" * 5_000)
+    assert await asyncio.to_thread(seen.wait, SECONDS)
+    assert held[0] is True
+    go.set()
+    await done.wait(40)
+    while held[-1]:
+        await asyncio.sleep(0.01)
+    assert moorage.sio.rooms(client.get_sid()) == [client.get_sid()]

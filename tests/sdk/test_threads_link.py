@@ -1,0 +1,155 @@
+"""The link on a thread: what threads send while it is up, down, congested and over."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+
+import pytest
+
+from moorage.sdk.errors import LinkClosed, QueueFull, RequestTimeout
+from moorage.sdk.threads import ThreadedMoorage
+from moorage.wire.tunnel import List, Servers
+from tests.sdk.threads_world import SECONDS, Record, World, new_server, next_of, world_of
+from tests.support.service import MoorageProcess
+
+
+@pytest.fixture
+async def world(service: MoorageProcess) -> AsyncIterator[World]:
+    async with world_of(service) as made:
+        yield made
+
+
+@pytest.fixture
+def mortal() -> Iterator[MoorageProcess]:
+    """A service that a test may end."""
+    with MoorageProcess("--set", "shutdown.grace=0s", "--set", "shutdown.spread=0s") as running:
+        yield running
+
+
+async def cut(moorage: ThreadedMoorage) -> None:
+    """Break the link's WebSocket, as a network would."""
+    while not moorage.up:
+        await asyncio.sleep(0.01)
+    broken = threading.Event()
+
+    def break_it() -> None:
+        socket = moorage.link.link._socket
+        assert socket is not None
+        socket.break_off()
+        broken.set()
+
+    moorage.link.call_soon(break_it)
+    assert await asyncio.to_thread(broken.wait, SECONDS)
+
+
+async def test_a_cut_loses_and_reorders_nothing(world: World) -> None:
+    sio, events, numbers = new_server(), Record(), Record()
+    sio.on("number", lambda _sid, number: numbers(number))
+    moorage = await world.serve(sio)
+    moorage.on("link_lost", lambda error: events("lost"))
+    moorage.on("link_restored")(lambda: events("restored"))
+    client = await world.client()
+
+    def emit() -> None:
+        for number in range(300):
+            sio.emit("number", number)
+            sio.enter_room(client.get_sid(), number)  # waits for the service: the cuts come in between
+
+    emitting = asyncio.create_task(asyncio.to_thread(emit))
+    for number in range(100):
+        await client.emit("number", number)
+        if number % 40 == 20:
+            await cut(moorage)
+    await emitting
+    assert [await next_of(client.heard) for _ in range(300)] == [("number", number) for number in range(300)]
+    assert sorted(await numbers.wait(100)) == list(range(100))
+    assert set(events.notes) == {"lost", "restored"}
+    assert len(sio.rooms(client.get_sid())) == 301
+
+
+async def test_a_service_that_is_gone_bounds_the_queue_and_times_requests_out(mortal: MoorageProcess) -> None:
+    async with world_of(mortal) as world:
+        moorage = await world.serve(max_queue_bytes=100_000)
+        lost = Record()
+        moorage.on("link_lost", lost)
+        mortal.kill()
+        await lost.wait(1)
+
+        def fill() -> None:
+            for _ in range(1000):
+                moorage.emit("news", "x" * 1000)
+
+        with pytest.raises(QueueFull, match="max_queue_bytes is 100000"):
+            await asyncio.to_thread(fill)
+        moorage.emit("news", "x" * 10_000, volatile=True)  # dropped, and no error
+        with pytest.raises(RequestTimeout):
+            await asyncio.to_thread(moorage.link.request, List, seconds=0.1)
+        await asyncio.to_thread(moorage.close)
+        with pytest.raises(LinkClosed):
+            moorage.emit("news")
+
+
+async def test_emits_wait_for_a_congested_link(world: World) -> None:
+    sio = new_server()
+    moorage = await world.serve(sio)
+    link, most = moorage.link, Record()
+    client = await world.client()
+
+    def flood() -> None:
+        for _ in range(200):
+            sio.emit("flood", "x" * 100_000, to="nobody")
+            most(link.link.session.waiting)
+        sio.emit("end")
+
+    await asyncio.gather(*(asyncio.to_thread(flood) for _ in range(2)))
+    assert max(most.notes) < 2 * 1024 * 1024, "20 MB went through a queue that never held much"
+    assert [await next_of(client.heard) for _ in range(2)] == [("end",)] * 2
+
+
+async def test_the_links_thread_cannot_wait_for_itself(world: World) -> None:
+    moorage = await world.serve()
+    found = Record()
+
+    def try_it() -> None:
+        try:
+            moorage.link.request(List)
+        except RuntimeError as error:
+            found(str(error))
+
+    moorage.link.call_soon(try_it)
+    assert await found.wait(1) == ["the link's thread cannot wait for itself"]
+    assert isinstance(await asyncio.to_thread(moorage.link.request, List), Servers)
+
+
+async def test_requests_that_wait_fail_when_the_link_is_closed(mortal: MoorageProcess) -> None:
+    async with world_of(mortal) as world:
+        moorage = await world.serve()
+        lost = Record()
+        moorage.on("link_lost", lost)
+        mortal.kill()
+        await lost.wait(1)
+        waiting = asyncio.create_task(asyncio.to_thread(moorage.servers))
+        while not moorage.link.link.session.waiting:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(moorage.close)
+        with pytest.raises(LinkClosed):
+            await waiting
+
+
+async def test_nobody_is_left_waiting_by_a_link_that_closes_under_them(world: World) -> None:
+    for _ in range(10):
+        moorage = await world.serve()
+        over = threading.Event()
+
+        def ask(moorage: ThreadedMoorage = moorage, over: threading.Event = over) -> None:
+            while not over.is_set():
+                with suppress(LinkClosed):
+                    moorage.servers()
+
+        asking = [asyncio.create_task(asyncio.to_thread(ask)) for _ in range(4)]
+        await asyncio.to_thread(moorage.close)
+        over.set()
+        await asyncio.wait_for(asyncio.gather(*asking), SECONDS)
