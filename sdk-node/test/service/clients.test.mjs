@@ -1,0 +1,341 @@
+// What an app sees of its clients, and the ways to let them in or not.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { EventEmitter } from "node:events";
+import { IncomingMessage } from "node:http";
+
+import { claimsOf, userIdOf } from "../../dist/esm/index.js";
+import { Service } from "../../../tests/node/lib/service.mjs";
+import { next, poll } from "../../../tests/node/lib/waiting.mjs";
+import { overEachTransport, refused, world } from "../support/world.mjs";
+
+let service;
+before(async () => (service = await Service.start()));
+after(() => service.stop());
+
+/** A client without a library: opens over polling, says `packets`; the OPEN packet's content. */
+async function rawClient(w, ...packets) {
+  const url = `${service.url}/clients/socketio/hubs/${w.hub}/?EIO=4&transport=polling`;
+  const open = JSON.parse((await (await fetch(url)).text()).slice(1));
+  for (const body of packets) await fetch(`${url}&sid=${open.sid}`, { method: "POST", body });
+  return { ...open, poll: () => fetch(`${url}&sid=${open.sid}`).then((answer) => answer.text()) };
+}
+
+describe("the request", () => {
+  test("is that of the client, with claims and user", async (t) => {
+    const w = world(t, service);
+    const io = await w.app();
+    const token = service.token(w.hub, { sub: "ada", userId: "ada", role: ["a", "b"] });
+    const { socket } = await w.pair(io, {
+      query: { access_token: token, n: 1 },
+      extraHeaders: { cookie: "a=1; b=2", origin: "http://example.com" },
+      auth: { x: [1] },
+    });
+    const { request, handshake, conn } = socket;
+    assert.equal(request instanceof IncomingMessage, true);
+    assert.equal(request.method, "GET");
+    assert.equal(request.headers.cookie, "a=1; b=2");
+    assert.match(request.url, /^\/clients\/socketio\/hubs\/.*transport=websocket/);
+    assert.equal(request.url.includes(token), false);
+    assert.deepEqual(request.claims.role, ["a", "b"]);
+    assert.deepEqual(request.claims.userId, ["ada"]);
+    assert.deepEqual(claimsOf(socket).sub, ["ada"]);
+    assert.equal(userIdOf(socket), "ada");
+    assert.deepEqual(handshake.auth, { x: [1] });
+    assert.equal(handshake.query.n, "1");
+    assert.equal(handshake.query.transport, "websocket");
+    assert.equal(handshake.xdomain, true);
+    assert.equal(handshake.secure, false);
+    assert.equal(handshake.address, "127.0.0.1");
+    assert.equal(conn.remoteAddress, "127.0.0.1");
+  });
+
+  test("of a client without a token names nobody", async (t) => {
+    const w = world(t, service);
+    const { socket } = await w.pair(await w.app());
+    assert.equal(userIdOf(socket), null);
+    assert.deepEqual(claimsOf(socket), {});
+  });
+});
+
+describe("the connection", () => {
+  test("tells transport, id and protocol, and has Engine.IO's events", async (t) => {
+    const w = world(t, service, "polling");
+    const io = await w.app();
+    const raw = [];
+    io.engine.on("connection", (conn) => raw.push(conn));
+    const { client, socket } = await w.pair(io);
+    const { conn } = socket;
+    assert.equal(raw[0], conn);
+    assert.equal(conn.id, client.io.engine.id);
+    assert.equal(io.engine.clients[conn.id], conn);
+    assert.equal(conn.protocol, 4);
+    assert.equal(conn.readyState, "open");
+    assert.equal(conn.transport.name, "polling");
+    const heard = [];
+    for (const event of ["packet", "data", "message", "packetCreate", "drain"])
+      conn.on(event, (value) => heard.push([event, value?.data ?? value]));
+    client.emit("hi", 1);
+    await next(socket, "hi");
+    socket.emit("ho");
+    await next(client, "ho");
+    assert.deepEqual(heard, [
+      ["packet", '2["hi",1]'],
+      ["data", '2["hi",1]'],
+      ["message", '2["hi",1]'],
+      ["packetCreate", '2["ho"]'],
+      ["drain", undefined],
+    ]);
+    const closed = next(conn, "close");
+    const reason = next(socket, "disconnect");
+    conn.close();
+    assert.equal((await closed)[0], "forced close");
+    assert.equal((await reason)[0], "forced close");
+    assert.equal(conn.readyState, "closed");
+    await poll(() => !client.connected, "the client's end");
+  });
+
+  test("goes by the app's options", async (t) => {
+    const w = world(t, service);
+    await w.app({ pingInterval: 12_000, pingTimeout: 3_000, maxHttpBufferSize: 5_000 });
+    const { pingInterval, pingTimeout, maxPayload } = await rawClient(w);
+    assert.deepEqual([pingInterval, pingTimeout, maxPayload], [12_000, 3_000, 5_000]);
+  });
+
+  test("that falls silent ends with a ping timeout", async (t) => {
+    const w = world(t, service);
+    const io = await w.app({ pingInterval: 50, pingTimeout: 50 });
+    const arrived = next(io, "connection");
+    await rawClient(w, "40");
+    const [socket] = await arrived;
+    const [reason, details] = await next(socket, "disconnect");
+    assert.equal(reason, "ping timeout");
+    assert.equal(details.description, "ping-timeout");
+  });
+
+  test("that joins no namespace is closed", async (t) => {
+    const w = world(t, service);
+    const io = await w.app({ connectTimeout: 30 });
+    const { poll: ask } = await rawClient(w);
+    assert.match(await ask(), /1$/);
+    assert.equal(io.engine.clientsCount, 0);
+  });
+
+  test("with a packet that is none is closed with a parse error", async (t) => {
+    const w = world(t, service);
+    const io = await w.app();
+    const arrived = next(io, "connection");
+    await rawClient(w, "40");
+    const [socket] = await arrived;
+    const gone = next(socket, "disconnect");
+    await fetch(`${service.url}/clients/socketio/hubs/${w.hub}/?EIO=4&transport=polling&sid=${socket.conn.id}`, {
+      method: "POST",
+      body: "4nonsense",
+    });
+    assert.match((await gone)[0], /parse error|forced close/);
+  });
+});
+
+overEachTransport((transport) => {
+  describe(`leaving and coming back at once over ${transport}`, () => {
+    test("to one namespace makes a new socket on the same connection", async (t) => {
+      const w = world(t, service, transport);
+      const io = await w.app();
+      const other = io.of("/other");
+      const { client } = await w.pair(io);
+      const second = client.io.socket("/other");
+      await next(second, "connect");
+      for (let i = 0; i < 5; i += 1) {
+        const came = next(other, "connection");
+        const back = next(second, "connect");
+        second.disconnect().connect();
+        const [[socket]] = await Promise.all([came, back]);
+        assert.equal(other.sockets.size, 1);
+        assert.equal(socket.conn.id, client.io.engine.id);
+      }
+    });
+
+    test("what was sent just before the end arrives", async (t) => {
+      const w = world(t, service, transport);
+      const io = await w.app();
+      const { client, socket } = await w.pair(io);
+      const heard = [];
+      socket.use(async (_, go) => {
+        await undefined;
+        go();
+      });
+      socket.on("last", (value) => heard.push(value));
+      const gone = next(socket, "disconnect");
+      for (let i = 0; i < 20; i += 1) client.emit("last", i);
+      client.disconnect();
+      assert.equal((await gone)[0], "client namespace disconnect");
+      assert.deepEqual(heard.at(0), 0);
+    });
+  });
+});
+
+describe("middlewares", () => {
+  test("of the engine see the request, and refuse", async (t) => {
+    const w = world(t, service);
+    const io = await w.app();
+    const errors = [];
+    io.engine.on("connection_error", ({ code, message, context, req }) => errors.push([code, message, context.name, req.method]));
+    io.engine.use((request, response, go) => {
+      response.setHeader("x-seen", "1");
+      request.seen = request.headers["x-who"];
+      if (request.seen === "error") go(new Error("no"));
+      else if (request.seen === "end") response.writeHead(401).end("who are you?");
+      else setImmediate(go);
+    });
+    io.engine.use((request, _response, go) => {
+      request.seen += "!";
+      go();
+    });
+    const { socket } = await w.pair(io, { extraHeaders: { "x-who": "ada" } });
+    assert.equal(socket.request.seen, "ada!");
+    await refused(w.socket({ extraHeaders: { "x-who": "error" } }));
+    await refused(w.socket({ extraHeaders: { "x-who": "end" } }));
+    assert.deepEqual(errors, [
+      [3, "Bad request", "MIDDLEWARE_FAILURE", "GET"],
+      [4, "who are you?", "MIDDLEWARE_RESPONSE", "GET"],
+    ]);
+  });
+
+  test("allowRequest lets in and keeps out", async (t) => {
+    const w = world(t, service);
+    const io = await w.app({
+      allowRequest: (request, decide) => setImmediate(decide, "not you", request.headers["x-who"] === "ada"),
+    });
+    const error = next(io.engine, "connection_error");
+    await w.pair(io, { extraHeaders: { "x-who": "ada" } });
+    await refused(w.socket());
+    const [{ code, context }] = await error;
+    assert.deepEqual([code, context], [4, { message: "not you" }]);
+  });
+
+  test("of namespaces refuse with message and data", async (t) => {
+    const w = world(t, service);
+    const io = await w.app();
+    io.use((socket, go) => {
+      socket.join("early");
+      go(socket.handshake.auth.ok ? undefined : Object.assign(new Error("no"), { data: { why: 1 } }));
+    });
+    io.of("/admin").use((_socket, go) => go(new Error("admins only")));
+    const error = await refused(w.socket());
+    assert.deepEqual([error.message, error.data], ["no", { why: 1 }]);
+    assert.equal((await refused(w.socket({ nsp: "/admin" }))).message, "admins only");
+    assert.equal((await refused(w.socket({ nsp: "/nowhere" }))).message, "Invalid namespace");
+    const { client, socket } = await w.pair(io, { auth: { ok: true } });
+    assert.equal(socket.rooms.has("early"), true);
+    io.to("early").emit("hello");
+    await next(client, "hello");
+  });
+
+  test("of sockets see packets, and fail them", async (t) => {
+    const w = world(t, service);
+    const io = await w.app();
+    const { client, socket } = await w.pair(io);
+    socket.use(([event], go) => (event === "bad" ? go(new Error("bad event")) : go()));
+    const error = next(socket, "error");
+    const good = next(socket, "good");
+    client.emit("bad");
+    client.emit("good");
+    assert.equal((await error)[0].message, "bad event");
+    await good;
+  });
+});
+
+describe("namespaces", () => {
+  test("share a connection; each has rooms of its own", async (t) => {
+    const w = world(t, service);
+    const io = await w.app();
+    const { client: one, socket } = await w.pair(io);
+    const came = next(io.of("/two"), "connection");
+    const two = one.io.socket("/two");
+    const [other] = await came;
+    assert.equal(socket.conn, other.conn);
+    assert.notEqual(socket.id, other.id);
+    await Promise.all([socket.join("red"), other.join("blue")]);
+    io.of("/two").to(["red", "blue"]).emit("in two");
+    io.to(["red", "blue"]).emit("in root");
+    await Promise.all([next(two, "in two"), next(one, "in root")]);
+    const ends = [next(socket, "disconnect"), next(other, "disconnect")];
+    socket.disconnect(true);
+    assert.deepEqual((await Promise.all(ends)).map(([reason]) => reason), Array(2).fill("server namespace disconnect"));
+    await poll(() => io.engine.clientsCount === 0, "the connection's end");
+  });
+
+  test("are made on demand, and go when empty", async (t) => {
+    const w = world(t, service);
+    const io = await w.app({ cleanupEmptyChildNamespaces: true });
+    const parent = io.of(/^\/room-\d+$/);
+    const named = io.of((name, auth, go) => go(null, auth.token === "yes" && name.startsWith("/fn-")));
+    const [one, two] = [await w.client({ nsp: "/room-1" }), await w.client({ nsp: "/room-2" })];
+    const heard = [next(one, "all"), next(two, "all")];
+    parent.emit("all");
+    await Promise.all(heard);
+    const red = next(io.of("/room-1"), "connection");
+    const third = await w.client({ nsp: "/room-1" });
+    (await red)[0].join("red");
+    const to = next(third, "to red");
+    parent.to("red").emit("to red");
+    await to;
+    await w.client({ nsp: "/fn-1", auth: { token: "yes" } });
+    assert.equal(named.children.size, 1);
+    assert.equal((await refused(w.socket({ nsp: "/fn-2" }))).message, "Invalid namespace");
+    two.disconnect();
+    await poll(() => !io._nsps.has("/room-2"), "the empty namespace's end");
+    const back = await w.client({ nsp: "/room-2" });
+    io.of("/room-2").emit("again");
+    await next(back, "again");
+  });
+});
+
+describe("listeners", () => {
+  test("onAny hears what comes, onAnyOutgoing what goes, broadcasts included", async (t) => {
+    const w = world(t, service);
+    const io = await w.app();
+    let early;
+    io.use((socket, go) => {
+      early = [];
+      socket.onAnyOutgoing((...event) => early.push(event));
+      go();
+    });
+    const { client, socket } = await w.pair(io);
+    const { socket: other } = await w.pair(io);
+    const [incoming, outgoing] = [[], []];
+    other.onAny((...event) => incoming.push(event));
+    other.onAnyOutgoing((...event) => outgoing.push(event));
+    early = [];
+    await other.join("red");
+    io.emit("one", 1);
+    io.to("red").emit("two");
+    io.except("red").emit("not");
+    io.to(socket.id).emit("nor");
+    other.emit("three");
+    assert.deepEqual(outgoing, [["one", 1], ["two"], ["three"]]);
+    other.offAnyOutgoing();
+    io.emit("four");
+    assert.equal(outgoing.length, 3);
+    client.emit("x");
+    await next(socket, "x");
+    assert.deepEqual(incoming, []);
+    assert.deepEqual(early.map(([name]) => name), ["one", "one", "two", "not", "nor", "three", "four"]);
+  });
+
+  test("the adapter's events stay, whenever they were asked for", async (t) => {
+    const { Server } = await import("socket.io");
+    const w = world(t, service);
+    const io = new Server();
+    const heard = new EventEmitter();
+    for (const event of ["create-room", "join-room", "leave-room", "delete-room"])
+      io.of("/").adapter.on(event, (room) => room === "red" && heard.emit(event));
+    await w.app({ io });
+    const { socket } = await w.pair(io);
+    const all = ["create-room", "join-room", "leave-room", "delete-room"].map((event) => next(heard, event));
+    socket.join("red");
+    socket.leave("red");
+    await Promise.all(all);
+  });
+});
