@@ -24,7 +24,7 @@ help:
 
 setup: .venv/.ready tests/node/node_modules/.ready examples/page/node_modules/.ready examples/chat-azure/node_modules/.ready chromium
 
-run: .venv/.ready examples/page/node_modules/.ready examples/chat-azure/node_modules/.ready
+run: .venv/.ready examples/page/node_modules/.ready
 	@exec $(PY) scripts/run.py $(ARGS)
 
 test: setup

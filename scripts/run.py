@@ -178,7 +178,7 @@ async def run(parts: list[Part], example: str, service_port: int, page_port: int
 async def main() -> int:
     """Exit status 0 after a signal, 1 when a part failed."""
     parser = argparse.ArgumentParser(description="Moorage and a sample chat, until Ctrl-C")
-    parser.add_argument("--example", choices=EXAMPLES, default="azure", help="whose app server")
+    parser.add_argument("--example", choices=EXAMPLES, default="python", help="whose app server")
     parser.add_argument("--port", type=int, default=8080, help="Moorage's port")
     parser.add_argument("--page-port", type=int, default=3000, help="the chat page's port")
     options = parser.parse_args()

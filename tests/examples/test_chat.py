@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ("azure",)
+EXAMPLES = ("python", "flask", "azure")
 DRIVER = Path(__file__).with_name("chat_page.mjs")
 NEEDED = ("examples/page", "examples/chat-azure", "tests/node")
 
