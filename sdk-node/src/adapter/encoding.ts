@@ -20,11 +20,18 @@ export function namePaths(encoder: Encodes): void {
   const encode = encoder.encode.bind(encoder);
   encoder.encode = (packet) => {
     try {
-      return encode(packet);
+      const parts = encode(packet);
+      // A Blob passes the encoder, but cannot be read here and now.
+      if (parts.length > 1 && !parts.every(isSendable)) throw new TypeError("an attachment cannot be sent");
+      return parts;
     } catch (error) {
       throw explain(error, packet.data);
     }
   };
+}
+
+function isSendable(part: unknown): boolean {
+  return typeof part === "string" || ArrayBuffer.isView(part) || part instanceof ArrayBuffer;
 }
 
 /** Reads whole packets, attachments included. */
