@@ -8,9 +8,9 @@ import { MoorageError } from "../wire/errors.js";
 import { Type, type Done, type FromApp, type ServiceHello } from "../wire/frames.js";
 import { Backoff } from "./backoff.js";
 import { dispatch, type Numbered } from "./dispatch.js";
+import { ended, garbled, sessionLost, silent } from "./ends.js";
 import { settings, type Settings } from "./options.js";
 import { Pulse } from "./pulse.js";
-import { garbled } from "./refusals.js";
 import { Requests } from "./requests.js";
 import { Session, appHello, serviceHello } from "./session.js";
 import type { LinkEvents, LinkHandler, LinkOptions, LinkState, RequestOptions } from "./types.js";
@@ -20,6 +20,19 @@ const debug = createDebug("moorage:link");
 
 /** Milliseconds that `close` waits for what could not leave yet. */
 const DRAIN = 1_000;
+
+/** Frames about one client, or in answer to the service. When a session is lost they must not get into the
+ * next one, where the same numbers are others'. */
+const OF_OLD = new Set<number>([
+  Type.Packet,
+  Type.Opened,
+  Type.Refused,
+  Type.Close,
+  Type.Enter,
+  Type.Exit,
+  Type.Facts,
+  Type.Reply,
+]);
 
 export class Link extends EventEmitter<LinkEvents> {
   /** Set it by the option, or before anything of this turn of the event loop has ended. */
@@ -35,6 +48,8 @@ export class Link extends EventEmitter<LinkEvents> {
   #hello: ServiceHello | undefined;
   /** The session is not to be resumed. */
   #spoilt = false;
+  /** Listeners take leave of the old session's clients. */
+  #leaving = false;
   #flushing = false;
   #retry: NodeJS.Timeout | undefined;
   #cause: MoorageError | undefined;
@@ -79,7 +94,10 @@ export class Link extends EventEmitter<LinkEvents> {
   /** At the end of the queue; all frames of one turn of the event loop leave as one message. Throws a
    * `MoorageError`: link-overflow if more than `maxQueueBytes` wait, link-frame-too-large, link-closed. */
   send(frame: FromApp): void {
-    this.#open().outgoing.queue(frame);
+    const session = this.#open();
+    // As it would have been, had it been sent a moment before.
+    if (this.#leaving && OF_OLD.has(frame.type)) return;
+    session.outgoing.queue(frame);
     if (!this.#flushing) this.#flushSoon();
   }
 
@@ -95,7 +113,9 @@ export class Link extends EventEmitter<LinkEvents> {
    * with session-lost, request-timeout, or as `send` throws. */
   async request(make: (ref: number) => FromApp, options: RequestOptions = {}): Promise<Done> {
     const ref = this.#requests.next();
-    this.send(make(ref));
+    const frame = make(ref);
+    if (this.#leaving && OF_OLD.has(frame.type)) throw sessionLost();
+    this.send(frame);
     return this.#requests.wait(ref, options);
   }
 
@@ -212,14 +232,14 @@ export class Link extends EventEmitter<LinkEvents> {
   }
 
   #begin(hello: ServiceHello, old: Session | undefined): void {
-    if (old !== undefined) {
-      this.#requests.rejectAll(sessionLost());
-      // Before the new one is there: what is sent for old clients must not reach new ones of their number.
-      this.#tell("session", hello.session);
-    }
     const { window, maxQueue } = this.#settings;
     this.#spoilt = false;
     this.#session = new Session(hello, { window, maxQueue });
+    if (old === undefined) return;
+    this.#requests.rejectAll(sessionLost());
+    this.#leaving = true;
+    this.#tell("session", hello.session);
+    this.#leaving = false;
   }
 
   // --- its end -----------------------------------------------------------------------------------
@@ -292,18 +312,4 @@ export class Link extends EventEmitter<LinkEvents> {
     await timer;
     this.#emptied = undefined;
   }
-}
-
-function ended(cause: MoorageError | undefined): MoorageError {
-  const text = `The link to the service is closed${cause ? `: ${cause.message}` : "."}`;
-  return new MoorageError("link-closed", text, { number: 4000, cause });
-}
-
-function silent({ endpoint }: Settings): MoorageError {
-  return new MoorageError("link-silent", `Nothing came from ${endpoint} for too long.`, { number: 4010, retry: true });
-}
-
-function sessionLost(): MoorageError {
-  const text = "The service forgot the session of this app server: the link was down for too long, or the service was restarted.";
-  return new MoorageError("session-lost", text, { retry: true });
 }

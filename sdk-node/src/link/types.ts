@@ -69,8 +69,8 @@ export interface LinkEvents {
   lost: [cause: Error];
   /** It is back. `resumed` false: as a new session, "session" came just before. */
   restored: [resumed: boolean];
-  /** A new session after a lost one: all clients of the old one are gone. What is sent while this event is
-   * handled goes nowhere; the new session begins with "restored". */
+  /** A new session after a lost one: all clients of the old one are gone. What listeners send for old
+   * clients, or in answer to old questions, goes nowhere; all else goes to the new session. */
   session: [sessionId: string];
   /** For good. With the error that ended it, unless `close` was called. */
   closed: [cause: Error | undefined];

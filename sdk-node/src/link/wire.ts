@@ -6,7 +6,8 @@ import { WebSocket, type ClientOptions } from "ws";
 
 import type { MoorageError } from "../wire/errors.js";
 import { SUBPROTOCOL } from "../wire/frames.js";
-import { closed, refused, tooLate, unreachable, wrongDialect, type Target } from "./refusals.js";
+import { closed } from "./ends.js";
+import { refused, tooLate, unreachable, wrongDialect, type Target } from "./refusals.js";
 
 /** An error page is read so far. */
 const MAX_ERROR_BODY = 64 * 1024;
