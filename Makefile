@@ -22,7 +22,7 @@ help:
 	@echo "make lock   rewrite requirements/*.txt from pyproject.toml"
 	@echo "make clean  remove what set-up made"
 
-setup: .venv/.ready tests/node/node_modules/.ready examples/page/node_modules/.ready examples/chat-azure/node_modules/.ready chromium
+setup: .venv/.ready tests/node/node_modules/.ready examples/page/node_modules/.ready examples/chat-azure/node_modules/.ready sdk-node/dist/.ready chromium
 
 run: .venv/.ready examples/page/node_modules/.ready
 	@exec $(PY) scripts/run.py $(ARGS)
@@ -48,7 +48,7 @@ lock:
 
 clean:
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf tests/node/node_modules examples/*/node_modules bench/node_modules
+	rm -rf tests/node/node_modules examples/*/node_modules bench/node_modules sdk-node/node_modules sdk-node/dist
 
 # A stamp inside each folder says that its set-up was finished with the files as they are.
 .venv/.ready: requirements/dev.txt pyproject.toml scripts/make-venv.sh
@@ -56,6 +56,10 @@ clean:
 
 %/node_modules/.ready: %/package.json %/package-lock.json %/.npmrc scripts/npm-ci.sh
 	@scripts/npm-ci.sh $*
+
+sdk-node/dist/.ready: sdk-node/node_modules/.ready sdk-node/tsconfig.json sdk-node/tsconfig.cjs.json $(shell find sdk-node/src -name '*.ts')
+	@cd sdk-node && npm run build --silent
+	@touch $@
 
 .PHONY: chromium compiler redis
 chromium:

@@ -1,0 +1,57 @@
+"""App servers under test: one program for each SDK, all with the same commands."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from typing import Any, Final
+
+from tests.conformance.program import ROOT, Program
+from tests.support.service import MoorageProcess
+
+COMMANDS: Final = {
+    "azure": ["node", "conformance/apps/azure.mjs"],
+    "node": ["node", "conformance/apps/node.mjs"],
+    "python": [sys.executable, "-m", "conformance.apps.python"],
+    "threads": [sys.executable, "-m", "conformance.apps.threads"],
+}
+"""`threads` is our Python SDK under a synchronous `socketio.Server`."""
+
+_labels: Final = itertools.count(1)
+
+
+class App(Program):
+    """An app server. It serves nobody before `link`."""
+
+    def __init__(self, sdk: str) -> None:
+        self.sdk = sdk
+        self.label = f"{sdk}-{next(_labels)}"
+        """What it answers to "who" of other app servers."""
+        self.server: str | None = None
+        """Its server id, where the SDK tells it."""
+        super().__init__(self.label, COMMANDS[sdk])
+
+    def link(self, connection_string: str, hub: str, **options: Any) -> App:
+        """Put it behind the service. `options` as for socket.io's `Server`, in milliseconds and bytes.
+        Raises `Refused`."""
+        value = self.call(
+            "start", connection_string=connection_string, hub=hub, label=self.label, options=options
+        )
+        self.server = value["server"]
+        return self
+
+
+def linked(sdk: str, service: MoorageProcess, hub: str, **options: Any) -> App:
+    """A new app server of `hub`, ready for clients."""
+    app = App(sdk)
+    try:
+        return app.link(service.connection_string, hub, **options)
+    except BaseException:
+        app.kill()
+        raise
+
+
+def started(*sdks: str) -> list[App]:
+    """Several, side by side: starting a process is what takes the time."""
+    assert (ROOT / "tests/node/node_modules/.package-lock.json").is_file(), "no packages: make setup"
+    return [App(sdk) for sdk in sdks]

@@ -1,0 +1,50 @@
+"""The table of what each SDK can do: `conformance/capabilities.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
+
+import pytest
+
+from tests.conformance.program import ROOT
+
+SDKS: Final = ("azure", "node", "python", "threads")
+TABLE: Final[list[dict[str, Any]]] = json.loads(
+    (ROOT / "conformance" / "capabilities.json").read_text(encoding="utf-8")
+)["apis"]
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+class Support(NamedTuple):
+    """`does`: it works as Socket.IO's documentation says. Otherwise `refusal`, if it has one, is the
+    message that the call fails with; without one it does something else, which `note` says."""
+
+    does: bool
+    note: str = ""
+    refusal: str = ""
+
+
+def support(api: str, sdk: str) -> Support:
+    """What the table says."""
+    row = next(row for row in TABLE if row["id"] == api)
+    cell = row[sdk]
+    if cell is True:
+        return Support(True)
+    if isinstance(cell, str):
+        return Support(True, cell)
+    return Support(False, cell["note"], cell.get("refusal", ""))
+
+
+def shows(*apis: str) -> Callable[[F], F]:
+    """The scenario shows these rows of the table, for every SDK."""
+    known = {row["id"] for row in TABLE}
+    assert known.issuperset(apis), set(apis) - known
+
+    def mark(function: F) -> F:
+        marked: F = pytest.mark.shows(*apis)(function)
+        return marked
+
+    return mark

@@ -1,0 +1,83 @@
+"""The cells of the matrix: {SDKs} x {transports}. Processes live as long as the session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.conformance.apps import App, linked
+from tests.conformance.capabilities import SDKS
+from tests.conformance.clients import ClientProcess
+from tests.conformance.stage import Stage
+from tests.support.service import MoorageProcess
+
+Apps = Callable[..., App]
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[MoorageProcess]:
+    """The service of all cells. A hub for each SDK."""
+    # A client that does not read is part of a scenario and shall not be closed for it.
+    with MoorageProcess("--set", f"limits.outbox_bytes={32 * 2**20}") as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def client_process() -> Iterator[ClientProcess]:
+    """All clients of the session."""
+    process = ClientProcess()
+    yield process
+    process.kill()
+
+
+@pytest.fixture(scope="session")
+def app_of(running: MoorageProcess) -> Iterator[Apps]:
+    """The app server of an SDK, with these options, started when first asked for."""
+    apps: dict[str, App] = {}
+
+    def app(sdk: str, hub: str, **options: int) -> App:
+        if hub not in apps:
+            apps[hub] = linked(sdk, running, hub, **options)
+            apps[hub].call("define", ns="/")
+        return apps[hub]
+
+    yield app
+    for made in apps.values():
+        made.kill()
+
+
+@pytest.fixture(params=["websocket", "polling"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """How clients come."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=SDKS)
+def sdk(request: pytest.FixtureRequest) -> str:
+    """What the app server was built with."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def stage(
+    running: MoorageProcess, app_of: Apps, client_process: ClientProcess, sdk: str, transport: str
+) -> Iterator[Stage]:
+    """One cell, for one scenario."""
+    hub = f"Hub_{sdk}"
+    app = app_of(sdk, hub, maxHttpBufferSize=4_000_000)
+    with Stage(running, hub, [app], client_process, transport) as made:
+        yield made
+
+
+@pytest.fixture
+def restless_stage(
+    running: MoorageProcess, app_of: Apps, client_process: ClientProcess, sdk: str
+) -> Iterator[Stage]:
+    """Both cells of an SDK, with an app server that wants to hear its clients' hearts beat all the time."""
+    hub = f"Restless_{sdk}"
+    app = app_of(sdk, hub, pingInterval=300, pingTimeout=600)
+    with Stage(running, hub, [app], client_process, "websocket") as made:
+        yield made

@@ -1,0 +1,279 @@
+"""What one scenario needs: a namespace of its own at one or more app servers, and clients in it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final
+
+from tests.conformance.apps import App
+from tests.conformance.capabilities import Support, support
+from tests.conformance.clients import TRANSPORTS, Client, ClientProcess
+from tests.conformance.program import PATIENCE, Line
+from tests.support.service import MoorageProcess
+
+_numbers: Final = itertools.count(1)
+
+
+def fresh(prefix: str) -> str:
+    """A name that no other scenario uses."""
+    return f"{prefix}{next(_numbers)}"
+
+
+def _plain(value: Any) -> Any:
+    """Clients stand for their socket ids."""
+    if isinstance(value, Client):
+        return value.sid
+    if isinstance(value, (list, tuple)):
+        return [_plain(member) for member in value]
+    return value
+
+
+class Space:
+    """One namespace at one app server: what an app's code would have in its hands."""
+
+    def __init__(self, app: App, ns: str) -> None:
+        self.app = app
+        self.ns = ns
+        self.since = app.mark
+        """Notices of the app server before this are no business of the scenario."""
+
+    def step(self, do: str, **fields: Any) -> Line:
+        """A command, to be done as part of others."""
+        return {"do": do, "ns": self.ns, **{name: _plain(value) for name, value in fields.items()}}
+
+    def call(self, do: str, **fields: Any) -> Any:
+        """One command; what it answers. Raises `Refused`."""
+        return self.app.call(**self.step(do, **fields))
+
+    def start(self, do: str, **fields: Any) -> Future[Any]:
+        """One that takes its time."""
+        return self.app.start(**self.step(do, **fields))
+
+    def batch(self, *steps: Line) -> list[Any]:
+        """Commands one right after the other, without a pause where the SDK's calls need none."""
+        values: list[Any] = self.app.call("batch", commands=steps)
+        return values
+
+    def define(self, **fields: Any) -> Space:
+        """Serve the namespace; `fields` say what its handlers do (conformance/README.md)."""
+        self.call("define", **fields)
+        return self
+
+    def emit(self, *args: Any, **target: Any) -> None:
+        """To all, or to whom `to`, `except_`, `sender` and `flags` leave."""
+        self.call("emit", args=args, **_target(target))
+
+    def send(self, client: Client, *args: Any, **fields: Any) -> None:
+        """To one of its own sockets."""
+        self.call("send", sid=client, args=args, **fields)
+
+    def ask(self, *args: Any, timeout: int = 15_000, **target: Any) -> dict[str, Any]:
+        """Answers of many: `answers`, `complete`, and where known `missing`."""
+        value: dict[str, Any] = self.call("ask", args=args, timeout=timeout, **_target(target))
+        return value
+
+    def join(self, client: Client, *rooms: str) -> None:
+        """One of its own sockets enters rooms."""
+        self.call("join", sid=client, rooms=rooms)
+
+    def leave(self, client: Client, *rooms: str) -> None:
+        """It leaves them."""
+        self.call("leave", sid=client, rooms=rooms)
+
+    def rooms(self, client: Client) -> set[str]:
+        """As the app server sees them, without the socket's own."""
+        return set(self.call("rooms", sid=client)) - {client.sid}
+
+    def until_in(self, client: Client, rooms: set[str]) -> None:
+        """Wait for its rooms to be these: what others do to them is told in its own time."""
+        end = time.monotonic() + PATIENCE
+        while (found := self.rooms(client)) != rooms:
+            assert time.monotonic() < end, f"in {found}, not in {rooms}"
+
+    def fetch(self, **fields: Any) -> dict[str, dict[str, Any]]:
+        """The sockets that a fetch finds, by their ids."""
+        return {found["id"]: found for found in self.call("fetch", **_target(fields))["sockets"]}
+
+    # -- what its handlers saw ------------------------------------------------------------------
+
+    def wait(self, notice: str, **fields: Any) -> Line:
+        """The first notice of this kind in the namespace."""
+        return self.app.wait(self.since, notice=notice, ns=self.ns, **fields)
+
+    def serves(self, client: Client) -> bool:
+        """Is the client one of its own? Known once some app server has said so."""
+        return bool(self.app.heard(self.since, notice="connection", ns=client.ns, sid=client.sid))
+
+    def event(self, client: Client, name: str, at: int = 0) -> list[Any]:
+        """The arguments of the client's event of this name; `at` counts from 0."""
+        return self.events(client, name, at + 1)[at]
+
+    def events(self, client: Client, name: str, count: int) -> list[list[Any]]:
+        """The arguments of all its events of this name, once there are `count`."""
+
+        def found() -> list[list[Any]] | None:
+            values = [event[1:] for event in self.heard(client) if event[0] == name]
+            return values if len(values) >= count else None
+
+        values = self.app.wait_until(found, f'{count} of "{name}" from client {client.number}')
+        assert values is not None
+        return values
+
+    def heard(self, client: Client) -> list[list[Any]]:
+        """All events of the client so far."""
+        lines = self.app.heard(self.since, notice="event", ns=self.ns, sid=client.sid)
+        return [line["args"] for line in lines]
+
+    def ended(self, client: Client) -> str:
+        """The reason that its disconnect handler was given."""
+        reason: str = self.wait("disconnect", sid=client.sid)["reason"]
+        return reason
+
+
+def _target(fields: dict[str, Any]) -> dict[str, Any]:
+    """`except` and `from` are no names for arguments in Python."""
+    names = {"except_": "except", "sender": "from"}
+    return {names.get(name, name): value for name, value in fields.items()}
+
+
+class Stage:
+    """One scenario's hub, namespace, app servers and clients. `servers` all serve the same hub."""
+
+    def __init__(
+        self,
+        service: MoorageProcess,
+        hub: str,
+        servers: Sequence[App],
+        clients: ClientProcess,
+        transport: str,
+    ) -> None:
+        self.service = service
+        self.hub = hub
+        self.apps = servers
+        self.transport = transport
+        self.ns = fresh("/n")
+        self.spaces = [Space(app, self.ns) for app in servers]
+        self.unwanted = {"problem", "uncaught", "unhandled", "link"}
+        """Notices of the app servers that the scenario must not end with."""
+        self._clients = clients
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._clients.shut()
+        if error is not None:
+            return
+        # Whatever a scenario did, nothing may have gone wrong behind its back.
+        for space in self.spaces:
+            wrong = [line for line in space.app.heard(space.since) if line["notice"] in self.unwanted]
+            assert wrong == [], space.app.label
+
+    @property
+    def space(self) -> Space:
+        """Of the only app server."""
+        assert len(self.spaces) == 1
+        return self.spaces[0]
+
+    @property
+    def sdk(self) -> str:
+        """Of the only app server."""
+        return self.space.app.sdk
+
+    def support(self, api: str) -> Support:
+        """What the table says of `api` with this SDK."""
+        return support(api, self.sdk)
+
+    def root(self) -> Space:
+        """The namespace `/` of the only app server, which all scenarios share."""
+        return Space(self.space.app, "/")
+
+    def at(self, ns: str, *, exact: bool = False) -> Space:
+        """Another namespace at the only app server; its name is made unique unless it must be `exact`."""
+        return Space(self.space.app, ns if exact else self.ns + ns)
+
+    @contextmanager
+    def dynamic(self, pattern: str, **fields: Any) -> Iterator[None]:
+        """While inside, the only app server serves all namespaces that match."""
+        app = self.space.app
+        app.call("define", ns="", pattern=pattern, **fields)
+        yield
+        app.call("undefine", pattern=pattern)
+
+    def define(self, **fields: Any) -> Stage:
+        """At all app servers."""
+        for space in self.spaces:
+            space.define(**fields)
+        return self
+
+    # -- clients --------------------------------------------------------------------------------
+
+    def opening(self, ns: str = "", transport: str = "", auth: Any = None, **options: Any) -> Client:
+        """A client on its way: neither connected nor refused yet."""
+        program = self._clients
+        number, ns = program.number(), ns or self.ns
+        if auth is not None:
+            options["auth"] = auth
+        options.setdefault("path", f"/clients/socketio/hubs/{self.hub}")
+        opening = program.start(
+            "open",
+            client=number,
+            url=self.service.url,
+            ns=ns,
+            transports=TRANSPORTS[transport or self.transport],
+            options=options,
+        )
+        return Client(program, number, ns, opening)
+
+    def client(self, **options: Any) -> Client:
+        """One that is connected, as its app server has seen. Raises `Refused`."""
+        return self.here(self.opening(**options))
+
+    def crew(self, count: int, **options: Any) -> list[Client]:
+        """Several of them."""
+        return [self.here(client) for client in [self.opening(**options) for _ in range(count)]]
+
+    def here(self, client: Client) -> Client:
+        """Wait for both sides of its connect."""
+        client.connected()
+        self.owner(client)
+        return client
+
+    def owner(self, client: Client) -> Space:
+        """Which app server has it."""
+
+        def found() -> Space | None:
+            return next((space for space in self.spaces if space.serves(client)), None)
+
+        owner = self.spaces[0].app.wait_until(found, f"the app server of client {client.number}")
+        assert owner is not None
+        return owner
+
+    # -- hearing --------------------------------------------------------------------------------
+
+    def hear(
+        self, clients: Sequence[Client], act: Callable[[], object], by: Space | None = None
+    ) -> list[list[list[Any]]]:
+        """What each of `clients` hears of what `act` has the app server `by` emit.
+
+        What does not come can only be told by what came later: a broadcast and an emit to each own
+        socket go last. Azure's SDK keeps each kind in order, but not one with the other.
+        """
+        space = by or self.space
+        act()
+        mark = fresh("fence")
+        fences: list[list[list[Any]]] = [[[mark, "all"]] for _ in clients]
+        steps = [space.step("emit", args=[mark, "all"])]
+        for fence, client in zip(fences, clients, strict=True):
+            if space.serves(client):
+                fence.append([mark, "one"])
+                steps.append(space.step("send", sid=client, args=[mark, "one"]))
+        space.batch(*steps)
+        return [client.until(*fence) for client, fence in zip(clients, fences, strict=True)]

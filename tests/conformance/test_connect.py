@@ -1,0 +1,186 @@
+"""Getting in, or not, and what an app server learns about who comes."""
+
+from __future__ import annotations
+
+import time
+
+import jwt
+import pytest
+
+from tests.conformance.capabilities import shows
+from tests.conformance.program import Refused
+from tests.conformance.stage import Stage, fresh
+
+INVALID = "Invalid namespace"
+WORDS = {"azure": INVALID, "node": INVALID, "python": "^Error: $", "threads": "^Error: $"}
+"""What a client is told of a namespace that is not there. python-socketio sends a bare text where the
+JavaScript client looks for an object's `message`."""
+ATTIC = {"azure": INVALID, "node": INVALID, "python": "Unable to connect", "threads": "Unable to connect"}
+
+
+@shows("connect")
+def test_both_sides_agree_on_the_ids(stage: Stage) -> None:
+    stage.define()
+    client = stage.client()
+    assert client.state() == {"connected": True, "sid": client.sid, "transport": stage.transport}
+    assert stage.space.call("handshake", sid=client)["connection"] == client.connection
+    assert stage.space.call("sids") == [client.sid]
+
+
+@shows("connect")
+def test_a_client_that_upgrades(stage: Stage) -> None:
+    stage.define()
+    client = stage.opening(transport="upgrade")
+    for number in range(50):
+        client.start("emit", args=["up", number])
+    stage.here(client)
+    assert stage.space.events(client, "up", 50) == [[number] for number in range(50)]
+    stage.space.batch(*[stage.space.step("send", sid=client, args=["down", n]) for n in range(50)])
+    assert client.count("down", 50) == [[number] for number in range(50)]
+
+
+@shows("connect-emit")
+def test_what_the_connection_handler_emits_and_joins(stage: Stage) -> None:
+    stage.define(
+        on_connect=[
+            {"do": "send", "args": ["welcome", 1, {"two": 2}]},
+            {"do": "join", "rooms": ["lobby", "hall"]},
+        ]
+    )
+    client = stage.client()
+    assert client.next("welcome") == [1, {"two": 2}]
+    stage.space.wait("prepared", sid=client.sid)
+    assert stage.space.rooms(client) == {"lobby", "hall"}
+    assert stage.hear([client], lambda: stage.space.emit("x", to=["lobby"])) == [[["x"]]]
+
+
+@shows("middleware")
+def test_a_refusal_has_message_and_data_and_another_try(stage: Stage) -> None:
+    data = {"retry": False, "at": ["é", 1]}
+    stage.define(refuse=[{"auth": {"password": "wrong"}, "message": "not you", "data": data}])
+    client = stage.opening(auth={"password": "wrong"})
+    with pytest.raises(Refused) as refusal:
+        client.connected()
+    assert (refusal.value.message, refusal.value.data) == ("not you", data)
+    # The same connection may try again: a refusal ends the namespace only.
+    client.again(auth={"password": "right"})
+    assert stage.here(client).ask("echo", "yes") == ["yes"]
+
+
+@shows("middleware")
+def test_a_refusal_without_data(stage: Stage) -> None:
+    stage.define(refuse=[{"auth": {}, "message": "nobody"}])
+    with pytest.raises(Refused) as refusal:
+        stage.opening().connected()
+    assert (refusal.value.message, refusal.value.data) == ("nobody", None)
+    assert stage.space.call("sids") == []
+
+
+@shows("handshake")
+def test_what_an_app_server_learns(stage: Stage) -> None:
+    stage.define()
+    client = stage.client(
+        query={"room": "é &=+", "empty": ""},
+        extraHeaders={"X-Custom": "some value", "Cookie": "a=b"},
+        auth={"token": "t", "deep": {"list": [1, None]}},
+    )
+    found = stage.space.call("handshake", sid=client)
+    assert (found["query"]["room"], found["query"]["empty"]) == ("é &=+", "")
+    assert found["auth"] == {"token": "t", "deep": {"list": [1, None]}}
+    # The azure dialect tells headers as lists, and its SDK hands them on so.
+    wrap = (lambda value: [value]) if stage.sdk == "azure" else str
+    assert found["headers"]["x-custom"] == wrap("some value")
+    assert found["headers"]["cookie"] == wrap("a=b")
+
+
+@shows("address")
+def test_where_a_client_comes_from(stage: Stage) -> None:
+    stage.define()
+    found = stage.space.call("handshake", sid=stage.client())
+    assert (found["address"] == "127.0.0.1") is stage.support("address").does
+    if stage.support("address").does:
+        assert found["secure"] is False
+        assert found["url"].startswith(f"/clients/socketio/hubs/{stage.hub}")
+
+
+@shows("claims")
+def test_the_claims_of_an_access_token(stage: Stage) -> None:
+    # In the root namespace: Azure's SDK restores claims there only.
+    root = stage.root()
+    claims = {"sub": "bob", "colour": "green", "lucky": [3, 7], "exp": int(time.time()) + 300}
+    audience = f"{stage.service.url}/clients/socketio/hubs/{stage.hub}"
+    token = jwt.encode({**claims, "aud": audience}, stage.service.key)
+    client = stage.opening(ns="/", query={"access_token": token}).connected()
+    root.wait("connection", sid=client.sid)
+    found = root.call("handshake", sid=client)
+    assert found["claims"]["colour"] == ["green"]
+    assert found["claims"]["lucky"] == ["3", "7"]
+    assert found["claims"]["sub"] == ["bob"]
+    assert "access_token" not in found["query"]
+    assert "authorization" not in found["headers"]
+
+
+@shows("namespaces")
+def test_several_namespaces_on_one_connection(stage: Stage) -> None:
+    stage.define()
+    chat, news = stage.at("/chat").define(), stage.at("/news é b").define()
+    main = stage.client()
+    in_chat, in_news = (stage.here(main.enter(space.ns)) for space in (chat, news))
+    other = stage.client(ns=chat.ns)
+    assert in_chat.connection == main.connection
+    for space, client in ((chat, in_chat), (news, in_news)):
+        space.join(client, "room")
+    everyone = [main, in_chat, in_news, other]
+    spaces = (stage.space, chat, news)
+    for space in spaces:
+        space.emit("x", space.ns)
+        space.emit("room", space.ns, to=["room"])
+    chat.emit("x", "not me", sender=in_chat)
+    for space in spaces:
+        space.emit("end")
+    heard = [client.until(["end"]) for client in everyone]
+    assert heard == [
+        [["x", stage.ns]],
+        [["x", chat.ns], ["room", chat.ns]],
+        [["x", news.ns], ["room", news.ns]],
+        [["x", chat.ns], ["x", "not me"]],
+    ]
+
+
+@shows("namespaces")
+def test_one_namespace_is_left_and_entered_again(stage: Stage) -> None:
+    stage.define()
+    chat = stage.at("/chat").define()
+    main = stage.client()
+    client = stage.here(main.enter(chat.ns))
+    left = client.sid
+    chat.join(client, "room")
+    client.act("disconnect")
+    chat.wait("disconnect", sid=left)
+    assert stage.hear([main], lambda: stage.space.emit("x")) == [[["x"]]]
+    stage.here(client.again())
+    assert client.sid != left
+    assert stage.hear([client], lambda: chat.emit("x", to=["room"]), by=chat) == [[]]
+
+
+@shows("namespaces")
+def test_a_namespace_that_nobody_serves(stage: Stage) -> None:
+    stage.define()
+    with pytest.raises(Refused, match=WORDS[stage.sdk]):
+        stage.opening(ns="/nobody").connected()
+
+
+@shows("dynamic-namespaces")
+def test_namespaces_that_match_a_pattern(stage: Stage) -> None:
+    floor = fresh("/floor")
+    with stage.dynamic(f"^{floor}-\\d+$", refuse=[{"auth": {"key": "lost"}, "message": "stay out"}]):
+        one, two = stage.at(f"{floor}-1", exact=True), stage.at(f"{floor}-2", exact=True)
+        first, second = stage.client(ns=one.ns), stage.client(ns=two.ns)
+        assert first.ask("echo", 1) == [1]
+        assert stage.hear([first], lambda: one.emit("x", 1), by=one) == [[["x", 1]]]
+        assert stage.hear([second], lambda: two.emit("x", 2), by=two) == [[["x", 2]]]
+        with pytest.raises(Refused, match="stay out"):
+            stage.opening(ns=f"{floor}-3", auth={"key": "lost"}).connected()
+        with pytest.raises(Refused, match=ATTIC[stage.sdk]):
+            # No pattern in python-socketio: the catch-all handler refuses.
+            stage.opening(ns=f"{floor}-attic").connected()

@@ -1,0 +1,151 @@
+"""Every way a socket can end, and the reason that each side is given."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from tests.conformance.capabilities import shows
+from tests.conformance.clients import Client
+from tests.conformance.stage import Stage
+
+CLIENT_LEFT: Final = "client namespace disconnect"
+SERVER_LEFT: Final = "server namespace disconnect"
+BY_OTHERS: Final = {"azure": CLIENT_LEFT}
+"""Azure's SDK takes the service's word that a socket has gone for the client's."""
+BESIDE: Final = {
+    "azure": "transport close",
+    "node": "forced server close",
+    "python": "server disconnect",
+    "threads": "server disconnect",
+}
+"""What a socket is told whose connection is closed for another namespace's sake."""
+PYTHON_WORDS: Final = {
+    CLIENT_LEFT: "client disconnect",
+    SERVER_LEFT: "server disconnect",
+    "transport close": "transport close",
+    "forced close": "server disconnect",
+    "ping timeout": "ping timeout",
+}
+
+
+def reason(stage: Stage, native: str) -> str:
+    """What a handler of the stage's SDK is told where native socket.io says `native`."""
+    return PYTHON_WORDS[native] if stage.sdk in ("python", "threads") else native
+
+
+def ended(stage: Stage, client: Client, at_client: str, at_server: str) -> None:
+    """Both have ended, for these reasons."""
+    assert client.ended() == at_client
+    assert stage.space.ended(client) == reason(stage, at_server)
+    assert stage.space.call("sids") == []
+
+
+@shows("disconnect-reason")
+def test_the_client_leaves_after_its_last_words(stage: Stage) -> None:
+    client = stage.define().client()
+    for n in range(20):
+        client.start("emit", args=["last", n])
+    client.act("disconnect")
+    ended(stage, client, "io client disconnect", CLIENT_LEFT)
+    assert stage.space.heard(client) == [["last", n] for n in range(20)]
+
+
+@shows("disconnect-reason")
+def test_the_client_closes_its_connection(stage: Stage) -> None:
+    client = stage.define().client()
+    client.act("close_engine")
+    ended(stage, client, "forced close", "transport close")
+
+
+@shows("disconnect-reason")
+def test_clients_that_say_nothing_more(restless_stage: Stage) -> None:
+    # Both kinds in one, as it takes its time.
+    restless_stage.define()
+    mute = [restless_stage.client(transport=name) for name in ("websocket", "polling")]
+    stays = restless_stage.client()
+    for client in mute:
+        client.act("mute")
+    for client in mute:
+        # The client has a clock of its own, and the same suspicion.
+        assert client.ended() in ("transport close", "ping timeout")
+        assert restless_stage.space.ended(client) == reason(restless_stage, "ping timeout")
+    assert restless_stage.hear([stays], lambda: restless_stage.space.emit("x")) == [[["x"]]]
+
+
+@shows("disconnect")
+def test_the_app_takes_it_out_of_a_namespace(stage: Stage) -> None:
+    client = stage.define().client()
+    stage.space.join(client, "room")
+    stage.space.call("disconnect", sid=client, close=False)
+    ended(stage, client, "io server disconnect", SERVER_LEFT)
+    left = client.sid
+    stage.here(client.again())
+    assert client.sid != left
+    assert stage.hear([client], lambda: stage.space.emit("x", to=["room"])) == [[]]
+
+
+@shows("disconnect")
+def test_the_app_ends_its_connection(stage: Stage) -> None:
+    client = stage.define().client()
+    step = stage.space.step
+    last = [step("send", sid=client, args=["last", n]) for n in range(20)]
+    stage.space.batch(*last, step("disconnect", sid=client, close=True))
+    ended(stage, client, "io server disconnect", SERVER_LEFT)
+    heard = [n for _, n in client.events()]
+    # Where a disconnect may overtake emits, the last of them may be lost.
+    assert heard == list(range(20 if stage.support("one-order").does else len(heard)))
+
+
+@shows("conn")
+def test_the_app_closes_the_transport(stage: Stage) -> None:
+    if not stage.support("conn").does:
+        return
+    client = stage.define().client()
+    step = stage.space.step
+    last = [step("send", sid=client, args=["last", n]) for n in range(20)]
+    stage.space.batch(*last, step("close_connection", sid=client))
+    ended(stage, client, "transport close", "forced close")
+    assert client.events() == [["last", n] for n in range(20)]
+
+
+@shows("disconnecting")
+def test_the_rooms_of_one_who_is_going(stage: Stage) -> None:
+    client = stage.define().client()
+    stage.space.join(client, "a", "b")
+    client.act("disconnect")
+    stage.space.ended(client)
+    heard = stage.space.app.heard(stage.space.since, notice="disconnecting", sid=client.sid)
+    if stage.support("disconnecting").does:
+        assert [set(line["rooms"]) for line in heard] == [{"a", "b", client.sid}]
+    else:
+        assert heard == []
+
+
+@pytest.mark.parametrize("close", [False, True], ids=["namespace", "connection"])
+@shows("disconnect-sockets")
+def test_many_are_disconnected(stage: Stage, close: bool) -> None:
+    stage.define()
+    chat = stage.at("/chat").define()
+    out, away, stays = stage.crew(3)
+    beside = stage.here(out.enter(chat.ns))
+    stage.space.join(out, "out")
+    stage.space.join(away, "away")
+    stage.space.join(stays, "out", "not")
+    stage.space.call("disconnect_sockets", to=["out", "away"], close=close, **{"except": ["not"]})
+    native = BY_OTHERS.get(stage.sdk, SERVER_LEFT)
+    for client in (out, away):
+        assert client.ended() == "io server disconnect"
+        # With no socket left the stock client closes its connection, and may be quicker.
+        expected = {reason(stage, native), reason(stage, "transport close")}
+        assert stage.space.ended(client) in expected
+    assert stage.space.call("sids") == [stays.sid]
+    if close:
+        assert beside.ended() in ("io server disconnect", "transport close")
+        # In none of the words that a native server has: there, an app server closes only its own.
+        assert chat.ended(beside) == BESIDE[stage.sdk]
+    else:
+        assert stage.hear([beside], lambda: chat.emit("x"), by=chat) == [[["x"]]]
+        assert stage.here(out.again()).connection == beside.connection
+    assert stage.hear([stays], lambda: stage.space.emit("x")) == [[["x"]]]
