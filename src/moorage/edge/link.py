@@ -41,6 +41,7 @@ PATH: Final = "/server/tunnel"
 WIRE_LIMIT: Final = 100 * 1024 * 1024
 """Bytes of one WebSocket message, the SDK's own ceiling. Calls above `links.max_frame` are
 answered with 413 instead: closing the link would leave them unanswered, and the SDK waiting."""
+MAX_SERVER_ID: Final = 128
 READ_BUFFER: Final = 128 * 1024
 """A link is one of few and carries everything: one read should take all that has come."""
 CLOSE_SECONDS: Final = 5.0
@@ -243,7 +244,10 @@ class LinkDoor:
             request.refuse(error)
 
     def _open_ours(self, request: UpgradeRequest) -> None:
-        socket = self._moorage.socket(*self._check(request))
+        hub, server_id = self._check(request)
+        if len(server_id) > MAX_SERVER_ID:
+            raise PeerError(TOKEN_CLAIMS, f"sub, the app server's id, has at most {MAX_SERVER_ID} characters")
+        socket = self._moorage.socket(hub, server_id)
         limit, dialect = self.node.links.max_frame, tunnel.SUBPROTOCOL
         request.accept(socket, max_frame=limit, read_buffer=READ_BUFFER, ping=True, subprotocol=dialect)
 
@@ -276,6 +280,7 @@ class LinkDoor:
         claims = auth.verify(token, self._keys, audience, self._wall_clock(), self._auth.clock_skew)
         if not claims.user_id:
             raise PeerError(TOKEN_CLAIMS, "sub, the id of the app server, is missing")
+        self.node.hub_settings(hub)
         if self.node.draining:
             raise PeerError(DRAINING)
         return hub, claims.user_id
@@ -287,8 +292,11 @@ class LinkDoor:
             return known
         loop = asyncio.get_running_loop()
         other = hub.servers.get(server_id)
-        if other is not None and other.up and other.dialect != "azure":
-            raise PeerError(LINK_SERVER_TAKEN, server_id[:128])
+        if other is not None and other.dialect != "azure":
+            if other.up:
+                raise PeerError(LINK_SERVER_TAKEN, server_id[:128])
+            self._moorage.evict(hub, server_id)
+            hub = self.node.ensure_hub(hub_name)
         server = AzureServer(
             self.node, hub, server_id, later=lambda: loop.call_soon(server.flush), first_ack=self._new_ack()
         )

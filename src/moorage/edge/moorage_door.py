@@ -24,6 +24,8 @@ from moorage.wire.reasons import (
 
 CLOSE_SECONDS: Final = 5.0
 HELLO_SECONDS: Final = 10.0
+STEP_SECONDS: Final = 1.0
+"""The longest that counts of the time between two ticks: we may have been asleep."""
 SESSION_BYTES: Final = 12
 MIN_WINDOW: Final = 64 * 1024
 MAX_WINDOW: Final = 2**40
@@ -49,6 +51,7 @@ class MoorageDoor:
         self._sessions: dict[tuple[str, str], tuple[MoorageServer, Desk]] = {}
         self._waiting: dict[MoorageSocket, float] = {}
         """Sockets that may not stay as they are: before their hello, or after the end."""
+        self._ticked = clock()
 
     def socket(self, hub: str, server_id: str) -> MoorageSocket:
         """For a link that was let in; its hello is due."""
@@ -78,44 +81,40 @@ class MoorageDoor:
         if not MIN_WINDOW <= hello.window <= MAX_WINDOW:
             raise PeerError(LINK_BAD_FRAME, f"a window of {MIN_WINDOW} bytes or more")
         hub = self.node.ensure_hub(socket.hub)
+        self._waiting.pop(socket, None)
         known = self._sessions.get((hub.name, socket.server_id))
-        if known is not None and known[0].over:
-            known = None
-        del self._waiting[socket]
-        now = self.clock()
-        if known is not None and hello.session == known[0].session:
-            return self._resume(socket, hello, *known, now)
-        self._make_room(hub, socket.server_id, known)
-        return self._begin(socket, hello, hub, now)
+        if known is not None and not known[0].over and hello.session == known[0].session:
+            return self._resume(socket, hello, *known)
+        app = hub.servers.get(socket.server_id)
+        if app is not None and app.up:
+            raise PeerError(LINK_SERVER_TAKEN, socket.server_id)
+        self.evict(hub, socket.server_id)
+        if app is not None:
+            self.node.drop_server(hub, app)
+        return self._begin(socket, hello, hub)
 
     def _resume(
-        self, socket: MoorageSocket, hello: tunnel.AppHello, server: MoorageServer, desk: Desk, now: float
+        self, socket: MoorageSocket, hello: tunnel.AppHello, server: MoorageServer, desk: Desk
     ) -> tuple[MoorageServer, Desk]:
         replay = server.out.resume(hello.received)
-        server.out.window = hello.window
+        server.out.window = server.window_of(hello.window)
         old = server.wire
         if old is not None:
-            server.lost(old, now)
+            server.lost(old)
             old.close(LINK_REPLACED)
         self.node.metrics.link_resumes += 1
-        server.attach(socket, self._hello(server, resumed=True), replay, now)
+        server.attach(socket, self._hello(server, resumed=True), replay)
         return server, desk
 
-    def _make_room(self, hub: Hub, server_id: str, known: tuple[MoorageServer, Desk] | None) -> None:
-        """A new session where the id was in use: by a process that has gone, or one that has not."""
-        app = hub.servers.get(server_id)
-        if app is None:
-            return
-        if app.up:
-            raise PeerError(LINK_SERVER_TAKEN, server_id[:128])
+    def evict(self, hub: Hub, server_id: str) -> None:
+        """A session whose app server has come back without it, perhaps in another dialect."""
+        known = self._sessions.pop((hub.name, server_id), None)
         if known is not None:
             known[0].give_up("app server came back anew")
             known[1].end()
-        else:
-            self.node.drop_server(hub, app)
 
     def _begin(
-        self, socket: MoorageSocket, hello: tunnel.AppHello, hub: Hub, now: float
+        self, socket: MoorageSocket, hello: tunnel.AppHello, hub: Hub
     ) -> tuple[MoorageServer, Desk]:
         hub = self.node.ensure_hub(hub.name)
         server = MoorageServer(
@@ -130,7 +129,7 @@ class MoorageDoor:
         desk = Desk(server, self._wall_clock)
         self._sessions[hub.name, socket.server_id] = server, desk
         hub.servers.add(server.app)
-        server.attach(socket, self._hello(server, resumed=False), [], now)
+        server.attach(socket, self._hello(server, resumed=False), [])
         return server, desk
 
     def _hello(self, server: MoorageServer, *, resumed: bool) -> bytes:
@@ -157,13 +156,13 @@ class MoorageDoor:
 
     def tick(self, now: float) -> None:
         """Time passes for all sessions; forget those that are over."""
+        step, self._ticked = min(now - self._ticked, STEP_SECONDS), now
         for key, (server, desk) in tuple(self._sessions.items()):
             if not server.over:
-                server.tick(now)
+                server.tick(now, step)
             if server.over:
                 desk.end()
-                if self._sessions.get(key) == (server, desk):
-                    del self._sessions[key]
+                del self._sessions[key]
         for socket, deadline in tuple(self._waiting.items()):
             if deadline <= now:
                 del self._waiting[socket]

@@ -10,11 +10,13 @@ from moorage import logs
 from moorage.edge.messages import Assembler
 from moorage.edge.moorage_requests import Desk
 from moorage.edge.moorage_server import MoorageServer
-from moorage.edge.upgrade import tcp_of
+from moorage.edge.upgrade import LinkProtocol, tcp_of
 from moorage.wire import tunnel
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import (
+    BAD_FRAME,
     DRAINING,
+    FRAGMENT_FLOOD,
     INTERNAL,
     LINK_BAD_FRAME,
     LINK_CLOSED,
@@ -36,6 +38,12 @@ _OURS: Final = {
     WSCloseCode.INVALID_TEXT: LINK_BAD_FRAME,
     WSCloseCode.INTERNAL_ERROR: INTERNAL,
 }
+_AS: Final = {
+    PAYLOAD_TOO_LARGE: LINK_FRAME_TOO_LARGE,
+    BAD_FRAME: LINK_BAD_FRAME,
+    FRAGMENT_FLOOD: LINK_BAD_FRAME,
+}
+"""What is wrong with a message of anybody's, in the words for a link."""
 _ORDINARY: Final = (LINK_CLOSED, LINK_LOST, LINK_REPLACED, DRAINING)
 
 log: Final = logs.get("link")
@@ -80,13 +88,16 @@ class MoorageSocket(WSListener):
                 self._fragment(frame)
         except PeerError as error:
             log.warning("bad frame", detail=error.message, **self._fields())
-            self.close(LINK_FRAME_TOO_LARGE if error.reason is PAYLOAD_TOO_LARGE else error.reason)
-            # Not a case for the grace time: the same bytes would be sent again and again.
-            if self._server is not None:
-                self._server.give_up("app server broke the protocol")
+            self.close(_AS.get(error.reason, error.reason))
+            self._broke()
         finally:
             if frame.last_in_buffer or self._ended:
                 self._uncork()
+
+    def _broke(self) -> None:
+        """Not a case for the grace time: the same bytes would be sent again and again."""
+        if self._server is not None:
+            self._server.give_up("app server broke the protocol")
 
     def is_user_specific_pong(self, frame: WSFrame) -> bool:
         """picows keeps the pongs that it waits for to itself: one may be the last of a read."""
@@ -121,7 +132,7 @@ class MoorageSocket(WSListener):
         if server is None:
             self._hello(batch)
             return
-        server.taken(batch.ack, self._door.clock())
+        server.out.taken(batch.ack)
         if batch.number == 0:
             if batch.frames:
                 raise PeerError(LINK_BAD_FRAME, "frames in a batch without a number")
@@ -159,13 +170,17 @@ class MoorageSocket(WSListener):
         close code tells."""
         handshake = transport.close_handshake
         sent = handshake.sent if handshake else None
-        self._end(LINK_LOST if sent is None else _OURS.get(sent.code, LINK_LOST))
+        reason = LINK_LOST if sent is None else _OURS.get(sent.code, LINK_LOST)
+        broke = not self._ended and reason is not LINK_LOST
+        self._end(reason)
         self._lost()
+        if broke:
+            self._broke()
         self._door.gone(self)
 
     def _lost(self) -> None:
         if self._server is not None:
-            self._server.lost(self, self._door.clock())
+            self._server.lost(self)
 
     def _end(self, reason: Reason) -> None:
         if self._ended:
@@ -176,6 +191,12 @@ class MoorageSocket(WSListener):
         log.info("link ended", reason=reason.name, number=reason.number, **self._fields())
 
     # -- edge.moorage_server.Wire ---------------------------------------------------------------
+
+    def heard(self) -> bool:
+        """Has anything come since the last call, be it part of a message only?"""
+        assert self._transport is not None
+        protocol = tcp_of(self._transport).get_protocol()
+        return isinstance(protocol, LinkProtocol) and protocol.heard()
 
     def write(self, data: bytes) -> None:
         """Finished frames, straight to the transport."""

@@ -6,7 +6,7 @@ other frames and all clients go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from moorage import logs
@@ -34,14 +34,18 @@ from moorage.wire.reasons import (
     APP_CLOSED,
     APP_ERROR,
     APP_REFUSED,
-    CONNECT_TIMEOUT,
     INTERNAL,
     LINK_BAD_REQUEST,
+    LINK_OVERFLOW,
 )
 from moorage.wire.socketio import MAX_NAMESPACE
 
 MAX_ROOM: Final = 2_048
 """Characters of a room's name."""
+MAX_ROOMS: Final = 100_000
+"""Rooms in one frame. Each costs about a microsecond, in which nobody else is served."""
+MAX_BACKLOG: Final = 1_000_000
+"""Sockets in answers to `Fetch` that an app server has not taken yet."""
 MAX_OPEN: Final = 10_000
 """Questions of one app server that wait for answers."""
 ROWS: Final = 1_000
@@ -63,6 +67,8 @@ class Desk:
         self._hub = server.hub.name
         self._wall_clock = wall_clock
         self._open: set[Stream] = set()
+        self._backlog = 0
+        """Sockets in answers that have not left."""
         self._handlers: dict[type, Callable[[Any], None]] = {
             tunnel.Packet: self._packet,
             tunnel.Emit: self._emit,
@@ -116,29 +122,45 @@ class Desk:
     # -- clients --------------------------------------------------------------------------------
 
     def _opened(self, frame: tunnel.Opened) -> None:
-        since = self._server.openings.pop(frame.client, None)
-        connection = self._server.clients.get(frame.client)
-        if connection is None or since is None:
-            # Given up meanwhile; the app server is owed the end of what it has just begun.
-            self._server.tell_closed(frame.client, CONNECT_TIMEOUT)
+        opening = self._opening(frame.client)
+        if opening is None:
             return
+        connection, since = opening
         terms = (frame.ping_interval, frame.ping_timeout, frame.max_payload)
         if not all(0 < number <= _LARGEST for number in terms):
-            self._node.refuse(connection, APP_ERROR, "its terms are out of range")
             del self._server.clients[frame.client]
+            self._node.refuse(connection, APP_ERROR, "its terms are out of range")
             raise PeerError(LINK_BAD_REQUEST, "terms from 1 on")
         self._node.metrics.upstream_seconds["connect"].observe(self._node.clock() - since)
         self._node.accept(connection, OpenInfo(*terms))
 
     def _refused(self, frame: tunnel.Refused) -> None:
-        if self._server.openings.pop(frame.client, None) is not None:
+        opening = self._opening(frame.client)
+        if opening is not None:
+            del self._server.clients[frame.client]
             reason = APP_REFUSED if 400 <= frame.status < 500 else APP_ERROR
-            self._node.refuse(self._server.clients.pop(frame.client), reason, frame.message[:200])
+            self._node.refuse(opening[0], reason, frame.message[:200])
+
+    def _opening(self, number: int) -> tuple[Connection, float] | None:
+        """The client that waits for this answer, and since when. None where the answer comes too
+        late: the app server has been told already. Raises `PeerError` for one that nobody waits for."""
+        server = self._server
+        since = server.openings.pop(number, None)
+        if since is not None:
+            return server.clients[number], since
+        if number in server.clients or not server.asked(number):
+            raise PeerError(LINK_BAD_REQUEST, "no Open of this client is unanswered")
+        return None
 
     def _close(self, frame: tunnel.Close) -> None:
         connection = self._server.clients.get(frame.client)
-        if connection is not None:
+        if connection is None:
+            return
+        if self._server.openings.pop(frame.client, None) is None:
             self._node.disconnect(connection, APP_CLOSED, who="app")
+        else:
+            self._node.refuse(connection, APP_REFUSED)
+            self._server.closed(connection, APP_CLOSED)
 
     def _packet(self, frame: tunnel.Packet) -> None:
         connection = self._server.clients.get(frame.client)
@@ -205,9 +227,12 @@ class Desk:
     def _fetch(self, frame: tunnel.Fetch) -> None:
         to = self._select(frame.to)
         command = FetchSockets(self._hub, to, frame.to.namespace, frame.timeout / 1000, self._server.app.id)
+        if self._backlog > MAX_BACKLOG:
+            raise PeerError(LINK_OVERFLOW, "earlier answers have not left yet")
         self._stream(frame.ref, tunnel.Data, command)
 
     def _tell(self, frame: tunnel.Tell) -> None:
+        _namespace(frame.namespace)
         timeout = frame.timeout / 1000
         command = TellServers(self._hub, frame.namespace, frame.payload, self._server.app.id, timeout)
         if timeout > 0:
@@ -230,12 +255,23 @@ class Desk:
         except PeerError:
             self._open.discard(stream)
             raise
-        stream.begin(outcome, self._rows(ref, outcome.sockets))
+        if len(outcome.sockets) <= ROWS:
+            for row in self._rows(ref, outcome.sockets):
+                self.queue(row)
+            stream.begin(outcome.asked)
+        else:
+            self._backlog += len(outcome.sockets)
+            self._server.queue_slowly(self._slowly(ref, stream, outcome))
 
-    def _rows(self, ref: int, sockets: tuple[SocketRow, ...]) -> list[tunnel.Sockets]:
+    def _slowly(self, ref: int, stream: Stream, outcome: Outcome) -> Iterator[tunnel.FromService]:
+        for frame in self._rows(ref, outcome.sockets):
+            yield frame
+            self._backlog -= len(frame.rows)
+        stream.begin(outcome.asked)
+
+    def _rows(self, ref: int, sockets: tuple[SocketRow, ...]) -> Iterator[tunnel.Sockets]:
         """Frames of `ROWS` sockets each: one of all would hold up everything behind it."""
         now = self._wall_clock()
-        frames = []
         for start in range(0, len(sockets), ROWS):
             servers: dict[str, int] = {}
             rows = tuple(
@@ -250,8 +286,7 @@ class Desk:
                 )
                 for row in sockets[start : start + ROWS]
             )
-            frames.append(tunnel.Sockets(ref, tuple(servers), rows))
-        return frames
+            yield tunnel.Sockets(ref, tuple(servers), rows)
 
     def queue(self, frame: tunnel.FromService) -> None:
         """For the streams."""
@@ -291,27 +326,32 @@ class Stream:
         self._ref = ref
         self._make = make
         self._count = 0
-        self._begun = False
+        self._early: list[tunnel.FromService] | None = []
+        """What came before it was the time; None from then on."""
         self._missing: tuple[str, ...] | None = None
 
-    def begin(self, outcome: Outcome, rows: list[tunnel.Sockets]) -> None:
-        """The question is out."""
-        self._begun = True
-        for row in rows:
-            self._desk.queue(row)
-        self._desk.queue(tunnel.Asked(self._ref, outcome.asked))
+    def begin(self, asked: int) -> None:
+        """The question is out, and all that the service knows itself."""
+        early, self._early = self._early or [], None
+        self._desk.queue(tunnel.Asked(self._ref, asked))
+        for frame in early:
+            self._desk.queue(frame)
         if self._missing is not None:
             self.finish(self._missing)
 
     def answer(self, sender: str, payload: object) -> None:
         """One of those asked."""
         self._count += 1
-        self._desk.queue(self._make(self._ref, sender, payload))
+        frame = self._make(self._ref, sender, payload)
+        if self._early is None:
+            self._desk.queue(frame)
+        else:
+            self._early.append(frame)
 
     def finish(self, missing: tuple[str, ...]) -> None:
         """All have answered, or the time is up."""
         self._missing = missing
-        if self._begun:
+        if self._early is None:
             self._desk.queue(tunnel.Done(self._ref, self._count, missing))
             self._desk.stream_ended(self)
 
@@ -326,6 +366,8 @@ def _namespace(name: str) -> str:
 
 def _groups(namespace: str, rooms: tuple[str, ...]) -> tuple[str, ...]:
     _namespace(namespace)
+    if len(rooms) > MAX_ROOMS:
+        raise PeerError(LINK_BAD_REQUEST, f"at most {MAX_ROOMS} rooms at once")
     for room in rooms:
         # The group of a nameless room would be the whole namespace.
         if not room or len(room) > MAX_ROOM:

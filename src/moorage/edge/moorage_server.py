@@ -6,7 +6,8 @@ is up, and a link that comes back within the grace time goes on where the last o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from moorage import logs
@@ -25,20 +26,23 @@ from moorage.wire.reasons import (
     BAD_SOCKETIO_PACKET,
     CONNECT_TIMEOUT,
     DRAINING,
+    DUPLICATE_CONNECT,
+    DUPLICATE_POLL,
+    DUPLICATE_POST,
     FRAGMENT_FLOOD,
     LINK_OVERFLOW,
     LINK_SILENT,
     LINK_SLOW,
+    MISSING_ATTACHMENT,
     PING_TIMEOUT,
+    TOO_MANY_ATTACHMENTS,
+    UNEXPECTED_BINARY,
     Reason,
 )
-from moorage.wire.stream import Incoming, Outgoing
+from moorage.wire.stream import BATCH_BYTES, Incoming, Outgoing
 
 GATHERED: Final = 4 * 1024 * 1024
 """Bytes of clients' packets in one loop tick before their senders are held back."""
-MAX_CLIENT: Final = 2**53 - 1
-"""Client numbers stay exact in JavaScript."""
-
 log: Final = logs.get("link")
 
 
@@ -47,6 +51,9 @@ class Wire(Protocol):
 
     congested: bool
     """Takes no data now."""
+
+    def heard(self) -> bool:
+        """Has anything come since the last call, be it part of a message only?"""
 
     def write(self, data: bytes) -> None:
         """Finished WebSocket frames."""
@@ -73,7 +80,7 @@ class MoorageServer:
         self.hub = hub
         self.session = session
         self.app = AppServer(server_id, self, "moorage", peer=self)
-        self.out = Outgoing(window)
+        self.out = Outgoing(self.window_of(window))
         self.inc = Incoming(node.links.window)
         self.clients: dict[int, Connection] = {}
         self.openings: dict[int, float] = {}
@@ -84,10 +91,16 @@ class MoorageServer:
         self._wall_clock = wall_clock
         self._scheduled = False
         self._paused: set[Connection] = set()
+        self._held_bytes = 0
+        """Of packets that came from clients while they should be silent."""
         self._all_held = False
-        self._drains: list[Drained] = []
-        self._down_since: float | None = node.clock()
-        self._read_at = self._sent_at = node.clock()
+        self._drains: dict[Connection, Drained] = {}
+        self._backlog: deque[Iterator[tunnel.FromService]] = deque()
+        # Times in seconds of `tick`'s steps, None from the beginning to the next step: a pause of our
+        # own must not count as somebody else's silence.
+        self._down: float | None = None
+        self._silent: float | None = None
+        self._idle = 0.0
         self.over = False
         """Given up: nothing more is queued, nothing expected."""
 
@@ -103,22 +116,26 @@ class MoorageServer:
         """The link of the moment."""
         return self._wire
 
-    def attach(self, wire: Wire, hello: bytes, replay: list[bytes], now: float) -> None:
+    def window_of(self, asked: int) -> int:
+        """Bytes that leave untaken, of so many that the app server would have: they are kept here
+        until it has taken them."""
+        return min(asked, self.node.limits.outbox_bytes_link)
+
+    def attach(self, wire: Wire, hello: bytes, replay: list[bytes]) -> None:
         """A link is up: greet, send again what the app server has not got, go on."""
         self._wire = wire
-        self._down_since = None
-        self._read_at = now
+        self._silent = None
         self.app.up = True
         self._send(hello)
         for batch in replay:
             self._send(batch)
         self.flush()
 
-    def lost(self, wire: Wire, now: float) -> None:
+    def lost(self, wire: Wire) -> None:
         """A link is gone, whoever ended it."""
         if self._wire is wire:
             self._wire = None
-            self._down_since = now
+            self._down = None
             self.app.up = False
 
     def farewell(self) -> None:
@@ -132,15 +149,17 @@ class MoorageServer:
         self.over = True
         self._wire = None
         self.app.up = False
+        self._backlog.clear()
         log.warning(event, hub=self.hub.name, server=self.app.id, clients=len(self.app.clients))
         self._let_drain()
         self.node.drop_server(self.hub, self.app)
 
     def close_all(self) -> None:
         """The service stops."""
-        wire, self._wire = self._wire, None
+        wire = self._wire
         if wire is not None:
             self._flush_to(wire)
+            self.lost(wire)
             wire.close(DRAINING)
 
     # -- to the app server: hub.ports.AppLink ---------------------------------------------------
@@ -154,8 +173,19 @@ class MoorageServer:
         self.node.metrics.link_frames_sent += 1
         self.wake()
 
+    def queue_slowly(self, frames: Iterator[tunnel.FromService]) -> None:
+        """Frames that are made as the app server takes them: all at once, the answer to a question
+        about a hundred thousand sockets would be more than a link may keep waiting."""
+        if not self.over:
+            self._backlog.append(frames)
+            self.wake()
+
     def open(self, connection: Connection, handshake: Handshake) -> None:
         """Ask; the answer becomes `Node.accept` or `Node.refuse`."""
+        if self.out.waiting > self.node.links.max_waiting_bytes:
+            # Whoever stands at the door must not use up what those inside need.
+            self.node.refuse(connection, LINK_OVERFLOW)
+            return
         number = self._next_client
         self._next_client += 1
         connection.lane = number
@@ -175,12 +205,13 @@ class MoorageServer:
             self.wake()
         wire = self._wire
         if wire is None or wire.congested or out.blocked or out.waiting > GATHERED:
-            self._hold_back(connection)
+            self._hold_back(connection, len(packet))
 
     def closed(self, connection: Connection, reason: Reason) -> None:
         """The client's last frame."""
         number = connection.lane
         self._paused.discard(connection)
+        self._drains.pop(connection, None)
         if isinstance(number, int) and self.clients.pop(number, None) is not None:
             self.openings.pop(number, None)
             self.tell_closed(number, reason)
@@ -189,10 +220,15 @@ class MoorageServer:
         """Client `number` is gone."""
         self.queue(tunnel.Closed(number, reason.number, reason.name, cause_of(reason)))
 
+    def asked(self, number: int) -> bool:
+        """Was there ever an `Open` of this client?"""
+        return 0 < number < self._next_client
+
     def drained(self, connection: Connection, done: Drained) -> None:
         """A polling client's POST is answered at once, unless the app server is behind."""
         if self.behind:
-            self._drains.append(done)
+            # One each: a client has one POST at a time, and the one before has given up waiting.
+            self._drains[connection] = done
         else:
             done()
 
@@ -224,37 +260,44 @@ class MoorageServer:
         wire = self._wire
         return wire is None or wire.congested or self.out.blocked
 
-    def _hold_back(self, connection: Connection) -> None:
+    def _hold_back(self, connection: Connection, size: int) -> None:
         """Read no more from this client; from none, before so much waits that clients would have to
-        be given up. A burst of many clients' large packets is no fault of the app server."""
+        be given up. A burst of many clients' large packets is no fault of the app server, and what it
+        has asked for itself is none of its clients'."""
         self._pause(connection)
+        self._held_bytes += size
         limit = self.node.links.max_waiting_bytes
-        if self.out.waiting > limit:
+        if self._held_bytes > limit:
             self.node.disconnect(connection, LINK_OVERFLOW, who="service")
-        elif self.out.waiting > limit // 2 and not self._all_held:
+        elif self._held_bytes > limit // 2 and not self._all_held:
             self._all_held = True
             for other in self.app.clients:
                 self._pause(other)
 
     def _pause(self, connection: Connection) -> None:
+        # Each time anew: it may have changed its transport since.
         sink = connection.outbox.sink
-        if sink is not None and not connection.held:
+        if sink is not None:
             connection.held = True
             self._paused.add(connection)
             sink.pause_reading()
 
     def _resume(self) -> None:
+        """Nothing waits any more: whatever clients said has left."""
         paused, self._paused = self._paused, set()
+        self._held_bytes = 0
         self._all_held = False
+        now = self.node.clock()
         for connection in paused:
             connection.held = False
+            self.node.heartbeat.read_on(connection, now)
             if connection.outbox.sink is not None:
                 connection.outbox.sink.resume_reading()
         self._let_drain()
 
     def _let_drain(self) -> None:
-        drains, self._drains = self._drains, []
-        for done in drains:
+        drains, self._drains = self._drains, {}
+        for done in drains.values():
             done()
 
     # -- batches --------------------------------------------------------------------------------
@@ -279,18 +322,32 @@ class MoorageServer:
             if wire is not None:
                 wire.close(LINK_SLOW)
             self.give_up("app server too slow")
-        elif (self._paused or self._drains) and not self.behind:
+        elif (self._held_bytes or self._drains) and not self.behind:
             self._resume()
 
     def _flush_to(self, wire: Wire) -> None:
         out, inc = self.out, self.inc
         sent = False
-        while not wire.congested and (batch := out.take(inc.ack)) is not None:
+        while not wire.congested:
+            if self._backlog:
+                self._refill()
+            batch = out.take(inc.ack)
+            if batch is None:
+                break
             inc.told()
             self._send(batch)
             sent = True
         if not sent and inc.is_due and not wire.congested:
             self._send_ack()
+
+    def _refill(self) -> None:
+        while self._backlog and self.out.waiting < BATCH_BYTES:
+            frame = next(self._backlog[0], None)
+            if frame is None:
+                self._backlog.popleft()
+            else:
+                self.out.queue(tunnel.encode_frame(frame))
+                self.node.metrics.link_frames_sent += 1
 
     def _send_ack(self) -> None:
         self._send(tunnel.encode_batch(0, self.inc.told(), []))
@@ -298,30 +355,28 @@ class MoorageServer:
     def _send(self, batch: bytes) -> None:
         assert self._wire is not None
         self.node.metrics.link_bytes_sent += len(batch)
-        self._sent_at = self.node.clock()
+        self._idle = 0.0
         self._wire.write(binary_frame(batch))
-
-    def taken(self, ack: int, now: float) -> None:
-        """Something came, and says how far the app server is. Raises `PeerError` (link-bad-frame)."""
-        self._read_at = now
-        self.out.taken(ack)
 
     # -- time -----------------------------------------------------------------------------------
 
-    def tick(self, now: float) -> None:
-        """A few times a second: the end of the grace time, time-outs, acks, keep-alive."""
-        if self._down_since is not None and now - self._down_since >= self.node.links.grace:
-            self.give_up()
-            return
+    def tick(self, now: float, step: float) -> None:
+        """A few times a second: the end of the grace time, time-outs, acks, keep-alive. `step` is how
+        long we were awake since the last call: what was asleep with us is not late."""
         self._overdue(now - self.node.links.connect_timeout)
         wire = self._wire
         if wire is None:
+            self._down = 0.0 if self._down is None else self._down + step
+            if self._down >= self.node.links.grace:
+                self.give_up()
             return
         keepalive = self.node.links.heartbeat
-        if now - self._read_at >= 3 * keepalive:
+        self._silent = 0.0 if self._silent is None or wire.heard() else self._silent + step
+        self._idle += step
+        if self._silent >= 3 * keepalive:
             wire.close(LINK_SILENT)
-            self.lost(wire, now)
-        elif not wire.congested and (self.inc.has_news or now - self._sent_at >= keepalive):
+            self.lost(wire)
+        elif not wire.congested and (self.inc.has_news or self._idle >= keepalive):
             self._send_ack()
 
     def _overdue(self, deadline: float) -> None:
@@ -337,14 +392,21 @@ _CAUSES: Final = {
     DRAINING: "server shutting down",
     APP_CLOSED: "forced server close",
     API_CLOSED: "forced server close",
+    DUPLICATE_CONNECT: "forced server close",
+    BAD_PACKET: "parse error",
+    BAD_SOCKETIO_PACKET: "forced close",
+    MISSING_ATTACHMENT: "forced close",
+    TOO_MANY_ATTACHMENTS: "forced close",
+    UNEXPECTED_BINARY: "forced close",
+    DUPLICATE_POLL: "transport error",
+    DUPLICATE_POST: "transport error",
 }
 
 
 def cause_of(reason: Reason) -> str:
-    """A disconnect's reason in the words that a Socket.IO server has for it."""
+    """A disconnect's reason in the words that a Socket.IO server has for it: its parser of Engine.IO
+    packets says `parse error`, that of Socket.IO packets `forced close`."""
     if reason in _CAUSES:
         return _CAUSES[reason]
-    if reason is BAD_SOCKETIO_PACKET:
-        return "parse error"
     broken = BAD_PACKET.number <= reason.number <= FRAGMENT_FLOOD.number
     return "transport error" if broken else "transport close"

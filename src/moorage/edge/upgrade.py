@@ -140,6 +140,22 @@ class _Bounded(WSProtocol):  # type: ignore[misc]
         return buffer if len(buffer) <= MAX_READ else buffer[:MAX_READ]
 
 
+class LinkProtocol(WSProtocol):  # type: ignore[misc]
+    """Notes every read: a message may take longer to come than its sender may be silent."""
+
+    __slots__ = ("_heard",)
+
+    def buffer_updated(self, size: int) -> None:
+        """So many bytes have come."""
+        self._heard = True
+        WSProtocol.buffer_updated(self, size)
+
+    def heard(self) -> bool:
+        """Has anything come since the last call?"""
+        heard, self._heard = self._heard, False
+        return heard
+
+
 class UpgradeRequest(asyncio.Protocol):
     """A WebSocket upgrade that nobody has answered yet: it holds the transport meanwhile, since a
     refusal must still be an HTTP status (the app server may take seconds to decide)."""
@@ -214,7 +230,7 @@ class UpgradeRequest(asyncio.Protocol):
         switching = cast(WSUpgradeResponse, _Switching(first, subprotocol))
         answer = WSUpgradeResponseWithListener(switching, listener)
         # Links are few, trusted, and in a hurry by nature.
-        protocol = (WSProtocol if ping else _Bounded)(
+        protocol = (LinkProtocol if ping else _Bounded)(
             None,
             None,
             False,

@@ -1,0 +1,222 @@
+"""App servers of the moorage dialect without a socket: time is a number, a link's wire a list.
+
+The door, its sessions and the handling of WebSocket frames are the service's own; `Line` stands for
+the transport alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from picows import WSMsgType
+from picows.picows import _make_test_ws_frame
+
+from moorage.edge.moorage_door import MoorageDoor
+from moorage.edge.moorage_link import MoorageSocket
+from moorage.edge.moorage_server import MoorageServer
+from moorage.hub.connection import Connection
+from moorage.hub.hub import Hub
+from moorage.hub.settings import Limits, LinkSettings
+from moorage.wire import tunnel
+from moorage.wire.reasons import LINK_LOST, Reason
+from moorage.wire.stream import Incoming, Outgoing
+from tests.edge.azure_rig import messages
+from tests.hub.fakes import HUB, RecordingOpening, World
+
+TERMS = (25_000, 20_000, 1_000_000)
+STEP = 0.25
+
+
+class Line(MoorageSocket):
+    """A link's WebSocket: what the service writes to it, how it ends, whether it takes data."""
+
+    def __init__(self, door: MoorageDoor, hub: str, server_id: str) -> None:
+        super().__init__(door, hub, server_id)
+        self.writes: list[bytes] = []
+        self.closed: list[Reason] = []
+        self.takes: int | None = None
+        """How many more writes until it is congested; None: no end."""
+        self._heard = True
+
+    def write(self, data: bytes) -> None:
+        assert not self.closed, "a write after the end"
+        self.writes += messages(data)
+        if self.takes is not None:
+            self.takes -= 1
+            if self.takes <= 0:
+                self.pause_writing()
+
+    def heard(self) -> bool:
+        heard, self._heard = self._heard, False
+        return heard
+
+    def close(self, reason: Reason) -> None:
+        self.closed.append(reason)
+        super().close(reason)
+
+    def feed(self, data: bytes, kind: WSMsgType = WSMsgType.BINARY) -> None:
+        """One message of the app server."""
+        self._heard = True
+        self.on_ws_frame(None, _make_test_ws_frame(kind, data, True, False))  # type: ignore[arg-type]
+
+    def lose(self) -> None:
+        """The connection breaks."""
+        self._end(LINK_LOST)
+        self._lost()
+        self._door.gone(self)
+
+
+class App:
+    """One app server: its end of the stream, over one link after another."""
+
+    def __init__(self, rig: Rig, server_id: str, window: int = 1 << 22) -> None:
+        self.rig = rig
+        self.id = server_id
+        self.out = Outgoing(1 << 22)
+        self.inc = Incoming(window)
+        self.line: Line
+        self.hello: tunnel.ServiceHello
+        self.frames: list[tunnel.FromService] = []
+        """What came and no `heard` has shown yet."""
+        self.ref = 0
+
+    def dial(self, session: str = "", *, received: int | None = None, revision: int = 1) -> App:
+        """Open a link and greet. Without an answer `line.closed` says why."""
+        self.line = Line(self.rig.door, self.rig.hub_name, self.id)
+        self.rig.door._waiting[self.line] = self.rig.world.now + 10.0
+        last = self.inc.received if received is None else received
+        hello = tunnel.AppHello(revision, "test", session, last, self.inc.window)
+        self.line.feed(tunnel.encode_batch(0, 0, [tunnel.encode_frame(hello)]))
+        if self.line.closed:
+            return self
+        answer = tunnel.decode_from_service(self.line.writes.pop(0)).frames[0]
+        assert isinstance(answer, tunnel.ServiceHello)
+        self.hello = answer
+        if answer.resumed:
+            for batch in self.out.resume(answer.received):
+                self.line.feed(batch)
+        else:
+            self.out, self.inc = Outgoing(answer.window), Incoming(self.inc.window)
+        return self
+
+    def back(self) -> App:
+        """Resume."""
+        return self.dial(self.hello.session)
+
+    def cut(self) -> None:
+        """The link breaks; what was on its way to the app server is lost."""
+        self.line.writes.clear()
+        self.line.lose()
+
+    @property
+    def server(self) -> MoorageServer:
+        """The service's side."""
+        return self.rig.door._sessions[self.rig.hub.name, self.id][0]
+
+    def say(self, *frames: tunnel.FromApp) -> None:
+        """Frames, in a batch of their own."""
+        for frame in frames:
+            self.out.queue(tunnel.encode_frame(frame))
+        while (batch := self.out.take(self.inc.told())) is not None:
+            self.line.feed(batch)
+
+    def ack(self) -> None:
+        """Nothing but an acknowledgement."""
+        self.line.feed(tunnel.encode_batch(0, self.inc.told(), []))
+
+    def read(self, *, take: bool = True) -> None:
+        """Take what has come."""
+        writes, self.line.writes = self.line.writes, []
+        for data in writes:
+            batch = tunnel.decode_from_service(data)
+            self.out.taken(batch.ack)
+            if batch.number and self.inc.arrived(batch.number, len(data)):
+                self.frames += batch.frames
+        if take:
+            self.inc.take_all()
+
+    def heard(self, *kinds: type[Any]) -> list[Any]:
+        """What came since the last look, at the end of this tick; all else is dropped."""
+        self.rig.settle()
+        self.read()
+        frames, self.frames = self.frames, []
+        return [frame for frame in frames if not kinds or isinstance(frame, kinds)]
+
+    def ask(self, make: Callable[[int], tunnel.FromApp]) -> list[Any]:
+        """A request, and all that came in answer to it so far."""
+        self.ref += 1
+        self.heard()
+        self.say(make(self.ref))
+        return [frame for frame in self.heard() if getattr(frame, "ref", None) == self.ref]
+
+    def client(self, *namespaces: str, framed: bool = True, **handshake: Any) -> tuple[int, Connection]:
+        """A client that this app server has taken, connected to `namespaces`; its number."""
+        number, connection, _ = self.opening(framed=framed, **handshake)
+        self.say(tunnel.Opened(number, *TERMS))
+        for namespace in namespaces:
+            self.connect(number, connection, namespace)
+        self.heard()
+        self.rig.world.settle()
+        return number, connection
+
+    def opening(self, *, framed: bool = True, **handshake: Any) -> tuple[int, Connection, RecordingOpening]:
+        """A client that asks for this app server's word."""
+        for server in self.rig.hub.servers.all():
+            server.draining = server.id != self.id
+        opening = RecordingOpening(framed=framed)
+        connection = self.rig.world.open(opening, **handshake)
+        asked = self.heard(tunnel.Open)[-1]
+        assert asked.id == connection.id
+        return asked.client, connection, opening
+
+    def connect(self, number: int, connection: Connection, namespace: str = "/") -> str:
+        """A socket; its id."""
+        comma = "" if namespace == "/" else f"{namespace},"
+        sid = f"s{number}{'' if namespace == '/' else namespace}"
+        self.rig.world.node.receive(connection, f"40{comma}".encode())
+        self.say(tunnel.Packet(number, f'40{comma}{{"sid":"{sid}"}}'.encode()))
+        return sid
+
+
+class Rig:
+    """A door and what is behind it."""
+
+    def __init__(
+        self, *, links: LinkSettings | None = None, limits: Limits | None = None, hub: str = HUB
+    ) -> None:
+        given: dict[str, Any] = {"links": links, "limits": limits}
+        self.world = World(**{name: value for name, value in given.items() if value is not None})
+        self.hub_name = hub
+        self.flushes: list[Callable[[], object]] = []
+        self.door = MoorageDoor(
+            self.world.node,
+            node_id="n1",
+            clock=lambda: self.world.now,
+            wall_clock=lambda: 1_700_000_000.0 + self.world.now,
+            later=self.flushes.append,
+        )
+
+    @property
+    def hub(self) -> Hub:
+        """The hub of all app servers here."""
+        return self.world.hub(self.hub_name)
+
+    def app(self, server_id: str = "s1", window: int = 1 << 22) -> App:
+        """An app server with a new session."""
+        return App(self, server_id, window).dial()
+
+    def settle(self) -> None:
+        """The end of the loop tick."""
+        while self.flushes:
+            self.flushes.pop(0)()
+        self.world.settle()
+
+    def after(self, seconds: float) -> None:
+        """Time passes as in a running service, in small steps."""
+        end = self.world.now + seconds
+        while self.world.now < end:
+            self.world.now = min(end, self.world.now + STEP)
+            self.door.tick(self.world.now)
+            self.world.node.tick(self.world.now)
+            self.settle()

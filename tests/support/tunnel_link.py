@@ -1,0 +1,151 @@
+"""An app server that speaks the moorage dialect over a plain WebSocket: frames in, frames out.
+
+It keeps the stream's rules with the same halves as the service, and does nothing by itself but
+acknowledge: a test says what the app server says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from types import TracebackType
+from typing import TypeVar
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from moorage.wire import tunnel
+from moorage.wire.stream import Incoming, Outgoing
+from tests.support.app_link import tunnel_token, tunnel_url
+from tests.support.service import MoorageProcess
+
+TIMEOUT = 10.0
+FrameT = TypeVar("FrameT")
+
+
+class TunnelLink:
+    """Use as an async context manager: greeted inside, and every client is taken by itself."""
+
+    def __init__(self, service: MoorageProcess, hub: str, server_id: str = "", window: int = 1 << 22) -> None:
+        self.service = service
+        self.hub = hub
+        self.server_id = server_id or secrets.token_hex(8)
+        self.out = Outgoing(window)
+        self.inc = Incoming(window)
+        self.hello: tunnel.ServiceHello
+        self.frames: asyncio.Queue[tunnel.FromService] = asyncio.Queue()
+        self.terms = (25_000, 20_000, 1_000_000)
+        self.takes = True
+        """Answer `Open` and CONNECT by itself."""
+        self.acks = True
+        """Acknowledge what comes."""
+        self.clients: dict[int, tunnel.Open] = {}
+        self.socket: ClientConnection
+        self._reader: asyncio.Task[None] | None = None
+        self._ref = 0
+
+    async def __aenter__(self) -> TunnelLink:
+        await self.dial()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.hang_up()
+
+    async def dial(self, session: str = "") -> None:
+        """Open a link; with a session, ask for that one."""
+        token = tunnel_token(self.service, self.hub, self.server_id)
+        self.socket = await connect(
+            f"{tunnel_url(self.service, self.hub)}&access_token={token}",
+            subprotocols=[tunnel.SUBPROTOCOL],  # type: ignore[list-item]
+            max_size=None,
+            ping_interval=None,
+            open_timeout=TIMEOUT,
+            close_timeout=1,
+            compression=None,
+        )
+        hello = tunnel.AppHello(tunnel.REVISION, "test", session, self.inc.received, self.inc.window)
+        await self.socket.send(tunnel.encode_batch(0, 0, [tunnel.encode_frame(hello)]))
+        answer = tunnel.decode_from_service(await self._recv()).frames[0]
+        assert isinstance(answer, tunnel.ServiceHello)
+        self.hello = answer
+        if session and answer.resumed:
+            for batch in self.out.resume(answer.received):
+                await self.socket.send(batch)
+        else:
+            self.out, self.inc = Outgoing(answer.window), Incoming(self.inc.window)
+        self._reader = asyncio.create_task(self._read())
+
+    async def _recv(self) -> bytes:
+        async with asyncio.timeout(TIMEOUT):
+            data = await self.socket.recv()
+        assert isinstance(data, bytes)
+        return data
+
+    async def hang_up(self) -> None:
+        """A farewell. Raises what went wrong while reading."""
+        if self._reader is not None and self._reader.done() and not self._reader.cancelled():
+            self._reader.result()
+        await self.cut(polite=True)
+
+    async def cut(self, *, polite: bool = False) -> None:
+        """End the link: with a farewell, or as a broken cable would."""
+        if self._reader is not None:
+            self._reader.cancel()
+        if polite:
+            await self.socket.close()
+        else:
+            self.socket.transport.abort()
+            await self.socket.wait_closed()
+
+    async def _read(self) -> None:
+        try:
+            async for data in self.socket:
+                assert isinstance(data, bytes)
+                await self._batch(data)
+        except ConnectionClosed:
+            return
+
+    async def _batch(self, data: bytes) -> None:
+        batch = tunnel.decode_from_service(data)
+        self.out.taken(batch.ack)
+        if batch.number and self.inc.arrived(batch.number, len(data)):
+            for frame in batch.frames:
+                await self._frame(frame)
+        if self.acks:
+            self.inc.take_all()
+        if self.acks and self.inc.is_due:
+            await self.socket.send(tunnel.encode_batch(0, self.inc.told(), []))
+
+    async def _frame(self, frame: tunnel.FromService) -> None:
+        if isinstance(frame, tunnel.Open):
+            self.clients[frame.client] = frame
+            if self.takes:
+                await self.say(tunnel.Opened(frame.client, *self.terms))
+        elif isinstance(frame, tunnel.Packet) and self.takes and frame.payload[:2] == b"40":
+            namespace, _, _ = frame.payload[2:].partition(b",")
+            name = namespace + b"," if namespace.startswith(b"/") else b""
+            sid = f"s{frame.client}{namespace.decode() if name else ''}"
+            await self.say(tunnel.Packet(frame.client, b'40%b{"sid":"%b"}' % (name, sid.encode())))
+        self.frames.put_nowait(frame)
+
+    async def say(self, *frames: tunnel.FromApp) -> None:
+        """Send frames, as far as there is credit; the rest with the next."""
+        for frame in frames:
+            self.out.queue(tunnel.encode_frame(frame))
+        while (batch := self.out.take(self.inc.told())) is not None:
+            await self.socket.send(batch)
+
+    async def next(self, kind: type[FrameT]) -> FrameT:
+        """The next frame of a kind; others before it are dropped."""
+        async with asyncio.timeout(TIMEOUT):
+            while True:
+                frame = await self.frames.get()
+                if isinstance(frame, kind):
+                    return frame
+
+    def ref(self) -> int:
+        """A fresh number."""
+        self._ref += 1
+        return self._ref
