@@ -90,6 +90,8 @@ async def dial(
         raise refusals.untrusted(target, error) from None
     except OSError as error:  # TimeoutError is one
         raise refusals.unreachable(target, error) from None
+    if transport.response is None:
+        raise refusals.unreachable(target, ConnectionError("it closed the connection without an answer"))
     chosen = transport.response.headers.get("Sec-WebSocket-Protocol")
     if chosen != SUBPROTOCOL:
         transport.disconnect(graceful=False)

@@ -22,11 +22,11 @@ _FIXES: Final = {
     "token-signature": "the AccessKey in the connection string is not a key of this service; "
     "take the connection string that the service prints, or compare with its setting `access_key`",
     "token-audience": "the Endpoint in the connection string is not the address under which the service "
-    "knows itself; behind a proxy set `public_endpoint` there to what stands in the connection string",
+    "knows itself; behind a proxy set `server.public_endpoint` there to what stands in the connection string",
     "token-expired": "the clocks of this machine and of the service are apart; set them by NTP",
     "token-not-yet": "the clocks of this machine and of the service are apart; set them by NTP",
     "token-claims": "the server id must have 1 to 128 characters",
-    "unknown-hub": "the service has no such hub; correct `hub`, or add it to the `hubs` there",
+    "unknown-hub": "the service has no such hub; correct `hub`, or add it to the service's `hubs`",
     "link-unknown-dialect": "this service does not speak moorage.v1; bring it to the SDK's version",
     "link-version": "the service and this SDK do not belong together; bring both to the same version",
     "link-server-taken": "another process uses the same server_id; leave it out to get a fresh one",
@@ -46,7 +46,7 @@ def refusal(
     epoch seconds."""
     told = _told(body)
     where = f"{target.endpoint} refuses the link of hub {hub!r}"
-    kind = LinkRefused if 400 <= status < 500 and status not in _AGAIN else LinkUnavailable
+    kind = LinkUnavailable if status >= 500 or status in _AGAIN else LinkRefused
     if told is not None:
         text = f"{where}: {told.number} {told.reason}: {told.message}"
         fix = _FIXES.get(told.reason)
@@ -61,7 +61,7 @@ def refusal(
             "Put the address it redirects to into the connection string's Endpoint"
         )
     text = f"{where}: HTTP {status}{_kind_of(headers)}"
-    if status >= 500 or kind is LinkUnavailable:
+    if kind is LinkUnavailable:
         return LinkUnavailable(f"{text}. A proxy may stand there whose Moorage is not running")
     return LinkRefused(f"{text}. That is not Moorage: check the connection string's Endpoint{_azure(target)}")
 
