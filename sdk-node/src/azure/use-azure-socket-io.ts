@@ -1,6 +1,6 @@
 // Azure's entry point, so that leaving its SDK is one changed import.
 
-import { Server } from "socket.io";
+import { type DefaultEventsMap, Server } from "socket.io";
 
 import type { AnyServer } from "../internals.js";
 import { connectTo } from "../use-moorage.js";
@@ -19,3 +19,16 @@ Object.defineProperty(Server.prototype, "useAzureSocketIO", {
   writable: true,
   configurable: true,
 });
+
+declare module "socket.io" {
+  // The parameters must be those of socket.io's own declaration, letter by letter.
+  interface Server<
+    ListenEvents extends { [event: string]: any } = DefaultEventsMap,
+    EmitEvents extends { [event: string]: any } = ListenEvents,
+    ServerSideEvents extends { [event: string]: any } = DefaultEventsMap,
+    SocketData = any,
+  > {
+    /** As `useMoorage`, with the options and the result of Azure's SDK. */
+    useAzureSocketIO(options: AnyAzureOptions): Promise<this>;
+  }
+}

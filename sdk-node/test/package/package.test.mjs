@@ -1,0 +1,96 @@
+// The package as its users get it: packed, installed elsewhere, used from both module systems and from TypeScript.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+import { Service } from "../../../tests/node/lib/service.mjs";
+import { VERSION } from "../../dist/esm/version.js";
+
+const run = promisify(execFile);
+const SDK = fileURLToPath(new URL("../..", import.meta.url));
+const TSC = join(SDK, "node_modules", ".bin", "tsc");
+const manifest = createRequire(import.meta.url)("../../package.json");
+
+let folder;
+let files;
+let service;
+
+before(async () => {
+  service = await Service.start();
+  folder = await mkdtemp(join(tmpdir(), "moorage-package-"));
+  const packed = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], { cwd: SDK });
+  const [{ filename, files: list }] = JSON.parse(packed.stdout);
+  files = list.map(({ path }) => path);
+  const { devDependencies: dev } = manifest;
+  const dependencies = {
+    moorage: `file:${filename}`,
+    "socket.io": dev["socket.io"],
+    "socket.io-client": dev["socket.io-client"],
+    "@types/node": dev["@types/node"],
+  };
+  await writeFile(join(folder, "package.json"), JSON.stringify({ private: true, dependencies }));
+  await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", "--no-package-lock"], { cwd: folder });
+});
+
+after(async () => {
+  await service?.stop();
+  if (folder) await rm(folder, { recursive: true });
+});
+
+test("holds what is needed, and no tests", () => {
+  for (const wanted of ["README.md", "LICENSE", "dist/esm/index.js", "dist/esm/index.d.ts", "dist/cjs/index.js", "dist/cjs/package.json"])
+    assert.equal(files.includes(wanted), true, wanted);
+  assert.deepEqual(files.filter((path) => /test|node_modules|tsconfig/.test(path)), []);
+});
+
+test("names its version to the service", () => assert.equal(VERSION, manifest.version));
+
+/** Connects, echoes, ends. */
+const APP = `
+  async function main() {
+    const io = new Server();
+    const { connectionString, url } = JSON.parse(process.env.SERVICE);
+    await io.useAzureSocketIO({ hub: "app", connectionString });
+    io.on("connection", (socket) => socket.on("echo", (value, answer) => answer(value)));
+    const client = connect(url, { path: "/clients/socketio/hubs/app" });
+    console.log(await client.emitWithAck("echo", typeof useMoorage));
+    client.disconnect();
+    await io.close();
+  }
+  main();
+`;
+const IMPORTS = {
+  mjs: 'import { Server } from "socket.io"; import { io as connect } from "socket.io-client"; import { useMoorage } from "moorage";',
+  cjs: 'const { Server } = require("socket.io"); const { io: connect } = require("socket.io-client"); const { useMoorage } = require("moorage");',
+};
+
+for (const kind of ["mjs", "cjs"]) {
+  test(`works as ${kind}, and lets the process end`, async () => {
+    await writeFile(join(folder, `app.${kind}`), IMPORTS[kind] + APP);
+    const env = { ...process.env, SERVICE: JSON.stringify({ connectionString: service.connectionString(), url: service.url }) };
+    const { stdout } = await run("node", [`app.${kind}`], { cwd: folder, env, timeout: 20_000 });
+    assert.equal(stdout.trim(), "function");
+  });
+
+  test(`has types for ${kind}`, async () => {
+    const file = kind.replace("js", "ts");
+    await copyFile(new URL("../types/consumer.mts", import.meta.url), join(folder, `consumer.${file}`));
+    const flags = ["--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--types", "node"];
+    await assert.doesNotReject(
+      run(TSC, [...flags, `consumer.${file}`], { cwd: folder }),
+      (error) => assert.fail(error.stdout),
+    );
+  });
+}
+
+test("says what README promises of its exports", async () => {
+  const readme = await readFile(join(SDK, "README.md"), "utf8");
+  for (const name of Object.keys(await import("../../dist/esm/index.js"))) assert.match(readme, new RegExp(`\\b${name}\\b`));
+});
