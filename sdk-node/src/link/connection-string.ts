@@ -1,6 +1,6 @@
 // `Endpoint=…;AccessKey=…;Version=1.0;`, as the service prints it and Azure's portal hands it out.
 
-import { MoorageError } from "./errors.js";
+import { MoorageError } from "../wire/errors.js";
 
 export interface ConnectionString {
   /** An http: or https: URL without a slash at its end. */
