@@ -56,6 +56,14 @@ test("what was decoded is not the buffer's", () => {
   deepStrictEqual(batch.frames, [{ type: Type.Packet, client: 5, payload: '42["e"]' }]);
 });
 
+test("strings must be UTF-8, payloads need not, and U+FFFD is a character like others", () => {
+  const left = (bytes) => Buffer.concat([Buffer.from([0x93, 1, 0, 0x91, 0x93, 7, 1, 0xa0 | bytes.length]), Buffer.from(bytes)]);
+  for (const bytes of [[0xff], [0xc3], [0xed, 0xa0, 0x80], [0xc0, 0xaf]]) strictEqual(survives(left(bytes)), false);
+  strictEqual(decodeBatch(left([0xef, 0xbf, 0xbd])).frames[0].namespace, "\ufffd");
+  const payload = Buffer.from([0x93, 1, 0, 0x91, 0x93, 4, 1, 0xc4, 2, 0x61, 0xff]);
+  strictEqual(decodeBatch(payload).frames[0].payload, "a\ufffd");
+});
+
 test("a batch that was taken is not changed by what is queued later", () => {
   const out = new Outgoing(generous);
   const taken = [];
