@@ -1,0 +1,153 @@
+// The adapter's parts without a server.
+
+import assert from "node:assert/strict";
+import { inspect } from "node:util";
+import { test } from "node:test";
+
+import { Server } from "socket.io";
+import { Encoder } from "socket.io-parser";
+
+import { encodePacket, namePaths, PacketReader, standard } from "../../dist/esm/adapter/encoding.js";
+import { facts } from "../../dist/esm/adapter/facts.js";
+import { Fetching, missingServers } from "../../dist/esm/adapter/fetching.js";
+import { Membership } from "../../dist/esm/adapter/membership.js";
+import { ClusterSocket } from "../../dist/esm/adapter/remote.js";
+import { flagsOf, selection } from "../../dist/esm/adapter/selection.js";
+import { told, tell } from "../../dist/esm/adapter/server-events.js";
+import { explain } from "../../dist/esm/adapter/unserialisable.js";
+import { Type } from "../../dist/esm/wire/frames.js";
+import { Recorder } from "../support/recorder.mjs";
+
+const row = (id, server, rest = {}) => ({ id, connection: "c", user: null, server, opened: 5, rooms: [], handshake: "", ...rest });
+
+test("a selection is text, its flags bits", () => {
+  const options = { rooms: new Set(["a", 5]), except: new Set(["b"]), flags: { volatile: true, local: true } };
+  assert.deepEqual(selection("/n", options), { namespace: "/n", rooms: ["a", "5"], excluded: ["b"] });
+  assert.deepEqual(selection("/", { rooms: new Set() }), { namespace: "/", rooms: [], excluded: [] });
+  assert.deepEqual([flagsOf(options), flagsOf({}), flagsOf({ flags: { compress: true } })], [3, 0, 0]);
+});
+
+test("while a change is under way, what others did before is no news", () => {
+  const membership = new Membership();
+  const first = membership.begin("s", ["a", "b"]);
+  const second = membership.begin("s", ["a"]);
+  assert.deepEqual(membership.settled("s", ["a", "b", "c"]), ["c"]);
+  assert.deepEqual(membership.settled("t", ["a"]), ["a"]);
+  first();
+  first();
+  assert.deepEqual(membership.settled("s", ["a", "b"]), ["b"]);
+  second();
+  assert.deepEqual(membership.settled("s", ["a", "b"]), ["a", "b"]);
+});
+
+test("packets come back as they went, broken ones do no harm to the next", () => {
+  const reader = new PacketReader(standard.decoder);
+  const packet = { type: 2, nsp: "/n", data: ["a", { b: Buffer.from([1]) }, ...Array(20).fill(Buffer.from([2]))] };
+  const text = encodePacket(standard.encoder, packet);
+  for (const broken of [text.slice(0, text.lastIndexOf("\x1e")), "4nonsense", "", "bAAAA"])
+    assert.throws(() => reader.read(broken));
+  assert.deepEqual(reader.read(text).data, packet.data);
+});
+
+test("an encoder names the path, and leaves other errors alone", () => {
+  const encoder = new Encoder();
+  namePaths(encoder);
+  const event = (...data) => ({ type: 2, nsp: "/", data });
+  const circle = { up: {} };
+  circle.up.down = [circle];
+  for (const [data, message] of [
+    [["e", { "odd key": [0, 1n] }], /: cannot be sent: "e", argument 1, .odd key\[1\] is a BigInt$/],
+    [["e", 0, circle], /argument 2, .up.down\[0\] is a circular reference/],
+    [["e", { at: new Date(0), n: { toJSON: () => ({ x: 2n }) } }], /argument 1, .n.toJSON\(\).x is a BigInt/],
+    [["e", new Blob([])], /argument 1 is a Blob/],
+  ])
+    assert.throws(() => encoder.encode(event(...data)), message);
+  const own = new RangeError("mine");
+  assert.equal(explain(own, ["e", { fine: [1, null, "x"] }]), own);
+  assert.throws(() => encoder.encode(event("e", { toJSON() { throw own; } })), own);
+  // The same object twice is no circle.
+  const twice = { a: 1 };
+  assert.deepEqual(encoder.encode(event("e", twice, [twice])), ['2["e",{"a":1},[{"a":1}]]']);
+});
+
+test("facts are what a socket has of data and auth", () => {
+  const socket = (data, auth) => ({ data, handshake: { auth } });
+  const sockets = new Map([
+    ["a", socket({ n: 1 }, { t: 2 })],
+    ["b", socket({}, {})],
+    ["c", socket({}, { t: 2 })],
+    ["d", socket({ n: 1n }, {})],
+    ["e", socket(null, {})],
+    ["f", socket(0, {})],
+  ]);
+  const reported = [];
+  assert.deepEqual(facts(sockets, [...sockets.keys(), "gone"], (error) => reported.push(error.message)), [
+    ["a", '{"data":{"n":1},"auth":{"t":2}}'],
+    ["c", '{"auth":{"t":2}}'],
+    ["e", '{"data":null}'],
+    ["f", '{"data":0}'],
+  ]);
+  assert.match(reported.join(), /^data of socket d is not fetched: cannot be sent: the packet's data .data.n is a BigInt$/);
+});
+
+test("fetched sockets: own ones as they are, others with what came", () => {
+  const io = new Server();
+  const own = { id: "a" };
+  io.of("/").sockets.set("a", own);
+  const fetching = new Fetching(io.of("/"), "me");
+  const handshake = JSON.stringify({ headers: { origin: ["http://x"] }, query: { q: ["1"] }, claims: {}, url: "/u", address: "::1", secure: true, issued: 7 });
+  fetching.take({ type: Type.Sockets, servers: ["me", "two"], rows: [row("a", 0), row("gone", 0), row("b", 1, { rooms: ["r"], handshake, user: "ada" })] });
+  fetching.take({ type: Type.Sockets, servers: ["azure"], rows: [row("c", 0)] });
+  fetching.take({ type: Type.Asked, count: 2 });
+  fetching.take({ type: Type.Data, server: "two", rows: [["b", '{"data":{"n":1},"auth":{"t":2}}'], ["unknown", "{}"]] });
+  const found = fetching.result(["azure"]);
+  assert.deepEqual(missingServers(found), ["azure"]);
+  assert.deepEqual(missingServers(found.map((socket) => socket)), ["azure"]);
+  assert.deepEqual(missingServers([]), []);
+  assert.deepEqual(found.map(({ id }) => id), ["a", "b", "c"]);
+  assert.equal(found[0], own);
+  const [, b, c] = found;
+  assert.deepEqual([[...b.rooms], b.data, b.userId], [["r", "b"], { n: 1 }, "ada"]);
+  const { time, ...rest } = b.handshake;
+  assert.equal(new Date(time).getTime(), 0);
+  assert.deepEqual(rest, { headers: { origin: "http://x" }, address: "::1", xdomain: true, secure: true, issued: 7, url: "/u", query: { q: "1" }, auth: { t: 2 } });
+  assert.equal(b.handshake, b.handshake);
+  assert.deepEqual([c.handshake.issued, c.handshake.headers, c.data], [5, {}, {}]);
+  assert.match(inspect(b), /handshake: \{\s+headers: \{ origin: 'http:\/\/x' \}/);
+  assert.equal(b instanceof ClusterSocket, true);
+});
+
+test("server-side events: who answers, who is missing, what is not sent", async () => {
+  const uplink = new Recorder();
+  const report = (error) => assert.fail(error);
+  tell(uplink, "/n", ["e", 1], 500, report);
+  assert.deepEqual(uplink.sent.pop(), { type: Type.Tell, ref: 0, namespace: "/n", timeout: 0, payload: '42/n,["e",1]' });
+  assert.throws(() => tell(uplink, "/", ["disconnect"], 500, report), /reserved event name/);
+  const ask = (end) =>
+    new Promise((resolve) => {
+      tell(uplink, "/", ["e", (...args) => resolve(args)], 500, report);
+      const asked = uplink.asked.pop();
+      assert.deepEqual([asked.frame.timeout, asked.frame.payload], [500, '42["e"]']);
+      asked.part({ type: Type.Answer, sender: "two", payload: '430[{"x":1}]' });
+      end(asked);
+    });
+  assert.deepEqual(await ask(({ done }) => done({})), [null, [{ x: 1 }]]);
+  const [late, some] = await ask(({ done }) => done({ missing: ["three"] }));
+  assert.match(late.message, /only 1 responses received out of 2, none from three/);
+  assert.deepEqual([late.missing, some], [["three"], [{ x: 1 }]]);
+  const lost = new Error("session-lost");
+  assert.deepEqual(await ask(({ fail }) => fail(lost)), [lost, [{ x: 1 }]]);
+});
+
+test("a server-side event is answered once, with what can be sent", async () => {
+  const uplink = new Recorder();
+  const namespace = new Server().of("/n");
+  const heard = new Promise((resolve) => namespace.on("e", (...args) => resolve(args)));
+  told(uplink, namespace, 9, '42/n,["e",5]');
+  const [value, answer] = await heard;
+  assert.equal(value, 5);
+  assert.throws(() => answer(1n), /argument 1 is a BigInt/);
+  answer({ ok: true });
+  answer("again");
+  assert.deepEqual(uplink.sent, [{ type: Type.Reply, ref: 9, payload: '43/n,0[{"ok":true}]' }]);
+});

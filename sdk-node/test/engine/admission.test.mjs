@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { admit } from "../../dist/esm/engine/admission.js";
+
+const request = { method: "GET" };
+
+test("middlewares run one after the other, and the last word is allowRequest's", async () => {
+  const order = [];
+  const step = (name) => (_request, _response, next) => setImmediate(() => (order.push(name), next()));
+  const allow = (asked, decide) => (order.push(asked === request), decide(null, true));
+  assert.equal(await admit(request, [step("a"), step("b")], allow), undefined);
+  assert.deepEqual(order, ["a", "b", true]);
+});
+
+test("who fails, throws, ends the response or says no keeps the client out", async () => {
+  const never = () => assert.fail("a later one ran");
+  const refusals = [
+    await admit(request, [(_q, _s, next) => next(new Error("x")), never], never),
+    await admit(request, [() => { throw new Error("x"); }], never),
+    await admit(request, [(_q, response) => response.writeHead(401).end("who?"), never], never),
+    await admit(request, [(_q, response) => { response.statusCode = 302; response.write(Buffer.from("a")); response.end("b"); }], never),
+    await admit(request, [], (_q, decide) => decide("no", false)),
+    await admit(request, [], () => { throw new Error("broken"); }),
+  ];
+  assert.deepEqual(refusals.map(({ status, code, message }) => [status, code, message]), [
+    [400, 3, "Bad request"],
+    [400, 3, "Bad request"],
+    [401, 4, "who?"],
+    [403, 4, "ab"],
+    [403, 4, "no"],
+    [403, 4, "broken"],
+  ]);
+});
+
+test("a middleware may set headers and go on", async () => {
+  const helmet = (_request, response, next) => {
+    response.setHeader("X-A", "1");
+    assert.deepEqual([response.getHeader("x-a"), response.hasHeader("X-a"), response.getHeaderNames()], ["1", true, ["x-a"]]);
+    assert.deepEqual(response.getHeaders(), { "x-a": "1" });
+    response.removeHeader("X-A");
+    assert.equal(response.hasHeader("x-a"), false);
+    next();
+  };
+  assert.equal(await admit(request, [helmet], undefined), undefined);
+});

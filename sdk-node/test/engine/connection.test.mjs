@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Connection } from "../../dist/esm/engine/connection.js";
+import { ClientRequest } from "../../dist/esm/engine/request.js";
+import { Type, VOLATILE } from "../../dist/esm/wire/frames.js";
+import { Recorder } from "../support/recorder.mjs";
+
+function connection() {
+  const uplink = new Recorder();
+  const forgotten = [];
+  const keeper = { uplink, forget: (gone) => forgotten.push(gone) };
+  const request = new ClientRequest({ headers: {}, query: { transport: ["polling"] }, claims: {}, address: "::1" }, null);
+  return { conn: new Connection(keeper, 7, "sid", request), uplink, forgotten };
+}
+
+const packet = (payload) => ({ type: Type.Packet, client: 7, payload });
+
+test("what is written leaves in order, a packet with its attachments as one", () => {
+  const { conn, uplink } = connection();
+  conn.write('2["a"]').write('52-["b",0,1]').write(Buffer.from("x")).write(Buffer.from("y")).send('2["c"]');
+  assert.deepEqual(uplink.sent, [packet('42["a"]'), packet('452-["b",0,1]\x1ebeA==\x1ebeQ=='), packet('42["c"]')]);
+});
+
+test("volatile goes to the socket's private room, and nowhere without a socket", () => {
+  const { conn, uplink } = connection();
+  conn.sockets.set("/chat", { id: "s1" });
+  conn.write('2/chat,["a"]', { volatile: true });
+  conn.write('51-/chat,["b",0]', { volatile: true }).write(Buffer.from("x"), { volatile: true });
+  conn.write('2["c"]', { volatile: true });
+  const to = { namespace: "/chat", rooms: ["s1"], excluded: [] };
+  const emit = { type: Type.Emit, ref: 0, to, flags: VOLATILE };
+  assert.deepEqual(uplink.volatile, [
+    { ...emit, payload: '42/chat,["a"]' },
+    { ...emit, payload: '451-/chat,["b",0]\x1ebeA==' },
+  ]);
+  assert.deepEqual(uplink.sent, []);
+});
+
+test("what comes is handed on packet by packet until the end", () => {
+  const { conn } = connection();
+  const heard = [];
+  conn.on("data", (data) => {
+    heard.push(data);
+    if (data === '2["b"]') conn.end("transport close");
+  });
+  conn.receive('42["a"]');
+  conn.receive('42["b"]\x1e42["c"]');
+  conn.receive('42["d"]');
+  assert.deepEqual(heard, ['2["a"]', '2["b"]']);
+});
+
+test("what follows a DISCONNECT waits a tick, and keeps its order", async () => {
+  const { conn } = connection();
+  const heard = [];
+  conn.on("data", (data) => {
+    heard.push(data);
+    if (data.startsWith("1")) process.nextTick(() => heard.push("ended"));
+  });
+  conn.receive("41/a,\x1e40/a,\x1e41/b,");
+  conn.receive("40/b,");
+  await new Promise(setImmediate);
+  assert.deepEqual(heard, ["1/a,", "ended", "0/a,", "1/b,", "ended", "0/b,"]);
+});
+
+test("close says so to the service, once, and ends at once", () => {
+  const { conn, uplink, forgotten } = connection();
+  const reasons = [];
+  conn.on("close", (reason) => reasons.push(reason));
+  conn.close();
+  conn.close();
+  conn.end("transport close");
+  conn.write('2["late"]');
+  assert.deepEqual(uplink.sent, [{ type: Type.Close, client: 7 }]);
+  assert.deepEqual([reasons, forgotten, conn.readyState], [["forced close"], [conn], "closed"]);
+});
+
+test("drain comes once for all that a turn wrote; a callback for each", async () => {
+  const { conn } = connection();
+  let [drains, callbacks] = [0, 0];
+  conn.on("drain", () => (drains += 1));
+  conn.write("2[]", {}, () => (callbacks += 1)).write("2[]", {}, () => (callbacks += 1));
+  await new Promise(setImmediate);
+  assert.deepEqual([drains, callbacks, conn.transport.name, conn.remoteAddress], [1, 2, "polling", "::1"]);
+});
