@@ -8,7 +8,7 @@ import pytest
 
 from moorage.hub.links import AppServer
 from moorage.wire.commands import FetchSockets, Outcome, Selection, SocketRow, TellServers
-from moorage.wire.errors import UsageError
+from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.filters import Filter
 from moorage.wire.groups import namespace_group, room_group
 from tests.hub.fakes import HUB, RecordingAnswers, RecordingPeer, World
@@ -51,10 +51,12 @@ class Fleet(World):
             self.number(name) if number is None else number, self.apps[name], rows
         )
 
-    def tell(self, sender: str = "a", timeout: float = 0.0) -> tuple[Outcome, RecordingAnswers]:
+    def tell(
+        self, sender: str = "a", timeout: float = 0.0, payload: bytes = b'42["x"]'
+    ) -> tuple[Outcome, RecordingAnswers]:
         """An event for the others."""
         answers = RecordingAnswers()
-        return self.execute(TellServers(HUB, "/", b'42["x"]', sender, timeout), answers), answers
+        return self.execute(TellServers(HUB, "/", payload, sender, timeout), answers), answers
 
 
 # -- fetch ------------------------------------------------------------------------------------------------
@@ -193,6 +195,15 @@ def test_their_answers() -> None:
     assert not fleet.hub().questions.answered(number, fleet.apps["a"], b"430[0]")
     fleet.node.tick(fleet.now + 3.0)
     assert (answers.senders, answers.missing) == (["c"], ("b",))
+
+
+@pytest.mark.parametrize("payload", [b"", b"2", b"42", b'421["x"]', b"430[]", b"41", b'42["\xff"]'])
+def test_what_is_no_event_reaches_nobody(payload: bytes) -> None:
+    fleet = Fleet()
+    with pytest.raises(PeerError):
+        fleet.tell("a", 1.0, payload)
+    assert [peer.tellings for peer in fleet.peers.values()] == [[], [], []]
+    assert not fleet.hub().waits
 
 
 def test_alone() -> None:

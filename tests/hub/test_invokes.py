@@ -143,6 +143,23 @@ def test_how_many_are_asked(stage: Stage) -> None:
     assert world.execute(command, RecordingAnswers()) == Outcome(reached=1, asked=1)
 
 
+def test_a_volatile_question(stage: Stage) -> None:
+    world, _, websocket, polling = stage
+    world.send(polling, b'42["takes its poll"]')
+    world.settle()
+    answers = RecordingAnswers()
+    outcome = world.execute(Invoke(HUB, EVERYONE, b'42["q"]', 2.0, volatile=True), answers)
+    world.settle()
+    polling.outbox.unblock()
+    assert heard(websocket) == [b'42%b["q"]' % FIRST]
+    assert heard(polling) == [b'42["takes its poll"]']
+    # Asked all the same, as Socket.IO has it.
+    assert outcome.asked == 2
+    world.node.receive(websocket, b"43%b[1]" % FIRST)
+    world.node.tick(world.now + 2.0)
+    assert (len(answers.payloads), answers.missing) == (1, (f"{polling.id}/",))
+
+
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [

@@ -26,6 +26,7 @@ from moorage.wire.commands import (
     SocketRow,
     TellServers,
 )
+from moorage.wire.engineio import check_text
 from moorage.wire.errors import PeerError
 from moorage.wire.filters import Filter
 from moorage.wire.groups import namespace_group, room_group
@@ -38,7 +39,7 @@ from moorage.wire.reasons import (
     LINK_BAD_REQUEST,
     LINK_OVERFLOW,
 )
-from moorage.wire.socketio import MAX_NAMESPACE
+from moorage.wire.socketio import ACK, BINARY_ACK, MAX_NAMESPACE, parse_header
 
 MAX_ROOM: Final = 2_048
 """Characters of a room's name."""
@@ -221,7 +222,8 @@ class Desk:
 
     def _ask(self, frame: tunnel.Ask) -> None:
         to = self._select(frame.to, frame.flags)
-        command = Invoke(self._hub, to, frame.payload, frame.timeout / 1000)
+        volatile = bool(frame.flags & tunnel.VOLATILE)
+        command = Invoke(self._hub, to, frame.payload, frame.timeout / 1000, volatile)
         self._stream(frame.ref, tunnel.Answer, command)
 
     def _fetch(self, frame: tunnel.Fetch) -> None:
@@ -252,7 +254,7 @@ class Desk:
         self._open.add(stream)
         try:
             outcome = self._node.execute(command, stream)
-        except PeerError:
+        except Exception:
             self._open.discard(stream)
             raise
         if len(outcome.sockets) <= ROWS:
@@ -297,6 +299,9 @@ class Desk:
             self._node.metrics.late_answers += 1
 
     def _reply(self, frame: tunnel.Reply) -> None:
+        header = parse_header(check_text(frame.payload))
+        if header.type not in (ACK, BINARY_ACK):
+            raise PeerError(LINK_BAD_REQUEST, "an ack is expected")
         if not self._server.hub.questions.answered(frame.ref, self._server.app, frame.payload):
             self._node.metrics.late_answers += 1
 

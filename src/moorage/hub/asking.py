@@ -21,20 +21,27 @@ if TYPE_CHECKING:
 
 
 def _invoke(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> Outcome:
-    packets = command.payload.split(engineio.RS)
-    header = socketio.parse_header(packets[0])
-    bare = header.body >= len(packets[0])
-    if header.type not in (socketio.EVENT, socketio.BINARY_EVENT) or header.id is not None or bare:
-        raise PeerError(API_BAD_PAYLOAD, "an event without ack id is expected")
+    packets, header = _event(command.payload)
     namespace = header.namespace
     asked = {c: c.session.peer.namespaces.get(namespace, "") for c in hub.directory.select(command.to)}
     ack_id = hub.invocations.begin()
     packets[0] = socketio.with_ack_id(packets[0], header, ack_id)
-    deliver(node, asked.keys(), engineio.RS.join(packets))
+    to = [c for c in asked if c.outbox.ready] if command.volatile else asked.keys()
+    deliver(node, to, engineio.RS.join(packets))
     limit = node.links.invoke_timeout
     timeout = limit if command.timeout is None else min(limit, command.timeout)
     hub.invocations.ask(ack_id, asked, answers, node.clock() + timeout)
     return Outcome(reached=len(asked), asked=len(asked))
+
+
+def _event(payload: bytes) -> tuple[list[bytes], socketio.Header]:
+    """Its packets, and the first one's header. Raises `PeerError` for anything but one event."""
+    packets = payload.split(engineio.RS)
+    header = socketio.parse_header(packets[0])
+    bare = header.body >= len(packets[0])
+    if header.type not in (socketio.EVENT, socketio.BINARY_EVENT) or header.id is not None or bare:
+        raise PeerError(API_BAD_PAYLOAD, "an event without ack id is expected")
+    return packets, header
 
 
 def _fetch(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]) -> Outcome:
@@ -86,6 +93,8 @@ def _rooms(connection: Connection, namespace: str, sid: str) -> tuple[str, ...]:
 
 
 def _tell(node: Node, hub: Hub, command: TellServers, answers: Answers[Any]) -> Outcome:
+    # As for clients: one app server's mistake must not become all others' trouble.
+    _event(engineio.check_text(command.payload))
     others = [s for s in hub.servers.all() if s.peer is not None and s.id != command.sender]
     number = None
     if command.timeout:

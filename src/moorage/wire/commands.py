@@ -55,6 +55,8 @@ class Invoke(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
     timeout: float | None = None
     """Seconds to wait for the acks; None and anything longer: the setting `links.invoke_timeout`."""
+    volatile: bool = False
+    """Ask those only who can take it at once; the others are missing."""
 
 
 class JoinGroups(msgspec.Struct, frozen=True, gc=False):

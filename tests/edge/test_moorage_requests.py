@@ -1,0 +1,562 @@
+"""What an app server of the moorage dialect may ask, frame by frame, and what comes of nonsense."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from moorage.edge import moorage_requests
+from moorage.edge.moorage_requests import MAX_BACKLOG, MAX_OPEN, MAX_ROOM, MAX_ROOMS, ROWS
+from moorage.hub.connection import Connection
+from moorage.hub.settings import Limits
+from moorage.wire import tunnel
+from moorage.wire.commands import JoinGroups, LeaveGroups, Selection
+from moorage.wire.groups import namespace_group, room_group
+from moorage.wire.tunnel import To
+from tests.edge.moorage_rig import App, Rig
+from tests.hub.fakes import HUB, PollingSink, RecordingOpening, heard, sink_of
+
+
+class Pair:
+    """Two app servers with two clients each, all in `/`."""
+
+    def __init__(self, **given: Any) -> None:
+        self.rig = Rig(**given)
+        self.one, self.two = self.rig.app("one"), self.rig.app("two")
+        self.clients: dict[str, Connection] = {}
+        """By socket id: `s1` and `s2` of each, with the app server's name before it."""
+        self.numbers: dict[str, int] = {}
+        for app in (self.one, self.two):
+            for _ in range(2):
+                number, connection, _opening = app.opening()
+                app.say(tunnel.Opened(number, 25_000, 20_000, 1_000_000))
+                sid = f"{app.id}{number}"
+                self.rig.world.node.receive(connection, b"40")
+                app.say(tunnel.Packet(number, f'40{{"sid":"{sid}"}}'.encode()))
+                self.clients[sid] = connection
+                self.numbers[sid] = number
+        for app in (self.one, self.two):
+            app.heard()
+        self.forget()
+
+    def forget(self) -> None:
+        """What clients have heard so far."""
+        self.rig.settle()
+        for connection in self.clients.values():
+            sink_of(connection).writes.clear()
+
+    def got(self, payload: bytes) -> list[str]:
+        """Which clients have heard this, each as often as it did."""
+        self.rig.settle()
+        clients = self.clients.items()
+        return [sid for sid, client in clients for packet in heard(client) if packet == payload]
+
+    def rooms(self, sid: str) -> list[str]:
+        """Of a socket, but for its own."""
+        connection = self.clients[sid]
+        own = {namespace_group("/"), room_group("/", sid)}
+        names = {room_group("/", name): name for name in ("a", "b", "c")}
+        return sorted(names[group] for group in connection.groups - own)
+
+
+@pytest.fixture
+def pair() -> Pair:
+    """A fleet of two."""
+    return Pair()
+
+
+# -- emits ------------------------------------------------------------------------------------------------
+
+
+def test_rooms_exceptions_and_once_each(pair: Pair) -> None:
+    one = pair.one
+    everyone = ["one1", "one2", "two1", "two2"]
+    for sid, rooms in {"one1": ("a", "b"), "one2": ("b",), "two1": ("a",)}.items():
+        app = one if sid in ("one1", "one2") else pair.two
+        app.say(tunnel.Enter(0, pair.numbers[sid], "/", rooms))
+    cases: list[tuple[To, list[str]]] = [
+        (To("/"), everyone),
+        (To("/", ("a",)), ["one1", "two1"]),
+        (To("/", ("a", "b")), ["one1", "one2", "two1"]),
+        (To("/", ("two2",)), ["two2"]),
+        (To("/", ("a", "two2", "a")), ["one1", "two1", "two2"]),
+        (To("/", (), ("a",)), ["one2", "two2"]),
+        (To("/", ("b",), ("one1",)), ["one2"]),
+        (To("/", ("a", "b"), ("a", "b")), []),
+        (To("/", ("nobody",)), []),
+        (To("/elsewhere"), []),
+    ]
+    for number, (to, reached) in enumerate(cases):
+        packet = b'42["e",%d]' % number
+        answer = one.ask(lambda ref, to=to, packet=packet: tunnel.Emit(ref, to, 0, packet))  # type: ignore[misc]
+        assert answer == [tunnel.Done(one.ref, len(reached))]
+        assert pair.got(packet) == reached
+
+
+def test_only_its_own_clients(pair: Pair) -> None:
+    pair.two.say(tunnel.Emit(0, To("/"), tunnel.LOCAL, b"42[1]"))
+    assert pair.got(b"42[1]") == ["two1", "two2"]
+    pair.one.say(tunnel.Emit(0, To("/", ("one1", "two1")), tunnel.LOCAL, b"42[2]"))
+    assert pair.got(b"42[2]") == ["one1"]
+
+
+def test_volatile_leaves_out_who_cannot_take_it(pair: Pair) -> None:
+    pair.clients["one2"].outbox.ready = False
+    volatile = pair.one.ask(lambda ref: tunnel.Emit(ref, To("/"), tunnel.VOLATILE, b"42[1]"))
+    assert volatile == [tunnel.Done(1, 3)]
+    assert pair.one.ask(lambda ref: tunnel.Emit(ref, To("/"), 0, b"42[2]")) == [tunnel.Done(2, 4)]
+    pair.clients["one2"].outbox.unblock()
+    assert heard(pair.clients["one2"]) == [b"42[2]"]
+
+
+def test_without_a_number_nothing_is_answered(pair: Pair) -> None:
+    pair.one.say(
+        tunnel.Emit(0, To("/"), 0, b"42[1]"),
+        tunnel.Enter(0, 1, "/", ("a",)),
+        tunnel.Exit(0, 1, "/", ("a",)),
+        tunnel.Join(0, To("/", ("one1",)), ()),
+        tunnel.Leave(0, To("/", ("one1",)), ()),
+        tunnel.Disconnect(0, To("/", ("nobody",)), False),
+    )
+    assert [frame for frame in pair.one.heard() if not isinstance(frame, tunnel.Moved)] == []
+
+
+def test_frames_act_in_their_order_whatever_they_are(pair: Pair) -> None:
+    one, number = pair.one, pair.numbers["one1"]
+    one.say(
+        tunnel.Packet(number, b"42[1]"),
+        tunnel.Emit(0, To("/"), 0, b"42[2]"),
+        tunnel.Enter(0, number, "/", ("a",)),
+        tunnel.Emit(0, To("/", ("a",)), 0, b"42[3]"),
+        tunnel.Exit(0, number, "/", ("a",)),
+        tunnel.Emit(0, To("/", ("a",)), 0, b"42[lost]"),
+        tunnel.Ask(9, To("/", ("one1",)), 0, 1000, b'42["q"]'),
+        tunnel.Packet(number, b"42[4]"),
+        tunnel.Disconnect(0, To("/", ("one1",)), False),
+        tunnel.Packet(number, b"42[5]"),
+    )
+    pair.rig.settle()
+    (ask,) = [packet for packet in heard(pair.clients["one1"]) if b'"q"' in packet]
+    assert heard(pair.clients["one1"]) == [b"42[1]", b"42[2]", b"42[3]", ask, b"42[4]", b"41", b"42[5]"]
+
+
+# -- rooms ------------------------------------------------------------------------------------------------
+
+
+def test_its_own_sockets(pair: Pair) -> None:
+    number = pair.numbers["one1"]
+    assert pair.one.ask(lambda ref: tunnel.Enter(ref, number, "/", ("a", "b", "a"))) == [tunnel.Done(1, 1)]
+    assert pair.rooms("one1") == ["a", "b"]
+    assert pair.one.ask(lambda ref: tunnel.Exit(ref, number, "/", ("a", "c"))) == [tunnel.Done(2, 1)]
+    assert pair.rooms("one1") == ["b"]
+    # It knows what it does itself.
+    assert pair.one.heard(tunnel.Moved) == []
+
+
+def test_a_client_that_has_gone(pair: Pair) -> None:
+    number = pair.numbers["one1"]
+    pair.rig.world.node.receive(pair.clients["one1"], b"1")
+    pair.one.heard()
+    assert pair.one.ask(lambda ref: tunnel.Enter(ref, number, "/", ("a",))) == [tunnel.Done(1, 0)]
+    assert pair.one.ask(lambda ref: tunnel.Exit(ref, number, "/", ("a",))) == [tunnel.Done(2, 0)]
+    pair.one.say(tunnel.Packet(number, b"42[1]"), tunnel.Close(number))
+    assert pair.one.heard() == []
+    assert pair.rig.hub.directory.rooms.members(room_group("/", "a")) == frozenset()
+
+
+def test_another_app_servers_client_is_none_of_its(pair: Pair) -> None:
+    """Numbers are the session's own: both have a client 1."""
+    assert pair.numbers["one1"] == pair.numbers["two1"] == 1
+    pair.one.say(tunnel.Enter(0, 1, "/", ("a",)), tunnel.Packet(1, b"42[1]"))
+    assert (pair.rooms("one1"), pair.rooms("two1")) == (["a"], [])
+    assert pair.got(b"42[1]") == ["one1"]
+    pair.one.say(tunnel.Close(2))
+    assert pair.one.heard(tunnel.Closed)[0].client == 2
+    assert pair.two.heard(tunnel.Closed) == []
+
+
+def test_a_socket_may_join_before_it_is_connected_and_not_after_its_end(pair: Pair) -> None:
+    number, connection = pair.numbers["one1"], pair.clients["one1"]
+    node, group = pair.rig.world.node, room_group("/ns", "a")
+    pair.one.say(tunnel.Enter(0, number, "/ns", ("a",)))
+    assert group not in connection.groups, "its CONNECT has not come"
+    node.receive(connection, b"40/ns,")
+    pair.one.say(tunnel.Enter(0, number, "/ns", ("a",)))
+    assert group in connection.groups
+    pair.one.say(tunnel.Packet(number, b'44/ns,{"message":"no"}'), tunnel.Enter(0, number, "/ns", ("a",)))
+    assert group not in connection.groups
+
+
+def test_others_are_moved_and_their_app_servers_hear_it(pair: Pair) -> None:
+    to = To("/", ("one1", "two1"))
+    assert pair.one.ask(lambda ref: tunnel.Join(ref, to, ("a", "b"))) == [tunnel.Done(1, 2)]
+    assert pair.rooms("one1") == pair.rooms("two1") == ["a", "b"]
+    assert pair.rooms("one2") == pair.rooms("two2") == []
+    assert pair.two.heard() == [tunnel.Moved(1, "/", True, ("a", "b"))]
+    pair.one.heard()
+    pair.two.say(tunnel.Leave(5, To("/", ("a",)), ("b", "c")))
+    assert pair.two.heard() == [tunnel.Moved(1, "/", False, ("b", "c")), tunnel.Done(5, 2)]
+    assert pair.one.heard() == [tunnel.Moved(1, "/", False, ("b", "c"))]
+    assert pair.rooms("one1") == pair.rooms("two1") == ["a"]
+
+
+def test_the_asker_hears_of_its_own_that_were_moved(pair: Pair) -> None:
+    pair.one.say(tunnel.Join(7, To("/"), ("a",)))
+    *moved, done = pair.one.heard()
+    assert done == tunnel.Done(7, 4)
+    assert sorted(frame.client for frame in moved) == [1, 2]
+    assert {(frame.namespace, frame.joined, frame.rooms) for frame in moved} == {("/", True, ("a",))}
+    assert len(pair.two.heard(tunnel.Moved)) == 2
+
+
+def test_moves_by_the_rest_api_are_news_too(pair: Pair) -> None:
+    connection = pair.clients["two1"]
+    groups = (room_group("/", "a"), room_group("/ns", "x"), "some-group", "0~!~!")
+    pair.rig.world.execute(JoinGroups(HUB, Selection(connection=connection.id), groups))
+    assert pair.two.heard() == [tunnel.Moved(1, "/", True, ("a",))]
+    pair.rig.world.execute(LeaveGroups(HUB, Selection(connection=connection.id), None))
+    assert pair.two.heard() == [tunnel.Moved(1, "/", False, ("a",))]
+    assert pair.one.heard() == []
+
+
+def test_too_many_rooms_for_one_client() -> None:
+    pair = Pair(limits=Limits(max_groups=5))
+    (failed,) = pair.one.ask(lambda ref: tunnel.Enter(ref, 1, "/", tuple("abcd")))
+    assert (failed.reason, failed.number) == ("too-many-groups", 2010)
+    assert pair.rooms("one1") == []
+    # One of many who has too many already: nobody joins.
+    pair.one.ask(lambda ref: tunnel.Enter(ref, 1, "/", tuple("abc")))
+    (failed,) = pair.two.ask(lambda ref: tunnel.Join(ref, To("/"), ("d",)))
+    assert failed.reason == "too-many-groups"
+    assert pair.rooms("two1") == []
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_sockets_of_all_app_servers_are_disconnected(pair: Pair, close: bool) -> None:
+    to = To("/", ("one1", "two1", "nobody"))
+    pair.one.say(tunnel.Disconnect(3, to, close))
+    assert {(type(f).__name__, getattr(f, "client", 0)) for f in pair.one.heard()} == {
+        ("Left", 1), ("Done", 0), *([("Closed", 1)] if close else []),
+    }  # fmt: skip
+    assert [type(frame) for frame in pair.two.heard()] == [tunnel.Left, *([tunnel.Closed] if close else [])]
+    pair.rig.settle()
+    if close:
+        assert pair.rig.world.node.connections == 2
+    else:
+        assert pair.got(b"41") == ["one1", "two1"]
+        assert pair.one.ask(lambda ref: tunnel.Disconnect(ref, to, close)) == [tunnel.Done(1, 0)]
+
+
+# -- questions --------------------------------------------------------------------------------------------
+
+
+def ack_of(connection: Connection) -> bytes:
+    """The ack id of the last question that a client got."""
+    packet = heard(connection)[-1]
+    return packet[2 : packet.index(b"[")]
+
+
+def test_an_ask(pair: Pair) -> None:
+    assert pair.one.ask(lambda ref: tunnel.Ask(ref, To("/"), 0, 2_000, b'42["q"]')) == [tunnel.Asked(1, 4)]
+    pair.rig.settle()
+    ack = ack_of(pair.clients["two1"])
+    for sid in ("two1", "one2"):
+        pair.rig.world.node.receive(pair.clients[sid], b'43%b["%b"]' % (ack, sid.encode()))
+    assert pair.one.heard() == [
+        tunnel.Answer(1, "two1", b'43%b["two1"]' % ack),
+        tunnel.Answer(1, "one2", b'43%b["one2"]' % ack),
+    ]
+    assert pair.two.heard() == []
+    pair.rig.after(2.5)
+    (done,) = pair.one.heard(tunnel.Done)
+    assert (done.ref, done.count, sorted(done.missing)) == (1, 2, ["one1", "two2"])
+
+
+def test_nobody_to_ask(pair: Pair) -> None:
+    answer = pair.one.ask(lambda ref: tunnel.Ask(ref, To("/", ("nobody",)), 0, 2_000, b'42["q"]'))
+    assert answer == [tunnel.Asked(1, 0), tunnel.Done(1, 0)]
+
+
+def test_only_its_own_are_asked(pair: Pair) -> None:
+    answer = pair.one.ask(lambda ref: tunnel.Ask(ref, To("/"), tunnel.LOCAL, 2_000, b'42["q"]'))
+    assert answer == [tunnel.Asked(1, 2)]
+
+
+def test_answers_come_after_a_cut(pair: Pair) -> None:
+    pair.one.ask(lambda ref: tunnel.Ask(ref, To("/", ("one1",)), 0, 20_000, b'42["q"]'))
+    pair.rig.settle()
+    ack = ack_of(pair.clients["one1"])
+    pair.one.cut()
+    pair.rig.world.node.receive(pair.clients["one1"], b"43%b[]" % ack)
+    pair.one.back()
+    assert [type(frame) for frame in pair.one.heard()] == [tunnel.Answer, tunnel.Done]
+
+
+def test_a_fetch(pair: Pair) -> None:
+    pair.two.say(tunnel.Enter(0, 1, "/", ("a",)))
+    frames = pair.one.ask(lambda ref: tunnel.Fetch(ref, To("/"), 2_000))
+    sockets, asked = frames
+    assert asked == tunnel.Asked(1, 1)
+    rows = {row.id: row for row in sockets.rows}
+    assert sorted(rows) == ["one1", "one2", "two1", "two2"]
+    assert {sid: sockets.servers[row.server] for sid, row in rows.items()} == {
+        "one1": "one", "one2": "one", "two1": "two", "two2": "two",
+    }  # fmt: skip
+    assert rows["two1"].rooms == ("a",)
+    assert rows["one1"].connection == pair.clients["one1"].id
+    assert set(msgspec.json.decode(rows["one1"].handshake)) == {
+        "headers", "query", "claims", "url", "address", "secure", "issued",
+    }  # fmt: skip
+    (query,) = pair.two.heard()
+    assert isinstance(query, tunnel.Query)
+    assert (query.namespace, sorted(query.sockets)) == ("/", ["two1", "two2"])
+    facts = (("two1", b'{"data":{"n":1}}'),)
+    pair.two.say(tunnel.Facts(query.ref, facts))
+    assert pair.one.heard() == [tunnel.Data(1, "two", facts), tunnel.Done(1, 1)]
+
+
+def test_a_slow_app_server_is_named_and_fails_nobody(pair: Pair) -> None:
+    pair.one.ask(lambda ref: tunnel.Fetch(ref, To("/"), 1_000))
+    pair.two.cut()
+    pair.rig.after(1.5)
+    assert pair.one.heard() == [tunnel.Done(1, 0, ("two",))]
+    pair.two.back()
+    (query,) = pair.two.heard(tunnel.Query)
+    pair.two.say(tunnel.Facts(query.ref, ()))
+    assert pair.two.heard() == [] and pair.one.heard() == []
+    assert pair.rig.world.metrics.late_answers == 1
+
+
+def test_a_large_fetch_comes_in_pieces_and_before_the_answers() -> None:
+    rig = Rig(limits=Limits(outbox_bytes_link=1 << 20))
+    one, two = rig.app("one", window=64 * 1024), rig.app("two")
+    long = {"n": ["x" * 2_000]}
+    for _ in range(ROWS + 500):
+        two.client("/", claims=long)
+    two.ack()
+    one.say(tunnel.Fetch(1, To("/"), 20_000), tunnel.Emit(2, To("/", ("nobody",)), 0, b"42[1]"))
+    (query,) = two.heard(tunnel.Query)
+    two.say(tunnel.Facts(query.ref, ()))
+    frames: list[Any] = []
+    while not any(isinstance(frame, tunnel.Done) and frame.ref == 1 for frame in frames):
+        frames += one.heard()
+        assert one.server.out.waiting < 1 << 20
+        one.ack()
+    mine = [frame for frame in frames if frame.ref == 1]
+    assert [type(f).__name__ for f in mine] == ["Sockets", "Sockets", "Asked", "Data", "Done"]
+    assert [len(frame.rows) for frame in mine[:2]] == [ROWS, 500]
+    assert not one.server.over
+
+
+def test_what_an_app_server_may_ask_for_and_not_take(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
+    assert MAX_BACKLOG == 1_000_000
+    monkeypatch.setattr(moorage_requests, "MAX_BACKLOG", 5)
+    monkeypatch.setattr(moorage_requests, "ROWS", 2)
+    pair.one.line.pause_writing()
+    for ref in range(1, 5):
+        pair.one.say(tunnel.Fetch(ref, To("/"), 0))
+    pair.one.line.resume_writing()
+    frames = pair.one.heard(tunnel.Failed, tunnel.Asked)
+    assert [(frame.ref, type(frame)) for frame in frames] == [
+        (3, tunnel.Failed), (4, tunnel.Failed), (1, tunnel.Asked), (2, tunnel.Asked),
+    ]  # fmt: skip
+    assert frames[0].reason == "link-overflow"
+    pair.one.say(tunnel.Fetch(5, To("/"), 0))
+    assert [frame.ref for frame in pair.one.heard(tunnel.Sockets)] == [5, 5]
+
+
+def test_app_servers_tell_each_other(pair: Pair) -> None:
+    pair.one.say(tunnel.Tell(0, "/ns", 0, b'42/ns,["x"]'))
+    assert pair.two.heard() == [tunnel.Told(0, "one", "/ns", b'42/ns,["x"]')]
+    assert pair.one.ask(lambda ref: tunnel.Tell(ref, "/", 0, b'42["y"]')) == []
+    pair.two.heard()
+    assert pair.one.ask(lambda ref: tunnel.Tell(ref, "/", 1_000, b'42["q"]')) == [tunnel.Asked(2, 1)]
+    (told,) = pair.two.heard()
+    assert told.ref != 0
+    pair.two.say(tunnel.Reply(told.ref, b"430[7]"), tunnel.Reply(told.ref, b"430[8]"))
+    assert pair.one.heard() == [tunnel.Answer(2, "two", b"430[7]"), tunnel.Done(2, 1)]
+
+
+def test_an_answer_of_the_wrong_kind_reaches_nobody(pair: Pair) -> None:
+    """The asker could not read it: a packet where it expects rows would end its link."""
+    pair.one.say(tunnel.Fetch(1, To("/"), 1_000), tunnel.Tell(2, "/", 1_000, b'42["q"]'))
+    query, told = pair.two.heard()
+    pair.one.heard()
+    pair.rig.hub.questions._next += 10
+    pair.two.say(
+        tunnel.Facts(told.ref + 1, ()),
+        tunnel.Reply(query.ref + 1, b"430[]"),
+        tunnel.Reply(told.ref, b'42["no ack"]'),
+        tunnel.Reply(told.ref, b"430[\xff]"),
+        tunnel.Reply(told.ref, b""),
+    )
+    assert [type(frame) for frame in pair.two.heard()] == [tunnel.Failed] * 3
+    assert pair.one.heard() == []
+    pair.rig.after(1.5)
+    assert sorted(pair.one.heard(), key=lambda frame: frame.ref) == [
+        tunnel.Done(1, 0, ("two",)),
+        tunnel.Done(2, 0, ("two",)),
+    ]
+
+
+def test_an_app_server_that_is_given_up_leaves_no_questions_behind(pair: Pair) -> None:
+    for make in (
+        lambda ref: tunnel.Ask(ref, To("/"), 0, 100_000, b'42["q"]'),
+        lambda ref: tunnel.Fetch(ref, To("/"), 100_000),
+        lambda ref: tunnel.Tell(ref, "/", 100_000, b'42["q"]'),
+    ):
+        pair.one.ask(make)
+    hub = pair.rig.hub
+    assert (len(hub.invocations), len(hub.queries), len(hub.questions)) == (1, 1, 1)
+    pair.one.cut()
+    pair.rig.after(7.0)
+    assert not hub.waits
+
+
+def test_who_is_there(pair: Pair) -> None:
+    pair.two.cut()
+    (servers,) = pair.one.ask(tunnel.List)
+    assert servers.rows == (
+        tunnel.Server("one", "moorage", True, 2),
+        tunnel.Server("two", "moorage", False, 2),
+    )
+
+
+def test_drain(pair: Pair) -> None:
+    for server in pair.rig.hub.servers.all():
+        server.draining = False
+    pair.one.say(tunnel.Drain(30.0))
+    for _ in range(5):
+        pair.rig.world.open(RecordingOpening())
+    assert len(pair.two.heard(tunnel.Open)) == 5
+    assert pair.one.heard(tunnel.Open) == []
+
+
+# -- nonsense ---------------------------------------------------------------------------------------------
+
+LONG = "x" * (MAX_ROOM + 1)
+TOO_MANY = ("a",) * (MAX_ROOMS + 1)
+
+
+def bad(name: str, make: Callable[[int], tunnel.FromApp], reason: str = "link-bad-request") -> Any:
+    """A row of the table below."""
+    return pytest.param(make, reason, id=name)
+
+
+def in_no_namespace(what: str, make: Callable[[str, int], tunnel.FromApp]) -> list[Any]:
+    """Rows for names that no namespace can have."""
+    names = {"nameless": "", "no slash": "ns", "too long": "/" + "x" * 512}
+    return [bad(f"{what}, {why}", functools.partial(make, name)) for why, name in names.items()]
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        *in_no_namespace("emit", lambda name, ref: tunnel.Emit(ref, To(name), 0, b"42[]")),
+        *in_no_namespace("enter", lambda name, ref: tunnel.Enter(ref, 1, name, ("a",))),
+        *in_no_namespace("tell", lambda name, ref: tunnel.Tell(ref, name, 9, b'42["x"]')),
+        *in_no_namespace("fetch", lambda name, ref: tunnel.Fetch(ref, To(name), 9)),
+        bad("nameless room", lambda ref: tunnel.Enter(ref, 1, "/", ("",))),
+        bad("long room", lambda ref: tunnel.Exit(ref, 1, "/", (LONG,))),
+        bad("to a nameless room", lambda ref: tunnel.Emit(ref, To("/", ("a", "")), 0, b"42[]")),
+        bad("but a nameless room", lambda ref: tunnel.Emit(ref, To("/", (), ("",)), 0, b"42[]")),
+        bad("join of none", lambda ref: tunnel.Join(ref, To("/"), ("a", ""))),
+        bad("leave the namespace", lambda ref: tunnel.Leave(ref, To("/"), ("",))),
+        bad("too many rooms", lambda ref: tunnel.Emit(ref, To("/", TOO_MANY), 0, b"42[]")),
+        bad("too many to leave out", lambda ref: tunnel.Emit(ref, To("/", (), TOO_MANY), 0, b"42[]")),
+        bad("no base64", lambda ref: tunnel.Emit(ref, To("/"), 0, b"451-[]\x1eb!"), "bad-packet"),
+        bad("no utf-8", lambda ref: tunnel.Emit(ref, To("/"), 0, b'42["\xff"]'), "bad-utf8"),
+        bad("no event", lambda ref: tunnel.Ask(ref, To("/"), 0, 9, b"40"), "api-bad-payload"),
+        bad("an ack id", lambda ref: tunnel.Ask(ref, To("/"), 0, 9, b"421[]"), "api-bad-payload"),
+        bad("no packet", lambda ref: tunnel.Ask(ref, To("/"), 0, 9, b""), "bad-socketio-packet"),
+        bad("told no event", lambda ref: tunnel.Tell(ref, "/", 9, b"430[]"), "api-bad-payload"),
+        bad("a second hello", lambda ref: tunnel.AppHello(1, "x", "", 0, 1 << 20)),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said_and_harms_nobody(
+    pair: Pair, make: Callable[[int], tunnel.FromApp], reason: str
+) -> None:
+    before = pair.rig.world.metrics.refusals["link", reason]
+    pair.one.say(make(77))
+    (failed,) = pair.one.heard()
+    assert isinstance(failed, tunnel.Failed)
+    assert (failed.ref, failed.reason) == (getattr(make(77), "ref", 0), reason)
+    assert failed.message
+    assert pair.rig.world.metrics.refusals["link", reason] == before + 1
+    # The link, its clients and all else go on.
+    pair.one.say(tunnel.Emit(0, To("/"), 0, b'42["still here"]'))
+    assert len(pair.got(b'42["still here"]')) == 4
+    assert pair.two.heard() == []
+    assert not pair.rig.hub.waits
+
+
+def test_a_packet_that_cannot_be_encoded_is_a_failure_without_a_number(pair: Pair) -> None:
+    pair.one.say(tunnel.Packet(1, b"451-[]\x1eb!"), tunnel.Packet(1, b"42[1]"))
+    (failed,) = pair.one.heard()
+    assert (failed.ref, failed.reason) == (0, "bad-packet")
+    assert pair.got(b"42[1]") == ["one1"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tunnel.Ask(0, To("/"), 0, 9, b'42["q"]'),
+        lambda: tunnel.Fetch(0, To("/"), 9),
+        lambda: tunnel.Tell(0, "/", 9, b'42["q"]'),
+    ],
+)
+def test_a_question_needs_a_number(pair: Pair, make: Callable[[], tunnel.FromApp]) -> None:
+    pair.one.say(make())
+    (failed,) = pair.one.heard()
+    assert (failed.ref, failed.reason) == (0, "link-bad-request")
+    assert not pair.rig.hub.waits
+
+
+def test_only_so_many_questions_at_once(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
+    assert MAX_OPEN == 10_000
+    monkeypatch.setattr(moorage_requests, "MAX_OPEN", 3)
+    for _ in range(3):
+        pair.one.ask(lambda ref: tunnel.Ask(ref, To("/"), 0, 1_000, b'42["q"]'))
+    (failed,) = pair.one.ask(lambda ref: tunnel.Ask(ref, To("/"), 0, 1_000, b'42["q"]'))
+    assert failed.reason == "link-bad-request"
+    pair.rig.after(1.5)
+    assert len(pair.one.heard(tunnel.Done)) == 3
+    assert pair.one.ask(lambda ref: tunnel.Ask(ref, To("/"), 0, 1_000, b'42["q"]')) == [tunnel.Asked(5, 4)]
+
+
+def test_a_defect_of_ours_is_answered_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, pair: Pair
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pair.rig.world.node, "execute", broken)
+    (failed,) = pair.one.ask(lambda ref: tunnel.Emit(ref, To("/"), 0, b"42[]"))
+    assert failed.reason == "internal"
+    (failed,) = pair.one.ask(lambda ref: tunnel.Fetch(ref, To("/"), 9))
+    assert failed.reason == "internal"
+    monkeypatch.undo()
+    assert pair.one.ask(lambda ref: tunnel.Emit(ref, To("/"), 0, b"42[]")) == [tunnel.Done(3, 4)]
+
+
+def test_polling_clients_hear_all_the_same() -> None:
+    rig = Rig()
+    app = rig.app()
+    _, connection = app.client("/", framed=False)
+    sink = sink_of(connection)
+    assert isinstance(sink, PollingSink)
+    sink.poll()
+    app.say(tunnel.Emit(1, To("/"), 0, b"42[1]"), tunnel.Packet(1, b"42[2]"))
+    assert app.heard() == [tunnel.Done(1, 1)]
+    sink.poll()
+    assert sink.packets[-2:] == [b"42[1]", b"42[2]"]
+
+
+def test_the_handlers_cover_every_frame() -> None:
+    app: App = Rig().app()
+    desk = app.rig.door._sessions[HUB, app.id][1]
+    assert set(desk._handlers) == set(tunnel.FromApp.__args__)
