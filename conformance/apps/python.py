@@ -231,7 +231,9 @@ class App:
 
     async def do_tell_and_ask(self, line: Line) -> Line:
         name, *args = line["args"]
-        found = await self.moorage.server_side_emit_with_ack(name, *args, namespace=line["ns"])
+        found = await self.moorage.server_side_emit_with_ack(
+            name, *args, namespace=line["ns"], timeout=line.get("timeout", 5_000) / 1000
+        )
         return {
             "answers": list(found.answers.values()),
             "complete": not found.missing,

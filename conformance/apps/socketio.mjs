@@ -30,7 +30,8 @@ export function app({ Server, attach, missing = () => [] }) {
   async function start(line) {
     label = line.label;
     io = new Server(createServer(), line.options ?? {});
-    const options = { hub: line.hub, connectionString: line.connection_string };
+    const { requestsTimeout } = line.options ?? {};
+    const options = { hub: line.hub, connectionString: line.connection_string, ...(requestsTimeout && { requestsTimeout }) };
     return { server: (await attach(io, options)) ?? null };
   }
 
@@ -168,8 +169,7 @@ const commands = {
 
   tell_and_ask: (line) =>
     new Promise((resolve) => {
-      const done = (error, answers) =>
-        resolve({ answers, complete: !error, ...(error ? { message: error.message, missing: error.missing ?? null } : {}) });
+      const done = (error, answers) => resolve({ answers, complete: !error, missing: error?.missing ?? null });
       io.of(line.ns).serverSideEmit(...line.args, done);
     }),
 

@@ -131,6 +131,10 @@ class Client:
         lines = self.program.heard(self._read, notice="event", client=self.number)
         self._read = self.program.index(lines[events - 1]) + 1
 
+    def came_back(self, since: int) -> None:
+        """Wait until it has connected again by itself."""
+        self.sid = self.program.wait(since, notice="connect", client=self.number)["sid"]
+
     def ended(self, since: int = 0) -> str:
         """The reason of its disconnect."""
         line = self.program.wait(since, notice="disconnect", client=self.number)

@@ -9,6 +9,7 @@ import pytest
 from tests.conformance.apps import App, linked
 from tests.conformance.capabilities import SDKS
 from tests.conformance.clients import ClientProcess
+from tests.conformance.fleet import Fleet
 from tests.conformance.stage import Stage
 from tests.support.service import MoorageProcess
 
@@ -33,14 +34,14 @@ def client_process() -> Iterator[ClientProcess]:
 
 @pytest.fixture(scope="session")
 def app_of(running: MoorageProcess) -> Iterator[Apps]:
-    """The app server of an SDK, with these options, started when first asked for."""
+    """An app server by name, started when first asked for."""
     apps: dict[str, App] = {}
 
-    def app(sdk: str, hub: str, **options: int) -> App:
-        if hub not in apps:
-            apps[hub] = linked(sdk, running, hub, **options)
-            apps[hub].call("define", ns="/")
-        return apps[hub]
+    def app(name: str, *, sdk: str, hub: str, **options: int) -> App:
+        if name not in apps:
+            apps[name] = linked(sdk, running, hub, **options)
+            apps[name].call("define", ns="/")
+        return apps[name]
 
     yield app
     for made in apps.values():
@@ -67,8 +68,16 @@ def stage(
 ) -> Iterator[Stage]:
     """One cell, for one scenario."""
     hub = f"Hub_{sdk}"
-    app = app_of(sdk, hub, maxHttpBufferSize=4_000_000)
+    app = app_of(hub, sdk=sdk, hub=hub, maxHttpBufferSize=4_000_000)
     with Stage(running, hub, [app], client_process, transport) as made:
+        yield made
+
+
+@pytest.fixture
+def fleet(running: MoorageProcess, app_of: Apps, client_process: ClientProcess) -> Iterator[Fleet]:
+    """One hub with an app server of every kind."""
+    apps = [app_of(f"Fleet_{sdk}", sdk=sdk, hub="Fleet", requestsTimeout=2_500) for sdk in SDKS]
+    with Fleet(running, "Fleet", apps, client_process, "websocket") as made:
         yield made
 
 
@@ -78,6 +87,6 @@ def restless_stage(
 ) -> Iterator[Stage]:
     """Both cells of an SDK, with an app server that wants to hear its clients' hearts beat all the time."""
     hub = f"Restless_{sdk}"
-    app = app_of(sdk, hub, pingInterval=300, pingTimeout=600)
+    app = app_of(hub, sdk=sdk, hub=hub, pingInterval=300, pingTimeout=600)
     with Stage(running, hub, [app], client_process, "websocket") as made:
         yield made

@@ -1,0 +1,95 @@
+"""A TCP proxy between an app server and the service: it can lose data, and cut connections."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Final
+from urllib.parse import urlsplit
+
+from tests.support.service import MoorageProcess
+
+# Closing with this sends a reset, as a machine does that has lost the connection.
+_RESET: Final = struct.pack("ii", 1, 0)
+
+
+class Proxy:
+    """Use as a context manager. Threads, since an app server's own thread waits for what comes through."""
+
+    def __init__(self, service: MoorageProcess) -> None:
+        self._key = service.key
+        self._target = (urlsplit(service.url).hostname, urlsplit(service.url).port)
+        self._sockets: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._swallowing = False
+        self._listener: socket.socket
+        self._listen(0)
+        self.port: int = self._listener.getsockname()[1]
+
+    @property
+    def connection_string(self) -> str:
+        """The service by way of this."""
+        return f"Endpoint=http://127.0.0.1:{self.port};AccessKey={self._key};Version=1.0;"
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cut()
+
+    def swallow(self) -> None:
+        """What comes from now on, from either side, is lost; the connections look sound."""
+        self._swallowing = True
+
+    def cut(self) -> None:
+        """Break all connections, and take none until `restore`."""
+        # `shutdown` wakes the thread that accepts; `close` alone leaves it waiting.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            sockets, self._sockets = self._sockets, set()
+        for each in sockets:
+            _reset(each)
+
+    def restore(self) -> None:
+        """Take connections again, at the same address."""
+        self._swallowing = False
+        self._listen(self.port)
+
+    def _listen(self, port: int) -> None:
+        self._listener = socket.create_server(("127.0.0.1", port))
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(self._target)
+                with self._lock:
+                    self._sockets |= {near, far}
+                for ends in ((near, far), (far, near)):
+                    for end in ends:
+                        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    threading.Thread(target=self._pump, args=ends, daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if not self._swallowing:
+                    sink.sendall(data)
+        for each in (source, sink):
+            _reset(each)
+
+
+def _reset(each: socket.socket) -> None:
+    with suppress(OSError):
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        # Wakes the thread that reads from it.
+        each.shutdown(socket.SHUT_RDWR)
+    each.close()

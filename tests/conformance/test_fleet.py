@@ -1,0 +1,187 @@
+"""One hub, app servers of all kinds: each serves its own clients, and reaches all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conformance.capabilities import SDKS, shows, support
+from tests.conformance.clients import Client
+from tests.conformance.fleet import OURS, Fleet
+from tests.conformance.program import Refused
+
+Crews = dict[str, list[Client]]
+
+each_kind = pytest.mark.parametrize("sdk", SDKS)
+our_kinds = pytest.mark.parametrize("sdk", OURS)
+
+
+def everyone(crews: Crews) -> list[Client]:
+    """All clients, whoever serves them."""
+    return [client for crew in crews.values() for client in crew]
+
+
+def names(heard: dict[str, list[list[list[Any]]]]) -> dict[str, list[list[Any]]]:
+    """The first argument of each event."""
+    return {sdk: [[event[1] for event in events] for events in each] for sdk, each in heard.items()}
+
+
+@shows("events", "client-ack", "socket-ack")
+def test_each_serves_its_own(fleet: Fleet) -> None:
+    crews = fleet.crew_of(2)
+    for sdk, crew in crews.items():
+        space = fleet.of(sdk)
+        for client in crew:
+            assert client.ask("echo", sdk, b"\x00") == [sdk, b"\x00"]
+            assert space.call("ask_socket", sid=client, args=["who"], timeout=15_000) == [client.number]
+        assert set(space.call("sids")) == {client.sid for client in crew}
+
+
+@each_kind
+@shows("broadcast", "to", "except", "broadcast-from")
+def test_emits_reach_the_clients_of_all(fleet: Fleet, sdk: str) -> None:
+    crews = fleet.crew_of(2)
+    space = fleet.of(sdk)
+    for kind, (first, second) in crews.items():
+        fleet.of(kind).join(first, "first", kind)
+        fleet.of(kind).join(second, "second", kind)
+    own, _ = crews[sdk]
+    other = crews["azure" if sdk == "node" else "node"][1]
+
+    def act() -> None:
+        space.emit("x", "all", {"deep": [b"\x00\xff"]})
+        space.emit("x", "first", to=["first"])
+        space.emit("x", "not first", except_=["first"])
+        space.emit("x", "either", to=["first", "second"], except_=["azure"])
+        space.emit("x", "one", to=[other])
+        space.emit("x", "not me", to=["first"], sender=own)
+
+    heard = names(fleet.hearing(crews, act, by=space))
+    for kind in crews:
+        either = [] if kind == "azure" else ["either"]
+        me = [] if kind == sdk else ["not me"]
+        one = ["one"] if other in crews[kind] else []
+        assert heard[kind] == [["all", "first", *either, *me], ["all", "not first", *either, *one]]
+
+
+@our_kinds
+@shows("one-order")
+def test_one_order_at_clients_of_all(fleet: Fleet, sdk: str) -> None:
+    crews = fleet.crew_of(1)
+    space = fleet.of(sdk)
+    for kind, [client] in crews.items():
+        fleet.of(kind).join(client, "room")
+    targets: list[dict[str, Any]] = [{}, {"to": ["room"]}, {"to": everyone(crews)}, {"except": ["nobody"]}]
+    steps = [space.step("emit", args=["x", n], **targets[(n * 7 + n // 5) % 4]) for n in range(80)]
+    heard = names(fleet.hearing(crews, lambda: space.batch(*steps), by=space))
+    assert heard == {kind: [list(range(80))] for kind in crews}
+
+
+@each_kind
+@shows("ask-many")
+def test_the_answers_of_all(fleet: Fleet, sdk: str) -> None:
+    crews = fleet.crew_of(2)
+    found = fleet.of(sdk).ask("who")
+    assert found["complete"]
+    assert sorted(found["answers"]) == sorted(client.number for client in everyone(crews))
+
+
+@each_kind
+@shows("sockets-join", "remote-rooms")
+def test_others_sockets_are_moved(fleet: Fleet, sdk: str) -> None:
+    crews = fleet.crew_of(2)
+    space = fleet.of(sdk)
+    first = [crew[0] for crew in crews.values()]
+    space.call("sockets_join", to=first, rooms=["new", "newer"])
+    space.call("sockets_leave", to=first, rooms=["newer"])
+    heard = names(fleet.hearing(crews, lambda: space.emit("x", 1, to=["new"]), by=space))
+    assert heard == {kind: [[1], []] for kind in crews}
+    heard = names(fleet.hearing(crews, lambda: space.emit("x", 1, to=["newer"]), by=space))
+    assert heard == {kind: [[], []] for kind in crews}
+    for kind, (client, _) in crews.items():
+        owner = fleet.of(kind)
+        if support("remote-rooms", kind).does:
+            owner.until_in(client, {"new"})
+        elif kind != sdk:
+            assert owner.rooms(client) == set()
+
+
+@pytest.mark.parametrize("close", [False, True], ids=["namespace", "connection"])
+@each_kind
+@shows("disconnect-sockets")
+def test_others_sockets_are_disconnected(fleet: Fleet, sdk: str, close: bool) -> None:
+    crews = fleet.crew_of(2)
+    out = [crew[0] for crew in crews.values()]
+    fleet.of(sdk).call("disconnect_sockets", to=out, close=close)
+    for kind, (client, stays) in crews.items():
+        assert client.ended() == "io server disconnect"
+        assert fleet.of(kind).ended(client)
+        assert fleet.of(kind).call("sids") == [stays.sid]
+
+
+@each_kind
+@shows("fetch", "data", "all-sockets")
+def test_the_sockets_of_all_are_fetched(fleet: Fleet, sdk: str) -> None:
+    crews = fleet.crew_of(2)
+    space = fleet.of(sdk)
+    for kind, (first, _) in crews.items():
+        fleet.of(kind).join(first, "first", kind)
+        fleet.of(kind).call("set_data", sid=first, data={"kind": kind})
+    if not support("fetch", sdk).does:
+        with pytest.raises(Refused, match=support("fetch", sdk).refusal):
+            space.fetch()
+        assert set(space.fetch(flags={"local": True})) == {client.sid for client in crews[sdk]}
+        return
+    found = space.call("fetch")
+    assert found["missing"] == []
+    sockets = {one["id"]: one for one in found["sockets"]}
+    assert set(sockets) == {client.sid for client in everyone(crews)}
+    assert set(space.call("all_sockets")) == set(sockets)
+    assert set(space.fetch(to=["first"])) == {crew[0].sid for crew in crews.values()}
+    for kind, (first, second) in crews.items():
+        assert set(sockets[first.sid]["rooms"]) == {first.sid, "first", kind}
+        assert set(sockets[second.sid]["rooms"]) == {second.sid}
+        # Of a server that speaks Azure's dialect nobody can ask.
+        assert sockets[first.sid]["data"] == ({"kind": kind} if support("data", kind).does else {})
+        assert not sockets[second.sid]["data"]
+        assert sockets[first.sid]["handshake"]["headers"]["host"] in (
+            fleet.service.url.removeprefix("http://"),
+            [fleet.service.url.removeprefix("http://")],
+        )
+
+
+@each_kind
+@shows("tell", "tell-ask")
+def test_app_servers_tell_each_other(fleet: Fleet, sdk: str) -> None:
+    space = fleet.define().of(sdk)
+    if not support("tell", sdk).does:
+        for call in ("tell", "tell_and_ask"):
+            with pytest.raises(Refused, match=support("tell", sdk).refusal):
+                space.call(call, args=["note"])
+        return
+    others = fleet.others(space, *OURS)
+    space.call("tell", args=["note", sdk, {"deep": [1, None, "é"]}])
+    for other in others:
+        assert other.wait("told")["args"] == ["note", sdk, {"deep": [1, None, "é"]}]
+    found = space.call("tell_and_ask", args=["who", 1])
+    assert found["complete"]
+    assert sorted(found["answers"]) == sorted(other.app.label for other in others)
+    assert space.app.heard(space.since, notice="told", ns=space.ns) == []
+
+
+@each_kind
+@shows("server-count")
+def test_how_many_there_are(fleet: Fleet, sdk: str) -> None:
+    expected = len(SDKS) if support("server-count", sdk).does else 1
+    assert fleet.define().of(sdk).call("server_count") == expected
+
+
+@each_kind
+@shows("local")
+def test_local_reaches_own_clients_only(fleet: Fleet, sdk: str) -> None:
+    crews = fleet.crew_of(1)
+    space = fleet.of(sdk)
+    heard = names(fleet.hearing(crews, lambda: space.emit("x", 1, flags={"local": True}), by=space))
+    own_only = support("local", sdk).does
+    assert heard == {kind: [[1] if kind == sdk or not own_only else []] for kind in crews}
