@@ -22,7 +22,8 @@ help:
 	@echo "make lock   rewrite requirements/*.txt from pyproject.toml"
 	@echo "make clean  remove what set-up made"
 
-setup: .venv/.ready tests/node/node_modules/.ready examples/page/node_modules/.ready examples/chat-azure/node_modules/.ready sdk-node/dist/.ready chromium
+setup: .venv/.ready tests/node/node_modules/.ready examples/page/node_modules/.ready examples/chat-azure/node_modules/.ready \
+  examples/chat-node/node_modules/.ready examples/migrations/node_modules/.ready sdk-node/dist/.ready chromium redis
 
 run: .venv/.ready examples/page/node_modules/.ready
 	@exec $(PY) scripts/run.py $(ARGS)

@@ -8,7 +8,7 @@ import { createRequire } from "node:module";
 import { negotiate } from "@azure/web-pubsub-socket.io";
 import { Server } from "socket.io";
 
-import { joinChat } from "./chat.mjs";
+import { joinChat } from "../chat-node/chat.mjs";
 
 const HUB = "chat";
 const connectionString = process.env.MOORAGE_CONNECTION_STRING;

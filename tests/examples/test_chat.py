@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ("python", "flask", "azure")
+EXAMPLES = ("python", "flask", "node", "azure")
 DRIVER = Path(__file__).with_name("chat_page.mjs")
-NEEDED = ("examples/page", "examples/chat-azure", "tests/node")
+NEEDED = ("examples/page", "examples/chat-node", "examples/chat-azure", "tests/node")
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(120)]
 
