@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from moorage.edge import moorage_requests
-from moorage.edge.moorage_requests import MAX_BACKLOG, MAX_OPEN, MAX_ROOM, MAX_ROOMS, ROWS
+from moorage.edge.moorage_requests import MAX_BACKLOG, MAX_OPEN, MAX_ROOM, MAX_ROOMS
 from moorage.hub.connection import Connection
 from moorage.hub.settings import Limits
 from moorage.wire import tunnel
@@ -335,7 +335,7 @@ def test_a_large_fetch_comes_in_pieces_and_before_the_answers() -> None:
     rig = Rig(limits=Limits(outbox_bytes_link=1 << 20))
     one, two = rig.app("one", window=64 * 1024), rig.app("two")
     long = {"n": ["x" * 2_000]}
-    for _ in range(ROWS + 500):
+    for _ in range(500):
         two.client("/", claims=long)
     two.ack()
     one.say(tunnel.Fetch(1, To("/"), 20_000), tunnel.Emit(2, To("/", ("nobody",)), 0, b"42[1]"))
@@ -347,8 +347,10 @@ def test_a_large_fetch_comes_in_pieces_and_before_the_answers() -> None:
         assert one.server.out.waiting < 1 << 20
         one.ack()
     mine = [frame for frame in frames if frame.ref == 1]
-    assert [type(f).__name__ for f in mine] == ["Sockets", "Sockets", "Asked", "Data", "Done"]
-    assert [len(frame.rows) for frame in mine[:2]] == [ROWS, 500]
+    *rows, asked, data, done = mine
+    assert [type(frame) for frame in (asked, data, done)] == [tunnel.Asked, tunnel.Data, tunnel.Done]
+    assert len(rows) == 8, "128 KiB each, and what is left"
+    assert len({row.id for frame in rows for row in frame.rows}) == 500
     assert not one.server.over
 
 
@@ -356,6 +358,7 @@ def test_what_an_app_server_may_ask_for_and_not_take(monkeypatch: pytest.MonkeyP
     assert MAX_BACKLOG == 1_000_000
     monkeypatch.setattr(moorage_requests, "MAX_BACKLOG", 5)
     monkeypatch.setattr(moorage_requests, "ROWS", 2)
+    monkeypatch.setattr(moorage_requests, "AT_ONCE", 2)
     pair.one.line.pause_writing()
     for ref in range(1, 5):
         pair.one.say(tunnel.Fetch(ref, To("/"), 0))

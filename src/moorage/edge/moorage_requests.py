@@ -50,7 +50,11 @@ MAX_BACKLOG: Final = 1_000_000
 MAX_OPEN: Final = 10_000
 """Questions of one app server that wait for answers."""
 ROWS: Final = 1_000
-"""Sockets in one frame of the answer to `Fetch`."""
+ROW_BYTES: Final = 128 * 1024
+"""Sockets in one frame of the answer to `Fetch`, and bytes of their handshakes: one frame with all of
+them would hold up everything behind it."""
+AT_ONCE: Final = 50
+"""Up to so many sockets are queued without waiting for the app server to take them."""
 _LARGEST: Final = 2**53 - 1
 
 Maker = Callable[[int, str, Any], tunnel.FromService]
@@ -257,9 +261,9 @@ class Desk:
         except Exception:
             self._open.discard(stream)
             raise
-        if len(outcome.sockets) <= ROWS:
-            for row in self._rows(ref, outcome.sockets):
-                self.queue(row)
+        if len(outcome.sockets) <= AT_ONCE:
+            for frame in self._rows(ref, outcome.sockets):
+                self.queue(frame)
             stream.begin(outcome.asked)
         else:
             self._backlog += len(outcome.sockets)
@@ -272,23 +276,22 @@ class Desk:
         stream.begin(outcome.asked)
 
     def _rows(self, ref: int, sockets: tuple[SocketRow, ...]) -> Iterator[tunnel.Sockets]:
-        """Frames of `ROWS` sockets each: one of all would hold up everything behind it."""
         now = self._wall_clock()
-        for start in range(0, len(sockets), ROWS):
-            servers: dict[str, int] = {}
-            rows = tuple(
-                tunnel.Row(
-                    row.id,
-                    row.connection_id,
-                    row.user_id,
-                    servers.setdefault(row.server, len(servers)),
-                    int((now - row.age) * 1000),
-                    row.rooms,
-                    row.handshake,
-                )
-                for row in sockets[start : start + ROWS]
+        servers: dict[str, int] = {}
+        rows: list[tunnel.Row] = []
+        size = 0
+        for row in sockets:
+            index = servers.setdefault(row.server, len(servers))
+            opened = int((now - row.age) * 1000)
+            rows.append(
+                tunnel.Row(row.id, row.connection_id, row.user_id, index, opened, row.rooms, row.handshake)
             )
-            yield tunnel.Sockets(ref, tuple(servers), rows)
+            size += len(row.handshake) + 32 * len(row.rooms)
+            if size >= ROW_BYTES or len(rows) == ROWS:
+                yield tunnel.Sockets(ref, tuple(servers), tuple(rows))
+                servers, rows, size = {}, [], 0
+        if rows:
+            yield tunnel.Sockets(ref, tuple(servers), tuple(rows))
 
     def queue(self, frame: tunnel.FromService) -> None:
         """For the streams."""
