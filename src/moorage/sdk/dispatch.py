@@ -241,17 +241,18 @@ class Dispatcher:
     # -- turns ------------------------------------------------------------------------------------------
 
     def _queue(self, client: Client, turn: Turn, size: int = 0) -> None:
-        """`turn` comes after all before it; what it returns is awaited before the next."""
+        """`turn` comes after all before it; what it returns is awaited before the next. Packets, which
+        have a size, are bounded; what becomes of the client is not."""
         if client.work is None:
             client.work = deque((partial(self._sized, client, turn, 0),))
             task = self._loop.create_task(self._work(client))
             self._workers.add(task)
             task.add_done_callback(self._workers.discard)
             return
-        client.queued += size
-        if client.queued > CLIENT_QUEUE:
+        if size and client.queued + size > CLIENT_QUEUE:
             self._bad(client, "it sends faster than its handlers take it")
             return
+        client.queued += size
         self._events.begin(size)
         client.work.append(partial(self._sized, client, turn, size))
 

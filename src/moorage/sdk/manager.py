@@ -175,10 +175,13 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
             return
         client = member.client.number
         names = self.members.enter(member, [room])
+        # The service learns a socket's id from the answer to its CONNECT. Rooms that it enters before
+        # bring emits before, and these may be meant to skip it.
+        sent = names if member.stage is Stage.CONNECTED else (sid, *names)
         await self._change(
             member,
             names,
-            lambda ref: Enter(ref, client, namespace, names),
+            lambda ref: Enter(ref, client, namespace, sent),
             lambda: self.members.leave(member, names),
         )
 
