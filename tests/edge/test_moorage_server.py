@@ -315,7 +315,7 @@ def test_without_a_link_it_gets_no_new_clients() -> None:
 def test_the_grace_time() -> None:
     rig = Rig(links=LinkSettings(grace=5.0))
     app = rig.app()
-    _, _connection = app.client("/")
+    app.client("/")
     _, _, opening = app.opening()
     session = app.hello.session
     app.cut()
@@ -359,7 +359,7 @@ def test_a_pause_of_our_own_is_nobodys_grace_time() -> None:
 def test_a_farewell() -> None:
     rig = Rig()
     app = rig.app()
-    _, _connection = app.client("/")
+    app.client("/")
     app.line.feed(b"\x03\xe8bye", WSMsgType.CLOSE)
     assert ends(rig) == ["app-lost"]
     assert rig.world.node.hub(HUB) is None
