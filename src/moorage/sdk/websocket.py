@@ -41,6 +41,7 @@ class LinkSocket(WSListener):
         self._transport: WSTransport | None = None
         self._early: list[bytes] | None = []
         self._parts: list[bytes] = []
+        self._broken = False
         self._gone = asyncio.Event()
 
     def release(self) -> None:
@@ -57,7 +58,9 @@ class LinkSocket(WSListener):
             self._transport.send(_BINARY, message)
 
     def break_off(self, reason: Reason | None = None) -> None:
-        """End it now. `reason` is told to the service, which may be listening."""
+        """End it now; what has come already is not read any more. `reason` is told to the service,
+        which may be listening."""
+        self._broken = True
         if self._transport is None:
             return
         if reason is not None and not self._transport.is_close_frame_sent:
@@ -84,6 +87,8 @@ class LinkSocket(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """The usual frame is a whole message; a proxy may cut one into fragments."""
         kind = frame.msg_type
+        if self._broken:
+            return
         if kind == _BINARY and frame.fin:
             self._whole(frame.get_payload_as_bytes())
         elif kind in (_BINARY, _CONTINUATION):
