@@ -232,9 +232,9 @@ class ThreadsDispatcher:
     def _refuse(self, client: Client, namespace: str) -> None:
         member = client.members.get(namespace)
         if member is not None and member.stage is Stage.CONNECTING:
+            self._manager.remove(member)
             head = "" if namespace == "/" else f"{namespace},"
             self._engine.send(client.sid, f'4{head}{{"message":"Unable to connect"}}')
-            self._manager.remove(member)
 
     def _end_socket(self, client: Client, namespace: str, reason: str) -> None:
         """Run the disconnect handler, and be rid of the socket whatever it does."""
