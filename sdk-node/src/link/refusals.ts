@@ -119,11 +119,7 @@ export function unreachable({ endpoint }: Target, cause: Error): MoorageError {
 }
 
 function unreachableText(endpoint: string, code: string, message: string): string {
-  if (isTls(code, message)) {
-    if (/wrong version number|packet length too long/i.test(message))
-      return `${endpoint} does not speak TLS: is its scheme http:?`;
-    return `The certificate of ${endpoint} is not trusted: give the authority's certificate in NODE_EXTRA_CA_CERTS or as request: { ca }.`;
-  }
+  if (isTls(code, message)) return tlsText(endpoint, code, message);
   switch (code) {
     case "ECONNREFUSED":
       return `Nothing listens at ${endpoint}: is Moorage running there, and the port right?`;
@@ -140,6 +136,16 @@ function unreachableText(endpoint: string, code: string, message: string): strin
     default:
       return `No link to ${endpoint}.`;
   }
+}
+
+function tlsText(endpoint: string, code: string, message: string): string {
+  if (/wrong version number|packet length too long/i.test(message))
+    return `${endpoint} does not speak TLS: is its scheme http:?`;
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID")
+    return `The certificate of ${endpoint} is for other host names: use one of those in Endpoint.`;
+  if (code === "CERT_HAS_EXPIRED" || code === "CERT_NOT_YET_VALID")
+    return `The certificate of ${endpoint} is out of its time: renew it, or set this machine's clock.`;
+  return `The certificate of ${endpoint} is not trusted: name its authority's certificate in NODE_EXTRA_CA_CERTS.`;
 }
 
 function isTls(code: string, message: string): boolean {

@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 
 import { Link } from "../../dist/esm/link/link.js";
+import { unreachable } from "../../dist/esm/link/refusals.js";
 import { next } from "../../../tests/node/lib/waiting.mjs";
 import { Peer } from "./peer.mjs";
 
@@ -100,6 +101,18 @@ test("https: where plain HTTP is spoken", async (t) => {
   const error = { reason: "service-unreachable", retry: false, message: /scheme http:/ };
   await rejects(connect(peer.endpoint.replace("http:", "https:")), error);
 });
+
+for (const [code, text] of [
+  ["DEPTH_ZERO_SELF_SIGNED_CERT", /NODE_EXTRA_CA_CERTS/],
+  ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", /not trusted/],
+  ["ERR_TLS_CERT_ALTNAME_INVALID", /other host names/],
+  ["CERT_HAS_EXPIRED", /renew it/],
+])
+  test(`a certificate with ${code}`, () => {
+    const error = unreachable({ endpoint: "https://x" }, Object.assign(new Error("no"), { code }));
+    ok(text.test(error.message) && error.message.includes("https://x"), error.message);
+    strictEqual(error.retry, false);
+  });
 
 test("something that closes, and something that never answers", async (t) => {
   for (const [answer, error] of [
