@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
 
 import jwt
 import msgspec
@@ -106,6 +107,13 @@ async def test_a_clients_token_opens_no_link(service: MoorageProcess, hub: str) 
     audience = f"{service.url}/clients/socketio/hubs/{hub}"
     token = tunnel_token(service, hub, "s", aud=audience)
     assert (await WebSocket.refused(service.url, target(service, hub, token))).status == 401
+
+
+async def test_a_refusal_tells_the_time(service: MoorageProcess, hub: str) -> None:
+    # Whose clock is wrong can tell by how much.
+    reply = await WebSocket.refused(service.url, target(service, hub, tunnel_token(service, hub, "s", exp=1)))
+    told = parsedate_to_datetime(reply.headers["date"]).timestamp()
+    assert abs(told - time.time()) < 60
 
 
 async def test_refusals_before_the_token(service: MoorageProcess, hub: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Final
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
@@ -241,7 +242,8 @@ class LinkDoor:
         except PeerError as error:
             self.node.metrics.refusals["link", error.reason.name] += 1
             log.warning("link refused", reason=error.reason.name, detail=error.message)
-            request.refuse(error)
+            # An app server whose clock is wrong can tell by how much.
+            request.refuse(error, ((b"date", formatdate(self._wall_clock(), usegmt=True).encode()),))
 
     def _open_ours(self, request: UpgradeRequest) -> None:
         hub, server_id = self._check(request)
