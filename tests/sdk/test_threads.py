@@ -188,7 +188,7 @@ from moorage.sdk import use_moorage_sync
 sio = socketio.Server(async_mode="threading")
 stuck = threading.Event()
 sio.on("stick", lambda sid: stuck.wait())
-moorage = use_moorage_sync(sio, hub="exit", connection_string=sys.argv[1])
+moorage = use_moorage_sync(sio, hub=sys.argv[1], connection_string=sys.argv[2], server_id="leaver")
 sio.emit("last words")
 {end}
 """
@@ -198,11 +198,16 @@ sio.emit("last words")
     ("end", "status"),
     [("", 0), ("sys.exit(3)", 3), ("raise SystemExit(4)", 4), ("moorage.close()", 0)],
 )
-async def test_the_interpreter_ends_at_once_and_says_nothing(world: World, end: str, status: int) -> None:
+async def test_the_interpreter_ends_at_once_says_nothing_and_takes_its_leave(
+    world: World, end: str, status: int
+) -> None:
+    other = await world.serve()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-X", "dev", "-c", PROGRAM.format(end=end), world.service.connection_string,
+        sys.executable, "-X", "dev", "-c", PROGRAM.format(end=end), world.hub,
+        world.service.connection_string,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
     assert (process.returncode, output.decode()) == (status, "")
+    assert [server.id for server in await asyncio.to_thread(other.servers)] == [other.server_id]

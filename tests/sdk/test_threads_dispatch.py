@@ -186,6 +186,25 @@ async def test_handlers_that_block_hold_up_nobody_else(world: World) -> None:
     await late
 
 
+async def test_events_wait_for_their_connect_handler(world: World) -> None:
+    sio, go, order = new_server(always_connect=True), threading.Event(), Record()
+
+    @event(sio)
+    def connect(_sid: str, _environ: Any) -> None:
+        assert go.wait(SECONDS)
+        order("connect")
+
+    sio.on("first", lambda _sid: order("first"))
+    moorage = await world.serve(sio)
+    client = await world.client()
+    await client.emit("first")
+    await client.emit("first")
+    while not moorage._dispatcher.pending and not order.notes:
+        await asyncio.sleep(0.01)
+    go.set()
+    assert (await order.wait(3))[0] == "connect"
+
+
 async def test_without_async_handlers_one_clients_events_are_handled_one_by_one(world: World) -> None:
     sio, order = new_server(async_handlers=False), Record()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -92,15 +93,24 @@ async def test_a_packet_and_its_attachments_stay_together(world: World) -> None:
     client = await world.client()
     sid = sio.manager.eio_sid_from_sid(client.get_sid(), "/")
 
-    def send(thread: int) -> None:
-        for number in range(50):
-            # As `Server._send_packet` does it: one piece after the other.
-            holes = ",".join(f'{{"_placeholder":true,"num":{index}}}' for index in range(2))
-            sio.eio.send(sid, f'52-["two",{thread},{number},{holes}]')
-            sio.eio.send(sid, bytes([thread]))
-            sio.eio.send(sid, bytes([thread, number]))
+    first_half, other_sent = threading.Event(), threading.Event()
 
-    await asyncio.gather(*(asyncio.to_thread(send, thread) for thread in range(4)))
-    for _ in range(200):
-        name, thread, number, first, second = await next_of(client.heard)
-        assert (name, first, second) == ("two", bytes([thread]), bytes([thread, number]))
+    def send_slowly() -> None:
+        # As `Server._send_packet` does it: one piece after the other.
+        sio.eio.send(sid, '52-["slow",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
+        sio.eio.send(sid, b"one")
+        first_half.set()
+        assert other_sent.wait(SECONDS)
+        sio.eio.send(sid, b"two")
+
+    def send_between() -> None:
+        assert first_half.wait(SECONDS)
+        sio.eio.send(sid, '51-["between",{"_placeholder":true,"num":0}]')
+        sio.eio.send(sid, b"three")
+        sio.eio.send(sid, '2["text"]')
+        other_sent.set()
+
+    await asyncio.gather(asyncio.to_thread(send_slowly), asyncio.to_thread(send_between))
+    assert [await next_of(client.heard) for _ in range(3)] == [
+        ("between", b"three"), ("text",), ("slow", b"one", b"two"),
+    ]  # fmt: skip

@@ -68,6 +68,19 @@ async def test_call_and_callbacks_from_handlers_and_other_threads(world: World) 
     later.set()
 
 
+async def test_callbacks_may_block_and_ask_on(world: World) -> None:
+    sio, answers = new_server(), Record()
+    await world.serve(sio)
+    first, second = [await world.client(on={"question": lambda number: number + 1}) for _ in range(2)]
+
+    def ask_the_other(number: int) -> None:
+        sio.enter_room(first.get_sid(), "asked")
+        answers(number, sio.call("question", number, to=second.get_sid(), timeout=10))
+
+    sio.emit("question", 1, to=first.get_sid(), callback=ask_the_other)
+    assert await answers.wait(1) == [(2, 3)]
+
+
 async def test_call_does_not_depend_on_a_free_thread(world: World) -> None:
     sio = new_server()
     all_in = threading.Barrier(4)

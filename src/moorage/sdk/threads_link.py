@@ -22,19 +22,32 @@ from moorage.sdk.connection_string import ConnectionString
 from moorage.sdk.errors import LinkClosed, MoorageError, QueueFull, TooLarge
 from moorage.sdk.link import Link, Receiver
 from moorage.sdk.session import CONGESTED_BYTES, FRAME_ROOM, MAX_QUEUE_BYTES, Answers, End, Part
-from moorage.wire.tunnel import FromApp
+from moorage.wire.tunnel import Facts, FromApp
 
 REQUEST_SECONDS: Final = 30.0
 """How long a call waits for the service when the link is up, and for the link when it is down."""
 CONGESTED_SECONDS: Final = 30.0
 """How long an emit waits for those before it to leave; then it is queued beyond that."""
 FRAME_BYTES: Final = 128
-"""Charged for what a frame has besides its payload."""
+"""Charged for what a frame has besides its payload and its rooms' names."""
 
 T = TypeVar("T")
 Make = Callable[[int], FromApp]
+Item = FromApp | tuple[Make, Answers, float]
+"""A frame, or what `Link.ask` takes."""
 
 _log = logging.getLogger("moorage.sdk")
+
+
+def size_of(frame: FromApp) -> int:
+    """A frame's bytes, about: what is long in one is counted, the rest a guess."""
+    size = FRAME_BYTES + len(getattr(frame, "payload", b""))
+    to = getattr(frame, "to", None)
+    if to is not None:
+        size += sum(map(len, to.rooms)) + sum(map(len, to.excluded))
+    if isinstance(frame, Facts):
+        size += sum(len(facts) for _, facts in frame.rows)
+    return size
 
 
 class Answered:
@@ -83,7 +96,7 @@ class ThreadedLink:
             Link, target, hub, server_id, receiver, max_queue_bytes=max_queue_bytes, ssl_context=ssl_context
         )
         self._link: Link | None = None
-        self._queue: deque[tuple[FromApp | tuple[Make, Answers, float], int]] = deque()
+        self._queue: deque[tuple[Item, int]] = deque()
         self._lock = threading.Lock()
         self._queued = 0
         """Bytes in `_queue`, by estimate."""
@@ -154,8 +167,7 @@ class ThreadedLink:
     def send(self, frame: FromApp) -> None:
         """Queue a frame. Waits while a lot is waiting to leave a link that is up. Raises `QueueFull`,
         `TooLarge`, `LinkClosed`."""
-        size = len(getattr(frame, "payload", b"")) + FRAME_BYTES
-        self._enqueue(frame, size)
+        self._enqueue(frame, size_of(frame))
         if self._queued + self.link.session.waiting >= CONGESTED_BYTES and not self.in_own_thread:
             self._wait_for_room()
 
@@ -179,20 +191,22 @@ class ThreadedLink:
 
     def ask(self, make: Make, answers: Answers, seconds: float) -> None:
         """The same without waiting; `answers` hears of it on the link's thread."""
-        size = len(getattr(make(0), "payload", b"")) + FRAME_BYTES
-        self._enqueue((make, answers, seconds), size)
+        self._enqueue((make, answers, seconds), size_of(make(0)))
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Run `function` on the link's thread."""
         self.loop.call_soon_threadsafe(function)
 
-    def _enqueue(self, item: FromApp | tuple[Make, Answers, float], size: int) -> None:
+    def _enqueue(self, item: Item, size: int) -> None:
         link = self.link
         if link.closed or self.loop.is_closed():
             raise self.failure or LinkClosed("the link was closed")
         most = link.hello.max_batch - FRAME_ROOM
         if size - FRAME_BYTES > most:
-            raise TooLarge(f"{size - FRAME_BYTES} bytes in one packet, the service reads {most}")
+            raise TooLarge(
+                f"{size - FRAME_BYTES} bytes in one packet, the service reads {most} "
+                "(setting links.max_frame there)"
+            )
         with self._lock:
             waiting = self._queued + link.session.waiting
             if waiting + size > self.max_queue_bytes:
@@ -224,20 +238,24 @@ class ThreadedLink:
         # From here on, who queues wakes the loop again: nothing is left behind.
         self._awake = False
         while self._queue:
-            item, size = self._queue.popleft()
+            # Under the lock, so that what is waiting is counted once at any time.
+            with self._lock:
+                item, size = self._queue.popleft()
+                self._queued -= size
+                self._hand_over(item)
+
+    def _hand_over(self, item: Item) -> None:
+        if not isinstance(item, tuple):
             try:
-                if isinstance(item, tuple):
-                    make, answers, seconds = item
-                    try:
-                        self.link.ask(make, answers, seconds)
-                    except MoorageError as error:
-                        answers.failed(error)
-                else:
-                    self.link.send(item)
+                self.link.send(item)
             except MoorageError as error:
                 _log.error("A %s is lost: %s", type(item).__name__, error)
-            with self._lock:
-                self._queued -= size
+            return
+        make, answers, seconds = item
+        try:
+            self.link.ask(make, answers, seconds)
+        except MoorageError as error:
+            answers.failed(error)
 
     def _wait_for_room(self) -> None:
         deadline = time.monotonic() + CONGESTED_SECONDS
