@@ -58,6 +58,13 @@ def test_the_asgi_scope() -> None:
     assert (scope["path"], scope["query_string"], scope["client"]) == ("/x", b"y=1", ("::1", 0))
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_header_that_imitates_another(order: int) -> None:
+    headers = list({"x-user": ["by the proxy"], "x_user": ["by the client"], "a_b": ["alone"]}.items())
+    made = environ(headers=dict(headers[::order]))
+    assert (made["HTTP_X_USER"], made["HTTP_A_B"]) == ("by the proxy", "alone")
+
+
 def test_a_handshake_that_says_nothing() -> None:
     made = environ(user=None)
     assert (made["QUERY_STRING"], made["REMOTE_ADDR"], made["SERVER_PORT"]) == ("", "", "80")

@@ -322,10 +322,17 @@ async def test_a_farewell(peer: ServicePeer, link: Linked) -> None:
 
 
 async def test_draining(peer: ServicePeer, link: Linked) -> None:
-    closing = asyncio.create_task(link.close(drain=0.2))
-    assert await peer.frame(Drain) == Drain(0.2)
+    left = asyncio.Event()
+    closing = asyncio.create_task(link.close(drain=30, empty=left.is_set))
+    assert await peer.frame(Drain) == Drain(30)
     assert link.up
-    await closing
+    left.set()
+    await asyncio.wait_for(closing, TIMEOUT)
+    assert (await peer.close())[0] == 1000
+
+
+async def test_drained_for_long_enough(peer: ServicePeer, link: Linked) -> None:
+    await asyncio.wait_for(link.close(drain=0.1), TIMEOUT)
     assert (await peer.close())[0] == 1000
 
 
@@ -423,7 +430,7 @@ async def test_another_revision(peer: ServicePeer) -> None:
     ("close", "kind", "told"),
     [
         ((1002, "link-version"), LinkRefused, "4007 link-version"),
-        ((1008, "link-server-taken"), LinkUnavailable, "4008 link-server-taken"),
+        ((1008, "link-server-taken"), LinkUnavailable, "4008 link-server-taken.*each worker needs its own"),
         ((1001, "draining"), LinkUnavailable, "1100 draining"),
         ((1011, ""), LinkUnavailable, "before greeting"),
     ],

@@ -123,6 +123,13 @@ def test_two_changes_of_one_room_under_way(members: Members) -> None:
     assert one.unconfirmed == {}
 
 
+def test_a_change_of_one_that_is_gone(members: Members) -> None:
+    one = socket(members, "one")
+    members.remove(one)
+    assert members.enter(one, ["a"]) == ("a",)
+    assert (members.rooms, members.by_id) == ({}, {})
+
+
 def test_callbacks(members: Members) -> None:
     one = socket(members, "one")
     first, second = members.expect(one, print), members.expect(one, repr)

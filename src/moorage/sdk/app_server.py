@@ -191,7 +191,7 @@ class Moorage:
         """Leave the hub. `drain`: take no new clients, and give those there are so many seconds first.
         Then the service closes them, and they reconnect to other app servers. Disconnect handlers
         have run, or had 5 seconds, when this returns. Idempotent."""
-        await self.link.close(drain)
+        await self.link.close(drain, empty=lambda: not self._engine.by_number)
         self._dispatcher.all_gone()
         try:
             async with asyncio.timeout(HANDLER_SECONDS):
@@ -273,11 +273,12 @@ class Moorage:
             part=collector.part,
         )
         assert isinstance(end, Done)
-        for member in self._manager.members.by_id.values():
-            if member.namespace == namespace:
+        for row, _ in collector.rows:
+            member = self._manager.members.get(row.id, namespace)
+            if member is not None:
+                # The asker itself is not asked.
                 facts = facts_json(member.client.session.get(namespace), member.auth)
-                if facts:
-                    collector.facts[member.sid] = facts
+                collector.facts[row.id] = facts
         return collector.result(end.missing)
 
     async def sockets_join(

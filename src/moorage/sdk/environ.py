@@ -76,7 +76,9 @@ def environ_of(frame: Open) -> Environ:
         "moorage.user_id": frame.user,
         "moorage.claims": handshake.get("claims", {}),
     }
-    for name, values in headers.items():
+    # A name with `_` and one with `-` come to the same here: the one with `-`, which a proxy may have
+    # set and vouch for, counts.
+    for name, values in sorted(headers.items(), key=lambda header: "-" in header[0]):
         if name in ("content-type", "content-length"):
             environ[name.upper().replace("-", "_")] = values[0]
         else:

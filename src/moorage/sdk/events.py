@@ -142,7 +142,7 @@ class Events:
     async def _run(self, handler: Any, arguments: Any, member: Member, ack_id: int | None, size: int) -> None:
         # Kept by hand: a task that only its own futures refer to may be collected, and a done callback
         # would cost another turn of the loop for each event.
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         self._tasks.add(task)
         try:
             try:

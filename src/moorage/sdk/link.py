@@ -142,28 +142,27 @@ class Link:
                 raise
         self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
 
-    async def close(self, drain: float = 0.0) -> None:
-        """Leave. `drain`: ask for no new clients and give the present ones so many seconds first.
-        Then the service ends them, so that they come back to another app server. Idempotent."""
+    async def close(self, drain: float = 0.0, *, empty: Callable[[], bool] = lambda: False) -> None:
+        """Leave. `drain`: ask for no new clients and give the present ones so many seconds first, or
+        until they are gone, as `empty` tells. Then the service ends them, so that they come back to
+        another app server. Idempotent."""
         if self._ended is not None:
             return
         if drain > 0:
             self.send(Drain(drain))
-            await asyncio.sleep(drain)
-        await self._leave()
+            await self._wait(drain, empty)
+        self._flush()
+        # What was written, the service reads before the farewell; only what waits could be lost.
+        await self._wait(LEAVE_SECONDS, lambda: not self.up or not self.session.waiting)
         socket = self._socket
         self._end(LinkClosed("the link was closed"))
         if socket is not None:
             await socket.farewell(LINK_CLOSED)
 
-    async def _leave(self) -> None:
-        """Until the service has taken what was queued. What it read, it has executed in order."""
-        deadline = self._loop.time() + LEAVE_SECONDS
-        while self.up and (self.session.waiting or self.session.in_flight):
-            if self._loop.time() >= deadline:
-                return
-            self._flush()
-            await asyncio.sleep(0.01)
+    async def _wait(self, seconds: float, over: Callable[[], bool]) -> None:
+        deadline = self._loop.time() + seconds
+        while not over() and self._loop.time() < deadline and self._ended is None:
+            await asyncio.sleep(0.02)
 
     def _end(self, error: Exception) -> None:
         if self._ended is not None:
@@ -285,7 +284,7 @@ class Link:
         self._down_since = self._loop.time()
         if self._down_since - self._up_since > RETRY_MOST:
             self._attempt = 0
-        why = f"the link to {self.target.endpoint} broke ({socket.reason or 'no reason given'})"
+        why = f"the link to {self.target.endpoint} broke ({socket.reason or 'the connection was cut'})"
         _log.warning("%s; reconnecting", why)
         self._receiver.link_event("lost", LinkUnavailable(why))
         if socket.reason == LINK_BAD_FRAME.name:

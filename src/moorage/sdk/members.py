@@ -133,14 +133,16 @@ class Members:
         return callback
 
     def enter(self, member: Member, rooms: Iterable[Any]) -> tuple[str, ...]:
-        """Put it into rooms; their names on the wire."""
+        """Put it into rooms, if it is still there; their names on the wire."""
         names = []
+        here = self.by_id.get(member.sid) is member
         for room in rooms:
             name = room_name(room)
-            if not isinstance(room, str):
-                self._given[name] = room
-            self._put_in(member, name)
             names.append(name)
+            if here:
+                if not isinstance(room, str):
+                    self._given[name] = room
+                self._put_in(member, name)
         return tuple(names)
 
     def leave(self, member: Member, rooms: Iterable[Any]) -> tuple[str, ...]:

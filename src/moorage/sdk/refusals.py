@@ -14,6 +14,7 @@ import msgspec
 
 from moorage.sdk.connection_string import ConnectionString
 from moorage.sdk.errors import LinkError, LinkRefused, LinkUnavailable
+from moorage.wire.reasons import Reason
 
 _AGAIN: Final = frozenset({408, 409, 425, 429})
 """4xx that pass by themselves; all others will not get better by trying again."""
@@ -29,7 +30,8 @@ _FIXES: Final = {
     "unknown-hub": "the service has no such hub; correct `hub`, or add it to the service's `hubs`",
     "link-unknown-dialect": "this service does not speak moorage.v1; bring it to the SDK's version",
     "link-version": "the service and this SDK do not belong together; bring both to the same version",
-    "link-server-taken": "another process uses the same server_id; leave it out to get a fresh one",
+    "link-server-taken": "another process has the same server_id; each worker needs its own: "
+    "leave it out to get a fresh one",
 }
 
 
@@ -49,9 +51,7 @@ def refusal(
     kind = LinkUnavailable if status >= 500 or status in _AGAIN else LinkRefused
     if told is not None:
         text = f"{where}: {told.number} {told.reason}: {told.message}"
-        fix = _FIXES.get(told.reason)
-        if fix:
-            text += f". {fix[0].upper()}{fix[1:]}{_apart(told.reason, headers, now)}"
+        text += _fix(told.reason) + _apart(told.reason, headers, now)
         if kind is LinkRefused:
             return LinkRefused(text, reason=told.reason, number=told.number)
         return LinkUnavailable(text)
@@ -101,6 +101,19 @@ def untrusted(target: ConnectionString, error: BaseException) -> LinkRefused:
         "authority, give an `ssl_context` that knows it; if it speaks plain HTTP, write http:// in the "
         "connection string's Endpoint"
     )
+
+
+def closed(reason: Reason) -> LinkError:
+    """The service closed the WebSocket instead of greeting."""
+    text = f"the service refuses the link: {reason.number} {reason.name}: {reason.text}{_fix(reason.name)}"
+    if reason.retry:
+        return LinkUnavailable(text)
+    return LinkRefused(text, reason=reason.name, number=reason.number)
+
+
+def _fix(reason: str) -> str:
+    fix = _FIXES.get(reason)
+    return f". {fix[0].upper()}{fix[1:]}" if fix else ""
 
 
 def _told(body: bytes) -> _Body | None:

@@ -8,7 +8,8 @@ from typing import Final
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from moorage.sdk.errors import LinkError, LinkRefused, LinkUnavailable
+from moorage.sdk import refusals
+from moorage.sdk.errors import LinkError, LinkUnavailable
 from moorage.wire.reasons import CATALOGUE, Reason
 
 MAX_MESSAGE: Final = 64 * 1024 * 1024
@@ -137,7 +138,4 @@ class LinkSocket(WSListener):
         if reason is None:
             told = self.reason or "it broke"
             return LinkUnavailable(f"the service ended the link before greeting ({told})")
-        text = f"the service refuses the link: {reason.number} {reason.name}: {reason.text}"
-        if reason.retry:
-            return LinkUnavailable(text)
-        return LinkRefused(text, reason=reason.name, number=reason.number)
+        return refusals.closed(reason)
