@@ -211,3 +211,34 @@ async def test_the_interpreter_ends_at_once_says_nothing_and_takes_its_leave(
     output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
     assert (process.returncode, output.decode()) == (status, "")
     assert [server.id for server in await asyncio.to_thread(other.servers)] == [other.server_id]
+
+
+FORKS = """
+import os, sys, socketio
+from moorage.sdk import LinkClosed, use_moorage_sync
+sio = socketio.Server(async_mode="threading")
+where = {"hub": sys.argv[1], "connection_string": sys.argv[2]}
+moorage = use_moorage_sync(sio, **where)
+child = os.fork()
+if not child:
+    try:
+        moorage.emit("news")
+    except LinkClosed as error:
+        assert "forked" in str(error), error
+        anew = use_moorage_sync(sio, **where)
+        assert anew.server_id in {server.id for server in anew.servers()}
+        sys.exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+moorage.emit("news")
+assert [server.id for server in moorage.servers()] == [moorage.server_id]
+"""
+
+
+async def test_a_forked_child_is_told_and_may_link_anew(world: World) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FORKS, world.hub, world.service.connection_string,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
+    assert (process.returncode, output.decode()) == (0, "")

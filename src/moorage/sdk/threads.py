@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import secrets
 import ssl
+import weakref
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -58,6 +60,18 @@ THREADS: Final = 128
 ListenerT = TypeVar("ListenerT", bound=Callable[..., Any])
 
 _log = logging.getLogger("moorage.sdk")
+
+
+_attached: weakref.WeakSet[ThreadedMoorage] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for moorage in list(_attached):
+        moorage.forked()
+    _attached.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def use_moorage_sync(
@@ -221,6 +235,7 @@ class ThreadedMoorage:
         Then the service closes them, and they reconnect to other app servers. Disconnect handlers
         have run, or had 5 seconds, when this returns. Idempotent."""
         atexit.unregister(self._at_exit)
+        _attached.discard(self)
         self.link.close(drain)
         self._dispatcher.all_gone()
         if not self._dispatcher.settled(HANDLER_SECONDS):
@@ -242,6 +257,13 @@ class ThreadedMoorage:
             self.detach()
             raise
         atexit.register(self._at_exit)
+        _attached.add(self)
+
+    def forked(self) -> None:
+        """In a child process: leave the server to whoever links it anew."""
+        atexit.unregister(self._at_exit)
+        self.link.forked()
+        self.detach()
 
     def detach(self) -> None:
         """Give the server back its own engine and manager."""

@@ -103,6 +103,8 @@ class ThreadedLink:
         self._awake = False
         self.failure: Exception | None = None
         """What has ended the link for good, if anything has."""
+        self._dead = False
+        """No thread, and no way to one."""
         self._thread = threading.Thread(target=self._run, name="moorage-link", daemon=True)
 
     # -- start and end -------------------------------------------------------------------------------
@@ -123,11 +125,18 @@ class ThreadedLink:
 
     def close(self, drain: float = 0.0) -> None:
         """As `Link.close`; the thread has ended when this returns. Idempotent."""
-        if self._link is None or self.loop.is_closed():
+        if self._link is None or self._dead or self.loop.is_closed():
             return
         with suppress(MoorageError, RuntimeError):
             self._await(self._link.close(drain), drain + REQUEST_SECONDS)
         self._stop()
+
+    def forked(self) -> None:
+        """In a child process, which has no copy of the thread: nothing may wait for it."""
+        self.failure = LinkClosed(
+            "this process was forked after use_moorage_sync, whose threads it has not got: call that in the child"
+        )
+        self._dead = True
 
     def _stop(self) -> None:
         with suppress(RuntimeError):  # somebody else was quicker
@@ -155,7 +164,7 @@ class ThreadedLink:
     @property
     def up(self) -> bool:
         """A WebSocket is open and greeted."""
-        return self._link is not None and self._link.up
+        return self._link is not None and not self._dead and self._link.up
 
     @property
     def in_own_thread(self) -> bool:
@@ -199,7 +208,7 @@ class ThreadedLink:
 
     def _enqueue(self, item: Item, size: int) -> None:
         link = self.link
-        if link.closed or self.loop.is_closed():
+        if self._dead or link.closed or self.loop.is_closed():
             raise self.failure or LinkClosed("the link was closed")
         most = link.hello.max_batch - FRAME_ROOM
         if size - FRAME_BYTES > most:
