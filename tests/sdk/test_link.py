@@ -292,6 +292,28 @@ async def test_back_pressure(peer: ServicePeer) -> None:
     await link.close()
 
 
+async def test_nobody_waits_for_a_link_that_is_down(peer: ServicePeer) -> None:
+    """Emits queue up to the bound and are refused from there on; nothing hangs."""
+    peer.takes, peer.window = False, 1000
+    link = link_to(peer.connection_string, max_queue_bytes=CONGESTED_BYTES + 1000)
+    await link.start()
+    link.send(emit("uses up the credit" * 100))
+    await peer.frame(Emit)
+    link.send(emit("x" * CONGESTED_BYTES))
+    drained = asyncio.create_task(link.drained())
+    await asyncio.sleep(0)
+    assert not drained.done()
+    port = await peer.stop()
+    await asyncio.wait_for(drained, TIMEOUT)
+    await link.drained()
+    with pytest.raises(QueueFull, match="the service is away or does not keep up"):
+        link.send(emit("y" * 2000))
+    peer.takes = True
+    await peer.listen(port)
+    assert await emits(peer, 1) == ["x" * CONGESTED_BYTES]
+    await link.close()
+
+
 async def test_closing_wakes_those_who_wait(peer: ServicePeer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moorage.sdk.link.LEAVE_SECONDS", 0.1)
     peer.takes, peer.window = False, 1000

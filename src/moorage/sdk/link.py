@@ -119,8 +119,9 @@ class Link:
 
     @property
     def congested(self) -> bool:
-        """So much is queued that who produces more should wait for `drained`."""
-        return self.session.congested
+        """So much is queued that who produces more should wait for `drained`. Never while the link is
+        down: waiting helps nobody then, and the queue's bound says when it is enough."""
+        return self._socket is not None and self.session.congested
 
     # -- start and end --------------------------------------------------------------------------------
 
@@ -217,10 +218,8 @@ class Link:
             self.session.cancel(ref)
 
     async def drained(self) -> None:
-        """Until the queue is short again."""
-        while self.session.congested:
-            if self._ended is not None:
-                raise self._ended
+        """Until the queue is short again, or the link down. Raises what ends the link, if it ends."""
+        while self.congested:
             waiter = self._loop.create_future()
             self._drained.append(waiter)
             await waiter
@@ -249,10 +248,13 @@ class Link:
         if self.session.ack_is_due:
             socket.write(self.session.empty_batch())
         if self._drained and not self.session.congested:
-            waiters, self._drained = self._drained, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._drained = self._drained, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     # -- from the service -----------------------------------------------------------------------------
 
@@ -281,6 +283,7 @@ class Link:
         if socket is not self._socket or self._ended is not None:
             return
         self._socket = None
+        self._wake()
         self._down_since = self._loop.time()
         if self._down_since - self._up_since > RETRY_MOST:
             self._attempt = 0
