@@ -134,7 +134,7 @@ class ThreadedLink:
     def forked(self) -> None:
         """In a child process, which has no copy of the thread: nothing may wait for it."""
         self.failure = LinkClosed(
-            "this process was forked after use_moorage_sync, whose threads it has not got: call that in the child"
+            "this process was forked after use_moorage_sync, without its threads: call that in the child"
         )
         self._dead = True
 
