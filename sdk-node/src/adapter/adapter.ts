@@ -4,6 +4,7 @@
 import { Adapter, type BroadcastOptions } from "socket.io-adapter";
 import type { Packet } from "socket.io-parser";
 
+import { apart } from "../apart.js";
 import { Connection } from "../engine/connection.js";
 import { type AnyNamespace, type AnySocket, insideNamespace, insideServer, insideSocket } from "../internals.js";
 import type { Report, Uplink } from "../uplink.js";
@@ -154,8 +155,8 @@ export class MoorageAdapter extends Adapter {
         throw error;
       },
     );
-    // Most callers do not wait for it.
-    moved.catch(this.around.report);
+    // Most callers do not wait for it. With the socket its rooms are gone, and nobody misses them.
+    moved.catch((error: Error) => this.sids.has(socket.id) && this.around.report(error));
     return moved;
   }
 
@@ -176,7 +177,7 @@ export class MoorageAdapter extends Adapter {
   /** Somebody else took an own socket out of the namespace. */
   left(connection: Connection): void {
     const socket = connection.sockets.get(this.nsp.name);
-    if (socket) insideSocket(socket)._onclose("server namespace disconnect");
+    if (socket) apart(() => insideSocket(socket)._onclose("server namespace disconnect"));
   }
 
   // --- sockets of all app servers ------------------------------------------------------------------

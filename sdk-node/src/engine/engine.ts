@@ -5,6 +5,7 @@ import { EventEmitter } from "node:events";
 import type { EngineOptions, Middleware } from "../internals.js";
 import type { Report, Uplink } from "../uplink.js";
 import { Type } from "../wire/frames.js";
+import { apart } from "../apart.js";
 import { admit, type Refusal } from "./admission.js";
 import { Connection } from "./connection.js";
 import { ClientRequest, type Handshake } from "./request.js";
@@ -93,7 +94,7 @@ export class Engine extends EventEmitter {
   /** All of them are. */
   closeAll(cause: string): void {
     this.#asking.clear();
-    for (const connection of [...this.#connections.values()]) connection.end(cause);
+    for (const connection of [...this.#connections.values()]) apart(() => connection.end(cause));
   }
 
   forget(connection: Connection): void {
