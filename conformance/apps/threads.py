@@ -14,16 +14,16 @@ from conformance.apps.lines import Line
 from conformance.apps.python import App, main
 from moorage.sdk import use_moorage_sync
 
-QUICK: Final = (
-    *("emit", "enter_room", "leave_room", "disconnect", "save_session", "server_side_emit"),
-    *("sockets_join", "sockets_leave", "disconnect_sockets"),
+QUICK: Final = ("emit", "server_side_emit", "save_session")
+SLOW: Final = (
+    *("call", "emit_with_acks", "fetch_sockets", "server_side_emit_with_ack", "servers", "close"),
+    *("enter_room", "leave_room", "sockets_join", "sockets_leave", "disconnect", "disconnect_sockets"),
 )
-SLOW: Final = ("call", "emit_with_acks", "fetch_sockets", "server_side_emit_with_ack", "servers", "close")
 
 
 class Awaited:
-    """Methods that would hold up the program become awaitable; the rest is as it was. The quick ones
-    share a thread, so that they are made in the order in which they were asked for."""
+    """Methods that would hold up the program become awaitable; the rest is as it was. Those that do not
+    wait for the service share a thread, so that they are made in the order in which they were asked for."""
 
     def __init__(self, inner: Any, caller: Executor) -> None:
         self._inner = inner

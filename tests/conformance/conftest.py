@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.conformance.apps import App, linked
+from tests.conformance.apps import App, linked, started
 from tests.conformance.capabilities import SDKS
 from tests.conformance.clients import ClientProcess
 from tests.conformance.fleet import Fleet
@@ -82,11 +82,17 @@ def fleet(running: MoorageProcess, app_of: Apps, client_process: ClientProcess) 
 
 
 @pytest.fixture
-def restless_stage(
-    running: MoorageProcess, app_of: Apps, client_process: ClientProcess, sdk: str
-) -> Iterator[Stage]:
-    """Both cells of an SDK, with an app server that wants to hear its clients' hearts beat all the time."""
-    hub = f"Restless_{sdk}"
-    app = app_of(hub, sdk=sdk, hub=hub, pingInterval=300, pingTimeout=600)
-    with Stage(running, hub, [app], client_process, "websocket") as made:
-        yield made
+def restless(running: MoorageProcess, client_process: ClientProcess) -> Iterator[list[Stage]]:
+    """App servers of every kind that want to hear their clients' hearts beat all the time."""
+    apps = started(*SDKS)
+    try:
+        stages = []
+        for app in apps:
+            hub = f"Restless_{app.sdk}"
+            app.link(running.connection_string, hub, pingInterval=400, pingTimeout=1_200)
+            stages.append(Stage(running, hub, [app], client_process, "websocket").define())
+        yield stages
+        client_process.shut()
+    finally:
+        for app in apps:
+            app.kill()

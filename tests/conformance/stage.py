@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from tests.conformance.apps import App
 from tests.conformance.capabilities import Support, support
@@ -161,8 +161,9 @@ class Stage:
         self.unwanted = {"problem", "uncaught", "unhandled", "link"}
         """Notices of the app servers that the scenario must not end with."""
         self._clients = clients
+        self._defined = False
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -207,8 +208,10 @@ class Stage:
         yield
         app.call("undefine", pattern=pattern)
 
-    def define(self, **fields: Any) -> Stage:
-        """At all app servers."""
+    def define(self, **fields: Any) -> Self:
+        """At all app servers. Once: another time would add handlers to the handlers."""
+        assert not self._defined
+        self._defined = True
         for space in self.spaces:
             space.define(**fields)
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import pytest
@@ -60,18 +61,18 @@ def test_the_client_closes_its_connection(stage: Stage) -> None:
 
 
 @shows("disconnect-reason")
-def test_clients_that_say_nothing_more(restless_stage: Stage) -> None:
-    # Both kinds in one, as it takes its time.
-    restless_stage.define()
-    mute = [restless_stage.client(transport=name) for name in ("websocket", "polling")]
-    stays = restless_stage.client()
-    for client in mute:
+def test_clients_that_say_nothing_more(restless: list[Stage]) -> None:
+    # All cells at once, as it takes its time.
+    mute = [(stage, stage.client(transport=name)) for stage in restless for name in ("websocket", "polling")]
+    stays = [stage.client() for stage in restless]
+    for _, client in mute:
         client.act("mute")
-    for client in mute:
+    for stage, client in mute:
         # The client has a clock of its own, and the same suspicion.
         assert client.ended() in ("transport close", "ping timeout")
-        assert restless_stage.space.ended(client) == reason(restless_stage, "ping timeout")
-    assert restless_stage.hear([stays], lambda: restless_stage.space.emit("x")) == [[["x"]]]
+        assert stage.space.ended(client) == reason(stage, "ping timeout")
+    for stage, client in zip(restless, stays, strict=True):
+        assert stage.hear([client], partial(stage.space.emit, "x")) == [[["x"]]]
 
 
 @shows("disconnect")

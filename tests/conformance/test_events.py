@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,13 +27,13 @@ def pair(stage: Stage, **options: Any) -> Client:
 def test_arguments_of_all_kinds(stage: Stage) -> None:
     client = pair(stage)
     for args in ([], [1], [None], [-1.5, True, "é", [], {}], [{"a": [{"b": None}]}, [[1], []]]):
-        client.emit("up", *args)
-        stage.space.send(client, "down", *args)
-        stage.space.emit("all", *args)
-        assert stage.space.events(client, "up", 1)[-1] == args or args == []
-        assert client.next("down") == args
-        assert client.next("all") == args
         stage.space.since = stage.space.app.mark
+        client.emit("up", *args)
+        down = partial(stage.space.send, client, "down", *args)
+        everybody = partial(stage.space.emit, "all", *args)
+        assert stage.space.event(client, "up") == args
+        assert stage.hear([client], down) == [[["down", *args]]]
+        assert stage.hear([client], everybody) == [[["all", *args]]]
 
 
 @shows("events")

@@ -94,6 +94,9 @@ def test_others_sockets_are_moved(fleet: Fleet, sdk: str) -> None:
     space = fleet.of(sdk)
     first = [crew[0] for crew in crews.values()]
     space.call("sockets_join", to=first, rooms=["new", "newer"])
+    if sdk == "azure":
+        # See test_rooms.
+        space.until_in(crews[sdk][0], {"new", "newer"})
     space.call("sockets_leave", to=first, rooms=["newer"])
     heard = names(fleet.hearing(crews, lambda: space.emit("x", 1, to=["new"]), by=space))
     assert heard == {kind: [[1], []] for kind in crews}

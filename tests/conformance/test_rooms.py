@@ -151,5 +151,9 @@ def test_all_are_moved_at_once(stage: Stage) -> None:
     space, clients = crew(stage, [], [])
     space.call("sockets_join", rooms=["everyone"])
     assert numbers(stage.hear(clients, lambda: space.emit("x", 1, to=["everyone"]))) == [[1], [1]]
+    if stage.sdk == "azure":
+        # Its socketsJoin goes on behind the call: it adds its own sockets once more, one by one.
+        for client in clients:
+            space.until_in(client, {"everyone"})
     space.call("sockets_leave", rooms=["everyone"])
     assert numbers(stage.hear(clients, lambda: space.emit("x", 1, to=["everyone"]))) == [[], []]

@@ -1,0 +1,202 @@
+"""The link between an app server and the service: cut, lost, refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conformance.apps import App, linked
+from tests.conformance.capabilities import SDKS, shows, support
+from tests.conformance.clients import Client, ClientProcess
+from tests.conformance.fleet import OURS
+from tests.conformance.program import Refused
+from tests.conformance.proxy import Proxy
+from tests.conformance.stage import Space, Stage, fresh
+from tests.support.service import MoorageProcess
+
+EAGER = {"reconnection": True, "reconnectionDelay": 50, "reconnectionDelayMax": 200}
+PART = 40
+"""Events in one direction between two turns of a link's fate."""
+
+
+@pytest.fixture
+def proxy(running: MoorageProcess) -> Iterator[Proxy]:
+    """Between the app server and the service of the other cells, which waits ten seconds for a link."""
+    with Proxy(running) as made:
+        yield made
+
+
+@pytest.fixture
+def behind(running: MoorageProcess, client_process: ClientProcess, proxy: Proxy, sdk: str) -> Iterator[Stage]:
+    """An app server that comes through the proxy."""
+    hub = fresh("Cut_")
+    app = App(sdk)
+    try:
+        app.link(proxy.connection_string, hub)
+        with Stage(running, hub, [app], client_process, "websocket") as made:
+            made.unwanted.discard("link")
+            yield made
+    finally:
+        app.kill()
+
+
+class Traffic:
+    """Numbered events both ways, directly and to a room, for as long as a scenario says."""
+
+    def __init__(self, space: Space, clients: list[Client]) -> None:
+        self.space = space
+        self.clients = clients
+        self.sent = 0
+
+    def part(self) -> None:
+        """Some more. What the app server emits may wait in it."""
+        step, numbers = self.space.step, range(self.sent, self.sent + PART)
+        kinds: list[dict[str, Any]] = [{"to": ["room"]}, {"to": self.clients}, {}]
+        self.space.batch(*[step("emit", args=["down", n], **kinds[n % 3]) for n in numbers])
+        for client in self.clients:
+            for n in numbers:
+                client.start("emit", args=["up", n])
+        self.sent += PART
+
+    def check(self) -> None:
+        """All of it has arrived, once and in order."""
+        expected = [[n] for n in range(self.sent)]
+        for client in self.clients:
+            assert client.count("down", self.sent) == expected
+            assert self.space.events(client, "up", self.sent) == expected
+
+
+@pytest.mark.parametrize("sdk", OURS)
+@pytest.mark.parametrize("into_the_void", [False, True], ids=["cut", "void"])
+@shows("resume")
+def test_a_cut_loses_and_reorders_nothing(behind: Stage, proxy: Proxy, into_the_void: bool) -> None:
+    behind.define()
+    clients = [behind.client(transport=name) for name in ("websocket", "polling")]
+    space = behind.space
+    for client in clients:
+        space.join(client, "room")
+    traffic = Traffic(space, clients)
+    traffic.part()
+    if into_the_void:
+        proxy.swallow()
+        traffic.part()
+    question = space.start("ask", args=["who"], timeout=15_000)
+    join = space.start("join", sid=clients[0], rooms=["late"])
+    proxy.cut()
+    space.app.wait(notice="link", state="lost")
+    traffic.part()
+    proxy.restore()
+    space.app.wait(notice="link", state="restored")
+    traffic.part()
+    traffic.check()
+    space.app.result(join)
+    assert sorted(space.app.result(question)["answers"]) == sorted(client.number for client in clients)
+    assert [client.state()["connected"] for client in clients] == [True, True]
+    assert client_ends(clients) == []
+    heard = behind.hear(clients, lambda: space.emit("x", to=["late"]))
+    assert [[e for e in events if e[0] == "x"] for events in heard] == [[["x"]], []]
+
+
+def client_ends(clients: list[Client]) -> list[Any]:
+    """Their disconnects so far."""
+    return [
+        line for client in clients for line in client.program.heard(notice="disconnect", client=client.number)
+    ]
+
+
+@pytest.mark.parametrize("sdk", ["azure"])
+@shows("resume")
+def test_azures_clients_outlive_a_cut(behind: Stage, proxy: Proxy) -> None:
+    """What it emits on a link that breaks is lost with it; docs/explanation/delivery.md has the details."""
+    assert not support("resume", "azure").does
+    client = behind.define().client()
+    proxy.cut()
+    for n in range(PART):
+        client.emit("up", n)
+    proxy.restore()
+    heard = [n for [n] in behind.space.events(client, "up", PART)]
+    assert sorted(set(heard)) == list(range(PART))
+    assert client.ask("echo", 1) == [1]
+    assert client_ends([client]) == []
+
+
+@pytest.mark.parametrize("sdk", SDKS)
+@shows("link-events")
+def test_the_service_is_restarted(client_process: ClientProcess, sdk: str) -> None:
+    hub = fresh("Restart_")
+    with MoorageProcess() as first:
+        port, key = first.url.rpartition(":")[2], first.key
+        app = linked(sdk, first, hub, pingInterval=500, pingTimeout=1_000)
+        stage = Stage(first, hub, [app], client_process, "websocket")
+        stage.define()
+        clients = [stage.client(transport=name, **EAGER) for name in ("websocket", "polling")]
+        old = {client.sid for client in clients}
+        first.kill()
+        for client in clients:
+            client.ended()
+        since = client_process.mark
+        if sdk in OURS:
+            app.wait(notice="link", state="lost")
+        with MoorageProcess("--port", port, "--access-key", key):
+            for client in clients:
+                client.came_back(since)
+                stage.owner(client)
+                assert client.ask("echo", 1) == [1]
+            if sdk in OURS:
+                for sid in old:
+                    app.wait(notice="disconnect", sid=sid)
+                assert set(stage.space.call("sids")) == {client.sid for client in clients}
+            space = stage.space
+            space.join(clients[0], "room")
+            heard = stage.hear(clients, lambda: space.emit("x", to=["room"]))
+            assert heard == [[["x"]], []]
+            client_process.shut()
+        app.kill()
+
+
+WRONG = {
+    "key": ("AccessKey=wrong", r"(?i)key"),
+    "port": ("Endpoint=http://127.0.0.1:1", r"(?i)127\.0\.0\.1:1"),
+    "text": ("Endpoint", r"(?i)connection string"),
+}
+
+
+@pytest.mark.parametrize("sdk", OURS)
+@pytest.mark.parametrize("wrong", WRONG)
+@shows("start-errors")
+def test_what_cannot_work_fails_at_once(running: MoorageProcess, sdk: str, wrong: str) -> None:
+    given = dict(part.split("=", 1) for part in running.connection_string.rstrip(";").split(";"))
+    change, says = WRONG[wrong]
+    name, _, value = change.partition("=")
+    if value:
+        given[name] = value
+    else:
+        del given[name]
+    app = App(sdk)
+    try:
+        with pytest.raises(Refused, match=says):
+            app.link(";".join("=".join(part) for part in given.items()), "hub")
+    finally:
+        app.kill()
+
+
+@pytest.mark.parametrize("sdk", ["azure"])
+@shows("start-errors")
+def test_azures_sdk_never_says_that_it_cannot_work(running: MoorageProcess, sdk: str) -> None:
+    assert not support("start-errors", sdk).does
+    app = App(sdk)
+    try:
+        text = running.connection_string.replace(running.key, "wrong")
+        linking = app.start("start", connection_string=text, hub="hub", label="", options={})
+        before = _refusals(running)
+        running.wait_line(lambda _: _refusals(running) >= before + 2)
+        assert not linking.done()
+    finally:
+        app.kill()
+
+
+def _refusals(service: MoorageProcess) -> int:
+    """Links refused for their key, by the service's log."""
+    return sum("token-signature" in line for line in service.lines)
