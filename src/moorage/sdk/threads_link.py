@@ -167,6 +167,10 @@ class ThreadedLink:
         return self._link is not None and not self._dead and self._link.up
 
     @property
+    def _congested(self) -> bool:
+        return self._queued + self.link.session.waiting >= CONGESTED_BYTES
+
+    @property
     def in_own_thread(self) -> bool:
         """The caller runs on the link's thread and must not wait for it."""
         return threading.current_thread() is self._thread
@@ -177,12 +181,12 @@ class ThreadedLink:
         """Queue a frame. Waits while a lot is waiting to leave a link that is up. Raises `QueueFull`,
         `TooLarge`, `LinkClosed`."""
         self._enqueue(frame, size_of(frame))
-        if self._queued + self.link.session.waiting >= CONGESTED_BYTES and not self.in_own_thread:
+        if self._congested and self.link.up and not self.in_own_thread:
             self._wait_for_room()
 
     def send_volatile(self, frame: FromApp) -> bool:
         """As `send`, but not for a link that is down or congested: False instead."""
-        if not self.link.up or self._queued + self.link.session.waiting >= CONGESTED_BYTES:
+        if not self.link.up or self._congested:
             return False
         self.send(frame)
         return True
