@@ -80,16 +80,6 @@ class Greeting(NamedTuple):
     lost: bool
 
 
-class _Unsent(Outgoing):
-    """The sending half, with a look at what no batch has taken yet."""
-
-    __slots__ = ()
-
-    def unsent(self) -> list[bytes]:
-        """In the order queued."""
-        return list(self._waiting)
-
-
 class Session:
     """All state of a link that a cut does not touch."""
 
@@ -99,7 +89,7 @@ class Session:
         self.max_queue_bytes = max_queue_bytes
         self._sdk = sdk
         self._window = window
-        self._out = _Unsent(window)
+        self._out = Outgoing(window)
         self._in = Incoming(window)
         self._requests: dict[int, tuple[Answers, float]] = {}
         self._ref = 0
@@ -141,7 +131,7 @@ class Session:
         for the next session, as they name rooms and not clients of this one."""
         kept = [frame for frame in self._out.unsent() if frame.startswith(_BROADCAST)]
         self.id = ""
-        self._out = _Unsent(self._out.window)
+        self._out = Outgoing(self._out.window)
         self._in = Incoming(self._window)
         for frame in kept:
             self._out.queue(frame)

@@ -52,6 +52,10 @@ class Outgoing:
         self._waiting.append(frame)
         self.waiting += len(frame)
 
+    def unsent(self) -> list[bytes]:
+        """What is queued and in no batch yet, in order."""
+        return list(self._waiting)
+
     def take(self, ack: int) -> bytes | None:
         """The next batch, if something waits and there is credit. It may overshoot the window by
         itself: a frame larger than the window would never leave otherwise."""
