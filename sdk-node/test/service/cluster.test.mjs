@@ -211,11 +211,16 @@ describe("sockets of the other app server", () => {
     const w = world(t, service);
     const { one, two, a, b } = await w.cluster();
     const c = await w.pairAt(two);
+    two.of("/other");
+    const other = b.client.io.socket("/other");
+    await next(other, "connect");
     await Promise.all([a, b].map(({ socket }) => socket.join("out")));
     const ends = [a, b].map(({ socket }) => next(socket, "disconnect"));
     one.in("out").disconnectSockets();
     assert.deepEqual((await Promise.all(ends)).map(([reason]) => reason), Array(2).fill("server namespace disconnect"));
-    assert.equal(b.client.io.engine.readyState, "open");
+    const still = next(other, "still here");
+    one.of("/other").emit("still here");
+    await still;
     const closed = next(c.client.io.engine, "close");
     const reason = next(c.socket, "disconnect");
     one.in(c.socket.id).disconnectSockets(true);

@@ -1,0 +1,167 @@
+// The adapter under a real Socket.IO server, with the service's part played by the test: moments that no real
+// service can be made to produce on demand.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Server } from "socket.io";
+
+import { MoorageAdapter } from "../../dist/esm/adapter/adapter.js";
+import { Dispatch, Gate } from "../../dist/esm/dispatch.js";
+import { Engine } from "../../dist/esm/engine/engine.js";
+import { Type } from "../../dist/esm/wire/frames.js";
+import { Recorder } from "../support/recorder.mjs";
+
+const HANDSHAKE = JSON.stringify({ headers: {}, query: {}, claims: {} });
+const turn = () => new Promise(setImmediate);
+
+/** A server with `clients` sockets in the root namespace, numbered from 1. */
+async function stage(clients = 1) {
+  const uplink = new Recorder();
+  const reported = [];
+  const report = (error) => reported.push(error);
+  const io = new Server();
+  const engine = new Engine(uplink, {}, report, () => {});
+  const dispatch = new Dispatch(uplink, engine, report, () => {});
+  const around = { uplink, report, adapters: dispatch.adapters, requestsTimeout: 100, ended: async () => {} };
+  io.bind(engine);
+  io.adapter(class extends MoorageAdapter {
+    constructor(namespace) {
+      super(namespace, around);
+    }
+  });
+  for (let client = 1; client <= clients; client += 1) {
+    dispatch.open(client, `c${client}`, null, HANDSHAKE);
+    dispatch.packet(client, "40");
+  }
+  await turn();
+  const sockets = [...io.of("/").sockets.values()];
+  assert.equal(sockets.length, clients);
+  uplink.sent.length = 0;
+  return { io, uplink, reported, dispatch, sockets, adapter: io.of("/").adapter };
+}
+
+const rooms = (socket) => [...socket.rooms].filter((room) => room !== socket.id);
+
+test("CONNECT joins the private room without a word; joins and leaves are one frame each, repeats none", async () => {
+  const { uplink, sockets: [socket] } = await stage();
+  assert.deepEqual([...socket.rooms], [socket.id]);
+  assert.deepEqual(uplink.asked, []);
+  socket.join(["a", 5]);
+  socket.join("a");
+  socket.leave("a");
+  socket.leave("a");
+  const frame = { client: 1, namespace: "/" };
+  assert.deepEqual(uplink.asked.map((asked) => asked.frame), [
+    { type: Type.Enter, ref: 1, ...frame, rooms: ["a", "5"] },
+    { type: Type.Exit, ref: 2, ...frame, rooms: ["a"] },
+  ]);
+});
+
+test("news of others count again from the Done on, also in the same breath", async () => {
+  const { uplink, dispatch, sockets: [socket] } = await stage();
+  const left = socket.join("a") ?? assert.fail("no promise");
+  uplink.asked[0].done();
+  await left;
+  const gone = socket.leave("a");
+  dispatch.moved(1, "/", true, ["a", "b"]);
+  assert.deepEqual(rooms(socket), ["b"]);
+  uplink.asked[1].done();
+  dispatch.moved(1, "/", true, ["a"]);
+  assert.deepEqual(rooms(socket), ["b", "a"]);
+  dispatch.moved(1, "/", false, ["a", "b"]);
+  assert.deepEqual(rooms(socket), []);
+  await gone;
+  dispatch.moved(9, "/", true, ["a"]);
+  dispatch.moved(1, "/nowhere", true, ["a"]);
+});
+
+test("a join that fails is undone, reported and rejected; nobody hears of it for a socket that is gone", async () => {
+  const { uplink, reported, sockets: [one, two] } = await stage(2);
+  const [first, second] = [one.join("a"), two.join("a")];
+  two.disconnect();
+  for (const { fail } of uplink.asked) fail(new Error("too many groups"));
+  await assert.rejects(first, /too many/);
+  await assert.rejects(second, /too many/);
+  assert.deepEqual(rooms(one), []);
+  assert.deepEqual(reported.map(String), ["Error: too many groups"]);
+});
+
+test("a room change of a socket that is elsewhere goes by selection", async () => {
+  const { uplink, adapter } = await stage();
+  adapter.addAll("elsewhere", new Set(["a"]));
+  adapter.del("elsewhere", "b");
+  const to = { namespace: "/", rooms: ["elsewhere"], excluded: [] };
+  assert.deepEqual(uplink.sent, [
+    { type: Type.Join, ref: 0, to, rooms: ["a"] },
+    { type: Type.Leave, ref: 0, to, rooms: ["b"] },
+  ]);
+});
+
+test("emits are one frame; volatile ones may be dropped by the link", async () => {
+  const { io, uplink } = await stage(3);
+  io.to("a").except("b").emit("x", Buffer.from("y"));
+  io.volatile.emit("z");
+  assert.deepEqual(uplink.sent, [
+    {
+      type: Type.Emit,
+      ref: 0,
+      to: { namespace: "/", rooms: ["a"], excluded: ["b"] },
+      flags: 0,
+      payload: '451-["x",{"_placeholder":true,"num":0}]\x1ebeQ==',
+    },
+  ]);
+  assert.deepEqual(uplink.volatile.map(({ payload, flags }) => [payload, flags]), [['42["z"]', 1]]);
+});
+
+test("an emit with acks counts one server, whoever asks for the count next", async () => {
+  const { io, uplink, adapter } = await stage();
+  const answers = io.timeout(1000).emitWithAck("who");
+  const [{ part, done, frame }] = uplink.asked;
+  assert.equal(frame.timeout, 1000);
+  part({ type: Type.Asked, count: 2 });
+  part({ type: Type.Answer, sender: "s1", payload: '4307["a"]' });
+  part({ type: Type.Answer, sender: "s2", payload: '461-7[{"_placeholder":true,"num":0}]\x1ebeQ==' });
+  done({ count: 2 });
+  assert.deepEqual(await answers, ["a", Buffer.from("y")]);
+  adapter.broadcastWithAck({ type: 2, data: ["x"] }, { rooms: new Set(), flags: { timeout: 5 } }, () => {}, () => {});
+  await turn();
+  const count = adapter.serverCount();
+  const list = uplink.asked.at(-1);
+  assert.equal(list.frame.type, Type.List);
+  list.part({ type: Type.Servers, rows: [{ up: true }, { up: false }, { up: true }] });
+  list.done();
+  assert.equal(await count, 2);
+});
+
+test("ids are all that allSockets waits for", async () => {
+  const { io, uplink } = await stage();
+  const ids = io.in("a").allSockets();
+  const { part } = uplink.asked[0];
+  part({ type: Type.Sockets, servers: ["me"], rows: [{ id: "x" }, { id: "y" }] });
+  part({ type: Type.Asked, count: 1 });
+  assert.deepEqual([...(await ids)], ["x", "y"]);
+});
+
+test("what others want to know of a namespace that is not here is answered all the same", async () => {
+  const { dispatch, uplink, sockets: [socket], reported } = await stage();
+  socket.data.n = 1;
+  dispatch.query(3, "/", [socket.id, "gone"]);
+  dispatch.query(4, "/nowhere", ["x"]);
+  dispatch.told(0, "two", "/nowhere", '42/nowhere,["x"]');
+  assert.deepEqual(uplink.sent, [
+    { type: Type.Facts, ref: 3, rows: [[socket.id, '{"data":{"n":1}}']] },
+    { type: Type.Facts, ref: 4, rows: [] },
+  ]);
+  dispatch.failed({ number: 7, reason: "link-bad-request", message: "no" });
+  assert.equal(reported[0].reason, "link-bad-request");
+});
+
+test("what comes before there is a handler is handed on in its order", () => {
+  const gate = new Gate();
+  gate.handler.open(1, "c", null, HANDSHAKE);
+  gate.handler.told(0, "s", "/", "x");
+  const heard = [];
+  gate.open({ open: (client) => heard.push(client), told: (_ref, sender) => heard.push(sender) });
+  assert.deepEqual(heard, [1, "s"]);
+});
