@@ -101,12 +101,17 @@ def test_a_hub_that_a_reload_has_taken_off_the_list() -> None:
     assert [closed.name for closed in line.closed] == ["unknown-hub"]
 
 
-def test_who_does_not_greet_is_cut_off() -> None:
-    rig = Rig()
+@pytest.mark.parametrize(("heartbeat", "seconds"), [(5.0, HELLO_SECONDS), (2.0, 6.0)])
+def test_who_does_not_greet_is_cut_off(heartbeat: float, seconds: float) -> None:
+    rig = Rig(links=LinkSettings(heartbeat=heartbeat))
     line = rig.door.socket(HUB, "s1")
-    rig.after(HELLO_SECONDS - 1.0)
+    rig.after(seconds - 3.0)
     assert line in rig.door._waiting
-    rig.after(1.0 + CLOSE_SECONDS + 1.0)
+    # We sleep; its hello may be there when we wake.
+    rig.world.now += 100.0
+    rig.after(0.5)
+    assert line in rig.door._waiting
+    rig.after(3.0 + CLOSE_SECONDS + 1.0)
     assert rig.door._waiting == {}
     assert rig.world.metrics.refusals["link", LINK_SILENT.name] == 1
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -39,6 +40,10 @@ class TunnelLink:
         """Answer `Open` and CONNECT by itself."""
         self.acks = True
         """Acknowledge what comes."""
+        self.up = False
+        """Greeted, and all that was under way is sent again: what is said from now on may leave."""
+        self.port: int | None = None
+        """Dial this port instead of the service's own."""
         self.clients: dict[int, tunnel.Open] = {}
         self.socket: ClientConnection
         self._reader: asyncio.Task[None] | None = None
@@ -56,6 +61,7 @@ class TunnelLink:
     async def dial(self, session: str = "") -> None:
         """Open a link; with a session, ask for that one."""
         token = tunnel_token(self.service, self.hub, self.server_id)
+        other_way: dict[str, Any] = {} if self.port is None else {"host": "127.0.0.1", "port": self.port}
         self.socket = await connect(
             f"{tunnel_url(self.service, self.hub)}&access_token={token}",
             subprotocols=[tunnel.SUBPROTOCOL],  # type: ignore[list-item]
@@ -64,6 +70,7 @@ class TunnelLink:
             open_timeout=TIMEOUT,
             close_timeout=1,
             compression=None,
+            **other_way,
         )
         hello = tunnel.AppHello(tunnel.REVISION, "test", session, self.inc.received, self.inc.window)
         await self.socket.send(tunnel.encode_batch(0, 0, [tunnel.encode_frame(hello)]))
@@ -75,7 +82,17 @@ class TunnelLink:
                 await self.socket.send(batch)
         else:
             self.out, self.inc = Outgoing(answer.window), Incoming(self.inc.window)
+        self.up = True
         self._reader = asyncio.create_task(self._read())
+        await self.say()
+
+    async def ended(self) -> None:
+        """Until this link is gone. Raises what went wrong while reading."""
+        reader = self._reader
+        if reader is not None:
+            await reader
+        if reader is self._reader:
+            self.up = False
 
     async def _recv(self) -> bytes:
         async with asyncio.timeout(TIMEOUT):
@@ -91,6 +108,7 @@ class TunnelLink:
 
     async def cut(self, *, polite: bool = False) -> None:
         """End the link: with a farewell, or as a broken cable would."""
+        self.up = False
         if self._reader is not None:
             self._reader.cancel()
         if polite:
@@ -116,7 +134,9 @@ class TunnelLink:
         if self.acks:
             self.inc.take_all()
         if self.acks and self.inc.is_due:
-            await self.socket.send(tunnel.encode_batch(0, self.inc.told(), []))
+            await self.ack()
+        # With the credit that it may have brought.
+        await self.say()
 
     async def _frame(self, frame: tunnel.FromService) -> None:
         if isinstance(frame, tunnel.Open):
@@ -131,11 +151,17 @@ class TunnelLink:
         self.frames.put_nowait(frame)
 
     async def say(self, *frames: tunnel.FromApp) -> None:
-        """Send frames, as far as there is credit; the rest with the next."""
+        """Send frames, as far as there is credit; the rest with the next. While the link is down
+        they wait."""
         for frame in frames:
             self.out.queue(tunnel.encode_frame(frame))
-        while (batch := self.out.take(self.inc.told())) is not None:
-            await self.socket.send(batch)
+        while self.up and (batch := self.out.take(self.inc.ack)) is not None:
+            self.inc.told()
+            try:
+                await self.socket.send(batch)
+            except ConnectionClosed:
+                # It is kept, and goes again with a resume.
+                self.up = False
 
     async def next(self, kind: type[FrameT]) -> FrameT:
         """The next frame of a kind; others before it are dropped."""
@@ -144,6 +170,19 @@ class TunnelLink:
                 frame = await self.frames.get()
                 if isinstance(frame, kind):
                     return frame
+
+    async def ack(self) -> None:
+        """An acknowledgement by itself."""
+        await self.socket.send(tunnel.encode_batch(0, self.inc.told(), []))
+
+    async def ask(self, make: Callable[[int], tunnel.FromApp], kind: type[FrameT]) -> FrameT:
+        """A request, and the first frame of `kind` that answers it; others before it are dropped."""
+        ref = self.ref()
+        await self.say(make(ref))
+        while True:
+            frame = await self.next(kind)
+            if getattr(frame, "ref", None) == ref:
+                return frame
 
     def ref(self) -> int:
         """A fresh number."""

@@ -56,7 +56,7 @@ class MoorageDoor:
     def socket(self, hub: str, server_id: str) -> MoorageSocket:
         """For a link that was let in; its hello is due."""
         made = MoorageSocket(self, hub, server_id)
-        self._waiting[made] = self.clock() + HELLO_SECONDS
+        self._waiting[made] = self.clock() + min(HELLO_SECONDS, 3 * self.node.links.heartbeat)
         return made
 
     def closing(self, socket: MoorageSocket) -> None:
@@ -156,7 +156,8 @@ class MoorageDoor:
 
     def tick(self, now: float) -> None:
         """Time passes for all sessions; forget those that are over."""
-        step, self._ticked = min(now - self._ticked, STEP_SECONDS), now
+        passed, self._ticked = now - self._ticked, now
+        step = min(passed, STEP_SECONDS)
         for key, (server, desk) in tuple(self._sessions.items()):
             if not server.over:
                 server.tick(now, step)
@@ -164,7 +165,10 @@ class MoorageDoor:
                 desk.end()
                 del self._sessions[key]
         for socket, deadline in tuple(self._waiting.items()):
-            if deadline <= now:
+            if passed > step:
+                # We were asleep: what came meanwhile is read first.
+                self._waiting[socket] = deadline + passed - step
+            elif deadline <= now:
                 del self._waiting[socket]
                 socket.close(LINK_SILENT)
                 socket.abort()
