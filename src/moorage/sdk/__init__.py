@@ -29,7 +29,7 @@ from moorage.sdk.errors import (
 )
 
 if TYPE_CHECKING:
-    from moorage.sdk.threads import use_moorage_sync
+    from moorage.sdk.threads import ThreadedMoorage, use_moorage_sync
 
 __all__ = [
     "Acks",
@@ -47,6 +47,7 @@ __all__ = [
     "RequestFailed",
     "RequestTimeout",
     "SessionLost",
+    "ThreadedMoorage",
     "TooLarge",
     "UsageError",
     "use_moorage",
@@ -56,8 +57,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The synchronous side is loaded by those who use it: most app servers are one or the other.
-    if name == "use_moorage_sync":
-        from moorage.sdk.threads import use_moorage_sync  # noqa: PLC0415
+    if name in ("ThreadedMoorage", "use_moorage_sync"):
+        from moorage.sdk import threads  # noqa: PLC0415
 
-        return use_moorage_sync
+        return getattr(threads, name)
     raise AttributeError(name)

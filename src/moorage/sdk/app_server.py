@@ -249,7 +249,7 @@ class Moorage:
         self._manager.awaiting()
         try:
             end = await self.link.request(
-                lambda ref: Ask(ref, whom, 0, _milliseconds(timeout), payload),
+                lambda ref: Ask(ref, whom, 0, milliseconds(timeout), payload),
                 timeout=timeout + ANSWER_SECONDS,
                 part=collector.part,
             )
@@ -268,7 +268,7 @@ class Moorage:
         collector = SocketCollector(namespace)
         whom = target(namespace, room, skip)
         end = await self.link.request(
-            lambda ref: Fetch(ref, whom, _milliseconds(timeout)),
+            lambda ref: Fetch(ref, whom, milliseconds(timeout)),
             timeout=timeout + ANSWER_SECONDS,
             part=collector.part,
         )
@@ -319,7 +319,7 @@ class Moorage:
         payload = self._codec.event(namespace, [event, *args])
         collector = AckCollector(self._codec)
         end = await self.link.request(
-            lambda ref: Tell(ref, namespace, _milliseconds(timeout), payload),
+            lambda ref: Tell(ref, namespace, milliseconds(timeout), payload),
             timeout=timeout + ANSWER_SECONDS,
             part=collector.part,
         )
@@ -343,7 +343,8 @@ class Moorage:
         return [AppServer(row.id, row.dialect, row.up, row.clients) for row in end.rows]
 
 
-def _milliseconds(seconds: float) -> int:
+def milliseconds(seconds: float) -> int:
+    """A timeout as frames carry it. Raises `UsageError` for one that is no time to wait."""
     if not 0 < seconds < 86_400:
         raise UsageError(f"timeout must be above 0 and below a day, in seconds, not {seconds!r}")
     return max(1, int(seconds * 1000))

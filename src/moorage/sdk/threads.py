@@ -23,8 +23,7 @@ from typing import Any, Final, Self, TypeVar, overload
 import socketio
 
 from moorage.sdk.answers import AckCollector, Acks, AppServer, FetchedSockets, SocketCollector
-from moorage.sdk.app_server import EVENTS, HANDLER_SECONDS
-from moorage.sdk.app_server import _milliseconds as milliseconds_of
+from moorage.sdk.app_server import EVENTS, HANDLER_SECONDS, milliseconds
 from moorage.sdk.connection_string import check_hub, parse
 from moorage.sdk.errors import UsageError
 from moorage.sdk.manager import ANSWER_SECONDS, arguments_of, target
@@ -309,8 +308,8 @@ class ThreadedMoorage:
         """Emit, and wait until all sockets have answered or the time is over."""
         payload = self._codec.event(namespace, [event, *arguments_of(data)])
         whom = target(namespace, to, skip)
-        milliseconds = milliseconds_of(timeout)
-        return self._collect_acks(lambda ref: Ask(ref, whom, 0, milliseconds, payload), timeout)
+        wait = milliseconds(timeout)
+        return self._collect_acks(lambda ref: Ask(ref, whom, 0, wait, payload), timeout)
 
     def _collect_acks(self, make: Callable[[int], FromApp], timeout: float) -> Acks:
         collector = AckCollector(self._codec)
@@ -327,9 +326,9 @@ class ThreadedMoorage:
         the app servers, as far as these answer in time (see `missing`)."""
         collector = SocketCollector(namespace)
         whom = target(namespace, room, skip)
-        milliseconds = milliseconds_of(timeout)
+        wait = milliseconds(timeout)
         end = self.link.request(
-            lambda ref: Fetch(ref, whom, milliseconds),
+            lambda ref: Fetch(ref, whom, wait),
             seconds=timeout + ANSWER_SECONDS,
             part=collector.part,
         )
@@ -369,8 +368,8 @@ class ThreadedMoorage:
     ) -> Acks:
         """The same, and wait until all have answered or the time is over."""
         payload = self._codec.event(namespace, [event, *args])
-        milliseconds = milliseconds_of(timeout)
-        return self._collect_acks(lambda ref: Tell(ref, namespace, milliseconds, payload), timeout)
+        wait = milliseconds(timeout)
+        return self._collect_acks(lambda ref: Tell(ref, namespace, wait, payload), timeout)
 
     def on_server_event(self, event: str, *, namespace: str = "/") -> Callable[[HandlerT], HandlerT]:
         """Decorator: handles an event of other app servers. Gets its arguments; what it returns is the
