@@ -1,0 +1,193 @@
+"""One hub, two dialects: what app servers of either do to clients of the other."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from moorage.wire import tunnel
+from moorage.wire.groups import namespace_group, room_group
+from moorage.wire.tunnel import To
+from tests.support.app_link import AppServer, tunnel_token
+from tests.support.rawhttp import clients, fetch
+from tests.support.rawws import WebSocket
+from tests.support.service import MoorageProcess
+from tests.support.tunnel_link import TunnelLink
+
+
+@dataclass
+class Fleet:
+    """An app server of each dialect, and a client of each in `/`."""
+
+    service: MoorageProcess
+    hub: str
+    azure: AppServer
+    ours: TunnelLink
+    azure_client: WebSocket
+    our_client: WebSocket
+    azure_sid: str
+    our_sid: str
+    number: int
+
+
+async def connected(client: WebSocket) -> str:
+    """Connect to `/`; the socket id."""
+    await client.send("40")
+    sid = json.loads((await client.text())[2:])["sid"]
+    assert isinstance(sid, str)
+    return sid
+
+
+@pytest.fixture
+async def fleet(service: MoorageProcess, hub: str) -> AsyncIterator[Fleet]:
+    """Both are there, each has heard of its own client."""
+    async with (
+        AppServer(service, hub, "azure") as azure,
+        await WebSocket.session(service.url, clients(hub)) as azure_client,
+        TunnelLink(service, hub, "ours") as ours,
+        # It has the fewest clients.
+        await WebSocket.session(service.url, clients(hub)) as our_client,
+    ):
+        azure_sid, our_sid = await connected(azure_client), await connected(our_client)
+        opened = await ours.next(tunnel.Open)
+        assert opened.id == our_client.sid
+        await azure.message(azure_client.sid)
+        yield Fleet(
+            service, hub, azure, ours, azure_client, our_client, azure_sid, our_sid, opened.client
+        )
+
+
+async def test_emits_reach_clients_of_both(fleet: Fleet) -> None:
+    await fleet.azure.send_all("42[1]", f"'{namespace_group('/')}' in groups")
+    done = await fleet.ours.ask(lambda ref: tunnel.Emit(ref, To("/"), 0, b"42[2]"), tunnel.Done)
+    assert done.count == 2
+    for client in (fleet.azure_client, fleet.our_client):
+        assert [await client.text(), await client.text()] == ["42[1]", "42[2]"]
+
+
+async def test_a_room_of_both(fleet: Fleet) -> None:
+    assert await fleet.azure.join(fleet.azure_client.sid, room_group("/", "r")) == 200
+    await fleet.ours.say(tunnel.Enter(0, fleet.number, "/", ("r",)))
+    done = await fleet.ours.ask(lambda ref: tunnel.Emit(ref, To("/", ("r",)), 0, b"42[1]"), tunnel.Done)
+    assert done.count == 2
+    await fleet.azure.send_all("42[2]", f"'{room_group('/', 'r')}' in groups")
+    for client in (fleet.azure_client, fleet.our_client):
+        assert [await client.text(), await client.text()] == ["42[1]", "42[2]"]
+
+
+async def test_who_is_moved_by_the_other_dialect(fleet: Fleet) -> None:
+    assert await fleet.azure.join(fleet.our_client.sid, room_group("/", "r")) == 200
+    assert await fleet.ours.next(tunnel.Moved) == tunnel.Moved(fleet.number, "/", True, ("r",))
+    # The azure dialect has no word for it; the room is joined all the same.
+    to = To("/", (fleet.azure_sid,))
+    assert (await fleet.ours.ask(lambda ref: tunnel.Join(ref, to, ("r",)), tunnel.Done)).count == 1
+    await fleet.azure.send_all("42[1]", f"'{room_group('/', 'r')}' in groups")
+    for client in (fleet.azure_client, fleet.our_client):
+        assert await client.text() == "42[1]"
+
+
+async def test_a_fetch_over_both(fleet: Fleet) -> None:
+    await fleet.azure.join(fleet.azure_client.sid, room_group("/", "r"))
+    await fleet.ours.say(tunnel.Fetch(1, To("/"), 5_000))
+    sockets = await fleet.ours.next(tunnel.Sockets)
+    # Nobody is asked for data: the asker has its own, the azure dialect could not say.
+    assert await fleet.ours.next(tunnel.Done) == tunnel.Done(1, 0)
+    rows = {row.id: row for row in sockets.rows}
+    assert sockets.servers[rows[fleet.azure_sid].server] == "azure"
+    assert rows[fleet.azure_sid].rooms == ("r",)
+    for sid in (fleet.azure_sid, fleet.our_sid):
+        shake = json.loads(rows[sid].handshake)
+        assert {"headers", "query", "claims"} <= shake.keys()
+        assert shake["query"] == {"EIO": ["4"], "transport": ["websocket"]}
+        assert shake["headers"]["upgrade"] == ["websocket"]
+
+
+@pytest.mark.parametrize("close", [False, True])
+async def test_the_azure_sdks_disconnect_hits_one_of_ours(fleet: Fleet, close: bool) -> None:
+    packet = f'41{{"close":{"true" if close else "false"}}}'
+    await fleet.azure.send_all(packet, f"'{room_group('/', fleet.our_sid)}' in groups")
+    assert await fleet.our_client.text() == "41", "the data was not for the client"
+    assert await fleet.ours.next(tunnel.Left) == tunnel.Left(fleet.number, "/")
+    if close:
+        assert (await fleet.our_client.ended())[1].code == 1000
+        closed = await fleet.ours.next(tunnel.Closed)
+        assert (closed.client, closed.cause) == (fleet.number, "forced server close")
+    else:
+        # The connection lives, and may come again.
+        await connected(fleet.our_client)
+
+
+@pytest.mark.parametrize("close", [False, True])
+async def test_our_disconnect_hits_one_of_the_azure_dialect(fleet: Fleet, close: bool) -> None:
+    to = To("/", (fleet.azure_sid,))
+    done = await fleet.ours.ask(lambda ref: tunnel.Disconnect(ref, to, close), tunnel.Done)
+    assert done.count == 1
+    assert await fleet.azure_client.text() == "41"
+    if close:
+        assert (await fleet.azure_client.ended())[1].code == 1000
+        assert (await fleet.azure.event("disconnected")).connection == fleet.azure_client.sid
+    else:
+        # As if the client had left by itself: the only way to tell it in that dialect.
+        assert await fleet.azure.message(fleet.azure_client.sid) == "41"
+
+
+async def test_questions_of_either_are_answered_by_clients_of_both(fleet: Fleet) -> None:
+    await fleet.ours.say(tunnel.Ask(1, To("/"), 0, 5_000, b'42["q"]'))
+    assert (await fleet.ours.next(tunnel.Asked)).count == 2
+    for client in (fleet.azure_client, fleet.our_client):
+        packet = await client.text()
+        await client.send(f"43{packet[2:packet.index('[')]}[1]")
+    senders = {(await fleet.ours.next(tunnel.Answer)).sender for _ in range(2)}
+    assert senders == {fleet.azure_sid, fleet.our_sid}
+    assert await fleet.ours.next(tunnel.Done) == tunnel.Done(1, 2)
+
+
+async def test_an_invoke_of_the_azure_dialect(fleet: Fleet) -> None:
+    asking = asyncio.create_task(fleet.azure.invoke('42["q"]', f"'{namespace_group('/')}' in groups"))
+    for client in (fleet.azure_client, fleet.our_client):
+        packet = await client.text()
+        await client.send(f"43{packet[2:packet.index('[')]}[1]")
+    assert len(await asking) == 2
+
+
+async def test_app_servers_of_the_azure_dialect_are_listed_and_not_told(fleet: Fleet) -> None:
+    servers = await fleet.ours.ask(tunnel.List, tunnel.Servers)
+    assert {(row.id, row.dialect, row.up, row.clients) for row in servers.rows} == {
+        ("azure", "azure", True, 1),
+        ("ours", "moorage", True, 1),
+    }
+    done = await fleet.ours.ask(lambda ref: tunnel.Tell(ref, "/", 1_000, b'42["x"]'), tunnel.Done)
+    assert (done.count, done.missing) == (0, ())
+
+
+async def test_the_rest_api_reaches_ours_as_well(fleet: Fleet) -> None:
+    path = f"/api/hubs/{fleet.hub}/connections/{fleet.our_client.sid}"
+    audience = f"{fleet.service.url}{path}"
+    token = tunnel_token(fleet.service, fleet.hub, "rest", aud=audience)
+    headers = {"Authorization": f"Bearer {token}"}
+    target = f"{path}?api-version=2024-12-01&reason=enough"
+    reply = await fetch(fleet.service.url, target, method="DELETE", headers=headers)
+    assert reply.status in (200, 204), reply
+    closed = await fleet.ours.next(tunnel.Closed)
+    assert (closed.reason, closed.cause) == ("api-closed", "forced server close")
+
+
+async def test_each_keeps_its_own_heartbeat(service: MoorageProcess, hub: str) -> None:
+    async with AppServer(service, hub) as azure:
+        azure.options = {"pingInterval": 300, "pingTimeout": 300}
+        async with (
+            await WebSocket.session(service.url, clients(hub)) as azure_client,
+            TunnelLink(service, hub) as ours,
+        ):
+            ours.terms = (300, 10_000, 1_000_000)
+            async with await WebSocket.session(service.url, clients(hub)) as our_client:
+                assert await our_client.text() == "2"
+                # The app server of this one says nothing, and so does the service.
+                await azure_client.send("3")
+                assert await azure.message(azure_client.sid) == "3"
+                await azure.send(azure_client.sid, "42[1]")
+                assert await azure_client.text() == "42[1]"
