@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +14,7 @@ from bench.figures import Bar, Figure, Rounds
 from bench.fleet import Fleet
 from bench.measures import EVENT, broadcast, costs
 from bench.run import Joined, Run
-from bench.servers import MOORAGE, NATIVE, Start, moorage, native, node, python
+from bench.servers import MOORAGE, NATIVE, Cpu, Start, moorage, native, node, python
 
 _NODE: Final[Mapping[str, Start]] = {
     MOORAGE: moorage(node("app/sdk.mjs")),
@@ -121,23 +123,48 @@ def _trip_figures(
     ]
 
 
+_AT_REST: Final = 0.02
+"""Seconds between two commands that ask for nothing."""
+
+
 def broadcasts(run: Run) -> list[Figure]:
-    """(i) What one broadcast costs the process that runs the app."""
+    """(i) What one broadcast costs the process that runs the app, without what it costs the process to
+    be asked for it: waking up and reading a command is more than half of what ours does."""
     plan = run.plan
 
-    def once(joined: Joined) -> dict[str, float]:
-        row = costs(joined.target, broadcast(joined, plan.app_ticks, 1), plan.app_ticks)
-        return {"app": row.get("app", row["service"])}
+    def once(joined: Joined, ticks: int) -> dict[str, float]:
+        asked = _app_cost(joined, broadcast(joined, ticks, 1), ticks)
+        asking = _app_cost(joined, _nothing(joined, ticks), ticks)
+        return {"app": asked - asking, "asking": asking}
 
     figures = []
-    for language, starts, codec in (("Node.js", _NODE, ""), ("Python", _python(_ORJSON), _ORJSON)):
+    # Native Python takes most of a second for one.
+    for language, codec, ticks, count in (("Node.js", "", plan.app_ticks, None), ("Python", _ORJSON, 3, 3)):
+        section, starts = f"i {language}", _python(codec) if codec else _NODE
         with ExitStack() as stack:
-            joined = run.connect(stack, f"i {language}", plan.app_clients, starts=starts)
-            rounds = run.alternate(f"i {language}", joined, once)
+            joined = run.connect(stack, section, plan.app_clients, starts=starts)
+            rounds = run.alternate(section, joined, partial(once, ticks=ticks), count=count)
         title = f"app process CPU per broadcast, {language}, {plan.app_clients:,} clients"
         bars = () if codec else (Bar(0.005, NATIVE),)
-        figures.append(Figure("i", title, "us", of_pair(rounds, "app", "app", codec), bars))
+        figures += [
+            Figure("i", title, "us", of_pair(rounds, "app", "app", codec), bars),
+            Figure("i", f"to be asked for it, {language}", "us", of_pair(rounds, "asking", "asking", codec)),
+        ]
     return figures
+
+
+def _app_cost(joined: Joined, cost: Cpu, count: int) -> float:
+    row = costs(joined.target, cost, count)
+    return row.get("app", row["service"])
+
+
+def _nothing(joined: Joined, times: int) -> Cpu:
+    """CPU of as many commands to broadcast nothing."""
+    before = joined.target.cpu()
+    for _ in range(times):
+        joined.target.broadcast(0, EVENT)
+        time.sleep(_AT_REST)
+    return joined.target.cpu().since(before)
 
 
 def sdk_connects(run: Run) -> list[Figure]:
