@@ -141,7 +141,8 @@ def shake(
     asked: ClientDoor, query: dict[str, list[str]], headers: list[tuple[bytes, bytes]], hub: str = "chat"
 ) -> Handshake:
     """A request's handshake, as the edges ask for it."""
-    return asked.handshake(hub, "http", query, headers, target="/socket.io/?EIO=4", address="192.0.2.7")
+    target = "/socket.io/?EIO=4"
+    return asked.handshake(hub, "http", query, headers, target=target, address=lambda: "192.0.2.7")
 
 
 def test_an_anonymous_handshake_carries_query_and_headers() -> None:
@@ -215,6 +216,6 @@ def test_the_app_server_hears_the_url_without_the_token(asked: str, told: str) -
     signed = token(user="ann")
     target = asked.replace("=T", f"={signed}")
     query = parse_query(target.partition("?")[2])
-    made = door().handshake("chat", "http", query, [HOST], target=target, address="192.0.2.7")
-    assert made.url == told
-    assert (made.user_id, made.address, made.secure) == ("ann", "192.0.2.7", False)
+    made = door().handshake("chat", "http", query, [HOST], target=target, address=lambda: "192.0.2.7")
+    assert made.origin() == (told, "192.0.2.7")
+    assert (made.user_id, made.secure) == ("ann", False)

@@ -14,7 +14,7 @@ from moorage.hub.node import Node
 from moorage.metrics import Metrics
 from moorage.wire.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
-from moorage.wire.handshake import Handshake
+from moorage.wire.handshake import Handshake, Origin
 from moorage.wire.reasons import (
     BAD_REQUEST,
     ORIGIN_REFUSED,
@@ -111,10 +111,14 @@ class ClientDoor:
         headers: Headers,
         *,
         target: str,
-        address: str,
+        address: Callable[[], str],
     ) -> Handshake:
         """Check the token, gather what the app server may know. `target` is path and query as they
         came, `address` the client's. Raises `PeerError` (token-*)."""
+
+        def origin() -> Origin:
+            return Origin(_without_token(target), address())
+
         gathered: dict[str, list[str]] = {}
         for name, value in headers:
             gathered.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
@@ -124,13 +128,10 @@ class ClientDoor:
         if not token and authorization[:7].lower() == "bearer ":
             token = auth.bearer(authorization)
         shown = {name: values for name, values in gathered.items() if name not in NOT_FORWARDED}
-        url = _without_token(target)
         if not token:
             if not self.node.hub_settings(hub).anonymous:
                 raise PeerError(TOKEN_MISSING)
-            return Handshake(
-                query=query, headers=shown, url=url, address=address, secure=scheme == "https"
-            )
+            return Handshake(query=query, headers=shown, origin=origin, secure=scheme == "https")
         claims = auth.verify(
             token,
             self._keys,
@@ -144,8 +145,7 @@ class ClientDoor:
             claims=claims.all,
             user_id=claims.user_id,
             groups=claims.groups,
-            url=url,
-            address=address,
+            origin=origin,
             secure=scheme == "https",
         )
 

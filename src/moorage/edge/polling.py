@@ -251,7 +251,7 @@ class PollingDoor:
             query,
             scope["headers"],
             target=f"{path}?{asked}" if asked else path,
-            address=scope["client"][0] if scope["client"] else "",
+            address=lambda: scope["client"][0] if scope["client"] else "",
         )
         opening = _Opening()
         connection = self.node.connect(hub, handshake, opening)

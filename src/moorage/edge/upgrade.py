@@ -189,7 +189,6 @@ class UpgradeRequest(asyncio.Protocol):
         """Path and query as they came."""
         return f"{self.path}?{self.query_string}" if self.query_string else self.path
 
-    @property
     def address(self) -> str:
         """The peer's IP address."""
         peer = self._transport.get_extra_info("peername")

@@ -91,6 +91,7 @@ class Node:
     def configure(self, hubs: Mapping[str, HubSettings], *, allow_unlisted_hubs: bool) -> None:
         """Take new hub settings: at the start, and on a reload without touching connections."""
         self._hub_settings = {name.casefold(): settings for name, settings in hubs.items()}
+        self._unlisted = self._hub_settings.get("default", HubSettings())
         self._allow_unlisted = allow_unlisted_hubs
 
     def hub_settings(self, name: str) -> HubSettings:
@@ -101,7 +102,7 @@ class Node:
             return settings
         if not self._allow_unlisted:
             raise PeerError(UNKNOWN_HUB, name[:128])
-        return self._hub_settings.get("default", HubSettings())
+        return self._unlisted
 
     def hub(self, name: str) -> Hub | None:
         """A hub that exists. Names compare without case, as the SDK's do."""

@@ -5,9 +5,19 @@ Both link dialects tell their app servers of it, each in its own JSON.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
+
+
+class Origin(NamedTuple):
+    """Where a request came from and what it asked for."""
+
+    url: str = ""
+    """Path and query, without the access token."""
+    address: str = ""
+    """The client's IP address, as the service sees it."""
 
 
 class Handshake(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,10 +28,8 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
     claims: Mapping[str, Sequence[str]] = {}
     user_id: str | None = None
     groups: tuple[str, ...] = ()
-    url: str = ""
-    """Path and query of the request, without the access token."""
-    address: str = ""
-    """The client's IP address, as the service sees it."""
+    origin: Callable[[], Origin] = Origin
+    """Asked by the dialect that tells it, once: the address costs a system call."""
     secure: bool = False
 
 
@@ -35,13 +43,14 @@ class OpenInfo(msgspec.Struct, frozen=True, gc=False):
 
 def handshake_json(handshake: Handshake, issued: int) -> bytes:
     """The `handshake` of the moorage dialect; `issued` in milliseconds since 1970."""
+    url, address = handshake.origin()
     return msgspec.json.encode(
         {
             "headers": handshake.headers,
             "query": handshake.query,
             "claims": handshake.claims,
-            "url": handshake.url,
-            "address": handshake.address,
+            "url": url,
+            "address": address,
             "secure": handshake.secure,
             "issued": issued,
         }
