@@ -42,7 +42,7 @@ function describe(error) {
   return { name: plain.name, message: plain.message, ...(plain.data === undefined ? {} : { data: plain.data }) };
 }
 
-/** Bytes travel as `{"$bytes": base64}`. */
+/** Bytes travel as `{"$bytes": base64}`; `{"$odd": 1}` comes in for a value that JSON has no form for. */
 function pack(value) {
   if (typeof value !== "object" || value === null) return value;
   if (value instanceof ArrayBuffer) return pack(Buffer.from(value));
@@ -56,6 +56,7 @@ function pack(value) {
 function unpack(value) {
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return value.map(unpack);
+  if (value.$odd) return 1n;
   if (typeof value.$bytes === "string") return Buffer.from(value.$bytes, "base64");
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, unpack(member)]));
 }

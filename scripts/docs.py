@@ -1,4 +1,4 @@
-"""Write the generated parts of docs/reference: settings, reasons, metrics, command help.
+"""Write the generated parts of docs/reference: settings, reasons, metrics, command help, what SDKs do.
 
     python scripts/docs.py           bring the pages up to date
     python scripts/docs.py --check   say which are not; exit code 1 if any
@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import msgspec
@@ -153,11 +154,39 @@ def _contexts(context: click.Context) -> Iterator[click.Context]:
             yield from _contexts(click.Context(command, parent=context, info_name=name, terminal_width=90))
 
 
+def apis() -> str:
+    """A table for each group of the conformance suite's own table."""
+    text = (ROOT / "conformance" / "capabilities.json").read_text(encoding="utf-8")
+    table = json.loads(text)
+    out: list[str] = []
+    for group in table["groups"]:
+        out += [f"### {group['group']}", ""]
+        heads = ["Socket.IO", "Azure's SDK", "Node.js SDK", "Python SDK"]
+        out += _table(heads, [_api(row) for row in group["apis"]])
+    out += ["### What has no row", ""]
+    for why, names in table["beside"].items():
+        out.append(f"* {', '.join(f'`{name}`' for name in names)}: {why}.")
+    return "\n".join(out)
+
+
+def _api(row: dict[str, Any]) -> list[str]:
+    return [row["api"], _can(row["azure"]), _can(row["node"]), _can(row["python"], row["python_api"])]
+
+
+def _can(cell: bool | str | dict[str, str], called: str = "") -> str:
+    """`called`: what the thing is called there."""
+    if isinstance(cell, dict):
+        return f"no: {cell['note']}" if cell["note"] else "no"
+    notes = [note for note in (called, cell) if isinstance(note, str) and note]
+    return ": ".join(notes) if called else ": ".join(["yes", *notes])
+
+
 PARTS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings,
     "reasons": reasons,
     "metrics": metrics,
     "commands": commands,
+    "apis": apis,
 }
 
 
@@ -188,8 +217,9 @@ def main(args: list[str]) -> int:
     return 1 if stale and "--check" in args else 0
 
 
-def _table(heads: str, rows: list[list[str]]) -> list[str]:
-    lines = [heads.split(), ["---"] * len(heads.split()), *rows]
+def _table(heads: str | list[str], rows: list[list[str]]) -> list[str]:
+    names = heads.split() if isinstance(heads, str) else heads
+    lines = [names, ["---"] * len(names), *rows]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines] + [""]
 
 

@@ -63,7 +63,7 @@ def _write(line: Line) -> None:
 
 
 def _pack(value: Any) -> Any:
-    """Bytes travel as `{"$bytes": base64}`."""
+    """Bytes travel as `{"$bytes": base64}`; `{"$odd": 1}` comes in for a value that JSON has no form for."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"$bytes": base64.b64encode(value).decode()}
     if isinstance(value, dict):
@@ -75,6 +75,8 @@ def _pack(value: Any) -> Any:
 
 def _unpack(value: Any) -> Any:
     if isinstance(value, dict):
+        if "$odd" in value:
+            return object()
         if isinstance(value.get("$bytes"), str):
             return base64.b64decode(value["$bytes"])
         return {name: _unpack(member) for name, member in value.items()}

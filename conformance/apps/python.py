@@ -142,6 +142,27 @@ class App:
     async def do_send(self, line: Line) -> None:
         await self.do_emit({**line, "to": line["sid"]})
 
+    async def do_message(self, line: Line) -> None:
+        await self.sio.send(
+            tuple(line["args"]),
+            to=line.get("sid", line.get("to")),
+            skip_sid=skipped(line),
+            namespace=line["ns"],
+        )
+
+    async def do_remote(self, line: Line) -> Any:
+        """python-socketio's own calls take any app server's sockets."""
+        if line["act"] == "ask":
+            [answer] = await self.do_ask_socket(line)
+            return answer
+        acts = {
+            "emit": self.do_send,
+            "join": self.do_join,
+            "leave": self.do_leave,
+            "disconnect": self.do_disconnect,
+        }
+        return await acts[line["act"]](line)
+
     async def do_ask(self, line: Line) -> Line:
         name, *args = line["args"]
         found = await self.moorage.emit_with_acks(
@@ -186,6 +207,9 @@ class App:
 
     async def do_sockets_leave(self, line: Line) -> None:
         await self.moorage.sockets_leave(line["rooms"], **selected(line))
+
+    async def do_empty(self, line: Line) -> None:
+        await self.sio.close_room(line["rooms"][0], namespace=line["ns"])
 
     async def do_disconnect_sockets(self, line: Line) -> None:
         await self.moorage.disconnect_sockets(close=line["close"], **selected(line))

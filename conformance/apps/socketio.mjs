@@ -29,8 +29,9 @@ export function app({ Server, attach, missing = () => [] }) {
 
   async function start(line) {
     label = line.label;
-    io = new Server(createServer(), line.options ?? {});
-    const { requestsTimeout } = line.options ?? {};
+    const { requestsTimeout, turnAway, ...native } = line.options ?? {};
+    io = new Server(createServer(), native);
+    if (turnAway) io.engine.use((request, response, next) => guard(request, response, next, turnAway));
     const options = { hub: line.hub, connectionString: line.connection_string, ...(requestsTimeout && { requestsTimeout }) };
     return { server: (await attach(io, options)) ?? null };
   }
@@ -42,12 +43,13 @@ export function app({ Server, attach, missing = () => [] }) {
   }
 
   /** Answer and tell all that happens in namespace `ns`, and do `on_connect` for each socket. */
-  function define({ ns, pattern, refuse = [], refuse_events: refused = [], on_connect: steps = [] }) {
+  function define({ ns, pattern, refuse = [], refuse_events: refused = [], on_connect: steps = [], outgoing }) {
     const space = io.of(pattern === undefined ? ns : new RegExp(pattern));
     if (refuse.length) space.use((socket, next) => next(verdict(socket.handshake.auth, refuse)));
     space.on("connection", async (socket) => {
       const about = { ns: socket.nsp.name, sid: socket.id };
       watch(socket, about, refused);
+      if (outgoing) socket.onAnyOutgoing((...args) => notice("outgoing", { ...about, args }));
       await perform(commands, { do: "batch", commands: steps.map((step) => ({ ...step, ...about })) });
       if (steps.length) notice("prepared", about);
     });
@@ -63,6 +65,13 @@ export function app({ Server, attach, missing = () => [] }) {
 
   listen({ ...commands, start, define, fetch });
   notice("ready", {});
+}
+
+/** An engine's middleware: requests with this header do not get in. */
+function guard(request, response, next, header) {
+  if (request.headers[header] === undefined) return next();
+  response.writeHead(403);
+  response.end("turned away");
 }
 
 /** The first of `rules` whose `auth` is the client's refuses it. */
@@ -119,6 +128,23 @@ const commands = {
     (line.flags?.volatile ? socket.volatile : socket).emit(...line.args);
   },
 
+  message(line) {
+    (line.sid === undefined ? target(line) : socketOf(line)).send(...line.args);
+  },
+
+  /** Something with any app server's socket, as `fetchSockets` gives it. */
+  async remote(line) {
+    const [socket] = await io.of(line.ns).in(line.sid).fetchSockets();
+    const acts = {
+      emit: () => void socket.emit(...line.args),
+      ask: () => socket.timeout(line.timeout).emitWithAck(...line.args),
+      join: () => void socket.join(line.rooms),
+      leave: () => line.rooms.forEach((room) => socket.leave(room)),
+      disconnect: () => void socket.disconnect(line.close),
+    };
+    return acts[line.act]();
+  },
+
   /** Answers of many, and whether all have answered. */
   async ask(line) {
     try {
@@ -144,6 +170,7 @@ const commands = {
   all_sockets: async (line) => [...(await target(line).allSockets())],
   sockets_join: async (line) => void (await target(line).socketsJoin(line.rooms)),
   sockets_leave: async (line) => void (await target(line).socketsLeave(line.rooms)),
+  empty: async ({ ns, rooms }) => void (await io.of(ns).in(rooms).socketsLeave(rooms[0])),
   disconnect_sockets: async (line) => void (await target(line).disconnectSockets(line.close)),
 
   handshake: (line) => {

@@ -14,10 +14,18 @@ from conformance.apps.lines import Line
 from conformance.apps.python import App, main
 from moorage.sdk import use_moorage_sync
 
-QUICK: Final = ("emit", "server_side_emit", "save_session")
+QUICK: Final = ("emit", "send", "server_side_emit", "save_session")
 SLOW: Final = (
     *("call", "emit_with_acks", "fetch_sockets", "server_side_emit_with_ack", "servers", "close"),
-    *("enter_room", "leave_room", "sockets_join", "sockets_leave", "disconnect", "disconnect_sockets"),
+    *(
+        "enter_room",
+        "leave_room",
+        "close_room",
+        "sockets_join",
+        "sockets_leave",
+        "disconnect",
+        "disconnect_sockets",
+    ),
 )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
-from tests.conformance.apps import App, linked, started
+from tests.conformance.apps import App, linked
 from tests.conformance.capabilities import SDKS
 from tests.conformance.clients import ClientProcess
 from tests.conformance.fleet import Fleet
@@ -37,7 +39,7 @@ def app_of(running: MoorageProcess) -> Iterator[Apps]:
     """An app server by name, started when first asked for."""
     apps: dict[str, App] = {}
 
-    def app(name: str, *, sdk: str, hub: str, **options: int) -> App:
+    def app(name: str, *, sdk: str, hub: str, **options: Any) -> App:
         if name not in apps:
             apps[name] = linked(sdk, running, hub, **options)
             apps[name].call("define", ns="/")
@@ -82,17 +84,20 @@ def fleet(running: MoorageProcess, app_of: Apps, client_process: ClientProcess) 
 
 
 @pytest.fixture
-def restless(running: MoorageProcess, client_process: ClientProcess) -> Iterator[list[Stage]]:
-    """App servers of every kind that want to hear their clients' hearts beat all the time."""
-    apps = started(*SDKS)
-    try:
-        stages = []
-        for app in apps:
-            hub = f"Restless_{app.sdk}"
-            app.link(running.connection_string, hub, pingInterval=400, pingTimeout=1_200)
-            stages.append(Stage(running, hub, [app], client_process, "websocket").define())
-        yield stages
-        client_process.shut()
-    finally:
-        for app in apps:
-            app.kill()
+def strict(running: MoorageProcess, app_of: Apps, client_process: ClientProcess) -> Iterator[list[Stage]]:
+    """App servers of every kind that want to hear their clients' hearts beat all the time, and take
+    nobody with the header `x-turn-away`."""
+    options: dict[str, Any] = {"pingInterval": 400, "pingTimeout": 1_200, "turnAway": "x-turn-away"}
+    with ExitStack() as stages:
+        yield [
+            stages.enter_context(
+                Stage(
+                    running,
+                    f"Strict_{sdk}",
+                    [app_of(f"Strict_{sdk}", sdk=sdk, hub=f"Strict_{sdk}", **options)],
+                    client_process,
+                    "websocket",
+                )
+            ).define()
+            for sdk in SDKS
+        ]

@@ -60,7 +60,7 @@ def test_many_questions_at_a_time(stage: Stage) -> None:
     assert [space.app.result(question) for question in own] == [[f"own {n}"] for n in range(9)]
 
 
-@shows("ask-late")
+@shows("ask-late", "ask-missing")
 def test_who_does_not_answer_in_time(stage: Stage) -> None:
     space, clients = crew(stage, [], [], [])
     clients[1].act("hush")

@@ -76,6 +76,21 @@ def test_a_refusal_without_data(stage: Stage) -> None:
     assert stage.space.call("sids") == []
 
 
+@shows("engine-middleware")
+def test_a_middleware_of_the_engine(strict: list[Stage]) -> None:
+    for stage in strict:
+        for transport in ("websocket", "polling"):
+            client = stage.opening(transport=transport, extraHeaders={"x-turn-away": "1"})
+            if stage.support("engine-middleware").does:
+                with pytest.raises(Refused) as refusal:
+                    client.connected()
+                # The service's status for what an app server refuses, whatever the middleware chose.
+                assert refusal.value.data == {"status": 400}
+            else:
+                stage.here(client)
+        assert stage.client().ask("echo", 1) == [1]
+
+
 @shows("handshake")
 def test_what_an_app_server_learns(stage: Stage) -> None:
     stage.define()

@@ -61,17 +61,17 @@ def test_the_client_closes_its_connection(stage: Stage) -> None:
 
 
 @shows("disconnect-reason")
-def test_clients_that_say_nothing_more(restless: list[Stage]) -> None:
+def test_clients_that_say_nothing_more(strict: list[Stage]) -> None:
     # All cells at once, as it takes its time.
-    mute = [(stage, stage.client(transport=name)) for stage in restless for name in ("websocket", "polling")]
-    stays = [stage.client() for stage in restless]
+    mute = [(stage, stage.client(transport=name)) for stage in strict for name in ("websocket", "polling")]
+    stays = [stage.client() for stage in strict]
     for _, client in mute:
         client.act("mute")
     for stage, client in mute:
         # The client has a clock of its own, and the same suspicion.
         assert client.ended() in ("transport close", "ping timeout")
         assert stage.space.ended(client) == reason(stage, "ping timeout")
-    for stage, client in zip(restless, stays, strict=True):
+    for stage, client in zip(strict, stays, strict=True):
         assert stage.hear([client], partial(stage.space.emit, "x")) == [[["x"]]]
 
 

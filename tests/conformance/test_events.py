@@ -36,6 +36,17 @@ def test_arguments_of_all_kinds(stage: Stage) -> None:
         assert stage.hear([client], everybody) == [[["all", *args]]]
 
 
+@shows("send")
+def test_messages_without_a_name(stage: Stage) -> None:
+    client = pair(stage)
+    client.emit("message", 1, "two")
+    assert stage.space.event(client, "message") == [1, "two"]
+    stage.space.call("message", sid=client, args=[1, "two"])
+    assert client.next("message") == [1, "two"]
+    stage.space.call("message", args=[b"3"])
+    assert client.next("message") == [b"3"]
+
+
 @shows("events")
 def test_any_text_also_as_an_events_name(stage: Stage) -> None:
     client = pair(stage)
@@ -146,6 +157,44 @@ def test_a_middleware_of_packets(stage: Stage) -> None:
     client.emit("handled", 2)
     # In the order of what came: nothing of the refused event is left to come.
     assert stage.space.wait("handled", sid=client.sid)["event"] == "handled"
+
+
+@shows("outgoing")
+def test_who_listens_to_what_goes_out(stage: Stage) -> None:
+    if not stage.support("outgoing").does and stage.sdk != "azure":
+        return
+    client, other = stage.define(outgoing=True).crew(2)
+    space = stage.space
+    space.join(client, "room")
+    space.send(client, "x", 1)
+    space.emit("x", 2, to=["room"])
+    space.emit("x", 3)
+    space.emit("x", 4, to=[other])
+    heard = [line["args"] for line in space.app.heard(space.since, notice="outgoing", sid=client.sid)]
+    # Azure's adapter does not tell the sockets of a broadcast.
+    assert heard == [["x", n] for n in ([1] if stage.sdk == "azure" else [1, 2, 3])]
+
+
+@shows("serialise")
+def test_a_value_that_cannot_be_sent(stage: Stage) -> None:
+    client = pair(stage)
+    odd = {"user": {"born": {"$odd": 1}}}
+    support = stage.support("serialise")
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("send", {"sid": client, "args": ["x", 1, odd]}),
+        ("emit", {"args": ["x", 1, odd]}),
+        ("ask", {"args": ["x", 1, odd], "timeout": 200}),
+    ]
+    for call, fields in calls:
+        if support.does:
+            with pytest.raises(Refused, match=r"(\[1\]|argument 2).*user\.born"):
+                stage.space.call(call, **fields)
+        elif call == "emit":
+            # The caller is not told; Node.js ends a process for less.
+            stage.space.call(call, **fields)
+            assert "BigInt" in stage.space.app.wait(stage.space.since, notice="unhandled")["message"]
+            stage.unwanted.discard("unhandled")
+    assert stage.hear([client], lambda: stage.space.emit("x", 2)) == [[["x", 2]]]
 
 
 @shows("events")

@@ -92,7 +92,7 @@ def pair(
 
 
 @pytest.mark.parametrize("victim", SDKS)
-@shows("fetch-missing", "tell-missing", "server-count")
+@shows("fetch-missing", "tell-missing", "server-count", "close")
 def test_one_that_dies_is_named_and_its_clients_come_back(
     pair: tuple[Fleet, Space, Space], victim: str
 ) -> None:
@@ -135,5 +135,10 @@ def test_one_that_dies_is_named_and_its_clients_come_back(
         everyone = [*crew, late]
         assert fleet.hear(everyone, lambda: space.emit("x"), by=space) == [[["x"]]] * 5
         assert survivor.call("server_count") == 2
+
+        # One that closes says so: nobody waits for a grace time.
+        space.call("close")
+        assert late.ended() in ("transport close", "io server disconnect")
+        assert fleet.hear(crew, lambda: survivor.emit("y"), by=survivor) == [[["y"]]] * 4
     finally:
         again.kill()

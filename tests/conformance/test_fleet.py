@@ -155,6 +155,28 @@ def test_the_sockets_of_all_are_fetched(fleet: Fleet, sdk: str) -> None:
 
 
 @each_kind
+@shows("remote-socket")
+def test_what_is_done_with_others_sockets(fleet: Fleet, sdk: str) -> None:
+    crews = fleet.crew_of(1)
+    space = fleet.of(sdk)
+    for kind, [client] in crews.items():
+        if not support("remote-socket", sdk).does:
+            with pytest.raises(Refused, match=support("remote-socket", sdk).refusal):
+                space.call("remote", sid=client, act="emit", args=["x"])
+            continue
+        space.call("remote", sid=client, act="emit", args=["x", 1])
+        assert space.call("remote", sid=client, act="ask", args=["who"], timeout=15_000) == client.number
+        space.call("remote", sid=client, act="join", rooms=["a", "b"])
+        space.call("remote", sid=client, act="leave", rooms=["b"])
+        space.emit("x", 2, to=["a"])
+        space.emit("x", 3, to=["b"])
+        space.call("remote", sid=client, act="disconnect", close=False)
+        assert client.ended() == "io server disconnect"
+        assert client.events() == [["x", 1], ["who"], ["x", 2]]
+        assert fleet.of(kind).ended(client)
+
+
+@each_kind
 @shows("tell", "tell-ask")
 def test_app_servers_tell_each_other(fleet: Fleet, sdk: str) -> None:
     space = fleet.define().of(sdk)

@@ -147,6 +147,15 @@ def test_many_are_moved_at_once(stage: Stage) -> None:
 
 
 @shows("sockets-join")
+def test_a_room_is_emptied(stage: Stage) -> None:
+    space, clients = crew(stage, ["room", "other"], ["room"])
+    space.call("empty", rooms=["room"])
+    assert stage.hear(clients, lambda: space.emit("x", to=["room"])) == [[], []]
+    for client, rooms in zip(clients, ({"other"}, set[str]()), strict=True):
+        space.until_in(client, rooms)
+
+
+@shows("sockets-join")
 def test_all_are_moved_at_once(stage: Stage) -> None:
     space, clients = crew(stage, [], [])
     space.call("sockets_join", rooms=["everyone"])
