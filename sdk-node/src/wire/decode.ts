@@ -5,12 +5,12 @@ import {
   type Data,
   type Fact,
   type FromService,
-  type Row,
   type ServerRow,
   type ServiceHello,
   type Sockets,
 } from "./frames.js";
 import { Reader, badFrame } from "./reader.js";
+import { row } from "./rows.js";
 
 export interface Batch {
   /** 0: outside the numbering. */
@@ -157,18 +157,6 @@ function hello(from: Reader): ServiceHello {
 
 function sockets(from: Reader): Sockets {
   return { type: Type.Sockets, ref: from.uint(), servers: from.strs(), rows: rows(from, 7, row) };
-}
-
-function row(from: Reader): Row {
-  return {
-    id: from.str(),
-    connection: from.str(),
-    user: from.strOrNil(),
-    server: from.uint(),
-    opened: from.uint(),
-    rooms: from.strs(),
-    handshake: from.bin(),
-  };
 }
 
 function serverRow(from: Reader): ServerRow {

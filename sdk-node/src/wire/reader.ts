@@ -19,11 +19,21 @@ export function badFrame(what: string): MoorageError {
 export class Reader {
   readonly #bytes: Buffer;
   readonly #end: number;
-  #at = 0;
+  #at: number;
 
-  constructor(bytes: Buffer) {
+  constructor(bytes: Buffer, at = 0) {
     this.#bytes = bytes;
     this.#end = bytes.length;
+    this.#at = at;
+  }
+
+  get bytes(): Buffer {
+    return this.#bytes;
+  }
+
+  /** Of the next value. */
+  get at(): number {
+    return this.#at;
   }
 
   get atEnd(): boolean {
@@ -100,6 +110,26 @@ export class Reader {
     const values: string[] = [];
     for (let left = this.array(); left > 0; left -= 1) values.push(this.str());
     return values;
+  }
+
+  /** Pass over what `str` would read, but for its being UTF-8. */
+  passStr(): void {
+    const mark = this.#peek();
+    if (mark < 0xa0 || (mark > 0xbf && mark < 0xd9) || mark > 0xdb) throw badFrame("no string");
+    this.#skipHead();
+  }
+
+  /** The same of `strOrNil`. */
+  passStrOrNil(): void {
+    if (this.#peek() === 0xc0) this.#at += 1;
+    else this.passStr();
+  }
+
+  /** The same of `bin`. */
+  passBin(): void {
+    const mark = this.#peek();
+    if (mark < 0xc4 || mark > 0xc6) throw badFrame("no bin");
+    this.#skipHead();
   }
 
   /** The length of an array, whose elements come next. */

@@ -38,6 +38,13 @@ function fields(object) {
 const frame = ({ type, frame: given }) => ({ type, ...fields(given) });
 const frames = (given) => given.flatMap((one) => Array(one.times ?? 1).fill(frame(one)));
 
+/** The rows of `Sockets` are read when they are looked into: look into all. */
+function read(batch) {
+  const whole = ({ id, connection, user, server, opened, rooms, handshake }) => ({ id, connection, user, server, opened, rooms, handshake });
+  const frames = batch.frames.map((one) => (one.type === Type.Sockets ? { ...one, rows: one.rows.map(whole) } : one));
+  return { ...batch, frames };
+}
+
 function bytes(hex) {
   if (typeof hex === "string") return Buffer.from(hex, "hex");
   return Buffer.concat(hex.flatMap(([part, times]) => Array(times).fill(bytes(part))));
@@ -59,7 +66,7 @@ describe("frames", () => {
     if (vector.direction !== "app")
       test(`decode ${named(vector)}`, () => {
         const batch = decodeBatch(Buffer.concat([Buffer.from([0x93, 1, 0, 0x91]), whole]));
-        deepStrictEqual(batch, { number: 1, ack: 0, frames: [frame(vector)] });
+        deepStrictEqual(read(batch), { number: 1, ack: 0, frames: [frame(vector)] });
       });
   }
 });
@@ -69,7 +76,7 @@ describe("batches", () => {
     if (vector.direction === "app") continue;
     test(named(vector), () => {
       const { number, ack } = vector;
-      deepStrictEqual(decodeBatch(bytes(vector.hex)), { number, ack, frames: frames(vector.frames) });
+      deepStrictEqual(read(decodeBatch(bytes(vector.hex))), { number, ack, frames: frames(vector.frames) });
     });
   }
 });
