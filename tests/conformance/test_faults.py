@@ -13,7 +13,7 @@ from tests.conformance.apps import App, started
 from tests.conformance.capabilities import SDKS, shows
 from tests.conformance.clients import ClientProcess
 from tests.conformance.fleet import OURS, Fleet
-from tests.conformance.stage import Space, fresh
+from tests.conformance.stage import Space, Stage, fresh
 from tests.support.service import MoorageProcess
 
 PATIENT = 1_000
@@ -64,6 +64,23 @@ def test_one_that_is_frozen_is_named_and_holds_up_nobody(fleet: Fleet, victim: s
     [client] = crews[victim]
     assert client.ask("echo", 1) == [1]
     assert askers[0].call("tell_and_ask", args=["who"], timeout=15_000)["complete"]
+
+
+@pytest.mark.parametrize("sdk", OURS)
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+@shows("events")
+def test_what_clients_say_to_one_that_is_frozen_waits(stage: Stage, transport: str) -> None:
+    client, other = stage.define().crew(2)
+    # More than the service sends to an app server that takes nothing.
+    texts = [[n, chr(97 + n % 26) * 300_000] for n in range(30)]
+    with frozen(stage.space):
+        said = [client.start("emit", args=["up", *text]) for text in texts]
+        asked = other.start("ask", args=["echo", 1])
+        for saying in said:
+            client.program.result(saying)
+        assert not asked.done()
+    assert stage.space.events(client, "up", len(texts)) == texts
+    assert other.program.result(asked) == [1]
 
 
 @pytest.fixture(scope="module")

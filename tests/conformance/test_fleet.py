@@ -88,6 +88,24 @@ def test_the_answers_of_all(fleet: Fleet, sdk: str) -> None:
 
 
 @each_kind
+@shows("rooms")
+def test_a_finished_join_counts_everywhere(fleet: Fleet, sdk: str) -> None:
+    crews = fleet.crew_of(1)
+    owner, [client] = fleet.of(sdk), crews[sdk]
+    others = fleet.others(owner)
+    for n in range(10):
+        owner.join(client, f"room {n}")
+        for other in others:
+            other.emit("x", f"{n} {other.app.sdk}", to=[f"room {n}"])
+            client.next("x")
+        owner.leave(client, f"room {n}")
+        for other in others:
+            other.emit("x", "left", to=[f"room {n}"])
+    for other in others:
+        assert fleet.hear([client], lambda: None, by=other) == [[]]
+
+
+@each_kind
 @shows("sockets-join", "remote-rooms")
 def test_others_sockets_are_moved(fleet: Fleet, sdk: str) -> None:
     crews = fleet.crew_of(2)

@@ -106,6 +106,71 @@ def client_ends(clients: list[Client]) -> list[Any]:
     ]
 
 
+@pytest.mark.parametrize("sdk", OURS)
+@shows("resume", "fetch-missing")
+def test_what_others_do_meanwhile_is_told_afterwards(
+    behind: Stage, running: MoorageProcess, client_process: ClientProcess, proxy: Proxy, sdk: str
+) -> None:
+    moved, removed, leaves = behind.define().crew(3)
+    space = behind.space
+    other_app = linked("node" if sdk != "node" else "python", running, behind.hub)
+    try:
+        other = Space(other_app, behind.ns).define()
+        proxy.cut()
+        space.app.wait(notice="link", state="lost")
+        other.call("sockets_join", to=[moved], rooms=["a", "b"])
+        other.call("sockets_leave", to=[moved], rooms=["b"])
+        other.call("disconnect_sockets", to=[removed], close=False)
+        other.call("tell", args=["note", "meanwhile"])
+        leaves.act("disconnect")
+        found = other.call("fetch", timeout=300)
+        assert ([one["id"] for one in found["sockets"]], found["missing"]) == (
+            [moved.sid],
+            [space.app.server],
+        )
+        proxy.restore()
+        space.app.wait(notice="link", state="restored")
+        assert space.wait("told")["args"] == ["note", "meanwhile"]
+        assert space.ended(removed)
+        assert space.ended(leaves)
+        space.until_in(moved, {"a"})
+        assert space.call("sids") == [moved.sid]
+        assert other.call("tell_and_ask", args=["who"], timeout=15_000)["answers"] == [space.app.label]
+    finally:
+        other_app.kill()
+
+
+@pytest.mark.parametrize("sdk", OURS)
+@shows("resume", "link-events")
+def test_a_cut_for_longer_than_the_grace_time(client_process: ClientProcess, sdk: str) -> None:
+    app = App(sdk)
+    try:
+        with MoorageProcess("--set", "links.grace=300ms") as service, Proxy(service) as proxy:
+            app.link(proxy.connection_string, "Late")
+            with Stage(service, "Late", [app], client_process, "websocket") as stage:
+                stage.unwanted = {"uncaught", "unhandled"}
+                stage.define()
+                clients = [stage.client(transport=name, **EAGER) for name in ("websocket", "polling")]
+                old = [client.sid for client in clients]
+                stage.space.join(clients[0], "room")
+                since = client_process.mark
+                proxy.cut()
+                for client in clients:
+                    assert client.ended(since) == "transport close"
+                stage.space.batch(*[stage.space.step("emit", to=[sid], args=["x", "old"]) for sid in old])
+                proxy.restore()
+                for client in clients:
+                    client.came_back(since)
+                    stage.owner(client)
+                for sid in old:
+                    stage.space.wait("disconnect", sid=sid)
+                assert set(stage.space.call("sids")) == {client.sid for client in clients}
+                heard = stage.hear(clients, lambda: stage.space.emit("x", to=["room"]))
+                assert heard == [[], []]
+    finally:
+        app.kill()
+
+
 @pytest.mark.parametrize("sdk", ["azure"])
 @shows("resume")
 def test_azures_clients_outlive_a_cut(behind: Stage, proxy: Proxy) -> None:
