@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from tests.support.app_link import AppServer
 from tests.support.http_port import Port
 from tests.support.service import MoorageProcess
+from tests.support.tunnel_link import TunnelLink
 
 _numbers = count(1)
 
@@ -24,6 +25,21 @@ def hub() -> str:
 async def app(service: MoorageProcess, hub: str) -> AsyncIterator[AppServer]:
     """An app server of `hub` that echoes."""
     async with AppServer(service, hub) as running:
+        yield running
+
+
+@pytest.fixture
+async def link(service: MoorageProcess, hub: str) -> AsyncIterator[TunnelLink]:
+    """An app server of `hub` that speaks the moorage dialect and takes every client."""
+    async with TunnelLink(service, hub) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[MoorageProcess]:
+    """A service that is quick to give up a link, and has little credit for it."""
+    flags = ("--set", "links.window=65536", "--set", "links.heartbeat=500ms", "--set", "links.grace=2s")
+    with MoorageProcess(*flags) as running:
         yield running
 
 

@@ -19,10 +19,11 @@ from moorage.hub.connection import Connection
 from moorage.hub.hub import Hub
 from moorage.hub.settings import Limits, LinkSettings
 from moorage.wire import tunnel
+from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.reasons import LINK_LOST, Reason
 from moorage.wire.stream import Incoming, Outgoing
 from tests.edge.azure_rig import messages
-from tests.hub.fakes import HUB, RecordingOpening, World
+from tests.hub.fakes import HUB, RecordingOpening, World, heard, sink_of
 
 TERMS = (25_000, 20_000, 1_000_000)
 STEP = 0.25
@@ -220,3 +221,61 @@ class Rig:
             self.door.tick(self.world.now)
             self.world.node.tick(self.world.now)
             self.settle()
+
+
+def say(rig: Rig, connection: Connection, *packets: bytes) -> None:
+    """A client's packets."""
+    for packet in packets:
+        rig.world.node.receive(connection, packet)
+
+
+def closed(app: App) -> list[tuple[int, str, str]]:
+    """The ends that the app server has heard of."""
+    return [(frame.client, frame.reason, frame.cause) for frame in app.heard(tunnel.Closed)]
+
+
+def ends(rig: Rig) -> list[str]:
+    """Why clients were closed."""
+    return [reason for _, reason, *_ in rig.world.logged]
+
+
+class Pair:
+    """Two app servers with two clients each, all in `/`."""
+
+    def __init__(self, **given: Any) -> None:
+        self.rig = Rig(**given)
+        self.one, self.two = self.rig.app("one"), self.rig.app("two")
+        self.clients: dict[str, Connection] = {}
+        """By socket id: `s1` and `s2` of each, with the app server's name before it."""
+        self.numbers: dict[str, int] = {}
+        for app in (self.one, self.two):
+            for _ in range(2):
+                number, connection, _opening = app.opening()
+                app.say(tunnel.Opened(number, 25_000, 20_000, 1_000_000))
+                sid = f"{app.id}{number}"
+                self.rig.world.node.receive(connection, b"40")
+                app.say(tunnel.Packet(number, f'40{{"sid":"{sid}"}}'.encode()))
+                self.clients[sid] = connection
+                self.numbers[sid] = number
+        for app in (self.one, self.two):
+            app.heard()
+        self.forget()
+
+    def forget(self) -> None:
+        """What clients have heard so far."""
+        self.rig.settle()
+        for connection in self.clients.values():
+            sink_of(connection).writes.clear()
+
+    def got(self, payload: bytes) -> list[str]:
+        """Which clients have heard this, each as often as it did."""
+        self.rig.settle()
+        clients = self.clients.items()
+        return [sid for sid, client in clients for packet in heard(client) if packet == payload]
+
+    def rooms(self, sid: str) -> list[str]:
+        """Of a socket, but for its own."""
+        connection = self.clients[sid]
+        own = {namespace_group("/"), room_group("/", sid)}
+        names = {room_group("/", name): name for name in ("a", "b", "c")}
+        return sorted(names[group] for group in connection.groups - own)

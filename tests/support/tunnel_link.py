@@ -21,7 +21,20 @@ from tests.support.app_link import tunnel_token, tunnel_url
 from tests.support.service import MoorageProcess
 
 TIMEOUT = 10.0
+PROTOCOL = {"Sec-WebSocket-Protocol": tunnel.SUBPROTOCOL}
+"""The header that asks for this dialect."""
 FrameT = TypeVar("FrameT")
+
+
+def target(service: MoorageProcess, hub: str, **claims: object) -> str:
+    """A link's request target, with a token."""
+    return f"/server/tunnel?hub={hub}&access_token={tunnel_token(service, hub, 'by-hand', **claims)}"
+
+
+def greeting(session: str = "", revision: int = tunnel.REVISION) -> bytes:
+    """A hello, as a message."""
+    hello = tunnel.AppHello(revision, "test", session, 0, 1 << 22)
+    return tunnel.encode_batch(0, 0, [tunnel.encode_frame(hello)])
 
 
 class TunnelLink:
