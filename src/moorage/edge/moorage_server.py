@@ -309,8 +309,14 @@ class MoorageServer:
             self._later(self.flush)
 
     def cork(self) -> None:
-        """The caller promises to call `flush` itself in this tick."""
+        """The caller promises to call `uncork` itself in this tick."""
         self._scheduled = True
+
+    def uncork(self) -> None:
+        """`flush`, if there is anything to do for it: most of what an app server says has no answer."""
+        self._scheduled = False
+        if self.out.waiting or self._backlog or self._held_bytes or self._drains or self.inc.is_due:
+            self.flush()
 
     def flush(self) -> None:
         """End of the tick: what is queued leaves in one batch, as far as there is credit."""
@@ -337,6 +343,8 @@ class MoorageServer:
             inc.told()
             self._send(batch)
             sent = True
+            if not (out.waiting or self._backlog):
+                break
         if not sent and inc.is_due and not wire.congested:
             self._send_ack()
 
