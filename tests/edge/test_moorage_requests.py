@@ -171,7 +171,7 @@ def test_the_asker_hears_of_its_own_that_were_moved(pair: Pair) -> None:
 
 def test_moves_by_the_rest_api_are_news_too(pair: Pair) -> None:
     connection = pair.clients["two1"]
-    groups = (room_group("/", "a"), room_group("/ns", "x"), "some-group", "0~!~!")
+    groups = (room_group("/", "a"), room_group("/ns", "x"), "some-group", "0~!~!", "0~Lw~\u20ac")
     pair.rig.world.execute(JoinGroups(HUB, Selection(connection=connection.id), groups))
     assert pair.two.heard() == [tunnel.Moved(1, "/", True, ("a",))]
     pair.rig.world.execute(LeaveGroups(HUB, Selection(connection=connection.id), None))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from moorage.wire.groups import MAX_GROUP, namespace_group, prefix_of, room_group
+from moorage.wire.groups import MAX_GROUP, namespace_group, prefix_of, room_group, room_of
 from moorage.wire.socketio import MAX_NAMESPACE
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=30)
@@ -56,3 +56,27 @@ def test_other_names_have_no_prefix(name: str) -> None:
 
 def test_the_longest_namespace_fits_into_a_group_name() -> None:
     assert len(namespace_group("/" + "n" * (MAX_NAMESPACE - 1))) < MAX_GROUP - 100
+
+
+@settings(deadline=None)
+@given(NAMESPACES, TEXTS)
+def test_a_rooms_group_tells_its_room(namespace: str, room: str) -> None:
+    assert room_of(room_group(namespace, room)) == ((namespace, room) if room else None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", "plain", "0~Lw~", "0~Lw", "1~Lw~cm9vbTE", "0~Lw~cm9vbTE~x", "0~L~eA", "0~Lw~e", "0~Lw~_w",
+        "0~Lw~\u20ac", "0~\u20ac~eA", "0~Lw~!!", "0~Lw~cm9vbTF", "0~Lw~cm9vbTE=", "0~Lw==~eA",
+    ],
+)  # fmt: skip
+def test_other_names_are_no_rooms(name: str) -> None:
+    assert room_of(name) is None
+
+
+@settings(deadline=None)
+@given(st.text(max_size=30))
+def test_whatever_the_rest_api_calls_a_group(name: str) -> None:
+    found = room_of(name)
+    assert found is None or (isinstance(found[0], str) and found[1] != "")

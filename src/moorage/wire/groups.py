@@ -5,7 +5,6 @@ An empty room part is the namespace itself; a socket's private room carries its 
 
 from __future__ import annotations
 
-import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from functools import lru_cache
 from typing import Final
@@ -43,9 +42,12 @@ def room_of(group: str) -> tuple[str, str] | None:
     if len(parts) != 3 or parts[0] != "0" or not parts[2]:
         return None
     try:
-        return _decode(parts[1]), _decode(parts[2])
-    except (binascii.Error, UnicodeDecodeError):
+        namespace, room = _decode(parts[1]), _decode(parts[2])
+    except ValueError:
+        # Not base64, not ASCII, or not UTF-8: strangers may name groups as they like.
         return None
+    # Base64 has several spellings for some bytes, and decoders overlook what they do not know.
+    return (namespace, room) if room_group(namespace, room) == group else None
 
 
 def _decode(text: str) -> str:

@@ -1,0 +1,58 @@
+"""What app servers of the moorage dialect are told of a client that asks for a session."""
+
+from __future__ import annotations
+
+import msgspec
+
+from moorage.wire.handshake import Handshake, OpenInfo, Origin, handshake_json
+
+
+def test_all_of_it() -> None:
+    handshake = Handshake(
+        query={"EIO": ["4"], "a": ["1", "2"]},
+        headers={"host": ["live.example"], "x-name": ["\xe9\u20ac"]},
+        claims={"role": ["admin"]},
+        user_id="ada",
+        groups=("g",),
+        origin=lambda: Origin("/socket.io/?EIO=4&a=1&a=2", "2001:db8::1"),
+        secure=True,
+    )
+    assert msgspec.json.decode(handshake_json(handshake, 1_700_000_000_123)) == {
+        "headers": {"host": ["live.example"], "x-name": ["\xe9\u20ac"]},
+        "query": {"EIO": ["4"], "a": ["1", "2"]},
+        "claims": {"role": ["admin"]},
+        "url": "/socket.io/?EIO=4&a=1&a=2",
+        "address": "2001:db8::1",
+        "secure": True,
+        "issued": 1_700_000_000_123,
+    }
+
+
+def test_as_little_as_there_may_be() -> None:
+    told = msgspec.json.decode(handshake_json(Handshake(query={}, headers={}), 0))
+    assert told == {
+        "headers": {}, "query": {}, "claims": {}, "url": "", "address": "", "secure": False, "issued": 0,
+    }  # fmt: skip
+
+
+def test_the_origin_is_asked_for_once_and_by_this_dialect_alone() -> None:
+    asked: list[int] = []
+
+    def origin() -> Origin:
+        asked.append(1)
+        return Origin("/", "192.0.2.1")
+
+    handshake = Handshake(query={}, headers={}, origin=origin)
+    assert asked == []
+    handshake_json(handshake, 0)
+    assert asked == [1]
+
+
+def test_strange_text_from_a_request_is_still_json() -> None:
+    strange = {'quote " \\': ["line\r\n\x00\x1f", "\ud7ff\U0010ffff"]}
+    told = msgspec.json.decode(handshake_json(Handshake(query=strange, headers=strange), 0))
+    assert told["query"] == told["headers"] == strange
+
+
+def test_the_terms_are_engineios_own_unless_said() -> None:
+    assert OpenInfo() == OpenInfo(25_000, 20_000, 1_000_000)
