@@ -13,13 +13,15 @@ from pathlib import Path
 
 from bench.servers import HERE
 
-_PYTHON = ("moorage", "uvloop", "picows", "uvicorn", "msgspec", "orjson")
+_PYTHON = ("moorage", "uvloop", "picows", "uvicorn", "msgspec", "orjson", "python-socketio", "websockets")
 _NODE = {
     "native socket.io": "native-socket.io",
     "native engine.io": "native-socket.io/node_modules/engine.io",
     "native ws": "native-socket.io/node_modules/ws",
     "app socket.io": "socket.io",
     "app @azure/web-pubsub-socket.io": "@azure/web-pubsub-socket.io",
+    "native @socket.io/redis-adapter": "@socket.io/redis-adapter",
+    "native redis client": "redis",
 }
 
 
@@ -34,6 +36,7 @@ def facts() -> dict[str, object]:
         "python": sys.version.split()[0],
         "node": _said(["node", "--version"]),
         "cc": _said(["cc", "-dumpfullversion"]),
+        "redis-server": _said(["redis-server", "--version"]),
         **{name: _installed(name) for name in _PYTHON},
         **{label: _package(path) for label, path in _NODE.items()},
     }
