@@ -14,6 +14,9 @@ export interface WriteOptions {
   readonly compress?: boolean;
 }
 
+/** Packets, and last the end. */
+type Later = (string | (() => void))[];
+
 /** What the connection needs of its engine. */
 export interface Keeper {
   readonly uplink: Uplink;
@@ -38,8 +41,8 @@ export class Connection extends EventEmitter {
   /** A packet whose attachments are still being written. */
   #parts: string[] = [];
   #missing = 0;
-  /** What waits for the next tick. */
-  #later: string[] | undefined;
+  /** What waits for socket.io to be done with a DISCONNECT. */
+  #later: Later | undefined;
   #drains = false;
 
   /** `client` is the service's number for it, `id` the Engine.IO session id. */
@@ -64,22 +67,44 @@ export class Connection extends EventEmitter {
 
   #take(packet: string): void {
     const data = decodeMessage(packet);
-    if (data === undefined || this.readyState !== "open") return;
+    if (data === undefined) return;
+    if (typeof data === "string" && isDisconnect(data)) this.#takeApart(data);
+    else this.#hand(data);
+  }
+
+  #hand(data: string | Buffer): void {
+    if (this.readyState !== "open") return;
     if (this.listenerCount("packet") > 0) this.emit("packet", { type: "message", data });
     this.emit("data", data);
     this.emit("message", data);
-    if (typeof data === "string" && isDisconnect(data)) this.#takeLater();
   }
 
-  /** socket.io ends a socket only in the next tick after its DISCONNECT, and closes a client that connects
-   * to the same namespace before that. Here both may come in one batch. */
-  #takeLater(): void {
+  /** A DISCONNECT. socket.io takes some ticks for each packet: events that came just before would find the
+   * socket gone, and a CONNECT just after would find it still there, and close the client. Natively a
+   * network lies between them; here all may come in one batch. */
+  #takeApart(data: string): void {
     this.#later = [];
-    process.nextTick(() => {
-      const packets = this.#later ?? [];
-      this.#later = undefined;
-      for (const packet of packets) this.receive(packet);
+    setImmediate(() => {
+      this.#hand(data);
+      process.nextTick(() => this.#resume());
     });
+  }
+
+  #resume(): void {
+    const later = this.#later ?? [];
+    this.#later = undefined;
+    for (const next of later) {
+      if (this.#later !== undefined) (this.#later as Later).push(next);
+      else if (typeof next === "string") this.#take(next);
+      else next();
+    }
+  }
+
+  /** As `end`, once socket.io has handled what came before. */
+  endSoon(reason: string, description: unknown): void {
+    const soon = (): void => void setImmediate(() => this.end(reason, description));
+    if (this.#later) this.#later.push(soon);
+    else soon();
   }
 
   /** Alias of `write`. */

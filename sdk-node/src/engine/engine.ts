@@ -84,11 +84,8 @@ export class Engine extends EventEmitter {
   /** The service says that a client is gone. */
   closed(client: number, cause: string, details: { number: number; reason: string }): void {
     this.#asking.delete(client);
-    const connection = this.#connections.get(client);
-    if (!connection) return;
     const description = { description: details.reason, context: details };
-    // socket.io handles packets some ticks after they come; those that came before this are not to be lost.
-    setImmediate(() => connection.end(cause, description));
+    this.#connections.get(client)?.endSoon(cause, description);
   }
 
   /** All of them are. */

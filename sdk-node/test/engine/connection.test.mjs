@@ -50,17 +50,22 @@ test("what comes is handed on packet by packet until the end", () => {
   assert.deepEqual(heard, ['2["a"]', '2["b"]']);
 });
 
-test("what follows a DISCONNECT waits a tick, and keeps its order", async () => {
+test("a DISCONNECT waits for what came before it, and all that follows for it, the end too", async () => {
   const { conn } = connection();
   const heard = [];
+  conn.on("close", (reason) => heard.push(reason));
+  // As socket.io does: some ticks for an event, one for a DISCONNECT.
   conn.on("data", (data) => {
-    heard.push(data);
-    if (data.startsWith("1")) process.nextTick(() => heard.push("ended"));
+    if (data.startsWith("0")) heard.push(data);
+    else if (data.startsWith("1")) process.nextTick(() => heard.push(data));
+    else process.nextTick(() => process.nextTick(() => Promise.resolve().then(() => heard.push(data))));
   });
-  conn.receive("41/a,\x1e40/a,\x1e41/b,");
-  conn.receive("40/b,");
-  await new Promise(setImmediate);
-  assert.deepEqual(heard, ["1/a,", "ended", "0/a,", "1/b,", "ended", "0/b,"]);
+  conn.receive("42/a,[1]\x1e41/a,\x1e40/a,\x1e41/b,");
+  conn.receive("42/c,[2]");
+  conn.endSoon("transport close", {});
+  conn.receive("42/c,[3]");
+  for (let i = 0; i < 5; i += 1) await new Promise(setImmediate);
+  assert.deepEqual(heard, ["2/a,[1]", "1/a,", "0/a,", "1/b,", "2/c,[2]", "2/c,[3]", "transport close"]);
 });
 
 test("close says so to the service, once, and ends at once", () => {
