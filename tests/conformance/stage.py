@@ -89,6 +89,13 @@ class Space:
         """As the app server sees them, without the socket's own."""
         return set(self.call("rooms", sid=client)) - {client.sid}
 
+    def until_serves(self, *clients: Client) -> None:
+        """Wait until these and no others are its sockets: one that leaves is there yet while its handler
+        runs."""
+        end = time.monotonic() + PATIENCE
+        while (found := set(self.call("sids"))) != {client.sid for client in clients}:
+            assert time.monotonic() < end, f"{found} are there"
+
     def until_in(self, client: Client, rooms: set[str]) -> None:
         """Wait for its rooms to be these: what others do to them is told in its own time."""
         end = time.monotonic() + PATIENCE

@@ -40,7 +40,7 @@ def ended(stage: Stage, client: Client, at_client: str, at_server: str) -> None:
     """Both have ended, for these reasons."""
     assert client.ended() == at_client
     assert stage.space.ended(client) == reason(stage, at_server)
-    assert stage.space.call("sids") == []
+    stage.space.until_serves()
 
 
 @shows("disconnect-reason")
@@ -141,7 +141,7 @@ def test_many_are_disconnected(stage: Stage, close: bool) -> None:
         # With no socket left the stock client closes its connection, and may be quicker.
         expected = {reason(stage, native), reason(stage, "transport close")}
         assert stage.space.ended(client) in expected
-    assert stage.space.call("sids") == [stays.sid]
+    stage.space.until_serves(stays)
     if close:
         assert beside.ended() in ("io server disconnect", "transport close")
         # In none of the words that a native server has: there, an app server closes only its own.

@@ -138,7 +138,7 @@ def test_others_sockets_are_disconnected(fleet: Fleet, sdk: str, close: bool) ->
     for kind, (client, stays) in crews.items():
         assert client.ended() == "io server disconnect"
         assert fleet.of(kind).ended(client)
-        assert fleet.of(kind).call("sids") == [stays.sid]
+        fleet.of(kind).until_serves(stays)
 
 
 @each_kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.conformance.apps import App, linked
 from tests.conformance.capabilities import SDKS, shows, support
 from tests.conformance.clients import Client, ClientProcess
 from tests.conformance.fleet import OURS
-from tests.conformance.program import Refused
+from tests.conformance.program import PATIENCE, Refused
 from tests.conformance.proxy import Proxy
 from tests.conformance.stage import Space, Stage, fresh
 from tests.support.service import MoorageProcess
@@ -123,18 +124,19 @@ def test_what_others_do_meanwhile_is_told_afterwards(
         other.call("disconnect_sockets", to=[removed], close=False)
         other.call("tell", args=["note", "meanwhile"])
         leaves.act("disconnect")
-        found = other.call("fetch", timeout=300)
-        assert ([one["id"] for one in found["sockets"]], found["missing"]) == (
-            [moved.sid],
-            [space.app.server],
-        )
+        end = time.monotonic() + PATIENCE
+        while (found := other.call("fetch", timeout=100))["sockets"][1:]:
+            # A client's goodbye takes its own way to the service.
+            assert time.monotonic() < end, found
+        assert [one["id"] for one in found["sockets"]] == [moved.sid]
+        assert found["missing"] == [space.app.server]
         proxy.restore()
         space.app.wait(notice="link", state="restored")
         assert space.wait("told")["args"] == ["note", "meanwhile"]
         assert space.ended(removed)
         assert space.ended(leaves)
         space.until_in(moved, {"a"})
-        assert space.call("sids") == [moved.sid]
+        space.until_serves(moved)
         assert other.call("tell_and_ask", args=["who"], timeout=15_000)["answers"] == [space.app.label]
     finally:
         other_app.kill()
@@ -164,7 +166,7 @@ def test_a_cut_for_longer_than_the_grace_time(client_process: ClientProcess, sdk
                     stage.owner(client)
                 for sid in old:
                     stage.space.wait("disconnect", sid=sid)
-                assert set(stage.space.call("sids")) == {client.sid for client in clients}
+                stage.space.until_serves(*clients)
                 heard = stage.hear(clients, lambda: stage.space.emit("x", to=["room"]))
                 assert heard == [[], []]
     finally:
@@ -212,7 +214,7 @@ def test_the_service_is_restarted(client_process: ClientProcess, sdk: str) -> No
             if sdk in OURS:
                 for sid in old:
                     app.wait(notice="disconnect", sid=sid)
-                assert set(stage.space.call("sids")) == {client.sid for client in clients}
+                stage.space.until_serves(*clients)
             space = stage.space
             space.join(clients[0], "room")
             heard = stage.hear(clients, lambda: space.emit("x", to=["room"]))
@@ -221,28 +223,21 @@ def test_the_service_is_restarted(client_process: ClientProcess, sdk: str) -> No
         app.kill()
 
 
-WRONG = {
-    "key": ("AccessKey=wrong", r"(?i)key"),
-    "port": ("Endpoint=http://127.0.0.1:1", r"(?i)127\.0\.0\.1:1"),
-    "text": ("Endpoint", r"(?i)connection string"),
-}
-
-
 @pytest.mark.parametrize("sdk", OURS)
-@pytest.mark.parametrize("wrong", WRONG)
 @shows("start-errors")
-def test_what_cannot_work_fails_at_once(running: MoorageProcess, sdk: str, wrong: str) -> None:
-    given = dict(part.split("=", 1) for part in running.connection_string.rstrip(";").split(";"))
-    change, says = WRONG[wrong]
-    name, _, value = change.partition("=")
-    if value:
-        given[name] = value
-    else:
-        del given[name]
+def test_what_cannot_work_fails_at_once(running: MoorageProcess, sdk: str) -> None:
+    right = running.connection_string
     app = App(sdk)
     try:
-        with pytest.raises(Refused, match=says):
-            app.link(";".join("=".join(part) for part in given.items()), "hub")
+        for wrong, says in (
+            (right.replace(running.key, "wrong"), r"(?i)key"),
+            (right.replace(running.url, "http://127.0.0.1:1"), r"127\.0\.0\.1:1"),
+            (right.replace("Endpoint=", "Endpoints="), r"(?i)connection string"),
+        ):
+            with pytest.raises(Refused, match=says):
+                app.link(wrong, "hub")
+        # A wrong start leaves nothing behind that a right one would stumble over.
+        assert app.link(right, fresh("Right_")).call("server_count", ns="/") == 1
     finally:
         app.kill()
 
