@@ -6,7 +6,6 @@ import { Server } from "socket.io";
 import { useMoorage } from "../../dist/esm/index.js";
 
 process.on("uncaughtException", ({ message }) => console.log(`uncaught ${message}`));
-process.on("message", () => process.exit());
 const say = (what) => {
   throw new Error(what);
 };
