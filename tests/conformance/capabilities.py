@@ -16,7 +16,7 @@ GROUPS: Final[list[dict[str, Any]]] = json.loads(
 )["groups"]
 TABLE: Final[dict[str, dict[str, Any]]] = {row["id"]: row for group in GROUPS for row in group["apis"]}
 
-F = TypeVar("F", bound=Callable[..., None])
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Support(NamedTuple):
