@@ -44,6 +44,7 @@ class Desk:
         if isinstance(command, ListGroup):
             later = [row for row in self.groups.get(command.group, []) if row.connection_id > command.after]
             return Outcome(members=tuple(later[: command.limit]), more=len(later) > command.limit)
+        assert not isinstance(command, TellServers)
         to = command.to
         known = (
             (to.connection is None or to.connection in self.connections)
