@@ -17,6 +17,11 @@ COMMANDS: Final = {
 }
 """`threads` is our Python SDK under a synchronous `socketio.Server`."""
 
+NEEDED: Final = {
+    "azure": ("tests/node/node_modules/.package-lock.json",),
+    "node": ("sdk-node/node_modules/.package-lock.json", "sdk-node/dist/esm/index.js"),
+}
+
 _labels: Final = itertools.count(1)
 
 
@@ -29,6 +34,7 @@ class App(Program):
         """What it answers to "who" of other app servers."""
         self.server: str | None = None
         """Its server id, where the SDK tells it."""
+        assert all((ROOT / needed).is_file() for needed in NEEDED.get(sdk, ())), "not set up: make setup"
         super().__init__(self.label, COMMANDS[sdk])
 
     def link(self, connection_string: str, hub: str, **options: Any) -> App:
@@ -53,5 +59,4 @@ def linked(sdk: str, service: MoorageProcess, hub: str, **options: Any) -> App:
 
 def started(*sdks: str) -> list[App]:
     """Several, side by side: starting a process is what takes the time."""
-    assert (ROOT / "tests/node/node_modules/.package-lock.json").is_file(), "no packages: make setup"
     return [App(sdk) for sdk in sdks]

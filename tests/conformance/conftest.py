@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,15 @@ from tests.conformance.stage import Stage
 from tests.support.service import MoorageProcess
 
 Apps = Callable[..., App]
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Stock clients are Node.js programs."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker("node")
 
 
 @pytest.fixture(scope="session")
