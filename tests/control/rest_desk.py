@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 
 from moorage.auth import AccessKeys, AuthSettings
 from moorage.control.rest import routes
-from moorage.wire.commands import Command, Invoke, ListGroup, Member, Outcome, SendToConnection
+from moorage.wire.commands import Command, Invoke, ListGroup, Member, Outcome, SendToConnection, TellServers
 
 KEY = "primary-0123456789abcdef0123456789"
 MAX_BODY = 10_000
