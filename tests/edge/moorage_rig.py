@@ -97,6 +97,7 @@ class App:
         if answer.resumed:
             for batch in self.out.resume(answer.received):
                 self.line.feed(batch)
+            self.say()
         else:
             self.out, self.inc = Outgoing(answer.window), Incoming(self.inc.window)
         return self
@@ -121,6 +122,13 @@ class App:
             self.out.queue(tunnel.encode_frame(frame))
         while (batch := self.out.take(self.inc.told())) is not None:
             self.line.feed(batch)
+
+    def queue(self, frame: tunnel.FromApp, *, now: bool) -> None:
+        """One frame, to leave now or after the next resume."""
+        if now:
+            self.say(frame)
+        else:
+            self.out.queue(tunnel.encode_frame(frame))
 
     def ack(self) -> None:
         """Nothing but an acknowledgement."""
