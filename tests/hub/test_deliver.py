@@ -12,7 +12,7 @@ from moorage.wire.commands import EVERYONE, Selection
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.reasons import APP_CLOSED, BAD_PACKET, BAD_SOCKETIO_PACKET, BAD_UTF8, Reason
-from tests.hub.fakes import RecordingLink, World, heard, sink_of
+from tests.hub.fakes import RecordingLink, RecordingPeer, World, heard, sink_of
 
 ROOT, NS = namespace_group("/"), namespace_group("/ns")
 Stage = tuple[World, Connection, RecordingLink]
@@ -112,6 +112,26 @@ def test_disconnect_sockets_with_close(stage: Stage) -> None:
     assert link.ended == [(client.id, APP_CLOSED)]
     assert world.hub().sockets == 0
     assert len(world.hub().directory.rooms) == 0
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_disconnect_sockets_where_the_app_server_hears_of_others(close: bool) -> None:
+    """It is told that its socket has left; the packet would look like the client's own."""
+    world, peer = World(), RecordingPeer()
+    _, link = world.server(peer=peer)
+    client = world.client("/", "/ns")
+    sink = sink_of(client)
+    link.forwarded.clear()
+    world.emit(Selection(group=NS), b'41/ns,{"close":%b}' % (b"true" if close else b"false"))
+    world.settle()
+    assert sink.packets == [b"41/ns,"]
+    assert peer.lefts == [(client.id, "/ns")]
+    assert link.forwarded == []
+    assert link.ended == ([(client.id, APP_CLOSED)] if close else [])
+    # Its own plain disconnect is no news to it.
+    if not close:
+        world.send(client, b"41")
+        assert peer.lefts == [(client.id, "/ns")]
 
 
 @pytest.mark.parametrize("packet", [b"41/ns,", b'41/ns,{"close":false}', b'41/ns,{"close":true}'])

@@ -20,6 +20,7 @@ from moorage.wire.commands import (
     Exists,
     JoinGroups,
     LeaveGroups,
+    LeaveNamespace,
     ListGroup,
     Member,
     Outcome,
@@ -31,7 +32,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.filters import compile_filter
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.reasons import API_CLOSED, TOO_MANY_GROUPS
-from tests.hub.fakes import HUB, World, heard, sink_of
+from tests.hub.fakes import HUB, RecordingPeer, World, heard, sink_of
 
 ROOT = namespace_group("/")
 
@@ -279,3 +280,79 @@ def test_pages_of_a_group(world: World) -> None:
     # Who goes between two pages is not missed by those who stay.
     world.node.receive(clients[1], b"1")
     assert world.execute(ListGroup(HUB, ROOT, 2, clients[1].id)).members == members[2:4]
+
+
+# -- what app servers that know of each other hear
+
+
+class Known(World):
+    """Two app servers that hear of what others do, and a client of each in `/`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peers = [RecordingPeer(), RecordingPeer()]
+        for number, peer in enumerate(self.peers):
+            self.server(f"s{number}", peer=peer)
+        self.clients = [self.client("/"), self.client("/")]
+
+    @property
+    def moves(self) -> list[list[tuple[str, tuple[str, ...], bool]]]:
+        """What each was told: namespace, rooms, joined."""
+        return [[move[1:] for move in peer.moves] for peer in self.peers]
+
+
+def test_joins_and_leaves_are_news_to_who_serves_the_socket() -> None:
+    world = Known()
+    one_client = Selection(connection=world.clients[0].id)
+    groups = (room_group("/", "a"), room_group("/", "b"), room_group("/ns", "not in it"), "no room")
+    world.execute(JoinGroups(HUB, one_client, groups))
+    world.execute(LeaveGroups(HUB, Selection(group=ROOT), (room_group("/", "a"),)))
+    assert world.moves == [[("/", ("a", "b"), True), ("/", ("a",), False)], [("/", ("a",), False)]]
+
+
+def test_what_it_does_itself_is_no_news() -> None:
+    world = Known()
+    to = Selection(connection=world.clients[0].id)
+    world.execute(JoinGroups(HUB, to, (room_group("/", "a"),), quiet=True))
+    world.execute(LeaveGroups(HUB, to, (room_group("/", "a"),), quiet=True))
+    assert world.moves == [[], []]
+
+
+def test_leaving_everything_names_what_was_left() -> None:
+    world = Known()
+    world.join(world.clients[0], "a", "b")
+    world.execute(LeaveGroups(HUB, Selection(connection=world.clients[0].id), None))
+    (_, (namespace, rooms, joined)), _ = world.moves
+    assert (namespace, sorted(rooms), joined) == ("/", ["a", "b"], False)
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_sockets_of_all_are_taken_out_of_a_namespace(close: bool) -> None:
+    world = Known()
+    sinks = [sink_of(client) for client in world.clients]
+    world.enter(world.clients[1], "/ns")
+    outcome = world.execute(LeaveNamespace(HUB, Selection(group=ROOT), "/", close))
+    world.settle()
+    assert outcome == Outcome(reached=2)
+    assert [peer.lefts for peer in world.peers] == [[(client.id, "/")] for client in world.clients]
+    assert all(b"41" in sink.packets for sink in sinks)
+    assert world.node.connections == (0 if close else 2)
+    if not close:
+        # Who is not there cannot be taken out.
+        assert world.execute(LeaveNamespace(HUB, EVERYONE, "/", close)) == Outcome(reached=0)
+        assert world.hub().sockets == 1
+
+
+def test_volatile_is_for_those_who_can_take_it_now(world: World) -> None:
+    websocket, full, polling = world.client("/"), world.client("/"), world.client("/", framed=False)
+    full.outbox.ready = False
+    world.send(polling, b'42["takes its poll"]')
+    world.settle()
+    assert world.execute(Send(HUB, EVERYONE, b"42[1]", True)) == Outcome(reached=1)
+    assert world.execute(Send(HUB, EVERYONE, b"42[2]")) == Outcome(reached=3)
+    world.settle()
+    for client in (full, polling):
+        client.outbox.unblock()
+    assert heard(websocket) == [b"42[1]", b"42[2]"]
+    assert heard(full) == [b"42[2]"]
+    assert heard(polling) == [b'42["takes its poll"]', b"42[2]"]

@@ -15,6 +15,7 @@ from moorage.hub.rooms import Directory, Rooms, in_any
 from moorage.hub.settings import Limits
 from moorage.wire.commands import EVERYONE, Selection
 from moorage.wire.filters import compile_filter
+from moorage.wire.groups import namespace_group
 from tests.hub.fakes import RecordingLink, World
 
 GROUPS = ["a", "b", "c", "0~Lw~", "0~Lw~x", "0~Lw~y", "0~L24~x"]
@@ -199,3 +200,19 @@ def test_groups_that_do_not_exist_are_empty_and_stay_so() -> None:
 def test_in_any(groups: tuple[str, ...], expected: bool) -> None:
     (connection,) = Crowd([{"a", "b"}]).all
     assert in_any(connection, groups) == expected
+
+
+def test_one_app_servers_own() -> None:
+    world = World()
+    for name in ("one", "two"):
+        world.server(name)
+    clients = [world.client("/") for _ in range(4)]
+    directory = world.hub().directory
+    for server in ("one", "two"):
+        mine = {client for client in clients if client.server.id == server}
+        assert len(mine) == 2
+        assert set(directory.select(Selection(server=server))) == mine
+        assert set(directory.select(Selection(server=server, group=namespace_group("/")))) == mine
+        one = Selection(server=server, connection=clients[0].id)
+        assert set(directory.select(one)) == mine & {clients[0]}
+    assert list(directory.select(Selection(server="nobody"))) == []
