@@ -27,6 +27,7 @@ from moorage.wire.reasons import (
     PAYLOAD_TOO_LARGE,
     Reason,
 )
+from moorage.wire.stream import BATCH_BYTES
 
 if TYPE_CHECKING:
     from moorage.edge.moorage_door import MoorageDoor
@@ -48,6 +49,10 @@ _ORDINARY: Final = (LINK_CLOSED, LINK_LOST, LINK_REPLACED, DRAINING)
 
 # Compared for every frame: a global is one look-up, an attribute of the enumeration two.
 _BINARY: Final = WSMsgType.BINARY
+
+MAX_FRAMES: Final = BATCH_BYTES // 2
+"""Frames of one batch: who gathers up to 256 KiB, as the specification has it, never has so many. Five
+million of the smallest would go into the largest message, and keep the loop for half a minute."""
 
 log: Final = logs.get("link")
 
@@ -128,6 +133,8 @@ class MoorageSocket(WSListener):
 
     def _message(self, data: bytes) -> None:
         batch = tunnel.decode_from_app(data)
+        if len(batch.frames) > MAX_FRAMES:
+            raise PeerError(LINK_BAD_FRAME, f"more than {MAX_FRAMES} frames in a batch")
         metrics = self._door.node.metrics
         metrics.link_frames_received += len(batch.frames)
         metrics.link_bytes_received += len(data)
