@@ -253,3 +253,18 @@ def test_a_long_answer_leaves_as_it_is_taken() -> None:
         app.ack()
     assert [ref for ref in got if ref < 5_000] == list(range(1, 1_000))
     assert got.index(5_000) < 100, "what comes meanwhile does not wait for all of it"
+
+
+def test_clients_alone_never_fill_a_link_of_little_room() -> None:
+    rig, app, clients = pressed(limits=Limits(outbox_bytes_link=MIB))
+    packet = b'42["' + b"x" * 60_000 + b'"]'
+    for _ in range(40):
+        for client in clients:
+            # One that is not read says nothing.
+            if client.session.is_open and sink_of(client).reading:
+                say(rig, client, packet)
+        rig.settle()
+    assert ends(rig) == []
+    assert app.server.out.waiting < MIB // 2
+    take_all(rig, app)
+    assert all(sink_of(client).reading for client in clients)

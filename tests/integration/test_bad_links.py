@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import pytest
 
-from moorage.wire import azure_tunnel
+from moorage.wire import azure_tunnel, tunnel
 from tests.support.app_link import AppServer, tunnel_token
 from tests.support.rawhttp import Polling, clients, fetch
 from tests.support.rawws import BINARY, WebSocket, frame
 from tests.support.service import MoorageProcess
+from tests.support.tunnel_link import PROTOCOL, greeting, target
 
 MIB = 1024 * 1024
 
@@ -199,3 +202,115 @@ async def test_made_up_ack_ids(service: MoorageProcess) -> None:
             while not isinstance(answer, azure_tunnel.Response):
                 answer, _ = azure_tunnel.decode(await socket.binary())
             assert answer.ack_id == ack_id
+
+
+# -- the moorage dialect ----------------------------------------------------------------------------------
+
+
+async def our_link(service: MoorageProcess, hub: str) -> WebSocket:
+    """A greeted link of the moorage dialect whose every byte a test decides."""
+    socket = await WebSocket.open(service.url, target(service, hub), PROTOCOL)
+    await socket.send(greeting())
+    await socket.binary()
+    return socket
+
+
+def batch(number: int, *frames: tunnel.FromApp) -> bytes:
+    """A message."""
+    return tunnel.encode_batch(number, 0, [tunnel.encode_frame(frame) for frame in frames])
+
+
+async def test_our_link_that_stops_reading(service: MoorageProcess) -> None:
+    hub = "deaf2"
+    link = await our_link(service, hub)
+    talkers = []
+    for number in range(1, 4):
+        opening = asyncio.create_task(WebSocket.session(service.url, clients(hub)))
+        while not any(isinstance(f, tunnel.Open) for f in (await frames_of(link))):
+            pass
+        await link.send(batch(number, tunnel.Opened(number, 25_000, 20_000, 1_000_000)))
+        talkers.append(await opening)
+    before = service.memory("VmRSS")
+    packet = frame(1, b'42["' + b"x" * 100_000 + b'"]')
+
+    async def talk(client: WebSocket) -> None:
+        while True:
+            client.http.writer.write(packet)
+            await client.http.writer.drain()
+
+    talking = [asyncio.create_task(talk(client)) for client in talkers]
+    done, _ = await asyncio.wait(talking, timeout=1)
+    assert not done, "held back, not closed"
+    assert service.memory("VmRSS") < before + 32 * MIB
+    assert service.metric(f'moorage_tunnel_connections{{dialect="moorage",hub="{hub}"}}') == 1
+
+    # What it asks for must be answered, and the answers pile up until the session is given up.
+    lists = [tunnel.List(n) for n in range(1, 1_000)]
+    with suppress(ConnectionError):
+        for number in range(4, 1_000):
+            await link.raw(frame(BINARY, batch(number, *lists)))
+    record = await asyncio.to_thread(service.wait_record, event="link ended", hub=hub)
+    assert record["reason"] == "link-slow"
+    await asyncio.to_thread(service.wait_record, event="app server too slow", hub=hub)
+    assert service.memory("VmRSS") < before + 32 * MIB
+    for task in talking:
+        task.cancel()
+    await asyncio.wait(talking)
+    for one in (*talkers, link):
+        await one.http.close()
+
+
+async def frames_of(link: WebSocket) -> list[tunnel.FromService]:
+    """Of the next batch, which may have none."""
+    return list(tunnel.decode_from_service(await link.binary()).frames)
+
+
+async def test_our_links_of_noise(service: MoorageProcess) -> None:
+    noise = random.Random(5)
+    for number in range(40):
+        async with await our_link(service, f"noise{number}") as socket:
+            data = noise.randbytes(noise.choice([0, 3, 40, 4000]))
+            if number % 2:
+                data = b"\x93\x01\x00" + data
+            await socket.raw(frame(BINARY, data))
+            assert (await socket.ended())[1].code == 1002
+
+
+HUGE: dict[str, tunnel.FromApp] = {
+    "rooms": tunnel.Emit(1, tunnel.To("/", ("a",) * 1_000_000), 0, b"42[]"),
+    "rooms-to-join": tunnel.Join(1, tunnel.To("/"), tuple(map(str, range(1_000_000)))),
+    "long-room": tunnel.Join(1, tunnel.To("/"), ("x" * 15_000_000,)),
+    "long-namespace": tunnel.Fetch(1, tunnel.To("/" + "x" * 15_000_000), 0),
+    "packets": tunnel.Emit(1, tunnel.To("/"), 0, b"42[]\x1e" * 3_000_000 + b"b!"),
+    "attachments": tunnel.Emit(1, tunnel.To("/"), 0, b"499999-[]\x1e" * 1_000_000 + b"b!"),
+    "facts": tunnel.Facts(1, tuple((str(n), b"") for n in range(1_000_000))),
+    "question": tunnel.Ask(1, tunnel.To("/"), 0, 2**53 - 1, b"42" + b"[" * 15_000_000),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+async def test_our_links_of_plenty(service: MoorageProcess, name: str) -> None:
+    """Whatever fits into a message is answered, and costs the others a moment."""
+    hub = f"plenty_{name.replace('-', '_')}"
+    async with (
+        await our_link(service, hub) as link,
+        AppServer(service, "other"),
+        await WebSocket.session(service.url, clients("other")) as client,
+    ):
+        longest = 0.0
+
+        async def chat() -> None:
+            nonlocal longest
+            while True:
+                began = time.monotonic()
+                await client.send('42["x"]')
+                await client.text()
+                longest = max(longest, time.monotonic() - began)
+
+        chatting = asyncio.create_task(chat())
+        await link.send(batch(1, HUGE[name], tunnel.List(2)))
+        servers = None
+        while servers is None:
+            servers = next((f for f in await frames_of(link) if isinstance(f, tunnel.Servers)), None)
+        chatting.cancel()
+        assert longest < 3.0, "this machine's share of a core included"

@@ -91,6 +91,10 @@ class MoorageServer:
         self._wall_clock = wall_clock
         self._scheduled = False
         self._paused: set[Connection] = set()
+        room = node.limits.outbox_bytes_link
+        self._gather_at_most = min(GATHERED, room // 4)
+        self._hold_at_most = min(node.links.max_waiting_bytes, room // 2)
+        """Clients alone must never fill the link so far that it is given up."""
         self._held_bytes = 0
         """Of packets that came from clients while they should be silent."""
         self._all_held = False
@@ -182,7 +186,7 @@ class MoorageServer:
 
     def open(self, connection: Connection, handshake: Handshake) -> None:
         """Ask; the answer becomes `Node.accept` or `Node.refuse`."""
-        if self.out.waiting > self.node.links.max_waiting_bytes:
+        if self.out.waiting > self._hold_at_most:
             # Whoever stands at the door must not use up what those inside need.
             self.node.refuse(connection, LINK_OVERFLOW)
             return
@@ -204,7 +208,7 @@ class MoorageServer:
         if not self._scheduled:
             self.wake()
         wire = self._wire
-        if wire is None or wire.congested or out.blocked or out.waiting > GATHERED:
+        if wire is None or wire.congested or out.blocked or out.waiting > self._gather_at_most:
             self._hold_back(connection, len(packet))
 
     def closed(self, connection: Connection, reason: Reason) -> None:
@@ -266,10 +270,9 @@ class MoorageServer:
         has asked for itself is none of its clients'."""
         self._pause(connection)
         self._held_bytes += size
-        limit = self.node.links.max_waiting_bytes
-        if self._held_bytes > limit:
+        if self._held_bytes > self._hold_at_most:
             self.node.disconnect(connection, LINK_OVERFLOW, who="service")
-        elif self._held_bytes > limit // 2 and not self._all_held:
+        elif self._held_bytes > self._hold_at_most // 2 and not self._all_held:
             self._all_held = True
             for other in self.app.clients:
                 self._pause(other)
