@@ -77,7 +77,8 @@ def test_a_fetch(pair: Pair) -> None:
     }  # fmt: skip
     assert rows["two1"].rooms == ("a",)
     assert rows["one1"].connection == pair.clients["one1"].id
-    assert set(msgspec.json.decode(rows["one1"].handshake)) == {
+    assert rows["one1"].handshake == b"{}", "the asker was told when the client came"
+    assert set(msgspec.json.decode(rows["two1"].handshake)) == {
         "headers", "query", "claims", "url", "address", "secure", "issued",
     }  # fmt: skip
     (query,) = pair.two.heard()

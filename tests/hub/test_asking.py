@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from moorage.hub.links import AppServer
-from moorage.wire.commands import FetchSockets, Outcome, Selection, SocketRow, TellServers
+from moorage.wire.commands import FetchSockets, Outcome, Selection, TellServers
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.filters import Filter
 from moorage.wire.groups import namespace_group, room_group
 from tests.hub.fakes import HUB, RecordingAnswers, RecordingPeer, World
+
+NOW_MS = 1_800_000_000_000
 
 
 class Fleet(World):
@@ -38,7 +40,7 @@ class Fleet(World):
         """Ask who is there."""
         answers = RecordingAnswers()
         group = room_group(namespace, rooms[0]) if rooms else namespace_group(namespace)
-        command = FetchSockets(HUB, Selection(group=group, **to), namespace, timeout, asker)
+        command = FetchSockets(HUB, Selection(group=group, **to), namespace, timeout, NOW_MS, asker)
         return self.execute(command, answers), answers
 
     def number(self, name: str) -> int:
@@ -71,17 +73,28 @@ def test_ids_rooms_and_handshakes_come_from_the_registry() -> None:
     fleet.now += 7.0
     outcome, _ = fleet.fetch()
     (row,) = outcome.sockets
-    assert isinstance(row, SocketRow)
-    assert (row.id, row.connection_id, row.user_id, row.server) == (sid, connection.id, "ada", "b")
+    assert (row.id, row.connection, row.user) == (sid, connection.id, "ada")
+    assert outcome.servers[row.server] == "b"
     assert sorted(row.rooms) == ["r1", "r2"], "not its private room, nor the namespace"
-    assert (row.age, row.handshake) == (7.0, b'{"headers":{}}')
+    assert (row.opened, row.handshake) == (NOW_MS - 7_000, b'{"headers":{}}')
+
+
+def test_of_its_own_clients_the_asker_was_told_before() -> None:
+    fleet = Fleet()
+    for name in ("a", "b"):
+        fleet.client_of(name, "/")
+        for connection in fleet.apps[name].clients:
+            connection.handshake = b'{"headers":{}}'
+    outcome, _ = fleet.fetch()
+    told = {outcome.servers[row.server]: row.handshake for row in outcome.sockets}
+    assert told == {"a": b"{}", "b": b'{"headers":{}}'}
 
 
 def test_only_what_the_app_keeps_is_asked_and_in_one_question_each() -> None:
     fleet = Fleet()
     sids = {name: [fleet.client_of(name, "/") for _ in range(3)] for name in fleet.apps}
     outcome, answers = fleet.fetch()
-    assert (outcome.reached, len(outcome.sockets), outcome.asked) == (12, 12, 2)
+    assert (outcome.reached, len(tuple(outcome.sockets)), outcome.asked) == (12, 12, 2)
     assert fleet.peers["a"].queries == [], "the asker knows its own"
     for name in ("b", "c"):
         ((number, namespace, asked),) = fleet.peers[name].queries
@@ -101,7 +114,7 @@ def test_nobody_to_ask() -> None:
     assert (outcome.reached, outcome.asked) == (2, 0)
     assert (answers.finished, answers.missing) == (1, ())
     outcome, answers = fleet.fetch("/nowhere")
-    assert (outcome, answers.finished) == (Outcome(), 1)
+    assert (outcome.reached, tuple(outcome.sockets), answers.finished) == (0, (), 1)
     assert not fleet.hub().waits
 
 
@@ -113,7 +126,7 @@ def test_a_room_and_what_is_left_out() -> None:
         fleet.join(connection, "in-ns", namespace="/ns")
     outcome, _ = fleet.fetch("/", "room", filter=Filter("", none_of=(room_group("/", one),)))
     assert [(row.id, row.rooms) for row in outcome.sockets] == [(two, ("room",))]
-    assert fleet.fetch("/", "in-ns")[0].sockets == ()
+    assert fleet.fetch("/", "in-ns")[0].reached == 0
 
 
 def test_a_socket_that_is_only_connecting_is_nobody() -> None:
@@ -122,7 +135,7 @@ def test_a_socket_that_is_only_connecting_is_nobody() -> None:
     (connection,) = fleet.apps["b"].clients
     fleet.node.receive(connection, b"40/ns,")
     fleet.join(connection, "early", namespace="/ns")
-    assert fleet.fetch("/ns", "early")[0].sockets == ()
+    assert fleet.fetch("/ns", "early")[0].reached == 0
 
 
 def test_one_that_does_not_answer_is_named() -> None:
@@ -216,7 +229,7 @@ def test_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [FetchSockets(HUB, Selection(), "/", 1.0), TellServers(HUB, "/", b"", "")]
+    "command", [FetchSockets(HUB, Selection(), "/", 1.0, NOW_MS), TellServers(HUB, "/", b"", "")]
 )
 def test_answers_need_somewhere_to_go(command: FetchSockets | TellServers) -> None:
     with pytest.raises(UsageError):

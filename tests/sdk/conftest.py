@@ -14,6 +14,8 @@ import pytest
 import socketio
 
 from moorage.sdk import Moorage, use_moorage
+from tests.sdk.linked import Linked, link_to
+from tests.sdk.service_peer import ServicePeer
 from tests.support.rawws import WebSocket
 from tests.support.service import MoorageProcess
 
@@ -126,3 +128,18 @@ async def world(service: MoorageProcess) -> AsyncIterator[World]:
     made = World(service)
     yield made
     await made.end()
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[ServicePeer]:
+    async with ServicePeer() as running:
+        yield running
+
+
+@pytest.fixture
+async def link(peer: ServicePeer) -> AsyncIterator[Linked]:
+    """An open link to `peer`."""
+    made = link_to(peer.connection_string)
+    await made.start()
+    yield made
+    await made.close()

@@ -310,7 +310,7 @@ async def test_in_a_fastapi_lifespan(world: World) -> None:
 
     app.get("/count")(count)
     listener = socket.create_server(("127.0.0.1", 0))
-    web = uvicorn.Server(uvicorn.Config(socketio.ASGIApp(sio, app), log_level="warning"))
+    web = uvicorn.Server(uvicorn.Config(socketio.ASGIApp(sio, app), log_config=None))
     serving = asyncio.create_task(web.serve([listener]))
     try:
         await until(lambda: web.started)

@@ -49,6 +49,7 @@ def test_the_request() -> None:
         "moorage.user_id": "ann",
         "moorage.claims": {"sub": ["ann"], "role": ["x", "y"]},
     }
+    assert orjson.loads(made["moorage.handshake"])["url"] == "/clients/socketio/hubs/app/?EIO=4&room=a%20b"
     assert {name: made[name] for name in expected} == expected
 
 

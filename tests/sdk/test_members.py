@@ -15,6 +15,7 @@ class Client:
         self.sid = f"client{number}"
         self.number = number
         self.gone = False
+        self.environ: dict[str, object] = {}
         self.members: dict[str, Member] = {}
         self.session: dict[str, object] = {}
 

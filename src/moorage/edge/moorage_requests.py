@@ -23,7 +23,6 @@ from moorage.wire.commands import (
     Outcome,
     Selection,
     Send,
-    SocketRow,
     TellServers,
 )
 from moorage.wire.engineio import check_text
@@ -234,7 +233,8 @@ class Desk:
 
     def _fetch(self, frame: tunnel.Fetch) -> None:
         to = self._select(frame.to)
-        command = FetchSockets(self._hub, to, frame.to.namespace, frame.timeout / 1000, self._server.app.id)
+        timeout, now = frame.timeout / 1000, int(self._wall_clock() * 1000)
+        command = FetchSockets(self._hub, to, frame.to.namespace, timeout, now, self._server.app.id)
         if self._backlog > MAX_BACKLOG:
             raise PeerError(LINK_OVERFLOW, "earlier answers have not left yet")
         self._stream(frame.ref, tunnel.Data, command)
@@ -263,37 +263,19 @@ class Desk:
         except Exception:
             self._open.discard(stream)
             raise
-        if len(outcome.sockets) <= AT_ONCE:
-            for frame in self._rows(ref, outcome.sockets):
+        if not outcome.servers or outcome.reached <= AT_ONCE:
+            for frame in _frames(ref, outcome):
                 self.queue(frame)
             stream.begin(outcome.asked)
         else:
-            self._backlog += len(outcome.sockets)
+            self._backlog += outcome.reached
             self._server.queue_slowly(self._slowly(ref, stream, outcome))
 
     def _slowly(self, ref: int, stream: Stream, outcome: Outcome) -> Iterator[tunnel.FromService]:
-        for frame in self._rows(ref, outcome.sockets):
+        for frame in _frames(ref, outcome):
             yield frame
             self._backlog -= len(frame.rows)
         stream.begin(outcome.asked)
-
-    def _rows(self, ref: int, sockets: tuple[SocketRow, ...]) -> Iterator[tunnel.Sockets]:
-        now = self._wall_clock()
-        servers: dict[str, int] = {}
-        rows: list[tunnel.Row] = []
-        size = 0
-        for row in sockets:
-            index = servers.setdefault(row.server, len(servers))
-            opened = int((now - row.age) * 1000)
-            rows.append(
-                tunnel.Row(row.id, row.connection_id, row.user_id, index, opened, row.rooms, row.handshake)
-            )
-            size += len(row.handshake) + 32 * len(row.rooms)
-            if size >= ROW_BYTES or len(rows) == ROWS:
-                yield tunnel.Sockets(ref, tuple(servers), tuple(rows))
-                servers, rows, size = {}, [], 0
-        if rows:
-            yield tunnel.Sockets(ref, tuple(servers), tuple(rows))
 
     def queue(self, frame: tunnel.FromService) -> None:
         """For the streams."""
@@ -364,6 +346,19 @@ class Stream:
         if self._early is None:
             self._desk.queue(tunnel.Done(self._ref, self._count, missing))
             self._desk.stream_ended(self)
+
+
+def _frames(ref: int, outcome: Outcome) -> Iterator[tunnel.Sockets]:
+    rows: list[tunnel.Row] = []
+    size = 0
+    for row in outcome.sockets:
+        rows.append(row)
+        size += len(row.handshake) + 32 * len(row.rooms)
+        if size >= ROW_BYTES or len(rows) == ROWS:
+            yield tunnel.Sockets(ref, outcome.servers, tuple(rows))
+            rows, size = [], 0
+    if rows:
+        yield tunnel.Sockets(ref, outcome.servers, tuple(rows))
 
 
 def _namespace(name: str) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from moorage.hub.deliver import deliver
 from moorage.hub.hub import Hub
 from moorage.hub.ports import Answers
 from moorage.wire import engineio, socketio
-from moorage.wire.commands import FetchSockets, Invoke, Outcome, SocketRow, TellServers
+from moorage.wire.commands import FetchSockets, Invoke, Outcome, TellServers
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, room_group, room_of
 from moorage.wire.reasons import API_BAD_PAYLOAD
+from moorage.wire.tunnel import Row
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
@@ -46,34 +47,46 @@ def _event(payload: bytes) -> tuple[list[bytes], socketio.Header]:
 
 def _fetch(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]) -> Outcome:
     """Ids, rooms and handshakes are here; only what the app keeps of a socket is asked of its app
-    server, all of one in one question."""
+    server, all of one in one question, which goes first: it works while the rows are made."""
     now = node.clock()
-    rows: list[SocketRow] = []
+    found: list[tuple[Connection, str]] = []
     theirs: dict[AppServer, list[str]] = {}
     for connection in hub.directory.select(command.to):
         sid = connection.session.peer.namespaces.get(command.namespace)
         if sid:
-            rows.append(_row(connection, command.namespace, sid, now))
-            theirs.setdefault(connection.server, []).append(sid)
+            found.append((connection, sid))
+            of_one = theirs.get(connection.server)
+            if of_one is None:
+                theirs[connection.server] = [sid]
+            else:
+                of_one.append(sid)
     asked = {server: server.id for server in theirs if server.peer is not None and server.id != command.asker}
     number = hub.queries.begin()
     hub.queries.ask(number, asked, answers, now + min(command.timeout, node.links.invoke_timeout))
     for server in asked:
         assert server.peer is not None
         server.peer.query(number, command.namespace, tuple(theirs[server]))
-    return Outcome(reached=len(rows), sockets=tuple(rows), asked=len(asked))
+    servers = {server.id: index for index, server in enumerate(theirs)}
+    rows = _rows(found, servers, command, now)
+    return Outcome(reached=len(found), sockets=rows, servers=tuple(servers), asked=len(asked))
 
 
-def _row(connection: Connection, namespace: str, sid: str, now: float) -> SocketRow:
-    return SocketRow(
-        sid,
-        connection.id,
-        connection.user_id,
-        connection.server.id,
-        now - connection.opened_at,
-        _rooms(connection, namespace, sid),
-        connection.handshake,
-    )
+def _rows(
+    found: list[tuple[Connection, str]], servers: dict[str, int], command: FetchSockets, now: float
+) -> Iterator[Row]:
+    namespace, asker = command.namespace, command.asker
+    for connection, sid in found:
+        server = connection.server.id
+        yield Row(
+            sid,
+            connection.id,
+            connection.user_id,
+            servers[server],
+            command.now - int((now - connection.opened_at) * 1000),
+            _rooms(connection, namespace, sid),
+            # Most of a row's bytes, and the asker was told of its own clients when they came.
+            b"{}" if server == asker else connection.handshake,
+        )
 
 
 def _rooms(connection: Connection, namespace: str, sid: str) -> tuple[str, ...]:

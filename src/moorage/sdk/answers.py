@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from moorage.sdk.environ import Handshake, parse_handshake
+from moorage.sdk.members import Member
 from moorage.sdk.payload import Codec
 from moorage.wire.tunnel import Answer, Data, FromService, Row, Sockets
 
@@ -158,6 +159,14 @@ class SocketCollector:
     namespace: str
     rows: list[tuple[Row, str]] = field(default_factory=list)
     facts: dict[str, bytes] = field(default_factory=dict)
+    own: dict[str, bytes] = field(default_factory=dict)
+    """Handshakes by socket id: the service leaves out those that the asker was told before."""
+
+    def know(self, member: Member, facts: bytes) -> None:
+        """One of the asker's own sockets."""
+        self.own[member.sid] = member.client.environ["moorage.handshake"]
+        if facts:
+            self.facts[member.sid] = facts
 
     def part(self, frame: FromService) -> None:
         """One part of the answer."""
@@ -170,6 +179,9 @@ class SocketCollector:
     def result(self, missing: tuple[str, ...]) -> FetchedSockets:
         """Everything."""
         facts = self.facts.get
+        for row, _ in self.rows:
+            if row.id in self.own:
+                row.handshake = self.own[row.id]
         return FetchedSockets(
             tuple(RemoteSocket(row, self.namespace, server, facts(row.id, b"")) for row, server in self.rows),
             missing,

@@ -277,8 +277,7 @@ class Moorage:
             member = self._manager.members.get(row.id, namespace)
             if member is not None:
                 # The asker itself is not asked.
-                facts = facts_json(member.client.session.get(namespace), member.auth)
-                collector.facts[row.id] = facts
+                collector.know(member, facts_json(member.client.session.get(namespace), member.auth))
         return collector.result(end.missing)
 
     async def sockets_join(

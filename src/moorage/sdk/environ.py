@@ -41,7 +41,8 @@ def parse_handshake(data: bytes) -> Handshake:
 
 def environ_of(frame: Open) -> Environ:
     """The environment of a client. Beyond WSGI: `moorage.connection_id`, `moorage.user_id` (None without
-    an access token) and `moorage.claims` (each claim a list of strings)."""
+    an access token), `moorage.claims` (each claim a list of strings) and `moorage.handshake`, the JSON
+    in which the service told all this."""
     handshake = parse_handshake(frame.handshake)
     path, _, query = handshake.get("url", "").partition("?")
     headers = handshake.get("headers", {})
@@ -75,6 +76,7 @@ def environ_of(frame: Open) -> Environ:
         "moorage.connection_id": frame.id,
         "moorage.user_id": frame.user,
         "moorage.claims": handshake.get("claims", {}),
+        "moorage.handshake": frame.handshake,
     }
     # A name with `_` and one with `-` come to the same here: the one with `-`, which a proxy may have
     # set and vouch for, counts.

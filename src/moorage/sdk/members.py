@@ -33,6 +33,7 @@ class ClientRecord(Protocol):
     sid: str
     number: int
     gone: bool
+    environ: dict[str, Any]
     members: dict[str, Member]
     session: dict[str, Any]
     """By namespace, as python-socketio keeps it."""

@@ -333,10 +333,10 @@ class ThreadedMoorage:
             part=collector.part,
         )
         assert isinstance(end, Done)
-        for sid, _ in self._manager.get_participants(namespace, None):
-            facts = self._inbox.facts_of(sid, namespace)
-            if facts:
-                collector.facts[sid] = facts
+        for row, _ in collector.rows:
+            member = self._manager.members.get(row.id, namespace)
+            if member is not None:
+                collector.know(member, self._inbox.facts_of(row.id, namespace))
         return collector.result(end.missing)
 
     def sockets_join(self, rooms: Any, *, to: Any = None, namespace: str = "/", skip: Any = None) -> int:

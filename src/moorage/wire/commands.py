@@ -6,11 +6,13 @@ REST, the links and (later) the cluster decode to these values and hand them to
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from moorage.wire.filters import Filter
+from moorage.wire.tunnel import Row
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -104,6 +106,8 @@ class FetchSockets(msgspec.Struct, frozen=True, gc=False):
     to: Selection
     namespace: str
     timeout: float
+    now: int
+    """Milliseconds since 1970."""
     asker: str = ""
 
 
@@ -156,33 +160,22 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     user_id: str | None
 
 
-class SocketRow(msgspec.Struct, frozen=True, gc=False):
-    """A row of the answer to `FetchSockets`. `age` is that of the connection, in seconds;
-    `handshake` the JSON object in which its app server was told of it."""
-
-    id: str
-    connection_id: str
-    user_id: str | None
-    server: str
-    age: float
-    rooms: tuple[str, ...]
-    handshake: bytes
-
-
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What `execute` answers.
 
     `found` is false where the command named a connection, group or user that is not there;
-    `reached` counts the connections acted upon; `members` and `more` are `ListGroup`'s page,
-    `sockets` the rows of `FetchSockets`. `asked` counts who will answer: connections of an `Invoke`,
-    app servers else.
+    `reached` counts the connections acted upon; `members` and `more` are `ListGroup`'s page. `sockets`
+    are the rows of `FetchSockets`, made one by one as they are asked for, since there may be a hundred
+    thousand, in the shape in which links carry them; `servers` is what they count in. `asked` counts
+    who will answer: connections of an `Invoke`, app servers else.
     """
 
     found: bool = True
     reached: int = 0
     members: tuple[Member, ...] = ()
     more: bool = False
-    sockets: tuple[SocketRow, ...] = ()
+    sockets: Iterable[Row] = ()
+    servers: tuple[str, ...] = ()
     asked: int = 0
 
 

@@ -1,0 +1,59 @@
+"""Links for tests, with ears."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+from moorage.sdk.connection_string import parse
+from moorage.sdk.link import Link
+from moorage.wire import tunnel
+from moorage.wire.tunnel import Emit, To
+from tests.sdk.service_peer import TIMEOUT, ServicePeer
+
+
+class Ears:
+    """A `Receiver` that keeps what it hears, in order."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[Any] = asyncio.Queue()
+
+    def received(self, frames: list[tunnel.FromService]) -> None:
+        for frame in frames:
+            self.heard.put_nowait(frame)
+
+    def session_lost(self, why: str) -> None:
+        self.heard.put_nowait("session lost")
+
+    def link_event(self, name: str, error: Exception | None) -> None:
+        self.heard.put_nowait(name)
+
+    async def next(self) -> Any:
+        """What it hears next."""
+        async with asyncio.timeout(TIMEOUT):
+            return await self.heard.get()
+
+
+class Linked(Link):
+    """A link with its ears."""
+
+    ears: Ears
+
+
+def link_to(connection_string: str, server_id: str = "", hub: str = "app", **options: Any) -> Linked:
+    """A link that is not open yet."""
+    ears = Ears()
+    made = Linked(parse(connection_string), hub, server_id or uuid.uuid4().hex, ears, **options)
+    made.ears = ears
+    return made
+
+
+def emit(text: str, ref: int = 0) -> Emit:
+    """An emit to everybody."""
+    return Emit(ref, To("/"), 0, text.encode())
+
+
+async def emits(peer: ServicePeer, count: int) -> list[str]:
+    """The payloads of the next emits."""
+    return [(await peer.frame(Emit)).payload.decode() for _ in range(count)]
