@@ -111,6 +111,7 @@ class App:
 
     async def _event(self, ns: str, sid: str, name: str, args: tuple[Any, ...]) -> Any:
         notice("event", ns=ns, sid=sid, args=[name, *args])
+        notice("handled", ns=ns, sid=sid, args=[name, *args])
         if name == "echo":
             return args
         if name == "silent":

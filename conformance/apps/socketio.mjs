@@ -43,12 +43,14 @@ export function app({ Server, attach, missing = () => [] }) {
   }
 
   /** Answer and tell all that happens in namespace `ns`, and do `on_connect` for each socket. */
-  function define({ ns, pattern, refuse = [], refuse_events: refused = [], on_connect: steps = [], outgoing }) {
+  function define({ ns, pattern, refuse = [], refuse_events: refused = [], on_connect: steps = [], outgoing, listen: names = [] }) {
     const space = io.of(pattern === undefined ? ns : new RegExp(pattern));
     if (refuse.length) space.use((socket, next) => next(verdict(socket.handshake.auth, refuse)));
     space.on("connection", async (socket) => {
       const about = { ns: socket.nsp.name, sid: socket.id };
       watch(socket, about, refused);
+      // `onAny` hears events before middlewares, and when nobody may hear them any more.
+      for (const name of names) socket.on(name, (...args) => notice("handled", { ...about, args: [name, ...args] }));
       if (outgoing) socket.onAnyOutgoing((...args) => notice("outgoing", { ...about, args }));
       await perform(commands, { do: "batch", commands: steps.map((step) => ({ ...step, ...about })) });
       if (steps.length) notice("prepared", about);
@@ -85,8 +87,6 @@ function watch(socket, about, refused) {
   if (refused.length) {
     socket.use(([name], next) => next(refused.includes(name) ? new Error(`no ${name} here`) : undefined));
     socket.on("error", (error) => notice("socket_error", { ...about, message: error.message }));
-    // `onAny` hears what the middleware refuses, too.
-    for (const name of [...refused, "handled"]) socket.on(name, () => notice("handled", { ...about, event: name }));
   }
   socket.onAny((name, ...args) => {
     const answer = typeof args.at(-1) === "function" ? args.pop() : undefined;

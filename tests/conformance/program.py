@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -142,7 +143,11 @@ class Program:
         assert self._process.stdout is not None
         with self._process.stdout as output:
             for text in output:
-                self._take(unpack(json.loads(text)))
+                if text.startswith("{"):
+                    self._take(unpack(json.loads(text)))
+                else:
+                    # What a library prints (with DEBUG set, for example) is for who reads the test's output.
+                    sys.stderr.write(text)
         with _changed:
             self._ended = True
             for future in self._asked.values():

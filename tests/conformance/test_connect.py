@@ -39,6 +39,45 @@ def test_a_client_that_upgrades(stage: Stage) -> None:
     assert client.count("down", 50) == [[number] for number in range(50)]
 
 
+@shows("connect", "disconnect-reason")
+def test_every_connect_has_one_disconnect(stage: Stage) -> None:
+    stage.define()
+    # A second namespace keeps the connection open when the first is left.
+    client = stage.client()
+    stage.at("/anchor").define()
+    anchor = stage.here(client.enter(f"{stage.ns}/anchor"))
+    sids = [client.sid]
+    for _ in range(10):
+        client.act("disconnect")
+        if stage.sdk == "azure":
+            # As natively: where both come in one read, the CONNECT is taken for a second one, and the
+            # connection is closed for it.
+            stage.space.wait("disconnect", sid=sids[-1])
+        sids.append(client.again().sid)
+    client.act("disconnect")
+    assert client.connection == anchor.connection
+    for sid in sids:
+        stage.space.wait("disconnect", sid=sid)
+    assert anchor.ask("echo", 1) == [1]
+    heard = stage.space.app.heard(stage.space.since, ns=stage.ns)
+    for notice in ("connection", "disconnect"):
+        assert [line["sid"] for line in heard if line["notice"] == notice] == sids
+
+
+@shows("connect", "broadcast", "ask-many")
+def test_many_clients(stage: Stage) -> None:
+    clients = stage.define().crew(40)
+    assert len({client.sid for client in clients}) == 40
+    assert stage.hear(clients, lambda: stage.space.emit("x", 1)) == [[["x", 1]]] * 40
+    found = stage.space.ask("who")
+    assert sorted(found["answers"]) == sorted(client.number for client in clients)
+    for client in clients[::2]:
+        client.start("disconnect")
+    stage.space.until_serves(*clients[1::2])
+    heard = stage.hear(clients[1::2], lambda: stage.space.emit("x", 2))
+    assert [[e for e in events if e[0] == "x"] for events in heard] == [[["x", 2]]] * 20
+
+
 @shows("connect-emit")
 def test_what_the_connection_handler_emits_and_joins(stage: Stage) -> None:
     stage.define(

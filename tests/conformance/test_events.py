@@ -150,13 +150,13 @@ def test_a_handler_that_throws_harms_nobody(stage: Stage) -> None:
 def test_a_middleware_of_packets(stage: Stage) -> None:
     if not stage.support("packet-middleware").does:
         return
-    stage.define(refuse_events=["forbidden"])
+    stage.define(refuse_events=["forbidden"], listen=["forbidden", "handled"])
     client = stage.client()
     client.emit("forbidden", 1)
     assert stage.space.wait("socket_error", sid=client.sid)["message"] == "no forbidden here"
     client.emit("handled", 2)
     # In the order of what came: nothing of the refused event is left to come.
-    assert stage.space.wait("handled", sid=client.sid)["event"] == "handled"
+    assert stage.space.wait("handled", sid=client.sid)["args"] == ["handled", 2]
 
 
 @shows("outgoing")
