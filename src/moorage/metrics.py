@@ -82,7 +82,7 @@ METRICS: Final = (
     _m("tunnel_resumes", "counter", "", "Links that broke, came back and went on without loss"),
     _m("invoke_timeouts", "counter", "", "Emits with acks whose last answers never came"),
     _m("server_timeouts", "counter", "", "Questions among app servers whose last answers never came"),
-    _m("late_answers", "counter", "", "Acks of clients that nobody waited for any more"),
+    _m("late_answers", "counter", "", "Answers of clients and app servers that nobody waited for any more"),
     _m("upstream_seconds", "histogram", "event", "Time until the app server answered an event"),
     _m("api_requests", "counter", "operation status", "Requests of the data-plane API"),
     _m("event_loop_lag_seconds", "gauge", "", "How late the event loop ran the last sample"),
