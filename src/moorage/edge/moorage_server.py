@@ -249,8 +249,11 @@ class MoorageServer:
             self.queue(tunnel.Left(connection.lane, namespace))
 
     def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
-        """Another app server wants to know these sockets' data."""
+        """Another app server wants to know these sockets' data. The question leaves at once: its
+        answer is what the asker waits for longest, and what the service knows itself is put together
+        meanwhile."""
         self.queue(tunnel.Query(number, namespace, sockets))
+        self.flush()
 
     def told(self, number: int | None, sender: str, namespace: str, payload: bytes) -> None:
         """An event from another app server."""

@@ -77,13 +77,15 @@ def _rows(
     namespace, asker = command.namespace, command.asker
     for connection, sid in found:
         server = connection.server.id
+        # Two: its namespace and its private room, as for most sockets of a large hub.
+        in_rooms = len(connection.groups) != 2
         yield Row(
             sid,
             connection.id,
             connection.user_id,
             servers[server],
             command.now - int((now - connection.opened_at) * 1000),
-            _rooms(connection, namespace, sid),
+            _rooms(connection, namespace, sid) if in_rooms else (),
             # Most of a row's bytes, and the asker was told of its own clients when they came.
             b"{}" if server == asker else connection.handshake,
         )
@@ -91,16 +93,12 @@ def _rows(
 
 def _rooms(connection: Connection, namespace: str, sid: str) -> tuple[str, ...]:
     """The socket's rooms but for its private one."""
-    groups = connection.groups
-    if len(groups) == 2:
-        # Its namespace and its private room, as for most sockets of a large hub.
-        return ()
     own = namespace_group(namespace)
     # Left out by name: decoding thousands of private rooms would push the others out of the cache.
     private = room_group(namespace, sid)
     return tuple(
         found[1]
-        for group in groups
+        for group in connection.groups
         if group not in (own, private) and group.startswith(own) and (found := room_of(group)) is not None
     )
 
