@@ -331,3 +331,13 @@ def test_the_handlers_cover_every_frame() -> None:
     app: App = Rig().app()
     desk = app.rig.door._sessions[HUB, app.id][1]
     assert set(desk._handlers) == set(tunnel.FromApp.__args__)
+
+
+def test_what_is_wrong_a_thousand_times_is_logged_once(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    nameless, long = tunnel.Enter(1, 1, "/", ("",)), tunnel.Packet(1, b"451-[]\x1eb!")
+    for _ in range(100):
+        pair.one.say(nameless, long)
+    assert len(pair.one.heard(tunnel.Failed)) == 200
+    lines = [record.msg for record in caplog.records if "frame refused" in str(record.msg)]
+    assert len(lines) == 2

@@ -71,6 +71,7 @@ class Desk:
         self._hub = server.hub.name
         self._wall_clock = wall_clock
         self._open: set[Stream] = set()
+        self._complaints: set[tuple[str, str]] = set()
         self._backlog = 0
         """Sockets in answers that have not left."""
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -100,12 +101,26 @@ class Desk:
             self._handlers[type(frame)](frame)
         except PeerError as error:
             self._node.metrics.refusals["link", error.reason.name] += 1
-            log.info("frame refused", frame=type(frame).__name__, detail=error.message[:200])
+            self._complain(type(frame).__name__, error)
             self._failed(frame, error)
         except Exception:
             # A defect of ours must not end the link, and the asker must not wait for ever.
             log.error("frame failed", frame=type(frame).__name__, exc_info=True)
             self._failed(frame, PeerError(INTERNAL))
+
+    def _complain(self, frame: str, error: PeerError) -> None:
+        """One line for each thing that an app server gets wrong: it hears of every time, and a loop
+        that gets it wrong must not fill the log."""
+        if (frame, error.reason.name) not in self._complaints:
+            self._complaints.add((frame, error.reason.name))
+            log.info(
+                "frame refused",
+                frame=frame,
+                reason=error.reason.name,
+                detail=error.message[:200],
+                hub=self._hub,
+                server=self._server.app.id,
+            )
 
     def _failed(self, frame: tunnel.FromApp, error: PeerError) -> None:
         ref = getattr(frame, "ref", 0)
