@@ -268,3 +268,19 @@ def test_clients_alone_never_fill_a_link_of_little_room() -> None:
     assert app.server.out.waiting < MIB // 2
     take_all(rig, app)
     assert all(sink_of(client).reading for client in clients)
+
+
+def test_new_clients_go_to_who_keeps_up() -> None:
+    rig, stuck, (talker, *_) = pressed(clients=1)
+    other = rig.app("s2")
+    for server in rig.hub.servers.all():
+        server.draining = False
+    fill(rig, stuck, talker)
+    rig.after(0.5)
+    for _ in range(5):
+        rig.world.open(RecordingOpening())
+    assert len(other.heard(tunnel.Open)) == 5
+    take_all(rig, stuck)
+    rig.after(0.5)
+    rig.world.open(RecordingOpening())
+    assert len(stuck.heard(tunnel.Open)) == 1

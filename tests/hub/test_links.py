@@ -74,3 +74,14 @@ def test_a_server_without_a_link_gets_no_new_clients_but_keeps_its_own() -> None
     one.up = True
     assert world.client().server is one
     assert len(two.clients) == 3
+
+
+def test_who_does_not_keep_up_gets_new_clients_last() -> None:
+    world = World()
+    (slow, _), (two, _) = world.server("slow"), world.server("two")
+    slow.behind = True
+    assert {world.client().server for _ in range(3)} == {two}
+    two.draining = True
+    assert world.client().server is slow, "better than none"
+    slow.behind = two.draining = False
+    assert world.client().server is slow

@@ -378,6 +378,7 @@ class MoorageServer:
         """A few times a second: the end of the grace time, time-outs, acks, keep-alive. `step` is how
         long we were awake since the last call: what was asleep with us is not late."""
         self._overdue(now - self.node.links.connect_timeout)
+        self.app.behind = self.behind
         wire = self._wire
         if wire is None:
             self._down = 0.0 if self._down is None else self._down + step

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class AppServer:
     """One app server of one hub, known by its server id, over however many links."""
 
-    __slots__ = ("clients", "dialect", "draining", "id", "link", "peer", "up")
+    __slots__ = ("behind", "clients", "dialect", "draining", "id", "link", "peer", "up")
 
     def __init__(self, server_id: str, link: AppLink, dialect: str, peer: AppPeer | None = None) -> None:
         self.id = server_id
@@ -25,6 +25,8 @@ class AppServer:
         self.dialect = dialect
         self.draining = False
         """Wants no new clients."""
+        self.behind = False
+        """Did not keep up when last looked at: others get new clients first."""
         self.up = False
         """Has a link now. Without one it keeps its clients for the grace time, but gets no new."""
         self.clients: set[Connection] = set()
@@ -57,9 +59,10 @@ class AppServers:
             del self._servers[server.id]
 
     def choose(self) -> AppServer | None:
-        """The one that is up with the fewest clients; None if none takes any."""
+        """The one that is up with the fewest clients, if possible one that keeps up; None if none takes
+        any."""
         return min(
             (server for server in self._servers.values() if server.up and not server.draining),
-            key=lambda server: len(server.clients),
+            key=lambda server: (server.behind, len(server.clients)),
             default=None,
         )
