@@ -123,8 +123,7 @@ def test_a_middleware_of_the_engine(strict: list[Stage]) -> None:
             if stage.support("engine-middleware").does:
                 with pytest.raises(Refused) as refusal:
                     client.connected()
-                # The service's status for what an app server refuses, whatever the middleware chose.
-                assert refusal.value.data == {"status": 400}
+                assert refusal.value.data == {"status": 403}, "what the middleware chose"
             else:
                 stage.here(client)
         assert stage.client().ask("echo", 1) == [1]

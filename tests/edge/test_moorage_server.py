@@ -70,14 +70,15 @@ def test_what_an_open_carries() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "reason"), [(400, "app-refused"), (403, "app-refused"), (500, "app-error"), (0, "app-error")]
+    ("status", "reason", "told"),
+    [(400, "app-refused", 400), (403, "app-refused", 403), (500, "app-error", 500), (0, "app-error", 502)],
 )
-def test_it_is_refused(status: int, reason: str) -> None:
+def test_it_is_refused(status: int, reason: str, told: int) -> None:
     rig = Rig()
     app = rig.app()
     number, _, opening = app.opening()
     app.say(tunnel.Refused(number, status, "no" * 1000))
-    assert [(refused.name, len(text)) for refused, text in opening.refusals] == [(reason, 200)]
+    assert [(r.name, r.http, len(text)) for r, text in opening.refusals] == [(reason, told, 200)]
     assert app.heard() == [], "there is nothing to end"
     assert (app.server.clients, app.server.openings, rig.world.node.connections) == ({}, {}, 0)
 

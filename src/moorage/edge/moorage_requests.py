@@ -7,6 +7,7 @@ other frames and all clients go on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Any, Final
 
 from moorage import logs
@@ -55,6 +56,7 @@ them would hold up everything behind it."""
 AT_ONCE: Final = 50
 """Up to so many sockets are queued without waiting for the app server to take them."""
 _LARGEST: Final = 2**53 - 1
+_STATUSES: Final = frozenset(status.value for status in HTTPStatus if status.value >= 400)
 
 Maker = Callable[[int, str, Any], tunnel.FromService]
 """Builds the frame of an answer from ref, sender and answer."""
@@ -158,6 +160,9 @@ class Desk:
         if opening is not None:
             del self._server.clients[frame.client]
             reason = APP_REFUSED if 400 <= frame.status < 500 else APP_ERROR
+            if frame.status in _STATUSES:
+                # The client's library shows it to the developer: what the app chose, not what we think.
+                reason = reason._replace(http=frame.status)
             self._node.refuse(opening[0], reason, frame.message[:200])
 
     def _opening(self, number: int) -> tuple[Connection, float] | None:
