@@ -44,6 +44,8 @@ async def test_a_cut_is_resumed(service: MoorageProcess, hub: str, link: TunnelL
         assert link.hello.resumed
         assert (await link.next(tunnel.Packet)).payload == b"42[1]"
         assert await client.text() == "42[2]"
+    for resumed in (False, True):
+        await asyncio.to_thread(service.wait_record, event="link opened", hub=hub, resumed=resumed)
     assert service.metric(name) == 1
     assert service.metric("moorage_tunnel_resumes_total") == resumes + 1
 

@@ -150,7 +150,7 @@ async def test_what_is_no_hello(
         await socket.raw(data * 20)
         assert (await socket.ended())[1] == (code, reason)
     assert await ended(service, hub) == reason
-    said = [line for line in service.lines if '"bad frame"' in line and f'"{hub}"' in line]
+    said = [line for line in service.lines if '"link refused"' in line and f'"{hub}"' in line]
     assert len(said) == 1, "one line, not 20"
 
 

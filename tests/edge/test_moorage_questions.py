@@ -190,6 +190,17 @@ def test_an_app_server_that_is_given_up_leaves_no_questions_behind(pair: Pair) -
     assert not hub.waits
 
 
+def test_a_hub_is_not_kept_by_what_nobody_waits_for() -> None:
+    rig = Rig()
+    app = rig.app()
+    app.client("/")
+    app.say(tunnel.Ask(1, To("/"), 0, 100_000, b'42["q"]'))
+    assert rig.hub.waits
+    app.cut()
+    rig.after(7.0)
+    assert rig.world.node.hubs == {}
+
+
 def test_who_is_there(pair: Pair) -> None:
     pair.two.cut()
     (servers,) = pair.one.ask(tunnel.List)

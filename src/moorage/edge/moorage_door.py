@@ -111,7 +111,6 @@ class MoorageDoor:
         known = self._sessions.pop((hub.name, server_id), None)
         if known is not None:
             known[0].give_up("app server came back anew")
-            known[1].end()
 
     def _begin(
         self, socket: MoorageSocket, hello: tunnel.AppHello, hub: Hub
@@ -127,6 +126,7 @@ class MoorageDoor:
             wall_clock=self._wall_clock,
         )
         desk = Desk(server, self._wall_clock)
+        server.at_end = desk.end
         self._sessions[hub.name, socket.server_id] = server, desk
         hub.servers.add(server.app)
         server.attach(socket, self._hello(server, resumed=False), [])
@@ -147,7 +147,7 @@ class MoorageDoor:
             server.hub.name,
             self._node_id,
         )
-        return tunnel.encode_batch(0, server.inc.told(), [tunnel.encode_frame(frame)])
+        return tunnel.encode_batch(0, 0, [tunnel.encode_frame(frame)])
 
     def drain(self, seconds: float) -> None:
         """The service will stop: the app servers hear of it."""
@@ -158,11 +158,10 @@ class MoorageDoor:
         """Time passes for all sessions; forget those that are over."""
         passed, self._ticked = now - self._ticked, now
         step = min(passed, STEP_SECONDS)
-        for key, (server, desk) in tuple(self._sessions.items()):
+        for key, (server, _) in tuple(self._sessions.items()):
             if not server.over:
                 server.tick(now, step)
             if server.over:
-                desk.end()
                 del self._sessions[key]
         for socket, deadline in tuple(self._waiting.items()):
             if passed > step:

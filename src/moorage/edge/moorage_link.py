@@ -95,7 +95,8 @@ class MoorageSocket(WSListener):
             elif kind != WSMsgType.PONG:
                 self._fragment(frame)
         except PeerError as error:
-            log.warning("bad frame", detail=error.message, **self._fields())
+            event = "link refused" if self._server is None else "bad frame"
+            log.warning(event, reason=error.reason.name, detail=error.message, **self._fields())
             self.close(_AS.get(error.reason, error.reason))
             self._broke()
         finally:
@@ -156,9 +157,10 @@ class MoorageSocket(WSListener):
     def _hello(self, batch: tunnel.Batch[tunnel.FromApp]) -> None:
         if batch.number or len(batch.frames) != 1 or not isinstance(batch.frames[0], tunnel.AppHello):
             raise PeerError(LINK_BAD_FRAME, "a hello comes first, and alone")
-        self._server, self._desk = self._door.greet(self, batch.frames[0])
+        hello = batch.frames[0]
+        self._server, self._desk = self._door.greet(self, hello)
         self._server.cork()
-        log.info("link opened", **self._fields())
+        log.info("link opened", resumed=self._server.session == hello.session, **self._fields())
 
     def _peer_closes(self, frame: WSFrame) -> None:
         """A plain goodbye (1000) is for good; any other may come back and resume."""

@@ -107,6 +107,8 @@ class MoorageServer:
         self._idle = 0.0
         self.over = False
         """Given up: nothing more is queued, nothing expected."""
+        self.at_end: Callable[[], None] = _nothing
+        """Called as it is given up, before its clients are closed."""
 
     # -- the link -------------------------------------------------------------------------------
 
@@ -156,6 +158,7 @@ class MoorageServer:
         self._backlog.clear()
         log.warning(event, hub=self.hub.name, server=self.app.id, clients=len(self.app.clients))
         self._let_drain()
+        self.at_end()
         self.node.drop_server(self.hub, self.app)
 
     def close_all(self) -> None:
@@ -400,6 +403,10 @@ class MoorageServer:
             connection = self.clients.pop(number)
             self.node.refuse(connection, CONNECT_TIMEOUT)
             self.tell_closed(number, CONNECT_TIMEOUT)
+
+
+def _nothing() -> None:
+    pass
 
 
 _CAUSES: Final = {
