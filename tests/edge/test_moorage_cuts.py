@@ -312,6 +312,25 @@ async def test_a_stop() -> None:
         assert not [line for line in service.lines if "Traceback" in line or '"level": "error"' in line]
 
 
+async def test_a_cut_in_the_middle_of_a_stop() -> None:
+    with MoorageProcess("--set", "shutdown.grace=2s", "--set", "shutdown.spread=0s") as service:
+        async with (
+            TunnelLink(service, "app") as link,
+            await WebSocket.session(service.url, "/socket.io/") as client,
+        ):
+            service.signal(signal.SIGTERM)
+            await link.next(tunnel.Drain)
+            await link.cut()
+            await client.send('42["last"]')
+            await link.dial(link.hello.session)
+            assert link.hello.resumed
+            assert (await link.next(tunnel.Packet)).payload == b'42["last"]'
+            await link.say(tunnel.Packet(1, b'42["bye"]'))
+            texts, end = await client.ended()
+            assert (texts, end) == (['42["bye"]', "1"], (1001, "draining"))
+            assert (await link.next(tunnel.Closed)).reason == "draining"
+
+
 async def test_a_stop_with_answers_under_way() -> None:
     """Whatever is queued in that moment: the stop goes on to its end."""
     with MoorageProcess("--set", "shutdown.grace=0s", "--set", "shutdown.spread=0s") as service:

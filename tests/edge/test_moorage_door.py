@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from picows import WSMsgType
 
 from moorage.edge.moorage_door import CLOSE_SECONDS, HELLO_SECONDS, MAX_WINDOW, MIN_WINDOW
 from moorage.edge.moorage_link import MAX_FRAMES
@@ -172,6 +173,17 @@ def test_another_ids_session_is_of_no_use() -> None:
     two.dial(one.hello.session)
     assert not two.hello.resumed
     assert one.line.closed == []
+
+
+def test_who_may_come_back() -> None:
+    rig = Rig()
+    assert not rig.door.knows(HUB, "s1")
+    app = rig.app()
+    app.cut()
+    assert rig.door.knows("APP", "s1")
+    assert not rig.door.knows(HUB, "s2")
+    app.back().line.feed(b"\x03\xe8", WSMsgType.CLOSE)
+    assert not rig.door.knows(HUB, "s1")
 
 
 def test_a_new_link_replaces_the_old_one() -> None:

@@ -249,12 +249,18 @@ class LinkDoor:
         hub, server_id = self._check(request)
         if len(server_id) > MAX_SERVER_ID:
             raise PeerError(TOKEN_CLAIMS, f"sub, the app server's id, has at most {MAX_SERVER_ID} characters")
+        if self.node.draining and not self._moorage.knows(hub, server_id):
+            # One that has been cut off may come back for the rest of the time: its clients are here.
+            raise PeerError(DRAINING)
         socket = self._moorage.socket(hub, server_id)
         limit, dialect = self.node.links.max_frame, tunnel.SUBPROTOCOL
         request.accept(socket, max_frame=limit, read_buffer=READ_BUFFER, ping=True, subprotocol=dialect)
 
     def _open_azure(self, request: UpgradeRequest) -> None:
-        server = self._server(*self._check(request))
+        checked = self._check(request)
+        if self.node.draining:
+            raise PeerError(DRAINING)
+        server = self._server(*checked)
         if server.tunnels >= self.node.links.max_links_per_server:
             raise PeerError(LINK_TOO_MANY, f"at most {self.node.links.max_links_per_server}")
         socket = LinkSocket(self, server, self.node.new_id(), self.node.limits.outbox_bytes_link)
@@ -283,8 +289,6 @@ class LinkDoor:
         if not claims.user_id:
             raise PeerError(TOKEN_CLAIMS, "sub, the id of the app server, is missing")
         self.node.hub_settings(hub)
-        if self.node.draining:
-            raise PeerError(DRAINING)
         return hub, claims.user_id
 
     def _server(self, hub_name: str, server_id: str) -> AzureServer:

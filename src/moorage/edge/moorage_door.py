@@ -59,6 +59,12 @@ class MoorageDoor:
         self._waiting[made] = self.clock() + min(HELLO_SECONDS, 3 * self.node.links.heartbeat)
         return made
 
+    def knows(self, hub: str, server_id: str) -> bool:
+        """Is there a session that this app server may resume?"""
+        found = self.node.hub(hub)
+        known = None if found is None else self._sessions.get((found.name, server_id))
+        return known is not None and not known[0].over
+
     def closing(self, socket: MoorageSocket) -> None:
         """It was told to go."""
         self._waiting[socket] = self.clock() + CLOSE_SECONDS
