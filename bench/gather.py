@@ -37,7 +37,7 @@ class Cluster:
         before = sum(process.cpu() for process in everybody)
         own = self.asker.cpu()
         self.asker.send({"fetch": number})
-        answer = self.asker.wait_line(lambda line: _fetched(line, number), seconds=_PATIENCE)
+        answer = self.asker.wait_line(lambda line: fetched(line, number), seconds=_PATIENCE)
         if answer["sockets"] != expected:
             raise BenchError(f"{answer['sockets']:.0f} of {expected} sockets came back whole")
         for process in everybody:
@@ -50,7 +50,8 @@ class Cluster:
         }
 
 
-def _fetched(line: str, number: int) -> dict[str, float] | None:
+def fetched(line: str, number: int) -> dict[str, float] | None:
+    """The app's answer to fetch `number`, if this line is it."""
     if not line.startswith('{"fetched":'):
         return None
     facts: dict[str, float] = json.loads(line)
@@ -76,7 +77,7 @@ def _ours(run: Run, clients: int) -> Iterator[Cluster]:
 def _native(run: Run, clients: int) -> Iterator[Cluster]:
     """Two servers and Redis, half of the clients on each."""
     with ExitStack() as stack:
-        redis, port = stack.enter_context(_redis(run.logs_of("j redis")))
+        redis, port = stack.enter_context(redis_server(run.logs_of("j redis")))
         servers = []
         for n in (1, 2):
             env = {**environment(), "BENCH_REDIS_PORT": str(port)}
@@ -98,7 +99,7 @@ def _hold(stack: ExitStack, logs: Path, address: Address, clients: int) -> None:
 
 
 @contextmanager
-def _redis(logs: Path) -> Iterator[tuple[Process, int]]:
+def redis_server(logs: Path) -> Iterator[tuple[Process, int]]:
     """A Redis server that keeps nothing on disk. Raises `BenchError` where there is none."""
     program = shutil.which("redis-server")
     if program is None:
