@@ -49,11 +49,9 @@ class Outlet(Protocol):
 
     def send_volatile(self, frame: FromApp) -> bool:
         """Queue a frame unless it would have to wait."""
-        raise NotImplementedError
 
     def request(self, make: Callable[[int], FromApp]) -> End:
         """Send what `make` builds around a number; wait for the end of the answer."""
-        raise NotImplementedError
 
     def ask(self, make: Callable[[int], FromApp], answers: Answers, seconds: float) -> None:
         """The same without waiting."""
