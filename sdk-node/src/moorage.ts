@@ -7,6 +7,7 @@ import type { Engine } from "./engine/engine.js";
 import type { AnyServer } from "./internals.js";
 import type { Link } from "./link/link.js";
 import { clientAddress, type Target } from "./options.js";
+import { milliseconds } from "./quantities.js";
 import { Type } from "./wire/frames.js";
 import { MoorageError } from "./wire/errors.js";
 
@@ -53,7 +54,7 @@ export class Moorage extends EventEmitter<MoorageEvents> {
     link.on("restored", (resumed) => this.#restored(resumed));
     link.on("session", () => engine.closeAll("transport close"));
     link.on("closed", (cause) => this.#closed(cause));
-    link.on("error", (error) => this.report(error as Error));
+    link.on("error", (error) => this.report(error));
   }
 
   /** This app server's id in the hub. */
@@ -80,11 +81,21 @@ export class Moorage extends EventEmitter<MoorageEvents> {
    * closes the Socket.IO server. The clients reconnect to other app servers. */
   async close({ drain = 0 }: { drain?: number } = {}): Promise<void> {
     if (!this.#ending && drain > 0) {
-      this.link.send({ type: Type.Drain, seconds: drain / 1000 });
-      await this.#emptied(drain);
+      const time = milliseconds(drain);
+      this.#announce(time);
+      await this.#emptied(time);
     }
     await this.io.close();
     await this.end();
+  }
+
+  /** That the link has ended, or that its queue is full, must not keep the server from closing. */
+  #announce(drain: number): void {
+    try {
+      this.link.send({ type: Type.Drain, seconds: drain / 1000 });
+    } catch (error) {
+      debug("no drain: %O", error);
+    }
   }
 
   #emptied(limit: number): Promise<void> {
@@ -110,7 +121,8 @@ export class Moorage extends EventEmitter<MoorageEvents> {
 
   /** Takes an error that no caller waits for.
    * @internal */
-  readonly report = (error: Error): void => {
+  readonly report = (thrown: unknown): void => {
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown });
     debug("error: %O", error);
     // What was asked and is not answered when the app server itself ends.
     if (this.#ending && error instanceof MoorageError && error.reason === "link-closed") return;

@@ -7,6 +7,7 @@ import type { Packet } from "socket.io-parser";
 import { apart } from "../apart.js";
 import { Connection } from "../engine/connection.js";
 import { type AnyNamespace, type AnySocket, insideNamespace, insideServer, insideSocket } from "../internals.js";
+import { milliseconds } from "../quantities.js";
 import type { Report, Uplink } from "../uplink.js";
 import { type Done, type FromApp, type Part, type Servers, type To, Type, VOLATILE } from "../wire/frames.js";
 import { encodePacket, PacketReader } from "./encoding.js";
@@ -78,7 +79,7 @@ export class MoorageAdapter extends Adapter {
     const payload = encodePacket(insideServer(this.nsp.server).encoder, packet);
     this.#outgoing.notify(packet, (sockets) => this.#among(sockets, options));
     const to = selection(this.nsp.name, options);
-    const timeout = options.flags?.timeout ?? 0;
+    const timeout = milliseconds(options.flags?.timeout ?? 0);
     const make = (ref: number): FromApp => ({ type: Type.Ask, ref, to, flags: flagsOf(options), timeout, payload });
     const onPart = (part: Part): void => {
       if (part.type === Type.Asked) clientCountCallback(part.count);
@@ -104,12 +105,13 @@ export class MoorageAdapter extends Adapter {
   override addAll(id: string, rooms: Set<string>): Promise<void> | void {
     const socket = this.#socket(id);
     if (!socket) return this.addSockets({ rooms: new Set([id]) }, [...rooms]);
-    const before = this.sids.get(id);
     // The service makes the private room itself, when it reads the CONNECT answer.
-    const fresh = names([...rooms].filter((room) => room !== id && !before?.has(room)));
+    const others = [...rooms].filter((room) => room !== id);
+    const before = this.sids.get(id);
+    const fresh = others.filter((room) => !before?.has(room));
     super.addAll(id, rooms);
     if (rooms.has(id)) this.#connected(socket);
-    if (fresh.length > 0) return this.#move(Type.Enter, socket, fresh);
+    if (others.length > 0) return this.#move(Type.Enter, socket, names(others), names(fresh));
   }
 
   override del(id: string, room: string): Promise<void> | void {
@@ -117,7 +119,7 @@ export class MoorageAdapter extends Adapter {
     if (!socket) return this.delSockets({ rooms: new Set([id]) }, [room]);
     const was = this.sids.get(id)?.has(room);
     super.del(id, room);
-    if (was) return this.#move(Type.Exit, socket, names([room]));
+    return this.#move(Type.Exit, socket, names([room]), was ? names([room]) : []);
   }
 
   /** The socket is gone, as the service knows already: from the packet that ended it, or because it was
@@ -126,6 +128,8 @@ export class MoorageAdapter extends Adapter {
     const socket = this.#socket(id);
     super.delAll(id);
     if (!socket) return;
+    // Natively that does nothing to a socket that is gone; here it would be taken for one of another app server.
+    socket.leave = nothing;
     this.#outgoing.forget(socket);
     const sockets = connectionOf(socket)?.sockets;
     if (sockets?.get(this.nsp.name) === socket) sockets.delete(this.nsp.name);
@@ -142,16 +146,25 @@ export class MoorageAdapter extends Adapter {
     else this.around.report(new Error(DIRECT));
   }
 
-  #move(type: typeof Type.Enter | typeof Type.Exit, socket: AnySocket, rooms: readonly string[]): Promise<void> | void {
-    const client = connectionOf(socket)?.client;
-    if (client === undefined) return;
+  /** All of `rooms`, also those that the view of own sockets has right already: an `io.socketsJoin` or `socketsLeave`
+   * of a moment ago is not in it yet, and an earlier join may not be in effect. `changed` there is undone if it fails. */
+  #move(
+    type: typeof Type.Enter | typeof Type.Exit,
+    socket: AnySocket,
+    rooms: readonly string[],
+    changed: readonly string[],
+  ): Promise<void> | void {
+    const connection = connectionOf(socket);
+    // A middleware may still be at work for a client that is gone; after a lost session its number is another's.
+    if (connection?.readyState !== "open") return;
+    const { client } = connection;
     const make = (ref: number): FromApp => ({ type, ref, client, namespace: this.nsp.name, rooms });
     const settle = this.#membership.begin(socket.id, rooms);
     const moved = this.#uplink.request(make, { onDone: settle }).then(
       () => settle(),
       (error: Error) => {
         settle();
-        this.#apply(socket, type === Type.Exit, rooms);
+        this.#apply(socket, type === Type.Exit, changed);
         throw error;
       },
     );
@@ -222,7 +235,7 @@ export class MoorageAdapter extends Adapter {
 
   #fetch(options: BroadcastOptions, onPart: (part: Part) => void): Promise<Done> {
     const to = selection(this.nsp.name, options);
-    const timeout = options.flags?.timeout ?? this.around.requestsTimeout;
+    const timeout = milliseconds(options.flags?.timeout ?? this.around.requestsTimeout);
     return this.#uplink.request((ref) => ({ type: Type.Fetch, ref, to, timeout }), { onPart });
   }
 
@@ -242,9 +255,11 @@ export class MoorageAdapter extends Adapter {
   }
 
   override serverSideEmit(packet: unknown[]): void {
-    tell(this.#uplink, this.nsp.name, packet, this.around.requestsTimeout, this.around.report);
+    tell(this.#uplink, this.nsp.name, packet, milliseconds(this.around.requestsTimeout), this.around.report);
   }
 }
+
+const nothing = (): void => {};
 
 /** Listeners of "join-room" and its like stay when one adapter takes another's place. */
 function takeOver(former: Adapter | undefined, adapter: Adapter): void {

@@ -14,6 +14,7 @@ export interface Refusal {
 
 const BAD_REQUEST = 3;
 const FORBIDDEN = 4;
+const FORBIDDEN_STATUS = 403;
 
 /** Undefined: let it in. Never rejects. */
 export async function admit(
@@ -43,7 +44,7 @@ function runMiddleware(
     });
     const ended = (): void =>
       resolve({
-        status: response.statusCode < 400 ? 403 : response.statusCode,
+        status: refusing(response.statusCode),
         code: FORBIDDEN,
         message: response.body || "Forbidden",
         context: { name: "MIDDLEWARE_RESPONSE" },
@@ -63,12 +64,20 @@ function runMiddleware(
 
 function ask(allowRequest: NonNullable<EngineOptions["allowRequest"]>, request: ClientRequest): Promise<Refusal | undefined> {
   return new Promise((resolve) => {
-    const refuse = (message: string): void =>
-      resolve({ status: 403, code: FORBIDDEN, message, context: { message } });
+    // Whatever it is: apps give an `Error` where the types want text.
+    const refuse = (error: unknown): void => {
+      const message = error instanceof Error ? error.message : String(error);
+      resolve({ status: FORBIDDEN_STATUS, code: FORBIDDEN, message, context: { message } });
+    };
     try {
       allowRequest(request, (error, success) => (success ? resolve(undefined) : refuse(error ?? "Forbidden")));
     } catch (error) {
-      refuse(error instanceof Error ? error.message : String(error));
+      refuse(error);
     }
   });
+}
+
+/** A status that says no. */
+function refusing(status: number): number {
+  return Number.isInteger(status) && status >= 400 && status <= 599 ? status : FORBIDDEN_STATUS;
 }

@@ -4,6 +4,7 @@ import { EventEmitter } from "node:events";
 
 import type { EngineOptions, Middleware } from "../internals.js";
 import type { Report, Uplink } from "../uplink.js";
+import { bytes, milliseconds } from "../quantities.js";
 import { Type } from "../wire/frames.js";
 import { apart } from "../apart.js";
 import { admit, type Refusal } from "./admission.js";
@@ -17,8 +18,9 @@ export class Engine extends EventEmitter {
   readonly opts: EngineOptions & typeof DEFAULTS;
   readonly middlewares: Middleware[] = [];
   readonly #connections = new Map<number, Connection>();
-  /** Clients that middlewares still think about. */
-  readonly #asking = new Set<number>();
+  /** Clients that middlewares still think about. With the request: in another session the number is
+   * somebody else's. */
+  readonly #asking = new Map<number, ClientRequest>();
 
   /** `ended` is called once socket.io closes the engine. */
   constructor(
@@ -28,7 +30,8 @@ export class Engine extends EventEmitter {
     private readonly ended: () => void,
   ) {
     super();
-    this.opts = { ...DEFAULTS, ...options };
+    const given = Object.entries(options).filter(([, value]) => value !== undefined);
+    this.opts = { ...DEFAULTS, ...Object.fromEntries(given) };
   }
 
   get clientsCount(): number {
@@ -55,10 +58,11 @@ export class Engine extends EventEmitter {
       this.#accept(client, id, request);
       return;
     }
-    this.#asking.add(client);
+    this.#asking.set(client, request);
     void admit(request, this.middlewares, this.opts.allowRequest).then((refusal) => {
       // Gone meanwhile.
-      if (!this.#asking.delete(client)) return;
+      if (this.#asking.get(client) !== request) return;
+      this.#asking.delete(client);
       try {
         if (refusal) this.#refuse(client, request, refusal);
         else this.#accept(client, id, request);
@@ -69,8 +73,9 @@ export class Engine extends EventEmitter {
   }
 
   #accept(client: number, id: string, request: ClientRequest): void {
-    const { pingInterval, pingTimeout, maxHttpBufferSize } = this.opts;
-    this.uplink.send({ type: Type.Opened, client, pingInterval, pingTimeout, maxPayload: maxHttpBufferSize });
+    const { opts } = this;
+    const [pingInterval, pingTimeout] = [milliseconds(opts.pingInterval), milliseconds(opts.pingTimeout)];
+    this.uplink.send({ type: Type.Opened, client, pingInterval, pingTimeout, maxPayload: bytes(opts.maxHttpBufferSize) });
     const connection = new Connection(this, client, id, request);
     this.#connections.set(client, connection);
     this.emit("connection", connection);

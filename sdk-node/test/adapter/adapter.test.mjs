@@ -43,19 +43,65 @@ async function stage(clients = 1) {
 
 const rooms = (socket) => [...socket.rooms].filter((room) => room !== socket.id);
 
-test("CONNECT joins the private room without a word; joins and leaves are one frame each, repeats none", async () => {
+test("CONNECT joins the private room without a word; joins and leaves are one frame each", async () => {
   const { uplink, sockets: [socket] } = await stage();
   assert.deepEqual([...socket.rooms], [socket.id]);
   assert.deepEqual(uplink.asked, []);
   socket.join(["a", 5]);
-  socket.join("a");
-  socket.leave("a");
   socket.leave("a");
   const frame = { client: 1, namespace: "/" };
   assert.deepEqual(uplink.asked.map((asked) => asked.frame), [
     { type: Type.Enter, ref: 1, ...frame, rooms: ["a", "5"] },
     { type: Type.Exit, ref: 2, ...frame, rooms: ["a"] },
   ]);
+});
+
+test("a join waits for one that is under way, and follows an io.socketsLeave of the moment before", async () => {
+  const { io, uplink, dispatch, sockets: [socket] } = await stage();
+  socket.join("a");
+  assert.equal(typeof socket.join("a")?.then, "function");
+  for (const { done } of uplink.asked) done();
+  io.socketsLeave("a");
+  socket.join("a");
+  dispatch.moved(1, "/", false, ["a"]);
+  uplink.asked[2].done();
+  assert.deepEqual(rooms(socket), ["a"]);
+  io.socketsJoin("b");
+  socket.leave("b");
+  dispatch.moved(1, "/", true, ["b"]);
+  uplink.asked[3].done();
+  assert.deepEqual(rooms(socket), ["a"]);
+  const order = uplink.asked.map(({ frame }) => [frame.type, ...frame.rooms]);
+  assert.deepEqual(order, [[Type.Enter, "a"], [Type.Enter, "a"], [Type.Enter, "a"], [Type.Exit, "b"]]);
+});
+
+test("a repeated join that fails leaves the room as it was", async () => {
+  const { uplink, reported, sockets: [socket] } = await stage();
+  const first = socket.join("a");
+  uplink.asked[0].done();
+  await first;
+  const again = socket.join(["a", "b"]);
+  uplink.asked[1].fail(new Error("too many groups"));
+  await assert.rejects(again);
+  assert.deepEqual([rooms(socket), reported.length], [["a"], 1]);
+});
+
+test("rooms of a client that is gone are nobody's: neither a late middleware's nor a disconnect handler's", async () => {
+  const { io, uplink, dispatch, sockets: [socket] } = await stage();
+  let late;
+  io.use((candidate, next) => (late = { candidate, next }));
+  dispatch.open(2, "c2", null, HANDSHAKE);
+  dispatch.packet(2, "40");
+  await turn();
+  dispatch.closed(2, 1, "client-left", "transport close");
+  socket.on("disconnect", () => socket.leave("a"));
+  dispatch.closed(1, 1, "client-left", "transport close");
+  await turn();
+  uplink.sent.length = 0;
+  late.candidate.join("secret");
+  late.next();
+  await turn();
+  assert.deepEqual([uplink.asked, uplink.sent, io.of("/").adapter.rooms.size], [[], [], 0]);
 });
 
 test("news of others count again from the Done on, also in the same breath", async () => {

@@ -22,6 +22,8 @@ test("who fails, throws, ends the response or says no keeps the client out", asy
     await admit(request, [(_q, response) => { response.statusCode = 302; response.write(Buffer.from("a")); response.end("b"); }], never),
     await admit(request, [], (_q, decide) => decide("no", false)),
     await admit(request, [], () => { throw new Error("broken"); }),
+    await admit(request, [], (_q, decide) => decide(new Error("an error"), false)),
+    await admit(request, [(_q, response) => response.writeHead("nonsense").end()], never),
   ];
   assert.deepEqual(refusals.map(({ status, code, message }) => [status, code, message]), [
     [400, 3, "Bad request"],
@@ -30,6 +32,8 @@ test("who fails, throws, ends the response or says no keeps the client out", asy
     [403, 4, "ab"],
     [403, 4, "no"],
     [403, 4, "broken"],
+    [403, 4, "an error"],
+    [403, 4, "Forbidden"],
   ]);
 });
 

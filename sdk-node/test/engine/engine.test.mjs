@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Engine } from "../../dist/esm/engine/engine.js";
+import { Type } from "../../dist/esm/wire/frames.js";
+import { Recorder } from "../support/recorder.mjs";
+
+const handshake = (who) => JSON.stringify({ headers: { who: [who] }, query: {}, claims: {} });
+const turn = () => new Promise(setImmediate);
+
+function engine(options = {}) {
+  const uplink = new Recorder();
+  return { uplink, engine: new Engine(uplink, options, (error) => assert.fail(error), () => {}) };
+}
+
+test("a middleware's word on a client of a session that is gone is not another client's", async () => {
+  const { uplink, engine: e } = engine();
+  const decide = {};
+  e.use((request, _response, next) => (decide[request.headers.who] = next));
+  const came = [];
+  e.on("connection", ({ request }) => came.push(request.headers.who));
+  e.open(1, "a", null, handshake("old"));
+  e.closeAll("transport close");
+  e.open(1, "b", null, handshake("new"));
+  decide.old();
+  await turn();
+  assert.deepEqual([came, uplink.sent], [[], []]);
+  decide.new();
+  await turn();
+  assert.deepEqual([came, uplink.sent.length], [["new"], 1]);
+});
+
+test("options that are no whole numbers still let clients in", () => {
+  const { uplink, engine: e } = engine({ maxHttpBufferSize: Infinity, pingInterval: 1500.5, pingTimeout: undefined });
+  e.open(1, "a", null, handshake("x"));
+  assert.deepEqual(uplink.sent, [
+    { type: Type.Opened, client: 1, pingInterval: 1501, pingTimeout: 20_000, maxPayload: Number.MAX_SAFE_INTEGER },
+  ]);
+});
