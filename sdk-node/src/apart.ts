@@ -6,8 +6,13 @@ export function apart(work: () => void): void {
   try {
     work();
   } catch (error) {
-    setImmediate(() => {
-      throw error;
-    });
+    throwApart(error);
   }
+}
+
+/** On its own account. */
+export function throwApart(error: unknown): void {
+  setImmediate(() => {
+    throw error;
+  });
 }

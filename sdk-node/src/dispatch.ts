@@ -4,6 +4,7 @@ import type { MoorageAdapter } from "./adapter/adapter.js";
 import { facts } from "./adapter/facts.js";
 import { told } from "./adapter/server-events.js";
 import type { Engine } from "./engine/engine.js";
+import { type AnySocket, insideSocket } from "./internals.js";
 import type { LinkHandler } from "./link/types.js";
 import type { Report, Uplink } from "./uplink.js";
 import { type Failed, Type } from "./wire/frames.js";
@@ -33,13 +34,13 @@ export class Dispatch implements LinkHandler {
   }
 
   left(client: number, namespace: string): void {
-    const connection = this.engine.connection(client);
-    if (connection) this.adapters.get(namespace)?.left(connection);
+    const socket = this.engine.connection(client)?.sockets.get(namespace);
+    if (socket) adapterOf(socket).left(socket);
   }
 
   moved(client: number, namespace: string, joined: boolean, rooms: readonly string[]): void {
-    const connection = this.engine.connection(client);
-    if (connection) this.adapters.get(namespace)?.moved(connection, joined, rooms);
+    const socket = this.engine.connection(client)?.sockets.get(namespace);
+    if (socket) adapterOf(socket).moved(socket, joined, rooms);
   }
 
   query(ref: number, namespace: string, sockets: readonly string[]): void {
@@ -62,6 +63,9 @@ export class Dispatch implements LinkHandler {
   }
 }
 
+/** The socket's own: a dynamic namespace that was closed meanwhile has none, or a successor's. */
+const adapterOf = (socket: AnySocket): MoorageAdapter => insideSocket(socket).adapter as MoorageAdapter;
+
 const METHODS = ["open", "packet", "closed", "left", "moved", "query", "told", "drain", "failed"] as const;
 
 /** Keeps what comes before there is somebody to take it: the first clients may come in the same breath as
@@ -76,7 +80,13 @@ export class Gate {
     ]),
   ) as unknown as LinkHandler;
 
-  open(handler: LinkHandler): void {
-    for (const call of this.#early.splice(0)) call(handler);
+  /** To `handler`; what that throws, as of the link's own calls, ends nothing and goes to `report`. */
+  open(handler: LinkHandler, report: Report): void {
+    for (const call of this.#early.splice(0))
+      try {
+        call(handler);
+      } catch (error) {
+        report(error as Error);
+      }
   }
 }

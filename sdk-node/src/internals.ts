@@ -3,6 +3,7 @@
 // any of it.
 
 import type { Namespace, Server, Socket } from "socket.io";
+import type { Adapter } from "socket.io-adapter";
 import type { Decoder, Encoder, Packet } from "socket.io-parser";
 
 /** socket.io's classes without the event types of one application. */
@@ -44,6 +45,8 @@ interface NamespaceInternals {
 }
 
 interface SocketInternals {
+  /** Its namespace's, when it was made. */
+  readonly adapter: Adapter;
   _onclose(reason: string, description?: unknown): unknown;
   notifyOutgoingListeners(packet: Packet): void;
 }

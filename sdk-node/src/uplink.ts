@@ -4,6 +4,8 @@ import type { Done, FromApp, Part } from "./wire/frames.js";
 
 export interface Uplink {
   readonly serverId: string;
+  /** Another one: numbers of clients and questions are others' now. */
+  readonly sessionId: string;
   send(frame: FromApp): void;
   sendVolatile(frame: FromApp): boolean;
   request(make: (ref: number) => FromApp, options?: Hearing): Promise<Done>;

@@ -41,7 +41,7 @@ export async function connectTo(io: AnyServer, to: Target, options: Rest): Promi
     const link = await Link.connect({ ...linkOptions(options), ...to, handler: gate.handler });
     const { moorage, dispatch } = install(io, link, to, options);
     link.handler = dispatch;
-    gate.open(dispatch);
+    gate.open(dispatch, moorage.report);
     return moorage;
   } catch (error) {
     targets.delete(io);

@@ -182,15 +182,13 @@ export class MoorageAdapter extends Adapter {
   }
 
   /** Somebody else changed the rooms of an own socket. */
-  moved(connection: Connection, joined: boolean, rooms: readonly string[]): void {
-    const socket = connection.sockets.get(this.nsp.name);
-    if (socket) this.#apply(socket, joined, rooms);
+  moved(socket: AnySocket, joined: boolean, rooms: readonly string[]): void {
+    this.#apply(socket, joined, rooms);
   }
 
   /** Somebody else took an own socket out of the namespace. */
-  left(connection: Connection): void {
-    const socket = connection.sockets.get(this.nsp.name);
-    if (socket) apart(() => insideSocket(socket)._onclose("server namespace disconnect"));
+  left(socket: AnySocket): void {
+    apart(() => insideSocket(socket)._onclose("server namespace disconnect"));
   }
 
   // --- sockets of all app servers ------------------------------------------------------------------

@@ -30,8 +30,10 @@ export function tell(uplink: Uplink, nsp: string, args: readonly unknown[], time
   const make = (ref: number) => ({ type: Type.Tell, ref, namespace: nsp, timeout, payload }) as const;
   uplink
     .request(make, { onPart })
-    .then(({ missing }) => callback(missing.length > 0 ? late(missing, responses.length) : null, responses))
-    .catch((error: Error) => callback(error, responses))
+    .then(
+      ({ missing }) => callback(missing.length > 0 ? late(missing, responses.length) : null, responses),
+      (error: Error) => callback(error, responses),
+    )
     .catch(report);
 }
 
@@ -50,9 +52,11 @@ export function told(uplink: Uplink, namespace: AnyNamespace, ref: number, paylo
 }
 
 function replier(uplink: Uplink, nsp: string, ref: number): (answer: unknown) => void {
+  const { sessionId } = uplink;
   let called = false;
   return (answer) => {
-    if (called) return;
+    // In another session the question is one that nobody asks any more, or another one.
+    if (called || uplink.sessionId !== sessionId) return;
     const payload = encodePacket(standard.encoder, { type: PacketType.ACK, nsp, id: 0, data: [answer] });
     called = true;
     uplink.send({ type: Type.Reply, ref, payload });

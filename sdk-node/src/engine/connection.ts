@@ -3,6 +3,7 @@
 
 import { EventEmitter } from "node:events";
 
+import { throwApart } from "../apart.js";
 import type { AnySocket } from "../internals.js";
 import type { Uplink } from "../uplink.js";
 import { Type, VOLATILE } from "../wire/frames.js";
@@ -74,9 +75,14 @@ export class Connection extends EventEmitter {
 
   #hand(data: string | Buffer): void {
     if (this.readyState !== "open") return;
-    if (this.listenerCount("packet") > 0) this.emit("packet", { type: "message", data });
-    this.emit("data", data);
-    this.emit("message", data);
+    try {
+      if (this.listenerCount("packet") > 0) this.emit("packet", { type: "message", data });
+      this.emit("data", data);
+      this.emit("message", data);
+    } catch (error) {
+      // A listener of the app's; its packet's attachments, and all that waits behind it, must come all the same.
+      throwApart(error);
+    }
   }
 
   /** A DISCONNECT. socket.io takes some ticks for each packet: events that came just before would find the

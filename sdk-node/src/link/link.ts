@@ -34,6 +34,9 @@ const OF_OLD = new Set<number>([
   Type.Reply,
 ]);
 
+/** May it go into the session after the one that it was meant for? Who waits for an answer is told otherwise. */
+const outlives = (frame: FromApp): boolean => !OF_OLD.has(frame.type) && (!("ref" in frame) || frame.ref === 0);
+
 export class Link extends EventEmitter<LinkEvents> {
   /** Set it by the option, or before anything of this turn of the event loop has ended. */
   handler: LinkHandler | undefined;
@@ -48,6 +51,8 @@ export class Link extends EventEmitter<LinkEvents> {
   #hello: ServiceHello | undefined;
   /** The session is not to be resumed. */
   #spoilt = false;
+  /** What was sent without a link, and is about no client: if the session is lost, the next one gets it. */
+  #kept: FromApp[] = [];
   /** Listeners take leave of the old session's clients. */
   #leaving = false;
   #flushing = false;
@@ -97,7 +102,8 @@ export class Link extends EventEmitter<LinkEvents> {
     const session = this.#open();
     // As it would have been, had it been sent a moment before.
     if (this.#leaving && OF_OLD.has(frame.type)) return;
-    session.outgoing.queue(frame);
+    session.queue(frame);
+    if (this.state !== "up" && outlives(frame)) this.#kept.push(frame);
     if (!this.#flushing) this.#flushSoon();
   }
 
@@ -223,6 +229,7 @@ export class Link extends EventEmitter<LinkEvents> {
     if (!resumed) this.#begin(hello, old);
     for (const batch of replay) wire.send(batch);
     this.state = "up";
+    this.#kept = [];
     this.#pulse.start(hello.keepalive);
     this.#flush();
     debug("up, session %s, %s", hello.session, resumed ? "resumed" : "new");
@@ -237,9 +244,19 @@ export class Link extends EventEmitter<LinkEvents> {
     this.#session = new Session(hello, { window, maxQueue });
     if (old === undefined) return;
     this.#requests.rejectAll(sessionLost());
+    for (const frame of this.#kept) this.#queueAgain(frame);
     this.#leaving = true;
     this.#tell("session", hello.session);
     this.#leaving = false;
+  }
+
+  #queueAgain(frame: FromApp): void {
+    try {
+      this.#session?.outgoing.queue(frame);
+    } catch (error) {
+      // The service may read less than the one before.
+      this.#fault(error);
+    }
   }
 
   // --- its end -----------------------------------------------------------------------------------

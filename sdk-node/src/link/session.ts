@@ -2,8 +2,9 @@
 
 import { decodeBatch } from "../wire/decode.js";
 import { REVISION, Type, type FromApp, type FromService, type ServiceHello } from "../wire/frames.js";
+import { MoorageError } from "../wire/errors.js";
 import { badFrame } from "../wire/reader.js";
-import { Incoming, Outgoing, unnumbered } from "../wire/stream.js";
+import { Incoming, type Limits, Outgoing, unnumbered } from "../wire/stream.js";
 import type { Numbered } from "./dispatch.js";
 
 /** This end's own terms, in bytes. */
@@ -37,17 +38,20 @@ export class Session {
   readonly incoming: Incoming;
   readonly outgoing: Outgoing;
   readonly #terms: Terms;
+  #limits: Limits;
 
   constructor(hello: ServiceHello, terms: Terms) {
     this.id = hello.session;
     this.#terms = terms;
     this.incoming = new Incoming(terms.window);
-    this.outgoing = new Outgoing(limits(hello, terms));
+    this.#limits = limits(hello, terms);
+    this.outgoing = new Outgoing(this.#limits);
   }
 
   /** On a new link: the batches to send again. Raises `MoorageError` (link-bad-frame). */
   resume(hello: ServiceHello): Buffer[] {
-    this.outgoing.limits = limits(hello, this.#terms);
+    this.#limits = limits(hello, this.#terms);
+    this.outgoing.limits = this.#limits;
     return this.outgoing.resume(hello.received);
   }
 
@@ -79,6 +83,22 @@ export class Session {
     return unnumbered(this.incoming.told());
   }
 
+  /** As `Outgoing.queue`; but what lets a client in or out finds room always. Nobody could catch the error where
+   * socket.io itself sends it, and there is little of it for each client. */
+  queue(frame: FromApp): void {
+    try {
+      this.outgoing.queue(frame);
+    } catch (error) {
+      if (!(error instanceof MoorageError && error.reason === "link-overflow" && isVital(frame))) throw error;
+      this.outgoing.limits = { ...this.#limits, maxQueue: Infinity };
+      try {
+        this.outgoing.queue(frame);
+      } finally {
+        this.outgoing.limits = this.#limits;
+      }
+    }
+  }
+
   /** Queue, unless there is no credit for it now. */
   queueVolatile(frame: FromApp): boolean {
     if (!this.outgoing.hasCredit) return false;
@@ -91,7 +111,15 @@ function isNumbered(frame: FromService): frame is Numbered {
   return frame.type !== Type.Hello;
 }
 
-function limits(hello: ServiceHello, terms: Terms): { window: number; maxBatch: number; maxQueue: number } {
+const VITAL = new Set<number>([Type.Opened, Type.Refused, Type.Close]);
+/** CONNECT, DISCONNECT and CONNECT_ERROR, as messages. */
+const VITAL_PACKET = /^4[014]/;
+
+function isVital(frame: FromApp): boolean {
+  return frame.type === Type.Packet ? VITAL_PACKET.test(frame.payload) : VITAL.has(frame.type);
+}
+
+function limits(hello: ServiceHello, terms: Terms): Limits {
   return { window: hello.window, maxBatch: hello.maxBatch, maxQueue: terms.maxQueue };
 }
 

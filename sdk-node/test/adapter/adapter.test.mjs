@@ -104,6 +104,30 @@ test("rooms of a client that is gone are nobody's: neither a late middleware's n
   assert.deepEqual([uplink.asked, uplink.sent, io.of("/").adapter.rooms.size], [[], [], 0]);
 });
 
+test("a socket in a dynamic namespace that was closed meanwhile still hears of others", async () => {
+  const { io, uplink, dispatch } = await stage();
+  io.opts.cleanupEmptyChildNamespaces = true;
+  const waiting = [];
+  io.of(/^\/child/).use((_socket, next) => waiting.push(next));
+  for (const client of [1, 2]) {
+    if (client > 1) dispatch.open(client, `c${client}`, null, HANDSHAKE);
+    dispatch.packet(client, "40/child,");
+    await turn();
+  }
+  const child = io.of("/child");
+  waiting[0](new Error("no"));
+  await turn();
+  assert.equal(io._nsps.has("/child"), false);
+  waiting[1]();
+  await turn();
+  const [socket] = child.sockets.values();
+  uplink.sent.length = 0;
+  dispatch.moved(2, "/child", true, ["a"]);
+  assert.deepEqual(rooms(socket), ["a"]);
+  dispatch.left(2, "/child");
+  assert.equal(socket.connected, false);
+});
+
 test("news of others count again from the Done on, also in the same breath", async () => {
   const { uplink, dispatch, sockets: [socket] } = await stage();
   const left = socket.join("a") ?? assert.fail("no promise");
@@ -208,6 +232,10 @@ test("what comes before there is a handler is handed on in its order", () => {
   gate.handler.open(1, "c", null, HANDSHAKE);
   gate.handler.told(0, "s", "/", "x");
   const heard = [];
-  gate.open({ open: (client) => heard.push(client), told: (_ref, sender) => heard.push(sender) });
-  assert.deepEqual(heard, [1, "s"]);
+  const broken = new Error("mine");
+  const open = () => {
+    throw broken;
+  };
+  gate.open({ open, told: (_ref, sender) => heard.push(sender) }, (error) => heard.push(error));
+  assert.deepEqual(heard, [broken, "s"]);
 });

@@ -13,6 +13,7 @@ test("socket.io has what this package uses beyond its documented API", () => {
   assert.equal(typeof io.opts, "object");
   assert.equal(typeof Namespace.prototype._onServerSideEmit, "function");
   assert.equal(io.of("/")._preConnectSockets instanceof Map, true);
+  assert.equal(Object.hasOwn(new Socket(io.of("/"), { conn: {} }, {}), "adapter"), true);
   assert.equal(typeof Socket.prototype._onclose, "function");
   assert.equal(typeof Socket.prototype.notifyOutgoingListeners, "function");
   assert.equal(typeof io.in("x").flags, "object");

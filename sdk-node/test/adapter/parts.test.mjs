@@ -137,6 +137,18 @@ test("server-side events: who answers, who is missing, what is not sent", async 
   assert.deepEqual([late.missing, some], [["three"], [{ x: 1 }]]);
   const lost = new Error("session-lost");
   assert.deepEqual(await ask(({ fail }) => fail(lost)), [lost, [{ x: 1 }]]);
+  const broken = new Error("mine");
+  let calls = 0;
+  const reported = new Promise((resolve) => {
+    const callback = () => {
+      calls += 1;
+      throw broken;
+    };
+    tell(uplink, "/", ["e", callback], 500, resolve);
+    uplink.asked.pop().done();
+  });
+  assert.equal(await reported, broken);
+  assert.equal(calls, 1);
 });
 
 test("a server-side event is answered once, with what can be sent", async () => {
@@ -150,4 +162,10 @@ test("a server-side event is answered once, with what can be sent", async () => 
   answer({ ok: true });
   answer("again");
   assert.deepEqual(uplink.sent, [{ type: Type.Reply, ref: 9, payload: '43/n,0[{"ok":true}]' }]);
+  const late = new Promise((resolve) => namespace.on("late", resolve));
+  told(uplink, namespace, 10, '42/n,["late"]');
+  const reply = await late;
+  uplink.sessionId = "another";
+  reply("nobody asks any more");
+  assert.equal(uplink.sent.length, 1);
 });

@@ -68,6 +68,24 @@ test("a DISCONNECT waits for what came before it, and all that follows for it, t
   assert.deepEqual(heard, ["2/a,[1]", "1/a,", "0/a,", "1/b,", "2/c,[2]", "2/c,[3]", "transport close"]);
 });
 
+test("a listener that throws loses nothing of what comes behind it", async (t) => {
+  const { conn } = connection();
+  const thrown = [];
+  process.setUncaughtExceptionCaptureCallback((error) => thrown.push(error.message));
+  t.after(() => process.setUncaughtExceptionCaptureCallback(null));
+  const heard = [];
+  conn.on("close", (reason) => heard.push(reason));
+  conn.on("data", (data) => {
+    heard.push(data);
+    throw new Error(data);
+  });
+  conn.receive("42[1]\x1e42[2]\x1e41\x1e42[3]");
+  conn.endSoon("transport close", {});
+  for (let i = 0; i < 5; i += 1) await new Promise(setImmediate);
+  assert.deepEqual(heard, ["2[1]", "2[2]", "1", "2[3]", "transport close"]);
+  assert.deepEqual(thrown, ["2[1]", "2[2]", "1", "2[3]"]);
+});
+
 test("close says so to the service, once, and ends at once", () => {
   const { conn, uplink, forgotten } = connection();
   const reasons = [];

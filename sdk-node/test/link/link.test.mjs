@@ -129,11 +129,15 @@ test("credit: what exceeds the window waits, and maxQueueBytes is its end", asyn
   for (let i = 3; i < 8; i += 1) link.send(message(i, body));
   throws(() => link.send(message(8, body)), { reason: "link-overflow", message: /maxQueueBytes/ });
   await rejects(link.request((ref) => ({ type: 40, ref, namespace: "/", timeout: 1, payload: body })), { reason: "link-overflow" });
+  // What lets clients in and out finds room.
+  link.send({ type: 4, client: 9, payload: `40{"sid":"${"x".repeat(20_000)}"}` });
+  throws(() => link.send(message(8, "x")), { reason: "link-overflow" });
+  link.send({ type: 6, client: 9 });
   for (const number of [1, 2, 3]) strictEqual((await line.batch())[0], number);
   deepStrictEqual(line.others, []);
   line.ack(3);
   const [number, , frames] = await line.batch();
-  deepStrictEqual([number, frames.map((frame) => frame[1])], [4, [3, 4, 5, 6, 7]]);
+  deepStrictEqual([number, frames.map((frame) => frame[1])], [4, [3, 4, 5, 6, 7, 9, 9]]);
   strictEqual(link.queuedBytes, 0);
   line.ack(4);
   await within(volatileTaken(link), "credit");

@@ -78,7 +78,7 @@ test("the first attempt after a cut comes within 100 ms, later ones ever later",
   ok(waits[3] > 300, String(waits));
 });
 
-test("session gone: old clients are over, requests fail, nothing of the old session is sent", async (t) => {
+test("session gone: old clients are over, requests fail, only what was for all and never left is sent", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t);
   const order = [];
@@ -99,20 +99,24 @@ test("session gone: old clients are over, requests fail, nothing of the old sess
   line.cut();
   await lost;
   link.send(message(1, "queued"));
+  link.send({ type: 10, ref: 0, to: { namespace: "/", rooms: [], excluded: [] }, flags: 0, payload: "to all" });
+  const unheard = link.request((ref) => ({ type: 40, ref, namespace: "/", timeout: 9, payload: "a question" }));
+  const given = rejects(unheard, { reason: "session-lost" });
   const restored = next(link, "restored");
   const again = await peer.greeted({ session: "T", resumed: false });
+  await given;
   await rejects(asked, { reason: "session-lost" });
   await restored;
   deepStrictEqual(order, ["session T", "restored false T"]);
   await late;
   link.send(message(1, "new"));
   const frames = [];
-  for (let count = 1; frames.length < 2; count += 1) {
+  for (let count = 1; frames.length < 3; count += 1) {
     const [number, ack, come] = await again.batch();
     deepStrictEqual([number, ack], [count, 0]);
     frames.push(...come);
   }
-  deepStrictEqual(frames.map(payload), ["to the others", "new"]);
+  deepStrictEqual(frames.map(payload), ["to all", "to the others", "new"]);
   again.send([packet(1, "numbers begin again")]);
   deepStrictEqual(await link.handler.next(), ["packet", 1, "numbers begin again"]);
 });

@@ -36,7 +36,7 @@ test("each error comes out, each client goes on", async (t) => {
   const w = world(t, service);
   const heard = await throwingApp(w);
   const bystander = await w.client();
-  await heard("reported raw data");
+  await heard("uncaught raw data");
   const client = await w.client({ auth: { early: true } });
   await heard("uncaught connection");
   client.emit("throw");

@@ -1,0 +1,40 @@
+// What `useMoorage` gives, over a link that a scripted peer ends.
+
+import { rejects, strictEqual } from "node:assert";
+import { once } from "node:events";
+import { test } from "node:test";
+
+import { Server } from "socket.io";
+
+import { useMoorage } from "../../dist/esm/index.js";
+import { next, within } from "../../../tests/node/lib/waiting.mjs";
+import { Peer } from "./peer.mjs";
+
+async function stage(t) {
+  const peer = await Peer.start(t);
+  const io = new Server();
+  const made = useMoorage(io, { hub: "chat", connectionString: `Endpoint=${peer.endpoint};AccessKey=key;`, log: () => {} });
+  const line = await peer.greeted();
+  return { peer, io, line, moorage: await within(made, "the link") };
+}
+
+test("close with a drain closes a server whose link has ended for good, too", async (t) => {
+  const { io, line, moorage } = await stage(t);
+  const closed = next(moorage, "closed");
+  line.close(1001, "link-replaced");
+  await closed;
+  const engine = once(io.engine, "close");
+  io.engine.close = () => io.engine.emit("close");
+  await Promise.all([engine, moorage.close({ drain: 20_000 })]);
+});
+
+test("an emit whose number nobody could read is none of the other emits' harm", async (t) => {
+  const { io, line, moorage } = await stage(t);
+  const asked = [-5, NaN, Infinity, 2.5, "20"].map((time) => io.timeout(time).fetchSockets());
+  const failed = Promise.all(asked.map((one) => rejects(one, { reason: "link-closed" })));
+  const [, , frames] = await line.numbered();
+  strictEqual(frames.map((frame) => frame[3]).join(), `1,1,${2 ** 31 - 1},3,20`);
+  const ended = moorage.close({ drain: Infinity });
+  strictEqual((await line.numbered())[2][0][1], (2 ** 31 - 1) / 1000);
+  await Promise.all([ended, failed]);
+});
