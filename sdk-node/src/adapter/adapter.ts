@@ -103,19 +103,21 @@ export class MoorageAdapter extends Adapter {
   // --- rooms of own sockets ------------------------------------------------------------------------
 
   override addAll(id: string, rooms: Set<string>): Promise<void> | void {
-    const socket = this.#socket(id);
+    if (this.#waiting?.has(id)) return super.addAll(id, rooms);
+    const socket = this.nsp.sockets.get(id);
     if (!socket) return this.addSockets({ rooms: new Set([id]) }, [...rooms]);
+    const isNew = rooms.has(id) && this.#connected(socket);
+    const before = this.sids.get(id) ?? NONE;
     // The service makes the private room itself, when it reads the CONNECT answer.
-    const others = [...rooms].filter((room) => room !== id);
-    const before = this.sids.get(id);
-    const fresh = others.filter((room) => !before?.has(room));
+    const others = [...rooms, ...(isNew ? before : NONE)].filter((room) => room !== id);
+    const fresh = isNew ? others : others.filter((room) => !before.has(room));
     super.addAll(id, rooms);
-    if (rooms.has(id)) this.#connected(socket);
     if (others.length > 0) return this.#move(Type.Enter, socket, names(others), names(fresh));
   }
 
   override del(id: string, room: string): Promise<void> | void {
-    const socket = this.#socket(id);
+    if (this.#waiting?.has(id)) return super.del(id, room);
+    const socket = this.nsp.sockets.get(id);
     if (!socket) return this.delSockets({ rooms: new Set([id]) }, [room]);
     const was = this.sids.get(id)?.has(room);
     super.del(id, room);
@@ -125,7 +127,7 @@ export class MoorageAdapter extends Adapter {
   /** The socket is gone, as the service knows already: from the packet that ended it, or because it was
    * the service that said so. */
   override delAll(id: string): void {
-    const socket = this.#socket(id);
+    const socket = this.nsp.sockets.get(id) ?? this.#waiting?.get(id);
     super.delAll(id);
     if (!socket) return;
     // Natively that does nothing to a socket that is gone; here it would be taken for one of another app server.
@@ -135,15 +137,23 @@ export class MoorageAdapter extends Adapter {
     if (sockets?.get(this.nsp.name) === socket) sockets.delete(this.nsp.name);
   }
 
-  #socket(id: string): AnySocket | undefined {
-    return this.nsp.sockets.get(id) ?? insideNamespace(this.nsp)._preConnectSockets?.get(id);
+  /** Sockets whose middlewares still run. The service hears of the rooms that they join once they are let in:
+   * what goes to a room is not for the eyes of those who may yet be refused. */
+  get #waiting(): ReadonlyMap<string, AnySocket> | undefined {
+    return insideNamespace(this.nsp)._preConnectSockets;
   }
 
-  #connected(socket: AnySocket): void {
-    this.#outgoing.watch(socket);
+  /** Has it come just now? */
+  #connected(socket: AnySocket): boolean {
     const connection = connectionOf(socket);
-    if (connection) connection.sockets.set(this.nsp.name, socket);
-    else this.around.report(new Error(DIRECT));
+    if (!connection) {
+      this.around.report(new Error(DIRECT));
+      return false;
+    }
+    if (connection.sockets.get(this.nsp.name) === socket) return false;
+    connection.sockets.set(this.nsp.name, socket);
+    this.#outgoing.watch(socket);
+    return true;
   }
 
   /** All of `rooms`, also those that the view of own sockets has right already: an `io.socketsJoin` or `socketsLeave`
@@ -257,6 +267,7 @@ export class MoorageAdapter extends Adapter {
   }
 }
 
+const NONE: ReadonlySet<string> = new Set();
 const nothing = (): void => {};
 
 /** Listeners of "join-room" and its like stay when one adapter takes another's place. */

@@ -128,6 +128,34 @@ test("a socket in a dynamic namespace that was closed meanwhile still hears of o
   assert.equal(socket.connected, false);
 });
 
+test("rooms that a middleware joins are the service's affair once the socket is let in", async () => {
+  const { io, uplink, dispatch } = await stage();
+  const waiting = [];
+  io.use((socket, next) => waiting.push({ socket, next }));
+  for (const client of [2, 3]) {
+    dispatch.open(client, `c${client}`, null, HANDSHAKE);
+    dispatch.packet(client, "40");
+  }
+  await turn();
+  uplink.sent.length = 0;
+  for (const { socket } of waiting) {
+    assert.equal(await socket.join(["a", "b", 5]), undefined);
+    socket.leave("b");
+    assert.deepEqual(rooms(socket), ["a", 5]);
+  }
+  waiting[0].next(new Error("no"));
+  await turn();
+  assert.deepEqual(uplink.asked, []);
+  waiting[1].next();
+  await turn();
+  const [, { socket }] = waiting;
+  assert.deepEqual(uplink.asked.map(({ frame }) => frame), [
+    { type: Type.Enter, ref: 1, client: 3, namespace: "/", rooms: ["a", "5"] },
+  ]);
+  assert.deepEqual(uplink.sent.map(({ payload }) => payload.slice(0, 2)), ["44", "40"]);
+  assert.deepEqual([...socket.rooms], ["a", 5, socket.id]);
+});
+
 test("news of others count again from the Done on, also in the same breath", async () => {
   const { uplink, dispatch, sockets: [socket] } = await stage();
   const left = socket.join("a") ?? assert.fail("no promise");

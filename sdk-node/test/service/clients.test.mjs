@@ -232,6 +232,13 @@ describe("middlewares", () => {
     assert.equal(socket.rooms.has("early"), true);
     io.to("early").emit("hello");
     await next(client, "hello");
+    const pending = new Promise((resolve) => io.use((candidate, go) => resolve({ candidate, go })));
+    const late = await rawClient(w, '40{"ok":true}');
+    const { candidate, go } = await pending;
+    await candidate.join("secret");
+    io.to(["early", "secret"]).emit("not for those who may be refused");
+    go(new Error("no"));
+    assert.match(await late.poll(), /^44\{"message":"no"\}$/);
   });
 
   test("of sockets see packets, and fail them", async (t) => {
