@@ -58,7 +58,7 @@ function linkOptions({ serverId, maxQueueBytes, connectTimeout, retryFirst, requ
 function check(io: AnyServer): void {
   if (typeof io?.bind !== "function" || typeof io.adapter !== "function")
     throw new MoorageError("server", "useMoorage: the first argument must be a socket.io Server");
-  if (targets.has(io)) throw new MoorageError("server", "useMoorage: this server is behind a service already");
+  if (targets.has(io)) throw new MoorageError("server", "useMoorage: this server is behind a service already, or was; make another one");
   const [text] = insideServer(io).encoder.encode({ type: PacketType.CONNECT, nsp: "/", data: { sid: "x" } });
   // The service reads who joins and leaves a namespace, so packets must have Socket.IO's own form. What
   // a parser does to the JSON inside is its own affair.

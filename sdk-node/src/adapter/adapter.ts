@@ -82,8 +82,12 @@ export class MoorageAdapter extends Adapter {
     const timeout = milliseconds(options.flags?.timeout ?? 0);
     const make = (ref: number): FromApp => ({ type: Type.Ask, ref, to, flags: flagsOf(options), timeout, payload });
     const onPart = (part: Part): void => {
-      if (part.type === Type.Asked) clientCountCallback(part.count);
-      else if (part.type === Type.Answer) ack(...(this.#reader.read(part.payload).data as unknown[]));
+      // The last of these calls is the one of the app's own callback.
+      if (part.type === Type.Asked) apart(() => clientCountCallback(part.count));
+      else if (part.type === Type.Answer) {
+        const answer = this.#reader.read(part.payload).data as unknown[];
+        apart(() => ack(...answer));
+      }
     };
     this.#uplink.request(make, { onPart }).catch(this.around.report);
     this.#countsOne = true;

@@ -3,12 +3,15 @@
 import { createHmac } from "node:crypto";
 
 import { clientAddress, type Target } from "../options.js";
+import { MoorageError } from "../wire/errors.js";
 
 const HEADER = encode({ alg: "HS256", typ: "JWT" });
 
 /** A client's access token: a JWT, signed with the access key. The user stands in it twice, as Azure's
  * SDK writes it; its passport helper reads the second. */
 export function clientToken(to: Target, { userId, minutes }: { userId?: string; minutes: number }): string {
+  // It may come from a client's query. In JSON neither NaN nor Infinity would be a time.
+  if (!Number.isFinite(minutes)) throw new MoorageError("options", `a token cannot be good for ${minutes} minutes`);
   const { url, path } = clientAddress(to);
   const now = Math.floor(Date.now() / 1000);
   const who = userId ? { sub: userId, userId } : {};

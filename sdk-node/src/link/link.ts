@@ -272,14 +272,20 @@ export class Link extends EventEmitter<LinkEvents> {
     debug("ended: %s", cause.message);
     this.#wire = undefined;
     this.#pulse.stop();
-    const { retryFirst } = this.#settings;
-    if (!cause.retry || (this.#first !== undefined && !retryFirst)) return this.#finish(cause);
+    if (this.#isFinal(cause)) return this.#finish(cause);
     if (this.state === "up") {
       this.state = "lost";
       this.#tell("lost", cause);
     }
     // A listener may have closed us.
     if (this.state !== "closed") this.#retry = setTimeout(() => this.#dial(), this.#backoff.next());
+  }
+
+  /** After a first link only the service itself ends it, whose reasons have numbers: what others say in its place is
+   * what a proxy says while the service restarts. */
+  #isFinal({ retry, number }: MoorageError): boolean {
+    if (this.#first !== undefined && !this.#settings.retryFirst) return true;
+    return !retry && (this.#hello === undefined || number !== 0);
   }
 
   /** For good: with the error that ended it, or because it was asked to. */

@@ -36,7 +36,7 @@ export function settings(options: LinkOptions): Settings {
   if (!hub) throw bad("hub", "the name of a hub", hub);
   if (!key) throw bad("key", "the access key of the service", key);
   const serverId = options.serverId ?? randomBytes(ID_BYTES).toString("base64url");
-  if (serverId.length < 1 || serverId.length > MAX_ID) throw bad("serverId", `1 to ${MAX_ID} characters`, serverId);
+  if (typeof serverId !== "string" || serverId.length < 1 || serverId.length > MAX_ID) throw bad("serverId", `text of 1 to ${MAX_ID} characters`, serverId);
   const url = linkUrl(endpoint, hub);
   const timeout = number("connectTimeout", options.connectTimeout ?? 10_000, 1);
   const maxMessage = number("maxMessageBytes", options.maxMessageBytes ?? 64 * MIB, MIN_WINDOW);

@@ -232,6 +232,24 @@ test("an emit with acks counts one server, whoever asks for the count next", asy
   assert.equal(await count, 2);
 });
 
+test("a callback of an emit with acks that throws does so on its own account", async (t) => {
+  const { io, uplink } = await stage();
+  const thrown = [];
+  process.setUncaughtExceptionCaptureCallback((error) => thrown.push(error.message));
+  t.after(() => process.setUncaughtExceptionCaptureCallback(null));
+  for (const count of [0, 1]) {
+    io.timeout(1000).emit("who", () => {
+      throw new Error(`mine ${count}`);
+    });
+    const { part } = uplink.asked.at(-1);
+    await turn();
+    part({ type: Type.Asked, count });
+    if (count) part({ type: Type.Answer, sender: "s1", payload: '4307["a"]' });
+  }
+  await turn();
+  assert.deepEqual(thrown, ["mine 0", "mine 1"]);
+});
+
 test("ids are all that allSockets waits for", async () => {
   const { io, uplink } = await stage();
   const ids = io.in("a").allSockets();

@@ -165,6 +165,7 @@ for (const [options, text] of [
   [{ hub: "" }, /"hub"/],
   [{ key: "" }, /"key"/],
   [{ serverId: "x".repeat(129) }, /"serverId" .*128/],
+  [{ serverId: 7 }, /"serverId" must be text/],
   [{ window: 1 }, /"window".*65536/],
   [{ maxQueueBytes: 1.5 }, /"maxQueueBytes"/],
   [{ endpoint: "localhost:8080" }, /http:\/\/HOST:PORT/],

@@ -190,6 +190,18 @@ test("replaced by another process: for good", async (t) => {
   deepStrictEqual([cause.reason, cause.number, link.state], ["link-replaced", 4011, "closed"]);
 });
 
+test("what a proxy says while the service restarts is not for good", async (t) => {
+  const peer = await Peer.start(t);
+  const { link, line } = await peer.link(t);
+  peer.answer(404, "<h1>no such backend</h1>");
+  line.cut();
+  await peer.refused();
+  peer.answer(undefined);
+  const restored = next(link, "restored");
+  await peer.greeted({ resumed: true });
+  deepStrictEqual(await restored, [true]);
+});
+
 test("a link that is refused for good while it is lost: closed, with the cause", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t);
