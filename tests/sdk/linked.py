@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from typing import Any
 
+from moorage.sdk import Moorage, use_moorage
 from moorage.sdk.connection_string import parse
 from moorage.sdk.link import Link
 from moorage.wire import tunnel
@@ -57,3 +58,17 @@ def emit(text: str, ref: int = 0) -> Emit:
 async def emits(peer: ServicePeer, count: int) -> list[str]:
     """The payloads of the next emits."""
     return [(await peer.frame(Emit)).payload.decode() for _ in range(count)]
+
+
+async def serving(peer: ServicePeer, sio: Any, **options: Any) -> Moorage:
+    """An app server of `peer` with one client, number 1, which is in no namespace."""
+    moorage = await use_moorage(sio, hub="app", connection_string=peer.connection_string, **options)
+    await peer.send(tunnel.Open(1, "client", None, b"{}"))
+    await peer.frame(tunnel.Opened)
+    return moorage
+
+
+async def sid_of_client(peer: ServicePeer, number: int = 1) -> str:
+    """Its socket id, once it is in `/`."""
+    await peer.send(tunnel.Packet(number, b"40"))
+    return (await peer.frame(tunnel.Packet)).payload.decode().split('"')[3]

@@ -259,6 +259,12 @@ async def test_moving_sockets(world: World, pair: tuple[Moorage, Moorage]) -> No
     await until(lambda: second.sio.rooms(b) == [b])
     assert set(first.sio.rooms(a)) == {a, "y"}
     assert await first.sockets_join("z", to="nobody") == 0
+    nobody: tuple[Any, ...] = ([], (), set())
+    assert [await first.disconnect_sockets(to=none) for none in nobody] == [0, 0, 0]
+    assert list(await first.fetch_sockets([])) == []
+    await first.emit("nothing", to=[])
+    await first.emit("all", to=None, skip=[])
+    assert await two.heard.next() == ("all",)
 
 
 async def test_disconnecting_sockets(world: World, pair: tuple[Moorage, Moorage]) -> None:

@@ -129,6 +129,7 @@ def _set(*settings: str) -> list[str]:
             "404 \\(nginx\\)",
         ),
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\nno", LinkUnavailable, "HTTP 502"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: two\r\n\r\nno", LinkUnavailable, "HTTP 502"),
         (
             b"HTTP/1.1 301 Moved\r\nLocation: https://y/\r\nContent-Length: 0\r\n\r\n",
             LinkRefused,

@@ -10,7 +10,10 @@ import pytest
 import socketio
 
 from moorage.sdk import Moorage, dispatch
+from moorage.wire import tunnel
 from tests.sdk.conftest import Heard, World, until
+from tests.sdk.linked import emit, serving
+from tests.sdk.service_peer import ServicePeer
 from tests.support.rawws import WebSocket
 from tests.support.service import MoorageProcess
 
@@ -27,10 +30,11 @@ async def moorage(world: World) -> Moorage:
     return await world.app(server())
 
 
-async def connected(world: World) -> tuple[WebSocket, str]:
-    """A raw client in `/`, and its socket id."""
+async def connected(world: World, *before: str) -> tuple[WebSocket, str]:
+    """A raw client in `/`, and its socket id. `before`: what it hears first."""
     client = await world.raw()
     await client.send("40")
+    assert [await client.text() for _ in before] == [*before]
     return client, (await client.text()).split('"')[3]
 
 
@@ -114,6 +118,104 @@ async def test_rooms_and_emits_of_connect_handlers(world: World) -> None:
     assert await one.heard.next() == ("joined", two.get_sid())
     await sio.emit("x", room="room")
     assert await two.heard.next() == ("x",)
+
+
+async def test_emits_to_all_of_connect_handlers(world: World) -> None:
+    """They reach their own socket as well, as with the library, and once."""
+    sio, gate = server(), asyncio.Event()
+
+    async def connect(sid: str, environ: Any, auth: Any) -> None:
+        await sio.emit("count")
+        await sio.emit("others", skip_sid=sid)
+        if auth:
+            await gate.wait()
+
+    sio.on("connect", connect)
+    await world.app(sio)
+    waiting = await world.raw()
+    await waiting.send('40{"wait":1}')
+    assert await waiting.text() == '42["count"]'
+    await sio.emit("elsewhere", namespace="/chat")
+    client, _ = await connected(world, '42["count"]')
+    assert [await waiting.text() for _ in range(2)] == ['42["count"]', '42["others"]']
+    gate.set()
+    assert (await waiting.text()).startswith("40")
+    await sio.emit("now")
+    assert [await waiting.text(), await client.text()] == ['42["now"]', '42["now"]']
+
+
+async def test_an_answer_to_connect_that_cannot_be_queued(peer: ServicePeer) -> None:
+    """Its client is closed: it would wait for the answer for ever."""
+    sio = server()
+
+    async def connect(sid: str, environ: Any) -> None:
+        for _ in range(20):
+            moorage.link.send(emit("x" * 30))
+
+    sio.on("connect", connect)
+    moorage = await serving(peer, sio, max_queue_bytes=200)
+    await peer.send(tunnel.Packet(1, b"40"))
+    while not isinstance(frame := await asyncio.wait_for(peer.frames.get(), 10), tunnel.Close):
+        assert isinstance(frame, tunnel.Emit)
+    assert sio.manager.rooms == {}
+    await moorage.close()
+
+
+async def test_junk_of_a_client_of_the_last_session(peer: ServicePeer) -> None:
+    """Its number belongs to somebody else now."""
+    sio, gate = server(), asyncio.Event()
+
+    async def connect(sid: str, environ: Any) -> None:
+        await gate.wait()
+
+    sio.on("connect", connect)
+    moorage = await serving(peer, sio)
+    await peer.send(tunnel.Packet(1, b"40"), tunnel.Packet(1, b"42junk"))
+    await until(lambda: any(client.queued for client in sio.eio.by_number.values()))
+    peer.forget()
+    peer.cut()
+    await until(lambda: bool(moorage.link.session.id == "session2"))
+    gate.set()
+    await until(lambda: not sio.environ)
+    await sio.emit("last")
+    assert isinstance(await asyncio.wait_for(peer.frames.get(), 10), tunnel.Emit)
+    await moorage.close()
+
+
+@pytest.mark.parametrize("async_handlers", [True, False])
+async def test_cancelled_futures_of_handlers(world: World, async_handlers: bool) -> None:
+    """A function that looks into one raises what is no `Exception`; it concerns nobody else."""
+    sio, lost, gate = server(async_handlers=async_handlers), Heard(), asyncio.Event()
+
+    def cancelled(sid: str, *_: Any) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        future.result()
+
+    async def wait(sid: str) -> None:
+        await gate.wait()
+
+    sio.on("cancelled", cancelled)
+    sio.on("wait", wait)
+    sio.on("disconnect", cancelled)
+    sio.on("connect", cancelled, namespace="/chat")
+    moorage = await world.app(sio)
+    moorage.on("link_lost", lost)
+    client, sid = await connected(world)
+    await client.send("40/chat,")
+    assert await client.text() == '44/chat,{"message":"Unable to connect"}'
+    await client.send('42["wait"]')
+    await client.send('42["cancelled"]')
+    gate.set()
+    await client.send('421["echo",1]')
+    assert await client.text() == "431[1]"
+    await sio.emit("ask", to=sid, callback=cancelled)
+    assert await client.text() == '421["ask"]'
+    await client.send("431[]")
+    await client.send("41")
+    await client.send("40")
+    assert (await client.text()).startswith("40")
+    assert lost.empty
 
 
 async def test_what_comes_while_a_connect_handler_runs(world: World) -> None:
@@ -265,6 +367,7 @@ async def test_a_polling_payload_of_many_packets(world: World, moorage: Moorage)
         '42["connect",{}]',
         '42["disconnect"]',
         '421["connect_error"]',
+        '42["*","somebody else"]',
         '431{"no":"list"}',
         '431["x"',
         "42" + "[" * 20000,

@@ -12,7 +12,11 @@ import socketio
 
 from moorage.auth import AccessKeys, sign
 from moorage.sdk import Moorage
+from moorage.sdk.session import CONGESTED_BYTES
+from moorage.wire import tunnel
 from tests.sdk.conftest import Heard, World, until
+from tests.sdk.linked import emit, serving
+from tests.sdk.service_peer import ServicePeer
 
 
 @pytest.fixture
@@ -179,6 +183,26 @@ async def test_engine_messages(world: World, moorage: Moorage, heard: Heard) -> 
     assert await client.text() == "4packet"
     await eio.send_packet(sid, engineio.packet.Packet(engineio.packet.CLOSE))
     assert (await client.ended())[1].code == 1000
+
+
+async def test_nothing_comes_into_an_event(peer: ServicePeer) -> None:
+    """Whoever waits for a long queue waits before its attachments, or behind them."""
+    peer.takes, peer.window = False, 1000
+    sio = socketio.AsyncServer(async_mode="asgi")
+    moorage = await serving(peer, sio)
+    await moorage.sio.eio.send("client", "2" + "x" * 2000)
+    await peer.frame(tunnel.Packet)
+    moorage.link.send(emit("x" * CONGESTED_BYTES))
+    acks = [sio.packet_class(3, data=[data], id=1, namespace="/") for data in (b"a", b"b")]
+    sending = [asyncio.ensure_future(sio._send_packet("client", ack)) for ack in acks]
+    await asyncio.sleep(0)
+    peer.takes = True
+    await peer.acknowledge()
+    await asyncio.gather(*sending)
+    await peer.frame(tunnel.Emit)
+    head = b'461-1[{"_placeholder":true,"num":0}]\x1eb'
+    assert [(await peer.frame(tunnel.Packet)).payload for _ in acks] == [head + b"YQ==", head + b"Yg=="]
+    await moorage.close()
 
 
 async def test_direct_clients_are_told_where_to_go(moorage: Moorage) -> None:

@@ -12,8 +12,11 @@ import pytest
 import socketio
 
 from moorage.sdk import Moorage
-from moorage.sdk.events import Events
-from tests.sdk.conftest import Heard, World, until
+from moorage.sdk.events import Events, Waits
+from moorage.wire import tunnel
+from tests.sdk.conftest import Heard, World
+from tests.sdk.linked import serving, sid_of_client
+from tests.sdk.service_peer import ServicePeer
 
 current: contextvars.ContextVar[str] = contextvars.ContextVar("current", default="nothing")
 
@@ -277,6 +280,55 @@ async def test_acks_are_not_stuck_behind_what_waits(world: World, monkeypatch: p
     client = await world.client(on={"question": len})
     calls = [client.call("ask", "x" * 10_000, timeout=15) for _ in range(100)]
     assert await asyncio.gather(*calls) == [10_000] * 100
-    await until(lambda: not moorage._manager.members.awaited)
     if not held.empty:
         assert (await held.some(held.queue.qsize()))[-1] == (False,)
+
+
+@pytest.mark.parametrize("event", ["join", "fetch"])
+async def test_answers_of_the_service_are_not_stuck_behind_what_waits(
+    peer: ServicePeer, monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    """Nor where every handler waits for the service itself, or a task of its own does."""
+    monkeypatch.setattr(Events.__init__, "__kwdefaults__", {"max_backlog": 50_000})
+    sio = server()
+
+    async def join(sid: str, _: str) -> None:
+        await asyncio.gather(sio.enter_room(sid, "a"), sio.leave_room(sid, "b"))
+
+    async def fetch(sid: str, _: str) -> None:
+        await moorage.fetch_sockets()
+
+    sio.on("join", join)
+    sio.on("fetch", fetch)
+    moorage = await serving(peer, sio)
+    held = holds(moorage, monkeypatch)
+    await sid_of_client(peer)
+    text = f'42["{event}","{"x" * 1000}"]'.encode()
+    await peer.send(*(tunnel.Packet(1, text) for _ in range(60)))
+    assert await held.some(2) == [(True,), (False,)]
+    await moorage.close()
+
+
+async def test_who_counts_as_waiting() -> None:
+    """Handlers that run, each once, until they have all they wait for or are done."""
+    waits, begun = Waits(), Heard()
+    waits.begun = begun
+    assert waits.begin() is None, "no handler"
+
+    async def handler() -> None:
+        task = asyncio.current_task()
+        waits.enter(task)
+        first, second = waits.begin(), waits.begin()
+        assert await asyncio.create_task(begin()) is first is second is task
+        assert begun.queue.qsize() == 3
+        for left in (1, 1, 0, 0):
+            waits.end(task)
+            assert waits.count == left
+        waits.begin()
+        waits.leave(task)
+        assert (waits.begin(), waits.count) == (None, 0), "what never came is not waited for"
+
+    async def begin() -> Any:
+        return waits.begin()
+
+    await asyncio.create_task(handler())

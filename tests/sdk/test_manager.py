@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import socketio
 
-from moorage.sdk import Moorage, NotSerialisable, TooLarge, UsageError
+from moorage.sdk import Moorage, MoorageError, NotSerialisable, QueueFull, TooLarge, UsageError
+from moorage.wire.tunnel import Emit, To
 from tests.sdk.conftest import Client, Heard, World, until
 
 
@@ -106,7 +107,7 @@ async def test_callbacks_and_calls(world: World, moorage: Moorage) -> None:
     await sio.enter_room(sid, "room")
     await sio.emit("ask", 4, room="room", callback=lambda *arguments: heard("room", *arguments))
     assert await heard.next() == ("room", "yes", 4)
-    assert moorage._manager.members.awaited == 0
+    assert sio.manager.members.by_id[sid].waiting == {}
 
 
 async def test_calls_without_an_answer(world: World, moorage: Moorage) -> None:
@@ -148,7 +149,7 @@ async def test_what_cannot_be_sent(world: World, moorage: Moorage) -> None:
         await moorage.sio.emit("x", "y" * (17 << 20))
     with pytest.raises(UsageError, match="must be a str or an int"):
         await moorage.sio.emit("x", to=b"room")
-    assert moorage._manager.members.awaited == 0
+    assert moorage.sio.manager.members.by_id[sid].waiting == {}
     await moorage.sio.emit("fine")
     assert await client.heard.next() == ("fine",)
 
@@ -198,6 +199,68 @@ async def test_a_room_too_many(world: World, moorage: Moorage) -> None:
     with pytest.raises(Exception, match=r"\d+ [a-z-]+: "):
         await sio.enter_room(sid, "x" * 5000)
     assert sio.rooms(sid) == [sid]
+
+
+@pytest.mark.parametrize("where", ["inside", "outside"])
+async def test_a_change_that_cannot_be_queued(world: World, where: str) -> None:
+    """What the service never hears of has not happened here."""
+    moorage = await world.app(max_queue_bytes=1000)
+    sid, sio = (await world.client()).get_sid(), moorage.sio
+    if where == "inside":
+        await sio.enter_room(sid, "room")
+    rooms = set(sio.rooms(sid))
+    for change in (sio.leave_room(sid, "room"), sio.enter_room(sid, "room"), sio.close_room("room")):
+        await asyncio.sleep(0)  # whatever waits leaves
+        waiting = asyncio.ensure_future(change)
+        moorage.link.send(Emit(0, To("/chat"), 0, b'42["%b"]' % (b"x" * 970)))
+        with pytest.raises(QueueFull):
+            await waiting
+        assert set(sio.rooms(sid)) == rooms
+        await until(lambda: not moorage.link.session.waiting)
+
+
+async def test_moved_while_it_enters(world: World, moorage: Moorage) -> None:
+    """The answer and the news of the other change come together."""
+    sid, sio = (await world.client()).get_sid(), moorage.sio
+    await asyncio.gather(sio.enter_room(sid, "room"), moorage.sockets_leave("room"))
+    assert sio.rooms(sid) == [sid]
+
+
+@pytest.mark.parametrize("nonsense", [None, "", 7, object()])
+async def test_ids_that_are_none(world: World, moorage: Moorage, nonsense: Any) -> None:
+    """Nobody has them, and nobody else is the worse for it."""
+    client = await world.client()
+    await moorage.sio.disconnect(nonsense)
+    with pytest.raises((ValueError, MoorageError)):
+        await moorage.sio.enter_room(nonsense, "room")
+    with pytest.raises((ValueError, MoorageError)):
+        await moorage.sio.leave_room(nonsense, "room")
+    await moorage.sio.emit("fine", skip_sid="")
+    assert await client.heard.next() == ("fine",)
+
+
+async def test_disconnected_by_one_whose_handler_fails(world: World, moorage: Moorage) -> None:
+    """It is gone all the same, and may come again."""
+    sio = moorage.sio
+
+    def disconnect(sid: str, reason: str) -> None:
+        raise ZeroDivisionError
+
+    sio.on("disconnect", disconnect)
+    client = await world.raw()
+    for _ in range(2):
+        await client.send("40")
+        sid = (await client.text()).split('"')[3]
+        with pytest.raises(ZeroDivisionError):
+            await sio.disconnect(sid)
+        assert await client.text() == "41"
+        assert sio.manager.rooms == {}
+    await client.send("40")
+    sid = (await client.text()).split('"')[3]
+    with pytest.raises(ZeroDivisionError):
+        await sio.disconnect(sid, ignore_queue=True)
+    await client.http.close()
+    await until(lambda: not sio.manager.rooms)
 
 
 async def test_sockets_of_another_app_server(world: World, moorage: Moorage) -> None:

@@ -56,10 +56,10 @@ def test_removing_leaves_nothing_behind(members: Members) -> None:
     client = Client(1)
     one = socket(members, "one", client=client)
     members.enter(one, ["a", 7])
-    members.expect(one, print)
+    one.expect(print)
     members.remove(one)
     members.remove(one)
-    assert (members.rooms, members.by_id, client.members, members.awaited) == ({}, {}, {}, 0)
+    assert (members.rooms, members.by_id, client.members, one.waiting) == ({}, {}, {}, {})
     assert members._given == {}
 
 
@@ -133,9 +133,8 @@ def test_a_change_of_one_that_is_gone(members: Members) -> None:
 
 def test_callbacks(members: Members) -> None:
     one = socket(members, "one")
-    first, second = members.expect(one, print), members.expect(one, repr)
-    assert (first, second, members.awaited) == (1, 2, 2)
-    assert members.answered(one, 2) is repr
-    assert members.answered(one, 2) is None, "once"
-    assert members.answered(one, None) is None
-    assert members.awaited == 1
+    assert (one.expect(print), one.expect(repr)) == (1, 2)
+    assert one.answered(2) is repr
+    assert one.answered(2) is None, "once"
+    assert one.answered(None) is None
+    assert one.waiting == {1: print}

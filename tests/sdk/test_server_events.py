@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+import socketio
 
 from moorage.sdk import NotSerialisable
-from tests.sdk.conftest import Heard, World
+from moorage.wire import tunnel
+from tests.sdk.conftest import Heard, World, until
+from tests.sdk.linked import serving
+from tests.sdk.service_peer import ServicePeer
 
 
 async def test_events_reach_all_others(world: World) -> None:
@@ -59,6 +64,28 @@ async def test_who_does_not_answer_is_named(world: World, caplog: pytest.LogCapt
     assert set(acks.missing) == {silent.server_id, failing.server_id, odd.server_id}
     assert "ZeroDivisionError" in caplog.text
     assert "args[0]: object is not JSON serialisable" in caplog.text
+
+
+async def test_an_answer_of_the_last_session(peer: ServicePeer) -> None:
+    """The number of its question may be another question's by now."""
+    gate, begun = asyncio.Event(), Heard()
+    moorage = await serving(peer, socketio.AsyncServer(async_mode="asgi"))
+
+    @moorage.on_server_event("ask")
+    async def ask() -> None:
+        begun()
+        await gate.wait()
+
+    await peer.send(tunnel.Told(1, "other", "/", b'42["ask"]'))
+    await begun.next()
+    peer.forget()
+    peer.cut()
+    await until(lambda: bool(moorage.link.session.id == "session2"))
+    gate.set()
+    await until(lambda: not moorage._server_events._tasks)
+    await moorage.server_side_emit("last")
+    assert isinstance(await asyncio.wait_for(peer.frames.get(), 10), tunnel.Tell)
+    await moorage.close()
 
 
 async def test_nobody_else_is_there(world: World) -> None:

@@ -137,12 +137,14 @@ def test_a_lost_session(session: Session) -> None:
     session.queue(emit("kept"))
     session.queue(tunnel.Packet(3, b"42[]"))
     session.queue(tunnel.Close(3))
+    session.queue(tunnel.Tell(0, "/", 0, b"42[]"))
+    session.queue(tunnel.Join(0, To("/"), ("room",)))
     session.queue(emit("kept too"))
     greeting = session.greeted(hello("s2"))
     assert (greeting.again, greeting.resumed, greeting.lost) == ([], False, True)
     assert [type(error) for error in heard.errors] == [SessionLost]
     (message,) = session.batches()
-    assert texts([message]) == ["kept", "kept too"]
+    assert texts([message]) == ["kept", "Tell", "kept too"]
     assert tunnel.decode_from_app(message).number == 1, "numbers start again"
     assert session.received(batch(1, tunnel.Drain(2.0))) == [tunnel.Drain(2.0)]
 
@@ -205,7 +207,9 @@ def test_bounds(session: Session) -> None:
     bounded.queue(emit("x" * 1900))
     with pytest.raises(QueueFull, match="max_queue_bytes is 2000"):
         bounded.queue(emit("y" * 100))
-    assert texts(list(bounded.batches())) == ["x" * 1900]
+    bounded.max_queue_bytes = bounded.waiting
+    bounded.queue(tunnel.Close(3))
+    assert texts(list(bounded.batches())) == ["x" * 1900, "Close"], "who must go goes"
     with pytest.raises(TooLarge, match="in one packet"):
         session.queue(emit("x" * (1 << 20)))
     heard = Heard()

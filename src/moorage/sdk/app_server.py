@@ -18,7 +18,7 @@ from moorage.sdk.connection_string import check_hub, parse
 from moorage.sdk.dispatch import Dispatcher
 from moorage.sdk.engine import Engine
 from moorage.sdk.errors import UsageError
-from moorage.sdk.events import Events
+from moorage.sdk.events import Events, Waits
 from moorage.sdk.facts import facts_json
 from moorage.sdk.inbox import Inbox
 from moorage.sdk.link import Link
@@ -127,10 +127,10 @@ class Moorage:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._former = (sio.eio, sio.manager)
         self._engine = Engine(sio.eio, self.link)
-        self._manager = Manager(self.link, self._codec, self._engine.find)
+        waits = Waits()
+        self._manager = Manager(self.link, self._codec, self._engine.find, waits)
         self._manager.set_server(sio)
-        events = Events(sio, self.link, self._codec, lambda: self._manager.members.awaited)
-        self._manager.awaiting = events.look_again
+        events = Events(sio, self.link, self._codec, waits)
         self._dispatcher = Dispatcher(sio, self._engine, self._manager, self._codec, events)
         self._server_events = ServerEvents(self.link, self._codec)
         inbox.serve(self.link, self._dispatcher, self._manager.members, self._server_events)
@@ -245,16 +245,11 @@ class Moorage:
         payload = self._codec.event(namespace, [event, *arguments_of(data)])
         whom = target(namespace, to, skip)
         collector = AckCollector(self._codec)
-        self._manager.members.awaited += 1
-        self._manager.awaiting()
-        try:
-            end = await self.link.request(
-                lambda ref: Ask(ref, whom, 0, milliseconds(timeout), payload),
-                timeout=timeout + ANSWER_SECONDS,
-                part=collector.part,
-            )
-        finally:
-            self._manager.members.awaited -= 1
+        end = await self._manager.ask(
+            lambda ref: Ask(ref, whom, 0, milliseconds(timeout), payload),
+            timeout=timeout + ANSWER_SECONDS,
+            part=collector.part,
+        )
         assert isinstance(end, Done)
         return collector.result(end.missing)
 
@@ -267,7 +262,7 @@ class Moorage:
         the app servers, as far as these answer in time (see `missing`)."""
         collector = SocketCollector(namespace)
         whom = target(namespace, room, skip)
-        end = await self.link.request(
+        end = await self._manager.ask(
             lambda ref: Fetch(ref, whom, milliseconds(timeout)),
             timeout=timeout + ANSWER_SECONDS,
             part=collector.part,
@@ -317,7 +312,7 @@ class Moorage:
         """The same, and wait until all have answered or the time is over."""
         payload = self._codec.event(namespace, [event, *args])
         collector = AckCollector(self._codec)
-        end = await self.link.request(
+        end = await self._manager.ask(
             lambda ref: Tell(ref, namespace, milliseconds(timeout), payload),
             timeout=timeout + ANSWER_SECONDS,
             part=collector.part,
@@ -337,7 +332,7 @@ class Moorage:
 
     async def servers(self) -> list[AppServer]:
         """The hub's app servers, this one among them."""
-        end = await self.link.request(List, timeout=ANSWER_SECONDS)
+        end = await self._manager.ask(List, timeout=ANSWER_SECONDS)
         assert isinstance(end, Servers)
         return [AppServer(row.id, row.dialect, row.up, row.clients) for row in end.rows]
 

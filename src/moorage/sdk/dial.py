@@ -112,7 +112,8 @@ async def _refused(
         return refusals.no_http(target, str(error))
     body = error.raw_body or b""
     headers = response.headers
-    if "Transfer-Encoding" in headers or len(body) < int(headers.get("Content-Length", "0") or 0):
+    length = headers.get("Content-Length", "0")
+    if "Transfer-Encoding" in headers or not length.isdecimal() or len(body) < int(length):
         # picows reports the head as soon as it has it, often before the body that says why.
         body = await asyncio.to_thread(_body, target, hub, sent, ssl_context)
     return refusals.refusal(int(response.status), headers, body, target=target, hub=hub, now=time.time())

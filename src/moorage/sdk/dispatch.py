@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from moorage.sdk.engine import Client, Engine
 from moorage.sdk.environ import environ_of
+from moorage.sdk.errors import MoorageError
 from moorage.sdk.events import Events
 from moorage.sdk.manager import Manager
 from moorage.sdk.members import Stage
@@ -197,16 +198,22 @@ class Dispatcher:
                 return
             # python-socketio would leave the client waiting for an answer.
             _log.exception("the connect handler of %s failed", namespace)
-            await self._refuse(client, namespace)
         finally:
             self._manager.auth.pop(key, None)
+            self._refuse(client, namespace)
 
-    async def _refuse(self, client: Client, namespace: str) -> None:
+    def _refuse(self, client: Client, namespace: str) -> None:
+        """A socket that is still connecting when its handler is done."""
         member = client.members.get(namespace)
-        if member is not None and member.stage is Stage.CONNECTING:
-            head = "" if namespace == "/" else f"{namespace},"
+        if member is None or member.stage is not Stage.CONNECTING:
+            return
+        self._manager.remove(member)
+        head = "" if namespace == "/" else f"{namespace},"
+        try:
             client.send_message(f'4{head}{{"message":"Unable to connect"}}')
-            self._manager.members.remove(member)
+        except MoorageError as error:
+            # Closed, it comes back; without an answer it would wait for ever.
+            self._bad(client, f"its CONNECT cannot be answered: {error}")
 
     async def _end_socket(self, client: Client, namespace: str, reason: str) -> None:
         """Run the disconnect handler, and be rid of the socket whatever it does."""
@@ -218,7 +225,7 @@ class Dispatcher:
         except Exception:
             _log.exception("the disconnect handler of %s failed", namespace)
         finally:
-            self._manager.members.remove(member)
+            self._manager.remove(member)
 
     def _gone(self, client: Client, reason: str) -> None:
         self._queue(client, partial(self._end_client, client, reason))
@@ -226,6 +233,8 @@ class Dispatcher:
     async def _end_client(self, client: Client, reason: str) -> None:
         for namespace in list(client.members):
             await self._end_socket(client, namespace, reason)
+        for member in list(client.members.values()):
+            self._manager.remove(member)  # whose handler runs for `sio.disconnect`, or did and raised
         try:
             await self._engine.handlers["disconnect"](client.sid, reason)
         finally:
@@ -234,9 +243,10 @@ class Dispatcher:
     def _bad(self, client: Client, why: str) -> None:
         """It broke the protocol: as with Socket.IO's own server, that is its end."""
         _log.info("client %s is closed: %s", client.sid, why)
-        client.closing = True
         client.incoming = []
-        self._engine.link.send(Close(client.number))
+        if not client.closing and not client.gone:  # in the next session another client has its number
+            self._engine.link.send(Close(client.number))
+        client.closing = True
 
     # -- turns ------------------------------------------------------------------------------------------
 
@@ -264,11 +274,16 @@ class Dispatcher:
 
     async def _work(self, client: Client) -> None:
         assert client.work is not None
+        task = asyncio.current_task()
         while client.work:
             try:
                 call = client.work.popleft()()
                 if call is not None:
                     await call
+            except asyncio.CancelledError:
+                if task is None or task.cancelling():
+                    raise
+                _log.exception("a handler of client %s was cancelled", client.sid)
             except Exception:
                 _log.exception("handling a packet of client %s failed", client.sid)
         client.work = None

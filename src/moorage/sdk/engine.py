@@ -19,7 +19,7 @@ import engineio.packet
 
 from moorage.sdk.environ import Environ
 from moorage.sdk.link import Link
-from moorage.sdk.members import Member
+from moorage.sdk.members import Member, Stage
 from moorage.sdk.payload import RS, part_of
 from moorage.wire.tunnel import Close, Opened, Packet
 
@@ -72,6 +72,20 @@ class Client:
             payload = RS.join(self._outgoing)
             self._outgoing.clear()
             self.server.link.send(Packet(self.number, payload))
+            if isinstance(data, str) and data.startswith("0"):
+                self._answered(data)
+
+    def _answered(self, answer: str) -> None:
+        """A CONNECT was: from here on the service sends to all of the namespace, this socket included."""
+        namespace = answer[1:].partition(",")[0] if answer[1:2] == "/" else "/"
+        member = self.members.get(namespace)
+        if member is not None and member.stage is Stage.CONNECTING:
+            member.stage = Stage.CONNECTED
+
+    @property
+    def in_parts(self) -> bool:
+        """An event's attachments are being handed over."""
+        return bool(self._outgoing)
 
     async def send(self, packet: engineio.packet.Packet) -> None:
         """An Engine.IO packet: a message, or a close. The rest is the service's business."""
@@ -83,8 +97,8 @@ class Client:
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         """End its connection. The disconnect handlers run when the service has confirmed it."""
         if not self.closing and not self.gone:
-            self.closing = True
             self.server.link.send(Close(self.number))
+            self.closing = True
 
 
 class Engine(engineio.AsyncServer):  # type: ignore[misc]
@@ -151,7 +165,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         if isinstance(data, (list, dict)):
             data = json.dumps(data, separators=(",", ":"))
         client.send_message(data)
-        if self.link.congested:
+        # In between, somebody else's event would come into this one.
+        if self.link.congested and not client.in_parts:
             await self.link.drained()
 
     async def send_packet(self, sid: str, pkt: engineio.packet.Packet) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from types import FunctionType
 from typing import Any, Final
 
@@ -26,36 +26,78 @@ MAX_BACKLOG: Final = 64 * 1024 * 1024
 """Bytes of packets whose handlers run. Beyond it the service is made to wait."""
 HANDLER_COST: Final = 1024
 """What a running handler counts for beside its packet."""
-RESERVED: Final = frozenset({"connect", "connect_error", "disconnect"})
-"""Event names that no client may send: they would run the handlers of the same names."""
+RESERVED: Final = frozenset({"*", "connect", "connect_error", "disconnect"})
+"""Event names that no client may send: they would run the handlers of the same names. A catch-all handler
+would take the client's first argument for its socket id."""
 
 _LAYERS: Final = ("_trigger_event", "_handle_event", "_handle_event_internal")
 _LIBRARY: Final = socketio.async_server.__file__
 
 _log = logging.getLogger("moorage.sdk")
 
+Handling = asyncio.Task[Any] | None
+"""The task of a handler; None for what no handler does."""
+
+_handling: ContextVar[Handling] = ContextVar("moorage_handling", default=None)
+
+
+class Waits:
+    """Which handlers wait for what comes over the link: acks of clients, answers of the service. Not told
+    by the callbacks that wait, as one of those may wait for ever and its handler have given up."""
+
+    def __init__(self) -> None:
+        self.running: set[Handling] = set()
+        self.begun: Callable[[], object] = bool
+        """Called when one more waits."""
+        self._waiting: dict[Handling, int] = {}
+
+    @property
+    def count(self) -> int:
+        """How many handlers."""
+        return len(self._waiting)
+
+    def begin(self) -> Handling:
+        """The handler in whose context this is called waits, it or a task that it has made; to be
+        given to `end`."""
+        handling = _handling.get()
+        if handling is None or handling not in self.running:
+            return None
+        self._waiting[handling] = self._waiting.get(handling, 0) + 1
+        self.begun()
+        return handling
+
+    def end(self, handling: Handling) -> None:
+        """What was waited for is here, or nobody waits for it any more."""
+        left = self._waiting.pop(handling, 0) - 1
+        if left > 0:
+            self._waiting[handling] = left
+
+    def enter(self, handling: Handling) -> None:
+        """A handler runs, in this context."""
+        _handling.set(handling)
+        self.running.add(handling)
+
+    def leave(self, handling: Handling) -> None:
+        """It has ended, whatever it still waits for."""
+        self.running.discard(handling)
+        self._waiting.pop(handling, None)
+
 
 class Events:
-    """The handlers of one `socketio` server. `acks_awaited` tells how many callbacks wait for acks."""
+    """The handlers of one `socketio` server."""
 
     def __init__(
-        self,
-        sio: Any,
-        link: Link,
-        codec: Codec,
-        acks_awaited: Callable[[], int],
-        *,
-        max_backlog: int = MAX_BACKLOG,
+        self, sio: Any, link: Link, codec: Codec, waits: Waits, *, max_backlog: int = MAX_BACKLOG
     ) -> None:
         self._sio = sio
         self._link = link
         self._codec = codec
-        self._acks_awaited = acks_awaited
+        self._waits = waits
+        waits.begun = self.look_again
         self._max_backlog = max_backlog
         self._loop = asyncio.get_running_loop()
         self._replaced = any(not _is_library(type(sio), name) for name in _LAYERS)
         self._coroutines: dict[Any, bool] = {}
-        self._tasks: set[asyncio.Task[Any] | None] = set()
         self._bytes = 0
         self._held = False
 
@@ -82,9 +124,9 @@ class Events:
             self._link.hold(False)
 
     def _too_much(self) -> bool:
-        """Handlers that wait for an ack do not count: the ack would be behind what is not read."""
-        running = max(1, len(self._tasks))
-        free = max(0, running - self._acks_awaited())
+        """Handlers that wait for an answer do not count: it would be behind what is not read."""
+        running = max(1, len(self._waits.running))
+        free = running - self._waits.count
         return self._bytes * free > self._max_backlog * running
 
     # -- running ----------------------------------------------------------------------------------------
@@ -133,7 +175,7 @@ class Events:
         show up in another handler."""
         try:
             result = copy_context().run(handler, *arguments)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             _log.exception("handler %s failed", _name(handler))
             return
         if ack_id is not None:
@@ -143,7 +185,7 @@ class Events:
         # Kept by hand: a task that only its own futures refer to may be collected, and a done callback
         # would cost another turn of the loop for each event.
         task = asyncio.current_task(self._loop)
-        self._tasks.add(task)
+        self._waits.enter(task)
         try:
             try:
                 result = await handler(*arguments)
@@ -156,7 +198,7 @@ class Events:
         except Exception:
             _log.exception("handler %s failed", _name(handler))
         finally:
-            self._tasks.discard(task)
+            self._waits.leave(task)
             self.finish(size)
 
     def _acknowledge(self, handler: Any, member: Member, ack_id: int, result: Any) -> None:

@@ -9,16 +9,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import socketio
 
-from moorage.sdk.errors import MoorageError, RequestFailed
+from moorage.sdk.change import Change
+from moorage.sdk.errors import MoorageError, RequestTimeout, SessionLost, UsageError
+from moorage.sdk.events import Handling, Waits
 from moorage.sdk.link import Link
-from moorage.sdk.members import Callback, ClientRecord, Member, Members, Stage, room_names
+from moorage.sdk.members import Callback, ClientRecord, Member, Members, Stage, room_name, room_names
 from moorage.sdk.payload import Codec
 from moorage.sdk.session import End, Part
+from moorage.wire.socketio import disconnect_packet
 from moorage.wire.tunnel import (
     VOLATILE,
     Answer,
@@ -40,24 +45,30 @@ CALLBACK_SECONDS: Final = 60.0
 ANSWER_SECONDS: Final = 30.0
 """For what the service answers at once, unless the link is down."""
 
+_NOBODY: Final = secrets.token_urlsafe()
+"""A room that nobody is in: what an empty collection of rooms comes to."""
+
 _log = logging.getLogger("moorage.sdk")
 
 
 class Manager(socketio.AsyncManager):  # type: ignore[misc]
     """Stands in `sio.manager`. `members` is the book-keeping of own sockets."""
 
-    def __init__(self, link: Link, codec: Codec, find: Callable[[str], ClientRecord | None]) -> None:
+    def __init__(
+        self, link: Link, codec: Codec, find: Callable[[str], ClientRecord | None], waits: Waits
+    ) -> None:
         super().__init__()
         self.members = Members()
         self.rooms = self.members.rooms
         self._link = link
         self._codec = codec
         self._find = find
+        self._waits = waits
+        self._connecting: set[Member] = set()
+        """Those that the service does not know as members of their namespace yet."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self.auth: dict[tuple[str, str], Any] = {}
         """`auth` of CONNECTs that are being handled, by client and namespace."""
-        self.awaiting: Callable[[], None] = _nothing
-        """Called when one more callback waits."""
 
     # -- emits ----------------------------------------------------------------------------------------
 
@@ -88,9 +99,24 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
             if member is not None:
                 self._link.send(Packet(member.client.number, payload))
             else:
-                self._link.send(Emit(0, target(namespace, room, skip_sid), flags, payload))
+                whom = target(namespace, room, skip_sid)
+                self._link.send(Emit(0, whom, flags, payload))
+                if self._connecting and not whom.rooms and not flags & VOLATILE:
+                    self._to_connecting(whom, payload)
         if self._link.congested:
             await self._link.drained()
+
+    def _to_connecting(self, whom: To, payload: bytes) -> None:
+        """With python-socketio, an emit to all that a `connect` handler makes reaches its own socket, too."""
+        for member in list(self._connecting):
+            if member.stage is not Stage.CONNECTING:
+                self._connecting.discard(member)
+            elif (
+                member.namespace == whom.namespace
+                and not member.client.gone
+                and member.rooms.isdisjoint(whom.excluded)
+            ):
+                self._link.send(Packet(member.client.number, payload))
 
     def _alone(self, room: Any, namespace: str) -> Member | None:
         """The own socket that `room` names, if it can be sent to directly: the service then need not
@@ -107,26 +133,25 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
     ) -> None:
         member = self._alone(room, namespace) if skip is None else None
         if member is not None:
-            # Encoded before the callback is kept: what cannot be sent will not be answered.
-            ack_id = self.members.expect(member, callback)
+            handling = self._waits.begin()
+            ack_id = member.expect(partial(self._answer, handling, callback))
             try:
                 payload = self._codec.event(namespace, arguments, ack_id)
                 self._link.send(Packet(member.client.number, payload))
-            except MoorageError:
-                self.members.answered(member, ack_id)
+            except BaseException:
+                # What cannot be sent will not be answered.
+                member.answered(ack_id)
+                self._waits.end(handling)
                 raise
-            self.awaiting()
             return
         payload = self._codec.event(namespace, arguments)
         to = target(namespace, room, skip)
         timeout = int(CALLBACK_SECONDS * 1000)
+        answers = _Callbacks(self, callback, self._waits)
         self._link.ask(
-            lambda ref: Ask(ref, to, flags, timeout, payload),
-            _Callbacks(self, callback),
-            CALLBACK_SECONDS + ANSWER_SECONDS,
+            lambda ref: Ask(ref, to, flags, timeout, payload), answers, CALLBACK_SECONDS + ANSWER_SECONDS
         )
-        self.members.awaited += 1
-        self.awaiting()
+        answers.handling = self._waits.begin()
 
     async def trigger_callback(self, sid: str, id: int, data: list[Any]) -> None:
         """An ACK of an own socket, by way of the library."""
@@ -136,9 +161,13 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
 
     def answered(self, member: Member, ack_id: int | None, arguments: list[Any]) -> None:
         """An ACK of an own socket."""
-        callback = self.members.answered(member, ack_id)
-        if callback is not None:
-            self.call_back(callback, arguments)
+        answer = member.answered(ack_id)
+        if answer is not None:
+            answer(arguments)
+
+    def _answer(self, handling: Handling, callback: Callback, arguments: list[Any]) -> None:
+        self._waits.end(handling)
+        self.call_back(callback, arguments)
 
     def answered_elsewhere(self, frame: Answer, callback: Callback) -> None:
         """An ACK of any app server's socket."""
@@ -153,7 +182,7 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
         """Never waits for a callback, and never fails with it."""
         try:
             result = callback(*arguments)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             _log.exception("the callback of an emit failed")
             return
         if inspect.isawaitable(result):
@@ -174,16 +203,12 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
             await self._elsewhere(sid, namespace, lambda ref, to: Join(ref, to, rooms))
             return
         client = member.client.number
+        undo = self._undo(member, room)
         names = self.members.enter(member, [room])
         # The service learns a socket's id from the answer to its CONNECT. Rooms that it enters before
         # bring emits before, and these may be meant to skip it.
         sent = names if member.stage is Stage.CONNECTED else (sid, *names)
-        await self._change(
-            member,
-            names,
-            lambda ref: Enter(ref, client, namespace, sent),
-            lambda: self.members.leave(member, names),
-        )
+        await self._change(member, names, lambda ref: Enter(ref, client, namespace, sent), undo)
 
     async def leave_room(self, sid: str, namespace: str, room: Any) -> None:
         """As `enter_room`; leaving a room that the socket is not in is no error."""
@@ -193,13 +218,9 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
             await self._elsewhere(sid, namespace, lambda ref, to: Leave(ref, to, rooms))
             return
         client = member.client.number
+        undo = self._undo(member, room)
         names = self.members.leave(member, [room])
-        await self._change(
-            member,
-            names,
-            lambda ref: Exit(ref, client, namespace, names),
-            lambda: self.members.enter(member, names),
-        )
+        await self._change(member, names, lambda ref: Exit(ref, client, namespace, names), undo)
 
     async def close_room(self, room: Any, namespace: str) -> None:
         """All sockets of all app servers leave it."""
@@ -207,9 +228,22 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
             raise ValueError("cannot close a sid room")
         names = room_names([room])
         inside = [self.members.by_id[sid] for sid, _ in self.members.inside(namespace, names)]
+        whom = target(namespace, room, None)
         for member in inside:
             self.members.leave(member, names)
-        await self.request(lambda ref: Leave(ref, To(namespace, names), names))
+        try:
+            await self.request(lambda ref: Leave(ref, whom, names))
+        except (RequestTimeout, SessionLost):
+            raise
+        except Exception:
+            for member in inside:
+                self.members.enter(member, [room])
+            raise
+
+    def _undo(self, member: Member, room: Any) -> Callable[[], object]:
+        """Brings back what is now, should a change not be made."""
+        back = self.members.enter if room_name(room) in member.rooms else self.members.leave
+        return lambda: back(member, [room])
 
     async def _change(
         self,
@@ -221,25 +255,42 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
         if member.client.gone or member.stage is Stage.LEAVING:
             # The service has let go of it: only the handlers of its end still look at its rooms.
             return
-        self.members.begin(member, names)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
-            await self.request(make)
-        except RequestFailed:
-            undo()
+            self._link.ask(make, Change(self.members, member, names, undo, done), ANSWER_SECONDS)
+        except BaseException:
+            undo()  # it never left
             raise
+        self.members.begin(member, names)
+        handling = self._waits.begin()
+        try:
+            await done
         finally:
-            self.members.confirm(member, names)
+            self._waits.end(handling)
 
-    async def _elsewhere(self, sid: str, namespace: str, make: Callable[[int, To], FromApp]) -> None:
-        done = await self.request(lambda ref: make(ref, To(namespace, (sid,))))
-        if not done.count:
+    async def _elsewhere(self, sid: Any, namespace: str, make: Callable[[int, To], FromApp]) -> None:
+        if not isinstance(sid, str) or not (await self._of_one(sid, namespace, make)).count:
             raise ValueError("sid is not connected to requested namespace")
+
+    async def _of_one(self, sid: str, namespace: str, make: Callable[[int, To], FromApp]) -> Done:
+        whom = target(namespace, sid, None)
+        return await self.request(lambda ref: make(ref, whom))
 
     async def request(self, make: Callable[[int], FromApp]) -> Done:
         """Ask for something that is done at once. Raises what `Link.request` does."""
-        end = await self._link.request(make, timeout=ANSWER_SECONDS)
+        end = await self.ask(make, timeout=ANSWER_SECONDS)
         assert isinstance(end, Done)
         return end
+
+    async def ask(
+        self, make: Callable[[int], FromApp], *, timeout: float, part: Callable[[Part], None] | None = None
+    ) -> End:
+        """`Link.request`, during which the handler that asks counts as one that waits."""
+        handling = self._waits.begin()
+        try:
+            return await self._link.request(make, timeout=timeout, part=part)
+        finally:
+            self._waits.end(handling)
 
     def get_rooms(self, sid: str, namespace: str) -> list[Any]:
         """Of an own socket; none for others."""
@@ -258,14 +309,18 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
         if client is None or client.gone or namespace in client.members:
             return None
         sid: str = self.server.eio.generate_id()
-        self.members.add(Member(sid, namespace, client, self.auth.get((eio_sid, namespace))))
+        member = Member(sid, namespace, client, self.auth.get((eio_sid, namespace)))
+        self.members.add(member)
+        self._connecting.add(member)
         return sid
 
     async def connect(self, sid: str, namespace: str) -> str | None:
         """The CONNECT was answered."""
         member = self.members.get(sid, namespace)
-        if member is not None and member.stage is Stage.CONNECTING:
-            member.stage = Stage.CONNECTED
+        if member is not None:
+            if member.stage is Stage.CONNECTING:
+                member.stage = Stage.CONNECTED
+            self._connecting.discard(member)
         return sid
 
     def pre_disconnect(self, sid: str, namespace: str) -> str | None:
@@ -280,13 +335,29 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
         """It is gone."""
         member = self.members.get(sid, namespace)
         if member is not None:
-            self.members.remove(member)
+            self.remove(member)
 
-    async def can_disconnect(self, sid: str, namespace: str) -> bool:
-        """An own socket is disconnected by the server; any other one by the service."""
-        if self.members.get(sid, namespace) is not None:
-            return self.is_connected(sid, namespace)
-        await self.request(lambda ref: Disconnect(ref, To(namespace, (sid,)), False))
+    def remove(self, member: Member) -> None:
+        """It is gone, or was refused."""
+        self.members.remove(member)
+        self._connecting.discard(member)
+
+    async def can_disconnect(self, sid: Any, namespace: str) -> bool:
+        """Always False, since what there is to do is done here. For an own socket, too: the library would
+        never be rid of one whose `disconnect` handler raises."""
+        member = self.members.get(sid, namespace)
+        if member is None:
+            if isinstance(sid, str) and sid:
+                await self._of_one(sid, namespace, lambda ref, to: Disconnect(ref, to, False))
+        elif member.stage is Stage.CONNECTED:
+            if not member.client.gone:
+                self._link.send(Packet(member.client.number, disconnect_packet(namespace)))
+            member.stage = Stage.LEAVING
+            reason = self.server.reason.SERVER_DISCONNECT
+            try:
+                await self.server._trigger_event("disconnect", namespace, sid, reason)
+            finally:
+                self.remove(member)
         return False
 
     def is_connected(self, sid: str, namespace: str) -> bool:
@@ -318,9 +389,11 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
 class _Callbacks:
     """`Answers` of an emit with a callback to sockets elsewhere."""
 
-    def __init__(self, manager: Manager, callback: Callback) -> None:
+    def __init__(self, manager: Manager, callback: Callback, waits: Waits) -> None:
         self._manager = manager
         self._callback = callback
+        self._waits = waits
+        self.handling: Handling = None
 
     def part(self, frame: Part) -> None:
         if isinstance(frame, Answer):
@@ -328,15 +401,11 @@ class _Callbacks:
 
     def end(self, frame: End) -> None:
         # Who has not answered by now does not: there is nobody to tell.
-        self._manager.members.awaited -= 1
+        self._waits.end(self.handling)
 
     def failed(self, error: MoorageError) -> None:
-        self._manager.members.awaited -= 1
+        self._waits.end(self.handling)
         _log.warning("acks of an emit are lost: %s", error)
-
-
-def _nothing() -> None:
-    pass
 
 
 async def _guarded(call: Awaitable[object]) -> None:
@@ -354,5 +423,9 @@ def arguments_of(data: Any) -> list[Any]:
 
 
 def target(namespace: str, rooms: Any, excluded: Any) -> To:
-    """Whom an emit goes to."""
-    return To(namespace, room_names(rooms), room_names(excluded))
+    """Whom an emit goes to: None is everybody, an empty collection nobody. Raises `UsageError`."""
+    if not isinstance(namespace, str):
+        # It would be a frame that cannot be read, and so the end of the session.
+        raise UsageError(f"a namespace must be a str, not {type(namespace).__name__}")
+    names = room_names(rooms) if rooms is None or rooms else (_NOBODY,)
+    return To(namespace, names, room_names(excluded or None))

@@ -63,11 +63,22 @@ class Member:
         self.waiting[self.last_ack] = callback
         return self.last_ack
 
+    def answered(self, ack_id: int | None) -> Callback | None:
+        """The callback of an ack, which is not waited for any more. None if nobody waits: it may be
+        late, or made up."""
+        return None if ack_id is None else self.waiting.pop(ack_id, None)
+
 
 def room_name(room: Any) -> str:
     """Rooms are text on the wire, for app servers in every language; numbers are taken as well, as apps
     like to use their database's keys. Raises `UsageError`."""
     if isinstance(room, str):
+        if not room.isascii():
+            try:
+                room.encode()
+            except UnicodeEncodeError:
+                # JSON of a client may hold one, and apps take rooms' names from clients.
+                raise UsageError(f"a room's name with half a character in it: {room!r:.100}") from None
         return room
     if isinstance(room, int) and not isinstance(room, bool):
         return str(room)
@@ -92,8 +103,6 @@ class Members:
         """Namespace -> room -> socket id -> client id; None is the room of all. The shape that
         `BaseManager.rooms` has, since there are apps that look into it."""
         self.by_id: dict[str, Member] = {}
-        self.awaited = 0
-        """Callbacks that wait for an ack."""
         self._given: dict[str, Any] = {}
 
     def get(self, sid: str, namespace: str) -> Member | None:
@@ -117,21 +126,7 @@ class Members:
             del member.client.members[member.namespace]
         for room in (None, *member.rooms):
             self._take_out(member, room)
-        self.awaited -= len(member.waiting)
         member.waiting.clear()
-
-    def expect(self, member: Member, callback: Callback) -> int:
-        """An ack id for `callback`, counted in `awaited`."""
-        self.awaited += 1
-        return member.expect(callback)
-
-    def answered(self, member: Member, ack_id: int | None) -> Callback | None:
-        """The callback of an ack, which is not waited for any more. None if nobody waits: it may be
-        late, or made up."""
-        callback = member.waiting.pop(ack_id, None) if ack_id is not None else None
-        if callback is not None:
-            self.awaited -= 1
-        return callback
 
     def enter(self, member: Member, rooms: Iterable[Any]) -> tuple[str, ...]:
         """Put it into rooms, if it is still there; their names on the wire."""

@@ -50,6 +50,7 @@ class ServerEvents:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, handler: Handler, arguments: list[Any], frame: Told) -> None:
+        session = self._link.session.id
         try:
             result = handler(*arguments)
             if inspect.isawaitable(result):
@@ -57,7 +58,8 @@ class ServerEvents:
         except Exception:
             _log.exception("the handler of a server-side event failed")
             return
-        if not frame.ref:
+        if not frame.ref or session != self._link.session.id:
+            # In another session the number may be that of another question.
             return
         if result is None:
             data = []

@@ -27,8 +27,10 @@ from moorage.wire.tunnel import (
     Answer,
     AppHello,
     Asked,
+    Close,
     Data,
     Done,
+    Drain,
     Failed,
     FromApp,
     FromService,
@@ -49,8 +51,10 @@ CONGESTED_BYTES: Final = 1024 * 1024
 FRAME_ROOM: Final = 32
 """What a batch adds to a frame that has it for itself, at most."""
 
-# An Emit without a number: an array of five, type 10, 0. What survives the loss of a session.
-_BROADCAST: Final = b"\x95\x0a\x00"
+# An Emit or a Tell without a number: an array of five, type 10 or 40, 0. What survives the loss of a session.
+_BROADCAST: Final = (b"\x95\x0a\x00", b"\x95\x28\x00")
+_ALWAYS: Final = frozenset({Close, Drain})
+"""Queued beyond the bound as well: small, few, and the way out of it."""
 
 _ANSWERS: Final = frozenset({Asked, Answer, Sockets, Data, Done, Servers, Failed})
 
@@ -164,7 +168,7 @@ class Session:
                 f"{size} bytes in one packet, the service reads {hello.max_batch - FRAME_ROOM} "
                 "(setting links.max_frame there)"
             )
-        if self._out.waiting + size > self.max_queue_bytes:
+        if self._out.waiting + size > self.max_queue_bytes and type(frame) not in _ALWAYS:
             raise QueueFull(
                 f"{self._out.waiting} bytes are waiting for the service, max_queue_bytes is "
                 f"{self.max_queue_bytes}: the service is away or does not keep up"
