@@ -52,8 +52,18 @@ def test_keys_and_numbers_that_need_help() -> None:
 
 
 def test_a_session_that_contains_itself() -> None:
-    session: dict[str, Any] = {"a": 1, "odd": {1}}
+    """In more ways than one: each would double what is to be looked at, a hundred times."""
+    session: dict[str, Any] = {"a": 1}
     session["self"] = session
-    told = facts(session)
-    assert told["data"]["a"] == 1
-    assert "nested too deeply" in told["left_out"].values()
+    session["list"] = [session, session]
+    assert facts(session) == {
+        "data": {"a": 1, "list": [None, None]},
+        "left_out": dict.fromkeys(("data.self", "data.list[0]", "data.list[1]"), "it contains itself"),
+    }
+
+
+def test_a_deep_session() -> None:
+    session: Any = {1}
+    for _ in range(300):
+        session = [session]
+    assert list(facts({"deep": session})["left_out"].values()) == ["nested too deeply"]

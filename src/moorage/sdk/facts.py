@@ -28,12 +28,12 @@ def facts_json(session: Any, auth: Any) -> bytes:
         return orjson.dumps(facts, None, _STRICT)
     except TypeError:
         left_out: dict[str, str] = {}
-        kept = {name: _kept(value, name, left_out, 0) for name, value in facts.items()}
+        kept = {name: _kept(value, name, left_out, ()) for name, value in facts.items()}
         return orjson.dumps({**kept, "left_out": left_out}, None, _STRICT)
 
 
-def _kept(value: Any, path: str, left_out: dict[str, str], depth: int) -> Any:
-    """`value` without what cannot be told."""
+def _kept(value: Any, path: str, left_out: dict[str, str], above: tuple[int, ...]) -> Any:
+    """`value` without what cannot be told. `above`: what it stands in."""
     if value is None or isinstance(value, (bool, float)):
         return value
     if isinstance(value, str):
