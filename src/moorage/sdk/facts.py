@@ -41,18 +41,20 @@ def _kept(value: Any, path: str, left_out: dict[str, str], above: tuple[int, ...
     if isinstance(value, int):
         # Above 64 bits it would be no exact number to most readers.
         return value if -(2**63) <= value < 2**64 else float(value)
-    if isinstance(value, (dict, list, tuple)) and depth >= _DEEPEST:
-        left_out[path] = "nested too deeply"
-        return None
+    if isinstance(value, (dict, list, tuple)):
+        if len(above) >= _DEEPEST or id(value) in above:
+            left_out[path] = "it contains itself" if id(value) in above else "nested too deeply"
+            return None
+        above = (*above, id(value))
     if isinstance(value, dict):
         kept = {}
         for key, item in value.items():
             name = key if isinstance(key, str) else str(key)
-            inner = _kept(item, f"{path}.{name}", left_out, depth + 1)
+            inner = _kept(item, f"{path}.{name}", left_out, above)
             if inner is not None or item is None:
                 kept[name] = inner
         return kept
     if isinstance(value, (list, tuple)):
-        return [_kept(item, f"{path}[{index}]", left_out, depth + 1) for index, item in enumerate(value)]
+        return [_kept(item, f"{path}[{index}]", left_out, above) for index, item in enumerate(value)]
     left_out[path] = f"{type(value).__name__} is not JSON serialisable"
     return None
