@@ -37,8 +37,8 @@ export interface Target {
 }
 
 /** Raises `MoorageError` (options, connection-string). */
-export function target(options: { readonly hub?: unknown; readonly connectionString?: unknown }): Target {
-  const { hub, connectionString } = options;
+export function target(options: { readonly hub?: unknown; readonly connectionString?: unknown } | undefined): Target {
+  const { hub, connectionString } = options ?? {};
   if (typeof hub !== "string" || hub === "") throw missing("hub", "the hub's name, for example { hub: \"app\" }");
   if (typeof connectionString !== "string" || connectionString === "")
     throw missing("connectionString", 'what "moorage dev" prints: Endpoint=…;AccessKey=…;Version=1.0;');

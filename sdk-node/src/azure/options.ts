@@ -24,7 +24,8 @@ export type AnyAzureOptions = AzureSocketIOOptions | AzureSocketIOCredentialOpti
 
 /** Raises `MoorageError` (options, connection-string). */
 export function azureTarget(options: AnyAzureOptions): Target {
-  if (!("credential" in options)) return target(options);
+  // Without types anything may come.
+  if (!options || !("credential" in options)) return target(options);
   const { hub, endpoint, credential } = options;
   if (typeof credential?.key !== "string")
     throw new MoorageError("options", "useAzureSocketIO: the credential must have the access key as `key`: there are no Entra tokens here");

@@ -214,6 +214,7 @@ describe("useMoorage fails at once", () => {
 
   test("for options that cannot be right", async () => {
     await fails({}, "options", /"hub" is missing/);
+    await fails(undefined, "options", /"hub" is missing/);
     await fails({ hub: "h" }, "options", /"connectionString" is missing/);
     await fails({ hub: "h", connectionString: "nonsense" }, "connection-string", /has no Endpoint/);
     await fails({ hub: "h", connectionString: "Endpoint=http://x" }, "connection-string", /has no AccessKey/);
