@@ -45,7 +45,7 @@ export class Dispatch implements LinkHandler {
 
   query(ref: number, namespace: string, sockets: readonly string[]): void {
     const known = this.adapters.get(namespace)?.nsp.sockets;
-    this.uplink.send({ type: Type.Facts, ref, rows: known ? facts(known, sockets, this.report) : [] });
+    this.uplink.send({ type: Type.Facts, ref, chunks: facts(known ?? new Map(), sockets, this.report) });
   }
 
   told(ref: number, _sender: string, namespace: string, payload: string): void {

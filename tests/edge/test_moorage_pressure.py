@@ -242,7 +242,7 @@ def test_a_window_is_no_promise_to_keep_so_much() -> None:
 def test_a_long_answer_leaves_as_it_is_taken() -> None:
     rig, app, _ = pressed()
     frames = (tunnel.Failed(ref, 1, "x", "y" * 10_000) for ref in range(1, 1_000))
-    app.server.queue_slowly(frames)
+    app.server.queue_slowly(map(tunnel.encode_frame, frames))
     rig.settle()
     assert app.server.out.waiting < 300 * 1024
     app.server.queue(tunnel.Done(5_000, 0))

@@ -68,13 +68,11 @@ def test_answers_come_after_a_cut(pair: Pair) -> None:
 def test_a_fetch(pair: Pair) -> None:
     pair.two.say(tunnel.Enter(0, 1, "/", ("a",)))
     frames = pair.one.ask(lambda ref: tunnel.Fetch(ref, To("/"), 2_000))
-    sockets, asked = frames
+    *sockets, asked = frames
     assert asked == tunnel.Asked(1, 1)
-    rows = {row.id: row for row in sockets.rows}
-    assert sorted(rows) == ["one1", "one2", "two1", "two2"]
-    assert {sid: sockets.servers[row.server] for sid, row in rows.items()} == {
-        "one1": "one", "one2": "one", "two1": "two", "two2": "two",
-    }  # fmt: skip
+    servers = {row.id: frame.servers[row.server] for frame in sockets for row in frame.rows}
+    assert servers == {"one1": "one", "one2": "one", "two1": "two", "two2": "two"}
+    rows = {row.id: row for frame in sockets for row in frame.rows}
     assert rows["two1"].rooms == ("a",)
     assert rows["one1"].connection == pair.clients["one1"].id
     assert rows["one1"].handshake == b"{}", "the asker was told when the client came"
@@ -84,9 +82,17 @@ def test_a_fetch(pair: Pair) -> None:
     (query,) = pair.two.heard()
     assert isinstance(query, tunnel.Query)
     assert (query.namespace, sorted(query.sockets)) == ("/", ["two1", "two2"])
-    facts = (("two1", b'{"data":{"n":1}}'),)
-    pair.two.say(tunnel.Facts(query.ref, facts))
-    assert pair.one.heard() == [tunnel.Data(1, "two", facts), tunnel.Done(1, 1)]
+    pair.two.say(tunnel.Facts(query.ref, ()))
+    (failed,) = pair.two.heard()
+    assert (failed.ref, failed.reason) == (query.ref, "link-bad-request")
+    chunks = (tunnel.Chunk(2, b'[{"data":{"n":1}},{}]'),)
+    pair.two.say(tunnel.Facts(query.ref, chunks))
+    assert pair.one.heard() == [tunnel.Data(1, "two", chunks), tunnel.Done(1, 1)]
+
+
+def test_a_fetch_of_the_others(pair: Pair) -> None:
+    sockets, _ = pair.one.ask(lambda ref: tunnel.Fetch(ref, To("/"), 2_000, True))
+    assert (sockets.servers, sorted(row.id for row in sockets.rows)) == (("two",), ["two1", "two2"])
 
 
 def test_a_slow_app_server_is_named_and_fails_nobody(pair: Pair) -> None:
@@ -110,7 +116,7 @@ def test_a_large_fetch_comes_in_pieces_and_before_the_answers() -> None:
     two.ack()
     one.say(tunnel.Fetch(1, To("/"), 20_000), tunnel.Emit(2, To("/", ("nobody",)), 0, b"42[1]"))
     (query,) = two.heard(tunnel.Query)
-    two.say(tunnel.Facts(query.ref, ()))
+    two.say(tunnel.Facts(query.ref, (tunnel.Chunk(500, b"[]"),)))
     frames: list[Any] = []
     while not any(isinstance(frame, tunnel.Done) and frame.ref == 1 for frame in frames):
         frames += one.heard()
@@ -119,7 +125,7 @@ def test_a_large_fetch_comes_in_pieces_and_before_the_answers() -> None:
     mine = [frame for frame in frames if frame.ref == 1]
     *rows, asked, data, done = mine
     assert [type(frame) for frame in (asked, data, done)] == [tunnel.Asked, tunnel.Data, tunnel.Done]
-    assert len(rows) == 8, "128 KiB each, and what is left"
+    assert len(rows) == 9, "128 KiB each, and what is left"
     assert len({row.id for frame in rows for row in frame.rows}) == 500
     assert not one.server.over
 

@@ -248,7 +248,7 @@ def test_nothing_is_said_to_a_session_that_is_over() -> None:
     assert server.over
     waiting = server.out.waiting
     server.queue(tunnel.Done(1, 1))
-    server.queue_slowly(iter([tunnel.Done(1, 1)]))
+    server.queue_slowly(iter([tunnel.encode_frame(tunnel.Done(1, 1))]))
     server.closed(connection, CLIENT_CLOSED)
     server.moved(connection, "/", ("r",), joined=True)
     server.left(connection, "/")

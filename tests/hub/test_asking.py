@@ -11,9 +11,13 @@ from moorage.wire.commands import FetchSockets, Outcome, Selection, TellServers
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.filters import Filter
 from moorage.wire.groups import namespace_group, room_group
+from moorage.wire.listing import sockets_frame
+from moorage.wire.tunnel import Chunk, Row, Sockets, decode_from_service, encode_batch
 from tests.hub.fakes import HUB, RecordingAnswers, RecordingPeer, World
 
 NOW_MS = 1_800_000_000_000
+ONE = (Chunk(1, b"[{}]"),)
+"""What is known of one socket."""
 
 
 class Fleet(World):
@@ -35,12 +39,18 @@ class Fleet(World):
         return connection.session.peer.namespaces[namespaces[0]]
 
     def fetch(
-        self, namespace: str = "/", *rooms: str, asker: str = "a", timeout: float = 5.0, **to: Any
+        self,
+        namespace: str = "/",
+        *rooms: str,
+        asker: str = "a",
+        timeout: float = 5.0,
+        others: bool = False,
+        **to: Any,
     ) -> tuple[Outcome, RecordingAnswers]:
         """Ask who is there."""
         answers = RecordingAnswers()
         group = room_group(namespace, rooms[0]) if rooms else namespace_group(namespace)
-        command = FetchSockets(HUB, Selection(group=group, **to), namespace, timeout, NOW_MS, asker)
+        command = FetchSockets(HUB, Selection(group=group, **to), namespace, timeout, NOW_MS, asker, others)
         return self.execute(command, answers), answers
 
     def number(self, name: str) -> int:
@@ -61,6 +71,18 @@ class Fleet(World):
         return self.execute(TellServers(HUB, "/", payload, sender, timeout), answers), answers
 
 
+def rows_of(outcome: Outcome) -> list[tuple[str, Row]]:
+    """App servers and rows, in their order."""
+    found: list[tuple[str, Row]] = []
+    for server, rows in outcome.sockets.items():
+        pieces = [piece for row in rows for piece in row]
+        frame = sockets_frame(1, server, len(pieces) // 2, pieces)
+        (sockets,) = decode_from_service(encode_batch(1, 0, [frame])).frames
+        assert isinstance(sockets, Sockets)
+        found += ((server, row) for row in sockets.rows)
+    return found
+
+
 # -- fetch ------------------------------------------------------------------------------------------------
 
 
@@ -72,9 +94,8 @@ def test_ids_rooms_and_handshakes_come_from_the_registry() -> None:
     fleet.join(connection, "r1", "r2")
     fleet.now += 7.0
     outcome, _ = fleet.fetch()
-    (row,) = outcome.sockets
-    assert (row.id, row.connection, row.user) == (sid, connection.id, "ada")
-    assert outcome.servers[row.server] == "b"
+    ((server, row),) = rows_of(outcome)
+    assert (server, row.id, row.connection, row.user) == ("b", sid, connection.id, "ada")
     assert sorted(row.rooms) == ["r1", "r2"], "not its private room, nor the namespace"
     assert (row.opened, row.handshake) == (NOW_MS - 7_000, b'{"headers":{}}')
 
@@ -86,7 +107,7 @@ def test_of_its_own_clients_the_asker_was_told_before() -> None:
         for connection in fleet.apps[name].clients:
             connection.handshake = b'{"headers":{}}'
     outcome, _ = fleet.fetch()
-    told = {outcome.servers[row.server]: row.handshake for row in outcome.sockets}
+    told = {server: row.handshake for server, row in rows_of(outcome)}
     assert told == {"a": b"{}", "b": b'{"headers":{}}'}
 
 
@@ -94,16 +115,73 @@ def test_only_what_the_app_keeps_is_asked_and_in_one_question_each() -> None:
     fleet = Fleet()
     sids = {name: [fleet.client_of(name, "/") for _ in range(3)] for name in fleet.apps}
     outcome, answers = fleet.fetch()
-    assert (outcome.reached, len(tuple(outcome.sockets)), outcome.asked) == (12, 12, 2)
+    assert (outcome.reached, len(rows_of(outcome)), outcome.asked) == (12, 12, 2)
     assert fleet.peers["a"].queries == [], "the asker knows its own"
     for name in ("b", "c"):
         ((number, namespace, asked),) = fleet.peers[name].queries
         assert (number, namespace, sorted(asked)) == (fleet.number("b"), "/", sorted(sids[name]))
-    assert fleet.answer("c", [("x", b"{}")])
+    some, others = (Chunk(2, b"[{},{}]"), Chunk(1, b"[{}]")), (Chunk(3, b"[{},{},{}]"),)
+    assert fleet.answer("c", some)
     assert answers.finished == 0
-    assert fleet.answer("b", [])
-    assert (answers.senders, answers.payloads) == (["c", "b"], [[("x", b"{}")], []])
+    assert fleet.answer("b", others)
+    assert (answers.senders, answers.payloads) == (["c", "b"], [some, others])
     assert (answers.finished, answers.missing) == (1, ())
+
+
+def test_an_answer_of_the_wrong_length_is_none() -> None:
+    """Rows and facts are told together by their order, so one too few would give everybody another's."""
+    fleet = Fleet()
+    fleet.client_of("b", "/")
+    fleet.client_of("b", "/")
+    _, answers = fleet.fetch()
+    for counts in ((), (1,), (1, 2), (3,)):
+        with pytest.raises(PeerError, match=rf"facts of {sum(counts)} sockets, 2 were asked for"):
+            fleet.answer("b", tuple(Chunk(count, b"[]") for count in counts))
+    assert (answers.payloads, answers.finished) == ([], 0), "it is still waited for"
+    assert fleet.answer("b", (Chunk(2, b"[]"),))
+    assert (len(answers.payloads), answers.finished, answers.missing) == (1, 1, ())
+
+
+def test_facts_are_asked_for_in_the_order_of_the_rows() -> None:
+    fleet = Fleet()
+    for _ in range(50):
+        fleet.client_of("b", "/")
+        fleet.client_of("c", "/")
+    rows = rows_of(fleet.fetch()[0])
+    for name in ("b", "c"):
+        ((_, _, asked),) = fleet.peers[name].queries
+        assert [row.id for server, row in rows if server == name] == list(asked)
+
+
+def test_the_askers_own_may_be_left_out() -> None:
+    fleet = Fleet()
+    sids = {name: fleet.client_of(name, "/") for name in ("a", "b", "az")}
+    outcome, _ = fleet.fetch(others=True)
+    assert {server: row.id for server, row in rows_of(outcome)} == {"b": sids["b"], "az": sids["az"]}
+    assert (outcome.reached, outcome.asked) == (2, 1)
+
+
+def test_a_row_is_packed_anew_when_the_rooms_change() -> None:
+    fleet = Fleet()
+    sid = fleet.client_of("b", "/", "/ns")
+    (connection,) = fleet.apps["b"].clients
+
+    def row(namespace: str = "/") -> Row:
+        ((_, found),) = rows_of(fleet.fetch(namespace)[0])
+        return found
+
+    first = row()
+    assert row() == first
+    assert connection.listed is not None
+    fleet.join(connection, "r")
+    assert row().rooms == ("r",)
+    fleet.join(connection, "in-ns", namespace="/ns")
+    assert (row().rooms, row("/ns").rooms, row().rooms) == (("r",), ("in-ns",), ("r",))
+    fleet.hub().directory.rooms.leave(connection, room_group("/", "r"))
+    assert row() == first
+    connection.handshake = b"x" * 300
+    fleet.join(connection, "r")
+    assert (row().id, row().handshake) == (sid, b"x" * 300)
 
 
 def test_nobody_to_ask() -> None:
@@ -114,7 +192,7 @@ def test_nobody_to_ask() -> None:
     assert (outcome.reached, outcome.asked) == (2, 0)
     assert (answers.finished, answers.missing) == (1, ())
     outcome, answers = fleet.fetch("/nowhere")
-    assert (outcome.reached, tuple(outcome.sockets), answers.finished) == (0, (), 1)
+    assert (outcome.reached, rows_of(outcome), answers.finished) == (0, [], 1)
     assert not fleet.hub().waits
 
 
@@ -125,7 +203,7 @@ def test_a_room_and_what_is_left_out() -> None:
         fleet.join(connection, "room")
         fleet.join(connection, "in-ns", namespace="/ns")
     outcome, _ = fleet.fetch("/", "room", filter=Filter("", none_of=(room_group("/", one),)))
-    assert [(row.id, row.rooms) for row in outcome.sockets] == [(two, ("room",))]
+    assert [(row.id, row.rooms) for _, row in rows_of(outcome)] == [(two, ("room",))]
     assert fleet.fetch("/", "in-ns")[0].reached == 0
 
 
@@ -143,13 +221,13 @@ def test_one_that_does_not_answer_is_named() -> None:
     for name in ("b", "c"):
         fleet.client_of(name, "/")
     _, answers = fleet.fetch(timeout=2.0)
-    fleet.answer("b", [])
+    fleet.answer("b", ONE)
     fleet.node.tick(fleet.now + 1.9)
     assert answers.finished == 0
     fleet.node.tick(fleet.now + 2.0)
     assert (answers.finished, answers.missing) == (1, ("c",))
     assert fleet.metrics.server_timeouts == 1
-    assert not fleet.answer("c", []), "late"
+    assert not fleet.answer("c", ONE), "late"
     assert len(answers.payloads) == 1
 
 
@@ -168,7 +246,7 @@ def test_one_that_goes_is_named_at_once() -> None:
     _, answers = fleet.fetch()
     fleet.node.drop_server(fleet.hub(), fleet.apps["b"])
     assert answers.finished == 0
-    fleet.answer("c", [])
+    fleet.answer("c", ONE)
     assert (answers.finished, answers.missing) == (1, ("b",))
 
 
@@ -180,10 +258,10 @@ def test_only_who_was_asked_may_answer_and_once() -> None:
     number = fleet.number("b")
     assert not fleet.answer("a", "made up", number)
     assert not fleet.answer("az", "made up", number)
-    assert fleet.answer("b", 1)
-    assert not fleet.answer("b", 2)
-    assert not fleet.answer("c", 3, number + 1)
-    assert answers.payloads == [1]
+    assert fleet.answer("b", ONE)
+    assert not fleet.answer("b", ONE)
+    assert not fleet.answer("c", ONE, number + 1)
+    assert answers.payloads == [ONE]
 
 
 # -- events for all others --------------------------------------------------------------------------------

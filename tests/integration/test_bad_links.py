@@ -283,7 +283,7 @@ HUGE: dict[str, tunnel.FromApp] = {
     "long-namespace": tunnel.Fetch(1, tunnel.To("/" + "x" * 15_000_000), 0),
     "packets": tunnel.Emit(1, tunnel.To("/"), 0, b"42[]\x1e" * 3_000_000 + b"b!"),
     "attachments": tunnel.Emit(1, tunnel.To("/"), 0, b"499999-[]\x1e" * 1_000_000 + b"b!"),
-    "facts": tunnel.Facts(1, tuple((str(n), b"") for n in range(1_000_000))),
+    "facts": tunnel.Facts(1, tuple(tunnel.Chunk(n, b"") for n in range(1_000_000))),
     "question": tunnel.Ask(1, tunnel.To("/"), 0, 2**53 - 1, b"42" + b"[" * 15_000_000),
 }
 

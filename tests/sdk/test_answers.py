@@ -8,7 +8,7 @@ import socketio.packet
 
 from moorage.sdk.answers import AckCollector, RemoteSocket, SocketCollector, one_value
 from moorage.sdk.payload import Codec
-from moorage.wire.tunnel import Answer, Asked, Data, Row, Sockets
+from moorage.wire.tunnel import Answer, Asked, Chunk, Data, Row, Sockets
 
 
 def row(name: str, server: int = 0, handshake: bytes = b'{"url":"/x"}') -> Row:
@@ -35,7 +35,8 @@ def test_sockets() -> None:
     collector.part(Sockets(1, ("one", "two"), (row("a"), row("b", 1))))
     collector.part(Asked(1, 2))
     collector.part(Sockets(1, ("three",), (row("c"),)))
-    collector.part(Data(1, "two", (("b", b'{"data":{"x":1},"auth":{"t":2},"left_out":{"data.y":"set"}}'),)))
+    facts = b'[{"data":{"x":1},"auth":{"t":2},"left_out":{"data.y":"set"}}]'
+    collector.part(Data(1, "two", (Chunk(1, facts),)))
     found = collector.result(("three",))
     assert [(socket.id, socket.server_id) for socket in found] == [("a", "one"), ("b", "two"), ("c", "three")]
     assert (len(found), found[1].id, found.missing) == (3, "b", ("three",))
@@ -47,6 +48,10 @@ def test_sockets() -> None:
 
 
 def test_junk_from_an_app_server_is_nothing() -> None:
-    for junk in (b"{", b"[]", b"1"):
-        assert RemoteSocket(row("a"), "/", "one", junk).data == {}
-    assert RemoteSocket(row("a", handshake=b"{"), "/", "one", b"").handshake == {"auth": None}
+    for junk in (b"{", b"[]", b"1", b"[1]", b"[{}]"):
+        collector = SocketCollector("/")
+        collector.part(Sockets(1, ("one",), (row("a"), row("b"))))
+        collector.part(Data(1, "one", (Chunk(2, junk),)))
+        assert [socket.data for socket in collector.result(())] == [{}, {}]
+    silent = RemoteSocket(row("a", handshake=b"{"), "/", "one", lambda: None)
+    assert silent.handshake == {"auth": None}

@@ -2,25 +2,53 @@
 
 import type { AnySocket } from "../internals.js";
 import type { Report } from "../uplink.js";
-import type { Fact } from "../wire/frames.js";
+import type { Chunk } from "../wire/frames.js";
 import { explain } from "./unserialisable.js";
 
-/** A row for each of `ids` that has `data` or `auth`. What cannot be serialised is reported and left out. */
-export function facts(sockets: ReadonlyMap<string, AnySocket>, ids: readonly string[], report: Report): Fact[] {
-  const rows: Fact[] = [];
-  for (const id of ids) {
-    const socket = sockets.get(id);
-    if (!socket) continue;
-    const { data, handshake } = socket;
-    const known = { ...(filled(data) && { data }), ...(filled(handshake.auth) && { auth: handshake.auth }) };
-    if (!filled(known)) continue;
-    try {
-      rows.push([id, JSON.stringify(known)]);
-    } catch (error) {
-      report(new Error(`data of socket ${id} is not fetched: ${message(explain(error, known))}`, { cause: error }));
-    }
+/** Sockets in one chunk. Written at once they take half the time that they take one by one; read, each of
+ * them costs as much as all, if nobody looks into the others. */
+const TOGETHER = 64;
+
+export interface Facts {
+  readonly data?: unknown;
+  readonly auth?: unknown;
+}
+
+const NONE: Facts = {};
+
+/** Of each of `ids`, `{}` where there is nothing to tell. What cannot be serialised is reported and left out. */
+export function facts(sockets: ReadonlyMap<string, AnySocket>, ids: readonly string[], report: Report): Chunk[] {
+  const chunks: Chunk[] = [];
+  for (let start = 0; start < ids.length; start += TOGETHER) {
+    const some = ids.slice(start, start + TOGETHER);
+    const all = some.map((id) => factsOf(sockets.get(id)));
+    chunks.push({ count: some.length, facts: together(all) ?? `[${all.map((one, at) => alone(one, some[at], report)).join()}]` });
   }
-  return rows;
+  return chunks;
+}
+
+function factsOf(socket: AnySocket | undefined): Facts {
+  if (!socket) return NONE;
+  const { data, handshake } = socket;
+  // JSON leaves out members that are undefined.
+  return { data: filled(data) ? data : undefined, auth: filled(handshake.auth) ? handshake.auth : undefined };
+}
+
+function together(all: readonly Facts[]): string | undefined {
+  try {
+    return JSON.stringify(all);
+  } catch {
+    return undefined;
+  }
+}
+
+function alone(one: Facts, id: string | undefined, report: Report): string {
+  try {
+    return JSON.stringify(one);
+  } catch (error) {
+    report(new Error(`data of socket ${id} is not fetched: ${message(explain(error, one))}`, { cause: error }));
+    return "{}";
+  }
 }
 
 function filled(value: unknown): boolean {
@@ -30,3 +58,33 @@ function filled(value: unknown): boolean {
 }
 
 const message = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** A chunk of another app server's, read when it is first looked into. */
+export class ToldFacts {
+  #unread: string | undefined;
+  #all: readonly unknown[] = [];
+
+  constructor(chunk: Chunk) {
+    this.#unread = chunk.facts;
+  }
+
+  at(index: number): Facts {
+    if (this.#unread !== undefined) {
+      const text = this.#unread;
+      this.#unread = undefined;
+      this.#all = listOf(text);
+    }
+    const found = this.#all[index];
+    return typeof found === "object" && found !== null ? found : NONE;
+  }
+}
+
+/** Rubbish of another app server's is nothing, rather than an error wherever somebody looks. */
+function listOf(text: string): readonly unknown[] {
+  try {
+    const all: unknown = JSON.parse(text);
+    return Array.isArray(all) ? all : [];
+  } catch {
+    return [];
+  }
+}

@@ -2,15 +2,16 @@
 
 import type { AnyNamespace, AnySocket } from "../internals.js";
 import { type Data, type Part, type Sockets, Type } from "../wire/frames.js";
+import { ToldFacts } from "./facts.js";
 import { ClusterSocket } from "./remote.js";
 
 /** A socket of this process, or what is known of another's. */
 export type Fetched = AnySocket | ClusterSocket;
 
-/** Collects the parts of the answer to a `Fetch`. */
+/** Collects the parts of the answer to a `Fetch`: the sockets of the other app servers. */
 export class Fetching {
-  readonly #found: Fetched[] = [];
-  readonly #remote = new Map<string, ClusterSocket>();
+  /** By app server, in the order of its rows. */
+  readonly #found = new Map<string, ClusterSocket[]>();
 
   constructor(
     private readonly namespace: AnyNamespace,
@@ -23,27 +24,30 @@ export class Fetching {
   }
 
   #sockets({ servers, rows }: Sockets): void {
-    const own = servers.indexOf(this.serverId);
-    for (const row of rows) {
-      if (row.server === own) {
-        // Absent: its disconnect is on the way, or its CONNECT answer was sent only just now.
-        const socket = this.namespace.sockets.get(row.id);
-        if (socket) this.#found.push(socket);
-      } else {
-        const socket = new ClusterSocket(this.namespace, row);
-        this.#remote.set(row.id, socket);
-        this.#found.push(socket);
-      }
+    const lists = servers.map((server) => this.#of(server));
+    for (const row of rows) lists[row.server]?.push(new ClusterSocket(this.namespace, row));
+  }
+
+  #of(server: string): ClusterSocket[] {
+    let list = this.#found.get(server);
+    if (!list) this.#found.set(server, (list = []));
+    return list;
+  }
+
+  #data({ server, chunks }: Data): void {
+    const sockets = this.#of(server);
+    let next = 0;
+    for (const chunk of chunks) {
+      const told = new ToldFacts(chunk);
+      for (let at = 0; at < chunk.count; at += 1) sockets[next++]?.learn(told, at);
     }
   }
 
-  #data({ rows }: Data): void {
-    for (const [id, facts] of rows) this.#remote.get(id)?.learn(facts);
-  }
-
-  /** All that was found; `missing`: the app servers whose `data` did not come in time. */
-  result(missing: readonly string[]): Fetched[] {
-    const found = this.#found;
+  /** `own` and all that was found; `missing`: the app servers whose `data` did not come in time. */
+  result(own: readonly AnySocket[], missing: readonly string[]): Fetched[] {
+    // They were not asked for; a service that does not know of that sends them all the same.
+    this.#found.delete(this.serverId);
+    const found: Fetched[] = [own, ...this.#found.values()].flat();
     // socket.io maps over the list and returns what `map` made, so `map` hands the names on.
     const map = (...args: Parameters<Fetched[]["map"]>): unknown[] => withMissing(Array.prototype.map.apply(found, args), missing);
     Object.defineProperty(found, "map", { value: map });

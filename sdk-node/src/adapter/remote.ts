@@ -8,6 +8,7 @@ import type { BroadcastOperator, Socket } from "socket.io";
 import { type Handshake, headersOf, queryOf } from "../engine/request.js";
 import type { AnyNamespace, AnyServer } from "../internals.js";
 import type { Row } from "../wire/frames.js";
+import type { ToldFacts } from "./facts.js";
 
 type Operator = BroadcastOperator<any, any>;
 type NativeHandshake = Socket["handshake"];
@@ -16,10 +17,10 @@ export class ClusterSocket {
   readonly id: string;
   readonly #namespace: AnyNamespace;
   readonly #row: Row;
-  /** JSON of its own app server, until it is looked into. */
-  #unread = "";
+  #told: ToldFacts | undefined;
+  /** Its place among those told of. */
+  #at = 0;
   #data: unknown;
-  #auth: Record<string, unknown> = {};
   #rooms: Set<string> | undefined;
   #handshake: NativeHandshake | undefined;
   #operator: Operator | undefined;
@@ -30,26 +31,21 @@ export class ClusterSocket {
     this.id = row.id;
   }
 
-  /** What the socket's own app server knows of it: JSON, read when first asked for. */
-  learn(facts: string): void {
-    this.#unread = facts;
-  }
-
-  #read(): void {
-    const facts = this.#unread;
-    this.#unread = "";
-    const { data, auth } = (facts ? JSON.parse(facts) : {}) as { data?: unknown; auth?: Record<string, unknown> };
-    this.#data = data === undefined ? {} : data;
-    if (auth !== undefined) this.#auth = auth;
+  /** What the socket's own app server knows of it is at place `at` of `told`. */
+  learn(told: ToldFacts, at: number): void {
+    this.#told = told;
+    this.#at = at;
   }
 
   get data(): any {
-    if (this.#data === undefined) this.#read();
+    if (this.#data === undefined) {
+      const data = this.#told?.at(this.#at).data;
+      this.#data = data === undefined ? {} : data;
+    }
     return this.#data;
   }
 
   set data(value: any) {
-    if (this.#data === undefined) this.#read();
     this.#data = value;
   }
 
@@ -64,8 +60,7 @@ export class ClusterSocket {
   }
 
   get handshake(): NativeHandshake {
-    if (this.#data === undefined) this.#read();
-    return (this.#handshake ??= nativeHandshake(this.#row, this.#auth));
+    return (this.#handshake ??= nativeHandshake(this.#row, this.#told?.at(this.#at).auth));
   }
 
   /** The one that found it. socket.io leaves sockets that have a server as they are. */
@@ -110,7 +105,7 @@ export class ClusterSocket {
 }
 
 /** As socket.io's own sockets have it. */
-function nativeHandshake(row: Row, auth: Record<string, unknown>): NativeHandshake {
+function nativeHandshake(row: Row, auth: unknown): NativeHandshake {
   const known = row.handshake ? (JSON.parse(row.handshake) as Handshake) : { headers: {}, query: {}, claims: {} };
   const issued = known.issued ?? row.opened;
   return {
@@ -125,6 +120,6 @@ function nativeHandshake(row: Row, auth: Record<string, unknown>): NativeHandsha
     issued,
     url: known.url ?? "",
     query: queryOf(known),
-    auth,
+    auth: (auth ?? {}) as NativeHandshake["auth"],
   };
 }

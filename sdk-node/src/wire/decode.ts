@@ -2,8 +2,8 @@
 
 import {
   Type,
+  type Chunk,
   type Data,
-  type Fact,
   type FromService,
   type ServerRow,
   type ServiceHello,
@@ -164,14 +164,11 @@ function serverRow(from: Reader): ServerRow {
 }
 
 function data(from: Reader): Data {
-  const ref = from.uint();
-  const server = from.str();
-  const facts: Fact[] = [];
-  for (let left = from.array(); left > 0; left -= 1) {
-    if (from.array() !== 2) throw badFrame("a fact has two elements");
-    facts.push([from.str(), from.bin()]);
-  }
-  return { type: Type.Data, ref, server, rows: facts };
+  return { type: Type.Data, ref: from.uint(), server: from.str(), chunks: rows(from, 2, chunk) };
+}
+
+function chunk(from: Reader): Chunk {
+  return { count: from.uint(), facts: from.bin() };
 }
 
 /** Rows may grow at their end as frames do. */

@@ -80,17 +80,18 @@ function encodeRare(out: Writer, frame: Rare): void {
       out.bool(frame.close);
       return;
     case Type.Fetch:
-      begin(out, 4, frame.type, frame.ref);
+      begin(out, 5, frame.type, frame.ref);
       selection(out, frame.to);
       out.uint(frame.timeout);
+      out.bool(frame.others);
       return;
     case Type.Facts:
       begin(out, 3, frame.type, frame.ref);
-      out.array(frame.rows.length);
-      for (const [id, json] of frame.rows) {
+      out.array(frame.chunks.length);
+      for (const { count, facts } of frame.chunks) {
         out.array(2);
-        out.str(id);
-        out.bin(json);
+        out.uint(count);
+        out.bin(facts);
       }
       return;
     case Type.Tell:

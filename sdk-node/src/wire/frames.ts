@@ -156,16 +156,21 @@ export interface Fetch {
   readonly ref: number;
   readonly to: To;
   readonly timeout: number;
+  /** Not the asker's own: it knows them. */
+  readonly others: boolean;
 }
 
-/** A socket id and JSON `{"data":…,"auth":…}`. */
-export type Fact = readonly [id: string, json: string];
+/** What an app server keeps of some sockets: a JSON array of `count` objects. */
+export interface Chunk {
+  readonly count: number;
+  readonly facts: string;
+}
 
-/** The answer to `Query`. Sockets without any facts may be left out. */
+/** The answer to `Query`: an object for each of its sockets, in its order. */
 export interface Facts {
   readonly type: typeof Type.Facts;
   readonly ref: number;
-  readonly rows: readonly Fact[];
+  readonly chunks: readonly Chunk[];
 }
 
 /** An event for all other app servers. `timeout` in milliseconds; 0 = no answers wanted. */
@@ -321,12 +326,12 @@ export interface Query {
   readonly sockets: readonly string[];
 }
 
-/** `Facts` of `server`, passed on. */
+/** `Facts` of `server`, passed on: in the order of its rows in `Sockets`. */
 export interface Data {
   readonly type: typeof Type.Data;
   readonly ref: number;
   readonly server: string;
-  readonly rows: readonly Fact[];
+  readonly chunks: readonly Chunk[];
 }
 
 /** An event from another app server. `ref` 0: it wants no answer. */

@@ -250,13 +250,15 @@ test("a callback of an emit with acks that throws does so on its own account", a
   assert.deepEqual(thrown, ["mine 0", "mine 1"]);
 });
 
-test("ids are all that allSockets waits for", async () => {
-  const { io, uplink } = await stage();
+test("ids are all that allSockets waits for, its own it knows", async () => {
+  const { io, uplink, sockets: [socket] } = await stage();
+  socket.join("a");
   const ids = io.in("a").allSockets();
-  const { part } = uplink.asked[0];
-  part({ type: Type.Sockets, servers: ["me"], rows: [{ id: "x" }, { id: "y" }] });
+  const { frame, part } = uplink.asked.at(-1);
+  assert.deepEqual([frame.type, frame.others], [Type.Fetch, true]);
+  part({ type: Type.Sockets, servers: ["two"], rows: [{ id: "x" }, { id: "y" }] });
   part({ type: Type.Asked, count: 1 });
-  assert.deepEqual([...(await ids)], ["x", "y"]);
+  assert.deepEqual([...(await ids)], ["x", "y", socket.id]);
 });
 
 test("what others want to know of a namespace that is not here is answered all the same", async () => {
@@ -266,8 +268,8 @@ test("what others want to know of a namespace that is not here is answered all t
   dispatch.query(4, "/nowhere", ["x"]);
   dispatch.told(0, "two", "/nowhere", '42/nowhere,["x"]');
   assert.deepEqual(uplink.sent, [
-    { type: Type.Facts, ref: 3, rows: [[socket.id, '{"data":{"n":1}}']] },
-    { type: Type.Facts, ref: 4, rows: [] },
+    { type: Type.Facts, ref: 3, chunks: [{ count: 2, facts: '[{"data":{"n":1}},{}]' }] },
+    { type: Type.Facts, ref: 4, chunks: [{ count: 1, facts: "[{}]" }] },
   ]);
   dispatch.failed({ number: 7, reason: "link-bad-request", message: "no" });
   assert.equal(reported[0].reason, "link-bad-request");

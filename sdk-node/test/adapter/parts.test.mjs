@@ -8,7 +8,7 @@ import { Server } from "socket.io";
 import { Encoder } from "socket.io-parser";
 
 import { encodePacket, namePaths, PacketReader, standard } from "../../dist/esm/adapter/encoding.js";
-import { facts } from "../../dist/esm/adapter/facts.js";
+import { facts, ToldFacts } from "../../dist/esm/adapter/facts.js";
 import { Fetching, missingServers } from "../../dist/esm/adapter/fetching.js";
 import { Membership } from "../../dist/esm/adapter/membership.js";
 import { ClusterSocket } from "../../dist/esm/adapter/remote.js";
@@ -81,26 +81,31 @@ test("facts are what a socket has of data and auth", () => {
     ["f", socket(0, {})],
   ]);
   const reported = [];
-  assert.deepEqual(facts(sockets, [...sockets.keys(), "gone"], (error) => reported.push(error.message)), [
-    ["a", '{"data":{"n":1},"auth":{"t":2}}'],
-    ["c", '{"auth":{"t":2}}'],
-    ["e", '{"data":null}'],
-    ["f", '{"data":0}'],
-  ]);
+  const told = facts(sockets, [...sockets.keys(), "gone"], (error) => reported.push(error.message));
+  const text = '[{"data":{"n":1},"auth":{"t":2}},{},{"auth":{"t":2}},{},{"data":null},{"data":0},{}]';
+  assert.deepEqual(told, [{ count: 7, facts: text }]);
   assert.match(reported.join(), /^data of socket d is not fetched: cannot be sent: the packet's data .data.n is a BigInt$/);
+});
+
+test("facts come in chunks, and what is no JSON in one is nothing", () => {
+  const sockets = new Map(Array.from({ length: 100 }, (_, n) => [`${n}`, { data: n, handshake: { auth: {} } }]));
+  const [one, two] = facts(sockets, [...sockets.keys()], assert.fail);
+  assert.deepEqual([one.count, two.count], [64, 36]);
+  assert.deepEqual([new ToldFacts(one).at(63), new ToldFacts(two).at(0)], [{ data: 63 }, { data: 64 }]);
+  for (const text of ["{", "{}", "1", "[]", "[1]", "[null]"]) assert.deepEqual(new ToldFacts({ count: 1, facts: text }).at(0), {});
 });
 
 test("fetched sockets: own ones as they are, others with what came", () => {
   const io = new Server();
   const own = { id: "a" };
-  io.of("/").sockets.set("a", own);
   const fetching = new Fetching(io.of("/"), "me");
   const handshake = JSON.stringify({ headers: { origin: ["http://x"] }, query: { q: ["1"] }, claims: {}, url: "/u", address: "::1", secure: true, issued: 7 });
-  fetching.take({ type: Type.Sockets, servers: ["me", "two"], rows: [row("a", 0), row("gone", 0), row("b", 1, { rooms: ["r"], handshake, user: "ada" })] });
+  // A service that sends the asker's own, too.
+  fetching.take({ type: Type.Sockets, servers: ["me", "two"], rows: [row("a", 0), row("b", 1, { rooms: ["r"], handshake, user: "ada" })] });
   fetching.take({ type: Type.Sockets, servers: ["azure"], rows: [row("c", 0)] });
   fetching.take({ type: Type.Asked, count: 2 });
-  fetching.take({ type: Type.Data, server: "two", rows: [["b", '{"data":{"n":1},"auth":{"t":2}}'], ["unknown", "{}"]] });
-  const found = fetching.result(["azure"]);
+  fetching.take({ type: Type.Data, server: "two", chunks: [{ count: 2, facts: '[{"data":{"n":1},"auth":{"t":2}},{"data":"one too many"}]' }] });
+  const found = fetching.result([own], ["azure"]);
   assert.deepEqual(missingServers(found), ["azure"]);
   assert.deepEqual(missingServers(found.map((socket) => socket)), ["azure"]);
   assert.deepEqual(missingServers([]), []);

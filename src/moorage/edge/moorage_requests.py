@@ -31,6 +31,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.filters import Filter
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.handshake import OpenInfo
+from moorage.wire.listing import sockets_frame
 from moorage.wire.reasons import (
     APP_CLOSED,
     APP_ERROR,
@@ -51,7 +52,7 @@ MAX_OPEN: Final = 10_000
 """Questions of one app server that wait for answers."""
 ROWS: Final = 1_000
 ROW_BYTES: Final = 128 * 1024
-"""Sockets in one frame of the answer to `Fetch`, and bytes of their handshakes: one frame with all of
+"""Sockets in one frame of the answer to `Fetch`, and their bytes: one frame with all of
 them would hold up everything behind it."""
 AT_ONCE: Final = 50
 """Up to so many sockets are queued without waiting for the app server to take them."""
@@ -254,7 +255,8 @@ class Desk:
     def _fetch(self, frame: tunnel.Fetch) -> None:
         to = self._select(frame.to)
         timeout, now = frame.timeout / 1000, int(self._wall_clock() * 1000)
-        command = FetchSockets(self._hub, to, frame.to.namespace, timeout, now, self._server.app.id)
+        asker = self._server.app.id
+        command = FetchSockets(self._hub, to, frame.to.namespace, timeout, now, asker, frame.others)
         if self._backlog > MAX_BACKLOG:
             raise PeerError(LINK_OVERFLOW, "earlier answers have not left yet")
         self._stream(frame.ref, tunnel.Data, command)
@@ -283,18 +285,18 @@ class Desk:
         except Exception:
             self._open.discard(stream)
             raise
-        if not outcome.servers or outcome.reached <= AT_ONCE:
-            for frame in _frames(ref, outcome):
-                self.queue(frame)
+        if not outcome.sockets or outcome.reached <= AT_ONCE:
+            for _, frame in _frames(ref, outcome):
+                self._server.queue_encoded(frame)
             stream.begin(outcome.asked)
         else:
             self._backlog += outcome.reached
             self._server.queue_slowly(self._slowly(ref, stream, outcome))
 
-    def _slowly(self, ref: int, stream: Stream, outcome: Outcome) -> Iterator[tunnel.FromService]:
-        for frame in _frames(ref, outcome):
+    def _slowly(self, ref: int, stream: Stream, outcome: Outcome) -> Iterator[bytes]:
+        for rows, frame in _frames(ref, outcome):
             yield frame
-            self._backlog -= len(frame.rows)
+            self._backlog -= rows
         stream.begin(outcome.asked)
 
     def queue(self, frame: tunnel.FromService) -> None:
@@ -302,7 +304,7 @@ class Desk:
         self._server.queue(frame)
 
     def _facts(self, frame: tunnel.Facts) -> None:
-        if not self._server.hub.queries.answered(frame.ref, self._server.app, frame.rows):
+        if not self._server.hub.queries.answered(frame.ref, self._server.app, frame.chunks):
             self._node.metrics.late_answers += 1
 
     def _reply(self, frame: tunnel.Reply) -> None:
@@ -368,17 +370,19 @@ class Stream:
             self._desk.stream_ended(self)
 
 
-def _frames(ref: int, outcome: Outcome) -> Iterator[tunnel.Sockets]:
-    rows: list[tunnel.Row] = []
-    size = 0
-    for row in outcome.sockets:
-        rows.append(row)
-        size += len(row.handshake) + 32 * len(row.rooms)
-        if size >= ROW_BYTES or len(rows) == ROWS:
-            yield tunnel.Sockets(ref, outcome.servers, tuple(rows))
-            rows, size = [], 0
-    if rows:
-        yield tunnel.Sockets(ref, outcome.servers, tuple(rows))
+def _frames(ref: int, outcome: Outcome) -> Iterator[tuple[int, bytes]]:
+    """How many rows, and the frame."""
+    for server, rows in outcome.sockets.items():
+        pieces: list[bytes] = []
+        size = 0
+        for row, handshake in rows:
+            pieces += (row, handshake)
+            size += len(row) + len(handshake)
+            if size >= ROW_BYTES or len(pieces) == 2 * ROWS:
+                yield len(pieces) // 2, sockets_frame(ref, server, len(pieces) // 2, pieces)
+                pieces, size = [], 0
+        if pieces:
+            yield len(pieces) // 2, sockets_frame(ref, server, len(pieces) // 2, pieces)
 
 
 def _namespace(name: str) -> str:

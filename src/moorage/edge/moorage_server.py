@@ -99,7 +99,7 @@ class MoorageServer:
         """Of packets that came from clients while they should be silent."""
         self._all_held = False
         self._drains: dict[Connection, Drained] = {}
-        self._backlog: deque[Iterator[tunnel.FromService]] = deque()
+        self._backlog: deque[Iterator[bytes]] = deque()
         # Times in seconds of `tick`'s steps, None from the beginning to the next step: a pause of our
         # own must not count as somebody else's silence.
         self._down: float | None = None
@@ -174,13 +174,17 @@ class MoorageServer:
     def queue(self, frame: tunnel.FromService) -> None:
         """One frame, to leave at the end of the tick. What an app server asks for and does not read
         ends its session at the link's limit."""
+        self.queue_encoded(tunnel.encode_frame(frame))
+
+    def queue_encoded(self, frame: bytes) -> None:
+        """One finished frame."""
         if self.over:
             return
-        self.out.queue(tunnel.encode_frame(frame))
+        self.out.queue(frame)
         self.node.metrics.link_frames_sent += 1
         self.wake()
 
-    def queue_slowly(self, frames: Iterator[tunnel.FromService]) -> None:
+    def queue_slowly(self, frames: Iterator[bytes]) -> None:
         """Frames that are made as the app server takes them: all at once, the answer to a question
         about a hundred thousand sockets would be more than a link may keep waiting."""
         if not self.over:
@@ -363,7 +367,7 @@ class MoorageServer:
             if frame is None:
                 self._backlog.popleft()
             else:
-                self.out.queue(tunnel.encode_frame(frame))
+                self.out.queue(frame)
                 self.node.metrics.link_frames_sent += 1
 
     def _send_ack(self) -> None:

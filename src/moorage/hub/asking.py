@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from moorage.hub.deliver import deliver
@@ -12,8 +13,9 @@ from moorage.wire import engineio, socketio
 from moorage.wire.commands import FetchSockets, Invoke, Outcome, TellServers
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, room_group, room_of
-from moorage.wire.reasons import API_BAD_PAYLOAD
-from moorage.wire.tunnel import Row
+from moorage.wire.listing import Listed, listed
+from moorage.wire.reasons import API_BAD_PAYLOAD, LINK_BAD_REQUEST
+from moorage.wire.tunnel import Chunk, Row
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
@@ -49,46 +51,72 @@ def _fetch(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]) -
     """Ids, rooms and handshakes are here; only what the app keeps of a socket is asked of its app
     server, all of one in one question, which goes first: it works while the rows are made."""
     now = node.clock()
-    found: list[tuple[Connection, str]] = []
-    theirs: dict[AppServer, list[str]] = {}
-    for connection in hub.directory.select(command.to):
-        sid = connection.session.peer.namespaces.get(command.namespace)
-        if sid:
-            found.append((connection, sid))
-            of_one = theirs.get(connection.server)
-            if of_one is None:
-                theirs[connection.server] = [sid]
-            else:
-                of_one.append(sid)
-    asked = {server: server.id for server in theirs if server.peer is not None and server.id != command.asker}
+    found = _found(hub, command)
+    asked = {server: server.id for server in found if server.peer is not None and server.id != command.asker}
     number = hub.queries.begin()
-    hub.queries.ask(number, asked, answers, now + min(command.timeout, node.links.invoke_timeout))
+    deadline = now + min(command.timeout, node.links.invoke_timeout)
+    sizes = {server: len(found[server]) for server in asked}
+    hub.queries.ask(number, asked, answers, deadline, partial(_one_each, sizes))
     for server in asked:
         assert server.peer is not None
-        server.peer.query(number, command.namespace, tuple(theirs[server]))
-    servers = {server.id: index for index, server in enumerate(theirs)}
-    rows = _rows(found, servers, command, now)
-    return Outcome(reached=len(found), sockets=rows, servers=tuple(servers), asked=len(asked))
+        server.peer.query(number, command.namespace, tuple(found[server].values()))
+    rows = {server.id: _rows(server.id, sockets, command, now) for server, sockets in found.items()}
+    return Outcome(reached=sum(map(len, found.values())), sockets=rows, asked=len(asked))
+
+
+def _one_each(sizes: dict[AppServer, int], server: AppServer, chunks: tuple[Chunk, ...]) -> None:
+    """Whoever gets them counts them off against the rows. Raises `PeerError`."""
+    told = sum(chunk.count for chunk in chunks)
+    if told != sizes[server]:
+        raise PeerError(LINK_BAD_REQUEST, f"facts of {told} sockets, {sizes[server]} were asked for")
+
+
+def _found(hub: Hub, command: FetchSockets) -> dict[AppServer, dict[Connection, str]]:
+    """Socket ids by app server and connection."""
+    namespace = command.namespace
+    left_out = command.asker if command.others else None
+    found: dict[AppServer, dict[Connection, str]] = {}
+    for connection in hub.directory.select(command.to):
+        server = connection.server
+        if server.id == left_out:
+            continue
+        known = connection.listed
+        if known is not None and known.namespace == namespace:
+            sid = known.id
+        else:
+            sid = connection.session.peer.namespaces.get(namespace, "")
+        if sid:
+            of_one = found.get(server)
+            if of_one is None:
+                found[server] = {connection: sid}
+            else:
+                of_one[connection] = sid
+    return found
 
 
 def _rows(
-    found: list[tuple[Connection, str]], servers: dict[str, int], command: FetchSockets, now: float
-) -> Iterator[Row]:
-    namespace, asker = command.namespace, command.asker
-    for connection, sid in found:
-        server = connection.server.id
-        # Two: its namespace and its private room, as for most sockets of a large hub.
-        in_rooms = len(connection.groups) != 2
-        yield Row(
-            sid,
-            connection.id,
-            connection.user_id,
-            servers[server],
-            command.now - int((now - connection.opened_at) * 1000),
-            _rooms(connection, namespace, sid) if in_rooms else (),
-            # Most of a row's bytes, and the asker was told of its own clients when they came.
-            b"{}" if server == asker else connection.handshake,
-        )
+    server: str, sockets: dict[Connection, str], command: FetchSockets, now: float
+) -> Iterator[tuple[bytes, bytes]]:
+    # Most of a row's bytes are its handshake, and the asker was told of its own clients when they came.
+    handshake = b"{}" if server == command.asker else None
+    for connection, sid in sockets.items():
+        known = connection.listed
+        if handshake is not None:
+            yield _listed(connection, sid, command, now, len(handshake)).row, handshake
+            continue
+        if known is None or known.id != sid:
+            known = connection.listed = _listed(connection, sid, command, now, len(connection.handshake))
+        yield known.row, connection.handshake
+
+
+def _listed(
+    connection: Connection, sid: str, command: FetchSockets, now: float, handshake_bytes: int
+) -> Listed:
+    opened = command.now - int((now - connection.opened_at) * 1000)
+    # Two groups: its namespace and its private room, as for most sockets of a large hub.
+    rooms = _rooms(connection, command.namespace, sid) if len(connection.groups) != 2 else ()
+    row = Row(sid, connection.id, connection.user_id, 0, opened, rooms, b"")
+    return listed(command.namespace, row, handshake_bytes)
 
 
 def _rooms(connection: Connection, namespace: str, sid: str) -> tuple[str, ...]:

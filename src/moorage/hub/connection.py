@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from moorage.engine.session import EngineSession
 from moorage.hub.outbox import Flusher, Outbox
 from moorage.hub.settings import Limits
+from moorage.wire.listing import Listed
 
 if TYPE_CHECKING:
     from moorage.hub.heartbeat import Beat
@@ -27,6 +28,7 @@ class Connection:
         "hub",
         "id",
         "lane",
+        "listed",
         "opened_at",
         "outbox",
         "server",
@@ -55,6 +57,8 @@ class Connection:
         self.opened_at = now
         self.handshake = b"{}"
         """JSON, as its app server was told: `headers`, `query` and `claims` at least."""
+        self.listed: Listed | None = None
+        """The socket in the namespace that was fetched last, until the connection's groups change."""
         self.beat: Beat | None = None
         """Where the service keeps the heartbeat."""
         self.held = False

@@ -7,13 +7,16 @@ told apart by the connection that it comes on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from moorage.engine.peer import FIRST_SERVICE_ACK, LAST_SERVICE_ACK
 from moorage.hub.ports import Answers
 
 WhoT = TypeVar("WhoT")
+
+Check = Callable[[WhoT, Any], None]
+"""Looks at an answer before it is passed on."""
 
 FIRST: Final = FIRST_SERVICE_ACK
 LAST: Final = LAST_SERVICE_ACK
@@ -23,12 +26,15 @@ class Question(Generic[WhoT]):
     """One under way. `waiting`: who has not answered yet, and the name to report them by; `gone`: the
     names of those who never will."""
 
-    __slots__ = ("answers", "deadline", "gone", "waiting")
+    __slots__ = ("answers", "check", "deadline", "gone", "waiting")
 
-    def __init__(self, waiting: Mapping[WhoT, str], answers: Answers[Any], deadline: float) -> None:
+    def __init__(
+        self, waiting: Mapping[WhoT, str], answers: Answers[Any], deadline: float, check: Check[WhoT] | None
+    ) -> None:
         self.waiting = dict(waiting)
         self.answers = answers
         self.deadline = deadline
+        self.check = check
         self.gone: tuple[str, ...] = ()
 
     def finish(self) -> None:
@@ -52,19 +58,30 @@ class Questions(Generic[WhoT]):
         self._next = FIRST if number == LAST else number + 1
         return number
 
-    def ask(self, number: int, asked: Mapping[WhoT, str], answers: Answers[Any], deadline: float) -> None:
-        """Wait for `asked`. Nobody asked: finished at once."""
+    def ask(
+        self,
+        number: int,
+        asked: Mapping[WhoT, str],
+        answers: Answers[Any],
+        deadline: float,
+        check: Check[WhoT] | None = None,
+    ) -> None:
+        """Wait for `asked`. Nobody asked: finished at once. `check` raises `PeerError` for what is no
+        answer; whoever gave it is still waited for."""
         if asked:
-            self._open[number] = Question(asked, answers, deadline)
+            self._open[number] = Question(asked, answers, deadline, check)
         else:
             answers.finish(())
 
     def answered(self, number: int, who: WhoT, payload: object) -> bool:
-        """An answer; false where nobody waits for it (late, twice, or made up)."""
+        """An answer; false where nobody waits for it (late, twice, or made up). Raises what the
+        question's `check` raises."""
         question = self._open.get(number)
-        name = None if question is None else question.waiting.pop(who, None)
-        if question is None or name is None:
+        if question is None or who not in question.waiting:
             return False
+        if question.check is not None:
+            question.check(who, payload)
+        name = question.waiting.pop(who)
         question.answers.answer(name, payload)
         if not question.waiting:
             del self._open[number]

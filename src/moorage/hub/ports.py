@@ -89,7 +89,7 @@ class AppPeer(Protocol):
         """Somebody else took the client's socket out of its namespace."""
 
     def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
-        """Another one wants to know what it keeps of these sockets: rows of (socket id, JSON)."""
+        """Another one wants to know what it keeps of these sockets: `Chunk`s."""
 
     def told(self, number: int | None, sender: str, namespace: str, payload: bytes) -> None:
         """An event from another one; with a number it is asked for an answer, an ACK packet."""

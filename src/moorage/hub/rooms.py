@@ -35,6 +35,7 @@ class Rooms:
         """In effect at once; joining twice is joining once."""
         if group not in connection.groups:
             connection.groups.add(group)
+            connection.listed = None
             members = self._members.get(group)
             if members is None:
                 self._members[group] = {connection}
@@ -45,6 +46,7 @@ class Rooms:
         """Nothing happens where the connection is not a member."""
         if group in connection.groups:
             connection.groups.discard(group)
+            connection.listed = None
             self._remove(connection, group)
 
     def leave_prefix(self, connection: Connection, prefix: str) -> None:
@@ -57,6 +59,7 @@ class Rooms:
         for group in connection.groups:
             self._remove(connection, group)
         connection.groups.clear()
+        connection.listed = None
 
     def _remove(self, connection: Connection, group: str) -> None:
         members = self._members[group]

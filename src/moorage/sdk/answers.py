@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
 import orjson
 
 from moorage.sdk.environ import Handshake, parse_handshake
+from moorage.sdk.facts import ToldFacts
 from moorage.sdk.members import Member
 from moorage.sdk.payload import Codec
 from moorage.wire.tunnel import Answer, Data, FromService, Row, Sockets
@@ -20,9 +22,9 @@ class RemoteSocket:
     """One socket of `fetch_sockets`, wherever it is served. Read when looked at: a call may bring tens of
     thousands."""
 
-    def __init__(self, row: Row, namespace: str, server_id: str, facts: bytes) -> None:
+    def __init__(self, row: Row, namespace: str, server_id: str, facts: Callable[[], Any]) -> None:
         self._row = row
-        self._facts_json = facts
+        self._tell_facts = facts
         self.id = row.id
         """The socket id, `sid` in handlers."""
         self.namespace = namespace
@@ -71,10 +73,7 @@ class RemoteSocket:
 
     @cached_property
     def _facts(self) -> dict[str, Any]:
-        try:
-            found = orjson.loads(self._facts_json or b"{}")
-        except orjson.JSONDecodeError:
-            return {}
+        found = self._tell_facts()
         return found if isinstance(found, dict) else {}
 
     def __repr__(self) -> str:
@@ -158,6 +157,8 @@ class SocketCollector:
 
     namespace: str
     rows: list[tuple[Row, str]] = field(default_factory=list)
+    told: dict[str, Iterator[Callable[[], Any]]] = field(default_factory=dict)
+    """By app server, in the order of its rows."""
     facts: dict[str, bytes] = field(default_factory=dict)
     own: dict[str, bytes] = field(default_factory=dict)
     """Handshakes by socket id: the service leaves out those that the asker was told before."""
@@ -165,8 +166,7 @@ class SocketCollector:
     def know(self, member: Member, facts: bytes) -> None:
         """One of the asker's own sockets."""
         self.own[member.sid] = member.client.environ["moorage.handshake"]
-        if facts:
-            self.facts[member.sid] = facts
+        self.facts[member.sid] = facts
 
     def part(self, frame: FromService) -> None:
         """One part of the answer."""
@@ -174,15 +174,23 @@ class SocketCollector:
             servers = frame.servers
             self.rows.extend((row, servers[row.server]) for row in frame.rows)
         elif isinstance(frame, Data):
-            self.facts.update(frame.rows)
+            self.told[frame.server] = chain.from_iterable(ToldFacts(chunk).each() for chunk in frame.chunks)
 
     def result(self, missing: tuple[str, ...]) -> FetchedSockets:
         """Everything."""
-        facts = self.facts.get
-        for row, _ in self.rows:
-            if row.id in self.own:
-                row.handshake = self.own[row.id]
-        return FetchedSockets(
-            tuple(RemoteSocket(row, self.namespace, server, facts(row.id, b"")) for row, server in self.rows),
-            missing,
-        )
+        return FetchedSockets(tuple(self._socket(row, server) for row, server in self.rows), missing)
+
+    def _socket(self, row: Row, server: str) -> RemoteSocket:
+        if row.id in self.own:
+            row.handshake = self.own[row.id]
+            return RemoteSocket(row, self.namespace, server, partial(_read, self.facts[row.id]))
+        told = self.told.get(server)
+        return RemoteSocket(row, self.namespace, server, next(told, _nothing) if told else _nothing)
+
+
+def _nothing() -> None:
+    """An app server has not answered."""
+
+
+def _read(facts: bytes) -> Any:
+    return orjson.loads(facts or b"{}")

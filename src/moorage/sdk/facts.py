@@ -6,12 +6,19 @@ costs nobody the rest.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 import orjson
 
+from moorage.wire.tunnel import Chunk
+
 _STRICT: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 _DEEPEST: Final = 100
+_TOGETHER: Final = 64
+"""Sockets in one chunk: read all at once for the sake of one of them."""
 
 
 def facts_json(session: Any, auth: Any) -> bytes:
@@ -48,7 +55,8 @@ def _kept(value: Any, path: str, left_out: dict[str, str], above: tuple[int, ...
         above = (*above, id(value))
     if isinstance(value, dict):
         kept = {}
-        for key, item in value.items():
+        # Of a copy: a handler in another thread may change a session while it is read.
+        for key, item in tuple(value.items()):
             name = key if isinstance(key, str) else str(key)
             inner = _kept(item, f"{path}.{name}", left_out, above)
             if inner is not None or item is None:
@@ -58,3 +66,33 @@ def _kept(value: Any, path: str, left_out: dict[str, str], above: tuple[int, ...
         return [_kept(item, f"{path}[{index}]", left_out, above) for index, item in enumerate(value)]
     left_out[path] = f"{type(value).__name__} is not JSON serialisable"
     return None
+
+
+def chunks_of(facts: Iterable[bytes]) -> Iterator[Chunk]:
+    """The answer to a `Query`: what `facts_json` gave for each of its sockets."""
+    left = iter(facts)
+    while some := [each or b"{}" for each in islice(left, _TOGETHER)]:
+        yield Chunk(len(some), b"[" + b",".join(some) + b"]")
+
+
+class ToldFacts:
+    """A chunk that another app server told, read when it is first looked into."""
+
+    __slots__ = ("_chunk", "_read")
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._chunk = chunk
+        self._read: list[Any] | None = None
+
+    def each(self) -> Iterator[Callable[[], Any]]:
+        """For each socket, what gives its facts; None for what is no JSON."""
+        return (partial(self._at, index) for index in range(self._chunk.count))
+
+    def _at(self, index: int) -> Any:
+        if self._read is None:
+            try:
+                found = orjson.loads(self._chunk.facts)
+            except orjson.JSONDecodeError:
+                found = None
+            self._read = found if isinstance(found, list) else []
+        return self._read[index] if index < len(self._read) else None

@@ -8,7 +8,7 @@ from typing import Any
 
 from moorage.sdk.dispatch import Dispatcher
 from moorage.sdk.errors import MoorageError, RequestFailed
-from moorage.sdk.facts import facts_json
+from moorage.sdk.facts import chunks_of, facts_json
 from moorage.sdk.link import Link
 from moorage.sdk.members import Members
 from moorage.sdk.server_events import ServerEvents
@@ -87,14 +87,12 @@ class Inbox:
 
     def _query(self, frame: Query) -> None:
         """Another app server fetches sockets; these are ours."""
-        rows = []
-        for sid in frame.sockets:
-            member = self._members.get(sid, frame.namespace)
-            if member is not None:
-                facts = facts_json(member.client.session.get(frame.namespace), member.auth)
-                if facts:
-                    rows.append((sid, facts))
-        self._link.send(Facts(frame.ref, tuple(rows)))
+        facts = (self._facts_of(sid, frame.namespace) for sid in frame.sockets)
+        self._link.send(Facts(frame.ref, tuple(chunks_of(facts))))
+
+    def _facts_of(self, sid: str, namespace: str) -> bytes:
+        member = self._members.get(sid, namespace)
+        return b"" if member is None else facts_json(member.client.session.get(namespace), member.auth)
 
     def _failed(self, frame: Failed) -> None:
         """Something that nobody waits for, an emit as a rule."""

@@ -6,13 +6,12 @@ REST, the links and (later) the cluster decode to these values and hand them to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from moorage.wire.filters import Filter
-from moorage.wire.tunnel import Row
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -109,6 +108,8 @@ class FetchSockets(msgspec.Struct, frozen=True, gc=False):
     now: int
     """Milliseconds since 1970."""
     asker: str = ""
+    others: bool = False
+    """Leave out the sockets that the asker serves itself."""
 
 
 class TellServers(msgspec.Struct, frozen=True, gc=False):
@@ -165,17 +166,16 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
     `found` is false where the command named a connection, group or user that is not there;
     `reached` counts the connections acted upon; `members` and `more` are `ListGroup`'s page. `sockets`
-    are the rows of `FetchSockets`, made one by one as they are asked for, since there may be a hundred
-    thousand, in the shape in which links carry them; `servers` is what they count in. `asked` counts
-    who will answer: connections of an `Invoke`, app servers else.
+    are the rows of `FetchSockets` by the id of the app server that serves them, packed as links carry
+    them, a row's bytes in two pieces. They are made one by one as they are asked for, since there may be
+    a hundred thousand. `asked` counts who will answer: connections of an `Invoke`, app servers else.
     """
 
     found: bool = True
     reached: int = 0
     members: tuple[Member, ...] = ()
     more: bool = False
-    sockets: Iterable[Row] = ()
-    servers: tuple[str, ...] = ()
+    sockets: Mapping[str, Iterable[tuple[bytes, bytes]]] = {}
     asked: int = 0
 
 

@@ -168,14 +168,22 @@ class Fetch(_Frame, tag=30):
     ref: Count
     to: To
     timeout: Count
+    others: bool = False
+    """Not the asker's own: it knows them."""
+
+
+class Chunk(_Frame):
+    """What an app server keeps of some sockets: a JSON array of `count` objects."""
+
+    count: Count
+    facts: bytes
 
 
 class Facts(_Frame, tag=33):
-    """The answer to `Query`: JSON `{"data":…,"auth":…}` by socket id. Sockets without any may be
-    left out."""
+    """The answer to `Query`: an object for each of its sockets, in its order."""
 
     ref: Count
-    rows: tuple[tuple[str, bytes], ...]
+    chunks: tuple[Chunk, ...]
 
 
 class Tell(_Frame, tag=40):
@@ -316,11 +324,11 @@ class Query(_Frame, tag=32):
 
 
 class Data(_Frame, tag=34):
-    """`Facts` of `server`, passed on."""
+    """`Facts` of `server`, passed on: in the order of its rows in `Sockets`."""
 
     ref: Count
     server: str
-    rows: tuple[tuple[str, bytes], ...]
+    chunks: tuple[Chunk, ...]
 
 
 class Told(_Frame, tag=41):
@@ -411,14 +419,16 @@ def encode_frame(frame: FromApp | FromService) -> bytes:
 
 def encode_batch(number: int, ack: int, frames: list[bytes]) -> bytes:
     """A batch of finished frames."""
-    count = len(frames)
-    if count < 16:
-        head = bytes((0x90 | count,))
-    elif count < 0x10000:
-        head = b"\xdc" + count.to_bytes(2, "big")
-    else:
-        head = b"\xdd" + count.to_bytes(4, "big")
-    return b"".join((b"\x93", _encode(number), _encode(ack), head, *frames))
+    return b"".join((b"\x93", _encode(number), _encode(ack), array_head(len(frames)), *frames))
+
+
+def array_head(length: int) -> bytes:
+    """What an array of so many values begins with."""
+    if length < 16:
+        return bytes((0x90 | length,))
+    if length < 0x10000:
+        return b"\xdc" + length.to_bytes(2, "big")
+    return b"\xdd" + length.to_bytes(4, "big")
 
 
 def decode_from_app(data: bytes) -> Batch[FromApp]:
