@@ -39,6 +39,7 @@ def test_what_is_read(text: str, secure: bool, host: str) -> None:
         (f"Endpoint=localhost:8080;AccessKey={KEY}", "must be a URL like http://127.0.0.1:8080"),
         (f"Endpoint=ftp://localhost;AccessKey={KEY}", "must be a URL"),
         (f"Endpoint=http://localhost:x;AccessKey={KEY}", "is no URL"),
+        (f"Endpoint=http://local..host;AccessKey={KEY}", "names no host: 'local..host'"),
         (f"Endpoint=http://localhost;Port=0;AccessKey={KEY}", "Port=0"),
         (f"Endpoint=http://localhost;Port=http;AccessKey={KEY}", "Port=http"),
         (f"Endpoint=http://localhost;AccessKey={KEY};Version=2.0;", "Version=2.0"),

@@ -87,6 +87,8 @@ async def test_always_connect(world: World) -> None:
 
     async def connect(sid: str, environ: Any, auth: Any) -> Any:
         await sio.emit("early", to=sid)
+        if auth == {"break": 1}:
+            raise ZeroDivisionError
         return auth is None
 
     sio.on("connect", connect)
@@ -96,10 +98,12 @@ async def test_always_connect(world: World) -> None:
     assert (await client.text()).startswith('40{"sid":"')
     assert await client.text() == '42["early"]'
     await client.send("41")
-    await client.send('40{"x":1}')
-    assert (await client.text()).startswith('40{"sid":"')
-    assert await client.text() == '42["early"]'
-    assert (await client.text()).startswith("41")
+    for refused in ("x", "break"):
+        await client.send(f'40{{"{refused}":1}}')
+        assert (await client.text()).startswith('40{"sid":"')
+        assert await client.text() == '42["early"]'
+        assert (await client.text()).startswith("41")
+        assert sio.manager.rooms == {}
 
 
 async def test_rooms_and_emits_of_connect_handlers(world: World) -> None:
@@ -150,15 +154,15 @@ async def test_an_answer_to_connect_that_cannot_be_queued(peer: ServicePeer) -> 
 
     async def connect(sid: str, environ: Any) -> None:
         for _ in range(20):
-            moorage.link.send(emit("x" * 30))
+            app.link.send(emit("x" * 30))
 
     sio.on("connect", connect)
-    moorage = await serving(peer, sio, max_queue_bytes=200)
+    app = await serving(peer, sio, max_queue_bytes=200)
     await peer.send(tunnel.Packet(1, b"40"))
     while not isinstance(frame := await asyncio.wait_for(peer.frames.get(), 10), tunnel.Close):
         assert isinstance(frame, tunnel.Emit)
     assert sio.manager.rooms == {}
-    await moorage.close()
+    await app.close()
 
 
 async def test_junk_of_a_client_of_the_last_session(peer: ServicePeer) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request
 from websockets.typing import Subprotocol
 
 from moorage.sdk import websocket
@@ -55,6 +56,33 @@ async def opened() -> AsyncIterator[tuple[Ears, ServerConnection]]:
         await dial(target, "app", "me", lambda: ears.socket)
         yield ears, await accepted.get()
         ears.socket.break_off()
+
+
+async def test_given_up_while_it_opens() -> None:
+    """It does not stay open when it opens after all."""
+    gate, asked, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def wait(connection: ServerConnection, request: Request) -> None:
+        asked.set()
+        await gate.wait()
+
+    async def take(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+        closed.set()
+
+    protocols = [Subprotocol(SUBPROTOCOL)]
+    async with serve(take, "127.0.0.1", 0, subprotocols=protocols, process_request=wait) as server:
+        ears = Ears()
+        port = next(iter(server.sockets)).getsockname()[1]
+        target = parse(f"Endpoint=http://127.0.0.1:{port};AccessKey=key;")
+        dialling = asyncio.create_task(dial(target, "app", "me", lambda: ears.socket))
+        await asked.wait()
+        dialling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dialling
+        ears.socket.break_off()
+        gate.set()
+        await asyncio.wait_for(closed.wait(), SECONDS)
 
 
 async def test_messages_before_release_come_after_it() -> None:

@@ -92,6 +92,10 @@ def _address(endpoint: str, port: str) -> tuple[bool, str]:
         if not port.isdecimal() or not 0 < int(port) < 65536:
             raise UsageError(f"the connection string has Port={port}; it must be a number from 1 to 65535")
         found = int(port)
+    try:
+        url.hostname.encode("idna")
+    except UnicodeError:
+        raise UsageError(f"the connection string's Endpoint names no host: {url.hostname!r}") from None
     host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
     if found:
         host = f"{host}:{found}"

@@ -30,6 +30,7 @@ from moorage.wire.socketio import (
     DISCONNECT,
     EVENT,
     Header,
+    disconnect_packet,
     parse_header,
 )
 from moorage.wire.tunnel import Close, Closed, Left, Moved, Open
@@ -198,9 +199,18 @@ class Dispatcher:
                 return
             # python-socketio would leave the client waiting for an answer.
             _log.exception("the connect handler of %s failed", namespace)
+            self._take_back(client, namespace)
         finally:
             self._manager.auth.pop(key, None)
             self._refuse(client, namespace)
+
+    def _take_back(self, client: Client, namespace: str) -> None:
+        """With `always_connect` the answer came before the handler: it is refused as by one that returns
+        False."""
+        member = client.members.get(namespace)
+        if self._sio.always_connect and member is not None and member.stage is Stage.CONNECTED:
+            self._manager.remove(member)
+            client.send_message(disconnect_packet(namespace)[1:].decode())
 
     def _refuse(self, client: Client, namespace: str) -> None:
         """A socket that is still connecting when its handler is done."""

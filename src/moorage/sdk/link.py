@@ -187,7 +187,8 @@ class Link:
         """Queue one frame; it leaves with all others of this tick. Raises `QueueFull`, `TooLarge`,
         `LinkClosed` (or what ended the link)."""
         if self._ended is not None:
-            raise self._ended
+            # Each time with a traceback of its own: it would grow, and keep all that was to be sent.
+            raise self._ended.with_traceback(None)
         self.session.queue(frame)
         if not self._scheduled:
             self._schedule()
@@ -195,7 +196,7 @@ class Link:
     def ask(self, make: Callable[[int], FromApp], answers: Answers, timeout: float | None) -> int:
         """Queue a request. `timeout` in seconds: how long to wait for the service itself."""
         if self._ended is not None:
-            raise self._ended
+            raise self._ended.with_traceback(None)
         ref = self.session.ask(make, answers, self._loop.time(), timeout)
         if not self._scheduled:
             self._schedule()

@@ -84,6 +84,8 @@ class LinkSocket(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The handshake is done."""
         self._transport = transport
+        if self._broken:  # nobody waits for it any more
+            transport.disconnect(graceful=False)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """The usual frame is a whole message; a proxy may cut one into fragments."""
