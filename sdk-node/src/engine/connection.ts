@@ -7,7 +7,7 @@ import { throwApart } from "../apart.js";
 import type { AnySocket } from "../internals.js";
 import type { Uplink } from "../uplink.js";
 import { Type, VOLATILE } from "../wire/frames.js";
-import { attachments, decodeMessage, encodeMessage, isDisconnect, joinPackets, namespaceOf, splitPackets } from "./payload.js";
+import { attachments, decodeMessage, encodeMessage, isDisconnect, joinPackets, namespaceOf, splitPackets, wantsAck } from "./payload.js";
 import type { ClientRequest } from "./request.js";
 
 export interface WriteOptions {
@@ -148,8 +148,13 @@ export class Connection extends EventEmitter {
     else this.server.uplink.send({ type: Type.Packet, client: this.client, payload });
   }
 
-  /** A packet to a client has no flags, an emit to the socket's private room has. */
+  /** A packet to a client has no flags, an emit to the socket's private room has. But others may be in that room,
+   * and who is asked for an answer must be one: then a slow client's transport is not what may lose the packet. */
   #sendVolatile(text: unknown, payload: string): void {
+    if (typeof text === "string" && wantsAck(text)) {
+      this.server.uplink.sendVolatile({ type: Type.Packet, client: this.client, payload });
+      return;
+    }
     const namespace = typeof text === "string" ? namespaceOf(text) : "/";
     const socket = this.sockets.get(namespace);
     if (!socket) return;

@@ -8,6 +8,8 @@ const DISCONNECT = 0x31; // "1"
 const BINARY_EVENT = 0x35; // "5"
 const BINARY_ACK = 0x36; // "6"
 const SLASH = 0x2f;
+const ZERO = 0x30;
+const NINE = 0x39;
 
 /** One message. Raises `TypeError` for anything but text, buffers and their views (a `Blob` cannot be
  * read at once). */
@@ -51,10 +53,26 @@ export function attachments(text: string): number {
 
 /** The namespace in a Socket.IO packet's text. */
 export function namespaceOf(text: string): string {
-  const start = attachments(text) > 0 ? text.indexOf("-") + 1 : 1;
+  const start = afterAttachments(text);
   if (text.charCodeAt(start) !== SLASH) return "/";
   const end = text.indexOf(",", start);
   return end < 0 ? text.slice(start) : text.slice(start, end);
+}
+
+/** Has a Socket.IO packet's text the id of an ack? */
+export function wantsAck(text: string): boolean {
+  let at = afterAttachments(text);
+  if (text.charCodeAt(at) === SLASH) {
+    const end = text.indexOf(",", at);
+    if (end < 0) return false;
+    at = end + 1;
+  }
+  const unit = text.charCodeAt(at);
+  return unit >= ZERO && unit <= NINE;
+}
+
+function afterAttachments(text: string): number {
+  return attachments(text) > 0 ? text.indexOf("-") + 1 : 1;
 }
 
 function bytes(data: unknown): Buffer {

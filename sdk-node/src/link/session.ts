@@ -89,7 +89,7 @@ export class Session {
     try {
       this.outgoing.queue(frame);
     } catch (error) {
-      if (!(error instanceof MoorageError && error.reason === "link-overflow" && isVital(frame))) throw error;
+      if (!isOverflow(error) || !isVital(frame)) throw error;
       this.outgoing.limits = { ...this.#limits, maxQueue: Infinity };
       try {
         this.outgoing.queue(frame);
@@ -99,10 +99,15 @@ export class Session {
     }
   }
 
-  /** Queue, unless there is no credit for it now. */
+  /** Queue, unless there is no credit for it now, or no room. */
   queueVolatile(frame: FromApp): boolean {
     if (!this.outgoing.hasCredit) return false;
-    this.outgoing.queue(frame);
+    try {
+      this.outgoing.queue(frame);
+    } catch (error) {
+      if (isOverflow(error)) return false;
+      throw error;
+    }
     return true;
   }
 }
@@ -110,6 +115,8 @@ export class Session {
 function isNumbered(frame: FromService): frame is Numbered {
   return frame.type !== Type.Hello;
 }
+
+const isOverflow = (error: unknown): boolean => error instanceof MoorageError && error.reason === "link-overflow";
 
 const VITAL = new Set<number>([Type.Opened, Type.Refused, Type.Close]);
 /** CONNECT, DISCONNECT and CONNECT_ERROR, as messages. */

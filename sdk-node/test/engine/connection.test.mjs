@@ -22,17 +22,19 @@ test("what is written leaves in order, a packet with its attachments as one", ()
   assert.deepEqual(uplink.sent, [packet('42["a"]'), packet('452-["b",0,1]\x1ebeA==\x1ebeQ=='), packet('42["c"]')]);
 });
 
-test("volatile goes to the socket's private room, and nowhere without a socket", () => {
+test("volatile goes to the socket's private room, and nowhere without a socket; a question to the client alone", () => {
   const { conn, uplink } = connection();
   conn.sockets.set("/chat", { id: "s1" });
   conn.write('2/chat,["a"]', { volatile: true });
   conn.write('51-/chat,["b",0]', { volatile: true }).write(Buffer.from("x"), { volatile: true });
   conn.write('2["c"]', { volatile: true });
+  conn.write('2/chat,7["asks"]', { volatile: true });
   const to = { namespace: "/chat", rooms: ["s1"], excluded: [] };
   const emit = { type: Type.Emit, ref: 0, to, flags: VOLATILE };
   assert.deepEqual(uplink.volatile, [
     { ...emit, payload: '42/chat,["a"]' },
     { ...emit, payload: '451-/chat,["b",0]\x1ebeA==' },
+    packet('42/chat,7["asks"]'),
   ]);
   assert.deepEqual(uplink.sent, []);
 });

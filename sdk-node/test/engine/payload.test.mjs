@@ -9,6 +9,7 @@ import {
   isDisconnect,
   namespaceOf,
   splitPackets,
+  wantsAck,
 } from "../../dist/esm/engine/payload.js";
 
 test("text and binary become messages and come back", () => {
@@ -36,17 +37,19 @@ test("what is neither text nor bytes cannot be sent", () => {
 });
 
 test("attachments are counted, namespaces found", () => {
-  for (const [text, count, namespace] of [
+  for (const [text, count, namespace, asks = false] of [
     ['2["a"]', 0, "/"],
     ['2/chat,["a/b,c"]', 0, "/chat"],
-    ['2/chat,7["a"]', 0, "/chat"],
+    ['2/chat,7["a"]', 0, "/chat", true],
+    ['27["a"]', 0, "/", true],
     ['52-["a",1,2]', 2, "/"],
+    ['52-30["a",1,2]', 2, "/", true],
     ['512-/chat?x,["a"]', 12, "/chat?x"],
-    ['61-/chat,5[]', 1, "/chat"],
+    ['61-/chat,5[]', 1, "/chat", true],
     ["1/chat", 0, "/chat"],
     ["0", 0, "/"],
     ['5["a-b"]', 0, "/"],
   ])
-    assert.deepEqual([attachments(text), namespaceOf(text)], [count, namespace], text);
+    assert.deepEqual([attachments(text), namespaceOf(text), wantsAck(text)], [count, namespace, asks], text);
   assert.deepEqual([isDisconnect("1/chat,"), isDisconnect('2["1"]')], [true, false]);
 });

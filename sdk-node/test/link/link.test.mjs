@@ -116,6 +116,13 @@ test("requests fail with the service's reason, or their own time", async (t) => 
   deepStrictEqual(await handler.next(), ["packet", 1, "after"]);
 });
 
+test("what is volatile is dropped where all else is refused for want of room", async (t) => {
+  const peer = await Peer.start(t);
+  const { link } = await peer.link(t, { maxQueueBytes: 2000 });
+  const taken = [1, 2, 3].map((client) => link.sendVolatile(message(client, "x".repeat(900))));
+  deepStrictEqual(taken, [true, true, false]);
+});
+
 test("credit: what exceeds the window waits, and maxQueueBytes is its end", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t, { maxQueueBytes: 5000 }, { window: 2500 });
