@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+from queue import Empty, SimpleQueue
+from typing import Any
 
 import pytest
 
@@ -68,6 +71,80 @@ def test_a_job_that_fails_is_logged_and_its_thread_goes_on(caplog: pytest.LogCap
         wait(done)
     assert "ZeroDivisionError" in caplog.text
     assert pool.threads == 1
+    pool.stop()
+
+
+def test_a_job_that_comes_as_a_thread_falls_idle_is_not_counted_on_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = Pool(limit=8)
+    go, taken, done = threading.Event(), threading.Event(), threading.Event()
+    start, later = threading.Thread.start, list[threading.Thread]()
+
+    def block() -> None:
+        taken.set()
+        wait(go)
+
+    class Late(SimpleQueue[Any]):
+        """A job comes just after the first thread has found that there is none."""
+
+        come = False
+
+        def get_nowait(self) -> Any:
+            try:
+                return super().get_nowait()
+            except Empty:
+                if not self.come:
+                    self.come = True
+                    pool.submit(block)
+                raise
+
+    pool._jobs = Late()
+
+    def put_off(thread: threading.Thread) -> None:
+        later.append(thread)
+
+    pool.submit(lambda: monkeypatch.setattr(threading.Thread, "start", put_off))
+    wait(taken)  # by the first thread, for the second has not come
+    monkeypatch.undo()
+    start(later[0])
+    while not pool._idle:
+        done.wait(0.001)
+    pool.submit(lambda: wait(go))
+    pool.submit(done.set)
+    wait(done)
+    go.set()
+    pool.stop()
+
+
+def test_a_handler_that_exits_takes_no_thread_and_no_lane_with_it() -> None:
+    pool = Pool(limit=1)
+    lane, done = Lane(pool), threading.Event()
+    pool.submit(sys.exit)
+    lane.add(sys.exit)
+    lane.add(done.set)
+    wait(done)
+    assert pool.threads == 1
+    pool.stop()
+
+
+def test_threads_that_cannot_be_started_are_not_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool, ran = Pool(limit=2), list[int]()
+    done = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for number in range(5):
+            pool.submit(lambda number=number: ran.append(number))  # type: ignore[misc]
+    assert pool.threads == 0
+    assert caplog.text.count("can't start new thread") == 1
+    pool.submit(done.set)
+    wait(done)
+    assert ran == list(range(5)), "none is lost"
     pool.stop()
 
 

@@ -34,6 +34,7 @@ class Pool:
         self._idle = 0
         self._threads = 0
         self._started = 0
+        self._starved = False
         self._stopped = False
 
     @property
@@ -62,7 +63,20 @@ class Pool:
             self._threads += 1
             self._started += 1
             number = self._started
-        threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
+        except RuntimeError as error:
+            self._not_started(error)
+        else:
+            self._starved = False
+
+    def _not_started(self, error: RuntimeError) -> None:
+        """The system gives no more threads. The job stays for those there are, or for the next."""
+        with self._lock:
+            self._threads -= 1
+        if not self._starved:
+            self._starved = True
+            _log.error("no thread for a handler (%s): there are %d", error, self._threads)
 
     def stop(self) -> None:
         """Ends the threads once they are idle; what waits is dropped. Does not wait for handlers."""
@@ -83,8 +97,8 @@ class Pool:
         while (job := self._next()) is not None:
             try:
                 job()
-            except Exception:
-                # The thread is not the job's: the next one wants it.
+            except BaseException:
+                # The thread is not the job's: the next one wants it, even after `sys.exit()`.
                 _log.exception("A handler failed")
             del job  # what it refers to must not live on while the thread is idle
 
@@ -95,7 +109,11 @@ class Pool:
         except Empty:
             pass
         with self._lock:
-            self._idle += 1
+            # Once more: for a job that came before this thread counts as idle, another was started.
+            try:
+                return self._jobs.get_nowait()
+            except Empty:
+                self._idle += 1
         try:
             return self._jobs.get(timeout=IDLE_SECONDS)
         except Empty:
@@ -138,7 +156,7 @@ class Lane:
         while True:
             try:
                 self._jobs.popleft()()
-            except Exception:
+            except BaseException:  # as in `Pool`
                 _log.exception("A handler failed")
             with self._lock:
                 if not self._jobs:
