@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import threading
@@ -47,6 +48,7 @@ async def test_wrong_arguments_are_named_at_once(world: World) -> None:
         (new_server(client_manager=socketio.PubSubManager()), {}, UsageError, "client_manager"),
         (socketio.AsyncServer(), {}, UsageError, "await use_moorage"),
         (object(), {}, UsageError, "a socketio.Server"),
+        (new_server(), {"threads": 0}, UsageError, "threads"),
         (new_server(), {"connection_string": right.replace("Key=", "Key=x")}, LinkRefused, "AccessKey"),
         (new_server(), {"connection_string": NOBODY}, LinkUnavailable, "127.0.0.1:9"),
     ]
@@ -153,6 +155,12 @@ async def test_what_cannot_be_sent_is_refused_at_the_emit(world: World) -> None:
         moorage.sio.emit("news", "x" * (moorage.link.link.hello.max_batch + 1))
     with pytest.raises(UsageError, match="a room must be"):
         moorage.sio.emit("news", to=3.5)
+    with pytest.raises(UsageError, match="half a character"):
+        moorage.sio.emit("news", to=["a", "\ud800"])
+    with pytest.raises(UsageError, match="half a character"):
+        moorage.sockets_join(json.loads('"\\ud800"'))
+    with pytest.raises(UsageError, match="a namespace must be"):
+        moorage.emit("news", namespace=5)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="timeout"):
         moorage.emit_with_acks("news", timeout=0)
     with pytest.raises(UsageError, match="no such event"):
@@ -214,23 +222,32 @@ async def test_the_interpreter_ends_at_once_says_nothing_and_takes_its_leave(
 
 
 FORKS = """
-import os, sys, socketio
+import os, sys, socketio, threading
 from moorage.sdk import LinkClosed, use_moorage_sync
 sio = socketio.Server(async_mode="threading")
 where = {"hub": sys.argv[1], "connection_string": sys.argv[2]}
+connected = threading.Event()
+sio.on("connect", lambda *_: connected.set())
+sio.on("disconnect", lambda *_: print("disconnected in", "the parent" if child else "a child"))
 moorage = use_moorage_sync(sio, **where)
+print("linked", flush=True)
+assert connected.wait(20)
 child = os.fork()
 if not child:
-    try:
-        moorage.emit("news")
-    except LinkClosed as error:
-        assert "forked" in str(error), error
-        anew = use_moorage_sync(sio, **where)
-        assert anew.server_id in {server.id for server in anew.servers()}
-        sys.exit(7)
+    for emit in (moorage.emit, sio.emit):
+        try:
+            emit("news")
+        except LinkClosed as error:
+            assert "forked" in str(error), error
+        else:
+            raise AssertionError("sent, and by whom?")
+    moorage.close()
+    anew = use_moorage_sync(sio, **where)
+    assert anew.server_id in {server.id for server in anew.servers()}
+    sys.exit(7)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 moorage.emit("news")
-assert [server.id for server in moorage.servers()] == [moorage.server_id]
+moorage.close()
 """
 
 
@@ -240,5 +257,11 @@ async def test_a_forked_child_is_told_and_may_link_anew(world: World) -> None:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
-    output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
-    assert (process.returncode, output.decode()) == (0, "")
+    assert process.stdout is not None
+    async with asyncio.timeout(SECONDS):
+        assert await process.stdout.readline() == b"linked\n"
+        client = await world.client()
+        while (await next_of(client.heard)) != ("news",):
+            pass
+        output, _ = await process.communicate()
+    assert (process.returncode, output.decode()) == (0, "disconnected in the parent\n")

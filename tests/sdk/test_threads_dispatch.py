@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -115,9 +116,7 @@ async def test_two_threads_that_end_a_socket_tell_it_once(world: World) -> None:
     for _ in range(20):
         client = await world.client()
         sid = client.get_sid()
-        await asyncio.gather(
-            client.disconnect(), *(asyncio.to_thread(sio.disconnect, sid) for _ in range(4))
-        )
+        await asyncio.gather(client.disconnect(), *(asyncio.to_thread(sio.disconnect, sid) for _ in range(4)))
     await world.client()  # behind all that came before
     await gone.wait(20)
     await world.end()
@@ -268,7 +267,7 @@ async def test_a_client_that_outruns_its_handlers_is_closed(
     sio, go, gone = new_server(async_handlers=False), threading.Event(), Record()
     sio.on("slow", lambda _sid, _data: go.wait(SECONDS))
     sio.on("disconnect", lambda sid, _reason: gone(sid))
-    await world.serve(sio)
+    moorage = await world.serve(sio)
     client = await world.client()
     ended = asyncio.Event()
     client.on("disconnect", ended.set)
@@ -277,6 +276,18 @@ async def test_a_client_that_outruns_its_handlers_is_closed(
     await asyncio.wait_for(ended.wait(), SECONDS)
     go.set()
     await gone.wait(1)
+    assert moorage._dispatcher.pending == 0, "what was refused does not wait"
+
+
+async def test_one_event_may_be_larger_than_what_may_wait(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads_dispatch, "CLIENT_QUEUE", 10_000)
+    sio = new_server(async_handlers=False)
+    sio.on("size", lambda _sid, data: len(data))
+    await world.serve(sio)
+    client = await world.client()
+    assert await client.call("size", "x" * 50_000) == 50_000
 
 
 async def test_a_connect_handler_that_fails_refuses_its_client(world: World) -> None:
@@ -317,3 +328,50 @@ async def test_a_disconnect_handler_keeps_session_and_environ_until_it_is_done(w
     go.set()
     await world.end()
     assert (sio.environ, sio.eio.sockets) == ({}, {})
+
+
+async def test_handlers_that_exit_end_neither_threads_nor_clients(world: World) -> None:
+    sio, reasons, gone = new_server(), Record(), Record()
+
+    @event(sio)
+    def connect(_sid: str, _environ: Any, auth: Any) -> None:
+        if auth == "exit":
+            sys.exit("out of the handler")
+
+    @event(sio)
+    def disconnect(sid: str, _reason: str) -> None:
+        gone(sid)
+        sys.exit("out of the handler")
+
+    sio.on("exit", sys.exit)
+    sio.on("good", lambda _sid: "fine")
+    await world.serve(sio, threads=1)
+    client = await world.client()
+    await client.emit("exit")
+    assert await client.call("good") == "fine"
+    with pytest.raises(RefusedByServer):
+        await world.client(auth="exit", on={"connect_error": reasons})
+    assert reasons.notes == [{"message": "Unable to connect"}]
+    sid = client.get_sid()
+    await client.disconnect()
+    assert await gone.wait(1) == [sid]
+    await world.end()
+    assert (sio.manager.rooms, sio.environ, sio.eio.sockets) == ({}, {}, {})
+
+
+async def test_a_disconnect_handler_that_fails_leaves_nothing_behind(world: World) -> None:
+    sio, gone = new_server(), Record()
+
+    @event(sio)
+    def disconnect(sid: str, reason: str) -> None:
+        gone(sid, reason)
+        raise RuntimeError("out of the handler")
+
+    moorage = await world.serve(sio)
+    client = await world.client()
+    sid = client.get_sid()
+    with pytest.raises(RuntimeError, match="out of the handler"):
+        await asyncio.to_thread(sio.disconnect, sid)
+    await world.end()
+    assert gone.notes == [(sid, "server disconnect")]
+    assert (moorage._manager.rooms, sio.environ, moorage._engine.sockets) == ({}, {}, {})

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from moorage.sdk import threads_inbox
-from tests.sdk.threads_world import SECONDS, Record, World, new_server, world_of
+from tests.sdk.threads_world import SECONDS, Record, World, event, new_server, world_of
 from tests.support.service import MoorageProcess
 
 
@@ -72,3 +72,43 @@ async def test_a_busy_app_server_holds_the_service_and_goes_on(
     while held[-1]:
         await asyncio.sleep(0.01)
     assert moorage.sio.rooms(client.get_sid()) == [client.get_sid()]
+
+
+async def test_an_app_server_whose_handlers_are_all_busy_still_tells_of_its_sockets(world: World) -> None:
+    sio, go, busy = new_server(), threading.Event(), Record()
+
+    @event(sio)
+    def block(sid: str) -> None:
+        busy(sid)
+        assert go.wait(SECONDS)
+
+    await world.serve(sio, threads=1)
+    client = await world.client(auth="Ada")
+    await client.emit("block")
+    await busy.wait(1)
+    asking = await world.serve()
+    sockets = await asyncio.to_thread(asking.fetch_sockets)
+    go.set()
+    assert sockets.missing == ()
+    assert [socket.handshake["auth"] for socket in sockets] == ["Ada"]
+
+
+async def test_an_ack_that_a_handler_waits_for_comes_through_what_waits_for_handlers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads_inbox, "MOST_PENDING", 1_000_000)
+    sio, answers, loads = new_server(), Record(), Record()
+    sio.on("ask", lambda sid: answers(sio.call("question", to=sid, timeout=10)))
+    sio.on("load", lambda _sid, _data: loads(1))
+    await world.serve(sio, threads=1)
+
+    async def question() -> str:
+        # More than the service sends unacknowledged; the answer is behind it.
+        for _ in range(60):
+            await client.emit("load", "x" * 100_000)
+        return "at last"
+
+    client = await world.client(on={"question": question})
+    await client.emit("ask")
+    assert await answers.wait(1) == ["at last"]
+    await loads.wait(60)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 
 import pytest
 
-from moorage.sdk.errors import LinkClosed, QueueFull, RequestTimeout
+from moorage.sdk.connection_string import parse
+from moorage.sdk.errors import LinkClosed, LinkUnavailable, QueueFull, RequestTimeout
 from moorage.sdk.threads import ThreadedMoorage
+from moorage.sdk.threads_inbox import ThreadsInbox
+from moorage.sdk.threads_link import ThreadedLink
 from moorage.wire.tunnel import List, Servers
 from tests.sdk.threads_world import SECONDS, Record, World, new_server, next_of, world_of
 from tests.support.service import MoorageProcess
@@ -98,13 +102,13 @@ async def test_emits_wait_for_a_congested_link(world: World) -> None:
     link, most = moorage.link, Record()
     client = await world.client()
 
-    def flood() -> None:
+    def flood(callback: Callable[..., object] | None) -> None:
         for _ in range(200):
-            sio.emit("flood", "x" * 100_000, to="nobody")
+            sio.emit("flood", "x" * 100_000, to="nobody", callback=callback)
             most(link.link.session.waiting)
         sio.emit("end")
 
-    await asyncio.gather(*(asyncio.to_thread(flood) for _ in range(2)))
+    await asyncio.gather(*(asyncio.to_thread(flood, callback) for callback in (None, print)))
     assert max(most.notes) < 2 * 1024 * 1024, "20 MB went through a queue that never held much"
     assert [await next_of(client.heard) for _ in range(2)] == [("end",)] * 2
 
@@ -137,6 +141,61 @@ async def test_requests_that_wait_fail_when_the_link_is_closed(mortal: MooragePr
         await asyncio.to_thread(moorage.close)
         with pytest.raises(LinkClosed):
             await waiting
+
+
+async def test_a_drain_that_the_queue_has_no_room_for_leaves_nobody_waiting(mortal: MoorageProcess) -> None:
+    async with world_of(mortal) as world:
+        moorage = await world.serve(max_queue_bytes=1000)
+        lost = Record()
+        moorage.on("link_lost", lost)
+        mortal.kill()
+        await lost.wait(1)
+        waiting = asyncio.create_task(asyncio.to_thread(moorage.servers))
+        while not moorage.link.link.session.waiting:
+            await asyncio.sleep(0.01)
+        with pytest.raises(QueueFull):
+            moorage.emit("news", "x" * 860)
+            moorage.emit("news", "x" * 860)
+        moorage.link.link.session.max_queue_bytes = 0
+        await asyncio.to_thread(moorage.close, 0.1)
+        with pytest.raises(LinkClosed):
+            await asyncio.wait_for(waiting, SECONDS)
+
+
+async def test_a_drain_ends_with_the_last_client_and_those_who_close_at_once_agree(world: World) -> None:
+    moorage = await world.serve()
+    await world.client()
+    closing = asyncio.gather(*(asyncio.to_thread(moorage.close, 60.0) for _ in range(3)))
+    await world.clients[0].disconnect()
+    await asyncio.wait_for(closing, SECONDS)
+    assert not moorage.up
+
+
+async def test_a_log_handler_may_emit_what_is_logged(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    moorage = await world.serve(max_queue_bytes=320_000)
+    client = await world.client()
+    # In a batch each name takes a byte more than is charged for it.
+    rooms = [f"{number:05}" for number in range(60_000)]
+    log = logging.getLogger("moorage.sdk")
+    monkeypatch.setattr(log, "handle", lambda record: moorage.emit("log", record.getMessage()))
+    moorage.emit("news", to=rooms)
+    name, text = await next_of(client.heard)
+    assert name == "log"
+    assert text.startswith("A Emit is lost")
+
+
+async def test_emits_before_the_first_link_are_told_why(world: World) -> None:
+    target = parse("Endpoint=http://127.0.0.1:9;AccessKey=x;Version=1.0;")
+    inbox = ThreadsInbox(print)
+    link = ThreadedLink(target, world.hub, "early", inbox)
+    starting = asyncio.create_task(asyncio.to_thread(link.start, wait=True))
+    while link._link is None:
+        await asyncio.sleep(0.01)
+    with pytest.raises(LinkUnavailable, match="still waits"):
+        link.send(List(0))
+    await asyncio.to_thread(link._stop)
+    with pytest.raises(asyncio.CancelledError):
+        await starting
 
 
 async def test_nobody_is_left_waiting_by_a_link_that_closes_under_them(world: World) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import socketio
 
-from tests.sdk.threads_world import Record, World, event, new_server, next_of, world_of
+from moorage.sdk.errors import QueueFull
+from tests.sdk.threads_world import SECONDS, Record, World, event, new_server, next_of, world_of
 from tests.support.service import MoorageProcess
 
 
@@ -143,3 +144,67 @@ async def test_sockets_of_another_app_server_are_reached(world: World) -> None:
     assert [await next_of(client.heard) for _ in range(2)] == [("news", "to a room"), ("news", "to one")]
     assert await gone.wait(1) == [(sid, "server disconnect")]
     assert theirs.sio.rooms(sid) == []
+
+
+async def test_a_socket_can_be_skipped_from_its_connect_handler_on(world: World) -> None:
+    sio = new_server()
+
+    @event(sio)
+    def connect(sid: str, _environ: Any) -> None:
+        sio.enter_room(sid, "lobby")
+        sio.emit("joined", to="lobby", skip_sid=sid)
+        sio.emit("welcome", to="lobby")
+
+    await world.serve(sio)
+    first = await world.client()
+    assert await next_of(first.heard) == ("welcome",)
+    second = await world.client()
+    assert [await next_of(first.heard) for _ in range(2)] == [("joined",), ("welcome",)]
+    assert await next_of(second.heard) == ("welcome",)
+
+
+async def test_news_of_a_socket_that_is_gone_bring_it_into_no_room(world: World) -> None:
+    moorage = await world.serve()
+    client = await world.client()
+    member = moorage._manager.members.by_id[client.get_sid()]
+    moorage._manager.remove(member)
+    await world.client()
+    moorage._manager.moved(member, True, ("room",))
+    assert "room" not in moorage._manager.rooms["/"]
+
+
+async def test_a_room_that_cannot_be_asked_for_is_not_entered(world: World) -> None:
+    sio = new_server()
+    moorage = await world.serve(sio)
+    client = await world.client()
+    sid = client.get_sid()
+    moorage.link.max_queue_bytes = 0
+    with pytest.raises(QueueFull):
+        await asyncio.to_thread(sio.enter_room, sid, "room")
+    assert sio.rooms(sid) == [sid]
+
+
+async def test_news_right_behind_the_answer_to_an_own_change_count(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sio, answered, go = new_server(), threading.Event(), threading.Event()
+    moorage, other = await world.serve(sio), await world.serve()
+    clients = [await world.client() for _ in range(2)]
+    sid = next(c.get_sid() for c in clients if c.get_sid() in moorage._manager.members.by_id)
+    request = moorage.link.request
+
+    def slow(*args: Any, **options: Any) -> Any:
+        end = request(*args, **options)
+        answered.set()
+        assert go.wait(SECONDS)
+        return end
+
+    with monkeypatch.context() as patch:
+        patch.setattr(moorage.link, "request", slow)
+        entering = asyncio.create_task(asyncio.to_thread(sio.enter_room, sid, "room"))
+        assert await asyncio.to_thread(answered.wait, SECONDS)
+        assert await asyncio.to_thread(other.sockets_leave, "room", to=sid) == 1
+    await asyncio.to_thread(moorage.servers)  # behind the news
+    go.set()
+    await entering
+    assert sio.rooms(sid) == [sid]

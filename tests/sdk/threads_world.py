@@ -40,7 +40,7 @@ class World:
         self.service = service
         self.hub = f"hub_{uuid4().hex[:12]}"
         self.moorages: list[ThreadedMoorage] = []
-        self._clients: list[Any] = []
+        self.clients: list[Any] = []
 
     async def serve(self, server: Any = None, **options: Any) -> ThreadedMoorage:
         """`server`, or a `socketio.Server` of its own, linked."""
@@ -62,7 +62,7 @@ class World:
             client.on("*", lambda *event: client.heard.put_nowait(event), namespace=name)
             for event, handler in (on or {}).items():
                 client.on(event, handler, namespace=name)
-        self._clients.append(client)
+        self.clients.append(client)
         await client.connect(
             self.service.url,
             socketio_path=f"/clients/socketio/hubs/{self.hub}",
@@ -74,7 +74,7 @@ class World:
 
     async def end(self) -> None:
         """Clients first, so that servers hear of them."""
-        for client in self._clients:
+        for client in self.clients:
             await client.disconnect()
         for moorage in self.moorages:
             await asyncio.to_thread(moorage.close)

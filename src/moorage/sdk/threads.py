@@ -37,6 +37,7 @@ from moorage.sdk.threads_inbox import ThreadsInbox
 from moorage.sdk.threads_link import ThreadedLink
 from moorage.sdk.threads_manager import ThreadsManager
 from moorage.sdk.threads_pool import Pool
+from moorage.sdk.threads_reloader import before_reloading
 from moorage.sdk.threads_server_events import ThreadsServerEvents
 from moorage.wire.tunnel import (
     LOCAL,
@@ -70,6 +71,12 @@ def _after_fork() -> None:
     _attached.clear()
 
 
+def _close_all() -> None:
+    for moorage in list(_attached):
+        _log.info("this process only watches files: it leaves hub %s to the one that serves", moorage.hub)
+        moorage.close()
+
+
 os.register_at_fork(after_in_child=_after_fork)
 
 
@@ -98,7 +105,11 @@ def use_moorage_sync(
     """
     where = parse(connection_string)
     sio, extra = _server_of(server)
+    if isinstance(sio.eio, Engine) and sio.eio.give_back is not None:
+        sio.eio.give_back()
     _check(sio, check_hub(hub), server_id)
+    if threads < 1:
+        raise UsageError(f"threads must be 1 or more, not {threads}")
     moorage = ThreadedMoorage(
         sio,
         lambda inbox: ThreadedLink(
@@ -174,7 +185,7 @@ class ThreadedMoorage:
         self.sio = sio
         self._codec = Codec(sio.packet_class)
         self._pool = Pool(threads)
-        self._inbox = ThreadsInbox(self._tell, self._pool)
+        self._inbox = ThreadsInbox(self._tell)
         self.link = make_link(self._inbox)
         self._listeners: dict[str, list[Callable[..., Any]]] = {name: [] for name in EVENTS}
         self._former = (sio.eio, sio.manager)
@@ -233,36 +244,47 @@ class ThreadedMoorage:
         """Leave the hub. `drain`: take no new clients, and give those there are so many seconds first.
         Then the service closes them, and they reconnect to other app servers. Disconnect handlers
         have run, or had 5 seconds, when this returns. Idempotent."""
+        if self.link.left_behind:
+            self.detach()
+            return
         atexit.unregister(self._at_exit)
+        self.link.close(drain, empty=lambda: not self._engine.by_number)
         _attached.discard(self)
-        self.link.close(drain)
         self._dispatcher.all_gone()
         if not self._dispatcher.settled(HANDLER_SECONDS):
             _log.warning("closed while disconnect handlers were running")
-        self._pool.stop()
+        self._stop()
         self.detach()
+
+    def _stop(self) -> None:
+        self._pool.stop()
+        self._inbox.stop()
 
     def _at_exit(self) -> None:
         # No handlers now: much of what they would use is gone.
-        self._pool.stop()
+        self._stop()
         self.link.close()
 
     def attach(self, *, wait: bool) -> None:
         """Open the link, and see to it that it is closed in the end."""
+        _attached.add(self)
         try:
             self.link.start(wait=wait)
         except BaseException:
-            self._pool.stop()
+            _attached.discard(self)
+            self._stop()
             self.detach()
             raise
         atexit.register(self._at_exit)
-        _attached.add(self)
+        before_reloading(_close_all)
 
     def forked(self) -> None:
-        """In a child process: leave the server to whoever links it anew."""
+        """In a child process: nothing reaches a client from here until the server is linked anew, and
+        whoever emits is told so. The clients are the parent's."""
         atexit.unregister(self._at_exit)
         self.link.forked()
-        self.detach()
+        self._engine.forked(self.detach)
+        self._manager.forked()
 
     def detach(self) -> None:
         """Give the server back its own engine and manager."""

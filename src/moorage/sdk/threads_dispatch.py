@@ -56,6 +56,8 @@ class ThreadsDispatcher:
         self._left = threading.Condition()
         self.pending = 0
         """Bytes of packets whose handlers no thread has begun."""
+        self.begun = 0
+        """How many packets some thread has begun with."""
         self._causes: Final = {
             "ping timeout": sio.reason.PING_TIMEOUT,
             "transport close": sio.reason.TRANSPORT_CLOSE,
@@ -165,10 +167,11 @@ class ThreadsDispatcher:
 
     def _in_lane(self, client: Client, size: int, job: Callable[[], object]) -> None:
         with self._lock:
+            # One alone may be larger: it is within the limit of a packet.
+            if client.queued and client.queued + size > CLIENT_QUEUE:
+                raise ValueError("it sends faster than its handlers take it")
             client.queued += size
             self.pending += size
-        if client.queued > CLIENT_QUEUE:
-            raise ValueError("it sends faster than its handlers take it")
         client.lane.add(partial(self._from_lane, client, size, job))
 
     def _bad(self, client: Client, why: str) -> None:
@@ -178,15 +181,12 @@ class ThreadsDispatcher:
         client.incoming = []
         self._engine.transmit(Close(client.number))
 
-    def _count(self, size: int) -> None:
-        with self._lock:
-            self.pending += size
-
     # -- in lanes and in the pool -------------------------------------------------------------------------
 
     def _from_lane(self, client: Client, size: int, job: Callable[[], object]) -> None:
         with self._lock:
             self.pending -= size
+            self.begun += 1
             client.queued -= size
         job()
 
@@ -196,13 +196,16 @@ class ThreadsDispatcher:
         if member is None or member.stage is not Stage.CONNECTED:
             return  # sent before its disconnect was known there
         if self._sio.async_handlers:
-            self._count(size)
+            with self._lock:
+                self.pending += size
             self._engine.pool.submit(partial(self._from_pool, size, member, header, data))
         else:
             self._run(member, header, data)
 
     def _from_pool(self, size: int, member: Member, header: Header, data: list[Any]) -> None:
-        self._count(-size)
+        with self._lock:
+            self.pending -= size
+            self.begun += 1
         self._run(member, header, data)
 
     def _run(self, member: Member, header: Header, data: list[Any]) -> None:
@@ -219,7 +222,7 @@ class ThreadsDispatcher:
             body = memoryview(packet)[header.body :]
             self._manager.auth[key] = self._codec.loads(body) if body else None
             self._sio._handle_eio_message(client.sid, packet[1:].decode())
-        except Exception as error:
+        except BaseException as error:
             if isinstance(error, ValueError) and namespace not in client.members:
                 self._bad(client, str(error))
                 return
@@ -244,7 +247,7 @@ class ThreadsDispatcher:
         try:
             # `_handle_disconnect` would ask whether the socket is connected; since the claim it is not.
             self._sio._trigger_event("disconnect", namespace, member.sid, reason)
-        except Exception:
+        except BaseException:  # the client's other sockets end as well
             _log.exception("the disconnect handler of %s failed", namespace)
         finally:
             self._manager.remove(member)

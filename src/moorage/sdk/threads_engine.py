@@ -65,8 +65,8 @@ class Client:
     def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         """End its connection. The disconnect handlers run when the service has confirmed it."""
         if not self.closing and not self.gone:
-            self.closing = True
             self.server.transmit(Close(self.number))
+            self.closing = True
 
 
 class Engine(engineio.Server):  # type: ignore[misc]  # python-engineio is not annotated
@@ -80,6 +80,8 @@ class Engine(engineio.Server):  # type: ignore[misc]  # python-engineio is not a
         self.pool = pool
         self.sockets: dict[str, Client] = {}
         self.by_number: dict[int, Client] = {}
+        self.give_back: Callable[[], None] | None = None
+        """In a process that was forked after the link: what gives the server back."""
         self._elsewhere = elsewhere
         self._half = threading.local()
         """Of each thread: `parts` of a packet whose attachments are to come, and how many `missing`."""
@@ -140,6 +142,11 @@ class Engine(engineio.Server):  # type: ignore[misc]  # python-engineio is not a
         for client in list(self.sockets.values()) if sid is None else [self.sockets.get(sid)]:
             if client is not None:
                 client.close()
+
+    def forked(self, detach: Callable[[], None]) -> None:
+        """This is a copy of the process that has the clients."""
+        self.give_back = detach
+        self.sockets, self.by_number = {}, {}
 
     def _get_socket(self, sid: str) -> Client:
         """Where the library looks for sessions, those of clients that are just leaving included."""

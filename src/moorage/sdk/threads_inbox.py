@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from moorage.sdk.errors import MoorageError, RequestFailed
-from moorage.sdk.facts import facts_json
+from moorage.sdk.facts import chunks_of, facts_json
 from moorage.sdk.threads_dispatch import ThreadsDispatcher
 from moorage.sdk.threads_link import ThreadedLink
 from moorage.sdk.threads_manager import ThreadsManager
@@ -32,6 +32,11 @@ MOST_PENDING: Final = 16 * 1024 * 1024
 """Bytes of packets that wait for a thread. From here on the service is made to wait, too."""
 RELIEF_SECONDS: Final = 0.02
 """How often is looked whether that is over."""
+STUCK_LOOKS: Final = 5
+"""So many times in a row no thread had begun anything: what they wait for may be behind that which we do
+not take, an answer of the service or a client's ack."""
+MOST_STUCK: Final = 64 * 1024 * 1024
+"""Then more is taken, a window at a time, up to this."""
 
 _log = logging.getLogger("moorage.sdk")
 
@@ -42,10 +47,12 @@ class ThreadsInbox:
     """`link.Receiver` of a synchronous `socketio.Server`; all of it runs on the link's thread.
     `tell(name, *arguments)` raises the events of the `ThreadedMoorage` object."""
 
-    def __init__(self, tell: Tell, pool: Pool) -> None:
+    def __init__(self, tell: Tell) -> None:
         self._tell = tell
-        self._pool = pool
+        self._telling = Pool(1, "moorage-facts")
+        """Not the handlers' threads: they may all be asking an app server that asks this one."""
         self._held = False
+        self._looks = self._begun = 0
         self._link: ThreadedLink
         self._manager: ThreadsManager
         self._dispatcher: ThreadsDispatcher
@@ -67,11 +74,15 @@ class ThreadsInbox:
             Closed: dispatcher.closed,
             Left: dispatcher.left,
             Moved: dispatcher.moved,
-            Query: lambda frame: self._pool.submit(partial(self._answer, frame)),
+            Query: lambda frame: self._telling.submit(partial(self._answer, frame)),
             Told: server_events.told,
             Failed: self._failed,
             Drain: self._drain,
         }
+
+    def stop(self) -> None:
+        """Nothing is told any more."""
+        self._telling.stop()
 
     def received(self, frames: list[FromService]) -> None:
         """One batch, in order. A frame that cannot be handled is logged, and the next one is."""
@@ -106,21 +117,23 @@ class ThreadsInbox:
     def _look_again(self) -> None:
         """Hold while too much is pending. Asked by a timer: that handlers are done is seen in their own
         threads, and telling this one each time would cost more."""
-        self._held = self._dispatcher.pending > MOST_PENDING // 2
-        self._link.link.hold(self._held)
+        pending, begun, link = self._dispatcher.pending, self._dispatcher.begun, self._link.link
+        self._looks = self._looks + 1 if begun == self._begun else 0
+        self._begun = begun
+        self._held = pending > MOST_PENDING // 2
+        if not self._held or (self._looks >= STUCK_LOOKS and pending < MOST_STUCK):
+            self._looks = 0
+            link.hold(False)
         if self._held:
+            link.hold(True)
             self._link.loop.call_later(RELIEF_SECONDS, self._look_again)
 
     def _answer(self, frame: Query) -> None:
         """Another app server fetches sockets; these are ours. Sessions may be large, and so are told in
         a thread of the pool."""
-        rows = []
-        for sid in frame.sockets:
-            facts = self.facts_of(sid, frame.namespace)
-            if facts:
-                rows.append((sid, facts))
+        facts = (self.facts_of(sid, frame.namespace) for sid in frame.sockets)
         try:
-            self._link.send(Facts(frame.ref, tuple(rows)))
+            self._link.send(Facts(frame.ref, tuple(chunks_of(facts))))
         except MoorageError as error:
             _log.error("sockets' data could not be told: %s", error)
 
@@ -129,11 +142,7 @@ class ThreadsInbox:
         member = self._manager.members.get(sid, namespace)
         if member is None:
             return b""
-        try:
-            return facts_json(member.client.session.get(namespace), member.auth)
-        except RuntimeError:
-            # A handler has changed the session while it was read; it is not ours to lock.
-            return facts_json(dict(member.client.session.get(namespace) or {}), member.auth)
+        return facts_json(member.client.session.get(namespace), member.auth)
 
     def _failed(self, frame: Failed) -> None:
         """Something that nobody waits for, an emit as a rule."""

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from moorage.sdk.connection_string import ConnectionString
-from moorage.sdk.errors import LinkClosed, MoorageError, QueueFull, TooLarge
+from moorage.sdk.errors import LinkClosed, LinkUnavailable, MoorageError, QueueFull, TooLarge, UsageError
 from moorage.sdk.link import Link, Receiver
 from moorage.sdk.session import CONGESTED_BYTES, FRAME_ROOM, MAX_QUEUE_BYTES, Answers, End, Part
 from moorage.wire.tunnel import Facts, FromApp
@@ -46,17 +46,23 @@ def size_of(frame: FromApp) -> int:
     if to is not None:
         size += sum(map(len, to.rooms)) + sum(map(len, to.excluded))
     if isinstance(frame, Facts):
-        size += sum(len(facts) for _, facts in frame.rows)
+        size += sum(len(chunk.facts) for chunk in frame.chunks)
     return size
 
 
 class Answered:
     """One request's answer, for a thread that waits for it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, part: Callable[[Part], None] | None) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        part: Callable[[Part], None] | None,
+        ended: Callable[[], None] | None,
+    ) -> None:
         self.future: Future[End] = Future()
         self._loop = loop
         self._part = part
+        self._ended = ended
 
     def part(self, frame: Part) -> None:
         """Part of the answer."""
@@ -66,10 +72,14 @@ class Answered:
     def end(self, frame: End) -> None:
         """The last of it. Heard when all else of its batch has been: what was `Moved` before `Done`
         must be seen by the thread that waited for that."""
+        if self._ended is not None:
+            self._ended()
         self._loop.call_soon(self.future.set_result, frame)
 
     def failed(self, error: MoorageError) -> None:
         """Nothing follows."""
+        if self._ended is not None:
+            self._ended()
         if not self.future.done():
             self.future.set_exception(error)
 
@@ -105,6 +115,7 @@ class ThreadedLink:
         """What has ended the link for good, if anything has."""
         self._dead = False
         """No thread, and no way to one."""
+        self._closing = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="moorage-link", daemon=True)
 
     # -- start and end -------------------------------------------------------------------------------
@@ -123,13 +134,20 @@ class ThreadedLink:
         self._link = self._make()
         await self._link.start(wait=wait)
 
-    def close(self, drain: float = 0.0) -> None:
+    def close(self, drain: float = 0.0, *, empty: Callable[[], bool] = lambda: False) -> None:
         """As `Link.close`; the thread has ended when this returns. Idempotent."""
-        if self._link is None or self._dead or self.loop.is_closed():
-            return
-        with suppress(MoorageError, RuntimeError):
-            self._await(self._link.close(drain), drain + REQUEST_SECONDS)
-        self._stop()
+        # Whoever comes second waits, and does not stop the loop under the first.
+        with self._closing:
+            if self._link is None or self._dead or self.loop.is_closed():
+                return
+            with suppress(MoorageError, RuntimeError):
+                self._await(self._link.close(drain, empty=empty), drain + REQUEST_SECONDS)
+            self._stop()
+
+    @property
+    def left_behind(self) -> bool:
+        """The thread is in the process that this one was forked from."""
+        return self._dead
 
     def forked(self) -> None:
         """In a child process, which has no copy of the thread: nothing may wait for it."""
@@ -181,8 +199,7 @@ class ThreadedLink:
         """Queue a frame. Waits while a lot is waiting to leave a link that is up. Raises `QueueFull`,
         `TooLarge`, `LinkClosed`."""
         self._enqueue(frame, size_of(frame))
-        if self._congested and self.link.up and not self.in_own_thread:
-            self._wait_for_room()
+        self._wait_for_room()
 
     def send_volatile(self, frame: FromApp) -> bool:
         """As `send`, but not for a link that is down or congested: False instead."""
@@ -192,19 +209,26 @@ class ThreadedLink:
         return True
 
     def request(
-        self, make: Make, *, seconds: float = REQUEST_SECONDS, part: Callable[[Part], None] | None = None
+        self,
+        make: Make,
+        *,
+        seconds: float = REQUEST_SECONDS,
+        part: Callable[[Part], None] | None = None,
+        ended: Callable[[], None] | None = None,
     ) -> End:
-        """Send what `make` builds around a number, wait for the end of its answer; `part` is called on
-        the link's thread. Raises `RequestFailed`, `RequestTimeout`, `SessionLost`, and as `send`."""
+        """Send what `make` builds around a number, wait for the end of its answer. On the link's thread
+        `part` hears what comes before that, `ended` that it came, before anything behind it. Raises
+        `RequestFailed`, `RequestTimeout`, `SessionLost`, and as `send`."""
         if self.in_own_thread:
             raise RuntimeError("the link's thread cannot wait for itself")
-        answered = Answered(self.loop, part)
-        self.ask(make, answered, seconds)
+        answered = Answered(self.loop, part, ended)
+        self._enqueue((make, answered, seconds), size_of(make(0)))
         return answered.future.result()
 
     def ask(self, make: Make, answers: Answers, seconds: float) -> None:
-        """The same without waiting; `answers` hears of it on the link's thread."""
+        """The same without waiting for the answer; `answers` hears of it on the link's thread."""
         self._enqueue((make, answers, seconds), size_of(make(0)))
+        self._wait_for_room()
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Run `function` on the link's thread."""
@@ -214,6 +238,8 @@ class ThreadedLink:
         link = self.link
         if self._dead or link.closed or self.loop.is_closed():
             raise self.failure or LinkClosed("the link was closed")
+        if link.session.hello_of_service is None:
+            raise LinkUnavailable("use_moorage_sync still waits for the service")
         most = link.hello.max_batch - FRAME_ROOM
         if size - FRAME_BYTES > most:
             raise TooLarge(
@@ -255,26 +281,37 @@ class ThreadedLink:
             with self._lock:
                 item, size = self._queue.popleft()
                 self._queued -= size
-                self._hand_over(item)
-
-    def _hand_over(self, item: Item) -> None:
-        if not isinstance(item, tuple):
-            try:
-                self.link.send(item)
-            except MoorageError as error:
+                error = self._hand_over(item)
+            # Not under the lock: a handler of log records may want to emit them.
+            if error is None:
+                continue
+            if isinstance(item, tuple):
+                item[1].failed(error)
+            else:
                 _log.error("A %s is lost: %s", type(item).__name__, error)
-            return
-        make, answers, seconds = item
+
+    def _hand_over(self, item: Item) -> MoorageError | None:
         try:
-            self.link.ask(make, answers, seconds)
+            if isinstance(item, tuple):
+                self.link.ask(*item)
+            else:
+                self.link.send(item)
         except MoorageError as error:
-            answers.failed(error)
+            return error
+        except Exception as error:
+            # Raised here it would reach nobody, least of all who waits for the answer.
+            return UsageError(f"what cannot be sent: {error}")
+        return None
 
     def _wait_for_room(self) -> None:
+        if not self._congested or self.in_own_thread:
+            return
         deadline = time.monotonic() + CONGESTED_SECONDS
+        waiting = self.link.drained()  # at once while the link is down
         try:
-            drained = asyncio.run_coroutine_threadsafe(self.link.drained(), self.loop)
-        except RuntimeError:
+            drained = asyncio.run_coroutine_threadsafe(waiting, self.loop)
+        except RuntimeError:  # the loop has ended
+            waiting.close()
             return
         while self.link.up and time.monotonic() < deadline:
             with suppress(TimeoutError):

@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final, Protocol
 
 import socketio
+import socketio.packet
 import socketio.server
 
-from moorage.sdk.errors import MoorageError, RequestFailed
+from moorage.sdk.errors import MoorageError, QueueFull, RequestFailed, TooLarge
 from moorage.sdk.manager import CALLBACK_SECONDS, arguments_of, target
 from moorage.sdk.members import Callback, Member, Members, Stage, room_names
 from moorage.sdk.payload import Codec
@@ -50,11 +52,11 @@ class Outlet(Protocol):
     def send_volatile(self, frame: FromApp) -> bool:
         """Queue a frame unless it would have to wait."""
 
-    def request(self, make: Callable[[int], FromApp]) -> End:
+    def request(self, make: Callable[[int], FromApp], *, ended: Callable[[], None] | None = None) -> End:
         """Send what `make` builds around a number; wait for the end of the answer."""
 
     def ask(self, make: Callable[[int], FromApp], answers: Answers, seconds: float) -> None:
-        """The same without waiting."""
+        """The same without waiting for the answer."""
 
 
 class Callbacks:
@@ -92,6 +94,12 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
         self._outlet = outlet
         self._codec = codec
         self._engine = engine
+
+    def forked(self) -> None:
+        """This is a copy of the process that has the sockets; its lock may be some thread's there."""
+        self.lock = threading.RLock()
+        self.members = Members()
+        self.rooms = self.members.rooms
 
     # -- emits ----------------------------------------------------------------------------------------
 
@@ -182,14 +190,17 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
             member = self.members.get(sid, namespace)
             names = room_names([room]) if member is None else self.members.enter(member, [room])
             going = member is not None and self._begin(member, names)
+            # The service learns a socket's id from the answer to its CONNECT. Rooms that it enters
+            # before bring emits before, and these may be meant to skip it.
+            known = member is None or member.stage is Stage.CONNECTED
         if member is None:
             self._elsewhere(sid, namespace, lambda ref, to: Join(ref, to, names))
         elif going:
-            client = member.client.number
+            client, sent = member.client.number, names if known else (sid, *names)
             self._change(
                 member,
                 names,
-                lambda ref: Enter(ref, client, namespace, names),
+                lambda ref: Enter(ref, client, namespace, sent),
                 lambda: self.members.leave(member, names),
             )
 
@@ -218,7 +229,8 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
                 raise ValueError("cannot close a sid room")
             for sid, _ in list(self.members.inside(namespace, names)):
                 self.members.leave(self.members.by_id[sid], names)
-        self.request(lambda ref: Leave(ref, To(namespace, names), names))
+        to = target(namespace, names, None)
+        self.request(lambda ref: Leave(ref, to, names))
 
     def _begin(self, member: Member, names: tuple[str, ...]) -> bool:
         """False where the service has let go of the socket: only the handlers of its end still look
@@ -235,18 +247,26 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
         make: Callable[[int], FromApp],
         undo: Callable[[], object],
     ) -> None:
+        under_way = [names]
+
+        def confirm() -> None:
+            with self.lock:
+                while under_way:
+                    self.members.confirm(member, under_way.pop())
+
         try:
-            self.request(make)
-        except RequestFailed:
+            # Confirmed where the answer is read: a `Moved` right behind it is news already.
+            self._outlet.request(make, ended=confirm)
+        except (RequestFailed, QueueFull, TooLarge):
             with self.lock:
                 undo()
             raise
         finally:
-            with self.lock:
-                self.members.confirm(member, names)
+            confirm()
 
     def _elsewhere(self, sid: str, namespace: str, make: Callable[[int, To], FromApp]) -> None:
-        if not self.request(lambda ref: make(ref, To(namespace, (sid,)))).count:
+        to = target(namespace, sid, None)
+        if not self.request(lambda ref: make(ref, to)).count:
             raise ValueError("sid is not connected to requested namespace")
 
     def request(self, make: Callable[[int], FromApp]) -> Done:
@@ -258,7 +278,8 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
     def moved(self, member: Member, joined: bool, names: Iterable[str]) -> None:
         """Somebody else has changed an own socket's rooms."""
         with self.lock:
-            self.members.moved(member, joined, names)
+            if self.members.by_id.get(member.sid) is member:
+                self.members.moved(member, joined, names)
 
     def get_rooms(self, sid: str, namespace: str) -> list[Any]:
         """Of an own socket; none for others."""
@@ -310,12 +331,21 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
         client.lane.add(job)
 
     def can_disconnect(self, sid: str, namespace: str) -> bool:
-        """True for an own socket, whose end is then the caller's to tell; any other is disconnected by
-        the service."""
+        """Does it, and says no: an own socket's end is told here, for the library would keep the socket
+        where its handler fails. Any other is disconnected by the service."""
         member = self.members.get(sid, namespace)
-        if member is not None:
-            return self.claim(member)
-        self.request(lambda ref: Disconnect(ref, To(namespace, (sid,)), False))
+        if member is None:
+            to = target(namespace, sid, None)
+            self.request(lambda ref: Disconnect(ref, to, False))
+        elif self.claim(member):
+            sio = self.server
+            packet = sio.packet_class(socketio.packet.DISCONNECT, namespace=namespace)
+            with ExitStack() as ending:  # whatever fails on the way
+                ending.callback(self.remove, member)
+                ending.callback(
+                    sio._trigger_event, "disconnect", namespace, sid, sio.reason.SERVER_DISCONNECT
+                )
+                sio._send_packet(member.client.sid, packet)
         return False
 
     def pre_disconnect(self, sid: str, namespace: str) -> str | None:
