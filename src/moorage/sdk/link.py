@@ -29,12 +29,20 @@ import logging
 import random
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 from moorage import __version__
 from moorage.sdk.connection_string import ConnectionString
 from moorage.sdk.dial import CONNECT_SECONDS, dial
-from moorage.sdk.errors import LinkClosed, LinkError, LinkRefused, LinkUnavailable, MoorageError
+from moorage.sdk.errors import (
+    LinkClosed,
+    LinkError,
+    LinkRefused,
+    LinkUnavailable,
+    MoorageError,
+    QueueFull,
+)
 from moorage.sdk.session import MAX_QUEUE_BYTES, Answers, End, Greeting, Part, Session
 from moorage.sdk.websocket import LinkSocket
 from moorage.wire.errors import PeerError
@@ -150,7 +158,8 @@ class Link:
         if self._ended is not None:
             return
         if drain > 0:
-            self.send(Drain(drain))
+            with suppress(QueueFull):  # no link then, and so no new clients
+                self.send(Drain(drain))
             await self._wait(drain, empty)
         self._flush()
         # What was written, the service reads before the farewell; only what waits could be lost.
