@@ -131,6 +131,9 @@ async def test_emits_to_all_of_connect_handlers(world: World) -> None:
     async def connect(sid: str, environ: Any, auth: Any) -> None:
         await sio.emit("count")
         await sio.emit("others", skip_sid=sid)
+        await sio.emit("several", to=[sid, "nobody"])
+        await sio.enter_room(sid, "room")
+        await sio.emit("several", to=[sid, "room"])
         if auth:
             await gate.wait()
 
@@ -138,10 +141,12 @@ async def test_emits_to_all_of_connect_handlers(world: World) -> None:
     await world.app(sio)
     waiting = await world.raw()
     await waiting.send('40{"wait":1}')
-    assert await waiting.text() == '42["count"]'
+    own = ['42["count"]', '42["several"]', '42["several"]']
+    assert [await waiting.text() for _ in own] == own
     await sio.emit("elsewhere", namespace="/chat")
-    client, _ = await connected(world, '42["count"]')
-    assert [await waiting.text() for _ in range(2)] == ['42["count"]', '42["others"]']
+    client, _ = await connected(world, *own)
+    others = ['42["count"]', '42["others"]', '42["several"]']
+    assert [await waiting.text() for _ in others] == others
     gate.set()
     assert (await waiting.text()).startswith("40")
     await sio.emit("now")

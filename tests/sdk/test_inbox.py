@@ -151,7 +151,9 @@ async def test_a_session_is_told_to_who_asks() -> None:
         await sio.save_session(sid, {"name": "ann", "odd": {1}})
         await peer.send(tunnel.Query(3, "/", (sid, "nobody")))
         (chunk,) = (await peer.frame(tunnel.Facts)).chunks
-        told = b'{"data":{"name":"ann"},"auth":{"t":1},"left_out":{"data.odd":"set is not JSON serialisable"}}'
+        told = (
+            b'{"data":{"name":"ann"},"auth":{"t":1},"left_out":{"data.odd":"set is not JSON serialisable"}}'
+        )
         assert chunk == tunnel.Chunk(2, b"[" + told + b",{}]")
         await moorage.close()
 
@@ -200,9 +202,17 @@ async def test_listeners(caplog: pytest.LogCaptureFixture) -> None:
             heard(seconds)
             raise ZeroDivisionError("in a coroutine")
 
+        @moorage.on("draining")
+        @moorage.on("link_lost")
+        def cancelled(_: object) -> None:
+            raise asyncio.CancelledError("in a cancelled future")
+
         moorage.on("draining", heard)
+        moorage.on("link_restored", heard)
         await peer.send(tunnel.Drain(1.0))
         assert await heard.some(2) == [(1.0,), (1.0,)]
+        peer.cut()
+        assert await heard.next() == ()
         await until(lambda: "in a coroutine" in caplog.text)
         assert "in a function" in caplog.text
         with pytest.raises(Exception, match="no such event: 'lost'; there are link_lost"):

@@ -179,7 +179,7 @@ class Moorage:
         for listener in self._listeners[name]:
             try:
                 result = listener(*arguments)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 _log.exception("a listener of %s failed", name)
                 continue
             if inspect.isawaitable(result):

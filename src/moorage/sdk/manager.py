@@ -101,19 +101,21 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
             else:
                 whom = target(namespace, room, skip_sid)
                 self._link.send(Emit(0, whom, flags, payload))
-                if self._connecting and not whom.rooms and not flags & VOLATILE:
+                if self._connecting and not flags & VOLATILE:
                     self._to_connecting(whom, payload)
         if self._link.congested:
             await self._link.drained()
 
     def _to_connecting(self, whom: To, payload: bytes) -> None:
-        """With python-socketio, an emit to all that a `connect` handler makes reaches its own socket, too."""
+        """With python-socketio, what a `connect` handler emits to all, or to its own socket among others,
+        reaches that as well."""
         for member in list(self._connecting):
             if member.stage is not Stage.CONNECTING:
                 self._connecting.discard(member)
             elif (
                 member.namespace == whom.namespace
                 and not member.client.gone
+                and (not whom.rooms or (member.sid in whom.rooms and not member.entered))
                 and member.rooms.isdisjoint(whom.excluded)
             ):
                 self._link.send(Packet(member.client.number, payload))
@@ -207,7 +209,9 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
         names = self.members.enter(member, [room])
         # The service learns a socket's id from the answer to its CONNECT. Rooms that it enters before
         # bring emits before, and these may be meant to skip it.
-        sent = names if member.stage is Stage.CONNECTED else (sid, *names)
+        sent = names
+        if member.stage is Stage.CONNECTING:
+            sent, member.entered = (sid, *names), True
         await self._change(member, names, lambda ref: Enter(ref, client, namespace, sent), undo)
 
     async def leave_room(self, sid: str, namespace: str, room: Any) -> None:

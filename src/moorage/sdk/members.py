@@ -42,7 +42,18 @@ class ClientRecord(Protocol):
 class Member:
     """One socket: a client's presence in one namespace."""
 
-    __slots__ = ("auth", "client", "last_ack", "namespace", "rooms", "sid", "stage", "unconfirmed", "waiting")
+    __slots__ = (
+        "auth",
+        "client",
+        "entered",
+        "last_ack",
+        "namespace",
+        "rooms",
+        "sid",
+        "stage",
+        "unconfirmed",
+        "waiting",
+    )
 
     def __init__(self, sid: str, namespace: str, client: ClientRecord, auth: Any) -> None:
         self.sid = sid
@@ -50,6 +61,8 @@ class Member:
         self.client = client
         self.auth = auth
         self.stage = Stage.CONNECTING
+        self.entered = False
+        """The service has been told its id by a room that it enters while it is connecting."""
         self.rooms: set[str] = {sid}
         self.unconfirmed: dict[str, int] = {}
         """Rooms that an own change is under way for, and how many."""
