@@ -9,6 +9,7 @@ import { Dispatch, Gate } from "./dispatch.js";
 import { Engine } from "./engine/engine.js";
 import { type AnyNamespace, type AnyServer, type EngineInternals, insideServer } from "./internals.js";
 import { Link } from "./link/link.js";
+import type { LinkOptions } from "./link/types.js";
 import { Moorage } from "./moorage.js";
 import { clientAddress, type MoorageOptions, type Target, target } from "./options.js";
 import { VERSION } from "./version.js";
@@ -30,7 +31,7 @@ export async function useMoorage(io: Server<any, any, any, any>, options: Moorag
   return connectTo(io, to, options);
 }
 
-type Rest = Omit<MoorageOptions, "hub" | "connectionString">;
+type Rest = Omit<MoorageOptions, "hub" | "connectionString"> & Pick<LinkOptions, "via">;
 
 /** The same, for whoever has another way of saying where the service is. */
 export async function connectTo(io: AnyServer, to: Target, options: Rest): Promise<Moorage> {
@@ -49,8 +50,8 @@ export async function connectTo(io: AnyServer, to: Target, options: Rest): Promi
   }
 }
 
-function linkOptions({ serverId, maxQueueBytes, connectTimeout, retryFirst, request }: Rest): Partial<Rest> & { sdk: string } {
-  const given = Object.entries({ serverId, maxQueueBytes, connectTimeout, retryFirst, request });
+function linkOptions({ serverId, maxQueueBytes, connectTimeout, retryFirst, request, via }: Rest): Partial<Rest> & { sdk: string } {
+  const given = Object.entries({ serverId, maxQueueBytes, connectTimeout, retryFirst, request, via });
   return { sdk: `moorage-node/${VERSION}`, ...Object.fromEntries(given.filter(([, value]) => value !== undefined)) };
 }
 

@@ -32,10 +32,8 @@ export function azureTarget(options: AnyAzureOptions): Target {
   return { ...target({ hub, connectionString: `Endpoint=${endpoint};AccessKey=${credential.key};` }) };
 }
 
-/** Where the link goes. */
-export function linkTarget(options: AnyAzureOptions): Target {
-  const to = azureTarget(options);
-  if (!options.reverseProxyEndpoint) return to;
-  const { endpoint } = parseConnectionString(`Endpoint=${options.reverseProxyEndpoint};AccessKey=${to.key};`);
-  return { ...to, endpoint };
+/** Where the link goes, if not to the endpoint. Clients do not go there. */
+export function proxyOf({ reverseProxyEndpoint }: AnyAzureOptions): { readonly via?: string } {
+  if (!reverseProxyEndpoint) return {};
+  return { via: parseConnectionString(`Endpoint=${reverseProxyEndpoint};AccessKey=-;`).endpoint };
 }

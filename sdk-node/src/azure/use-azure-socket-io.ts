@@ -4,11 +4,11 @@ import { type DefaultEventsMap, Server } from "socket.io";
 
 import type { AnyServer } from "../internals.js";
 import { connectTo } from "../use-moorage.js";
-import { type AnyAzureOptions, linkTarget } from "./options.js";
+import { type AnyAzureOptions, azureTarget, proxyOf } from "./options.js";
 
 /** As `useMoorage`, but takes Azure's options and resolves with `io`. */
 export async function useAzureSocketIO<S extends Server<any, any, any, any>>(io: S, options: AnyAzureOptions): Promise<S> {
-  await connectTo(io, linkTarget(options), {});
+  await connectTo(io, azureTarget(options), proxyOf(options));
   return io;
 }
 

@@ -18,6 +18,7 @@ const MAX_ID = 128;
 const ID_BYTES = 12;
 
 export interface Settings {
+  /** Where it dials. */
   readonly endpoint: string;
   readonly hub: string;
   readonly serverId: string;
@@ -32,17 +33,20 @@ export interface Settings {
 
 /** Raises `MoorageError` (bad-option, endpoint). */
 export function settings(options: LinkOptions): Settings {
-  const { endpoint, key, hub } = options;
+  const { key, hub } = options;
+  const endpoint = options.via ?? options.endpoint;
   if (!hub) throw bad("hub", "the name of a hub", hub);
   if (!key) throw bad("key", "the access key of the service", key);
   const serverId = options.serverId ?? randomBytes(ID_BYTES).toString("base64url");
   if (typeof serverId !== "string" || serverId.length < 1 || serverId.length > MAX_ID) throw bad("serverId", `text of 1 to ${MAX_ID} characters`, serverId);
   const url = linkUrl(endpoint, hub);
+  // The service may know itself by the proxy's name, or only by its own.
+  const audience = options.via === undefined ? url : [linkUrl(options.endpoint, hub), url];
   const timeout = number("connectTimeout", options.connectTimeout ?? 10_000, 1);
   const maxMessage = number("maxMessageBytes", options.maxMessageBytes ?? 64 * MIB, MIN_WINDOW);
   const request = (options.request ?? {}) as ClientOptions;
   const target = (): WireTarget => {
-    const token = linkToken(key, serverId, url, Date.now());
+    const token = linkToken(key, serverId, audience, Date.now());
     return { endpoint, hub, serverId, url, token, timeout, maxMessage, request };
   };
   return {

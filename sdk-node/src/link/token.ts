@@ -27,7 +27,7 @@ function wrongEndpoint(endpoint: string): MoorageError {
 }
 
 /** `now` in milliseconds since 1970. The key is used as text, as the connection string has it. */
-export function linkToken(key: string, serverId: string, audience: string, now: number): string {
+export function linkToken(key: string, serverId: string, audience: string | readonly string[], now: number): string {
   const seconds = Math.floor(now / 1000);
   const claims = { sub: serverId, aud: audience, iat: seconds, exp: seconds + LIFETIME };
   const signed = `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}`;

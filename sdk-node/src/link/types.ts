@@ -7,6 +7,8 @@ import type { Done, Failed, Part } from "../wire/frames.js";
 export interface LinkOptions {
   /** The service, for example `http://localhost:8080`; with a path where a proxy puts it under one. */
   readonly endpoint: string;
+  /** Where to dial instead: a proxy that passes on to `endpoint`. */
+  readonly via?: string;
   /** The access key: the text after `AccessKey=` in the connection string. */
   readonly key: string;
   readonly hub: string;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { test } from "node:test";
 
-import { azureTarget, linkTarget } from "../../dist/esm/azure/options.js";
+import { azureTarget, proxyOf } from "../../dist/esm/azure/options.js";
 import { clientToken } from "../../dist/esm/azure/token.js";
 import { clientAddress, target } from "../../dist/esm/options.js";
 
@@ -11,7 +11,8 @@ test("options of either kind say where the service is", () => {
   assert.deepEqual(target({ hub: "h", connectionString: "Endpoint=http://x:1;AccessKey=k;Version=1.0;" }), wanted);
   const options = { hub: "h", endpoint: "http://x:1/", credential: { key: "k" } };
   assert.deepEqual(azureTarget(options), wanted);
-  assert.deepEqual(linkTarget({ ...options, reverseProxyEndpoint: "https://proxy/path/" }), { ...wanted, endpoint: "https://proxy/path" });
+  assert.deepEqual(proxyOf({ ...options, reverseProxyEndpoint: "https://proxy/path/" }), { via: "https://proxy/path" });
+  assert.deepEqual(proxyOf(options), {});
   assert.throws(() => azureTarget({ hub: "", endpoint: "http://x", credential: { key: "k" } }), /"hub" is missing/);
 });
 

@@ -1,12 +1,12 @@
 // What `useMoorage` gives, over a link that a scripted peer ends.
 
-import { rejects, strictEqual } from "node:assert";
+import { deepStrictEqual, rejects, strictEqual } from "node:assert";
 import { once } from "node:events";
 import { test } from "node:test";
 
 import { Server } from "socket.io";
 
-import { useMoorage } from "../../dist/esm/index.js";
+import { negotiate, useAzureSocketIO, useMoorage } from "../../dist/esm/index.js";
 import { next, within } from "../../../tests/node/lib/waiting.mjs";
 import { Peer } from "./peer.mjs";
 
@@ -17,6 +17,22 @@ async function stage(t) {
   const line = await peer.greeted();
   return { peer, io, line, moorage: await within(made, "the link") };
 }
+
+test("a reverse proxy is for the link alone; the token names both", async (t) => {
+  const peer = await Peer.start(t);
+  const io = new Server();
+  const options = { hub: "chat", endpoint: "http://public.test", credential: { key: "key" }, reverseProxyEndpoint: peer.endpoint };
+  const made = useAzureSocketIO(io, options);
+  const line = await peer.greeted();
+  await within(made, "the link");
+  const [, claims] = line.request.headers.authorization.split(".");
+  const tunnel = (host) => `ws://${host}/server/tunnel?hub=chat`;
+  deepStrictEqual(JSON.parse(Buffer.from(claims, "base64url")).aud, [tunnel("public.test"), tunnel(new URL(peer.endpoint).host)]);
+  let body;
+  await negotiate(io)({}, { writeHead() {}, end: (text) => (body = JSON.parse(text)) });
+  strictEqual(body.endpoint, "http://public.test");
+  await io.close();
+});
 
 test("close with a drain closes a server whose link has ended for good, too", async (t) => {
   const { io, line, moorage } = await stage(t);
