@@ -9,6 +9,8 @@ export class ClientResponse extends EventEmitter {
   headersSent = false;
   finished = false;
   body = "";
+  /** Node.js' own name, which middlewares look at: express-session and what is made like it. */
+  _header: string | null = null;
   readonly #headers = new Map<string, unknown>();
 
   setHeader(name: string, value: unknown): this {
@@ -39,7 +41,17 @@ export class ClientResponse extends EventEmitter {
   writeHead(status: number): this {
     this.statusCode = status;
     this.headersSent = true;
+    this._header = `HTTP/1.1 ${status}`;
     return this;
+  }
+
+  /** As above. Goes by `writeHead`, which they replace by their own. */
+  _implicitHeader(): void {
+    this.writeHead(this.statusCode);
+  }
+
+  get writableEnded(): boolean {
+    return this.finished;
   }
 
   write(chunk: unknown): boolean {
@@ -47,11 +59,14 @@ export class ClientResponse extends EventEmitter {
     return true;
   }
 
-  end(chunk?: unknown): this {
+  /** The last argument may be a callback. */
+  end(...args: unknown[]): this {
     if (this.finished) return this;
+    const [chunk, callback] = [args[0], args.at(-1)];
     if (typeof chunk === "string" || chunk instanceof Uint8Array) this.write(chunk);
+    if (!this.headersSent) this._implicitHeader();
     this.finished = true;
-    this.headersSent = true;
+    if (typeof callback === "function") this.once("finish", callback as () => void);
     this.emit("finish");
     return this;
   }

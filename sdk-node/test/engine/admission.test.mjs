@@ -37,6 +37,25 @@ test("who fails, throws, ends the response or says no keeps the client out", asy
   ]);
 });
 
+test("a response that a session middleware has hold of can be ended", async () => {
+  const called = [];
+  const session = (_request, response, next) => {
+    const { writeHead, end } = response;
+    response.writeHead = (...args) => (called.push("head"), writeHead.apply(response, args));
+    response.end = (...args) => {
+      if (!response._header) response._implicitHeader();
+      setImmediate(() => end.apply(response, args));
+    };
+    next();
+  };
+  const guard = (_request, response) => {
+    response.statusCode = 401;
+    response.end("who?", "utf8", () => called.push(`end ${response.writableEnded}`));
+  };
+  const { status, message } = await admit(request, [session, guard], undefined);
+  assert.deepEqual([status, message, called], [401, "who?", ["head", "end true"]]);
+});
+
 test("a middleware may set headers and go on", async () => {
   const helmet = (_request, response, next) => {
     response.setHeader("X-A", "1");
