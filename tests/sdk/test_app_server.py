@@ -282,6 +282,41 @@ async def test_disconnecting_sockets(world: World, pair: tuple[Moorage, Moorage]
     assert gone.empty
 
 
+async def test_disconnect_handlers_at_the_end(
+    world: World, pair: tuple[Moorage, Moorage], caplog: pytest.LogCaptureFixture
+) -> None:
+    """They have the link still: those of other app servers hear who has left."""
+    one, two = await one_each(world, pair)
+    sio, gone = pair[0].sio, Heard()
+
+    async def disconnect(sid: str, reason: str) -> None:
+        await sio.emit("left", sid)
+        gone(reason)
+
+    sio.on("disconnect", disconnect)
+    sid = one.get_sid()
+    await pair[0].close()
+    assert await gone.next() == ("transport close",)
+    assert await two.heard.next() == ("left", sid)
+    assert (await one.heard.next())[0] == "disconnect"
+    assert not caplog.records
+
+
+async def test_closed_by_a_disconnect_handler(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """It does not wait for itself."""
+    moorage, closed = await world.app(), Heard()
+
+    async def disconnect(sid: str) -> None:
+        await moorage.close()
+        closed()
+
+    moorage.sio.on("disconnect", disconnect)
+    client = await world.client()
+    await client.disconnect()
+    await closed.next()
+    assert not caplog.records
+
+
 async def test_servers(world: World, pair: tuple[Moorage, Moorage]) -> None:
     await one_each(world, pair)
     await until(lambda: all(len(one.sio.environ) == 1 for one in pair))

@@ -191,14 +191,27 @@ class Moorage:
         """Leave the hub. `drain`: take no new clients, and give those there are so many seconds first.
         Then the service closes them, and they reconnect to other app servers. Disconnect handlers
         have run, or had 5 seconds, when this returns. Idempotent."""
-        await self.link.close(drain, empty=lambda: not self._engine.by_number)
-        self._dispatcher.all_gone()
-        try:
-            async with asyncio.timeout(HANDLER_SECONDS):
-                await self._dispatcher.settled()
-        except TimeoutError:
+        if not self.link.closed:
+            await self.link.drain(drain, lambda: not self._engine.by_number)
+        deadline = asyncio.get_running_loop().time() + HANDLER_SECONDS
+        if not self.link.closed:
+            # Before the link ends: the handlers have things to say to others.
+            self._engine.let_go()
+            await self._settled(deadline)
+            await self.link.close()
+        if not await self._settled(deadline):
             _log.warning("closed while disconnect handlers were running")
         self.detach()
+
+    async def _settled(self, deadline: float) -> bool:
+        """No clients, and their handlers have run."""
+        self._dispatcher.all_gone()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._dispatcher.settled()
+        except TimeoutError:
+            return False
+        return True
 
     def detach(self) -> None:
         """Give the server back its own engine and manager."""

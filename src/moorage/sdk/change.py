@@ -32,11 +32,13 @@ class Change:
         """There is none."""
 
     def end(self, frame: End) -> None:
+        """It is made."""
         self._members.confirm(self._member, self._names)
         if not self._done.done():
             self._done.set_result(None)
 
     def failed(self, error: MoorageError) -> None:
+        """It was refused, or nobody knows."""
         self._members.confirm(self._member, self._names)
         if isinstance(error, RequestFailed):
             self._undo()

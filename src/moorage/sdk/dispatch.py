@@ -97,9 +97,10 @@ class Dispatcher:
             self._manager.members.moved(member, frame.joined, frame.rooms)
 
     async def settled(self) -> None:
-        """Until no handler that order depends on runs any more."""
-        while self._workers:
-            await asyncio.wait(self._workers)
+        """Until no handler that order depends on runs any more, but for one that asks this."""
+        asker = asyncio.current_task()
+        while others := {worker for worker in self._workers if worker is not asker}:
+            await asyncio.wait(others)
 
     # -- its packets ------------------------------------------------------------------------------------
 

@@ -140,6 +140,11 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         if self.sockets.get(client.sid) is client:
             del self.sockets[client.sid]
 
+    def let_go(self) -> None:
+        """End all connections. The clients reconnect elsewhere, whatever their handlers do here."""
+        for number in self.by_number:
+            self.link.send(Close(number))
+
     def forget_all(self) -> list[Client]:
         """The session is over: all clients, none of which can be reached any more."""
         clients = list(self.by_number.values())

@@ -29,20 +29,12 @@ import logging
 import random
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, Protocol
 
 from moorage import __version__
 from moorage.sdk.connection_string import ConnectionString
 from moorage.sdk.dial import CONNECT_SECONDS, dial
-from moorage.sdk.errors import (
-    LinkClosed,
-    LinkError,
-    LinkRefused,
-    LinkUnavailable,
-    MoorageError,
-    QueueFull,
-)
+from moorage.sdk.errors import LinkClosed, LinkError, LinkRefused, LinkUnavailable, MoorageError
 from moorage.sdk.session import MAX_QUEUE_BYTES, Answers, End, Greeting, Part, Session
 from moorage.sdk.websocket import LinkSocket
 from moorage.wire.errors import PeerError
@@ -53,6 +45,8 @@ TICK_SECONDS: Final = 0.5
 """Acknowledgements that nothing carried, keep-alive, silence and deadlines: none needs to be exact."""
 RETRY_FIRST: Final = 0.1
 RETRY_MOST: Final = 5.0
+MOST_SECONDS: Final = 2.0**31
+"""That a frame can say."""
 LEAVE_SECONDS: Final = 2.0
 """How long `close` lets what is queued leave."""
 GRACE_EXTRA: Final = 1.0
@@ -158,9 +152,7 @@ class Link:
         if self._ended is not None:
             return
         if drain > 0:
-            with suppress(QueueFull):  # no link then, and so no new clients
-                self.send(Drain(drain))
-            await self._wait(drain, empty)
+            await self.drain(drain, empty)
         self._flush()
         # What was written, the service reads before the farewell; only what waits could be lost.
         await self._wait(LEAVE_SECONDS, lambda: not self.up or not self.session.waiting)
@@ -168,6 +160,11 @@ class Link:
         self._end(LinkClosed("the link was closed"))
         if socket is not None:
             await socket.farewell(LINK_CLOSED)
+
+    async def drain(self, seconds: float, empty: Callable[[], bool]) -> None:
+        """The first part of `close`, for who has something to do before the second."""
+        self.send(Drain(min(seconds, MOST_SECONDS)))
+        await self._wait(seconds, empty)
 
     async def _wait(self, seconds: float, over: Callable[[], bool]) -> None:
         deadline = self._loop.time() + seconds
