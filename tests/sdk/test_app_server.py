@@ -115,6 +115,8 @@ async def test_draining(world: World) -> None:
         ({"connection_string": "Endpoint=http://x"}, "no AccessKey"),
         ({"hub": "no hub"}, "is no hub name"),
         ({"server_id": "x" * 129}, "server_id must have 1 to 128"),
+        ({"server_id": 7}, "server_id must have 1 to 128"),
+        ({"max_queue_bytes": 0}, "max_queue_bytes must be 1 or more, not 0"),
         ({"sio": None}, "takes a socketio.AsyncServer, not NoneType"),
         ({"sio": socketio.Server(async_mode="threading")}, "use_moorage_sync"),
         ({"sio": server(client_manager=socketio.AsyncRedisManager())}, "leave out `client_manager=`"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from moorage.sdk.connection_string import ConnectionString, check_hub, parse
@@ -64,8 +66,8 @@ def test_urls() -> None:
     assert secure.link_url("a`b") == "wss://example.com/base/server/tunnel?hub=a%60b"
 
 
-@pytest.mark.parametrize("hub", ["", "1app", "my hub", "my-hub", "a/b", "a" * 129])
-def test_what_is_no_hub(hub: str) -> None:
+@pytest.mark.parametrize("hub", [None, "", "1app", "my hub", "my-hub", "a/b", "a" * 129])
+def test_what_is_no_hub(hub: Any) -> None:
     with pytest.raises(UsageError, match="is no hub name"):
         check_hub(hub)
 

@@ -92,7 +92,7 @@ async def use_moorage(
     return moorage
 
 
-def _check(sio: Any, hub: str, server_id: str | None) -> None:
+def _check(sio: Any, hub: str, server_id: Any) -> None:
     if isinstance(sio, socketio.Server):
         raise UsageError("this is a synchronous socketio.Server: `use_moorage_sync(sio, ...)` is for it")
     if not isinstance(sio, socketio.AsyncServer):
@@ -106,7 +106,7 @@ def _check(sio: Any, hub: str, server_id: str | None) -> None:
         )
     if sio.eio.sockets:
         raise UsageError("this server has clients already: call use_moorage before they connect")
-    if server_id is not None and not 1 <= len(server_id) <= 128:
+    if server_id is not None and not (isinstance(server_id, str) and 1 <= len(server_id) <= 128):
         raise UsageError("server_id must have 1 to 128 characters")
 
 

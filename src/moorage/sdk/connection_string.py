@@ -7,7 +7,7 @@ port; other members are ignored, as Azure adds some now and then.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from moorage.wire.dataplane import HUB_NAME
@@ -55,9 +55,10 @@ def parse(text: str) -> ConnectionString:
     return ConnectionString(secure, host, members["accesskey"])
 
 
-def check_hub(hub: str) -> str:
+def check_hub(hub: Any) -> str:
     """`hub` itself. Raises `UsageError` where it cannot be a hub's name."""
-    if not HUB_NAME.fullmatch(hub):
+    # A setting that is not there is None.
+    if not isinstance(hub, str) or not HUB_NAME.fullmatch(hub):
         raise UsageError(
             f"{hub!r} is no hub name: a letter, then letters, digits and _ (up to 128 characters); "
             "clients connect to it with the path /clients/socketio/hubs/HUB"

@@ -18,6 +18,7 @@ from moorage.sdk.errors import (
     RequestTimeout,
     SessionLost,
     TooLarge,
+    UsageError,
 )
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import LINK_BAD_FRAME, LINK_VERSION
@@ -88,6 +89,8 @@ class Session:
     """All state of a link that a cut does not touch."""
 
     def __init__(self, *, sdk: str, window: int = WINDOW, max_queue_bytes: int = MAX_QUEUE_BYTES) -> None:
+        if max_queue_bytes < 1:
+            raise UsageError(f"max_queue_bytes must be 1 or more, not {max_queue_bytes}")
         self.id = ""
         self.hello_of_service: ServiceHello | None = None
         self.max_queue_bytes = max_queue_bytes
