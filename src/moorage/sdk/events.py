@@ -30,7 +30,8 @@ RESERVED: Final = frozenset({"*", "connect", "connect_error", "disconnect"})
 """Event names that no client may send: they would run the handlers of the same names. A catch-all handler
 would take the client's first argument for its socket id."""
 
-_LAYERS: Final = ("_trigger_event", "_handle_event", "_handle_event_internal")
+_TRIGGER: Final = frozenset({"_trigger_event"})
+_LAYERS: Final = _TRIGGER | {"_handle_event", "_handle_event_internal"}
 _LIBRARY: Final = socketio.async_server.__file__
 
 _log = logging.getLogger("moorage.sdk")
@@ -96,7 +97,7 @@ class Events:
         waits.begun = self.look_again
         self._max_backlog = max_backlog
         self._loop = asyncio.get_running_loop()
-        self._replaced = any(not _is_library(type(sio), name) for name in _LAYERS)
+        self._replaced = frozenset(name for name in _LAYERS if not _is_library(type(sio), name))
         self._coroutines: dict[Any, bool] = {}
         self._bytes = 0
         self._held = False
@@ -141,8 +142,7 @@ class Events:
             raise ValueError(f"no event name: {name!r:.100}")
         sio = self._sio
         if self._replaced or not vars(sio).keys().isdisjoint(_LAYERS):
-            handling: Awaitable[object] = sio._handle_event(member.client.sid, member.namespace, ack_id, data)
-            return handling
+            return self._layered(name, member, data, ack_id, size)
         arguments: Any = (member.sid, *data[1:])
         handler, arguments = sio._get_event_handler(name, member.namespace, arguments)
         if handler is None:
@@ -153,9 +153,26 @@ class Events:
         elif not self._is_coroutine(handler):
             self._call(handler, arguments, member, ack_id)
             return None
-        self.begin(size + HANDLER_COST)
-        running = self._run(handler, arguments, member, ack_id, size + HANDLER_COST)
-        if not sio.async_handlers:
+        return self._begin(handler, arguments, member, ack_id, size + HANDLER_COST)
+
+    def _layered(
+        self, name: Any, member: Member, data: list[Any], ack_id: int | None, size: int
+    ) -> Awaitable[object] | None:
+        """By way of what somebody has put into the server. `_trigger_event`, which tracing replaces, runs
+        as a handler does and counts like one. Behind the other layers only the library knows what runs."""
+        sio = self._sio
+        if self._replaced | (vars(sio).keys() & _LAYERS) != _TRIGGER:
+            handling: Awaitable[object] = sio._handle_event(member.client.sid, member.namespace, ack_id, data)
+            return handling
+        arguments = (name, member.namespace, member.sid, *data[1:])
+        return self._begin(sio._trigger_event, arguments, member, ack_id, size + HANDLER_COST)
+
+    def _begin(
+        self, handler: Any, arguments: Any, member: Member, ack_id: int | None, size: int
+    ) -> Awaitable[object] | None:
+        self.begin(size)
+        running = self._run(handler, arguments, member, ack_id, size)
+        if not self._sio.async_handlers:
             return running
         self._loop.create_task(running, name="moorage-event")
         return None
@@ -191,7 +208,7 @@ class Events:
                 result = await handler(*arguments)
             except asyncio.CancelledError:
                 result = None  # as the library has it
-            if ack_id is not None:
+            if ack_id is not None and result is not self._sio.not_handled:
                 self._acknowledge(handler, member, ack_id, result)
                 if self._link.congested:
                     await self._link.drained()
