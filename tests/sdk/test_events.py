@@ -13,6 +13,7 @@ import socketio
 
 from moorage.sdk import Moorage
 from moorage.sdk.events import Events, Waits
+from moorage.sdk.members import Member
 from moorage.wire import tunnel
 from tests.sdk.conftest import Heard, World
 from tests.sdk.linked import serving, sid_of_client
@@ -276,6 +277,7 @@ async def test_handlers_beyond_the_bound(
         await client.emit("slow", "x" * 10_000)
     assert await heard.some(20) == [(10_000,)] * 20, "what the service had credit for came"
     assert await held.next() == (True,)
+    assert held.empty
     gate.set()
     assert await held.next() == (False,)
     assert held.empty
@@ -325,25 +327,31 @@ async def test_answers_of_the_service_are_not_stuck_behind_what_waits(
 
 
 async def test_who_counts_as_waiting() -> None:
-    """Handlers that run, each once, until they have all they wait for or are done."""
-    waits, begun = Waits(), Heard()
-    waits.begun = begun
-    assert waits.begin() is None, "no handler"
-
-    async def handler() -> None:
-        task = asyncio.current_task()
-        waits.enter(task)
-        first, second = waits.begin(), waits.begin()
-        assert await asyncio.create_task(begin()) is first is second is task
-        assert begun.queue.qsize() == 3
-        for left in (1, 1, 0, 0):
-            waits.end(task)
-            assert waits.count == left
-        waits.begin()
-        waits.leave(task)
-        assert (waits.begin(), waits.count) == (None, 0), "what never came is not waited for"
+    """Handlers that run, each once, until they have all they wait for."""
+    sio, begun = server(), Heard()
 
     async def begin() -> Any:
         return waits.begin()
 
-    await asyncio.create_task(handler())
+    async def handler(sid: str) -> None:
+        task = asyncio.current_task()
+        first, second = waits.begin(), waits.begin()
+        assert await asyncio.create_task(begin()) is first is second is task
+        assert begun.queue.qsize() == 3
+        for left in ({task: 2}, {task: 1}, {}, {}):
+            waits.end(task)
+            assert waits.waiting == left
+        waits.begin()
+
+    sio.on("event", handler)
+    sio.async_handlers = False
+    waits = Waits()
+    events = Events(sio, None, None, waits)  # type: ignore[arg-type]
+    waits.begun = begun
+    assert waits.begin() is None, "no handler"
+    running = events.start(Member("sid", "/", None, None), ["event"], None, 1)  # type: ignore[arg-type]
+    assert running is not None
+    await running
+    assert (waits.running, waits.waiting) == (set(), {}), "what never came is not waited for"
+    assert waits.begin() is None
+    assert begun.queue.qsize() == 4

@@ -48,14 +48,10 @@ class Waits:
 
     def __init__(self) -> None:
         self.running: set[Handling] = set()
+        self.waiting: dict[Handling, int] = {}
+        """How many answers, by handler."""
         self.begun: Callable[[], object] = bool
         """Called when one more waits."""
-        self._waiting: dict[Handling, int] = {}
-
-    @property
-    def count(self) -> int:
-        """How many handlers."""
-        return len(self._waiting)
 
     def begin(self) -> Handling:
         """The handler in whose context this is called waits, it or a task that it has made; to be
@@ -63,25 +59,15 @@ class Waits:
         handling = _handling.get()
         if handling is None or handling not in self.running:
             return None
-        self._waiting[handling] = self._waiting.get(handling, 0) + 1
+        self.waiting[handling] = self.waiting.get(handling, 0) + 1
         self.begun()
         return handling
 
     def end(self, handling: Handling) -> None:
         """What was waited for is here, or nobody waits for it any more."""
-        left = self._waiting.pop(handling, 0) - 1
+        left = self.waiting.pop(handling, 0) - 1
         if left > 0:
-            self._waiting[handling] = left
-
-    def enter(self, handling: Handling) -> None:
-        """A handler runs, in this context."""
-        _handling.set(handling)
-        self.running.add(handling)
-
-    def leave(self, handling: Handling) -> None:
-        """It has ended, whatever it still waits for."""
-        self.running.discard(handling)
-        self._waiting.pop(handling, None)
+            self.waiting[handling] = left
 
 
 class Events:
@@ -91,9 +77,10 @@ class Events:
         self, sio: Any, link: Link, codec: Codec, waits: Waits, *, max_backlog: int = MAX_BACKLOG
     ) -> None:
         self._sio = sio
+        self._not_handled = sio.not_handled
         self._link = link
         self._codec = codec
-        self._waits = waits
+        self._running, self._waiting = waits.running, waits.waiting
         waits.begun = self.look_again
         self._max_backlog = max_backlog
         self._loop = asyncio.get_running_loop()
@@ -126,8 +113,8 @@ class Events:
 
     def _too_much(self) -> bool:
         """Handlers that wait for an answer do not count: it would be behind what is not read."""
-        running = max(1, len(self._waits.running))
-        free = running - self._waits.count
+        running = max(1, len(self._running))
+        free = running - len(self._waiting)
         return self._bytes * free > self._max_backlog * running
 
     # -- running ----------------------------------------------------------------------------------------
@@ -153,7 +140,12 @@ class Events:
         elif not self._is_coroutine(handler):
             self._call(handler, arguments, member, ack_id)
             return None
-        return self._begin(handler, arguments, member, ack_id, size + HANDLER_COST)
+        self.begin(size + HANDLER_COST)
+        running = self._run(handler, arguments, member, ack_id, size + HANDLER_COST)
+        if not sio.async_handlers:
+            return running
+        self._loop.create_task(running, name="moorage-event")
+        return None
 
     def _layered(
         self, name: Any, member: Member, data: list[Any], ack_id: int | None, size: int
@@ -165,14 +157,9 @@ class Events:
             handling: Awaitable[object] = sio._handle_event(member.client.sid, member.namespace, ack_id, data)
             return handling
         arguments = (name, member.namespace, member.sid, *data[1:])
-        return self._begin(sio._trigger_event, arguments, member, ack_id, size + HANDLER_COST)
-
-    def _begin(
-        self, handler: Any, arguments: Any, member: Member, ack_id: int | None, size: int
-    ) -> Awaitable[object] | None:
-        self.begin(size)
-        running = self._run(handler, arguments, member, ack_id, size)
-        if not self._sio.async_handlers:
+        self.begin(size + HANDLER_COST)
+        running = self._run(sio._trigger_event, arguments, member, ack_id, size + HANDLER_COST)
+        if not sio.async_handlers:
             return running
         self._loop.create_task(running, name="moorage-event")
         return None
@@ -202,20 +189,24 @@ class Events:
         # Kept by hand: a task that only its own futures refer to may be collected, and a done callback
         # would cost another turn of the loop for each event.
         task = asyncio.current_task(self._loop)
-        self._waits.enter(task)
+        self._running.add(task)
+        # Seen in tasks that it makes as well.
+        _handling.set(task)
         try:
             try:
                 result = await handler(*arguments)
             except asyncio.CancelledError:
                 result = None  # as the library has it
-            if ack_id is not None and result is not self._sio.not_handled:
+            if ack_id is not None and result is not self._not_handled:
                 self._acknowledge(handler, member, ack_id, result)
                 if self._link.congested:
                     await self._link.drained()
         except Exception:
             _log.exception("handler %s failed", _name(handler))
         finally:
-            self._waits.leave(task)
+            self._running.discard(task)
+            if self._waiting:
+                self._waiting.pop(task, None)  # whatever it did not wait for in the end
             self.finish(size)
 
     def _acknowledge(self, handler: Any, member: Member, ack_id: int, result: Any) -> None:
