@@ -21,7 +21,7 @@ from moorage.sdk.errors import (
     TooLarge,
     UsageError,
 )
-from tests.sdk.threads_world import SECONDS, Record, World, new_server, next_of, world_of
+from tests.sdk.threads_world import SECONDS, Record, World, event, new_server, next_of, world_of
 from tests.support.service import MoorageProcess
 
 NOBODY = "Endpoint=http://127.0.0.1:9;AccessKey=x;Version=1.0;"
@@ -188,6 +188,45 @@ async def test_close_tells_handlers_gives_back_the_server_and_refuses_emits(worl
     with await world.serve(sio) as again:
         assert again.up
     assert not again.up
+
+
+async def test_disconnect_handlers_of_close_still_reach_others(world: World) -> None:
+    sio, failed = new_server(), Record()
+
+    @event(sio)
+    def disconnect(sid: str, _reason: str) -> None:
+        try:
+            sio.emit("left", sid)
+            sio.emit("left too", sid)
+        except LinkClosed as error:
+            failed(error)
+
+    leaving = await world.serve(sio)
+    goes = await world.client()
+    sid = goes.get_sid()
+    await world.serve()
+    stays = await world.client()
+    await asyncio.to_thread(leaving.close)
+    assert [await next_of(stays.heard) for _ in range(2)] == [("left", sid), ("left too", sid)]
+    assert failed.notes == []
+
+
+async def test_close_in_a_handler_that_order_depends_on_does_not_wait_for_itself(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    sio, gone = new_server(), Record()
+    moorage = await world.serve(sio)
+
+    @event(sio)
+    def disconnect(sid: str, _reason: str) -> None:
+        moorage.close()
+        gone(sid)
+
+    client = await world.client()
+    sid = client.get_sid()
+    await client.disconnect()
+    assert await gone.wait(1) == [sid]
+    assert "closed while" not in caplog.text
 
 
 PROGRAM = """

@@ -29,12 +29,20 @@ import logging
 import random
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 from moorage import __version__
 from moorage.sdk.connection_string import ConnectionString
 from moorage.sdk.dial import CONNECT_SECONDS, dial
-from moorage.sdk.errors import LinkClosed, LinkError, LinkRefused, LinkUnavailable, MoorageError
+from moorage.sdk.errors import (
+    LinkClosed,
+    LinkError,
+    LinkRefused,
+    LinkUnavailable,
+    MoorageError,
+    QueueFull,
+)
 from moorage.sdk.session import MAX_QUEUE_BYTES, Answers, End, Greeting, Part, Session
 from moorage.sdk.websocket import LinkSocket
 from moorage.wire.errors import PeerError
@@ -163,7 +171,8 @@ class Link:
 
     async def drain(self, seconds: float, empty: Callable[[], bool]) -> None:
         """The first part of `close`, for who has something to do before the second."""
-        self.send(Drain(min(seconds, MOST_SECONDS)))
+        with suppress(QueueFull):  # there is no link then, and so nobody new
+            self.send(Drain(min(seconds, MOST_SECONDS)))
         await self._wait(seconds, empty)
 
     async def _wait(self, seconds: float, over: Callable[[], bool]) -> None:

@@ -14,6 +14,7 @@ import logging
 import os
 import secrets
 import ssl
+import time
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +26,7 @@ import socketio
 from moorage.sdk.answers import AckCollector, Acks, AppServer, FetchedSockets, SocketCollector
 from moorage.sdk.app_server import EVENTS, HANDLER_SECONDS, milliseconds
 from moorage.sdk.connection_string import check_hub, parse
-from moorage.sdk.errors import UsageError
+from moorage.sdk.errors import MoorageError, UsageError
 from moorage.sdk.manager import ANSWER_SECONDS, arguments_of, target
 from moorage.sdk.members import room_names
 from moorage.sdk.payload import Codec
@@ -248,13 +249,28 @@ class ThreadedMoorage:
             self.detach()
             return
         atexit.unregister(self._at_exit)
-        self.link.close(drain, empty=lambda: not self._engine.by_number)
+        deadline = time.monotonic() + HANDLER_SECONDS
+        if not self.link.ended:
+            if drain > 0:
+                self.link.drain(drain, lambda: not self._engine.by_number)
+                deadline = time.monotonic() + HANDLER_SECONDS
+            # Before the link ends: the handlers have things to say to others.
+            self.link.run(self._let_go)
+            self._dispatcher.settled(deadline)
+        self.link.close()
         _attached.discard(self)
         self._dispatcher.all_gone()
-        if not self._dispatcher.settled(HANDLER_SECONDS):
+        if not self._dispatcher.settled(deadline):
             _log.warning("closed while disconnect handlers were running")
         self._stop()
         self.detach()
+
+    def _let_go(self) -> None:
+        try:
+            self._engine.let_go()
+        except MoorageError as error:
+            _log.debug("clients stay until the link ends: %s", error)
+        self._dispatcher.all_gone()
 
     def _stop(self) -> None:
         self._pool.stop()

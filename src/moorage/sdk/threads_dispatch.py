@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -270,7 +271,12 @@ class ThreadsDispatcher:
             with self._left:
                 self._left.notify_all()
 
-    def settled(self, seconds: float) -> bool:
-        """Wait until all clients are gone and their handlers have run; False if the time was over first."""
+    def settled(self, deadline: float) -> bool:
+        """Wait until all clients are gone and their handlers have run, but for one that asks this; False
+        if the time was over first."""
+
+        def others_gone() -> bool:
+            return all(client.lane.is_here for client in tuple(self._engine.sockets.values()))
+
         with self._left:
-            return self._left.wait_for(lambda: not self._engine.sockets, seconds)
+            return self._left.wait_for(others_gone, max(0.0, deadline - time.monotonic()))

@@ -143,6 +143,11 @@ class Engine(engineio.Server):  # type: ignore[misc]  # python-engineio is not a
             if client is not None:
                 client.close()
 
+    def let_go(self) -> None:
+        """End all clients' connections, for this app server leaves."""
+        for client in self.by_number.values():
+            client.close()
+
     def forked(self, detach: Callable[[], None]) -> None:
         """This is a copy of the process that has the clients."""
         self.give_back = detach

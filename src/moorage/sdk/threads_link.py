@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -134,14 +134,35 @@ class ThreadedLink:
         self._link = self._make()
         await self._link.start(wait=wait)
 
-    def close(self, drain: float = 0.0, *, empty: Callable[[], bool] = lambda: False) -> None:
+    @property
+    def ended(self) -> bool:
+        """Nothing can be sent any more."""
+        return self._link is None or self._dead or self._link.closed or self.loop.is_closed()
+
+    def drain(self, seconds: float, empty: Callable[[], bool]) -> None:
+        """As `Link.drain`."""
+        with suppress(MoorageError, RuntimeError, CancelledError):
+            self._await(self.link.drain(seconds, empty), seconds + REQUEST_SECONDS)
+
+    def run(self, function: Callable[[], object]) -> None:
+        """Run `function` on the link's thread, and wait for that; not at all where the link has ended."""
+
+        async def on_the_loop() -> None:
+            function()
+
+        call = on_the_loop()
+        with suppress(RuntimeError, CancelledError):
+            self._await(call, REQUEST_SECONDS)
+        call.close()
+
+    def close(self) -> None:
         """As `Link.close`; the thread has ended when this returns. Idempotent."""
         # Whoever comes second waits, and does not stop the loop under the first.
         with self._closing:
             if self._link is None or self._dead or self.loop.is_closed():
                 return
             with suppress(MoorageError, RuntimeError):
-                self._await(self._link.close(drain, empty=empty), drain + REQUEST_SECONDS)
+                self._await(self._link.close(), REQUEST_SECONDS)
             self._stop()
 
     @property

@@ -130,13 +130,19 @@ class Pool:
 class Lane:
     """One client's jobs: one after another, in order, each on some thread of the pool."""
 
-    __slots__ = ("_jobs", "_lock", "_pool", "_running")
+    __slots__ = ("_jobs", "_lock", "_pool", "_running", "_thread")
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._jobs: deque[Job] = deque()
         self._lock = threading.Lock()
         self._running = False
+        self._thread = 0
+
+    @property
+    def is_here(self) -> bool:
+        """The caller is one of its jobs."""
+        return self._thread == threading.get_ident()
 
     @property
     def idle(self) -> bool:
@@ -153,6 +159,7 @@ class Lane:
         self._pool.submit(self._run)
 
     def _run(self) -> None:
+        self._thread = threading.get_ident()
         while True:
             try:
                 self._jobs.popleft()()
@@ -160,5 +167,6 @@ class Lane:
                 _log.exception("A handler failed")
             with self._lock:
                 if not self._jobs:
+                    self._thread = 0
                     self._running = False
                     return
