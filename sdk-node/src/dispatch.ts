@@ -49,9 +49,10 @@ export class Dispatch implements LinkHandler {
   }
 
   told(ref: number, _sender: string, namespace: string, payload: string): void {
-    // An app server that does not have the namespace stays silent, as natively.
     const adapter = this.adapters.get(namespace);
     if (adapter) told(this.uplink, adapter.nsp, ref, payload);
+    // Without the namespace it would not be asked natively: nobody is to wait for it.
+    else if (ref !== 0) this.uplink.send({ type: Type.Reply, ref, payload: "" });
   }
 
   drain(seconds: number): void {

@@ -160,6 +160,14 @@ def test_app_servers_tell_each_other(pair: Pair) -> None:
     assert pair.one.heard() == [tunnel.Answer(2, "two", b"430[7]"), tunnel.Done(2, 1)]
 
 
+def test_an_app_server_without_the_namespace_is_not_waited_for(pair: Pair) -> None:
+    pair.one.ask(lambda ref: tunnel.Tell(ref, "/admin", 1_000, b'42/admin,["q"]'))
+    (told,) = pair.two.heard()
+    pair.two.say(tunnel.Reply(told.ref, b""), tunnel.Reply(told.ref, b""))
+    assert pair.one.heard() == [tunnel.Done(1, 0)]
+    assert pair.rig.world.metrics.late_answers == 1
+
+
 def test_an_answer_of_the_wrong_kind_reaches_nobody(pair: Pair) -> None:
     """The asker could not read it: a packet where it expects rows would end its link."""
     pair.one.say(tunnel.Fetch(1, To("/"), 1_000), tunnel.Tell(2, "/", 1_000, b'42["q"]'))
@@ -171,7 +179,7 @@ def test_an_answer_of_the_wrong_kind_reaches_nobody(pair: Pair) -> None:
         tunnel.Reply(query.ref + 1, b"430[]"),
         tunnel.Reply(told.ref, b'42["no ack"]'),
         tunnel.Reply(told.ref, b"430[\xff]"),
-        tunnel.Reply(told.ref, b""),
+        tunnel.Reply(told.ref, b"3"),
     )
     assert [type(frame) for frame in pair.two.heard()] == [tunnel.Failed] * 3
     assert pair.one.heard() == []

@@ -238,6 +238,20 @@ def test_others_take_its_sockets_out_of_a_namespace() -> None:
     assert [type(frame) for frame in app.heard()] == [tunnel.Left, tunnel.Closed]
 
 
+def test_who_ends_a_connection_ends_all_its_sockets_first() -> None:
+    """As natively: a client that was not told would come back to its other namespaces."""
+    rig = Rig()
+    app = rig.app()
+    number, connection = app.client("/", "/a", "/b")
+    sink = sink_of(connection)
+    rig.world.execute(LeaveNamespace(HUB, Selection(group=namespace_group("/a")), "/a", close=True))
+    *lefts, closed = app.heard()
+    assert lefts == [tunnel.Left(number, name) for name in ("/a", "/", "/b")]
+    assert (closed.client, closed.cause) == (number, "forced server close")
+    rig.world.settle()
+    assert [packet for packet in sink.packets if packet.startswith(b"41")] == [b"41/a,", b"41", b"41/b,"]
+
+
 def test_nothing_is_said_to_a_session_that_is_over() -> None:
     rig = Rig()
     app = rig.app()

@@ -334,7 +334,9 @@ def test_sockets_of_all_are_taken_out_of_a_namespace(close: bool) -> None:
     outcome = world.execute(LeaveNamespace(HUB, Selection(group=ROOT), "/", close))
     world.settle()
     assert outcome == Outcome(reached=2)
-    assert [peer.lefts for peer in world.peers] == [[(client.id, "/")] for client in world.clients]
+    one, two = world.clients
+    also = [(two.id, "/ns")] if close else []
+    assert [peer.lefts for peer in world.peers] == [[(one.id, "/")], [(two.id, "/"), *also]]
     assert all(b"41" in sink.packets for sink in sinks)
     assert world.node.connections == (0 if close else 2)
     if not close:

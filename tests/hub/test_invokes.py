@@ -229,6 +229,20 @@ def test_nobody_waits_for_those_who_have_gone() -> None:
     assert (third.finished, third.missing, len(questions)) == (1, ("the b",), 0)
 
 
+def test_whom_a_question_does_not_concern() -> None:
+    questions: Questions[str] = Questions()
+    number, answers = asked(questions, "a", "b")
+    assert questions.excused(number, "a")
+    assert not questions.excused(number, "a")
+    assert not questions.excused(number + 1, "b")
+    assert not questions.answered(number, "a", "late")
+    assert questions.answered(number, "b", 1)
+    assert (answers.payloads, answers.finished, answers.missing) == ([1], 1, ())
+    number, answers = asked(questions, "a")
+    assert questions.excused(number, "a")
+    assert (answers.payloads, answers.finished, answers.missing, len(questions)) == ([], 1, (), 0)
+
+
 def test_the_missing_are_those_who_went_and_those_who_were_late() -> None:
     questions: Questions[str] = Questions()
     number, answers = asked(questions, "a", "b", "c", deadline=5.0)

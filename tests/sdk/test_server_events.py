@@ -52,7 +52,10 @@ async def test_answers(world: World) -> None:
 
 
 async def test_who_does_not_answer_is_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    one, silent, failing, odd = [await world.app() for _ in range(4)]
+    one, silent, failing, odd, without = [await world.app() for _ in range(5)]
+    silent.on_server_event("other")(lambda: 1)
+    # Has nothing to do with the namespace, and so is not waited for.
+    without.on_server_event("ask", namespace="/chat")(lambda: 1)
 
     @failing.on_server_event("ask")
     def fail() -> None:

@@ -71,11 +71,17 @@ export class Outgoing {
   }
 
   /** At the end, in no batch yet. Raises `MoorageError` and queues nothing: link-frame-too-large for what
-   * the other end would not read, link-overflow where too much waits already. */
+   * the other end would not read, link-overflow where too much waits already. `RangeError`: a number that is none of the dialect's. */
   queue(frame: FromApp): void {
     const open = this.#open;
     const before = open.size;
-    encodeFrame(open, frame);
+    try {
+      encodeFrame(open, frame);
+    } catch (error) {
+      // Half a frame would spoil what comes behind it, and with that the session.
+      open.truncate(before);
+      throw error;
+    }
     this.#check(before, open.size - before);
     if (before > 0 && open.size > BATCH_BYTES) {
       this.#full.push({ count: this.#openCount, bytes: copied(open, before) });

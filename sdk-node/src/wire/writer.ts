@@ -55,10 +55,11 @@ export class Writer {
     else this.#head4(0xdd, length);
   }
 
-  /** A whole number from 0 to 2^53 - 1. */
+  /** A whole number from 0 to 2^53 - 1. Raises `RangeError` for what no number of the dialect can be. */
   uint(value: number): void {
     this.#reserve(9);
-    if (value < 0x80) this.#bytes[this.#at++] = value;
+    if (value < 0x80 && value >= 0) this.#bytes[this.#at++] = value;
+    else if (!(value > 0 && value <= Number.MAX_SAFE_INTEGER)) throw new RangeError(`${value} where a number from 0 to 2^53 - 1 is due`);
     else if (value < 0x100) this.#head1(0xcc, value);
     else if (value < 0x10000) this.#head2(0xcd, value);
     else if (value < 0x100000000) this.#head4(0xce, value);

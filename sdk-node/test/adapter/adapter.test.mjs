@@ -267,9 +267,11 @@ test("what others want to know of a namespace that is not here is answered all t
   dispatch.query(3, "/", [socket.id, "gone"]);
   dispatch.query(4, "/nowhere", ["x"]);
   dispatch.told(0, "two", "/nowhere", '42/nowhere,["x"]');
+  dispatch.told(9, "two", "/nowhere", '42/nowhere,["x"]');
   assert.deepEqual(uplink.sent, [
     { type: Type.Facts, ref: 3, chunks: [{ count: 2, facts: '[{"data":{"n":1}},{}]' }] },
     { type: Type.Facts, ref: 4, chunks: [{ count: 1, facts: "[{}]" }] },
+    { type: Type.Reply, ref: 9, payload: "" },
   ]);
   dispatch.failed({ number: 7, reason: "link-bad-request", message: "no" });
   assert.equal(reported[0].reason, "link-bad-request");

@@ -85,6 +85,17 @@ test("text of every length and width comes out as it went in", () => {
     }
 });
 
+test("a number that the dialect does not have spoils nothing else", () => {
+  const out = new Outgoing(generous);
+  out.queue({ type: Type.Close, client: 1 });
+  for (const timeout of [-1, NaN, Infinity, 2 ** 53, 1e300]) {
+    const frame = { type: Type.Tell, ref: 7, namespace: "/a", timeout, payload: "x" };
+    throws(() => out.queue(frame), RangeError, `${timeout}`);
+  }
+  out.queue({ type: Type.Close, client: 2 });
+  deepStrictEqual(decode(out.take(0))[2], [[Type.Close, 1], [Type.Close, 2]]);
+});
+
 test("half a surrogate pair becomes U+FFFD, as UTF-8 has no other way", () => {
   const out = new Outgoing(generous);
   out.queue({ type: Type.Packet, client: 1, payload: "a\ud800" });
@@ -104,7 +115,7 @@ test("a frame that the service would not read is refused and leaves the others a
 
 test("the largest frame that is not refused fits the largest message, whatever the numbers", () => {
   const out = new Outgoing({ ...generous, maxBatch: 1000 });
-  out.last = 2 ** 53 - 10;
+  out.last = 2 ** 53 - 1_000;
   for (let length = 900; ; length += 1) {
     try {
       out.queue({ type: Type.Packet, client: 2, payload: "x".repeat(length) });

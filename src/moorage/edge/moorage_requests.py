@@ -308,10 +308,16 @@ class Desk:
             self._node.metrics.late_answers += 1
 
     def _reply(self, frame: tunnel.Reply) -> None:
-        header = parse_header(check_text(frame.payload))
-        if header.type not in (ACK, BINARY_ACK):
-            raise PeerError(LINK_BAD_REQUEST, "an ack is expected")
-        if not self._server.hub.questions.answered(frame.ref, self._server.app, frame.payload):
+        questions, app = self._server.hub.questions, self._server.app
+        if not frame.payload:
+            # It does not have the namespace: natively it would not have been asked.
+            known = questions.excused(frame.ref, app)
+        else:
+            header = parse_header(check_text(frame.payload))
+            if header.type not in (ACK, BINARY_ACK):
+                raise PeerError(LINK_BAD_REQUEST, "an ack is expected")
+            known = questions.answered(frame.ref, app, frame.payload)
+        if not known:
             self._node.metrics.late_answers += 1
 
     def _list(self, frame: tunnel.List) -> None:

@@ -110,15 +110,19 @@ def _disconnected(node: Node, connection: Connection, packet: Encoded, header: H
 
 def expel(node: Node, connection: Connection, namespace: str, *, close: bool) -> bool:
     """Somebody who does not serve this client takes its socket out of a namespace: client and app
-    server are told; False if it is not there. `close` ends the connection as well."""
-    if not connection.session.peer.namespaces.get(namespace):
+    server are told; False if it is not there. `close` ends the connection as well, and with it the
+    client's other sockets: each is told by itself, as socket.io does it, or a client would take the
+    end of its connection for an accident and come back."""
+    namespaces = connection.session.peer.namespaces
+    if not namespaces.get(namespace):
         return False
-    plain = _leave(node, connection, namespace)
     server = connection.server
-    if server.peer is not None:
-        server.peer.left(connection, namespace)
-    elif not close:
-        server.link.forward(connection, plain)
+    for name in (namespace, *(n for n, sid in namespaces.items() if sid and n != namespace and close)):
+        plain = _leave(node, connection, name)
+        if server.peer is not None:
+            server.peer.left(connection, name)
+        elif not close:
+            server.link.forward(connection, plain)
     if close:
         node.disconnect(connection, APP_CLOSED, who="app")
     return True

@@ -83,10 +83,22 @@ class Questions(Generic[WhoT]):
             question.check(who, payload)
         name = question.waiting.pop(who)
         question.answers.answer(name, payload)
+        self._end_if_answered(number, question)
+        return True
+
+    def excused(self, number: int, who: WhoT) -> bool:
+        """The question does not concern `who`: neither an answer nor missing. False where nobody
+        waits for it."""
+        question = self._open.get(number)
+        if question is None or question.waiting.pop(who, None) is None:
+            return False
+        self._end_if_answered(number, question)
+        return True
+
+    def _end_if_answered(self, number: int, question: Question[WhoT]) -> None:
         if not question.waiting:
             del self._open[number]
             question.finish()
-        return True
 
     def cancel(self, *answers: Answers[Any]) -> None:
         """The asker is gone: forget its questions. Their streams are its own business."""

@@ -44,6 +44,9 @@ class ServerEvents:
         handler = self._handlers.get((frame.namespace, name))
         if handler is None:
             _log.debug("no handler for %r of app server %s", name, frame.sender)
+            if frame.ref and not any(namespace == frame.namespace for namespace, _ in self._handlers):
+                # Nothing here is about that namespace: nobody is to wait for this app server.
+                self._link.send(Reply(frame.ref, b""))
             return
         task = asyncio.get_running_loop().create_task(self._run(handler, arguments, frame))
         self._tasks.add(task)
