@@ -18,6 +18,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ("python", "flask", "node", "azure")
@@ -93,33 +94,37 @@ def listens(url: str) -> bool:
     return True
 
 
+@pytest_asyncio.fixture(params=EXAMPLES, scope="module", loop_scope="module")
+async def example(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    async with running(f"--example={request.param}") as run:
+        yield run
+
+
 @pytest.mark.browser
-@pytest.mark.parametrize("example", EXAMPLES)
-async def test_a_page_and_a_node_client_chat_through_moorage(example: str) -> None:
-    async with running(f"--example={example}") as run:
-        driver = await asyncio.create_subprocess_exec(
-            "node", str(DRIVER), run.page, run.endpoint, stdout=PIPE, stderr=STDOUT
-        )
-        output, _ = await driver.communicate()
-        assert (driver.returncode, output.decode().split()[-1:]) == (0, ["ok"]), output.decode()
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_page_and_a_node_client_chat_through_moorage(example: Running) -> None:
+    driver = await asyncio.create_subprocess_exec(
+        "node", str(DRIVER), example.page, example.endpoint, stdout=PIPE, stderr=STDOUT
+    )
+    output, _ = await driver.communicate()
+    assert (driver.returncode, output.decode().split()[-1:]) == (0, ["ok"]), output.decode()
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-async def test_the_app_server_serves_the_page_and_invitations_only(example: str) -> None:
-    async with running(f"--example={example}") as run:
-        status, body = await get(run.page)
-        assert status == 200
-        assert b"<title>Moorage chat</title>" in body
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_app_server_serves_the_page_and_invitations_only(example: Running) -> None:
+    status, body = await get(example.page)
+    assert status == 200
+    assert b"<title>Moorage chat</title>" in body
 
-        status, body = await get(f"{run.page}negotiate")
-        invitation = json.loads(body)
-        assert status == 200
-        assert {"endpoint", "path"} <= invitation.keys() <= {"endpoint", "path", "token"}
-        assert invitation["endpoint"] == run.endpoint
-        assert invitation["path"] == "/clients/socketio/hubs/chat"
+    status, body = await get(f"{example.page}negotiate")
+    invitation = json.loads(body)
+    assert status == 200
+    assert {"endpoint", "path"} <= invitation.keys() <= {"endpoint", "path", "token"}
+    assert invitation["endpoint"] == example.endpoint
+    assert invitation["path"] == "/clients/socketio/hubs/chat"
 
-        for path in ("index.mjs", "../index.mjs", "%2e%2e/index.mjs", "nothing"):
-            assert (await get(run.page + path))[0] == 404, path
+    for path in ("index.mjs", "../index.mjs", "%2e%2e/index.mjs", "nothing"):
+        assert (await get(example.page + path))[0] == 404, path
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
