@@ -151,7 +151,7 @@ class ThreadedLink:
             function()
 
         call = on_the_loop()
-        with suppress(RuntimeError, CancelledError):
+        with suppress(MoorageError, RuntimeError, CancelledError):
             self._await(call, REQUEST_SECONDS)
         call.close()
 
@@ -341,4 +341,14 @@ class ThreadedLink:
         drained.cancel()
 
     def _await(self, coroutine: Coroutine[Any, Any, T], seconds: float | None) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(seconds)
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        deadline = float("inf") if seconds is None else time.monotonic() + seconds
+        while True:
+            try:
+                return future.result(0.2)
+            except TimeoutError:
+                if future.done() or time.monotonic() > deadline:
+                    raise
+                if self.loop.is_closed():  # taken by a loop that was about to end
+                    coroutine.close()
+                    raise LinkClosed("the link was closed") from None
