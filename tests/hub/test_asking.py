@@ -75,7 +75,7 @@ def rows_of(outcome: Outcome) -> list[tuple[str, Row]]:
     """App servers and rows, in their order."""
     found: list[tuple[str, Row]] = []
     for server, rows in outcome.sockets.items():
-        pieces = [piece for row in rows for piece in row]
+        pieces = [piece for some in rows for piece in some]
         frame = sockets_frame(1, server, len(pieces) // 2, pieces)
         (sockets,) = decode_from_service(encode_batch(1, 0, [frame])).frames
         assert isinstance(sockets, Sockets)

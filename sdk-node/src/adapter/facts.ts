@@ -59,13 +59,36 @@ function filled(value: unknown): boolean {
 
 const message = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** A chunk of another app server's, read when it is first looked into. */
-export class ToldFacts {
+/** What another app server told of its sockets, in the order of their rows; read where it is looked into. */
+export class ServerFacts {
+  readonly #chunks: ToldFacts[] = [];
+  /** The place behind the last socket of each. */
+  readonly #ends: number[] = [];
+
+  add(chunk: Chunk): void {
+    this.#chunks.push(new ToldFacts(chunk.facts));
+    this.#ends.push((this.#ends.at(-1) ?? 0) + chunk.count);
+  }
+
+  /** `{}` where nothing was told. */
+  at(place: number): Facts {
+    const ends = this.#ends;
+    let low = 0;
+    for (let high = ends.length; low < high; ) {
+      const middle = (low + high) >>> 1;
+      if ((ends[middle] as number) <= place) low = middle + 1;
+      else high = middle;
+    }
+    return this.#chunks[low]?.at(place - (ends[low - 1] ?? 0)) ?? NONE;
+  }
+}
+
+class ToldFacts {
   #unread: string | undefined;
   #all: readonly unknown[] = [];
 
-  constructor(chunk: Chunk) {
-    this.#unread = chunk.facts;
+  constructor(text: string) {
+    this.#unread = text;
   }
 
   at(index: number): Facts {

@@ -1,8 +1,8 @@
 // `fetchSockets` and `allSockets`: the service knows ids, rooms and handshakes, the app servers the rest.
 
 import type { AnyNamespace, AnySocket } from "../internals.js";
-import { type Data, type Part, type Sockets, Type } from "../wire/frames.js";
-import { ToldFacts } from "./facts.js";
+import { type Part, type Sockets, Type } from "../wire/frames.js";
+import { ServerFacts } from "./facts.js";
 import { ClusterSocket } from "./remote.js";
 
 /** A socket of this process, or what is known of another's. */
@@ -10,8 +10,7 @@ export type Fetched = AnySocket | ClusterSocket;
 
 /** Collects the parts of the answer to a `Fetch`: the sockets of the other app servers. */
 export class Fetching {
-  /** By app server, in the order of its rows. */
-  readonly #found = new Map<string, ClusterSocket[]>();
+  readonly #servers = new Map<string, Served>();
 
   constructor(
     private readonly namespace: AnyNamespace,
@@ -20,39 +19,48 @@ export class Fetching {
 
   take(part: Part): void {
     if (part.type === Type.Sockets) this.#sockets(part);
-    else if (part.type === Type.Data) this.#data(part);
+    else if (part.type === Type.Data) for (const chunk of part.chunks) this.#of(part.server).facts.add(chunk);
   }
 
   #sockets({ servers, rows }: Sockets): void {
-    const lists = servers.map((server) => this.#of(server));
-    for (const row of rows) lists[row.server]?.push(new ClusterSocket(this.namespace, row));
-  }
-
-  #of(server: string): ClusterSocket[] {
-    let list = this.#found.get(server);
-    if (!list) this.#found.set(server, (list = []));
-    return list;
-  }
-
-  #data({ server, chunks }: Data): void {
-    const sockets = this.#of(server);
-    let next = 0;
-    for (const chunk of chunks) {
-      const told = new ToldFacts(chunk);
-      for (let at = 0; at < chunk.count; at += 1) sockets[next++]?.learn(told, at);
+    const served = servers.map((server) => this.#of(server));
+    const [only] = served;
+    if (only && served.length === 1) {
+      const listed = { namespace: this.namespace, rows, facts: only.facts, first: only.sockets.length };
+      for (let row = 0; row < rows.length; row += 1) only.sockets.push(new ClusterSocket(listed, row));
+      return;
     }
+    let at = 0;
+    for (const row of rows) {
+      const { facts, sockets } = served[row.server] as Served;
+      sockets.push(new ClusterSocket({ namespace: this.namespace, rows, facts, first: sockets.length - at }, at));
+      at += 1;
+    }
+  }
+
+  #of(server: string): Served {
+    let served = this.#servers.get(server);
+    if (!served) this.#servers.set(server, (served = { sockets: [], facts: new ServerFacts() }));
+    return served;
   }
 
   /** `own` and all that was found; `missing`: the app servers whose `data` did not come in time. */
   result(own: readonly AnySocket[], missing: readonly string[]): Fetched[] {
     // They were not asked for; a service that does not know of that sends them all the same.
-    this.#found.delete(this.serverId);
-    const found: Fetched[] = [own, ...this.#found.values()].flat();
+    this.#servers.delete(this.serverId);
+    const found: Fetched[] = own.slice();
+    for (const { sockets } of this.#servers.values()) for (const socket of sockets) found.push(socket);
     // socket.io maps over the list and returns what `map` made, so `map` hands the names on.
     const map = (...args: Parameters<Fetched[]["map"]>): unknown[] => withMissing(Array.prototype.map.apply(found, args), missing);
     Object.defineProperty(found, "map", { value: map });
     return withMissing(found, missing);
   }
+}
+
+/** The sockets of one app server, in the order of its rows. */
+interface Served {
+  readonly sockets: ClusterSocket[];
+  readonly facts: ServerFacts;
 }
 
 function withMissing<T>(list: T[], missing: readonly string[]): T[] {

@@ -1,57 +1,80 @@
 // A socket that another app server serves, as `fetchSockets` gives it: socket.io's `RemoteSocket`, but for
 // what costs. Ten thousand of them come in one answer, and few are ever looked into or emitted to, so
-// everything but the id is decoded when first asked for.
+// everything is decoded when first asked for.
 
 import { inspect } from "node:util";
 import type { BroadcastOperator, Socket } from "socket.io";
 
 import { type Handshake, headersOf, queryOf } from "../engine/request.js";
 import type { AnyNamespace, AnyServer } from "../internals.js";
-import type { Row } from "../wire/frames.js";
-import type { ToldFacts } from "./facts.js";
+import type { Row, Rows } from "../wire/frames.js";
+import type { Facts, ServerFacts } from "./facts.js";
 
 type Operator = BroadcastOperator<any, any>;
 type NativeHandshake = Socket["handshake"];
 
+/** A part of a fetch's answer, all of one app server's sockets. */
+export interface Listed {
+  readonly namespace: AnyNamespace;
+  readonly rows: Rows;
+  readonly facts: ServerFacts;
+  /** The place of the first row among all of that app server's. */
+  readonly first: number;
+}
+
+/** What has been looked at. */
+interface Seen {
+  id?: string;
+  data?: unknown;
+  rooms?: Set<string>;
+  handshake?: NativeHandshake;
+  operator?: Operator;
+}
+
 export class ClusterSocket {
-  readonly id: string;
-  readonly #namespace: AnyNamespace;
-  readonly #row: Row;
-  #told: ToldFacts | undefined;
-  /** Its place among those told of. */
-  #at = 0;
-  #data: unknown;
-  #rooms: Set<string> | undefined;
-  #handshake: NativeHandshake | undefined;
-  #operator: Operator | undefined;
+  // Few and small: they are most of what a fetch leaves behind for the garbage collector.
+  readonly #listed: Listed;
+  readonly #at: number;
+  #seen: Seen | undefined;
 
-  constructor(namespace: AnyNamespace, row: Row) {
-    this.#namespace = namespace;
-    this.#row = row;
-    this.id = row.id;
-  }
-
-  /** What the socket's own app server knows of it is at place `at` of `told`. */
-  learn(told: ToldFacts, at: number): void {
-    this.#told = told;
+  constructor(listed: Listed, at: number) {
+    this.#listed = listed;
     this.#at = at;
   }
 
+  get #row(): Row {
+    return this.#listed.rows.at(this.#at) as Row;
+  }
+
+  /** What the socket's own app server told of it. */
+  get #facts(): Facts {
+    return this.#listed.facts.at(this.#listed.first + this.#at);
+  }
+
+  get #noted(): Seen {
+    return (this.#seen ??= {});
+  }
+
+  get id(): string {
+    return (this.#noted.id ??= this.#row.id);
+  }
+
   get data(): any {
-    if (this.#data === undefined) {
-      const data = this.#told?.at(this.#at).data;
-      this.#data = data === undefined ? {} : data;
+    const seen = this.#noted;
+    if (seen.data === undefined) {
+      const { data } = this.#facts;
+      seen.data = data === undefined ? {} : data;
     }
-    return this.#data;
+    return seen.data;
   }
 
   set data(value: any) {
-    this.#data = value;
+    this.#noted.data = value;
   }
 
   get rooms(): Set<string> {
     // The private room is not listed.
-    return (this.#rooms ??= new Set(this.#row.rooms).add(this.id));
+    return (this.#noted.rooms ??= new Set(this.#row.rooms).add(this.id));
   }
 
   /** Whom the client's access token names. */
@@ -60,21 +83,22 @@ export class ClusterSocket {
   }
 
   get handshake(): NativeHandshake {
-    return (this.#handshake ??= nativeHandshake(this.#row, this.#told?.at(this.#at).auth));
+    return (this.#noted.handshake ??= nativeHandshake(this.#row, this.#facts.auth));
   }
 
   /** The one that found it. socket.io leaves sockets that have a server as they are. */
   get server(): AnyServer {
-    return this.#namespace.server;
+    return this.#listed.namespace.server;
   }
 
   get #to(): Operator {
-    if (!this.#operator) {
-      this.#operator = this.#namespace.in(this.id);
+    const seen = this.#noted;
+    if (!seen.operator) {
+      seen.operator = this.#listed.namespace.in(this.id);
       // One socket answers: its answer, not a list of one.
-      (this.#operator as unknown as { flags: Record<string, unknown> }).flags["expectSingleResponse"] = true;
+      (seen.operator as unknown as { flags: Record<string, unknown> }).flags["expectSingleResponse"] = true;
     }
-    return this.#operator;
+    return seen.operator;
   }
 
   timeout(ms: number): Operator {

@@ -10,7 +10,7 @@ import {
   type Sockets,
 } from "./frames.js";
 import { Reader, badFrame } from "./reader.js";
-import { row } from "./rows.js";
+import { rowsOf } from "./rows.js";
 
 export interface Batch {
   /** 0: outside the numbering. */
@@ -156,7 +156,9 @@ function hello(from: Reader): ServiceHello {
 }
 
 function sockets(from: Reader): Sockets {
-  return { type: Type.Sockets, ref: from.uint(), servers: from.strs(), rows: rows(from, 7, row) };
+  const ref = from.uint();
+  const servers = from.strs();
+  return { type: Type.Sockets, ref, servers, rows: rowsOf(from, servers.length) };
 }
 
 function serverRow(from: Reader): ServerRow {

@@ -310,12 +310,18 @@ export interface Row {
   readonly handshake: string;
 }
 
+/** An array would do; see rows.ts. */
+export interface Rows extends Iterable<Row> {
+  readonly length: number;
+  at(index: number): Row | undefined;
+}
+
 /** Part of the answer to `Fetch`. */
 export interface Sockets {
   readonly type: typeof Type.Sockets;
   readonly ref: number;
   readonly servers: readonly string[];
-  readonly rows: readonly Row[];
+  readonly rows: Rows;
 }
 
 /** Another app server wants to know these sockets' data: answer with `Facts`. */

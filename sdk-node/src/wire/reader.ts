@@ -36,6 +36,11 @@ export class Reader {
     return this.#at;
   }
 
+  /** Bytes that have not been read. */
+  get left(): number {
+    return this.#end - this.#at;
+  }
+
   get atEnd(): boolean {
     return this.#at === this.#end;
   }

@@ -8,7 +8,7 @@ import { Server } from "socket.io";
 import { Encoder } from "socket.io-parser";
 
 import { encodePacket, namePaths, PacketReader, standard } from "../../dist/esm/adapter/encoding.js";
-import { facts, ToldFacts } from "../../dist/esm/adapter/facts.js";
+import { facts, ServerFacts } from "../../dist/esm/adapter/facts.js";
 import { Fetching, missingServers } from "../../dist/esm/adapter/fetching.js";
 import { Membership } from "../../dist/esm/adapter/membership.js";
 import { ClusterSocket } from "../../dist/esm/adapter/remote.js";
@@ -89,10 +89,14 @@ test("facts are what a socket has of data and auth", () => {
 
 test("facts come in chunks, and what is no JSON in one is nothing", () => {
   const sockets = new Map(Array.from({ length: 100 }, (_, n) => [`${n}`, { data: n, handshake: { auth: {} } }]));
-  const [one, two] = facts(sockets, [...sockets.keys()], assert.fail);
-  assert.deepEqual([one.count, two.count], [64, 36]);
-  assert.deepEqual([new ToldFacts(one).at(63), new ToldFacts(two).at(0)], [{ data: 63 }, { data: 64 }]);
-  for (const text of ["{", "{}", "1", "[]", "[1]", "[null]"]) assert.deepEqual(new ToldFacts({ count: 1, facts: text }).at(0), {});
+  const chunks = facts(sockets, [...sockets.keys()], assert.fail);
+  assert.deepEqual(chunks.map(({ count }) => count), [64, 36]);
+  const told = new ServerFacts();
+  assert.deepEqual(told.at(0), {});
+  for (const chunk of chunks) told.add(chunk);
+  for (let n = 0; n < 100; n += 1) assert.deepEqual(told.at(n), { data: n });
+  for (const text of ["{", "{}", "1", "[]", "[1]", "[null]"]) told.add({ count: 1, facts: text });
+  for (let n = 100; n < 110; n += 1) assert.deepEqual(told.at(n), {});
 });
 
 test("fetched sockets: own ones as they are, others with what came", () => {

@@ -381,10 +381,10 @@ def _frames(ref: int, outcome: Outcome) -> Iterator[tuple[int, bytes]]:
     for server, rows in outcome.sockets.items():
         pieces: list[bytes] = []
         size = 0
-        for row, handshake in rows:
-            pieces += (row, handshake)
-            size += len(row) + len(handshake)
-            if size >= ROW_BYTES or len(pieces) == 2 * ROWS:
+        for some in rows:
+            pieces += some
+            size += sum(map(len, some))
+            if size >= ROW_BYTES or len(pieces) >= 2 * ROWS:
                 yield len(pieces) // 2, sockets_frame(ref, server, len(pieces) // 2, pieces)
                 pieces, size = [], 0
         if pieces:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +10,7 @@ from moorage.hub.deliver import deliver
 from moorage.hub.hub import Hub
 from moorage.hub.ports import Answers
 from moorage.wire import engineio, socketio
-from moorage.wire.commands import FetchSockets, Invoke, Outcome, TellServers
+from moorage.wire.commands import FetchSockets, Invoke, Outcome, Selection, TellServers
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, room_group, room_of
 from moorage.wire.listing import Listed, listed
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from moorage.hub.connection import Connection
     from moorage.hub.links import AppServer
     from moorage.hub.node import Node
+
+TOGETHER: Final = 32
+"""Rows that are made at a time."""
+UNTOLD: Final = b"{}"
+"""A handshake that is left out."""
 
 
 def _invoke(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> Outcome:
@@ -55,13 +60,14 @@ def _fetch(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]) -
     asked = {server: server.id for server in found if server.peer is not None and server.id != command.asker}
     number = hub.queries.begin()
     deadline = now + min(command.timeout, node.links.invoke_timeout)
-    sizes = {server: len(found[server]) for server in asked}
+    sizes = {server: len(found[server].sids) for server in asked}
     hub.queries.ask(number, asked, answers, deadline, partial(_one_each, sizes))
     for server in asked:
         assert server.peer is not None
-        server.peer.query(number, command.namespace, tuple(found[server].values()))
+        server.peer.query(number, command.namespace, tuple(found[server].sids))
     rows = {server.id: _rows(server.id, sockets, command, now) for server, sockets in found.items()}
-    return Outcome(reached=sum(map(len, found.values())), sockets=rows, asked=len(asked))
+    reached = sum(len(sockets.sids) for sockets in found.values())
+    return Outcome(reached=reached, sockets=rows, asked=len(asked))
 
 
 def _one_each(sizes: dict[AppServer, int], server: AppServer, chunks: tuple[Chunk, ...]) -> None:
@@ -71,42 +77,68 @@ def _one_each(sizes: dict[AppServer, int], server: AppServer, chunks: tuple[Chun
         raise PeerError(LINK_BAD_REQUEST, f"facts of {told} sockets, {sizes[server]} were asked for")
 
 
-def _found(hub: Hub, command: FetchSockets) -> dict[AppServer, dict[Connection, str]]:
-    """Socket ids by app server and connection."""
+class _Sockets:
+    """Those found of one app server: a connection and its socket's id at the same place."""
+
+    __slots__ = ("connections", "sids")
+
+    def __init__(self) -> None:
+        self.connections: list[Connection] = []
+        self.sids: list[str] = []
+
+
+def _found(hub: Hub, command: FetchSockets) -> dict[AppServer, _Sockets]:
     namespace = command.namespace
-    left_out = command.asker if command.others else None
-    found: dict[AppServer, dict[Connection, str]] = {}
-    for connection in hub.directory.select(command.to):
-        server = connection.server
-        if server.id == left_out:
-            continue
+    found: dict[AppServer, _Sockets] = {}
+    for connection in _candidates(hub, command):
         known = connection.listed
         if known is not None and known.namespace == namespace:
             sid = known.id
         else:
             sid = connection.session.peer.namespaces.get(namespace, "")
         if sid:
-            of_one = found.get(server)
+            of_one = found.get(connection.server)
             if of_one is None:
-                found[server] = {connection: sid}
-            else:
-                of_one[connection] = sid
+                of_one = found[connection.server] = _Sockets()
+            of_one.connections.append(connection)
+            of_one.sids.append(sid)
     return found
 
 
-def _rows(
-    server: str, sockets: dict[Connection, str], command: FetchSockets, now: float
-) -> Iterator[tuple[bytes, bytes]]:
-    # Most of a row's bytes are its handshake, and the asker was told of its own clients when they came.
-    handshake = b"{}" if server == command.asker else None
-    for connection, sid in sockets.items():
-        known = connection.listed
-        if handshake is not None:
-            yield _listed(connection, sid, command, now, len(handshake)).row, handshake
-            continue
-        if known is None or known.id != sid:
-            known = connection.listed = _listed(connection, sid, command, now, len(connection.handshake))
-        yield known.row, connection.handshake
+def _candidates(hub: Hub, command: FetchSockets) -> Collection[Connection]:
+    """All that are selected, and perhaps some that are not in the namespace."""
+    selected = hub.directory.select(command.to)
+    asker = hub.servers.get(command.asker) if command.others else None
+    if asker is None:
+        return selected
+    if command.to == Selection(group=namespace_group(command.namespace)):
+        others = [server.clients for server in hub.servers.all() if server is not asker]
+        # Half as many to look at, where two app servers share the clients of one namespace.
+        if sum(map(len, others)) < len(selected):
+            return others[0] if len(others) == 1 else [one for clients in others for one in clients]
+    return [connection for connection in selected if connection.server is not asker]
+
+
+def _rows(server: str, sockets: _Sockets, command: FetchSockets, now: float) -> Iterator[list[bytes]]:
+    if server == command.asker:
+        yield from _own_rows(sockets, command, now)
+        return
+    for start in range(0, len(sockets.sids), TOGETHER):
+        pieces: list[bytes] = []
+        some = slice(start, start + TOGETHER)
+        for connection, sid in zip(sockets.connections[some], sockets.sids[some], strict=True):
+            known = connection.listed
+            handshake = connection.handshake
+            if known is None or known.id != sid:
+                known = connection.listed = _listed(connection, sid, command, now, len(handshake))
+            pieces += (known.row, handshake)
+        yield pieces
+
+
+def _own_rows(sockets: _Sockets, command: FetchSockets, now: float) -> Iterator[list[bytes]]:
+    """Without handshakes: they are most of the bytes, and the asker was told when its clients came."""
+    for connection, sid in zip(sockets.connections, sockets.sids, strict=True):
+        yield [_listed(connection, sid, command, now, len(UNTOLD)).row, UNTOLD]
 
 
 def _listed(

@@ -167,15 +167,15 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     `found` is false where the command named a connection, group or user that is not there;
     `reached` counts the connections acted upon; `members` and `more` are `ListGroup`'s page. `sockets`
     are the rows of `FetchSockets` by the id of the app server that serves them, packed as links carry
-    them, a row's bytes in two pieces. They are made one by one as they are asked for, since there may be
-    a hundred thousand. `asked` counts who will answer: connections of an `Invoke`, app servers else.
+    them, two pieces a row. They are made a few at a time as they are asked for, since there may be a
+    hundred thousand. `asked` counts who will answer: connections of an `Invoke`, app servers else.
     """
 
     found: bool = True
     reached: int = 0
     members: tuple[Member, ...] = ()
     more: bool = False
-    sockets: Mapping[str, Iterable[tuple[bytes, bytes]]] = {}
+    sockets: Mapping[str, Iterable[list[bytes]]] = {}
     asked: int = 0
 
 
