@@ -28,6 +28,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "edge/settings.py": "test_config.py",
     "hub/settings.py": "test_config.py",
     "hub/ports.py": "hub/test_node.py",
+    "wire/tunnel_rows.py": "wire/test_tunnel.py",
 }
 """Module without a test file of its own -> the one that covers it. Only for a file that is declarations
 through and through; whoever gives it behaviour gives it a test file."""

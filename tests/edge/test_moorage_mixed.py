@@ -103,7 +103,10 @@ async def test_a_fetch_over_both(fleet: Fleet) -> None:
     shake = json.loads(rows[fleet.azure_sid].handshake)
     assert {"headers", "query", "claims"} <= shake.keys()
     assert shake["query"] == {"EIO": ["4"], "transport": ["websocket"]}
-    assert shake["headers"]["upgrade"] == ["websocket"]
+    assert shake["headers"] == {"sec-websocket-key": shake["headers"]["sec-websocket-key"]}
+    (shared,) = [each for frame in frames for each in frame.headers]
+    assert shared.number == rows[fleet.azure_sid].shared
+    assert json.loads(shared.headers)["upgrade"] == ["websocket"]
     # It was told of its own when they came.
     assert rows[fleet.our_sid].handshake == b"{}"
 

@@ -75,10 +75,12 @@ def rows_of(outcome: Outcome) -> list[tuple[str, Row]]:
     """App servers and rows, in their order."""
     found: list[tuple[str, Row]] = []
     for server, rows in outcome.sockets.items():
-        pieces = [piece for some in rows for piece in some]
-        frame = sockets_frame(1, server, len(pieces) // 2, pieces)
+        listed = [one for some in rows for one in some]
+        shared = {one.shared for one in listed if one.shared is not None}
+        frame = sockets_frame(1, server, [one.row for one in listed], shared)
         (sockets,) = decode_from_service(encode_batch(1, 0, [frame])).frames
         assert isinstance(sockets, Sockets)
+        assert {row.shared for row in sockets.rows} - {0} == {each.number for each in sockets.headers}
         found += ((server, row) for row in sockets.rows)
     return found
 
@@ -179,9 +181,31 @@ def test_a_row_is_packed_anew_when_the_rooms_change() -> None:
     assert (row().rooms, row("/ns").rooms, row().rooms) == (("r",), ("in-ns",), ("r",))
     fleet.hub().directory.rooms.leave(connection, room_group("/", "r"))
     assert row() == first
-    connection.handshake = b"x" * 300
-    fleet.join(connection, "r")
-    assert (row().id, row().handshake) == (sid, b"x" * 300)
+    assert first.id == sid
+
+
+def test_headers_that_clients_have_in_common_are_told_once() -> None:
+    fleet = Fleet()
+    own = [b'{"headers":{"cookie":["%d"],"host":["h"],"user-agent":["A"]},"url":"/x"}' % n for n in range(3)]
+    own.append(b'{"headers":{"host":["h"],"user-agent":["B"]}}')
+    own.append(b'{"headers":{"cookie":["4"]},"query":{}}')
+    for handshake in own:
+        fleet.client_of("b", "/")
+        (connection,) = [c for c in fleet.apps["b"].clients if c.handshake == b"{}"]
+        connection.handshake = handshake
+    for _ in range(2):
+        outcome, _ = fleet.fetch()
+        listed = [one for some in outcome.sockets["b"] for one in some]
+        shared = {one.shared for one in listed if one.shared is not None}
+        assert len(shared) == len(fleet.hub().shared) == 2
+        rows = [row for _, row in rows_of(fleet.fetch()[0])]
+        assert sorted((row.shared != 0, row.handshake) for row in rows) == sorted(
+            [
+                *((True, b'{"headers":{"cookie":["%d"]},"url":"/x"}' % n) for n in range(3)),
+                (True, b'{"headers":{}}'),
+                (False, own[4]),
+            ]
+        )
 
 
 def test_nobody_to_ask() -> None:

@@ -15,7 +15,7 @@ VECTORS: dict[str, list[dict[str, Any]]] = {
     if isinstance(rows, list)
 }
 
-_INNER = {cls.__struct_fields__: cls for cls in (tunnel.To, tunnel.Row, tunnel.Server, tunnel.Chunk)}
+_INNER = {cls.__struct_fields__: cls for cls in (tunnel.To, tunnel.Row, tunnel.Server, tunnel.Chunk, tunnel.Headers)}
 
 
 def title(row: dict[str, Any]) -> str:

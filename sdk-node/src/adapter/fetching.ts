@@ -3,7 +3,7 @@
 import type { AnyNamespace, AnySocket } from "../internals.js";
 import { type Part, type Sockets, Type } from "../wire/frames.js";
 import { ServerFacts } from "./facts.js";
-import { ClusterSocket } from "./remote.js";
+import { ClusterSocket, SharedHeaders } from "./remote.js";
 
 /** A socket of this process, or what is known of another's. */
 export type Fetched = AnySocket | ClusterSocket;
@@ -22,18 +22,19 @@ export class Fetching {
     else if (part.type === Type.Data) for (const chunk of part.chunks) this.#of(part.server).facts.add(chunk);
   }
 
-  #sockets({ servers, rows }: Sockets): void {
+  #sockets({ servers, rows, headers: some }: Sockets): void {
+    const headers = new SharedHeaders(some);
     const served = servers.map((server) => this.#of(server));
     const [only] = served;
     if (only && served.length === 1) {
-      const listed = { namespace: this.namespace, rows, facts: only.facts, first: only.sockets.length };
+      const listed = { namespace: this.namespace, rows, headers, facts: only.facts, first: only.sockets.length };
       for (let row = 0; row < rows.length; row += 1) only.sockets.push(new ClusterSocket(listed, row));
       return;
     }
     let at = 0;
     for (const row of rows) {
       const { facts, sockets } = served[row.server] as Served;
-      sockets.push(new ClusterSocket({ namespace: this.namespace, rows, facts, first: sockets.length - at }, at));
+      sockets.push(new ClusterSocket({ namespace: this.namespace, rows, headers, facts, first: sockets.length - at }, at));
       at += 1;
     }
   }

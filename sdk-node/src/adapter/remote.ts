@@ -2,12 +2,14 @@
 // what costs. Ten thousand of them come in one answer, and few are ever looked into or emitted to, so
 // everything is decoded when first asked for.
 
+import type { IncomingHttpHeaders } from "node:http";
 import { inspect } from "node:util";
+
 import type { BroadcastOperator, Socket } from "socket.io";
 
 import { type Handshake, headersOf, queryOf } from "../engine/request.js";
 import type { AnyNamespace, AnyServer } from "../internals.js";
-import type { Row, Rows } from "../wire/frames.js";
+import type { Headers, Row, Rows } from "../wire/frames.js";
 import type { Facts, ServerFacts } from "./facts.js";
 
 type Operator = BroadcastOperator<any, any>;
@@ -17,9 +19,25 @@ type NativeHandshake = Socket["handshake"];
 export interface Listed {
   readonly namespace: AnyNamespace;
   readonly rows: Rows;
+  readonly headers: SharedHeaders;
   readonly facts: ServerFacts;
   /** The place of the first row among all of that app server's. */
   readonly first: number;
+}
+
+/** The headers that rows of one frame have in common, read when one of them is looked into. */
+export class SharedHeaders {
+  readonly #unread: readonly Headers[];
+  #read: Map<number, IncomingHttpHeaders> | undefined;
+
+  constructor(headers: readonly Headers[]) {
+    this.#unread = headers;
+  }
+
+  of(number: number): IncomingHttpHeaders | undefined {
+    this.#read ??= new Map(this.#unread.map(({ number, headers }) => [number, headersOf({ headers: JSON.parse(headers) })]));
+    return this.#read.get(number);
+  }
 }
 
 /** What has been looked at. */
@@ -83,7 +101,7 @@ export class ClusterSocket {
   }
 
   get handshake(): NativeHandshake {
-    return (this.#noted.handshake ??= nativeHandshake(this.#row, this.#facts.auth));
+    return (this.#noted.handshake ??= nativeHandshake(this.#row, this.#listed.headers, this.#facts.auth));
   }
 
   /** The one that found it. socket.io leaves sockets that have a server as they are. */
@@ -129,17 +147,18 @@ export class ClusterSocket {
 }
 
 /** As socket.io's own sockets have it. */
-function nativeHandshake(row: Row, auth: unknown): NativeHandshake {
+function nativeHandshake(row: Row, shared: SharedHeaders, auth: unknown): NativeHandshake {
   const known = row.handshake ? (JSON.parse(row.handshake) as Handshake) : { headers: {}, query: {}, claims: {} };
   const issued = known.issued ?? row.opened;
+  const headers = { ...shared.of(row.shared), ...headersOf(known) };
   return {
-    headers: headersOf(known),
+    headers,
     // Costs half as much as all the rest, and is the last thing that anybody reads.
     get time() {
       return `${new Date(issued)}`;
     },
     address: known.address ?? "",
-    xdomain: Boolean(known.headers["origin"]?.length),
+    xdomain: Boolean(headers.origin),
     secure: known.secure ?? false,
     issued,
     url: known.url ?? "",

@@ -70,7 +70,7 @@ const SINGLE = new Set([
 ]);
 
 /** As `IncomingMessage` has them. */
-export function headersOf({ headers }: Handshake): IncomingHttpHeaders {
+export function headersOf({ headers }: Pick<Handshake, "headers">): IncomingHttpHeaders {
   const joined: IncomingHttpHeaders = {};
   // Of thousands of fetched sockets, hardly a header comes twice.
   for (const name in headers) {

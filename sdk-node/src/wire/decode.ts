@@ -5,6 +5,7 @@ import {
   type Chunk,
   type Data,
   type FromService,
+  type Headers,
   type ServerRow,
   type ServiceHello,
   type Sockets,
@@ -112,7 +113,7 @@ SHAPES[Type.Failed] = exactly(4, (from) => ({
   reason: from.str(),
   message: from.str(),
 }));
-SHAPES[Type.Sockets] = exactly(3, sockets);
+SHAPES[Type.Sockets] = { least: 3, most: 4, read: sockets };
 SHAPES[Type.Query] = exactly(3, (from) => ({
   type: Type.Query,
   ref: from.uint(),
@@ -155,10 +156,15 @@ function hello(from: Reader): ServiceHello {
   };
 }
 
-function sockets(from: Reader): Sockets {
+function sockets(from: Reader, fields: number): Sockets {
   const ref = from.uint();
   const servers = from.strs();
-  return { type: Type.Sockets, ref, servers, rows: rowsOf(from, servers.length) };
+  const listed = rowsOf(from, servers.length);
+  return { type: Type.Sockets, ref, servers, rows: listed, headers: fields > 3 ? rows(from, 2, headers) : [] };
+}
+
+function headers(from: Reader): Headers {
+  return { number: from.uint(), headers: from.bin() };
 }
 
 function serverRow(from: Reader): ServerRow {

@@ -308,6 +308,14 @@ export interface Row {
   readonly opened: number;
   readonly rooms: readonly string[];
   readonly handshake: string;
+  /** The number of the frame's `Headers` that belong to its handshake as well; 0 for none. */
+  readonly shared: number;
+}
+
+/** JSON of headers that many clients have in common. */
+export interface Headers {
+  readonly number: number;
+  readonly headers: string;
 }
 
 /** An array would do; see rows.ts. */
@@ -322,6 +330,7 @@ export interface Sockets {
   readonly ref: number;
   readonly servers: readonly string[];
   readonly rows: Rows;
+  readonly headers: readonly Headers[];
 }
 
 /** Another app server wants to know these sockets' data: answer with `Facts`. */

@@ -8,6 +8,8 @@ import type { Row, Rows } from "./frames.js";
 import { badFrame, Reader } from "./reader.js";
 
 const FIELDS = 7;
+/** The place of the field that a row may lack. */
+const SHARED = 7;
 /** A head and a byte for each field. */
 const SMALLEST = 1 + FIELDS;
 
@@ -49,8 +51,16 @@ class LazyRow implements Row {
     return this.#after(6).bin();
   }
 
+  get shared(): number {
+    const from = new Reader(this.#bytes, this.#at);
+    if (from.array() <= SHARED) return 0;
+    from.skip(SHARED);
+    return from.uint();
+  }
+
   #after(elements: number): Reader {
     const from = new Reader(this.#bytes, this.#at);
+    from.array();
     from.skip(elements);
     return from;
   }
@@ -58,7 +68,7 @@ class LazyRow implements Row {
 
 class LazyRows implements Rows {
   readonly #bytes: Buffer;
-  /** Where the first element of each is. */
+  /** Where each begins. */
   readonly #starts: Uint32Array;
 
   constructor(bytes: Buffer, starts: Uint32Array) {
@@ -87,9 +97,9 @@ export function rowsOf(from: Reader, servers: number): Rows {
   if (length * SMALLEST > from.left) throw badFrame("it ends too early");
   const starts = new Uint32Array(length);
   for (let row = 0; row < length; row += 1) {
+    starts[row] = from.at;
     const fields = from.array();
     if (fields < FIELDS) throw badFrame(`a row has ${FIELDS} elements, not ${fields}`);
-    starts[row] = from.at;
     from.passStr();
     from.passStr();
     from.passStrOrNil();
@@ -97,7 +107,8 @@ export function rowsOf(from: Reader, servers: number): Rows {
     from.uint();
     for (let left = from.array(); left > 0; left -= 1) from.passStr();
     from.passBin();
-    from.skip(fields - FIELDS);
+    if (fields > SHARED) from.uint();
+    from.skip(fields - Math.min(fields, SHARED + 1));
   }
   return new LazyRows(from.bytes, starts);
 }

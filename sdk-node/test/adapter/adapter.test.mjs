@@ -256,7 +256,7 @@ test("ids are all that allSockets waits for, its own it knows", async () => {
   const ids = io.in("a").allSockets();
   const { frame, part } = uplink.asked.at(-1);
   assert.deepEqual([frame.type, frame.others], [Type.Fetch, true]);
-  part({ type: Type.Sockets, servers: ["two"], rows: [{ id: "x" }, { id: "y" }] });
+  part({ type: Type.Sockets, servers: ["two"], rows: [{ id: "x" }, { id: "y" }], headers: [] });
   part({ type: Type.Asked, count: 1 });
   assert.deepEqual([...(await ids)], ["x", "y", socket.id]);
 });

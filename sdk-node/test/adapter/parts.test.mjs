@@ -18,7 +18,7 @@ import { explain } from "../../dist/esm/adapter/unserialisable.js";
 import { Type } from "../../dist/esm/wire/frames.js";
 import { Recorder } from "../support/recorder.mjs";
 
-const row = (id, server, rest = {}) => ({ id, connection: "c", user: null, server, opened: 5, rooms: [], handshake: "", ...rest });
+const row = (id, server, rest = {}) => ({ id, connection: "c", user: null, server, opened: 5, rooms: [], handshake: "", shared: 0, ...rest });
 
 test("a selection is text, its flags bits", () => {
   const options = { rooms: new Set(["a", 5]), except: new Set(["b"]), flags: { volatile: true, local: true } };
@@ -103,10 +103,12 @@ test("fetched sockets: own ones as they are, others with what came", () => {
   const io = new Server();
   const own = { id: "a" };
   const fetching = new Fetching(io.of("/"), "me");
-  const handshake = JSON.stringify({ headers: { origin: ["http://x"] }, query: { q: ["1"] }, claims: {}, url: "/u", address: "::1", secure: true, issued: 7 });
+  const handshake = JSON.stringify({ headers: { cookie: ["a", "b"] }, query: { q: ["1"] }, claims: {}, url: "/u", address: "::1", secure: true, issued: 7 });
   // A service that sends the asker's own, too.
-  fetching.take({ type: Type.Sockets, servers: ["me", "two"], rows: [row("a", 0), row("b", 1, { rooms: ["r"], handshake, user: "ada" })] });
-  fetching.take({ type: Type.Sockets, servers: ["azure"], rows: [row("c", 0)] });
+  const shared = [{ number: 9, headers: '{"origin":["http://x"]}' }];
+  const rows = [row("a", 0), row("b", 1, { rooms: ["r"], handshake, shared: 9, user: "ada" })];
+  fetching.take({ type: Type.Sockets, servers: ["me", "two"], rows, headers: shared });
+  fetching.take({ type: Type.Sockets, servers: ["azure"], rows: [row("c", 0)], headers: [] });
   fetching.take({ type: Type.Asked, count: 2 });
   fetching.take({ type: Type.Data, server: "two", chunks: [{ count: 2, facts: '[{"data":{"n":1},"auth":{"t":2}},{"data":"one too many"}]' }] });
   const found = fetching.result([own], ["azure"]);
@@ -119,10 +121,10 @@ test("fetched sockets: own ones as they are, others with what came", () => {
   assert.deepEqual([[...b.rooms], b.data, b.userId], [["r", "b"], { n: 1 }, "ada"]);
   const { time, ...rest } = b.handshake;
   assert.equal(new Date(time).getTime(), 0);
-  assert.deepEqual(rest, { headers: { origin: "http://x" }, address: "::1", xdomain: true, secure: true, issued: 7, url: "/u", query: { q: "1" }, auth: { t: 2 } });
+  assert.deepEqual(rest, { headers: { origin: "http://x", cookie: "a; b" }, address: "::1", xdomain: true, secure: true, issued: 7, url: "/u", query: { q: "1" }, auth: { t: 2 } });
   assert.equal(b.handshake, b.handshake);
   assert.deepEqual([c.handshake.issued, c.handshake.headers, c.data], [5, {}, {}]);
-  assert.match(inspect(b), /handshake: \{\s+headers: \{ origin: 'http:\/\/x' \}/);
+  assert.match(inspect(b), /handshake: \{\s+headers: \{ origin: 'http:\/\/x', cookie: 'a; b' \}/);
   assert.equal(b instanceof ClusterSocket, true);
 });
 

@@ -40,7 +40,7 @@ const frames = (given) => given.flatMap((one) => Array(one.times ?? 1).fill(fram
 
 /** The rows of `Sockets` are read when they are looked into: look into all. */
 function read(batch) {
-  const whole = ({ id, connection, user, server, opened, rooms, handshake }) => ({ id, connection, user, server, opened, rooms, handshake });
+  const whole = ({ id, connection, user, server, opened, rooms, handshake, shared }) => ({ id, connection, user, server, opened, rooms, handshake, shared });
   const frames = batch.frames.map((one) => (one.type === Type.Sockets ? { ...one, rows: [...one.rows].map(whole) } : one));
   return { ...batch, frames };
 }

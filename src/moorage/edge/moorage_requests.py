@@ -31,7 +31,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.filters import Filter
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.handshake import OpenInfo
-from moorage.wire.listing import sockets_frame
+from moorage.wire.listing import Shared, sockets_frame
 from moorage.wire.reasons import (
     APP_CLOSED,
     APP_ERROR,
@@ -379,16 +379,23 @@ class Stream:
 def _frames(ref: int, outcome: Outcome) -> Iterator[tuple[int, bytes]]:
     """How many rows, and the frame."""
     for server, rows in outcome.sockets.items():
-        pieces: list[bytes] = []
+        packed: list[bytes] = []
+        shared: set[Shared | None] = set()
         size = 0
         for some in rows:
-            pieces += some
-            size += sum(map(len, some))
-            if size >= ROW_BYTES or len(pieces) >= 2 * ROWS:
-                yield len(pieces) // 2, sockets_frame(ref, server, len(pieces) // 2, pieces)
-                pieces, size = [], 0
-        if pieces:
-            yield len(pieces) // 2, sockets_frame(ref, server, len(pieces) // 2, pieces)
+            more = [one.row for one in some]
+            packed += more
+            size += sum(map(len, more))
+            shared.update([one.shared for one in some])
+            if size >= ROW_BYTES or len(packed) >= ROWS:
+                yield len(packed), sockets_frame(ref, server, packed, _all(shared))
+                packed, shared, size = [], set(), 0
+        if packed:
+            yield len(packed), sockets_frame(ref, server, packed, _all(shared))
+
+
+def _all(some: set[Shared | None]) -> list[Shared]:
+    return [each for each in some if each is not None]
 
 
 def _namespace(name: str) -> str:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 TOGETHER: Final = 32
 """Rows that are made at a time."""
-UNTOLD: Final = b"{}"
-"""A handshake that is left out."""
 
 
 def _invoke(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> Outcome:
@@ -119,36 +117,33 @@ def _candidates(hub: Hub, command: FetchSockets) -> Collection[Connection]:
     return [connection for connection in selected if connection.server is not asker]
 
 
-def _rows(server: str, sockets: _Sockets, command: FetchSockets, now: float) -> Iterator[list[bytes]]:
-    if server == command.asker:
-        yield from _own_rows(sockets, command, now)
-        return
+def _rows(server: str, sockets: _Sockets, command: FetchSockets, now: float) -> Iterator[list[Listed]]:
     for start in range(0, len(sockets.sids), TOGETHER):
-        pieces: list[bytes] = []
         some = slice(start, start + TOGETHER)
-        for connection, sid in zip(sockets.connections[some], sockets.sids[some], strict=True):
-            known = connection.listed
-            handshake = connection.handshake
-            if known is None or known.id != sid:
-                known = connection.listed = _listed(connection, sid, command, now, len(handshake))
-            pieces += (known.row, handshake)
-        yield pieces
+        pairs = zip(sockets.connections[some], sockets.sids[some], strict=True)
+        if server == command.asker:
+            # Most of a row would be its handshake, and the asker was told when its clients came.
+            yield [listed(command.namespace, _row(c, sid, command, now, b"{}")) for c, sid in pairs]
+        else:
+            yield [
+                known if (known := c.listed) is not None and known.id == sid else _list(c, sid, command, now)
+                for c, sid in pairs
+            ]
 
 
-def _own_rows(sockets: _Sockets, command: FetchSockets, now: float) -> Iterator[list[bytes]]:
-    """Without handshakes: they are most of the bytes, and the asker was told when its clients came."""
-    for connection, sid in zip(sockets.connections, sockets.sids, strict=True):
-        yield [_listed(connection, sid, command, now, len(UNTOLD)).row, UNTOLD]
+def _list(connection: Connection, sid: str, command: FetchSockets, now: float) -> Listed:
+    if connection.shared is None:
+        connection.shared, connection.handshake = connection.hub.shared.split(connection.handshake)
+    row = _row(connection, sid, command, now, connection.handshake)
+    connection.listed = listed(command.namespace, row, connection.shared)
+    return connection.listed
 
 
-def _listed(
-    connection: Connection, sid: str, command: FetchSockets, now: float, handshake_bytes: int
-) -> Listed:
+def _row(connection: Connection, sid: str, command: FetchSockets, now: float, handshake: bytes) -> Row:
     opened = command.now - int((now - connection.opened_at) * 1000)
     # Two groups: its namespace and its private room, as for most sockets of a large hub.
     rooms = _rooms(connection, command.namespace, sid) if len(connection.groups) != 2 else ()
-    row = Row(sid, connection.id, connection.user_id, 0, opened, rooms, b"")
-    return listed(command.namespace, row, handshake_bytes)
+    return Row(sid, connection.id, connection.user_id, 0, opened, rooms, handshake)
 
 
 def _rooms(connection: Connection, namespace: str, sid: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from moorage.engine.session import EngineSession
 from moorage.hub.outbox import Flusher, Outbox
 from moorage.hub.settings import Limits
-from moorage.wire.listing import Listed
+from moorage.wire.listing import Listed, Shared
 
 if TYPE_CHECKING:
     from moorage.hub.heartbeat import Beat
@@ -33,6 +33,7 @@ class Connection:
         "outbox",
         "server",
         "session",
+        "shared",
         "user_id",
     )
 
@@ -56,7 +57,10 @@ class Connection:
         self.groups: set[str] = set()
         self.opened_at = now
         self.handshake = b"{}"
-        """JSON, as its app server was told: `headers`, `query` and `claims` at least."""
+        """JSON, as its app server was told: `headers`, `query` and `claims` at least; when others have
+        fetched it, without the headers that are in `shared`."""
+        self.shared: Shared | None = None
+        """Headers that it has in common with others, once somebody has asked for them."""
         self.listed: Listed | None = None
         """The socket in the namespace that was fetched last, until the connection's groups change."""
         self.beat: Beat | None = None

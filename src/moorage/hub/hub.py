@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from moorage.hub.invokes import Questions
 from moorage.hub.links import AppServer, AppServers
 from moorage.hub.rooms import Directory
+from moorage.wire.listing import SharedHeaders
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 class Hub:
     """Exists while it has an app server, a client, or somebody who waits for acks."""
 
-    __slots__ = ("directory", "invocations", "name", "queries", "questions", "servers", "sockets")
+    __slots__ = ("directory", "invocations", "name", "queries", "questions", "servers", "shared", "sockets")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -28,6 +29,7 @@ class Hub:
         must find nobody who waits for it, since the asker could not read it."""
         self.questions: Questions[AppServer] = Questions()
         """What app servers ask each other."""
+        self.shared = SharedHeaders()
         self.sockets = 0
         """Sockets now: connections times the namespaces that each is in."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from moorage.sdk.environ import Handshake, parse_handshake
+from moorage.sdk.environ import Handshake, parse_handshake, parse_headers
 from moorage.sdk.facts import ToldFacts
 from moorage.sdk.members import Member
 from moorage.sdk.payload import Codec
@@ -22,9 +22,12 @@ class RemoteSocket:
     """One socket of `fetch_sockets`, wherever it is served. Read when looked at: a call may bring tens of
     thousands."""
 
-    def __init__(self, row: Row, namespace: str, server_id: str, facts: Callable[[], Any]) -> None:
+    def __init__(
+        self, row: Row, namespace: str, server_id: str, facts: Callable[[], Any], shared: bytes = b"{}"
+    ) -> None:
         self._row = row
         self._tell_facts = facts
+        self._shared = shared
         self.id = row.id
         """The socket id, `sid` in handlers."""
         self.namespace = namespace
@@ -57,6 +60,9 @@ class RemoteSocket:
         `issued` in milliseconds since 1970, and `auth`, what the client gave at connecting. Members
         that the app server's dialect does not tell are missing."""
         found: Handshake = parse_handshake(self._row.handshake)
+        if self._row.shared:
+            headers = {**parse_headers(self._shared), **found.get("headers", {})}
+            return {**found, "headers": headers, "auth": self._facts.get("auth")}
         return {**found, "auth": self._facts.get("auth")}
 
     @property
@@ -157,6 +163,8 @@ class SocketCollector:
 
     namespace: str
     rows: list[tuple[Row, str]] = field(default_factory=list)
+    shared: dict[int, bytes] = field(default_factory=dict)
+    """Headers that rows have in common, by their number."""
     told: dict[str, Iterator[Callable[[], Any]]] = field(default_factory=dict)
     """By app server, in the order of its rows."""
     facts: dict[str, bytes] = field(default_factory=dict)
@@ -173,6 +181,7 @@ class SocketCollector:
         if isinstance(frame, Sockets):
             servers = frame.servers
             self.rows.extend((row, servers[row.server]) for row in frame.rows)
+            self.shared.update((each.number, each.headers) for each in frame.headers)
         elif isinstance(frame, Data):
             self.told[frame.server] = chain.from_iterable(ToldFacts(chunk).each() for chunk in frame.chunks)
 
@@ -185,7 +194,8 @@ class SocketCollector:
             row.handshake = self.own[row.id]
             return RemoteSocket(row, self.namespace, server, partial(_read, self.facts[row.id]))
         told = self.told.get(server)
-        return RemoteSocket(row, self.namespace, server, next(told, _nothing) if told else _nothing)
+        facts = next(told, _nothing) if told else _nothing
+        return RemoteSocket(row, self.namespace, server, facts, self.shared.get(row.shared, b"{}"))
 
 
 def _nothing() -> None:

@@ -39,6 +39,15 @@ def parse_handshake(data: bytes) -> Handshake:
     return found if isinstance(found, dict) else {}  # type: ignore[return-value]
 
 
+def parse_headers(data: bytes) -> dict[str, list[str]]:
+    """The `Headers` of a `Sockets` frame. Never raises."""
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def environ_of(frame: Open) -> Environ:
     """The environment of a client. Beyond WSGI: `moorage.connection_id`, `moorage.user_id` (None without
     an access token), `moorage.claims` (each claim a list of strings) and `moorage.handshake`, the JSON

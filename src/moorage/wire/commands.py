@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from moorage.wire.filters import Filter
+from moorage.wire.listing import Listed
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -167,7 +168,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     `found` is false where the command named a connection, group or user that is not there;
     `reached` counts the connections acted upon; `members` and `more` are `ListGroup`'s page. `sockets`
     are the rows of `FetchSockets` by the id of the app server that serves them, packed as links carry
-    them, two pieces a row. They are made a few at a time as they are asked for, since there may be a
+    them. They are made a few at a time as they are asked for, since there may be a
     hundred thousand. `asked` counts who will answer: connections of an `Invoke`, app servers else.
     """
 
@@ -175,7 +176,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     reached: int = 0
     members: tuple[Member, ...] = ()
     more: bool = False
-    sockets: Mapping[str, Iterable[list[bytes]]] = {}
+    sockets: Mapping[str, Iterable[list[Listed]]] = {}
     asked: int = 0
 
 

@@ -14,7 +14,13 @@ from typing import Annotated, Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from moorage.wire.errors import PeerError
+from moorage.wire.listing import array_head
 from moorage.wire.reasons import LINK_BAD_FRAME
+from moorage.wire.tunnel_rows import Chunk as Chunk  # noqa: PLC0414
+from moorage.wire.tunnel_rows import Count, Fields
+from moorage.wire.tunnel_rows import Headers as Headers  # noqa: PLC0414
+from moorage.wire.tunnel_rows import Row as Row  # noqa: PLC0414
+from moorage.wire.tunnel_rows import Server as Server  # noqa: PLC0414
 
 SUBPROTOCOL: Final = "moorage.v1"
 REVISION: Final = 1
@@ -25,16 +31,14 @@ VOLATILE: Final = 1
 LOCAL: Final = 2
 """Flag of emits: only clients of the app server that emits."""
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
-"""Every integer of the dialect: none is negative, and JavaScript's numbers hold all of them exactly."""
 Size = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 """With a window of 0 nothing would ever be sent. What a service accepts is its own matter."""
 Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=2.0**31)]
 """Bounds keep infinity and NaN out of timers."""
 
 
-class _Frame(msgspec.Struct, array_like=True, gc=False):
-    """A frame's fields in their order on the wire, after its type."""
+class _Frame(Fields):
+    """A frame's fields, after its type."""
 
 
 class To(_Frame):
@@ -172,13 +176,6 @@ class Fetch(_Frame, tag=30):
     """Not the asker's own: it knows them."""
 
 
-class Chunk(_Frame):
-    """What an app server keeps of some sockets: a JSON array of `count` objects."""
-
-    count: Count
-    facts: bytes
-
-
 class Facts(_Frame, tag=33):
     """The answer to `Query`: an object for each of its sockets, in its order."""
 
@@ -294,25 +291,13 @@ class Failed(_Frame, tag=15):
     message: str
 
 
-class Row(_Frame):
-    """One socket of `Sockets`. `server` counts in the frame's list; `opened` in milliseconds since
-    1970. The private room is not listed."""
-
-    id: str
-    connection: str
-    user: str | None
-    server: Count
-    opened: Count
-    rooms: tuple[str, ...]
-    handshake: bytes
-
-
 class Sockets(_Frame, tag=31):
     """Part of the answer to `Fetch`."""
 
     ref: Count
     servers: tuple[str, ...]
     rows: tuple[Row, ...]
+    headers: tuple[Headers, ...] = ()
 
 
 class Query(_Frame, tag=32):
@@ -338,15 +323,6 @@ class Told(_Frame, tag=41):
     sender: str
     namespace: str
     payload: bytes
-
-
-class Server(_Frame):
-    """One app server of `Servers`."""
-
-    id: str
-    dialect: str
-    up: bool
-    clients: Count
 
 
 class Servers(_Frame, tag=44):
@@ -420,15 +396,6 @@ def encode_frame(frame: FromApp | FromService) -> bytes:
 def encode_batch(number: int, ack: int, frames: list[bytes]) -> bytes:
     """A batch of finished frames."""
     return b"".join((b"\x93", _encode(number), _encode(ack), array_head(len(frames)), *frames))
-
-
-def array_head(length: int) -> bytes:
-    """What an array of so many values begins with."""
-    if length < 16:
-        return bytes((0x90 | length,))
-    if length < 0x10000:
-        return b"\xdc" + length.to_bytes(2, "big")
-    return b"\xdd" + length.to_bytes(4, "big")
 
 
 def decode_from_app(data: bytes) -> Batch[FromApp]:
