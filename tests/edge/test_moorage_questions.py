@@ -90,6 +90,15 @@ def test_a_fetch(pair: Pair) -> None:
     assert pair.one.heard() == [tunnel.Data(1, "two", chunks), tunnel.Done(1, 1)]
 
 
+def test_who_tells_but_part_is_missing_and_counts_for_nothing(pair: Pair) -> None:
+    pair.one.ask(lambda ref: tunnel.Fetch(ref, To("/"), 1_000))
+    (query,) = pair.two.heard()
+    chunks = (tunnel.Chunk(1, b"[{}]"),)
+    pair.two.say(tunnel.Facts(query.ref, chunks))
+    pair.rig.after(1.5)
+    assert pair.one.heard() == [tunnel.Data(1, "two", chunks), tunnel.Done(1, 0, ("two",))]
+
+
 def test_a_fetch_of_the_others(pair: Pair) -> None:
     sockets, _ = pair.one.ask(lambda ref: tunnel.Fetch(ref, To("/"), 2_000, True))
     assert (sockets.servers, sorted(row.id for row in sockets.rows)) == (("two",), ["two1", "two2"])

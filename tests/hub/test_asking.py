@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from moorage.hub import asking
 from moorage.hub.links import AppServer
 from moorage.wire.commands import FetchSockets, Outcome, Selection, TellServers
 from moorage.wire.errors import PeerError, UsageError
@@ -131,17 +132,50 @@ def test_only_what_the_app_keeps_is_asked_and_in_one_question_each() -> None:
 
 
 def test_an_answer_of_the_wrong_length_is_none() -> None:
-    """Rows and facts are told together by their order, so one too few would give everybody another's."""
+    """Rows and facts are told together by their order, so one too many would give everybody another's."""
     fleet = Fleet()
     fleet.client_of("b", "/")
     fleet.client_of("b", "/")
     _, answers = fleet.fetch()
-    for counts in ((), (1,), (1, 2), (3,)):
-        with pytest.raises(PeerError, match=rf"facts of {sum(counts)} sockets, 2 were asked for"):
+    for counts in ((), (0,), (1, 2), (3,)):
+        with pytest.raises(PeerError, match=rf"facts of {sum(counts)} sockets, 2 are waited for"):
             fleet.answer("b", tuple(Chunk(count, b"[]") for count in counts))
     assert (answers.payloads, answers.finished) == ([], 0), "it is still waited for"
     assert fleet.answer("b", (Chunk(2, b"[]"),))
     assert (len(answers.payloads), answers.finished, answers.missing) == (1, 1, ())
+
+
+def test_many_are_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PART", 4)
+    fleet = Fleet()
+    for _ in range(10):
+        fleet.client_of("b", "/")
+    for _ in range(4):
+        fleet.client_of("c", "/")
+    outcome, answers = fleet.fetch()
+    assert [len(sids) for _, _, sids in fleet.peers["b"].queries] == [4, 4, 2]
+    assert [len(sids) for _, _, sids in fleet.peers["c"].queries] == [4]
+    asked = [sid for _, _, sids in fleet.peers["b"].queries for sid in sids]
+    assert asked == [row.id for server, row in rows_of(outcome) if server == "b"]
+    assert len({number for peer in fleet.peers.values() for number, _, _ in peer.queries}) == 1
+    for count in (4, 4):
+        assert fleet.answer("b", (Chunk(count, b"[]"),))
+    assert fleet.answer("c", (Chunk(4, b"[]"),))
+    with pytest.raises(PeerError, match="facts of 3 sockets, 2 are waited for"):
+        fleet.answer("b", (Chunk(3, b"[]"),))
+    assert answers.finished == 0
+    assert fleet.answer("b", (Chunk(2, b"[]"),))
+    assert (answers.senders, answers.finished, answers.missing) == (["b", "b", "c", "b"], 1, ())
+
+
+def test_one_that_goes_before_its_last_part_is_missing() -> None:
+    fleet = Fleet()
+    fleet.client_of("b", "/")
+    fleet.client_of("b", "/")
+    _, answers = fleet.fetch()
+    assert fleet.answer("b", (Chunk(1, b"[]"),))
+    fleet.hub().queries.without(fleet.apps["b"])
+    assert (len(answers.payloads), answers.missing) == (1, ("b",))
 
 
 def test_facts_are_asked_for_in_the_order_of_the_rows() -> None:

@@ -107,7 +107,7 @@ def test_disconnect_sockets_with_close(stage: Stage) -> None:
     sink = sink_of(client)
     world.emit(Selection(group=NS), b'41/ns,{"close":true}')
     assert [reason for reason, _ in sink.closed] == [APP_CLOSED]
-    assert sink.packets == [b"41/ns,"]
+    assert sink.packets == [b"41/ns,", b"41"], "all its sockets, as natively"
     assert link.forwarded == []
     assert link.ended == [(client.id, APP_CLOSED)]
     assert world.hub().sockets == 0
@@ -124,8 +124,8 @@ def test_disconnect_sockets_where_the_app_server_hears_of_others(close: bool) ->
     link.forwarded.clear()
     world.emit(Selection(group=NS), b'41/ns,{"close":%b}' % (b"true" if close else b"false"))
     world.settle()
-    assert sink.packets == [b"41/ns,"]
-    assert peer.lefts == [(client.id, "/ns")]
+    assert sink.packets == [b"41/ns,", b"41"][: 1 + close]
+    assert peer.lefts == [(client.id, "/ns"), (client.id, "/")][: 1 + close]
     assert link.forwarded == []
     assert link.ended == ([(client.id, APP_CLOSED)] if close else [])
     # Its own plain disconnect is no news to it.

@@ -8,7 +8,7 @@ import socketio.packet
 
 from moorage.sdk.answers import AckCollector, RemoteSocket, SocketCollector, one_value
 from moorage.sdk.payload import Codec
-from moorage.wire.tunnel import Answer, Asked, Chunk, Data, Row, Sockets
+from moorage.wire.tunnel import Answer, Asked, Chunk, Data, Headers, Row, Sockets
 
 
 def row(name: str, server: int = 0, handshake: bytes = b'{"url":"/x"}') -> Row:
@@ -45,6 +45,25 @@ def test_sockets() -> None:
     assert (b.rooms, b.user_id, b.connection_id) == ({"b", "room"}, "ann", "cb")
     assert b.connected_at == datetime.datetime(2020, 9, 13, 12, 26, 40, 500000, datetime.UTC)
     assert (found[0].data, found[0].handshake["auth"], found[0].left_out) == ({}, None, {})
+
+
+def test_data_that_comes_in_parts() -> None:
+    collector = SocketCollector("/")
+    collector.part(Data(1, "one", (Chunk(1, b'[{"data":0}]'),)))
+    collector.part(Sockets(1, ("one",), tuple(row(str(n)) for n in range(4))))
+    collector.part(Data(1, "one", (Chunk(1, b'[{"data":1}]'), Chunk(2, b'[{"data":2},{"data":3}]'))))
+    assert [socket.data for socket in collector.result(())] == [0, 1, 2, 3]
+
+
+def test_shared_headers() -> None:
+    collector = SocketCollector("/")
+    rows = [row(name, handshake=b'{"headers":{"cookie":["c"]}}') for name in "ab"]
+    rows[0].shared = 7
+    collector.part(Sockets(1, ("one",), tuple(rows), (Headers(7, b'{"host":["h"]}'),)))
+    a, b = collector.result(())
+    assert a.handshake["headers"] == {"cookie": ["c"], "host": ["h"]}
+    assert b.handshake["headers"] == {"cookie": ["c"]}
+    assert RemoteSocket(rows[0], "/", "one", lambda: None, b"{").handshake["headers"] == {"cookie": ["c"]}
 
 
 def test_junk_from_an_app_server_is_nothing() -> None:

@@ -53,7 +53,7 @@ def test_members() -> None:
 
 
 def test_remote_sockets() -> None:
-    one = RemoteSocket(Row("a", "c", None, 0, 0, (), b"{}"), "/", "server", b"")
+    one = RemoteSocket(Row("a", "c", None, 0, 0, (), b"{}"), "/", "server", lambda: None)
     members = {name for name in dir(one) if not name.startswith("_")}
     assert set(rows("RemoteSocket")) == members
 

@@ -29,7 +29,10 @@ async def test_all_others_hear_an_event_each_in_its_namespace(world: World) -> N
 
 
 async def test_answers_by_app_server_and_who_did_not_answer(world: World) -> None:
-    asker, one, several, blocks, fails, silent = [await world.serve() for _ in range(6)]
+    asker, one, several, blocks, fails, silent, without = [await world.serve() for _ in range(7)]
+    silent.on_server_event("other")(lambda: 1)
+    # Has nothing to do with the namespace, and so is not waited for.
+    without.on_server_event("count", namespace="/shop")(lambda: 1)
     go = threading.Event()
     one.on_server_event("count")(lambda: 1)
     several.on_server_event("count")(lambda: ("a", b"b"))

@@ -15,7 +15,8 @@ VECTORS: dict[str, list[dict[str, Any]]] = {
     if isinstance(rows, list)
 }
 
-_INNER = {cls.__struct_fields__: cls for cls in (tunnel.To, tunnel.Row, tunnel.Server, tunnel.Chunk, tunnel.Headers)}
+_KINDS = (tunnel.To, tunnel.Row, tunnel.Server, tunnel.Chunk, tunnel.Headers)
+_INNER = {cls.__struct_fields__: cls for cls in _KINDS}
 
 
 def title(row: dict[str, Any]) -> str:

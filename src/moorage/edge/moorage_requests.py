@@ -345,7 +345,7 @@ class Stream:
         self._desk = desk
         self._ref = ref
         self._make = make
-        self._count = 0
+        self._answered: set[str] = set()
         self._early: list[tunnel.FromService] | None = []
         """What came before it was the time; None from then on."""
         self._missing: tuple[str, ...] | None = None
@@ -361,7 +361,7 @@ class Stream:
 
     def answer(self, sender: str, payload: object) -> None:
         """One of those asked."""
-        self._count += 1
+        self._answered.add(sender)
         frame = self._make(self._ref, sender, payload)
         if self._early is None:
             self._desk.queue(frame)
@@ -372,7 +372,7 @@ class Stream:
         """All have answered, or the time is up."""
         self._missing = missing
         if self._early is None:
-            self._desk.queue(tunnel.Done(self._ref, self._count, missing))
+            self._desk.queue(tunnel.Done(self._ref, len(self._answered.difference(missing)), missing))
             self._desk.stream_ended(self)
 
 

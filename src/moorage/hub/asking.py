@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from moorage.hub.links import AppServer
     from moorage.hub.node import Node
 
+PART: Final = 1_024
+"""Sockets in one question."""
 TOGETHER: Final = 32
 """Rows that are made at a time."""
 
@@ -52,40 +54,50 @@ def _event(payload: bytes) -> tuple[list[bytes], socketio.Header]:
 
 def _fetch(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]) -> Outcome:
     """Ids, rooms and handshakes are here; only what the app keeps of a socket is asked of its app
-    server, all of one in one question, which goes first: it works while the rows are made."""
+    server. That takes longest, so the questions leave first, and in parts: their answers are made,
+    passed on and read side by side."""
     now = node.clock()
-    found = _found(hub, command)
-    asked = {server: server.id for server in found if server.peer is not None and server.id != command.asker}
     number = hub.queries.begin()
+    found = _found(hub, command, number)
+    for server, sockets in found.items():
+        sockets.ask_for_the_rest(server, number, command)
+    asked = {server: server.id for server, sockets in found.items() if sockets.asked}
     deadline = now + min(command.timeout, node.links.invoke_timeout)
-    sizes = {server: len(found[server].sids) for server in asked}
-    hub.queries.ask(number, asked, answers, deadline, partial(_one_each, sizes))
-    for server in asked:
-        assert server.peer is not None
-        server.peer.query(number, command.namespace, tuple(found[server].sids))
+    waiting = {server: found[server].asked for server in asked}
+    hub.queries.ask(number, asked, answers, deadline, partial(_is_last, waiting))
     rows = {server.id: _rows(server.id, sockets, command, now) for server, sockets in found.items()}
     reached = sum(len(sockets.sids) for sockets in found.values())
     return Outcome(reached=reached, sockets=rows, asked=len(asked))
 
 
-def _one_each(sizes: dict[AppServer, int], server: AppServer, chunks: tuple[Chunk, ...]) -> None:
-    """Whoever gets them counts them off against the rows. Raises `PeerError`."""
+def _is_last(waiting: dict[AppServer, int], server: AppServer, chunks: tuple[Chunk, ...]) -> bool:
+    """Whoever gets them counts them off against the rows. Raises `PeerError` for too many."""
     told = sum(chunk.count for chunk in chunks)
-    if told != sizes[server]:
-        raise PeerError(LINK_BAD_REQUEST, f"facts of {told} sockets, {sizes[server]} were asked for")
+    if not 0 < told <= waiting[server]:
+        raise PeerError(LINK_BAD_REQUEST, f"facts of {told} sockets, {waiting[server]} are waited for")
+    waiting[server] -= told
+    return not waiting[server]
 
 
 class _Sockets:
     """Those found of one app server: a connection and its socket's id at the same place."""
 
-    __slots__ = ("connections", "sids")
+    __slots__ = ("asked", "connections", "sids")
 
     def __init__(self) -> None:
         self.connections: list[Connection] = []
         self.sids: list[str] = []
+        self.asked = 0
+        """Of so many, from the beginning, the app server was asked what it knows."""
+
+    def ask_for_the_rest(self, server: AppServer, number: int, command: FetchSockets) -> None:
+        """The asker itself knows, and the azure dialect has no such question."""
+        if server.peer is not None and server.id != command.asker and self.asked < len(self.sids):
+            server.peer.query(number, command.namespace, tuple(self.sids[self.asked :]))
+            self.asked = len(self.sids)
 
 
-def _found(hub: Hub, command: FetchSockets) -> dict[AppServer, _Sockets]:
+def _found(hub: Hub, command: FetchSockets, number: int) -> dict[AppServer, _Sockets]:
     namespace = command.namespace
     found: dict[AppServer, _Sockets] = {}
     for connection in _candidates(hub, command):
@@ -100,6 +112,8 @@ def _found(hub: Hub, command: FetchSockets) -> dict[AppServer, _Sockets]:
                 of_one = found[connection.server] = _Sockets()
             of_one.connections.append(connection)
             of_one.sids.append(sid)
+            if len(of_one.sids) % PART == 0:
+                of_one.ask_for_the_rest(connection.server, number, command)
     return found
 
 

@@ -15,8 +15,8 @@ from moorage.hub.ports import Answers
 
 WhoT = TypeVar("WhoT")
 
-Check = Callable[[WhoT, Any], None]
-"""Looks at an answer before it is passed on."""
+Check = Callable[[WhoT, Any], bool]
+"""Looks at an answer before it is passed on: is it the last of whoever gave it?"""
 
 FIRST: Final = FIRST_SERVICE_ACK
 LAST: Final = LAST_SERVICE_ACK
@@ -66,8 +66,8 @@ class Questions(Generic[WhoT]):
         deadline: float,
         check: Check[WhoT] | None = None,
     ) -> None:
-        """Wait for `asked`. Nobody asked: finished at once. `check` raises `PeerError` for what is no
-        answer; whoever gave it is still waited for."""
+        """Wait for `asked`. Nobody asked: finished at once. Without `check` each gives one answer. It
+        raises `PeerError` for what is none; whoever gave it is still waited for."""
         if asked:
             self._open[number] = Question(asked, answers, deadline, check)
         else:
@@ -79,9 +79,9 @@ class Questions(Generic[WhoT]):
         question = self._open.get(number)
         if question is None or who not in question.waiting:
             return False
-        if question.check is not None:
-            question.check(who, payload)
-        name = question.waiting.pop(who)
+        name = question.waiting[who]
+        if question.check is None or question.check(who, payload):
+            del question.waiting[who]
         question.answers.answer(name, payload)
         self._end_if_answered(number, question)
         return True

@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import chain
 from typing import Any
 
 import orjson
@@ -165,7 +164,7 @@ class SocketCollector:
     rows: list[tuple[Row, str]] = field(default_factory=list)
     shared: dict[int, bytes] = field(default_factory=dict)
     """Headers that rows have in common, by their number."""
-    told: dict[str, Iterator[Callable[[], Any]]] = field(default_factory=dict)
+    told: dict[str, list[Callable[[], Any]]] = field(default_factory=dict)
     """By app server, in the order of its rows."""
     facts: dict[str, bytes] = field(default_factory=dict)
     own: dict[str, bytes] = field(default_factory=dict)
@@ -183,19 +182,24 @@ class SocketCollector:
             self.rows.extend((row, servers[row.server]) for row in frame.rows)
             self.shared.update((each.number, each.headers) for each in frame.headers)
         elif isinstance(frame, Data):
-            self.told[frame.server] = chain.from_iterable(ToldFacts(chunk).each() for chunk in frame.chunks)
+            told = self.told.setdefault(frame.server, [])
+            for chunk in frame.chunks:
+                told += ToldFacts(chunk).each()
 
     def result(self, missing: tuple[str, ...]) -> FetchedSockets:
         """Everything."""
-        return FetchedSockets(tuple(self._socket(row, server) for row, server in self.rows), missing)
+        told = {server: iter(facts) for server, facts in self.told.items()}
+        nobody: Iterator[Callable[[], Any]] = iter(())
+        return FetchedSockets(
+            tuple(self._socket(row, server, told.get(server, nobody)) for row, server in self.rows), missing
+        )
 
-    def _socket(self, row: Row, server: str) -> RemoteSocket:
+    def _socket(self, row: Row, server: str, told: Iterator[Callable[[], Any]]) -> RemoteSocket:
         if row.id in self.own:
             row.handshake = self.own[row.id]
             return RemoteSocket(row, self.namespace, server, partial(_read, self.facts[row.id]))
-        told = self.told.get(server)
-        facts = next(told, _nothing) if told else _nothing
-        return RemoteSocket(row, self.namespace, server, facts, self.shared.get(row.shared, b"{}"))
+        shared = self.shared.get(row.shared, b"{}")
+        return RemoteSocket(row, self.namespace, server, next(told, _nothing), shared)
 
 
 def _nothing() -> None:

@@ -34,8 +34,8 @@ class ServerEvents:
         self._handlers[namespace, event] = handler
 
     def told(self, frame: Told) -> None:
-        """Another app server's event. Without a handler nothing is answered: the asker then hears
-        that this app server did not."""
+        """Another app server's event. Without a handler nothing is answered, and the asker then hears
+        that this app server did not; unless it has no handler at all in that namespace."""
         try:
             name, *arguments = self._codec.arguments(frame.payload)
         except ValueError as error:

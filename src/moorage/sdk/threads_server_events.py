@@ -31,8 +31,8 @@ class ThreadsServerEvents:
         self._handlers[namespace, event] = handler
 
     def told(self, frame: Told) -> None:
-        """Another app server's event. Without a handler nothing is answered: the asker then hears
-        that this app server did not."""
+        """Another app server's event. Without a handler nothing is answered, and the asker then hears
+        that this app server did not; unless it has no handler at all in that namespace."""
         try:
             name, *arguments = self._codec.arguments(frame.payload)
         except ValueError as error:
@@ -41,6 +41,9 @@ class ThreadsServerEvents:
         handler = self._handlers.get((frame.namespace, name))
         if handler is None:
             _log.debug("no handler for %r of app server %s", name, frame.sender)
+            if frame.ref and not any(namespace == frame.namespace for namespace, _ in self._handlers):
+                # Nothing here is about that namespace: nobody is to wait for this app server.
+                self._transmit(Reply(frame.ref, b""))
             return
         self._pool.submit(partial(self._run, handler, arguments, frame))
 
