@@ -168,6 +168,24 @@ def test_many_are_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (answers.senders, answers.finished, answers.missing) == (["b", "b", "c", "b"], 1, ())
 
 
+@pytest.mark.parametrize("others", [False, True])
+def test_one_that_is_given_up_while_it_is_asked(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
+    """Its link had no room for the question, and its clients go in the middle of the search."""
+    monkeypatch.setattr(asking, "PART", 2)
+    fleet = Fleet()
+    for name in ("b", "b", "b", "b", "c", "c"):
+        fleet.client_of(name, "/")
+    gone = fleet.apps["b"]
+    monkeypatch.setattr(
+        fleet.peers["b"], "query", lambda *_: fleet.node.drop_server(fleet.hub(), gone)
+    )
+    outcome, answers = fleet.fetch(others=others)
+    assert [server for server, _ in rows_of(outcome)].count("c") == 2
+    assert fleet.answer("c", (Chunk(2, b"[]"),))
+    fleet.hub().queries.tick(fleet.now + 10.0)
+    assert (len(answers.payloads), answers.finished, answers.missing) == (1, 1, ("b",))
+
+
 def test_one_that_goes_before_its_last_part_is_missing() -> None:
     fleet = Fleet()
     fleet.client_of("b", "/")

@@ -100,7 +100,8 @@ class _Sockets:
 def _found(hub: Hub, command: FetchSockets, number: int) -> dict[AppServer, _Sockets]:
     namespace = command.namespace
     found: dict[AppServer, _Sockets] = {}
-    for connection in _candidates(hub, command):
+    # Of a copy: a question that leaves may be the one too many for a link, whose clients go at once.
+    for connection in tuple(_candidates(hub, command)):
         known = connection.listed
         if known is not None and known.namespace == namespace:
             sid = known.id
