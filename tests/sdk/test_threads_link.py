@@ -35,15 +35,16 @@ def mortal() -> Iterator[MoorageProcess]:
 
 async def cut(moorage: ThreadedMoorage) -> None:
     """Break the link's WebSocket, as a network would."""
-    while not moorage.up:
-        await asyncio.sleep(0.01)
     broken = threading.Event()
 
     def break_it() -> None:
-        socket = moorage.link.link._socket
-        assert socket is not None
-        socket.break_off()
-        broken.set()
+        # On the link's own thread: here it may be about to notice that the last cut has broken it.
+        link = moorage.link.link
+        if moorage.up and link._socket is not None:
+            link._socket.break_off()
+            broken.set()
+        else:
+            moorage.link.loop.call_later(0.01, break_it)
 
     moorage.link.call_soon(break_it)
     assert await asyncio.to_thread(broken.wait, SECONDS)
