@@ -50,6 +50,16 @@ async def cut(moorage: ThreadedMoorage) -> None:
     assert await asyncio.to_thread(broken.wait, SECONDS)
 
 
+async def bereft(world: World, mortal: MoorageProcess, max_queue_bytes: int) -> ThreadedMoorage:
+    """An app server whose service is gone, and that knows it."""
+    moorage = await world.serve(max_queue_bytes=max_queue_bytes)
+    lost = Record()
+    moorage.on("link_lost", lost)
+    mortal.kill()
+    await lost.wait(1)
+    return moorage
+
+
 async def test_a_cut_loses_and_reorders_nothing(world: World) -> None:
     sio, events, numbers = new_server(), Record(), Record()
     sio.on("number", lambda _sid, number: numbers(number))
@@ -77,11 +87,7 @@ async def test_a_cut_loses_and_reorders_nothing(world: World) -> None:
 
 async def test_a_service_that_is_gone_bounds_the_queue_and_times_requests_out(mortal: MoorageProcess) -> None:
     async with world_of(mortal) as world:
-        moorage = await world.serve(max_queue_bytes=100_000)
-        lost = Record()
-        moorage.on("link_lost", lost)
-        mortal.kill()
-        await lost.wait(1)
+        moorage = await bereft(world, mortal, 100_000)
 
         def fill() -> None:
             for _ in range(1000):
@@ -146,11 +152,7 @@ async def test_requests_that_wait_fail_when_the_link_is_closed(mortal: MooragePr
 
 async def test_a_drain_that_the_queue_has_no_room_for_leaves_nobody_waiting(mortal: MoorageProcess) -> None:
     async with world_of(mortal) as world:
-        moorage = await world.serve(max_queue_bytes=1000)
-        lost = Record()
-        moorage.on("link_lost", lost)
-        mortal.kill()
-        await lost.wait(1)
+        moorage = await bereft(world, mortal, 1000)
         waiting = asyncio.create_task(asyncio.to_thread(moorage.servers))
         while not moorage.link.link.session.waiting:
             await asyncio.sleep(0.01)
