@@ -138,11 +138,12 @@ describe("npm @azure/web-pubsub", () => {
 
   it("says what is wrong with a request", async (t) => {
     const { rest } = await setUp(t, ["ada"]);
+    // Called one after the other: a refusal that comes before it is waited for would fail the test.
     const refusals = [
-      [rest.sendToAll('42["hi"]', { ...TEXT, filter: "userId eq" }), 400, "api-bad-filter"],
-      [rest.sendToAll({ json: true }), 415, "api-bad-content-type"],
-      [rest.sendToAll("nonsense", TEXT), 400, "api-bad-payload"],
-      [rest.grantPermission("c", "joinLeaveGroup"), 404, "api-no-permissions"],
+      [() => rest.sendToAll('42["hi"]', { ...TEXT, filter: "userId eq" }), 400, "api-bad-filter"],
+      [() => rest.sendToAll({ json: true }), 415, "api-bad-content-type"],
+      [() => rest.sendToAll("nonsense", TEXT), 400, "api-bad-payload"],
+      [() => rest.grantPermission("c", "joinLeaveGroup"), 404, "api-no-permissions"],
     ];
     for (const [call, status, code] of refusals) {
       await assert.rejects(call, (error) => error.statusCode === status && error.code === code, code);
