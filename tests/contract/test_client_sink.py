@@ -21,6 +21,7 @@ from moorage.app import Service
 from moorage.config import Config
 from moorage.config_model import KeySettings
 from moorage.edge.settings import ServerSettings
+from moorage.hub import fanout
 from moorage.hub.connection import Connection
 from moorage.hub.fanout import Encoded
 from moorage.hub.links import AppServer
@@ -77,7 +78,7 @@ class Subject:
     def push(self, *payloads: bytes) -> None:
         """Queue emits."""
         for payload in payloads:
-            self.connection.outbox.push(Encoded(payload))
+            fanout.push(self.connection.outbox, Encoded(payload), self.node.metrics)
 
     def end(self, reason: Reason) -> None:
         """From this side."""

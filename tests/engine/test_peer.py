@@ -49,7 +49,8 @@ def refusal(peer: SocketPeer, packet: bytes) -> Reason:
 def test_the_apps_business_is_passed_on_untouched(packet: bytes) -> None:
     event = new_peer().message(packet)
     assert event == Forward(packet)
-    assert event[0] is packet
+    assert isinstance(event, Forward)
+    assert event.packet is packet
 
 
 def test_a_namespace_comes_and_goes() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.hub.connection import Connection
-from moorage.hub.fanout import Encoded, fan_out, metrics_of
+from moorage.hub.fanout import Encoded, fan_out, push
 from moorage.hub.outbox import SLICE
 from moorage.wire import engineio
 from moorage.wire.errors import PeerError
@@ -103,6 +103,6 @@ def test_a_full_outbox_stops_nobody_else(size: int) -> None:
 def test_single_deliveries_are_counted_by_transport() -> None:
     world, (websocket, polling) = crowd(1, polling=1)
     world.metrics.sent_websocket = world.metrics.sent_polling = 0
-    metrics_of(websocket.outbox, Encoded(b"42[]\x1e42[]"), world.metrics)
-    metrics_of(polling.outbox, Encoded(b"42[]"), world.metrics)
+    push(websocket.outbox, Encoded(b"42[]\x1e42[]"), world.metrics)
+    push(polling.outbox, Encoded(b"42[]"), world.metrics)
     assert (world.metrics.sent_websocket, world.metrics.sent_polling) == (2, 1)

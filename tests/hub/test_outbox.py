@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moorage.hub import fanout
 from moorage.hub.connection import Connection
 from moorage.hub.fanout import Encoded
 from moorage.hub.outbox import SLICE
+from moorage.metrics import Metrics
 from moorage.wire.reasons import SLOW_CLIENT
 from tests.hub.fakes import PollingSink, RecordingSink, World, heard, sink_of, unframe
 
@@ -24,7 +26,7 @@ def world() -> World:
 def push(connection: Connection, *packets: bytes) -> None:
     """Queue packets one by one."""
     for packet in packets:
-        connection.outbox.push(Encoded(packet))
+        fanout.push(connection.outbox, Encoded(packet), Metrics("test"))
 
 
 def test_one_write_per_tick_whatever_was_sent(world: World) -> None:

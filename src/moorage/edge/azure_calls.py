@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Final
 from moorage import logs
 from moorage.edge.azure_lane import Tunnel
 from moorage.engine.exchange import Calls
-from moorage.wire import azure_tunnel, dataplane
+from moorage.wire import azure_tunnel
+from moorage.wire.azure_known import KnownSend
+from moorage.wire.azure_tunnel import Request
 from moorage.wire.commands import Invoke
+from moorage.wire.dataplane import GenerateToken, Operation, decode_url, send_to_connection
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import API_BAD_PATH, API_BODY_TOO_LARGE
 
@@ -27,7 +30,7 @@ class CallDoor:
         self._calls = Calls()
         self._streams: dict[int, AnswerStream] = {}
 
-    def call(self, tunnel: Tunnel, request: azure_tunnel.Request, content: bytes, now: float) -> None:
+    def call(self, tunnel: Tunnel, request: Request | KnownSend, content: bytes, now: float) -> None:
         """One call. Whatever it holds, it gets an answer."""
         known = self._calls.arrived(request.ack_id, now)
         if known is not None:
@@ -40,21 +43,25 @@ class CallDoor:
         if status is not None:
             self._answer(tunnel, request.ack_id, status, now)
 
-    def _run(self, request: azure_tunnel.Request, content: bytes) -> int | None:
+    def _operation(self, request: Request | KnownSend, content: bytes) -> Operation:
+        limit = self._server.node.links.max_frame
+        if len(content) > limit:
+            raise PeerError(API_BODY_TOO_LARGE, f"at most {limit} bytes")
+        if isinstance(request, KnownSend):
+            return send_to_connection(self._server.hub.name, request.connection, content)
+        return decode_url(request.http_method, request.url, request.content_type(), content, repair=True)
+
+    def _run(self, request: Request | KnownSend, content: bytes) -> int | None:
         """Carry the call out; its status, or None where a stream answers it."""
         node = self._server.node
         try:
-            if len(content) > node.links.max_frame:
-                raise PeerError(API_BODY_TOO_LARGE, f"at most {node.links.max_frame} bytes")
-            operation = dataplane.decode_url(
-                request.http_method, request.url, request.content_type(), content, repair=True
-            )
+            operation = self._operation(request, content)
             command = operation.command
             own = self._server.hub.name
             if command.hub != own and command.hub.casefold() != own.casefold():
                 # The link's token was for one hub.
                 raise PeerError(API_BAD_PATH, "another hub's")
-            if isinstance(command, dataplane.GenerateToken):
+            if isinstance(command, GenerateToken):
                 return 404
             if isinstance(command, Invoke):
                 stream = AnswerStream(self, request.ack_id)
@@ -70,7 +77,7 @@ class CallDoor:
             return error.reason.http
         except Exception:
             # A defect of ours. The call must still be answered, or the SDK's socket hangs.
-            log.error("call failed", url=request.url[:200], exc_info=True)
+            log.error("call failed", call=str(request)[:200], exc_info=True)
             return 500
 
     def _answer(self, tunnel: Tunnel, ack_id: int, status: int, now: float) -> None:

@@ -19,6 +19,7 @@ from moorage.hub.links import AppServer
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.wire import azure_tunnel, cloudevents
+from moorage.wire.azure_known import KnownFrames
 from moorage.wire.cloudevents import EventWriter
 from moorage.wire.engineio import RS
 from moorage.wire.handshake import Handshake
@@ -58,6 +59,7 @@ class AzureServer:
         self._later = later
         self._scheduled = False
         self._writer = EventWriter(hub.name, "moorage")
+        self._known = KnownFrames(hub.name)
         self._tunnels: list[Tunnel] = []
         self._events: Events[Lane, Tunnel | None] = Events(first_ack)
         self._dirty: list[Lane] = []
@@ -301,26 +303,38 @@ class AzureServer:
         """One frame. Raises `PeerError` (link-bad-frame)."""
         self.node.metrics.link_frames_received += 1
         self.node.metrics.link_bytes_received += len(data)
+        known = self._known
+        ack_id = known.answer(data)
+        if ack_id is not None:
+            self._answered(ack_id, 200, b"", now)
+            return
+        send = known.send(data)
+        if send is not None and send.connection in self.hub.directory.connections:
+            self.calls.call(tunnel, send, send.payload, now)
+            return
         frame, content = azure_tunnel.decode(data)
         if isinstance(frame, azure_tunnel.Request):
             self.calls.call(tunnel, frame, content, now)
+            known.learn_send(data, frame, content)
         elif frame is not None and not frame.not_completed:
-            self._answered(frame, content, now)
+            self._answered(frame.ack_id, frame.status_code, content, now)
+            if frame.status_code == 200 and not content:
+                known.learn_answer(data)
 
-    def _answered(self, answer: azure_tunnel.Response, content: bytes, now: float) -> None:
-        event = self._events.settle(answer.ack_id)
+    def _answered(self, ack_id: int, status: int, content: bytes, now: float) -> None:
+        event = self._events.settle(ack_id)
         if event is None:
             return
         lane = event.lane
         self.node.metrics.upstream_seconds[event.name].observe(now - event.sent_at)
         if event.name == "connect":
-            self._connect_answered(lane, answer.status_code, content)
+            self._connect_answered(lane, status, content)
         elif event.name == "message":
-            if lane.stranded is not None and answer.ack_id in lane.stranded:
-                self._late(lane, answer.ack_id)
+            if lane.stranded is not None and ack_id in lane.stranded:
+                self._late(lane, ack_id)
             else:
                 lane.unanswered -= 1
-            if answer.status_code >= 400:
+            if status >= 400:
                 text = content.decode(errors="replace")[:200]
                 self.node.disconnect(lane.connection, APP_FORGOT, who="app", detail=text)
             self._settled(lane)

@@ -113,8 +113,11 @@ class LinkSocket(WSListener):
         return True
 
     def _uncork(self) -> None:
-        self._server.flush()
+        # The clients first: somebody waits for what they get. The app server gets answers to its calls,
+        # and while they are written, a client may have said the next thing already: the loop then reads
+        # it without having slept (0.95x CPU a round trip of one client, ten paired rounds).
         self._door.node.flusher.run()
+        self._server.flush()
 
     def _fragment(self, frame: WSFrame) -> None:
         if self._assembler is None:

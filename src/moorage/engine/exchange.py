@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
+
+import msgspec
 
 LaneT = TypeVar("LaneT")
 LinkT = TypeVar("LinkT")
@@ -29,7 +31,7 @@ FIRST_GAP: Final = 64
 """A service that has just started answers this many numbers below the first it sees."""
 
 
-class Event(NamedTuple, Generic[LaneT, LinkT]):
+class Event(msgspec.Struct, Generic[LaneT, LinkT], gc=False, frozen=True):
     """One of our requests that has no answer yet."""
 
     name: str

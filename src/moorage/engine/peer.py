@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+import msgspec
+
 from moorage.wire.engineio import RS, encode_binary
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import (
@@ -45,7 +47,7 @@ HELD_BYTES: Final = 4 * 1024 * 1024
 them could bring one twice, and the app server's parser would end the client for it. Larger ones go
 in pieces: one event must stay far below what a link takes."""
 
-class Forward(NamedTuple):
+class Forward(msgspec.Struct, gc=False, frozen=True):
     """Pass this packet on to the app server; its attachments follow it, joined by 0x1e."""
 
     packet: bytes

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from moorage.engine.upgrade import State
-from moorage.hub.fanout import Encoded, fan_out, metrics_of
+from moorage.hub.fanout import SPECIAL, Encoded, fan_out, push
 from moorage.wire import engineio, socketio
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.reasons import APP_CLOSED
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _HEADED: Final = (b"40", b"41", b"44")
 """Packets whose header is read here."""
+
+
+_NOT_PLAIN: Final = (*SPECIAL, b"b")
 
 
 def deliver(node: Node, to: Collection[Connection], payload: bytes) -> int:
@@ -46,6 +49,19 @@ def deliver(node: Node, to: Collection[Connection], payload: bytes) -> int:
     return len(everyone)
 
 
+def deliver_to_one(node: Node, connection: Connection, payload: bytes) -> None:
+    """`deliver` to one client. An answer or an event of plain text, which nearly all are, needs no
+    `Encoded`: there is nobody to share it with (2.0 us instead of 3.0)."""
+    if not payload.isascii() or engineio.RS in payload or payload.startswith(_NOT_PLAIN):
+        deliver(node, (connection,), payload)
+    elif connection.outbox.framed:
+        connection.outbox.push(engineio.text_frame(payload))
+        node.metrics.sent_websocket += 1
+    else:
+        connection.outbox.push(payload)
+        node.metrics.sent_polling += 1
+
+
 def _step(packet: bytes) -> tuple[Encoded, Header | None]:
     encoded = Encoded(packet)
     _ = encoded.frames
@@ -69,8 +85,7 @@ def _one(node: Node, connection: Connection, packet: Encoded, header: Header | N
 
 
 def _push(node: Node, connection: Connection, packet: Encoded) -> None:
-    connection.outbox.push(packet)
-    metrics_of(connection.outbox, packet, node.metrics)
+    push(connection.outbox, packet, node.metrics)
 
 
 def _connected(node: Node, connection: Connection, packet: Encoded, header: Header) -> None:

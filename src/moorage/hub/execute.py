@@ -7,7 +7,7 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING, Any
 
 from moorage.hub import asking
-from moorage.hub.deliver import deliver, expel
+from moorage.hub.deliver import deliver, deliver_to_one, expel
 from moorage.hub.hub import Hub
 from moorage.hub.ports import Answers, AppPeer
 from moorage.wire.commands import (
@@ -56,7 +56,7 @@ def _send_to_connection(node: Node, hub: Hub, command: SendToConnection) -> Outc
     connection = hub.directory.connections.get(command.connection)
     if connection is None:
         return NOT_FOUND
-    deliver(node, (connection,), command.payload)
+    deliver_to_one(node, connection, command.payload)
     return DONE
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from moorage.hub.connection import Connection
     from moorage.metrics import Metrics
 
-_SPECIAL: Final = (b"40", b"41", b"44", b"1")
+SPECIAL: Final = (b"40", b"41", b"44", b"1")
 """Packets that change something here as well as at the client: CONNECT, DISCONNECT and
 CONNECT_ERROR of Socket.IO, the close of Engine.IO."""
 
@@ -41,10 +41,10 @@ class Encoded:
 
     @property
     def is_special(self) -> bool:
-        """Holds a packet that concerns the service too (`_SPECIAL`)."""
+        """Holds a packet that concerns the service too (`SPECIAL`)."""
         if self.packets == 1:
-            return self.payload.startswith(_SPECIAL)
-        return any(packet.startswith(_SPECIAL) for packet in self.payload.split(engineio.RS))
+            return self.payload.startswith(SPECIAL)
+        return any(packet.startswith(SPECIAL) for packet in self.payload.split(engineio.RS))
 
 
 def fan_out(encoded: Encoded, to: Collection[Connection], flusher: Flusher, metrics: Metrics) -> None:
@@ -52,17 +52,18 @@ def fan_out(encoded: Encoded, to: Collection[Connection], flusher: Flusher, metr
     per recipient it is two appends and an addition."""
     if len(to) < SLICE:
         for connection in to:
-            connection.outbox.push(encoded)
-            metrics_of(connection.outbox, encoded, metrics)
+            push(connection.outbox, encoded, metrics)
         return
     framed = flusher.spread(encoded, to)
     metrics.sent_websocket += framed * encoded.packets
     metrics.sent_polling += (len(to) - framed) * encoded.packets
 
 
-def metrics_of(box: Outbox, encoded: Encoded, metrics: Metrics) -> None:
-    """Count one delivery."""
+def push(box: Outbox, encoded: Encoded, metrics: Metrics) -> None:
+    """Queue `encoded` for one client, and count it."""
     if box.framed:
+        box.push(encoded.frames)
         metrics.sent_websocket += encoded.packets
     else:
+        box.push(encoded.payload)
         metrics.sent_polling += encoded.packets

@@ -65,9 +65,8 @@ class Outbox:
         self._write: Callable[[bytes], None] = _nowhere
         self._send: SendFrame | None = None
 
-    def push(self, encoded: Encoded) -> None:
-        """Queue an emit for this client."""
-        data = encoded.frames if self.framed else encoded.payload
+    def push(self, data: bytes) -> None:
+        """Queue packets in the form that this client takes: frames if it is `framed`, else a payload."""
         if self._first is None:
             self._first = data
         else:

@@ -115,12 +115,23 @@ KEEPALIVE: Final = encode(STATUS, b'{"Type":5,"Message":"","TracingId":null}')
 
 def response(ack_id: int, status: int, *, more: bool = False, content: bytes | None = None) -> bytes:
     """An answer to the app server's call `ack_id`; `more`: the stream goes on."""
-    tail = _tails.get((status, more))
-    if tail is None:
-        flag = b"true" if more else b"false"
-        tail = b',"StatusCode":%d,"Headers":{},"NotCompleted":%b}' % (status, flag)
-        _tails[status, more] = tail
-    return encode(RESPONSE, b'{"Type":2,"AckId":' + str(ack_id).encode() + tail, content)
+    if more or content is not None:
+        return _built(ack_id, status, more, content)
+    # Two plain answers of one status differ in the AckId's digits only, if those are as many.
+    digits = b"%d" % ack_id
+    around = _plain.get((status, len(digits)))
+    if around is None:
+        frame = _built(ack_id, status, more, None)
+        begins = frame.index(_ACK_ID) + len(_ACK_ID)
+        around = _plain[status, len(digits)] = frame[:begins], frame[begins + len(digits) :]
+    return around[0] + digits + around[1]
 
 
-_tails: dict[tuple[int, bool], bytes] = {}
+def _built(ack_id: int, status: int, more: bool, content: bytes | None) -> bytes:
+    flag = b"true" if more else b"false"
+    text = b'{"Type":2%b%d,"StatusCode":%d,"Headers":{},"NotCompleted":%b}'
+    return encode(RESPONSE, text % (_ACK_ID, ack_id, status, flag), content)
+
+
+_ACK_ID: Final = b',"AckId":'
+_plain: dict[tuple[int, int], tuple[bytes, bytes]] = {}
