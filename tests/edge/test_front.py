@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moorage.edge.front import read_upgrade
@@ -78,6 +79,36 @@ def test_bytes_of_any_kind(noise: bytes, at: int) -> None:
     for data in (noise, PLAIN[:at] + noise, PLAIN[:at] + noise + PLAIN[at:]):
         found = read_upgrade(data, LIMIT)
         assert found is None or found[0].startswith("/")
+
+
+NAMES = [b"Upgrade", b"upgrade", b"Connection", b"Host", b"X-a", b"Content-Length", b"X a", b""]
+COLONS = [b":", b": ", b" :", b"\r:", b":\t "]
+VALUES = [b"websocket", b"WebSocket ", b"Upgrade", b"a,\t upgrade", b"a:b", b"", b"\xe9", b"\x0b", b"a\nb"]
+PARTS = st.tuples(*map(st.sampled_from, (NAMES, COLONS, VALUES)))
+LINES = st.lists(PARTS.map(b"".join), max_size=4)
+MORE = st.sampled_from([[], [b"Connection: a, upgrade"], [b"Upgrade:websocket", b"Connection:Upgrade"]])
+
+
+def line_by_line(lines: list[bytes]) -> list[tuple[bytes, bytes]] | None:
+    """The headers of an upgrade, read the slow way."""
+    headers = []
+    for line in lines:
+        header = re.fullmatch(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)", line)
+        if header is None:
+            return None
+        headers.append((header[1].lower(), header[2].strip()))
+    upgrade = any(name == b"upgrade" and value.lower() == b"websocket" for name, value in headers)
+    tokens = [token.strip().lower() for n, v in headers if n == b"connection" for token in v.split(b",")]
+    body = any(name == b"content-length" for name, _ in headers)
+    return headers if upgrade and b"upgrade" in tokens and not body else None
+
+
+@settings(max_examples=500)
+@given(LINES, MORE)
+def test_headers_are_what_their_lines_say(lines: list[bytes], more: list[bytes]) -> None:
+    lines = [*lines[:2], *more, *lines[2:]]
+    found = read_upgrade(b"\r\n".join((b"GET /ws HTTP/1.1", *lines, b"", b"")), LIMIT)
+    assert (found and found[1]) == line_by_line(lines)
 
 
 async def test_a_connection_that_says_nothing_is_known_until_it_leaves() -> None:

@@ -174,10 +174,11 @@ class AzureServer:
 
     def flush(self) -> None:
         """End of the tick: one event per client that said something, one write per tunnel."""
-        dirty, self._dirty = self._dirty, []
         try:
-            for lane in dirty:
-                self._send_inbox(lane)
+            if self._dirty:
+                dirty, self._dirty = self._dirty, []
+                for lane in dirty:
+                    self._send_inbox(lane)
         finally:
             # Only now: what the loop queues leaves below, and needs no flush of its own.
             self._scheduled = False

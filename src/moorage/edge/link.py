@@ -46,6 +46,11 @@ MAX_SERVER_ID: Final = 128
 READ_BUFFER: Final = 128 * 1024
 """A link is one of few and carries everything: one read should take all that has come."""
 CLOSE_SECONDS: Final = 5.0
+# Compared for every frame: a global is one look-up, an attribute of the enumeration two.
+_BINARY: Final = WSMsgType.BINARY
+_CLOSE: Final = WSMsgType.CLOSE
+_PING: Final = WSMsgType.PING
+_PONG: Final = WSMsgType.PONG
 _OURS: Final = {
     WSCloseCode.MESSAGE_TOO_BIG: LINK_FRAME_TOO_LARGE,
     WSCloseCode.PROTOCOL_ERROR: LINK_BAD_FRAME,
@@ -87,14 +92,14 @@ class LinkSocket(WSListener):
         self._server.cork()
         self._door.node.flusher.cork()
         try:
-            if kind == WSMsgType.BINARY and frame.fin and self._assembler is None:
+            if kind == _BINARY and frame.fin and self._assembler is None:
                 self._server.received(self.tunnel, frame.get_payload_as_bytes(), self._door.clock())
-            elif kind == WSMsgType.CLOSE:
+            elif kind == _CLOSE:
                 self._peer_closes()
-            elif kind == WSMsgType.PING:
+            elif kind == _PING:
                 if not self.tunnel.congested:
                     transport.send_pong(frame.get_payload_as_bytes())
-            elif kind != WSMsgType.PONG:
+            elif kind != _PONG:
                 self._fragment(frame)
         except PeerError as error:
             self._broken = True
@@ -106,7 +111,7 @@ class LinkSocket(WSListener):
 
     def is_user_specific_pong(self, frame: WSFrame) -> bool:
         """picows keeps the pongs that it waits for to itself: one may be the last of a read."""
-        if frame.msg_type != WSMsgType.PONG:
+        if frame.msg_type != _PONG:
             return False
         if frame.last_in_buffer:
             self._uncork()
@@ -126,7 +131,7 @@ class LinkSocket(WSListener):
         if message is not None:
             self._assembler = None
             kind, data = message
-            if kind != WSMsgType.BINARY:
+            if kind != _BINARY:
                 raise PeerError(LINK_BAD_FRAME, "text")
             self._server.received(self.tunnel, data, self._door.clock())
 

@@ -87,9 +87,11 @@ class ClientSocket(WSListener):
         usual = kind == _TEXT and frame.fin and self._assembler is None and not self.probing
         if usual and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
             data = frame.get_payload_as_bytes()
-            self._door.node.metrics.received_websocket += 1
-            self._door.node.metrics.bytes_received_websocket += len(data)
-            self._door.node.receive(self._connection, data)
+            node = self._door.node
+            metrics = node.metrics
+            metrics.received_websocket += 1
+            metrics.bytes_received_websocket += len(data)
+            node.receive(self._connection, data)
             return
         try:
             self._unusual(frame, kind)

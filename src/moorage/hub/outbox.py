@@ -223,9 +223,10 @@ class Flusher:
             slow, self._overflowed = self._overflowed, []
             for connection in slow:
                 self._slow(connection)
-        urgent, self._urgent = self._urgent, []
-        for box in urgent:
-            box.flush()
+        if self._urgent:
+            urgent, self._urgent = self._urgent, []
+            for box in urgent:
+                box.flush()
         if self._bulk:
             self._slice()
 

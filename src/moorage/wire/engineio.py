@@ -8,6 +8,7 @@ Over WebSocket a text packet is a text frame, and a `b` packet a binary frame of
 from __future__ import annotations
 
 import binascii
+import struct
 from typing import Final
 
 import orjson
@@ -29,6 +30,8 @@ OPCODE_BINARY: Final = 0x2
 FRAME_ROOM: Final = 14
 """Bytes before a payload that the longest header of a frame may take."""
 
+_HEADER16: Final = struct.Struct(">BBH").pack
+_HEADER64: Final = struct.Struct(">BBQ").pack
 _TEXT_HEADERS: Final = tuple(bytes((0x80 | OPCODE_TEXT, n)) for n in range(126))
 _BINARY_HEADERS: Final = tuple(bytes((0x80 | OPCODE_BINARY, n)) for n in range(126))
 
@@ -51,8 +54,8 @@ def binary_frame(data: bytes) -> bytes:
 
 def _long_header(opcode: int, size: int) -> bytes:
     if size < 0x10000:
-        return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big")
-    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
+        return _HEADER16(0x80 | opcode, 126, size)
+    return _HEADER64(0x80 | opcode, 127, size)
 
 
 def split_payload(payload: bytes, limit: int = 1_000) -> list[bytes]:
