@@ -145,7 +145,8 @@ def connects(run: Run) -> list[Figure]:
         return {**costs(joined.target, cost, count), "rate": count / seconds}
 
     with ExitStack() as stack:
-        rounds = run.alternate("e", run.connect(stack, "e", 1, skip=(C_LOOP,)), once)
+        joined = run.connect(stack, "e", 1, skip=(C_LOOP,))
+        rounds = run.alternate("e", joined, once, count=run.plan.connect_rounds)
     return [
         *cost_figures("e", "connect", rounds, (Bar(1.0, NATIVE),)),
         Figure("e", "connects per second, 50 at a time", "1/s", rounds.of("rate")),

@@ -26,7 +26,8 @@ class Plan:
     idle_pause: float
     """(d): seconds for a server to come to rest before its memory is read."""
     connects: int
-    """(e): connects of a round."""
+    connect_rounds: int
+    """(e): connects of a round, and rounds: they range over a factor of two."""
     app_clients: int
     app_ticks: int
     """(f): clients, and broadcasts of a round."""
@@ -58,6 +59,7 @@ FULL = Plan(
     idle_rounds=3,
     idle_pause=3.0,
     connects=2000,
+    connect_rounds=11,
     app_clients=5000,
     app_ticks=10,
     slow_windows=25,
@@ -79,6 +81,7 @@ QUICK = Plan(
     idle_rounds=1,
     idle_pause=0.3,
     connects=200,
+    connect_rounds=1,
     app_clients=300,
     app_ticks=5,
     slow_windows=4,
