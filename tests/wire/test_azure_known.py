@@ -7,15 +7,17 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from moorage.wire import azure_tunnel
-from moorage.wire.azure_known import MAX_ANSWERS, KnownFrames, KnownSend
+from moorage.wire.azure_known import MAX_ANSWERS, MAX_BODY, KnownCall, KnownFrames
 from moorage.wire.azure_tunnel import Request, Response
-from moorage.wire.commands import SendToConnection
-from moorage.wire.dataplane import decode_url
+from moorage.wire.commands import JoinGroups, LeaveGroups, Selection, SendToConnection
+from moorage.wire.dataplane import decode_url, send_to_connection
 from moorage.wire.errors import PeerError
 
 HUB = "chat"
+LIMIT = 1_000_000
 CLIENT = "51pkWh3JPDoqGBTx9JqN2MoT0A"
 URL = "https://host/api/hubs/{hub}/connections/{client}/:send?api-version=2023-07-01"
 
@@ -57,26 +59,39 @@ def answer(ack_id: object, *, status: int = 200, content: bytes | None = b"", mo
 
 def learn(*frames: bytes, hub: str = HUB) -> KnownFrames:
     """What one app server's frames have taught, each learned from as the link does it."""
-    known = KnownFrames(hub)
+    known = KnownFrames(hub, LIMIT)
     for data in frames:
         found, content = azure_tunnel.decode(data)
         if isinstance(found, Request):
-            known.learn_send(data, found, content)
+            known.learn_call(data, found, content)
         elif isinstance(found, Response) and found.status_code == 200 and not content:
             assert not found.not_completed
             known.learn_answer(data)
     return known
 
 
-def parsed(data: bytes) -> KnownSend | None:
-    """A send to one client, as the parsers understand it."""
+def known_send(ack_id: int, connection: str, payload: bytes) -> KnownCall:
+    """What a send to one client means."""
+    return KnownCall(ack_id, connection, send_to_connection(HUB, connection, payload))
+
+
+def parsed(data: bytes) -> KnownCall | None:
+    """A call about one client, as the parsers understand it."""
     try:
         found, content = azure_tunnel.decode(data)
         if isinstance(found, Request):
             url = found.url
-            command = decode_url(found.http_method, url, found.content_type(), content, repair=True).command
-            if isinstance(command, SendToConnection) and command.hub == HUB:
-                return KnownSend(found.ack_id, command.connection, command.payload)
+            operation = decode_url(found.http_method, url, found.content_type(), content, repair=True)
+            command = operation.command
+            if command.hub != HUB:
+                return None
+            if isinstance(command, SendToConnection):
+                return KnownCall(found.ack_id, command.connection, operation)
+            if isinstance(command, JoinGroups | LeaveGroups) and command.to.filter is not None:
+                # A filter for one id, or the id: whoever has it is selected.
+                client = command.to.filter.connection_id or ""
+                moved = type(command)(HUB, Selection(connection=client), command.groups or ())
+                return KnownCall(found.ack_id, client, replace(operation, command=moved))
     except PeerError:
         pass
     return None
@@ -89,12 +104,12 @@ def test_a_send_like_another_is_known(ack_id: int, size: int) -> None:
     content = b"4" * size
     other = URL.format(hub=HUB, client="another_one-0")
     data = send(ack_id, content, url=other)
-    assert known.send(data) == KnownSend(ack_id, "another_one-0", content) == parsed(data)
+    assert known.call(data) == known_send(ack_id, "another_one-0", content) == parsed(data)
 
 
 def test_nothing_is_known_at_first() -> None:
-    known = KnownFrames(HUB)
-    assert known.send(send(1)) is None
+    known = KnownFrames(HUB, LIMIT)
+    assert known.call(send(1)) is None
     assert known.answer(answer(1)) is None
 
 
@@ -120,7 +135,7 @@ def test_nothing_is_known_at_first() -> None:
     ],
 )
 def test_other_calls_are_not(data: bytes) -> None:
-    assert learn(send(7)).send(data) is None
+    assert learn(send(7)).call(data) is None
 
 
 @pytest.mark.parametrize(
@@ -139,17 +154,17 @@ def test_other_calls_are_not(data: bytes) -> None:
 )
 def test_from_other_calls_nothing_is_learned(data: bytes) -> None:
     known = learn(data)
-    assert known.send(data) is None
-    assert known.send(send(7)) is None
+    assert known.call(data) is None
+    assert known.call(send(7)) is None
 
 
 def test_a_hub_has_no_case() -> None:
-    assert learn(send(7), hub="CHAT").send(send(8)) is not None
+    assert learn(send(7), hub="CHAT").call(send(8)) is not None
 
 
 def test_what_is_no_id_is_left_to_the_parsers() -> None:
     """The id is not decoded: one with an escape is nobody's, and the caller parses the frame."""
-    found = learn(send(7)).send(send(8, url=URL.format(hub=HUB, client="5%31")))
+    found = learn(send(7)).call(send(8, url=URL.format(hub=HUB, client="5%31")))
     assert found is not None
     assert found.connection == "5%31"
 
@@ -185,7 +200,7 @@ def mutated(draw: st.DrawFn, frames: st.SearchStrategy[bytes]) -> bytes:
 @settings(deadline=None, max_examples=500)
 @given(mutated(SENDS))
 def test_a_known_send_is_what_the_parsers_find(data: bytes) -> None:
-    found = learn(send(7)).send(data)
+    found = learn(send(7)).call(data)
     # Ids that the service gives. Any other is nobody's, and the caller goes by the parsers then.
     if found is not None and re.fullmatch(r"[A-Za-z0-9_-]+", found.connection):
         assert found == parsed(data)
@@ -236,9 +251,91 @@ def test_a_longer_number_under_the_same_lengths_is_no_answer() -> None:
 
 
 def test_what_is_learned_is_bounded() -> None:
-    known = KnownFrames(HUB)
+    known = KnownFrames(HUB, LIMIT)
     for status in range(100, 100 + 2 * MAX_ANSWERS):
         known.learn_answer(answer(123, status=status))
     assert known.answer(answer(123, status=100 + MAX_ANSWERS - 1)) == 123
     assert known.answer(answer(123, status=100 + MAX_ANSWERS)) is None
     known.learn_answer(frame(2, b'{"AckId":5,"x":"' + b"x" * 300 + b'"}', b""))
+
+
+GROUPS_URL = "https://host/api/hubs/chat/:{verb}?api-version=2023-07-01"
+
+
+def move(ack_id: object, body: bytes, verb: str = "addToGroups") -> bytes:
+    """A client joins or leaves rooms."""
+    return send(ack_id, body, url=GROUPS_URL.format(verb=verb), kind="application/json")
+
+
+def body(*groups: str, client: str = CLIENT) -> bytes:
+    """Which, and who."""
+    listed = ",".join(f'"{group}"' for group in groups)
+    return f'{{"groups":[{listed}],"filter":"connectionId eq \'{client}\'"}}'.encode()
+
+
+VERBS = [("addToGroups", JoinGroups), ("removeFromGroups", LeaveGroups)]
+
+
+@pytest.mark.parametrize("groups", [("0~Lw~a-_",), ("0~Lw~a", "0~Lw~b"), tuple(f"x~{n}" for n in range(50))])
+@pytest.mark.parametrize(("verb", "command"), VERBS)
+def test_a_join_like_another_is_known(verb: str, command: type, groups: tuple[str, ...]) -> None:
+    known = learn(move(7, body("0~Lw~x"), verb))
+    data = move(1234, body(*groups, client="other_one"), verb)
+    found = known.call(data)
+    assert found == parsed(data)
+    assert found is not None
+    assert (found.ack_id, found.connection) == (1234, "other_one")
+    assert found.operation.command == command(HUB, Selection(connection="other_one"), groups)
+    # Each is learned by itself.
+    assert known.call(move(8, body("a"), "addToGroups" if verb[0] == "r" else "removeFromGroups")) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        body(),
+        body("a", client="x' or 'a' eq 'a"),
+        body("a\\u0062"),
+        body("a b"),
+        body(""),
+        body("a").replace(b"connectionId", b"userId"),
+        body("a").replace(b"}", b',"x":1}'),
+        body("a").replace(b'"filter"', b'"groups":["b"],"filter"'),
+        body("a")[:-1],
+        body("a") + b" ",
+        body(*(f"0~Lw~{n}" for n in range(100))),
+        b"",
+    ],
+)
+def test_other_bodies_are_not(content: bytes) -> None:
+    assert len(body(*(f"0~Lw~{n}" for n in range(100)))) > MAX_BODY
+    assert learn(move(7, body("0~Lw~x"))).call(move(8, content)) is None
+
+
+def test_too_large_a_frame_is_left_to_the_parsers() -> None:
+    assert KnownFrames(HUB, 300).call(send(8, b"4" * 200)) is None
+    known = learn(send(7))
+    assert known.call(send(8, b"4" * 200)) is not None
+    small = KnownFrames(HUB, 300)
+    data = send(7)
+    found, content = azure_tunnel.decode(data)
+    assert isinstance(found, Request)
+    small.learn_call(data, found, content)
+    assert small.call(send(8)) is not None
+    assert small.call(send(8, b"4" * 200)) is None
+
+
+MOVES = st.builds(
+    move,
+    st.integers(0, 2**64),
+    st.builds(body, st.sampled_from(["a", "0~Lw~b", "c d", ""]), client=st.sampled_from(["y", "y'y"])),
+    verb=st.sampled_from(["addToGroups", "removeFromGroups", "send"]),
+)
+
+
+@settings(deadline=None, max_examples=500)
+@given(mutated(MOVES))
+def test_a_known_join_is_what_the_parsers_find(data: bytes) -> None:
+    found = learn(move(7, body("x")), move(7, body("x"), "removeFromGroups")).call(data)
+    if found is not None:
+        assert found == parsed(data)

@@ -9,10 +9,10 @@ from moorage import logs
 from moorage.edge.azure_lane import Tunnel
 from moorage.engine.exchange import Calls
 from moorage.wire import azure_tunnel
-from moorage.wire.azure_known import KnownSend
+from moorage.wire.azure_known import KnownCall
 from moorage.wire.azure_tunnel import Request
 from moorage.wire.commands import Invoke
-from moorage.wire.dataplane import GenerateToken, Operation, decode_url, send_to_connection
+from moorage.wire.dataplane import GenerateToken, Operation, decode_url
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import API_BAD_PATH, API_BODY_TOO_LARGE
 
@@ -30,7 +30,7 @@ class CallDoor:
         self._calls = Calls()
         self._streams: dict[int, AnswerStream] = {}
 
-    def call(self, tunnel: Tunnel, request: Request | KnownSend, content: bytes, now: float) -> None:
+    def call(self, tunnel: Tunnel, request: Request | KnownCall, content: bytes, now: float) -> None:
         """One call. Whatever it holds, it gets an answer."""
         known = self._calls.arrived(request.ack_id, now)
         if known is not None:
@@ -43,15 +43,15 @@ class CallDoor:
         if status is not None:
             self._answer(tunnel, request.ack_id, status, now)
 
-    def _operation(self, request: Request | KnownSend, content: bytes) -> Operation:
+    def _operation(self, request: Request | KnownCall, content: bytes) -> Operation:
+        if isinstance(request, KnownCall):
+            return request.operation
         limit = self._server.node.links.max_frame
         if len(content) > limit:
             raise PeerError(API_BODY_TOO_LARGE, f"at most {limit} bytes")
-        if isinstance(request, KnownSend):
-            return send_to_connection(self._server.hub.name, request.connection, content)
         return decode_url(request.http_method, request.url, request.content_type(), content, repair=True)
 
-    def _run(self, request: Request | KnownSend, content: bytes) -> int | None:
+    def _run(self, request: Request | KnownCall, content: bytes) -> int | None:
         """Carry the call out; its status, or None where a stream answers it."""
         node = self._server.node
         try:

@@ -59,7 +59,7 @@ class AzureServer:
         self._later = later
         self._scheduled = False
         self._writer = EventWriter(hub.name, "moorage")
-        self._known = KnownFrames(hub.name)
+        self._known = KnownFrames(hub.name, node.links.max_frame)
         self._tunnels: list[Tunnel] = []
         self._events: Events[Lane, Tunnel | None] = Events(first_ack)
         self._dirty: list[Lane] = []
@@ -309,14 +309,14 @@ class AzureServer:
         if ack_id is not None:
             self._answered(ack_id, 200, b"", now)
             return
-        send = known.send(data)
-        if send is not None and send.connection in self.hub.directory.connections:
-            self.calls.call(tunnel, send, send.payload, now)
+        call = known.call(data)
+        if call is not None and call.connection in self.hub.directory.connections:
+            self.calls.call(tunnel, call, b"", now)
             return
         frame, content = azure_tunnel.decode(data)
         if isinstance(frame, azure_tunnel.Request):
             self.calls.call(tunnel, frame, content, now)
-            known.learn_send(data, frame, content)
+            known.learn_call(data, frame, content)
         elif frame is not None and not frame.not_completed:
             self._answered(frame.ack_id, frame.status_code, content, now)
             if frame.status_code == 200 and not content:

@@ -1,29 +1,33 @@
 """Frames of one app server that need no parser, because one like them has been parsed before.
 
-Nearly all that an app server of the azure dialect sends is of two kinds: a plain answer to an event,
-and a send to one client. Two frames of a kind differ in the AckId, the client's id, the content and
-the lengths, and in nothing else. So the first of a kind is decoded by `azure_tunnel` and `dataplane`,
-which check everything, and what stands around those places is kept: a frame with the same bytes there
-says the same.
+Nearly all that an app server of the azure dialect sends is of three kinds: a plain answer to an event, a
+send to one client, and one client's joining or leaving of rooms. Two frames of a kind differ in the
+AckId, the client's id, the content and the lengths, and in nothing else. So the first of a kind is
+decoded by `azure_tunnel` and `dataplane`, which check everything, and what stands around those places is
+kept: a frame with the same bytes there says the same.
 
 What is not recognised is no error: it is decoded as the first one was.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
 
 from moorage.wire.azure_tunnel import Request
-from moorage.wire.commands import SendToConnection
-from moorage.wire.dataplane import decode_url
+from moorage.wire.commands import JoinGroups, LeaveGroups, Selection, SendToConnection
+from moorage.wire.dataplane import Operation, decode_url, send_to_connection
 from moorage.wire.errors import PeerError
 
 MAX_ANSWER: Final = 265
 """Bytes of a frame whose text has less than 256, and no content."""
 MAX_ANSWERS: Final = 64
 """Kinds of plain answers: two or three, for each number of digits that an AckId has."""
+
+MAX_BODY: Final = 1024
+"""Bytes of a list of groups: far from the limits that `dataplane` has for them."""
 
 _ANSWER: Final = b"\x93\x02\xd9"
 _REQUEST: Final = b"\x93\x01\xd9"
@@ -37,28 +41,40 @@ _DIGITS: Final = _TEXT + len(_ACK_ID)
 _MOST_DIGITS: Final = 15
 
 
-class KnownSend(msgspec.Struct, gc=False):
-    """A send to one client. Its id is as it stands in the frame. One that nobody has may hold an
+_GROUPS: Final = re.compile(
+    rb'\{"groups":\["([A-Za-z0-9~_-]++(?:","[A-Za-z0-9~_-]++)*+)"\],'
+    rb'"filter":"connectionId eq \'([A-Za-z0-9_-]++)\'"\}'
+)
+"""The body with which the SDK moves one client. Names of rooms are base64 in it."""
+_MOST_MOVES: Final = 4
+
+
+class KnownCall(msgspec.Struct, gc=False):
+    """A call about one client. Its id is as it stands in the frame. One that nobody has may hold an
     escape: then the frame must be decoded in earnest."""
 
     ack_id: int
     connection: str
-    payload: bytes
+    operation: Operation
 
 
 class KnownFrames:
-    """What has been learned of the frames of one app server of `hub`."""
+    """What has been learned of the frames of one app server of `hub`. Frames of more than `limit` bytes
+    are none of those."""
 
-    __slots__ = ("_after", "_answers", "_before", "_hub")
+    __slots__ = ("_after", "_answers", "_before", "_hub", "_limit", "_moves")
 
-    def __init__(self, hub: str) -> None:
+    def __init__(self, hub: str, limit: int) -> None:
         self._hub = hub
+        self._limit = limit
         self._answers: dict[bytes, int] = {}
         """All bytes but the AckId's digits -> how many digits."""
         self._before: bytes | None = None
         """Of sends: what stands between the AckId and the client's id."""
         self._after = b""
         """And from there to the end of the text."""
+        self._moves: dict[bytes, Operation] = {}
+        """Of joins and leaves: what stands behind the AckId -> the first that was."""
 
     def answer(self, data: bytes) -> int | None:
         """The AckId, where `data` is an answer that says 200 and carries nothing."""
@@ -78,39 +94,68 @@ class KnownFrames:
             # The lengths are among the bytes that are kept: they hold for as many digits.
             self._answers[data[:_DIGITS] + data[end:]] = end - _DIGITS
 
-    def send(self, data: bytes) -> KnownSend | None:
-        """The call, where `data` is a send to one client."""
-        before, after = self._before, self._after
-        if before is None or not data.startswith(_REQUEST, 4):
+    def call(self, data: bytes) -> KnownCall | None:
+        """The call, where `data` is a send to one client, or puts one into groups or out of them."""
+        if not data.startswith(_REQUEST, 4) or len(data) > self._limit:
             return None
         end = data.find(b",", _DIGITS)
-        begins = end + len(before)
-        ends = data.find(b"/", begins)
-        if not (data.startswith(before, end) and data.startswith(after, ends)):
-            return None
-        at = ends + len(after)
-        payload = _content(data, at)
         number = _number(data[_DIGITS:end])
-        if number is None or not payload or data[_TEXT - 1] != at - _TEXT or data[_TEXT:_DIGITS] != _ACK_ID:
+        if number is None or data[_TEXT:_DIGITS] != _ACK_ID:
             return None
-        return KnownSend(number, str(data[begins:ends], "latin-1"), payload)
+        before = self._before
+        if before is not None and data.startswith(before, end):
+            return self._send(data, number, end + len(before))
+        return self._move(data, number, end) if self._moves else None
 
-    def learn_send(self, data: bytes, request: Request, content: bytes) -> None:
-        """`data` was decoded as this call. If it is the first send to one client, keep what sends have in
+    def _send(self, data: bytes, number: int, begins: int) -> KnownCall | None:
+        ends = data.find(b"/", begins)
+        at = ends + len(self._after)
+        if data[_TEXT - 1] != at - _TEXT or not data.startswith(self._after, ends):
+            return None
+        payload = _content(data, at)
+        if not payload:
+            return None
+        connection = str(data[begins:ends], "latin-1")
+        return KnownCall(number, connection, send_to_connection(self._hub, connection, payload))
+
+    def _move(self, data: bytes, number: int, end: int) -> KnownCall | None:
+        at = _TEXT + data[_TEXT - 1]
+        like = self._moves.get(data[end:at])
+        content = _content(data, at)
+        if like is None or content is None or len(content) > MAX_BODY:
+            return None
+        body = _GROUPS.fullmatch(content)
+        if body is None:
+            return None
+        groups = tuple(body[1].decode("ascii").split('","'))
+        connection = body[2].decode("ascii")
+        command = JoinGroups if isinstance(like.command, JoinGroups) else LeaveGroups
+        moved = command(self._hub, Selection(connection=connection), groups)
+        return KnownCall(number, connection, Operation(like.name, moved, like.success, like.missing))
+
+    def learn_call(self, data: bytes, request: Request, content: bytes) -> None:
+        """`data` was decoded as this call. If it is the first of its kind, keep what the kind has in
         common."""
-        if self._before is not None or b"/connections/" not in data or not data.startswith(_REQUEST, 4):
+        if not (data.startswith(_REQUEST, 4) and data.startswith(_ACK_ID, _TEXT)):
+            return
+        end, after = data.find(b",", _DIGITS), _TEXT + data[_TEXT - 1]
+        send = self._before is None and b"/connections/" in data
+        if not send and (len(self._moves) == _MOST_MOVES or not _GROUPS.fullmatch(content)):
             return
         try:
-            command = decode_url(request.http_method, request.url, request.content_type(), content).command
+            operation = decode_url(request.http_method, request.url, request.content_type(), content)
         except PeerError:
             return
-        if isinstance(command, SendToConnection) and command.hub.casefold() == self._hub.casefold():
+        command = operation.command
+        if command.hub.casefold() != self._hub.casefold():
+            return
+        if isinstance(command, SendToConnection):
             name = command.connection.encode()
-            end = data.find(b",", _DIGITS)
             begins = data.find(b"/%b/" % name, end) + 1
-            after = _TEXT + data[_TEXT - 1]
-            if begins and data.startswith(_ACK_ID, _TEXT) and data.count(name, end, after) == 1:
+            if begins and data.count(name, end, after) == 1:
                 self._before, self._after = data[end:begins], data[begins + len(name) : after]
+        elif isinstance(command, JoinGroups | LeaveGroups):
+            self._moves[data[end:after]] = operation
 
 
 def _number(digits: bytes) -> int | None:
