@@ -67,16 +67,17 @@ def cost_figures(section: str, what: str, rounds: Rounds, bars: tuple[Bar, ...])
 
 
 def trips(run: Run) -> list[Figure]:
-    """(c) Acked round trips, one under way per client."""
+    """(c) Acked round trips, one under way per client. Many short rounds: what else runs on the machine
+    comes and goes in seconds."""
     figures = []
     with ExitStack() as stack:
         joined = run.connect(stack, "c", 100, skip=(C_LOOP,))
         for clients, at in ((1, "1 client"), (100, "100 clients")):
             # The default argument binds this turn's value: a closure would see the last one.
             def once(one: Joined, clients: int = clients) -> dict[str, float]:
-                return _trips(one, clients, run.plan.trip_seconds)
+                return _trips(one, clients, run.plan.short_seconds)
 
-            rounds = run.alternate("c", joined, once)
+            rounds = run.alternate("c", joined, once, count=run.plan.short_rounds)
             figures += cost_figures("c", f"round trip, {at}", rounds, (Bar(2.5, NATIVE),))
             figures += [
                 Figure("c", f"round trips per second, {at}", "1/s", rounds.of("rate")),

@@ -18,8 +18,6 @@ class Plan:
     """(a): broadcasts of a round."""
     bursts: int
     """(b): bursts of 50 of a round."""
-    trip_seconds: float
-    """(c): length of a round."""
     idle: int
     """(d): connections."""
     idle_rounds: int
@@ -37,7 +35,7 @@ class Plan:
     """Slow client: bytes of an event's string. 2,000 bytes fill a queue of 4 MiB after some 2,000 events."""
     short_rounds: int
     short_seconds: float
-    """(g), (h): many short rounds of round trips."""
+    """(c), (g), (h): many short rounds of round trips."""
     sdk_connects: int
     """(k): connects of a round."""
     fetch_clients: int
@@ -54,7 +52,6 @@ FULL = Plan(
     clients=1000,
     ticks=40,
     bursts=4,
-    trip_seconds=1.5,
     idle=10_000,
     idle_rounds=3,
     idle_pause=3.0,
@@ -68,7 +65,7 @@ FULL = Plan(
     short_seconds=0.5,
     sdk_connects=1000,
     fetch_clients=10_000,
-    fetch_rounds=7,
+    fetch_rounds=15,
 )
 
 QUICK = Plan(
@@ -76,7 +73,6 @@ QUICK = Plan(
     clients=100,
     ticks=20,
     bursts=2,
-    trip_seconds=0.2,
     idle=300,
     idle_rounds=1,
     idle_pause=0.3,

@@ -7,13 +7,12 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from moorage.wire import azure_tunnel
-from moorage.wire.azure_known import MAX_ANSWERS, MAX_BODY, KnownCall, KnownFrames
+from moorage.wire.azure_known import MAX_ANSWERS, MAX_BODY, KnownFrames
 from moorage.wire.azure_tunnel import Request, Response
-from moorage.wire.commands import JoinGroups, LeaveGroups, Selection, SendToConnection
-from moorage.wire.dataplane import decode_url, send_to_connection
+from moorage.wire.commands import Command, JoinGroups, LeaveGroups, Selection, SendToConnection
+from moorage.wire.dataplane import GenerateToken, decode_url
 from moorage.wire.errors import PeerError
 
 HUB = "chat"
@@ -57,41 +56,47 @@ def answer(ack_id: object, *, status: int = 200, content: bytes | None = b"", mo
     return frame(2, text.encode(), content)
 
 
-def learn(*frames: bytes, hub: str = HUB) -> KnownFrames:
+def learn(*examples: bytes, hub: str = HUB) -> KnownFrames:
     """What one app server's frames have taught, each learned from as the link does it."""
-    known = KnownFrames(hub, LIMIT)
-    for data in frames:
+    frames = KnownFrames(hub, LIMIT)
+    for data in examples:
         found, content = azure_tunnel.decode(data)
         if isinstance(found, Request):
-            known.learn_call(data, found, content)
+            frames.learn_call(data, found, content)
         elif isinstance(found, Response) and found.status_code == 200 and not content:
             assert not found.not_completed
-            known.learn_answer(data)
-    return known
+            frames.learn_answer(data)
+    return frames
 
 
-def known_send(ack_id: int, connection: str, payload: bytes) -> KnownCall:
-    """What a send to one client means."""
-    return KnownCall(ack_id, connection, send_to_connection(HUB, connection, payload))
+Meaning = tuple[int, str, Command | GenerateToken, int, int | None]
+"""AckId, client, command, and the two statuses."""
 
 
-def parsed(data: bytes) -> KnownCall | None:
-    """A call about one client, as the parsers understand it."""
+def known(frames: KnownFrames, data: bytes) -> Meaning | None:
+    """A call about one client, as it is recognised."""
+    call = frames.call(data)
+    if call is None:
+        return None
+    return call.ack_id, call.connection, call.command, call.like.success, call.like.missing
+
+
+def parsed(data: bytes) -> Meaning | None:
+    """The same, as the parsers understand it."""
     try:
         found, content = azure_tunnel.decode(data)
         if isinstance(found, Request):
-            url = found.url
-            operation = decode_url(found.http_method, url, found.content_type(), content, repair=True)
-            command = operation.command
-            if command.hub != HUB:
-                return None
+            operation = decode_url(found.http_method, found.url, found.content_type(), content, repair=True)
+            command, client = operation.command, ""
             if isinstance(command, SendToConnection):
-                return KnownCall(found.ack_id, command.connection, operation)
-            if isinstance(command, JoinGroups | LeaveGroups) and command.to.filter is not None:
+                client = command.connection
+            elif isinstance(command, JoinGroups | LeaveGroups) and command.to.filter is not None:
                 # A filter for one id, or the id: whoever has it is selected.
                 client = command.to.filter.connection_id or ""
-                moved = type(command)(HUB, Selection(connection=client), command.groups or ())
-                return KnownCall(found.ack_id, client, replace(operation, command=moved))
+                to = Selection(connection=client)
+                command = type(command)(command.hub, to, command.groups or ())
+            if command.hub == HUB and client:
+                return found.ack_id, client, command, operation.success, operation.missing
     except PeerError:
         pass
     return None
@@ -100,17 +105,17 @@ def parsed(data: bytes) -> KnownCall | None:
 @pytest.mark.parametrize("size", [1, 255, 256, 0xFFFF])
 @pytest.mark.parametrize("ack_id", [1, 12, 123456, 10**15 - 1])
 def test_a_send_like_another_is_known(ack_id: int, size: int) -> None:
-    known = learn(send(7))
     content = b"4" * size
     other = URL.format(hub=HUB, client="another_one-0")
     data = send(ack_id, content, url=other)
-    assert known.call(data) == known_send(ack_id, "another_one-0", content) == parsed(data)
+    command = SendToConnection(HUB, "another_one-0", content)
+    assert known(learn(send(7)), data) == (ack_id, "another_one-0", command, 202, 404) == parsed(data)
 
 
 def test_nothing_is_known_at_first() -> None:
-    known = KnownFrames(HUB, LIMIT)
-    assert known.call(send(1)) is None
-    assert known.answer(answer(1)) is None
+    frames = KnownFrames(HUB, LIMIT)
+    assert frames.call(send(1)) is None
+    assert frames.answer(answer(1)) is None
 
 
 @pytest.mark.parametrize(
@@ -153,9 +158,9 @@ def test_other_calls_are_not(data: bytes) -> None:
     ],
 )
 def test_from_other_calls_nothing_is_learned(data: bytes) -> None:
-    known = learn(data)
-    assert known.call(data) is None
-    assert known.call(send(7)) is None
+    frames = learn(data)
+    assert frames.call(data) is None
+    assert frames.call(send(7)) is None
 
 
 def test_a_hub_has_no_case() -> None:
@@ -200,9 +205,9 @@ def mutated(draw: st.DrawFn, frames: st.SearchStrategy[bytes]) -> bytes:
 @settings(deadline=None, max_examples=500)
 @given(mutated(SENDS))
 def test_a_known_send_is_what_the_parsers_find(data: bytes) -> None:
-    found = learn(send(7)).call(data)
+    found = known(learn(send(7)), data)
     # Ids that the service gives. Any other is nobody's, and the caller goes by the parsers then.
-    if found is not None and re.fullmatch(r"[A-Za-z0-9_-]+", found.connection):
+    if found is not None and re.fullmatch(r"[A-Za-z0-9_-]+", found[1]):
         assert found == parsed(data)
 
 
@@ -218,10 +223,10 @@ def test_a_known_answer_is_what_the_parser_finds(data: bytes) -> None:
 
 @pytest.mark.parametrize("content", [b"", None])
 def test_an_answer_like_another_is_known(content: bytes | None) -> None:
-    known = learn(answer(123, content=content))
-    assert known.answer(answer(987, content=content)) == 987
+    frames = learn(answer(123, content=content))
+    assert frames.answer(answer(987, content=content)) == 987
     # More digits, other lengths: that is learned by itself.
-    assert known.answer(answer(9876, content=content)) is None
+    assert frames.answer(answer(9876, content=content)) is None
 
 
 @pytest.mark.parametrize(
@@ -251,12 +256,12 @@ def test_a_longer_number_under_the_same_lengths_is_no_answer() -> None:
 
 
 def test_what_is_learned_is_bounded() -> None:
-    known = KnownFrames(HUB, LIMIT)
+    frames = KnownFrames(HUB, LIMIT)
     for status in range(100, 100 + 2 * MAX_ANSWERS):
-        known.learn_answer(answer(123, status=status))
-    assert known.answer(answer(123, status=100 + MAX_ANSWERS - 1)) == 123
-    assert known.answer(answer(123, status=100 + MAX_ANSWERS)) is None
-    known.learn_answer(frame(2, b'{"AckId":5,"x":"' + b"x" * 300 + b'"}', b""))
+        frames.learn_answer(answer(123, status=status))
+    assert frames.answer(answer(123, status=100 + MAX_ANSWERS - 1)) == 123
+    assert frames.answer(answer(123, status=100 + MAX_ANSWERS)) is None
+    frames.learn_answer(frame(2, b'{"AckId":5,"x":"' + b"x" * 300 + b'"}', b""))
 
 
 GROUPS_URL = "https://host/api/hubs/chat/:{verb}?api-version=2023-07-01"
@@ -279,15 +284,12 @@ VERBS = [("addToGroups", JoinGroups), ("removeFromGroups", LeaveGroups)]
 @pytest.mark.parametrize("groups", [("0~Lw~a-_",), ("0~Lw~a", "0~Lw~b"), tuple(f"x~{n}" for n in range(50))])
 @pytest.mark.parametrize(("verb", "command"), VERBS)
 def test_a_join_like_another_is_known(verb: str, command: type, groups: tuple[str, ...]) -> None:
-    known = learn(move(7, body("0~Lw~x"), verb))
+    frames = learn(move(7, body("0~Lw~x"), verb))
     data = move(1234, body(*groups, client="other_one"), verb)
-    found = known.call(data)
-    assert found == parsed(data)
-    assert found is not None
-    assert (found.ack_id, found.connection) == (1234, "other_one")
-    assert found.operation.command == command(HUB, Selection(connection="other_one"), groups)
+    wanted = command(HUB, Selection(connection="other_one"), groups)
+    assert known(frames, data) == (1234, "other_one", wanted, 200, None) == parsed(data)
     # Each is learned by itself.
-    assert known.call(move(8, body("a"), "addToGroups" if verb[0] == "r" else "removeFromGroups")) is None
+    assert frames.call(move(8, body("a"), "addToGroups" if verb[0] == "r" else "removeFromGroups")) is None
 
 
 @pytest.mark.parametrize(
@@ -314,8 +316,8 @@ def test_other_bodies_are_not(content: bytes) -> None:
 
 def test_too_large_a_frame_is_left_to_the_parsers() -> None:
     assert KnownFrames(HUB, 300).call(send(8, b"4" * 200)) is None
-    known = learn(send(7))
-    assert known.call(send(8, b"4" * 200)) is not None
+    frames = learn(send(7))
+    assert frames.call(send(8, b"4" * 200)) is not None
     small = KnownFrames(HUB, 300)
     data = send(7)
     found, content = azure_tunnel.decode(data)
@@ -336,6 +338,6 @@ MOVES = st.builds(
 @settings(deadline=None, max_examples=500)
 @given(mutated(MOVES))
 def test_a_known_join_is_what_the_parsers_find(data: bytes) -> None:
-    found = learn(move(7, body("x")), move(7, body("x"), "removeFromGroups")).call(data)
+    found = known(learn(move(7, body("x")), move(7, body("x"), "removeFromGroups")), data)
     if found is not None:
         assert found == parsed(data)

@@ -43,24 +43,25 @@ class CallDoor:
         if status is not None:
             self._answer(tunnel, request.ack_id, status, now)
 
-    def _operation(self, request: Request | KnownCall, content: bytes) -> Operation:
-        if isinstance(request, KnownCall):
-            return request.operation
-        limit = self._server.node.links.max_frame
-        if len(content) > limit:
-            raise PeerError(API_BODY_TOO_LARGE, f"at most {limit} bytes")
-        return decode_url(request.http_method, request.url, request.content_type(), content, repair=True)
+    def _decoded(self, request: Request, content: bytes) -> Operation:
+        node, own = self._server.node, self._server.hub.name
+        if len(content) > node.links.max_frame:
+            raise PeerError(API_BODY_TOO_LARGE, f"at most {node.links.max_frame} bytes")
+        operation = decode_url(request.http_method, request.url, request.content_type(), content, repair=True)
+        hub = operation.command.hub
+        if hub != own and hub.casefold() != own.casefold():
+            # The link's token was for one hub.
+            raise PeerError(API_BAD_PATH, "another hub's")
+        return operation
 
     def _run(self, request: Request | KnownCall, content: bytes) -> int | None:
         """Carry the call out; its status, or None where a stream answers it."""
         node = self._server.node
         try:
-            operation = self._operation(request, content)
+            if isinstance(request, KnownCall):
+                return request.like.status(node.execute(request.command))
+            operation = self._decoded(request, content)
             command = operation.command
-            own = self._server.hub.name
-            if command.hub != own and command.hub.casefold() != own.casefold():
-                # The link's token was for one hub.
-                raise PeerError(API_BAD_PATH, "another hub's")
             if isinstance(command, GenerateToken):
                 return 404
             if isinstance(command, Invoke):

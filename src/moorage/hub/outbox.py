@@ -159,7 +159,8 @@ class Flusher:
     def urgent(self, box: Outbox) -> None:
         """Flush `box` at the end of this tick."""
         self._urgent.append(box)
-        self.wake()
+        if not self._scheduled:
+            self.wake()
 
     def spread(self, encoded: Encoded, to: Collection[Connection]) -> int:
         """Queue a large fan-out, to be flushed in slices from the end of this tick on; how many of

@@ -18,7 +18,7 @@ import msgspec
 
 from moorage.wire.azure_tunnel import Request
 from moorage.wire.commands import JoinGroups, LeaveGroups, Selection, SendToConnection
-from moorage.wire.dataplane import Operation, decode_url, send_to_connection
+from moorage.wire.dataplane import Operation, decode_url
 from moorage.wire.errors import PeerError
 
 MAX_ANSWER: Final = 265
@@ -55,14 +55,16 @@ class KnownCall(msgspec.Struct, gc=False):
 
     ack_id: int
     connection: str
-    operation: Operation
+    command: SendToConnection | JoinGroups | LeaveGroups
+    like: Operation
+    """The first of its kind: they are answered alike."""
 
 
 class KnownFrames:
     """What has been learned of the frames of one app server of `hub`. Frames of more than `limit` bytes
     are none of those."""
 
-    __slots__ = ("_after", "_answers", "_before", "_hub", "_limit", "_moves")
+    __slots__ = ("_after", "_answers", "_before", "_hub", "_limit", "_moves", "_send_like")
 
     def __init__(self, hub: str, limit: int) -> None:
         self._hub = hub
@@ -73,6 +75,7 @@ class KnownFrames:
         """Of sends: what stands between the AckId and the client's id."""
         self._after = b""
         """And from there to the end of the text."""
+        self._send_like: Operation
         self._moves: dict[bytes, Operation] = {}
         """Of joins and leaves: what stands behind the AckId -> the first that was."""
 
@@ -116,7 +119,8 @@ class KnownFrames:
         if not payload:
             return None
         connection = str(data[begins:ends], "latin-1")
-        return KnownCall(number, connection, send_to_connection(self._hub, connection, payload))
+        command = SendToConnection(self._hub, connection, payload)
+        return KnownCall(number, connection, command, self._send_like)
 
     def _move(self, data: bytes, number: int, end: int) -> KnownCall | None:
         at = _TEXT + data[_TEXT - 1]
@@ -129,9 +133,9 @@ class KnownFrames:
             return None
         groups = tuple(body[1].decode("ascii").split('","'))
         connection = body[2].decode("ascii")
-        command = JoinGroups if isinstance(like.command, JoinGroups) else LeaveGroups
-        moved = command(self._hub, Selection(connection=connection), groups)
-        return KnownCall(number, connection, Operation(like.name, moved, like.success, like.missing))
+        to = Selection(connection=connection)
+        moved = JoinGroups if isinstance(like.command, JoinGroups) else LeaveGroups
+        return KnownCall(number, connection, moved(self._hub, to, groups), like)
 
     def learn_call(self, data: bytes, request: Request, content: bytes) -> None:
         """`data` was decoded as this call. If it is the first of its kind, keep what the kind has in
@@ -154,6 +158,7 @@ class KnownFrames:
             begins = data.find(b"/%b/" % name, end) + 1
             if begins and data.count(name, end, after) == 1:
                 self._before, self._after = data[end:begins], data[begins + len(name) : after]
+                self._send_like = operation
         elif isinstance(command, JoinGroups | LeaveGroups):
             self._moves[data[end:after]] = operation
 

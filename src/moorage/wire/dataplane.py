@@ -145,7 +145,7 @@ def _hot(url: str, body: bytes, repair: bool) -> Operation | None:
     if kind == "connections":
         if text is not None:
             return None
-        return send_to_connection(hub, name, body)
+        return Operation("send_to_connection", SendToConnection(hub, name, body), 202, 404)
     if text is None:
         chosen = None
     elif len(text) <= _CACHED_TEXT:
@@ -155,11 +155,6 @@ def _hot(url: str, body: bytes, repair: bool) -> Operation | None:
     if kind is None:
         return Operation("send_to_all", Send(hub, Selection(filter=chosen), body), 202)
     return Operation("send_to_group", Send(hub, Selection(group=name, filter=chosen), body), 202)
-
-
-def send_to_connection(hub: str, connection: str, body: bytes) -> Operation:
-    """The operation of a send to one client, whose URL needs no decoding."""
-    return Operation("send_to_connection", SendToConnection(hub, connection, body), 202, 404)
 
 
 @lru_cache(maxsize=2048)
