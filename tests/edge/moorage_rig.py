@@ -40,9 +40,9 @@ class Line(MoorageSocket):
         """How many more writes until it is congested; None: no end."""
         self._heard = True
 
-    def write(self, data: bytes) -> None:
+    def write(self, *parts: bytes) -> None:
         assert not self.closed, "a write after the end"
-        self.writes += messages(data)
+        self.writes += messages(b"".join(parts))
         if self.takes is not None:
             self.takes -= 1
             if self.takes <= 0:

@@ -210,11 +210,15 @@ class MoorageSocket(WSListener):
         protocol = tcp_of(self._transport).get_protocol()
         return isinstance(protocol, LinkProtocol) and protocol.heard()
 
-    def write(self, data: bytes) -> None:
+    def write(self, *parts: bytes) -> None:
         """Finished frames, straight to the transport."""
         assert self._transport is not None
         if not self._transport.is_disconnected:
-            tcp_of(self._transport).write(data)
+            tcp = tcp_of(self._transport)
+            if len(parts) == 1:
+                tcp.write(parts[0])
+            else:
+                tcp.writelines(parts)
 
     def close(self, reason: Reason) -> None:
         """Say why, and end."""

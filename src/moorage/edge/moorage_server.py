@@ -17,7 +17,7 @@ from moorage.hub.links import AppServer
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.wire import tunnel
-from moorage.wire.engineio import binary_frame
+from moorage.wire.engineio import binary_frame, binary_header
 from moorage.wire.handshake import Handshake, handshake_json
 from moorage.wire.reasons import (
     API_CLOSED,
@@ -41,6 +41,9 @@ from moorage.wire.reasons import (
 )
 from moorage.wire.stream import BATCH_BYTES, Incoming, Outgoing
 
+COPIED: Final = 16 * 1024
+"""Bytes of a batch that is written in one piece with its header. Of a larger one the copy costs more:
+about a tenth of a millisecond for 240 kB."""
 GATHERED: Final = 4 * 1024 * 1024
 """Bytes of clients' packets in one loop tick before their senders are held back."""
 log: Final = logs.get("link")
@@ -55,8 +58,8 @@ class Wire(Protocol):
     def heard(self) -> bool:
         """Has anything come since the last call, be it part of a message only?"""
 
-    def write(self, data: bytes) -> None:
-        """Finished WebSocket frames."""
+    def write(self, *parts: bytes) -> None:
+        """Finished WebSocket frames, perhaps in parts."""
 
     def close(self, reason: Reason) -> None:
         """End it; it is not to call back."""
@@ -377,7 +380,10 @@ class MoorageServer:
         assert self._wire is not None
         self.node.metrics.link_bytes_sent += len(batch)
         self._idle = 0.0
-        self._wire.write(binary_frame(batch))
+        if len(batch) < COPIED:
+            self._wire.write(binary_frame(batch))
+        else:
+            self._wire.write(binary_header(len(batch)), batch)
 
     # -- time -----------------------------------------------------------------------------------
 

@@ -98,38 +98,50 @@ class _Sockets:
 
 
 def _found(hub: Hub, command: FetchSockets, number: int) -> dict[AppServer, _Sockets]:
-    namespace = command.namespace
     found: dict[AppServer, _Sockets] = {}
-    # Of a copy: a question that leaves may be the one too many for a link, whose clients go at once.
-    for connection in tuple(_candidates(hub, command)):
-        known = connection.listed
-        if known is not None and known.namespace == namespace:
-            sid = known.id
-        else:
-            sid = connection.session.peer.namespaces.get(namespace, "")
-        if sid:
-            of_one = found.get(connection.server)
-            if of_one is None:
-                of_one = found[connection.server] = _Sockets()
-            of_one.connections.append(connection)
-            of_one.sids.append(sid)
-            if len(of_one.sids) % PART == 0:
-                of_one.ask_for_the_rest(connection.server, number, command)
+    for server, some in _candidates(hub, command).items():
+        sockets = _Sockets()
+        # Of a copy: a question that leaves may be the one too many for a link, whose clients go at once.
+        connections = tuple(some)
+        for start in range(0, len(connections), PART):
+            part = connections[start : start + PART]
+            sids = _sids(part, command.namespace)
+            if not all(sids):
+                part = tuple(connection for connection, sid in zip(part, sids, strict=True) if sid)
+                sids = [sid for sid in sids if sid]
+            sockets.connections += part
+            sockets.sids += sids
+            if len(sids) == PART:
+                sockets.ask_for_the_rest(server, number, command)
+        if sockets.sids:
+            found[server] = sockets
     return found
 
 
-def _candidates(hub: Hub, command: FetchSockets) -> Collection[Connection]:
-    """All that are selected, and perhaps some that are not in the namespace."""
+def _sids(connections: Collection[Connection], namespace: str) -> list[str]:
+    """The id of each one's socket, "" where it is not in the namespace."""
+    return [
+        known.id
+        if (known := connection.listed) is not None and known.namespace == namespace
+        else connection.session.peer.namespaces.get(namespace, "")
+        for connection in connections
+    ]
+
+
+def _candidates(hub: Hub, command: FetchSockets) -> dict[AppServer, Collection[Connection]]:
+    """All that are selected, and perhaps some that are not in the namespace, by app server."""
     selected = hub.directory.select(command.to)
     asker = hub.servers.get(command.asker) if command.others else None
-    if asker is None:
-        return selected
     if command.to == Selection(group=namespace_group(command.namespace)):
-        others = [server.clients for server in hub.servers.all() if server is not asker]
-        # Half as many to look at, where two app servers share the clients of one namespace.
-        if sum(map(len, others)) < len(selected):
-            return others[0] if len(others) == 1 else [one for clients in others for one in clients]
-    return [connection for connection in selected if connection.server is not asker]
+        some = {server: server.clients for server in hub.servers.all() if server is not asker}
+        # Fewer to look at, where two app servers share the clients of one namespace.
+        if sum(map(len, some.values())) <= len(selected):
+            return {**some}
+    found: dict[AppServer, list[Connection]] = {}
+    for connection in selected:
+        if connection.server is not asker:
+            found.setdefault(connection.server, []).append(connection)
+    return {**found}
 
 
 def _rows(server: str, sockets: _Sockets, command: FetchSockets, now: float) -> Iterator[list[Listed]]:

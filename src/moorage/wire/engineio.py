@@ -52,6 +52,11 @@ def binary_frame(data: bytes) -> bytes:
     return _long_header(OPCODE_BINARY, size) + data
 
 
+def binary_header(size: int) -> bytes:
+    """What stands before the `size` bytes of one."""
+    return _BINARY_HEADERS[size] if size < 126 else _long_header(OPCODE_BINARY, size)
+
+
 def _long_header(opcode: int, size: int) -> bytes:
     if size < 0x10000:
         return _HEADER16(0x80 | opcode, 126, size)
