@@ -38,7 +38,7 @@ def _fan_out(
 
     with ExitStack() as stack:
         joined = run.connect(stack, section, run.plan.clients, skip=())
-        rounds = run.alternate(section, joined, once)
+        rounds = run.alternate(section, joined, once, count=run.plan.short_rounds)
     return cost_figures(section, what, rounds, bars)
 
 

@@ -35,7 +35,7 @@ class Plan:
     """Slow client: bytes of an event's string. 2,000 bytes fill a queue of 4 MiB after some 2,000 events."""
     short_rounds: int
     short_seconds: float
-    """(c), (g), (h): many short rounds of round trips."""
+    """(a), (b), (c), (g), (h): many short rounds; (c), (g), (h): of so many seconds."""
     sdk_connects: int
     """(k): connects of a round."""
     fetch_clients: int

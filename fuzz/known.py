@@ -54,8 +54,8 @@ def _learned() -> KnownFrames:
         found, content = azure_tunnel.decode(data)
         if isinstance(found, Request):
             known.learn_call(data, found, content)
-        else:
-            known.learn_answer(data)
+        elif isinstance(found, Response):
+            known.learn_answer(data, found, content)
     return known
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moorage.wire import azure_tunnel
-from moorage.wire.azure_known import MAX_ANSWERS, MAX_BODY, KnownFrames
+from moorage.wire.azure_known import MAX_ANSWER, MAX_ANSWERS, MAX_BODY, KnownFrames
 from moorage.wire.azure_tunnel import Request, Response
 from moorage.wire.commands import Command, JoinGroups, LeaveGroups, Selection, SendToConnection
 from moorage.wire.dataplane import GenerateToken, decode_url
@@ -47,11 +47,18 @@ def send(ack_id: object, content: bytes = b'430["x"]', *, url: str = "", kind: s
     return frame(1, text.encode(), content)
 
 
-def answer(ack_id: object, *, status: int = 200, content: bytes | None = b"", more: str = "false") -> bytes:
+def answer(
+    ack_id: object,
+    *,
+    status: int = 200,
+    content: bytes | None = b"",
+    more: str = "false",
+    headers: str = "",
+) -> bytes:
     """An answer to an event."""
     text = (
         f'{{"AckId":{ack_id},"LocalRouting":false,"StatusCode":{status},"ChannelName":"",'
-        f'"NotCompleted":{more},"Headers":{{}},"Type":2}}'
+        f'"NotCompleted":{more},"Headers":{{{headers}}},"Type":2}}'
     )
     return frame(2, text.encode(), content)
 
@@ -63,9 +70,8 @@ def learn(*examples: bytes, hub: str = HUB) -> KnownFrames:
         found, content = azure_tunnel.decode(data)
         if isinstance(found, Request):
             frames.learn_call(data, found, content)
-        elif isinstance(found, Response) and found.status_code == 200 and not content:
-            assert not found.not_completed
-            frames.learn_answer(data)
+        elif isinstance(found, Response):
+            frames.learn_answer(data, found, content)
     return frames
 
 
@@ -257,11 +263,20 @@ def test_a_longer_number_under_the_same_lengths_is_no_answer() -> None:
 
 def test_what_is_learned_is_bounded() -> None:
     frames = KnownFrames(HUB, LIMIT)
-    for status in range(100, 100 + 2 * MAX_ANSWERS):
-        frames.learn_answer(answer(123, status=status))
-    assert frames.answer(answer(123, status=100 + MAX_ANSWERS - 1)) == 123
-    assert frames.answer(answer(123, status=100 + MAX_ANSWERS)) is None
-    frames.learn_answer(frame(2, b'{"AckId":5,"x":"' + b"x" * 300 + b'"}', b""))
+    for digits in range(2 * MAX_ANSWERS):
+        frames.learn_answer(answer(123, headers=f'"x":["{digits:03}"]'), Response(123, 200), b"")
+    assert frames.answer(answer(123, headers=f'"x":["{MAX_ANSWERS - 1:03}"]')) == 123
+    assert frames.answer(answer(123, headers=f'"x":["{MAX_ANSWERS:03}"]')) is None
+    long = answer(123, headers='"x":["' + "y" * 120 + '"]')
+    known_frames = learn(long)
+    assert (known_frames.answer(long) is None) == (len(long) > MAX_ANSWER)
+
+
+@pytest.mark.parametrize(
+    "data", [answer(123, status=404), answer(123, content=b"x"), answer(123, more="true")]
+)
+def test_other_answers_teach_nothing(data: bytes) -> None:
+    assert learn(data).answer(data) is None
 
 
 GROUPS_URL = "https://host/api/hubs/chat/:{verb}?api-version=2023-07-01"

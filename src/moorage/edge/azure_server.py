@@ -319,8 +319,7 @@ class AzureServer:
             known.learn_call(data, frame, content)
         elif frame is not None and not frame.not_completed:
             self._answered(frame.ack_id, frame.status_code, content, now)
-            if frame.status_code == 200 and not content:
-                known.learn_answer(data)
+            known.learn_answer(data, frame, content)
 
     def _answered(self, ack_id: int, status: int, content: bytes, now: float) -> None:
         event = self._events.settle(ack_id)

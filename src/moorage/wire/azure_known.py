@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from moorage.wire.azure_tunnel import Request
+from moorage.wire.azure_tunnel import Request, Response
 from moorage.wire.commands import JoinGroups, LeaveGroups, Selection, SendToConnection
 from moorage.wire.dataplane import Operation, decode_url
 from moorage.wire.errors import PeerError
@@ -88,9 +88,11 @@ class KnownFrames:
             return _number(data[_DIGITS:end])
         return None
 
-    def learn_answer(self, data: bytes) -> None:
-        """`data` was decoded as an answer that says 200, is the last for its AckId and carries nothing."""
+    def learn_answer(self, data: bytes, answer: Response, content: bytes) -> None:
+        """`data` was decoded as this answer, the last for its AckId. If it is a plain one, keep it."""
         if len(data) > MAX_ANSWER or len(self._answers) == MAX_ANSWERS:
+            return
+        if answer.status_code != 200 or answer.not_completed or content:
             return
         end = data.find(b",", _DIGITS)
         if data.startswith(_ACK_ID, _TEXT) and _number(data[_DIGITS:end]) is not None:
