@@ -78,7 +78,8 @@ class CallDoor:
             return error.reason.http
         except Exception:
             # A defect of ours. The call must still be answered, or the SDK's socket hangs.
-            log.error("call failed", call=str(request)[:200], exc_info=True)
+            about = request.url[:200] if isinstance(request, Request) else request.connection
+            log.error("call failed", call=about, exc_info=True)
             return 500
 
     def _answer(self, tunnel: Tunnel, ack_id: int, status: int, now: float) -> None:
