@@ -169,6 +169,15 @@ def test_from_other_calls_nothing_is_learned(data: bytes) -> None:
     assert frames.call(send(7)) is None
 
 
+@pytest.mark.parametrize("again", ['"AckId":7', '"AckId" : 7', '"Ack\\u0049d":7'])
+def test_from_two_ack_ids_nothing_is_learned(again: str) -> None:
+    """JSON's last one counts, and it would stand among the bytes that are kept."""
+    asked = send(f"7,{again}")
+    assert learn(asked).call(send(f"8,{again}")) is None
+    told = answer(f"7,{again}")
+    assert learn(told).answer(answer(f"8,{again}")) is None
+
+
 def test_a_hub_has_no_case() -> None:
     assert learn(send(7), hub="CHAT").call(send(8)) is not None
 

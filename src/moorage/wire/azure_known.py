@@ -95,7 +95,7 @@ class KnownFrames:
         if answer.status_code != 200 or answer.not_completed or content:
             return
         end = data.find(b",", _DIGITS)
-        if data.startswith(_ACK_ID, _TEXT) and _number(data[_DIGITS:end]) is not None:
+        if _names_one(data) and _number(data[_DIGITS:end]) is not None:
             # The lengths are among the bytes that are kept: they hold for as many digits.
             self._answers[data[:_DIGITS] + data[end:]] = end - _DIGITS
 
@@ -142,7 +142,7 @@ class KnownFrames:
     def learn_call(self, data: bytes, request: Request, content: bytes) -> None:
         """`data` was decoded as this call. If it is the first of its kind, keep what the kind has in
         common."""
-        if not (data.startswith(_REQUEST, 4) and data.startswith(_ACK_ID, _TEXT)):
+        if not (data.startswith(_REQUEST, 4) and _names_one(data)):
             return
         end, after = data.find(b",", _DIGITS), _TEXT + data[_TEXT - 1]
         send = self._before is None and b"/connections/" in data
@@ -163,6 +163,12 @@ class KnownFrames:
                 self._send_like = operation
         elif isinstance(command, JoinGroups | LeaveGroups):
             self._moves[data[end:after]] = operation
+
+
+def _names_one(data: bytes) -> bool:
+    """Does the text begin with the AckId, and name no other? Of two, JSON's last would count."""
+    text = data[_TEXT : _TEXT + data[_TEXT - 1]]
+    return text.startswith(_ACK_ID) and text.count(b'"AckId"') == 1 and b"\\" not in text
 
 
 def _number(digits: bytes) -> int | None:
