@@ -10,16 +10,18 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from bench import measures, sdk_measures, servers
 from bench.figures import Figure
 from bench.gather import fetch_sockets
 from bench.machine import facts
+from bench.peers import SLOWER, Peers, judged_by_before
 from bench.plan import FULL, QUICK
 from bench.report import all_met, document, table
 from bench.run import Run
+from bench.servers import NAMES, NATIVE
 from bench.slow import slow_client
 
 MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
@@ -42,17 +44,20 @@ RESULTS = servers.HERE / "results" / "latest.json"
 def main() -> int:
     """Returns the exit code: 0, or 1 with `--enforce` where a bar is missed or has no figure."""
     options = _options()
-    _prepare()
+    _prepare(options.before)
     about = facts()
     with tempfile.TemporaryDirectory(prefix="moorage-bench-") as logs:
-        starts = {name: servers.STARTS[name] for name in options.target}
-        run = Run(starts, QUICK if options.quick else FULL, Path(logs))
+        peers = Peers(options.before)
+        starts = {name: start for name, start in peers.azure().items() if name in options.target}
+        run = Run(starts, QUICK if options.quick else FULL, Path(logs), peers)
         figures: list[Figure] = []
         for section in options.only:
             began = time.monotonic()
             figures += MEASURES[section](run)
             print(f"({section}) measured in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    print(table(figures))
+    if options.before is not None:
+        figures = judged_by_before(figures)
+    print(table(figures, NATIVE if options.before is None else "before"))
     for problem in run.problems:
         first, *_, last = problem.splitlines() * 2
         print(f"no figure: {first} {last if last != first else ''}".rstrip(), file=sys.stderr)
@@ -68,15 +73,26 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only", type=_names(MEASURES), default=list(MEASURES), help="sections, such as a,b (all: a-k, slow)"
     )
+    parser.add_argument("--target", type=_names(NAMES), default=list(NAMES), help="moorage,native,c")
     parser.add_argument(
-        "--target", type=_names(servers.STARTS), default=list(servers.STARTS), help="moorage,native,c"
+        "--before",
+        type=_checkout,
+        metavar="CHECKOUT",
+        help=f"an older checkout in native's place: at most {SLOWER}x of its figures pass",
     )
     parser.add_argument("--quick", action="store_true", help="small counts: a smoke test, not a measurement")
     parser.add_argument("--enforce", action="store_true", help="exit with 1 when a bar is missed")
     return parser.parse_args()
 
 
-def _names(known: Mapping[str, object]) -> Callable[[str], list[str]]:
+def _checkout(text: str) -> Path:
+    path = Path(text).resolve()
+    if not (path / "src" / "moorage").is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a checkout of Moorage")
+    return path
+
+
+def _names(known: Collection[str]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
         names = text.split(",")
         if unknown := [name for name in names if name not in known]:
@@ -86,11 +102,13 @@ def _names(known: Mapping[str, object]) -> Callable[[str], list[str]]:
     return parse
 
 
-def _prepare() -> None:
+def _prepare(before: Path | None) -> None:
     """Descriptors for 10,000 clients, packages, a clean end on SIGTERM."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     servers.install()
+    if before is not None:
+        servers.install(before)
     # The generator makes no cycles, and a collection over 10,000 clients would show up in a p99.
     gc.disable()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

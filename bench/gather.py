@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,19 @@ from bench.errors import BenchError
 from bench.figures import Bar, Figure, Rounds
 from bench.process import Process, ready_facts
 from bench.run import Run
-from bench.servers import HOST, MOORAGE, NATIVE, Address, app, environment, free_port, node, python, service
+from bench.servers import (
+    CHECKOUT,
+    HOST,
+    MOORAGE,
+    NATIVE,
+    Address,
+    app,
+    environment,
+    free_port,
+    node,
+    python,
+    service,
+)
 
 _PATIENCE: Final = 60.0
 
@@ -59,18 +72,20 @@ def fetched(line: str, number: int) -> dict[str, float] | None:
 
 
 @contextmanager
-def _ours(run: Run, clients: int) -> Iterator[Cluster]:
+def _ours(run: Run, clients: int, name: str = MOORAGE, checkout: Path = CHECKOUT) -> Iterator[Cluster]:
     """Two app servers on one hub; the service shares the clients out."""
-    logs = run.logs_of("j moorage")
-    argv = node("app/sdk.mjs")
+    logs = run.logs_of(f"j {name}")
+    argv = node("app/sdk.mjs", checkout)
     with ExitStack() as stack:
-        process, address, string = stack.enter_context(service(logs))
+        process, address, string = stack.enter_context(service(logs, checkout))
         apps = [
-            stack.enter_context(app(run.logs_of(f"j moorage {n}"), argv, string, BENCH_REMEMBER="1"))
+            stack.enter_context(
+                app(run.logs_of(f"j {name} {n}"), argv, string, checkout=checkout, BENCH_REMEMBER="1")
+            )
             for n in (1, 2)
         ]
         _hold(stack, logs, address, clients)
-        yield Cluster(MOORAGE, apps[0], (apps[1], process))
+        yield Cluster(name, apps[0], (apps[1], process))
 
 
 @contextmanager
@@ -115,10 +130,10 @@ def redis_server(logs: Path) -> Iterator[tuple[Process, int]]:
         process.stop()
 
 
-_STARTS: Final[Mapping[str, Callable[[Run, int], AbstractContextManager[Cluster]]]] = {
-    MOORAGE: _ours,
-    NATIVE: _native,
-}
+def _starts(run: Run) -> Mapping[str, Callable[[Run, int], AbstractContextManager[Cluster]]]:
+    if run.peers.before is None:
+        return {MOORAGE: _ours, NATIVE: _native}
+    return {MOORAGE: _ours, NATIVE: partial(_ours, name=NATIVE, checkout=run.peers.before)}
 
 
 def fetch_sockets(run: Run) -> list[Figure]:
@@ -127,7 +142,7 @@ def fetch_sockets(run: Run) -> list[Figure]:
     rounds = Rounds()
     with ExitStack() as stack:
         clusters = []
-        for name, start in _STARTS.items():
+        for name, start in _starts(run).items():
             if name in run.starts:
                 with run.caught("j", name):
                     clusters.append(stack.enter_context(start(run, clients)))

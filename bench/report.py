@@ -21,12 +21,17 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def table(figures: Iterable[Figure]) -> str:
-    """One line per figure and bar, columns aligned."""
+def table(figures: Iterable[Figure], peer: str = NATIVE) -> str:
+    """One line per figure and bar, columns aligned. `peer` heads the column of what stands in native's
+    place."""
     rows: list[tuple[str, ...]] = [_HEAD]
     for figure in figures:
         if figure.rounds:
             rows += _rows(figure)
+    rows = [
+        (*row[:4], row[4].replace(NATIVE, peer), *row[5:8], row[8].replace(NATIVE, peer), row[9])
+        for row in rows
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     lines = [_line(row, widths) for row in rows]
     lines.insert(1, "-" * len(lines[0]))

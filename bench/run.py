@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.figures import Rounds
 from bench.fleet import Fleet
+from bench.peers import Peers
 from bench.plan import Plan
 from bench.servers import Start, Target
 
@@ -34,6 +35,7 @@ class Run:
     starts: Mapping[str, Start]
     plan: Plan
     logs: Path
+    peers: Peers = field(default_factory=Peers)
     problems: list[str] = field(default_factory=list)
 
     @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Final
@@ -15,21 +15,9 @@ from bench.fleet import Fleet
 from bench.loads import Trips, round_trips
 from bench.measures import EVENT, broadcast, costs
 from bench.run import Joined, Run
-from bench.servers import MOORAGE, NATIVE, Cpu, Start, moorage, native, node, python
+from bench.servers import MOORAGE, NATIVE, Cpu
 
-_NODE: Final[Mapping[str, Start]] = {
-    MOORAGE: moorage(node("app/sdk.mjs")),
-    NATIVE: native(node("native/server.mjs")),
-}
 _JSONS: Final = ("json", "orjson")
-
-
-def _python(codec: str) -> dict[str, Start]:
-    """Both halves on one JSON implementation."""
-    return {
-        f"{MOORAGE} {codec}": moorage(python("app.sdk"), BENCH_JSON=codec),
-        f"{NATIVE} {codec}": native(python("native.server"), BENCH_JSON=codec),
-    }
 
 
 _ORJSON: Final = "orjson"
@@ -37,10 +25,12 @@ _ORJSON: Final = "orjson"
 
 
 def of_pair(rounds: Rounds, ours: str, theirs: str, variant: str = "") -> dict[str, list[float]]:
-    """Rounds of Moorage's `ours` beside native's `theirs`."""
+    """Rounds of Moorage's `ours` beside native's `theirs`: native has no app process of its own. An older
+    checkout in native's place has one."""
+    peer = f"{NATIVE} {variant}".strip()
     found = {
         MOORAGE: rounds.of(ours).get(f"{MOORAGE} {variant}".strip()),
-        NATIVE: rounds.of(theirs).get(f"{NATIVE} {variant}".strip()),
+        NATIVE: rounds.of(ours).get(peer) or rounds.of(theirs).get(peer),
     }
     return {target: values for target, values in found.items() if values}
 
@@ -63,7 +53,7 @@ def node_trips(run: Run) -> list[Figure]:
     One client leaves a core free, so the generator of (c) serves. Beside it stands what the loop in C
     says, which answers faster than any real client: the ratio is worse the less the client does."""
     with _two_cores(), ExitStack() as stack:
-        joined = run.connect(stack, "g", 100, starts=_NODE)
+        joined = run.connect(stack, "g", 100, starts=run.peers.node())
         many = _alternate(run, "g", joined, partial(_in_c, run, 100))
         one = _alternate(run, "g", joined, partial(_in_python, run, 1))
         lean = _alternate(run, "g", joined, partial(_in_c, run, 1))
@@ -77,7 +67,7 @@ def node_trips(run: Run) -> list[Figure]:
 
 def python_trips(run: Run) -> list[Figure]:
     """(h) Acked round trips through our Python SDK, on the library's own JSON and on orjson."""
-    starts = {**_python("json"), **_python("orjson")}
+    starts = {**run.peers.python("json"), **run.peers.python("orjson")}
     with _two_cores(), ExitStack() as stack:
         joined = run.connect(stack, "h", 100, starts=starts)
         rounds = _alternate(run, "h", joined, partial(_in_c, run, 100))
@@ -166,7 +156,7 @@ def broadcasts(run: Run) -> list[Figure]:
     figures = []
     # Native Python takes most of a second for one.
     for language, codec, ticks, count in (("Node.js", "", plan.app_ticks, None), ("Python", _ORJSON, 3, 3)):
-        section, starts = f"i {language}", _python(codec) if codec else _NODE
+        section, starts = f"i {language}", run.peers.python(codec) if codec else run.peers.node()
         with ExitStack() as stack:
             joined = run.connect(stack, section, plan.app_clients, starts=starts)
             rounds = run.alternate(section, joined, partial(once, ticks=ticks), count=count)
@@ -207,7 +197,7 @@ def sdk_connects(run: Run) -> list[Figure]:
         return {**costs(joined.target, cost, count), "rate": count / seconds}
 
     with ExitStack() as stack:
-        joined = run.connect(stack, "k", 1, starts={**_NODE, **_python(_ORJSON)})
+        joined = run.connect(stack, "k", 1, starts={**run.peers.node(), **run.peers.python(_ORJSON)})
         rounds = run.alternate("k", joined, once)
     figures = []
     for language, codec in (("Node.js", ""), ("Python", _ORJSON)):

@@ -22,6 +22,8 @@ from bench.compiler import compiled
 from bench.process import Process, ready_facts
 
 HERE: Final = Path(__file__).parent
+CHECKOUT: Final = HERE.parent
+"""The source tree that this file belongs to."""
 HOST = "127.0.0.1"
 HUB = "bench"
 MOORAGE, NATIVE, C_LOOP = "moorage", "native", "c"
@@ -78,10 +80,14 @@ Start = Callable[[Path, int], AbstractContextManager[Target]]
 """Takes a directory for logs and the number of clients to come (only the C loop has to know)."""
 
 
-def install() -> None:
-    """Install the Node.js packages as locked, when they are missing."""
-    if not (HERE / "node_modules" / ".package-lock.json").exists():
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True, timeout=300)
+def install(checkout: Path = CHECKOUT) -> None:
+    """Install the Node.js packages of `checkout` as locked, and build its Node.js SDK, where missing."""
+    for folder in (checkout / "bench", checkout / "sdk-node"):
+        if not (folder / "node_modules" / ".package-lock.json").exists():
+            subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, timeout=300)
+    if not (checkout / "sdk-node" / "dist").exists():
+        argv = ["npm", "run", "build", "--silent"]
+        subprocess.run(argv, cwd=checkout / "sdk-node", check=True, timeout=300)
 
 
 def native(argv: Sequence[str], **env: str) -> Start:
@@ -111,24 +117,29 @@ def c_loop(logs: Path, clients: int) -> Iterator[Target]:
         process.stop()
 
 
-def moorage(argv: Sequence[str], **env: str) -> Start:
-    """The service, and an app process beside it."""
+def moorage(argv: Sequence[str], *, checkout: Path = CHECKOUT, **env: str) -> Start:
+    """The service of `checkout`, and an app process beside it."""
 
     @contextmanager
     def start(logs: Path, clients: int) -> Iterator[Target]:
-        with service(logs) as (process, address, string), app(logs, argv, string, **env) as beside:
+        with (
+            service(logs, checkout) as (process, address, string),
+            app(logs, argv, string, checkout=checkout, **env) as beside,
+        ):
             yield Target(MOORAGE, address, process, beside)
 
     return start
 
 
 @contextmanager
-def service(logs: Path) -> Iterator[tuple[Process, Address, str]]:
-    """The service alone: its process, where its clients connect, and its connection string."""
+def service(logs: Path, checkout: Path = CHECKOUT) -> Iterator[tuple[Process, Address, str]]:
+    """The service of `checkout` alone: its process, where its clients connect, and its connection string."""
     port = free_port()
     argv = [sys.executable, "-m", "moorage", "dev", "--host", HOST, "--port", str(port)]
     process = Process(
-        [*argv, "--access-key", secrets.token_urlsafe(32)], log=logs / "moorage.log", env=environment()
+        [*argv, "--access-key", secrets.token_urlsafe(32)],
+        log=logs / "moorage.log",
+        env=environment(checkout),
     )
     try:
         string = process.wait_line(_connection_string)
@@ -138,10 +149,12 @@ def service(logs: Path) -> Iterator[tuple[Process, Address, str]]:
 
 
 @contextmanager
-def app(logs: Path, argv: Sequence[str], string: str, **env: str) -> Iterator[Process]:
+def app(
+    logs: Path, argv: Sequence[str], string: str, *, checkout: Path = CHECKOUT, **env: str
+) -> Iterator[Process]:
     """One app process that has joined the service."""
     facts = {"BENCH_HUB": HUB, "BENCH_CONNECTION_STRING": string}
-    process = Process(argv, log=logs / "app.log", env={**environment(), **facts, **env})
+    process = Process(argv, log=logs / "app.log", env={**environment(checkout), **facts, **env})
     try:
         process.wait_line(ready_facts)
         yield process
@@ -149,21 +162,14 @@ def app(logs: Path, argv: Sequence[str], string: str, **env: str) -> Iterator[Pr
         process.stop()
 
 
-def node(script: str) -> list[str]:
-    """The command line of one of our Node.js programs."""
-    return ["node", str(HERE / script)]
+def node(script: str, checkout: Path = CHECKOUT) -> list[str]:
+    """The command line of one of this package's Node.js programs, as it is in `checkout`."""
+    return ["node", str(checkout / "bench" / script)]
 
 
 def python(module: str) -> list[str]:
     """The same for Python."""
     return [sys.executable, "-m", f"bench.{module}"]
-
-
-STARTS: dict[str, Start] = {
-    MOORAGE: moorage(node("app/azure.mjs")),
-    NATIVE: native(node("native/server.mjs")),
-    C_LOOP: c_loop,
-}
 
 
 def free_port() -> int:
@@ -174,10 +180,10 @@ def free_port() -> int:
         return port
 
 
-def environment() -> dict[str, str]:
-    """Ours, with the source tree and this package importable and no buffering between a log line and
-    its file."""
-    path = [str(HERE.parent / "src"), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+def environment(checkout: Path = CHECKOUT) -> dict[str, str]:
+    """The environment of this process, in which `moorage` and `bench` are imported from `checkout`, and
+    nothing stands between a log line and its file."""
+    path = [str(checkout / "src"), str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
 
 
