@@ -94,6 +94,7 @@ class Service:
             door,
             release_poll=self.polling.release_poll,
             upgraded=self.polling.upgraded,
+            farewell=self.polling.farewell,
             clock=time.monotonic,
         )
         self.links = LinkDoor(

@@ -275,14 +275,9 @@ async def polling(service: MoorageProcess, hub: str, app: AppServer) -> Polling:
     return await Polling(service.url, clients(hub)).open()
 
 
-def upgrade_of(polling: Polling) -> str:
-    """The target of its upgrade."""
-    return polling.target.replace("transport=polling", "transport=websocket")
-
-
 async def test_an_upgrade(service: MoorageProcess, polling: Polling, app: AppServer) -> None:
     waiting = asyncio.create_task(polling.poll())
-    async with await WebSocket.open(service.url, upgrade_of(polling)) as socket:
+    async with await WebSocket.open(service.url, polling.upgrade_target) as socket:
         await socket.send("2probe")
         assert await socket.text() == "3probe"
         assert await waiting == "6", "released at once"
@@ -295,14 +290,14 @@ async def test_an_upgrade(service: MoorageProcess, polling: Polling, app: AppSer
         reply = await polling.get()
         assert (reply.status, reply.json()["reason"]) == (400, "already-upgraded")
         assert (await polling.post("42[1]")).status == 400
-        second = await WebSocket.refused(service.url, upgrade_of(polling))
+        second = await WebSocket.refused(service.url, polling.upgrade_target)
         assert (second.status, second.json()["reason"]) == (400, "duplicate-upgrade")
 
 
 async def test_packets_during_the_upgrade_keep_their_order(
     service: MoorageProcess, polling: Polling, app: AppServer
 ) -> None:
-    async with await WebSocket.open(service.url, upgrade_of(polling)) as socket:
+    async with await WebSocket.open(service.url, polling.upgrade_target) as socket:
         await app.send(polling.sid, '42["x",0]')
         await socket.send("2probe")
         assert await socket.text() == "3probe"
@@ -323,7 +318,7 @@ async def test_what_a_poll_left_over_comes_first_after_the_upgrade(
     service: MoorageProcess, polling: Polling, app: AppServer
 ) -> None:
     await app.send(polling.sid, "\x1e".join(f"42[{number}]" for number in range(18)))
-    async with await WebSocket.open(service.url, upgrade_of(polling)) as socket:
+    async with await WebSocket.open(service.url, polling.upgrade_target) as socket:
         await socket.send("2probe")
         assert await socket.text() == "3probe"
         assert len((await polling.poll()).split("\x1e")) == 16
@@ -335,17 +330,17 @@ async def test_what_a_poll_left_over_comes_first_after_the_upgrade(
 async def test_a_failed_upgrade_leaves_polling(
     service: MoorageProcess, polling: Polling, app: AppServer
 ) -> None:
-    async with await WebSocket.open(service.url, upgrade_of(polling)) as socket:
+    async with await WebSocket.open(service.url, polling.upgrade_target) as socket:
         await socket.send("2probe")
         await socket.text()
     await app.send(polling.sid, '42["a"]')
     assert await polling.poll() == '42["a"]'
-    async with await WebSocket.open(service.url, upgrade_of(polling)) as socket:
+    async with await WebSocket.open(service.url, polling.upgrade_target) as socket:
         await socket.raw(frame(TEXT, b'42["not yet"]') + frame(TEXT, b"5"))
         assert (await socket.ended())[1] == (1002, "bad-request")
     await app.send(polling.sid, '42["b"]')
     assert await polling.poll() == '42["b"]'
-    async with await WebSocket.open(service.url, upgrade_of(polling)) as socket:
+    async with await WebSocket.open(service.url, polling.upgrade_target) as socket:
         await socket.send("2probe")
         assert await socket.text() == "3probe"
         await socket.send("5")
@@ -354,30 +349,18 @@ async def test_a_failed_upgrade_leaves_polling(
 
 
 async def test_a_second_upgrade_meanwhile_is_refused(service: MoorageProcess, polling: Polling) -> None:
-    async with await WebSocket.open(service.url, upgrade_of(polling)) as socket:
-        reply = await WebSocket.refused(service.url, upgrade_of(polling))
+    async with await WebSocket.open(service.url, polling.upgrade_target) as socket:
+        reply = await WebSocket.refused(service.url, polling.upgrade_target)
         assert (reply.status, reply.json()["reason"]) == (400, "duplicate-upgrade")
         await socket.send("2probe")
         assert await socket.text() == "3probe"
-
-
-async def test_a_session_that_ends_during_the_upgrade(
-    service: MoorageProcess, polling: Polling, app: AppServer
-) -> None:
-    async with await WebSocket.open(service.url, upgrade_of(polling)) as socket:
-        await socket.send("2probe")
-        await socket.text()
-        await app.send(polling.sid, "1")
-        assert await polling.poll() == "6\x1e1"
-        await socket.send("5")
-        assert (await socket.ended())[1].code == 1002
 
 
 async def test_an_upgrade_that_hangs_is_given_up() -> None:
     with MoorageProcess("--set", "server.upgrade_timeout=200ms") as service:
         async with AppServer(service, "app") as app:
             polling = await Polling(service.url, "/socket.io/").open()
-            async with await WebSocket.open(service.url, upgrade_of(polling)) as socket:
+            async with await WebSocket.open(service.url, polling.upgrade_target) as socket:
                 await socket.send("2probe")
                 assert await socket.ended() == (["3probe"], (1008, "upgrade-timeout"))
             await app.send(polling.sid, '42["a"]')

@@ -153,6 +153,11 @@ class Polling:
         sid = f"&sid={self.sid}" if self.sid else ""
         return f"{self.path}?EIO=4&transport=polling{sid}{self.query}"
 
+    @property
+    def upgrade_target(self) -> str:
+        """Path and query of the session's upgrade to WebSocket."""
+        return self.target.replace("transport=polling", "transport=websocket")
+
     async def open(self) -> Polling:
         """Ask for a session; fails the test if it is refused."""
         reply = await fetch(self.base, self.target, headers=self.headers)

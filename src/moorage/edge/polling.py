@@ -47,7 +47,17 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class PollingSession:
     """One client's polls; `hub.ports.ClientSink` while the session is on polling."""
 
-    __slots__ = ("_door", "_last_words", "_left", "_poll", "_resumed", "connection", "dead_at", "posting")
+    __slots__ = (
+        "_door",
+        "_last_words",
+        "_left",
+        "_poll",
+        "_resumed",
+        "connection",
+        "dead_at",
+        "ended",
+        "posting",
+    )
 
     framed = False
     transport = "polling"
@@ -58,6 +68,8 @@ class PollingSession:
         self.posting = False
         self.dead_at: float | None = None
         """Set when the session has ended: it lingers until then for its last poll."""
+        self.ended: Reason | None = None
+        """Why it has."""
         self._door = door
         self._poll: asyncio.Future[bytes] | None = None
         self._left = b""
@@ -122,6 +134,7 @@ class PollingSession:
         """The exact answers that Socket.IO's own tests expect: a poll gets what is queued, if
         anything, and the next one `6` `1`. Not both in one: the client handles Socket.IO packets a
         tick later than a close, and would report `transport close` for a disconnect."""
+        self.ended = reason
         self.resume_reading()
         if reason is CLIENT_CLOSED:
             # The client has said goodbye: a noop lets its last poll go, and nobody will come again.
@@ -141,6 +154,11 @@ class PollingSession:
                 self._door.forget(self)
                 return
         self.dead_at = self._door.clock() + LINGER_SECONDS
+
+    @property
+    def unsaid(self) -> bytes:
+        """After the end: a payload of the packets that no poll has fetched."""
+        return engineio.RS.join(self._last_words[:-1])
 
     def pause_reading(self) -> None:
         """The next POST waits with its body unread."""
@@ -186,6 +204,15 @@ class PollingDoor:
         session.release()
         session.resume_reading()
         return session.left
+
+    def farewell(self, connection: Connection) -> tuple[Reason, bytes]:
+        """The session ended during its upgrade, and the client polls no more: why it ended, and the
+        payload that the client has not got yet."""
+        session = self._sessions.pop(connection.id, None)
+        if session is None or session.ended is None:
+            # The polls have fetched everything, the end included.
+            return CLIENT_CLOSED, b""
+        return session.ended, session.unsaid
 
     def tick(self, now: float) -> None:
         """Give up on ended sessions whose last poll never came."""

@@ -140,15 +140,32 @@ class ClientSocket(WSListener):
         if data == engineio.PROBE:
             self._transport.send(_TEXT, engineio.PROBE_ANSWER)
             self._door.release_poll(self._connection)
-        elif data == engineio.UPGRADE and self._connection.session.step(Step.UPGRADE_DONE):
-            self.probing = False
-            self._door.probes.pop(self, None)
-            left = self._door.upgraded(self._connection)
-            if left:
-                self.write(engineio.frames(left))
-            self._connection.outbox.attach(self, ready=True)
+        elif data == engineio.UPGRADE:
+            self._upgraded()
         else:
             raise PeerError(BAD_REQUEST, "not an upgrade packet")
+
+    def _upgraded(self) -> None:
+        """The client is on this WebSocket from now on."""
+        connection = self._connection
+        if connection.session.step(Step.UPGRADE_DONE):
+            self._leave_probing()
+            left = self._door.upgraded(connection)
+            if left:
+                self.write(engineio.frames(left))
+            connection.outbox.attach(self, ready=True)
+        elif connection.session.state == State.CLOSED:
+            # It ended during the upgrade. The client has stopped polling, so what it has not got
+            # yet, and the end, must reach it here.
+            self._leave_probing()
+            reason, unsaid = self._door.farewell(connection)
+            self.close(reason, engineio.frames(unsaid) if unsaid else b"")
+        else:
+            raise PeerError(BAD_REQUEST, "no upgrade is under way")
+
+    def _leave_probing(self) -> None:
+        self.probing = False
+        self._door.probes.pop(self, None)
 
     def _fail(self, error: PeerError) -> None:
         if self.probing:
@@ -173,8 +190,7 @@ class ClientSocket(WSListener):
 
     def _ended(self, reason: Reason) -> None:
         if self.probing:
-            self.probing = False
-            self._door.probes.pop(self, None)
+            self._leave_probing()
             self._connection.session.step(Step.UPGRADE_FAILED)
             self._goodbye(reason)
         else:
@@ -265,6 +281,7 @@ class SocketDoor:
         *,
         release_poll: Callable[[Connection], None],
         upgraded: Callable[[Connection], bytes],
+        farewell: Callable[[Connection], tuple[Reason, bytes]],
         clock: Callable[[], float],
     ) -> None:
         self.door = door
@@ -273,6 +290,8 @@ class SocketDoor:
         """Answer a waiting poll of this session at once (with a noop)."""
         self.upgraded = upgraded
         """The session has left polling; a payload that comes before all in its outbox."""
+        self.farewell = farewell
+        """For a session that ended during its upgrade: why, and a payload that the client has not got."""
         self.probes: dict[ClientSocket, float] = {}
         self.closing: dict[ClientSocket, float | None] = {}
         self._clock = clock
