@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import signal
+import statistics
 import time
 from pathlib import Path
 
 import jwt
 import pytest
 
+from moorage.app import Alarm
 from tests.support.app_link import AppServer
 from tests.support.rawhttp import Polling, clients, fetch
 from tests.support.rawws import WebSocket
 from tests.support.service import MoorageProcess
+from tests.support.tunnel_link import TunnelLink
 
 
 def client_token(service: MoorageProcess, hub: str, key: str) -> str:
@@ -138,3 +142,41 @@ def test_an_unknown_setting_stops_the_start(config_file: Path) -> None:
     assert "limits.max_payload" in line
     assert refused.wait_exit() == 1
     refused.kill()
+
+
+@pytest.mark.repair(11)
+async def test_an_alarm_rings_once_and_never_early() -> None:
+    rung: list[float] = []
+    alarm = Alarm(lambda: rung.append(time.monotonic()))
+    now = time.monotonic()
+    alarm.set(now + 30.0)
+    alarm.set(now + 0.0207)
+    async with asyncio.timeout(10):
+        while not rung:
+            await asyncio.sleep(0.005)
+    assert rung[0] >= now + 0.0207
+    alarm.set(time.monotonic() - 5.0)
+    alarm.cancel()
+    alarm.set(time.monotonic() + 0.01)
+    async with asyncio.timeout(10):
+        while len(rung) < 2:
+            await asyncio.sleep(0.005)
+    await asyncio.sleep(0.03)
+    assert len(rung) == 2
+
+
+@pytest.mark.repair(11)
+async def test_pings_leave_when_they_are_due(service: MoorageProcess) -> None:
+    """The time between a pong and the next ping: more than the interval for all but a few would mean
+    that pings wait for something."""
+    async with TunnelLink(service, "pings") as link:
+        link.terms = (300, 5_000, 1_000_000)
+        async with await WebSocket.session(service.url, clients("pings")) as client:
+            times = [time.monotonic()]
+            for _ in range(10):
+                assert await client.text() == "2"
+                times.append(time.monotonic())
+                await client.send("3")
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert min(gaps[1:]) > 0.2, "a late one makes the next one come sooner"
+    assert statistics.median(gaps) < 0.32

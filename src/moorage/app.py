@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import secrets
 import signal
 import time
@@ -35,12 +36,42 @@ from moorage.metrics import Gauges, Metrics
 from moorage.wire.reasons import DRAINING, Reason
 
 TICK_SECONDS: Final = 0.25
+TIMER_SECONDS: Final = 0.001
+"""uvloop's timers count whole milliseconds."""
 SID_BYTES: Final = 16
 """128 random bits after the node's own id."""
 
 GC_THRESHOLDS: Final = (20_000, 20, 50)
 
 log: Final = logs.get("app")
+
+
+class Alarm:
+    """One timer that can be set anew: calls `ring` at the time set last, never before."""
+
+    def __init__(self, ring: Callable[[], object]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ring = ring
+        self._timer: asyncio.TimerHandle | None = None
+        self._when = 0.0
+
+    def set(self, when: float) -> None:
+        """Ring at `when`, a time of `time.monotonic`."""
+        self.cancel()
+        self._when = when
+        steps = max(1, math.ceil((when - time.monotonic()) / TIMER_SECONDS))
+        self._timer = self._loop.call_later(steps * TIMER_SECONDS, self._due)
+
+    def _due(self) -> None:
+        if time.monotonic() < self._when:
+            self.set(self._when)
+        else:
+            self._ring()
+
+    def cancel(self) -> None:
+        """Do not ring."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class Service:
@@ -56,6 +87,7 @@ class Service:
         self.node: Node
         self.links: LinkDoor
         self._node_id = secrets.token_urlsafe(3)
+        self._alarm = Alarm(lambda: self.node.heartbeat.tick(time.monotonic()))
         self.node = Node(
             new_id=lambda: self._node_id + secrets.token_urlsafe(SID_BYTES),
             clock=time.monotonic,
@@ -68,6 +100,7 @@ class Service:
             hubs=config.hubs,
             allow_unlisted_hubs=config.allow_unlisted_hubs,
         )
+        self.node.heartbeat.wake_at = self._alarm.set
         self._build_doors(config)
         self.metrics.gauges = Gauges(
             connections=self._connections,
@@ -182,7 +215,8 @@ class Service:
         return url
 
     async def _tick(self) -> None:
-        """The one timer: a few times a second every part looks at its deadlines."""
+        """A few times a second every part looks at its deadlines. Only heartbeats are more exact: they
+        have a timer of their own."""
         sampled = 0.0
         while True:
             due = self._loop.time() + TICK_SECONDS
@@ -223,6 +257,7 @@ class Service:
         await self.port.stop()
         if self._ticker is not None:
             self._ticker.cancel()
+        self._alarm.cancel()
 
     async def _close_clients(self, spread: float) -> None:
         """Evenly over `spread` seconds, so that they do not all come back at once."""

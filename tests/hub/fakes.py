@@ -220,6 +220,9 @@ class World:
     def __post_init__(self) -> None:
         self.now = 1_000.0
         self.scheduled = 0
+        self.wake = 0.0
+        """When the heartbeat asked to be woken, last."""
+        self.wakes = 0
         self.logged: list[tuple[str, str, Who, str, float, int]] = []
         """Connection, reason's name, who, detail, age, bytes queued."""
         self._ids = 0
@@ -236,6 +239,7 @@ class World:
             hubs=self.hubs,
             allow_unlisted_hubs=self.allow_unlisted_hubs,
         )
+        self.node.heartbeat.wake_at = self._wake_at
 
     def _new_id(self) -> str:
         self._ids += 1
@@ -243,6 +247,10 @@ class World:
 
     def _schedule(self) -> None:
         self.scheduled += 1
+
+    def _wake_at(self, when: float) -> None:
+        self.wake = when
+        self.wakes += 1
 
     def _log(
         self, connection: Connection, reason: Reason, *, who: Who, detail: str, age: float, queued: int

@@ -6,13 +6,16 @@ import pytest
 
 from moorage.engine.upgrade import State
 from moorage.hub.connection import Connection
-from moorage.hub.heartbeat import LOOK_SECONDS, SLOT_SECONDS
+from moorage.hub.heartbeat import GRAIN_MS, LOOK_SECONDS
 from moorage.hub.outbox import SLICE
 from moorage.wire.handshake import OpenInfo
 from tests.hub.fakes import PollingSink, RecordingOpening, RecordingPeer, World, heard, sink_of
 
+GRAIN = GRAIN_MS / 1000
+FINE = 0.001
 STEP = 0.25
-LATE = 2 * SLOT_SECONDS + STEP
+"""The service's own rhythm, besides the wheel's alarm."""
+LATE = 0.02
 """A ping or a verdict may be late by this."""
 
 
@@ -25,10 +28,10 @@ class Stage(World):
         self.app, self.link = self.server(peer=RecordingPeer(), terms=terms)
 
     def after(self, seconds: float) -> None:
-        """Time passes as in a running service, in small steps."""
+        """Time passes as in a running service."""
         end = self.now + seconds
         while self.now < end:
-            self.now = min(end, self.now + STEP)
+            self.now = min(end, self.now + STEP, self.wake if self.wake > self.now else end)
             self.node.tick(self.now)
             self.settle()
 
@@ -36,7 +39,7 @@ class Stage(World):
         """Seconds until the next ping; the client has not answered it yet."""
         began, before = self.now, len(heard(connection))
         while len(heard(connection)) == before:
-            self.after(STEP)
+            self.after(max(FINE, min(STEP, self.wake - self.now)))
             assert self.now - began < most
         assert heard(connection)[before:] == [b"2"]
         return self.now - began
@@ -59,9 +62,9 @@ def test_a_ping_comes_once_an_interval() -> None:
 def test_the_first_ping_comes_after_an_interval() -> None:
     stage = Stage(interval=1.0)
     client = stage.client("/")
-    stage.after(1.0 - STEP)
+    stage.after(0.999)
     assert heard(client) == []
-    assert stage.until_ping(client) <= STEP + LATE
+    assert stage.until_ping(client) <= LATE
 
 
 def test_no_pong_in_time() -> None:
@@ -69,9 +72,9 @@ def test_no_pong_in_time() -> None:
     client, other = stage.client("/"), stage.client("/")
     stage.until_ping(client)
     stage.node.receive(other, b"3")
-    stage.after(20.0 - STEP)
+    stage.after(19.999)
     assert stage.ends() == []
-    stage.after(LATE + STEP)
+    stage.after(LATE)
     assert stage.ends() == ["ping-timeout"]
     assert client.session.state == State.CLOSED
     assert other.session.state != State.CLOSED
@@ -144,7 +147,7 @@ def test_who_is_read_on_is_read_before_it_is_judged(step: int) -> None:
     stage.after(10.0 + STEP * step)
     client.held = False
     stage.node.heartbeat.read_on(client, stage.now)
-    stage.node.tick(stage.now + SLOT_SECONDS)
+    stage.node.tick(stage.now + GRAIN)
     assert stage.ends() == []
 
 
@@ -193,7 +196,7 @@ def test_a_crowd_is_pinged_in_slices() -> None:
     stage = Stage(interval=5.0)
     crowd = [stage.client("/") for _ in range(2 * SLICE + 10)]
     sent = stage.metrics.sent_websocket
-    due = stage.now + 5.0 + SLOT_SECONDS
+    due = stage.now + 5.0 + GRAIN
     while stage.now < due and not stage.scheduled:
         stage.now += STEP
         stage.node.tick(stage.now)
@@ -210,7 +213,7 @@ def test_who_has_gone_is_let_go_of_before_long() -> None:
         stage.node.receive(stage.client("/"), b"1")
     stays = stage.client("/")
     stage.after(LOOK_SECONDS + LATE)
-    kept = [connection for slot in stage.node.heartbeat._slots.values() for connection in slot]
+    kept = [beat.owner for slot in stage.node.heartbeat._slots.values() for beat in slot]
     assert kept == [stays]
     assert heard(stays) == []
 
@@ -224,6 +227,85 @@ def test_each_client_is_looked_at_in_one_place() -> None:
             if step % (number + 1) == 0:
                 stage.node.receive(client, b"3")
         stage.after(STEP)
-        kept = [connection for slot in stage.node.heartbeat._slots.values() for connection in slot]
-        assert sorted(c.id for c in kept) == sorted(c.id for c in clients)
+        kept = [beat.owner.id for slot in stage.node.heartbeat._slots.values() for beat in slot if beat.owner]
+        assert sorted(kept) == sorted(c.id for c in clients)
     assert stage.ends() == []
+
+
+@pytest.mark.repair(11)
+@pytest.mark.parametrize(
+    ("interval", "timeout"), [(0.3, 0.2), (1.0, 0.2), (0.025, 0.02), (25.0, 20.0), (60.0, 0.2), (0.3, 20.0)]
+)
+def test_pings_leave_on_time_and_nobody_is_given_up_early(interval: float, timeout: float) -> None:
+    """Clients come at odd moments. One answers at the last moment, one never does."""
+    for offset in range(7):
+        stage = Stage(interval, timeout)
+        stage.now += offset * 0.001_37
+        alive, dead = stage.client("/"), stage.client("/")
+        for _ in range(3):
+            assert interval - FINE <= stage.until_ping(alive) <= interval + LATE
+            stage.node.receive(alive, b"3")
+            if dead.session.state != State.CLOSED:
+                stage.node.receive(dead, b"3")
+        stage.until_ping(alive)
+        asked = stage.now
+        wait = min(timeout, interval) - GRAIN
+        stage.after(wait - 0.001)
+        assert stage.ends() == []
+        stage.node.receive(alive, b"3")
+        stage.after(asked + timeout - 0.001 - GRAIN - stage.now)
+        assert stage.ends() == []
+        stage.after(LATE + GRAIN)
+        assert dead.session.state == State.CLOSED
+        assert alive.session.state != State.CLOSED
+
+
+@pytest.mark.repair(11)
+def test_a_pong_that_came_while_the_loop_was_busy_counts() -> None:
+    stage = Stage(interval=0.3, timeout=0.2)
+    client, dead = stage.client("/"), stage.client("/")
+    stage.until_ping(client)
+    # The loop is busy past the deadline; it reads its sockets right after.
+    stage.now += 0.9
+    stage.node.tick(stage.now)
+    assert stage.ends() == []
+    stage.node.receive(client, b"3")
+    stage.after(0.01)
+    assert client.session.state != State.CLOSED
+    assert dead.session.state == State.CLOSED
+
+
+@pytest.mark.repair(11)
+def test_the_wheel_wakes_nobody_for_nothing() -> None:
+    stage = Stage(interval=10.0, timeout=5.0)
+    stage.after(60.0)
+    assert stage.wakes == 0, "nobody is there"
+    clients = [stage.client("/") for _ in range(3)]
+    began = stage.wakes
+    for _ in range(10):
+        stage.until_ping(clients[0])
+        for client in clients:
+            stage.node.receive(client, b"3")
+    assert stage.wakes - began <= 10 * (2 + 10.5 / STEP), "two looks a ping, and once per tick at most"
+    for client in clients:
+        stage.node.receive(client, b"1")
+    stage.after(20.0)
+    before = stage.wakes
+    stage.after(60.0)
+    assert stage.wakes == before, "all have gone"
+
+
+@pytest.mark.repair(11)
+def test_a_crowd_shares_wakes() -> None:
+    """20,000 clients that came one by one: the wheel is woken a hundred times a second at most, and a
+    client costs two looks an interval."""
+    stage = Stage(interval=25.0, timeout=20.0)
+    for _ in range(2_000):
+        stage.client("/")
+        stage.now += 0.000_7
+    before, pings = stage.wakes, stage.metrics.sent_websocket
+    began = stage.now
+    stage.after(26.5)
+    assert stage.metrics.sent_websocket - pings == 2_000
+    slots = 1.4 / GRAIN
+    assert stage.wakes - before <= slots + (stage.now - began) / STEP + 2

@@ -1,11 +1,14 @@
 """Engine.IO's heartbeat, where it is the service's: one timing wheel for all connections.
 
 A connection is looked at twice an interval, once to send its ping and once to see that the pong
-came. A timer each would cost an object and two heap operations per ping.
+came. A timer each would cost an object and two heap operations per ping. Slots are numbered in
+milliseconds, and only those that hold somebody exist. The wheel asks its owner to be woken for the
+first of them, so a service without clients is not woken at all.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -18,86 +21,133 @@ if TYPE_CHECKING:
     from moorage.metrics import Metrics
     from moorage.wire.handshake import OpenInfo
 
-SLOT_SECONDS: Final = 0.25
+GRAIN_MS: Final = 10
+"""Looks are rounded up to multiples of this, so that connections share slots."""
+GRAINS_PER_INTERVAL: Final = 250
+"""With short intervals a look is rounded more finely: to this part of the interval, or to 1 ms."""
 STALL_SECONDS: Final = 2.0
 """After a pause of our own as long as this, pongs may wait unread: nobody is blamed at once."""
 LOOK_SECONDS: Final = 60.0
-"""A connection that has ended is let go of at its next look, so none is further away than this: an app
-server may name an interval of days."""
+"""The wheel forgets a connection that has ended at its next look, so none is further away than this:
+an app server may name an interval of days."""
 
 _PING: Final = Encoded(b"2")
+_ANSWERED, _WAITING, _DOUBTED = 0, 1, 2
+_NEVER: Final = 2**63
 
 
 class Beat:
     """One connection's heartbeat: times in seconds."""
 
-    __slots__ = ("deadline", "interval", "next", "timeout", "waiting")
+    __slots__ = ("deadline", "interval", "next", "owner", "state", "timeout")
 
-    def __init__(self, interval: float, timeout: float, now: float) -> None:
+    def __init__(self, owner: Connection, interval: float, timeout: float, now: float) -> None:
+        self.owner: Connection | None = owner
+        """None after the connection's end, so that the wheel keeps nothing of it alive."""
         self.interval = interval
         self.timeout = timeout
         self.next = now + interval
         """When the next ping is due."""
-        self.waiting = False
-        """A ping is out and its pong has not come."""
+        self.state = _ANSWERED
+        """`_WAITING`: a ping is out and its pong has not come. `_DOUBTED`: the pong is overdue, and
+        the loop reads its sockets once more before the verdict."""
         self.deadline = 0.0
-        """Until when it must."""
+        """When the pong is overdue."""
 
 
 class Heartbeat:
-    """`lost` is called with each connection that did not answer."""
+    """Calls `lost` with each connection that did not answer. `tick` is due at the time that `wake_at`
+    was last called with, and is called a few times a second besides: a long gap between two calls
+    shows that the process was asleep."""
 
     def __init__(
-        self, lost: Callable[[Connection], None], flusher: Flusher, metrics: Metrics, now: float
+        self,
+        lost: Callable[[Connection], None],
+        flusher: Flusher,
+        metrics: Metrics,
+        now: float,
     ) -> None:
+        self.wake_at: Callable[[float], object] = lambda when: None
+        """Set by the owner of the event loop. A new call replaces the last."""
         self._lost = lost
         self._flusher = flusher
         self._metrics = metrics
-        self._slots: dict[int, list[Connection]] = {}
-        self._done = int(now / SLOT_SECONDS)
-        """The last slot that was worked off."""
+        self._slots: dict[int, list[Beat]] = {}
+        self._order: list[int] = []
+        """The numbers of all slots, as a heap."""
+        self._armed = _NEVER
+        """The slot that `wake_at` was last called for."""
+        self._ticked = now
 
     def add(self, connection: Connection, terms: OpenInfo, now: float) -> None:
         """A session is open: its first ping is due after one interval."""
-        connection.beat = Beat(terms.ping_interval / 1000, terms.ping_timeout / 1000, now)
-        self._enter(connection, connection.beat.next, now)
+        beat = Beat(connection, terms.ping_interval / 1000, terms.ping_timeout / 1000, now)
+        connection.beat = beat
+        self._enter(beat, beat.next, now)
 
-    def _enter(self, connection: Connection, due: float, now: float) -> None:
-        slot = max(self._done + 1, int(min(due, now + LOOK_SECONDS) / SLOT_SECONDS) + 1)
-        self._slots.setdefault(slot, []).append(connection)
+    def remove(self, connection: Connection) -> None:
+        """The session has ended."""
+        beat, connection.beat = connection.beat, None
+        if beat is not None:
+            beat.owner = None
+
+    def _enter(self, beat: Beat, due: float, now: float) -> None:
+        grain = max(1, min(GRAIN_MS, int(beat.interval * 1000 / GRAINS_PER_INTERVAL)))
+        self._put(beat, int(min(due, now + LOOK_SECONDS) * 1000 / grain) * grain + grain)
+
+    def _put(self, beat: Beat, slot: int) -> None:
+        found = self._slots.get(slot)
+        if found is not None:
+            found.append(beat)
+            return
+        self._slots[slot] = [beat]
+        heapq.heappush(self._order, slot)
+        if slot < self._armed:
+            self._arm(slot)
+
+    def _arm(self, slot: int) -> None:
+        self._armed = slot
+        self.wake_at(slot / 1000)
 
     def tick(self, now: float) -> None:
         """Work off all slots up to `now`."""
-        last = int(now / SLOT_SECONDS)
-        stalled = (last - self._done) * SLOT_SECONDS > STALL_SECONDS
-        if last - self._done > len(self._slots):
-            due = sorted(slot for slot in self._slots if slot <= last)
-        else:
-            due = [slot for slot in range(self._done + 1, last + 1) if slot in self._slots]
-        self._done = last
+        order = self._order
+        stalled = now - self._ticked > STALL_SECONDS
+        self._ticked = now
+        due: list[Beat] = []
+        while order and order[0] / 1000 <= now:
+            due += self._slots.pop(heapq.heappop(order))
+        if due:
+            # Armed once, for all that enter the wheel here.
+            self._armed = 0
+            self._look_at(due, now, stalled=stalled)
+            self._armed = _NEVER
+            if order:
+                self._arm(order[0])
+
+    def _look_at(self, due: list[Beat], now: float, *, stalled: bool) -> None:
         pinged: list[Connection] = []
-        for slot in due:
-            for connection in self._slots.pop(slot):
-                if self._look(connection, now, stalled=stalled):
-                    pinged.append(connection)
+        for beat in due:
+            connection = beat.owner
+            if connection is not None and self._look(connection, beat, now, stalled=stalled):
+                pinged.append(connection)
         # Clients that came together are pinged together, all of a node after a restart: like any
         # large fan-out this must not keep the loop from everything else.
         fan_out(_PING, pinged, self._flusher, self._metrics)
 
-    def _look(self, connection: Connection, now: float, *, stalled: bool) -> bool:
+    def _look(self, connection: Connection, beat: Beat, now: float, *, stalled: bool) -> bool:
         """Is a ping due?"""
-        beat = connection.beat
-        if beat is None or connection.session.state == State.CLOSED:
+        if connection.session.state == State.CLOSED:
             return False
-        if beat.waiting:
+        if beat.state != _ANSWERED:
             self._overdue(connection, beat, now, stalled=stalled)
             return False
         if now < beat.next:
-            self._enter(connection, beat.next, now)
+            self._enter(beat, beat.next, now)
             return False
-        beat.waiting = True
+        beat.state = _WAITING
         beat.next, beat.deadline = now + beat.interval, now + beat.timeout
-        self._enter(connection, min(beat.next, beat.deadline), now)
+        self._enter(beat, min(beat.next, beat.deadline), now)
         return True
 
     def _overdue(self, connection: Connection, beat: Beat, now: float, *, stalled: bool) -> None:
@@ -105,16 +155,27 @@ class Heartbeat:
             # Its pong may be there, but we have not been reading.
             beat.deadline = now + beat.timeout
         if now < beat.deadline:
+            beat.state = _WAITING
             # Not at the deadline only: where the interval is the shorter one, a pong that took longer
             # must not put off the next ping until then.
-            self._enter(connection, min(beat.deadline, now + beat.interval), now)
+            self._enter(beat, min(beat.deadline, now + beat.interval), now)
+        elif beat.state == _WAITING:
+            # The loop may have been busy while the pong came in. It reads all sockets before the
+            # next tick.
+            beat.state = _DOUBTED
+            self._put(beat, int(now * 1000) + 2)
         else:
             self._lost(connection)
 
     def pong(self, connection: Connection) -> None:
         """The client answered."""
         if connection.beat is not None:
-            connection.beat.waiting = False
+            connection.beat.state = _ANSWERED
+
+    def is_overdue(self, connection: Connection, now: float) -> bool:
+        """Will the next ticks close the connection, unless a pong is on its way?"""
+        beat = connection.beat
+        return beat is not None and beat.state != _ANSWERED and now >= beat.deadline and not connection.held
 
     def read_on(self, connection: Connection, now: float) -> None:
         """The client is read again after it was held back: a pong may be the first that comes."""

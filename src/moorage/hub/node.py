@@ -226,6 +226,7 @@ class Node:
         hub.directory.remove(connection)
         connection.server.clients.discard(connection)
         self.connections -= 1
+        self.heartbeat.remove(connection)
         queued, sink = outbox.size, outbox.sink
         rest = outbox.take() if queued else b""
         outbox.drop()
