@@ -4,10 +4,12 @@ import pytest
 
 from moorage.config_check import HOW_TO_GET_A_KEY, is_loopback, problems, warnings
 from moorage.config_model import Config, KeySettings, ShutdownSettings
-from moorage.edge.settings import ServerSettings
+from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.hub.settings import HubSettings, Limits
 
 KEY = "k" * 32
+OPEN = CorsSettings(credentials="any")
+CLOSED = {"default": HubSettings(anonymous=False)}
 EVERYWHERE = ServerSettings(host="0.0.0.0")
 
 
@@ -109,3 +111,21 @@ def test_settings_that_clash() -> None:
         "limits.outbox_bytes_link",
         "shutdown.timeout",
     ]
+
+
+@pytest.mark.repair(6)
+@pytest.mark.parametrize(
+    ("config", "serving", "named"),
+    [
+        (Config(), True, "cors.allow_origins: no origin is listed"),
+        (Config(), False, ""),
+        (Config(cors=CorsSettings(allow_origins=("*", "https://a"))), True, ""),
+        (Config(cors=CorsSettings(allow_origins=("https://a",))), True, ""),
+        (Config(cors=CorsSettings(allow_origins=("null",))), True, "cors.allow_origins: any page can"),
+        (Config(cors=CorsSettings(credentials="any")), True, ""),
+        (Config(cors=OPEN, server=EVERYWHERE, hubs=CLOSED), False, "cors.credentials: any page"),
+    ],
+)  # fmt: skip
+def test_who_may_send_cookies_is_warned_of(config: Config, serving: bool, named: str) -> None:
+    found = list(warnings(config, serving=serving))
+    assert [text.startswith(named) for text in found] == ([True] if named else [])

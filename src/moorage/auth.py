@@ -129,6 +129,9 @@ class Audience:
         return rest is not None and _canonical(rest, self._fold) in self._accepted
 
 
+_CLIENT_PATH: Final = "/clients/socketio/hubs/"
+
+
 def client_audience(base: str | Collection[str], hub: str) -> Audience:
     """For a client: `http(s)://HOST[:PORT]/clients/socketio/hubs/HUB`, hub in any case.
 
@@ -136,7 +139,7 @@ def client_audience(base: str | Collection[str], hub: str) -> Audience:
     path in it comes before ours, for a proxy that serves us below one), or else the request's
     `Host` header, as it is and without a scheme. Several mean that any will do.
     """
-    path = f"/clients/socketio/hubs/{quote(hub, safe='')}"
+    path = f"{_CLIENT_PATH}{quote(hub, safe='')}"
     return Audience([at + path for at in _bases(base)], fold=True)
 
 
@@ -214,6 +217,31 @@ def verify(
         expires=float(min(expires, _LATEST)),
         all={name: _texts(value) for name, value in claims.items()},
     )
+
+
+class _Unverified(msgspec.Struct, gc=False):
+    """The one claim that is looked at without a good signature, to tell whose token it is."""
+
+    aud: str | list[str] = ""
+
+
+def is_addressed(token: str, keys: AccessKeys) -> bool:
+    """True if `token` was made for this service, however bad it may be otherwise: one of our keys signed it,
+    or its `aud` names a path below `/clients/socketio/hubs/`. Everything else is the app's own affair."""
+    try:
+        _signed_claims(token, keys)
+    except PeerError:
+        pass
+    else:
+        return True
+    parts = token.split(".")
+    if len(parts) != 3 or not token.isascii():
+        return False
+    try:
+        found = msgspec.json.decode(_decode(parts[1].encode()), type=_Unverified).aud
+    except (ValueError, RecursionError):
+        return False
+    return any(_CLIENT_PATH in aud.lower() for aud in ([found] if isinstance(found, str) else found))
 
 
 def sign(

@@ -72,7 +72,7 @@ def dev(
         assignments,
         {"server.host": host, "server.port": port, "keys.primary": access_key, "default_hub": hub},
     )
-    base = {"log.format": "human"}
+    base = {"log.format": "human", "cors.credentials": "any"}
     settings = config.load(None, os.environ, flags, base=base)
     if not settings.keys.primary:
         settings = config.load(None, os.environ, {**flags, "keys.primary": _new_key()}, base=base)

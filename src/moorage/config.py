@@ -99,7 +99,7 @@ def resolve(
         draft.refuse(name, text)
     if draft.problems:
         raise ConfigError(draft.problems)
-    config = msgspec.structs.replace(config, warnings=tuple(config_check.warnings(config)))
+    config = msgspec.structs.replace(config, warnings=tuple(config_check.warnings(config, serving=serving)))
     return Resolved(config, {name: given.source for name, given in merged.given.items()})
 
 

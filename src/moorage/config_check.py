@@ -38,8 +38,8 @@ def problems(config: Config, *, serving: bool) -> Iterator[tuple[str, str]]:
         yield "default_hub", f"`{config.default_hub}` is not listed in hubs, and allow_unlisted_hubs is false"
 
 
-def warnings(config: Config) -> Iterator[str]:
-    """What may be, but should be known at the start."""
+def warnings(config: Config, *, serving: bool = False) -> Iterator[str]:
+    """What may be, but should be known at the start. `serving` asks for what matters to a service only."""
     keys = config.keys
     for path, key in (("keys.primary", keys.primary), ("keys.secondary", keys.secondary)):
         if 0 < len(key) < WEAK_KEY:
@@ -53,6 +53,7 @@ def warnings(config: Config) -> Iterator[str]:
                 f"server.host: {config.server.host} can be reached from other machines, and clients need no "
                 f"access token for {open_hubs} (hubs.NAME.anonymous: false asks for one)"
             )
+    yield from _about_cookies(config, serving=serving)
     limits = config.limits
     if limits.outbox_bytes < limits.max_payload:
         yield "limits.outbox_bytes: below limits.max_payload, so one large message can end a client as slow"
@@ -61,6 +62,34 @@ def warnings(config: Config) -> Iterator[str]:
     stop = config.shutdown
     if stop.grace + stop.spread > stop.timeout:
         yield "shutdown.timeout: shorter than grace + spread, so the last clients are cut off"
+
+
+def _about_cookies(config: Config, *, serving: bool) -> Iterator[str]:
+    cors = config.cors
+    if "null" in cors.allow_origins:
+        yield (
+            "cors.allow_origins: any page can give itself the origin null (in a sandboxed frame), "
+            "so the app sees its visitors' cookies on connections of any page"
+        )
+    if "*" not in cors.allow_origins:
+        return
+    if cors.credentials == "any":
+        if is_public(config):
+            yield (
+                "cors.credentials: any page on the internet can connect in its visitors' names: the app sees "
+                "their cookies (cors.credentials: listed withholds them from pages that cors.allow_origins "
+                "does not list)"
+            )
+    elif serving and cors.allow_origins == ("*",):
+        yield (
+            "cors.allow_origins: no origin is listed, so pages of other origins connect without their "
+            "cookies; if your app needs cookies, list the origins of its pages (such as https://app.example.org)"
+        )
+
+
+def is_public(config: Config) -> bool:
+    """Can others than this machine's users reach the service, directly or through a proxy?"""
+    return bool(config.server.public_endpoint) or not is_loopback(config.server.host)
 
 
 def is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from moorage.edge.origins import canonical_entry
 from moorage.wire.dataplane import HUB_NAME
 
 Kind = Literal[
@@ -167,10 +168,10 @@ def _is_base_url(text: str) -> bool:
 
 
 def _origins(value: object) -> tuple[str, ...]:
-    items = _items(value)
-    if not all(item == "*" or _is_base_url(item) for item in items):
+    entries = [canonical_entry(item.rstrip("/")) for item in _items(value)]
+    if None in entries:
         raise ValueError("not origins")
-    return tuple(item.rstrip("/") for item in items)
+    return tuple(entry for entry in entries if entry is not None)
 
 
 def _items(value: object) -> list[str]:
@@ -203,7 +204,7 @@ _EXPECTED: Final[dict[Kind, str]] = {
     "secret": "text (put it in quotes)",
     "path": "the path of a file",
     "endpoint": "an http:// or https:// URL without a path",
-    "origins": "a list of origins such as https://example.org, or *",
+    "origins": "a list of origins such as https://example.org, patterns (https://*.example.org), null, or *",
     "hub": "a hub name (a letter, then up to 127 of A-Z a-z 0-9 _ ` , . [ ])",
 }
 

@@ -75,7 +75,8 @@ server:
   # public_endpoint: "https://live.example.org"
 
 cors:
-  # Pages that may connect; "*" = all.
+  # Pages that may connect; "*" = all. The app sees cookies only from origins that are listed by name or
+  # by pattern, such as ["https://app.example.org", "https://*.example.net"].
   # allow_origins: ["*"]
 
 # The hub behind plain /socket.io/, and whether hubs may be used that are not listed below.

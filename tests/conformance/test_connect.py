@@ -146,6 +146,33 @@ def test_what_an_app_server_learns(stage: Stage) -> None:
     assert found["headers"]["cookie"] == wrap("a=b")
 
 
+@pytest.mark.repair(13)
+@shows("handshake")
+def test_the_apps_own_credentials_pass_through(stage: Stage) -> None:
+    stage.define()
+    wrap = (lambda value: [value]) if stage.sdk == "azure" else str
+    for own in ("Bearer opaque", "Basic YTpi", f"Bearer {jwt.encode({'sub': 'u1'}, 'k' * 32)}"):
+        client = stage.client(extraHeaders={"Authorization": own}, query={"access_token": own[-6:]})
+        found = stage.space.call("handshake", sid=client)
+        assert found["headers"]["authorization"] == wrap(own)
+        assert found["query"]["access_token"] == own[-6:]
+
+
+@pytest.mark.repair(13)
+@shows("claims")
+def test_our_token_beside_the_apps_own(stage: Stage) -> None:
+    root = stage.root()
+    audience = f"{stage.service.url}/clients/socketio/hubs/{stage.hub}"
+    token = jwt.encode({"sub": "bob", "exp": int(time.time()) + 300, "aud": audience}, stage.service.key)
+    headers = {"Authorization": "Bearer opaque"}
+    client = stage.opening(ns="/", query={"access_token": token}, extraHeaders=headers).connected()
+    root.wait("connection", sid=client.sid)
+    found = root.call("handshake", sid=client)
+    assert found["claims"]["sub"] == ["bob"]
+    assert "access_token" not in found["query"]
+    assert "opaque" in str(found["headers"]["authorization"])
+
+
 @shows("address")
 def test_where_a_client_comes_from(stage: Stage) -> None:
     stage.define()

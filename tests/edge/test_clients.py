@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
+import jwt
 import pytest
 
 from moorage.auth import AccessKeys, AuthSettings, sign
@@ -23,6 +25,7 @@ NOW = 1_700_000_000.0
 def door(
     *,
     origins: tuple[str, ...] = ("*",),
+    credentials: Literal["listed", "any"] = "listed",
     public_endpoint: str = "",
     hubs: dict[str, HubSettings] | None = None,
     allow_unlisted_hubs: bool = True,
@@ -34,7 +37,7 @@ def door(
         keys=AccessKeys(KEY),
         auth_settings=AuthSettings(),
         server=ServerSettings(public_endpoint=public_endpoint),
-        cors=CorsSettings(allow_origins=origins),
+        cors=CorsSettings(allow_origins=origins, credentials=credentials),
         default_hub="main",
         metrics=world.metrics,
         wall_clock=lambda: NOW,
@@ -110,13 +113,23 @@ def test_queries(query: dict[str, list[str]], found: str | None) -> None:
         assert error.reason.name == found
 
 
-def test_all_origins_are_echoed_by_default() -> None:
+@pytest.mark.repair(6)
+def test_pages_of_origins_that_are_not_listed_get_no_credentials() -> None:
     headers = dict(door().cors_headers("https://a.example"))
+    assert headers == {b"access-control-allow-origin": b"https://a.example", b"vary": b"Origin"}
+    assert door().cors_headers("") == []
+    door().check_origin("https://a.example")
+    mixed = door(origins=("*", "https://a.example"))
+    assert dict(mixed.cors_headers("https://a.example"))[b"access-control-allow-credentials"] == b"true"
+    assert b"access-control-allow-credentials" not in dict(mixed.cors_headers("https://b.example"))
+    mixed.check_origin("https://b.example")
+
+
+def test_all_origins_are_echoed_where_credentials_are_open() -> None:
+    headers = dict(door(credentials="any").cors_headers("https://a.example"))
     assert headers[b"access-control-allow-origin"] == b"https://a.example"
     assert headers[b"access-control-allow-credentials"] == b"true"
     assert headers[b"vary"] == b"Origin"
-    assert door().cors_headers("") == []
-    door().check_origin("https://a.example")
 
 
 def test_listed_origins_only() -> None:
@@ -138,10 +151,14 @@ def token(**claims: Any) -> str:
 
 
 def shake(
-    asked: ClientDoor, query: dict[str, list[str]], headers: list[tuple[bytes, bytes]], hub: str = "chat"
+    asked: ClientDoor,
+    query: dict[str, list[str]],
+    headers: list[tuple[bytes, bytes]],
+    hub: str = "chat",
+    *,
+    target: str = "/socket.io/?EIO=4",
 ) -> Handshake:
     """A request's handshake, as the edges ask for it."""
-    target = "/socket.io/?EIO=4"
     return asked.handshake(hub, "http", query, headers, target=target, address=lambda: "192.0.2.7")
 
 
@@ -173,10 +190,157 @@ def test_the_query_wins_over_the_header() -> None:
     assert made.user_id == "ann"
 
 
-def test_other_credentials_are_not_ours() -> None:
+@pytest.mark.repair(13)
+def test_other_credentials_are_the_apps() -> None:
     made = shake(door(), {}, [HOST, (b"authorization", b"Basic YTpi")])
     assert made.user_id is None
+    assert made.headers["authorization"] == ["Basic YTpi"]
+
+
+CLOSED = {"chat": HubSettings(anonymous=False)}
+OWN_TOKENS = {
+    "opaque": "0a1b2c",
+    "other key": jwt.encode({"sub": "u1", "exp": NOW + 60}, "k" * 32),
+    "other algorithm": jwt.encode({"sub": "u1", "aud": "https://api.app.example"}, "k" * 64, "HS512"),
+    "same host": jwt.encode({"aud": ["http://live.example:8080", "x"]}, "k" * 32),
+    "expired": jwt.encode({"exp": 1}, "k" * 32),
+    "no claims": jwt.encode({}, "k" * 32),
+    "odd audience": jwt.encode({"aud": {"a": 1}}, "k" * 32),
+    "no JSON": "YQ.YQ.YQ",
+    "long": "x" * 9000,
+    "not ASCII": "\xe4.\xe4.\xe4",
+}
+
+
+@pytest.mark.repair(13)
+@pytest.mark.parametrize("name", OWN_TOKENS)
+def test_a_token_of_the_app_passes_through_where_anonymous_clients_may_connect(name: str) -> None:
+    own = OWN_TOKENS[name]
+    header = (b"Authorization", f"Bearer {own}".encode("latin-1"))
+    made = shake(door(), {"EIO": ["4"]}, [HOST, header])
+    assert (made.user_id, made.claims) == (None, {})
+    assert made.headers["authorization"] == [f"Bearer {own}"]
+    made = shake(door(), {"access_token": [own]}, [HOST], target="/socket.io/?EIO=4&access_token=own")
+    assert made.query == {"access_token": [own]}
+    assert made.origin().url == "/socket.io/?EIO=4&access_token=own"
+
+
+@pytest.mark.repair(13)
+@pytest.mark.parametrize("name", OWN_TOKENS)
+def test_ours_and_the_apps_side_by_side(name: str) -> None:
+    own, signed = OWN_TOKENS[name], token(user="ann")
+    target = "/socket.io/?EIO=4&access_token=x"
+    for closed in (door(hubs=CLOSED), door()):
+        header = (b"authorization", f"Bearer {own}".encode("latin-1"))
+        made = shake(closed, {"access_token": [signed]}, [HOST, header], target=target)
+        assert (made.user_id, made.query) == ("ann", {})
+        assert made.headers["authorization"] == [f"Bearer {own}"]
+        assert made.origin().url == "/socket.io/?EIO=4"
+        header = (b"authorization", b"Bearer " + signed.encode())
+        made = shake(closed, {"access_token": [own]}, [HOST, header], target=target)
+        assert (made.user_id, made.query) == ("ann", {"access_token": [own]})
+        assert "authorization" not in made.headers
+        assert made.origin().url == target
+
+
+@pytest.mark.repair(13)
+def test_two_tokens_of_ours_are_both_hidden() -> None:
+    header = (b"authorization", b"Bearer " + token(user="bob").encode())
+    made = shake(door(), {"access_token": [token(user="ann")]}, [HOST, header])
+    assert (made.user_id, made.query) == ("ann", {})
     assert "authorization" not in made.headers
+
+
+@pytest.mark.repair(13)
+@pytest.mark.parametrize("by_header", [True, False])
+def test_a_hub_that_requires_tokens_says_how_to_send_ours_beside_the_apps(by_header: bool) -> None:
+    own = OWN_TOKENS["other key"]
+    query = {} if by_header else {"access_token": [own]}
+    headers = [HOST, (b"authorization", b"Bearer " + own.encode())] if by_header else [HOST]
+    with pytest.raises(PeerError) as found:
+        shake(door(hubs=CLOSED), query, headers)
+    assert (found.value.reason.name, found.value.reason.http) == ("token-signature", 401)
+    place = "the query parameter `access_token`" if by_header else "`Authorization: Bearer`"
+    assert f"beside it as {place}" in found.value.message
+
+
+OTHER_HOST = "http://old.example/clients/socketio/hubs/x"
+
+
+@pytest.mark.repair(13)
+@pytest.mark.parametrize("by_header", [True, False])
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        (lambda: sign(AccessKeys(KEY), AUDIENCE, NOW - 120, 60.0), "token-expired"),
+        (lambda: sign(AccessKeys(KEY), "https://app.example", NOW, 60.0), "token-audience"),
+        (lambda: sign(AccessKeys("k" * 32), AUDIENCE, NOW, 60.0), "token-signature"),
+        (lambda: sign(AccessKeys("k" * 32), OTHER_HOST, NOW, 60.0), "token-signature"),
+        (lambda: sign(AccessKeys("k" * 32), AUDIENCE.upper(), NOW, 60.0), "token-signature"),
+        (lambda: jwt.encode({"aud": ["x", AUDIENCE]}, "", "none"), "token-algorithm"),
+        (lambda: jwt.encode({"aud": AUDIENCE, "x": "x" * 9000}, KEY), "token-malformed"),
+    ],
+)  # fmt: skip
+def test_a_token_that_is_addressed_to_us_is_never_ignored(
+    by_header: bool, made: Callable[[], str], name: str
+) -> None:
+    query = {} if by_header else {"access_token": [made()]}
+    headers = [HOST, (b"authorization", b"Bearer " + made().encode())] if by_header else [HOST]
+    assert reason(shake, door(), query, headers) == name
+
+
+LISTED = ("*", "https://app.example", "https://*.shop.example", "capacitor://localhost")
+
+
+@pytest.mark.repair(6)
+@pytest.mark.parametrize(
+    ("origin", "seen"),
+    [
+        ("", True),
+        ("https://app.example", True),
+        ("https://a.shop.example", True),
+        ("capacitor://localhost", True),
+        ("http://live.example:8080", True),
+        ("https://live.example:8080", True),
+        ("http://live.example", False),
+        ("https://evil.example", False),
+        ("http://app.example", False),
+        ("https://app.example.evil.example", False),
+        ("null", False),
+        ("nonsense", False),
+    ],
+)
+def test_cookies_reach_the_app_from_listed_pages_only(origin: str, seen: bool) -> None:
+    headers = [HOST, (b"cookie", b"sid=secret"), (b"x-own", b"1")]
+    headers += [(b"Origin", origin.encode())] if origin else []
+    made = shake(door(origins=LISTED), {}, headers)
+    assert ("cookie" in made.headers) is seen
+    assert made.headers["x-own"] == ["1"]
+    assert "cookie" in shake(door(credentials="any"), {}, headers).headers
+
+
+@pytest.mark.repair(6)
+def test_credentials_that_browsers_fill_in_are_withheld_like_cookies() -> None:
+    evil = (b"origin", b"https://evil.example")
+    for scheme in (b"Basic", b"Digest", b"NEGOTIATE", b"ntlm"):
+        made = shake(door(), {}, [HOST, evil, (b"authorization", scheme + b" x")])
+        assert "authorization" not in made.headers
+    made = shake(door(), {}, [HOST, evil, (b"authorization", b"Bearer own")])
+    assert made.headers["authorization"] == ["Bearer own"], "a script that knows the token may send it"
+
+
+@pytest.mark.repair(6)
+def test_two_origins_are_trusted_only_if_both_are() -> None:
+    headers = [HOST, (b"cookie", b"a"), (b"origin", b"https://app.example"), (b"origin", b"https://evil.example")]
+    assert "cookie" not in shake(door(origins=LISTED), {}, headers).headers
+
+
+@pytest.mark.repair(6)
+def test_the_services_own_origin_behind_a_proxy() -> None:
+    behind = door(public_endpoint="https://live.example")
+    for origin, seen in ((b"https://live.example", True), (b"http://live.example:8080", False)):
+        made = shake(behind, {}, [HOST, (b"cookie", b"a"), (b"origin", origin)])
+        assert ("cookie" in made.headers) is seen
 
 
 def test_anonymous_clients_are_denied_per_hub() -> None:

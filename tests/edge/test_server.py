@@ -148,6 +148,61 @@ async def test_listed_origins(strict: MoorageProcess) -> None:
         assert (reply.status, reply.json()["reason"]) == (403, "origin-refused")
 
 
+@pytest.fixture(scope="module")
+def production() -> Iterator[MoorageProcess]:
+    """`moorage serve`: pages of all origins may connect, those of two with cookies."""
+    flags = ("--set", "cors.allow_origins=* https://page.example capacitor://localhost")
+    with MoorageProcess(*flags, command="serve") as running:
+        yield running
+
+
+@pytest.mark.repair(6)
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+@pytest.mark.parametrize(
+    ("origin", "seen"),
+    [
+        (None, True),
+        ("https://page.example", True),
+        ("capacitor://localhost", True),
+        ("https://evil.example", False),
+        ("null", False),
+    ],
+)
+async def test_cookies_of_pages_that_are_not_listed_do_not_reach_the_app(
+    production: MoorageProcess, hub: str, transport: str, origin: str | None, seen: bool
+) -> None:
+    headers = {"Cookie": "session=secret"} | ({"Origin": origin} if origin else {})
+    async with AppServer(production, hub) as app:
+        if transport == "polling":
+            reply = await fetch(production.url, clients(hub) + OPEN, headers=headers)
+            assert reply.status == 200
+            assert reply.headers.get("access-control-allow-origin") == origin
+            listed = seen and origin is not None
+            assert ("access-control-allow-credentials" in reply.headers) is listed
+        else:
+            async with await WebSocket.session(production.url, clients(hub), headers=headers):
+                pass
+        assert ("cookie" in (await app.event("connect")).json()["headers"]) is seen
+    preflight = await fetch(production.url, clients(hub) + OPEN, method="OPTIONS", headers=headers)
+    assert ("access-control-allow-credentials" in preflight.headers) is (seen and origin is not None)
+
+
+@pytest.mark.repair(6)
+async def test_moorage_serve_warns_until_an_origin_is_listed(production: MoorageProcess) -> None:
+    with MoorageProcess(command="serve") as plain:
+        line = plain.wait_record(level="warning")
+        assert line["event"].startswith("cors.allow_origins: no origin is listed")
+    assert not [line for line in production.lines if "cors.allow_origins" in line]
+
+
+@pytest.mark.repair(6)
+async def test_moorage_dev_stays_open(service: MoorageProcess, hub: str, app: AppServer) -> None:
+    headers = {"Cookie": "session=secret", "Origin": "https://evil.example"}
+    async with await WebSocket.session(service.url, clients(hub), headers=headers):
+        assert (await app.event("connect")).json()["headers"]["cookie"] == ["session=secret"]
+    assert not [line for line in service.lines if "warning" in line]
+
+
 # -- tokens ---------------------------------------------------------------------------------------------
 
 
@@ -233,11 +288,10 @@ async def test_a_bad_token_is_refused_with_its_reason(
 
 
 @pytest.mark.parametrize("text", list(BAD_TOKENS), ids=["word", "dots", "long"])
-async def test_what_is_no_token_is_refused(
-    service: MoorageProcess, hub: str, app: AppServer, text: str
-) -> None:
-    reply = await fetch(service.url, f"{clients(hub)}{OPEN}&access_token={text}")
-    assert (reply.status, reply.json()["reason"]) == (401, BAD_TOKENS[text])
+async def test_what_is_no_token_is_refused_where_one_is_required(strict: MoorageProcess, text: str) -> None:
+    async with AppServer(strict, "closed"):
+        reply = await fetch(strict.url, f"{clients('closed')}{OPEN}&access_token={text}")
+        assert (reply.status, reply.json()["reason"]) == (401, BAD_TOKENS[text])
 
 
 async def test_unsigned_tokens_are_refused(service: MoorageProcess, hub: str, app: AppServer) -> None:

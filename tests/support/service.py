@@ -32,6 +32,8 @@ class MoorageProcess:
         arguments = [sys.executable, "-m", "moorage", command, "--set", "log.format=json"]
         if command == "dev":
             arguments += ["--port", "0", "--access-key", self.key]
+        elif "-c" not in flags:
+            arguments += ["--port", "0", "--set", f"keys.primary={self.key}"]
         self._process = subprocess.Popen(
             [*arguments, *flags],
             stdout=subprocess.PIPE,

@@ -8,7 +8,8 @@ from typing import Final
 from urllib.parse import unquote, unquote_plus
 
 from moorage import auth
-from moorage.auth import AccessKeys, AuthSettings
+from moorage.auth import AccessKeys, AuthSettings, Claims
+from moorage.edge.origins import Origins
 from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.hub.node import Node
 from moorage.metrics import Metrics
@@ -26,8 +27,13 @@ from moorage.wire.reasons import (
 )
 
 _PATH: Final = re.compile(r"/clients/socketio/hubs/([^/]*)/?")
-NOT_FORWARDED: Final = frozenset({"authorization", "proxy-authorization"})
-"""Headers that stay here: they carry the credential that this service has checked already."""
+NOT_FORWARDED: Final = frozenset({"proxy-authorization"})
+"""Headers that no app sees. `Authorization` is hidden only where it holds this service's own token."""
+_AMBIENT: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
+"""Schemes of `Authorization` that browsers fill in by themselves, like cookies. No script needs to know the
+secret, so a page of a foreign origin must not be able to use it."""
+IN_QUERY: Final = "the query parameter `access_token`"
+IN_HEADER: Final = "`Authorization: Bearer`"
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -57,7 +63,7 @@ class ClientDoor:
         self.metrics = metrics
         self._keys = keys
         self._auth = auth_settings
-        self._origins = frozenset(cors.allow_origins)
+        self._origins = Origins(cors, server.public_endpoint)
         self._default_hub = default_hub
         self._wall_clock = wall_clock
 
@@ -86,22 +92,19 @@ class ClientDoor:
 
     def check_origin(self, origin: str) -> None:
         """For WebSockets, which browsers open to any origin. Raises `PeerError` (origin-refused)."""
-        if origin and not self._allows(origin):
+        if origin and not self._origins.allows(origin):
             raise PeerError(ORIGIN_REFUSED, origin[:128])
-
-    def _allows(self, origin: str) -> bool:
-        return "*" in self._origins or origin in self._origins
 
     def cors_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
         """What an answer to a page of `origin` carries, errors included: without it the page
         cannot even read what went wrong."""
-        if not origin or not self._allows(origin):
+        if not origin or not self._origins.allows(origin):
             return []
-        return [
-            (b"access-control-allow-origin", origin.encode("latin-1", "replace")),
-            (b"access-control-allow-credentials", b"true"),
-            (b"vary", b"Origin"),
-        ]
+        allowed = origin.encode("latin-1", "replace")
+        headers = [(b"access-control-allow-origin", allowed), (b"vary", b"Origin")]
+        if self._origins.trusts(origin):
+            headers.append((b"access-control-allow-credentials", b"true"))
+        return headers
 
     def handshake(
         self,
@@ -116,38 +119,79 @@ class ClientDoor:
         """Check the token, gather what the app server may know. `target` is path and query as they
         came, `address` the client's. Raises `PeerError` (token-*)."""
 
-        def origin() -> Origin:
-            return Origin(_without_token(target), address())
-
         gathered: dict[str, list[str]] = {}
         for name, value in headers:
             gathered.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-        token = query.pop("access_token", [""])[0]
-        authorization = gathered.get("authorization", [""])[0]
-        # Only a bearer token is ours: a page behind Basic authentication sends that along.
-        if not token and authorization[:7].lower() == "bearer ":
-            token = auth.bearer(authorization)
-        shown = {name: values for name, values in gathered.items() if name not in NOT_FORWARDED}
-        if not token:
-            if not self.node.hub_settings(hub).anonymous:
-                raise PeerError(TOKEN_MISSING)
-            return Handshake(query=query, headers=shown, origin=origin, secure=scheme == "https")
-        claims = auth.verify(
-            token,
-            self._keys,
-            auth.client_audience(self.base(scheme, gathered), hub),
-            self._wall_clock(),
-            self._auth.clock_skew,
-        )
+        claims, query_is_ours = self._claims(hub, scheme, query, gathered)
+        if query_is_ours:
+            query.pop("access_token", None)
+
+        def origin() -> Origin:
+            return Origin(_without_token(target) if query_is_ours else target, address())
+
+        self._hide_from_foreign_pages(gathered)
+        for hidden in NOT_FORWARDED:
+            gathered.pop(hidden, None)
+        secure = scheme == "https"
+        if claims is None:
+            return Handshake(query=query, headers=gathered, origin=origin, secure=secure)
         return Handshake(
             query=query,
-            headers=shown,
+            headers=gathered,
             claims=claims.all,
             user_id=claims.user_id,
             groups=claims.groups,
             origin=origin,
-            secure=scheme == "https",
+            secure=secure,
         )
+
+    def _claims(
+        self, hub: str, scheme: str, query: dict[str, list[str]], headers: dict[str, list[str]]
+    ) -> tuple[Claims | None, bool]:
+        """The client's claims (None for an anonymous client), and False if the query parameter `access_token`
+        is the app's own. Takes our token out of `headers`. Raises `PeerError` (token-*)."""
+        claims: Claims | None = None
+        refused: dict[str, PeerError] = {}
+        for place, token in ((IN_QUERY, query.get("access_token", [""])[0]), (IN_HEADER, _bearer(headers))):
+            if not token:
+                continue
+            if claims is not None:
+                ours = auth.is_addressed(token, self._keys)
+            else:
+                claims, error = self._read_token(token, hub, scheme, headers)
+                ours = error is None
+                if error is not None:
+                    refused[place] = error
+            if ours and place is IN_HEADER:
+                del headers["authorization"]
+        if claims is None and not self.node.hub_settings(hub).anonymous:
+            raise _token_wanted(refused)
+        return claims, IN_QUERY not in refused
+
+    def _read_token(
+        self, token: str, hub: str, scheme: str, headers: Mapping[str, Sequence[str]]
+    ) -> tuple[Claims | None, PeerError | None]:
+        """The claims of a token, or what is wrong with it if it may be the app's own. Raises `PeerError` if
+        it is addressed to this service: a client must not become anonymous because its token expired."""
+        audience = auth.client_audience(self.base(scheme, headers), hub)
+        try:
+            return auth.verify(token, self._keys, audience, self._wall_clock(), self._auth.clock_skew), None
+        except PeerError as error:
+            if auth.is_addressed(token, self._keys):
+                raise
+            return None, error
+
+    def _hide_from_foreign_pages(self, headers: dict[str, list[str]]) -> None:
+        """Remove what a visitor's browser adds by itself, if the page is of an origin that is not trusted."""
+        origins = headers.get("origin")
+        if not origins or all(map(self._origins.trusts, origins)):
+            return
+        if len(origins) == 1 and self._origins.is_own(origins[0], headers.get("host", [""])[0]):
+            return
+        headers.pop("cookie", None)
+        schemes = {value.partition(" ")[0].lower() for value in headers.get("authorization", ())}
+        if schemes & _AMBIENT:
+            del headers["authorization"]
 
     def base(self, scheme: str, headers: Mapping[str, Sequence[str]]) -> str:
         """The URL that a client of ours knows us by."""
@@ -157,6 +201,23 @@ class ClientDoor:
         if not host:
             raise PeerError(BAD_REQUEST, "no Host header")
         return f"{scheme}://{host[0]}"
+
+
+def _bearer(headers: Mapping[str, Sequence[str]]) -> str:
+    """The token of a bearer `Authorization`, or "". Other schemes are never ours."""
+    value = headers.get("authorization", [""])[0]
+    return value[7:].strip() if value[:7].lower() == "bearer " else ""
+
+
+def _token_wanted(refused: Mapping[str, PeerError]) -> PeerError:
+    """For a hub without anonymous clients. `refused`: tokens that may be the app's own, by their place."""
+    if not refused:
+        return PeerError(TOKEN_MISSING, f"send it as {IN_QUERY} or as {IN_HEADER}")
+    error = next(iter(refused.values()))
+    free = next((place for place in (IN_QUERY, IN_HEADER) if place not in refused), "one of the two")
+    taken = " and ".join(refused)
+    hint = f"if {taken} holds a token of your app, send the service's access token beside it as {free}"
+    return PeerError(error.reason, f"{error.detail}; {hint}" if error.detail else hint)
 
 
 def _without_token(target: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -28,7 +30,11 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class CorsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which pages of other origins may talk to the client port."""
+    """Which pages of other origins may connect, and which of them with their visitors' cookies."""
 
     allow_origins: tuple[str, ...] = ("*",)
-    """Origins such as `https://example.org`; `*` echoes whatever origin asks."""
+    """Origins such as `https://example.org`, patterns such as `https://*.example.org`, or `null`. `*` lets
+    pages of every origin connect, but does not list them for `credentials`."""
+    credentials: Literal["listed", "any"] = "listed"
+    """From which pages the app sees cookies: those of the listed origins (and of the service's own), or, if
+    `*` is listed, those of any origin. `moorage dev` sets `any`."""
