@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help setup run test lint types bench fuzz lock clean
+.PHONY: help dist setup run test lint types bench fuzz lock clean
 
 help:
 	@echo "make run    Moorage and the sample chat; prints the page's address, Ctrl-C ends both"
@@ -18,6 +18,7 @@ help:
 	@echo "make types  mypy --strict"
 	@echo "make bench  Moorage beside native socket.io, one run, a table of ratios"
 	@echo "make fuzz   the decoders' fuzz targets, long run"
+	@echo "make dist   the Python wheel and the npm package, in dist/ (docs/howto/install.md)"
 	@echo "make setup  everything that run, test, lint and types need"
 	@echo "make lock   rewrite requirements/*.txt from pyproject.toml"
 	@echo "make clean  remove what set-up made"
@@ -27,6 +28,12 @@ setup: .venv/.ready tests/node/node_modules/.ready examples/page/node_modules/.r
 
 run: .venv/.ready examples/page/node_modules/.ready
 	@exec $(PY) scripts/run.py $(ARGS)
+
+dist: .venv/.ready sdk-node/dist/.ready
+	@rm -rf dist && mkdir dist
+	@$(PY) -m pip --disable-pip-version-check --no-input wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@cd sdk-node && npm pack --silent --ignore-scripts --pack-destination ../dist >/dev/null
+	@ls dist/*
 
 test: setup
 	@$(PY) -m pytest $(ARGS)
@@ -48,7 +55,7 @@ lock:
 	@scripts/lock.sh $(ARGS)
 
 clean:
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf tests/node/node_modules examples/*/node_modules bench/node_modules sdk-node/node_modules sdk-node/dist
 
 # A stamp inside each folder says that its set-up was finished with the files as they are.

@@ -7,7 +7,6 @@ import difflib
 import os
 import re
 import shutil
-import socket
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from tests.support.programs import free_port
 from tests.support.service import MoorageProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,11 +78,6 @@ def test_the_guide_shows_exactly_what_changes(name: str) -> None:
 
 def test_every_pair_of_apps_has_a_guide() -> None:
     assert {path.parent.name for path in APPS.glob("*/before.*")} == MIGRATIONS.keys()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

@@ -47,7 +47,7 @@ after(async () => {
 test("holds what is needed, and no tests", () => {
   for (const wanted of ["README.md", "LICENSE", "dist/esm/index.js", "dist/esm/index.d.ts", "dist/cjs/index.js", "dist/cjs/package.json"])
     assert.equal(files.includes(wanted), true, wanted);
-  assert.deepEqual(files.filter((path) => /test|node_modules|tsconfig/.test(path)), []);
+  assert.deepEqual(files.filter((path) => /test|node_modules|tsconfig|[.]ready/.test(path)), []);
 });
 
 test("names its version to the service", () => assert.equal(VERSION, manifest.version));

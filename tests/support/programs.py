@@ -1,0 +1,72 @@
+"""Programs that a test starts and whose output it reads line by line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+SECONDS = 30.0
+
+
+def free_port() -> int:
+    """A loopback port on which nothing listens, for programs that cannot choose one themselves."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+class Program:
+    """A running process; `output` holds what was read so far."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.output = ""
+
+    async def line(self) -> str:
+        """The next line of output, without its end; "" after the last one."""
+        assert self._process.stdout is not None
+        line = (await asyncio.wait_for(self._process.stdout.readline(), SECONDS)).decode()
+        self.output += line
+        return line.rstrip("\n")
+
+    async def line_with(self, text: str) -> str:
+        """The next line of output that contains `text`."""
+        async with asyncio.timeout(SECONDS):
+            while line := await self.line():
+                if text in line:
+                    return line
+        raise AssertionError(f"no line with {text!r}:\n{self.output}")
+
+    def write(self, line: str) -> None:
+        """One line of input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process."""
+        self._process.send_signal(number)
+
+    async def end(self) -> int:
+        """Wait for the end, read the rest of the output, return the exit code."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(SECONDS):
+            self.output += (await self._process.stdout.read()).decode()
+            return await self._process.wait()
+
+
+@asynccontextmanager
+async def running(*command: str, env: dict[str, str], cwd: Path) -> AsyncIterator[Program]:
+    """Start a program and kill it at the end of the block."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=os.environ | env, cwd=cwd
+    )
+    try:
+        yield Program(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
