@@ -48,7 +48,7 @@ bench: .venv/.ready bench/node_modules/.ready sdk-node/node_modules/.ready compi
 	@cd sdk-node && npm run build --silent
 	@$(PY) -m bench $(ARGS)
 
-fuzz: .venv/.ready
+fuzz: .venv/.ready tests/node/node_modules/.ready
 	@$(PY) -m fuzz $(ARGS)
 
 lock:

@@ -11,10 +11,16 @@ import time
 import traceback
 from random import Random, SystemRandom
 
-from fuzz import known, link, shells, wire
+from fuzz import known, link, parsers, shells, wire
 from fuzz.target import FailureError, Target, trial
 
-TARGETS: dict[str, Target] = {**wire.TARGETS, **known.TARGETS, **link.TARGETS, **shells.TARGETS}
+TARGETS: dict[str, Target] = {
+    **wire.TARGETS,
+    **known.TARGETS,
+    **link.TARGETS,
+    **parsers.TARGETS,
+    **shells.TARGETS,
+}
 
 
 def run(name: str, seed: int, seconds: float) -> bool:

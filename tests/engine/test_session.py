@@ -75,6 +75,31 @@ def test_broken_packets(packet: bytes, reason: Reason) -> None:
     assert refusal(open_session(), packet) is reason
 
 
+@pytest.mark.repair(2)
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b'42["x"]\x1e41',
+        b'42["x\x1ey"]',
+        b"43%d[]\x1e41" % 2**30,
+        b"40/a\x1e40/b,",
+        b"40\x1e",
+        b"4\x1e",
+        b'451-["x"]\x1ebAA==',
+    ],
+)
+def test_one_message_is_one_packet(packet: bytes) -> None:
+    session = open_session()
+    assert refusal(session, packet) is BAD_PACKET
+    assert not session.peer.namespaces
+
+
+@pytest.mark.repair(2)
+def test_whitespace_of_json_passes() -> None:
+    packet = b'42["x",\n\t{"a":\r1}]'
+    assert open_session().receive(packet) == Forward(packet)
+
+
 def test_binary_from_both_transports() -> None:
     session = open_session()
     session.receive(b"452-[]")

@@ -253,10 +253,31 @@ async def test_ack_ids_of_all_sizes(socket: WebSocket, polling: Polling) -> None
         await polling.send(f"43{number}[]")
     await socket.send('42["x"]')
     assert await socket.text() == '42["x"]'
-    await socket.send("43" + "9" * 100 + "[]")
-    await polling.send("43" + "9" * 100 + "[]")
-    await polling.send('42["x"]')
-    assert await polling.poll() == '42["x"]', "what is beyond is the app server's to judge"
+
+
+@pytest.mark.repair(2)
+@pytest.mark.parametrize(
+    ("packet", "reason"),
+    [
+        ('42["x"]\x1e41', "bad-packet"),
+        ('42["x"]\x1e40/other,', "bad-packet"),
+        ("431073741824[]\x1e41", "bad-packet"),
+        ("41/\x1e40", "bad-packet"),
+        ("400-/other,", "bad-socketio-packet"),
+        ("43 7[]", "bad-socketio-packet"),
+        ("43" + "9" * 100 + "[]", "bad-socketio-packet"),
+    ],
+)
+async def test_a_packet_inside_a_packet(
+    service: MoorageProcess, socket: WebSocket, app: AppServer, packet: str, reason: str
+) -> None:
+    seen: list[str] = []
+    app.on_message = lambda event: seen.append(event.content)
+    await socket.send(packet)
+    _, end = await socket.ended()
+    assert end == (CATALOGUE[reason].ws, reason)
+    await ended(service, socket.sid, reason)
+    assert seen == []
 
 
 async def test_a_million_packets_in_one_payload(service: MoorageProcess, polling: Polling) -> None:

@@ -34,7 +34,7 @@ from moorage.wire.reasons import BAD_SOCKETIO_PACKET, BAD_UTF8
         (b"40/ns,", (0, 0, "/ns", None, b"")),
         (b"40/a?b=c,{}", (0, 0, "/a?b=c", None, b"{}")),
         (b'40/ns,{"t":"x"}', (0, 0, "/ns", None, b'{"t":"x"}')),
-        ("40/né\n,".encode(), (0, 0, "/né\n", None, b"")),
+        ("40/né,".encode(), (0, 0, "/né", None, b"")),
         (b"41", (1, 0, "/", None, b"")),
         (b'44/ns,{"message":"no"}', (4, 0, "/ns", None, b'{"message":"no"}')),
     ],
@@ -59,6 +59,35 @@ def test_what_is_not_a_header(packet: bytes) -> None:
     assert caught.value.reason is BAD_SOCKETIO_PACKET
 
 
+@pytest.mark.repair(2)
+@pytest.mark.parametrize(
+    "packet",
+    [
+        *(b"43 7[]", b"437 [1]", b"437\n[1]", b"43/n, 7[]", "43\ufeff7[]".encode(), b"43\x0b7[]"),
+        *(b"400-/admin,", b"410-/admin,", b"431-[]", "40\u0663-/admin,".encode(), "43\u0663[]".encode()),
+        *(
+            b"43" + b"1" * 17 + b"[]",
+            b"40x",
+            b"40/a\x1eb,",
+            b"41/a\nb,",
+            b"40/a\x00",
+            b"40 /admin,",
+            b"437-[]",
+        ),
+    ],
+)
+def test_headers_that_other_parsers_read_differently_are_refused(packet: bytes) -> None:
+    with pytest.raises(PeerError) as caught:
+        socketio.parse_header(packet)
+    assert caught.value.reason is BAD_SOCKETIO_PACKET
+
+
+@pytest.mark.parametrize("body", [b'{"a":1}', b"[]", b'"text"', b"true", b"false", b"null", b""])
+def test_any_json_value_but_a_number_may_follow(body: bytes) -> None:
+    packet = b"40/n," + body
+    assert packet[socketio.parse_header(packet).body :] == body
+
+
 def test_the_longest_namespace() -> None:
     name = "/" + "n" * (socketio.MAX_NAMESPACE - 1)
     assert socketio.parse_header(b"40%b," % name.encode()).namespace == name
@@ -70,7 +99,9 @@ def test_a_namespace_must_be_utf8() -> None:
     assert caught.value.reason is BAD_UTF8
 
 
-NAMESPACES = st.text(st.characters(codec="utf-8", exclude_characters=","), max_size=100).map("/".__add__)
+NAMESPACES = st.text(
+    st.characters(codec="utf-8", exclude_characters=",", min_codepoint=0x20), max_size=100
+).map("/".__add__)
 DATA: st.SearchStrategy[Any] = st.recursive(
     st.one_of(st.integers(), st.text(st.characters(codec="utf-8"), max_size=20), st.binary(max_size=5)),
     lambda inner: st.lists(inner, max_size=3),

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from moorage.engine.peer import Answer, Forward, Left, SocketPeer
 from moorage.engine.upgrade import State, Step, after
-from moorage.wire.engineio import check_text, decode_binary
+from moorage.wire.engineio import SEPARATOR, check_text, decode_binary
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import BAD_PACKET, PACKET_WHILE_OPENING, PAYLOAD_TOO_LARGE
 
@@ -72,6 +72,10 @@ class EngineSession:
             return None
         kind = packet[0] if packet else 0
         if kind == _MESSAGE:
+            if SEPARATOR in packet:
+                # One WebSocket message is one packet. App servers split what they get at 0x1e: the
+                # rest would reach them as packets that were never looked at here.
+                raise PeerError(BAD_PACKET, "a packet with a separator in it")
             return self.peer.message(check_text(packet))
         if kind == _PONG:
             # Whatever stands behind it: data has no meaning here.

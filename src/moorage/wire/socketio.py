@@ -27,9 +27,16 @@ BINARY_ACK: Final = 6
 MAX_NAMESPACE: Final = 512
 """Bytes of a namespace's name; its base64 form stands in group names of at most 1,024."""
 
-# One match does the whole header. `[^,]*` is bounded by the packet's own size, and the
-# alternatives cannot overlap, so the match is linear.
-_HEADER: Final = re.compile(rb"4(?:([0-4])|([56])([0-9]{1,5})-)(?:(/[^,]*)(?:,|\Z))?([0-9]{0,16})")
+# One match does the whole header. The name of a namespace is bounded by the packet's own size, and
+# the alternatives cannot overlap, so the match is linear.
+#
+# After the header a JSON value must begin, or the packet must end. Without that rule parsers read
+# different headers: `43 7[]` has an ack id for socket.io-parser, `400-/admin,` has a namespace for
+# python-socketio.
+_HEADER: Final = re.compile(
+    rb"4(?:([0-4])|([56])([0-9]{1,5})-)(?:(/[^,\x00-\x1f]*)(?:,|\Z))?([0-9]{0,16})"
+    rb'(?=[\[{"tfn]|\Z)'
+)
 
 
 class Header(NamedTuple):
