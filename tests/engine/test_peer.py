@@ -137,7 +137,7 @@ def test_attachments_are_counted_and_passed_on_with_their_packet(head: bytes) ->
 @pytest.mark.parametrize("ack_id", [FIRST_SERVICE_ACK, FIRST_SERVICE_ACK + 5, LAST_SERVICE_ACK, 2**52])
 def test_answers_to_the_services_own_acks(ack_id: int) -> None:
     peer = new_peer()
-    for packet in (b'43%d["x"]' % ack_id, b'43/ns,%d["x"]' % ack_id, b"460-%d[]" % ack_id):
+    for packet in (b'43%d["x"]' % ack_id, b'43/ns,%d["x"]' % ack_id):
         assert peer.message(packet) == Answer(ack_id, packet)
 
 
@@ -161,6 +161,64 @@ def test_a_binary_answer_is_whole_or_nothing() -> None:
     # The next binary packet is the app's again.
     assert peer.message(b"451-[]") is None
     assert peer.binary(b"x") == Forward(b"451-[]\x1ebeA==")
+
+
+@pytest.mark.repair(1)
+def test_an_answer_without_data_is_one_without_arguments() -> None:
+    peer = new_peer()
+    for packet in (b"43%d", b"43/ns,%d"):
+        packet %= FIRST_SERVICE_ACK
+        assert peer.message(packet) == Answer(FIRST_SERVICE_ACK, packet + b"[]")
+    assert peer.message(b"461-%d" % FIRST_SERVICE_ACK) is None
+    assert peer.binary(b"x") == Answer(FIRST_SERVICE_ACK, b"461-%d[]\x1ebeA==" % FIRST_SERVICE_ACK)
+
+
+@pytest.mark.repair(1)
+@pytest.mark.parametrize(
+    "packet",
+    [
+        *(b"43%d" + data for data in (b"{}", b'"x"', b"null", b"[", b"[1]x", b"[NaN]", b"\x00")),
+        *(b"43%d" + data for data in (b"-5[]", b" x")),
+        b"43%d" + b"[" * 100_000,
+        b"43%d" + b"[" * 100_000 + b"]" * 100_000,
+        b"43/ns,%dnothing",
+        b"460-%d[]",
+        b'461-%d[{"_placeholder":true,"num":1}]',
+        b'461-%d[{"_placeholder":true,"num":-1}]',
+        b'461-%d[{"_placeholder":true,"num":0.5}]',
+        b'461-%d[{"_placeholder":true,"num":true}]',
+        b'461-%d[{"_placeholder":true}]',
+        b'461-%d[[{"a":{"_placeholder":1,"num":"0"}}]]',
+        b"461-%d{}",
+    ],
+)
+def test_an_answer_that_a_parser_would_fail_on_ends_its_client(packet: bytes) -> None:
+    assert refusal(new_peer(), packet.replace(b"%d", b"%d" % FIRST_SERVICE_ACK)) is BAD_SOCKETIO_PACKET
+
+
+@pytest.mark.repair(1)
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b'43%d["\\ud83d"]',
+        b'43%d[1, {"_placeholder": true, "num": 9}]',
+        b'461-%d[{"_placeholder":true,"num":0},{"_placeholder":false}]',
+    ],
+)
+def test_an_odd_answer_that_is_readable_is_passed_on(packet: bytes) -> None:
+    packet = packet.replace(b"%d", b"%d" % FIRST_SERVICE_ACK)
+    peer = new_peer()
+    event = peer.message(packet) or peer.binary(b"x")
+    assert isinstance(event, Answer)
+    assert event.payload.startswith(packet)
+
+
+@pytest.mark.repair(1)
+@pytest.mark.parametrize("data", [b"{", b"x", b"[NaN]", b"[" * 5_000 + b"]" * 5_000])
+def test_connect_data_that_is_not_json_is_refused(data: bytes) -> None:
+    peer = new_peer()
+    assert refusal(peer, b"40/ns," + data) is BAD_SOCKETIO_PACKET
+    assert not peer.namespaces
 
 
 def test_a_large_binary_packet_is_passed_on_in_pieces() -> None:
@@ -201,6 +259,9 @@ def test_any_mix_is_told_apart_in_order(messages: list[tuple[bool, str, int, lis
         ack_id = number + FIRST_SERVICE_ACK if ours else number
         head = f"46{len(attachments)}-{namespace}{ack_id}[]".encode()
         packets = [head, *map(encode_binary, attachments)]
+        if ours and not attachments:
+            assert refusal(peer, head) is BAD_SOCKETIO_PACKET
+            continue
         if ours:
             expected_answers.append(Answer(ack_id, b"\x1e".join(packets)))
         else:

@@ -2,7 +2,7 @@
 // that reaches further is a frame, in the order of the calls.
 
 import { Adapter, type BroadcastOptions } from "socket.io-adapter";
-import type { Packet } from "socket.io-parser";
+import { type Packet, PacketType } from "socket.io-parser";
 
 import { apart } from "../apart.js";
 import { Connection } from "../engine/connection.js";
@@ -85,8 +85,9 @@ export class MoorageAdapter extends Adapter {
       // The last of these calls is the one of the app's own callback.
       if (part.type === Type.Asked) apart(() => clientCountCallback(part.count));
       else if (part.type === Type.Answer) {
-        const answer = this.#reader.read(part.payload).data as unknown[];
-        apart(() => ack(...answer));
+        // One that cannot be read is none: the emit ends with its time-out.
+        const answer = this.#reader.arguments(PacketType.ACK, part.payload);
+        if (answer) apart(() => ack(...answer));
       }
     };
     this.#uplink.request(make, { onPart }).catch(this.around.report);

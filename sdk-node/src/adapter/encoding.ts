@@ -1,9 +1,12 @@
 // Socket.IO packets between objects and the text that the link carries.
 
+import createDebug from "debug";
 import { Decoder, Encoder, type Packet, PacketType } from "socket.io-parser";
 
 import { decodeMessage, encodeMessages, splitPackets } from "../engine/payload.js";
 import { explain } from "./unserialisable.js";
+
+const debug = createDebug("moorage:packet");
 
 interface Encodes {
   encode(packet: Packet): unknown[];
@@ -53,7 +56,10 @@ export class PacketReader {
   read(payload: string): Packet {
     this.#decoded = undefined;
     try {
-      for (const packet of splitPackets(payload)) this.#decoder.add(decodeMessage(packet));
+      for (const packet of splitPackets(payload)) {
+        if (this.#decoded) throw new Error("more than one packet");
+        this.#decoder.add(decodeMessage(packet));
+      }
       if (!this.#decoded) throw new Error("an incomplete packet");
     } catch (error) {
       // It may wait for attachments that will not come.
@@ -61,6 +67,18 @@ export class PacketReader {
       throw error;
     }
     return this.#decoded;
+  }
+
+  /** The arguments of an ACK, or an event's name and arguments; none where the packet has no data, as socket.io
+   * itself takes it. Undefined for anything else: what others wrote must not throw in this process. */
+  arguments(type: PacketType.ACK | PacketType.EVENT, payload: string): unknown[] | undefined {
+    try {
+      const packet = this.read(payload);
+      return packet.type === type ? ((packet.data as unknown[] | undefined) ?? []) : undefined;
+    } catch (error) {
+      debug("unreadable: %O", error);
+      return undefined;
+    }
   }
 }
 

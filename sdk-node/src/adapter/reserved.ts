@@ -8,3 +8,6 @@ export const RESERVED_EVENTS: ReadonlySet<string> = new Set([
   "newListener",
   "removeListener",
 ]);
+
+/** Of a namespace: events that socket.io itself emits there. */
+export const RESERVED_SERVER_EVENTS: ReadonlySet<string> = new Set(["connect", "connection", "new_namespace"]);

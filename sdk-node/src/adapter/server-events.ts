@@ -1,6 +1,6 @@
 // `serverSideEmit`: events between app servers.
 
-import { RESERVED_EVENTS } from "./reserved.js";
+import { RESERVED_EVENTS, RESERVED_SERVER_EVENTS } from "./reserved.js";
 import { insideNamespace, type AnyNamespace } from "../internals.js";
 import type { Report, Uplink } from "../uplink.js";
 import { type Part, Type } from "../wire/frames.js";
@@ -24,14 +24,21 @@ export function tell(uplink: Uplink, nsp: string, args: readonly unknown[], time
     return;
   }
   const responses: unknown[] = [];
+  const unread: string[] = [];
   const onPart = (part: Part): void => {
-    if (part.type === Type.Answer) responses.push(reader.read(part.payload).data[0]);
+    if (part.type !== Type.Answer) return;
+    const answer = reader.arguments(PacketType.ACK, part.payload);
+    if (answer) responses.push(answer[0]);
+    else unread.push(part.sender);
   };
   const make = (ref: number) => ({ type: Type.Tell, ref, namespace: nsp, timeout, payload }) as const;
   uplink
     .request(make, { onPart })
     .then(
-      ({ missing }) => callback(missing.length > 0 ? late(missing, responses.length) : null, responses),
+      ({ missing }) => {
+        const without = [...missing, ...unread];
+        callback(without.length > 0 ? late(without, responses.length) : null, responses);
+      },
       (error: Error) => callback(error, responses),
     )
     .catch(report);
@@ -43,9 +50,14 @@ function late(missing: readonly string[], received: number): Error & { missing: 
   return Object.assign(new Error(text), { missing });
 }
 
-/** Another app server tells: its event goes to the namespace's listeners. */
+/** Another app server tells: its event goes to the namespace's listeners. Raises `Error` for an event that must
+ * not: listeners of `RESERVED_SERVER_EVENTS` expect socket.io's own arguments, and "error" without one throws. */
 export function told(uplink: Uplink, namespace: AnyNamespace, ref: number, payload: string): void {
-  const args = reader.read(payload).data as unknown[];
+  const args = reader.arguments(PacketType.EVENT, payload);
+  if (!args || args.length === 0) throw new Error("serverSideEmit: another app server sent what is not an event");
+  const [name] = args as [string];
+  if (RESERVED_SERVER_EVENTS.has(name) || (name === "error" && namespace.listenerCount(name) === 0))
+    throw new Error(`serverSideEmit: another app server sent the event "${name}", which is reserved`);
   if (ref !== 0) args.push(replier(uplink, namespace.name, ref));
   // Not in the middle of the link's work: a listener that throws shall do so on its own account.
   process.nextTick(() => insideNamespace(namespace)._onServerSideEmit(args));

@@ -232,6 +232,24 @@ test("an emit with acks counts one server, whoever asks for the count next", asy
   assert.equal(await count, 2);
 });
 
+test("[repair 1] an answer without data is one without arguments, an unreadable one is none", async (t) => {
+  const { io, uplink } = await stage();
+  const thrown = [];
+  process.setUncaughtExceptionCaptureCallback((error) => thrown.push(error));
+  t.after(() => process.setUncaughtExceptionCaptureCallback(null));
+  const answers = io.timeout(60_000).emitWithAck("who");
+  const [{ part, done }] = uplink.asked;
+  part({ type: Type.Asked, count: 2 });
+  for (const payload of ["43{}", "437x", "42", "", "461-7", '461-7[{"_placeholder":true,"num":1}]\x1ebeQ=='])
+    part({ type: Type.Answer, sender: "s1", payload });
+  part({ type: Type.Answer, sender: "s2", payload: "437" });
+  part({ type: Type.Answer, sender: "s3", payload: '437["a"]' });
+  done({ count: 2 });
+  assert.deepEqual(await answers, [undefined, "a"]);
+  await turn();
+  assert.deepEqual(thrown, []);
+});
+
 test("a callback of an emit with acks that throws does so on its own account", async (t) => {
   const { io, uplink } = await stage();
   const thrown = [];

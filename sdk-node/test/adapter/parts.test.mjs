@@ -5,7 +5,7 @@ import { inspect } from "node:util";
 import { test } from "node:test";
 
 import { Server } from "socket.io";
-import { Encoder } from "socket.io-parser";
+import { Encoder, PacketType } from "socket.io-parser";
 
 import { encodePacket, namePaths, PacketReader, standard } from "../../dist/esm/adapter/encoding.js";
 import { facts, ServerFacts } from "../../dist/esm/adapter/facts.js";
@@ -47,6 +47,22 @@ test("packets come back as they went, broken ones do no harm to the next", () =>
   for (const broken of [text.slice(0, text.lastIndexOf("\x1e")), "4nonsense", "", "bAAAA"])
     assert.throws(() => reader.read(broken));
   assert.deepEqual(reader.read(text).data, packet.data);
+});
+
+/** What may come as a packet's text, though no encoder writes it. */
+const ODD_PACKETS = ["", "4", "b", "43", "437", "43{}", '43"x"', "43null", "43[", "40", "41", "42", "44", "45", "461-", "461-7", "460-7[]"]
+  .concat('461-7[{"_placeholder":true,"num":5}]\x1ebAA==', "437[]\x1e437[]", "437[]\x1e461-7[]", "437[]\x1ebAA==", `43${"[".repeat(50_000)}`);
+
+test("[repair 1] a packet of any shape is read as its arguments or not at all, and does no harm to the next", () => {
+  const reader = new PacketReader(standard.decoder);
+  for (const odd of ODD_PACKETS) {
+    for (const type of [PacketType.ACK, PacketType.EVENT]) {
+      const read = reader.arguments(type, odd);
+      assert.ok(read === undefined || Array.isArray(read), odd);
+    }
+    assert.deepEqual(reader.arguments(PacketType.ACK, '437["fine"]'), ["fine"], odd);
+  }
+  for (const empty of ["437", "461-7\x1ebAA=="]) assert.deepEqual(reader.arguments(PacketType.ACK, empty), []);
 });
 
 test("an encoder names the path, and leaves other errors alone", () => {
@@ -179,4 +195,23 @@ test("a server-side event is answered once, with what can be sent", async () => 
   uplink.sessionId = "another";
   reply("nobody asks any more");
   assert.equal(uplink.sent.length, 1);
+});
+
+test("[repair 1] a server-side answer that cannot be read is none", async () => {
+  const uplink = new Recorder();
+  const asked = new Promise((resolve) => tell(uplink, "/", ["e", (...args) => resolve(args)], 500, assert.fail));
+  const { part, done } = uplink.asked.pop();
+  part({ type: Type.Answer, sender: "two", payload: "43{}" });
+  part({ type: Type.Answer, sender: "three", payload: "430" });
+  done({ count: 2 });
+  const [error, answers] = await asked;
+  assert.match(error.message, /none from two/);
+  assert.deepEqual([error.missing, answers], [["two"], [undefined]]);
+});
+
+test("[repair 1] a server-side event that would fail its listeners does not reach them", () => {
+  const namespace = new Server().of("/n");
+  namespace.on("connection", assert.fail);
+  for (const odd of [...ODD_PACKETS, '42["connection"]', '42["connect",1]', '42["new_namespace"]', '42["error","x"]', "42[]"])
+    assert.throws(() => told(new Recorder(), namespace, 9, odd), /serverSideEmit/, odd);
 });

@@ -29,7 +29,9 @@ from moorage.wire.socketio import (
     DISCONNECT,
     MAX_NAMESPACE,
     Header,
+    check_data,
     parse_header,
+    readable_ack,
 )
 
 FIRST_SERVICE_ACK: Final = 2**30
@@ -115,6 +117,7 @@ class SocketPeer:
             raise PeerError(DUPLICATE_CONNECT, header.namespace[:MAX_NAMESPACE])
         if len(self.namespaces) >= self._max_namespaces:
             raise PeerError(TOO_MANY_NAMESPACES, f"at most {self._max_namespaces}")
+        check_data(packet, header)
         self.namespaces[header.namespace] = CONNECTING
         return Forward(packet)
 
@@ -123,6 +126,9 @@ class SocketPeer:
             raise PeerError(TOO_MANY_ATTACHMENTS, f"at most {self._max_attachments}")
         ours = header.type != BINARY_EVENT and header.id is not None and header.id >= FIRST_SERVICE_ACK
         ack_id = header.id if ours else None
+        if ours:
+            # A parser that fails on it would fail in the app server that asked, not in this client's.
+            packet = readable_ack(packet, header)
         if header.attachments:
             self._due, self._held, self._ack_id = header.attachments, [packet], ack_id
             return None

@@ -106,6 +106,23 @@ overEachTransport((transport) => {
       assert.deepEqual((await io.timeout(LONG).emitWithAck("q", 2)).sort(), ["2 0", "2 2", "2 again"]);
     });
 
+    it("[repair 1] counts an answer without data, and ends a client whose answer cannot be read", async (t) => {
+      const { io, clients } = await crew(t, 2);
+      /** Answers the next "raw" of a client below its Socket.IO part. */
+      const answerRaw = ({ io: { engine } }, data) =>
+        engine.on("data", (text) => {
+          const [, id] = /^2(\d+)\["raw"\]/.exec(text) ?? [];
+          if (id) engine.send(`3${id}${data}`);
+        });
+      const ended = next(clients[1], "disconnect");
+      answerRaw(clients[0], "");
+      answerRaw(clients[1], "{}");
+      const error = await io.timeout(SHORT * 5).emitWithAck("raw").then(assert.fail, (problem) => problem);
+      assert.deepEqual(error.responses, [undefined]);
+      await ended;
+      assert.deepEqual(await io.timeout(LONG).emitWithAck("q", "é"), ["é 0"]);
+    });
+
     it("times out when one leaves without an answer", async (t) => {
       const { io, clients } = await crew(t, 2);
       clients[1].off("q");
