@@ -53,8 +53,7 @@ function alone(one: Facts, id: string | undefined, report: Report): string {
 
 function filled(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return value !== undefined;
-  for (const _ in value) return true;
-  return false;
+  return Object.keys(value).length > 0;
 }
 
 const message = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -9,6 +9,7 @@ import type { BroadcastOperator, Socket } from "socket.io";
 
 import { type Handshake, headersOf, queryOf } from "../engine/request.js";
 import type { AnyNamespace, AnyServer } from "../internals.js";
+import { put } from "../named.js";
 import type { Headers, Row, Rows } from "../wire/frames.js";
 import type { Facts, ServerFacts } from "./facts.js";
 
@@ -150,8 +151,9 @@ export class ClusterSocket {
 function nativeHandshake(row: Row, shared: SharedHeaders, auth: unknown): NativeHandshake {
   const known = row.handshake ? (JSON.parse(row.handshake) as Handshake) : { headers: {}, query: {}, claims: {} };
   const issued = known.issued ?? row.opened;
+  const headers = headersOf(known);
   // Not `{ ...shared, ...own }`, which took longer than reading the JSON (4 us, this less than 1).
-  const headers = Object.assign(headersOf(known), shared.of(row.shared));
+  for (const [name, value] of Object.entries(shared.of(row.shared) ?? NO_HEADERS)) put(headers, name, value);
   return {
     headers,
     time: text(issued),
@@ -165,6 +167,7 @@ function nativeHandshake(row: Row, shared: SharedHeaders, auth: unknown): Native
   };
 }
 
+const NO_HEADERS: IncomingHttpHeaders = {};
 const MOST_WRITTEN = 1_000;
 const written = new Map<number, string>();
 

@@ -53,11 +53,13 @@ export function negotiate(io: AnyServer | AnyAzureOptions, configure?: Configure
 }
 
 function whereTo(io: AnyServer | AnyAzureOptions): Target {
-  if ("hub" in io) return azureTarget(io);
+  if (isOptions(io)) return azureTarget(io);
   const to = targetOf(io);
   if (!to) throw new MoorageError("server", "negotiate: call useMoorage or useAzureSocketIO with this server first");
   return to;
 }
+
+const isOptions = (io: AnyServer | AnyAzureOptions): io is AnyAzureOptions => typeof (io as AnyServer).bind !== "function";
 
 function answer(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { "Content-Type": "application/json" });

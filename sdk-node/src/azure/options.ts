@@ -25,12 +25,15 @@ export type AnyAzureOptions = AzureSocketIOOptions | AzureSocketIOCredentialOpti
 /** Raises `MoorageError` (options, connection-string). */
 export function azureTarget(options: AnyAzureOptions): Target {
   // Without types anything may come.
-  if (!options || !("credential" in options)) return target(options);
+  if (!options || !isCredential(options)) return target(options);
   const { hub, endpoint, credential } = options;
   if (typeof credential?.key !== "string")
     throw new MoorageError("options", "useAzureSocketIO: the credential must have the access key as `key`: there are no Entra tokens here");
   return { ...target({ hub, connectionString: `Endpoint=${endpoint};AccessKey=${credential.key};` }) };
 }
+
+const isCredential = (options: AnyAzureOptions): options is AzureSocketIOCredentialOptions =>
+  (options as Partial<AzureSocketIOCredentialOptions>).credential !== undefined;
 
 /** Where the link goes, if not to the endpoint. Clients do not go there. */
 export function proxyOf({ reverseProxyEndpoint }: AnyAzureOptions): { readonly via?: string } {

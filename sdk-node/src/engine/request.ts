@@ -5,6 +5,8 @@ import { EventEmitter } from "node:events";
 import { type IncomingHttpHeaders, IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 
+import { put } from "../named.js";
+
 type Lists = Readonly<Record<string, readonly string[]>>;
 
 /** The service's JSON; see `Open` in the link protocol. */
@@ -73,11 +75,10 @@ const SINGLE = new Set([
 export function headersOf({ headers }: Pick<Handshake, "headers">): IncomingHttpHeaders {
   const joined: IncomingHttpHeaders = {};
   // Of thousands of fetched sockets, hardly a header comes twice.
-  for (const name in headers) {
-    const values = headers[name] ?? [];
+  for (const [name, values] of Object.entries(headers)) {
     if (name === "set-cookie") joined[name] = [...values];
-    else if (values.length === 1 || SINGLE.has(name)) joined[name] = values[0];
-    else joined[name] = values.join(name === "cookie" ? "; " : ", ");
+    else if (values.length === 1 || SINGLE.has(name)) put(joined, name, values[0]);
+    else put(joined, name, values.join(name === "cookie" ? "; " : ", "));
   }
   return joined;
 }
@@ -86,9 +87,9 @@ function flat(headers: Lists): string[] {
   return Object.entries(headers).flatMap(([name, values]) => values.flatMap((value) => [name, value]));
 }
 
-/** As engine.io reads a query: the last value of a name holds. */
+/** As engine.io reads a query: the last value of a name holds, and there is no prototype. */
 export function queryOf({ query }: Handshake): Record<string, string> {
-  const last: Record<string, string> = {};
-  for (const name in query) last[name] = query[name]?.at(-1) ?? "";
+  const last = Object.create(null) as Record<string, string>;
+  for (const [name, values] of Object.entries(query)) last[name] = values.at(-1) ?? "";
   return last;
 }

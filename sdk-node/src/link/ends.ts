@@ -4,19 +4,19 @@ import { MoorageError } from "../wire/errors.js";
 import type { Target } from "./refusals.js";
 
 /** Names in a close come without their numbers: those of the service's catalogue. */
-const NUMBERS: Readonly<Record<string, number>> = {
-  draining: 1100,
-  internal: 1199,
-  "link-bad-frame": 4002,
-  "link-frame-too-large": 4003,
-  "link-slow": 4004,
-  "link-unknown-dialect": 4005,
-  "link-version": 4007,
-  "link-server-taken": 4008,
-  "link-bad-request": 4009,
-  "link-silent": 4010,
-  "link-replaced": 4011,
-};
+const NUMBERS: ReadonlyMap<string, number> = new Map([
+  ["draining", 1100],
+  ["internal", 1199],
+  ["link-bad-frame", 4002],
+  ["link-frame-too-large", 4003],
+  ["link-slow", 4004],
+  ["link-unknown-dialect", 4005],
+  ["link-version", 4007],
+  ["link-server-taken", 4008],
+  ["link-bad-request", 4009],
+  ["link-silent", 4010],
+  ["link-replaced", 4011],
+]);
 
 /** Reasons in a WebSocket close that stay true however often one tries. */
 const LASTING = new Set(["link-version", "link-replaced"]);
@@ -30,7 +30,7 @@ export function closed(target: Target, code: number, name: string, greeted: bool
   const what = greeted ? "The link to" : "The hello was refused by";
   const text = `${what} ${target.endpoint}${greeted ? " ended" : ""}: ${name || `WebSocket close code ${code}`}.`;
   const fix = closedRemedy(reason, target.serverId);
-  return new MoorageError(reason, fix ? `${text} ${fix}` : text, { number: NUMBERS[reason] ?? 4001, retry: !lasting });
+  return new MoorageError(reason, fix ? `${text} ${fix}` : text, { number: NUMBERS.get(reason) ?? 4001, retry: !lasting });
 }
 
 /** The service sent what cannot be read. `before`: there was a link already. */

@@ -35,7 +35,7 @@ const OF_OLD = new Set<number>([
 ]);
 
 /** May it go into the session after the one that it was meant for? Who waits for an answer is told otherwise. */
-const outlives = (frame: FromApp): boolean => !OF_OLD.has(frame.type) && (!("ref" in frame) || frame.ref === 0);
+const outlives = (frame: FromApp): boolean => !OF_OLD.has(frame.type) && (!Object.hasOwn(frame, "ref") || (frame as { ref: number }).ref === 0);
 
 export class Link extends EventEmitter<LinkEvents> {
   /** Set it by the option, or before anything of this turn of the event loop has ended. */

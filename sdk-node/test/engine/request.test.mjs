@@ -17,7 +17,7 @@ test("is a request like those of Node.js", () => {
   assert.equal(request instanceof IncomingMessage, true);
   assert.deepEqual(request.headers, { host: "a", cookie: "x=1; y=2", accept: "text, html", "set-cookie": ["p", "q"] });
   assert.deepEqual(request.rawHeaders.slice(0, 4), ["host", "a", "host", "b"]);
-  assert.deepEqual(request._query, { a: "2", empty: "" });
+  assert.deepEqual({ ...request._query }, { a: "2", empty: "" });
   assert.deepEqual([request.method, request.url, request.httpVersion], ["GET", "/x?a=1", "1.1"]);
   assert.deepEqual([request.socket.remoteAddress, request.socket.encrypted, request.connection.encrypted], ["1.2.3.4", true, true]);
   assert.deepEqual([request.claims, request.userId], [{ sub: ["ada"] }, "ada"]);
@@ -26,5 +26,5 @@ test("is a request like those of Node.js", () => {
 test("of a service that tells less has its gaps filled", () => {
   const request = new ClientRequest({ headers: {}, query: {}, claims: {} }, null);
   assert.deepEqual([request.url, request.socket.remoteAddress, request.socket.encrypted], ["/", "", false]);
-  assert.deepEqual([headersOf({ headers: {} }), queryOf({ query: {} })], [{}, {}]);
+  assert.deepEqual([headersOf({ headers: {} }), { ...queryOf({ query: {} }) }], [{}, {}]);
 });
