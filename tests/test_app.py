@@ -102,6 +102,22 @@ def write(path: Path, primary: str, secondary: str = "", anonymous: bool = True)
     )
 
 
+@pytest.mark.repair(32)
+async def test_keys_rotate_as_the_manual_says(config_file: Path) -> None:
+    old, new = "1st-key-of-this-test" * 2, "2nd-key-of-this-test" * 2
+    steps = [((old, "a-spare-key-of-init"), {old}), ((new, old), {old, new}), ((new, ""), {new})]
+    write(config_file, *steps[0][0])
+    with MoorageProcess("-c", str(config_file), command="serve") as service:
+        for number, (keys, valid) in enumerate(steps):
+            if number:
+                write(config_file, *keys)
+                service.lines.clear()
+                service.signal(signal.SIGHUP)
+                service.wait_record(event="reloaded")
+            for key in (old, new):
+                assert await handshake_status(service, "h", key) == (503 if key in valid else 401)
+
+
 async def test_sighup_rotates_keys_and_changes_hubs(config_file: Path) -> None:
     old, new = "1st-key-of-this-test" * 2, "2nd-key-of-this-test" * 2
     write(config_file, old)

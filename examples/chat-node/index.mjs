@@ -47,4 +47,4 @@ httpServer.listen(Number(process.env.PORT ?? 3000), process.env.HOST ?? "127.0.0
   console.log(`Chat page  http://${address}:${port}/`);
 });
 
-for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(0));
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => io.close());

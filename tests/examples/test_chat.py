@@ -127,6 +127,15 @@ async def test_the_app_server_serves_the_page_and_invitations_only(example: Runn
         assert (await get(example.page + path))[0] == 404, path
 
 
+@pytest.mark.repair(32)
+@pytest.mark.parametrize("name", ["python", "node"])
+async def test_an_app_server_that_is_stopped_closes_its_link(name: str) -> None:
+    async with running(f"--example={name}") as run:
+        run.process.terminate()
+        output, _ = await run.process.communicate()
+        assert "app server left" in output.decode()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_everything(number: signal.Signals) -> None:
     async with running() as run:

@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 import shutil
+import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from tests.support import programs
 from tests.support.programs import free_port
 from tests.support.service import MoorageProcess
 
@@ -39,6 +41,10 @@ class Migration(NamedTuple):
     """`{name}` is the app's file without its suffix, `{port}` where it shall listen."""
     processes: int = 1
     """How many of `before` serve the clients together."""
+
+    def command_for(self, name: str, port: int) -> list[str]:
+        """Starts `before` or `after`."""
+        return [part.format(name=name, port=port) for part in self.command]
 
 
 NODE = ("node", "{name}.mjs")
@@ -110,11 +116,16 @@ async def listening(port: int, process: Process) -> None:
                 return
 
 
+def environment(port: int) -> dict[str, str]:
+    """What every app is told."""
+    return {"PORT": str(port), "SECRET_KEY": "for this test", "PYTHONPATH": str(ROOT / "src")}
+
+
 async def start_app(stack: AsyncExitStack, migration: Migration, name: str, env: dict[str, str]) -> str:
     """Starts one process; the address at which it listens."""
     port = free_port()
-    command = [part.format(name=name, port=port) for part in migration.command]
-    env = {"PORT": str(port), "SECRET_KEY": "for this test", "PYTHONPATH": str(ROOT / "src"), **env}
+    command = migration.command_for(name, port)
+    env = environment(port) | env
     process = await stack.enter_async_context(running(*command, cwd=APPS / migration.name, env=env))
     await listening(port, process)
     return f"http://127.0.0.1:{port}"
@@ -163,3 +174,28 @@ async def test_after(name: str, service: MoorageProcess) -> None:
             env = dict.fromkeys(settings, service.connection_string)
             await start_app(stack, migration, "after", env)
         await play(service.url, service.url, HUB_PATH)
+
+
+@pytest.mark.repair(32)
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("python-socketio-redis", signal.SIGTERM), ("flask-socketio", signal.SIGINT)],
+)
+async def test_an_app_that_is_stopped_closes_its_link(name: str, number: signal.Signals) -> None:
+    migration, port = MIGRATIONS[name], free_port()
+    with MoorageProcess("--set", "links.grace=10m") as service:
+        env = environment(port) | {"MOORAGE_CONNECTION_STRING": service.connection_string}
+        app = programs.running(*migration.command_for("after", port), env=env, cwd=APPS / name)
+        async with app as process:
+            await asyncio.to_thread(service.wait_record, event="link opened")
+            process.signal(number)
+            await asyncio.to_thread(service.wait_record, event="app server left")
+            await process.end()
+
+
+@pytest.mark.repair(32)
+def test_the_readme_keeps_the_http_server() -> None:
+    """It serves the app's pages, and Socket.IO's client script with them."""
+    (diff,) = re.findall(r"```diff\n(.*?new Server.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert [line for line in diff.splitlines() if line.startswith("-")] == []
+    assert "new Server(httpServer)" in diff

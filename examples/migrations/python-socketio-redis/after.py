@@ -1,13 +1,20 @@
 import os
-from functools import partial
+from contextlib import AsyncExitStack
 
 import socketio
 
 from moorage.sdk import use_moorage
 
 sio = socketio.AsyncServer(async_mode="asgi")
-link = partial(use_moorage, sio, hub="chat", connection_string=os.environ["MOORAGE_CONNECTION_STRING"])
-app = socketio.ASGIApp(sio, on_startup=link)
+link = AsyncExitStack()
+
+
+async def start():
+    moorage = await use_moorage(sio, hub="chat", connection_string=os.environ["MOORAGE_CONNECTION_STRING"])
+    await link.enter_async_context(moorage)
+
+
+app = socketio.ASGIApp(sio, on_startup=start, on_shutdown=link.aclose)
 
 
 @sio.event
