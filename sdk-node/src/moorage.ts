@@ -86,7 +86,6 @@ export class Moorage extends EventEmitter<MoorageEvents> {
       await this.#emptied(time);
     }
     await this.io.close();
-    await this.end();
   }
 
   /** That the link has ended, or that its queue is full, must not keep the server from closing. */
@@ -117,6 +116,12 @@ export class Moorage extends EventEmitter<MoorageEvents> {
       setImmediate(() => this.link.close({ drain: FAREWELL }).then(resolve, reject));
     });
     return this.#ending;
+  }
+
+  /** The server was closed, and the link is gone.
+   * @internal */
+  get over(): boolean {
+    return this.#ending !== undefined && this.link.state === "closed";
   }
 
   /** Takes an error that no caller waits for.

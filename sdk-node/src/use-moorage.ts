@@ -76,8 +76,9 @@ function install(io: AnyServer, link: Link, to: Target, options: Rest): { moorag
   const dispatch = new Dispatch(link, engine, report, (seconds) => moorage.emit("drain", seconds));
   const { adapters } = dispatch;
   const requestsTimeout = options.requestsTimeout ?? REQUESTS_TIMEOUT;
-  const around: Surroundings = { uplink: link, report, adapters, requestsTimeout, ended: () => moorage.end() };
+  const around: Surroundings = { uplink: link, report, adapters, requestsTimeout, closed: () => moorage.over };
   noRecovery(io, log);
+  closeWithLink(io, moorage);
   namePaths(insideServer(io).encoder);
   io.bind(engine as unknown as Parameters<AnyServer["bind"]>[0]);
   if (native) replace(native, engine, clientAddress(to));
@@ -89,6 +90,18 @@ function install(io: AnyServer, link: Link, to: Target, options: Rest): { moorag
     },
   );
   return { moorage, dispatch };
+}
+
+/** `io.close()` frees the HTTP port at once, as natively, and is over when the service knows of it: apps end their
+ * process then, and what looks like a lost link would keep the clients waiting. */
+function closeWithLink(io: AnyServer, moorage: Moorage): void {
+  const close = io.close.bind(io);
+  io.close = async (done?: (error?: Error) => void): Promise<void> => {
+    let failure: Error | undefined;
+    await close((error) => (failure = error));
+    await moorage.end();
+    done?.(failure);
+  };
 }
 
 /** Sessions are the service's; recovery there would need the emits too. */

@@ -15,7 +15,7 @@ import { Fetching } from "./fetching.js";
 import { Membership } from "./membership.js";
 import { Outgoing } from "./outgoing.js";
 import { flagsOf, names, selection } from "./selection.js";
-import { tell } from "./server-events.js";
+import { tell, tellNobody } from "./server-events.js";
 
 /** What the adapters of one server share. */
 export interface Surroundings {
@@ -25,8 +25,9 @@ export interface Surroundings {
   readonly adapters: Map<string, MoorageAdapter>;
   /** Milliseconds that other app servers get to answer. */
   readonly requestsTimeout: number;
-  /** The root namespace's adapter is closed: the whole server is. */
-  ended(): Promise<void>;
+  /** True once the server was closed and the link is gone. Then this adapter is socket.io's in-memory one without
+   * sockets: as natively, emits, joins and disconnects do nothing. */
+  closed(): boolean;
 }
 
 export class MoorageAdapter extends Adapter {
@@ -51,15 +52,15 @@ export class MoorageAdapter extends Adapter {
     takeOver(namespace.adapter, this);
   }
 
-  override close(): Promise<void> | void {
+  override close(): void {
     const { adapters } = this.around;
     if (adapters.get(this.nsp.name) === this) adapters.delete(this.nsp.name);
-    if (this.nsp.name === "/") return this.around.ended();
   }
 
   // --- emits -------------------------------------------------------------------------------------
 
   override broadcast(packet: Packet, options: BroadcastOptions): void {
+    if (this.around.closed()) return;
     packet.nsp = this.nsp.name;
     const payload = encodePacket(insideServer(this.nsp.server).encoder, packet);
     this.#outgoing.notify(packet, (sockets) => this.#among(sockets, options));
@@ -75,6 +76,7 @@ export class MoorageAdapter extends Adapter {
     clientCountCallback: (clientCount: number) => void,
     ack: (...args: any[]) => void,
   ): void {
+    if (this.around.closed()) return super.broadcastWithAck(packet, options, clientCountCallback, ack);
     packet.nsp = this.nsp.name;
     const payload = encodePacket(insideServer(this.nsp.server).encoder, packet);
     this.#outgoing.notify(packet, (sockets) => this.#among(sockets, options));
@@ -224,12 +226,13 @@ export class MoorageAdapter extends Adapter {
   }
 
   #change(make: (ref: number, to: To) => FromApp, options: BroadcastOptions): void {
+    if (this.around.closed()) return;
     // Unnumbered: only a failure is answered, and it comes to `report`.
     this.#uplink.send(make(0, selection(this.nsp.name, options)));
   }
 
   override async fetchSockets(options: BroadcastOptions): Promise<any[]> {
-    if (options.flags?.local) return super.fetchSockets(options);
+    if (options.flags?.local || this.around.closed()) return super.fetchSockets(options);
     const fetching = new Fetching(this.nsp, this.#uplink.serverId);
     const asked = this.#fetch(options, (part) => fetching.take(part));
     const [done, own] = await Promise.all([asked, this.#own(options)]);
@@ -244,6 +247,7 @@ export class MoorageAdapter extends Adapter {
   }
 
   override sockets(rooms: Set<string>): Promise<Set<string>> {
+    if (this.around.closed()) return super.sockets(rooms);
     const ids = new Set<string>();
     const all = async (): Promise<Set<string>> => {
       for (const id of await super.sockets(rooms)) ids.add(id);
@@ -267,6 +271,7 @@ export class MoorageAdapter extends Adapter {
   // --- app servers -----------------------------------------------------------------------------------
 
   override async serverCount(): Promise<number> {
+    if (this.around.closed()) return super.serverCount();
     if (this.#countsOne) {
       this.#countsOne = false;
       return 1;
@@ -280,7 +285,8 @@ export class MoorageAdapter extends Adapter {
   }
 
   override serverSideEmit(packet: unknown[]): void {
-    tell(this.#uplink, this.nsp.name, packet, milliseconds(this.around.requestsTimeout), this.around.report);
+    if (this.around.closed()) tellNobody(packet);
+    else tell(this.#uplink, this.nsp.name, packet, milliseconds(this.around.requestsTimeout), this.around.report);
   }
 }
 

@@ -44,6 +44,12 @@ export function tell(uplink: Uplink, nsp: string, args: readonly unknown[], time
     .catch(report);
 }
 
+/** The same once there is nobody to tell. */
+export function tellNobody(args: readonly unknown[]): void {
+  const callback = args.at(-1);
+  if (typeof callback === "function") process.nextTick(callback as Callback, null, []);
+}
+
 function late(missing: readonly string[], received: number): Error & { missing: readonly string[] } {
   const expected = received + missing.length;
   const text = `timeout reached: only ${received} responses received out of ${expected}, none from ${missing.join(", ")}`;

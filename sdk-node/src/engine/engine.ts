@@ -21,6 +21,7 @@ export class Engine extends EventEmitter {
   /** Clients that middlewares still think about. With the request: in another session the number is
    * somebody else's. */
   readonly #asking = new Map<number, ClientRequest>();
+  #over = false;
 
   /** `ended` is called once socket.io closes the engine. */
   constructor(
@@ -53,6 +54,8 @@ export class Engine extends EventEmitter {
 
   /** A client asks for a session. */
   open(client: number, id: string, user: string | null, handshake: string): void {
+    // No answer: with the link's farewell the service gives it to another app server.
+    if (this.#over) return;
     const request = new ClientRequest(JSON.parse(handshake) as Handshake, user);
     if (this.middlewares.length === 0 && !this.opts.allowRequest) {
       this.#accept(client, id, request);
@@ -105,6 +108,7 @@ export class Engine extends EventEmitter {
 
   /** socket.io's server is being closed: the link's farewell ends the clients' connections. */
   close(): this {
+    this.#over = true;
     this.closeAll("forced close");
     this.ended();
     return this;

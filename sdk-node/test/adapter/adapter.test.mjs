@@ -23,7 +23,7 @@ async function stage(clients = 1) {
   const io = new Server();
   const engine = new Engine(uplink, {}, report, () => {});
   const dispatch = new Dispatch(uplink, engine, report, () => {});
-  const around = { uplink, report, adapters: dispatch.adapters, requestsTimeout: 100, ended: async () => {} };
+  const around = { uplink, report, adapters: dispatch.adapters, requestsTimeout: 100, closed: () => false };
   io.bind(engine);
   io.adapter(class extends MoorageAdapter {
     constructor(namespace) {
