@@ -13,7 +13,7 @@ from moorage.wire import tunnel
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.tunnel import To
 from tests.support.app_link import AppServer, tunnel_token
-from tests.support.rawhttp import clients, fetch
+from tests.support.rawhttp import Reply, clients, fetch
 from tests.support.rawws import WebSocket
 from tests.support.service import MoorageProcess
 from tests.support.tunnel_link import TunnelLink
@@ -56,9 +56,7 @@ async def fleet(service: MoorageProcess, hub: str) -> AsyncIterator[Fleet]:
         opened = await ours.next(tunnel.Open)
         assert opened.id == our_client.sid
         await azure.message(azure_client.sid)
-        yield Fleet(
-            service, hub, azure, ours, azure_client, our_client, azure_sid, our_sid, opened.client
-        )
+        yield Fleet(service, hub, azure, ours, azure_client, our_client, azure_sid, our_sid, opened.client)
 
 
 async def test_emits_reach_clients_of_both(fleet: Fleet) -> None:
@@ -140,12 +138,92 @@ async def test_our_disconnect_hits_one_of_the_azure_dialect(fleet: Fleet, close:
         assert await fleet.azure.message(fleet.azure_client.sid) == "41"
 
 
+HOSTILE = ['40{"sid":"stolen"}', "41", "1", '44{"message":"x"}', "2", '42["x"]\x1e41', "6", '0{"sid":"x"}']
+"""Packets that would rename, remove or close a socket, or confuse its client."""
+
+
+@pytest.mark.repair(7)
+@pytest.mark.parametrize("packet", HOSTILE)
+async def test_our_emits_carry_events_and_acks_only(fleet: Fleet, packet: str) -> None:
+    payload = packet.encode()
+    for room in (fleet.azure_sid, fleet.our_sid):
+        to = To("/", (room,))
+        for frame in (tunnel.Emit(7, to, 0, payload), tunnel.Ask(7, to, 0, 99, payload)):
+            await fleet.ours.say(frame)
+            failed = await fleet.ours.next(tunnel.Failed)
+            assert failed.reason in ("api-bad-payload", "bad-socketio-packet")
+    await unharmed(fleet, fleet.azure_client, fleet.our_client)
+
+
+@pytest.mark.repair(7)
+@pytest.mark.parametrize("packet", HOSTILE)
+async def test_the_azure_dialects_sends_harm_no_other_app_servers_clients(fleet: Fleet, packet: str) -> None:
+    group = room_group("/", fleet.our_sid)
+    await fleet.azure.send_all(packet, f"'{group}' in groups")
+    await fleet.azure.call("POST", f"groups/{group}/:send?api-version=1", packet.encode())
+    assert await fleet.azure.send(fleet.our_client.sid, packet) == 400
+    await unharmed(fleet, fleet.our_client)
+
+
+@pytest.mark.repair(7)
+async def test_the_azure_dialect_sends_its_own_clients_what_it_likes(fleet: Fleet) -> None:
+    group = room_group("/", fleet.azure_sid)
+    await fleet.azure.send_all("2", f"'{namespace_group('/')}' in groups")
+    assert await fleet.azure_client.text() == "2"
+    await fleet.azure.call("POST", f"groups/{group}/:send?api-version=1", b"41")
+    assert await fleet.azure_client.text() == "41"
+    assert await fleet.azure.send(fleet.azure_client.sid, "1") == 202
+    assert (await fleet.azure_client.ended())[1].code == 1000
+    await unharmed(fleet, fleet.our_client)
+
+
+@pytest.mark.repair(7)
+@pytest.mark.parametrize("packet", [packet for packet in HOSTILE if packet != "41"])
+async def test_rest_sends_carry_events_and_acks_only(fleet: Fleet, packet: str) -> None:
+    for path in (
+        ":send",
+        f"connections/{fleet.our_client.sid}/:send",
+        f"groups/{namespace_group('/')}/:send",
+    ):
+        reply = await rest(fleet, path, packet)
+        assert (reply.status, reply.json()["code"]) == (400, "api-bad-payload")
+    await unharmed(fleet, fleet.azure_client, fleet.our_client)
+
+
+@pytest.mark.repair(7)
+@pytest.mark.parametrize("path", ["connections/{}/:send", "groups/{}/:send"])
+async def test_a_rest_disconnect_is_told_to_the_app_server(fleet: Fleet, path: str) -> None:
+    name = fleet.our_client.sid if path.startswith("connections") else room_group("/", fleet.our_sid)
+    assert (await rest(fleet, path.format(name), "41")).status == 202
+    assert await fleet.our_client.text() == "41"
+    assert await fleet.ours.next(tunnel.Left) == tunnel.Left(fleet.number, "/")
+    await connected(fleet.our_client)
+    assert (await rest(fleet, "connections/nobody/:send", "41")).status == 404
+    await unharmed(fleet, fleet.azure_client)
+
+
+async def unharmed(fleet: Fleet, *sockets: WebSocket) -> None:
+    """These are still in their namespace, under their own names, and have got nothing."""
+    await fleet.ours.say(tunnel.Emit(0, To("/", (fleet.azure_sid, fleet.our_sid)), 0, b'42["unharmed"]'))
+    for socket in sockets:
+        assert await socket.text() == '42["unharmed"]'
+
+
+async def rest(fleet: Fleet, path: str, payload: str) -> Reply:
+    """A send through the REST API."""
+    path = f"/api/hubs/{fleet.hub}/{path}"
+    token = tunnel_token(fleet.service, fleet.hub, "rest", aud=f"{fleet.service.url}{path}")
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "text/plain"}
+    target = f"{path}?api-version=2024-12-01"
+    return await fetch(fleet.service.url, target, method="POST", headers=headers, body=payload.encode())
+
+
 async def test_questions_of_either_are_answered_by_clients_of_both(fleet: Fleet) -> None:
     await fleet.ours.say(tunnel.Ask(1, To("/"), 0, 5_000, b'42["q"]'))
     assert (await fleet.ours.next(tunnel.Asked)).count == 2
     for client in (fleet.azure_client, fleet.our_client):
         packet = await client.text()
-        await client.send(f"43{packet[2:packet.index('[')]}[1]")
+        await client.send(f"43{packet[2 : packet.index('[')]}[1]")
     senders = {(await fleet.ours.next(tunnel.Answer)).sender for _ in range(2)}
     assert senders == {fleet.azure_sid, fleet.our_sid}
     assert await fleet.ours.next(tunnel.Done) == tunnel.Done(1, 2)
@@ -155,7 +233,7 @@ async def test_an_invoke_of_the_azure_dialect(fleet: Fleet) -> None:
     asking = asyncio.create_task(fleet.azure.invoke('42["q"]', f"'{namespace_group('/')}' in groups"))
     for client in (fleet.azure_client, fleet.our_client):
         packet = await client.text()
-        await client.send(f"43{packet[2:packet.index('[')]}[1]")
+        await client.send(f"43{packet[2 : packet.index('[')]}[1]")
     assert len(await asking) == 2
 
 

@@ -327,9 +327,9 @@ class World:
         """To one connection."""
         return self.node.execute(SendToConnection(connection.hub.name, connection.id, payload))
 
-    def emit(self, to: Selection, payload: bytes, *, hub: str = HUB) -> Outcome:
+    def emit(self, to: Selection, payload: bytes, *, hub: str = HUB, control: bool = False) -> Outcome:
         """To all selected."""
-        return self.node.execute(Send(hub, to, payload))
+        return self.node.execute(Send(hub, to, payload, control=control))
 
     def execute(self, command: Command, answers: Answers[Any] | None = None) -> Outcome:
         """Any command."""

@@ -11,7 +11,14 @@ from moorage.hub.connection import Connection
 from moorage.wire.commands import EVERYONE, Selection
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, room_group
-from moorage.wire.reasons import APP_CLOSED, BAD_PACKET, BAD_SOCKETIO_PACKET, BAD_UTF8, Reason
+from moorage.wire.reasons import (
+    API_BAD_PAYLOAD,
+    APP_CLOSED,
+    BAD_PACKET,
+    BAD_SOCKETIO_PACKET,
+    BAD_UTF8,
+    Reason,
+)
 from tests.hub.fakes import RecordingLink, RecordingPeer, World, heard, sink_of
 
 ROOT, NS = namespace_group("/"), namespace_group("/ns")
@@ -93,7 +100,7 @@ def test_a_plain_disconnect(stage: Stage) -> None:
 
 def test_disconnect_sockets_without_close(stage: Stage) -> None:
     world, client, link = stage
-    world.emit(Selection(group=NS), b'41/ns,{"close":false}')
+    world.emit(Selection(group=NS), b'41/ns,{"close":false}', control=True)
     world.settle()
     # Without the data, which stock clients take for a parse error; and in the client's name.
     assert heard(client) == [b"41/ns,"]
@@ -105,7 +112,7 @@ def test_disconnect_sockets_without_close(stage: Stage) -> None:
 def test_disconnect_sockets_with_close(stage: Stage) -> None:
     world, client, link = stage
     sink = sink_of(client)
-    world.emit(Selection(group=NS), b'41/ns,{"close":true}')
+    world.emit(Selection(group=NS), b'41/ns,{"close":true}', control=True)
     assert [reason for reason, _ in sink.closed] == [APP_CLOSED]
     assert sink.packets == [b"41/ns,", b"41"], "all its sockets, as natively"
     assert link.forwarded == []
@@ -122,7 +129,7 @@ def test_disconnect_sockets_where_the_app_server_hears_of_others(close: bool) ->
     client = world.client("/", "/ns")
     sink = sink_of(client)
     link.forwarded.clear()
-    world.emit(Selection(group=NS), b'41/ns,{"close":%b}' % (b"true" if close else b"false"))
+    world.emit(Selection(group=NS), b'41/ns,{"close":%b}' % (b"true" if close else b"false"), control=True)
     world.settle()
     assert sink.packets == [b"41/ns,", b"41"][: 1 + close]
     assert peer.lefts == [(client.id, "/ns"), (client.id, "/")][: 1 + close]
@@ -162,9 +169,9 @@ def test_the_clients_own_disconnect_comes_first_in_all_groups(stage: Stage) -> N
     assert client.groups == {ROOT, room_group("/", f"{client.id}/")}
     assert link.forwarded == [(client.id, b"41/ns,")]
     # The app server's clean-up of the private room finds nobody, nor does it hit a new session.
-    assert world.emit(Selection(group=room_group("/ns", sid)), b"41/ns,").reached == 0
+    assert world.emit(Selection(group=room_group("/ns", sid)), b"41/ns,", control=True).reached == 0
     world.enter(client, "/ns", sid="second")
-    assert world.emit(Selection(group=room_group("/ns", sid)), b"41/ns,").reached == 0
+    assert world.emit(Selection(group=room_group("/ns", sid)), b"41/ns,", control=True).reached == 0
     assert world.hub().sockets == 2
 
 
@@ -243,7 +250,7 @@ def test_all_members_hear_of_an_end_that_changes_the_membership() -> None:
     world = World()
     world.server()
     clients = [world.client("/", framed=number % 2 == 0) for number in range(6)]
-    assert world.emit(Selection(group=ROOT), b'41{"close":false}').reached == 6
+    assert world.emit(Selection(group=ROOT), b'41{"close":false}', control=True).reached == 6
     world.settle()
     assert all(heard(client) == [b"41"] for client in clients)
     assert len(world.hub().directory.rooms) == 0
@@ -264,12 +271,63 @@ def test_what_cannot_be_done_for_all_is_done_for_nobody(stage: Stage, payload: b
     world, client, link = stage
     polling = world.client("/", framed=False)
     with pytest.raises(PeerError) as caught:
-        world.emit(EVERYONE, payload)
+        world.emit(EVERYONE, payload, control=True)
     assert caught.value.reason is reason
     world.settle()
     assert heard(client) == heard(polling) == []
     assert link.ended == []
     assert world.hub().sockets == 3
+
+
+@pytest.mark.repair(7)
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(
+            b'40/ns,{"sid":"stolen"}',
+            b"41",
+            b'41/ns,{"close":true}',
+            b'44/ns,{"message":"x"}',
+            b"1",
+            b"2",
+            b"6",
+        ),
+        *(b'42["a"]\x1e41/ns,', b'42["a"]\x1e1', b"", b"hello", b"4", b"0{}", b"3probe", b"5"),
+        *(
+            b"bAA==",
+            b'42["a"]\x1ebAA==',
+            b'451-["a"]',
+            b'451-["a"]\x1e42["b"]',
+            b'451-["a"]\x1ebAA==\x1ebAA==',
+        ),
+        *(b"45[]", b'42["a"]\x1e'),
+    ],
+)
+def test_an_emit_carries_events_and_acks_only(stage: Stage, payload: bytes) -> None:
+    world, client, link = stage
+    with pytest.raises(PeerError) as caught:
+        world.emit(EVERYONE, payload)
+    assert caught.value.reason is API_BAD_PAYLOAD
+    world.settle()
+    assert heard(client) == []
+    assert link.ended == []
+    assert link.forwarded == []
+    assert NS in client.groups
+
+
+@pytest.mark.repair(7)
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(b'42["a"]', b'42/ns,7["a"]', b"437[]", b'451-["a"]\x1ebAA==', b'461-7["a"]\x1ebAA==', b'450-["a"]'),
+        b'42["a"]\x1e452-["b"]\x1ebAA==\x1ebAAA=\x1e43/ns,7[]',
+    ],
+)
+def test_events_and_acks_of_all_kinds_pass(stage: Stage, payload: bytes) -> None:
+    world, client, _ = stage
+    world.emit(Selection(group=NS), payload)
+    world.settle()
+    assert heard(client) == payload.split(b"\x1e")
 
 
 class NamespaceMachine(RuleBasedStateMachine):

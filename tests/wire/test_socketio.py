@@ -82,6 +82,20 @@ def test_headers_that_other_parsers_read_differently_are_refused(packet: bytes) 
     assert caught.value.reason is BAD_SOCKETIO_PACKET
 
 
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b"41", ("/", None)),
+        (b"41/ns,", ("/ns", None)),
+        (b'41{"close":true}', ("/", True)),
+        (b'41/ns,{"close":false}', ("/ns", False)),
+        *((payload, None) for payload in (b"411", b"41x", b"41\x1e41", b'41"x"', b"40", b"41{", b"41/\xff,")),
+    ],
+)
+def test_a_lone_disconnect(payload: bytes, expected: tuple[str, bool | None] | None) -> None:
+    assert socketio.goodbye(payload) == expected
+
+
 @pytest.mark.parametrize("body", [b'{"a":1}', b"[]", b'"text"', b"true", b"false", b"null", b""])
 def test_any_json_value_but_a_number_may_follow(body: bytes) -> None:
     packet = b"40/n," + body

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from moorage import logs
 from moorage.edge.azure_lane import Tunnel
 from moorage.engine.exchange import Calls
 from moorage.wire import azure_tunnel
 from moorage.wire.azure_known import KnownCall
 from moorage.wire.azure_tunnel import Request
-from moorage.wire.commands import Invoke
+from moorage.wire.commands import Command, Invoke, LeaveNamespace, Send, SendToConnection
 from moorage.wire.dataplane import GenerateToken, Operation, decode_url
 from moorage.wire.errors import PeerError
-from moorage.wire.reasons import API_BAD_PATH, API_BODY_TOO_LARGE
+from moorage.wire.reasons import API_BAD_PATH, API_BAD_PAYLOAD, API_BODY_TOO_LARGE
+from moorage.wire.socketio import goodbye, is_emit
 
 if TYPE_CHECKING:
     from moorage.edge.azure_server import AzureServer
@@ -42,6 +45,31 @@ class CallDoor:
         status = self._run(request, content)
         if status is not None:
             self._answer(tunnel, request.ack_id, status, now)
+
+    def serves(self, connection: str) -> bool:
+        """True if the client with this id is one of this app server's own."""
+        found = self._server.hub.directory.connections.get(connection)
+        return found is not None and found.server is self._server.app
+
+    def _confined(self, command: Command) -> Command:
+        """`command`, so that other app servers' clients get nothing but events and acks from it.
+
+        The SDK sends the other packets to its own clients: answers to CONNECT, the end of a socket
+        to that socket's private room. Only `disconnectSockets` addresses those of others.
+        """
+        if isinstance(command, Send):
+            if is_emit(command.payload):
+                return command
+            end = goodbye(command.payload)
+            if end is not None and end.close is not None:
+                return LeaveNamespace(command.hub, command.to, end.namespace, end.close)
+            own = replace(command.to, server=self._server.app.id)
+            return Send(command.hub, own, command.payload, command.volatile, control=True)
+        if isinstance(command, SendToConnection) and not is_emit(command.payload):
+            known = command.connection in self._server.hub.directory.connections
+            if known and not self.serves(command.connection):
+                raise PeerError(API_BAD_PAYLOAD, "another app server's client takes events and acks only")
+        return command
 
     def _decoded(self, request: Request, content: bytes) -> Operation:
         node, own = self._server.node, self._server.hub.name
@@ -71,7 +99,7 @@ class CallDoor:
                     self._streams[request.ack_id] = stream
                     stream.begin()
                 return None
-            return operation.status(node.execute(command))
+            return operation.status(node.execute(self._confined(command)))
         except PeerError as error:
             node.metrics.refusals["link", error.reason.name] += 1
             log.info("call refused", reason=error.reason.name, detail=error.detail[:200])

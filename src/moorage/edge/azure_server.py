@@ -310,7 +310,7 @@ class AzureServer:
             self._answered(ack_id, 200, b"", now)
             return
         call = known.call(data)
-        if call is not None and call.connection in self.hub.directory.connections:
+        if call is not None and self.calls.serves(call.connection):
             self.calls.call(tunnel, call, b"", now)
             return
         frame, content = azure_tunnel.decode(data)

@@ -46,6 +46,8 @@ def _event(payload: bytes) -> tuple[list[bytes], socketio.Header]:
     """Its packets, and the first one's header. Raises `PeerError` for anything but one event."""
     packets = payload.split(engineio.RS)
     header = socketio.parse_header(packets[0])
+    if len(packets) != header.attachments + 1 or not socketio.is_emit(payload):
+        raise PeerError(API_BAD_PAYLOAD, "one event with its attachments is expected")
     bare = header.body >= len(packets[0])
     if header.type not in (socketio.EVENT, socketio.BINARY_EVENT) or header.id is not None or bare:
         raise PeerError(API_BAD_PAYLOAD, "an event without ack id is expected")

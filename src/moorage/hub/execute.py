@@ -28,7 +28,8 @@ from moorage.wire.commands import (
 )
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.groups import namespace_group, prefix_of, room_group, room_of
-from moorage.wire.reasons import API_CLOSED, TOO_MANY_GROUPS
+from moorage.wire.reasons import API_BAD_PAYLOAD, API_CLOSED, TOO_MANY_GROUPS
+from moorage.wire.socketio import is_emit
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
@@ -61,6 +62,9 @@ def _send_to_connection(node: Node, hub: Hub, command: SendToConnection) -> Outc
 
 
 def _send(node: Node, hub: Hub, command: Send) -> Outcome:
+    # Other packets would rename, remove or close sockets behind the backs of their app servers.
+    if not command.control and not is_emit(command.payload):
+        raise PeerError(API_BAD_PAYLOAD, "an emit carries events and acks only")
     to = hub.directory.select(command.to)
     if not to and command.to.connection is not None:
         return _known(hub, command.to)
@@ -145,6 +149,8 @@ def _close(node: Node, hub: Hub, command: CloseConnections) -> Outcome:
 
 def _leave_namespace(node: Node, hub: Hub, command: LeaveNamespace) -> Outcome:
     to = tuple(hub.directory.select(command.to))
+    if not to and command.to.connection is not None:
+        return _known(hub, command.to)
     reached = sum(expel(node, c, command.namespace, close=command.close) for c in to)
     return Outcome(reached=reached)
 

@@ -39,6 +39,8 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
     volatile: bool = False
     """Leave out who cannot take it at once."""
+    control: bool = False
+    """The payload may hold more than events and acks. Only for clients of the sender itself."""
 
 
 class SendToConnection(msgspec.Struct, frozen=True, gc=False):

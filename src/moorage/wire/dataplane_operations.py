@@ -16,6 +16,7 @@ from moorage.wire.commands import (
     Invoke,
     JoinGroups,
     LeaveGroups,
+    LeaveNamespace,
     ListGroup,
     Outcome,
     Selection,
@@ -33,6 +34,7 @@ from moorage.wire.reasons import (
     API_BAD_PAYLOAD,
     API_NO_PERMISSIONS,
 )
+from moorage.wire.socketio import goodbye
 
 MAX_GROUPS: Final = 1_000
 """Groups that one call may name."""
@@ -225,8 +227,16 @@ def _token(call: Call) -> GenerateToken:
     )
 
 
-def _send_one(call: Call) -> Command:
-    return SendToConnection(call.hub, call.names[0], _payload(call))
+def _send(call: Call, to: Selection) -> Command:
+    """A send. A lone DISCONNECT is Azure's documented way to disconnect sockets: a command of its own,
+    so that their app servers are told."""
+    payload = _payload(call)
+    end = goodbye(payload) if call.check else None
+    if end is not None:
+        return LeaveNamespace(call.hub, to, end.namespace, bool(end.close))
+    if to.connection is not None:
+        return SendToConnection(call.hub, to.connection, payload)
+    return Send(call.hub, to, payload)
 
 
 def _list(call: Call) -> Command:
@@ -255,13 +265,13 @@ ROWS: Final[dict[str, dict[str, Row]]] = {
     ":removeFromGroups": {"POST": Row("remove_connections_from_groups", _leave, 200)},
     ":closeConnections": {"POST": Row("close_all_connections", lambda c: _close(c, _select(c)), 204)},
     ":generateToken": {"POST": Row("generate_client_token", _token, 200)},
-    ":send": {"POST": Row("send_to_all", lambda c: Send(c.hub, _select(c), _payload(c)), 202)},
+    ":send": {"POST": Row("send_to_all", lambda c: _send(c, _select(c)), 202)},
     ":invoke": {"POST": Row("invoke", lambda c: Invoke(c.hub, _select(c), _payload(c)), 200)},
     "connections/*": {
         "DELETE": Row("close_connection", lambda c: _close(c, _connection(c)), 204),
         "HEAD": Row("connection_exists", lambda c: Exists(c.hub, _connection(c)), 200, 404),
     },
-    "connections/*/:send": {"POST": Row("send_to_connection", _send_one, 202, 404)},
+    "connections/*/:send": {"POST": Row("send_to_connection", lambda c: _send(c, _connection(c)), 202, 404)},
     "connections/*/groups": {
         "DELETE": Row(
             "remove_connection_from_all_groups", lambda c: LeaveGroups(c.hub, _connection(c), None), 204
@@ -274,7 +284,7 @@ ROWS: Final[dict[str, dict[str, Row]]] = {
         "POST": Row("close_group_connections", lambda c: _close(c, _select(c, group=c.names[0])), 204),
     },
     "groups/*/:send": {
-        "POST": Row("send_to_group", lambda c: Send(c.hub, _select(c, group=c.names[0]), _payload(c)), 202),
+        "POST": Row("send_to_group", lambda c: _send(c, _select(c, group=c.names[0])), 202),
     },
     "groups/*/connections": {"GET": Row("list_connections_in_group", _list, 200)},
     "groups/*/connections/*": {
@@ -300,7 +310,7 @@ ROWS: Final[dict[str, dict[str, Row]]] = {
         "POST": Row("close_user_connections", lambda c: _close(c, _select(c, user=c.names[0])), 204),
     },
     "users/*/:send": {
-        "POST": Row("send_to_user", lambda c: Send(c.hub, _select(c, user=c.names[0]), _payload(c)), 202),
+        "POST": Row("send_to_user", lambda c: _send(c, _select(c, user=c.names[0])), 202),
     },
     "users/*/groups": {
         "DELETE": Row("remove_user_from_all_groups", lambda c: LeaveGroups(c.hub, _user(c), None), 204),

@@ -9,12 +9,11 @@ import orjson
 from moorage.wire.engineio import check_text, decode_binary, split_payload
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import API_BAD_PAYLOAD
-from moorage.wire.socketio import ACK, BINARY_ACK, BINARY_EVENT, EVENT, parse_header
+from moorage.wire.socketio import ACK, BINARY_ACK, BINARY_EVENT, EVENT, goodbye, parse_header
 
 MAX_PACKETS: Final = 1_000
 """Packets in one payload."""
 
-_BARE: Final = frozenset({b"1", b"2", b"6"})  # close, ping, noop
 # Names that clients keep for themselves; a packet with one is a parse error to them.
 _RESERVED: Final = frozenset(
     {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
@@ -24,10 +23,12 @@ _RESERVED: Final = frozenset(
 def check_payload(body: bytes) -> None:
     """Refuse what would make every recipient's parser close its connection.
 
-    Allowed is what a Socket.IO server may send: messages with all their attachments, close, ping,
-    noop. Anything else is mostly somebody's plain text: "3 items left" is a pong, "100 users" would
+    Allowed are events and acks with all their attachments, or a DISCONNECT alone. Other packets are
+    the app server's own business, or somebody's plain text: "3 items left" is a pong, "100 users" would
     hang up on everyone. Raises `PeerError` (api-bad-payload).
     """
+    if goodbye(body) is not None:
+        return
     missing = 0
     try:
         for packet in split_payload(check_text(body), MAX_PACKETS):
@@ -49,8 +50,6 @@ def _check_packet(packet: bytes, missing: int) -> int:
         return missing - 1
     if missing:
         raise PeerError(API_BAD_PAYLOAD, "binary attachments are missing")
-    if packet in _BARE:
-        return 0
     header = parse_header(packet)
     text = packet[header.body :]
     try:
@@ -58,10 +57,13 @@ def _check_packet(packet: bytes, missing: int) -> int:
     except orjson.JSONDecodeError:
         raise PeerError(API_BAD_PAYLOAD, "what follows the packet's header is not JSON") from None
     if header.type in {EVENT, BINARY_EVENT}:
-        if not (isinstance(data, list) and data and isinstance(data[0], str | int)):
+        name = data[0] if isinstance(data, list) and data else None
+        if isinstance(name, bool) or not isinstance(name, str | int | float):
             raise PeerError(API_BAD_PAYLOAD, "an event carries a JSON array that begins with its name")
-        if data[0] in _RESERVED:
-            raise PeerError(API_BAD_PAYLOAD, f"{data[0]} is a reserved event name")
-    elif header.type in {ACK, BINARY_ACK} and not isinstance(data, list):
+        if name in _RESERVED:
+            raise PeerError(API_BAD_PAYLOAD, f"{name} is a reserved event name")
+    elif header.type not in {ACK, BINARY_ACK}:
+        raise PeerError(API_BAD_PAYLOAD, "only events and acks can be sent, or a DISCONNECT alone")
+    elif not isinstance(data, list):
         raise PeerError(API_BAD_PAYLOAD, "an ack carries a JSON array")
     return header.attachments

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import msgspec
 import orjson
 
+from moorage.wire.engineio import RS, SEPARATOR
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import BAD_SOCKETIO_PACKET, BAD_UTF8
 
@@ -85,6 +86,54 @@ def parse_header(packet: bytes) -> Header:
 def with_ack_id(packet: bytes, header: Header, ack_id: int) -> bytes:
     """`packet` with `ack_id` in its place. The namespace's comma stays before it."""
     return b"%b%d%b" % (packet[: header.id_at], ack_id, packet[header.body :])
+
+
+_PLAIN: Final = (b"42", b"43")
+_BINARY: Final = (b"45", b"46")
+
+
+def is_emit(payload: bytes) -> bool:
+    """True if `payload` holds events and acks only, each with its attachments: what may be sent to
+    clients of any app server. JSON is not looked into."""
+    if SEPARATOR not in payload and payload.startswith(_PLAIN):
+        return True
+    missing = 0
+    for packet in payload.split(RS):
+        if packet[:1] == b"b":
+            missing -= 1
+            if missing < 0:
+                return False
+        elif missing:
+            return False
+        elif packet.startswith(_BINARY):
+            try:
+                missing = parse_header(packet).attachments
+            except PeerError:
+                return False
+        elif not packet.startswith(_PLAIN):
+            return False
+    return not missing
+
+
+class Goodbye(NamedTuple):
+    """A lone DISCONNECT. `close` is the member that Azure's adapter puts into it; None = no data."""
+
+    namespace: str
+    close: bool | None
+
+
+def goodbye(payload: bytes) -> Goodbye | None:
+    """The DISCONNECT that is all of `payload`, or None."""
+    if SEPARATOR in payload or not payload.startswith(b"41"):
+        return None
+    try:
+        header = parse_header(payload)
+    except PeerError:
+        return None
+    close = closes_engine(payload, header)
+    if header.id is not None or (close is None and header.body < len(payload)):
+        return None
+    return Goodbye(header.namespace, close)
 
 
 def disconnect_packet(namespace: str) -> bytes:
