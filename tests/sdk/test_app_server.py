@@ -66,7 +66,7 @@ async def test_what_it_is(world: World) -> None:
     assert (sio.eio, sio.manager) == (eio, manager), "as it was"
     await moorage.close()
     with pytest.raises(LinkClosed):
-        await moorage.emit("x")
+        await moorage.servers()
     again = await world.app(sio, server_id="me")
     assert again.up
 
@@ -370,3 +370,39 @@ async def test_in_a_fastapi_lifespan(world: World) -> None:
         web.should_exit = True
         await serving
     assert (await client.heard.next())[0] == "disconnect"
+
+
+@pytest.mark.repair(16)
+async def test_a_task_that_goes_on_while_the_server_closes_and_after_is_not_disturbed(world: World) -> None:
+    """As with python-socketio, where a server that is shut down has nobody to emit to any more."""
+    sio = server()
+    moorage = await world.app(sio)
+    client = await world.client()
+    sid = client.get_sid()
+    rounds = 0
+
+    async def work() -> None:
+        nonlocal rounds
+        while True:
+            await sio.emit("tick", "x" * 1_000)
+            await sio.emit("tick", room="room", callback=lambda *_: None)
+            await sio.disconnect("nobody")
+            await sio.close_room("other")
+            await moorage.emit("tick")
+            await moorage.server_side_emit("tick")
+            await moorage.sockets_join("a", to="nobody")
+            await moorage.sockets_leave("a", to="nobody")
+            await moorage.disconnect_sockets(to="nobody")
+            rounds += 1
+            await asyncio.sleep(0)
+
+    working = asyncio.create_task(work())
+    await until(lambda: rounds > 3 or working.done())
+    await moorage.close()
+    before = rounds
+    await until(lambda: rounds > before + 3 or working.done())
+    assert not working.done(), working.exception()
+    working.cancel()
+    assert await moorage.sockets_join("a") == 0
+    with pytest.raises(ValueError, match="sid is not connected"):
+        await sio.enter_room(sid, "a")

@@ -261,12 +261,13 @@ async def test_closing_wakes_those_who_wait(peer: ServicePeer, monkeypatch: pyte
     ]
     await asyncio.sleep(0)
     await link.close()
-    for result in await asyncio.gather(*waiting, return_exceptions=True):
-        assert isinstance(result, LinkClosed), result
+    drained, answer = await asyncio.gather(*waiting, return_exceptions=True)
+    assert (drained, type(answer)) == (None, LinkClosed)
+    link.send(emit("nobody is there any more"))
     for _ in range(3):
         with pytest.raises(LinkClosed) as caught:
-            link.send(emit("too late"))
-        assert len(caught.traceback) == 2, "and does not keep those before"
+            await link.request(tunnel.List, timeout=None)
+        assert len(caught.traceback) == 3, "and does not keep those before"
 
 
 async def test_a_farewell(peer: ServicePeer, link: Linked) -> None:

@@ -167,7 +167,7 @@ async def test_what_cannot_be_sent_is_refused_at_the_emit(world: World) -> None:
         moorage.on("nonsense", print)
 
 
-async def test_close_tells_handlers_gives_back_the_server_and_refuses_emits(world: World) -> None:
+async def test_close_tells_handlers_gives_back_the_server_and_refuses_questions(world: World) -> None:
     sio, gone = new_server(), Record()
     eio, manager = sio.eio, sio.manager
     sio.on("disconnect", gone)
@@ -180,8 +180,6 @@ async def test_close_tells_handlers_gives_back_the_server_and_refuses_emits(worl
     assert gone.notes == [(sid, "transport close")]
     assert (sio.eio, sio.manager) == (eio, manager)
     await asyncio.wait_for(ended.wait(), SECONDS)
-    with pytest.raises(LinkClosed):
-        moorage.emit("news")
     with pytest.raises(LinkClosed):
         moorage.fetch_sockets()
     moorage.close()
@@ -304,3 +302,44 @@ async def test_a_forked_child_is_told_and_may_link_anew(world: World) -> None:
             pass
         output, _ = await process.communicate()
     assert (process.returncode, output.decode()) == (0, "disconnected in the parent\n")
+
+
+@pytest.mark.repair(16)
+async def test_a_thread_that_goes_on_while_the_server_closes_and_after_is_not_disturbed(world: World) -> None:
+    sio, failed = new_server(), Record()
+    moorage = await world.serve(sio)
+    await world.client()
+    over = threading.Event()
+    rounds = 0
+
+    def work() -> None:
+        nonlocal rounds
+        try:
+            while not over.is_set():
+                sio.emit("tick", "x" * 1_000)
+                sio.emit("tick", room="room", callback=lambda *_: None)
+                sio.disconnect("nobody")
+                sio.close_room("other")
+                moorage.emit("tick")
+                moorage.server_side_emit("tick")
+                moorage.sockets_join("a", to="nobody")
+                moorage.sockets_leave("a", to="nobody")
+                moorage.disconnect_sockets(to="nobody")
+                rounds += 1
+        except BaseException as error:
+            failed(error)
+
+    async def more_rounds() -> None:
+        before = rounds
+        async with asyncio.timeout(SECONDS):
+            while rounds < before + 3 and not failed.notes:
+                await asyncio.sleep(0.01)
+
+    working = asyncio.create_task(asyncio.to_thread(work))
+    await more_rounds()
+    await asyncio.to_thread(moorage.close)
+    await more_rounds()
+    over.set()
+    await working
+    assert failed.notes == []
+    assert moorage.sockets_join("a") == 0

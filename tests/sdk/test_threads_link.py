@@ -99,8 +99,7 @@ async def test_a_service_that_is_gone_bounds_the_queue_and_times_requests_out(mo
         with pytest.raises(RequestTimeout):
             await asyncio.to_thread(moorage.link.request, List, seconds=0.1)
         await asyncio.to_thread(moorage.close)
-        with pytest.raises(LinkClosed):
-            moorage.emit("news")
+        moorage.emit("news")  # nobody is there any more
 
 
 async def test_emits_wait_for_a_congested_link(world: World) -> None:

@@ -101,6 +101,8 @@ class Link:
         self._dialler: asyncio.Task[None] | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._ended: Exception | None = None
+        self.left = False
+        """`close` has ended it."""
         self._down_since = self._up_since = 0.0
         self._attempt = 0
         self._held = False
@@ -165,6 +167,7 @@ class Link:
         # What was written, the service reads before the farewell; only what waits could be lost.
         await self._wait(LEAVE_SECONDS, lambda: not self.up or not self.session.waiting)
         socket = self._socket
+        self.left = True
         self._end(LinkClosed("the link was closed"))
         if socket is not None:
             await socket.farewell(LINK_CLOSED)
@@ -192,16 +195,22 @@ class Link:
         closed = error if isinstance(error, LinkError) else LinkClosed(str(error))
         self.session.fail_all(closed)
         for waiter in self._drained:
-            if not waiter.done():
+            if waiter.done():
+                continue
+            if self.left:
+                waiter.set_result(None)
+            else:
                 waiter.set_exception(closed)
         self._drained.clear()
 
     # -- to the service -------------------------------------------------------------------------------
 
     def send(self, frame: FromApp) -> None:
-        """Queue one frame; it leaves with all others of this tick. Raises `QueueFull`, `TooLarge`,
-        `LinkClosed` (or what ended the link)."""
+        """Queue one frame; it leaves with all others of this tick. After `close` there is nobody to send
+        to, and nothing happens. Raises `QueueFull`, `TooLarge`, and what ended the link otherwise."""
         if self._ended is not None:
+            if self.left:
+                return
             # Each time with a traceback of its own: it would grow, and keep all that was to be sent.
             raise self._ended.with_traceback(None)
         self.session.queue(frame)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import socketio
 
 from moorage.sdk.change import Change
-from moorage.sdk.errors import MoorageError, RequestTimeout, SessionLost, UsageError
+from moorage.sdk.errors import LinkClosed, MoorageError, RequestTimeout, SessionLost, UsageError
 from moorage.sdk.events import Handling, Waits
 from moorage.sdk.link import Link
 from moorage.sdk.members import Callback, ClientRecord, Member, Members, Stage, room_name, room_names
@@ -146,6 +146,8 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
                 self._waits.end(handling)
                 raise
             return
+        if self._link.left:
+            return
         payload = self._codec.event(namespace, arguments)
         to = target(namespace, room, skip)
         timeout = int(CALLBACK_SECONDS * 1000)
@@ -269,6 +271,9 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
         handling = self._waits.begin()
         try:
             await done
+        except LinkClosed:
+            if not self._link.left:
+                raise
         finally:
             self._waits.end(handling)
 
@@ -281,8 +286,14 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
         return await self.request(lambda ref: make(ref, whom))
 
     async def request(self, make: Callable[[int], FromApp]) -> Done:
-        """Ask for something that is done at once. Raises what `Link.request` does."""
-        end = await self.ask(make, timeout=ANSWER_SECONDS)
+        """Ask for something that is done at once. Raises what `Link.request` does; after a close there
+        is nobody that it could be done to."""
+        try:
+            end = await self.ask(make, timeout=ANSWER_SECONDS)
+        except LinkClosed:
+            if self._link.left:
+                return Done(0, 0)
+            raise
         assert isinstance(end, Done)
         return end
 

@@ -214,13 +214,17 @@ class ThreadedLink:
         """The caller runs on the link's thread and must not wait for it."""
         return threading.current_thread() is self._thread
 
+    @property
+    def left(self) -> bool:
+        """`close` has ended it."""
+        return self._link is not None and self._link.left
+
     # -- to the service ------------------------------------------------------------------------------
 
     def send(self, frame: FromApp) -> None:
-        """Queue a frame. Waits while a lot is waiting to leave a link that is up. Raises `QueueFull`,
-        `TooLarge`, `LinkClosed`."""
-        self._enqueue(frame, size_of(frame))
-        self._wait_for_room()
+        """Queue a frame. Waits while a lot is waiting to leave a link that is up. After `close` nothing
+        happens. Raises `QueueFull`, `TooLarge`, and what ended the link otherwise."""
+        self._enqueue_unless_left(frame, size_of(frame))
 
     def send_volatile(self, frame: FromApp) -> bool:
         """As `send`, but not for a link that is down or congested: False instead."""
@@ -248,12 +252,20 @@ class ThreadedLink:
 
     def ask(self, make: Make, answers: Answers, seconds: float) -> None:
         """The same without waiting for the answer; `answers` hears of it on the link's thread."""
-        self._enqueue((make, answers, seconds), size_of(make(0)))
-        self._wait_for_room()
+        self._enqueue_unless_left((make, answers, seconds), size_of(make(0)))
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Run `function` on the link's thread."""
         self.loop.call_soon_threadsafe(function)
+
+    def _enqueue_unless_left(self, item: Item, size: int) -> None:
+        try:
+            self._enqueue(item, size)
+        except LinkClosed:
+            if not self.left:
+                raise
+        else:
+            self._wait_for_room()
 
     def _enqueue(self, item: Item, size: int) -> None:
         link = self.link

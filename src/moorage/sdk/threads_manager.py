@@ -16,7 +16,7 @@ import socketio
 import socketio.packet
 import socketio.server
 
-from moorage.sdk.errors import MoorageError, QueueFull, RequestFailed, TooLarge
+from moorage.sdk.errors import LinkClosed, MoorageError, QueueFull, RequestFailed, TooLarge
 from moorage.sdk.manager import CALLBACK_SECONDS, arguments_of, target
 from moorage.sdk.members import Callback, Member, Members, Stage, room_names
 from moorage.sdk.payload import Codec
@@ -45,6 +45,10 @@ _log = logging.getLogger("moorage.sdk")
 
 class Outlet(Protocol):
     """What a manager needs of a link; see `ThreadedLink`."""
+
+    @property
+    def left(self) -> bool:
+        """It was closed by this process."""
 
     def send(self, frame: FromApp) -> None:
         """Queue a frame."""
@@ -261,6 +265,9 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
             with self.lock:
                 undo()
             raise
+        except LinkClosed:
+            if not self._outlet.left:
+                raise
         finally:
             confirm()
 
@@ -270,8 +277,14 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
             raise ValueError("sid is not connected to requested namespace")
 
     def request(self, make: Callable[[int], FromApp]) -> Done:
-        """Ask for something that is done at once. Raises what `ThreadedLink.request` does."""
-        end = self._outlet.request(make)
+        """Ask for something that is done at once. Raises what `ThreadedLink.request` does; after a close
+        there is nobody that it could be done to."""
+        try:
+            end = self._outlet.request(make)
+        except LinkClosed:
+            if self._outlet.left:
+                return Done(0, 0)
+            raise
         assert isinstance(end, Done)
         return end
 
