@@ -79,6 +79,7 @@ function install(io: AnyServer, link: Link, to: Target, options: Rest): { moorag
   const around: Surroundings = { uplink: link, report, adapters, requestsTimeout, closed: () => moorage.over };
   noRecovery(io, log);
   closeWithLink(io, moorage);
+  if (link.service) warnOfLargeMessages(engine.opts.maxHttpBufferSize, link.service.maxPayload, log);
   namePaths(insideServer(io).encoder);
   io.bind(engine as unknown as Parameters<AnyServer["bind"]>[0]);
   if (native) replace(native, engine, clientAddress(to));
@@ -110,6 +111,15 @@ function noRecovery(io: AnyServer, log: (line: string) => void): void {
   if (!opts.connectionStateRecovery) return;
   opts.connectionStateRecovery = undefined;
   log("connectionStateRecovery is off: Moorage does not support it");
+}
+
+/** Larger messages than the service takes would end the clients that send them. */
+function warnOfLargeMessages(wanted: number, maxPayload: number, log: (line: string) => void): void {
+  if (maxPayload === 0 || wanted <= maxPayload) return;
+  log(
+    `maxHttpBufferSize is ${wanted}, but the service takes at most ${maxPayload} bytes in one message of a client ` +
+      "(its setting limits.max_payload), and ends clients that send more",
+  );
 }
 
 /** The engine that listens at the app's own HTTP server takes nobody any more: a client there would hear no

@@ -26,6 +26,11 @@ class Program:
         self._process = process
         self.output = ""
 
+    @property
+    def returncode(self) -> int | None:
+        """The exit code; None while the process runs."""
+        return self._process.returncode
+
     async def line(self) -> str:
         """The next line of output, without its end; "" after the last one."""
         assert self._process.stdout is not None

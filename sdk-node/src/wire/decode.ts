@@ -66,7 +66,7 @@ function exactly(fields: number, read: (from: Reader) => FromService): Shape {
 const SHAPES: (Shape | undefined)[] = [];
 
 SHAPES[Type.Packet] = exactly(2, (from) => ({ type: Type.Packet, client: from.uint(), payload: from.bin() }));
-SHAPES[Type.Hello] = exactly(11, hello);
+SHAPES[Type.Hello] = { least: 11, most: 12, read: hello };
 SHAPES[Type.Open] = exactly(4, (from) => ({
   type: Type.Open,
   client: from.uint(),
@@ -139,7 +139,7 @@ SHAPES[Type.Drain] = {
   read: (from, fields) => ({ type: Type.Drain, seconds: fields > 0 ? seconds(from) : 0 }),
 };
 
-function hello(from: Reader): ServiceHello {
+function hello(from: Reader, fields: number): ServiceHello {
   return {
     type: Type.Hello,
     revision: from.uint(),
@@ -153,6 +153,7 @@ function hello(from: Reader): ServiceHello {
     grace: from.uint(),
     hub: from.str(),
     node: from.str(),
+    maxPayload: fields > 11 ? from.uint() : 0,
   };
 }
 

@@ -230,6 +230,8 @@ export interface ServiceHello {
   readonly grace: number;
   readonly hub: string;
   readonly node: string;
+  /** Bytes of one message that the service takes from a client; 0 if the service does not say. */
+  readonly maxPayload: number;
 }
 
 /** A client asks for a session. `handshake` is JSON. */

@@ -5,19 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from moorage import logs
 from moorage.engine.exchange import Unsent
 from moorage.hub.ports import Drained
-from moorage.wire.cloudevents import identity_of
+from moorage.wire.cloudevents import connect_answer, identity_of
 from moorage.wire.engineio import binary_frame
+from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import LINK_SLOW, Reason
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
+    from moorage.hub.links import AppServer
     from moorage.metrics import Metrics
 
 
 MAX_GATHERED: Final = 4 * 1024 * 1024
 """Bytes of all clients' packets in one loop tick before clients are held back."""
+
+
+log: Final = logs.get("link")
+
+
+def terms_of(content: bytes, server: AppServer, limit: int) -> OpenInfo | None:
+    """What the app server's answer to `connect` asks for; None if it cannot be read. The first answer tells,
+    once for each app server, whether it wants larger messages than the service takes."""
+    info = connect_answer(content)
+    if info is not None and not server.took_clients:
+        server.took_clients = True
+        if info.max_payload > limit:
+            log.warning(
+                "maxHttpBufferSize of the app server is above limits.max_payload, which holds",
+                server=server.id,
+                wanted=info.max_payload,
+                max_payload=limit,
+            )
+    return info
 
 
 class Tunnel:

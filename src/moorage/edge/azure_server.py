@@ -11,7 +11,7 @@ from typing import Final
 
 from moorage import logs
 from moorage.edge.azure_calls import CallDoor
-from moorage.edge.azure_lane import Lane, Tunnel
+from moorage.edge.azure_lane import Lane, Tunnel, terms_of
 from moorage.engine.exchange import Event, Events, Unsent
 from moorage.hub.connection import Connection
 from moorage.hub.hub import Hub
@@ -351,7 +351,7 @@ class AzureServer:
     def _connect_answered(self, lane: Lane, status: int, content: bytes) -> None:
         connection = lane.connection
         if status == 200:
-            info = cloudevents.connect_answer(content)
+            info = terms_of(content, self.app, self.node.limits.max_payload)
             if info is not None:
                 self.node.accept(connection, info)
                 return

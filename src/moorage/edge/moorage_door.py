@@ -152,6 +152,7 @@ class MoorageDoor:
             round(links.grace * 1000),
             server.hub.name,
             self._node_id,
+            self.node.limits.max_payload,
         )
         return tunnel.encode_batch(0, 0, [tunnel.encode_frame(frame)])
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class AppServer:
     """One app server of one hub, known by its server id, over however many links."""
 
-    __slots__ = ("behind", "clients", "dialect", "draining", "id", "link", "peer", "up")
+    __slots__ = ("behind", "clients", "dialect", "draining", "id", "link", "peer", "took_clients", "up")
 
     def __init__(self, server_id: str, link: AppLink, dialect: str, peer: AppPeer | None = None) -> None:
         self.id = server_id
@@ -30,6 +30,8 @@ class AppServer:
         self.up = False
         """Has a link now. Without one it keeps its clients for the grace time, but gets no new."""
         self.clients: set[Connection] = set()
+        self.took_clients = False
+        """Has answered for its first client, which tells its terms. Set in the azure dialect only."""
 
 
 class AppServers:

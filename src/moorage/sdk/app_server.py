@@ -27,6 +27,7 @@ from moorage.sdk.members import room_names
 from moorage.sdk.payload import Codec
 from moorage.sdk.server_events import HandlerT, ServerEvents
 from moorage.sdk.session import MAX_QUEUE_BYTES
+from moorage.sdk.terms import warn_of_large_messages
 from moorage.wire.tunnel import (
     LOCAL,
     VOLATILE,
@@ -89,6 +90,7 @@ async def use_moorage(
     except BaseException:
         moorage.detach()
         raise
+    warn_of_large_messages(sio.eio, moorage.link.hello)
     return moorage
 
 

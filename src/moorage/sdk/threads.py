@@ -32,6 +32,7 @@ from moorage.sdk.members import room_names
 from moorage.sdk.payload import Codec
 from moorage.sdk.server_events import HandlerT
 from moorage.sdk.session import MAX_QUEUE_BYTES
+from moorage.sdk.terms import warn_of_large_messages
 from moorage.sdk.threads_dispatch import ThreadsDispatcher
 from moorage.sdk.threads_engine import Engine
 from moorage.sdk.threads_inbox import ThreadsInbox
@@ -291,6 +292,7 @@ class ThreadedMoorage:
             self._stop()
             self.detach()
             raise
+        warn_of_large_messages(self._engine, self.link.hello)
         atexit.register(self._at_exit)
         before_reloading(_close_all)
 

@@ -22,7 +22,7 @@ from moorage.sdk.connection_string import ConnectionString
 from moorage.sdk.errors import LinkClosed, LinkUnavailable, MoorageError, QueueFull, TooLarge, UsageError
 from moorage.sdk.link import Link, Receiver
 from moorage.sdk.session import CONGESTED_BYTES, FRAME_ROOM, MAX_QUEUE_BYTES, Answers, End, Part
-from moorage.wire.tunnel import Facts, FromApp
+from moorage.wire.tunnel import Facts, FromApp, ServiceHello
 
 REQUEST_SECONDS: Final = 30.0
 """How long a call waits for the service when the link is up, and for the link when it is down."""
@@ -133,6 +133,12 @@ class ThreadedLink:
     async def _start(self, wait: bool) -> None:
         self._link = self._make()
         await self._link.start(wait=wait)
+
+    @property
+    def hello(self) -> ServiceHello:
+        """As `Link.hello`."""
+        assert self._link is not None
+        return self._link.hello
 
     @property
     def ended(self) -> bool:

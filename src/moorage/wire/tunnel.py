@@ -223,6 +223,8 @@ class ServiceHello(_Frame, tag=0):
     grace: Count
     hub: str
     node: str
+    max_payload: Count = 0
+    """Bytes of one message that the service takes from a client; 0 if the service does not say."""
 
 
 class Open(_Frame, tag=1):

@@ -1,0 +1,22 @@
+"""What the app server asks of its clients, beside what the service allows."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from moorage.wire.tunnel import ServiceHello
+
+_log: Final = logging.getLogger("moorage.sdk")
+
+
+def warn_of_large_messages(engine: Any, hello: ServiceHello) -> None:
+    """Log a warning if the app server wants larger messages than the service takes from a client."""
+    wanted = int(engine.max_http_buffer_size)
+    if 0 < hello.max_payload < wanted:
+        _log.warning(
+            "max_http_buffer_size is %d, but the service takes at most %d bytes in one message of a client "
+            "(its setting limits.max_payload), and ends clients that send more",
+            wanted,
+            hello.max_payload,
+        )
