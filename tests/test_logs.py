@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -246,3 +248,39 @@ def test_only_our_own_fault_is_an_error(setup: Setup) -> None:
     end(reasons.TRANSPORT_LOST)
     end(reasons.INTERNAL)
     assert [line["reason"] for line in objects(out)] == ["internal"]
+
+
+@pytest.mark.repair(5)
+def test_libraries_write_a_bounded_number_of_lines(setup: Setup) -> None:
+    out = setup()
+    for _ in range(500):
+        logging.getLogger("uvicorn.error").error("a peer did it")
+        logs.get("x").info("ours")
+    found = [line["component"] for line in objects(out)]
+    assert found.count("x") == 500
+    assert 20 <= found.count("uvicorn.error") < 40
+
+
+@pytest.mark.repair(5)
+def test_the_next_line_says_how_many_were_dropped(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup()
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        logs.setup(level="info", format="json")
+        log = logs.get("x")
+        before = logs.dropped()
+        while logs.dropped() < before + 3:
+            log.info("x" * 100_000)
+        dropped = logs.dropped() - before
+        lines = (json.loads(line) for line in reader)
+        while True:
+            assert next(lines)["event"] == "x" * 100_000
+            dropped = logs.dropped() - before
+            log.info("later")
+            if logs.dropped() - before == dropped:
+                break
+        notice = next(line for line in lines if line["event"] == "log lines dropped")
+        assert (notice["level"], notice["count"]) == ("warning", dropped)
+        assert next(lines)["event"] == "later"
+        logs.close()

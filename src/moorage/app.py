@@ -25,15 +25,17 @@ from moorage.auth import AccessKeys
 from moorage.broker.local import LocalBroker
 from moorage.config import Config
 from moorage.control import ops, rest
+from moorage.edge.client_log import ClientLog
 from moorage.edge.clients import ClientDoor
 from moorage.edge.link import LinkDoor
 from moorage.edge.polling import PollingDoor
 from moorage.edge.server import ClientPort, not_found_body
 from moorage.edge.websocket import SocketDoor
 from moorage.hub.connection import Connection
-from moorage.hub.node import Node, Who
+from moorage.hub.node import Node
 from moorage.metrics import Gauges, Metrics
-from moorage.wire.reasons import DRAINING, Reason
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import DRAINING, UNKNOWN_PATH
 
 TICK_SECONDS: Final = 0.25
 TIMER_SECONDS: Final = 0.001
@@ -87,6 +89,12 @@ class Service:
         self.node: Node
         self.links: LinkDoor
         self._node_id = secrets.token_urlsafe(3)
+        self.client_log = ClientLog(
+            self.metrics,
+            connects=config.log.connects,
+            per_second=config.log.client_lines_per_second,
+            clock=time.monotonic,
+        )
         self._alarm = Alarm(lambda: self.node.heartbeat.tick(time.monotonic()))
         self.node = Node(
             new_id=lambda: self._node_id + secrets.token_urlsafe(SID_BYTES),
@@ -94,7 +102,7 @@ class Service:
             schedule=lambda: self._loop.call_soon(self.node.flusher.run),
             broker=LocalBroker(),
             metrics=self.metrics,
-            log=self._disconnected,
+            log=self.client_log.ended,
             limits=config.limits,
             links=config.links,
             hubs=config.hubs,
@@ -109,6 +117,8 @@ class Service:
             app_servers=lambda: {hub.name: len(hub.servers) for hub in self.node.hubs.values()},
             link_connections=self.links.links,
             outbox_bytes=lambda: sum(c.outbox.size for c in self._all_connections()),
+            log_lines_dropped=logs.dropped,
+            log_lines_suppressed=lambda: self.client_log.quota.suppressed + self.links.suppressed,
         )
 
     def _build_doors(self, config: Config) -> None:
@@ -119,7 +129,7 @@ class Service:
             server=config.server,
             cors=config.cors,
             default_hub=config.default_hub,
-            metrics=self.metrics,
+            log=self.client_log,
             wall_clock=time.time,
         )
         self.polling = PollingDoor(door, clock=time.monotonic)
@@ -147,10 +157,12 @@ class Service:
             links=self.links,
             apis=self._apis(config),
             metrics=self.metrics,
+            log=self.client_log,
         )
 
     def _apis(self, config: Config) -> Starlette:
         async def not_found(request: Request, _error: Exception) -> Response:
+            self.client_log.refused("http", PeerError(UNKNOWN_PATH), request.url.path)
             return Response(not_found_body(request.url.path), 404, media_type="application/json")
 
         routes = [
@@ -187,24 +199,6 @@ class Service:
             counts[connection.hub.name, "websocket" if connection.outbox.framed else "polling"] += 1
         return counts
 
-    def _disconnected(
-        self, connection: Connection, reason: Reason, *, who: Who, detail: str, age: float, queued: int
-    ) -> None:
-        self.metrics.connection_age_seconds.observe(age)
-        self.metrics.send_queue_bytes.observe(queued)
-        logs.disconnect_line(
-            connection=connection.id,
-            hub=connection.hub.name,
-            user=connection.user_id,
-            who=who,
-            reason=reason,
-            detail=detail,
-            age_s=age,
-            queued_bytes=queued,
-            transport="websocket" if connection.outbox.framed else "polling",
-            sockets=len(connection.session.peer.namespaces),
-        )
-
     # -- life -----------------------------------------------------------------------------------
 
     async def start(self) -> str:
@@ -223,7 +217,7 @@ class Service:
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
             try:
-                for part in (self.links, self.node, self.sockets, self.polling, self.port):
+                for part in (self.links, self.node, self.sockets, self.polling, self.port, self.client_log):
                     part.tick(now)
             except Exception:
                 log.error("tick failed", exc_info=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,13 +66,13 @@ def dev(
 
     Prints the connection string for the app server and the line for the clients.
     """
-    from moorage import config
+    from moorage import config, logs
 
     flags = _flags(
         assignments,
         {"server.host": host, "server.port": port, "keys.primary": access_key, "default_hub": hub},
     )
-    base = {"log.format": "human", "cors.credentials": "any"}
+    base = {"log.format": "human", "log.connects": True, "cors.credentials": "any"}
     settings = config.load(None, os.environ, flags, base=base)
     if not settings.keys.primary:
         settings = config.load(None, os.environ, {**flags, "keys.primary": _new_key()}, base=base)
@@ -87,13 +87,10 @@ def dev(
         ]
         if settings.metrics.enabled:
             lines.append(f"Metrics            {url}/metrics")
-        click.echo("\n".join(lines))
-        sys.stdout.flush()
-
-    from moorage.app import serve as run_service
+        logs.say("\n".join(lines))
 
     _start_logs(settings)
-    raise SystemExit(run_service(settings, on_ready=on_ready))
+    raise SystemExit(_run(settings, on_ready=on_ready))
 
 
 @app.command()
@@ -117,7 +114,6 @@ def serve(
     _start_logs(settings)
 
     from moorage import logs
-    from moorage.app import serve as run_service
 
     log = logs.get("cli")
     current = settings
@@ -140,7 +136,7 @@ def serve(
     def on_ready(url: str) -> None:
         log.info("ready", url=url)
 
-    raise SystemExit(run_service(settings, reload=reload, on_ready=on_ready))
+    raise SystemExit(_run(settings, reload=reload, on_ready=on_ready))
 
 
 @app.group("config")
@@ -330,6 +326,17 @@ def _endpoint(settings: Config) -> str:
         raise click.UsageError("give --endpoint: the configuration does not say how clients reach us")
     host = f"[{server.host}]" if ":" in server.host else server.host
     return f"http://{host}:{server.port}"
+
+
+def _run(
+    settings: Config, *, reload: Callable[[], Config] | None = None, on_ready: Callable[[str], None]
+) -> int:
+    from moorage import app, logs
+
+    try:
+        return app.serve(settings, reload=reload, on_ready=on_ready)
+    finally:
+        logs.close()
 
 
 def _start_logs(settings: Config) -> None:

@@ -55,6 +55,7 @@ RULES: Final[dict[str, Rule]] = {
     "links.max_frame": Rule("size", 64 * 1024, _GIB),
     "links.max_waiting_bytes": Rule("size", 0, 64 * _GIB),
     "links.max_links_per_server": Rule("count", 1, 10_000),
+    "log.client_lines_per_second": Rule("count", 1, 1_000_000),
     "default_hub": Rule("hub"),
     "shutdown.grace": Rule("seconds", 0, _DAY),
     "shutdown.spread": Rule("seconds", 0, _DAY),

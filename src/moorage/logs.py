@@ -12,6 +12,7 @@ import json
 import logging
 import re
 import sys
+import time
 from collections.abc import Iterable, MutableMapping
 from functools import lru_cache
 from typing import Any, Final, Literal, TextIO
@@ -19,9 +20,13 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 from structlog.stdlib import ProcessorFormatter
 
+from moorage.logs_output import Output
+from moorage.logs_quota import Quota
 from moorage.wire.reasons import INTERNAL, Reason
 
 ROOT: Final = "moorage"
+CLOSE_SECONDS: Final = 1.0
+"""At the end of the process, the queued lines get this long to be read."""
 Who = Literal["client", "app", "service", "api"]
 
 # Each takes the name and hides the value. They run over the finished line, so that no field, message
@@ -91,6 +96,7 @@ def get(component: str) -> Logger:
     return logger.bind()  # type: ignore[no-any-return] # a proxy until then, which builds anew at each call
 
 
+_own: Final = get("logs")
 _disconnects: Final = get("hub")
 
 
@@ -127,12 +133,20 @@ def disconnect_line(
 
 
 def setup(*, level: str, format: str, stream: TextIO | None = None) -> None:
-    """Send all lines to `stream` (standard output) at `level` (debug, info, warning, error), as `json`
-    or `human` text. A second call replaces the first."""
-    out = stream if stream is not None else sys.stdout
-    handler = logging.StreamHandler(out)
-    render = _human(colour=out.isatty()) if format == "human" else _json
-    handler.setFormatter(_Redacting(render))
+    """Send all lines to standard output at `level` (debug, info, warning, error), as `json` or `human` text.
+    They are written by a thread, so that no caller waits for who reads them; with a `stream`, they are
+    written to it at once. A second call replaces the first."""
+    global _output  # noqa: PLW0603 - a process has one standard output
+    handler: logging.Handler
+    if stream is None:
+        sys.stdout.flush()
+        _output = Output(sys.stdout.fileno())
+        handler = _Queueing(_output)
+    else:
+        handler = logging.StreamHandler(stream)
+    colour = (stream or sys.stdout).isatty()
+    handler.setFormatter(_Redacting(_human(colour=colour) if format == "human" else _json))
+    handler.addFilter(_Libraries())
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -145,6 +159,69 @@ def setup(*, level: str, format: str, stream: TextIO | None = None) -> None:
     # What no line of ours shows need not be found out: the standard library's own advice.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
+
+
+_output: Output | None = None
+
+
+def say(text: str) -> None:
+    """Write text for people to standard output, in its order among the lines, without waiting."""
+    if _output is not None:
+        _output.put(text)
+
+
+def dropped() -> int:
+    """How many lines were not written, because nobody read them."""
+    return _output.dropped if _output is not None else 0
+
+
+def close(timeout: float = CLOSE_SECONDS) -> None:
+    """Wait until all lines are written, `timeout` seconds at most. For the end of the process."""
+    if _output is not None:
+        _output.close(timeout)
+
+
+class _Queueing(logging.Handler):
+    """Hands finished lines to an `Output`. After lines were dropped, the next one says how many."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+        self._told = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called under the handler's lock. Never waits for the reader."""
+        if self._output.full:
+            # Before it is formatted: what will not be written should not cost much.
+            self._output.drop()
+            return
+        missed = self._output.dropped - self._told
+        try:
+            if missed:
+                self._told += missed
+                _own.warning("log lines dropped", count=missed)
+            self._output.put(self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+class _Libraries(logging.Filter):
+    """Lines of libraries are about what peers do, so their number is bounded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._quota = Quota(rate=1.0, burst=20.0)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """True for a line that may be written."""
+        if record.name.startswith(f"{ROOT}."):
+            return True
+        now = time.monotonic()
+        allowed = self._quota.allows(now)
+        missed = self._quota.report(now) if allowed else 0
+        if missed:
+            _own.info("lines suppressed", of="libraries", count=missed)
+        return allowed
 
 
 def redact(line: str) -> str:

@@ -85,6 +85,8 @@ METRICS: Final = (
     _m("late_answers", "counter", "", "Answers of clients and app servers that nobody waited for any more"),
     _m("upstream_seconds", "histogram", "event", "Time until the app server answered an event"),
     _m("api_requests", "counter", "operation status", "Requests of the data-plane API"),
+    _m("log_lines_dropped", "counter", "", "Log lines lost because nobody read them fast enough"),
+    _m("log_lines_suppressed", "counter", "", "Log lines not written because clients caused too many"),
     _m("event_loop_lag_seconds", "gauge", "", "How late the event loop ran the last sample"),
     _m("event_loop_lag_max_seconds", "gauge", "", f"The largest of the last {LAG_SAMPLES} samples"),
     _m("build_info", "gauge", "version", "Always 1; the version is in the label"),
@@ -132,6 +134,8 @@ class Gauges(NamedTuple):
     link_connections: Callable[[], Mapping[tuple[str, str], int]] = _none
     """(hub, dialect)"""
     outbox_bytes: Callable[[], int] = int
+    log_lines_dropped: Callable[[], int] = int
+    log_lines_suppressed: Callable[[], int] = int
 
 
 class Metrics:
@@ -250,6 +254,8 @@ class Metrics:
             "invoke_timeouts": {(): self.invoke_timeouts},
             "server_timeouts": {(): self.server_timeouts},
             "late_answers": {(): self.late_answers},
+            "log_lines_dropped": {(): self.gauges.log_lines_dropped()},
+            "log_lines_suppressed": {(): self.gauges.log_lines_suppressed()},
             "api_requests": _sum(self._api_rows()),
         }
 

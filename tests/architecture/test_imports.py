@@ -76,7 +76,7 @@ def part_of(module: str) -> str:
     """`moorage.edge.server` -> `edge`. `config_files` and its like belong to `config`: one part may be
     several files without being a package."""
     first = module.partition(".")[2].partition(".")[0]
-    for part in ("config", "app", "cli"):
+    for part in ("config", "app", "cli", "logs"):
         if first.startswith(f"{part}_"):
             return part
     return first

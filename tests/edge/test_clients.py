@@ -10,6 +10,7 @@ import jwt
 import pytest
 
 from moorage.auth import AccessKeys, AuthSettings, sign
+from moorage.edge.client_log import ClientLog
 from moorage.edge.clients import ClientDoor, is_client_path
 from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.edge.upgrade import parse_query
@@ -39,7 +40,7 @@ def door(
         server=ServerSettings(public_endpoint=public_endpoint),
         cors=CorsSettings(allow_origins=origins, credentials=credentials),
         default_hub="main",
-        metrics=world.metrics,
+        log=ClientLog(world.metrics, connects=False, per_second=100, clock=lambda: world.now),
         wall_clock=lambda: NOW,
     )
 

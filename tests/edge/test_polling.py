@@ -10,6 +10,7 @@ import json
 import pytest
 
 from moorage.auth import AccessKeys, AuthSettings
+from moorage.edge.client_log import ClientLog
 from moorage.edge.clients import ClientDoor
 from moorage.edge.polling import LINGER_SECONDS, PollingDoor, PollingSession
 from moorage.edge.settings import CorsSettings, ServerSettings
@@ -356,7 +357,7 @@ def session_of(world: World) -> tuple[PollingDoor, PollingSession]:
         server=ServerSettings(),
         cors=CorsSettings(),
         default_hub="app",
-        metrics=world.metrics,
+        log=ClientLog(world.metrics, connects=False, per_second=100, clock=lambda: world.now),
         wall_clock=lambda: 0.0,
     )
     door = PollingDoor(client_door, clock=lambda: world.now)

@@ -9,10 +9,10 @@ from urllib.parse import unquote, unquote_plus
 
 from moorage import auth
 from moorage.auth import AccessKeys, AuthSettings, Claims
+from moorage.edge.client_log import ClientLog
 from moorage.edge.origins import Origins
 from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.hub.node import Node
-from moorage.metrics import Metrics
 from moorage.wire.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, Origin
@@ -55,12 +55,12 @@ class ClientDoor:
         server: ServerSettings,
         cors: CorsSettings,
         default_hub: str,
-        metrics: Metrics,
+        log: ClientLog,
         wall_clock: Callable[[], float],
     ) -> None:
         self.node = node
         self.server = server
-        self.metrics = metrics
+        self.log = log
         self._keys = keys
         self._auth = auth_settings
         self._origins = Origins(cors, server.public_endpoint)

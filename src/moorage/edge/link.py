@@ -18,6 +18,7 @@ from moorage.edge.moorage_door import MoorageDoor
 from moorage.edge.settings import ServerSettings
 from moorage.edge.upgrade import UpgradeRequest, tcp_of
 from moorage.hub.node import Node
+from moorage.logs_quota import Quota
 from moorage.wire import tunnel
 from moorage.wire.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
@@ -223,10 +224,17 @@ class LinkDoor:
         self._wall_clock = wall_clock
         self._new_ack = new_ack
         self._servers: dict[tuple[str, str], AzureServer] = {}
+        self._refusals = Quota(rate=1.0, burst=20.0)
+        """Of lines about links that were refused."""
         loop = asyncio.get_running_loop()
         self._moorage = MoorageDoor(
             node, node_id=node_id, clock=clock, wall_clock=wall_clock, later=loop.call_soon
         )
+
+    @property
+    def suppressed(self) -> int:
+        """Lines about refused links that were not written."""
+        return self._refusals.suppressed
 
     def links(self) -> dict[tuple[str, str], int]:
         """Open links by hub and dialect, for the metrics."""
@@ -249,7 +257,9 @@ class LinkDoor:
                 self._open_azure(request)
         except PeerError as error:
             self.node.metrics.refusals["link", error.reason.name] += 1
-            log.warning("link refused", reason=error.reason.name, detail=error.message)
+            # Nobody has shown a key yet.
+            if self._refusals.allows(self.clock()):
+                log.info("link refused", reason=error.reason.name, detail=error.message)
             # An app server whose clock is wrong can tell by how much.
             request.refuse(error, ((b"date", formatdate(self._wall_clock(), usegmt=True).encode()),))
 
@@ -321,6 +331,9 @@ class LinkDoor:
     def tick(self, now: float) -> None:
         """Time passes for all app servers; forget those that were given up."""
         self._moorage.tick(now)
+        missed = self._refusals.report(now)
+        if missed:
+            log.info("lines suppressed", of="refused links", count=missed)
         for key, server in tuple(self._servers.items()):
             server.tick(now)
             if server.hub.servers.get(server.app.id) is not server.app:

@@ -224,8 +224,7 @@ class PollingDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request to a client path."""
         headers = {name: value for name, value in reversed(scope["headers"])}
-        origin = headers.get(b"origin", b"").decode("latin-1")
-        cors = self._door.cors_headers(origin)
+        cors = self._door.cors_headers(headers.get(b"origin", b"").decode("latin-1"))
         try:
             hub = self._door.hub_of(scope["path"])
             if scope["method"] == "OPTIONS":
@@ -236,7 +235,7 @@ class PollingDoor:
             body = await self._answer(scope, receive, headers, hub, query, sid)
             await _respond(send, 200, b"text/plain; charset=UTF-8", body, cors)
         except PeerError as error:
-            self.node.metrics.refusals["client", error.reason.name] += 1
+            self._door.log.refused("client", error, scope["path"])
             await _respond(send, error.reason.http, b"application/json", error_body(error), cors)
         except _GoneError:
             return
@@ -292,6 +291,7 @@ class PollingDoor:
             raise PeerError(UNKNOWN_SID, "closed while it was opening")
         session = PollingSession(self, connection)
         self._sessions[connection.id] = session
+        self._door.log.opened(connection, "polling")
         connection.outbox.attach(session, ready=False)
         return engineio.open_packet(
             connection.id,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from moorage.edge import link
+from moorage.edge.client_log import ClientLog
 from moorage.edge.clients import is_client_path
 from moorage.edge.front import Front, Setup
 from moorage.edge.http import HttpProtocol, sweep
@@ -35,6 +38,7 @@ class ClientPort:
         links: link.LinkDoor,
         apis: AsgiApp,
         metrics: Metrics,
+        log: ClientLog,
     ) -> None:
         self._settings = settings
         self._polling = polling
@@ -42,6 +46,7 @@ class ClientPort:
         self._links = links
         self._apis = apis
         self._metrics = metrics
+        self._log = log
         self._state = ServerState()
         self._fronts: set[Front] = set()
         self._server: asyncio.Server | None = None
@@ -103,10 +108,15 @@ class ClientPort:
             front.give_up()
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if is_client_path(scope["path"]):
-            await self._polling(scope, receive, send)
-        else:
-            await self._apis(scope, receive, send)
+        app = self._polling if is_client_path(scope["path"]) else self._apis
+        try:
+            await app(scope, receive, send)
+        except RuntimeError as error:
+            # uvloop's word for a write after the peer's reset. Of pipelined requests uvicorn tells only the
+            # last one that the connection is gone; the others learn it here.
+            if "the handler is closed" not in str(error):
+                raise
+            cast(RequestResponseCycle, getattr(send, "__self__")).disconnected = True  # noqa: B009
 
     def _upgrade(self, request: UpgradeRequest) -> None:
         if request.path == link.PATH:
@@ -114,8 +124,9 @@ class ClientPort:
         elif is_client_path(request.path):
             self._sockets.upgrade(request)
         else:
-            self._metrics.refusals["http", UNKNOWN_PATH.name] += 1
-            request.refuse(PeerError(UNKNOWN_PATH, request.path[:128]))
+            error = PeerError(UNKNOWN_PATH, request.path[:128])
+            self._log.refused("http", error, request.path)
+            request.refuse(error)
 
 
 def not_found_body(path: str) -> bytes:

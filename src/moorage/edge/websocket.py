@@ -170,7 +170,7 @@ class ClientSocket(WSListener):
     def _fail(self, error: PeerError) -> None:
         if self.probing:
             # The session goes on by polling; only this attempt is over.
-            self._door.node.metrics.refusals["client", error.reason.name] += 1
+            self._door.door.log.refused("client", error, "")
             self._goodbye(error.reason)
         else:
             self._door.node.disconnect(
@@ -313,7 +313,7 @@ class SocketDoor:
             opening = _Opening(self, request)
             opening.connection = self.node.connect(hub, handshake, opening)
         except PeerError as error:
-            self.node.metrics.refusals["client", error.reason.name] += 1
+            self.door.log.refused("client", error, request.path)
             request.refuse(error, tuple(self.door.cors_headers(origin)))
 
     def _upgrade_session(self, request: UpgradeRequest, hub_name: str, sid: str) -> None:
@@ -365,10 +365,11 @@ class _Opening:
             ping_timeout=info.ping_timeout,
             max_payload=info.max_payload,
         )
+        self._door.door.log.opened(connection, "websocket")
         self._request.accept(socket, max_frame=info.max_payload, first=engineio.text_frame(packet))
         connection.outbox.attach(socket, ready=True)
 
     def refused(self, reason: Reason, detail: str) -> None:
-        self._door.node.metrics.refusals["client", reason.name] += 1
-        origin = self._request.header(b"origin")
-        self._request.refuse(PeerError(reason, detail), tuple(self._door.door.cors_headers(origin)))
+        error, door = PeerError(reason, detail), self._door.door
+        door.log.refused("client", error, self._request.path)
+        self._request.refuse(error, tuple(door.cors_headers(self._request.header(b"origin"))))

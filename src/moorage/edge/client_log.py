@@ -1,0 +1,83 @@
+"""What becomes of clients, in the log and in the counters.
+
+Strangers decide how often they come and go, so the number of lines that they cause is bounded. The
+counters in `/metrics` count everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from moorage import logs
+from moorage.hub.connection import Connection
+from moorage.hub.node import Who
+from moorage.logs_quota import Quota
+from moorage.metrics import Door, Metrics
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import PING_TIMEOUT, SLOW_CLIENT, Reason
+
+BURST_SECONDS: Final = 10.0
+"""After a quiet time, as many lines as in so many seconds may come at once."""
+
+log: Final = logs.get("client")
+
+
+class ClientLog:
+    """One line for each client that opens or is refused (only if `connects`), and one for each that ends."""
+
+    def __init__(
+        self, metrics: Metrics, *, connects: bool, per_second: float, clock: Callable[[], float]
+    ) -> None:
+        self.quota = Quota(per_second, per_second * BURST_SECONDS)
+        self._metrics = metrics
+        self._connects = connects
+        self._clock = clock
+
+    def opened(self, connection: Connection, transport: str) -> None:
+        """A session begins."""
+        if self._connects and self.quota.allows(self._clock()):
+            log.info(
+                "connect",
+                connection=connection.id,
+                hub=connection.hub.name,
+                user=connection.user_id,
+                transport=transport,
+            )
+
+    def refused(self, door: Door, error: PeerError, path: str) -> None:
+        """A request or a connection attempt is turned away."""
+        reason = error.reason
+        self._metrics.refusals[door, reason.name] += 1
+        if self._connects and self.quota.allows(self._clock()):
+            detail = {"detail": error.detail} if error.detail else {}
+            log.info("refused", reason=reason.name, number=reason.number, path=path[:128], **detail)
+
+    def ended(
+        self, connection: Connection, reason: Reason, *, who: Who, detail: str, age: float, queued: int
+    ) -> None:
+        """A session ends. Ends that no client brings about are always written."""
+        metrics = self._metrics
+        metrics.connection_age_seconds.observe(age)
+        metrics.send_queue_bytes.observe(queued)
+        by_client = who == "client" or reason is PING_TIMEOUT or reason.number >= SLOW_CLIENT.number
+        if by_client and not self.quota.allows(self._clock()):
+            return
+        logs.disconnect_line(
+            connection=connection.id,
+            hub=connection.hub.name,
+            user=connection.user_id,
+            who=who,
+            reason=reason,
+            detail=detail,
+            age_s=age,
+            queued_bytes=queued,
+            transport="websocket" if connection.outbox.framed else "polling",
+            sockets=len(connection.session.peer.namespaces),
+        )
+
+    def tick(self, now: float) -> None:
+        """Say how many lines were suppressed."""
+        missed = self.quota.report(now)
+        if missed:
+            log.info("lines suppressed", of="clients", count=missed)

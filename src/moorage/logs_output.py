@@ -1,0 +1,97 @@
+"""The way out of log lines: a bounded queue, and a thread that writes.
+
+A write to standard output waits as long as nobody reads the pipe at its other end. The event loop must
+not wait with it, so it only appends to the queue. When the queue is full, lines are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections import deque
+from typing import Final
+
+QUEUE_BYTES: Final = 8 * 1024 * 1024
+"""Some 20,000 lines: more than a node writes when it closes all its clients in one turn of the loop."""
+CHUNK: Final = 64 * 1024
+
+
+class Output:
+    """Writes lines to a file descriptor. All methods may be called from any thread; only `close` waits."""
+
+    def __init__(self, fd: int, *, limit: int = QUEUE_BYTES) -> None:
+        self.dropped = 0
+        """Lines that were not written: the queue was full, or the reader has gone."""
+        self._fd = fd
+        self._limit = limit
+        self._lines: deque[bytes] = deque()
+        self._size = 0
+        """Bytes that are queued or being written."""
+        self._idle = False
+        """The writer waits for `_changed`, so a new line must wake it."""
+        self._closed = False
+        self._changed = threading.Condition()
+        # A daemon: the interpreter must not wait at its end for a write that nobody reads.
+        self._thread = threading.Thread(target=self._run, name="moorage-log", daemon=True)
+        self._thread.start()
+
+    @property
+    def full(self) -> bool:
+        """True if the next line would be dropped. Asked before a line is made."""
+        return self._size >= self._limit
+
+    def drop(self) -> None:
+        """Count a line that was not even made."""
+        with self._changed:
+            self.dropped += 1
+
+    def put(self, line: str) -> None:
+        """Queue a line, or drop and count it."""
+        data = line.encode("utf-8", "backslashreplace") + b"\n"
+        with self._changed:
+            if self.full or self._closed:
+                self.dropped += 1
+                return
+            self._lines.append(data)
+            self._size += len(data)
+            if self._idle:
+                self._changed.notify_all()
+
+    def close(self, timeout: float) -> bool:
+        """Take no more lines, and wait up to `timeout` seconds until the queued ones are written. True if
+        all were."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: not self._size, timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._idle = True
+                self._changed.wait_for(lambda: self._lines or self._closed)
+                self._idle = False
+                if not self._lines:
+                    return
+                lines = list(self._lines)
+                self._lines.clear()
+            data = b"".join(lines)
+            written = self._write(data)
+            with self._changed:
+                if not written:
+                    self.dropped += len(lines)
+                self._size -= len(data)
+                self._changed.notify_all()
+
+    def _write(self, data: bytes) -> bool:
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self._fd, rest[:CHUNK]) :]
+            except BlockingIOError:
+                # Whoever shares the pipe has made it non-blocking.
+                select.select((), (self._fd,), ())
+            except OSError:
+                return False
+        return True

@@ -1,0 +1,166 @@
+"""Lines that strangers cause, at a real service: few, quiet, and nobody waits for who reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import pytest
+
+from tests.support.app_link import AppServer
+from tests.support.rawhttp import clients, fetch
+from tests.support.rawws import WebSocket
+from tests.support.service import ROOT, MoorageProcess
+
+pytestmark = pytest.mark.repair(5)
+
+
+def records(service: MoorageProcess) -> list[dict[str, object]]:
+    """All log lines so far."""
+    return [json.loads(line) for line in tuple(service.lines) if line.startswith("{")]
+
+
+async def test_link_requests_without_a_key_write_few_lines() -> None:
+    with MoorageProcess() as service:
+        for _ in range(500):
+            reply = await WebSocket.refused(service.url, "/server/tunnel?hub=x")
+            assert reply.status == 401
+        service.wait_record(event="lines suppressed", of="refused links")
+        refused = [line for line in records(service) if line["event"] == "link refused"]
+        assert 20 <= len(refused) < 100
+        assert {line["level"] for line in records(service)} == {"info"}
+        assert service.metric("moorage_log_lines_suppressed_total") == 500 - len(refused)
+
+
+async def test_clients_that_come_and_go_write_few_lines(hub: str) -> None:
+    with MoorageProcess("--set", "log.client_lines_per_second=2") as service:
+        async with AppServer(service, hub):
+            for _ in range(100):
+                async with await WebSocket.session(service.url, clients(hub)):
+                    pass
+            for _ in range(100):
+                await fetch(service.url, clients(hub) + "?EIO=4&transport=polling&sid=x")
+        service.wait_record(event="lines suppressed", of="clients")
+        written = [line for line in records(service) if line["component"] in ("client", "hub")]
+        assert 20 <= len(written) < 150
+        # 100 connects, 100 disconnects and 100 refusals, of which those that were written are not counted.
+        assert service.metric("moorage_log_lines_suppressed_total") >= 150
+
+
+async def test_an_end_that_no_client_brings_about_is_always_written(hub: str) -> None:
+    flags = (
+        "--set",
+        "log.client_lines_per_second=1",
+        "--set",
+        "shutdown.grace=0s",
+        "--set",
+        "shutdown.spread=0s",
+    )
+    with MoorageProcess(*flags) as service:
+        async with AppServer(service, hub):
+            sockets = [await WebSocket.session(service.url, clients(hub)) for _ in range(40)]
+            service.signal(signal.SIGTERM)
+            assert await asyncio.to_thread(service.wait_exit) == 0
+        ended = [line for line in records(service) if line["event"] == "disconnect"]
+        assert [line["reason"] for line in ended] == ["draining"] * 40
+        for connection in sockets:
+            await connection.http.close()
+
+
+def test_a_reset_while_answers_wait_writes_nothing() -> None:
+    with MoorageProcess() as service:
+        request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+        for _ in range(3):
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client.connect(("127.0.0.1", int(service.url.rpartition(":")[2])))
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.setblocking(False)
+                with contextlib.suppress(OSError):
+                    client.send(request * 4000)
+                wait_until_idle(service)
+            assert service.get("/healthz")[0] == 200
+        assert {line["level"] for line in records(service)} <= {"info"}
+
+
+def wait_until_idle(service: MoorageProcess) -> None:
+    """Until the service has used no CPU for a while: it answers nobody any more, or waits for a reader."""
+
+    def used() -> int:
+        fields = Path(f"/proc/{service.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    before, end = -10, time.monotonic() + 30
+    while (now := used()) - before > 2 and time.monotonic() < end:
+        before = now
+        time.sleep(0.3)
+
+
+class Unread(NamedTuple):
+    """A service whose output goes into a pipe that nobody reads."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    key: str
+
+
+@pytest.fixture
+def unread() -> Iterator[Unread]:
+    """It is ready."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    flags = ["--set=shutdown.grace=0s", "--set=shutdown.spread=0s", "--port", port, "--access-key", "k" * 32]
+    reading, writing = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-m", "moorage", "dev", *flags],
+        stdout=writing,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    ) as process:
+        os.close(writing)
+        try:
+            made = Unread(process, f"http://127.0.0.1:{port}", "k" * 32)
+            end = time.monotonic() + 30
+            while status(made.url + "/readyz") != 200:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            yield made
+        finally:
+            process.kill()
+            os.close(reading)
+
+
+async def test_a_standard_output_that_nobody_reads_does_not_stop_the_service(unread: Unread) -> None:
+    async with AppServer(cast(MoorageProcess, unread), "x"):
+        # A line of some 300 bytes for each end: several times what the pipe holds.
+        for _ in range(800):
+            async with await WebSocket.session(unread.url, clients("x")):
+                pass
+        assert await asyncio.to_thread(status, unread.url + "/healthz") == 200
+    unread.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(unread.process.wait, 15) == 0
+
+
+def status(url: str) -> int:
+    """The status of a GET; 0 if nobody listens."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except OSError:
+        return 0
