@@ -51,6 +51,22 @@ interface SocketInternals {
   notifyOutgoingListeners(packet: Packet): void;
 }
 
+/** The releases of socket.io that have all of the above; the tests run the oldest and the newest. */
+export const SUPPORTED = "4.8.0 and later 4.x";
+
+/** Has this server what is used here? It does not tell its version. */
+export function isSupported(server: AnyServer): boolean {
+  const { encoder, _parser, _nsps } = insideServer(server);
+  const root = _nsps instanceof Map ? (_nsps.get("/") as Partial<NamespaceInternals> | undefined) : undefined;
+  return (
+    typeof encoder?.encode === "function" &&
+    typeof _parser?.Decoder === "function" &&
+    typeof root?._onServerSideEmit === "function" &&
+    // New in 4.8.
+    root._preConnectSockets instanceof Map
+  );
+}
+
 export function insideServer(server: AnyServer): ServerInternals {
   return server as unknown as ServerInternals;
 }

@@ -7,7 +7,7 @@ import { MoorageAdapter, type Surroundings } from "./adapter/adapter.js";
 import { namePaths } from "./adapter/encoding.js";
 import { Dispatch, Gate } from "./dispatch.js";
 import { Engine } from "./engine/engine.js";
-import { type AnyNamespace, type AnyServer, type EngineInternals, insideServer } from "./internals.js";
+import { type AnyNamespace, type AnyServer, type EngineInternals, insideServer, isSupported, SUPPORTED } from "./internals.js";
 import { Link } from "./link/link.js";
 import type { LinkOptions } from "./link/types.js";
 import { Moorage } from "./moorage.js";
@@ -55,10 +55,14 @@ function linkOptions({ serverId, maxQueueBytes, connectTimeout, retryFirst, requ
   return { sdk: `moorage-node/${VERSION}`, ...Object.fromEntries(given.filter(([, value]) => value !== undefined)) };
 }
 
-/** Raises `MoorageError` (server, parser). */
+/** Raises `MoorageError` (server, socket.io-version, parser). */
 function check(io: AnyServer): void {
   if (typeof io?.bind !== "function" || typeof io.adapter !== "function")
     throw new MoorageError("server", "useMoorage: the first argument must be a socket.io Server");
+  if (!isSupported(io)) {
+    const text = `useMoorage: this server is of a release of socket.io that is not supported. Supported are ${SUPPORTED}: npm install socket.io@4.8`;
+    throw new MoorageError("socket.io-version", text);
+  }
   if (targets.has(io)) throw new MoorageError("server", "useMoorage: this server is behind a service already, or was; make another one");
   const [text] = insideServer(io).encoder.encode({ type: PacketType.CONNECT, nsp: "/", data: { sid: "x" } });
   // The service reads who joins and leaves a namespace, so packets must have Socket.IO's own form. What
