@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.config_rules import Rule, expected, parse, show
+from moorage.config_rules import Kind, Rule, expected, parse, show
 from moorage.wire.dataplane import HUB_NAME
 
 SECONDS = Rule("seconds", 0, 86400)
@@ -138,6 +140,17 @@ def test_lists_are_native_json_or_words(text: object, value: object) -> None:
     assert parse(Rule("origins"), text) == value
 
 
+@pytest.mark.repair(27)
+def test_networks() -> None:
+    networks = Rule("networks")
+    assert parse(networks, "127.0.0.1 10.0.0.0/8 ::1") == ("127.0.0.1/32", "10.0.0.0/8", "::1/128")
+    assert parse(networks, ["2001:DB8::/32"]) == ("2001:db8::/32",)
+    assert parse(networks, []) == ()
+    for wrong in ("10.0.0.1/8", "localhost", "10.0.0.0/33", [1], "10.0.0.0-10.0.0.9"):
+        with pytest.raises(ValueError):
+            parse(networks, wrong)
+
+
 @pytest.mark.parametrize("text", ["example.org", "[1]", "[", '{"a": 1}', 5, [None]])
 def test_what_are_no_origins(text: object) -> None:
     with pytest.raises(ValueError):
@@ -188,7 +201,7 @@ def test_a_shown_duration_reads_back(millis: int) -> None:
 
 @given(JUNK)
 def test_any_value_parses_or_is_a_value_error(value: object) -> None:
-    for kind in ("flag", "count", "size", "seconds", "text", "secret", "path", "endpoint", "origins", "hub"):
+    for kind in get_args(Kind):
         try:
             parse(Rule(kind), value)
         except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import math
 import re
@@ -13,8 +14,9 @@ from moorage.edge.origins import canonical_entry
 from moorage.wire.dataplane import HUB_NAME
 
 Kind = Literal[
-    "flag", "count", "size", "seconds", "text", "secret", "path", "choice", "endpoint", "origins", "hub"
-]
+    "flag", "count", "size", "seconds", "text", "secret", "path", "choice", "endpoint", "origins", "networks",
+    "hub",
+]  # fmt: skip
 
 # Digits are bounded so that no text can become a number that costs time or overflows.
 _NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{1,9})?")
@@ -174,6 +176,10 @@ def _origins(value: object) -> tuple[str, ...]:
     return tuple(entry for entry in entries if entry is not None)
 
 
+def _networks(value: object) -> tuple[str, ...]:
+    return tuple(str(ipaddress.ip_network(item)) for item in _items(value))
+
+
 def _items(value: object) -> list[str]:
     if isinstance(value, str):
         value = json.loads(value) if value.lstrip().startswith("[") else value.split()
@@ -193,6 +199,7 @@ _PARSERS: Final[dict[Kind, Callable[[object], object]]] = {
     "choice": _text,
     "endpoint": _endpoint,
     "origins": _origins,
+    "networks": _networks,
     "hub": _hub,
 }
 _EXPECTED: Final[dict[Kind, str]] = {
@@ -205,6 +212,7 @@ _EXPECTED: Final[dict[Kind, str]] = {
     "path": "the path of a file",
     "endpoint": "an http:// or https:// URL without a path",
     "origins": "a list of origins such as https://example.org, patterns (https://*.example.org), null, or *",
+    "networks": "a list of addresses and networks such as 127.0.0.1 or 10.0.0.0/8",
     "hub": "a hub name (a letter, then up to 127 of A-Z a-z 0-9 _ ` , . [ ])",
 }
 

@@ -23,6 +23,7 @@ RULES: Final[dict[str, Rule]] = {
     "server.host": Rule("text"),
     "server.port": Rule("count", 0, 65535),
     "server.public_endpoint": Rule("endpoint"),
+    "server.trusted_proxies": Rule("networks"),
     "server.backlog": Rule("count", 1, 65535),
     "server.header_timeout": Rule("seconds", 0.1, 3600),
     "server.max_header_bytes": Rule("size", 1024, 1024**2),

@@ -73,6 +73,8 @@ server:
   # port: 8080
   # The URL that clients and app servers use, where a proxy stands before Moorage.
   # public_endpoint: "https://live.example.org"
+  # Proxies that tell the client's address, in X-Forwarded-For or Forwarded: ["127.0.0.1", "10.0.0.0/8"]
+  # trusted_proxies: []
 
 cors:
   # Pages that may connect; "*" = all. The app sees cookies only from origins that are listed by name or

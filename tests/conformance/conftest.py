@@ -32,7 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def running() -> Iterator[MoorageProcess]:
     """The service of all cells. A hub for each SDK."""
     # A client that does not read is part of a scenario and shall not be closed for it.
-    with MoorageProcess("--set", f"limits.outbox_bytes={32 * 2**20}") as service:
+    flags = (f"limits.outbox_bytes={32 * 2**20}", "server.trusted_proxies=127.0.0.0/8")
+    with MoorageProcess(*(f"--set={flag}" for flag in flags)) as service:
         yield service
 
 

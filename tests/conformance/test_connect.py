@@ -183,6 +183,20 @@ def test_where_a_client_comes_from(stage: Stage) -> None:
         assert found["url"].startswith(f"/clients/socketio/hubs/{stage.hub}")
 
 
+@pytest.mark.repair(27)
+@shows("address")
+def test_where_a_client_behind_a_proxy_comes_from(stage: Stage) -> None:
+    stage.define()
+    if not stage.support("address").does:
+        return
+    for headers in (
+        {"X-Forwarded-For": "6.6.6.6, 192.0.2.7, 127.0.0.9"},
+        {"Forwarded": 'for=6.6.6.6, for="192.0.2.7:4711";proto=https'},
+    ):
+        found = stage.space.call("handshake", sid=stage.client(extraHeaders=headers))
+        assert found["address"] == "192.0.2.7"
+
+
 @shows("claims")
 def test_the_claims_of_an_access_token(stage: Stage) -> None:
     # In the root namespace: Azure's SDK restores claims there only.

@@ -10,6 +10,7 @@ from urllib.parse import unquote, unquote_plus
 from moorage import auth
 from moorage.auth import AccessKeys, AuthSettings, Claims
 from moorage.edge.client_log import ClientLog
+from moorage.edge.forwarded import TrustedProxies
 from moorage.edge.origins import Origins
 from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.hub.node import Node
@@ -64,6 +65,7 @@ class ClientDoor:
         self._keys = keys
         self._auth = auth_settings
         self._origins = Origins(cors, server.public_endpoint)
+        self._proxies = TrustedProxies(server.trusted_proxies)
         self._default_hub = default_hub
         self._wall_clock = wall_clock
 
@@ -117,7 +119,7 @@ class ClientDoor:
         address: Callable[[], str],
     ) -> Handshake:
         """Check the token, gather what the app server may know. `target` is path and query as they
-        came, `address` the client's. Raises `PeerError` (token-*)."""
+        came, `address` the peer's. Raises `PeerError` (token-*)."""
 
         gathered: dict[str, list[str]] = {}
         for name, value in headers:
@@ -127,7 +129,8 @@ class ClientDoor:
             query.pop("access_token", None)
 
         def origin() -> Origin:
-            return Origin(_without_token(target) if query_is_ours else target, address())
+            url = _without_token(target) if query_is_ours else target
+            return Origin(url, self._proxies.client(address(), gathered))
 
         self._hide_from_foreign_pages(gathered)
         for hidden in NOT_FORWARDED:

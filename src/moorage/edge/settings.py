@@ -15,6 +15,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     public_endpoint: str = ""
     """The URL that clients and app servers use, where a proxy stands before us; token audiences
     are compared with it. Empty: the request's own Host header."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of the proxies before us, such as `127.0.0.1` or `10.0.0.0/8`. What they say in
+    `X-Forwarded-For` or `Forwarded` is the client's address; from others these headers tell nothing."""
     backlog: int = 4096
     header_timeout: float = 10.0
     """From a connection's first byte of a request to the end of its headers."""
