@@ -78,6 +78,28 @@ async def test_sigterm_drains() -> None:
                 await socket.http.close()
 
 
+@pytest.mark.repair(30)
+async def test_monitors_are_answered_until_the_end_of_a_drain() -> None:
+    settings = ("--set", "shutdown.grace=0s", "--set", "shutdown.spread=3s")
+    with MoorageProcess(*settings) as service:
+        async with AppServer(service, "h"):
+            sockets = [await WebSocket.session(service.url, clients("h")) for _ in range(4)]
+            polling = await Polling(service.url, clients("h")).open()
+            service.signal(signal.SIGTERM)
+            # The second client is told: the spread has begun.
+            assert await sockets[0].text() == await sockets[1].text() == "1"
+            # Each request comes on a connection of its own.
+            assert service.get("/healthz")[0] == 200
+            assert service.get("/readyz")[0] == 503
+            assert service.get("/metrics")[0] == 200
+            refused = await fetch(service.url, f"{clients('h')}?EIO=4&transport=polling")
+            assert (refused.status, refused.json()["reason"]) == (503, "draining")
+            assert (await polling.get()).text == "6\x1e1", "it gets its last words"
+            assert await asyncio.to_thread(service.wait_exit) == 0
+            for socket in sockets:
+                await socket.http.close()
+
+
 async def test_a_second_sigterm_ends_it_now() -> None:
     settings = ("--set", "shutdown.grace=25s", "--set", "shutdown.timeout=30s")
     with MoorageProcess(*settings) as service:

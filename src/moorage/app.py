@@ -241,7 +241,8 @@ class Service:
                 if drain:
                     self.links.drain(settings.grace + settings.spread)
                     await asyncio.sleep(settings.grace)
-                self.port.stop_accepting()
+                # The listener stays open: polling clients come for their last words, and monitors and
+                # balancers ask how it goes. New clients and links are refused as `draining`.
                 await self._close_clients(settings.spread if drain else 0.0)
                 # One turn of the loop for the last writes, one for the app servers' answers.
                 await asyncio.sleep(TICK_SECONDS)

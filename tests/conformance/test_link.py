@@ -264,3 +264,19 @@ def test_azures_sdk_never_says_that_it_cannot_work(running: MoorageProcess, sdk:
 def _refusals(service: MoorageProcess) -> int:
     """Links refused for their key, by the service's log."""
     return sum("token-signature" in line for line in service.lines)
+
+
+@pytest.mark.repair(30)
+def test_an_app_server_by_the_internal_address_and_clients_by_the_public_one(
+    sdk: str, client_process: ClientProcess
+) -> None:
+    with MoorageProcess("--set", "server.public_endpoint=https://rt.example") as service:
+        health = service.wait_line(lambda line: line.startswith("Health")).split()[1]
+        service.url = health.removesuffix("/healthz")
+        app = linked(sdk, service, "Inner")
+        try:
+            with Stage(service, "Inner", [app], client_process, "websocket") as stage:
+                stage.define()
+                assert stage.client().ask("echo", 1) == [1]
+        finally:
+            app.kill()

@@ -12,7 +12,7 @@ import jwt
 import msgspec
 import pytest
 
-from moorage.wire import azure_tunnel
+from moorage.wire import azure_tunnel, tunnel
 from tests.support.app_link import AppServer, tunnel_token, tunnel_url
 from tests.support.rawhttp import Polling, clients
 from tests.support.rawws import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, WebSocket, frame
@@ -90,6 +90,28 @@ async def test_stale_and_foreign_tokens(
     reply = await WebSocket.refused(service.url, target(service, hub, token))
     assert (reply.status, reply.json()["reason"]) == (401, reason)
     assert service.metric(counter) == before + 1
+
+
+@pytest.mark.repair(30)
+@pytest.mark.parametrize("protocol", [{}, {"Sec-WebSocket-Protocol": tunnel.SUBPROTOCOL}])
+async def test_a_link_by_the_public_address_or_by_the_internal_one(protocol: dict[str, str]) -> None:
+    with MoorageProcess("--set", "server.public_endpoint=https://rt.example") as service:
+        health = service.wait_line(lambda line: line.startswith("Health")).split()[1]
+        service.url = health.removesuffix("/healthz")
+        internal = tunnel_url(service, "x")
+        for at, audience, status in (
+            ("", internal, 101),
+            ("", "wss://rt.example/server/tunnel?hub=x", 101),
+            ("", "wss://other.example/server/tunnel?hub=x", 401),
+            ("proxy.example", "wss://rt.example/server/tunnel?hub=x", 101),
+            ("proxy.example", internal, 401),
+            ("other.example/server/tunnel", "wss://other.example/server/tunnel?hub=x", 401),
+        ):
+            token = tunnel_token(service, "x", f"by {at} {audience}", aud=audience)
+            headers = protocol | ({"Host": at} if at else {})
+            socket, reply = await WebSocket.ask(service.url, target(service, "x", token), headers)
+            await socket.http.close()
+            assert reply.status == status, (at, audience)
 
 
 async def test_forged_tokens(service: MoorageProcess, hub: str) -> None:

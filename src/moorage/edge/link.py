@@ -301,8 +301,10 @@ class LinkDoor:
         token = query.get("access_token", [""])[0]
         if not token:
             token = auth.bearer(request.header(b"authorization"))
-        base = self._settings.public_endpoint or f"http://{request.header(b'host')}"
-        audience = auth.tunnel_audience(base, request.query_string)
+        # An app server may come by the public address, or by another one that leads here: a key signed the
+        # address that it wants to reach, so it is no stranger who chooses it.
+        bases = [at for at in (self._settings.public_endpoint, request.header(b"host")) if at]
+        audience = auth.tunnel_audience(bases, request.query_string)
         claims = auth.verify(token, self._keys, audience, self._wall_clock(), self._auth.clock_skew)
         if not claims.user_id:
             raise PeerError(TOKEN_CLAIMS, "sub, the id of the app server, is missing")

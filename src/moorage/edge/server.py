@@ -86,14 +86,10 @@ class ClientPort:
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         return f"http://{host}:{port}"
 
-    def stop_accepting(self) -> None:
-        """No new TCP connections; those that are open go on."""
+    async def stop(self) -> None:
+        """Accept no new TCP connections, and end the HTTP connections that are left."""
         if self._server is not None:
             self._server.close()
-
-    async def stop(self) -> None:
-        """End the HTTP connections that are left."""
-        self.stop_accepting()
         for connection in (*self._state.connections, *self._fronts):
             connection.shutdown()
         tasks = tuple(self._state.tasks)

@@ -13,8 +13,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     host: str = "127.0.0.1"
     port: int = 8080
     public_endpoint: str = ""
-    """The URL that clients and app servers use, where a proxy stands before us; token audiences
-    are compared with it. Empty: the request's own Host header."""
+    """The URL that clients use, where a proxy stands before us; tokens name it as their audience. Empty: the
+    request's own Host header. App servers may link by this URL or by any other that leads here."""
     trusted_proxies: tuple[str, ...] = ()
     """Networks of the proxies before us, such as `127.0.0.1` or `10.0.0.0/8`. What they say in
     `X-Forwarded-For` or `Forwarded` is the client's address; from others these headers tell nothing."""
