@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,11 @@ from moorage.config_schema import SETTINGS
 from moorage.metrics import METRICS
 from moorage.wire.reasons import CATALOGUE
 from scripts.docs import PARTS, RANGES, REFERENCE, meaning, pages, render
+
+ROOT = Path(__file__).resolve().parents[1]
+SHOWN = {page: (ROOT / "docs" / page).read_text() for page in ("explanation/differences.md",)}
+"""Pages whose tables name the tests that show each row."""
+TEST_NAME = re.compile(r"`((?:tests|sdk-node/test)/[\w/.-]+\.(?:py|mjs))(?:::|: )(.+?)`(?=[,;. |)]|$)", re.M)
 
 
 def test_every_generated_part_stands_in_one_page() -> None:
@@ -37,3 +43,28 @@ def test_every_reason_falls_into_a_range() -> None:
     text = (REFERENCE / "reasons.md").read_text()
     assert [start for start, _ in RANGES if f"### {start}: " not in text] == []
     assert all(text.count(f"| {row.number} | `{row.name}` |") == 1 for row in CATALOGUE.values())
+
+
+def rows_of(text: str) -> list[str]:
+    """The rows of all tables, without their heads."""
+    tables = re.findall(r"^\|.*\n\| --- .*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    return [row for table in tables for row in table.splitlines()]
+
+
+@pytest.mark.repair(23)
+@pytest.mark.parametrize("page", SHOWN)
+def test_every_row_names_a_test(page: str) -> None:
+    rows = rows_of(SHOWN[page])
+    assert len(rows) > 10
+    assert [row for row in rows if not TEST_NAME.search(row)] == []
+
+
+@pytest.mark.repair(23)
+@pytest.mark.parametrize("named", sorted(set(TEST_NAME.findall("\n".join(SHOWN.values())))))
+def test_a_test_that_is_named_exists(named: tuple[str, str]) -> None:
+    path, name = named
+    text = (ROOT / path).read_text()
+    if path.endswith(".py"):
+        assert re.search(rf"^ *(async )?def {re.escape(name)}\(", text, re.MULTILINE), named
+    else:
+        assert re.search(rf"[\"`](\[repair \d+\] )?{re.escape(name)}[\"`]", text), named

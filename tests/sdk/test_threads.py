@@ -58,6 +58,14 @@ async def test_wrong_arguments_are_named_at_once(world: World) -> None:
     assert threading.active_count() < 30, "no thread is left behind"
 
 
+async def test_a_server_with_green_threads_is_refused(world: World) -> None:
+    for mode in ("eventlet", "gevent"):
+        server = new_server()
+        server.async_mode = mode
+        with pytest.raises(UsageError, match=f"async_mode is '{mode}'"):
+            await world.serve(server)
+
+
 async def test_a_server_that_could_not_be_linked_is_as_before(world: World) -> None:
     sio = new_server()
     eio, manager = sio.eio, sio.manager
