@@ -78,7 +78,7 @@ def test_it_is_refused(status: int, reason: str, told: int) -> None:
     app = rig.app()
     number, _, opening = app.opening()
     app.say(tunnel.Refused(number, status, "no" * 1000))
-    assert [(r.name, r.http, len(text)) for r, text in opening.refusals] == [(reason, told, 200)]
+    assert [(r.name, r.http, len(text)) for r, text in opening.refusals] == [(reason, told, 1_000)]
     assert app.heard() == [], "there is nothing to end"
     assert (app.server.clients, app.server.openings, rig.world.node.connections) == ({}, {}, 0)
 

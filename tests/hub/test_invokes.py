@@ -229,6 +229,17 @@ def test_nobody_waits_for_those_who_have_gone() -> None:
     assert (third.finished, third.missing, len(questions)) == (1, ("the b",), 0)
 
 
+@pytest.mark.repair(21)
+def test_one_that_left_is_not_missing() -> None:
+    questions: Questions[str] = Questions()
+    _, alone = asked(questions, "a")
+    number, answers = asked(questions, "a", "b")
+    questions.left("a")
+    assert (alone.finished, alone.missing) == (1, ())
+    assert questions.answered(number, "b", 1)
+    assert (answers.payloads, answers.finished, answers.missing, len(questions)) == ([1], 1, (), 0)
+
+
 def test_whom_a_question_does_not_concern() -> None:
     questions: Questions[str] = Questions()
     number, answers = asked(questions, "a", "b")

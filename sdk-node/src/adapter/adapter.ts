@@ -6,6 +6,7 @@ import { type Packet, PacketType } from "socket.io-parser";
 
 import { apart } from "../apart.js";
 import { Connection } from "../engine/connection.js";
+import type { ClientRequest } from "../engine/request.js";
 import { type AnyNamespace, type AnySocket, insideNamespace, insideServer, insideSocket } from "../internals.js";
 import { milliseconds } from "../quantities.js";
 import type { Report, Uplink } from "../uplink.js";
@@ -14,6 +15,7 @@ import { encodePacket, PacketReader } from "./encoding.js";
 import { Fetching } from "./fetching.js";
 import { Membership } from "./membership.js";
 import { Outgoing } from "./outgoing.js";
+import { dateText } from "./remote.js";
 import { flagsOf, names, selection } from "./selection.js";
 import { tell, tellNobody } from "./server-events.js";
 
@@ -159,6 +161,7 @@ export class MoorageAdapter extends Adapter {
     }
     if (connection.sockets.get(this.nsp.name) === socket) return false;
     connection.sockets.set(this.nsp.name, socket);
+    takeIssued(socket);
     this.#outgoing.watch(socket);
     return true;
   }
@@ -297,6 +300,14 @@ const nothing = (): void => {};
 function takeOver(former: Adapter | undefined, adapter: Adapter): void {
   for (const event of former?.eventNames() ?? [])
     for (const listener of former?.rawListeners(event) ?? []) adapter.on(event, listener as (...args: any[]) => void);
+}
+
+/** The service tells other app servers when it got the client's handshake; here it is the same moment. */
+function takeIssued(socket: AnySocket): void {
+  const { issued } = socket.request as Partial<ClientRequest>;
+  if (issued === undefined) return;
+  socket.handshake.issued = issued;
+  socket.handshake.time = dateText(issued);
 }
 
 /** Undefined for a client that came to this process directly. */

@@ -156,7 +156,7 @@ function nativeHandshake(row: Row, shared: SharedHeaders, auth: unknown): Native
   for (const [name, value] of Object.entries(shared.of(row.shared) ?? NO_HEADERS)) put(headers, name, value);
   return {
     headers,
-    time: text(issued),
+    time: dateText(issued),
     address: known.address ?? "",
     xdomain: Boolean(headers.origin),
     secure: known.secure ?? false,
@@ -172,7 +172,7 @@ const MOST_WRITTEN = 1_000;
 const written = new Map<number, string>();
 
 /** A date as JavaScript writes it, to the second: that takes 3 us, and many sockets connect in the same. */
-function text(issued: number): string {
+export function dateText(issued: number): string {
   const second = Math.floor(issued / 1000);
   let known = written.get(second);
   if (known === undefined) {

@@ -9,12 +9,15 @@ export interface Refusal {
   readonly status: number;
   readonly code: number;
   readonly message: string;
+  /** What the client is told. */
+  readonly words: string;
   readonly context: Record<string, unknown>;
 }
 
 const BAD_REQUEST = 3;
 const FORBIDDEN = 4;
 const FORBIDDEN_STATUS = 403;
+const BAD_REQUEST_STATUS = 400;
 
 /** Undefined: let it in. Never rejects. */
 export async function admit(
@@ -40,6 +43,7 @@ function runMiddleware(
       status: 400,
       code: BAD_REQUEST,
       message: "Bad request",
+      words: "Bad request",
       context: { name: "MIDDLEWARE_FAILURE", error },
     });
     const ended = (): void =>
@@ -47,6 +51,7 @@ function runMiddleware(
         status: refusing(response.statusCode),
         code: FORBIDDEN,
         message: response.body || "Forbidden",
+        words: response.body || "Forbidden",
         context: { name: "MIDDLEWARE_RESPONSE" },
       });
     response.once("finish", ended);
@@ -66,11 +71,13 @@ function ask(allowRequest: NonNullable<EngineOptions["allowRequest"]>, request: 
   return new Promise((resolve) => {
     // Whatever it is: apps give an `Error` where the types want text.
     const refuse = (error: unknown): void => {
-      const message = error instanceof Error ? error.message : String(error);
-      resolve({ status: FORBIDDEN_STATUS, code: FORBIDDEN, message, context: { message } });
+      const words = error instanceof Error ? error.message : String(error);
+      // engine.io answers a refused WebSocket with 400 always.
+      const status = request._query["transport"] === "websocket" ? BAD_REQUEST_STATUS : FORBIDDEN_STATUS;
+      resolve({ status, code: FORBIDDEN, message: "Forbidden", words, context: { message: words } });
     };
     try {
-      allowRequest(request, (error, success) => (success ? resolve(undefined) : refuse(error ?? "Forbidden")));
+      allowRequest(request, (error, success) => (success ? resolve(undefined) : refuse(error || "Forbidden")));
     } catch (error) {
       refuse(error);
     }

@@ -84,8 +84,8 @@ export class Engine extends EventEmitter {
     this.emit("connection", connection);
   }
 
-  #refuse(client: number, request: ClientRequest, { status, code, message, context }: Refusal): void {
-    this.uplink.send({ type: Type.Refused, client, status, message });
+  #refuse(client: number, request: ClientRequest, { status, code, message, words, context }: Refusal): void {
+    this.uplink.send({ type: Type.Refused, client, status, message: words });
     this.emit("connection_error", { req: request, code, message, context });
   }
 

@@ -28,6 +28,8 @@ export class ClientRequest extends IncomingMessage {
   readonly claims: Record<string, string[]>;
   /** Whom the access token names. */
   readonly userId: string | null;
+  /** When the service got it, in milliseconds since 1970. */
+  readonly issued: number | undefined;
 
   constructor(handshake: Handshake, userId: string | null) {
     super(new Origin(handshake) as unknown as Socket);
@@ -41,6 +43,7 @@ export class ClientRequest extends IncomingMessage {
     this._query = queryOf(handshake);
     this.claims = handshake.claims as Record<string, string[]>;
     this.userId = userId;
+    this.issued = handshake.issued;
     this.complete = true;
   }
 }

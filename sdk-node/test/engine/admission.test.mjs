@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { admit } from "../../dist/esm/engine/admission.js";
 
-const request = { method: "GET" };
+const request = { method: "GET", _query: {} };
 
 test("middlewares run one after the other, and the last word is allowRequest's", async () => {
   const order = [];
@@ -25,7 +25,7 @@ test("who fails, throws, ends the response or says no keeps the client out", asy
     await admit(request, [], (_q, decide) => decide(new Error("an error"), false)),
     await admit(request, [(_q, response) => response.writeHead("nonsense").end()], never),
   ];
-  assert.deepEqual(refusals.map(({ status, code, message }) => [status, code, message]), [
+  assert.deepEqual(refusals.map(({ status, code, words }) => [status, code, words]), [
     [400, 3, "Bad request"],
     [400, 3, "Bad request"],
     [401, 4, "who?"],

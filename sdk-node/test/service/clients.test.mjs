@@ -2,9 +2,10 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { EventEmitter } from "node:events";
-import { IncomingMessage } from "node:http";
+import { EventEmitter, once } from "node:events";
+import { createServer, IncomingMessage, request as httpRequest } from "node:http";
 
+import { Server } from "socket.io";
 import { Decoder, Encoder } from "socket.io-parser";
 
 import { claimsOf, userIdOf } from "../../dist/esm/index.js";
@@ -22,6 +23,15 @@ async function rawClient(w, ...packets) {
   const open = JSON.parse((await (await fetch(url)).text()).slice(1));
   for (const body of packets) await fetch(`${url}&sid=${open.sid}`, { method: "POST", body });
   return { ...open, poll: () => fetch(`${url}&sid=${open.sid}`).then((answer) => answer.text()) };
+}
+
+/** The HTTP status that a WebSocket handshake is refused with. */
+function statusOfUpgrade(url) {
+  const headers = { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" };
+  return new Promise((resolve, reject) => {
+    const asking = httpRequest(url, { headers }, (response) => response.resume().on("end", () => resolve(response.statusCode)));
+    asking.on("error", reject).end();
+  });
 }
 
 describe("the request", () => {
@@ -214,6 +224,37 @@ describe("middlewares", () => {
     await refused(w.socket());
     const [{ code, context }] = await error;
     assert.deepEqual([code, context], [4, { message: "not you" }]);
+  });
+
+  test("[repair 21] an allowRequest refusal has native's status and message", async (t) => {
+    const w = world(t, service);
+    /** Status, code and message of a handshake that is refused with `words`, by each transport. */
+    async function refusals(url, path) {
+      const answers = [];
+      for (const words of ["not you", "é", "", "null", "x".repeat(300)]) {
+        const base = `${url}${path}/?EIO=4&words=${encodeURIComponent(words)}`;
+        const polled = await fetch(`${base}&transport=polling`);
+        const { code, message } = await polled.json();
+        const upgraded = await statusOfUpgrade(`${base}&transport=websocket`);
+        answers.push([polled.status, code, message, upgraded]);
+      }
+      return answers;
+    }
+    const allowRequest = (request, decide) => decide(request._query.words === "null" ? null : request._query.words, false);
+    const events = { native: [], ours: [] };
+    const log = (list) => ({ code, message, context }) => list.push({ code, message, context });
+    const http = createServer();
+    http.listen(0, "127.0.0.1");
+    await once(http, "listening");
+    const native = new Server(http, { allowRequest });
+    w.atEnd(() => native.close());
+    native.engine.on("connection_error", log(events.native));
+    const io = await w.app({ allowRequest });
+    io.engine.on("connection_error", log(events.ours));
+    const wanted = await refusals(`http://127.0.0.1:${http.address().port}`, "/socket.io");
+    assert.deepEqual(await refusals(service.url, io.moorage.clientPath), wanted);
+    assert.equal(events.ours.length, 10);
+    assert.deepEqual(events.ours.map(({ code, message }) => [code, message]), events.native.map(({ code, message }) => [code, message]));
   });
 
   test("of namespaces refuse with message and data", async (t) => {

@@ -57,6 +57,10 @@ them would hold up everything behind it."""
 AT_ONCE: Final = 50
 """Up to so many sockets are queued without waiting for the app server to take them."""
 _LARGEST: Final = 2**53 - 1
+MAX_MESSAGE: Final = 1_000
+"""Characters of an app's own words that a client is told."""
+_FORBIDDEN: Final = 4
+"""Engine.IO's code for it."""
 _STATUSES: Final = frozenset(status.value for status in HTTPStatus if status.value >= 400)
 
 Maker = Callable[[int, str, Any], tunnel.FromService]
@@ -162,9 +166,11 @@ class Desk:
             del self._server.clients[frame.client]
             reason = APP_REFUSED if 400 <= frame.status < 500 else APP_ERROR
             if frame.status in _STATUSES:
-                # The client's library shows it to the developer: what the app chose, not what we think.
-                reason = reason._replace(http=frame.status)
-            self._node.refuse(opening[0], reason, frame.message[:200])
+                # Client libraries show the answer to the developer: what the app chose, as natively.
+                text = "" if frame.message else reason.text
+                code = _FORBIDDEN if frame.status == HTTPStatus.FORBIDDEN else reason.eio
+                reason = reason._replace(http=frame.status, text=text, eio=code)
+            self._node.refuse(opening[0], reason, frame.message[:MAX_MESSAGE])
 
     def _opening(self, number: int) -> tuple[Connection, float] | None:
         """The client that waits for this answer, and since when. None where the answer comes too

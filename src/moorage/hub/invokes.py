@@ -109,11 +109,19 @@ class Questions(Generic[WhoT]):
 
     def without(self, who: WhoT) -> None:
         """`who` will never answer any more: nobody waits for that until the deadline."""
+        self._let_go(who, missing=True)
+
+    def left(self, who: WhoT) -> None:
+        """`who` has gone for good: nobody waits for it, and it is not missing."""
+        self._let_go(who, missing=False)
+
+    def _let_go(self, who: WhoT, *, missing: bool) -> None:
         for number, question in tuple(self._open.items()):
             name = question.waiting.pop(who, None)
             if name is None:
                 continue
-            question.gone += (name,)
+            if missing:
+                question.gone += (name,)
             # Whoever is told of one end may take back others.
             if not question.waiting and self._open.pop(number, None) is not None:
                 question.finish()

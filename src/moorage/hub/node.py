@@ -125,7 +125,8 @@ class Node:
         server.up = False
         hub.servers.remove(server)
         hub.queries.without(server)
-        hub.questions.without(server)
+        # Natively an app server that leaves the cluster fails no `serverSideEmit` with acks.
+        hub.questions.left(server)
         for connection in tuple(server.clients):
             if connection in self._openings:
                 self.refuse(connection, NO_APP_SERVER, "the app server went away")

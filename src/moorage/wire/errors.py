@@ -31,7 +31,7 @@ class PeerError(MoorageError):
     @property
     def message(self) -> str:
         """What the sender is told: the reason's text and, where there is one, the detail."""
-        return f"{self.reason.text}: {self.detail}" if self.detail else self.reason.text
+        return ": ".join(part for part in (self.reason.text, self.detail) if part)
 
 
 class UsageError(MoorageError):

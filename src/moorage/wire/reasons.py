@@ -28,7 +28,7 @@ class Reason(NamedTuple):
     http: int
     ws: int
     eio: int = 3
-    """`code` of an Engine.IO error body (0 transport, 1 sid, 2 method, 3 request, 5 version)."""
+    """`code` of an Engine.IO error body (0 transport, 1 sid, 2 method, 3 request, 4 forbidden, 5 version)."""
 
 
 R = Reason
