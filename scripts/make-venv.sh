@@ -19,6 +19,7 @@ fi
 pip() {
   .venv/bin/python -m pip --disable-pip-version-check --no-input "$@" </dev/null
 }
+echo "Installing the Python packages of $lock into .venv (once, a minute or two) ..." >&2
 pip install -qq --require-hashes -r "$lock"
 # --no-build-isolation: hatchling comes from the lock, not from wherever a build environment finds it.
 pip install -qq --no-deps --no-build-isolation --editable .

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/npm-ci.sh FOLDER: installs a folder's npm packages exactly as locked. Prints nothing but errors.
+# scripts/npm-ci.sh FOLDER: installs a folder's npm packages exactly as locked. Says so, and prints nothing else but errors.
 set -euo pipefail
 cd "$(dirname "$0")/../$1"
 
@@ -12,6 +12,7 @@ if ! command -v npm >/dev/null; then
   exit 1
 fi
 
+echo "Installing the npm packages of $1 (once) ..." >&2
 rm -f node_modules/.ready
 # PLAYWRIGHT_SKIP...: the browser is Debian's own; nothing is fetched beside the packages.
 PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --loglevel=error --no-progress --no-audit --no-fund </dev/null >/dev/null

@@ -18,6 +18,8 @@ import urllib.request
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 
+QUIET = ("Connection string", "Clients ", "Health ", "Metrics ")
+"""Lines of the service's start. With all these addresses on the screen nobody would know which to open."""
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 HUB = "chat"
@@ -85,7 +87,7 @@ class Part:
         assert self._process.stdout is not None
         while raw := await self._process.stdout.readline():
             line = raw.decode(errors="replace").rstrip()
-            print(line, flush=True)
+            show(line)
             if line.strip().startswith(prefix):
                 self.pass_on()
                 return line.strip().removeprefix(prefix).strip()
@@ -105,7 +107,7 @@ class Part:
     async def _drain(self) -> None:
         assert self._process.stdout is not None
         while raw := await self._process.stdout.readline():
-            print(raw.decode(errors="replace").rstrip(), flush=True)
+            show(raw.decode(errors="replace").rstrip())
 
     async def ended(self) -> str:
         """Waits for the end; answers with a sentence about it."""
@@ -124,6 +126,12 @@ class Part:
                 continue
         if self._echo is not None:
             self._echo.cancel()
+
+
+def show(line: str) -> None:
+    """One line of a part's output."""
+    if not line.startswith(QUIET):
+        print(line, flush=True)
 
 
 def answers(url: str) -> bool:
@@ -166,9 +174,12 @@ async def start_chat(parts: list[Part], example: str, port: int, connection_stri
 async def run(parts: list[Part], example: str, service_port: int, page_port: int) -> str:
     """Starts both and waits for one of them to end, which neither should; a sentence about it."""
     async with asyncio.timeout(START_SECONDS):
+        print("  Starting Moorage ...", flush=True)
         connection_string = await start_service(parts, pick_port("Moorage", service_port))
+        endpoint = connection_string.removeprefix("Endpoint=").partition(";")[0]
+        print(f"  Moorage is ready at {endpoint}. Starting the chat ({example}) ...", flush=True)
         page = await start_chat(parts, example, pick_port("the page", page_port), connection_string)
-    print(f"\n  Chat  {page}   (Ctrl-C ends everything)\n", flush=True)
+    print(f"\n  Open  {page}   (Ctrl-C ends everything)\n", flush=True)
     done, _ = await asyncio.wait(
         [asyncio.create_task(part.ended()) for part in parts], return_when=asyncio.FIRST_COMPLETED
     )

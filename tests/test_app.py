@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import signal
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from moorage.app import Alarm
 from tests.support.app_link import AppServer
 from tests.support.rawhttp import Polling, clients, fetch
 from tests.support.rawws import WebSocket
-from tests.support.service import MoorageProcess
+from tests.support.service import ROOT, MoorageProcess
 from tests.support.tunnel_link import TunnelLink
 
 
@@ -35,9 +38,7 @@ async def handshake_status(service: MoorageProcess, hub: str, key: str) -> int:
 def test_dev_prints_what_a_user_copies(service: MoorageProcess) -> None:
     printed = [line for line in service.lines if not line.startswith("{")]
     assert printed[0] == f"Connection string  Endpoint={service.url};AccessKey={service.key};Version=1.0;"
-    assert printed[1] == (
-        f'Clients            io("{service.url}", {{ path: "/clients/socketio/hubs/app" }})'
-    )
+    assert printed[1] == (f'Clients            io("{service.url}", {{ path: "/clients/socketio/hubs/app" }})')
 
 
 def test_health_and_metrics(service: MoorageProcess) -> None:
@@ -164,13 +165,22 @@ async def test_sighup_rotates_keys_and_changes_hubs(config_file: Path) -> None:
         assert service.metric('moorage_refusals_total{door="client",reason="token-signature"}') == 1
 
 
-def test_a_taken_port_is_said(service: MoorageProcess) -> None:
+@pytest.mark.repair(31)
+@pytest.mark.parametrize("command", ["dev", "serve"])
+def test_a_taken_port_is_said(service: MoorageProcess, command: str) -> None:
     port = service.url.rpartition(":")[2]
-    other = MoorageProcess("--port", port)
-    record = other.wait_record(event="cannot listen")
-    assert record["port"] == int(port)
-    assert other.wait_exit() == 1
-    other.kill()
+    done = subprocess.run(
+        [sys.executable, "-m", "moorage", command, "--port", port, "--set", "keys.primary=" + "k" * 32],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        check=False,
+    )
+    assert done.returncode == 1
+    told = f"moorage: cannot listen on 127.0.0.1:{port}: another program uses that port; choose another one with --port"
+    assert done.stderr.startswith(told)
+    assert "cannot listen" not in done.stdout
 
 
 def test_an_unknown_setting_stops_the_start(config_file: Path) -> None:

@@ -78,6 +78,17 @@ def test_open_hubs_on_an_open_address_are_warned_of(config: Config, named: str) 
     assert f"no access token for {named} (" in warning
 
 
+@pytest.mark.repair(26)
+def test_open_hubs_behind_a_proxy_are_warned_of() -> None:
+    server = ServerSettings(public_endpoint="https://live.example")
+    (warning,) = warnings(Config(server=server))
+    assert warning.startswith("server.public_endpoint: https://live.example can be reached")
+    assert "hubs.default.anonymous: false" in warning
+    assert list(warnings(Config(server=server, hubs=CLOSED))) == []
+    (warning,) = warnings(Config(server=server, hubs={**CLOSED, "lobby": HubSettings()}))
+    assert "no access token for hub lobby (" in warning
+
+
 def test_no_such_warning_on_loopback_or_with_tokens() -> None:
     assert list(warnings(Config())) == []
     assert list(warnings(Config(server=EVERYWHERE, hubs={"default": HubSettings(anonymous=False)}))) == []

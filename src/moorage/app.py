@@ -6,6 +6,7 @@ Nothing but this file knows all the parts. The order of a stop is the method `Se
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import math
 import secrets
@@ -34,7 +35,7 @@ from moorage.edge.websocket import SocketDoor
 from moorage.hub.connection import Connection
 from moorage.hub.node import Node
 from moorage.metrics import Gauges, Metrics
-from moorage.wire.errors import PeerError
+from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.reasons import DRAINING, UNKNOWN_PATH
 
 TICK_SECONDS: Final = 0.25
@@ -265,10 +266,20 @@ class Service:
             self.node.disconnect(connection, DRAINING, who="service")
 
 
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    at = f"cannot listen on {f'[{host}]' if ':' in host else host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{at}: another program uses that port; choose another one with --port (0 takes a free one)"
+    if error.errno == errno.EACCES:
+        return f"{at}: that port needs more rights; choose one above 1023 with --port"
+    return f"{at}: {error.strerror or error}"
+
+
 async def run(
     config: Config, *, reload: Callable[[], Config] | None, on_ready: Callable[[str], None]
 ) -> int:
-    """A service until SIGTERM or SIGINT; a second one ends it at once. The exit code."""
+    """A service until SIGTERM or SIGINT; a second one ends it at once. The exit code. Raises `UsageError` if
+    the address cannot be bound."""
     for warning in config.warnings:
         log.warning(warning)
     service = Service(config)
@@ -290,8 +301,7 @@ async def run(
     try:
         url = await service.start()
     except OSError as error:
-        log.error("cannot listen", host=config.server.host, port=config.server.port, error=str(error))
-        return 1
+        raise UsageError(_cannot_listen(config.server.host, config.server.port, error)) from None
     on_ready(url)
     await stop.wait()
     log.info("draining", connections=service.node.connections)

@@ -46,13 +46,7 @@ def warnings(config: Config, *, serving: bool = False) -> Iterator[str]:
             yield f"{path}: only {len(key)} characters; {WEAK_KEY} or more keep tokens from being forged"
     if keys.primary and keys.primary == keys.secondary:
         yield "keys.secondary: the same as keys.primary, so a rotation has nothing to rotate to"
-    if not is_loopback(config.server.host):
-        open_hubs = ", ".join(_anonymous_hubs(config))
-        if open_hubs:
-            yield (
-                f"server.host: {config.server.host} can be reached from other machines, and clients need no "
-                f"access token for {open_hubs} (hubs.NAME.anonymous: false asks for one)"
-            )
+    yield from _about_access(config)
     yield from _about_cookies(config, serving=serving)
     limits = config.limits
     if limits.outbox_bytes < limits.max_payload:
@@ -62,6 +56,20 @@ def warnings(config: Config, *, serving: bool = False) -> Iterator[str]:
     stop = config.shutdown
     if stop.grace + stop.spread > stop.timeout:
         yield "shutdown.timeout: shorter than grace + spread, so the last clients are cut off"
+
+
+def _about_access(config: Config) -> Iterator[str]:
+    open_hubs = ", ".join(_anonymous_hubs(config))
+    if not open_hubs or not is_public(config):
+        return
+    server = config.server
+    where = f"server.public_endpoint: {server.public_endpoint}"
+    if not server.public_endpoint:
+        where = f"server.host: {server.host}"
+    yield (
+        f"{where} can be reached from other machines, and clients need no access token for {open_hubs} "
+        "(hubs.default.anonymous: false asks for one everywhere, hubs.NAME.anonymous: false in one hub)"
+    )
 
 
 def _about_cookies(config: Config, *, serving: bool) -> Iterator[str]:

@@ -20,7 +20,7 @@ from typing import NamedTuple, cast
 import pytest
 
 from tests.support.app_link import AppServer
-from tests.support.rawhttp import clients, fetch
+from tests.support.rawhttp import Polling, clients, fetch
 from tests.support.rawws import WebSocket
 from tests.support.service import ROOT, MoorageProcess
 
@@ -77,6 +77,32 @@ async def test_an_end_that_no_client_brings_about_is_always_written(hub: str) ->
         assert [line["reason"] for line in ended] == ["draining"] * 40
         for connection in sockets:
             await connection.http.close()
+
+
+@pytest.mark.repair(31)
+async def test_moorage_dev_writes_a_line_for_each_client(hub: str) -> None:
+    with MoorageProcess("--set", "log.format=human") as service:
+        async with AppServer(service, hub):
+            async with await WebSocket.session(service.url, clients(hub)):
+                pass
+            await Polling(service.url, clients(hub)).open()
+        await fetch(service.url, clients("empty") + "?EIO=4&transport=polling")
+        await WebSocket.refused(service.url, clients(hub) + "?EIO=3&transport=websocket")
+        await fetch(service.url, "/socket.oi/?EIO=4&transport=polling")
+        service.wait_line(lambda line: "path=/socket.oi/" in line)
+        lines = [line.split(maxsplit=3) for line in service.lines if " client " in line]
+        assert [words[3].split()[0] for words in lines] == [
+            "connect",
+            "connect",
+            "refused",
+            "refused",
+            "refused",
+        ]
+        assert {words[1] for words in lines} == {"info"}
+        told = [words[3] for words in lines]
+        assert f"hub={hub} transport=websocket" in told[0] and "transport=polling" in told[1]
+        assert "no-app-server" in told[2] and "socket.io-client 3 or newer" in told[3]
+        assert "unknown-path" in told[4]
 
 
 def test_a_reset_while_answers_wait_writes_nothing() -> None:

@@ -126,6 +126,25 @@ def test_pages_of_origins_that_are_not_listed_get_no_credentials() -> None:
     mixed.check_origin("https://b.example")
 
 
+@pytest.mark.repair(31)
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+def test_a_client_of_engine_io_3_is_told_what_to_use(transport: str) -> None:
+    with pytest.raises(PeerError, match="use socket.io-client 3 or newer"):
+        ClientDoor.check_query({"EIO": ["3"], "transport": [transport]}, transport)
+    with pytest.raises(PeerError, match="EIO=4 is expected"):
+        ClientDoor.check_query({"transport": [transport]}, transport)
+
+
+@pytest.mark.repair(31)
+def test_a_wrong_audience_says_how_to_make_a_fitting_token() -> None:
+    made = sign(AccessKeys(KEY), "http://elsewhere/clients/socketio/hubs/chat", NOW, 60.0)
+    with pytest.raises(PeerError) as found:
+        shake(door(), {"access_token": [made]}, [HOST])
+    text = found.value.message
+    assert "it names http://elsewhere" in text and "expected live.example:8080/clients" in text
+    assert "moorage token create --hub chat --endpoint http://live.example:8080" in text
+
+
 def test_all_origins_are_echoed_where_credentials_are_open() -> None:
     headers = dict(door(credentials="any").cors_headers("https://a.example"))
     assert headers[b"access-control-allow-origin"] == b"https://a.example"

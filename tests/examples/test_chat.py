@@ -63,9 +63,9 @@ async def printed_addresses(process: Process) -> Running:
     while raw := await process.stdout.readline():
         lines.append(raw.decode().rstrip())
         words = lines[-1].split()
-        if words[:2] == ["Connection", "string"]:
-            endpoint = dict(part.split("=", 1) for part in words[2].split(";") if part)["Endpoint"]
-        elif words[:1] == ["Chat"] and words[1].startswith("http"):
+        if words[:4] == ["Moorage", "is", "ready", "at"]:
+            endpoint = words[4].rstrip(".")
+        elif words[:1] == ["Open"] and words[1].startswith("http"):
             return Running(process, endpoint, words[1], lines)
     pytest.fail("make run ended early:\n" + "\n".join(lines))
 
@@ -136,6 +136,15 @@ async def test_an_app_server_that_is_stopped_closes_its_link(name: str) -> None:
         assert "app server left" in output.decode()
 
 
+@pytest.mark.repair(31)
+async def test_it_says_what_it_does_and_ends_with_the_one_address_to_open() -> None:
+    async with running() as run:
+        started = [index for index, line in enumerate(run.lines) if "Starting" in line]
+        assert len(started) == 2, "Moorage, then the chat"
+        assert run.lines[-1].split()[:2] == ["Open", run.page]
+        assert [line for line in run.lines if "AccessKey" in line or "/healthz" in line] == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_everything(number: signal.Signals) -> None:
     async with running() as run:
@@ -153,5 +162,5 @@ async def test_a_taken_port_is_said_and_another_used() -> None:
         taken = other.getsockname()[1]
         async with running(f"--port={taken}") as run:
             assert urlsplit(run.endpoint).port != taken
-            assert f"Port {taken} is taken" in run.lines[0]
+            assert any(f"Port {taken} is taken" in line for line in run.lines)
             assert (await get(f"{run.endpoint}/healthz"))[0] == 200

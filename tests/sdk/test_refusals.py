@@ -30,7 +30,7 @@ def refused(
 @pytest.mark.parametrize(
     ("status", "reason", "fix"),
     [
-        (401, "token-signature", "compare with its setting `access_key`"),
+        (401, "token-signature", "compare with its setting `keys.primary`"),
         (401, "token-audience", "set `server.public_endpoint`"),
         (401, "token-expired", "set them by NTP"),
         (401, "token-not-yet", "set them by NTP"),

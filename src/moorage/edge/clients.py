@@ -20,6 +20,7 @@ from moorage.wire.handshake import Handshake, Origin
 from moorage.wire.reasons import (
     BAD_REQUEST,
     ORIGIN_REFUSED,
+    TOKEN_AUDIENCE,
     TOKEN_MISSING,
     UNKNOWN_HUB,
     UNKNOWN_PATH,
@@ -33,6 +34,7 @@ NOT_FORWARDED: Final = frozenset({"proxy-authorization"})
 _AMBIENT: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
 """Schemes of `Authorization` that browsers fill in by themselves, like cookies. No script needs to know the
 secret, so a page of a foreign origin must not be able to use it."""
+OLD_CLIENT: Final = "use socket.io-client 3 or newer (python-socketio 5 or newer)"
 IN_QUERY: Final = "the query parameter `access_token`"
 IN_HEADER: Final = "`Authorization: Bearer`"
 
@@ -85,8 +87,9 @@ class ClientDoor:
     @staticmethod
     def check_query(query: Mapping[str, Sequence[str]], transport: str) -> str | None:
         """The session id of an Engine.IO request, None for a new session. Raises `PeerError`."""
-        if query.get("EIO", [""])[0] != "4":
-            raise PeerError(UNSUPPORTED_VERSION)
+        version = query.get("EIO", [""])[0]
+        if version != "4":
+            raise PeerError(UNSUPPORTED_VERSION, OLD_CLIENT if version in ("2", "3") else "EIO=4 is expected")
         if query.get("transport", [""])[0] != transport:
             raise PeerError(UNKNOWN_TRANSPORT)
         sid = query.get("sid")
@@ -180,6 +183,10 @@ class ClientDoor:
         try:
             return auth.verify(token, self._keys, audience, self._wall_clock(), self._auth.clock_skew), None
         except PeerError as error:
+            if error.reason is TOKEN_AUDIENCE:
+                base = self.base(scheme, headers)[:256]
+                fix = f"`moorage token create --hub {hub} --endpoint {base}` makes one that fits"
+                raise PeerError(error.reason, f"{error.detail}; {fix}") from None
             if auth.is_addressed(token, self._keys):
                 raise
             return None, error

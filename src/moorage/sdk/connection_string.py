@@ -16,7 +16,7 @@ from moorage.wire.errors import UsageError
 FORM: Final = "Endpoint=http://HOST:PORT;AccessKey=KEY;Version=1.0;"
 _WHERE: Final = (
     "`moorage dev` prints the string when it starts; "
-    "for a service under your own settings see `public_endpoint` and `access_key` there"
+    "for a service under your own settings see `server.public_endpoint` and `keys.primary` there"
 )
 
 

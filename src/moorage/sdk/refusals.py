@@ -21,7 +21,7 @@ _AGAIN: Final = frozenset({408, 409, 425, 429})
 
 _FIXES: Final = {
     "token-signature": "the AccessKey in the connection string is not a key of this service; "
-    "take the connection string that the service prints, or compare with its setting `access_key`",
+    "take the connection string that the service prints, or compare with its setting `keys.primary`",
     "token-audience": "the Endpoint in the connection string is not the address under which the service "
     "knows itself; behind a proxy set `server.public_endpoint` there to what stands in the connection string",
     "token-expired": "the clocks of this machine and of the service are apart; set them by NTP",
