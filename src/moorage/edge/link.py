@@ -34,6 +34,7 @@ from moorage.wire.reasons import (
     LINK_TOO_MANY,
     LINK_UNKNOWN_DIALECT,
     PAYLOAD_TOO_LARGE,
+    TOKEN_AUDIENCE,
     TOKEN_CLAIMS,
     UNKNOWN_HUB,
     Reason,
@@ -305,7 +306,13 @@ class LinkDoor:
         # address that it wants to reach, so it is no stranger who chooses it.
         bases = [at for at in (self._settings.public_endpoint, request.header(b"host")) if at]
         audience = auth.tunnel_audience(bases, request.query_string)
-        claims = auth.verify(token, self._keys, audience, self._wall_clock(), self._auth.clock_skew)
+        try:
+            claims = auth.verify(token, self._keys, audience, self._wall_clock(), self._auth.clock_skew)
+        except PeerError as error:
+            if error.reason is TOKEN_AUDIENCE:
+                fix = "the connection string's Endpoint must name the service by this address"
+                raise PeerError(error.reason, f"{error.detail}; {fix}") from None
+            raise
         if not claims.user_id:
             raise PeerError(TOKEN_CLAIMS, "sub, the id of the app server, is missing")
         self.node.hub_settings(hub)
