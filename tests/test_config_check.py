@@ -114,11 +114,17 @@ def test_loopback(host: str, loopback: bool) -> None:
 
 def test_settings_that_clash() -> None:
     config = Config(
-        limits=Limits(max_payload=100_000_000),
+        limits=Limits(
+            max_payload=100_000_000,
+            outbox_bytes=3 << 20,
+            outbox_hard_bytes=2 << 20,
+            outbox_total_bytes=1 << 20,
+        ),
         shutdown=ShutdownSettings(grace=10, spread=30, timeout=30),
     )
     assert [text.partition(":")[0] for text in warnings(config)] == [
-        "limits.outbox_bytes",
+        "limits.outbox_hard_bytes",
+        "limits.outbox_total_bytes",
         "limits.outbox_bytes_link",
         "shutdown.timeout",
     ]

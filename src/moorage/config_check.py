@@ -49,8 +49,10 @@ def warnings(config: Config, *, serving: bool = False) -> Iterator[str]:
     yield from _about_access(config)
     yield from _about_cookies(config, serving=serving)
     limits = config.limits
-    if limits.outbox_bytes < limits.max_payload:
-        yield "limits.outbox_bytes: below limits.max_payload, so one large message can end a client as slow"
+    if limits.outbox_hard_bytes < limits.outbox_bytes:
+        yield "limits.outbox_hard_bytes: below limits.outbox_bytes, so no client is given limits.slow_after"
+    if limits.outbox_total_bytes < limits.outbox_hard_bytes:
+        yield "limits.outbox_total_bytes: below limits.outbox_hard_bytes, which no client can reach then"
     if limits.outbox_bytes_link < limits.max_payload:
         yield "limits.outbox_bytes_link: below limits.max_payload, so one large message can end a link"
     stop = config.shutdown

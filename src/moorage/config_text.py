@@ -94,8 +94,11 @@ hubs:
 limits:
   # Bytes of one client message.
   # max_payload: 1000000
-  # Bytes that may wait for one client before it is closed as slow.
+  # A client for which more than this waits is closed as slow if it reads nothing for slow_after.
   # outbox_bytes: 4MiB
+  # slow_after: 5s
+  # What may wait for all clients together.
+  # outbox_total_bytes: 512MiB
   # max_connections: 1000000
 
 links:

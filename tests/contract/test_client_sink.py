@@ -259,11 +259,19 @@ async def test_nothing_comes_after_the_end(subject: Subject) -> None:
 
 @for_every_sink
 async def test_a_slow_client_is_let_go(subject: Subject) -> None:
-    subject.connection.outbox.limit = 10
     subject.push(b'42["too much"]')
-    subject.node.flusher.run()
+    subject.connection.outbox.spill()
+    subject.end(SLOW_CLIENT)
     assert b'42["too much"]' not in await subject.client.received()
     assert [reason for _, reason in subject.link.ended] == [SLOW_CLIENT]
+
+
+@for_every_sink
+async def test_progress_is_a_number(subject: Subject) -> None:
+    assert subject.sink.progress() >= 0
+    subject.push(b"42[1]")
+    subject.node.flusher.run()
+    assert subject.sink.progress() >= 0
 
 
 @for_every_sink

@@ -63,6 +63,9 @@ class RecordingSink:
         self.writes: list[bytes] = []
         self.closed: list[tuple[Reason, bytes]] = []
         self.reading = True
+        self.max_packets = 16
+        self.taken = 0
+        """Counted up by a test whose client reads."""
 
     def write(self, data: bytes) -> None:
         assert not self.closed, "a write after the end"
@@ -72,8 +75,11 @@ class RecordingSink:
         assert (opcode, offset) == (OPCODE_TEXT, FRAME_ROOM)
         self.write(text_frame(bytes(buffer[offset:])))
 
-    def close(self, reason: Reason, rest: bytes) -> None:
-        self.closed.append((reason, rest))
+    def close(self, reason: Reason, rest: list[bytes]) -> None:
+        self.closed.append((reason, (b"" if self.framed else b"\x1e").join(rest)))
+
+    def progress(self) -> int:
+        return self.taken
 
     def pause_reading(self) -> None:
         self.reading = False

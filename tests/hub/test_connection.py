@@ -28,7 +28,7 @@ def new_connection(limits: Limits) -> Connection:
 
 
 def test_a_new_connection() -> None:
-    connection = new_connection(Limits(max_payload=11, outbox_bytes=22))
+    connection = new_connection(Limits(max_payload=11))
     assert connection.id == "c1"
     assert connection.user_id == "ada"
     assert connection.hub.name == "h"
@@ -37,7 +37,6 @@ def test_a_new_connection() -> None:
     assert connection.lane is None
     assert connection.session.state is State.OPENING
     assert connection.session.max_payload == 11
-    assert connection.outbox.limit == 22
     assert connection.outbox.owner is connection
 
 

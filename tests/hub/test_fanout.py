@@ -7,15 +7,16 @@ import pytest
 from moorage.hub.connection import Connection
 from moorage.hub.fanout import Encoded, fan_out, push
 from moorage.hub.outbox import SLICE
+from moorage.hub.settings import Limits
 from moorage.wire import engineio
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import BAD_PACKET
 from tests.hub.fakes import World, heard, sink_of
 
 
-def crowd(count: int, *, polling: int = 0) -> tuple[World, list[Connection]]:
+def crowd(count: int, *, polling: int = 0, limits: Limits | None = None) -> tuple[World, list[Connection]]:
     """So many WebSocket clients, and some that poll."""
-    world = World()
+    world = World(limits=limits or Limits())
     world.server()
     clients = [world.client() for _ in range(count)]
     return world, clients + [world.client(framed=False) for _ in range(polling)]
@@ -90,9 +91,10 @@ def test_only_a_large_fan_out_is_sliced() -> None:
 
 @pytest.mark.parametrize("size", [3, SLICE + 3])
 def test_a_full_outbox_stops_nobody_else(size: int) -> None:
-    world, clients = crowd(size)
+    world, clients = crowd(size, limits=Limits(outbox_bytes=10, outbox_hard_bytes=20))
     slow = clients[1]
-    slow.outbox.limit = 10
+    slow.outbox.ready = False
+    push(slow.outbox, Encoded(b"42[1]"), world.metrics)
     send(world, Encoded(b'42["more than ten bytes"]'), clients)
     assert world.metrics.disconnects == {}
     world.settle()

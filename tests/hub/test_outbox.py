@@ -11,7 +11,6 @@ from moorage.hub.connection import Connection
 from moorage.hub.fanout import Encoded
 from moorage.hub.outbox import SLICE
 from moorage.metrics import Metrics
-from moorage.wire.reasons import SLOW_CLIENT
 from tests.hub.fakes import PollingSink, RecordingSink, World, heard, sink_of, unframe
 
 
@@ -117,76 +116,52 @@ def test_size_counts_what_waits(world: World) -> None:
     assert client.outbox.size == 0
 
 
-# -- past the limit
+# -- large queues
 
 
-@pytest.mark.parametrize("framed", [True, False])
-def test_a_client_that_does_not_read_is_closed_once(framed: bool) -> None:
-    world = World()
-    _, link = world.server()
-    client = world.client(framed=framed)
-    client.outbox.limit = 100
-    client.outbox.ready = False
-    sink = sink_of(client)
-    for _ in range(50):
-        push(client, b"4" * 40)
-    # Not in the middle of an emit, but at the end of the tick; the bytes are let go at once.
-    assert sink.closed == []
-    assert link.ended == []
-    world.settle()
-    assert sink.closed == [(SLOW_CLIENT, b"")]
-    assert link.ended == [(client.id, SLOW_CLIENT)]
-    assert world.metrics.slow_client_closes == 1
-    assert world.metrics.disconnects == {"slow-client": 1}
-    (line,) = world.logged
-    assert line[1:3] == ("slow-client", "service")
-    assert line[5] > 100
-    assert world.node.connections == 0
-
-
-def test_the_limit_itself_is_allowed(world: World) -> None:
+def test_an_answer_to_a_poll_holds_so_many_packets(world: World) -> None:
     client = world.client(framed=False)
-    client.outbox.ready = False
-    client.outbox.limit = 10
-    push(client, b"12345", b"67890")
-    world.settle()
-    assert world.metrics.slow_client_closes == 0
-    push(client, b"1")
-    world.settle()
-    assert world.metrics.slow_client_closes == 1
-
-
-def test_reading_again_comes_too_late_after_the_limit(world: World) -> None:
-    client = world.client()
     sink = sink_of(client)
-    client.outbox.limit = 10
-    client.outbox.ready = False
-    push(client, b"4" * 20)
-    # What was queued is gone, so nothing newer may get through: there would be a hole.
-    client.outbox.unblock()
-    push(client, b"42[2]")
-    world.settle()
-    assert sink.packets == []
-    assert [reason for reason, _ in sink.closed] == [SLOW_CLIENT]
+    assert isinstance(sink, PollingSink)
+    sink.write(b"6")  # the poll that was there is answered
+    sink.writes.clear()
+    packets = [b"42[%d]" % number for number in range(60)]
+    push(client, *packets[:10], b"\x1e".join(packets[10:50]), *packets[50:])
+    for _ in range(4):
+        sink.poll()
+    assert [len(payload.split(b"\x1e")) for payload in sink.writes] == [16, 16, 16, 12]
+    assert sink.packets == packets
+    assert client.outbox.size == 0
 
 
-def test_a_slow_client_that_goes_by_itself_is_no_slow_client(world: World) -> None:
+def test_a_sink_that_fills_up_gets_the_rest_later(world: World) -> None:
+    """And what is large is not copied: other clients share it."""
     client = world.client()
-    client.outbox.limit = 10
-    push(client, b"4" * 20)
-    world.node.receive(client, b"1")
+    sink = Bucket(client)
+    client.outbox.attach(sink, ready=True)
+    large = b"4" * 200_000
+    packets = [large, b"42[1]", b"42[2]", large, b"42[3]"]
+    push(client, *packets)
     world.settle()
-    assert world.metrics.slow_client_closes == 0
-    assert world.metrics.disconnects == {"client-closed": 1}
+    assert unframe(b"".join(sink.writes)) == packets[:1]
+    rounds = 0
+    while client.outbox.size:
+        client.outbox.unblock()
+        rounds += 1
+    assert unframe(b"".join(sink.writes)) == packets
+    assert rounds == 3, "large, the two small ones together, large, small"
 
 
-def test_the_others_get_theirs(world: World) -> None:
-    slow, *others = (world.client() for _ in range(3))
-    slow.outbox.limit = 10
-    for client in (slow, *others):
-        push(client, b'42["hello"]')
-    world.settle()
-    assert [heard(client) for client in others] == [[b'42["hello"]']] * 2
+class Bucket(RecordingSink):
+    """A sink that is full after each write."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._box = connection.outbox
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self._box.ready = False
 
 
 def test_nothing_is_kept_after_the_end(world: World) -> None:
@@ -197,6 +172,17 @@ def test_nothing_is_kept_after_the_end(world: World) -> None:
     world.settle()
     assert box.take() == b""
     assert box.sink is None
+
+
+def test_large_frames_make_small_slices(world: World) -> None:
+    clients = [world.client() for _ in range(20)]
+    fanout.fan_out(Encoded(b"4" * 1_000_000), clients, world.node.flusher, world.metrics)
+    turns = 0
+    while world.scheduled:
+        world.tick()
+        turns += 1
+        assert written(clients) <= 5 * turns
+    assert written(clients) == 20
 
 
 # -- turns

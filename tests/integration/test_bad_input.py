@@ -31,7 +31,13 @@ _numbers = count(1)
 @pytest.fixture(scope="module")
 def service() -> Iterator[MoorageProcess]:
     """A service that loses patience sooner."""
-    flags = ["server.header_timeout=400ms", "server.body_timeout=800ms", "limits.outbox_bytes=1MiB"]
+    flags = [
+        "server.header_timeout=400ms",
+        "server.body_timeout=800ms",
+        "limits.outbox_bytes=1MiB",
+        "limits.outbox_hard_bytes=4MiB",
+        "limits.slow_after=1s",
+    ]
     with MoorageProcess(*(part for flag in flags for part in ("--set", flag))) as running:
         yield running
 

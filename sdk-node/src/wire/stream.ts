@@ -234,7 +234,7 @@ function copied(from: Writer, size: number): Buffer {
 }
 
 function tooLarge(size: number, maxBatch: number): MoorageError {
-  const text = `The message takes ${size} bytes; the service reads at most ${maxBatch} (its setting links.max_batch).`;
+  const text = `The message takes ${size} bytes; the service reads at most ${maxBatch} (its setting links.max_frame).`;
   return new MoorageError("link-frame-too-large", text, { number: 4003 });
 }
 

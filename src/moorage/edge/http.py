@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 
 from moorage.edge import upgrade
 from moorage.edge.settings import ServerSettings
+from moorage.edge.unconfirmed import TRANSPORT
 from moorage.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import BAD_HTTP, BAD_UPGRADE, HEADER_TIMEOUT, HEADERS_TOO_LARGE, Reason
@@ -68,6 +69,7 @@ class HttpProtocol(HttpToolsProtocol):
         """A request begins."""
         self._stuck = 0
         super().on_message_begin()
+        self.scope["extensions"] = {TRANSPORT: self.transport}  # type: ignore[dict-item]
         self._header_bytes = 0
 
     def on_url(self, url: bytes) -> None:

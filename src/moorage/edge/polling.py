@@ -12,9 +12,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeVar
 
 from moorage.edge.clients import ClientDoor
+from moorage.edge.unconfirmed import TRANSPORT, unconfirmed
 from moorage.edge.upgrade import error_body, parse_query
 from moorage.engine.upgrade import State, Step
 from moorage.hub.connection import Connection
+from moorage.hub.outbox import split_payloads
 from moorage.wire import engineio
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import OpenInfo
@@ -38,6 +40,12 @@ LINGER_SECONDS: Final = 30.0
 MAX_PACKETS: Final = 16
 """Packets in the answer to one poll: python-engineio gives a session up over a larger payload."""
 
+SMALLEST_PACKET: Final = 6
+"""Bytes of the smallest packet that a stock client sends for an event, `42[1]`, and its separator."""
+
+POST_SLICE: Final = 256
+"""Packets of a POST that are handled in one turn of the event loop."""
+
 T = TypeVar("T")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -49,18 +57,20 @@ class PollingSession:
 
     __slots__ = (
         "_door",
-        "_last_words",
-        "_left",
         "_poll",
+        "_polls",
         "_resumed",
+        "_transport",
         "connection",
         "dead_at",
         "ended",
         "posting",
+        "unsaid",
     )
 
     framed = False
     transport = "polling"
+    max_packets = MAX_PACKETS
     send = None
 
     def __init__(self, door: PollingDoor, connection: Connection) -> None:
@@ -70,28 +80,26 @@ class PollingSession:
         """Set when the session has ended: it lingers until then for its last poll."""
         self.ended: Reason | None = None
         """Why it has."""
+        self.unsaid: list[bytes] = []
+        """After the end: the payloads that no poll has fetched."""
         self._door = door
         self._poll: asyncio.Future[bytes] | None = None
-        self._left = b""
-        """What did not fit into the last answer."""
+        self._polls = 0
+        self._transport: asyncio.Transport | None = None
+        """That the last poll came by."""
         self._resumed: asyncio.Future[None] | None = None
         """While POSTs are held back."""
-        self._last_words: list[bytes] = []
 
-    def poll(self) -> asyncio.Future[bytes]:
-        """A GET came: what it is answered with. Raises `PeerError` (duplicate-poll)."""
+    def poll(self, transport: asyncio.Transport | None = None) -> asyncio.Future[bytes]:
+        """A GET came, by this TCP connection: what it is answered with. Raises `PeerError`
+        (duplicate-poll)."""
         if self._poll is not None:
             raise PeerError(DUPLICATE_POLL)
+        self._polls += 1
+        self._transport = transport
         future = asyncio.get_running_loop().create_future()
         if self.dead_at is not None:
-            future.set_result(self._last_words.pop(0) if self._last_words else engineio.NOOP_CLOSE)
-            if not self._last_words:
-                self._door.forget(self)
-            return future
-        if self._left:
-            data, self._left = _split(self._left)
-            self._door.node.metrics.bytes_sent_polling += len(data)
-            future.set_result(data)
+            future.set_result(self._last_words())
             return future
         self._poll = future
         self.connection.outbox.unblock()
@@ -99,11 +107,6 @@ class PollingSession:
             # Polls are answered at once while an upgrade is under way: it waits for them.
             self.release()
         return future
-
-    @property
-    def left(self) -> bytes:
-        """A payload that no poll has fetched yet, of packets older than any in the outbox."""
-        return self._left
 
     def release(self) -> None:
         """Answer a waiting poll now."""
@@ -125,12 +128,16 @@ class PollingSession:
         """Answer the waiting poll; the outbox gathers until the next."""
         poll, self._poll = self._poll, None
         self.connection.outbox.ready = False
-        data, self._left = _split(data)
         if poll is not None and not poll.done():
             self._door.node.metrics.bytes_sent_polling += len(data)
             poll.set_result(data)
 
-    def close(self, reason: Reason, rest: bytes) -> None:
+    def progress(self) -> int:
+        """Changes with every poll, and while the answer to the last one is being read."""
+        pending = unconfirmed(self._transport) if self._transport is not None else 0
+        return (self._polls << 40) + pending
+
+    def close(self, reason: Reason, rest: list[bytes]) -> None:
         """The exact answers that Socket.IO's own tests expect: a poll gets what is queued, if
         anything, and the next one `6` `1`. Not both in one: the client handles Socket.IO packets a
         tick later than a close, and would report `transport close` for a disconnect."""
@@ -142,23 +149,18 @@ class PollingSession:
             self._door.forget(self)
             return
         if reason not in (SLOW_CLIENT, TRANSPORT_LOST):
-            for waiting in (self._left, rest):
-                words, more = _split(waiting)
-                while words:
-                    self._last_words.append(words)
-                    words, more = _split(more)
-        self._last_words.append(engineio.NOOP_CLOSE)
-        if self._poll is not None:
-            self.write(self._last_words.pop(0))
-            if not self._last_words:
-                self._door.forget(self)
-                return
+            self.unsaid = rest
         self.dead_at = self._door.clock() + LINGER_SECONDS
+        if self._poll is not None:
+            self.write(self._last_words())
 
-    @property
-    def unsaid(self) -> bytes:
-        """After the end: a payload of the packets that no poll has fetched."""
-        return engineio.RS.join(self._last_words[:-1])
+    def _last_words(self) -> bytes:
+        """After the end: the answer to one poll."""
+        if self.unsaid:
+            words, self.unsaid = split_payloads(self.unsaid, MAX_PACKETS)
+            return words
+        self._door.forget(self)
+        return engineio.NOOP_CLOSE
 
     def pause_reading(self) -> None:
         """The next POST waits with its body unread."""
@@ -196,22 +198,20 @@ class PollingDoor:
         if session is not None:
             session.release()
 
-    def upgraded(self, connection: Connection) -> bytes:
-        """The upgrade is done; what must be written before all that waits in the outbox."""
+    def upgraded(self, connection: Connection) -> None:
+        """The upgrade is done."""
         session = self._sessions.pop(connection.id, None)
-        if session is None:
-            return b""
-        session.release()
-        session.resume_reading()
-        return session.left
+        if session is not None:
+            session.release()
+            session.resume_reading()
 
-    def farewell(self, connection: Connection) -> tuple[Reason, bytes]:
+    def farewell(self, connection: Connection) -> tuple[Reason, list[bytes]]:
         """The session ended during its upgrade, and the client polls no more: why it ended, and the
-        payload that the client has not got yet."""
+        payloads that the client has not got yet."""
         session = self._sessions.pop(connection.id, None)
         if session is None or session.ended is None:
             # The polls have fetched everything, the end included.
-            return CLIENT_CLOSED, b""
+            return CLIENT_CLOSED, []
         return session.ended, session.unsaid
 
     def tick(self, now: float) -> None:
@@ -255,7 +255,7 @@ class PollingDoor:
             return await self._open(scope, receive, hub, query)
         session = self._find(hub, sid)
         if scope["method"] == "GET":
-            return await self._poll(session, receive)
+            return await self._poll(session, receive, scope)
         if scope["method"] == "POST":
             return await self._post(session, receive, headers)
         raise PeerError(BAD_METHOD)
@@ -301,9 +301,9 @@ class PollingDoor:
             max_payload=info.max_payload,
         )
 
-    async def _poll(self, session: PollingSession, receive: Receive) -> bytes:
+    async def _poll(self, session: PollingSession, receive: Receive, scope: Scope) -> bytes:
         try:
-            future = session.poll()
+            future = session.poll(scope.get("extensions", {}).get(TRANSPORT))
         except PeerError as error:
             # engine.io's rule: two polls at once end the session, both are told.
             self.node.disconnect(session.connection, error.reason, who="service")
@@ -329,25 +329,30 @@ class PollingDoor:
         try:
             await session.readable()
             body = await _read_body(receive, limit)
-            self._packets(connection, body)
+            await self._packets(session, body)
             await self._taken(connection)
         finally:
             session.posting = False
         return b"ok"
 
-    def _packets(self, connection: Connection, body: bytes) -> None:
-        metrics = self.node.metrics
+    async def _packets(self, session: PollingSession, body: bytes) -> None:
+        connection, metrics = session.connection, self.node.metrics
         metrics.bytes_received_polling += len(body)
+        most = self.node.limits.max_packets_per_payload or connection.session.max_payload // SMALLEST_PACKET
         try:
-            packets = engineio.split_payload(body, self.node.limits.max_packets_per_payload)
+            packets = engineio.split_payload(body, most)
         except PeerError as error:
             self.node.disconnect(connection, error.reason, who="service", detail=error.detail)
             raise
-        for packet in packets:
+        for number, packet in enumerate(packets, 1):
             if connection.session.state == State.CLOSED:
                 break
             metrics.received_polling += 1
             self.node.receive(connection, packet)
+            if number % POST_SLICE == 0:
+                # The others' turn, and the app server may be behind by now.
+                await asyncio.sleep(0)
+                await session.readable()
 
     async def _taken(self, connection: Connection) -> None:
         """Wait until the app server has taken the packets, a second at most. It slows a client
@@ -376,16 +381,6 @@ class _Opening:
     def refused(self, reason: Reason, detail: str) -> None:
         if not self.answer.done():
             self.answer.set_exception(PeerError(reason, detail))
-
-
-def _split(payload: bytes) -> tuple[bytes, bytes]:
-    """As much of a payload as one answer may hold, and the rest."""
-    if payload.count(engineio.RS) < MAX_PACKETS:
-        return payload, b""
-    end = -1
-    for _ in range(MAX_PACKETS):
-        end = payload.index(engineio.RS, end + 1)
-    return payload[:end], payload[end + 1 :]
 
 
 class _GoneError(Exception):

@@ -10,10 +10,12 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from moorage.edge.clients import ClientDoor
 from moorage.edge.messages import Assembler
+from moorage.edge.unconfirmed import unconfirmed
 from moorage.edge.upgrade import UpgradeRequest, tcp_of
 from moorage.engine.upgrade import State, Step
 from moorage.hub.connection import Connection
 from moorage.hub.node import Node
+from moorage.hub.outbox import join_chunk
 from moorage.hub.ports import SendFrame
 from moorage.wire import engineio
 from moorage.wire.errors import PeerError
@@ -60,6 +62,7 @@ class ClientSocket(WSListener):
 
     framed = True
     transport = "websocket"
+    max_packets = 0
 
     def __init__(self, door: SocketDoor, connection: Connection, *, probing: bool) -> None:
         self._door = door
@@ -150,16 +153,14 @@ class ClientSocket(WSListener):
         connection = self._connection
         if connection.session.step(Step.UPGRADE_DONE):
             self._leave_probing()
-            left = self._door.upgraded(connection)
-            if left:
-                self.write(engineio.frames(left))
+            self._door.upgraded(connection)
             connection.outbox.attach(self, ready=True)
         elif connection.session.state == State.CLOSED:
             # It ended during the upgrade. The client has stopped polling, so what it has not got
             # yet, and the end, must reach it here.
             self._leave_probing()
             reason, unsaid = self._door.farewell(connection)
-            self.close(reason, engineio.frames(unsaid) if unsaid else b"")
+            self.close(reason, [engineio.frames(payload) for payload in unsaid])
         else:
             raise PeerError(BAD_REQUEST, "no upgrade is under way")
 
@@ -233,7 +234,11 @@ class ClientSocket(WSListener):
         """It does again."""
         self._tcp.resume_reading()
 
-    def close(self, reason: Reason, rest: bytes) -> None:
+    def progress(self) -> int:
+        """Rises and falls with what the client has not confirmed."""
+        return unconfirmed(self._tcp)
+
+    def close(self, reason: Reason, rest: list[bytes]) -> None:
         """End the session on this socket."""
         if reason in (SLOW_CLIENT, TRANSPORT_LOST) or self._transport is None:
             # It takes nothing: a polite close would wait behind what it does not read.
@@ -242,10 +247,12 @@ class ClientSocket(WSListener):
             return
         if not self._peer_closed:
             if reason.number < BAD_FRAME.number or reason is APP_CLOSED:
-                rest += engineio.text_frame(engineio.CLOSE)
-            if rest:
-                self._door.node.metrics.bytes_sent_websocket += len(rest)
-                self.write(rest)
+                rest = [*rest, engineio.text_frame(engineio.CLOSE)]
+            at = 0
+            while at < len(rest):
+                chunk, at = join_chunk(rest, at)
+                self._door.node.metrics.bytes_sent_websocket += len(chunk)
+                self.write(chunk)
         self._goodbye(reason)
 
     def _goodbye(self, reason: Reason) -> None:
@@ -280,8 +287,8 @@ class SocketDoor:
         door: ClientDoor,
         *,
         release_poll: Callable[[Connection], None],
-        upgraded: Callable[[Connection], bytes],
-        farewell: Callable[[Connection], tuple[Reason, bytes]],
+        upgraded: Callable[[Connection], None],
+        farewell: Callable[[Connection], tuple[Reason, list[bytes]]],
         clock: Callable[[], float],
     ) -> None:
         self.door = door
@@ -289,9 +296,9 @@ class SocketDoor:
         self.release_poll = release_poll
         """Answer a waiting poll of this session at once (with a noop)."""
         self.upgraded = upgraded
-        """The session has left polling; a payload that comes before all in its outbox."""
+        """The session has left polling."""
         self.farewell = farewell
-        """For a session that ended during its upgrade: why, and a payload that the client has not got."""
+        """For a session that ended during its upgrade: why, and the payloads that the client has not got."""
         self.probes: dict[ClientSocket, float] = {}
         self.closing: dict[ClientSocket, float | None] = {}
         self._clock = clock

@@ -53,7 +53,7 @@ class Connection:
         self.user_id = user_id
         self.server = server
         self.session = EngineSession(limits.max_payload, limits.max_attachments, limits.max_namespaces)
-        self.outbox = Outbox(self, flusher, limits.outbox_bytes)
+        self.outbox = Outbox(self, flusher)
         self.groups: set[str] = set()
         self.opened_at = now
         self.handshake = b"{}"

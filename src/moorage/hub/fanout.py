@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
-from moorage.hub.outbox import SLICE, Flusher, Outbox
+from moorage.hub.outbox import SLICE, SLICE_BYTES, Flusher, Outbox
 from moorage.wire import engineio
 
 if TYPE_CHECKING:
@@ -50,20 +50,21 @@ class Encoded:
 def fan_out(encoded: Encoded, to: Collection[Connection], flusher: Flusher, metrics: Metrics) -> None:
     """Queue `encoded` for every connection in `to`. No task, no await, no log line in this loop:
     per recipient it is two appends and an addition."""
-    if len(to) < SLICE:
+    among = len(to)
+    if among < SLICE and among * len(encoded.payload) <= SLICE_BYTES:
         for connection in to:
-            push(connection.outbox, encoded, metrics)
+            push(connection.outbox, encoded, metrics, among)
         return
     framed = flusher.spread(encoded, to)
     metrics.sent_websocket += framed * encoded.packets
-    metrics.sent_polling += (len(to) - framed) * encoded.packets
+    metrics.sent_polling += (among - framed) * encoded.packets
 
 
-def push(box: Outbox, encoded: Encoded, metrics: Metrics) -> None:
-    """Queue `encoded` for one client, and count it."""
+def push(box: Outbox, encoded: Encoded, metrics: Metrics, among: int = 1) -> None:
+    """Queue `encoded` for one client, of `among` that get it, and count it."""
     if box.framed:
-        box.push(encoded.frames)
+        box.push(encoded.frames, among)
         metrics.sent_websocket += encoded.packets
     else:
-        box.push(encoded.payload)
+        box.push(encoded.payload, among)
         metrics.sent_polling += encoded.packets

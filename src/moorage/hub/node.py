@@ -80,7 +80,7 @@ class Node:
         self.draining = False
         self.connections = 0
         """Accepted and being accepted, all hubs together."""
-        self.flusher = Flusher(schedule, self._slow, metrics)
+        self.flusher = Flusher(schedule, self._slow, metrics, limits, clock())
         self.heartbeat = Heartbeat(self._silent, self.flusher, metrics, clock())
         self._log = log
         self._openings: dict[Connection, tuple[Opening, tuple[str, ...]]] = {}
@@ -229,7 +229,7 @@ class Node:
         self.connections -= 1
         self.heartbeat.remove(connection)
         queued, sink = outbox.size, outbox.sink
-        rest = outbox.take() if queued else b""
+        rest = outbox.take_all()
         outbox.drop()
         connection.server.link.closed(connection, reason)
         self.metrics.disconnects[reason.name] += 1
@@ -240,10 +240,11 @@ class Node:
             sink.close(reason, rest)
         self._forget_if_empty(hub)
 
-    def _slow(self, connection: Connection) -> None:
+    def _slow(self, connection: Connection, why: str) -> None:
         if connection.session.state != State.CLOSED:
             self.metrics.slow_client_closes += 1
-            self.disconnect(connection, SLOW_CLIENT, who="service")
+            connection.outbox.spill()
+            self.disconnect(connection, SLOW_CLIENT, who="service", detail=why)
 
     def _silent(self, connection: Connection) -> None:
         self.disconnect(connection, PING_TIMEOUT, who="service")
@@ -311,6 +312,7 @@ class Node:
     def tick(self, now: float) -> None:
         """Time passes: pings are due, questions overdue."""
         self.heartbeat.tick(now)
+        self.flusher.backlog.tick(now)
         for hub in tuple(self.hubs.values()):
             if hub.waits:
                 self.metrics.invoke_timeouts += hub.invocations.tick(now)

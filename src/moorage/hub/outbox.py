@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
+from moorage.hub.backlog import Backlog
 from moorage.hub.ports import ClientSink, Schedule, SendFrame
 from moorage.wire.engineio import FRAME_ROOM, OPCODE_TEXT, RS, frames
 from moorage.wire.errors import UsageError
@@ -22,10 +23,19 @@ from moorage.wire.errors import UsageError
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
     from moorage.hub.fanout import Encoded
+    from moorage.hub.settings import Limits
     from moorage.metrics import Metrics
 
 SLICE: Final = 400
+"""Clients that are written to in one turn."""
+SLICE_BYTES: Final = 4 * 1024 * 1024
+"""And bytes, where these are large."""
 MAX_BUFFERS: Final = 32
+MAX_BUFFER_BYTES: Final = 32 * 1024
+"""What the kernel does not take of a longer frame, picows would copy for each recipient."""
+CHUNK_BYTES: Final = 64 * 1024
+"""A large queue is joined in pieces of this size. One piece would be one more copy of the whole
+queue for each client that does not read, of bytes that all of them share."""
 
 _IDLE, _URGENT, _BULK = 0, 1, 2
 
@@ -48,14 +58,16 @@ class Outbox:
         "size",
     )
 
-    def __init__(self, owner: Connection, flusher: Flusher, limit: int) -> None:
-        self.owner = owner
+    def __init__(self, owner: Connection, flusher: Flusher) -> None:
+        self.owner: Connection | None = owner
+        """None after the end."""
         self.sink: ClientSink | None = None
         self.framed = False
         self.ready = False
         """May be flushed: there is a sink and it takes data now."""
         self.size = 0
-        self.limit = limit
+        self.limit = flusher.backlog.uncounted
+        """Bytes from which on the queue is counted in the `Backlog`; -1 when nothing is queued any more."""
         # What waits: nearly always one thing or none, so the list for more is made when needed. A
         # broadcast touches every member's outbox twice, cold: each object less counts.
         self._first: bytes | None = None
@@ -65,16 +77,17 @@ class Outbox:
         self._write: Callable[[bytes], None] = _nowhere
         self._send: SendFrame | None = None
 
-    def push(self, data: bytes) -> None:
-        """Queue packets in the form that this client takes: frames if it is `framed`, else a payload."""
+    def push(self, data: bytes, among: int = 1) -> None:
+        """Queue packets in the form that this client takes: frames if it is `framed`, else a payload.
+        `among` is the number of clients that share `data`."""
         if self._first is None:
             self._first = data
         else:
             self._more(data)
         self.size += len(data)
         if self.size > self.limit:
-            self._flusher.overflow(self)
-        elif self.ready and self._state != _URGENT:
+            self._flusher.backlog.grown(self, len(data) // among)
+        if self.ready and self._state != _URGENT:
             self._state = _URGENT
             self._flusher.urgent(self)
 
@@ -86,31 +99,59 @@ class Outbox:
 
     def attach(self, sink: ClientSink, *, ready: bool) -> None:
         """Write to `sink` from now on. What waits is turned into its form, in order."""
-        if sink.framed and not self.framed and self._first is not None:
-            self._first = frames(self.take())
-            self.size = len(self._first)
+        waiting = self.take_all()
+        if sink.framed and not self.framed:
+            waiting = [frames(payload) for payload in waiting]
+        self._flusher.backlog.forget(self)
+        self._put(waiting)
         self.framed = sink.framed
         self.sink = sink
         # Kept bound: for a WebSocket this is the transport's own `write`, with no call between.
         self._write = sink.write
         self._send = sink.send
         self.ready = ready
-        if ready:
-            self.flush()
+        if self.size > self.limit:
+            self._flusher.backlog.grown(self, self.size)
+        self.flush()
 
     def unblock(self) -> None:
         """The sink takes data again."""
         self.ready = True
+        self._flusher.backlog.taken(self)
         self.flush()
 
     def flush(self) -> None:
-        """Hand over all that waits, in one write."""
+        """Hand over what waits: to a WebSocket all, in one write; to a poll what one answer may hold."""
         self._state = _IDLE
-        if self.ready and self._first is not None:
-            data = self.take()
+        if not self.ready or self._first is None:
+            return
+        if self.size > self.limit or not self.framed:
+            before = self.size
             if self.framed:
-                self._flusher.metrics.bytes_sent_websocket += len(data)
-            self._write(data)
+                self._write_chunks()
+                self._flusher.metrics.bytes_sent_websocket += before - self.size
+            else:
+                self._write_payload()
+            self._flusher.backlog.written(self, before)
+        else:
+            self._flusher.metrics.bytes_sent_websocket += self.size
+            self._write(self.take())
+
+    def _write_chunks(self) -> None:
+        """Until the sink is full. The rest stays here: as bytes that are shared with other clients."""
+        waiting, at = self.take_all(), 0
+        while at < len(waiting) and self.ready:
+            chunk, at = join_chunk(waiting, at)
+            self._write(chunk)
+        self._put(waiting[at:])
+
+    def _write_payload(self) -> None:
+        """As many packets as an answer may hold."""
+        assert self.sink is not None
+        waiting = self.take_all()
+        payload, rest = split_payloads(waiting, self.sink.max_packets)
+        self._put(rest)
+        self._write(payload)
 
     def take(self) -> bytes:
         """All that waits, joined (b"" for nothing); the queue is empty afterwards."""
@@ -122,20 +163,73 @@ class Outbox:
         self.size = 0
         return data
 
+    def take_all(self) -> list[bytes]:
+        """The entries that wait, in order; the queue is empty afterwards."""
+        if self._first is None:
+            return []
+        waiting = [self._first] if self._rest is None else [self._first, *self._rest]
+        self._first = self._rest = None
+        self.size = 0
+        return waiting
+
+    def _put(self, waiting: list[bytes]) -> None:
+        """Into the empty queue."""
+        if waiting:
+            self._first = waiting[0]
+            self._rest = waiting[1:] or None
+            self.size = sum(map(len, waiting))
+
+    @property
+    def is_single(self) -> bool:
+        """Does no more than one entry wait?"""
+        return self._rest is None
+
+    @property
+    def is_spilt(self) -> bool:
+        """Is the client to be closed, or closed already?"""
+        return self.limit < 0
+
     def spill(self) -> None:
-        """Past the limit: let go of the bytes, now and for every push to come. The sink stays, to
-        hear of the end, and so does `size`, for the log."""
+        """The client is to be closed: let go of the bytes, now and for every push to come. The sink
+        stays, to hear of the end, and so does `size`, for the log."""
         self._first = self._rest = None
         self.ready = False
         self.limit = -1
+        self._flusher.backlog.forget(self)
 
     def drop(self) -> None:
         """The end: nothing is kept from here on."""
         self.spill()
         self.size = 0
+        self.owner = None
         self.sink = None
         self._write = _nowhere
         self._send = None
+
+
+def join_chunk(waiting: list[bytes], at: int) -> tuple[bytes, int]:
+    """Entries from `at` on, joined as far as `CHUNK_BYTES` reach; and where the next chunk begins. A
+    large entry is a chunk by itself, and is not copied."""
+    end, size = at + 1, len(waiting[at])
+    while end < len(waiting) and size + len(waiting[end]) <= CHUNK_BYTES:
+        size += len(waiting[end])
+        end += 1
+    return waiting[at] if end == at + 1 else b"".join(waiting[at:end]), end
+
+
+def split_payloads(waiting: list[bytes], most: int) -> tuple[bytes, list[bytes]]:
+    """A payload of the first `most` packets in `waiting`, which is not empty, and what is left."""
+    packets, end = 0, 0
+    while end < len(waiting) and packets < most:
+        packets += waiting[end].count(RS) + 1
+        end += 1
+    rest = waiting[end:]
+    if packets <= most:
+        return RS.join(waiting[:end]), rest
+    # The last one holds more packets than there is room for.
+    *whole, last = waiting[:end]
+    parts = last.split(RS, most - (packets - last.count(RS) - 1))
+    return RS.join((*whole, *parts[:-1])), [parts[-1], *rest]
 
 
 def _nowhere(data: bytes) -> None:
@@ -145,13 +239,19 @@ def _nowhere(data: bytes) -> None:
 class Flusher:
     """Knows which outboxes have something to write, and when."""
 
-    def __init__(self, schedule: Schedule, slow: Callable[[Connection], None], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        slow: Callable[[Connection, str], None],
+        metrics: Metrics,
+        limits: Limits,
+        now: float,
+    ) -> None:
         self.metrics = metrics
+        self.backlog = Backlog(limits, slow, self.wake, now)
         self._schedule = schedule
-        self._slow = slow
         self._urgent: list[Outbox] = []
         self._bulk: deque[Outbox] = deque()
-        self._overflowed: list[Connection] = []
         self._buffers: dict[bytes, bytearray] = {}
         """For the large fan-outs under way that are one text frame: frame -> buffer for `SendFrame`."""
         self._scheduled = False
@@ -171,7 +271,8 @@ class Flusher:
         """
         framed_data, plain_data = encoded.frames, encoded.payload
         framed_size, plain_size = len(framed_data), len(plain_data)
-        if encoded.is_one_text:
+        framed_share, plain_share = framed_size // len(to), plain_size // len(to)
+        if encoded.is_one_text and plain_size <= MAX_BUFFER_BYTES:
             if len(self._buffers) >= MAX_BUFFERS:
                 # Fan-outs come faster than they go out: the older ones take the other way.
                 self._buffers.clear()
@@ -182,30 +283,21 @@ class Flusher:
             box = connection.outbox
             if box.framed:
                 framed += 1
-                data, size = framed_data, framed_size
+                data, size, share = framed_data, framed_size, framed_share
             else:
-                data, size = plain_data, plain_size
+                data, size, share = plain_data, plain_size, plain_share
             if box._first is None:
                 box._first = data
             else:
                 box._more(data)
             box.size += size
             if box.size > box.limit:
-                self.overflow(box)
-            elif box.ready and box._state == _IDLE:
+                self.backlog.grown(box, share)
+            if box.ready and box._state == _IDLE:
                 box._state = _BULK
                 add(box)
         self.wake()
         return framed
-
-    def overflow(self, box: Outbox) -> None:
-        """`box` went past its limit. Its owner is closed at the flush, not here: the caller may be
-        in the middle of a loop over the members that the close would change."""
-        first = box.limit >= 0
-        box.spill()
-        if first:
-            self._overflowed.append(box.owner)
-            self.wake()
 
     def wake(self) -> None:
         """See to it that `run` is called at the end of this tick."""
@@ -220,29 +312,35 @@ class Flusher:
     def run(self) -> None:
         """One flush: all small business, one slice of the large."""
         self._scheduled = False
-        if self._overflowed:
-            slow, self._overflowed = self._overflowed, []
-            for connection in slow:
-                self._slow(connection)
         if self._urgent:
             urgent, self._urgent = self._urgent, []
             for box in urgent:
                 box.flush()
         if self._bulk:
             self._slice()
+        if self.backlog.alarmed:
+            self.backlog.settle()
 
     def _slice(self) -> None:
         """`Outbox.flush` for a slice of the large, written out like `spread`. Who has just one frame
         waiting, as nearly all have, gets it the short way: past the event loop's own buffers (2-6 %
         of a delivery to 1,000, two paired runs)."""
         take, buffers = self._bulk.popleft, self._buffers
-        sent = 0
+        sent = large = 0
         for _ in range(min(SLICE, len(self._bulk))):
             box = take()
             box._state = _IDLE
             data = box._first
             if data is None or not box.ready:
                 continue
+            size = box.size
+            if size > box.limit or not box.framed:
+                box.flush()
+                large += size
+                if large > SLICE_BYTES:
+                    break
+                continue
+            sent += size
             buffer = None
             if box._rest is None:
                 box._first = None
@@ -250,8 +348,6 @@ class Flusher:
                 buffer = buffers.get(data)
             else:
                 data = box.take()
-            if box.framed:
-                sent += len(data)
             if buffer is not None and box._send is not None:
                 box._send(OPCODE_TEXT, buffer, FRAME_ROOM)
             else:

@@ -1,5 +1,5 @@
-"""What the hub needs from outside. Each port belongs to the hub, has at most five methods, and all
-of them only queue: none waits, none raises for a peer's sake."""
+"""What the hub needs from outside. Each port belongs to the hub and has few methods, and all of them
+only queue: none waits, none raises for a peer's sake."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class ClientSink(Protocol):
     """Takes WebSocket frames (concatenated); else payloads (packets joined by 0x1e)."""
     transport: str
     """`websocket` or `polling`: the metrics label."""
+    max_packets: int
+    """Packets in one write, where the sink takes payloads."""
 
     @property
     def send(self) -> SendFrame | None:
@@ -30,8 +32,11 @@ class ClientSink(Protocol):
     def write(self, data: bytes) -> None:
         """Hand over what the outbox has gathered in this loop tick."""
 
-    def close(self, reason: Reason, rest: bytes) -> None:
-        """Write `rest`, say goodbye in the transport's own way, end."""
+    def close(self, reason: Reason, rest: list[bytes]) -> None:
+        """Write `rest` (frames, or payloads), say goodbye in the transport's own way, end."""
+
+    def progress(self) -> int:
+        """A number, 0 or more, that changes when the client takes something of what was written."""
 
     def pause_reading(self) -> None:
         """Stop taking the client's data: what it would go to is full."""

@@ -12,8 +12,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Bytes of one client message or POST body. The app server's `maxHttpBufferSize` may lower it."""
     max_attachments: int = 10
     """Binary attachments of one packet (socket.io-parser's default since CVE-2026-33151)."""
-    max_packets_per_payload: int = 1_000
-    """Packets in one polling POST."""
+    max_packets_per_payload: int = 0
+    """Packets in one polling POST. 0 means as many as `max_payload` has room for."""
     max_namespaces: int = 100
     """Namespaces connected or connecting on one connection."""
     max_groups: int = 10_000
@@ -21,7 +21,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_connections: int = 1_000_000
     """Client connections of this node."""
     outbox_bytes: int = 4 * 1024 * 1024
-    """Bytes queued for one client before it is closed as `slow-client`."""
+    """Bytes queued for one client from which on it must read, or is closed as `slow-client`."""
+    slow_after: float = 5.0
+    """How long a client may read nothing while more than `outbox_bytes` is queued for it."""
+    outbox_hard_bytes: int = 32 * 1024 * 1024
+    """Bytes queued for one client before it is closed as `slow-client` at once. One emit may be larger."""
+    outbox_total_bytes: int = 512 * 1024 * 1024
+    """Bytes queued for all clients before those are closed that have read nothing for the longest time."""
     outbox_bytes_link: int = 64 * 1024 * 1024
     """Bytes queued for one link before it is closed as `link-slow`."""
 

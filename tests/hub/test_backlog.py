@@ -1,0 +1,262 @@
+"""Which clients are closed because they do not read. Time is a number here."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.hub import fanout
+from moorage.hub.connection import Connection
+from moorage.hub.fanout import Encoded
+from moorage.hub.outbox import SLICE
+from moorage.hub.settings import Limits
+from moorage.wire.reasons import SLOW_CLIENT
+from tests.hub.fakes import PollingSink, RecordingSink, World, heard, sink_of
+
+pytestmark = pytest.mark.repair(15)
+
+MIB = 1024 * 1024
+LIMITS = Limits(outbox_bytes=MIB, outbox_hard_bytes=4 * MIB, outbox_total_bytes=32 * MIB, slow_after=5)
+
+
+@pytest.fixture
+def world() -> World:
+    """A node with an app server."""
+    world = World(limits=LIMITS)
+    world.server()
+    return world
+
+
+def push(world: World, connection: Connection, *sizes: int) -> None:
+    """Queue emits of these sizes."""
+    for size in sizes:
+        fanout.push(connection.outbox, Encoded(b"4" * size), world.metrics)
+    world.settle()
+
+
+def pass_time(world: World, seconds: float) -> None:
+    """A quarter of a second at a time, as the service's own ticks."""
+    for _ in range(int(seconds * 4)):
+        world.now += 0.25
+        world.node.tick(world.now)
+        world.settle()
+
+
+def block(connection: Connection) -> None:
+    """The client reads nothing from now on."""
+    connection.outbox.ready = False
+
+
+def closed(connection: Connection) -> bool:
+    """Was it closed?"""
+    return connection.outbox.sink is None
+
+
+def blocked(world: World, count: int, framed: bool = True) -> list[Connection]:
+    """Clients that read nothing."""
+    clients = [world.client(framed=framed) for _ in range(count)]
+    for client in clients:
+        block(client)
+    return clients
+
+
+# -- one client
+
+
+@pytest.mark.parametrize("framed", [True, False])
+def test_a_client_that_reads_nothing_is_closed_in_time(framed: bool) -> None:
+    world = World(limits=LIMITS)
+    _, link = world.server()
+    client = world.client(framed=framed)
+    sink = sink_of(client)
+    block(client)
+    push(world, client, MIB // 2, MIB // 2, MIB // 2)
+    pass_time(world, 4.75)
+    assert sink.closed == []
+    pass_time(world, 2)
+    assert sink.closed == [(SLOW_CLIENT, b"")]
+    assert link.ended == [(client.id, SLOW_CLIENT)]
+    assert world.metrics.slow_client_closes == 1
+    assert world.metrics.disconnects == {"slow-client": 1}
+    (line,) = world.logged
+    assert line[1:3] == ("slow-client", "service")
+    assert line[5] > MIB
+    assert world.node.connections == 0
+    assert world.node.flusher.backlog.total == 0
+
+
+def test_a_client_that_has_little_queued_may_read_nothing(world: World) -> None:
+    (client,) = blocked(world, 1)
+    push(world, client, MIB // 2, MIB // 3)
+    pass_time(world, 60)
+    assert not closed(client)
+
+
+def test_a_client_that_reads_slowly_is_not_slow(world: World) -> None:
+    (client,) = blocked(world, 1)
+    push(world, client, *[MIB // 2] * 7)
+    for _ in range(20):
+        pass_time(world, 3)
+        sink_of(client).taken += 1
+    assert not closed(client)
+    pass_time(world, 7)
+    assert closed(client)
+
+
+def test_a_client_that_polls_slowly_is_not_slow(world: World) -> None:
+    client = world.client(framed=False)
+    sink = sink_of(client)
+    assert isinstance(sink, PollingSink)
+    push(world, client, *[30_000] * 120)
+    for _ in range(5):
+        pass_time(world, 4)
+        sink.poll()
+    assert not closed(client)
+    assert sum(map(len, sink.writes)) > 80 * 30_000
+    push(world, client, *[30_000] * 50)
+    pass_time(world, 7)
+    assert closed(client)
+
+
+def test_beyond_the_hard_limit_nobody_waits(world: World) -> None:
+    (client,) = blocked(world, 1)
+    push(world, client, *[MIB] * 3)
+    assert not closed(client)
+    push(world, client, MIB + 1)
+    assert closed(client)
+    assert world.metrics.disconnects == {"slow-client": 1}
+
+
+def test_the_close_waits_for_the_end_of_the_emit(world: World) -> None:
+    (client,) = blocked(world, 1)
+    sink = sink_of(client)
+    for _ in range(50):
+        fanout.push(client.outbox, Encoded(b"4" * MIB), world.metrics)
+    assert sink.closed == []
+    assert world.node.flusher.backlog.total == 0, "the bytes are let go at once"
+    # What was queued is gone, so nothing newer may get through: there would be a hole.
+    client.outbox.unblock()
+    fanout.push(client.outbox, Encoded(b"42[2]"), world.metrics)
+    world.settle()
+    assert sink.packets == []
+    assert sink.closed == [(SLOW_CLIENT, b"")]
+
+
+def test_a_slow_client_that_goes_by_itself_is_no_slow_client(world: World) -> None:
+    (client,) = blocked(world, 1)
+    fanout.push(client.outbox, Encoded(b"4" * MIB), world.metrics)
+    fanout.push(client.outbox, Encoded(b"4" * 4 * MIB), world.metrics)
+    world.node.receive(client, b"1")
+    world.settle()
+    assert world.metrics.slow_client_closes == 0
+    assert world.metrics.disconnects == {"client-closed": 1}
+
+
+@pytest.mark.parametrize("framed", [True, False])
+def test_a_single_emit_passes_whatever_its_size(framed: bool) -> None:
+    world = World(limits=Limits(outbox_bytes=MIB, outbox_hard_bytes=4 * MIB))
+    world.server()
+    client = world.client(framed=framed)
+    push(world, client, 16 * MIB)
+    pass_time(world, 3)
+    assert list(map(len, heard(client))) == [16 * MIB]
+    block(client)
+    push(world, client, 16 * MIB)
+    assert not closed(client)
+    client.outbox.unblock()
+    assert list(map(len, heard(client))) == [16 * MIB] * 2
+
+
+def test_a_client_that_reads_gets_any_burst(world: World) -> None:
+    """All of it within one loop tick."""
+    client = world.client()
+    for _ in range(30):
+        fanout.push(client.outbox, Encoded(b"4" * MIB), world.metrics)
+    world.settle()
+    assert len(heard(client)) == 30
+
+
+# -- all clients together
+
+
+def test_one_broadcast_is_held_once_however_many_wait_for_it() -> None:
+    for count in (10, SLICE + 10):
+        world = World(limits=LIMITS)
+        world.server()
+        clients = blocked(world, count)
+        fanout.fan_out(Encoded(b"4" * MIB), clients, world.node.flusher, world.metrics)
+        world.settle()
+        assert MIB <= world.node.flusher.backlog.total + count <= 1.1 * MIB
+        assert not any(map(closed, clients))
+        for client in clients:
+            client.outbox.unblock()
+        assert world.node.flusher.backlog.total == 0
+
+
+@pytest.mark.parametrize("framed", [True, False])
+def test_the_ones_that_have_read_nothing_for_longest_go_first(framed: bool) -> None:
+    world = World(limits=LIMITS)
+    world.server()
+    early = blocked(world, 10, framed)
+    for client in early:
+        push(world, client, MIB // 2)
+    pass_time(world, 10)
+    late = blocked(world, 60, framed)
+    for client in late:
+        push(world, client, MIB // 2)
+    assert sum(map(closed, early)) >= 6
+    assert not any(map(closed, late))
+    assert world.node.flusher.backlog.total <= LIMITS.outbox_total_bytes
+
+
+def test_clients_that_read_are_spared(world: World) -> None:
+    reader = world.client()
+    stuck = blocked(world, 100)
+    for client in stuck:
+        push(world, client, MIB // 2)
+        push(world, reader, MIB)
+    assert not closed(reader)
+    assert sum(map(closed, stuck)) >= 30
+    assert len(heard(reader)) == 100
+
+
+def test_what_the_transport_keeps_counts_until_it_is_read(world: World) -> None:
+    client = world.client()
+    sink = Full(client)
+    client.outbox.attach(sink, ready=True)
+    push(world, client, 3 * MIB)
+    held = world.node.flusher.backlog.total
+    assert held >= 3 * MIB
+    push(world, client, 2 * MIB)
+    assert world.node.flusher.backlog.total >= 5 * MIB
+    client.outbox.unblock()
+    assert 2 * MIB <= world.node.flusher.backlog.total < 3 * MIB
+    sink.blocks = False
+    client.outbox.unblock()
+    assert world.node.flusher.backlog.total == 0
+    assert len(heard(client)) == 2
+
+
+class Full(RecordingSink):
+    """A sink that is full after each write, while it `blocks`."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self.blocks = True
+        self._box = connection.outbox
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self.blocks:
+            self._box.ready = False
+
+
+def test_nothing_is_counted_for_clients_that_are_gone(world: World) -> None:
+    clients = blocked(world, 5)
+    for client in clients:
+        push(world, client, MIB)
+    world.node.receive(clients[0], b"1")
+    clients[1].outbox.attach(RecordingSink(), ready=True)
+    assert 3 * MIB <= world.node.flusher.backlog.total < 4 * MIB
+    for client in clients[2:]:
+        client.outbox.unblock()
+    assert world.node.flusher.backlog.total == 0

@@ -1,0 +1,27 @@
+// Large emits and bursts with Azure's package, over each transport.
+
+import { after, before, describe, it } from "node:test";
+
+import { burst, manyFromOneClient, oneLargeEmit } from "../lib/large-emits.mjs";
+import { Service } from "../lib/service.mjs";
+import { overEachTransport, world } from "../lib/world.mjs";
+
+let service;
+before(async () => (service = await Service.start()));
+after(() => service.stop());
+
+overEachTransport((transport) => {
+  describe(`[repair 15] over ${transport}`, () => {
+    it("[repair 15] one large emit reaches idle clients", async (t) => {
+      await oneLargeEmit(world(t, service, transport));
+    });
+
+    it("[repair 15] a burst reaches a client", async (t) => {
+      await burst(world(t, service, transport));
+    });
+
+    it("[repair 15] many events of one tick reach the app", async (t) => {
+      await manyFromOneClient(world(t, service, transport), 1_500);
+    });
+  });
+});
