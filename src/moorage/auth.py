@@ -130,6 +130,9 @@ class Audience:
 
 
 _CLIENT_PATH: Final = "/clients/socketio/hubs/"
+_CLIENT_PATHS: Final = (_CLIENT_PATH, "/client/hubs/", "/clients/mqtt/hubs/")
+"""With the paths that the data-plane SDKs write for other protocols: whoever forgets their option
+`clientProtocol` must be told so, and not become anonymous."""
 
 
 def client_audience(base: str | Collection[str], hub: str) -> Audience:
@@ -227,7 +230,7 @@ class _Unverified(msgspec.Struct, gc=False):
 
 def is_addressed(token: str, keys: AccessKeys) -> bool:
     """True if `token` was made for this service, however bad it may be otherwise: one of our keys signed it,
-    or its `aud` names a path below `/clients/socketio/hubs/`. Everything else is the app's own affair."""
+    or its `aud` names a path for clients (`_CLIENT_PATHS`). Everything else is the app's own affair."""
     try:
         _signed_claims(token, keys)
     except PeerError:
@@ -241,7 +244,8 @@ def is_addressed(token: str, keys: AccessKeys) -> bool:
         found = msgspec.json.decode(_decode(parts[1].encode()), type=_Unverified).aud
     except (ValueError, RecursionError):
         return False
-    return any(_CLIENT_PATH in aud.lower() for aud in ([found] if isinstance(found, str) else found))
+    audiences = [found] if isinstance(found, str) else found
+    return any(path in aud.lower() for aud in audiences for path in _CLIENT_PATHS)
 
 
 def sign(

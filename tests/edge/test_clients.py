@@ -297,6 +297,7 @@ OTHER_HOST = "http://old.example/clients/socketio/hubs/x"
         (lambda: sign(AccessKeys("k" * 32), AUDIENCE, NOW, 60.0), "token-signature"),
         (lambda: sign(AccessKeys("k" * 32), OTHER_HOST, NOW, 60.0), "token-signature"),
         (lambda: sign(AccessKeys("k" * 32), AUDIENCE.upper(), NOW, 60.0), "token-signature"),
+        (lambda: sign(AccessKeys("k" * 32), "http://live/client/hubs/chat", NOW, 60.0), "token-signature"),
         (lambda: jwt.encode({"aud": ["x", AUDIENCE]}, "", "none"), "token-algorithm"),
         (lambda: jwt.encode({"aud": AUDIENCE, "x": "x" * 9000}, KEY), "token-malformed"),
     ],
