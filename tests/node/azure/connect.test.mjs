@@ -120,8 +120,8 @@ overEachTransport((transport) => {
       const there = next(io, "connection");
       await w.client({ query: { access_token: "mine" }, extraHeaders: { authorization: "Bearer mine too" } });
       const [{ handshake }] = await there;
-      // Azure's SDK shows every header and parameter as a list.
-      assert.deepEqual(handshake.query.access_token, ["mine"]);
+      // The SDK shows a header as a list, and a parameter as text.
+      assert.equal(handshake.query.access_token, "mine");
       assert.deepEqual(handshake.headers.authorization, ["Bearer mine too"]);
     });
 
