@@ -178,7 +178,7 @@ def test_a_taken_port_is_said(service: MoorageProcess, command: str) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"moorage: cannot listen on 127.0.0.1:{port}: another program uses that port")
+    assert done.stderr.startswith(f"moorage: cannot listen on 127.0.0.1:{port}: another program")
     assert "--port" in done.stderr
     assert "cannot listen" not in done.stdout
 

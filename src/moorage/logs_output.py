@@ -14,6 +14,8 @@ from typing import Final
 
 QUEUE_BYTES: Final = 8 * 1024 * 1024
 """Some 20,000 lines: more than a node writes when it closes all its clients in one turn of the loop."""
+GATHER_SECONDS: Final = 0.005
+"""The writer waits this long for more lines after the first."""
 CHUNK: Final = 64 * 1024
 
 
@@ -72,6 +74,8 @@ class Output:
                 self._idle = True
                 self._changed.wait_for(lambda: self._lines or self._closed)
                 self._idle = False
+                # Lines come in bursts. Waking up for each would take the interpreter from the loop each time.
+                self._changed.wait_for(lambda: self._closed, GATHER_SECONDS)
                 if not self._lines:
                     return
                 lines = list(self._lines)

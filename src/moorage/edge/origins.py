@@ -8,6 +8,7 @@ did not list may connect, but the app does not see its cookies.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from moorage.edge.settings import CorsSettings
@@ -24,6 +25,7 @@ _DEFAULT_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
 _WILDCARD: Final = "://*."
 
 
+@lru_cache(maxsize=1024)
 def canonical(origin: str) -> str | None:
     """`origin` as browsers write it: lower case, without a default port. None if it is no origin."""
     folded = origin.lower()
@@ -86,4 +88,4 @@ class Origins:
         if self._own is not None:
             return canonical(origin) == self._own
         plain = canonical(origin)
-        return plain is not None and plain in (canonical(f"http://{host}"), canonical(f"https://{host}"))
+        return plain is not None and plain in (canonical(f"https://{host}"), canonical(f"http://{host}"))
