@@ -13,7 +13,7 @@ import secrets
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import uvloop
@@ -26,6 +26,7 @@ from moorage.auth import AccessKeys
 from moorage.broker.local import LocalBroker
 from moorage.config import Config
 from moorage.control import ops, rest
+from moorage.control.work import ApiWork
 from moorage.edge.client_log import ClientLog
 from moorage.edge.clients import ClientDoor
 from moorage.edge.link import LinkDoor
@@ -35,6 +36,7 @@ from moorage.edge.websocket import SocketDoor
 from moorage.hub.connection import Connection
 from moorage.hub.node import Node
 from moorage.metrics import Gauges, Metrics
+from moorage.wire.commands import Command, Outcome
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.reasons import DRAINING, UNKNOWN_PATH
 
@@ -100,7 +102,7 @@ class Service:
         self.node = Node(
             new_id=lambda: self._node_id + secrets.token_urlsafe(SID_BYTES),
             clock=time.monotonic,
-            schedule=lambda: self._loop.call_soon(self.node.flusher.run),
+            later=self._loop.call_soon,
             broker=LocalBroker(),
             metrics=self.metrics,
             log=self.client_log.ended,
@@ -109,6 +111,7 @@ class Service:
             hubs=config.hubs,
             allow_unlisted_hubs=config.allow_unlisted_hubs,
         )
+        self._api_work = ApiWork(self.node.turns)
         self.node.heartbeat.wake_at = self._alarm.set
         self._build_doors(config)
         self.metrics.gauges = Gauges(
@@ -173,7 +176,7 @@ class Service:
             ),
             *rest.routes(
                 keys=self.keys,
-                execute=self.node.execute,
+                execute=self._execute,
                 settings=config.auth,
                 public_endpoint=config.server.public_endpoint,
                 max_body=config.links.max_frame,
@@ -183,6 +186,12 @@ class Service:
             ),
         ]
         return Starlette(routes=routes, exception_handlers={404: not_found})
+
+    def _execute(self, command: Command) -> Outcome | Awaitable[Outcome]:
+        outcome = self.node.begin(command)
+        if isinstance(outcome, Outcome):
+            return outcome
+        return self._api_work.carry_out(command.hub, outcome)
 
     def _count_api(self, operation: str, status: int, reason: str | None) -> None:
         self.metrics.api_requests[operation, status] += 1

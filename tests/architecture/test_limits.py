@@ -26,6 +26,9 @@ FUNCTION_LINES = 60
 
 COVERED_ELSEWHERE: dict[str, str] = {
     "edge/settings.py": "test_config.py",
+    "edge/moorage_answers.py": "edge/test_moorage_questions.py",
+    "edge/moorage_causes.py": "edge/test_moorage_server.py",
+    "edge/moorage_rooms.py": "edge/test_moorage_requests.py",
     "hub/settings.py": "test_config.py",
     "hub/ports.py": "hub/test_node.py",
     "wire/tunnel_rows.py": "wire/test_tunnel.py",

@@ -217,9 +217,10 @@ class Rig:
 
     def settle(self) -> None:
         """The end of the loop tick."""
-        while self.flushes:
-            self.flushes.pop(0)()
-        self.world.settle()
+        while self.flushes or self.world.scheduled or self.world.turns:
+            while self.flushes:
+                self.flushes.pop(0)()
+            self.world.settle()
 
     def after(self, seconds: float) -> None:
         """Time passes as in a running service, in small steps."""

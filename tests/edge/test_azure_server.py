@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.edge.azure_server import MAX_BATCH
+from moorage.edge.azure_lane import MAX_BATCH
 from moorage.hub.settings import LinkSettings
 from moorage.wire import azure_tunnel
 from moorage.wire.errors import PeerError

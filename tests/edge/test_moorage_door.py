@@ -6,7 +6,6 @@ import pytest
 from picows import WSMsgType
 
 from moorage.edge.moorage_door import CLOSE_SECONDS, HELLO_SECONDS, MAX_WINDOW, MIN_WINDOW
-from moorage.edge.moorage_link import MAX_FRAMES
 from moorage.hub.links import AppServer
 from moorage.hub.settings import HubSettings, LinkSettings
 from moorage.wire import tunnel
@@ -244,7 +243,7 @@ def test_after_what_cannot_be_read_there_is_nothing_to_resume() -> None:
         tunnel.encode_batch(1, 0, [b"\x92\x2b\xff"]),
         b"\x93\x01\x00\xdd\xff\xff\xff\xff",
         b"\x93\x01\x00" + b"\x91" * 5_000_000,
-        tunnel.encode_batch(1, 0, [tunnel.encode_frame(tunnel.List(1))] * (MAX_FRAMES + 1)),
+        tunnel.encode_batch(1, 0, [tunnel.encode_frame(tunnel.List(1))] * (tunnel.MAX_FRAMES + 1)),
     ],
     ids=["gap", "ack", "large-ack", "unnumbered", "type", "negative", "4-billion-frames", "deep", "crowd"],
 )

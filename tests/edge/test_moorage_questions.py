@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from moorage.edge import moorage_requests
+from moorage.edge import moorage_answers, moorage_requests
 from moorage.edge.moorage_requests import MAX_BACKLOG
 from moorage.hub.connection import Connection
 from moorage.hub.settings import Limits
@@ -142,7 +142,7 @@ def test_a_large_fetch_comes_in_pieces_and_before_the_answers() -> None:
 def test_what_an_app_server_may_ask_for_and_not_take(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
     assert MAX_BACKLOG == 1_000_000
     monkeypatch.setattr(moorage_requests, "MAX_BACKLOG", 5)
-    monkeypatch.setattr(moorage_requests, "ROWS", 2)
+    monkeypatch.setattr(moorage_answers, "ROWS", 2)
     monkeypatch.setattr(moorage_requests, "AT_ONCE", 2)
     pair.one.line.pause_writing()
     for ref in range(1, 5):

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from moorage.edge import moorage_requests
-from moorage.edge.moorage_requests import MAX_OPEN, MAX_ROOM, MAX_ROOMS
+from moorage.edge.moorage_requests import MAX_OPEN
+from moorage.edge.moorage_rooms import MAX_ROOM, MAX_ROOMS
 from moorage.hub.settings import Limits
 from moorage.wire import tunnel
 from moorage.wire.commands import JoinGroups, LeaveGroups, Selection
@@ -305,7 +306,7 @@ def test_a_defect_of_ours_is_answered_and_ends_nothing(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(pair.rig.world.node, "execute", broken)
+    monkeypatch.setattr(pair.rig.world.node, "begin", broken)
     (failed,) = pair.one.ask(lambda ref: tunnel.Emit(ref, To("/"), 0, b"42[]"))
     assert failed.reason == "internal"
     (failed,) = pair.one.ask(lambda ref: tunnel.Fetch(ref, To("/"), 9))
@@ -329,8 +330,8 @@ def test_polling_clients_hear_all_the_same() -> None:
 
 def test_the_handlers_cover_every_frame() -> None:
     app: App = Rig().app()
-    desk = app.rig.door._sessions[HUB, app.id][1]
-    assert set(desk._handlers) == set(tunnel.FromApp.__args__)
+    reader = app.rig.door._sessions[HUB, app.id][1]
+    assert set(reader._desk._handlers) == set(tunnel.FromApp.__args__)
 
 
 def test_what_is_wrong_a_thousand_times_is_logged_once(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from moorage.edge.moorage_server import cause_of
+from moorage.edge.moorage_causes import cause_of
 from moorage.hub.settings import LinkSettings
 from moorage.wire import tunnel
 from moorage.wire.commands import CloseConnections, LeaveNamespace, Selection
@@ -271,7 +271,7 @@ def test_nothing_is_said_to_a_session_that_is_over() -> None:
     server.flush()
     server.give_up()
     assert server.out.waiting == waiting
-    assert not server._backlog
+    assert not server._answers.busy
 # -- the service stops ------------------------------------------------------------------------------------
 
 

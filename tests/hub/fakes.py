@@ -226,6 +226,8 @@ class World:
     def __post_init__(self) -> None:
         self.now = 1_000.0
         self.scheduled = 0
+        self.turns = 0
+        """Turns of work in steps that were asked for."""
         self.wake = 0.0
         """When the heartbeat asked to be woken, last."""
         self.wakes = 0
@@ -236,7 +238,7 @@ class World:
         self.node = Node(
             new_id=self._new_id,
             clock=lambda: self.now,
-            schedule=self._schedule,
+            later=self._later,
             broker=self.broker,
             metrics=self.metrics,
             log=self._log,
@@ -251,8 +253,11 @@ class World:
         self._ids += 1
         return f"c{self._ids:04}"
 
-    def _schedule(self) -> None:
-        self.scheduled += 1
+    def _later(self, callback: Callable[[], object]) -> None:
+        if callback == self.node.turns.run:
+            self.turns += 1
+        else:
+            self.scheduled += 1
 
     def _wake_at(self, when: float) -> None:
         self.wake = when
@@ -264,14 +269,17 @@ class World:
         self.logged.append((connection.id, reason.name, who, detail, age, queued))
 
     def tick(self) -> None:
-        """The end of one loop tick: a flush, if one was asked for."""
+        """The end of one loop tick: a turn of work and a flush, if they were asked for."""
+        if self.turns:
+            self.turns -= 1
+            self.node.turns.run()
         if self.scheduled:
             self.scheduled -= 1
             self.node.flusher.run()
 
     def settle(self) -> None:
         """As many ticks as it takes."""
-        while self.scheduled:
+        while self.scheduled or self.turns:
             self.tick()
 
     def hub(self, name: str = HUB) -> Hub:

@@ -7,7 +7,7 @@ is read for a caller without a good token.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -35,9 +35,9 @@ HEALTH: Final = "/api/health"
 
 
 class Execute(Protocol):
-    """Carries a command out at once (`hub.node.Node.execute`). May raise `PeerError`."""
+    """Carries a command out: at once, or in steps where that is much. May raise `PeerError`."""
 
-    def __call__(self, command: Command, /) -> Outcome: ...
+    def __call__(self, command: Command, /) -> Outcome | Awaitable[Outcome]: ...
 
 
 class Count(Protocol):
@@ -139,6 +139,8 @@ class _Api:
         if isinstance(command, Invoke):
             return self._stream(command)
         outcome = self.execute(command)
+        if not isinstance(outcome, Outcome):
+            outcome = await outcome
         status = operation.status(outcome)
         if isinstance(command, ListGroup):
             return page_answer(outcome, dataplane.next_page(fields, outcome), base + path)

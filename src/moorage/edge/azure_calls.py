@@ -10,10 +10,11 @@ from msgspec.structs import replace
 from moorage import logs
 from moorage.edge.azure_lane import Tunnel
 from moorage.engine.exchange import Calls
+from moorage.hub.turns import Job
 from moorage.wire import azure_tunnel
 from moorage.wire.azure_known import KnownCall
 from moorage.wire.azure_tunnel import Request
-from moorage.wire.commands import Command, Invoke, LeaveNamespace, Send, SendToConnection
+from moorage.wire.commands import Command, Invoke, LeaveNamespace, Outcome, Send, SendToConnection
 from moorage.wire.dataplane import GenerateToken, Operation, decode_url
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import API_BAD_PATH, API_BAD_PAYLOAD, API_BODY_TOO_LARGE
@@ -33,18 +34,33 @@ class CallDoor:
         self._calls = Calls()
         self._streams: dict[int, AnswerStream] = {}
 
-    def call(self, tunnel: Tunnel, request: Request | KnownCall, content: bytes, now: float) -> None:
-        """One call. Whatever it holds, it gets an answer."""
+    def call(
+        self, tunnel: Tunnel, request: Request | KnownCall, content: bytes, now: float
+    ) -> Job[None] | None:
+        """One call; a job where it is too much to be done at once. Whatever it holds, it gets an answer."""
         known = self._calls.arrived(request.ack_id, now)
         if known is not None:
             tunnel.queue(known)
             self._server.wake()
-            return
+            return None
         if request.ack_id in self._streams:
-            return
-        status = self._run(request, content)
-        if status is not None:
+            return None
+        try:
+            status = self._run(request, content)
+        except Exception as error:
+            status = self._refused(request, error)
+        if isinstance(status, int):
             self._answer(tunnel, request.ack_id, status, now)
+            return None
+        return None if status is None else self._in_steps(tunnel, request, status)
+
+    def _in_steps(self, tunnel: Tunnel, request: Request | KnownCall, job: Job[int | None]) -> Job[None]:
+        try:
+            status = yield from job
+        except Exception as error:
+            status = self._refused(request, error)
+        if status is not None:
+            self._answer(tunnel, request.ack_id, status, self._server.node.clock())
 
     def serves(self, connection: str) -> bool:
         """True if the client with this id is one of this app server's own."""
@@ -82,33 +98,53 @@ class CallDoor:
             raise PeerError(API_BAD_PATH, "another hub's")
         return operation
 
-    def _run(self, request: Request | KnownCall, content: bytes) -> int | None:
+    def _run(self, request: Request | KnownCall, content: bytes) -> int | Job[int | None] | None:
         """Carry the call out; its status, or None where a stream answers it."""
         node = self._server.node
+        if isinstance(request, KnownCall):
+            outcome = node.begin(request.command)
+            if isinstance(outcome, Outcome):
+                return request.like.status(outcome)
+            return _status(request.like, outcome)
+        operation = self._decoded(request, content)
+        command = operation.command
+        if isinstance(command, GenerateToken):
+            return 404
+        if isinstance(command, Invoke):
+            stream = AnswerStream(self, request.ack_id)
+            outcome = node.begin(command, stream)
+            if not isinstance(outcome, Outcome):
+                return self._begin_stream(stream, outcome)
+            self._begun(stream)
+            return None
+        outcome = node.begin(self._confined(command))
+        return operation.status(outcome) if isinstance(outcome, Outcome) else _status(operation, outcome)
+
+    def _begin_stream(self, stream: AnswerStream, job: Job[Outcome]) -> Job[int | None]:
+        self._streams[stream.ack_id] = stream
         try:
-            if isinstance(request, KnownCall):
-                return request.like.status(node.execute(request.command))
-            operation = self._decoded(request, content)
-            command = operation.command
-            if isinstance(command, GenerateToken):
-                return 404
-            if isinstance(command, Invoke):
-                stream = AnswerStream(self, request.ack_id)
-                node.execute(command, stream)
-                if not stream.finished:
-                    self._streams[request.ack_id] = stream
-                    stream.begin()
-                return None
-            return operation.status(node.execute(self._confined(command)))
-        except PeerError as error:
+            yield from job
+        except Exception:
+            self._streams.pop(stream.ack_id, None)
+            raise
+        self._begun(stream)
+        return None
+
+    def _begun(self, stream: AnswerStream) -> None:
+        if not stream.finished:
+            self._streams[stream.ack_id] = stream
+            stream.begin()
+
+    def _refused(self, request: Request | KnownCall, error: Exception) -> int:
+        node = self._server.node
+        if isinstance(error, PeerError):
             node.metrics.refusals["link", error.reason.name] += 1
             log.info("call refused", reason=error.reason.name, detail=error.detail[:200])
             return error.reason.http
-        except Exception:
-            # A defect of ours. The call must still be answered, or the SDK's socket hangs.
-            about = request.url[:200] if isinstance(request, Request) else request.connection
-            log.error("call failed", call=about, exc_info=True)
-            return 500
+        # A defect of ours. The call must still be answered, or the SDK's socket hangs.
+        about = request.url[:200] if isinstance(request, Request) else request.connection
+        log.error("call failed", call=about, exc_info=error)
+        return 500
 
     def _answer(self, tunnel: Tunnel, ack_id: int, status: int, now: float) -> None:
         frame = azure_tunnel.response(ack_id, status)
@@ -165,13 +201,17 @@ class CallDoor:
             self.send(azure_tunnel.response(ack_id, 503))
 
 
+def _status(operation: Operation, job: Job[Outcome]) -> Job[int | None]:
+    return operation.status((yield from job))
+
+
 class AnswerStream:
     """`hub.ports.Answers` of one `:invoke`: a JSON line per client's ack. While no tunnel is open the
     answers wait for the next."""
 
     def __init__(self, door: CallDoor, ack_id: int) -> None:
         self._door = door
-        self._ack_id = ack_id
+        self.ack_id = ack_id
         self.finished = False
         self._tunnel: Tunnel | None = None
         """Where its parts go; None before the first and after a loss."""
@@ -182,12 +222,12 @@ class AnswerStream:
     def begin(self) -> None:
         """The head of the answer, before anything else of it."""
         if self._tunnel is None:
-            self._tunnel = self._door.send(azure_tunnel.response(self._ack_id, 200, more=True))
+            self._tunnel = self._door.send(azure_tunnel.response(self.ack_id, 200, more=True))
 
     def answer(self, _sender: str, payload: bytes) -> None:
         """One ack. ASCII only: the SDK decodes each chunk on its own."""
         line = json.dumps({"Payload": payload.decode(errors="replace")}).encode() + b"\n"
-        self._waiting.append(azure_tunnel.response(self._ack_id, 200, more=True, content=line))
+        self._waiting.append(azure_tunnel.response(self.ack_id, 200, more=True, content=line))
         self.resume()
 
     def finish(self, _missing: tuple[str, ...]) -> None:
@@ -205,8 +245,8 @@ class AnswerStream:
             self._answered = True
             self._tunnel = self._door.send(frame, self._tunnel)
         if self.finished:
-            self._door.send(azure_tunnel.response(self._ack_id, 200), self._tunnel)
-            self._door.stream_ended(self._ack_id)
+            self._door.send(azure_tunnel.response(self.ack_id, 200), self._tunnel)
+            self._door.stream_ended(self.ack_id)
 
     def survives(self, lost: Tunnel) -> bool:
         """A tunnel broke: may the stream go on by another?"""

@@ -9,7 +9,7 @@ from moorage import logs
 from moorage.engine.exchange import Unsent
 from moorage.hub.ports import Drained
 from moorage.wire.cloudevents import connect_answer, identity_of
-from moorage.wire.engineio import binary_frame
+from moorage.wire.engineio import RS, binary_frame
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import LINK_SLOW, Reason
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from moorage.metrics import Metrics
 
 
+MAX_BATCH: Final = 256 * 1024
+"""Bytes of client packets joined into one event."""
 MAX_GATHERED: Final = 4 * 1024 * 1024
 """Bytes of all clients' packets in one loop tick before clients are held back."""
 
@@ -161,6 +163,13 @@ class Lane:
     def idle(self) -> bool:
         """The app server has taken everything."""
         return not (self.unanswered or self.inbox or self.held or self.stranded)
+
+    def take_inbox(self) -> list[bytes]:
+        """The events that the inbox makes: one, unless it is large."""
+        packets, self.inbox = self.inbox, []
+        if len(packets) > 1 and sum(map(len, packets)) <= MAX_BATCH:
+            return [RS.join(packets)]
+        return packets
 
     def pin(self, tunnel: Tunnel | None) -> None:
         """Use `tunnel` from now on."""

@@ -18,10 +18,10 @@ from moorage.hub.hub import Hub
 from moorage.hub.links import AppServer
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
+from moorage.hub.turns import Intake, Job
 from moorage.wire import azure_tunnel, cloudevents
 from moorage.wire.azure_known import KnownFrames
 from moorage.wire.cloudevents import EventWriter
-from moorage.wire.engineio import RS
 from moorage.wire.handshake import Handshake
 from moorage.wire.reasons import (
     APP_ERROR,
@@ -40,8 +40,6 @@ LAST_EVENTS_SECONDS: Final = 5.0
 """How long `disconnected` waits for the answers to the client's last events."""
 HELD_PER_CLIENT: Final = 64 * 1024
 """Bytes held for one client before we stop reading from it; TCP then slows the client itself."""
-MAX_BATCH: Final = 256 * 1024
-"""Bytes of client packets joined into one event."""
 
 log: Final = logs.get("link")
 
@@ -56,6 +54,7 @@ class AzureServer:
         self.hub = hub
         self.app = AppServer(server_id, self, "azure")
         self.calls = CallDoor(self)
+        self.intake = Intake(node.turns)
         self._later = later
         self._scheduled = False
         self._writer = EventWriter(hub.name, "moorage")
@@ -196,14 +195,8 @@ class AzureServer:
         return any(tunnel.congested for tunnel in self._tunnels)
 
     def _send_inbox(self, lane: Lane) -> None:
-        packets, lane.inbox = lane.inbox, []
-        if len(packets) == 1:
-            self._message(lane, packets[0])
-        elif packets and sum(map(len, packets)) <= MAX_BATCH:
-            self._message(lane, RS.join(packets))
-        else:
-            for packet in packets:
-                self._message(lane, packet)
+        for body in lane.take_inbox():
+            self._message(lane, body)
 
     # -- events: hub.ports.AppLink -----------------------------------------------------------
 
@@ -300,26 +293,27 @@ class AzureServer:
 
     # -- what the app server says ---------------------------------------------------------------
 
-    def received(self, tunnel: Tunnel, data: bytes, now: float) -> None:
-        """One frame. Raises `PeerError` (link-bad-frame)."""
+    def received(self, tunnel: Tunnel, data: bytes, now: float) -> Job[None] | None:
+        """One frame; a job for what is too much to be done at once. Raises `PeerError` (link-bad-frame)."""
         self.node.metrics.link_frames_received += 1
         self.node.metrics.link_bytes_received += len(data)
         known = self._known
         ack_id = known.answer(data)
         if ack_id is not None:
             self._answered(ack_id, 200, b"", now)
-            return
+            return None
         call = known.call(data)
         if call is not None and self.calls.serves(call.connection):
-            self.calls.call(tunnel, call, b"", now)
-            return
+            return self.calls.call(tunnel, call, b"", now)
         frame, content = azure_tunnel.decode(data)
         if isinstance(frame, azure_tunnel.Request):
-            self.calls.call(tunnel, frame, content, now)
+            job = self.calls.call(tunnel, frame, content, now)
             known.learn_call(data, frame, content)
-        elif frame is not None and not frame.not_completed:
+            return job
+        if frame is not None and not frame.not_completed:
             self._answered(frame.ack_id, frame.status_code, content, now)
             known.learn_answer(data, frame, content)
+        return None
 
     def _answered(self, ack_id: int, status: int, content: bytes, now: float) -> None:
         event = self._events.settle(ack_id)
@@ -396,12 +390,27 @@ class AzureServer:
 
     def tick(self, now: float) -> None:
         """A few times a second: time-outs, late resends, keep-alive, the end of the grace time."""
-        if self._down_since is not None and now - self._down_since >= self.node.links.grace:
-            self._down_since = None
-            self.calls.give_up()
-            log.warning("app server lost", hub=self.hub.name, server=self.app.id)
-            self.node.drop_server(self.hub, self.app)
-            return
+        if not self.intake.busy:
+            # Else what would be missed may be here already, and its turn has not come.
+            if self._down_since is not None and now - self._down_since >= self.node.links.grace:
+                self._give_up()
+                return
+            self._overdue(now)
+        for lane in [lane for lane in self._closing if lane.closing is not None and lane.closing <= now]:
+            self._force_close(lane)
+        if now >= self._keepalive_at:
+            self._keepalive_at = now + self.node.links.keepalive
+            for tunnel in self._tunnels:
+                tunnel.queue(azure_tunnel.KEEPALIVE)
+            self.wake()
+
+    def _give_up(self) -> None:
+        self._down_since = None
+        self.calls.give_up()
+        log.warning("app server lost", hub=self.hub.name, server=self.app.id)
+        self.node.drop_server(self.hub, self.app)
+
+    def _overdue(self, now: float) -> None:
         for ack_id, event in self._events.connects_before(now - self.node.links.connect_timeout):
             self._events.settle(ack_id)
             self.node.refuse(event.lane.connection, CONNECT_TIMEOUT)
@@ -410,14 +419,7 @@ class AzureServer:
             self._settled(event.lane)
         if self._stranded and self._tunnels and now >= self._release_at:
             self._resend()
-        for lane in [lane for lane in self._closing if lane.closing is not None and lane.closing <= now]:
-            self._force_close(lane)
         self.calls.tick(now)
-        if now >= self._keepalive_at:
-            self._keepalive_at = now + self.node.links.keepalive
-            for tunnel in self._tunnels:
-                tunnel.queue(azure_tunnel.KEEPALIVE)
-            self.wake()
 
     def _resend(self) -> None:
         """No answer came for these events: the app server never saw them. (An answer that was
@@ -446,4 +448,3 @@ class AzureServer:
         del self._closing[lane]
         self._request("disconnected", lane, b"{}")
         lane.pin(None)
-

@@ -11,6 +11,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from moorage import auth, logs
 from moorage.auth import AccessKeys, AuthSettings
+from moorage.edge.azure_intake import Reader
 from moorage.edge.azure_lane import Tunnel
 from moorage.edge.azure_server import AzureServer
 from moorage.edge.messages import Assembler
@@ -66,9 +67,10 @@ log: Final = logs.get("link")
 class LinkSocket(WSListener):
     """One link's WebSocket under a `Tunnel`."""
 
-    def __init__(self, door: LinkDoor, server: AzureServer, tunnel_id: str, limit: int) -> None:
+    def __init__(self, door: LinkDoor, reader: Reader, tunnel_id: str, limit: int) -> None:
         self._door = door
-        self._server = server
+        self._server = reader.server
+        self._reader = reader
         self._assembler: Assembler | None = None
         self._transport: WSTransport | None = None
         self._closed_by: Reason | None = None
@@ -95,21 +97,27 @@ class LinkSocket(WSListener):
         self._door.node.flusher.cork()
         try:
             if kind == _BINARY and frame.fin and self._assembler is None:
-                self._server.received(self.tunnel, frame.get_payload_as_bytes(), self._door.clock())
+                self._reader.take(self, frame.get_payload_as_bytes(), self._door.clock())
             elif kind == _CLOSE:
-                self._peer_closes()
+                self._reader.close(self)
             elif kind == _PING:
                 if not self.tunnel.congested:
                     transport.send_pong(frame.get_payload_as_bytes())
             elif kind != _PONG:
                 self._fragment(frame)
         except PeerError as error:
-            self._broken = True
-            log.warning("bad frame", detail=error.message, **self._fields())
-            self.tunnel.close(LINK_FRAME_TOO_LARGE if error.reason is PAYLOAD_TOO_LARGE else LINK_BAD_FRAME)
+            self.broke(error)
         finally:
             if frame.last_in_buffer or self._broken:
                 self._uncork()
+
+    def broke(self, error: PeerError) -> None:
+        """End it: a frame of it cannot be read."""
+        if self._broken:
+            return
+        self._broken = True
+        log.warning("bad frame", detail=error.message, **self._fields())
+        self.tunnel.close(LINK_FRAME_TOO_LARGE if error.reason is PAYLOAD_TOO_LARGE else LINK_BAD_FRAME)
 
     def is_user_specific_pong(self, frame: WSFrame) -> bool:
         """picows keeps the pongs that it waits for to itself: one may be the last of a read."""
@@ -120,6 +128,7 @@ class LinkSocket(WSListener):
         return True
 
     def _uncork(self) -> None:
+        self._reader.end_of_read()
         # The clients first: somebody waits for what they get. The app server gets answers to its calls,
         # and while they are written, a client may have said the next thing already: the loop then reads
         # it without having slept (0.95x CPU a round trip of one client, ten paired rounds).
@@ -135,9 +144,9 @@ class LinkSocket(WSListener):
             kind, data = message
             if kind != _BINARY:
                 raise PeerError(LINK_BAD_FRAME, "text")
-            self._server.received(self.tunnel, data, self._door.clock())
+            self._reader.take(self, data, self._door.clock())
 
-    def _peer_closes(self) -> None:
+    def goodbye(self) -> None:
         """The app server says goodbye. Everything it asked before is answered already; its open
         streams must end before our close frame, while it still listens."""
         if self._server.tunnels == 1:
@@ -153,6 +162,8 @@ class LinkSocket(WSListener):
         """The TCP connection is gone. picows has closed it itself on a broken WebSocket frame: its
         close code tells."""
         self._door.closing.pop(self, None)
+        self._door.paused.pop(self, None)
+        self._reader.gone(self)
         handshake = transport.close_handshake
         sent = handshake.sent if handshake else None
         self._lost(LINK_LOST if sent is None else _OURS.get(sent.code, LINK_LOST))
@@ -176,6 +187,23 @@ class LinkSocket(WSListener):
         self.tunnel.congested = False
         self.tunnel.flush()
         self._server.resume_clients()
+
+    def pause_reading(self) -> None:
+        """Leave what comes to the kernel: enough waits to be carried out."""
+        if self._transport is not None and not self._transport.is_disconnected:
+            tcp_of(self._transport).pause_reading()
+            self._door.paused[self] = None
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._door.paused.pop(self, None)
+        if self._transport is not None and not self._transport.is_disconnected:
+            tcp_of(self._transport).resume_reading()
+
+    def not_read(self) -> None:
+        """Called a few times a second while reading is paused: a pong may be among what is not read."""
+        if self._transport is not None and not self._transport.is_disconnected:
+            self._transport.notify_user_specific_pong_received()
 
     def _write(self, data: bytes) -> None:
         assert self._transport is not None
@@ -219,12 +247,15 @@ class LinkDoor:
         self.node = node
         self.clock = clock
         self.closing: dict[LinkSocket, float] = {}
+        self.paused: dict[LinkSocket, None] = {}
+        """Links that are not read now."""
         self._keys = keys
         self._auth = auth_settings
         self._settings = server
         self._wall_clock = wall_clock
         self._new_ack = new_ack
         self._servers: dict[tuple[str, str], AzureServer] = {}
+        self._readers: dict[AzureServer, Reader] = {}
         self._refusals = Quota(rate=1.0, burst=20.0)
         """Of lines about links that were refused."""
         loop = asyncio.get_running_loop()
@@ -282,7 +313,8 @@ class LinkDoor:
         server = self._server(*checked)
         if server.tunnels >= self.node.links.max_links_per_server:
             raise PeerError(LINK_TOO_MANY, f"at most {self.node.links.max_links_per_server}")
-        socket = LinkSocket(self, server, self.node.new_id(), self.node.limits.outbox_bytes_link)
+        reader = self._readers[server]
+        socket = LinkSocket(self, reader, self.node.new_id(), self.node.limits.outbox_bytes_link)
         request.accept(socket, max_frame=WIRE_LIMIT, read_buffer=READ_BUFFER, ping=True)
 
     @staticmethod
@@ -334,6 +366,7 @@ class LinkDoor:
             self.node, hub, server_id, later=lambda: loop.call_soon(server.flush), first_ack=self._new_ack()
         )
         self._servers[hub.name, server_id] = server
+        self._readers[server] = Reader(server)
         hub.servers.add(server.app)
         return server
 
@@ -347,6 +380,9 @@ class LinkDoor:
             server.tick(now)
             if server.hub.servers.get(server.app.id) is not server.app:
                 del self._servers[key]
+                self._readers.pop(server, None)
+        for socket in tuple(self.paused):
+            socket.not_read()
         for socket, deadline in tuple(self.closing.items()):
             if deadline <= now:
                 del self.closing[socket]

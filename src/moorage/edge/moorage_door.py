@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from moorage import __version__
+from moorage.edge.moorage_intake import Reader
 from moorage.edge.moorage_link import MoorageSocket
 from moorage.edge.moorage_requests import Desk
 from moorage.edge.moorage_server import MoorageServer
@@ -48,7 +49,7 @@ class MoorageDoor:
         self._node_id = node_id
         self._wall_clock = wall_clock
         self._later = later
-        self._sessions: dict[tuple[str, str], tuple[MoorageServer, Desk]] = {}
+        self._sessions: dict[tuple[str, str], tuple[MoorageServer, Reader]] = {}
         self._waiting: dict[MoorageSocket, float] = {}
         """Sockets that may not stay as they are: before their hello, or after the end."""
         self._ticked = clock()
@@ -80,7 +81,7 @@ class MoorageDoor:
             counts[server.hub.name] = counts.get(server.hub.name, 0) + server.tunnels
         return counts
 
-    def greet(self, socket: MoorageSocket, hello: tunnel.AppHello) -> tuple[MoorageServer, Desk]:
+    def greet(self, socket: MoorageSocket, hello: tunnel.AppHello) -> tuple[MoorageServer, Reader]:
         """A link's hello: its session, old or new, now on this link. Raises `PeerError`."""
         if hello.revision < 1:
             raise PeerError(LINK_VERSION, f"revision {hello.revision}")
@@ -100,8 +101,8 @@ class MoorageDoor:
         return self._begin(socket, hello, hub)
 
     def _resume(
-        self, socket: MoorageSocket, hello: tunnel.AppHello, server: MoorageServer, desk: Desk
-    ) -> tuple[MoorageServer, Desk]:
+        self, socket: MoorageSocket, hello: tunnel.AppHello, server: MoorageServer, reader: Reader
+    ) -> tuple[MoorageServer, Reader]:
         replay = server.out.resume(hello.received)
         server.out.window = server.window_of(hello.window)
         old = server.wire
@@ -110,7 +111,7 @@ class MoorageDoor:
             old.close(LINK_REPLACED)
         self.node.metrics.link_resumes += 1
         server.attach(socket, self._hello(server, resumed=True), replay)
-        return server, desk
+        return server, reader
 
     def evict(self, hub: Hub, server_id: str) -> None:
         """A session whose app server has come back without it, perhaps in another dialect."""
@@ -118,9 +119,7 @@ class MoorageDoor:
         if known is not None:
             known[0].give_up("app server came back anew")
 
-    def _begin(
-        self, socket: MoorageSocket, hello: tunnel.AppHello, hub: Hub
-    ) -> tuple[MoorageServer, Desk]:
+    def _begin(self, socket: MoorageSocket, hello: tunnel.AppHello, hub: Hub) -> tuple[MoorageServer, Reader]:
         hub = self.node.ensure_hub(hub.name)
         server = MoorageServer(
             self.node,
@@ -132,11 +131,12 @@ class MoorageDoor:
             wall_clock=self._wall_clock,
         )
         desk = Desk(server, self._wall_clock)
-        server.at_end = desk.end
-        self._sessions[hub.name, socket.server_id] = server, desk
+        reader = Reader(server, desk)
+        server.at_end = reader.end
+        self._sessions[hub.name, socket.server_id] = server, reader
         hub.servers.add(server.app)
         server.attach(socket, self._hello(server, resumed=False), [])
-        return server, desk
+        return server, reader
 
     def _hello(self, server: MoorageServer, *, resumed: bool) -> bytes:
         links = self.node.links

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from moorage import logs
 from moorage.edge.messages import Assembler
-from moorage.edge.moorage_requests import Desk
+from moorage.edge.moorage_intake import LARGE, Reader
 from moorage.edge.moorage_server import MoorageServer
 from moorage.edge.upgrade import LinkProtocol, tcp_of
 from moorage.wire import tunnel
@@ -27,7 +27,6 @@ from moorage.wire.reasons import (
     PAYLOAD_TOO_LARGE,
     Reason,
 )
-from moorage.wire.stream import BATCH_BYTES
 
 if TYPE_CHECKING:
     from moorage.edge.moorage_door import MoorageDoor
@@ -50,10 +49,6 @@ _ORDINARY: Final = (LINK_CLOSED, LINK_LOST, LINK_REPLACED, DRAINING)
 # Compared for every frame: a global is one look-up, an attribute of the enumeration two.
 _BINARY: Final = WSMsgType.BINARY
 
-MAX_FRAMES: Final = BATCH_BYTES // 2
-"""Frames of one batch: who gathers up to 256 KiB, as the specification has it, never has so many. Five
-million of the smallest would go into the largest message, and keep the loop for half a minute."""
-
 log: Final = logs.get("link")
 
 
@@ -66,7 +61,8 @@ class MoorageSocket(WSListener):
         self.congested = False
         self._door = door
         self._server: MoorageServer | None = None
-        self._desk: Desk | None = None
+        self._reader: Reader | None = None
+        self._paused = False
         self._assembler: Assembler | None = None
         self._transport: WSTransport | None = None
         self._ended = False
@@ -95,13 +91,16 @@ class MoorageSocket(WSListener):
             elif kind != WSMsgType.PONG:
                 self._fragment(frame)
         except PeerError as error:
-            event = "link refused" if self._server is None else "bad frame"
-            log.warning(event, reason=error.reason.name, detail=error.message, **self._fields())
-            self.close(_AS.get(error.reason, error.reason))
+            self._complain(error)
             self._broke()
         finally:
             if frame.last_in_buffer or self._ended:
                 self._uncork()
+
+    def _complain(self, error: PeerError) -> None:
+        event = "link refused" if self._server is None else "bad frame"
+        log.warning(event, reason=error.reason.name, detail=error.message, **self._fields())
+        self.close(_AS.get(error.reason, error.reason))
 
     def _broke(self) -> None:
         """Not a case for the grace time: the same bytes would be sent again and again."""
@@ -117,6 +116,8 @@ class MoorageSocket(WSListener):
         return True
 
     def _uncork(self) -> None:
+        if self._reader is not None:
+            self._reader.end_of_read()
         if self._server is not None:
             self._server.uncork()
         self._door.node.flusher.run()
@@ -133,9 +134,9 @@ class MoorageSocket(WSListener):
             self._message(data)
 
     def _message(self, data: bytes) -> None:
-        batch = tunnel.decode_from_app(data)
-        if len(batch.frames) > MAX_FRAMES:
-            raise PeerError(LINK_BAD_FRAME, f"more than {MAX_FRAMES} frames in a batch")
+        # Large batches are decoded frame by frame, when it is their turn.
+        large = len(data) > LARGE
+        batch: tunnel.Batch[Any] = tunnel.split_from_app(data) if large else tunnel.decode_from_app(data)
         metrics = self._door.node.metrics
         metrics.link_frames_received += len(batch.frames)
         metrics.link_bytes_received += len(data)
@@ -148,17 +149,14 @@ class MoorageSocket(WSListener):
             if batch.frames:
                 raise PeerError(LINK_BAD_FRAME, "frames in a batch without a number")
         elif server.inc.arrived(batch.number, len(data)):
-            assert self._desk is not None
-            handle = self._desk.handle
-            for frame in batch.frames:
-                handle(frame)
-            server.inc.take_all()
+            assert self._reader is not None
+            self._reader.take(batch.number, len(data), batch.frames)
 
     def _hello(self, batch: tunnel.Batch[tunnel.FromApp]) -> None:
         if batch.number or len(batch.frames) != 1 or not isinstance(batch.frames[0], tunnel.AppHello):
             raise PeerError(LINK_BAD_FRAME, "a hello comes first, and alone")
         hello = batch.frames[0]
-        self._server, self._desk = self._door.greet(self, hello)
+        self._server, self._reader = self._door.greet(self, hello)
         self._server.cork()
         log.info("link opened", resumed=self._server.session == hello.session, **self._fields())
 
@@ -174,8 +172,8 @@ class MoorageSocket(WSListener):
             self._door.closing(self)
         self._end(LINK_CLOSED)
         self._lost()
-        if server is not None and for_good:
-            server.farewell()
+        if self._reader is not None and for_good:
+            self._reader.farewell()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The TCP connection is gone. picows has closed it itself on a broken WebSocket frame: its
@@ -207,6 +205,10 @@ class MoorageSocket(WSListener):
     def heard(self) -> bool:
         """Has anything come since the last call, be it part of a message only?"""
         assert self._transport is not None
+        if self._paused:
+            # It may well have said something: we have not looked.
+            self._transport.notify_user_specific_pong_received()
+            return True
         protocol = tcp_of(self._transport).get_protocol()
         return isinstance(protocol, LinkProtocol) and protocol.heard()
 
@@ -233,6 +235,24 @@ class MoorageSocket(WSListener):
         transport.send_close(_CODES.get(reason.ws, WSCloseCode.OK), reason.name.encode())
         transport.disconnect()
         self._door.closing(self)
+
+    def pause_reading(self) -> None:
+        """Leave what comes to the kernel: enough waits to be carried out."""
+        if not self._paused and self._transport is not None and not self._transport.is_disconnected:
+            self._paused = True
+            tcp_of(self._transport).pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._paused and self._transport is not None:
+            self._paused = False
+            if not self._transport.is_disconnected:
+                tcp_of(self._transport).resume_reading()
+
+    def broke(self, error: PeerError) -> None:
+        """What it sent earlier turns out to break the protocol."""
+        self._complain(error)
+        self._broke()
 
     def pause_writing(self) -> None:
         """The app server does not read fast enough."""

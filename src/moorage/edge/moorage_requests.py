@@ -11,11 +11,15 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from moorage import logs
+from moorage.edge.moorage_answers import Maker, Stream, answer_frames
+from moorage.edge.moorage_rooms import FEW_ROOMS, excluded_groups, groups_of, many_groups, namespace_of
 from moorage.edge.moorage_server import MoorageServer
 from moorage.hub.connection import Connection
 from moorage.hub.deliver import deliver
+from moorage.hub.turns import Job
 from moorage.wire import tunnel
 from moorage.wire.commands import (
+    Command,
     FetchSockets,
     Invoke,
     JoinGroups,
@@ -29,9 +33,7 @@ from moorage.wire.commands import (
 from moorage.wire.engineio import check_text
 from moorage.wire.errors import PeerError
 from moorage.wire.filters import Filter
-from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.handshake import OpenInfo
-from moorage.wire.listing import Shared, sockets_frame
 from moorage.wire.reasons import (
     APP_CLOSED,
     APP_ERROR,
@@ -40,31 +42,22 @@ from moorage.wire.reasons import (
     LINK_BAD_REQUEST,
     LINK_OVERFLOW,
 )
-from moorage.wire.socketio import ACK, BINARY_ACK, MAX_NAMESPACE, parse_header
+from moorage.wire.socketio import ACK, BINARY_ACK, parse_header
 
-MAX_ROOM: Final = 2_048
-"""Characters of a room's name."""
-MAX_ROOMS: Final = 100_000
-"""Rooms in one frame. Each costs about a microsecond, in which nobody else is served."""
 MAX_BACKLOG: Final = 1_000_000
 """Sockets in answers to `Fetch` that an app server has not taken yet."""
 MAX_OPEN: Final = 10_000
 """Questions of one app server that wait for answers."""
-ROWS: Final = 1_000
-ROW_BYTES: Final = 128 * 1024
-"""Sockets in one frame of the answer to `Fetch`, and their bytes: one frame with all of
-them would hold up everything behind it."""
 AT_ONCE: Final = 50
-"""Up to so many sockets are queued without waiting for the app server to take them."""
+AT_ONCE_ROOMS: Final = 1_000
+"""Up to this many sockets, with this many rooms in all, are queued without waiting for the app server
+to take them."""
 _LARGEST: Final = 2**53 - 1
 MAX_MESSAGE: Final = 1_000
 """Characters of an app's own words that a client is told."""
 _FORBIDDEN: Final = 4
 """Engine.IO's code for it."""
 _STATUSES: Final = frozenset(status.value for status in HTTPStatus if status.value >= 400)
-
-Maker = Callable[[int, str, Any], tunnel.FromService]
-"""Builds the frame of an answer from ref, sender and answer."""
 
 log: Final = logs.get("link")
 
@@ -81,7 +74,7 @@ class Desk:
         self._complaints: set[tuple[str, str]] = set()
         self._backlog = 0
         """Sockets in answers that have not left."""
-        self._handlers: dict[type, Callable[[Any], None]] = {
+        self._handlers: dict[type, Callable[[Any], Job[None] | None]] = {
             tunnel.Packet: self._packet,
             tunnel.Emit: self._emit,
             tunnel.Enter: self._enter,
@@ -102,17 +95,29 @@ class Desk:
             tunnel.AppHello: self._hello_again,
         }
 
-    def handle(self, frame: tunnel.FromApp) -> None:
-        """One frame. Never raises."""
+    def handle(self, frame: tunnel.FromApp) -> Job[None] | None:
+        """One frame; a job where it is too much to be done at once. Neither raises."""
         try:
-            self._handlers[type(frame)](frame)
-        except PeerError as error:
+            job = self._handlers[type(frame)](frame)
+        except Exception as error:
+            self._refuse(frame, error)
+            return None
+        return None if job is None else self._guarded(frame, job)
+
+    def _guarded(self, frame: tunnel.FromApp, job: Job[None]) -> Job[None]:
+        try:
+            yield from job
+        except Exception as error:
+            self._refuse(frame, error)
+
+    def _refuse(self, frame: tunnel.FromApp, error: Exception) -> None:
+        if isinstance(error, PeerError):
             self._node.metrics.refusals["link", error.reason.name] += 1
             self._complain(type(frame).__name__, error)
             self._failed(frame, error)
-        except Exception:
+        else:
             # A defect of ours must not end the link, and the asker must not wait for ever.
-            log.error("frame failed", frame=type(frame).__name__, exc_info=True)
+            log.error("frame failed", frame=type(frame).__name__, exc_info=error)
             self._failed(frame, PeerError(INTERNAL))
 
     def _complain(self, frame: str, error: PeerError) -> None:
@@ -203,106 +208,204 @@ class Desk:
 
     # -- rooms ----------------------------------------------------------------------------------
 
-    def _enter(self, frame: tunnel.Enter) -> None:
-        connection = self._server.clients.get(frame.client)
-        if connection is not None:
-            to, groups = _own(connection, frame.namespace, frame.rooms)
-            self._node.execute(JoinGroups(self._hub, to, groups, quiet=True))
-        self._done(frame.ref, 0 if connection is None else 1)
+    def _enter(self, frame: tunnel.Enter) -> Job[None] | None:
+        return self._own_rooms(JoinGroups, frame)
 
-    def _exit(self, frame: tunnel.Exit) -> None:
-        connection = self._server.clients.get(frame.client)
-        if connection is not None:
-            to, groups = _own(connection, frame.namespace, frame.rooms)
-            self._node.execute(LeaveGroups(self._hub, to, groups, quiet=True))
-        self._done(frame.ref, 0 if connection is None else 1)
+    def _exit(self, frame: tunnel.Exit) -> Job[None] | None:
+        return self._own_rooms(LeaveGroups, frame)
 
-    def _join(self, frame: tunnel.Join) -> None:
-        groups = _groups(frame.to.namespace, frame.rooms)
-        self._done(
-            frame.ref, self._node.execute(JoinGroups(self._hub, self._select(frame.to), groups)).reached
+    def _own_rooms(
+        self, make: type[JoinGroups | LeaveGroups], frame: tunnel.Enter | tunnel.Exit
+    ) -> Job[None] | None:
+        if len(frame.rooms) > FEW_ROOMS:
+            return self._own_many_rooms(make, frame)
+        connection = self._server.clients.get(frame.client)
+        if connection is None:
+            self._done(frame.ref, 0)
+            return None
+        groups = groups_of(frame.namespace, frame.rooms)
+        command = make(self._hub, Selection(connection=connection.id), groups, quiet=True)
+        return self._carry_out(command, lambda _: self._done(frame.ref, 1))
+
+    def _own_many_rooms(
+        self, make: type[JoinGroups | LeaveGroups], frame: tunnel.Enter | tunnel.Exit
+    ) -> Job[None]:
+        groups = yield from many_groups(frame.namespace, frame.rooms)
+        connection = self._server.clients.get(frame.client)
+        if connection is None:
+            self._done(frame.ref, 0)
+            return
+        command = make(self._hub, Selection(connection=connection.id), groups, quiet=True)
+        yield from self._carry_out(command, lambda _: self._done(frame.ref, 1)) or ()
+
+    def _join(self, frame: tunnel.Join) -> Job[None] | None:
+        return self._selected(
+            frame.to, frame.rooms, lambda to, groups: JoinGroups(self._hub, to, groups), frame.ref
         )
 
-    def _leave(self, frame: tunnel.Leave) -> None:
-        groups = _groups(frame.to.namespace, frame.rooms)
-        self._done(
-            frame.ref, self._node.execute(LeaveGroups(self._hub, self._select(frame.to), groups)).reached
+    def _leave(self, frame: tunnel.Leave) -> Job[None] | None:
+        return self._selected(
+            frame.to, frame.rooms, lambda to, groups: LeaveGroups(self._hub, to, groups), frame.ref
         )
 
-    def _disconnect(self, frame: tunnel.Disconnect) -> None:
-        command = LeaveNamespace(self._hub, self._select(frame.to), frame.to.namespace, frame.close)
-        self._done(frame.ref, self._node.execute(command).reached)
+    def _disconnect(self, frame: tunnel.Disconnect) -> Job[None] | None:
+        def make(to: Selection, _groups: tuple[str, ...]) -> LeaveNamespace:
+            return LeaveNamespace(self._hub, to, frame.to.namespace, frame.close)
 
-    def _select(self, to: tunnel.To, flags: int = 0) -> Selection:
+        return self._selected(frame.to, (), make, frame.ref)
+
+    def _selected(
+        self,
+        to: tunnel.To,
+        rooms: tuple[str, ...],
+        make: Callable[[Selection, tuple[str, ...]], Command],
+        ref: int,
+        flags: int = 0,
+    ) -> Job[None] | None:
+        """Carry out what `make` makes of a selection and the groups of `rooms`; answer with `Done`."""
+        if len(to.rooms) + len(to.excluded) + len(rooms) > FEW_ROOMS:
+            return self._selected_by_many(to, rooms, make, ref, flags)
+        groups = groups_of(to.namespace, rooms) if rooms else ()
+        selection = self._selection(to, flags, groups_of(to.namespace, to.rooms), excluded_groups(to))
+        return self._carry_out(make(selection, groups), lambda done: self._done(ref, done.reached))
+
+    def _selected_by_many(
+        self,
+        to: tunnel.To,
+        rooms: tuple[str, ...],
+        make: Callable[[Selection, tuple[str, ...]], Command],
+        ref: int,
+        flags: int,
+    ) -> Job[None]:
+        groups = yield from many_groups(to.namespace, rooms)
+        selection = yield from self._selecting(to, flags)
+        yield from self._carry_out(make(selection, groups), lambda done: self._done(ref, done.reached)) or ()
+
+    def _carry_out(self, command: Command, answer: Callable[[Outcome], None]) -> Job[None] | None:
+        outcome = self._node.begin(command)
+        if isinstance(outcome, Outcome):
+            answer(outcome)
+            return None
+        return self._answered(outcome, answer)
+
+    @staticmethod
+    def _answered(job: Job[Outcome], answer: Callable[[Outcome], None]) -> Job[None]:
+        answer((yield from job))
+
+    def _selecting(self, to: tunnel.To, flags: int) -> Job[Selection]:
+        rooms = yield from many_groups(to.namespace, to.rooms)
+        excluded = yield from many_groups(to.namespace, to.excluded)
+        return self._selection(to, flags, rooms, excluded)
+
+    def _selection(
+        self, to: tunnel.To, flags: int, groups: tuple[str, ...], excluded: tuple[str, ...]
+    ) -> Selection:
         server = self._server.app.id if flags & tunnel.LOCAL else None
-        excluded = Filter("", none_of=_groups(to.namespace, to.excluded)) if to.excluded else None
-        if not to.rooms:
-            return Selection(group=_namespace(to.namespace), filter=excluded, server=server)
-        groups = _groups(to.namespace, to.rooms)
-        if len(groups) == 1:
-            return Selection(group=groups[0], filter=excluded, server=server)
-        none_of = excluded.none_of if excluded is not None else ()
-        return Selection(filter=Filter("", any_of=groups, none_of=none_of), server=server)
+        if len(groups) > 1:
+            return Selection(filter=Filter("", any_of=groups, none_of=excluded), server=server)
+        group = groups[0] if groups else namespace_of(to.namespace)
+        condition = Filter("", none_of=excluded) if excluded else None
+        return Selection(group=group, filter=condition, server=server)
 
     # -- emits and questions --------------------------------------------------------------------
 
-    def _emit(self, frame: tunnel.Emit) -> None:
-        to = self._select(frame.to, frame.flags)
-        volatile = bool(frame.flags & tunnel.VOLATILE)
-        outcome = self._node.execute(Send(self._hub, to, frame.payload, volatile))
-        self._done(frame.ref, outcome.reached)
+    def _emit(self, frame: tunnel.Emit) -> Job[None] | None:
+        def make(to: Selection, _groups: tuple[str, ...]) -> Send:
+            return Send(self._hub, to, frame.payload, bool(frame.flags & tunnel.VOLATILE))
 
-    def _ask(self, frame: tunnel.Ask) -> None:
-        to = self._select(frame.to, frame.flags)
-        volatile = bool(frame.flags & tunnel.VOLATILE)
-        command = Invoke(self._hub, to, frame.payload, frame.timeout / 1000, volatile)
-        self._stream(frame.ref, tunnel.Answer, command)
+        return self._selected(frame.to, (), make, frame.ref, frame.flags)
 
-    def _fetch(self, frame: tunnel.Fetch) -> None:
-        to = self._select(frame.to)
-        timeout, now = frame.timeout / 1000, int(self._wall_clock() * 1000)
-        asker = self._server.app.id
-        command = FetchSockets(self._hub, to, frame.to.namespace, timeout, now, asker, frame.others)
+    def _ask(self, frame: tunnel.Ask) -> Job[None] | None:
+        def make(to: Selection) -> Invoke:
+            volatile = bool(frame.flags & tunnel.VOLATILE)
+            return Invoke(self._hub, to, frame.payload, frame.timeout / 1000, volatile)
+
+        return self._question(frame.to, frame.flags, make, frame.ref, tunnel.Answer)
+
+    def _fetch(self, frame: tunnel.Fetch) -> Job[None] | None:
         if self._backlog > MAX_BACKLOG:
             raise PeerError(LINK_OVERFLOW, "earlier answers have not left yet")
-        self._stream(frame.ref, tunnel.Data, command)
 
-    def _tell(self, frame: tunnel.Tell) -> None:
-        _namespace(frame.namespace)
+        def make(to: Selection) -> FetchSockets:
+            timeout, now = frame.timeout / 1000, int(self._wall_clock() * 1000)
+            asker = self._server.app.id
+            return FetchSockets(self._hub, to, frame.to.namespace, timeout, now, asker, frame.others)
+
+        return self._question(frame.to, 0, make, frame.ref, tunnel.Data)
+
+    def _question(
+        self,
+        to: tunnel.To,
+        flags: int,
+        make: Callable[[Selection], Invoke | FetchSockets],
+        ref: int,
+        kind: Maker,
+    ) -> Job[None] | None:
+        if len(to.rooms) + len(to.excluded) > FEW_ROOMS:
+            return self._long_question(to, flags, make, ref, kind)
+        selection = self._selection(to, flags, groups_of(to.namespace, to.rooms), excluded_groups(to))
+        return self._stream(ref, kind, make(selection))
+
+    def _long_question(
+        self,
+        to: tunnel.To,
+        flags: int,
+        make: Callable[[Selection], Invoke | FetchSockets],
+        ref: int,
+        kind: Maker,
+    ) -> Job[None]:
+        selection = yield from self._selecting(to, flags)
+        yield from self._stream(ref, kind, make(selection)) or ()
+
+    def _tell(self, frame: tunnel.Tell) -> Job[None] | None:
+        namespace_of(frame.namespace)
         timeout = frame.timeout / 1000
         command = TellServers(self._hub, frame.namespace, frame.payload, self._server.app.id, timeout)
         if timeout > 0:
-            self._stream(frame.ref, tunnel.Answer, command)
-        else:
-            self._node.execute(command, Stream(self, frame.ref, tunnel.Answer))
+            return self._stream(frame.ref, tunnel.Answer, command)
+        self._node.execute(command, Stream(self, frame.ref, tunnel.Answer))
+        return None
 
     def _stream(
-        self,
-        ref: int,
-        make: Callable[[int, str, Any], tunnel.FromService],
-        command: Invoke | FetchSockets | TellServers,
-    ) -> None:
+        self, ref: int, make: Maker, command: Invoke | FetchSockets | TellServers
+    ) -> Job[None] | None:
         if ref == 0 or len(self._open) >= MAX_OPEN:
             raise PeerError(LINK_BAD_REQUEST, f"a ref is needed, and at most {MAX_OPEN} questions at once")
         stream = Stream(self, ref, make)
         self._open.add(stream)
         try:
-            outcome = self._node.execute(command, stream)
+            outcome = self._node.begin(command, stream)
         except Exception:
             self._open.discard(stream)
             raise
-        if not outcome.sockets or outcome.reached <= AT_ONCE:
-            for _, frame in _frames(ref, outcome):
-                self._server.queue_encoded(frame)
+        if not isinstance(outcome, Outcome):
+            return self._begin_stream(ref, stream, outcome)
+        self._begin_answer(ref, stream, outcome)
+        return None
+
+    def _begin_stream(self, ref: int, stream: Stream, job: Job[Outcome]) -> Job[None]:
+        try:
+            outcome = yield from job
+        except Exception:
+            self._open.discard(stream)
+            raise
+        self._begin_answer(ref, stream, outcome)
+
+    def _begin_answer(self, ref: int, stream: Stream, outcome: Outcome) -> None:
+        if not outcome.sockets or (outcome.reached <= AT_ONCE and outcome.rooms <= AT_ONCE_ROOMS):
+            for made in answer_frames(ref, outcome):
+                if made is not None:
+                    self._server.queue_encoded(made[1])
             stream.begin(outcome.asked)
         else:
             self._backlog += outcome.reached
             self._server.queue_slowly(self._slowly(ref, stream, outcome))
 
-    def _slowly(self, ref: int, stream: Stream, outcome: Outcome) -> Iterator[bytes]:
-        for rows, frame in _frames(ref, outcome):
-            yield frame
-            self._backlog -= rows
+    def _slowly(self, ref: int, stream: Stream, outcome: Outcome) -> Iterator[bytes | None]:
+        for made in answer_frames(ref, outcome):
+            yield None if made is None else made[1]
+            if made is not None:
+                self._backlog -= made[0]
         stream.begin(outcome.asked)
 
     def queue(self, frame: tunnel.FromService) -> None:
@@ -341,87 +444,3 @@ class Desk:
     def _done(self, ref: int, count: int) -> None:
         if ref:
             self._server.queue(tunnel.Done(ref, count))
-
-
-class Stream:
-    """`hub.ports.Answers` of one question. What the service knows itself goes first, whenever the
-    answers come."""
-
-    def __init__(self, desk: Desk, ref: int, make: Maker) -> None:
-        self._desk = desk
-        self._ref = ref
-        self._make = make
-        self._answered: set[str] = set()
-        self._early: list[tunnel.FromService] | None = []
-        """What came before it was the time; None from then on."""
-        self._missing: tuple[str, ...] | None = None
-
-    def begin(self, asked: int) -> None:
-        """The question is out, and all that the service knows itself."""
-        early, self._early = self._early or [], None
-        self._desk.queue(tunnel.Asked(self._ref, asked))
-        for frame in early:
-            self._desk.queue(frame)
-        if self._missing is not None:
-            self.finish(self._missing)
-
-    def answer(self, sender: str, payload: object) -> None:
-        """One of those asked."""
-        self._answered.add(sender)
-        frame = self._make(self._ref, sender, payload)
-        if self._early is None:
-            self._desk.queue(frame)
-        else:
-            self._early.append(frame)
-
-    def finish(self, missing: tuple[str, ...]) -> None:
-        """All have answered, or the time is up."""
-        self._missing = missing
-        if self._early is None:
-            self._desk.queue(tunnel.Done(self._ref, len(self._answered.difference(missing)), missing))
-            self._desk.stream_ended(self)
-
-
-def _frames(ref: int, outcome: Outcome) -> Iterator[tuple[int, bytes]]:
-    """How many rows, and the frame."""
-    for server, rows in outcome.sockets.items():
-        packed: list[bytes] = []
-        shared: set[Shared | None] = set()
-        size = 0
-        for some in rows:
-            more = [one.row for one in some]
-            packed += more
-            size += sum(map(len, more))
-            shared.update([one.shared for one in some])
-            if size >= ROW_BYTES or len(packed) >= ROWS:
-                yield len(packed), sockets_frame(ref, server, packed, _all(shared))
-                packed, shared, size = [], set(), 0
-        if packed:
-            yield len(packed), sockets_frame(ref, server, packed, _all(shared))
-
-
-def _all(some: set[Shared | None]) -> list[Shared]:
-    return [each for each in some if each is not None]
-
-
-def _namespace(name: str) -> str:
-    if not name.startswith("/") or len(name) > MAX_NAMESPACE:
-        raise PeerError(
-            LINK_BAD_REQUEST, f"a namespace begins with / and has at most {MAX_NAMESPACE} characters"
-        )
-    return namespace_group(name)
-
-
-def _groups(namespace: str, rooms: tuple[str, ...]) -> tuple[str, ...]:
-    _namespace(namespace)
-    if len(rooms) > MAX_ROOMS:
-        raise PeerError(LINK_BAD_REQUEST, f"at most {MAX_ROOMS} rooms at once")
-    for room in rooms:
-        # The group of a nameless room would be the whole namespace.
-        if not room or len(room) > MAX_ROOM:
-            raise PeerError(LINK_BAD_REQUEST, f"a room's name has 1 to {MAX_ROOM} characters")
-    return tuple(dict.fromkeys(room_group(namespace, room) for room in rooms))
-
-
-def _own(connection: Connection, namespace: str, rooms: tuple[str, ...]) -> tuple[Selection, tuple[str, ...]]:
-    return Selection(connection=connection.id), _groups(namespace, rooms)

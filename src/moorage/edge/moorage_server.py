@@ -6,37 +6,27 @@ is up, and a link that comes back within the grace time goes on where the last o
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from moorage import logs
+from moorage.edge.moorage_causes import cause_of
 from moorage.hub.connection import Connection
 from moorage.hub.hub import Hub
 from moorage.hub.links import AppServer
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
+from moorage.hub.turns import Intake, Job
 from moorage.wire import tunnel
 from moorage.wire.engineio import binary_frame, binary_header
+from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, handshake_json
 from moorage.wire.reasons import (
-    API_CLOSED,
-    APP_CLOSED,
-    BAD_PACKET,
-    BAD_SOCKETIO_PACKET,
     CONNECT_TIMEOUT,
     DRAINING,
-    DUPLICATE_CONNECT,
-    DUPLICATE_POLL,
-    DUPLICATE_POST,
-    FRAGMENT_FLOOD,
     LINK_OVERFLOW,
     LINK_SILENT,
     LINK_SLOW,
-    MISSING_ATTACHMENT,
-    PING_TIMEOUT,
-    TOO_MANY_ATTACHMENTS,
-    UNEXPECTED_BINARY,
     Reason,
 )
 from moorage.wire.stream import BATCH_BYTES, Incoming, Outgoing
@@ -63,6 +53,15 @@ class Wire(Protocol):
 
     def close(self, reason: Reason) -> None:
         """End it; it is not to call back."""
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+
+    def resume_reading(self) -> None:
+        """Read on, if reading is paused."""
+
+    def broke(self, error: PeerError) -> None:
+        """End it and the session: the app server broke the protocol."""
 
 
 class MoorageServer:
@@ -102,7 +101,10 @@ class MoorageServer:
         """Of packets that came from clients while they should be silent."""
         self._all_held = False
         self._drains: dict[Connection, Drained] = {}
-        self._backlog: deque[Iterator[bytes]] = deque()
+        self._answers = Intake(node.turns)
+        """What makes long answers."""
+        self.busy: Callable[[], bool] = lambda: False
+        """Does something that the app server said wait to be carried out?"""
         # Times in seconds of `tick`'s steps, None from the beginning to the next step: a pause of our
         # own must not count as somebody else's silence.
         self._down: float | None = None
@@ -158,7 +160,7 @@ class MoorageServer:
         self.over = True
         self._wire = None
         self.app.up = False
-        self._backlog.clear()
+        self._answers.clear()
         log.warning(event, hub=self.hub.name, server=self.app.id, clients=len(self.app.clients))
         self._let_drain()
         self.at_end()
@@ -187,12 +189,30 @@ class MoorageServer:
         self.node.metrics.link_frames_sent += 1
         self.wake()
 
-    def queue_slowly(self, frames: Iterator[bytes]) -> None:
+    def queue_slowly(self, frames: Iterator[bytes | None]) -> None:
         """Frames that are made as the app server takes them: all at once, the answer to a question
-        about a hundred thousand sockets would be more than a link may keep waiting."""
+        about a hundred thousand sockets would be more than a link may keep waiting. None is a step of
+        the work without a frame."""
         if not self.over:
-            self._backlog.append(frames)
-            self.wake()
+            self._answers.add(self._make(frames))
+
+    def _make(self, frames: Iterator[bytes | None]) -> Job[None]:
+        while True:
+            while self._is_full and not self.over:
+                yield True
+            frame = next(frames, b"")
+            if frame:
+                self.queue_encoded(frame)
+                if self._is_full:
+                    self.flush()
+            elif frame is not None:
+                return
+            yield False
+
+    @property
+    def _is_full(self) -> bool:
+        """Takes no more of a long answer now."""
+        return self.behind or self.out.waiting >= BATCH_BYTES
 
     def open(self, connection: Connection, handshake: Handshake) -> None:
         """Ask; the answer becomes `Node.accept` or `Node.refuse`."""
@@ -331,7 +351,7 @@ class MoorageServer:
     def uncork(self) -> None:
         """`flush`, if there is anything to do for it: most of what an app server says has no answer."""
         self._scheduled = False
-        if self.out.waiting or self._backlog or self._held_bytes or self._drains or self.inc.is_due:
+        if self.out.waiting or self._answers.busy or self._held_bytes or self._drains or self.inc.is_due:
             self.flush()
 
     def flush(self) -> None:
@@ -346,32 +366,23 @@ class MoorageServer:
             self.give_up("app server too slow")
         elif (self._held_bytes or self._drains) and not self.behind:
             self._resume()
+        if self._answers.busy and not self._is_full:
+            self._answers.wake()
 
     def _flush_to(self, wire: Wire) -> None:
         out, inc = self.out, self.inc
         sent = False
         while not wire.congested:
-            if self._backlog:
-                self._refill()
             batch = out.take(inc.ack)
             if batch is None:
                 break
             inc.told()
             self._send(batch)
             sent = True
-            if not (out.waiting or self._backlog):
+            if not out.waiting:
                 break
         if not sent and inc.is_due and not wire.congested:
             self._send_ack()
-
-    def _refill(self) -> None:
-        while self._backlog and self.out.waiting < BATCH_BYTES:
-            frame = next(self._backlog[0], None)
-            if frame is None:
-                self._backlog.popleft()
-            else:
-                self.out.queue(frame)
-                self.node.metrics.link_frames_sent += 1
 
     def _send_ack(self) -> None:
         self._send(tunnel.encode_batch(0, self.inc.told(), []))
@@ -394,7 +405,11 @@ class MoorageServer:
         self.app.behind = self.behind
         wire = self._wire
         if wire is None:
-            self._down = 0.0 if self._down is None else self._down + step
+            # What it said before its link broke is carried out first.
+            if not self.busy():
+                self._down = 0.0 if self._down is None else self._down + step
+            elif self._down is None:
+                self._down = 0.0
             if self._down >= self.node.links.grace:
                 self.give_up()
             return
@@ -408,6 +423,9 @@ class MoorageServer:
             self._send_ack()
 
     def _overdue(self, deadline: float) -> None:
+        if self.busy():
+            # The answer may have come.
+            return
         for number in [n for n, since in self.openings.items() if since <= deadline]:
             del self.openings[number]
             connection = self.clients.pop(number)
@@ -417,28 +435,3 @@ class MoorageServer:
 
 def _nothing() -> None:
     pass
-
-
-_CAUSES: Final = {
-    PING_TIMEOUT: "ping timeout",
-    DRAINING: "server shutting down",
-    APP_CLOSED: "forced server close",
-    API_CLOSED: "forced server close",
-    DUPLICATE_CONNECT: "forced server close",
-    BAD_PACKET: "parse error",
-    BAD_SOCKETIO_PACKET: "forced close",
-    MISSING_ATTACHMENT: "forced close",
-    TOO_MANY_ATTACHMENTS: "forced close",
-    UNEXPECTED_BINARY: "forced close",
-    DUPLICATE_POLL: "transport error",
-    DUPLICATE_POST: "transport error",
-}
-
-
-def cause_of(reason: Reason) -> str:
-    """A disconnect's reason in the words that a Socket.IO server has for it: its parser of Engine.IO
-    packets says `parse error`, that of Socket.IO packets `forced close`."""
-    if reason in _CAUSES:
-        return _CAUSES[reason]
-    broken = BAD_PACKET.number <= reason.number <= FRAGMENT_FLOOD.number
-    return "transport error" if broken else "transport close"

@@ -6,9 +6,12 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from moorage.hub.deliver import deliver
+from moorage.engine.upgrade import State
+from moorage.hub.deliver import Delivery
 from moorage.hub.hub import Hub
-from moorage.hub.ports import Answers
+from moorage.hub.ports import Answers, AppPeer
+from moorage.hub.selecting import parts
+from moorage.hub.turns import STEP, Job, finished
 from moorage.wire import engineio, socketio
 from moorage.wire.commands import FetchSockets, Invoke, Outcome, Selection, TellServers
 from moorage.wire.errors import PeerError
@@ -28,17 +31,47 @@ TOGETHER: Final = 32
 """Rows that are made at a time."""
 
 
-def _invoke(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> Outcome:
+FEW: Final = 1_000
+"""Units of work (`hub.turns`) that are done at once."""
+
+Done = Outcome | Job[Outcome]
+
+
+def _invoke(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> Done:
+    _event(command.payload)
+    job = _invoking(node, hub, command, answers)
+    return job if hub.directory.work(command.to) > FEW else finished(job)
+
+
+def _invoking(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> Job[Outcome]:
     packets, header = _event(command.payload)
     namespace = header.namespace
-    asked = {c: c.session.peer.namespaces.get(namespace, "") for c in hub.directory.select(command.to)}
+    asked: dict[Connection, str] = {}
+    for found in parts(hub.directory, command.to):
+        for connection in found:
+            asked[connection] = connection.session.peer.namespaces.get(namespace, "")
+        yield False
     ack_id = hub.invocations.begin()
     packets[0] = socketio.with_ack_id(packets[0], header, ack_id)
-    to = [c for c in asked if c.outbox.ready] if command.volatile else asked.keys()
-    deliver(node, to, engineio.RS.join(packets))
+    delivery = Delivery(node, engineio.RS.join(packets))
     limit = node.links.invoke_timeout
     timeout = limit if command.timeout is None else min(limit, command.timeout)
+    # Before the first is asked: answers come while others are still to be asked.
     hub.invocations.ask(ack_id, asked, answers, node.clock() + timeout)
+    everyone = tuple(asked)
+    for start in range(0, len(everyone), STEP):
+        if start:
+            yield False
+        # Who has left the namespace meanwhile is missing in the end.
+        delivery.to(
+            [
+                c
+                for c in everyone[start : start + STEP]
+                if (c.outbox.ready or not command.volatile)
+                and (not start or c.session.peer.namespaces.get(namespace, "") == asked[c])
+            ],
+            among=len(everyone),
+        )
     return Outcome(reached=len(asked), asked=len(asked))
 
 
@@ -54,22 +87,45 @@ def _event(payload: bytes) -> tuple[list[bytes], socketio.Header]:
     return packets, header
 
 
-def _fetch(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]) -> Outcome:
+def _fetch(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]) -> Done:
+    job = _fetching(node, hub, command, answers)
+    return job if hub.directory.work(command.to) > FEW else finished(job)
+
+
+def _fetching(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]) -> Job[Outcome]:
     """Ids, rooms and handshakes are here; only what the app keeps of a socket is asked of its app
     server. That takes longest, so the questions leave first, and in parts: their answers are made,
     passed on and read side by side."""
     now = node.clock()
     number = hub.queries.begin()
-    found = _found(hub, command, number)
-    for server, sockets in found.items():
-        sockets.ask_for_the_rest(server, number, command)
-    asked = {server: server.id for server, sockets in found.items() if sockets.asked}
+    waiting: dict[AppServer, int] = {}
     deadline = now + min(command.timeout, node.links.invoke_timeout)
-    waiting = {server: found[server].asked for server in asked}
-    hub.queries.ask(number, asked, answers, deadline, partial(_is_last, waiting))
+    # Before the first is asked: answers come while others are still to be asked.
+    hub.queries.open(number, answers, deadline, partial(_is_last, waiting))
+    found: dict[AppServer, _Sockets] = {}
+    for server, connections in (yield from _candidates(hub, command)).items():
+        sockets = _Sockets()
+        for start in range(0, len(connections), PART):
+            if start:
+                yield False
+            sockets.add(connections[start : start + PART], command.namespace)
+            last = start + PART >= len(connections)
+            new = sockets.unasked if last or sockets.unasked >= PART else 0
+            # The asker itself knows, and the azure dialect has no such question.
+            if new and server.peer is not None and server.id != command.asker:
+                waiting[server] = waiting.get(server, 0) + new
+                hub.queries.expect(number, server, server.id)
+                sockets.ask_for_the_rest(server.peer, number, command.namespace)
+        if sockets.sids:
+            found[server] = sockets
+    hub.queries.close(number)
     rows = {server.id: _rows(server.id, sockets, command, now) for server, sockets in found.items()}
-    reached = sum(len(sockets.sids) for sockets in found.values())
-    return Outcome(reached=reached, sockets=rows, asked=len(asked))
+    return Outcome(
+        reached=sum([len(sockets.sids) for sockets in found.values()]),
+        sockets=rows,
+        rooms=sum([sockets.rooms for sockets in found.values()]),
+        asked=sum([1 for sockets in found.values() if sockets.asked]),
+    )
 
 
 def _is_last(waiting: dict[AppServer, int], server: AppServer, chunks: tuple[Chunk, ...]) -> bool:
@@ -84,40 +140,36 @@ def _is_last(waiting: dict[AppServer, int], server: AppServer, chunks: tuple[Chu
 class _Sockets:
     """Those found of one app server: a connection and its socket's id at the same place."""
 
-    __slots__ = ("asked", "connections", "sids")
+    __slots__ = ("asked", "connections", "rooms", "sids")
 
     def __init__(self) -> None:
         self.connections: list[Connection] = []
         self.sids: list[str] = []
+        self.rooms = 0
+        """Rooms of all these sockets."""
         self.asked = 0
-        """Of so many, from the beginning, the app server was asked what it knows."""
+        """Number of sockets, from the start of `sids`, whose data the app server has been asked for."""
 
-    def ask_for_the_rest(self, server: AppServer, number: int, command: FetchSockets) -> None:
-        """The asker itself knows, and the azure dialect has no such question."""
-        if server.peer is not None and server.id != command.asker and self.asked < len(self.sids):
-            server.peer.query(number, command.namespace, tuple(self.sids[self.asked :]))
-            self.asked = len(self.sids)
+    @property
+    def unasked(self) -> int:
+        """Number of sockets, at the end of `sids`, whose data nobody has been asked for."""
+        return len(self.sids) - self.asked
 
+    def add(self, some: list[Connection], namespace: str) -> None:
+        """Those of `some` that are in the namespace, and still connected."""
+        part = [connection for connection in some if connection.session.state != State.CLOSED]
+        sids = _sids(part, namespace)
+        if not all(sids):
+            part = [connection for connection, sid in zip(part, sids, strict=True) if sid]
+            sids = [sid for sid in sids if sid]
+        self.connections += part
+        self.sids += sids
+        self.rooms += sum([len(connection.groups) for connection in part])
 
-def _found(hub: Hub, command: FetchSockets, number: int) -> dict[AppServer, _Sockets]:
-    found: dict[AppServer, _Sockets] = {}
-    for server, some in _candidates(hub, command).items():
-        sockets = _Sockets()
-        # Of a copy: a question that leaves may be the one too many for a link, whose clients go at once.
-        connections = tuple(some)
-        for start in range(0, len(connections), PART):
-            part = connections[start : start + PART]
-            sids = _sids(part, command.namespace)
-            if not all(sids):
-                part = tuple(connection for connection, sid in zip(part, sids, strict=True) if sid)
-                sids = [sid for sid in sids if sid]
-            sockets.connections += part
-            sockets.sids += sids
-            if len(sids) == PART:
-                sockets.ask_for_the_rest(server, number, command)
-        if sockets.sids:
-            found[server] = sockets
-    return found
+    def ask_for_the_rest(self, peer: AppPeer, number: int, namespace: str) -> None:
+        """Ask for what has not been asked for yet."""
+        peer.query(number, namespace, tuple(self.sids[self.asked :]))
+        self.asked = len(self.sids)
 
 
 def _sids(connections: Collection[Connection], namespace: str) -> list[str]:
@@ -130,26 +182,33 @@ def _sids(connections: Collection[Connection], namespace: str) -> list[str]:
     ]
 
 
-def _candidates(hub: Hub, command: FetchSockets) -> dict[AppServer, Collection[Connection]]:
+def _candidates(hub: Hub, command: FetchSockets) -> Job[dict[AppServer, list[Connection]]]:
     """All that are selected, and perhaps some that are not in the namespace, by app server."""
-    selected = hub.directory.select(command.to)
     asker = hub.servers.get(command.asker) if command.others else None
-    if command.to == Selection(group=namespace_group(command.namespace)):
+    whole = namespace_group(command.namespace)
+    if command.to == Selection(group=whole):
         some = {server: server.clients for server in hub.servers.all() if server is not asker}
         # Fewer to look at, where two app servers share the clients of one namespace.
-        if sum(map(len, some.values())) <= len(selected):
-            return {**some}
+        if sum(map(len, some.values())) <= len(hub.directory.rooms.members(whole)):
+            return {server: list(clients) for server, clients in some.items()}
     found: dict[AppServer, list[Connection]] = {}
-    for connection in selected:
-        if connection.server is not asker:
-            found.setdefault(connection.server, []).append(connection)
-    return {**found}
+    for part in parts(hub.directory, command.to):
+        for connection in part:
+            if connection.server is not asker:
+                found.setdefault(connection.server, []).append(connection)
+        yield False
+    return found
 
 
 def _rows(server: str, sockets: _Sockets, command: FetchSockets, now: float) -> Iterator[list[Listed]]:
-    for start in range(0, len(sockets.sids), TOGETHER):
-        some = slice(start, start + TOGETHER)
-        pairs = zip(sockets.connections[some], sockets.sids[some], strict=True)
+    """A few at a time: a step's work, or one socket."""
+    start = 0
+    while start < len(sockets.sids):
+        some = sockets.connections[start : start + TOGETHER]
+        if sum([len(connection.groups) for connection in some]) > STEP:
+            some = some[:1]
+        pairs = zip(some, sockets.sids[start : start + TOGETHER], strict=False)
+        start += len(some)
         if server == command.asker:
             # Most of a row would be its handshake, and the asker was told when its clients came.
             yield [listed(command.namespace, _row(c, sid, command, now, b"{}")) for c, sid in pairs]
@@ -202,7 +261,7 @@ def _tell(node: Node, hub: Hub, command: TellServers, answers: Answers[Any]) -> 
     return Outcome(reached=len(others), asked=len(others))
 
 
-HANDLERS: Final[dict[type, Callable[[Node, Hub, Any, Answers[Any]], Outcome]]] = {
+HANDLERS: Final[dict[type, Callable[[Node, Hub, Any, Answers[Any]], Done]]] = {
     Invoke: _invoke,
     FetchSockets: _fetch,
     TellServers: _tell,

@@ -23,30 +23,52 @@ _HEADED: Final = (b"40", b"41", b"44")
 """Packets whose header is read here."""
 
 
+SPECIAL_WORK: Final = 20
+"""Units of work for a packet that concerns the service: it may end a connection."""
+
 _NOT_PLAIN: Final = (*SPECIAL, b"b")
 
 
-def deliver(node: Node, to: Collection[Connection], payload: bytes) -> int:
-    """Queue `payload` for all in `to`; how many. Raises `PeerError` where it cannot be encoded."""
-    if not to:
-        return 0
-    # A client must close a WebSocket on which broken text comes: one bad emit would cost them all.
-    encoded = Encoded(engineio.check_text(payload))
-    if not encoded.is_special:
-        # Encoding errors must come before the first recipient has got anything.
-        if encoded.packets > 1 or payload[:1] == b"b":
+class Delivery:
+    """A payload, checked, encoded and built once for all who get it, at once or part by part. Raises
+    `PeerError` where it cannot be encoded: that must come before the first recipient has got anything."""
+
+    __slots__ = ("_encoded", "_node", "_steps", "work")
+
+    def __init__(self, node: Node, payload: bytes) -> None:
+        self._node = node
+        # A client must close a WebSocket on which broken text comes: one bad emit would cost them all.
+        self._encoded = encoded = Encoded(engineio.check_text(payload))
+        self._steps: list[tuple[Encoded, Header | None]] | None = None
+        self.work = 1
+        """Units of work (`hub.turns`) for each recipient."""
+        if encoded.is_special:
+            self._steps = [_step(packet) for packet in payload.split(engineio.RS)]
+            self.work = SPECIAL_WORK * len(self._steps)
+        elif encoded.packets > 1 or payload[:1] == b"b":
             _ = encoded.frames
-        fan_out(encoded, to, node.flusher, node.metrics)
-        return len(to)
-    # Here, too, nothing is done where not all can be done; and all is read and built once.
-    steps = [_step(packet) for packet in payload.split(engineio.RS)]
-    everyone = tuple(to)
-    for connection in everyone:
-        for packet, header in steps:
-            if connection.session.state == State.CLOSED:
-                break
-            _one(node, connection, packet, header)
-    return len(everyone)
+
+    def to(self, some: Collection[Connection], *, among: int = 0) -> int:
+        """Queue it for all in `some`; how many. `among`: of this many, who get it in other calls."""
+        if not some:
+            return 0
+        if self._steps is not None:
+            return self._special(tuple(some), self._steps)
+        fan_out(self._encoded, some, self._node.flusher, self._node.metrics, among=among)
+        return len(some)
+
+    def _special(self, everyone: tuple[Connection, ...], steps: list[tuple[Encoded, Header | None]]) -> int:
+        for connection in everyone:
+            for packet, header in steps:
+                if connection.session.state == State.CLOSED:
+                    break
+                _one(self._node, connection, packet, header)
+        return len(everyone)
+
+
+def deliver(node: Node, to: Collection[Connection], payload: bytes) -> int:
+    """Queue `payload` for all in `to`; how many. Raises what `Delivery` raises."""
+    return Delivery(node, payload).to(to) if to else 0
 
 
 def deliver_to_one(node: Node, connection: Connection, payload: bytes) -> None:

@@ -47,15 +47,22 @@ class Encoded:
         return any(packet.startswith(SPECIAL) for packet in self.payload.split(engineio.RS))
 
 
-def fan_out(encoded: Encoded, to: Collection[Connection], flusher: Flusher, metrics: Metrics) -> None:
+def fan_out(
+    encoded: Encoded,
+    to: Collection[Connection],
+    flusher: Flusher,
+    metrics: Metrics,
+    *,
+    among: int = 0,
+) -> None:
     """Queue `encoded` for every connection in `to`. No task, no await, no log line in this loop:
-    per recipient it is two appends and an addition."""
-    among = len(to)
+    per recipient it is two appends and an addition. `among`: `to` is part of this many."""
+    among = among or len(to)
     if among < SLICE and among * len(encoded.payload) <= SLICE_BYTES:
         for connection in to:
             push(connection.outbox, encoded, metrics, among)
         return
-    framed = flusher.spread(encoded, to)
+    framed = flusher.spread(encoded, to, among)
     metrics.sent_websocket += framed * encoded.packets
     metrics.sent_polling += (among - framed) * encoded.packets
 

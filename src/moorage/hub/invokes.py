@@ -26,7 +26,7 @@ class Question(Generic[WhoT]):
     """One under way. `waiting`: who has not answered yet, and the name to report them by; `gone`: the
     names of those who never will."""
 
-    __slots__ = ("answers", "check", "deadline", "gone", "waiting")
+    __slots__ = ("answers", "check", "complete", "deadline", "gone", "waiting")
 
     def __init__(
         self, waiting: Mapping[WhoT, str], answers: Answers[Any], deadline: float, check: Check[WhoT] | None
@@ -36,6 +36,8 @@ class Question(Generic[WhoT]):
         self.deadline = deadline
         self.check = check
         self.gone: tuple[str, ...] = ()
+        self.complete = True
+        """All who are to be asked have been asked."""
 
     def finish(self) -> None:
         """Tell the asker, and who is missing."""
@@ -73,6 +75,23 @@ class Questions(Generic[WhoT]):
         else:
             answers.finish(())
 
+    def open(self, number: int, answers: Answers[Any], deadline: float, check: Check[WhoT]) -> None:
+        """As `ask`, where it is not known yet who is asked: `expect` names them, `close` ends that."""
+        question = self._open[number] = Question({}, answers, deadline, check)
+        question.complete = False
+
+    def expect(self, number: int, who: WhoT, name: str) -> None:
+        """`who` is asked now, perhaps once more."""
+        if number in self._open:
+            self._open[number].waiting[who] = name
+
+    def close(self, number: int) -> None:
+        """Nobody else is asked."""
+        question = self._open.get(number)
+        if question is not None:
+            question.complete = True
+            self._end_if_answered(number, question)
+
     def answered(self, number: int, who: WhoT, payload: object) -> bool:
         """An answer; false where nobody waits for it (late, twice, or made up). Raises what the
         question's `check` raises."""
@@ -96,7 +115,7 @@ class Questions(Generic[WhoT]):
         return True
 
     def _end_if_answered(self, number: int, question: Question[WhoT]) -> None:
-        if not question.waiting:
+        if question.complete and not question.waiting:
             del self._open[number]
             question.finish()
 
@@ -123,7 +142,7 @@ class Questions(Generic[WhoT]):
             if missing:
                 question.gone += (name,)
             # Whoever is told of one end may take back others.
-            if not question.waiting and self._open.pop(number, None) is not None:
+            if question.complete and not question.waiting and self._open.pop(number, None) is not None:
                 question.finish()
 
     def tick(self, now: float) -> int:

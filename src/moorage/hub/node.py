@@ -7,7 +7,7 @@ bring bytes and time in; what is to be written goes out through the ports.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from moorage.engine.peer import Answer, Forward
 from moorage.engine.session import Closed, Event, Pong
@@ -18,8 +18,9 @@ from moorage.hub.heartbeat import Heartbeat
 from moorage.hub.hub import Hub
 from moorage.hub.links import AppServer
 from moorage.hub.outbox import Flusher
-from moorage.hub.ports import Answers, Broker, Opening, Schedule
+from moorage.hub.ports import Answers, Broker, Later, Opening
 from moorage.hub.settings import HubSettings, Limits, LinkSettings
+from moorage.hub.turns import Intake, Job, Turns, finished
 from moorage.wire.commands import Command, Outcome
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     # Names only: at run time the counters are handed in, and the metrics library stays outside.
     from moorage.metrics import Metrics
 
+AT_ONCE: Final = 50
+"""Clients that are closed in one step: each costs some 20 us, its write and its log line included."""
+
 Who = Literal["client", "app", "service", "api"]
 
 
@@ -61,7 +65,7 @@ class Node:
         *,
         new_id: Callable[[], str],
         clock: Callable[[], float],
-        schedule: Schedule,
+        later: Later,
         broker: Broker,
         metrics: Metrics,
         log: DisconnectLog,
@@ -80,7 +84,10 @@ class Node:
         self.draining = False
         self.connections = 0
         """Accepted and being accepted, all hubs together."""
-        self.flusher = Flusher(schedule, self._slow, metrics, limits, clock())
+        self.flusher: Flusher = Flusher(lambda: later(self.flusher.run), self._slow, metrics, limits, clock())
+        self.turns: Turns = Turns(lambda: later(self.turns.run), clock, self.flusher)
+        """Work in steps, of all hubs: see `begin`."""
+        self._chores = Intake(self.turns)
         self.heartbeat = Heartbeat(self._silent, self.flusher, metrics, clock())
         self._log = log
         self._openings: dict[Connection, tuple[Opening, tuple[str, ...]]] = {}
@@ -127,12 +134,25 @@ class Node:
         hub.queries.without(server)
         # Natively an app server that leaves the cluster fails no `serverSideEmit` with acks.
         hub.questions.left(server)
-        for connection in tuple(server.clients):
-            if connection in self._openings:
-                self.refuse(connection, NO_APP_SERVER, "the app server went away")
-            else:
-                self.disconnect(connection, APP_LOST, who="service")
+        clients = tuple(server.clients)
+        if len(clients) <= AT_ONCE:
+            for connection in clients:
+                self._lose_server(connection)
+        else:
+            self._chores.add(self._lose_servers(clients))
         self._forget_if_empty(hub)
+
+    def _lose_servers(self, clients: tuple[Connection, ...]) -> Job[None]:
+        for place, connection in enumerate(clients):
+            if place % AT_ONCE == AT_ONCE - 1:
+                yield False
+            self._lose_server(connection)
+
+    def _lose_server(self, connection: Connection) -> None:
+        if connection in self._openings:
+            self.refuse(connection, NO_APP_SERVER, "the app server went away")
+        else:
+            self.disconnect(connection, APP_LOST, who="service")
 
     def _forget_if_empty(self, hub: Hub) -> None:
         if hub.is_empty and self.hubs.get(hub.name.casefold()) is hub:
@@ -302,12 +322,27 @@ class Node:
 
     # -- commands -----------------------------------------------------------------------------
 
-    def execute(self, command: Command, answers: Answers[Any] | None = None) -> Outcome:
-        """The one executor behind every door. `answers` goes with the commands that many answer.
-        Raises `PeerError` where the command cannot be carried out as asked; nothing has happened then."""
+    def begin(self, command: Command, answers: Answers[Any] | None = None) -> Outcome | Job[Outcome]:
+        """The one executor behind every door. What is little is done at once; for the rest the caller
+        puts the job into its `Intake`. `answers` goes with the commands that many answer. Both this
+        call and the job raise `PeerError` where the command cannot be carried out as asked; nothing
+        has happened then."""
         outcome = execute.run(self, command, answers)
+        if type(outcome) is Outcome:
+            self.broker.publish(command)
+            return outcome
+        assert not isinstance(outcome, Outcome)
+        return self._published(outcome, command)
+
+    def _published(self, job: Job[Outcome], command: Command) -> Job[Outcome]:
+        outcome = yield from job
         self.broker.publish(command)
         return outcome
+
+    def execute(self, command: Command, answers: Answers[Any] | None = None) -> Outcome:
+        """`begin`, and all steps in one go."""
+        outcome = self.begin(command, answers)
+        return outcome if isinstance(outcome, Outcome) else finished(outcome)
 
     def tick(self, now: float) -> None:
         """Time passes: pings are due, questions overdue."""

@@ -256,23 +256,29 @@ class Flusher:
         """For the large fan-outs under way that are one text frame: frame -> buffer for `SendFrame`."""
         self._scheduled = False
 
+    @property
+    def pending(self) -> int:
+        """How many clients have small business to be written at the end of this tick."""
+        return len(self._urgent)
+
     def urgent(self, box: Outbox) -> None:
         """Flush `box` at the end of this tick."""
         self._urgent.append(box)
         if not self._scheduled:
             self.wake()
 
-    def spread(self, encoded: Encoded, to: Collection[Connection]) -> int:
-        """Queue a large fan-out, to be flushed in slices from the end of this tick on; how many of
-        the recipients are on WebSockets.
+    def spread(self, encoded: Encoded, to: Collection[Connection], among: int = 0) -> int:
+        """Queue a large fan-out, or the part `to` of one to `among` clients, to be flushed in slices from
+        the end of this tick on; how many of these recipients are on WebSockets.
 
         The loop is written out: no call per recipient. With the sockets taken away, queueing and
         flushing cost 0.3 us a recipient.
         """
         framed_data, plain_data = encoded.frames, encoded.payload
         framed_size, plain_size = len(framed_data), len(plain_data)
-        framed_share, plain_share = framed_size // len(to), plain_size // len(to)
-        if encoded.is_one_text and plain_size <= MAX_BUFFER_BYTES:
+        among = among or len(to)
+        framed_share, plain_share = framed_size // among, plain_size // among
+        if encoded.is_one_text and plain_size <= MAX_BUFFER_BYTES and framed_data not in self._buffers:
             if len(self._buffers) >= MAX_BUFFERS:
                 # Fan-outs come faster than they go out: the older ones take the other way.
                 self._buffers.clear()

@@ -3,6 +3,7 @@ only queue: none waits, none raises for a peer's sake."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from moorage.wire.commands import Command
@@ -115,6 +116,12 @@ class Broker(Protocol):
 
     def publish(self, command: Command) -> None:
         """Carry a command that this node has already carried out to the nodes it concerns."""
+
+
+class Later(Protocol):
+    """Has a callback called in the next turn of the event loop."""
+
+    def __call__(self, callback: Callable[[], object], /) -> object: ...
 
 
 class Schedule(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from moorage.hub.turns import STEP
 from moorage.wire.commands import Selection
 from moorage.wire.filters import Filter
 
@@ -94,6 +95,38 @@ class Directory:
                 del self._users[user]
         return True
 
+    def of_user(self, user: str) -> Collection[Connection]:
+        """The connections of a user."""
+        return self._users.get(user, _NOBODY)
+
+    def work(self, to: Selection) -> int:
+        """The units of work (`hub.turns`) of `select`, roughly."""
+        condition = to.filter
+        if to.connection is not None:
+            return 1
+        if to.group is not None:
+            found = len(self.rooms.members(to.group))
+        elif to.user is not None:
+            found = len(self.of_user(to.user))
+        elif condition is None or condition.connection_id is not None:
+            found = len(self.connections) if condition is None else 1
+        elif condition.any_of is not None:
+            found = self._union_work(condition.any_of)
+        else:
+            found = len(self.connections)
+        if condition is None:
+            return found
+        if condition.none_of:
+            found += self._union_work(condition.none_of)
+        return found * weight(condition)
+
+    def _union_work(self, groups: tuple[str, ...]) -> int:
+        if len(groups) == 1:
+            return len(self.rooms.members(groups[0]))
+        if len(groups) > STEP:
+            return len(groups)
+        return len(groups) + sum([len(self.rooms.members(group)) for group in groups])
+
     def select(self, to: Selection) -> Collection[Connection]:
         """Each selected connection once. The collection may be a live index: do not join or leave
         while iterating over it (`Node` copies where it must)."""
@@ -105,13 +138,13 @@ class Directory:
         elif to.group is not None:
             found = self.rooms.members(to.group)
         elif to.user is not None:
-            found = self._users.get(to.user, _NOBODY)
+            found = self.of_user(to.user)
         else:
             found = self._candidates(to.filter)
-            return self._refine(found, to, candidates_hold=True)
+            return self.refine(found, to, candidates_hold=True)
         if to.user is not None and (to.connection is not None or to.group is not None):
             found = [c for c in found if c.user_id == to.user]
-        return self._refine(found, to, candidates_hold=False)
+        return self.refine(found, to, candidates_hold=False)
 
     def _candidates(self, condition: Filter | None) -> Collection[Connection]:
         if condition is None:
@@ -126,13 +159,15 @@ class Directory:
             return self.rooms.members(condition.any_of[0])
         return set().union(*(self.rooms.members(group) for group in condition.any_of))
 
-    def _refine(
+    def refine(
         self,
         found: Collection[Connection],
         to: Selection,
         *,
         candidates_hold: bool,
     ) -> Collection[Connection]:
+        """Those of `found` that the rest of the selection leaves. `candidates_hold`: they come from the
+        filter's own index."""
         condition = to.filter
         if condition is not None and found:
             if not candidates_hold:
@@ -158,6 +193,11 @@ class Directory:
             return found
         out = parts[0] if len(parts) == 1 else set().union(*parts)
         return [c for c in found if c not in out]
+
+
+def weight(condition: Filter) -> int:
+    """How many units of work it is to hold a condition against one connection."""
+    return 1 if condition.predicate is None else 1 + len(condition.text) // 64
 
 
 def in_any(connection: Connection, groups: Mapping[str, object] | Collection[str]) -> bool:

@@ -171,7 +171,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     `reached` counts the connections acted upon; `members` and `more` are `ListGroup`'s page. `sockets`
     are the rows of `FetchSockets` by the id of the app server that serves them, packed as links carry
     them. They are made a few at a time as they are asked for, since there may be a
-    hundred thousand. `asked` counts who will answer: connections of an `Invoke`, app servers else.
+    hundred thousand; `rooms` counts the rooms in them. `asked` counts who will answer: connections of
+    an `Invoke`, app servers else.
     """
 
     found: bool = True
@@ -179,6 +180,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     members: tuple[Member, ...] = ()
     more: bool = False
     sockets: Mapping[str, Iterable[list[Listed]]] = {}
+    rooms: int = 0
     asked: int = 0
 
 

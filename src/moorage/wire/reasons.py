@@ -62,13 +62,17 @@ TOO_MANY_ATTACHMENTS = R(2005, "too-many-attachments", "too many binary attachme
 UNEXPECTED_BINARY = R(2006, "unexpected-binary", "binary data where none was announced", False, 400, 1002)
 MISSING_ATTACHMENT = R(2007, "missing-attachment", "text where a binary attachment was due", False, 400, 1002)
 DUPLICATE_CONNECT = R(2008, "duplicate-connect", "the namespace is already connected", False, 400, 1002)
-TOO_MANY_NAMESPACES = R(2009, "too-many-namespaces", "too many namespaces on one connection", False, 400, 1008)
+TOO_MANY_NAMESPACES = R(
+    2009, "too-many-namespaces", "too many namespaces on one connection", False, 400, 1008
+)
 TOO_MANY_GROUPS = R(2010, "too-many-groups", "too many groups on one connection", False, 400, 1008)
 TOO_MANY_PACKETS = R(2011, "too-many-packets", "too many packets in one payload", False, 413, 1009)
 BAD_FRAME = R(2012, "bad-frame", "not a valid WebSocket frame", False, 400, 1002)
 FRAGMENT_FLOOD = R(2013, "fragment-flood", "too many fragments in one message", False, 413, 1009)
 UPGRADE_TIMEOUT = R(2014, "upgrade-timeout", "the transport upgrade was not finished", True, 408, 1008)
-PACKET_WHILE_OPENING = R(2015, "packet-while-opening", "data before the connection was open", False, 400, 1002)
+PACKET_WHILE_OPENING = R(
+    2015, "packet-while-opening", "data before the connection was open", False, 400, 1002
+)
 POLL_TIMEOUT = R(2016, "poll-timeout", "a closing connection was not polled again", True, 408, 1008)
 
 # 2100: an HTTP request of the client edge was refused
@@ -94,11 +98,15 @@ DUPLICATE_POST = R(2116, "duplicate-post", "another POST is already under way", 
 TOKEN_MISSING = R(3000, "token-missing", "an access token is required", False, 401, 1008, 4)
 TOKEN_MALFORMED = R(3001, "token-malformed", "the access token cannot be read", False, 401, 1008, 4)
 TOKEN_ALGORITHM = R(3002, "token-algorithm", "the token's algorithm is not allowed", False, 401, 1008, 4)
-TOKEN_SIGNATURE = R(3003, "token-signature", "the token is not signed with a key of this service", False, 401, 1008, 4)
+TOKEN_SIGNATURE = R(
+    3003, "token-signature", "the token is not signed with a key of this service", False, 401, 1008, 4
+)
 TOKEN_EXPIRED = R(3004, "token-expired", "the access token has expired", True, 401, 1008, 4)
 TOKEN_NOT_YET = R(3005, "token-not-yet", "the access token is not valid yet", True, 401, 1008, 4)
 TOKEN_AUDIENCE = R(3006, "token-audience", "the access token is for another audience", False, 401, 1008, 4)
-TOKEN_CLAIMS = R(3007, "token-claims", "the access token lacks a claim or holds a bad one", False, 401, 1008, 4)
+TOKEN_CLAIMS = R(
+    3007, "token-claims", "the access token lacks a claim or holds a bad one", False, 401, 1008, 4
+)
 
 # 4000: an app server's link
 LINK_CLOSED = R(4000, "link-closed", "the app server closed the link", True, 200, 1000)
@@ -110,7 +118,9 @@ LINK_UNKNOWN_DIALECT = R(4005, "link-unknown-dialect", "no such link dialect", F
 LINK_TOO_MANY = R(4006, "link-too-many", "too many links for this hub", True, 503, 1013)
 LINK_VERSION = R(4007, "link-version", "no such version of the link dialect", False, 400, 1002)
 LINK_SERVER_TAKEN = R(4008, "link-server-taken", "another app server uses this id", True, 409, 1008)
-LINK_BAD_REQUEST = R(4009, "link-bad-request", "the app server asked for something impossible", False, 400, 1008)
+LINK_BAD_REQUEST = R(
+    4009, "link-bad-request", "the app server asked for something impossible", False, 400, 1008
+)
 LINK_SILENT = R(4010, "link-silent", "nothing came over the link for too long", True, 408, 1001)
 LINK_REPLACED = R(4011, "link-replaced", "the app server opened a new link instead", True, 409, 1001)
 
@@ -122,9 +132,12 @@ API_BAD_BODY = R(5003, "api-bad-body", "the request body is not valid", False, 4
 API_BAD_CONTENT_TYPE = R(5004, "api-bad-content-type", "the content type is not supported", False, 415, 1008)
 API_BAD_ARGUMENT = R(5005, "api-bad-argument", "a parameter is not valid", False, 400, 1008)
 API_NOT_FOUND = R(5006, "api-not-found", "no such connection, group or user", False, 404, 1008)
-API_NO_PERMISSIONS = R(5007, "api-no-permissions", "permissions have no meaning for Socket.IO clients", False, 404, 1008)
+API_NO_PERMISSIONS = R(
+    5007, "api-no-permissions", "permissions have no meaning for Socket.IO clients", False, 404, 1008
+)
 API_BODY_TOO_LARGE = R(5008, "api-body-too-large", "the request body is too large", False, 413, 1008)
 API_BAD_PAYLOAD = R(5009, "api-bad-payload", "the body is not an Engine.IO payload", False, 400, 1008)
+API_BUSY = R(5010, "api-busy", "too many requests of this hub are waiting", True, 503, 1013)
 
 CATALOGUE: dict[str, Reason] = {
     row.name: row

@@ -131,6 +131,17 @@ class Incoming:
         self._untaken = 0
 
     @property
+    def untaken(self) -> int:
+        """Bytes that came and are not taken."""
+        return self._untaken
+
+    def take(self, number: int, size: int) -> None:
+        """Batch `number`, the next one in order, is taken; `size` as it was when it arrived."""
+        self.ack = number
+        self._untold += size
+        self._untaken -= size
+
+    @property
     def has_news(self) -> bool:
         """Something was taken that the other end does not know of."""
         return self.ack != self._acked

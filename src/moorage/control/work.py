@@ -1,0 +1,49 @@
+"""REST calls that are too much to be carried out at once: one after another in each hub, in steps."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from moorage.hub.turns import Intake, Job, Turns
+from moorage.wire.commands import Outcome
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import API_BUSY
+
+MAX_WAITING: Final = 100
+"""Calls of one hub that wait."""
+
+
+class ApiWork:
+    """The calls of all hubs."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._hubs: dict[str, Intake] = {}
+
+    def carry_out(self, hub: str, job: Job[Outcome]) -> asyncio.Future[Outcome]:
+        """Its outcome, or the `PeerError` that it raises. Raises `PeerError` (api-busy)."""
+        name = hub.casefold()
+        intake = self._hubs.get(name)
+        if intake is None:
+            intake = self._hubs[name] = Intake(self._turns)
+        elif len(intake) >= MAX_WAITING:
+            raise PeerError(API_BUSY, f"at most {MAX_WAITING}")
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        intake.add(self._answered(name, intake, job, future))
+        return future
+
+    def _answered(
+        self, hub: str, intake: Intake, job: Job[Outcome], future: asyncio.Future[Outcome]
+    ) -> Job[None]:
+        try:
+            outcome = yield from job
+        except Exception as error:
+            if not future.done():
+                future.set_exception(error)
+        else:
+            # The caller may have gone away: its command is carried out all the same.
+            if not future.done():
+                future.set_result(outcome)
+        if len(intake) == 1:
+            del self._hubs[hub]

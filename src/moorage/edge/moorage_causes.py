@@ -1,0 +1,46 @@
+"""Why a client is gone, in the words of a Socket.IO server."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from moorage.wire.reasons import (
+    API_CLOSED,
+    APP_CLOSED,
+    BAD_PACKET,
+    BAD_SOCKETIO_PACKET,
+    DRAINING,
+    DUPLICATE_CONNECT,
+    DUPLICATE_POLL,
+    DUPLICATE_POST,
+    FRAGMENT_FLOOD,
+    MISSING_ATTACHMENT,
+    PING_TIMEOUT,
+    TOO_MANY_ATTACHMENTS,
+    UNEXPECTED_BINARY,
+    Reason,
+)
+
+_CAUSES: Final = {
+    PING_TIMEOUT: "ping timeout",
+    DRAINING: "server shutting down",
+    APP_CLOSED: "forced server close",
+    API_CLOSED: "forced server close",
+    DUPLICATE_CONNECT: "forced server close",
+    BAD_PACKET: "parse error",
+    BAD_SOCKETIO_PACKET: "forced close",
+    MISSING_ATTACHMENT: "forced close",
+    TOO_MANY_ATTACHMENTS: "forced close",
+    UNEXPECTED_BINARY: "forced close",
+    DUPLICATE_POLL: "transport error",
+    DUPLICATE_POST: "transport error",
+}
+
+
+def cause_of(reason: Reason) -> str:
+    """A disconnect's reason in the words that a Socket.IO server has for it: its parser of Engine.IO
+    packets says `parse error`, that of Socket.IO packets `forced close`."""
+    if reason in _CAUSES:
+        return _CAUSES[reason]
+    broken = BAD_PACKET.number <= reason.number <= FRAGMENT_FLOOD.number
+    return "transport error" if broken else "transport close"

@@ -1,0 +1,130 @@
+"""What an app server of the moorage dialect says, between its link and `Desk`: little is handled at
+once, the rest in steps, in order.
+
+A batch counts as taken when its last frame has been carried out, so credit slows down an app server
+that asks for more than its share. One that sends past its credit is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from moorage import logs
+from moorage.edge.moorage_requests import Desk
+from moorage.edge.moorage_server import MoorageServer
+from moorage.hub.turns import TURN_SECONDS, TURN_WRITES, Intake, Job
+from moorage.wire import tunnel
+from moorage.wire.errors import PeerError
+
+LARGE: Final = 128 * 1024
+"""Bytes of a batch whose frames are decoded one by one."""
+FRAMES: Final = 8
+"""Frames in one step."""
+
+log: Final = logs.get("link")
+
+
+class Reader:
+    """The incoming side of one session. `server` and `desk` outlive its links, and so does this."""
+
+    def __init__(self, server: MoorageServer, desk: Desk) -> None:
+        self._server = server
+        self._desk = desk
+        self._intake = Intake(server.node.turns)
+        server.busy = lambda: self._intake.busy
+        self._most = server.inc.window + server.node.links.max_frame
+        """Untaken bytes of an app server that keeps to its credit, at most."""
+        self._count = 0
+        self._until = 0.0
+
+    def take(self, number: int, size: int, frames: Sequence[tunnel.FromApp | msgspec.Raw]) -> None:
+        """Batch `number`, which has just arrived."""
+        if self._intake.busy or size > LARGE:
+            self._intake.add(self._guarded(number, size, frames, 0, None))
+            self._hold_back()
+            return
+        handle = self._desk.handle
+        for place, frame in enumerate(frames):
+            assert not isinstance(frame, msgspec.Raw)
+            job = handle(frame)
+            self._count += 1
+            if job is not None or (self._count % FRAMES == 0 and self._used_up()):
+                self._intake.add(self._guarded(number, size, frames, place + 1, job))
+                return
+        self._server.inc.take(number, size)
+
+    def _used_up(self) -> bool:
+        """Has this read had as much time as one turn has for all?"""
+        node = self._server.node
+        if self._count == FRAMES:
+            self._until = node.clock() + TURN_SECONDS
+            return node.flusher.pending >= TURN_WRITES
+        return node.clock() >= self._until or node.flusher.pending >= TURN_WRITES
+
+    def end_of_read(self) -> None:
+        """No more comes in this turn of the loop."""
+        if self._intake.busy and self._count < FRAMES:
+            self._server.node.turns.begin()
+        self._count = 0
+
+    def farewell(self) -> None:
+        """The app server has said goodbye for good: when all it said before has been carried out."""
+        if self._intake.busy:
+            self._intake.add(self._leaving())
+        else:
+            self._server.farewell()
+
+    def _leaving(self) -> Job[None]:
+        yield False
+        self._server.farewell()
+
+    def end(self) -> None:
+        """The session is over."""
+        self._intake.clear()
+        self._desk.end()
+
+    def _guarded(
+        self,
+        number: int,
+        size: int,
+        frames: Sequence[tunnel.FromApp | msgspec.Raw],
+        start: int,
+        job: Job[None] | None,
+    ) -> Job[None]:
+        """The frames from `start` on, after `job`."""
+        try:
+            if job is not None:
+                yield from job
+            for place in range(start, len(frames)):
+                frame = frames[place]
+                if isinstance(frame, msgspec.Raw):
+                    frame = tunnel.decode_frame_from_app(frame)
+                job = self._desk.handle(frame)
+                if job is not None:
+                    yield from job
+                if place % FRAMES == FRAMES - 1:
+                    yield False
+        except PeerError as error:
+            wire = self._server.wire
+            if wire is not None:
+                wire.broke(error)
+            else:
+                self._server.give_up("app server broke the protocol")
+            return
+        if not self._server.over:
+            self._server.inc.take(number, size)
+            self._read_on()
+            self._server.wake()
+
+    def _hold_back(self) -> None:
+        wire = self._server.wire
+        if wire is not None and self._server.inc.untaken > self._most:
+            wire.pause_reading()
+
+    def _read_on(self) -> None:
+        wire = self._server.wire
+        if wire is not None and self._server.inc.untaken <= self._most:
+            wire.resume_reading()

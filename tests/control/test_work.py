@@ -1,0 +1,78 @@
+"""REST calls in steps: in order, answered, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from moorage.control import work
+from moorage.control.work import ApiWork
+from moorage.hub.turns import Job
+from moorage.wire.commands import DONE, NOT_FOUND, Outcome
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import API_BAD_FILTER
+from tests.hub.fakes import World
+
+pytestmark = pytest.mark.repair(4)
+
+
+def job(outcome: Outcome | PeerError, steps: int = 3) -> Job[Outcome]:
+    for _ in range(steps):
+        yield False
+    if isinstance(outcome, PeerError):
+        raise outcome
+    return outcome
+
+
+async def test_calls_are_answered_one_after_another() -> None:
+    world = World()
+    api = ApiWork(world.node.turns)
+    order: list[int] = []
+    futures = [api.carry_out("App", job(found)) for found in (DONE, NOT_FOUND)]
+    for number, future in enumerate(futures):
+        future.add_done_callback(lambda _, number=number: order.append(number))  # type: ignore[misc]
+    world.settle()
+    assert [await future for future in futures] == [DONE, NOT_FOUND]
+    await asyncio.sleep(0)
+    assert order == [0, 1]
+
+
+async def test_a_refusal_reaches_its_caller_and_no_other() -> None:
+    world = World()
+    api = ApiWork(world.node.turns)
+    bad, good = api.carry_out("app", job(PeerError(API_BAD_FILTER))), api.carry_out("app", job(DONE))
+    world.settle()
+    with pytest.raises(PeerError):
+        await bad
+    assert await good == DONE
+
+
+async def test_a_caller_that_has_gone_does_not_matter() -> None:
+    world = World()
+    api = ApiWork(world.node.turns)
+    for outcome in (DONE, PeerError(API_BAD_FILTER)):
+        api.carry_out("app", job(outcome)).cancel()
+    last = api.carry_out("app", job(DONE))
+    world.settle()
+    assert await last == DONE
+
+
+async def test_how_many_wait_is_bounded_in_each_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "MAX_WAITING", 2)
+    world = World()
+    api = ApiWork(world.node.turns)
+    futures = [api.carry_out("app", job(DONE)) for _ in range(2)]
+    with pytest.raises(PeerError) as refused:
+        api.carry_out("APP", job(DONE))
+    assert refused.value.reason.name == "api-busy"
+    futures.append(api.carry_out("other", job(DONE)))
+    world.settle()
+    assert [await future for future in futures] == [DONE] * 3
+    assert await asyncio.wait_for(_later(world, api), 5) == DONE
+
+
+async def _later(world: World, api: ApiWork) -> Outcome:
+    future = api.carry_out("app", job(DONE))
+    world.settle()
+    return await future

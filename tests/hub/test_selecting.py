@@ -1,0 +1,269 @@
+"""Selections and commands in steps: the same result as in one go, and what may happen in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from moorage.hub import asking, execute, rooms, selecting
+from moorage.hub.connection import Connection
+from moorage.hub.settings import Limits
+from moorage.hub.turns import Job
+from moorage.wire.commands import (
+    CloseConnections,
+    Command,
+    Exists,
+    FetchSockets,
+    Invoke,
+    JoinGroups,
+    LeaveGroups,
+    LeaveNamespace,
+    ListGroup,
+    Outcome,
+    Selection,
+    Send,
+)
+from moorage.wire.errors import PeerError
+from moorage.wire.filters import Filter, compile_filter
+from moorage.wire.groups import namespace_group, room_group
+from tests.hub.fakes import HUB, RecordingAnswers, RecordingPeer, World, heard
+
+pytestmark = pytest.mark.repair(4)
+
+ROOT = namespace_group("/")
+ALL = Selection(group=ROOT)
+
+
+def group(name: str) -> str:
+    return room_group("/", name)
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is much: each step looks at two."""
+    make_steps_small(monkeypatch)
+
+
+def make_steps_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (execute, asking):
+        monkeypatch.setattr(module, "FEW", 0)
+        monkeypatch.setattr(module, "STEP", 2)
+    monkeypatch.setattr(execute, "FEW_RECIPIENTS", 0)
+    monkeypatch.setattr(execute, "PIECE", 1)
+    monkeypatch.setattr(asking, "PART", 2)
+    monkeypatch.setattr(selecting, "STEP", 2)
+    monkeypatch.setattr(rooms, "STEP", 2)
+
+
+def crowd(count: int = 10, **limits: Any) -> tuple[World, list[Connection]]:
+    """Clients of one app server; every other one is in room `even`, client n in room `n`."""
+    world = World(limits=Limits(**limits))
+    world.server(peer=RecordingPeer())
+    clients = [world.client("/", user_id="ada" if n == 3 else None) for n in range(count)]
+    for n, client in enumerate(clients):
+        world.node.execute(
+            JoinGroups(
+                HUB, Selection(connection=client.id), (group(str(n)), group("even" if n % 2 == 0 else "odd"))
+            )
+        )
+    return world, clients
+
+
+SELECTIONS: dict[str, Callable[[list[Connection]], Selection]] = {
+    "everyone": lambda clients: Selection(),
+    "namespace": lambda clients: ALL,
+    "one": lambda clients: Selection(connection=clients[1].id),
+    "user": lambda clients: Selection(user="ada"),
+    "user and group": lambda clients: Selection(user="ada", group=group("even")),
+    "excluded": lambda clients: Selection(group=ROOT, excluded=(clients[0].id,)),
+    "rooms": lambda clients: Selection(filter=Filter("", any_of=(group("1"), group("even"), group("2")))),
+    "room": lambda clients: Selection(filter=Filter("", any_of=(group("even"),))),
+    "no rooms": lambda clients: Selection(filter=Filter("", none_of=(group("1"), group("even")))),
+    "rooms in group": lambda clients: Selection(
+        group=ROOT, filter=Filter("", any_of=(group("1"), group("4")))
+    ),
+    "but": lambda clients: Selection(
+        filter=Filter("", any_of=(group("1"), group("even")), none_of=(group("2"), group("4")))
+    ),
+    "server": lambda clients: Selection(group=ROOT, server="nobody"),
+    "predicate": lambda clients: Selection(
+        filter=compile_filter("length(connectionId) gt 2 and userId eq 'ada'")
+    ),
+    "id": lambda clients: Selection(filter=compile_filter(f"connectionId eq '{clients[2].id}'")),
+}
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_steps_find_whom_one_go_finds(name: str) -> None:
+    world, clients = crowd()
+    to = SELECTIONS[name](clients)
+    directory = world.hub().directory
+    found = [c for part in selecting.parts(directory, to) for c in part]
+    assert sorted(c.id for c in found) == sorted(c.id for c in directory.select(to))
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_an_emit_in_steps_reaches_each_once(name: str) -> None:
+    world, clients = crowd()
+    to = SELECTIONS[name](clients)
+    expected = {c.id for c in world.hub().directory.select(to)}
+    assert begun(world, Send(HUB, to, b'42["x"]')) == Outcome(reached=len(expected))
+    world.settle()
+    assert {c.id for c in clients if heard(c) == [b'42["x"]']} == expected
+    assert {c.id for c in clients if heard(c)} == expected
+
+
+def begun(world: World, command: Command, between: Callable[[int], object] = lambda step: None) -> Outcome:
+    """Carry out a command step by step; `between` is called after each."""
+    outcome = world.node.begin(command, RecordingAnswers())
+    if isinstance(outcome, Outcome):
+        return outcome
+    return _finish(outcome, between)
+
+
+def _finish(job: Job[Outcome], between: Callable[[int], object]) -> Outcome:
+    step = 0
+    while True:
+        try:
+            next(job)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+        step += 1
+        between(step)
+
+
+COMMANDS: dict[str, Callable[[], Command]] = {
+    "join": lambda: JoinGroups(HUB, ALL, (group("new"), group("other"))),
+    "leave": lambda: LeaveGroups(HUB, ALL, (group("even"), group("1"))),
+    "leave all": lambda: LeaveGroups(HUB, ALL, None),
+    "close": lambda: CloseConnections(HUB, Selection(group=group("even"))),
+    "expel": lambda: LeaveNamespace(HUB, Selection(group=group("odd")), "/"),
+    "expel and close": lambda: LeaveNamespace(HUB, Selection(group=group("odd")), "/", close=True),
+    "exists": lambda: Exists(HUB, Selection(filter=Filter("", any_of=(group("9"), group("x"))))),
+    "nobody": lambda: Exists(HUB, Selection(filter=Filter("", any_of=(group("x"), group("y"))))),
+    "list": lambda: ListGroup(HUB, ROOT, 3, "c0002"),
+    "close nobody": lambda: CloseConnections(HUB, Selection(user="nobody")),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_in_steps_does_what_it_does_in_one_go(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, clients = crowd()
+    one_go = world.node.execute(COMMANDS[name]())
+    expected = [(c.session.state, sorted(c.groups)) for c in clients]
+    make_steps_small(monkeypatch)
+    world, clients = crowd()
+    assert begun(world, COMMANDS[name]()) == one_go
+    assert [(c.session.state, sorted(c.groups)) for c in clients] == expected
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_join_that_is_refused_has_no_effect() -> None:
+    world, clients = crowd(max_groups=5)
+    world.join(clients[7], "more")
+    with pytest.raises(PeerError):
+        begun(world, JoinGroups(HUB, ALL, (group("new"),)))
+    assert not any(group("new") in c.groups for c in clients)
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_who_comes_or_goes_during_an_emit() -> None:
+    """A client that is there all the time gets it, one that has left before its turn does not, and
+    one that comes later need not."""
+    world, clients = crowd(20)
+    late: list[Connection] = []
+
+    def between(step: int) -> None:
+        if step == 3:
+            late.append(world.client("/"))
+            # Those that the emit has not reached yet.
+            for client in clients:
+                if not client.outbox.size:
+                    if len(late) == 1:
+                        world.node.execute(CloseConnections(HUB, Selection(connection=client.id)))
+                        late.append(client)
+                    elif len(late) == 2:
+                        world.node.execute(LeaveNamespace(HUB, Selection(connection=client.id), "/"))
+                        late.append(client)
+
+    begun(world, Send(HUB, ALL, b'42["x"]'), between)
+    world.settle()
+    _, closed, left = late
+    assert closed.outbox.sink is None
+    assert heard(left) == [b"41"]
+    for client in clients:
+        if client not in (closed, left):
+            assert heard(client) == [b'42["x"]']
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_client_that_ends_during_a_join_is_in_no_room_afterwards() -> None:
+    world, clients = crowd(8)
+
+    def between(step: int) -> None:
+        if step == 6:
+            world.node.execute(CloseConnections(HUB, Selection(connection=clients[-1].id)))
+            world.node.execute(CloseConnections(HUB, Selection(connection=clients[0].id)))
+
+    begun(world, JoinGroups(HUB, ALL, (group("a"), group("b"), group("c"))), between)
+    members = world.hub().directory.rooms.members(group("c"))
+    assert {c.id for c in members} == {c.id for c in clients[1:-1]}
+    assert not clients[0].groups
+    assert not clients[-1].groups
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_answers_may_come_before_the_last_is_asked() -> None:
+    world, clients = crowd(6)
+    answers = RecordingAnswers()
+    job = world.node.begin(Invoke(HUB, ALL, b'42["q"]', 5.0), answers)
+    assert not isinstance(job, Outcome)
+    answered: set[str] = set()
+
+    def between(_step: int) -> None:
+        world.settle()
+        for client in clients:
+            if heard(client) and client.id not in answered:
+                answered.add(client.id)
+                world.node.receive(client, heard(client)[0].replace(b"42", b"43").replace(b'["q"]', b"[1]"))
+
+    outcome = _finish(job, between)
+    between(0)
+    assert outcome.asked == 6
+    assert len(answers.payloads) == 6
+    assert answers.finished == 1
+    assert answers.missing == ()
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_fetch_in_steps_asks_each_app_server_in_parts() -> None:
+    world, clients = crowd(7)
+    peer = RecordingPeer()
+    other, _ = world.server("s2", peer=peer)
+    command = FetchSockets(HUB, ALL, "/", 5.0, 0, "s2")
+    answers = RecordingAnswers()
+    job = world.node.begin(command, answers)
+    assert not isinstance(job, Outcome)
+    outcome = _finish(job, lambda step: None)
+    assert outcome.reached == 7
+    assert sum(len(rows) for some in outcome.sockets.values() for rows in some) == 7
+    assert outcome.asked == 1
+    assert outcome.rooms == sum(len(c.groups) for c in clients)
+    assert other.up
+
+
+def test_the_work_of_a_selection_is_known_before_it_is_begun() -> None:
+    world, clients = crowd()
+    work = world.hub().directory.work
+    assert work(Selection(connection=clients[0].id)) == 1
+    assert work(ALL) == 10
+    assert work(Selection(user="ada")) == 1
+    assert work(Selection()) == 10
+    assert work(Selection(filter=Filter("", any_of=(group("even"), group("1"))))) == 8
+    assert work(Selection(filter=Filter("", any_of=tuple(group(str(n)) for n in range(5_000))))) == 5_000
+    assert work(Selection(filter=compile_filter("userId ne 'x' and length(userId) gt 1"))) >= 10
