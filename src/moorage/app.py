@@ -122,7 +122,7 @@ class Service:
             link_connections=self.links.links,
             outbox_bytes=lambda: sum(c.outbox.size for c in self._all_connections()),
             log_lines_dropped=logs.dropped,
-            log_lines_suppressed=lambda: self.client_log.quota.suppressed + self.links.suppressed,
+            log_lines_suppressed=lambda: self.client_log.suppressed + self.links.suppressed,
         )
 
     def _build_doors(self, config: Config) -> None:

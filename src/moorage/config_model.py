@@ -67,7 +67,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     connects: bool = False
     """Write a line for each client that connects or is refused, too. `moorage dev` sets it."""
     client_lines_per_second: int = 100
-    """Lines that clients may cause by coming and going, ten times as many after a quiet time. The rest is
+    """Lines about disconnects that clients may cause, ten times as many after a quiet time. The rest is
     suppressed and counted; metrics count everything."""
     format: Literal["human", "json"] = "json"
     """`json`: one object a line. `human`: for a terminal (the default of `moorage dev`)."""

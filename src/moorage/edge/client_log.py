@@ -29,14 +29,21 @@ class ClientLog:
     def __init__(
         self, metrics: Metrics, *, connects: bool, per_second: float, clock: Callable[[], float]
     ) -> None:
-        self.quota = Quota(per_second, per_second * BURST_SECONDS)
+        self._ends = Quota(per_second, per_second * BURST_SECONDS)
+        # For a person who watches. More would be read by nobody, and a line costs a fifth of a connect.
+        self._begins = Quota(rate=10.0, burst=50.0)
         self._metrics = metrics
         self._connects = connects
         self._clock = clock
 
+    @property
+    def suppressed(self) -> int:
+        """Lines that were not written."""
+        return self._begins.suppressed + self._ends.suppressed
+
     def opened(self, connection: Connection, transport: str) -> None:
         """A session begins."""
-        if self._connects and self.quota.allows(self._clock()):
+        if self._connects and self._begins.allows(self._clock()):
             log.info(
                 "connect",
                 connection=connection.id,
@@ -49,7 +56,7 @@ class ClientLog:
         """A request or a connection attempt is turned away."""
         reason = error.reason
         self._metrics.refusals[door, reason.name] += 1
-        if self._connects and self.quota.allows(self._clock()):
+        if self._connects and self._begins.allows(self._clock()):
             detail = {"detail": error.detail} if error.detail else {}
             log.info("refused", reason=reason.name, number=reason.number, path=path[:128], **detail)
 
@@ -61,7 +68,7 @@ class ClientLog:
         metrics.connection_age_seconds.observe(age)
         metrics.send_queue_bytes.observe(queued)
         by_client = who == "client" or reason is PING_TIMEOUT or reason.number >= SLOW_CLIENT.number
-        if by_client and not self.quota.allows(self._clock()):
+        if by_client and not self._ends.allows(self._clock()):
             return
         logs.disconnect_line(
             connection=connection.id,
@@ -78,6 +85,7 @@ class ClientLog:
 
     def tick(self, now: float) -> None:
         """Say how many lines were suppressed."""
-        missed = self.quota.report(now)
-        if missed:
-            log.info("lines suppressed", of="clients", count=missed)
+        for of, quota in (("connects and refusals", self._begins), ("disconnects", self._ends)):
+            missed = quota.report(now)
+            if missed:
+                log.info("lines suppressed", of=of, count=missed)
