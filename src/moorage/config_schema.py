@@ -28,6 +28,7 @@ RULES: Final[dict[str, Rule]] = {
     "server.header_timeout": Rule("seconds", 0.1, 3600),
     "server.max_header_bytes": Rule("size", 1024, 1024**2),
     "server.body_timeout": Rule("seconds", 0.1, 3600),
+    "server.answer_timeout": Rule("seconds", 0.1, 3600),
     "server.keep_alive": Rule("seconds", 0, 3600),
     "server.upgrade_timeout": Rule("seconds", 0.1, 3600),
     "server.post_wait": Rule("seconds", 0, 60),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from moorage.edge.http import MAX_HEADERS, HttpProtocol, sweep
-from tests.support.http_port import Port
+from tests.support.http_port import UPGRADE, Port
 from tests.support.rawhttp import HttpConnection, Reply, request_bytes
 
 
@@ -198,3 +199,130 @@ async def test_garbage_behind_a_request_does_not_reach_its_answer(port: Port) ->
 async def test_nothing_after_connection_close_is_served(port: Port) -> None:
     await exchange(port, request_bytes("GET", "/1", {"Connection": "close"}) + request_bytes("GET", "/2"))
     assert [path for path, _ in port.served] == ["/1"]
+
+
+# -- pipelining, and answers that nobody reads ------------------------------------------------------------
+
+
+@pytest.mark.repair(3)
+async def test_thousands_of_pipelined_requests_are_answered_in_order(port: Port) -> None:
+    count = 3_000
+    requests = b"".join(request_bytes("POST", f"/{n}", body=b"x" * (n % 700)) for n in range(count))
+    async with await HttpConnection.open(port.url) as http:
+        sending = asyncio.create_task(http.send(requests))
+        for n in range(count):
+            assert (await http.reply()).body == b"%d" % (n % 700)
+        await sending
+        # And the connection is as good as new.
+        await http.send(request_bytes("GET", "/last"))
+        assert (await http.reply()).status == 200
+    assert [path for path, _ in port.served] == [*(f"/{n}" for n in range(count)), "/last"]
+
+
+@pytest.mark.repair(3)
+async def test_few_requests_wait_for_their_turn(port: Port) -> None:
+    async with await HttpConnection.open(port.url) as http:
+        port.gate.clear()
+        http.writer.write(request_bytes("GET", "/") * 50_000)
+        while not port.state.tasks:
+            await asyncio.sleep(0)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        (connection,) = port.state.connections
+        assert isinstance(connection, HttpProtocol)
+        assert len(connection.pipeline) < 50
+        port.gate.set()
+        await http.reply()
+        http.writer.transport.abort()
+
+
+@pytest.mark.repair(3)
+async def test_who_does_not_read_answers_is_cut_off(port: Port) -> None:
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("127.0.0.1", int(port.url.rsplit(":", 1)[1])))
+        sending = loop.create_task(loop.sock_sendall(client, request_bytes("GET", "/large") * 2_000))
+        while not any(isinstance(c, HttpProtocol) and c.flow.write_paused for c in port.state.connections):
+            await asyncio.sleep(0)
+        now = loop.time()
+        assert len(port.served) < 100
+        sweep(port.state.connections, now + 100)
+        sweep(port.state.connections, now + 129)
+        assert port.refusals("answer-timeout") == 0
+        sweep(port.state.connections, now + 131)
+        assert port.refusals("answer-timeout") == 1
+        while port.state.connections or port.state.tasks:
+            await asyncio.sleep(0)
+        sending.cancel()
+
+
+@pytest.mark.repair(3)
+async def test_an_upgrade_behind_unanswered_requests_is_refused(port: Port) -> None:
+    port.gate.clear()
+    async with await HttpConnection.open(port.url) as http:
+        await http.send(request_bytes("GET", "/1") + request_bytes("GET", "/2", UPGRADE))
+        while not port.refusals("bad-upgrade"):
+            await asyncio.sleep(0)
+        port.gate.set()
+        assert (await http.rest()).count(b" 101 ") == 0
+    assert port.upgrades.empty()
+
+
+# -- a clean end ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.repair(8)
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n", 401),
+        (b"POST /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4c4b40\r\n", 401),
+        (b"POST /early HTTP/1.0\r\nContent-Length: 5000000\r\n\r\n", 401),
+        (b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+        (b"\x16\x03\x01\x00\xf4\x01\x00\x00\xf0\x03\x03\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 8000 + b"\r\n", 431),
+    ],
+    ids=["length", "chunked", "http-1.0", "bad-length", "tls", "long-header"],
+)
+async def test_a_refusal_before_the_end_of_the_request_ends_cleanly(
+    port: Port, head: bytes, status: int
+) -> None:
+    async with await HttpConnection.open(port.url) as http:
+        # Whoever gets a reset loses what it has not read yet, or cannot even send to the end.
+        await http.send(head)
+        for _ in range(50):
+            await http.send(b"x" * 100_000)
+        reply = await http.reply()
+        assert (reply.status, reply.headers["connection"]) == (status, "close")
+        assert await http.reader.read() == b""
+        await http.send(b"more")
+
+
+@pytest.mark.repair(8)
+async def test_a_refusal_after_the_request_keeps_the_connection(port: Port) -> None:
+    async with await HttpConnection.open(port.url) as http:
+        await http.send(request_bytes("POST", "/early", body=b"12345"))
+        reply = await http.reply()
+        assert (reply.status, "connection" in reply.headers) == (401, False)
+        await http.send(request_bytes("GET", "/"))
+        assert (await http.reply()).status == 200
+
+
+@pytest.mark.repair(8)
+async def test_who_goes_on_sending_is_cut_off(port: Port) -> None:
+    async with await HttpConnection.open(port.url) as http:
+        await http.send(request_bytes("POST", "/early", {"Content-Length": "999999999"}))
+        await http.reply()
+        with pytest.raises(ConnectionError):
+            for _ in range(640):
+                await http.send(b"x" * 100_000)
+    async with await HttpConnection.open(port.url) as http:
+        await http.send(request_bytes("POST", "/early", {"Content-Length": "999999999"}))
+        await http.reply()
+        now = asyncio.get_running_loop().time()
+        sweep(port.state.connections, now)
+        sweep(port.state.connections, now + 31)
+        while port.state.connections:
+            await asyncio.sleep(0)

@@ -72,11 +72,19 @@ class Port:
         self.metrics = Metrics("test")
         self.state = ServerState()
         self.upgrades: asyncio.Queue[UpgradeRequest] = asyncio.Queue()
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.served: list[tuple[str, bytes]] = []
         self.url = ""
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answers with the length of what it got."""
+        """Answers with the length of what it got, once `gate` is open; `/early` without reading it,
+        `/large` with a megabyte."""
+        await self.gate.wait()
+        if scope["path"] == "/early":
+            await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
         body = b""
         while True:
             message = await receive()
@@ -86,7 +94,7 @@ class Port:
             if not message.get("more_body"):
                 break
         self.served.append((scope["path"], body))
-        answer = b"%d" % len(body)
+        answer = b"x" * 1024 * 1024 if scope["path"] == "/large" else b"%d" % len(body)
         head = [(b"content-length", b"%d" % len(answer))]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": answer})

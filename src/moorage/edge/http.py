@@ -1,13 +1,14 @@
 """The HTTP side of the client port: uvicorn's protocol, with limits.
 
-uvicorn parses with httptools, which bounds neither the size of headers nor the time they take.
-Both are bounded here.
+uvicorn parses with httptools, which bounds neither the size of headers nor the time they take, and
+parses all the requests that a read holds. Bounded here are the headers, the requests that wait for
+their turn, and the time that a client may take over its requests and our answers.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httptools
 from uvicorn.config import Config
@@ -15,13 +16,25 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from moorage.edge import upgrade
+from moorage.edge.http_transport import HttpTransport
 from moorage.edge.settings import ServerSettings
 from moorage.edge.unconfirmed import TRANSPORT
 from moorage.metrics import Metrics
 from moorage.wire.errors import PeerError
-from moorage.wire.reasons import BAD_HTTP, BAD_UPGRADE, HEADER_TIMEOUT, HEADERS_TOO_LARGE, Reason
+from moorage.wire.reasons import (
+    ANSWER_TIMEOUT,
+    BAD_HTTP,
+    BAD_UPGRADE,
+    HEADER_TIMEOUT,
+    HEADERS_TOO_LARGE,
+    Reason,
+)
 
 MAX_HEADERS: Final = 100
+MAX_PIPELINED: Final = 16
+"""Requests of one connection that may wait for their turn. What comes behind them is not parsed yet."""
+PIECE: Final = 512
+"""Bytes that are parsed at a time where one read holds many requests: 30 of the shortest."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -33,37 +46,72 @@ class HttpProtocol(HttpToolsProtocol):
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
         super().__init__(config=config, server_state=server_state, app_state=app_state)
-        self.waiting_since: float | None = None
-        """Since when a request's headers, or its body, are being waited for."""
+        self._tcp: HttpTransport
         self._header_bytes = 0
         self._stuck = 0
         """Bytes since the parser last had something to tell."""
         self._failure: Reason = BAD_HTTP
+        self._unparsed = b""
+        """What waits behind `MAX_PIPELINED` requests. Reading is held meanwhile."""
+        self._keep_alive = False
+        """Whether the connection may go on after the request that is coming in."""
+        self._full = False
+        """The client does not take what is written."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new connection owes us a request."""
-        super().connection_made(transport)
-        self.waiting_since = self.loop.time()
+        self._tcp = HttpTransport(transport)
+        super().connection_made(cast(asyncio.Transport, self._tcp))
+        self._tcp.waiting_since = self.loop.time()
+
+    @property
+    def waiting_since(self) -> float | None:
+        """Since when a request's headers, or its body, are being waited for."""
+        return self._tcp.waiting_since
+
+    # -- requests -----------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; what it cannot parse, or will not, ends here."""
-        if self.transport.is_closing():
+        if self._tcp.is_closing():
+            self._tcp.drop(data)
             return
         self._unset_keepalive_if_required()
-        if self.waiting_since is None:
-            self.waiting_since = self.loop.time()
-        self._stuck += len(data)
+        if self._tcp.waiting_since is None:
+            self._tcp.waiting_since = self.loop.time()
+        self._unparsed += data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parse what has come, but for the requests that have to wait."""
+        data, self._unparsed = self._unparsed, b""
+        # The first line of every request has this in it.
+        piece = PIECE if data.count(b"HTTP/") >= MAX_PIPELINED else len(data)
+        at = 0
+        while at < len(data) and len(self.pipeline) < MAX_PIPELINED:
+            if not self._feed(data, at, at + piece):
+                return
+            at += piece
+        self._unparsed = data[at:]
+        self._tcp.hold(len(self.pipeline) >= MAX_PIPELINED)
+
+    def _feed(self, data: bytes, start: int, end: int) -> bool:
+        """Have part of `data` parsed; False if the rest is no HTTP, or will not be answered."""
+        part = data[start:end]
+        self._stuck += len(part)
         try:
-            self.parser.feed_data(data)
-            if self._stuck > max(self.settings.max_header_bytes, len(data)):
+            self.parser.feed_data(part)
+            if self._stuck > max(self.settings.max_header_bytes, len(part)):
                 # httptools keeps a header to itself until it is whole, however long that takes.
                 self._failure = HEADERS_TOO_LARGE
                 self.send_400_response("")
         except httptools.HttpParserUpgrade as asked:
             if self._should_upgrade():
-                self._upgrade(data[asked.args[0] :])
+                self._upgrade(data[start + asked.args[0] :])
+                return False
         except (httptools.HttpParserError, UnicodeDecodeError):
             self.send_400_response("")
+        return not self._tcp.is_closing()
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -92,6 +140,14 @@ class HttpProtocol(HttpToolsProtocol):
             self._failure = HEADERS_TOO_LARGE
             raise ValueError
 
+    def on_headers_complete(self) -> None:
+        """The application gets the request now, or when those before it are answered."""
+        before = self.cycle
+        super().on_headers_complete()
+        if self.cycle is not before:
+            # An answer that begins before the request has come in whole is the last one.
+            self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
+
     def on_body(self, body: bytes) -> None:
         """Part of the body."""
         self._stuck = 0
@@ -100,8 +156,36 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is whole."""
         self._stuck = 0
-        self.waiting_since = None
+        self._tcp.waiting_since = None
         super().on_message_complete()
+        # None for an upgrade that comes first.
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_started:
+            cycle.keep_alive = self._keep_alive
+
+    # -- answers ------------------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        """The next request's turn."""
+        super().on_response_complete()
+        if self._unparsed and not self._tcp.is_closing():
+            self._unset_keepalive_if_required()
+            if self._tcp.waiting_since is None:
+                self._tcp.waiting_since = self.loop.time()
+            self._parse()
+        else:
+            self._tcp.hold(False)
+
+    def pause_writing(self) -> None:
+        """The client takes answers slower than we write them."""
+        self._full = True
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._full = False
+        self._tcp.caught_up()
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn's name; the status is the reason's."""
@@ -113,6 +197,8 @@ class HttpProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             if not self._answering or self._sole:
                 self.transport.write(upgrade.plain_response(PeerError(reason)))
+            # What could not be parsed may go on.
+            self._tcp.waiting_since = self.loop.time()
             self.transport.close()
 
     @property
@@ -126,29 +212,54 @@ class HttpProtocol(HttpToolsProtocol):
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 
-    def overdue(self, now: float) -> bool:
-        """Has this connection kept us waiting for the rest of a request too long?"""
-        if self.waiting_since is None:
+    def shutdown(self) -> None:
+        """The service stops: an answer that is under way is the last one."""
+        self._keep_alive = False
+        self._tcp.waiting_since = None
+        super().shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._unparsed = b""
+        self.pipeline.clear()
+        super().connection_lost(exc)
+
+    # -- time ---------------------------------------------------------------------------------------
+
+    def check(self, now: float) -> None:
+        """End the connection if the client takes too long over a request, an answer or the close."""
+        if self._full or self._tcp.is_closing():
+            if self._tcp.stuck(now, self.settings.answer_timeout):
+                self.metrics.refusals["http", ANSWER_TIMEOUT.name] += 1
+                self._tcp.abort()
+        elif self._overdue(now):
+            self.fail(HEADER_TIMEOUT)
+
+    def _overdue(self, now: float) -> bool:
+        since = self._tcp.waiting_since
+        if since is None or self._unparsed:
+            # In the second case the client waits for us.
             return False
-        allowed = self.settings.header_timeout
-        if self._answering:
-            allowed = self.settings.body_timeout
-        return now - self.waiting_since > allowed
+        allowed = self.settings.body_timeout if self._answering else self.settings.header_timeout
+        return now - since > allowed
+
+    # -- WebSockets ---------------------------------------------------------------------------------
 
     def _upgrade(self, early: bytes) -> None:
-        self.connections.discard(self)
         self._unset_keepalive_if_required()
-        if self.scope["method"] != "GET":
+        if self.scope["method"] != "GET" or self._answering or self._full:
             self.fail(BAD_UPGRADE)
             return
+        self.connections.discard(self)
         target = self.url.decode("latin-1")
         upgrade.begin(
-            self.transport, target, self.headers, early, upgrades=self.upgrades, metrics=self.metrics
+            self._tcp.real, target, self.headers, early, upgrades=self.upgrades, metrics=self.metrics
         )
 
 
 def sweep(connections: set[Any], now: float) -> None:
-    """Close the HTTP connections whose request does not come to its end. Called every second: one
-    pass over what is open costs less than a timer per request."""
-    for connection in [c for c in connections if isinstance(c, HttpProtocol) and c.overdue(now)]:
-        connection.fail(HEADER_TIMEOUT)
+    """Close the HTTP connections that keep us waiting. Called every second: one pass over what is open
+    costs less than a timer per request."""
+    for connection in tuple(connections):
+        if isinstance(connection, HttpProtocol):
+            connection.check(now)

@@ -24,6 +24,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_header_bytes: int = 16 * 1024
     body_timeout: float = 30.0
     """From the end of the headers to the end of the body."""
+    answer_timeout: float = 30.0
+    """An HTTP client that takes nothing of an answer for this long is cut off."""
     keep_alive: float = 75.0
     """An idle HTTP connection is kept this long."""
     upgrade_timeout: float = 10.0

@@ -93,6 +93,7 @@ ORIGIN_REFUSED = R(2113, "origin-refused", "pages of this origin may not connect
 BAD_UPGRADE = R(2114, "bad-upgrade", "not a valid WebSocket upgrade", False, 400, 1002, 3)
 DUPLICATE_UPGRADE = R(2115, "duplicate-upgrade", "the session is upgrading already", False, 400, 1002, 3)
 DUPLICATE_POST = R(2116, "duplicate-post", "another POST is already under way", False, 400, 1002, 3)
+ANSWER_TIMEOUT = R(2117, "answer-timeout", "the answer was not taken in time", True, 408, 1002, 3)
 
 # 3000: a token was refused
 TOKEN_MISSING = R(3000, "token-missing", "an access token is required", False, 401, 1008, 4)

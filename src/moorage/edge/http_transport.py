@@ -1,0 +1,124 @@
+"""The TCP transport of an HTTP connection, as uvicorn's protocol sees it.
+
+It adds three things to the real one: reading can be held from two sides, a close does not cost the client
+its answer, and what the client does not take can be noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+MAX_DROPPED: Final = 16 * 1024 * 1024
+"""Bytes that a client may go on sending after its last answer."""
+
+
+class HttpTransport:
+    """uvicorn reads, writes and closes through this. `real` is the transport itself."""
+
+    __slots__ = (
+        "_dropped",
+        "_held",
+        "_paused",
+        "_progress_at",
+        "_unread",
+        "closing",
+        "real",
+        "waiting_since",
+    )
+
+    def __init__(self, real: asyncio.Transport) -> None:
+        self.real = real
+        self.closing = False
+        """The last answer has been written. What still comes in is dropped."""
+        self.waiting_since: float | None = None
+        """Since when a request's headers, or its body, are being waited for."""
+        self._dropped = 0
+        self._paused = False
+        self._held = False
+        self._unread = 0
+        """Bytes that the client had not taken when `stuck` last looked."""
+        self._progress_at: float | None = None
+
+    def write(self, data: bytes) -> None:
+        """Write, unless there is nobody to write to."""
+        if not self.is_closing():
+            self.real.write(data)
+
+    def is_closing(self) -> bool:
+        """True once no further answer can be sent."""
+        return self.closing or self.real.is_closing()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Of the real transport."""
+        return self.real.get_extra_info(name, default)
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    def pause_reading(self) -> None:
+        """uvicorn has enough for now."""
+        self._paused = True
+        self._apply()
+
+    def resume_reading(self) -> None:
+        """uvicorn takes more."""
+        self._paused = False
+        self._apply()
+
+    def hold(self, held: bool) -> None:
+        """Stop reading whatever uvicorn says, or leave it to uvicorn again."""
+        if held is not self._held:
+            self._held = held
+            self._apply()
+
+    def _apply(self) -> None:
+        if self.real.is_closing():
+            return
+        wanted = self.closing or not (self._paused or self._held)
+        if wanted and not self.real.is_reading():
+            self.real.resume_reading()
+        elif not wanted and self.real.is_reading():
+            self.real.pause_reading()
+
+    # -- the end ------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close once all is written.
+
+        If the client may still be sending, a close would be a reset, and a reset makes the client's
+        kernel throw away the answer (RFC 9112, 9.6). So only this side is closed then, and what comes
+        in is read and dropped until the client closes too.
+        """
+        if self.is_closing():
+            return
+        self.closing = True
+        sending = self.waiting_since is not None or not self.real.is_reading()
+        if sending and self.real.can_write_eof():
+            self.real.write_eof()
+            self._apply()
+        else:
+            self.real.close()
+
+    def drop(self, data: bytes) -> None:
+        """Bytes that came after the end."""
+        self._dropped += len(data)
+        if self._dropped > MAX_DROPPED:
+            self.real.close()
+
+    def abort(self) -> None:
+        """Cut it off."""
+        self.real.abort()
+
+    def stuck(self, now: float, allowed: float) -> bool:
+        """True if for `allowed` seconds the client has neither taken a byte of what is written nor
+        finished the connection. To be asked now and then while the client is expected to do one or the
+        other."""
+        unread = self.real.get_write_buffer_size()
+        if self._progress_at is None or unread < self._unread:
+            self._progress_at = now
+        self._unread = unread
+        return now - self._progress_at > allowed
+
+    def caught_up(self) -> None:
+        """The client has taken what was written."""
+        self._progress_at = None
