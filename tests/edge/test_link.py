@@ -294,4 +294,4 @@ async def test_an_app_server_that_stays_away_loses_its_clients() -> None:
             await app.hang_up()
             async with client:
                 assert (await client.ended())[1] == (1012, "app-lost")
-            assert await polling.poll() == "6\x1e1"
+            assert await polling.let_go() == "app-lost"

@@ -14,6 +14,7 @@ from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.reasons import (
     API_BAD_PAYLOAD,
     APP_CLOSED,
+    APP_LET_GO,
     BAD_PACKET,
     BAD_SOCKETIO_PACKET,
     BAD_UTF8,
@@ -220,8 +221,8 @@ def test_a_close_delivers_what_is_queued_first(stage: Stage) -> None:
     world.send(client, b'42["last"]')
     world.send(client, b"1")
     assert sink.packets == [b'42["last"]']
-    assert [reason for reason, _ in sink.closed] == [APP_CLOSED]
-    assert link.ended == [(client.id, APP_CLOSED)]
+    assert [reason for reason, _ in sink.closed] == [APP_LET_GO]
+    assert link.ended == [(client.id, APP_LET_GO)]
 
 
 def test_nothing_follows_a_close_in_the_same_payload(stage: Stage) -> None:
@@ -232,7 +233,7 @@ def test_nothing_follows_a_close_in_the_same_payload(stage: Stage) -> None:
     world.settle()
     assert sink.packets == [b'42["a"]']
     assert len(sink.closed) == 1
-    assert link.ended == [(client.id, APP_CLOSED)]
+    assert link.ended == [(client.id, APP_LET_GO)]
     assert client.groups == set()
     assert len(world.hub().directory.rooms) == 0
     assert world.hub().sockets == 0

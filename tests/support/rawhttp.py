@@ -177,6 +177,13 @@ class Polling:
         assert reply.status == 200, reply
         return reply.text
 
+    async def let_go(self) -> str:
+        """One poll that must end the session and let the client come back: the reason."""
+        reply = await self.get()
+        assert reply.status == 400, reply
+        reason: str = reply.json()["reason"]
+        return reason
+
     async def packets(self, count: int) -> list[str]:
         """Poll until so many packets have come."""
         found: list[str] = []

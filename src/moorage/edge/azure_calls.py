@@ -117,6 +117,8 @@ class CallDoor:
                 return self._begin_stream(stream, outcome)
             self._begun(stream)
             return None
+        if isinstance(command, Send) and _cleans_up(command):
+            return operation.status(Outcome())
         outcome = node.begin(self._confined(command))
         return operation.status(outcome) if isinstance(outcome, Outcome) else _status(operation, outcome)
 
@@ -203,6 +205,14 @@ class CallDoor:
 
 def _status(operation: Operation, job: Job[Outcome]) -> Job[int | None]:
     return operation.status((yield from job))
+
+
+def _cleans_up(command: Send) -> bool:
+    """Is this the DISCONNECT that the SDK sends to a socket's private room after every end of a socket? A
+    client that is still there has not been told of an end: the app server is being closed, and the client
+    would take the packet for a reason to stay away."""
+    end = goodbye(command.payload)
+    return end is not None and end.close is None and command.to.connection is None
 
 
 class AnswerStream:

@@ -7,6 +7,7 @@ from typing import Final
 from moorage.wire.reasons import (
     API_CLOSED,
     APP_CLOSED,
+    APP_LET_GO,
     BAD_PACKET,
     BAD_SOCKETIO_PACKET,
     DRAINING,
@@ -25,6 +26,7 @@ _CAUSES: Final = {
     PING_TIMEOUT: "ping timeout",
     DRAINING: "server shutting down",
     APP_CLOSED: "forced server close",
+    APP_LET_GO: "forced server close",
     API_CLOSED: "forced server close",
     DUPLICATE_CONNECT: "forced server close",
     BAD_PACKET: "parse error",

@@ -37,6 +37,7 @@ from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import (
     APP_CLOSED,
     APP_ERROR,
+    APP_LET_GO,
     APP_REFUSED,
     INTERNAL,
     LINK_BAD_REQUEST,
@@ -193,7 +194,8 @@ class Desk:
         if connection is None:
             return
         if self._server.openings.pop(frame.client, None) is None:
-            self._node.disconnect(connection, APP_CLOSED, who="app")
+            leaving = self._server.app.draining
+            self._node.disconnect(connection, APP_LET_GO if leaving else APP_CLOSED, who="app")
         else:
             self._node.refuse(connection, APP_REFUSED)
             self._server.closed(connection, APP_CLOSED)

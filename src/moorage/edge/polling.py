@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeVar
 
 from moorage.edge.clients import ClientDoor
+from moorage.edge.replies import Send, preflight, respond
 from moorage.edge.unconfirmed import TRANSPORT, unconfirmed
 from moorage.edge.upgrade import error_body, parse_query
 from moorage.engine.upgrade import State, Step
@@ -32,6 +33,7 @@ from moorage.wire.reasons import (
     UNKNOWN_SID,
     WRONG_CONTENT_TYPE,
     Reason,
+    stays_away,
 )
 
 LINGER_SECONDS: Final = 30.0
@@ -49,7 +51,6 @@ POST_SLICE: Final = 256
 T = TypeVar("T")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class PollingSession:
@@ -99,7 +100,7 @@ class PollingSession:
         self._transport = transport
         future = asyncio.get_running_loop().create_future()
         if self.dead_at is not None:
-            future.set_result(self._last_words())
+            self._say_goodbye(future)
             return future
         self._poll = future
         self.connection.outbox.unblock()
@@ -118,7 +119,7 @@ class PollingSession:
         if self._poll is future:
             self._poll = None
             self.connection.outbox.ready = False
-        elif future.result() == engineio.NOOP:
+        elif future.exception() is not None or future.result() == engineio.NOOP:
             return
         self._door.node.disconnect(self.connection, TRANSPORT_LOST, who="client")
 
@@ -140,7 +141,8 @@ class PollingSession:
     def close(self, reason: Reason, rest: list[bytes]) -> None:
         """The exact answers that Socket.IO's own tests expect: a poll gets what is queued, if
         anything, and the next one `6` `1`. Not both in one: the client handles Socket.IO packets a
-        tick later than a close, and would report `transport close` for a disconnect."""
+        tick later than a close, and would report `transport close` for a disconnect. A client that is to
+        come back gets an error in place of `6` `1`; see `stays_away`."""
         self.ended = reason
         self.resume_reading()
         if reason is CLIENT_CLOSED:
@@ -151,16 +153,24 @@ class PollingSession:
         if reason not in (SLOW_CLIENT, TRANSPORT_LOST):
             self.unsaid = rest
         self.dead_at = self._door.clock() + LINGER_SECONDS
-        if self._poll is not None:
-            self.write(self._last_words())
+        poll, self._poll = self._poll, None
+        if poll is not None and not poll.done():
+            self._say_goodbye(poll)
 
-    def _last_words(self) -> bytes:
-        """After the end: the answer to one poll."""
+    def _say_goodbye(self, poll: asyncio.Future[bytes]) -> None:
+        """Answer a poll of an ended session."""
+        assert self.ended is not None
         if self.unsaid:
             words, self.unsaid = split_payloads(self.unsaid, MAX_PACKETS)
-            return words
+            self._door.node.metrics.bytes_sent_polling += len(words)
+            poll.set_result(words)
+            return
         self._door.forget(self)
-        return engineio.NOOP_CLOSE
+        if stays_away(self.ended):
+            poll.set_result(engineio.NOOP_CLOSE)
+        else:
+            # The status of a session that is unknown: proxies and browsers may react to others.
+            poll.set_exception(_EndedError(self.ended._replace(http=UNKNOWN_SID.http, eio=UNKNOWN_SID.eio)))
 
     def pause_reading(self) -> None:
         """The next POST waits with its body unread."""
@@ -228,15 +238,16 @@ class PollingDoor:
         try:
             hub = self._door.hub_of(scope["path"])
             if scope["method"] == "OPTIONS":
-                await _preflight(send, cors, headers)
+                await preflight(send, cors, headers)
                 return
             query = parse_query(scope["query_string"].decode("latin-1"))
             sid = self._door.check_query(query, "polling")
             body = await self._answer(scope, receive, headers, hub, query, sid)
-            await _respond(send, 200, b"text/plain; charset=UTF-8", body, cors)
+            await respond(send, 200, b"text/plain; charset=UTF-8", body, cors)
         except PeerError as error:
-            self._door.log.refused("client", error, scope["path"])
-            await _respond(send, error.reason.http, b"application/json", error_body(error), cors)
+            if not isinstance(error, _EndedError):
+                self._door.log.refused("client", error, scope["path"])
+            await respond(send, error.reason.http, b"application/json", error_body(error), cors)
         except _GoneError:
             return
 
@@ -383,6 +394,10 @@ class _Opening:
             self.answer.set_exception(PeerError(reason, detail))
 
 
+class _EndedError(PeerError):
+    """The session has ended, and the client should come back. No refusal: nothing was asked for."""
+
+
 class _GoneError(Exception):
     """The HTTP client is gone: nobody is left to answer."""
 
@@ -418,28 +433,3 @@ async def _read_body(receive: Receive, limit: int) -> bytes:
             raise PeerError(PAYLOAD_TOO_LARGE, f"at most {limit} bytes")
         if not message.get("more_body", False):
             return b"".join(parts)
-
-
-async def _respond(
-    send: Send, status: int, content_type: bytes, body: bytes, extra: list[tuple[bytes, bytes]]
-) -> None:
-    headers = [
-        (b"content-type", content_type),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
-        *extra,
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _preflight(send: Send, cors: list[tuple[bytes, bytes]], headers: dict[bytes, bytes]) -> None:
-    asked = headers.get(b"access-control-request-headers", b"content-type")
-    extra = [
-        *cors,
-        (b"access-control-allow-methods", b"GET,POST,OPTIONS"),
-        (b"access-control-allow-headers", asked),
-        (b"access-control-max-age", b"600"),
-    ]
-    await send({"type": "http.response.start", "status": 204, "headers": extra if cors else []})
-    await send({"type": "http.response.body", "body": b""})

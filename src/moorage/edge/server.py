@@ -15,7 +15,8 @@ from moorage.edge.client_log import ClientLog
 from moorage.edge.clients import is_client_path
 from moorage.edge.front import Front, Setup
 from moorage.edge.http import HttpProtocol, sweep
-from moorage.edge.polling import PollingDoor, Receive, Scope, Send
+from moorage.edge.polling import PollingDoor, Receive, Scope
+from moorage.edge.replies import Send
 from moorage.edge.settings import ServerSettings
 from moorage.edge.upgrade import UpgradeRequest, error_body
 from moorage.edge.websocket import SocketDoor

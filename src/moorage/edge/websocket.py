@@ -21,7 +21,6 @@ from moorage.wire import engineio
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import (
-    APP_CLOSED,
     BAD_FRAME,
     BAD_REQUEST,
     CLIENT_CLOSED,
@@ -33,6 +32,7 @@ from moorage.wire.reasons import (
     UNKNOWN_SID,
     UPGRADE_TIMEOUT,
     Reason,
+    stays_away,
 )
 
 CLOSE_SECONDS: Final = 5.0
@@ -246,7 +246,7 @@ class ClientSocket(WSListener):
                 self._transport.disconnect(graceful=False)
             return
         if not self._peer_closed:
-            if reason.number < BAD_FRAME.number or reason is APP_CLOSED:
+            if stays_away(reason) and reason.number < BAD_FRAME.number:
                 rest = [*rest, engineio.text_frame(engineio.CLOSE)]
             at = 0
             while at < len(rest):

@@ -12,7 +12,7 @@ from moorage.engine.upgrade import State
 from moorage.hub.fanout import SPECIAL, Encoded, fan_out, push
 from moorage.wire import engineio, socketio
 from moorage.wire.groups import namespace_group, room_group
-from moorage.wire.reasons import APP_CLOSED
+from moorage.wire.reasons import APP_CLOSED, APP_LET_GO
 from moorage.wire.socketio import Header
 
 if TYPE_CHECKING:
@@ -93,7 +93,10 @@ def _step(packet: bytes) -> tuple[Encoded, Header | None]:
 def _one(node: Node, connection: Connection, packet: Encoded, header: Header | None) -> None:
     if header is None:
         if packet.payload == engineio.CLOSE:
-            node.disconnect(connection, APP_CLOSED, who="app")
+            # Azure's SDK tells each socket of a disconnect first. Without, the app server is being closed,
+            # or the app closed the transport alone; natively such clients come back.
+            left = any(connection.session.peer.namespaces.values())
+            node.disconnect(connection, APP_LET_GO if left else APP_CLOSED, who="app")
         else:
             _push(node, connection, packet)
     elif header.type == socketio.CONNECT:
@@ -135,8 +138,7 @@ def _disconnected(node: Node, connection: Connection, packet: Encoded, header: H
     """`41` from the app side. With `{"close":…}` it comes from `disconnectSockets` of Azure's SDK: the
     data is ours, not the client's, and the app's own socket waits to hear that the client has left."""
     if not connection.session.peer.namespaces.get(header.namespace):
-        # Not in the namespace. The SDK sends this to the private room after every socket's end;
-        # and for a client that is only connecting, it is meant for its former socket.
+        # Not in the namespace, or only connecting: it is meant for the client's former socket.
         return
     close = socketio.closes_engine(packet.payload, header)
     if close is None:

@@ -19,7 +19,7 @@ from moorage.sdk.environ import Environ
 from moorage.sdk.members import Member
 from moorage.sdk.payload import RS, part_of
 from moorage.sdk.threads_pool import Lane, Pool
-from moorage.wire.tunnel import Close, FromApp, Opened, Packet
+from moorage.wire.tunnel import Close, Drain, FromApp, Opened, Packet
 
 _WITH_ATTACHMENTS: Final = re.compile(r"[56]([0-9]{1,5})-")
 
@@ -144,7 +144,9 @@ class Engine(engineio.Server):  # type: ignore[misc]  # python-engineio is not a
                 client.close()
 
     def let_go(self) -> None:
-        """End all clients' connections, for this app server leaves."""
+        """End all clients' connections, for this app server leaves. After the *Drain* the service lets
+        them come back."""
+        self.transmit(Drain(0.0))
         for client in self.by_number.values():
             client.close()
 

@@ -50,6 +50,7 @@ APP_REFUSED = R(1106, "app-refused", "the app server refused the connection", Tr
 APP_ERROR = R(1107, "app-error", "the app server failed to open the connection", True, 502, 1011)
 LINK_OVERFLOW = R(1108, "link-overflow", "too much is waiting for the app server", True, 503, 1013)
 PING_TIMEOUT = R(1109, "ping-timeout", "the client did not answer a ping", True, 408, 1001)
+APP_LET_GO = R(1110, "app-let-go", "the app server let the client go, to come back", True, 503, 1012)
 INTERNAL = R(1199, "internal", "internal error", True, 500, 1011)
 
 # 2000: the client broke the protocol or a limit
@@ -139,6 +140,14 @@ API_NO_PERMISSIONS = R(
 API_BODY_TOO_LARGE = R(5008, "api-body-too-large", "the request body is too large", False, 413, 1008)
 API_BAD_PAYLOAD = R(5009, "api-bad-payload", "the body is not an Engine.IO payload", False, 400, 1008)
 API_BUSY = R(5010, "api-busy", "too many requests of this hub are waiting", True, 503, 1013)
+
+
+
+def stays_away(reason: Reason) -> bool:
+    """Is a client that ends for this reason to stay away? Then it is sent an Engine.IO close packet (`1`), after
+    which Python's stock client does not reconnect. JavaScript's and Java's do, whatever they are sent here."""
+    return not reason.retry or reason.number in (APP_CLOSED.number, API_CLOSED.number)
+
 
 CATALOGUE: dict[str, Reason] = {
     row.name: row

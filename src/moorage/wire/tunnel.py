@@ -99,7 +99,7 @@ class Refused(_Frame, tag=3):
 
 
 class Close(_Frame, tag=6):
-    """End a client's connection."""
+    """End a client's connection. After a `Drain` of the app server it may come back."""
 
     client: Count
 
