@@ -67,6 +67,51 @@ class TestErrors:
         assert (answer.status, answer.json["code"]) == (404, "api-bad-path")
         assert desk.counted == [("unknown", 404, "api-bad-path")]
 
+    @pytest.mark.repair(8)
+    @pytest.mark.parametrize("character", ["%0A", "%00", "%0d%0a", "%1E", "%7F"])
+    @pytest.mark.parametrize(
+        ("method", "path", "operation"),
+        [
+            ("HEAD", "groups/a{}b", "group_exists"),
+            ("POST", "groups/a{}/:send", "send_to_group"),
+            ("DELETE", "connections/{}c1", "close_connection"),
+            ("PUT", "users/bob{}/groups/g", "add_user_to_group"),
+            ("PUT", "users/bob/groups/g{}", "add_user_to_group"),
+            ("POST", ":generateToken?userId=a{}", "generate_client_token"),
+            ("POST", ":generateToken?group=a{}", "generate_client_token"),
+        ],
+    )
+    def test_control_characters_in_names(
+        self, base: str, desk: Desk, method: str, path: str, operation: str, character: str
+    ) -> None:
+        path = f"/api/hubs/h/{path.format(character)}"
+        target = f"{path}{'&' if '?' in path else '?'}api-version=2024-12-01"
+        kind = {"content_type": "text/plain"}
+        assert call(base, method, target, EVENT, authorization=None, **kind).status == 401
+        assert call(base, method, target, EVENT, **kind).status == 400
+        assert desk.asked == []
+        assert desk.counted == [(operation, 401, "token-missing"), (operation, 400, "api-bad-argument")]
+
+    @pytest.mark.repair(8)
+    @pytest.mark.parametrize("path", ["/api/hubs/h%0A/:send", "/api/%0A", "/api/hubs/h/%0A"])
+    def test_line_breaks_elsewhere_in_the_path(self, base: str, path: str) -> None:
+        assert call(base, "POST", path, EVENT, authorization=None).status == 401
+        answer = call(base, "POST", path, EVENT)
+        assert (answer.status, answer.json["code"]) == (404, "api-bad-path")
+
+    @pytest.mark.repair(8)
+    @pytest.mark.parametrize("host", ["x/api/hubs", "http://x", "x?y", "a b", ""])
+    def test_a_host_that_is_none(self, desk: Desk, host: str) -> None:
+        with serving(desk, public_endpoint="http://public.example") as base:
+            kind = {"content_type": "text/plain", "host": host}
+            assert call(base, "POST", SEND, EVENT, authorization=None, **kind).status == 401
+            token = jwt.encode({"aud": f"http://public.example{SEND}", "exp": int(time.time()) + 60}, KEY)
+            answer = call(base, "POST", SEND, EVENT, authorization=f"Bearer {token}", **kind)
+            assert (answer.status, answer.json["code"]) == (400, "bad-request")
+            kind["host"] = "internal:8080"
+            assert call(base, "POST", SEND, EVENT, authorization=f"Bearer {token}", **kind).status == 202
+        assert [reason for _, _, reason in desk.counted] == ["token-missing", "bad-request", None]
+
     def test_version(self, base: str) -> None:
         answer = call(base, "POST", "/api/hubs/h/:send", EVENT, content_type="text/plain")
         assert (answer.status, answer.json["code"]) == (400, "api-bad-argument")

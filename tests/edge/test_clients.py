@@ -380,6 +380,17 @@ def test_the_audience_is_compared_with_the_public_endpoint() -> None:
     assert reason(shake, door(), {"access_token": [token()]}, [HOST], "other") == "token-audience"
 
 
+@pytest.mark.repair(8)
+@pytest.mark.parametrize("host", [b"live.example/x", b"http://live.example", b"a b", b""])
+def test_a_host_that_is_none_is_refused_after_the_token(host: bytes) -> None:
+    behind = door(public_endpoint="http://live.example:8080", hubs={"chat": HubSettings(anonymous=False)})
+    headers = [(b"host", host)]
+    assert reason(shake, behind, {}, headers) == "token-missing"
+    assert reason(shake, behind, {"access_token": [token(user="a")]}, headers) == "bad-request"
+    assert reason(shake, behind, {}, headers, "other") == "bad-request"
+    assert reason(shake, door(), {}, [HOST, HOST], "other") == "bad-request"
+
+
 def test_the_wall_clock_is_the_one_given() -> None:
     assert abs(time.time() - NOW) > 1000
     old = sign(AccessKeys(KEY), AUDIENCE, NOW - 120, 60.0)

@@ -114,6 +114,17 @@ async def test_a_link_by_the_public_address_or_by_the_internal_one(protocol: dic
             assert reply.status == status, (at, audience)
 
 
+@pytest.mark.repair(8)
+async def test_a_host_that_is_none_is_refused_after_the_token() -> None:
+    with MoorageProcess("--set", "server.public_endpoint=https://rt.example") as service:
+        health = service.wait_line(lambda line: line.startswith("Health")).split()[1]
+        service.url = health.removesuffix("/healthz")
+        for audience, status in (("wss://rt.example", 400), ("wss://other.example", 401)):
+            token = tunnel_token(service, "x", "one", aud=f"{audience}/server/tunnel?hub=x")
+            reply = await WebSocket.refused(service.url, target(service, "x", token), {"Host": "x/y"})
+            assert reply.status == status
+
+
 async def test_forged_tokens(service: MoorageProcess, hub: str) -> None:
     claims = {"sub": "s", "exp": int(time.time()) + 60, "aud": tunnel_url(service, hub)}
     forged = jwt.encode(claims, "another key, of the right length.", "HS256")

@@ -312,6 +312,20 @@ async def test_anonymous_clients_are_denied_per_hub(strict: MoorageProcess) -> N
         await Polling(strict.url, clients("main")).open()
 
 
+@pytest.mark.repair(8)
+@pytest.mark.parametrize("host", ["x/clients", "http://x", "x?y", "u@x"])
+async def test_a_host_that_is_none_ends_at_the_door(
+    service: MoorageProcess, hub: str, app: AppServer, host: str
+) -> None:
+    headers = {"Host": host}
+    for reply in (
+        await fetch(service.url, clients(hub) + OPEN, headers=headers),
+        await WebSocket.refused(service.url, clients(hub) + SOCKET, headers),
+    ):
+        assert (reply.status, reply.json()["reason"]) == (400, "bad-request")
+    assert app.events.empty()
+
+
 # -- the rest of the port ---------------------------------------------------------------------------------
 
 

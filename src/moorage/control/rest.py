@@ -13,12 +13,13 @@ from typing import Final, Protocol
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from moorage import auth
 from moorage.control.rest_answers import error_answer, json_answer, page_answer
 from moorage.wire import dataplane
+from moorage.wire.authority import check_host
 from moorage.wire.commands import Command, Exists, Invoke, ListGroup, Outcome
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import (
@@ -73,7 +74,18 @@ def routes(
     answers. `invoke` None: there is no `:invoke` here.
     """
     api = _Api(keys, execute, count, clock, settings, max_body, public_endpoint.rstrip("/"), ready, invoke)
-    return [Route("/api/{rest:path}", api)]
+    return [_Below("/api/{rest:path}", api)]
+
+
+class _Below(Route):
+    """All paths below `/api/`. Starlette's pattern leaves out those with a line break, which would get
+    another answer, and without a look at the token."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """By the path's beginning alone."""
+        if scope["type"] == "http" and scope["path"].startswith("/api/"):
+            return Match.FULL, {"endpoint": self.endpoint, "path_params": {}}
+        return Match.NONE, {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +141,7 @@ class _Api:
             now,
             self.settings.clock_skew,
         )
+        check_host(headers.getlist("host"))
         fields = dataplane.parse_query(query)
         body = await self._body(request) if request.method == "POST" else b""
         operation = dataplane.decode(request.method, path, fields, headers.get("content-type", ""), body)

@@ -14,6 +14,7 @@ from moorage.edge.forwarded import TrustedProxies
 from moorage.edge.origins import Origins
 from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.hub.node import Node
+from moorage.wire.authority import check_host
 from moorage.wire.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, Origin
@@ -128,6 +129,7 @@ class ClientDoor:
         for name, value in headers:
             gathered.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         claims, query_is_ours = self._claims(hub, scheme, query, gathered)
+        check_host(gathered.get("host", ()))
         if query_is_ours:
             query.pop("access_token", None)
 

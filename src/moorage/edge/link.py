@@ -21,6 +21,7 @@ from moorage.edge.upgrade import UpgradeRequest, tcp_of
 from moorage.hub.node import Node
 from moorage.logs_quota import Quota
 from moorage.wire import tunnel
+from moorage.wire.authority import check_host
 from moorage.wire.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import (
@@ -345,6 +346,7 @@ class LinkDoor:
                 fix = "the connection string's Endpoint must name the service by this address"
                 raise PeerError(error.reason, f"{error.detail}; {fix}") from None
             raise
+        check_host(value.decode("latin-1") for name, value in request.headers if name == b"host")
         if not claims.user_id:
             raise PeerError(TOKEN_CLAIMS, "sub, the id of the app server, is missing")
         self.node.hub_settings(hub)

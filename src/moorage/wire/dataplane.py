@@ -23,6 +23,7 @@ from moorage.wire.dataplane_operations import (
     GenerateToken,
     Query,
     Row,
+    check_name,
     check_version,
     next_page,
 )
@@ -98,6 +99,7 @@ def decode(
     do). `check`: payloads go through `check_payload`.
     """
     hub, names, row = _match(method, path)
+    _check_names(names)
     if version_required:
         check_version(query)
     command = row.build(Call(hub, names, query, content_type, body, repair, check))
@@ -132,7 +134,9 @@ def _route(method: str, url: str) -> tuple[str, tuple[str, ...], Row, Query]:
     if absolute and "/" not in scheme:
         url = rest[rest.find("/") :] if "/" in rest else ""
     path, _, text = url.partition("?")
-    return *_match(method, path), parse_query(text)
+    hub, names, row = _match(method, path)
+    _check_names(names)
+    return hub, names, row, parse_query(text)
 
 
 def _hot(url: str, body: bytes, repair: bool) -> Operation | None:
@@ -202,6 +206,11 @@ def _match(method: str, path: str) -> tuple[str, tuple[str, ...], Row]:
     if row is None:
         raise PeerError(API_BAD_METHOD, f"takes {', '.join(rows)}")
     return hub, names, row
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    for name in names:
+        check_name(name)
 
 
 def _split(path: str) -> tuple[str, tuple[str, ...], str]:

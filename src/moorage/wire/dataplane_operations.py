@@ -45,6 +45,7 @@ MAX_PAGE: Final = 200
 TEXT_PLAIN: Final = frozenset({"text/plain", "text/plain; charset=utf-8", "text/plain;charset=utf-8"})
 """The usual spellings, for a quick look."""
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(-[A-Za-z0-9.]{1,32})?", re.ASCII)
 
 Query = Mapping[str, Sequence[str]]
@@ -112,10 +113,17 @@ def _texts(query: Query, name: str, most: int) -> tuple[str, ...]:
     return tuple(values)
 
 
+def check_name(name: str) -> str:
+    """The name of a connection, user or group, if a person can read it. Raises `PeerError`."""
+    if _CONTROL.search(name):
+        raise PeerError(API_BAD_ARGUMENT, "a name with a control character")
+    return name
+
+
 def _group(name: str) -> str:
     if not 0 < len(name) <= MAX_GROUP or name.isspace():
         raise PeerError(API_BAD_ARGUMENT, f"a group's name has 1 to {MAX_GROUP} characters, not all blank")
-    return name
+    return check_name(name)
 
 
 def _select(call: Call, *, group: str | None = None, user: str | None = None) -> Selection:
@@ -220,7 +228,7 @@ def _token(call: Call) -> GenerateToken:
         raise PeerError(API_BAD_ARGUMENT, "clientType must be Default or SocketIO")
     return GenerateToken(
         hub=call.hub,
-        user=_one(call.query, "userId") or None,
+        user=check_name(_one(call.query, "userId") or "") or None,
         groups=tuple(map(_group, _texts(call.query, "group", MAX_GROUPS))),
         roles=_texts(call.query, "role", MAX_GROUPS),
         ttl=60 * (_number(call.query, "minutesToExpire", 1, 2**31 - 1) or 60),
