@@ -46,7 +46,8 @@ class ClientLog:
         if self._connects and self._begins.allows(self._clock()):
             log.info(
                 "connect",
-                connection=connection.id,
+                # Not `connection`: whoever searches for that finds the one line of the end.
+                sid=connection.id,
                 hub=connection.hub.name,
                 user=connection.user_id,
                 transport=transport,
