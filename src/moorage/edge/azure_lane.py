@@ -178,3 +178,9 @@ class Lane:
         self.tunnel = tunnel
         if tunnel is not None:
             tunnel.lanes.add(self)
+
+    def end(self) -> None:
+        """The app server has been told everything. Without this the connection and its lane would
+        keep each other alive until the garbage collector comes."""
+        self.pin(None)
+        self.connection.lane = None

@@ -131,14 +131,11 @@ class AzureServer:
                 self._stranded[lane] = None
             lane.stranded[ack_id] = event.body
             lane.unanswered -= 1
-        elif event.name == "connect":
-            # The client comes again by itself; should the app server have taken it, it is told.
-            self._events.settle(ack_id)
-            self.node.refuse(lane.connection, NO_APP_SERVER, "the link to the app server broke")
-            self._closing[lane] = None
-            lane.closing = event.sent_at
         else:
             self._events.settle(ack_id)
+            if event.name == "connect":
+                # The client comes again by itself; should the app server have taken it, it is told.
+                self.node.refuse(lane.connection, NO_APP_SERVER, "the link to the app server broke")
             self._closing[lane] = None
             lane.closing = event.sent_at
 
@@ -256,6 +253,8 @@ class AzureServer:
             lane.closing = self.node.clock() + LAST_EVENTS_SECONDS
             self._closing[lane] = None
             self._settled(lane)
+        elif isinstance(lane, Lane):
+            lane.end()
 
     def drained(self, connection: Connection, done: Drained) -> None:
         """Call `done` once all packets so far are answered."""
@@ -289,7 +288,7 @@ class AzureServer:
         if lane.closing is not None and lane.tunnel is not None and lane in self._closing:
             del self._closing[lane]
             self._request("disconnected", lane, b"{}")
-            lane.pin(None)
+            lane.end()
 
     # -- what the app server says ---------------------------------------------------------------
 
@@ -353,7 +352,7 @@ class AzureServer:
         else:
             reason = APP_REFUSED if 400 <= status < 500 else APP_ERROR
             self.node.refuse(connection, reason, content.decode(errors="replace")[:200])
-        lane.pin(None)
+        lane.end()
 
     # -- back pressure ------------------------------------------------------------------------
 
@@ -447,4 +446,4 @@ class AzureServer:
             return
         del self._closing[lane]
         self._request("disconnected", lane, b"{}")
-        lane.pin(None)
+        lane.end()

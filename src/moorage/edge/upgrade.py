@@ -209,8 +209,9 @@ class UpgradeRequest(asyncio.Protocol):
         """It did not wait."""
         if not self._answered:
             self._answered = True
-            if self.on_lost is not None:
-                self.on_lost()
+            on_lost, self.on_lost = self.on_lost, None
+            if on_lost is not None:
+                on_lost()
 
     def accept(
         self,
@@ -225,6 +226,7 @@ class UpgradeRequest(asyncio.Protocol):
         """Answer 101, and `first` (frames) with it, and hand the connection to `listener`. `ping`:
         keep the peer alive with WebSocket pings (links only: a client has Engine.IO's heartbeat)."""
         self._answered = True
+        self.on_lost = None
         transport = self._transport
         switching = cast(WSUpgradeResponse, _Switching(first, subprotocol))
         answer = WSUpgradeResponseWithListener(switching, listener)
@@ -263,6 +265,7 @@ class UpgradeRequest(asyncio.Protocol):
 
     def refuse(self, error: PeerError, extra: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         """Answer with the reason's HTTP status and body, and close."""
+        self.on_lost = None
         if not self._answered:
             self._answered = True
             self._transport.write(plain_response(error, extra))

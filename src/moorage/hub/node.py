@@ -231,6 +231,7 @@ class Node:
     def _forget(self, connection: Connection) -> None:
         connection.session.step(Step.CLOSE)
         connection.server.clients.discard(connection)
+        connection.outbox.drop()
         self.connections -= 1
 
     def disconnect(self, connection: Connection, reason: Reason, *, who: Who, detail: str = "") -> None:
