@@ -176,24 +176,19 @@ def test_who_comes_or_goes_during_an_emit() -> None:
     """A client that is there all the time gets it, one that has left before its turn does not, and
     one that comes later need not."""
     world, clients = crowd(20)
-    late: list[Connection] = []
+    gone: list[Connection] = []
 
     def between(step: int) -> None:
         if step == 3:
-            late.append(world.client("/"))
-            # Those that the emit has not reached yet.
-            for client in clients:
-                if not client.outbox.size:
-                    if len(late) == 1:
-                        world.node.execute(CloseConnections(HUB, Selection(connection=client.id)))
-                        late.append(client)
-                    elif len(late) == 2:
-                        world.node.execute(LeaveNamespace(HUB, Selection(connection=client.id), "/"))
-                        late.append(client)
+            closed, left = [client for client in clients if not client.outbox.size][:2]
+            gone.extend((closed, left))
+            world.node.execute(CloseConnections(HUB, Selection(connection=closed.id)))
+            world.node.execute(LeaveNamespace(HUB, Selection(connection=left.id), "/"))
+            world.client("/")
 
     begun(world, Send(HUB, ALL, b'42["x"]'), between)
     world.settle()
-    _, closed, left = late
+    closed, left = gone
     assert closed.outbox.sink is None
     assert heard(left) == [b"41"]
     for client in clients:

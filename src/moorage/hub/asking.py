@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,7 +49,7 @@ def _invoking(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> J
     asked: dict[Connection, str] = {}
     for found in parts(hub.directory, command.to):
         for connection in found:
-            asked[connection] = connection.session.peer.namespaces.get(namespace, "")
+            asked[connection] = _sid(connection, namespace)
         yield False
     ack_id = hub.invocations.begin()
     packets[0] = socketio.with_ack_id(packets[0], header, ack_id)
@@ -60,19 +60,19 @@ def _invoking(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> J
     hub.invocations.ask(ack_id, asked, answers, node.clock() + timeout)
     everyone = tuple(asked)
     for start in range(0, len(everyone), STEP):
+        some: Sequence[Connection] = everyone[start : start + STEP]
         if start:
             yield False
-        # Who has left the namespace meanwhile is missing in the end.
-        delivery.to(
-            [
-                c
-                for c in everyone[start : start + STEP]
-                if (c.outbox.ready or not command.volatile)
-                and (not start or c.session.peer.namespaces.get(namespace, "") == asked[c])
-            ],
-            among=len(everyone),
-        )
+            # Who has left the namespace meanwhile is missing in the end.
+            some = [c for c in some if c.id in hub.directory.connections and _sid(c, namespace) == asked[c]]
+        if command.volatile:
+            some = [c for c in some if c.outbox.ready]
+        delivery.to(some, among=len(everyone))
     return Outcome(reached=len(asked), asked=len(asked))
+
+
+def _sid(connection: Connection, namespace: str) -> str:
+    return connection.session.peer.namespaces.get(namespace, "")
 
 
 def _event(payload: bytes) -> tuple[list[bytes], socketio.Header]:
