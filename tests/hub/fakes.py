@@ -119,6 +119,8 @@ class RecordingLink:
         self.opened: list[tuple[Connection, Handshake]] = []
         self.forwarded: list[tuple[str, bytes]] = []
         self.ended: list[tuple[str, Reason]] = []
+        self.waiting: list[tuple[Connection, Drained]] = []
+        """Who is to be told when the app server has taken something."""
         self.on_open: Callable[[Connection], object] = lambda connection: None
 
     def open(self, connection: Connection, handshake: Handshake) -> None:
@@ -134,6 +136,15 @@ class RecordingLink:
 
     def drained(self, connection: Connection, done: Drained) -> None:
         done()
+
+    def taken(self, connection: Connection, done: Drained) -> None:
+        self.waiting.append((connection, done))
+
+    def take(self) -> None:
+        """The app server takes what it was given."""
+        waiting, self.waiting = self.waiting, []
+        for _, done in waiting:
+            done()
 
     def packets(self, connection: Connection) -> list[bytes]:
         """What one client sent."""
@@ -228,6 +239,8 @@ class World:
         self.scheduled = 0
         self.turns = 0
         """Turns of work in steps that were asked for."""
+        self.callbacks: list[Callable[[], object]] = []
+        """What else is to be called in the next turn of the loop."""
         self.wake = 0.0
         """When the heartbeat asked to be woken, last."""
         self.wakes = 0
@@ -256,8 +269,10 @@ class World:
     def _later(self, callback: Callable[[], object]) -> None:
         if callback == self.node.turns.run:
             self.turns += 1
-        else:
+        elif callback == self.node.flusher.run:
             self.scheduled += 1
+        else:
+            self.callbacks.append(callback)
 
     def _wake_at(self, when: float) -> None:
         self.wake = when

@@ -59,8 +59,8 @@ def quantile(times: list[float], share: float) -> float:
 async def _answer(link: TunnelLink) -> None:
     while True:
         packet = await link.frames.get()
-        if isinstance(packet, tunnel.Packet) and packet.payload.startswith(b"42"):
-            await link.say(tunnel.Packet(packet.client, b"43" + packet.payload[2:3] + b"[]"))
+        if isinstance(packet, tunnel.Packet) and packet.payload.startswith(b"421"):
+            await link.say(tunnel.Packet(packet.client, b"431[]"))
 
 
 async def _talk(url: str, key: str, hub: str) -> list[float]:

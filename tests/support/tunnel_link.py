@@ -141,7 +141,7 @@ class TunnelLink:
     async def _batch(self, data: bytes) -> None:
         batch = tunnel.decode_from_service(data)
         self.out.taken(batch.ack)
-        if batch.number and self.inc.arrived(batch.number, len(data)):
+        if batch.number and self.inc.arrived(batch.number, len(data), len(batch.frames)):
             for frame in batch.frames:
                 await self._frame(frame)
         if self.acks:

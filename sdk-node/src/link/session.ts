@@ -65,7 +65,7 @@ export class Session {
       return;
     }
     if (!frames.every(isNumbered)) throw badFrame("a hello where none was due");
-    if (!this.incoming.arrived(number, bytes.length)) return;
+    if (!this.incoming.arrived(number, bytes.length, frames.length)) return;
     for (const frame of frames) take(frame);
     // Handlers run to their end, so what came is taken here.
     this.incoming.takeAll();

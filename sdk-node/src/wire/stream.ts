@@ -162,6 +162,9 @@ export class Outgoing {
   }
 }
 
+/** Frames that an app server acknowledges at once: clients that send very much at once wait for it. */
+const ACK_FRAMES = 64;
+
 /** The receiving half. */
 export class Incoming {
   /** The highest number that came. */
@@ -172,19 +175,23 @@ export class Incoming {
   #acked = 0;
   #untaken = 0;
   #untold = 0;
+  /** Frames that came since the last acknowledgement. */
+  #frames = 0;
 
   /** `window`: bytes that this end takes untaken. */
   constructor(window: number) {
     this.#window = window;
   }
 
-  /** A numbered batch of `size` bytes came; false for one that was here before. Raises `MoorageError`
-   * (link-bad-frame) for a gap: a WebSocket loses nothing, so the other end has lost count. */
-  arrived(number: number, size: number): boolean {
+  /** A numbered batch of `size` bytes came; false for one that was here before. With `frames`, their number, many
+   * small ones are acknowledged at once. Raises `MoorageError` (link-bad-frame) for a gap: a WebSocket loses nothing,
+   * so the other end has lost count. */
+  arrived(number: number, size: number, frames = 0): boolean {
     if (number <= this.received) return false;
     if (number !== this.received + 1) throw badFrame(`batch ${number} after ${this.received}`);
     this.received = number;
     this.#untaken += size;
+    this.#frames += frames;
     return true;
   }
 
@@ -201,9 +208,9 @@ export class Incoming {
     return this.ack !== this.#acked;
   }
 
-  /** So much that it should be told at once: a quarter of the window. */
+  /** So much that it should be told at once: a quarter of the window, or many frames. */
   get isDue(): boolean {
-    return this.hasNews && this.#untold * 4 >= this.#window;
+    return this.hasNews && (this.#untold * 4 >= this.#window || this.#frames >= ACK_FRAMES);
   }
 
   /** The ack, on its way to the other end. */
@@ -211,6 +218,7 @@ export class Incoming {
     if (this.ack !== this.#acked) {
       this.#acked = this.ack;
       this.#untold = 0;
+      this.#frames = 0;
     }
     return this.ack;
   }

@@ -13,7 +13,7 @@ from moorage import logs
 from moorage.edge.azure_calls import CallDoor
 from moorage.edge.azure_lane import Lane, Tunnel, terms_of
 from moorage.engine.exchange import Event, Events, Unsent
-from moorage.hub.connection import Connection
+from moorage.hub.connection import LINK, Connection
 from moorage.hub.hub import Hub
 from moorage.hub.links import AppServer
 from moorage.hub.node import Node
@@ -266,6 +266,8 @@ class AzureServer:
         else:
             lane.waiters.append(done)
 
+    taken = drained
+
     def _request(self, name: str, lane: Lane, body: bytes) -> None:
         event = Event(name, lane, body, lane.tunnel, self.node.clock())
         ack_id = self._events.add(event)
@@ -367,10 +369,8 @@ class AzureServer:
                 self._pause(lane.connection)
 
     def _pause(self, connection: Connection) -> None:
-        sink = connection.outbox.sink
-        if sink is not None and connection not in self._paused:
+        if connection not in self._paused and connection.hold(LINK):
             self._paused.add(connection)
-            sink.pause_reading()
 
     def resume_clients(self) -> None:
         """A tunnel takes data again: read on from the clients that were held back, but for those
@@ -382,8 +382,8 @@ class AzureServer:
             lane = connection.lane
             if isinstance(lane, Lane) and lane.held is not None and lane.held.size > HELD_PER_CLIENT:
                 self._paused.add(connection)
-            elif connection.outbox.sink is not None:
-                connection.outbox.sink.resume_reading()
+            else:
+                connection.release(LINK)
 
     # -- time ---------------------------------------------------------------------------------
 

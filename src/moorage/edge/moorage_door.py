@@ -104,6 +104,7 @@ class MoorageDoor:
         self, socket: MoorageSocket, hello: tunnel.AppHello, server: MoorageServer, reader: Reader
     ) -> tuple[MoorageServer, Reader]:
         replay = server.out.resume(hello.received)
+        server.acks.taken()
         server.out.window = server.window_of(hello.window)
         old = server.wire
         if old is not None:

@@ -145,6 +145,8 @@ class MoorageSocket(WSListener):
             self._hello(batch)
             return
         server.out.taken(batch.ack)
+        if server.acks:
+            server.acks.taken()
         if batch.number == 0:
             if batch.frames:
                 raise PeerError(LINK_BAD_FRAME, "frames in a batch without a number")

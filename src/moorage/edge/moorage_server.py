@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from moorage import logs
+from moorage.edge.moorage_acks import Acks
 from moorage.edge.moorage_causes import cause_of
-from moorage.hub.connection import Connection
+from moorage.hub.connection import LINK, Connection
 from moorage.hub.hub import Hub
 from moorage.hub.links import AppServer
 from moorage.hub.node import Node
@@ -101,6 +102,7 @@ class MoorageServer:
         """Of packets that came from clients while they should be silent."""
         self._all_held = False
         self._drains: dict[Connection, Drained] = {}
+        self.acks = Acks(self.out)
         self._answers = Intake(node.turns)
         """What makes long answers."""
         self.busy: Callable[[], bool] = lambda: False
@@ -163,6 +165,7 @@ class MoorageServer:
         self._answers.clear()
         log.warning(event, hub=self.hub.name, server=self.app.id, clients=len(self.app.clients))
         self._let_drain()
+        self.acks.give_up()
         self.at_end()
         self.node.drop_server(self.hub, self.app)
 
@@ -266,6 +269,11 @@ class MoorageServer:
         else:
             done()
 
+    def taken(self, _connection: Connection, done: Drained) -> None:
+        """Call `done` when the app server has acknowledged all that is queued now."""
+        self.acks.wait(done)
+        self.wake()
+
     # -- hub.ports.AppPeer ----------------------------------------------------------------------
 
     def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
@@ -311,12 +319,8 @@ class MoorageServer:
                 self._pause(other)
 
     def _pause(self, connection: Connection) -> None:
-        # Each time anew: it may have changed its transport since.
-        sink = connection.outbox.sink
-        if sink is not None:
-            connection.held = True
+        if connection.hold(LINK):
             self._paused.add(connection)
-            sink.pause_reading()
 
     def _resume(self) -> None:
         """Nothing waits any more: whatever clients said has left."""
@@ -325,10 +329,8 @@ class MoorageServer:
         self._all_held = False
         now = self.node.clock()
         for connection in paused:
-            connection.held = False
             self.node.heartbeat.read_on(connection, now)
-            if connection.outbox.sink is not None:
-                connection.outbox.sink.resume_reading()
+            connection.release(LINK)
         self._let_drain()
 
     def _let_drain(self) -> None:
@@ -380,6 +382,7 @@ class MoorageServer:
             self._send(batch)
             sent = True
             if not out.waiting:
+                self.acks.sent()
                 break
         if not sent and inc.is_due and not wire.congested:
             self._send_ack()

@@ -362,6 +362,7 @@ class PollingDoor:
             self.node.receive(connection, packet)
             if number % POST_SLICE == 0:
                 # The others' turn, and the app server may be behind by now.
+                self.node.burst(connection)
                 await asyncio.sleep(0)
                 await session.readable()
 

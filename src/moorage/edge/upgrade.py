@@ -30,8 +30,9 @@ MAX_EARLY: Final = 64 * 1024
 LINK_PING_SECONDS: Final = 20.0
 READ_BUFFER: Final = 2048
 """picows' smallest. It grows as needed; an idle connection's memory is mostly this."""
-MAX_READ: Final = 64 * 1024
-"""Bytes of one read from a client."""
+MAX_READ: Final = 16 * 1024
+"""Bytes of one read from a client. The others wait while its packets are handled, some 4 ms for the
+smallest ones."""
 HINT: Final = (
     'Socket.IO clients connect with { path: "/clients/socketio/hubs/HUB" }, or with no path at all '
     "for the default hub"

@@ -13,6 +13,7 @@ from moorage.edge.messages import Assembler
 from moorage.edge.unconfirmed import unconfirmed
 from moorage.edge.upgrade import UpgradeRequest, tcp_of
 from moorage.engine.upgrade import State, Step
+from moorage.hub.bursts import BURST
 from moorage.hub.connection import Connection
 from moorage.hub.node import Node
 from moorage.hub.outbox import join_chunk
@@ -54,7 +55,9 @@ class ClientSocket(WSListener):
         "_connection",
         "_door",
         "_full",
+        "_more",
         "_peer_closed",
+        "_ping",
         "_tcp",
         "_transport",
         "probing",
@@ -73,6 +76,10 @@ class ClientSocket(WSListener):
         self._peer_closed = False
         self._full = False
         """The client reads slower than we write."""
+        self._more = 0
+        """Frames of this read that were followed by others."""
+        self._ping: bytes | None = None
+        """The payload of a ping that is not answered yet."""
         self.probing = probing
         """Upgrading: the session is still on polling until this socket's `5`."""
 
@@ -95,11 +102,25 @@ class ClientSocket(WSListener):
             metrics.received_websocket += 1
             metrics.bytes_received_websocket += len(data)
             node.receive(self._connection, data)
-            return
-        try:
-            self._unusual(frame, kind)
-        except PeerError as error:
-            self._fail(error)
+        else:
+            try:
+                self._unusual(frame, kind)
+            except PeerError as error:
+                self._fail(error)
+        if not frame.last_in_buffer:
+            self._more += 1
+        elif self._more:
+            more, self._more = self._more, 0
+            if self._ping is not None:
+                self._send_pong()
+            if more >= BURST:
+                self._door.node.burst(self._connection)
+
+    def _send_pong(self) -> None:
+        payload, self._ping = self._ping, None
+        transport = self._transport
+        if payload is not None and transport is not None and not transport.is_disconnected:
+            transport.send_pong(payload)
 
     def _unusual(self, frame: WSFrame, kind: WSMsgType) -> None:
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
@@ -109,9 +130,11 @@ class ClientSocket(WSListener):
             self._ended(CLIENT_CLOSED)
             return
         if kind in (_PING, _PONG):
-            if kind == _PING and not self._full and self._transport is not None:
-                # RFC 6455, 5.5.3: not every ping needs its own answer.
-                self._transport.send_pong(frame.get_payload_as_bytes())
+            if kind == _PING and not self._full:
+                # RFC 6455, 5.5.3: of several pings the last one may be answered alone.
+                self._ping = frame.get_payload_as_bytes()
+                if frame.last_in_buffer:
+                    self._send_pong()
             return
         if kind == _BINARY and frame.fin and self._assembler is None:
             self._message(kind, frame.get_payload_as_bytes())

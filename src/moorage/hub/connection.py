@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from moorage.engine.session import EngineSession
 from moorage.hub.outbox import Flusher, Outbox
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from moorage.hub.heartbeat import Beat
     from moorage.hub.hub import Hub
     from moorage.hub.links import AppServer
+
+
+LINK: Final = 1
+BURST: Final = 2
+"""Why a client is not read: its app server's link is full; it said very much at once."""
 
 
 class Connection:
@@ -65,7 +70,24 @@ class Connection:
         """The socket in the namespace that was fetched last, until the connection's groups change."""
         self.beat: Beat | None = None
         """Where the service keeps the heartbeat."""
-        self.held = False
-        """Not read from now: what its packets would go to is full."""
+        self.held = 0
+        """Why it is not read now (`LINK`, `BURST`), 0 if it is."""
         self.lane: object | None = None
         """The link dialect's own state of this connection."""
+
+    def hold(self, why: int) -> bool:
+        """Do not read it; False if it cannot be told. It may have changed its transport since it was held
+        before, so that one is told again."""
+        sink = self.outbox.sink
+        if sink is None:
+            return False
+        self.held |= why
+        sink.pause_reading()
+        return True
+
+    def release(self, why: int) -> None:
+        """This is no reason any more: read it, unless there is another one."""
+        self.held &= ~why
+        sink = self.outbox.sink
+        if not self.held and sink is not None:
+            sink.resume_reading()

@@ -8,13 +8,25 @@ from typing import TYPE_CHECKING
 from moorage.hub.ports import AppLink, AppPeer
 
 if TYPE_CHECKING:
+    from moorage.hub.bursts import Bursts
     from moorage.hub.connection import Connection
 
 
 class AppServer:
     """One app server of one hub, known by its server id, over however many links."""
 
-    __slots__ = ("behind", "clients", "dialect", "draining", "id", "link", "peer", "took_clients", "up")
+    __slots__ = (
+        "behind",
+        "bursts",
+        "clients",
+        "dialect",
+        "draining",
+        "id",
+        "link",
+        "peer",
+        "took_clients",
+        "up",
+    )
 
     def __init__(self, server_id: str, link: AppLink, dialect: str, peer: AppPeer | None = None) -> None:
         self.id = server_id
@@ -30,6 +42,8 @@ class AppServer:
         self.up = False
         """Has a link now. Without one it keeps its clients for the grace time, but gets no new."""
         self.clients: set[Connection] = set()
+        self.bursts: Bursts | None = None
+        """Its clients that said very much at once, if there are any."""
         self.took_clients = False
         """Has answered for its first client, which tells its terms. Set in the azure dialect only."""
 

@@ -13,7 +13,8 @@ from moorage.engine.peer import Answer, Forward
 from moorage.engine.session import Closed, Event, Pong
 from moorage.engine.upgrade import State, Step
 from moorage.hub import execute
-from moorage.hub.connection import Connection
+from moorage.hub.bursts import Bursts
+from moorage.hub.connection import BURST, Connection
 from moorage.hub.heartbeat import Heartbeat
 from moorage.hub.hub import Hub
 from moorage.hub.links import AppServer
@@ -76,6 +77,7 @@ class Node:
     ) -> None:
         self.new_id = new_id
         self.clock = clock
+        self._later = later
         self.broker = broker
         self.metrics = metrics
         self.limits = limits
@@ -278,6 +280,17 @@ class Node:
         connection.hub.directory.rooms.leave_prefix(connection, namespace_group(namespace))
 
     # -- the client's data --------------------------------------------------------------------
+
+    def burst(self, connection: Connection) -> None:
+        """One read of the client held more than `bursts.BURST` packets."""
+        server = connection.server
+        if server.bursts is None:
+            server.bursts = Bursts(server.link, self._later, self._after_burst)
+        server.bursts.add(connection)
+
+    def _after_burst(self, connection: Connection) -> None:
+        self.heartbeat.read_on(connection, self.clock())
+        connection.release(BURST)
 
     def receive(self, connection: Connection, packet: bytes) -> None:
         """One packet of the client in text form. A broken one ends this connection, with a

@@ -79,6 +79,10 @@ class AppLink(Protocol):
         """Call `done` when the app server has taken all packets forwarded so far."""
 
 
+    def taken(self, connection: Connection, done: Drained) -> None:
+        """Call `done` when the app server has taken what this client has said, however fast it is."""
+
+
 class Drained(Protocol):
     """A callback without arguments."""
 

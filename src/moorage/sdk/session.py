@@ -228,7 +228,7 @@ class Session:
             if frames:
                 raise PeerError(LINK_BAD_FRAME, "frames in a batch without a number")
             return []
-        if not self._in.arrived(number, len(data)):
+        if not self._in.arrived(number, len(data), len(frames)):
             return []
         return [frame for frame in frames if type(frame) not in _ANSWERS or not self._answered(frame)]
 

@@ -19,6 +19,9 @@ BATCH_BYTES: Final = 256 * 1024
 whoever keeps frames below the other end's `max_batch` never sends too large a batch. The other end
 takes a batch in one piece, gives credit back in portions, and a cut repeats little."""
 
+ACK_FRAMES: Final = 64
+"""Frames that an app server acknowledges at once: clients that send very much at once wait for it."""
+
 
 class Outgoing:
     """The sending half. `queue` finished frames, `take` batches."""
@@ -46,6 +49,11 @@ class Outgoing:
     def last(self) -> int:
         """The number of the newest batch."""
         return self._last
+
+    @property
+    def acknowledged(self) -> int:
+        """The number of the newest batch that the other end has taken."""
+        return self._taken
 
     def queue(self, frame: bytes) -> None:
         """At the end, in no batch yet."""
@@ -99,7 +107,7 @@ class Outgoing:
 class Incoming:
     """The receiving half."""
 
-    __slots__ = ("_acked", "_untaken", "_untold", "ack", "received", "window")
+    __slots__ = ("_acked", "_frames", "_untaken", "_untold", "ack", "received", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
@@ -111,9 +119,12 @@ class Incoming:
         self._acked = 0
         self._untaken = 0
         self._untold = 0
+        self._frames = 0
+        """Frames that came since the last acknowledgement."""
 
-    def arrived(self, number: int, size: int) -> bool:
-        """A batch came; False for one that was here before. Raises `PeerError` for a gap: a
+    def arrived(self, number: int, size: int, frames: int = 0) -> bool:
+        """A batch came; False for one that was here before. With `frames`, their number, many small ones
+        are acknowledged at once. Raises `PeerError` for a gap: a
         WebSocket loses nothing, so the other end has lost count."""
         if number <= self.received:
             return False
@@ -121,6 +132,7 @@ class Incoming:
             raise PeerError(LINK_BAD_FRAME, f"batch {number} after {self.received}")
         self.received = number
         self._untaken += size
+        self._frames += frames
         return True
 
     def take_all(self) -> None:
@@ -148,8 +160,8 @@ class Incoming:
 
     @property
     def is_due(self) -> bool:
-        """So much that it should be told at once: a quarter of the window."""
-        return self.has_news and self._untold * 4 >= self.window
+        """So much that it should be told at once: a quarter of the window, or many frames."""
+        return self.has_news and (self._untold * 4 >= self.window or self._frames >= ACK_FRAMES)
 
     def told(self) -> int:
         """The ack, on its way to the other end. Only for a batch that does leave: `take(incoming.ack)`
@@ -157,4 +169,5 @@ class Incoming:
         if self.ack != self._acked:
             self._acked = self.ack
             self._untold = 0
+            self._frames = 0
         return self.ack
