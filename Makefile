@@ -24,7 +24,7 @@ help:
 	@echo "make clean  remove what set-up made"
 
 setup: .venv/.ready tests/node/node_modules/.ready examples/page/node_modules/.ready examples/chat-azure/node_modules/.ready \
-  examples/chat-node/node_modules/.ready examples/migrations/node_modules/.ready sdk-node/dist/.ready chromium redis
+  examples/chat-node/node_modules/.ready examples/migrations/node_modules/.ready sdk-node/dist/.ready chromium redis nginx
 
 run: .venv/.ready examples/page/node_modules/.ready
 	@exec $(PY) scripts/run.py $(ARGS)
@@ -69,7 +69,7 @@ sdk-node/dist/.ready: sdk-node/node_modules/.ready sdk-node/tsconfig.json sdk-no
 	@cd sdk-node && npm run build --silent
 	@touch $@
 
-.PHONY: chromium compiler redis
+.PHONY: chromium compiler redis nginx
 chromium:
 	@scripts/chromium.sh
 
@@ -80,3 +80,7 @@ compiler:
 # Only one measure needs it: without it the others still run, and that one says so.
 redis:
 	@command -v redis-server >/dev/null || scripts/apt-install.sh redis-server "for the benchmark's native cluster" || true
+
+# Only the test of the production page needs it, and is skipped without it.
+nginx:
+	@[ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || scripts/apt-install.sh nginx-light "for the production page's test" || true
