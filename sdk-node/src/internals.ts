@@ -17,6 +17,8 @@ interface ServerInternals {
   readonly engine: EngineInternals | undefined;
   readonly _nsps: ReadonlyMap<string, AnyNamespace>;
   readonly opts: EngineOptions;
+  /** Dynamic namespaces. */
+  readonly parentNsps: ReadonlyMap<unknown, unknown>;
 }
 
 /** The options of a server that mean something behind a service. */
@@ -41,6 +43,8 @@ export type Middleware = (request: any, response: any, next: (error?: unknown) =
 interface NamespaceInternals {
   /** Sockets whose middlewares still run; they may join rooms. */
   readonly _preConnectSockets?: ReadonlyMap<string, AnySocket>;
+  /** Middlewares. */
+  readonly _fns: readonly unknown[];
   _onServerSideEmit(args: readonly unknown[]): void;
 }
 

@@ -22,6 +22,8 @@ export interface MoorageOptions {
   readonly connectTimeout?: number;
   /** Wait for a service that cannot be reached yet instead of failing. Default false. */
   readonly retryFirst?: boolean;
+  /** For a worker or a script that only emits: it never gets clients. Default false. */
+  readonly emitOnly?: boolean;
   /** For the link's HTTP request: `agent`, `ca`, `rejectUnauthorized`, `headers` and so on. */
   readonly request?: ClientRequestArgs;
   /** Takes the lines about a lost and a restored link, and errors that nobody listens to. Default:

@@ -7,7 +7,7 @@ import { MoorageAdapter, type Surroundings } from "./adapter/adapter.js";
 import { namePaths } from "./adapter/encoding.js";
 import { Dispatch, Gate } from "./dispatch.js";
 import { Engine } from "./engine/engine.js";
-import { type AnyNamespace, type AnyServer, type EngineInternals, insideServer, isSupported, SUPPORTED } from "./internals.js";
+import { type AnyNamespace, type AnyServer, type EngineInternals, insideNamespace, insideServer, isSupported, SUPPORTED } from "./internals.js";
 import { Link } from "./link/link.js";
 import type { LinkOptions } from "./link/types.js";
 import { Moorage } from "./moorage.js";
@@ -50,8 +50,8 @@ export async function connectTo(io: AnyServer, to: Target, options: Rest): Promi
   }
 }
 
-function linkOptions({ serverId, maxQueueBytes, connectTimeout, retryFirst, request, via }: Rest): Partial<Rest> & { sdk: string } {
-  const given = Object.entries({ serverId, maxQueueBytes, connectTimeout, retryFirst, request, via });
+function linkOptions({ serverId, maxQueueBytes, connectTimeout, retryFirst, emitOnly, request, via }: Rest): Partial<Rest> & { sdk: string } {
+  const given = Object.entries({ serverId, maxQueueBytes, connectTimeout, retryFirst, emitOnly, request, via });
   return { sdk: `moorage-node/${VERSION}`, ...Object.fromEntries(given.filter(([, value]) => value !== undefined)) };
 }
 
@@ -84,6 +84,7 @@ function install(io: AnyServer, link: Link, to: Target, options: Rest): { moorag
   noRecovery(io, log);
   closeWithLink(io, moorage);
   if (link.service) warnOfLargeMessages(engine.opts.maxHttpBufferSize, link.service.maxPayload, log);
+  engine.once("connection", () => warnOfIdle(io, log));
   namePaths(insideServer(io).encoder);
   io.bind(engine as unknown as Parameters<AnyServer["bind"]>[0]);
   if (native) replace(native, engine, clientAddress(to));
@@ -123,6 +124,18 @@ function warnOfLargeMessages(wanted: number, maxPayload: number, log: (line: str
   log(
     `maxHttpBufferSize is ${wanted}, but the service takes at most ${maxPayload} bytes in one message of a client ` +
       "(its setting limits.max_payload), and ends clients that send more",
+  );
+}
+
+/** Who gets clients and does nothing with them is most likely a worker that only emits. */
+function warnOfIdle(io: AnyServer, log: (line: string) => void): void {
+  const { parentNsps, _nsps } = insideServer(io);
+  const serves = (namespace: AnyNamespace): boolean =>
+    namespace.listenerCount("connection") > 0 || namespace.listenerCount("connect") > 0 || insideNamespace(namespace)._fns.length > 0;
+  if (parentNsps.size > 0 || [..._nsps.values()].some(serves)) return;
+  log(
+    "clients connect to this app server, and it has no handler for them. If it only emits, pass emitOnly: true: " +
+      "then they go to the app servers that have handlers",
   );
 }
 

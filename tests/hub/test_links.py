@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from moorage.hub.links import AppServer, AppServers
 from tests.hub.fakes import RecordingLink, RecordingOpening, World
 
@@ -85,3 +87,15 @@ def test_who_does_not_keep_up_gets_new_clients_last() -> None:
     assert world.client().server is slow, "better than none"
     slow.behind = two.draining = False
     assert world.client().server is slow
+
+
+@pytest.mark.repair(14)
+def test_one_that_only_emits_is_never_chosen() -> None:
+    servers = AppServers()
+    worker = new_server("worker")
+    worker.emit_only = True
+    servers.add(worker)
+    assert servers.choose() is None
+    app = new_server("app")
+    servers.add(app)
+    assert servers.choose() is app

@@ -172,8 +172,8 @@ export class Link extends EventEmitter<LinkEvents> {
 
   readonly #owner: WireOwner = {
     opened: (wire) => {
-      const { sdk, window, maxQueue } = this.#settings;
-      wire.send(appHello(sdk, { window, maxQueue }, this.#spoilt ? undefined : this.#session));
+      const { sdk, window, maxQueue, emitOnly } = this.#settings;
+      wire.send(appHello(sdk, { window, maxQueue }, this.#spoilt ? undefined : this.#session, emitOnly));
     },
     message: (wire, bytes) => {
       try {

@@ -27,6 +27,7 @@ export interface Settings {
   readonly maxQueue: number;
   readonly connectTimeout: number;
   readonly retryFirst: boolean;
+  readonly emitOnly: boolean;
   /** Made anew for each attempt, as the token in it grows old. */
   readonly target: () => WireTarget;
 }
@@ -58,6 +59,7 @@ export function settings(options: LinkOptions): Settings {
     maxQueue: number("maxQueueBytes", options.maxQueueBytes ?? 16 * MIB, 1),
     connectTimeout: timeout,
     retryFirst: options.retryFirst ?? false,
+    emitOnly: options.emitOnly ?? false,
     target,
   };
 }

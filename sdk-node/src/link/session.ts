@@ -14,7 +14,7 @@ export interface Terms {
 }
 
 /** The app server's first message. `session`: the one to resume, if there is one. */
-export function appHello(sdk: string, terms: Terms, session: Session | undefined): Buffer {
+export function appHello(sdk: string, terms: Terms, session: Session | undefined, emitOnly: boolean): Buffer {
   return unnumbered(0, {
     type: Type.Hello,
     revision: REVISION,
@@ -22,6 +22,7 @@ export function appHello(sdk: string, terms: Terms, session: Session | undefined
     session: session?.id ?? "",
     received: session?.incoming.received ?? 0,
     window: terms.window,
+    emitOnly,
   });
 }
 

@@ -26,6 +26,8 @@ export interface LinkOptions {
   readonly connectTimeout?: number;
   /** Try the first connect again too, for as long as the service cannot be reached. Default false. */
   readonly retryFirst?: boolean;
+  /** Never get clients. Default false. */
+  readonly emitOnly?: boolean;
   /** Given to the HTTP request: `agent`, `ca`, `rejectUnauthorized`, `headers` and so on. */
   readonly request?: ClientRequestArgs;
   /** Set before anything can come. */

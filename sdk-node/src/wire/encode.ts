@@ -54,11 +54,12 @@ type Rare = Exclude<FromApp, { type: 4 | 10 | 11 | 20 | 21 | 22 | 23 }>;
 function encodeRare(out: Writer, frame: Rare): void {
   switch (frame.type) {
     case Type.Hello:
-      begin(out, 6, frame.type, frame.revision);
+      begin(out, 7, frame.type, frame.revision);
       out.str(frame.sdk);
       out.str(frame.session);
       out.uint(frame.received);
       out.uint(frame.window);
+      out.bool(frame.emitOnly);
       return;
     case Type.Opened:
       begin(out, 5, frame.type, frame.client);

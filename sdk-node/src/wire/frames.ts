@@ -81,6 +81,8 @@ export interface AppHello {
   readonly received: number;
   /** Bytes that the app server takes unacknowledged. */
   readonly window: number;
+  /** It never gets clients. */
+  readonly emitOnly: boolean;
 }
 
 /** Takes a client, on these terms: milliseconds, and bytes of one message. */

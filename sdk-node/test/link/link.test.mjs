@@ -11,7 +11,7 @@ const message = (client, text) => ({ type: 4, client, payload: text });
 test("the hello names the SDK, the window and no session; the token stands in the header", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t, { serverId: "me", sdk: "x/1", window: 70_000 });
-  deepStrictEqual(line.hello, [0, 1, "x/1", "", 0, 70_000]);
+  deepStrictEqual(line.hello, [0, 1, "x/1", "", 0, 70_000, false]);
   strictEqual(line.request.url, "/server/tunnel?hub=chat");
   match(line.request.headers.authorization, /^Bearer [\w-]+\.[\w-]+\.[\w-]+$/);
   strictEqual(line.request.headers["sec-websocket-extensions"], undefined);
@@ -190,7 +190,7 @@ test("keep-alive: a service that says nothing is taken for lost, and called agai
   await line.closed;
   const restored = next(link, "restored");
   const again = await peer.greeted({ resumed: true });
-  deepStrictEqual(again.hello.slice(3), ["S", 0, 4 << 20]);
+  deepStrictEqual(again.hello.slice(3), ["S", 0, 4 << 20, false]);
   deepStrictEqual(await restored, [true]);
   strictEqual(link.state, "up");
 });

@@ -135,6 +135,7 @@ class MoorageDoor:
         reader = Reader(server, desk)
         server.at_end = reader.end
         self._sessions[hub.name, socket.server_id] = server, reader
+        server.app.emit_only = hello.emit_only
         hub.servers.add(server.app)
         server.attach(socket, self._hello(server, resumed=False), [])
         return server, reader

@@ -21,6 +21,7 @@ class AppServer:
         "clients",
         "dialect",
         "draining",
+        "emit_only",
         "id",
         "link",
         "peer",
@@ -37,6 +38,8 @@ class AppServer:
         self.dialect = dialect
         self.draining = False
         """Wants no new clients."""
+        self.emit_only = False
+        """Never gets clients: it has no handlers for them."""
         self.behind = False
         """Did not keep up when last looked at: others get new clients first."""
         self.up = False
@@ -46,6 +49,11 @@ class AppServer:
         """Its clients that said very much at once, if there are any."""
         self.took_clients = False
         """Has answered for its first client, which tells its terms. Set in the azure dialect only."""
+
+    @property
+    def takes_clients(self) -> bool:
+        """May a new client be given to it now?"""
+        return self.up and not self.draining and not self.emit_only
 
 
 class AppServers:
@@ -78,7 +86,7 @@ class AppServers:
         """The one that is up with the fewest clients, if possible one that keeps up; None if none takes
         any."""
         return min(
-            (server for server in self._servers.values() if server.up and not server.draining),
+            (server for server in self._servers.values() if server.takes_clients),
             key=lambda server: (server.behind, len(server.clients)),
             default=None,
         )

@@ -59,6 +59,7 @@ async def use_moorage(
     server_id: str | None = None,
     max_queue_bytes: int = MAX_QUEUE_BYTES,
     wait: bool = False,
+    emit_only: bool = False,
     ssl_context: ssl.SSLContext | None = None,
 ) -> Moorage:
     """Hand the clients of `sio`, a `socketio.AsyncServer`, to Moorage; returns once the link is up.
@@ -66,7 +67,8 @@ async def use_moorage(
     Handlers may be registered before or after. `hub` and `connection_string` say whose clients, and
     where the service is. `server_id` must be unique among the hub's app servers; left out, it is
     random, which is right. `max_queue_bytes` may wait for the service before emits raise `QueueFull`.
-    `wait`: keep trying while no service answers, instead of raising. `ssl_context` for an https
+    `wait`: keep trying while no service answers, instead of raising. `emit_only`: a worker or a script that
+    only emits; it never gets clients. `ssl_context` for an https
     endpoint whose authority this machine does not know.
 
     Raises `UsageError` for arguments that cannot work, `LinkRefused` and `LinkUnavailable` with a
@@ -82,6 +84,7 @@ async def use_moorage(
             server_id or secrets.token_urlsafe(12),
             inbox,
             max_queue_bytes=max_queue_bytes,
+            emit_only=emit_only,
             ssl_context=ssl_context,
         ),
     )

@@ -19,6 +19,7 @@ from moorage.sdk.engine import Client, Engine
 from moorage.sdk.environ import environ_of
 from moorage.sdk.errors import MoorageError
 from moorage.sdk.events import Events
+from moorage.sdk.idle import IdleCheck
 from moorage.sdk.manager import Manager
 from moorage.sdk.members import Stage
 from moorage.sdk.payload import RS, Codec
@@ -52,6 +53,7 @@ class Dispatcher:
         self._engine = engine
         self._manager = manager
         self._codec = codec
+        self._idle = IdleCheck(sio)
         self._events = events
         self._loop = asyncio.get_running_loop()
         self._workers: set[asyncio.Task[None]] = set()
@@ -68,6 +70,7 @@ class Dispatcher:
         """A new client: taken."""
         client = Client(self._engine, frame.client, frame.id, environ_of(frame))
         self._engine.add(client)
+        self._idle.client()
         self._queue(client, lambda: self._engine.handlers["connect"](client.sid, client.environ))
 
     def closed(self, frame: Closed) -> None:

@@ -88,12 +88,14 @@ class Link:
         receiver: Receiver,
         *,
         max_queue_bytes: int = MAX_QUEUE_BYTES,
+        emit_only: bool = False,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.target = target
         self.hub = hub
         self.server_id = server_id
-        self.session = Session(sdk=f"moorage-python/{__version__}", max_queue_bytes=max_queue_bytes)
+        sdk = f"moorage-python/{__version__}"
+        self.session = Session(sdk=sdk, max_queue_bytes=max_queue_bytes, emit_only=emit_only)
         self._receiver = receiver
         self._ssl = ssl_context
         self._loop = asyncio.get_running_loop()

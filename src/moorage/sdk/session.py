@@ -88,7 +88,14 @@ class Greeting(NamedTuple):
 class Session:
     """All state of a link that a cut does not touch."""
 
-    def __init__(self, *, sdk: str, window: int = WINDOW, max_queue_bytes: int = MAX_QUEUE_BYTES) -> None:
+    def __init__(
+        self,
+        *,
+        sdk: str,
+        window: int = WINDOW,
+        max_queue_bytes: int = MAX_QUEUE_BYTES,
+        emit_only: bool = False,
+    ) -> None:
         if max_queue_bytes < 1:
             raise UsageError(f"max_queue_bytes must be 1 or more, not {max_queue_bytes}")
         self.id = ""
@@ -96,6 +103,7 @@ class Session:
         self.max_queue_bytes = max_queue_bytes
         self._sdk = sdk
         self._window = window
+        self._emit_only = emit_only
         self._out = Outgoing(window)
         self._in = Incoming(window)
         self._requests: dict[int, tuple[Answers, float]] = {}
@@ -105,7 +113,7 @@ class Session:
 
     def hello(self) -> bytes:
         """The first message."""
-        frame = AppHello(REVISION, self._sdk, self.id, self._in.received, self._window)
+        frame = AppHello(REVISION, self._sdk, self.id, self._in.received, self._window, self._emit_only)
         return encode_batch(0, 0, [encode_frame(frame)])
 
     def greeted(self, data: bytes) -> Greeting:

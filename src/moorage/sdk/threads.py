@@ -91,6 +91,7 @@ def use_moorage_sync(
     threads: int = THREADS,
     max_queue_bytes: int = MAX_QUEUE_BYTES,
     wait: bool = False,
+    emit_only: bool = False,
     ssl_context: ssl.SSLContext | None = None,
 ) -> ThreadedMoorage:
     """Hands the clients of `server` to Moorage; returns once the link is up.
@@ -99,7 +100,8 @@ def use_moorage_sync(
     its app. `hub` and `connection_string` say whose clients, and where the service is. `server_id` must
     be unique among the hub's app servers; a random one is right. `threads` is how many handlers may run
     at a time, `max_queue_bytes` what may wait for the service before emits raise `QueueFull`. With `wait`
-    a service that is not there yet is waited for. `ssl_context` for an https endpoint whose authority
+    a service that is not there yet is waited for. `emit_only` is for a worker or a script that only emits:
+    it never gets clients. `ssl_context` for an https endpoint whose authority
     this machine does not know.
 
     Raises `UsageError` for arguments that cannot work, `LinkRefused` and `LinkUnavailable` with a message
@@ -120,6 +122,7 @@ def use_moorage_sync(
             server_id or secrets.token_urlsafe(12),
             inbox,
             max_queue_bytes=max_queue_bytes,
+            emit_only=emit_only,
             ssl_context=ssl_context,
         ),
         threads=threads,

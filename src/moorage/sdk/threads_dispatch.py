@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from moorage.sdk.environ import environ_of
 from moorage.sdk.events import HANDLER_COST, RESERVED
+from moorage.sdk.idle import IdleCheck
 from moorage.sdk.members import Member, Stage
 from moorage.sdk.payload import RS, Codec
 from moorage.sdk.threads_engine import Client, Engine
@@ -52,6 +53,7 @@ class ThreadsDispatcher:
         self._engine = engine
         self._manager = manager
         self._codec = codec
+        self._idle = IdleCheck(sio)
         self._extra = {"wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.async": False, **extra}
         self._lock = threading.Lock()
         self._left = threading.Condition()
@@ -72,6 +74,7 @@ class ThreadsDispatcher:
         """A new client: taken."""
         client = Client(self._engine, frame.client, frame.id, environ_of(frame) | self._extra)
         self._engine.add(client)
+        self._idle.client()
         client.lane.add(lambda: self._engine.handlers["connect"](client.sid, client.environ))
 
     def closed(self, frame: Closed) -> None:

@@ -95,6 +95,7 @@ class ThreadedLink:
         receiver: Receiver,
         *,
         max_queue_bytes: int = MAX_QUEUE_BYTES,
+        emit_only: bool = False,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.hub = hub
@@ -103,7 +104,14 @@ class ThreadedLink:
         self.loop: asyncio.AbstractEventLoop
         """From `start` on."""
         self._make: Callable[[], Link] = partial(
-            Link, target, hub, server_id, receiver, max_queue_bytes=max_queue_bytes, ssl_context=ssl_context
+            Link,
+            target,
+            hub,
+            server_id,
+            receiver,
+            max_queue_bytes=max_queue_bytes,
+            emit_only=emit_only,
+            ssl_context=ssl_context,
         )
         self._link: Link | None = None
         self._queue: deque[tuple[Item, int]] = deque()

@@ -79,6 +79,8 @@ class AppHello(_Frame, tag=0):
     received: Count
     window: Size
     """Bytes that the app server takes unacknowledged."""
+    emit_only: bool = False
+    """It never gets clients."""
 
 
 class Opened(_Frame, tag=2):
