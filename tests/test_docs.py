@@ -13,7 +13,9 @@ from moorage.wire.reasons import CATALOGUE
 from scripts.docs import PARTS, RANGES, REFERENCE, meaning, pages, render
 
 ROOT = Path(__file__).resolve().parents[1]
-SHOWN = {page: (ROOT / "docs" / page).read_text() for page in ("explanation/differences.md",)}
+SHOWN = {
+    page: (ROOT / "docs" / "explanation" / page).read_text() for page in ("differences.md", "security.md")
+}
 """Pages whose tables name the tests that show each row."""
 TEST_NAME = re.compile(r"`((?:tests|sdk-node/test)/[\w/.-]+\.(?:py|mjs))(?:::|: )(.+?)`(?=[,;. |)]|$)", re.M)
 
@@ -51,7 +53,7 @@ def rows_of(text: str) -> list[str]:
     return [row for table in tables for row in table.splitlines()]
 
 
-@pytest.mark.repair(23)
+@pytest.mark.repair(23, 34)
 @pytest.mark.parametrize("page", SHOWN)
 def test_every_row_names_a_test(page: str) -> None:
     rows = rows_of(SHOWN[page])
@@ -59,7 +61,7 @@ def test_every_row_names_a_test(page: str) -> None:
     assert [row for row in rows if not TEST_NAME.search(row)] == []
 
 
-@pytest.mark.repair(23)
+@pytest.mark.repair(23, 34)
 @pytest.mark.parametrize("named", sorted(set(TEST_NAME.findall("\n".join(SHOWN.values())))))
 def test_a_test_that_is_named_exists(named: tuple[str, str]) -> None:
     path, name = named

@@ -38,7 +38,7 @@ def block(kind: str, having: str) -> str:
     """The only block of code of this kind with these words in it."""
     found = [text for text in re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.S | re.M) if having in text]
     assert len(found) == 1, (kind, having)
-    return found[0]
+    return str(found[0])
 
 
 def program(name: str) -> str:
