@@ -22,7 +22,7 @@ async def _sent(stage: Stage, message: str) -> tuple[str, tuple[int, str]]:
         await asyncio.to_thread(stage.space.wait, "event", sid=sid)
         await socket.send(message)
         _, end = await socket.ended()
-        return sid, tuple(end)
+        return sid, (end.code, end.reason)
 
 
 @pytest.mark.repair(2)

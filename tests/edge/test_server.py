@@ -44,6 +44,20 @@ async def test_a_hubs_path_with_and_without_slash(service: MoorageProcess, hub: 
             pass
 
 
+@pytest.mark.repair(2)
+async def test_both_transports_decode_a_path_once(service: MoorageProcess) -> None:
+    async with AppServer(service, "a`b"):
+        path = "/clients/socketio/hubs/%61%60b/"
+        await Polling(service.url, path).open()
+        async with await WebSocket.session(service.url, path):
+            pass
+        for path in ("/clients/socketio/hubs/a%2560b/", "/%63lients/socketio/hubs/a%60b/"):
+            polling = await fetch(service.url, path + OPEN)
+            websocket = await WebSocket.refused(service.url, path + SOCKET)
+            assert polling.status == websocket.status == 404
+            assert polling.json()["reason"] == websocket.json()["reason"]
+
+
 async def test_plain_socket_io_is_the_default_hub(strict: MoorageProcess) -> None:
     async with AppServer(strict, "main"):
         for path in ("/socket.io/", "/socket.io"):

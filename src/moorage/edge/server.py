@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import cast
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from moorage.edge import link
@@ -105,15 +103,13 @@ class ClientPort:
             front.give_up()
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._polling if is_client_path(scope["path"]) else self._apis
-        try:
-            await app(scope, receive, send)
-        except RuntimeError as error:
-            # uvloop's word for a write after the peer's reset. Of pipelined requests uvicorn tells only the
-            # last one that the connection is gone; the others learn it here.
-            if "the handler is closed" not in str(error):
-                raise
-            cast(RequestResponseCycle, getattr(send, "__self__")).disconnected = True  # noqa: B009
+        path = scope["raw_path"].decode("ascii")
+        app: AsgiApp = self._apis
+        if is_client_path(path):
+            # As for WebSockets: a hub's name is decoded once, by whoever reads it out of the path.
+            scope["path"] = path
+            app = self._polling
+        await app(scope, receive, send)
 
     def _upgrade(self, request: UpgradeRequest) -> None:
         if request.path == link.PATH:
