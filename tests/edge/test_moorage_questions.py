@@ -177,6 +177,7 @@ def test_an_app_server_without_the_namespace_is_not_waited_for(pair: Pair) -> No
     assert pair.rig.world.metrics.late_answers == 1
 
 
+@pytest.mark.repair(2)
 def test_an_answer_of_the_wrong_kind_reaches_nobody(pair: Pair) -> None:
     """The asker could not read it: a packet where it expects rows would end its link."""
     pair.one.say(tunnel.Fetch(1, To("/"), 1_000), tunnel.Tell(2, "/", 1_000, b'42["q"]'))
@@ -189,8 +190,10 @@ def test_an_answer_of_the_wrong_kind_reaches_nobody(pair: Pair) -> None:
         tunnel.Reply(told.ref, b'42["no ack"]'),
         tunnel.Reply(told.ref, b"430[\xff]"),
         tunnel.Reply(told.ref, b"3"),
+        tunnel.Reply(told.ref, b"430[]\x1e41"),
+        tunnel.Reply(told.ref, b"461-0[]"),
     )
-    assert [type(frame) for frame in pair.two.heard()] == [tunnel.Failed] * 3
+    assert [type(frame) for frame in pair.two.heard()] == [tunnel.Failed] * 5
     assert pair.one.heard() == []
     pair.rig.after(1.5)
     assert sorted(pair.one.heard(), key=lambda frame: frame.ref) == [

@@ -30,7 +30,7 @@ from moorage.wire.commands import (
     Send,
     TellServers,
 )
-from moorage.wire.engineio import check_text
+from moorage.wire.engineio import RS, check_text
 from moorage.wire.errors import PeerError
 from moorage.wire.filters import Filter
 from moorage.wire.handshake import OpenInfo
@@ -425,8 +425,9 @@ class Desk:
             known = questions.excused(frame.ref, app)
         else:
             header = parse_header(check_text(frame.payload))
-            if header.type not in (ACK, BINARY_ACK):
-                raise PeerError(LINK_BAD_REQUEST, "an ack is expected")
+            pieces = frame.payload.count(RS) + 1
+            if header.type not in (ACK, BINARY_ACK) or pieces != header.attachments + 1:
+                raise PeerError(LINK_BAD_REQUEST, "an ack with its attachments is expected")
             known = questions.answered(frame.ref, app, frame.payload)
         if not known:
             self._node.metrics.late_answers += 1

@@ -23,6 +23,7 @@ from moorage.sdk.idle import IdleCheck
 from moorage.sdk.manager import Manager
 from moorage.sdk.members import Stage
 from moorage.sdk.payload import RS, Codec
+from moorage.wire.engineio import SEPARATOR
 from moorage.wire.errors import PeerError
 from moorage.wire.socketio import (
     BINARY_ACK,
@@ -112,7 +113,7 @@ class Dispatcher:
         client = self._engine.by_number.get(number)
         if client is None or client.closing:
             return
-        if RS in payload or client.incoming or payload[:1] == b"b":
+        if SEPARATOR in payload or client.incoming or payload[:1] == b"b":
             self._pieces(client, payload)
         else:
             self._whole(client, payload)
