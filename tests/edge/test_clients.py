@@ -127,15 +127,6 @@ def test_pages_of_origins_that_are_not_listed_get_no_credentials() -> None:
 
 
 @pytest.mark.repair(31)
-@pytest.mark.parametrize("transport", ["polling", "websocket"])
-def test_a_client_of_engine_io_3_is_told_what_to_use(transport: str) -> None:
-    with pytest.raises(PeerError, match=r"use socket\.io-client 3 or newer"):
-        ClientDoor.check_query({"EIO": ["3"], "transport": [transport]}, transport)
-    with pytest.raises(PeerError, match="EIO=4 is expected"):
-        ClientDoor.check_query({"transport": [transport]}, transport)
-
-
-@pytest.mark.repair(31)
 def test_a_wrong_audience_says_how_to_make_a_fitting_token() -> None:
     made = sign(AccessKeys(KEY), "http://elsewhere/clients/socketio/hubs/chat", NOW, 60.0)
     with pytest.raises(PeerError) as found:

@@ -80,6 +80,18 @@ async def test_a_wrong_path_gets_a_hint(service: MoorageProcess, path: str) -> N
     assert "/clients/socketio/hubs/HUB" in reply.text
 
 
+@pytest.mark.repair(31)
+@pytest.mark.parametrize("asked", ["EIO=3&", "EIO=2&", ""])
+async def test_an_old_client_is_told_what_to_use(service: MoorageProcess, asked: str) -> None:
+    # socket.io-client 2 and older, in Engine.IO's own words, and in ours beside them.
+    reply = await fetch(service.url, f"/socket.io/?{asked}transport=polling")
+    assert (reply.status, reply.json()["code"]) == (400, 5)
+    assert reply.json()["message"] == "Unsupported protocol version"
+    assert "use socket.io-client 3 or newer" in reply.json()["hint"]
+    reply = await WebSocket.refused(service.url, f"/socket.io/?{asked}transport=websocket")
+    assert "use socket.io-client 3 or newer" in reply.json()["hint"]
+
+
 @pytest.mark.parametrize("hub", ["1a", "a-b", "a%20b", "%C3%A4"])
 async def test_a_wrong_hub_gets_a_hint(service: MoorageProcess, hub: str) -> None:
     reply = await fetch(service.url, clients(hub) + OPEN)

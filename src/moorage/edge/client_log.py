@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from moorage import logs
+from moorage.edge.upgrade import hint_of
 from moorage.hub.connection import Connection
 from moorage.hub.node import Who
 from moorage.logs_quota import Quota
@@ -58,8 +59,9 @@ class ClientLog:
         reason = error.reason
         self._metrics.refusals[door, reason.name] += 1
         if self._connects and self._begins.allows(self._clock()):
-            detail = {"detail": error.detail} if error.detail else {}
-            log.info("refused", reason=reason.name, number=reason.number, path=path[:128], **detail)
+            more = {"detail": error.detail, "hint": hint_of(reason)}
+            told = {name: text for name, text in more.items() if text}
+            log.info("refused", reason=reason.name, number=reason.number, path=path[:128], **told)
 
     def ended(
         self, connection: Connection, reason: Reason, *, who: Who, detail: str, age: float, queued: int

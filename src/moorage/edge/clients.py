@@ -35,7 +35,6 @@ NOT_FORWARDED: Final = frozenset({"proxy-authorization"})
 _AMBIENT: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
 """Schemes of `Authorization` that browsers fill in by themselves, like cookies. No script needs to know the
 secret, so a page of a foreign origin must not be able to use it."""
-OLD_CLIENT: Final = "use socket.io-client 3 or newer (python-socketio 5 or newer)"
 IN_QUERY: Final = "the query parameter `access_token`"
 IN_HEADER: Final = "`Authorization: Bearer`"
 
@@ -88,9 +87,8 @@ class ClientDoor:
     @staticmethod
     def check_query(query: Mapping[str, Sequence[str]], transport: str) -> str | None:
         """The session id of an Engine.IO request, None for a new session. Raises `PeerError`."""
-        version = query.get("EIO", [""])[0]
-        if version != "4":
-            raise PeerError(UNSUPPORTED_VERSION, OLD_CLIENT if version in ("2", "3") else "EIO=4 is expected")
+        if query.get("EIO", [""])[0] != "4":
+            raise PeerError(UNSUPPORTED_VERSION)
         if query.get("transport", [""])[0] != transport:
             raise PeerError(UNKNOWN_TRANSPORT)
         sid = query.get("sid")

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from moorage.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.query import parse_query as query_of
-from moorage.wire.reasons import BAD_REQUEST, BAD_UPGRADE
+from moorage.wire.reasons import BAD_REQUEST, BAD_UPGRADE, UNSUPPORTED_VERSION, Reason
 
 MAX_FIELDS: Final = 200
 """Fields of a query."""
@@ -33,6 +33,7 @@ READ_BUFFER: Final = 2048
 MAX_READ: Final = 16 * 1024
 """Bytes of one read from a client. The others wait while its packets are handled, some 4 ms for the
 smallest ones."""
+OLD_CLIENT: Final = "use socket.io-client 3 or newer (python-socketio 5 or newer): this is Engine.IO 4"
 HINT: Final = (
     'Socket.IO clients connect with { path: "/clients/socketio/hubs/HUB" }, or with no path at all '
     "for the default hub"
@@ -323,6 +324,14 @@ def error_body(error: PeerError) -> bytes:
         "reason": reason.name,
         "number": reason.number,
     }
-    if reason.http == 404:
-        body["hint"] = HINT
+    hint = hint_of(reason)
+    if hint:
+        body["hint"] = hint
     return orjson.dumps(body)
+
+
+def hint_of(reason: Reason) -> str:
+    """What somebody who is lost should do. Not in the message: that of a wrong version is Engine.IO's own."""
+    if reason is UNSUPPORTED_VERSION:
+        return OLD_CLIENT
+    return HINT if reason.http == 404 else ""
