@@ -70,3 +70,26 @@ def test_a_test_that_is_named_exists(named: tuple[str, str]) -> None:
         assert re.search(rf"^ *(async )?def {re.escape(name)}\(", text, re.MULTILINE), named
     else:
         assert re.search(rf"[\"`](\[repair \d+\] )?{re.escape(name)}[\"`]", text), named
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    words = [re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", head).lower()) for head in heads]
+    return {word.replace(" ", "-") for word in words}
+
+
+@pytest.mark.repair(32)
+@pytest.mark.parametrize("page", ["*.md", "docs/*/*.md", "examples/*/*.md", "conformance/*.md", "bench/*.md"])
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    broken = []
+    for path in ROOT.glob(page):
+        text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if re.match(r"[a-z]+:", target):
+                continue
+            file, _, anchor = target.partition("#")
+            there = (path.parent / file).resolve() if file else path
+            if not there.exists() or (anchor and anchor not in anchors(there)):
+                broken.append(f"{path.relative_to(ROOT)}: {target}")
+    assert broken == []
