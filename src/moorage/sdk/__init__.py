@@ -27,6 +27,8 @@ from moorage.sdk.errors import (
     TooLarge,
     UsageError,
 )
+from moorage.sdk.negotiate import flask_negotiate, starlette_negotiate
+from moorage.sdk.tokens import ClientAccess, client_access, client_token
 
 if TYPE_CHECKING:
     from moorage.sdk.threads import ThreadedMoorage, use_moorage_sync
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Acks",
     "AppServer",
+    "ClientAccess",
     "FetchedSockets",
     "LinkClosed",
     "LinkError",
@@ -50,6 +53,10 @@ __all__ = [
     "ThreadedMoorage",
     "TooLarge",
     "UsageError",
+    "client_access",
+    "client_token",
+    "flask_negotiate",
+    "starlette_negotiate",
     "use_moorage",
     "use_moorage_sync",
 ]
