@@ -48,17 +48,18 @@ class Reader:
         self._waiting: deque[tuple[Socket, bytes | None]] = deque()
         self._size = 0
         self._paused: dict[Socket, None] = {}
-        self._count = 0
+        self.count = 0
+        """Frames of this read. The link sets it back at the end of each."""
         self._until = 0.0
 
     def take(self, socket: Socket, data: bytes, now: float) -> None:
         """One frame. Raises `PeerError` (link-bad-frame) where it was read at once and is none."""
         intake = self.server.intake
-        if intake.busy:
+        if intake.jobs:
             self._wait(socket, data)
             return
-        self._count += 1
-        if self._count % FRAMES == 0 and self._used_up(now):
+        self.count += 1
+        if self.count % FRAMES == 0 and self._used_up(now):
             self._wait(socket, data)
             intake.add(self._all())
             return
@@ -68,15 +69,14 @@ class Reader:
 
     def _used_up(self, now: float) -> bool:
         """Has this read had as much time as one turn has for all?"""
-        if self._count == FRAMES:
+        if self.count == FRAMES:
             self._until = now + TURN_SECONDS
         return now >= self._until or self.server.node.flusher.pending >= TURN_WRITES
 
     def end_of_read(self) -> None:
-        """No more comes in this turn of the loop."""
-        if self.server.intake.busy and self._count < FRAMES:
+        """No more comes in this turn of the loop, and something waits."""
+        if self.count < FRAMES:
             self.server.node.turns.begin()
-        self._count = 0
 
     def close(self, socket: Socket) -> None:
         """The app server closes a link: when all it said before has been carried out."""

@@ -129,7 +129,9 @@ class LinkSocket(WSListener):
         return True
 
     def _uncork(self) -> None:
-        self._reader.end_of_read()
+        if self._server.intake.jobs:
+            self._reader.end_of_read()
+        self._reader.count = 0
         # The clients first: somebody waits for what they get. The app server gets answers to its calls,
         # and while they are written, a client may have said the next thing already: the loop then reads
         # it without having slept (0.95x CPU a round trip of one client, ten paired rounds).

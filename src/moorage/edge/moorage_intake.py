@@ -33,47 +33,47 @@ class Reader:
     def __init__(self, server: MoorageServer, desk: Desk) -> None:
         self._server = server
         self._desk = desk
-        self._intake = Intake(server.node.turns)
-        server.busy = lambda: self._intake.busy
+        self.intake = Intake(server.node.turns)
+        server.busy = lambda: self.intake.busy
         self._most = server.inc.window + server.node.links.max_frame
         """Untaken bytes of an app server that keeps to its credit, at most."""
-        self._count = 0
+        self.count = 0
+        """Frames of this read. The link sets it back at the end of each."""
         self._until = 0.0
 
     def take(self, number: int, size: int, frames: Sequence[tunnel.FromApp | msgspec.Raw]) -> None:
         """Batch `number`, which has just arrived."""
-        if self._intake.busy or size > LARGE:
-            self._intake.add(self._guarded(number, size, frames, 0, None))
+        if self.intake.jobs or size > LARGE:
+            self.intake.add(self._guarded(number, size, frames, 0, None))
             self._hold_back()
             return
         handle = self._desk.handle
         for place, frame in enumerate(frames):
             assert not isinstance(frame, msgspec.Raw)
             job = handle(frame)
-            self._count += 1
-            if job is not None or (self._count % FRAMES == 0 and self._used_up()):
-                self._intake.add(self._guarded(number, size, frames, place + 1, job))
+            self.count += 1
+            if job is not None or (self.count % FRAMES == 0 and self._used_up()):
+                self.intake.add(self._guarded(number, size, frames, place + 1, job))
                 return
         self._server.inc.take(number, size)
 
     def _used_up(self) -> bool:
         """Has this read had as much time as one turn has for all?"""
         node = self._server.node
-        if self._count == FRAMES:
+        if self.count == FRAMES:
             self._until = node.clock() + TURN_SECONDS
             return node.flusher.pending >= TURN_WRITES
         return node.clock() >= self._until or node.flusher.pending >= TURN_WRITES
 
     def end_of_read(self) -> None:
-        """No more comes in this turn of the loop."""
-        if self._intake.busy and self._count < FRAMES:
+        """No more comes in this turn of the loop, and something waits."""
+        if self.count < FRAMES:
             self._server.node.turns.begin()
-        self._count = 0
 
     def farewell(self) -> None:
         """The app server has said goodbye for good: when all it said before has been carried out."""
-        if self._intake.busy:
-            self._intake.add(self._leaving())
+        if self.intake.busy:
+            self.intake.add(self._leaving())
         else:
             self._server.farewell()
 
@@ -83,7 +83,7 @@ class Reader:
 
     def end(self) -> None:
         """The session is over."""
-        self._intake.clear()
+        self.intake.clear()
         self._desk.end()
 
     def _guarded(

@@ -116,8 +116,11 @@ class MoorageSocket(WSListener):
         return True
 
     def _uncork(self) -> None:
-        if self._reader is not None:
-            self._reader.end_of_read()
+        reader = self._reader
+        if reader is not None:
+            if reader.intake.jobs:
+                reader.end_of_read()
+            reader.count = 0
         if self._server is not None:
             self._server.uncork()
         self._door.node.flusher.run()

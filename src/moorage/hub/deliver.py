@@ -74,9 +74,12 @@ def deliver(node: Node, to: Collection[Connection], payload: bytes) -> int:
 def deliver_to_one(node: Node, connection: Connection, payload: bytes) -> None:
     """`deliver` to one client. An answer or an event of plain text, which nearly all are, needs no
     `Encoded`: there is nobody to share it with."""
-    if not payload.isascii() or engineio.SEPARATOR in payload or payload.startswith(_NOT_PLAIN):
+    if engineio.SEPARATOR in payload or payload.startswith(_NOT_PLAIN):
         deliver(node, (connection,), payload)
-    elif connection.outbox.framed:
+        return
+    if not payload.isascii():
+        engineio.check_text(payload)
+    if connection.outbox.framed:
         connection.outbox.push(engineio.text_frame(payload))
         node.metrics.sent_websocket += 1
     else:

@@ -35,42 +35,43 @@ Job = Generator[bool, None, ResultT]
 class Intake:
     """The jobs of one peer, oldest first."""
 
-    __slots__ = ("_active", "_jobs", "_turns")
+    __slots__ = ("_active", "_turns", "jobs")
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
-        self._jobs: deque[Job[object]] = deque()
+        self.jobs: deque[Job[object]] = deque()
+        """What is not finished. Only for a look whether there is anything: `busy` without a call."""
         self._active = False
 
     @property
     def busy(self) -> bool:
         """Has it a job that is not finished?"""
-        return bool(self._jobs)
+        return bool(self.jobs)
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return len(self.jobs)
 
     def add(self, job: Job[object]) -> None:
         """Carry `job` out after all others of this peer. It must not raise."""
-        self._jobs.append(job)
+        self.jobs.append(job)
         self.wake()
 
     def wake(self) -> None:
         """The first job can go on."""
-        if self._jobs and not self._active:
+        if self.jobs and not self._active:
             self._active = True
             self._turns.add(self)
 
     def clear(self) -> None:
         """The peer is gone, and nobody is left to care: forget its jobs."""
-        self._jobs.clear()
+        self.jobs.clear()
 
     def step(self) -> None:
         """One step of the first job. Only `Turns` calls this."""
         self._active = False
-        if not self._jobs:
+        if not self.jobs:
             return
-        job = self._jobs[0]
+        job = self.jobs[0]
         waits = False
         try:
             waits = next(job)
@@ -85,8 +86,8 @@ class Intake:
 
     def _end(self, job: Job[object]) -> None:
         # A job may have cleared its own intake.
-        if self._jobs and self._jobs[0] is job:
-            self._jobs.popleft()
+        if self.jobs and self.jobs[0] is job:
+            self.jobs.popleft()
 
 
 class Turns:
