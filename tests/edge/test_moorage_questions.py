@@ -143,7 +143,7 @@ def test_what_an_app_server_may_ask_for_and_not_take(monkeypatch: pytest.MonkeyP
     assert MAX_BACKLOG == 1_000_000
     monkeypatch.setattr(moorage_requests, "MAX_BACKLOG", 5)
     monkeypatch.setattr(moorage_answers, "ROWS", 2)
-    monkeypatch.setattr(moorage_requests, "AT_ONCE", 2)
+    monkeypatch.setattr(moorage_answers, "AT_ONCE", 2)
     pair.one.line.pause_writing()
     for ref in range(1, 5):
         pair.one.say(tunnel.Fetch(ref, To("/"), 0))

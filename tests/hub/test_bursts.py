@@ -110,3 +110,20 @@ def test_a_client_is_read_when_no_reason_against_it_is_left() -> None:
     client.release(LINK)
     assert sink_of(client).reading
     assert not client.held & BURST
+
+
+def test_an_app_server_that_never_answers_keeps_nobody_waiting_for_long() -> None:
+    world, link, clients = crowd(2)
+    for client in clients:
+        world.node.burst(client)
+    waiting, link.waiting = link.waiting, []
+    for _ in range(5):
+        world.now += 0.25
+        world.node.tick(world.now)
+    assert reading(clients) == [True, False]
+    for _, done in waiting:
+        done()
+    assert reading(clients) == [True, False], "an answer that comes too late moves nobody"
+    turns(world, 2)
+    link.take()
+    assert reading(clients) == [True, True]

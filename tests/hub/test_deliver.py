@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from moorage.hub.connection import Connection
-from moorage.wire.commands import EVERYONE, Selection
+from moorage.hub.deliver import PIECE
+from moorage.hub.turns import finished
+from moorage.wire.commands import EVERYONE, Outcome, Selection, Send, SendToConnection
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.reasons import (
@@ -20,7 +22,8 @@ from moorage.wire.reasons import (
     BAD_UTF8,
     Reason,
 )
-from tests.hub.fakes import RecordingLink, RecordingPeer, World, heard, sink_of
+from moorage.wire.socketio import MAX_EMIT
+from tests.hub.fakes import HUB, RecordingLink, RecordingPeer, World, heard, sink_of
 
 ROOT, NS = namespace_group("/"), namespace_group("/ns")
 Stage = tuple[World, Connection, RecordingLink]
@@ -410,3 +413,32 @@ class NamespaceMachine(RuleBasedStateMachine):
 
 TestNamespaces = NamespaceMachine.TestCase
 TestNamespaces.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+@pytest.mark.repair(4)
+@pytest.mark.parametrize("count", [PIECE, PIECE + 1, 5 * PIECE, 5 * PIECE + 3])
+def test_very_many_packets_for_one_client_are_delivered_in_steps(count: int) -> None:
+    world = World()
+    world.server()
+    client = world.client("/")
+    packets = [b"42[%d]" % n for n in range(count)]
+    job = world.node.begin(SendToConnection(HUB, client.id, b"\x1e".join(packets)))
+    assert isinstance(job, Outcome) == (count <= PIECE)
+    if not isinstance(job, Outcome):
+        next(job)
+        world.settle()
+        assert 0 < len(heard(client)) < count
+        finished(job)
+    world.settle()
+    assert heard(client) == packets
+
+
+@pytest.mark.repair(4)
+def test_very_many_packets_for_several_clients_are_refused() -> None:
+    world = World()
+    world.server()
+    world.client("/")
+    payload = b"\x1e".join([b"44{}"] * (MAX_EMIT + 1))
+    with pytest.raises(PeerError) as refused:
+        world.node.execute(Send(HUB, Selection(), payload, control=True))
+    assert refused.value.reason.name == "api-bad-payload"

@@ -14,6 +14,11 @@ ROW_BYTES: Final = 128 * 1024
 """Sockets in one frame of the answer to `Fetch`, and their bytes: one frame with all of
 them would hold up everything behind it."""
 
+AT_ONCE: Final = 50
+AT_ONCE_ROOMS: Final = 1_000
+"""Up to this many sockets, with this many rooms in all, are queued without waiting for the app server
+to take them."""
+
 Maker = Callable[[int, str, Any], tunnel.FromService]
 """Builds the frame of an answer from ref, sender and answer."""
 
@@ -65,6 +70,11 @@ class Stream:
         if self._early is None:
             self._asker.queue(tunnel.Done(self._ref, len(self._answered.difference(missing)), missing))
             self._asker.stream_ended(self)
+
+
+def is_little(outcome: Outcome) -> bool:
+    """May the rows of a `Fetch` be queued without waiting for the app server to take them?"""
+    return outcome.reached <= AT_ONCE and outcome.rooms <= AT_ONCE_ROOMS
 
 
 def answer_frames(ref: int, outcome: Outcome) -> Iterator[tuple[int, bytes] | None]:

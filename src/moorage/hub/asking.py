@@ -77,6 +77,8 @@ def _sid(connection: Connection, namespace: str) -> str:
 
 def _event(payload: bytes) -> tuple[list[bytes], socketio.Header]:
     """Its packets, and the first one's header. Raises `PeerError` for anything but one event."""
+    if payload.count(engineio.SEPARATOR) >= socketio.MAX_EMIT:
+        raise PeerError(API_BAD_PAYLOAD, f"at most {socketio.MAX_EMIT} packets")
     packets = payload.split(engineio.RS)
     header = socketio.parse_header(packets[0])
     if len(packets) != header.attachments + 1 or not socketio.is_emit(payload):

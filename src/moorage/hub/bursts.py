@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from moorage.engine.upgrade import State
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 BURST: Final = 64
 """Packets of one read. An ordinary client's read holds one or a few."""
+PATIENCE: Final = 1.0
+"""Seconds after which the next in line is read although the app server has not said that it has taken
+what came before: one event that it never answers must not keep the others waiting."""
 
 
 class Bursts:
@@ -32,6 +36,10 @@ class Bursts:
         self._resume = resume
         self._line: deque[Connection] = deque()
         self._moving = False
+        self._turn = 0
+        """Number of the turn that is waited for. An answer to an older one comes too late."""
+        self._since: float | None = None
+        """When `tick` first saw this turn."""
 
     def __len__(self) -> int:
         return len(self._line)
@@ -43,7 +51,26 @@ class Bursts:
         self._line.append(connection)
         if not self._moving:
             self._moving = True
-            self._link.taken(connection, self._next)
+            self._wait(connection)
+
+    def _wait(self, last: Connection) -> None:
+        self._turn += 1
+        self._since = None
+        self._link.taken(last, partial(self._taken, self._turn))
+
+    def _taken(self, turn: int) -> None:
+        if turn == self._turn:
+            self._turn += 1
+            self._next()
+
+    def tick(self, now: float) -> None:
+        """Time passes: the turn that is waited for may take too long."""
+        if not self._moving:
+            return
+        if self._since is None:
+            self._since = now
+        elif now - self._since >= PATIENCE:
+            self._taken(self._turn)
 
     def _next(self) -> None:
         while self._line:
@@ -61,6 +88,6 @@ class Bursts:
     def _go_on(self) -> None:
         if self._line:
             # The last one's packets are the newest that the app server has to take.
-            self._link.taken(self._line[-1], self._next)
+            self._wait(self._line[-1])
         else:
             self._moving = False

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from moorage.engine.upgrade import State
 from moorage.hub.fanout import SPECIAL, Encoded, fan_out, push
+from moorage.hub.turns import Job
 from moorage.wire import engineio, socketio
+from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, room_group
-from moorage.wire.reasons import APP_CLOSED, APP_LET_GO
+from moorage.wire.reasons import API_BAD_PAYLOAD, APP_CLOSED, APP_LET_GO
 from moorage.wire.socketio import Header
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ _HEADED: Final = (b"40", b"41", b"44")
 SPECIAL_WORK: Final = 20
 """Units of work for a packet that concerns the service: it may end a connection."""
 
+PIECE: Final = 250
+"""Packets for one client in one step."""
 _NOT_PLAIN: Final = (*SPECIAL, b"b")
 
 
@@ -40,6 +44,8 @@ class Delivery:
         # A client must close a WebSocket on which broken text comes: one bad emit would cost them all.
         self._encoded = encoded = Encoded(engineio.check_text(payload))
         self._steps: list[tuple[Encoded, Header | None]] | None = None
+        if encoded.packets > socketio.MAX_EMIT:
+            raise PeerError(API_BAD_PAYLOAD, f"at most {socketio.MAX_EMIT} packets for several clients")
         self.work = 1
         """Units of work (`hub.turns`) for each recipient."""
         if encoded.is_special:
@@ -85,6 +91,26 @@ def deliver_to_one(node: Node, connection: Connection, payload: bytes) -> None:
     else:
         connection.outbox.push(payload)
         node.metrics.sent_polling += 1
+
+
+def is_long(payload: bytes) -> bool:
+    """Holds so many packets that they are delivered in steps."""
+    return len(payload) > 2 * PIECE and payload.count(engineio.SEPARATOR) >= PIECE
+
+
+def delivering_to_one(node: Node, connection: Connection, payload: bytes) -> Job[None]:
+    """`deliver_to_one` in steps. A packet that cannot be encoded ends it, and raises `PeerError`."""
+    start = 0
+    while start <= len(payload) and connection.session.state != State.CLOSED:
+        end = start - 1
+        for _ in range(PIECE):
+            end = payload.find(engineio.RS, end + 1)
+            if end < 0:
+                end = len(payload)
+                break
+        deliver_to_one(node, connection, payload[start:end])
+        start = end + 1
+        yield False
 
 
 def _step(packet: bytes) -> tuple[Encoded, Header | None]:

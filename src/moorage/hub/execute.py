@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from moorage.engine.upgrade import State
 from moorage.hub import asking
-from moorage.hub.deliver import Delivery, deliver_to_one, expel
+from moorage.hub.deliver import Delivery, deliver_to_one, delivering_to_one, expel, is_long
 from moorage.hub.hub import Hub
 from moorage.hub.outbox import SLICE
 from moorage.hub.ports import Answers, AppPeer
@@ -78,11 +78,18 @@ def _named(to: Selection) -> bool:
     return to.connection is not None or to.user is not None
 
 
-def _send_to_connection(node: Node, hub: Hub, command: SendToConnection) -> Outcome:
+def _send_to_connection(node: Node, hub: Hub, command: SendToConnection) -> Done:
     connection = hub.directory.connections.get(command.connection)
     if connection is None:
         return NOT_FOUND
+    if is_long(command.payload):
+        return _sending_to_connection(node, connection, command.payload)
     deliver_to_one(node, connection, command.payload)
+    return DONE
+
+
+def _sending_to_connection(node: Node, connection: Connection, payload: bytes) -> Job[Outcome]:
+    yield from delivering_to_one(node, connection, payload)
     return DONE
 
 

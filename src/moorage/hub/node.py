@@ -363,6 +363,9 @@ class Node:
         self.heartbeat.tick(now)
         self.flusher.backlog.tick(now)
         for hub in tuple(self.hubs.values()):
+            for server in hub.servers.all():
+                if server.bursts is not None:
+                    server.bursts.tick(now)
             if hub.waits:
                 self.metrics.invoke_timeouts += hub.invocations.tick(now)
                 self.metrics.server_timeouts += hub.queries.tick(now) + hub.questions.tick(now)

@@ -92,11 +92,17 @@ _PLAIN: Final = (b"42", b"43")
 _BINARY: Final = (b"45", b"46")
 
 
+MAX_EMIT: Final = 10_000
+"""Packets of one payload for several clients: an event and its attachments are few."""
+
+
 def is_emit(payload: bytes) -> bool:
     """True if `payload` holds events and acks only, each with its attachments: what may be sent to
     clients of any app server. JSON is not looked into."""
     if SEPARATOR not in payload and payload.startswith(_PLAIN):
         return True
+    if payload.count(SEPARATOR) >= MAX_EMIT:
+        return False
     missing = 0
     for packet in payload.split(RS):
         if packet[:1] == b"b":
