@@ -93,3 +93,8 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
             if not there.exists() or (anchor and anchor not in anchors(there)):
                 broken.append(f"{path.relative_to(ROOT)}: {target}")
     assert broken == []
+
+
+def test_every_page_begins_with_what_its_reader_can_do_after_it() -> None:
+    pages = sorted((ROOT / "docs").glob("*/*.md"))
+    assert [page.name for page in pages if "\n\nAfter this page " not in page.read_text()[:300]] == []
