@@ -60,6 +60,9 @@ class App:
             self._define_pattern(line)
             return
         ns = line["ns"]
+        if line.get("suite"):
+            self._mirror(ns)
+            return
 
         async def connect(sid: str, environ: Line, auth: Any) -> None:
             await self._connected(ns, sid, environ, auth, line)
@@ -89,6 +92,22 @@ class App:
         self.sio.on("connect", self.handler(connect), namespace="*")
         self.sio.on("disconnect", self._disconnected, namespace="*")
         self.sio.on("*", self.handler(event), namespace="*")
+
+    def _mirror(self, ns: str) -> None:
+        """Do what the protocols' own suites expect of an app."""
+
+        async def connect(sid: str, environ: Line, auth: Any) -> None:
+            await self.sio.emit("auth", auth or {}, to=sid, namespace=ns)
+
+        async def message(sid: str, *args: Any) -> None:
+            await self.sio.emit("message-back", args, to=sid, namespace=ns)
+
+        async def message_with_ack(sid: str, *args: Any) -> Any:
+            return args
+
+        self.sio.on("connect", self.handler(connect), namespace=ns)
+        self.sio.on("message", self.handler(message), namespace=ns)
+        self.sio.on("message-with-ack", self.handler(message_with_ack), namespace=ns)
 
     async def do_undefine(self, line: Line) -> None:
         self.sio.namespaces = ["/"]
@@ -278,6 +297,8 @@ def server_options(options: Line) -> Line:
     found = {names[name]: value / 1000 for name, value in options.items() if name in names}
     if "maxHttpBufferSize" in options:
         found["max_http_buffer_size"] = options["maxHttpBufferSize"]
+    if "alwaysConnect" in options:
+        found["always_connect"] = options["alwaysConnect"]
     return found
 
 

@@ -15,6 +15,13 @@ const ANSWERS = {
   },
 };
 
+/** What the protocols' own suites expect of an app. */
+export function mirror(socket) {
+  socket.emit("auth", socket.handshake.auth);
+  socket.on("message", (...args) => socket.emit("message-back", ...args));
+  socket.on("message-with-ack", (...args) => args.pop()(...args));
+}
+
 /** The same for events of other app servers. */
 const TOLD = {
   who: (answer, label) => answer?.(label),
@@ -43,8 +50,9 @@ export function app({ Server, attach, missing = () => [] }) {
   }
 
   /** Answer and tell all that happens in namespace `ns`, and do `on_connect` for each socket. */
-  function define({ ns, pattern, refuse = [], refuse_events: refused = [], on_connect: steps = [], outgoing, listen: names = [] }) {
+  function define({ ns, pattern, suite, refuse = [], refuse_events: refused = [], on_connect: steps = [], outgoing, listen: names = [] }) {
     const space = io.of(pattern === undefined ? ns : new RegExp(pattern));
+    if (suite) return void space.on("connection", mirror);
     if (refuse.length) space.use((socket, next) => next(verdict(socket.handshake.auth, refuse)));
     space.on("connection", async (socket) => {
       const about = { ns: socket.nsp.name, sid: socket.id };

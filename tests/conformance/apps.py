@@ -11,6 +11,7 @@ from tests.support.service import MoorageProcess
 
 COMMANDS: Final = {
     "azure": ["node", "conformance/apps/azure.mjs"],
+    "native": ["node", "conformance/apps/native.mjs"],
     "node": ["node", "conformance/apps/node.mjs"],
     "python": [sys.executable, "-m", "conformance.apps.python"],
     "threads": [sys.executable, "-m", "conformance.apps.threads"],
@@ -19,6 +20,7 @@ COMMANDS: Final = {
 
 NEEDED: Final = {
     "azure": ("tests/node/node_modules/.package-lock.json",),
+    "native": ("tests/node/node_modules/.package-lock.json",),
     "node": ("sdk-node/node_modules/.package-lock.json", "sdk-node/dist/esm/index.js"),
 }
 

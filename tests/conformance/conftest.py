@@ -14,6 +14,7 @@ from tests.conformance.capabilities import SDKS
 from tests.conformance.clients import ClientProcess
 from tests.conformance.fleet import Fleet
 from tests.conformance.stage import Stage
+from tests.conformance.suite import Place, place
 from tests.support.service import MoorageProcess
 
 Apps = Callable[..., App]
@@ -112,3 +113,10 @@ def strict(running: MoorageProcess, app_of: Apps, client_process: ClientProcess)
             ).define()
             for sdk in SDKS
         ]
+
+
+@pytest.fixture(scope="session", params=(*SDKS, "native"))
+def server(running: MoorageProcess, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """An app server on the terms of the protocols' own suites."""
+    with place(request.param, running) as found:
+        yield found

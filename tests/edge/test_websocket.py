@@ -190,7 +190,6 @@ async def test_pings_of_a_client_that_does_not_read_are_not_all_answered(
         ("abc", "bad-packet", 1002),
         ("", "bad-packet", 1002),
         ("2", "bad-packet", 1002),
-        ("5", "bad-packet", 1002),
         ("2probe", "bad-packet", 1002),
         ("4abc", "bad-socketio-packet", 1002),
         ("451-[]\x1ebAA==", "bad-packet", 1002),

@@ -48,6 +48,8 @@ def refusal(session: EngineSession, packet: bytes) -> Reason:
         (b"3probe", PONG),
         (b"1", CLOSED),
         (b"6", None),
+        (b"5", None),
+        (b"0", None),
     ],
 )
 def test_packets(packet: bytes, event: object) -> None:
@@ -58,10 +60,8 @@ def test_packets(packet: bytes, event: object) -> None:
     ("packet", "reason"),
     [
         (b"", BAD_PACKET),
-        (b"0", BAD_PACKET),
         (b"2", BAD_PACKET),
         (b"2probe", BAD_PACKET),
-        (b"5", BAD_PACKET),
         (b"7", BAD_PACKET),
         (b"hello", BAD_PACKET),
         (b"\xff", BAD_PACKET),
@@ -114,6 +114,35 @@ def test_base64_without_padding_is_passed_on_with_it() -> None:
     session = open_session()
     session.receive(b"451-[]")
     assert session.receive(b"bcG9sbA") == Forward(b"451-[]\x1ebcG9sbA==")
+
+
+@pytest.mark.repair(17)
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"AQID\n",
+        b"AQ\r\nID\r\n",
+        b"  AQ ID\t",
+        base64.encodebytes(b"\xfb\xef\xff" * 40),
+        base64.urlsafe_b64encode(b"\xfb\xef\xff" * 40),
+        base64.urlsafe_b64encode(b"\xfb\xef\xff\xfb").rstrip(b"="),
+        base64.encodebytes(b"\xfb\xef\xff\xfb" * 40).replace(b"=", b""),
+        base64.b64encode(b"\xfb\xef\xff\xfb").rstrip(b"=") + b"=",
+    ],
+)
+def test_base64_of_other_languages_is_passed_on_in_the_usual_form(text: bytes) -> None:
+    session = open_session()
+    session.receive(b"451-[]")
+    data = base64.urlsafe_b64decode(text.translate(bytes.maketrans(b"+/", b"-_"), b"\r\n\t =") + b"==")
+    assert session.receive(b"b" + text) == Forward(b"451-[]\x1eb" + base64.b64encode(data))
+
+
+@pytest.mark.repair(17)
+@pytest.mark.parametrize("text", [b"!", b"A", b"AQ=ID", b"AQID\x00", b"AQ\xffID", b"AQ*D"])
+def test_what_is_no_base64_ends_the_session(text: bytes) -> None:
+    session = open_session()
+    session.receive(b"451-[]")
+    assert refusal(session, b"b" + text) is BAD_PACKET
 
 
 def test_a_heartbeat_may_come_between_a_packet_and_its_attachments() -> None:

@@ -197,9 +197,9 @@ async def test_unknown_sessions(service: MoorageProcess, hub: str, app: AppServe
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data; boundary=x", "x", "é"])
-async def test_wrong_content_types(polling: Polling, content_type: str) -> None:
+async def test_odd_content_types(polling: Polling, content_type: str) -> None:
     reply = await polling.post("42[1]", content_type)
-    assert (reply.status, reply.json()["reason"]) == (415, "wrong-content-type")
+    assert (reply.status, reply.text) == (200, "ok")
 
 
 async def test_duplicate_polls(service: MoorageProcess, polling: Polling) -> None:

@@ -8,7 +8,7 @@ their turn, and the time that a client may take over its requests and our answer
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import httptools
 from uvicorn.config import Config
@@ -33,8 +33,32 @@ from moorage.wire.reasons import (
 MAX_HEADERS: Final = 100
 MAX_PIPELINED: Final = 16
 """Requests of one connection that may wait for their turn. What comes behind them is not parsed yet."""
+TURN: Final = "moorage.turn"
+"""The `Turn` of a request's connection, in `extensions` of its scope."""
 PIECE: Final = 512
 """Bytes that are parsed at a time where one read holds many requests: 30 of the shortest."""
+
+
+class Waiter(Protocol):
+    """An application that takes its time over an answer."""
+
+    def hurry(self) -> None:
+        """Another request waits behind this one: it is answered only after this one."""
+
+    def lost(self) -> None:
+        """The connection is gone."""
+
+
+class Turn:
+    """What an application is told of its connection while it works on a request. It holds nothing that
+    would keep the connection alive."""
+
+    __slots__ = ("queued", "waiter")
+
+    def __init__(self) -> None:
+        self.queued = False
+        """Another request waits behind this one."""
+        self.waiter: Waiter | None = None
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -57,6 +81,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Whether the connection may go on after the request that is coming in."""
         self._full = False
         """The client does not take what is written."""
+        self._turn = Turn()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new connection owes us a request."""
@@ -117,7 +142,7 @@ class HttpProtocol(HttpToolsProtocol):
         """A request begins."""
         self._stuck = 0
         super().on_message_begin()
-        self.scope["extensions"] = {TRANSPORT: self.transport}  # type: ignore[dict-item]
+        self.scope["extensions"] = {TRANSPORT: self.transport, TURN: self._turn}  # type: ignore[dict-item]
         self._header_bytes = 0
 
     def on_url(self, url: bytes) -> None:
@@ -147,6 +172,9 @@ class HttpProtocol(HttpToolsProtocol):
         if self.cycle is not before:
             # An answer that begins before the request has come in whole is the last one.
             self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
+        self._turn.queued = bool(self.pipeline)
+        if self._turn.queued and self._turn.waiter is not None:
+            self._turn.waiter.hurry()
 
     def on_body(self, body: bytes) -> None:
         """Part of the body."""
@@ -168,6 +196,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The next request's turn."""
         super().on_response_complete()
+        self._turn.queued = bool(self.pipeline)
         if self._unparsed and not self._tcp.is_closing():
             self._unset_keepalive_if_required()
             if self._tcp.waiting_since is None:
@@ -219,7 +248,9 @@ class HttpProtocol(HttpToolsProtocol):
         super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
+        """The client is gone. uvicorn would tell only the request that came last."""
+        if self._turn.waiter is not None:
+            self._turn.waiter.lost()
         self._unparsed = b""
         self.pipeline.clear()
         super().connection_lost(exc)

@@ -8,10 +8,12 @@ or later which node, a request comes by.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
+from moorage.edge.asgi import GoneError, Receive, Scope, read_body, unless_gone
 from moorage.edge.clients import ClientDoor
+from moorage.edge.http import TURN, Turn
 from moorage.edge.replies import Send, preflight, respond
 from moorage.edge.unconfirmed import TRANSPORT, unconfirmed
 from moorage.edge.upgrade import error_body, parse_query
@@ -28,6 +30,7 @@ from moorage.wire.reasons import (
     DUPLICATE_POLL,
     DUPLICATE_POST,
     PAYLOAD_TOO_LARGE,
+    PING_TIMEOUT,
     SLOW_CLIENT,
     TRANSPORT_LOST,
     UNKNOWN_SID,
@@ -36,6 +39,12 @@ from moorage.wire.reasons import (
     stays_away,
 )
 
+BINARY_TYPE: Final = b"application/octet-stream"
+"""The only `Content-Type` that is refused, as natively: clients in other languages send all kinds."""
+VERDICT_SECONDS: Final = 0.02
+"""A session whose pong is overdue is closed by the heartbeat within this time."""
+MAX_ENDS: Final = 1_000
+"""Ended sessions whose reason is kept."""
 LINGER_SECONDS: Final = 30.0
 """A closed session waits this long for the poll that takes its last words."""
 
@@ -47,10 +56,6 @@ SMALLEST_PACKET: Final = 6
 
 POST_SLICE: Final = 256
 """Packets of a POST that are handled in one turn of the event loop."""
-
-T = TypeVar("T")
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class PollingSession:
@@ -142,7 +147,8 @@ class PollingSession:
         """The exact answers that Socket.IO's own tests expect: a poll gets what is queued, if
         anything, and the next one `6` `1`. Not both in one: the client handles Socket.IO packets a
         tick later than a close, and would report `transport close` for a disconnect. A client that is to
-        come back gets an error in place of `6` `1`; see `stays_away`."""
+        come back gets an error in place of `6` `1`; see `stays_away`. As natively, a client that broke
+        the rules, or is thought dead, gets no last words, and further requests are refused."""
         self.ended = reason
         self.resume_reading()
         if reason is CLIENT_CLOSED:
@@ -150,12 +156,14 @@ class PollingSession:
             self.release()
             self._door.forget(self)
             return
-        if reason not in (SLOW_CLIENT, TRANSPORT_LOST):
+        if not _is_abrupt(reason):
             self.unsaid = rest
-        self.dead_at = self._door.clock() + LINGER_SECONDS
+            self.dead_at = self._door.clock() + LINGER_SECONDS
         poll, self._poll = self._poll, None
         if poll is not None and not poll.done():
             self._say_goodbye(poll)
+        elif _is_abrupt(reason):
+            self._door.forget(self)
 
     def _say_goodbye(self, poll: asyncio.Future[bytes]) -> None:
         """Answer a poll of an ended session."""
@@ -167,7 +175,7 @@ class PollingSession:
             return
         self._door.forget(self)
         if stays_away(self.ended):
-            poll.set_result(engineio.NOOP_CLOSE)
+            poll.set_result(engineio.CLOSE if _is_abrupt(self.ended) else engineio.NOOP_CLOSE)
         else:
             # The status of a session that is unknown: proxies and browsers may react to others.
             poll.set_exception(_EndedError(self.ended._replace(http=UNKNOWN_SID.http, eio=UNKNOWN_SID.eio)))
@@ -197,10 +205,17 @@ class PollingDoor:
         self.clock = clock
         self._door = door
         self._sessions: dict[str, PollingSession] = {}
+        self._ends: dict[str, Reason] = {}
+        """Why the last sessions ended, for clients that come back to them."""
 
     def forget(self, session: PollingSession) -> None:
-        """The session has left polling, or has had its last words."""
-        self._sessions.pop(session.connection.id, None)
+        """The session has ended, and has had its last words."""
+        sid = session.connection.id
+        self._sessions.pop(sid, None)
+        if session.ended is not None:
+            self._ends[sid] = session.ended
+            if len(self._ends) > MAX_ENDS:
+                del self._ends[next(iter(self._ends))]
 
     def release_poll(self, connection: Connection) -> None:
         """For an upgrade under way."""
@@ -221,7 +236,7 @@ class PollingDoor:
         session = self._sessions.pop(connection.id, None)
         if session is None or session.ended is None:
             # The polls have fetched everything, the end included.
-            return CLIENT_CLOSED, []
+            return self._ends.get(connection.id, CLIENT_CLOSED), []
         return session.ended, session.unsaid
 
     def tick(self, now: float) -> None:
@@ -248,7 +263,7 @@ class PollingDoor:
             if not isinstance(error, _EndedError):
                 self._door.log.refused("client", error, scope["path"])
             await respond(send, error.reason.http, b"application/json", error_body(error), cors)
-        except _GoneError:
+        except GoneError:
             return
 
     async def _answer(
@@ -266,7 +281,11 @@ class PollingDoor:
             return await self._open(scope, receive, hub, query)
         session = self._find(hub, sid)
         if scope["method"] == "GET":
-            return await self._poll(session, receive, scope)
+            if self.node.heartbeat.is_overdue(session.connection, self.clock()):
+                # A pong that is on its way is read meanwhile; without it this session is over.
+                await asyncio.sleep(VERDICT_SECONDS)
+                session = self._find(hub, sid)
+            return await self._poll(session, scope["extensions"])
         if scope["method"] == "POST":
             return await self._post(session, receive, headers)
         raise PeerError(BAD_METHOD)
@@ -278,7 +297,7 @@ class PollingDoor:
         hub = self.node.hub(hub_name)
         if hub is not None and sid in hub.directory.connections:
             raise PeerError(ALREADY_UPGRADED)
-        raise PeerError(UNKNOWN_SID)
+        raise _over(self._ends[sid]) if sid in self._ends else PeerError(UNKNOWN_SID)
 
     async def _open(self, scope: Scope, receive: Receive, hub: str, query: dict[str, list[str]]) -> bytes:
         path, asked = scope["path"], scope["query_string"].decode("latin-1")
@@ -292,12 +311,12 @@ class PollingDoor:
         )
         opening = _Opening()
         connection = self.node.connect(hub, handshake, opening)
-        info = await _unless_gone(opening.answer, receive)
+        info = await unless_gone(opening.answer, receive)
         if info is None:
             self.node.abandon(connection)
             if opening.answer.done() and opening.answer.exception() is None:
                 self.node.disconnect(connection, TRANSPORT_LOST, who="client")
-            raise _GoneError
+            raise GoneError
         if connection.session.state == State.CLOSED:
             raise PeerError(UNKNOWN_SID, "closed while it was opening")
         session = PollingSession(self, connection)
@@ -312,24 +331,26 @@ class PollingDoor:
             max_payload=info.max_payload,
         )
 
-    async def _poll(self, session: PollingSession, receive: Receive, scope: Scope) -> bytes:
+    async def _poll(self, session: PollingSession, extensions: Mapping[str, Any]) -> bytes:
         try:
-            future = session.poll(scope.get("extensions", {}).get(TRANSPORT))
+            future = session.poll(extensions[TRANSPORT])
         except PeerError as error:
             # engine.io's rule: two polls at once end the session, both are told.
             self.node.disconnect(session.connection, error.reason, who="service")
             raise
-        data = await _unless_gone(future, receive)
-        if data is None:
-            session.abandoned(future)
-            raise _GoneError
-        return data
+        turn: Turn = extensions[TURN]
+        turn.waiter = waiter = _Poll(session, future)
+        try:
+            if turn.queued:
+                waiter.hurry()
+            return await future
+        finally:
+            turn.waiter = None
 
     async def _post(self, session: PollingSession, receive: Receive, headers: dict[bytes, bytes]) -> bytes:
         connection = session.connection
-        content_type = headers.get(b"content-type", b"text/plain").partition(b";")[0].strip().lower()
-        if content_type != b"text/plain":
-            raise PeerError(WRONG_CONTENT_TYPE, "text/plain is expected")
+        if headers.get(b"content-type") == BINARY_TYPE:
+            raise PeerError(WRONG_CONTENT_TYPE, "a payload is text")
         limit = connection.session.max_payload
         if int(headers.get(b"content-length", b"0")) > limit:
             raise PeerError(PAYLOAD_TOO_LARGE, f"at most {limit} bytes")
@@ -339,7 +360,7 @@ class PollingDoor:
         session.posting = True
         try:
             await session.readable()
-            body = await _read_body(receive, limit)
+            body = await read_body(receive, limit)
             await self._packets(session, body)
             await self._taken(connection)
         finally:
@@ -365,6 +386,8 @@ class PollingDoor:
                 self.node.burst(connection)
                 await asyncio.sleep(0)
                 await session.readable()
+        if session.ended is not None and _is_abrupt(session.ended):
+            raise PeerError(session.ended)
 
     async def _taken(self, connection: Connection) -> None:
         """Wait until the app server has taken the packets, a second at most. It slows a client
@@ -377,6 +400,25 @@ class PollingDoor:
 
         connection.server.link.drained(connection, done)
         await asyncio.wait((taken,), timeout=self._door.server.post_wait)
+
+
+class _Poll:
+    """`edge.http.Waiter` of a poll."""
+
+    def __init__(self, session: PollingSession, future: asyncio.Future[bytes]) -> None:
+        self._session = session
+        self._future = future
+
+    def hurry(self) -> None:
+        """Answers leave in the order of the requests, so a POST behind a poll would wait for it: the
+        client would be mute until somebody else speaks. It polls again after the noop."""
+        if not self._future.done():
+            self._session.release()
+
+    def lost(self) -> None:
+        self._session.abandoned(self._future)
+        if not self._future.done():
+            self._future.set_exception(GoneError())
 
 
 class _Opening:
@@ -399,38 +441,10 @@ class _EndedError(PeerError):
     """The session has ended, and the client should come back. No refusal: nothing was asked for."""
 
 
-class _GoneError(Exception):
-    """The HTTP client is gone: nobody is left to answer."""
+def _over(reason: Reason) -> PeerError:
+    return PeerError(UNKNOWN_SID, f"the session has ended ({reason.name}: {reason.text})")
 
 
-async def _unless_gone(future: asyncio.Future[T], receive: Receive) -> T | None:
-    """The future's result; None if the HTTP connection ends before that, or in the same moment:
-    then the result would go nowhere."""
-    if future.done():
-        return future.result()
-    gone = asyncio.ensure_future(_gone(receive))
-    try:
-        await asyncio.wait((future, gone), return_when=asyncio.FIRST_COMPLETED)
-        return None if gone.done() else future.result()
-    finally:
-        gone.cancel()
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _read_body(receive: Receive, limit: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _GoneError
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            raise PeerError(PAYLOAD_TOO_LARGE, f"at most {limit} bytes")
-        if not message.get("more_body", False):
-            return b"".join(parts)
+def _is_abrupt(reason: Reason) -> bool:
+    """Has the client broken a rule, or gone?"""
+    return reason in (PING_TIMEOUT, TRANSPORT_LOST) or reason.number >= SLOW_CLIENT.number

@@ -9,11 +9,12 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from moorage.edge import link
+from moorage.edge.asgi import Receive, Scope
 from moorage.edge.client_log import ClientLog
 from moorage.edge.clients import is_client_path
 from moorage.edge.front import Front, Setup
 from moorage.edge.http import HttpProtocol, sweep
-from moorage.edge.polling import PollingDoor, Receive, Scope
+from moorage.edge.polling import PollingDoor
 from moorage.edge.replies import Send
 from moorage.edge.settings import ServerSettings
 from moorage.edge.upgrade import UpgradeRequest, error_body

@@ -11,14 +11,15 @@ from typing import Final, NamedTuple
 
 from moorage.engine.peer import Answer, Forward, Left, SocketPeer
 from moorage.engine.upgrade import State, Step, after
-from moorage.wire.engineio import SEPARATOR, check_text, decode_binary
+from moorage.wire.engineio import SEPARATOR, check_text, decode_client_binary
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import BAD_PACKET, PACKET_WHILE_OPENING, PAYLOAD_TOO_LARGE
 
 _MESSAGE: Final = ord("4")
 _PONG: Final = ord("3")
 _CLOSE: Final = ord("1")
-_NOOP: Final = ord("6")
+_IGNORED: Final = b"056"
+"""Open, upgrade and noop mean nothing here. Some clients send a second `5`; socket.io ignores all three."""
 _BINARY: Final = ord("b")
 # Asked for each packet: with an enum's attributes and `==` it takes 0.1 us (of 0.7) longer.
 _OPENING: Final = State.OPENING
@@ -81,10 +82,10 @@ class EngineSession:
             # Whatever stands behind it: data has no meaning here.
             return PONG
         if kind == _BINARY:
-            return self.peer.binary(decode_binary(packet))
+            return self.peer.binary(decode_client_binary(packet))
         if kind == _CLOSE:
             return CLOSED
-        if kind == _NOOP:
+        if kind in _IGNORED:
             return None
         raise PeerError(BAD_PACKET, "type" if packet else "empty")
 

@@ -32,6 +32,7 @@ OPCODE_BINARY: Final = 0x2
 FRAME_ROOM: Final = 14
 """Bytes before a payload that the longest header of a frame may take."""
 
+_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _HEADER16: Final = struct.Struct(">BBH").pack
 _HEADER64: Final = struct.Struct(">BBQ").pack
 _TEXT_HEADERS: Final = tuple(bytes((0x80 | OPCODE_TEXT, n)) for n in range(126))
@@ -96,6 +97,15 @@ def decode_binary(packet: bytes) -> bytes:
         return binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
     except binascii.Error:
         raise PeerError(BAD_PACKET, "binary packet is not base64") from None
+
+
+def decode_client_binary(packet: bytes) -> bytes:
+    """The same for a client's: Java and Android wrap lines and end with one, others use the url-safe
+    alphabet."""
+    try:
+        return decode_binary(packet)
+    except PeerError:
+        return decode_binary(b"b" + packet[1:].translate(_URL_SAFE, b"\r\n\t ").rstrip(b"="))
 
 
 def encode_binary(data: bytes) -> bytes:
