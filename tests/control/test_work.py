@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 import pytest
 
 from moorage.control import work
 from moorage.control.work import ApiWork
 from moorage.hub.turns import Job
-from moorage.wire.commands import DONE, NOT_FOUND, Outcome
+from moorage.wire.commands import DONE, NOT_FOUND, Command, Outcome, Selection, Send
 from moorage.wire.errors import PeerError
+from moorage.wire.filters import compile_filter
 from moorage.wire.reasons import API_BAD_FILTER
-from tests.hub.fakes import World
+from tests.control.rest_desk import Desk, call, serving
+from tests.hub.fakes import HUB, World, heard
 
 pytestmark = pytest.mark.repair(4)
 
@@ -76,3 +79,43 @@ async def _later(world: World, api: ApiWork) -> Outcome:
     future = api.carry_out("app", job(DONE))
     world.settle()
     return await future
+
+
+def test_an_answer_waits_for_a_call_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+
+    async def later(outcome: Outcome) -> Outcome:
+        await asyncio.sleep(0.01)
+        return outcome
+
+    def execute(command: Command) -> Awaitable[Outcome]:
+        return later(Desk.execute(desk, command))
+
+    monkeypatch.setattr(desk, "execute", execute)
+    with serving(desk) as base:
+        send = "/api/hubs/h/:send?api-version=2024-12-01"
+        assert call(base, "POST", send, '42["hi",1]', content_type="text/plain").status == 202
+        gone = "/api/hubs/h/connections/none?api-version=2024-12-01"
+        assert call(base, "HEAD", gone).status == 404
+    assert len(desk.asked) == 2
+
+
+def test_a_filter_over_many_connections_is_evaluated_in_steps() -> None:
+    world = World()
+    world.server()
+    clients = [world.client("/") for _ in range(1_200)]
+    condition = " or ".join(f"length(connectionId) eq {n}" for n in range(100, 160))
+    found = compile_filter(f"({condition} or connectionId eq '{clients[7].id}')")
+    outcome = world.node.begin(Send(HUB, Selection(filter=found), b'42["x"]'))
+    assert not isinstance(outcome, Outcome)
+    steps = 0
+    while True:
+        steps += 1
+        try:
+            next(outcome)
+        except StopIteration as end:
+            assert end.value == Outcome(reached=1)
+            break
+    assert steps > 20
+    world.settle()
+    assert heard(clients[7]) == [b'42["x"]']

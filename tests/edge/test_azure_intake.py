@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import statistics
+import time
+from urllib.parse import urlencode
 
 import pytest
 
@@ -14,7 +18,13 @@ from moorage.wire import azure_tunnel
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group
 from tests.edge.azure_rig import Rig, Wire
+from tests.edge.test_moorage_intake import LIMIT
 from tests.hub.fakes import HUB, heard
+from tests.support.app_link import AppServer
+from tests.support.bystander import measured, quantile
+from tests.support.rawhttp import clients
+from tests.support.rawws import TEXT, WebSocket, frame
+from tests.support.service import MoorageProcess
 
 pytestmark = pytest.mark.repair(4)
 
@@ -163,3 +173,55 @@ def test_nothing_is_overdue_while_frames_wait() -> None:
     calls.rig.settle()
     calls.rig.server.tick(calls.rig.world.now + 100.0)
     assert not calls.rig.hub.servers.all()
+
+
+async def test_others_do_not_notice_an_app_server_that_calls_very_much() -> None:
+    """Calls over the link, some with a filter that every connection is held against."""
+    condition = " or ".join(f"length(connectionId) eq {n}" for n in range(100, 160))
+    query = urlencode({"api-version": "1", "filter": condition})
+    with MoorageProcess() as service:
+        async with AppServer(service, "busy") as app:
+            sockets = [await WebSocket.session(service.url, clients("busy")) for _ in range(100)]
+            with measured(service) as times:
+                calls = [
+                    await app.start("POST", path, b'42["x"]', "text/plain")
+                    for _ in range(300)
+                    for path in (":send?api-version=1", f":send?{query}")
+                ]
+                for call in calls:
+                    answer, _ = await app.part(call)
+                    assert answer.status_code == 202
+            assert quantile(times, 0.99) < LIMIT, times[-10:]
+            for socket in sockets:
+                await socket.http.close()
+
+
+@pytest.mark.parametrize("flooders", [1, 3])
+async def test_a_client_that_floods_its_app_server_is_read_at_the_app_servers_pace(flooders: int) -> None:
+    with MoorageProcess() as service:
+        async with AppServer(service, "busy") as app:
+            app.on_message = lambda event: 200 if event.content.startswith("42[1]") else app._echo(event)
+            sockets = [await WebSocket.session(service.url, clients("busy")) for _ in range(flooders)]
+
+            async def flood(socket: WebSocket) -> None:
+                await socket.send("40")
+                while True:
+                    await socket.raw(frame(TEXT, b"42[1]") * 5_000)
+
+            async with await WebSocket.session(service.url, clients("busy")) as quiet:
+                await quiet.send("40")
+                assert (await quiet.text()).startswith("40")
+                tasks = [asyncio.create_task(flood(socket)) for socket in sockets]
+                times: list[float] = []
+                for number in range(30):
+                    await asyncio.sleep(0.02)
+                    began = time.perf_counter()
+                    await quiet.send(f'42{number}["echo","x"]')
+                    while not (await quiet.text()).startswith(f"43{number}["):
+                        pass
+                    times.append((time.perf_counter() - began) * 1000)
+                for task in tasks:
+                    task.cancel()
+            assert statistics.median(times) < 500.0, times
+            for socket in sockets:
+                await socket.http.close()
