@@ -38,6 +38,10 @@ export class Dispatch implements LinkHandler {
     if (socket) adapterOf(socket).left(socket);
   }
 
+  upgraded(client: number, transport: string): void {
+    this.engine.connection(client)?.upgrade(transport);
+  }
+
   moved(client: number, namespace: string, joined: boolean, rooms: readonly string[]): void {
     const socket = this.engine.connection(client)?.sockets.get(namespace);
     if (socket) adapterOf(socket).moved(socket, joined, rooms);
@@ -67,7 +71,7 @@ export class Dispatch implements LinkHandler {
 /** The socket's own: a dynamic namespace that was closed meanwhile has none, or a successor's. */
 const adapterOf = (socket: AnySocket): MoorageAdapter => insideSocket(socket).adapter as MoorageAdapter;
 
-const METHODS = ["open", "packet", "closed", "left", "moved", "query", "told", "drain", "failed"] as const;
+const METHODS = ["open", "packet", "closed", "left", "upgraded", "moved", "query", "told", "drain", "failed"] as const;
 
 /** Keeps what comes before there is somebody to take it: the first clients may come in the same breath as
  * the service's hello. */

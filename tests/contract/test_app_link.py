@@ -219,7 +219,7 @@ def test_it_decides_on_each_client_once(subject: Subject) -> None:
     subject.accept(taken)
     subject.refuse(sent_away)
     assert [connection for connection, _ in first.accepts] == [taken]
-    assert [reason for reason, _ in second.refusals] == [APP_REFUSED]
+    assert [reason.name for reason, _ in second.refusals] == [APP_REFUSED.name]
     assert (first.refusals, second.accepts) == ([], [])
     assert subject.server.clients == {taken}
 

@@ -82,7 +82,7 @@ class App:
         """What came and no `heard` has shown yet."""
         self.ref = 0
 
-    def dial(self, session: str = "", *, received: int | None = None, revision: int = 1) -> App:
+    def dial(self, session: str = "", *, received: int | None = None, revision: int = tunnel.REVISION) -> App:
         """Open a link and greet. Without an answer `line.closed` says why."""
         self.line = Line(self.rig.door, self.rig.hub_name, self.id)
         self.rig.door._waiting[self.line] = self.rig.world.now + 10.0

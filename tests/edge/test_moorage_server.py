@@ -34,6 +34,19 @@ def test_a_client_is_asked_for_taken_and_heard() -> None:
     assert app.server.clients == {}
 
 
+@pytest.mark.repair(21)
+def test_the_app_server_is_told_of_an_upgrade_if_it_knows_the_frame() -> None:
+    rig = Rig()
+    app = rig.app()
+    number, connection = app.client()
+    rig.world.node.upgraded(connection)
+    assert app.heard() == [tunnel.Upgraded(number, "websocket")]
+    app.cut()
+    app.dial(app.hello.session, revision=1)
+    rig.world.node.upgraded(connection)
+    assert app.heard(tunnel.Upgraded) == []
+
+
 def test_numbers_are_not_used_again() -> None:
     rig = Rig()
     app = rig.app()

@@ -158,6 +158,7 @@ class RecordingPeer:
         self.moves: list[tuple[str, str, tuple[str, ...], bool]] = []
         """Connection, namespace, rooms, joined."""
         self.lefts: list[tuple[str, str]] = []
+        self.upgrades: list[str] = []
         self.queries: list[tuple[int, str, tuple[str, ...]]] = []
         self.tellings: list[tuple[int | None, str, str, bytes]] = []
 
@@ -166,6 +167,9 @@ class RecordingPeer:
 
     def left(self, connection: Connection, namespace: str) -> None:
         self.lefts.append((connection.id, namespace))
+
+    def upgraded(self, connection: Connection) -> None:
+        self.upgrades.append(connection.id)
 
     def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
         self.queries.append((number, namespace, sockets))

@@ -56,6 +56,15 @@ async def test_the_handshake(world: World, moorage: Moorage, heard: Heard) -> No
     assert moorage.sio.transport(sid) == "websocket"
 
 
+@pytest.mark.repair(21)
+async def test_the_transport_follows_the_client(world: World, moorage: Moorage) -> None:
+    sio = moorage.sio
+    polling = (await world.client(transports=["polling"])).get_sid()
+    changes = (await world.client(transports=["polling", "websocket"])).get_sid()
+    await until(lambda: sio.transport(changes) == "websocket")
+    assert sio.transport(polling) == "polling"
+
+
 async def test_who_the_client_is(world: World, moorage: Moorage, heard: Heard) -> None:
     """An access token's user and claims."""
     audience = f"{world.service.url}{world.path}"

@@ -43,8 +43,21 @@ async def test_a_connect_handler_sees_what_a_wsgi_server_would_have_shown(world:
     assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]) == ("127.0.0.1", "http")
     assert environ["wsgi.multithread"] is True
     assert sio.get_environ(sid) is environ
-    assert sio.transport(sid) == "polling"
     assert thread not in ("MainThread", "moorage-link"), "handlers have threads of their own"
+
+
+@pytest.mark.repair(21)
+async def test_the_transport_follows_the_client(world: World) -> None:
+    sio, came = new_server(), Record()
+    sio.on("connect", lambda sid, _environ: came(sio.transport(sid)))
+    await world.serve(sio)
+    polling = (await world.client(transports=["polling"])).get_sid()
+    changes = (await world.client()).get_sid()
+    async with asyncio.timeout(SECONDS):
+        while sio.transport(changes) != "websocket":
+            await asyncio.sleep(0.01)
+    assert sio.transport(polling) == "polling"
+    assert (await came.wait(2))[0] == "polling"
 
 
 async def test_a_handler_that_refuses_is_told_to_the_client(world: World) -> None:

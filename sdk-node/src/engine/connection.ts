@@ -3,7 +3,7 @@
 
 import { EventEmitter } from "node:events";
 
-import { throwApart } from "../apart.js";
+import { apart, throwApart } from "../apart.js";
 import type { AnySocket } from "../internals.js";
 import type { Uplink } from "../uplink.js";
 import { Type, VOLATILE } from "../wire/frames.js";
@@ -28,12 +28,11 @@ export class Connection extends EventEmitter {
   /** Of Engine.IO. */
   readonly protocol = 4;
   readonly remoteAddress: string;
-  /** `name`: the transport that the client came by. It may have been upgraded since: the app server is
-   * not told. Always writable: what cannot be sent at once waits in the link. */
-  readonly transport: { readonly name: string; readonly writable: true };
+  /** The one that the client is on now. Always writable: what cannot be sent at once waits in the link. */
+  transport: { readonly name: string; readonly writable: true };
   /** Natively what waits for the transport; here always empty. */
   readonly writeBuffer: readonly never[] = [];
-  readonly upgraded = false;
+  upgraded = false;
   readonly upgrading = false;
   readyState: "open" | "closing" | "closed" = "open";
   /** The client's sockets by namespace; the adapters keep it. */
@@ -83,6 +82,14 @@ export class Connection extends EventEmitter {
       // A listener of the app's; its packet's attachments, and all that waits behind it, must come all the same.
       throwApart(error);
     }
+  }
+
+  /** The client has changed to the transport of this name. */
+  upgrade(name: string): void {
+    if (this.readyState !== "open") return;
+    this.transport = { name, writable: true };
+    this.upgraded = true;
+    apart(() => this.emit("upgrade", this.transport));
   }
 
   /** A DISCONNECT. socket.io takes some ticks for each packet: events that came just before would find the

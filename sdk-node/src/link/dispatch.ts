@@ -18,6 +18,8 @@ export function dispatch(frame: Numbered, handler: LinkHandler, requests: Reques
       return handler.closed(frame.client, frame.number, frame.reason, frame.cause);
     case Type.Left:
       return handler.left(frame.client, frame.namespace);
+    case Type.Upgraded:
+      return handler.upgraded(frame.client, frame.transport);
     case Type.Moved:
       return handler.moved(frame.client, frame.namespace, frame.joined, frame.rooms);
     case Type.Asked:

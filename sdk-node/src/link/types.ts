@@ -45,6 +45,8 @@ export interface LinkHandler {
   closed(client: number, number: number, reason: string, cause: string): void;
   /** Somebody else took this client's socket out of the namespace. */
   left(client: number, namespace: string): void;
+  /** This client has changed its transport. */
+  upgraded(client: number, transport: string): void;
   /** Somebody else changed the rooms of this client's socket. */
   moved(client: number, namespace: string, joined: boolean, rooms: readonly string[]): void;
   /** Answer with `Facts`. */

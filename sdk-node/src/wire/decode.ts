@@ -82,6 +82,7 @@ SHAPES[Type.Closed] = exactly(4, (from) => ({
   cause: from.str(),
 }));
 SHAPES[Type.Left] = exactly(2, (from) => ({ type: Type.Left, client: from.uint(), namespace: from.str() }));
+SHAPES[Type.Upgraded] = exactly(2, (from) => ({ type: Type.Upgraded, client: from.uint(), transport: from.str() }));
 SHAPES[Type.Moved] = exactly(4, (from) => ({
   type: Type.Moved,
   client: from.uint(),

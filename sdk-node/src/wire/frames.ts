@@ -6,7 +6,7 @@
 export const SUBPROTOCOL = "moorage.v1";
 
 /** Counts additions within version 1. Each side names its own; the lower one holds. */
-export const REVISION = 1;
+export const REVISION = 2;
 
 /** Flag of emits: leave out who cannot take it at once. */
 export const VOLATILE = 1;
@@ -24,6 +24,7 @@ export const Type = {
   Close: 6,
   Left: 7,
   Moved: 8,
+  Upgraded: 9,
   Emit: 10,
   Ask: 11,
   Asked: 12,
@@ -254,6 +255,13 @@ export interface Closed {
   readonly cause: string;
 }
 
+/** The client has changed its transport. Revision 2. */
+export interface Upgraded {
+  readonly type: typeof Type.Upgraded;
+  readonly client: number;
+  readonly transport: string;
+}
+
 /** Somebody else took this socket out of its namespace; the client has been told. */
 export interface Left {
   readonly type: typeof Type.Left;
@@ -383,6 +391,7 @@ export type FromService =
   | Packet
   | Closed
   | Left
+  | Upgraded
   | Moved
   | Asked
   | Answer

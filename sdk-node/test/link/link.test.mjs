@@ -11,7 +11,7 @@ const message = (client, text) => ({ type: 4, client, payload: text });
 test("the hello names the SDK, the window and no session; the token stands in the header", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t, { serverId: "me", sdk: "x/1", window: 70_000 });
-  deepStrictEqual(line.hello, [0, 1, "x/1", "", 0, 70_000, false]);
+  deepStrictEqual(line.hello, [0, 2, "x/1", "", 0, 70_000, false]);
   strictEqual(line.request.url, "/server/tunnel?hub=chat");
   match(line.request.headers.authorization, /^Bearer [\w-]+\.[\w-]+\.[\w-]+$/);
   strictEqual(line.request.headers["sec-websocket-extensions"], undefined);

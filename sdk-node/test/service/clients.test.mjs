@@ -108,6 +108,30 @@ describe("the connection", () => {
     await poll(() => !client.connected, "the client's end");
   });
 
+  test("[repair 21] follows the client to another transport, as natively", async (t) => {
+    const w = world(t, service, "upgrade");
+    /** What an app sees of a client that begins by polling and changes to WebSocket. */
+    async function seen(io, connect) {
+      const arrived = next(io.engine, "connection");
+      connect();
+      const [conn] = await arrived;
+      const before = [conn.transport.name, conn.upgraded];
+      const [transport] = await next(conn, "upgrade");
+      return { before, told: transport.name, after: [conn.transport.name, conn.transport === transport, conn.upgraded, conn.request._query.transport] };
+    }
+    const http = createServer();
+    http.listen(0, "127.0.0.1");
+    await once(http, "listening");
+    const native = new Server(http);
+    w.atEnd(() => native.close());
+    const wanted = await seen(native, () => w.socket({ url: `http://127.0.0.1:${http.address().port}`, path: "/socket.io" }));
+    const io = await w.app();
+    assert.deepEqual(await seen(io, () => w.socket()), wanted);
+    assert.deepEqual(wanted, { before: ["polling", false], told: "websocket", after: ["websocket", true, true, "polling"] });
+    const { socket } = await w.pair(io, { transport: "websocket" });
+    assert.deepEqual([socket.conn.transport.name, socket.conn.upgraded], ["websocket", false]);
+  });
+
   test("goes by the app's options", async (t) => {
     const w = world(t, service);
     await w.app({ pingInterval: 12_000, pingTimeout: 3_000, maxHttpBufferSize: 5_000 });

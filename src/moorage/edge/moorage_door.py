@@ -106,6 +106,7 @@ class MoorageDoor:
         replay = server.out.resume(hello.received)
         server.acks.taken()
         server.out.window = server.window_of(hello.window)
+        server.revision = min(hello.revision, tunnel.REVISION)
         old = server.wire
         if old is not None:
             server.lost(old)
@@ -128,6 +129,7 @@ class MoorageDoor:
             socket.server_id,
             session=secrets.token_urlsafe(SESSION_BYTES),
             window=hello.window,
+            revision=min(hello.revision, tunnel.REVISION),
             later=self._later,
             wall_clock=self._wall_clock,
         )

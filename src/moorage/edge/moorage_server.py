@@ -76,12 +76,14 @@ class MoorageServer:
         *,
         session: str,
         window: int,
+        revision: int,
         later: Callable[[Callable[[], object]], object],
         wall_clock: Callable[[], float],
     ) -> None:
         self.node = node
         self.hub = hub
         self.session = session
+        self.revision = revision
         self.app = AppServer(server_id, self, "moorage", peer=self)
         self.out = Outgoing(self.window_of(window))
         self.inc = Incoming(node.links.window)
@@ -153,6 +155,8 @@ class MoorageServer:
 
     def farewell(self) -> None:
         """The app server ended for good: its clients come back to another one without delay."""
+        # Natively an app server that leaves the cluster fails no `serverSideEmit` with acks.
+        self.hub.questions.left(self.app)
         self.give_up("app server left")
 
     def give_up(self, event: str = "app server lost") -> None:
@@ -285,6 +289,11 @@ class MoorageServer:
         """Somebody else took the socket out of its namespace."""
         if isinstance(connection.lane, int):
             self.queue(tunnel.Left(connection.lane, namespace))
+
+    def upgraded(self, connection: Connection) -> None:
+        """The client is on a WebSocket now. Revision 1 does not have the frame."""
+        if self.revision >= 2 and isinstance(connection.lane, int):
+            self.queue(tunnel.Upgraded(connection.lane, "websocket"))
 
     def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
         """Another app server wants to know these sockets' data. The question leaves at once: its

@@ -178,6 +178,7 @@ class ClientSocket(WSListener):
             self._leave_probing()
             self._door.upgraded(connection)
             connection.outbox.attach(self, ready=True)
+            self._door.node.upgraded(connection)
         elif connection.session.state == State.CLOSED:
             # It ended during the upgrade. The client has stopped polling, so what it has not got
             # yet, and the end, must reach it here.

@@ -134,8 +134,7 @@ class Node:
         server.up = False
         hub.servers.remove(server)
         hub.queries.without(server)
-        # Natively an app server that leaves the cluster fails no `serverSideEmit` with acks.
-        hub.questions.left(server)
+        hub.questions.without(server)
         clients = tuple(server.clients)
         if len(clients) <= AT_ONCE:
             for connection in clients:
@@ -333,6 +332,11 @@ class Node:
             # room then finds nobody, and cannot hit a new session of the same namespace.
             self.leave_namespace(connection, event.namespace, was_connected=event.was_connected)
             connection.server.link.forward(connection, event.packet)
+
+    def upgraded(self, connection: Connection) -> None:
+        """The client is on a WebSocket from now on."""
+        if connection.server.peer is not None:
+            connection.server.peer.upgraded(connection)
 
     # -- commands -----------------------------------------------------------------------------
 

@@ -90,13 +90,17 @@ class Drained(Protocol):
 
 
 class AppPeer(Protocol):
-    """An app server whose dialect knows of other app servers: what it hears of them."""
+    """An app server whose dialect says more than what clients send: what others do to its sockets,
+    and how its clients come."""
 
     def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
         """Somebody else put the client's socket into rooms, or took it out."""
 
     def left(self, connection: Connection, namespace: str) -> None:
         """Somebody else took the client's socket out of its namespace."""
+
+    def upgraded(self, connection: Connection) -> None:
+        """The client has changed from polling to WebSocket."""
 
     def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
         """Another one wants to know what it keeps of these sockets: `Chunk`s."""

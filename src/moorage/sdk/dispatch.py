@@ -35,7 +35,7 @@ from moorage.wire.socketio import (
     disconnect_packet,
     parse_header,
 )
-from moorage.wire.tunnel import Close, Closed, Left, Moved, Open
+from moorage.wire.tunnel import Close, Closed, Left, Moved, Open, Upgraded
 
 CLIENT_QUEUE: Final = 4 * 1024 * 1024
 """Bytes that may wait their turn for one client. One client's slow handler must not hold up the others, so
@@ -92,6 +92,12 @@ class Dispatcher:
         if client is not None:
             reason = self._sio.reason.SERVER_DISCONNECT
             self._queue(client, partial(self._end_socket, client, frame.namespace, reason))
+
+    def upgraded(self, frame: Upgraded) -> None:
+        """The client has changed its transport."""
+        client = self._engine.by_number.get(frame.client)
+        if client is not None:
+            client.upgraded = frame.transport == "websocket"
 
     def moved(self, frame: Moved) -> None:
         """Somebody else has changed a socket's rooms."""

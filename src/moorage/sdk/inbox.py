@@ -24,6 +24,7 @@ from moorage.wire.tunnel import (
     Packet,
     Query,
     Told,
+    Upgraded,
 )
 
 _log = logging.getLogger("moorage.sdk")
@@ -49,6 +50,7 @@ class Inbox:
             Open: dispatcher.opened,
             Closed: dispatcher.closed,
             Left: dispatcher.left,
+            Upgraded: dispatcher.upgraded,
             Moved: dispatcher.moved,
             Query: self._query,
             Told: told.told,

@@ -34,7 +34,7 @@ from moorage.wire.socketio import (
     Header,
     parse_header,
 )
-from moorage.wire.tunnel import Close, Closed, Left, Moved, Open
+from moorage.wire.tunnel import Close, Closed, Left, Moved, Open, Upgraded
 
 CLIENT_QUEUE: Final = 4 * 1024 * 1024
 """Bytes that may wait in one client's lane. Beyond this the client is closed: its slow handlers must not
@@ -94,6 +94,12 @@ class ThreadsDispatcher:
         if client is not None:
             reason = self._sio.reason.SERVER_DISCONNECT
             client.lane.add(partial(self._end_socket, client, frame.namespace, reason))
+
+    def upgraded(self, frame: Upgraded) -> None:
+        """The client has changed its transport."""
+        client = self._engine.by_number.get(frame.client)
+        if client is not None:
+            client.upgraded = frame.transport == "websocket"
 
     def moved(self, frame: Moved) -> None:
         """Somebody else has changed a socket's rooms."""

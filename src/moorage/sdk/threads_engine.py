@@ -42,7 +42,7 @@ class Client:
         self.connected = True
         self.upgrading = False
         self.upgraded = "transport=websocket" in environ["QUERY_STRING"]
-        """Whether it came by WebSocket. That a client changes over later is not told."""
+        """Whether it is on a WebSocket now."""
         self.closing = False
         self.gone = False
         """Nothing reaches it any more."""

@@ -26,6 +26,7 @@ from moorage.wire.tunnel import (
     Packet,
     Query,
     Told,
+    Upgraded,
 )
 
 MOST_PENDING: Final = 16 * 1024 * 1024
@@ -73,6 +74,7 @@ class ThreadsInbox:
             Open: dispatcher.opened,
             Closed: dispatcher.closed,
             Left: dispatcher.left,
+            Upgraded: dispatcher.upgraded,
             Moved: dispatcher.moved,
             Query: lambda frame: self._telling.submit(partial(self._answer, frame)),
             Told: server_events.told,

@@ -23,7 +23,7 @@ from moorage.wire.tunnel_rows import Row as Row  # noqa: PLC0414
 from moorage.wire.tunnel_rows import Server as Server  # noqa: PLC0414
 
 SUBPROTOCOL: Final = "moorage.v1"
-REVISION: Final = 1
+REVISION: Final = 2
 """Counts additions within version 1. Each side names its own; the lower one holds."""
 
 VOLATILE: Final = 1
@@ -254,6 +254,13 @@ class Left(_Frame, tag=7):
     namespace: str
 
 
+class Upgraded(_Frame, tag=9):
+    """The client has changed its transport. Revision 2."""
+
+    client: Count
+    transport: str
+
+
 class Moved(_Frame, tag=8):
     """Somebody else changed this socket's rooms."""
 
@@ -362,6 +369,7 @@ FromService = (
     | Packet
     | Closed
     | Left
+    | Upgraded
     | Moved
     | Asked
     | Answer
