@@ -49,6 +49,18 @@ def test_health_and_metrics(service: MoorageProcess) -> None:
     assert b"moorage_build_info{version=" in service.get("/metrics")[1]
 
 
+@pytest.mark.repair(22)
+async def test_a_known_hub_without_clients_has_zero_connections() -> None:
+    listed = ("--set", "hubs.Listed.anonymous=true", "--set", "hubs.default.anonymous=true")
+    with MoorageProcess(*listed) as service:
+        async with TunnelLink(service, "linked"):
+            shown = (await asyncio.to_thread(service.get, "/metrics"))[1].decode()
+        for hub in ("listed", "linked"):
+            for transport in ("websocket", "polling"):
+                assert f'moorage_connections{{hub="{hub}",transport="{transport}"}} 0.0' in shown
+        assert 'hub="default"' not in shown
+
+
 def test_a_wrong_path_says_where_to_go(service: MoorageProcess) -> None:
     status, body = service.get("/nothing/here")
     assert status == 404

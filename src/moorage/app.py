@@ -204,7 +204,9 @@ class Service:
         return [c for hub in self.node.hubs.values() for c in hub.directory.connections.values()]
 
     def _connections(self) -> dict[tuple[str, str], int]:
-        counts: Counter[tuple[str, str]] = Counter()
+        # A series that disappears looks like a target that is down.
+        none = {(hub, kind): 0 for hub in self.node.known_hubs() for kind in ("websocket", "polling")}
+        counts = Counter(none)
         for connection in self._all_connections():
             counts[connection.hub.name, "websocket" if connection.outbox.framed else "polling"] += 1
         return counts

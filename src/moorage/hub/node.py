@@ -113,6 +113,11 @@ class Node:
             raise PeerError(UNKNOWN_HUB, name[:128])
         return self._unlisted
 
+    def known_hubs(self) -> list[str]:
+        """Names of the hubs that exist now, or that the configuration lists."""
+        listed = self._hub_settings.keys() - self.hubs.keys() - {"default"}
+        return [*(hub.name for hub in self.hubs.values()), *sorted(listed)]
+
     def hub(self, name: str) -> Hub | None:
         """A hub that exists. Names compare without case, as the SDK's do."""
         return self.hubs.get(name.casefold())
