@@ -27,6 +27,23 @@ def test_both_sides_agree_on_the_ids(stage: Stage) -> None:
     assert stage.space.call("sids") == [client.sid]
 
 
+@pytest.mark.repair(18)
+@shows("connect")
+def test_a_client_that_offers_subprotocols(stage: Stage) -> None:
+    """`ws`, like browsers, gives a WebSocket up whose server selects none of them."""
+    client = stage.define().client(protocols=["chat.v2", "chat"])
+    assert client.state()["transport"] == stage.transport
+    assert client.ask("echo", 1) == [1]
+
+
+@pytest.mark.repair(17)
+@shows("connect", "handshake")
+def test_a_client_with_many_query_parameters(stage: Stage) -> None:
+    query = {f"p{number}": str(number) for number in range(300)}
+    client = stage.define().client(query=query)
+    assert query.items() <= stage.space.call("handshake", sid=client)["query"].items()
+
+
 @shows("connect")
 def test_a_client_that_upgrades(stage: Stage) -> None:
     stage.define()

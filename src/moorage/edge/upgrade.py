@@ -8,6 +8,7 @@ its only user, the version is pinned and `tests/edge/test_upgrade.py` holds the 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
@@ -23,8 +24,8 @@ from moorage.wire.errors import PeerError
 from moorage.wire.query import parse_query as query_of
 from moorage.wire.reasons import BAD_REQUEST, BAD_UPGRADE, UNSUPPORTED_VERSION, Reason
 
-MAX_FIELDS: Final = 200
-"""Fields of a query."""
+MAX_FIELDS: Final = 1_000
+"""Fields of a query: as many as Node.js reads."""
 MAX_EARLY: Final = 64 * 1024
 """Bytes that a client may send after its upgrade request and before our 101."""
 LINK_PING_SECONDS: Final = 20.0
@@ -39,6 +40,7 @@ HINT: Final = (
     "for the default hub"
 )
 
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _REQUEST: Final = (
     b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
@@ -200,6 +202,17 @@ class UpgradeRequest(asyncio.Protocol):
     def query(self) -> dict[str, list[str]]:
         """The query, decoded. Raises `PeerError` (bad-request)."""
         return parse_query(self.query_string)
+
+    @property
+    def first_protocol(self) -> str:
+        """The first subprotocol that the client offers, or "". Raises `PeerError` (bad-upgrade)."""
+        offers = [value for name, value in self.headers if name == b"sec-websocket-protocol"]
+        if not offers:
+            return ""
+        names = [name.strip(b" \t") for name in b",".join(offers).split(b",")]
+        if len(set(names)) < len(names) or not all(map(_TOKEN.fullmatch, names)):
+            raise PeerError(BAD_UPGRADE, "Sec-WebSocket-Protocol")
+        return names[0].decode()
 
     def data_received(self, data: bytes) -> None:
         """The client talks before the 101: kept, within bounds."""

@@ -89,6 +89,10 @@ class ClientSocket(WSListener):
         """picows has answered 101."""
         self._transport = transport
         self._tcp = tcp_of(transport)
+        if not self.probing:
+            # Before the client's first packets are read, which may have come with its request: one that
+            # ends the session must end this socket.
+            self._connection.outbox.attach(self, ready=True)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """One frame. The usual one is a whole text message of an open session."""
@@ -119,7 +123,10 @@ class ClientSocket(WSListener):
     def _send_pong(self) -> None:
         payload, self._ping = self._ping, None
         transport = self._transport
-        if payload is not None and transport is not None and not transport.is_disconnected:
+        if payload is None or transport is None:
+            return
+        # RFC 6455, 5.5.1: nothing may follow a close frame.
+        if not (transport.is_disconnected or transport.is_close_frame_sent):
             transport.send_pong(payload)
 
     def _unusual(self, frame: WSFrame, kind: WSMsgType) -> None:
@@ -334,6 +341,8 @@ class SocketDoor:
             hub = self.door.hub_of(request.path)
             query = request.query
             self.door.check_origin(origin)
+            # Refused now rather than after the app server's word.
+            request.first_protocol  # noqa: B018
             sid = self.door.check_query(query, "websocket")
             if sid is not None:
                 self._upgrade_session(request, hub, sid)
@@ -357,7 +366,9 @@ class SocketDoor:
         connection.session.step(Step.UPGRADE_ASKED)
         socket = ClientSocket(self, connection, probing=True)
         self.probes[socket] = self._clock() + self.door.server.upgrade_timeout
-        request.accept(socket, max_frame=connection.session.max_payload)
+        request.accept(
+            socket, max_frame=connection.session.max_payload, subprotocol=request.first_protocol
+        )
 
     def tick(self, now: float) -> None:
         """Upgrades that hang, and closed sockets that do not go away."""
@@ -397,8 +408,12 @@ class _Opening:
             max_payload=info.max_payload,
         )
         self._door.door.log.opened(connection, "websocket")
-        self._request.accept(socket, max_frame=info.max_payload, first=engineio.text_frame(packet))
-        connection.outbox.attach(socket, ready=True)
+        self._request.accept(
+            socket,
+            max_frame=info.max_payload,
+            first=engineio.text_frame(packet),
+            subprotocol=self._request.first_protocol,
+        )
 
     def refused(self, reason: Reason, detail: str) -> None:
         error, door = PeerError(reason, detail), self._door.door
