@@ -209,3 +209,36 @@ async def test_an_app_that_comes_later_and_one_that_never_comes(world: World) ->
     await world.serve(socketio)
     client = await world.client()
     assert await client.call("ping") == "pong"
+
+
+@pytest.mark.repair(19)
+async def test_the_test_client(world: World) -> None:
+    """As without Moorage: its clients are in this process."""
+    app, socketio = new_app()
+
+    @socketio.on("join")  # type: ignore[untyped-decorator]
+    def join(room: str) -> str:
+        flask_socketio.join_room(room)
+        flask_socketio.emit("joined", room, to=room)
+        return "done"
+
+    @socketio.on("session")  # type: ignore[untyped-decorator]
+    def session() -> None:
+        flask_socketio.emit("who", request.args.get("who"))
+
+    await world.serve(socketio)
+
+    def talk() -> None:
+        one = socketio.test_client(app, query_string="who=ada")
+        two = socketio.test_client(app)
+        assert one.is_connected()
+        assert one.emit("join", "r", callback=True) == "done"
+        assert one.get_received() == [{"name": "joined", "args": ["r"], "namespace": "/"}]
+        one.emit("session")
+        assert one.get_received()[0]["args"] == ["ada"]
+        socketio.emit("all", 1)
+        assert [client.get_received()[0]["name"] for client in (one, two)] == ["all", "all"]
+        one.disconnect()
+        assert not one.is_connected()
+
+    await asyncio.to_thread(talk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -208,3 +209,68 @@ async def test_news_right_behind_the_answer_to_an_own_change_count(
     go.set()
     await entering
     assert sio.rooms(sid) == [sid]
+
+
+@pytest.mark.repair(19)
+@pytest.mark.parametrize("in_a_task", [False, True])
+async def test_what_a_connect_handler_emits_to_all(world: World, in_a_task: bool) -> None:
+    """It reaches the socket that is connecting once, as with the library alone, and all others."""
+    sio = new_server()
+
+    def connect(sid: str, environ: Any) -> None:
+        def tell() -> None:
+            sio.emit("all", sid)
+            sio.emit("room", sid, room=sid)
+            sio.emit("others", sid, skip_sid=sid)
+            sio.emit("elsewhere", sid, room="nobody")
+
+        if in_a_task:
+            sio.start_background_task(tell).join()
+        else:
+            tell()
+
+    sio.on("connect", connect)
+    await world.serve(sio)
+    one = await world.client()
+    two = await world.client()
+    await asyncio.to_thread(sio.emit, "last")
+    a, b = one.get_sid(), two.get_sid()
+
+    async def until_last(client: Any) -> list[Any]:
+        heard = []
+        while (event := await next_of(client.heard)) != ("last",):
+            heard.append(event)
+        return heard
+
+    assert await until_last(one) == [("all", a), ("room", a), ("all", b), ("others", b)]
+    assert await until_last(two) == [("all", b), ("room", b)]
+
+
+@pytest.mark.repair(19)
+async def test_emits_that_race_with_connects_come_once(world: World) -> None:
+    sio = new_server()
+    go = threading.Event()
+    numbers = itertools.count()
+    end = threading.Event()
+
+    def connect(sid: str, environ: Any) -> None:
+        go.set()
+
+    def emit_all_the_time() -> None:
+        go.wait()
+        while not end.wait(0.0005):
+            sio.emit("n", next(numbers))
+
+    sio.on("connect", connect)
+    await world.serve(sio)
+    emitter = threading.Thread(target=emit_all_the_time)
+    emitter.start()
+    clients = [await world.client() for _ in range(10)]
+    end.set()
+    await asyncio.to_thread(emitter.join)
+    await asyncio.to_thread(sio.emit, "last")
+    for client in clients:
+        heard = []
+        while (event := await next_of(client.heard)) != ("last",):
+            heard.append(event[1])
+        assert heard == list(range(heard[0], heard[0] + len(heard))), "each once, none left out"

@@ -21,6 +21,7 @@ from moorage.sdk.errors import UsageError
 from moorage.sdk.events import Events, Waits
 from moorage.sdk.facts import facts_json
 from moorage.sdk.inbox import Inbox
+from moorage.sdk.instrumented import carry_over
 from moorage.sdk.link import Link
 from moorage.sdk.manager import ANSWER_SECONDS, Manager, arguments_of, target
 from moorage.sdk.members import room_names
@@ -139,6 +140,7 @@ class Moorage:
         self._dispatcher = Dispatcher(sio, self._engine, self._manager, self._codec, events)
         self._server_events = ServerEvents(self.link, self._codec)
         inbox.serve(self.link, self._dispatcher, self._manager.members, self._server_events)
+        carry_over(sio.manager, self._manager)
         sio.eio, sio.manager = self._engine, self._manager
 
     # -- the link ---------------------------------------------------------------------------------------

@@ -112,12 +112,7 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
         for member in list(self._connecting):
             if member.stage is not Stage.CONNECTING:
                 self._connecting.discard(member)
-            elif (
-                member.namespace == whom.namespace
-                and not member.client.gone
-                and (not whom.rooms or (member.sid in whom.rooms and not member.entered))
-                and member.rooms.isdisjoint(whom.excluded)
-            ):
+            elif member.hears(whom):
                 self._link.send(Packet(member.client.number, payload))
 
     def _alone(self, room: Any, namespace: str) -> Member | None:
@@ -197,14 +192,15 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
     # -- rooms ----------------------------------------------------------------------------------------
 
     async def enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
-        """Done when it is in effect for every later emit of every app server. Raises `ValueError`
-        where there is no such socket, on any app server."""
+        """Done when it is in effect for every later emit of every app server. As with the library's Redis
+        manager nothing happens where no app server has the socket."""
         if sid != room and self.members.is_private(namespace, room):
             raise ValueError("cannot enter a sid room")
         member = self.members.get(sid, namespace)
         if member is None:
             rooms = room_names([room])
-            await self._elsewhere(sid, namespace, lambda ref, to: Join(ref, to, rooms))
+            if isinstance(sid, str):
+                await self._of_one(sid, namespace, lambda ref, to: Join(ref, to, rooms))
             return
         client = member.client.number
         undo = self._undo(member, room)
@@ -215,18 +211,27 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
         if member.stage is Stage.CONNECTING:
             sent, member.entered = (sid, *names), True
         await self._change(member, names, lambda ref: Enter(ref, client, namespace, sent), undo)
+        self.basic_enter_room(sid, namespace, room)
 
     async def leave_room(self, sid: str, namespace: str, room: Any) -> None:
         """As `enter_room`; leaving a room that the socket is not in is no error."""
         member = self.members.get(sid, namespace)
         if member is None:
             rooms = room_names([room])
-            await self._elsewhere(sid, namespace, lambda ref, to: Leave(ref, to, rooms))
+            if isinstance(sid, str):
+                await self._of_one(sid, namespace, lambda ref, to: Leave(ref, to, rooms))
             return
         client = member.client.number
         undo = self._undo(member, room)
         names = self.members.leave(member, [room])
         await self._change(member, names, lambda ref: Exit(ref, client, namespace, names), undo)
+        self.basic_leave_room(sid, namespace, room)
+
+    def basic_enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
+        """Where `sio.instrument()` hooks in. What there is to do is done."""
+
+    def basic_leave_room(self, sid: str, namespace: str, room: Any) -> None:
+        """As `basic_enter_room`."""
 
     async def close_room(self, room: Any, namespace: str) -> None:
         """All sockets of all app servers leave it."""
@@ -276,10 +281,6 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
                 raise
         finally:
             self._waits.end(handling)
-
-    async def _elsewhere(self, sid: Any, namespace: str, make: Callable[[int, To], FromApp]) -> None:
-        if not isinstance(sid, str) or not (await self._of_one(sid, namespace, make)).count:
-            raise ValueError("sid is not connected to requested namespace")
 
     async def _of_one(self, sid: str, namespace: str, make: Callable[[int, To], FromApp]) -> Done:
         whom = target(namespace, sid, None)

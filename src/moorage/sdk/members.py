@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from moorage.wire.errors import UsageError
+from moorage.wire.tunnel import To
 
 Callback = Callable[..., object]
 
@@ -80,6 +81,17 @@ class Member:
         """The callback of an ack, which is not waited for any more. None if nobody waits: it may be
         late, or made up."""
         return None if ack_id is None else self.waiting.pop(ack_id, None)
+
+
+    def hears(self, whom: To) -> bool:
+        """An emit to `whom` is for this socket, which the service cannot tell while it is connecting."""
+        return (
+            self.stage is Stage.CONNECTING
+            and self.namespace == whom.namespace
+            and not self.client.gone
+            and (not whom.rooms or (self.sid in whom.rooms and not self.entered))
+            and self.rooms.isdisjoint(whom.excluded)
+        )
 
 
 def room_name(room: Any) -> str:

@@ -27,6 +27,7 @@ from moorage.sdk.answers import AckCollector, Acks, AppServer, FetchedSockets, S
 from moorage.sdk.app_server import EVENTS, HANDLER_SECONDS, milliseconds
 from moorage.sdk.connection_string import check_hub, parse
 from moorage.sdk.errors import MoorageError, UsageError
+from moorage.sdk.instrumented import carry_over
 from moorage.sdk.manager import ANSWER_SECONDS, arguments_of, target
 from moorage.sdk.members import room_names
 from moorage.sdk.payload import Codec
@@ -194,12 +195,15 @@ class ThreadedMoorage:
         self.link = make_link(self._inbox)
         self._listeners: dict[str, list[Callable[..., Any]]] = {name: [] for name in EVENTS}
         self._former = (sio.eio, sio.manager)
-        self._engine = Engine(sio.eio, transmit=self.link.send, pool=self._pool, elsewhere=elsewhere)
+        self._engine = Engine(
+            sio.eio, transmit=self.link.send, post=self.link.post, pool=self._pool, elsewhere=elsewhere
+        )
         self._manager = ThreadsManager(self.link, self._codec, self._engine)
         self._manager.set_server(sio)
         self._dispatcher = ThreadsDispatcher(sio, self._engine, self._manager, self._codec, extra)
         self._server_events = ThreadsServerEvents(self.link.send, self._codec, self._pool)
         self._inbox.serve(self.link, self._dispatcher, self._manager, self._server_events)
+        carry_over(sio.manager, self._manager)
         sio.eio, sio.manager = self._engine, self._manager
 
     # -- the link ---------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import engineio
 import engineio.packet
 
 from moorage.sdk.environ import Environ
-from moorage.sdk.members import Member
+from moorage.sdk.members import Member, Stage
 from moorage.sdk.payload import RS, part_of
 from moorage.sdk.threads_pool import Lane, Pool
 from moorage.wire.tunnel import Close, Drain, FromApp, Opened, Packet
@@ -72,11 +72,16 @@ class Client:
 class Engine(engineio.Server):  # type: ignore[misc]  # python-engineio is not annotated
     """See the module's text."""
 
-    def __init__(self, original: Any, *, transmit: Transmit, pool: Pool, elsewhere: str) -> None:
+    def __init__(
+        self, original: Any, *, transmit: Transmit, post: Transmit, pool: Pool, elsewhere: str
+    ) -> None:
         # Not `super().__init__`: the settings are those of a server that has been made already.
         self.__dict__.update(vars(original))
         self.original = original
         self.transmit = transmit
+        self._post = post
+        self.answering = threading.Lock()
+        """Held where a CONNECT is answered: an emit is either before that or after it."""
         self.pool = pool
         self.sockets: dict[str, Client] = {}
         self.by_number: dict[int, Client] = {}
@@ -129,7 +134,20 @@ class Engine(engineio.Server):  # type: ignore[misc]  # python-engineio is not a
             half.parts = [*getattr(half, "parts", ()), part_of(data)]
         if half.missing <= 0:
             parts, half.parts = half.parts, []
-            self.transmit(Packet(client.number, RS.join(parts)))
+            packet = Packet(client.number, RS.join(parts))
+            if isinstance(data, str) and data.startswith("0"):
+                self._answer(client, data, packet)
+            else:
+                self.transmit(packet)
+
+    def _answer(self, client: Client, answer: str, packet: Packet) -> None:
+        """To a CONNECT: from here on the service sends to all of the namespace, this socket included."""
+        namespace = answer[1:].partition(",")[0] if answer[1:2] == "/" else "/"
+        member = client.members.get(namespace)
+        with self.answering:
+            self._post(packet)
+            if member is not None and member.stage is Stage.CONNECTING:
+                member.stage = Stage.CONNECTED
 
     def send_packet(self, sid: str, pkt: engineio.packet.Packet) -> None:
         """Send an Engine.IO packet to a client."""

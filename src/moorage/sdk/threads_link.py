@@ -239,6 +239,11 @@ class ThreadedLink:
         """Queue a frame. Waits while a lot is waiting to leave a link that is up. After `close` nothing
         happens. Raises `QueueFull`, `TooLarge`, and what ended the link otherwise."""
         self._enqueue_unless_left(frame, size_of(frame))
+        self.wait_for_room()
+
+    def post(self, frame: FromApp) -> None:
+        """As `send`, without waiting: for who holds a lock, and calls `wait_for_room` afterwards."""
+        self._enqueue_unless_left(frame, size_of(frame))
 
     def send_volatile(self, frame: FromApp) -> bool:
         """As `send`, but not for a link that is down or congested: False instead."""
@@ -267,6 +272,7 @@ class ThreadedLink:
     def ask(self, make: Make, answers: Answers, seconds: float) -> None:
         """The same without waiting for the answer; `answers` hears of it on the link's thread."""
         self._enqueue_unless_left((make, answers, seconds), size_of(make(0)))
+        self.wait_for_room()
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Run `function` on the link's thread."""
@@ -278,8 +284,6 @@ class ThreadedLink:
         except LinkClosed:
             if not self.left:
                 raise
-        else:
-            self._wait_for_room()
 
     def _enqueue(self, item: Item, size: int) -> None:
         link = self.link
@@ -350,8 +354,9 @@ class ThreadedLink:
             return UsageError(f"what cannot be sent: {error}")
         return None
 
-    def _wait_for_room(self) -> None:
-        if not self._congested or self.in_own_thread:
+    def wait_for_room(self) -> None:
+        """Wait while a lot is waiting to leave a link that is up."""
+        if self.left or not self._congested or self.in_own_thread:
             return
         deadline = time.monotonic() + CONGESTED_SECONDS
         waiting = self.link.drained()  # at once while the link is down

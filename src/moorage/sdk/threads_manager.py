@@ -35,7 +35,6 @@ from moorage.wire.tunnel import (
     Join,
     Leave,
     Packet,
-    To,
 )
 
 _LIBRARY: Final = socketio.server.__name__
@@ -52,6 +51,12 @@ class Outlet(Protocol):
 
     def send(self, frame: FromApp) -> None:
         """Queue a frame."""
+
+    def post(self, frame: FromApp) -> None:
+        """As `send`, without waiting."""
+
+    def wait_for_room(self) -> None:
+        """Wait as `send` does."""
 
     def send_volatile(self, frame: FromApp) -> bool:
         """Queue a frame unless it would have to wait."""
@@ -93,6 +98,8 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
         self.lock = threading.RLock()
         self.members = Members()
         self.rooms = self.members.rooms
+        self._connecting: set[Member] = set()
+        """Those that the service does not know as members of their namespace yet."""
         self.auth: dict[tuple[str, str], Any] = {}
         """`auth` of CONNECTs that are being handled, by client and namespace."""
         self._outlet = outlet
@@ -104,6 +111,14 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
         self.lock = threading.RLock()
         self.members = Members()
         self.rooms = self.members.rooms
+        self._connecting = set()
+
+    def initialize(self) -> None:
+        """The library's first call. Flask-SocketIO's test client makes it, too, after it has put functions of
+        its own into the server: its clients are in this process, with the library's own manager."""
+        if "_send_packet" in vars(self.server):
+            self.server.manager = socketio.Manager()
+            self.server.manager.set_server(self.server)
 
     # -- emits ----------------------------------------------------------------------------------------
 
@@ -133,7 +148,23 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
             self._outlet.send_volatile(frame)
             return
         member = self._alone(room, namespace) if not flags and skip_sid is None else None
-        self._outlet.send(frame if member is None else Packet(member.client.number, payload))
+        if member is not None:
+            self._outlet.send(Packet(member.client.number, payload))
+        elif self._connecting:
+            self._emit_while_connecting(frame)
+        else:
+            self._outlet.send(frame)
+
+    def _emit_while_connecting(self, frame: Emit) -> None:
+        """With python-socketio, what a `connect` handler emits to all, or to its own socket among others,
+        reaches that as well. The service sends to a socket whose CONNECT was answered before the emit."""
+        with self._engine.answering:
+            self._outlet.post(frame)
+            with self.lock:
+                to = [member for member in self._connecting if member.hears(frame.to)]
+            for member in to:
+                self._outlet.post(Packet(member.client.number, frame.payload))
+        self._outlet.wait_for_room()
 
     def _alone(self, room: Any, namespace: str) -> Member | None:
         """The own socket that `room` names, if it can be sent to directly: the service then need not
@@ -186,8 +217,8 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
     # -- rooms ----------------------------------------------------------------------------------------
 
     def enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
-        """Done when it is in effect for every later emit of every app server. Raises `ValueError`
-        where there is no such socket, on any app server."""
+        """Done when it is in effect for every later emit of every app server. As with the library's Redis
+        manager nothing happens where no app server has the socket."""
         with self.lock:
             if sid != room and self.members.is_private(namespace, room):
                 raise ValueError("cannot enter a sid room")
@@ -197,9 +228,13 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
             # The service learns a socket's id from the answer to its CONNECT. Rooms that it enters
             # before bring emits before, and these may be meant to skip it.
             known = member is None or member.stage is Stage.CONNECTED
+            if member is not None and not known:
+                member.entered = True
         if member is None:
-            self._elsewhere(sid, namespace, lambda ref, to: Join(ref, to, names))
-        elif going:
+            if isinstance(sid, str):
+                self.request(lambda ref: Join(ref, target(namespace, sid, None), names))
+            return
+        if going:
             client, sent = member.client.number, names if known else (sid, *names)
             self._change(
                 member,
@@ -207,6 +242,7 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
                 lambda ref: Enter(ref, client, namespace, sent),
                 lambda: self.members.leave(member, names),
             )
+        self.basic_enter_room(sid, namespace, room)
 
     def leave_room(self, sid: str, namespace: str, room: Any) -> None:
         """As `enter_room`; leaving a room that the socket is not in is no error."""
@@ -215,8 +251,10 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
             names = room_names([room]) if member is None else self.members.leave(member, [room])
             going = member is not None and self._begin(member, names)
         if member is None:
-            self._elsewhere(sid, namespace, lambda ref, to: Leave(ref, to, names))
-        elif going:
+            if isinstance(sid, str):
+                self.request(lambda ref: Leave(ref, target(namespace, sid, None), names))
+            return
+        if going:
             client = member.client.number
             self._change(
                 member,
@@ -224,6 +262,13 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
                 lambda ref: Exit(ref, client, namespace, names),
                 lambda: self.members.enter(member, names),
             )
+        self.basic_leave_room(sid, namespace, room)
+
+    def basic_enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
+        """Where `sio.instrument()` hooks in. What there is to do is done."""
+
+    def basic_leave_room(self, sid: str, namespace: str, room: Any) -> None:
+        """As `basic_enter_room`."""
 
     def close_room(self, room: Any, namespace: str) -> None:
         """All sockets of all app servers leave it."""
@@ -271,11 +316,6 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
         finally:
             confirm()
 
-    def _elsewhere(self, sid: str, namespace: str, make: Callable[[int, To], FromApp]) -> None:
-        to = target(namespace, sid, None)
-        if not self.request(lambda ref: make(ref, to)).count:
-            raise ValueError("sid is not connected to requested namespace")
-
     def request(self, make: Callable[[int], FromApp]) -> Done:
         """Ask for something that is done at once. Raises what `ThreadedLink.request` does; after a close
         there is nobody that it could be done to."""
@@ -314,15 +354,19 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
             if client is None or client.gone or namespace in client.members:
                 return None
             sid: str = self.server.eio.generate_id()
-            self.members.add(Member(sid, namespace, client, self.auth.get((eio_sid, namespace))))
+            member = Member(sid, namespace, client, self.auth.get((eio_sid, namespace)))
+            self.members.add(member)
+            self._connecting.add(member)
         return sid
 
     def connect(self, sid: str, namespace: str) -> str | None:
         """The CONNECT was answered."""
         with self.lock:
             member = self.members.get(sid, namespace)
-            if member is not None and member.stage is Stage.CONNECTING:
-                member.stage = Stage.CONNECTED
+            if member is not None:
+                if member.stage is Stage.CONNECTING:
+                    member.stage = Stage.CONNECTED
+                self._connecting.discard(member)
         return sid
 
     def claim(self, member: Member) -> bool:
@@ -338,6 +382,7 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
         client = self._engine.sockets.get(member.client.sid)
         with self.lock:
             self.members.remove(member)
+            self._connecting.discard(member)
             if client is None or client.members or client.when_empty is None:
                 return
             job, client.when_empty = client.when_empty, None
