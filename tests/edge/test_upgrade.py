@@ -7,13 +7,14 @@ import asyncio
 import json
 
 import pytest
-from picows import WSCloseCode, WSMsgType
+from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from moorage.edge.upgrade import (
     HINT,
     MAX_EARLY,
     MAX_READ,
+    ClientProtocol,
     UpgradeRequest,
     error_body,
     parse_query,
@@ -107,6 +108,79 @@ async def test_a_client_in_a_hurry_does_not_grow_the_buffer(port: Port) -> None:
         assert isinstance(protocol, WSProtocol)
         assert len(protocol.get_buffer(-1)) <= MAX_READ
         assert len(WSProtocol.get_buffer(protocol, -1)) <= 3 * MAX_READ
+
+
+def buffer_of(listener: Listener) -> int:
+    """Bytes of picows' buffer, when it is empty."""
+    return len(WSProtocol.get_buffer(tcp_of(listener.transport).get_protocol(), -1))
+
+
+async def told(listener: Listener, what: str, times: int) -> None:
+    """Wait until it was told something so many times."""
+    await listener.until(lambda: listener.told.count(what) == times)
+
+
+class Shrinking(Listener):
+    """Gives the buffer back after a large frame, as clients' listener does."""
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.payload_size > MAX_READ and frame.tail_size == 0:
+            protocol = tcp_of(transport).get_protocol()
+            assert isinstance(protocol, ClientProtocol)
+            protocol.shrink()
+        super().on_ws_frame(transport, frame)
+
+
+@pytest.mark.repair(10)
+async def test_the_buffer_of_a_large_message_is_given_back(port: Port) -> None:
+    socket, request = await upgraded(port)
+    async with socket:
+        listener = Shrinking()
+        request.accept(listener, max_frame=1_000_000)
+        assert (await socket.http.reply()).status == 101
+        for count in range(1, 4):
+            await socket.send("x" * 990_000)
+            await told(listener, "connected", count + 1)
+            assert buffer_of(listener) <= 4096
+            # The connection is as it was, in both directions.
+            listener.transport.send(WSMsgType.TEXT, b"hi")
+            assert await socket.text() == "hi"
+        listener.transport.send_close(WSCloseCode.OK, b"enough")
+        assert await socket.frame() == Frame(CLOSE, b"\x03\xe8enough")
+        listener.transport.disconnect()
+        await listener.until(lambda: "disconnected" in listener.told)
+        assert listener.told.count("disconnected") == 1
+
+
+@pytest.mark.repair(10)
+async def test_giving_a_buffer_back_loses_and_reorders_nothing(port: Port) -> None:
+    """Whatever stands behind a large message, and however it is cut."""
+    sizes = [90_000, 3, 70_000, 0, 990_000, 125, 65_537, 65_536, 80_000, 80_001, 7]
+    payloads = [bytes([65 + number]) * size for number, size in enumerate(sizes * 3)]
+    data = b"".join(frame(TEXT, payload) for payload in payloads)
+    for step in (len(data), 65_536, 50_000, 7_777):
+        socket, request = await upgraded(port)
+        async with socket:
+            listener = Shrinking()
+            request.accept(listener, max_frame=1_000_000)
+            for start in range(0, len(data), step):
+                await socket.raw(data[start : start + step])
+            await told(listener, "frame", len(payloads))
+            assert [found for _, found in listener.frames] == payloads
+
+
+@pytest.mark.repair(10)
+async def test_no_buffer_is_given_back_after_the_end(port: Port) -> None:
+    socket, request = await upgraded(port)
+    async with socket:
+        listener = Shrinking()
+        request.accept(listener, max_frame=1_000_000)
+        await socket.raw(frame(TEXT, b"x" * 90_000) + frame(CLOSE, b"\x03\xe8"))
+        await listener.until(lambda: len(listener.frames) == 2)
+        listener.transport.send_close(WSCloseCode.OK)
+        listener.transport.disconnect()
+        await listener.until(lambda: "disconnected" in listener.told)
+        assert listener.told.count("connected") == 1
 
 
 async def test_much_data_before_the_answer(port: Port) -> None:

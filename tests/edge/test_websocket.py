@@ -101,6 +101,29 @@ async def test_each_packet_of_a_payload_is_a_frame(client: WebSocket, app: AppSe
     assert [await client.text() for _ in range(3)] == ['42["a"]', "2", '42["b"]']
 
 
+@pytest.mark.repair(10)
+async def test_large_messages_leave_no_large_buffers(
+    service: MoorageProcess, hub: str, app: AppServer
+) -> None:
+    """Each of these would keep a megabyte for the connection's life."""
+    sockets = [await WebSocket.session(service.url, clients(hub)) for _ in range(60)]
+
+    async def send_large(socket: WebSocket) -> None:
+        event = f'42["{"x" * 990_000}"]'
+        await socket.send(event)
+        assert await socket.text() == event
+
+    await send_large(sockets[0])
+    before = service.memory("VmRSS")
+    for socket in sockets:
+        await send_large(socket)
+    assert service.memory("VmRSS") < before + 20_000_000
+    for socket in sockets:
+        await socket.send('42["after"]')
+        assert await socket.text() == '42["after"]'
+        await socket.http.close()
+
+
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 300_000])
 async def test_sizes_of_frames(client: WebSocket, size: int) -> None:
     event = f'42["{"x" * size}"]'

@@ -45,6 +45,7 @@ _REQUEST: Final = (
     b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
 )
+_ANY_KEY: Final = b"dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
 
 class Upgrades(Protocol):
@@ -131,23 +132,105 @@ class _Switching:
         )
 
 
-class _Bounded(WSProtocol):  # type: ignore[misc]
-    """picows doubles its buffer whenever one read fills it, and never gives it back: a client in a
-    hurry grew that to 3 MB, for the rest of its connection. With shorter reads it grows for a large
-    message only."""
+class ClientProtocol(WSProtocol):  # type: ignore[misc]
+    """picows doubles its buffer whenever one read fills it, and never gives it back. A client in a
+    hurry grew that to 3 MB, for the rest of its connection; with shorter reads it grows for a large
+    message only. After that message `shrink` gives the buffer back, once it is empty."""
 
-    __slots__ = ()
+    __slots__ = ("_is_empty", "_max_frame")
+
+    def __init__(self, max_frame: int, read_buffer: int, answer: WSUpgradeResponseWithListener) -> None:
+        self._is_empty = False
+        self._max_frame = max_frame
+        _begin(self, max_frame, read_buffer, answer)
 
     def get_buffer(self, size_hint: int) -> memoryview:
         """Where the next read goes."""
         buffer: memoryview = WSProtocol.get_buffer(self, size_hint)
-        return buffer if len(buffer) <= MAX_READ else buffer[:MAX_READ]
+        if len(buffer) <= MAX_READ:
+            return buffer
+        if self._is_empty:
+            self._give_back()
+            buffer = WSProtocol.get_buffer(self, size_hint)
+        return buffer[:MAX_READ]
+
+    def shrink(self) -> None:
+        """A frame longer than `MAX_READ` is being handled, with nothing behind it. The buffer is given
+        back before the next read, or in the next turn of the loop."""
+        self._is_empty = True
+        asyncio.get_running_loop().call_soon(self._give_back)
+
+    def _give_back(self) -> None:
+        """picows makes a buffer only at its own beginning. So this protocol begins anew on the same TCP
+        connection, with a handshake that the client does not see."""
+        if not self._is_empty:
+            return
+        self._is_empty = False
+        old = self.transport
+        if old.is_disconnected or old.is_close_frame_sent:
+            return
+        real = tcp_of(old)
+        switching = cast(WSUpgradeResponse, _Switching(b"", ""))
+        answer = WSUpgradeResponseWithListener(switching, self.listener)
+        _begin(self, self._max_frame, READ_BUFFER, answer)
+        muted = BareTransport(real)
+        self.connection_made(muted)
+        muted.write = _swallow
+        _feed(self, _REQUEST + _ANY_KEY)
+        muted.write = real.write
+
+
+def _swallow(data: object) -> None:
+    """The client has had its 101."""
+
+
+def _begin(
+    protocol: WSProtocol,
+    max_frame: int,
+    read_buffer: int,
+    answer: WSUpgradeResponseWithListener,
+    *,
+    ping: bool = False,
+) -> None:
+    """picows' own beginning."""
+    WSProtocol.__init__(
+        protocol,
+        None,
+        None,
+        False,
+        lambda _request: answer,
+        _QUIET,
+        True,
+        None,
+        ping,
+        LINK_PING_SECONDS if ping else None,
+        LINK_PING_SECONDS if ping else None,
+        WSAutoPingStrategy.PING_WHEN_IDLE,
+        # picows would answer pings even to a peer that reads nothing, and gather the answers.
+        False,
+        max_frame,
+        None,
+        read_buffer,
+    )
+
+
+def _feed(protocol: WSProtocol, data: bytes) -> None:
+    """Hand over what was read before."""
+    while data:
+        buffer = protocol.get_buffer(len(data))
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        data = data[size:]
+        protocol.buffer_updated(size)
 
 
 class LinkProtocol(WSProtocol):  # type: ignore[misc]
     """Notes every read: a message may take longer to come than its sender may be silent."""
 
     __slots__ = ("_heard",)
+
+    def __init__(self, max_frame: int, read_buffer: int, answer: WSUpgradeResponseWithListener) -> None:
+        _begin(self, max_frame, read_buffer, answer, ping=True)
 
     def buffer_updated(self, size: int) -> None:
         """So many bytes have come."""
@@ -246,37 +329,15 @@ class UpgradeRequest(asyncio.Protocol):
         switching = cast(WSUpgradeResponse, _Switching(first, subprotocol))
         answer = WSUpgradeResponseWithListener(switching, listener)
         # Links are few, trusted, and in a hurry by nature.
-        protocol = (LinkProtocol if ping else _Bounded)(
-            None,
-            None,
-            False,
-            lambda _request: answer,
-            _QUIET,
-            True,
-            None,
-            ping,
-            LINK_PING_SECONDS if ping else None,
-            LINK_PING_SECONDS if ping else None,
-            WSAutoPingStrategy.PING_WHEN_IDLE,
-            # picows would answer pings even to a peer that reads nothing, and gather the answers.
-            False,
-            max_frame,
-            None,
-            read_buffer,
-        )
+        protocol = (LinkProtocol if ping else ClientProtocol)(max_frame, read_buffer, answer)
         protocol.connection_made(BareTransport(transport))
         transport.set_protocol(protocol)
         if not transport.is_reading():
             transport.resume_reading()
         # picows parses the request itself and keeps it: it gets the four headers that it checks.
         key = self.header(b"sec-websocket-key").encode("latin-1")
-        early, self._early = b"%b%b\r\n\r\n%b" % (_REQUEST, key, self._early), b""
-        while early:
-            buffer = protocol.get_buffer(len(early))
-            size = min(len(buffer), len(early))
-            buffer[:size] = early[:size]
-            early = early[size:]
-            protocol.buffer_updated(size)
+        early, self._early = self._early, b""
+        _feed(protocol, b"%b%b\r\n\r\n%b" % (_REQUEST, key, early))
 
     def refuse(self, error: PeerError, extra: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         """Answer with the reason's HTTP status and body, and close."""

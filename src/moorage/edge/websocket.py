@@ -11,7 +11,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from moorage.edge.clients import ClientDoor
 from moorage.edge.messages import Assembler
 from moorage.edge.unconfirmed import unconfirmed
-from moorage.edge.upgrade import UpgradeRequest, tcp_of
+from moorage.edge.upgrade import MAX_READ, ClientProtocol, UpgradeRequest, tcp_of
 from moorage.engine.upgrade import State, Step
 from moorage.hub.bursts import BURST
 from moorage.hub.connection import Connection
@@ -86,13 +86,16 @@ class ClientSocket(WSListener):
     # -- from the client ------------------------------------------------------------------------
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """picows has answered 101."""
+        """picows has answered 101, or has begun anew (`ClientProtocol.shrink`)."""
         self._transport = transport
         self._tcp = tcp_of(transport)
-        if not self.probing:
+        outbox = self._connection.outbox
+        if outbox.sink is self:
+            outbox.rebind()
+        elif not self.probing:
             # Before the client's first packets are read, which may have come with its request: one that
             # ends the session must end this socket.
-            self._connection.outbox.attach(self, ready=True)
+            outbox.attach(self, ready=True)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """One frame. The usual one is a whole text message of an open session."""
@@ -104,7 +107,10 @@ class ClientSocket(WSListener):
             node = self._door.node
             metrics = node.metrics
             metrics.received_websocket += 1
-            metrics.bytes_received_websocket += len(data)
+            size = len(data)
+            metrics.bytes_received_websocket += size
+            if size > MAX_READ:
+                self._large(frame)
             node.receive(self._connection, data)
         else:
             try:
@@ -129,7 +135,14 @@ class ClientSocket(WSListener):
         if not (transport.is_disconnected or transport.is_close_frame_sent):
             transport.send_pong(payload)
 
+    def _large(self, frame: WSFrame) -> None:
+        """picows' buffer has grown for this frame, and keeps its size."""
+        if frame.tail_size == 0:
+            cast(ClientProtocol, self._tcp.get_protocol()).shrink()
+
     def _unusual(self, frame: WSFrame, kind: WSMsgType) -> None:
+        if frame.payload_size > MAX_READ:
+            self._large(frame)
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             raise PeerError(BAD_FRAME, "an extension that was not negotiated")
         if kind == _CLOSE:

@@ -114,6 +114,11 @@ class Outbox:
             self._flusher.backlog.grown(self, self.size)
         self.flush()
 
+    def rebind(self) -> None:
+        """The sink has a new way for single frames."""
+        if self.sink is not None:
+            self._send = self.sink.send
+
     def unblock(self) -> None:
         """The sink takes data again."""
         self.ready = True
