@@ -29,7 +29,7 @@ from moorage.hub.node import Node
 from moorage.hub.ports import ClientSink
 from moorage.wire.engineio import encode_binary
 from moorage.wire.handshake import OpenInfo
-from moorage.wire.reasons import API_CLOSED, APP_CLOSED, DRAINING, SLOW_CLIENT, TRANSPORT_LOST, Reason
+from moorage.wire.reasons import API_CLOSED, APP_CLOSED, SLOW_CLIENT, TRANSPORT_LOST, Reason
 from tests.hub.fakes import RecordingLink, RecordingOpening, World, sink_of
 from tests.support.rawhttp import Polling
 
@@ -235,7 +235,7 @@ async def test_all_that_is_written_arrives_in_order(subject: Subject) -> None:
     assert without_goodbye(await subject.client.received()) == sent
 
 
-@pytest.mark.parametrize("reason", [APP_CLOSED, API_CLOSED, DRAINING])
+@pytest.mark.parametrize("reason", [APP_CLOSED, API_CLOSED])
 @pytest.mark.parametrize("packets", [[], [b'42["last"]'], [b"42[1]", b"42[2]"]])
 @for_every_sink
 async def test_the_rest_comes_before_the_goodbye(
