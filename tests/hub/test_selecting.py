@@ -235,6 +235,24 @@ def test_answers_may_come_before_the_last_is_asked() -> None:
     assert answers.missing == ()
 
 
+def test_how_many_answers_a_hub_waits_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "FEW_ASKED", 3)
+    monkeypatch.setattr(asking, "MAX_ASKED", 10)
+    world, clients = crowd(6)
+    ask = Invoke(HUB, ALL, b'42["q"]', 5.0)
+    assert begun(world, ask).asked == 6
+    with pytest.raises(PeerError) as refused:
+        begun(world, ask)
+    assert refused.value.reason.name == "link-overflow"
+    assert begun(world, Invoke(HUB, Selection(group=group("even")), b'42["q"]', 5.0)).asked == 3
+    assert [len(heard(client)) for client in clients] == [0] * 6
+    world.settle()
+    assert [len(heard(client)) for client in clients] == [2, 1] * 3
+    world.now += 6.0
+    world.node.tick(world.now)
+    assert begun(world, ask).asked == 6
+
+
 @pytest.mark.usefixtures("small_steps")
 def test_a_fetch_in_steps_asks_each_app_server_in_parts() -> None:
     world, clients = crowd(7)

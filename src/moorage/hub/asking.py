@@ -17,7 +17,7 @@ from moorage.wire.commands import FetchSockets, Invoke, Outcome, Selection, Tell
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, room_group, room_of
 from moorage.wire.listing import Listed, listed
-from moorage.wire.reasons import API_BAD_PAYLOAD, LINK_BAD_REQUEST
+from moorage.wire.reasons import API_BAD_PAYLOAD, LINK_BAD_REQUEST, LINK_OVERFLOW
 from moorage.wire.tunnel import Chunk, Row
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ TOGETHER: Final = 32
 
 FEW: Final = 1_000
 """Units of work (`hub.turns`) that are done at once."""
+
+FEW_ASKED: Final = 100
+MAX_ASKED: Final = 1_000_000
+"""Clients' answers that one hub may wait for. Each costs some 100 bytes until it comes or the time is up.
+Emits to few are not counted: the number of questions that an app server may have open bounds them."""
 
 Done = Outcome | Job[Outcome]
 
@@ -54,6 +59,8 @@ def _invoking(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> J
     ack_id = hub.invocations.begin()
     packets[0] = socketio.with_ack_id(packets[0], header, ack_id)
     delivery = Delivery(node, engineio.RS.join(packets))
+    if len(asked) > FEW_ASKED and len(asked) + hub.invocations.waiting > MAX_ASKED:
+        raise PeerError(LINK_OVERFLOW, f"at most {MAX_ASKED} answers of clients are waited for in a hub")
     limit = node.links.invoke_timeout
     timeout = limit if command.timeout is None else min(limit, command.timeout)
     # Before the first is asked: answers come while others are still to be asked.

@@ -54,6 +54,11 @@ class Questions(Generic[WhoT]):
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def waiting(self) -> int:
+        """How many answers are waited for, all questions together."""
+        return sum([len(question.waiting) for question in self._open.values()])
+
     def begin(self) -> int:
         """A fresh number. The range holds a billion: none is still open when it comes round."""
         number = self._next
