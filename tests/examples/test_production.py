@@ -29,9 +29,9 @@ from tests.support.service import MoorageProcess
 PAGE = (ROOT / "docs/howto/run-in-production.md").read_text()
 ENV = os.environ | {"PYTHONPATH": str(ROOT / "src")}
 ADDRESS = "127.0.0.2"
-SECONDS = 20.0
+SECONDS = 60.0
 
-pytestmark = [pytest.mark.repair(33), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.repair(33), pytest.mark.timeout(240)]
 
 
 def block(kind: str, having: str) -> str:

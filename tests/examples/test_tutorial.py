@@ -18,7 +18,7 @@ PAGE = "docs/tutorial/first-chat.md"
 ADDRESS = "http://127.0.0.1:8080"
 SERVERS = {"server.py": sys.executable, "server.mjs": "node"}
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.node, pytest.mark.timeout(240)]
 
 
 def folder_of_the_app(folder: Path, url: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 def free_port() -> int:
