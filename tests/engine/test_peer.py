@@ -221,6 +221,30 @@ def test_connect_data_that_is_not_json_is_refused(data: bytes) -> None:
     assert not peer.namespaces
 
 
+@pytest.mark.repair(21)
+def test_a_query_is_no_part_of_a_namespace_that_is_answered_without_it() -> None:
+    peer = new_peer(max_namespaces=2)
+    for _ in range(3):
+        assert isinstance(peer.message(b"40/ns?token=x,"), Forward)
+        peer.connected("/ns", "s1")
+        assert peer.namespaces == {"/ns": "s1"}
+        assert peer.message(b"41/ns?token=x,") == Left(b"41/ns?token=x,", "/ns", was_connected=True)
+    assert isinstance(peer.message(b"40/ns?token=x,"), Forward)
+    assert peer.left("/ns") is None, "refused under the bare name"
+    assert peer.namespaces == {}
+    peer.message(b"40/ns,")
+    assert refusal(peer, b"40/ns?token=x,") is DUPLICATE_CONNECT
+
+
+@pytest.mark.repair(21)
+def test_a_query_is_part_of_a_namespace_that_is_answered_with_it() -> None:
+    peer = new_peer()
+    peer.message(b"40/ns?token=x,")
+    peer.connected("/ns?token=x", "s1")
+    assert peer.namespaces == {"/ns?token=x": "s1"}
+    assert peer.message(b"41/ns?token=x,") == Left(b"41/ns?token=x,", "/ns?token=x", was_connected=True)
+
+
 def test_a_large_binary_packet_is_passed_on_in_pieces() -> None:
     peer = new_peer()
     large = bytes(HELD_BYTES * 3 // 8)

@@ -102,10 +102,13 @@ class SocketPeer:
         if header.type == CONNECT:
             return self._connect(packet, header)
         if header.type == DISCONNECT:
-            was = self.namespaces.pop(header.namespace, None)
+            name = header.namespace
+            if name not in self.namespaces:
+                name = _bare(name)
+            was = self.namespaces.pop(name, None)
             # Both sides may leave at once. The app server closes the whole connection for a goodbye
             # in a namespace that it has just ended itself, so the second one stops here.
-            return None if was is None else Left(packet, header.namespace, bool(was))
+            return None if was is None else Left(packet, name, bool(was))
         if header.type in (ACK, BINARY_ACK, BINARY_EVENT):
             return self._ack_or_binary(packet, header)
         raise PeerError(BAD_SOCKETIO_PACKET, "a client may not send this type")
@@ -113,7 +116,7 @@ class SocketPeer:
     def _connect(self, packet: bytes, header: Header) -> Event:
         # socket.io closes a client that connects a namespace twice. The app server's SDK opens two
         # sockets instead when both come before its answer, so the rule is kept here.
-        if header.namespace in self.namespaces:
+        if _bare(header.namespace) in map(_bare, self.namespaces):
             raise PeerError(DUPLICATE_CONNECT, header.namespace[:MAX_NAMESPACE])
         if len(self.namespaces) >= self._max_namespaces:
             raise PeerError(TOO_MANY_NAMESPACES, f"at most {self._max_namespaces}")
@@ -149,8 +152,25 @@ class SocketPeer:
 
     def connected(self, namespace: str, sid: str) -> None:
         """The app server accepted the namespace."""
+        if namespace not in self.namespaces:
+            self._answered_without_query(namespace)
         self.namespaces[namespace] = sid
 
     def left(self, namespace: str) -> str | None:
         """The namespace ended from the app server's side; its socket id, None if not connected."""
-        return self.namespaces.pop(namespace, None)
+        sid = self.namespaces.pop(namespace, None)
+        if sid is None:
+            self._answered_without_query(namespace)
+        return sid
+
+    def _answered_without_query(self, namespace: str) -> None:
+        """python-socketio answers `40/ns?token=x,` as `/ns`: the name that was asked for is no other."""
+        for name, sid in self.namespaces.items():
+            if sid == CONNECTING and _bare(name) == namespace:
+                del self.namespaces[name]
+                return
+
+
+def _bare(namespace: str) -> str:
+    """The name without a query."""
+    return namespace.partition("?")[0]

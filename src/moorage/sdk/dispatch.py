@@ -22,7 +22,7 @@ from moorage.sdk.events import Events
 from moorage.sdk.idle import IdleCheck
 from moorage.sdk.manager import Manager
 from moorage.sdk.members import Stage
-from moorage.sdk.payload import RS, Codec
+from moorage.sdk.payload import RS, Codec, header_of
 from moorage.wire.engineio import SEPARATOR
 from moorage.wire.errors import PeerError
 from moorage.wire.socketio import (
@@ -33,7 +33,6 @@ from moorage.wire.socketio import (
     EVENT,
     Header,
     disconnect_packet,
-    parse_header,
 )
 from moorage.wire.tunnel import Close, Closed, Left, Moved, Open, Upgraded
 
@@ -133,7 +132,7 @@ class Dispatcher:
                 return
             parts.append(piece)
             try:
-                missing = parse_header(parts[0]).attachments + 1 - len(parts)
+                missing = header_of(parts[0]).attachments + 1 - len(parts)
             except PeerError as error:
                 self._bad(client, error.message)
                 return
@@ -154,7 +153,7 @@ class Dispatcher:
 
     def _ack(self, client: Client, packet: bytes) -> None:
         try:
-            header = parse_header(packet)
+            header = header_of(packet)
             arguments = self._data(packet, header)
         except (PeerError, ValueError) as error:
             self._bad(client, str(error))
@@ -168,7 +167,7 @@ class Dispatcher:
         if client.closing:
             return None
         try:
-            header = _plain_event(packet) or parse_header(packet)
+            header = _plain_event(packet) or header_of(packet)
             if header.type in (EVENT, BINARY_EVENT):
                 return self._event(client, packet, header)
         except (PeerError, ValueError) as error:
@@ -198,7 +197,7 @@ class Dispatcher:
         return data
 
     async def _connect(self, client: Client, packet: bytes, header: Header) -> None:
-        namespace = header.namespace.partition("?")[0]
+        namespace = header.namespace
         key = (client.sid, namespace)
         try:
             body = memoryview(packet)[header.body :]

@@ -17,6 +17,7 @@ import socketio.packet
 
 from moorage.sdk.errors import NotSerialisable
 from moorage.wire.errors import UsageError
+from moorage.wire.socketio import Header, parse_header
 
 RS: Final = b"\x1e"
 EVENT: Final = 2
@@ -30,6 +31,14 @@ _BAD: Final = (TypeError, ValueError, OverflowError, RecursionError)
 _KEYS: Final = (str, int, float, bool, type(None))
 
 _decode = msgspec.json.decode
+
+
+def header_of(packet: bytes) -> Header:
+    """The header as python-socketio reads it: a query is no part of a namespace. Raises `PeerError`."""
+    header = parse_header(packet)
+    if "?" in header.namespace:
+        return header._replace(namespace=header.namespace.partition("?")[0])
+    return header
 
 
 class Codec:

@@ -20,7 +20,7 @@ from moorage.sdk.environ import environ_of
 from moorage.sdk.events import HANDLER_COST, RESERVED
 from moorage.sdk.idle import IdleCheck
 from moorage.sdk.members import Member, Stage
-from moorage.sdk.payload import RS, Codec
+from moorage.sdk.payload import RS, Codec, header_of
 from moorage.sdk.threads_engine import Client, Engine
 from moorage.sdk.threads_manager import ThreadsManager
 from moorage.wire.errors import PeerError
@@ -32,7 +32,6 @@ from moorage.wire.socketio import (
     DISCONNECT,
     EVENT,
     Header,
-    parse_header,
 )
 from moorage.wire.tunnel import Close, Closed, Left, Moved, Open, Upgraded
 
@@ -135,14 +134,14 @@ class ThreadsDispatcher:
         if (piece[:1] == b"b") != bool(parts):
             raise ValueError("an attachment where none was due, or none where one was")
         parts.append(piece)
-        if len(parts) <= parse_header(parts[0]).attachments:
+        if len(parts) <= header_of(parts[0]).attachments:
             return b""
         client.incoming = []
         return RS.join(parts)
 
     def _whole(self, client: Client, packet: bytes) -> None:
         """One packet with its attachments."""
-        header = parse_header(packet)
+        header = header_of(packet)
         if header.type in (ACK, BINARY_ACK):
             member = client.members.get(header.namespace)
             if member is not None:
@@ -226,7 +225,7 @@ class ThreadsDispatcher:
             _log.exception("the handler of %.100r in %s failed", data[0], namespace)
 
     def _connect(self, client: Client, packet: bytes, header: Header) -> None:
-        namespace = header.namespace.partition("?")[0]
+        namespace = header.namespace
         key = (client.sid, namespace)
         try:
             body = memoryview(packet)[header.body :]
