@@ -47,7 +47,7 @@ class Script:
 
     def __init__(self, stage: Stage, transport: str) -> None:
         self.label = f"script-{transport}"
-        delays = {"reconnectionDelay": DELAY * 1000, "reconnectionDelayMax": MOST * 1000}
+        delays: dict[str, Any] = {"reconnectionDelay": DELAY * 1000, "reconnectionDelayMax": MOST * 1000}
         self._client = stage.opening(transport=transport, reconnection=True, **delays).connected()
         self._program = self._client.program
 
