@@ -28,6 +28,7 @@ export interface EngineOptions {
   maxHttpBufferSize?: number;
   allowRequest?: (request: any, decide: (error: string | null | undefined, success: boolean) => void) => void;
   connectionStateRecovery?: unknown;
+  cors?: unknown;
 }
 
 /** The engine that a server has already: engine.io's own. */

@@ -82,6 +82,9 @@ function install(io: AnyServer, link: Link, to: Target, options: Rest): { moorag
   const requestsTimeout = options.requestsTimeout ?? REQUESTS_TIMEOUT;
   const around: Surroundings = { uplink: link, report, adapters, requestsTimeout, closed: () => moorage.over };
   noRecovery(io, log);
+  if (insideServer(io).opts.cors ?? native?.opts.cors) {
+    log("the option `cors` has no effect behind Moorage: list the origins in the service's setting cors.allow_origins");
+  }
   closeWithLink(io, moorage);
   if (link.service) warnOfLargeMessages(engine.opts.maxHttpBufferSize, link.service.maxPayload, log);
   engine.once("connection", () => warnOfIdle(io, log));

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jwt
 import pytest
+from picows import WSListener
 
 from moorage.sdk.connection_string import parse
 from moorage.sdk.dial import dial, sign
@@ -204,3 +205,24 @@ async def test_a_silent_host(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_name_that_nobody_has() -> None:
     with pytest.raises(LinkUnavailable, match=r"cannot reach http://no-such-host\.invalid"):
         await dialled("Endpoint=http://no-such-host.invalid;AccessKey=key;")
+
+
+@pytest.mark.repair(31)
+@pytest.mark.parametrize("protocol", ["HTTP/1.0", "HTTP/1.1"])
+@pytest.mark.parametrize(("status", "told"), [(200, LinkRefused), (404, LinkRefused), (502, LinkUnavailable)])
+async def test_another_web_server(protocol: str, status: int, told: type[Exception]) -> None:
+    """Whatever version of HTTP it speaks, it is named as what it is."""
+    head = f"{protocol} {status} X\r\nContent-Type: text/html\r\nServer: other\r\nContent-Length: 2\r\n\r\nhi"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head.encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        target = parse(f"Endpoint=http://127.0.0.1:{port};AccessKey=k;")
+        with pytest.raises(told, match=rf"HTTP {status} \(text/html, other\)"):
+            await dial(target, "app", "me", WSListener)

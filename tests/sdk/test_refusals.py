@@ -69,7 +69,7 @@ def test_not_moorage(status: int) -> None:
     assert isinstance(error, LinkRefused)
     assert error.number == 0
     assert f"HTTP {status} (text/html, nginx)" in str(error)
-    assert "That is not Moorage: check the connection string's Endpoint" in str(error)
+    assert "That is not Moorage: another web server is there" in str(error)
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])

@@ -4,8 +4,9 @@ import { createHmac } from "node:crypto";
 
 import { MoorageError } from "../wire/errors.js";
 
-/** Seconds that a token is good for. It is made anew for each attempt and used at once. */
-const LIFETIME = 120;
+/** Seconds that a token is good for. It is made anew for each attempt and used at once; so long, because the clocks
+ * may be apart. The Python SDK's is as long. */
+const LIFETIME = 600;
 
 /** The URL of the hub's links at `endpoint`, which may have a path. Raises `MoorageError` (endpoint). */
 export function linkUrl(endpoint: string, hub: string): string {

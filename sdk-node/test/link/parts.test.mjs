@@ -47,7 +47,7 @@ test("a token names server, audience and times, and is signed with the key's tex
   const [head, claims, signature] = token.split(".");
   const read = (part) => JSON.parse(Buffer.from(part, "base64url"));
   deepStrictEqual(read(head), { alg: "HS256", typ: "JWT" });
-  const [iat, exp] = [1_700_000_000, 1_700_000_120];
+  const [iat, exp] = [1_700_000_000, 1_700_000_600];
   deepStrictEqual(read(claims), { sub: "me", aud: "ws://x/server/tunnel?hub=h", iat, exp });
   strictEqual(signature, createHmac("sha256", "kéy").update(`${head}.${claims}`).digest("base64url"));
 });

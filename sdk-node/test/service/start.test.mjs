@@ -30,6 +30,17 @@ for (const wanted of [MAX_PAYLOAD, MAX_PAYLOAD + 1]) {
   });
 }
 
+test("[repair 31] the option cors is warned about", async (t) => {
+  for (const [options, count] of [[{ cors: { origin: "*" } }, 1], [{}, 0]]) {
+    const io = new Server(options);
+    t.after(() => io.close());
+    const lines = [];
+    await useMoorage(io, { hub: "start", connectionString: service.connectionString(), log: (line) => lines.push(line) });
+    const told = lines.filter((line) => line.includes("cors.allow_origins"));
+    assert.equal(told.length, count);
+  }
+});
+
 test("[repair 23] from CommonJS, without await: what is registered and emitted right after it holds", async (t) => {
   const common = require("../../dist/cjs/index.js");
   const w = world(t, service);

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from moorage.sdk import supported as supported
 from moorage.sdk.answers import Acks, AppServer, FetchedSockets, RemoteSocket
 from moorage.sdk.app_server import Moorage, use_moorage
 from moorage.sdk.errors import (

@@ -28,6 +28,7 @@ from moorage.sdk.members import room_names
 from moorage.sdk.payload import Codec
 from moorage.sdk.server_events import HandlerT, ServerEvents
 from moorage.sdk.session import MAX_QUEUE_BYTES
+from moorage.sdk.supported import check_version, warn_of_origins
 from moorage.sdk.terms import warn_of_large_messages
 from moorage.wire.tunnel import (
     LOCAL,
@@ -99,6 +100,7 @@ async def use_moorage(
 
 
 def _check(sio: Any, hub: str, server_id: Any) -> None:
+    check_version()
     if isinstance(sio, socketio.Server):
         raise UsageError("this is a synchronous socketio.Server: `use_moorage_sync(sio, ...)` is for it")
     if not isinstance(sio, socketio.AsyncServer):
@@ -114,6 +116,7 @@ def _check(sio: Any, hub: str, server_id: Any) -> None:
         raise UsageError("this server has clients already: call use_moorage before they connect")
     if server_id is not None and not (isinstance(server_id, str) and 1 <= len(server_id) <= 128):
         raise UsageError("server_id must have 1 to 128 characters")
+    warn_of_origins(sio)
 
 
 class Moorage:

@@ -8,9 +8,9 @@ import os
 import ssl
 import time
 from binascii import b2a_base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from picows import WSError, WSHandshakeError, WSListener, WSTransport, ws_connect
@@ -73,7 +73,7 @@ async def dial(
     except WSHandshakeError as error:
         raise await _refused(error, target, hub, headers, ssl_context) from None
     except WSError as error:
-        raise refusals.no_http(target, str(error)) from None
+        raise await _stranger(error, target, hub, headers, ssl_context) from None
     except ssl.SSLError as error:
         raise refusals.untrusted(target, error) from None
     except OSError as error:  # TimeoutError is one
@@ -97,20 +97,36 @@ async def _refused(
 ) -> Exception:
     response = error.response
     if response is None or response.status == 101:
-        return refusals.no_http(target, str(error))
+        return await _stranger(error, target, hub, sent, ssl_context)
     body = error.raw_body or b""
     headers = response.headers
     length = headers.get("Content-Length", "0")
     if "Transfer-Encoding" in headers or not length.isdecimal() or len(body) < int(length):
         # picows reports the head as soon as it has it, often before the body that says why.
-        body = await asyncio.to_thread(_body, target, hub, sent, ssl_context)
+        again = await asyncio.to_thread(_ask, target, hub, sent, ssl_context)
+        body = b"" if again is None else again[2]
     return refusals.refusal(int(response.status), headers, body, target=target, hub=hub, now=time.time())
 
 
-def _body(
+async def _stranger(
+    error: Exception,
+    target: ConnectionString,
+    hub: str,
+    sent: dict[str, str],
+    ssl_context: ssl.SSLContext | None,
+) -> Exception:
+    """What picows cannot read may still be a web server, one of HTTP/1.0 for example."""
+    answer = await asyncio.to_thread(_ask, target, hub, sent, ssl_context)
+    if answer is None or answer[0] == 101:
+        return refusals.no_http(target, str(error))
+    status, headers, body = answer
+    return refusals.refusal(status, headers, body, target=target, hub=hub, now=time.time())
+
+
+def _ask(
     target: ConnectionString, hub: str, sent: dict[str, str], ssl_context: ssl.SSLContext | None
-) -> bytes:
-    """The body of the same refusal, asked for once more; empty if that fails."""
+) -> tuple[int, Mapping[str, str], bytes] | None:
+    """The answer to the same request, asked for once more; None if there is none."""
     url = urlsplit(target.link_url(hub))
     connection = (
         HTTPSConnection(url.netloc, timeout=CONNECT_SECONDS, context=ssl_context)
@@ -125,8 +141,11 @@ def _body(
     }
     try:
         connection.request("GET", f"{url.path}?{url.query}", headers={**sent, **upgrade})
-        return connection.getresponse().read(_BODY_LIMIT)
+        answer = connection.getresponse()
+        # Names are found in any case, as with picows.
+        headers = cast(Mapping[str, str], answer.headers)
+        return answer.status, headers, answer.read(_BODY_LIMIT)
     except (OSError, HTTPException):
-        return b""
+        return None
     finally:
         connection.close()

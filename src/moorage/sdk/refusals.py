@@ -60,10 +60,14 @@ def refusal(
             f"{where}: it redirects to {headers.get('Location', 'nowhere')!r}. "
             "Put the address it redirects to into the connection string's Endpoint"
         )
-    text = f"{where}: HTTP {status}{_kind_of(headers)}"
+    text = f"{target.endpoint} answered HTTP {status}{_kind_of(headers)} to the link of hub {hub!r}"
     if kind is LinkUnavailable:
         return LinkUnavailable(f"{text}. A proxy may stand there whose Moorage is not running")
-    return LinkRefused(f"{text}. That is not Moorage: check the connection string's Endpoint{_azure(target)}")
+    return LinkRefused(
+        f"{text}. That is not Moorage: another web server is there, or a proxy that does not pass "
+        "/server/tunnel on, with WebSocket upgrades. "
+        f"Check the connection string's Endpoint{_azure(target)}"
+    )
 
 
 def wrong_protocol(target: ConnectionString, chosen: str | None) -> LinkRefused:

@@ -33,6 +33,7 @@ from moorage.sdk.members import room_names
 from moorage.sdk.payload import Codec
 from moorage.sdk.server_events import HandlerT
 from moorage.sdk.session import MAX_QUEUE_BYTES
+from moorage.sdk.supported import check_version, warn_of_origins
 from moorage.sdk.terms import warn_of_large_messages
 from moorage.sdk.threads_dispatch import ThreadsDispatcher
 from moorage.sdk.threads_engine import Engine
@@ -155,6 +156,7 @@ def _server_of(server: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _check(sio: Any, hub: str, server_id: str | None) -> None:
+    check_version()
     if isinstance(sio.eio, Engine):
         raise UsageError("this server uses Moorage already; close() that first")
     if sio.async_mode != "threading":
@@ -169,6 +171,7 @@ def _check(sio: Any, hub: str, server_id: str | None) -> None:
         raise UsageError("this server has clients already: call use_moorage_sync before they connect")
     if server_id is not None and not 1 <= len(server_id) <= 128:
         raise UsageError("server_id must have 1 to 128 characters")
+    warn_of_origins(sio)
 
 
 class ThreadedMoorage:
