@@ -354,22 +354,21 @@ class SocketDoor:
             hub = self.door.hub_of(request.path)
             query = request.query
             self.door.check_origin(origin)
-            # Refused now rather than after the app server's word.
-            request.first_protocol  # noqa: B018
+            subprotocol = request.first_protocol
             sid = self.door.check_query(query, "websocket")
             if sid is not None:
-                self._upgrade_session(request, hub, sid)
+                self._upgrade_session(request, hub, sid, subprotocol)
                 return
             handshake = self.door.handshake(
                 hub, "http", query, request.headers, target=request.target, address=request.address
             )
-            opening = _Opening(self, request)
+            opening = _Opening(self, request, subprotocol)
             opening.connection = self.node.connect(hub, handshake, opening)
         except PeerError as error:
             self.door.log.refused("client", error, request.path)
             request.refuse(error, tuple(self.door.cors_headers(origin)))
 
-    def _upgrade_session(self, request: UpgradeRequest, hub_name: str, sid: str) -> None:
+    def _upgrade_session(self, request: UpgradeRequest, hub_name: str, sid: str, subprotocol: str) -> None:
         hub = self.node.hub(hub_name)
         connection = hub.directory.connections.get(sid) if hub is not None else None
         if connection is None:
@@ -379,9 +378,7 @@ class SocketDoor:
         connection.session.step(Step.UPGRADE_ASKED)
         socket = ClientSocket(self, connection, probing=True)
         self.probes[socket] = self._clock() + self.door.server.upgrade_timeout
-        request.accept(
-            socket, max_frame=connection.session.max_payload, subprotocol=request.first_protocol
-        )
+        request.accept(socket, max_frame=connection.session.max_payload, subprotocol=subprotocol)
 
     def tick(self, now: float) -> None:
         """Upgrades that hang, and closed sockets that do not go away."""
@@ -400,9 +397,10 @@ class _Opening:
     """`hub.ports.Opening` of a WebSocket without a session: the 101 waits for the app server, so
     that a refusal can be an HTTP status."""
 
-    def __init__(self, door: SocketDoor, request: UpgradeRequest) -> None:
+    def __init__(self, door: SocketDoor, request: UpgradeRequest, subprotocol: str) -> None:
         self._door = door
         self._request = request
+        self._subprotocol = subprotocol
         self.connection: Connection | None = None
         request.on_lost = self._lost
 
@@ -425,7 +423,7 @@ class _Opening:
             socket,
             max_frame=info.max_payload,
             first=engineio.text_frame(packet),
-            subprotocol=self._request.first_protocol,
+            subprotocol=self._subprotocol,
         )
 
     def refused(self, reason: Reason, detail: str) -> None:
