@@ -163,7 +163,11 @@ class PollingClient:
     async def _poll(self) -> list[bytes]:
         packets: list[bytes] = []
         while b"1" not in packets:
-            packets += (await self._polling.poll()).encode().split(b"\x1e")
+            reply = await self._polling.get()
+            if reply.status != 200:
+                # An end without a close packet.
+                break
+            packets += reply.body.split(b"\x1e")
         return packets
 
     async def received(self) -> list[bytes]:
@@ -272,6 +276,8 @@ async def test_progress_is_a_number(subject: Subject) -> None:
     subject.push(b"42[1]")
     subject.node.flusher.run()
     assert subject.sink.progress() >= 0
+    subject.end(APP_CLOSED)
+    await subject.client.received()
 
 
 @for_every_sink

@@ -88,7 +88,7 @@ async def says_goodbye_by_polling(url: str) -> None:
 async def breaks_the_protocol_by_polling(url: str) -> None:
     polling = await by_polling(url)
     await polling.post("4abc")
-    await polling.poll()
+    await polling.get()
 
 
 async def upgrades(url: str) -> None:
