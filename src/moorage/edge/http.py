@@ -142,7 +142,7 @@ class HttpProtocol(HttpToolsProtocol):
         """A request begins."""
         self._stuck = 0
         super().on_message_begin()
-        self.scope["extensions"] = {TRANSPORT: self.transport, TURN: self._turn}  # type: ignore[dict-item]
+        self.scope["extensions"] = {TRANSPORT: self._tcp.real, TURN: self._turn}  # type: ignore[dict-item]
         self._header_bytes = 0
 
     def on_url(self, url: bytes) -> None:
