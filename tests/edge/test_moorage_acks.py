@@ -121,6 +121,9 @@ async def test_others_of_the_same_app_server_do_not_wait_for_a_client_that_flood
         await asyncio.sleep(3.0)
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for socket in sockets:
+            await socket.http.close()
     assert len(times) > 10
     # On an idle machine about 10 ms; without turns more than 10 s.
     assert quantile(times, 0.5) < 500.0, times[-10:]
