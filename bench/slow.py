@@ -23,7 +23,7 @@ _WINDOW = 10
 """Broadcasts between two looks at metrics and memory."""
 _MOST_SECONDS = 90.0
 _MEMORY_BAR = 32.0
-"""MiB: the outbox's 4 MiB twice over (our queue and the transport's), and as much again for allocators."""
+"""MiB: what is sent in `limits.slow_after` (our queue and the transport's), and as much for allocators."""
 
 
 @dataclass

@@ -128,18 +128,23 @@ class Outbox:
     def flush(self) -> None:
         """Hand over what waits: to a WebSocket all, in one write; to a poll what one answer may hold."""
         self._state = _IDLE
-        if not self.ready or self._first is None:
+        data, size = self._first, self.size
+        if not self.ready or data is None:
             return
-        if self.size > self.limit or not self.framed:
-            before = self.size
+        if size > self.limit or not self.framed:
             if self.framed:
                 self._write_chunks()
-                self._flusher.metrics.bytes_sent_websocket += before - self.size
+                self._flusher.metrics.bytes_sent_websocket += size - self.size
             else:
                 self._write_payload()
-            self._flusher.backlog.written(self, before)
+            self._flusher.backlog.written(self, size)
+            return
+        self._flusher.metrics.bytes_sent_websocket += size
+        if self._rest is None:
+            self._first = None
+            self.size = 0
+            self._write(data)
         else:
-            self._flusher.metrics.bytes_sent_websocket += self.size
             self._write(self.take())
 
     def _write_chunks(self) -> None:
