@@ -31,6 +31,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "edge/moorage_rooms.py": "edge/test_moorage_requests.py",
     "hub/settings.py": "test_config.py",
     "hub/ports.py": "hub/test_node.py",
+    "wire/tunnel_raw.py": "edge/test_moorage_intake.py",
     "wire/tunnel_rows.py": "wire/test_tunnel.py",
 }
 """Module without a test file of its own -> the one that covers it. Only for a file that is declarations

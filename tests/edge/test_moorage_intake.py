@@ -206,6 +206,19 @@ def test_an_app_server_that_sends_past_its_credit_is_not_read() -> None:
     assert app.server.inc.ack == first + 9
 
 
+def test_acknowledgements_are_heard_while_batches_wait() -> None:
+    rig = SlowRig()
+    app = rig.app()
+    joined(app)
+    app.say(*emits(500))
+    app.read()
+    app.line.feed(tunnel.encode_batch(0, app.inc.ack, []))
+    assert app.server.busy()
+    assert not app.line.closed
+    app.line.feed(tunnel.encode_batch(0, 0, [tunnel.encode_frame(tunnel.List(1))]))
+    assert [reason.name for reason in app.line.closed] == ["link-bad-frame"]
+
+
 def test_members_of_a_namespace_are_selected_without_a_room() -> None:
     rig = Rig()
     app = rig.app()

@@ -16,7 +16,7 @@ from moorage import logs
 from moorage.edge.moorage_requests import Desk
 from moorage.edge.moorage_server import MoorageServer
 from moorage.hub.turns import TURN_SECONDS, TURN_WRITES, Intake, Job
-from moorage.wire import tunnel
+from moorage.wire import tunnel, tunnel_raw
 from moorage.wire.errors import PeerError
 
 LARGE: Final = 128 * 1024
@@ -41,21 +41,23 @@ class Reader:
         """Frames of this read. The link sets it back at the end of each."""
         self._until = 0.0
 
-    def take(self, number: int, size: int, frames: Sequence[tunnel.FromApp | msgspec.Raw]) -> None:
-        """Batch `number`, which has just arrived."""
-        if self.intake.jobs or size > LARGE:
-            self.intake.add(self._guarded(number, size, frames, 0, None))
-            self._hold_back()
-            return
+    def take(self, number: int, size: int, frames: Sequence[tunnel.FromApp]) -> None:
+        """Batch `number`, which has just arrived, while nothing waits."""
         handle = self._desk.handle
         for place, frame in enumerate(frames):
-            assert not isinstance(frame, msgspec.Raw)
             job = handle(frame)
             self.count += 1
             if job is not None or (self.count % FRAMES == 0 and self._used_up()):
-                self.intake.add(self._guarded(number, size, frames, place + 1, job))
+                self.intake.add(self._rest(number, size, frames[place + 1 :], job))
                 return
         self._server.inc.take(number, size)
+
+    def wait(self, number: int, size: int, frames: msgspec.Raw) -> None:
+        """The same for one that is large, or comes while something waits."""
+        self.intake.add(self._later(number, size, frames))
+        wire = self._server.wire
+        if wire is not None and self._server.inc.untaken > self._most:
+            wire.pause_reading()
 
     def _used_up(self) -> bool:
         """Has this read had as much time as one turn has for all?"""
@@ -86,45 +88,43 @@ class Reader:
         self.intake.clear()
         self._desk.end()
 
-    def _guarded(
-        self,
-        number: int,
-        size: int,
-        frames: Sequence[tunnel.FromApp | msgspec.Raw],
-        start: int,
-        job: Job[None] | None,
+    def _rest(
+        self, number: int, size: int, frames: Sequence[tunnel.FromApp], job: Job[None] | None
     ) -> Job[None]:
-        """The frames from `start` on, after `job`."""
+        """The frames that are left of a batch, after `job`."""
+        if job is not None:
+            yield from job
+        for place, frame in enumerate(frames, 1):
+            yield from self._desk.handle(frame) or ()
+            if place % FRAMES == 0:
+                yield False
+        self._done(number, size)
+
+    def _later(self, number: int, size: int, raw: msgspec.Raw) -> Job[None]:
         try:
-            if job is not None:
-                yield from job
-            for place in range(start, len(frames)):
-                frame = frames[place]
-                if isinstance(frame, msgspec.Raw):
-                    frame = tunnel.decode_frame_from_app(frame)
-                job = self._desk.handle(frame)
-                if job is not None:
-                    yield from job
-                if place % FRAMES == FRAMES - 1:
+            frames = tunnel_raw.split_frames(raw)
+            self._server.node.metrics.link_frames_received += len(frames)
+            for place, frame in enumerate(frames, 1):
+                yield from self._desk.handle(tunnel_raw.decode_frame_from_app(frame)) or ()
+                if place % FRAMES == 0:
                     yield False
         except PeerError as error:
-            wire = self._server.wire
-            if wire is not None:
-                wire.broke(error)
-            else:
-                self._server.give_up("app server broke the protocol")
+            self._broke(error)
             return
-        if not self._server.over:
-            self._server.inc.take(number, size)
-            self._read_on()
-            self._server.wake()
+        self._done(number, size)
 
-    def _hold_back(self) -> None:
+    def _broke(self, error: PeerError) -> None:
         wire = self._server.wire
-        if wire is not None and self._server.inc.untaken > self._most:
-            wire.pause_reading()
+        if wire is not None:
+            wire.broke(error)
+        else:
+            self._server.give_up("app server broke the protocol")
 
-    def _read_on(self) -> None:
-        wire = self._server.wire
-        if wire is not None and self._server.inc.untaken <= self._most:
-            wire.resume_reading()
+    def _done(self, number: int, size: int) -> None:
+        server = self._server
+        if server.over:
+            return
+        server.inc.take(number, size)
+        if server.wire is not None and server.inc.untaken <= self._most:
+            server.wire.resume_reading()
+        server.wake()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
@@ -11,7 +11,7 @@ from moorage.edge.messages import Assembler
 from moorage.edge.moorage_intake import LARGE, Reader
 from moorage.edge.moorage_server import MoorageServer
 from moorage.edge.upgrade import LinkProtocol, tcp_of
-from moorage.wire import tunnel
+from moorage.wire import tunnel, tunnel_raw
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import (
     BAD_FRAME,
@@ -48,6 +48,8 @@ _ORDINARY: Final = (LINK_CLOSED, LINK_LOST, LINK_REPLACED, DRAINING)
 
 # Compared for every frame: a global is one look-up, an attribute of the enumeration two.
 _BINARY: Final = WSMsgType.BINARY
+
+_NO_FRAMES: Final = b"\x90"
 
 log: Final = logs.get("link")
 
@@ -137,25 +139,34 @@ class MoorageSocket(WSListener):
             self._message(data)
 
     def _message(self, data: bytes) -> None:
-        # Large batches are decoded frame by frame, when it is their turn.
-        large = len(data) > LARGE
-        batch: tunnel.Batch[Any] = tunnel.split_from_app(data) if large else tunnel.decode_from_app(data)
-        metrics = self._door.node.metrics
-        metrics.link_frames_received += len(batch.frames)
-        metrics.link_bytes_received += len(data)
-        server = self._server
-        if server is None:
-            self._hello(batch)
+        node, server, reader = self._door.node, self._server, self._reader
+        node.metrics.link_bytes_received += len(data)
+        if reader is not None and (len(data) > LARGE or reader.intake.jobs):
+            # Decoded when it is its turn, frame by frame: as objects the frames take many times the room.
+            raw = tunnel_raw.head_from_app(data)
+            frames = raw.number > 0 or bytes(raw.frames) != _NO_FRAMES
+            if self._is_news(raw.number, raw.ack, len(data), frames=frames):
+                reader.wait(raw.number, len(data), raw.frames)
             return
-        server.out.taken(batch.ack)
+        batch = tunnel.decode_from_app(data)
+        node.metrics.link_frames_received += len(batch.frames)
+        if server is None or reader is None:
+            self._hello(batch)
+        elif self._is_news(batch.number, batch.ack, len(data), frames=bool(batch.frames)):
+            reader.take(batch.number, len(data), batch.frames)
+
+    def _is_news(self, number: int, ack: int, size: int, *, frames: bool) -> bool:
+        """Note a batch's acknowledgement and arrival; True for one that was not here before."""
+        server = self._server
+        assert server is not None
+        server.out.taken(ack)
         if server.acks:
             server.acks.taken()
-        if batch.number == 0:
-            if batch.frames:
+        if number == 0:
+            if frames:
                 raise PeerError(LINK_BAD_FRAME, "frames in a batch without a number")
-        elif server.inc.arrived(batch.number, len(data)):
-            assert self._reader is not None
-            self._reader.take(batch.number, len(data), batch.frames)
+            return False
+        return server.inc.arrived(number, size)
 
     def _hello(self, batch: tunnel.Batch[tunnel.FromApp]) -> None:
         if batch.number or len(batch.frames) != 1 or not isinstance(batch.frames[0], tunnel.AppHello):

@@ -400,11 +400,9 @@ MAX_FRAMES: Final = 131_072
 has so many. Five million of the smallest would go into the largest message. The decoder looks at the
 number before it makes anything of the frames."""
 
-_FewFrames = msgspec.Meta(max_length=MAX_FRAMES)
+FewFrames = msgspec.Meta(max_length=MAX_FRAMES)
 _encode = msgspec.msgpack.Encoder().encode
-_from_app = msgspec.msgpack.Decoder(tuple[Count, Count, Annotated[list[FromApp], _FewFrames]])
-_from_app_raw = msgspec.msgpack.Decoder(tuple[Count, Count, Annotated[list[msgspec.Raw], _FewFrames]])
-_frame_from_app = msgspec.msgpack.Decoder(FromApp)
+_from_app = msgspec.msgpack.Decoder(tuple[Count, Count, Annotated[list[FromApp], FewFrames]])
 _from_service = msgspec.msgpack.Decoder(tuple[Count, Count, list[FromService]])
 
 
@@ -421,20 +419,6 @@ def encode_batch(number: int, ack: int, frames: list[bytes]) -> bytes:
 def decode_from_app(data: bytes) -> Batch[FromApp]:
     """A batch of an app server. Raises `PeerError` (link-bad-frame)."""
     return _decode(_from_app, data)
-
-
-def split_from_app(data: bytes) -> Batch[msgspec.Raw]:
-    """The same batch with its frames undecoded. Raises `PeerError` (link-bad-frame)."""
-    return _decode(_from_app_raw, data)
-
-
-def decode_frame_from_app(data: msgspec.Raw) -> FromApp:
-    """One of its frames. Raises `PeerError` (link-bad-frame)."""
-    try:
-        frame: FromApp = _frame_from_app.decode(data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise PeerError(LINK_BAD_FRAME, str(error)[:200]) from None
-    return frame
 
 
 def decode_from_service(data: bytes) -> Batch[FromService]:
