@@ -76,7 +76,7 @@ class ThreadsInbox:
             Left: dispatcher.left,
             Upgraded: dispatcher.upgraded,
             Moved: dispatcher.moved,
-            Query: lambda frame: self._telling.submit(partial(self._answer, frame)),
+            Query: lambda frame: self._telling.submit(partial(self._answer, frame, link.session_id)),
             Told: server_events.told,
             Failed: self._failed,
             Drain: self._drain,
@@ -130,12 +130,15 @@ class ThreadsInbox:
             link.hold(True)
             self._link.loop.call_later(RELIEF_SECONDS, self._look_again)
 
-    def _answer(self, frame: Query) -> None:
+    def _answer(self, frame: Query, session: str) -> None:
         """Another app server fetches sockets; these are ours. Sessions may be large, and so are told in
         a thread of the pool."""
-        facts = (self.facts_of(sid, frame.namespace) for sid in frame.sockets)
+        chunks = tuple(chunks_of(self.facts_of(sid, frame.namespace) for sid in frame.sockets))
+        if session != self._link.session_id:
+            # In another session of the link the number may be that of another question.
+            return
         try:
-            self._link.send(Facts(frame.ref, tuple(chunks_of(facts))))
+            self._link.send(Facts(frame.ref, chunks))
         except MoorageError as error:
             _log.error("sockets' data could not be told: %s", error)
 

@@ -215,6 +215,11 @@ class ThreadedLink:
         return self._link
 
     @property
+    def session_id(self) -> str:
+        """Names the session; the numbers of requests hold within it."""
+        return self.link.session.id
+
+    @property
     def up(self) -> bool:
         """A WebSocket is open and greeted."""
         return self._link is not None and not self._dead and self._link.up

@@ -20,8 +20,12 @@ class ThreadsServerEvents:
     """The handlers of one app server. One per event and namespace, as in python-socketio; what it
     returns is its answer."""
 
-    def __init__(self, transmit: Callable[[FromApp], None], codec: Codec, pool: Pool) -> None:
+    def __init__(
+        self, transmit: Callable[[FromApp], None], codec: Codec, pool: Pool, *, session: Callable[[], str]
+    ) -> None:
+        """`session` gives the id of the link's present session."""
         self._transmit = transmit
+        self._session = session
         self._codec = codec
         self._pool = pool
         self._handlers: dict[tuple[str, str], Handler] = {}
@@ -45,15 +49,16 @@ class ThreadsServerEvents:
                 # Nothing here is about that namespace: nobody is to wait for this app server.
                 self._transmit(Reply(frame.ref, b""))
             return
-        self._pool.submit(partial(self._run, handler, arguments, frame))
+        self._pool.submit(partial(self._run, handler, arguments, frame, self._session()))
 
-    def _run(self, handler: Handler, arguments: list[Any], frame: Told) -> None:
+    def _run(self, handler: Handler, arguments: list[Any], frame: Told, session: str) -> None:
         try:
             result = handler(*arguments)
         except Exception:
             _log.exception("the handler of a server-side event failed")
             return
-        if not frame.ref:
+        if not frame.ref or session != self._session():
+            # In another session the number may be that of another question.
             return
         if result is None:
             data = []
