@@ -75,3 +75,7 @@ def test_what_cannot_work_is_said() -> None:
         client_token(where, hub="no hub")
     with pytest.raises(UsageError, match="exp"):
         client_token(where, hub="h", claims={"exp": 1})
+    with pytest.raises(UsageError, match="user_id must be text, not 7"):
+        client_token(where, hub="h", user_id=7)  # type: ignore[arg-type]  # an id of a database, from untyped code
+    with pytest.raises(UsageError, match="groups must be a list of names, not 'admins'"):
+        client_token(where, hub="h", groups="admins")

@@ -41,7 +41,7 @@ export function negotiate(io: AnyServer | AnyAzureOptions, configure?: Configure
   return async (request, response) => {
     try {
       const { userId, expirationTimeInMinutes } = (await configure?.(request)) ?? {};
-      const token = clientToken(to, { ...(userId && { userId }), minutes: expirationTimeInMinutes ?? MINUTES });
+      const token = clientToken(to, { userId: userId ?? undefined, minutes: expirationTimeInMinutes ?? MINUTES });
       const { url, path } = clientAddress(to);
       answer(response, 200, { endpoint: url, path, token } satisfies NegotiateResponse);
     } catch (error) {
@@ -62,7 +62,8 @@ function whereTo(io: AnyServer | AnyAzureOptions): Target {
 const isOptions = (io: AnyServer | AnyAzureOptions): io is AnyAzureOptions => typeof (io as AnyServer).bind !== "function";
 
 function answer(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { "Content-Type": "application/json" });
+  // No cache may give one user's token to another.
+  response.writeHead(status, { "Content-Type": "application/json", "Cache-Control": "no-store" });
   response.end(JSON.stringify(body));
 }
 

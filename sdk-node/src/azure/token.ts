@@ -9,9 +9,12 @@ const HEADER = encode({ alg: "HS256", typ: "JWT" });
 
 /** A client's access token: a JWT, signed with the access key. The user stands in it twice, as Azure's
  * SDK writes it; its passport helper reads the second. */
-export function clientToken(to: Target, { userId, minutes }: { userId?: string; minutes: number }): string {
+export function clientToken(to: Target, { userId, minutes }: { userId?: string | undefined; minutes: number }): string {
   // It may come from a client's query. In JSON neither NaN nor Infinity would be a time.
   if (!Number.isFinite(minutes)) throw new MoorageError("options", `a token cannot be good for ${minutes} minutes`);
+  // The service would refuse the token. Without types a number may come, the id of a database.
+  if (userId !== undefined && typeof userId !== "string")
+    throw new MoorageError("options", `userId must be a string, not ${JSON.stringify(userId)}`);
   const { url, path } = clientAddress(to);
   const now = Math.floor(Date.now() / 1000);
   const who = userId ? { sub: userId, userId } : {};

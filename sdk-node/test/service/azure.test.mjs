@@ -83,6 +83,17 @@ describe("Azure's names", () => {
     assert.match(warned.mock.calls[0].arguments[0], /negotiate failed: no database/);
   });
 
+  test("[repair 28] negotiate refuses a user id that the service would, and its answers are not cached", async (t) => {
+    const w = world(t, service);
+    const warned = t.mock.method(console, "warn", () => {});
+    const io = await w.app();
+    for (const [userId, status] of [["7", 200], [7, 500], [0, 500]]) {
+      const answer = await fetch(await web(w, negotiate(io, () => ({ userId }))));
+      assert.deepEqual([answer.status, answer.headers.get("cache-control")], [status, "no-store"]);
+    }
+    assert.match(warned.mock.calls[0].arguments[0], /userId must be a string, not 7/);
+  });
+
   test("usePassport and restorePassport carry passport's user over", async (t) => {
     const w = world(t, service);
     const io = await w.app();

@@ -82,7 +82,6 @@ class Member:
         late, or made up."""
         return None if ack_id is None else self.waiting.pop(ack_id, None)
 
-
     def hears(self, whom: To) -> bool:
         """An emit to `whom` is for this socket, which the service cannot tell while it is connecting."""
         return (

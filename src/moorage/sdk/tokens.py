@@ -46,9 +46,9 @@ def client_token(
     The endpoint of the connection string must be the URL by which clients reach the service. Raises
     `UsageError` for arguments that cannot work.
     """
-    return client_access(
-        connection_string, hub=hub, user_id=user_id, ttl=ttl, groups=groups, claims=claims
-    )["token"]
+    return client_access(connection_string, hub=hub, user_id=user_id, ttl=ttl, groups=groups, claims=claims)[
+        "token"
+    ]
 
 
 def client_access(
@@ -64,6 +64,11 @@ def client_access(
     where = parse(connection_string)
     if not (math.isfinite(ttl) and ttl > 0):
         raise UsageError(f"ttl must be above 0, in seconds, not {ttl!r}")
+    if user_id is not None and not isinstance(user_id, str):
+        raise UsageError(f"user_id must be text, not {user_id!r}: write user_id=str(...)")
+    if isinstance(groups, str):
+        # Text is a collection of its letters, each of which would be a group.
+        raise UsageError(f"groups must be a list of names, not {groups!r}")
     url = urlsplit(where.endpoint)
     endpoint = f"{url.scheme}://{url.netloc}"
     path = f"{url.path}/clients/socketio/hubs/{quote(check_hub(hub), safe='')}"
