@@ -79,6 +79,14 @@ def test_both_transports_whatever_the_size(size: int) -> None:
     assert (world.metrics.sent_websocket, world.metrics.sent_polling) == (2 * size, 4)
 
 
+def test_a_part_of_a_large_fan_out_is_counted_as_a_part() -> None:
+    world, clients = crowd(3, polling=2)
+    world.metrics.sent_websocket = world.metrics.sent_polling = 0
+    fan_out(Encoded(b"42[1]"), clients, world.node.flusher, world.metrics, among=10 * SLICE)
+    world.settle()
+    assert (world.metrics.sent_websocket, world.metrics.sent_polling) == (3, 2)
+
+
 def test_only_a_large_fan_out_is_sliced() -> None:
     world, clients = crowd(SLICE)
     send(world, Encoded(b"42[1]"), clients[1:])

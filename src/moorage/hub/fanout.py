@@ -64,7 +64,7 @@ def fan_out(
         return
     framed = flusher.spread(encoded, to, among)
     metrics.sent_websocket += framed * encoded.packets
-    metrics.sent_polling += (among - framed) * encoded.packets
+    metrics.sent_polling += (len(to) - framed) * encoded.packets
 
 
 def push(box: Outbox, encoded: Encoded, metrics: Metrics, among: int = 1) -> None:
