@@ -213,6 +213,67 @@ def test_a_client_that_ends_during_a_join_is_in_no_room_afterwards() -> None:
 
 
 @pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("dialect", ["azure", "moorage.v1"])
+@pytest.mark.parametrize("close", [False, True])
+def test_a_client_that_ends_before_its_turn_is_not_expelled(
+    close: bool, dialect: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "CLOSE_WORK", 1)
+    monkeypatch.setattr(selecting, "STEP", 4)
+    world = World()
+    peer = RecordingPeer() if dialect == "moorage.v1" else None
+    _, link = world.server(peer=peer)
+    clients = [world.client("/") for _ in range(4)]
+
+    def between(step: int) -> None:
+        """Two of the four have been expelled."""
+        if step == 1:
+            for client in clients:
+                world.node.execute(CloseConnections(HUB, Selection(connection=client.id)))
+
+    assert begun(world, LeaveNamespace(HUB, ALL, "/", close), between).reached == 2
+    assert world.node.connections == world.hub().sockets == 0
+    assert len(link.ended) == 4
+    assert peer is None or len(peer.lefts) == 2
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_the_app_server_hears_nothing_of_a_client_that_ended_before_its_turn() -> None:
+    world = World()
+    peer = RecordingPeer()
+    world.server(peer=peer)
+    clients = [world.client("/") for _ in range(4)]
+    for client in clients:
+        world.join(client, "a")
+    peer.moves.clear()
+
+    def between(step: int) -> None:
+        if step == 2:
+            for client in clients:
+                world.node.execute(CloseConnections(HUB, Selection(connection=client.id)))
+
+    begun(world, LeaveGroups(HUB, ALL, (group("a"),)), between)
+    assert peer.moves == []
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_client_that_leaves_while_others_are_looked_for_is_not_asked() -> None:
+    world, clients = crowd(6)
+
+    def between(step: int) -> None:
+        if step == 1:
+            world.node.execute(LeaveNamespace(HUB, Selection(connection=clients[0].id), "/"))
+
+    gone = next(iter(world.hub().directory.rooms.members(ROOT)))
+    clients.remove(gone)
+    clients.insert(0, gone)
+    begun(world, Invoke(HUB, ALL, b'42["q"]', 5.0), between)
+    world.settle()
+    assert heard(gone) == [b"41"]
+    assert all(len(heard(client)) == 1 for client in clients)
+
+
+@pytest.mark.usefixtures("small_steps")
 def test_answers_may_come_before_the_last_is_asked() -> None:
     world, clients = crowd(6)
     answers = RecordingAnswers()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,11 +67,10 @@ def _invoking(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> J
     hub.invocations.ask(ack_id, asked, answers, node.clock() + timeout)
     everyone = tuple(asked)
     for start in range(0, len(everyone), STEP):
-        some: Sequence[Connection] = everyone[start : start + STEP]
         if start:
             yield False
-            # Who has left the namespace meanwhile is missing in the end.
-            some = [c for c in some if c.id in hub.directory.connections and _sid(c, namespace) == asked[c]]
+        # A client that has left the namespace since it was found is not asked, and is missing in the end.
+        some = [c for c in everyone[start : start + STEP] if _is_there(hub, c, namespace, asked[c])]
         if command.volatile:
             some = [c for c in some if c.outbox.ready]
         delivery.to(some, among=len(everyone))
@@ -80,6 +79,10 @@ def _invoking(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> J
 
 def _sid(connection: Connection, namespace: str) -> str:
     return connection.session.peer.namespaces.get(namespace, "")
+
+
+def _is_there(hub: Hub, connection: Connection, namespace: str, sid: str) -> bool:
+    return connection.id in hub.directory.connections and _sid(connection, namespace) == sid
 
 
 def _event(payload: bytes) -> tuple[list[bytes], socketio.Header]:

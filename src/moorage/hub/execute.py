@@ -239,6 +239,8 @@ def _leaving(_node: Node, hub: Hub, command: LeaveGroups) -> Job[Outcome]:
     for connection in to:
         groups = tuple(_joined(connection)) if command.groups is None else command.groups
         for at in range(0, len(groups), PIECE):
+            if connection.session.state == State.CLOSED:
+                break
             piece = groups[at : at + PIECE]
             _leave_some(hub, command, connection, piece)
             work += 1 + JOIN_WORK * len(piece)
