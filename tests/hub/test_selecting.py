@@ -9,6 +9,7 @@ import pytest
 
 from moorage.hub import asking, execute, rooms, selecting
 from moorage.hub.connection import Connection
+from moorage.hub.deliver import PIECE
 from moorage.hub.settings import Limits
 from moorage.hub.turns import Job
 from moorage.wire.commands import (
@@ -24,6 +25,7 @@ from moorage.wire.commands import (
     Outcome,
     Selection,
     Send,
+    SendToConnection,
 )
 from moorage.wire.errors import PeerError
 from moorage.wire.filters import Filter, compile_filter
@@ -341,3 +343,23 @@ def test_the_work_of_a_selection_is_known_before_it_is_begun() -> None:
     assert work(Selection(filter=Filter("", any_of=(group("even"), group("1"))))) == 8
     assert work(Selection(filter=Filter("", any_of=tuple(group(str(n)) for n in range(5_000))))) == 5_000
     assert work(Selection(filter=compile_filter("userId ne 'x' and length(userId) gt 1"))) >= 10
+
+
+@pytest.mark.parametrize("before", [0, 1, PIECE - 2, PIECE - 1, PIECE])
+def test_nothing_comes_between_a_binary_event_and_its_attachments(before: int) -> None:
+    """A client takes text between them for a broken packet, and ends the connection."""
+    world = World()
+    world.server()
+    client = world.client("/")
+    event = [b'452-["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]', b"bYWI=", b"bY2Q="]
+    packets = [b"42[1]"] * before + event + [b"42[2]"] * PIECE
+    job = world.node.begin(SendToConnection(HUB, client.id, b"\x1e".join(packets)))
+    assert not isinstance(job, Outcome)
+    for _ in job:
+        world.node.execute(SendToConnection(HUB, client.id, b'42["between"]'))
+    world.settle()
+    got = heard(client)
+    at = got.index(event[0])
+    assert got[at : at + 3] == event
+    assert [packet for packet in got if packet != b'42["between"]'] == packets
+    assert len(got) > len(packets)

@@ -29,7 +29,7 @@ SPECIAL_WORK: Final = 20
 """Units of work for a packet that concerns the service: it may end a connection."""
 
 PIECE: Final = 250
-"""Packets for one client in one step."""
+"""Packets for one client in one step. The attachments of the last one come on top."""
 _NOT_PLAIN: Final = (*SPECIAL, b"b")
 
 
@@ -102,15 +102,23 @@ def delivering_to_one(node: Node, connection: Connection, payload: bytes) -> Job
     """`deliver_to_one` in steps. A packet that cannot be encoded ends it, and raises `PeerError`."""
     start = 0
     while start <= len(payload) and connection.session.state != State.CLOSED:
-        end = start - 1
-        for _ in range(PIECE):
-            end = payload.find(engineio.RS, end + 1)
-            if end < 0:
-                end = len(payload)
-                break
+        end = _end_of_piece(payload, start)
         deliver_to_one(node, connection, payload[start:end])
         start = end + 1
         yield False
+
+
+def _end_of_piece(payload: bytes, start: int) -> int:
+    """Where the piece that begins at `start` ends. A binary event stays together with its attachments: others
+    send to the same client between two steps, and a client closes on text where an attachment is due."""
+    end = start - 1
+    for count in range(1, PIECE + socketio.MAX_EMIT):
+        end = payload.find(engineio.RS, end + 1)
+        if end < 0:
+            return len(payload)
+        if count >= PIECE and not payload.startswith(b"b", end + 1):
+            break
+    return end
 
 
 def _step(packet: bytes) -> tuple[Encoded, Header | None]:
@@ -182,7 +190,7 @@ def expel(node: Node, connection: Connection, namespace: str, *, close: bool) ->
     client's other sockets: each is told by itself, as socket.io does it, or a client would take the
     end of its connection for an accident and come back."""
     namespaces = connection.session.peer.namespaces
-    if not namespaces.get(namespace):
+    if connection.session.state == State.CLOSED or not namespaces.get(namespace):
         return False
     server = connection.server
     for name in (namespace, *(n for n, sid in namespaces.items() if sid and n != namespace and close)):
