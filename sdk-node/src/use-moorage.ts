@@ -38,16 +38,39 @@ export async function connectTo(io: AnyServer, to: Target, options: Rest): Promi
   check(io);
   targets.set(io, to);
   const gate = new Gate();
+  const early = watchClose(io);
   try {
-    const link = await Link.connect({ ...linkOptions(options), ...to, handler: gate.handler });
-    const { moorage, dispatch } = install(io, link, to, options);
+    const link = await Link.connect({ ...linkOptions(options), ...to, handler: gate.handler, signal: early.signal });
+    early.stop();
+    const { moorage, dispatch, engine } = install(io, link, to, options);
+    if (early.signal.aborted) {
+      engine.close();
+      await moorage.end();
+    }
     link.handler = dispatch;
     gate.open(dispatch, moorage.report);
     return moorage;
   } catch (error) {
+    early.stop();
     targets.delete(io);
     throw error;
   }
+}
+
+/** Until `stop`: `io.close()` aborts the signal. An app that is told to stop before the link is up must not be kept
+ * running by it, nor get clients. */
+function watchClose(io: AnyServer): { signal: AbortSignal; stop: () => void } {
+  const closing = new AbortController();
+  const { close } = io;
+  const watched: typeof close = (done) => {
+    closing.abort();
+    return close.call(io, done);
+  };
+  io.close = watched;
+  const stop = (): void => {
+    if (io.close === watched) io.close = close;
+  };
+  return { signal: closing.signal, stop };
 }
 
 function linkOptions({ serverId, maxQueueBytes, connectTimeout, retryFirst, emitOnly, request, via }: Rest): Partial<Rest> & { sdk: string } {
@@ -71,7 +94,7 @@ function check(io: AnyServer): void {
     throw new MoorageError("parser", "useMoorage: the option `parser` of this server makes packets that Moorage cannot read; leave it out");
 }
 
-function install(io: AnyServer, link: Link, to: Target, options: Rest): { moorage: Moorage; dispatch: Dispatch } {
+function install(io: AnyServer, link: Link, to: Target, options: Rest): { moorage: Moorage; dispatch: Dispatch; engine: Engine } {
   const log = options.log ?? ((line: string) => console.warn(`moorage: ${line}`));
   const report = (error: Error): void => moorage.report(error);
   const native = insideServer(io).engine;
@@ -98,7 +121,7 @@ function install(io: AnyServer, link: Link, to: Target, options: Rest): { moorag
       }
     },
   );
-  return { moorage, dispatch };
+  return { moorage, dispatch, engine };
 }
 
 /** `io.close()` frees the HTTP port at once, as natively, and is over when the service knows of it: apps end their

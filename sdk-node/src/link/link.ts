@@ -76,6 +76,7 @@ export class Link extends EventEmitter<LinkEvents> {
     const link = new Link(options);
     return new Promise((resolve, reject) => {
       link.#first = { resolve, reject };
+      options.signal?.addEventListener("abort", () => link.#giveUp(), { once: true });
       link.#dial();
     });
   }
@@ -301,6 +302,15 @@ export class Link extends EventEmitter<LinkEvents> {
     this.#first?.reject(cause ?? ended(undefined));
     if (this.#first === undefined) this.#tell("closed", cause);
     this.#first = undefined;
+  }
+
+  /** Before the first hello. */
+  #giveUp(): void {
+    const first = this.#first;
+    if (!first) return;
+    this.#first = undefined;
+    this.#finish(undefined);
+    first.resolve(this);
   }
 
   /** Farewell: asks for no new clients, waits at most `drain` milliseconds (default 1,000) for what could

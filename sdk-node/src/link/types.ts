@@ -28,6 +28,8 @@ export interface LinkOptions {
   readonly retryFirst?: boolean;
   /** Never get clients. Default false. */
   readonly emitOnly?: boolean;
+  /** Gives the first connect up: it then resolves with a link that is closed. */
+  readonly signal?: AbortSignal;
   /** Given to the HTTP request: `agent`, `ca`, `rejectUnauthorized`, `headers` and so on. */
   readonly request?: ClientRequestArgs;
   /** Set before anything can come. */

@@ -1,12 +1,14 @@
 // `io.close()`, beside a native server.
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 
 import { Server } from "socket.io";
 
+import { useMoorage } from "../../dist/esm/index.js";
 import { Service } from "../../../tests/node/lib/service.mjs";
 import { next, within } from "../../../tests/node/lib/waiting.mjs";
 import { world } from "../support/world.mjs";
@@ -120,4 +122,30 @@ test("[repair 16] serverSideEmit after io.close() has no answers, and a client t
   assert.equal(two.engine.clientsCount, clients.length);
   one.serverSideEmit("x");
   assert.deepEqual(await one.serverSideEmitWithAck("x"), []);
+});
+
+test("[repair 16] io.close() before the link is up: no clients come, and nothing keeps the process running", async (t) => {
+  const w = world(t, service);
+  const where = { hub: w.hub, connectionString: service.connectionString(), log: () => {} };
+  const io = new Server();
+  const linking = useMoorage(io, where);
+  await io.close();
+  const moorage = await within(linking, "the link");
+  assert.equal(moorage.connected, false);
+  io.emit("x");
+  const answer = await fetch(`${service.url}/clients/socketio/hubs/${w.hub}/?EIO=4&transport=polling`);
+  assert.equal((await answer.json()).reason, "no-app-server");
+
+  const gone = await listening();
+  const { port } = gone.address();
+  gone.close();
+  const app = `
+    import { Server } from "socket.io";
+    import { useMoorage } from "${new URL("../../dist/esm/index.js", import.meta.url)}";
+    const io = new Server();
+    useMoorage(io, { hub: "h", connectionString: "Endpoint=http://127.0.0.1:${port};AccessKey=k;", retryFirst: true });
+    setTimeout(() => io.close(), 50);`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", app], { cwd: import.meta.dirname, stdio: "ignore" });
+  w.atEnd(() => child.kill());
+  assert.deepEqual(await next(child, "exit"), [0, null]);
 });
