@@ -7,10 +7,10 @@ import weakref
 import pytest
 
 from moorage.engine.upgrade import State
-from moorage.hub.connection import Connection
+from moorage.hub.connection import BURST, LINK, Connection
 from moorage.hub.links import AppServer
 from moorage.hub.settings import Limits
-from tests.hub.fakes import RecordingLink, World
+from tests.hub.fakes import RecordingLink, RecordingSink, World
 
 
 def new_connection(limits: Limits) -> Connection:
@@ -51,3 +51,18 @@ def test_no_part_has_a_dict() -> None:
 def test_it_can_be_watched() -> None:
     connection = new_connection(Limits())
     assert weakref.ref(connection)() is connection
+
+
+def test_a_client_that_is_not_read_is_not_read_after_an_upgrade() -> None:
+    world = World()
+    world.server()
+    client = world.client(framed=False)
+    client.hold(LINK)
+    client.hold(BURST)
+    socket = RecordingSink()
+    client.outbox.attach(socket, ready=True)
+    assert not socket.reading
+    client.release(LINK)
+    assert not socket.reading
+    client.release(BURST)
+    assert socket.reading

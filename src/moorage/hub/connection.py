@@ -76,8 +76,7 @@ class Connection:
         """The link dialect's own state of this connection."""
 
     def hold(self, why: int) -> bool:
-        """Do not read it; False if it cannot be told. It may have changed its transport since it was held
-        before, so that one is told again."""
+        """Do not read it, on this transport or the next one (`Outbox.attach`). False if it has none yet."""
         sink = self.outbox.sink
         if sink is None:
             return False

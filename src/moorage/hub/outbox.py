@@ -110,6 +110,9 @@ class Outbox:
         self._write = sink.write
         self._send = sink.send
         self.ready = ready
+        if self.owner is not None and self.owner.held:
+            # Its former sink was told. A client must not get around that by an upgrade.
+            sink.pause_reading()
         if self.size > self.limit:
             self._flusher.backlog.grown(self, self.size)
         self.flush()
