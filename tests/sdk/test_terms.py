@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import socketio
@@ -45,6 +46,25 @@ def test_threads(wanted: int, service: MoorageProcess, caplog: pytest.LogCapture
     sio = socketio.Server(async_mode="threading", max_http_buffer_size=wanted)
     use_moorage_sync(sio, hub="a", connection_string=service.connection_string).close()
     assert len(lines(caplog)) == (wanted > MAX_PAYLOAD)
+
+
+@pytest.mark.parametrize("threads", [False, True])
+async def test_no_limit_of_its_own(threads: bool, service: MoorageProcess) -> None:
+    hub = "threads" if threads else "asyncio"
+    where: dict[str, Any] = {"hub": hub, "connection_string": service.connection_string}
+    sio: Any
+    moorage: Any
+    if threads:
+        sio = socketio.Server(async_mode="threading", max_http_buffer_size=float("inf"))
+        moorage = await asyncio.to_thread(use_moorage_sync, sio, **where)
+    else:
+        sio = socketio.AsyncServer(async_mode="asgi", max_http_buffer_size=float("inf"))
+        moorage = await use_moorage(sio, **where)
+    try:
+        async with socketio.AsyncSimpleClient() as client:
+            await client.connect(service.url, socketio_path=clients(hub), transports=["websocket"])
+    finally:
+        await (asyncio.to_thread(moorage.close) if threads else moorage.close())
 
 
 async def test_the_azure_dialect_with_the_first_client(service: MoorageProcess) -> None:

@@ -21,6 +21,7 @@ from moorage.sdk.environ import Environ
 from moorage.sdk.link import Link
 from moorage.sdk.members import Member, Stage
 from moorage.sdk.payload import RS, part_of
+from moorage.sdk.terms import max_message
 from moorage.wire.tunnel import Close, Opened, Packet
 
 _WITH_ATTACHMENTS: Final = re.compile(r"[56]([0-9]{1,5})-")
@@ -130,7 +131,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
                 client.number,
                 int(interval * 1000),
                 int(self.ping_timeout * 1000),
-                int(self.max_http_buffer_size),
+                max_message(self),
             )
         )
 

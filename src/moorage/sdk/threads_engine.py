@@ -18,6 +18,7 @@ import engineio.packet
 from moorage.sdk.environ import Environ
 from moorage.sdk.members import Member, Stage
 from moorage.sdk.payload import RS, part_of
+from moorage.sdk.terms import max_message
 from moorage.sdk.threads_pool import Lane, Pool
 from moorage.wire.tunnel import Close, Drain, FromApp, Opened, Packet
 
@@ -98,7 +99,7 @@ class Engine(engineio.Server):  # type: ignore[misc]  # python-engineio is not a
         self.sockets[client.sid] = client
         self.by_number[client.number] = client
         interval = self.ping_interval + self.ping_interval_grace_period
-        limit = int(self.max_http_buffer_size)
+        limit = max_message(self)
         self.transmit(Opened(client.number, int(interval * 1000), int(self.ping_timeout * 1000), limit))
 
     def remove(self, client: Client) -> None:
