@@ -153,7 +153,7 @@ function warnOfLargeMessages(wanted: number, maxPayload: number, log: (line: str
   );
 }
 
-/** Who gets clients and does nothing with them is most likely a worker that only emits. */
+/** An app server that gets clients and has no handler for them is most likely a worker that only emits. */
 function warnOfIdle(io: AnyServer, log: (line: string) => void): void {
   const { parentNsps, _nsps } = insideServer(io);
   const serves = (namespace: AnyNamespace): boolean =>

@@ -8,8 +8,8 @@ _HOOKED: Final = ("basic_enter_room", "basic_leave_room", "emit")
 
 
 def carry_over(former: Any, manager: Any) -> None:
-    """What `instrument()` has put into the `former` manager goes into the one that takes its place. The hook
-    of a method stands under its name, the method itself under a mangled one."""
+    """Move the hooks that `instrument()` has set on the `former` manager to the `manager` that replaces it.
+    A hook has the name of its method; the method itself is kept under a mangled name."""
     inside = vars(former)
     for name in _HOOKED:
         if name not in inside:

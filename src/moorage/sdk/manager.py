@@ -287,8 +287,8 @@ class Manager(socketio.AsyncManager):  # type: ignore[misc]
         return await self.request(lambda ref: make(ref, whom))
 
     async def request(self, make: Callable[[int], FromApp]) -> Done:
-        """Ask for something that is done at once. Raises what `Link.request` does; after a close there
-        is nobody that it could be done to."""
+        """Ask for something that is done at once. Raises what `Link.request` does. After `close`
+        nothing happens, and the count is 0."""
         try:
             end = await self.ask(make, timeout=ANSWER_SECONDS)
         except LinkClosed:

@@ -1,4 +1,4 @@
-"""What this SDK needs beside itself, and what it says where that is not there."""
+"""Checks for packages that are missing or of an unsupported version, and for options without effect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from moorage.wire.errors import UsageError
 
 OLDEST: Final = (5, 18)
-"""Of python-socketio, the first that the suite ran with; every later 5.x is supported."""
+"""The first release of python-socketio that the suite ran with; every later 5.x is supported."""
 
 _NEEDED: Final = {"orjson": "orjson", "picows": "picows", "msgspec": "msgspec", "socketio": "python-socketio"}
 """Modules and the packages that have them."""

@@ -317,8 +317,8 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
             confirm()
 
     def request(self, make: Callable[[int], FromApp]) -> Done:
-        """Ask for something that is done at once. Raises what `ThreadedLink.request` does; after a close
-        there is nobody that it could be done to."""
+        """Ask for something that is done at once. Raises what `ThreadedLink.request` does. After `close`
+        nothing happens, and the count is 0."""
         try:
             end = self._outlet.request(make)
         except LinkClosed:
