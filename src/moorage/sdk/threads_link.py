@@ -247,7 +247,7 @@ class ThreadedLink:
         self.wait_for_room()
 
     def post(self, frame: FromApp) -> None:
-        """As `send`, without waiting: for a caller that holds a lock, and calls `wait_for_room` afterwards."""
+        """As `send`, without waiting: for a caller that holds a lock; it calls `wait_for_room` later."""
         self._enqueue_unless_left(frame, size_of(frame))
 
     def send_volatile(self, frame: FromApp) -> bool:
