@@ -174,6 +174,17 @@ def test_a_join_that_is_refused_has_no_effect() -> None:
 
 
 @pytest.mark.usefixtures("small_steps")
+def test_the_memory_of_an_emit_to_a_users_clients_is_counted_whoever_else_is_there() -> None:
+    world, _ = crowd(200)
+    clients = [world.client("/", user_id="bob") for _ in range(4)]
+    for client in clients:
+        client.outbox.ready = False
+    payload = b'42["%b"]' % (b"x" * 1_000_000)
+    begun(world, Send(HUB, Selection(user="bob"), payload))
+    assert world.node.flusher.backlog.total >= len(payload)
+
+
+@pytest.mark.usefixtures("small_steps")
 def test_who_comes_or_goes_during_an_emit() -> None:
     """A client that is there all the time gets it, one that has left before its turn does not, and
     one that comes later need not."""

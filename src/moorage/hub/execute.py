@@ -134,6 +134,8 @@ def _audience(hub: Hub, to: Selection) -> int:
     condition = to.filter
     if condition is not None and (condition.predicate is not None or condition.any_of is not None):
         return 0
+    if to.user is not None:
+        return len(hub.directory.of_user(to.user))
     return len(hub.directory.connections if to.group is None else hub.directory.rooms.members(to.group))
 
 
@@ -296,7 +298,7 @@ def _leave_namespace(node: Node, hub: Hub, command: LeaveNamespace) -> Done:
 
 
 def _each(hub: Hub, to: Selection, act: Callable[[Connection], bool], *, named: bool) -> Done:
-    """Do something to each of the selected that is as much work as to close it."""
+    """Call `act` for each of the selected. A call is about as much work as closing a connection."""
     if hub.directory.work(to) * CLOSE_WORK > FEW:
         return _acting(hub, to, act, named=named)
     found = tuple(hub.directory.select(to))
