@@ -1,5 +1,5 @@
-"""What an app server of the azure dialect says, between its links and `AzureServer`: little is handled
-at once, the rest in steps, in the order in which it came, whichever link it came over.
+"""The frames of an app server of the azure dialect, between its links and `AzureServer`: a few are handled
+at once, the rest in steps, in the order in which they came, whichever link they came over.
 """
 
 from __future__ import annotations

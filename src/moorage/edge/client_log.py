@@ -19,7 +19,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.reasons import PING_TIMEOUT, SLOW_CLIENT, Reason
 
 BURST_SECONDS: Final = 10.0
-"""After a quiet time, as many lines as in so many seconds may come at once."""
+"""After a quiet time, the lines that are allowed in this time may come at once."""
 
 log: Final = logs.get("client")
 

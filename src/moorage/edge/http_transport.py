@@ -50,7 +50,7 @@ class HttpTransport:
         return self.closing or self.real.is_closing()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Of the real transport."""
+        """Information about the real transport."""
         return self.real.get_extra_info(name, default)
 
     # -- reading ------------------------------------------------------------------------------------

@@ -260,7 +260,7 @@ class LinkDoor:
         self._servers: dict[tuple[str, str], AzureServer] = {}
         self._readers: dict[AzureServer, Reader] = {}
         self._refusals = Quota(rate=1.0, burst=20.0)
-        """Of lines about links that were refused."""
+        """Limits the lines about refused links."""
         loop = asyncio.get_running_loop()
         self._moorage = MoorageDoor(
             node, node_id=node_id, clock=clock, wall_clock=wall_clock, later=loop.call_soon

@@ -1,4 +1,4 @@
-"""What an app server of the moorage dialect says, between its link and `Desk`: little is handled at
+"""The frames of an app server of the moorage dialect, between its link and `Desk`: a few are handled at
 once, the rest in steps, in order.
 
 A batch counts as taken when its last frame has been carried out, so credit slows down an app server

@@ -43,7 +43,7 @@ _AS: Final = {
     BAD_FRAME: LINK_BAD_FRAME,
     FRAGMENT_FLOOD: LINK_BAD_FRAME,
 }
-"""What is wrong with a message of anybody's, in the words for a link."""
+"""The reasons for broken messages, and those that a link ends with instead."""
 _ORDINARY: Final = (LINK_CLOSED, LINK_LOST, LINK_REPLACED, DRAINING)
 
 # Compared for every frame: a global is one look-up, an attribute of the enumeration two.

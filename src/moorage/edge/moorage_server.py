@@ -108,7 +108,7 @@ class MoorageServer:
         self._answers = Intake(node.turns)
         """What makes long answers."""
         self.busy: Callable[[], bool] = lambda: False
-        """Does something that the app server said wait to be carried out?"""
+        """True while frames of the app server wait to be carried out."""
         # Times in seconds of `tick`'s steps, None from the beginning to the next step: a pause of our
         # own must not count as somebody else's silence.
         self._down: float | None = None
@@ -132,8 +132,8 @@ class MoorageServer:
         return self._wire
 
     def window_of(self, asked: int) -> int:
-        """Bytes that leave untaken, of so many that the app server would have: they are kept here
-        until it has taken them."""
+        """How many unacknowledged bytes to allow on the link, given the window that the app server asked for.
+        Unacknowledged batches are kept in memory, so the window is capped."""
         return min(asked, self.node.limits.outbox_bytes_link)
 
     def attach(self, wire: Wire, hello: bytes, replay: list[bytes]) -> None:
@@ -224,7 +224,7 @@ class MoorageServer:
     def open(self, connection: Connection, handshake: Handshake) -> None:
         """Ask; the answer becomes `Node.accept` or `Node.refuse`."""
         if self.out.waiting > self._hold_at_most:
-            # Whoever stands at the door must not use up what those inside need.
+            # New clients must not use up the room that connected clients need.
             self.node.refuse(connection, LINK_OVERFLOW)
             return
         number = self._next_client

@@ -85,14 +85,14 @@ class PollingSession:
         self.dead_at: float | None = None
         """Set when the session has ended: it lingers until then for its last poll."""
         self.ended: Reason | None = None
-        """Why it has."""
+        """Why the session has ended; None while it is open."""
         self.unsaid: list[bytes] = []
         """After the end: the payloads that no poll has fetched."""
         self._door = door
         self._poll: asyncio.Future[bytes] | None = None
         self._polls = 0
         self._transport: asyncio.Transport | None = None
-        """That the last poll came by."""
+        """The TCP connection of the last poll."""
         self._resumed: asyncio.Future[None] | None = None
         """While POSTs are held back."""
 

@@ -233,7 +233,7 @@ class LinkProtocol(WSProtocol):  # type: ignore[misc]
         _begin(self, max_frame, read_buffer, answer, ping=True)
 
     def buffer_updated(self, size: int) -> None:
-        """So many bytes have come."""
+        """`size` bytes were read into the buffer."""
         self._heard = True
         WSProtocol.buffer_updated(self, size)
 

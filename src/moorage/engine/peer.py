@@ -49,6 +49,7 @@ HELD_BYTES: Final = 4 * 1024 * 1024
 them could bring one twice, and the app server's parser would end the client for it. Larger ones go
 in pieces: one event must stay far below what a link takes."""
 
+
 class Forward(msgspec.Struct, gc=False, frozen=True):
     """Pass this packet on to the app server; its attachments follow it, joined by 0x1e."""
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 UNCOUNTED: Final = 64 * 1024
 """Bytes queued for one client that are not worth counting."""
 ENTRY_BYTES: Final = 8
-"""What one more entry in a queue takes, whoever shares its bytes."""
+"""Memory of one entry in a queue, beside the bytes that clients share."""
 LOOK_SECONDS: Final = 1.0
 """How often clients are asked whether they have read, at most."""
 RELIEF: Final = 0.9
-"""How much of `outbox_total_bytes` is left after it was exceeded. With less room every further emit
-would end one more client, and sort all of them for it."""
+"""When `outbox_total_bytes` is exceeded, clients are closed until their total is this part of it. If that
+stopped at the limit itself, every further emit would sort all clients again, and close one more."""
 
 
 class Holding:

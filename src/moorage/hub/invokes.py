@@ -16,7 +16,7 @@ from moorage.hub.ports import Answers
 WhoT = TypeVar("WhoT")
 
 Check = Callable[[WhoT, Any], bool]
-"""Looks at an answer before it is passed on: is it the last of whoever gave it?"""
+"""Called with each answer before it is passed on; returns True if it is the responder's last one."""
 
 FIRST: Final = FIRST_SERVICE_ACK
 LAST: Final = LAST_SERVICE_ACK

@@ -78,7 +78,6 @@ class AppLink(Protocol):
     def drained(self, connection: Connection, done: Drained) -> None:
         """Call `done` when the app server has taken all packets forwarded so far."""
 
-
     def taken(self, connection: Connection, done: Drained) -> None:
         """Call `done` when the app server has taken what this client has said, however fast it is."""
 

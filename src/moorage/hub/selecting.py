@@ -1,7 +1,7 @@
 """A selection that is looked at in steps.
 
-Candidates are those who are there at the beginning; whoever comes later is not selected. Each
-candidate is checked when its turn comes, so whoever has left by then is not selected either.
+Candidates are the connections that exist at the beginning; later ones are not selected. Each candidate is
+checked when its turn comes, so one that has left by then is not selected either.
 """
 
 from __future__ import annotations

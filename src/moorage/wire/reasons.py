@@ -142,7 +142,6 @@ API_BAD_PAYLOAD = R(5009, "api-bad-payload", "the body is not an Engine.IO paylo
 API_BUSY = R(5010, "api-busy", "too many requests of this hub are waiting", True, 503, 1013)
 
 
-
 def stays_away(reason: Reason) -> bool:
     """Is a client that ends for this reason to stay away? Then it is sent an Engine.IO close packet (`1`), after
     which Python's stock client does not reconnect. JavaScript's and Java's do, whatever they are sent here."""

@@ -123,9 +123,9 @@ class Incoming:
         """Frames that came since the last acknowledgement."""
 
     def arrived(self, number: int, size: int, frames: int = 0) -> bool:
-        """A batch came; False for one that was here before. With `frames`, their number, many small ones
-        are acknowledged at once. Raises `PeerError` for a gap: a
-        WebSocket loses nothing, so the other end has lost count."""
+        """A batch came; False for one that was here before. `frames` is the number of its frames: after
+        `ACK_FRAMES` of them an acknowledgement is due. Raises `PeerError` for a gap: a WebSocket loses
+        nothing, so the other end has lost count."""
         if number <= self.received:
             return False
         if number != self.received + 1:
