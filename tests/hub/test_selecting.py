@@ -10,6 +10,7 @@ import pytest
 from moorage.hub import asking, execute, rooms, selecting
 from moorage.hub.connection import Connection
 from moorage.hub.deliver import PIECE
+from moorage.hub.node import AT_ONCE
 from moorage.hub.settings import Limits
 from moorage.hub.turns import Job
 from moorage.wire.commands import (
@@ -342,6 +343,27 @@ def test_a_fetch_in_steps_asks_each_app_server_in_parts() -> None:
     assert outcome.asked == 1
     assert outcome.rooms == sum(len(c.groups) for c in clients)
     assert other.up
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_fetch_does_not_wait_for_an_app_server_that_was_lost_meanwhile() -> None:
+    world, clients = crowd(AT_ONCE + 10)
+    lost = clients[0].server
+    world.server("s2", peer=RecordingPeer())
+    answers = RecordingAnswers()
+    job = world.node.begin(FetchSockets(HUB, ALL, "/", 5.0, 0, "s2"), answers)
+    assert not isinstance(job, Outcome)
+
+    def between(_step: int) -> None:
+        peer = lost.peer
+        assert isinstance(peer, RecordingPeer)
+        if peer.queries and lost.up:
+            world.node.drop_server(world.hub(), lost)
+
+    _finish(job, between)
+    assert not lost.up
+    assert answers.finished == 1
+    assert answers.missing == ("s1",)
 
 
 def test_the_work_of_a_selection_is_known_before_it_is_begun() -> None:

@@ -123,11 +123,13 @@ def _fetching(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]
             sockets.add(connections[start : start + PART], command.namespace)
             last = start + PART >= len(connections)
             new = sockets.unasked if last or sockets.unasked >= PART else 0
-            # The asker itself knows, and the azure dialect has no such question.
-            if new and server.peer is not None and server.id != command.asker:
+            # The asker itself knows, the azure dialect has no such question, and an app server that was given
+            # up meanwhile will not answer.
+            peer = server.peer if hub.servers.get(server.id) is server else None
+            if new and peer is not None and server.id != command.asker:
                 waiting[server] = waiting.get(server, 0) + new
                 hub.queries.expect(number, server, server.id)
-                sockets.ask_for_the_rest(server.peer, number, command.namespace)
+                sockets.ask_for_the_rest(peer, number, command.namespace)
         if sockets.sids:
             found[server] = sockets
     hub.queries.close(number)
