@@ -131,8 +131,8 @@ class Audience:
 
 _CLIENT_PATH: Final = "/clients/socketio/hubs/"
 _CLIENT_PATHS: Final = (_CLIENT_PATH, "/client/hubs/", "/clients/mqtt/hubs/")
-"""With the paths that the data-plane SDKs write for other protocols: whoever forgets their option
-`clientProtocol` must be told so, and not become anonymous."""
+"""With the paths that the data-plane SDKs write for other protocols: a client whose token was made without
+their option `clientProtocol` must be told so, and not become anonymous."""
 
 
 def client_audience(base: str | Collection[str], hub: str) -> Audience:

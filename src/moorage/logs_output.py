@@ -94,7 +94,7 @@ class Output:
             try:
                 rest = rest[os.write(self._fd, rest[:CHUNK]) :]
             except BlockingIOError:
-                # Whoever shares the pipe has made it non-blocking.
+                # Another process that shares the pipe has made it non-blocking.
                 select.select((), (self._fd,), ())
             except OSError:
                 return False

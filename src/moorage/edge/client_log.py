@@ -31,7 +31,7 @@ class ClientLog:
         self, metrics: Metrics, *, connects: bool, per_second: float, clock: Callable[[], float]
     ) -> None:
         self._ends = Quota(per_second, per_second * BURST_SECONDS)
-        # For a person who watches. More would be read by nobody, and a line costs a fifth of a connect.
+        # For a person at a terminal, who reads no more. A line costs a fifth of a connect.
         self._begins = Quota(rate=10.0, burst=50.0)
         self._metrics = metrics
         self._connects = connects
@@ -47,7 +47,7 @@ class ClientLog:
         if self._connects and self._begins.allows(self._clock()):
             log.info(
                 "connect",
-                # Not `connection`: whoever searches for that finds the one line of the end.
+                # Not `connection`: a search for that field shall find the line of the end only.
                 sid=connection.id,
                 hub=connection.hub.name,
                 user=connection.user_id,

@@ -1,4 +1,4 @@
-"""Who waits for an app server of the moorage dialect to acknowledge what has been queued for it."""
+"""Callbacks for when an app server of the moorage dialect acknowledges what has been queued for it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ Maker = Callable[[int, str, Any], tunnel.FromService]
 
 
 class Asker(Protocol):
-    """Whose questions these are."""
+    """The app server that asked."""
 
     def queue(self, frame: tunnel.FromService) -> None:
         """Send a frame."""
@@ -56,7 +56,7 @@ class Stream:
             self.finish(self._missing)
 
     def answer(self, sender: str, payload: object) -> None:
-        """One of those asked."""
+        """`sender` has answered."""
         self._answered.add(sender)
         frame = self._make(self._ref, sender, payload)
         if self._early is None:

@@ -405,7 +405,8 @@ def error_body(error: PeerError) -> bytes:
 
 
 def hint_of(reason: Reason) -> str:
-    """What somebody who is lost should do. Not in the message: that of a wrong version is Engine.IO's own."""
+    """Advice for the developer of a client that is refused. It is not part of the message, since Engine.IO
+    prescribes the one for a wrong version."""
     if reason is UNSUPPORTED_VERSION:
         return OLD_CLIENT
     return HINT if reason.http == 404 else ""

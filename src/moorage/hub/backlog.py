@@ -159,7 +159,7 @@ class Backlog:
                 self._slow(box.owner, why)
 
     def tick(self, now: float) -> None:
-        """Time passes: see who reads, and close who does not."""
+        """Time passes: find out which clients read, and close those that do not."""
         self._now = now
         if now - self._looked < min(LOOK_SECONDS, self.limits.slow_after / 4):
             return

@@ -55,7 +55,8 @@ class Delivery:
             _ = encoded.frames
 
     def to(self, some: Collection[Connection], *, among: int = 0) -> int:
-        """Queue it for all in `some`; how many. `among`: of this many, who get it in other calls."""
+        """Queue it for all in `some`; returns how many. `among`: the number of all recipients, where others
+        get it in other calls."""
         if not some:
             return 0
         if self._steps is not None:

@@ -56,7 +56,8 @@ def fan_out(
     among: int = 0,
 ) -> None:
     """Queue `encoded` for every connection in `to`. No task, no await, no log line in this loop:
-    per recipient it is two appends and an addition. `among`: `to` is part of this many."""
+    per recipient it is two appends and an addition. `among`: the number of all recipients, where `to`
+    is a part of them."""
     among = among or len(to)
     if among < SLICE and among * len(encoded.payload) <= SLICE_BYTES:
         for connection in to:
@@ -68,7 +69,7 @@ def fan_out(
 
 
 def push(box: Outbox, encoded: Encoded, metrics: Metrics, among: int = 1) -> None:
-    """Queue `encoded` for one client, of `among` that get it, and count it."""
+    """Queue `encoded` for one client, and count it. `among` clients share its bytes."""
     if box.framed:
         box.push(encoded.frames, among)
         metrics.sent_websocket += encoded.packets

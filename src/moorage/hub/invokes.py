@@ -37,7 +37,7 @@ class Question(Generic[WhoT]):
         self.check = check
         self.gone: tuple[str, ...] = ()
         self.complete = True
-        """All who are to be asked have been asked."""
+        """True when nobody else will be asked."""
 
     def finish(self) -> None:
         """Tell the asker, and who is missing."""
