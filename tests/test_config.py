@@ -93,6 +93,13 @@ def test_a_file_that_cannot_be_read_hides_no_other_problem(tmp_path: Path) -> No
     assert len(caught.value.problems) == 2
 
 
+def test_a_file_that_cannot_be_read_may_hold_the_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, "server: {}\nserver: {}"), {}, serving=True)
+    (problem,) = caught.value.problems
+    assert problem.endswith("`server` is set twice, at line 2")
+
+
 def test_a_key_that_is_no_text_is_neither_shown_nor_called_missing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(write(tmp_path, "keys: {primary: 12345678901234567890}"), {}, serving=True)

@@ -36,14 +36,14 @@ def test_an_empty_file_sets_nothing() -> None:
     ("suffix", "text", "where"),
     [
         (".yaml", "a: [1\nb: 2", "line 2"),
-        (".yaml", "a: 1\na: 2", "`a` stands there twice, at line 2"),
-        (".yaml", "limits:\n  x: 1\n  x: 2", "`x` stands there twice, at line 3"),
+        (".yaml", "a: 1\na: 2", "`a` is set twice, at line 2"),
+        (".yaml", "limits:\n  x: 1\n  x: 2", "`x` is set twice, at line 3"),
         (".yaml", "- 1", "found list"),
         (".yaml", "a: \x01", "character"),
         (".yaml", "a: 2026-99-99", "cannot be read"),
         (".toml", "a = \nb = 1", "line 1"),
         (".json", '{"a": }', "line 1 column"),
-        (".json", '{"a": 1, "a": 2}', "`a` stands there twice"),
+        (".json", '{"a": 1, "a": 2}', "`a` is set twice"),
         (".json", "[" * 100_000, "deeply"),
     ],
 )

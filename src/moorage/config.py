@@ -95,7 +95,8 @@ def resolve(
         draft.read(name, given)
     draft.read_key_files()
     config = draft.build()
-    for name, text in config_check.problems(config, serving=serving):
+    # A file that cannot be read may hold the key, so the key is not reported as missing then.
+    for name, text in config_check.problems(config, serving=serving and not file.unreadable):
         draft.refuse(name, text)
     if draft.problems:
         raise ConfigError(draft.problems)
@@ -144,7 +145,7 @@ def _file_layer(path: Path | str | None, env: Mapping[str, str]) -> Layer:
         layer = from_tree(parse_text(read_text(path), path.suffix, str(path)), str(path))
     except ConfigError as error:
         # Environment and flags are still looked at: one start tells all that is wrong.
-        return Layer({}, list(error.problems))
+        return Layer({}, list(error.problems), unreadable=True)
     for name in ("keys.primary_file", "keys.secondary_file"):
         given = layer.given.get(name)
         if given is not None and isinstance(given.value, str) and given.value:

@@ -69,7 +69,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     keys = [key for key, _ in pairs]
     for key in keys:
         if keys.count(key) > 1:
-            raise _SyntaxError(f"`{key}` stands there twice")
+            raise _SyntaxError(f"`{key}` is set twice")
     return dict(pairs)
 
 
@@ -84,7 +84,7 @@ def _yaml(text: str) -> object:
             for key, _ in node.value:
                 if isinstance(key, yaml.ScalarNode) and key.value in seen:
                     line = key.start_mark.line + 1
-                    raise _SyntaxError(f"`{key.value}` stands there twice, at line {line}")
+                    raise _SyntaxError(f"`{key.value}` is set twice, at line {line}")
                 seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
             return super().construct_mapping(node, deep)
 

@@ -47,6 +47,8 @@ class Layer(NamedTuple):
 
     given: dict[str, Given]
     problems: list[str]
+    unreadable: bool = False
+    """True if the source could not be read at all, so that nothing is known of what it sets."""
 
 
 def env_name(path: str) -> str:

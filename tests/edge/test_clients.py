@@ -15,6 +15,7 @@ from moorage.edge.clients import ClientDoor, is_client_path
 from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.edge.upgrade import parse_query
 from moorage.hub.settings import HubSettings
+from moorage.logs import redact
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake
 from tests.hub.fakes import World
@@ -271,8 +272,11 @@ def test_a_hub_that_requires_tokens_says_how_to_send_ours_beside_the_apps(by_hea
     with pytest.raises(PeerError) as found:
         shake(door(hubs=CLOSED), query, headers)
     assert (found.value.reason.name, found.value.reason.http) == ("token-signature", 401)
-    place = "the query parameter `access_token`" if by_header else "`Authorization: Bearer`"
+    place = (
+        "the query parameter `access_token`" if by_header else "the header `Authorization` (scheme `Bearer`)"
+    )
     assert f"beside it as {place}" in found.value.message
+    assert redact(found.value.message) == found.value.message
 
 
 OTHER_HOST = "http://old.example/clients/socketio/hubs/x"

@@ -36,7 +36,8 @@ _AMBIENT: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
 """Schemes of `Authorization` that browsers fill in by themselves, like cookies. No script needs to know the
 secret, so a page of a foreign origin must not be able to use it."""
 IN_QUERY: Final = "the query parameter `access_token`"
-IN_HEADER: Final = "`Authorization: Bearer`"
+IN_HEADER: Final = "the header `Authorization` (scheme `Bearer`)"
+"""Not `Authorization: Bearer`: the log would take what follows the colon for a secret and hide it."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 
