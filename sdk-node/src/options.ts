@@ -43,12 +43,15 @@ export function target(options: { readonly hub?: unknown; readonly connectionStr
   const { hub, connectionString } = options ?? {};
   if (typeof hub !== "string" || hub === "") throw missing("hub", "the hub's name, for example { hub: \"app\" }");
   if (typeof connectionString !== "string" || connectionString === "")
-    throw missing("connectionString", 'what "moorage dev" prints: Endpoint=…;AccessKey=…;Version=1.0;');
+    throw missing(
+      "connectionString",
+      'is its environment variable set? "moorage dev" prints it: Endpoint=…;AccessKey=…;Version=1.0;',
+    );
   return { hub, ...parseConnectionString(connectionString) };
 }
 
 function missing(name: string, what: string): MoorageError {
-  return new MoorageError("options", `useMoorage: the option "${name}" is missing: ${what}`);
+  return new MoorageError("options", `useMoorage: the option "${name}" is missing (${what})`);
 }
 
 /** Where clients of a hub connect: the options of `socket.io-client`. */
