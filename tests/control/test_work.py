@@ -8,8 +8,8 @@ from collections.abc import Awaitable
 import pytest
 
 from moorage.control import work
-from moorage.control.work import ApiWork
-from moorage.hub.turns import Job
+from moorage.control.work import ApiWork, Reading
+from moorage.hub.turns import TURN_SECONDS, Job
 from moorage.wire.commands import DONE, NOT_FOUND, Command, Outcome, Selection, Send
 from moorage.wire.errors import PeerError
 from moorage.wire.filters import compile_filter
@@ -119,3 +119,45 @@ def test_a_filter_over_many_connections_is_evaluated_in_steps() -> None:
     assert steps > 20
     world.settle()
     assert heard(clients[7]) == [b'42["x"]']
+
+
+async def test_many_calls_that_take_long_to_read_share_the_turns_of_the_loop() -> None:
+    now = 0.0
+    turn = 0
+    turns: list[int] = []
+
+    def slow() -> int:
+        nonlocal now
+        now += TURN_SECONDS / 2
+        turns.append(turn)
+        return len(turns)
+
+    def bad() -> int:
+        slow()
+        raise PeerError(API_BAD_FILTER)
+
+    reading = Reading(lambda: now)
+    calls = [asyncio.create_task(reading.read(bad if number % 5 == 4 else slow)) for number in range(20)]
+    while not all(call.done() for call in calls):
+        turn += 1
+        await asyncio.sleep(0)
+    assert max(turns.count(number) for number in turns) <= 2
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    assert [place for place, one in enumerate(found) if isinstance(one, PeerError)] == [4, 9, 14, 19]
+    assert [one for one in found if isinstance(one, int)] == [n for n in range(1, 21) if n % 5]
+
+
+async def test_a_caller_that_goes_away_does_not_hold_up_the_reading() -> None:
+    now = 0.0
+
+    def slow() -> str:
+        nonlocal now
+        now += TURN_SECONDS
+        return "read"
+
+    reading = Reading(lambda: now)
+    calls = [asyncio.create_task(reading.read(slow)) for _ in range(3)]
+    await asyncio.sleep(0)
+    calls[0].cancel()
+    calls[1].cancel()
+    assert await calls[2] == "read"

@@ -7,8 +7,10 @@ is read for a caller without a good token.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from starlette.requests import ClientDisconnect, Request
@@ -18,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from moorage import auth
 from moorage.control.rest_answers import error_answer, json_answer, page_answer
+from moorage.control.work import Reading
 from moorage.wire import dataplane
 from moorage.wire.authority import check_host
 from moorage.wire.commands import Command, Exists, Invoke, ListGroup, Outcome
@@ -73,7 +76,9 @@ def routes(
     as in `ServerSettings`; empty means each request's own Host header. `ready` decides what health
     answers. `invoke` None: there is no `:invoke` here.
     """
-    api = _Api(keys, execute, count, clock, settings, max_body, public_endpoint.rstrip("/"), ready, invoke)
+    endpoint = public_endpoint.rstrip("/")
+    reading = Reading(time.monotonic)
+    api = _Api(keys, execute, count, clock, settings, max_body, endpoint, ready, invoke, reading)
     return [_Below("/api/{rest:path}", api)]
 
 
@@ -101,6 +106,7 @@ class _Api:
     public_endpoint: str
     ready: Callable[[], bool]
     invoke: OpenInvoke | None
+    reading: Reading
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -144,7 +150,10 @@ class _Api:
         check_host(headers.getlist("host"))
         fields = dataplane.parse_query(query)
         body = await self._body(request) if request.method == "POST" else b""
-        operation = dataplane.decode(request.method, path, fields, headers.get("content-type", ""), body)
+        content_type = headers.get("content-type", "")
+        operation = await self.reading.read(
+            partial(dataplane.decode, request.method, path, fields, content_type, body)
+        )
         base = self.public_endpoint or f"{request.scope['scheme']}://{host}"
         command = operation.command
         if isinstance(command, dataplane.GenerateToken):

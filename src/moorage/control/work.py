@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
-from moorage.hub.turns import Intake, Job, Turns
+from moorage.hub.turns import TURN_SECONDS, Intake, Job, Turns
 from moorage.wire.commands import Outcome
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import API_BUSY
 
 MAX_WAITING: Final = 100
 """Calls of one hub that wait."""
+
+ResultT = TypeVar("ResultT")
+
+
+class Reading:
+    """Shares the time for reading calls: a filter may take milliseconds to compile, and a hundred
+    connections may bring one each in the same turn of the event loop. `clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._used = 0.0
+        """Seconds since others last had a turn."""
+
+    async def read(self, decode: Callable[[], ResultT]) -> ResultT:
+        """What `decode` returns or raises, in this turn of the loop or, after much work, a later one."""
+        async with self._lock:
+            began = self._clock()
+            try:
+                return decode()
+            finally:
+                self._used += self._clock() - began
+                if self._used >= TURN_SECONDS:
+                    self._used = 0.0
+                    # With the lock held: those that wait for it are read after this turn.
+                    await asyncio.sleep(0)
 
 
 class ApiWork:
