@@ -157,7 +157,7 @@ async def test_refusals_before_the_token(service: MoorageProcess, hub: str) -> N
     assert (reply.status, reply.json()["reason"]) == (400, "link-unknown-dialect")
     reply = await WebSocket.refused(service.url, target(service, "1", token))
     assert (reply.status, reply.json()["reason"]) == (404, "unknown-hub")
-    reply = await WebSocket.refused(service.url, "/server/tunnel?" + "a=1&" * 300)
+    reply = await WebSocket.refused(service.url, "/server/tunnel?" + "a=1&" * 1_100)
     assert (reply.status, reply.json()["reason"]) == (400, "bad-request")
 
 

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.repair(6)
         ("https://.a", None),
         ("https://a\n", None),
         ("https://b\xfccher.example", None),
+        ("https://" + "a" * 300, None),
     ],
 )
 def test_an_origin(text: str, found: str | None) -> None:

@@ -32,6 +32,9 @@ class Client(Protocol):
     async def send(self, *packets: str) -> None:
         """Send packets."""
 
+    async def end(self, *packets: str) -> None:
+        """Send packets that end the session."""
+
     async def next(self) -> str:
         """The next packet that comes."""
 
@@ -46,6 +49,8 @@ class ByWebSocket:
     async def send(self, *packets: str) -> None:
         for packet in packets:
             await self.socket.send(packet)
+
+    end = send
 
     async def next(self) -> str:
         frame = await self.socket.frame()
@@ -64,6 +69,9 @@ class ByPolling:
 
     async def send(self, *packets: str) -> None:
         await self.polling.send("\x1e".join(packets))
+
+    async def end(self, *packets: str) -> None:
+        assert (await self.polling.post("\x1e".join(packets))).status == 400
 
     async def next(self) -> str:
         while not self._waiting:
@@ -155,7 +163,7 @@ async def test_a_namespace_connected_twice_ends_the_session(
     service: MoorageProcess, client: Client, app: AppServer
 ) -> None:
     await enter(client)
-    await client.send("40")
+    await client.end("40")
     record = await asyncio.to_thread(service.wait_record, event="disconnect", connection=client.sid)
     assert record["reason"] == "duplicate-connect"
     assert (await app.event("disconnected")).connection == client.sid
@@ -163,7 +171,7 @@ async def test_a_namespace_connected_twice_ends_the_session(
 
 async def test_two_connects_in_one_go_end_the_session(service: MoorageProcess, client: Client) -> None:
     """The SDK would open two sockets: it has not answered the first when the second comes."""
-    await client.send("40", "40")
+    await client.end("40", "40")
     record = await asyncio.to_thread(service.wait_record, event="disconnect", connection=client.sid)
     assert record["reason"] == "duplicate-connect"
 

@@ -25,9 +25,18 @@ _DEFAULT_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
 _WILDCARD: Final = "://*."
 
 
-@lru_cache(maxsize=1024)
+MAX_ORIGIN: Final = 300
+"""Characters: a scheme, a host name of 253, and a port. Longer texts are no origins, and strangers must not
+be able to fill the cache with them."""
+
+
 def canonical(origin: str) -> str | None:
     """`origin` as browsers write it: lower case, without a default port. None if it is no origin."""
+    return _canonical(origin) if len(origin) <= MAX_ORIGIN else None
+
+
+@lru_cache(maxsize=1024)
+def _canonical(origin: str) -> str | None:
     folded = origin.lower()
     if folded == NULL:
         return NULL
