@@ -220,7 +220,9 @@ overEachTransport((transport) => {
   });
 });
 
-/** In the app process: answer "ask". */
+/** In the app process: answer "ask". Clients that come back quickly may be there already. */
 function answerAsk(io, text) {
-  io.on("connection", (socket) => socket.on("ask", (answer) => answer(text)));
+  const serve = (socket) => socket.on("ask", (answer) => answer(text));
+  io.on("connection", serve);
+  for (const socket of io.sockets.sockets.values()) serve(socket);
 }
