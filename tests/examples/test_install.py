@@ -16,7 +16,7 @@ from tests.support.programs import free_port, running
 PAGE = "docs/howto/install.md"
 TUTORIAL = "docs/tutorial/first-chat.md"
 
-pytestmark = [pytest.mark.node, pytest.mark.repair(25), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.repair(25), pytest.mark.timeout(600)]
 
 
 def newcomer(folder: Path) -> dict[str, str]:
