@@ -366,6 +366,17 @@ def test_a_fetch_does_not_wait_for_an_app_server_that_was_lost_meanwhile() -> No
     assert answers.missing == ("s1",)
 
 
+@pytest.mark.parametrize("name", ["namespace", "room", "everyone"])
+def test_an_emit_to_one_room_is_no_job_however_the_room_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "FEW", 3)
+    world, clients = crowd()
+    outcome = world.node.begin(Send(HUB, SELECTIONS[name](clients), b'42["x"]'))
+    assert isinstance(outcome, Outcome)
+    assert outcome.reached == (5 if name == "room" else 10)
+
+
 def test_the_work_of_a_selection_is_known_before_it_is_begun() -> None:
     world, clients = crowd()
     work = world.hub().directory.work
