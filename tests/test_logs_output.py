@@ -1,4 +1,4 @@
-"""Lines leave by a queue and a thread: whoever writes one never waits for the reader."""
+"""Lines leave by a queue and a thread: code that writes a line never waits for the reader."""
 
 from __future__ import annotations
 

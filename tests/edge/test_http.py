@@ -290,7 +290,7 @@ async def test_a_refusal_before_the_end_of_the_request_ends_cleanly(
     port: Port, head: bytes, status: int
 ) -> None:
     async with await HttpConnection.open(port.url) as http:
-        # Whoever gets a reset loses what it has not read yet, or cannot even send to the end.
+        # A peer that gets a reset loses what it has not read yet, or cannot even send to the end.
         await http.send(head)
         for _ in range(50):
             await http.send(b"x" * 100_000)

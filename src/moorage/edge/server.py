@@ -107,7 +107,7 @@ class ClientPort:
         path = scope["raw_path"].decode("ascii")
         app: AsgiApp = self._apis
         if is_client_path(path):
-            # As for WebSockets: a hub's name is decoded once, by whoever reads it out of the path.
+            # As for WebSockets: the code that reads a hub's name out of the path decodes it, once.
             scope["path"] = path
             app = self._polling
         await app(scope, receive, send)

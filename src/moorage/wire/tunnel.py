@@ -396,8 +396,8 @@ class Batch(NamedTuple, Generic[FrameT]):
 
 
 MAX_FRAMES: Final = 131_072
-"""Frames of one batch of an app server: one that gathers up to 256 KiB, as the specification has it, never
-has so many. Five million of the smallest would go into the largest message. The decoder looks at the
+"""Frames of one batch of an app server. An app server that gathers up to 256 KiB, as the protocol page says,
+never has so many. Five million of the smallest would go into the largest message. The decoder looks at the
 number before it makes anything of the frames."""
 
 FewFrames = msgspec.Meta(max_length=MAX_FRAMES)
