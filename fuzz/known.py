@@ -8,11 +8,11 @@ from typing import Final
 
 from fuzz.mutate import damaged
 from fuzz.target import Target
-from moorage.wire import azure_tunnel
-from moorage.wire.azure_known import KnownCall, KnownFrames
-from moorage.wire.azure_tunnel import Request, Response
+from moorage.wire.azure import tunnel_frames
+from moorage.wire.azure.dataplane import decode_url
+from moorage.wire.azure.known import KnownCall, KnownFrames
+from moorage.wire.azure.tunnel_frames import Request, Response
 from moorage.wire.commands import JoinGroups, LeaveGroups, Selection, SendToConnection
-from moorage.wire.dataplane import decode_url
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import LINK_BAD_FRAME
 
@@ -51,7 +51,7 @@ WORDS: Final = [b'"', b"\\u0062", b"%41", b"/", b"\x93", b"\xc4\x01", b"\xd9\x02
 def _learned() -> KnownFrames:
     known = KnownFrames(_HUB, 10_000)
     for data in FRAMES:
-        found, content = azure_tunnel.decode(data)
+        found, content = tunnel_frames.decode(data)
         if isinstance(found, Request):
             known.learn_call(data, found, content)
         elif isinstance(found, Response):
@@ -72,7 +72,7 @@ def _damaged(rng: Random) -> bytes:
 def _recognised(data: bytes) -> None:
     number = _KNOWN.answer(data)
     if number is not None:
-        assert azure_tunnel.decode(data) == (Response(number, 200), b"")
+        assert tunnel_frames.decode(data) == (Response(number, 200), b"")
         return
     call = _KNOWN.call(data)
     if call is None or not _IDS.fullmatch(call.connection):
@@ -81,7 +81,7 @@ def _recognised(data: bytes) -> None:
 
 
 def _same(call: KnownCall, data: bytes) -> None:
-    found, content = azure_tunnel.decode(data)
+    found, content = tunnel_frames.decode(data)
     assert isinstance(found, Request)
     operation = decode_url(found.http_method, found.url, found.content_type(), content)
     command = operation.command

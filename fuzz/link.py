@@ -10,8 +10,8 @@ from typing import Any
 
 from fuzz.mutate import damaged
 from fuzz.target import Target
-from moorage.wire import tunnel
-from moorage.wire.stream import Incoming, Outgoing
+from moorage.wire.moorage import v1
+from moorage.wire.moorage.stream import Incoming, Outgoing
 
 ROOT = Path(__file__).resolve().parent.parent
 VECTORS = json.loads((ROOT / "conformance" / "link-vectors.json").read_text(encoding="utf-8"))
@@ -34,16 +34,16 @@ def _examples(direction: str) -> list[bytes]:
     return list(map(bytes.fromhex, frames + odd))
 
 
-def _decodes(decode: Callable[[bytes], tunnel.Batch[Any]]) -> Callable[[bytes], None]:
+def _decodes(decode: Callable[[bytes], v1.Batch[Any]]) -> Callable[[bytes], None]:
     def take(data: bytes) -> None:
         batch = decode(data)
-        plain = tunnel.encode_batch(batch.number, batch.ack, list(map(tunnel.encode_frame, batch.frames)))
+        plain = v1.encode_batch(batch.number, batch.ack, list(map(v1.encode_frame, batch.frames)))
         assert decode(plain) == batch
 
     return take
 
 
-def _target(direction: str, decode: Callable[[bytes], tunnel.Batch[Any]]) -> Target:
+def _target(direction: str, decode: Callable[[bytes], v1.Batch[Any]]) -> Target:
     examples = _examples(direction)
     return Target(lambda rng: damaged(rng, examples, WORDS), _decodes(decode))
 
@@ -86,7 +86,7 @@ def _stream(steps: Steps) -> None:
 
 
 TARGETS = {
-    "tunnel.decode_from_app": _target("app", tunnel.decode_from_app),
-    "tunnel.decode_from_service": _target("service", tunnel.decode_from_service),
+    "tunnel.decode_from_app": _target("app", v1.decode_from_app),
+    "tunnel.decode_from_service": _target("service", v1.decode_from_service),
     "wire.stream": Target(_steps, _stream),
 }

@@ -15,18 +15,18 @@ from fuzz.mutate import damaged, damaged_text
 from fuzz.target import Target
 from fuzz.wire import FILTERS, PAYLOADS, WORDS
 from moorage import auth
-from moorage.config import ConfigError
-from moorage.config_files import parse_text
-from moorage.config_read import from_tree
-from moorage.edge.front import read_upgrade
+from moorage.config.files import parse_text
+from moorage.config.load import ConfigError
+from moorage.config.sources import from_tree
+from moorage.edge.http.acceptor import read_upgrade
+from moorage.edge.http.upgrade import MAX_FIELDS, parse_query
 from moorage.edge.messages import Assembler
-from moorage.edge.upgrade import MAX_FIELDS, parse_query
 from moorage.engine.upgrade import State
 from moorage.hub.connection import Connection
 from moorage.hub.settings import Limits
 from moorage.wire.commands import EVERYONE, Invoke, JoinGroups, LeaveGroups, Selection, Send
 from moorage.wire.errors import PeerError
-from moorage.wire.filters import compile_filter
+from moorage.wire.filters.compiled import compile_filter
 from tests.hub.fakes import HUB, RecordingAnswers, RecordingOpening, World
 
 KEY = "0123456789abcdef0123456789abcdef"

@@ -12,8 +12,10 @@ from fuzz.mutate import damaged, damaged_text
 from fuzz.target import Target
 from moorage.engine.session import EngineSession
 from moorage.engine.upgrade import Step
-from moorage.wire import azure_tunnel, cloudevents, dataplane, engineio, filters, socketio
+from moorage.wire import engineio, socketio
+from moorage.wire.azure import cloudevents, dataplane, tunnel_frames
 from moorage.wire.errors import PeerError
+from moorage.wire.filters import compiled
 
 PAYLOADS = [
     b"40", b'40/admin,{"token":"x"}', b"41", b"41/admin,", b'42["message",1,"2",{"3":[true]}]',
@@ -86,10 +88,10 @@ def _session(packets: list[tuple[bool, bytes]]) -> None:
 
 
 FRAMES = [
-    azure_tunnel.encode(1, b'{"AckId":7,"HttpMethod":"POST","Url":"/x","Headers":{"A":["b"]}}', b"2"),
-    azure_tunnel.encode(2, b'{"Type":2,"AckId":3,"StatusCode":200,"Headers":{},"NotCompleted":false}', b""),
-    azure_tunnel.encode(5, b'{"Type":5,"Message":""}'),
-    azure_tunnel.encode(1, b"{}", b"x" * 300),
+    tunnel_frames.encode(1, b'{"AckId":7,"HttpMethod":"POST","Url":"/x","Headers":{"A":["b"]}}', b"2"),
+    tunnel_frames.encode(2, b'{"Type":2,"AckId":3,"StatusCode":200,"Headers":{},"NotCompleted":false}', b""),
+    tunnel_frames.encode(5, b'{"Type":5,"Message":""}'),
+    tunnel_frames.encode(1, b"{}", b"x" * 300),
 ]
 
 
@@ -102,9 +104,9 @@ def _frame(rng: Random) -> bytes:
 
 
 def _tunnel(data: bytes) -> None:
-    found, content = azure_tunnel.decode(data)
+    found, content = tunnel_frames.decode(data)
     assert isinstance(content, bytes)
-    if isinstance(found, azure_tunnel.Request):
+    if isinstance(found, tunnel_frames.Request):
         assert isinstance(found.content_type(), str)
 
 
@@ -144,7 +146,7 @@ class _Person(msgspec.Struct):
 
 def _filter(text: str) -> None:
     for repair in (False, True):
-        found = filters.compile_filter(text, repair=repair)
+        found = compiled.compile_filter(text, repair=repair)
         for person in (_Person(), _Person(user_id=None)):
             assert found.matches(person) in (True, False)
 

@@ -27,9 +27,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "src"))
 
 from moorage.cli import app  # noqa: E402 - run as a script, the package is found by the line above
-from moorage.config_model import Config  # noqa: E402
-from moorage.config_rules import expected, show  # noqa: E402
-from moorage.config_schema import SETTINGS, Setting  # noqa: E402
+from moorage.config.model import Config  # noqa: E402
+from moorage.config.rules import expected, show  # noqa: E402
+from moorage.config.schema import SETTINGS, Setting  # noqa: E402
 from moorage.hub.settings import HubSettings  # noqa: E402
 from moorage.metrics import METRICS  # noqa: E402
 from moorage.wire.reasons import CATALOGUE, Reason  # noqa: E402

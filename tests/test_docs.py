@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moorage.config_schema import SETTINGS
+from moorage.config.schema import SETTINGS
 from moorage.metrics import METRICS
 from moorage.wire.reasons import CATALOGUE
 from scripts.docs import PARTS, RANGES, REFERENCE, meaning, pages, render

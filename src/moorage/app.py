@@ -23,16 +23,16 @@ from starlette.responses import Response
 
 from moorage import __version__, logs
 from moorage.auth import AccessKeys
-from moorage.broker.local import LocalBroker
-from moorage.config import Config
+from moorage.cluster.local import LocalBroker
+from moorage.config.load import Config
 from moorage.control import ops, rest
 from moorage.control.work import ApiWork
-from moorage.edge.client_log import ClientLog
-from moorage.edge.clients import ClientDoor
+from moorage.edge.clients.admission import ClientDoor
+from moorage.edge.clients.log import ClientLog
+from moorage.edge.clients.polling import PollingDoor
+from moorage.edge.clients.websocket import SocketDoor
+from moorage.edge.http.listener import ClientPort, not_found_body
 from moorage.edge.link import LinkDoor
-from moorage.edge.polling import PollingDoor
-from moorage.edge.server import ClientPort, not_found_body
-from moorage.edge.websocket import SocketDoor
 from moorage.hub.connection import Connection
 from moorage.hub.node import Node
 from moorage.metrics import Gauges, Metrics

@@ -19,7 +19,7 @@ import click
 from moorage import __version__
 
 if TYPE_CHECKING:
-    from moorage.config import Config
+    from moorage.config.load import Config
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -66,16 +66,17 @@ def dev(
 
     Prints the connection string for the app server and the line for the clients.
     """
-    from moorage import config, logs
+    from moorage import logs
+    from moorage.config import load
 
     flags = _flags(
         assignments,
         {"server.host": host, "server.port": port, "keys.primary": access_key, "default_hub": hub},
     )
     base = {"log.format": "human", "log.connects": True, "cors.credentials": "any"}
-    settings = config.load(None, os.environ, flags, base=base)
+    settings = load.load(None, os.environ, flags, base=base)
     if not settings.keys.primary:
-        settings = config.load(None, os.environ, {**flags, "keys.primary": _new_key()}, base=base)
+        settings = load.load(None, os.environ, {**flags, "keys.primary": _new_key()}, base=base)
 
     def on_ready(url: str) -> None:
         public = settings.server.public_endpoint or url
@@ -107,10 +108,10 @@ def serve(
     SIGTERM and SIGINT drain it: not ready, no new clients, the others closed over a window, end.
     SIGHUP reads the configuration again and applies keys and hubs.
     """
-    from moorage import config
+    from moorage.config import load
 
     flags = _flags(assignments, {"server.host": host, "server.port": port, "log.level": log_level})
-    settings = config.load(path, os.environ, flags, serving=True)
+    settings = load.load(path, os.environ, flags, serving=True)
     _start_logs(settings)
 
     from moorage import logs
@@ -122,15 +123,15 @@ def serve(
         # A mistake in the file must not end a running service: it goes on with what it has.
         nonlocal current
         try:
-            new = config.load(path, os.environ, flags, serving=True)
-        except config.ConfigError as error:
+            new = load.load(path, os.environ, flags, serving=True)
+        except load.ConfigError as error:
             log.error("reload refused", problems=list(error.problems))
             return current
         for warning in set(new.warnings).difference(current.warnings):
             log.warning(warning)
-        found = config.changes(current, new)
+        found = load.changes(current, new)
         log.info("reloaded", applied=list(found.applied), needs_restart=list(found.needs_restart))
-        current = config.reloaded(current, new)
+        current = load.reloaded(current, new)
         return current
 
     def on_ready(url: str) -> None:
@@ -152,9 +153,9 @@ def config_check(path: str | None, assignments: tuple[str, ...]) -> None:
 
     The exit code is 1 if anything is. A service needs a key, so one must be there.
     """
-    from moorage import config
+    from moorage.config import load
 
-    settings = config.load(path, os.environ, _flags(assignments), serving=True)
+    settings = load.load(path, os.environ, _flags(assignments), serving=True)
     for warning in settings.warnings:
         click.echo(f"warning: {warning}")
     click.echo(f"{path or 'environment'}: ok")
@@ -166,12 +167,13 @@ def config_check(path: str | None, assignments: tuple[str, ...]) -> None:
 @set_option
 def config_show(path: str | None, defaults: bool, assignments: tuple[str, ...]) -> None:
     """Show the settings in effect and what set them. Keys are masked."""
-    from moorage import config, config_text
+    from moorage.config import load
+    from moorage.config import text as config_text
 
     if defaults:
-        click.echo(config_text.render(config.Config()), nl=False)
+        click.echo(config_text.render(load.Config()), nl=False)
         return
-    settings, sources = config.resolve(path, os.environ, _flags(assignments))
+    settings, sources = load.resolve(path, os.environ, _flags(assignments))
     click.echo(config_text.render(settings, sources), nl=False)
 
 
@@ -181,7 +183,7 @@ def config_show(path: str | None, defaults: bool, assignments: tuple[str, ...]) 
 )
 def config_init(output: str) -> None:
     """Write a commented configuration file with fresh keys. An existing file is never touched."""
-    from moorage import config_text
+    from moorage.config import text as config_text
 
     text = config_text.starter(_new_key(), _new_key())
     try:
@@ -229,15 +231,15 @@ def token_create(
     import time
     from urllib.parse import quote
 
-    from moorage import config
     from moorage.auth import AccessKeys, sign
+    from moorage.config import load
 
     flags = {
         "keys.primary": access_key,
         "auth.token_ttl": ttl,
         "server.public_endpoint": endpoint,
     }
-    settings = config.load(path, os.environ, _flags((), flags))
+    settings = load.load(path, os.environ, _flags((), flags))
     if not settings.keys.primary:
         raise click.UsageError("no key to sign with: give --access-key, -c or MOORAGE_KEYS_PRIMARY")
     audience = f"{_endpoint(settings)}/clients/socketio/hubs/{quote(_hub(hub), safe='')}"
@@ -309,8 +311,8 @@ def _new_key() -> str:
 
 
 def _hub(name: str) -> str:
-    from moorage.config_rules import Rule, expected
-    from moorage.wire.dataplane import HUB_NAME
+    from moorage.config.rules import Rule, expected
+    from moorage.wire.azure.dataplane import HUB_NAME
 
     if not HUB_NAME.fullmatch(name):
         raise click.UsageError(f"--hub {name}: expected {expected(Rule('hub'))}")

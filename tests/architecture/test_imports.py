@@ -1,6 +1,6 @@
 """The import rule, kept: who may import whom inside `moorage`, and what the pure layers must not touch.
 
-    wire <- engine <- hub <- { broker, edge, upstream, control } <- config, app <- cli
+    wire <- engine <- hub <- { cluster, edge, upstream, control } <- config, app <- cli
 
 Arrows point at what may be imported. An import inside a function or under `TYPE_CHECKING` counts like
 any other: a dependency that is hidden is still one. Only the search for cycles leaves out imports made
@@ -22,7 +22,7 @@ SRC = Path(__file__).resolve().parents[2] / "src"
 PURE = frozenset({"wire", "engine", "hub"})
 LEAVES = frozenset({"auth", "metrics", "logs"})
 """Small parts beside the layers, using `wire` only."""
-BRACES = frozenset({"broker", "edge", "upstream", "control"})
+BRACES = frozenset({"cluster", "edge", "upstream", "control"})
 """They never import each other; they meet in `app`."""
 
 LOWER = PURE | LEAVES | BRACES
@@ -73,10 +73,10 @@ def read_package(src: Path) -> dict[str, ast.Module]:
 
 
 def part_of(module: str) -> str:
-    """`moorage.edge.server` -> `edge`. `config_files` and its like belong to `config`: one part may be
+    """`moorage.edge.server` -> `edge`. `logs_output` and its like belong to `logs`: one part may be
     several files without being a package."""
     first = module.partition(".")[2].partition(".")[0]
-    for part in ("config", "app", "cli", "logs"):
+    for part in ("app", "cli", "logs"):
         if first.startswith(f"{part}_"):
             return part
     return first
@@ -207,8 +207,8 @@ def made_up(**files: str) -> dict[str, ast.Module]:
         "control": "",
         "control.rest": "from moorage.hub.node import Node\nfrom moorage.metrics import COUNTER",
         "metrics": "import prometheus_client\nfrom moorage.wire import errors",
-        "config": "from moorage.edge.settings import ServerSettings\nimport moorage.config_files",
-        "config_files": "import yaml",
+        "config": "from moorage.edge.settings import ServerSettings\nimport moorage.config.files",
+        "config.files": "import yaml",
         "app": "from moorage import config\nimport moorage.edge.server\nimport moorage.control.rest",
         "cli": "import cyclopts\nfrom moorage import app",
         "__main__": "from moorage.cli import main",
@@ -236,7 +236,7 @@ def test_a_sound_package_has_no_faults() -> None:
         ("control___bad", "from moorage.edge.settings import ServerSettings", "control may not know edge"),
         ("edge___bad", "def late():\n    from moorage import app", "edge may not know app"),
         ("metrics", "import moorage.engine.session", "metrics may not know engine"),
-        ("config_bad", "import moorage.cli", "config may not know cli"),
+        ("config___bad", "import moorage.cli", "config may not know cli"),
         ("app_bad", "from moorage.cli import main", "app may not know cli"),
         ("sdk___bad", "from moorage.hub import node", "sdk may not know hub"),
         ("", "if TYPE_CHECKING:\n    from moorage.wire import errors", "moorage may not know wire"),

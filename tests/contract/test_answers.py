@@ -9,10 +9,11 @@ import pytest
 
 from moorage.hub.connection import Connection
 from moorage.hub.settings import LinkSettings
-from moorage.wire import tunnel
 from moorage.wire.commands import EVERYONE, Invoke
 from moorage.wire.groups import namespace_group
-from tests.edge import azure_rig, moorage_rig
+from moorage.wire.moorage import v1
+from tests.edge.azure import rig as azure_rig
+from tests.edge.moorage import rig as moorage_rig
 from tests.hub.fakes import HUB, RecordingAnswers, World, heard
 
 TIMEOUT = 10.0
@@ -123,15 +124,15 @@ class Moorage:
         self._ends = 0
 
     def ask(self) -> None:
-        self.app.say(tunnel.Ask(1, tunnel.To("/"), 0, round(TIMEOUT * 1000), b'42["q"]'))
+        self.app.say(v1.Ask(1, v1.To("/"), 0, round(TIMEOUT * 1000), b'42["q"]'))
         self.world.settle()
 
     def got(self) -> tuple[list[bytes], int]:
         for frame in self.app.heard():
-            if isinstance(frame, tunnel.Answer):
+            if isinstance(frame, v1.Answer):
                 assert not self._ends
                 self._answers.append(frame.payload)
-            elif isinstance(frame, tunnel.Done):
+            elif isinstance(frame, v1.Done):
                 self._ends += 1
         return self._answers, self._ends
 

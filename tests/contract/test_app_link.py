@@ -9,10 +9,11 @@ import pytest
 from moorage.hub.connection import Connection
 from moorage.hub.links import AppServer
 from moorage.hub.ports import AppPeer
-from moorage.wire import tunnel
 from moorage.wire.handshake import OpenInfo
+from moorage.wire.moorage import v1
 from moorage.wire.reasons import APP_REFUSED, CLIENT_CLOSED
-from tests.edge import azure_rig, moorage_rig
+from tests.edge.azure import rig as azure_rig
+from tests.edge.moorage import rig as moorage_rig
 from tests.hub.fakes import RecordingLink, RecordingOpening, RecordingPeer, World
 
 
@@ -150,11 +151,11 @@ class Moorage:
 
     def _read(self) -> list[str]:
         fresh = []
-        for frame in self.app.heard(tunnel.Open, tunnel.Packet, tunnel.Closed):
-            if isinstance(frame, tunnel.Open):
+        for frame in self.app.heard(v1.Open, v1.Packet, v1.Closed):
+            if isinstance(frame, v1.Open):
                 self._numbers[frame.id], self._ids[frame.client] = frame.client, frame.id
                 fresh.append(frame.id)
-            elif isinstance(frame, tunnel.Packet):
+            elif isinstance(frame, v1.Packet):
                 self._heard += [(self._ids[frame.client], one) for one in frame.payload.split(b"\x1e")]
             else:
                 self._heard.append((self._ids[frame.client], None))
@@ -164,10 +165,10 @@ class Moorage:
         return self._read()
 
     def accept(self, connection: Connection) -> None:
-        self.app.say(tunnel.Opened(self._numbers[connection.id], *moorage_rig.TERMS))
+        self.app.say(v1.Opened(self._numbers[connection.id], *moorage_rig.TERMS))
 
     def refuse(self, connection: Connection) -> None:
-        self.app.say(tunnel.Refused(self._numbers[connection.id], 400, "no"))
+        self.app.say(v1.Refused(self._numbers[connection.id], 400, "no"))
 
     def heard(self) -> list[tuple[str, bytes | None]]:
         self._read()
@@ -335,13 +336,13 @@ def news(subject: Subject) -> list[tuple[object, ...]]:
     found: list[tuple[object, ...]] = []
     for frame in subject.app.heard():
         match frame:
-            case tunnel.Moved():
+            case v1.Moved():
                 found.append(("moved", frame.namespace, frame.rooms, frame.joined))
-            case tunnel.Left():
+            case v1.Left():
                 found.append(("left", frame.namespace))
-            case tunnel.Query():
+            case v1.Query():
                 found.append(("query", frame.ref, frame.namespace, frame.sockets))
-            case tunnel.Told():
+            case v1.Told():
                 found.append(("told", frame.ref, frame.sender, frame.namespace, frame.payload))
     return found
 

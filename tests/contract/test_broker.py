@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from moorage.broker.local import LocalBroker
+from moorage.cluster.local import LocalBroker
 from moorage.hub.ports import Broker
 from moorage.wire.commands import (
     EVERYONE,
@@ -21,7 +21,7 @@ from moorage.wire.commands import (
     Send,
     SendToConnection,
 )
-from moorage.wire.filters import compile_filter
+from moorage.wire.filters.compiled import compile_filter
 from tests.hub.fakes import HUB, RecordingAnswers, RecordingBroker, World, heard
 
 BROKERS: list[Callable[[], Broker]] = [LocalBroker, RecordingBroker]

@@ -18,8 +18,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from moorage.app import Service
-from moorage.config import Config
-from moorage.config_model import KeySettings
+from moorage.config.load import Config
+from moorage.config.model import KeySettings
 from moorage.edge.settings import ServerSettings
 from moorage.hub import fanout
 from moorage.hub.connection import Connection

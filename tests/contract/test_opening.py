@@ -16,8 +16,8 @@ import pytest
 import uvloop
 
 from moorage.app import Service
-from moorage.config import Config
-from moorage.config_model import KeySettings
+from moorage.config.load import Config
+from moorage.config.model import KeySettings
 from moorage.edge.settings import ServerSettings
 from moorage.engine.upgrade import State
 from moorage.hub.connection import Connection

@@ -14,7 +14,7 @@ import jwt
 import pytest
 
 from moorage.wire.commands import Exists, Invoke, Member, Selection
-from moorage.wire.filters import compile_filter
+from moorage.wire.filters.compiled import compile_filter
 from tests.control.rest_desk import KEY, MAX_BODY, Desk, call, serving
 
 EVENT = '42["hi",1]'

@@ -23,7 +23,7 @@ from moorage.wire.commands import (
     Send,
     SendToConnection,
 )
-from moorage.wire.filters import compile_filter
+from moorage.wire.filters.compiled import compile_filter
 from tests.control.rest_desk import KEY, Desk
 
 EVENT = '42["hi",1]'

@@ -12,7 +12,7 @@ from moorage.control.work import ApiWork, Reading
 from moorage.hub.turns import TURN_SECONDS, Job
 from moorage.wire.commands import DONE, NOT_FOUND, Command, Outcome, Selection, Send
 from moorage.wire.errors import PeerError
-from moorage.wire.filters import compile_filter
+from moorage.wire.filters.compiled import compile_filter
 from moorage.wire.reasons import API_BAD_FILTER
 from tests.control.rest_desk import Desk, call, serving
 from tests.hub.fakes import HUB, World, heard

@@ -12,7 +12,8 @@ import jwt
 import msgspec
 import pytest
 
-from moorage.wire import azure_tunnel, tunnel
+from moorage.wire.azure import tunnel_frames
+from moorage.wire.moorage import v1
 from tests.support.app_link import AppServer, tunnel_token, tunnel_url
 from tests.support.rawhttp import Polling, clients
 from tests.support.rawws import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, WebSocket, frame
@@ -93,7 +94,7 @@ async def test_stale_and_foreign_tokens(
 
 
 @pytest.mark.repair(30)
-@pytest.mark.parametrize("protocol", [{}, {"Sec-WebSocket-Protocol": tunnel.SUBPROTOCOL}])
+@pytest.mark.parametrize("protocol", [{}, {"Sec-WebSocket-Protocol": v1.SUBPROTOCOL}])
 async def test_a_link_by_the_public_address_or_by_the_internal_one(protocol: dict[str, str]) -> None:
     with MoorageProcess("--set", "server.public_endpoint=https://rt.example") as service:
         health = service.wait_line(lambda line: line.startswith("Health")).split()[1]
@@ -191,19 +192,19 @@ async def frames_of(link: WebSocket, count: int) -> list[Frame]:
     found: list[Frame] = []
     while len(found) < count:
         one = await link.frame()
-        if one.payload != azure_tunnel.KEEPALIVE:
+        if one.payload != tunnel_frames.KEEPALIVE:
             found.append(one)
     return found
 
 
 async def test_a_call_in_fragments(link: WebSocket) -> None:
-    data = azure_tunnel.encode(azure_tunnel.REQUEST, CALL.encode(), b"2")
+    data = tunnel_frames.encode(tunnel_frames.REQUEST, CALL.encode(), b"2")
     await link.raw(frame(BINARY, data[:7], fin=False) + frame(PING, b"p"))
     await link.raw(frame(CONTINUATION, data[7:9], fin=False) + frame(CONTINUATION, data[9:]))
     pong, message = await frames_of(link, 2)
     assert pong == Frame(PONG, b"p")
-    answer, _ = azure_tunnel.decode(message.payload)
-    assert isinstance(answer, azure_tunnel.Response)
+    answer, _ = tunnel_frames.decode(message.payload)
+    assert isinstance(answer, tunnel_frames.Response)
     assert (answer.ack_id, answer.status_code) == (1, 404), "x is not this link's hub"
 
 
@@ -216,10 +217,10 @@ async def test_a_call_in_fragments(link: WebSocket) -> None:
         frame(BINARY, b"\x05\x00\x00\x00\x93\x01"),
         frame(BINARY, b"\xff\xff\xff\xff\x93\x01\xa0\xc0"),
         frame(BINARY, b"\x03\x00\x00\x00\xff\xff\xff"),
-        frame(BINARY, azure_tunnel.encode(1, b"not json")),
-        frame(BINARY, azure_tunnel.encode(1, b"{}")),
-        frame(BINARY, azure_tunnel.encode(2, b'{"AckId":"x","StatusCode":200}')),
-        frame(BINARY, azure_tunnel.encode(1, b"[" * 100_000)),
+        frame(BINARY, tunnel_frames.encode(1, b"not json")),
+        frame(BINARY, tunnel_frames.encode(1, b"{}")),
+        frame(BINARY, tunnel_frames.encode(2, b'{"AckId":"x","StatusCode":200}')),
+        frame(BINARY, tunnel_frames.encode(1, b"[" * 100_000)),
         frame(BINARY, b"\x07\x00\x00\x00\x93\x01\xa2\xff\xff\xc0\xc0"),
         frame(CONTINUATION, b"of nothing"),
     ],
@@ -259,18 +260,18 @@ async def test_broken_websocket_frames_end_the_link(
 
 
 async def test_frames_of_unknown_kinds_are_ignored(link: WebSocket) -> None:
-    await link.send(azure_tunnel.encode(77, b"{}", b"whatever"))
-    await link.send(azure_tunnel.encode(2, b'{"AckId":12345,"StatusCode":200}'))
-    await link.send(azure_tunnel.encode(1, CALL.encode(), b"2"))
+    await link.send(tunnel_frames.encode(77, b"{}", b"whatever"))
+    await link.send(tunnel_frames.encode(2, b'{"AckId":12345,"StatusCode":200}'))
+    await link.send(tunnel_frames.encode(1, CALL.encode(), b"2"))
     (answer,) = await frames_of(link, 1)
-    assert isinstance(azure_tunnel.decode(answer.payload)[0], azure_tunnel.Response)
+    assert isinstance(tunnel_frames.decode(answer.payload)[0], tunnel_frames.Response)
 
 
 # -- how it ends ------------------------------------------------------------------------------------------
 
 
 async def test_the_app_server_closes(service: MoorageProcess, hub: str, link: WebSocket) -> None:
-    await link.send(azure_tunnel.encode(1, CALL.encode(), b"2"))
+    await link.send(tunnel_frames.encode(1, CALL.encode(), b"2"))
     await link.raw(frame(CLOSE, b""))
     (answer,) = await frames_of(link, 1)
     assert answer.opcode == BINARY, "what was asked before is answered"

@@ -10,7 +10,7 @@ from typing import Any
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from moorage.broker.local import LocalBroker
+from moorage.cluster.local import LocalBroker
 from moorage.engine.upgrade import Step
 from moorage.hub.connection import Connection
 from moorage.hub.hub import Hub

@@ -10,10 +10,10 @@ from moorage.hub import asking
 from moorage.hub.links import AppServer
 from moorage.wire.commands import FetchSockets, Outcome, Selection, TellServers
 from moorage.wire.errors import PeerError, UsageError
-from moorage.wire.filters import Filter
+from moorage.wire.filters.compiled import Filter
 from moorage.wire.groups import namespace_group, room_group
-from moorage.wire.listing import sockets_frame
-from moorage.wire.tunnel import Chunk, Row, Sockets, decode_from_service, encode_batch
+from moorage.wire.moorage.listing import sockets_frame
+from moorage.wire.moorage.v1 import Chunk, Row, Sockets, decode_from_service, encode_batch
 from tests.hub.fakes import HUB, RecordingAnswers, RecordingPeer, World
 
 NOW_MS = 1_800_000_000_000

@@ -29,7 +29,7 @@ from moorage.wire.commands import (
     SendToConnection,
 )
 from moorage.wire.errors import PeerError
-from moorage.wire.filters import compile_filter
+from moorage.wire.filters.compiled import compile_filter
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.reasons import API_CLOSED, TOO_MANY_GROUPS
 from tests.hub.fakes import HUB, RecordingPeer, World, heard, sink_of

@@ -14,7 +14,7 @@ from moorage.hub.links import AppServer
 from moorage.hub.rooms import Directory, Rooms, in_any
 from moorage.hub.settings import Limits
 from moorage.wire.commands import EVERYONE, Selection
-from moorage.wire.filters import compile_filter
+from moorage.wire.filters.compiled import compile_filter
 from moorage.wire.groups import namespace_group
 from tests.hub.fakes import RecordingLink, World
 

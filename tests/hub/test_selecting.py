@@ -29,7 +29,7 @@ from moorage.wire.commands import (
     SendToConnection,
 )
 from moorage.wire.errors import PeerError
-from moorage.wire.filters import Filter, compile_filter
+from moorage.wire.filters.compiled import Filter, compile_filter
 from moorage.wire.groups import namespace_group, room_group
 from tests.hub.fakes import HUB, RecordingAnswers, RecordingPeer, World, heard
 

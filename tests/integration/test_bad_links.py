@@ -11,7 +11,8 @@ from contextlib import suppress
 
 import pytest
 
-from moorage.wire import azure_tunnel, tunnel
+from moorage.wire.azure import tunnel_frames
+from moorage.wire.moorage import v1
 from tests.support.app_link import AppServer, tunnel_token
 from tests.support.rawhttp import Polling, clients, fetch
 from tests.support.rawws import BINARY, WebSocket, frame
@@ -58,16 +59,16 @@ class HandLink:
         await socket.binary()
         return cls(socket)
 
-    async def request(self) -> tuple[azure_tunnel.Request, bytes]:
+    async def request(self) -> tuple[tunnel_frames.Request, bytes]:
         """The next event."""
         while True:
-            found, content = azure_tunnel.decode(await self.socket.binary())
-            if isinstance(found, azure_tunnel.Request):
+            found, content = tunnel_frames.decode(await self.socket.binary())
+            if isinstance(found, tunnel_frames.Request):
                 return found, content
 
     async def answer(self, ack_id: int, content: bytes = b"", status: int = 200) -> None:
         """Answer an event."""
-        await self.socket.send(azure_tunnel.response(ack_id, status, content=content))
+        await self.socket.send(tunnel_frames.response(ack_id, status, content=content))
 
     async def take(self, opening: asyncio.Task[WebSocket]) -> WebSocket:
         """Accept the client that is opening."""
@@ -80,7 +81,7 @@ class HandLink:
 def call(ack_id: int, url: str = "https://host/api/hubs/x/:send?api-version=1") -> bytes:
     """A frame with a call to nobody."""
     text = {"Type": 1, "AckId": ack_id, "HttpMethod": "POST", "Url": url, "Headers": {}}
-    return frame(BINARY, azure_tunnel.encode(1, json.dumps(text).encode(), b"2"))
+    return frame(BINARY, tunnel_frames.encode(1, json.dumps(text).encode(), b"2"))
 
 
 async def test_a_link_that_stops_reading(service: MoorageProcess) -> None:
@@ -139,7 +140,7 @@ async def test_frames_with_random_insides(service: MoorageProcess) -> None:
         link = await HandLink.open(service, "noise", f"t{number}")
         async with link.socket as socket:
             text = noise.randbytes(20).decode("latin-1").encode()
-            await socket.send(azure_tunnel.encode(noise.choice([1, 2]), text, noise.randbytes(20)))
+            await socket.send(tunnel_frames.encode(noise.choice([1, 2]), text, noise.randbytes(20)))
             assert (await socket.ended())[1].code == 1002
 
 
@@ -196,11 +197,11 @@ async def test_made_up_ack_ids(service: MoorageProcess) -> None:
     link = await HandLink.open(service, "acks", "s1")
     async with link.socket as socket:
         for ack_id in (0, -1, 2**31, 2**62, -(2**62)):
-            await socket.send(azure_tunnel.response(ack_id, 200))
+            await socket.send(tunnel_frames.response(ack_id, 200))
             await socket.raw(call(ack_id))
-            answer, _ = azure_tunnel.decode(await socket.binary())
-            while not isinstance(answer, azure_tunnel.Response):
-                answer, _ = azure_tunnel.decode(await socket.binary())
+            answer, _ = tunnel_frames.decode(await socket.binary())
+            while not isinstance(answer, tunnel_frames.Response):
+                answer, _ = tunnel_frames.decode(await socket.binary())
             assert answer.ack_id == ack_id
 
 
@@ -215,9 +216,9 @@ async def our_link(service: MoorageProcess, hub: str) -> WebSocket:
     return socket
 
 
-def batch(number: int, *frames: tunnel.FromApp) -> bytes:
+def batch(number: int, *frames: v1.FromApp) -> bytes:
     """A message."""
-    return tunnel.encode_batch(number, 0, [tunnel.encode_frame(frame) for frame in frames])
+    return v1.encode_batch(number, 0, [v1.encode_frame(frame) for frame in frames])
 
 
 async def test_our_link_that_stops_reading(service: MoorageProcess) -> None:
@@ -226,9 +227,9 @@ async def test_our_link_that_stops_reading(service: MoorageProcess) -> None:
     talkers = []
     for number in range(1, 4):
         opening = asyncio.create_task(WebSocket.session(service.url, clients(hub)))
-        while not any(isinstance(f, tunnel.Open) for f in (await frames_of(link))):
+        while not any(isinstance(f, v1.Open) for f in (await frames_of(link))):
             pass
-        await link.send(batch(number, tunnel.Opened(number, 25_000, 20_000, 1_000_000)))
+        await link.send(batch(number, v1.Opened(number, 25_000, 20_000, 1_000_000)))
         talkers.append(await opening)
     before = service.memory("VmRSS")
     packet = frame(1, b'42["' + b"x" * 100_000 + b'"]')
@@ -245,7 +246,7 @@ async def test_our_link_that_stops_reading(service: MoorageProcess) -> None:
     assert service.metric(f'moorage_tunnel_connections{{dialect="moorage",hub="{hub}"}}') == 1
 
     # What it asks for must be answered, and the answers pile up until the session is given up.
-    lists = [tunnel.List(n) for n in range(1, 1_000)]
+    lists = [v1.List(n) for n in range(1, 1_000)]
     with suppress(ConnectionError):
         for number in range(4, 1_000):
             await link.raw(frame(BINARY, batch(number, *lists)))
@@ -260,9 +261,9 @@ async def test_our_link_that_stops_reading(service: MoorageProcess) -> None:
         await one.http.close()
 
 
-async def frames_of(link: WebSocket) -> list[tunnel.FromService]:
+async def frames_of(link: WebSocket) -> list[v1.FromService]:
     """Of the next batch, which may have none."""
-    return list(tunnel.decode_from_service(await link.binary()).frames)
+    return list(v1.decode_from_service(await link.binary()).frames)
 
 
 async def test_our_links_of_noise(service: MoorageProcess) -> None:
@@ -276,15 +277,15 @@ async def test_our_links_of_noise(service: MoorageProcess) -> None:
             assert (await socket.ended())[1].code == 1002
 
 
-HUGE: dict[str, tunnel.FromApp] = {
-    "rooms": tunnel.Emit(1, tunnel.To("/", ("a",) * 1_000_000), 0, b"42[]"),
-    "rooms-to-join": tunnel.Join(1, tunnel.To("/"), tuple(map(str, range(1_000_000)))),
-    "long-room": tunnel.Join(1, tunnel.To("/"), ("x" * 15_000_000,)),
-    "long-namespace": tunnel.Fetch(1, tunnel.To("/" + "x" * 15_000_000), 0),
-    "packets": tunnel.Emit(1, tunnel.To("/"), 0, b"42[]\x1e" * 3_000_000 + b"b!"),
-    "attachments": tunnel.Emit(1, tunnel.To("/"), 0, b"499999-[]\x1e" * 1_000_000 + b"b!"),
-    "facts": tunnel.Facts(1, tuple(tunnel.Chunk(n, b"") for n in range(1_000_000))),
-    "question": tunnel.Ask(1, tunnel.To("/"), 0, 2**53 - 1, b"42" + b"[" * 15_000_000),
+HUGE: dict[str, v1.FromApp] = {
+    "rooms": v1.Emit(1, v1.To("/", ("a",) * 1_000_000), 0, b"42[]"),
+    "rooms-to-join": v1.Join(1, v1.To("/"), tuple(map(str, range(1_000_000)))),
+    "long-room": v1.Join(1, v1.To("/"), ("x" * 15_000_000,)),
+    "long-namespace": v1.Fetch(1, v1.To("/" + "x" * 15_000_000), 0),
+    "packets": v1.Emit(1, v1.To("/"), 0, b"42[]\x1e" * 3_000_000 + b"b!"),
+    "attachments": v1.Emit(1, v1.To("/"), 0, b"499999-[]\x1e" * 1_000_000 + b"b!"),
+    "facts": v1.Facts(1, tuple(v1.Chunk(n, b"") for n in range(1_000_000))),
+    "question": v1.Ask(1, v1.To("/"), 0, 2**53 - 1, b"42" + b"[" * 15_000_000),
 }
 
 
@@ -308,9 +309,9 @@ async def test_our_links_of_plenty(service: MoorageProcess, name: str) -> None:
                 longest = max(longest, time.monotonic() - began)
 
         chatting = asyncio.create_task(chat())
-        await link.send(batch(1, HUGE[name], tunnel.List(2)))
+        await link.send(batch(1, HUGE[name], v1.List(2)))
         servers = None
         while servers is None:
-            servers = next((f for f in await frames_of(link) if isinstance(f, tunnel.Servers)), None)
+            servers = next((f for f in await frames_of(link) if isinstance(f, v1.Servers)), None)
         chatting.cancel()
         assert longest < 3.0, "this machine's share of a core included"

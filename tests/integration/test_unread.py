@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from moorage.wire import tunnel
+from moorage.wire.moorage import v1
 from tests.support.app_link import AppServer
 from tests.support.rawhttp import Polling, clients
 from tests.support.rawws import WebSocket
@@ -64,7 +64,7 @@ async def test_memory_is_bounded_in_the_moorage_dialect() -> None:
                     number = numbers[sid]
                 while app.out.waiting > 4 * MIB:
                     await asyncio.sleep(0.01)
-                await app.say(tunnel.Packet(number, PACKET.encode()))
+                await app.say(v1.Packet(number, PACKET.encode()))
 
             numbers: dict[str, int] = {}
             await flood(service, emit)

@@ -7,10 +7,10 @@ import uuid
 from typing import Any
 
 from moorage.sdk import Moorage, use_moorage
+from moorage.sdk.aio.link import Link
 from moorage.sdk.connection_string import parse
-from moorage.sdk.link import Link
-from moorage.wire import tunnel
-from moorage.wire.tunnel import Emit, To
+from moorage.wire.moorage import v1
+from moorage.wire.moorage.v1 import Emit, To
 from tests.sdk.service_peer import TIMEOUT, ServicePeer
 
 
@@ -20,7 +20,7 @@ class Ears:
     def __init__(self) -> None:
         self.heard: asyncio.Queue[Any] = asyncio.Queue()
 
-    def received(self, frames: list[tunnel.FromService]) -> None:
+    def received(self, frames: list[v1.FromService]) -> None:
         for frame in frames:
             self.heard.put_nowait(frame)
 
@@ -63,12 +63,12 @@ async def emits(peer: ServicePeer, count: int) -> list[str]:
 async def serving(peer: ServicePeer, sio: Any, **options: Any) -> Moorage:
     """An app server of `peer` with one client, number 1, which is in no namespace."""
     moorage = await use_moorage(sio, hub="app", connection_string=peer.connection_string, **options)
-    await peer.send(tunnel.Open(1, "client", None, b"{}"))
-    await peer.frame(tunnel.Opened)
+    await peer.send(v1.Open(1, "client", None, b"{}"))
+    await peer.frame(v1.Opened)
     return moorage
 
 
 async def sid_of_client(peer: ServicePeer, number: int = 1) -> str:
     """Its socket id, once it is in `/`."""
-    await peer.send(tunnel.Packet(number, b"40"))
-    return (await peer.frame(tunnel.Packet)).payload.decode().split('"')[3]
+    await peer.send(v1.Packet(number, b"40"))
+    return (await peer.frame(v1.Packet)).payload.decode().split('"')[3]

@@ -14,8 +14,8 @@ from typing import TypeVar
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from moorage.wire import tunnel
-from moorage.wire.stream import Incoming, Outgoing
+from moorage.wire.moorage import v1
+from moorage.wire.moorage.stream import Incoming, Outgoing
 
 TIMEOUT = 10.0
 FrameT = TypeVar("FrameT")
@@ -38,7 +38,7 @@ class ServicePeer:
         self.keepalive = 5000
         self.grace = 5000
         self.revision = 1
-        self.subprotocols = [tunnel.SUBPROTOCOL]
+        self.subprotocols = [v1.SUBPROTOCOL]
         self.greets = True
         self.takes = True
         """Acknowledge what comes."""
@@ -47,8 +47,8 @@ class ServicePeer:
         self.close_with: tuple[int, str] | None = None
         """Close instead of a hello."""
         self.sessions: dict[str, Session] = {}
-        self.hellos: asyncio.Queue[tunnel.AppHello] = asyncio.Queue()
-        self.frames: asyncio.Queue[tunnel.FromApp] = asyncio.Queue()
+        self.hellos: asyncio.Queue[v1.AppHello] = asyncio.Queue()
+        self.frames: asyncio.Queue[v1.FromApp] = asyncio.Queue()
         self.closes: asyncio.Queue[tuple[int, str]] = asyncio.Queue()
         self.messages = 0
         self.session: Session
@@ -97,10 +97,10 @@ class ServicePeer:
 
     # -- what a test says -----------------------------------------------------------------------------
 
-    async def send(self, *frames: tunnel.FromService) -> None:
+    async def send(self, *frames: v1.FromService) -> None:
         """One batch."""
         for frame in frames:
-            self.session.out.queue(tunnel.encode_frame(frame))
+            self.session.out.queue(v1.encode_frame(frame))
         batch = self.session.out.take(self.session.inc.ack)
         assert batch is not None, "no credit"
         await self.connection.send(batch)
@@ -119,7 +119,7 @@ class ServicePeer:
 
     # -- what it hears --------------------------------------------------------------------------------
 
-    async def hello(self) -> tunnel.AppHello:
+    async def hello(self) -> v1.AppHello:
         """The next link's hello."""
         async with asyncio.timeout(TIMEOUT):
             return await self.hellos.get()
@@ -143,7 +143,7 @@ class ServicePeer:
             await self._greet(connection)
             async for message in connection:
                 assert isinstance(message, bytes)
-                await self._message(connection, tunnel.decode_from_app(message), len(message))
+                await self._message(connection, v1.decode_from_app(message), len(message))
         except ConnectionClosed:
             pass
         await connection.wait_closed()
@@ -153,10 +153,10 @@ class ServicePeer:
     async def _greet(self, connection: ServerConnection) -> None:
         message = await connection.recv()
         assert isinstance(message, bytes)
-        number, ack, frames = tunnel.decode_from_app(message)
+        number, ack, frames = v1.decode_from_app(message)
         hello = frames[0]
         assert (number, ack, len(frames)) == (0, 0, 1)
-        assert isinstance(hello, tunnel.AppHello)
+        assert isinstance(hello, v1.AppHello)
         self.hellos.put_nowait(hello)
         if self.close_with is not None:
             await connection.close(*self.close_with)
@@ -165,12 +165,12 @@ class ServicePeer:
         elif self.greets:
             await self._answer(connection, hello)
 
-    async def _answer(self, connection: ServerConnection, hello: tunnel.AppHello) -> None:
+    async def _answer(self, connection: ServerConnection, hello: v1.AppHello) -> None:
         known = self.sessions.get(hello.session)
         name = hello.session if known else f"session{next(self._names)}"
         session = self.sessions[name] = known or Session(hello.window, self.window)
         self.session, self.connection = session, connection
-        answer = tunnel.ServiceHello(
+        answer = v1.ServiceHello(
             self.revision,
             "test",
             name,
@@ -183,13 +183,13 @@ class ServicePeer:
             "app",
             "node",
         )
-        await connection.send(tunnel.encode_batch(0, 0, [tunnel.encode_frame(answer)]))
+        await connection.send(v1.encode_batch(0, 0, [v1.encode_frame(answer)]))
         if known is not None:
             for batch in session.out.resume(hello.received):
                 await connection.send(batch)
 
     async def _message(
-        self, connection: ServerConnection, batch: tunnel.Batch[tunnel.FromApp], size: int
+        self, connection: ServerConnection, batch: v1.Batch[v1.FromApp], size: int
     ) -> None:
         self.messages += 1
         self.session.out.taken(batch.ack)
@@ -203,9 +203,9 @@ class ServicePeer:
     async def acknowledge(self) -> None:
         """All that came."""
         self.session.inc.take_all()
-        await self.connection.send(tunnel.encode_batch(0, self.session.inc.told(), []))
+        await self.connection.send(v1.encode_batch(0, self.session.inc.told(), []))
 
 
-def frames_of(messages: Sequence[bytes]) -> list[tunnel.FromApp]:
+def frames_of(messages: Sequence[bytes]) -> list[v1.FromApp]:
     """All frames of an app server's batches."""
-    return [frame for message in messages for frame in tunnel.decode_from_app(message).frames]
+    return [frame for message in messages for frame in v1.decode_from_app(message).frames]

@@ -8,7 +8,7 @@ import socketio.packet
 
 from moorage.sdk.answers import AckCollector, RemoteSocket, SocketCollector, one_value
 from moorage.sdk.payload import Codec
-from moorage.wire.tunnel import Answer, Asked, Chunk, Data, Headers, Row, Sockets
+from moorage.wire.moorage.v1 import Answer, Asked, Chunk, Data, Headers, Row, Sockets
 
 
 def row(name: str, server: int = 0, handshake: bytes = b'{"url":"/x"}') -> Row:

@@ -9,7 +9,7 @@ import pytest
 from moorage.sdk.change import Change
 from moorage.sdk.errors import MoorageError, RequestFailed, RequestTimeout
 from moorage.sdk.members import Member, Members
-from moorage.wire.tunnel import Done
+from moorage.wire.moorage.v1 import Done
 from tests.sdk.test_members import Client, socket
 
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from moorage.sdk.environ import environ_of, parse_handshake
-from moorage.wire.tunnel import Open
+from moorage.wire.moorage.v1 import Open
 
 
 def environ(user: str | None = "ann", **handshake: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from socketio.exceptions import ConnectionError as RefusedByServer
 from werkzeug.serving import make_server
 
 from moorage.sdk.errors import UsageError
-from tests.sdk.threads_world import Record, World, next_of, world_of
+from tests.sdk.threads.world import Record, World, next_of, world_of
 from tests.support.service import MoorageProcess
 
 request: Any = flask.request

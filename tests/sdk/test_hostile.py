@@ -15,8 +15,8 @@ import socketio
 
 from moorage.engine.peer import Forward, Left, SocketPeer
 from moorage.sdk import use_moorage, use_moorage_sync
-from moorage.wire import tunnel
 from moorage.wire.errors import PeerError
+from moorage.wire.moorage import v1
 from tests.sdk.service_peer import ServicePeer
 
 pytestmark = pytest.mark.repair(1)
@@ -106,17 +106,17 @@ async def bombard(peer: ServicePeer) -> None:
     """Let clients say all that; one that behaves is answered all along, on the same link."""
     luck = random.Random(SEED)
     count = 0
-    await peer.send(tunnel.Open(1, "good", None, b"{}"))
-    await peer.send(tunnel.Packet(1, b"40"))
+    await peer.send(v1.Open(1, "good", None, b"{}"))
+    await peer.send(v1.Packet(1, b"40"))
     for number in range(2, CLIENTS + 2):
-        frames: list[Any] = [tunnel.Open(number, f"c{number}", None, b"{}")]
-        frames += [tunnel.Packet(number, packet) for packet in passed(luck)]
+        frames: list[Any] = [v1.Open(number, f"c{number}", None, b"{}")]
+        frames += [v1.Packet(number, packet) for packet in passed(luck)]
         if luck.random() < 0.3:
-            frames.append(tunnel.Closed(number, 1000, "client-closed", "transport close"))
+            frames.append(v1.Closed(number, 1000, "client-closed", "transport close"))
         await peer.send(*frames)
         count += len(frames)
         if number % 50 == 0:
-            await peer.send(tunnel.Packet(1, b'42%d["echo"]' % number))
+            await peer.send(v1.Packet(1, b'42%d["echo"]' % number))
             await answered(peer, b"43%d[" % number)
     assert count > 5 * CLIENTS, "most packets are let through"
 
@@ -125,7 +125,7 @@ async def answered(peer: ServicePeer, start: bytes) -> None:
     async with asyncio.timeout(PATIENCE):
         while True:
             frame = await peer.frames.get()
-            if isinstance(frame, tunnel.Packet) and frame.client == 1 and frame.payload.startswith(start):
+            if isinstance(frame, v1.Packet) and frame.client == 1 and frame.payload.startswith(start):
                 return
 
 
@@ -168,9 +168,9 @@ async def test_answers_to_a_broadcast(caplog: pytest.LogCaptureFixture) -> None:
         sio = socketio.AsyncServer(async_mode="asgi")
         moorage = await use_moorage(sio, hub="app", connection_string=peer.connection_string)
         asking = asyncio.ensure_future(moorage.emit_with_acks("q", timeout=20))
-        ask = await peer.frame(tunnel.Ask)
-        answers = [tunnel.Answer(ask.ref, f"s{n}", payload) for n, payload in enumerate(payloads)]
-        await peer.send(*answers, tunnel.Done(ask.ref, len(payloads)))
+        ask = await peer.frame(v1.Ask)
+        answers = [v1.Answer(ask.ref, f"s{n}", payload) for n, payload in enumerate(payloads)]
+        await peer.send(*answers, v1.Done(ask.ref, len(payloads)))
         acks = await asking
         assert len(acks.answers) + len(acks.missing) == len(payloads)
         await moorage.close()

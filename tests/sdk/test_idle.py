@@ -9,8 +9,8 @@ import socketio
 
 from moorage.sdk import Moorage
 from tests.sdk.conftest import World
-from tests.sdk.threads_world import World as ThreadsWorld
-from tests.sdk.threads_world import new_server
+from tests.sdk.threads.world import World as ThreadsWorld
+from tests.sdk.threads.world import new_server
 from tests.support.service import MoorageProcess
 
 pytestmark = pytest.mark.repair(14)

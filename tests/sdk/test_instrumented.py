@@ -9,7 +9,7 @@ import pytest
 import socketio
 
 from tests.sdk.conftest import World
-from tests.sdk.threads_world import World as ThreadsWorld
+from tests.sdk.threads.world import World as ThreadsWorld
 from tests.support.service import MoorageProcess
 
 pytestmark = pytest.mark.repair(19)

@@ -9,7 +9,7 @@ import pytest
 
 from moorage.sdk import TooLarge
 from tests.sdk.conftest import World
-from tests.sdk.threads_world import next_of, world_of
+from tests.sdk.threads.world import next_of, world_of
 from tests.support.service import MoorageProcess
 
 pytestmark = pytest.mark.repair(15)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from moorage.sdk import Moorage, RemoteSocket, errors, use_moorage, use_moorage_sync
-from moorage.sdk.app_server import EVENTS
-from moorage.wire.tunnel import Row
+from moorage.sdk.aio.app_server import EVENTS
+from moorage.wire.moorage.v1 import Row
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "python-sdk.md"
 

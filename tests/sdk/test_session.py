@@ -14,9 +14,9 @@ from moorage.sdk.errors import (
     TooLarge,
 )
 from moorage.sdk.session import CONGESTED_BYTES, Answers, Session
-from moorage.wire import tunnel
 from moorage.wire.errors import PeerError
-from moorage.wire.tunnel import To
+from moorage.wire.moorage import v1
+from moorage.wire.moorage.v1 import To
 from tests.sdk.service_peer import frames_of
 
 
@@ -42,26 +42,26 @@ def hello(
     session: str = "s1", *, resumed: bool = False, received: int = 0, window: int = 1 << 20, revision: int = 1
 ) -> bytes:
     """A service's first message."""
-    frame = tunnel.ServiceHello(
+    frame = v1.ServiceHello(
         revision, "test", session, resumed, received, window, 1 << 20, 5000, 5000, "app", "node"
     )
-    return tunnel.encode_batch(0, 0, [tunnel.encode_frame(frame)])
+    return v1.encode_batch(0, 0, [v1.encode_frame(frame)])
 
 
-def batch(number: int, *frames: tunnel.FromService, ack: int = 0) -> bytes:
+def batch(number: int, *frames: v1.FromService, ack: int = 0) -> bytes:
     """A service's batch."""
-    return tunnel.encode_batch(number, ack, [tunnel.encode_frame(frame) for frame in frames])
+    return v1.encode_batch(number, ack, [v1.encode_frame(frame) for frame in frames])
 
 
-def emit(text: str, ref: int = 0) -> tunnel.Emit:
+def emit(text: str, ref: int = 0) -> v1.Emit:
     """An emit to everybody."""
-    return tunnel.Emit(ref, To("/"), 0, text.encode())
+    return v1.Emit(ref, To("/"), 0, text.encode())
 
 
 def texts(messages: list[bytes]) -> list[str]:
     """The payloads of emits, packets otherwise as numbers."""
     return [
-        frame.payload.decode() if isinstance(frame, (tunnel.Emit, tunnel.Packet)) else type(frame).__name__
+        frame.payload.decode() if isinstance(frame, (v1.Emit, v1.Packet)) else type(frame).__name__
         for frame in frames_of(messages)
     ]
 
@@ -75,8 +75,8 @@ def session() -> Session:
 
 def test_the_first_hello() -> None:
     fresh = Session(sdk="test", window=1000)
-    number, ack, frames = tunnel.decode_from_app(fresh.hello())
-    assert (number, ack, frames) == (0, 0, [tunnel.AppHello(tunnel.REVISION, "test", "", 0, 1000)])
+    number, ack, frames = v1.decode_from_app(fresh.hello())
+    assert (number, ack, frames) == (0, 0, [v1.AppHello(v1.REVISION, "test", "", 0, 1000)])
     greeting = fresh.greeted(hello("s1", window=77))
     assert (greeting.again, greeting.resumed, greeting.lost) == ([], False, False)
     assert fresh.id == "s1"
@@ -87,8 +87,8 @@ def test_the_first_hello() -> None:
     [
         b"",
         b"\x00",
-        tunnel.encode_batch(0, 0, []),
-        batch(0, tunnel.Drain(1.0)),
+        v1.encode_batch(0, 0, []),
+        batch(0, v1.Drain(1.0)),
         hello()[:1] + b"\x01" + hello()[2:],
     ],
 )
@@ -108,7 +108,7 @@ def test_frames_of_one_turn_leave_together(session: Session) -> None:
     session.queue(emit("b"))
     (message,) = session.batches()
     assert texts([message]) == ["a", "b"]
-    assert tunnel.decode_from_app(message).number == 1
+    assert v1.decode_from_app(message).number == 1
     assert list(session.batches()) == []
 
 
@@ -118,9 +118,9 @@ def test_resume_repeats_what_did_not_arrive(session: Session) -> None:
         session.queue(emit(text))
         sent += list(session.batches())
     session.queue(emit("d"))
-    session.received(batch(1, tunnel.Drain(1.0)))
+    session.received(batch(1, v1.Drain(1.0)))
     (again,) = frames_of([session.hello()])
-    assert isinstance(again, tunnel.AppHello)
+    assert isinstance(again, v1.AppHello)
     assert (again.session, again.received) == ("s1", 1)
     greeting = session.greeted(hello(resumed=True, received=1))
     assert (greeting.again, greeting.lost) == (sent[1:], False), "the very bytes"
@@ -132,21 +132,21 @@ def test_a_lost_session(session: Session) -> None:
     heard = Heard()
     session.queue(emit("left"))
     list(session.batches())
-    session.received(batch(1, tunnel.Drain(1.0)))
+    session.received(batch(1, v1.Drain(1.0)))
     session.ask(lambda ref: emit("asked", ref), heard, 0.0, None)
     session.queue(emit("kept"))
-    session.queue(tunnel.Packet(3, b"42[]"))
-    session.queue(tunnel.Close(3))
-    session.queue(tunnel.Tell(0, "/", 0, b"42[]"))
-    session.queue(tunnel.Join(0, To("/"), ("room",)))
+    session.queue(v1.Packet(3, b"42[]"))
+    session.queue(v1.Close(3))
+    session.queue(v1.Tell(0, "/", 0, b"42[]"))
+    session.queue(v1.Join(0, To("/"), ("room",)))
     session.queue(emit("kept too"))
     greeting = session.greeted(hello("s2"))
     assert (greeting.again, greeting.resumed, greeting.lost) == ([], False, True)
     assert [type(error) for error in heard.errors] == [SessionLost]
     (message,) = session.batches()
     assert texts([message]) == ["kept", "Tell", "kept too"]
-    assert tunnel.decode_from_app(message).number == 1, "numbers start again"
-    assert session.received(batch(1, tunnel.Drain(2.0))) == [tunnel.Drain(2.0)]
+    assert v1.decode_from_app(message).number == 1, "numbers start again"
+    assert session.received(batch(1, v1.Drain(2.0))) == [v1.Drain(2.0)]
 
 
 def test_forgotten_before_the_new_hello(session: Session) -> None:
@@ -157,23 +157,23 @@ def test_forgotten_before_the_new_hello(session: Session) -> None:
 
 def test_requests(session: Session) -> None:
     heard = Heard()
-    ref = session.ask(lambda ref: tunnel.Fetch(ref, To("/"), 1000), heard, 0.0, 5.0)
-    other = session.ask(tunnel.List, heard, 0.0, 5.0)
+    ref = session.ask(lambda ref: v1.Fetch(ref, To("/"), 1000), heard, 0.0, 5.0)
+    other = session.ask(v1.List, heard, 0.0, 5.0)
     assert (ref, other) == (1, 2)
-    row = tunnel.Data(ref, "server", ())
+    row = v1.Data(ref, "server", ())
     left = session.received(
-        batch(1, row, tunnel.Drain(1.0), tunnel.Done(ref, 3, ("x",)), tunnel.Servers(other, ()))
+        batch(1, row, v1.Drain(1.0), v1.Done(ref, 3, ("x",)), v1.Servers(other, ()))
     )
-    assert left == [tunnel.Drain(1.0)]
-    assert (heard.parts, heard.ends) == ([row], [tunnel.Done(ref, 3, ("x",)), tunnel.Servers(other, ())])
-    assert session.received(batch(2, tunnel.Done(ref, 3))) == [], "nobody waits for it any more"
+    assert left == [v1.Drain(1.0)]
+    assert (heard.parts, heard.ends) == ([row], [v1.Done(ref, 3, ("x",)), v1.Servers(other, ())])
+    assert session.received(batch(2, v1.Done(ref, 3))) == [], "nobody waits for it any more"
 
 
 def test_failures(session: Session) -> None:
     heard = Heard()
-    ref = session.ask(tunnel.List, heard, 0.0, 5.0)
-    failed = tunnel.Failed(ref, 4009, "link-bad-request", "no")
-    nobodys = tunnel.Failed(0, 4009, "link-bad-request", "no")
+    ref = session.ask(v1.List, heard, 0.0, 5.0)
+    failed = v1.Failed(ref, 4009, "link-bad-request", "no")
+    nobodys = v1.Failed(0, 4009, "link-bad-request", "no")
     assert session.received(batch(1, failed, nobodys)) == [nobodys]
     (error,) = heard.errors
     assert isinstance(error, RequestFailed)
@@ -182,9 +182,9 @@ def test_failures(session: Session) -> None:
 
 def test_deadlines(session: Session) -> None:
     early, late, never = Heard(), Heard(), Heard()
-    session.ask(tunnel.List, early, 10.0, 5.0)
-    session.ask(tunnel.List, late, 10.0, 6.0)
-    session.ask(tunnel.List, never, 10.0, None)
+    session.ask(v1.List, early, 10.0, 5.0)
+    session.ask(v1.List, late, 10.0, 6.0)
+    session.ask(v1.List, never, 10.0, None)
     session.expire(14.9)
     assert early.errors == []
     session.expire(15.0)
@@ -195,8 +195,8 @@ def test_deadlines(session: Session) -> None:
 
 def test_a_cancelled_request_is_not_answered(session: Session) -> None:
     heard = Heard()
-    session.cancel(session.ask(tunnel.List, heard, 0.0, 5.0))
-    assert session.received(batch(1, tunnel.Servers(1, ()))) == []
+    session.cancel(session.ask(v1.List, heard, 0.0, 5.0))
+    assert session.received(batch(1, v1.Servers(1, ()))) == []
     session.expire(1e9)
     assert (heard.ends, heard.errors) == ([], [])
 
@@ -208,7 +208,7 @@ def test_bounds(session: Session) -> None:
     with pytest.raises(QueueFull, match="max_queue_bytes is 2000"):
         bounded.queue(emit("y" * 100))
     bounded.max_queue_bytes = bounded.waiting
-    bounded.queue(tunnel.Close(3))
+    bounded.queue(v1.Close(3))
     assert texts(list(bounded.batches())) == ["x" * 1900, "Close"], "who must go goes"
     with pytest.raises(TooLarge, match="in one packet"):
         session.queue(emit("x" * (1 << 20)))
@@ -228,7 +228,7 @@ def test_credit() -> None:
         list(small.batches())
     assert small.waiting > 0
     assert small.in_flight >= 100
-    small.received(tunnel.encode_batch(0, 1, []))
+    small.received(v1.encode_batch(0, 1, []))
     (message,) = small.batches()
     assert texts([message]) == ["x" * 80, "y" * 80, "x" * 80, "y" * 80]
 
@@ -245,27 +245,27 @@ def test_congestion() -> None:
 def test_acknowledging() -> None:
     session = Session(sdk="test", window=1000)
     session.greeted(hello())
-    session.received(batch(1, tunnel.Drain(1.0)))
+    session.received(batch(1, v1.Drain(1.0)))
     assert (session.ack_has_news, session.ack_is_due) == (False, False), "not taken yet"
     session.take_all()
     assert (session.ack_has_news, session.ack_is_due) == (True, False)
-    assert session.empty_batch() == tunnel.encode_batch(0, 1, [])
+    assert session.empty_batch() == v1.encode_batch(0, 1, [])
     assert (session.ack_has_news, session.ack_is_due) == (False, False)
-    session.received(batch(2, tunnel.Packet(1, b"x" * 300)))
+    session.received(batch(2, v1.Packet(1, b"x" * 300)))
     session.take_all()
     assert (session.ack_has_news, session.ack_is_due) == (True, True), "a quarter of the window"
     session.queue(emit("a"))
     (message,) = session.batches()
-    assert tunnel.decode_from_app(message).ack == 2
+    assert v1.decode_from_app(message).ack == 2
     assert (session.ack_has_news, session.ack_is_due) == (False, False)
 
 
 def test_repeated_and_missing_batches(session: Session) -> None:
-    assert session.received(batch(1, tunnel.Drain(1.0))) == [tunnel.Drain(1.0)]
-    assert session.received(batch(1, tunnel.Drain(1.0))) == []
+    assert session.received(batch(1, v1.Drain(1.0))) == [v1.Drain(1.0)]
+    assert session.received(batch(1, v1.Drain(1.0))) == []
     with pytest.raises(PeerError):
-        session.received(batch(3, tunnel.Drain(1.0)))
+        session.received(batch(3, v1.Drain(1.0)))
     with pytest.raises(PeerError):
-        session.received(batch(0, tunnel.Drain(1.0)))
+        session.received(batch(0, v1.Drain(1.0)))
     with pytest.raises(PeerError):
-        session.received(tunnel.encode_batch(0, 9, []))
+        session.received(v1.encode_batch(0, 9, []))

@@ -12,8 +12,8 @@ import pytest
 import socketio
 
 from tests.sdk.conftest import World
-from tests.sdk.threads_world import World as ThreadsWorld
-from tests.sdk.threads_world import new_server
+from tests.sdk.threads.world import World as ThreadsWorld
+from tests.sdk.threads.world import new_server
 from tests.support.service import ROOT, MoorageProcess
 
 USE = """

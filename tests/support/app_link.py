@@ -19,7 +19,8 @@ import jwt
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from moorage.wire import azure_tunnel, socketio
+from moorage.wire import socketio
+from moorage.wire.azure import tunnel_frames
 from tests.support.rawhttp import TIMEOUT
 from tests.support.service import MoorageProcess
 
@@ -74,7 +75,7 @@ class AppServer:
         """Members of the open packet to change (`pingInterval`, `maxPayload`, ...)."""
         self.greeting = b""
         self.socket: ClientConnection
-        self._calls: dict[int, asyncio.Queue[tuple[azure_tunnel.Response, bytes]]] = {}
+        self._calls: dict[int, asyncio.Queue[tuple[tunnel_frames.Response, bytes]]] = {}
         self._ack = 0
         self._partial: dict[str, list[str]] = {}
         self._reader: asyncio.Task[None] | None = None
@@ -132,15 +133,15 @@ class AppServer:
         try:
             async for data in self.socket:
                 assert isinstance(data, bytes)
-                frame, content = azure_tunnel.decode(data)
-                if isinstance(frame, azure_tunnel.Request):
+                frame, content = tunnel_frames.decode(data)
+                if isinstance(frame, tunnel_frames.Request):
                     await self._asked(frame, content)
-                elif isinstance(frame, azure_tunnel.Response) and frame.ack_id in self._calls:
+                elif isinstance(frame, tunnel_frames.Response) and frame.ack_id in self._calls:
                     self._calls[frame.ack_id].put_nowait((frame, content))
         except ConnectionClosed:
             return
 
-    async def _asked(self, request: azure_tunnel.Request, content: bytes) -> None:
+    async def _asked(self, request: tunnel_frames.Request, content: bytes) -> None:
         headers = {name.lower(): value[0] for name, value in (request.headers or {}).items()}
         event = Event(
             headers["ce-eventname"],
@@ -163,7 +164,7 @@ class AppServer:
 
     async def answer(self, event: Event, status: int, content: bytes = b"") -> None:
         """Answer an event."""
-        await self.socket.send(azure_tunnel.response(event.ack_id, status, content=content))
+        await self.socket.send(tunnel_frames.response(event.ack_id, status, content=content))
 
     def accept(self, event: Event) -> tuple[int, bytes]:
         """Take the client, with the options set."""
@@ -236,10 +237,10 @@ class AppServer:
             }
         ).encode()
         ack_id = self._ack
-        await self.socket.send(azure_tunnel.encode(azure_tunnel.REQUEST, text, content))
+        await self.socket.send(tunnel_frames.encode(tunnel_frames.REQUEST, text, content))
         return ack_id
 
-    async def part(self, ack_id: int) -> tuple[azure_tunnel.Response, bytes]:
+    async def part(self, ack_id: int) -> tuple[tunnel_frames.Response, bytes]:
         """The next part of a call's answer."""
         async with asyncio.timeout(TIMEOUT):
             return await self._calls[ack_id].get()

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from moorage.wire import tunnel
+from moorage.wire.moorage import v1
 from tests.support.rawhttp import clients
 from tests.support.rawws import WebSocket
 from tests.support.service import ROOT, MoorageProcess
@@ -59,8 +59,8 @@ def quantile(times: list[float], share: float) -> float:
 async def _answer(link: TunnelLink) -> None:
     while True:
         packet = await link.frames.get()
-        if isinstance(packet, tunnel.Packet) and packet.payload.startswith(b"421"):
-            await link.say(tunnel.Packet(packet.client, b"431[]"))
+        if isinstance(packet, v1.Packet) and packet.payload.startswith(b"421"):
+            await link.say(v1.Packet(packet.client, b"431[]"))
 
 
 async def _talk(url: str, key: str, hub: str) -> list[float]:

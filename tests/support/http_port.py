@@ -10,10 +10,10 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from moorage.edge.front import Front, Setup
-from moorage.edge.http import HttpProtocol
+from moorage.edge.http.acceptor import Front, Setup
+from moorage.edge.http.protocol import HttpProtocol
+from moorage.edge.http.upgrade import UpgradeRequest
 from moorage.edge.settings import ServerSettings
-from moorage.edge.upgrade import UpgradeRequest
 from moorage.metrics import Metrics
 
 UPGRADE = {

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from moorage.wire import tunnel
+from moorage.wire.moorage import v1
 
 _ROOT = Path(__file__).resolve().parents[2]
 VECTORS: dict[str, list[dict[str, Any]]] = {
@@ -15,7 +15,7 @@ VECTORS: dict[str, list[dict[str, Any]]] = {
     if isinstance(rows, list)
 }
 
-_KINDS = (tunnel.To, tunnel.Row, tunnel.Server, tunnel.Chunk, tunnel.Headers)
+_KINDS = (v1.To, v1.Row, v1.Server, v1.Chunk, v1.Headers)
 _INNER = {cls.__struct_fields__: cls for cls in _KINDS}
 
 
@@ -53,7 +53,7 @@ def value(written: Any) -> Any:
 
 def frame(row: dict[str, Any]) -> Any:
     """A frame of ours."""
-    cls = getattr(tunnel, row["name"])
+    cls = getattr(v1, row["name"])
     fields = {name: value(written) for name, written in row["frame"].items()}
     assert tuple(fields) == cls.__struct_fields__, "names and order as in the code"
     return cls(**fields)

@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from moorage.wire import tunnel
-from moorage.wire.stream import Incoming, Outgoing
+from moorage.wire.moorage import v1
+from moorage.wire.moorage.stream import Incoming, Outgoing
 from tests.support.app_link import tunnel_token, tunnel_url
 from tests.support.service import MoorageProcess
 
 TIMEOUT = 10.0
-PROTOCOL = {"Sec-WebSocket-Protocol": tunnel.SUBPROTOCOL}
+PROTOCOL = {"Sec-WebSocket-Protocol": v1.SUBPROTOCOL}
 """The header that asks for this dialect."""
 FrameT = TypeVar("FrameT")
 
@@ -31,10 +31,10 @@ def target(service: MoorageProcess, hub: str, **claims: object) -> str:
     return f"/server/tunnel?hub={hub}&access_token={tunnel_token(service, hub, 'by-hand', **claims)}"
 
 
-def greeting(session: str = "", revision: int = tunnel.REVISION) -> bytes:
+def greeting(session: str = "", revision: int = v1.REVISION) -> bytes:
     """A hello, as a message."""
-    hello = tunnel.AppHello(revision, "test", session, 0, 1 << 22)
-    return tunnel.encode_batch(0, 0, [tunnel.encode_frame(hello)])
+    hello = v1.AppHello(revision, "test", session, 0, 1 << 22)
+    return v1.encode_batch(0, 0, [v1.encode_frame(hello)])
 
 
 class TunnelLink:
@@ -46,8 +46,8 @@ class TunnelLink:
         self.server_id = server_id or secrets.token_hex(8)
         self.out = Outgoing(window)
         self.inc = Incoming(window)
-        self.hello: tunnel.ServiceHello
-        self.frames: asyncio.Queue[tunnel.FromService] = asyncio.Queue()
+        self.hello: v1.ServiceHello
+        self.frames: asyncio.Queue[v1.FromService] = asyncio.Queue()
         self.terms = (25_000, 20_000, 1_000_000)
         self.takes = True
         """Answer `Open` and CONNECT by itself."""
@@ -57,7 +57,7 @@ class TunnelLink:
         """Greeted, and all that was under way is sent again: what is said from now on may leave."""
         self.port: int | None = None
         """Dial this port instead of the service's own."""
-        self.clients: dict[int, tunnel.Open] = {}
+        self.clients: dict[int, v1.Open] = {}
         self.socket: ClientConnection
         self._reader: asyncio.Task[None] | None = None
         self._ref = 0
@@ -77,7 +77,7 @@ class TunnelLink:
         other_way: dict[str, Any] = {} if self.port is None else {"host": "127.0.0.1", "port": self.port}
         self.socket = await connect(
             f"{tunnel_url(self.service, self.hub)}&access_token={token}",
-            subprotocols=[tunnel.SUBPROTOCOL],  # type: ignore[list-item]
+            subprotocols=[v1.SUBPROTOCOL],  # type: ignore[list-item]
             max_size=None,
             ping_interval=None,
             open_timeout=TIMEOUT,
@@ -85,10 +85,10 @@ class TunnelLink:
             compression=None,
             **other_way,
         )
-        hello = tunnel.AppHello(tunnel.REVISION, "test", session, self.inc.received, self.inc.window)
-        await self.socket.send(tunnel.encode_batch(0, 0, [tunnel.encode_frame(hello)]))
-        answer = tunnel.decode_from_service(await self._recv()).frames[0]
-        assert isinstance(answer, tunnel.ServiceHello)
+        hello = v1.AppHello(v1.REVISION, "test", session, self.inc.received, self.inc.window)
+        await self.socket.send(v1.encode_batch(0, 0, [v1.encode_frame(hello)]))
+        answer = v1.decode_from_service(await self._recv()).frames[0]
+        assert isinstance(answer, v1.ServiceHello)
         self.hello = answer
         if session and answer.resumed:
             for batch in self.out.resume(answer.received):
@@ -139,7 +139,7 @@ class TunnelLink:
             return
 
     async def _batch(self, data: bytes) -> None:
-        batch = tunnel.decode_from_service(data)
+        batch = v1.decode_from_service(data)
         self.out.taken(batch.ack)
         if batch.number and self.inc.arrived(batch.number, len(data), len(batch.frames)):
             for frame in batch.frames:
@@ -151,23 +151,23 @@ class TunnelLink:
         # With the credit that it may have brought.
         await self.say()
 
-    async def _frame(self, frame: tunnel.FromService) -> None:
-        if isinstance(frame, tunnel.Open):
+    async def _frame(self, frame: v1.FromService) -> None:
+        if isinstance(frame, v1.Open):
             self.clients[frame.client] = frame
             if self.takes:
-                await self.say(tunnel.Opened(frame.client, *self.terms))
-        elif isinstance(frame, tunnel.Packet) and self.takes and frame.payload[:2] == b"40":
+                await self.say(v1.Opened(frame.client, *self.terms))
+        elif isinstance(frame, v1.Packet) and self.takes and frame.payload[:2] == b"40":
             namespace, _, _ = frame.payload[2:].partition(b",")
             name = namespace + b"," if namespace.startswith(b"/") else b""
             sid = f"s{frame.client}{namespace.decode() if name else ''}"
-            await self.say(tunnel.Packet(frame.client, b'40%b{"sid":"%b"}' % (name, sid.encode())))
+            await self.say(v1.Packet(frame.client, b'40%b{"sid":"%b"}' % (name, sid.encode())))
         self.frames.put_nowait(frame)
 
-    async def say(self, *frames: tunnel.FromApp) -> None:
+    async def say(self, *frames: v1.FromApp) -> None:
         """Send frames, as far as there is credit; the rest with the next. While the link is down
         they wait."""
         for frame in frames:
-            self.out.queue(tunnel.encode_frame(frame))
+            self.out.queue(v1.encode_frame(frame))
         while self.up and (batch := self.out.take(self.inc.ack)) is not None:
             self.inc.told()
             try:
@@ -186,9 +186,9 @@ class TunnelLink:
 
     async def ack(self) -> None:
         """An acknowledgement by itself."""
-        await self.socket.send(tunnel.encode_batch(0, self.inc.told(), []))
+        await self.socket.send(v1.encode_batch(0, self.inc.told(), []))
 
-    async def ask(self, make: Callable[[int], tunnel.FromApp], kind: type[FrameT]) -> FrameT:
+    async def ask(self, make: Callable[[int], v1.FromApp], kind: type[FrameT]) -> FrameT:
         """A request, and the first frame of `kind` that answers it; others before it are dropped."""
         ref = self.ref()
         await self.say(make(ref))

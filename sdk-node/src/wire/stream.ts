@@ -2,7 +2,7 @@
 //
 // A batch stays with its sender until the other end has *taken* it, and at most a window of bytes may be
 // untaken. So one acknowledgement does three jobs: it gives back credit, it frees the replay copy, and
-// after a cut it says where to go on. The twin of the service's `wire/stream.py`.
+// after a cut it says where to go on. The twin of the service's `wire/moorage/stream.py`.
 
 import { encodeFrame } from "./encode.js";
 import { MoorageError } from "./errors.js";

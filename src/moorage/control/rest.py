@@ -21,8 +21,8 @@ from starlette.types import Receive, Scope, Send
 from moorage import auth
 from moorage.control.rest_answers import error_answer, json_answer, page_answer
 from moorage.control.work import Reading
-from moorage.wire import dataplane
 from moorage.wire.authority import check_host
+from moorage.wire.azure import dataplane
 from moorage.wire.commands import Command, Exists, Invoke, ListGroup, Outcome
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import (

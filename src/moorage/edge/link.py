@@ -11,19 +11,19 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from moorage import auth, logs
 from moorage.auth import AccessKeys, AuthSettings
-from moorage.edge.azure_intake import Reader
-from moorage.edge.azure_lane import Tunnel
-from moorage.edge.azure_server import AzureServer
+from moorage.edge.azure.channel import Tunnel
+from moorage.edge.azure.intake import Reader
+from moorage.edge.azure.server import AzureServer
+from moorage.edge.http.upgrade import UpgradeRequest, tcp_of
 from moorage.edge.messages import Assembler
-from moorage.edge.moorage_door import MoorageDoor
+from moorage.edge.moorage.sessions import MoorageDoor
 from moorage.edge.settings import ServerSettings
-from moorage.edge.upgrade import UpgradeRequest, tcp_of
 from moorage.hub.node import Node
 from moorage.logs_quota import Quota
-from moorage.wire import tunnel
 from moorage.wire.authority import check_host
-from moorage.wire.dataplane import HUB_NAME
+from moorage.wire.azure.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
+from moorage.wire.moorage import v1
 from moorage.wire.reasons import (
     DRAINING,
     INTERNAL,
@@ -306,7 +306,7 @@ class LinkDoor:
             # One that has been cut off may come back for the rest of the time: its clients are here.
             raise PeerError(DRAINING)
         socket = self._moorage.socket(hub, server_id)
-        limit, dialect = self.node.links.max_frame, tunnel.SUBPROTOCOL
+        limit, dialect = self.node.links.max_frame, v1.SUBPROTOCOL
         request.accept(socket, max_frame=limit, read_buffer=READ_BUFFER, ping=True, subprotocol=dialect)
 
     def _open_azure(self, request: UpgradeRequest) -> None:
@@ -324,8 +324,8 @@ class LinkDoor:
     def _is_ours(request: UpgradeRequest) -> bool:
         """The moorage dialect goes by a subprotocol, azure by none. Raises `PeerError` for others."""
         asked = request.header(b"sec-websocket-protocol")
-        if asked and tunnel.SUBPROTOCOL not in (name.strip() for name in asked.split(",")):
-            raise PeerError(LINK_UNKNOWN_DIALECT, f"{asked[:64]}; this service knows {tunnel.SUBPROTOCOL}")
+        if asked and v1.SUBPROTOCOL not in (name.strip() for name in asked.split(",")):
+            raise PeerError(LINK_UNKNOWN_DIALECT, f"{asked[:64]}; this service knows {v1.SUBPROTOCOL}")
         return bool(asked)
 
     def _check(self, request: UpgradeRequest) -> tuple[str, str]:

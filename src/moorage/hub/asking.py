@@ -16,9 +16,9 @@ from moorage.wire import engineio, socketio
 from moorage.wire.commands import FetchSockets, Invoke, Outcome, Selection, TellServers
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, room_group, room_of
-from moorage.wire.listing import Listed, listed
+from moorage.wire.moorage.listing import Listed, listed
+from moorage.wire.moorage.v1 import Chunk, Row
 from moorage.wire.reasons import API_BAD_PAYLOAD, LINK_BAD_REQUEST, LINK_OVERFLOW
-from moorage.wire.tunnel import Chunk, Row
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from moorage.engine.session import EngineSession
 from moorage.hub.outbox import Flusher, Outbox
 from moorage.hub.settings import Limits
-from moorage.wire.listing import Listed, Shared
+from moorage.wire.moorage.listing import Listed, Shared
 
 if TYPE_CHECKING:
     from moorage.hub.heartbeat import Beat

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from moorage.hub.invokes import Questions
 from moorage.hub.links import AppServer, AppServers
 from moorage.hub.rooms import Directory
-from moorage.wire.listing import SharedHeaders
+from moorage.wire.moorage.listing import SharedHeaders
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from moorage.hub.turns import STEP
 from moorage.wire.commands import Selection
-from moorage.wire.filters import Filter
+from moorage.wire.filters.compiled import Filter
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection

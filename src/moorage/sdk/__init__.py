@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from moorage.sdk import supported as supported
+from moorage.sdk.aio.app_server import Moorage, use_moorage
 from moorage.sdk.answers import Acks, AppServer, FetchedSockets, RemoteSocket
-from moorage.sdk.app_server import Moorage, use_moorage
 from moorage.sdk.errors import (
     LinkClosed,
     LinkError,
@@ -32,7 +32,7 @@ from moorage.sdk.negotiate import flask_negotiate, starlette_negotiate
 from moorage.sdk.tokens import ClientAccess, client_access, client_token
 
 if TYPE_CHECKING:
-    from moorage.sdk.threads import ThreadedMoorage, use_moorage_sync
+    from moorage.sdk.threads.app_server import ThreadedMoorage, use_moorage_sync
 
 __all__ = [
     "Acks",
@@ -66,7 +66,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # The synchronous side is loaded by those who use it: most app servers are one or the other.
     if name in ("ThreadedMoorage", "use_moorage_sync"):
-        from moorage.sdk import threads  # noqa: PLC0415
+        from moorage.sdk.threads import app_server  # noqa: PLC0415
 
-        return getattr(threads, name)
+        return getattr(app_server, name)
     raise AttributeError(name)

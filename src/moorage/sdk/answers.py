@@ -14,7 +14,7 @@ from moorage.sdk.environ import Handshake, parse_handshake, parse_headers
 from moorage.sdk.facts import ToldFacts
 from moorage.sdk.members import Member
 from moorage.sdk.payload import Codec
-from moorage.wire.tunnel import Answer, Data, FromService, Row, Sockets
+from moorage.wire.moorage.v1 import Answer, Data, FromService, Row, Sockets
 
 
 class RemoteSocket:

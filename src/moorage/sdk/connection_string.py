@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from moorage.wire.dataplane import HUB_NAME
+from moorage.wire.azure.dataplane import HUB_NAME
 from moorage.wire.errors import UsageError
 
 FORM: Final = "Endpoint=http://HOST:PORT;AccessKey=KEY;Version=1.0;"

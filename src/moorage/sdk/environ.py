@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import orjson
 
-from moorage.wire.tunnel import Open
+from moorage.wire.moorage.v1 import Open
 
 Environ = dict[str, Any]
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from moorage.wire.tunnel import Chunk
+from moorage.wire.moorage.v1 import Chunk
 
 _STRICT: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 _DEEPEST: Final = 100

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from moorage.wire.errors import UsageError
-from moorage.wire.tunnel import To
+from moorage.wire.moorage.v1 import To
 
 Callback = Callable[..., object]
 

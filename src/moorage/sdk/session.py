@@ -21,9 +21,8 @@ from moorage.sdk.errors import (
     UsageError,
 )
 from moorage.wire.errors import PeerError
-from moorage.wire.reasons import LINK_BAD_FRAME, LINK_VERSION
-from moorage.wire.stream import Incoming, Outgoing
-from moorage.wire.tunnel import (
+from moorage.wire.moorage.stream import Incoming, Outgoing
+from moorage.wire.moorage.v1 import (
     REVISION,
     Answer,
     AppHello,
@@ -42,6 +41,7 @@ from moorage.wire.tunnel import (
     encode_batch,
     encode_frame,
 )
+from moorage.wire.reasons import LINK_BAD_FRAME, LINK_VERSION
 
 WINDOW: Final = 4 * 1024 * 1024
 """Bytes of clients' packets that we take unacknowledged. More than a loopback or a data centre needs

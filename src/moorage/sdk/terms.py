@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from moorage.wire.tunnel import ServiceHello
+from moorage.wire.moorage.v1 import ServiceHello
 
 _NO_LIMIT: Final = 2**53 - 1
 """The largest number of the link protocol."""

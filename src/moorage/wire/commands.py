@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from moorage.wire.filters import Filter
-from moorage.wire.listing import Listed
+from moorage.wire.filters.compiled import Filter
+from moorage.wire.moorage.listing import Listed
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -1,1 +1,0 @@
-"""How nodes reach each other. One node alone uses the in-memory broker."""

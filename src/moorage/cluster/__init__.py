@@ -1,0 +1,1 @@
+"""The other nodes, and how this one reaches them."""

@@ -1,0 +1,122 @@
+"""What no single setting can tell: keys, hubs, and settings that only clash together."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from moorage.config.model import DEFAULT_PATTERN, Config
+
+WEAK_KEY: Final = 16
+"""Characters. A shorter key can be guessed offline from a single token."""
+
+# A connection string is `Name=value;` pairs, most often inside quotes in a shell or an env file.
+_BAD_KEY: Final = re.compile(r"""[^!-~]|[;"'\\]""")
+
+HOW_TO_GET_A_KEY: Final = (
+    "no access key: `moorage config init` writes a file with fresh ones; or set keys.primary, "
+    "keys.primary_file, MOORAGE_KEYS_PRIMARY or MOORAGE_KEYS_PRIMARY_FILE "
+    "(make a key with `openssl rand -base64 32`)"
+)
+
+
+def problems(config: Config, *, serving: bool) -> Iterator[tuple[str, str]]:
+    """What must not be: (path, text). `serving` asks for all that a start needs."""
+    keys = config.keys
+    if serving and not keys.primary:
+        yield "keys.primary", HOW_TO_GET_A_KEY
+    if keys.secondary and not keys.primary:
+        yield "keys.secondary", "a secondary key needs a primary one"
+    for path, key in (("keys.primary", keys.primary), ("keys.secondary", keys.secondary)):
+        if _BAD_KEY.search(key):
+            yield path, "a key is printable ASCII without spaces, semicolons, quotes and backslashes"
+    if not config.server.host:
+        yield "server.host", "expected an address or a host name (0.0.0.0 for all addresses)"
+    if not config.allow_unlisted_hubs and config.default_hub not in config.hubs:
+        yield "default_hub", f"`{config.default_hub}` is not listed in hubs, and allow_unlisted_hubs is false"
+
+
+def warnings(config: Config, *, serving: bool = False) -> Iterator[str]:
+    """What may be, but should be known at the start. `serving` asks for what matters to a service only."""
+    keys = config.keys
+    for path, key in (("keys.primary", keys.primary), ("keys.secondary", keys.secondary)):
+        if 0 < len(key) < WEAK_KEY:
+            yield f"{path}: only {len(key)} characters; {WEAK_KEY} or more keep tokens from being forged"
+    if keys.primary and keys.primary == keys.secondary:
+        yield "keys.secondary: the same as keys.primary, so a rotation has nothing to rotate to"
+    yield from _about_access(config)
+    yield from _about_cookies(config, serving=serving)
+    limits = config.limits
+    if limits.outbox_hard_bytes < limits.outbox_bytes:
+        yield "limits.outbox_hard_bytes: below limits.outbox_bytes, so no client is given limits.slow_after"
+    if limits.outbox_total_bytes < limits.outbox_hard_bytes:
+        yield "limits.outbox_total_bytes: below limits.outbox_hard_bytes, which no client can reach then"
+    if limits.outbox_bytes_link < limits.max_payload:
+        yield "limits.outbox_bytes_link: below limits.max_payload, so one large message can end a link"
+    stop = config.shutdown
+    if stop.grace + stop.spread > stop.timeout:
+        yield "shutdown.timeout: shorter than grace + spread, so the last clients are cut off"
+
+
+def _about_access(config: Config) -> Iterator[str]:
+    open_hubs = ", ".join(_anonymous_hubs(config))
+    if not open_hubs or not is_public(config):
+        return
+    server = config.server
+    where = f"server.public_endpoint: {server.public_endpoint}"
+    if not server.public_endpoint:
+        where = f"server.host: {server.host}"
+    yield (
+        f"{where} can be reached from other machines, and clients need no access token for {open_hubs} "
+        "(hubs.default.anonymous: false asks for one everywhere, hubs.NAME.anonymous: false in one hub)"
+    )
+
+
+def _about_cookies(config: Config, *, serving: bool) -> Iterator[str]:
+    cors = config.cors
+    if "null" in cors.allow_origins:
+        yield (
+            "cors.allow_origins: any page can give itself the origin null (in a sandboxed frame), "
+            "so the app sees its visitors' cookies on connections of any page"
+        )
+    if "*" not in cors.allow_origins:
+        return
+    if cors.credentials == "any":
+        if is_public(config):
+            yield (
+                "cors.credentials: any page on the internet can connect in its visitors' names: the app sees "
+                "their cookies (cors.credentials: listed withholds them from pages that cors.allow_origins "
+                "does not list)"
+            )
+    elif serving and cors.allow_origins == ("*",):
+        yield (
+            "cors.allow_origins: no origin is listed, so pages of other origins connect without their "
+            "cookies; if your app needs cookies, list the origins of its pages (such as https://app.example.org)"
+        )
+
+
+def is_public(config: Config) -> bool:
+    """Can others than this machine's users reach the service, directly or through a proxy?"""
+    return bool(config.server.public_endpoint) or not is_loopback(config.server.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Does a listener on `host` hear this machine only? Names other than localhost are taken as no."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _anonymous_hubs(config: Config) -> Iterable[str]:
+    if config.allow_unlisted_hubs:
+        pattern = config.hubs.get(DEFAULT_PATTERN)
+        if pattern is None or pattern.anonymous:
+            yield "hubs that are not listed"
+    for name, hub in config.hubs.items():
+        if hub.anonymous and name != DEFAULT_PATTERN:
+            yield f"hub {name}"

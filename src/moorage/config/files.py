@@ -1,0 +1,105 @@
+"""Configuration text -> nested mappings. YAML first; TOML and JSON by the file's suffix.
+
+No message of a parser that quotes the text is passed on: the line may hold a key.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from moorage.config.model import ConfigError
+
+MAX_BYTES = 4 * 1024 * 1024
+"""More than this is not a configuration (a wrong path, `/dev/zero`)."""
+
+
+def read_text(path: Path) -> str:
+    """The file's text. Raises `ConfigError` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            body = file.read(MAX_BYTES + 1)
+        if len(body) > MAX_BYTES:
+            raise ConfigError([f"{path}: too large (more than {MAX_BYTES} bytes)"])
+        return body.decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror or error}"]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: not UTF-8 (byte {error.start})"]) from None
+
+
+def parse_text(text: str, suffix: str, source: str) -> dict[Any, Any]:
+    """`suffix` is `.toml`, `.json` or anything else for YAML. Raises `ConfigError`."""
+    parse = {".toml": _toml, ".json": _json}.get(suffix.lower(), _yaml)
+    try:
+        tree = parse(text)
+    except _SyntaxError as error:
+        raise ConfigError([f"{source}: {error}"]) from None
+    except RecursionError:
+        raise ConfigError([f"{source}: nested too deeply"]) from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError([f"{source}: expected settings by name, found {type(tree).__name__}"])
+    return tree
+
+
+class _SyntaxError(Exception):
+    """What is wrong with the text, without quoting it."""
+
+
+def _toml(text: str) -> object:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        where = str(error).rpartition("(at ")[2].rstrip(")")
+        raise _SyntaxError(f"not valid TOML, at {where}") from None
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        raise _SyntaxError(f"not valid JSON, at line {error.lineno} column {error.colno}") from None
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise _SyntaxError(f"`{key}` is set twice")
+    return dict(pairs)
+
+
+def _yaml(text: str) -> object:
+    import yaml  # noqa: PLC0415 - 36 ms that a process configured by its environment need not spend
+
+    class Loader(yaml.SafeLoader):
+        """PyYAML silently takes the last of two equal keys; a pasted section would vanish."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise _SyntaxError(f"`{key.value}` is set twice, at line {line}")
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+            return super().construct_mapping(node, deep)
+
+    try:
+        return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" at line {mark.line + 1} column {mark.column + 1}" if mark else ""
+        # These two speak of single characters; the others quote tags and aliases, as which a key
+        # without quotes may have been read.
+        known = isinstance(error, yaml.scanner.ScannerError | yaml.parser.ParserError)
+        what = f": {error.problem}" if known else ""
+        raise _SyntaxError(f"not valid YAML{where}{what}") from None
+    except yaml.YAMLError:
+        raise _SyntaxError("not valid YAML: a character that may not be in it") from None
+    except ValueError:
+        # A date such as 2026-99-99, an integer of thousands of digits.
+        raise _SyntaxError("not valid YAML: a value that cannot be read") from None

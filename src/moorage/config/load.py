@@ -1,0 +1,225 @@
+"""Settings: flags over environment over file over defaults, all problems told at once.
+
+`load` is the way in; the settings themselves are in `config_model`, their units and ranges in
+`config_schema`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from moorage.config import check
+from moorage.config.files import parse_text, read_text
+from moorage.config.model import (
+    DEFAULT_PATTERN,
+    Config,
+    ConfigError,
+    KeySettings,
+    LogSettings,
+    MetricsSettings,
+    ShutdownSettings,
+)
+from moorage.config.rules import expected, parse
+from moorage.config.schema import ANY_HUB, SECTIONS, SETTINGS, find
+from moorage.config.sources import BODY, Given, Layer, from_env, from_flags, from_tree, merge
+from moorage.hub.settings import HubSettings
+
+__all__ = [
+    "Changes",
+    "Config",
+    "ConfigError",
+    "KeySettings",
+    "LogSettings",
+    "MetricsSettings",
+    "Resolved",
+    "ShutdownSettings",
+    "changes",
+    "flatten",
+    "load",
+    "reloaded",
+    "resolve",
+]
+
+_RELOADABLE: Final = ("keys", "hubs", "allow_unlisted_hubs")
+
+
+class Resolved(NamedTuple):
+    """A configuration and, for each path that was set, what set it."""
+
+    config: Config
+    sources: dict[str, str]
+
+
+class Changes(NamedTuple):
+    """Paths that differ between two configurations, by whether a reload can apply them."""
+
+    applied: tuple[str, ...]
+    needs_restart: tuple[str, ...]
+
+
+def load(
+    path: Path | str | None,
+    env: Mapping[str, str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    base: Mapping[str, object] | None = None,
+    serving: bool = False,
+) -> Config:
+    """Read and check the configuration.
+
+    `overrides` are flags, `base` is what a command changes in the defaults; both by dotted path
+    (`{"server.port": 0}`). `serving` also demands what only a running service needs: a key.
+    Raises `ConfigError` with every problem.
+    """
+    return resolve(path, env, overrides, base=base, serving=serving).config
+
+
+def resolve(
+    path: Path | str | None,
+    env: Mapping[str, str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    base: Mapping[str, object] | None = None,
+    serving: bool = False,
+) -> Resolved:
+    """`load`, with the sources."""
+    file = _file_layer(path, env)
+    layers = [from_flags(base or {}, "default"), file, from_env(env), from_flags(overrides or {})]
+    merged = merge(layers)
+    draft = _Draft(merged.problems)
+    for name, given in merged.given.items():
+        draft.read(name, given)
+    draft.read_key_files()
+    config = draft.build()
+    # A file that cannot be read may hold the key, so the key is not reported as missing then.
+    for name, text in check.problems(config, serving=serving and not file.unreadable):
+        draft.refuse(name, text)
+    if draft.problems:
+        raise ConfigError(draft.problems)
+    config = msgspec.structs.replace(config, warnings=tuple(check.warnings(config, serving=serving)))
+    return Resolved(config, {name: given.source for name, given in merged.given.items()})
+
+
+def changes(old: Config, new: Config) -> Changes:
+    """Compare two configurations for a reload: keys and hubs can be applied, the rest cannot."""
+    before, after = flatten(old), flatten(new)
+    paths = [path for path in {**before, **after} if before.get(path) != after.get(path)]
+    applied = tuple(path for path in paths if path.partition(".")[0] in _RELOADABLE)
+    return Changes(applied, tuple(path for path in paths if path not in applied))
+
+
+def reloaded(old: Config, new: Config) -> Config:
+    """`old` with what a reload can apply taken from `new`."""
+    return msgspec.structs.replace(
+        old, keys=new.keys, hubs=new.hubs, allow_unlisted_hubs=new.allow_unlisted_hubs, warnings=new.warnings
+    )
+
+
+def flatten(config: Config) -> dict[str, object]:
+    """Every setting's value by its path, listed hubs included."""
+    flat: dict[str, object] = {}
+    for path in SETTINGS:
+        if path.startswith(ANY_HUB):
+            continue
+        value: object = config
+        for part in path.split("."):
+            value = getattr(value, part)
+        flat[path] = value
+    for name, hub in config.hubs.items():
+        flat.update({f"hubs.{name}.{field}": getattr(hub, field) for field in hub.__struct_fields__})
+    return flat
+
+
+def _file_layer(path: Path | str | None, env: Mapping[str, str]) -> Layer:
+    body = env.get(BODY, "")
+    try:
+        if path is None:
+            return from_tree(parse_text(body, "", BODY) if body else {}, BODY)
+        if body:
+            raise ConfigError([f"{BODY}: a configuration file is given too ({path}); use one of them"])
+        path = Path(path)
+        layer = from_tree(parse_text(read_text(path), path.suffix, str(path)), str(path))
+    except ConfigError as error:
+        # Environment and flags are still looked at: one start tells all that is wrong.
+        return Layer({}, list(error.problems), unreadable=True)
+    for name in ("keys.primary_file", "keys.secondary_file"):
+        given = layer.given.get(name)
+        if given is not None and isinstance(given.value, str) and given.value:
+            # A file names its neighbours relative to itself; flags and environment, to where one is.
+            layer.given[name] = given._replace(value=str(path.parent / given.value))
+    return layer
+
+
+class _Draft:
+    """Values as they are read, and what was wrong with them."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = list(problems)
+        self.values: dict[str, Any] = {}
+        self.bad: set[str] = set()
+
+    def refuse(self, path: str, text: str) -> None:
+        # One problem a path: a key that cannot be read is not "missing" as well.
+        if path not in self.bad:
+            self.bad.add(path)
+            self.problems.append(f"{path}: {text}")
+
+    def read(self, path: str, given: Given) -> None:
+        setting = find(path)
+        if setting is None:  # a hub that is merely listed
+            self.values[path] = None
+            return
+        try:
+            self.values[path] = parse(setting.rule, given.value)
+        except (ValueError, RecursionError):
+            hidden = setting.rule.kind == "secret"
+            shown = "" if hidden else f", found {_shorten(given.value)}"
+            self.refuse(path, f"expected {expected(setting.rule)}{shown} ({given.source})")
+
+    def read_key_files(self) -> None:
+        for path in ("keys.primary", "keys.secondary"):
+            file = self.values.get(f"{path}_file")
+            if not file:
+                continue
+            try:
+                self.values[path] = read_text(Path(file)).strip()
+            except ConfigError as error:
+                self.refuse(f"{path}_file", error.problems[0])
+                self.bad.add(path)
+                continue
+            if not self.values[path]:
+                self.refuse(f"{path}_file", f"{file}: no key in it")
+                self.bad.add(path)
+
+    def build(self) -> Config:
+        parts: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS if section != "hubs"}
+        top: dict[str, Any] = {"hubs": self._hubs()}
+        for path, value in self.values.items():
+            section, _, field = path.partition(".")
+            if section in parts:
+                parts[section][field] = value
+            elif not field:
+                top[section] = value
+        for row in msgspec.structs.fields(Config):
+            if row.name in parts:
+                top[row.name] = row.type(**parts[row.name])
+        return Config(**top)
+
+    def _hubs(self) -> dict[str, HubSettings]:
+        given: dict[str, dict[str, Any]] = {}
+        for path, value in self.values.items():
+            if path.startswith("hubs."):
+                name, _, field = path[len("hubs.") :].rpartition(".")
+                given.setdefault(name, {}).update({field: value} if field else {})
+        # A listed hub that says nothing follows the pattern: listing a hub must not open it.
+        pattern = given.get(DEFAULT_PATTERN, {})
+        return {name: HubSettings(**{**pattern, **fields}) for name, fields in given.items()}
+
+
+def _shorten(value: object) -> str:
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

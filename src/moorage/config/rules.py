@@ -1,0 +1,221 @@
+"""What a setting's value may be: the forms people write, the range, and how to say what is expected."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from moorage.edge.http.origins import canonical_entry
+from moorage.wire.azure.dataplane import HUB_NAME
+
+Kind = Literal[
+    "flag", "count", "size", "seconds", "text", "secret", "path", "choice", "endpoint", "origins", "networks",
+    "hub",
+]  # fmt: skip
+
+# Digits are bounded so that no text can become a number that costs time or overflows.
+_NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{1,9})?")
+_DURATION_PART: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d)")
+_DURATION: Final = re.compile(rf"(?:{_DURATION_PART.pattern})+")
+_SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*(B|KB|MB|GB|KiB|MiB|GiB)", re.IGNORECASE)
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES: Final = {
+    "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3,
+}  # fmt: skip
+_WORDS: Final = {"true": True, "yes": True, "on": True, "1": True}
+_WORDS_OFF: Final = {"false": False, "no": False, "off": False, "0": False}
+
+
+class Rule(NamedTuple):
+    """`low` and `high` are inclusive, in bytes, seconds or plain numbers as `kind` says."""
+
+    kind: Kind
+    low: float = 0
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+def parse(rule: Rule, value: object) -> object:
+    """Turn what was written into the setting's value. `ValueError` where that cannot be."""
+    parsed = _PARSERS[rule.kind](value)
+    if isinstance(parsed, int | float) and not isinstance(parsed, bool):
+        if parsed < rule.low or (rule.high is not None and parsed > rule.high):
+            raise ValueError("out of range")
+    elif rule.kind == "choice" and parsed not in rule.choices:
+        raise ValueError("not one of the choices")
+    return parsed
+
+
+def expected(rule: Rule) -> str:
+    """Say, for an error message and the manual, what `parse` accepts."""
+    if rule.kind == "choice":
+        return "one of " + ", ".join(rule.choices)
+    text = _EXPECTED[rule.kind]
+    if rule.kind in ("count", "size", "seconds"):
+        end = "or more" if rule.high is None else f"to {_bound(rule, rule.high)}"
+        text += f", {_bound(rule, rule.low)} {end}"
+    return text
+
+
+def show(rule: Rule, value: object) -> str:
+    """The shortest way to write `value` that `parse` reads back; texts come out bare."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if rule.kind == "seconds" and isinstance(value, int | float):
+        return show_seconds(value)
+    if rule.kind == "size" and isinstance(value, int):
+        return show_size(value)
+    return str(value)
+
+
+def show_seconds(value: float) -> str:
+    """`0.5` -> `500ms`, `3600` -> `1h`."""
+    if 0 < value < 1 and math.isclose(value * 1000, round(value * 1000)):
+        return f"{round(value * 1000)}ms"
+    for unit in ("d", "h", "m"):
+        if value and value % _SECONDS[unit] == 0:
+            return f"{int(value // _SECONDS[unit])}{unit}"
+    return f"{value:.9f}".rstrip("0").rstrip(".") + "s"
+
+
+def show_size(value: int) -> str:
+    """`4194304` -> `4MiB`, `1000000` -> `1000000`."""
+    for unit in ("GiB", "MiB", "KiB"):
+        scale = _BYTES[unit.lower()]
+        if value and value % scale == 0:
+            return f"{value // scale}{unit}"
+    return str(value)
+
+
+def seconds(value: object) -> float:
+    """`30s`, `1h30m`, `500ms`, or a plain number of seconds."""
+    if isinstance(value, str):
+        text = value.strip()
+        if _DURATION.fullmatch(text):
+            return math.fsum(float(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(text))
+    return float(_plain(value))
+
+
+def size(value: object) -> int:
+    """`1MiB`, `64KiB`, `1.5MB`, or a plain number of bytes."""
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        number = float(match[1]) * _BYTES[match[2].lower()]
+        if not number.is_integer():
+            raise ValueError("not a whole number of bytes")
+        return int(number)
+    return count(value)
+
+
+def count(value: object) -> int:
+    """A whole number."""
+    number = _plain(value)
+    if isinstance(number, float):
+        raise ValueError("not a whole number")
+    return number
+
+
+def _plain(value: object) -> int | float:
+    # `True` is an int to Python, and `port: yes` a boolean to YAML.
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        text = value.strip()
+        return float(text) if "." in text else int(text)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("not a number")
+    if not -1e15 < value < 1e15:  # refuses nan and infinity too
+        raise ValueError("not a sensible number")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in _WORDS:
+        return True
+    if word in _WORDS_OFF:
+        return False
+    raise ValueError("not true or false")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not text")
+    return value.strip()
+
+
+def _hub(value: object) -> str:
+    name = _text(value)
+    if not HUB_NAME.fullmatch(name):
+        raise ValueError("not a hub name")
+    return name
+
+
+def _endpoint(value: object) -> str:
+    text = _text(value)
+    if text and not _is_base_url(text):
+        raise ValueError("not a base URL")
+    return text.rstrip("/")
+
+
+def _is_base_url(text: str) -> bool:
+    url = urlsplit(text)  # ValueError for a broken IPv6 host, as is right here
+    _ = url.port  # the same for a port that is no number
+    plain = not (url.query or url.fragment or "@" in url.netloc or "?" in text or "#" in text)
+    return url.scheme in ("http", "https") and bool(url.hostname) and url.path in ("", "/") and plain
+
+
+def _origins(value: object) -> tuple[str, ...]:
+    entries = [canonical_entry(item.rstrip("/")) for item in _items(value)]
+    if None in entries:
+        raise ValueError("not origins")
+    return tuple(entry for entry in entries if entry is not None)
+
+
+def _networks(value: object) -> tuple[str, ...]:
+    return tuple(str(ipaddress.ip_network(item)) for item in _items(value))
+
+
+def _items(value: object) -> list[str]:
+    if isinstance(value, str):
+        value = json.loads(value) if value.lstrip().startswith("[") else value.split()
+    if not isinstance(value, list | tuple):
+        raise ValueError("not a list")
+    return [_text(item) for item in value]
+
+
+_PARSERS: Final[dict[Kind, Callable[[object], object]]] = {
+    "flag": _flag,
+    "count": count,
+    "size": size,
+    "seconds": seconds,
+    "text": _text,
+    "secret": _text,
+    "path": _text,
+    "choice": _text,
+    "endpoint": _endpoint,
+    "origins": _origins,
+    "networks": _networks,
+    "hub": _hub,
+}
+_EXPECTED: Final[dict[Kind, str]] = {
+    "flag": "true or false",
+    "count": "a whole number",
+    "size": "a size (bytes, or such as 64KiB or 1MiB)",
+    "seconds": "a duration (seconds, or such as 500ms, 30s or 1h)",
+    "text": "text",
+    "secret": "text (put it in quotes)",
+    "path": "the path of a file",
+    "endpoint": "an http:// or https:// URL without a path",
+    "origins": "a list of origins such as https://example.org, patterns (https://*.example.org), null, or *",
+    "networks": "a list of addresses and networks such as 127.0.0.1 or 10.0.0.0/8",
+    "hub": "a hub name (a letter, then up to 127 of A-Z a-z 0-9 _ ` , . [ ])",
+}
+
+
+def _bound(rule: Rule, number: float) -> str:
+    return show(rule, number if rule.kind == "seconds" else int(number))

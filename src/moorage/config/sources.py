@@ -1,0 +1,177 @@
+"""Defaults, file, environment and flags -> one assignment for each setting, with its source.
+
+Nothing here stops at the first mistake: problems are collected, so that one start tells them all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from moorage.config.model import DEFAULT_PATTERN
+from moorage.config.rules import Rule, expected
+from moorage.config.schema import ANY_HUB, SECTIONS, SETTINGS, find, nearest, unknown
+from moorage.wire.azure.dataplane import HUB_NAME
+
+PREFIX: Final = "MOORAGE_"
+BODY: Final = "MOORAGE_CONFIG"
+"""Holds a whole file's text."""
+
+_HUBS: Final = "MOORAGE_HUBS"
+_OTHERS: Final = frozenset({BODY, "MOORAGE_CONNECTION_STRING"})
+"""Names that are not settings of the service but may be there: the second is for app servers, which
+on a developer's machine share its shell."""
+
+# Kubernetes gives every pod such variables for a Service called `moorage` or `moorage-x`.
+# Refusing them would keep the pod from starting there, for a name that nobody wrote.
+_KUBERNETES: Final = re.compile(
+    r"MOORAGE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)"
+)
+_KUBERNETES_PORT: Final = re.compile(r"(?:tcp|udp|sctp)://")
+
+
+class Given(NamedTuple):
+    """What was written for a setting, and where."""
+
+    value: object
+    source: str
+
+
+class Layer(NamedTuple):
+    """One source's assignments by dotted path, and what was wrong with it.
+
+    A path `hubs.NAME.` (with nothing after the last dot, since names may hold dots) lists a hub.
+    """
+
+    given: dict[str, Given]
+    problems: list[str]
+    unreadable: bool = False
+    """True if the source could not be read at all, so that nothing is known of what it sets."""
+
+
+def env_name(path: str) -> str:
+    """`limits.max_payload` -> `MOORAGE_LIMITS_MAX_PAYLOAD`."""
+    return PREFIX + path.replace(".", "_").upper()
+
+
+def env_names() -> dict[str, str]:
+    """Every environment name of one setting -> its path."""
+    paths = (path.replace(ANY_HUB, f"hubs.{DEFAULT_PATTERN}", 1) for path in SETTINGS)
+    return {env_name(path): path for path in paths}
+
+
+def from_tree(tree: Mapping[Any, Any], source: str) -> Layer:
+    """Read a file's content."""
+    layer = Layer({}, [])
+    for key, value in tree.items():
+        if not isinstance(key, str):
+            layer.problems.append(f"{key!r}: a setting's name must be text ({source})")
+        elif key == "hubs":
+            _read_hubs(value, source, layer)
+        elif key in SECTIONS:
+            _read_section(key, value, source, layer)
+        elif key in SETTINGS:
+            layer.given[key] = Given(value, source)
+        else:
+            layer.problems.append(unknown(key, source))
+    return layer
+
+
+def from_env(env: Mapping[str, str]) -> Layer:
+    """Read the `MOORAGE_...` variables. An empty one counts as not set (compose files pass such)."""
+    layer = Layer({}, [])
+    names = env_names()
+    # The whole of `hubs` first, so that MOORAGE_HUBS_DEFAULT_... may refine it.
+    if env.get(_HUBS):
+        try:
+            _read_hubs(json.loads(env[_HUBS]), _HUBS, layer)
+        except (ValueError, RecursionError):
+            layer.problems.append(f'{_HUBS}: expected JSON such as {{"chat": {{"anonymous": false}}}}')
+    for name in sorted(env):
+        value = env[name]
+        if not name.startswith(PREFIX) or not value or name == _HUBS or name in _OTHERS:
+            continue
+        if name in names:
+            layer.given[names[name]] = Given(value, name)
+        elif not _is_kubernetes(name, value):
+            hint = nearest(name, [*names, _HUBS, *_OTHERS])
+            end = f"; did you mean `{hint}`?" if hint else ""
+            layer.problems.append(f"{name}: no such setting (environment){end}")
+    return layer
+
+
+def from_flags(overrides: Mapping[str, object], source: str = "command line") -> Layer:
+    """Read assignments by dotted path, as flags and `--set` give them."""
+    layer = Layer({}, [])
+    for path, value in overrides.items():
+        hub = path[len("hubs.") :].rpartition(".")[0] if path.startswith("hubs.") else None
+        if find(path) is None:
+            layer.problems.append(unknown(path, source))
+        elif hub is not None and not HUB_NAME.fullmatch(hub):
+            layer.problems.append(_bad_hub(hub, source))
+        else:
+            layer.given[path] = Given(value, source)
+    return layer
+
+
+def merge(layers: list[Layer]) -> Layer:
+    """Lay later sources over earlier ones."""
+    merged = Layer({}, [])
+    for layer in layers:
+        merged.problems.extend(layer.problems)
+        for which in ("keys.primary", "keys.secondary"):
+            pair = (which, f"{which}_file")
+            both = [path for path in pair if path in layer.given]
+            if len(both) == 2 and all(layer.given[path].value for path in both):
+                source = layer.given[which].source
+                merged.problems.append(f"{which}: give the key or {which}_file, not both ({source})")
+            # A key from a stronger source replaces a key *file* of a weaker one, and the other way round.
+            for path in pair if both else ():
+                merged.given.pop(path, None)
+        merged.given.update(layer.given)
+    return merged
+
+
+def _read_section(section: str, value: object, source: str, layer: Layer) -> None:
+    for key, item in _mapping(section, value, source, layer).items():
+        path = f"{section}.{key}"
+        if path in SETTINGS:
+            layer.given[path] = Given(item, source)
+        else:
+            layer.problems.append(unknown(path, source))
+
+
+def _read_hubs(value: object, source: str, layer: Layer) -> None:
+    for name, settings in _mapping("hubs", value, source, layer).items():
+        if not isinstance(name, str) or not HUB_NAME.fullmatch(name):
+            layer.problems.append(_bad_hub(name, source))
+            continue
+        layer.given[f"hubs.{name}."] = Given(None, source)
+        for key, item in _mapping(f"hubs.{name}", settings, source, layer).items():
+            path = f"hubs.{name}.{key}"
+            if f"{ANY_HUB}.{key}" in SETTINGS:
+                layer.given[path] = Given(item, source)
+            else:
+                layer.problems.append(unknown(path, source))
+
+
+def _bad_hub(name: object, source: str) -> str:
+    return f"hubs.{name}: expected {expected(Rule('hub'))} ({source})"
+
+
+def _mapping(path: str, value: object, source: str, layer: Layer) -> Mapping[Any, Any]:
+    # `limits:` with every line below it commented out is a null to YAML: nothing set.
+    if value is None:
+        return {}
+    if isinstance(value, Mapping):
+        return value
+    layer.problems.append(f"{path}: expected settings by name below it ({source})")
+    return {}
+
+
+def _is_kubernetes(name: str, value: str) -> bool:
+    if name.endswith("_PORT") and _KUBERNETES_PORT.match(value):
+        return True
+    return _KUBERNETES.fullmatch(name) is not None

@@ -1,0 +1,128 @@
+"""A configuration as text: what `config show` and `config init` write."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from moorage.config.load import flatten
+from moorage.config.model import MASK, Config
+from moorage.config.rules import Rule, show
+from moorage.config.schema import find
+
+# What YAML 1.1 reads as the very text: no number, no boolean, no null, nothing special.
+_PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
+
+
+def render(config: Config, sources: Mapping[str, str] | None = None) -> str:
+    """All settings as YAML, keys masked; a comment names the source where one is known."""
+    lines: list[str] = []
+    section = ""
+    hub = ""
+    for path, value in flatten(config).items():
+        head, _, field = path.rpartition(".")
+        if head.partition(".")[0] != section:
+            section = head.partition(".")[0]
+            lines += [f"{section}:"] if section else []
+        if section == "hubs" and head != hub:
+            hub = head
+            lines.append(f"  {_quote(hub[len('hubs.') :])}:")
+        setting = find(path)
+        assert setting is not None, path
+        indent = "    " if section == "hubs" else "  " if section else ""
+        source = (sources or {}).get(path)
+        comment = f"  # {source}" if source else ""
+        lines.append(f"{indent}{field}: {_yaml(setting.rule, value)}{comment}")
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(rule: Rule, value: object) -> str:
+    if rule.kind == "secret":
+        return f'"{MASK}"' if value else '""'
+    if isinstance(value, tuple):
+        return json.dumps(list(value))
+    return _quote(value) if isinstance(value, str) else show(rule, value)
+
+
+def _quote(text: str) -> str:
+    # A JSON string is a YAML string.
+    return text if _PLAIN.fullmatch(text) and text.lower() not in _WORDS else json.dumps(text)
+
+
+STARTER: Final = """\
+# Moorage configuration. Every setting: docs/reference/configuration.md, or `moorage config show --defaults`.
+# A commented line shows the default. Flags win over MOORAGE_... variables, those over this file.
+# Durations: 500ms, 30s, 1h. Sizes: 64KiB, 1MiB. A key that does not exist stops the start.
+
+# Whoever has a key can do everything: keep this file private (it was written with mode 0600).
+keys:
+  primary: "{primary}"
+  # Accepted too, so that keys can be changed without a gap: move the new key to primary, the old one
+  # here, reload (SIGHUP), and remove it when all app servers have changed over.
+  secondary: "{secondary}"
+  # Or keep the keys out of this file:
+  # primary_file: /run/secrets/moorage-primary
+  # secondary_file: /run/secrets/moorage-secondary
+
+server:
+  # 0.0.0.0 listens on all addresses.
+  # host: 127.0.0.1
+  # port: 8080
+  # The URL that clients and app servers use, where a proxy stands before Moorage.
+  # public_endpoint: "https://live.example.org"
+  # Proxies that tell the client's address, in X-Forwarded-For or Forwarded: ["127.0.0.1", "10.0.0.0/8"]
+  # trusted_proxies: []
+
+cors:
+  # Pages that may connect; "*" = all. The app sees cookies only from origins that are listed by name or
+  # by pattern, such as ["https://app.example.org", "https://*.example.net"].
+  # allow_origins: ["*"]
+
+# The hub behind plain /socket.io/, and whether hubs may be used that are not listed below.
+# default_hub: app
+# allow_unlisted_hubs: true
+
+hubs:
+  # What holds for every hub unless it says otherwise.
+  default:
+    # May clients connect without an access token?
+    # anonymous: true
+
+limits:
+  # Bytes of one client message.
+  # max_payload: 1000000
+  # A client for which more than this waits is closed as slow if it reads nothing for slow_after.
+  # outbox_bytes: 4MiB
+  # slow_after: 5s
+  # What may wait for all clients together.
+  # outbox_total_bytes: 512MiB
+  # max_connections: 1000000
+
+links:
+  # How long an app server may be away before its clients are closed.
+  # grace: 5s
+
+shutdown:
+  # On SIGTERM: "not ready" for `grace`, then clients are closed over `spread`; the end is at `timeout`.
+  # grace: 1s
+  # spread: 10s
+  # timeout: 30s
+
+log:
+  # debug, info, warning or error
+  # level: info
+  # json or human
+  # format: json
+
+metrics:
+  # Serve /metrics.
+  # enabled: true
+"""
+
+
+def starter(primary: str, secondary: str) -> str:
+    """A first configuration file with these keys."""
+    return STARTER.format(primary=primary, secondary=secondary)

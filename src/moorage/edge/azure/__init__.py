@@ -1,0 +1,1 @@
+"""App servers that speak the azure link dialect."""

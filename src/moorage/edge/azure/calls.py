@@ -1,0 +1,266 @@
+"""The app server's calls in the azure dialect: data-plane REST requests inside the tunnel."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from moorage import logs
+from moorage.edge.azure.channel import Tunnel
+from moorage.engine.exchange import Calls
+from moorage.hub.turns import Job
+from moorage.wire.azure import tunnel_frames
+from moorage.wire.azure.dataplane import GenerateToken, Operation, decode_url
+from moorage.wire.azure.known import KnownCall
+from moorage.wire.azure.tunnel_frames import Request
+from moorage.wire.commands import Command, Invoke, LeaveNamespace, Outcome, Send, SendToConnection
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import API_BAD_PATH, API_BAD_PAYLOAD, API_BODY_TOO_LARGE
+from moorage.wire.socketio import goodbye, is_emit
+
+if TYPE_CHECKING:
+    from moorage.edge.azure.server import AzureServer
+
+log: Final = logs.get("link")
+
+
+class CallDoor:
+    """Decodes calls, has them executed in arrival order, answers every one."""
+
+    def __init__(self, server: AzureServer) -> None:
+        self._server = server
+        self._calls = Calls()
+        self._streams: dict[int, AnswerStream] = {}
+
+    def call(
+        self, tunnel: Tunnel, request: Request | KnownCall, content: bytes, now: float
+    ) -> Job[None] | None:
+        """One call; a job where it is too much to be done at once. Whatever it holds, it gets an answer."""
+        known = self._calls.arrived(request.ack_id, now)
+        if known is not None:
+            tunnel.queue(known)
+            self._server.wake()
+            return None
+        if request.ack_id in self._streams:
+            return None
+        try:
+            status = self._run(request, content)
+        except Exception as error:
+            status = self._refused(request, error)
+        if isinstance(status, int):
+            self._answer(tunnel, request.ack_id, status, now)
+            return None
+        return None if status is None else self._in_steps(tunnel, request, status)
+
+    def _in_steps(self, tunnel: Tunnel, request: Request | KnownCall, job: Job[int | None]) -> Job[None]:
+        try:
+            status = yield from job
+        except Exception as error:
+            status = self._refused(request, error)
+        if status is not None:
+            self._answer(tunnel, request.ack_id, status, self._server.node.clock())
+
+    def serves(self, connection: str) -> bool:
+        """True if the client with this id is one of this app server's own."""
+        found = self._server.hub.directory.connections.get(connection)
+        return found is not None and found.server is self._server.app
+
+    def _confined(self, command: Command) -> Command:
+        """`command`, so that other app servers' clients get nothing but events and acks from it.
+
+        The SDK sends the other packets to its own clients: answers to CONNECT, the end of a socket
+        to that socket's private room. Only `disconnectSockets` addresses those of others.
+        """
+        if isinstance(command, Send):
+            if is_emit(command.payload):
+                return command
+            end = goodbye(command.payload)
+            if end is not None and end.close is not None:
+                return LeaveNamespace(command.hub, command.to, end.namespace, end.close)
+            own = replace(command.to, server=self._server.app.id)
+            return Send(command.hub, own, command.payload, command.volatile, control=True)
+        if isinstance(command, SendToConnection) and not is_emit(command.payload):
+            known = command.connection in self._server.hub.directory.connections
+            if known and not self.serves(command.connection):
+                raise PeerError(API_BAD_PAYLOAD, "another app server's client takes events and acks only")
+        return command
+
+    def _decoded(self, request: Request, content: bytes) -> Operation:
+        node, own = self._server.node, self._server.hub.name
+        if len(content) > node.links.max_frame:
+            raise PeerError(API_BODY_TOO_LARGE, f"at most {node.links.max_frame} bytes")
+        operation = decode_url(request.http_method, request.url, request.content_type(), content, repair=True)
+        hub = operation.command.hub
+        if hub != own and hub.casefold() != own.casefold():
+            # The link's token was for one hub.
+            raise PeerError(API_BAD_PATH, "another hub's")
+        return operation
+
+    def _run(self, request: Request | KnownCall, content: bytes) -> int | Job[int | None] | None:
+        """Carry the call out; its status, or None where a stream answers it."""
+        node = self._server.node
+        if isinstance(request, KnownCall):
+            outcome = node.begin(request.command)
+            if isinstance(outcome, Outcome):
+                return request.like.status(outcome)
+            return _status(request.like, outcome)
+        operation = self._decoded(request, content)
+        command = operation.command
+        if isinstance(command, GenerateToken):
+            return 404
+        if isinstance(command, Invoke):
+            stream = AnswerStream(self, request.ack_id)
+            outcome = node.begin(command, stream)
+            if not isinstance(outcome, Outcome):
+                return self._begin_stream(stream, outcome)
+            self._begun(stream)
+            return None
+        if isinstance(command, Send) and _cleans_up(command):
+            return operation.status(Outcome())
+        outcome = node.begin(self._confined(command))
+        return operation.status(outcome) if isinstance(outcome, Outcome) else _status(operation, outcome)
+
+    def _begin_stream(self, stream: AnswerStream, job: Job[Outcome]) -> Job[int | None]:
+        self._streams[stream.ack_id] = stream
+        try:
+            yield from job
+        except Exception:
+            self._streams.pop(stream.ack_id, None)
+            raise
+        self._begun(stream)
+        return None
+
+    def _begun(self, stream: AnswerStream) -> None:
+        if not stream.finished:
+            self._streams[stream.ack_id] = stream
+            stream.begin()
+
+    def _refused(self, request: Request | KnownCall, error: Exception) -> int:
+        node = self._server.node
+        if isinstance(error, PeerError):
+            node.metrics.refusals["link", error.reason.name] += 1
+            log.info("call refused", reason=error.reason.name, detail=error.detail[:200])
+            return error.reason.http
+        # A defect of ours. The call must still be answered, or the SDK's socket hangs.
+        about = request.url[:200] if isinstance(request, Request) else request.connection
+        log.error("call failed", call=about, exc_info=error)
+        return 500
+
+    def _answer(self, tunnel: Tunnel, ack_id: int, status: int, now: float) -> None:
+        frame = tunnel_frames.response(ack_id, status)
+        self._calls.answered(ack_id, frame, now)
+        tunnel.queue(frame)
+        self._server.wake()
+
+    def send(self, frame: bytes, by: Tunnel | None = None) -> Tunnel | None:
+        """Queue part of an answer `by` a tunnel while that is open, else by any: the SDK takes answers
+        on each of its tunnels. The tunnel that was used; None if there is none."""
+        tunnel = by if by is not None and by.open else self._server.any_tunnel()
+        if tunnel is not None:
+            tunnel.queue(frame)
+            self._server.wake()
+        return tunnel
+
+    def stream_ended(self, ack_id: int) -> None:
+        """Its last part is queued."""
+        self._streams.pop(ack_id, None)
+
+    def end_streams(self) -> None:
+        """The last tunnel is closing: a promise left open in the app would fail much later."""
+        for stream in tuple(self._streams.values()):
+            self._server.hub.invocations.cancel(stream)
+            stream.finish(())
+
+    def tunnel_lost(self, tunnel: Tunnel) -> None:
+        """Streams that were on a broken tunnel. One that had answers on it may have lost some; it is
+        not ended, so that the app gets its time-out and not a success with too few answers."""
+        for ack_id, stream in tuple(self._streams.items()):
+            if not stream.survives(tunnel):
+                self._server.hub.invocations.cancel(stream)
+                del self._streams[ack_id]
+
+    def give_up(self) -> None:
+        """The app server is gone for good."""
+        for stream in self._streams.values():
+            self._server.hub.invocations.cancel(stream)
+        self._streams.clear()
+
+    def replay(self, tunnel: Tunnel, now: float) -> None:
+        """Over a new tunnel: the recent answers again, and what streams have gathered meanwhile."""
+        for frame in self._calls.replay(now):
+            tunnel.queue(frame)
+        for stream in tuple(self._streams.values()):
+            stream.resume()
+
+    def tick(self, now: float) -> None:
+        """Answer the calls that were lost on their way to us."""
+        if self._server.any_tunnel() is None:
+            return
+        for ack_id in self._calls.overdue(now):
+            self._server.node.metrics.gap_answers += 1
+            self.send(tunnel_frames.response(ack_id, 503))
+
+
+def _status(operation: Operation, job: Job[Outcome]) -> Job[int | None]:
+    return operation.status((yield from job))
+
+
+def _cleans_up(command: Send) -> bool:
+    """Is this the DISCONNECT that the SDK sends to a socket's private room after every end of a socket? A
+    client that is still there has not been told of an end: the app server is being closed, and the client
+    would take the packet for a reason to stay away."""
+    end = goodbye(command.payload)
+    return end is not None and end.close is None and command.to.connection is None
+
+
+class AnswerStream:
+    """`hub.ports.Answers` of one `:invoke`: a JSON line per client's ack. While no tunnel is open the
+    answers wait for the next."""
+
+    def __init__(self, door: CallDoor, ack_id: int) -> None:
+        self._door = door
+        self.ack_id = ack_id
+        self.finished = False
+        self._tunnel: Tunnel | None = None
+        """Where its parts go; None before the first and after a loss."""
+        self._answered = False
+        """Answers have been on a tunnel."""
+        self._waiting: list[bytes] = []
+
+    def begin(self) -> None:
+        """The head of the answer, before anything else of it."""
+        if self._tunnel is None:
+            self._tunnel = self._door.send(tunnel_frames.response(self.ack_id, 200, more=True))
+
+    def answer(self, _sender: str, payload: bytes) -> None:
+        """One ack. ASCII only: the SDK decodes each chunk on its own."""
+        line = json.dumps({"Payload": payload.decode(errors="replace")}).encode() + b"\n"
+        self._waiting.append(tunnel_frames.response(self.ack_id, 200, more=True, content=line))
+        self.resume()
+
+    def finish(self, _missing: tuple[str, ...]) -> None:
+        """The end: the SDK takes the number of lines so far as the number of clients."""
+        self.finished = True
+        self.resume()
+
+    def resume(self) -> None:
+        """Send what waits, if there is a way."""
+        self.begin()
+        if self._tunnel is None:
+            return
+        waiting, self._waiting = self._waiting, []
+        for frame in waiting:
+            self._answered = True
+            self._tunnel = self._door.send(frame, self._tunnel)
+        if self.finished:
+            self._door.send(tunnel_frames.response(self.ack_id, 200), self._tunnel)
+            self._door.stream_ended(self.ack_id)
+
+    def survives(self, lost: Tunnel) -> bool:
+        """A tunnel broke: may the stream go on by another?"""
+        if self._tunnel is lost:
+            self._tunnel = None
+            return not self._answered
+        return True

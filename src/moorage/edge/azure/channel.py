@@ -1,0 +1,186 @@
+"""One client's way to its app server in the azure dialect, and one link of that app server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from moorage import logs
+from moorage.engine.exchange import Unsent
+from moorage.hub.ports import Drained
+from moorage.wire.azure.cloudevents import connect_answer, identity_of
+from moorage.wire.engineio import RS, binary_frame
+from moorage.wire.handshake import OpenInfo
+from moorage.wire.reasons import LINK_SLOW, Reason
+
+if TYPE_CHECKING:
+    from moorage.hub.connection import Connection
+    from moorage.hub.links import AppServer
+    from moorage.metrics import Metrics
+
+
+MAX_BATCH: Final = 256 * 1024
+"""Bytes of client packets joined into one event."""
+MAX_GATHERED: Final = 4 * 1024 * 1024
+"""Bytes of all clients' packets in one loop tick before clients are held back."""
+
+
+log: Final = logs.get("link")
+
+
+def terms_of(content: bytes, server: AppServer, limit: int) -> OpenInfo | None:
+    """What the app server's answer to `connect` asks for; None if it cannot be read. The first answer tells,
+    once for each app server, whether it wants larger messages than the service takes."""
+    info = connect_answer(content)
+    if info is not None and not server.took_clients:
+        server.took_clients = True
+        if info.max_payload > limit:
+            log.warning(
+                "maxHttpBufferSize of the app server is above limits.max_payload, which holds",
+                server=server.id,
+                wanted=info.max_payload,
+                max_payload=limit,
+            )
+    return info
+
+
+class Tunnel:
+    """One link's outgoing side: frames gather during a loop tick and go out in one write.
+
+    `write` and `close` belong to the WebSocket under it. While that takes no data, frames wait
+    here, up to `limit` bytes.
+    """
+
+    __slots__ = (
+        "_close",
+        "_limit",
+        "_metrics",
+        "_out",
+        "_size",
+        "_write",
+        "congested",
+        "gather_at_most",
+        "gathered",
+        "held_back",
+        "id",
+        "lanes",
+        "open",
+    )
+
+    def __init__(
+        self,
+        tunnel_id: str,
+        *,
+        write: Callable[[bytes], None],
+        close: Callable[[Reason], None],
+        limit: int,
+        metrics: Metrics,
+    ) -> None:
+        self.id = tunnel_id
+        self.lanes: set[Lane] = set()
+        self.congested = False
+        """The WebSocket takes no data now."""
+        self.gathered = 0
+        """Bytes in the inboxes of `lanes`."""
+        self.held_back = False
+        """All clients of this link are held back."""
+        self.gather_at_most = min(MAX_GATHERED, limit // 4)
+        self.open = True
+        self._write = write
+        self._close = close
+        self._limit = limit
+        self._metrics = metrics
+        self._out: list[bytes] = []
+        self._size = 0
+
+    @property
+    def crowded(self) -> bool:
+        """So much waits that nobody may add to it: far from the limit, as some is under way."""
+        return self._size + self.gathered > self._limit // 4
+
+    def queue(self, frame: bytes) -> None:
+        """Queue one tunnel frame; `flush` sends it."""
+        if not self.open:
+            return
+        framed = binary_frame(frame)
+        self._out.append(framed)
+        self._size += len(framed)
+        self._metrics.link_frames_sent += 1
+        if self._size > self._limit:
+            self.flush()
+            if self._size > self._limit:
+                self.close(LINK_SLOW)
+
+    def flush(self) -> None:
+        """Write what waits, unless the app server does not read."""
+        if self._out and not self.congested and self.open:
+            out, self._out = self._out, []
+            self._metrics.link_bytes_sent += self._size
+            self._size = 0
+            self._write(out[0] if len(out) == 1 else b"".join(out))
+
+    def close(self, reason: Reason) -> None:
+        """End this link. The app server's SDK opens another by itself."""
+        if self.open:
+            self.open = False
+            self._out.clear()
+            self._size = 0
+            self._close(reason)
+
+
+class Lane:
+    """A client's events go to one tunnel, in order: the SDK handles each tunnel's frames in their
+    order, but two tunnels' side by side. So a lane changes its tunnel only when that breaks."""
+
+    __slots__ = (
+        "closing",
+        "connection",
+        "held",
+        "identity",
+        "inbox",
+        "stranded",
+        "tunnel",
+        "unanswered",
+        "waiters",
+    )
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.identity = identity_of(connection.id, connection.user_id)
+        self.tunnel: Tunnel | None = None
+        self.inbox: list[bytes] = []
+        """Packets of this loop tick: they leave as one event."""
+        self.held: Unsent | None = None
+        """Packets that may not leave yet: no tunnel is open, or older ones are stranded."""
+        self.stranded: dict[int, bytes] | None = None
+        """Events that were on a broken tunnel, by AckId."""
+        self.unanswered = 0
+        self.closing: float | None = None
+        """Set when the client is gone: `disconnected` leaves at this time at the latest."""
+        self.waiters: list[Drained] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """The app server has taken everything."""
+        return not (self.unanswered or self.inbox or self.held or self.stranded)
+
+    def take_inbox(self) -> list[bytes]:
+        """The events that the inbox makes: one, unless it is large."""
+        packets, self.inbox = self.inbox, []
+        if len(packets) > 1 and sum(map(len, packets)) <= MAX_BATCH:
+            return [RS.join(packets)]
+        return packets
+
+    def pin(self, tunnel: Tunnel | None) -> None:
+        """Use `tunnel` from now on."""
+        if self.tunnel is not None:
+            self.tunnel.lanes.discard(self)
+        self.tunnel = tunnel
+        if tunnel is not None:
+            tunnel.lanes.add(self)
+
+    def end(self) -> None:
+        """The app server has been told everything. Without this the connection and its lane would
+        keep each other alive until the garbage collector comes."""
+        self.pin(None)
+        self.connection.lane = None

@@ -1,0 +1,449 @@
+"""One app server that speaks the azure dialect: `hub.ports.AppLink` over its tunnels.
+
+Down: client events, gathered per loop tick into one request per client. Up: data-plane calls,
+each decoded to a command for `Node.execute` and answered, always: the SDK waits for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from moorage import logs
+from moorage.edge.azure.calls import CallDoor
+from moorage.edge.azure.channel import Lane, Tunnel, terms_of
+from moorage.engine.exchange import Event, Events, Unsent
+from moorage.hub.connection import LINK, Connection
+from moorage.hub.hub import Hub
+from moorage.hub.links import AppServer
+from moorage.hub.node import Node
+from moorage.hub.ports import Drained
+from moorage.hub.turns import Intake, Job
+from moorage.wire.azure import cloudevents, tunnel_frames
+from moorage.wire.azure.cloudevents import EventWriter
+from moorage.wire.azure.known import KnownFrames
+from moorage.wire.handshake import Handshake
+from moorage.wire.reasons import (
+    APP_ERROR,
+    APP_FORGOT,
+    APP_REFUSED,
+    CONNECT_TIMEOUT,
+    DRAINING,
+    LINK_OVERFLOW,
+    NO_APP_SERVER,
+    Reason,
+)
+
+LATE_ANSWER_SECONDS: Final = 1.5
+"""After a tunnel broke, the SDK sends an answer that found no tunnel again after 1 s."""
+LAST_EVENTS_SECONDS: Final = 5.0
+"""How long `disconnected` waits for the answers to the client's last events."""
+HELD_PER_CLIENT: Final = 64 * 1024
+"""Bytes held for one client before we stop reading from it; TCP then slows the client itself."""
+
+log: Final = logs.get("link")
+
+
+class AzureServer:
+    """All state of one server id. `later` schedules `flush` at the end of the loop tick."""
+
+    def __init__(
+        self, node: Node, hub: Hub, server_id: str, *, later: Callable[[], object], first_ack: int
+    ) -> None:
+        self.node = node
+        self.hub = hub
+        self.app = AppServer(server_id, self, "azure")
+        self.calls = CallDoor(self)
+        self.intake = Intake(node.turns)
+        self._later = later
+        self._scheduled = False
+        self._writer = EventWriter(hub.name, "moorage")
+        self._known = KnownFrames(hub.name, node.links.max_frame)
+        self._tunnels: list[Tunnel] = []
+        self._events: Events[Lane, Tunnel | None] = Events(first_ack)
+        self._dirty: list[Lane] = []
+        self._closing: dict[Lane, None] = {}
+        self._stranded: dict[Lane, None] = {}
+        self._release_at = 0.0
+        self._down_since: float | None = node.clock()
+        """From the start: a link that never gets so far as to open must not leave this behind."""
+        self._keepalive_at = 0.0
+        self._paused: set[Connection] = set()
+        self._held_bytes = 0
+
+    # -- tunnels --------------------------------------------------------------------------------
+
+    @property
+    def tunnels(self) -> int:
+        """How many are open."""
+        return len(self._tunnels)
+
+    def tunnel_opened(self, tunnel: Tunnel, now: float) -> None:
+        """A tunnel is up: greet, replay answers, let go what waited for it."""
+        tunnel.queue(tunnel_frames.connected(tunnel.id, self.app.id))
+        self._tunnels.append(tunnel)
+        self.app.up = True
+        self._down_since = None
+        if self._stranded:
+            self._release_at = now + LATE_ANSWER_SECONDS
+        self.calls.replay(tunnel, now)
+        for lane in self._lanes():
+            if lane.tunnel is None:
+                lane.pin(tunnel)
+                if lane.stranded is None:
+                    self._let_go(lane)
+                    self._settled(lane)
+        self.resume_clients()
+        self.wake()
+
+    def tunnel_lost(self, tunnel: Tunnel, now: float) -> None:
+        """A tunnel is gone, whoever ended it."""
+        if tunnel not in self._tunnels:
+            return
+        self._tunnels.remove(tunnel)
+        tunnel.open = False
+        for ack_id, event in self._events.strand(tunnel):
+            self._strand(ack_id, event)
+        for lane in tuple(tunnel.lanes):
+            self._move(lane)
+        self._release_at = now + LATE_ANSWER_SECONDS
+        self.calls.tunnel_lost(tunnel)
+        if not self._tunnels:
+            self.app.up = False
+            self._down_since = now
+        self.resume_clients()
+
+    def _move(self, lane: Lane) -> None:
+        """Off a broken tunnel: what had not left goes back into the queue, ahead of all newer."""
+        inbox, lane.inbox = lane.inbox, []
+        lane.pin(None)
+        for packet in inbox:
+            self._hold(lane, packet)
+        lane.pin(self._pick())
+        if lane.tunnel is not None and lane.stranded is None:
+            self._let_go(lane)
+
+    def _strand(self, ack_id: int, event: Event[Lane, Tunnel | None]) -> None:
+        lane = event.lane
+        if event.name == "message":
+            if lane.stranded is None:
+                lane.stranded = {}
+                self._stranded[lane] = None
+            lane.stranded[ack_id] = event.body
+            lane.unanswered -= 1
+        else:
+            self._events.settle(ack_id)
+            if event.name == "connect":
+                # The client comes again by itself; should the app server have taken it, it is told.
+                self.node.refuse(lane.connection, NO_APP_SERVER, "the link to the app server broke")
+            self._closing[lane] = None
+            lane.closing = event.sent_at
+
+    def _pick(self) -> Tunnel | None:
+        # One that is being closed counts as lost a moment later, and what went there comes back.
+        return min(self._tunnels, key=lambda tunnel: (not tunnel.open, len(tunnel.lanes)), default=None)
+
+    def any_tunnel(self) -> Tunnel | None:
+        """A tunnel that answers may use: the SDK takes them on any of its tunnels."""
+        return next((tunnel for tunnel in self._tunnels if tunnel.open), None)
+
+    def close_all(self) -> None:
+        """The service stops."""
+        self.flush()
+        for tunnel in tuple(self._tunnels):
+            tunnel.flush()
+            tunnel.close(DRAINING)
+
+    def _lanes(self) -> list[Lane]:
+        alive = [c.lane for c in self.app.clients if isinstance(c.lane, Lane)]
+        return alive + list(self._closing)
+
+    def wake(self) -> None:
+        """See to it that `flush` runs at the end of this tick."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._later()
+
+    def cork(self) -> None:
+        """The caller promises to call `flush` itself in this tick."""
+        self._scheduled = True
+
+    def flush(self) -> None:
+        """End of the tick: one event per client that said something, one write per tunnel."""
+        try:
+            if self._dirty:
+                dirty, self._dirty = self._dirty, []
+                for lane in dirty:
+                    self._send_inbox(lane)
+        finally:
+            # Only now: what the loop queues leaves below, and needs no flush of its own.
+            self._scheduled = False
+        for tunnel in tuple(self._tunnels):
+            tunnel.gathered = 0
+            tunnel.flush()
+        if self._paused and not self._behind:
+            self.resume_clients()
+
+    @property
+    def _behind(self) -> bool:
+        """The app server does not read what its clients say, or does not answer it."""
+        if self._events.size > self.node.links.max_waiting_bytes:
+            return True
+        return any(tunnel.congested for tunnel in self._tunnels)
+
+    def _send_inbox(self, lane: Lane) -> None:
+        for body in lane.take_inbox():
+            self._message(lane, body)
+
+    # -- events: hub.ports.AppLink -----------------------------------------------------------
+
+    def open(self, connection: Connection, handshake: Handshake) -> None:
+        """Raise `connect`; the answer becomes `Node.accept` or `Node.refuse`."""
+        lane = Lane(connection)
+        connection.lane = lane
+        lane.pin(self._pick())
+        connection.handshake = cloudevents.connect_body(handshake)
+        self._request("connect", lane, connection.handshake)
+
+    def forward(self, connection: Connection, packet: bytes) -> None:
+        """Queue one packet of the client."""
+        lane = connection.lane
+        assert isinstance(lane, Lane)
+        tunnel = lane.tunnel
+        if tunnel is None or lane.stranded is not None:
+            self._hold(lane, packet)
+            return
+        if not lane.inbox:
+            self._dirty.append(lane)
+            self.wake()
+        lane.inbox.append(packet)
+        tunnel.gathered += len(packet)
+        if (
+            tunnel.congested
+            or tunnel.gathered > tunnel.gather_at_most
+            or self._events.size > self.node.links.max_waiting_bytes
+        ):
+            self._hold_back(connection, tunnel)
+
+    def _hold(self, lane: Lane, packet: bytes) -> None:
+        if lane.held is None:
+            lane.held = Unsent()
+        lane.held.add(packet)
+        self._held_bytes += len(packet)
+        if self._held_bytes > self.node.links.max_waiting_bytes:
+            self._held_bytes -= lane.held.size
+            lane.held = None
+            self.node.disconnect(lane.connection, LINK_OVERFLOW, who="service")
+        elif lane.held.size > HELD_PER_CLIENT:
+            self._pause(lane.connection)
+
+    def _let_go(self, lane: Lane) -> None:
+        held, lane.held = lane.held, None
+        if held:
+            self._held_bytes -= held.size
+            for packet in held.take():
+                self.forward(lane.connection, packet)
+
+    def closed(self, connection: Connection, reason: Reason) -> None:
+        """Raise `disconnected`, after the answers to the client's last events: in one go the SDK
+        would report `transport close` where the client had said goodbye properly."""
+        lane = connection.lane
+        self._paused.discard(connection)
+        if isinstance(lane, Lane) and self.hub.servers.get(self.app.id) is self.app:
+            lane.closing = self.node.clock() + LAST_EVENTS_SECONDS
+            self._closing[lane] = None
+            self._settled(lane)
+        elif isinstance(lane, Lane):
+            lane.end()
+
+    def drained(self, connection: Connection, done: Drained) -> None:
+        """Call `done` once all packets so far are answered."""
+        lane = connection.lane
+        if not isinstance(lane, Lane) or lane.idle:
+            done()
+        elif lane.waiters is None:
+            lane.waiters = [done]
+        else:
+            lane.waiters.append(done)
+
+    taken = drained
+
+    def _request(self, name: str, lane: Lane, body: bytes) -> None:
+        event = Event(name, lane, body, lane.tunnel, self.node.clock())
+        ack_id = self._events.add(event)
+        if lane.tunnel is not None:
+            lane.tunnel.queue(self._writer.write(name, ack_id, lane.identity, body))
+            self.wake()
+
+    def _message(self, lane: Lane, body: bytes) -> None:
+        lane.unanswered += 1
+        self._request("message", lane, body)
+
+    def _settled(self, lane: Lane) -> None:
+        """An answer came or the client went: what waited for the lane to be idle?"""
+        if not lane.idle:
+            return
+        if lane.waiters is not None:
+            waiters, lane.waiters = lane.waiters, None
+            for done in waiters:
+                done()
+        if lane.closing is not None and lane.tunnel is not None and lane in self._closing:
+            del self._closing[lane]
+            self._request("disconnected", lane, b"{}")
+            lane.end()
+
+    # -- what the app server says ---------------------------------------------------------------
+
+    def received(self, tunnel: Tunnel, data: bytes, now: float) -> Job[None] | None:
+        """One frame; a job for what is too much to be done at once. Raises `PeerError` (link-bad-frame)."""
+        self.node.metrics.link_frames_received += 1
+        self.node.metrics.link_bytes_received += len(data)
+        known = self._known
+        ack_id = known.answer(data)
+        if ack_id is not None:
+            self._answered(ack_id, 200, b"", now)
+            return None
+        call = known.call(data)
+        if call is not None and self.calls.serves(call.connection):
+            return self.calls.call(tunnel, call, b"", now)
+        frame, content = tunnel_frames.decode(data)
+        if isinstance(frame, tunnel_frames.Request):
+            job = self.calls.call(tunnel, frame, content, now)
+            known.learn_call(data, frame, content)
+            return job
+        if frame is not None and not frame.not_completed:
+            self._answered(frame.ack_id, frame.status_code, content, now)
+            known.learn_answer(data, frame, content)
+        return None
+
+    def _answered(self, ack_id: int, status: int, content: bytes, now: float) -> None:
+        event = self._events.settle(ack_id)
+        if event is None:
+            return
+        lane = event.lane
+        self.node.metrics.upstream_seconds[event.name].observe(now - event.sent_at)
+        if event.name == "connect":
+            self._connect_answered(lane, status, content)
+        elif event.name == "message":
+            if lane.stranded is not None and ack_id in lane.stranded:
+                self._late(lane, ack_id)
+            else:
+                lane.unanswered -= 1
+            if status >= 400:
+                text = content.decode(errors="replace")[:200]
+                self.node.disconnect(lane.connection, APP_FORGOT, who="app", detail=text)
+            self._settled(lane)
+
+    def _late(self, lane: Lane, ack_id: int) -> None:
+        """An answer that a broken tunnel had held up: nothing to send again, perhaps for all."""
+        assert lane.stranded is not None
+        del lane.stranded[ack_id]
+        if not lane.stranded:
+            lane.stranded = None
+            self._stranded.pop(lane, None)
+            self._let_go(lane)
+
+    def _connect_answered(self, lane: Lane, status: int, content: bytes) -> None:
+        connection = lane.connection
+        if status == 200:
+            info = terms_of(content, self.app, self.node.limits.max_payload)
+            if info is not None:
+                self.node.accept(connection, info)
+                return
+            self.node.refuse(connection, APP_ERROR, "its answer to connect cannot be read")
+        else:
+            reason = APP_REFUSED if 400 <= status < 500 else APP_ERROR
+            self.node.refuse(connection, reason, content.decode(errors="replace")[:200])
+        lane.end()
+
+    # -- back pressure ------------------------------------------------------------------------
+
+    def _hold_back(self, connection: Connection, tunnel: Tunnel) -> None:
+        """The app server reads, or answers, slower than its clients talk: read no more from this
+        one, and from none before so much waits that the link would be given up. A burst of many
+        clients' large packets is no fault of the app server."""
+        self._pause(connection)
+        if tunnel.crowded and not tunnel.held_back:
+            tunnel.held_back = True
+            for lane in tunnel.lanes:
+                self._pause(lane.connection)
+
+    def _pause(self, connection: Connection) -> None:
+        if connection not in self._paused and connection.hold(LINK):
+            self._paused.add(connection)
+
+    def resume_clients(self) -> None:
+        """A tunnel takes data again: read on from the clients that were held back, but for those
+        whose packets wait for something else."""
+        paused, self._paused = self._paused, set()
+        for tunnel in self._tunnels:
+            tunnel.held_back = False
+        for connection in paused:
+            lane = connection.lane
+            if isinstance(lane, Lane) and lane.held is not None and lane.held.size > HELD_PER_CLIENT:
+                self._paused.add(connection)
+            else:
+                connection.release(LINK)
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """A few times a second: time-outs, late resends, keep-alive, the end of the grace time."""
+        if not self.intake.busy:
+            # Else what would be missed may be here already, and its turn has not come.
+            if self._down_since is not None and now - self._down_since >= self.node.links.grace:
+                self._give_up()
+                return
+            self._overdue(now)
+        for lane in [lane for lane in self._closing if lane.closing is not None and lane.closing <= now]:
+            self._force_close(lane)
+        if now >= self._keepalive_at:
+            self._keepalive_at = now + self.node.links.keepalive
+            for tunnel in self._tunnels:
+                tunnel.queue(tunnel_frames.KEEPALIVE)
+            self.wake()
+
+    def _give_up(self) -> None:
+        self._down_since = None
+        self.calls.give_up()
+        log.warning("app server lost", hub=self.hub.name, server=self.app.id)
+        self.node.drop_server(self.hub, self.app)
+
+    def _overdue(self, now: float) -> None:
+        for ack_id, event in self._events.connects_before(now - self.node.links.connect_timeout):
+            self._events.settle(ack_id)
+            self.node.refuse(event.lane.connection, CONNECT_TIMEOUT)
+            self._closing[event.lane] = None
+            event.lane.closing = now
+            self._settled(event.lane)
+        if self._stranded and self._tunnels and now >= self._release_at:
+            self._resend()
+        self.calls.tick(now)
+
+    def _resend(self) -> None:
+        """No answer came for these events: the app server never saw them. (An answer that was
+        itself lost with the tunnel makes one event come twice; losing it silently is worse.)
+        As many clients' as the new tunnel takes; the others' turn comes with the next tick."""
+        for lane in tuple(self._stranded):
+            tunnel = lane.tunnel
+            if tunnel is None or tunnel.congested:
+                continue
+            del self._stranded[lane]
+            events, lane.stranded = lane.stranded or {}, None
+            for ack_id, body in sorted(events.items()):
+                self._events.settle(ack_id)
+                self.node.metrics.events_resent += 1
+                self._message(lane, body)
+            self._let_go(lane)
+            self._settled(lane)
+            if tunnel.crowded:
+                tunnel.flush()
+        # Those whose packets piled up behind the stranded ones.
+        self.resume_clients()
+
+    def _force_close(self, lane: Lane) -> None:
+        if lane.tunnel is None or lane.stranded is not None:
+            return
+        del self._closing[lane]
+        self._request("disconnected", lane, b"{}")
+        lane.end()

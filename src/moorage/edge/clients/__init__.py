@@ -1,0 +1,1 @@
+"""Clients: admission, long-polling and WebSocket."""

@@ -1,0 +1,243 @@
+"""What both client transports need before a session exists: path, origin, token, handshake."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+from urllib.parse import unquote, unquote_plus
+
+from moorage import auth
+from moorage.auth import AccessKeys, AuthSettings, Claims
+from moorage.edge.clients.log import ClientLog
+from moorage.edge.http.forwarded import TrustedProxies
+from moorage.edge.http.origins import Origins
+from moorage.edge.settings import CorsSettings, ServerSettings
+from moorage.hub.node import Node
+from moorage.wire.authority import check_host
+from moorage.wire.azure.dataplane import HUB_NAME
+from moorage.wire.errors import PeerError
+from moorage.wire.handshake import Handshake, Origin
+from moorage.wire.reasons import (
+    BAD_REQUEST,
+    ORIGIN_REFUSED,
+    TOKEN_AUDIENCE,
+    TOKEN_MISSING,
+    UNKNOWN_HUB,
+    UNKNOWN_PATH,
+    UNKNOWN_TRANSPORT,
+    UNSUPPORTED_VERSION,
+)
+
+_PATH: Final = re.compile(r"/clients/socketio/hubs/([^/]*)/?")
+NOT_FORWARDED: Final = frozenset({"proxy-authorization"})
+"""Headers that no app sees. `Authorization` is hidden only where it holds this service's own token."""
+_AMBIENT: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
+"""Schemes of `Authorization` that browsers fill in by themselves, like cookies. No script needs to know the
+secret, so a page of a foreign origin must not be able to use it."""
+IN_QUERY: Final = "the query parameter `access_token`"
+IN_HEADER: Final = "the header `Authorization` (scheme `Bearer`)"
+"""Not `Authorization: Bearer`: the log would take what follows the colon for a secret and hide it."""
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+def is_client_path(path: str) -> bool:
+    """Does the client edge answer this path (be it with a 404 of its own)?"""
+    return path.startswith(("/clients/", "/socket.io/")) or path in ("/clients", "/socket.io")
+
+
+class ClientDoor:
+    """Decides who may ask an app server for a session."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        keys: AccessKeys,
+        auth_settings: AuthSettings,
+        server: ServerSettings,
+        cors: CorsSettings,
+        default_hub: str,
+        log: ClientLog,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self.node = node
+        self.server = server
+        self.log = log
+        self._keys = keys
+        self._auth = auth_settings
+        self._origins = Origins(cors, server.public_endpoint)
+        self._proxies = TrustedProxies(server.trusted_proxies)
+        self._default_hub = default_hub
+        self._wall_clock = wall_clock
+
+    def hub_of(self, path: str) -> str:
+        """The hub that a path names. Raises `PeerError` (unknown-path, unknown-hub)."""
+        if path in ("/socket.io/", "/socket.io"):
+            return self._default_hub
+        match = _PATH.fullmatch(path)
+        if match is None:
+            raise PeerError(UNKNOWN_PATH, path[:128])
+        hub = unquote(match[1])
+        if not HUB_NAME.fullmatch(hub):
+            raise PeerError(UNKNOWN_HUB, hub[:128])
+        self.node.hub_settings(hub)
+        return hub
+
+    @staticmethod
+    def check_query(query: Mapping[str, Sequence[str]], transport: str) -> str | None:
+        """The session id of an Engine.IO request, None for a new session. Raises `PeerError`."""
+        if query.get("EIO", [""])[0] != "4":
+            raise PeerError(UNSUPPORTED_VERSION)
+        if query.get("transport", [""])[0] != transport:
+            raise PeerError(UNKNOWN_TRANSPORT)
+        sid = query.get("sid")
+        return sid[0] if sid else None
+
+    def check_origin(self, origin: str) -> None:
+        """For WebSockets, which browsers open to any origin. Raises `PeerError` (origin-refused)."""
+        if origin and not self._origins.allows(origin):
+            raise PeerError(ORIGIN_REFUSED, origin[:128])
+
+    def cors_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
+        """What an answer to a page of `origin` carries, errors included: without it the page
+        cannot even read what went wrong."""
+        if not origin or not self._origins.allows(origin):
+            return []
+        allowed = origin.encode("latin-1", "replace")
+        headers = [(b"access-control-allow-origin", allowed), (b"vary", b"Origin")]
+        if self._origins.trusts(origin):
+            headers.append((b"access-control-allow-credentials", b"true"))
+        return headers
+
+    def handshake(
+        self,
+        hub: str,
+        scheme: str,
+        query: dict[str, list[str]],
+        headers: Headers,
+        *,
+        target: str,
+        address: Callable[[], str],
+    ) -> Handshake:
+        """Check the token, gather what the app server may know. `target` is path and query as they
+        came, `address` the peer's. Raises `PeerError` (token-*)."""
+
+        gathered: dict[str, list[str]] = {}
+        for name, value in headers:
+            gathered.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        claims, query_is_ours = self._claims(hub, scheme, query, gathered)
+        check_host(gathered.get("host", ()))
+        if query_is_ours:
+            query.pop("access_token", None)
+
+        def origin() -> Origin:
+            url = _without_token(target) if query_is_ours else target
+            return Origin(url, self._proxies.client(address(), gathered))
+
+        self._hide_from_foreign_pages(gathered)
+        for hidden in NOT_FORWARDED:
+            gathered.pop(hidden, None)
+        secure = scheme == "https"
+        if claims is None:
+            return Handshake(query=query, headers=gathered, origin=origin, secure=secure)
+        return Handshake(
+            query=query,
+            headers=gathered,
+            claims=claims.all,
+            user_id=claims.user_id,
+            groups=claims.groups,
+            origin=origin,
+            secure=secure,
+        )
+
+    def _claims(
+        self, hub: str, scheme: str, query: dict[str, list[str]], headers: dict[str, list[str]]
+    ) -> tuple[Claims | None, bool]:
+        """The client's claims (None for an anonymous client), and False if the query parameter `access_token`
+        is the app's own. Takes our token out of `headers`. Raises `PeerError` (token-*)."""
+        claims: Claims | None = None
+        refused: dict[str, PeerError] = {}
+        for place, token in ((IN_QUERY, query.get("access_token", [""])[0]), (IN_HEADER, _bearer(headers))):
+            if not token:
+                continue
+            if claims is not None:
+                ours = auth.is_addressed(token, self._keys)
+            else:
+                claims, error = self._read_token(token, hub, scheme, headers)
+                ours = error is None
+                if error is not None:
+                    refused[place] = error
+            if ours and place is IN_HEADER:
+                del headers["authorization"]
+        if claims is None and not self.node.hub_settings(hub).anonymous:
+            raise _token_wanted(refused)
+        return claims, IN_QUERY not in refused
+
+    def _read_token(
+        self, token: str, hub: str, scheme: str, headers: Mapping[str, Sequence[str]]
+    ) -> tuple[Claims | None, PeerError | None]:
+        """The claims of a token, or what is wrong with it if it may be the app's own. Raises `PeerError` if
+        it is addressed to this service: a client must not become anonymous because its token expired."""
+        audience = auth.client_audience(self.base(scheme, headers), hub)
+        try:
+            return auth.verify(token, self._keys, audience, self._wall_clock(), self._auth.clock_skew), None
+        except PeerError as error:
+            if error.reason is TOKEN_AUDIENCE:
+                base = self.base(scheme, headers)[:256]
+                fix = f"`moorage token create --hub {hub} --endpoint {base}` makes one that fits"
+                raise PeerError(error.reason, f"{error.detail}; {fix}") from None
+            if auth.is_addressed(token, self._keys):
+                raise
+            return None, error
+
+    def _hide_from_foreign_pages(self, headers: dict[str, list[str]]) -> None:
+        """Remove what a visitor's browser adds by itself, if the page is of an origin that is not trusted."""
+        origins = headers.get("origin")
+        if not origins or all(map(self._origins.trusts, origins)):
+            return
+        if len(origins) == 1 and self._origins.is_own(origins[0], headers.get("host", [""])[0]):
+            return
+        headers.pop("cookie", None)
+        schemes = {value.partition(" ")[0].lower() for value in headers.get("authorization", ())}
+        if schemes & _AMBIENT:
+            del headers["authorization"]
+
+    def base(self, scheme: str, headers: Mapping[str, Sequence[str]]) -> str:
+        """The URL that a client of ours knows us by."""
+        if self.server.public_endpoint:
+            return self.server.public_endpoint
+        host = headers.get("host")
+        if not host:
+            raise PeerError(BAD_REQUEST, "no Host header")
+        return f"{scheme}://{host[0]}"
+
+
+def _bearer(headers: Mapping[str, Sequence[str]]) -> str:
+    """The token of a bearer `Authorization`, or "". Other schemes are never ours."""
+    value = headers.get("authorization", [""])[0]
+    return value[7:].strip() if value[:7].lower() == "bearer " else ""
+
+
+def _token_wanted(refused: Mapping[str, PeerError]) -> PeerError:
+    """For a hub without anonymous clients. `refused`: tokens that may be the app's own, by their place."""
+    if not refused:
+        return PeerError(TOKEN_MISSING, f"send it as {IN_QUERY} or as {IN_HEADER}")
+    error = next(iter(refused.values()))
+    free = next((place for place in (IN_QUERY, IN_HEADER) if place not in refused), "one of the two")
+    taken = " and ".join(refused)
+    hint = f"if {taken} holds a token of your app, send the service's access token beside it as {free}"
+    return PeerError(error.reason, f"{error.detail}; {hint}" if error.detail else hint)
+
+
+def _without_token(target: str) -> str:
+    """Path and query without the credential. Names are compared decoded: the token counts under
+    `access%5Ftoken`, too, and must not reach the app server's logs."""
+    path, _, query = target.partition("?")
+    if "access" not in query and "%" not in query:
+        return target
+    kept = "&".join(
+        field for field in query.split("&") if unquote_plus(field.partition("=")[0]) != "access_token"
+    )
+    return f"{path}?{kept}" if kept else path

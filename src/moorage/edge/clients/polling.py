@@ -1,0 +1,450 @@
+"""Clients over HTTP long-polling, as a plain ASGI application.
+
+The session outlives each request. A GET waits until the outbox has something, a POST brings
+packets in; both find the session by its id, so nothing here depends on which TCP connection,
+or later which node, a request comes by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from moorage.edge.clients.admission import ClientDoor
+from moorage.edge.http.asgi import GoneError, Receive, Scope, read_body, unless_gone
+from moorage.edge.http.protocol import TURN, Turn
+from moorage.edge.http.replies import Send, preflight, respond
+from moorage.edge.http.upgrade import error_body, parse_query
+from moorage.edge.unconfirmed import TRANSPORT, unconfirmed
+from moorage.engine.upgrade import State, Step
+from moorage.hub.connection import Connection
+from moorage.hub.outbox import split_payloads
+from moorage.wire import engineio
+from moorage.wire.errors import PeerError
+from moorage.wire.handshake import OpenInfo
+from moorage.wire.reasons import (
+    ALREADY_UPGRADED,
+    BAD_METHOD,
+    CLIENT_CLOSED,
+    DUPLICATE_POLL,
+    DUPLICATE_POST,
+    PAYLOAD_TOO_LARGE,
+    PING_TIMEOUT,
+    SLOW_CLIENT,
+    TRANSPORT_LOST,
+    UNKNOWN_SID,
+    WRONG_CONTENT_TYPE,
+    Reason,
+    stays_away,
+)
+
+BINARY_TYPE: Final = b"application/octet-stream"
+"""The only `Content-Type` that is refused, as natively: clients in other languages send all kinds."""
+VERDICT_SECONDS: Final = 0.02
+"""A session whose pong is overdue is closed by the heartbeat within this time."""
+MAX_ENDS: Final = 1_000
+"""Ended sessions whose reason is kept."""
+LINGER_SECONDS: Final = 30.0
+"""A closed session waits this long for the poll that takes its last words."""
+
+MAX_PACKETS: Final = 16
+"""Packets in the answer to one poll: python-engineio gives a session up over a larger payload."""
+
+SMALLEST_PACKET: Final = 6
+"""Bytes of the smallest packet that a stock client sends for an event, `42[1]`, and its separator."""
+
+POST_SLICE: Final = 256
+"""Packets of a POST that are handled in one turn of the event loop."""
+
+
+class PollingSession:
+    """One client's polls; `hub.ports.ClientSink` while the session is on polling."""
+
+    __slots__ = (
+        "_door",
+        "_poll",
+        "_polls",
+        "_resumed",
+        "_transport",
+        "connection",
+        "dead_at",
+        "ended",
+        "posting",
+        "unsaid",
+    )
+
+    framed = False
+    transport = "polling"
+    max_packets = MAX_PACKETS
+    send = None
+
+    def __init__(self, door: PollingDoor, connection: Connection) -> None:
+        self.connection = connection
+        self.posting = False
+        self.dead_at: float | None = None
+        """Set when the session has ended: it lingers until then for its last poll."""
+        self.ended: Reason | None = None
+        """Why the session has ended; None while it is open."""
+        self.unsaid: list[bytes] = []
+        """After the end: the payloads that no poll has fetched."""
+        self._door = door
+        self._poll: asyncio.Future[bytes] | None = None
+        self._polls = 0
+        self._transport: asyncio.Transport | None = None
+        """The TCP connection of the last poll."""
+        self._resumed: asyncio.Future[None] | None = None
+        """While POSTs are held back."""
+
+    def poll(self, transport: asyncio.Transport | None = None) -> asyncio.Future[bytes]:
+        """A GET came, by this TCP connection: what it is answered with. Raises `PeerError`
+        (duplicate-poll)."""
+        if self._poll is not None:
+            raise PeerError(DUPLICATE_POLL)
+        self._polls += 1
+        self._transport = transport
+        future = asyncio.get_running_loop().create_future()
+        if self.dead_at is not None:
+            self._say_goodbye(future)
+            return future
+        self._poll = future
+        self.connection.outbox.unblock()
+        if self.connection.session.state == State.PROBING:
+            # Polls are answered at once while an upgrade is under way: it waits for them.
+            self.release()
+        return future
+
+    def release(self) -> None:
+        """Answer a waiting poll now."""
+        if self._poll is not None:
+            self.write(engineio.NOOP)
+
+    def abandoned(self, future: asyncio.Future[bytes]) -> None:
+        """The poll's connection broke before its answer was out."""
+        if self._poll is future:
+            self._poll = None
+            self.connection.outbox.ready = False
+        elif future.exception() is not None or future.result() == engineio.NOOP:
+            return
+        self._door.node.disconnect(self.connection, TRANSPORT_LOST, who="client")
+
+    # -- hub.ports.ClientSink -------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Answer the waiting poll; the outbox gathers until the next."""
+        poll, self._poll = self._poll, None
+        self.connection.outbox.ready = False
+        if poll is not None and not poll.done():
+            self._door.node.metrics.bytes_sent_polling += len(data)
+            poll.set_result(data)
+
+    def progress(self) -> int:
+        """Changes with every poll, and while the answer to the last one is being read."""
+        pending = unconfirmed(self._transport) if self._transport is not None else 0
+        return (self._polls << 40) + pending
+
+    def close(self, reason: Reason, rest: list[bytes]) -> None:
+        """The exact answers that Socket.IO's own tests expect: a poll gets what is queued, if
+        anything, and the next one `6` `1`. Not both in one: the client handles Socket.IO packets a
+        tick later than a close, and would report `transport close` for a disconnect. A client that is to
+        come back gets an error in place of `6` `1`; see `stays_away`. As natively, a client that broke
+        the rules, or is thought dead, gets no last words, and further requests are refused."""
+        self.ended = reason
+        self.resume_reading()
+        if reason is CLIENT_CLOSED:
+            # The client has said goodbye: a noop lets its last poll go, and nobody will come again.
+            self.release()
+            self._door.forget(self)
+            return
+        if not _is_abrupt(reason):
+            self.unsaid = rest
+            self.dead_at = self._door.clock() + LINGER_SECONDS
+        poll, self._poll = self._poll, None
+        if poll is not None and not poll.done():
+            self._say_goodbye(poll)
+        elif _is_abrupt(reason):
+            self._door.forget(self)
+
+    def _say_goodbye(self, poll: asyncio.Future[bytes]) -> None:
+        """Answer a poll of an ended session."""
+        assert self.ended is not None
+        if self.unsaid:
+            words, self.unsaid = split_payloads(self.unsaid, MAX_PACKETS)
+            self._door.node.metrics.bytes_sent_polling += len(words)
+            poll.set_result(words)
+            return
+        self._door.forget(self)
+        if stays_away(self.ended):
+            poll.set_result(engineio.CLOSE if _is_abrupt(self.ended) else engineio.NOOP_CLOSE)
+        else:
+            # The status of a session that is unknown: proxies and browsers may react to others.
+            poll.set_exception(_EndedError(self.ended._replace(http=UNKNOWN_SID.http, eio=UNKNOWN_SID.eio)))
+
+    def pause_reading(self) -> None:
+        """The next POST waits with its body unread."""
+        if self._resumed is None:
+            self._resumed = asyncio.get_running_loop().create_future()
+
+    def resume_reading(self) -> None:
+        """A POST that waits goes on."""
+        resumed, self._resumed = self._resumed, None
+        if resumed is not None and not resumed.done():
+            resumed.set_result(None)
+
+    async def readable(self) -> None:
+        """Return when POSTs are not held back."""
+        while self._resumed is not None:
+            await self._resumed
+
+
+class PollingDoor:
+    """The ASGI application of the client paths."""
+
+    def __init__(self, door: ClientDoor, *, clock: Callable[[], float]) -> None:
+        self.node = door.node
+        self.clock = clock
+        self._door = door
+        self._sessions: dict[str, PollingSession] = {}
+        self._ends: dict[str, Reason] = {}
+        """Why the last sessions ended, for clients that come back to them."""
+
+    def forget(self, session: PollingSession) -> None:
+        """The session has ended, and has had its last words."""
+        sid = session.connection.id
+        self._sessions.pop(sid, None)
+        if session.ended is not None:
+            self._ends[sid] = session.ended
+            if len(self._ends) > MAX_ENDS:
+                del self._ends[next(iter(self._ends))]
+
+    def release_poll(self, connection: Connection) -> None:
+        """For an upgrade under way."""
+        session = self._sessions.get(connection.id)
+        if session is not None:
+            session.release()
+
+    def upgraded(self, connection: Connection) -> None:
+        """The upgrade is done."""
+        session = self._sessions.pop(connection.id, None)
+        if session is not None:
+            session.release()
+            session.resume_reading()
+
+    def farewell(self, connection: Connection) -> tuple[Reason, list[bytes]]:
+        """The session ended during its upgrade, and the client polls no more: why it ended, and the
+        payloads that the client has not got yet."""
+        session = self._sessions.pop(connection.id, None)
+        if session is None or session.ended is None:
+            # The polls have fetched everything, the end included.
+            return self._ends.get(connection.id, CLIENT_CLOSED), []
+        return session.ended, session.unsaid
+
+    def tick(self, now: float) -> None:
+        """Give up on ended sessions whose last poll never came."""
+        for session in [s for s in self._sessions.values() if s.dead_at is not None and s.dead_at <= now]:
+            self.forget(session)
+
+    # -- requests -----------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One HTTP request to a client path."""
+        headers = {name: value for name, value in reversed(scope["headers"])}
+        cors = self._door.cors_headers(headers.get(b"origin", b"").decode("latin-1"))
+        try:
+            hub = self._door.hub_of(scope["path"])
+            if scope["method"] == "OPTIONS":
+                await preflight(send, cors, headers)
+                return
+            query = parse_query(scope["query_string"].decode("latin-1"))
+            sid = self._door.check_query(query, "polling")
+            body = await self._answer(scope, receive, headers, hub, query, sid)
+            await respond(send, 200, b"text/plain; charset=UTF-8", body, cors)
+        except PeerError as error:
+            if not isinstance(error, _EndedError):
+                self._door.log.refused("client", error, scope["path"])
+            await respond(send, error.reason.http, b"application/json", error_body(error), cors)
+        except GoneError:
+            return
+
+    async def _answer(
+        self,
+        scope: Scope,
+        receive: Receive,
+        headers: dict[bytes, bytes],
+        hub: str,
+        query: dict[str, list[str]],
+        sid: str | None,
+    ) -> bytes:
+        if sid is None:
+            if scope["method"] != "GET":
+                raise PeerError(BAD_METHOD)
+            return await self._open(scope, receive, hub, query)
+        session = self._find(hub, sid)
+        if scope["method"] == "GET":
+            if self.node.heartbeat.is_overdue(session.connection, self.clock()):
+                # A pong that is on its way is read meanwhile; without it this session is over.
+                await asyncio.sleep(VERDICT_SECONDS)
+                session = self._find(hub, sid)
+            return await self._poll(session, scope["extensions"])
+        if scope["method"] == "POST":
+            return await self._post(session, receive, headers)
+        raise PeerError(BAD_METHOD)
+
+    def _find(self, hub_name: str, sid: str) -> PollingSession:
+        session = self._sessions.get(sid)
+        if session is not None and session.connection.hub.name.casefold() == hub_name.casefold():
+            return session
+        hub = self.node.hub(hub_name)
+        if hub is not None and sid in hub.directory.connections:
+            raise PeerError(ALREADY_UPGRADED)
+        raise _over(self._ends[sid]) if sid in self._ends else PeerError(UNKNOWN_SID)
+
+    async def _open(self, scope: Scope, receive: Receive, hub: str, query: dict[str, list[str]]) -> bytes:
+        path, asked = scope["path"], scope["query_string"].decode("latin-1")
+        handshake = self._door.handshake(
+            hub,
+            scope["scheme"],
+            query,
+            scope["headers"],
+            target=f"{path}?{asked}" if asked else path,
+            address=lambda: scope["client"][0] if scope["client"] else "",
+        )
+        opening = _Opening()
+        connection = self.node.connect(hub, handshake, opening)
+        info = await unless_gone(opening.answer, receive)
+        if info is None:
+            self.node.abandon(connection)
+            if opening.answer.done() and opening.answer.exception() is None:
+                self.node.disconnect(connection, TRANSPORT_LOST, who="client")
+            raise GoneError
+        if connection.session.state == State.CLOSED:
+            raise PeerError(UNKNOWN_SID, "closed while it was opening")
+        session = PollingSession(self, connection)
+        self._sessions[connection.id] = session
+        self._door.log.opened(connection, "polling")
+        connection.outbox.attach(session, ready=False)
+        return engineio.open_packet(
+            connection.id,
+            upgrades=True,
+            ping_interval=info.ping_interval,
+            ping_timeout=info.ping_timeout,
+            max_payload=info.max_payload,
+        )
+
+    async def _poll(self, session: PollingSession, extensions: Mapping[str, Any]) -> bytes:
+        try:
+            future = session.poll(extensions[TRANSPORT])
+        except PeerError as error:
+            # engine.io's rule: two polls at once end the session, both are told.
+            self.node.disconnect(session.connection, error.reason, who="service")
+            raise
+        turn: Turn = extensions[TURN]
+        turn.waiter = waiter = _Poll(session, future)
+        try:
+            if turn.queued:
+                waiter.hurry()
+            return await future
+        finally:
+            turn.waiter = None
+
+    async def _post(self, session: PollingSession, receive: Receive, headers: dict[bytes, bytes]) -> bytes:
+        connection = session.connection
+        if headers.get(b"content-type") == BINARY_TYPE:
+            raise PeerError(WRONG_CONTENT_TYPE, "a payload is text")
+        limit = connection.session.max_payload
+        if int(headers.get(b"content-length", b"0")) > limit:
+            raise PeerError(PAYLOAD_TOO_LARGE, f"at most {limit} bytes")
+        if session.posting:
+            self.node.disconnect(connection, DUPLICATE_POST, who="service")
+            raise PeerError(DUPLICATE_POST)
+        session.posting = True
+        try:
+            await session.readable()
+            body = await read_body(receive, limit)
+            await self._packets(session, body)
+            await self._taken(connection)
+        finally:
+            session.posting = False
+        return b"ok"
+
+    async def _packets(self, session: PollingSession, body: bytes) -> None:
+        connection, metrics = session.connection, self.node.metrics
+        metrics.bytes_received_polling += len(body)
+        most = self.node.limits.max_packets_per_payload or connection.session.max_payload // SMALLEST_PACKET
+        try:
+            packets = engineio.split_payload(body, most)
+        except PeerError as error:
+            self.node.disconnect(connection, error.reason, who="service", detail=error.detail)
+            raise
+        for number, packet in enumerate(packets, 1):
+            if connection.session.state == State.CLOSED:
+                break
+            metrics.received_polling += 1
+            self.node.receive(connection, packet)
+            if number % POST_SLICE == 0:
+                # The others' turn, and the app server may be behind by now.
+                self.node.burst(connection)
+                await asyncio.sleep(0)
+                await session.readable()
+        if session.ended is not None and _is_abrupt(session.ended):
+            raise PeerError(session.ended)
+
+    async def _taken(self, connection: Connection) -> None:
+        """Wait until the app server has taken the packets, a second at most. It slows a client
+        down to the app's pace, and lets a protocol violation close the session before the next."""
+        taken = asyncio.get_running_loop().create_future()
+
+        def done() -> None:
+            if not taken.done():
+                taken.set_result(None)
+
+        connection.server.link.drained(connection, done)
+        await asyncio.wait((taken,), timeout=self._door.server.post_wait)
+
+
+class _Poll:
+    """`edge.http.Waiter` of a poll."""
+
+    def __init__(self, session: PollingSession, future: asyncio.Future[bytes]) -> None:
+        self._session = session
+        self._future = future
+
+    def hurry(self) -> None:
+        """Answers leave in the order of the requests, so a POST behind a poll would wait for it: the
+        client would be mute until somebody else speaks. It polls again after the noop."""
+        if not self._future.done():
+            self._session.release()
+
+    def lost(self) -> None:
+        self._session.abandoned(self._future)
+        if not self._future.done():
+            self._future.set_exception(GoneError())
+
+
+class _Opening:
+    """`hub.ports.Opening` of a polling client."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[OpenInfo] = asyncio.get_running_loop().create_future()
+
+    def accepted(self, connection: Connection, info: OpenInfo) -> None:
+        connection.session.step(Step.OPENED_POLLING)
+        if not self.answer.done():
+            self.answer.set_result(info)
+
+    def refused(self, reason: Reason, detail: str) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(PeerError(reason, detail))
+
+
+class _EndedError(PeerError):
+    """The session has ended, and the client should come back. No refusal: nothing was asked for."""
+
+
+def _over(reason: Reason) -> PeerError:
+    return PeerError(UNKNOWN_SID, f"the session has ended ({reason.name}: {reason.text})")
+
+
+def _is_abrupt(reason: Reason) -> bool:
+    """Has the client broken a rule, or gone?"""
+    return reason in (PING_TIMEOUT, TRANSPORT_LOST) or reason.number >= SLOW_CLIENT.number

@@ -1,0 +1,432 @@
+"""Clients over WebSocket, from the start or by upgrade from polling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, cast
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from moorage.edge.clients.admission import ClientDoor
+from moorage.edge.http.upgrade import MAX_READ, ClientProtocol, UpgradeRequest, tcp_of
+from moorage.edge.messages import Assembler
+from moorage.edge.unconfirmed import unconfirmed
+from moorage.engine.upgrade import State, Step
+from moorage.hub.bursts import BURST
+from moorage.hub.connection import Connection
+from moorage.hub.node import Node
+from moorage.hub.outbox import join_chunk
+from moorage.hub.ports import SendFrame
+from moorage.wire import engineio
+from moorage.wire.errors import PeerError
+from moorage.wire.handshake import OpenInfo
+from moorage.wire.reasons import (
+    BAD_FRAME,
+    BAD_REQUEST,
+    CLIENT_CLOSED,
+    DUPLICATE_UPGRADE,
+    INTERNAL,
+    PAYLOAD_TOO_LARGE,
+    SLOW_CLIENT,
+    TRANSPORT_LOST,
+    UNKNOWN_SID,
+    UPGRADE_TIMEOUT,
+    Reason,
+    stays_away,
+)
+
+CLOSE_SECONDS: Final = 5.0
+"""A closed client that does not take its last bytes is cut off after this."""
+
+# Compared for every frame: a global is one look-up, an attribute of the enumeration two.
+_TEXT: Final = WSMsgType.TEXT
+_BINARY: Final = WSMsgType.BINARY
+_CLOSE: Final = WSMsgType.CLOSE
+_PING: Final = WSMsgType.PING
+_PONG: Final = WSMsgType.PONG
+
+
+class ClientSocket(WSListener):
+    """One client's WebSocket; `hub.ports.ClientSink` once the session is on it."""
+
+    __slots__ = (
+        "_assembler",
+        "_connection",
+        "_door",
+        "_full",
+        "_more",
+        "_peer_closed",
+        "_ping",
+        "_tcp",
+        "_transport",
+        "probing",
+    )
+
+    framed = True
+    transport = "websocket"
+    max_packets = 0
+
+    def __init__(self, door: SocketDoor, connection: Connection, *, probing: bool) -> None:
+        self._door = door
+        self._connection = connection
+        self._assembler: Assembler | None = None
+        self._transport: WSTransport | None = None
+        self._tcp: asyncio.Transport
+        self._peer_closed = False
+        self._full = False
+        """The client reads slower than we write."""
+        self._more = 0
+        """Frames of this read that were followed by others."""
+        self._ping: bytes | None = None
+        """The payload of a ping that is not answered yet."""
+        self.probing = probing
+        """Upgrading: the session is still on polling until this socket's `5`."""
+
+    # -- from the client ------------------------------------------------------------------------
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """picows has answered 101, or has begun anew (`ClientProtocol.shrink`)."""
+        self._transport = transport
+        self._tcp = tcp_of(transport)
+        outbox = self._connection.outbox
+        if outbox.sink is self:
+            outbox.rebind()
+        elif not self.probing:
+            # Before the client's first packets are read, which may have come with its request: one that
+            # ends the session must end this socket.
+            outbox.attach(self, ready=True)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """One frame. The usual one is a whole text message of an open session."""
+        kind = frame.msg_type
+        data: bytes | None
+        usual = kind == _TEXT and frame.fin and self._assembler is None and not self.probing
+        if usual and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
+            data = frame.get_payload_as_bytes()
+            node = self._door.node
+            metrics = node.metrics
+            metrics.received_websocket += 1
+            size = len(data)
+            metrics.bytes_received_websocket += size
+            if size > MAX_READ:
+                self._large(frame)
+            node.receive(self._connection, data)
+        else:
+            try:
+                self._unusual(frame, kind)
+            except PeerError as error:
+                self._fail(error)
+        if not frame.last_in_buffer:
+            self._more += 1
+        elif self._more:
+            more, self._more = self._more, 0
+            if self._ping is not None:
+                self._send_pong()
+            if more >= BURST:
+                self._door.node.burst(self._connection)
+
+    def _send_pong(self) -> None:
+        payload, self._ping = self._ping, None
+        transport = self._transport
+        if payload is None or transport is None:
+            return
+        # RFC 6455, 5.5.1: nothing may follow a close frame.
+        if not (transport.is_disconnected or transport.is_close_frame_sent):
+            transport.send_pong(payload)
+
+    def _large(self, frame: WSFrame) -> None:
+        """picows' buffer has grown for this frame, and keeps its size."""
+        if frame.tail_size == 0:
+            cast(ClientProtocol, self._tcp.get_protocol()).shrink()
+
+    def _unusual(self, frame: WSFrame, kind: WSMsgType) -> None:
+        if frame.payload_size > MAX_READ:
+            self._large(frame)
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            raise PeerError(BAD_FRAME, "an extension that was not negotiated")
+        if kind == _CLOSE:
+            self._peer_closed = True
+            self._ended(CLIENT_CLOSED)
+            return
+        if kind in (_PING, _PONG):
+            if kind == _PING and not self._full:
+                # RFC 6455, 5.5.3: of several pings the last one may be answered alone.
+                self._ping = frame.get_payload_as_bytes()
+                if frame.last_in_buffer:
+                    self._send_pong()
+            return
+        if kind == _BINARY and frame.fin and self._assembler is None:
+            self._message(kind, frame.get_payload_as_bytes())
+            return
+        if self._assembler is None:
+            self._assembler = Assembler(self._connection.session.max_payload)
+        message = self._assembler.add(frame)
+        if message is not None:
+            self._assembler = None
+            self._message(*message)
+
+    def _message(self, kind: WSMsgType, data: bytes) -> None:
+        metrics = self._door.node.metrics
+        metrics.received_websocket += 1
+        metrics.bytes_received_websocket += len(data)
+        if self.probing:
+            self._probe(data if kind == _TEXT else b"")
+        elif kind == _TEXT:
+            self._door.node.receive(self._connection, data)
+        else:
+            self._door.node.receive_binary(self._connection, data)
+
+    def _probe(self, data: bytes) -> None:
+        """The upgrade handshake: `2probe` -> `3probe`, then `5`."""
+        assert self._transport is not None
+        if self._transport.is_close_frame_sent:
+            # Refused already; this came in one piece with what was refused.
+            return
+        if data == engineio.PROBE:
+            self._transport.send(_TEXT, engineio.PROBE_ANSWER)
+            self._door.release_poll(self._connection)
+        elif data == engineio.UPGRADE:
+            self._upgraded()
+        else:
+            raise PeerError(BAD_REQUEST, "not an upgrade packet")
+
+    def _upgraded(self) -> None:
+        """The client is on this WebSocket from now on."""
+        connection = self._connection
+        if connection.session.step(Step.UPGRADE_DONE):
+            self._leave_probing()
+            self._door.upgraded(connection)
+            connection.outbox.attach(self, ready=True)
+            self._door.node.upgraded(connection)
+        elif connection.session.state == State.CLOSED:
+            # It ended during the upgrade. The client has stopped polling, so what it has not got
+            # yet, and the end, must reach it here.
+            self._leave_probing()
+            reason, unsaid = self._door.farewell(connection)
+            self.close(reason, [engineio.frames(payload) for payload in unsaid])
+        else:
+            raise PeerError(BAD_REQUEST, "no upgrade is under way")
+
+    def _leave_probing(self) -> None:
+        self.probing = False
+        self._door.probes.pop(self, None)
+
+    def _fail(self, error: PeerError) -> None:
+        if self.probing:
+            # The session goes on by polling; only this attempt is over.
+            self._door.door.log.refused("client", error, "")
+            self._goodbye(error.reason)
+        else:
+            self._door.node.disconnect(
+                self._connection, error.reason, who="service", detail=error.detail
+            )
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The TCP connection is gone. picows has closed it itself on a broken frame: its close
+        code tells."""
+        self._door.closing.pop(self, None)
+        reason = TRANSPORT_LOST
+        handshake = transport.close_handshake
+        sent = handshake.sent if handshake else None
+        if sent is not None:
+            reason = _OURS.get(sent.code, TRANSPORT_LOST)
+        self._ended(reason)
+
+    def _ended(self, reason: Reason) -> None:
+        if self.probing:
+            self._leave_probing()
+            self._connection.session.step(Step.UPGRADE_FAILED)
+            self._goodbye(reason)
+        else:
+            who = "client" if reason in (CLIENT_CLOSED, TRANSPORT_LOST) else "service"
+            self._door.node.disconnect(self._connection, reason, who=who)  # type: ignore[arg-type]
+
+    # -- to the client: hub.ports.ClientSink ----------------------------------------------------
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """Straight to the transport: these are finished frames, and need no call of our own
+        between."""
+        return self._tcp.write
+
+    @property
+    def send(self) -> SendFrame | None:
+        """picows writes one frame with a system call of its own."""
+        if self._transport is None:
+            return None
+        # picows takes an opcode by its number, too; its stub knows the enumeration only.
+        return cast(SendFrame, self._transport.send_reuse_external_bytearray)
+
+    def pause_writing(self) -> None:
+        """The client reads slower than we write: its outbox gathers now."""
+        self._full = True
+        if self._connection.outbox.sink is self:
+            self._connection.outbox.ready = False
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._full = False
+        if self._connection.outbox.sink is self:
+            self._connection.outbox.unblock()
+
+    def pause_reading(self) -> None:
+        """The app server does not keep up."""
+        self._tcp.pause_reading()
+
+    def resume_reading(self) -> None:
+        """It does again."""
+        self._tcp.resume_reading()
+
+    def progress(self) -> int:
+        """Rises and falls with what the client has not confirmed."""
+        return unconfirmed(self._tcp)
+
+    def close(self, reason: Reason, rest: list[bytes]) -> None:
+        """End the session on this socket."""
+        if reason in (SLOW_CLIENT, TRANSPORT_LOST) or self._transport is None:
+            # It takes nothing: a polite close would wait behind what it does not read.
+            if self._transport is not None:
+                self._transport.disconnect(graceful=False)
+            return
+        if not self._peer_closed:
+            if stays_away(reason) and reason.number < BAD_FRAME.number:
+                rest = [*rest, engineio.text_frame(engineio.CLOSE)]
+            at = 0
+            while at < len(rest):
+                chunk, at = join_chunk(rest, at)
+                self._door.node.metrics.bytes_sent_websocket += len(chunk)
+                self.write(chunk)
+        self._goodbye(reason)
+
+    def _goodbye(self, reason: Reason) -> None:
+        transport = self._transport
+        if transport is None or transport.is_disconnected:
+            return
+        if not transport.is_close_frame_sent:
+            transport.send_close(_CODES.get(reason.ws, WSCloseCode.OK), reason.name.encode())
+        transport.disconnect()
+        self._door.closing[self] = None
+
+    def abort(self) -> None:
+        """Cut it off."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+
+_CODES: Final = {int(code.value): code for code in WSCloseCode if code.value != 1006}
+_OURS: Final = {
+    WSCloseCode.MESSAGE_TOO_BIG: PAYLOAD_TOO_LARGE,
+    WSCloseCode.PROTOCOL_ERROR: BAD_FRAME,
+    WSCloseCode.INVALID_TEXT: BAD_FRAME,
+    WSCloseCode.INTERNAL_ERROR: INTERNAL,
+}
+
+
+class SocketDoor:
+    """Upgrade requests of clients."""
+
+    def __init__(
+        self,
+        door: ClientDoor,
+        *,
+        release_poll: Callable[[Connection], None],
+        upgraded: Callable[[Connection], None],
+        farewell: Callable[[Connection], tuple[Reason, list[bytes]]],
+        clock: Callable[[], float],
+    ) -> None:
+        self.door = door
+        self.node: Node = door.node
+        self.release_poll = release_poll
+        """Answer a waiting poll of this session at once (with a noop)."""
+        self.upgraded = upgraded
+        """The session has left polling."""
+        self.farewell = farewell
+        """For a session that ended during its upgrade: why, and the payloads that the client has not got."""
+        self.probes: dict[ClientSocket, float] = {}
+        self.closing: dict[ClientSocket, float | None] = {}
+        self._clock = clock
+
+    def upgrade(self, request: UpgradeRequest) -> None:
+        """A client asks for a WebSocket."""
+        origin = request.header(b"origin")
+        try:
+            hub = self.door.hub_of(request.path)
+            query = request.query
+            self.door.check_origin(origin)
+            subprotocol = request.first_protocol
+            sid = self.door.check_query(query, "websocket")
+            if sid is not None:
+                self._upgrade_session(request, hub, sid, subprotocol)
+                return
+            handshake = self.door.handshake(
+                hub, "http", query, request.headers, target=request.target, address=request.address
+            )
+            opening = _Opening(self, request, subprotocol)
+            opening.connection = self.node.connect(hub, handshake, opening)
+        except PeerError as error:
+            self.door.log.refused("client", error, request.path)
+            request.refuse(error, tuple(self.door.cors_headers(origin)))
+
+    def _upgrade_session(self, request: UpgradeRequest, hub_name: str, sid: str, subprotocol: str) -> None:
+        hub = self.node.hub(hub_name)
+        connection = hub.directory.connections.get(sid) if hub is not None else None
+        if connection is None:
+            raise PeerError(UNKNOWN_SID)
+        if connection.session.state != State.POLLING:
+            raise PeerError(DUPLICATE_UPGRADE)
+        connection.session.step(Step.UPGRADE_ASKED)
+        socket = ClientSocket(self, connection, probing=True)
+        self.probes[socket] = self._clock() + self.door.server.upgrade_timeout
+        request.accept(socket, max_frame=connection.session.max_payload, subprotocol=subprotocol)
+
+    def tick(self, now: float) -> None:
+        """Upgrades that hang, and closed sockets that do not go away."""
+        for socket in [s for s, deadline in self.probes.items() if deadline <= now]:
+            socket._fail(PeerError(UPGRADE_TIMEOUT))
+            socket.abort()
+        for socket, deadline in tuple(self.closing.items()):
+            if deadline is None:
+                self.closing[socket] = now + CLOSE_SECONDS
+            elif deadline <= now:
+                del self.closing[socket]
+                socket.abort()
+
+
+class _Opening:
+    """`hub.ports.Opening` of a WebSocket without a session: the 101 waits for the app server, so
+    that a refusal can be an HTTP status."""
+
+    def __init__(self, door: SocketDoor, request: UpgradeRequest, subprotocol: str) -> None:
+        self._door = door
+        self._request = request
+        self._subprotocol = subprotocol
+        self.connection: Connection | None = None
+        request.on_lost = self._lost
+
+    def _lost(self) -> None:
+        if self.connection is not None:
+            self._door.node.abandon(self.connection)
+
+    def accepted(self, connection: Connection, info: OpenInfo) -> None:
+        connection.session.step(Step.OPENED_WEBSOCKET)
+        socket = ClientSocket(self._door, connection, probing=False)
+        packet = engineio.open_packet(
+            connection.id,
+            upgrades=False,
+            ping_interval=info.ping_interval,
+            ping_timeout=info.ping_timeout,
+            max_payload=info.max_payload,
+        )
+        self._door.door.log.opened(connection, "websocket")
+        self._request.accept(
+            socket,
+            max_frame=info.max_payload,
+            first=engineio.text_frame(packet),
+            subprotocol=self._subprotocol,
+        )
+
+    def refused(self, reason: Reason, detail: str) -> None:
+        error, door = PeerError(reason, detail), self._door.door
+        door.log.refused("client", error, self._request.path)
+        self._request.refuse(error, tuple(door.cors_headers(self._request.header(b"origin"))))

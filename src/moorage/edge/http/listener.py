@@ -1,0 +1,128 @@
+"""The listener of the client port: one port for polling, WebSockets, links and the HTTP APIs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from moorage.edge import link
+from moorage.edge.clients.admission import is_client_path
+from moorage.edge.clients.log import ClientLog
+from moorage.edge.clients.polling import PollingDoor
+from moorage.edge.clients.websocket import SocketDoor
+from moorage.edge.http.acceptor import Front, Setup
+from moorage.edge.http.asgi import Receive, Scope
+from moorage.edge.http.protocol import HttpProtocol, sweep
+from moorage.edge.http.replies import Send
+from moorage.edge.http.upgrade import UpgradeRequest, error_body
+from moorage.edge.settings import ServerSettings
+from moorage.metrics import Metrics
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import UNKNOWN_PATH
+
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class ClientPort:
+    """Binds, accepts, routes by path. `apis` answers every path that is not the client edge's."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        *,
+        polling: PollingDoor,
+        sockets: SocketDoor,
+        links: link.LinkDoor,
+        apis: AsgiApp,
+        metrics: Metrics,
+        log: ClientLog,
+    ) -> None:
+        self._settings = settings
+        self._polling = polling
+        self._sockets = sockets
+        self._links = links
+        self._apis = apis
+        self._metrics = metrics
+        self._log = log
+        self._state = ServerState()
+        self._fronts: set[Front] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> str:
+        """Listen; the base URL, with the port that was bound. Raises `OSError`."""
+        config = Config(
+            app=self._route,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=max(1, round(self._settings.keep_alive)),
+        )
+        config.load()
+        # uvicorn asks only whether there is a class; the upgrade itself is `HttpProtocol`'s.
+        config.ws_protocol_class = UpgradeRequest
+
+        def http() -> HttpProtocol:
+            made = HttpProtocol(config, self._state, {})
+            made.settings = self._settings
+            made.upgrades = self._upgrade
+            made.metrics = self._metrics
+            return made
+
+        setup = Setup(http, self._upgrade, self._metrics, self._settings.max_header_bytes, self._fronts)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Front(setup), self._settings.host, self._settings.port, backlog=self._settings.backlog
+        )
+        port = self._server.sockets[0].getsockname()[1]
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        return f"http://{host}:{port}"
+
+    async def stop(self) -> None:
+        """Accept no new TCP connections, and end the HTTP connections that are left."""
+        if self._server is not None:
+            self._server.close()
+        for connection in (*self._state.connections, *self._fronts):
+            connection.shutdown()
+        tasks = tuple(self._state.tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+
+    def tick(self, _now: float) -> None:
+        """Requests that do not come to their end."""
+        now = asyncio.get_running_loop().time()
+        sweep(self._state.connections, now)
+        for front in [f for f in self._fronts if now - f.since > self._settings.header_timeout]:
+            front.give_up()
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["raw_path"].decode("ascii")
+        app: AsgiApp = self._apis
+        if is_client_path(path):
+            # As for WebSockets: the code that reads a hub's name out of the path decodes it, once.
+            scope["path"] = path
+            app = self._polling
+        await app(scope, receive, send)
+
+    def _upgrade(self, request: UpgradeRequest) -> None:
+        if request.path == link.PATH:
+            self._links.upgrade(request)
+        elif is_client_path(request.path):
+            self._sockets.upgrade(request)
+        else:
+            error = PeerError(UNKNOWN_PATH, request.path[:128])
+            self._log.refused("http", error, request.path)
+            request.refuse(error)
+
+
+def not_found_body(path: str) -> bytes:
+    """The JSON of a 404 outside the client edge: it says where clients should go."""
+    return error_body(PeerError(UNKNOWN_PATH, path[:128]))

@@ -1,0 +1,296 @@
+"""The HTTP side of the client port: uvicorn's protocol, with limits.
+
+uvicorn parses with httptools, which bounds neither the size of headers nor the time they take, and
+parses all the requests that a read holds. Bounded here are the headers, the requests that wait for
+their turn, and the time that a client may take over its requests and our answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, Protocol, cast
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from moorage.edge.http import upgrade
+from moorage.edge.http.transport import HttpTransport
+from moorage.edge.settings import ServerSettings
+from moorage.edge.unconfirmed import TRANSPORT
+from moorage.metrics import Metrics
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import (
+    ANSWER_TIMEOUT,
+    BAD_HTTP,
+    BAD_UPGRADE,
+    HEADER_TIMEOUT,
+    HEADERS_TOO_LARGE,
+    Reason,
+)
+
+MAX_HEADERS: Final = 100
+MAX_PIPELINED: Final = 16
+"""Requests of one connection that may wait for their turn. What comes behind them is not parsed yet."""
+TURN: Final = "moorage.turn"
+"""The `Turn` of a request's connection, in `extensions` of its scope."""
+PIECE: Final = 512
+"""Bytes that are parsed at a time where one read holds many requests: 30 of the shortest."""
+
+
+class Waiter(Protocol):
+    """An application that takes its time over an answer."""
+
+    def hurry(self) -> None:
+        """Another request waits behind this one: it is answered only after this one."""
+
+    def lost(self) -> None:
+        """The connection is gone."""
+
+
+class Turn:
+    """What an application is told of its connection while it works on a request. It holds nothing that
+    would keep the connection alive."""
+
+    __slots__ = ("queued", "waiter")
+
+    def __init__(self) -> None:
+        self.queued = False
+        """Another request waits behind this one."""
+        self.waiter: Waiter | None = None
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection of the client port while it speaks HTTP."""
+
+    settings: ServerSettings
+    upgrades: upgrade.Upgrades
+    metrics: Metrics
+
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
+        super().__init__(config=config, server_state=server_state, app_state=app_state)
+        self._tcp: HttpTransport
+        self._header_bytes = 0
+        self._stuck = 0
+        """Bytes since the parser last had something to tell."""
+        self._failure: Reason = BAD_HTTP
+        self._unparsed = b""
+        """What waits behind `MAX_PIPELINED` requests. Reading is held meanwhile."""
+        self._keep_alive = False
+        """Whether the connection may go on after the request that is coming in."""
+        self._full = False
+        """The client does not take what is written."""
+        self._turn = Turn()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A new connection owes us a request."""
+        self._tcp = HttpTransport(transport)
+        super().connection_made(cast(asyncio.Transport, self._tcp))
+        self._tcp.waiting_since = self.loop.time()
+
+    @property
+    def waiting_since(self) -> float | None:
+        """Since when a request's headers, or its body, are being waited for."""
+        return self._tcp.waiting_since
+
+    # -- requests -----------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; what it cannot parse, or will not, ends here."""
+        if self._tcp.is_closing():
+            self._tcp.drop(data)
+            return
+        self._unset_keepalive_if_required()
+        if self._tcp.waiting_since is None:
+            self._tcp.waiting_since = self.loop.time()
+        self._unparsed += data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parse what has come, but for the requests that have to wait."""
+        data, self._unparsed = self._unparsed, b""
+        # The first line of every request has this in it.
+        piece = PIECE if data.count(b"HTTP/") >= MAX_PIPELINED else len(data)
+        at = 0
+        while at < len(data) and len(self.pipeline) < MAX_PIPELINED:
+            if not self._feed(data, at, at + piece):
+                return
+            at += piece
+        self._unparsed = data[at:]
+        self._tcp.hold(len(self.pipeline) >= MAX_PIPELINED)
+
+    def _feed(self, data: bytes, start: int, end: int) -> bool:
+        """Have part of `data` parsed; False if the rest is no HTTP, or will not be answered."""
+        part = data[start:end]
+        self._stuck += len(part)
+        try:
+            self.parser.feed_data(part)
+            if self._stuck > max(self.settings.max_header_bytes, len(part)):
+                # httptools keeps a header to itself until it is whole, however long that takes.
+                self._failure = HEADERS_TOO_LARGE
+                self.send_400_response("")
+        except httptools.HttpParserUpgrade as asked:
+            if self._should_upgrade():
+                self._upgrade(data[start + asked.args[0] :])
+                return False
+        except (httptools.HttpParserError, UnicodeDecodeError):
+            self.send_400_response("")
+        return not self._tcp.is_closing()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._stuck = 0
+        super().on_message_begin()
+        self.scope["extensions"] = {TRANSPORT: self._tcp.real, TURN: self._turn}  # type: ignore[dict-item]
+        self._header_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Part of the target."""
+        self._grow(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self._grow(len(name) + len(value))
+        if len(self.headers) >= MAX_HEADERS:
+            self._failure = HEADERS_TOO_LARGE
+            raise ValueError
+        super().on_header(name, value)
+
+    def _grow(self, size: int) -> None:
+        self._stuck = 0
+        self._header_bytes += size
+        if self._header_bytes > self.settings.max_header_bytes:
+            self._failure = HEADERS_TOO_LARGE
+            raise ValueError
+
+    def on_headers_complete(self) -> None:
+        """The application gets the request now, or when those before it are answered."""
+        before = self.cycle
+        super().on_headers_complete()
+        if self.cycle is not before:
+            # An answer that begins before the request has come in whole is the last one.
+            self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
+        self._turn.queued = bool(self.pipeline)
+        if self._turn.queued and self._turn.waiter is not None:
+            self._turn.waiter.hurry()
+
+    def on_body(self, body: bytes) -> None:
+        """Part of the body."""
+        self._stuck = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._stuck = 0
+        self._tcp.waiting_since = None
+        super().on_message_complete()
+        # None for an upgrade that comes first.
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_started:
+            cycle.keep_alive = self._keep_alive
+
+    # -- answers ------------------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        """The next request's turn."""
+        super().on_response_complete()
+        self._turn.queued = bool(self.pipeline)
+        if self._unparsed and not self._tcp.is_closing():
+            self._unset_keepalive_if_required()
+            if self._tcp.waiting_since is None:
+                self._tcp.waiting_since = self.loop.time()
+            self._parse()
+        else:
+            self._tcp.hold(False)
+
+    def pause_writing(self) -> None:
+        """The client takes answers slower than we write them."""
+        self._full = True
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._full = False
+        self._tcp.caught_up()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn's name; the status is the reason's."""
+        self.fail(self._failure)
+
+    def fail(self, reason: Reason) -> None:
+        """Refuse whatever this connection is sending, and close it."""
+        self.metrics.refusals["http", reason.name] += 1
+        if not self.transport.is_closing():
+            if not self._answering or self._sole:
+                self.transport.write(upgrade.plain_response(PeerError(reason)))
+            # What could not be parsed may go on.
+            self._tcp.waiting_since = self.loop.time()
+            self.transport.close()
+
+    @property
+    def _sole(self) -> bool:
+        """The request that the application has is the one still coming in, with no answer begun."""
+        return self.cycle.more_body and not self.cycle.response_started and not self.pipeline
+
+    @property
+    def _answering(self) -> bool:
+        """The application has a request and has not finished its answer."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def shutdown(self) -> None:
+        """The service stops: an answer that is under way is the last one."""
+        self._keep_alive = False
+        self._tcp.waiting_since = None
+        super().shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone. uvicorn would tell only the request that came last."""
+        if self._turn.waiter is not None:
+            self._turn.waiter.lost()
+        self._unparsed = b""
+        self.pipeline.clear()
+        super().connection_lost(exc)
+
+    # -- time ---------------------------------------------------------------------------------------
+
+    def check(self, now: float) -> None:
+        """End the connection if the client takes too long over a request, an answer or the close."""
+        if self._full or self._tcp.is_closing():
+            if self._tcp.stuck(now, self.settings.answer_timeout):
+                self.metrics.refusals["http", ANSWER_TIMEOUT.name] += 1
+                self._tcp.abort()
+        elif self._overdue(now):
+            self.fail(HEADER_TIMEOUT)
+
+    def _overdue(self, now: float) -> bool:
+        since = self._tcp.waiting_since
+        if since is None or self._unparsed:
+            # In the second case the client waits for us.
+            return False
+        allowed = self.settings.body_timeout if self._answering else self.settings.header_timeout
+        return now - since > allowed
+
+    # -- WebSockets ---------------------------------------------------------------------------------
+
+    def _upgrade(self, early: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self.scope["method"] != "GET" or self._answering or self._full:
+            self.fail(BAD_UPGRADE)
+            return
+        self.connections.discard(self)
+        target = self.url.decode("latin-1")
+        upgrade.begin(
+            self._tcp.real, target, self.headers, early, upgrades=self.upgrades, metrics=self.metrics
+        )
+
+
+def sweep(connections: set[Any], now: float) -> None:
+    """Close the HTTP connections that keep us waiting. Called every second: one pass over what is open
+    costs less than a timer per request."""
+    for connection in tuple(connections):
+        if isinstance(connection, HttpProtocol):
+            connection.check(now)

@@ -1,0 +1,412 @@
+"""A WebSocket upgrade, from the request to picows.
+
+The app server decides about a client before the 101, so a request may wait here. On acceptance the
+transport goes to picows' `WSProtocol`. That class is not in picows' documented API: this file is
+its only user, the version is pinned and `tests/edge/http/test_upgrade.py` holds the contract.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final, Protocol, cast
+
+import orjson
+from picows import WSAutoPingStrategy, WSListener, WSTransport, WSUpgradeResponse
+from picows.common import WSUpgradeResponseWithListener
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from moorage.metrics import Metrics
+from moorage.wire.errors import PeerError
+from moorage.wire.query import parse_query as query_of
+from moorage.wire.reasons import BAD_REQUEST, BAD_UPGRADE, UNSUPPORTED_VERSION, Reason
+
+MAX_FIELDS: Final = 1_000
+"""Fields of a query: as many as Node.js reads."""
+MAX_EARLY: Final = 64 * 1024
+"""Bytes that a client may send after its upgrade request and before our 101."""
+LINK_PING_SECONDS: Final = 20.0
+READ_BUFFER: Final = 2048
+"""picows' smallest. It grows as needed; an idle connection's memory is mostly this."""
+MAX_READ: Final = 16 * 1024
+"""Bytes of one read from a client. The others wait while its packets are handled, some 4 ms for the
+smallest ones."""
+OLD_CLIENT: Final = "use socket.io-client 3 or newer (python-socketio 5 or newer): this is Engine.IO 4"
+HINT: Final = (
+    'Socket.IO clients connect with { path: "/clients/socketio/hubs/HUB" }, or with no path at all '
+    "for the default hub"
+)
+
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_REQUEST: Final = (
+    b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+)
+_ANY_KEY: Final = b"dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+
+class Upgrades(Protocol):
+    """Takes WebSocket upgrade requests of all paths."""
+
+    def __call__(self, request: UpgradeRequest) -> None: ...
+
+
+class _Quiet:
+    """picows wants a logger, and makes one more per connection of a stdlib one."""
+
+    name = "picows"
+
+    def isEnabledFor(self, level: int) -> bool:
+        return False
+
+    def info(self, *args: object, **kwargs: object) -> None:
+        """Nothing: every line that matters is written by us."""
+
+    debug = log = warning = error = exception = info
+
+
+_QUIET: Final = _Quiet()
+
+
+class BareTransport:
+    """What picows sees of a transport. It asks the socket for ten things that it only logs, or sets
+    although uvloop has set them; answered here they cost no system call.
+    `real` is the transport itself."""
+
+    __slots__ = ("abort", "close", "get_write_buffer_size", "real", "write", "writelines")
+
+    def __init__(self, real: asyncio.Transport) -> None:
+        self.real = real
+        self.write = real.write
+        self.writelines = real.writelines
+        self.close = real.close
+        self.abort = real.abort
+        self.get_write_buffer_size = real.get_write_buffer_size
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """The socket is this object itself; TLS must be told truly, picows writes past it else."""
+        if name == "socket":
+            return self
+        return self.real.get_extra_info(name, default) if name == "ssl_object" else default
+
+    def fileno(self) -> int:
+        """The file descriptor: picows sends small frames of its own on it."""
+        return int(self.real.get_extra_info("socket").fileno())
+
+    def setsockopt(self, *_option: object) -> None:
+        """TCP_NODELAY: uvloop has set it."""
+
+    def getsockopt(self, *_option: object) -> int:
+        """For a log line that is off."""
+        return 0
+
+
+def tcp_of(transport: WSTransport) -> asyncio.Transport:
+    """The TCP transport under a WebSocket that `UpgradeRequest.accept` made."""
+    return cast(BareTransport, transport.underlying_transport).real
+
+
+class _Switching:
+    """The 101, in the shape in which picows takes an answer: with the first frames in the same
+    write, and without a dictionary of headers that would stay in memory."""
+
+    __slots__ = ("_extra", "_first", "headers")
+
+    status = HTTPStatus.SWITCHING_PROTOCOLS
+
+    def __init__(self, first: bytes, subprotocol: str) -> None:
+        self.headers: dict[str, str] = {}
+        self._first = first
+        self._extra = f"Sec-WebSocket-Protocol: {subprotocol}\r\n".encode() if subprotocol else b""
+
+    def to_bytes(self) -> bytearray:
+        """Called once, after picows has put the key's answer into `headers`."""
+        accept = self.headers.pop("Sec-WebSocket-Accept").encode()
+        first, self._first = self._first, b""
+        return bytearray(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: %b\r\n%b\r\n%b" % (accept, self._extra, first)
+        )
+
+
+class ClientProtocol(WSProtocol):  # type: ignore[misc]
+    """picows doubles its buffer whenever one read fills it, and never gives it back. A client in a
+    hurry grew that to 3 MB, for the rest of its connection; with shorter reads it grows for a large
+    message only. After that message `shrink` gives the buffer back, once it is empty."""
+
+    __slots__ = ("_is_empty", "_max_frame")
+
+    def __init__(self, max_frame: int, read_buffer: int, answer: WSUpgradeResponseWithListener) -> None:
+        self._is_empty = False
+        self._max_frame = max_frame
+        _begin(self, max_frame, read_buffer, answer)
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        """Where the next read goes."""
+        buffer: memoryview = WSProtocol.get_buffer(self, size_hint)
+        if len(buffer) <= MAX_READ:
+            return buffer
+        if self._is_empty:
+            self._give_back()
+            buffer = WSProtocol.get_buffer(self, size_hint)
+        return buffer[:MAX_READ]
+
+    def shrink(self) -> None:
+        """A frame longer than `MAX_READ` is being handled, with nothing behind it. The buffer is given
+        back before the next read, or in the next turn of the loop."""
+        self._is_empty = True
+        asyncio.get_running_loop().call_soon(self._give_back)
+
+    def _give_back(self) -> None:
+        """picows makes a buffer only at its own beginning. So this protocol begins anew on the same TCP
+        connection, with a handshake that the client does not see."""
+        if not self._is_empty:
+            return
+        self._is_empty = False
+        old = self.transport
+        if old.is_disconnected or old.is_close_frame_sent:
+            return
+        real = tcp_of(old)
+        switching = cast(WSUpgradeResponse, _Switching(b"", ""))
+        answer = WSUpgradeResponseWithListener(switching, self.listener)
+        _begin(self, self._max_frame, READ_BUFFER, answer)
+        muted = BareTransport(real)
+        self.connection_made(muted)
+        muted.write = _swallow
+        _feed(self, _REQUEST + _ANY_KEY)
+        muted.write = real.write
+
+
+def _swallow(data: object) -> None:
+    """The client has had its 101."""
+
+
+def _begin(
+    protocol: WSProtocol,
+    max_frame: int,
+    read_buffer: int,
+    answer: WSUpgradeResponseWithListener,
+    *,
+    ping: bool = False,
+) -> None:
+    """picows' own beginning."""
+    WSProtocol.__init__(
+        protocol,
+        None,
+        None,
+        False,
+        lambda _request: answer,
+        _QUIET,
+        True,
+        None,
+        ping,
+        LINK_PING_SECONDS if ping else None,
+        LINK_PING_SECONDS if ping else None,
+        WSAutoPingStrategy.PING_WHEN_IDLE,
+        # picows would answer pings even to a peer that reads nothing, and gather the answers.
+        False,
+        max_frame,
+        None,
+        read_buffer,
+    )
+
+
+def _feed(protocol: WSProtocol, data: bytes) -> None:
+    """Hand over what was read before."""
+    while data:
+        buffer = protocol.get_buffer(len(data))
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        data = data[size:]
+        protocol.buffer_updated(size)
+
+
+class LinkProtocol(WSProtocol):  # type: ignore[misc]
+    """Notes every read: a message may take longer to come than its sender may be silent."""
+
+    __slots__ = ("_heard",)
+
+    def __init__(self, max_frame: int, read_buffer: int, answer: WSUpgradeResponseWithListener) -> None:
+        _begin(self, max_frame, read_buffer, answer, ping=True)
+
+    def buffer_updated(self, size: int) -> None:
+        """`size` bytes were read into the buffer."""
+        self._heard = True
+        WSProtocol.buffer_updated(self, size)
+
+    def heard(self) -> bool:
+        """Has anything come since the last call?"""
+        heard, self._heard = self._heard, False
+        return heard
+
+
+class UpgradeRequest(asyncio.Protocol):
+    """A WebSocket upgrade that nobody has answered yet: it holds the transport meanwhile, since a
+    refusal must still be an HTTP status (the app server may take seconds to decide)."""
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        path: str,
+        query: str,
+        headers: list[tuple[bytes, bytes]],
+        early: bytes,
+    ) -> None:
+        self.path = path
+        self.query_string = query
+        self.headers = headers
+        self.on_lost: Callable[[], None] | None = None
+        """Called if the client goes away before the answer."""
+        self._transport = transport
+        self._early = early
+        self._answered = False
+
+    def header(self, name: bytes) -> str:
+        """The first value of a header (lower-case name), or ""."""
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("latin-1")
+        return ""
+
+    @property
+    def target(self) -> str:
+        """Path and query as they came."""
+        return f"{self.path}?{self.query_string}" if self.query_string else self.path
+
+    def address(self) -> str:
+        """The peer's IP address."""
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else ""
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The query, decoded. Raises `PeerError` (bad-request)."""
+        return parse_query(self.query_string)
+
+    @property
+    def first_protocol(self) -> str:
+        """The first subprotocol that the client offers, or "". Raises `PeerError` (bad-upgrade)."""
+        offers = [value for name, value in self.headers if name == b"sec-websocket-protocol"]
+        if not offers:
+            return ""
+        names = [name.strip(b" \t") for name in b",".join(offers).split(b",")]
+        if len(set(names)) < len(names) or not all(map(_TOKEN.fullmatch, names)):
+            raise PeerError(BAD_UPGRADE, "Sec-WebSocket-Protocol")
+        return names[0].decode()
+
+    def data_received(self, data: bytes) -> None:
+        """The client talks before the 101: kept, within bounds."""
+        self._early += data
+        if len(self._early) > MAX_EARLY:
+            self._transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It did not wait."""
+        if not self._answered:
+            self._answered = True
+            on_lost, self.on_lost = self.on_lost, None
+            if on_lost is not None:
+                on_lost()
+
+    def accept(
+        self,
+        listener: WSListener,
+        *,
+        max_frame: int,
+        first: bytes = b"",
+        read_buffer: int = READ_BUFFER,
+        ping: bool = False,
+        subprotocol: str = "",
+    ) -> None:
+        """Answer 101, and `first` (frames) with it, and hand the connection to `listener`. `ping`:
+        keep the peer alive with WebSocket pings (links only: a client has Engine.IO's heartbeat)."""
+        self._answered = True
+        self.on_lost = None
+        transport = self._transport
+        switching = cast(WSUpgradeResponse, _Switching(first, subprotocol))
+        answer = WSUpgradeResponseWithListener(switching, listener)
+        # Links are few, trusted, and in a hurry by nature.
+        protocol = (LinkProtocol if ping else ClientProtocol)(max_frame, read_buffer, answer)
+        protocol.connection_made(BareTransport(transport))
+        transport.set_protocol(protocol)
+        if not transport.is_reading():
+            transport.resume_reading()
+        # picows parses the request itself and keeps it: it gets the four headers that it checks.
+        key = self.header(b"sec-websocket-key").encode("latin-1")
+        early, self._early = self._early, b""
+        _feed(protocol, b"%b%b\r\n\r\n%b" % (_REQUEST, key, early))
+
+    def refuse(self, error: PeerError, extra: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        """Answer with the reason's HTTP status and body, and close."""
+        self.on_lost = None
+        if not self._answered:
+            self._answered = True
+            self._transport.write(plain_response(error, extra))
+            self._transport.close()
+
+
+def begin(
+    transport: asyncio.Transport,
+    target: str,
+    headers: list[tuple[bytes, bytes]],
+    early: bytes,
+    *,
+    upgrades: Upgrades,
+    metrics: Metrics,
+) -> None:
+    """A GET request that asks for a WebSocket was read from `transport`; `early` came after it."""
+    path, _, query = target.partition("?")
+    request = UpgradeRequest(transport, path, query, headers, early)
+    transport.set_protocol(request)
+    if len(request.header(b"sec-websocket-key")) != 24 or request.header(b"sec-websocket-version") != "13":
+        metrics.refusals["http", BAD_UPGRADE.name] += 1
+        request.refuse(PeerError(BAD_UPGRADE), ((b"sec-websocket-version", b"13"),))
+    else:
+        upgrades(request)
+
+
+def parse_query(query: str) -> dict[str, list[str]]:
+    """A request's query. Raises `PeerError` (bad-request) for one of too many fields. Broken bytes
+    are replaced, as socket.io does: most of a client's query is for the app."""
+    try:
+        return query_of(query, MAX_FIELDS, errors="replace")
+    except ValueError:
+        raise PeerError(BAD_REQUEST, f"a query of more than {MAX_FIELDS} fields") from None
+
+
+def plain_response(error: PeerError, extra: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
+    """A whole HTTP refusal, ready to write."""
+    body = error_body(error)
+    headers = b"".join(b"%b: %b\r\n" % pair for pair in extra)
+    return b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n%b\r\n%b" % (
+        STATUS_LINE[error.reason.http],
+        len(body),
+        headers,
+        body,
+    )
+
+
+def error_body(error: PeerError) -> bytes:
+    """Engine.IO's error shape, with the numbered reason beside it, and a hint for who is lost."""
+    reason = error.reason
+    body: dict[str, object] = {
+        "code": reason.eio,
+        "message": error.message,
+        "reason": reason.name,
+        "number": reason.number,
+    }
+    hint = hint_of(reason)
+    if hint:
+        body["hint"] = hint
+    return orjson.dumps(body)
+
+
+def hint_of(reason: Reason) -> str:
+    """Advice for the developer of a client that is refused. It is not part of the message, since Engine.IO
+    prescribes the one for a wrong version."""
+    if reason is UNSUPPORTED_VERSION:
+        return OLD_CLIENT
+    return HINT if reason.http == 404 else ""

@@ -1,0 +1,1 @@
+"""App servers that speak the moorage link dialect, `moorage.v1`."""

@@ -1,0 +1,101 @@
+"""Answers that come in parts: what an app server of the moorage dialect asked many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol
+
+from moorage.wire.commands import Outcome
+from moorage.wire.moorage import v1
+from moorage.wire.moorage.listing import Shared, sockets_frame
+
+ROWS: Final = 1_000
+ROW_BYTES: Final = 128 * 1024
+"""Sockets in one frame of the answer to `Fetch`, and their bytes: one frame with all of
+them would hold up everything behind it."""
+
+AT_ONCE: Final = 50
+AT_ONCE_ROOMS: Final = 1_000
+"""Up to this many sockets, with this many rooms in all, are queued without waiting for the app server
+to take them."""
+
+Maker = Callable[[int, str, Any], v1.FromService]
+"""Builds the frame of an answer from ref, sender and answer."""
+
+
+class Asker(Protocol):
+    """The app server that asked."""
+
+    def queue(self, frame: v1.FromService) -> None:
+        """Send a frame."""
+
+    def stream_ended(self, stream: Stream) -> None:
+        """Its `Done` is queued."""
+
+
+class Stream:
+    """`hub.ports.Answers` of one question. What the service knows itself goes first, whenever the
+    answers come."""
+
+    def __init__(self, asker: Asker, ref: int, make: Maker) -> None:
+        self._asker = asker
+        self._ref = ref
+        self._make = make
+        self._answered: set[str] = set()
+        self._early: list[v1.FromService] | None = []
+        """What came before it was the time; None from then on."""
+        self._missing: tuple[str, ...] | None = None
+
+    def begin(self, asked: int) -> None:
+        """The question is out, and all that the service knows itself."""
+        early, self._early = self._early or [], None
+        self._asker.queue(v1.Asked(self._ref, asked))
+        for frame in early:
+            self._asker.queue(frame)
+        if self._missing is not None:
+            self.finish(self._missing)
+
+    def answer(self, sender: str, payload: object) -> None:
+        """`sender` has answered."""
+        self._answered.add(sender)
+        frame = self._make(self._ref, sender, payload)
+        if self._early is None:
+            self._asker.queue(frame)
+        else:
+            self._early.append(frame)
+
+    def finish(self, missing: tuple[str, ...]) -> None:
+        """All have answered, or the time is up."""
+        self._missing = missing
+        if self._early is None:
+            self._asker.queue(v1.Done(self._ref, len(self._answered.difference(missing)), missing))
+            self._asker.stream_ended(self)
+
+
+def is_little(outcome: Outcome) -> bool:
+    """May the rows of a `Fetch` be queued without waiting for the app server to take them?"""
+    return outcome.reached <= AT_ONCE and outcome.rooms <= AT_ONCE_ROOMS
+
+
+def answer_frames(ref: int, outcome: Outcome) -> Iterator[tuple[int, bytes] | None]:
+    """The rows of a `Fetch`: how many, and the frame with them; None between two steps of work."""
+    for server, rows in outcome.sockets.items():
+        packed: list[bytes] = []
+        shared: set[Shared | None] = set()
+        size = 0
+        for some in rows:
+            more = [one.row for one in some]
+            packed += more
+            size += sum(map(len, more))
+            shared.update([one.shared for one in some])
+            if size >= ROW_BYTES or len(packed) >= ROWS:
+                yield len(packed), sockets_frame(ref, server, packed, _all(shared))
+                packed, shared, size = [], set(), 0
+            else:
+                yield None
+        if packed:
+            yield len(packed), sockets_frame(ref, server, packed, _all(shared))
+
+
+def _all(some: set[Shared | None]) -> list[Shared]:
+    return [each for each in some if each is not None]

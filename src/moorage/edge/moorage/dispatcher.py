@@ -1,0 +1,447 @@
+"""What an app server of the moorage dialect says: each frame becomes a command or an answer.
+
+A frame that cannot be carried out is answered with `Failed` and harms nothing else: the link, its
+other frames and all clients go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from typing import Any, Final
+
+from moorage import logs
+from moorage.edge.moorage.answers import Maker, Stream, answer_frames, is_little
+from moorage.edge.moorage.rooms import FEW_ROOMS, excluded_groups, groups_of, many_groups, namespace_of
+from moorage.edge.moorage.server import MoorageServer
+from moorage.hub.connection import Connection
+from moorage.hub.deliver import deliver_to_one, delivering_to_one, is_long
+from moorage.hub.turns import Job
+from moorage.wire.commands import (
+    Command,
+    FetchSockets,
+    Invoke,
+    JoinGroups,
+    LeaveGroups,
+    LeaveNamespace,
+    Outcome,
+    Selection,
+    Send,
+    TellServers,
+)
+from moorage.wire.engineio import RS, check_text
+from moorage.wire.errors import PeerError
+from moorage.wire.filters.compiled import Filter
+from moorage.wire.handshake import OpenInfo
+from moorage.wire.moorage import v1
+from moorage.wire.reasons import (
+    APP_CLOSED,
+    APP_ERROR,
+    APP_LET_GO,
+    APP_REFUSED,
+    INTERNAL,
+    LINK_BAD_REQUEST,
+    LINK_OVERFLOW,
+)
+from moorage.wire.socketio import ACK, BINARY_ACK, parse_header
+
+MAX_BACKLOG: Final = 1_000_000
+"""Sockets in answers to `Fetch` that an app server has not taken yet."""
+MAX_OPEN: Final = 10_000
+"""Questions of one app server that wait for answers."""
+_LARGEST: Final = 2**53 - 1
+MAX_MESSAGE: Final = 1_000
+"""Characters of an app's own words that a client is told."""
+_FORBIDDEN: Final = 4
+"""Engine.IO's code for it."""
+_STATUSES: Final = frozenset(status.value for status in HTTPStatus if status.value >= 400)
+
+log: Final = logs.get("link")
+
+
+class Desk:
+    """Handles the frames of one session, in order."""
+
+    def __init__(self, server: MoorageServer, wall_clock: Callable[[], float]) -> None:
+        self._server = server
+        self._node = server.node
+        self._hub = server.hub.name
+        self._wall_clock = wall_clock
+        self._open: set[Stream] = set()
+        self._complaints: set[tuple[str, str]] = set()
+        self._backlog = 0
+        """Sockets in answers that have not left."""
+        self._handlers: dict[type, Callable[[Any], Job[None] | None]] = {
+            v1.Packet: self._packet,
+            v1.Emit: self._emit,
+            v1.Enter: self._enter,
+            v1.Exit: self._exit,
+            v1.Opened: self._opened,
+            v1.Refused: self._refused,
+            v1.Close: self._close,
+            v1.Ask: self._ask,
+            v1.Join: self._join,
+            v1.Leave: self._leave,
+            v1.Disconnect: self._disconnect,
+            v1.Fetch: self._fetch,
+            v1.Facts: self._facts,
+            v1.Tell: self._tell,
+            v1.Reply: self._reply,
+            v1.List: self._list,
+            v1.Drain: self._drain,
+            v1.AppHello: self._hello_again,
+        }
+
+    def handle(self, frame: v1.FromApp) -> Job[None] | None:
+        """One frame; a job where it is too much to be done at once. Neither raises."""
+        try:
+            job = self._handlers[type(frame)](frame)
+        except Exception as error:
+            self._refuse(frame, error)
+            return None
+        return None if job is None else self._guarded(frame, job)
+
+    def _guarded(self, frame: v1.FromApp, job: Job[None]) -> Job[None]:
+        try:
+            yield from job
+        except Exception as error:
+            self._refuse(frame, error)
+
+    def _refuse(self, frame: v1.FromApp, error: Exception) -> None:
+        if isinstance(error, PeerError):
+            self._node.metrics.refusals["link", error.reason.name] += 1
+            self._complain(type(frame).__name__, error)
+            self._failed(frame, error)
+        else:
+            # A defect of ours must not end the link, and the asker must not wait for ever.
+            log.error("frame failed", frame=type(frame).__name__, exc_info=error)
+            self._failed(frame, PeerError(INTERNAL))
+
+    def _complain(self, frame: str, error: PeerError) -> None:
+        """One line for each thing that an app server gets wrong: it hears of every time, and a loop
+        that gets it wrong must not fill the log."""
+        if (frame, error.reason.name) not in self._complaints:
+            self._complaints.add((frame, error.reason.name))
+            log.info(
+                "frame refused",
+                frame=frame,
+                reason=error.reason.name,
+                detail=error.message[:200],
+                hub=self._hub,
+                server=self._server.app.id,
+            )
+
+    def _failed(self, frame: v1.FromApp, error: PeerError) -> None:
+        ref = getattr(frame, "ref", 0)
+        reason = error.reason
+        self._server.queue(v1.Failed(ref, reason.number, reason.name, error.message))
+
+    def end(self) -> None:
+        """The session is over: nobody waits for its questions any more."""
+        streams, self._open = self._open, set()
+        hub = self._server.hub
+        for questions in (hub.invocations, hub.queries, hub.questions):
+            questions.cancel(*streams)
+
+    def stream_ended(self, stream: Stream) -> None:
+        """Its `Done` is queued."""
+        self._open.discard(stream)
+
+    # -- clients --------------------------------------------------------------------------------
+
+    def _opened(self, frame: v1.Opened) -> None:
+        opening = self._opening(frame.client)
+        if opening is None:
+            return
+        connection, since = opening
+        terms = (frame.ping_interval, frame.ping_timeout, frame.max_payload)
+        if not all(0 < number <= _LARGEST for number in terms):
+            del self._server.clients[frame.client]
+            self._node.refuse(connection, APP_ERROR, "its terms are out of range")
+            raise PeerError(LINK_BAD_REQUEST, "terms from 1 on")
+        self._node.metrics.upstream_seconds["connect"].observe(self._node.clock() - since)
+        self._node.accept(connection, OpenInfo(*terms))
+
+    def _refused(self, frame: v1.Refused) -> None:
+        opening = self._opening(frame.client)
+        if opening is not None:
+            del self._server.clients[frame.client]
+            reason = APP_REFUSED if 400 <= frame.status < 500 else APP_ERROR
+            if frame.status in _STATUSES:
+                # Client libraries show the answer to the developer: what the app chose, as natively.
+                text = "" if frame.message else reason.text
+                code = _FORBIDDEN if frame.status == HTTPStatus.FORBIDDEN else reason.eio
+                reason = reason._replace(http=frame.status, text=text, eio=code)
+            self._node.refuse(opening[0], reason, frame.message[:MAX_MESSAGE])
+
+    def _opening(self, number: int) -> tuple[Connection, float] | None:
+        """The client that waits for this answer, and since when. None where the answer comes too
+        late: the app server has been told already. Raises `PeerError` for one that nobody waits for."""
+        server = self._server
+        since = server.openings.pop(number, None)
+        if since is not None:
+            return server.clients[number], since
+        if number in server.clients or not server.asked(number):
+            raise PeerError(LINK_BAD_REQUEST, "no Open of this client is unanswered")
+        return None
+
+    def _close(self, frame: v1.Close) -> None:
+        connection = self._server.clients.get(frame.client)
+        if connection is None:
+            return
+        if self._server.openings.pop(frame.client, None) is None:
+            leaving = self._server.app.draining
+            self._node.disconnect(connection, APP_LET_GO if leaving else APP_CLOSED, who="app")
+        else:
+            self._node.refuse(connection, APP_REFUSED)
+            self._server.closed(connection, APP_CLOSED)
+
+    def _packet(self, frame: v1.Packet) -> Job[None] | None:
+        connection = self._server.clients.get(frame.client)
+        if connection is None:
+            return None  # Its `Closed` is on the way, and this crossed it.
+        if is_long(frame.payload):
+            return delivering_to_one(self._node, connection, frame.payload)
+        # Not as a command: this client is here, on this node, and looked up already.
+        deliver_to_one(self._node, connection, frame.payload)
+        return None
+
+    # -- rooms ----------------------------------------------------------------------------------
+
+    def _enter(self, frame: v1.Enter) -> Job[None] | None:
+        return self._own_rooms(JoinGroups, frame)
+
+    def _exit(self, frame: v1.Exit) -> Job[None] | None:
+        return self._own_rooms(LeaveGroups, frame)
+
+    def _own_rooms(
+        self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit
+    ) -> Job[None] | None:
+        if len(frame.rooms) > FEW_ROOMS:
+            return self._own_many_rooms(make, frame)
+        connection = self._server.clients.get(frame.client)
+        if connection is None:
+            self._done(frame.ref, 0)
+            return None
+        groups = groups_of(frame.namespace, frame.rooms)
+        command = make(self._hub, Selection(connection=connection.id), groups, quiet=True)
+        return self._carry_out(command, lambda _: self._done(frame.ref, 1))
+
+    def _own_many_rooms(
+        self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit
+    ) -> Job[None]:
+        groups = yield from many_groups(frame.namespace, frame.rooms)
+        connection = self._server.clients.get(frame.client)
+        if connection is None:
+            self._done(frame.ref, 0)
+            return
+        command = make(self._hub, Selection(connection=connection.id), groups, quiet=True)
+        yield from self._carry_out(command, lambda _: self._done(frame.ref, 1)) or ()
+
+    def _join(self, frame: v1.Join) -> Job[None] | None:
+        return self._selected(
+            frame.to, frame.rooms, lambda to, groups: JoinGroups(self._hub, to, groups), frame.ref
+        )
+
+    def _leave(self, frame: v1.Leave) -> Job[None] | None:
+        return self._selected(
+            frame.to, frame.rooms, lambda to, groups: LeaveGroups(self._hub, to, groups), frame.ref
+        )
+
+    def _disconnect(self, frame: v1.Disconnect) -> Job[None] | None:
+        def make(to: Selection, _groups: tuple[str, ...]) -> LeaveNamespace:
+            return LeaveNamespace(self._hub, to, frame.to.namespace, frame.close)
+
+        return self._selected(frame.to, (), make, frame.ref)
+
+    def _selected(
+        self,
+        to: v1.To,
+        rooms: tuple[str, ...],
+        make: Callable[[Selection, tuple[str, ...]], Command],
+        ref: int,
+        flags: int = 0,
+    ) -> Job[None] | None:
+        """Carry out what `make` makes of a selection and the groups of `rooms`; answer with `Done`."""
+        if len(to.rooms) + len(to.excluded) + len(rooms) > FEW_ROOMS:
+            return self._selected_by_many(to, rooms, make, ref, flags)
+        groups = groups_of(to.namespace, rooms) if rooms else ()
+        selection = self._selection(to, flags, groups_of(to.namespace, to.rooms), excluded_groups(to))
+        return self._carry_out(make(selection, groups), lambda done: self._done(ref, done.reached))
+
+    def _selected_by_many(
+        self,
+        to: v1.To,
+        rooms: tuple[str, ...],
+        make: Callable[[Selection, tuple[str, ...]], Command],
+        ref: int,
+        flags: int,
+    ) -> Job[None]:
+        groups = yield from many_groups(to.namespace, rooms)
+        selection = yield from self._selecting(to, flags)
+        yield from self._carry_out(make(selection, groups), lambda done: self._done(ref, done.reached)) or ()
+
+    def _carry_out(self, command: Command, answer: Callable[[Outcome], None]) -> Job[None] | None:
+        outcome = self._node.begin(command)
+        if isinstance(outcome, Outcome):
+            answer(outcome)
+            return None
+        return self._answered(outcome, answer)
+
+    @staticmethod
+    def _answered(job: Job[Outcome], answer: Callable[[Outcome], None]) -> Job[None]:
+        answer((yield from job))
+
+    def _selecting(self, to: v1.To, flags: int) -> Job[Selection]:
+        rooms = yield from many_groups(to.namespace, to.rooms)
+        excluded = yield from many_groups(to.namespace, to.excluded)
+        return self._selection(to, flags, rooms, excluded)
+
+    def _selection(
+        self, to: v1.To, flags: int, groups: tuple[str, ...], excluded: tuple[str, ...]
+    ) -> Selection:
+        server = self._server.app.id if flags & v1.LOCAL else None
+        if len(groups) > 1:
+            return Selection(filter=Filter("", any_of=groups, none_of=excluded), server=server)
+        group = groups[0] if groups else namespace_of(to.namespace)
+        condition = Filter("", none_of=excluded) if excluded else None
+        return Selection(group=group, filter=condition, server=server)
+
+    # -- emits and questions --------------------------------------------------------------------
+
+    def _emit(self, frame: v1.Emit) -> Job[None] | None:
+        def make(to: Selection, _groups: tuple[str, ...]) -> Send:
+            return Send(self._hub, to, frame.payload, bool(frame.flags & v1.VOLATILE))
+
+        return self._selected(frame.to, (), make, frame.ref, frame.flags)
+
+    def _ask(self, frame: v1.Ask) -> Job[None] | None:
+        def make(to: Selection) -> Invoke:
+            volatile = bool(frame.flags & v1.VOLATILE)
+            return Invoke(self._hub, to, frame.payload, frame.timeout / 1000, volatile)
+
+        return self._question(frame.to, frame.flags, make, frame.ref, v1.Answer)
+
+    def _fetch(self, frame: v1.Fetch) -> Job[None] | None:
+        if self._backlog > MAX_BACKLOG:
+            raise PeerError(LINK_OVERFLOW, "earlier answers have not left yet")
+
+        def make(to: Selection) -> FetchSockets:
+            timeout, now = frame.timeout / 1000, int(self._wall_clock() * 1000)
+            asker = self._server.app.id
+            return FetchSockets(self._hub, to, frame.to.namespace, timeout, now, asker, frame.others)
+
+        return self._question(frame.to, 0, make, frame.ref, v1.Data)
+
+    def _question(
+        self,
+        to: v1.To,
+        flags: int,
+        make: Callable[[Selection], Invoke | FetchSockets],
+        ref: int,
+        kind: Maker,
+    ) -> Job[None] | None:
+        if len(to.rooms) + len(to.excluded) > FEW_ROOMS:
+            return self._long_question(to, flags, make, ref, kind)
+        selection = self._selection(to, flags, groups_of(to.namespace, to.rooms), excluded_groups(to))
+        return self._stream(ref, kind, make(selection))
+
+    def _long_question(
+        self,
+        to: v1.To,
+        flags: int,
+        make: Callable[[Selection], Invoke | FetchSockets],
+        ref: int,
+        kind: Maker,
+    ) -> Job[None]:
+        selection = yield from self._selecting(to, flags)
+        yield from self._stream(ref, kind, make(selection)) or ()
+
+    def _tell(self, frame: v1.Tell) -> Job[None] | None:
+        namespace_of(frame.namespace)
+        timeout = frame.timeout / 1000
+        command = TellServers(self._hub, frame.namespace, frame.payload, self._server.app.id, timeout)
+        if timeout > 0:
+            return self._stream(frame.ref, v1.Answer, command)
+        self._node.execute(command, Stream(self, frame.ref, v1.Answer))
+        return None
+
+    def _stream(
+        self, ref: int, make: Maker, command: Invoke | FetchSockets | TellServers
+    ) -> Job[None] | None:
+        if ref == 0 or len(self._open) >= MAX_OPEN:
+            raise PeerError(LINK_BAD_REQUEST, f"a ref is needed, and at most {MAX_OPEN} questions at once")
+        stream = Stream(self, ref, make)
+        self._open.add(stream)
+        try:
+            outcome = self._node.begin(command, stream)
+        except Exception:
+            self._open.discard(stream)
+            raise
+        if not isinstance(outcome, Outcome):
+            return self._begin_stream(ref, stream, outcome)
+        self._begin_answer(ref, stream, outcome)
+        return None
+
+    def _begin_stream(self, ref: int, stream: Stream, job: Job[Outcome]) -> Job[None]:
+        try:
+            outcome = yield from job
+        except Exception:
+            self._open.discard(stream)
+            raise
+        self._begin_answer(ref, stream, outcome)
+
+    def _begin_answer(self, ref: int, stream: Stream, outcome: Outcome) -> None:
+        if not outcome.sockets or is_little(outcome):
+            for made in answer_frames(ref, outcome):
+                if made is not None:
+                    self._server.queue_encoded(made[1])
+            stream.begin(outcome.asked)
+        else:
+            self._backlog += outcome.reached
+            self._server.queue_slowly(self._slowly(ref, stream, outcome))
+
+    def _slowly(self, ref: int, stream: Stream, outcome: Outcome) -> Iterator[bytes | None]:
+        for made in answer_frames(ref, outcome):
+            yield None if made is None else made[1]
+            if made is not None:
+                self._backlog -= made[0]
+        stream.begin(outcome.asked)
+
+    def queue(self, frame: v1.FromService) -> None:
+        """For the streams."""
+        self._server.queue(frame)
+
+    def _facts(self, frame: v1.Facts) -> None:
+        if not self._server.hub.queries.answered(frame.ref, self._server.app, frame.chunks):
+            self._node.metrics.late_answers += 1
+
+    def _reply(self, frame: v1.Reply) -> None:
+        questions, app = self._server.hub.questions, self._server.app
+        if not frame.payload:
+            # It does not have the namespace: natively it would not have been asked.
+            known = questions.excused(frame.ref, app)
+        else:
+            header = parse_header(check_text(frame.payload))
+            pieces = frame.payload.count(RS) + 1
+            if header.type not in (ACK, BINARY_ACK) or pieces != header.attachments + 1:
+                raise PeerError(LINK_BAD_REQUEST, "an ack with its attachments is expected")
+            known = questions.answered(frame.ref, app, frame.payload)
+        if not known:
+            self._node.metrics.late_answers += 1
+
+    def _list(self, frame: v1.List) -> None:
+        servers = self._server.hub.servers.all()
+        rows = tuple(v1.Server(s.id, s.dialect, s.up, len(s.clients)) for s in servers)
+        self._server.queue(v1.Servers(frame.ref, rows))
+
+    def _drain(self, _frame: v1.Drain) -> None:
+        self._server.app.draining = True
+
+    @staticmethod
+    def _hello_again(_frame: v1.AppHello) -> None:
+        raise PeerError(LINK_BAD_REQUEST, "a second hello")
+
+    def _done(self, ref: int, count: int) -> None:
+        if ref:
+            self._server.queue(v1.Done(ref, count))

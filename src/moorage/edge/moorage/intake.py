@@ -1,0 +1,130 @@
+"""The frames of an app server of the moorage dialect, between its link and `Desk`: a few are handled at
+once, the rest in steps, in order.
+
+A batch counts as taken when its last frame has been carried out, so credit slows down an app server
+that asks for more than its share. One that sends past its credit is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from moorage import logs
+from moorage.edge.moorage.dispatcher import Desk
+from moorage.edge.moorage.server import MoorageServer
+from moorage.hub.turns import TURN_SECONDS, TURN_WRITES, Intake, Job
+from moorage.wire.errors import PeerError
+from moorage.wire.moorage import raw_batch, v1
+
+LARGE: Final = 128 * 1024
+"""Bytes of a batch whose frames are decoded one by one."""
+FRAMES: Final = 8
+"""Frames in one step."""
+
+log: Final = logs.get("link")
+
+
+class Reader:
+    """The incoming side of one session. `server` and `desk` outlive its links, and so does this."""
+
+    def __init__(self, server: MoorageServer, desk: Desk) -> None:
+        self._server = server
+        self._desk = desk
+        self.intake = Intake(server.node.turns)
+        server.busy = lambda: self.intake.busy
+        self._most = server.inc.window + server.node.links.max_frame
+        """Untaken bytes of an app server that keeps to its credit, at most."""
+        self.count = 0
+        """Frames of this read. The link sets it back at the end of each."""
+        self._until = 0.0
+
+    def take(self, number: int, size: int, frames: Sequence[v1.FromApp]) -> None:
+        """Batch `number`, which has just arrived, while nothing waits."""
+        handle = self._desk.handle
+        for place, frame in enumerate(frames):
+            job = handle(frame)
+            self.count += 1
+            if job is not None or (self.count % FRAMES == 0 and self._used_up()):
+                self.intake.add(self._rest(number, size, frames[place + 1 :], job))
+                return
+        self._server.inc.take(number, size)
+
+    def wait(self, number: int, size: int, frames: msgspec.Raw) -> None:
+        """The same for one that is large, or comes while something waits."""
+        self.intake.add(self._later(number, size, frames))
+        wire = self._server.wire
+        if wire is not None and self._server.inc.untaken > self._most:
+            wire.pause_reading()
+
+    def _used_up(self) -> bool:
+        """Has this read had as much time as one turn has for all?"""
+        node = self._server.node
+        if self.count == FRAMES:
+            self._until = node.clock() + TURN_SECONDS
+            return node.flusher.pending >= TURN_WRITES
+        return node.clock() >= self._until or node.flusher.pending >= TURN_WRITES
+
+    def end_of_read(self) -> None:
+        """No more comes in this turn of the loop, and something waits."""
+        if self.count < FRAMES:
+            self._server.node.turns.begin()
+
+    def farewell(self) -> None:
+        """The app server has said goodbye for good: when all it said before has been carried out."""
+        if self.intake.busy:
+            self.intake.add(self._leaving())
+        else:
+            self._server.farewell()
+
+    def _leaving(self) -> Job[None]:
+        yield False
+        self._server.farewell()
+
+    def end(self) -> None:
+        """The session is over."""
+        self.intake.clear()
+        self._desk.end()
+
+    def _rest(
+        self, number: int, size: int, frames: Sequence[v1.FromApp], job: Job[None] | None
+    ) -> Job[None]:
+        """The frames that are left of a batch, after `job`."""
+        if job is not None:
+            yield from job
+        for place, frame in enumerate(frames, 1):
+            yield from self._desk.handle(frame) or ()
+            if place % FRAMES == 0:
+                yield False
+        self._done(number, size)
+
+    def _later(self, number: int, size: int, raw: msgspec.Raw) -> Job[None]:
+        try:
+            frames = raw_batch.split_frames(raw)
+            self._server.node.metrics.link_frames_received += len(frames)
+            for place, frame in enumerate(frames, 1):
+                yield from self._desk.handle(raw_batch.decode_frame_from_app(frame)) or ()
+                if place % FRAMES == 0:
+                    yield False
+        except PeerError as error:
+            self._broke(error)
+            return
+        self._done(number, size)
+
+    def _broke(self, error: PeerError) -> None:
+        wire = self._server.wire
+        if wire is not None:
+            wire.broke(error)
+        else:
+            self._server.give_up("app server broke the protocol")
+
+    def _done(self, number: int, size: int) -> None:
+        server = self._server
+        if server.over:
+            return
+        server.inc.take(number, size)
+        if server.wire is not None and server.inc.untaken <= self._most:
+            server.wire.resume_reading()
+        server.wake()

@@ -1,0 +1,58 @@
+"""Names of rooms and namespaces in the frames of the moorage dialect, and the groups they mean."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from moorage.hub.turns import Job
+from moorage.wire.errors import PeerError
+from moorage.wire.groups import namespace_group, room_group
+from moorage.wire.moorage import v1
+from moorage.wire.reasons import LINK_BAD_REQUEST
+from moorage.wire.socketio import MAX_NAMESPACE
+
+MAX_ROOM: Final = 2_048
+"""Characters of a room's name."""
+MAX_ROOMS: Final = 100_000
+"""Rooms in one frame."""
+FEW_ROOMS: Final = 250
+"""Rooms in one frame whose groups are made at once. More are made in steps of this many."""
+
+
+def namespace_of(name: str) -> str:
+    """The group of a namespace. Raises `PeerError` (link-bad-request)."""
+    if not name.startswith("/") or len(name) > MAX_NAMESPACE:
+        raise PeerError(
+            LINK_BAD_REQUEST, f"a namespace begins with / and has at most {MAX_NAMESPACE} characters"
+        )
+    return namespace_group(name)
+
+
+def _check_count(rooms: tuple[str, ...]) -> None:
+    if len(rooms) > MAX_ROOMS:
+        raise PeerError(LINK_BAD_REQUEST, f"at most {MAX_ROOMS} rooms at once")
+
+
+def groups_of(namespace: str, rooms: tuple[str, ...]) -> tuple[str, ...]:
+    """The groups of rooms, each once. Raises `PeerError` (link-bad-request)."""
+    namespace_of(namespace)
+    for room in rooms:
+        # The group of a nameless room would be the whole namespace.
+        if not room or len(room) > MAX_ROOM:
+            raise PeerError(LINK_BAD_REQUEST, f"a room's name has 1 to {MAX_ROOM} characters")
+    return tuple(dict.fromkeys(room_group(namespace, room) for room in rooms))
+
+
+def excluded_groups(to: v1.To) -> tuple[str, ...]:
+    """The groups whose members are not meant. Raises `PeerError` (link-bad-request)."""
+    return groups_of(to.namespace, to.excluded) if to.excluded else ()
+
+
+def many_groups(namespace: str, rooms: tuple[str, ...]) -> Job[tuple[str, ...]]:
+    """As `groups_of`, in steps."""
+    _check_count(rooms)
+    groups: dict[str, None] = {}
+    for start in range(0, len(rooms), FEW_ROOMS):
+        groups.update(dict.fromkeys(groups_of(namespace, rooms[start : start + FEW_ROOMS])))
+        yield False
+    return tuple(groups)

@@ -1,0 +1,449 @@
+"""One app server that speaks the moorage dialect: `hub.ports.AppLink` and `AppPeer` over its link.
+
+The session outlives the link: what is queued for the app server waits in the stream while no link
+is up, and a link that comes back within the grace time goes on where the last one stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
+
+from moorage import logs
+from moorage.edge.moorage.acks import Acks
+from moorage.edge.moorage.causes import cause_of
+from moorage.hub.connection import LINK, Connection
+from moorage.hub.hub import Hub
+from moorage.hub.links import AppServer
+from moorage.hub.node import Node
+from moorage.hub.ports import Drained
+from moorage.hub.turns import Intake, Job
+from moorage.wire.engineio import binary_frame, binary_header
+from moorage.wire.errors import PeerError
+from moorage.wire.handshake import Handshake, handshake_json
+from moorage.wire.moorage import v1
+from moorage.wire.moorage.stream import BATCH_BYTES, Incoming, Outgoing
+from moorage.wire.reasons import (
+    CONNECT_TIMEOUT,
+    DRAINING,
+    LINK_OVERFLOW,
+    LINK_SILENT,
+    LINK_SLOW,
+    Reason,
+)
+
+COPIED: Final = 16 * 1024
+"""Bytes of a batch that is written in one piece with its header. Of a larger one the copy costs more:
+about a tenth of a millisecond for 240 kB."""
+GATHERED: Final = 4 * 1024 * 1024
+"""Bytes of clients' packets in one loop tick before their senders are held back."""
+log: Final = logs.get("link")
+
+
+class Wire(Protocol):
+    """The WebSocket of the moment."""
+
+    congested: bool
+    """Takes no data now."""
+
+    def heard(self) -> bool:
+        """Has anything come since the last call, be it part of a message only?"""
+
+    def write(self, *parts: bytes) -> None:
+        """Finished WebSocket frames, perhaps in parts."""
+
+    def close(self, reason: Reason) -> None:
+        """End it; it is not to call back."""
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+
+    def resume_reading(self) -> None:
+        """Read on, if reading is paused."""
+
+    def broke(self, error: PeerError) -> None:
+        """End it and the session: the app server broke the protocol."""
+
+
+class MoorageServer:
+    """All state of one session. `later` schedules `flush` at the end of the loop tick."""
+
+    def __init__(
+        self,
+        node: Node,
+        hub: Hub,
+        server_id: str,
+        *,
+        session: str,
+        window: int,
+        revision: int,
+        later: Callable[[Callable[[], object]], object],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self.node = node
+        self.hub = hub
+        self.session = session
+        self.revision = revision
+        self.app = AppServer(server_id, self, "moorage", peer=self)
+        self.out = Outgoing(self.window_of(window))
+        self.inc = Incoming(node.links.window)
+        self.clients: dict[int, Connection] = {}
+        self.openings: dict[int, float] = {}
+        """Clients that the app server has not answered for yet, and since when."""
+        self._next_client = 1
+        self._wire: Wire | None = None
+        self._later = later
+        self._wall_clock = wall_clock
+        self._scheduled = False
+        self._paused: set[Connection] = set()
+        room = node.limits.outbox_bytes_link
+        self._gather_at_most = min(GATHERED, room // 4)
+        self._hold_at_most = min(node.links.max_waiting_bytes, room // 2)
+        """Clients alone must never fill the link so far that it is given up."""
+        self._held_bytes = 0
+        """Of packets that came from clients while they should be silent."""
+        self._all_held = False
+        self._drains: dict[Connection, Drained] = {}
+        self.acks = Acks(self.out)
+        self._answers = Intake(node.turns)
+        """What makes long answers."""
+        self.busy: Callable[[], bool] = lambda: False
+        """True while frames of the app server wait to be carried out."""
+        # Times in seconds of `tick`'s steps, None from the beginning to the next step: a pause of our
+        # own must not count as somebody else's silence.
+        self._down: float | None = None
+        self._silent: float | None = None
+        self._idle = 0.0
+        self.over = False
+        """Given up: nothing more is queued, nothing expected."""
+        self.at_end: Callable[[], None] = _nothing
+        """Called as it is given up, before its clients are closed."""
+
+    # -- the link -------------------------------------------------------------------------------
+
+    @property
+    def tunnels(self) -> int:
+        """How many links are open: one or none."""
+        return 0 if self._wire is None else 1
+
+    @property
+    def wire(self) -> Wire | None:
+        """The link of the moment."""
+        return self._wire
+
+    def window_of(self, asked: int) -> int:
+        """How many unacknowledged bytes to allow on the link, given the window that the app server asked for.
+        Unacknowledged batches are kept in memory, so the window is capped."""
+        return min(asked, self.node.limits.outbox_bytes_link)
+
+    def attach(self, wire: Wire, hello: bytes, replay: list[bytes]) -> None:
+        """A link is up: greet, send again what the app server has not got, go on."""
+        self._wire = wire
+        self._silent = None
+        self.app.up = True
+        self._send(hello)
+        for batch in replay:
+            self._send(batch)
+        self.flush()
+
+    def lost(self, wire: Wire) -> None:
+        """A link is gone, whoever ended it."""
+        if self._wire is wire:
+            self._wire = None
+            self._down = None
+            self.app.up = False
+
+    def farewell(self) -> None:
+        """The app server ended for good: its clients come back to another one without delay."""
+        # Natively an app server that leaves the cluster fails no `serverSideEmit` with acks.
+        self.hub.questions.left(self.app)
+        self.give_up("app server left")
+
+    def give_up(self, event: str = "app server lost") -> None:
+        """Forget the session and close its clients."""
+        if self.over:
+            return
+        self.over = True
+        self._wire = None
+        self.app.up = False
+        self._answers.clear()
+        log.warning(event, hub=self.hub.name, server=self.app.id, clients=len(self.app.clients))
+        self._let_drain()
+        self.acks.give_up()
+        self.at_end()
+        self.node.drop_server(self.hub, self.app)
+
+    def close_all(self) -> None:
+        """The service stops."""
+        wire = self._wire
+        if wire is not None:
+            self._flush_to(wire)
+            self.lost(wire)
+            wire.close(DRAINING)
+
+    # -- to the app server: hub.ports.AppLink ---------------------------------------------------
+
+    def queue(self, frame: v1.FromService) -> None:
+        """One frame, to leave at the end of the tick. What an app server asks for and does not read
+        ends its session at the link's limit."""
+        self.queue_encoded(v1.encode_frame(frame))
+
+    def queue_encoded(self, frame: bytes) -> None:
+        """One finished frame."""
+        if self.over:
+            return
+        self.out.queue(frame)
+        self.node.metrics.link_frames_sent += 1
+        self.wake()
+
+    def queue_slowly(self, frames: Iterator[bytes | None]) -> None:
+        """Frames that are made as the app server takes them: all at once, the answer to a question
+        about a hundred thousand sockets would be more than a link may keep waiting. None is a step of
+        the work without a frame."""
+        if not self.over:
+            self._answers.add(self._make(frames))
+
+    def _make(self, frames: Iterator[bytes | None]) -> Job[None]:
+        while True:
+            while self._is_full and not self.over:
+                yield True
+            frame = next(frames, b"")
+            if frame:
+                self.queue_encoded(frame)
+                if self._is_full:
+                    self.flush()
+            elif frame is not None:
+                return
+            yield False
+
+    @property
+    def _is_full(self) -> bool:
+        """Takes no more of a long answer now."""
+        return self.behind or self.out.waiting >= BATCH_BYTES
+
+    def open(self, connection: Connection, handshake: Handshake) -> None:
+        """Ask; the answer becomes `Node.accept` or `Node.refuse`."""
+        if self.out.waiting > self._hold_at_most:
+            # New clients must not use up the room that connected clients need.
+            self.node.refuse(connection, LINK_OVERFLOW)
+            return
+        number = self._next_client
+        self._next_client += 1
+        connection.lane = number
+        connection.handshake = handshake_json(handshake, int(self._wall_clock() * 1000))
+        self.clients[number] = connection
+        self.openings[number] = self.node.clock()
+        self.queue(v1.Open(number, connection.id, connection.user_id, connection.handshake))
+
+    def forward(self, connection: Connection, packet: bytes) -> None:
+        """Queue one packet of the client."""
+        number = connection.lane
+        assert isinstance(number, int)
+        out = self.out
+        out.queue(v1.encode_frame(v1.Packet(number, packet)))
+        self.node.metrics.link_frames_sent += 1
+        if not self._scheduled:
+            self.wake()
+        wire = self._wire
+        if wire is None or wire.congested or out.blocked or out.waiting > self._gather_at_most:
+            self._hold_back(connection, len(packet))
+
+    def closed(self, connection: Connection, reason: Reason) -> None:
+        """The client's last frame."""
+        number = connection.lane
+        self._paused.discard(connection)
+        self._drains.pop(connection, None)
+        if isinstance(number, int) and self.clients.pop(number, None) is not None:
+            self.openings.pop(number, None)
+            self.tell_closed(number, reason)
+
+    def tell_closed(self, number: int, reason: Reason) -> None:
+        """Client `number` is gone."""
+        self.queue(v1.Closed(number, reason.number, reason.name, cause_of(reason)))
+
+    def asked(self, number: int) -> bool:
+        """Was there ever an `Open` of this client?"""
+        return 0 < number < self._next_client
+
+    def drained(self, connection: Connection, done: Drained) -> None:
+        """A polling client's POST is answered at once, unless the app server is behind."""
+        if self.behind:
+            # One each: a client has one POST at a time, and the one before has given up waiting.
+            self._drains[connection] = done
+        else:
+            done()
+
+    def taken(self, _connection: Connection, done: Drained) -> None:
+        """Call `done` when the app server has acknowledged all that is queued now."""
+        self.acks.wait(done)
+        self.wake()
+
+    # -- hub.ports.AppPeer ----------------------------------------------------------------------
+
+    def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
+        """Somebody else put the socket into rooms, or took it out."""
+        if isinstance(connection.lane, int):
+            self.queue(v1.Moved(connection.lane, namespace, joined, rooms))
+
+    def left(self, connection: Connection, namespace: str) -> None:
+        """Somebody else took the socket out of its namespace."""
+        if isinstance(connection.lane, int):
+            self.queue(v1.Left(connection.lane, namespace))
+
+    def upgraded(self, connection: Connection) -> None:
+        """The client is on a WebSocket now. Revision 1 does not have the frame."""
+        if self.revision >= 2 and isinstance(connection.lane, int):
+            self.queue(v1.Upgraded(connection.lane, "websocket"))
+
+    def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
+        """Another app server wants to know these sockets' data. The question leaves at once: its
+        answer is what the asker waits for longest, and what the service knows itself is put together
+        meanwhile."""
+        self.queue(v1.Query(number, namespace, sockets))
+        self.flush()
+
+    def told(self, number: int | None, sender: str, namespace: str, payload: bytes) -> None:
+        """An event from another app server."""
+        self.queue(v1.Told(number or 0, sender, namespace, payload))
+
+    # -- pressure -------------------------------------------------------------------------------
+
+    @property
+    def behind(self) -> bool:
+        """The app server does not read what its clients say, or has not taken it."""
+        wire = self._wire
+        return wire is None or wire.congested or self.out.blocked
+
+    def _hold_back(self, connection: Connection, size: int) -> None:
+        """Read no more from this client; from none, before so much waits that clients would have to
+        be given up. A burst of many clients' large packets is no fault of the app server, and what it
+        has asked for itself is none of its clients'."""
+        self._pause(connection)
+        self._held_bytes += size
+        if self._held_bytes > self._hold_at_most:
+            self.node.disconnect(connection, LINK_OVERFLOW, who="service")
+        elif self._held_bytes > self._hold_at_most // 2 and not self._all_held:
+            self._all_held = True
+            for other in self.app.clients:
+                self._pause(other)
+
+    def _pause(self, connection: Connection) -> None:
+        if connection.hold(LINK):
+            self._paused.add(connection)
+
+    def _resume(self) -> None:
+        """Nothing waits any more: whatever clients said has left."""
+        paused, self._paused = self._paused, set()
+        self._held_bytes = 0
+        self._all_held = False
+        now = self.node.clock()
+        for connection in paused:
+            self.node.heartbeat.read_on(connection, now)
+            connection.release(LINK)
+        self._let_drain()
+
+    def _let_drain(self) -> None:
+        drains, self._drains = self._drains, {}
+        for done in drains.values():
+            done()
+
+    # -- batches --------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """See to it that `flush` runs at the end of this tick."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._later(self.flush)
+
+    def cork(self) -> None:
+        """The caller promises to call `uncork` itself in this tick."""
+        self._scheduled = True
+
+    def uncork(self) -> None:
+        """`flush`, if there is anything to do for it: most of what an app server says has no answer."""
+        self._scheduled = False
+        if self.out.waiting or self._answers.busy or self._held_bytes or self._drains or self.inc.is_due:
+            self.flush()
+
+    def flush(self) -> None:
+        """End of the tick: what is queued leaves in one batch, as far as there is credit."""
+        self._scheduled = False
+        wire = self._wire
+        if wire is not None:
+            self._flush_to(wire)
+        if self.out.waiting > self.node.limits.outbox_bytes_link:
+            if wire is not None:
+                wire.close(LINK_SLOW)
+            self.give_up("app server too slow")
+        elif (self._held_bytes or self._drains) and not self.behind:
+            self._resume()
+        if self._answers.busy and not self._is_full:
+            self._answers.wake()
+
+    def _flush_to(self, wire: Wire) -> None:
+        out, inc = self.out, self.inc
+        sent = False
+        while not wire.congested:
+            batch = out.take(inc.ack)
+            if batch is None:
+                break
+            inc.told()
+            self._send(batch)
+            sent = True
+            if not out.waiting:
+                self.acks.sent()
+                break
+        if not sent and inc.is_due and not wire.congested:
+            self._send_ack()
+
+    def _send_ack(self) -> None:
+        self._send(v1.encode_batch(0, self.inc.told(), []))
+
+    def _send(self, batch: bytes) -> None:
+        assert self._wire is not None
+        self.node.metrics.link_bytes_sent += len(batch)
+        self._idle = 0.0
+        if len(batch) < COPIED:
+            self._wire.write(binary_frame(batch))
+        else:
+            self._wire.write(binary_header(len(batch)), batch)
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def tick(self, now: float, step: float) -> None:
+        """A few times a second: the end of the grace time, time-outs, acks, keep-alive. `step` is how
+        long we were awake since the last call: what was asleep with us is not late."""
+        self._overdue(now - self.node.links.connect_timeout)
+        self.app.behind = self.behind
+        wire = self._wire
+        if wire is None:
+            # What it said before its link broke is carried out first.
+            if not self.busy():
+                self._down = 0.0 if self._down is None else self._down + step
+            elif self._down is None:
+                self._down = 0.0
+            if self._down >= self.node.links.grace:
+                self.give_up()
+            return
+        keepalive = self.node.links.heartbeat
+        self._silent = 0.0 if self._silent is None or wire.heard() else self._silent + step
+        self._idle += step
+        if self._silent >= 3 * keepalive:
+            wire.close(LINK_SILENT)
+            self.lost(wire)
+        elif not wire.congested and (self.inc.has_news or self._idle >= keepalive):
+            self._send_ack()
+
+    def _overdue(self, deadline: float) -> None:
+        if self.busy():
+            # The answer may have come.
+            return
+        for number in [n for n, since in self.openings.items() if since <= deadline]:
+            del self.openings[number]
+            connection = self.clients.pop(number)
+            self.node.refuse(connection, CONNECT_TIMEOUT)
+            self.tell_closed(number, CONNECT_TIMEOUT)
+
+
+def _nothing() -> None:
+    pass

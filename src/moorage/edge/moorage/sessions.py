@@ -1,0 +1,189 @@
+"""Sessions of the moorage dialect: who greets gets one, or gets its old one back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from moorage import __version__
+from moorage.edge.moorage.dispatcher import Desk
+from moorage.edge.moorage.intake import Reader
+from moorage.edge.moorage.link import MoorageSocket
+from moorage.edge.moorage.server import MoorageServer
+from moorage.hub.hub import Hub
+from moorage.hub.node import Node
+from moorage.wire.errors import PeerError
+from moorage.wire.moorage import v1
+from moorage.wire.reasons import (
+    LINK_BAD_FRAME,
+    LINK_REPLACED,
+    LINK_SERVER_TAKEN,
+    LINK_SILENT,
+    LINK_VERSION,
+)
+
+CLOSE_SECONDS: Final = 5.0
+HELLO_SECONDS: Final = 10.0
+STEP_SECONDS: Final = 1.0
+"""The longest that counts of the time between two ticks: we may have been asleep."""
+SESSION_BYTES: Final = 12
+MIN_WINDOW: Final = 64 * 1024
+MAX_WINDOW: Final = 2**40
+
+
+class MoorageDoor:
+    """All sessions of this dialect, by hub and server id."""
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        node_id: str,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        later: Callable[[Callable[[], object]], object],
+    ) -> None:
+        self.node = node
+        self.clock = clock
+        self._node_id = node_id
+        self._wall_clock = wall_clock
+        self._later = later
+        self._sessions: dict[tuple[str, str], tuple[MoorageServer, Reader]] = {}
+        self._waiting: dict[MoorageSocket, float] = {}
+        """Sockets that may not stay as they are: before their hello, or after the end."""
+        self._ticked = clock()
+
+    def socket(self, hub: str, server_id: str) -> MoorageSocket:
+        """For a link that was let in; its hello is due."""
+        made = MoorageSocket(self, hub, server_id)
+        self._waiting[made] = self.clock() + min(HELLO_SECONDS, 3 * self.node.links.heartbeat)
+        return made
+
+    def knows(self, hub: str, server_id: str) -> bool:
+        """Is there a session that this app server may resume?"""
+        found = self.node.hub(hub)
+        known = None if found is None else self._sessions.get((found.name, server_id))
+        return known is not None and not known[0].over
+
+    def closing(self, socket: MoorageSocket) -> None:
+        """It was told to go."""
+        self._waiting[socket] = self.clock() + CLOSE_SECONDS
+
+    def gone(self, socket: MoorageSocket) -> None:
+        """It went."""
+        self._waiting.pop(socket, None)
+
+    def links(self) -> dict[str, int]:
+        """Open links by hub."""
+        counts: dict[str, int] = {}
+        for server, _ in self._sessions.values():
+            counts[server.hub.name] = counts.get(server.hub.name, 0) + server.tunnels
+        return counts
+
+    def greet(self, socket: MoorageSocket, hello: v1.AppHello) -> tuple[MoorageServer, Reader]:
+        """A link's hello: its session, old or new, now on this link. Raises `PeerError`."""
+        if hello.revision < 1:
+            raise PeerError(LINK_VERSION, f"revision {hello.revision}")
+        if not MIN_WINDOW <= hello.window <= MAX_WINDOW:
+            raise PeerError(LINK_BAD_FRAME, f"a window of {MIN_WINDOW} bytes or more")
+        hub = self.node.ensure_hub(socket.hub)
+        self._waiting.pop(socket, None)
+        known = self._sessions.get((hub.name, socket.server_id))
+        if known is not None and not known[0].over and hello.session == known[0].session:
+            return self._resume(socket, hello, *known)
+        app = hub.servers.get(socket.server_id)
+        if app is not None and app.up:
+            raise PeerError(LINK_SERVER_TAKEN, socket.server_id)
+        self.evict(hub, socket.server_id)
+        if app is not None:
+            self.node.drop_server(hub, app)
+        return self._begin(socket, hello, hub)
+
+    def _resume(
+        self, socket: MoorageSocket, hello: v1.AppHello, server: MoorageServer, reader: Reader
+    ) -> tuple[MoorageServer, Reader]:
+        replay = server.out.resume(hello.received)
+        server.acks.taken()
+        server.out.window = server.window_of(hello.window)
+        server.revision = min(hello.revision, v1.REVISION)
+        old = server.wire
+        if old is not None:
+            server.lost(old)
+            old.close(LINK_REPLACED)
+        self.node.metrics.link_resumes += 1
+        server.attach(socket, self._hello(server, resumed=True), replay)
+        return server, reader
+
+    def evict(self, hub: Hub, server_id: str) -> None:
+        """A session whose app server has come back without it, perhaps in another dialect."""
+        known = self._sessions.pop((hub.name, server_id), None)
+        if known is not None:
+            known[0].give_up("app server came back anew")
+
+    def _begin(self, socket: MoorageSocket, hello: v1.AppHello, hub: Hub) -> tuple[MoorageServer, Reader]:
+        hub = self.node.ensure_hub(hub.name)
+        server = MoorageServer(
+            self.node,
+            hub,
+            socket.server_id,
+            session=secrets.token_urlsafe(SESSION_BYTES),
+            window=hello.window,
+            revision=min(hello.revision, v1.REVISION),
+            later=self._later,
+            wall_clock=self._wall_clock,
+        )
+        desk = Desk(server, self._wall_clock)
+        reader = Reader(server, desk)
+        server.at_end = reader.end
+        self._sessions[hub.name, socket.server_id] = server, reader
+        server.app.emit_only = hello.emit_only
+        hub.servers.add(server.app)
+        server.attach(socket, self._hello(server, resumed=False), [])
+        return server, reader
+
+    def _hello(self, server: MoorageServer, *, resumed: bool) -> bytes:
+        links = self.node.links
+        frame = v1.ServiceHello(
+            v1.REVISION,
+            __version__,
+            server.session,
+            resumed,
+            server.inc.received,
+            links.window,
+            links.max_frame,
+            round(links.heartbeat * 1000),
+            round(links.grace * 1000),
+            server.hub.name,
+            self._node_id,
+            self.node.limits.max_payload,
+        )
+        return v1.encode_batch(0, 0, [v1.encode_frame(frame)])
+
+    def drain(self, seconds: float) -> None:
+        """The service will stop: the app servers hear of it."""
+        for server, _ in self._sessions.values():
+            server.queue(v1.Drain(seconds))
+
+    def tick(self, now: float) -> None:
+        """Time passes for all sessions; forget those that are over."""
+        passed, self._ticked = now - self._ticked, now
+        step = min(passed, STEP_SECONDS)
+        for key, (server, _) in tuple(self._sessions.items()):
+            if not server.over:
+                server.tick(now, step)
+            if server.over:
+                del self._sessions[key]
+        for socket, deadline in tuple(self._waiting.items()):
+            if passed > step:
+                # We were asleep: what came meanwhile is read first.
+                self._waiting[socket] = deadline + passed - step
+            elif deadline <= now:
+                del self._waiting[socket]
+                socket.close(LINK_SILENT)
+                socket.abort()
+
+    def close(self) -> None:
+        """The service stops: end all links."""
+        for server, _ in self._sessions.values():
+            server.close_all()

@@ -1,0 +1,236 @@
+"""Runs the handlers of events, and knows how much of that is under way.
+
+Events take a way of their own instead of `sio._handle_event`: it spares several layers of calls and the
+slower JSON. A server on which somebody has replaced one of those layers gets them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar, copy_context
+from types import FunctionType
+from typing import Any, Final
+
+import socketio.async_server
+
+from moorage.sdk.aio.link import Link
+from moorage.sdk.errors import MoorageError, NotSerialisable
+from moorage.sdk.members import Member
+from moorage.sdk.payload import Codec
+from moorage.wire.moorage.v1 import Packet
+
+MAX_BACKLOG: Final = 64 * 1024 * 1024
+"""Bytes of packets whose handlers run. Beyond it the service is made to wait."""
+HANDLER_COST: Final = 1024
+"""What a running handler counts for beside its packet."""
+RESERVED: Final = frozenset({"*", "connect", "connect_error", "disconnect"})
+"""Event names that no client may send: they would run the handlers of the same names. A catch-all handler
+would take the client's first argument for its socket id."""
+
+_TRIGGER: Final = frozenset({"_trigger_event"})
+_LAYERS: Final = _TRIGGER | {"_handle_event", "_handle_event_internal"}
+_LIBRARY: Final = socketio.async_server.__file__
+
+_log = logging.getLogger("moorage.sdk")
+
+Handling = asyncio.Task[Any] | None
+"""The task of a handler; None for what no handler does."""
+
+_handling: ContextVar[Handling] = ContextVar("moorage_handling", default=None)
+
+
+class Waits:
+    """Which handlers wait for what comes over the link: acks of clients, answers of the service. Not told
+    by the callbacks that wait, as one of those may wait for ever and its handler have given up."""
+
+    def __init__(self) -> None:
+        self.running: set[Handling] = set()
+        self.waiting: dict[Handling, int] = {}
+        """How many answers, by handler."""
+        self.begun: Callable[[], object] = bool
+        """Called when one more waits."""
+
+    def begin(self) -> Handling:
+        """The handler in whose context this is called waits, it or a task that it has made; to be
+        given to `end`."""
+        handling = _handling.get()
+        if handling is None or handling not in self.running:
+            return None
+        self.waiting[handling] = self.waiting.get(handling, 0) + 1
+        self.begun()
+        return handling
+
+    def end(self, handling: Handling) -> None:
+        """What was waited for is here, or nobody waits for it any more."""
+        left = self.waiting.pop(handling, 0) - 1
+        if left > 0:
+            self.waiting[handling] = left
+
+
+class Events:
+    """The handlers of one `socketio` server."""
+
+    def __init__(
+        self, sio: Any, link: Link, codec: Codec, waits: Waits, *, max_backlog: int = MAX_BACKLOG
+    ) -> None:
+        self._sio = sio
+        self._not_handled = sio.not_handled
+        self._link = link
+        self._codec = codec
+        self._running, self._waiting = waits.running, waits.waiting
+        waits.begun = self.look_again
+        self._max_backlog = max_backlog
+        self._loop = asyncio.get_running_loop()
+        self._replaced = frozenset(name for name in _LAYERS if not _is_library(type(sio), name))
+        self._coroutines: dict[Any, bool] = {}
+        self._bytes = 0
+        self._held = False
+
+    # -- how much runs ----------------------------------------------------------------------------------
+
+    def begin(self, size: int) -> None:
+        """A packet of this size waits or is being handled."""
+        self._bytes += size
+        if self._bytes > self._max_backlog and not self._held:
+            self._held = self._too_much()
+            if self._held:
+                self._link.hold(True)
+
+    def finish(self, size: int) -> None:
+        """It is not any more."""
+        self._bytes -= size
+        if self._held:
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Go on reading, if that is why we do not."""
+        if self._held and not self._too_much():
+            self._held = False
+            self._link.hold(False)
+
+    def _too_much(self) -> bool:
+        """Handlers that wait for an answer do not count: it would be behind what is not read."""
+        running = max(1, len(self._running))
+        free = running - len(self._waiting)
+        return self._bytes * free > self._max_backlog * running
+
+    # -- running ----------------------------------------------------------------------------------------
+
+    def start(
+        self, member: Member, data: list[Any], ack_id: int | None, size: int
+    ) -> Awaitable[object] | None:
+        """Run the handler of an event, if there is one. An awaitable is returned where the client's
+        next packet must wait for it. Raises `ValueError` for what is no event."""
+        name = data[0] if data else None
+        if not isinstance(name, (str, int)) or name in RESERVED:
+            raise ValueError(f"no event name: {name!r:.100}")
+        sio = self._sio
+        if self._replaced or not vars(sio).keys().isdisjoint(_LAYERS):
+            return self._layered(name, member, data, ack_id, size)
+        arguments: Any = (member.sid, *data[1:])
+        handler, arguments = sio._get_event_handler(name, member.namespace, arguments)
+        if handler is None:
+            handler, arguments = sio._get_namespace_handler(member.namespace, arguments)
+            if handler is None:
+                return None
+            handler, arguments = handler.trigger_event, (name, *arguments)
+        elif not self._is_coroutine(handler):
+            self._call(handler, arguments, member, ack_id)
+            return None
+        self.begin(size + HANDLER_COST)
+        running = self._run(handler, arguments, member, ack_id, size + HANDLER_COST)
+        if not sio.async_handlers:
+            return running
+        self._loop.create_task(running, name="moorage-event")
+        return None
+
+    def _layered(
+        self, name: Any, member: Member, data: list[Any], ack_id: int | None, size: int
+    ) -> Awaitable[object] | None:
+        """By way of what somebody has put into the server. `_trigger_event`, which tracing replaces, runs
+        as a handler does and counts like one. Behind the other layers only the library knows what runs."""
+        sio = self._sio
+        if self._replaced | (vars(sio).keys() & _LAYERS) != _TRIGGER:
+            handling: Awaitable[object] = sio._handle_event(member.client.sid, member.namespace, ack_id, data)
+            return handling
+        arguments = (name, member.namespace, member.sid, *data[1:])
+        self.begin(size + HANDLER_COST)
+        running = self._run(sio._trigger_event, arguments, member, ack_id, size + HANDLER_COST)
+        if not sio.async_handlers:
+            return running
+        self._loop.create_task(running, name="moorage-event")
+        return None
+
+    def _is_coroutine(self, handler: Any) -> bool:
+        # Asking `inspect` costs a microsecond, and there are few handlers.
+        try:
+            return self._coroutines[handler]
+        except KeyError:
+            found = self._coroutines[handler] = inspect.iscoroutinefunction(handler)
+            return found
+        except TypeError:  # cannot be hashed
+            return inspect.iscoroutinefunction(handler)
+
+    def _call(self, handler: Any, arguments: Any, member: Member, ack_id: int | None) -> None:
+        """A plain function. In a context of its own, as if in a task: what it sets there must not
+        show up in another handler."""
+        try:
+            result = copy_context().run(handler, *arguments)
+        except (Exception, asyncio.CancelledError):
+            _log.exception("handler %s failed", _name(handler))
+            return
+        if ack_id is not None:
+            self._acknowledge(handler, member, ack_id, result)
+
+    async def _run(self, handler: Any, arguments: Any, member: Member, ack_id: int | None, size: int) -> None:
+        # Kept by hand: a task that only its own futures refer to may be collected, and a done callback
+        # would cost another turn of the loop for each event.
+        task = asyncio.current_task(self._loop)
+        self._running.add(task)
+        # Seen in tasks that it makes as well.
+        _handling.set(task)
+        try:
+            try:
+                result = await handler(*arguments)
+            except asyncio.CancelledError:
+                result = None  # as the library has it
+            if ack_id is not None and result is not self._not_handled:
+                self._acknowledge(handler, member, ack_id, result)
+                if self._link.congested:
+                    await self._link.drained()
+        except Exception:
+            _log.exception("handler %s failed", _name(handler))
+        finally:
+            self._running.discard(task)
+            if self._waiting:
+                self._waiting.pop(task, None)  # whatever it did not wait for in the end
+            self.finish(size)
+
+    def _acknowledge(self, handler: Any, member: Member, ack_id: int, result: Any) -> None:
+        if member.client.gone:
+            return
+        if result is None:
+            data = []
+        elif isinstance(result, tuple):
+            data = list(result)
+        else:
+            data = [result]
+        try:
+            self._link.send(Packet(member.client.number, self._codec.ack(member.namespace, ack_id, data)))
+        except NotSerialisable as error:
+            _log.error("what %s returned cannot be sent: %s", _name(handler), error)
+        except MoorageError as error:
+            _log.error("the answer of %s cannot be sent: %s", _name(handler), error)
+
+
+def _is_library(owner: type[Any], name: str) -> bool:
+    """The method is the library's own: no subclass and no tracing tool has put another in its place."""
+    found = inspect.getattr_static(owner, name)
+    return type(found) is FunctionType and found.__code__.co_filename == _LIBRARY
+
+
+def _name(handler: Any) -> str:
+    return getattr(handler, "__qualname__", repr(handler))

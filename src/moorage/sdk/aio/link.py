@@ -1,0 +1,441 @@
+"""The link of one app server: dials, says hello, keeps alive, reconnects, and writes once per tick.
+
+How to use it (everything on one event loop; nothing here is thread-safe):
+
+    link = Link(parse(connection_string), hub, server_id, receiver, max_queue_bytes=...)
+    await link.start()                       # raises LinkRefused, LinkUnavailable
+    link.send(Packet(client, payload))       # one frame, in order; raises QueueFull, TooLarge, LinkClosed
+    if link.congested:
+        await link.drained()                 # back-pressure; raises what ended the link, if it ends
+    done = await link.request(lambda ref: Enter(ref, client, "/", ("room",)), timeout=10)
+    ref = link.ask(make, answers, timeout)   # the same without waiting: `answers` is `session.Answers`
+    link.hold(True)                          # stop acknowledging: the service stops when its credit is used
+    await link.close(drain=0)
+
+`receiver` hears, on the loop and in order (see `Receiver`): every batch's frames but for the answers to
+requests; when the session is gone; and what happens to the link. Another thread reaches a link through
+`loop.call_soon_threadsafe(link.send, ...)` and `asyncio.run_coroutine_threadsafe(link.request(...), loop)`;
+`Receiver` methods may hand over to other threads, and `hold` says when these have too much to do.
+
+States: new -> up <-> down -> closed. Down, frames queue up to `max_queue_bytes`, requests wait. A session
+that was down for longer than the service's grace time is given up: `receiver.session_lost`, then dialling
+goes on. Closed is for good: after `close()`, or when the service refuses for a reason that stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Protocol
+
+from moorage import __version__
+from moorage.sdk.aio.dial import CONNECT_SECONDS, dial
+from moorage.sdk.aio.websocket import LinkSocket
+from moorage.sdk.connection_string import ConnectionString
+from moorage.sdk.errors import (
+    LinkClosed,
+    LinkError,
+    LinkRefused,
+    LinkUnavailable,
+    MoorageError,
+    QueueFull,
+)
+from moorage.sdk.session import MAX_QUEUE_BYTES, Answers, End, Greeting, Part, Session
+from moorage.wire.errors import PeerError
+from moorage.wire.moorage.v1 import Drain, FromApp, FromService, ServiceHello
+from moorage.wire.reasons import LINK_BAD_FRAME, LINK_CLOSED, LINK_SILENT
+
+TICK_SECONDS: Final = 0.5
+"""Acknowledgements that nothing carried, keep-alive, silence and deadlines: none needs to be exact."""
+RETRY_FIRST: Final = 0.1
+RETRY_MOST: Final = 5.0
+MOST_SECONDS: Final = 2.0**31
+"""That a frame can say."""
+LEAVE_SECONDS: Final = 2.0
+"""How long `close` lets what is queued leave."""
+GRACE_EXTRA: Final = 1.0
+"""Given up so much later than the service does: it may have noticed the cut later than we did."""
+
+_log = logging.getLogger("moorage.sdk")
+
+
+class Receiver(Protocol):
+    """Who a link works for. Its methods must neither block nor raise."""
+
+    def received(self, frames: list[FromService]) -> None:
+        """One batch: Open, Packet, Closed, Left, Moved, Query, Told, Drain, and Failed with ref 0."""
+
+    def session_lost(self, why: str) -> None:
+        """All clients of the session are gone, without a Closed each. The next batch belongs to a
+        new session, whose client numbers begin anew."""
+
+    def link_event(self, name: str, error: Exception | None) -> None:
+        """`lost` and `restored`; `failed`: it will not come back (`error` says why)."""
+
+
+class Link:
+    """See the module's text."""
+
+    def __init__(
+        self,
+        target: ConnectionString,
+        hub: str,
+        server_id: str,
+        receiver: Receiver,
+        *,
+        max_queue_bytes: int = MAX_QUEUE_BYTES,
+        emit_only: bool = False,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.target = target
+        self.hub = hub
+        self.server_id = server_id
+        sdk = f"moorage-python/{__version__}"
+        self.session = Session(sdk=sdk, max_queue_bytes=max_queue_bytes, emit_only=emit_only)
+        self._receiver = receiver
+        self._ssl = ssl_context
+        self._loop = asyncio.get_running_loop()
+        self._socket: LinkSocket | None = None
+        self._dialler: asyncio.Task[None] | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+        self._ended: Exception | None = None
+        self.left = False
+        """`close` has ended it."""
+        self._down_since = self._up_since = 0.0
+        self._attempt = 0
+        self._held = False
+        self._scheduled = False
+        self._drained: list[asyncio.Future[None]] = []
+        self._sent = self._heard = True
+        self._idle = self._silent = 0.0
+
+    # -- state --------------------------------------------------------------------------------------
+
+    @property
+    def up(self) -> bool:
+        """A WebSocket is open and greeted."""
+        return self._socket is not None
+
+    @property
+    def closed(self) -> bool:
+        """For good."""
+        return self._ended is not None
+
+    @property
+    def hello(self) -> ServiceHello:
+        """What the service said of itself, last time. Only after `start`."""
+        assert self.session.hello_of_service is not None
+        return self.session.hello_of_service
+
+    @property
+    def congested(self) -> bool:
+        """So much is queued that who produces more should wait for `drained`. Never while the link is
+        down: waiting helps nobody then, and the queue's bound says when it is enough."""
+        return self._socket is not None and self.session.congested
+
+    # -- start and end --------------------------------------------------------------------------------
+
+    async def start(self, *, wait: bool = False) -> None:
+        """Connect. Raises `LinkRefused`, and `LinkUnavailable` unless `wait` is set: then it tries
+        until a service answers."""
+        while True:
+            try:
+                await self._connect()
+                break
+            except LinkUnavailable as error:
+                if not wait:
+                    self._end(error)
+                    raise
+                _log.warning("%s; trying again", error)
+                await asyncio.sleep(self._delay())
+            except BaseException as error:
+                self._end(error if isinstance(error, MoorageError) else LinkClosed("never opened"))
+                raise
+        self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
+
+    async def close(self, drain: float = 0.0, *, empty: Callable[[], bool] = lambda: False) -> None:
+        """Leave. `drain`: ask for no new clients and give the present ones so many seconds first, or
+        until they are gone, as `empty` tells. Then the service ends them, so that they come back to
+        another app server. Idempotent."""
+        if self._ended is not None:
+            return
+        if drain > 0:
+            await self.drain(drain, empty)
+        self._flush()
+        # What was written, the service reads before the farewell; only what waits could be lost.
+        await self._wait(LEAVE_SECONDS, lambda: not self.up or not self.session.waiting)
+        socket = self._socket
+        self.left = True
+        self._end(LinkClosed("the link was closed"))
+        if socket is not None:
+            await socket.farewell(LINK_CLOSED)
+
+    async def drain(self, seconds: float, empty: Callable[[], bool]) -> None:
+        """The first part of `close`, for who has something to do before the second."""
+        with suppress(QueueFull):  # there is no link then, and so nobody new
+            self.send(Drain(min(seconds, MOST_SECONDS)))
+        await self._wait(seconds, empty)
+
+    async def _wait(self, seconds: float, over: Callable[[], bool]) -> None:
+        deadline = self._loop.time() + seconds
+        while not over() and self._loop.time() < deadline and self._ended is None:
+            await asyncio.sleep(0.02)
+
+    def _end(self, error: Exception) -> None:
+        if self._ended is not None:
+            return
+        self._ended = error
+        self._socket = None
+        if self._ticker is not None:
+            self._ticker.cancel()
+        if self._dialler is not None and self._dialler is not asyncio.current_task():
+            self._dialler.cancel()
+        closed = error if isinstance(error, LinkError) else LinkClosed(str(error))
+        self.session.fail_all(closed)
+        for waiter in self._drained:
+            if waiter.done():
+                continue
+            if self.left:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(closed)
+        self._drained.clear()
+
+    # -- to the service -------------------------------------------------------------------------------
+
+    def send(self, frame: FromApp) -> None:
+        """Queue one frame; it leaves with all others of this tick. After `close` there is nobody to send
+        to, and nothing happens. Raises `QueueFull`, `TooLarge`, and what ended the link otherwise."""
+        if self._ended is not None:
+            if self.left:
+                return
+            # Each time with a traceback of its own: it would grow, and keep all that was to be sent.
+            raise self._ended.with_traceback(None)
+        self.session.queue(frame)
+        if not self._scheduled:
+            self._schedule()
+
+    def ask(self, make: Callable[[int], FromApp], answers: Answers, timeout: float | None) -> int:
+        """Queue a request. `timeout` in seconds: how long to wait for the service itself."""
+        if self._ended is not None:
+            raise self._ended.with_traceback(None)
+        ref = self.session.ask(make, answers, self._loop.time(), timeout)
+        if not self._scheduled:
+            self._schedule()
+        return ref
+
+    async def request(
+        self,
+        make: Callable[[int], FromApp],
+        *,
+        timeout: float | None,
+        part: Callable[[Part], None] | None = None,
+    ) -> End:
+        """Ask, and wait for the end of the answer; `part` hears what comes before it. Raises
+        `RequestFailed`, `RequestTimeout`, `SessionLost`, and what `send` raises."""
+        waiting = _Waiting(self._loop.create_future(), part)
+        ref = self.ask(make, waiting, timeout)
+        try:
+            return await waiting.future
+        finally:
+            self.session.cancel(ref)
+
+    async def drained(self) -> None:
+        """Until the queue is short again, or the link down. Raises what ends the link, if it ends."""
+        while self.congested:
+            waiter = self._loop.create_future()
+            self._drained.append(waiter)
+            await waiter
+
+    def hold(self, held: bool) -> None:
+        """While held, what comes counts as not taken."""
+        self._held = held
+        if not held and self._socket is not None:
+            self.session.take_all()
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        socket = self._socket
+        if socket is None:
+            return
+        batches = self.session.batches()
+        while not socket.full and (batch := next(batches, None)) is not None:
+            socket.write(batch)
+            self._sent = True
+        if self.session.ack_is_due:
+            socket.write(self.session.empty_batch())
+        if self._drained and not self.session.congested:
+            self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._drained = self._drained, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # -- from the service -----------------------------------------------------------------------------
+
+    def _message(self, socket: LinkSocket, data: bytes) -> None:
+        if socket is not self._socket:
+            return
+        self._heard = True
+        try:
+            frames = self.session.received(data)
+        except PeerError as error:
+            _log.error("the service sent what is no batch (%s): a new session", error)
+            socket.break_off(LINK_BAD_FRAME)
+            self._give_up(str(error))
+            return
+        if frames:
+            self._receiver.received(frames)
+        if not self._held:
+            self.session.take_all()
+        # Handlers start in the next turn of the loop. Scheduled now, the flush comes right after
+        # their first steps; scheduled by the first that sends, it would cost another turn.
+        if self.session.waiting:
+            self._flush()
+        self._schedule()
+
+    def _disconnected(self, socket: LinkSocket) -> None:
+        if socket is not self._socket or self._ended is not None:
+            return
+        self._socket = None
+        self._wake()
+        self._down_since = self._loop.time()
+        if self._down_since - self._up_since > RETRY_MOST:
+            self._attempt = 0
+        why = f"the link to {self.target.endpoint} broke ({socket.reason or 'the connection was cut'})"
+        _log.warning("%s; reconnecting", why)
+        self._receiver.link_event("lost", LinkUnavailable(why))
+        if socket.reason == LINK_BAD_FRAME.name:
+            # Resumed, the session would repeat what the service could not read.
+            self._give_up(why)
+        self._dialler = self._loop.create_task(self._reconnect())
+
+    def _give_up(self, why: str) -> None:
+        if self.session.id:
+            self.session.forget(why)
+            self._receiver.session_lost(why)
+
+    # -- connecting -------------------------------------------------------------------------------------
+
+    async def _connect(self) -> None:
+        """One attempt: dial, greet, repeat what the service has not got."""
+        socket = LinkSocket(self._message, self._disconnected, self._flush)
+        try:
+            await dial(self.target, self.hub, self.server_id, lambda: socket, ssl_context=self._ssl)
+            greeting = await self._greet(socket)
+        except BaseException:
+            socket.break_off()
+            # Set by whatever broke it off, and of no use to anybody now.
+            if socket.first.done() and not socket.first.cancelled():
+                socket.first.exception()
+            raise
+        self._up_since = self._loop.time()
+        self._sent = self._heard = True
+        self._idle = self._silent = 0.0
+        if greeting.lost:
+            self._receiver.session_lost("the service no longer knows this app server's session")
+        self._socket = socket
+        for batch in greeting.again:
+            socket.write(batch)
+        socket.release()
+        self._schedule()
+
+    async def _greet(self, socket: LinkSocket) -> Greeting:
+        socket.write(self.session.hello())
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return self.session.greeted(await socket.first)
+        except TimeoutError:
+            raise LinkUnavailable(f"{self.target.endpoint} opened the link and said nothing") from None
+        except PeerError as error:
+            raise LinkRefused(f"{self.target.endpoint} does not speak moorage.v1 ({error})") from None
+
+    async def _reconnect(self) -> None:
+        said = ""
+        while True:
+            await asyncio.sleep(self._delay())
+            try:
+                await self._connect()
+            except LinkError as error:
+                if isinstance(error, LinkRefused) and error.number:
+                    self._fail(error)
+                    return
+                # Refused by something that is not Moorage: what a proxy says while it restarts.
+                if str(error) != said or self._attempt.bit_count() == 1:
+                    said = str(error)
+                    _log.warning("%s (attempt %d)", said, self._attempt)
+            else:
+                break
+        _log.info("the link to %s is back", self.target.endpoint)
+        self._receiver.link_event("restored", None)
+
+    def _fail(self, error: LinkRefused) -> None:
+        _log.error("the link is given up: %s", error)
+        self._end(error)
+        self._give_up(str(error))
+        self._receiver.link_event("failed", error)
+
+    def _delay(self) -> float:
+        most = min(RETRY_MOST, RETRY_FIRST * 2.0**self._attempt)
+        self._attempt = min(self._attempt + 1, 30)
+        # Spread: a service that comes back is met by all its app servers at once.
+        return most * random.uniform(0.3, 1.0)  # noqa: S311
+
+    # -- time -------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """Counts its own calls instead of reading a clock: when this process was stopped or busy, what
+        waits in the socket is read before anybody is declared silent."""
+        keepalive = self.hello.keepalive / 1000
+        step = min(TICK_SECONDS, keepalive / 4)
+        self._ticker = self._loop.call_later(step, self._tick)
+        now = self._loop.time()
+        self.session.expire(now)
+        socket = self._socket
+        if socket is None:
+            if now - self._down_since > self.hello.grace / 1000 + GRACE_EXTRA:
+                self._give_up("the link was down for longer than the service's grace time")
+            return
+        self._silent = 0.0 if self._heard else self._silent + step
+        self._heard = False
+        if self._silent > 3 * keepalive:
+            socket.reason = LINK_SILENT.name
+            socket.break_off()
+            return
+        self._idle = 0.0 if self._sent else self._idle + step
+        self._sent = False
+        if (self.session.ack_has_news or self._idle >= keepalive / 2) and not socket.full:
+            socket.write(self.session.empty_batch())
+            self._idle = 0.0
+
+
+class _Waiting:
+    """`Answers` for one who waits for the end."""
+
+    def __init__(self, future: asyncio.Future[End], part: Callable[[Part], None] | None) -> None:
+        self.future = future
+        self._part = part
+
+    def part(self, frame: Part) -> None:
+        if self._part is not None:
+            self._part(frame)
+
+    def end(self, frame: End) -> None:
+        if not self.future.done():
+            self.future.set_result(frame)
+
+    def failed(self, error: MoorageError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)

@@ -1,0 +1,1 @@
+"""The SDK for threads: only code that waits."""

@@ -1,0 +1,440 @@
+"""Moorage under a synchronous `socketio.Server` in threading mode, and so under Flask-SocketIO.
+
+    sio = socketio.Server(async_mode="threading")
+    moorage = use_moorage_sync(sio, hub="app", connection_string=...)
+
+The link has a background thread with an event loop of its own. Handlers run in other threads, as in
+python-socketio's threading mode, and so may block; `emit` and all others may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import secrets
+import ssl
+import time
+import weakref
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, overload
+
+import socketio
+
+from moorage.sdk.aio.app_server import EVENTS, HANDLER_SECONDS, milliseconds
+from moorage.sdk.aio.manager import ANSWER_SECONDS, arguments_of, target
+from moorage.sdk.aio.server_events import HandlerT
+from moorage.sdk.answers import AckCollector, Acks, AppServer, FetchedSockets, SocketCollector
+from moorage.sdk.connection_string import check_hub, parse
+from moorage.sdk.errors import MoorageError, UsageError
+from moorage.sdk.instrumented import carry_over
+from moorage.sdk.members import room_names
+from moorage.sdk.payload import Codec
+from moorage.sdk.session import MAX_QUEUE_BYTES
+from moorage.sdk.supported import check_version, warn_of_origins
+from moorage.sdk.terms import warn_of_large_messages
+from moorage.sdk.threads.dispatch import ThreadsDispatcher
+from moorage.sdk.threads.engine import Engine
+from moorage.sdk.threads.inbox import ThreadsInbox
+from moorage.sdk.threads.link import ThreadedLink
+from moorage.sdk.threads.manager import ThreadsManager
+from moorage.sdk.threads.pool import Pool
+from moorage.sdk.threads.reloader import before_reloading
+from moorage.sdk.threads.server_events import ThreadsServerEvents
+from moorage.wire.moorage.v1 import (
+    LOCAL,
+    VOLATILE,
+    Ask,
+    Disconnect,
+    Done,
+    Fetch,
+    FromApp,
+    Join,
+    Leave,
+    List,
+    Servers,
+    Tell,
+)
+
+THREADS: Final = 128
+"""Handlers that run at the same time, at most, unless `threads` says otherwise."""
+
+ListenerT = TypeVar("ListenerT", bound=Callable[..., Any])
+
+_log = logging.getLogger("moorage.sdk")
+
+
+_attached: weakref.WeakSet[ThreadedMoorage] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for moorage in list(_attached):
+        moorage.forked()
+    _attached.clear()
+
+
+def _close_all() -> None:
+    for moorage in list(_attached):
+        _log.info("this process only watches files: it leaves hub %s to the one that serves", moorage.hub)
+        moorage.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def use_moorage_sync(
+    server: Any,
+    *,
+    hub: str,
+    connection_string: str,
+    server_id: str | None = None,
+    threads: int = THREADS,
+    max_queue_bytes: int = MAX_QUEUE_BYTES,
+    wait: bool = False,
+    emit_only: bool = False,
+    ssl_context: ssl.SSLContext | None = None,
+) -> ThreadedMoorage:
+    """Hands the clients of `server` to Moorage; returns once the link is up.
+
+    `server` is a `socketio.Server` with `async_mode="threading"` or a Flask-SocketIO `SocketIO` that has
+    its app. `hub` and `connection_string` say whose clients, and where the service is. `server_id` must
+    be unique among the hub's app servers; a random one is right. `threads` is how many handlers may run
+    at a time, `max_queue_bytes` what may wait for the service before emits raise `QueueFull`. With `wait`
+    a service that is not there yet is waited for. `emit_only` is for a worker or a script that only emits:
+    it never gets clients. `ssl_context` for an https endpoint whose authority
+    this machine does not know.
+
+    Raises `UsageError` for arguments that cannot work, `LinkRefused` and `LinkUnavailable` with a message
+    that names cause and fix. Call it in the process that serves: threads do not survive a fork.
+    """
+    where = parse(connection_string)
+    sio, extra = _server_of(server)
+    if isinstance(sio.eio, Engine) and sio.eio.give_back is not None:
+        sio.eio.give_back()
+    _check(sio, check_hub(hub), server_id)
+    if threads < 1:
+        raise UsageError(f"threads must be 1 or more, not {threads}")
+    moorage = ThreadedMoorage(
+        sio,
+        lambda inbox: ThreadedLink(
+            where,
+            hub,
+            server_id or secrets.token_urlsafe(12),
+            inbox,
+            max_queue_bytes=max_queue_bytes,
+            emit_only=emit_only,
+            ssl_context=ssl_context,
+        ),
+        threads=threads,
+        extra=extra,
+        elsewhere=(
+            f"This server's clients connect through Moorage: io({where.endpoint!r}, "
+            f"{{ path: '/clients/socketio/hubs/{hub}' }})"
+        ),
+    )
+    moorage.attach(wait=wait)
+    return moorage
+
+
+def _server_of(server: Any) -> tuple[Any, dict[str, Any]]:
+    """The `socketio.Server`, and what its environments hold besides."""
+    if isinstance(server, socketio.Server):
+        return server, {}
+    # By its names and not by its class: Flask-SocketIO is not ours to depend on.
+    if hasattr(server, "server") and hasattr(server, "init_app"):
+        if server.server is None:
+            raise UsageError("the SocketIO object has no app yet: call init_app before use_moorage_sync")
+        middleware = getattr(server, "sockio_mw", None)
+        if middleware is None:
+            raise UsageError("this SocketIO object has no app, it only writes to a message queue")
+        return server.server, {"flask.app": middleware.flask_app}
+    if isinstance(server, socketio.AsyncServer):
+        raise UsageError("an AsyncServer takes `await use_moorage(...)`")
+    raise UsageError(f"a socketio.Server or a Flask-SocketIO object is wanted, not {type(server).__name__}")
+
+
+def _check(sio: Any, hub: str, server_id: str | None) -> None:
+    check_version()
+    if isinstance(sio.eio, Engine):
+        raise UsageError("this server uses Moorage already; close() that first")
+    if sio.async_mode != "threading":
+        raise UsageError(f'async_mode is {sio.async_mode!r}; Moorage needs async_mode="threading"')
+    if type(sio.manager) is not socketio.Manager:
+        raise UsageError(
+            f"this server has a client_manager of its own ({type(sio.manager).__name__}). Moorage takes its "
+            "place and reaches all app servers of the hub: leave out `client_manager=` "
+            "(Flask-SocketIO: `message_queue=`)"
+        )
+    if sio.eio.sockets:
+        raise UsageError("this server has clients already: call use_moorage_sync before they connect")
+    if server_id is not None and not 1 <= len(server_id) <= 128:
+        raise UsageError("server_id must have 1 to 128 characters")
+    warn_of_origins(sio)
+
+
+class ThreadedMoorage:
+    """The link of one `socketio.Server`, and the server API beyond python-socketio. What it does
+    reaches the sockets of all app servers of the hub. Every method may be called from any thread.
+
+    `to` and `room` everywhere: a room, a socket id, or a collection of them; None is the whole
+    namespace. `skip`: sockets and rooms to leave out. Timeouts are in seconds.
+    """
+
+    def __init__(
+        self,
+        sio: Any,
+        make_link: Callable[[ThreadsInbox], ThreadedLink],
+        *,
+        threads: int,
+        extra: dict[str, Any],
+        elsewhere: str,
+    ) -> None:
+        self.sio = sio
+        self._codec = Codec(sio.packet_class)
+        self._pool = Pool(threads)
+        self._inbox = ThreadsInbox(self._tell)
+        self.link = make_link(self._inbox)
+        self._listeners: dict[str, list[Callable[..., Any]]] = {name: [] for name in EVENTS}
+        self._former = (sio.eio, sio.manager)
+        self._engine = Engine(
+            sio.eio, transmit=self.link.send, post=self.link.post, pool=self._pool, elsewhere=elsewhere
+        )
+        self._manager = ThreadsManager(self.link, self._codec, self._engine)
+        self._manager.set_server(sio)
+        self._dispatcher = ThreadsDispatcher(sio, self._engine, self._manager, self._codec, extra)
+        self._server_events = ThreadsServerEvents(
+            self.link.send, self._codec, self._pool, session=lambda: self.link.session_id
+        )
+        self._inbox.serve(self.link, self._dispatcher, self._manager, self._server_events)
+        carry_over(sio.manager, self._manager)
+        sio.eio, sio.manager = self._engine, self._manager
+
+    # -- the link ---------------------------------------------------------------------------------------
+
+    @property
+    def server_id(self) -> str:
+        """This app server's id in the hub."""
+        return self.link.server_id
+
+    @property
+    def hub(self) -> str:
+        """The hub whose clients it serves."""
+        return self.link.hub
+
+    @property
+    def up(self) -> bool:
+        """The link is up now. While it is down emits are queued and requests wait."""
+        return self.link.up
+
+    @overload
+    def on(self, name: str, listener: ListenerT) -> ListenerT: ...
+
+    @overload
+    def on(self, name: str) -> Callable[[ListenerT], ListenerT]: ...
+
+    def on(self, name: str, listener: Any = None) -> Any:
+        """Hear what happens to the link; a decorator if no `listener` is given. Several per name; they
+        run in threads as handlers do.
+
+        `link_lost(error)`, `link_restored()`; `session_lost(why)`: all clients are gone, their
+        `disconnect` handlers run; `link_failed(error)`: the service refuses for good, nothing is tried
+        any more; `draining(seconds)`: the service will go; `error(error)`: something that nobody
+        waited for was not done. Each has a log line of `moorage.sdk`, too.
+        """
+        if name not in self._listeners:
+            raise UsageError(f"no such event: {name!r}; there are {', '.join(EVENTS)}")
+        if listener is None:
+            return lambda function: self.on(name, function)
+        self._listeners[name].append(listener)
+        return listener
+
+    def _tell(self, name: str, *arguments: Any) -> None:
+        for listener in self._listeners[name]:
+            self._pool.submit(partial(listener, *arguments))
+
+    def close(self, drain: float = 0.0) -> None:
+        """Leave the hub. `drain`: take no new clients, and give those there are so many seconds first.
+        Then the service closes them, and they reconnect to other app servers. Disconnect handlers
+        have run, or had 5 seconds, when this returns. Idempotent."""
+        if self.link.left_behind:
+            self.detach()
+            return
+        atexit.unregister(self._at_exit)
+        deadline = time.monotonic() + HANDLER_SECONDS
+        if not self.link.ended:
+            if drain > 0:
+                self.link.drain(drain, lambda: not self._engine.by_number)
+                deadline = time.monotonic() + HANDLER_SECONDS
+            # Before the link ends: the handlers have things to say to others.
+            self.link.run(self._let_go)
+            self._dispatcher.settled(deadline)
+        self.link.close()
+        _attached.discard(self)
+        self._dispatcher.all_gone()
+        if not self._dispatcher.settled(deadline):
+            _log.warning("closed while disconnect handlers were running")
+        self._stop()
+        self.detach()
+
+    def _let_go(self) -> None:
+        try:
+            self._engine.let_go()
+        except MoorageError as error:
+            _log.debug("clients stay until the link ends: %s", error)
+        self._dispatcher.all_gone()
+
+    def _stop(self) -> None:
+        self._pool.stop()
+        self._inbox.stop()
+
+    def _at_exit(self) -> None:
+        # No handlers now: much of what they would use is gone.
+        self._stop()
+        self.link.close()
+
+    def attach(self, *, wait: bool) -> None:
+        """Open the link, and see to it that it is closed in the end."""
+        _attached.add(self)
+        try:
+            self.link.start(wait=wait)
+        except BaseException:
+            _attached.discard(self)
+            self._stop()
+            self.detach()
+            raise
+        warn_of_large_messages(self._engine, self.link.hello)
+        atexit.register(self._at_exit)
+        before_reloading(_close_all)
+
+    def forked(self) -> None:
+        """In a child process: nothing reaches a client from here until the server is linked anew, and
+        whoever emits is told so. The clients are the parent's."""
+        atexit.unregister(self._at_exit)
+        self.link.forked()
+        self._engine.forked(self.detach)
+        self._manager.forked()
+
+    def detach(self) -> None:
+        """Give the server back its own engine and manager."""
+        if self.sio.eio is self._engine:
+            self.sio.eio, self.sio.manager = self._former
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- emits ------------------------------------------------------------------------------------------
+
+    def emit(
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        to: Any = None,
+        skip: Any = None,
+        namespace: str = "/",
+        volatile: bool = False,
+        local: bool = False,
+    ) -> None:
+        """As `sio.emit`. `volatile`: leaves out sockets that cannot take it at once, all of them while
+        the link is down. `local`: only sockets of this app server."""
+        flags = (VOLATILE if volatile else 0) | (LOCAL if local else 0)
+        self._manager.emit(event, data, namespace, room=to, skip_sid=skip, flags=flags)
+
+    def emit_with_acks(
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        to: Any = None,
+        skip: Any = None,
+        namespace: str = "/",
+        timeout: float = 5.0,
+    ) -> Acks:
+        """Emit, and wait until all sockets have answered or the time is over."""
+        payload = self._codec.event(namespace, [event, *arguments_of(data)])
+        whom = target(namespace, to, skip)
+        wait = milliseconds(timeout)
+        return self._collect_acks(lambda ref: Ask(ref, whom, 0, wait, payload), timeout)
+
+    def _collect_acks(self, make: Callable[[int], FromApp], timeout: float) -> Acks:
+        collector = AckCollector(self._codec)
+        end = self.link.request(make, seconds=timeout + ANSWER_SECONDS, part=collector.part)
+        assert isinstance(end, Done)
+        return collector.result(end.missing)
+
+    # -- sockets ----------------------------------------------------------------------------------------
+
+    def fetch_sockets(
+        self, room: Any = None, *, namespace: str = "/", skip: Any = None, timeout: float = 5.0
+    ) -> FetchedSockets:
+        """Which sockets there are. Ids, rooms and handshakes come from the service; their `data` from
+        the app servers, as far as these answer in time (see `missing`)."""
+        collector = SocketCollector(namespace)
+        whom = target(namespace, room, skip)
+        wait = milliseconds(timeout)
+        end = self.link.request(
+            lambda ref: Fetch(ref, whom, wait),
+            seconds=timeout + ANSWER_SECONDS,
+            part=collector.part,
+        )
+        assert isinstance(end, Done)
+        for row, _ in collector.rows:
+            member = self._manager.members.get(row.id, namespace)
+            if member is not None:
+                collector.know(member, self._inbox.facts_of(row.id, namespace))
+        return collector.result(end.missing)
+
+    def sockets_join(self, rooms: Any, *, to: Any = None, namespace: str = "/", skip: Any = None) -> int:
+        """All these sockets enter `rooms` (one or several); how many there were."""
+        whom, names = target(namespace, to, skip), room_names(rooms)
+        return self._manager.request(lambda ref: Join(ref, whom, names)).count
+
+    def sockets_leave(self, rooms: Any, *, to: Any = None, namespace: str = "/", skip: Any = None) -> int:
+        """All these sockets leave `rooms`; how many there were."""
+        whom, names = target(namespace, to, skip), room_names(rooms)
+        return self._manager.request(lambda ref: Leave(ref, whom, names)).count
+
+    def disconnect_sockets(
+        self, *, to: Any = None, namespace: str = "/", skip: Any = None, close: bool = False
+    ) -> int:
+        """All these sockets leave the namespace; `close` ends their connections as well. How many there
+        were."""
+        whom = target(namespace, to, skip)
+        return self._manager.request(lambda ref: Disconnect(ref, whom, close)).count
+
+    # -- app servers ------------------------------------------------------------------------------------
+
+    def server_side_emit(self, event: str, *args: Any, namespace: str = "/") -> None:
+        """An event for all other app servers of the hub; see `on_server_event`."""
+        self.link.send(Tell(0, namespace, 0, self._codec.event(namespace, [event, *args])))
+
+    def server_side_emit_with_ack(
+        self, event: str, *args: Any, namespace: str = "/", timeout: float = 5.0
+    ) -> Acks:
+        """The same, and wait until all have answered or the time is over."""
+        payload = self._codec.event(namespace, [event, *args])
+        wait = milliseconds(timeout)
+        return self._collect_acks(lambda ref: Tell(ref, namespace, wait, payload), timeout)
+
+    def on_server_event(self, event: str, *, namespace: str = "/") -> Callable[[HandlerT], HandlerT]:
+        """Decorator: handles an event of other app servers. Gets its arguments; what it returns is the
+        answer, a tuple several values."""
+
+        def register(handler: HandlerT) -> HandlerT:
+            self._server_events.add(namespace, event, handler)
+            return handler
+
+        return register
+
+    def servers(self) -> list[AppServer]:
+        """The hub's app servers, this one among them."""
+        end = self.link.request(List)
+        assert isinstance(end, Servers)
+        return [AppServer(row.id, row.dialect, row.up, row.clients) for row in end.rows]

@@ -1,0 +1,390 @@
+"""A link on a thread of its own: an asyncio loop nobody else sees, and a queue into it.
+
+What one thread sends leaves in its order, as all threads' frames go through one queue. The loop is
+woken once for many frames: waking it costs more than queueing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from moorage.sdk.aio.link import Link, Receiver
+from moorage.sdk.connection_string import ConnectionString
+from moorage.sdk.errors import LinkClosed, LinkUnavailable, MoorageError, QueueFull, TooLarge, UsageError
+from moorage.sdk.session import CONGESTED_BYTES, FRAME_ROOM, MAX_QUEUE_BYTES, Answers, End, Part
+from moorage.wire.moorage.v1 import Facts, FromApp, ServiceHello
+
+REQUEST_SECONDS: Final = 30.0
+"""How long a call waits for the service when the link is up, and for the link when it is down."""
+CONGESTED_SECONDS: Final = 30.0
+"""How long an emit waits for those before it to leave; then it is queued beyond that."""
+FRAME_BYTES: Final = 128
+"""Charged for what a frame has besides its payload and its rooms' names."""
+
+T = TypeVar("T")
+Make = Callable[[int], FromApp]
+Item = FromApp | tuple[Make, Answers, float]
+"""A frame, or what `Link.ask` takes."""
+
+_log = logging.getLogger("moorage.sdk")
+
+
+def size_of(frame: FromApp) -> int:
+    """A frame's bytes, about: what is long in one is counted, the rest a guess."""
+    size = FRAME_BYTES + len(getattr(frame, "payload", b""))
+    to = getattr(frame, "to", None)
+    if to is not None:
+        size += sum(map(len, to.rooms)) + sum(map(len, to.excluded))
+    if isinstance(frame, Facts):
+        size += sum(len(chunk.facts) for chunk in frame.chunks)
+    return size
+
+
+class Answered:
+    """One request's answer, for a thread that waits for it."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        part: Callable[[Part], None] | None,
+        ended: Callable[[], None] | None,
+    ) -> None:
+        self.future: Future[End] = Future()
+        self._loop = loop
+        self._part = part
+        self._ended = ended
+
+    def part(self, frame: Part) -> None:
+        """Part of the answer."""
+        if self._part is not None:
+            self._part(frame)
+
+    def end(self, frame: End) -> None:
+        """The last of it. Heard when all else of its batch has been: what was `Moved` before `Done`
+        must be seen by the thread that waited for that."""
+        if self._ended is not None:
+            self._ended()
+        self._loop.call_soon(self.future.set_result, frame)
+
+    def failed(self, error: MoorageError) -> None:
+        """Nothing follows."""
+        if self._ended is not None:
+            self._ended()
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class ThreadedLink:
+    """Methods may be called from any thread but the link's own, which runs `receiver`."""
+
+    def __init__(
+        self,
+        target: ConnectionString,
+        hub: str,
+        server_id: str,
+        receiver: Receiver,
+        *,
+        max_queue_bytes: int = MAX_QUEUE_BYTES,
+        emit_only: bool = False,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.hub = hub
+        self.server_id = server_id
+        self.max_queue_bytes = max_queue_bytes
+        self.loop: asyncio.AbstractEventLoop
+        """From `start` on."""
+        self._make: Callable[[], Link] = partial(
+            Link,
+            target,
+            hub,
+            server_id,
+            receiver,
+            max_queue_bytes=max_queue_bytes,
+            emit_only=emit_only,
+            ssl_context=ssl_context,
+        )
+        self._link: Link | None = None
+        self._queue: deque[tuple[Item, int]] = deque()
+        self._lock = threading.Lock()
+        self._queued = 0
+        """Bytes in `_queue`, by estimate."""
+        self._awake = False
+        self.failure: Exception | None = None
+        """What has ended the link for good, if anything has."""
+        self._dead = False
+        """No thread, and no way to one."""
+        self._closing = threading.RLock()
+        self._thread = threading.Thread(target=self._run, name="moorage-link", daemon=True)
+
+    # -- start and end -------------------------------------------------------------------------------
+
+    def start(self, *, wait: bool = False) -> None:
+        """Returns once the link is up; `wait` and what is raised as for `Link.start`."""
+        self.loop = asyncio.new_event_loop()
+        self._thread.start()
+        try:
+            self._await(self._start(wait), None)
+        except BaseException:
+            self._stop()
+            raise
+
+    async def _start(self, wait: bool) -> None:
+        self._link = self._make()
+        await self._link.start(wait=wait)
+
+    @property
+    def hello(self) -> ServiceHello:
+        """As `Link.hello`."""
+        assert self._link is not None
+        return self._link.hello
+
+    @property
+    def ended(self) -> bool:
+        """Nothing can be sent any more."""
+        return self._link is None or self._dead or self._link.closed or self.loop.is_closed()
+
+    def drain(self, seconds: float, empty: Callable[[], bool]) -> None:
+        """As `Link.drain`."""
+        with suppress(MoorageError, RuntimeError, CancelledError):
+            self._await(self.link.drain(seconds, empty), seconds + REQUEST_SECONDS)
+
+    def run(self, function: Callable[[], object]) -> None:
+        """Run `function` on the link's thread, and wait for that; not at all where the link has ended."""
+
+        async def on_the_loop() -> None:
+            function()
+
+        call = on_the_loop()
+        with suppress(MoorageError, RuntimeError, CancelledError):
+            self._await(call, REQUEST_SECONDS)
+        call.close()
+
+    def close(self) -> None:
+        """As `Link.close`; the thread has ended when this returns. Idempotent."""
+        # Whoever comes second waits, and does not stop the loop under the first.
+        with self._closing:
+            if self._link is None or self._dead or self.loop.is_closed():
+                return
+            with suppress(MoorageError, RuntimeError):
+                self._await(self._link.close(), REQUEST_SECONDS)
+            self._stop()
+
+    @property
+    def left_behind(self) -> bool:
+        """The thread is in the process that this one was forked from."""
+        return self._dead
+
+    def forked(self) -> None:
+        """In a child process, which has no copy of the thread: nothing may wait for it."""
+        self.failure = LinkClosed(
+            "this process was forked after use_moorage_sync, without its threads: call that in the child"
+        )
+        self._dead = True
+
+    def _stop(self) -> None:
+        with suppress(RuntimeError):  # somebody else was quicker
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(REQUEST_SECONDS)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.run_until_complete(asyncio.sleep(0))
+            self.loop.close()
+            self._abandon()
+
+    @property
+    def link(self) -> Link:
+        """The link itself. Its methods are for its own thread; reading a property does no harm."""
+        if self._link is None:
+            raise LinkClosed("the link was never opened")
+        return self._link
+
+    @property
+    def session_id(self) -> str:
+        """Names the session; the numbers of requests hold within it."""
+        return self.link.session.id
+
+    @property
+    def up(self) -> bool:
+        """A WebSocket is open and greeted."""
+        return self._link is not None and not self._dead and self._link.up
+
+    @property
+    def _congested(self) -> bool:
+        return self._queued + self.link.session.waiting >= CONGESTED_BYTES
+
+    @property
+    def in_own_thread(self) -> bool:
+        """The caller runs on the link's thread and must not wait for it."""
+        return threading.current_thread() is self._thread
+
+    @property
+    def left(self) -> bool:
+        """`close` has ended it."""
+        return self._link is not None and self._link.left
+
+    # -- to the service ------------------------------------------------------------------------------
+
+    def send(self, frame: FromApp) -> None:
+        """Queue a frame. Waits while a lot is waiting to leave a link that is up. After `close` nothing
+        happens. Raises `QueueFull`, `TooLarge`, and what ended the link otherwise."""
+        self._enqueue_unless_left(frame, size_of(frame))
+        self.wait_for_room()
+
+    def post(self, frame: FromApp) -> None:
+        """As `send`, without waiting: for a caller that holds a lock; it calls `wait_for_room` later."""
+        self._enqueue_unless_left(frame, size_of(frame))
+
+    def send_volatile(self, frame: FromApp) -> bool:
+        """As `send`, but not for a link that is down or congested: False instead."""
+        if not self.link.up or self._congested:
+            return False
+        self.send(frame)
+        return True
+
+    def request(
+        self,
+        make: Make,
+        *,
+        seconds: float = REQUEST_SECONDS,
+        part: Callable[[Part], None] | None = None,
+        ended: Callable[[], None] | None = None,
+    ) -> End:
+        """Send what `make` builds around a number, wait for the end of its answer. On the link's thread
+        `part` hears what comes before that, `ended` that it came, before anything behind it. Raises
+        `RequestFailed`, `RequestTimeout`, `SessionLost`, and as `send`."""
+        if self.in_own_thread:
+            raise RuntimeError("the link's thread cannot wait for itself")
+        answered = Answered(self.loop, part, ended)
+        self._enqueue((make, answered, seconds), size_of(make(0)))
+        return answered.future.result()
+
+    def ask(self, make: Make, answers: Answers, seconds: float) -> None:
+        """The same without waiting for the answer; `answers` hears of it on the link's thread."""
+        self._enqueue_unless_left((make, answers, seconds), size_of(make(0)))
+        self.wait_for_room()
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Run `function` on the link's thread."""
+        self.loop.call_soon_threadsafe(function)
+
+    def _enqueue_unless_left(self, item: Item, size: int) -> None:
+        try:
+            self._enqueue(item, size)
+        except LinkClosed:
+            if not self.left:
+                raise
+
+    def _enqueue(self, item: Item, size: int) -> None:
+        link = self.link
+        if self._dead or link.closed or self.loop.is_closed():
+            raise self.failure or LinkClosed("the link was closed")
+        if link.session.hello_of_service is None:
+            raise LinkUnavailable("use_moorage_sync still waits for the service")
+        most = link.hello.max_batch - FRAME_ROOM
+        if size - FRAME_BYTES > most:
+            raise TooLarge(
+                f"{size - FRAME_BYTES} bytes in one packet, the service reads {most} "
+                "(setting links.max_frame there)"
+            )
+        with self._lock:
+            waiting = self._queued + link.session.waiting
+            if waiting + size > self.max_queue_bytes:
+                raise QueueFull(
+                    f"{waiting} bytes are waiting for the service, max_queue_bytes is "
+                    f"{self.max_queue_bytes}: the service is away or does not keep up"
+                )
+            self._queue.append((item, size))
+            self._queued += size
+            if self._awake:
+                return
+            self._awake = True
+        try:
+            self.loop.call_soon_threadsafe(self._pump)
+        except RuntimeError:
+            self._abandon()
+            raise LinkClosed("the link was closed") from None
+
+    def _abandon(self) -> None:
+        """The loop runs no more: nobody may be left waiting for what is queued."""
+        with self._lock:
+            items, self._queue = self._queue, deque()
+            self._awake = False
+        for item, _ in items:
+            if isinstance(item, tuple):
+                item[1].failed(LinkClosed("the link was closed"))
+
+    def _pump(self) -> None:
+        # From here on, who queues wakes the loop again: nothing is left behind.
+        self._awake = False
+        while self._queue:
+            # Under the lock, so that what is waiting is counted once at any time.
+            with self._lock:
+                item, size = self._queue.popleft()
+                self._queued -= size
+                error = self._hand_over(item)
+            # Not under the lock: a handler of log records may want to emit them.
+            if error is None:
+                continue
+            if isinstance(item, tuple):
+                item[1].failed(error)
+            else:
+                _log.error("A %s is lost: %s", type(item).__name__, error)
+
+    def _hand_over(self, item: Item) -> MoorageError | None:
+        try:
+            if isinstance(item, tuple):
+                self.link.ask(*item)
+            else:
+                self.link.send(item)
+        except MoorageError as error:
+            return error
+        except Exception as error:
+            # Raised here it would reach nobody, least of all who waits for the answer.
+            return UsageError(f"what cannot be sent: {error}")
+        return None
+
+    def wait_for_room(self) -> None:
+        """Wait while a lot is waiting to leave a link that is up."""
+        if self.left or not self._congested or self.in_own_thread:
+            return
+        deadline = time.monotonic() + CONGESTED_SECONDS
+        waiting = self.link.drained()  # at once while the link is down
+        try:
+            drained = asyncio.run_coroutine_threadsafe(waiting, self.loop)
+        except RuntimeError:  # the loop has ended
+            waiting.close()
+            return
+        while self.link.up and time.monotonic() < deadline:
+            with suppress(TimeoutError):
+                drained.result(0.5)
+                return
+        drained.cancel()
+
+    def _await(self, coroutine: Coroutine[Any, Any, T], seconds: float | None) -> T:
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        deadline = float("inf") if seconds is None else time.monotonic() + seconds
+        while True:
+            try:
+                return future.result(0.2)
+            except TimeoutError:
+                if future.done() or time.monotonic() > deadline:
+                    raise
+                if self.loop.is_closed():  # taken by a loop that was about to end
+                    coroutine.close()
+                    raise LinkClosed("the link was closed") from None

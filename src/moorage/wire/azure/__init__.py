@@ -1,0 +1,1 @@
+"""Formats of the azure dialect and of the data-plane REST API."""

@@ -1,0 +1,1 @@
+"""The OData filters of app servers and REST callers."""

@@ -1,0 +1,272 @@
+"""Text of a filter -> typed tree, by recursive descent with one token of look-ahead.
+
+    expression := conjunct ("or" conjunct)*        conjunct := comparison ("and" comparison)*
+    comparison := unary [("eq" | "ne" | "gt" | "ge" | "lt" | "le") unary | "in" options]
+    unary      := "not" unary | primary
+    primary    := "(" expression ")" | constant | identifier | function "(" expression, ... ")"
+    options    := "(" expression, ... ")" | groups
+
+`not` binds tighter than a comparison: `not length(userId) gt 5` negates an int and is refused.
+The grammar lets brackets hold booleans and operands alike; which of them may stand where is a
+question of types, asked as each node is built, so that the message can show the text at fault.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from moorage.wire.errors import PeerError
+from moorage.wire.filters.syntax import (
+    COMPARISONS,
+    EQUALITIES,
+    FUNCTIONS,
+    Call,
+    Compare,
+    Constant,
+    Function,
+    Groups,
+    Identifier,
+    InGroups,
+    InList,
+    Kind,
+    Logic,
+    Node,
+    Not,
+    Type,
+    bad,
+    quoted,
+    scan,
+    type_of,
+)
+
+MAX_CLAUSES: Final = 200
+"""Comparisons, `in` tests, function calls and `true`/`false` in one filter, together."""
+MAX_NESTING: Final = 50
+"""Brackets (of functions and lists too) and `not`s around one place. A level costs up to seven
+frames of Python's stack here, so this bound also keeps its recursion limit out of reach."""
+
+_INT64: Final = 2**63
+_MAX_DIGITS: Final = 64  # bounds `int()`, which is quadratic; leaves room for leading zeros
+_OPERANDS: Final = (Constant, Identifier, Groups, Call)
+_ORDERINGS: Final = COMPARISONS - EQUALITIES
+_RESERVED: Final = COMPARISONS | {"and", "or", "not", "in"}
+_NAMES: Final[dict[str, Node]] = {
+    "userid": Identifier("userId"),
+    "connectionid": Identifier("connectionId"),
+    "groups": Groups(),
+    "null": Constant(None),
+    "true": Constant(True),
+    "false": Constant(False),
+}
+
+
+def parse(text: str) -> Node:
+    """The tree of a filter: a boolean expression. Raises `PeerError` (api-bad-filter)."""
+    return _Parser(text).parse()
+
+
+class _Parser:
+    """One text, read once. A raised error ends it, so nothing is restored on the way out."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._token = scan(text, 0)
+        self._end = 0
+        self._depth = 0
+        self._clauses = 0
+
+    def parse(self) -> Node:
+        start = self._token.start
+        node = self._expression()
+        if self._token.kind is not Kind.END:
+            raise self._unexpected()
+        self._require_bool(node, start)
+        return node
+
+    # ---- tokens
+
+    def _advance(self) -> None:
+        self._end = self._token.end
+        self._token = scan(self._text, self._end)
+
+    def _take(self, key: str) -> bool:
+        """Step over `key` (a word or a mark) if it is next."""
+        if self._token.key != key:
+            return False
+        self._advance()
+        return True
+
+    def _expect(self, key: str) -> None:
+        if not self._take(key):
+            raise self._unexpected(f", expected {quoted(key)}")
+
+    def _unexpected(self, more: str = "") -> PeerError:
+        token = self._token
+        if token.kind is Kind.END:
+            return bad(f"Unexpected end of the filter at position {token.start}{more}")
+        found = quoted(self._text[token.start : token.end])
+        return bad(f"Unexpected {found} at position {token.start}{more}")
+
+    # ---- bounds and types
+
+    def _deeper(self) -> None:
+        self._depth += 1
+        if self._depth > MAX_NESTING:
+            raise bad(f"nested deeper than {MAX_NESTING} levels")
+
+    def _count(self) -> None:
+        self._clauses += 1
+        if self._clauses > MAX_CLAUSES:
+            raise bad(f"more than {MAX_CLAUSES} clauses")
+
+    def _fault(self, start: int, problem: str) -> PeerError:
+        """An error about the text from `start` to the last token taken."""
+        return bad(f"Invalid syntax for {quoted(self._text[start : self._end])}: {problem}.")
+
+    def _require_bool(self, node: Node, start: int) -> None:
+        kind = type_of(node)
+        if kind is not Type.BOOL:
+            raise self._fault(start, f"Type '{kind.value}', expect 'bool'")
+
+    def _require_comparable(self, operator: str, left: Node, right: Node, start: int) -> None:
+        if not (isinstance(left, _OPERANDS) and isinstance(right, _OPERANDS)):
+            raise self._fault(
+                start, f"'{operator}' compares identifiers, functions and constants, not whole conditions"
+            )
+        one, two = type_of(left), type_of(right)
+        unlike = one is not two and Type.NULL not in (one, two)
+        unordered = Type.BOOL in (one, two) and operator in _ORDERINGS
+        if unlike or unordered or Type.COLLECTION in (one, two):
+            raise self._fault(start, f"Type '{one.value}' and type '{two.value}' do not go with '{operator}'")
+
+    # ---- grammar
+
+    def _expression(self) -> Node:
+        # `or` and `and` in one loop: two frames fewer a level than a method each.
+        alternatives: list[Node] = []
+        conjuncts: list[Node] = []
+        while True:
+            start = self._token.start
+            operand = self._comparison()
+            if conjuncts or alternatives or self._token.key in ("and", "or"):
+                self._require_bool(operand, start)
+            conjuncts.append(operand)
+            if self._take("and"):
+                continue
+            alternatives.append(conjuncts[0] if len(conjuncts) == 1 else Logic("and", tuple(conjuncts)))
+            conjuncts = []
+            if not self._take("or"):
+                return alternatives[0] if len(alternatives) == 1 else Logic("or", tuple(alternatives))
+
+    def _comparison(self) -> Node:
+        start = self._token.start
+        left = self._unary()
+        operator = self._token.key
+        if operator in COMPARISONS:
+            self._advance()
+            right = self._unary()
+            self._require_comparable(operator, left, right, start)
+            self._count()
+            return Compare(operator, left, right)
+        return self._membership(left, start) if self._take("in") else left
+
+    def _membership(self, item: Node, start: int) -> Node:
+        options = self._options()
+        self._count()
+        if len(options) == 1 and isinstance(options[0], Groups):
+            if not isinstance(item, _OPERANDS) or type_of(item) not in (Type.STRING, Type.NULL):
+                raise self._fault(start, f"Type '{type_of(item).value}', expect 'string'")
+            return InGroups(item)
+        for option in options:
+            self._require_comparable("in", item, option, start)
+        return InList(item, options)
+
+    def _options(self) -> tuple[Node, ...]:
+        if self._take("groups"):
+            return (_NAMES["groups"],)
+        if self._token.key != "(":
+            raise self._unexpected(", expected groups or a list in brackets after 'in'")
+        return self._list()
+
+    def _list(self) -> tuple[Node, ...]:
+        """`( expression, ... )`: at least one."""
+        self._deeper()
+        self._expect("(")
+        items = [self._expression()]
+        while self._take(","):
+            items.append(self._expression())
+        self._expect(")")
+        self._depth -= 1
+        return tuple(items)
+
+    def _unary(self) -> Node:
+        start = self._token.start
+        if not self._take("not"):
+            return self._primary()
+        self._deeper()
+        operand = self._unary()
+        self._require_bool(operand, start)
+        self._depth -= 1
+        return Not(operand)
+
+    def _primary(self) -> Node:
+        kind = self._token.kind
+        if kind is Kind.TEXT:
+            return self._text_constant()
+        if kind is Kind.NUMBER:
+            return self._number()
+        return self._word() if kind is Kind.WORD else self._brackets()
+
+    def _brackets(self) -> Node:
+        if self._token.key != "(":
+            raise self._unexpected()
+        self._deeper()
+        self._advance()
+        node = self._expression()
+        self._expect(")")
+        self._depth -= 1
+        return msgspec.structs.replace(node, bracketed=True) if isinstance(node, Logic) else node
+
+    def _text_constant(self) -> Node:
+        value = self._token.key[1:-1].replace("''", "'")
+        self._advance()
+        return Constant(value)
+
+    def _number(self) -> Node:
+        digits, at = self._token.key, self._token.start
+        value = int(digits) if len(digits) <= _MAX_DIGITS else _INT64
+        if not -_INT64 <= value < _INT64:
+            raise bad(f"the number at position {at} does not fit 64 bits")
+        self._advance()
+        return Constant(value)
+
+    def _word(self) -> Node:
+        token = self._token
+        node = _NAMES.get(token.key)
+        if node is not None:
+            self._advance()
+            if type_of(node) is Type.BOOL:
+                self._count()
+            return node
+        if token.key in FUNCTIONS:
+            return self._call(FUNCTIONS[token.key])
+        if token.key in _RESERVED:
+            raise self._unexpected()
+        name = quoted(self._text[token.start : token.end])
+        raise bad(f"Unknown name {name} at position {token.start}")
+
+    def _call(self, function: Function) -> Node:
+        start = self._token.start
+        self._count()
+        self._advance()
+        arguments = self._list()
+        most = len(function.takes)
+        if not most - function.optional <= len(arguments) <= most:
+            raise self._fault(start, f"'{function.name}' does not take {len(arguments)} arguments")
+        for argument, takes in zip(arguments, function.takes, strict=False):
+            if type_of(argument) not in takes:
+                wanted = " or ".join(quoted(kind.value) for kind in takes if kind is not Type.NULL)
+                raise self._fault(start, f"Type '{type_of(argument).value}', expect {wanted}")
+        return Call(function, arguments)

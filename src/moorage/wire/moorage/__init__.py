@@ -1,0 +1,1 @@
+"""Formats of `moorage.v1`, the dialect of our own SDKs."""

@@ -1,0 +1,277 @@
+"""The app server's calls: each is carried out once, and answered whatever it holds."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import pytest
+
+from moorage.hub.connection import Connection
+from moorage.hub.settings import LinkSettings
+from moorage.wire.commands import Command
+from tests.edge.azure.rig import Rig, Sent, Wire
+from tests.hub.fakes import heard
+
+SEND = "connections/{}/:send?api-version=1"
+INVOKE = ":invoke?api-version=1"
+
+
+def statuses(rig: Rig, wire: Wire) -> list[tuple[int, int]]:
+    """AckId and status of each answer since the last look."""
+    return [(frame.ack_id, frame.status) for frame in rig.sent(wire) if frame.name == "answer"]
+
+
+def world() -> tuple[Rig, Wire, Connection]:
+    """An app server with one client."""
+    rig = Rig()
+    wire = rig.open()
+    return rig, wire, rig.client(wire)
+
+
+def in_namespace(rig: Rig, wire: Wire, client: Connection) -> None:
+    """The client's socket in the main namespace."""
+    rig.say(client, "40")
+    rig.call(wire, SEND.format(client.id), b'40{"sid":"s"}')
+    rig.sent(wire)
+
+
+# -- every call gets its answer ---------------------------------------------------------------------------
+
+
+def test_a_call_is_carried_out_and_answered() -> None:
+    rig, wire, client = world()
+    ack = rig.call(wire, SEND.format(client.id), b'42["x"]')
+    assert statuses(rig, wire) == [(ack, 202)]
+    assert heard(client) == [b'42["x"]']
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status"),
+    [
+        ("POST", SEND.format("nobody"), b"2", 404),
+        ("POST", ":send?api-version=1&filter=" + quote("nonsense("), b"2", 400),
+        ("POST", ":send?filter=" + quote("'g' in groups"), b"2", 202),
+        ("POST", "groups/none/:send?api-version=1", b"2", 202),
+        ("POST", ":addToGroups", b"not json", 415),
+        ("DELETE", "groups/g/connections/nobody?api-version=1", None, 204),
+        ("PATCH", ":send", b"2", 405),
+        ("GET", "unheard/of", None, 404),
+        ("POST", ":generateToken?api-version=1", b"", 404),
+        ("POST", INVOKE, b'421["has an id"]', 400),
+        ("POST", INVOKE, b"40", 400),
+        ("POST", INVOKE, b"", 400),
+    ],
+)
+def test_whatever_it_is(method: str, path: str, content: bytes | None, status: int) -> None:
+    rig, wire, _ = world()
+    ack = rig.call(wire, path, content, method=method)
+    assert statuses(rig, wire) == [(ack, status)]
+
+
+def test_a_call_for_another_url_is_answered() -> None:
+    rig, wire, _ = world()
+    for url in ("", "/", "https://host", "x" * 100_000, "https://host/api/hubs/%ff/:send"):
+        rig.call(wire, "../../" + url)
+    assert len(statuses(rig, wire)) == 5
+
+
+def test_a_call_that_is_too_large_is_answered_and_the_link_stays() -> None:
+    rig = Rig(links=LinkSettings(max_frame=1000))
+    wire = rig.open()
+    client = rig.client(wire)
+    ack = rig.call(wire, SEND.format(client.id), b"4" * 1001)
+    assert statuses(rig, wire) == [(ack, 413)]
+    assert wire.closed == []
+
+
+class BrokenBroker:
+    """The way to other nodes has a defect."""
+
+    def publish(self, command: Command) -> None:
+        raise RuntimeError("a defect")
+
+
+def test_a_defect_of_ours_is_answered_too() -> None:
+    rig = Rig(broker=BrokenBroker())
+    wire = rig.open()
+    ack = rig.call(wire, ":send?api-version=1", b"2")
+    assert statuses(rig, wire) == [(ack, 500)]
+
+
+def test_calls_are_carried_out_in_their_order() -> None:
+    rig, wire, client = world()
+    rig.call(wire, SEND.format(client.id), b'42["1"]')
+    rig.call(wire, ":addToGroups", _groups(client, "g"), content_type="application/json")
+    rig.call(wire, "groups/g/:send?api-version=1", b'42["2"]')
+    rig.call(wire, "groups/g/connections/" + client.id, None, method="DELETE")
+    rig.call(wire, "groups/g/:send?api-version=1", b'42["3"]')
+    assert [status for _, status in statuses(rig, wire)] == [202, 200, 202, 204, 202]
+    assert heard(client) == [b'42["1"]', b'42["2"]']
+
+
+def _groups(client: Connection, *groups: str) -> bytes:
+    return json.dumps({"groups": groups, "filter": f"connectionId eq '{client.id}'"}).encode()
+
+
+# -- lost and repeated calls ------------------------------------------------------------------------------
+
+
+def test_a_call_that_comes_twice_is_carried_out_once() -> None:
+    rig, wire, client = world()
+    ack = rig.call(wire, SEND.format(client.id), b'42["x"]')
+    rig.call(wire, SEND.format(client.id), b'42["x"]', ack_id=ack)
+    assert statuses(rig, wire) == [(ack, 202), (ack, 202)]
+    assert heard(client) == [b'42["x"]']
+
+
+def test_answers_are_sent_again_over_a_new_tunnel() -> None:
+    rig, wire, client = world()
+    ack = rig.call(wire, SEND.format(client.id), b'42["x"]')
+    rig.settle()
+    rig.lose(wire)
+    again = rig.open("t2")
+    assert statuses(rig, again) == [(ack, 202)]
+    rig.after(11)
+    assert statuses(rig, rig.open("t3")) == []
+
+
+def test_calls_that_never_came_are_answered_with_a_failure() -> None:
+    rig, wire, _ = world()
+    first = rig.call(wire, ":send?api-version=1", b"2")
+    rig.call(wire, ":send?api-version=1", b"2", ack_id=first + 3)
+    rig.sent(wire)
+    rig.after(3.9)
+    assert statuses(rig, wire) == []
+    rig.call(wire, ":send?api-version=1", b"2", ack_id=first + 1)
+    assert statuses(rig, wire) == [(first + 1, 202)]
+    rig.after(0.2)
+    assert statuses(rig, wire) == [(first + 2, 503)]
+    assert rig.world.metrics.gap_answers == 1
+
+
+def test_failures_wait_for_a_tunnel() -> None:
+    rig, wire, _ = world()
+    first = rig.call(wire, ":send?api-version=1", b"2")
+    rig.call(wire, ":send?api-version=1", b"2", ack_id=first + 2)
+    rig.settle()
+    rig.lose(wire)
+    rig.after(4.5)
+    again = rig.open("t2")
+    rig.sent(again)
+    rig.after(0)
+    assert statuses(rig, again) == [(first + 1, 503)]
+
+
+# -- streams ----------------------------------------------------------------------------------------------
+
+
+def stream(rig: Rig, wire: Wire) -> list[tuple[bool, bytes]]:
+    """The parts of a streamed answer: does it go on, and what is in it."""
+    return [(frame.more, frame.content) for frame in rig.sent(wire) if frame.name == "answer"]
+
+
+def ack_of(client: Connection) -> int:
+    """The ack id that a client was asked for."""
+    packet = heard(client)[-1]
+    return int(packet[2 : packet.index(b"[")])
+
+
+def test_an_invoke_of_nobody_ends_at_once() -> None:
+    rig, wire, _ = world()
+    rig.call(wire, INVOKE + "&filter=" + quote("'none' in groups"), b'42["q"]')
+    assert stream(rig, wire) == [(True, b""), (False, b"")]
+
+
+def test_an_invoke_collects_acks() -> None:
+    rig, wire, client = world()
+    other = rig.client(wire)
+    rig.call(wire, INVOKE, b'42["q"]')
+    assert stream(rig, wire) == [(True, b"")]
+    rig.say(client, f'43{ack_of(client)}["é"]')
+    ((more, line),) = stream(rig, wire)
+    assert more
+    assert line.endswith(b"\n")
+    assert line.isascii(), "the SDK decodes each piece on its own"
+    assert json.loads(line) == {"Payload": f'43{ack_of(client)}["é"]'}
+    rig.say(other, f'461-{ack_of(other)}[{{"_placeholder":true,"num":0}}]', "bAQID")
+    (_, line), end = stream(rig, wire)
+    assert json.loads(line)["Payload"].endswith("\x1ebAQID")
+    assert end == (False, b"")
+
+
+def test_an_invoke_ends_at_its_time() -> None:
+    rig, wire, _ = world()
+    rig.call(wire, INVOKE, b'42["q"]')
+    rig.sent(wire)
+    rig.world.now += rig.world.links.invoke_timeout + 1
+    rig.world.node.tick(rig.world.now)
+    assert stream(rig, wire) == [(False, b"")]
+
+
+def test_an_invoke_that_comes_twice_is_asked_once() -> None:
+    rig, wire, client = world()
+    ack = rig.call(wire, INVOKE, b'42["q"]')
+    rig.call(wire, INVOKE, b'42["q"]', ack_id=ack)
+    assert stream(rig, wire) == [(True, b"")]
+    rig.world.settle()
+    assert len(heard(client)) == 1
+
+
+def test_a_stream_goes_on_over_another_tunnel() -> None:
+    rig, wire, client = world()
+    second = rig.open("t2")
+    ack = rig.call(wire, INVOKE, b'42["q"]')
+    rig.settle()
+    rig.lose(wire)
+    rig.say(client, f"43{ack_of(client)}[]")
+    frames: list[Sent] = rig.sent(second)
+    parts = [(f.ack_id, f.more, bool(f.content)) for f in frames if f.name == "answer"]
+    assert parts == [(ack, True, False), (ack, True, True), (ack, False, False)], "head, answer, end"
+
+
+def test_a_stream_waits_for_the_next_tunnel() -> None:
+    rig, wire, client = world()
+    rig.call(wire, INVOKE, b'42["q"]')
+    rig.settle()
+    rig.lose(wire)
+    rig.say(client, f"43{ack_of(client)}[1]")
+    again = rig.open("t2")
+    rig.settle()
+    rig.after(0.1)
+    # The answer was held with the client's other packets, or came while no tunnel was open: never lost.
+    parts = [more for more, _ in stream(rig, again)]
+    assert parts == [True, True, False]
+
+
+def test_a_stream_that_may_have_lost_an_answer_is_never_ended() -> None:
+    """The SDK would take its end for the answers of all."""
+    rig, wire, client = world()
+    other = rig.client(wire)
+    rig.call(wire, INVOKE, b'42["q"]')
+    rig.settle()
+    rig.say(client, f"43{ack_of(client)}[]")
+    rig.lose(wire)
+    again = rig.open("t2")
+    rig.say(other, f"43{ack_of(other)}[]")
+    assert stream(rig, again) == []
+    assert rig.world.metrics.late_answers == 1
+
+
+def test_streams_of_an_app_server_that_stays_away_are_forgotten() -> None:
+    rig, wire, _ = world()
+    rig.call(wire, INVOKE, b'42["q"]')
+    rig.lose(wire)
+    rig.after(rig.world.links.grace + 0.1)
+    assert len(rig.hub.invocations) == 0
+
+
+def test_streams_end_with_the_last_tunnel() -> None:
+    rig, wire, client = world()
+    rig.call(wire, INVOKE, b'42["q"]')
+    rig.sent(wire)
+    rig.server.calls.end_streams()
+    assert stream(rig, wire) == [(False, b"")]
+    rig.say(client, f"43{ack_of(client)}[]")
+    assert stream(rig, wire) == []
+    assert rig.world.metrics.late_answers == 1

@@ -1,0 +1,113 @@
+"""Events between app servers, and their answers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import socketio
+
+from moorage.sdk import NotSerialisable
+from moorage.wire.moorage import v1
+from tests.sdk.conftest import Heard, World, until
+from tests.sdk.linked import serving
+from tests.sdk.service_peer import ServicePeer
+
+
+async def test_events_reach_all_others(world: World) -> None:
+    one, two, three = [await world.app() for _ in range(3)]
+    heard = Heard()
+
+    @two.on_server_event("news")
+    def second(*args: Any) -> None:
+        heard("two", *args)
+
+    @three.on_server_event("news")
+    async def third(*args: Any) -> None:
+        heard("three", *args)
+
+    @one.on_server_event("news")
+    def first(*args: Any) -> None:
+        heard("one", *args)
+
+    await one.server_side_emit("news", 1, {"a": b"\x00"}, None)
+    assert {(await heard.next())[0] for _ in range(2)} == {"two", "three"}
+    await two.server_side_emit("news", "back")
+    assert sorted(await heard.some(2)) == [("one", "back"), ("three", "back")]
+    assert heard.empty
+
+
+async def test_answers(world: World) -> None:
+    one, two, three = [await world.app() for _ in range(3)]
+    two.on_server_event("ask")(lambda value: value + 1)
+
+    @three.on_server_event("ask")
+    async def several(value: int) -> tuple[int, bytes]:
+        return value, b"\x01"
+
+    acks = await one.server_side_emit_with_ack("ask", 1)
+    assert acks.answers == {two.server_id: 2, three.server_id: (1, b"\x01")}
+    assert acks.missing == ()
+
+
+async def test_who_does_not_answer_is_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    one, silent, failing, odd, without = [await world.app() for _ in range(5)]
+    silent.on_server_event("other")(lambda: 1)
+    # Has nothing to do with the namespace, and so is not waited for.
+    without.on_server_event("ask", namespace="/chat")(lambda: 1)
+
+    @failing.on_server_event("ask")
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    odd.on_server_event("ask")(object)
+    acks = await one.server_side_emit_with_ack("ask", timeout=0.3)
+    assert acks.answers == {}
+    assert set(acks.missing) == {silent.server_id, failing.server_id, odd.server_id}
+    assert "ZeroDivisionError" in caplog.text
+    assert "args[0]: object is not JSON serialisable" in caplog.text
+
+
+async def test_an_answer_of_the_last_session(peer: ServicePeer) -> None:
+    """The number of its question may be another question's by now."""
+    gate, begun = asyncio.Event(), Heard()
+    moorage = await serving(peer, socketio.AsyncServer(async_mode="asgi"))
+
+    @moorage.on_server_event("ask")
+    async def ask() -> None:
+        begun()
+        await gate.wait()
+
+    await peer.send(v1.Told(1, "other", "/", b'42["ask"]'))
+    await begun.next()
+    peer.forget()
+    peer.cut()
+    await until(lambda: bool(moorage.link.session.id == "session2"))
+    gate.set()
+    await until(lambda: not moorage._server_events._tasks)
+    await moorage.server_side_emit("last")
+    assert isinstance(await asyncio.wait_for(peer.frames.get(), 10), v1.Tell)
+    await moorage.close()
+
+
+async def test_nobody_else_is_there(world: World) -> None:
+    alone = await world.app()
+    acks = await alone.server_side_emit_with_ack("ask")
+    assert (acks.answers, acks.missing) == ({}, ())
+
+
+async def test_namespaces(world: World) -> None:
+    one, two = [await world.app() for _ in range(2)]
+    two.on_server_event("ask")(lambda: "root")
+    two.on_server_event("ask", namespace="/chat")(lambda: "chat")
+    assert (await one.server_side_emit_with_ack("ask")).answers == {two.server_id: "root"}
+    assert (await one.server_side_emit_with_ack("ask", namespace="/chat")).answers == {two.server_id: "chat"}
+
+
+async def test_what_cannot_be_sent(world: World) -> None:
+    one = await world.app()
+    with pytest.raises(NotSerialisable, match=r"args\[0\]\.x"):
+        await one.server_side_emit("news", {"x": object()})
+    with pytest.raises(NotSerialisable, match=r"args\[1\]"):
+        await one.server_side_emit_with_ack("news", 1, object())

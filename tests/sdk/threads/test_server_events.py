@@ -1,0 +1,87 @@
+"""Events between app servers whose handlers run in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+import socketio
+
+from moorage.sdk.threads.app_server import use_moorage_sync
+from moorage.wire.moorage import v1
+from tests.sdk.conftest import until
+from tests.sdk.service_peer import ServicePeer
+from tests.sdk.threads.world import Record, World, world_of
+from tests.support.service import MoorageProcess
+
+
+@pytest.fixture
+async def world(service: MoorageProcess) -> AsyncIterator[World]:
+    async with world_of(service) as made:
+        yield made
+
+
+async def test_all_others_hear_an_event_each_in_its_namespace(world: World) -> None:
+    asker, first, second = [await world.serve() for _ in range(3)]
+    heard = Record()
+    for moorage in (asker, first, second):
+        moorage.on_server_event("news")(lambda *args, me=moorage.server_id: heard(me, *args))
+        moorage.on_server_event("news", namespace="/shop")(lambda *args: heard("shop", *args))
+    await asyncio.to_thread(asker.server_side_emit, "news", 1, b"two")
+    assert set(await heard.wait(2)) == {(first.server_id, 1, b"two"), (second.server_id, 1, b"two")}
+
+
+async def test_answers_by_app_server_and_who_did_not_answer(world: World) -> None:
+    asker, one, several, blocks, fails, silent, without = [await world.serve() for _ in range(7)]
+    silent.on_server_event("other")(lambda: 1)
+    # Has nothing to do with the namespace, and so is not waited for.
+    without.on_server_event("count", namespace="/shop")(lambda: 1)
+    go = threading.Event()
+    one.on_server_event("count")(lambda: 1)
+    several.on_server_event("count")(lambda: ("a", b"b"))
+    blocks.on_server_event("count")(lambda: go.wait(20))
+    fails.on_server_event("count")(lambda: 1 / 0)
+    acks = await asyncio.to_thread(asker.server_side_emit_with_ack, "count", timeout=0.5)
+    go.set()
+    assert acks.answers == {one.server_id: 1, several.server_id: ("a", b"b")}
+    assert set(acks.missing) == {blocks.server_id, fails.server_id, silent.server_id}
+
+
+async def test_a_handler_may_ask_on(world: World) -> None:
+    first, second = await world.serve(), await world.serve()
+    second.on_server_event("who")(lambda: "second")
+    first.on_server_event("ask")(
+        lambda: list(first.server_side_emit_with_ack("who", timeout=10).answers.values())
+    )
+    acks = await asyncio.to_thread(second.server_side_emit_with_ack, "ask", timeout=10)
+    assert acks.answers == {first.server_id: ["second"]}
+
+
+async def test_an_answer_of_the_last_session(peer: ServicePeer) -> None:
+    """The number of its question may be another question's by now."""
+    begun, gate, done = threading.Event(), threading.Event(), threading.Event()
+    sio = socketio.Server(async_mode="threading")
+    moorage = await asyncio.to_thread(
+        use_moorage_sync, sio, hub="app", connection_string=peer.connection_string, threads=1
+    )
+
+    @moorage.on_server_event("ask")
+    def ask() -> None:
+        begun.set()
+        gate.wait(20)
+
+    moorage.on_server_event("next")(done.set)
+    await peer.send(v1.Told(1, "other", "/", b'42["ask"]'))
+    assert await asyncio.to_thread(begun.wait, 10)
+    peer.forget()
+    peer.cut()
+    await until(lambda: moorage.link.session_id == "session2")
+    # With one thread this handler runs when the first one's answer has been dealt with.
+    await peer.send(v1.Told(0, "other", "/", b'42["next"]'))
+    gate.set()
+    assert await asyncio.to_thread(done.wait, 10)
+    await asyncio.to_thread(moorage.server_side_emit, "last")
+    assert isinstance(await asyncio.wait_for(peer.frames.get(), 10), v1.Tell)
+    await asyncio.to_thread(moorage.close)

@@ -1,0 +1,75 @@
+"""Frames joined from packed rows are what the codec would have made of the whole."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moorage.wire.moorage.listing import Shared, SharedHeaders, listed, sockets_frame
+from moorage.wire.moorage.v1 import Headers, Row, Sockets, decode_from_service, encode_batch, encode_frame
+
+COUNT = st.integers(0, 2**53 - 1)
+NAME = st.text(max_size=300)
+ROWS = st.lists(
+    st.builds(
+        Row,
+        id=NAME,
+        connection=NAME,
+        user=NAME | st.none(),
+        server=st.just(0),
+        opened=COUNT,
+        rooms=st.lists(NAME, max_size=20).map(tuple),
+        handshake=st.binary(max_size=300),
+        shared=st.integers(0, 3),
+    ),
+    max_size=20,
+)
+SHARED = {number: Shared(number, b"%d" % number) for number in (1, 2, 3)}
+
+
+@given(ROWS, COUNT, NAME)
+def test_as_the_codec_would(rows: list[Row], ref: int, server: str) -> None:
+    packed = [listed("/", row, SHARED.get(row.shared)) for row in rows]
+    assert [(one.namespace, one.id) for one in packed] == [("/", row.id) for row in rows]
+    whole = Sockets(ref, (server,), tuple(rows), tuple(Headers(n, b"%d" % n) for n in SHARED))
+    assert sockets_frame(ref, server, [one.row for one in packed], SHARED.values()) == encode_frame(whole)
+
+
+def test_more_rows_than_a_short_head_tells() -> None:
+    for count in (15, 16, 65_535, 65_536):
+        known = listed("/", Row("S", "C", None, 0, 1, (), b"{}"))
+        frame = sockets_frame(1, "a", [known.row] * count, ())
+        (sockets,) = decode_from_service(encode_batch(1, 0, [frame])).frames
+        assert isinstance(sockets, Sockets)
+        assert (len(sockets.rows), sockets.rows[-1].handshake) == (count, b"{}")
+
+
+def test_what_is_split_is_whole_together() -> None:
+    known = SharedHeaders()
+    headers = {"Host": ["no: names come in lower case"], "host": ["h"], "x-id": ["1"], "user-agent": ["A"]}
+    handshake = json.dumps({"url": "/x", "headers": headers, "issued": 5}).encode()
+    shared, own = known.split(handshake)
+    assert shared is not None
+    (frame,) = decode_from_service(
+        encode_batch(1, 0, [sockets_frame(1, "a", [], [shared])])
+    ).frames
+    assert isinstance(frame, Sockets)
+    (common,) = frame.headers
+    assert json.loads(common.headers) == {"host": ["h"], "user-agent": ["A"]}
+    rest = json.loads(own)
+    assert {**rest["headers"], **json.loads(common.headers)} == headers
+    assert {**rest, "headers": headers} == json.loads(handshake)
+    again, _ = known.split(handshake)
+    assert again is shared
+    assert len(known) == 1
+    del shared, again
+    assert len(known) == 0, "it goes with the last client that has it"
+
+
+def test_nothing_to_share() -> None:
+    known = SharedHeaders()
+    for handshake in (b"{}", b'{"headers":{}}', b'{"headers":{"cookie":["a"]}}'):
+        assert known.split(handshake) == (None, handshake)
+    assert len(known) == 0
