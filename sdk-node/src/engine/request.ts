@@ -5,7 +5,7 @@ import { EventEmitter } from "node:events";
 import { type IncomingHttpHeaders, IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 
-import { put } from "../named.js";
+import { bare, put } from "../named.js";
 
 type Lists = Readonly<Record<string, readonly string[]>>;
 
@@ -78,7 +78,8 @@ const SINGLE = new Set([
 export function headersOf({ headers }: Pick<Handshake, "headers">): IncomingHttpHeaders {
   const joined: IncomingHttpHeaders = {};
   // Of thousands of fetched sockets, hardly a header comes twice.
-  for (const [name, values] of Object.entries(headers)) {
+  for (const name of Object.keys(headers)) {
+    const values = headers[name] ?? [];
     if (name === "set-cookie") joined[name] = [...values];
     else if (values.length === 1 || SINGLE.has(name)) put(joined, name, values[0]);
     else put(joined, name, values.join(name === "cookie" ? "; " : ", "));
@@ -92,7 +93,7 @@ function flat(headers: Lists): string[] {
 
 /** As engine.io reads a query: the last value of a name holds, and there is no prototype. */
 export function queryOf({ query }: Handshake): Record<string, string> {
-  const last = Object.create(null) as Record<string, string>;
-  for (const [name, values] of Object.entries(query)) last[name] = values.at(-1) ?? "";
+  const last = bare<string>();
+  for (const name of Object.keys(query)) last[name] = query[name]?.at(-1) ?? "";
   return last;
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -154,13 +154,15 @@ def _is_last(waiting: dict[AppServer, int], server: AppServer, chunks: tuple[Chu
 class _Sockets:
     """Those found of one app server: a connection and its socket's id at the same place."""
 
-    __slots__ = ("asked", "connections", "rooms", "sids")
+    __slots__ = ("asked", "connections", "most", "rooms", "sids")
 
     def __init__(self) -> None:
         self.connections: list[Connection] = []
         self.sids: list[str] = []
         self.rooms = 0
         """Rooms of all these sockets."""
+        self.most = 0
+        """Rooms of the socket that has the most."""
         self.asked = 0
         """Number of sockets, from the start of `sids`, whose data the app server has been asked for."""
 
@@ -171,29 +173,31 @@ class _Sockets:
 
     def add(self, some: list[Connection], namespace: str) -> None:
         """Those of `some` that are in the namespace, and still connected."""
+        known = [row for c in some if (row := c.listed) is not None and row.namespace == namespace]
+        if len(known) == len(some):
+            # Everything is in `listed`, which the rows need too: of thousands of connections, each further
+            # object is a cache miss. What is listed is connected, as a close ends all memberships.
+            self.connections += some
+            self.sids += [row.id for row in known]
+            self._count([row.groups for row in known])
+            return
         part = [connection for connection in some if connection.session.state != State.CLOSED]
-        sids = _sids(part, namespace)
+        sids = [_sid(connection, namespace) for connection in part]
         if not all(sids):
             part = [connection for connection, sid in zip(part, sids, strict=True) if sid]
             sids = [sid for sid in sids if sid]
         self.connections += part
         self.sids += sids
-        self.rooms += sum([len(connection.groups) for connection in part])
+        self._count([len(connection.groups) for connection in part])
+
+    def _count(self, rooms: list[int]) -> None:
+        self.rooms += sum(rooms)
+        self.most = max(self.most, *rooms) if rooms else self.most
 
     def ask_for_the_rest(self, peer: AppPeer, number: int, namespace: str) -> None:
         """Ask for what has not been asked for yet."""
         peer.query(number, namespace, tuple(self.sids[self.asked :]))
         self.asked = len(self.sids)
-
-
-def _sids(connections: Collection[Connection], namespace: str) -> list[str]:
-    """The id of each one's socket, "" where it is not in the namespace."""
-    return [
-        known.id
-        if (known := connection.listed) is not None and known.namespace == namespace
-        else connection.session.peer.namespaces.get(namespace, "")
-        for connection in connections
-    ]
 
 
 def _candidates(hub: Hub, command: FetchSockets) -> Job[dict[AppServer, list[Connection]]]:
@@ -219,7 +223,7 @@ def _rows(server: str, sockets: _Sockets, command: FetchSockets, now: float) -> 
     start = 0
     while start < len(sockets.sids):
         some = sockets.connections[start : start + TOGETHER]
-        if sum([len(connection.groups) for connection in some]) > STEP:
+        if sockets.most * TOGETHER > STEP and sum([len(connection.groups) for connection in some]) > STEP:
             some = some[:1]
         pairs = zip(some, sockets.sids[start : start + TOGETHER], strict=False)
         start += len(some)
@@ -237,7 +241,7 @@ def _list(connection: Connection, sid: str, command: FetchSockets, now: float) -
     if connection.shared is None:
         connection.shared, connection.handshake = connection.hub.shared.split(connection.handshake)
     row = _row(connection, sid, command, now, connection.handshake)
-    connection.listed = listed(command.namespace, row, connection.shared)
+    connection.listed = listed(command.namespace, row, connection.shared, len(connection.groups))
     return connection.listed
 
 

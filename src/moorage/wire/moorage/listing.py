@@ -74,13 +74,15 @@ class Listed(NamedTuple):
     id: str
     row: bytes
     shared: Shared | None
+    groups: int
+    """Groups of its connection, all namespaces together."""
 
 
-def listed(namespace: str, row: Row, shared: Shared | None = None) -> Listed:
+def listed(namespace: str, row: Row, shared: Shared | None = None, groups: int = 0) -> Listed:
     """`row` for lists whose rows are all of one app server."""
     if shared is not None:
         row.shared = shared.number
-    return Listed(namespace, row.id, _encode(row), shared)
+    return Listed(namespace, row.id, _encode(row), shared, groups)
 
 
 def sockets_frame(ref: int, server: str, rows: Sequence[bytes], shared: Collection[Shared]) -> bytes:
