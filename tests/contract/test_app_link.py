@@ -317,9 +317,7 @@ PEERS = [Double, Moorage]
 
 def peer_of(subject: Subject) -> AppPeer:
     """The hub's end."""
-    peer = subject.server.peer
-    assert peer is not None
-    return peer
+    return subject.server.peer
 
 
 def news(subject: Subject) -> list[tuple[object, ...]]:

@@ -30,7 +30,7 @@ from moorage.hub.ports import ClientSink
 from moorage.wire.engineio import encode_binary
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import API_CLOSED, APP_CLOSED, SLOW_CLIENT, TRANSPORT_LOST, Reason
-from tests.hub.fakes import RecordingLink, RecordingOpening, World, sink_of
+from tests.hub.fakes import LEAST, RecordingLink, RecordingOpening, World, sink_of
 from tests.support.rawhttp import Polling
 
 GOODBYES = (b"6", b"1")
@@ -116,7 +116,7 @@ async def service() -> AsyncIterator[tuple[str, Node, EndedLink]]:
     running = Service(Config(server=ServerSettings(port=0), keys=KeySettings(primary="k" * 32)))
     link = EndedLink()
     link.on_open = lambda connection: running.node.accept(connection, OpenInfo())
-    server = AppServer("s1", link, "test")
+    server = AppServer("s1", link, "test", LEAST)
     server.up = True
     running.node.ensure_hub("app").servers.add(server)
     url = await running.port.start()

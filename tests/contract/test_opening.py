@@ -25,7 +25,7 @@ from moorage.hub.links import AppServer
 from moorage.hub.node import Node
 from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import APP_REFUSED, CONNECT_TIMEOUT, LINK_OVERFLOW, Reason
-from tests.hub.fakes import RecordingLink, RecordingOpening, World
+from tests.hub.fakes import LEAST, RecordingLink, RecordingOpening, World
 from tests.support.rawhttp import HttpConnection, request_bytes
 from tests.support.rawws import WebSocket
 
@@ -78,7 +78,7 @@ async def service() -> AsyncIterator[tuple[str, Node, Asked]]:
     """A service that listens, with one app server."""
     running = Service(Config(server=ServerSettings(port=0), keys=KeySettings(primary="k" * 32)))
     link = Asked()
-    server = AppServer("s1", link, "test")
+    server = AppServer("s1", link, "test", LEAST)
     server.up = True
     running.node.ensure_hub("app").servers.add(server)
     url = await running.port.start()

@@ -14,7 +14,7 @@ from moorage.cluster.local import LocalBroker
 from moorage.engine.upgrade import Step
 from moorage.hub.connection import Connection
 from moorage.hub.hub import Hub
-from moorage.hub.links import AppServer
+from moorage.hub.links import NO_PEER, AppServer, Capabilities
 from moorage.hub.node import Node, Who
 from moorage.hub.ports import Answers, AppPeer, Broker, Drained, Opening
 from moorage.hub.settings import HubSettings, Limits, LinkSettings
@@ -33,6 +33,12 @@ from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import Reason
 
 HUB = "app"
+LEAST = Capabilities(keeps_heartbeat=True)
+"""What Azure's SDK supports."""
+MOST = Capabilities(
+    wants_room_changes=True, told_of_expelled=True, answers_queries=True, takes_server_events=True
+)
+"""What our SDKs support."""
 
 
 def unframe(data: bytes) -> list[bytes]:
@@ -312,15 +318,15 @@ class World:
         server_id: str = "s1",
         hub: str = HUB,
         *,
-        peer: AppPeer | None = None,
+        peer: AppPeer = NO_PEER,
         terms: OpenInfo | None = None,
     ) -> tuple[AppServer, RecordingLink]:
-        """An app server that is up and accepts every client at once. With a `peer` the service keeps
-        its clients' heartbeat."""
+        """An app server that is up and accepts every client at once. With a `peer` it has all
+        capabilities, and the service keeps its clients' heartbeat."""
         link = RecordingLink()
         info = OpenInfo() if terms is None else terms
         link.on_open = lambda connection: self.node.accept(connection, info)
-        server = AppServer(server_id, link, "test", peer)
+        server = AppServer(server_id, link, "test", LEAST if peer is NO_PEER else MOST, peer)
         server.up = True
         self.node.ensure_hub(hub).servers.add(server)
         return server, link

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from moorage.hub import asking
-from moorage.hub.links import AppServer
+from moorage.hub.links import NO_PEER, AppServer
 from moorage.wire.commands import FetchSockets, Outcome, Selection, TellServers
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.filters.compiled import Filter
@@ -29,7 +29,7 @@ class Fleet(World):
         self.peers = {name: RecordingPeer() for name in ("a", "b", "c")}
         self.apps: dict[str, AppServer] = {}
         for name in ("a", "b", "c", "az"):
-            self.apps[name] = self.server(name, peer=self.peers.get(name))[0]
+            self.apps[name] = self.server(name, peer=self.peers.get(name, NO_PEER))[0]
 
     def client_of(self, name: str, *namespaces: str, **given: Any) -> str:
         """A client of this app server; its socket id in the first namespace."""
@@ -176,9 +176,7 @@ def test_one_that_is_given_up_while_it_is_asked(monkeypatch: pytest.MonkeyPatch,
     for name in ("b", "b", "b", "b", "c", "c"):
         fleet.client_of(name, "/")
     gone = fleet.apps["b"]
-    monkeypatch.setattr(
-        fleet.peers["b"], "query", lambda *_: fleet.node.drop_server(fleet.hub(), gone)
-    )
+    monkeypatch.setattr(fleet.peers["b"], "query", lambda *_: fleet.node.drop_server(fleet.hub(), gone))
     outcome, answers = fleet.fetch(others=others)
     assert [server for server, _ in rows_of(outcome)].count("c") == 2
     assert fleet.answer("c", (Chunk(2, b"[]"),))

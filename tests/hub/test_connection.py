@@ -10,7 +10,7 @@ from moorage.engine.upgrade import State
 from moorage.hub.connection import BURST, LINK, Connection
 from moorage.hub.links import AppServer
 from moorage.hub.settings import Limits
-from tests.hub.fakes import RecordingLink, RecordingSink, World
+from tests.hub.fakes import LEAST, RecordingLink, RecordingSink, World
 
 
 def new_connection(limits: Limits) -> Connection:
@@ -20,7 +20,7 @@ def new_connection(limits: Limits) -> Connection:
         "c1",
         world.node.ensure_hub("h"),
         user_id="ada",
-        server=AppServer("s", RecordingLink(), "test"),
+        server=AppServer("s", RecordingLink(), "test", LEAST),
         limits=limits,
         flusher=world.node.flusher,
         now=7.0,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from moorage.hub.links import AppServer, AppServers
-from tests.hub.fakes import RecordingLink, RecordingOpening, World
+from tests.hub.fakes import LEAST, RecordingLink, RecordingOpening, World
 
 
 def new_server(server_id: str, *, up: bool = True) -> AppServer:
     """An app server without clients."""
-    server = AppServer(server_id, RecordingLink(), "test")
+    server = AppServer(server_id, RecordingLink(), "test", LEAST)
     server.up = up
     return server
 

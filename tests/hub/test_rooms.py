@@ -16,7 +16,7 @@ from moorage.hub.settings import Limits
 from moorage.wire.commands import EVERYONE, Selection
 from moorage.wire.filters.compiled import compile_filter
 from moorage.wire.groups import namespace_group
-from tests.hub.fakes import RecordingLink, World
+from tests.hub.fakes import LEAST, RecordingLink, World
 
 GROUPS = ["a", "b", "c", "0~Lw~", "0~Lw~x", "0~Lw~y", "0~L24~x"]
 USERS = [None, "ada", "bob"]
@@ -27,7 +27,7 @@ def people(directory: Directory, users: list[str | None]) -> list[Connection]:
     """Connections that belong to no node, in `directory`."""
     world = World()
     hub = world.node.ensure_hub("h")
-    server = AppServer("s", RecordingLink(), "test")
+    server = AppServer("s", RecordingLink(), "test", LEAST)
     found = [
         Connection(
             f"c{number}",

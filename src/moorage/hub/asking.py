@@ -123,13 +123,12 @@ def _fetching(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]
             sockets.add(connections[start : start + PART], command.namespace)
             last = start + PART >= len(connections)
             new = sockets.unasked if last or sockets.unasked >= PART else 0
-            # The asker itself knows, the azure dialect has no such question, and an app server that was given
-            # up meanwhile will not answer.
-            peer = server.peer if hub.servers.get(server.id) is server else None
-            if new and peer is not None and server.id != command.asker:
+            # The asker itself knows, and an app server that was given up meanwhile will not answer.
+            asks = server.can.answers_queries and server.id != command.asker
+            if new and asks and hub.servers.get(server.id) is server:
                 waiting[server] = waiting.get(server, 0) + new
                 hub.queries.expect(number, server, server.id)
-                sockets.ask_for_the_rest(peer, number, command.namespace)
+                sockets.ask_for_the_rest(server.peer, number, command.namespace)
         if sockets.sids:
             found[server] = sockets
     hub.queries.close(number)
@@ -267,14 +266,13 @@ def _rooms(connection: Connection, namespace: str, sid: str) -> tuple[str, ...]:
 def _tell(node: Node, hub: Hub, command: TellServers, answers: Answers[Any]) -> Outcome:
     # As for clients: one app server's mistake must not become all others' trouble.
     _event(engineio.check_text(command.payload))
-    others = [s for s in hub.servers.all() if s.peer is not None and s.id != command.sender]
+    others = [s for s in hub.servers.all() if s.can.takes_server_events and s.id != command.sender]
     number = None
     if command.timeout:
         number = hub.questions.begin()
         deadline = node.clock() + min(command.timeout, node.links.invoke_timeout)
         hub.questions.ask(number, {server: server.id for server in others}, answers, deadline)
     for server in others:
-        assert server.peer is not None
         server.peer.told(number, command.sender, command.namespace, command.payload)
     return Outcome(reached=len(others), asked=len(others))
 

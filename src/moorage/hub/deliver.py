@@ -196,7 +196,7 @@ def expel(node: Node, connection: Connection, namespace: str, *, close: bool) ->
     server = connection.server
     for name in (namespace, *(n for n, sid in namespaces.items() if sid and n != namespace and close)):
         plain = _leave(node, connection, name)
-        if server.peer is not None:
+        if server.can.told_of_expelled:
             server.peer.left(connection, name)
         elif not close:
             server.link.forward(connection, plain)

@@ -161,7 +161,7 @@ def _join(node: Node, hub: Hub, command: JoinGroups) -> Done:
     prefixed = [(group, prefix_of(group)) for group in command.groups]
     for connection in to:
         _join_one(hub, connection, prefixed)
-        if not command.quiet and connection.server.peer is not None:
+        if not command.quiet and connection.server.can.wants_room_changes:
             _news(connection.server.peer, connection, command.groups, joined=True)
     if not to and _named(command.to):
         return NOT_FOUND
@@ -188,7 +188,7 @@ def _joining(node: Node, hub: Hub, command: JoinGroups) -> Job[Outcome]:
                 break
             _check_groups(node, (connection,), piece)
             _join_one(hub, connection, [(group, prefix_of(group)) for group in piece])
-            if not command.quiet and connection.server.peer is not None:
+            if not command.quiet and connection.server.can.wants_room_changes:
                 _news(connection.server.peer, connection, piece, joined=True)
             work += 1 + JOIN_WORK * len(piece)
             if work >= STEP:
@@ -267,7 +267,7 @@ def _leaving(_node: Node, hub: Hub, command: LeaveGroups) -> Job[Outcome]:
 def _leave_some(hub: Hub, command: LeaveGroups, connection: Connection, groups: Collection[str]) -> None:
     for group in groups:
         hub.directory.rooms.leave(connection, group)
-    if not command.quiet and connection.server.peer is not None:
+    if not command.quiet and connection.server.can.wants_room_changes:
         _news(connection.server.peer, connection, groups, joined=False)
 
 

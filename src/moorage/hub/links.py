@@ -3,7 +3,7 @@ state is in that process, so it can be given to no other."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from moorage.hub.ports import AppLink, AppPeer
 
@@ -12,12 +12,47 @@ if TYPE_CHECKING:
     from moorage.hub.connection import Connection
 
 
+class Capabilities(NamedTuple):
+    """What an app server supports. Its link dialect decides."""
+
+    keeps_heartbeat: bool = False
+    """Sends its clients' pings itself. Otherwise the service does."""
+    wants_room_changes: bool = False
+    """Is told when others move its sockets into rooms or out of them."""
+    told_of_expelled: bool = False
+    """Is told by `AppPeer.left` when others disconnect one of its sockets. Otherwise the service passes on
+    a DISCONNECT packet, as if the client had sent it."""
+    answers_queries: bool = False
+    """Can be asked for the data that the app keeps of its sockets."""
+    takes_server_events: bool = False
+    """Takes events from other app servers."""
+
+
+class _Unheard:
+    """`AppPeer` of an app server without capabilities."""
+
+    def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
+        """Ignore it, like all the others."""
+
+    def left(self, connection: Connection, namespace: str) -> None: ...
+
+    def upgraded(self, connection: Connection) -> None: ...
+
+    def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None: ...
+
+    def told(self, number: int | None, sender: str, namespace: str, payload: bytes) -> None: ...
+
+
+NO_PEER: Final = _Unheard()
+
+
 class AppServer:
     """One app server of one hub, known by its server id, over however many links."""
 
     __slots__ = (
         "behind",
         "bursts",
+        "can",
         "clients",
         "dialect",
         "draining",
@@ -29,13 +64,15 @@ class AppServer:
         "up",
     )
 
-    def __init__(self, server_id: str, link: AppLink, dialect: str, peer: AppPeer | None = None) -> None:
+    def __init__(
+        self, server_id: str, link: AppLink, dialect: str, can: Capabilities, peer: AppPeer = NO_PEER
+    ) -> None:
         self.id = server_id
         self.link = link
         self.peer = peer
-        """Set where the dialect knows of other app servers. The service keeps the heartbeat of such
-        an app server's clients; in the azure dialect the app server does."""
+        self.can = can
         self.dialect = dialect
+        """Name of its link dialect, for people. The hub goes by `can`."""
         self.draining = False
         """Wants no new clients."""
         self.emit_only = False

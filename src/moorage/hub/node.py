@@ -216,7 +216,7 @@ class Node:
             directory.rooms.join(connection, group)
         self.metrics.connects += 1
         terms = OpenInfo(info.ping_interval, info.ping_timeout, session.max_payload)
-        if connection.server.peer is not None:
+        if not connection.server.can.keeps_heartbeat:
             # First: what the client sent too early is read while it is being answered.
             self.heartbeat.add(connection, terms, self.clock())
         opening.accepted(connection, terms)
@@ -340,8 +340,7 @@ class Node:
 
     def upgraded(self, connection: Connection) -> None:
         """The client is on a WebSocket from now on."""
-        if connection.server.peer is not None:
-            connection.server.peer.upgraded(connection)
+        connection.server.peer.upgraded(connection)
 
     # -- commands -----------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from moorage.wire.handshake import OpenInfo
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import LINK_REPLACED, LINK_SILENT
 from tests.edge.moorage.rig import App, Line, Rig
-from tests.hub.fakes import HUB, RecordingLink, sink_of
+from tests.hub.fakes import HUB, LEAST, RecordingLink, sink_of
 
 
 def reasons(app: App) -> list[str]:
@@ -263,7 +263,7 @@ def azure(rig: Rig, *, up: bool) -> AppServer:
     """An app server `s1` of another dialect, with a client."""
     link = RecordingLink()
     link.on_open = lambda connection: rig.world.node.accept(connection, OpenInfo())
-    server = AppServer("s1", link, "azure")
+    server = AppServer("s1", link, "azure", LEAST)
     server.up = True
     rig.world.node.ensure_hub(HUB).servers.add(server)
     rig.world.client("/")

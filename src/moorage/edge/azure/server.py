@@ -15,7 +15,7 @@ from moorage.edge.azure.channel import Lane, Tunnel, terms_of
 from moorage.engine.exchange import Event, Events, Unsent
 from moorage.hub.connection import LINK, Connection
 from moorage.hub.hub import Hub
-from moorage.hub.links import AppServer
+from moorage.hub.links import AppServer, Capabilities
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.hub.turns import Intake, Job
@@ -52,7 +52,7 @@ class AzureServer:
     ) -> None:
         self.node = node
         self.hub = hub
-        self.app = AppServer(server_id, self, "azure")
+        self.app = AppServer(server_id, self, "azure", Capabilities(keeps_heartbeat=True))
         self.calls = CallDoor(self)
         self.intake = Intake(node.turns)
         self._later = later

@@ -14,7 +14,7 @@ from moorage.edge.moorage.acks import Acks
 from moorage.edge.moorage.causes import cause_of
 from moorage.hub.connection import LINK, Connection
 from moorage.hub.hub import Hub
-from moorage.hub.links import AppServer
+from moorage.hub.links import AppServer, Capabilities
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.hub.turns import Intake, Job
@@ -37,6 +37,9 @@ COPIED: Final = 16 * 1024
 about a tenth of a millisecond for 240 kB."""
 GATHERED: Final = 4 * 1024 * 1024
 """Bytes of clients' packets in one loop tick before their senders are held back."""
+CAPABILITIES: Final = Capabilities(
+    wants_room_changes=True, told_of_expelled=True, answers_queries=True, takes_server_events=True
+)
 log: Final = logs.get("link")
 
 
@@ -84,7 +87,7 @@ class MoorageServer:
         self.hub = hub
         self.session = session
         self.revision = revision
-        self.app = AppServer(server_id, self, "moorage", peer=self)
+        self.app = AppServer(server_id, self, "moorage", CAPABILITIES, peer=self)
         self.out = Outgoing(self.window_of(window))
         self.inc = Incoming(node.links.window)
         self.clients: dict[int, Connection] = {}
@@ -116,7 +119,7 @@ class MoorageServer:
         self._idle = 0.0
         self.over = False
         """Given up: nothing more is queued, nothing expected."""
-        self.at_end: Callable[[], None] = _nothing
+        self.at_end: Callable[[], None] = lambda: None
         """Called as it is given up, before its clients are closed."""
 
     # -- the link -------------------------------------------------------------------------------
@@ -443,7 +446,3 @@ class MoorageServer:
             connection = self.clients.pop(number)
             self.node.refuse(connection, CONNECT_TIMEOUT)
             self.tell_closed(number, CONNECT_TIMEOUT)
-
-
-def _nothing() -> None:
-    pass
