@@ -17,6 +17,7 @@ from moorage.wire.commands import EVERYONE, Selection
 from moorage.wire.filters.compiled import compile_filter
 from moorage.wire.groups import namespace_group
 from tests.hub.fakes import LEAST, RecordingLink, World
+from tests.support.filters import matches
 
 GROUPS = ["a", "b", "c", "0~Lw~", "0~Lw~x", "0~Lw~y", "0~L24~x"]
 USERS = [None, "ada", "bob"]
@@ -174,7 +175,7 @@ def test_all_given_parts_must_hold(
         if (connection is None or c.id == connection)
         and (group is None or group in c.groups)
         and (user is None or c.user_id == user)
-        and (condition is None or condition.matches(c))
+        and (condition is None or matches(condition, c))
         and c.id not in excluded
     ]
     # As a list: nobody is selected twice, however many of the named groups they are in.

@@ -83,14 +83,12 @@ SELECTIONS: dict[str, Callable[[list[Connection]], Selection]] = {
     "user": lambda clients: Selection(user="ada"),
     "user and group": lambda clients: Selection(user="ada", group=group("even")),
     "excluded": lambda clients: Selection(group=ROOT, excluded=(clients[0].id,)),
-    "rooms": lambda clients: Selection(filter=Filter("", any_of=(group("1"), group("even"), group("2")))),
-    "room": lambda clients: Selection(filter=Filter("", any_of=(group("even"),))),
-    "no rooms": lambda clients: Selection(filter=Filter("", none_of=(group("1"), group("even")))),
-    "rooms in group": lambda clients: Selection(
-        group=ROOT, filter=Filter("", any_of=(group("1"), group("4")))
-    ),
+    "rooms": lambda clients: Selection(filter=Filter(any_of=(group("1"), group("even"), group("2")))),
+    "room": lambda clients: Selection(filter=Filter(any_of=(group("even"),))),
+    "no rooms": lambda clients: Selection(filter=Filter(none_of=(group("1"), group("even")))),
+    "rooms in group": lambda clients: Selection(group=ROOT, filter=Filter(any_of=(group("1"), group("4")))),
     "but": lambda clients: Selection(
-        filter=Filter("", any_of=(group("1"), group("even")), none_of=(group("2"), group("4")))
+        filter=Filter(any_of=(group("1"), group("even")), none_of=(group("2"), group("4")))
     ),
     "server": lambda clients: Selection(group=ROOT, server="nobody"),
     "predicate": lambda clients: Selection(
@@ -149,8 +147,8 @@ COMMANDS: dict[str, Callable[[], Command]] = {
     "close": lambda: CloseConnections(HUB, Selection(group=group("even"))),
     "expel": lambda: LeaveNamespace(HUB, Selection(group=group("odd")), "/"),
     "expel and close": lambda: LeaveNamespace(HUB, Selection(group=group("odd")), "/", close=True),
-    "exists": lambda: Exists(HUB, Selection(filter=Filter("", any_of=(group("9"), group("x"))))),
-    "nobody": lambda: Exists(HUB, Selection(filter=Filter("", any_of=(group("x"), group("y"))))),
+    "exists": lambda: Exists(HUB, Selection(filter=Filter(any_of=(group("9"), group("x"))))),
+    "nobody": lambda: Exists(HUB, Selection(filter=Filter(any_of=(group("x"), group("y"))))),
     "list": lambda: ListGroup(HUB, ROOT, 3, "c0002"),
     "close nobody": lambda: CloseConnections(HUB, Selection(user="nobody")),
 }
@@ -386,8 +384,8 @@ def test_the_work_of_a_selection_is_known_before_it_is_begun() -> None:
     assert work(ALL) == 10
     assert work(Selection(user="ada")) == 1
     assert work(Selection()) == 10
-    assert work(Selection(filter=Filter("", any_of=(group("even"), group("1"))))) == 8
-    assert work(Selection(filter=Filter("", any_of=tuple(group(str(n)) for n in range(5_000))))) == 5_000
+    assert work(Selection(filter=Filter(any_of=(group("even"), group("1"))))) == 8
+    assert work(Selection(filter=Filter(any_of=tuple(group(str(n)) for n in range(5_000))))) == 5_000
     assert work(Selection(filter=compile_filter("userId ne 'x' and length(userId) gt 1"))) >= 10
 
 

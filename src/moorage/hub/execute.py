@@ -121,7 +121,7 @@ def _is_index(to: Selection) -> bool:
     if condition is None:
         return True
     one = to.group is None and condition.any_of is not None and len(condition.any_of) == 1
-    return one and not condition.none_of and condition.predicate is None
+    return one and not condition.none_of and not condition.text
 
 
 def _sending(node: Node, hub: Hub, command: Send) -> Job[Outcome]:
@@ -142,7 +142,7 @@ def _sending(node: Node, hub: Hub, command: Send) -> Job[Outcome]:
 def _audience(hub: Hub, to: Selection) -> int:
     """About how many are selected; 0 if that is not known before."""
     condition = to.filter
-    if condition is not None and (condition.predicate is not None or condition.any_of is not None):
+    if condition is not None and (condition.text or condition.any_of is not None):
         return 0
     if to.user is not None:
         return len(hub.directory.of_user(to.user))

@@ -177,8 +177,7 @@ class Directory:
                     found = [c for c in found if in_any(c, condition.any_of)]
             if condition.none_of:
                 found = self._without(found, condition.none_of)
-            predicate = condition.predicate
-            if predicate is not None:
+            if condition.text and (predicate := condition.predicate) is not None:
                 found = [c for c in found if predicate(c)]
         if to.excluded:
             out = frozenset(to.excluded)
@@ -197,7 +196,7 @@ class Directory:
 
 def weight(condition: Filter) -> int:
     """How many units of work it is to hold a condition against one connection."""
-    return 1 if condition.predicate is None else 1 + len(condition.text) // 64
+    return 1 + len(condition.text) // 64
 
 
 def in_any(connection: Connection, groups: Mapping[str, object] | Collection[str]) -> bool:

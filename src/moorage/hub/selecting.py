@@ -32,6 +32,11 @@ def parts(directory: Directory, to: Selection) -> Iterator[Collection[Connection
     if condition is not None and len(condition.none_of) > 1:
         unwanted = yield from _union(directory, condition.none_of)
         rest = _with_filter(rest, none_of=())
+    predicate = None
+    if condition is not None and condition.text:
+        # Once for all steps: other commands may push a long text's predicate out of its cache.
+        predicate = condition.predicate
+        rest = _with_filter(rest, text="")
     connections = directory.connections
     size = max(1, STEP // (1 if condition is None else weight(condition)))
     for start in range(0, len(candidates), size):
@@ -44,6 +49,8 @@ def parts(directory: Directory, to: Selection) -> Iterator[Collection[Connection
             found = [c for c in found if c.user_id == to.user]
         if unwanted:
             found = [c for c in found if c not in unwanted]
+        if predicate is not None:
+            found = [c for c in found if predicate(c)]
         yield directory.refine(found, rest, candidates_hold=False)
 
 

@@ -302,9 +302,9 @@ class Desk:
     ) -> Selection:
         server = self._server.app.id if flags & v1.LOCAL else None
         if len(groups) > 1:
-            return Selection(filter=Filter("", any_of=groups, none_of=excluded), server=server)
+            return Selection(filter=Filter(any_of=groups, none_of=excluded), server=server)
         group = groups[0] if groups else namespace_of(to.namespace)
-        condition = Filter("", none_of=excluded) if excluded else None
+        condition = Filter(none_of=excluded) if excluded else None
         return Selection(group=group, filter=condition, server=server)
 
     # -- emits and questions --------------------------------------------------------------------

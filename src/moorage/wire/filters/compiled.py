@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -31,39 +31,37 @@ __all__ = ["MAX_CLAUSES", "MAX_NESTING", "MAX_TEXT", "Filter", "Subject", "compi
 
 MAX_TEXT: Final = 16 * 1024
 """Bytes of UTF-8 in one filter."""
-# The caches hold texts of at most so many characters. 4,096 of the SDK's take 2 MB; one dense text
-# of 512 characters compiles to 32 KB of closures, hence the smaller number there (16 MB at worst).
 _CACHED_TEXT: Final = 512
+"""Longest text, in characters, that is kept in the two large caches."""
 _CACHED_SHORTCUTS: Final = 4096
+"""The texts that Azure's SDK writes: 2 MB."""
 _CACHED_TREES: Final = 512
+"""All others. A dense text of 512 characters compiles to 32 KB of closures, so this takes 16 MB at worst."""
+_CACHED_LONG_TREES: Final = 8
+"""Longer texts. One may compile to 1 MB; a command that runs in steps looks its predicate up once."""
 
 
 class Filter(msgspec.Struct, frozen=True, gc=False):
-    """A compiled filter. A subject matches where all four parts hold; none set = everyone.
+    """Which connections an expression selects, as plain data. All given parts must hold; none = everyone.
 
-    `any_of` and `none_of` repeat no group. Equal and hashed by all fields, `predicate` by identity.
+    `any_of` and `none_of` repeat no group. A filter compares, hashes and travels to other nodes by its
+    fields; the compiled `predicate` is kept in a cache and made again where it is missing.
     """
 
-    text: str
     any_of: tuple[str, ...] | None = None
     """The subject is in one or more of these groups (None: no such restriction)."""
     none_of: tuple[str, ...] = ()
-    """And in none of these."""
+    """The subject is in none of these groups."""
     connection_id: str | None = None
-    """And has this id."""
-    predicate: Predicate | None = None
-    """And satisfies the rest."""
+    """The subject has this id."""
+    text: str = ""
+    """The whole expression, if it holds a condition that the other parts do not cover; else empty."""
 
-    def matches(self, subject: Subject) -> bool:
-        """The whole check. The hub uses the parts; this is for small sets and for tests."""
-        if self.connection_id is not None and self.connection_id != subject.id:
-            return False
-        groups = subject.groups
-        if self.any_of is not None and not any(group in groups for group in self.any_of):
-            return False
-        if any(group in groups for group in self.none_of):
-            return False
-        return self.predicate is None or self.predicate(subject)
+    @property
+    def predicate(self) -> Predicate | None:
+        """Checks the conditions that the other parts do not cover; None if there are none. Raises
+        `PeerError` (api-bad-filter) if `text` did not come from `compile_filter`."""
+        return _compiled(self.text).predicate if self.text else None
 
 
 def compile_filter(text: str, *, repair: bool = False) -> Filter:
@@ -77,7 +75,7 @@ def compile_filter(text: str, *, repair: bool = False) -> Filter:
     text with brackets of its own around the `or` or the `and`, keeps its literal meaning.
     """
     if len(text) <= _CACHED_TEXT:
-        return _shortcut_cached(text, repair) or _general_cached(text, repair)
+        return _shortcut_cached(text, repair) or _general(text, repair)
     _check_text(text)
     return _shortcut(text, repair) or _general(text, repair)
 
@@ -113,7 +111,7 @@ def _shortcut(text: str, repair: bool) -> Filter | None:
     rooms = _ROOMS.fullmatch(text)
     if rooms is None:
         one = _CONNECTION.fullmatch(text)
-        return None if one is None else Filter(text, connection_id=one[1])
+        return None if one is None else Filter(connection_id=one[1])
     names = text.split("'")[1::2]
     count = len(names)
     if count > MAX_CLAUSES:
@@ -121,7 +119,7 @@ def _shortcut(text: str, repair: bool) -> Filter | None:
     wanted = text.count("'", 0, rooms.end(1)) // 2 if rooms[1] else 0
     if 1 < wanted < count and not repair:
         return None
-    return Filter(text, _distinct(names[:wanted]) if wanted else None, _distinct(names[wanted:]))
+    return Filter(_distinct(names[:wanted]) if wanted else None, _distinct(names[wanted:]))
 
 
 @lru_cache(_CACHED_SHORTCUTS)
@@ -137,12 +135,33 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
 # ---- the general path
 
 
+class _Compiled(NamedTuple):
+    """Everything that one text can mean, so that it is parsed once."""
+
+    literal: Filter
+    repaired: Filter
+    predicate: Predicate | None
+    """For both: a text that is repaired consists of rooms only and leaves nothing for a predicate."""
+
+
 def _general(text: str, repair: bool) -> Filter:
+    compiled = _compiled(text)
+    return compiled.repaired if repair else compiled.literal
+
+
+def _compiled(text: str) -> _Compiled:
+    return _compiled_short(text) if len(text) <= _CACHED_TEXT else _compiled_long(text)
+
+
+def _compile(text: str) -> _Compiled:
     tree = parse(text)
-    return _decompose(text, _repaired(tree) if repair else tree)
+    literal, predicate = _decompose(text, tree)
+    other = _repaired(tree)
+    return _Compiled(literal, literal if other is tree else _decompose(text, other)[0], predicate)
 
 
-_general_cached = lru_cache(_CACHED_TREES)(_general)
+_compiled_short = lru_cache(_CACHED_TREES)(_compile)
+_compiled_long = lru_cache(_CACHED_LONG_TREES)(_compile)
 
 
 def _repaired(tree: Node) -> Node:
@@ -156,7 +175,7 @@ def _repaired(tree: Node) -> Node:
     return tree
 
 
-def _decompose(text: str, tree: Node) -> Filter:
+def _decompose(text: str, tree: Node) -> tuple[Filter, Predicate | None]:
     any_of: tuple[str, ...] | None = None
     none_of: list[str] = []
     connection_id: str | None = None
@@ -171,7 +190,7 @@ def _decompose(text: str, tree: Node) -> Filter:
         elif part != Constant(True):
             rest.append(predicate_of(part))
     predicate = all_of(tuple(rest)) if rest else None
-    return Filter(text, any_of, _distinct(none_of), connection_id, predicate)
+    return Filter(any_of, _distinct(none_of), connection_id, text if rest else ""), predicate
 
 
 def _conjuncts(node: Node) -> Iterable[Node]:
