@@ -27,7 +27,9 @@ def _frame(kind: int, text: bytes, content: bytes) -> bytes:
 
 
 def _request(path: bytes, content_type: bytes, content: bytes) -> bytes:
-    text = b'{"AckId":71,"LocalRouting":true,"ChannelName":"","HttpMethod":"POST","Url":"https://host/api/hubs/'
+    text = (
+        b'{"AckId":71,"LocalRouting":true,"ChannelName":"","HttpMethod":"POST","Url":"https://host/api/hubs/'
+    )
     text += b'chat/%b?api-version=2023-07-01","Headers":{"Content-Type":["%b"]},"Type":1}'
     return _frame(1, text % (path, content_type), content)
 

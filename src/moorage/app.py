@@ -27,12 +27,12 @@ from moorage.cluster.local import LocalBroker
 from moorage.config.load import Config
 from moorage.control import ops, rest
 from moorage.control.work import ApiWork
-from moorage.edge.clients.admission import ClientDoor
+from moorage.edge.clients.admission import Admission
 from moorage.edge.clients.log import ClientLog
-from moorage.edge.clients.polling import PollingDoor
-from moorage.edge.clients.websocket import SocketDoor
+from moorage.edge.clients.polling import PollingHandler
+from moorage.edge.clients.websocket import WebSocketAcceptor
 from moorage.edge.http.listener import ClientPort, not_found_body
-from moorage.edge.link import LinkDoor
+from moorage.edge.link import LinkAcceptor
 from moorage.hub.connection import Connection
 from moorage.hub.node import Node
 from moorage.metrics import Gauges, Metrics
@@ -90,7 +90,7 @@ class Service:
         self._ready = False
         self._ticker: asyncio.Task[None] | None = None
         self.node: Node
-        self.links: LinkDoor
+        self.links: LinkAcceptor
         self._node_id = secrets.token_urlsafe(3)
         self.client_log = ClientLog(
             self.metrics,
@@ -98,7 +98,7 @@ class Service:
             per_second=config.log.client_lines_per_second,
             clock=time.monotonic,
         )
-        self._alarm = Alarm(lambda: self.node.heartbeat.tick(time.monotonic()))
+        self._alarm = Alarm(lambda: self.node.heartbeats.tick(time.monotonic()))
         self.node = Node(
             new_id=lambda: self._node_id + secrets.token_urlsafe(SID_BYTES),
             clock=time.monotonic,
@@ -112,8 +112,8 @@ class Service:
             allow_unlisted_hubs=config.allow_unlisted_hubs,
         )
         self._api_work = ApiWork(self.node.turns)
-        self.node.heartbeat.wake_at = self._alarm.set
-        self._build_doors(config)
+        self.node.heartbeats.wake_at = self._alarm.set
+        self._build_edge(config)
         self.metrics.gauges = Gauges(
             connections=self._connections,
             sockets=lambda: {hub.name: hub.sockets for hub in self.node.hubs.values()},
@@ -125,8 +125,8 @@ class Service:
             log_lines_suppressed=lambda: self.client_log.suppressed + self.links.suppressed,
         )
 
-    def _build_doors(self, config: Config) -> None:
-        door = ClientDoor(
+    def _build_edge(self, config: Config) -> None:
+        admission = Admission(
             node=self.node,
             keys=self.keys,
             auth_settings=config.auth,
@@ -136,15 +136,15 @@ class Service:
             log=self.client_log,
             wall_clock=time.time,
         )
-        self.polling = PollingDoor(door, clock=time.monotonic)
-        self.sockets = SocketDoor(
-            door,
+        self.polling = PollingHandler(admission, clock=time.monotonic)
+        self.sockets = WebSocketAcceptor(
+            admission,
             release_poll=self.polling.release_poll,
             upgraded=self.polling.upgraded,
             farewell=self.polling.farewell,
             clock=time.monotonic,
         )
-        self.links = LinkDoor(
+        self.links = LinkAcceptor(
             node=self.node,
             keys=self.keys,
             auth_settings=config.auth,
@@ -286,9 +286,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> str:
     return f"{at}: {error.strerror or error}"
 
 
-async def run(
-    config: Config, *, reload: Callable[[], Config] | None, on_ready: Callable[[str], None]
-) -> int:
+async def run(config: Config, *, reload: Callable[[], Config] | None, on_ready: Callable[[str], None]) -> int:
     """A service until SIGTERM or SIGINT; a second one ends it at once. The exit code. Raises `UsageError` if
     the address cannot be bound."""
     for warning in config.warnings:

@@ -1,4 +1,4 @@
-"""One REST server for a module; a fresh desk for every test."""
+"""One REST server for a module; a fresh node for every test."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.control.rest_desk import KEY, Desk, serving
+from tests.control.rest_node import KEY, FakeNode, serving
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[tuple[Desk, str]]:
-    desk = Desk()
-    with serving(desk) as base:
-        yield desk, base
+def server() -> Iterator[tuple[FakeNode, str]]:
+    node = FakeNode()
+    with serving(node) as base:
+        yield node, base
 
 
 @pytest.fixture
-def desk(server: tuple[Desk, str]) -> Desk:
-    """The module's desk as new: whatever a test changed is set back."""
+def node(server: tuple[FakeNode, str]) -> FakeNode:
+    """The module's node as new: whatever a test changed is set back."""
     server[0].keys.replace(KEY)
-    fresh = vars(Desk())
+    fresh = vars(FakeNode())
     fresh.pop("keys")
     vars(server[0]).update(fresh)
     return server[0]
 
 
 @pytest.fixture
-def base(server: tuple[Desk, str], desk: Desk) -> str:
+def base(server: tuple[FakeNode, str], node: FakeNode) -> str:
     return server[1]

@@ -1,4 +1,4 @@
-"""The REST door on a real server: its answers, and what strangers may try."""
+"""The REST API on a real server: its answers, and what strangers may try."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import pytest
 
 from moorage.wire.commands import Exists, Invoke, Member, Selection
 from moorage.wire.filters.compiled import compile_filter
-from tests.control.rest_desk import KEY, MAX_BODY, Desk, call, serving
+from tests.control.rest_node import KEY, MAX_BODY, FakeNode, call, serving
 
 EVENT = '42["hi",1]'
 SEND = "/api/hubs/h/:send?api-version=2024-12-01"
 
 
 class TestToken:
-    def test_generate(self, base: str, desk: Desk) -> None:
+    def test_generate(self, base: str, node: FakeNode) -> None:
         answer = call(
             base,
             "POST",
@@ -32,7 +32,7 @@ class TestToken:
         claims = jwt.decode(answer.json["token"], KEY, ["HS256"], audience=f"{base}/clients/socketio/hubs/h")
         assert claims["exp"] - claims["iat"] in {420, 421}
         assert (claims["sub"], claims["role"], claims["webpubsub.group"]) == ("bob", ["r"], ["g"])
-        assert desk.asked == []
+        assert node.asked == []
 
 
 class TestErrors:
@@ -62,10 +62,10 @@ class TestErrors:
     @pytest.mark.parametrize(
         "path", ["/api/", "/api/hubs", "/api/hubs/h/nothing", "/api/v1/x", "/api/hubs/h/users/%ff"]
     )
-    def test_path(self, base: str, desk: Desk, path: str) -> None:
+    def test_path(self, base: str, node: FakeNode, path: str) -> None:
         answer = call(base, "GET", path)
         assert (answer.status, answer.json["code"]) == (404, "api-bad-path")
-        assert desk.counted == [("unknown", 404, "api-bad-path")]
+        assert node.counted == [("unknown", 404, "api-bad-path")]
 
     @pytest.mark.repair(8)
     @pytest.mark.parametrize("character", ["%0A", "%00", "%0d%0a", "%1E", "%7F"])
@@ -82,15 +82,15 @@ class TestErrors:
         ],
     )
     def test_control_characters_in_names(
-        self, base: str, desk: Desk, method: str, path: str, operation: str, character: str
+        self, base: str, node: FakeNode, method: str, path: str, operation: str, character: str
     ) -> None:
         path = f"/api/hubs/h/{path.format(character)}"
         target = f"{path}{'&' if '?' in path else '?'}api-version=2024-12-01"
         kind = {"content_type": "text/plain"}
         assert call(base, method, target, EVENT, authorization=None, **kind).status == 401
         assert call(base, method, target, EVENT, **kind).status == 400
-        assert desk.asked == []
-        assert desk.counted == [(operation, 401, "token-missing"), (operation, 400, "api-bad-argument")]
+        assert node.asked == []
+        assert node.counted == [(operation, 401, "token-missing"), (operation, 400, "api-bad-argument")]
 
     @pytest.mark.repair(8)
     @pytest.mark.parametrize("path", ["/api/hubs/h%0A/:send", "/api/%0A", "/api/hubs/h/%0A"])
@@ -101,8 +101,8 @@ class TestErrors:
 
     @pytest.mark.repair(8)
     @pytest.mark.parametrize("host", ["x/api/hubs", "http://x", "x?y", "a b", ""])
-    def test_a_host_that_is_none(self, desk: Desk, host: str) -> None:
-        with serving(desk, public_endpoint="http://public.example") as base:
+    def test_a_host_that_is_none(self, node: FakeNode, host: str) -> None:
+        with serving(node, public_endpoint="http://public.example") as base:
             kind = {"content_type": "text/plain", "host": host}
             assert call(base, "POST", SEND, EVENT, authorization=None, **kind).status == 401
             token = jwt.encode({"aud": f"http://public.example{SEND}", "exp": int(time.time()) + 60}, KEY)
@@ -110,7 +110,7 @@ class TestErrors:
             assert (answer.status, answer.json["code"]) == (400, "bad-request")
             kind["host"] = "internal:8080"
             assert call(base, "POST", SEND, EVENT, authorization=f"Bearer {token}", **kind).status == 202
-        assert [reason for _, _, reason in desk.counted] == ["token-missing", "bad-request", None]
+        assert [reason for _, _, reason in node.counted] == ["token-missing", "bad-request", None]
 
     def test_version(self, base: str) -> None:
         answer = call(base, "POST", "/api/hubs/h/:send", EVENT, content_type="text/plain")
@@ -128,17 +128,17 @@ class TestErrors:
         answer = call(base, "POST", f"/api/hubs/h/:send?{query}", EVENT, authorization=f"Bearer {token}")
         assert (answer.status, answer.json["code"]) == (400, "api-bad-argument")
 
-    def test_an_encoded_slash_stays_in_its_name(self, base: str, desk: Desk) -> None:
+    def test_an_encoded_slash_stays_in_its_name(self, base: str, node: FakeNode) -> None:
         assert call(base, "HEAD", "/api/hubs/h/groups/a%2Fb?api-version=2024-12-01").status == 404
-        assert desk.asked == [Exists("h", Selection(group="a/b"))]
+        assert node.asked == [Exists("h", Selection(group="a/b"))]
 
 
 class TestAuth:
-    def test_without(self, base: str, desk: Desk) -> None:
+    def test_without(self, base: str, node: FakeNode) -> None:
         answer = call(base, "POST", SEND, EVENT, authorization=None)
         assert (answer.status, answer.json["code"]) == (401, "token-missing")
         assert answer.headers["www-authenticate"] == "Bearer"
-        assert desk.counted == [("send_to_all", 401, "token-missing")]
+        assert node.counted == [("send_to_all", 401, "token-missing")]
 
     @pytest.mark.parametrize(
         ("claims", "reason"),
@@ -166,15 +166,15 @@ class TestAuth:
         else:
             assert (answer.status, answer.json["code"]) == (401, reason)
 
-    def test_time_is_the_services_clock(self, base: str, desk: Desk) -> None:
-        desk.now = lambda: time.time() + 120
+    def test_time_is_the_services_clock(self, base: str, node: FakeNode) -> None:
+        node.now = lambda: time.time() + 120
         answer = call(base, "POST", SEND, EVENT, content_type="text/plain")
         assert answer.json["code"] == "token-expired"
 
-    def test_rotation(self, base: str, desk: Desk) -> None:
-        desk.keys.replace("another-0123456789abcdef0123456789", KEY)
+    def test_rotation(self, base: str, node: FakeNode) -> None:
+        node.keys.replace("another-0123456789abcdef0123456789", KEY)
         assert call(base, "POST", SEND, EVENT, content_type="text/plain").status == 202
-        desk.keys.replace("another-0123456789abcdef0123456789")
+        node.keys.replace("another-0123456789abcdef0123456789")
         assert call(base, "POST", SEND, EVENT, content_type="text/plain").status == 401
 
     def test_nothing_of_a_body_is_read_before_the_token(self, base: str) -> None:
@@ -206,40 +206,40 @@ class TestBody:
         with raw_post(base, f"Content-Length: {MAX_BODY + 1}") as raw:
             assert raw.recv(100).startswith(b"HTTP/1.1 413 ")
 
-    def test_too_large_by_chunks(self, base: str, desk: Desk) -> None:
+    def test_too_large_by_chunks(self, base: str, node: FakeNode) -> None:
         with raw_post(base, "Transfer-Encoding: chunked") as raw:
             raw.sendall(b"%x\r\n%b\r\n" % (MAX_BODY, b"x" * MAX_BODY) + b"1\r\nx\r\n")
             assert raw.recv(100).startswith(b"HTTP/1.1 413 ")
-        assert desk.counted == [("send_to_all", 413, "api-body-too-large")]
+        assert node.counted == [("send_to_all", 413, "api-body-too-large")]
 
-    def test_largest(self, base: str, desk: Desk) -> None:
+    def test_largest(self, base: str, node: FakeNode) -> None:
         body = f'42["{"x" * (MAX_BODY - 6)}"]'
         assert len(body) == MAX_BODY
         assert call(base, "POST", SEND, body, content_type="text/plain").status == 202
 
-    def test_given_up_half_way(self, base: str, desk: Desk) -> None:
+    def test_given_up_half_way(self, base: str, node: FakeNode) -> None:
         with raw_post(base, "Content-Length: 90") as raw:
             raw.sendall(b"4")
             raw.shutdown(socket.SHUT_WR)
             assert raw.recv(100) == b""
         # The same thread serves the next caller; by then the broken one has been counted.
         assert call(base, "POST", SEND, EVENT, content_type="text/plain").status == 202
-        assert desk.counted == [("send_to_all", 400, "bad-http"), ("send_to_all", 202, None)]
+        assert node.counted == [("send_to_all", 400, "bad-http"), ("send_to_all", 202, None)]
 
 
 class TestInvoke:
     TARGET = "/api/hubs/h/:invoke?api-version=2023-07-01&filter=%27g%27+in+groups"
 
-    def test_streams_lines(self, base: str, desk: Desk) -> None:
+    def test_streams_lines(self, base: str, node: FakeNode) -> None:
         answer = call(base, "POST", self.TARGET, EVENT, content_type="text/plain")
         assert (answer.status, answer.headers["content-type"]) == (200, "application/x-ndjson")
         assert answer.body == b'{"Payload":"431[1]"}\n{"Payload":"431[2]"}\n'
-        assert desk.asked == [Invoke("h", Selection(filter=compile_filter("'g' in groups")), EVENT.encode())]
-        assert desk.counted == [("invoke", 200, None)]
+        assert node.asked == [Invoke("h", Selection(filter=compile_filter("'g' in groups")), EVENT.encode())]
+        assert node.counted == [("invoke", 200, None)]
 
     def test_without_a_hook(self) -> None:
-        desk = Desk()
-        with serving(desk, invoke=False) as base:
+        node = FakeNode()
+        with serving(node, invoke=False) as base:
             answer = call(base, "POST", self.TARGET, EVENT, content_type="text/plain")
         assert (answer.status, answer.json["code"]) == (404, "api-bad-path")
 
@@ -247,12 +247,12 @@ class TestInvoke:
 class TestHealth:
     @pytest.mark.parametrize("target", ["/api/health", "/api/health?api-version=2024-12-01"])
     @pytest.mark.parametrize("method", ["GET", "HEAD"])
-    def test_needs_no_token(self, base: str, desk: Desk, method: str, target: str) -> None:
+    def test_needs_no_token(self, base: str, node: FakeNode, method: str, target: str) -> None:
         assert call(base, method, target, authorization=None).status == 200
-        assert desk.counted == [("health", 200, None)]
+        assert node.counted == [("health", 200, None)]
 
-    def test_not_ready(self, base: str, desk: Desk) -> None:
-        desk.ready = False
+    def test_not_ready(self, base: str, node: FakeNode) -> None:
+        node.ready = False
         assert call(base, "HEAD", "/api/health", authorization=None).status == 503
 
     def test_method(self, base: str) -> None:
@@ -266,10 +266,10 @@ class TestPublicEndpoint:
     PUBLIC = "https://rt.example.org/io"
 
     def test_is_what_tokens_and_links_name(self) -> None:
-        desk = Desk()
-        desk.groups["big"] = [Member(f"c{n}", None) for n in range(3)]
+        node = FakeNode()
+        node.groups["big"] = [Member(f"c{n}", None) for n in range(3)]
         target = "/api/hubs/h/groups/big/connections?api-version=2024-12-01&maxpagesize=2"
-        with serving(desk, public_endpoint=self.PUBLIC + "/") as base:
+        with serving(node, public_endpoint=self.PUBLIC + "/") as base:
             token = jwt.encode({"aud": self.PUBLIC + target, "exp": int(time.time()) + 60}, KEY)
             listed = call(base, "GET", target, authorization=f"Bearer {token}")
             by_host = call(base, "GET", target)

@@ -14,7 +14,7 @@ from moorage.wire.commands import DONE, NOT_FOUND, Command, Outcome, Selection, 
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import compile_filter
 from moorage.wire.reasons import API_BAD_FILTER
-from tests.control.rest_desk import Desk, call, serving
+from tests.control.rest_node import FakeNode, call, serving
 from tests.hub.fakes import HUB, World, heard
 
 pytestmark = pytest.mark.repair(4)
@@ -82,22 +82,22 @@ async def _later(world: World, api: ApiWork) -> Outcome:
 
 
 def test_an_answer_waits_for_a_call_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk()
+    node = FakeNode()
 
     async def later(outcome: Outcome) -> Outcome:
         await asyncio.sleep(0.01)
         return outcome
 
     def execute(command: Command) -> Awaitable[Outcome]:
-        return later(Desk.execute(desk, command))
+        return later(FakeNode.execute(node, command))
 
-    monkeypatch.setattr(desk, "execute", execute)
-    with serving(desk) as base:
+    monkeypatch.setattr(node, "execute", execute)
+    with serving(node) as base:
         send = "/api/hubs/h/:send?api-version=2024-12-01"
         assert call(base, "POST", send, '42["hi",1]', content_type="text/plain").status == 202
         gone = "/api/hubs/h/connections/none?api-version=2024-12-01"
         assert call(base, "HEAD", gone).status == 404
-    assert len(desk.asked) == 2
+    assert len(node.asked) == 2
 
 
 def test_a_filter_over_many_connections_is_evaluated_in_steps() -> None:

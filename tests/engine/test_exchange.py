@@ -25,7 +25,7 @@ class Link:
 
 
 def event(name: str, link: Link | None, at: float = 0.0) -> Event[str, Link | None]:
-    """An event of the lane `c1`."""
+    """An event of the channel `c1`."""
     return Event(name, "c1", b"body", link, at)
 
 

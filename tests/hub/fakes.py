@@ -27,7 +27,7 @@ from moorage.wire.commands import (
     Send,
     SendToConnection,
 )
-from moorage.wire.engineio import FRAME_ROOM, OPCODE_TEXT, encode_binary, text_frame
+from moorage.wire.engineio import FRAME_HEADROOM, OPCODE_TEXT, encode_binary, text_frame
 from moorage.wire.groups import room_group
 from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import Reason
@@ -78,7 +78,7 @@ class RecordingSink:
         self.writes.append(data)
 
     def _send(self, opcode: int, buffer: bytearray, offset: int) -> None:
-        assert (opcode, offset) == (OPCODE_TEXT, FRAME_ROOM)
+        assert (opcode, offset) == (OPCODE_TEXT, FRAME_HEADROOM)
         self.write(text_frame(bytes(buffer[offset:])))
 
     def close(self, reason: Reason, rest: list[bytes]) -> None:
@@ -270,7 +270,7 @@ class World:
             hubs=self.hubs,
             allow_unlisted_hubs=self.allow_unlisted_hubs,
         )
-        self.node.heartbeat.wake_at = self._wake_at
+        self.node.heartbeats.wake_at = self._wake_at
 
     def _new_id(self) -> str:
         self._ids += 1

@@ -34,7 +34,7 @@ def test_a_new_connection() -> None:
     assert connection.hub.name == "h"
     assert connection.opened_at == 7.0
     assert connection.groups == set()
-    assert connection.lane is None
+    assert connection.channel is None
     assert connection.session.state is State.OPENING
     assert connection.session.max_payload == 11
     assert connection.outbox.owner is connection

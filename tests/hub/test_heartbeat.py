@@ -146,7 +146,7 @@ def test_who_is_read_on_is_read_before_it_is_judged(step: int) -> None:
     client.held = True
     stage.after(10.0 + STEP * step)
     client.held = False
-    stage.node.heartbeat.read_on(client, stage.now)
+    stage.node.heartbeats.read_on(client, stage.now)
     stage.node.tick(stage.now + GRAIN)
     assert stage.ends() == []
 
@@ -170,7 +170,7 @@ def test_in_the_azure_dialect_the_app_server_keeps_it() -> None:
     world = World()
     _, link = world.server()
     client = world.client("/")
-    assert client.beat is None
+    assert client.heartbeat is None
     world.node.tick(world.now + 1000.0)
     world.settle()
     assert heard(client) == []
@@ -213,7 +213,7 @@ def test_who_has_gone_is_let_go_of_before_long() -> None:
         stage.node.receive(stage.client("/"), b"1")
     stays = stage.client("/")
     stage.after(LOOK_SECONDS + LATE)
-    kept = [beat.owner for slot in stage.node.heartbeat._slots.values() for beat in slot]
+    kept = [heartbeat.owner for slot in stage.node.heartbeats._slots.values() for heartbeat in slot]
     assert kept == [stays]
     assert heard(stays) == []
 
@@ -227,7 +227,12 @@ def test_each_client_is_looked_at_in_one_place() -> None:
             if step % (number + 1) == 0:
                 stage.node.receive(client, b"3")
         stage.after(STEP)
-        kept = [beat.owner.id for slot in stage.node.heartbeat._slots.values() for beat in slot if beat.owner]
+        kept = [
+            heartbeat.owner.id
+            for slot in stage.node.heartbeats._slots.values()
+            for heartbeat in slot
+            if heartbeat.owner
+        ]
         assert sorted(kept) == sorted(c.id for c in clients)
     assert stage.ends() == []
 

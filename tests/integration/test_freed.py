@@ -26,7 +26,7 @@ pytestmark = pytest.mark.repair(9)
 HUB = "app"
 EACH = 20
 KEY = "k" * 32
-LINGERS = ("Beat",)
+LINGERS = ("Heartbeat",)
 """A few bytes that the heartbeat's wheel lets go of at the next ping's time."""
 OPEN = "?EIO=4&transport=websocket"
 

@@ -10,7 +10,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from moorage.edge.http.acceptor import Front, Setup
+from moorage.edge.http.acceptor import Acceptor, Setup
 from moorage.edge.http.protocol import HttpProtocol
 from moorage.edge.http.upgrade import UpgradeRequest
 from moorage.edge.settings import ServerSettings
@@ -67,7 +67,7 @@ class Port:
 
     def __init__(self, *, fast: bool) -> None:
         self.fast = fast
-        self.fronts: set[Front] = set()
+        self.acceptors: set[Acceptor] = set()
         self.settings = ServerSettings(max_header_bytes=4096)
         self.metrics = Metrics("test")
         self.state = ServerState()
@@ -99,10 +99,10 @@ class Port:
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": answer})
 
-    def front(self) -> Front:
+    def acceptor(self) -> Acceptor:
         """One connection, set up as `ClientPort` does it."""
         limit = self.settings.max_header_bytes
-        return Front(Setup(self.protocol, self._upgrade, self.metrics, limit, self.fronts))
+        return Acceptor(Setup(self.protocol, self._upgrade, self.metrics, limit, self.acceptors))
 
     def protocol(self) -> HttpProtocol:
         """The same for one that is not plainly a WebSocket."""
@@ -120,11 +120,11 @@ class Port:
         )
         self.config.load()
         self.config.ws_protocol_class = UpgradeRequest
-        made = self.front if self.fast else self.protocol
+        made = self.acceptor if self.fast else self.protocol
         server = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         return server
 
     def refusals(self, reason: str) -> int:
-        """How often this door refused for `reason`."""
+        """How often this port refused for `reason`."""
         return self.metrics.refusals["http", reason]

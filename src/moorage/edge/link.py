@@ -16,7 +16,7 @@ from moorage.edge.azure.intake import Reader
 from moorage.edge.azure.server import AzureServer
 from moorage.edge.http.upgrade import UpgradeRequest, tcp_of
 from moorage.edge.messages import Assembler
-from moorage.edge.moorage.sessions import MoorageDoor
+from moorage.edge.moorage.sessions import Sessions
 from moorage.edge.settings import ServerSettings
 from moorage.hub.node import Node
 from moorage.logs_quota import Quota
@@ -68,8 +68,8 @@ log: Final = logs.get("link")
 class LinkSocket(WSListener):
     """One link's WebSocket under a `Tunnel`."""
 
-    def __init__(self, door: LinkDoor, reader: Reader, tunnel_id: str, limit: int) -> None:
-        self._door = door
+    def __init__(self, acceptor: LinkAcceptor, reader: Reader, tunnel_id: str, limit: int) -> None:
+        self._acceptor = acceptor
         self._server = reader.server
         self._reader = reader
         self._assembler: Assembler | None = None
@@ -77,13 +77,13 @@ class LinkSocket(WSListener):
         self._closed_by: Reason | None = None
         self._broken = False
         self.tunnel = Tunnel(
-            tunnel_id, write=self._write, close=self._close, limit=limit, metrics=door.node.metrics
+            tunnel_id, write=self._write, close=self._close, limit=limit, metrics=acceptor.node.metrics
         )
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The link is up."""
         self._transport = transport
-        self._server.tunnel_opened(self.tunnel, self._door.clock())
+        self._server.tunnel_opened(self.tunnel, self._acceptor.clock())
         log.info("link opened", **self._fields())
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -95,10 +95,10 @@ class LinkSocket(WSListener):
             return
         kind = frame.msg_type
         self._server.cork()
-        self._door.node.flusher.cork()
+        self._acceptor.node.flusher.cork()
         try:
             if kind == _BINARY and frame.fin and self._assembler is None:
-                self._reader.take(self, frame.get_payload_as_bytes(), self._door.clock())
+                self._reader.take(self, frame.get_payload_as_bytes(), self._acceptor.clock())
             elif kind == _CLOSE:
                 self._reader.close(self)
             elif kind == _PING:
@@ -135,7 +135,7 @@ class LinkSocket(WSListener):
         # The clients first: somebody waits for what they get. The app server gets answers to its calls,
         # and while they are written, a client may have said the next thing already: the loop then reads
         # it without having slept (0.95x CPU a round trip of one client, ten paired rounds).
-        self._door.node.flusher.run()
+        self._acceptor.node.flusher.run()
         self._server.flush()
 
     def _fragment(self, frame: WSFrame) -> None:
@@ -147,7 +147,7 @@ class LinkSocket(WSListener):
             kind, data = message
             if kind != _BINARY:
                 raise PeerError(LINK_BAD_FRAME, "text")
-            self._reader.take(self, data, self._door.clock())
+            self._reader.take(self, data, self._acceptor.clock())
 
     def goodbye(self) -> None:
         """The app server says goodbye. Everything it asked before is answered already; its open
@@ -158,14 +158,14 @@ class LinkSocket(WSListener):
         if self._transport is not None and not self._transport.is_close_frame_sent:
             self._transport.send_close(WSCloseCode.OK)
             self._transport.disconnect()
-            self._door.closing[self] = self._door.clock() + CLOSE_SECONDS
+            self._acceptor.closing[self] = self._acceptor.clock() + CLOSE_SECONDS
         self._lost(LINK_CLOSED)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The TCP connection is gone. picows has closed it itself on a broken WebSocket frame: its
         close code tells."""
-        self._door.closing.pop(self, None)
-        self._door.paused.pop(self, None)
+        self._acceptor.closing.pop(self, None)
+        self._acceptor.paused.pop(self, None)
         self._reader.gone(self)
         handshake = transport.close_handshake
         sent = handshake.sent if handshake else None
@@ -174,11 +174,11 @@ class LinkSocket(WSListener):
     def _lost(self, reason: Reason) -> None:
         if self._closed_by is None and self.tunnel.open:
             self._ended(reason)
-        self._server.tunnel_lost(self.tunnel, self._door.clock())
+        self._server.tunnel_lost(self.tunnel, self._acceptor.clock())
 
     def _ended(self, reason: Reason) -> None:
         if reason not in (LINK_CLOSED, LINK_LOST, DRAINING):
-            self._door.node.metrics.refusals["link", reason.name] += 1
+            self._acceptor.node.metrics.refusals["link", reason.name] += 1
         log.info("link ended", reason=reason.name, number=reason.number, **self._fields())
 
     def pause_writing(self) -> None:
@@ -195,11 +195,11 @@ class LinkSocket(WSListener):
         """Leave what comes to the kernel: enough waits to be carried out."""
         if self._transport is not None and not self._transport.is_disconnected:
             tcp_of(self._transport).pause_reading()
-            self._door.paused[self] = None
+            self._acceptor.paused[self] = None
 
     def resume_reading(self) -> None:
         """Read on."""
-        self._door.paused.pop(self, None)
+        self._acceptor.paused.pop(self, None)
         if self._transport is not None and not self._transport.is_disconnected:
             tcp_of(self._transport).resume_reading()
 
@@ -221,7 +221,7 @@ class LinkSocket(WSListener):
         elif self._transport is not None and not self._transport.is_disconnected:
             self._transport.send_close(WSCloseCode(reason.ws), reason.name.encode())
             self._transport.disconnect()
-            self._door.closing[self] = self._door.clock() + CLOSE_SECONDS
+            self._acceptor.closing[self] = self._acceptor.clock() + CLOSE_SECONDS
 
     def abort(self) -> None:
         """Cut it off."""
@@ -232,7 +232,7 @@ class LinkSocket(WSListener):
         return {"hub": self._server.hub.name, "server": self._server.app.id, "link": self.tunnel.id}
 
 
-class LinkDoor:
+class LinkAcceptor:
     """Checks who opens a link, and joins it to its app server."""
 
     def __init__(
@@ -262,7 +262,7 @@ class LinkDoor:
         self._refusals = Quota(rate=1.0, burst=20.0)
         """Limits the lines about refused links."""
         loop = asyncio.get_running_loop()
-        self._moorage = MoorageDoor(
+        self._moorage = Sessions(
             node, node_id=node_id, clock=clock, wall_clock=wall_clock, later=loop.call_soon
         )
 

@@ -19,7 +19,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-LaneT = TypeVar("LaneT")
+ChannelT = TypeVar("ChannelT")
 LinkT = TypeVar("LinkT")
 
 REPLAY_SECONDS: Final = 10.0
@@ -31,30 +31,30 @@ FIRST_GAP: Final = 64
 """A service that has just started answers this many numbers below the first it sees."""
 
 
-class Event(msgspec.Struct, Generic[LaneT, LinkT], gc=False, frozen=True):
+class Event(msgspec.Struct, Generic[ChannelT, LinkT], gc=False, frozen=True):
     """One of our requests that has no answer yet."""
 
     name: str
     """`connect`, `message` or `disconnected`."""
-    lane: LaneT
+    channel: ChannelT
     body: bytes
     link: LinkT
     sent_at: float
 
 
-class Events(Generic[LaneT, LinkT]):
+class Events(Generic[ChannelT, LinkT]):
     """Our requests to one app server, in the order they were made."""
 
     def __init__(self, first_id: int) -> None:
         self._next = first_id
-        self._open: dict[int, Event[LaneT, LinkT]] = {}
+        self._open: dict[int, Event[ChannelT, LinkT]] = {}
         self.size = 0
         """Bytes of all bodies that are kept until their answer."""
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, event: Event[LaneT, LinkT]) -> int:
+    def add(self, event: Event[ChannelT, LinkT]) -> int:
         """Note a request; its AckId. Numbers are per app server, not per link."""
         ack_id = self._next
         self._next += 1
@@ -62,18 +62,18 @@ class Events(Generic[LaneT, LinkT]):
         self.size += len(event.body)
         return ack_id
 
-    def settle(self, ack_id: int) -> Event[LaneT, LinkT] | None:
+    def settle(self, ack_id: int) -> Event[ChannelT, LinkT] | None:
         """Its answer came. None for a number that nobody waits for."""
         event = self._open.pop(ack_id, None)
         if event is not None:
             self.size -= len(event.body)
         return event
 
-    def strand(self, link: LinkT) -> list[tuple[int, Event[LaneT, LinkT]]]:
+    def strand(self, link: LinkT) -> list[tuple[int, Event[ChannelT, LinkT]]]:
         """What was under way on a link that broke, oldest first. It stays open for late answers."""
         return [(ack_id, event) for ack_id, event in self._open.items() if event.link is link]
 
-    def connects_before(self, deadline: float) -> Iterator[tuple[int, Event[LaneT, LinkT]]]:
+    def connects_before(self, deadline: float) -> Iterator[tuple[int, Event[ChannelT, LinkT]]]:
         """Connect events sent before `deadline`. Requests are in order, so it stops early."""
         for ack_id, event in tuple(self._open.items()):
             if event.sent_at >= deadline:

@@ -10,7 +10,7 @@ from moorage.hub.settings import Limits
 from moorage.wire.moorage.listing import Listed, Shared
 
 if TYPE_CHECKING:
-    from moorage.hub.heartbeat import Beat
+    from moorage.hub.heartbeat import Heartbeat
     from moorage.hub.hub import Hub
     from moorage.hub.links import AppServer
 
@@ -26,13 +26,13 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
-        "beat",
+        "channel",
         "groups",
         "handshake",
+        "heartbeat",
         "held",
         "hub",
         "id",
-        "lane",
         "listed",
         "opened_at",
         "outbox",
@@ -68,11 +68,11 @@ class Connection:
         """Headers that it has in common with others, once somebody has asked for them."""
         self.listed: Listed | None = None
         """The socket in the namespace that was fetched last, until the connection's groups change."""
-        self.beat: Beat | None = None
+        self.heartbeat: Heartbeat | None = None
         """Where the service keeps the heartbeat."""
         self.held = 0
         """Why it is not read now (`LINK`, `BURST`), 0 if it is."""
-        self.lane: object | None = None
+        self.channel: object | None = None
         """The link dialect's own state of this connection."""
 
     def hold(self, why: int) -> bool:

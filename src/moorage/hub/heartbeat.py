@@ -36,7 +36,7 @@ _ANSWERED, _WAITING, _DOUBTED = 0, 1, 2
 _NEVER: Final = 2**63
 
 
-class Beat:
+class Heartbeat:
     """One connection's heartbeat: times in seconds."""
 
     __slots__ = ("deadline", "interval", "next", "owner", "state", "timeout")
@@ -55,7 +55,7 @@ class Beat:
         """When the pong is overdue."""
 
 
-class Heartbeat:
+class Heartbeats:
     """Calls `lost` with each connection that did not answer. `tick` is due at the time that `wake_at`
     was last called with, and is called a few times a second besides: a long gap between two calls
     shows that the process was asleep."""
@@ -72,7 +72,7 @@ class Heartbeat:
         self._lost = lost
         self._flusher = flusher
         self._metrics = metrics
-        self._slots: dict[int, list[Beat]] = {}
+        self._slots: dict[int, list[Heartbeat]] = {}
         self._order: list[int] = []
         """The numbers of all slots, as a heap."""
         self._armed = _NEVER
@@ -81,26 +81,26 @@ class Heartbeat:
 
     def add(self, connection: Connection, terms: OpenInfo, now: float) -> None:
         """A session is open: its first ping is due after one interval."""
-        beat = Beat(connection, terms.ping_interval / 1000, terms.ping_timeout / 1000, now)
-        connection.beat = beat
-        self._enter(beat, beat.next, now)
+        heartbeat = Heartbeat(connection, terms.ping_interval / 1000, terms.ping_timeout / 1000, now)
+        connection.heartbeat = heartbeat
+        self._enter(heartbeat, heartbeat.next, now)
 
     def remove(self, connection: Connection) -> None:
         """The session has ended."""
-        beat, connection.beat = connection.beat, None
-        if beat is not None:
-            beat.owner = None
+        heartbeat, connection.heartbeat = connection.heartbeat, None
+        if heartbeat is not None:
+            heartbeat.owner = None
 
-    def _enter(self, beat: Beat, due: float, now: float) -> None:
-        grain = max(1, min(GRAIN_MS, int(beat.interval * 1000 / GRAINS_PER_INTERVAL)))
-        self._put(beat, int(min(due, now + LOOK_SECONDS) * 1000 / grain) * grain + grain)
+    def _enter(self, heartbeat: Heartbeat, due: float, now: float) -> None:
+        grain = max(1, min(GRAIN_MS, int(heartbeat.interval * 1000 / GRAINS_PER_INTERVAL)))
+        self._put(heartbeat, int(min(due, now + LOOK_SECONDS) * 1000 / grain) * grain + grain)
 
-    def _put(self, beat: Beat, slot: int) -> None:
+    def _put(self, heartbeat: Heartbeat, slot: int) -> None:
         found = self._slots.get(slot)
         if found is not None:
-            found.append(beat)
+            found.append(heartbeat)
             return
-        self._slots[slot] = [beat]
+        self._slots[slot] = [heartbeat]
         heapq.heappush(self._order, slot)
         if slot < self._armed:
             self._arm(slot)
@@ -114,7 +114,7 @@ class Heartbeat:
         order = self._order
         stalled = now - self._ticked > STALL_SECONDS
         self._ticked = now
-        due: list[Beat] = []
+        due: list[Heartbeat] = []
         while order and order[0] / 1000 <= now:
             due += self._slots.pop(heapq.heappop(order))
         if due:
@@ -125,60 +125,65 @@ class Heartbeat:
             if order:
                 self._arm(order[0])
 
-    def _look_at(self, due: list[Beat], now: float, *, stalled: bool) -> None:
+    def _look_at(self, due: list[Heartbeat], now: float, *, stalled: bool) -> None:
         pinged: list[Connection] = []
-        for beat in due:
-            connection = beat.owner
-            if connection is not None and self._look(connection, beat, now, stalled=stalled):
+        for heartbeat in due:
+            connection = heartbeat.owner
+            if connection is not None and self._look(connection, heartbeat, now, stalled=stalled):
                 pinged.append(connection)
         # Clients that came together are pinged together, all of a node after a restart: like any
         # large fan-out this must not keep the loop from everything else.
         fan_out(_PING, pinged, self._flusher, self._metrics)
 
-    def _look(self, connection: Connection, beat: Beat, now: float, *, stalled: bool) -> bool:
+    def _look(self, connection: Connection, heartbeat: Heartbeat, now: float, *, stalled: bool) -> bool:
         """Is a ping due?"""
         if connection.session.state == State.CLOSED:
             return False
-        if beat.state != _ANSWERED:
-            self._overdue(connection, beat, now, stalled=stalled)
+        if heartbeat.state != _ANSWERED:
+            self._overdue(connection, heartbeat, now, stalled=stalled)
             return False
-        if now < beat.next:
-            self._enter(beat, beat.next, now)
+        if now < heartbeat.next:
+            self._enter(heartbeat, heartbeat.next, now)
             return False
-        beat.state = _WAITING
-        beat.next, beat.deadline = now + beat.interval, now + beat.timeout
-        self._enter(beat, min(beat.next, beat.deadline), now)
+        heartbeat.state = _WAITING
+        heartbeat.next, heartbeat.deadline = now + heartbeat.interval, now + heartbeat.timeout
+        self._enter(heartbeat, min(heartbeat.next, heartbeat.deadline), now)
         return True
 
-    def _overdue(self, connection: Connection, beat: Beat, now: float, *, stalled: bool) -> None:
+    def _overdue(self, connection: Connection, heartbeat: Heartbeat, now: float, *, stalled: bool) -> None:
         if stalled or connection.held:
             # Its pong may be there, but we have not been reading.
-            beat.deadline = now + beat.timeout
-        if now < beat.deadline:
-            beat.state = _WAITING
+            heartbeat.deadline = now + heartbeat.timeout
+        if now < heartbeat.deadline:
+            heartbeat.state = _WAITING
             # Not at the deadline only: where the interval is the shorter one, a pong that took longer
             # must not put off the next ping until then.
-            self._enter(beat, min(beat.deadline, now + beat.interval), now)
-        elif beat.state == _WAITING:
+            self._enter(heartbeat, min(heartbeat.deadline, now + heartbeat.interval), now)
+        elif heartbeat.state == _WAITING:
             # The loop may have been busy while the pong came in. It reads all sockets before the
             # next tick.
-            beat.state = _DOUBTED
-            self._put(beat, int(now * 1000) + 2)
+            heartbeat.state = _DOUBTED
+            self._put(heartbeat, int(now * 1000) + 2)
         else:
             self._lost(connection)
 
     def pong(self, connection: Connection) -> None:
         """The client answered."""
-        if connection.beat is not None:
-            connection.beat.state = _ANSWERED
+        if connection.heartbeat is not None:
+            connection.heartbeat.state = _ANSWERED
 
     def is_overdue(self, connection: Connection, now: float) -> bool:
         """Will the next ticks close the connection, unless a pong is on its way?"""
-        beat = connection.beat
-        return beat is not None and beat.state != _ANSWERED and now >= beat.deadline and not connection.held
+        heartbeat = connection.heartbeat
+        return (
+            heartbeat is not None
+            and heartbeat.state != _ANSWERED
+            and now >= heartbeat.deadline
+            and not connection.held
+        )
 
     def read_on(self, connection: Connection, now: float) -> None:
         """The client is read again after it was held back: a pong may be the first that comes."""
-        beat = connection.beat
-        if beat is not None:
-            beat.deadline = max(beat.deadline, now + min(beat.timeout, STALL_SECONDS))
+        heartbeat = connection.heartbeat
+        if heartbeat is not None:
+            heartbeat.deadline = max(heartbeat.deadline, now + min(heartbeat.timeout, STALL_SECONDS))

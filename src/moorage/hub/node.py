@@ -15,7 +15,7 @@ from moorage.engine.upgrade import State, Step
 from moorage.hub import execute
 from moorage.hub.bursts import Bursts
 from moorage.hub.connection import BURST, Connection
-from moorage.hub.heartbeat import Heartbeat
+from moorage.hub.heartbeat import Heartbeats
 from moorage.hub.hub import Hub
 from moorage.hub.links import AppServer
 from moorage.hub.outbox import Flusher
@@ -90,7 +90,7 @@ class Node:
         self.turns: Turns = Turns(lambda: later(self.turns.run), clock, self.flusher)
         """Work in steps, of all hubs: see `begin`."""
         self._chores = Intake(self.turns)
-        self.heartbeat = Heartbeat(self._silent, self.flusher, metrics, clock())
+        self.heartbeats = Heartbeats(self._silent, self.flusher, metrics, clock())
         self._log = log
         self._openings: dict[Connection, tuple[Opening, tuple[str, ...]]] = {}
         self.configure(hubs, allow_unlisted_hubs=allow_unlisted_hubs)
@@ -218,7 +218,7 @@ class Node:
         terms = OpenInfo(info.ping_interval, info.ping_timeout, session.max_payload)
         if not connection.server.can.keeps_heartbeat:
             # First: what the client sent too early is read while it is being answered.
-            self.heartbeat.add(connection, terms, self.clock())
+            self.heartbeats.add(connection, terms, self.clock())
         opening.accepted(connection, terms)
 
     def refuse(self, connection: Connection, reason: Reason, detail: str = "") -> None:
@@ -254,7 +254,7 @@ class Node:
         hub.directory.remove(connection)
         connection.server.clients.discard(connection)
         self.connections -= 1
-        self.heartbeat.remove(connection)
+        self.heartbeats.remove(connection)
         queued, sink = outbox.size, outbox.sink
         rest = outbox.take_all()
         outbox.drop()
@@ -293,7 +293,7 @@ class Node:
         server.bursts.add(connection)
 
     def _after_burst(self, connection: Connection) -> None:
-        self.heartbeat.read_on(connection, self.clock())
+        self.heartbeats.read_on(connection, self.clock())
         connection.release(BURST)
 
     def receive(self, connection: Connection, packet: bytes) -> None:
@@ -323,8 +323,8 @@ class Node:
         if isinstance(event, Forward):
             connection.server.link.forward(connection, event.packet)
         elif isinstance(event, Pong):
-            if connection.beat is not None:
-                self.heartbeat.pong(connection)
+            if connection.heartbeat is not None:
+                self.heartbeats.pong(connection)
             else:
                 connection.server.link.forward(connection, b"3")
         elif isinstance(event, Answer):
@@ -368,7 +368,7 @@ class Node:
 
     def tick(self, now: float) -> None:
         """Time passes: pings are due, questions overdue."""
-        self.heartbeat.tick(now)
+        self.heartbeats.tick(now)
         self.flusher.backlog.tick(now)
         for hub in tuple(self.hubs.values()):
             for server in hub.servers.all():

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from moorage.hub.backlog import Backlog
 from moorage.hub.ports import ClientSink, Schedule, SendFrame
-from moorage.wire.engineio import FRAME_ROOM, OPCODE_TEXT, RS, frames
+from moorage.wire.engineio import FRAME_HEADROOM, OPCODE_TEXT, RS, frames
 from moorage.wire.errors import UsageError
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ class Flusher:
             if len(self._buffers) >= MAX_BUFFERS:
                 # Fan-outs come faster than they go out: the older ones take the other way.
                 self._buffers.clear()
-            self._buffers[framed_data] = bytearray(FRAME_ROOM) + plain_data
+            self._buffers[framed_data] = bytearray(FRAME_HEADROOM) + plain_data
         framed = 0
         add = self._bulk.append
         for connection in to:
@@ -369,7 +369,7 @@ class Flusher:
             else:
                 data = box.take()
             if buffer is not None and box._send is not None:
-                box._send(OPCODE_TEXT, buffer, FRAME_ROOM)
+                box._send(OPCODE_TEXT, buffer, FRAME_HEADROOM)
             else:
                 box._write(data)
         self.metrics.bytes_sent_websocket += sent

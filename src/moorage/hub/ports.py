@@ -47,7 +47,7 @@ class ClientSink(Protocol):
 
 
 class SendFrame(Protocol):
-    """Writes one frame: its opcode, and a buffer in which the payload stands behind `FRAME_ROOM` bytes
+    """Writes one frame: its opcode, and a buffer in which the payload stands behind `FRAME_HEADROOM` bytes
     of room for the header. The buffer is shared by all who get the frame."""
 
     def __call__(self, opcode: int, buffer: bytearray, offset: int, /) -> None: ...

@@ -49,7 +49,7 @@ to stay busy; a service's memory for an app server that hangs is bounded by it."
 MAX_QUEUE_BYTES: Final = 16 * 1024 * 1024
 CONGESTED_BYTES: Final = 1024 * 1024
 """From here on emits wait for their bytes to leave, so that one loop that emits does not run away."""
-FRAME_ROOM: Final = 32
+BATCH_OVERHEAD: Final = 32
 """What a batch adds to a frame that has it for itself, at most."""
 
 # An Emit or a Tell without a number: an array of five, type 10 or 40, 0. What survives the loss of a session.
@@ -174,9 +174,9 @@ class Session:
         data = encode_frame(frame)
         size = len(data)
         hello = self.hello_of_service
-        if hello is not None and size > hello.max_batch - FRAME_ROOM:
+        if hello is not None and size > hello.max_batch - BATCH_OVERHEAD:
             raise TooLarge(
-                f"{size} bytes in one packet, the service reads {hello.max_batch - FRAME_ROOM} "
+                f"{size} bytes in one packet, the service reads {hello.max_batch - BATCH_OVERHEAD} "
                 "(setting links.max_frame there)"
             )
         if self._out.waiting + size > self.max_queue_bytes and type(frame) not in _ALWAYS:

@@ -29,7 +29,7 @@ UPGRADE: Final = b"5"
 
 OPCODE_TEXT: Final = 0x1
 OPCODE_BINARY: Final = 0x2
-FRAME_ROOM: Final = 14
+FRAME_HEADROOM: Final = 14
 """Bytes before a payload that the longest header of a frame may take."""
 
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")

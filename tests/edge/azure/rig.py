@@ -1,4 +1,4 @@
-"""One app server's side of the service without a socket: time is a number, a tunnel's wire a list."""
+"""One app server's side of the service without a socket: time is a number, a tunnel's transport a list."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def contents(frames: list[Sent]) -> list[str]:
     return [frame.content.decode() for frame in frames if frame.name == "message"]
 
 
-class Wire:
+class FakeTransport:
     """The other end of one tunnel."""
 
     def __init__(self, name: str, world: World, limit: int) -> None:
@@ -98,15 +98,15 @@ class Rig:
         self.hub.servers.add(self.server.app)
         self._call = 0
 
-    def open(self, name: str = "t1") -> Wire:
+    def open(self, name: str = "t1") -> FakeTransport:
         """A tunnel; its greeting is still in its frames."""
-        wire = Wire(name, self.world, self.world.limits.outbox_bytes_link)
-        self.server.tunnel_opened(wire.tunnel, self.world.now)
-        return wire
+        transport = FakeTransport(name, self.world, self.world.limits.outbox_bytes_link)
+        self.server.tunnel_opened(transport.tunnel, self.world.now)
+        return transport
 
-    def lose(self, wire: Wire) -> None:
+    def lose(self, transport: FakeTransport) -> None:
         """A tunnel breaks."""
-        self.server.tunnel_lost(wire.tunnel, self.world.now)
+        self.server.tunnel_lost(transport.tunnel, self.world.now)
 
     def settle(self) -> None:
         """The end of the loop tick."""
@@ -121,26 +121,26 @@ class Rig:
         self.server.tick(self.world.now)
         self.settle()
 
-    def sent(self, wire: Wire) -> list[Sent]:
+    def sent(self, transport: FakeTransport) -> list[Sent]:
         """All frames of a tunnel after this tick, without greetings and keep-alives."""
         self.settle()
-        return [frame for frame in wire.frames() if frame.name not in ("greeting", "keepalive")]
+        return [frame for frame in transport.frames() if frame.name not in ("greeting", "keepalive")]
 
-    def answer(self, wire: Wire, event: Sent, status: int = 200, content: bytes = b"") -> None:
+    def answer(self, transport: FakeTransport, event: Sent, status: int = 200, content: bytes = b"") -> None:
         """The app server answers an event."""
         frame = tunnel_frames.response(event.ack_id, status, content=content)
-        self.server.received(wire.tunnel, frame, self.world.now)
+        self.server.received(transport.tunnel, frame, self.world.now)
 
     def ask(self) -> tuple[Connection, RecordingOpening]:
         """A client asks for a session."""
         opening = RecordingOpening()
         return self.world.open(opening), opening
 
-    def client(self, wire: Wire) -> Connection:
+    def client(self, transport: FakeTransport) -> Connection:
         """A client that the app server has taken."""
         connection, _ = self.ask()
-        (event,) = self.sent(wire)
-        self.answer(wire, event, content=TERMS)
+        (event,) = self.sent(transport)
+        self.answer(transport, event, content=TERMS)
         return connection
 
     def say(self, connection: Connection, *packets: str) -> None:
@@ -150,7 +150,7 @@ class Rig:
 
     def call(
         self,
-        wire: Wire,
+        transport: FakeTransport,
         path: str,
         content: bytes | None = b"",
         *,
@@ -168,5 +168,5 @@ class Rig:
             "Headers": {"Content-Type": [content_type]},
         }
         frame = tunnel_frames.encode(tunnel_frames.REQUEST, json.dumps(text).encode(), content)
-        self.server.received(wire.tunnel, frame, self.world.now)
+        self.server.received(transport.tunnel, frame, self.world.now)
         return self._call

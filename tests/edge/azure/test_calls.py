@@ -10,39 +10,39 @@ import pytest
 from moorage.hub.connection import Connection
 from moorage.hub.settings import LinkSettings
 from moorage.wire.commands import Command
-from tests.edge.azure.rig import Rig, Sent, Wire
+from tests.edge.azure.rig import FakeTransport, Rig, Sent
 from tests.hub.fakes import heard
 
 SEND = "connections/{}/:send?api-version=1"
 INVOKE = ":invoke?api-version=1"
 
 
-def statuses(rig: Rig, wire: Wire) -> list[tuple[int, int]]:
+def statuses(rig: Rig, transport: FakeTransport) -> list[tuple[int, int]]:
     """AckId and status of each answer since the last look."""
-    return [(frame.ack_id, frame.status) for frame in rig.sent(wire) if frame.name == "answer"]
+    return [(frame.ack_id, frame.status) for frame in rig.sent(transport) if frame.name == "answer"]
 
 
-def world() -> tuple[Rig, Wire, Connection]:
+def world() -> tuple[Rig, FakeTransport, Connection]:
     """An app server with one client."""
     rig = Rig()
-    wire = rig.open()
-    return rig, wire, rig.client(wire)
+    transport = rig.open()
+    return rig, transport, rig.client(transport)
 
 
-def in_namespace(rig: Rig, wire: Wire, client: Connection) -> None:
+def in_namespace(rig: Rig, transport: FakeTransport, client: Connection) -> None:
     """The client's socket in the main namespace."""
     rig.say(client, "40")
-    rig.call(wire, SEND.format(client.id), b'40{"sid":"s"}')
-    rig.sent(wire)
+    rig.call(transport, SEND.format(client.id), b'40{"sid":"s"}')
+    rig.sent(transport)
 
 
 # -- every call gets its answer ---------------------------------------------------------------------------
 
 
 def test_a_call_is_carried_out_and_answered() -> None:
-    rig, wire, client = world()
-    ack = rig.call(wire, SEND.format(client.id), b'42["x"]')
-    assert statuses(rig, wire) == [(ack, 202)]
+    rig, transport, client = world()
+    ack = rig.call(transport, SEND.format(client.id), b'42["x"]')
+    assert statuses(rig, transport) == [(ack, 202)]
     assert heard(client) == [b'42["x"]']
 
 
@@ -64,25 +64,25 @@ def test_a_call_is_carried_out_and_answered() -> None:
     ],
 )
 def test_whatever_it_is(method: str, path: str, content: bytes | None, status: int) -> None:
-    rig, wire, _ = world()
-    ack = rig.call(wire, path, content, method=method)
-    assert statuses(rig, wire) == [(ack, status)]
+    rig, transport, _ = world()
+    ack = rig.call(transport, path, content, method=method)
+    assert statuses(rig, transport) == [(ack, status)]
 
 
 def test_a_call_for_another_url_is_answered() -> None:
-    rig, wire, _ = world()
+    rig, transport, _ = world()
     for url in ("", "/", "https://host", "x" * 100_000, "https://host/api/hubs/%ff/:send"):
-        rig.call(wire, "../../" + url)
-    assert len(statuses(rig, wire)) == 5
+        rig.call(transport, "../../" + url)
+    assert len(statuses(rig, transport)) == 5
 
 
 def test_a_call_that_is_too_large_is_answered_and_the_link_stays() -> None:
     rig = Rig(links=LinkSettings(max_frame=1000))
-    wire = rig.open()
-    client = rig.client(wire)
-    ack = rig.call(wire, SEND.format(client.id), b"4" * 1001)
-    assert statuses(rig, wire) == [(ack, 413)]
-    assert wire.closed == []
+    transport = rig.open()
+    client = rig.client(transport)
+    ack = rig.call(transport, SEND.format(client.id), b"4" * 1001)
+    assert statuses(rig, transport) == [(ack, 413)]
+    assert transport.closed == []
 
 
 class BrokenBroker:
@@ -94,19 +94,19 @@ class BrokenBroker:
 
 def test_a_defect_of_ours_is_answered_too() -> None:
     rig = Rig(broker=BrokenBroker())
-    wire = rig.open()
-    ack = rig.call(wire, ":send?api-version=1", b"2")
-    assert statuses(rig, wire) == [(ack, 500)]
+    transport = rig.open()
+    ack = rig.call(transport, ":send?api-version=1", b"2")
+    assert statuses(rig, transport) == [(ack, 500)]
 
 
 def test_calls_are_carried_out_in_their_order() -> None:
-    rig, wire, client = world()
-    rig.call(wire, SEND.format(client.id), b'42["1"]')
-    rig.call(wire, ":addToGroups", _groups(client, "g"), content_type="application/json")
-    rig.call(wire, "groups/g/:send?api-version=1", b'42["2"]')
-    rig.call(wire, "groups/g/connections/" + client.id, None, method="DELETE")
-    rig.call(wire, "groups/g/:send?api-version=1", b'42["3"]')
-    assert [status for _, status in statuses(rig, wire)] == [202, 200, 202, 204, 202]
+    rig, transport, client = world()
+    rig.call(transport, SEND.format(client.id), b'42["1"]')
+    rig.call(transport, ":addToGroups", _groups(client, "g"), content_type="application/json")
+    rig.call(transport, "groups/g/:send?api-version=1", b'42["2"]')
+    rig.call(transport, "groups/g/connections/" + client.id, None, method="DELETE")
+    rig.call(transport, "groups/g/:send?api-version=1", b'42["3"]')
+    assert [status for _, status in statuses(rig, transport)] == [202, 200, 202, 204, 202]
     assert heard(client) == [b'42["1"]', b'42["2"]']
 
 
@@ -118,18 +118,18 @@ def _groups(client: Connection, *groups: str) -> bytes:
 
 
 def test_a_call_that_comes_twice_is_carried_out_once() -> None:
-    rig, wire, client = world()
-    ack = rig.call(wire, SEND.format(client.id), b'42["x"]')
-    rig.call(wire, SEND.format(client.id), b'42["x"]', ack_id=ack)
-    assert statuses(rig, wire) == [(ack, 202), (ack, 202)]
+    rig, transport, client = world()
+    ack = rig.call(transport, SEND.format(client.id), b'42["x"]')
+    rig.call(transport, SEND.format(client.id), b'42["x"]', ack_id=ack)
+    assert statuses(rig, transport) == [(ack, 202), (ack, 202)]
     assert heard(client) == [b'42["x"]']
 
 
 def test_answers_are_sent_again_over_a_new_tunnel() -> None:
-    rig, wire, client = world()
-    ack = rig.call(wire, SEND.format(client.id), b'42["x"]')
+    rig, transport, client = world()
+    ack = rig.call(transport, SEND.format(client.id), b'42["x"]')
     rig.settle()
-    rig.lose(wire)
+    rig.lose(transport)
     again = rig.open("t2")
     assert statuses(rig, again) == [(ack, 202)]
     rig.after(11)
@@ -137,25 +137,25 @@ def test_answers_are_sent_again_over_a_new_tunnel() -> None:
 
 
 def test_calls_that_never_came_are_answered_with_a_failure() -> None:
-    rig, wire, _ = world()
-    first = rig.call(wire, ":send?api-version=1", b"2")
-    rig.call(wire, ":send?api-version=1", b"2", ack_id=first + 3)
-    rig.sent(wire)
+    rig, transport, _ = world()
+    first = rig.call(transport, ":send?api-version=1", b"2")
+    rig.call(transport, ":send?api-version=1", b"2", ack_id=first + 3)
+    rig.sent(transport)
     rig.after(3.9)
-    assert statuses(rig, wire) == []
-    rig.call(wire, ":send?api-version=1", b"2", ack_id=first + 1)
-    assert statuses(rig, wire) == [(first + 1, 202)]
+    assert statuses(rig, transport) == []
+    rig.call(transport, ":send?api-version=1", b"2", ack_id=first + 1)
+    assert statuses(rig, transport) == [(first + 1, 202)]
     rig.after(0.2)
-    assert statuses(rig, wire) == [(first + 2, 503)]
+    assert statuses(rig, transport) == [(first + 2, 503)]
     assert rig.world.metrics.gap_answers == 1
 
 
 def test_failures_wait_for_a_tunnel() -> None:
-    rig, wire, _ = world()
-    first = rig.call(wire, ":send?api-version=1", b"2")
-    rig.call(wire, ":send?api-version=1", b"2", ack_id=first + 2)
+    rig, transport, _ = world()
+    first = rig.call(transport, ":send?api-version=1", b"2")
+    rig.call(transport, ":send?api-version=1", b"2", ack_id=first + 2)
     rig.settle()
-    rig.lose(wire)
+    rig.lose(transport)
     rig.after(4.5)
     again = rig.open("t2")
     rig.sent(again)
@@ -166,9 +166,9 @@ def test_failures_wait_for_a_tunnel() -> None:
 # -- streams ----------------------------------------------------------------------------------------------
 
 
-def stream(rig: Rig, wire: Wire) -> list[tuple[bool, bytes]]:
+def stream(rig: Rig, transport: FakeTransport) -> list[tuple[bool, bytes]]:
     """The parts of a streamed answer: does it go on, and what is in it."""
-    return [(frame.more, frame.content) for frame in rig.sent(wire) if frame.name == "answer"]
+    return [(frame.more, frame.content) for frame in rig.sent(transport) if frame.name == "answer"]
 
 
 def ack_of(client: Connection) -> int:
@@ -178,52 +178,52 @@ def ack_of(client: Connection) -> int:
 
 
 def test_an_invoke_of_nobody_ends_at_once() -> None:
-    rig, wire, _ = world()
-    rig.call(wire, INVOKE + "&filter=" + quote("'none' in groups"), b'42["q"]')
-    assert stream(rig, wire) == [(True, b""), (False, b"")]
+    rig, transport, _ = world()
+    rig.call(transport, INVOKE + "&filter=" + quote("'none' in groups"), b'42["q"]')
+    assert stream(rig, transport) == [(True, b""), (False, b"")]
 
 
 def test_an_invoke_collects_acks() -> None:
-    rig, wire, client = world()
-    other = rig.client(wire)
-    rig.call(wire, INVOKE, b'42["q"]')
-    assert stream(rig, wire) == [(True, b"")]
+    rig, transport, client = world()
+    other = rig.client(transport)
+    rig.call(transport, INVOKE, b'42["q"]')
+    assert stream(rig, transport) == [(True, b"")]
     rig.say(client, f'43{ack_of(client)}["é"]')
-    ((more, line),) = stream(rig, wire)
+    ((more, line),) = stream(rig, transport)
     assert more
     assert line.endswith(b"\n")
     assert line.isascii(), "the SDK decodes each piece on its own"
     assert json.loads(line) == {"Payload": f'43{ack_of(client)}["é"]'}
     rig.say(other, f'461-{ack_of(other)}[{{"_placeholder":true,"num":0}}]', "bAQID")
-    (_, line), end = stream(rig, wire)
+    (_, line), end = stream(rig, transport)
     assert json.loads(line)["Payload"].endswith("\x1ebAQID")
     assert end == (False, b"")
 
 
 def test_an_invoke_ends_at_its_time() -> None:
-    rig, wire, _ = world()
-    rig.call(wire, INVOKE, b'42["q"]')
-    rig.sent(wire)
+    rig, transport, _ = world()
+    rig.call(transport, INVOKE, b'42["q"]')
+    rig.sent(transport)
     rig.world.now += rig.world.links.invoke_timeout + 1
     rig.world.node.tick(rig.world.now)
-    assert stream(rig, wire) == [(False, b"")]
+    assert stream(rig, transport) == [(False, b"")]
 
 
 def test_an_invoke_that_comes_twice_is_asked_once() -> None:
-    rig, wire, client = world()
-    ack = rig.call(wire, INVOKE, b'42["q"]')
-    rig.call(wire, INVOKE, b'42["q"]', ack_id=ack)
-    assert stream(rig, wire) == [(True, b"")]
+    rig, transport, client = world()
+    ack = rig.call(transport, INVOKE, b'42["q"]')
+    rig.call(transport, INVOKE, b'42["q"]', ack_id=ack)
+    assert stream(rig, transport) == [(True, b"")]
     rig.world.settle()
     assert len(heard(client)) == 1
 
 
 def test_a_stream_goes_on_over_another_tunnel() -> None:
-    rig, wire, client = world()
+    rig, transport, client = world()
     second = rig.open("t2")
-    ack = rig.call(wire, INVOKE, b'42["q"]')
+    ack = rig.call(transport, INVOKE, b'42["q"]')
     rig.settle()
-    rig.lose(wire)
+    rig.lose(transport)
     rig.say(client, f"43{ack_of(client)}[]")
     frames: list[Sent] = rig.sent(second)
     parts = [(f.ack_id, f.more, bool(f.content)) for f in frames if f.name == "answer"]
@@ -231,10 +231,10 @@ def test_a_stream_goes_on_over_another_tunnel() -> None:
 
 
 def test_a_stream_waits_for_the_next_tunnel() -> None:
-    rig, wire, client = world()
-    rig.call(wire, INVOKE, b'42["q"]')
+    rig, transport, client = world()
+    rig.call(transport, INVOKE, b'42["q"]')
     rig.settle()
-    rig.lose(wire)
+    rig.lose(transport)
     rig.say(client, f"43{ack_of(client)}[1]")
     again = rig.open("t2")
     rig.settle()
@@ -246,12 +246,12 @@ def test_a_stream_waits_for_the_next_tunnel() -> None:
 
 def test_a_stream_that_may_have_lost_an_answer_is_never_ended() -> None:
     """The SDK would take its end for the answers of all."""
-    rig, wire, client = world()
-    other = rig.client(wire)
-    rig.call(wire, INVOKE, b'42["q"]')
+    rig, transport, client = world()
+    other = rig.client(transport)
+    rig.call(transport, INVOKE, b'42["q"]')
     rig.settle()
     rig.say(client, f"43{ack_of(client)}[]")
-    rig.lose(wire)
+    rig.lose(transport)
     again = rig.open("t2")
     rig.say(other, f"43{ack_of(other)}[]")
     assert stream(rig, again) == []
@@ -259,19 +259,19 @@ def test_a_stream_that_may_have_lost_an_answer_is_never_ended() -> None:
 
 
 def test_streams_of_an_app_server_that_stays_away_are_forgotten() -> None:
-    rig, wire, _ = world()
-    rig.call(wire, INVOKE, b'42["q"]')
-    rig.lose(wire)
+    rig, transport, _ = world()
+    rig.call(transport, INVOKE, b'42["q"]')
+    rig.lose(transport)
     rig.after(rig.world.links.grace + 0.1)
     assert len(rig.hub.invocations) == 0
 
 
 def test_streams_end_with_the_last_tunnel() -> None:
-    rig, wire, client = world()
-    rig.call(wire, INVOKE, b'42["q"]')
-    rig.sent(wire)
+    rig, transport, client = world()
+    rig.call(transport, INVOKE, b'42["q"]')
+    rig.sent(transport)
     rig.server.calls.end_streams()
-    assert stream(rig, wire) == [(False, b"")]
+    assert stream(rig, transport) == [(False, b"")]
     rig.say(client, f"43{ack_of(client)}[]")
-    assert stream(rig, wire) == []
+    assert stream(rig, transport) == []
     assert rig.world.metrics.late_answers == 1

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.edge.azure.channel import Lane, Tunnel
+from moorage.edge.azure.channel import Channel, Tunnel
 from moorage.engine.exchange import Unsent
 from moorage.wire.reasons import LINK_SLOW
-from tests.edge.azure.rig import Wire, messages
+from tests.edge.azure.rig import FakeTransport, messages
 from tests.hub.fakes import World
 
 
-def wire(limit: int = 1000) -> Wire:
+def transport(limit: int = 1000) -> FakeTransport:
     """A tunnel and its other end."""
-    return Wire("t", World(), limit)
+    return FakeTransport("t", World(), limit)
 
 
 def test_frames_of_a_tick_leave_in_one_write() -> None:
-    one = wire()
+    one = transport()
     for frame in (b"a", b"b" * 200, b"c"):
         one.tunnel.queue(frame)
     assert one.writes == []
@@ -28,7 +28,7 @@ def test_frames_of_a_tick_leave_in_one_write() -> None:
 
 
 def test_while_the_app_server_does_not_read_frames_wait() -> None:
-    one = wire()
+    one = transport()
     one.tunnel.congested = True
     one.tunnel.queue(b"a")
     one.tunnel.flush()
@@ -40,7 +40,7 @@ def test_while_the_app_server_does_not_read_frames_wait() -> None:
 
 
 def test_too_much_waiting_ends_the_link() -> None:
-    one = wire(limit=100)
+    one = transport(limit=100)
     one.tunnel.congested = True
     for _ in range(10):
         one.tunnel.queue(b"x" * 20)
@@ -52,32 +52,32 @@ def test_too_much_waiting_ends_the_link() -> None:
 
 
 def test_the_limit_counts_what_waits_not_what_has_passed() -> None:
-    one = wire(limit=100)
+    one = transport(limit=100)
     for _ in range(10):
         one.tunnel.queue(b"x" * 90)
         one.tunnel.flush()
     assert one.tunnel.open
 
 
-def lane() -> Lane:
-    """A client's lane."""
+def channel() -> Channel:
+    """A client's channel."""
     world = World()
     world.server()
-    return Lane(world.client())
+    return Channel(world.client())
 
 
 def test_a_lane_is_on_one_tunnel() -> None:
-    mine = lane()
-    first, second = wire().tunnel, wire().tunnel
+    mine = channel()
+    first, second = transport().tunnel, transport().tunnel
     for tunnel in (first, second, None):
         mine.pin(tunnel)
-        holders: list[Tunnel] = [t for t in (first, second) if mine in t.lanes]
+        holders: list[Tunnel] = [t for t in (first, second) if mine in t.channels]
         assert holders == ([] if tunnel is None else [tunnel])
 
 
 @pytest.mark.parametrize("name", ["unanswered", "held", "stranded", "inbox"])
 def test_a_lane_is_idle_when_the_app_server_has_all(name: str) -> None:
-    mine = lane()
+    mine = channel()
     assert mine.idle
     held = Unsent()
     held.add(b"x")

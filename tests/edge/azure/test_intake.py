@@ -17,7 +17,7 @@ from moorage.hub.turns import TURN_SECONDS
 from moorage.wire.azure import tunnel_frames
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group
-from tests.edge.azure.rig import Rig, Wire
+from tests.edge.azure.rig import FakeTransport, Rig
 from tests.edge.moorage.test_intake import LIMIT
 from tests.hub.fakes import HUB, heard
 from tests.support.app_link import AppServer
@@ -34,8 +34,8 @@ ROOT = namespace_group("/")
 class Link:
     """`azure_intake.Socket` under one tunnel."""
 
-    def __init__(self, wire: Wire) -> None:
-        self.tunnel: Tunnel = wire.tunnel
+    def __init__(self, transport: FakeTransport) -> None:
+        self.tunnel: Tunnel = transport.tunnel
         self.said: list[str] = []
 
     def pause_reading(self) -> None:
@@ -56,15 +56,15 @@ class Calls:
 
     def __init__(self) -> None:
         self.rig = Rig()
-        self.wire = self.rig.open()
-        self.client = self.rig.client(self.wire)
+        self.transport = self.rig.open()
+        self.client = self.rig.client(self.transport)
         self.rig.say(self.client, "40")
         self.rig.world.send(self.client, b'40{"sid":"x"}')
         self.rig.settle()
-        self.wire.frames()
+        self.transport.frames()
         self.before = len(heard(self.client))
         self.reader = Reader(self.rig.server)
-        self.link = Link(self.wire)
+        self.link = Link(self.transport)
 
     def frame(self, number: int, payload: bytes, path: str = "") -> bytes:
         text = {
@@ -87,7 +87,7 @@ class Calls:
 
     @property
     def answers(self) -> list[int]:
-        return [frame.ack_id for frame in self.rig.sent(self.wire) if frame.name == "answer"]
+        return [frame.ack_id for frame in self.rig.sent(self.transport) if frame.name == "answer"]
 
 
 def test_calls_that_wait_are_carried_out_in_order() -> None:
@@ -121,7 +121,7 @@ def test_a_refused_call_in_steps_is_answered(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(execute, "FEW_RECIPIENTS", 0)
     calls.take(calls.frame(1, b"42[\xff]"))
     calls.rig.settle()
-    (answer,) = [frame for frame in calls.rig.sent(calls.wire) if frame.name == "answer"]
+    (answer,) = [frame for frame in calls.rig.sent(calls.transport) if frame.name == "answer"]
     assert answer.status == 400
 
 
@@ -167,7 +167,7 @@ def test_nothing_is_overdue_while_frames_wait() -> None:
     calls = Calls()
     for number in range(1, 101):
         calls.take(calls.frame(number, b"42[%d]" % number))
-    calls.rig.server.tunnel_lost(calls.wire.tunnel, calls.rig.world.now)
+    calls.rig.server.tunnel_lost(calls.transport.tunnel, calls.rig.world.now)
     calls.rig.server.tick(calls.rig.world.now + 100.0)
     assert calls.rig.hub.servers.all(), "its grace time has not begun to count"
     calls.rig.settle()

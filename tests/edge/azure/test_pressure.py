@@ -11,9 +11,9 @@ from tests.hub.fakes import sink_of
 
 def test_what_waits_for_an_app_server_is_bounded() -> None:
     rig = Rig(links=LinkSettings(max_waiting_bytes=200_000))
-    wire = rig.open()
-    clients = [rig.client(wire) for _ in range(4)]
-    rig.lose(wire)
+    transport = rig.open()
+    clients = [rig.client(transport) for _ in range(4)]
+    rig.lose(transport)
     for client in clients[:3]:
         rig.say(client, f'42["{"x" * 60_000}"]')
     rig.say(clients[3], "42[1]")
@@ -28,9 +28,9 @@ def test_what_waits_for_an_app_server_is_bounded() -> None:
 
 def test_a_client_whose_events_wait_is_not_read_from() -> None:
     rig = Rig()
-    wire = rig.open()
-    client = rig.client(wire)
-    rig.lose(wire)
+    transport = rig.open()
+    client = rig.client(transport)
+    rig.lose(transport)
     rig.say(client, "42[1]")
     assert sink_of(client).reading
     rig.say(client, f'42["{"x" * HELD_PER_CLIENT}"]')
@@ -41,46 +41,46 @@ def test_a_client_whose_events_wait_is_not_read_from() -> None:
 
 def test_an_app_server_that_does_not_read_slows_its_clients() -> None:
     rig = Rig()
-    wire = rig.open()
-    talker, silent = rig.client(wire), rig.client(wire)
-    wire.tunnel.congested = True
+    transport = rig.open()
+    talker, silent = rig.client(transport), rig.client(transport)
+    transport.tunnel.congested = True
     rig.say(talker, "42[1]")
     assert not sink_of(talker).reading
     assert sink_of(silent).reading
-    wire.tunnel.congested = False
+    transport.tunnel.congested = False
     rig.server.resume_clients()
     assert sink_of(talker).reading
 
 
 def test_a_burst_of_large_packets_holds_all_clients_back_before_the_link_is_too_full() -> None:
     rig = Rig(limits=Limits(outbox_bytes_link=1_000_000))
-    wire = rig.open()
-    clients = [rig.client(wire) for _ in range(10)]
-    wire.tunnel.congested = True
+    transport = rig.open()
+    clients = [rig.client(transport) for _ in range(10)]
+    transport.tunnel.congested = True
     packet = f'42["{"x" * 50_000}"]'
     for client in clients:
         if sink_of(client).reading:
             rig.say(client, packet)
     rig.settle()
-    assert wire.closed == []
+    assert transport.closed == []
     assert not any(sink_of(client).reading for client in clients)
-    wire.tunnel.congested = False
-    wire.tunnel.flush()
+    transport.tunnel.congested = False
+    transport.tunnel.flush()
     rig.server.resume_clients()
     assert all(sink_of(client).reading for client in clients)
-    assert 5 <= len(contents(rig.sent(wire))) < 10
+    assert 5 <= len(contents(rig.sent(transport))) < 10
 
 
 def test_much_in_one_tick_is_held_back_until_it_has_left() -> None:
     rig = Rig(limits=Limits(outbox_bytes_link=4 * MAX_GATHERED))
-    wire = rig.open()
-    talker, silent = rig.client(wire), rig.client(wire)
+    transport = rig.open()
+    talker, silent = rig.client(transport), rig.client(transport)
     packet = f'42["{"x" * 900_000}"]'
     for _ in range(6):
         rig.say(talker, packet)
     assert not sink_of(talker).reading
     assert not sink_of(silent).reading
-    assert len(contents(rig.sent(wire))) == 6
+    assert len(contents(rig.sent(transport))) == 6
     assert sink_of(talker).reading
     assert sink_of(silent).reading
 
@@ -123,16 +123,16 @@ def test_what_was_on_a_broken_tunnel_does_not_overrun_the_next() -> None:
 
 def test_an_app_server_that_never_answers_gets_only_so_much() -> None:
     rig = Rig(links=LinkSettings(max_waiting_bytes=200_000))
-    wire = rig.open()
-    talker, other = rig.client(wire), rig.client(wire)
+    transport = rig.open()
+    talker, other = rig.client(transport), rig.client(transport)
     events = []
     while sink_of(talker).reading:
         rig.say(talker, f'42["{"x" * 50_000}"]')
-        events += rig.sent(wire)
+        events += rig.sent(transport)
     assert len(events) == 5
     assert not sink_of(talker).reading
     assert sink_of(other).reading
-    rig.answer(wire, events[0])
-    rig.answer(wire, events[1])
+    rig.answer(transport, events[0])
+    rig.answer(transport, events[1])
     rig.server.flush()
     assert sink_of(talker).reading

@@ -16,20 +16,20 @@ from tests.edge.azure.rig import TERMS, Rig, contents
 
 def test_the_greeting_is_the_first_frame() -> None:
     rig = Rig()
-    wire = rig.open()
+    transport = rig.open()
     rig.ask()
     rig.settle()
-    assert [frame.name for frame in wire.frames()] == ["greeting", "connect"]
+    assert [frame.name for frame in transport.frames()] == ["greeting", "connect"]
 
 
 def test_the_app_server_takes_a_client() -> None:
     rig = Rig()
-    wire = rig.open()
+    transport = rig.open()
     connection, opening = rig.ask()
-    (event,) = rig.sent(wire)
+    (event,) = rig.sent(transport)
     assert (event.name, event.connection) == ("connect", connection.id)
     assert not opening.accepts
-    rig.answer(wire, event, content=TERMS)
+    rig.answer(transport, event, content=TERMS)
     assert [accepted for accepted, _ in opening.accepts] == [connection]
 
 
@@ -47,38 +47,40 @@ def test_the_app_server_takes_a_client() -> None:
 )
 def test_it_does_not(status: int, content: bytes, reason: str) -> None:
     rig = Rig()
-    wire = rig.open()
+    transport = rig.open()
     _, opening = rig.ask()
-    (event,) = rig.sent(wire)
-    rig.answer(wire, event, status, content)
+    (event,) = rig.sent(transport)
+    rig.answer(transport, event, status, content)
     assert [refused.name for refused, _ in opening.refusals] == [reason]
-    assert rig.sent(wire) == [], "there is no session to end"
-    assert not wire.tunnel.lanes, "nothing of it is kept"
+    assert rig.sent(transport) == [], "there is no session to end"
+    assert not transport.tunnel.channels, "nothing of it is kept"
 
 
 def test_it_does_not_answer() -> None:
     rig = Rig(links=LinkSettings(connect_timeout=35.0))
-    wire = rig.open()
+    transport = rig.open()
     _, opening = rig.ask()
-    (event,) = rig.sent(wire)
+    (event,) = rig.sent(transport)
     rig.after(34.9)
     assert not opening.refusals
     rig.after(0.2)
     assert [refused.name for refused, _ in opening.refusals] == ["connect-timeout"]
-    assert [frame.name for frame in rig.sent(wire)] == ["disconnected"], "should it have taken the client"
-    rig.answer(wire, event, content=TERMS)
+    assert [frame.name for frame in rig.sent(transport)] == ["disconnected"], (
+        "should it have taken the client"
+    )
+    rig.answer(transport, event, content=TERMS)
     assert not opening.accepts
 
 
 def test_a_client_that_did_not_wait() -> None:
     rig = Rig()
-    wire = rig.open()
+    transport = rig.open()
     connection, _ = rig.ask()
-    (event,) = rig.sent(wire)
+    (event,) = rig.sent(transport)
     rig.world.node.abandon(connection)
-    assert rig.sent(wire) == []
-    rig.answer(wire, event, content=TERMS)
-    assert [(f.name, f.connection) for f in rig.sent(wire)] == [("disconnected", connection.id)]
+    assert rig.sent(transport) == []
+    rig.answer(transport, event, content=TERMS)
+    assert [(f.name, f.connection) for f in rig.sent(transport)] == [("disconnected", connection.id)]
 
 
 # -- messages -------------------------------------------------------------------------------------------
@@ -86,12 +88,12 @@ def test_a_client_that_did_not_wait() -> None:
 
 def test_packets_of_a_tick_are_one_event_of_each_client() -> None:
     rig = Rig()
-    wire = rig.open()
-    first, second = rig.client(wire), rig.client(wire)
+    transport = rig.open()
+    first, second = rig.client(transport), rig.client(transport)
     rig.say(first, "42[1]", "42[2]")
     rig.say(second, "42[3]")
     rig.say(first, "42[4]")
-    frames = rig.sent(wire)
+    frames = rig.sent(transport)
     assert [(frame.connection, frame.content) for frame in frames] == [
         (first.id, b"42[1]\x1e42[2]\x1e42[4]"),
         (second.id, b"42[3]"),
@@ -101,28 +103,28 @@ def test_packets_of_a_tick_are_one_event_of_each_client() -> None:
 
 def test_large_packets_are_not_joined() -> None:
     rig = Rig()
-    wire = rig.open()
-    client = rig.client(wire)
+    transport = rig.open()
+    client = rig.client(transport)
     packet = f'42["{"x" * (MAX_BATCH // 2)}"]'
     rig.say(client, packet, packet)
-    assert contents(rig.sent(wire)) == [packet, packet]
+    assert contents(rig.sent(transport)) == [packet, packet]
 
 
 def test_answers_settle_events_once() -> None:
     rig = Rig()
-    wire = rig.open()
-    client = rig.client(wire)
+    transport = rig.open()
+    client = rig.client(transport)
     rig.say(client, "42[1]")
-    (event,) = rig.sent(wire)
+    (event,) = rig.sent(transport)
     told: list[str] = []
     rig.server.drained(client, lambda: told.append("a"))
     rig.server.drained(client, lambda: told.append("b"))
     assert told == []
-    rig.server.received(wire.tunnel, tunnel_frames.response(event.ack_id, 200, more=True), rig.world.now)
+    rig.server.received(transport.tunnel, tunnel_frames.response(event.ack_id, 200, more=True), rig.world.now)
     assert told == [], "not complete"
-    rig.answer(wire, event)
-    rig.answer(wire, event)
-    rig.answer(wire, event._replace(ack_id=99_999))
+    rig.answer(transport, event)
+    rig.answer(transport, event)
+    rig.answer(transport, event._replace(ack_id=99_999))
     assert told == ["a", "b"]
     rig.server.drained(client, lambda: told.append("c"))
     assert told == ["a", "b", "c"]
@@ -131,21 +133,21 @@ def test_answers_settle_events_once() -> None:
 @pytest.mark.parametrize("status", [400, 500])
 def test_an_app_server_that_forgot_a_client_loses_it(status: int) -> None:
     rig = Rig()
-    wire = rig.open()
-    client = rig.client(wire)
+    transport = rig.open()
+    client = rig.client(transport)
     rig.say(client, "42[1]")
-    (event,) = rig.sent(wire)
-    rig.answer(wire, event, status, b"EIO server cannot find ConnectionId")
+    (event,) = rig.sent(transport)
+    rig.answer(transport, event, status, b"EIO server cannot find ConnectionId")
     assert [(row[1], row[2]) for row in rig.world.logged] == [("app-forgot", "app")]
 
 
 def test_a_frame_that_is_none_is_the_links_fault() -> None:
     rig = Rig()
-    wire = rig.open()
+    transport = rig.open()
     with pytest.raises(PeerError) as found:
-        rig.server.received(wire.tunnel, b"garbage", 0.0)
+        rig.server.received(transport.tunnel, b"garbage", 0.0)
     assert found.value.reason.name == "link-bad-frame"
-    rig.server.received(wire.tunnel, tunnel_frames.encode(99, b"{}"), 0.0)
+    rig.server.received(transport.tunnel, tunnel_frames.encode(99, b"{}"), 0.0)
 
 
 # -- the end of a client ----------------------------------------------------------------------------------
@@ -153,29 +155,29 @@ def test_a_frame_that_is_none_is_the_links_fault() -> None:
 
 def test_the_end_waits_for_the_last_answers() -> None:
     rig = Rig()
-    wire = rig.open()
-    client = rig.client(wire)
+    transport = rig.open()
+    client = rig.client(transport)
     rig.say(client, "42[1]", "42[2]")
     rig.world.node.disconnect(client, CLIENT_CLOSED, who="client")
-    (event,) = rig.sent(wire)
+    (event,) = rig.sent(transport)
     assert event.content == b"42[1]\x1e42[2]"
     rig.after(4.9)
-    assert rig.sent(wire) == []
-    rig.answer(wire, event)
-    assert [frame.name for frame in rig.sent(wire)] == ["disconnected"]
+    assert rig.sent(transport) == []
+    rig.answer(transport, event)
+    assert [frame.name for frame in rig.sent(transport)] == ["disconnected"]
     rig.after(10)
-    assert rig.sent(wire) == [], "once"
+    assert rig.sent(transport) == [], "once"
 
 
 def test_the_end_does_not_wait_for_ever() -> None:
     rig = Rig()
-    wire = rig.open()
-    client = rig.client(wire)
+    transport = rig.open()
+    client = rig.client(transport)
     rig.say(client, "42[1]")
     rig.world.node.disconnect(client, CLIENT_CLOSED, who="client")
-    rig.sent(wire)
+    rig.sent(transport)
     rig.after(5.1)
-    assert [frame.name for frame in rig.sent(wire)] == ["disconnected"]
+    assert [frame.name for frame in rig.sent(transport)] == ["disconnected"]
 
 
 # -- tunnels come and go ----------------------------------------------------------------------------------
@@ -190,9 +192,9 @@ def test_clients_spread_over_tunnels_and_stay_there() -> None:
     other, _ = rig.ask()
     (event,) = rig.sent(second)
     rig.answer(second, event, content=TERMS)
-    for client, wire in ((connection, first), (other, second)) * 2:
+    for client, transport in ((connection, first), (other, second)) * 2:
         rig.say(client, "42[1]")
-        assert [frame.connection for frame in rig.sent(wire)] == [client.id]
+        assert [frame.connection for frame in rig.sent(transport)] == [client.id]
 
 
 def test_unanswered_events_move_to_another_tunnel_after_a_while() -> None:
@@ -230,9 +232,9 @@ def test_a_late_answer_keeps_an_event_from_coming_twice() -> None:
 
 def test_without_a_tunnel_events_wait_for_the_next() -> None:
     rig = Rig()
-    wire = rig.open()
-    client, other = rig.client(wire), rig.client(wire)
-    rig.lose(wire)
+    transport = rig.open()
+    client, other = rig.client(transport), rig.client(transport)
+    rig.lose(transport)
     rig.say(client, "42[1]")
     rig.after(1.0)
     rig.say(client, "42[2]")
@@ -247,9 +249,9 @@ def test_without_a_tunnel_events_wait_for_the_next() -> None:
 
 def test_the_end_of_a_client_is_told_to_the_next_tunnel() -> None:
     rig = Rig()
-    wire = rig.open()
-    client = rig.client(wire)
-    rig.lose(wire)
+    transport = rig.open()
+    client = rig.client(transport)
+    rig.lose(transport)
     rig.say(client, "42[1]")
     rig.world.node.disconnect(client, CLIENT_CLOSED, who="client")
     rig.after(4.0)
@@ -262,10 +264,10 @@ def test_the_end_of_a_client_is_told_to_the_next_tunnel() -> None:
 
 def test_a_client_that_was_opening_is_refused() -> None:
     rig = Rig()
-    wire = rig.open()
+    transport = rig.open()
     connection, opening = rig.ask()
-    rig.sent(wire)
-    rig.lose(wire)
+    rig.sent(transport)
+    rig.lose(transport)
     assert [refused.name for refused, _ in opening.refusals] == ["no-app-server"]
     again = rig.open("t2")
     assert [(f.name, f.connection) for f in rig.sent(again)] == [("disconnected", connection.id)]
@@ -273,8 +275,8 @@ def test_a_client_that_was_opening_is_refused() -> None:
 
 def test_no_new_client_while_no_tunnel_is_up() -> None:
     rig = Rig()
-    wire = rig.open()
-    rig.lose(wire)
+    transport = rig.open()
+    rig.lose(transport)
     with pytest.raises(PeerError) as found:
         rig.ask()
     assert found.value.reason.name == "no-app-server"
@@ -282,9 +284,9 @@ def test_no_new_client_while_no_tunnel_is_up() -> None:
 
 def test_the_grace_time_ends() -> None:
     rig = Rig(links=LinkSettings(grace=5.0))
-    wire = rig.open()
-    rig.client(wire)
-    rig.lose(wire)
+    transport = rig.open()
+    rig.client(transport)
+    rig.lose(transport)
     rig.after(4.9)
     assert rig.world.logged == []
     rig.after(0.2)
@@ -294,10 +296,10 @@ def test_the_grace_time_ends() -> None:
 
 def test_a_tunnel_in_time_keeps_the_clients() -> None:
     rig = Rig(links=LinkSettings(grace=5.0))
-    wire = rig.open()
-    rig.client(wire)
-    rig.lose(wire)
-    rig.lose(wire)
+    transport = rig.open()
+    rig.client(transport)
+    rig.lose(transport)
+    rig.lose(transport)
     rig.after(4.9)
     rig.open("t2")
     rig.after(60)
@@ -329,9 +331,9 @@ def test_a_data_frame_keeps_an_idle_link_alive() -> None:
 
 def test_a_stop_closes_all_tunnels_after_their_last_frames() -> None:
     rig = Rig()
-    wire = rig.open()
-    client = rig.client(wire)
+    transport = rig.open()
+    client = rig.client(transport)
     rig.say(client, "42[1]")
     rig.server.close_all()
-    assert contents(wire.frames()) == ["42[1]"]
-    assert [reason.name for reason in wire.closed] == ["draining"]
+    assert contents(transport.frames()) == ["42[1]"]
+    assert [reason.name for reason in transport.closed] == ["draining"]

@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from moorage.auth import AccessKeys, AuthSettings, sign
-from moorage.edge.clients.admission import ClientDoor, is_client_path
+from moorage.edge.clients.admission import Admission, is_client_path
 from moorage.edge.clients.log import ClientLog
 from moorage.edge.http.upgrade import parse_query
 from moorage.edge.settings import CorsSettings, ServerSettings
@@ -24,17 +24,17 @@ KEY = "0123456789abcdef0123456789abcdef"
 NOW = 1_700_000_000.0
 
 
-def door(
+def admission(
     *,
     origins: tuple[str, ...] = ("*",),
     credentials: Literal["listed", "any"] = "listed",
     public_endpoint: str = "",
     hubs: dict[str, HubSettings] | None = None,
     allow_unlisted_hubs: bool = True,
-) -> ClientDoor:
-    """A door with these settings."""
+) -> Admission:
+    """The admission with these settings."""
     world = World(hubs=hubs or {}, allow_unlisted_hubs=allow_unlisted_hubs)
-    return ClientDoor(
+    return Admission(
         node=world.node,
         keys=AccessKeys(KEY),
         auth_settings=AuthSettings(),
@@ -65,7 +65,7 @@ def reason(call: Any, *args: Any) -> str:
 )
 def test_paths(path: str, hub: str) -> None:
     assert is_client_path(path)
-    assert door().hub_of(path) == hub
+    assert admission().hub_of(path) == hub
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_paths(path: str, hub: str) -> None:
 )
 def test_wrong_paths(path: str, name: str) -> None:
     assert is_client_path(path)
-    assert reason(door().hub_of, path) == name
+    assert reason(admission().hub_of, path) == name
 
 
 def test_other_paths_are_not_the_client_edges() -> None:
@@ -92,7 +92,7 @@ def test_other_paths_are_not_the_client_edges() -> None:
 
 
 def test_only_listed_hubs() -> None:
-    closed = door(hubs={"chat": HubSettings()}, allow_unlisted_hubs=False)
+    closed = admission(hubs={"chat": HubSettings()}, allow_unlisted_hubs=False)
     assert closed.hub_of("/clients/socketio/hubs/Chat/") == "Chat"
     assert reason(closed.hub_of, "/clients/socketio/hubs/other/") == "unknown-hub"
 
@@ -110,18 +110,18 @@ def test_only_listed_hubs() -> None:
 )
 def test_queries(query: dict[str, list[str]], found: str | None) -> None:
     try:
-        assert ClientDoor.check_query(query, "polling") == found
+        assert Admission.check_query(query, "polling") == found
     except PeerError as error:
         assert error.reason.name == found
 
 
 @pytest.mark.repair(6)
 def test_pages_of_origins_that_are_not_listed_get_no_credentials() -> None:
-    headers = dict(door().cors_headers("https://a.example"))
+    headers = dict(admission().cors_headers("https://a.example"))
     assert headers == {b"access-control-allow-origin": b"https://a.example", b"vary": b"Origin"}
-    assert door().cors_headers("") == []
-    door().check_origin("https://a.example")
-    mixed = door(origins=("*", "https://a.example"))
+    assert admission().cors_headers("") == []
+    admission().check_origin("https://a.example")
+    mixed = admission(origins=("*", "https://a.example"))
     assert dict(mixed.cors_headers("https://a.example"))[b"access-control-allow-credentials"] == b"true"
     assert b"access-control-allow-credentials" not in dict(mixed.cors_headers("https://b.example"))
     mixed.check_origin("https://b.example")
@@ -131,21 +131,21 @@ def test_pages_of_origins_that_are_not_listed_get_no_credentials() -> None:
 def test_a_wrong_audience_says_how_to_make_a_fitting_token() -> None:
     made = sign(AccessKeys(KEY), "http://elsewhere/clients/socketio/hubs/chat", NOW, 60.0)
     with pytest.raises(PeerError) as found:
-        shake(door(), {"access_token": [made]}, [HOST])
+        shake(admission(), {"access_token": [made]}, [HOST])
     text = found.value.message
     assert "it names http://elsewhere" in text and "expected live.example:8080/clients" in text
     assert "moorage token create --hub chat --endpoint http://live.example:8080" in text
 
 
 def test_all_origins_are_echoed_where_credentials_are_open() -> None:
-    headers = dict(door(credentials="any").cors_headers("https://a.example"))
+    headers = dict(admission(credentials="any").cors_headers("https://a.example"))
     assert headers[b"access-control-allow-origin"] == b"https://a.example"
     assert headers[b"access-control-allow-credentials"] == b"true"
     assert headers[b"vary"] == b"Origin"
 
 
 def test_listed_origins_only() -> None:
-    strict = door(origins=("https://a.example",))
+    strict = admission(origins=("https://a.example",))
     assert strict.cors_headers("https://b.example") == []
     strict.check_origin("https://a.example")
     strict.check_origin("")
@@ -163,7 +163,7 @@ def token(**claims: Any) -> str:
 
 
 def shake(
-    asked: ClientDoor,
+    asked: Admission,
     query: dict[str, list[str]],
     headers: list[tuple[bytes, bytes]],
     hub: str = "chat",
@@ -177,7 +177,7 @@ def shake(
 def test_an_anonymous_handshake_carries_query_and_headers() -> None:
     query = {"EIO": ["4"], "room": ["a", "b"], "access_token": [""]}
     headers = [HOST, (b"Cookie", b"a=b"), (b"X", b"1"), (b"x", b"2"), (b"Proxy-Authorization", b"s")]
-    made = shake(door(), query, headers)
+    made = shake(admission(), query, headers)
     assert made.query == {"EIO": ["4"], "room": ["a", "b"]}
     assert made.headers == {"host": ["live.example:8080"], "cookie": ["a=b"], "x": ["1", "2"]}
     assert (made.claims, made.user_id, made.groups) == ({}, None, ())
@@ -188,7 +188,7 @@ def test_a_token_names_user_groups_and_claims(by_header: bool) -> None:
     signed = token(user="ann", groups=["g"], extra={"plan": "gold", "n": 1})
     query = {} if by_header else {"access_token": [signed]}
     headers = [HOST, (b"authorization", b"bearer " + signed.encode())] if by_header else [HOST]
-    made = shake(door(), query, headers)
+    made = shake(admission(), query, headers)
     assert (made.user_id, made.groups) == ("ann", ("g",))
     assert made.claims["plan"] == ["gold"]
     assert made.claims["n"] == ["1"]
@@ -198,13 +198,13 @@ def test_a_token_names_user_groups_and_claims(by_header: bool) -> None:
 
 def test_the_query_wins_over_the_header() -> None:
     headers = [HOST, (b"authorization", b"Bearer x.y.z")]
-    made = shake(door(), {"access_token": [token(user="ann")]}, headers)
+    made = shake(admission(), {"access_token": [token(user="ann")]}, headers)
     assert made.user_id == "ann"
 
 
 @pytest.mark.repair(13)
 def test_other_credentials_are_the_apps() -> None:
-    made = shake(door(), {}, [HOST, (b"authorization", b"Basic YTpi")])
+    made = shake(admission(), {}, [HOST, (b"authorization", b"Basic YTpi")])
     assert made.user_id is None
     assert made.headers["authorization"] == ["Basic YTpi"]
 
@@ -229,10 +229,10 @@ OWN_TOKENS = {
 def test_a_token_of_the_app_passes_through_where_anonymous_clients_may_connect(name: str) -> None:
     own = OWN_TOKENS[name]
     header = (b"Authorization", f"Bearer {own}".encode("latin-1"))
-    made = shake(door(), {"EIO": ["4"]}, [HOST, header])
+    made = shake(admission(), {"EIO": ["4"]}, [HOST, header])
     assert (made.user_id, made.claims) == (None, {})
     assert made.headers["authorization"] == [f"Bearer {own}"]
-    made = shake(door(), {"access_token": [own]}, [HOST], target="/socket.io/?EIO=4&access_token=own")
+    made = shake(admission(), {"access_token": [own]}, [HOST], target="/socket.io/?EIO=4&access_token=own")
     assert made.query == {"access_token": [own]}
     assert made.origin().url == "/socket.io/?EIO=4&access_token=own"
 
@@ -242,7 +242,7 @@ def test_a_token_of_the_app_passes_through_where_anonymous_clients_may_connect(n
 def test_ours_and_the_apps_side_by_side(name: str) -> None:
     own, signed = OWN_TOKENS[name], token(user="ann")
     target = "/socket.io/?EIO=4&access_token=x"
-    for closed in (door(hubs=CLOSED), door()):
+    for closed in (admission(hubs=CLOSED), admission()):
         header = (b"authorization", f"Bearer {own}".encode("latin-1"))
         made = shake(closed, {"access_token": [signed]}, [HOST, header], target=target)
         assert (made.user_id, made.query) == ("ann", {})
@@ -258,7 +258,7 @@ def test_ours_and_the_apps_side_by_side(name: str) -> None:
 @pytest.mark.repair(13)
 def test_two_tokens_of_ours_are_both_hidden() -> None:
     header = (b"authorization", b"Bearer " + token(user="bob").encode())
-    made = shake(door(), {"access_token": [token(user="ann")]}, [HOST, header])
+    made = shake(admission(), {"access_token": [token(user="ann")]}, [HOST, header])
     assert (made.user_id, made.query) == ("ann", {})
     assert "authorization" not in made.headers
 
@@ -270,7 +270,7 @@ def test_a_hub_that_requires_tokens_says_how_to_send_ours_beside_the_apps(by_hea
     query = {} if by_header else {"access_token": [own]}
     headers = [HOST, (b"authorization", b"Bearer " + own.encode())] if by_header else [HOST]
     with pytest.raises(PeerError) as found:
-        shake(door(hubs=CLOSED), query, headers)
+        shake(admission(hubs=CLOSED), query, headers)
     assert (found.value.reason.name, found.value.reason.http) == ("token-signature", 401)
     place = (
         "the query parameter `access_token`" if by_header else "the header `Authorization` (scheme `Bearer`)"
@@ -302,7 +302,7 @@ def test_a_token_that_is_addressed_to_us_is_never_ignored(
 ) -> None:
     query = {} if by_header else {"access_token": [made()]}
     headers = [HOST, (b"authorization", b"Bearer " + made().encode())] if by_header else [HOST]
-    assert reason(shake, door(), query, headers) == name
+    assert reason(shake, admission(), query, headers) == name
 
 
 LISTED = ("*", "https://app.example", "https://*.shop.example", "capacitor://localhost")
@@ -329,67 +329,74 @@ LISTED = ("*", "https://app.example", "https://*.shop.example", "capacitor://loc
 def test_cookies_reach_the_app_from_listed_pages_only(origin: str, seen: bool) -> None:
     headers = [HOST, (b"cookie", b"sid=secret"), (b"x-own", b"1")]
     headers += [(b"Origin", origin.encode())] if origin else []
-    made = shake(door(origins=LISTED), {}, headers)
+    made = shake(admission(origins=LISTED), {}, headers)
     assert ("cookie" in made.headers) is seen
     assert made.headers["x-own"] == ["1"]
-    assert "cookie" in shake(door(credentials="any"), {}, headers).headers
+    assert "cookie" in shake(admission(credentials="any"), {}, headers).headers
 
 
 @pytest.mark.repair(6)
 def test_credentials_that_browsers_fill_in_are_withheld_like_cookies() -> None:
     evil = (b"origin", b"https://evil.example")
     for scheme in (b"Basic", b"Digest", b"NEGOTIATE", b"ntlm"):
-        made = shake(door(), {}, [HOST, evil, (b"authorization", scheme + b" x")])
+        made = shake(admission(), {}, [HOST, evil, (b"authorization", scheme + b" x")])
         assert "authorization" not in made.headers
-    made = shake(door(), {}, [HOST, evil, (b"authorization", b"Bearer own")])
+    made = shake(admission(), {}, [HOST, evil, (b"authorization", b"Bearer own")])
     assert made.headers["authorization"] == ["Bearer own"], "a script that knows the token may send it"
 
 
 @pytest.mark.repair(6)
 def test_two_origins_are_trusted_only_if_both_are() -> None:
-    headers = [HOST, (b"cookie", b"a"), (b"origin", b"https://app.example"), (b"origin", b"https://evil.example")]
-    assert "cookie" not in shake(door(origins=LISTED), {}, headers).headers
+    headers = [
+        HOST,
+        (b"cookie", b"a"),
+        (b"origin", b"https://app.example"),
+        (b"origin", b"https://evil.example"),
+    ]
+    assert "cookie" not in shake(admission(origins=LISTED), {}, headers).headers
 
 
 @pytest.mark.repair(6)
 def test_the_services_own_origin_behind_a_proxy() -> None:
-    behind = door(public_endpoint="https://live.example")
+    behind = admission(public_endpoint="https://live.example")
     for origin, seen in ((b"https://live.example", True), (b"http://live.example:8080", False)):
         made = shake(behind, {}, [HOST, (b"cookie", b"a"), (b"origin", origin)])
         assert ("cookie" in made.headers) is seen
 
 
 def test_anonymous_clients_are_denied_per_hub() -> None:
-    closed = door(hubs={"chat": HubSettings(anonymous=False)})
+    closed = admission(hubs={"chat": HubSettings(anonymous=False)})
     assert reason(shake, closed, {}, [HOST]) == "token-missing"
     assert shake(closed, {}, [HOST], "other").user_id is None
     assert shake(closed, {"access_token": [token(user="ann")]}, [HOST]).user_id == "ann"
 
 
 def test_the_audience_is_compared_with_the_public_endpoint() -> None:
-    behind = door(public_endpoint="http://live.example:8080")
+    behind = admission(public_endpoint="http://live.example:8080")
     host = (b"host", b"10.0.0.1")
     assert shake(behind, {"access_token": [token(user="a")]}, [host]).user_id == "a"
-    assert reason(shake, door(), {"access_token": [token()]}, [host]) == "token-audience"
-    assert reason(shake, door(), {"access_token": [token()]}, []) == "bad-request"
-    assert reason(shake, door(), {"access_token": [token()]}, [HOST], "other") == "token-audience"
+    assert reason(shake, admission(), {"access_token": [token()]}, [host]) == "token-audience"
+    assert reason(shake, admission(), {"access_token": [token()]}, []) == "bad-request"
+    assert reason(shake, admission(), {"access_token": [token()]}, [HOST], "other") == "token-audience"
 
 
 @pytest.mark.repair(8)
 @pytest.mark.parametrize("host", [b"live.example/x", b"http://live.example", b"a b", b""])
 def test_a_host_that_is_none_is_refused_after_the_token(host: bytes) -> None:
-    behind = door(public_endpoint="http://live.example:8080", hubs={"chat": HubSettings(anonymous=False)})
+    behind = admission(
+        public_endpoint="http://live.example:8080", hubs={"chat": HubSettings(anonymous=False)}
+    )
     headers = [(b"host", host)]
     assert reason(shake, behind, {}, headers) == "token-missing"
     assert reason(shake, behind, {"access_token": [token(user="a")]}, headers) == "bad-request"
     assert reason(shake, behind, {}, headers, "other") == "bad-request"
-    assert reason(shake, door(), {}, [HOST, HOST], "other") == "bad-request"
+    assert reason(shake, admission(), {}, [HOST, HOST], "other") == "bad-request"
 
 
 def test_the_wall_clock_is_the_one_given() -> None:
     assert abs(time.time() - NOW) > 1000
     old = sign(AccessKeys(KEY), AUDIENCE, NOW - 120, 60.0)
-    assert reason(shake, door(), {"access_token": [old]}, [HOST]) == "token-expired"
+    assert reason(shake, admission(), {"access_token": [old]}, [HOST]) == "token-expired"
 
 
 @pytest.mark.parametrize(
@@ -407,6 +414,6 @@ def test_the_app_server_hears_the_url_without_the_token(asked: str, told: str) -
     signed = token(user="ann")
     target = asked.replace("=T", f"={signed}")
     query = parse_query(target.partition("?")[2])
-    made = door().handshake("chat", "http", query, [HOST], target=target, address=lambda: "192.0.2.7")
+    made = admission().handshake("chat", "http", query, [HOST], target=target, address=lambda: "192.0.2.7")
     assert made.origin() == (told, "192.0.2.7")
     assert (made.user_id, made.secure) == ("ann", False)

@@ -10,9 +10,9 @@ import json
 import pytest
 
 from moorage.auth import AccessKeys, AuthSettings
-from moorage.edge.clients.admission import ClientDoor
+from moorage.edge.clients.admission import Admission
 from moorage.edge.clients.log import ClientLog
-from moorage.edge.clients.polling import LINGER_SECONDS, PollingDoor, PollingSession
+from moorage.edge.clients.polling import LINGER_SECONDS, PollingHandler, PollingSession
 from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.wire.reasons import APP_CLOSED
 from tests.hub.fakes import World
@@ -341,11 +341,11 @@ async def test_a_session_belongs_to_its_hub(service: MoorageProcess, client: Pol
     assert reply.json()["code"] == 1
 
 
-def session_of(world: World) -> tuple[PollingDoor, PollingSession]:
-    """A polling client in this process, and its door."""
+def session_of(world: World) -> tuple[PollingHandler, PollingSession]:
+    """A polling client in this process, and its handler."""
     world.server()
     connection = world.client(framed=False)
-    client_door = ClientDoor(
+    admission = Admission(
         node=world.node,
         keys=AccessKeys("0123456789abcdef0123456789abcdef"),
         auth_settings=AuthSettings(),
@@ -355,21 +355,21 @@ def session_of(world: World) -> tuple[PollingDoor, PollingSession]:
         log=ClientLog(world.metrics, connects=False, per_second=100, clock=lambda: world.now),
         wall_clock=lambda: 0.0,
     )
-    door = PollingDoor(client_door, clock=lambda: world.now)
-    session = PollingSession(door, connection)
-    door._sessions[connection.id] = session
+    handler = PollingHandler(admission, clock=lambda: world.now)
+    session = PollingSession(handler, connection)
+    handler._sessions[connection.id] = session
     connection.outbox.attach(session, ready=False)
-    return door, session
+    return handler, session
 
 
 def test_an_ended_session_waits_for_its_last_poll_only_so_long() -> None:
     world = World()
-    door, session = session_of(world)
+    handler, session = session_of(world)
     world.node.disconnect(session.connection, APP_CLOSED, who="app")
-    door.tick(world.now + LINGER_SECONDS - 0.1)
-    assert session.connection.id in door._sessions
-    door.tick(world.now + LINGER_SECONDS)
-    assert session.connection.id not in door._sessions
+    handler.tick(world.now + LINGER_SECONDS - 0.1)
+    assert session.connection.id in handler._sessions
+    handler.tick(world.now + LINGER_SECONDS)
+    assert session.connection.id not in handler._sessions
 
 
 async def test_a_post_waits_while_the_app_server_is_behind() -> None:

@@ -115,17 +115,17 @@ async def test_a_connection_that_says_nothing_is_known_until_it_leaves() -> None
     port = Port(fast=True)
     server = await port.serve()
     async with await HttpConnection.open(port.url) as http:
-        while not port.fronts:
+        while not port.acceptors:
             await asyncio.sleep(0)
-        (front,) = port.fronts
-        front.give_up()
+        (acceptor,) = port.acceptors
+        acceptor.give_up()
         assert (await http.reply()).json()["reason"] == "header-timeout"
-        assert not port.fronts
+        assert not port.acceptors
         assert port.refusals("header-timeout") == 1
     async with await HttpConnection.open(port.url):
-        while not port.fronts:
+        while not port.acceptors:
             await asyncio.sleep(0)
-    while port.fronts:
+    while port.acceptors:
         await asyncio.sleep(0)
     server.close()
 

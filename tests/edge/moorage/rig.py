@@ -1,6 +1,6 @@
-"""App servers of the moorage dialect without a socket: time is a number, a link's wire a list.
+"""App servers of the moorage dialect without a socket: time is a number, and a link's transport is a list.
 
-The door, its sessions and the handling of WebSocket frames are the service's own; `Line` stands for
+The sessions and the handling of WebSocket frames are the service's own; `Line` stands for
 the transport alone.
 """
 
@@ -14,7 +14,7 @@ from picows.picows import _make_test_ws_frame
 
 from moorage.edge.moorage.link import MoorageSocket
 from moorage.edge.moorage.server import MoorageServer
-from moorage.edge.moorage.sessions import MoorageDoor
+from moorage.edge.moorage.sessions import Sessions
 from moorage.hub.connection import Connection
 from moorage.hub.hub import Hub
 from moorage.hub.settings import Limits, LinkSettings
@@ -32,8 +32,8 @@ STEP = 0.25
 class Line(MoorageSocket):
     """A link's WebSocket: what the service writes to it, how it ends, whether it takes data."""
 
-    def __init__(self, door: MoorageDoor, hub: str, server_id: str) -> None:
-        super().__init__(door, hub, server_id)
+    def __init__(self, sessions: Sessions, hub: str, server_id: str) -> None:
+        super().__init__(sessions, hub, server_id)
         self.writes: list[bytes] = []
         self.closed: list[Reason] = []
         self.takes: int | None = None
@@ -65,7 +65,7 @@ class Line(MoorageSocket):
         """The connection breaks."""
         self._end(LINK_LOST)
         self._lost()
-        self._door.gone(self)
+        self._sessions.gone(self)
 
 
 class App:
@@ -84,8 +84,8 @@ class App:
 
     def dial(self, session: str = "", *, received: int | None = None, revision: int = v1.REVISION) -> App:
         """Open a link and greet. Without an answer `line.closed` says why."""
-        self.line = Line(self.rig.door, self.rig.hub_name, self.id)
-        self.rig.door._waiting[self.line] = self.rig.world.now + 10.0
+        self.line = Line(self.rig.sessions, self.rig.hub_name, self.id)
+        self.rig.sessions._waiting[self.line] = self.rig.world.now + 10.0
         last = self.inc.received if received is None else received
         hello = v1.AppHello(revision, "test", session, last, self.inc.window)
         self.line.feed(v1.encode_batch(0, 0, [v1.encode_frame(hello)]))
@@ -114,7 +114,7 @@ class App:
     @property
     def server(self) -> MoorageServer:
         """The service's side."""
-        return self.rig.door._sessions[self.rig.hub.name, self.id][0]
+        return self.rig.sessions._sessions[self.rig.hub.name, self.id][0]
 
     def say(self, *frames: v1.FromApp) -> None:
         """Frames, in a batch of their own."""
@@ -189,7 +189,7 @@ class App:
 
 
 class Rig:
-    """A door and what is behind it."""
+    """All sessions of the dialect and the node behind them."""
 
     def __init__(
         self, *, links: LinkSettings | None = None, limits: Limits | None = None, hub: str = HUB
@@ -198,7 +198,7 @@ class Rig:
         self.world = World(**{name: value for name, value in given.items() if value is not None})
         self.hub_name = hub
         self.flushes: list[Callable[[], object]] = []
-        self.door = MoorageDoor(
+        self.sessions = Sessions(
             self.world.node,
             node_id="n1",
             clock=lambda: self.world.now,
@@ -227,7 +227,7 @@ class Rig:
         end = self.world.now + seconds
         while self.world.now < end:
             self.world.now = min(end, self.world.now + STEP)
-            self.door.tick(self.world.now)
+            self.sessions.tick(self.world.now)
             self.world.node.tick(self.world.now)
             self.settle()
 

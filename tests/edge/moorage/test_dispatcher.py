@@ -300,9 +300,7 @@ def test_only_so_many_questions_at_once(monkeypatch: pytest.MonkeyPatch, pair: P
     assert pair.one.ask(lambda ref: v1.Ask(ref, To("/"), 0, 1_000, b'42["q"]')) == [v1.Asked(5, 4)]
 
 
-def test_a_defect_of_ours_is_answered_and_ends_nothing(
-    monkeypatch: pytest.MonkeyPatch, pair: Pair
-) -> None:
+def test_a_defect_of_ours_is_answered_and_ends_nothing(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
@@ -330,8 +328,8 @@ def test_polling_clients_hear_all_the_same() -> None:
 
 def test_the_handlers_cover_every_frame() -> None:
     app: App = Rig().app()
-    reader = app.rig.door._sessions[HUB, app.id][1]
-    assert set(reader._desk._handlers) == set(v1.FromApp.__args__)
+    reader = app.rig.sessions._sessions[HUB, app.id][1]
+    assert set(reader._dispatcher._handlers) == set(v1.FromApp.__args__)
 
 
 def test_what_is_wrong_a_thousand_times_is_logged_once(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:

@@ -183,7 +183,7 @@ def test_the_grace_time_begins_when_all_has_been_carried_out() -> None:
     assert app.server.busy()
     for _ in range(100):
         rig.world.now += 0.25
-        rig.door.tick(rig.world.now)
+        rig.sessions.tick(rig.world.now)
     assert not app.server.over
     rig.settle()
     assert len(heard(client)) == 2_000

@@ -237,7 +237,7 @@ class Life:
         if hub is not None:
             assert [server.up for server in hub.servers.all()] == [session.up for session in self.sessions]
             assert sum(len(server.clients) for server in hub.servers.all()) == len(alive)
-        assert self.rig.door.links().get(HUB, 0) == sum(session.up for session in self.sessions)
+        assert self.rig.sessions.links().get(HUB, 0) == sum(session.up for session in self.sessions)
 
     def end(self) -> None:
         """Left in peace, everybody has heard everything."""

@@ -285,6 +285,8 @@ def test_nothing_is_said_to_a_session_that_is_over() -> None:
     server.give_up()
     assert server.out.waiting == waiting
     assert not server._answers.busy
+
+
 # -- the service stops ------------------------------------------------------------------------------------
 
 
@@ -292,9 +294,9 @@ def test_a_stop_sends_what_is_queued_and_says_why() -> None:
     rig = Rig()
     app = rig.app()
     _number, connection = app.client("/")
-    rig.door.drain(7.5)
+    rig.sessions.drain(7.5)
     rig.world.node.disconnect(connection, DRAINING, who="service")
-    rig.door.close()
+    rig.sessions.close()
     app.read()
     assert [type(frame) for frame in app.frames] == [v1.Drain, v1.Closed]
     assert app.frames[0] == v1.Drain(7.5)

@@ -27,7 +27,7 @@ def ends(rig: Rig) -> list[str]:
 
 def raw(rig: Rig, data: bytes, server_id: str = "s1") -> Line:
     """A link whose first message is this."""
-    line = Line(rig.door, HUB, server_id)
+    line = Line(rig.sessions, HUB, server_id)
     line.feed(data)
     return line
 
@@ -105,15 +105,15 @@ def test_a_hub_that_a_reload_has_taken_off_the_list() -> None:
 @pytest.mark.parametrize(("heartbeat", "seconds"), [(5.0, HELLO_SECONDS), (2.0, 6.0)])
 def test_who_does_not_greet_is_cut_off(heartbeat: float, seconds: float) -> None:
     rig = Rig(links=LinkSettings(heartbeat=heartbeat))
-    line = rig.door.socket(HUB, "s1")
+    line = rig.sessions.socket(HUB, "s1")
     rig.after(seconds - 3.0)
-    assert line in rig.door._waiting
+    assert line in rig.sessions._waiting
     # We sleep; its hello may be there when we wake.
     rig.world.now += 100.0
     rig.after(0.5)
-    assert line in rig.door._waiting
+    assert line in rig.sessions._waiting
     rig.after(3.0 + CLOSE_SECONDS + 1.0)
-    assert rig.door._waiting == {}
+    assert rig.sessions._waiting == {}
     assert rig.world.metrics.refusals["link", LINK_SILENT.name] == 1
 
 
@@ -176,13 +176,13 @@ def test_another_ids_session_is_of_no_use() -> None:
 
 def test_who_may_come_back() -> None:
     rig = Rig()
-    assert not rig.door.knows(HUB, "s1")
+    assert not rig.sessions.knows(HUB, "s1")
     app = rig.app()
     app.cut()
-    assert rig.door.knows("APP", "s1")
-    assert not rig.door.knows(HUB, "s2")
+    assert rig.sessions.knows("APP", "s1")
+    assert not rig.sessions.knows(HUB, "s2")
     app.back().line.feed(b"\x03\xe8", WSMsgType.CLOSE)
-    assert not rig.door.knows(HUB, "s1")
+    assert not rig.sessions.knows(HUB, "s1")
 
 
 def test_a_new_link_replaces_the_old_one() -> None:
@@ -292,14 +292,14 @@ def test_a_session_is_evicted_with_all_it_has() -> None:
     app.say(v1.Tell(1, "/", 100_000, b'42["q"]'))
     assert len(rig.hub.questions) == 1
     app.cut()
-    rig.door.evict(rig.hub, "s1")
+    rig.sessions.evict(rig.hub, "s1")
     assert ends(rig) == ["app-lost"]
     assert not rig.hub.waits
     assert rig.hub.servers.get("s1") is None
     app.dial(session)
     assert not app.hello.resumed
     assert other.line.closed == []
-    rig.door.evict(rig.hub, "nobody")
+    rig.sessions.evict(rig.hub, "nobody")
 
 
 # -- housekeeping -----------------------------------------------------------------------------------------
@@ -308,14 +308,14 @@ def test_a_session_is_evicted_with_all_it_has() -> None:
 def test_links_are_counted_by_hub() -> None:
     rig = Rig()
     one, two = rig.app("one"), rig.app("two")
-    assert rig.door.links() == {HUB: 2}
+    assert rig.sessions.links() == {HUB: 2}
     one.cut()
-    assert rig.door.links() == {HUB: 1}
+    assert rig.sessions.links() == {HUB: 1}
     two.cut()
-    assert rig.door.links() == {HUB: 0}
+    assert rig.sessions.links() == {HUB: 0}
     rig.after(10.0)
-    assert rig.door.links() == {}
-    assert rig.door._sessions == {}
+    assert rig.sessions.links() == {}
+    assert rig.sessions._sessions == {}
 
 
 def test_hub_names_compare_without_case() -> None:

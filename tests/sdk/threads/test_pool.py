@@ -1,4 +1,4 @@
-"""The pool: as many threads as there are jobs that block, no more than allowed; lanes keep order."""
+"""The pool: as many threads as there are jobs that block, no more than allowed; queues keep order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from moorage.sdk.threads import pool as threads_pool
-from moorage.sdk.threads.pool import Lane, Pool
+from moorage.sdk.threads.pool import Pool, SerialQueue
 
 SECONDS = 20.0
 
@@ -117,12 +117,12 @@ def test_a_job_that_comes_as_a_thread_falls_idle_is_not_counted_on_twice(
     pool.stop()
 
 
-def test_a_handler_that_exits_takes_no_thread_and_no_lane_with_it() -> None:
+def test_a_handler_that_exits_takes_no_thread_and_no_queue_with_it() -> None:
     pool = Pool(limit=1)
-    lane, done = Lane(pool), threading.Event()
+    queue, done = SerialQueue(pool), threading.Event()
     pool.submit(sys.exit)
-    lane.add(sys.exit)
-    lane.add(done.set)
+    queue.add(sys.exit)
+    queue.add(done.set)
     wait(done)
     assert pool.threads == 1
     pool.stop()
@@ -188,9 +188,9 @@ def test_stop_ends_idle_threads_and_drops_what_waits() -> None:
     assert ran == []
 
 
-def test_a_lane_runs_one_job_at_a_time_in_order_beside_other_lanes() -> None:
+def test_a_queue_runs_one_job_at_a_time_in_order_beside_other_queues() -> None:
     pool = Pool(limit=4)
-    slow, quick = Lane(pool), Lane(pool)
+    slow, quick = SerialQueue(pool), SerialQueue(pool)
     go, order, done = threading.Event(), list[int](), threading.Event()
     slow.add(lambda: wait(go))
     for number in range(100):
@@ -209,10 +209,10 @@ def test_a_lane_runs_one_job_at_a_time_in_order_beside_other_lanes() -> None:
     pool.stop()
 
 
-def test_a_job_that_fails_does_not_stop_its_lane() -> None:
+def test_a_job_that_fails_does_not_stop_its_queue() -> None:
     pool = Pool(limit=1)
-    lane, done = Lane(pool), threading.Event()
-    lane.add(lambda: 1 / 0)
-    lane.add(done.set)
+    queue, done = SerialQueue(pool), threading.Event()
+    queue.add(lambda: 1 / 0)
+    queue.add(done.set)
     wait(done)
     pool.stop()

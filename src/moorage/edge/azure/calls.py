@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log: Final = logs.get("link")
 
 
-class CallDoor:
+class CallHandler:
     """Decodes calls, has them executed in arrival order, answers every one."""
 
     def __init__(self, server: AzureServer) -> None:
@@ -219,8 +219,8 @@ class AnswerStream:
     """`hub.ports.Answers` of one `:invoke`: a JSON line per client's ack. While no tunnel is open the
     answers wait for the next."""
 
-    def __init__(self, door: CallDoor, ack_id: int) -> None:
-        self._door = door
+    def __init__(self, calls: CallHandler, ack_id: int) -> None:
+        self._calls = calls
         self.ack_id = ack_id
         self.finished = False
         self._tunnel: Tunnel | None = None
@@ -232,7 +232,7 @@ class AnswerStream:
     def begin(self) -> None:
         """The head of the answer, before anything else of it."""
         if self._tunnel is None:
-            self._tunnel = self._door.send(tunnel_frames.response(self.ack_id, 200, more=True))
+            self._tunnel = self._calls.send(tunnel_frames.response(self.ack_id, 200, more=True))
 
     def answer(self, _sender: str, payload: bytes) -> None:
         """One ack. ASCII only: the SDK decodes each chunk on its own."""
@@ -253,10 +253,10 @@ class AnswerStream:
         waiting, self._waiting = self._waiting, []
         for frame in waiting:
             self._answered = True
-            self._tunnel = self._door.send(frame, self._tunnel)
+            self._tunnel = self._calls.send(frame, self._tunnel)
         if self.finished:
-            self._door.send(tunnel_frames.response(self.ack_id, 200), self._tunnel)
-            self._door.stream_ended(self.ack_id)
+            self._calls.send(tunnel_frames.response(self.ack_id, 200), self._tunnel)
+            self._calls.stream_ended(self.ack_id)
 
     def survives(self, lost: Tunnel) -> bool:
         """A tunnel broke: may the stream go on by another?"""

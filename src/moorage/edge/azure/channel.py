@@ -58,12 +58,12 @@ class Tunnel:
         "_out",
         "_size",
         "_write",
+        "channels",
         "congested",
         "gather_at_most",
         "gathered",
         "held_back",
         "id",
-        "lanes",
         "open",
     )
 
@@ -77,11 +77,11 @@ class Tunnel:
         metrics: Metrics,
     ) -> None:
         self.id = tunnel_id
-        self.lanes: set[Lane] = set()
+        self.channels: set[Channel] = set()
         self.congested = False
         """The WebSocket takes no data now."""
         self.gathered = 0
-        """Bytes in the inboxes of `lanes`."""
+        """Bytes in the inboxes of `channels`."""
         self.held_back = False
         """All clients of this link are held back."""
         self.gather_at_most = min(MAX_GATHERED, limit // 4)
@@ -128,9 +128,9 @@ class Tunnel:
             self._close(reason)
 
 
-class Lane:
+class Channel:
     """A client's events go to one tunnel, in order: the SDK handles each tunnel's frames in their
-    order, but two tunnels' side by side. So a lane changes its tunnel only when that breaks."""
+    order, but two tunnels' side by side. So a channel changes its tunnel only when that breaks."""
 
     __slots__ = (
         "closing",
@@ -174,13 +174,13 @@ class Lane:
     def pin(self, tunnel: Tunnel | None) -> None:
         """Use `tunnel` from now on."""
         if self.tunnel is not None:
-            self.tunnel.lanes.discard(self)
+            self.tunnel.channels.discard(self)
         self.tunnel = tunnel
         if tunnel is not None:
-            tunnel.lanes.add(self)
+            tunnel.channels.add(self)
 
     def end(self) -> None:
-        """The app server has been told everything. Without this the connection and its lane would
+        """The app server has been told everything. Without this the connection and its channel would
         keep each other alive until the garbage collector comes."""
         self.pin(None)
-        self.connection.lane = None
+        self.connection.channel = None

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Final
 
 from moorage import logs
-from moorage.edge.azure.calls import CallDoor
-from moorage.edge.azure.channel import Lane, Tunnel, terms_of
+from moorage.edge.azure.calls import CallHandler
+from moorage.edge.azure.channel import Channel, Tunnel, terms_of
 from moorage.engine.exchange import Event, Events, Unsent
 from moorage.hub.connection import LINK, Connection
 from moorage.hub.hub import Hub
@@ -53,17 +53,17 @@ class AzureServer:
         self.node = node
         self.hub = hub
         self.app = AppServer(server_id, self, "azure", Capabilities(keeps_heartbeat=True))
-        self.calls = CallDoor(self)
+        self.calls = CallHandler(self)
         self.intake = Intake(node.turns)
         self._later = later
         self._scheduled = False
         self._writer = EventWriter(hub.name, "moorage")
         self._known = KnownFrames(hub.name, node.links.max_frame)
         self._tunnels: list[Tunnel] = []
-        self._events: Events[Lane, Tunnel | None] = Events(first_ack)
-        self._dirty: list[Lane] = []
-        self._closing: dict[Lane, None] = {}
-        self._stranded: dict[Lane, None] = {}
+        self._events: Events[Channel, Tunnel | None] = Events(first_ack)
+        self._dirty: list[Channel] = []
+        self._closing: dict[Channel, None] = {}
+        self._stranded: dict[Channel, None] = {}
         self._release_at = 0.0
         self._down_since: float | None = node.clock()
         """From the start: a link that never gets so far as to open must not leave this behind."""
@@ -87,12 +87,12 @@ class AzureServer:
         if self._stranded:
             self._release_at = now + LATE_ANSWER_SECONDS
         self.calls.replay(tunnel, now)
-        for lane in self._lanes():
-            if lane.tunnel is None:
-                lane.pin(tunnel)
-                if lane.stranded is None:
-                    self._let_go(lane)
-                    self._settled(lane)
+        for channel in self._channels():
+            if channel.tunnel is None:
+                channel.pin(tunnel)
+                if channel.stranded is None:
+                    self._let_go(channel)
+                    self._settled(channel)
         self.resume_clients()
         self.wake()
 
@@ -104,8 +104,8 @@ class AzureServer:
         tunnel.open = False
         for ack_id, event in self._events.strand(tunnel):
             self._strand(ack_id, event)
-        for lane in tuple(tunnel.lanes):
-            self._move(lane)
+        for channel in tuple(tunnel.channels):
+            self._move(channel)
         self._release_at = now + LATE_ANSWER_SECONDS
         self.calls.tunnel_lost(tunnel)
         if not self._tunnels:
@@ -113,35 +113,35 @@ class AzureServer:
             self._down_since = now
         self.resume_clients()
 
-    def _move(self, lane: Lane) -> None:
+    def _move(self, channel: Channel) -> None:
         """Off a broken tunnel: what had not left goes back into the queue, ahead of all newer."""
-        inbox, lane.inbox = lane.inbox, []
-        lane.pin(None)
+        inbox, channel.inbox = channel.inbox, []
+        channel.pin(None)
         for packet in inbox:
-            self._hold(lane, packet)
-        lane.pin(self._pick())
-        if lane.tunnel is not None and lane.stranded is None:
-            self._let_go(lane)
+            self._hold(channel, packet)
+        channel.pin(self._pick())
+        if channel.tunnel is not None and channel.stranded is None:
+            self._let_go(channel)
 
-    def _strand(self, ack_id: int, event: Event[Lane, Tunnel | None]) -> None:
-        lane = event.lane
+    def _strand(self, ack_id: int, event: Event[Channel, Tunnel | None]) -> None:
+        channel = event.channel
         if event.name == "message":
-            if lane.stranded is None:
-                lane.stranded = {}
-                self._stranded[lane] = None
-            lane.stranded[ack_id] = event.body
-            lane.unanswered -= 1
+            if channel.stranded is None:
+                channel.stranded = {}
+                self._stranded[channel] = None
+            channel.stranded[ack_id] = event.body
+            channel.unanswered -= 1
         else:
             self._events.settle(ack_id)
             if event.name == "connect":
                 # The client comes again by itself; should the app server have taken it, it is told.
-                self.node.refuse(lane.connection, NO_APP_SERVER, "the link to the app server broke")
-            self._closing[lane] = None
-            lane.closing = event.sent_at
+                self.node.refuse(channel.connection, NO_APP_SERVER, "the link to the app server broke")
+            self._closing[channel] = None
+            channel.closing = event.sent_at
 
     def _pick(self) -> Tunnel | None:
         # One that is being closed counts as lost a moment later, and what went there comes back.
-        return min(self._tunnels, key=lambda tunnel: (not tunnel.open, len(tunnel.lanes)), default=None)
+        return min(self._tunnels, key=lambda tunnel: (not tunnel.open, len(tunnel.channels)), default=None)
 
     def any_tunnel(self) -> Tunnel | None:
         """A tunnel that answers may use: the SDK takes them on any of its tunnels."""
@@ -154,8 +154,8 @@ class AzureServer:
             tunnel.flush()
             tunnel.close(DRAINING)
 
-    def _lanes(self) -> list[Lane]:
-        alive = [c.lane for c in self.app.clients if isinstance(c.lane, Lane)]
+    def _channels(self) -> list[Channel]:
+        alive = [c.channel for c in self.app.clients if isinstance(c.channel, Channel)]
         return alive + list(self._closing)
 
     def wake(self) -> None:
@@ -173,8 +173,8 @@ class AzureServer:
         try:
             if self._dirty:
                 dirty, self._dirty = self._dirty, []
-                for lane in dirty:
-                    self._send_inbox(lane)
+                for channel in dirty:
+                    self._send_inbox(channel)
         finally:
             # Only now: what the loop queues leaves below, and needs no flush of its own.
             self._scheduled = False
@@ -191,32 +191,32 @@ class AzureServer:
             return True
         return any(tunnel.congested for tunnel in self._tunnels)
 
-    def _send_inbox(self, lane: Lane) -> None:
-        for body in lane.take_inbox():
-            self._message(lane, body)
+    def _send_inbox(self, channel: Channel) -> None:
+        for body in channel.take_inbox():
+            self._message(channel, body)
 
     # -- events: hub.ports.AppLink -----------------------------------------------------------
 
     def open(self, connection: Connection, handshake: Handshake) -> None:
         """Raise `connect`; the answer becomes `Node.accept` or `Node.refuse`."""
-        lane = Lane(connection)
-        connection.lane = lane
-        lane.pin(self._pick())
+        channel = Channel(connection)
+        connection.channel = channel
+        channel.pin(self._pick())
         connection.handshake = cloudevents.connect_body(handshake)
-        self._request("connect", lane, connection.handshake)
+        self._request("connect", channel, connection.handshake)
 
     def forward(self, connection: Connection, packet: bytes) -> None:
         """Queue one packet of the client."""
-        lane = connection.lane
-        assert isinstance(lane, Lane)
-        tunnel = lane.tunnel
-        if tunnel is None or lane.stranded is not None:
-            self._hold(lane, packet)
+        channel = connection.channel
+        assert isinstance(channel, Channel)
+        tunnel = channel.tunnel
+        if tunnel is None or channel.stranded is not None:
+            self._hold(channel, packet)
             return
-        if not lane.inbox:
-            self._dirty.append(lane)
+        if not channel.inbox:
+            self._dirty.append(channel)
             self.wake()
-        lane.inbox.append(packet)
+        channel.inbox.append(packet)
         tunnel.gathered += len(packet)
         if (
             tunnel.congested
@@ -225,72 +225,72 @@ class AzureServer:
         ):
             self._hold_back(connection, tunnel)
 
-    def _hold(self, lane: Lane, packet: bytes) -> None:
-        if lane.held is None:
-            lane.held = Unsent()
-        lane.held.add(packet)
+    def _hold(self, channel: Channel, packet: bytes) -> None:
+        if channel.held is None:
+            channel.held = Unsent()
+        channel.held.add(packet)
         self._held_bytes += len(packet)
         if self._held_bytes > self.node.links.max_waiting_bytes:
-            self._held_bytes -= lane.held.size
-            lane.held = None
-            self.node.disconnect(lane.connection, LINK_OVERFLOW, who="service")
-        elif lane.held.size > HELD_PER_CLIENT:
-            self._pause(lane.connection)
+            self._held_bytes -= channel.held.size
+            channel.held = None
+            self.node.disconnect(channel.connection, LINK_OVERFLOW, who="service")
+        elif channel.held.size > HELD_PER_CLIENT:
+            self._pause(channel.connection)
 
-    def _let_go(self, lane: Lane) -> None:
-        held, lane.held = lane.held, None
+    def _let_go(self, channel: Channel) -> None:
+        held, channel.held = channel.held, None
         if held:
             self._held_bytes -= held.size
             for packet in held.take():
-                self.forward(lane.connection, packet)
+                self.forward(channel.connection, packet)
 
     def closed(self, connection: Connection, reason: Reason) -> None:
         """Raise `disconnected`, after the answers to the client's last events: in one go the SDK
         would report `transport close` where the client had said goodbye properly."""
-        lane = connection.lane
+        channel = connection.channel
         self._paused.discard(connection)
-        if isinstance(lane, Lane) and self.hub.servers.get(self.app.id) is self.app:
-            lane.closing = self.node.clock() + LAST_EVENTS_SECONDS
-            self._closing[lane] = None
-            self._settled(lane)
-        elif isinstance(lane, Lane):
-            lane.end()
+        if isinstance(channel, Channel) and self.hub.servers.get(self.app.id) is self.app:
+            channel.closing = self.node.clock() + LAST_EVENTS_SECONDS
+            self._closing[channel] = None
+            self._settled(channel)
+        elif isinstance(channel, Channel):
+            channel.end()
 
     def drained(self, connection: Connection, done: Drained) -> None:
         """Call `done` once all packets so far are answered."""
-        lane = connection.lane
-        if not isinstance(lane, Lane) or lane.idle:
+        channel = connection.channel
+        if not isinstance(channel, Channel) or channel.idle:
             done()
-        elif lane.waiters is None:
-            lane.waiters = [done]
+        elif channel.waiters is None:
+            channel.waiters = [done]
         else:
-            lane.waiters.append(done)
+            channel.waiters.append(done)
 
     taken = drained
 
-    def _request(self, name: str, lane: Lane, body: bytes) -> None:
-        event = Event(name, lane, body, lane.tunnel, self.node.clock())
+    def _request(self, name: str, channel: Channel, body: bytes) -> None:
+        event = Event(name, channel, body, channel.tunnel, self.node.clock())
         ack_id = self._events.add(event)
-        if lane.tunnel is not None:
-            lane.tunnel.queue(self._writer.write(name, ack_id, lane.identity, body))
+        if channel.tunnel is not None:
+            channel.tunnel.queue(self._writer.write(name, ack_id, channel.identity, body))
             self.wake()
 
-    def _message(self, lane: Lane, body: bytes) -> None:
-        lane.unanswered += 1
-        self._request("message", lane, body)
+    def _message(self, channel: Channel, body: bytes) -> None:
+        channel.unanswered += 1
+        self._request("message", channel, body)
 
-    def _settled(self, lane: Lane) -> None:
-        """An answer came or the client went: what waited for the lane to be idle?"""
-        if not lane.idle:
+    def _settled(self, channel: Channel) -> None:
+        """An answer came or the client went: what waited for the channel to be idle?"""
+        if not channel.idle:
             return
-        if lane.waiters is not None:
-            waiters, lane.waiters = lane.waiters, None
+        if channel.waiters is not None:
+            waiters, channel.waiters = channel.waiters, None
             for done in waiters:
                 done()
-        if lane.closing is not None and lane.tunnel is not None and lane in self._closing:
-            del self._closing[lane]
-            self._request("disconnected", lane, b"{}")
-            lane.end()
+        if channel.closing is not None and channel.tunnel is not None and channel in self._closing:
+            del self._closing[channel]
+            self._request("disconnected", channel, b"{}")
+            channel.end()
 
     # -- what the app server says ---------------------------------------------------------------
 
@@ -320,31 +320,31 @@ class AzureServer:
         event = self._events.settle(ack_id)
         if event is None:
             return
-        lane = event.lane
+        channel = event.channel
         self.node.metrics.upstream_seconds[event.name].observe(now - event.sent_at)
         if event.name == "connect":
-            self._connect_answered(lane, status, content)
+            self._connect_answered(channel, status, content)
         elif event.name == "message":
-            if lane.stranded is not None and ack_id in lane.stranded:
-                self._late(lane, ack_id)
+            if channel.stranded is not None and ack_id in channel.stranded:
+                self._late(channel, ack_id)
             else:
-                lane.unanswered -= 1
+                channel.unanswered -= 1
             if status >= 400:
                 text = content.decode(errors="replace")[:200]
-                self.node.disconnect(lane.connection, APP_FORGOT, who="app", detail=text)
-            self._settled(lane)
+                self.node.disconnect(channel.connection, APP_FORGOT, who="app", detail=text)
+            self._settled(channel)
 
-    def _late(self, lane: Lane, ack_id: int) -> None:
+    def _late(self, channel: Channel, ack_id: int) -> None:
         """An answer that a broken tunnel had held up: nothing to send again, perhaps for all."""
-        assert lane.stranded is not None
-        del lane.stranded[ack_id]
-        if not lane.stranded:
-            lane.stranded = None
-            self._stranded.pop(lane, None)
-            self._let_go(lane)
+        assert channel.stranded is not None
+        del channel.stranded[ack_id]
+        if not channel.stranded:
+            channel.stranded = None
+            self._stranded.pop(channel, None)
+            self._let_go(channel)
 
-    def _connect_answered(self, lane: Lane, status: int, content: bytes) -> None:
-        connection = lane.connection
+    def _connect_answered(self, channel: Channel, status: int, content: bytes) -> None:
+        connection = channel.connection
         if status == 200:
             info = terms_of(content, self.app, self.node.limits.max_payload)
             if info is not None:
@@ -354,7 +354,7 @@ class AzureServer:
         else:
             reason = APP_REFUSED if 400 <= status < 500 else APP_ERROR
             self.node.refuse(connection, reason, content.decode(errors="replace")[:200])
-        lane.end()
+        channel.end()
 
     # -- back pressure ------------------------------------------------------------------------
 
@@ -365,8 +365,8 @@ class AzureServer:
         self._pause(connection)
         if tunnel.crowded and not tunnel.held_back:
             tunnel.held_back = True
-            for lane in tunnel.lanes:
-                self._pause(lane.connection)
+            for channel in tunnel.channels:
+                self._pause(channel.connection)
 
     def _pause(self, connection: Connection) -> None:
         if connection not in self._paused and connection.hold(LINK):
@@ -379,8 +379,9 @@ class AzureServer:
         for tunnel in self._tunnels:
             tunnel.held_back = False
         for connection in paused:
-            lane = connection.lane
-            if isinstance(lane, Lane) and lane.held is not None and lane.held.size > HELD_PER_CLIENT:
+            channel = connection.channel
+            held = channel.held if isinstance(channel, Channel) else None
+            if held is not None and held.size > HELD_PER_CLIENT:
                 self._paused.add(connection)
             else:
                 connection.release(LINK)
@@ -395,8 +396,8 @@ class AzureServer:
                 self._give_up()
                 return
             self._overdue(now)
-        for lane in [lane for lane in self._closing if lane.closing is not None and lane.closing <= now]:
-            self._force_close(lane)
+        for channel in [c for c in self._closing if c.closing is not None and c.closing <= now]:
+            self._force_close(channel)
         if now >= self._keepalive_at:
             self._keepalive_at = now + self.node.links.keepalive
             for tunnel in self._tunnels:
@@ -412,10 +413,10 @@ class AzureServer:
     def _overdue(self, now: float) -> None:
         for ack_id, event in self._events.connects_before(now - self.node.links.connect_timeout):
             self._events.settle(ack_id)
-            self.node.refuse(event.lane.connection, CONNECT_TIMEOUT)
-            self._closing[event.lane] = None
-            event.lane.closing = now
-            self._settled(event.lane)
+            self.node.refuse(event.channel.connection, CONNECT_TIMEOUT)
+            self._closing[event.channel] = None
+            event.channel.closing = now
+            self._settled(event.channel)
         if self._stranded and self._tunnels and now >= self._release_at:
             self._resend()
         self.calls.tick(now)
@@ -424,26 +425,26 @@ class AzureServer:
         """No answer came for these events: the app server never saw them. (An answer that was
         itself lost with the tunnel makes one event come twice; losing it silently is worse.)
         As many clients' as the new tunnel takes; the others' turn comes with the next tick."""
-        for lane in tuple(self._stranded):
-            tunnel = lane.tunnel
+        for channel in tuple(self._stranded):
+            tunnel = channel.tunnel
             if tunnel is None or tunnel.congested:
                 continue
-            del self._stranded[lane]
-            events, lane.stranded = lane.stranded or {}, None
+            del self._stranded[channel]
+            events, channel.stranded = channel.stranded or {}, None
             for ack_id, body in sorted(events.items()):
                 self._events.settle(ack_id)
                 self.node.metrics.events_resent += 1
-                self._message(lane, body)
-            self._let_go(lane)
-            self._settled(lane)
+                self._message(channel, body)
+            self._let_go(channel)
+            self._settled(channel)
             if tunnel.crowded:
                 tunnel.flush()
         # Those whose packets piled up behind the stranded ones.
         self.resume_clients()
 
-    def _force_close(self, lane: Lane) -> None:
-        if lane.tunnel is None or lane.stranded is not None:
+    def _force_close(self, channel: Channel) -> None:
+        if channel.tunnel is None or channel.stranded is not None:
             return
-        del self._closing[lane]
-        self._request("disconnected", lane, b"{}")
-        lane.end()
+        del self._closing[channel]
+        self._request("disconnected", channel, b"{}")
+        channel.end()

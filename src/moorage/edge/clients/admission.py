@@ -47,7 +47,7 @@ def is_client_path(path: str) -> bool:
     return path.startswith(("/clients/", "/socket.io/")) or path in ("/clients", "/socket.io")
 
 
-class ClientDoor:
+class Admission:
     """Decides who may ask an app server for a session."""
 
     def __init__(

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from moorage.edge.clients.admission import ClientDoor
+from moorage.edge.clients.admission import Admission
 from moorage.edge.http.asgi import GoneError, Receive, Scope, read_body, unless_gone
 from moorage.edge.http.protocol import TURN, Turn
 from moorage.edge.http.replies import Send, preflight, respond
@@ -62,7 +62,7 @@ class PollingSession:
     """One client's polls; `hub.ports.ClientSink` while the session is on polling."""
 
     __slots__ = (
-        "_door",
+        "_handler",
         "_poll",
         "_polls",
         "_resumed",
@@ -79,7 +79,7 @@ class PollingSession:
     max_packets = MAX_PACKETS
     send = None
 
-    def __init__(self, door: PollingDoor, connection: Connection) -> None:
+    def __init__(self, handler: PollingHandler, connection: Connection) -> None:
         self.connection = connection
         self.posting = False
         self.dead_at: float | None = None
@@ -88,7 +88,7 @@ class PollingSession:
         """Why the session has ended; None while it is open."""
         self.unsaid: list[bytes] = []
         """After the end: the payloads that no poll has fetched."""
-        self._door = door
+        self._handler = handler
         self._poll: asyncio.Future[bytes] | None = None
         self._polls = 0
         self._transport: asyncio.Transport | None = None
@@ -126,7 +126,7 @@ class PollingSession:
             self.connection.outbox.ready = False
         elif future.exception() is not None or future.result() == engineio.NOOP:
             return
-        self._door.node.disconnect(self.connection, TRANSPORT_LOST, who="client")
+        self._handler.node.disconnect(self.connection, TRANSPORT_LOST, who="client")
 
     # -- hub.ports.ClientSink -------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class PollingSession:
         poll, self._poll = self._poll, None
         self.connection.outbox.ready = False
         if poll is not None and not poll.done():
-            self._door.node.metrics.bytes_sent_polling += len(data)
+            self._handler.node.metrics.bytes_sent_polling += len(data)
             poll.set_result(data)
 
     def progress(self) -> int:
@@ -154,26 +154,26 @@ class PollingSession:
         if reason is CLIENT_CLOSED:
             # The client has said goodbye: a noop lets its last poll go, and nobody will come again.
             self.release()
-            self._door.forget(self)
+            self._handler.forget(self)
             return
         if not _is_abrupt(reason):
             self.unsaid = rest
-            self.dead_at = self._door.clock() + LINGER_SECONDS
+            self.dead_at = self._handler.clock() + LINGER_SECONDS
         poll, self._poll = self._poll, None
         if poll is not None and not poll.done():
             self._say_goodbye(poll)
         elif _is_abrupt(reason):
-            self._door.forget(self)
+            self._handler.forget(self)
 
     def _say_goodbye(self, poll: asyncio.Future[bytes]) -> None:
         """Answer a poll of an ended session."""
         assert self.ended is not None
         if self.unsaid:
             words, self.unsaid = split_payloads(self.unsaid, MAX_PACKETS)
-            self._door.node.metrics.bytes_sent_polling += len(words)
+            self._handler.node.metrics.bytes_sent_polling += len(words)
             poll.set_result(words)
             return
-        self._door.forget(self)
+        self._handler.forget(self)
         if stays_away(self.ended):
             poll.set_result(engineio.CLOSE if _is_abrupt(self.ended) else engineio.NOOP_CLOSE)
         else:
@@ -197,13 +197,13 @@ class PollingSession:
             await self._resumed
 
 
-class PollingDoor:
+class PollingHandler:
     """The ASGI application of the client paths."""
 
-    def __init__(self, door: ClientDoor, *, clock: Callable[[], float]) -> None:
-        self.node = door.node
+    def __init__(self, admission: Admission, *, clock: Callable[[], float]) -> None:
+        self.node = admission.node
         self.clock = clock
-        self._door = door
+        self._admission = admission
         self._sessions: dict[str, PollingSession] = {}
         self._ends: dict[str, Reason] = {}
         """Why the last sessions ended, for clients that come back to them."""
@@ -249,19 +249,19 @@ class PollingDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request to a client path."""
         headers = {name: value for name, value in reversed(scope["headers"])}
-        cors = self._door.cors_headers(headers.get(b"origin", b"").decode("latin-1"))
+        cors = self._admission.cors_headers(headers.get(b"origin", b"").decode("latin-1"))
         try:
-            hub = self._door.hub_of(scope["path"])
+            hub = self._admission.hub_of(scope["path"])
             if scope["method"] == "OPTIONS":
                 await preflight(send, cors, headers)
                 return
             query = parse_query(scope["query_string"].decode("latin-1"))
-            sid = self._door.check_query(query, "polling")
+            sid = self._admission.check_query(query, "polling")
             body = await self._answer(scope, receive, headers, hub, query, sid)
             await respond(send, 200, b"text/plain; charset=UTF-8", body, cors)
         except PeerError as error:
             if not isinstance(error, _EndedError):
-                self._door.log.refused("client", error, scope["path"])
+                self._admission.log.refused("client", error, scope["path"])
             await respond(send, error.reason.http, b"application/json", error_body(error), cors)
         except GoneError:
             return
@@ -281,7 +281,7 @@ class PollingDoor:
             return await self._open(scope, receive, hub, query)
         session = self._find(hub, sid)
         if scope["method"] == "GET":
-            if self.node.heartbeat.is_overdue(session.connection, self.clock()):
+            if self.node.heartbeats.is_overdue(session.connection, self.clock()):
                 # A pong that is on its way is read meanwhile; without it this session is over.
                 await asyncio.sleep(VERDICT_SECONDS)
                 session = self._find(hub, sid)
@@ -301,7 +301,7 @@ class PollingDoor:
 
     async def _open(self, scope: Scope, receive: Receive, hub: str, query: dict[str, list[str]]) -> bytes:
         path, asked = scope["path"], scope["query_string"].decode("latin-1")
-        handshake = self._door.handshake(
+        handshake = self._admission.handshake(
             hub,
             scope["scheme"],
             query,
@@ -321,7 +321,7 @@ class PollingDoor:
             raise PeerError(UNKNOWN_SID, "closed while it was opening")
         session = PollingSession(self, connection)
         self._sessions[connection.id] = session
-        self._door.log.opened(connection, "polling")
+        self._admission.log.opened(connection, "polling")
         connection.outbox.attach(session, ready=False)
         return engineio.open_packet(
             connection.id,
@@ -399,7 +399,7 @@ class PollingDoor:
                 taken.set_result(None)
 
         connection.server.link.drained(connection, done)
-        await asyncio.wait((taken,), timeout=self._door.server.post_wait)
+        await asyncio.wait((taken,), timeout=self._admission.server.post_wait)
 
 
 class _Poll:

@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from moorage.edge.clients.admission import ClientDoor
+from moorage.edge.clients.admission import Admission
 from moorage.edge.http.upgrade import MAX_READ, ClientProtocol, UpgradeRequest, tcp_of
 from moorage.edge.messages import Assembler
 from moorage.edge.unconfirmed import unconfirmed
@@ -51,9 +51,9 @@ class ClientSocket(WSListener):
     """One client's WebSocket; `hub.ports.ClientSink` once the session is on it."""
 
     __slots__ = (
+        "_acceptor",
         "_assembler",
         "_connection",
-        "_door",
         "_full",
         "_more",
         "_peer_closed",
@@ -67,8 +67,8 @@ class ClientSocket(WSListener):
     transport = "websocket"
     max_packets = 0
 
-    def __init__(self, door: SocketDoor, connection: Connection, *, probing: bool) -> None:
-        self._door = door
+    def __init__(self, acceptor: WebSocketAcceptor, connection: Connection, *, probing: bool) -> None:
+        self._acceptor = acceptor
         self._connection = connection
         self._assembler: Assembler | None = None
         self._transport: WSTransport | None = None
@@ -104,7 +104,7 @@ class ClientSocket(WSListener):
         usual = kind == _TEXT and frame.fin and self._assembler is None and not self.probing
         if usual and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
             data = frame.get_payload_as_bytes()
-            node = self._door.node
+            node = self._acceptor.node
             metrics = node.metrics
             metrics.received_websocket += 1
             size = len(data)
@@ -124,7 +124,7 @@ class ClientSocket(WSListener):
             if self._ping is not None:
                 self._send_pong()
             if more >= BURST:
-                self._door.node.burst(self._connection)
+                self._acceptor.node.burst(self._connection)
 
     def _send_pong(self) -> None:
         payload, self._ping = self._ping, None
@@ -167,15 +167,15 @@ class ClientSocket(WSListener):
             self._message(*message)
 
     def _message(self, kind: WSMsgType, data: bytes) -> None:
-        metrics = self._door.node.metrics
+        metrics = self._acceptor.node.metrics
         metrics.received_websocket += 1
         metrics.bytes_received_websocket += len(data)
         if self.probing:
             self._probe(data if kind == _TEXT else b"")
         elif kind == _TEXT:
-            self._door.node.receive(self._connection, data)
+            self._acceptor.node.receive(self._connection, data)
         else:
-            self._door.node.receive_binary(self._connection, data)
+            self._acceptor.node.receive_binary(self._connection, data)
 
     def _probe(self, data: bytes) -> None:
         """The upgrade handshake: `2probe` -> `3probe`, then `5`."""
@@ -185,7 +185,7 @@ class ClientSocket(WSListener):
             return
         if data == engineio.PROBE:
             self._transport.send(_TEXT, engineio.PROBE_ANSWER)
-            self._door.release_poll(self._connection)
+            self._acceptor.release_poll(self._connection)
         elif data == engineio.UPGRADE:
             self._upgraded()
         else:
@@ -196,36 +196,34 @@ class ClientSocket(WSListener):
         connection = self._connection
         if connection.session.step(Step.UPGRADE_DONE):
             self._leave_probing()
-            self._door.upgraded(connection)
+            self._acceptor.upgraded(connection)
             connection.outbox.attach(self, ready=True)
-            self._door.node.upgraded(connection)
+            self._acceptor.node.upgraded(connection)
         elif connection.session.state == State.CLOSED:
             # It ended during the upgrade. The client has stopped polling, so what it has not got
             # yet, and the end, must reach it here.
             self._leave_probing()
-            reason, unsaid = self._door.farewell(connection)
+            reason, unsaid = self._acceptor.farewell(connection)
             self.close(reason, [engineio.frames(payload) for payload in unsaid])
         else:
             raise PeerError(BAD_REQUEST, "no upgrade is under way")
 
     def _leave_probing(self) -> None:
         self.probing = False
-        self._door.probes.pop(self, None)
+        self._acceptor.probes.pop(self, None)
 
     def _fail(self, error: PeerError) -> None:
         if self.probing:
             # The session goes on by polling; only this attempt is over.
-            self._door.door.log.refused("client", error, "")
+            self._acceptor.admission.log.refused("client", error, "")
             self._goodbye(error.reason)
         else:
-            self._door.node.disconnect(
-                self._connection, error.reason, who="service", detail=error.detail
-            )
+            self._acceptor.node.disconnect(self._connection, error.reason, who="service", detail=error.detail)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The TCP connection is gone. picows has closed it itself on a broken frame: its close
         code tells."""
-        self._door.closing.pop(self, None)
+        self._acceptor.closing.pop(self, None)
         reason = TRANSPORT_LOST
         handshake = transport.close_handshake
         sent = handshake.sent if handshake else None
@@ -240,7 +238,7 @@ class ClientSocket(WSListener):
             self._goodbye(reason)
         else:
             who = "client" if reason in (CLIENT_CLOSED, TRANSPORT_LOST) else "service"
-            self._door.node.disconnect(self._connection, reason, who=who)  # type: ignore[arg-type]
+            self._acceptor.node.disconnect(self._connection, reason, who=who)  # type: ignore[arg-type]
 
     # -- to the client: hub.ports.ClientSink ----------------------------------------------------
 
@@ -295,7 +293,7 @@ class ClientSocket(WSListener):
             at = 0
             while at < len(rest):
                 chunk, at = join_chunk(rest, at)
-                self._door.node.metrics.bytes_sent_websocket += len(chunk)
+                self._acceptor.node.metrics.bytes_sent_websocket += len(chunk)
                 self.write(chunk)
         self._goodbye(reason)
 
@@ -306,7 +304,7 @@ class ClientSocket(WSListener):
         if not transport.is_close_frame_sent:
             transport.send_close(_CODES.get(reason.ws, WSCloseCode.OK), reason.name.encode())
         transport.disconnect()
-        self._door.closing[self] = None
+        self._acceptor.closing[self] = None
 
     def abort(self) -> None:
         """Cut it off."""
@@ -323,20 +321,20 @@ _OURS: Final = {
 }
 
 
-class SocketDoor:
+class WebSocketAcceptor:
     """Upgrade requests of clients."""
 
     def __init__(
         self,
-        door: ClientDoor,
+        admission: Admission,
         *,
         release_poll: Callable[[Connection], None],
         upgraded: Callable[[Connection], None],
         farewell: Callable[[Connection], tuple[Reason, list[bytes]]],
         clock: Callable[[], float],
     ) -> None:
-        self.door = door
-        self.node: Node = door.node
+        self.admission = admission
+        self.node: Node = admission.node
         self.release_poll = release_poll
         """Answer a waiting poll of this session at once (with a noop)."""
         self.upgraded = upgraded
@@ -351,22 +349,22 @@ class SocketDoor:
         """A client asks for a WebSocket."""
         origin = request.header(b"origin")
         try:
-            hub = self.door.hub_of(request.path)
+            hub = self.admission.hub_of(request.path)
             query = request.query
-            self.door.check_origin(origin)
+            self.admission.check_origin(origin)
             subprotocol = request.first_protocol
-            sid = self.door.check_query(query, "websocket")
+            sid = self.admission.check_query(query, "websocket")
             if sid is not None:
                 self._upgrade_session(request, hub, sid, subprotocol)
                 return
-            handshake = self.door.handshake(
+            handshake = self.admission.handshake(
                 hub, "http", query, request.headers, target=request.target, address=request.address
             )
             opening = _Opening(self, request, subprotocol)
             opening.connection = self.node.connect(hub, handshake, opening)
         except PeerError as error:
-            self.door.log.refused("client", error, request.path)
-            request.refuse(error, tuple(self.door.cors_headers(origin)))
+            self.admission.log.refused("client", error, request.path)
+            request.refuse(error, tuple(self.admission.cors_headers(origin)))
 
     def _upgrade_session(self, request: UpgradeRequest, hub_name: str, sid: str, subprotocol: str) -> None:
         hub = self.node.hub(hub_name)
@@ -377,7 +375,7 @@ class SocketDoor:
             raise PeerError(DUPLICATE_UPGRADE)
         connection.session.step(Step.UPGRADE_ASKED)
         socket = ClientSocket(self, connection, probing=True)
-        self.probes[socket] = self._clock() + self.door.server.upgrade_timeout
+        self.probes[socket] = self._clock() + self.admission.server.upgrade_timeout
         request.accept(socket, max_frame=connection.session.max_payload, subprotocol=subprotocol)
 
     def tick(self, now: float) -> None:
@@ -397,8 +395,8 @@ class _Opening:
     """`hub.ports.Opening` of a WebSocket without a session: the 101 waits for the app server, so
     that a refusal can be an HTTP status."""
 
-    def __init__(self, door: SocketDoor, request: UpgradeRequest, subprotocol: str) -> None:
-        self._door = door
+    def __init__(self, acceptor: WebSocketAcceptor, request: UpgradeRequest, subprotocol: str) -> None:
+        self._acceptor = acceptor
         self._request = request
         self._subprotocol = subprotocol
         self.connection: Connection | None = None
@@ -406,11 +404,11 @@ class _Opening:
 
     def _lost(self) -> None:
         if self.connection is not None:
-            self._door.node.abandon(self.connection)
+            self._acceptor.node.abandon(self.connection)
 
     def accepted(self, connection: Connection, info: OpenInfo) -> None:
         connection.session.step(Step.OPENED_WEBSOCKET)
-        socket = ClientSocket(self._door, connection, probing=False)
+        socket = ClientSocket(self._acceptor, connection, probing=False)
         packet = engineio.open_packet(
             connection.id,
             upgrades=False,
@@ -418,7 +416,7 @@ class _Opening:
             ping_timeout=info.ping_timeout,
             max_payload=info.max_payload,
         )
-        self._door.door.log.opened(connection, "websocket")
+        self._acceptor.admission.log.opened(connection, "websocket")
         self._request.accept(
             socket,
             max_frame=info.max_payload,
@@ -427,6 +425,6 @@ class _Opening:
         )
 
     def refused(self, reason: Reason, detail: str) -> None:
-        error, door = PeerError(reason, detail), self._door.door
-        door.log.refused("client", error, self._request.path)
-        self._request.refuse(error, tuple(door.cors_headers(self._request.header(b"origin"))))
+        error, admission = PeerError(reason, detail), self._acceptor.admission
+        admission.log.refused("client", error, self._request.path)
+        self._request.refuse(error, tuple(admission.cors_headers(self._request.header(b"origin"))))

@@ -26,16 +26,16 @@ _BODY: Final = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 
 class Setup(NamedTuple):
     """What all connections of a port share. `http` makes what takes a connection that is not plainly a
-    WebSocket; `fronts` holds those that have said nothing yet."""
+    WebSocket; `acceptors` holds those that have said nothing yet."""
 
     http: Callable[[], HttpProtocol]
     upgrades: upgrade.Upgrades
     metrics: Metrics
     limit: int
-    fronts: set[Front]
+    acceptors: set[Acceptor]
 
 
-class Front(asyncio.Protocol):
+class Acceptor(asyncio.Protocol):
     """One connection until its first bytes."""
 
     __slots__ = ("_setup", "_transport", "since")
@@ -50,15 +50,15 @@ class Front(asyncio.Protocol):
         """Accepted."""
         self._transport = cast(asyncio.Transport, transport)
         self.since = asyncio.get_running_loop().time()
-        self._setup.fronts.add(self)
+        self._setup.acceptors.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gone without a word."""
-        self._setup.fronts.discard(self)
+        self._setup.acceptors.discard(self)
 
     def data_received(self, data: bytes) -> None:
         """The first bytes. There is no second call: somebody else has the transport then."""
-        self._setup.fronts.discard(self)
+        self._setup.acceptors.discard(self)
         found = read_upgrade(data, self._setup.limit)
         if found is not None:
             target, headers, end = found
@@ -84,7 +84,7 @@ class Front(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """The service stops. (The name is uvicorn's, as for its own connections.)"""
-        self._setup.fronts.discard(self)
+        self._setup.acceptors.discard(self)
         self._transport.close()
 
 

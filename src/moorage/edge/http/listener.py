@@ -11,9 +11,9 @@ from uvicorn.server import ServerState
 from moorage.edge import link
 from moorage.edge.clients.admission import is_client_path
 from moorage.edge.clients.log import ClientLog
-from moorage.edge.clients.polling import PollingDoor
-from moorage.edge.clients.websocket import SocketDoor
-from moorage.edge.http.acceptor import Front, Setup
+from moorage.edge.clients.polling import PollingHandler
+from moorage.edge.clients.websocket import WebSocketAcceptor
+from moorage.edge.http.acceptor import Acceptor, Setup
 from moorage.edge.http.asgi import Receive, Scope
 from moorage.edge.http.protocol import HttpProtocol, sweep
 from moorage.edge.http.replies import Send
@@ -33,9 +33,9 @@ class ClientPort:
         self,
         settings: ServerSettings,
         *,
-        polling: PollingDoor,
-        sockets: SocketDoor,
-        links: link.LinkDoor,
+        polling: PollingHandler,
+        sockets: WebSocketAcceptor,
+        links: link.LinkAcceptor,
         apis: AsgiApp,
         metrics: Metrics,
         log: ClientLog,
@@ -48,7 +48,7 @@ class ClientPort:
         self._metrics = metrics
         self._log = log
         self._state = ServerState()
-        self._fronts: set[Front] = set()
+        self._acceptors: set[Acceptor] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> str:
@@ -77,10 +77,10 @@ class ClientPort:
             made.metrics = self._metrics
             return made
 
-        setup = Setup(http, self._upgrade, self._metrics, self._settings.max_header_bytes, self._fronts)
+        setup = Setup(http, self._upgrade, self._metrics, self._settings.max_header_bytes, self._acceptors)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Front(setup), self._settings.host, self._settings.port, backlog=self._settings.backlog
+            lambda: Acceptor(setup), self._settings.host, self._settings.port, backlog=self._settings.backlog
         )
         port = self._server.sockets[0].getsockname()[1]
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
@@ -90,7 +90,7 @@ class ClientPort:
         """Accept no new TCP connections, and end the HTTP connections that are left."""
         if self._server is not None:
             self._server.close()
-        for connection in (*self._state.connections, *self._fronts):
+        for connection in (*self._state.connections, *self._acceptors):
             connection.shutdown()
         tasks = tuple(self._state.tasks)
         if tasks:
@@ -100,8 +100,8 @@ class ClientPort:
         """Requests that do not come to their end."""
         now = asyncio.get_running_loop().time()
         sweep(self._state.connections, now)
-        for front in [f for f in self._fronts if now - f.since > self._settings.header_timeout]:
-            front.give_up()
+        for acceptor in [f for f in self._acceptors if now - f.since > self._settings.header_timeout]:
+            acceptor.give_up()
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["raw_path"].decode("ascii")

@@ -59,7 +59,7 @@ _STATUSES: Final = frozenset(status.value for status in HTTPStatus if status.val
 log: Final = logs.get("link")
 
 
-class Desk:
+class Dispatcher:
     """Handles the frames of one session, in order."""
 
     def __init__(self, server: MoorageServer, wall_clock: Callable[[], float]) -> None:
@@ -214,9 +214,7 @@ class Desk:
     def _exit(self, frame: v1.Exit) -> Job[None] | None:
         return self._own_rooms(LeaveGroups, frame)
 
-    def _own_rooms(
-        self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit
-    ) -> Job[None] | None:
+    def _own_rooms(self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit) -> Job[None] | None:
         if len(frame.rooms) > FEW_ROOMS:
             return self._own_many_rooms(make, frame)
         connection = self._server.clients.get(frame.client)
@@ -227,9 +225,7 @@ class Desk:
         command = make(self._hub, Selection(connection=connection.id), groups, quiet=True)
         return self._carry_out(command, lambda _: self._done(frame.ref, 1))
 
-    def _own_many_rooms(
-        self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit
-    ) -> Job[None]:
+    def _own_many_rooms(self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit) -> Job[None]:
         groups = yield from many_groups(frame.namespace, frame.rooms)
         connection = self._server.clients.get(frame.client)
         if connection is None:

@@ -1,4 +1,4 @@
-"""The frames of an app server of the moorage dialect, between its link and `Desk`: a few are handled at
+"""The frames of an app server of the moorage dialect, between its link and `Dispatcher`: a few are handled at
 once, the rest in steps, in order.
 
 A batch counts as taken when its last frame has been carried out, so credit slows down an app server
@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from moorage import logs
-from moorage.edge.moorage.dispatcher import Desk
+from moorage.edge.moorage.dispatcher import Dispatcher
 from moorage.edge.moorage.server import MoorageServer
 from moorage.hub.turns import TURN_SECONDS, TURN_WRITES, Intake, Job
 from moorage.wire.errors import PeerError
@@ -28,11 +28,11 @@ log: Final = logs.get("link")
 
 
 class Reader:
-    """The incoming side of one session. `server` and `desk` outlive its links, and so does this."""
+    """The incoming side of one session. `server` and `dispatcher` outlive its links, and so does this."""
 
-    def __init__(self, server: MoorageServer, desk: Desk) -> None:
+    def __init__(self, server: MoorageServer, dispatcher: Dispatcher) -> None:
         self._server = server
-        self._desk = desk
+        self._dispatcher = dispatcher
         self.intake = Intake(server.node.turns)
         server.busy = lambda: self.intake.busy
         self._most = server.inc.window + server.node.links.max_frame
@@ -43,7 +43,7 @@ class Reader:
 
     def take(self, number: int, size: int, frames: Sequence[v1.FromApp]) -> None:
         """Batch `number`, which has just arrived, while nothing waits."""
-        handle = self._desk.handle
+        handle = self._dispatcher.handle
         for place, frame in enumerate(frames):
             job = handle(frame)
             self.count += 1
@@ -55,9 +55,9 @@ class Reader:
     def wait(self, number: int, size: int, frames: msgspec.Raw) -> None:
         """The same for one that is large, or comes while something waits."""
         self.intake.add(self._later(number, size, frames))
-        wire = self._server.wire
-        if wire is not None and self._server.inc.untaken > self._most:
-            wire.pause_reading()
+        transport = self._server.transport
+        if transport is not None and self._server.inc.untaken > self._most:
+            transport.pause_reading()
 
     def _used_up(self) -> bool:
         """Has this read had as much time as one turn has for all?"""
@@ -86,16 +86,14 @@ class Reader:
     def end(self) -> None:
         """The session is over."""
         self.intake.clear()
-        self._desk.end()
+        self._dispatcher.end()
 
-    def _rest(
-        self, number: int, size: int, frames: Sequence[v1.FromApp], job: Job[None] | None
-    ) -> Job[None]:
+    def _rest(self, number: int, size: int, frames: Sequence[v1.FromApp], job: Job[None] | None) -> Job[None]:
         """The frames that are left of a batch, after `job`."""
         if job is not None:
             yield from job
         for place, frame in enumerate(frames, 1):
-            yield from self._desk.handle(frame) or ()
+            yield from self._dispatcher.handle(frame) or ()
             if place % FRAMES == 0:
                 yield False
         self._done(number, size)
@@ -105,7 +103,7 @@ class Reader:
             frames = raw_batch.split_frames(raw)
             self._server.node.metrics.link_frames_received += len(frames)
             for place, frame in enumerate(frames, 1):
-                yield from self._desk.handle(raw_batch.decode_frame_from_app(frame)) or ()
+                yield from self._dispatcher.handle(raw_batch.decode_frame_from_app(frame)) or ()
                 if place % FRAMES == 0:
                     yield False
         except PeerError as error:
@@ -114,9 +112,9 @@ class Reader:
         self._done(number, size)
 
     def _broke(self, error: PeerError) -> None:
-        wire = self._server.wire
-        if wire is not None:
-            wire.broke(error)
+        transport = self._server.transport
+        if transport is not None:
+            transport.broke(error)
         else:
             self._server.give_up("app server broke the protocol")
 
@@ -125,6 +123,6 @@ class Reader:
         if server.over:
             return
         server.inc.take(number, size)
-        if server.wire is not None and server.inc.untaken <= self._most:
-            server.wire.resume_reading()
+        if server.transport is not None and server.inc.untaken <= self._most:
+            server.transport.resume_reading()
         server.wake()

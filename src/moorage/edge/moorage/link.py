@@ -29,7 +29,7 @@ from moorage.wire.reasons import (
 )
 
 if TYPE_CHECKING:
-    from moorage.edge.moorage.sessions import MoorageDoor
+    from moorage.edge.moorage.sessions import Sessions
 
 _CODES: Final = {int(code.value): code for code in WSCloseCode if code.value != 1006}
 _OURS: Final = {
@@ -55,13 +55,13 @@ log: Final = logs.get("link")
 
 
 class MoorageSocket(WSListener):
-    """`edge.moorage_server.Wire`. Until the hello it belongs to no session."""
+    """`edge.moorage.server.Transport`. Until the hello it belongs to no session."""
 
-    def __init__(self, door: MoorageDoor, hub: str, server_id: str) -> None:
+    def __init__(self, sessions: Sessions, hub: str, server_id: str) -> None:
         self.hub = hub
         self.server_id = server_id
         self.congested = False
-        self._door = door
+        self._sessions = sessions
         self._server: MoorageServer | None = None
         self._reader: Reader | None = None
         self._paused = False
@@ -81,7 +81,7 @@ class MoorageSocket(WSListener):
         kind = frame.msg_type
         if self._server is not None:
             self._server.cork()
-        self._door.node.flusher.cork()
+        self._sessions.node.flusher.cork()
         try:
             if kind == _BINARY and frame.fin and self._assembler is None:
                 self._message(frame.get_payload_as_bytes())
@@ -125,11 +125,11 @@ class MoorageSocket(WSListener):
             reader.count = 0
         if self._server is not None:
             self._server.uncork()
-        self._door.node.flusher.run()
+        self._sessions.node.flusher.run()
 
     def _fragment(self, frame: WSFrame) -> None:
         if self._assembler is None:
-            self._assembler = Assembler(self._door.node.links.max_frame)
+            self._assembler = Assembler(self._sessions.node.links.max_frame)
         message = self._assembler.add(frame)
         if message is not None:
             self._assembler = None
@@ -139,7 +139,7 @@ class MoorageSocket(WSListener):
             self._message(data)
 
     def _message(self, data: bytes) -> None:
-        node, server, reader = self._door.node, self._server, self._reader
+        node, server, reader = self._sessions.node, self._server, self._reader
         node.metrics.link_bytes_received += len(data)
         if reader is not None and (len(data) > LARGE or reader.intake.jobs):
             # Decoded when it is its turn, frame by frame: as objects the frames take many times the room.
@@ -172,7 +172,7 @@ class MoorageSocket(WSListener):
         if batch.number or len(batch.frames) != 1 or not isinstance(batch.frames[0], v1.AppHello):
             raise PeerError(LINK_BAD_FRAME, "a hello comes first, and alone")
         hello = batch.frames[0]
-        self._server, self._reader = self._door.greet(self, hello)
+        self._server, self._reader = self._sessions.greet(self, hello)
         self._server.cork()
         log.info("link opened", resumed=self._server.session == hello.session, **self._fields())
 
@@ -185,7 +185,7 @@ class MoorageSocket(WSListener):
         if self._transport is not None and not self._transport.is_close_frame_sent:
             self._transport.send_close(WSCloseCode.OK)
             self._transport.disconnect()
-            self._door.closing(self)
+            self._sessions.closing(self)
         self._end(LINK_CLOSED)
         self._lost()
         if self._reader is not None and for_good:
@@ -202,7 +202,7 @@ class MoorageSocket(WSListener):
         self._lost()
         if broke:
             self._broke()
-        self._door.gone(self)
+        self._sessions.gone(self)
 
     def _lost(self) -> None:
         if self._server is not None:
@@ -213,10 +213,10 @@ class MoorageSocket(WSListener):
             return
         self._ended = True
         if reason not in _ORDINARY:
-            self._door.node.metrics.refusals["link", reason.name] += 1
+            self._sessions.node.metrics.refusals["link", reason.name] += 1
         log.info("link ended", reason=reason.name, number=reason.number, **self._fields())
 
-    # -- edge.moorage_server.Wire ---------------------------------------------------------------
+    # -- edge.moorage.server.Transport ----------------------------------------------------------
 
     def heard(self) -> bool:
         """Has anything come since the last call, be it part of a message only?"""
@@ -250,7 +250,7 @@ class MoorageSocket(WSListener):
             return
         transport.send_close(_CODES.get(reason.ws, WSCloseCode.OK), reason.name.encode())
         transport.disconnect()
-        self._door.closing(self)
+        self._sessions.closing(self)
 
     def pause_reading(self) -> None:
         """Leave what comes to the kernel: enough waits to be carried out."""
@@ -277,7 +277,7 @@ class MoorageSocket(WSListener):
     def resume_writing(self) -> None:
         """It does again."""
         self.congested = False
-        if self._server is not None and self._server.wire is self:
+        if self._server is not None and self._server.transport is self:
             self._server.flush()
 
     def abort(self) -> None:

@@ -43,7 +43,7 @@ CAPABILITIES: Final = Capabilities(
 log: Final = logs.get("link")
 
 
-class Wire(Protocol):
+class Transport(Protocol):
     """The WebSocket of the moment."""
 
     congested: bool
@@ -94,7 +94,7 @@ class MoorageServer:
         self.openings: dict[int, float] = {}
         """Clients that the app server has not answered for yet, and since when."""
         self._next_client = 1
-        self._wire: Wire | None = None
+        self._transport: Transport | None = None
         self._later = later
         self._wall_clock = wall_clock
         self._scheduled = False
@@ -127,21 +127,21 @@ class MoorageServer:
     @property
     def tunnels(self) -> int:
         """How many links are open: one or none."""
-        return 0 if self._wire is None else 1
+        return 0 if self._transport is None else 1
 
     @property
-    def wire(self) -> Wire | None:
+    def transport(self) -> Transport | None:
         """The link of the moment."""
-        return self._wire
+        return self._transport
 
     def window_of(self, asked: int) -> int:
         """How many unacknowledged bytes to allow on the link, given the window that the app server asked for.
         Unacknowledged batches are kept in memory, so the window is capped."""
         return min(asked, self.node.limits.outbox_bytes_link)
 
-    def attach(self, wire: Wire, hello: bytes, replay: list[bytes]) -> None:
+    def attach(self, transport: Transport, hello: bytes, replay: list[bytes]) -> None:
         """A link is up: greet, send again what the app server has not got, go on."""
-        self._wire = wire
+        self._transport = transport
         self._silent = None
         self.app.up = True
         self._send(hello)
@@ -149,10 +149,10 @@ class MoorageServer:
             self._send(batch)
         self.flush()
 
-    def lost(self, wire: Wire) -> None:
+    def lost(self, transport: Transport) -> None:
         """A link is gone, whoever ended it."""
-        if self._wire is wire:
-            self._wire = None
+        if self._transport is transport:
+            self._transport = None
             self._down = None
             self.app.up = False
 
@@ -167,7 +167,7 @@ class MoorageServer:
         if self.over:
             return
         self.over = True
-        self._wire = None
+        self._transport = None
         self.app.up = False
         self._answers.clear()
         log.warning(event, hub=self.hub.name, server=self.app.id, clients=len(self.app.clients))
@@ -178,11 +178,11 @@ class MoorageServer:
 
     def close_all(self) -> None:
         """The service stops."""
-        wire = self._wire
-        if wire is not None:
-            self._flush_to(wire)
-            self.lost(wire)
-            wire.close(DRAINING)
+        transport = self._transport
+        if transport is not None:
+            self._flush_to(transport)
+            self.lost(transport)
+            transport.close(DRAINING)
 
     # -- to the app server: hub.ports.AppLink ---------------------------------------------------
 
@@ -232,7 +232,7 @@ class MoorageServer:
             return
         number = self._next_client
         self._next_client += 1
-        connection.lane = number
+        connection.channel = number
         connection.handshake = handshake_json(handshake, int(self._wall_clock() * 1000))
         self.clients[number] = connection
         self.openings[number] = self.node.clock()
@@ -240,20 +240,20 @@ class MoorageServer:
 
     def forward(self, connection: Connection, packet: bytes) -> None:
         """Queue one packet of the client."""
-        number = connection.lane
+        number = connection.channel
         assert isinstance(number, int)
         out = self.out
         out.queue(v1.encode_frame(v1.Packet(number, packet)))
         self.node.metrics.link_frames_sent += 1
         if not self._scheduled:
             self.wake()
-        wire = self._wire
-        if wire is None or wire.congested or out.blocked or out.waiting > self._gather_at_most:
+        transport = self._transport
+        if transport is None or transport.congested or out.blocked or out.waiting > self._gather_at_most:
             self._hold_back(connection, len(packet))
 
     def closed(self, connection: Connection, reason: Reason) -> None:
         """The client's last frame."""
-        number = connection.lane
+        number = connection.channel
         self._paused.discard(connection)
         self._drains.pop(connection, None)
         if isinstance(number, int) and self.clients.pop(number, None) is not None:
@@ -285,18 +285,18 @@ class MoorageServer:
 
     def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
         """Somebody else put the socket into rooms, or took it out."""
-        if isinstance(connection.lane, int):
-            self.queue(v1.Moved(connection.lane, namespace, joined, rooms))
+        if isinstance(connection.channel, int):
+            self.queue(v1.Moved(connection.channel, namespace, joined, rooms))
 
     def left(self, connection: Connection, namespace: str) -> None:
         """Somebody else took the socket out of its namespace."""
-        if isinstance(connection.lane, int):
-            self.queue(v1.Left(connection.lane, namespace))
+        if isinstance(connection.channel, int):
+            self.queue(v1.Left(connection.channel, namespace))
 
     def upgraded(self, connection: Connection) -> None:
         """The client is on a WebSocket now. Revision 1 does not have the frame."""
-        if self.revision >= 2 and isinstance(connection.lane, int):
-            self.queue(v1.Upgraded(connection.lane, "websocket"))
+        if self.revision >= 2 and isinstance(connection.channel, int):
+            self.queue(v1.Upgraded(connection.channel, "websocket"))
 
     def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
         """Another app server wants to know these sockets' data. The question leaves at once: its
@@ -314,8 +314,8 @@ class MoorageServer:
     @property
     def behind(self) -> bool:
         """The app server does not read what its clients say, or has not taken it."""
-        wire = self._wire
-        return wire is None or wire.congested or self.out.blocked
+        transport = self._transport
+        return transport is None or transport.congested or self.out.blocked
 
     def _hold_back(self, connection: Connection, size: int) -> None:
         """Read no more from this client; from none, before so much waits that clients would have to
@@ -341,7 +341,7 @@ class MoorageServer:
         self._all_held = False
         now = self.node.clock()
         for connection in paused:
-            self.node.heartbeat.read_on(connection, now)
+            self.node.heartbeats.read_on(connection, now)
             connection.release(LINK)
         self._let_drain()
 
@@ -371,22 +371,22 @@ class MoorageServer:
     def flush(self) -> None:
         """End of the tick: what is queued leaves in one batch, as far as there is credit."""
         self._scheduled = False
-        wire = self._wire
-        if wire is not None:
-            self._flush_to(wire)
+        transport = self._transport
+        if transport is not None:
+            self._flush_to(transport)
         if self.out.waiting > self.node.limits.outbox_bytes_link:
-            if wire is not None:
-                wire.close(LINK_SLOW)
+            if transport is not None:
+                transport.close(LINK_SLOW)
             self.give_up("app server too slow")
         elif (self._held_bytes or self._drains) and not self.behind:
             self._resume()
         if self._answers.busy and not self._is_full:
             self._answers.wake()
 
-    def _flush_to(self, wire: Wire) -> None:
+    def _flush_to(self, transport: Transport) -> None:
         out, inc = self.out, self.inc
         sent = False
-        while not wire.congested:
+        while not transport.congested:
             batch = out.take(inc.ack)
             if batch is None:
                 break
@@ -396,20 +396,20 @@ class MoorageServer:
             if not out.waiting:
                 self.acks.sent()
                 break
-        if not sent and inc.is_due and not wire.congested:
+        if not sent and inc.is_due and not transport.congested:
             self._send_ack()
 
     def _send_ack(self) -> None:
         self._send(v1.encode_batch(0, self.inc.told(), []))
 
     def _send(self, batch: bytes) -> None:
-        assert self._wire is not None
+        assert self._transport is not None
         self.node.metrics.link_bytes_sent += len(batch)
         self._idle = 0.0
         if len(batch) < COPIED:
-            self._wire.write(binary_frame(batch))
+            self._transport.write(binary_frame(batch))
         else:
-            self._wire.write(binary_header(len(batch)), batch)
+            self._transport.write(binary_header(len(batch)), batch)
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -418,8 +418,8 @@ class MoorageServer:
         long we were awake since the last call: what was asleep with us is not late."""
         self._overdue(now - self.node.links.connect_timeout)
         self.app.behind = self.behind
-        wire = self._wire
-        if wire is None:
+        transport = self._transport
+        if transport is None:
             # What it said before its link broke is carried out first.
             if not self.busy():
                 self._down = 0.0 if self._down is None else self._down + step
@@ -429,12 +429,12 @@ class MoorageServer:
                 self.give_up()
             return
         keepalive = self.node.links.heartbeat
-        self._silent = 0.0 if self._silent is None or wire.heard() else self._silent + step
+        self._silent = 0.0 if self._silent is None or transport.heard() else self._silent + step
         self._idle += step
         if self._silent >= 3 * keepalive:
-            wire.close(LINK_SILENT)
-            self.lost(wire)
-        elif not wire.congested and (self.inc.has_news or self._idle >= keepalive):
+            transport.close(LINK_SILENT)
+            self.lost(transport)
+        elif not transport.congested and (self.inc.has_news or self._idle >= keepalive):
             self._send_ack()
 
     def _overdue(self, deadline: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from moorage import __version__
-from moorage.edge.moorage.dispatcher import Desk
+from moorage.edge.moorage.dispatcher import Dispatcher
 from moorage.edge.moorage.intake import Reader
 from moorage.edge.moorage.link import MoorageSocket
 from moorage.edge.moorage.server import MoorageServer
@@ -32,7 +32,7 @@ MIN_WINDOW: Final = 64 * 1024
 MAX_WINDOW: Final = 2**40
 
 
-class MoorageDoor:
+class Sessions:
     """All sessions of this dialect, by hub and server id."""
 
     def __init__(
@@ -107,7 +107,7 @@ class MoorageDoor:
         server.acks.taken()
         server.out.window = server.window_of(hello.window)
         server.revision = min(hello.revision, v1.REVISION)
-        old = server.wire
+        old = server.transport
         if old is not None:
             server.lost(old)
             old.close(LINK_REPLACED)
@@ -133,8 +133,8 @@ class MoorageDoor:
             later=self._later,
             wall_clock=self._wall_clock,
         )
-        desk = Desk(server, self._wall_clock)
-        reader = Reader(server, desk)
+        dispatcher = Dispatcher(server, self._wall_clock)
+        reader = Reader(server, dispatcher)
         server.at_end = reader.end
         self._sessions[hub.name, socket.server_id] = server, reader
         server.app.emit_only = hello.emit_only

@@ -2,7 +2,7 @@
 
 Frames come on the link's thread, where they are read and ordered; no code of the application runs
 there, as one that blocks would hold up every client. What a client's order depends on (its `connect`
-and `disconnect` handlers, all its handlers with `async_handlers=False`) runs in the client's lane.
+and `disconnect` handlers, all its handlers with `async_handlers=False`) runs in the client's queue.
 Other events have a thread of the pool each, as python-socketio starts one for each. ACKs wait for
 nothing: handlers may be waiting for them.
 """
@@ -36,7 +36,7 @@ from moorage.wire.socketio import (
 )
 
 CLIENT_QUEUE: Final = 4 * 1024 * 1024
-"""Bytes that may wait in one client's lane. Beyond this the client is closed: its slow handlers must not
+"""Bytes that may wait in one client's queue. Beyond this the client is closed: its slow handlers must not
 hold up the others."""
 
 _log = logging.getLogger("moorage.sdk")
@@ -74,7 +74,7 @@ class ThreadsDispatcher:
         client = Client(self._engine, frame.client, frame.id, environ_of(frame) | self._extra)
         self._engine.add(client)
         self._idle.client()
-        client.lane.add(lambda: self._engine.handlers["connect"](client.sid, client.environ))
+        client.jobs.add(lambda: self._engine.handlers["connect"](client.sid, client.environ))
 
     def closed(self, frame: Closed) -> None:
         """Its connection has ended. What it sent before is handled first."""
@@ -92,7 +92,7 @@ class ThreadsDispatcher:
         client = self._engine.by_number.get(frame.client)
         if client is not None:
             reason = self._sio.reason.SERVER_DISCONNECT
-            client.lane.add(partial(self._end_socket, client, frame.namespace, reason))
+            client.jobs.add(partial(self._end_socket, client, frame.namespace, reason))
 
     def upgraded(self, frame: Upgraded) -> None:
         """The client has changed its transport."""
@@ -109,7 +109,7 @@ class ThreadsDispatcher:
 
     def _gone(self, client: Client, reason: str) -> None:
         client.gone = True
-        client.lane.add(partial(self._end_client, client, reason))
+        client.jobs.add(partial(self._end_client, client, reason))
 
     # -- its packets, on the link's thread --------------------------------------------------------------
 
@@ -152,10 +152,10 @@ class ThreadsDispatcher:
                 raise ValueError(f"no event name: {data[:1]!r:.100}")
             self._event(client, header, data, len(packet) + HANDLER_COST)
         elif header.type == CONNECT:
-            self._in_lane(client, len(packet), partial(self._connect, client, packet, header))
+            self._in_order(client, len(packet), partial(self._connect, client, packet, header))
         elif header.type == DISCONNECT:
             reason = self._sio.reason.CLIENT_DISCONNECT
-            self._in_lane(client, len(packet), partial(self._end_socket, client, header.namespace, reason))
+            self._in_order(client, len(packet), partial(self._end_socket, client, header.namespace, reason))
         else:
             raise ValueError(f"a packet of type {header.type}")
 
@@ -169,19 +169,19 @@ class ThreadsDispatcher:
         return data
 
     def _event(self, client: Client, header: Header, data: list[Any], size: int) -> None:
-        if client.lane.idle and self._sio.async_handlers:
+        if client.jobs.idle and self._sio.async_handlers:
             self._start(client, header, data, size)
         else:
-            self._in_lane(client, size, partial(self._start, client, header, data, size))
+            self._in_order(client, size, partial(self._start, client, header, data, size))
 
-    def _in_lane(self, client: Client, size: int, job: Callable[[], object]) -> None:
+    def _in_order(self, client: Client, size: int, job: Callable[[], object]) -> None:
         with self._lock:
             # One alone may be larger: it is within the limit of a packet.
             if client.queued and client.queued + size > CLIENT_QUEUE:
                 raise ValueError("it sends faster than its handlers take it")
             client.queued += size
             self.pending += size
-        client.lane.add(partial(self._from_lane, client, size, job))
+        client.jobs.add(partial(self._run_in_order, client, size, job))
 
     def _bad(self, client: Client, why: str) -> None:
         """It broke the protocol: as with Socket.IO's own server, that is its end."""
@@ -190,9 +190,9 @@ class ThreadsDispatcher:
         client.incoming = []
         self._engine.transmit(Close(client.number))
 
-    # -- in lanes and in the pool -------------------------------------------------------------------------
+    # -- in queues and in the pool ------------------------------------------------------------------------
 
-    def _from_lane(self, client: Client, size: int, job: Callable[[], object]) -> None:
+    def _run_in_order(self, client: Client, size: int, job: Callable[[], object]) -> None:
         with self._lock:
             self.pending -= size
             self.begun += 1
@@ -284,7 +284,7 @@ class ThreadsDispatcher:
         if the time was over first."""
 
         def others_gone() -> bool:
-            return all(client.lane.is_here for client in tuple(self._engine.sockets.values()))
+            return all(client.jobs.is_here for client in tuple(self._engine.sockets.values()))
 
         with self._left:
             return self._left.wait_for(others_gone, max(0.0, deadline - time.monotonic()))

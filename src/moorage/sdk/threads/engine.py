@@ -19,7 +19,7 @@ from moorage.sdk.environ import Environ
 from moorage.sdk.members import Member, Stage
 from moorage.sdk.payload import RS, part_of
 from moorage.sdk.terms import max_message
-from moorage.sdk.threads.pool import Lane, Pool
+from moorage.sdk.threads.pool import Pool, SerialQueue
 from moorage.wire.moorage.v1 import Close, Drain, FromApp, Opened, Packet
 
 _WITH_ATTACHMENTS: Final = re.compile(r"[56]([0-9]{1,5})-")
@@ -35,7 +35,7 @@ class Client:
         self.number = number
         self.sid = sid
         self.environ = environ
-        self.lane = Lane(engine.pool)
+        self.jobs = SerialQueue(engine.pool)
         """Where what this client's order depends on runs."""
         self.members: dict[str, Member] = {}
         """Its sockets by namespace."""
@@ -50,9 +50,9 @@ class Client:
         self.closed = False
         """Its disconnect handlers have run as well."""
         self.queued = 0
-        """Bytes that wait in its lane."""
+        """Bytes that wait in its queue."""
         self.when_empty: Callable[[], object] | None = None
-        """For the lane, once the last of its sockets is gone."""
+        """For the queue, once the last of its sockets is gone."""
         self.incoming: list[bytes] = []
         """An event whose attachments are not all here."""
 

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 from moorage.sdk.aio.link import Link, Receiver
 from moorage.sdk.connection_string import ConnectionString
 from moorage.sdk.errors import LinkClosed, LinkUnavailable, MoorageError, QueueFull, TooLarge, UsageError
-from moorage.sdk.session import CONGESTED_BYTES, FRAME_ROOM, MAX_QUEUE_BYTES, Answers, End, Part
+from moorage.sdk.session import BATCH_OVERHEAD, CONGESTED_BYTES, MAX_QUEUE_BYTES, Answers, End, Part
 from moorage.wire.moorage.v1 import Facts, FromApp, ServiceHello
 
 REQUEST_SECONDS: Final = 30.0
@@ -244,10 +244,10 @@ class ThreadedLink:
         """Queue a frame. Waits while a lot is waiting to leave a link that is up. After `close` nothing
         happens. Raises `QueueFull`, `TooLarge`, and what ended the link otherwise."""
         self._enqueue_unless_left(frame, size_of(frame))
-        self.wait_for_room()
+        self.wait_for_capacity()
 
     def post(self, frame: FromApp) -> None:
-        """As `send`, without waiting: for a caller that holds a lock; it calls `wait_for_room` later."""
+        """As `send`, without waiting: for a caller that holds a lock; it calls `wait_for_capacity` later."""
         self._enqueue_unless_left(frame, size_of(frame))
 
     def send_volatile(self, frame: FromApp) -> bool:
@@ -277,7 +277,7 @@ class ThreadedLink:
     def ask(self, make: Make, answers: Answers, seconds: float) -> None:
         """The same without waiting for the answer; `answers` hears of it on the link's thread."""
         self._enqueue_unless_left((make, answers, seconds), size_of(make(0)))
-        self.wait_for_room()
+        self.wait_for_capacity()
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Run `function` on the link's thread."""
@@ -296,7 +296,7 @@ class ThreadedLink:
             raise self.failure or LinkClosed("the link was closed")
         if link.session.hello_of_service is None:
             raise LinkUnavailable("use_moorage_sync still waits for the service")
-        most = link.hello.max_batch - FRAME_ROOM
+        most = link.hello.max_batch - BATCH_OVERHEAD
         if size - FRAME_BYTES > most:
             raise TooLarge(
                 f"{size - FRAME_BYTES} bytes in one packet, the service reads {most} "
@@ -359,7 +359,7 @@ class ThreadedLink:
             return UsageError(f"what cannot be sent: {error}")
         return None
 
-    def wait_for_room(self) -> None:
+    def wait_for_capacity(self) -> None:
         """Wait while a lot is waiting to leave a link that is up."""
         if self.left or not self._congested or self.in_own_thread:
             return

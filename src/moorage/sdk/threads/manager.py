@@ -55,7 +55,7 @@ class Outlet(Protocol):
     def post(self, frame: FromApp) -> None:
         """As `send`, without waiting."""
 
-    def wait_for_room(self) -> None:
+    def wait_for_capacity(self) -> None:
         """Wait as `send` does."""
 
     def send_volatile(self, frame: FromApp) -> bool:
@@ -164,7 +164,7 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
                 to = [member for member in self._connecting if member.hears(frame.to)]
             for member in to:
                 self._outlet.post(Packet(member.client.number, frame.payload))
-        self._outlet.wait_for_room()
+        self._outlet.wait_for_capacity()
 
     def _alone(self, room: Any, namespace: str) -> Member | None:
         """The own socket that `room` names, if it can be sent to directly: the service then need not
@@ -204,13 +204,13 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
 
     def call_back(self, client: Client | None, callback: Callback, arguments: list[Any]) -> None:
         """On the link's thread, where no code of the application may run: a callback runs in its
-        client's lane, or in the pool."""
+        client's queue, or in the pool."""
         if getattr(callback, "__module__", None) == _LIBRARY:
             # Of `call`: it only sets an event. If that needed a thread of the pool, `call` would hang
             # once all of them wait in one.
             callback(*arguments)
         elif client is not None:
-            client.lane.add(partial(callback, *arguments))
+            client.jobs.add(partial(callback, *arguments))
         else:
             self._engine.pool.submit(partial(callback, *arguments))
 
@@ -386,7 +386,7 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
             if client is None or client.members or client.when_empty is None:
                 return
             job, client.when_empty = client.when_empty, None
-        client.lane.add(job)
+        client.jobs.add(job)
 
     def can_disconnect(self, sid: str, namespace: str) -> bool:
         """Does it, and says no: an own socket's end is told here, for the library would keep the socket

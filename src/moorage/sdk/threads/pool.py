@@ -127,7 +127,7 @@ class Pool:
             return job
 
 
-class Lane:
+class SerialQueue:
     """One client's jobs: one after another, in order, each on some thread of the pool."""
 
     __slots__ = ("_jobs", "_lock", "_pool", "_running", "_thread")

@@ -1,4 +1,4 @@
-"""A small executor behind the real REST door on a real server, and a caller with signed tokens."""
+"""A small executor behind the real REST API on a real server, and a caller with signed tokens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEY = "primary-0123456789abcdef0123456789"
 MAX_BODY = 10_000
 
 
-class Desk:
+class FakeNode:
     """Executes commands on three lists, and keeps what it was asked."""
 
     def __init__(self) -> None:
@@ -66,19 +66,19 @@ class Desk:
 
 
 @contextlib.contextmanager
-def serving(desk: Desk, *, public_endpoint: str = "", invoke: bool = True) -> Iterator[str]:
+def serving(node: FakeNode, *, public_endpoint: str = "", invoke: bool = True) -> Iterator[str]:
     """A uvicorn in a thread; gives `http://127.0.0.1:PORT`."""
     app = Starlette(
         routes=routes(
-            keys=desk.keys,
-            execute=desk.execute,
-            count=desk.count,
-            clock=desk.clock,
+            keys=node.keys,
+            execute=node.execute,
+            count=node.count,
+            clock=node.clock,
             settings=AuthSettings(),
             max_body=MAX_BODY,
             public_endpoint=public_endpoint,
-            ready=lambda: desk.ready,
-            invoke=desk.invoke if invoke else None,
+            ready=lambda: node.ready,
+            invoke=node.invoke if invoke else None,
         )
     )
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
