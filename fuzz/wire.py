@@ -12,7 +12,7 @@ from fuzz.mutate import damaged, damaged_text
 from fuzz.target import Target
 from moorage.engine.session import EngineSession
 from moorage.engine.upgrade import Step
-from moorage.wire import engineio, socketio
+from moorage.wire import cluster, commands, engineio, socketio
 from moorage.wire.azure import cloudevents, dataplane, tunnel_frames
 from moorage.wire.errors import PeerError
 from moorage.wire.filters import compiled
@@ -200,6 +200,26 @@ def _dataplane_url(call: tuple[str, str, str, str, bytes]) -> None:
         raise first
 
 
+_FILTERED = commands.Selection(
+    filter=compiled.compile_filter("'g' in groups and userId eq 'u'"), excluded=("c",)
+)
+BODIES_OF_NODES: list[cluster.Body] = [
+    commands.Send("app", _FILTERED, b'42["x"]'), commands.SendToConnection("app", "c1", b"42[]"),
+    commands.Invoke("app", commands.Selection(group="g"), b"42[]", 5.0), commands.Exists("app", _FILTERED),
+    commands.JoinGroups("app", commands.Selection(user="u"), ("g", "h")), commands.ListGroup("app", "g", 10),
+    commands.FetchSockets("app", commands.EVERYONE, "/", 5.0, 10**12, "s1"), cluster.Finished(("s1",)),
+    commands.TellServers("app", "/", b'42["x"]', "s1", 1.0), cluster.Refused("too-many-groups", "at most 5"),
+    cluster.Result(True, 3, (commands.Member("c1", None),), False, 0, 2), cluster.Answer("s", b"43[]"),
+    cluster.Sockets("s1", (cluster.Socket("s", "c", "u", 10**12, ("r",), b"{}"),)),
+]  # fmt: skip
+MESSAGES = [cluster.encode(cluster.Envelope("n1", body, 7, "i", 1, 2, ("n2",))) for body in BODIES_OF_NODES]
+
+
+def _node_message(data: bytes) -> None:
+    found = cluster.decode(data)
+    assert cluster.encode(cluster.decode(cluster.encode(found))) == cluster.encode(found)
+
+
 TARGETS = {
     "engineio.split_payload": Target(_payload, _split),
     "engineio.frames": Target(_payload, _frames),
@@ -211,6 +231,9 @@ TARGETS = {
         lambda rng: damaged(rng, TERMS, [b'"pingInterval":', b"-", b"e9", json.dumps({}).encode()]), _terms
     ),
     "filters.compile_filter": Target(lambda rng: damaged_text(rng, FILTERS, FILTER_WORDS), _filter),
+    "cluster.decode": Target(
+        lambda rng: damaged(rng, MESSAGES, [b"\xc0", b"\xc3", b"\x91", b"\xc4\x01"]), _node_message
+    ),
     "dataplane.decode": Target(_rest, _dataplane),
     "dataplane.decode_url": Target(_rest, _dataplane_url),
 }

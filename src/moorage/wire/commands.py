@@ -1,7 +1,8 @@
-"""The one vocabulary of what can be asked of a node.
+"""The commands: everything that REST, an app server's link or another node can ask of a node.
 
-REST, the links and (later) the cluster decode to these values and hand them to
-`hub.node.Node.execute`; nothing else changes who hears what.
+All of them decode to these values. Their fields are plain data, so a command also travels between nodes
+(`wire.cluster`). There a command is an array that begins with its tag: a tag is never used again, and a new
+field goes to the end and has a default.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from moorage.wire.filters.compiled import Filter
 from moorage.wire.moorage.listing import Listed
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Selection(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """Which connections of a hub a command means. All given parts must hold; none given = all."""
 
     connection: str | None = None
@@ -31,7 +32,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 EVERYONE: Final = Selection()
 
 
-class Send(msgspec.Struct, frozen=True, gc=False):
+class Send(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=1):
     """Deliver an Engine.IO payload (one packet or several joined by 0x1e) to all selected."""
 
     hub: str
@@ -43,7 +44,7 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     """The payload may hold more than events and acks. Only for clients of the sender itself."""
 
 
-class SendToConnection(msgspec.Struct, frozen=True, gc=False):
+class SendToConnection(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=2):
     """The same to one connection: the hot command of the azure dialect, hence its own value."""
 
     hub: str
@@ -51,7 +52,7 @@ class SendToConnection(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
 
 
-class Invoke(msgspec.Struct, frozen=True, gc=False):
+class Invoke(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=3):
     """Deliver an event without ack id to all selected, collect one ack from each."""
 
     hub: str
@@ -63,7 +64,7 @@ class Invoke(msgspec.Struct, frozen=True, gc=False):
     """Ask those only who can take it at once; the others are missing."""
 
 
-class JoinGroups(msgspec.Struct, frozen=True, gc=False):
+class JoinGroups(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=4):
     """Put all selected into `groups`. In effect when `execute` returns."""
 
     hub: str
@@ -73,7 +74,7 @@ class JoinGroups(msgspec.Struct, frozen=True, gc=False):
     """The app server of the selected asks itself: it needs no news of it."""
 
 
-class LeaveGroups(msgspec.Struct, frozen=True, gc=False):
+class LeaveGroups(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=5):
     """Take all selected out of `groups`; `None` = out of all of theirs."""
 
     hub: str
@@ -83,7 +84,7 @@ class LeaveGroups(msgspec.Struct, frozen=True, gc=False):
     """As of `JoinGroups`."""
 
 
-class CloseConnections(msgspec.Struct, frozen=True, gc=False):
+class CloseConnections(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=6):
     """Close all selected; `why` is the caller's text for logs."""
 
     hub: str
@@ -91,7 +92,7 @@ class CloseConnections(msgspec.Struct, frozen=True, gc=False):
     why: str = ""
 
 
-class LeaveNamespace(msgspec.Struct, frozen=True, gc=False):
+class LeaveNamespace(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=7):
     """Take all selected out of a namespace; `close` ends their connections as well."""
 
     hub: str
@@ -100,7 +101,7 @@ class LeaveNamespace(msgspec.Struct, frozen=True, gc=False):
     close: bool = False
 
 
-class FetchSockets(msgspec.Struct, frozen=True, gc=False):
+class FetchSockets(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=8):
     """Who is selected in a namespace, and what their app servers know of them. The rows are in the
     `Outcome`; the app servers' answers come one by one, but for that of `asker`."""
 
@@ -115,7 +116,7 @@ class FetchSockets(msgspec.Struct, frozen=True, gc=False):
     """Leave out the sockets that the asker serves itself."""
 
 
-class TellServers(msgspec.Struct, frozen=True, gc=False):
+class TellServers(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=9):
     """Bring a payload to all app servers of the hub but `sender`. With a `timeout` (seconds) each
     is asked for an answer."""
 
@@ -126,14 +127,14 @@ class TellServers(msgspec.Struct, frozen=True, gc=False):
     timeout: float = 0.0
 
 
-class Exists(msgspec.Struct, frozen=True, gc=False):
+class Exists(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=10):
     """Is anyone selected?"""
 
     hub: str
     to: Selection
 
 
-class ListGroup(msgspec.Struct, frozen=True, gc=False):
+class ListGroup(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=11):
     """One page of a group's connections, ordered by connection id, after `after`."""
 
     hub: str
@@ -157,7 +158,7 @@ Command = (
 )
 
 
-class Member(msgspec.Struct, frozen=True, gc=False):
+class Member(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A row of `ListGroup`'s answer."""
 
     connection_id: str

@@ -10,6 +10,7 @@ from this table). Ranges carry meaning:
     3000-3099  a token was refused
     4000-4099  an app server's link
     5000-5099  the data-plane API
+    6000-6099  another node of the cluster
 """
 
 from __future__ import annotations
@@ -140,6 +141,9 @@ API_NO_PERMISSIONS = R(
 API_BODY_TOO_LARGE = R(5008, "api-body-too-large", "the request body is too large", False, 413, 1008)
 API_BAD_PAYLOAD = R(5009, "api-bad-payload", "the body is not an Engine.IO payload", False, 400, 1008)
 API_BUSY = R(5010, "api-busy", "too many requests of this hub are waiting", True, 503, 1013)
+
+# 6000: another node of the cluster
+NODE_BAD_MESSAGE = R(6000, "node-bad-message", "not a message between nodes", False, 400, 1002)
 
 
 def stays_away(reason: Reason) -> bool:

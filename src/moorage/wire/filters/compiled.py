@@ -41,7 +41,7 @@ _CACHED_LONG_TREES: Final = 8
 """Longer texts. One may compile to 1 MB; a command that runs in steps looks its predicate up once."""
 
 
-class Filter(msgspec.Struct, frozen=True, gc=False):
+class Filter(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Which connections an expression selects, as plain data. All given parts must hold; none = everyone.
 
     `any_of` and `none_of` repeat no group. A filter compares, hashes and travels to other nodes by its

@@ -1,0 +1,108 @@
+"""The byte form of what the nodes of a cluster send each other: MessagePack.
+
+A message is one `Envelope`: the sender's name, and a body. The body is a command or a part of the answer to
+one, as an array that begins with its tag (below 100 for commands). Fields that a receiver does not know stand
+at the end and are ignored, so nodes of two versions can work together during an upgrade.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from moorage.wire.commands import Command, Member, Selection
+from moorage.wire.errors import PeerError
+from moorage.wire.moorage.rows import Chunk, Count, Fields
+from moorage.wire.reasons import NODE_BAD_MESSAGE
+
+
+class Result(Fields, tag=100):
+    """What a node has done with a command: its `Outcome`. Sockets are sent before it, as `Sockets`."""
+
+    found: bool
+    reached: Count
+    members: tuple[Member, ...]
+    more: bool
+    rooms: Count
+    asked: Count
+
+
+class Refused(Fields, tag=101):
+    """A node did not carry out a command, for the reason with this name."""
+
+    reason: str
+    detail: str
+
+
+class Answer(Fields, tag=102):
+    """One of many answers: an ack (`bytes`), or the data that an app server keeps of its sockets."""
+
+    sender: str
+    payload: bytes | tuple[Chunk, ...]
+
+
+class Finished(Fields, tag=103):
+    """All that this node asked have answered, or the time is up for these."""
+
+    missing: tuple[str, ...]
+
+
+class Socket(Fields):
+    """One socket of `Sockets`. `opened` in milliseconds since 1970; `handshake` is JSON."""
+
+    id: str
+    connection: str
+    user: str | None
+    opened: Count
+    rooms: tuple[str, ...]
+    handshake: bytes
+
+
+class Sockets(Fields, tag=104):
+    """Some of the sockets that a `FetchSockets` found; `server` serves all of them."""
+
+    server: str
+    rows: tuple[Socket, ...]
+
+
+Part = Result | Refused | Answer | Finished | Sockets
+Body = Command | Part
+
+
+class Envelope(Fields):
+    """One message. `instance` to `covered` belong to commands that an app server's home forwards for it."""
+
+    origin: str
+    """Incarnation of the node that sends it."""
+    body: Body
+    request: Count = 0
+    """Number of the command that is answered, given by the node that asked; 0 where nothing is answered."""
+    instance: str = ""
+    """Incarnation of the app server that the command comes from."""
+    term: Count = 0
+    """How often the app server has changed its home."""
+    number: Count = 0
+    """The app server's own number of the command."""
+    covered: tuple[str, ...] = ()
+    """Nodes that got the command from the app server itself."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Envelope).decode
+
+
+def encode(envelope: Envelope) -> bytes:
+    """The message's bytes."""
+    return _encode(envelope)
+
+
+def decode(data: bytes) -> Envelope:
+    """Raises `PeerError` (node-bad-message, api-bad-filter), whatever `data` is."""
+    try:
+        envelope = _decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise PeerError(NODE_BAD_MESSAGE, str(error)[:200]) from None
+    to: Selection | None = getattr(envelope.body, "to", None)
+    if to is not None and to.filter is not None:
+        # A text that does not compile is refused here, not in the middle of a command.
+        _ = to.filter.predicate
+    return envelope

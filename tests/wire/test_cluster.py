@@ -1,0 +1,155 @@
+"""Messages between nodes: every value survives its byte form, and no bytes raise anything but `PeerError`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moorage.wire.cluster import Body, Envelope, Part, Sockets, decode, encode
+from moorage.wire.commands import Command, Exists, Selection, Send
+from moorage.wire.errors import PeerError
+from moorage.wire.filters.compiled import Filter, compile_filter
+from moorage.wire.reasons import NODE_BAD_MESSAGE
+
+TEXTS = [
+    "userId eq 'ada'",
+    "'a' in groups or 'b' in groups and not ('c' in groups)",
+    "'a' in groups and (userId eq 'x' or 'b' in groups) and not ('d' in groups)",
+    "length(userId) gt 3 and connectionId eq 'c1'",
+    "startswith(userId, 'O''N') or userId eq null",
+]
+text = st.text(max_size=8)
+names = st.lists(text, max_size=3).map(tuple)
+filters = st.builds(Filter, st.none() | names, names, st.none() | text, st.just("") | st.sampled_from(TEXTS))
+selections = st.builds(
+    Selection,
+    connection=st.none() | text,
+    group=st.none() | text,
+    user=st.none() | text,
+    filter=st.none() | filters,
+    excluded=names,
+    server=st.none() | text,
+)
+counts = st.integers(0, 2**53 - 1)
+seconds = st.floats(0, 1e9)
+
+
+def of(hint: Any) -> st.SearchStrategy[Any]:
+    """Values of a field's type. Hypothesis alone would not know the bounds of integers."""
+    if hint is int:
+        return counts
+    if hint is float:
+        return seconds
+    if hint is Selection:
+        return selections
+    if get_origin(hint) is tuple:
+        return st.lists(of(get_args(hint)[0]), max_size=3).map(tuple)
+    if get_args(hint):
+        return st.one_of([of(each) for each in get_args(hint)])
+    return built(hint) if issubclass(hint, msgspec.Struct) else st.from_type(hint)
+
+
+def built(kind: type) -> st.SearchStrategy[Any]:
+    """Values of a struct."""
+    hints = get_type_hints(kind)
+    fields = msgspec.structs.fields(kind)
+    return st.builds(kind, **{field.name: of(hints[field.name]) for field in fields})
+
+
+envelopes = built(Envelope)
+
+
+@given(envelopes)
+def test_every_value_survives(envelope: Envelope) -> None:
+    assert decode(encode(envelope)) == envelope
+
+
+@pytest.mark.parametrize("kind", get_args(Body), ids=lambda kind: kind.__name__)
+def test_every_command_and_every_part_has_a_byte_form(kind: Any) -> None:
+    @given(built(kind))
+    def survives(body: Any) -> None:
+        found = decode(encode(Envelope("n1", body, 7))).body
+        assert type(found) is kind
+        assert found == body
+
+    survives()
+
+
+def test_no_tag_is_used_twice_and_commands_end_at_99() -> None:
+    tags = {kind: kind.__struct_config__.tag for kind in get_args(Body)}
+    assert len(set(tags.values())) == len(tags)
+    assert all((tags[kind] < 100) == (kind in get_args(Command)) for kind in tags)
+    assert set(get_args(Part)) | set(get_args(Command)) == set(tags)
+
+
+@pytest.mark.parametrize("repair", [False, True])
+@pytest.mark.parametrize("words", TEXTS)
+def test_a_filter_selects_the_same_on_the_other_side(words: str, repair: bool) -> None:
+    sent = Selection(filter=compile_filter(words, repair=repair), user="u")
+    assert decode(encode(Envelope("n1", Exists("app", sent)))).body == Exists("app", sent)
+
+
+def test_a_condition_that_does_not_compile_is_refused() -> None:
+    data = encode(Envelope("n1", Exists("app", Selection(filter=Filter(text="userId eq")))))
+    with pytest.raises(PeerError, match="api-bad-filter"):
+        decode(data)
+
+
+GOOD = encode(Envelope("n1", Send("app", Selection(filter=compile_filter(TEXTS[2])), b"42[1]"), 7, "i", 1, 2))
+
+
+@pytest.mark.parametrize("size", range(len(GOOD)))
+def test_a_message_that_is_cut_is_refused(size: int) -> None:
+    with pytest.raises(PeerError):
+        decode(GOOD[:size])
+
+
+def test_bytes_after_the_message_are_refused() -> None:
+    with pytest.raises(PeerError):
+        decode(GOOD + b"\x00")
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
+    try:
+        decode(data)
+    except PeerError as error:
+        assert error.reason is NODE_BAD_MESSAGE
+
+
+_pack: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, [], ["n1"], [1, [10, "app", []]], ["n1", [999, "app"]], ["n1", [10, "app", []], -1],
+        ["n1", [10, "app", [None, None, None, [None, [], None, 5]]]],
+        ["n1", [104, "s", [["s", "c", None, -1, [], b""]]]], ["n1", [102, "s", "text"]],
+        ["n1", b"\x91" * 100],
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_message_of_another_shape_is_refused(value: object) -> None:
+    with pytest.raises(PeerError) as caught:
+        decode(_pack(value))
+    assert caught.value.reason is NODE_BAD_MESSAGE
+
+
+def test_arrays_nested_without_end_are_refused() -> None:
+    with pytest.raises(PeerError):
+        decode(b"\x93\xa1n" + b"\x91" * 100_000)
+    with pytest.raises(PeerError):
+        decode(_pack(["n1", [103, []], 0, "", 0, 0, []])[:-1] + b"\x91" * 100_000)
+
+
+def test_fields_of_a_newer_node_are_ignored() -> None:
+    raw: Any = msgspec.msgpack.decode(encode(Envelope("n1", Sockets("s1", ()), 7)))
+    raw[1].append("new")
+    raw.append({"new": 1})
+    assert decode(_pack(raw)) == Envelope("n1", Sockets("s1", ()), 7)
