@@ -24,9 +24,9 @@ compile() { # output, further arguments
     --custom-compile-command 'scripts/lock.sh' --output-file "$output" "$@" </dev/null >/dev/null
 }
 
-compile requirements/run.txt pyproject.toml "${@}"
+compile requirements/run.txt pyproject.toml --extra server "${@}"
 # The dev set is locked on top of the run set: what is tested is what is shipped.
-compile requirements/dev.txt pyproject.toml --group dev --constraint requirements/run.txt "${@}"
+compile requirements/dev.txt pyproject.toml --extra server --group dev --constraint requirements/run.txt "${@}"
 
 if grep -nE '://|find-links|index-url' requirements/*.txt; then
   echo "lock: a lock file names an address" >&2

@@ -8,12 +8,14 @@ import stat
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from moorage import __version__
 from moorage.auth import AccessKeys, client_audience, verify
+from moorage.cli import SERVICE_MODULES
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 KEY = "k" * 32
@@ -199,3 +201,30 @@ def test_light_commands_load_no_server() -> None:
         check=True,
     )
     assert done.stdout.splitlines()[1:] == ["set()"]
+
+
+def test_the_extra_is_what_the_command_line_asks_for() -> None:
+    project = tomllib.loads((SOURCE.parent / "pyproject.toml").read_text())["project"]
+    extra = project["optional-dependencies"]["server"]
+    modules = {re.split("[<>=]", wanted)[0].replace("-", "_") for wanted in extra}
+    assert modules == set(SERVICE_MODULES)
+
+
+@pytest.mark.parametrize("command", ["dev", "serve"])
+def test_without_the_service_its_commands_name_what_is_missing(command: str) -> None:
+    # None in sys.modules is a module that cannot be found.
+    code = (
+        "import sys\n"
+        "sys.modules.update(uvicorn=None, structlog=None)\n"
+        "from moorage.cli import main\n"
+        f"sys.exit(main(['{command}']))"
+    )
+    command_line = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command_line, env=environment(), capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "moorage: the service is not installed (missing: structlog, uvicorn); "
+        'to add it: pip install "moorage[server]"\n'
+    )

@@ -1,8 +1,8 @@
 """The command line.
 
-Commands import what they need when they run: `moorage token create` in a shell loop must not pay
-for an event loop, a metrics library and an HTTP server (click is here because it starts in half
-the time of its richer peers). Exit codes: 0 done, 1 refused (configuration, start), 2 wrong usage.
+Commands import what they need when they run. `moorage token create` in a shell loop must not pay for an
+event loop, a metrics library and an HTTP server, and an installation without the extra `server` has none
+of them. Exit codes: 0 done, 1 refused (configuration, start, no service installed), 2 wrong usage.
 """
 
 # ruff: noqa: PLC0415 - see above
@@ -20,6 +20,9 @@ from moorage import __version__
 
 if TYPE_CHECKING:
     from moorage.config.load import Config
+
+SERVICE_MODULES = ("httptools", "prometheus_client", "starlette", "structlog", "uvicorn", "uvloop")
+"""The modules that the extra `server` installs."""
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -66,6 +69,7 @@ def dev(
 
     Prints the connection string for the app server and the line for the clients.
     """
+    _need_service()
     from moorage import logs
     from moorage.config import load
 
@@ -108,6 +112,7 @@ def serve(
     SIGTERM and SIGINT drain it: not ready, no new clients, the others closed over a window, end.
     SIGHUP reads the configuration again and applies keys and hubs.
     """
+    _need_service()
     from moorage.config import load
 
     flags = _flags(assignments, {"server.host": host, "server.port": port, "log.level": log_level})
@@ -290,6 +295,16 @@ def _refuse(problems: Sequence[str]) -> int:
         return _fail(1, problems[0])
     lines = "".join(f"\n  {problem}" for problem in problems)
     return _fail(1, f"the configuration is refused, {len(problems)} problems:{lines}")
+
+
+def _need_service() -> None:
+    """Refuse a command that runs the service where only the SDK and the command line are installed."""
+    from importlib.util import find_spec
+
+    missing = ", ".join(name for name in SERVICE_MODULES if find_spec(name) is None)
+    if missing:
+        install = 'pip install "moorage[server]"'
+        raise click.ClickException(f"the service is not installed (missing: {missing}); to add it: {install}")
 
 
 def _flags(assignments: Sequence[str], named: dict[str, Any] | None = None) -> dict[str, Any]:

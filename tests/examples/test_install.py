@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from contextlib import AsyncExitStack
@@ -12,6 +13,7 @@ import pytest
 
 from tests.support.pages import ROOT, commands, lines, program
 from tests.support.programs import free_port, running
+from tests.support.service import MoorageProcess
 
 PAGE = "docs/howto/install.md"
 TUTORIAL = "docs/tutorial/first-chat.md"
@@ -68,6 +70,31 @@ async def chat(folder: Path, server: str, interpreter: str) -> None:
         assert await client.line() == "delivered"
 
 
+SERVICE_ONLY = ("httptools", "prometheus_client", "starlette", "structlog", "uvicorn", "uvloop")
+
+
+async def without_the_extra(folder: Path, env: dict[str, str]) -> None:
+    """What an installation of the SDK and the command line can do, and what it says of the rest."""
+    listed = shell("env/bin/python -m pip list --format=freeze", folder, env).stdout.lower().replace("-", "_")
+    assert [name for name in SERVICE_ONLY if re.search(f"^{name}==", listed, re.MULTILINE)] == []
+    token = shell("env/bin/moorage token create --hub chat --access-key " + 32 * "k", folder, env)
+    assert (token.returncode, token.stdout.count(".")) == (0, 2), token.stdout
+    for command in ("serve", "dev"):
+        refused = shell(f"env/bin/moorage {command}", folder, env)
+        assert refused.returncode == 1
+        assert re.fullmatch(
+            rf"moorage: the service is not installed \(missing: {', '.join(SERVICE_ONLY)}\); "
+            r'to add it: pip install "moorage\[server\]"\n',
+            refused.stdout,
+        ), refused.stdout
+    # Another installation's service: the app server needs no part of it.
+    (folder / "server.py").write_text(program(TUTORIAL, "server.py"))
+    with MoorageProcess("--hub", "chat") as service:
+        connection = {"MOORAGE_CONNECTION_STRING": service.connection_string}
+        async with running("env/bin/python", "server.py", env=env | connection, cwd=folder) as app:
+            assert await app.line() == "linked", app.output
+
+
 async def test_a_newcomer_installs_everything_and_a_client_connects(tmp_path: Path) -> None:
     checkout, app, env = tmp_path / "moorage", tmp_path / "app", newcomer(tmp_path)
     copy_of_the_checkout(checkout)
@@ -79,9 +106,11 @@ async def test_a_newcomer_installs_everything_and_a_client_connects(tmp_path: Pa
     build, *installations = commands(PAGE)
     built = shell(build, checkout, env)
     assert built.returncode == 0, built.stdout
-    for text in installations:
+    for number, text in enumerate(installations):
         done = shell(text, app, env)
         assert done.returncode == 0, f"{text}\n{done.stdout}"
+        if number == 0:
+            await without_the_extra(app, env)
     await chat(app, "server.py", "env/bin/python")
     await chat(app, "server.mjs", "node")
 
@@ -95,4 +124,4 @@ def test_all_pages_install_the_packages_that_were_built() -> None:
         if ("pip install moorage" in line or "npm install moorage" in line) and "Do not run" not in line
     ]
     assert wrong == []
-    assert len(lines(PAGE, "../moorage/dist/moorage-*")) == 3
+    assert len(lines(PAGE, "../moorage/dist/moorage-")) == 4
