@@ -24,12 +24,13 @@ import binascii
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from math import ceil
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl, quote, unquote
 
 import msgspec
 from jwt.algorithms import HMACAlgorithm
 from jwt.exceptions import InvalidKeyError
+from msgspec import Meta
 
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.groups import MAX_GROUP
@@ -55,9 +56,9 @@ _LATEST: Final = 2.0**53
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Tokens. Times in seconds."""
 
-    clock_skew: float = 30.0
+    clock_skew: Annotated[float, Meta(ge=0, le=3600)] = 30.0
     """How far apart our clock and a token maker's may be."""
-    token_ttl: float = 3600.0
+    token_ttl: Annotated[float, Meta(ge=1, le=365 * 86_400)] = 3600.0
     """Life of a token that we make, unless the caller says otherwise."""
 
 

@@ -137,11 +137,12 @@ def test_a_key_file_without_a_key(tmp_path: Path, body: str | None, why: str) ->
 def test_hubs_listed_and_not(tmp_path: Path) -> None:
     path = write(tmp_path, "hubs:\n  default: {anonymous: false}\n  chat: {anonymous: true}\n  mute:\n")
     config = load(path, {})
-    found = {name: hub and hub.anonymous for name in ("chat", "mute", "any") for hub in [config.hub(name)]}
     # `mute` says nothing and so follows the pattern: to list a hub must not open it.
-    assert found == {"chat": True, "mute": False, "any": False}
+    found = {name: hub.anonymous for name, hub in config.hubs.items()}
+    assert found == {"default": False, "chat": True, "mute": False}
+    assert config.allow_unlisted_hubs
     closed = load(path, {"MOORAGE_ALLOW_UNLISTED_HUBS": "no", "MOORAGE_DEFAULT_HUB": "chat"})
-    assert closed.hub("any") is None
+    assert not closed.allow_unlisted_hubs
 
 
 def test_a_hub_s_name_may_hold_dots_and_the_names_of_settings() -> None:

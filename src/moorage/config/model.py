@@ -7,9 +7,10 @@ the process as a whole is declared here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 from moorage.auth import AuthSettings
 from moorage.edge.settings import CorsSettings, ServerSettings
@@ -18,6 +19,11 @@ from moorage.wire.errors import UsageError
 
 DEFAULT_PATTERN: Final = "default"
 """The key under `hubs` whose settings hold for all hubs that do not say otherwise."""
+
+# How a value may be written, where its type does not tell (`config.rules`).
+Secret = Annotated[str, Meta(extra={"kind": "secret"})]
+FilePath = Annotated[str, Meta(extra={"kind": "path"})]
+HubName = Annotated[str, Meta(extra={"kind": "hub"})]
 
 MASK: Final = "********"
 
@@ -33,13 +39,13 @@ class ConfigError(UsageError):
 class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Access keys. After loading, `primary` and `secondary` hold the keys, wherever they came from."""
 
-    primary: str = ""
+    primary: Secret = ""
     """Signs and verifies; the one to put into connection strings."""
-    secondary: str = ""
+    secondary: Secret = ""
     """Verifies only: the other key of a rotation."""
-    primary_file: str = ""
+    primary_file: FilePath = ""
     """A file that holds the primary key (for mounted secrets); read again at SIGHUP."""
-    secondary_file: str = ""
+    secondary_file: FilePath = ""
     """The same for the secondary key."""
 
     def __repr__(self) -> str:
@@ -51,11 +57,11 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class ShutdownSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a stop goes. Times in seconds."""
 
-    grace: float = 1.0
+    grace: Annotated[float, Meta(ge=0, le=86_400)] = 1.0
     """From "not ready" to the first client closed: time for a balancer to look away."""
-    spread: float = 10.0
+    spread: Annotated[float, Meta(ge=0, le=86_400)] = 10.0
     """Clients are closed evenly over this long, so that they do not all reconnect at once."""
-    timeout: float = 30.0
+    timeout: Annotated[float, Meta(ge=0.1, le=86_400)] = 30.0
     """After this the process ends whatever is left."""
 
 
@@ -66,7 +72,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The quietest level that is written."""
     connects: bool = False
     """Write a line for each client that connects or is refused, too. `moorage dev` sets it."""
-    client_lines_per_second: int = 100
+    client_lines_per_second: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
     """Lines about disconnects that clients may cause, ten times as many after a quiet time. The rest is
     suppressed and counted; metrics count everything."""
     format: Literal["human", "json"] = "json"
@@ -89,7 +95,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     auth: AuthSettings = AuthSettings()
     limits: Limits = Limits()
     links: LinkSettings = LinkSettings()
-    default_hub: str = "app"
+    default_hub: HubName = "app"
     """The hub that plain `/socket.io/` leads to."""
     allow_unlisted_hubs: bool = True
     """May clients and app servers use a hub that `hubs` does not list?"""
@@ -99,15 +105,3 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     metrics: MetricsSettings = MetricsSettings()
     warnings: tuple[str, ...] = ()
     """What is allowed but worth saying at the start. Not a setting."""
-
-    def hub(self, name: str) -> HubSettings | None:
-        """The settings of hub `name`; `None` = there is no such hub here."""
-        listed = self.hubs.get(name)
-        if listed is not None:
-            return listed
-        if not self.allow_unlisted_hubs:
-            return None
-        return self.hubs.get(DEFAULT_PATTERN, _PLAIN_HUB)
-
-
-_PLAIN_HUB: Final = HubSettings()

@@ -1,4 +1,4 @@
-"""Every setting by its dotted path, with its rule; built once from the settings structs."""
+"""Every setting by its dotted path, with the rule that its field declares."""
 
 from __future__ import annotations
 
@@ -10,63 +10,14 @@ from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 import msgspec
 
 from moorage.config.model import Config
-from moorage.config.rules import Rule
+from moorage.config.rules import Kind, Rule
 from moorage.hub.settings import HubSettings
 
 ANY_HUB: Final = "hubs.*"
 """Stands for `hubs.NAME` in the paths of this module."""
 
-_DAY: Final = 86400
-_GIB: Final = 1024**3
-
-RULES: Final[dict[str, Rule]] = {
-    "server.host": Rule("text"),
-    "server.port": Rule("count", 0, 65535),
-    "server.public_endpoint": Rule("endpoint"),
-    "server.trusted_proxies": Rule("networks"),
-    "server.backlog": Rule("count", 1, 65535),
-    "server.header_timeout": Rule("seconds", 0.1, 3600),
-    "server.max_header_bytes": Rule("size", 1024, 1024**2),
-    "server.body_timeout": Rule("seconds", 0.1, 3600),
-    "server.answer_timeout": Rule("seconds", 0.1, 3600),
-    "server.keep_alive": Rule("seconds", 0, 3600),
-    "server.upgrade_timeout": Rule("seconds", 0.1, 3600),
-    "server.post_wait": Rule("seconds", 0, 60),
-    "cors.allow_origins": Rule("origins"),
-    "keys.primary": Rule("secret"),
-    "keys.secondary": Rule("secret"),
-    "keys.primary_file": Rule("path"),
-    "keys.secondary_file": Rule("path"),
-    "auth.clock_skew": Rule("seconds", 0, 3600),
-    "auth.token_ttl": Rule("seconds", 1, 365 * _DAY),
-    "limits.max_payload": Rule("size", 1024, _GIB),
-    "limits.max_attachments": Rule("count", 0, 10_000),
-    "limits.max_packets_per_payload": Rule("count", 0, 1_000_000),
-    "limits.max_namespaces": Rule("count", 1, 10_000),
-    "limits.max_groups": Rule("count", 1, 10_000_000),
-    "limits.max_connections": Rule("count", 1, 100_000_000),
-    "limits.outbox_bytes": Rule("size", 1024, 16 * _GIB),
-    "limits.slow_after": Rule("seconds", 0.1, 3600),
-    "limits.outbox_hard_bytes": Rule("size", 1024, 64 * _GIB),
-    "limits.outbox_total_bytes": Rule("size", 1024**2, 1024 * _GIB),
-    "limits.outbox_bytes_link": Rule("size", 1024**2, 64 * _GIB),
-    "links.grace": Rule("seconds", 0, 3600),
-    # The azure client library drops a link that is silent for 120 s.
-    "links.keepalive": Rule("seconds", 1, 110),
-    "links.heartbeat": Rule("seconds", 0.5, 60),
-    "links.window": Rule("size", 64 * 1024, _GIB),
-    "links.connect_timeout": Rule("seconds", 0.1, 600),
-    "links.invoke_timeout": Rule("seconds", 0.1, _DAY),
-    "links.max_frame": Rule("size", 64 * 1024, _GIB),
-    "links.max_waiting_bytes": Rule("size", 0, 64 * _GIB),
-    "links.max_links_per_server": Rule("count", 1, 10_000),
-    "log.client_lines_per_second": Rule("count", 1, 1_000_000),
-    "default_hub": Rule("hub"),
-    "shutdown.grace": Rule("seconds", 0, _DAY),
-    "shutdown.spread": Rule("seconds", 0, _DAY),
-    "shutdown.timeout": Rule("seconds", 0.1, _DAY),
-}
-"""Units and ranges. Booleans and choices need none: their type says it all."""
+_KINDS: Final[dict[object, Kind]] = {bool: "flag", int: "count", float: "seconds"}
+"""What a type alone tells. A field's annotation may name another kind."""
 
 
 class Setting(NamedTuple):
@@ -77,15 +28,20 @@ class Setting(NamedTuple):
     default: object
 
 
-def _rule(path: str, kind: Any) -> Rule:
-    if path in RULES:
-        return RULES[path]
+def _rule(annotation: Any) -> Rule:
+    """The rule that a field's annotation declares, such as `Annotated[Size, Meta(ge=1024, le=GIB)]`."""
+    metas = [note for note in getattr(annotation, "__metadata__", ()) if isinstance(note, msgspec.Meta)]
+    kind = annotation.__origin__ if metas else annotation
     if get_origin(kind) is Literal:
         return Rule("choice", choices=get_args(kind))
-    if kind is bool:
-        return Rule("flag")
-    # A part may grow a setting before it gets its range here; it is still read by its type.
-    return Rule({int: "count", float: "seconds"}.get(kind, "text"))  # type: ignore[arg-type]
+    rule = Rule(_KINDS.get(kind, "text"))
+    for meta in metas:
+        rule = Rule(
+            (meta.extra or {}).get("kind", rule.kind),
+            rule.low if meta.ge is None else meta.ge,
+            rule.high if meta.le is None else meta.le,
+        )
+    return rule
 
 
 def _settings(prefix: str, struct: type[msgspec.Struct]) -> Iterable[Setting]:
@@ -96,7 +52,7 @@ def _settings(prefix: str, struct: type[msgspec.Struct]) -> Iterable[Setting]:
         elif path == "hubs":
             yield from _settings(ANY_HUB, HubSettings)
         elif path != "warnings":
-            yield Setting(path, _rule(path, field.type), field.default)
+            yield Setting(path, _rule(field.type), field.default)
 
 
 SETTINGS: Final = types.MappingProxyType({row.path: row for row in _settings("", Config)})
