@@ -126,10 +126,14 @@ class ServicePeer:
 
     async def frame(self, kind: type[FrameT]) -> FrameT:
         """The next frame, which must be of this kind."""
-        async with asyncio.timeout(TIMEOUT):
-            frame = await self.frames.get()
+        frame = await self.any_frame()
         assert isinstance(frame, kind), frame
         return frame
+
+    async def any_frame(self) -> v1.FromApp:
+        """The next frame."""
+        async with asyncio.timeout(TIMEOUT):
+            return await self.frames.get()
 
     async def close(self) -> tuple[int, str]:
         """How the app server ended its next link."""
@@ -188,9 +192,7 @@ class ServicePeer:
             for batch in session.out.resume(hello.received):
                 await connection.send(batch)
 
-    async def _message(
-        self, connection: ServerConnection, batch: v1.Batch[v1.FromApp], size: int
-    ) -> None:
+    async def _message(self, connection: ServerConnection, batch: v1.Batch[v1.FromApp], size: int) -> None:
         self.messages += 1
         self.session.out.taken(batch.ack)
         if not batch.number or not self.session.inc.arrived(batch.number, size):

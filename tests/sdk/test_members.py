@@ -14,6 +14,7 @@ class Client:
     def __init__(self, number: int) -> None:
         self.sid = f"client{number}"
         self.number = number
+        self.link_session = "session1"
         self.gone = False
         self.environ: dict[str, object] = {}
         self.members: dict[str, Member] = {}

@@ -33,6 +33,8 @@ class ClientRecord(Protocol):
 
     sid: str
     number: int
+    link_session: str
+    """The session of the link in which `number` names the client."""
     gone: bool
     environ: dict[str, Any]
     members: dict[str, Member]

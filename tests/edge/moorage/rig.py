@@ -255,13 +255,13 @@ class Pair:
         self.rig = Rig(**given)
         self.one, self.two = self.rig.app("one"), self.rig.app("two")
         self.clients: dict[str, Connection] = {}
-        """By socket id: `s1` and `s2` of each, with the app server's name before it."""
+        """By socket id: the app server's name, then 1 or 2."""
         self.numbers: dict[str, int] = {}
         for app in (self.one, self.two):
-            for _ in range(2):
+            for place in (1, 2):
                 number, connection, _opening = app.opening()
                 app.say(v1.Opened(number, 25_000, 20_000, 1_000_000))
-                sid = f"{app.id}{number}"
+                sid = f"{app.id}{place}"
                 self.rig.world.node.receive(connection, b"40")
                 app.say(v1.Packet(number, f'40{{"sid":"{sid}"}}'.encode()))
                 self.clients[sid] = connection

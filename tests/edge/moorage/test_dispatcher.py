@@ -126,13 +126,13 @@ def test_a_client_that_has_gone(pair: Pair) -> None:
 
 
 def test_another_app_servers_client_is_none_of_its(pair: Pair) -> None:
-    """Numbers are the session's own: both have a client 1."""
-    assert pair.numbers["one1"] == pair.numbers["two1"] == 1
-    pair.one.say(v1.Enter(0, 1, "/", ("a",)), v1.Packet(1, b"42[1]"))
-    assert (pair.rooms("one1"), pair.rooms("two1")) == (["a"], [])
-    assert pair.got(b"42[1]") == ["one1"]
-    pair.one.say(v1.Close(2))
-    assert pair.one.heard(v1.Closed)[0].client == 2
+    number = pair.numbers["two1"]
+    pair.one.say(v1.Enter(0, number, "/", ("a",)), v1.Packet(number, b"42[1]"), v1.Close(number))
+    assert pair.rooms("two1") == []
+    assert pair.got(b"42[1]") == []
+    assert pair.one.heard() == pair.two.heard() == []
+    pair.one.say(v1.Packet(pair.numbers["one2"], b"42[2]"), v1.Close(pair.numbers["one2"]))
+    assert pair.one.heard(v1.Closed)[0].client == pair.numbers["one2"]
     assert pair.two.heard(v1.Closed) == []
 
 
@@ -153,10 +153,10 @@ def test_others_are_moved_and_their_app_servers_hear_it(pair: Pair) -> None:
     assert pair.one.ask(lambda ref: v1.Join(ref, to, ("a", "b"))) == [v1.Done(1, 2)]
     assert pair.rooms("one1") == pair.rooms("two1") == ["a", "b"]
     assert pair.rooms("one2") == pair.rooms("two2") == []
-    assert pair.two.heard() == [v1.Moved(1, "/", True, ("a", "b"))]
+    assert pair.two.heard() == [v1.Moved(pair.numbers["two1"], "/", True, ("a", "b"))]
     pair.one.heard()
     pair.two.say(v1.Leave(5, To("/", ("a",)), ("b", "c")))
-    assert pair.two.heard() == [v1.Moved(1, "/", False, ("b", "c")), v1.Done(5, 2)]
+    assert pair.two.heard() == [v1.Moved(pair.numbers["two1"], "/", False, ("b", "c")), v1.Done(5, 2)]
     assert pair.one.heard() == [v1.Moved(1, "/", False, ("b", "c"))]
     assert pair.rooms("one1") == pair.rooms("two1") == ["a"]
 
@@ -174,9 +174,9 @@ def test_moves_by_the_rest_api_are_news_too(pair: Pair) -> None:
     connection = pair.clients["two1"]
     groups = (room_group("/", "a"), room_group("/ns", "x"), "some-group", "0~!~!", "0~Lw~\u20ac")
     pair.rig.world.execute(JoinGroups(HUB, Selection(connection=connection.id), groups))
-    assert pair.two.heard() == [v1.Moved(1, "/", True, ("a",))]
+    assert pair.two.heard() == [v1.Moved(pair.numbers["two1"], "/", True, ("a",))]
     pair.rig.world.execute(LeaveGroups(HUB, Selection(connection=connection.id), None))
-    assert pair.two.heard() == [v1.Moved(1, "/", False, ("a",))]
+    assert pair.two.heard() == [v1.Moved(pair.numbers["two1"], "/", False, ("a",))]
     assert pair.one.heard() == []
 
 

@@ -99,9 +99,7 @@ async def test_the_longest_id(service: MoorageProcess, hub: str) -> None:
 async def test_another_key(service: MoorageProcess, hub: str) -> None:
     claims = {"sub": "s", "exp": int(time.time()) + 60, "aud": tunnel_url(service, hub)}
     forged = jwt.encode(claims, "another key, of the right length.", "HS256")
-    reply = await WebSocket.refused(
-        service.url, f"/server/tunnel?hub={hub}&access_token={forged}", PROTOCOL
-    )
+    reply = await WebSocket.refused(service.url, f"/server/tunnel?hub={hub}&access_token={forged}", PROTOCOL)
     assert (reply.status, reply.json()["reason"]) == (401, "token-signature")
 
 
@@ -176,7 +174,7 @@ async def test_garbage_ends_link_and_session(
     client = asyncio.create_task(WebSocket.session(service.url, clients(hub)))
     (opened,) = (await batch_of(by_hand)).frames
     assert isinstance(opened, v1.Open)
-    await by_hand.send(v1.encode_batch(1, 1, [v1.encode_frame(v1.Opened(1, 9_000, 9_000, 999))]))
+    await by_hand.send(v1.encode_batch(1, 1, [v1.encode_frame(v1.Opened(opened.client, 9_000, 9_000, 999))]))
     async with await client as socket:
         await by_hand.raw(GARBAGE[name].replace(b"\x93\x01", b"\x93\x02") * 3)
         assert (await by_hand.ended())[1] == (1002, "link-bad-frame")
@@ -272,7 +270,7 @@ async def test_credit_of_the_service(quick: MoorageProcess, hub: str) -> None:
         assert link.hello.window == 65_536
         async with await WebSocket.session(quick.url, clients(hub)) as client:
             for number in range(100):
-                await link.say(v1.Packet(1, b'42["%b",%d]' % (b"x" * 10_000, number)))
+                await link.say(v1.Packet(next(iter(link.clients)), b'42["%b",%d]' % (b"x" * 10_000, number)))
             # More than the window; each batch waits for the acknowledgement of those before it.
             for number in range(100):
                 assert (await client.text()).endswith(f",{number}]")
@@ -315,5 +313,3 @@ async def test_silence_ends_the_link_and_bytes_of_any_kind_do_not(quick: Moorage
 async def test_who_does_not_greet_is_cut_off(quick: MoorageProcess, hub: str) -> None:
     async with await WebSocket.open(quick.url, target(quick, hub), PROTOCOL) as socket:
         assert (await socket.ended())[1] == (1001, "link-silent")
-
-

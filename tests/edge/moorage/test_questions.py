@@ -66,7 +66,7 @@ def test_answers_come_after_a_cut(pair: Pair) -> None:
 
 
 def test_a_fetch(pair: Pair) -> None:
-    pair.two.say(v1.Enter(0, 1, "/", ("a",)))
+    pair.two.say(v1.Enter(0, pair.numbers["two1"], "/", ("a",)))
     frames = pair.one.ask(lambda ref: v1.Fetch(ref, To("/"), 2_000))
     *sockets, asked = frames
     assert asked == v1.Asked(1, 1)
@@ -244,5 +244,3 @@ def test_drain(pair: Pair) -> None:
         pair.rig.world.open(RecordingOpening())
     assert len(pair.two.heard(v1.Open)) == 5
     assert pair.one.heard(v1.Open) == []
-
-

@@ -12,7 +12,7 @@ from moorage.wire.handshake import OpenInfo
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import LINK_REPLACED, LINK_SILENT
 from tests.edge.moorage.rig import App, Line, Rig
-from tests.hub.fakes import HUB, LEAST, RecordingLink, sink_of
+from tests.hub.fakes import HUB, LEAST, RecordingLink, heard, sink_of
 
 
 def reasons(app: App) -> list[str]:
@@ -158,11 +158,34 @@ def test_a_session_that_is_not_known_becomes_a_new_one(session: str) -> None:
     assert app.hello.session != old
     # The process that had the old one is gone, and its clients with it: they come again.
     assert ends(rig) == ["app-lost"]
-    number, _ = app.client("/")
-    assert number == 1, "numbers begin anew"
     app.cut()
     app.dial(old)
     assert not app.hello.resumed
+
+
+def test_a_client_number_is_never_used_again() -> None:
+    rig = Rig()
+    one, two = rig.app("one"), rig.app("two")
+    numbers = [one.client("/")[0], two.client("/")[0]]
+    one.cut()
+    one.dial("")
+    assert not one.hello.resumed
+    numbers += [one.client("/")[0], two.client("/")[0]]
+    assert len(set(numbers)) == 4
+
+
+def test_a_late_answer_about_a_client_of_the_last_session_is_ignored() -> None:
+    rig = Rig()
+    app = rig.app()
+    old, _ = app.client("/")
+    app.cut()
+    app.dial("")
+    _, connection = app.client("/")
+    app.say(v1.Opened(old, 25_000, 20_000, 1_000_000), v1.Packet(old, b'42["late"]'), v1.Close(old))
+    assert reasons(app) == []
+    rig.settle()
+    assert heard(connection)[-1:] != [b'42["late"]']
+    assert ends(rig) == ["app-lost"]
 
 
 def test_another_ids_session_is_of_no_use() -> None:

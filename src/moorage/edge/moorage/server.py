@@ -80,6 +80,7 @@ class MoorageServer:
         session: str,
         window: int,
         revision: int,
+        numbers: Iterator[int],
         later: Callable[[Callable[[], object]], object],
         wall_clock: Callable[[], float],
     ) -> None:
@@ -93,7 +94,8 @@ class MoorageServer:
         self.clients: dict[int, Connection] = {}
         self.openings: dict[int, float] = {}
         """Clients that the app server has not answered for yet, and since when."""
-        self._next_client = 1
+        self._numbers = numbers
+        self._last_client = 0  # the highest client number of this session so far
         self._transport: Transport | None = None
         self._later = later
         self._wall_clock = wall_clock
@@ -230,8 +232,7 @@ class MoorageServer:
             # New clients must not use up the room that connected clients need.
             self.node.refuse(connection, LINK_OVERFLOW)
             return
-        number = self._next_client
-        self._next_client += 1
+        number = self._last_client = next(self._numbers)
         connection.channel = number
         connection.handshake = handshake_json(handshake, int(self._wall_clock() * 1000))
         self.clients[number] = connection
@@ -265,8 +266,8 @@ class MoorageServer:
         self.queue(v1.Closed(number, reason.number, reason.name, cause_of(reason)))
 
     def asked(self, number: int) -> bool:
-        """Was there ever an `Open` of this client?"""
-        return 0 < number < self._next_client
+        """True if the number may be that of a client that is gone, perhaps with an earlier session."""
+        return 0 < number <= self._last_client
 
     def drained(self, connection: Connection, done: Drained) -> None:
         """A polling client's POST is answered at once, unless the app server is behind."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Callable
 from typing import Final
@@ -50,6 +51,9 @@ class Sessions:
         self._wall_clock = wall_clock
         self._later = later
         self._sessions: dict[tuple[str, str], tuple[MoorageServer, Reader]] = {}
+        self._client_numbers = itertools.count(1)
+        """Shared by all sessions and never reset: a frame about a client of a lost session that enters the
+        next session names nobody there."""
         self._waiting: dict[MoorageSocket, float] = {}
         """Sockets that may not stay as they are: before their hello, or after the end."""
         self._ticked = clock()
@@ -130,6 +134,7 @@ class Sessions:
             session=secrets.token_urlsafe(SESSION_BYTES),
             window=hello.window,
             revision=min(hello.revision, v1.REVISION),
+            numbers=self._client_numbers,
             later=self._later,
             wall_clock=self._wall_clock,
         )

@@ -34,6 +34,7 @@ class Client:
 
     def __init__(self, engine: Engine, number: int, sid: str, environ: Environ) -> None:
         self.server = engine
+        self.link_session = engine.link.session.id
         self.number = number
         self.sid = sid
         self.environ = environ

@@ -48,12 +48,12 @@ class ServerEvents:
                 # Nothing here is about that namespace: nobody is to wait for this app server.
                 self._link.send(Reply(frame.ref, b""))
             return
-        task = asyncio.get_running_loop().create_task(self._run(handler, arguments, frame))
+        running = self._run(handler, arguments, frame, self._link.session.id)
+        task = asyncio.get_running_loop().create_task(running)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, handler: Handler, arguments: list[Any], frame: Told) -> None:
-        session = self._link.session.id
+    async def _run(self, handler: Handler, arguments: list[Any], frame: Told, session: str) -> None:
         try:
             result = handler(*arguments)
             if inspect.isawaitable(result):

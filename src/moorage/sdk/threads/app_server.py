@@ -203,10 +203,14 @@ class ThreadedMoorage:
         )
         self._manager = ThreadsManager(self.link, self._codec, self._engine)
         self._manager.set_server(sio)
-        self._dispatcher = ThreadsDispatcher(sio, self._engine, self._manager, self._codec, extra)
-        self._server_events = ThreadsServerEvents(
-            self.link.send, self._codec, self._pool, session=lambda: self.link.session_id
+
+        def session() -> str:
+            return self.link.session_id
+
+        self._dispatcher = ThreadsDispatcher(
+            sio, self._engine, self._manager, self._codec, extra, session=session
         )
+        self._server_events = ThreadsServerEvents(self.link.send, self._codec, self._pool, session=session)
         self._inbox.serve(self.link, self._dispatcher, self._manager, self._server_events)
         carry_over(sio.manager, self._manager)
         sio.eio, sio.manager = self._engine, self._manager

@@ -46,12 +46,21 @@ class ThreadsDispatcher:
     """Takes the frames that are about clients."""
 
     def __init__(
-        self, sio: Any, engine: Engine, manager: ThreadsManager, codec: Codec, extra: dict[str, Any]
+        self,
+        sio: Any,
+        engine: Engine,
+        manager: ThreadsManager,
+        codec: Codec,
+        extra: dict[str, Any],
+        *,
+        session: Callable[[], str],
     ) -> None:
+        """`session` gives the id of the link's present session."""
         self._sio = sio
         self._engine = engine
         self._manager = manager
         self._codec = codec
+        self._session = session
         self._idle = IdleCheck(sio)
         self._extra = {"wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.async": False, **extra}
         self._lock = threading.Lock()
@@ -71,7 +80,8 @@ class ThreadsDispatcher:
 
     def opened(self, frame: Open) -> None:
         """A new client: taken."""
-        client = Client(self._engine, frame.client, frame.id, environ_of(frame) | self._extra)
+        environ = environ_of(frame) | self._extra
+        client = Client(self._engine, self._session(), frame.client, frame.id, environ)
         self._engine.add(client)
         self._idle.client()
         client.jobs.add(lambda: self._engine.handlers["connect"](client.sid, client.environ))
@@ -188,7 +198,7 @@ class ThreadsDispatcher:
         _log.info("client %s is closed: %s", client.sid, why)
         client.closing = True
         client.incoming = []
-        self._engine.transmit(Close(client.number))
+        self._engine.transmit(Close(client.number), client.link_session)
 
     # -- in queues and in the pool ------------------------------------------------------------------------
 

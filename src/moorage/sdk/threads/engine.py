@@ -24,14 +24,17 @@ from moorage.wire.moorage.v1 import Close, Drain, FromApp, Opened, Packet
 
 _WITH_ATTACHMENTS: Final = re.compile(r"[56]([0-9]{1,5})-")
 
-Transmit = Callable[[FromApp], None]
+Transmit = Callable[[FromApp, str], None]
+"""Sends a frame, in the session that is named and in no other."""
 
 
 class Client:
     """One client, and what python-engineio's own sockets are asked for."""
 
-    def __init__(self, engine: Engine, number: int, sid: str, environ: Environ) -> None:
+    def __init__(self, engine: Engine, session: str, number: int, sid: str, environ: Environ) -> None:
         self.server = engine
+        self.link_session = session
+        """The session of the link in which `number` names this client."""
         self.number = number
         self.sid = sid
         self.environ = environ
@@ -66,7 +69,7 @@ class Client:
     def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         """End its connection. The disconnect handlers run when the service has confirmed it."""
         if not self.closing and not self.gone:
-            self.server.transmit(Close(self.number))
+            self.server.transmit(Close(self.number), self.link_session)
             self.closing = True
 
 
@@ -100,7 +103,8 @@ class Engine(engineio.Server):  # type: ignore[misc]  # python-engineio is not a
         self.by_number[client.number] = client
         interval = self.ping_interval + self.ping_interval_grace_period
         limit = max_message(self)
-        self.transmit(Opened(client.number, int(interval * 1000), int(self.ping_timeout * 1000), limit))
+        answer = Opened(client.number, int(interval * 1000), int(self.ping_timeout * 1000), limit)
+        self.transmit(answer, client.link_session)
 
     def remove(self, client: Client) -> None:
         """It is gone and its handlers have run, which may have wanted its session."""
@@ -139,14 +143,14 @@ class Engine(engineio.Server):  # type: ignore[misc]  # python-engineio is not a
             if isinstance(data, str) and data.startswith("0"):
                 self._answer(client, data, packet)
             else:
-                self.transmit(packet)
+                self.transmit(packet, client.link_session)
 
     def _answer(self, client: Client, answer: str, packet: Packet) -> None:
         """To a CONNECT: from here on the service sends to all of the namespace, this socket included."""
         namespace = answer[1:].partition(",")[0] if answer[1:2] == "/" else "/"
         member = client.members.get(namespace)
         with self.answering:
-            self._post(packet)
+            self._post(packet, client.link_session)
             if member is not None and member.stage is Stage.CONNECTING:
                 member.stage = Stage.CONNECTED
 
@@ -165,7 +169,7 @@ class Engine(engineio.Server):  # type: ignore[misc]  # python-engineio is not a
     def let_go(self) -> None:
         """End all clients' connections, for this app server leaves. After the *Drain* the service lets
         them come back."""
-        self.transmit(Drain(0.0))
+        self.transmit(Drain(0.0), "")
         for client in self.by_number.values():
             client.close()
 

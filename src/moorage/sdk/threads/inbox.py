@@ -134,11 +134,8 @@ class ThreadsInbox:
         """Another app server fetches sockets; these are ours. Sessions may be large, and so are told in
         a thread of the pool."""
         chunks = tuple(chunks_of(self.facts_of(sid, frame.namespace) for sid in frame.sockets))
-        if session != self._link.session_id:
-            # In another session of the link the number may be that of another question.
-            return
         try:
-            self._link.send(Facts(frame.ref, chunks))
+            self._link.send(Facts(frame.ref, chunks), session)
         except MoorageError as error:
             _log.error("sockets' data could not be told: %s", error)
 

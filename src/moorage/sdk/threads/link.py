@@ -20,7 +20,15 @@ from typing import Any, Final, TypeVar
 
 from moorage.sdk.aio.link import Link, Receiver
 from moorage.sdk.connection_string import ConnectionString
-from moorage.sdk.errors import LinkClosed, LinkUnavailable, MoorageError, QueueFull, TooLarge, UsageError
+from moorage.sdk.errors import (
+    LinkClosed,
+    LinkUnavailable,
+    MoorageError,
+    QueueFull,
+    SessionLost,
+    TooLarge,
+    UsageError,
+)
 from moorage.sdk.session import BATCH_OVERHEAD, CONGESTED_BYTES, MAX_QUEUE_BYTES, Answers, End, Part
 from moorage.wire.moorage.v1 import Facts, FromApp, ServiceHello
 
@@ -35,6 +43,8 @@ T = TypeVar("T")
 Make = Callable[[int], FromApp]
 Item = FromApp | tuple[Make, Answers, float]
 """A frame, or what `Link.ask` takes."""
+ANY_SESSION: Final = ""
+"""For frames that hold no client number and no reference of the service: they are valid in every session."""
 
 _log = logging.getLogger("moorage.sdk")
 
@@ -114,7 +124,8 @@ class ThreadedLink:
             ssl_context=ssl_context,
         )
         self._link: Link | None = None
-        self._queue: deque[tuple[Item, int]] = deque()
+        self._queue: deque[tuple[Item, int, str]] = deque()
+        """What to send, its estimated size, and the only session that may get it."""
         self._lock = threading.Lock()
         self._queued = 0
         """Bytes in `_queue`, by estimate."""
@@ -240,15 +251,17 @@ class ThreadedLink:
 
     # -- to the service ------------------------------------------------------------------------------
 
-    def send(self, frame: FromApp) -> None:
-        """Queue a frame. Waits while a lot is waiting to leave a link that is up. After `close` nothing
-        happens. Raises `QueueFull`, `TooLarge`, and what ended the link otherwise."""
-        self._enqueue_unless_left(frame, size_of(frame))
+    def send(self, frame: FromApp, session: str = ANY_SESSION) -> None:
+        """Queue a frame. `session` is the session in which the frame's client number or reference is valid;
+        the frame is dropped if that session has ended. Waits while a lot is waiting to leave a link that is
+        up. After `close` nothing happens. Raises `QueueFull`, `TooLarge`, and what ended the link
+        otherwise."""
+        self._enqueue_unless_left(frame, size_of(frame), session)
         self.wait_for_capacity()
 
-    def post(self, frame: FromApp) -> None:
+    def post(self, frame: FromApp, session: str = ANY_SESSION) -> None:
         """As `send`, without waiting: for a caller that holds a lock; it calls `wait_for_capacity` later."""
-        self._enqueue_unless_left(frame, size_of(frame))
+        self._enqueue_unless_left(frame, size_of(frame), session)
 
     def send_volatile(self, frame: FromApp) -> bool:
         """As `send`, but not for a link that is down or congested: False instead."""
@@ -262,35 +275,36 @@ class ThreadedLink:
         make: Make,
         *,
         seconds: float = REQUEST_SECONDS,
+        session: str = ANY_SESSION,
         part: Callable[[Part], None] | None = None,
         ended: Callable[[], None] | None = None,
     ) -> End:
         """Send what `make` builds around a number, wait for the end of its answer. On the link's thread
-        `part` hears what comes before that, `ended` that it came, before anything behind it. Raises
-        `RequestFailed`, `RequestTimeout`, `SessionLost`, and as `send`."""
+        `part` hears what comes before that, `ended` that it came, before anything behind it. `session` as
+        for `send`. Raises `RequestFailed`, `RequestTimeout`, `SessionLost`, and as `send`."""
         if self.in_own_thread:
             raise RuntimeError("the link's thread cannot wait for itself")
         answered = Answered(self.loop, part, ended)
-        self._enqueue((make, answered, seconds), size_of(make(0)))
+        self._enqueue((make, answered, seconds), size_of(make(0)), session)
         return answered.future.result()
 
     def ask(self, make: Make, answers: Answers, seconds: float) -> None:
         """The same without waiting for the answer; `answers` hears of it on the link's thread."""
-        self._enqueue_unless_left((make, answers, seconds), size_of(make(0)))
+        self._enqueue_unless_left((make, answers, seconds), size_of(make(0)), ANY_SESSION)
         self.wait_for_capacity()
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Run `function` on the link's thread."""
         self.loop.call_soon_threadsafe(function)
 
-    def _enqueue_unless_left(self, item: Item, size: int) -> None:
+    def _enqueue_unless_left(self, item: Item, size: int, session: str) -> None:
         try:
-            self._enqueue(item, size)
+            self._enqueue(item, size, session)
         except LinkClosed:
             if not self.left:
                 raise
 
-    def _enqueue(self, item: Item, size: int) -> None:
+    def _enqueue(self, item: Item, size: int, session: str) -> None:
         link = self.link
         if self._dead or link.closed or self.loop.is_closed():
             raise self.failure or LinkClosed("the link was closed")
@@ -309,7 +323,7 @@ class ThreadedLink:
                     f"{waiting} bytes are waiting for the service, max_queue_bytes is "
                     f"{self.max_queue_bytes}: the service is away or does not keep up"
                 )
-            self._queue.append((item, size))
+            self._queue.append((item, size, session))
             self._queued += size
             if self._awake:
                 return
@@ -325,7 +339,7 @@ class ThreadedLink:
         with self._lock:
             items, self._queue = self._queue, deque()
             self._awake = False
-        for item, _ in items:
+        for item, _, _ in items:
             if isinstance(item, tuple):
                 item[1].failed(LinkClosed("the link was closed"))
 
@@ -335,9 +349,9 @@ class ThreadedLink:
         while self._queue:
             # Under the lock, so that what is waiting is counted once at any time.
             with self._lock:
-                item, size = self._queue.popleft()
+                item, size, session = self._queue.popleft()
                 self._queued -= size
-                error = self._hand_over(item)
+                error = self._hand_over(item, session)
             # Not under the lock: a handler of log records may want to emit them.
             if error is None:
                 continue
@@ -346,7 +360,10 @@ class ThreadedLink:
             else:
                 _log.error("A %s is lost: %s", type(item).__name__, error)
 
-    def _hand_over(self, item: Item) -> MoorageError | None:
+    def _hand_over(self, item: Item, session: str) -> MoorageError | None:
+        # The session changes on this thread only, so it cannot change between this look and the queue.
+        if session and session != self.session_id:
+            return SessionLost("the session ended before this left") if isinstance(item, tuple) else None
         try:
             if isinstance(item, tuple):
                 self.link.ask(*item)

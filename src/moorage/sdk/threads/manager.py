@@ -49,10 +49,10 @@ class Outlet(Protocol):
     def left(self) -> bool:
         """It was closed by this process."""
 
-    def send(self, frame: FromApp) -> None:
-        """Queue a frame."""
+    def send(self, frame: FromApp, session: str = "") -> None:
+        """Queue a frame, for one session if it is named."""
 
-    def post(self, frame: FromApp) -> None:
+    def post(self, frame: FromApp, session: str = "") -> None:
         """As `send`, without waiting."""
 
     def wait_for_capacity(self) -> None:
@@ -61,7 +61,9 @@ class Outlet(Protocol):
     def send_volatile(self, frame: FromApp) -> bool:
         """Queue a frame unless it would have to wait."""
 
-    def request(self, make: Callable[[int], FromApp], *, ended: Callable[[], None] | None = None) -> End:
+    def request(
+        self, make: Callable[[int], FromApp], *, session: str = "", ended: Callable[[], None] | None = None
+    ) -> End:
         """Send what `make` builds around a number; wait for the end of the answer."""
 
     def ask(self, make: Callable[[int], FromApp], answers: Answers, seconds: float) -> None:
@@ -149,7 +151,7 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
             return
         member = self._alone(room, namespace) if not flags and skip_sid is None else None
         if member is not None:
-            self._outlet.send(Packet(member.client.number, payload))
+            self._outlet.send(Packet(member.client.number, payload), member.client.link_session)
         elif self._connecting:
             self._emit_while_connecting(frame)
         else:
@@ -163,7 +165,8 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
             with self.lock:
                 to = [member for member in self._connecting if member.hears(frame.to)]
             for member in to:
-                self._outlet.post(Packet(member.client.number, frame.payload))
+                packet = Packet(member.client.number, frame.payload)
+                self._outlet.post(packet, member.client.link_session)
         self._outlet.wait_for_capacity()
 
     def _alone(self, room: Any, namespace: str) -> Member | None:
@@ -185,7 +188,7 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
                 ack_id = member.expect(callback)
             try:
                 payload = self._codec.event(namespace, arguments, ack_id)
-                self._outlet.send(Packet(member.client.number, payload))
+                self._outlet.send(Packet(member.client.number, payload), member.client.link_session)
             except MoorageError:
                 member.waiting.pop(ack_id, None)
                 raise
@@ -305,7 +308,7 @@ class ThreadsManager(socketio.Manager):  # type: ignore[misc]  # python-socketio
 
         try:
             # Confirmed where the answer is read: a `Moved` right behind it is news already.
-            self._outlet.request(make, ended=confirm)
+            self._outlet.request(make, session=member.client.link_session, ended=confirm)
         except (RequestFailed, QueueFull, TooLarge):
             with self.lock:
                 undo()

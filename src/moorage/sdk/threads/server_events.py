@@ -21,7 +21,12 @@ class ThreadsServerEvents:
     returns is its answer."""
 
     def __init__(
-        self, transmit: Callable[[FromApp], None], codec: Codec, pool: Pool, *, session: Callable[[], str]
+        self,
+        transmit: Callable[[FromApp, str], None],
+        codec: Codec,
+        pool: Pool,
+        *,
+        session: Callable[[], str],
     ) -> None:
         """`session` gives the id of the link's present session."""
         self._transmit = transmit
@@ -47,7 +52,7 @@ class ThreadsServerEvents:
             _log.debug("no handler for %r of app server %s", name, frame.sender)
             if frame.ref and not any(namespace == frame.namespace for namespace, _ in self._handlers):
                 # Nothing here is about that namespace: nobody is to wait for this app server.
-                self._transmit(Reply(frame.ref, b""))
+                self._transmit(Reply(frame.ref, b""), self._session())
             return
         self._pool.submit(partial(self._run, handler, arguments, frame, self._session()))
 
@@ -57,8 +62,7 @@ class ThreadsServerEvents:
         except Exception:
             _log.exception("the handler of a server-side event failed")
             return
-        if not frame.ref or session != self._session():
-            # In another session the number may be that of another question.
+        if not frame.ref:
             return
         if result is None:
             data = []
@@ -67,6 +71,6 @@ class ThreadsServerEvents:
         else:
             data = [result]
         try:
-            self._transmit(Reply(frame.ref, self._codec.ack(frame.namespace, 0, data)))
+            self._transmit(Reply(frame.ref, self._codec.ack(frame.namespace, 0, data)), session)
         except MoorageError as error:
             _log.error("the answer to a server-side event cannot be sent: %s", error)
