@@ -13,7 +13,7 @@ import secrets
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 import uvloop
@@ -23,7 +23,6 @@ from starlette.responses import Response
 
 from moorage import __version__, logs
 from moorage.auth import AccessKeys
-from moorage.cluster.local import LocalBroker
 from moorage.config.load import Config
 from moorage.control import ops, rest
 from moorage.control.work import ApiWork
@@ -36,7 +35,6 @@ from moorage.edge.link import LinkAcceptor
 from moorage.hub.connection import Connection
 from moorage.hub.node import Node
 from moorage.metrics import Gauges, Metrics
-from moorage.wire.commands import Command, Outcome
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.reasons import DRAINING, UNKNOWN_PATH
 
@@ -103,7 +101,6 @@ class Service:
             new_id=lambda: self._node_id + secrets.token_urlsafe(SID_BYTES),
             clock=time.monotonic,
             later=self._loop.call_soon,
-            broker=LocalBroker(),
             metrics=self.metrics,
             log=self.client_log.ended,
             limits=config.limits,
@@ -111,7 +108,7 @@ class Service:
             hubs=config.hubs,
             allow_unlisted_hubs=config.allow_unlisted_hubs,
         )
-        self._api_work = ApiWork(self.node.turns)
+        self._api_work = ApiWork(self.node.submit, self.node.turns)
         self.node.heartbeats.wake_at = self._alarm.set
         self._build_edge(config)
         self.metrics.gauges = Gauges(
@@ -176,7 +173,7 @@ class Service:
             ),
             *rest.routes(
                 keys=self.keys,
-                execute=self._execute,
+                execute=self._api_work.execute,
                 settings=config.auth,
                 public_endpoint=config.server.public_endpoint,
                 max_body=config.links.max_frame,
@@ -186,12 +183,6 @@ class Service:
             ),
         ]
         return Starlette(routes=routes, exception_handlers={404: not_found})
-
-    def _execute(self, command: Command) -> Outcome | Awaitable[Outcome]:
-        outcome = self.node.begin(command)
-        if isinstance(outcome, Outcome):
-            return outcome
-        return self._api_work.carry_out(command.hub, outcome)
 
     def _count_api(self, operation: str, status: int, reason: str | None) -> None:
         self.metrics.api_requests[operation, status] += 1

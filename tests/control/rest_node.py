@@ -18,7 +18,16 @@ from starlette.applications import Starlette
 
 from moorage.auth import AccessKeys, AuthSettings
 from moorage.control.rest import routes
-from moorage.wire.commands import Command, Invoke, ListGroup, Member, Outcome, SendToConnection, TellServers
+from moorage.wire.commands import (
+    Command,
+    Invoke,
+    ListGroup,
+    ListServers,
+    Member,
+    Outcome,
+    SendToConnection,
+    TellServers,
+)
 
 KEY = "primary-0123456789abcdef0123456789"
 MAX_BODY = 10_000
@@ -44,7 +53,7 @@ class FakeNode:
         if isinstance(command, ListGroup):
             later = [row for row in self.groups.get(command.group, []) if row.connection_id > command.after]
             return Outcome(members=tuple(later[: command.limit]), more=len(later) > command.limit)
-        assert not isinstance(command, TellServers)
+        assert not isinstance(command, TellServers | ListServers)
         to = command.to
         known = (
             (to.connection is None or to.connection in self.connections)

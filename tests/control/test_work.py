@@ -9,76 +9,111 @@ import pytest
 
 from moorage.control import work
 from moorage.control.work import ApiWork, Reading
+from moorage.hub.ports import Reply
 from moorage.hub.turns import TURN_SECONDS, Job
-from moorage.wire.commands import DONE, NOT_FOUND, Command, Outcome, Selection, Send
+from moorage.wire.commands import (
+    DONE,
+    EVERYONE,
+    NOT_FOUND,
+    Command,
+    Exists,
+    JoinGroups,
+    Outcome,
+    Selection,
+    Send,
+)
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import compile_filter
 from moorage.wire.reasons import API_BAD_FILTER
 from tests.control.rest_node import FakeNode, call, serving
-from tests.hub.fakes import HUB, World, heard
+from tests.hub.fakes import HUB, RecordingCluster, World, heard
 
 pytestmark = pytest.mark.repair(4)
 
 
-def job(outcome: Outcome | PeerError, steps: int = 3) -> Job[Outcome]:
-    for _ in range(steps):
-        yield False
-    if isinstance(outcome, PeerError):
-        raise outcome
-    return outcome
+class Steps:
+    """`Node.submit` whose every command takes three steps."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.outcomes: list[Outcome | PeerError] = []
+        """What the next commands will come to; `DONE` after these."""
+        self.api = ApiWork(self._submit, self.world.node.turns)
+
+    def _submit(self, _command: Command, reply: Reply) -> Job[None]:
+        outcome = self.outcomes.pop(0) if self.outcomes else DONE
+        for _ in range(3):
+            yield False
+        reply(None, outcome)
+
+    def call(self, hub: str = "app") -> asyncio.Future[Outcome]:
+        """One call to a hub."""
+        found = self.api.execute(Exists(hub, EVERYONE))
+        assert not isinstance(found, Outcome)
+        return found
 
 
 async def test_calls_are_answered_one_after_another() -> None:
-    world = World()
-    api = ApiWork(world.node.turns)
+    steps = Steps()
+    steps.outcomes = [DONE, NOT_FOUND]
     order: list[int] = []
-    futures = [api.carry_out("App", job(found)) for found in (DONE, NOT_FOUND)]
+    futures = [steps.call("App") for _ in range(2)]
     for number, future in enumerate(futures):
         future.add_done_callback(lambda _, number=number: order.append(number))  # type: ignore[misc]
-    world.settle()
+    steps.world.settle()
     assert [await future for future in futures] == [DONE, NOT_FOUND]
     await asyncio.sleep(0)
     assert order == [0, 1]
 
 
 async def test_a_refusal_reaches_its_caller_and_no_other() -> None:
-    world = World()
-    api = ApiWork(world.node.turns)
-    bad, good = api.carry_out("app", job(PeerError(API_BAD_FILTER))), api.carry_out("app", job(DONE))
-    world.settle()
+    steps = Steps()
+    steps.outcomes = [PeerError(API_BAD_FILTER)]
+    bad, good = steps.call(), steps.call()
+    steps.world.settle()
     with pytest.raises(PeerError):
         await bad
     assert await good == DONE
 
 
 async def test_a_caller_that_has_gone_does_not_matter() -> None:
-    world = World()
-    api = ApiWork(world.node.turns)
-    for outcome in (DONE, PeerError(API_BAD_FILTER)):
-        api.carry_out("app", job(outcome)).cancel()
-    last = api.carry_out("app", job(DONE))
-    world.settle()
+    steps = Steps()
+    steps.outcomes = [DONE, PeerError(API_BAD_FILTER)]
+    for _ in range(2):
+        steps.call().cancel()
+    last = steps.call()
+    steps.world.settle()
     assert await last == DONE
 
 
 async def test_how_many_wait_is_bounded_in_each_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "MAX_WAITING", 2)
-    world = World()
-    api = ApiWork(world.node.turns)
-    futures = [api.carry_out("app", job(DONE)) for _ in range(2)]
+    steps = Steps()
+    futures = [steps.call() for _ in range(2)]
     with pytest.raises(PeerError) as refused:
-        api.carry_out("APP", job(DONE))
+        steps.call("APP")
     assert refused.value.reason.name == "api-busy"
-    futures.append(api.carry_out("other", job(DONE)))
-    world.settle()
+    futures.append(steps.call("other"))
+    steps.world.settle()
     assert [await future for future in futures] == [DONE] * 3
-    assert await asyncio.wait_for(_later(world, api), 5) == DONE
+    last = steps.call()
+    steps.world.settle()
+    assert await asyncio.wait_for(last, 5) == DONE
 
 
-async def _later(world: World, api: ApiWork) -> Outcome:
-    future = api.carry_out("app", job(DONE))
-    world.settle()
-    return await future
+async def test_a_call_waits_for_the_other_nodes() -> None:
+    cluster = RecordingCluster()
+    world = World(cluster=cluster)
+    world.server()
+    api = ApiWork(world.node.submit, world.node.turns)
+    call = api.execute(JoinGroups(HUB, EVERYONE, ("g",)))
+    assert isinstance(call, asyncio.Future)
+    assert not call.done()
+    cluster.replies[0](Outcome(reached=2))
+    assert await call == Outcome(reached=2)
+    assert api.execute(Send(HUB, EVERYONE, b"42[1]")) == Outcome(reached=0)
+    with pytest.raises(PeerError):
+        api.execute(Send(HUB, EVERYONE, b"1"))
 
 
 def test_an_answer_waits_for_a_call_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +141,7 @@ def test_a_filter_over_many_connections_is_evaluated_in_steps() -> None:
     clients = [world.client("/") for _ in range(1_200)]
     condition = " or ".join(f"length(connectionId) eq {n}" for n in range(100, 160))
     found = compile_filter(f"({condition} or connectionId eq '{clients[7].id}')")
-    outcome = world.node.begin(Send(HUB, Selection(filter=found), b'42["x"]'))
+    outcome = world.node.carry_out(Send(HUB, Selection(filter=found), b'42["x"]'))
     assert not isinstance(outcome, Outcome)
     steps = 0
     while True:

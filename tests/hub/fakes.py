@@ -5,19 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from moorage.cluster.local import LocalBroker
 from moorage.engine.upgrade import Step
 from moorage.hub.connection import Connection
 from moorage.hub.hub import Hub
 from moorage.hub.links import NO_PEER, AppServer, Capabilities
 from moorage.hub.node import Node, Who
-from moorage.hub.ports import Answers, AppPeer, Broker, Drained, Opening
+from moorage.hub.ports import Answers, AppPeer, Cluster, Drained, Opening, Reply
 from moorage.hub.settings import HubSettings, Limits, LinkSettings
+from moorage.hub.turns import finished
 from moorage.metrics import Metrics
 from moorage.wire.commands import (
     Command,
@@ -26,6 +27,7 @@ from moorage.wire.commands import (
     Selection,
     Send,
     SendToConnection,
+    merged,
 )
 from moorage.wire.engineio import FRAME_HEADROOM, OPCODE_TEXT, encode_binary, text_frame
 from moorage.wire.groups import room_group
@@ -224,14 +226,45 @@ class RecordingAnswers:
         self.missing = missing
 
 
-class RecordingBroker:
-    """`ports.Broker` that keeps what it is to carry."""
+class RecordingCluster:
+    """`ports.Cluster` that keeps what leaves the node, and is asked by no other."""
 
     def __init__(self) -> None:
-        self.published: list[Command] = []
+        self.casts: list[tuple[Command, Outcome]] = []
+        self.writes: list[tuple[Command, Outcome]] = []
+        self.asks: list[Command] = []
+        self.groups: list[tuple[str, str]] = []
+        """`first` or `last`, and the group."""
+        self.replies: list[Callable[[Outcome | Exception], None]] = []
+        """Call them to reply to the writes."""
+        self.own: list[Outcome | Exception] = []
+        """This node's own replies to asks."""
 
-    def publish(self, command: Command) -> None:
-        self.published.append(command)
+    def cast(self, command: Command, here: Outcome) -> None:
+        self.casts.append((command, here))
+
+    def write(self, command: Command, here: Outcome, reply: Reply, about: Any) -> None:
+        self.writes.append((command, here))
+        self.replies.append(partial(reply, about))
+
+    def ask(
+        self, command: Command, reply: Reply, about: Any, answers: Answers[Any] | None
+    ) -> tuple[Reply, Any, Answers[Any] | None]:
+        self.asks.append(command)
+
+        def own(_: object, outcome: Outcome | Exception) -> None:
+            self.own.append(outcome)
+            if isinstance(outcome, Outcome):
+                outcome = merged([outcome, Outcome(found=False, missing=("n2",))])
+            reply(about, outcome)
+
+        return own, None, answers
+
+    def first(self, hub: str, group: str) -> None:
+        self.groups.append(("first", group))
+
+    def last(self, hub: str, group: str) -> None:
+        self.groups.append(("last", group))
 
 
 @dataclass
@@ -242,7 +275,7 @@ class World:
     links: LinkSettings = field(default_factory=LinkSettings)
     hubs: Mapping[str, HubSettings] = field(default_factory=dict)
     allow_unlisted_hubs: bool = True
-    broker: Broker = field(default_factory=LocalBroker)
+    cluster: Cluster | None = None
 
     def __post_init__(self) -> None:
         self.now = 1_000.0
@@ -262,7 +295,6 @@ class World:
             new_id=self._new_id,
             clock=lambda: self.now,
             later=self._later,
-            broker=self.broker,
             metrics=self.metrics,
             log=self._log,
             limits=self.limits,
@@ -270,6 +302,7 @@ class World:
             hubs=self.hubs,
             allow_unlisted_hubs=self.allow_unlisted_hubs,
         )
+        self.node.cluster = self.cluster
         self.node.heartbeats.wake_at = self._wake_at
 
     def _new_id(self) -> str:
@@ -360,19 +393,36 @@ class World:
     def join(self, connection: Connection, *rooms: str, namespace: str = "/") -> Outcome:
         """What `socket.join` does."""
         groups = tuple(room_group(namespace, room) for room in rooms)
-        return self.node.execute(JoinGroups(HUB, Selection(connection=connection.id), groups))
+        return self.execute(JoinGroups(HUB, Selection(connection=connection.id), groups))
 
     def send(self, connection: Connection, payload: bytes) -> Outcome:
         """To one connection."""
-        return self.node.execute(SendToConnection(connection.hub.name, connection.id, payload))
+        return self.execute(SendToConnection(connection.hub.name, connection.id, payload))
 
     def emit(self, to: Selection, payload: bytes, *, hub: str = HUB, control: bool = False) -> Outcome:
         """To all selected."""
-        return self.node.execute(Send(hub, to, payload, control=control))
+        return self.execute(Send(hub, to, payload, control=control))
 
     def execute(self, command: Command, answers: Answers[Any] | None = None) -> Outcome:
-        """Any command."""
-        return self.node.execute(command, answers)
+        """Any command, in one go."""
+        (outcome,) = self.submit(command, answers)
+        return outcome
+
+    def submit(self, command: Command, answers: Answers[Any] | None = None) -> list[Outcome]:
+        """Any command, in one go. The reply, which may come later; an exception is raised if it comes now."""
+        replies: list[Outcome] = []
+        asked = object()
+
+        def reply(about: object, outcome: Outcome | Exception) -> None:
+            assert about is asked
+            if isinstance(outcome, Exception):
+                raise outcome
+            replies.append(outcome)
+
+        job = self.node.submit(command, reply, asked, answers)
+        if job is not None:
+            finished(job)
+        return replies
 
 
 def sink_of(connection: Connection) -> RecordingSink:

@@ -75,11 +75,11 @@ def test_who_has_left_the_line_by_closing_holds_nobody_up() -> None:
     for client in clients:
         world.node.burst(client)
     for client in clients[:2]:
-        world.node.execute(CloseConnections(HUB, Selection(connection=client.id)))
+        world.execute(CloseConnections(HUB, Selection(connection=client.id)))
     link.take()
     assert sink_of(clients[2]).reading
     world.node.burst(clients[2])
-    world.node.execute(CloseConnections(HUB, Selection(connection=clients[2].id)))
+    world.execute(CloseConnections(HUB, Selection(connection=clients[2].id)))
     turns(world, 2)
     link.take()
     late = world.client("/")

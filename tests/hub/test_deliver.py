@@ -422,7 +422,7 @@ def test_very_many_packets_for_one_client_are_delivered_in_steps(count: int) -> 
     world.server()
     client = world.client("/")
     packets = [b"42[%d]" % n for n in range(count)]
-    job = world.node.begin(SendToConnection(HUB, client.id, b"\x1e".join(packets)))
+    job = world.node.carry_out(SendToConnection(HUB, client.id, b"\x1e".join(packets)))
     assert isinstance(job, Outcome) == (count <= PIECE)
     if not isinstance(job, Outcome):
         next(job)
@@ -440,5 +440,5 @@ def test_very_many_packets_for_several_clients_are_refused() -> None:
     world.client("/")
     payload = b"\x1e".join([b"44{}"] * (MAX_EMIT + 1))
     with pytest.raises(PeerError) as refused:
-        world.node.execute(Send(HUB, Selection(), payload, control=True))
+        world.execute(Send(HUB, Selection(), payload, control=True))
     assert refused.value.reason.name == "api-bad-payload"

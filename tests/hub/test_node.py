@@ -32,7 +32,6 @@ from moorage.wire.reasons import (
 )
 from tests.hub.fakes import (
     HUB,
-    RecordingBroker,
     RecordingLink,
     RecordingOpening,
     RecordingSink,
@@ -364,19 +363,3 @@ def test_an_emptied_hub_cannot_take_its_successor_away() -> None:
     second = world.hub()
     world.node.drop_server(first, server)
     assert world.hub() is second
-
-
-# -- commands
-
-
-def test_what_was_carried_out_is_published() -> None:
-    broker = RecordingBroker()
-    world = World(broker=broker)
-    world.server()
-    client = world.client("/")
-    broker.published.clear()
-    command = Exists(HUB, Selection(connection=client.id))
-    world.execute(command)
-    with pytest.raises(PeerError):
-        world.send(client, b"b!")
-    assert broker.published == [command]

@@ -68,7 +68,7 @@ def crowd(count: int = 10, **limits: Any) -> tuple[World, list[Connection]]:
     world.server(peer=RecordingPeer())
     clients = [world.client("/", user_id="ada" if n == 3 else None) for n in range(count)]
     for n, client in enumerate(clients):
-        world.node.execute(
+        world.execute(
             JoinGroups(
                 HUB, Selection(connection=client.id), (group(str(n)), group("even" if n % 2 == 0 else "odd"))
             )
@@ -122,7 +122,7 @@ def test_an_emit_in_steps_reaches_each_once(name: str) -> None:
 
 def begun(world: World, command: Command, between: Callable[[int], object] = lambda step: None) -> Outcome:
     """Carry out a command step by step; `between` is called after each."""
-    outcome = world.node.begin(command, RecordingAnswers())
+    outcome = world.node.carry_out(command, RecordingAnswers())
     if isinstance(outcome, Outcome):
         return outcome
     return _finish(outcome, between)
@@ -157,7 +157,7 @@ COMMANDS: dict[str, Callable[[], Command]] = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_in_steps_does_what_it_does_in_one_go(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world, clients = crowd()
-    one_go = world.node.execute(COMMANDS[name]())
+    one_go = world.execute(COMMANDS[name]())
     expected = [(c.session.state, sorted(c.groups)) for c in clients]
     make_steps_small(monkeypatch)
     world, clients = crowd()
@@ -196,8 +196,8 @@ def test_who_comes_or_goes_during_an_emit() -> None:
         if step == 3:
             closed, left = [client for client in clients if not client.outbox.size][:2]
             gone.extend((closed, left))
-            world.node.execute(CloseConnections(HUB, Selection(connection=closed.id)))
-            world.node.execute(LeaveNamespace(HUB, Selection(connection=left.id), "/"))
+            world.execute(CloseConnections(HUB, Selection(connection=closed.id)))
+            world.execute(LeaveNamespace(HUB, Selection(connection=left.id), "/"))
             world.client("/")
 
     begun(world, Send(HUB, ALL, b'42["x"]'), between)
@@ -216,8 +216,8 @@ def test_a_client_that_ends_during_a_join_is_in_no_room_afterwards() -> None:
 
     def between(step: int) -> None:
         if step == 6:
-            world.node.execute(CloseConnections(HUB, Selection(connection=clients[-1].id)))
-            world.node.execute(CloseConnections(HUB, Selection(connection=clients[0].id)))
+            world.execute(CloseConnections(HUB, Selection(connection=clients[-1].id)))
+            world.execute(CloseConnections(HUB, Selection(connection=clients[0].id)))
 
     begun(world, JoinGroups(HUB, ALL, (group("a"), group("b"), group("c"))), between)
     members = world.hub().directory.rooms.members(group("c"))
@@ -243,7 +243,7 @@ def test_a_client_that_ends_before_its_turn_is_not_expelled(
         """Two of the four have been expelled."""
         if step == 1:
             for client in clients:
-                world.node.execute(CloseConnections(HUB, Selection(connection=client.id)))
+                world.execute(CloseConnections(HUB, Selection(connection=client.id)))
 
     assert begun(world, LeaveNamespace(HUB, ALL, "/", close), between).reached == 2
     assert world.node.connections == world.hub().sockets == 0
@@ -264,7 +264,7 @@ def test_the_app_server_hears_nothing_of_a_client_that_ended_before_its_turn() -
     def between(step: int) -> None:
         if step == 2:
             for client in clients:
-                world.node.execute(CloseConnections(HUB, Selection(connection=client.id)))
+                world.execute(CloseConnections(HUB, Selection(connection=client.id)))
 
     begun(world, LeaveGroups(HUB, ALL, (group("a"),)), between)
     assert peer.moves == []
@@ -276,7 +276,7 @@ def test_a_client_that_leaves_while_others_are_looked_for_is_not_asked() -> None
 
     def between(step: int) -> None:
         if step == 1:
-            world.node.execute(LeaveNamespace(HUB, Selection(connection=clients[0].id), "/"))
+            world.execute(LeaveNamespace(HUB, Selection(connection=clients[0].id), "/"))
 
     gone = next(iter(world.hub().directory.rooms.members(ROOT)))
     clients.remove(gone)
@@ -291,7 +291,7 @@ def test_a_client_that_leaves_while_others_are_looked_for_is_not_asked() -> None
 def test_answers_may_come_before_the_last_is_asked() -> None:
     world, clients = crowd(6)
     answers = RecordingAnswers()
-    job = world.node.begin(Invoke(HUB, ALL, b'42["q"]', 5.0), answers)
+    job = world.node.carry_out(Invoke(HUB, ALL, b'42["q"]', 5.0), answers)
     assert not isinstance(job, Outcome)
     answered: set[str] = set()
 
@@ -335,7 +335,7 @@ def test_a_fetch_in_steps_asks_each_app_server_in_parts() -> None:
     other, _ = world.server("s2", peer=peer)
     command = FetchSockets(HUB, ALL, "/", 5.0, 0, "s2")
     answers = RecordingAnswers()
-    job = world.node.begin(command, answers)
+    job = world.node.carry_out(command, answers)
     assert not isinstance(job, Outcome)
     outcome = _finish(job, lambda step: None)
     assert outcome.reached == 7
@@ -351,7 +351,7 @@ def test_a_fetch_does_not_wait_for_an_app_server_that_was_lost_meanwhile() -> No
     lost = clients[0].server
     world.server("s2", peer=RecordingPeer())
     answers = RecordingAnswers()
-    job = world.node.begin(FetchSockets(HUB, ALL, "/", 5.0, 0, "s2"), answers)
+    job = world.node.carry_out(FetchSockets(HUB, ALL, "/", 5.0, 0, "s2"), answers)
     assert not isinstance(job, Outcome)
 
     def between(_step: int) -> None:
@@ -372,7 +372,7 @@ def test_an_emit_to_one_room_is_no_job_however_the_room_is_named(
 ) -> None:
     monkeypatch.setattr(execute, "FEW", 3)
     world, clients = crowd()
-    outcome = world.node.begin(Send(HUB, SELECTIONS[name](clients), b'42["x"]'))
+    outcome = world.node.carry_out(Send(HUB, SELECTIONS[name](clients), b'42["x"]'))
     assert isinstance(outcome, Outcome)
     assert outcome.reached == (5 if name == "room" else 10)
 
@@ -397,10 +397,10 @@ def test_nothing_comes_between_a_binary_event_and_its_attachments(before: int) -
     client = world.client("/")
     event = [b'452-["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]', b"bYWI=", b"bY2Q="]
     packets = [b"42[1]"] * before + event + [b"42[2]"] * PIECE
-    job = world.node.begin(SendToConnection(HUB, client.id, b"\x1e".join(packets)))
+    job = world.node.carry_out(SendToConnection(HUB, client.id, b"\x1e".join(packets)))
     assert not isinstance(job, Outcome)
     for _ in job:
-        world.node.execute(SendToConnection(HUB, client.id, b'42["between"]'))
+        world.execute(SendToConnection(HUB, client.id, b'42["between"]'))
     world.settle()
     got = heard(client)
     at = got.index(event[0])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
+from moorage.hub.ports import Reply
 from moorage.hub.turns import TURN_SECONDS, Intake, Job, Turns
-from moorage.wire.commands import Outcome
+from moorage.wire.commands import Command, Outcome
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import API_BUSY
 
@@ -41,36 +42,67 @@ class Reading:
                     await asyncio.sleep(0)
 
 
-class ApiWork:
-    """The calls of all hubs."""
+class Submit(Protocol):
+    """`hub.node.Node.submit`, for commands without a stream of answers."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __call__(self, command: Command, reply: Reply, /) -> Job[None] | None: ...
+
+
+class ApiWork:
+    """Carries out the calls of all hubs."""
+
+    def __init__(self, submit: Submit, turns: Turns) -> None:
+        self._submit = submit
         self._turns = turns
         self._hubs: dict[str, Intake] = {}
 
-    def carry_out(self, hub: str, job: Job[Outcome]) -> asyncio.Future[Outcome]:
-        """Its outcome, or the `PeerError` that it raises. Raises `PeerError` (api-busy)."""
-        name = hub.casefold()
-        intake = self._hubs.get(name)
+    def execute(self, command: Command) -> Outcome | asyncio.Future[Outcome]:
+        """The outcome, now or later; later also the exception. Raises `PeerError`, api-busy among others."""
+        call = _Call()
+        job = self._submit(command, call.reply)
+        if job is not None:
+            self._add(command.hub.casefold(), job)
+        return call.result()
+
+    def _add(self, hub: str, job: Job[None]) -> None:
+        intake = self._hubs.get(hub)
         if intake is None:
-            intake = self._hubs[name] = Intake(self._turns)
+            intake = self._hubs[hub] = Intake(self._turns)
         elif len(intake) >= MAX_WAITING:
             raise PeerError(API_BUSY, f"at most {MAX_WAITING}")
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        intake.add(self._answered(name, intake, job, future))
-        return future
+        intake.add(self._carry_out(hub, intake, job))
 
-    def _answered(
-        self, hub: str, intake: Intake, job: Job[Outcome], future: asyncio.Future[Outcome]
-    ) -> Job[None]:
-        try:
-            outcome = yield from job
-        except Exception as error:
-            if not future.done():
-                future.set_exception(error)
-        else:
-            # The caller may have gone away: its command is carried out all the same.
-            if not future.done():
-                future.set_result(outcome)
+    def _carry_out(self, hub: str, intake: Intake, job: Job[None]) -> Job[None]:
+        yield from job
         if len(intake) == 1:
             del self._hubs[hub]
+
+
+class _Call:
+    """Keeps the reply until it is asked for, or passes it on."""
+
+    __slots__ = ("_future", "_outcome")
+
+    def __init__(self) -> None:
+        self._outcome: Outcome | Exception | None = None
+        self._future: asyncio.Future[Outcome] | None = None
+
+    def reply(self, _about: object, outcome: Outcome | Exception) -> None:
+        """`hub.ports.Reply`."""
+        self._outcome = outcome
+        # The caller may have gone away: its command is carried out all the same.
+        if self._future is None or self._future.done():
+            return
+        if isinstance(outcome, Exception):
+            self._future.set_exception(outcome)
+        else:
+            self._future.set_result(outcome)
+
+    def result(self) -> Outcome | asyncio.Future[Outcome]:
+        """The outcome, or a future if there is none yet. Raises the exception, if it is one."""
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        if self._outcome is not None:
+            return self._outcome
+        self._future = asyncio.get_running_loop().create_future()
+        return self._future

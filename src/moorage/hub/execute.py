@@ -11,30 +11,30 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, Final
 
 from moorage.engine.upgrade import State
-from moorage.hub import asking
 from moorage.hub.deliver import Delivery, deliver_to_one, delivering_to_one, expel, is_long
 from moorage.hub.hub import Hub
 from moorage.hub.outbox import SLICE
-from moorage.hub.ports import Answers, AppPeer
+from moorage.hub.ports import AppPeer
 from moorage.hub.selecting import parts, selected
 from moorage.hub.turns import STEP, Job
 from moorage.wire.commands import (
     DONE,
     NOT_FOUND,
     CloseConnections,
-    Command,
     Exists,
     JoinGroups,
     LeaveGroups,
     LeaveNamespace,
     ListGroup,
+    ListServers,
     Member,
     Outcome,
     Selection,
     Send,
     SendToConnection,
+    Server,
 )
-from moorage.wire.errors import PeerError, UsageError
+from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, prefix_of, room_group, room_of
 from moorage.wire.reasons import API_BAD_PAYLOAD, API_CLOSED, TOO_MANY_GROUPS
 from moorage.wire.socketio import is_emit
@@ -59,18 +59,6 @@ CLOSE_WORK: Final = 20
 """Units of work to close one connection."""
 
 Done = Outcome | Job[Outcome]
-
-
-def run(node: Node, command: Command, answers: Answers[Any] | None) -> Done:
-    """Carry out `command`, or begin to; see `Node.begin`."""
-    # A hub that does not exist answers like one that nobody is in.
-    hub = node.hub(command.hub) or Hub(command.hub)
-    handler = _HANDLERS.get(type(command))
-    if handler is not None:
-        return handler(node, hub, command)
-    if answers is None:
-        raise UsageError(f"{type(command).__name__} needs somewhere to send its answers")
-    return asking.HANDLERS[type(command)](node, hub, command, answers)
 
 
 def _named(to: Selection) -> bool:
@@ -369,7 +357,12 @@ def _page(command: ListGroup, page: list[Connection]) -> Outcome:
     return Outcome(reached=len(members), members=members, more=len(page) > command.limit)
 
 
-_HANDLERS: dict[type, Callable[[Node, Hub, Any], Done]] = {
+def _servers(_node: Node, hub: Hub, _command: ListServers) -> Done:
+    rows = [Server(each.id, each.dialect, each.up, len(each.clients)) for each in hub.servers.all()]
+    return Outcome(servers=tuple(rows))
+
+
+HANDLERS: Final[dict[type, Callable[[Node, Hub, Any], Done]]] = {
     SendToConnection: _send_to_connection,
     Send: _send,
     JoinGroups: _join,
@@ -378,4 +371,5 @@ _HANDLERS: dict[type, Callable[[Node, Hub, Any], Done]] = {
     CloseConnections: _close,
     Exists: _exists,
     ListGroup: _list,
+    ListServers: _servers,
 }

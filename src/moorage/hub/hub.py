@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from moorage.hub.invokes import Questions
 from moorage.hub.links import AppServer, AppServers
+from moorage.hub.ports import Members
 from moorage.hub.rooms import Directory
 from moorage.wire.moorage.listing import SharedHeaders
 
@@ -18,9 +19,9 @@ class Hub:
 
     __slots__ = ("directory", "invocations", "name", "queries", "questions", "servers", "shared", "sockets")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, news: Members | None = None) -> None:
         self.name = name
-        self.directory = Directory()
+        self.directory = Directory(news)
         self.servers = AppServers()
         self.invocations: Questions[Connection] = Questions()
         """Emits with acks; a question's number is the ack id."""

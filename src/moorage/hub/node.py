@@ -1,4 +1,4 @@
-"""One Moorage process: its hubs, the life of a connection, and the one executor.
+"""One Moorage process: its hubs, the life of a connection, and the one door for commands.
 
 Nothing here waits, opens a socket or reads a clock on its own. The shells (`edge`, `control`)
 bring bytes and time in; what is to be written goes out through the ports.
@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 from moorage.engine.peer import Answer, Forward
 from moorage.engine.session import Closed, Event, Pong
 from moorage.engine.upgrade import State, Step
-from moorage.hub import execute
+from moorage.hub import asking, execute
 from moorage.hub.bursts import Bursts
 from moorage.hub.connection import BURST, Connection
+from moorage.hub.deliver import deliver_to_one, delivering_to_one, is_long
 from moorage.hub.heartbeat import Heartbeats
 from moorage.hub.hub import Hub
 from moorage.hub.links import AppServer
 from moorage.hub.outbox import Flusher
-from moorage.hub.ports import Answers, Broker, Later, Opening
+from moorage.hub.ports import Answers, Cluster, Later, Opening, Reply
 from moorage.hub.settings import HubSettings, Limits, LinkSettings
-from moorage.hub.turns import Intake, Job, Turns, finished
-from moorage.wire.commands import Command, Outcome
-from moorage.wire.errors import PeerError
+from moorage.hub.turns import Intake, Job, Turns
+from moorage.wire.commands import DONE, Ask, Cast, Command, Outcome, Write
+from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.groups import namespace_group
 from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import (
@@ -67,7 +68,6 @@ class Node:
         new_id: Callable[[], str],
         clock: Callable[[], float],
         later: Later,
-        broker: Broker,
         metrics: Metrics,
         log: DisconnectLog,
         limits: Limits,
@@ -78,7 +78,8 @@ class Node:
         self.new_id = new_id
         self.clock = clock
         self._later = later
-        self.broker = broker
+        self.cluster: Cluster | None = None
+        """The other nodes; None if there are none. Set before the first hub exists."""
         self.metrics = metrics
         self.limits = limits
         self.links = links
@@ -128,7 +129,7 @@ class Node:
         self.hub_settings(name)
         hub = self.hub(name)
         if hub is None:
-            hub = self.hubs[name.casefold()] = Hub(name)
+            hub = self.hubs[name.casefold()] = Hub(name, self.cluster)
         return hub
 
     # -- app servers --------------------------------------------------------------------------
@@ -344,27 +345,63 @@ class Node:
 
     # -- commands -----------------------------------------------------------------------------
 
-    def begin(self, command: Command, answers: Answers[Any] | None = None) -> Outcome | Job[Outcome]:
-        """The one executor behind every door. What is little is done at once; for the rest the caller
-        puts the job into its `Intake`. `answers` goes with the commands that many answer. Both this
-        call and the job raise `PeerError` where the command cannot be carried out as asked; nothing
-        has happened then."""
-        outcome = execute.run(self, command, answers)
+    def submit(
+        self, command: Command, reply: Reply, about: Any = None, answers: Answers[Any] | None = None
+    ) -> Job[None] | None:
+        """The one door for commands. Calls `reply(about, outcome)` once; never raises.
+
+        Small work is done at once, and without other nodes `reply` has been called when this returns.
+        For large work it returns a job, which the caller puts into its `Intake`. `answers` receives what
+        the asked give in answer to `Invoke`, `FetchSockets` and `TellServers`.
+        """
+        cluster = self.cluster
+        try:
+            if cluster is not None and isinstance(command, Ask):
+                reply, about, answers = cluster.ask(command, reply, about, answers)
+            outcome = self.carry_out(command, answers)
+        except Exception as error:
+            reply(about, error)
+            return None
         if type(outcome) is Outcome:
-            self.broker.publish(command)
-            return outcome
+            if cluster is None:
+                reply(about, outcome)
+            else:
+                _share(cluster, command, outcome, reply, about)
+            return None
         assert not isinstance(outcome, Outcome)
-        return self._published(outcome, command)
+        return self._in_steps(outcome, command, reply, about)
 
-    def _published(self, job: Job[Outcome], command: Command) -> Job[Outcome]:
-        outcome = yield from job
-        self.broker.publish(command)
-        return outcome
+    def _in_steps(self, job: Job[Outcome], command: Command, reply: Reply, about: Any) -> Job[None]:
+        try:
+            outcome = yield from job
+        except Exception as error:
+            reply(about, error)
+            return
+        if self.cluster is None:
+            reply(about, outcome)
+        else:
+            _share(self.cluster, command, outcome, reply, about)
 
-    def execute(self, command: Command, answers: Answers[Any] | None = None) -> Outcome:
-        """`begin`, and all steps in one go."""
-        outcome = self.begin(command, answers)
-        return outcome if isinstance(outcome, Outcome) else finished(outcome)
+    def carry_out(self, command: Command, answers: Answers[Any] | None = None) -> Outcome | Job[Outcome]:
+        """Carry out a command on this node alone: `submit`'s local part, and the way in for what other
+        nodes send. Large work is returned as a job. Both this call and the job raise `PeerError` if the
+        command is refused; nothing has happened then."""
+        # A hub that does not exist answers like one without clients.
+        hub = self.hubs.get(command.hub.casefold()) or Hub(command.hub)
+        handler = execute.HANDLERS.get(type(command))
+        if handler is not None:
+            return handler(self, hub, command)
+        if answers is None:
+            raise UsageError(f"{type(command).__name__} needs somewhere to send its answers")
+        return asking.HANDLERS[type(command)](self, hub, command, answers)
+
+    def send(self, connection: Connection, payload: bytes) -> Job[None] | None:
+        """`submit` of a `SendToConnection` whose client the caller has looked up already. Such a client is
+        on this node, so nothing leaves it. Raises `PeerError` for a payload that cannot be encoded."""
+        if is_long(payload):
+            return delivering_to_one(self, connection, payload)
+        deliver_to_one(self, connection, payload)
+        return None
 
     def tick(self, now: float) -> None:
         """Time passes: pings are due, questions overdue."""
@@ -378,3 +415,19 @@ class Node:
                 self.metrics.invoke_timeouts += hub.invocations.tick(now)
                 self.metrics.server_timeouts += hub.queries.tick(now) + hub.questions.tick(now)
                 self._forget_if_empty(hub)
+
+
+def _share(cluster: Cluster, command: Command, outcome: Outcome, reply: Reply, about: Any) -> None:
+    """This node has carried out `command`; now the other nodes, and whoever waits for the reply."""
+    try:
+        if isinstance(command, Write):
+            cluster.write(command, outcome, reply, about)
+            return
+        if isinstance(command, Cast):
+            cluster.cast(command, outcome)
+            # A client that is not on this node may be on another one, and nobody waits to find out.
+            outcome = outcome if outcome.found else DONE
+    except Exception as error:
+        reply(about, error)
+    else:
+        reply(about, outcome)

@@ -4,9 +4,9 @@ only queue: none waits, none raises for a peer's sake."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from moorage.wire.commands import Command
+from moorage.wire.commands import Ask, Cast, Outcome, Write
 from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import Reason
 
@@ -118,11 +118,39 @@ class Answers(Protocol[AnswerT_contra]):
         """All asked have answered, or the time is up and these have not."""
 
 
-class Broker(Protocol):
-    """The other nodes."""
+class Reply(Protocol):
+    """Takes the result of a command, once. `about` is what the caller gave to `Node.submit`, so that no
+    caller needs a closure for each packet. An exception is a `PeerError` if the command was refused, and
+    anything else for a defect of the service."""
 
-    def publish(self, command: Command) -> None:
-        """Carry a command that this node has already carried out to the nodes it concerns."""
+    def __call__(self, about: Any, outcome: Outcome | Exception, /) -> None: ...
+
+
+class Members(Protocol):
+    """Notified about the groups that have members on this node."""
+
+    def first(self, hub: str, group: str) -> None:
+        """A group has its first member on this node."""
+
+    def last(self, hub: str, group: str) -> None:
+        """A group has lost its last member on this node."""
+
+
+class Cluster(Members, Protocol):
+    """The other nodes. What they send in turn goes to `Node.carry_out`."""
+
+    def cast(self, command: Cast, here: Outcome) -> None:
+        """Send on a cast that this node has delivered to its own clients, with the result `here`."""
+
+    def write(self, command: Write, here: Outcome, reply: Reply, about: Any) -> None:
+        """Send on a write that this node has carried out with the result `here`. Reply with the merged
+        outcome once the write is in effect everywhere."""
+
+    def ask(
+        self, command: Ask, reply: Reply, about: Any, answers: Answers[Any] | None
+    ) -> tuple[Reply, Any, Answers[Any] | None]:
+        """Send on an ask, before this node answers it. Returns what takes this node's own reply and
+        answers; the caller's get those of all nodes, and the names of the nodes that are missing."""
 
 
 class Later(Protocol):

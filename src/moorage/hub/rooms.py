@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from moorage.hub.ports import Members
 from moorage.hub.turns import STEP
 from moorage.wire.commands import Selection
 from moorage.wire.filters.compiled import Filter
@@ -20,10 +21,12 @@ _NOBODY: frozenset[Connection] = frozenset()
 
 
 class Rooms:
-    """All groups of a hub. A group exists while it has a member."""
+    """All groups of a hub, and the only place that changes membership. A group exists while it has a
+    member."""
 
-    def __init__(self) -> None:
+    def __init__(self, news: Members | None = None) -> None:
         self._members: dict[str, set[Connection]] = {}
+        self._news = news
 
     def __len__(self) -> int:
         return len(self._members)
@@ -40,6 +43,8 @@ class Rooms:
             members = self._members.get(group)
             if members is None:
                 self._members[group] = {connection}
+                if self._news is not None:
+                    self._news.first(connection.hub.name, group)
             else:
                 members.add(connection)
 
@@ -67,14 +72,16 @@ class Rooms:
         members.discard(connection)
         if not members:
             del self._members[group]
+            if self._news is not None:
+                self._news.last(connection.hub.name, group)
 
 
 class Directory:
     """Everything a selection can name: connections by id, by user, by group."""
 
-    def __init__(self) -> None:
+    def __init__(self, news: Members | None = None) -> None:
         self.connections: dict[str, Connection] = {}
-        self.rooms = Rooms()
+        self.rooms = Rooms(news)
         self._users: dict[str, set[Connection]] = {}
 
     def add(self, connection: Connection) -> None:

@@ -1,13 +1,16 @@
 """The commands: everything that REST, an app server's link or another node can ask of a node.
 
-All of them decode to these values. Their fields are plain data, so a command also travels between nodes
-(`wire.cluster`). There a command is an array that begins with its tag: a tag is never used again, and a new
-field goes to the end and has a default.
+All of them decode to these values and hand them to `hub.node.Node.submit`. A *cast* sends something and has
+no answer from other nodes. A *write* is answered once it is in effect everywhere. An *ask* gathers answers.
+
+Their fields are plain data, so a command also travels between nodes (`wire.cluster`). There a command is an
+array that begins with its tag: a tag is never used again, and a new field goes to the end and has a default.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -17,7 +20,7 @@ from moorage.wire.moorage.listing import Listed
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
-    """Which connections of a hub a command means. All given parts must hold; none given = all."""
+    """Which connections of a hub a command is for. All given parts must hold; none given = all."""
 
     connection: str | None = None
     group: str | None = None
@@ -26,26 +29,26 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=
     excluded: tuple[str, ...] = ()
     """Connection ids to leave out (`excluded` of the REST API)."""
     server: str | None = None
-    """Only clients of this app server."""
+    """Only clients of the app server with this id."""
 
 
 EVERYONE: Final = Selection()
 
 
 class Send(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=1):
-    """Deliver an Engine.IO payload (one packet or several joined by 0x1e) to all selected."""
+    """Deliver an Engine.IO payload (one packet, or several joined by 0x1e) to all selected."""
 
     hub: str
     to: Selection
     payload: bytes
     volatile: bool = False
-    """Leave out who cannot take it at once."""
+    """Leave out clients that cannot take it at once."""
     control: bool = False
     """The payload may hold more than events and acks. Only for clients of the sender itself."""
 
 
 class SendToConnection(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=2):
-    """The same to one connection: the hot command of the azure dialect, hence its own value."""
+    """Deliver an Engine.IO payload to one connection. The azure dialect's most frequent command."""
 
     hub: str
     connection: str
@@ -53,39 +56,39 @@ class SendToConnection(msgspec.Struct, frozen=True, gc=False, array_like=True, t
 
 
 class Invoke(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=3):
-    """Deliver an event without ack id to all selected, collect one ack from each."""
+    """Deliver an event without ack id to all selected, and collect one ack from each."""
 
     hub: str
     to: Selection
     payload: bytes
     timeout: float | None = None
-    """Seconds to wait for the acks; None and anything longer: the setting `links.invoke_timeout`."""
+    """Seconds to wait for the acks, at most the setting `links.invoke_timeout`; None = that setting."""
     volatile: bool = False
-    """Ask those only who can take it at once; the others are missing."""
+    """Ask only clients that can take it at once; the others count as missing."""
 
 
 class JoinGroups(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=4):
-    """Put all selected into `groups`. In effect when `execute` returns."""
+    """Put all selected into `groups`."""
 
     hub: str
     to: Selection
     groups: tuple[str, ...]
     quiet: bool = False
-    """The app server of the selected asks itself: it needs no news of it."""
+    """The command comes from the app server that owns the selected clients, so it is not notified."""
 
 
 class LeaveGroups(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=5):
-    """Take all selected out of `groups`; `None` = out of all of theirs."""
+    """Take all selected out of `groups`; None = out of all groups of each."""
 
     hub: str
     to: Selection
     groups: tuple[str, ...] | None
     quiet: bool = False
-    """As of `JoinGroups`."""
+    """As in `JoinGroups`."""
 
 
 class CloseConnections(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=6):
-    """Close all selected; `why` is the caller's text for logs."""
+    """Close all selected. `why` is the caller's text for the log."""
 
     hub: str
     to: Selection
@@ -93,7 +96,7 @@ class CloseConnections(msgspec.Struct, frozen=True, gc=False, array_like=True, t
 
 
 class LeaveNamespace(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=7):
-    """Take all selected out of a namespace; `close` ends their connections as well."""
+    """Take all selected out of a namespace. `close` ends their connections as well."""
 
     hub: str
     to: Selection
@@ -102,8 +105,8 @@ class LeaveNamespace(msgspec.Struct, frozen=True, gc=False, array_like=True, tag
 
 
 class FetchSockets(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=8):
-    """Who is selected in a namespace, and what their app servers know of them. The rows are in the
-    `Outcome`; the app servers' answers come one by one, but for that of `asker`."""
+    """List the selected sockets of a namespace. The service's own rows are in the `Outcome`; each app
+    server's data comes as an answer, except that of `asker`, which has its own already."""
 
     hub: str
     to: Selection
@@ -113,12 +116,12 @@ class FetchSockets(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=8
     """Milliseconds since 1970."""
     asker: str = ""
     others: bool = False
-    """Leave out the sockets that the asker serves itself."""
+    """Leave out the sockets of `asker`."""
 
 
 class TellServers(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=9):
-    """Bring a payload to all app servers of the hub but `sender`. With a `timeout` (seconds) each
-    is asked for an answer."""
+    """Deliver a payload to all app servers of the hub except `sender`. With a `timeout` (seconds)
+    each is asked for an answer."""
 
     hub: str
     namespace: str
@@ -128,14 +131,14 @@ class TellServers(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=9)
 
 
 class Exists(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=10):
-    """Is anyone selected?"""
+    """Ask whether any connection is selected."""
 
     hub: str
     to: Selection
 
 
 class ListGroup(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=11):
-    """One page of a group's connections, ordered by connection id, after `after`."""
+    """Ask for one page of a group's connections: ordered by connection id, those after `after`."""
 
     hub: str
     group: str
@@ -143,47 +146,84 @@ class ListGroup(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=11):
     after: str = ""
 
 
-Command = (
-    Send
-    | SendToConnection
-    | Invoke
-    | JoinGroups
-    | LeaveGroups
-    | LeaveNamespace
-    | CloseConnections
-    | FetchSockets
-    | TellServers
-    | Exists
-    | ListGroup
-)
+class ListServers(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=12):
+    """Ask for the hub's app servers."""
+
+    hub: str
+
+
+Cast = Send | SendToConnection
+Write = JoinGroups | LeaveGroups | LeaveNamespace | CloseConnections
+Ask = Invoke | FetchSockets | TellServers | Exists | ListGroup | ListServers
+Command = Cast | Write | Ask
 
 
 class Member(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A row of `ListGroup`'s answer."""
+    """A connection in the answer to `ListGroup`."""
 
     connection_id: str
     user_id: str | None
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What `execute` answers.
+class Server(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """An app server in the answer to `ListServers`."""
 
-    `found` is false where the command named a connection, group or user that is not there;
-    `reached` counts the connections acted upon; `members` and `more` are `ListGroup`'s page. `sockets`
-    are the rows of `FetchSockets` by the id of the app server that serves them, packed as links carry
-    them. They are made a few at a time as they are asked for, since there may be a
-    hundred thousand; `rooms` counts the rooms in them. `asked` counts who will answer: connections of
-    an `Invoke`, app servers else.
-    """
+    id: str
+    dialect: str
+    up: bool
+    clients: int
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What a command did, or found."""
 
     found: bool = True
+    """False if the command named a connection, group or user that does not exist."""
     reached: int = 0
+    """Number of connections that the command acted on."""
     members: tuple[Member, ...] = ()
+    """The page of `ListGroup`."""
     more: bool = False
+    """True if the group has connections after this page."""
     sockets: Mapping[str, Iterable[list[Listed]]] = {}
+    """The rows of `FetchSockets` by app server id. There may be a hundred thousand, so they are made a
+    few at a time, while the caller iterates."""
     rooms: int = 0
+    """Number of rooms in all these rows."""
     asked: int = 0
+    """How many answers will come: of connections for `Invoke`, else of app servers."""
+    servers: tuple[Server, ...] = ()
+    """The answer to `ListServers`."""
+    missing: tuple[str, ...] = ()
+    """Nodes that gave no answer."""
 
 
 DONE: Final = Outcome()
 NOT_FOUND: Final = Outcome(found=False)
+
+
+def merged(outcomes: Iterable[Outcome], limit: int = 0) -> Outcome:
+    """One outcome for what several nodes did. `limit` is that of `ListGroup`: the merged page holds at
+    most so many members. An app server with clients on several nodes becomes one row."""
+    parts = tuple(outcomes)
+    members = sorted(chain.from_iterable(part.members for part in parts), key=lambda row: row.connection_id)
+    sockets: dict[str, list[Iterable[list[Listed]]]] = {}
+    servers: dict[str, Server] = {}
+    for part in parts:
+        for name, rows in part.sockets.items():
+            sockets.setdefault(name, []).append(rows)
+        for row in part.servers:
+            known = servers.get(row.id)
+            up, clients = (known.up, known.clients) if known is not None else (False, 0)
+            servers[row.id] = Server(row.id, row.dialect, up or row.up, clients + row.clients)
+    return Outcome(
+        found=any(part.found for part in parts),
+        reached=len(members[:limit]) if limit else sum(part.reached for part in parts),
+        members=tuple(members[:limit]),
+        more=len(members) > limit or any(part.more for part in parts),
+        sockets={name: chain.from_iterable(rows) for name, rows in sockets.items()},
+        rooms=sum(part.rooms for part in parts),
+        asked=sum(part.asked for part in parts),
+        servers=tuple(servers.values()),
+        missing=tuple(chain.from_iterable(part.missing for part in parts)),
+    )

@@ -12,7 +12,7 @@ from websockets.streams import StreamReader
 from moorage.edge.azure.channel import Tunnel
 from moorage.edge.azure.server import AzureServer
 from moorage.hub.connection import Connection
-from moorage.hub.ports import Broker
+from moorage.hub.ports import Cluster
 from moorage.hub.settings import Limits, LinkSettings
 from moorage.wire.azure import tunnel_frames
 from moorage.wire.reasons import Reason
@@ -82,9 +82,13 @@ class Rig:
     """One app server `s1` of hub `app`."""
 
     def __init__(
-        self, *, links: LinkSettings | None = None, limits: Limits | None = None, broker: Broker | None = None
+        self,
+        *,
+        links: LinkSettings | None = None,
+        limits: Limits | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
-        given: dict[str, Any] = {"links": links, "limits": limits, "broker": broker}
+        given: dict[str, Any] = {"links": links, "limits": limits, "cluster": cluster}
         self.world = World(**{name: value for name, value in given.items() if value is not None})
         self.hub = self.world.node.ensure_hub(HUB)
         self.flushes: list[Callable[[], None]] = []

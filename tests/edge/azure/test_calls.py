@@ -9,9 +9,9 @@ import pytest
 
 from moorage.hub.connection import Connection
 from moorage.hub.settings import LinkSettings
-from moorage.wire.commands import Command
+from moorage.wire.commands import Command, Outcome
 from tests.edge.azure.rig import FakeTransport, Rig, Sent
-from tests.hub.fakes import heard
+from tests.hub.fakes import RecordingCluster, heard
 
 SEND = "connections/{}/:send?api-version=1"
 INVOKE = ":invoke?api-version=1"
@@ -85,15 +85,15 @@ def test_a_call_that_is_too_large_is_answered_and_the_link_stays() -> None:
     assert transport.closed == []
 
 
-class BrokenBroker:
+class BrokenCluster(RecordingCluster):
     """The way to other nodes has a defect."""
 
-    def publish(self, command: Command) -> None:
+    def cast(self, command: Command, here: Outcome) -> None:
         raise RuntimeError("a defect")
 
 
 def test_a_defect_of_ours_is_answered_too() -> None:
-    rig = Rig(broker=BrokenBroker())
+    rig = Rig(cluster=BrokenCluster())
     transport = rig.open()
     ack = rig.call(transport, ":send?api-version=1", b"2")
     assert statuses(rig, transport) == [(ack, 500)]

@@ -304,7 +304,7 @@ def test_a_defect_of_ours_is_answered_and_ends_nothing(monkeypatch: pytest.Monke
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(pair.rig.world.node, "begin", broken)
+    monkeypatch.setattr(pair.rig.world.node, "carry_out", broken)
     (failed,) = pair.one.ask(lambda ref: v1.Emit(ref, To("/"), 0, b"42[]"))
     assert failed.reason == "internal"
     (failed,) = pair.one.ask(lambda ref: v1.Fetch(ref, To("/"), 9))

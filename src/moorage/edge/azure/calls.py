@@ -15,7 +15,7 @@ from moorage.wire.azure import tunnel_frames
 from moorage.wire.azure.dataplane import GenerateToken, Operation, decode_url
 from moorage.wire.azure.known import KnownCall
 from moorage.wire.azure.tunnel_frames import Request
-from moorage.wire.commands import Command, Invoke, LeaveNamespace, Outcome, Send, SendToConnection
+from moorage.wire.commands import DONE, Command, Invoke, LeaveNamespace, Outcome, Send, SendToConnection
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import API_BAD_PATH, API_BAD_PAYLOAD, API_BODY_TOO_LARGE
 from moorage.wire.socketio import goodbye, is_emit
@@ -46,21 +46,14 @@ class CallHandler:
         if request.ack_id in self._streams:
             return None
         try:
-            status = self._run(request, content)
+            if type(request) is KnownCall:
+                about = (tunnel, request, request.like)
+                return self._server.node.submit(request.command, self._done, about)
+            assert isinstance(request, Request)
+            return self._call(tunnel, request, content)
         except Exception as error:
-            status = self._refused(request, error)
-        if isinstance(status, int):
-            self._answer(tunnel, request.ack_id, status, now)
+            self._answer(tunnel, request.ack_id, self._refused(request, error))
             return None
-        return None if status is None else self._in_steps(tunnel, request, status)
-
-    def _in_steps(self, tunnel: Tunnel, request: Request | KnownCall, job: Job[int | None]) -> Job[None]:
-        try:
-            status = yield from job
-        except Exception as error:
-            status = self._refused(request, error)
-        if status is not None:
-            self._answer(tunnel, request.ack_id, status, self._server.node.clock())
 
     def serves(self, connection: str) -> bool:
         """True if the client with this id is one of this app server's own."""
@@ -98,43 +91,39 @@ class CallHandler:
             raise PeerError(API_BAD_PATH, "another hub's")
         return operation
 
-    def _run(self, request: Request | KnownCall, content: bytes) -> int | Job[int | None] | None:
-        """Carry the call out; its status, or None where a stream answers it."""
-        node = self._server.node
-        if isinstance(request, KnownCall):
-            outcome = node.begin(request.command)
-            if isinstance(outcome, Outcome):
-                return request.like.status(outcome)
-            return _status(request.like, outcome)
+    def _call(self, tunnel: Tunnel, request: Request, content: bytes) -> Job[None] | None:
         operation = self._decoded(request, content)
         command = operation.command
         if isinstance(command, GenerateToken):
-            return 404
-        if isinstance(command, Invoke):
-            stream = AnswerStream(self, request.ack_id)
-            outcome = node.begin(command, stream)
-            if not isinstance(outcome, Outcome):
-                return self._begin_stream(stream, outcome)
-            self._begun(stream)
+            self._answer(tunnel, request.ack_id, 404)
             return None
+        if isinstance(command, Invoke):
+            stream = self._streams[request.ack_id] = AnswerStream(self, request.ack_id)
+            return self._server.node.submit(command, self._begun, (tunnel, request, stream), stream)
         if isinstance(command, Send) and _cleans_up(command):
-            return operation.status(Outcome())
-        outcome = node.begin(self._confined(command))
-        return operation.status(outcome) if isinstance(outcome, Outcome) else _status(operation, outcome)
+            self._answer(tunnel, request.ack_id, operation.status(DONE))
+            return None
+        return self._server.node.submit(self._confined(command), self._done, (tunnel, request, operation))
 
-    def _begin_stream(self, stream: AnswerStream, job: Job[Outcome]) -> Job[int | None]:
-        self._streams[stream.ack_id] = stream
-        try:
-            yield from job
-        except Exception:
-            self._streams.pop(stream.ack_id, None)
-            raise
-        self._begun(stream)
-        return None
+    def _done(
+        self, about: tuple[Tunnel, Request | KnownCall, Operation], outcome: Outcome | Exception
+    ) -> None:
+        """The reply to any call but `:invoke`."""
+        tunnel, request, operation = about
+        if type(outcome) is Outcome:
+            status = operation.status(outcome)
+        else:
+            assert isinstance(outcome, Exception)
+            status = self._refused(request, outcome)
+        self._answer(tunnel, request.ack_id, status)
 
-    def _begun(self, stream: AnswerStream) -> None:
-        if not stream.finished:
-            self._streams[stream.ack_id] = stream
+    def _begun(self, about: tuple[Tunnel, Request, AnswerStream], outcome: Outcome | Exception) -> None:
+        """All clients of an `:invoke` have been asked, or it is refused."""
+        tunnel, request, stream = about
+        if isinstance(outcome, Exception):
+            self._streams.pop(request.ack_id, None)
+            self._answer(tunnel, request.ack_id, self._refused(request, outcome))
+        elif not stream.finished:
             stream.begin()
 
     def _refused(self, request: Request | KnownCall, error: Exception) -> int:
@@ -148,9 +137,9 @@ class CallHandler:
         log.error("call failed", call=about, exc_info=error)
         return 500
 
-    def _answer(self, tunnel: Tunnel, ack_id: int, status: int, now: float) -> None:
+    def _answer(self, tunnel: Tunnel, ack_id: int, status: int) -> None:
         frame = tunnel_frames.response(ack_id, status)
-        self._calls.answered(ack_id, frame, now)
+        self._calls.answered(ack_id, frame, self._server.node.clock())
         tunnel.queue(frame)
         self._server.wake()
 
@@ -201,10 +190,6 @@ class CallHandler:
         for ack_id in self._calls.overdue(now):
             self._server.node.metrics.gap_answers += 1
             self.send(tunnel_frames.response(ack_id, 503))
-
-
-def _status(operation: Operation, job: Job[Outcome]) -> Job[int | None]:
-    return operation.status((yield from job))
 
 
 def _cleans_up(command: Send) -> bool:

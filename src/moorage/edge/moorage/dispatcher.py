@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from moorage import logs
 from moorage.edge.moorage.answers import Maker, Stream, answer_frames, is_little
 from moorage.edge.moorage.rooms import FEW_ROOMS, excluded_groups, groups_of, many_groups, namespace_of
 from moorage.edge.moorage.server import MoorageServer
 from moorage.hub.connection import Connection
-from moorage.hub.deliver import deliver_to_one, delivering_to_one, is_long
 from moorage.hub.turns import Job
 from moorage.wire.commands import (
-    Command,
     FetchSockets,
     Invoke,
     JoinGroups,
     LeaveGroups,
     LeaveNamespace,
+    ListServers,
     Outcome,
     Selection,
     Send,
@@ -57,6 +56,12 @@ _FORBIDDEN: Final = 4
 _STATUSES: Final = frozenset(status.value for status in HTTPStatus if status.value >= 400)
 
 log: Final = logs.get("link")
+
+
+Answered = v1.Enter | v1.Exit | v1.Join | v1.Leave | v1.Disconnect | v1.Emit
+_FrameT = TypeVar("_FrameT", v1.Join, v1.Leave, v1.Disconnect, v1.Emit, v1.Ask, v1.Fetch)
+_Then = Callable[[_FrameT, Selection, tuple[str, ...]], Job[None] | None]
+_NOBODY: Final = Outcome(reached=0)
 
 
 class Dispatcher:
@@ -200,11 +205,7 @@ class Dispatcher:
         connection = self._server.clients.get(frame.client)
         if connection is None:
             return None  # Its `Closed` is on the way, and this crossed it.
-        if is_long(frame.payload):
-            return delivering_to_one(self._node, connection, frame.payload)
-        # Not as a command: this client is here, on this node, and looked up already.
-        deliver_to_one(self._node, connection, frame.payload)
-        return None
+        return self._node.send(connection, frame.payload)
 
     # -- rooms ----------------------------------------------------------------------------------
 
@@ -214,79 +215,74 @@ class Dispatcher:
     def _exit(self, frame: v1.Exit) -> Job[None] | None:
         return self._own_rooms(LeaveGroups, frame)
 
-    def _own_rooms(self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit) -> Job[None] | None:
+    def _own_rooms(
+        self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit
+    ) -> Job[None] | None:
         if len(frame.rooms) > FEW_ROOMS:
             return self._own_many_rooms(make, frame)
-        connection = self._server.clients.get(frame.client)
-        if connection is None:
-            self._done(frame.ref, 0)
-            return None
-        groups = groups_of(frame.namespace, frame.rooms)
-        command = make(self._hub, Selection(connection=connection.id), groups, quiet=True)
-        return self._carry_out(command, lambda _: self._done(frame.ref, 1))
+        return self._change_rooms(make, frame, groups_of(frame.namespace, frame.rooms))
 
-    def _own_many_rooms(self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit) -> Job[None]:
+    def _own_many_rooms(
+        self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit
+    ) -> Job[None]:
         groups = yield from many_groups(frame.namespace, frame.rooms)
+        yield from self._change_rooms(make, frame, groups) or ()
+
+    def _change_rooms(
+        self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit, groups: tuple[str, ...]
+    ) -> Job[None] | None:
         connection = self._server.clients.get(frame.client)
         if connection is None:
-            self._done(frame.ref, 0)
-            return
+            self._done(frame, _NOBODY)
+            return None
         command = make(self._hub, Selection(connection=connection.id), groups, quiet=True)
-        yield from self._carry_out(command, lambda _: self._done(frame.ref, 1)) or ()
+        return self._node.submit(command, self._done, frame)
 
     def _join(self, frame: v1.Join) -> Job[None] | None:
-        return self._selected(
-            frame.to, frame.rooms, lambda to, groups: JoinGroups(self._hub, to, groups), frame.ref
-        )
+        return self._selected(frame, self._join_selected, frame.rooms)
+
+    def _join_selected(self, frame: v1.Join, to: Selection, groups: tuple[str, ...]) -> Job[None] | None:
+        return self._node.submit(JoinGroups(self._hub, to, groups), self._done, frame)
 
     def _leave(self, frame: v1.Leave) -> Job[None] | None:
-        return self._selected(
-            frame.to, frame.rooms, lambda to, groups: LeaveGroups(self._hub, to, groups), frame.ref
-        )
+        return self._selected(frame, self._leave_selected, frame.rooms)
+
+    def _leave_selected(self, frame: v1.Leave, to: Selection, groups: tuple[str, ...]) -> Job[None] | None:
+        return self._node.submit(LeaveGroups(self._hub, to, groups), self._done, frame)
 
     def _disconnect(self, frame: v1.Disconnect) -> Job[None] | None:
-        def make(to: Selection, _groups: tuple[str, ...]) -> LeaveNamespace:
-            return LeaveNamespace(self._hub, to, frame.to.namespace, frame.close)
+        return self._selected(frame, self._disconnect_selected)
 
-        return self._selected(frame.to, (), make, frame.ref)
+    def _disconnect_selected(
+        self, frame: v1.Disconnect, to: Selection, _groups: tuple[str, ...]
+    ) -> Job[None] | None:
+        command = LeaveNamespace(self._hub, to, frame.to.namespace, frame.close)
+        return self._node.submit(command, self._done, frame)
 
     def _selected(
-        self,
-        to: v1.To,
-        rooms: tuple[str, ...],
-        make: Callable[[Selection, tuple[str, ...]], Command],
-        ref: int,
-        flags: int = 0,
+        self, frame: _FrameT, then: _Then[_FrameT], rooms: tuple[str, ...] = (), flags: int = 0
     ) -> Job[None] | None:
-        """Carry out what `make` makes of a selection and the groups of `rooms`; answer with `Done`."""
+        """Call `then` with the frame, its selection and the groups of `rooms`: now, or in steps."""
+        to = frame.to
         if len(to.rooms) + len(to.excluded) + len(rooms) > FEW_ROOMS:
-            return self._selected_by_many(to, rooms, make, ref, flags)
+            return self._selected_by_many(frame, then, rooms, flags)
         groups = groups_of(to.namespace, rooms) if rooms else ()
         selection = self._selection(to, flags, groups_of(to.namespace, to.rooms), excluded_groups(to))
-        return self._carry_out(make(selection, groups), lambda done: self._done(ref, done.reached))
+        return then(frame, selection, groups)
 
     def _selected_by_many(
-        self,
-        to: v1.To,
-        rooms: tuple[str, ...],
-        make: Callable[[Selection, tuple[str, ...]], Command],
-        ref: int,
-        flags: int,
+        self, frame: _FrameT, then: _Then[_FrameT], rooms: tuple[str, ...], flags: int
     ) -> Job[None]:
-        groups = yield from many_groups(to.namespace, rooms)
-        selection = yield from self._selecting(to, flags)
-        yield from self._carry_out(make(selection, groups), lambda done: self._done(ref, done.reached)) or ()
+        groups = yield from many_groups(frame.to.namespace, rooms)
+        selection = yield from self._selecting(frame.to, flags)
+        yield from then(frame, selection, groups) or ()
 
-    def _carry_out(self, command: Command, answer: Callable[[Outcome], None]) -> Job[None] | None:
-        outcome = self._node.begin(command)
-        if isinstance(outcome, Outcome):
-            answer(outcome)
-            return None
-        return self._answered(outcome, answer)
-
-    @staticmethod
-    def _answered(job: Job[Outcome], answer: Callable[[Outcome], None]) -> Job[None]:
-        answer((yield from job))
+    def _done(self, frame: Answered, outcome: Outcome | Exception) -> None:
+        """The reply to a frame that is answered with `Done`."""
+        if isinstance(outcome, Exception):
+            self._refuse(frame, outcome)
+        elif frame.ref:
+            self._server.queue(v1.Done(frame.ref, outcome.reached))
 
     def _selecting(self, to: v1.To, flags: int) -> Job[Selection]:
         rooms = yield from many_groups(to.namespace, to.rooms)
@@ -306,86 +302,63 @@ class Dispatcher:
     # -- emits and questions --------------------------------------------------------------------
 
     def _emit(self, frame: v1.Emit) -> Job[None] | None:
-        def make(to: Selection, _groups: tuple[str, ...]) -> Send:
-            return Send(self._hub, to, frame.payload, bool(frame.flags & v1.VOLATILE))
+        return self._selected(frame, self._send, flags=frame.flags)
 
-        return self._selected(frame.to, (), make, frame.ref, frame.flags)
+    def _send(self, frame: v1.Emit, to: Selection, _groups: tuple[str, ...]) -> Job[None] | None:
+        command = Send(self._hub, to, frame.payload, bool(frame.flags & v1.VOLATILE))
+        return self._node.submit(command, self._done, frame)
 
     def _ask(self, frame: v1.Ask) -> Job[None] | None:
-        def make(to: Selection) -> Invoke:
-            volatile = bool(frame.flags & v1.VOLATILE)
-            return Invoke(self._hub, to, frame.payload, frame.timeout / 1000, volatile)
+        return self._selected(frame, self._invoke, flags=frame.flags)
 
-        return self._question(frame.to, frame.flags, make, frame.ref, v1.Answer)
+    def _invoke(self, frame: v1.Ask, to: Selection, _groups: tuple[str, ...]) -> Job[None] | None:
+        volatile = bool(frame.flags & v1.VOLATILE)
+        command = Invoke(self._hub, to, frame.payload, frame.timeout / 1000, volatile)
+        return self._stream(frame, v1.Answer, command)
 
     def _fetch(self, frame: v1.Fetch) -> Job[None] | None:
         if self._backlog > MAX_BACKLOG:
             raise PeerError(LINK_OVERFLOW, "earlier answers have not left yet")
+        return self._selected(frame, self._fetch_selected)
 
-        def make(to: Selection) -> FetchSockets:
-            timeout, now = frame.timeout / 1000, int(self._wall_clock() * 1000)
-            asker = self._server.app.id
-            return FetchSockets(self._hub, to, frame.to.namespace, timeout, now, asker, frame.others)
-
-        return self._question(frame.to, 0, make, frame.ref, v1.Data)
-
-    def _question(
-        self,
-        to: v1.To,
-        flags: int,
-        make: Callable[[Selection], Invoke | FetchSockets],
-        ref: int,
-        kind: Maker,
-    ) -> Job[None] | None:
-        if len(to.rooms) + len(to.excluded) > FEW_ROOMS:
-            return self._long_question(to, flags, make, ref, kind)
-        selection = self._selection(to, flags, groups_of(to.namespace, to.rooms), excluded_groups(to))
-        return self._stream(ref, kind, make(selection))
-
-    def _long_question(
-        self,
-        to: v1.To,
-        flags: int,
-        make: Callable[[Selection], Invoke | FetchSockets],
-        ref: int,
-        kind: Maker,
-    ) -> Job[None]:
-        selection = yield from self._selecting(to, flags)
-        yield from self._stream(ref, kind, make(selection)) or ()
+    def _fetch_selected(self, frame: v1.Fetch, to: Selection, _groups: tuple[str, ...]) -> Job[None] | None:
+        timeout, now = frame.timeout / 1000, int(self._wall_clock() * 1000)
+        asker = self._server.app.id
+        command = FetchSockets(self._hub, to, frame.to.namespace, timeout, now, asker, frame.others)
+        return self._stream(frame, v1.Data, command)
 
     def _tell(self, frame: v1.Tell) -> Job[None] | None:
         namespace_of(frame.namespace)
         timeout = frame.timeout / 1000
         command = TellServers(self._hub, frame.namespace, frame.payload, self._server.app.id, timeout)
         if timeout > 0:
-            return self._stream(frame.ref, v1.Answer, command)
-        self._node.execute(command, Stream(self, frame.ref, v1.Answer))
-        return None
+            return self._stream(frame, v1.Answer, command)
+        return self._node.submit(command, self._told, frame, Stream(self, frame.ref, v1.Answer))
+
+    def _told(self, frame: v1.Tell, outcome: Outcome | Exception) -> None:
+        """An event without acks has no answer but a refusal."""
+        if isinstance(outcome, Exception):
+            self._refuse(frame, outcome)
 
     def _stream(
-        self, ref: int, make: Maker, command: Invoke | FetchSockets | TellServers
+        self, frame: v1.Ask | v1.Fetch | v1.Tell, make: Maker, command: Invoke | FetchSockets | TellServers
     ) -> Job[None] | None:
-        if ref == 0 or len(self._open) >= MAX_OPEN:
+        if frame.ref == 0 or len(self._open) >= MAX_OPEN:
             raise PeerError(LINK_BAD_REQUEST, f"a ref is needed, and at most {MAX_OPEN} questions at once")
-        stream = Stream(self, ref, make)
+        stream = Stream(self, frame.ref, make)
         self._open.add(stream)
-        try:
-            outcome = self._node.begin(command, stream)
-        except Exception:
-            self._open.discard(stream)
-            raise
-        if not isinstance(outcome, Outcome):
-            return self._begin_stream(ref, stream, outcome)
-        self._begin_answer(ref, stream, outcome)
-        return None
+        return self._node.submit(command, self._asked, (frame, stream), stream)
 
-    def _begin_stream(self, ref: int, stream: Stream, job: Job[Outcome]) -> Job[None]:
-        try:
-            outcome = yield from job
-        except Exception:
+    def _asked(
+        self, about: tuple[v1.Ask | v1.Fetch | v1.Tell, Stream], outcome: Outcome | Exception
+    ) -> None:
+        """All have been asked, or the question is refused."""
+        frame, stream = about
+        if isinstance(outcome, Exception):
             self._open.discard(stream)
-            raise
-        self._begin_answer(ref, stream, outcome)
+            self._refuse(frame, outcome)
+        else:
+            self._begin_answer(frame.ref, stream, outcome)
 
     def _begin_answer(self, ref: int, stream: Stream, outcome: Outcome) -> None:
         if not outcome.sockets or is_little(outcome):
@@ -426,9 +399,14 @@ class Dispatcher:
         if not known:
             self._node.metrics.late_answers += 1
 
-    def _list(self, frame: v1.List) -> None:
-        servers = self._server.hub.servers.all()
-        rows = tuple(v1.Server(s.id, s.dialect, s.up, len(s.clients)) for s in servers)
+    def _list(self, frame: v1.List) -> Job[None] | None:
+        return self._node.submit(ListServers(self._hub), self._listed, frame)
+
+    def _listed(self, frame: v1.List, outcome: Outcome | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self._refuse(frame, outcome)
+            return
+        rows = tuple(v1.Server(row.id, row.dialect, row.up, row.clients) for row in outcome.servers)
         self._server.queue(v1.Servers(frame.ref, rows))
 
     def _drain(self, _frame: v1.Drain) -> None:
@@ -437,7 +415,3 @@ class Dispatcher:
     @staticmethod
     def _hello_again(_frame: v1.AppHello) -> None:
         raise PeerError(LINK_BAD_REQUEST, "a second hello")
-
-    def _done(self, ref: int, count: int) -> None:
-        if ref:
-            self._server.queue(v1.Done(ref, count))
