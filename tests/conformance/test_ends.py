@@ -63,6 +63,19 @@ def test_the_client_closes_its_connection(stage: Stage) -> None:
     ended(stage, client, "forced close", "transport close")
 
 
+@pytest.mark.repair(12)
+@shows("disconnect-reason")
+@pytest.mark.parametrize("close", [False, True], ids=["namespace", "connection"])
+def test_clients_that_are_sent_away_while_they_upgrade(stage: Stage, close: bool) -> None:
+    """A client begins its upgrade when it is connected, so the end arrives in the middle of it."""
+    stage.define(on_connect=[{"do": "send", "args": ["hello"]}])
+    for _ in range(8):
+        client = stage.opening(transport="upgrade").connected()
+        stage.space.start("disconnect", sid=client.sid, close=close)
+        assert client.ended() == "io server disconnect"
+        assert client.events() == [["hello"]]
+
+
 @shows("disconnect-reason")
 def test_clients_that_say_nothing_more(strict: list[Stage]) -> None:
     # All cells at once, as it takes its time.
