@@ -12,10 +12,11 @@ from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from moorage.engine.upgrade import Step
+from moorage.hub.clients import Who
 from moorage.hub.connection import Connection
 from moorage.hub.hub import Hub
 from moorage.hub.links import NO_PEER, AppServer, Capabilities
-from moorage.hub.node import Node, Who
+from moorage.hub.node import Node
 from moorage.hub.ports import Answers, AppPeer, Cluster, Drained, Opening, Reply
 from moorage.hub.settings import HubSettings, Limits, LinkSettings
 from moorage.hub.turns import finished

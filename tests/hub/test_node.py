@@ -1,365 +1,125 @@
-"""A connection's life step by step: asking, the answers, the end; app servers and hubs.
-
-The fakes hold the node to its ports' contracts: they complain of anything after the end.
-"""
+"""The one door for commands: who is replied to, and what leaves the node."""
 
 from __future__ import annotations
 
 import pytest
 
-from moorage.engine.upgrade import State
 from moorage.hub.connection import Connection
-from moorage.hub.settings import HubSettings, Limits
-from moorage.wire.commands import EVERYONE, Exists, Selection
+from moorage.hub.settings import Limits
+from moorage.wire.commands import (
+    DONE,
+    EVERYONE,
+    NOT_FOUND,
+    CloseConnections,
+    Exists,
+    Invoke,
+    JoinGroups,
+    LeaveGroups,
+    ListServers,
+    Outcome,
+    Selection,
+    Send,
+    SendToConnection,
+    Server,
+)
 from moorage.wire.errors import PeerError
-from moorage.wire.handshake import OpenInfo
-from moorage.wire.reasons import (
-    APP_LOST,
-    APP_REFUSED,
-    BAD_PACKET,
-    BAD_SOCKETIO_PACKET,
-    CLIENT_CLOSED,
-    CONNECT_TIMEOUT,
-    DRAINING,
-    NO_APP_SERVER,
-    PAYLOAD_TOO_LARGE,
-    TOO_MANY_CONNECTIONS,
-    TOO_MANY_GROUPS,
-    TRANSPORT_LOST,
-    UNEXPECTED_BINARY,
-    UNKNOWN_HUB,
-    Reason,
-)
-from tests.hub.fakes import (
-    HUB,
-    RecordingLink,
-    RecordingOpening,
-    RecordingSink,
-    World,
-    heard,
-    sink_of,
-)
+from moorage.wire.groups import room_group
+from tests.hub.fakes import HUB, RecordingAnswers, RecordingCluster, World, heard
 
 
-@pytest.fixture
-def asked() -> tuple[World, RecordingLink, RecordingOpening, Connection]:
-    """A client whose app server has not answered yet."""
-    world = World()
-    _, link = world.server()
-    link.on_open = lambda connection: None
-    opening = RecordingOpening()
-    connection = world.open(opening, user_id="ada", groups=("vip",))
-    return world, link, opening, connection
+def joined(world: World, client: Connection, *rooms: str) -> list[Outcome]:
+    groups = tuple(room_group("/", room) for room in rooms)
+    return world.submit(JoinGroups(HUB, Selection(connection=client.id), groups))
 
 
-Asked = tuple[World, RecordingLink, RecordingOpening, Connection]
-
-
-def nothing_is_left(world: World) -> bool:
-    """No client is there or counted."""
-    hubs = world.node.hubs.values()
-    servers = [server for hub in hubs for server in hub.servers.all()]
-    return (
-        world.node.connections == 0
-        and not world.node._openings
-        and not any(server.clients for server in servers)
-        and not any(hub.sockets or hub.directory.connections or len(hub.directory.rooms) for hub in hubs)
-    )
-
-
-# -- asking
-
-
-def refusal(world: World, hub: str = HUB) -> Reason:
-    """The reason for which a client is refused at once."""
-    before = world.node.connections
-    with pytest.raises(PeerError) as caught:
-        world.open(RecordingOpening(), hub=hub)
-    assert world.node.connections == before
-    return caught.value.reason
-
-
-def test_where_nobody_can_be_asked() -> None:
-    world = World()
-    assert refusal(world) is NO_APP_SERVER
-    assert world.node.hubs == {}, "a stranger has made a hub"
-    server, _ = world.server()
-    server.up = False
-    assert refusal(world) is NO_APP_SERVER
-    assert refusal(world, "other") is NO_APP_SERVER
-
-
-def test_limits_and_draining() -> None:
-    world = World(limits=Limits(max_connections=2))
-    _, link = world.server()
-    world.client()
-    link.on_open = lambda connection: None
-    waiting = world.open(RecordingOpening())
-    assert refusal(world) is TOO_MANY_CONNECTIONS
-    world.node.abandon(waiting)
-    world.node.draining = True
-    assert refusal(world) is DRAINING
-    world.node.draining = False
-    world.open(RecordingOpening())
-
-
-def test_an_acceptance(asked: Asked) -> None:
-    world, _, opening, connection = asked
-    assert world.node.connections == 1
-    assert world.hub().directory.connections == {}
-    world.node.accept(connection, OpenInfo(ping_interval=5, ping_timeout=6, max_payload=700))
-    assert opening.accepts == [(connection, OpenInfo(ping_interval=5, ping_timeout=6, max_payload=700))]
-    assert connection.session.max_payload == 700
-    assert connection.groups == {"vip"}
-    assert world.metrics.connects == 1
-    for selection in (Selection(connection=connection.id), Selection(user="ada"), Selection(group="vip")):
-        assert world.execute(Exists(HUB, selection)).found
-
-
-def test_an_app_server_cannot_raise_the_payload_limit() -> None:
-    world = World(limits=Limits(max_payload=100))
-    world.server()
-    opening = RecordingOpening()
-    connection = world.open(opening, groups=("a", "b"))
-    assert connection.session.max_payload == 100
-    assert opening.accepts[0][1].max_payload == 100
-    assert connection.groups == {"a", "b"}
-
-
-def test_a_token_with_too_many_groups() -> None:
-    world = World(limits=Limits(max_groups=1))
-    world.server()
-    with pytest.raises(PeerError) as refused:
-        world.open(RecordingOpening(), groups=("a", "b"))
-    assert refused.value.reason is TOO_MANY_GROUPS
-    assert world.node.connections == 0
-
-
-def test_an_acceptance_while_draining(asked: Asked) -> None:
-    world, link, opening, connection = asked
-    world.node.draining = True
-    world.node.accept(connection, OpenInfo())
-    assert opening.accepts == []
-    assert opening.refusals == [(DRAINING, "")]
-    assert link.ended == [(connection.id, DRAINING)]
-    assert world.node.connections == 0
-
-
-def test_a_refusal(asked: Asked) -> None:
-    world, link, opening, connection = asked
-    world.node.refuse(connection, APP_REFUSED, "go away")
-    world.node.refuse(connection, CONNECT_TIMEOUT)
-    assert opening.refusals == [(APP_REFUSED, "go away")]
-    assert link.ended == []
-    assert connection.session.state is State.CLOSED
-    assert nothing_is_left(world)
-
-
-def test_an_acceptance_after_the_client_has_gone(asked: Asked) -> None:
-    world, link, opening, connection = asked
-    world.node.abandon(connection)
-    assert nothing_is_left(world)
-    assert link.ended == []
-    world.node.accept(connection, OpenInfo())
-    # The app server believes in the client, so it must hear of its end.
-    assert link.ended == [(connection.id, TRANSPORT_LOST)]
-    assert opening.accepts == []
-    assert opening.refusals == []
-    assert nothing_is_left(world)
-
-
-def test_a_refusal_after_the_client_has_gone(asked: Asked) -> None:
-    world, link, opening, connection = asked
-    world.node.abandon(connection)
-    world.node.refuse(connection, APP_REFUSED)
-    world.node.abandon(connection)
-    world.node.disconnect(connection, CLIENT_CLOSED, who="client")
-    assert opening.refusals == []
-    assert link.ended == []
-    assert world.logged == []
-
-
-def test_a_second_answer_changes_nothing(asked: Asked) -> None:
-    world, link, opening, connection = asked
-    world.node.accept(connection, OpenInfo())
-    world.node.accept(connection, OpenInfo())
-    world.node.refuse(connection, APP_REFUSED)
-    world.node.abandon(connection)
-    assert len(opening.accepts) == 1
-    assert opening.refusals == []
-    assert link.ended == []
-    assert world.node.connections == 1
-
-
-def test_a_disconnect_while_asking_is_a_refusal(asked: Asked) -> None:
-    world, link, opening, connection = asked
-    world.node.disconnect(connection, DRAINING, who="service", detail="bye")
-    assert opening.refusals == [(DRAINING, "bye")]
-    assert link.ended == []
-    assert nothing_is_left(world)
-
-
-# -- the end
-
-
-def test_an_end_is_told_once_to_each_side() -> None:
-    world = World()
-    _, link = world.server()
-    client = world.client("/", "/ns", user_id="ada")
-    sink = sink_of(client)
-    world.now += 12.5
-    world.send(client, b'42["last"]')
-    queued = client.outbox.size
-    world.node.disconnect(client, TRANSPORT_LOST, who="client", detail="reset")
-    world.node.disconnect(client, CLIENT_CLOSED, who="service")
-    world.settle()
-    assert [reason for reason, _ in sink.closed] == [TRANSPORT_LOST]
-    assert sink.packets == [b'42["last"]']
-    assert link.ended == [(client.id, TRANSPORT_LOST)]
-    assert world.logged == [(client.id, "transport-lost", "client", "reset", 12.5, queued)]
-    assert world.metrics.disconnects == {"transport-lost": 1}
-    assert nothing_is_left(world)
-    assert not world.execute(Exists(HUB, Selection(user="ada"))).found
-
-
-@pytest.mark.parametrize(
-    ("packet", "reason", "who"),
-    [
-        (b"1", CLIENT_CLOSED, "client"),
-        (b"9", BAD_PACKET, "service"),
-        (b"49", BAD_SOCKETIO_PACKET, "service"),
-        (b"4" * 1_001, PAYLOAD_TOO_LARGE, "service"),
-    ],
-)
-def test_a_packet_that_ends_it(packet: bytes, reason: Reason, who: str) -> None:
-    world = World(limits=Limits(max_payload=1_000))
-    _, link = world.server()
-    client, bystander = world.client("/"), world.client("/")
-    link.forwarded.clear()
-    world.node.receive(client, b'42["before"]')
-    world.node.receive(client, packet)
-    # What came in one piece with it: `RecordingLink` would complain.
-    world.node.receive(client, b'42["after"]')
-    world.node.receive_binary(client, b"after")
-    assert link.packets(client) == [b'42["before"]']
-    assert link.ended == [(client.id, reason)]
-    assert world.logged[0][1:3] == (reason.name, who)
-    assert bystander.session.is_open
-
-
-def test_binary_from_the_client() -> None:
-    world = World()
-    _, link = world.server()
-    client = world.client()
-    world.node.receive(client, b"451-[]")
-    world.node.receive_binary(client, b"abc")
-    world.node.receive(client, b"3")
-    world.node.receive(client, b"6")
-    assert link.packets(client) == [b"451-[]\x1ebYWJj", b"3"]
-    world.node.receive_binary(client, b"abc")
-    assert link.ended == [(client.id, UNEXPECTED_BINARY)]
-
-
-def test_the_end_before_a_sink_is_attached() -> None:
-    world = World()
-    _, link = world.server()
-    client = world.client("/")
-    client.outbox.sink = None
-    world.node.disconnect(client, TRANSPORT_LOST, who="client")
-    assert link.ended == [(client.id, TRANSPORT_LOST)]
-    assert nothing_is_left(world)
-
-
-def test_a_clients_sends_during_an_upgrade_keep_their_order() -> None:
-    world = World()
-    _, link = world.server()
-    client = world.client("/", framed=False)
-    link.forwarded.clear()
-    world.node.receive(client, b'42["poll"]')
-    world.emit(EVERYONE, b"42[1]")
-    client.outbox.attach(RecordingSink(), ready=True)
-    world.node.receive(client, b'42["socket"]')
-    world.emit(EVERYONE, b"42[2]")
-    world.settle()
-    assert heard(client) == [b"42[1]", b"42[2]"]
-    assert link.packets(client) == [b'42["poll"]', b'42["socket"]']
-
-
-# -- app servers and hubs
-
-
-def test_a_lost_app_server_takes_its_clients_along() -> None:
-    world = World()
-    (one, link), (_, other_link) = world.server("one"), world.server("two")
-    clients = [world.client("/") for _ in range(6)]
-    mine = [client for client in clients if client.server is one]
-    sinks = [sink_of(client) for client in mine]
-    link.on_open = lambda connection: None
-    opening = RecordingOpening()
-    asking = world.open(opening)
-    assert asking.server is one
-    world.node.drop_server(world.hub(), one)
-    assert opening.refusals[0][0] is NO_APP_SERVER
-    assert all([reason for reason, _ in sink.closed] == [APP_LOST] for sink in sinks)
-    assert sorted(link.ended) == sorted((client.id, APP_LOST) for client in mine)
-    assert other_link.ended == []
-    assert world.node.connections == 3
-    assert world.hub().sockets == 3
-    # They come back, to the one that is left.
-    assert world.client("/").server.id == "two"
-    assert world.hub().servers.get("one") is None
-
-
-def test_hub_names_compare_without_case() -> None:
-    world = World(hubs={"Listed": HubSettings(anonymous=False)})
-    world.server(hub="MyHub")
-    client = world.open(RecordingOpening(), hub="myhub")
-    assert world.node.hub("MYHUB") is client.hub
-    assert client.hub.name == "MyHub"
-    assert world.emit(EVERYONE, b"42[]", hub="mYhUb").reached == 1
-    assert not world.node.hub_settings("LISTED").anonymous
-
-
-def test_unlisted_hubs() -> None:
-    world = World(hubs={"app": HubSettings(), "default": HubSettings(anonymous=False)})
-    assert world.node.hub_settings("app").anonymous
-    assert not world.node.hub_settings("elsewhere").anonymous
-    world.node.configure({"app": HubSettings(anonymous=False)}, allow_unlisted_hubs=False)
-    assert not world.node.hub_settings("App").anonymous
-    for call in (world.node.hub_settings, world.node.ensure_hub):
-        with pytest.raises(PeerError) as caught:
-            call("elsewhere")
-        assert caught.value.reason is UNKNOWN_HUB
-    assert world.node.hubs == {}
-
-
-def test_a_reload_touches_no_connection() -> None:
+def test_alone_every_command_is_replied_to_before_submit_returns() -> None:
     world = World()
     world.server()
     client = world.client("/")
-    world.node.configure({"other": HubSettings()}, allow_unlisted_hubs=False)
-    world.send(client, b"42[1]")
+    for command, reached in ((Send(HUB, EVERYONE, b"42[1]"), 1), (Exists(HUB, EVERYONE), 0)):
+        assert world.submit(command) == [Outcome(reached=reached)]
+    assert joined(world, client, "a") == [Outcome(reached=1)]
+    assert world.submit(ListServers(HUB)) == [Outcome(servers=(Server("s1", "test", True, 1),))]
+    assert world.submit(SendToConnection(HUB, "nobody", b"42[1]")) == [NOT_FOUND]
+
+
+def test_a_refusal_is_a_reply() -> None:
+    world = World()
+    replies: list[tuple[object, object]] = []
+    bad = Send(HUB, EVERYONE, b"1")
+    assert world.node.submit(bad, lambda about, outcome: replies.append((about, outcome)), "me") is None
+    ((about, error),) = replies
+    assert about == "me"
+    assert isinstance(error, PeerError)
+
+
+def test_a_cast_leaves_the_node_after_local_delivery() -> None:
+    cluster = RecordingCluster()
+    world = World(cluster=cluster)
+    world.server()
+    client = world.client("/")
+    cluster.casts.clear()
+    emit, elsewhere = Send(HUB, EVERYONE, b"42[1]"), SendToConnection(HUB, "elsewhere", b"42[1]")
+    assert world.submit(emit) == [Outcome(reached=1)]
+    assert world.submit(elsewhere) == [DONE]
+    assert cluster.casts == [(emit, Outcome(reached=1)), (elsewhere, NOT_FOUND)]
+    with pytest.raises(PeerError):
+        world.send(client, b"b!")
+    assert len(cluster.casts) == 2
+
+
+def test_a_write_is_replied_to_by_the_cluster() -> None:
+    cluster = RecordingCluster()
+    world = World(cluster=cluster, limits=Limits(max_groups=4))
+    world.server()
+    client = world.client("/")
+    replies = joined(world, client, "a")
+    assert replies == []
+    assert [here for _, here in cluster.writes] == [Outcome(reached=1)]
+    cluster.replies[0](Outcome(reached=3))
+    assert replies == [Outcome(reached=3)]
+    with pytest.raises(PeerError):
+        joined(world, client, "b", "c")
+    assert len(cluster.writes) == 1
+
+
+def test_an_ask_leaves_first_and_its_replies_are_merged() -> None:
+    cluster = RecordingCluster()
+    world = World(cluster=cluster)
+    world.server()
+    world.client("/")
+    command = Exists(HUB, EVERYONE)
+    assert world.submit(command) == [Outcome(missing=("n2",))]
+    assert (cluster.asks, cluster.own) == ([command], [DONE])
+    with pytest.raises(PeerError):
+        world.submit(Invoke(HUB, EVERYONE, b"1"), RecordingAnswers())
+    assert isinstance(cluster.own[1], PeerError)
+
+
+def test_what_other_nodes_send_is_carried_out_and_goes_no_further() -> None:
+    cluster = RecordingCluster()
+    world = World(cluster=cluster)
+    world.server()
+    client = world.client("/")
+    cluster.casts.clear()
+    assert world.node.carry_out(Send(HUB, EVERYONE, b"42[1]")) == Outcome(reached=1)
+    assert world.node.carry_out(JoinGroups(HUB, EVERYONE, ("g",))) == Outcome(reached=1)
     world.settle()
-    assert heard(client) == [b"42[1]"]
+    assert (heard(client), cluster.casts, cluster.writes) == ([b"42[1]"], [], [])
 
 
-def test_a_hub_is_made_again_after_it_has_gone() -> None:
-    world = World()
-    server, _ = world.server()
-    first = world.hub()
-    world.node.drop_server(first, server)
-    world.node.drop_server(first, server)
-    assert world.node.hubs == {}
+def test_the_first_and_the_last_member_of_a_group_are_reported() -> None:
+    cluster = RecordingCluster()
+    world = World(cluster=cluster)
     world.server()
-    assert world.hub() is not first
-
-
-def test_an_emptied_hub_cannot_take_its_successor_away() -> None:
-    world = World()
-    server, _ = world.server()
-    first = world.hub()
-    world.node.drop_server(first, server)
-    world.server()
-    second = world.hub()
-    world.node.drop_server(first, server)
-    assert world.hub() is second
+    one, two = world.client("/"), world.client("/")
+    cluster.groups.clear()
+    group = room_group("/", "a")
+    for client in (one, two, one):
+        joined(world, client, "a")
+    assert cluster.groups == [("first", group)]
+    world.submit(CloseConnections(HUB, Selection(connection=one.id)))
+    assert ("last", group) not in cluster.groups
+    world.submit(LeaveGroups(HUB, Selection(connection=two.id), (group,)))
+    assert cluster.groups[-1] == ("last", group)
+    assert world.hub().directory.rooms.members(group) == frozenset()

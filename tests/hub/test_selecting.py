@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from moorage.hub import asking, execute, rooms, selecting
+from moorage.hub.clients import AT_ONCE
 from moorage.hub.connection import Connection
 from moorage.hub.deliver import PIECE
 from moorage.hub.links import NO_PEER
-from moorage.hub.node import AT_ONCE
 from moorage.hub.ports import AppPeer
 from moorage.hub.settings import Limits
 from moorage.hub.turns import Job

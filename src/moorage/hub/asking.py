@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from moorage.engine.upgrade import State
+from moorage.hub.clients import Clients
+from moorage.hub.connection import Connection
 from moorage.hub.deliver import Delivery
 from moorage.hub.hub import Hub
+from moorage.hub.links import AppServer
 from moorage.hub.ports import Answers, AppPeer
 from moorage.hub.selecting import parts
 from moorage.hub.turns import STEP, Job, finished
@@ -19,11 +22,6 @@ from moorage.wire.groups import namespace_group, room_group, room_of
 from moorage.wire.moorage.listing import Listed, listed
 from moorage.wire.moorage.v1 import Chunk, Row
 from moorage.wire.reasons import API_BAD_PAYLOAD, LINK_BAD_REQUEST, LINK_OVERFLOW
-
-if TYPE_CHECKING:
-    from moorage.hub.connection import Connection
-    from moorage.hub.links import AppServer
-    from moorage.hub.node import Node
 
 PART: Final = 1_024
 """Sockets in one question."""
@@ -42,13 +40,13 @@ Emits to few are not counted: the number of questions that an app server may hav
 Done = Outcome | Job[Outcome]
 
 
-def _invoke(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> Done:
+def _invoke(clients: Clients, hub: Hub, command: Invoke, answers: Answers[Any]) -> Done:
     _event(command.payload)
-    job = _invoking(node, hub, command, answers)
+    job = _invoking(clients, hub, command, answers)
     return job if hub.directory.work(command.to) > FEW else finished(job)
 
 
-def _invoking(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> Job[Outcome]:
+def _invoking(clients: Clients, hub: Hub, command: Invoke, answers: Answers[Any]) -> Job[Outcome]:
     packets, header = _event(command.payload)
     namespace = header.namespace
     asked: dict[Connection, str] = {}
@@ -58,13 +56,13 @@ def _invoking(node: Node, hub: Hub, command: Invoke, answers: Answers[Any]) -> J
         yield False
     ack_id = hub.invocations.begin()
     packets[0] = socketio.with_ack_id(packets[0], header, ack_id)
-    delivery = Delivery(node, engineio.RS.join(packets))
+    delivery = Delivery(clients, engineio.RS.join(packets))
     if len(asked) > FEW_ASKED and len(asked) + hub.invocations.waiting > MAX_ASKED:
         raise PeerError(LINK_OVERFLOW, f"at most {MAX_ASKED} answers of clients are waited for in a hub")
-    limit = node.links.invoke_timeout
+    limit = clients.links.invoke_timeout
     timeout = limit if command.timeout is None else min(limit, command.timeout)
     # Before the first is asked: answers come while others are still to be asked.
-    hub.invocations.ask(ack_id, asked, answers, node.clock() + timeout)
+    hub.invocations.ask(ack_id, asked, answers, clients.clock() + timeout)
     everyone = tuple(asked)
     for start in range(0, len(everyone), STEP):
         if start:
@@ -99,19 +97,19 @@ def _event(payload: bytes) -> tuple[list[bytes], socketio.Header]:
     return packets, header
 
 
-def _fetch(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]) -> Done:
-    job = _fetching(node, hub, command, answers)
+def _fetch(clients: Clients, hub: Hub, command: FetchSockets, answers: Answers[Any]) -> Done:
+    job = _fetching(clients, hub, command, answers)
     return job if hub.directory.work(command.to) > FEW else finished(job)
 
 
-def _fetching(node: Node, hub: Hub, command: FetchSockets, answers: Answers[Any]) -> Job[Outcome]:
+def _fetching(clients: Clients, hub: Hub, command: FetchSockets, answers: Answers[Any]) -> Job[Outcome]:
     """Ids, rooms and handshakes are here; only what the app keeps of a socket is asked of its app
     server. That takes longest, so the questions leave first, and in parts: their answers are made,
     passed on and read side by side."""
-    now = node.clock()
+    now = clients.clock()
     number = hub.queries.begin()
     waiting: dict[AppServer, int] = {}
-    deadline = now + min(command.timeout, node.links.invoke_timeout)
+    deadline = now + min(command.timeout, clients.links.invoke_timeout)
     # Before the first is asked: answers come while others are still to be asked.
     hub.queries.open(number, answers, deadline, partial(_is_last, waiting))
     found: dict[AppServer, _Sockets] = {}
@@ -263,21 +261,21 @@ def _rooms(connection: Connection, namespace: str, sid: str) -> tuple[str, ...]:
     )
 
 
-def _tell(node: Node, hub: Hub, command: TellServers, answers: Answers[Any]) -> Outcome:
+def _tell(clients: Clients, hub: Hub, command: TellServers, answers: Answers[Any]) -> Outcome:
     # As for clients: one app server's mistake must not become all others' trouble.
     _event(engineio.check_text(command.payload))
     others = [s for s in hub.servers.all() if s.can.takes_server_events and s.id != command.sender]
     number = None
     if command.timeout:
         number = hub.questions.begin()
-        deadline = node.clock() + min(command.timeout, node.links.invoke_timeout)
+        deadline = clients.clock() + min(command.timeout, clients.links.invoke_timeout)
         hub.questions.ask(number, {server: server.id for server in others}, answers, deadline)
     for server in others:
         server.peer.told(number, command.sender, command.namespace, command.payload)
     return Outcome(reached=len(others), asked=len(others))
 
 
-HANDLERS: Final[dict[type, Callable[[Node, Hub, Any, Answers[Any]], Done]]] = {
+HANDLERS: Final[dict[type, Callable[[Clients, Hub, Any, Answers[Any]], Done]]] = {
     Invoke: _invoke,
     FetchSockets: _fetch,
     TellServers: _tell,

@@ -6,9 +6,11 @@ An ordinary emit takes `fanout.fan_out` and never comes here.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from moorage.engine.upgrade import State
+from moorage.hub.clients import Clients
+from moorage.hub.connection import Connection
 from moorage.hub.fanout import SPECIAL, Encoded, fan_out, push
 from moorage.hub.turns import Job
 from moorage.wire import engineio, socketio
@@ -16,10 +18,6 @@ from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.reasons import API_BAD_PAYLOAD, APP_CLOSED, APP_LET_GO
 from moorage.wire.socketio import Header
-
-if TYPE_CHECKING:
-    from moorage.hub.connection import Connection
-    from moorage.hub.node import Node
 
 _HEADED: Final = (b"40", b"41", b"44")
 """Packets whose header is read here."""
@@ -37,10 +35,10 @@ class Delivery:
     """A payload, checked, encoded and built once for all who get it, at once or part by part. Raises
     `PeerError` where it cannot be encoded: that must come before the first recipient has got anything."""
 
-    __slots__ = ("_encoded", "_node", "_steps", "work")
+    __slots__ = ("_clients", "_encoded", "_steps", "work")
 
-    def __init__(self, node: Node, payload: bytes) -> None:
-        self._node = node
+    def __init__(self, clients: Clients, payload: bytes) -> None:
+        self._clients = clients
         # A client must close a WebSocket on which broken text comes: one bad emit would cost them all.
         self._encoded = encoded = Encoded(engineio.check_text(payload))
         self._steps: list[tuple[Encoded, Header | None]] | None = None
@@ -61,7 +59,7 @@ class Delivery:
             return 0
         if self._steps is not None:
             return self._special(tuple(some), self._steps)
-        fan_out(self._encoded, some, self._node.flusher, self._node.metrics, among=among)
+        fan_out(self._encoded, some, self._clients.flusher, self._clients.metrics, among=among)
         return len(some)
 
     def _special(self, everyone: tuple[Connection, ...], steps: list[tuple[Encoded, Header | None]]) -> int:
@@ -69,29 +67,29 @@ class Delivery:
             for packet, header in steps:
                 if connection.session.state == State.CLOSED:
                     break
-                _one(self._node, connection, packet, header)
+                _one(self._clients, connection, packet, header)
         return len(everyone)
 
 
-def deliver(node: Node, to: Collection[Connection], payload: bytes) -> int:
+def deliver(clients: Clients, to: Collection[Connection], payload: bytes) -> int:
     """Queue `payload` for all in `to`; how many. Raises what `Delivery` raises."""
-    return Delivery(node, payload).to(to) if to else 0
+    return Delivery(clients, payload).to(to) if to else 0
 
 
-def deliver_to_one(node: Node, connection: Connection, payload: bytes) -> None:
+def deliver_to_one(clients: Clients, connection: Connection, payload: bytes) -> None:
     """`deliver` to one client. An answer or an event of plain text, which nearly all are, needs no
     `Encoded`: there is nobody to share it with."""
     if engineio.SEPARATOR in payload or payload.startswith(_NOT_PLAIN):
-        deliver(node, (connection,), payload)
+        deliver(clients, (connection,), payload)
         return
     if not payload.isascii():
         engineio.check_text(payload)
     if connection.outbox.framed:
         connection.outbox.push(engineio.text_frame(payload))
-        node.metrics.sent_websocket += 1
+        clients.metrics.sent_websocket += 1
     else:
         connection.outbox.push(payload)
-        node.metrics.sent_polling += 1
+        clients.metrics.sent_polling += 1
 
 
 def is_long(payload: bytes) -> bool:
@@ -99,12 +97,12 @@ def is_long(payload: bytes) -> bool:
     return len(payload) > 2 * PIECE and payload.count(engineio.SEPARATOR) >= PIECE
 
 
-def delivering_to_one(node: Node, connection: Connection, payload: bytes) -> Job[None]:
+def delivering_to_one(clients: Clients, connection: Connection, payload: bytes) -> Job[None]:
     """`deliver_to_one` in steps. A packet that cannot be encoded ends it, and raises `PeerError`."""
     start = 0
     while start <= len(payload) and connection.session.state != State.CLOSED:
         end = _end_of_piece(payload, start)
-        deliver_to_one(node, connection, payload[start:end])
+        deliver_to_one(clients, connection, payload[start:end])
         start = end + 1
         yield False
 
@@ -128,30 +126,30 @@ def _step(packet: bytes) -> tuple[Encoded, Header | None]:
     return encoded, socketio.parse_header(packet) if packet.startswith(_HEADED) else None
 
 
-def _one(node: Node, connection: Connection, packet: Encoded, header: Header | None) -> None:
+def _one(clients: Clients, connection: Connection, packet: Encoded, header: Header | None) -> None:
     if header is None:
         if packet.payload == engineio.CLOSE:
             # Azure's SDK tells each socket of a disconnect first. Without, the app server is being closed,
             # or the app closed the transport alone; natively such clients come back.
             left = any(connection.session.peer.namespaces.values())
-            node.disconnect(connection, APP_LET_GO if left else APP_CLOSED, who="app")
+            clients.disconnect(connection, APP_LET_GO if left else APP_CLOSED, who="app")
         else:
-            _push(node, connection, packet)
+            _push(clients, connection, packet)
     elif header.type == socketio.CONNECT:
-        _connected(node, connection, packet, header)
+        _connected(clients, connection, packet, header)
     elif header.type == socketio.DISCONNECT:
-        _disconnected(node, connection, packet, header)
+        _disconnected(clients, connection, packet, header)
     else:
         was = connection.session.peer.left(header.namespace)
-        node.leave_namespace(connection, header.namespace, was_connected=bool(was))
-        _push(node, connection, packet)
+        clients.leave_namespace(connection, header.namespace, was_connected=bool(was))
+        _push(clients, connection, packet)
 
 
-def _push(node: Node, connection: Connection, packet: Encoded) -> None:
-    push(connection.outbox, packet, node.metrics)
+def _push(clients: Clients, connection: Connection, packet: Encoded) -> None:
+    push(connection.outbox, packet, clients.metrics)
 
 
-def _connected(node: Node, connection: Connection, packet: Encoded, header: Header) -> None:
+def _connected(clients: Clients, connection: Connection, packet: Encoded, header: Header) -> None:
     """A CONNECT answer: the socket joins its namespace's group and its private room here, before
     anything later can be sent to them. The app server's own join of the private room comes as a
     separate call, and of the namespace's group not at all."""
@@ -169,10 +167,10 @@ def _connected(node: Node, connection: Connection, packet: Encoded, header: Head
         peer.connected(header.namespace, sid)
         rooms.join(connection, namespace_group(header.namespace))
         rooms.join(connection, room_group(header.namespace, sid))
-    _push(node, connection, packet)
+    _push(clients, connection, packet)
 
 
-def _disconnected(node: Node, connection: Connection, packet: Encoded, header: Header) -> None:
+def _disconnected(clients: Clients, connection: Connection, packet: Encoded, header: Header) -> None:
     """`41` from the app side. With `{"close":…}` it comes from `disconnectSockets` of Azure's SDK: the
     data is ours, not the client's, and the app's own socket waits to hear that the client has left."""
     if not connection.session.peer.namespaces.get(header.namespace):
@@ -180,12 +178,12 @@ def _disconnected(node: Node, connection: Connection, packet: Encoded, header: H
         return
     close = socketio.closes_engine(packet.payload, header)
     if close is None:
-        _leave(node, connection, header.namespace)
+        _leave(clients, connection, header.namespace)
     else:
-        expel(node, connection, header.namespace, close=close)
+        expel(clients, connection, header.namespace, close=close)
 
 
-def expel(node: Node, connection: Connection, namespace: str, *, close: bool) -> bool:
+def expel(clients: Clients, connection: Connection, namespace: str, *, close: bool) -> bool:
     """Somebody who does not serve this client takes its socket out of a namespace: client and app
     server are told; False if it is not there. `close` ends the connection as well, and with it the
     client's other sockets: each is told by itself, as socket.io does it, or a client would take the
@@ -195,19 +193,19 @@ def expel(node: Node, connection: Connection, namespace: str, *, close: bool) ->
         return False
     server = connection.server
     for name in (namespace, *(n for n, sid in namespaces.items() if sid and n != namespace and close)):
-        plain = _leave(node, connection, name)
+        plain = _leave(clients, connection, name)
         if server.can.told_of_expelled:
             server.peer.left(connection, name)
         elif not close:
             server.link.forward(connection, plain)
     if close:
-        node.disconnect(connection, APP_CLOSED, who="app")
+        clients.disconnect(connection, APP_CLOSED, who="app")
     return True
 
 
-def _leave(node: Node, connection: Connection, namespace: str) -> bytes:
+def _leave(clients: Clients, connection: Connection, namespace: str) -> bytes:
     connection.session.peer.left(namespace)
-    node.leave_namespace(connection, namespace, was_connected=True)
+    clients.leave_namespace(connection, namespace, was_connected=True)
     plain = socketio.disconnect_packet(namespace)
-    _push(node, connection, Encoded(plain))
+    _push(clients, connection, Encoded(plain))
     return plain

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from moorage.engine.upgrade import State
+from moorage.hub.clients import Clients
+from moorage.hub.connection import Connection
 from moorage.hub.deliver import Delivery, deliver_to_one, delivering_to_one, expel, is_long
 from moorage.hub.hub import Hub
 from moorage.hub.outbox import SLICE
@@ -39,11 +41,6 @@ from moorage.wire.groups import namespace_group, prefix_of, room_group, room_of
 from moorage.wire.reasons import API_BAD_PAYLOAD, API_CLOSED, TOO_MANY_GROUPS
 from moorage.wire.socketio import is_emit
 
-if TYPE_CHECKING:
-    from moorage.hub.connection import Connection
-    from moorage.hub.node import Node
-
-
 FEW: Final = 1_000
 """Units of work that are done at once."""
 FEW_RECIPIENTS: Final = 5_000
@@ -66,29 +63,29 @@ def _named(to: Selection) -> bool:
     return to.connection is not None or to.user is not None
 
 
-def _send_to_connection(node: Node, hub: Hub, command: SendToConnection) -> Done:
+def _send_to_connection(clients: Clients, hub: Hub, command: SendToConnection) -> Done:
     connection = hub.directory.connections.get(command.connection)
     if connection is None:
         return NOT_FOUND
     if is_long(command.payload):
-        return _sending_to_connection(node, connection, command.payload)
-    deliver_to_one(node, connection, command.payload)
+        return _sending_to_connection(clients, connection, command.payload)
+    deliver_to_one(clients, connection, command.payload)
     return DONE
 
 
-def _sending_to_connection(node: Node, connection: Connection, payload: bytes) -> Job[Outcome]:
-    yield from delivering_to_one(node, connection, payload)
+def _sending_to_connection(clients: Clients, connection: Connection, payload: bytes) -> Job[Outcome]:
+    yield from delivering_to_one(clients, connection, payload)
     return DONE
 
 
-def _send(node: Node, hub: Hub, command: Send) -> Done:
+def _send(clients: Clients, hub: Hub, command: Send) -> Done:
     # Other packets would rename, remove or close sockets behind the backs of their app servers.
     if not command.control and not is_emit(command.payload):
         raise PeerError(API_BAD_PAYLOAD, "an emit carries events and acks only")
     directory = hub.directory
     work = directory.work(command.to)
     if work > FEW and (work > FEW_RECIPIENTS or not _is_index(command.to)):
-        return _sending(node, hub, command)
+        return _sending(clients, hub, command)
     to = directory.select(command.to)
     if not to and command.to.connection is not None:
         return _known(hub, command.to)
@@ -96,9 +93,9 @@ def _send(node: Node, hub: Hub, command: Send) -> Done:
         to = [connection for connection in to if connection.outbox.ready]
     if not to:
         return Outcome(reached=0)
-    delivery = Delivery(node, command.payload)
+    delivery = Delivery(clients, command.payload)
     if delivery.work > 1 and delivery.work * len(to) > FEW:
-        return _sending(node, hub, command)
+        return _sending(clients, hub, command)
     return Outcome(reached=delivery.to(to))
 
 
@@ -112,8 +109,8 @@ def _is_index(to: Selection) -> bool:
     return one and not condition.none_of and not condition.text
 
 
-def _sending(node: Node, hub: Hub, command: Send) -> Job[Outcome]:
-    delivery = Delivery(node, command.payload)
+def _sending(clients: Clients, hub: Hub, command: Send) -> Job[Outcome]:
+    delivery = Delivery(clients, command.payload)
     size = max(1, STEP // delivery.work)
     audience = _audience(hub, command.to)
     reached = 0
@@ -141,11 +138,11 @@ def _known(hub: Hub, to: Selection) -> Outcome:
     return DONE if to.connection in hub.directory.connections else NOT_FOUND
 
 
-def _join(node: Node, hub: Hub, command: JoinGroups) -> Done:
+def _join(clients: Clients, hub: Hub, command: JoinGroups) -> Done:
     if hub.directory.work(command.to) * JOIN_WORK * max(1, len(command.groups)) > FEW:
-        return _joining(node, hub, command)
+        return _joining(clients, hub, command)
     to = tuple(hub.directory.select(command.to))
-    _check_groups(node, to, command.groups)
+    _check_groups(clients, to, command.groups)
     prefixed = [(group, prefix_of(group)) for group in command.groups]
     for connection in to:
         _join_one(hub, connection, prefixed)
@@ -156,14 +153,14 @@ def _join(node: Node, hub: Hub, command: JoinGroups) -> Done:
     return Outcome(reached=len(to))
 
 
-def _joining(node: Node, hub: Hub, command: JoinGroups) -> Job[Outcome]:
+def _joining(clients: Clients, hub: Hub, command: JoinGroups) -> Job[Outcome]:
     to: list[Connection] = []
     for found in parts(hub.directory, command.to):
         some = tuple(found)
         # The union of sets costs less than a join, but a large one is done for each of them.
         size = max(1, STEP // max(1, len(command.groups) // 10))
         for start in range(0, len(some), size):
-            _check_groups(node, some[start : start + size], command.groups)
+            _check_groups(clients, some[start : start + size], command.groups)
             yield False
         to += some
         yield False
@@ -174,7 +171,7 @@ def _joining(node: Node, hub: Hub, command: JoinGroups) -> Job[Outcome]:
             # Others may have joined the same connections meanwhile, or closed them.
             if connection.session.state == State.CLOSED:
                 break
-            _check_groups(node, (connection,), piece)
+            _check_groups(clients, (connection,), piece)
             _join_one(hub, connection, [(group, prefix_of(group)) for group in piece])
             if not command.quiet and connection.server.can.wants_room_changes:
                 _news(connection.server.peer, connection, piece, joined=True)
@@ -187,8 +184,8 @@ def _joining(node: Node, hub: Hub, command: JoinGroups) -> Job[Outcome]:
     return Outcome(reached=len(to))
 
 
-def _check_groups(node: Node, to: Iterable[Connection], new: tuple[str, ...]) -> None:
-    limit = node.limits.max_groups
+def _check_groups(clients: Clients, to: Iterable[Connection], new: tuple[str, ...]) -> None:
+    limit = clients.limits.max_groups
     for connection in to:
         # The sum is cheap and nearly always small; only the union knows what is joined already.
         groups = connection.groups
@@ -220,11 +217,11 @@ def _prefixes(connection: Connection) -> set[str]:
     return {namespace_group(namespace) for namespace in connection.session.peer.namespaces}
 
 
-def _leave(node: Node, hub: Hub, command: LeaveGroups) -> Done:
+def _leave(clients: Clients, hub: Hub, command: LeaveGroups) -> Done:
     groups = command.groups
     each = JOIN_WORK * max(1, MANY if groups is None else len(groups))
     if hub.directory.work(command.to) * each > FEW:
-        return _leaving(node, hub, command)
+        return _leaving(clients, hub, command)
     to = tuple(hub.directory.select(command.to))
     for connection in to:
         _leave_some(hub, command, connection, _joined(connection) if groups is None else groups)
@@ -233,7 +230,7 @@ def _leave(node: Node, hub: Hub, command: LeaveGroups) -> Done:
     return Outcome(reached=len(to))
 
 
-def _leaving(_node: Node, hub: Hub, command: LeaveGroups) -> Job[Outcome]:
+def _leaving(_clients: Clients, hub: Hub, command: LeaveGroups) -> Job[Outcome]:
     to = yield from selected(hub.directory, command.to)
     work = 0
     for connection in to:
@@ -269,28 +266,28 @@ def _joined(connection: Connection) -> set[str]:
     return connection.groups - kept
 
 
-def _close(node: Node, hub: Hub, command: CloseConnections) -> Done:
+def _close(clients: Clients, hub: Hub, command: CloseConnections) -> Done:
     return _each(
         hub,
         command.to,
-        lambda connection: _close_one(node, connection, command.why),
+        lambda connection: _close_one(clients, connection, command.why),
         named=_named(command.to),
     )
 
 
-def _close_one(node: Node, connection: Connection, why: str) -> bool:
+def _close_one(clients: Clients, connection: Connection, why: str) -> bool:
     was_open = connection.session.state != State.CLOSED
-    node.disconnect(connection, API_CLOSED, who="api", detail=why)
+    clients.disconnect(connection, API_CLOSED, who="api", detail=why)
     return was_open
 
 
-def _leave_namespace(node: Node, hub: Hub, command: LeaveNamespace) -> Done:
+def _leave_namespace(clients: Clients, hub: Hub, command: LeaveNamespace) -> Done:
     if command.to.connection is not None and not hub.directory.select(command.to):
         return _known(hub, command.to)
     return _each(
         hub,
         command.to,
-        lambda connection: expel(node, connection, command.namespace, close=command.close),
+        lambda connection: expel(clients, connection, command.namespace, close=command.close),
         named=False,
     )
 
@@ -318,7 +315,7 @@ def _acting(hub: Hub, to: Selection, act: Callable[[Connection], bool], *, named
     return NOT_FOUND if named and not count else Outcome(reached=reached)
 
 
-def _exists(_node: Node, hub: Hub, command: Exists) -> Done:
+def _exists(_clients: Clients, hub: Hub, command: Exists) -> Done:
     if hub.directory.work(command.to) > FEW and command.to.filter is not None:
         return _searching(hub, command)
     return DONE if hub.directory.select(command.to) else NOT_FOUND
@@ -332,7 +329,7 @@ def _searching(hub: Hub, command: Exists) -> Job[Outcome]:
     return NOT_FOUND
 
 
-def _list(_node: Node, hub: Hub, command: ListGroup) -> Done:
+def _list(_clients: Clients, hub: Hub, command: ListGroup) -> Done:
     members = hub.directory.rooms.members(command.group)
     if len(members) > FEW:
         return _listing(hub, command)
@@ -357,12 +354,12 @@ def _page(command: ListGroup, page: list[Connection]) -> Outcome:
     return Outcome(reached=len(members), members=members, more=len(page) > command.limit)
 
 
-def _servers(_node: Node, hub: Hub, _command: ListServers) -> Done:
+def _servers(_clients: Clients, hub: Hub, _command: ListServers) -> Done:
     rows = [Server(each.id, each.dialect, each.up, len(each.clients)) for each in hub.servers.all()]
     return Outcome(servers=tuple(rows))
 
 
-HANDLERS: Final[dict[type, Callable[[Node, Hub, Any], Done]]] = {
+HANDLERS: Final[dict[type, Callable[[Clients, Hub, Any], Done]]] = {
     SendToConnection: _send_to_connection,
     Send: _send,
     JoinGroups: _join,

@@ -11,8 +11,8 @@ from typing import Final
 
 from moorage import logs
 from moorage.edge.http.upgrade import hint_of
+from moorage.hub.clients import Who
 from moorage.hub.connection import Connection
-from moorage.hub.node import Who
 from moorage.logs_quota import Quota
 from moorage.metrics import Door, Metrics
 from moorage.wire.errors import PeerError
