@@ -1,4 +1,4 @@
-// The package's public surface.
+// The package's public interface.
 
 export { missingServers } from "./adapter/fetching.js";
 export {

@@ -1,6 +1,5 @@
-// What this package uses of socket.io's server beyond its documented API, in one place: all of it is
-// what adapters of other makes use too. The test of this file fails when a release of socket.io drops
-// any of it.
+// The parts of socket.io's server that this package uses beyond its documented API. Other adapters use all of them
+// too. The test of this file fails when a release of socket.io drops any of them.
 
 import type { Namespace, Server, Socket } from "socket.io";
 import type { Adapter } from "socket.io-adapter";
@@ -21,7 +20,7 @@ interface ServerInternals {
   readonly parentNsps: ReadonlyMap<unknown, unknown>;
 }
 
-/** The options of a server that mean something behind a service. */
+/** The options of a server that have a meaning behind a service. */
 export interface EngineOptions {
   pingInterval?: number;
   pingTimeout?: number;
@@ -31,14 +30,14 @@ export interface EngineOptions {
   cors?: unknown;
 }
 
-/** The engine that a server has already: engine.io's own. */
+/** The engine that a server has before `useMoorage`: engine.io's own. */
 export interface EngineInternals extends NodeJS.EventEmitter {
   readonly opts: EngineOptions;
   readonly middlewares?: readonly Middleware[];
   close(): unknown;
 }
 
-/** As for Express: `io.engine.use`. */
+/** A middleware for `io.engine.use`, in Express' form. */
 export type Middleware = (request: any, response: any, next: (error?: unknown) => void) => void;
 
 interface NamespaceInternals {
@@ -50,16 +49,16 @@ interface NamespaceInternals {
 }
 
 interface SocketInternals {
-  /** Its namespace's, when it was made. */
+  /** The adapter that the namespace had when the socket was made. */
   readonly adapter: Adapter;
   _onclose(reason: string, description?: unknown): unknown;
   notifyOutgoingListeners(packet: Packet): void;
 }
 
-/** The releases of socket.io that have all of the above; the tests run the oldest and the newest. */
+/** The releases of socket.io that have all of the above. The tests run the oldest and the newest. */
 export const SUPPORTED = "4.8.0 and later 4.x";
 
-/** Has this server what is used here? It does not tell its version. */
+/** True if this server has the internals listed above. A server does not show its version. */
 export function isSupported(server: AnyServer): boolean {
   const { encoder, _parser, _nsps } = insideServer(server);
   const root = _nsps instanceof Map ? (_nsps.get("/") as Partial<NamespaceInternals> | undefined) : undefined;

@@ -1,4 +1,4 @@
-// What `useMoorage` gives: the link's events, and a graceful end.
+// The object that `useMoorage` returns: the link's events, and a graceful shutdown.
 
 import { EventEmitter } from "node:events";
 import createDebug from "debug";
@@ -13,21 +13,22 @@ import { MoorageError } from "./wire/errors.js";
 
 const debug = createDebug("moorage");
 
-/** Milliseconds for the last emits to get through when the server is closed. */
-const FAREWELL = 2_000;
-const LOOK = 50;
+/** Milliseconds to wait for queued emits when the server is closed. */
+const CLOSE_DRAIN = 2_000;
+/** Milliseconds between two checks whether all clients have left. */
+const CHECK_INTERVAL = 50;
 
 export interface MoorageEvents {
-  /** What failed without a caller who waits for it: an un-awaited join, an emit that the service refused, a
-   * listener of `serverSideEmit`. Without a listener the first of each kind is logged. */
+  /** A failure of an operation whose result nothing waits for: an un-awaited join, an emit that the service refused, a
+   * listener of `serverSideEmit`. Without a listener, the first error of each kind is logged. */
   error: [error: Error];
-  /** The link broke. It is made again by itself; meanwhile emits wait in it. */
+  /** The link broke. It reconnects automatically; meanwhile emits are queued. */
   lost: [cause: Error];
-  /** It is back. `resumed` false: the service had given the clients up, they connect anew. */
+  /** The link is up again. `resumed` false: the service had closed the clients, and they connect again. */
   restored: [resumed: boolean];
-  /** The service stops in so many seconds. */
+  /** The service stops in `seconds`. */
   drain: [seconds: number];
-  /** The end, with the error that made it, unless `close` did. */
+  /** The link is closed for good: with the error that ended it, or undefined after `close`. */
   closed: [cause: Error | undefined];
 }
 
@@ -37,9 +38,9 @@ export class Moorage extends EventEmitter<MoorageEvents> {
   readonly clientUrl: string;
   readonly clientPath: string;
   readonly #logged = new Set<string>();
-  #ending: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
 
-  /** Made by `useMoorage`. */
+  /** Created by `useMoorage`. */
   constructor(
     private readonly io: AnyServer,
     private readonly link: Link,
@@ -62,12 +63,12 @@ export class Moorage extends EventEmitter<MoorageEvents> {
     return this.link.serverId;
   }
 
-  /** Is the link up now? */
+  /** True while the link is up. */
   get connected(): boolean {
     return this.link.state === "up";
   }
 
-  /** Clients that this app server serves. */
+  /** Number of clients that this app server serves. */
   get clientsCount(): number {
     return this.engine.clientsCount;
   }
@@ -77,19 +78,19 @@ export class Moorage extends EventEmitter<MoorageEvents> {
     return this.link.queuedBytes;
   }
 
-  /** Stop: takes no new clients, waits up to `drain` ms (default 0) for those that are here to leave, then
-   * closes the Socket.IO server. The clients reconnect to other app servers. */
+  /** Shuts down: takes no new clients, waits up to `drain` ms (default 0) for the present ones to leave, then closes
+   * the Socket.IO server. The remaining clients reconnect to other app servers. */
   async close({ drain = 0 }: { drain?: number } = {}): Promise<void> {
-    if (!this.#ending && drain > 0) {
+    if (!this.#closing && drain > 0) {
       const time = milliseconds(drain);
-      this.#announce(time);
-      await this.#emptied(time);
+      this.#refuseClients(time);
+      await this.#waitForClients(time);
     }
     await this.io.close();
   }
 
-  /** That the link has ended, or that its queue is full, must not keep the server from closing. */
-  #announce(drain: number): void {
+  /** Errors are ignored: a closed link or a full queue must not keep the server from closing. */
+  #refuseClients(drain: number): void {
     try {
       this.link.send({ type: Type.Drain, seconds: drain / 1000 });
     } catch (error) {
@@ -97,40 +98,40 @@ export class Moorage extends EventEmitter<MoorageEvents> {
     }
   }
 
-  #emptied(limit: number): Promise<void> {
+  #waitForClients(limit: number): Promise<void> {
     const end = Date.now() + limit;
     return new Promise((resolve) => {
-      const look = (): void => {
+      const check = (): void => {
         if (this.clientsCount === 0 || Date.now() >= end) resolve();
-        else setTimeout(look, LOOK);
+        else setTimeout(check, CHECK_INTERVAL);
       };
-      look();
+      check();
     });
   }
 
-  /** The Socket.IO server is being closed.
+  /** Called when the Socket.IO server is being closed.
    * @internal */
   end(): Promise<void> {
-    // What the "disconnect" handlers of this turn emit shall still go out.
-    this.#ending ??= new Promise((resolve, reject) => {
-      setImmediate(() => this.link.close({ drain: FAREWELL }).then(resolve, reject));
+    // Emits of this turn's "disconnect" handlers are still sent.
+    this.#closing ??= new Promise((resolve, reject) => {
+      setImmediate(() => this.link.close({ drain: CLOSE_DRAIN }).then(resolve, reject));
     });
-    return this.#ending;
+    return this.#closing;
   }
 
-  /** The server was closed, and the link is gone.
+  /** True when the server and the link are closed.
    * @internal */
-  get over(): boolean {
-    return this.#ending !== undefined && this.link.state === "closed";
+  get isClosed(): boolean {
+    return this.#closing !== undefined && this.link.state === "closed";
   }
 
-  /** Takes an error that no caller waits for.
+  /** Handles an error that no caller waits for.
    * @internal */
   readonly report = (thrown: unknown): void => {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown });
     debug("error: %O", error);
-    // What was asked and is not answered when the app server itself ends.
-    if (this.#ending && error instanceof MoorageError && error.reason === "link-closed") return;
+    // Requests that were pending when the app server itself closed the link.
+    if (this.#closing && error instanceof MoorageError && error.reason === "link-closed") return;
     if (this.listenerCount("error") > 0) {
       this.emit("error", error);
       return;
@@ -138,18 +139,18 @@ export class Moorage extends EventEmitter<MoorageEvents> {
     const kind = error instanceof MoorageError ? error.reason : error.message;
     if (this.#logged.has(kind)) return;
     this.#logged.add(kind);
-    this.log(`${error.message} (logged once; listen to "error" on what useMoorage returns to hear all)`);
+    this.log(`${error.message} (logged once; listen for "error" on the object that useMoorage returns to get all errors)`);
   };
 
   #lost(cause: Error): void {
     debug("lost: %s", cause.message);
-    if (!this.emit("lost", cause)) this.log(`the link to ${this.clientUrl} is lost: ${cause.message}; trying again`);
+    if (!this.emit("lost", cause)) this.log(`lost the link to ${this.clientUrl}: ${cause.message}; reconnecting`);
   }
 
   #restored(resumed: boolean): void {
     debug("restored, resumed: %s", resumed);
-    const how = resumed ? "nothing was lost" : "clients connect anew";
-    if (!this.emit("restored", resumed)) this.log(`the link to ${this.clientUrl} is back; ${how}`);
+    const how = resumed ? "nothing was lost" : "clients connect again";
+    if (!this.emit("restored", resumed)) this.log(`restored the link to ${this.clientUrl}; ${how}`);
   }
 
   #closed(cause: Error | undefined): void {

@@ -1,8 +1,8 @@
-// What `useMoorage` is told, checked before anything is touched.
+// The options of `useMoorage`, and their validation.
 
 import type { ClientRequestArgs } from "node:http";
 
-import { parseConnectionString } from "./link/connection-string.js";
+import { parseConnectionString } from "./connection-string.js";
 import { MoorageError } from "./wire/errors.js";
 
 export interface MoorageOptions {
@@ -10,13 +10,13 @@ export interface MoorageOptions {
   readonly hub: string;
   /** `Endpoint=…;AccessKey=…;Version=1.0;`, as `moorage dev` prints it. */
   readonly connectionString: string;
-  /** Unique among the hub's app servers; `serverSideEmit` and `fetchSockets` name it where they name
-   * who is missing. Default: a random one. */
+  /** Unique among the hub's app servers. `serverSideEmit` and `fetchSockets` report app servers that did not answer by
+   * this id. Default: a random id. */
   readonly serverId?: string;
-  /** Milliseconds that other app servers get to answer `fetchSockets` (where it has no `timeout`)
-   * and `serverSideEmit`. Default 5,000. */
+  /** Milliseconds that other app servers have to answer `serverSideEmit`, and `fetchSockets` without its own
+   * `timeout`. Default 5,000. */
   readonly requestsTimeout?: number;
-  /** Bytes of emits that may wait while the link is down or slow; beyond, emits throw. Default 16 MiB. */
+  /** Bytes of emits that may wait while the link is down or slow. Beyond that, emits throw. Default 16 MiB. */
   readonly maxQueueBytes?: number;
   /** Milliseconds in which the first connect must succeed. Default 10,000. */
   readonly connectTimeout?: number;
@@ -26,12 +26,11 @@ export interface MoorageOptions {
   readonly emitOnly?: boolean;
   /** For the link's HTTP request: `agent`, `ca`, `rejectUnauthorized`, `headers` and so on. */
   readonly request?: ClientRequestArgs;
-  /** Takes the lines about a lost and a restored link, and errors that nobody listens to. Default:
-   * `console.warn`. */
+  /** Receives log lines: link lost, link restored, and errors without a listener. Default: `console.warn`. */
   readonly log?: (line: string) => void;
 }
 
-/** Where the service is and how to prove who asks. */
+/** The service's address and the key that authorises the app server. */
 export interface Target {
   readonly hub: string;
   readonly endpoint: string;
@@ -54,7 +53,7 @@ function missing(name: string, what: string): MoorageError {
   return new MoorageError("options", `useMoorage: the option "${name}" is missing (${what})`);
 }
 
-/** Where clients of a hub connect: the options of `socket.io-client`. */
+/** The options with which `socket.io-client` connects to a hub. */
 export function clientAddress({ endpoint, hub }: Target): { url: string; path: string } {
   const { origin, pathname } = new URL(endpoint);
   return { url: origin, path: `${pathname.replace(/\/$/, "")}/clients/socketio/hubs/${encodeURIComponent(hub)}` };

@@ -1,14 +1,15 @@
-// Numbers that an app gives, made fit for the link: it carries whole ones from 1 on, natively any will do.
+// Conversion of an app's numbers to those of the link. The link carries whole numbers from 1 on; natively socket.io
+// accepts any number.
 
-/** The longest time of Node.js' own timers, in milliseconds. */
-const LONGEST = 2 ** 31 - 1;
+/** The longest timeout that Node.js' timers support, in milliseconds. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
 
-/** As timers take it: what is below 1, or no number, is 1. `Infinity` is the longest time there is. */
-export const milliseconds = (value: number): number => between(value, LONGEST);
+/** A timeout. As in Node.js' timers, values below 1 and NaN become 1; `Infinity` becomes the longest timeout. */
+export const milliseconds = (value: number): number => clamp(value, MAX_TIMEOUT);
 
-/** A limit; none at all is the largest that can be named. */
-export const bytes = (value: number): number => between(value, Number.MAX_SAFE_INTEGER);
+/** A limit in bytes. `Infinity` becomes the largest number that the link can carry. */
+export const bytes = (value: number): number => clamp(value, Number.MAX_SAFE_INTEGER);
 
-function between(value: number, largest: number): number {
+function clamp(value: number, largest: number): number {
   return Math.min(Math.max(Math.ceil(value) || 1, 1), largest);
 }

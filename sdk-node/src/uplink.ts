@@ -1,21 +1,22 @@
-// What the engine and the adapters need of the link, and of whoever hears of failures.
+// The interfaces through which the engine and the adapters use the link and report failures.
 
 import type { Done, FromApp, Part } from "./wire/frames.js";
 
 export interface Uplink {
   readonly serverId: string;
-  /** Another one: numbers of clients and questions are others' now. */
+  /** A new session has a new id. Numbers of clients and questions are valid within one session only. */
   readonly sessionId: string;
   send(frame: FromApp): void;
   sendVolatile(frame: FromApp): boolean;
-  request(make: (ref: number) => FromApp, options?: Hearing): Promise<Done>;
+  request(make: (ref: number) => FromApp, options?: RequestCallbacks): Promise<Done>;
 }
 
-/** Called synchronously as the frames are read: a promise would come after the next frames. */
-export interface Hearing {
+/** Callbacks of a request, called synchronously while frames are read. A promise would resolve after the next frames.
+ */
+export interface RequestCallbacks {
   readonly onPart?: (part: Part) => void;
   readonly onDone?: (done: Done) => void;
 }
 
-/** Takes a failure that no caller waits for. */
+/** Handles a failure that no caller waits for. */
 export type Report = (error: Error) => void;

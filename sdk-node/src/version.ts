@@ -1,4 +1,4 @@
-// Named to the service, for its logs. A test holds it to package.json: CommonJS and ES modules have no
-// common way to import that.
+// The version, for the service's logs. A test compares it with package.json: CommonJS and ES modules have no common
+// way to import that file.
 
 export const VERSION = "0.1.0";

@@ -1,10 +1,10 @@
-// The adapter of one namespace. socket.io's in-memory adapter below it keeps the view of own sockets; all
-// that reaches further is a frame, in the order of the calls.
+// The adapter of one namespace. It extends socket.io's in-memory adapter, which keeps the rooms of this process' own
+// sockets. Operations on other sockets become frames, in the order of the calls.
 
 import { Adapter, type BroadcastOptions } from "socket.io-adapter";
 import { type Packet, PacketType } from "socket.io-parser";
 
-import { apart } from "../apart.js";
+import { callHandler } from "../uncaught.js";
 import { Connection } from "../engine/connection.js";
 import type { ClientRequest } from "../engine/request.js";
 import { type AnyNamespace, type AnySocket, insideNamespace, insideServer, insideSocket } from "../internals.js";
@@ -12,23 +12,23 @@ import { milliseconds } from "../quantities.js";
 import type { Report, Uplink } from "../uplink.js";
 import { type Done, type FromApp, type Part, type Servers, type To, Type, VOLATILE } from "../wire/frames.js";
 import { encodePacket, PacketReader } from "./encoding.js";
-import { Fetching } from "./fetching.js";
+import { FetchCollector } from "./fetching.js";
 import { Membership } from "./membership.js";
-import { Outgoing } from "./outgoing.js";
+import { OutgoingListeners } from "./outgoing-listeners.js";
 import { dateText } from "./remote.js";
-import { flagsOf, names, selection } from "./selection.js";
-import { tell, tellNobody } from "./server-events.js";
+import { flagsOf, roomNames, selection } from "./selection.js";
+import { sendServerEvent, answerWithoutServers } from "./server-events.js";
 
-/** What the adapters of one server share. */
-export interface Surroundings {
+/** Shared by the adapters of one server. */
+export interface AdapterContext {
   readonly uplink: Uplink;
   readonly report: Report;
   /** By namespace. */
   readonly adapters: Map<string, MoorageAdapter>;
-  /** Milliseconds that other app servers get to answer. */
+  /** Milliseconds that other app servers have to answer. */
   readonly requestsTimeout: number;
-  /** True once the server was closed and the link is gone. Then this adapter is socket.io's in-memory one without
-   * sockets: as natively, emits, joins and disconnects do nothing. */
+  /** True once the server and the link are closed. Then this adapter acts like socket.io's in-memory one without
+   * sockets: emits, joins and disconnects do nothing. */
   closed(): boolean;
 }
 
@@ -36,36 +36,36 @@ export class MoorageAdapter extends Adapter {
   declare readonly nsp: AnyNamespace;
   readonly #uplink: Uplink;
   readonly #membership = new Membership();
-  readonly #outgoing = new Outgoing();
+  readonly #outgoingListeners = new OutgoingListeners();
   readonly #reader: PacketReader;
-  /** Asked for by an emit with acks, which counts servers to know when all have said how many clients
-   * they have; here one answer stands for all. */
-  #countsOne = false;
+  /** Makes the next `serverCount` return 1. After an emit with acks, socket.io counts servers to know when all have
+   * reported their number of clients; here the service reports for all. */
+  #countsAsOne = false;
 
   constructor(
     namespace: AnyNamespace,
-    private readonly around: Surroundings,
+    private readonly context: AdapterContext,
   ) {
     super(namespace);
-    this.#uplink = around.uplink;
+    this.#uplink = context.uplink;
     const { _parser } = insideServer(namespace.server);
     this.#reader = new PacketReader(() => new _parser.Decoder());
-    around.adapters.set(namespace.name, this);
-    takeOver(namespace.adapter, this);
+    context.adapters.set(namespace.name, this);
+    moveListeners(namespace.adapter, this);
   }
 
   override close(): void {
-    const { adapters } = this.around;
+    const { adapters } = this.context;
     if (adapters.get(this.nsp.name) === this) adapters.delete(this.nsp.name);
   }
 
   // --- emits -------------------------------------------------------------------------------------
 
   override broadcast(packet: Packet, options: BroadcastOptions): void {
-    if (this.around.closed()) return;
+    if (this.context.closed()) return;
     packet.nsp = this.nsp.name;
     const payload = encodePacket(insideServer(this.nsp.server).encoder, packet);
-    this.#outgoing.notify(packet, (sockets) => this.#among(sockets, options));
+    this.#outgoingListeners.notify(packet, (sockets) => this.#matching(sockets, options));
     const flags = flagsOf(options);
     const frame: FromApp = { type: Type.Emit, ref: 0, to: selection(this.nsp.name, options), flags, payload };
     if (flags & VOLATILE) this.#uplink.sendVolatile(frame);
@@ -78,31 +78,31 @@ export class MoorageAdapter extends Adapter {
     clientCountCallback: (clientCount: number) => void,
     ack: (...args: any[]) => void,
   ): void {
-    if (this.around.closed()) return super.broadcastWithAck(packet, options, clientCountCallback, ack);
+    if (this.context.closed()) return super.broadcastWithAck(packet, options, clientCountCallback, ack);
     packet.nsp = this.nsp.name;
     const payload = encodePacket(insideServer(this.nsp.server).encoder, packet);
-    this.#outgoing.notify(packet, (sockets) => this.#among(sockets, options));
+    this.#outgoingListeners.notify(packet, (sockets) => this.#matching(sockets, options));
     const to = selection(this.nsp.name, options);
     const timeout = milliseconds(options.flags?.timeout ?? 0);
     const make = (ref: number): FromApp => ({ type: Type.Ask, ref, to, flags: flagsOf(options), timeout, payload });
     const onPart = (part: Part): void => {
-      // The last of these calls is the one of the app's own callback.
-      if (part.type === Type.Asked) apart(() => clientCountCallback(part.count));
+      // The app's own callback runs in the last of these calls.
+      if (part.type === Type.Asked) callHandler(() => clientCountCallback(part.count));
       else if (part.type === Type.Answer) {
-        // One that cannot be read is none: the emit ends with its time-out.
+        // An unreadable answer counts as none: the emit then ends with its timeout.
         const answer = this.#reader.arguments(PacketType.ACK, part.payload);
-        if (answer) apart(() => ack(...answer));
+        if (answer) callHandler(() => ack(...answer));
       }
     };
-    this.#uplink.request(make, { onPart }).catch(this.around.report);
-    this.#countsOne = true;
-    // Whoever calls this without asking for the count next must not mislead a later caller.
-    queueMicrotask(() => (this.#countsOne = false));
+    this.#uplink.request(make, { onPart }).catch(this.context.report);
+    this.#countsAsOne = true;
+    // The next microtask resets it, in case the caller does not ask for the count.
+    queueMicrotask(() => (this.#countsAsOne = false));
   }
 
-  /** The watching sockets among those that `options` select. */
-  *#among(watching: Iterable<AnySocket>, { rooms, except }: BroadcastOptions): Iterable<AnySocket> {
-    for (const socket of watching) {
+  /** The sockets of `listening` that `options` select. */
+  *#matching(listening: Iterable<AnySocket>, { rooms, except }: BroadcastOptions): Iterable<AnySocket> {
+    for (const socket of listening) {
       const own = this.sids.get(socket.id);
       const inAny = (some: Set<string>): boolean => [...some].some((room) => own?.has(room));
       if ((rooms.size === 0 || inAny(rooms)) && !(except && inAny(except))) yield socket;
@@ -112,145 +112,148 @@ export class MoorageAdapter extends Adapter {
   // --- rooms of own sockets ------------------------------------------------------------------------
 
   override addAll(id: string, rooms: Set<string>): Promise<void> | void {
-    if (this.#waiting?.has(id)) return super.addAll(id, rooms);
+    if (this.#connecting?.has(id)) return super.addAll(id, rooms);
     const socket = this.nsp.sockets.get(id);
     if (!socket) return this.addSockets({ rooms: new Set([id]) }, [...rooms]);
-    const isNew = rooms.has(id) && this.#connected(socket);
+    const isNew = rooms.has(id) && this.#register(socket);
     const before = this.sids.get(id) ?? NONE;
-    // The service makes the private room itself, when it reads the CONNECT answer.
+    // The service adds a socket to its private room itself, when it reads the CONNECT answer.
     const others = [...rooms, ...(isNew ? before : NONE)].filter((room) => room !== id);
     const fresh = isNew ? others : others.filter((room) => !before.has(room));
     super.addAll(id, rooms);
-    if (others.length > 0) return this.#move(Type.Enter, socket, names(others), names(fresh));
+    if (others.length > 0) return this.#changeRooms(Type.Enter, socket, roomNames(others), roomNames(fresh));
   }
 
   override del(id: string, room: string): Promise<void> | void {
-    if (this.#waiting?.has(id)) return super.del(id, room);
+    if (this.#connecting?.has(id)) return super.del(id, room);
     const socket = this.nsp.sockets.get(id);
     if (!socket) return this.delSockets({ rooms: new Set([id]) }, [room]);
     const was = this.sids.get(id)?.has(room);
     super.del(id, room);
-    return this.#move(Type.Exit, socket, names([room]), was ? names([room]) : []);
+    return this.#changeRooms(Type.Exit, socket, roomNames([room]), was ? roomNames([room]) : []);
   }
 
-  /** The socket is gone, as the service knows already: from the packet that ended it, or because it was
-   * the service that said so. */
+  /** The socket is gone. The service knows it already: it has read the packet that closed the socket, or has closed
+   * the socket itself. */
   override delAll(id: string): void {
-    const socket = this.nsp.sockets.get(id) ?? this.#waiting?.get(id);
+    const socket = this.nsp.sockets.get(id) ?? this.#connecting?.get(id);
     super.delAll(id);
     if (!socket) return;
-    // Natively that does nothing to a socket that is gone; here it would be taken for one of another app server.
+    // Natively, `leave` does nothing on a closed socket. Here it would be taken for another app server's socket.
     socket.leave = nothing;
-    this.#outgoing.forget(socket);
+    this.#outgoingListeners.forget(socket);
     const sockets = connectionOf(socket)?.sockets;
     if (sockets?.get(this.nsp.name) === socket) sockets.delete(this.nsp.name);
   }
 
-  /** Sockets whose middlewares still run. The service hears of the rooms that they join once they are let in:
-   * what goes to a room is not for the eyes of those who may yet be refused. */
-  get #waiting(): ReadonlyMap<string, AnySocket> | undefined {
+  /** Sockets whose middlewares still run. The service gets their rooms when they are accepted: emits to a room must
+   * not reach clients that may yet be refused. */
+  get #connecting(): ReadonlyMap<string, AnySocket> | undefined {
     return insideNamespace(this.nsp)._preConnectSockets;
   }
 
-  /** Has it come just now? */
-  #connected(socket: AnySocket): boolean {
+  /** Records a socket that has connected; true when it is called for the first time. */
+  #register(socket: AnySocket): boolean {
     const connection = connectionOf(socket);
     if (!connection) {
-      this.around.report(new Error(DIRECT));
+      this.context.report(new Error(DIRECT_CLIENT));
       return false;
     }
     if (connection.sockets.get(this.nsp.name) === socket) return false;
     connection.sockets.set(this.nsp.name, socket);
-    takeIssued(socket);
-    this.#outgoing.watch(socket);
+    setIssued(socket);
+    this.#outgoingListeners.watch(socket);
     return true;
   }
 
-  /** All of `rooms`, also those that the view of own sockets has right already: an `io.socketsJoin` or `socketsLeave`
-   * of a moment ago is not in it yet, and an earlier join may not be in effect. `changed` there is undone if it fails. */
-  #move(
+  /** Sends a change of rooms. `rooms` includes rooms that the local view has right already: it does not contain an
+   * `io.socketsJoin` or `socketsLeave` of a moment ago yet, and an earlier join may still fail. `changed` is undone
+   * in the local view if the request fails. */
+  #changeRooms(
     type: typeof Type.Enter | typeof Type.Exit,
     socket: AnySocket,
     rooms: readonly string[],
     changed: readonly string[],
   ): Promise<void> | void {
     const connection = connectionOf(socket);
-    // A middleware may still be at work for a client that is gone; after a lost session its number is another's.
+    // A middleware may still run for a client that is gone. After a lost session its number may belong to another
+    // client.
     if (connection?.readyState !== "open") return;
     const { client } = connection;
     const make = (ref: number): FromApp => ({ type, ref, client, namespace: this.nsp.name, rooms });
     const settle = this.#membership.begin(socket.id, rooms);
-    const moved = this.#uplink.request(make, { onDone: settle }).then(
+    const answered = this.#uplink.request(make, { onDone: settle }).then(
       () => settle(),
       (error: Error) => {
         settle();
-        this.#apply(socket, type === Type.Exit, changed);
+        this.#applyRooms(socket, type === Type.Exit, changed);
         throw error;
       },
     );
-    // Most callers do not wait for it. With the socket its rooms are gone, and nobody misses them.
-    moved.catch((error: Error) => this.sids.has(socket.id) && this.around.report(error));
-    return moved;
+    // Most callers do not wait for the result. A closed socket has no rooms, so the failure does not matter.
+    answered.catch((error: Error) => this.sids.has(socket.id) && this.context.report(error));
+    return answered;
   }
 
-  /** In the view of own sockets only, and only where no newer change is under way. */
-  #apply(socket: AnySocket, joined: boolean, rooms: readonly string[]): void {
+  /** Changes the local view, except for rooms with a newer change that is still pending. */
+  #applyRooms(socket: AnySocket, joined: boolean, rooms: readonly string[]): void {
     if (!this.sids.has(socket.id)) return;
     const settled = this.#membership.settled(socket.id, rooms);
     if (joined) super.addAll(socket.id, new Set(settled));
     else for (const room of settled) super.del(socket.id, room);
   }
 
-  /** Somebody else changed the rooms of an own socket. */
-  moved(socket: AnySocket, joined: boolean, rooms: readonly string[]): void {
-    this.#apply(socket, joined, rooms);
+  /** Another app server or the REST API changed the rooms of an own socket. */
+  roomsChanged(socket: AnySocket, joined: boolean, rooms: readonly string[]): void {
+    this.#applyRooms(socket, joined, rooms);
   }
 
-  /** Somebody else took an own socket out of the namespace. */
-  left(socket: AnySocket): void {
-    apart(() => insideSocket(socket)._onclose("server namespace disconnect"));
+  /** Another app server or the REST API removed an own socket from the namespace. */
+  removed(socket: AnySocket): void {
+    callHandler(() => insideSocket(socket)._onclose("server namespace disconnect"));
   }
 
   // --- sockets of all app servers ------------------------------------------------------------------
 
   override addSockets(options: BroadcastOptions, rooms: string[]): void {
     if (options.flags?.local) super.addSockets(options, rooms);
-    else this.#change((ref, to) => ({ type: Type.Join, ref, to, rooms: names(rooms) }), options);
+    else this.#changeSelected((ref, to) => ({ type: Type.Join, ref, to, rooms: roomNames(rooms) }), options);
   }
 
   override delSockets(options: BroadcastOptions, rooms: string[]): void {
     if (options.flags?.local) super.delSockets(options, rooms);
-    else this.#change((ref, to) => ({ type: Type.Leave, ref, to, rooms: names(rooms) }), options);
+    else this.#changeSelected((ref, to) => ({ type: Type.Leave, ref, to, rooms: roomNames(rooms) }), options);
   }
 
   override disconnectSockets(options: BroadcastOptions, close: boolean): void {
     if (options.flags?.local) super.disconnectSockets(options, close);
-    else this.#change((ref, to) => ({ type: Type.Disconnect, ref, to, close }), options);
+    else this.#changeSelected((ref, to) => ({ type: Type.Disconnect, ref, to, close }), options);
   }
 
-  #change(make: (ref: number, to: To) => FromApp, options: BroadcastOptions): void {
-    if (this.around.closed()) return;
-    // Unnumbered: only a failure is answered, and it comes to `report`.
+  #changeSelected(make: (ref: number, to: To) => FromApp, options: BroadcastOptions): void {
+    if (this.context.closed()) return;
+    // Without a number, the service answers only failures, which go to `report`.
     this.#uplink.send(make(0, selection(this.nsp.name, options)));
   }
 
   override async fetchSockets(options: BroadcastOptions): Promise<any[]> {
-    if (options.flags?.local || this.around.closed()) return super.fetchSockets(options);
-    const fetching = new Fetching(this.nsp, this.#uplink.serverId);
-    const asked = this.#fetch(options, (part) => fetching.take(part));
-    const [done, own] = await Promise.all([asked, this.#own(options)]);
-    return fetching.result(own, done.missing);
+    if (options.flags?.local || this.context.closed()) return super.fetchSockets(options);
+    const collector = new FetchCollector(this.nsp, this.#uplink.serverId);
+    const asked = this.#fetch(options, (part) => collector.take(part));
+    const [done, own] = await Promise.all([asked, this.#ownSockets(options)]);
+    return collector.result(own, done.missing);
   }
 
-  /** Known here, as the in-memory adapter knows them natively: half of the answer need not travel. */
-  async #own(options: BroadcastOptions): Promise<AnySocket[]> {
-    // When the question has left: there is time until its answer comes.
+  /** The selected sockets of this process: the in-memory adapter knows them, so that half of the answer need not
+   * travel. */
+  async #ownSockets(options: BroadcastOptions): Promise<AnySocket[]> {
+    // Wait until the request has been sent; the answer takes longer than this.
     await new Promise(setImmediate);
     return super.fetchSockets(options) as Promise<AnySocket[]>;
   }
 
   override sockets(rooms: Set<string>): Promise<Set<string>> {
-    if (this.around.closed()) return super.sockets(rooms);
+    if (this.context.closed()) return super.sockets(rooms);
     const ids = new Set<string>();
     const all = async (): Promise<Set<string>> => {
       for (const id of await super.sockets(rooms)) ids.add(id);
@@ -259,7 +262,7 @@ export class MoorageAdapter extends Adapter {
     return new Promise((resolve, reject) => {
       this.#fetch({ rooms }, (part) => {
         if (part.type === Type.Sockets) for (const row of part.rows) ids.add(row.id);
-        // All ids have come; the app servers' data is not waited for.
+        // All ids have arrived. The app servers' data is not needed.
         else if (part.type === Type.Asked) resolve(all());
       }).catch(reject);
     });
@@ -267,16 +270,16 @@ export class MoorageAdapter extends Adapter {
 
   #fetch(options: BroadcastOptions, onPart: (part: Part) => void): Promise<Done> {
     const to = selection(this.nsp.name, options);
-    const timeout = milliseconds(options.flags?.timeout ?? this.around.requestsTimeout);
+    const timeout = milliseconds(options.flags?.timeout ?? this.context.requestsTimeout);
     return this.#uplink.request((ref) => ({ type: Type.Fetch, ref, to, timeout, others: true }), { onPart });
   }
 
   // --- app servers -----------------------------------------------------------------------------------
 
   override async serverCount(): Promise<number> {
-    if (this.around.closed()) return super.serverCount();
-    if (this.#countsOne) {
-      this.#countsOne = false;
+    if (this.context.closed()) return super.serverCount();
+    if (this.#countsAsOne) {
+      this.#countsAsOne = false;
       return 1;
     }
     let rows: Servers["rows"] = [];
@@ -288,34 +291,34 @@ export class MoorageAdapter extends Adapter {
   }
 
   override serverSideEmit(packet: unknown[]): void {
-    if (this.around.closed()) tellNobody(packet);
-    else tell(this.#uplink, this.nsp.name, packet, milliseconds(this.around.requestsTimeout), this.around.report);
+    if (this.context.closed()) answerWithoutServers(packet);
+    else sendServerEvent(this.#uplink, this.nsp.name, packet, milliseconds(this.context.requestsTimeout), this.context.report);
   }
 }
 
 const NONE: ReadonlySet<string> = new Set();
 const nothing = (): void => {};
 
-/** Listeners of "join-room" and its like stay when one adapter takes another's place. */
-function takeOver(former: Adapter | undefined, adapter: Adapter): void {
-  for (const event of former?.eventNames() ?? [])
-    for (const listener of former?.rawListeners(event) ?? []) adapter.on(event, listener as (...args: any[]) => void);
+/** Listeners of "join-room" and similar events move to the new adapter. */
+function moveListeners(previous: Adapter | undefined, adapter: Adapter): void {
+  for (const event of previous?.eventNames() ?? [])
+    for (const listener of previous?.rawListeners(event) ?? []) adapter.on(event, listener as (...args: any[]) => void);
 }
 
-/** The service tells other app servers when it got the client's handshake; here it is the same moment. */
-function takeIssued(socket: AnySocket): void {
+/** Sets the handshake's time to when the service received it, which is the time that other app servers see. */
+function setIssued(socket: AnySocket): void {
   const { issued } = socket.request as Partial<ClientRequest>;
   if (issued === undefined) return;
   socket.handshake.issued = issued;
   socket.handshake.time = dateText(issued);
 }
 
-/** Undefined for a client that came to this process directly. */
+/** Undefined for a client that connected to this process directly. */
 function connectionOf(socket: AnySocket): Connection | undefined {
   const connection: unknown = socket.conn;
   return connection instanceof Connection ? connection : undefined;
 }
 
-const DIRECT =
+const DIRECT_CLIENT =
   "A client has connected to this process directly instead of to Moorage: emits to rooms and namespaces do not reach it. " +
   "Do not call io.attach() or io.listen() after useMoorage().";

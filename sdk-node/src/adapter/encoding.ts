@@ -1,4 +1,4 @@
-// Socket.IO packets between objects and the text that the link carries.
+// Conversion between Socket.IO packets and the text that the link carries.
 
 import createDebug from "debug";
 import { Decoder, Encoder, type Packet, PacketType } from "socket.io-parser";
@@ -8,23 +8,23 @@ import { explain } from "./unserialisable.js";
 
 const debug = createDebug("moorage:packet");
 
-interface Encodes {
+interface PacketEncoder {
   encode(packet: Packet): unknown[];
 }
 
 /** The text of a packet and its attachments. */
-export function encodePacket(encoder: Encodes, packet: Packet): string {
+export function encodePacket(encoder: PacketEncoder, packet: Packet): string {
   return encodeMessages(encoder.encode(packet));
 }
 
-/** Makes an encoder name the path to what it cannot serialise. The encoder itself is changed: each of
+/** Makes an encoder name the path to a value that it cannot serialise. It changes the encoder itself, because each of
  * socket.io's clients has a reference to it. */
-export function namePaths(encoder: Encodes): void {
+export function namePaths(encoder: PacketEncoder): void {
   const encode = encoder.encode.bind(encoder);
   encoder.encode = (packet) => {
     try {
       const parts = encode(packet);
-      // A Blob passes the encoder, but cannot be read here and now.
+      // A Blob passes the encoder, but cannot be read synchronously.
       if (parts.length > 1 && !parts.every(isSendable)) throw new TypeError("an attachment cannot be sent");
       return parts;
     } catch (error) {
@@ -37,22 +37,22 @@ function isSendable(part: unknown): boolean {
   return typeof part === "string" || ArrayBuffer.isView(part) || part instanceof ArrayBuffer;
 }
 
-/** Reads whole packets, attachments included. */
+/** Decodes complete packets, including attachments. */
 export class PacketReader {
   #decoder: Decoder;
   #decoded: Packet | undefined;
 
   constructor(private readonly create: () => Decoder) {
-    this.#decoder = this.#fresh();
+    this.#decoder = this.#newDecoder();
   }
 
-  #fresh(): Decoder {
+  #newDecoder(): Decoder {
     const decoder = this.create();
     decoder.on("decoded", (packet: Packet) => (this.#decoded = packet));
     return decoder;
   }
 
-  /** Raises `Error` for what is no Socket.IO packet. */
+  /** Raises `Error` for anything but one Socket.IO packet. */
   read(payload: string): Packet {
     this.#decoded = undefined;
     try {
@@ -62,15 +62,16 @@ export class PacketReader {
       }
       if (!this.#decoded) throw new Error("an incomplete packet");
     } catch (error) {
-      // It may wait for attachments that will not come.
-      this.#decoder = this.#fresh();
+      // The old decoder may wait for attachments that will not come.
+      this.#decoder = this.#newDecoder();
       throw error;
     }
     return this.#decoded;
   }
 
-  /** The arguments of an ACK, or an event's name and arguments; none where the packet has no data, as socket.io
-   * itself takes it. Undefined for anything else: what others wrote must not throw in this process. */
+  /** Returns the arguments of an ACK, or an event's name and arguments; an empty list if the packet has no data, as
+   * socket.io does. Returns undefined for anything else: packets of other processes must not cause exceptions in this
+   * one. */
   arguments(type: PacketType.ACK | PacketType.EVENT, payload: string): unknown[] | undefined {
     try {
       const packet = this.read(payload);
@@ -82,14 +83,14 @@ export class PacketReader {
   }
 }
 
-/** Between app servers the packets are always the standard ones, whatever `parser` the clients are
- * spoken to with: the other one may be written in another language. */
+/** App servers always exchange standard packets, even if a custom `parser` is used with the clients: the other app
+ * server may be written in another language. */
 export const standard = {
-  encoder: namedEncoder(),
+  encoder: standardEncoder(),
   decoder: (): Decoder => new Decoder({ maxAttachments: Infinity } as object as (key: string, value: unknown) => unknown),
 };
 
-function namedEncoder(): Encoder {
+function standardEncoder(): Encoder {
   const encoder = new Encoder();
   namePaths(encoder);
   return encoder;

@@ -1,16 +1,16 @@
-// `fetchSockets` and `allSockets`: the service knows ids, rooms and handshakes, the app servers the rest.
+// `fetchSockets` and `allSockets`: the service knows ids, rooms and handshakes, the app servers know the rest.
 
 import type { AnyNamespace, AnySocket } from "../internals.js";
 import { type Part, type Sockets, Type } from "../wire/frames.js";
 import { ServerFacts } from "./facts.js";
 import { ClusterSocket, SharedHeaders } from "./remote.js";
 
-/** A socket of this process, or what is known of another's. */
+/** A socket of this process, or a socket of another app server. */
 export type Fetched = AnySocket | ClusterSocket;
 
 /** Collects the parts of the answer to a `Fetch`: the sockets of the other app servers. */
-export class Fetching {
-  readonly #servers = new Map<string, Served>();
+export class FetchCollector {
+  readonly #servers = new Map<string, ServerSockets>();
 
   constructor(
     private readonly namespace: AnyNamespace,
@@ -18,13 +18,13 @@ export class Fetching {
   ) {}
 
   take(part: Part): void {
-    if (part.type === Type.Sockets) this.#sockets(part);
-    else if (part.type === Type.Data) for (const chunk of part.chunks) this.#of(part.server).facts.add(chunk);
+    if (part.type === Type.Sockets) this.#takeSockets(part);
+    else if (part.type === Type.Data) for (const chunk of part.chunks) this.#server(part.server).facts.add(chunk);
   }
 
-  #sockets({ servers, rows, headers: some }: Sockets): void {
+  #takeSockets({ servers, rows, headers: some }: Sockets): void {
     const headers = new SharedHeaders(some);
-    const served = servers.map((server) => this.#of(server));
+    const served = servers.map((server) => this.#server(server));
     const [only] = served;
     if (only && served.length === 1) {
       const listed = { namespace: this.namespace, rows, headers, facts: only.facts, first: only.sockets.length };
@@ -33,25 +33,25 @@ export class Fetching {
     }
     let at = 0;
     for (const row of rows) {
-      const { facts, sockets } = served[row.server] as Served;
+      const { facts, sockets } = served[row.server] as ServerSockets;
       sockets.push(new ClusterSocket({ namespace: this.namespace, rows, headers, facts, first: sockets.length - at }, at));
       at += 1;
     }
   }
 
-  #of(server: string): Served {
+  #server(server: string): ServerSockets {
     let served = this.#servers.get(server);
     if (!served) this.#servers.set(server, (served = { sockets: [], facts: new ServerFacts() }));
     return served;
   }
 
-  /** `own` and all that was found; `missing`: the app servers whose `data` did not come in time. */
+  /** Returns `own` and all collected sockets. `missing`: the app servers whose `data` did not arrive in time. */
   result(own: readonly AnySocket[], missing: readonly string[]): Fetched[] {
-    // They were not asked for; a service that does not know of that sends them all the same.
+    // The request leaves out this app server; a service of an older revision sends its sockets all the same.
     this.#servers.delete(this.serverId);
     const found: Fetched[] = own.slice();
     for (const { sockets } of this.#servers.values()) for (const socket of sockets) found.push(socket);
-    // socket.io maps over the list and returns what `map` made, so `map` hands the names on.
+    // socket.io maps over the list and returns the result of `map`, so `map` copies `missing`.
     const map = (...args: Parameters<Fetched[]["map"]>): unknown[] => withMissing(Array.prototype.map.apply(found, args), missing);
     Object.defineProperty(found, "map", { value: map });
     return withMissing(found, missing);
@@ -59,7 +59,7 @@ export class Fetching {
 }
 
 /** The sockets of one app server, in the order of its rows. */
-interface Served {
+interface ServerSockets {
   readonly sockets: ClusterSocket[];
   readonly facts: ServerFacts;
 }
@@ -68,8 +68,8 @@ function withMissing<T>(list: T[], missing: readonly string[]): T[] {
   return Object.defineProperty(list, "missing", { value: missing });
 }
 
-/** The ids of the app servers that did not tell the `data` of their sockets in time: those sockets are in
- * the list, with `data` `{}`. `sockets` is what `fetchSockets` gave. */
+/** Returns the ids of the app servers that did not send the `data` of their sockets in time. Those sockets are in the
+ * list, with `data` `{}`. `sockets` is the result of `fetchSockets`. */
 export function missingServers(sockets: readonly unknown[]): readonly string[] {
   return (sockets as { missing?: readonly string[] }).missing ?? [];
 }

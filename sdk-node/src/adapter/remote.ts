@@ -1,6 +1,5 @@
-// A socket that another app server serves, as `fetchSockets` gives it: socket.io's `RemoteSocket`, but for
-// what costs. Ten thousand of them come in one answer, and few are ever looked into or emitted to, so
-// everything is decoded when first asked for.
+// A socket of another app server, as `fetchSockets` returns it: a cheaper `RemoteSocket` of socket.io. One answer may
+// contain ten thousand of them, and apps look at few, so everything is decoded on first access.
 
 import type { IncomingHttpHeaders } from "node:http";
 import { inspect } from "node:util";
@@ -9,46 +8,46 @@ import type { BroadcastOperator, Socket } from "socket.io";
 
 import { type Handshake, headersOf, queryOf } from "../engine/request.js";
 import type { AnyNamespace, AnyServer } from "../internals.js";
-import { put } from "../named.js";
+import { setKey } from "../safe-keys.js";
 import type { Headers, Row, Rows } from "../wire/frames.js";
 import type { Facts, ServerFacts } from "./facts.js";
 
 type Operator = BroadcastOperator<any, any>;
 type NativeHandshake = Socket["handshake"];
 
-/** A part of a fetch's answer, all of one app server's sockets. */
-export interface Listed {
+/** Sockets of one app server: a part of the answer to a fetch. */
+export interface FetchedRows {
   readonly namespace: AnyNamespace;
   readonly rows: Rows;
   readonly headers: SharedHeaders;
   readonly facts: ServerFacts;
-  /** The place of the first row among all of that app server's. */
+  /** The index of the first row among all sockets of that app server. */
   readonly first: number;
 }
 
-/** The headers that rows of one frame have in common, read when one of them is looked into. */
+/** The headers that rows of one frame have in common, parsed on first access. */
 export class SharedHeaders {
-  readonly #unread: readonly Headers[];
-  #read: Map<number, Entries> | undefined;
+  readonly #encoded: readonly Headers[];
+  #entries: Map<number, Entries> | undefined;
 
   constructor(headers: readonly Headers[]) {
-    this.#unread = headers;
+    this.#encoded = headers;
   }
 
   of(number: number): Entries {
-    this.#read ??= new Map(
-      this.#unread.map(({ number, headers }) => [number, Object.entries(headersOf({ headers: JSON.parse(headers) }))]),
+    this.#entries ??= new Map(
+      this.#encoded.map(({ number, headers }) => [number, Object.entries(headersOf({ headers: JSON.parse(headers) }))]),
     );
-    return this.#read.get(number) ?? NONE;
+    return this.#entries.get(number) ?? NONE;
   }
 }
 
-/** Name and value of each header: put together once, and not for each socket. */
+/** Name and value of each header, as entries: built once for all sockets. */
 type Entries = readonly (readonly [string, IncomingHttpHeaders[string]])[];
 const NONE: Entries = [];
 
-/** What has been looked at. */
-interface Seen {
+/** Values that have been decoded. */
+interface Decoded {
   id?: string;
   data?: unknown;
   rooms?: Set<string>;
@@ -57,93 +56,93 @@ interface Seen {
 }
 
 export class ClusterSocket {
-  // Few and small: they are most of what a fetch leaves behind for the garbage collector.
-  readonly #listed: Listed;
-  readonly #at: number;
-  #seen: Seen | undefined;
+  // Few and small fields: these objects are most of the garbage that a fetch leaves.
+  readonly #source: FetchedRows;
+  readonly #index: number;
+  #decoded: Decoded | undefined;
 
-  constructor(listed: Listed, at: number) {
-    this.#listed = listed;
-    this.#at = at;
+  constructor(source: FetchedRows, at: number) {
+    this.#source = source;
+    this.#index = at;
   }
 
   get #row(): Row {
-    return this.#listed.rows.at(this.#at) as Row;
+    return this.#source.rows.at(this.#index) as Row;
   }
 
-  /** What the socket's own app server told of it. */
+  /** The facts that the socket's app server sent. */
   get #facts(): Facts {
-    return this.#listed.facts.at(this.#listed.first + this.#at);
+    return this.#source.facts.at(this.#source.first + this.#index);
   }
 
-  get #noted(): Seen {
-    return (this.#seen ??= {});
+  get #cache(): Decoded {
+    return (this.#decoded ??= {});
   }
 
   get id(): string {
-    return (this.#noted.id ??= this.#row.id);
+    return (this.#cache.id ??= this.#row.id);
   }
 
   get data(): any {
-    const seen = this.#noted;
-    if (seen.data === undefined) {
+    const cache = this.#cache;
+    if (cache.data === undefined) {
       const { data } = this.#facts;
-      seen.data = data === undefined ? {} : data;
+      cache.data = data === undefined ? {} : data;
     }
-    return seen.data;
+    return cache.data;
   }
 
   set data(value: any) {
-    this.#noted.data = value;
+    this.#cache.data = value;
   }
 
   get rooms(): Set<string> {
-    // The private room is not listed.
-    return (this.#noted.rooms ??= new Set(this.#row.rooms).add(this.id));
+    // The private room is not in the row.
+    return (this.#cache.rooms ??= new Set(this.#row.rooms).add(this.id));
   }
 
-  /** Whom the client's access token names. */
+  /** The user id in the client's access token. */
   get userId(): string | null {
     return this.#row.user;
   }
 
   get handshake(): NativeHandshake {
-    return (this.#noted.handshake ??= nativeHandshake(this.#row, this.#listed.headers, this.#facts.auth));
+    return (this.#cache.handshake ??= nativeHandshake(this.#row, this.#source.headers, this.#facts.auth));
   }
 
-  /** The one that found it. socket.io leaves sockets that have a server as they are. */
+  /** The server that fetched it. socket.io does not wrap sockets that have a server. */
   get server(): AnyServer {
-    return this.#listed.namespace.server;
+    return this.#source.namespace.server;
   }
 
-  get #to(): Operator {
-    const seen = this.#noted;
-    if (!seen.operator) {
-      seen.operator = this.#listed.namespace.in(this.id);
-      // One socket answers: its answer, not a list of one.
-      (seen.operator as unknown as { flags: Record<string, unknown> }).flags["expectSingleResponse"] = true;
+  get #operator(): Operator {
+    const cache = this.#cache;
+    if (!cache.operator) {
+      cache.operator = this.#source.namespace.in(this.id);
+      // One socket answers: the result is its answer, not a list of one.
+      (cache.operator as unknown as { flags: Record<string, unknown> }).flags["expectSingleResponse"] = true;
     }
-    return seen.operator;
+    return cache.operator;
   }
 
   timeout(ms: number): Operator {
-    return this.#to.timeout(ms) as Operator;
+    return this.#operator.timeout(ms) as Operator;
   }
 
   emit(event: string, ...args: any[]): boolean {
-    return this.#to.emit(event, ...args);
+    return this.#operator.emit(event, ...args);
   }
 
   join(room: string | string[]): void {
-    this.#to.socketsJoin(room);
+    this.#operator.socketsJoin(room);
   }
 
   leave(room: string): void {
-    this.#to.socketsLeave(room);
+    this.#operator.socketsLeave(room);
   }
 
   disconnect(close = false): this {
-    this.#to.disconnectSockets(close);
+    this.#operator.disconnectSockets(close);
     return this;
   }
 
@@ -153,36 +152,37 @@ export class ClusterSocket {
   }
 }
 
-/** As socket.io's own sockets have it. */
+/** The handshake in the form of socket.io's own sockets. */
 function nativeHandshake(row: Row, shared: SharedHeaders, auth: unknown): NativeHandshake {
-  const known = row.handshake ? (JSON.parse(row.handshake) as Handshake) : { headers: {}, query: {}, claims: {} };
-  const issued = known.issued ?? row.opened;
-  const headers = headersOf(known);
-  // Not `{ ...shared, ...own }`, which took longer than reading the JSON (4 us, this less than 1).
-  for (const [name, value] of shared.of(row.shared)) put(headers, name, value);
+  const decoded = row.handshake ? (JSON.parse(row.handshake) as Handshake) : { headers: {}, query: {}, claims: {} };
+  const issued = decoded.issued ?? row.opened;
+  const headers = headersOf(decoded);
+  // Not `{ ...shared, ...own }`, which took longer than parsing the JSON (4 us; this takes less than 1).
+  for (const [name, value] of shared.of(row.shared)) setKey(headers, name, value);
   return {
     headers,
     time: dateText(issued),
-    address: known.address ?? "",
+    address: decoded.address ?? "",
     xdomain: Boolean(headers.origin),
-    secure: known.secure ?? false,
+    secure: decoded.secure ?? false,
     issued,
-    url: known.url ?? "",
-    query: queryOf(known),
+    url: decoded.url ?? "",
+    query: queryOf(decoded),
     auth: (auth ?? {}) as NativeHandshake["auth"],
   };
 }
 
-const MOST_WRITTEN = 1_000;
-const written = new Map<number, string>();
+const MAX_CACHED_DATES = 1_000;
+const dateTexts = new Map<number, string>();
 
-/** A date as JavaScript writes it, to the second: that takes 3 us, and many sockets connect in the same. */
+/** Returns a date as JavaScript formats it, to the second. Formatting takes 3 us, and many sockets connect in the same
+ * second, so results are cached. */
 export function dateText(issued: number): string {
   const second = Math.floor(issued / 1000);
-  let known = written.get(second);
-  if (known === undefined) {
-    if (written.size >= MOST_WRITTEN) written.clear();
-    written.set(second, (known = `${new Date(issued)}`));
+  let text = dateTexts.get(second);
+  if (text === undefined) {
+    if (dateTexts.size >= MAX_CACHED_DATES) dateTexts.clear();
+    dateTexts.set(second, (text = `${new Date(issued)}`));
   }
-  return known;
+  return text;
 }

@@ -1,4 +1,4 @@
-// Event names that Socket.IO keeps for itself.
+// Event names that Socket.IO reserves.
 
 export const RESERVED_EVENTS: ReadonlySet<string> = new Set([
   "connect",
@@ -9,5 +9,5 @@ export const RESERVED_EVENTS: ReadonlySet<string> = new Set([
   "removeListener",
 ]);
 
-/** Of a namespace: events that socket.io itself emits there. */
+/** Events that socket.io itself emits on a namespace. */
 export const RESERVED_SERVER_EVENTS: ReadonlySet<string> = new Set(["connect", "connection", "new_namespace"]);

@@ -1,11 +1,11 @@
-// Which sockets an operation means, in the link's words.
+// Conversion of socket.io's broadcast options to the selection and flags of a frame.
 
 import type { BroadcastOptions } from "socket.io-adapter";
 
 import { LOCAL, type To, VOLATILE } from "../wire/frames.js";
 
 export function selection(namespace: string, options: BroadcastOptions): To {
-  return { namespace, rooms: names(options.rooms), excluded: names(options.except) };
+  return { namespace, rooms: roomNames(options.rooms), excluded: roomNames(options.except) };
 }
 
 export function flagsOf({ flags }: BroadcastOptions): number {
@@ -15,8 +15,8 @@ export function flagsOf({ flags }: BroadcastOptions): number {
 
 const NONE: readonly string[] = [];
 
-/** Rooms are text on the wire; natively a number may name one too. */
-export function names(rooms: Iterable<unknown> | undefined): readonly string[] {
+/** Rooms are strings on the link; natively a number may be a room too. */
+export function roomNames(rooms: Iterable<unknown> | undefined): readonly string[] {
   if (!rooms) return NONE;
   return Array.from(rooms, String);
 }

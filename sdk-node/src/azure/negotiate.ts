@@ -1,4 +1,4 @@
-// `negotiate`, `usePassport`, `restorePassport`: how a web app hands out access tokens, as Azure's SDK has it.
+// `negotiate`, `usePassport` and `restorePassport`: access tokens for clients, with the interface of Azure's SDK.
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import createDebug from "debug";
@@ -12,8 +12,8 @@ import { clientToken } from "./token.js";
 
 const debug = createDebug("moorage:negotiate");
 
-/** Of a token, where nothing else is said: Azure's. */
-const MINUTES = 60;
+/** Azure's defaults for a token's lifetime, in minutes. */
+const DEFAULT_MINUTES = 60;
 const PASSPORT_MINUTES = 600;
 
 export interface NegotiateOptions {
@@ -21,7 +21,7 @@ export interface NegotiateOptions {
   expirationTimeInMinutes?: number;
 }
 
-/** What a client gets: `io(endpoint, { path, query: { access_token: token } })`. */
+/** The answer to a client: `io(endpoint, { path, query: { access_token: token } })`. */
 export interface NegotiateResponse {
   endpoint: string;
   path: string;
@@ -34,15 +34,15 @@ export type ConfigureNegotiateOptions = (
 
 type Handler = (request: IncomingMessage, response: ServerResponse, next?: (error?: unknown) => void) => Promise<void>;
 
-/** An Express handler that answers with a `NegotiateResponse`. `io` is a server that was given to `useMoorage` or
- * `useAzureSocketIO`, or the options that one was given. Answers 500 where `configure` fails. */
+/** Returns an Express handler that answers with a `NegotiateResponse`. `io` is a server that was passed to
+ * `useMoorage` or `useAzureSocketIO`, or the options of such a call. Answers 500 if `configure` fails. */
 export function negotiate(io: AnyServer | AnyAzureOptions, configure?: ConfigureNegotiateOptions): Handler {
-  const to = whereTo(io);
+  const service = serviceOf(io);
   return async (request, response) => {
     try {
       const { userId, expirationTimeInMinutes } = (await configure?.(request)) ?? {};
-      const token = clientToken(to, { userId: userId ?? undefined, minutes: expirationTimeInMinutes ?? MINUTES });
-      const { url, path } = clientAddress(to);
+      const token = clientToken(service, { userId: userId ?? undefined, minutes: expirationTimeInMinutes ?? DEFAULT_MINUTES });
+      const { url, path } = clientAddress(service);
       answer(response, 200, { endpoint: url, path, token } satisfies NegotiateResponse);
     } catch (error) {
       debug("failed: %O", error);
@@ -52,23 +52,23 @@ export function negotiate(io: AnyServer | AnyAzureOptions, configure?: Configure
   };
 }
 
-function whereTo(io: AnyServer | AnyAzureOptions): Target {
+function serviceOf(io: AnyServer | AnyAzureOptions): Target {
   if (isOptions(io)) return azureTarget(io);
-  const to = targetOf(io);
-  if (!to) throw new MoorageError("server", "negotiate: call useMoorage or useAzureSocketIO with this server first");
-  return to;
+  const service = targetOf(io);
+  if (!service) throw new MoorageError("server", "negotiate: call useMoorage or useAzureSocketIO with this server first");
+  return service;
 }
 
 const isOptions = (io: AnyServer | AnyAzureOptions): io is AnyAzureOptions => typeof (io as AnyServer).bind !== "function";
 
 function answer(response: ServerResponse, status: number, body: unknown): void {
-  // No cache may give one user's token to another.
+  // A cache must not give one user's token to another.
   response.writeHead(status, { "Content-Type": "application/json", "Cache-Control": "no-store" });
   response.end(JSON.stringify(body));
 }
 
-/** For `negotiate`: the token is for the user that passport has put at `request[assignProperty]`; the query may say
- * for how many minutes (`expirationMinutes`). */
+/** For `negotiate`: the token is for the user that passport has put at `request[assignProperty]`. The query parameter
+ * `expirationMinutes` sets the token's lifetime. */
 export function usePassport(assignProperty = "user"): ConfigureNegotiateOptions {
   if (!assignProperty) throw new Error("Valid assignProperty is required.");
   return (request) => {
@@ -79,8 +79,8 @@ export function usePassport(assignProperty = "user"): ConfigureNegotiateOptions 
   };
 }
 
-/** For `io.engine.use`, before passport's own: puts the user that the access token names where passport looks for
- * it, `request.session.passport[assignProperty]`. */
+/** For `io.engine.use`, before passport's own middleware: puts the access token's user where passport looks for it,
+ * `request.session.passport[assignProperty]`. */
 export function restorePassport(assignProperty = "user") {
   return (request: IncomingMessage, _response: unknown, next: (error?: Error) => void): void => {
     const { claims } = request as { claims?: Record<string, readonly string[]> };

@@ -1,12 +1,12 @@
 // The options of Azure's SDK.
 
-import { parseConnectionString } from "../link/connection-string.js";
+import { parseConnectionString } from "../connection-string.js";
 import { type Target, target } from "../options.js";
 import { MoorageError } from "../wire/errors.js";
 
 export interface AzureSocketIOCommonOptions {
   readonly hub: string;
-  /** The link goes there instead of to the endpoint. */
+  /** The link connects to this address instead of the endpoint. */
   readonly reverseProxyEndpoint?: string;
 }
 
@@ -16,7 +16,7 @@ export interface AzureSocketIOOptions extends AzureSocketIOCommonOptions {
 
 export interface AzureSocketIOCredentialOptions extends AzureSocketIOCommonOptions {
   readonly endpoint: string;
-  /** An `AzureKeyCredential`, or anything that has the access key as `key`. */
+  /** An `AzureKeyCredential`, or any object with the access key as `key`. */
   readonly credential: { readonly key: string };
 }
 
@@ -24,18 +24,18 @@ export type AnyAzureOptions = AzureSocketIOOptions | AzureSocketIOCredentialOpti
 
 /** Raises `MoorageError` (options, connection-string). */
 export function azureTarget(options: AnyAzureOptions): Target {
-  // Without types anything may come.
+  // JavaScript callers may pass anything.
   if (!options || !isCredential(options)) return target(options);
   const { hub, endpoint, credential } = options;
   if (typeof credential?.key !== "string")
-    throw new MoorageError("options", "useAzureSocketIO: the credential must have the access key as `key`: there are no Entra tokens here");
+    throw new MoorageError("options", "useAzureSocketIO: the credential must have the access key as `key`; Entra tokens are not supported");
   return { ...target({ hub, connectionString: `Endpoint=${endpoint};AccessKey=${credential.key};` }) };
 }
 
 const isCredential = (options: AnyAzureOptions): options is AzureSocketIOCredentialOptions =>
   (options as Partial<AzureSocketIOCredentialOptions>).credential !== undefined;
 
-/** Where the link goes, if not to the endpoint. Clients do not go there. */
+/** The address that the link connects to, if not the endpoint. Clients do not use it. */
 export function proxyOf({ reverseProxyEndpoint }: AnyAzureOptions): { readonly via?: string } {
   if (!reverseProxyEndpoint) return {};
   return { via: parseConnectionString(`Endpoint=${reverseProxyEndpoint};AccessKey=-;`).endpoint };

@@ -7,12 +7,12 @@ import { MoorageError } from "../wire/errors.js";
 
 const HEADER = encode({ alg: "HS256", typ: "JWT" });
 
-/** A client's access token: a JWT, signed with the access key. The user stands in it twice, as Azure's
- * SDK writes it; its passport helper reads the second. */
+/** Returns a client's access token: a JWT, signed with the access key. It contains the user id twice, as in Azure's
+ * SDK, whose passport helper reads the second one. */
 export function clientToken(to: Target, { userId, minutes }: { userId?: string | undefined; minutes: number }): string {
-  // It may come from a client's query. In JSON neither NaN nor Infinity would be a time.
-  if (!Number.isFinite(minutes)) throw new MoorageError("options", `a token cannot be good for ${minutes} minutes`);
-  // The service would refuse the token. Without types a number may come, the id of a database.
+  // The value may come from a client's query. JSON has no NaN and no Infinity.
+  if (!Number.isFinite(minutes)) throw new MoorageError("options", `a token cannot be valid for ${minutes} minutes`);
+  // The service would refuse the token. JavaScript callers may pass a number, for example a database id.
   if (userId !== undefined && typeof userId !== "string")
     throw new MoorageError("options", `userId must be a string, not ${JSON.stringify(userId)}`);
   const { url, path } = clientAddress(to);

@@ -1,4 +1,4 @@
-// Azure's entry point, so that leaving its SDK is one changed import.
+// Azure's entry point: leaving Azure's SDK takes one changed import.
 
 import { type DefaultEventsMap, Server } from "socket.io";
 
@@ -6,7 +6,7 @@ import type { AnyServer } from "../internals.js";
 import { connectTo } from "../use-moorage.js";
 import { type AnyAzureOptions, azureTarget, proxyOf } from "./options.js";
 
-/** As `useMoorage`, but takes Azure's options and resolves with `io`. */
+/** Like `useMoorage`, but takes Azure's options and resolves with `io`. */
 export async function useAzureSocketIO<S extends Server<any, any, any, any>>(io: S, options: AnyAzureOptions): Promise<S> {
   await connectTo(io, azureTarget(options), proxyOf(options));
   return io;
@@ -21,14 +21,14 @@ Object.defineProperty(Server.prototype, "useAzureSocketIO", {
 });
 
 declare module "socket.io" {
-  // The parameters must be those of socket.io's own declaration, letter by letter.
+  // The type parameters must repeat socket.io's own declaration exactly.
   interface Server<
     ListenEvents extends { [event: string]: any } = DefaultEventsMap,
     EmitEvents extends { [event: string]: any } = ListenEvents,
     ServerSideEvents extends { [event: string]: any } = DefaultEventsMap,
     SocketData = any,
   > {
-    /** As `useMoorage`, with the options and the result of Azure's SDK. */
+    /** Like `useMoorage`, with the options and the result of Azure's SDK. */
     useAzureSocketIO(options: AnyAzureOptions): Promise<this>;
   }
 }

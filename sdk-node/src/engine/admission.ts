@@ -1,16 +1,16 @@
-// Who decides whether a client gets in before any namespace: `io.engine.use` and `allowRequest`.
+// Decides whether a client may connect, before any namespace: `io.engine.use` middlewares and `allowRequest`.
 
 import type { EngineOptions, Middleware } from "../internals.js";
 import type { ClientRequest } from "./request.js";
 import { ClientResponse } from "./response.js";
 
-/** Why a client stays out. `code` in engine.io's numbers, for its `connection_error` event. */
+/** Why a client was refused. `code` is engine.io's number, for its `connection_error` event. */
 export interface Refusal {
   readonly status: number;
   readonly code: number;
   readonly message: string;
-  /** What the client is told. */
-  readonly words: string;
+  /** The text that the client gets. */
+  readonly clientMessage: string;
   readonly context: Record<string, unknown>;
 }
 
@@ -19,7 +19,7 @@ const FORBIDDEN = 4;
 const FORBIDDEN_STATUS = 403;
 const BAD_REQUEST_STATUS = 400;
 
-/** Undefined: let it in. Never rejects. */
+/** Resolves with undefined if the client may connect. Never rejects. */
 export async function admit(
   request: ClientRequest,
   middlewares: readonly Middleware[],
@@ -30,7 +30,7 @@ export async function admit(
     const refusal = await runMiddleware(middleware, request, response);
     if (refusal) return refusal;
   }
-  return allowRequest && (await ask(allowRequest, request));
+  return allowRequest && (await callAllowRequest(allowRequest, request));
 }
 
 function runMiddleware(
@@ -43,15 +43,15 @@ function runMiddleware(
       status: 400,
       code: BAD_REQUEST,
       message: "Bad request",
-      words: "Bad request",
+      clientMessage: "Bad request",
       context: { name: "MIDDLEWARE_FAILURE", error },
     });
     const ended = (): void =>
       resolve({
-        status: refusing(response.statusCode),
+        status: refusalStatus(response.statusCode),
         code: FORBIDDEN,
         message: response.body || "Forbidden",
-        words: response.body || "Forbidden",
+        clientMessage: response.body || "Forbidden",
         context: { name: "MIDDLEWARE_RESPONSE" },
       });
     response.once("finish", ended);
@@ -67,14 +67,14 @@ function runMiddleware(
   });
 }
 
-function ask(allowRequest: NonNullable<EngineOptions["allowRequest"]>, request: ClientRequest): Promise<Refusal | undefined> {
+function callAllowRequest(allowRequest: NonNullable<EngineOptions["allowRequest"]>, request: ClientRequest): Promise<Refusal | undefined> {
   return new Promise((resolve) => {
-    // Whatever it is: apps give an `Error` where the types want text.
+    // The error may have any type: apps pass an `Error` where the types expect text.
     const refuse = (error: unknown): void => {
-      const words = error instanceof Error ? error.message : String(error);
-      // engine.io answers a refused WebSocket with 400 always.
+      const clientMessage = error instanceof Error ? error.message : String(error);
+      // engine.io always answers a refused WebSocket with 400.
       const status = request._query["transport"] === "websocket" ? BAD_REQUEST_STATUS : FORBIDDEN_STATUS;
-      resolve({ status, code: FORBIDDEN, message: "Forbidden", words, context: { message: words } });
+      resolve({ status, code: FORBIDDEN, message: "Forbidden", clientMessage, context: { message: clientMessage } });
     };
     try {
       allowRequest(request, (error, success) => (success ? resolve(undefined) : refuse(error || "Forbidden")));
@@ -84,7 +84,7 @@ function ask(allowRequest: NonNullable<EngineOptions["allowRequest"]>, request: 
   });
 }
 
-/** A status that says no. */
-function refusing(status: number): number {
+/** Returns `status` if it is an error status, else 403. */
+function refusalStatus(status: number): number {
   return Number.isInteger(status) && status >= 400 && status <= 599 ? status : FORBIDDEN_STATUS;
 }

@@ -1,9 +1,9 @@
-// One client, as socket.io's server sees it: what an Engine.IO socket is natively, without a transport of
-// its own. The packets travel on the link; heartbeats, upgrades and limits are the service's.
+// One client, as socket.io's server sees it: the counterpart of an Engine.IO socket, without a transport of its own.
+// Packets travel on the link; the service does heartbeats, upgrades and limits.
 
 import { EventEmitter } from "node:events";
 
-import { apart, throwApart } from "../apart.js";
+import { callHandler, throwUncaught } from "../uncaught.js";
 import type { AnySocket } from "../internals.js";
 import type { Uplink } from "../uplink.js";
 import { Type, VOLATILE } from "../wire/frames.js";
@@ -15,39 +15,39 @@ export interface WriteOptions {
   readonly compress?: boolean;
 }
 
-/** Packets, and last the end. */
-type Later = (string | (() => void))[];
+/** Packets that wait, and last the callback that ends the connection. */
+type Deferred = (string | (() => void))[];
 
-/** What the connection needs of its engine. */
-export interface Keeper {
+/** The parts of the engine that a connection uses. */
+export interface ConnectionOwner {
   readonly uplink: Uplink;
   forget(connection: Connection): void;
 }
 
 export class Connection extends EventEmitter {
-  /** Of Engine.IO. */
+  /** The revision of Engine.IO. */
   readonly protocol = 4;
   readonly remoteAddress: string;
-  /** The one that the client is on now. Always writable: what cannot be sent at once waits in the link. */
+  /** The client's current transport. It is always writable: packets that cannot be sent at once wait in the link. */
   transport: { readonly name: string; readonly writable: true };
-  /** Natively what waits for the transport; here always empty. */
+  /** Natively the packets that wait for the transport; always empty here. */
   readonly writeBuffer: readonly never[] = [];
   upgraded = false;
   readonly upgrading = false;
   readyState: "open" | "closing" | "closed" = "open";
-  /** The client's sockets by namespace; the adapters keep it. */
+  /** The client's sockets by namespace; the adapters maintain it. */
   readonly sockets = new Map<string, AnySocket>();
 
   /** A packet whose attachments are still being written. */
   #parts: string[] = [];
-  #missing = 0;
-  /** What waits for socket.io to be done with a DISCONNECT. */
-  #later: Later | undefined;
-  #drains = false;
+  #missingAttachments = 0;
+  /** What arrived while socket.io handles a DISCONNECT; undefined at other times. */
+  #deferred: Deferred | undefined;
+  #drainScheduled = false;
 
-  /** `client` is the service's number for it, `id` the Engine.IO session id. */
+  /** `client` is the service's number for the client, `id` the Engine.IO session id. */
   constructor(
-    readonly server: Keeper,
+    readonly server: ConnectionOwner,
     readonly client: number,
     readonly id: string,
     readonly request: ClientRequest,
@@ -57,67 +57,68 @@ export class Connection extends EventEmitter {
     this.transport = { name: request._query["transport"] ?? "websocket", writable: true };
   }
 
-  /** Packets came from the client. */
+  /** Handles packets of the client. */
   receive(payload: string): void {
     for (const packet of splitPackets(payload)) {
-      if (this.#later) this.#later.push(packet);
-      else this.#take(packet);
+      if (this.#deferred) this.#deferred.push(packet);
+      else this.#handle(packet);
     }
   }
 
-  #take(packet: string): void {
+  #handle(packet: string): void {
     const data = decodeMessage(packet);
     if (data === undefined) return;
-    if (typeof data === "string" && isDisconnect(data)) this.#takeApart(data);
-    else this.#hand(data);
+    if (typeof data === "string" && isDisconnect(data)) this.#deferDisconnect(data);
+    else this.#deliver(data);
   }
 
-  #hand(data: string | Buffer): void {
+  #deliver(data: string | Buffer): void {
     if (this.readyState !== "open") return;
     try {
       if (this.listenerCount("packet") > 0) this.emit("packet", { type: "message", data });
       this.emit("data", data);
       this.emit("message", data);
     } catch (error) {
-      // A listener of the app's; its packet's attachments, and all that waits behind it, must come all the same.
-      throwApart(error);
+      // The exception of an app's listener. The packet's attachments, and the packets behind it, must still be
+      // handled.
+      throwUncaught(error);
     }
   }
 
-  /** The client has changed to the transport of this name. */
+  /** The client now uses the transport of this name. */
   upgrade(name: string): void {
     if (this.readyState !== "open") return;
     this.transport = { name, writable: true };
     this.upgraded = true;
-    apart(() => this.emit("upgrade", this.transport));
+    callHandler(() => this.emit("upgrade", this.transport));
   }
 
-  /** A DISCONNECT. socket.io takes some ticks for each packet: events that came just before would find the
-   * socket gone, and a CONNECT just after would find it still there, and close the client. Natively a
-   * network lies between them; here all may come in one batch. */
-  #takeApart(data: string): void {
-    this.#later = [];
+  /** Handles a DISCONNECT in a turn of its own. socket.io takes some ticks for each packet: events just before the
+   * DISCONNECT would find the socket gone, and a CONNECT just after it would find the socket still there and close
+   * the client. Natively, network latency separates them; here all may come in one batch. */
+  #deferDisconnect(data: string): void {
+    this.#deferred = [];
     setImmediate(() => {
-      this.#hand(data);
-      process.nextTick(() => this.#resume());
+      this.#deliver(data);
+      process.nextTick(() => this.#handleDeferred());
     });
   }
 
-  #resume(): void {
-    const later = this.#later ?? [];
-    this.#later = undefined;
-    for (const next of later) {
-      if (this.#later !== undefined) (this.#later as Later).push(next);
-      else if (typeof next === "string") this.#take(next);
+  #handleDeferred(): void {
+    const deferred = this.#deferred ?? [];
+    this.#deferred = undefined;
+    for (const next of deferred) {
+      if (this.#deferred !== undefined) (this.#deferred as Deferred).push(next);
+      else if (typeof next === "string") this.#handle(next);
       else next();
     }
   }
 
-  /** As `end`, once socket.io has handled what came before. */
+  /** Like `end`, but after socket.io has handled the packets before. */
   endSoon(reason: string, description: unknown): void {
-    const soon = (): void => void setImmediate(() => this.end(reason, description));
-    if (this.#later) this.#later.push(soon);
-    else soon();
+    const endLater = (): void => void setImmediate(() => this.end(reason, description));
+    if (this.#deferred) this.#deferred.push(endLater);
+    else endLater();
   }
 
   /** Alias of `write`. */
@@ -125,17 +126,17 @@ export class Connection extends EventEmitter {
     return this.write(data, options, callback);
   }
 
-  /** One message to the client. A packet and its attachments, written one after the other as socket.io
-   * does, leave as one. */
+  /** Sends one message to the client. socket.io writes a packet and its attachments one after the other; they leave as
+   * one frame. */
   write(data: unknown, options?: WriteOptions, callback?: () => void): this {
     if (this.readyState !== "open") return this;
     if (this.listenerCount("packetCreate") > 0) this.emit("packetCreate", { type: "message", data, options });
     const packet = encodeMessage(data);
-    if (this.#missing > 0) {
+    if (this.#missingAttachments > 0) {
       this.#parts.push(packet);
-      this.#missing -= 1;
-      if (this.#missing === 0) this.#sendParts(options);
-    } else if (typeof data === "string" && (this.#missing = attachments(data)) > 0) {
+      this.#missingAttachments -= 1;
+      if (this.#missingAttachments === 0) this.#sendParts(options);
+    } else if (typeof data === "string" && (this.#missingAttachments = attachments(data)) > 0) {
       this.#parts = [packet];
     } else if (options?.volatile) {
       this.#sendVolatile(data, packet);
@@ -143,7 +144,7 @@ export class Connection extends EventEmitter {
       this.server.uplink.send({ type: Type.Packet, client: this.client, payload: packet });
     }
     if (callback) process.nextTick(callback);
-    if (this.listenerCount("drain") > 0) this.#announceDrain();
+    if (this.listenerCount("drain") > 0) this.#scheduleDrain();
     return this;
   }
 
@@ -155,8 +156,9 @@ export class Connection extends EventEmitter {
     else this.server.uplink.send({ type: Type.Packet, client: this.client, payload });
   }
 
-  /** A packet to a client has no flags, an emit to the socket's private room has. But others may be in that room,
-   * and who is asked for an answer must be one: then a slow client's transport is not what may lose the packet. */
+  /** Sends a volatile packet. Packet frames have no flags, so it goes as an emit to the socket's private room. Other
+   * sockets may be in that room, so a packet that asks for an ack must not go this way: it goes as a Packet, which is
+   * not dropped for a slow client. */
   #sendVolatile(text: unknown, payload: string): void {
     if (typeof text === "string" && wantsAck(text)) {
       this.server.uplink.sendVolatile({ type: Type.Packet, client: this.client, payload });
@@ -169,17 +171,17 @@ export class Connection extends EventEmitter {
     this.server.uplink.sendVolatile({ type: Type.Emit, ref: 0, to, flags: VOLATILE, payload });
   }
 
-  /** Once for all that one turn of the event loop writes. */
-  #announceDrain(): void {
-    if (this.#drains) return;
-    this.#drains = true;
+  /** Emits "drain" once per turn of the event loop. */
+  #scheduleDrain(): void {
+    if (this.#drainScheduled) return;
+    this.#drainScheduled = true;
     process.nextTick(() => {
-      this.#drains = false;
+      this.#drainScheduled = false;
       if (this.readyState === "open") this.emit("drain");
     });
   }
 
-  /** End the client's connection. */
+  /** Closes the client's connection. */
   close(): void {
     if (this.readyState !== "open") return;
     this.readyState = "closing";
@@ -187,7 +189,7 @@ export class Connection extends EventEmitter {
     this.end("forced close");
   }
 
-  /** The connection is gone; `reason` in Socket.IO's words. */
+  /** The connection is gone. `reason` is one of Socket.IO's reasons. */
   end(reason: string, description?: unknown): void {
     if (this.readyState === "closed") return;
     this.readyState = "closed";

@@ -1,4 +1,4 @@
-// What socket.io's server is bound to instead of engine.io's own server: clients come over the link.
+// Takes the place of engine.io's server below socket.io's server: clients come over the link.
 
 import { EventEmitter } from "node:events";
 
@@ -6,7 +6,7 @@ import type { EngineOptions, Middleware } from "../internals.js";
 import type { Report, Uplink } from "../uplink.js";
 import { bytes, milliseconds } from "../quantities.js";
 import { Type } from "../wire/frames.js";
-import { apart } from "../apart.js";
+import { callHandler } from "../uncaught.js";
 import { admit, type Refusal } from "./admission.js";
 import { Connection } from "./connection.js";
 import { ClientRequest, type Handshake } from "./request.js";
@@ -18,17 +18,16 @@ export class Engine extends EventEmitter {
   readonly opts: EngineOptions & typeof DEFAULTS;
   readonly middlewares: Middleware[] = [];
   readonly #connections = new Map<number, Connection>();
-  /** Clients that middlewares still think about. With the request: in another session the number is
-   * somebody else's. */
-  readonly #asking = new Map<number, ClientRequest>();
-  #over = false;
+  /** Clients whose middlewares still run. The request tells whether the number still means the same client. */
+  readonly #admitting = new Map<number, ClientRequest>();
+  #closing = false;
 
-  /** `ended` is called once socket.io closes the engine. */
+  /** `onClose` is called when socket.io closes the engine. */
   constructor(
     readonly uplink: Uplink,
     options: EngineOptions,
     private readonly report: Report,
-    private readonly ended: () => void,
+    private readonly onClose: () => void,
   ) {
     super();
     const given = Object.entries(options).filter(([, value]) => value !== undefined);
@@ -54,18 +53,18 @@ export class Engine extends EventEmitter {
 
   /** A client asks for a session. */
   open(client: number, id: string, user: string | null, handshake: string): void {
-    // No answer: with the link's farewell the service gives it to another app server.
-    if (this.#over) return;
+    // Not answered: when the link closes, the service gives the client to another app server.
+    if (this.#closing) return;
     const request = new ClientRequest(JSON.parse(handshake) as Handshake, user);
     if (this.middlewares.length === 0 && !this.opts.allowRequest) {
       this.#accept(client, id, request);
       return;
     }
-    this.#asking.set(client, request);
+    this.#admitting.set(client, request);
     void admit(request, this.middlewares, this.opts.allowRequest).then((refusal) => {
-      // Gone meanwhile.
-      if (this.#asking.get(client) !== request) return;
-      this.#asking.delete(client);
+      // The client is gone, or its session was lost.
+      if (this.#admitting.get(client) !== request) return;
+      this.#admitting.delete(client);
       try {
         if (refusal) this.#refuse(client, request, refusal);
         else this.#accept(client, id, request);
@@ -84,33 +83,33 @@ export class Engine extends EventEmitter {
     this.emit("connection", connection);
   }
 
-  #refuse(client: number, request: ClientRequest, { status, code, message, words, context }: Refusal): void {
-    this.uplink.send({ type: Type.Refused, client, status, message: words });
+  #refuse(client: number, request: ClientRequest, { status, code, message, clientMessage, context }: Refusal): void {
+    this.uplink.send({ type: Type.Refused, client, status, message: clientMessage });
     this.emit("connection_error", { req: request, code, message, context });
   }
 
-  /** The service says that a client is gone. */
+  /** The service has closed a client. */
   closed(client: number, cause: string, details: { number: number; reason: string }): void {
-    this.#asking.delete(client);
+    this.#admitting.delete(client);
     const description = { description: details.reason, context: details };
     this.#connections.get(client)?.endSoon(cause, description);
   }
 
-  /** All of them are. */
+  /** Ends all connections. */
   closeAll(cause: string): void {
-    this.#asking.clear();
-    for (const connection of [...this.#connections.values()]) apart(() => connection.end(cause));
+    this.#admitting.clear();
+    for (const connection of [...this.#connections.values()]) callHandler(() => connection.end(cause));
   }
 
   forget(connection: Connection): void {
     this.#connections.delete(connection.client);
   }
 
-  /** socket.io's server is being closed: the link's farewell ends the clients' connections. */
+  /** Called when socket.io's server is closed. The service closes the clients when the link closes. */
   close(): this {
-    this.#over = true;
+    this.#closing = true;
     this.closeAll("forced close");
-    this.ended();
+    this.onClose();
     return this;
   }
 }

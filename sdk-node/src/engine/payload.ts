@@ -1,5 +1,5 @@
-// Engine.IO packets as text, the form in which the link carries them: `4…` a message, `b…` a binary
-// one in base64, several joined by 0x1e.
+// Engine.IO packets as text, the form in which the link carries them: `4…` is a message, `b…` is a binary message in
+// base64; several packets are joined by 0x1e.
 
 const SEPARATOR = "\x1e";
 const MESSAGE = 0x34; // "4"
@@ -11,14 +11,14 @@ const SLASH = 0x2f;
 const ZERO = 0x30;
 const NINE = 0x39;
 
-/** One message. Raises `TypeError` for anything but text, buffers and their views (a `Blob` cannot be
- * read at once). */
+/** Encodes one message. Raises `TypeError` for anything but text, buffers and their views (a `Blob` cannot be read
+ * synchronously). */
 export function encodeMessage(data: unknown): string {
   if (typeof data === "string") return `4${data}`;
   return `b${bytes(data).toString("base64")}`;
 }
 
-/** What an encoder made of one Socket.IO packet: its text and its attachments. */
+/** Encodes the output of a Socket.IO encoder: a packet's text and its attachments. */
 export function encodeMessages(parts: readonly unknown[]): string {
   if (parts.length === 1) return encodeMessage(parts[0]);
   return parts.map(encodeMessage).join(SEPARATOR);
@@ -26,12 +26,12 @@ export function encodeMessages(parts: readonly unknown[]): string {
 
 export const joinPackets = (packets: readonly string[]): string => packets.join(SEPARATOR);
 
-/** The packets of a payload; most have one. */
+/** Splits a payload into packets; most payloads have one. */
 export function splitPackets(payload: string): readonly string[] {
   return payload.includes(SEPARATOR) ? payload.split(SEPARATOR) : [payload];
 }
 
-/** What a message packet carries; undefined for packets of other types, which mean nothing here. */
+/** Returns the content of a message packet; undefined for packets of other types, which are ignored. */
 export function decodeMessage(packet: string): string | Buffer | undefined {
   const type = packet.charCodeAt(0);
   if (type === MESSAGE) return packet.slice(1);
@@ -39,10 +39,10 @@ export function decodeMessage(packet: string): string | Buffer | undefined {
   return undefined;
 }
 
-/** Is a Socket.IO packet's text that of a DISCONNECT? */
+/** True if a Socket.IO packet's text is a DISCONNECT. */
 export const isDisconnect = (text: string): boolean => text.charCodeAt(0) === DISCONNECT;
 
-/** How many attachments follow a Socket.IO packet's text: `52-["file",…]` has two. */
+/** The number of attachments that follow a Socket.IO packet's text: `52-["file",…]` has two. */
 export function attachments(text: string): number {
   const type = text.charCodeAt(0);
   if (type !== BINARY_EVENT && type !== BINARY_ACK) return 0;
@@ -59,7 +59,7 @@ export function namespaceOf(text: string): string {
   return end < 0 ? text.slice(start) : text.slice(start, end);
 }
 
-/** Has a Socket.IO packet's text the id of an ack? */
+/** True if a Socket.IO packet's text contains the id of an ack. */
 export function wantsAck(text: string): boolean {
   let at = afterAttachments(text);
   if (text.charCodeAt(at) === SLASH) {

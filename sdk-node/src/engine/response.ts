@@ -1,5 +1,5 @@
-// What `io.engine.use` middlewares get as their response. Headers that they set reach nobody: the service
-// has its own conversation with the client. To end the response is to refuse the client.
+// The response that `io.engine.use` middlewares get. Headers that they set are not sent, because the service has its
+// own HTTP exchange with the client. Ending the response refuses the client.
 
 import { EventEmitter } from "node:events";
 
@@ -9,7 +9,7 @@ export class ClientResponse extends EventEmitter {
   headersSent = false;
   finished = false;
   body = "";
-  /** Node.js' own name, which middlewares look at: express-session and what is made like it. */
+  /** Node.js' internal name, which express-session and similar middlewares read. */
   _header: string | null = null;
   readonly #headers = new Map<string, unknown>();
 
@@ -45,7 +45,7 @@ export class ClientResponse extends EventEmitter {
     return this;
   }
 
-  /** As above. Goes by `writeHead`, which they replace by their own. */
+  /** Node.js' internal name as well. It calls `writeHead`, which such middlewares replace by their own. */
   _implicitHeader(): void {
     this.writeHead(this.statusCode);
   }

@@ -1,29 +1,29 @@
-// How long to wait before the next attempt.
+// Delays between attempts to connect.
 
-/** Milliseconds. The first retry comes within 100: most cuts are over by then, and the service keeps a
- * session for seconds only. */
-const FIRST = 100;
-const LONGEST = 5_000;
+/** In milliseconds. Most interruptions are over within 100 ms, and the service keeps a session for a few seconds only,
+ * so the first retry comes early. */
+const FIRST_DELAY = 100;
+const MAX_DELAY = 5_000;
 
-/** Doubling delays, each cut by up to half at random: a service that comes back is not met by all of its
- * app servers in one instant. */
+/** Exponential backoff with jitter. Each delay is cut by up to half at random, so that the app servers of a restarted
+ * service do not all connect at the same moment. */
 export class Backoff {
   readonly #random: () => number;
-  #next = FIRST;
+  #next = FIRST_DELAY;
 
   constructor(random: () => number = Math.random) {
     this.#random = random;
   }
 
-  /** Milliseconds until the next attempt. */
+  /** Returns the milliseconds until the next attempt, and doubles the delay after it. */
   next(): number {
     const delay = this.#next * (1 - this.#random() / 2);
-    this.#next = Math.min(this.#next * 2, LONGEST);
+    this.#next = Math.min(this.#next * 2, MAX_DELAY);
     return delay;
   }
 
-  /** It worked. */
+  /** Called after a success: the next delay is the shortest again. */
   reset(): void {
-    this.#next = FIRST;
+    this.#next = FIRST_DELAY;
   }
 }

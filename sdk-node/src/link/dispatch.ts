@@ -1,13 +1,13 @@
-// Frames of the service to whom they concern.
+// Passes each frame of the service to the handler method or the pending request that it belongs to.
 
 import { Type, type FromService } from "../wire/frames.js";
 import type { Requests } from "./requests.js";
 import type { LinkHandler } from "./types.js";
 
-/** What may come in a numbered batch. */
+/** The frames that a numbered batch may contain. */
 export type Numbered = Exclude<FromService, { type: typeof Type.Hello }>;
 
-/** One frame. Raises what the handler raises. */
+/** Handles one frame. Throws what the handler throws. */
 export function dispatch(frame: Numbered, handler: LinkHandler, requests: Requests): void {
   switch (frame.type) {
     case Type.Packet:

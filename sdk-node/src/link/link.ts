@@ -1,4 +1,4 @@
-// The link to a service: one WebSocket at a time, one session as long as it can be resumed.
+// The link to a service: one WebSocket at a time, and one session for as long as it can be resumed.
 
 import { EventEmitter } from "node:events";
 
@@ -8,22 +8,22 @@ import { MoorageError } from "../wire/errors.js";
 import { Type, type Done, type FromApp, type ServiceHello } from "../wire/frames.js";
 import { Backoff } from "./backoff.js";
 import { dispatch, type Numbered } from "./dispatch.js";
-import { ended, garbled, sessionLost, silent } from "./ends.js";
+import { linkClosed, protocolError, sessionLost, linkSilent } from "./close-errors.js";
 import { settings, type Settings } from "./options.js";
-import { Pulse } from "./pulse.js";
+import { KeepAlive } from "./keepalive.js";
 import { Requests } from "./requests.js";
 import { Session, appHello, serviceHello } from "./session.js";
 import type { LinkEvents, LinkHandler, LinkOptions, LinkState, RequestOptions } from "./types.js";
-import { Wire, type WireOwner } from "./wire.js";
+import { Transport, type TransportListener } from "./transport.js";
 
 const debug = createDebug("moorage:link");
 
-/** Milliseconds that `close` waits for what could not leave yet. */
-const DRAIN = 1_000;
+/** Default of `close`: milliseconds to wait for frames that could not be sent yet. */
+const DEFAULT_DRAIN = 1_000;
 
-/** Frames about one client, or in answer to the service. When a session is lost they must not get into the
- * next one, where the same numbers are others'. */
-const OF_OLD = new Set<number>([
+/** Frames about one client, or in answer to a question of the service. They belong to one session. They must not enter
+ * the next one, where the same number may mean another client or question. */
+const SESSION_FRAMES = new Set<number>([
   Type.Packet,
   Type.Opened,
   Type.Refused,
@@ -34,49 +34,51 @@ const OF_OLD = new Set<number>([
   Type.Reply,
 ]);
 
-/** May it go into the session after the one that it was meant for? Who waits for an answer is told otherwise. */
-const outlives = (frame: FromApp): boolean => !OF_OLD.has(frame.type) && (!Object.hasOwn(frame, "ref") || (frame as { ref: number }).ref === 0);
+/** True if a frame may be sent in the session after the one that it was meant for. A request may not: its caller gets
+ * the error session-lost. */
+const outlivesSession = (frame: FromApp): boolean => !SESSION_FRAMES.has(frame.type) && (!Object.hasOwn(frame, "ref") || (frame as { ref: number }).ref === 0);
 
 export class Link extends EventEmitter<LinkEvents> {
-  /** Set it by the option, or before anything of this turn of the event loop has ended. */
+  /** Set by the option, or later in the same turn of the event loop in which `connect` resolved. */
   handler: LinkHandler | undefined;
   readonly serverId: string;
   state: LinkState = "connecting";
   readonly #settings: Settings;
   readonly #requests = new Requests();
   readonly #backoff = new Backoff();
-  readonly #pulse: Pulse;
+  readonly #keepAlive: KeepAlive;
   #session: Session | undefined;
-  #wire: Wire | undefined;
+  #transport: Transport | undefined;
   #hello: ServiceHello | undefined;
-  /** The session is not to be resumed. */
-  #spoilt = false;
-  /** What was sent without a link, and is about no client: if the session is lost, the next one gets it. */
-  #kept: FromApp[] = [];
-  /** Listeners take leave of the old session's clients. */
-  #leaving = false;
+  /** True if the session must not be resumed. */
+  #unresumable = false;
+  /** Frames that were sent while the link was down and belong to no session. If the session is lost, they are queued
+   * in the next one. */
+  #carriedOver: FromApp[] = [];
+  /** True while the listeners of "session" run: they close the clients of the lost session. */
+  #changingSession = false;
   #flushing = false;
   #retry: NodeJS.Timeout | undefined;
   #cause: MoorageError | undefined;
-  #end: Promise<void> | undefined;
-  /** `close` waits for the queue to empty. */
-  #emptied: (() => void) | undefined;
-  #first: { resolve: (link: Link) => void; reject: (error: MoorageError) => void } | undefined;
+  #closing: Promise<void> | undefined;
+  /** Set while `close` waits for the queue to empty. */
+  #onEmpty: (() => void) | undefined;
+  #connecting: { resolve: (link: Link) => void; reject: (error: MoorageError) => void } | undefined;
 
   private constructor(options: LinkOptions) {
     super();
     this.#settings = settings(options);
     this.serverId = this.#settings.serverId;
     this.handler = options.handler;
-    this.#pulse = new Pulse((idle) => this.#ack(idle), () => this.#silent());
+    this.#keepAlive = new KeepAlive((idle) => this.#ack(idle), () => this.#silent());
   }
 
-  /** Resolves once the service has said hello; rejects with a `MoorageError` that names cause and fix. */
+  /** Resolves once the service has answered the hello. Rejects with a `MoorageError` that names cause and remedy. */
   static async connect(options: LinkOptions): Promise<Link> {
     const link = new Link(options);
     return new Promise((resolve, reject) => {
-      link.#first = { resolve, reject };
-      options.signal?.addEventListener("abort", () => link.#giveUp(), { once: true });
+      link.#connecting = { resolve, reject };
+      options.signal?.addEventListener("abort", () => link.#abort(), { once: true });
       link.#dial();
     });
   }
@@ -85,7 +87,7 @@ export class Link extends EventEmitter<LinkEvents> {
     return this.#session?.id ?? "";
   }
 
-  /** What the service said of itself, last; undefined before the first hello. */
+  /** The service's last hello; undefined before the first. */
   get service(): ServiceHello | undefined {
     return this.#hello;
   }
@@ -97,42 +99,42 @@ export class Link extends EventEmitter<LinkEvents> {
 
   // --- sending -----------------------------------------------------------------------------------
 
-  /** At the end of the queue; all frames of one turn of the event loop leave as one message. Throws a
+  /** Appends a frame to the queue. All frames of one turn of the event loop leave in one message. Throws a
    * `MoorageError`: link-overflow if more than `maxQueueBytes` wait, link-frame-too-large, link-closed. */
   send(frame: FromApp): void {
-    const session = this.#open();
-    // As it would have been, had it been sent a moment before.
-    if (this.#leaving && OF_OLD.has(frame.type)) return;
+    const session = this.#requireSession();
+    // The client is closed, so the frame is dropped, as it would have been with the lost session.
+    if (this.#changingSession && SESSION_FRAMES.has(frame.type)) return;
     session.queue(frame);
-    if (this.state !== "up" && outlives(frame)) this.#kept.push(frame);
+    if (this.state !== "up" && outlivesSession(frame)) this.#carriedOver.push(frame);
     if (!this.#flushing) this.#flushSoon();
   }
 
-  /** As `send`, but false instead of waiting when the link is down or without credit. */
+  /** Like `send`, but returns false instead of waiting when the link is down or without credit. */
   sendVolatile(frame: FromApp): boolean {
-    if (this.state !== "up" || !this.#open().queueVolatile(frame)) return false;
+    if (this.state !== "up" || !this.#requireSession().queueVolatile(frame)) return false;
     if (!this.#flushing) this.#flushSoon();
     return true;
   }
 
-  /** Sends the frame that `make` builds around a fresh `ref`, and resolves with its `Done` (of a `List`:
-   * one made up, `Servers` goes to `onPart`). Rejects with the service's `Failed` as a `MoorageError`,
-   * with session-lost, request-timeout, or as `send` throws. */
+  /** Sends the frame that `make` builds with a fresh `ref`, and resolves with its `Done`. The answer to `List` has no
+   * `Done`: `Servers` goes to `onPart`, and a `Done` is made for it. Rejects with the service's `Failed` as a
+   * `MoorageError`, with session-lost, with request-timeout, or with what `send` throws. */
   async request(make: (ref: number) => FromApp, options: RequestOptions = {}): Promise<Done> {
     const ref = this.#requests.next();
     const frame = make(ref);
-    if (this.#leaving && OF_OLD.has(frame.type)) throw sessionLost();
+    if (this.#changingSession && SESSION_FRAMES.has(frame.type)) throw sessionLost();
     this.send(frame);
     return this.#requests.wait(ref, options);
   }
 
-  #open(): Session {
-    if (this.state === "closed" || this.#session === undefined) throw ended(this.#cause);
+  #requireSession(): Session {
+    if (this.state === "closed" || this.#session === undefined) throw linkClosed(this.#cause);
     return this.#session;
   }
 
-  /** When all that can run now has run, handlers behind resolved promises too. `setImmediate` would add a
-   * look at the sockets in between: side by side it took 4 to 12 % more of the app's CPU per round trip
+  /** Flushes after the code that can run now, including handlers behind resolved promises. `setImmediate` would also
+   * wait for a poll of the sockets: measured side by side, it took 4 to 12 % more of the app's CPU per round trip
    * with 1 and with 10 clients, and the same with 100. */
   #flushSoon(): void {
     this.#flushing = true;
@@ -144,205 +146,207 @@ export class Link extends EventEmitter<LinkEvents> {
   readonly #flush = (): void => {
     this.#flushing = false;
     const session = this.#session;
-    const wire = this.#wire;
-    if (this.state !== "up" || session === undefined || wire === undefined) return;
+    const transport = this.#transport;
+    if (this.state !== "up" || session === undefined || transport === undefined) return;
     let sent = false;
     for (let batch = session.next(); batch !== undefined; batch = session.next()) {
-      wire.send(batch);
+      transport.send(batch);
       sent = true;
     }
-    if (sent || session.incoming.isDue) this.#pulse.sent();
-    if (!sent && session.incoming.isDue) wire.send(session.ack());
-    if (this.#emptied !== undefined && session.outgoing.waiting === 0) this.#emptied();
+    if (sent || session.incoming.isDue) this.#keepAlive.sent();
+    if (!sent && session.incoming.isDue) transport.send(session.ack());
+    if (this.#onEmpty !== undefined && session.outgoing.waiting === 0) this.#onEmpty();
   };
 
-  /** What no batch has carried. */
+  /** Sends an acknowledgement that no batch has carried. */
   #ack(idle: boolean): void {
-    const session = this.#open();
-    if (!idle && !session.incoming.hasNews) return;
-    this.#wire?.send(session.ack());
-    this.#pulse.sent();
+    const session = this.#requireSession();
+    if (!idle && !session.incoming.hasUnsentAck) return;
+    this.#transport?.send(session.ack());
+    this.#keepAlive.sent();
   }
 
   // --- one connection after the other ------------------------------------------------------------
 
   #dial(): void {
     debug("dialling %s", this.#settings.endpoint);
-    this.#wire = new Wire(this.#settings.target(), this.#owner);
+    this.#transport = new Transport(this.#settings.target(), this.#transportListener);
   }
 
-  readonly #owner: WireOwner = {
-    opened: (wire) => {
+  readonly #transportListener: TransportListener = {
+    opened: (transport) => {
       const { sdk, window, maxQueue, emitOnly } = this.#settings;
-      wire.send(appHello(sdk, { window, maxQueue }, this.#spoilt ? undefined : this.#session, emitOnly));
+      transport.send(appHello(sdk, { window, maxQueue }, this.#unresumable ? undefined : this.#session, emitOnly));
     },
-    message: (wire, bytes) => {
+    message: (transport, bytes) => {
       try {
         if (this.state === "up") this.#receive(bytes);
-        else this.#greet(wire, serviceHello(bytes));
+        else this.#receiveHello(transport, serviceHello(bytes));
       } catch (error) {
-        // Handlers cannot get here: see `#take`. And resuming would bring the same bytes again.
-        this.#spoilt = true;
-        wire.reject(garbled(this.#settings, error as MoorageError, this.#first === undefined));
+        // Handlers' errors do not get here (see `#handle`), so the bytes are at fault. Resuming would bring the same
+        // bytes again.
+        this.#unresumable = true;
+        transport.reject(protocolError(this.#settings, error as MoorageError, this.#connecting === undefined));
       }
     },
     ended: (_, cause) => this.#ended(cause),
   };
 
   #receive(bytes: Buffer): void {
-    const session = this.#open();
-    this.#pulse.read();
+    const session = this.#requireSession();
+    this.#keepAlive.read();
     this.#backoff.reset();
-    session.receive(bytes, this.#take);
+    session.receive(bytes, this.#handle);
     if (!this.#flushing && (session.incoming.isDue || session.outgoing.waiting > 0)) this.#flushSoon();
   }
 
-  readonly #take = (frame: Numbered): void => {
+  readonly #handle = (frame: Numbered): void => {
     const handler = this.handler;
     try {
       if (handler !== undefined) dispatch(frame, handler, this.#requests);
     } catch (error) {
-      this.#fault(error);
+      this.#emitError(error);
     }
   };
 
-  /** Ours is a callback of the WebSocket: what a listener throws must not look like the peer's fault. */
-  #tell<Name extends keyof LinkEvents>(name: Name, ...args: LinkEvents[Name]): void {
+  /** Emits an event. A listener's error becomes an "error" event: this code runs in a callback of the WebSocket, where
+   * an error would be taken for the peer's fault. */
+  #emitSafely<Name extends keyof LinkEvents>(name: Name, ...args: LinkEvents[Name]): void {
     try {
       (this as EventEmitter).emit(name, ...args);
     } catch (error) {
-      this.#fault(error);
+      this.#emitError(error);
     }
   }
 
-  /** Later, so that the frames after it come first, and that without a listener the process fails as it
-   * does for what a handler of socket.io throws. */
-  #fault(error: unknown): void {
+  /** Emits "error" in a microtask: the frames after this one are handled first, and without a listener the process
+   * fails, as it does when a handler of socket.io throws. */
+  #emitError(error: unknown): void {
     queueMicrotask(() => this.emit("error", error));
   }
 
-  #greet(wire: Wire, hello: ServiceHello): void {
+  #receiveHello(transport: Transport, hello: ServiceHello): void {
     const old = this.#session;
     const resumed = old !== undefined && hello.resumed && hello.session === old.id;
     const replay = resumed ? old.resume(hello) : [];
-    wire.greeted();
+    transport.helloReceived();
     this.#hello = hello;
-    if (!resumed) this.#begin(hello, old);
-    for (const batch of replay) wire.send(batch);
+    if (!resumed) this.#startSession(hello, old);
+    for (const batch of replay) transport.send(batch);
     this.state = "up";
-    this.#kept = [];
-    this.#pulse.start(hello.keepalive);
+    this.#carriedOver = [];
+    this.#keepAlive.start(hello.keepalive);
     this.#flush();
     debug("up, session %s, %s", hello.session, resumed ? "resumed" : "new");
-    if (old !== undefined) this.#tell("restored", resumed);
-    this.#first?.resolve(this);
-    this.#first = undefined;
+    if (old !== undefined) this.#emitSafely("restored", resumed);
+    this.#connecting?.resolve(this);
+    this.#connecting = undefined;
   }
 
-  #begin(hello: ServiceHello, old: Session | undefined): void {
+  #startSession(hello: ServiceHello, old: Session | undefined): void {
     const { window, maxQueue } = this.#settings;
-    this.#spoilt = false;
+    this.#unresumable = false;
     this.#session = new Session(hello, { window, maxQueue });
     if (old === undefined) return;
     this.#requests.rejectAll(sessionLost());
-    for (const frame of this.#kept) this.#queueAgain(frame);
-    this.#leaving = true;
-    this.#tell("session", hello.session);
-    this.#leaving = false;
+    for (const frame of this.#carriedOver) this.#carryOver(frame);
+    this.#changingSession = true;
+    this.#emitSafely("session", hello.session);
+    this.#changingSession = false;
   }
 
-  #queueAgain(frame: FromApp): void {
+  #carryOver(frame: FromApp): void {
     try {
       this.#session?.outgoing.queue(frame);
     } catch (error) {
-      // The service may read less than the one before.
-      this.#fault(error);
+      // The next service may accept smaller frames than the one before.
+      this.#emitError(error);
     }
   }
 
   // --- its end -----------------------------------------------------------------------------------
 
   #silent(): void {
-    const wire = this.#wire;
-    wire?.abandon();
-    this.#ended(silent(this.#settings));
+    const transport = this.#transport;
+    transport?.abandon();
+    this.#ended(linkSilent(this.#settings));
   }
 
-  /** A connection is gone, or was not made. */
+  /** A connection ended, or an attempt failed. */
   #ended(cause: MoorageError): void {
     debug("ended: %s", cause.message);
-    this.#wire = undefined;
-    this.#pulse.stop();
+    this.#transport = undefined;
+    this.#keepAlive.stop();
     if (this.#isFinal(cause)) return this.#finish(cause);
     if (this.state === "up") {
       this.state = "lost";
-      this.#tell("lost", cause);
+      this.#emitSafely("lost", cause);
     }
-    // A listener may have closed us.
+    // A listener may have closed this link.
     if (this.state !== "closed") this.#retry = setTimeout(() => this.#dial(), this.#backoff.next());
   }
 
-  /** After a first link only the service itself ends it, whose reasons have numbers: what others say in its place is
-   * what a proxy says while the service restarts. */
+  /** True if there shall be no further attempt. Once the link has been up, only the service itself can end it for
+   * good, and its reasons have numbers. Other answers come from a proxy while the service restarts. */
   #isFinal({ retry, number }: MoorageError): boolean {
-    if (this.#first !== undefined && !this.#settings.retryFirst) return true;
+    if (this.#connecting !== undefined && !this.#settings.retryFirst) return true;
     return !retry && (this.#hello === undefined || number !== 0);
   }
 
-  /** For good: with the error that ended it, or because it was asked to. */
+  /** Ends the link for good: with the error that ended it, or undefined after `close`. */
   #finish(cause: MoorageError | undefined): void {
     if (this.state === "closed") return;
     this.state = "closed";
     this.#cause = cause;
-    this.#pulse.stop();
+    this.#keepAlive.stop();
     clearTimeout(this.#retry);
-    this.#wire?.abandon();
-    this.#emptied?.();
-    this.#requests.rejectAll(ended(cause));
-    this.#first?.reject(cause ?? ended(undefined));
-    if (this.#first === undefined) this.#tell("closed", cause);
-    this.#first = undefined;
+    this.#transport?.abandon();
+    this.#onEmpty?.();
+    this.#requests.rejectAll(linkClosed(cause));
+    this.#connecting?.reject(cause ?? linkClosed(undefined));
+    if (this.#connecting === undefined) this.#emitSafely("closed", cause);
+    this.#connecting = undefined;
   }
 
-  /** Before the first hello. */
-  #giveUp(): void {
-    const first = this.#first;
+  /** Stops an attempt to connect before the first hello. */
+  #abort(): void {
+    const first = this.#connecting;
     if (!first) return;
-    this.#first = undefined;
+    this.#connecting = undefined;
     this.#finish(undefined);
     first.resolve(this);
   }
 
-  /** Farewell: asks for no new clients, waits at most `drain` milliseconds (default 1,000) for what could
-   * not leave yet, and closes. The service then closes the clients that are left. */
-  close({ drain = DRAIN }: { drain?: number } = {}): Promise<void> {
-    this.#end ??= this.#close(drain);
-    return this.#end;
+  /** Asks for no new clients, waits at most `drain` milliseconds (default 1,000) for frames that could not be sent
+   * yet, and closes. The service then closes the remaining clients. */
+  close({ drain = DEFAULT_DRAIN }: { drain?: number } = {}): Promise<void> {
+    this.#closing ??= this.#close(drain);
+    return this.#closing;
   }
 
   async #close(drain: number): Promise<void> {
     if (this.state === "closed") return;
-    // Only a courtesy: no new clients until the farewell.
+    // Best effort: the service may still send clients until the WebSocket is closed.
     this.sendVolatile({ type: Type.Drain, seconds: drain / 1000 });
-    await this.#empty(drain);
-    const wire = this.#wire;
-    this.#wire = undefined;
-    const gone = this.state === "up" ? wire?.farewell() : wire?.abandon();
+    await this.#waitUntilEmpty(drain);
+    const transport = this.#transport;
+    this.#transport = undefined;
+    const closed = this.state === "up" ? transport?.close() : transport?.abandon();
     this.#finish(undefined);
-    await gone;
+    await closed;
   }
 
-  /** Wait for the queue, and for the link if it is down. */
-  async #empty(ms: number): Promise<void> {
+  /** Waits until the queue is empty, and for the link if it is down, but at most `ms` milliseconds. */
+  async #waitUntilEmpty(ms: number): Promise<void> {
     const timer = new Promise<void>((resolve) => {
       const late = setTimeout(resolve, ms);
-      this.#emptied = () => {
+      this.#onEmpty = () => {
         clearTimeout(late);
         resolve();
       };
     });
     this.#flush();
     await timer;
-    this.#emptied = undefined;
+    this.#onEmpty = undefined;
   }
 }

@@ -1,4 +1,4 @@
-// A link's options, checked and complete.
+// Validates a link's options and fills in the defaults.
 
 import { randomBytes } from "node:crypto";
 
@@ -7,18 +7,18 @@ import type { ClientOptions } from "ws";
 import { MoorageError } from "../wire/errors.js";
 import { linkToken, linkUrl } from "./token.js";
 import type { LinkOptions } from "./types.js";
-import type { WireTarget } from "./wire.js";
+import type { TransportOptions } from "./transport.js";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const DEFAULT_SDK = "moorage-node";
-/** The service takes no smaller one. */
+/** The smallest window that the service accepts. */
 const MIN_WINDOW = 64 * KIB;
-const MAX_ID = 128;
+const MAX_ID_LENGTH = 128;
 const ID_BYTES = 12;
 
 export interface Settings {
-  /** Where it dials. */
+  /** The endpoint that is dialled. */
   readonly endpoint: string;
   readonly hub: string;
   readonly serverId: string;
@@ -28,25 +28,25 @@ export interface Settings {
   readonly connectTimeout: number;
   readonly retryFirst: boolean;
   readonly emitOnly: boolean;
-  /** Made anew for each attempt, as the token in it grows old. */
-  readonly target: () => WireTarget;
+  /** Builds the target of one attempt, with a fresh token. */
+  readonly target: () => TransportOptions;
 }
 
 /** Raises `MoorageError` (bad-option, endpoint). */
 export function settings(options: LinkOptions): Settings {
   const { key, hub } = options;
   const endpoint = options.via ?? options.endpoint;
-  if (!hub) throw bad("hub", "the name of a hub", hub);
-  if (!key) throw bad("key", "the access key of the service", key);
+  if (!hub) throw badOption("hub", "the name of a hub", hub);
+  if (!key) throw badOption("key", "the access key of the service", key);
   const serverId = options.serverId ?? randomBytes(ID_BYTES).toString("base64url");
-  if (typeof serverId !== "string" || serverId.length < 1 || serverId.length > MAX_ID) throw bad("serverId", `text of 1 to ${MAX_ID} characters`, serverId);
+  if (typeof serverId !== "string" || serverId.length < 1 || serverId.length > MAX_ID_LENGTH) throw badOption("serverId", `a string of 1 to ${MAX_ID_LENGTH} characters`, serverId);
   const url = linkUrl(endpoint, hub);
-  // The service may know itself by the proxy's name, or only by its own.
+  // The service may know itself by the proxy's address, or only by its own.
   const audience = options.via === undefined ? url : [linkUrl(options.endpoint, hub), url];
   const timeout = number("connectTimeout", options.connectTimeout ?? 10_000, 1);
   const maxMessage = number("maxMessageBytes", options.maxMessageBytes ?? 64 * MIB, MIN_WINDOW);
   const request = (options.request ?? {}) as ClientOptions;
-  const target = (): WireTarget => {
+  const target = (): TransportOptions => {
     const token = linkToken(key, serverId, audience, Date.now());
     return { endpoint, hub, serverId, url, token, timeout, maxMessage, request };
   };
@@ -64,11 +64,11 @@ export function settings(options: LinkOptions): Settings {
   };
 }
 
-function number(name: string, value: number, least: number): number {
-  if (!Number.isSafeInteger(value) || value < least) throw bad(name, `a whole number of ${least} or more`, value);
+function number(name: string, value: number, min: number): number {
+  if (!Number.isSafeInteger(value) || value < min) throw badOption(name, `a whole number of ${min} or more`, value);
   return value;
 }
 
-function bad(name: string, wanted: string, given: unknown): MoorageError {
+function badOption(name: string, wanted: string, given: unknown): MoorageError {
   return new MoorageError("bad-option", `The option "${name}" must be ${wanted}, not ${JSON.stringify(given)}.`);
 }

@@ -1,4 +1,4 @@
-// What was asked of the service and is not answered yet.
+// Requests to the service that are not answered yet.
 
 import { MoorageError } from "../wire/errors.js";
 import { Type, type Done, type Failed, type Part } from "../wire/frames.js";
@@ -12,27 +12,28 @@ interface Pending {
   readonly timer: NodeJS.Timeout | undefined;
 }
 
-/** By `ref`, over all sessions: a late answer of an old session cannot be taken for a new one's. */
+/** Pending requests by `ref`. A `ref` is never used twice, in any session, so a late answer to a request of a lost
+ * session cannot reach a newer request. */
 export class Requests {
   readonly #pending = new Map<number, Pending>();
   #last = 0;
 
-  /** A fresh `ref`. */
+  /** Returns an unused `ref`. */
   next(): number {
     this.#last += 1;
     return this.#last;
   }
 
-  /** The answer to `ref`; see `Link.request`. */
+  /** Resolves with the answer to `ref`; see `Link.request`. */
   wait(ref: number, { timeout, onPart, onDone }: RequestOptions): Promise<Done> {
     return new Promise((resolve, reject) => {
-      const late = () => this.#take(ref)?.reject(tooLate(timeout ?? 0));
+      const late = () => this.#take(ref)?.reject(requestTimeout(timeout ?? 0));
       const timer = timeout === undefined ? undefined : setTimeout(late, timeout);
       this.#pending.set(ref, { resolve, reject, onPart, onDone, timer });
     });
   }
 
-  /** Part of an answer; one that nobody waits for any more is nobody's. */
+  /** Handles a part of an answer; ignored if the request is not pending any more. */
   part(part: Part): void {
     this.#pending.get(part.ref)?.onPart?.(part);
     if (part.type === Type.Servers)
@@ -45,14 +46,14 @@ export class Requests {
     pending?.onDone?.(done);
   }
 
-  /** False if nobody waits for it. */
+  /** Returns false if no request with this `ref` is pending. */
   failed({ ref, number, reason, message }: Failed): boolean {
     const pending = this.#take(ref);
     pending?.reject(new MoorageError(reason, message, { number }));
     return pending !== undefined;
   }
 
-  /** None will be answered. */
+  /** Rejects all pending requests. */
   rejectAll(error: MoorageError): void {
     for (const ref of [...this.#pending.keys()]) this.#take(ref)?.reject(error);
   }
@@ -66,6 +67,6 @@ export class Requests {
   }
 }
 
-function tooLate(timeout: number): MoorageError {
+function requestTimeout(timeout: number): MoorageError {
   return new MoorageError("request-timeout", `The service did not answer within ${timeout} ms.`, { retry: true });
 }

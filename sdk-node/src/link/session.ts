@@ -1,4 +1,4 @@
-// One session: what outlives the WebSockets that carry it. No I/O and no clock.
+// One session: the state that outlives the WebSockets that carry it. No I/O and no clock.
 
 import { decodeBatch } from "../wire/decode.js";
 import { REVISION, Type, type FromApp, type FromService, type ServiceHello } from "../wire/frames.js";
@@ -7,30 +7,30 @@ import { badFrame } from "../wire/reader.js";
 import { Incoming, type Limits, Outgoing, unnumbered } from "../wire/stream.js";
 import type { Numbered } from "./dispatch.js";
 
-/** This end's own terms, in bytes. */
-export interface Terms {
+/** The limits of this side, in bytes. */
+export interface OwnLimits {
   readonly window: number;
   readonly maxQueue: number;
 }
 
-/** The app server's first message. `session`: the one to resume, if there is one. */
-export function appHello(sdk: string, terms: Terms, session: Session | undefined, emitOnly: boolean): Buffer {
+/** The app server's first message. `session`: the session to resume, if any. */
+export function appHello(sdk: string, own: OwnLimits, session: Session | undefined, emitOnly: boolean): Buffer {
   return unnumbered(0, {
     type: Type.Hello,
     revision: REVISION,
     sdk,
     session: session?.id ?? "",
     received: session?.incoming.received ?? 0,
-    window: terms.window,
+    window: own.window,
     emitOnly,
   });
 }
 
-/** The service's answer. Raises `MoorageError` (link-bad-frame) for anything else. */
+/** Decodes the service's answer to the hello. Raises `MoorageError` (link-bad-frame) for anything else. */
 export function serviceHello(bytes: Buffer): ServiceHello {
   const { number, frames } = decodeBatch(bytes);
   const [hello] = frames;
-  if (number !== 0 || frames.length !== 1 || hello?.type !== Type.Hello) throw badFrame("a hello comes first, and alone");
+  if (number !== 0 || frames.length !== 1 || hello?.type !== Type.Hello) throw badFrame("the first message must be a hello, and nothing else");
   return hello;
 }
 
@@ -38,59 +38,59 @@ export class Session {
   readonly id: string;
   readonly incoming: Incoming;
   readonly outgoing: Outgoing;
-  readonly #terms: Terms;
+  readonly #own: OwnLimits;
   #limits: Limits;
 
-  constructor(hello: ServiceHello, terms: Terms) {
+  constructor(hello: ServiceHello, own: OwnLimits) {
     this.id = hello.session;
-    this.#terms = terms;
-    this.incoming = new Incoming(terms.window);
-    this.#limits = limits(hello, terms);
+    this.#own = own;
+    this.incoming = new Incoming(own.window);
+    this.#limits = limits(hello, own);
     this.outgoing = new Outgoing(this.#limits);
   }
 
-  /** On a new link: the batches to send again. Raises `MoorageError` (link-bad-frame). */
+  /** Called on a new WebSocket: returns the batches to send again. Raises `MoorageError` (link-bad-frame). */
   resume(hello: ServiceHello): Buffer[] {
-    this.#limits = limits(hello, this.#terms);
+    this.#limits = limits(hello, this.#own);
     this.outgoing.limits = this.#limits;
     return this.outgoing.resume(hello.received);
   }
 
-  /** A message of the service: each of its frames, once, goes to `take`, which must not raise. Raises
-   * `MoorageError` (link-bad-frame), and then has handed over nothing of it. */
+  /** Decodes a message of the service and passes each new frame to `take`, which must not throw. Raises `MoorageError`
+   * (link-bad-frame) before any frame of the message is passed on. */
   receive(bytes: Buffer, take: (frame: Numbered) => void): void {
     const { number, ack, frames } = decodeBatch(bytes);
-    this.outgoing.taken(ack);
+    this.outgoing.acknowledge(ack);
     if (number === 0) {
       if (frames.length > 0) throw badFrame("frames in a batch without a number");
       return;
     }
-    if (!frames.every(isNumbered)) throw badFrame("a hello where none was due");
+    if (!frames.every(isNumbered)) throw badFrame("a hello in a numbered batch");
     if (!this.incoming.arrived(number, bytes.length, frames.length)) return;
     for (const frame of frames) take(frame);
-    // Handlers run to their end, so what came is taken here.
+    // The handlers have run to their end, so all frames have been taken.
     this.incoming.takeAll();
   }
 
-  /** The next batch to send; undefined where there is none, or no credit. */
+  /** Returns the next batch to send; undefined if nothing waits, or without credit. */
   next(): Buffer | undefined {
     const batch = this.outgoing.take(this.incoming.ack);
-    if (batch !== undefined) this.incoming.told();
+    if (batch !== undefined) this.incoming.takeAck();
     return batch;
   }
 
-  /** A message that only acknowledges. */
+  /** Returns a message that only acknowledges. */
   ack(): Buffer {
-    return unnumbered(this.incoming.told());
+    return unnumbered(this.incoming.takeAck());
   }
 
-  /** As `Outgoing.queue`; but what lets a client in or out finds room always. Nobody could catch the error where
-   * socket.io itself sends it, and there is little of it for each client. */
+  /** Like `Outgoing.queue`, but ignores `maxQueue` for frames that open or close a client. socket.io sends these
+   * itself, so no caller could catch the error, and there are only a few of them per client. */
   queue(frame: FromApp): void {
     try {
       this.outgoing.queue(frame);
     } catch (error) {
-      if (!isOverflow(error) || !isVital(frame)) throw error;
+      if (!isOverflow(error) || !isEssential(frame)) throw error;
       this.outgoing.limits = { ...this.#limits, maxQueue: Infinity };
       try {
         this.outgoing.queue(frame);
@@ -100,7 +100,7 @@ export class Session {
     }
   }
 
-  /** Queue, unless there is no credit for it now, or no room. */
+  /** Queues the frame and returns true; returns false without credit, or if the queue is full. */
   queueVolatile(frame: FromApp): boolean {
     if (!this.outgoing.hasCredit) return false;
     try {
@@ -119,15 +119,15 @@ function isNumbered(frame: FromService): frame is Numbered {
 
 const isOverflow = (error: unknown): boolean => error instanceof MoorageError && error.reason === "link-overflow";
 
-const VITAL = new Set<number>([Type.Opened, Type.Refused, Type.Close]);
-/** CONNECT, DISCONNECT and CONNECT_ERROR, as messages. */
-const VITAL_PACKET = /^4[014]/;
+const ESSENTIAL = new Set<number>([Type.Opened, Type.Refused, Type.Close]);
+/** Socket.IO's CONNECT, DISCONNECT and CONNECT_ERROR in Engine.IO messages. */
+const ESSENTIAL_PACKET = /^4[014]/;
 
-function isVital(frame: FromApp): boolean {
-  return frame.type === Type.Packet ? VITAL_PACKET.test(frame.payload) : VITAL.has(frame.type);
+function isEssential(frame: FromApp): boolean {
+  return frame.type === Type.Packet ? ESSENTIAL_PACKET.test(frame.payload) : ESSENTIAL.has(frame.type);
 }
 
-function limits(hello: ServiceHello, terms: Terms): Limits {
-  return { window: hello.window, maxBatch: hello.maxBatch, maxQueue: terms.maxQueue };
+function limits(hello: ServiceHello, own: OwnLimits): Limits {
+  return { window: hello.window, maxBatch: hello.maxBatch, maxQueue: own.maxQueue };
 }
 

@@ -1,14 +1,14 @@
-// Where a link goes and what it shows there.
+// The URL of a link, and the token that authorises it.
 
 import { createHmac } from "node:crypto";
 
 import { MoorageError } from "../wire/errors.js";
 
-/** Seconds that a token is good for. It is made anew for each attempt and used at once; so long, because the clocks
- * may be apart. The Python SDK's is as long. */
+/** Seconds that a token is valid. Each attempt uses a new token at once; ten minutes allow for clocks that differ. The
+ * Python SDK uses the same value. */
 const LIFETIME = 600;
 
-/** The URL of the hub's links at `endpoint`, which may have a path. Raises `MoorageError` (endpoint). */
+/** Returns the URL for links of `hub` at `endpoint`, which may have a path. Raises `MoorageError` (endpoint). */
 export function linkUrl(endpoint: string, hub: string): string {
   let url: URL;
   try {
@@ -27,7 +27,7 @@ function wrongEndpoint(endpoint: string): MoorageError {
   return new MoorageError("endpoint", text);
 }
 
-/** `now` in milliseconds since 1970. The key is used as text, as the connection string has it. */
+/** `now` in milliseconds since 1970. The key is used as text, as it stands in the connection string. */
 export function linkToken(key: string, serverId: string, audience: string | readonly string[], now: number): string {
   const seconds = Math.floor(now / 1000);
   const claims = { sub: serverId, aud: audience, iat: seconds, exp: seconds + LIFETIME };

@@ -1,4 +1,4 @@
-// Bytes of the service to frames.
+// Decodes the service's batches into frames.
 
 import {
   Type,
@@ -14,25 +14,25 @@ import { Reader, badFrame } from "./reader.js";
 import { rowsOf } from "./rows.js";
 
 export interface Batch {
-  /** 0: outside the numbering. */
+  /** 0: not numbered. */
   readonly number: number;
-  /** The highest number that the service has taken. */
+  /** The highest batch number that the service has taken. */
   readonly ack: number;
   readonly frames: readonly FromService[];
 }
 
-/** Seconds of a timer; keeps infinity and NaN out of it. */
-const LONGEST = 2 ** 31;
+/** The largest number of seconds that is accepted, which excludes infinity and NaN. */
+const MAX_SECONDS = 2 ** 31;
 
-/** All of a batch or nothing. Raises `MoorageError` (link-bad-frame), whatever the bytes are. */
+/** Decodes a whole batch. Raises `MoorageError` (link-bad-frame) for any other bytes. */
 export function decodeBatch(bytes: Buffer): Batch {
   const from = new Reader(bytes);
-  if (from.array() !== 3) throw badFrame("a batch has three elements");
+  if (from.array() !== 3) throw badFrame("a batch without exactly three elements");
   const number = from.uint();
   const ack = from.uint();
   const frames: FromService[] = [];
   for (let left = from.array(); left > 0; left -= 1) frames.push(frame(from));
-  if (!from.atEnd) throw badFrame("there is more after the batch");
+  if (!from.atEnd) throw badFrame("bytes after the end of the batch");
   return { number, ack, frames };
 }
 
@@ -40,33 +40,33 @@ function frame(from: Reader): FromService {
   const fields = from.array() - 1;
   if (fields < 0) throw badFrame("a frame without a type");
   const type = from.uint();
-  // First, because nearly all frames are this one.
+  // Checked first, because nearly all frames are of this type.
   if (type === Type.Packet && fields === 2) return { type, client: from.uint(), payload: from.bin() };
   const shape = SHAPES[type];
-  if (shape === undefined) throw badFrame(`no frame has type ${type}`);
-  if (fields < shape.least) throw badFrame(`a frame of type ${type} has ${shape.least} fields, not ${fields}`);
+  if (shape === undefined) throw badFrame(`unknown frame type ${type}`);
+  if (fields < shape.min) throw badFrame(`a frame of type ${type} with ${fields} fields instead of ${shape.min}`);
   const read = shape.read(from, fields);
-  // Fields of a later revision stand at the end.
-  from.skip(fields - Math.min(fields, shape.most));
+  // Later revisions append fields.
+  from.skip(fields - Math.min(fields, shape.max));
   return read;
 }
 
 interface Shape {
-  /** Fields after the type that must be there, and that are known. */
-  readonly least: number;
-  readonly most: number;
+  /** Number of fields after the type: those that must be present, and those that are known. */
+  readonly min: number;
+  readonly max: number;
   readonly read: (from: Reader, fields: number) => FromService;
 }
 
 function exactly(fields: number, read: (from: Reader) => FromService): Shape {
-  return { least: fields, most: fields, read };
+  return { min: fields, max: fields, read };
 }
 
-/** By type; a JavaScript array, since the types are small numbers. */
+/** Indexed by type, which is a small number. */
 const SHAPES: (Shape | undefined)[] = [];
 
 SHAPES[Type.Packet] = exactly(2, (from) => ({ type: Type.Packet, client: from.uint(), payload: from.bin() }));
-SHAPES[Type.Hello] = { least: 11, most: 12, read: hello };
+SHAPES[Type.Hello] = { min: 11, max: 12, read: hello };
 SHAPES[Type.Open] = exactly(4, (from) => ({
   type: Type.Open,
   client: from.uint(),
@@ -98,8 +98,8 @@ SHAPES[Type.Answer] = exactly(3, (from) => ({
   payload: from.bin(),
 }));
 SHAPES[Type.Done] = {
-  least: 2,
-  most: 3,
+  min: 2,
+  max: 3,
   read: (from, fields) => ({
     type: Type.Done,
     ref: from.uint(),
@@ -114,7 +114,7 @@ SHAPES[Type.Failed] = exactly(4, (from) => ({
   reason: from.str(),
   message: from.str(),
 }));
-SHAPES[Type.Sockets] = { least: 3, most: 4, read: sockets };
+SHAPES[Type.Sockets] = { min: 3, max: 4, read: sockets };
 SHAPES[Type.Query] = exactly(3, (from) => ({
   type: Type.Query,
   ref: from.uint(),
@@ -135,8 +135,8 @@ SHAPES[Type.Servers] = exactly(2, (from) => ({
   rows: rows(from, 4, serverRow),
 }));
 SHAPES[Type.Drain] = {
-  least: 0,
-  most: 1,
+  min: 0,
+  max: 1,
   read: (from, fields) => ({ type: Type.Drain, seconds: fields > 0 ? seconds(from) : 0 }),
 };
 
@@ -181,19 +181,19 @@ function chunk(from: Reader): Chunk {
   return { count: from.uint(), facts: from.bin() };
 }
 
-/** Rows may grow at their end as frames do. */
+/** Later revisions append elements to rows, as to frames. */
 function rows<T>(from: Reader, fields: number, read: (from: Reader) => T): T[] {
   const found: T[] = [];
   for (let left = from.array(); left > 0; left -= 1) {
     const length = from.array();
-    if (length < fields) throw badFrame(`a row has ${fields} elements, not ${length}`);
+    if (length < fields) throw badFrame(`a row with ${length} elements instead of ${fields}`);
     found.push(read(from));
     from.skip(length - fields);
   }
   return found;
 }
 
-/** With a window or a largest batch of 0 nothing would ever be sent. */
+/** With a window or a largest batch of 0, nothing could ever be sent. */
 function size(from: Reader): number {
   const value = from.uint();
   if (value === 0) throw badFrame("a size of 0");
@@ -202,6 +202,6 @@ function size(from: Reader): number {
 
 function seconds(from: Reader): number {
   const value = from.float();
-  if (!(value >= 0 && value <= LONGEST)) throw badFrame("no number of seconds");
+  if (!(value >= 0 && value <= MAX_SECONDS)) throw badFrame("an invalid number of seconds");
   return value;
 }

@@ -1,4 +1,4 @@
-// Errors that the package raises on its own account.
+// The error class of this package.
 
 export interface ErrorDetails {
   readonly number?: number;
@@ -6,14 +6,14 @@ export interface ErrorDetails {
   readonly cause?: unknown;
 }
 
-/** The message names the cause and what to do about it. */
+/** The message names the cause and the remedy. */
 export class MoorageError extends Error {
   override readonly name = "MoorageError";
-  /** A stable name, most of them from the service's catalogue of reasons (`token-signature`, …). */
+  /** A stable name; most are from the service's catalogue of reasons (`token-signature`, …). */
   readonly reason: string;
-  /** The reason's number in that catalogue; 0 for those that only this package has. */
+  /** The reason's number in that catalogue; 0 for reasons that only this package has. */
   readonly number: number;
-  /** The same may succeed later without anybody changing anything. */
+  /** True if the same call may succeed later without any change. */
   readonly retry: boolean;
 
   constructor(reason: string, message: string, details: ErrorDetails = {}) {

@@ -1,19 +1,19 @@
 // The frames of the `moorage.v1` dialect, as docs/reference/link-protocol.md defines them.
 //
-// A frame is a plain object with its number on the wire as `type`. Payloads are text (Engine.IO packets
-// in their text form), handshakes and facts are JSON text: the bytes of a MessagePack bin, as UTF-8.
+// A frame is a plain object; `type` is its number in the protocol. Payloads are text (Engine.IO packets in text
+// form); handshakes and facts are JSON text. On the link, both are MessagePack bins of UTF-8.
 
 export const SUBPROTOCOL = "moorage.v1";
 
-/** Counts additions within version 1. Each side names its own; the lower one holds. */
+/** Counts additions within version 1. Each side sends its own; the lower one applies. */
 export const REVISION = 2;
 
-/** Flag of emits: leave out who cannot take it at once. */
+/** Flag of emits: skip clients that cannot take the packet at once. */
 export const VOLATILE = 1;
 /** Flag of emits: only clients of the app server that emits. */
 export const LOCAL = 2;
 
-/** What a frame's first element may be. */
+/** The types of frames. */
 export const Type = {
   Hello: 0,
   Open: 1,
@@ -49,7 +49,7 @@ export const Type = {
   Drain: 50,
 } as const;
 
-/** The sockets of `namespace` that are in any of `rooms` (none named: all) and in none of `excluded`. */
+/** Selects the sockets of `namespace` that are in any of `rooms` (empty: all sockets) and in none of `excluded`. */
 export interface To {
   readonly namespace: string;
   readonly rooms: readonly string[];
@@ -58,14 +58,14 @@ export interface To {
 
 // --- both ways -----------------------------------------------------------------------------------
 
-/** Engine.IO packets of or for one client, joined by 0x1e. */
+/** Engine.IO packets from or to one client, joined by 0x1e. */
 export interface Packet {
   readonly type: typeof Type.Packet;
   readonly client: number;
   readonly payload: string;
 }
 
-/** To the service: give me no new clients. From it: it goes in `seconds`. */
+/** To the service: send no new clients. From the service: it stops in `seconds`. */
 export interface Drain {
   readonly type: typeof Type.Drain;
   readonly seconds: number;
@@ -73,20 +73,20 @@ export interface Drain {
 
 // --- from the app server -------------------------------------------------------------------------
 
-/** The first frame. `session` and `received` name what to resume; "" and 0 for a new session. */
+/** The first frame. `session` and `received` identify the session to resume; "" and 0 for a new one. */
 export interface AppHello {
   readonly type: typeof Type.Hello;
   readonly revision: number;
   readonly sdk: string;
   readonly session: string;
   readonly received: number;
-  /** Bytes that the app server takes unacknowledged. */
+  /** Bytes that the app server accepts unacknowledged. */
   readonly window: number;
-  /** It never gets clients. */
+  /** True if the app server never gets clients. */
   readonly emitOnly: boolean;
 }
 
-/** Takes a client, on these terms: milliseconds, and bytes of one message. */
+/** Accepts a client with these limits, in milliseconds and bytes of one message. */
 export interface Opened {
   readonly type: typeof Type.Opened;
   readonly client: number;
@@ -95,7 +95,7 @@ export interface Opened {
   readonly maxPayload: number;
 }
 
-/** Does not take a client. A status from 400 to 499 blames the client, any other the app server. */
+/** Refuses a client. A status from 400 to 499 means that the client is at fault, any other the app server. */
 export interface Refused {
   readonly type: typeof Type.Refused;
   readonly client: number;
@@ -103,13 +103,13 @@ export interface Refused {
   readonly message: string;
 }
 
-/** End a client's connection. */
+/** Closes a client's connection. */
 export interface Close {
   readonly type: typeof Type.Close;
   readonly client: number;
 }
 
-/** Deliver `payload` to all of `to`. `ref` 0: nothing is answered unless it fails. */
+/** Sends `payload` to the sockets of `to`. With `ref` 0, only a failure is answered. */
 export interface Emit {
   readonly type: typeof Type.Emit;
   readonly ref: number;
@@ -118,7 +118,7 @@ export interface Emit {
   readonly payload: string;
 }
 
-/** Deliver an event and collect an ack from each: `Asked`, `Answer`s, `Done`. `timeout` in milliseconds. */
+/** Sends an event and collects an ack from each socket: `Asked`, `Answer`s, `Done`. `timeout` in milliseconds. */
 export interface Ask {
   readonly type: typeof Type.Ask;
   readonly ref: number;
@@ -137,7 +137,7 @@ export interface EnterOrExit {
   readonly rooms: readonly string[];
 }
 
-/** All of `to`, whoever serves them, join or leave `rooms`. */
+/** The sockets of `to`, on any app server, join or leave `rooms`. */
 export interface JoinOrLeave {
   readonly type: typeof Type.Join | typeof Type.Leave;
   readonly ref: number;
@@ -145,7 +145,7 @@ export interface JoinOrLeave {
   readonly rooms: readonly string[];
 }
 
-/** All of `to` leave their namespace; `close` ends their connections as well. */
+/** The sockets of `to` leave their namespace; `close` also closes their connections. */
 export interface Disconnect {
   readonly type: typeof Type.Disconnect;
   readonly ref: number;
@@ -153,30 +153,30 @@ export interface Disconnect {
   readonly close: boolean;
 }
 
-/** Who is in `to`: `Sockets`, then `Data` of each app server asked, then `Done`. */
+/** Lists the sockets of `to`: `Sockets`, then `Data` of each app server that was asked, then `Done`. */
 export interface Fetch {
   readonly type: typeof Type.Fetch;
   readonly ref: number;
   readonly to: To;
   readonly timeout: number;
-  /** Not the asker's own: it knows them. */
+  /** True to leave out the requester's own sockets. */
   readonly others: boolean;
 }
 
-/** What an app server keeps of some sockets: a JSON array of `count` objects. */
+/** The facts of some sockets: a JSON array of `count` objects. */
 export interface Chunk {
   readonly count: number;
   readonly facts: string;
 }
 
-/** The answer to `Query`: an object for each of its sockets, in its order. */
+/** The answer to `Query`: an object for each of its sockets, in the same order. */
 export interface Facts {
   readonly type: typeof Type.Facts;
   readonly ref: number;
   readonly chunks: readonly Chunk[];
 }
 
-/** An event for all other app servers. `timeout` in milliseconds; 0 = no answers wanted. */
+/** An event for all other app servers. `timeout` in milliseconds; 0 means that no answers are expected. */
 export interface Tell {
   readonly type: typeof Type.Tell;
   readonly ref: number;
@@ -192,7 +192,7 @@ export interface Reply {
   readonly payload: string;
 }
 
-/** Which app servers does the hub have? */
+/** Lists the hub's app servers. */
 export interface List {
   readonly type: typeof Type.List;
   readonly ref: number;
@@ -227,13 +227,13 @@ export interface ServiceHello {
   readonly resumed: boolean;
   readonly received: number;
   readonly window: number;
-  /** Bytes of one message that the service reads. */
+  /** Bytes of the largest message that the service accepts on the link. */
   readonly maxBatch: number;
   readonly keepalive: number;
   readonly grace: number;
   readonly hub: string;
   readonly node: string;
-  /** Bytes of one message that the service takes from a client; 0 if the service does not say. */
+  /** Bytes of the largest message that the service accepts from a client; 0 if unknown. */
   readonly maxPayload: number;
 }
 
@@ -246,7 +246,7 @@ export interface Open {
   readonly handshake: string;
 }
 
-/** A client is gone. `cause` in Socket.IO's words, `reason` and `number` in the service's. */
+/** A client is gone. `cause` is Socket.IO's reason; `reason` and `number` are from the service's catalogue. */
 export interface Closed {
   readonly type: typeof Type.Closed;
   readonly client: number;
@@ -262,14 +262,14 @@ export interface Upgraded {
   readonly transport: string;
 }
 
-/** Somebody else took this socket out of its namespace; the client has been told. */
+/** Another app server or the REST API removed this socket from its namespace; the client has been notified. */
 export interface Left {
   readonly type: typeof Type.Left;
   readonly client: number;
   readonly namespace: string;
 }
 
-/** Somebody else changed this socket's rooms. */
+/** Another app server or the REST API changed this socket's rooms. */
 export interface Moved {
   readonly type: typeof Type.Moved;
   readonly client: number;
@@ -278,14 +278,14 @@ export interface Moved {
   readonly rooms: readonly string[];
 }
 
-/** How many an `Ask`, a `Tell` or a `Fetch` waits for now. */
+/** The number of answers that an `Ask`, a `Tell` or a `Fetch` waits for. */
 export interface Asked {
   readonly type: typeof Type.Asked;
   readonly ref: number;
   readonly count: number;
 }
 
-/** One answer: of a socket to an `Ask`, of an app server to a `Tell`; `sender` is its id. */
+/** One answer: of a socket to an `Ask`, or of an app server to a `Tell`. `sender` is its id. */
 export interface Answer {
   readonly type: typeof Type.Answer;
   readonly ref: number;
@@ -293,7 +293,7 @@ export interface Answer {
   readonly payload: string;
 }
 
-/** The end of what `ref` asked for. `missing`: who should have answered and did not. */
+/** The end of the answer to `ref`. `missing`: the ids of those that did not answer. */
 export interface Done {
   readonly type: typeof Type.Done;
   readonly ref: number;
@@ -301,7 +301,7 @@ export interface Done {
   readonly missing: readonly string[];
 }
 
-/** What `ref` asked for was not done (`ref` 0: something without a number). */
+/** The request `ref` failed (`ref` 0: a frame without a number). */
 export interface Failed {
   readonly type: typeof Type.Failed;
   readonly ref: number;
@@ -310,8 +310,8 @@ export interface Failed {
   readonly message: string;
 }
 
-/** One socket of `Sockets`. `server` counts in the frame's list; `opened` in milliseconds since 1970
- * (0 where the service does not know). The private room is not listed. */
+/** One socket of `Sockets`. `server` is an index into the frame's list; `opened` is in milliseconds since 1970 (0 if
+ * unknown). The private room is not listed. */
 export interface Row {
   readonly id: string;
   readonly connection: string;
@@ -320,7 +320,7 @@ export interface Row {
   readonly opened: number;
   readonly rooms: readonly string[];
   readonly handshake: string;
-  /** The number of the frame's `Headers` that belong to its handshake as well; 0 for none. */
+  /** The number of the `Headers` in this frame that also belong to the handshake; 0 for none. */
   readonly shared: number;
 }
 
@@ -330,13 +330,13 @@ export interface Headers {
   readonly headers: string;
 }
 
-/** An array would do; see rows.ts. */
+/** A subset of an array's interface; see rows.ts. */
 export interface Rows extends Iterable<Row> {
   readonly length: number;
   at(index: number): Row | undefined;
 }
 
-/** Part of the answer to `Fetch`. */
+/** A part of the answer to `Fetch`. */
 export interface Sockets {
   readonly type: typeof Type.Sockets;
   readonly ref: number;
@@ -345,7 +345,7 @@ export interface Sockets {
   readonly headers: readonly Headers[];
 }
 
-/** Another app server wants to know these sockets' data: answer with `Facts`. */
+/** Another app server asks for the data of these sockets: answer with `Facts`. */
 export interface Query {
   readonly type: typeof Type.Query;
   readonly ref: number;
@@ -353,7 +353,7 @@ export interface Query {
   readonly sockets: readonly string[];
 }
 
-/** `Facts` of `server`, passed on: in the order of its rows in `Sockets`. */
+/** The `Facts` of `server`, forwarded: in the order of its rows in `Sockets`. */
 export interface Data {
   readonly type: typeof Type.Data;
   readonly ref: number;
@@ -361,7 +361,7 @@ export interface Data {
   readonly chunks: readonly Chunk[];
 }
 
-/** An event from another app server. `ref` 0: it wants no answer. */
+/** An event from another app server. `ref` 0: no answer is expected. */
 export interface Told {
   readonly type: typeof Type.Told;
   readonly ref: number;
@@ -404,5 +404,5 @@ export type FromService =
   | Servers
   | Drain;
 
-/** What may come for a request before it ends. */
+/** The frames that may come for a request before its end. */
 export type Part = Asked | Answer | Sockets | Data | Servers;

@@ -1,21 +1,21 @@
-// MessagePack, as far as frames need it, out of a buffer that a stranger has filled.
+// A MessagePack reader with the types that frames need, for untrusted bytes.
 //
-// Every read checks the end of the buffer and the kind of value; nothing is allocated for a length that
-// was only claimed.
+// Every read checks the end of the buffer and the type of the value. Nothing is allocated for a length before its
+// bytes are there.
 
 import { isUtf8 } from "node:buffer";
 
 import { MoorageError } from "./errors.js";
 
-/** What marks text that was no UTF-8 (and text that has this character of its own). */
+/** Replaces invalid UTF-8 when text is decoded. Valid text may contain it too. */
 const REPLACEMENT = "\ufffd";
 const LINK_BAD_FRAME = 4002;
 
 export function badFrame(what: string): MoorageError {
-  return new MoorageError("link-bad-frame", `not a link frame: ${what}`, { number: LINK_BAD_FRAME });
+  return new MoorageError("link-bad-frame", `invalid link frame: ${what}`, { number: LINK_BAD_FRAME });
 }
 
-/** All methods raise `MoorageError` (link-bad-frame) for what is not the value asked for. */
+/** All methods raise `MoorageError` (link-bad-frame) for a value of another type. */
 export class Reader {
   readonly #bytes: Buffer;
   readonly #end: number;
@@ -31,12 +31,12 @@ export class Reader {
     return this.#bytes;
   }
 
-  /** Of the next value. */
+  /** Offset of the next value. */
   get at(): number {
     return this.#at;
   }
 
-  /** Bytes that have not been read. */
+  /** Number of unread bytes. */
   get left(): number {
     return this.#end - this.#at;
   }
@@ -58,7 +58,7 @@ export class Reader {
         return this.#uint32();
       case 0xcf:
         return this.#uint64();
-      // Signed forms of numbers that are not negative: nobody must write them, anybody may.
+      // Signed forms of non-negative numbers: a writer should not use them, but may.
       case 0xd0:
         return positive(this.#bytes.readInt8(this.#take(1)));
       case 0xd1:
@@ -68,7 +68,7 @@ export class Reader {
       case 0xd3:
         return positive(this.#uint64());
       default:
-        throw badFrame(`0x${mark.toString(16)} where a number from 0 was due`);
+        throw badFrame(`0x${mark.toString(16)} instead of a non-negative number`);
     }
   }
 
@@ -82,7 +82,7 @@ export class Reader {
 
   bool(): boolean {
     const mark = this.#next();
-    if (mark !== 0xc2 && mark !== 0xc3) throw badFrame("no boolean");
+    if (mark !== 0xc2 && mark !== 0xc3) throw badFrame("not a boolean");
     return mark === 0xc3;
   }
 
@@ -92,7 +92,7 @@ export class Reader {
     if (mark === 0xd9) return this.#strict(this.#next());
     if (mark === 0xda) return this.#strict(this.#uint16());
     if (mark === 0xdb) return this.#strict(this.#uint32());
-    throw badFrame("no string");
+    throw badFrame("not a string");
   }
 
   strOrNil(): string | null {
@@ -101,14 +101,14 @@ export class Reader {
     return null;
   }
 
-  /** A bin as the text that it holds. What is no UTF-8 in it becomes U+FFFD: payloads are the clients',
-   * and who sends rubbish gets an error of Socket.IO's parser, without harm to the link. */
+  /** A bin, decoded as text. Invalid UTF-8 becomes U+FFFD: payloads come from clients, and invalid ones should fail in
+   * Socket.IO's parser without harm to the link. */
   bin(): string {
     const mark = this.#next();
     if (mark === 0xc4) return this.#text(this.#next());
     if (mark === 0xc5) return this.#text(this.#uint16());
     if (mark === 0xc6) return this.#text(this.#uint32());
-    throw badFrame("no bin");
+    throw badFrame("not a bin");
   }
 
   strs(): string[] {
@@ -117,23 +117,23 @@ export class Reader {
     return values;
   }
 
-  /** Pass over what `str` would read, but for its being UTF-8. */
-  passStr(): void {
+  /** Skips a value that `str` would read; does not check for UTF-8. */
+  skipStr(): void {
     const mark = this.#peek();
-    if (mark < 0xa0 || (mark > 0xbf && mark < 0xd9) || mark > 0xdb) throw badFrame("no string");
+    if (mark < 0xa0 || (mark > 0xbf && mark < 0xd9) || mark > 0xdb) throw badFrame("not a string");
     this.#skipHead();
   }
 
-  /** The same of `strOrNil`. */
-  passStrOrNil(): void {
+  /** Skips a value that `strOrNil` would read. */
+  skipStrOrNil(): void {
     if (this.#peek() === 0xc0) this.#at += 1;
-    else this.passStr();
+    else this.skipStr();
   }
 
-  /** The same of `bin`. */
-  passBin(): void {
+  /** Skips a value that `bin` would read. */
+  skipBin(): void {
     const mark = this.#peek();
-    if (mark < 0xc4 || mark > 0xc6) throw badFrame("no bin");
+    if (mark < 0xc4 || mark > 0xc6) throw badFrame("not a bin");
     this.#skipHead();
   }
 
@@ -143,22 +143,22 @@ export class Reader {
     if (mark >= 0x90 && mark < 0xa0) return mark & 0x0f;
     if (mark === 0xdc) return this.#uint16();
     if (mark === 0xdd) return this.#uint32();
-    throw badFrame("no array");
+    throw badFrame("not an array");
   }
 
-  /** Pass over `count` values of any kind. A counter instead of recursion: however deep they are nested,
-   * each costs its own bytes and nothing else. */
+  /** Skips `count` values of any type. It uses a counter instead of recursion, so the depth of nesting does not
+   * matter. */
   skip(count: number): void {
     for (let left = count; left > 0; left -= 1) left += this.#skipHead();
   }
 
-  /** Passes over one value's own bytes and returns how many values it contains. */
+  /** Skips one value without its elements, and returns how many elements it contains. */
   #skipHead(): number {
     const mark = this.#next();
     if (mark < 0x80 || mark >= 0xe0) return 0;
     if (mark < 0x90) return (mark & 0x0f) * 2;
     if (mark < 0xa0) return mark & 0x0f;
-    if (mark < 0xc0) return this.#pass(mark & 0x1f);
+    if (mark < 0xc0) return this.#skipBytes(mark & 0x1f);
     switch (mark) {
       case 0xc0:
       case 0xc2:
@@ -166,19 +166,19 @@ export class Reader {
         return 0;
       case 0xc4:
       case 0xd9:
-        return this.#pass(this.#next());
+        return this.#skipBytes(this.#next());
       case 0xc5:
       case 0xda:
-        return this.#pass(this.#uint16());
+        return this.#skipBytes(this.#uint16());
       case 0xc6:
       case 0xdb:
-        return this.#pass(this.#uint32());
+        return this.#skipBytes(this.#uint32());
       case 0xc7:
-        return this.#pass(this.#next() + 1);
+        return this.#skipBytes(this.#next() + 1);
       case 0xc8:
-        return this.#pass(this.#uint16() + 1);
+        return this.#skipBytes(this.#uint16() + 1);
       case 0xc9:
-        return this.#pass(this.#uint32() + 1);
+        return this.#skipBytes(this.#uint32() + 1);
       case 0xdc:
         return this.#uint16();
       case 0xdd:
@@ -188,11 +188,11 @@ export class Reader {
       case 0xdf:
         return this.#uint32() * 2;
       default:
-        return this.#pass(fixedSize(mark));
+        return this.#skipBytes(fixedSize(mark));
     }
   }
 
-  #pass(size: number): 0 {
+  #skipBytes(size: number): 0 {
     this.#take(size);
     return 0;
   }
@@ -210,19 +210,19 @@ export class Reader {
   }
 
   #peek(): number {
-    if (this.#at >= this.#end) throw badFrame("it ends too early");
+    if (this.#at >= this.#end) throw badFrame("truncated");
     return this.#bytes[this.#at] as number;
   }
 
   #next(): number {
-    if (this.#at >= this.#end) throw badFrame("it ends too early");
+    if (this.#at >= this.#end) throw badFrame("truncated");
     return this.#bytes[this.#at++] as number;
   }
 
-  /** Where the next `size` bytes begin, now behind us. */
+  /** Consumes `size` bytes and returns the offset of the first. */
   #take(size: number): number {
     const start = this.#at;
-    if (size > this.#end - start) throw badFrame("it ends too early");
+    if (size > this.#end - start) throw badFrame("truncated");
     this.#at = start + size;
     return start;
   }
@@ -244,11 +244,11 @@ export class Reader {
 }
 
 function positive(value: number): number {
-  if (value < 0) throw badFrame("a number below 0");
+  if (value < 0) throw badFrame("a negative number");
   return value;
 }
 
-/** Bytes after the mark, of numbers and of the extensions of fixed size. */
+/** Number of bytes after the mark, for numbers and for extensions of fixed size. */
 function fixedSize(mark: number): number {
   const size = FIXED.get(mark);
   if (size === undefined) throw badFrame(`0x${mark.toString(16)} is not MessagePack`);

@@ -1,19 +1,19 @@
-// The rows of `Sockets`: ten thousand in one answer, and few of them ever looked into. So they stay the bytes that
-// they came as; only their shape is checked when the batch is read, and where each begins is noted.
+// The rows of `Sockets`. One answer may contain ten thousand rows, and apps look at few, so rows stay encoded.
+// Reading a batch only checks their structure and records where each one begins.
 //
-// Decoded at once they were the greater part of what a fetch of 10,000 sockets cost the app server that asked: the
-// time of decoding, and again of copying all those strings whenever V8 collects young objects.
+// Decoding all rows at once was the greater part of the cost of fetching 10,000 sockets: the time to decode, and the
+// time to copy all the strings whenever V8 collects young objects.
 
 import type { Row, Rows } from "./frames.js";
 import { badFrame, Reader } from "./reader.js";
 
 const FIELDS = 7;
-/** The place of the field that a row may lack. */
+/** The index of the optional field. */
 const SHARED = 7;
-/** A head and a byte for each field. */
-const SMALLEST = 1 + FIELDS;
+/** Bytes of the smallest row: its head and one byte for each field. */
+const MIN_ROW_BYTES = 1 + FIELDS;
 
-/** One row. What is read of it raises `MoorageError` (link-bad-frame) for text that is no UTF-8. */
+/** One row. Its getters raise `MoorageError` (link-bad-frame) for text that is not UTF-8. */
 class LazyRow implements Row {
   readonly #bytes: Buffer;
   readonly #at: number;
@@ -68,7 +68,7 @@ class LazyRow implements Row {
 
 class LazyRows implements Rows {
   readonly #bytes: Buffer;
-  /** Where each begins. */
+  /** Where each row begins. */
   readonly #starts: Uint32Array;
 
   constructor(bytes: Buffer, starts: Uint32Array) {
@@ -90,23 +90,23 @@ class LazyRows implements Rows {
   }
 }
 
-/** The rows that come next, each of one of so many `servers`. Rows may grow at their end as frames do. Raises
- * `MoorageError` (link-bad-frame). */
+/** Reads the rows that come next; each belongs to one of `servers` app servers. Later revisions append elements to
+ * rows. Raises `MoorageError` (link-bad-frame). */
 export function rowsOf(from: Reader, servers: number): Rows {
   const length = from.array();
-  if (length * SMALLEST > from.left) throw badFrame("it ends too early");
+  if (length * MIN_ROW_BYTES > from.left) throw badFrame("truncated");
   const starts = new Uint32Array(length);
   for (let row = 0; row < length; row += 1) {
     starts[row] = from.at;
     const fields = from.array();
-    if (fields < FIELDS) throw badFrame(`a row has ${FIELDS} elements, not ${fields}`);
-    from.passStr();
-    from.passStr();
-    from.passStrOrNil();
-    if (from.uint() >= servers) throw badFrame("a row of a server that is not listed");
+    if (fields < FIELDS) throw badFrame(`a row with ${fields} elements instead of ${FIELDS}`);
+    from.skipStr();
+    from.skipStr();
+    from.skipStrOrNil();
+    if (from.uint() >= servers) throw badFrame("a row of an unlisted server");
     from.uint();
-    for (let left = from.array(); left > 0; left -= 1) from.passStr();
-    from.passBin();
+    for (let left = from.array(); left > 0; left -= 1) from.skipStr();
+    from.skipBin();
     if (fields > SHARED) from.uint();
     from.skip(fields - Math.min(fields, SHARED + 1));
   }

@@ -1,8 +1,8 @@
-// A link that may break without loss or reorder: numbered batches, credit, replay.
+// A stream of numbered batches with credit and replay: a link may break without loss or reordering.
 //
-// A batch stays with its sender until the other end has *taken* it, and at most a window of bytes may be
-// untaken. So one acknowledgement does three jobs: it gives back credit, it frees the replay copy, and
-// after a cut it says where to go on. The twin of the service's `wire/moorage/stream.py`.
+// A batch stays with its sender until the other side has *taken* it, and at most a window of bytes may be untaken. So
+// one acknowledgement does three things: it gives back credit, it frees the copy for replay, and after a cut it tells
+// where to continue. The counterpart of the service's `wire/moorage/stream.py`.
 
 import { encodeFrame } from "./encode.js";
 import { MoorageError } from "./errors.js";
@@ -10,82 +10,83 @@ import type { FromApp } from "./frames.js";
 import { badFrame } from "./reader.js";
 import { Writer } from "./writer.js";
 
-/** Frames are gathered up to this much; only a frame that is larger by itself makes a larger batch. */
+/** Target size of a batch. Only a frame that is larger by itself makes a larger batch. */
 export const BATCH_BYTES = 256 * 1024;
-/** A frame up to this far below the other end's largest message fits into it with a batch's head. */
+/** Upper bound of a batch's header, in bytes. A frame must leave this much of the other side's largest message. */
 const HEAD_BYTES = 32;
 
-/** What the other end allows (its hello), and what this one does. All in bytes. */
+/** The limits of the other side (from its hello) and of this one, in bytes. */
 export interface Limits {
   readonly window: number;
   readonly maxBatch: number;
-  /** What may wait in no batch yet, so that a slow service does not fill our memory. */
+  /** Limit of the frames that wait in no batch yet, so that a slow service does not fill this process' memory. */
   readonly maxQueue: number;
 }
 
-/** Finished frames that are to leave together. */
+/** Encoded frames that will leave in one batch. */
 interface Chunk {
   readonly count: number;
   readonly bytes: Buffer;
 }
 
-/** The sending half. `queue` frames, `take` batches. */
+/** The sending half: `queue` frames, `take` batches. */
 export class Outgoing {
-  /** Bytes sent and not taken. */
+  /** Bytes sent and not acknowledged. */
   inFlight = 0;
   /** The number of the newest batch. */
   last = 0;
   #limits: Limits;
   #taken = 0;
   readonly #kept = new Map<number, Buffer>();
-  // Frames are encoded one behind the other as they come, and copied out once, when their batch is made.
+  // Frames are encoded one behind the other, and copied once, when their batch is made.
   readonly #open = new Writer();
   #openCount = 0;
-  // What did not fit into the open one any more; only filled while credit or the link is missing.
-  readonly #full: Chunk[] = [];
-  #fullBytes = 0;
+  // Chunks that are complete; used only while credit or the link is missing.
+  readonly #chunks: Chunk[] = [];
+  #chunkBytes = 0;
   readonly #head = new Writer();
 
   constructor(limits: Limits) {
     this.#limits = limits;
   }
 
-  /** After a resume: the other end may have other limits now. */
+  /** Set after a resume: the other side may have other limits now. */
   set limits(limits: Limits) {
     this.#limits = limits;
   }
 
   /** Bytes queued and in no batch yet. */
   get waiting(): number {
-    return this.#fullBytes + this.#open.size;
+    return this.#chunkBytes + this.#open.size;
   }
 
-  /** The credit is used up. */
+  /** True if the credit is used up. */
   get blocked(): boolean {
     return this.inFlight >= this.#limits.window;
   }
 
-  /** What waits already would leave at once, and more. */
+  /** True if all waiting frames could leave at once, and one more. */
   get hasCredit(): boolean {
     return this.inFlight + this.waiting < this.#limits.window;
   }
 
-  /** At the end, in no batch yet. Raises `MoorageError` and queues nothing: link-frame-too-large for what
-   * the other end would not read, link-overflow where too much waits already. `RangeError`: a number that is none of the dialect's. */
+  /** Appends a frame. Raises `MoorageError` and queues nothing: link-frame-too-large if the other side would not
+   * accept it, link-overflow if too much waits already. Raises `RangeError` for a number that the dialect does not
+   * allow. */
   queue(frame: FromApp): void {
     const open = this.#open;
     const before = open.size;
     try {
       encodeFrame(open, frame);
     } catch (error) {
-      // Half a frame would spoil what comes behind it, and with that the session.
+      // Half a frame would spoil the frames behind it, and so the session.
       open.truncate(before);
       throw error;
     }
     this.#check(before, open.size - before);
     if (before > 0 && open.size > BATCH_BYTES) {
-      this.#full.push({ count: this.#openCount, bytes: copied(open, before) });
-      this.#fullBytes += before;
+      this.#chunks.push({ count: this.#openCount, bytes: copied(open, before) });
+      this.#chunkBytes += before;
       open.dropFirst(before);
       this.#openCount = 0;
     }
@@ -94,19 +95,19 @@ export class Outgoing {
 
   #check(before: number, size: number): void {
     const { maxBatch, maxQueue } = this.#limits;
-    if (size <= maxBatch - HEAD_BYTES && this.#fullBytes + before + size <= maxQueue) return;
+    if (size <= maxBatch - HEAD_BYTES && this.#chunkBytes + before + size <= maxQueue) return;
     this.#open.truncate(before);
     if (size > maxBatch - HEAD_BYTES) throw tooLarge(size, maxBatch);
     throw overflow(this.waiting, maxQueue);
   }
 
-  /** The next batch, if something waits and there is credit. It may overshoot the window by itself: a
-   * frame larger than the window would never leave otherwise. */
+  /** Returns the next batch if frames wait and there is credit. A batch may overshoot the window: a frame larger than
+   * the window could never leave otherwise. */
   take(ack: number): Buffer | undefined {
-    if (this.blocked || (this.#openCount === 0 && this.#full.length === 0)) return undefined;
+    if (this.blocked || (this.#openCount === 0 && this.#chunks.length === 0)) return undefined;
     this.last += 1;
-    const full = this.#full.shift();
-    const batch = full === undefined ? this.#takeOpen(ack) : this.#takeFull(ack, full);
+    const chunk = this.#chunks.shift();
+    const batch = chunk === undefined ? this.#takeOpen(ack) : this.#takeChunk(ack, chunk);
     this.#kept.set(this.last, batch);
     this.inFlight += batch.length;
     return batch;
@@ -123,12 +124,12 @@ export class Outgoing {
     return batch;
   }
 
-  #takeFull(ack: number, { count, bytes }: Chunk): Buffer {
+  #takeChunk(ack: number, { count, bytes }: Chunk): Buffer {
     const head = this.#makeHead(ack, count);
     const batch = Buffer.allocUnsafe(head + bytes.length);
     this.#head.copyTo(batch, 0, 0, head);
     bytes.copy(batch, head);
-    this.#fullBytes -= bytes.length;
+    this.#chunkBytes -= bytes.length;
     return batch;
   }
 
@@ -142,10 +143,10 @@ export class Outgoing {
     return head.size;
   }
 
-  /** The other end has taken all up to `ack`. An old value is no news: a replayed batch carries what was
-   * true when it was made. Raises `MoorageError` (link-bad-frame) for a number that was never sent. */
-  taken(ack: number): void {
-    if (ack > this.last) throw badFrame(`ack ${ack} of ${this.last}`);
+  /** The other side has taken all batches up to `ack`. An old value is ignored: a replayed batch carries the value
+   * from when it was made. Raises `MoorageError` (link-bad-frame) for a number that was never sent. */
+  acknowledge(ack: number): void {
+    if (ack > this.last) throw badFrame(`ack ${ack}, but only ${this.last} batches were sent`);
     while (this.#taken < ack) {
       this.#taken += 1;
       this.inFlight -= this.#kept.get(this.#taken)?.length ?? 0;
@@ -153,39 +154,39 @@ export class Outgoing {
     }
   }
 
-  /** After a cut: the other end has `received` all up to there; the batches to send again. Raises
-   * `MoorageError` (link-bad-frame) where that cannot be true. */
+  /** Called after a cut: the other side has `received` all batches up to there. Returns the batches to send again.
+   * Raises `MoorageError` (link-bad-frame) if that cannot be true. */
   resume(received: number): Buffer[] {
-    if (received < this.#taken) throw badFrame(`received ${received}, but took ${this.#taken} before`);
-    this.taken(received);
+    if (received < this.#taken) throw badFrame(`received ${received}, but acknowledged ${this.#taken} before`);
+    this.acknowledge(received);
     return [...this.#kept.values()];
   }
 }
 
-/** Frames that an app server acknowledges at once: clients that send very much at once wait for it. */
+/** Number of frames after which an acknowledgement is sent at once: clients that send many packets wait for it. */
 const ACK_FRAMES = 64;
 
 /** The receiving half. */
 export class Incoming {
-  /** The highest number that came. */
+  /** The highest batch number received. */
   received = 0;
-  /** The highest number taken: what the next batch to the other end shall carry. */
+  /** The highest batch number taken: the next batch to the other side carries it. */
   ack = 0;
   readonly #window: number;
   #acked = 0;
   #untaken = 0;
-  #untold = 0;
-  /** Frames that came since the last acknowledgement. */
+  #unacknowledged = 0;
+  /** Frames received since the last acknowledgement. */
   #frames = 0;
 
-  /** `window`: bytes that this end takes untaken. */
+  /** `window`: bytes that this side accepts unacknowledged. */
   constructor(window: number) {
     this.#window = window;
   }
 
-  /** A numbered batch of `size` bytes came; false for one that was here before. With `frames`, their number, many
-   * small ones are acknowledged at once. Raises `MoorageError` (link-bad-frame) for a gap: a WebSocket loses nothing,
-   * so the other end has lost count. */
+  /** Records a numbered batch of `size` bytes; returns false for one that arrived before. `frames`, its number of
+   * frames, makes many small ones be acknowledged at once. Raises `MoorageError` (link-bad-frame) for a gap: a
+   * WebSocket loses nothing, so the other side has lost count. */
   arrived(number: number, size: number, frames = 0): boolean {
     if (number <= this.received) return false;
     if (number !== this.received + 1) throw badFrame(`batch ${number} after ${this.received}`);
@@ -195,36 +196,36 @@ export class Incoming {
     return true;
   }
 
-  /** All that came is taken. */
+  /** All batches received have been taken. */
   takeAll(): void {
     this.ack = this.received;
-    // Apart from what came: an ack sent in between must not make this look acknowledged.
-    this.#untold += this.#untaken;
+    // Counted separately: an acknowledgement sent in between must not cover these bytes.
+    this.#unacknowledged += this.#untaken;
     this.#untaken = 0;
   }
 
-  /** Something was taken that the other end does not know of. */
-  get hasNews(): boolean {
+  /** True if the other side has not been told about the newest taken batch. */
+  get hasUnsentAck(): boolean {
     return this.ack !== this.#acked;
   }
 
-  /** So much that it should be told at once: a quarter of the window, or many frames. */
+  /** True if an acknowledgement should be sent at once: after a quarter of the window, or many frames. */
   get isDue(): boolean {
-    return this.hasNews && (this.#untold * 4 >= this.#window || this.#frames >= ACK_FRAMES);
+    return this.hasUnsentAck && (this.#unacknowledged * 4 >= this.#window || this.#frames >= ACK_FRAMES);
   }
 
-  /** The ack, on its way to the other end. */
-  told(): number {
+  /** Returns the acknowledgement, which the caller sends. */
+  takeAck(): number {
     if (this.ack !== this.#acked) {
       this.#acked = this.ack;
-      this.#untold = 0;
+      this.#unacknowledged = 0;
       this.#frames = 0;
     }
     return this.ack;
   }
 }
 
-/** A batch outside the numbering: `frame` is a hello, or there is none and only `ack` is told. */
+/** A batch outside the numbering: a hello (`frame`), or only an acknowledgement. */
 export function unnumbered(ack: number, frame?: FromApp): Buffer {
   const out = new Writer();
   out.array(3);
@@ -242,13 +243,13 @@ function copied(from: Writer, size: number): Buffer {
 }
 
 function tooLarge(size: number, maxBatch: number): MoorageError {
-  const text = `The message takes ${size} bytes; the service reads at most ${maxBatch} (its setting links.max_frame).`;
+  const text = `The message has ${size} bytes; the service accepts at most ${maxBatch} (its setting links.max_frame).`;
   return new MoorageError("link-frame-too-large", text, { number: 4003 });
 }
 
 function overflow(waiting: number, maxQueue: number): MoorageError {
   const text =
-    `${waiting} bytes wait for the service already, of ${maxQueue} allowed (maxQueueBytes): ` +
-    "the link is down, or the service takes less than is sent. Send less, or wait.";
+    `The queue is full: ${waiting} of ${maxQueue} bytes (maxQueueBytes) wait for the service. ` +
+    "The link is down, or the service is slower than the app server. Send less, or wait.";
   return new MoorageError("link-overflow", text, { number: 1108 });
 }

@@ -1,24 +1,24 @@
-// MessagePack, as far as frames need it, into one growing buffer.
+// A MessagePack writer with the types that frames need, into one growing buffer.
 //
-// Written by hand because the shapes are fixed; figures are in encode.ts.
+// Written by hand because the types are fixed; encode.ts has the figures.
 
-/** Beyond this the buffer is given back after use: one huge frame must not hold its memory for ever. */
-const KEPT_BYTES = 1024 * 1024;
-const SMALLEST = 16 * 1024;
+/** A larger buffer is released after use, so that one huge frame does not hold its memory for ever. */
+const MAX_KEPT_BYTES = 1024 * 1024;
+const INITIAL_BYTES = 16 * 1024;
 /** UTF-8 takes at most three bytes for each of JavaScript's UTF-16 units. */
 const BYTES_PER_UNIT = 3;
-/** The head of a string, bin or array. */
+/** The longest head of a string, bin or array, in bytes. */
 const HEAD_BYTES = 5;
-/** Below this a loop over the units is faster than a call into C++ (measured: about 12 on Node.js 20). */
+/** Up to this length a loop over the units is faster than a call into C++ (measured: about 12 on Node.js 20). */
 const LOOP_UNITS = 12;
 
 const STR = { fix: 0xa0, fixEnd: 32, one: 0xd9 } as const;
 const BIN = { fix: 0, fixEnd: 0, one: 0xc4 } as const;
 type Kind = typeof STR | typeof BIN;
 
-/** Its buffer is used again after `reset`: what shall live on must be copied out. */
+/** The buffer is reused after `reset`: bytes that are needed longer must be copied out. */
 export class Writer {
-  #bytes: Buffer = Buffer.allocUnsafeSlow(SMALLEST);
+  #bytes: Buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
   #at = 0;
 
   /** Bytes written. */
@@ -26,23 +26,23 @@ export class Writer {
     return this.#at;
   }
 
-  /** Forget what was written after the first `size` bytes. */
+  /** Drops everything after the first `size` bytes. */
   truncate(size: number): void {
     this.#at = size;
   }
 
-  /** Forget everything. */
+  /** Drops everything. */
   reset(): void {
     this.#at = 0;
-    if (this.#bytes.length > KEPT_BYTES) this.#bytes = Buffer.allocUnsafeSlow(SMALLEST);
+    if (this.#bytes.length > MAX_KEPT_BYTES) this.#bytes = Buffer.allocUnsafeSlow(INITIAL_BYTES);
   }
 
-  /** Copy the bytes from `start` to `end` into `target`. */
+  /** Copies the bytes from `start` to `end` into `target`. */
   copyTo(target: Buffer, at: number, start: number, end: number): void {
     this.#bytes.copy(target, at, start, end);
   }
 
-  /** Forget the first `count` bytes; the others move to the front. */
+  /** Drops the first `count` bytes; the others move to the front. */
   dropFirst(count: number): void {
     this.#bytes.copyWithin(0, count, this.#at);
     this.#at -= count;
@@ -55,11 +55,11 @@ export class Writer {
     else this.#head4(0xdd, length);
   }
 
-  /** A whole number from 0 to 2^53 - 1. Raises `RangeError` for what no number of the dialect can be. */
+  /** A whole number from 0 to 2^53 - 1. Raises `RangeError` for any other number. */
   uint(value: number): void {
     this.#reserve(9);
     if (value < 0x80 && value >= 0) this.#bytes[this.#at++] = value;
-    else if (!(value > 0 && value <= Number.MAX_SAFE_INTEGER)) throw new RangeError(`${value} where a number from 0 to 2^53 - 1 is due`);
+    else if (!(value > 0 && value <= Number.MAX_SAFE_INTEGER)) throw new RangeError(`${value} is not a whole number from 0 to 2^53 - 1`);
     else if (value < 0x100) this.#head1(0xcc, value);
     else if (value < 0x10000) this.#head2(0xcd, value);
     else if (value < 0x100000000) this.#head4(0xce, value);
@@ -94,8 +94,8 @@ export class Writer {
     for (const value of values) this.#text(value, STR);
   }
 
-  /** Nearly every text is ASCII, so the head is written for as many bytes as units, and only mended
-   * where that was wrong: one pass over the text, none to count its bytes first. */
+  /** Nearly all text is ASCII, so the head is written for as many bytes as units, and corrected if that was wrong.
+   * This takes one pass over the text, and none to count its bytes first. */
   #text(value: string, kind: Kind): void {
     const units = value.length;
     this.#reserve(HEAD_BYTES + units * BYTES_PER_UNIT);
@@ -108,14 +108,14 @@ export class Writer {
       return;
     }
     const wider = headSize(kind, size) - head;
-    // Before the head is written: it may be longer than the wrong one.
+    // Moved before the head is written, because the new head may be longer.
     if (wider > 0) this.#bytes.copyWithin(start + head + wider, start + head, start + head + size);
     this.#at = start;
     this.#textHead(kind, size);
     this.#at += size;
   }
 
-  /** Writes behind the end and returns how many bytes; lone surrogates become U+FFFD. */
+  /** Writes text at the end and returns its number of bytes; lone surrogates become U+FFFD. */
   #utf8(value: string): number {
     const bytes = this.#bytes;
     const units = value.length;

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { Server } from "socket.io";
 
 import { MoorageAdapter } from "../../dist/esm/adapter/adapter.js";
-import { Dispatch, Gate } from "../../dist/esm/dispatch.js";
+import { Dispatcher, FrameBuffer } from "../../dist/esm/dispatcher.js";
 import { Engine } from "../../dist/esm/engine/engine.js";
 import { Type } from "../../dist/esm/wire/frames.js";
 import { Recorder } from "../support/recorder.mjs";
@@ -22,7 +22,7 @@ async function stage(clients = 1) {
   const report = (error) => reported.push(error);
   const io = new Server();
   const engine = new Engine(uplink, {}, report, () => {});
-  const dispatch = new Dispatch(uplink, engine, report, () => {});
+  const dispatch = new Dispatcher(uplink, engine, report, () => {});
   const around = { uplink, report, adapters: dispatch.adapters, requestsTimeout: 100, closed: () => false };
   io.bind(engine);
   io.adapter(class extends MoorageAdapter {
@@ -296,14 +296,14 @@ test("what others want to know of a namespace that is not here is answered all t
 });
 
 test("what comes before there is a handler is handed on in its order", () => {
-  const gate = new Gate();
-  gate.handler.open(1, "c", null, HANDSHAKE);
-  gate.handler.told(0, "s", "/", "x");
+  const buffer = new FrameBuffer();
+  buffer.handler.open(1, "c", null, HANDSHAKE);
+  buffer.handler.told(0, "s", "/", "x");
   const heard = [];
   const broken = new Error("mine");
   const open = () => {
     throw broken;
   };
-  gate.open({ open, told: (_ref, sender) => heard.push(sender) }, (error) => heard.push(error));
+  buffer.release({ open, told: (_ref, sender) => heard.push(sender) }, (error) => heard.push(error));
   assert.deepEqual(heard, [broken, "s"]);
 });

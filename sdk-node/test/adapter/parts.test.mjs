@@ -8,12 +8,12 @@ import { Server } from "socket.io";
 import { Encoder, PacketType } from "socket.io-parser";
 
 import { encodePacket, namePaths, PacketReader, standard } from "../../dist/esm/adapter/encoding.js";
-import { facts, ServerFacts } from "../../dist/esm/adapter/facts.js";
-import { Fetching, missingServers } from "../../dist/esm/adapter/fetching.js";
+import { factsOf, ServerFacts } from "../../dist/esm/adapter/facts.js";
+import { FetchCollector, missingServers } from "../../dist/esm/adapter/fetching.js";
 import { Membership } from "../../dist/esm/adapter/membership.js";
 import { ClusterSocket } from "../../dist/esm/adapter/remote.js";
 import { flagsOf, selection } from "../../dist/esm/adapter/selection.js";
-import { told, tell } from "../../dist/esm/adapter/server-events.js";
+import { receiveServerEvent, sendServerEvent } from "../../dist/esm/adapter/server-events.js";
 import { explain } from "../../dist/esm/adapter/unserialisable.js";
 import { Type } from "../../dist/esm/wire/frames.js";
 import { Recorder } from "../support/recorder.mjs";
@@ -97,7 +97,7 @@ test("facts are what a socket has of data and auth", () => {
     ["f", socket(0, {})],
   ]);
   const reported = [];
-  const told = facts(sockets, [...sockets.keys(), "gone"], (error) => reported.push(error.message));
+  const told = factsOf(sockets, [...sockets.keys(), "gone"], (error) => reported.push(error.message));
   const text = '[{"data":{"n":1},"auth":{"t":2}},{},{"auth":{"t":2}},{},{"data":null},{"data":0},{}]';
   assert.deepEqual(told, [{ count: 7, facts: text }]);
   assert.match(reported.join(), /^data of socket d is not fetched: cannot be sent: the packet's data .data.n is a BigInt$/);
@@ -105,7 +105,7 @@ test("facts are what a socket has of data and auth", () => {
 
 test("facts come in chunks, and what is no JSON in one is nothing", () => {
   const sockets = new Map(Array.from({ length: 100 }, (_, n) => [`${n}`, { data: n, handshake: { auth: {} } }]));
-  const chunks = facts(sockets, [...sockets.keys()], assert.fail);
+  const chunks = factsOf(sockets, [...sockets.keys()], assert.fail);
   assert.deepEqual(chunks.map(({ count }) => count), [64, 36]);
   const told = new ServerFacts();
   assert.deepEqual(told.at(0), {});
@@ -118,7 +118,7 @@ test("facts come in chunks, and what is no JSON in one is nothing", () => {
 test("fetched sockets: own ones as they are, others with what came", () => {
   const io = new Server();
   const own = { id: "a" };
-  const fetching = new Fetching(io.of("/"), "me");
+  const fetching = new FetchCollector(io.of("/"), "me");
   const handshake = JSON.stringify({ headers: { cookie: ["a", "b"] }, query: { q: ["1"] }, claims: {}, url: "/u", address: "::1", secure: true, issued: 7 });
   // A service that sends the asker's own, too.
   const shared = [{ number: 9, headers: '{"origin":["http://x"]}' }];
@@ -147,12 +147,12 @@ test("fetched sockets: own ones as they are, others with what came", () => {
 test("server-side events: who answers, who is missing, what is not sent", async () => {
   const uplink = new Recorder();
   const report = (error) => assert.fail(error);
-  tell(uplink, "/n", ["e", 1], 500, report);
+  sendServerEvent(uplink, "/n", ["e", 1], 500, report);
   assert.deepEqual(uplink.sent.pop(), { type: Type.Tell, ref: 0, namespace: "/n", timeout: 0, payload: '42/n,["e",1]' });
-  assert.throws(() => tell(uplink, "/", ["disconnect"], 500, report), /reserved event name/);
+  assert.throws(() => sendServerEvent(uplink, "/", ["disconnect"], 500, report), /reserved event name/);
   const ask = (end) =>
     new Promise((resolve) => {
-      tell(uplink, "/", ["e", (...args) => resolve(args)], 500, report);
+      sendServerEvent(uplink, "/", ["e", (...args) => resolve(args)], 500, report);
       const asked = uplink.asked.pop();
       assert.deepEqual([asked.frame.timeout, asked.frame.payload], [500, '42["e"]']);
       asked.part({ type: Type.Answer, sender: "two", payload: '430[{"x":1}]' });
@@ -171,7 +171,7 @@ test("server-side events: who answers, who is missing, what is not sent", async 
       calls += 1;
       throw broken;
     };
-    tell(uplink, "/", ["e", callback], 500, resolve);
+    sendServerEvent(uplink, "/", ["e", callback], 500, resolve);
     uplink.asked.pop().done();
   });
   assert.equal(await reported, broken);
@@ -182,7 +182,7 @@ test("a server-side event is answered once, with what can be sent", async () => 
   const uplink = new Recorder();
   const namespace = new Server().of("/n");
   const heard = new Promise((resolve) => namespace.on("e", (...args) => resolve(args)));
-  told(uplink, namespace, 9, '42/n,["e",5]');
+  receiveServerEvent(uplink, namespace, 9, '42/n,["e",5]');
   const [value, answer] = await heard;
   assert.equal(value, 5);
   assert.throws(() => answer(1n), /argument 1 is a BigInt/);
@@ -190,7 +190,7 @@ test("a server-side event is answered once, with what can be sent", async () => 
   answer("again");
   assert.deepEqual(uplink.sent, [{ type: Type.Reply, ref: 9, payload: '43/n,0[{"ok":true}]' }]);
   const late = new Promise((resolve) => namespace.on("late", resolve));
-  told(uplink, namespace, 10, '42/n,["late"]');
+  receiveServerEvent(uplink, namespace, 10, '42/n,["late"]');
   const reply = await late;
   uplink.sessionId = "another";
   reply("nobody asks any more");
@@ -199,7 +199,7 @@ test("a server-side event is answered once, with what can be sent", async () => 
 
 test("[repair 1] a server-side answer that cannot be read is none", async () => {
   const uplink = new Recorder();
-  const asked = new Promise((resolve) => tell(uplink, "/", ["e", (...args) => resolve(args)], 500, assert.fail));
+  const asked = new Promise((resolve) => sendServerEvent(uplink, "/", ["e", (...args) => resolve(args)], 500, assert.fail));
   const { part, done } = uplink.asked.pop();
   part({ type: Type.Answer, sender: "two", payload: "43{}" });
   part({ type: Type.Answer, sender: "three", payload: "430" });
@@ -213,5 +213,5 @@ test("[repair 1] a server-side event that would fail its listeners does not reac
   const namespace = new Server().of("/n");
   namespace.on("connection", assert.fail);
   for (const odd of [...ODD_PACKETS, '42["connection"]', '42["connect",1]', '42["new_namespace"]', '42["error","x"]', "42[]"])
-    assert.throws(() => told(new Recorder(), namespace, 9, odd), /serverSideEmit/, odd);
+    assert.throws(() => receiveServerEvent(new Recorder(), namespace, 9, odd), /serverSideEmit/, odd);
 });

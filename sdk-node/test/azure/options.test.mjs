@@ -31,5 +31,5 @@ test("a token is signed with the key's text, for the hub, for its time", () => {
   assert.deepEqual(claims, { aud: "http://x/clients/socketio/hubs/h", sub: "ada", userId: "ada" });
   assert.deepEqual([exp - iat, Math.abs(iat - Date.now() / 1000) < 5], [90, true]);
   assert.deepEqual(Object.keys(JSON.parse(Buffer.from(clientToken(to, { minutes: 1 }).split(".")[1], "base64url"))), ["aud", "iat", "exp"]);
-  for (const minutes of [NaN, Infinity]) assert.throws(() => clientToken(to, { minutes }), /cannot be good for/);
+  for (const minutes of [NaN, Infinity]) assert.throws(() => clientToken(to, { minutes }), /cannot be valid for/);
 });

@@ -62,7 +62,7 @@ test("each export is explained", () => {
 
 test("the tables of what comes back have each member and event", () => {
   const members = Object.entries(Object.getOwnPropertyDescriptors(Moorage.prototype)).map(([name]) => name);
-  const wanted = [...members.filter((name) => !["constructor", "end", "over"].includes(name)), "hub", "clientUrl", "clientPath"];
+  const wanted = [...members.filter((name) => !["constructor", "end", "isClosed"].includes(name)), "hub", "clientUrl", "clientPath"];
   const events = ["lost", "restored", "drain", "closed", "error"];
   assert.deepEqual(named("What comes back").sort(), [...wanted, ...events].sort());
 });

@@ -25,7 +25,7 @@ test("who fails, throws, ends the response or says no keeps the client out", asy
     await admit(request, [], (_q, decide) => decide(new Error("an error"), false)),
     await admit(request, [(_q, response) => response.writeHead("nonsense").end()], never),
   ];
-  assert.deepEqual(refusals.map(({ status, code, words }) => [status, code, words]), [
+  assert.deepEqual(refusals.map(({ status, code, clientMessage }) => [status, code, clientMessage]), [
     [400, 3, "Bad request"],
     [400, 3, "Bad request"],
     [401, 4, "who?"],

@@ -5,7 +5,7 @@ import { createHmac } from "node:crypto";
 import { test } from "node:test";
 
 import { Backoff } from "../../dist/esm/link/backoff.js";
-import { parseConnectionString } from "../../dist/esm/link/connection-string.js";
+import { parseConnectionString } from "../../dist/esm/connection-string.js";
 import { linkToken, linkUrl } from "../../dist/esm/link/token.js";
 
 for (const [text, endpoint, key] of [

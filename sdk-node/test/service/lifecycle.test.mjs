@@ -79,10 +79,10 @@ describe("a cut link", () => {
     const { proxy, io } = await proxied(w, { moorage: { log: (line) => lines.push(line) } });
     await proxy.cut();
     await poll(() => lines.length === 1, "a line");
-    assert.match(lines[0], /is lost: .*; trying again/);
+    assert.match(lines[0], /lost the link .*; reconnecting/);
     await proxy.restore();
     await poll(() => lines.length === 2, "a second line");
-    assert.match(lines[1], /is back; nothing was lost/);
+    assert.match(lines[1], /restored the link .*; nothing was lost/);
     assert.equal(io.moorage.connected, true);
   });
 });
@@ -239,10 +239,10 @@ describe("useMoorage fails at once", () => {
     await assert.rejects(useMoorage(new Server(), badHub), /hub/i);
   });
 
-  test("for a server that is behind a service already", async (t) => {
+  test("for a server that was connected to a service before", async (t) => {
     const w = world(t, service);
     const io = await w.app();
-    await fails({ hub: w.hub, connectionString: service.connectionString() }, "server", /already/, io);
+    await fails({ hub: w.hub, connectionString: service.connectionString() }, "server", /connected to a service before/, io);
   });
 
   test("and leaves the server as it was", async (t) => {

@@ -24,7 +24,7 @@ for (const wanted of [MAX_PAYLOAD, MAX_PAYLOAD + 1]) {
     t.after(() => io.close());
     const lines = [];
     await useMoorage(io, { hub: "start", connectionString: service.connectionString(), log: (line) => lines.push(line) });
-    const told = `maxHttpBufferSize is ${wanted}, but the service takes at most ${MAX_PAYLOAD} bytes`;
+    const told = `maxHttpBufferSize is ${wanted}, but the service accepts at most ${MAX_PAYLOAD} bytes`;
     assert.equal(lines.length, wanted > MAX_PAYLOAD ? 1 : 0);
     for (const line of lines) assert.equal(line.startsWith(told) && line.includes("limits.max_payload"), true, line);
   });

@@ -141,7 +141,7 @@ test("more than maxQueue bytes are refused; what waits stays whole", () => {
   ok(out.waiting <= 700_000 && out.waiting > 698_000, String(out.waiting));
   for (let next; (next = out.take(0) ?? undefined) || out.waiting; ) {
     if (next) sent.push(next);
-    out.taken(out.last);
+    out.acknowledge(out.last);
   }
   const clients = sent.flatMap((batch) => decode(batch)[2].map((frame) => frame[1]));
   deepStrictEqual(clients, [0, ...Array(queued).keys()]);

@@ -52,18 +52,18 @@ class Direction {
   }
 
   acknowledge() {
-    if (this.receiver.hasNews) this.#back.push(this.receiver.told());
+    if (this.receiver.hasUnsentAck) this.#back.push(this.receiver.takeAck());
   }
 
   hear() {
     const ack = this.#back.shift();
-    if (ack !== undefined) this.sender.taken(ack);
+    if (ack !== undefined) this.sender.acknowledge(ack);
   }
 
   cut() {
     this.#back = [];
     this.#there = this.sender.resume(this.receiver.received);
-    this.receiver.told();
+    this.receiver.takeAck();
   }
 
   get done() {

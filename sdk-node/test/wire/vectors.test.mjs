@@ -128,7 +128,7 @@ const STATE = {
   last: (out) => out.last,
   received: (_, incoming) => incoming.received,
   ack: (_, incoming) => incoming.ack,
-  has_news: (_, incoming) => incoming.hasNews,
+  has_news: (_, incoming) => incoming.hasUnsentAck,
   is_due: (_, incoming) => incoming.isDue,
 };
 
@@ -138,10 +138,10 @@ const STEPS = {
     for (let i = 0; i < times; i += 1) out.queue(one);
   },
   take: (out, _, { ack, batch }) => deepStrictEqual(out.take(ack), batch === null ? undefined : bytes(batch)),
-  taken: (out, _, { ack }) => out.taken(ack),
+  taken: (out, _, { ack }) => out.acknowledge(ack),
   arrived: (_, incoming, step) => strictEqual(incoming.arrived(step.number, step.size), step.new),
   take_all: (_, incoming) => incoming.takeAll(),
-  told: (_, incoming, { ack }) => strictEqual(incoming.told(), ack),
+  told: (_, incoming, { ack }) => strictEqual(incoming.takeAck(), ack),
   cut: () => {},
   resume: (out, _, { received, batches }) => deepStrictEqual(out.resume(received), batches?.map(bytes)),
   state: (out, incoming, { do: _, ...wanted }) => {

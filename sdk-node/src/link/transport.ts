@@ -6,112 +6,112 @@ import { WebSocket, type ClientOptions } from "ws";
 
 import type { MoorageError } from "../wire/errors.js";
 import { SUBPROTOCOL } from "../wire/frames.js";
-import { closed } from "./ends.js";
-import { refused, tooLate, unreachable, wrongDialect, type Target } from "./refusals.js";
+import { connectionClosed } from "./close-errors.js";
+import { refused, connectTimeout, unreachable, wrongDialect, type Target } from "./connect-errors.js";
 
-/** An error page is read so far. */
+/** Bytes of an error page that are read, at most. */
 const MAX_ERROR_BODY = 64 * 1024;
-/** A close handshake that is not answered is waited for so long, in milliseconds. */
-const CLOSE_PATIENCE = 2_000;
+/** Milliseconds to wait for the peer's half of the close handshake. */
+const CLOSE_TIMEOUT = 2_000;
 
-export interface WireTarget extends Target {
+export interface TransportOptions extends Target {
   readonly url: string;
   readonly token: string;
   /** Milliseconds from dialling to the hello. */
   readonly timeout: number;
-  /** Bytes of one message. */
+  /** Bytes of the largest message. */
   readonly maxMessage: number;
   readonly request: ClientOptions;
 }
 
-/** Who hears of it. `ended` comes once, and last; none of them after `abandon`. */
-export interface WireOwner {
-  opened(wire: Wire): void;
-  message(wire: Wire, bytes: Buffer): void;
-  ended(wire: Wire, cause: MoorageError): void;
+/** Receives the events of a transport. `ended` comes once, as the last one; after `abandon` none comes. */
+export interface TransportListener {
+  opened(transport: Transport): void;
+  message(transport: Transport, bytes: Buffer): void;
+  ended(transport: Transport, cause: MoorageError): void;
 }
 
-/** Can nobody between this process and the service read the bytes? */
-function isPrivate({ url, request }: WireTarget): boolean {
+/** True if nothing between this process and the service can read the bytes. */
+function isPrivate({ url, request }: TransportOptions): boolean {
   const { protocol, hostname } = new URL(url);
   const here = hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
-  // An agent may lead through a proxy.
+  // An agent may connect through a proxy.
   return protocol === "wss:" || (here && !request.agent);
 }
 
-/** RFC 6455 (10.3) masks what a client sends so that a page's script cannot choose the bytes that a proxy on the
- * way sees. Where no proxy sees them a mask of zeros does, and that saves a pass over every byte in JavaScript: a
+/** RFC 6455 (10.3) masks a client's data so that a page's script cannot choose the bytes that a proxy on the way
+ * reads. Where no proxy can read them, a mask of zeros is safe, and it saves a pass over every byte in JavaScript: a
  * batch of 240 kB took 0.7 ms to send, and takes 0.04. */
 function noMask(mask: Buffer): void {
   mask.fill(0);
 }
 
-export class Wire {
-  readonly #target: WireTarget;
-  readonly #owner: WireOwner;
+export class Transport {
+  readonly #target: TransportOptions;
+  readonly #listener: TransportListener;
   readonly #socket: WebSocket;
   #timer: NodeJS.Timeout;
-  #greeted = false;
-  #over = false;
+  #helloReceived = false;
+  #ended = false;
 
-  constructor(target: WireTarget, owner: WireOwner) {
+  constructor(target: TransportOptions, listener: TransportListener) {
     this.#target = target;
-    this.#owner = owner;
+    this.#listener = listener;
     this.#socket = new WebSocket(target.url, SUBPROTOCOL, {
       ...target.request,
       headers: { ...target.request.headers, authorization: `Bearer ${target.token}` },
-      // Batches are many small packets: not worth the CPU, and a memory per link.
+      // Batches are many small packets: compression costs more CPU than it is worth, and memory per link.
       perMessageDeflate: false,
       maxPayload: target.maxMessage,
       ...(isPrivate(target) ? { generateMask: noMask } : {}),
     });
-    this.#timer = setTimeout(() => this.#fail(tooLate(target, target.timeout)), target.timeout);
+    this.#timer = setTimeout(() => this.#fail(connectTimeout(target, target.timeout)), target.timeout);
     this.#listen(this.#socket);
   }
 
   #listen(socket: WebSocket): void {
     socket.on("upgrade", (response: IncomingMessage) => {
-      // Before the WebSocket library finds it out, whose words help nobody.
+      // Checked here because the WebSocket library's own error text does not help.
       if (response.headers["sec-websocket-protocol"] !== SUBPROTOCOL) this.#fail(wrongDialect(this.#target));
     });
     socket.on("unexpected-response", (_request, response: IncomingMessage) => void this.#refused(response));
     socket.on("error", (error: Error) => this.#fail(unreachable(this.#target, error)));
     socket.on("close", (code: number, reason: Buffer) => {
-      this.#fail(closed(this.#target, code, reason.toString(), this.#greeted));
+      this.#fail(connectionClosed(this.#target, code, reason.toString(), this.#helloReceived));
     });
-    socket.on("open", () => this.#over || this.#owner.opened(this));
-    // Text needs no check of its own: UTF-8 cannot begin as a batch does, with 0x93.
-    socket.on("message", (data: Buffer) => this.#over || this.#owner.message(this, data));
+    socket.on("open", () => this.#ended || this.#listener.opened(this));
+    // Text needs no check: a batch begins with 0x93, which cannot begin UTF-8.
+    socket.on("message", (data: Buffer) => this.#ended || this.#listener.message(this, data));
   }
 
   async #refused(response: IncomingMessage): Promise<void> {
     const { statusCode: status = 0, headers } = response;
-    const body = await text(response);
+    const body = await readBody(response);
     this.#fail(refused(this.#target, { status, headers, body }, Date.now()));
   }
 
-  /** The service has answered the hello. */
-  greeted(): void {
-    this.#greeted = true;
+  /** Called when the service has answered the hello. */
+  helloReceived(): void {
+    this.#helloReceived = true;
     clearTimeout(this.#timer);
   }
 
-  /** Bytes are kept by reference until they are written. */
+  /** The bytes are kept by reference until they are written. */
   send(bytes: Buffer): void {
     this.#socket.send(bytes);
   }
 
-  /** The service sent rubbish: tell it so, and end. */
+  /** Closes the WebSocket because the service broke the protocol. */
   reject(error: MoorageError): void {
-    if (this.#over) return;
+    if (this.#ended) return;
     this.#end();
     this.#socket.close(1002, error.reason);
     this.#terminateLater();
-    this.#owner.ended(this, error);
+    this.#listener.ended(this, error);
   }
 
-  /** Say goodbye; resolves when it is gone. */
-  farewell(): Promise<void> {
+  /** Closes the WebSocket; resolves when it is closed. */
+  close(): Promise<void> {
     return new Promise((resolve) => {
       this.#end();
       if (this.#socket.readyState === WebSocket.CLOSED) return resolve();
@@ -121,32 +121,32 @@ export class Wire {
     });
   }
 
-  /** Forget it; it calls nobody any more. */
+  /** Terminates the WebSocket without any further event. */
   abandon(): void {
     this.#end();
     this.#socket.terminate();
   }
 
   #fail(error: MoorageError): void {
-    if (this.#over) return;
+    if (this.#ended) return;
     this.abandon();
-    this.#owner.ended(this, error);
+    this.#listener.ended(this, error);
   }
 
   #end(): void {
-    this.#over = true;
+    this.#ended = true;
     clearTimeout(this.#timer);
   }
 
   #terminateLater(): void {
-    const timer = setTimeout(() => this.#socket.terminate(), CLOSE_PATIENCE);
+    const timer = setTimeout(() => this.#socket.terminate(), CLOSE_TIMEOUT);
     timer.unref();
     this.#socket.once("close", () => clearTimeout(timer));
   }
 }
 
-/** An answer's body, as far as it comes and matters. */
-async function text(response: IncomingMessage): Promise<string> {
+/** Reads an answer's body, up to the limit or to a cut. */
+async function readBody(response: IncomingMessage): Promise<string> {
   const parts: Buffer[] = [];
   let size = 0;
   try {
@@ -155,7 +155,7 @@ async function text(response: IncomingMessage): Promise<string> {
       if ((size += part.length) > MAX_ERROR_BODY) break;
     }
   } catch {
-    // Cut off within: what came has to do.
+    // The connection was cut: use what has arrived.
   }
   return Buffer.concat(parts).toString();
 }

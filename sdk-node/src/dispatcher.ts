@@ -1,8 +1,9 @@
-// Where the frames of the service go: clients to the engine, rooms and events to the adapters.
+// Dispatches the frames of the service: frames about clients to the engine, frames about rooms and events to the
+// adapters.
 
 import type { MoorageAdapter } from "./adapter/adapter.js";
-import { facts } from "./adapter/facts.js";
-import { told } from "./adapter/server-events.js";
+import { factsOf } from "./adapter/facts.js";
+import { receiveServerEvent } from "./adapter/server-events.js";
 import type { Engine } from "./engine/engine.js";
 import { type AnySocket, insideSocket } from "./internals.js";
 import type { LinkHandler } from "./link/types.js";
@@ -10,7 +11,7 @@ import type { Report, Uplink } from "./uplink.js";
 import { type Failed, Type } from "./wire/frames.js";
 import { MoorageError } from "./wire/errors.js";
 
-export class Dispatch implements LinkHandler {
+export class Dispatcher implements LinkHandler {
   /** By namespace. */
   readonly adapters = new Map<string, MoorageAdapter>();
 
@@ -18,7 +19,7 @@ export class Dispatch implements LinkHandler {
     private readonly uplink: Uplink,
     private readonly engine: Engine,
     private readonly report: Report,
-    private readonly draining: (seconds: number) => void,
+    private readonly onDrain: (seconds: number) => void,
   ) {}
 
   open(client: number, id: string, user: string | null, handshake: string): void {
@@ -35,7 +36,7 @@ export class Dispatch implements LinkHandler {
 
   left(client: number, namespace: string): void {
     const socket = this.engine.connection(client)?.sockets.get(namespace);
-    if (socket) adapterOf(socket).left(socket);
+    if (socket) adapterOf(socket).removed(socket);
   }
 
   upgraded(client: number, transport: string): void {
@@ -44,23 +45,24 @@ export class Dispatch implements LinkHandler {
 
   moved(client: number, namespace: string, joined: boolean, rooms: readonly string[]): void {
     const socket = this.engine.connection(client)?.sockets.get(namespace);
-    if (socket) adapterOf(socket).moved(socket, joined, rooms);
+    if (socket) adapterOf(socket).roomsChanged(socket, joined, rooms);
   }
 
   query(ref: number, namespace: string, sockets: readonly string[]): void {
     const known = this.adapters.get(namespace)?.nsp.sockets;
-    this.uplink.send({ type: Type.Facts, ref, chunks: facts(known ?? new Map(), sockets, this.report) });
+    this.uplink.send({ type: Type.Facts, ref, chunks: factsOf(known ?? new Map(), sockets, this.report) });
   }
 
   told(ref: number, _sender: string, namespace: string, payload: string): void {
     const adapter = this.adapters.get(namespace);
-    if (adapter) told(this.uplink, adapter.nsp, ref, payload);
-    // Without the namespace it would not be asked natively: nobody is to wait for it.
+    if (adapter) receiveServerEvent(this.uplink, adapter.nsp, ref, payload);
+    // Answered at once, because the sender waits for an answer. Natively a server without the namespace is not asked
+    // at all.
     else if (ref !== 0) this.uplink.send({ type: Type.Reply, ref, payload: "" });
   }
 
   drain(seconds: number): void {
-    this.draining(seconds);
+    this.onDrain(seconds);
   }
 
   failed({ number, reason, message }: Failed): void {
@@ -68,26 +70,27 @@ export class Dispatch implements LinkHandler {
   }
 }
 
-/** The socket's own: a dynamic namespace that was closed meanwhile has none, or a successor's. */
+/** The adapter that the socket belongs to. The namespace's current one may differ: a dynamic namespace may have been
+ * closed, and opened again, in the meantime. */
 const adapterOf = (socket: AnySocket): MoorageAdapter => insideSocket(socket).adapter as MoorageAdapter;
 
 const METHODS = ["open", "packet", "closed", "left", "upgraded", "moved", "query", "told", "drain", "failed"] as const;
 
-/** Keeps what comes before there is somebody to take it: the first clients may come in the same breath as
- * the service's hello. */
-export class Gate {
-  readonly #early: ((handler: LinkHandler) => void)[] = [];
+/** Buffers frames until a handler is set: the first clients may arrive together with the service's hello. */
+export class FrameBuffer {
+  readonly #calls: ((handler: LinkHandler) => void)[] = [];
 
   readonly handler = Object.fromEntries(
     METHODS.map((name) => [
       name,
-      (...args: unknown[]) => this.#early.push((handler) => (handler[name] as (...args: unknown[]) => void)(...args)),
+      (...args: unknown[]) => this.#calls.push((handler) => (handler[name] as (...args: unknown[]) => void)(...args)),
     ]),
   ) as unknown as LinkHandler;
 
-  /** To `handler`; what that throws, as of the link's own calls, ends nothing and goes to `report`. */
-  open(handler: LinkHandler, report: Report): void {
-    for (const call of this.#early.splice(0))
+  /** Passes the buffered calls to `handler`. An exception goes to `report` and does not stop the other calls, as in
+   * the link itself. */
+  release(handler: LinkHandler, report: Report): void {
+    for (const call of this.#calls.splice(0))
       try {
         call(handler);
       } catch (error) {

@@ -1,14 +1,16 @@
-// `Endpoint=…;AccessKey=…;Version=1.0;`, as the service prints it and Azure's portal hands it out.
+// Connection strings, `Endpoint=…;AccessKey=…;Version=1.0;`, as the service prints them and Azure's portal shows
+// them.
 
-import { MoorageError } from "../wire/errors.js";
+import { MoorageError } from "./wire/errors.js";
 
 export interface ConnectionString {
-  /** An http: or https: URL without a slash at its end. */
+  /** An http: or https: URL without a trailing slash. */
   readonly endpoint: string;
   readonly key: string;
 }
 
-/** Raises `MoorageError` (connection-string) that names what is missing or wrong; never shows the key. */
+/** Raises `MoorageError` (connection-string), which names the part that is missing or wrong and never contains the
+ * key. */
 export function parseConnectionString(text: string): ConnectionString {
   const parts = new Map<string, string>();
   for (const part of text.split(";")) {
@@ -17,8 +19,8 @@ export function parseConnectionString(text: string): ConnectionString {
   }
   const endpoint = parts.get("endpoint");
   const key = parts.get("accesskey");
-  if (!endpoint) throw wrong("has no Endpoint");
-  if (!key) throw wrong("has no AccessKey");
+  if (!endpoint) throw invalid("has no Endpoint");
+  if (!key) throw invalid("has no AccessKey");
   return { endpoint: withPort(endpoint, parts.get("port")), key };
 }
 
@@ -27,15 +29,15 @@ function withPort(endpoint: string, port: string | undefined): string {
   try {
     url = new URL(endpoint);
   } catch {
-    throw wrong(`names "${endpoint}" as its Endpoint, which is not a URL`);
+    throw invalid(`names "${endpoint}" as its Endpoint, which is not a URL`);
   }
-  if (!/^(http|ws)s?:$/.test(url.protocol)) throw wrong(`has an Endpoint of scheme ${url.protocol}, not http: or https:`);
+  if (!/^(http|ws)s?:$/.test(url.protocol)) throw invalid(`has an Endpoint of scheme ${url.protocol}, not http: or https:`);
   if (port) url.port = port;
   url.protocol = url.protocol.replace("ws", "http");
   return (url.origin + url.pathname).replace(/\/+$/, "");
 }
 
-function wrong(what: string): MoorageError {
+function invalid(what: string): MoorageError {
   const shape = "Endpoint=http://HOST:PORT;AccessKey=KEY;Version=1.0;";
   return new MoorageError("connection-string", `The connection string ${what}. It looks like "${shape}"; "moorage dev" prints one.`);
 }
