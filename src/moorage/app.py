@@ -31,7 +31,7 @@ from moorage.edge.clients.log import ClientLog
 from moorage.edge.clients.polling import PollingHandler
 from moorage.edge.clients.websocket import WebSocketAcceptor
 from moorage.edge.http.listener import ClientPort, not_found_body
-from moorage.edge.link import LinkAcceptor
+from moorage.edge.links import LinkAcceptor
 from moorage.hub.connection import Connection
 from moorage.hub.node import Node
 from moorage.metrics import Gauges, Metrics

@@ -44,6 +44,9 @@ class Link:
     def resume_reading(self) -> None:
         self.said.append("resume")
 
+    def not_read(self) -> None:
+        """Nothing to do: no WebSocket is under it."""
+
     def broke(self, error: PeerError) -> None:
         self.said.append(error.reason.name)
 

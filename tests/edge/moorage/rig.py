@@ -65,7 +65,7 @@ class Line(MoorageSocket):
         """The connection breaks."""
         self._end(LINK_LOST)
         self._lost()
-        self._sessions.gone(self)
+        self._greeter.sweep.forget(self)
 
 
 class App:
@@ -85,7 +85,7 @@ class App:
     def dial(self, session: str = "", *, received: int | None = None, revision: int = v1.REVISION) -> App:
         """Open a link and greet. Without an answer `line.closed` says why."""
         self.line = Line(self.rig.sessions, self.rig.hub_name, self.id)
-        self.rig.sessions._waiting[self.line] = self.rig.world.now + 10.0
+        self.rig.sessions.sweep.watch(self.line, 10.0)
         last = self.inc.received if received is None else received
         hello = v1.AppHello(revision, "test", session, last, self.inc.window)
         self.line.feed(v1.encode_batch(0, 0, [v1.encode_frame(hello)]))

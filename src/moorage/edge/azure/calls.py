@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
 from moorage import logs
 from moorage.edge.azure.channel import Tunnel
 from moorage.engine.exchange import Calls
+from moorage.hub.hub import Hub
+from moorage.hub.links import AppServer
+from moorage.hub.node import Node
 from moorage.hub.turns import Job
 from moorage.wire.azure import tunnel_frames
 from moorage.wire.azure.dataplane import GenerateToken, Operation, decode_url
@@ -20,16 +23,27 @@ from moorage.wire.errors import PeerError
 from moorage.wire.reasons import API_BAD_PATH, API_BAD_PAYLOAD, API_BODY_TOO_LARGE
 from moorage.wire.socketio import goodbye, is_emit
 
-if TYPE_CHECKING:
-    from moorage.edge.azure.server import AzureServer
-
 log: Final = logs.get("link")
+
+
+class Caller(Protocol):
+    """The app server whose calls these are."""
+
+    node: Node
+    hub: Hub
+    app: AppServer
+
+    def any_tunnel(self) -> Tunnel | None:
+        """An open tunnel. The SDK takes answers on any of them."""
+
+    def wake(self) -> None:
+        """See to it that the tunnels are flushed at the end of this tick."""
 
 
 class CallHandler:
     """Decodes calls, has them executed in arrival order, answers every one."""
 
-    def __init__(self, server: AzureServer) -> None:
+    def __init__(self, server: Caller) -> None:
         self._server = server
         self._calls = Calls()
         self._streams: dict[int, AnswerStream] = {}

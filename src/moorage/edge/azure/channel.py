@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from moorage import logs
 from moorage.engine.exchange import Unsent
+from moorage.hub.connection import Connection
+from moorage.hub.links import AppServer
 from moorage.hub.ports import Drained
+from moorage.metrics import Metrics
 from moorage.wire.azure.cloudevents import connect_answer, identity_of
 from moorage.wire.engineio import RS, binary_frame
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import LINK_SLOW, Reason
-
-if TYPE_CHECKING:
-    from moorage.hub.connection import Connection
-    from moorage.hub.links import AppServer
-    from moorage.metrics import Metrics
-
 
 MAX_BATCH: Final = 256 * 1024
 """Bytes of client packets joined into one event."""

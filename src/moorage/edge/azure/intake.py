@@ -33,6 +33,9 @@ class Socket(Protocol):
     def resume_reading(self) -> None:
         """Read on, if reading is paused."""
 
+    def not_read(self) -> None:
+        """Called a few times a second while reading is paused."""
+
     def broke(self, error: PeerError) -> None:
         """End it: a frame of it cannot be read."""
 
@@ -88,6 +91,11 @@ class Reader:
     def gone(self, socket: Socket) -> None:
         """The link is gone. What it brought is carried out all the same."""
         self._paused.pop(socket, None)
+
+    def tick(self) -> None:
+        """Called a few times a second."""
+        for socket in self._paused:
+            socket.not_read()
 
     def _wait(self, socket: Socket, data: bytes) -> None:
         self._waiting.append((socket, data))

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSFrame, WSMsgType, WSTransport
 
 from moorage.edge.clients.admission import Admission
 from moorage.edge.http.upgrade import MAX_READ, ClientProtocol, UpgradeRequest, tcp_of
-from moorage.edge.messages import Assembler
+from moorage.edge.sockets import Socket, Sweep, reason_of
 from moorage.edge.unconfirmed import unconfirmed
 from moorage.engine.upgrade import State, Step
 from moorage.hub.bursts import BURST
@@ -26,8 +26,6 @@ from moorage.wire.reasons import (
     BAD_REQUEST,
     CLIENT_CLOSED,
     DUPLICATE_UPGRADE,
-    INTERNAL,
-    PAYLOAD_TOO_LARGE,
     SLOW_CLIENT,
     TRANSPORT_LOST,
     UNKNOWN_SID,
@@ -35,9 +33,6 @@ from moorage.wire.reasons import (
     Reason,
     stays_away,
 )
-
-CLOSE_SECONDS: Final = 5.0
-"""A closed client that does not take its last bytes is cut off after this."""
 
 # Compared for every frame: a global is one look-up, an attribute of the enumeration two.
 _TEXT: Final = WSMsgType.TEXT
@@ -47,19 +42,17 @@ _PING: Final = WSMsgType.PING
 _PONG: Final = WSMsgType.PONG
 
 
-class ClientSocket(WSListener):
+class ClientSocket(Socket):
     """One client's WebSocket; `hub.ports.ClientSink` once the session is on it."""
 
     __slots__ = (
         "_acceptor",
-        "_assembler",
         "_connection",
         "_full",
         "_more",
         "_peer_closed",
         "_ping",
         "_tcp",
-        "_transport",
         "probing",
     )
 
@@ -68,10 +61,9 @@ class ClientSocket(WSListener):
     max_packets = 0
 
     def __init__(self, acceptor: WebSocketAcceptor, connection: Connection, *, probing: bool) -> None:
+        super().__init__()
         self._acceptor = acceptor
         self._connection = connection
-        self._assembler: Assembler | None = None
-        self._transport: WSTransport | None = None
         self._tcp: asyncio.Transport
         self._peer_closed = False
         self._full = False
@@ -159,11 +151,8 @@ class ClientSocket(WSListener):
         if kind == _BINARY and frame.fin and self._assembler is None:
             self._message(kind, frame.get_payload_as_bytes())
             return
-        if self._assembler is None:
-            self._assembler = Assembler(self._connection.session.max_payload)
-        message = self._assembler.add(frame)
+        message = self._join(frame, self._connection.session.max_payload)
         if message is not None:
-            self._assembler = None
             self._message(*message)
 
     def _message(self, kind: WSMsgType, data: bytes) -> None:
@@ -210,32 +199,26 @@ class ClientSocket(WSListener):
 
     def _leave_probing(self) -> None:
         self.probing = False
-        self._acceptor.probes.pop(self, None)
+        self._acceptor.sweep.forget(self)
 
     def _fail(self, error: PeerError) -> None:
         if self.probing:
             # The session goes on by polling; only this attempt is over.
             self._acceptor.admission.log.refused("client", error, "")
-            self._goodbye(error.reason)
+            self._send_close(self._acceptor.sweep, error.reason)
         else:
             self._acceptor.node.disconnect(self._connection, error.reason, who="service", detail=error.detail)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """The TCP connection is gone. picows has closed it itself on a broken frame: its close
-        code tells."""
-        self._acceptor.closing.pop(self, None)
-        reason = TRANSPORT_LOST
-        handshake = transport.close_handshake
-        sent = handshake.sent if handshake else None
-        if sent is not None:
-            reason = _OURS.get(sent.code, TRANSPORT_LOST)
-        self._ended(reason)
+        """The TCP connection is gone."""
+        self._ended(reason_of(transport, TRANSPORT_LOST))
+        self._acceptor.sweep.forget(self)
 
     def _ended(self, reason: Reason) -> None:
         if self.probing:
             self._leave_probing()
             self._connection.session.step(Step.UPGRADE_FAILED)
-            self._goodbye(reason)
+            self._send_close(self._acceptor.sweep, reason)
         else:
             who = "client" if reason in (CLIENT_CLOSED, TRANSPORT_LOST) else "service"
             self._acceptor.node.disconnect(self._connection, reason, who=who)  # type: ignore[arg-type]
@@ -295,30 +278,13 @@ class ClientSocket(WSListener):
                 chunk, at = join_chunk(rest, at)
                 self._acceptor.node.metrics.bytes_sent_websocket += len(chunk)
                 self.write(chunk)
-        self._goodbye(reason)
+        self._send_close(self._acceptor.sweep, reason)
 
-    def _goodbye(self, reason: Reason) -> None:
-        transport = self._transport
-        if transport is None or transport.is_disconnected:
-            return
-        if not transport.is_close_frame_sent:
-            transport.send_close(_CODES.get(reason.ws, WSCloseCode.OK), reason.name.encode())
-        transport.disconnect()
-        self._acceptor.closing[self] = None
-
-    def abort(self) -> None:
-        """Cut it off."""
-        if self._transport is not None:
-            self._transport.disconnect(graceful=False)
-
-
-_CODES: Final = {int(code.value): code for code in WSCloseCode if code.value != 1006}
-_OURS: Final = {
-    WSCloseCode.MESSAGE_TOO_BIG: PAYLOAD_TOO_LARGE,
-    WSCloseCode.PROTOCOL_ERROR: BAD_FRAME,
-    WSCloseCode.INVALID_TEXT: BAD_FRAME,
-    WSCloseCode.INTERNAL_ERROR: INTERNAL,
-}
+    def expired(self) -> None:
+        """An upgrade that was not finished in time, or a client that did not end a closed connection."""
+        if self.probing and self._transport is not None and not self._transport.is_close_frame_sent:
+            self._fail(PeerError(UPGRADE_TIMEOUT))
+        self.abort()
 
 
 class WebSocketAcceptor:
@@ -341,9 +307,7 @@ class WebSocketAcceptor:
         """The session has left polling."""
         self.farewell = farewell
         """For a session that ended during its upgrade: why, and the payloads that the client has not got."""
-        self.probes: dict[ClientSocket, float] = {}
-        self.closing: dict[ClientSocket, float | None] = {}
-        self._clock = clock
+        self.sweep = Sweep(clock)
 
     def upgrade(self, request: UpgradeRequest) -> None:
         """A client asks for a WebSocket."""
@@ -375,20 +339,12 @@ class WebSocketAcceptor:
             raise PeerError(DUPLICATE_UPGRADE)
         connection.session.step(Step.UPGRADE_ASKED)
         socket = ClientSocket(self, connection, probing=True)
-        self.probes[socket] = self._clock() + self.admission.server.upgrade_timeout
+        self.sweep.watch(socket, self.admission.server.upgrade_timeout)
         request.accept(socket, max_frame=connection.session.max_payload, subprotocol=subprotocol)
 
     def tick(self, now: float) -> None:
-        """Upgrades that hang, and closed sockets that do not go away."""
-        for socket in [s for s, deadline in self.probes.items() if deadline <= now]:
-            socket._fail(PeerError(UPGRADE_TIMEOUT))
-            socket.abort()
-        for socket, deadline in tuple(self.closing.items()):
-            if deadline is None:
-                self.closing[socket] = now + CLOSE_SECONDS
-            elif deadline <= now:
-                del self.closing[socket]
-                socket.abort()
+        """End upgrades that hang, and closed sockets that do not go away."""
+        self.sweep.tick(now)
 
 
 class _Opening:

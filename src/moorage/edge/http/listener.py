@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from moorage.edge import link
 from moorage.edge.clients.admission import is_client_path
 from moorage.edge.clients.log import ClientLog
 from moorage.edge.clients.polling import PollingHandler
@@ -18,6 +17,7 @@ from moorage.edge.http.asgi import Receive, Scope
 from moorage.edge.http.protocol import HttpProtocol, sweep
 from moorage.edge.http.replies import Send
 from moorage.edge.http.upgrade import UpgradeRequest, error_body
+from moorage.edge.links import PATH, LinkAcceptor
 from moorage.edge.settings import ServerSettings
 from moorage.metrics import Metrics
 from moorage.wire.errors import PeerError
@@ -35,7 +35,7 @@ class ClientPort:
         *,
         polling: PollingHandler,
         sockets: WebSocketAcceptor,
-        links: link.LinkAcceptor,
+        links: LinkAcceptor,
         apis: AsgiApp,
         metrics: Metrics,
         log: ClientLog,
@@ -113,7 +113,7 @@ class ClientPort:
         await app(scope, receive, send)
 
     def _upgrade(self, request: UpgradeRequest) -> None:
-        if request.path == link.PATH:
+        if request.path == PATH:
             self._links.upgrade(request)
         elif is_client_path(request.path):
             self._sockets.upgrade(request)

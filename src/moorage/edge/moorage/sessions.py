@@ -12,6 +12,7 @@ from moorage.edge.moorage.dispatcher import Dispatcher
 from moorage.edge.moorage.intake import Reader
 from moorage.edge.moorage.link import MoorageSocket
 from moorage.edge.moorage.server import MoorageServer
+from moorage.edge.sockets import STEP_SECONDS, Sweep
 from moorage.hub.hub import Hub
 from moorage.hub.node import Node
 from moorage.wire.errors import PeerError
@@ -20,14 +21,10 @@ from moorage.wire.reasons import (
     LINK_BAD_FRAME,
     LINK_REPLACED,
     LINK_SERVER_TAKEN,
-    LINK_SILENT,
     LINK_VERSION,
 )
 
-CLOSE_SECONDS: Final = 5.0
 HELLO_SECONDS: Final = 10.0
-STEP_SECONDS: Final = 1.0
-"""The longest that counts of the time between two ticks: we may have been asleep."""
 SESSION_BYTES: Final = 12
 MIN_WINDOW: Final = 64 * 1024
 MAX_WINDOW: Final = 2**40
@@ -54,14 +51,14 @@ class Sessions:
         self._client_numbers = itertools.count(1)
         """Shared by all sessions and never reset: a frame about a client of a lost session that enters the
         next session names nobody there."""
-        self._waiting: dict[MoorageSocket, float] = {}
-        """Sockets that may not stay as they are: before their hello, or after the end."""
+        self.sweep = Sweep(clock)
+        """Watches links without a hello, and closed ones."""
         self._ticked = clock()
 
     def socket(self, hub: str, server_id: str) -> MoorageSocket:
         """For a link that was let in; its hello is due."""
         made = MoorageSocket(self, hub, server_id)
-        self._waiting[made] = self.clock() + min(HELLO_SECONDS, 3 * self.node.links.heartbeat)
+        self.sweep.watch(made, min(HELLO_SECONDS, 3 * self.node.links.heartbeat))
         return made
 
     def knows(self, hub: str, server_id: str) -> bool:
@@ -69,14 +66,6 @@ class Sessions:
         found = self.node.hub(hub)
         known = None if found is None else self._sessions.get((found.name, server_id))
         return known is not None and not known[0].over
-
-    def closing(self, socket: MoorageSocket) -> None:
-        """It was told to go."""
-        self._waiting[socket] = self.clock() + CLOSE_SECONDS
-
-    def gone(self, socket: MoorageSocket) -> None:
-        """It went."""
-        self._waiting.pop(socket, None)
 
     def links(self) -> dict[str, int]:
         """Open links by hub."""
@@ -92,7 +81,7 @@ class Sessions:
         if not MIN_WINDOW <= hello.window <= MAX_WINDOW:
             raise PeerError(LINK_BAD_FRAME, f"a window of {MIN_WINDOW} bytes or more")
         hub = self.node.ensure_hub(socket.hub)
-        self._waiting.pop(socket, None)
+        self.sweep.forget(socket)
         known = self._sessions.get((hub.name, socket.server_id))
         if known is not None and not known[0].over and hello.session == known[0].session:
             return self._resume(socket, hello, *known)
@@ -172,21 +161,13 @@ class Sessions:
 
     def tick(self, now: float) -> None:
         """Time passes for all sessions; forget those that are over."""
-        passed, self._ticked = now - self._ticked, now
-        step = min(passed, STEP_SECONDS)
+        step, self._ticked = min(now - self._ticked, STEP_SECONDS), now
         for key, (server, _) in tuple(self._sessions.items()):
             if not server.over:
                 server.tick(now, step)
             if server.over:
                 del self._sessions[key]
-        for socket, deadline in tuple(self._waiting.items()):
-            if passed > step:
-                # We were asleep: what came meanwhile is read first.
-                self._waiting[socket] = deadline + passed - step
-            elif deadline <= now:
-                del self._waiting[socket]
-                socket.close(LINK_SILENT)
-                socket.abort()
+        self.sweep.tick(now)
 
     def close(self) -> None:
         """The service stops: end all links."""

@@ -1,0 +1,200 @@
+"""App servers' links: upgrade requests at `/server/tunnel`, and their WebSockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Final
+
+from moorage import auth, logs
+from moorage.auth import AccessKeys, AuthSettings
+from moorage.edge.azure.intake import Reader
+from moorage.edge.azure.link import MAX_MESSAGE, AzureSocket
+from moorage.edge.azure.server import AzureServer
+from moorage.edge.http.upgrade import UpgradeRequest
+from moorage.edge.moorage.sessions import Sessions
+from moorage.edge.settings import ServerSettings
+from moorage.edge.sockets import Sweep
+from moorage.hub.node import Node
+from moorage.logs_quota import Quota
+from moorage.wire.authority import check_host
+from moorage.wire.azure.dataplane import HUB_NAME
+from moorage.wire.errors import PeerError
+from moorage.wire.moorage import v1
+from moorage.wire.reasons import (
+    DRAINING,
+    LINK_SERVER_TAKEN,
+    LINK_TOO_MANY,
+    LINK_UNKNOWN_DIALECT,
+    TOKEN_AUDIENCE,
+    TOKEN_CLAIMS,
+    UNKNOWN_HUB,
+)
+
+PATH: Final = "/server/tunnel"
+MAX_SERVER_ID: Final = 128
+READ_BUFFER: Final = 128 * 1024
+"""A link is one of few and carries everything: one read should take all that has come."""
+log: Final = logs.get("link")
+
+
+class LinkAcceptor:
+    """Checks who opens a link, and joins it to its app server."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        keys: AccessKeys,
+        auth_settings: AuthSettings,
+        server: ServerSettings,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        node_id: str,
+        new_ack: Callable[[], int],
+    ) -> None:
+        self.node = node
+        self.clock = clock
+        self._sweep = Sweep(clock)
+        self._keys = keys
+        self._auth = auth_settings
+        self._settings = server
+        self._wall_clock = wall_clock
+        self._new_ack = new_ack
+        self._servers: dict[tuple[str, str], AzureServer] = {}
+        self._readers: dict[AzureServer, Reader] = {}
+        self._refusals = Quota(rate=1.0, burst=20.0)
+        """Limits the lines about refused links."""
+        loop = asyncio.get_running_loop()
+        self._moorage = Sessions(
+            node, node_id=node_id, clock=clock, wall_clock=wall_clock, later=loop.call_soon
+        )
+
+    @property
+    def suppressed(self) -> int:
+        """Lines about refused links that were not written."""
+        return self._refusals.suppressed
+
+    def links(self) -> dict[tuple[str, str], int]:
+        """Open links by hub and dialect, for the metrics."""
+        counts = {(hub, "moorage"): n for hub, n in self._moorage.links().items()}
+        for server in self._servers.values():
+            key = (server.hub.name, "azure")
+            counts[key] = counts.get(key, 0) + server.tunnels
+        return counts
+
+    def drain(self, seconds: float) -> None:
+        """The service will stop. The azure dialect has no word for it."""
+        self._moorage.drain(seconds)
+
+    def upgrade(self, request: UpgradeRequest) -> None:
+        """An app server asks for a link."""
+        try:
+            if self._is_ours(request):
+                self._open_ours(request)
+            else:
+                self._open_azure(request)
+        except PeerError as error:
+            self.node.metrics.refusals["link", error.reason.name] += 1
+            # Nobody has shown a key yet.
+            if self._refusals.allows(self.clock()):
+                log.info("link refused", reason=error.reason.name, detail=error.message)
+            # An app server whose clock is wrong can tell by how much.
+            request.refuse(error, ((b"date", formatdate(self._wall_clock(), usegmt=True).encode()),))
+
+    def _open_ours(self, request: UpgradeRequest) -> None:
+        hub, server_id = self._check(request)
+        if len(server_id) > MAX_SERVER_ID:
+            raise PeerError(TOKEN_CLAIMS, f"sub, the app server's id, has at most {MAX_SERVER_ID} characters")
+        if self.node.draining and not self._moorage.knows(hub, server_id):
+            # One that has been cut off may come back for the rest of the time: its clients are here.
+            raise PeerError(DRAINING)
+        socket = self._moorage.socket(hub, server_id)
+        limit, dialect = self.node.links.max_frame, v1.SUBPROTOCOL
+        request.accept(socket, max_frame=limit, read_buffer=READ_BUFFER, ping=True, subprotocol=dialect)
+
+    def _open_azure(self, request: UpgradeRequest) -> None:
+        checked = self._check(request)
+        if self.node.draining:
+            raise PeerError(DRAINING)
+        server = self._server(*checked)
+        if server.tunnels >= self.node.links.max_links_per_server:
+            raise PeerError(LINK_TOO_MANY, f"at most {self.node.links.max_links_per_server}")
+        socket = AzureSocket(self._readers[server], self.node.new_id(), self._sweep)
+        request.accept(socket, max_frame=MAX_MESSAGE, read_buffer=READ_BUFFER, ping=True)
+
+    @staticmethod
+    def _is_ours(request: UpgradeRequest) -> bool:
+        """The moorage dialect goes by a subprotocol, azure by none. Raises `PeerError` for others."""
+        asked = request.header(b"sec-websocket-protocol")
+        if asked and v1.SUBPROTOCOL not in (name.strip() for name in asked.split(",")):
+            raise PeerError(LINK_UNKNOWN_DIALECT, f"{asked[:64]}; this service knows {v1.SUBPROTOCOL}")
+        return bool(asked)
+
+    def _check(self, request: UpgradeRequest) -> tuple[str, str]:
+        """The hub and the server id. Raises `PeerError`."""
+        query = request.query
+        hub = query.get("hub", [""])[0]
+        if not HUB_NAME.fullmatch(hub):
+            raise PeerError(UNKNOWN_HUB, hub[:128])
+        token = query.get("access_token", [""])[0]
+        if not token:
+            token = auth.bearer(request.header(b"authorization"))
+        # An app server may come by the public address, or by another one that leads here: a key signed the
+        # address that it wants to reach, so it is no stranger who chooses it.
+        bases = [at for at in (self._settings.public_endpoint, request.header(b"host")) if at]
+        audience = auth.tunnel_audience(bases, request.query_string)
+        try:
+            claims = auth.verify(token, self._keys, audience, self._wall_clock(), self._auth.clock_skew)
+        except PeerError as error:
+            if error.reason is TOKEN_AUDIENCE:
+                fix = "the connection string's Endpoint must name the service by this address"
+                raise PeerError(error.reason, f"{error.detail}; {fix}") from None
+            raise
+        check_host(value.decode("latin-1") for name, value in request.headers if name == b"host")
+        if not claims.user_id:
+            raise PeerError(TOKEN_CLAIMS, "sub, the id of the app server, is missing")
+        self.node.hub_settings(hub)
+        return hub, claims.user_id
+
+    def _server(self, hub_name: str, server_id: str) -> AzureServer:
+        hub = self.node.ensure_hub(hub_name)
+        known = self._servers.get((hub.name, server_id))
+        if known is not None and hub.servers.get(server_id) is known.app:
+            return known
+        loop = asyncio.get_running_loop()
+        other = hub.servers.get(server_id)
+        if other is not None and other.dialect != "azure":
+            if other.up:
+                raise PeerError(LINK_SERVER_TAKEN, server_id[:128])
+            self._moorage.evict(hub, server_id)
+            hub = self.node.ensure_hub(hub_name)
+        server = AzureServer(
+            self.node, hub, server_id, later=lambda: loop.call_soon(server.flush), first_ack=self._new_ack()
+        )
+        self._servers[hub.name, server_id] = server
+        self._readers[server] = Reader(server)
+        hub.servers.add(server.app)
+        return server
+
+    def tick(self, now: float) -> None:
+        """Time passes for all app servers; forget those that were given up."""
+        self._moorage.tick(now)
+        missed = self._refusals.report(now)
+        if missed:
+            log.info("lines suppressed", of="refused links", count=missed)
+        for key, server in tuple(self._servers.items()):
+            server.tick(now)
+            if server.hub.servers.get(server.app.id) is not server.app:
+                del self._servers[key]
+                self._readers.pop(server, None)
+            else:
+                self._readers[server].tick()
+        self._sweep.tick(now)
+
+    def close(self) -> None:
+        """The service stops: end all links. The app servers' SDKs dial again until it is back."""
+        self._moorage.close()
+        for server in self._servers.values():
+            server.close_all()
