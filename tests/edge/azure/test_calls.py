@@ -9,9 +9,11 @@ import pytest
 
 from moorage.hub.connection import Connection
 from moorage.hub.settings import LinkSettings
-from moorage.wire.commands import Command, Outcome
+from moorage.wire.commands import Command, Outcome, Selection, Send, SendToConnection
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import TOO_MANY_GROUPS
 from tests.edge.azure.rig import FakeTransport, Rig, Sent
-from tests.hub.fakes import RecordingCluster, heard
+from tests.hub.fakes import HUB, RecordingCluster, heard
 
 SEND = "connections/{}/:send?api-version=1"
 INVOKE = ":invoke?api-version=1"
@@ -97,6 +99,30 @@ def test_a_defect_of_ours_is_answered_too() -> None:
     transport = rig.open()
     ack = rig.call(transport, ":send?api-version=1", b"2")
     assert statuses(rig, transport) == [(ack, 500)]
+
+
+def test_a_join_is_answered_when_it_is_in_effect_on_all_nodes() -> None:
+    rig, transport, client = world()
+    cluster = rig.world.node.cluster = RecordingCluster()
+    joins = [
+        rig.call(transport, ":addToGroups", _groups(client, "g"), content_type="application/json")
+        for _ in range(2)
+    ]
+    send = rig.call(transport, "groups/g/:send?api-version=1", b'42["x"]')
+    assert statuses(rig, transport) == [(send, 202)]
+    cluster.replies[1](Outcome(reached=1))
+    cluster.replies[0](PeerError(TOO_MANY_GROUPS))
+    assert statuses(rig, transport) == [(joins[1], 200), (joins[0], TOO_MANY_GROUPS.http)]
+
+
+def test_on_other_nodes_only_its_own_clients_take_more_than_events() -> None:
+    rig, transport, _ = world()
+    cluster = rig.world.node.cluster = RecordingCluster()
+    end, event = (rig.call(transport, SEND.format("elsewhere"), packet) for packet in (b"41", b'42["x"]'))
+    assert statuses(rig, transport) == [(end, 202), (event, 202)]
+    (first, _), (second, _) = cluster.casts
+    assert first == Send(HUB, Selection(connection="elsewhere", server="s1"), b"41", control=True)
+    assert second == SendToConnection(HUB, "elsewhere", b'42["x"]')
 
 
 def test_calls_are_carried_out_in_their_order() -> None:

@@ -12,12 +12,14 @@ from moorage.edge.moorage import dispatcher
 from moorage.edge.moorage.dispatcher import MAX_OPEN
 from moorage.edge.moorage.rooms import MAX_ROOM, MAX_ROOMS
 from moorage.hub.settings import Limits
-from moorage.wire.commands import JoinGroups, LeaveGroups, Selection
+from moorage.wire.commands import JoinGroups, LeaveGroups, Outcome, Selection
+from moorage.wire.errors import PeerError
 from moorage.wire.groups import room_group
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.v1 import To
+from moorage.wire.reasons import TOO_MANY_GROUPS
 from tests.edge.moorage.rig import App, Pair, Rig
-from tests.hub.fakes import HUB, PollingSink, heard, sink_of
+from tests.hub.fakes import HUB, PollingSink, RecordingCluster, heard, sink_of
 
 
 @pytest.fixture
@@ -311,6 +313,20 @@ def test_a_defect_of_ours_is_answered_and_ends_nothing(monkeypatch: pytest.Monke
     assert failed.reason == "internal"
     monkeypatch.undo()
     assert pair.one.ask(lambda ref: v1.Emit(ref, To("/"), 0, b"42[]")) == [v1.Done(3, 4)]
+
+
+def test_a_join_is_done_when_it_is_in_effect_on_all_nodes(pair: Pair) -> None:
+    one, number = pair.one, pair.numbers["one1"]
+    cluster = pair.rig.world.node.cluster = RecordingCluster()
+    assert one.ask(lambda ref: v1.Enter(ref, number, "/", ("a",))) == []
+    assert one.ask(lambda ref: v1.Join(ref, To("/"), ("a",))) == []
+    assert one.ask(lambda ref: v1.Emit(ref, To("/"), 0, b"42[]")) == [v1.Done(3, 4)]
+    assert one.ask(lambda ref: v1.Fetch(ref, To("/", ("nobody",)), 9))[-1] == v1.Done(4, 0)
+    cluster.replies[0](Outcome(reached=1))
+    cluster.replies[1](PeerError(TOO_MANY_GROUPS))
+    done, failed = one.heard(v1.Done, v1.Failed)
+    assert done == v1.Done(1, 1)
+    assert (failed.ref, failed.reason) == (2, "too-many-groups")
 
 
 def test_polling_clients_hear_all_the_same() -> None:

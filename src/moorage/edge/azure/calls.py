@@ -18,7 +18,16 @@ from moorage.wire.azure import tunnel_frames
 from moorage.wire.azure.dataplane import GenerateToken, Operation, decode_url
 from moorage.wire.azure.known import KnownCall
 from moorage.wire.azure.tunnel_frames import Request
-from moorage.wire.commands import DONE, Command, Invoke, LeaveNamespace, Outcome, Send, SendToConnection
+from moorage.wire.commands import (
+    DONE,
+    Command,
+    Invoke,
+    LeaveNamespace,
+    Outcome,
+    Selection,
+    Send,
+    SendToConnection,
+)
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import API_BAD_PATH, API_BAD_PAYLOAD, API_BODY_TOO_LARGE
 from moorage.wire.socketio import goodbye, is_emit
@@ -89,8 +98,12 @@ class CallHandler:
             own = replace(command.to, server=self._server.app.id)
             return Send(command.hub, own, command.payload, command.volatile, control=True)
         if isinstance(command, SendToConnection) and not is_emit(command.payload):
-            known = command.connection in self._server.hub.directory.connections
-            if known and not self.serves(command.connection):
+            found = self._server.hub.directory.connections.get(command.connection)
+            if found is None:
+                # It may be on another node, and there it must be one of this app server's own, too.
+                own = Selection(connection=command.connection, server=self._server.app.id)
+                return Send(command.hub, own, command.payload, control=True)
+            if found.server is not self._server.app:
                 raise PeerError(API_BAD_PAYLOAD, "another app server's client takes events and acks only")
         return command
 
