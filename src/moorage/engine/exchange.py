@@ -1,14 +1,14 @@
 """Calls and answers between the service and one app server of the azure dialect.
 
-The dialect has no resume: a link that breaks loses what was on it. Three repairs keep anything
-from hanging or vanishing, each tested against the SDK itself:
+The dialect has no resume: if a link breaks, everything in transit is lost. Three repairs prevent
+hanging calls and lost events. Each is tested against the SDK:
 
-* our events whose answer is missing when a link breaks are kept (`strand`): a late answer may
-  still come over the next link; without one they are sent again, in order;
-* our answers of the last seconds are kept (`Calls.replay`): the SDK waits for an answer for ever,
-  and ignores one that it does not wait for;
-* the SDK numbers its calls one by one: a number that never comes was lost with a link, and is
-  answered with a failure (`Calls.overdue`), or the SDK's lock on that socket would never open.
+* The service keeps its unanswered events when a link breaks (`strand`). A late answer may still arrive
+  over the next link; otherwise the events are sent again, in order.
+* The service keeps its answers of the last seconds (`Calls.replay`), because the SDK waits forever for a
+  missing answer and ignores an unexpected one.
+* The SDK numbers its calls consecutively. A missing number was lost with a link and is answered with a
+  failure (`Calls.overdue`); otherwise the SDK's lock on that socket would never be released.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ LinkT = TypeVar("LinkT")
 REPLAY_SECONDS: Final = 10.0
 REPLAY_ANSWERS: Final = 512
 GAP_SECONDS: Final = 4.0
-"""The SDK tries a call again after 1, 2 and 3 s; only then is it really gone."""
+"""The SDK repeats a call after 1, 2 and 3 s. After that the call is lost."""
 GAP_CALLS: Final = 1_000
 FIRST_GAP: Final = 64
-"""A service that has just started answers this many numbers below the first it sees."""
+"""After its start, a service treats this many numbers below the first call as missing."""
 
 
 class Event(msgspec.Struct, Generic[ChannelT, LinkT], gc=False, frozen=True):
-    """One of our requests that has no answer yet."""
+    """A request of the service without an answer."""
 
     name: str
     """`connect`, `message` or `disconnected`."""
@@ -43,19 +43,19 @@ class Event(msgspec.Struct, Generic[ChannelT, LinkT], gc=False, frozen=True):
 
 
 class Events(Generic[ChannelT, LinkT]):
-    """Our requests to one app server, in the order they were made."""
+    """The service's requests to one app server, in order."""
 
     def __init__(self, first_id: int) -> None:
         self._next = first_id
         self._open: dict[int, Event[ChannelT, LinkT]] = {}
         self.size = 0
-        """Bytes of all bodies that are kept until their answer."""
+        """Bytes of the bodies of all unanswered requests."""
 
     def __len__(self) -> int:
         return len(self._open)
 
     def add(self, event: Event[ChannelT, LinkT]) -> int:
-        """Note a request; its AckId. Numbers are per app server, not per link."""
+        """Add a request and return its AckId. Ids are per app server, not per link."""
         ack_id = self._next
         self._next += 1
         self._open[ack_id] = event
@@ -63,18 +63,18 @@ class Events(Generic[ChannelT, LinkT]):
         return ack_id
 
     def settle(self, ack_id: int) -> Event[ChannelT, LinkT] | None:
-        """Its answer came. None for a number that nobody waits for."""
+        """Remove and return the request that was answered; None for an unknown id."""
         event = self._open.pop(ack_id, None)
         if event is not None:
             self.size -= len(event.body)
         return event
 
     def strand(self, link: LinkT) -> list[tuple[int, Event[ChannelT, LinkT]]]:
-        """What was under way on a link that broke, oldest first. It stays open for late answers."""
+        """The unanswered requests of a link that broke, oldest first. They stay open for late answers."""
         return [(ack_id, event) for ack_id, event in self._open.items() if event.link is link]
 
     def connects_before(self, deadline: float) -> Iterator[tuple[int, Event[ChannelT, LinkT]]]:
-        """Connect events sent before `deadline`. Requests are in order, so it stops early."""
+        """Connect events sent before `deadline`. Requests are in order, so the search stops early."""
         for ack_id, event in tuple(self._open.items()):
             if event.sent_at >= deadline:
                 return
@@ -83,7 +83,7 @@ class Events(Generic[ChannelT, LinkT]):
 
 
 class Calls:
-    """The app server's calls to us, by their AckId."""
+    """The app server's calls to the service, by AckId."""
 
     def __init__(self) -> None:
         self._answers: OrderedDict[int, tuple[float, bytes]] = OrderedDict()
@@ -91,8 +91,8 @@ class Calls:
         self._missing: dict[int, float] = {}
 
     def arrived(self, ack_id: int, now: float) -> bytes | None:
-        """A call came. Its answer, if it has been answered already: the SDK sends a call again
-        whose link broke under it, and it must not be carried out twice."""
+        """Note a call. Returns its answer if it was answered before: the SDK repeats a call if the
+        link breaks, and the call must not be executed twice."""
         answered = self._answers.get(ack_id)
         if answered is not None:
             return answered[1]
@@ -114,17 +114,17 @@ class Calls:
             del self._missing[next(iter(self._missing))]
 
     def answered(self, ack_id: int, frame: bytes, now: float) -> None:
-        """Keep a final answer for a while."""
+        """Keep a final answer for `replay`."""
         self._answers[ack_id] = (now, frame)
         if len(self._answers) > REPLAY_ANSWERS:
             self._answers.popitem(last=False)
 
     def replay(self, now: float) -> list[bytes]:
-        """The answers to send again over a link that has just opened."""
+        """The answers to repeat over a new link."""
         return [frame for at, frame in self._answers.values() if at > now - REPLAY_SECONDS]
 
     def overdue(self, now: float) -> list[int]:
-        """Numbers that never came: to be answered with a failure. Each is returned once."""
+        """The lost calls, to be answered with a failure. Each is returned once."""
         due = [ack_id for ack_id, deadline in self._missing.items() if deadline <= now]
         for ack_id in due:
             del self._missing[ack_id]
@@ -132,7 +132,7 @@ class Calls:
 
 
 class Unsent:
-    """Bytes that wait for a link, bounded: `take` empties it."""
+    """A bounded queue of bytes for the next link; `take` empties it."""
 
     __slots__ = ("_packets", "size")
 
@@ -144,12 +144,12 @@ class Unsent:
         return bool(self._packets)
 
     def add(self, packet: bytes) -> None:
-        """At the end."""
+        """Append a packet."""
         self._packets.append(packet)
         self.size += len(packet)
 
     def take(self) -> list[bytes]:
-        """All of it, in order."""
+        """Remove and return all packets, in order."""
         packets = list(self._packets)
         self._packets.clear()
         self.size = 0

@@ -1,8 +1,8 @@
-"""One client's Socket.IO side: which namespaces it is in, and what its packets mean for us.
+"""The Socket.IO state of one client: its namespaces and the packets that the service must handle.
 
-The service does not run Socket.IO for the client, the app server does. It reads just enough to
-keep three promises: membership ends with a namespace, answers to the service's own acks do not
-reach the app, and a peer that breaks the packet rules is stopped here.
+The app server runs Socket.IO for the client. The service parses only as much as it needs for three
+guarantees: membership ends with a namespace, answers to the service's own acks do not reach the app,
+and a packet that breaks the rules is refused.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ from moorage.wire.socketio import (
 )
 
 FIRST_SERVICE_ACK: Final = 2**30
-"""Ack ids from here on are the service's own (app servers count from 0; the Java client reads ids
-as signed 32-bit numbers, hence not higher)."""
+"""Ack ids from here on belong to the service. App servers count from 0. The Java client parses ids
+as signed 32-bit numbers, which limits them."""
 LAST_SERVICE_ACK: Final = 2**31 - 1
 
 CONNECTING: Final = ""
-"""Stands in `namespaces` for the socket id until the app server has answered a CONNECT."""
+"""The value in `namespaces` until the app server has answered a CONNECT with a socket id."""
 
 _EVENT: Final = ord("2")
 
 HELD_BYTES: Final = 4 * 1024 * 1024
-"""A binary packet up to this size is passed on whole. In parts, a link that breaks between two of
-them could bring one twice, and the app server's parser would end the client for it. Larger ones go
-in pieces: one event must stay far below what a link takes."""
+"""A binary packet up to this size is passed on in one piece. If a link breaks between two pieces, one of
+them might be sent twice, and the app server's parser would end the client. Larger packets are
+split, because an event must stay far below the maximum frame of a link."""
 
 
 class Forward(msgspec.Struct, gc=False, frozen=True):
-    """Pass this packet on to the app server; its attachments follow it, joined by 0x1e."""
+    """Pass this packet on to the app server. Its attachments are appended, joined by 0x1e."""
 
     packet: bytes
 
 
 class Left(NamedTuple):
-    """The client left a namespace: end its membership, then pass the packet on."""
+    """The client disconnected from a namespace: end its membership, then pass the packet on."""
 
     packet: bytes
     namespace: str
@@ -65,7 +65,7 @@ class Left(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A complete answer to one of the service's own acks: not for the app server."""
+    """A complete answer to one of the service's own acks, which is not passed to the app server."""
 
     ack_id: int
     payload: bytes
@@ -76,7 +76,7 @@ Event = Forward | Left | Answer | None
 
 
 class SocketPeer:
-    """Fed with Engine.IO message packets (`4…`) and binary data in the client's order."""
+    """Receives the Engine.IO message packets (`4…`) and binary data of a client, in order."""
 
     __slots__ = ("_ack_id", "_due", "_held", "_max_attachments", "_max_namespaces", "namespaces")
 
@@ -84,19 +84,19 @@ class SocketPeer:
         self.namespaces: dict[str, str] = {}
         """Namespace -> socket id, or `CONNECTING`."""
         self._due = 0
-        """Attachments that the last binary packet announced and that are still to come."""
+        """Number of attachments of the last binary packet that have not arrived."""
         self._held: list[bytes] | None = None
-        """A binary packet, while its attachments come in; None while none is due."""
+        """A binary packet while its attachments arrive; None while none is due."""
         self._ack_id: int | None = None
-        """Set where it is an answer to one of our acks."""
+        """Ack id of the binary packet, if it answers one of the service's own acks."""
         self._max_attachments = max_attachments
         self._max_namespaces = max_namespaces
 
     def message(self, packet: bytes) -> Event:
-        """One `4…` packet. Raises `PeerError` where it breaks the protocol or a limit."""
+        """Handle one `4…` packet. Raises `PeerError` if it breaks the protocol or a limit."""
         if self._due:
             raise PeerError(MISSING_ATTACHMENT)
-        # Events are nearly all traffic and need no look at their header.
+        # Events are nearly all traffic, and their header need not be parsed.
         if len(packet) > 1 and packet[1] == _EVENT:
             return Forward(packet)
         header = parse_header(packet)
@@ -107,16 +107,16 @@ class SocketPeer:
             if name not in self.namespaces:
                 name = _bare(name)
             was = self.namespaces.pop(name, None)
-            # Both sides may leave at once. The app server closes the whole connection for a goodbye
-            # in a namespace that it has just ended itself, so the second one stops here.
+            # Both sides may disconnect at the same time. The app server closes the whole connection if it
+            # gets a DISCONNECT for a namespace that it has just ended, so that packet is dropped.
             return None if was is None else Left(packet, name, bool(was))
         if header.type in (ACK, BINARY_ACK, BINARY_EVENT):
             return self._ack_or_binary(packet, header)
         raise PeerError(BAD_SOCKETIO_PACKET, "a client may not send this type")
 
     def _connect(self, packet: bytes, header: Header) -> Event:
-        # socket.io closes a client that connects a namespace twice. The app server's SDK opens two
-        # sockets instead when both come before its answer, so the rule is kept here.
+        # socket.io closes a client that connects to a namespace twice. The app server's SDK opens two
+        # sockets if both packets arrive before its answer, so the service enforces the rule.
         if _bare(header.namespace) in map(_bare, self.namespaces):
             raise PeerError(DUPLICATE_CONNECT, header.namespace[:MAX_NAMESPACE])
         if len(self.namespaces) >= self._max_namespaces:
@@ -131,7 +131,7 @@ class SocketPeer:
         ours = header.type != BINARY_EVENT and header.id is not None and header.id >= FIRST_SERVICE_ACK
         ack_id = header.id if ours else None
         if ours:
-            # A parser that fails on it would fail in the app server that asked, not in this client's.
+            # If the packet broke a parser, it would be that of the app server that requested the ack.
             packet = readable_ack(packet, header)
         if header.attachments:
             self._due, self._held, self._ack_id = header.attachments, [packet], ack_id
@@ -139,7 +139,7 @@ class SocketPeer:
         return Forward(packet) if ack_id is None else Answer(ack_id, packet)
 
     def binary(self, data: bytes) -> Event:
-        """One binary message, decoded. Raises `PeerError` (unexpected-binary)."""
+        """Handle one decoded binary message. Raises `PeerError` (unexpected-binary)."""
         held = self._held
         if held is None:
             raise PeerError(UNEXPECTED_BINARY)
@@ -152,20 +152,20 @@ class SocketPeer:
         return Forward(payload) if self._ack_id is None else Answer(self._ack_id, payload)
 
     def connected(self, namespace: str, sid: str) -> None:
-        """The app server accepted the namespace."""
+        """Note that the app server accepted the namespace."""
         if namespace not in self.namespaces:
             self._answered_without_query(namespace)
         self.namespaces[namespace] = sid
 
     def left(self, namespace: str) -> str | None:
-        """The namespace ended from the app server's side; its socket id, None if not connected."""
+        """Note that the app server ended the namespace. Returns the socket id, None if not connected."""
         sid = self.namespaces.pop(namespace, None)
         if sid is None:
             self._answered_without_query(namespace)
         return sid
 
     def _answered_without_query(self, namespace: str) -> None:
-        """python-socketio answers `40/ns?token=x,` as `/ns`: the name that was asked for is no other."""
+        """python-socketio answers `40/ns?token=x,` as `/ns`: remove the pending name with the query."""
         for name, sid in self.namespaces.items():
             if sid == CONNECTING and _bare(name) == namespace:
                 del self.namespaces[name]
@@ -173,5 +173,5 @@ class SocketPeer:
 
 
 def _bare(namespace: str) -> str:
-    """The name without a query."""
+    """The namespace without a query."""
     return namespace.partition("?")[0]

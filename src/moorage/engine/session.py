@@ -1,8 +1,8 @@
-"""One client's Engine.IO session: outlives its transports, and knows nothing of sockets.
+"""One client's Engine.IO session. It outlives its transports and does no I/O.
 
-Who keeps the heartbeat depends on the app server's dialect: in azure it does, its `2` goes to the
-client and the client's `3` back like any other packet; else the service (`hub.heartbeat`). So a
-session here has no timer of its own.
+In the azure dialect the app server runs the heartbeat: its `2` and the client's `3` are passed on like
+any other packet. In the moorage dialect the service runs it (`hub.heartbeat`). So a session has no
+timer.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _MESSAGE: Final = ord("4")
 _PONG: Final = ord("3")
 _CLOSE: Final = ord("1")
 _IGNORED: Final = b"056"
-"""Open, upgrade and noop mean nothing here. Some clients send a second `5`; socket.io ignores all three."""
+"""Open, upgrade and noop have no meaning here. Some clients send a second `5`; socket.io ignores it."""
 _BINARY: Final = ord("b")
-# Asked for each packet: with an enum's attributes and `==` it takes 0.1 us (of 0.7) longer.
+# Used for each packet: the enum's attributes and `==` would add 0.1 us to 0.7 us.
 _OPENING: Final = State.OPENING
 _CLOSED: Final = State.CLOSED
 
 
 class Closed(NamedTuple):
-    """The client asked for the end (`1`)."""
+    """The client closed the session (`1`)."""
 
 
 CLOSED: Final = Closed()
@@ -43,7 +43,7 @@ Event = Forward | Left | Answer | Closed | Pong | None
 
 
 class EngineSession:
-    """Feed packets in, take events out; `step` moves it through `upgrade.TRANSITIONS`."""
+    """Turns received packets into events; `step` makes the transitions of `upgrade.TRANSITIONS`."""
 
     __slots__ = ("max_payload", "peer", "state")
 
@@ -53,7 +53,7 @@ class EngineSession:
         self.peer = SocketPeer(max_attachments, max_namespaces)
 
     def step(self, step: Step) -> bool:
-        """Make a transition; False (and nothing changed) where the table has none."""
+        """Make a transition. Returns False and changes nothing if the table has none."""
         state = after(self.state, step)
         if state is None:
             return False
@@ -66,7 +66,7 @@ class EngineSession:
         return State.OPENING < self.state < State.CLOSED
 
     def receive(self, packet: bytes) -> Event:
-        """One packet in text form, from either transport. Raises `PeerError`."""
+        """Handle one packet in text form, from either transport. Raises `PeerError`."""
         state = self.state
         if state is _OPENING or state is _CLOSED or len(packet) > self.max_payload:
             self._refuse()
@@ -74,12 +74,12 @@ class EngineSession:
         kind = packet[0] if packet else 0
         if kind == _MESSAGE:
             if SEPARATOR in packet:
-                # One WebSocket message is one packet. App servers split what they get at 0x1e: the
-                # rest would reach them as packets that were never looked at here.
+                # One WebSocket message is one packet. App servers split payloads at 0x1e, so the
+                # rest would reach them as unchecked packets.
                 raise PeerError(BAD_PACKET, "a packet with a separator in it")
             return self.peer.message(check_text(packet))
         if kind == _PONG:
-            # Whatever stands behind it: data has no meaning here.
+            # Data after the type has no meaning.
             return PONG
         if kind == _BINARY:
             return self.peer.binary(decode_client_binary(packet))
@@ -90,7 +90,7 @@ class EngineSession:
         raise PeerError(BAD_PACKET, "type" if packet else "empty")
 
     def receive_binary(self, data: bytes) -> Event:
-        """One binary WebSocket message. Raises `PeerError`."""
+        """Handle one binary WebSocket message. Raises `PeerError`."""
         state = self.state
         if state is _OPENING or state is _CLOSED or len(data) > self.max_payload:
             self._refuse()
@@ -102,5 +102,5 @@ class EngineSession:
             raise PeerError(PACKET_WHILE_OPENING)
         if self.state is not _CLOSED:
             raise PeerError(PAYLOAD_TOO_LARGE, f"at most {self.max_payload} bytes")
-        # After the end nobody is to blame: these bytes came in one piece with the packet that
-        # ended the session. The app server has heard of the end, so nothing may follow it there.
+        # Bytes after the end are not a fault: they arrived together with the packet that ended the
+        # session. They are dropped, because the app server has been notified of the end.

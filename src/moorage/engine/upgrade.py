@@ -1,7 +1,7 @@
-"""The life of one Engine.IO session as a table: which transport carries it, and what may follow.
+"""The states of an Engine.IO session and the transitions between them, as a table.
 
-Everything that changes a session's state looks it up here; a pair that is missing is either a
-peer's fault (the caller gets None and refuses) or happens after the end and is ignored.
+Every change of a session's state uses this table. A missing pair is either a fault of the peer (the
+caller gets None and refuses) or happens after the end and is ignored.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Final
 
 
 class State(IntEnum):
-    """Where a session is."""
+    """State of a session."""
 
     OPENING = 0
     """The app server has not answered the connect event yet."""
     POLLING = 1
     PROBING = 2
-    """On polling, with a WebSocket attached that has not finished its handshake."""
+    """On polling, with an attached WebSocket whose handshake is not finished."""
     WEBSOCKET = 3
     CLOSED = 4
 
 
 class Step(IntEnum):
-    """What can happen to it."""
+    """Event that may change the state."""
 
     OPENED_POLLING = 0
     OPENED_WEBSOCKET = 1
@@ -49,5 +49,5 @@ TRANSITIONS: Final[dict[tuple[State, Step], State]] = {
 
 
 def after(state: State, step: Step) -> State | None:
-    """The state that `step` leads to, or None where it may not happen in `state`."""
+    """The state after `step`, or None if `step` is not allowed in `state`."""
     return TRANSITIONS.get((state, step))

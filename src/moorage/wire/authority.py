@@ -9,13 +9,13 @@ from typing import Final
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import BAD_REQUEST
 
-# RFC 9112, 3.2: host and port. Of names, what DNS and container networks have: others come encoded.
+# RFC 9112, 3.2: host and port. Names are those of DNS and container networks; others are sent encoded.
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 
 
 def check_host(hosts: Iterable[str]) -> None:
-    """Refuse a request whose `Host` headers are not one host, with or without a port. None at all is no
-    fault: HTTP/1.0 has none. Raises `PeerError` (bad-request)."""
+    """Refuse a request unless it has at most one `Host` header that is a host with an optional port.
+    HTTP/1.0 requests have none. Raises `PeerError` (bad-request)."""
     found = list(hosts)
     if len(found) > 1 or (found and not _HOST.fullmatch(found[0])):
         raise PeerError(BAD_REQUEST, "the Host header must be one host, with or without a port")

@@ -18,11 +18,11 @@ from moorage.wire.reasons import BAD_PACKET, BAD_UTF8, TOO_MANY_PACKETS
 
 RS: Final = b"\x1e"
 SEPARATOR: Final = 0x1E
-"""`RS` as a number: `SEPARATOR in packet` takes 25 ns, `RS in packet` 400 ns (CPython 3.11)."""
+"""`RS` as an integer: `SEPARATOR in packet` takes 25 ns, `RS in packet` 400 ns (CPython 3.11)."""
 NOOP: Final = b"6"
 CLOSE: Final = b"1"
 NOOP_CLOSE: Final = b"6\x1e1"
-"""What a polling client gets when its session ends (the text Socket.IO's own tests expect)."""
+"""The answer to a poll when the session ends, as Socket.IO's tests expect it."""
 PROBE: Final = b"2probe"
 PROBE_ANSWER: Final = b"3probe"
 UPGRADE: Final = b"5"
@@ -30,7 +30,7 @@ UPGRADE: Final = b"5"
 OPCODE_TEXT: Final = 0x1
 OPCODE_BINARY: Final = 0x2
 FRAME_HEADROOM: Final = 14
-"""Bytes before a payload that the longest header of a frame may take."""
+"""Bytes to reserve before a payload for the longest frame header."""
 
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _HEADER16: Final = struct.Struct(">BBH").pack
@@ -56,7 +56,7 @@ def binary_frame(data: bytes) -> bytes:
 
 
 def binary_header(size: int) -> bytes:
-    """What stands before the `size` bytes of one."""
+    """The header of a binary frame with `size` bytes of data."""
     return _BINARY_HEADERS[size] if size < 126 else _long_header(OPCODE_BINARY, size)
 
 
@@ -67,8 +67,8 @@ def _long_header(opcode: int, size: int) -> bytes:
 
 
 def split_payload(payload: bytes, limit: int = 1_000) -> list[bytes]:
-    """A payload's packets. Raises `PeerError` (too-many-packets, bad-packet for an empty one)."""
-    # Counting first keeps a payload of nothing but separators from becoming a million objects.
+    """The packets of a payload. Raises `PeerError` (too-many-packets, or bad-packet for an empty packet)."""
+    # Count first, so that a payload of separators does not become a million objects.
     if payload.count(RS) >= limit:
         raise PeerError(TOO_MANY_PACKETS, f"at most {limit}")
     packets = payload.split(RS)
@@ -78,9 +78,9 @@ def split_payload(payload: bytes, limit: int = 1_000) -> list[bytes]:
 
 
 def frames(payload: bytes) -> bytes:
-    """The WebSocket frames of a payload, concatenated: written as they are to every recipient.
+    """The concatenated WebSocket frames of a payload. Every recipient is sent the same bytes.
 
-    Raises `PeerError` (bad-packet) where a `b` packet is not base64.
+    Raises `PeerError` (bad-packet) if a `b` packet is not base64.
     """
     if SEPARATOR not in payload and payload[:1] != b"b":
         return text_frame(payload)
@@ -91,7 +91,7 @@ def frames(payload: bytes) -> bytes:
 
 
 def decode_binary(packet: bytes) -> bytes:
-    """The bytes of a `b…` packet. Padding may be missing: some clients leave it out."""
+    """The bytes of a `b…` packet. Padding is optional, because some clients omit it."""
     text = packet[1:]
     try:
         return binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
@@ -100,7 +100,7 @@ def decode_binary(packet: bytes) -> bytes:
 
 
 def decode_client_binary(packet: bytes) -> bytes:
-    """The same for a client's: Java and Android wrap lines and end with one, others use the url-safe
+    """Decode a client's `b…` packet. Java and Android clients insert line breaks, others use the url-safe
     alphabet."""
     try:
         return decode_binary(packet)
@@ -114,9 +114,9 @@ def encode_binary(data: bytes) -> bytes:
 
 
 def check_text(data: bytes) -> bytes:
-    """`data` itself if it is UTF-8 (RFC 6455, 8.1), else `PeerError` (bad-utf8).
+    """Return `data` if it is UTF-8 (RFC 6455, 8.1), else raise `PeerError` (bad-utf8).
 
-    `isascii` first: it makes no object, and is true for most packets.
+    `isascii` comes first: it creates no object and is true for most packets.
     """
     if not data.isascii():
         try:

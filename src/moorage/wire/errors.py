@@ -4,8 +4,8 @@
     ├── PeerError     a peer (client, app server, REST caller) sent something we refuse
     └── UsageError    our own caller broke a contract: a defect here or in the embedding code
 
-Whatever bytes arrive, a decoder ends with a value or `PeerError`; any other exception out of
-`wire` or `engine` is a defect (the fuzz targets hold us to it).
+For any input bytes a decoder returns a value or raises `PeerError`. Any other exception from
+`wire` or `engine` is a defect; the fuzz targets check this.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from moorage.wire.reasons import Reason
 
 
 class MoorageError(Exception):
-    """Base of all; never raised itself."""
+    """Base class; never raised directly."""
 
 
 class PeerError(MoorageError):
-    """A peer's fault. Ends that one request, packet or connection with `reason`, nobody else's.
+    """A fault of a peer. It ends only the peer's request or connection, with `reason`.
 
-    `detail` is text for the sender (what was wrong, never a secret of ours).
+    `detail` describes the fault to the sender and never contains a secret.
     """
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
@@ -30,9 +30,9 @@ class PeerError(MoorageError):
 
     @property
     def message(self) -> str:
-        """What the sender is told: the reason's text and, where there is one, the detail."""
+        """The text for the sender: the reason's text and the detail, if any."""
         return ": ".join(part for part in (self.reason.text, self.detail) if part)
 
 
 class UsageError(MoorageError):
-    """Our caller's fault: wrong configuration or a broken contract inside the service."""
+    """A fault of our caller: wrong configuration or a broken contract inside the service."""

@@ -1,6 +1,6 @@
 """Wire names of groups: `0~` + base64url(namespace) + `~` + base64url(room), without padding.
 
-An empty room part is the namespace itself; a socket's private room carries its socket id.
+An empty room part means the namespace itself. The room part of a private room is the socket id.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 MAX_GROUP: Final = 1024
-"""Characters of a group's name (the data-plane API's own limit)."""
+"""Maximum characters of a group's name (the limit of the data-plane API)."""
 
 
 def _encode(text: str) -> str:
@@ -29,24 +29,24 @@ def room_group(namespace: str, room: str) -> str:
 
 
 def prefix_of(group: str) -> str:
-    """The namespace prefix of a room's group name, or "" for a name of another shape."""
+    """The namespace prefix of a room's group name, or "" for any other name."""
     end = group.rfind("~") + 1
     return group[:end] if end > 2 and group.startswith("0~") else ""
 
 
 @lru_cache(maxsize=16_384)
 def room_of(group: str) -> tuple[str, str] | None:
-    """(namespace, room) of a room's group, None for a name of another shape and for a namespace's
-    own group. Cached: listing the sockets of a hub asks for the same few rooms again and again."""
+    """(namespace, room) of a room's group; None for the group of a namespace and for any other name.
+    Cached, because listing the sockets of a hub looks up the same few rooms repeatedly."""
     parts = group.split("~")
     if len(parts) != 3 or parts[0] != "0" or not parts[2]:
         return None
     try:
         namespace, room = _decode(parts[1]), _decode(parts[2])
     except ValueError:
-        # Not base64, not ASCII, or not UTF-8: strangers may name groups as they like.
+        # Not base64, not ASCII, or not UTF-8: a REST caller may use any group name.
         return None
-    # Base64 has several spellings for some bytes, and decoders overlook what they do not know.
+    # Base64 has several encodings of some bytes, and decoders skip unknown characters.
     return (namespace, room) if room_group(namespace, room) == group else None
 
 

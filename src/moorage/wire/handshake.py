@@ -1,6 +1,6 @@
-"""What is known of a client when it asks for a session, and the terms that it gets.
+"""A client's request for a session, and the terms of an accepted session.
 
-Both link dialects tell their app servers of it, each in its own JSON.
+Both link dialects send the handshake to their app servers, each in its own JSON.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 
 class Origin(NamedTuple):
-    """Where a request came from and what it asked for."""
+    """The origin and the target of a request."""
 
     url: str = ""
     """Path and query, without the access token."""
@@ -21,7 +21,7 @@ class Origin(NamedTuple):
 
 
 class Handshake(msgspec.Struct, frozen=True, kw_only=True):
-    """Values are lists, names lower-case for headers. `query` is without the access token."""
+    """Values are lists of strings; header names are lower-case. `query` excludes the access token."""
 
     query: Mapping[str, Sequence[str]]
     headers: Mapping[str, Sequence[str]]
@@ -29,12 +29,12 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str | None = None
     groups: tuple[str, ...] = ()
     origin: Callable[[], Origin] = Origin
-    """Asked by the dialect that tells it, once: the address costs a system call."""
+    """Called at most once, by the dialect that needs it, because the address costs a system call."""
     secure: bool = False
 
 
 class OpenInfo(msgspec.Struct, frozen=True, gc=False):
-    """An accepted session's terms: times in milliseconds, `max_payload` in bytes."""
+    """The terms of an accepted session: times in milliseconds, `max_payload` in bytes."""
 
     ping_interval: int = 25_000
     ping_timeout: int = 20_000

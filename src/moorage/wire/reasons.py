@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 
 class Reason(NamedTuple):
-    """One row: `retry` says whether the same peer may sensibly try again; `http` is the status
-    when the refusal happens before or outside a WebSocket; `ws` the close code on one."""
+    """One row. `retry` is true if the same request may succeed later; `http` is the status
+    of a refusal before or outside a WebSocket; `ws` is the close code on a WebSocket."""
 
     number: int
     name: str
@@ -147,8 +147,8 @@ NODE_BAD_MESSAGE = R(6000, "node-bad-message", "not a message between nodes", Fa
 
 
 def stays_away(reason: Reason) -> bool:
-    """Is a client that ends for this reason to stay away? Then it is sent an Engine.IO close packet (`1`), after
-    which Python's stock client does not reconnect. JavaScript's and Java's do, whatever they are sent here."""
+    """True if a client that is closed for this reason must not reconnect. It is then sent an Engine.IO close packet
+    (`1`), after which Python's stock client does not reconnect. The JavaScript and Java clients always do."""
     return not reason.retry or reason.number in (APP_CLOSED.number, API_CLOSED.number)
 
 

@@ -1,11 +1,10 @@
-"""Socket.IO 5 packet headers: what stands before the JSON.
+"""Socket.IO 5 packet headers: the part before the JSON.
 
     <type digit>[<attachments>-][/<namespace>,][<ack id>]<json>
 
-Only the header is read. The JSON belongs to the two applications; it passes through untouched,
-neither decoded nor checked, which is most of why a broadcast is cheap. The exceptions are rare
-packets that reach others than the client's own app server: CONNECT data, which `fetchSockets` shows
-to all, and answers to broadcasts.
+Only the header is parsed. The JSON belongs to the two applications and is neither decoded nor
+checked, which keeps a broadcast cheap. The exceptions are rare packets that reach app servers other
+than the client's own: CONNECT data, which `fetchSockets` returns to all, and answers to broadcasts.
 """
 
 from __future__ import annotations
@@ -30,25 +29,25 @@ BINARY_EVENT: Final = 5
 BINARY_ACK: Final = 6
 
 MAX_NAMESPACE: Final = 512
-"""Bytes of a namespace's name; its base64 form stands in group names of at most 1,024."""
+"""Maximum bytes of a namespace's name. Group names (at most 1,024 characters) contain its base64 form."""
 
-# One match does the whole header. The name of a namespace is bounded by the packet's own size, and
+# One match parses the whole header. The length of a namespace is bounded by the packet's size, and
 # the alternatives cannot overlap, so the match is linear.
 #
-# After the header a JSON value must begin, or the packet must end. Without that rule parsers read
-# different headers: `43 7[]` has an ack id for socket.io-parser, `400-/admin,` has a namespace for
-# python-socketio.
+# After the header a JSON value must begin, or the packet must end. Without that rule parsers
+# disagree about the header: socket.io-parser finds an ack id in `43 7[]`, and python-socketio finds
+# a namespace in `400-/admin,`.
 _HEADER: Final = re.compile(
     rb"4(?:([0-4])|([56])([0-9]{1,5})-)(?:(/[^,\x00-\x1f]*)(?:,|\Z))?([0-9]{0,16})"
     rb'(?=[\[{"tfn]|\Z)'
 )
 _RAW: Final = msgspec.json.Decoder(msgspec.Raw)
-"""Checks the syntax of a JSON text and builds nothing: 0.2 us for a short one."""
+"""Checks the syntax of a JSON text without building values: 0.2 us for a short text."""
 
 
 class Header(NamedTuple):
-    """`id` is the ack id or None; `body` the offset of the JSON; `id_at` where an id stands or
-    would stand (after the namespace)."""
+    """`id` is the ack id or None. `body` is the offset of the JSON. `id_at` is the offset of the ack id, or
+    the offset at which to insert one (after the namespace)."""
 
     type: int
     attachments: int
@@ -84,7 +83,7 @@ def parse_header(packet: bytes) -> Header:
 
 
 def with_ack_id(packet: bytes, header: Header, ack_id: int) -> bytes:
-    """`packet` with `ack_id` in its place. The namespace's comma stays before it."""
+    """`packet` with `ack_id` as its ack id, after the comma of the namespace."""
     return b"%b%d%b" % (packet[: header.id_at], ack_id, packet[header.body :])
 
 
@@ -93,12 +92,12 @@ _BINARY: Final = (b"45", b"46")
 
 
 MAX_EMIT: Final = 10_000
-"""Packets of one payload for several clients: an event and its attachments are few."""
+"""Maximum packets of one payload for several clients; an event and its attachments are few packets."""
 
 
 def is_emit(payload: bytes) -> bool:
-    """True if `payload` holds events and acks only, each with its attachments: what may be sent to
-    clients of any app server. JSON is not looked into."""
+    """True if `payload` contains only events and acks, each with its attachments. Only these may be sent
+    to clients of other app servers. The JSON is not checked."""
     if SEPARATOR not in payload and payload.startswith(_PLAIN):
         return True
     if payload.count(SEPARATOR) >= MAX_EMIT:
@@ -122,14 +121,14 @@ def is_emit(payload: bytes) -> bool:
 
 
 class Goodbye(NamedTuple):
-    """A lone DISCONNECT. `close` is the member that Azure's adapter puts into it; None = no data."""
+    """A single DISCONNECT. `close` is the member that Azure's adapter adds to it; None = no data."""
 
     namespace: str
     close: bool | None
 
 
 def goodbye(payload: bytes) -> Goodbye | None:
-    """The DISCONNECT that is all of `payload`, or None."""
+    """The DISCONNECT, if `payload` is exactly one; else None."""
     if SEPARATOR in payload or not payload.startswith(b"41"):
         return None
     try:
@@ -143,12 +142,12 @@ def goodbye(payload: bytes) -> Goodbye | None:
 
 
 def disconnect_packet(namespace: str) -> bytes:
-    """`41` or `41/ns,`: without data, since stock clients call data a parse error."""
+    """`41` or `41/ns,`, without data, because stock clients treat data as a parse error."""
     return b"41" if namespace == "/" else b"41%b," % namespace.encode()
 
 
 def connected_sid(packet: bytes, header: Header) -> str | None:
-    """The socket id in a CONNECT answer (`40{"sid":…}`), or None where it is not one."""
+    """The socket id in a CONNECT answer (`40{"sid":…}`), or None for any other packet."""
     try:
         data = orjson.loads(packet[header.body :])
     except orjson.JSONDecodeError:
@@ -158,7 +157,7 @@ def connected_sid(packet: bytes, header: Header) -> str | None:
 
 
 def closes_engine(packet: bytes, header: Header) -> bool | None:
-    """The `close` member that Azure's adapter puts into DISCONNECT; None = no data there."""
+    """The `close` member that Azure's adapter adds to a DISCONNECT; None = no data."""
     if header.body >= len(packet):
         return None
     try:
@@ -169,15 +168,15 @@ def closes_engine(packet: bytes, header: Header) -> bool | None:
 
 
 def check_data(packet: bytes, header: Header) -> None:
-    """Raises `PeerError` (bad-socketio-packet) if the packet's data is neither absent nor JSON."""
+    """Raise `PeerError` (bad-socketio-packet) if the packet has data that is not JSON."""
     if header.body < len(packet) and not _is_json(packet[header.body :]):
         raise PeerError(BAD_SOCKETIO_PACKET, "data is not JSON")
 
 
 def readable_ack(packet: bytes, header: Header) -> bytes:
-    """An ACK whose data is an array, as the app servers' parsers expect it.
+    """Return an ACK whose data is an array, as the parsers of app servers expect it.
 
-    socket.io takes an ACK without data for one without arguments, so such a packet gets `[]`. Raises
+    socket.io treats an ACK without data as an ACK without arguments, so `[]` is added to it. Raises
     `PeerError` (bad-socketio-packet) for any other data, and for placeholders without an attachment.
     """
     if header.type == BINARY_ACK and not header.attachments:
@@ -196,7 +195,7 @@ def _is_json(text: bytes) -> bool:
     try:
         _RAW.decode(text)
     except msgspec.DecodeError:
-        # JavaScript writes half a surrogate pair as an escape ("\ud83d"), which msgspec refuses.
+        # msgspec refuses the escape of half a surrogate pair ("\ud83d"), which JavaScript writes.
         return _parsed(text) is not None
     except RecursionError:
         return False
@@ -204,7 +203,7 @@ def _is_json(text: bytes) -> bool:
 
 
 def _parsed(text: bytes) -> list[Any] | None:
-    """The value in a list of one; None if `text` is not JSON or is nested too deeply."""
+    """The value, in a list of one element; None if `text` is not JSON or is nested too deeply."""
     try:
         return [json.loads(text, parse_constant=_no_number)]
     except (ValueError, RecursionError):
@@ -212,12 +211,12 @@ def _parsed(text: bytes) -> list[Any] | None:
 
 
 def _no_number(name: str) -> NoReturn:
-    """`NaN` and `Infinity`, which are not JSON."""
+    """Refuse `NaN` and `Infinity`, which are not JSON."""
     raise ValueError(name)
 
 
 def _placeholders_fit(data: bytes, attachments: int) -> bool:
-    """Socket.IO's parsers disagree about what a placeholder is, so this follows the widest reading."""
+    """Socket.IO's parsers disagree about what a placeholder is, so this uses the widest definition."""
     waiting = _parsed(data)
     if waiting is None:
         return False

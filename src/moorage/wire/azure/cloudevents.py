@@ -1,7 +1,7 @@
-"""The events a service raises at an app server, as the azure dialect's POST requests.
+"""The service's events for an app server, as POST requests of the azure dialect.
 
-The header part that does not change is built once per hub, the part that belongs to a connection
-once per event from ready bytes.
+The constant part of the headers is encoded once per hub. The part of a connection is encoded once and
+added to each event.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class EventWriter:
 
 
 def identity_of(connection_id: str, user_id: str | None) -> bytes:
-    """A connection's share of the headers, to be kept for its life."""
+    """A connection's part of the headers, which stays the same for its life."""
     quoted = orjson.dumps(connection_id) + b"]"
     if user_id is None:
         return quoted
@@ -61,8 +61,8 @@ def identity_of(connection_id: str, user_id: str | None) -> bytes:
 
 
 def connect_body(handshake: Handshake) -> bytes:
-    """The connect event's body. `headers` is always there: without it the SDK crashes its process
-    when the client's CONNECT packet comes."""
+    """The body of the connect event. `headers` is always present: without it the SDK crashes its process
+    at the client's CONNECT packet."""
     return msgspec.json.encode(
         {
             "claims": handshake.claims,
@@ -75,7 +75,7 @@ def connect_body(handshake: Handshake) -> bytes:
 
 
 _LARGEST: Final = 2**53
-"""Of the integers that JavaScript counts with."""
+"""Largest integer up to which JavaScript numbers are exact."""
 _Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=_LARGEST)]
 
 
@@ -94,7 +94,7 @@ _answer = msgspec.json.Decoder(_ConnectAnswer)
 
 
 def connect_answer(content: bytes) -> OpenInfo | None:
-    """The terms in a 200 answer to connect, or None if they cannot be read."""
+    """The terms in a 200 answer to connect, or None if they are invalid."""
     try:
         terms = _answer.decode(content).socketio
     except (msgspec.DecodeError, UnicodeError, RecursionError):

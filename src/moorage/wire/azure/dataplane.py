@@ -1,9 +1,9 @@
 """The data-plane REST API: HTTP-shaped requests -> commands.
 
-One table of operations (`dataplane_operations`) serves both doors, HTTP (`decode`) and the calls
-that Azure's SDK sends inside its tunnel (`decode_url`). Paths, parameters and success codes are
-those of Azure's published specification; `docs/reference/rest-api.md` lists them with what we add
-or refuse.
+One table of operations (`operations.ROWS`) serves HTTP requests (`decode`) and the calls that
+Azure's SDK sends inside its tunnel (`decode_url`). Paths, parameters and success codes are
+those of Azure's published specification; `docs/reference/rest-api.md` lists them with our
+additions and restrictions.
 """
 
 from __future__ import annotations
@@ -51,33 +51,33 @@ __all__ = [
 HUB_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
 """Azure's rule for a hub's name; use with `fullmatch`."""
 MAX_URL: Final = 64 * 1024
-"""Characters of a URL in a tunnel, where no HTTP server bounds it."""
+"""Maximum characters of a URL in a tunnel, where no HTTP server bounds it."""
 MAX_FIELDS: Final = 1_100
-"""Fields of one query: a thousand `excluded`, and whatever else there is."""
+"""Maximum fields of one query: a thousand `excluded`, and some others."""
 
 _PREFIX: Final = "/api/hubs/"
-# The literal origin that Azure's SDK writes. The character classes leave out what would need
+# The literal origin that Azure's SDK writes. The character classes exclude characters that need
 # decoding or splitting (`%`, `/`, `?`, `&`), and everything beyond printable ASCII.
 _HOT: Final = re.compile(
     rf"https://host/api/hubs/({HUB_NAME.pattern})/"
     rf"(?:(connections|groups)/([!-$&-.0->@-~]{{1,{MAX_GROUP}}})/)?"
     r":send\?api-version=[!-%'-~]*(?:&filter=([!-%'-~]*))?"
 )
-_CACHED_TEXT: Final = 512  # characters; with the cache's size it bounds that to a few MB
+_CACHED_TEXT: Final = 512  # characters; with the number of entries it bounds a cache to a few MB
 
 
 class Operation(msgspec.Struct, frozen=True, gc=False):
-    """A decoded request: the operation's name (a closed set, fit for a metric's label), what to
-    execute, and the answer's status."""
+    """A decoded request: the operation's name (from a closed set, usable as a metric's label), the command
+    to execute, and the statuses of the answer."""
 
     name: str
     command: Command | GenerateToken
     success: int
     missing: int | None = None
-    """Status where nobody was found; None = success all the same."""
+    """Status if no connection was found; None = `success`."""
 
     def status(self, outcome: Outcome) -> int:
-        """The HTTP status for what `execute` answered."""
+        """The HTTP status for the outcome of the command."""
         return self.success if outcome.found or self.missing is None else self.missing
 
 
@@ -92,11 +92,11 @@ def decode(
     version_required: bool = True,
     check: bool = True,
 ) -> Operation:
-    """The operation that a request asks for. Raises `PeerError` (api-…) and nothing else.
+    """Decode a request. Raises only `PeerError` (api-…).
 
-    `path` as on the request line, still percent-encoded; `query` as of `parse_query`. `repair`
-    goes to `compile_filter`. `version_required`: `api-version` must be there (any version will
-    do). `check`: payloads go through `check_payload`.
+    `path` is percent-encoded, as on the request line; `query` is the result of `parse_query`. `repair`
+    is passed to `compile_filter`. With `version_required` the request must have an `api-version` (any
+    version). With `check`, payloads must pass `check_payload`.
     """
     hub, names, row = _match(method, path)
     _check_names(names)
@@ -109,10 +109,10 @@ def decode(
 def decode_url(
     method: str, url: str, content_type: str, body: bytes, repair: bool = True, *, check: bool = False
 ) -> Operation:
-    """The operation of a call in a tunnel, whose URL is absolute or begins with `/`.
+    """Decode a call in a tunnel, whose URL is absolute or begins with `/`.
 
-    Raises `PeerError` like `decode`. Payloads are not looked into unless `check` says so: they come
-    from Socket.IO's own encoder, and every emit of an app server passes here.
+    Raises `PeerError` like `decode`. Payloads are checked only with `check`: they come
+    from Socket.IO's own encoder, and every emit of an app server passes through here.
     """
     if len(url) > MAX_URL:
         raise PeerError(API_BAD_PATH, f"a URL of more than {MAX_URL} characters")
@@ -128,8 +128,8 @@ def decode_url(
 
 @lru_cache(maxsize=1024)
 def _route(method: str, url: str) -> tuple[str, tuple[str, ...], Row, Query]:
-    """All that a call's method and URL say. An app server joins groups by one URL, with who is meant
-    in the body: reading that again costs some 4 us of a client's connect."""
+    """Parse the method and URL of a call. An app server joins groups with one URL and selects the
+    connections in the body, so without the cache parsing costs about 4 us of a client's connect."""
     scheme, absolute, rest = url.partition("://")
     if absolute and "/" not in scheme:
         url = rest[rest.find("/") :] if "/" in rest else ""
@@ -140,8 +140,8 @@ def _route(method: str, url: str) -> tuple[str, tuple[str, ...], Row, Query]:
 
 
 def _hot(url: str, body: bytes, repair: bool) -> Operation | None:
-    """The sends, which are nearly all calls of an app server: 1 to 2 us where `decode` takes 10. None
-    for anything out of the ordinary; `decode` then knows whether it is wrong."""
+    """Fast path for sends, which are nearly all calls of an app server: 1 to 2 us, where `decode` takes 10.
+    Returns None for any unusual call, valid or not."""
     match = _HOT.fullmatch(url)
     if match is None:
         return None
@@ -163,7 +163,7 @@ def _hot(url: str, body: bytes, repair: bool) -> Operation | None:
 
 @lru_cache(maxsize=2048)
 def _cached_filter(text: str, repair: bool) -> Filter:
-    """By the URL's own text: decoding that costs 4 us, more than all the rest together."""
+    """Cached by the URL-encoded text, because decoding it costs 4 us, more than the rest of the call."""
     try:
         return compile_filter(unquote_plus(text, errors="strict"), repair=repair)
     except UnicodeDecodeError:
@@ -171,7 +171,7 @@ def _cached_filter(text: str, repair: bool) -> Filter:
 
 
 def operation_name(method: str, path: str) -> str:
-    """The operation's name alone, for counting requests that are refused; "unknown" for none."""
+    """The operation's name, for counting refused requests; "unknown" if there is none."""
     try:
         return _match(method, path)[2].name
     except PeerError:
@@ -179,7 +179,7 @@ def operation_name(method: str, path: str) -> str:
 
 
 def allowed_methods(path: str) -> tuple[str, ...]:
-    """The methods that `path` takes (an `Allow` header), empty where there is no such path."""
+    """The methods of `path`, for an `Allow` header; empty if there is no such path."""
     try:
         return tuple(ROWS.get(_split(path)[2], ()))
     except PeerError:
@@ -187,9 +187,9 @@ def allowed_methods(path: str) -> tuple[str, ...]:
 
 
 def parse_query(query: str) -> dict[str, list[str]]:
-    """A form-encoded query. Raises `PeerError` (api-bad-argument)."""
+    """Parse a form-encoded query. Raises `PeerError` (api-bad-argument)."""
     try:
-        # Strict: with replaced characters a filter would be read as another one.
+        # Strict, because replaced characters would change a filter.
         found = query_of(query, MAX_FIELDS)
         query.encode()
     except ValueError:
@@ -221,7 +221,7 @@ def _split(path: str) -> tuple[str, tuple[str, ...], str]:
     try:
         path.encode()
         if "%" in path:
-            # Split first: an encoded slash belongs to a name.
+            # Split before decoding: an encoded slash belongs to a name.
             hub, *rest = (unquote(part, errors="strict") for part in (hub, *rest))
     except UnicodeError:
         raise PeerError(API_BAD_PATH, "the path is not UTF-8") from None
@@ -229,6 +229,6 @@ def _split(path: str) -> tuple[str, tuple[str, ...], str]:
         raise PeerError(API_BAD_PATH, "not a hub's name")
     if not all(rest):
         raise PeerError(API_BAD_PATH)
-    # In every path of this API the names are the second and the fourth segment after the hub.
+    # In every path of this API the names are the second and fourth segments after the hub.
     shape = "/".join("*" if index % 2 else part for index, part in enumerate(rest))
     return hub, tuple(rest[1::2]), shape

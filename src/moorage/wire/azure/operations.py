@@ -1,4 +1,4 @@
-"""The operations of the data-plane API: one table, and what builds a command from a request."""
+"""The operations of the data-plane API: one table, and the functions that build a command from a request."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from moorage.wire.reasons import (
 from moorage.wire.socketio import goodbye
 
 MAX_GROUPS: Final = 1_000
-"""Groups that one call may name."""
+"""Maximum groups in one call."""
 MAX_EXCLUDED: Final = 1_000
-"""Connections that one call may leave out."""
+"""Maximum excluded connections in one call."""
 MAX_PAGE: Final = 200
-"""Connections on one page of a list."""
+"""Maximum connections on one page of a list."""
 TEXT_PLAIN: Final = frozenset({"text/plain", "text/plain; charset=utf-8", "text/plain;charset=utf-8"})
-"""The usual spellings, for a quick look."""
+"""The usual spellings, for a fast check."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(-[A-Za-z0-9.]{1,32})?", re.ASCII)
@@ -52,7 +52,7 @@ Query = Mapping[str, Sequence[str]]
 
 
 class GenerateToken(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Make a client token. No command for a node: whoever holds the keys answers it."""
+    """Make a client token. This is not a command for a node; the part that holds the keys answers it."""
 
     hub: str
     user: str | None
@@ -63,8 +63,8 @@ class GenerateToken(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Call(NamedTuple):
-    """A request whose path is known. `names`: the path's variable segments after the hub; `repair`
-    goes to `compile_filter`; `check`: the payload goes through `check_payload`."""
+    """A request with a known path. `names` are the variable segments of the path after the hub; `repair`
+    is passed to `compile_filter`; with `check`, the payload must pass `check_payload`."""
 
     hub: str
     names: tuple[str, ...]
@@ -76,7 +76,7 @@ class Call(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An operation. `missing` is what Azure answers for somebody who is not there."""
+    """An operation. `missing` is Azure's status for a connection, group or user that does not exist."""
 
     name: str
     build: Callable[[Call], Command | GenerateToken]
@@ -92,7 +92,7 @@ def _one(query: Query, name: str) -> str | None:
 
 
 def check_version(query: Query) -> None:
-    """Every version of the API will do, but one must be named, as Azure wants it."""
+    """Require an API version, as Azure does; any version is accepted."""
     if not _VERSION.fullmatch(_one(query, "api-version") or ""):
         raise PeerError(API_BAD_ARGUMENT, "api-version must be given, such as 2024-12-01")
 
@@ -114,7 +114,7 @@ def _texts(query: Query, name: str, most: int) -> tuple[str, ...]:
 
 
 def check_name(name: str) -> str:
-    """The name of a connection, user or group, if a person can read it. Raises `PeerError`."""
+    """Return the name of a connection, user or group. Raises `PeerError` for a control character."""
     if _CONTROL.search(name):
         raise PeerError(API_BAD_ARGUMENT, "a name with a control character")
     return name
@@ -127,20 +127,20 @@ def _group(name: str) -> str:
 
 
 def _select(call: Call, *, group: str | None = None, user: str | None = None) -> Selection:
-    """The recipients. `filter` and `excluded` count wherever they are given: an operation that
-    ignored one of them would reach more than its caller asked for."""
+    """The selected connections. `filter` and `excluded` apply to every operation: one that ignored them
+    would reach more connections than its caller wants."""
     text = _one(call.query, "filter")
     return Selection(
         group=None if group is None else _group(group),
         user=user,
-        # Azure's SDK writes an empty filter where a single room is meant and nothing excluded.
+        # Azure's SDK writes an empty filter for a single room without exceptions.
         filter=compile_filter(text, repair=call.repair) if text else None,
         excluded=_texts(call.query, "excluded", MAX_EXCLUDED),
     )
 
 
 def _payload(call: Call) -> bytes:
-    _number(call.query, "messageTtlSeconds", 0, 300)  # for queues of offline clients; we keep none
+    _number(call.query, "messageTtlSeconds", 0, 300)  # for queues of offline clients, which we do not have
     if call.content_type not in TEXT_PLAIN:
         _check_type(
             call.content_type,
@@ -191,9 +191,9 @@ def _after(token: str) -> str:
 
 
 def next_page(query: Query, outcome: Outcome) -> dict[str, list[str]] | None:
-    """The query of the page after the one that `outcome` holds; None after the last.
+    """The query of the page that follows `outcome`; None after the last page.
 
-    `top` bounds all pages together, so it shrinks on the way.
+    `top` bounds all pages together, so it decreases from page to page.
     """
     if not outcome.more or not outcome.members:
         return None
@@ -236,8 +236,8 @@ def _token(call: Call) -> GenerateToken:
 
 
 def _send(call: Call, to: Selection) -> Command:
-    """A send. A lone DISCONNECT is Azure's documented way to disconnect sockets: a command of its own,
-    so that their app servers are told."""
+    """A send. A single DISCONNECT is Azure's documented way to disconnect sockets. It becomes a separate
+    command, so that the app servers of the sockets are notified."""
     payload = _payload(call)
     end = goodbye(payload) if call.check else None
     if end is not None:
@@ -259,7 +259,7 @@ def _no_permissions(call: Call) -> NoReturn:
 
 
 def _connection(call: Call) -> Selection:
-    """The connection that the path ends with, or its only name."""
+    """The connection whose id is the last name of the path."""
     return Selection(connection=call.names[-1])
 
 
@@ -268,7 +268,7 @@ def _user(call: Call) -> Selection:
 
 
 ROWS: Final[dict[str, dict[str, Row]]] = {
-    # The path's shape after the hub, a star for each name in it; then the method.
+    # The path after the hub, with a star for each name; then the method.
     ":addToGroups": {"POST": Row("add_connections_to_groups", _join, 200)},
     ":removeFromGroups": {"POST": Row("remove_connections_from_groups", _leave, 200)},
     ":closeConnections": {"POST": Row("close_all_connections", lambda c: _close(c, _select(c)), 204)},

@@ -1,4 +1,4 @@
-"""Is a body an Engine.IO payload that a Socket.IO client will take?"""
+"""Checks that a body is an Engine.IO payload that Socket.IO clients accept."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from moorage.wire.reasons import API_BAD_PAYLOAD
 from moorage.wire.socketio import ACK, BINARY_ACK, BINARY_EVENT, EVENT, goodbye, parse_header
 
 MAX_PACKETS: Final = 1_000
-"""Packets in one payload."""
+"""Maximum packets in one payload."""
 
-# Names that clients keep for themselves; a packet with one is a parse error to them.
+# Event names reserved by clients, which treat a packet with one as a parse error.
 _RESERVED: Final = frozenset(
     {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 )
 
 
 def check_payload(body: bytes) -> None:
-    """Refuse what would make every recipient's parser close its connection.
+    """Refuse a payload that would make every recipient's parser close its connection.
 
-    Allowed are events and acks with all their attachments, or a DISCONNECT alone. Other packets are
-    the app server's own business, or somebody's plain text: "3 items left" is a pong, "100 users" would
-    hang up on everyone. Raises `PeerError` (api-bad-payload).
+    Events and acks with all their attachments are allowed, or a single DISCONNECT. Only an app server
+    may send other packets. The body may also be plain text: "3 items left" is a pong, and "100 users"
+    would close every connection. Raises `PeerError` (api-bad-payload).
     """
     if goodbye(body) is not None:
         return
@@ -42,7 +42,7 @@ def check_payload(body: bytes) -> None:
 
 
 def _check_packet(packet: bytes, missing: int) -> int:
-    """How many attachments are due after `packet`, given how many were before it."""
+    """The number of missing attachments after `packet`; `missing` is their number before it."""
     if packet[:1] == b"b":
         if not missing:
             raise PeerError(API_BAD_PAYLOAD, "binary data that no packet announced")

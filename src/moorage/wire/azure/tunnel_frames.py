@@ -1,9 +1,9 @@
-"""Frames of the azure link dialect: HTTP-shaped calls both ways inside one WebSocket.
+"""Frames of the azure link dialect: HTTP-like calls in both directions inside one WebSocket.
 
     u32 little-endian N | MessagePack array [type, json text, content or nil], N bytes
 
-One WebSocket binary message holds exactly one frame. The MessagePack is written by hand, as
-fixed parts around bytes that are ready: 0.95 us an event, where two general encoders need 1.09.
+One WebSocket binary message is exactly one frame. The MessagePack is written by hand, as fixed
+parts around encoded bytes: 0.95 us per event, where two general encoders need 1.09.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HEAD32: Final = struct.Struct("<IBBB").pack
 
 
 class Request(msgspec.Struct, rename="pascal", gc=False):
-    """A call of the app server. `Headers` maps names to one value or a list of them."""
+    """A call of the app server. `headers` maps each name to one value or a list of values."""
 
     ack_id: int
     http_method: str
@@ -46,7 +46,7 @@ class Request(msgspec.Struct, rename="pascal", gc=False):
 
 
 class Response(msgspec.Struct, rename="pascal", gc=False):
-    """The app server's answer to a call of ours."""
+    """The app server's answer to a call of the service."""
 
     ack_id: int
     status_code: int
@@ -59,9 +59,9 @@ _response = msgspec.json.Decoder(Response)
 
 
 def decode(data: bytes) -> tuple[Request | Response | None, bytes]:
-    """What one WebSocket message carries, and its content (b"" for nil).
+    """Decode one WebSocket message and its content (b"" for nil).
 
-    None for a well-formed frame of a kind that we have no use for (the table of types may grow).
+    Returns None for a well-formed frame of another type (new types may be added).
     Raises `PeerError` (link-bad-frame).
     """
     if len(data) < 5 or int.from_bytes(data[:4], "little") != len(data) - 4:
@@ -78,10 +78,10 @@ def decode(data: bytes) -> tuple[Request | Response | None, bytes]:
 
 
 def encode(kind: int, text: bytes, content: bytes | None = None) -> bytes:
-    """One frame; `text` is the JSON as bytes.
+    """Encode one frame; `text` is the JSON as bytes.
 
-    Lengths are written in their 16-bit forms even where a shorter one exists (MessagePack allows
-    it): one branch less, and one `pack` for all that stands before the text.
+    Lengths use the 16-bit form even if a shorter one exists, which MessagePack allows. This saves a
+    branch, and one `pack` writes everything before the text.
     """
     size = len(text)
     body = _NIL if content is None else _bin_head(len(content)) + content
@@ -100,7 +100,7 @@ def _bin_head(size: int) -> bytes:
 
 
 def connected(connection_id: str, server_id: str) -> bytes:
-    """The frame that must open every link: the SDK's promise waits for it."""
+    """The first frame of every link; the SDK waits for it."""
     return encode(
         CONNECTED,
         orjson.dumps(
@@ -110,14 +110,14 @@ def connected(connection_id: str, server_id: str) -> bytes:
 
 
 KEEPALIVE: Final = encode(STATUS, b'{"Type":5,"Message":"","TracingId":null}')
-"""WebSocket pings do not count as activity for the SDK; this frame does."""
+"""The SDK counts this frame as activity, but not WebSocket pings."""
 
 
 def response(ack_id: int, status: int, *, more: bool = False, content: bytes | None = None) -> bytes:
-    """An answer to the app server's call `ack_id`; `more`: the stream goes on."""
+    """An answer to the app server's call `ack_id`; with `more`, the stream continues."""
     if more or content is not None:
         return _built(ack_id, status, more, content)
-    # Two plain answers of one status differ in the AckId's digits only, if those are as many.
+    # Plain answers with one status differ only in the digits of the AckId, if their number is equal.
     digits = b"%d" % ack_id
     around = _plain.get((status, len(digits)))
     if around is None:

@@ -1,7 +1,7 @@
-"""Filters: the OData expressions of app servers and REST callers that say which connections.
+"""Filters: OData expressions with which app servers and REST callers select connections.
 
-`compile_filter` ends with a `Filter` that is cut for the hub: what can be answered from an index
-(groups, one connection id) stands apart from what must be asked of each candidate.
+`compile_filter` returns a `Filter` in the form that the hub needs: conditions that an index can answer
+(groups, one connection id) are separate from the predicate to evaluate for each candidate.
 Grammar, null rules and examples: docs/reference/filters.md.
 """
 
@@ -67,12 +67,12 @@ class Filter(msgspec.Struct, frozen=True, gc=False, array_like=True):
 def compile_filter(text: str, *, repair: bool = False) -> Filter:
     """Compile `text`. Raises `PeerError` (api-bad-filter) with the fault, whatever `text` is.
 
-    `repair` is for links of Azure's SDK only. For several rooms with exceptions that SDK writes
-    `'a' in groups or 'b' in groups and not ('x' in groups)`, without brackets. Taken literally
-    (`and` before `or`) the exception holds for b alone, so a sender that is in room a hears its
-    own `socket.to(["a", "b"]).emit()`, which no Socket.IO server does. With `repair`, exactly this
-    shape means `('a' in groups or 'b' in groups) and not ('x' in groups)`; everything else, and any
-    text with brackets of its own around the `or` or the `and`, keeps its literal meaning.
+    `repair` is only for links of Azure's SDK. For several rooms with exceptions that SDK writes
+    `'a' in groups or 'b' in groups and not ('x' in groups)`, without brackets. Literally (`and`
+    before `or`) the exception applies only to b, so a sender in room a would receive its own
+    `socket.to(["a", "b"]).emit()`, which no Socket.IO server does. With `repair`, exactly this form
+    means `('a' in groups or 'b' in groups) and not ('x' in groups)`. Every other text, and any text
+    with brackets around the `or` or the `and`, keeps its literal meaning.
     """
     if len(text) <= _CACHED_TEXT:
         return _shortcut_cached(text, repair) or _general(text, repair)
@@ -87,13 +87,13 @@ def _check_text(text: str) -> None:
         try:
             size = len(text.encode())
         except UnicodeEncodeError:
-            # A lone surrogate: no id or group can hold one, and no link or log could carry it on.
+            # A lone surrogate: no id or group can contain one, and no link or log can encode it.
             raise bad("the text is not valid Unicode") from None
     if size > MAX_TEXT:
         raise bad(f"longer than {MAX_TEXT} bytes")
 
 
-# ---- the shortcut: what Azure's SDK writes, without a parser
+# ---- the shortcut for the filters of Azure's SDK, without a parser
 
 _TEST: Final = r"'[^']*+' in groups"
 _EXCEPT: Final = rf"not \({_TEST}\)"
@@ -102,11 +102,11 @@ _CONNECTION: Final = re.compile(r"connectionId eq '([^']*+)'")
 
 
 def _shortcut(text: str, repair: bool) -> Filter | None:
-    """The same `Filter` as `_general` gives, or None for a shape that is not known here.
+    """The same `Filter` as `_general` returns, or None for a form that is not recognised.
 
-    The SDK's texts name the sender's socket, so they are new for every sender and the cache does
-    not help the first time: measured 2.5 us here against 34 us there. Texts with a doubled quote fall
-    through, because no shape lets a string follow a string.
+    The SDK's texts contain the sender's socket id, so each sender's first text is not in the cache:
+    it takes 2.5 us here against 34 us in `_general`. Texts with a doubled quote return None,
+    because in no form a string follows a string.
     """
     rooms = _ROOMS.fullmatch(text)
     if rooms is None:
@@ -165,7 +165,7 @@ _compiled_long = lru_cache(_CACHED_LONG_TREES)(_compile)
 
 
 def _repaired(tree: Node) -> Node:
-    """`tree` with the exceptions of the SDK's unbracketed shape lifted out of its last room."""
+    """`tree`, with the exceptions of the SDK's unbracketed form applied to all rooms."""
     match tree:
         case Logic("or", (*rooms, Logic("and", (last, *exceptions), False)), False):
             names = [_group(room) for room in (*rooms, last)]
@@ -194,7 +194,7 @@ def _decompose(text: str, tree: Node) -> tuple[Filter, Predicate | None]:
 
 
 def _conjuncts(node: Node) -> Iterable[Node]:
-    """What must all hold for `node` to hold; brackets around an `and` make no difference."""
+    """The conditions that `node` joins by `and`; brackets around an `and` make no difference."""
     if isinstance(node, Logic) and node.operator == "and":
         for operand in node.operands:
             yield from _conjuncts(operand)
@@ -203,7 +203,7 @@ def _conjuncts(node: Node) -> Iterable[Node]:
 
 
 def _group(node: Node) -> str | None:
-    """The name in `'name' in groups`, for exactly that."""
+    """The name, if `node` is exactly `'name' in groups`."""
     match node:
         case InGroups(Constant(str(name))):
             return name
@@ -212,7 +212,7 @@ def _group(node: Node) -> str | None:
 
 
 def _groups(node: Node) -> list[str] | None:
-    """The names in an `or` of nothing but `'name' in groups` (one is enough), in order."""
+    """The names, if `node` is `'name' in groups` or an `or` of only such tests, in order."""
     if not (isinstance(node, Logic) and node.operator == "or"):
         name = _group(node)
         return None if name is None else [name]
@@ -226,7 +226,7 @@ def _groups(node: Node) -> list[str] | None:
 
 
 def _connection(node: Node) -> str | None:
-    """The id in `connectionId eq 'id'`, either way round."""
+    """The id, if `node` is `connectionId eq 'id'` or the reverse."""
     match node:
         case Compare("eq", Identifier("connectionId"), Constant(str(id_))):
             return id_

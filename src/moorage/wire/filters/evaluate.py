@@ -1,16 +1,16 @@
-"""Typed tree -> closures. Built once per filter, run once per candidate connection.
+"""Typed tree -> closures, built once per filter and called once per candidate connection.
 
-Null (only `userId` of an anonymous connection, and the literal) is settled here, so that every
-condition is plainly true or false and `not` simply flips it:
+Null occurs as the `userId` of an anonymous connection and as the literal. These rules make every
+condition either true or false, so that `not` inverts it:
 
-    eq, ne, in (list)         null equals null and nothing else
+    eq, ne, in (list)         null equals only null
     gt, ge, lt, le            false if a side is null
     in groups                 false for null
     startswith, endswith, contains    false if an argument is null
     every other function      null if an argument is null
 
-Three-valued logic (OData's own) was rejected: under it neither `contains(userId,'x')` nor
-`not contains(userId,'x')` holds for an anonymous connection, which surprises whoever writes it.
+OData's three-valued logic was rejected: with it, neither `contains(userId,'x')` nor
+`not contains(userId,'x')` is true for an anonymous connection, which is surprising.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from moorage.wire.filters.syntax import (
 
 
 class Subject(Protocol):
-    """What a filter looks at: one connection. Only `in` and `len` are used of `groups`."""
+    """One connection, as a filter sees it. Filters use only `in` and `len` of `groups`."""
 
     @property
     def id(self) -> str:
@@ -46,7 +46,7 @@ class Subject(Protocol):
 
     @property
     def user_id(self) -> str | None:
-        """Its user; None for an anonymous client."""
+        """The user; None for an anonymous client."""
 
     @property
     def groups(self) -> Collection[str]:
@@ -58,7 +58,7 @@ _Getter = Callable[[Subject], Value]
 
 
 def predicate_of(node: Node) -> Predicate:
-    """Closure for a tree of type bool. Never raises, whatever the subject's strings are."""
+    """Closure for a tree of type bool. It never raises, for any strings of the subject."""
     match node:
         case Logic(operator="and", operands=operands):
             return all_of(tuple(predicate_of(operand) for operand in operands))
@@ -80,7 +80,7 @@ def predicate_of(node: Node) -> Predicate:
 
 
 def all_of(parts: tuple[Predicate, ...]) -> Predicate:
-    """Closure that holds where all `parts` do."""
+    """Closure that is true if all `parts` are."""
     if len(parts) == 1:
         return parts[0]
     return lambda subject: all(part(subject) for part in parts)
@@ -91,8 +91,8 @@ def _either(parts: tuple[Predicate, ...]) -> Predicate:
 
 
 def _comparison(node: Compare) -> Predicate:
-    # The parser saw to it that both sides have one type or null; `Any` because no static type
-    # says so, and because eq..ge are the names of Python's own operator functions.
+    # The parser has checked that both sides have one type or are null; static types cannot express
+    # this, hence `Any`. The names eq..ge are those of Python's operator functions.
     compare: Callable[[Any, Any], bool] = getattr(operator, node.operator)
     left, right = _getter(node.left), _getter(node.right)
     if node.operator in EQUALITIES:
@@ -127,7 +127,7 @@ def _getter(node: Node) -> _Getter:
             return lambda subject: subject.user_id
         case Identifier():
             return lambda subject: subject.id
-        case Call(arguments=(Groups(),)):  # only `length` takes it
+        case Call(arguments=(Groups(),)):  # only `length` accepts it
             return lambda subject: len(subject.groups)
         case Call():
             return _function(node)
@@ -156,8 +156,8 @@ def _function(node: Call) -> _Getter:
 
 
 def _substring(text: str, start: int, length: int | None = None) -> str:
-    """Out of range is clipped, not refused: a start before the text is its beginning, a length
-    below nothing is nothing, and past the end there is no more."""
+    """Out-of-range values are clipped: a negative start or length counts as 0, and the result ends
+    with the text."""
     start = max(start, 0)
     return text[start:] if length is None else text[start : start + max(length, 0)]
 

@@ -7,8 +7,8 @@
     options    := "(" expression, ... ")" | groups
 
 `not` binds tighter than a comparison: `not length(userId) gt 5` negates an int and is refused.
-The grammar lets brackets hold booleans and operands alike; which of them may stand where is a
-question of types, asked as each node is built, so that the message can show the text at fault.
+The grammar allows both booleans and operands in brackets. Types decide which of them is valid; they
+are checked when each node is built, so that the message can show the invalid text.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ from moorage.wire.filters.syntax import (
 MAX_CLAUSES: Final = 200
 """Comparisons, `in` tests, function calls and `true`/`false` in one filter, together."""
 MAX_NESTING: Final = 50
-"""Brackets (of functions and lists too) and `not`s around one place. A level costs up to seven
-frames of Python's stack here, so this bound also keeps its recursion limit out of reach."""
+"""Maximum nesting of brackets (including those of functions and lists) and `not`. A level uses up to
+seven Python stack frames, so this bound also prevents a `RecursionError`."""
 
 _INT64: Final = 2**63
-_MAX_DIGITS: Final = 64  # bounds `int()`, which is quadratic; leaves room for leading zeros
+_MAX_DIGITS: Final = 64  # bounds `int()`, which is quadratic; allows leading zeros
 _OPERANDS: Final = (Constant, Identifier, Groups, Call)
 _ORDERINGS: Final = COMPARISONS - EQUALITIES
 _RESERVED: Final = COMPARISONS | {"and", "or", "not", "in"}
@@ -68,7 +68,7 @@ def parse(text: str) -> Node:
 
 
 class _Parser:
-    """One text, read once. A raised error ends it, so nothing is restored on the way out."""
+    """Parses one text once. An error ends the parser, so no state is restored."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -92,7 +92,7 @@ class _Parser:
         self._token = scan(self._text, self._end)
 
     def _take(self, key: str) -> bool:
-        """Step over `key` (a word or a mark) if it is next."""
+        """Consume `key` (a word or a mark) if it is next."""
         if self._token.key != key:
             return False
         self._advance()
@@ -122,7 +122,7 @@ class _Parser:
             raise bad(f"more than {MAX_CLAUSES} clauses")
 
     def _fault(self, start: int, problem: str) -> PeerError:
-        """An error about the text from `start` to the last token taken."""
+        """An error about the text from `start` to the last consumed token."""
         return bad(f"Invalid syntax for {quoted(self._text[start : self._end])}: {problem}.")
 
     def _require_bool(self, node: Node, start: int) -> None:
@@ -144,7 +144,7 @@ class _Parser:
     # ---- grammar
 
     def _expression(self) -> Node:
-        # `or` and `and` in one loop: two frames fewer a level than a method each.
+        # One loop for `or` and `and` saves two stack frames per level.
         alternatives: list[Node] = []
         conjuncts: list[Node] = []
         while True:
@@ -191,7 +191,7 @@ class _Parser:
         return self._list()
 
     def _list(self) -> tuple[Node, ...]:
-        """`( expression, ... )`: at least one."""
+        """`( expression, ... )`, with at least one expression."""
         self._deeper()
         self._expect("(")
         items = [self._expression()]

@@ -1,8 +1,7 @@
-"""The words of the filter language: types, functions, tree nodes and the scanner.
+"""The elements of the filter language: types, functions, tree nodes and the scanner.
 
-Stages, one file each: text -> `filter_syntax` (tokens) -> `filter_parser` (a typed tree) ->
-`filter_eval` (closures); `filters` is the door the rest of the service uses.
-User reference: docs/reference/filters.md.
+There is one file per stage: text -> `syntax` (tokens) -> `parser` (a typed tree) -> `evaluate`
+(closures). The rest of the service uses only `compiled`. User reference: docs/reference/filters.md.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from moorage.wire.errors import PeerError
 from moorage.wire.reasons import API_BAD_FILTER
 
 MAX_FRAGMENT: Final = 80
-"""Characters of the sender's text that an error message repeats."""
+"""Maximum characters of the sender's text in an error message."""
 
 
 class Type(Enum):
-    """Static type of an expression. `userId` is a string even though it may be null at run time."""
+    """Static type of an expression. `userId` is a string, although it may be null at run time."""
 
     BOOL = "bool"
     INT = "int"
@@ -31,7 +30,7 @@ class Type(Enum):
 
 
 class Function(NamedTuple):
-    """`takes` lists, per parameter, the types accepted; the last `optional` of them may be left out."""
+    """`takes` lists the accepted types of each parameter; the last `optional` parameters may be omitted."""
 
     name: str
     takes: tuple[tuple[Type, ...], ...]
@@ -65,7 +64,7 @@ Value = str | int | bool | None
 
 
 class Node(msgspec.Struct, frozen=True, gc=False):
-    """Base of the tree's nodes. The parser only builds well-typed trees."""
+    """Base of the tree's nodes. The parser builds only well-typed trees."""
 
 
 class Constant(Node, frozen=True, gc=False):
@@ -81,11 +80,11 @@ class Identifier(Node, frozen=True, gc=False):
 
 
 class Groups(Node, frozen=True, gc=False):
-    """The collection `groups`; only under `in` and `length`."""
+    """The collection `groups`; allowed only in `in` and `length`."""
 
 
 class Call(Node, frozen=True, gc=False):
-    """A function applied."""
+    """A function call."""
 
     function: Function
     arguments: tuple[Node, ...]
@@ -119,8 +118,8 @@ class Not(Node, frozen=True, gc=False):
 
 
 class Logic(Node, frozen=True, gc=False):
-    """`bracketed`: it stood in parentheses. No meaning for evaluation; `filters` needs it to tell
-    an app server's habit from an author's intent."""
+    """`bracketed` is true if the text has brackets around it. Evaluation ignores it; `compiled` uses it to
+    recognise the unbracketed filters of Azure's SDK."""
 
     operator: Literal["and", "or"]
     operands: tuple[Node, ...]
@@ -151,7 +150,7 @@ def _type_of_value(value: Value) -> Type:
 
 
 class Kind(Enum):
-    """What the scanner tells apart."""
+    """Kind of a token."""
 
     WORD = "word"
     TEXT = "text"
@@ -161,7 +160,7 @@ class Kind(Enum):
 
 
 class Token(NamedTuple):
-    """`key` is what to compare with: words in lower case, all else as written."""
+    """`key` is the text to compare: words in lower case, everything else as written."""
 
     kind: Kind
     key: str
@@ -169,8 +168,8 @@ class Token(NamedTuple):
     end: int
 
 
-# Possessive throughout, so a match costs one pass whatever stands there, and an unterminated
-# string cannot give back half of a '' to end early. A number must end where a word cannot go on:
+# All quantifiers are possessive, so a match is one pass for any text, and an unterminated string
+# cannot backtrack into half of a ''. A number must not be followed by word characters:
 # `5abc` and `1.5` are errors, not two tokens.
 _TOKEN: Final = re.compile(
     r"[ \t\r\n]*+(?:"
@@ -204,13 +203,13 @@ def _unreadable(text: str, position: int) -> PeerError:
 
 
 def bad(detail: str) -> PeerError:
-    """The one kind of error these modules raise."""
+    """The only error that the filter modules raise."""
     return PeerError(API_BAD_FILTER, detail)
 
 
 def quoted(fragment: str) -> str:
-    """`fragment` of the sender's text, fit to be shown: cut, and without anything that could
-    forge a log line."""
+    """`fragment` of the sender's text for a message: shortened, and escaped so that it cannot forge a
+    log line."""
     shown = fragment if len(fragment) <= MAX_FRAGMENT else fragment[: MAX_FRAGMENT - 1] + "…"
     if not shown.isprintable():
         shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

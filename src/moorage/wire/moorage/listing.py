@@ -1,9 +1,9 @@
-"""The frames that list sockets, joined from finished pieces.
+"""The frames that list sockets, joined from encoded rows.
 
-An answer to `Fetch` names tens of thousands of sockets, most of them the same as in the answer
-before. So a socket's row is packed once and stays packed until its rooms change; an answer is those
-rows, one after the other. Most of a row would be headers that are the same for every client with
-the same browser: these go once into each frame.
+An answer to `Fetch` may list tens of thousands of sockets, most of them unchanged since the previous
+answer. So a socket's row is encoded once and kept until its rooms change, and an answer joins these
+rows. Most of a row would be headers that all clients with the same browser share. These are sent once
+per frame.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _SHARED: Final = frozenset(
         *("upgrade", "user-agent"),
     )
 )
-"""Headers that tell of a browser and of the service, not of a client."""
+"""Headers that depend on the browser and on the service, not on the client."""
 
 
 class Shared:
-    """Headers that several clients have. Lives as long as one of them."""
+    """Headers that several clients share. Lives as long as one of these clients."""
 
     __slots__ = ("__weakref__", "number", "packed")
 
@@ -40,7 +40,7 @@ class Shared:
 
 
 class SharedHeaders:
-    """All of one hub, by their JSON."""
+    """All shared headers of one hub, by their JSON."""
 
     def __init__(self) -> None:
         self._known: WeakValueDictionary[bytes, Shared] = WeakValueDictionary()
@@ -68,31 +68,31 @@ class SharedHeaders:
 
 
 class Listed(NamedTuple):
-    """One socket, packed."""
+    """One socket with its encoded row."""
 
     namespace: str
     id: str
     row: bytes
     shared: Shared | None
     groups: int
-    """Groups of its connection, all namespaces together."""
+    """Number of groups of its connection, in all namespaces."""
 
 
 def listed(namespace: str, row: Row, shared: Shared | None = None, groups: int = 0) -> Listed:
-    """`row` for lists whose rows are all of one app server."""
+    """Encode `row` for lists whose rows all belong to one app server."""
     if shared is not None:
         row.shared = shared.number
     return Listed(namespace, row.id, _encode(row), shared, groups)
 
 
 def sockets_frame(ref: int, server: str, rows: Sequence[bytes], shared: Collection[Shared]) -> bytes:
-    """A `Sockets` frame of packed rows, all of `server`, and the headers that they share."""
+    """A `Sockets` frame of encoded rows, all of `server`, and the headers that they share."""
     heads = (_HEAD, _encode(ref), _encode((server,)), array_head(len(rows)))
     return b"".join((*heads, *rows, array_head(len(shared)), *(each.packed for each in shared)))
 
 
 def array_head(length: int) -> bytes:
-    """What an array of so many values begins with."""
+    """The MessagePack header of an array of `length` values."""
     if length < 16:
         return bytes((0x90 | length,))
     if length < 0x10000:

@@ -1,4 +1,4 @@
-"""Batches of an app server whose frames are decoded later, one by one (`tunnel` decodes all at once)."""
+"""Batches of an app server whose frames are decoded later, one by one (`v1` decodes them all at once)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _frame_from_app = msgspec.msgpack.Decoder(FromApp)
 
 
 class RawBatch(NamedTuple):
-    """A batch whose frames nobody has looked at."""
+    """A batch with undecoded frames."""
 
     number: int
     ack: int
@@ -25,8 +25,8 @@ class RawBatch(NamedTuple):
 
 
 def head_from_app(data: bytes) -> RawBatch:
-    """A batch of an app server, with its frames as they are: much smaller than decoded. Raises `PeerError`
-    (link-bad-frame)."""
+    """Decode a batch of an app server except for its frames, which need much less memory undecoded. Raises
+    `PeerError` (link-bad-frame)."""
     try:
         return RawBatch(*_head_from_app.decode(data))
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -43,7 +43,7 @@ def split_frames(frames: msgspec.Raw) -> list[msgspec.Raw]:
 
 
 def decode_frame_from_app(data: msgspec.Raw) -> FromApp:
-    """One of its frames. Raises `PeerError` (link-bad-frame)."""
+    """Decode one frame of a `RawBatch`. Raises `PeerError` (link-bad-frame)."""
     try:
         frame: FromApp = _frame_from_app.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

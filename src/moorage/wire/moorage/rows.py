@@ -1,4 +1,4 @@
-"""What frames of `moorage.v1` hold many of. Declarations only; see `tunnel`."""
+"""The parts that frames of `moorage.v1` repeat. Declarations only; `v1` has the frames."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Annotated
 import msgspec
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
-"""Every integer of the dialect: none is negative, and JavaScript's numbers hold all of them exactly."""
+"""Every integer of the dialect: not negative, and exact as a JavaScript number."""
 
 
 class Fields(msgspec.Struct, array_like=True, gc=False):
-    """Values in their order on the wire."""
+    """Base of arrays: the values in their order on the wire."""
 
 
 class Row(Fields):
-    """One socket of `Sockets`. `server` counts in the frame's list; `opened` in milliseconds since
-    1970. The private room is not listed. `shared`: the number of the frame's `Headers` that belong to
-    its handshake as well; 0 for none."""
+    """One socket of `Sockets`. `server` is an index into the frame's list; `opened` is in milliseconds since
+    1970. The private room is not listed. `shared` is the number of the frame's `Headers` that complete
+    the handshake; 0 for none."""
 
     id: str
     connection: str
@@ -30,14 +30,14 @@ class Row(Fields):
 
 
 class Headers(Fields):
-    """JSON of headers that many clients have in common."""
+    """The JSON of headers that many clients share."""
 
     number: Count
     headers: bytes
 
 
 class Chunk(Fields):
-    """What an app server keeps of some sockets: a JSON array of `count` objects."""
+    """An app server's data of some sockets: a JSON array of `count` objects."""
 
     count: Count
     facts: bytes

@@ -1,8 +1,8 @@
-"""A link that may break without loss or reorder: numbered batches, credit, replay.
+"""Numbered batches, credit and replay, so that a link may break without loss or reordering.
 
-Both ends run the same two halves. A batch stays with its sender until the other end has *taken*
-it, and at most a window of bytes may be untaken. So one acknowledgement does three jobs: it gives
-back credit, it frees the replay copy, and after a cut it says where to go on.
+Both ends run the same two halves. A sender keeps a batch until the other end has *taken* it, and at
+most a window of bytes may be untaken. An acknowledgement does three jobs: it returns credit, it frees
+the replay copy, and after an interruption it marks the point at which to continue.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from moorage.wire.moorage.v1 import encode_batch
 from moorage.wire.reasons import LINK_BAD_FRAME
 
 BATCH_BYTES: Final = 256 * 1024
-"""Frames are gathered up to this much; only a frame that is larger by itself makes a larger batch, so
-whoever keeps frames below the other end's `max_batch` never sends too large a batch. The other end
-takes a batch in one piece, gives credit back in portions, and a cut repeats little."""
+"""A batch collects frames up to this size. Only a single larger frame makes a larger batch, so a sender
+whose frames are below the other end's `max_batch` never sends too large a batch. With small batches the
+other end returns credit in portions, and little is repeated after an interruption."""
 
 ACK_FRAMES: Final = 64
-"""Frames that an app server acknowledges at once: clients that send very much at once wait for it."""
+"""An app server acknowledges at once after this many frames, because a client that floods waits for it."""
 
 
 class Outgoing:
@@ -30,11 +30,11 @@ class Outgoing:
 
     def __init__(self, window: int) -> None:
         self.window = window
-        """Bytes that the other end takes untaken; it says so in its hello."""
+        """Maximum untaken bytes, from the other end's hello."""
         self.waiting = 0
-        """Bytes queued and in no batch yet."""
+        """Bytes that are queued and not yet in a batch."""
         self.in_flight = 0
-        """Bytes sent and not taken."""
+        """Bytes that were sent and are not yet taken."""
         self._waiting: deque[bytes] = deque()
         self._kept: deque[bytes] = deque()
         self._last = 0
@@ -42,7 +42,7 @@ class Outgoing:
 
     @property
     def blocked(self) -> bool:
-        """The credit is used up."""
+        """True if the credit is used up."""
         return self.in_flight >= self.window
 
     @property
@@ -56,17 +56,17 @@ class Outgoing:
         return self._taken
 
     def queue(self, frame: bytes) -> None:
-        """At the end, in no batch yet."""
+        """Append an encoded frame."""
         self._waiting.append(frame)
         self.waiting += len(frame)
 
     def unsent(self) -> list[bytes]:
-        """What is queued and in no batch yet, in order."""
+        """The frames that are queued and not yet in a batch, in order."""
         return list(self._waiting)
 
     def take(self, ack: int) -> bytes | None:
-        """The next batch, if something waits and there is credit. It may overshoot the window by
-        itself: a frame larger than the window would never leave otherwise."""
+        """The next batch, if a frame waits and there is credit. The batch may exceed the window;
+        otherwise a frame larger than the window could never be sent."""
         if not self._waiting or self.blocked:
             return None
         frames: list[bytes] = []
@@ -87,8 +87,8 @@ class Outgoing:
         return batch
 
     def taken(self, ack: int) -> None:
-        """The other end has taken all up to `ack`. An old value is no news: a replayed batch carries
-        what was true when it was made. Raises `PeerError` for a number that was never sent."""
+        """Note that the other end has taken all batches up to `ack`. An old value is ignored, because a
+        replayed batch carries an old ack. Raises `PeerError` for a number that was never sent."""
         if ack > self._last:
             raise PeerError(LINK_BAD_FRAME, f"ack {ack} of {self._last}")
         while self._taken < ack:
@@ -96,8 +96,8 @@ class Outgoing:
             self.in_flight -= len(self._kept.popleft())
 
     def resume(self, received: int) -> list[bytes]:
-        """After a cut: the other end has `received` all up to there; the batches to send again.
-        Raises `PeerError` where that cannot be true."""
+        """The batches to send again after an interruption. `received` is the highest number that the
+        other end has received. Raises `PeerError` if that number is impossible."""
         if received < self._taken:
             raise PeerError(LINK_BAD_FRAME, f"received {received}, but took {self._taken} before")
         self.taken(received)
@@ -111,21 +111,21 @@ class Incoming:
 
     def __init__(self, window: int) -> None:
         self.window = window
-        """Bytes that this end takes untaken."""
+        """Maximum untaken bytes that this end accepts."""
         self.received = 0
-        """The highest number that came."""
+        """The highest number received."""
         self.ack = 0
-        """The highest number taken: what the next batch to the other end shall carry."""
+        """The highest number taken: the ack of the next batch to the other end."""
         self._acked = 0
         self._untaken = 0
         self._untold = 0
         self._frames = 0
-        """Frames that came since the last acknowledgement."""
+        """Frames received since the last acknowledgement."""
 
     def arrived(self, number: int, size: int, frames: int = 0) -> bool:
-        """A batch came; False for one that was here before. `frames` is the number of its frames: after
-        `ACK_FRAMES` of them an acknowledgement is due. Raises `PeerError` for a gap: a WebSocket loses
-        nothing, so the other end has lost count."""
+        """Note a received batch; False if it is a repetition. `frames` is the number of its frames: an
+        acknowledgement is due after `ACK_FRAMES` of them. Raises `PeerError` for a gap, which is a fault
+        of the other end, because a WebSocket loses nothing."""
         if number <= self.received:
             return False
         if number != self.received + 1:
@@ -136,36 +136,36 @@ class Incoming:
         return True
 
     def take_all(self) -> None:
-        """All that came is taken."""
+        """Note that all received batches are taken."""
         self.ack = self.received
-        # Apart from what came: an ack sent in between must not make this look acknowledged.
+        # Counted separately: an ack sent before this call does not cover these bytes.
         self._untold += self._untaken
         self._untaken = 0
 
     @property
     def untaken(self) -> int:
-        """Bytes that came and are not taken."""
+        """Bytes that were received and are not yet taken."""
         return self._untaken
 
     def take(self, number: int, size: int) -> None:
-        """Batch `number`, the next one in order, is taken; `size` as it was when it arrived."""
+        """Note that batch `number`, the next in order, is taken; `size` is its size as received."""
         self.ack = number
         self._untold += size
         self._untaken -= size
 
     @property
     def has_news(self) -> bool:
-        """Something was taken that the other end does not know of."""
+        """True if a batch was taken and not yet acknowledged."""
         return self.ack != self._acked
 
     @property
     def is_due(self) -> bool:
-        """So much that it should be told at once: a quarter of the window, or many frames."""
+        """True if an acknowledgement is due at once: after a quarter of the window, or many frames."""
         return self.has_news and (self._untold * 4 >= self.window or self._frames >= ACK_FRAMES)
 
     def told(self) -> int:
-        """The ack, on its way to the other end. Only for a batch that does leave: `take(incoming.ack)`
-        first, and `told` where that gave a batch."""
+        """Return the ack and note that it is sent. Call this only for a batch that is sent: call
+        `take(incoming.ack)` first, and `told` if it returned a batch."""
         if self.ack != self._acked:
             self._acked = self.ack
             self._untold = 0

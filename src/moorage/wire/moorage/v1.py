@@ -1,10 +1,10 @@
 """The `moorage.v1` dialect: frames and batches between an app server and a service.
 
 A WebSocket message is one *batch*: a MessagePack array `[number, ack, frames]`. A frame is an array
-too, its first element the type. Fields that a receiver does not know stand at the end of a frame
-and are ignored, so a field may be added without a new version; a frame type may not.
+whose first element is its type. A receiver ignores unknown fields at the end of a frame, so a new
+field needs no new version; a new frame type does.
 
-The page docs/reference/link-protocol.md is the specification; order and loss are `stream`'s matter.
+docs/reference/link-protocol.md is the specification. `stream` handles order and loss.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from moorage.wire.reasons import LINK_BAD_FRAME
 
 SUBPROTOCOL: Final = "moorage.v1"
 REVISION: Final = 2
-"""Counts additions within version 1. Each side names its own; the lower one holds."""
+"""Counts additions within version 1. Each side sends its own revision; the lower one applies."""
 
 VOLATILE: Final = 1
-"""Flag of emits: leave out who cannot take it at once."""
+"""Flag of emits: skip sockets that cannot take the packet at once."""
 LOCAL: Final = 2
 """Flag of emits: only clients of the app server that emits."""
 
 Size = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
-"""With a window of 0 nothing would ever be sent. What a service accepts is its own matter."""
+"""A window of 0 would block all sending. A service may require more."""
 Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=2.0**31)]
-"""Bounds keep infinity and NaN out of timers."""
+"""Bounded, so that infinity and NaN cannot reach a timer."""
 
 
 class _Frame(Fields):
-    """A frame's fields, after its type."""
+    """The fields of a frame after its type."""
 
 
 class To(_Frame):
-    """Which sockets of a namespace: in any of `rooms` (none named: all), in none of `excluded`. A
+    """Selects sockets of a namespace: in any of `rooms` (empty: all sockets) and in none of `excluded`. A
     socket's own id is a room."""
 
     namespace: str
@@ -54,15 +54,15 @@ class To(_Frame):
 
 
 class Packet(_Frame, tag=4):
-    """Engine.IO packets of or for one client, joined by 0x1e."""
+    """Engine.IO packets from or for one client, joined by 0x1e."""
 
     client: Count
     payload: bytes
 
 
 class Drain(_Frame, tag=50):
-    """The sender is about to stop. To the service: give me no new clients. From it: expect to
-    lose this link; `seconds` is how long it still waits."""
+    """The sender is about to stop. An app server sends it to get no new clients. The service sends it
+    before it closes the link, in `seconds`."""
 
     seconds: Seconds = 0.0
 
@@ -71,20 +71,20 @@ class Drain(_Frame, tag=50):
 
 
 class AppHello(_Frame, tag=0):
-    """The first frame. `session` and `received` name what to resume; "" and 0 for a new session."""
+    """The first frame. `session` and `received` belong to the session to resume; "" and 0 for a new one."""
 
     revision: Count
     sdk: str
     session: str
     received: Count
     window: Size
-    """Bytes that the app server takes unacknowledged."""
+    """Maximum unacknowledged bytes that the app server accepts."""
     emit_only: bool = False
-    """It never gets clients."""
+    """True if the app server must not get clients."""
 
 
 class Opened(_Frame, tag=2):
-    """Takes a client, on these terms: milliseconds, and bytes of one message."""
+    """Accepts a client with these terms: times in milliseconds, `max_payload` in bytes of one message."""
 
     client: Count
     ping_interval: Count
@@ -93,7 +93,7 @@ class Opened(_Frame, tag=2):
 
 
 class Refused(_Frame, tag=3):
-    """Does not. A status from 400 to 499 blames the client, any other the app server."""
+    """Refuses a client. A status from 400 to 499 means a fault of the client, any other of the app server."""
 
     client: Count
     status: Count
@@ -101,13 +101,13 @@ class Refused(_Frame, tag=3):
 
 
 class Close(_Frame, tag=6):
-    """End a client's connection. After a `Drain` of the app server it may come back."""
+    """Closes a client's connection. After a `Drain` of the app server the client may reconnect."""
 
     client: Count
 
 
 class Emit(_Frame, tag=10):
-    """Deliver `payload` to all of `to`. `ref` 0: nothing is answered unless it fails."""
+    """Delivers `payload` to all of `to`. With `ref` 0 only a failure is answered."""
 
     ref: Count
     to: To
@@ -116,7 +116,7 @@ class Emit(_Frame, tag=10):
 
 
 class Ask(_Frame, tag=11):
-    """Deliver an event and collect an ack from each: `Asked`, `Answer`s, `Done`."""
+    """Delivers an event and collects an ack from each recipient: `Asked`, `Answer`s, `Done`."""
 
     ref: Count
     to: To
@@ -145,7 +145,7 @@ class Exit(_Frame, tag=21):
 
 
 class Join(_Frame, tag=22):
-    """All of `to`, whoever serves them, join `rooms`; the app servers that serve them hear `Moved`."""
+    """All of `to`, on any app server, join `rooms`; the app servers that serve them get `Moved`."""
 
     ref: Count
     to: To
@@ -169,17 +169,17 @@ class Disconnect(_Frame, tag=24):
 
 
 class Fetch(_Frame, tag=30):
-    """Who is in `to`: `Sockets`, then `Data` of each app server asked, then `Done`."""
+    """Lists the sockets in `to`: `Sockets`, then `Data` from each app server that is asked, then `Done`."""
 
     ref: Count
     to: To
     timeout: Count
     others: bool = False
-    """Not the asker's own: it knows them."""
+    """Exclude the sender's own sockets."""
 
 
 class Facts(_Frame, tag=33):
-    """The answer to `Query`: an object for each of its sockets, in its order."""
+    """The answer to `Query`: an object for each of its sockets, in the same order."""
 
     ref: Count
     chunks: tuple[Chunk, ...]
@@ -202,7 +202,7 @@ class Reply(_Frame, tag=42):
 
 
 class List(_Frame, tag=43):
-    """Which app servers does the hub have?"""
+    """Lists the app servers of the hub."""
 
     ref: Count
 
@@ -220,17 +220,17 @@ class ServiceHello(_Frame, tag=0):
     received: Count
     window: Size
     max_batch: Size
-    """Bytes of one message that the service reads."""
+    """Maximum bytes of one message that the service accepts."""
     keepalive: Count
     grace: Count
     hub: str
     node: str
     max_payload: Count = 0
-    """Bytes of one message that the service takes from a client; 0 if the service does not say."""
+    """Maximum bytes of one message from a client; 0 if unknown."""
 
 
 class Open(_Frame, tag=1):
-    """A client asks for a session. `handshake` is JSON."""
+    """A client requests a session. `handshake` is JSON."""
 
     client: Count
     id: str
@@ -239,7 +239,7 @@ class Open(_Frame, tag=1):
 
 
 class Closed(_Frame, tag=5):
-    """A client is gone. `cause` in Socket.IO's words, `reason` and `number` in ours."""
+    """A client is gone. `cause` is Socket.IO's disconnect reason; `reason` and `number` are ours."""
 
     client: Count
     number: Count
@@ -248,7 +248,7 @@ class Closed(_Frame, tag=5):
 
 
 class Left(_Frame, tag=7):
-    """Somebody else took this socket out of its namespace; the client has been told."""
+    """Another app server or the API disconnected this socket from its namespace and notified the client."""
 
     client: Count
     namespace: str
@@ -262,7 +262,7 @@ class Upgraded(_Frame, tag=9):
 
 
 class Moved(_Frame, tag=8):
-    """Somebody else changed this socket's rooms."""
+    """Another app server or the API changed this socket's rooms."""
 
     client: Count
     namespace: str
@@ -271,14 +271,14 @@ class Moved(_Frame, tag=8):
 
 
 class Asked(_Frame, tag=12):
-    """How many an `Ask`, a `Tell` or a `Fetch` waits for now."""
+    """The number of answers that an `Ask`, a `Tell` or a `Fetch` waits for."""
 
     ref: Count
     count: Count
 
 
 class Answer(_Frame, tag=13):
-    """One answer: of a socket to an `Ask`, of an app server to a `Tell`; `sender` is its id."""
+    """One answer: from a socket to an `Ask`, or from an app server to a `Tell`. `sender` is its id."""
 
     ref: Count
     sender: str
@@ -286,7 +286,7 @@ class Answer(_Frame, tag=13):
 
 
 class Done(_Frame, tag=14):
-    """The end of what `ref` asked for. `missing`: who should have answered and did not."""
+    """The end of request `ref`. `missing` lists the sockets or app servers that did not answer."""
 
     ref: Count
     count: Count
@@ -294,7 +294,7 @@ class Done(_Frame, tag=14):
 
 
 class Failed(_Frame, tag=15):
-    """What `ref` asked for was not done (`ref` 0: something without a number)."""
+    """Request `ref` failed (0: a request without a number)."""
 
     ref: Count
     number: Count
@@ -312,7 +312,7 @@ class Sockets(_Frame, tag=31):
 
 
 class Query(_Frame, tag=32):
-    """Another app server wants to know these sockets' data: answer with `Facts`."""
+    """Another app server requests the data of these sockets. The answer is `Facts`."""
 
     ref: Count
     namespace: str
@@ -320,7 +320,7 @@ class Query(_Frame, tag=32):
 
 
 class Data(_Frame, tag=34):
-    """`Facts` of `server`, passed on: in the order of its rows in `Sockets`."""
+    """`Facts` of `server`, passed on, in the order of its rows in `Sockets`."""
 
     ref: Count
     server: str
@@ -328,7 +328,7 @@ class Data(_Frame, tag=34):
 
 
 class Told(_Frame, tag=41):
-    """An event from another app server. `ref` 0: it wants no answer."""
+    """An event from another app server. With `ref` 0 it expects no answer."""
 
     ref: Count
     sender: str
@@ -387,7 +387,7 @@ FrameT = TypeVar("FrameT")
 
 
 class Batch(NamedTuple, Generic[FrameT]):
-    """`number` 0: outside the numbering, without meaning for order. `ack`: the highest number that
+    """`number` 0 is outside the numbering and has no order. `ack` is the highest number that
     the sender of this batch has taken."""
 
     number: int
@@ -396,9 +396,9 @@ class Batch(NamedTuple, Generic[FrameT]):
 
 
 MAX_FRAMES: Final = 131_072
-"""Frames of one batch of an app server. An app server that gathers up to 256 KiB, as the protocol page says,
-never has so many. Five million of the smallest would go into the largest message. The decoder looks at the
-number before it makes anything of the frames."""
+"""Maximum frames of one batch of an app server. Batches of up to 256 KiB, as the specification requires,
+never have more. The largest message could hold five million of the smallest frames. The decoder checks the
+number before it decodes any frame."""
 
 FewFrames = msgspec.Meta(max_length=MAX_FRAMES)
 _encode = msgspec.msgpack.Encoder().encode
@@ -407,22 +407,22 @@ _from_service = msgspec.msgpack.Decoder(tuple[Count, Count, list[FromService]])
 
 
 def encode_frame(frame: FromApp | FromService) -> bytes:
-    """One frame's bytes, a part of a batch."""
+    """The bytes of one frame."""
     return _encode(frame)
 
 
 def encode_batch(number: int, ack: int, frames: list[bytes]) -> bytes:
-    """A batch of finished frames."""
+    """The bytes of a batch of encoded frames."""
     return b"".join((b"\x93", _encode(number), _encode(ack), array_head(len(frames)), *frames))
 
 
 def decode_from_app(data: bytes) -> Batch[FromApp]:
-    """A batch of an app server. Raises `PeerError` (link-bad-frame)."""
+    """Decode a batch of an app server. Raises `PeerError` (link-bad-frame)."""
     return _decode(_from_app, data)
 
 
 def decode_from_service(data: bytes) -> Batch[FromService]:
-    """A batch of the service. Raises `PeerError` (link-bad-frame)."""
+    """Decode a batch of the service. Raises `PeerError` (link-bad-frame)."""
     return _decode(_from_service, data)
 
 
