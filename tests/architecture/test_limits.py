@@ -25,6 +25,7 @@ FUNCTION_LINES = 60
 """Without the docstring."""
 
 COVERED_ELSEWHERE: dict[str, str] = {
+    "cluster/ports.py": "contract/test_broker.py",
     "edge/settings.py": "config/test_load.py",
     "edge/moorage/answers.py": "edge/moorage/test_questions.py",
     "edge/moorage/causes.py": "edge/moorage/test_server.py",

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from moorage.cluster.local import LocalBroker
-from moorage.wire.commands import EVERYONE, Send
+from moorage.cluster.ports import Broker
 
 
 def test_it_keeps_nothing() -> None:
     local = LocalBroker()
-    before = dict(vars(local))
-    local.publish(Send("app", EVERYONE, b"42[1]"))
-    assert vars(local) == before == {}
+    broker: Broker = local
+    received: list[bytes] = []
+    broker.start(received.append)
+    broker.send("n1", b"x")
+    broker.send_all(b"x")
+    broker.stop()
+    assert received == []
+    assert vars(local) == {}

@@ -1,12 +1,21 @@
-"""The broker of a node that is alone: there is nobody else to tell."""
+"""The broker of a node that is alone."""
 
 from __future__ import annotations
 
-from moorage.wire.commands import Command
+from moorage.cluster.ports import Receive
 
 
 class LocalBroker:
-    """`hub.ports.Broker` for one node. The node has already acted when it publishes."""
+    """`cluster.ports.Broker` without other nodes: every message is lost, and none arrives."""
 
-    def publish(self, command: Command) -> None:
-        """Nothing to do: no other node exists."""
+    def start(self, receive: Receive) -> None:
+        """Nothing arrives."""
+
+    def send(self, node: str, message: bytes) -> None:
+        """There is no other node."""
+
+    def send_all(self, message: bytes) -> None:
+        """There is no other node."""
+
+    def stop(self) -> None:
+        """Nothing to stop."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from moorage.wire.commands import Command, Member, Selection
+from moorage.wire.commands import Command, Member, Outcome, Selection, Server
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage.rows import Chunk, Count, Fields
 from moorage.wire.reasons import NODE_BAD_MESSAGE
@@ -24,6 +24,25 @@ class Result(Fields, tag=100):
     more: bool
     rooms: Count
     asked: Count
+    servers: tuple[Server, ...] = ()
+
+    @classmethod
+    def of(cls, done: Outcome) -> Result:
+        """The part for an outcome."""
+        members = done.members
+        return cls(done.found, done.reached, members, done.more, done.rooms, done.asked, done.servers)
+
+    def outcome(self) -> Outcome:
+        """The outcome, without its sockets."""
+        return Outcome(
+            found=self.found,
+            reached=self.reached,
+            members=self.members,
+            more=self.more,
+            rooms=self.rooms,
+            asked=self.asked,
+            servers=self.servers,
+        )
 
 
 class Refused(Fields, tag=101):

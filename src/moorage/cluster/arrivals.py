@@ -1,0 +1,109 @@
+"""Commands that arrive from other nodes. They are carried out in the order in which a node sent them."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from moorage import logs
+from moorage.cluster.sockets import unpacked
+from moorage.hub.node import Node
+from moorage.hub.turns import Intake, Job
+from moorage.wire.cluster import Answer, Envelope, Finished, Part, Refused, Result, Sockets
+from moorage.wire.commands import Outcome
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import INTERNAL
+
+log: Final = logs.get("cluster")
+
+
+class Send(Protocol):
+    """Sends a part of the answer to request `number` of `node`."""
+
+    def __call__(self, node: str, number: int, part: Part, /) -> None: ...
+
+
+class Arrivals:
+    """Carries out the commands of other nodes on `node`."""
+
+    def __init__(self, node: Node, send: Send) -> None:
+        self._node = node
+        self._send = send
+        self._intakes: dict[str, Intake] = {}
+        """Work that is left, by the incarnation of the node that asked for it."""
+
+    def take(self, envelope: Envelope) -> None:
+        """Carry out a command now, or behind others of the same node that are not finished."""
+        intake = self._intakes.get(envelope.origin)
+        if intake is None:
+            intake = self._intakes[envelope.origin] = Intake(self._node.turns)
+        job = self._later(envelope) if intake.busy else self._carry_out(envelope)
+        if job is not None:
+            intake.add(job)
+
+    def forget(self, node: str) -> None:
+        """A node is gone. What it has asked for already is still carried out."""
+        self._intakes.pop(node, None)
+
+    def _later(self, envelope: Envelope) -> Job[None]:
+        yield from self._carry_out(envelope) or ()
+
+    def _carry_out(self, envelope: Envelope) -> Job[None] | None:
+        assert not isinstance(envelope.body, Part)
+        answers = _Answers(self._send, envelope.origin, envelope.request)
+        try:
+            outcome = self._node.carry_out(envelope.body, answers)
+        except Exception as error:
+            self._refuse(envelope, error)
+            return None
+        if not isinstance(outcome, Outcome):
+            return self._in_steps(envelope, outcome)
+        if outcome.sockets:
+            return self._list(envelope, outcome)
+        self._tell(envelope, outcome)
+        return None
+
+    def _in_steps(self, envelope: Envelope, job: Job[Outcome]) -> Job[None]:
+        try:
+            outcome = yield from job
+        except Exception as error:
+            self._refuse(envelope, error)
+        else:
+            yield from self._list(envelope, outcome)
+
+    def _list(self, envelope: Envelope, outcome: Outcome) -> Job[None]:
+        for server, parts in outcome.sockets.items():
+            for rows in parts:
+                self._send(envelope.origin, envelope.request, Sockets(server, unpacked(rows)))
+                yield False
+        self._tell(envelope, outcome)
+
+    def _tell(self, envelope: Envelope, outcome: Outcome) -> None:
+        if envelope.request:
+            self._send(envelope.origin, envelope.request, Result.of(outcome))
+
+    def _refuse(self, envelope: Envelope, error: Exception) -> None:
+        if not isinstance(error, PeerError):
+            # A defect of ours. The node that asked must not wait for an answer until the time is up.
+            log.error("command of another node failed", command=type(envelope.body).__name__, exc_info=error)
+            error = PeerError(INTERNAL)
+        if envelope.request:
+            self._send(envelope.origin, envelope.request, Refused(error.reason.name, error.detail))
+
+
+class _Answers:
+    """`hub.ports.Answers` of another node's command; nothing is answered where its number is 0."""
+
+    def __init__(self, send: Send, node: str, number: int) -> None:
+        self._send = send
+        self._node = node
+        self._number = number
+
+    def answer(self, sender: str, payload: Any) -> None:
+        """As in the port."""
+        if self._number:
+            self._send(self._node, self._number, Answer(sender, payload))
+
+    def finish(self, missing: tuple[str, ...]) -> None:
+        """As in the port."""
+        if self._number:
+            self._send(self._node, self._number, Finished(missing))

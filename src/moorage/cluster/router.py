@@ -1,0 +1,202 @@
+"""Sends this node's commands to the other nodes, and gathers their answers. The rule is the simplest correct
+one: every node gets every command.
+
+A cast is sent once this node has delivered it. A write is answered when all nodes have carried it out. An ask
+gathers the answers of all nodes until its deadline. If a node does not answer in time, the answer is partial
+and names that node.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from moorage import logs
+from moorage.cluster.arrivals import Arrivals
+from moorage.cluster.ports import Broker
+from moorage.cluster.requests import Request
+from moorage.cluster.sockets import packed
+from moorage.hub.node import Node
+from moorage.hub.ports import Answers, Reply
+from moorage.wire import cluster
+from moorage.wire.cluster import Body, Envelope
+from moorage.wire.commands import (
+    Ask,
+    Cast,
+    FetchSockets,
+    Invoke,
+    Outcome,
+    SendToConnection,
+    TellServers,
+    Write,
+)
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import CATALOGUE, INTERNAL
+
+WAIT: Final = 5.0
+"""Seconds to wait for other nodes, for commands that have no timeout of their own."""
+GRACE: Final = 0.5
+"""Seconds added to a timeout: what another node sends when its own time is up needs time to get here."""
+
+log: Final = logs.get("cluster")
+
+
+class Router:
+    """`hub.ports.Cluster` of one node. `incarnation` names this start of the node."""
+
+    def __init__(self, node: Node, broker: Broker, incarnation: str) -> None:
+        self._node = node
+        self._broker = broker
+        self._own = incarnation
+        self._peers: dict[str, str] = {}
+        """Names of the other nodes by their incarnation."""
+        self._requests: dict[int, Request] = {}
+        self._last_number = 0
+        self._arrivals = Arrivals(node, self._send)
+
+    def start(self) -> None:
+        """Connect the node with the others."""
+        self._node.cluster = self
+        self._broker.start(self._receive)
+
+    # -- membership -------------------------------------------------------------------------------
+
+    def add(self, incarnation: str, name: str) -> None:
+        """Another node is there. Commands wait for its answer from now on."""
+        self._peers[incarnation] = name
+
+    def remove(self, incarnation: str) -> None:
+        """A node is gone. Nothing waits for it any more."""
+        name = self._peers.pop(incarnation)
+        self._arrivals.forget(incarnation)
+        for request in tuple(self._requests.values()):
+            request.give_up([(incarnation, name)])
+            self._forget_if_over(request)
+
+    def tick(self, now: float) -> None:
+        """Time passes: requests past their deadline end without the nodes that are missing."""
+        for request in tuple(self._requests.values()):
+            if request.deadline <= now:
+                request.give_up(tuple(self._peers.items()))
+                self._forget_if_over(request)
+
+    # -- what leaves: `hub.ports.Cluster` -----------------------------------------------------------
+
+    def first(self, hub: str, group: str) -> None:
+        """Not needed: every node gets every command, whatever groups it has."""
+
+    def last(self, hub: str, group: str) -> None:
+        """Not needed, as `first`."""
+
+    def cast(self, command: Cast, here: Outcome) -> None:
+        """Send it out, unless it was for one connection, which is on this node."""
+        if not (here.found and isinstance(command, SendToConnection)):
+            self._send_all(command)
+
+    def write(self, command: Write, here: Outcome, reply: Reply, about: Any) -> None:
+        """Send it out, and reply when all nodes have carried it out."""
+        if not self._peers:
+            reply(about, here)
+            return
+        request = self._begin(command, reply, about, None)
+        self._send_all(command, request.number)
+        request.outcome(self._own, here)
+
+    def ask(
+        self, command: Ask, reply: Reply, about: Any, answers: Answers[Any] | None
+    ) -> tuple[Reply, Any, Answers[Any] | None]:
+        """Send it out, and gather what comes back. This node's own part comes back in the same way."""
+        if not self._peers:
+            return reply, about, answers
+        if isinstance(command, TellServers) and not command.timeout:
+            self._send_all(command)
+            return reply, about, answers
+        request = self._begin(command, reply, about, answers)
+        self._send_all(command, request.number)
+        return self._own_outcome, request, None if answers is None else _OwnAnswers(self, request)
+
+    def _begin(self, command: Write | Ask, reply: Reply, about: Any, answers: Answers[Any] | None) -> Request:
+        self._last_number += 1
+        seconds = self._node.links.invoke_timeout
+        if not isinstance(command, Invoke | FetchSockets | TellServers):
+            seconds = WAIT
+        elif command.timeout is not None:
+            seconds = min(seconds, command.timeout)
+        request = self._requests[self._last_number] = Request(
+            self._last_number,
+            command,
+            nodes=(self._own, *self._peers),
+            deadline=self._node.clock() + seconds + GRACE,
+            reply=reply,
+            about=about,
+            answers=answers,
+        )
+        return request
+
+    def _own_outcome(self, request: Request, outcome: Outcome | Exception) -> None:
+        request.outcome(self._own, outcome)
+        self._forget_if_over(request)
+
+    def own_finished(self, request: Request, missing: tuple[str, ...]) -> None:
+        """All on this node have answered, except `missing`."""
+        request.finished(self._own, missing)
+        self._forget_if_over(request)
+
+    def own_answer(self, request: Request, sender: str, payload: object) -> None:
+        """Somebody on this node has answered."""
+        request.answer(self._own, sender, payload)
+
+    def _forget_if_over(self, request: Request) -> None:
+        if request.is_over:
+            self._requests.pop(request.number, None)
+
+    def _send_all(self, body: Body, number: int = 0) -> None:
+        if self._peers:
+            self._broker.send_all(cluster.encode(Envelope(self._own, body, number)))
+
+    def _send(self, to: str, number: int, body: Body) -> None:
+        self._broker.send(to, cluster.encode(Envelope(self._own, body, number)))
+
+    # -- what arrives -----------------------------------------------------------------------------
+
+    def _receive(self, message: bytes) -> None:
+        try:
+            envelope = cluster.decode(message)
+        except PeerError as error:
+            log.warning("bad message of another node", reason=error.reason.name, detail=error.detail)
+            return
+        if isinstance(envelope.body, cluster.Part):
+            request = self._requests.get(envelope.request)
+            if request is not None:
+                self._gather(request, envelope.origin, envelope.body)
+                self._forget_if_over(request)
+            return
+        self._arrivals.take(envelope)
+
+    def _gather(self, request: Request, node: str, part: cluster.Part) -> None:
+        if isinstance(part, cluster.Answer):
+            request.answer(node, part.sender, part.payload)
+        elif isinstance(part, cluster.Finished):
+            request.finished(node, part.missing)
+        elif isinstance(part, cluster.Sockets):
+            if isinstance(request.command, FetchSockets):
+                request.rows(node, part.server, packed(request.command.namespace, part.rows))
+        elif isinstance(part, cluster.Refused):
+            request.outcome(node, PeerError(CATALOGUE.get(part.reason, INTERNAL), part.detail))
+        else:
+            request.outcome(node, part.outcome())
+
+
+class _OwnAnswers:
+    """`hub.ports.Answers` of this node's part of a request."""
+
+    def __init__(self, router: Router, request: Request) -> None:
+        self._router = router
+        self._request = request
+
+    def answer(self, sender: str, payload: object) -> None:
+        """As in the port."""
+        self._router.own_answer(self._request, sender, payload)
+
+    def finish(self, missing: tuple[str, ...]) -> None:
+        """As in the port."""
+        self._router.own_finished(self._request, missing)

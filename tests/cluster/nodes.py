@@ -1,0 +1,126 @@
+"""Several nodes in one process, joined by a `MemoryNetwork`. Time and messages move only on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from moorage.cluster.memory import MemoryNetwork
+from moorage.cluster.router import Router
+from moorage.cluster.sockets import unpacked
+from moorage.hub.connection import Connection
+from moorage.hub.ports import Answers
+from moorage.wire.commands import Command, Outcome
+from moorage.wire.moorage.listing import Listed
+from tests.hub.fakes import RecordingAnswers, RecordingPeer, World, heard, sink_of
+
+
+class NodeWorld(World):
+    """One of the nodes. Its connection ids begin with its incarnation."""
+
+    incarnation = ""
+
+    def _new_id(self) -> str:
+        return f"{self.incarnation}-{super()._new_id()}"
+
+
+class Reply:
+    """What came back for one command."""
+
+    def __init__(self) -> None:
+        self.all: list[Outcome | Exception] = []
+
+    def __call__(self, about: Any, outcome: Outcome | Exception, /) -> None:
+        assert about is self
+        self.all.append(outcome)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The one outcome, which must be there."""
+        (found,) = self.all
+        assert isinstance(found, Outcome), found
+        return found
+
+
+class Nodes:
+    """So many nodes, each with one app server and with `clients` clients in the namespace `/`."""
+
+    def __init__(self, count: int, clients: int = 1) -> None:
+        self.network = MemoryNetwork()
+        self.worlds: list[NodeWorld] = []
+        self.routers: list[Router] = []
+        self.peers: list[RecordingPeer] = []
+        """What each node's app server hears of others."""
+        names = [f"n{number}" for number in range(count)]
+        for name in names:
+            world = NodeWorld()
+            world.incarnation = name
+            router = Router(world.node, self.network.broker(name), name)
+            router.start()
+            for other in names:
+                if other != name:
+                    router.add(other, f"node {other[1:]}")
+            self.peers.append(RecordingPeer())
+            world.server(f"s{name[1:]}", peer=self.peers[-1])
+            self.worlds.append(world)
+            self.routers.append(router)
+        self.clients = [
+            [world.client("/", user_id=f"u{at}") for _ in range(clients)]
+            for at, world in enumerate(self.worlds)
+        ]
+        self.settle()
+        for client in self.everyone:
+            sink_of(client).writes.clear()
+
+    @property
+    def everyone(self) -> list[Connection]:
+        """All clients of all nodes."""
+        return [client for clients in self.clients for client in clients]
+
+    def submit(self, at: int, command: Command, answers: Answers[Any] | None = None) -> Reply:
+        """Submit a command to node `at`. Nothing has moved between the nodes yet."""
+        reply = Reply()
+        job = self.worlds[at].node.submit(command, reply, reply, answers)
+        for _ in job or ():
+            pass
+        return reply
+
+    def ask(self, at: int, command: Command) -> tuple[Reply, RecordingAnswers]:
+        """Submit a command that many answer."""
+        answers = RecordingAnswers()
+        return self.submit(at, command, answers), answers
+
+    def done(self, at: int, command: Command) -> Outcome:
+        """Submit a command, and let everything arrive."""
+        reply = self.submit(at, command)
+        self.settle()
+        return reply.outcome
+
+    def settle(self) -> None:
+        """Let all messages arrive that are not delayed, and all work be done."""
+        while any(world.scheduled or world.turns for world in self.worlds) or self.network.step():
+            for world in self.worlds:
+                world.settle()
+
+    def later(self, seconds: float) -> None:
+        """Time passes everywhere."""
+        for world, router in zip(self.worlds, self.routers, strict=True):
+            world.now += seconds
+            world.node.tick(world.now)
+            router.tick(world.now)
+
+    def heard(self) -> dict[str, list[bytes]]:
+        """Packets by the id of the client that got some."""
+        return {client.id: packets for client in self.everyone if (packets := heard(client))}
+
+
+def rows_of(sockets: Mapping[str, Iterable[list[Listed]]]) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows of an outcome by app server: id, connection, user, opened, rooms, handshake."""
+    return {
+        server: [
+            (row.id, row.connection, row.user, row.opened, row.rooms, row.handshake)
+            for part in parts
+            for row in unpacked(part)
+        ]
+        for server, parts in sockets.items()
+    }

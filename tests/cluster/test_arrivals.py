@@ -1,0 +1,91 @@
+"""Commands of other nodes: what the node that asked is told. How they act on clients is in `test_router`."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.cluster.arrivals import Arrivals
+from moorage.wire.cluster import Answer, Envelope, Finished, Part, Refused, Result
+from moorage.wire.commands import EVERYONE, Command, Exists, Invoke, JoinGroups, Send, TellServers
+from moorage.wire.groups import namespace_group
+from tests.hub.fakes import HUB, RecordingPeer, World, heard
+
+
+class Home:
+    """A node, and what it tells others."""
+
+    def __init__(self, clients: int = 1) -> None:
+        self.world = World()
+        self.world.server(peer=RecordingPeer())
+        self.clients = [self.world.client("/") for _ in range(clients)]
+        self.told: list[tuple[str, int, Part]] = []
+        self.arrivals = Arrivals(self.world.node, lambda *part: self.told.append(part))
+
+    def take(self, command: Command, number: int = 7, origin: str = "n1") -> None:
+        """A command arrives."""
+        self.arrivals.take(Envelope(origin, command, number))
+
+
+def test_an_outcome_goes_to_the_node_that_asked() -> None:
+    home = Home()
+    home.take(JoinGroups(HUB, EVERYONE, ("g",)), 7, "n1")
+    home.take(Exists("no-hub", EVERYONE), 8, "n2")
+    done, nobody = (Result(found, reached, (), False, 0, 0) for found, reached in ((True, 1), (False, 0)))
+    assert home.told == [("n1", 7, done), ("n2", 8, nobody)]
+
+
+@pytest.mark.parametrize("payload", [b'42["x"]', b"41"])
+def test_a_cast_is_not_answered(payload: bytes) -> None:
+    home = Home()
+    home.take(Send(HUB, EVERYONE, payload), 0)
+    home.take(TellServers(HUB, "/", b'42["x"]', "s9"), 0)
+    assert home.told == []
+
+
+def test_a_refusal_is_told() -> None:
+    home = Home()
+    home.take(Invoke(HUB, EVERYONE, b"41"))
+    ((node, number, part),) = home.told
+    assert (node, number) == ("n1", 7)
+    assert isinstance(part, Refused)
+    assert part.reason == "api-bad-payload"
+
+
+def test_a_defect_is_told_as_internal(caplog: pytest.LogCaptureFixture) -> None:
+    home = Home()
+    home.take(JoinGroups(HUB, EVERYONE, (5,)))  # type: ignore[arg-type]
+    assert home.told == [("n1", 7, Refused("internal", ""))]
+
+
+def test_answers_and_their_end() -> None:
+    home = Home(2)
+    home.take(Invoke(HUB, EVERYONE, b'42["x"]', 5.0))
+    home.world.settle()
+    first, second = home.clients
+    home.world.node.receive(first, b"43" + heard(first)[0][2:].split(b"[")[0] + b"[1]")
+    home.world.now += 5.0
+    home.world.node.tick(home.world.now)
+    result, answer, end = [part for _, _, part in home.told]
+    assert isinstance(result, Result)
+    assert isinstance(answer, Answer)
+    assert (result.asked, answer.sender, end) == (2, f"{first.id}/", Finished((f"{second.id}/",)))
+
+
+def test_commands_of_one_node_wait_for_each_other_and_other_nodes_do_not() -> None:
+    home = Home(600)
+    groups = tuple(f"g{number}" for number in range(5))
+    home.take(JoinGroups(HUB, EVERYONE, groups), 1, "n1")
+    home.take(Send(HUB, EVERYONE, b'42["n1"]'), 0, "n1")
+    home.take(Send(HUB, EVERYONE, b'42["n2"]'), 0, "n2")
+    assert home.told == []
+    home.world.settle()
+    assert heard(home.clients[0]) == [b'42["n2"]', b'42["n1"]']
+    assert [number for _, number, _ in home.told] == [1]
+
+
+def test_what_a_node_asked_for_is_done_though_it_is_gone() -> None:
+    home = Home(600)
+    home.take(JoinGroups(HUB, EVERYONE, tuple(f"g{number}" for number in range(5))), 1, "n1")
+    home.arrivals.forget("n1")
+    home.world.settle()
+    assert all("g4" in client.groups and namespace_group("/") in client.groups for client in home.clients)

@@ -1,0 +1,182 @@
+"""A network that delays, loses and divides: asks end at their deadline and name who is missing, nothing is
+delivered twice, and afterwards everything works again."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.cluster.router import GRACE, WAIT
+from moorage.wire.commands import (
+    EVERYONE,
+    CloseConnections,
+    Command,
+    Exists,
+    FetchSockets,
+    Invoke,
+    JoinGroups,
+    ListServers,
+    Send,
+    SendToConnection,
+    TellServers,
+)
+from tests.cluster.nodes import Nodes
+from tests.hub.fakes import HUB, heard
+
+COUNTS = [2, 3, 8]
+EVENT = b'42["e"]'
+WAITING: list[tuple[Command, float]] = [
+    (JoinGroups(HUB, EVERYONE, ("g",)), WAIT),
+    (CloseConnections(HUB, EVERYONE), WAIT),
+    (Exists(HUB, EVERYONE), WAIT),
+    (ListServers(HUB), WAIT),
+    (Invoke(HUB, EVERYONE, EVENT, 3.0), 3.0),
+    (FetchSockets(HUB, EVERYONE, "/", 3.0, 10**12, "s0"), 3.0),
+    (TellServers(HUB, "/", EVENT, "s0", 3.0), 3.0),
+]
+"""Commands that wait for other nodes, and for how long."""
+
+every_wait = pytest.mark.parametrize(
+    ("command", "seconds"), WAITING, ids=[type(command).__name__ for command, _ in WAITING]
+)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@every_wait
+def test_a_node_that_is_cut_off_is_named_at_the_deadline(
+    count: int, command: Command, seconds: float
+) -> None:
+    nodes = Nodes(count)
+    nodes.network.partition({"n1"}, {f"n{at}" for at in range(count) if at != 1})
+    reply, _ = nodes.ask(0, command)
+    nodes.settle()
+    nodes.later(seconds + GRACE - 0.1)
+    nodes.settle()
+    assert reply.all == []
+    nodes.later(0.1)
+    nodes.settle()
+    assert reply.outcome.missing == ("node 1",)
+    nodes.later(1000.0)
+    nodes.settle()
+    assert len(reply.all) == 1
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("command", [command for command, seconds in WAITING if seconds == 3.0])
+def test_answers_end_at_the_deadline_too(count: int, command: Command) -> None:
+    nodes = Nodes(count)
+    nodes.network.partition({"n1"}, {f"n{at}" for at in range(count) if at != 1})
+    _, answers = nodes.ask(0, command)
+    nodes.settle()
+    nodes.later(3.0)
+    nodes.settle()
+    ends = [answers.finished]
+    nodes.later(GRACE)
+    nodes.settle()
+    assert [*ends, answers.finished] == [0, 1]
+    assert "node 1" in answers.missing
+    own = {"node 1", *(f"s{at}" for at in range(count)), *(f"n{at}-c0001/" for at in range(count))}
+    assert set(answers.missing) <= own
+    assert len(set(answers.missing)) == len(answers.missing)
+
+
+@every_wait
+def test_an_answer_that_is_lost_makes_its_node_missing(command: Command, seconds: float) -> None:
+    nodes = Nodes(3)
+    nodes.network.lose("n2", "n0", 100)
+    reply, _ = nodes.ask(0, command)
+    nodes.settle()
+    nodes.later(seconds + GRACE)
+    assert reply.outcome.missing == ("node 2",)
+
+
+@every_wait
+def test_an_answer_that_is_late_changes_nothing(command: Command, seconds: float) -> None:
+    nodes = Nodes(3)
+    nodes.network.delay("n1", "n0")
+    reply, answers = nodes.ask(0, command)
+    nodes.settle()
+    nodes.later(seconds + GRACE)
+    nodes.settle()
+    (outcome,) = reply.all
+    finished, payloads = answers.finished, list(answers.payloads)
+    nodes.network.release("n1", "n0")
+    nodes.settle()
+    assert reply.all == [outcome]
+    assert (answers.finished, answers.payloads) == (finished, payloads)
+
+
+def test_a_node_that_is_taken_off_the_list_is_missing_at_once() -> None:
+    nodes = Nodes(3)
+    nodes.network.partition({"n1"}, {"n0", "n2"})
+    reply, answers = nodes.ask(0, Invoke(HUB, EVERYONE, EVENT, 3.0))
+    nodes.settle()
+    nodes.routers[0].remove("n1")
+    assert reply.outcome.missing == ("node 1",)
+    assert not answers.finished
+    nodes.later(3.0)
+    nodes.settle()
+    assert sorted(answers.missing) == ["n0-c0001/", "n2-c0001/", "node 1"]
+    assert nodes.done(0, Exists(HUB, EVERYONE)).missing == ()
+
+
+def test_without_other_nodes_everything_is_answered_at_once() -> None:
+    nodes = Nodes(2)
+    nodes.routers[0].remove("n1")
+    for command, _ in WAITING:
+        reply, _ = nodes.ask(0, command)
+        assert reply.outcome.missing == ()
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_nothing_is_delivered_twice_whatever_is_delayed(count: int) -> None:
+    nodes = Nodes(count)
+    expected: dict[str, list[bytes]] = {client.id: [] for client in nodes.everyone}
+    for number in range(20):
+        sender = number % count
+        pair = (f"n{sender}", f"n{(sender + 1) % count}")
+        (nodes.network.delay if number % 4 < 2 else nodes.network.release)(*pair)
+        packet = b'42["%d"]' % number
+        if number % 2:
+            nodes.submit(sender, Send(HUB, EVERYONE, packet))
+            for packets in expected.values():
+                packets.append(packet)
+        else:
+            client = nodes.clients[(sender + 1) % count][0]
+            nodes.submit(sender, SendToConnection(HUB, client.id, packet))
+            expected[client.id].append(packet)
+        nodes.settle()
+    for sender in range(count):
+        nodes.network.release(f"n{sender}", f"n{(sender + 1) % count}")
+    nodes.settle()
+    assert {client.id: sorted(heard(client)) for client in nodes.everyone} == {
+        name: sorted(packets) for name, packets in expected.items()
+    }
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_partition_loses_casts_and_both_sides_go_on(count: int) -> None:
+    nodes = Nodes(count)
+    nodes.network.partition({"n0"}, {f"n{at}" for at in range(1, count)})
+    for at in range(count):
+        nodes.submit(at, Send(HUB, EVERYONE, b'42["%d"]' % at))
+    nodes.settle()
+    assert heard(nodes.clients[0][0]) == [b'42["0"]']
+    for at in range(1, count):
+        assert sorted(heard(nodes.clients[at][0])) == [b'42["%d"]' % other for other in range(1, count)]
+    nodes.network.heal()
+    nodes.submit(0, Send(HUB, EVERYONE, b'42["healed"]'))
+    nodes.settle()
+    assert all(heard(client)[-1:] == [b'42["healed"]'] for client in nodes.everyone)
+    assert [heard(client).count(b'42["healed"]') for client in nodes.everyone] == [1] * count
+    assert nodes.done(0, Exists(HUB, EVERYONE)).missing == ()
+
+
+def test_a_message_that_is_none_is_left_out() -> None:
+    nodes = Nodes(2)
+    stranger = nodes.network.broker("n9")
+    stranger.start(lambda message: None)
+    for message in (b"", b"\xc1", b"\x92\xa2n9\x92\x0a\xa3app", b"\xff" * 50):
+        stranger.send_all(message)
+    nodes.settle()
+    nodes.done(0, Send(HUB, EVERYONE, EVENT))
+    assert all(heard(client) == [EVENT] for client in nodes.everyone)
