@@ -1,10 +1,10 @@
 """Write the generated parts of docs/reference: settings, reasons, metrics, command help, what SDKs do.
 
-    python scripts/docs.py           bring the pages up to date
-    python scripts/docs.py --check   say which are not; exit code 1 if any
+    python scripts/docs.py           update the pages
+    python scripts/docs.py --check   list outdated pages; exit code 1 if there are any
 
-A page holds its generated parts between two comment lines; all around them is written by hand. The
-suite runs the check, so a setting or a reason cannot be added without its line in the manual.
+A page has its generated parts between two comment lines; the rest is written by hand. The test
+suite runs the check, so every setting and every reason has its line in the manual.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from moorage.wire.reasons import CATALOGUE, Reason  # noqa: E402
 
 PLAIN: Final = {
     "server.host": "Address to listen on; `0.0.0.0` for all.",
-    "server.port": "Port to listen on; 0 takes a free one.",
-    "server.backlog": "Connections that the system holds until we accept them; `somaxconn` caps it.",
-    "server.max_header_bytes": "Bytes of a request's line and headers together.",
+    "server.port": "Port to listen on; 0 selects a free port.",
+    "server.backlog": "Maximum connections that wait in the kernel to be accepted; `somaxconn` caps it.",
+    "server.max_header_bytes": "Maximum bytes of a request's line and headers together.",
 }
-"""For settings whose names say it all in the code."""
+"""Descriptions of settings that have no docstring in the code."""
 
 RANGES: Final = (
     (1000, "Ordinary ends: somebody asked for it"),
@@ -57,7 +57,7 @@ _PART: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.
 
 
 def descriptions(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """Field -> the docstring below it, on one line."""
+    """Maps each field to the docstring below it, on one line."""
     found: dict[str, str] = {}
     tree = ast.parse(inspect.getsource(struct)).body[0]
     assert isinstance(tree, ast.ClassDef)
@@ -81,13 +81,13 @@ def _sections() -> Iterator[tuple[str, type[msgspec.Struct]]]:
 
 
 def meaning(path: str) -> str:
-    """What the manual says of a setting; "" where nobody wrote anything."""
+    """The description of a setting, or ""."""
     prefix, _, name = path.rpartition(".")
     return PLAIN.get(path) or descriptions(dict(_sections())[prefix]).get(name, "")
 
 
 def settings() -> str:
-    """A table for each section, the top level first."""
+    """A table for each section, starting with the top level."""
     out: list[str] = []
     for prefix, struct in sorted(_sections(), key=lambda row: row[0] != ""):
         rows = [row for row in SETTINGS.values() if row.path.rpartition(".")[0] == prefix]
@@ -103,13 +103,13 @@ def _setting(row: Setting) -> list[str]:
     default = (
         f"`{' '.join(row.default)}`" if isinstance(row.default, tuple) else f"`{show(row.rule, row.default)}`"
     )
-    # How durations and sizes are written stands once on the page, not in every row.
+    # The page explains the forms of durations and sizes once, so they are removed from the rows.
     accepts = re.sub(r" \(.*?\)(?=,|$)", "", expected(row.rule))
     return [f"`{name}`", default if default != "``" else "none", accepts, meaning(row.path)]
 
 
 def reasons() -> str:
-    """A table for each range of numbers."""
+    """A table for each range of reason numbers."""
     out: list[str] = []
     for index, (start, title) in enumerate(RANGES):
         end = RANGES[index + 1][0] if index + 1 < len(RANGES) else 10_000
@@ -131,7 +131,7 @@ def _reason(row: Reason) -> list[str]:
 
 
 def metrics() -> str:
-    """One table of all."""
+    """One table of all metrics."""
     rows = [
         [f"`{row.shown}`", row.kind, ", ".join(f"`{label}`" for label in row.labels) or "none", row.help]
         for row in METRICS
@@ -140,7 +140,7 @@ def metrics() -> str:
 
 
 def commands() -> str:
-    """The help of every command, as the terminal shows it."""
+    """The help text of every command."""
     out: list[str] = []
     root = click.Context(app, info_name="moorage", terminal_width=90, **app.context_settings)
     for context in _contexts(root):
@@ -156,7 +156,7 @@ def _contexts(context: click.Context) -> Iterator[click.Context]:
 
 
 def apis() -> str:
-    """A table for each group of the conformance suite's own table."""
+    """A table for each group of `conformance/capabilities.json`."""
     text = (ROOT / "conformance" / "capabilities.json").read_text(encoding="utf-8")
     table = json.loads(text)
     out: list[str] = []
@@ -175,7 +175,7 @@ def _api(row: dict[str, Any]) -> list[str]:
 
 
 def _can(cell: bool | str | dict[str, str], called: str = "") -> str:
-    """`called`: what the thing is called there."""
+    """`called` is the name of the API there."""
     if isinstance(cell, dict):
         return f"no: {cell['note']}" if cell["note"] else "no"
     notes = [note for note in (called, cell) if isinstance(note, str) and note]
@@ -192,7 +192,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
 
 
 def render(page: str) -> str:
-    """A page's text with its generated parts made anew."""
+    """A page's text with its generated parts updated."""
     return _PART.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]().rstrip()}\n\n{found[3]}", page)
 
 
@@ -202,7 +202,7 @@ def pages() -> list[Path]:
 
 
 def main(args: list[str]) -> int:
-    """Write, or with `--check` compare; the exit code."""
+    """Write the pages, or compare them with `--check`. Returns the exit code."""
     stale = 0
     for path in pages():
         old = path.read_text(encoding="utf-8")

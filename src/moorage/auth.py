@@ -57,9 +57,9 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Tokens. Times in seconds."""
 
     clock_skew: Annotated[float, Meta(ge=0, le=3600)] = 30.0
-    """How far apart our clock and a token maker's may be."""
+    """Maximum difference between the clock of the service and that of a token's maker."""
     token_ttl: Annotated[float, Meta(ge=1, le=365 * 86_400)] = 3600.0
-    """Life of a token that we make, unless the caller says otherwise."""
+    """Default lifetime of a token that the service makes."""
 
 
 class AccessKeys:

@@ -1,15 +1,15 @@
-"""Counters, and how they are shown to Prometheus.
+"""Counters and their Prometheus format.
 
 Rules:
-- the hot path adds to plain integers: no lock, no label look-up, no call (a client library's
-  counter costs half a microsecond, as much as all the rest we do for a packet);
-- all is read when a scrape comes, on the same event loop that writes;
-- what somebody else already knows (how many connections, rooms) is not counted a second time but
-  asked for at a scrape;
-- labels have closed sets of values: never an id, a user or a room. Hubs are named by strangers where
-  unlisted hubs are allowed, so their number is capped.
+- The hot path adds to plain integers, without a lock, a label look-up or a call. A client library's
+  counter costs half a microsecond, as much as all our other work for a packet.
+- A scrape reads all values on the event loop that also writes them.
+- Values that another part keeps (numbers of connections and rooms) are not counted again; a scrape
+  asks for them.
+- Labels have closed sets of values, never ids, users or rooms. Strangers may create hubs if unlisted
+  hubs are allowed, so the number of hub labels is capped.
 
-docs/reference/metrics.md says what a change of each means.
+docs/reference/metrics.md explains what a change of each metric means.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _WAITS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 
 class Metric(NamedTuple):
-    """A metric's description. `name` is without the prefix and, for counters, without `_total`."""
+    """Description of a metric. `name` excludes the prefix and, for counters, `_total`."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -48,7 +48,7 @@ class Metric(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The name that a query uses."""
+        """The name in queries."""
         return f"{PREFIX}{self.name}{'_total' if self.kind == 'counter' else ''}"
 
 
@@ -68,8 +68,8 @@ METRICS: Final = (
     _m("messages_sent", "counter", "transport", "Engine.IO packets to clients"),
     _m("bytes_received", "counter", "transport", "Bytes of packets from clients"),
     _m("bytes_sent", "counter", "transport", "Bytes of packets to clients"),
-    _m("outbox_bytes", "gauge", "", "Bytes waiting for clients now, all connections together"),
-    _m("send_queue_bytes", "histogram", "", "Bytes waiting for a client when its connection ended"),
+    _m("outbox_bytes", "gauge", "", "Bytes queued for all clients now"),
+    _m("send_queue_bytes", "histogram", "", "Bytes queued for a client when its connection ended"),
     _m("slow_client_closes", "counter", "", "Clients closed because they did not read fast enough"),
     _m("app_servers", "gauge", "hub", "App servers connected now"),
     _m("tunnel_connections", "gauge", "hub dialect", "Links of app servers open now"),
@@ -77,24 +77,24 @@ METRICS: Final = (
     _m("tunnel_frames_sent", "counter", "", "Tunnel frames to app servers"),
     _m("tunnel_bytes_received", "counter", "", "Bytes of tunnel frames from app servers"),
     _m("tunnel_bytes_sent", "counter", "", "Bytes of tunnel frames to app servers"),
-    _m("tunnel_events_resent", "counter", "", "Events sent again to an app server that came back"),
+    _m("tunnel_events_resent", "counter", "", "Events sent again to an app server that reconnected"),
     _m("tunnel_gap_answers", "counter", "", "Calls of app servers lost with a link, answered with a failure"),
-    _m("tunnel_resumes", "counter", "", "Links that broke, came back and went on without loss"),
-    _m("invoke_timeouts", "counter", "", "Emits with acks whose last answers never came"),
-    _m("server_timeouts", "counter", "", "Questions among app servers whose last answers never came"),
-    _m("late_answers", "counter", "", "Answers of clients and app servers that nobody waited for any more"),
+    _m("tunnel_resumes", "counter", "", "Links that broke and resumed without loss"),
+    _m("invoke_timeouts", "counter", "", "Emits with acks that timed out before the last answer"),
+    _m("server_timeouts", "counter", "", "Requests among app servers that timed out before the last answer"),
+    _m("late_answers", "counter", "", "Answers of clients and app servers that arrived too late"),
     _m("upstream_seconds", "histogram", "event", "Time until the app server answered an event"),
     _m("api_requests", "counter", "operation status", "Requests of the data-plane API"),
-    _m("log_lines_dropped", "counter", "", "Log lines lost because nobody read them fast enough"),
-    _m("log_lines_suppressed", "counter", "", "Log lines not written because clients caused too many"),
-    _m("event_loop_lag_seconds", "gauge", "", "How late the event loop ran the last sample"),
+    _m("log_lines_dropped", "counter", "", "Log lines lost because the reader was too slow"),
+    _m("log_lines_suppressed", "counter", "", "Log lines suppressed because clients caused too many"),
+    _m("event_loop_lag_seconds", "gauge", "", "Delay of the event loop at the last sample"),
     _m("event_loop_lag_max_seconds", "gauge", "", f"The largest of the last {LAG_SAMPLES} samples"),
     _m("build_info", "gauge", "version", "Always 1; the version is in the label"),
 )
 
 
 class Histogram:
-    """Fixed buckets, upper bounds inclusive. Cumulated only when read."""
+    """Fixed buckets with inclusive upper bounds, cumulated only when read."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -104,12 +104,12 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        """Count one value."""
+        """Add one value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        """(upper bound, how many are at most that), as Prometheus wants them."""
+        """Prometheus' buckets: (upper bound, number of values up to that bound)."""
         seen = 0
         rows: list[tuple[str, float]] = []
         for bound, found in zip((*map(float, self.bounds), "+Inf"), self.counts, strict=True):
@@ -123,12 +123,12 @@ def _none() -> dict[Any, int]:
 
 
 class Gauges(NamedTuple):
-    """What others know, asked at each scrape. Keys are label values in the metric's order."""
+    """Values that other parts keep, read at each scrape. Keys are label values in the metric's order."""
 
     connections: Callable[[], Mapping[tuple[str, str], int]] = _none
     """(hub, transport)"""
     sockets: Callable[[], Mapping[str, int]] = _none
-    """hub, as in the next ones"""
+    """hub, as in the next two fields"""
     rooms: Callable[[], Mapping[str, int]] = _none
     app_servers: Callable[[], Mapping[str, int]] = _none
     link_connections: Callable[[], Mapping[tuple[str, str], int]] = _none

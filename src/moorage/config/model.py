@@ -1,7 +1,7 @@
-"""The shape of the whole configuration: every part's settings, composed.
+"""The whole configuration, composed of the settings of all parts.
 
-A part that may be used alone declares its own settings (`hub`, `edge`, `auth`); what belongs to
-the process as a whole is declared here.
+A part that may be used alone declares its own settings (`hub`, `edge`, `auth`). The settings of the
+process are declared here.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from moorage.hub.settings import HubSettings, Limits, LinkSettings
 from moorage.wire.errors import UsageError
 
 DEFAULT_PATTERN: Final = "default"
-"""The key under `hubs` whose settings hold for all hubs that do not say otherwise."""
+"""The key under `hubs` whose settings apply to all hubs that do not override them."""
 
-# How a value may be written, where its type does not tell (`config.rules`).
+# Forms of values that the type alone does not define (`config.rules`).
 Secret = Annotated[str, Meta(extra={"kind": "secret"})]
 FilePath = Annotated[str, Meta(extra={"kind": "path"})]
 HubName = Annotated[str, Meta(extra={"kind": "hub"})]
@@ -29,7 +29,7 @@ MASK: Final = "********"
 
 
 class ConfigError(UsageError):
-    """A configuration we refuse. `problems` has one line for each thing that is wrong with it."""
+    """A refused configuration. `problems` has one line for each mistake."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -37,12 +37,12 @@ class ConfigError(UsageError):
 
 
 class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Access keys. After loading, `primary` and `secondary` hold the keys, wherever they came from."""
+    """Access keys. After loading, `primary` and `secondary` hold the keys of all sources."""
 
     primary: Secret = ""
-    """Signs and verifies; the one to put into connection strings."""
+    """Signs and verifies tokens; use it in connection strings."""
     secondary: Secret = ""
-    """Verifies only: the other key of a rotation."""
+    """Only verifies tokens; the other key during a rotation."""
     primary_file: FilePath = ""
     """A file that holds the primary key (for mounted secrets); read again at SIGHUP."""
     secondary_file: FilePath = ""
@@ -55,28 +55,28 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ShutdownSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a stop goes. Times in seconds."""
+    """The stop of the service. Times in seconds."""
 
     grace: Annotated[float, Meta(ge=0, le=86_400)] = 1.0
-    """From "not ready" to the first client closed: time for a balancer to look away."""
+    """Time from "not ready" to the first closed client, for a load balancer to notice."""
     spread: Annotated[float, Meta(ge=0, le=86_400)] = 10.0
-    """Clients are closed evenly over this long, so that they do not all reconnect at once."""
+    """Time over which clients are closed evenly, so that they do not all reconnect at once."""
     timeout: Annotated[float, Meta(ge=0.1, le=86_400)] = 30.0
-    """After this the process ends whatever is left."""
+    """Maximum time until the process ends."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is logged, and how."""
+    """The log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The quietest level that is written."""
+    """The lowest level that is written."""
     connects: bool = False
-    """Write a line for each client that connects or is refused, too. `moorage dev` sets it."""
+    """Also write a line for each client that connects or is refused. `moorage dev` sets it."""
     client_lines_per_second: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
-    """Lines about disconnects that clients may cause, ten times as many after a quiet time. The rest is
-    suppressed and counted; metrics count everything."""
+    """Maximum lines a second about disconnects caused by clients; ten times as many after a quiet time. The
+    rest is suppressed and counted. Metrics count everything."""
     format: Literal["human", "json"] = "json"
-    """`json`: one object a line. `human`: for a terminal (the default of `moorage dev`)."""
+    """`json`: one object per line. `human`: for a terminal (the default of `moorage dev`)."""
 
 
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,7 +87,7 @@ class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All settings of one process. Made by `config.load`; nothing in it changes afterwards."""
+    """All settings of one process. `config.load` makes it, and it never changes."""
 
     server: ServerSettings = ServerSettings()
     cors: CorsSettings = CorsSettings()
@@ -96,12 +96,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     limits: Limits = Limits()
     links: LinkSettings = LinkSettings()
     default_hub: HubName = "app"
-    """The hub that plain `/socket.io/` leads to."""
+    """The hub of the plain path `/socket.io/`."""
     allow_unlisted_hubs: bool = True
-    """May clients and app servers use a hub that `hubs` does not list?"""
+    """Whether clients and app servers may use a hub that `hubs` does not list."""
     hubs: dict[str, HubSettings] = {}
     shutdown: ShutdownSettings = ShutdownSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     warnings: tuple[str, ...] = ()
-    """What is allowed but worth saying at the start. Not a setting."""
+    """Warnings to log at the start. Not a setting."""
