@@ -1,4 +1,5 @@
-"""The commands that many answer: clients an emit with acks, app servers each other's questions."""
+"""The commands with many answers: clients answer an emit with acks, app servers answer each other's
+questions."""
 
 from __future__ import annotations
 
@@ -24,18 +25,18 @@ from moorage.wire.moorage.v1 import Chunk, Row
 from moorage.wire.reasons import API_BAD_PAYLOAD, LINK_BAD_REQUEST, LINK_OVERFLOW
 
 PART: Final = 1_024
-"""Sockets in one question."""
+"""Sockets in one query to an app server."""
 TOGETHER: Final = 32
-"""Rows that are made at a time."""
-
+"""Rows that are made in one step."""
 
 FEW: Final = 1_000
-"""Units of work (`hub.turns`) that are done at once."""
+"""Largest amount of work that is done at once, in units of work (`hub.turns`)."""
 
 FEW_ASKED: Final = 100
+"""Emits to at most this many clients do not count towards `MAX_ASKED`: the number of questions that an app
+server may have open bounds them."""
 MAX_ASKED: Final = 1_000_000
-"""Clients' answers that one hub may wait for. Each costs some 100 bytes until it comes or the time is up.
-Emits to few are not counted: the number of questions that an app server may have open bounds them."""
+"""Clients' answers that one hub may wait for. Each costs some 100 bytes until it comes or times out."""
 
 Done = Outcome | Job[Outcome]
 
@@ -61,13 +62,13 @@ def _invoking(clients: Clients, hub: Hub, command: Invoke, answers: Answers[Any]
         raise PeerError(LINK_OVERFLOW, f"at most {MAX_ASKED} answers of clients are waited for in a hub")
     limit = clients.links.invoke_timeout
     timeout = limit if command.timeout is None else min(limit, command.timeout)
-    # Before the first is asked: answers come while others are still to be asked.
+    # Registered before the first question leaves: answers come while others are still to be asked.
     hub.invocations.ask(ack_id, asked, answers, clients.clock() + timeout)
     everyone = tuple(asked)
     for start in range(0, len(everyone), STEP):
         if start:
             yield False
-        # A client that has left the namespace since it was found is not asked, and is missing in the end.
+        # A client that has left the namespace since it was found is not asked and counts as missing.
         some = [c for c in everyone[start : start + STEP] if _is_there(hub, c, namespace, asked[c])]
         if command.volatile:
             some = [c for c in some if c.outbox.ready]
@@ -84,7 +85,7 @@ def _is_there(hub: Hub, connection: Connection, namespace: str, sid: str) -> boo
 
 
 def _event(payload: bytes) -> tuple[list[bytes], socketio.Header]:
-    """Its packets, and the first one's header. Raises `PeerError` for anything but one event."""
+    """The packets of an event, and the header of the first. Raises `PeerError` for anything but one event."""
     if payload.count(engineio.SEPARATOR) >= socketio.MAX_EMIT:
         raise PeerError(API_BAD_PAYLOAD, f"at most {socketio.MAX_EMIT} packets")
     packets = payload.split(engineio.RS)
@@ -103,14 +104,14 @@ def _fetch(clients: Clients, hub: Hub, command: FetchSockets, answers: Answers[A
 
 
 def _fetching(clients: Clients, hub: Hub, command: FetchSockets, answers: Answers[Any]) -> Job[Outcome]:
-    """Ids, rooms and handshakes are here; only what the app keeps of a socket is asked of its app
-    server. That takes longest, so the questions leave first, and in parts: their answers are made,
-    passed on and read side by side."""
+    """The hub knows ids, rooms and handshakes; only the app's own data of a socket must be asked of its app
+    server. That takes longest, so the queries leave first, and in parts: then app server, service and asker
+    work at the same time."""
     now = clients.clock()
     number = hub.queries.begin()
     waiting: dict[AppServer, int] = {}
     deadline = now + min(command.timeout, clients.links.invoke_timeout)
-    # Before the first is asked: answers come while others are still to be asked.
+    # Registered before the first question leaves: answers come while others are still to be asked.
     hub.queries.open(number, answers, deadline, partial(_is_last, waiting))
     found: dict[AppServer, _Sockets] = {}
     for server, connections in (yield from _candidates(hub, command)).items():
@@ -121,7 +122,7 @@ def _fetching(clients: Clients, hub: Hub, command: FetchSockets, answers: Answer
             sockets.add(connections[start : start + PART], command.namespace)
             last = start + PART >= len(connections)
             new = sockets.unasked if last or sockets.unasked >= PART else 0
-            # The asker itself knows, and an app server that was given up meanwhile will not answer.
+            # The asker has its own data, and an app server that has been given up will not answer.
             asks = server.can.answers_queries and server.id != command.asker
             if new and asks and hub.servers.get(server.id) is server:
                 waiting[server] = waiting.get(server, 0) + new
@@ -140,7 +141,8 @@ def _fetching(clients: Clients, hub: Hub, command: FetchSockets, answers: Answer
 
 
 def _is_last(waiting: dict[AppServer, int], server: AppServer, chunks: tuple[Chunk, ...]) -> bool:
-    """Whoever gets them counts them off against the rows. Raises `PeerError` for too many."""
+    """True if this is the app server's final answer. The asker matches answers to rows by their number, so
+    more than were asked for raise `PeerError`."""
     told = sum(chunk.count for chunk in chunks)
     if not 0 < told <= waiting[server]:
         raise PeerError(LINK_BAD_REQUEST, f"facts of {told} sockets, {waiting[server]} are waited for")
@@ -149,7 +151,7 @@ def _is_last(waiting: dict[AppServer, int], server: AppServer, chunks: tuple[Chu
 
 
 class _Sockets:
-    """Those found of one app server: a connection and its socket's id at the same place."""
+    """The sockets found of one app server. `connections` and `sids` have the same order."""
 
     __slots__ = ("asked", "connections", "most", "rooms", "sids")
 
@@ -157,23 +159,24 @@ class _Sockets:
         self.connections: list[Connection] = []
         self.sids: list[str] = []
         self.rooms = 0
-        """Rooms of all these sockets."""
+        """Number of rooms of all these sockets."""
         self.most = 0
-        """Rooms of the socket that has the most."""
+        """Largest number of rooms of one socket."""
         self.asked = 0
         """Number of sockets, from the start of `sids`, whose data the app server has been asked for."""
 
     @property
     def unasked(self) -> int:
-        """Number of sockets, at the end of `sids`, whose data nobody has been asked for."""
+        """Number of sockets, at the end of `sids`, whose data has not been asked for."""
         return len(self.sids) - self.asked
 
     def add(self, some: list[Connection], namespace: str) -> None:
-        """Those of `some` that are in the namespace, and still connected."""
+        """Add those of `some` that are in the namespace and still connected."""
         known = [row for c in some if (row := c.listed) is not None and row.namespace == namespace]
         if len(known) == len(some):
-            # Everything is in `listed`, which the rows need too: of thousands of connections, each further
-            # object is a cache miss. What is listed is connected, as a close ends all memberships.
+            # Everything is in `listed`, which the rows need anyway; with thousands of connections each
+            # further object is a cache miss. A listed socket is connected, because a close ends all
+            # memberships.
             self.connections += some
             self.sids += [row.id for row in known]
             self._count([row.groups for row in known])
@@ -192,18 +195,18 @@ class _Sockets:
         self.most = max(self.most, *rooms) if rooms else self.most
 
     def ask_for_the_rest(self, peer: AppPeer, number: int, namespace: str) -> None:
-        """Ask for what has not been asked for yet."""
+        """Ask for the data that has not been asked for yet."""
         peer.query(number, namespace, tuple(self.sids[self.asked :]))
         self.asked = len(self.sids)
 
 
 def _candidates(hub: Hub, command: FetchSockets) -> Job[dict[AppServer, list[Connection]]]:
-    """All that are selected, and perhaps some that are not in the namespace, by app server."""
+    """All selected connections by app server, and perhaps some that are not in the namespace."""
     asker = hub.servers.get(command.asker) if command.others else None
     whole = namespace_group(command.namespace)
     if command.to == Selection(group=whole):
         some = {server: server.clients for server in hub.servers.all() if server is not asker}
-        # Fewer to look at, where two app servers share the clients of one namespace.
+        # Fewer to examine, if two app servers share the clients of one namespace.
         if sum(map(len, some.values())) <= len(hub.directory.rooms.members(whole)):
             return {server: list(clients) for server, clients in some.items()}
     found: dict[AppServer, list[Connection]] = {}
@@ -216,7 +219,7 @@ def _candidates(hub: Hub, command: FetchSockets) -> Job[dict[AppServer, list[Con
 
 
 def _rows(server: str, sockets: _Sockets, command: FetchSockets, now: float) -> Iterator[list[Listed]]:
-    """A few at a time: a step's work, or one socket."""
+    """The rows, a few at a time: one step's work, or one socket."""
     start = 0
     while start < len(sockets.sids):
         some = sockets.connections[start : start + TOGETHER]
@@ -225,7 +228,7 @@ def _rows(server: str, sockets: _Sockets, command: FetchSockets, now: float) -> 
         pairs = zip(some, sockets.sids[start : start + TOGETHER], strict=False)
         start += len(some)
         if server == command.asker:
-            # Most of a row would be its handshake, and the asker was told when its clients came.
+            # Most of a row is its handshake, which the asker got when its clients connected.
             yield [listed(command.namespace, _row(c, sid, command, now, b"{}")) for c, sid in pairs]
         else:
             yield [
@@ -244,15 +247,15 @@ def _list(connection: Connection, sid: str, command: FetchSockets, now: float) -
 
 def _row(connection: Connection, sid: str, command: FetchSockets, now: float, handshake: bytes) -> Row:
     opened = command.now - int((now - connection.opened_at) * 1000)
-    # Two groups: its namespace and its private room, as for most sockets of a large hub.
+    # With two groups, the namespace and the private room, there is nothing to list. Most sockets have two.
     rooms = _rooms(connection, command.namespace, sid) if len(connection.groups) != 2 else ()
     return Row(sid, connection.id, connection.user_id, 0, opened, rooms, handshake)
 
 
 def _rooms(connection: Connection, namespace: str, sid: str) -> tuple[str, ...]:
-    """The socket's rooms but for its private one."""
+    """The socket's rooms, except its private room."""
     own = namespace_group(namespace)
-    # Left out by name: decoding thousands of private rooms would push the others out of the cache.
+    # Compared by its wire name: decoding thousands of private rooms would push the others out of the cache.
     private = room_group(namespace, sid)
     return tuple(
         found[1]
@@ -262,7 +265,7 @@ def _rooms(connection: Connection, namespace: str, sid: str) -> tuple[str, ...]:
 
 
 def _tell(clients: Clients, hub: Hub, command: TellServers, answers: Answers[Any]) -> Outcome:
-    # As for clients: one app server's mistake must not become all others' trouble.
+    # As for clients: one app server's mistake must not cause trouble for all others.
     _event(engineio.check_text(command.payload))
     others = [s for s in hub.servers.all() if s.can.takes_server_events and s.id != command.sender]
     number = None

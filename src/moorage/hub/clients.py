@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     from moorage.metrics import Metrics
 
 AT_ONCE: Final = 50
-"""Clients that are closed in one step: each costs some 20 us, its write and its log line included."""
+"""Clients that are closed in one step. Each costs about 20 us, with its write and its log line."""
 
 Who = Literal["client", "app", "service", "api"]
 
 
 class DisconnectLog(Protocol):
-    """Writes the one line per disconnect."""
+    """Writes one log line per disconnect."""
 
     def __call__(
         self, connection: Connection, reason: Reason, *, who: Who, detail: str, age: float, queued: int
@@ -83,7 +83,7 @@ class Clients:
         self.hubs: dict[str, Hub] = {}
         self.draining = False
         self.connections = 0
-        """Accepted and being accepted, all hubs together."""
+        """Number of connections in all hubs, those that wait for their app server included."""
         self.flusher: Flusher = Flusher(lambda: later(self.flusher.run), self._slow, metrics, limits, clock())
         self.turns: Turns = Turns(lambda: later(self.turns.run), clock, self.flusher)
         """Shares the time for work in steps, of all hubs."""
@@ -96,14 +96,14 @@ class Clients:
     # -- hubs ---------------------------------------------------------------------------------
 
     def configure(self, hubs: Mapping[str, HubSettings], *, allow_unlisted_hubs: bool) -> None:
-        """Take new hub settings: at the start, and on a reload without touching connections."""
+        """Take new hub settings, at the start and on a reload. Connections are not affected."""
         self._hub_settings = {name.casefold(): settings for name, settings in hubs.items()}
         self._unlisted = self._hub_settings.get("default", HubSettings())
         self._allow_unlisted = allow_unlisted_hubs
 
     def hub_settings(self, name: str) -> HubSettings:
-        """The settings that hold for hub `name`. Raises `PeerError` (unknown-hub) for one that the
-        configuration does not list, where it says that only listed hubs exist."""
+        """The settings of hub `name`. Raises `PeerError` (unknown-hub) for an unlisted hub if the
+        configuration allows only listed ones."""
         settings = self._hub_settings.get(name.casefold())
         if settings is not None:
             return settings
@@ -112,17 +112,17 @@ class Clients:
         return self._unlisted
 
     def known_hubs(self) -> list[str]:
-        """Names of the hubs that exist now, or that the configuration lists."""
+        """Names of the hubs that exist now and of those that the configuration lists."""
         listed = self._hub_settings.keys() - self.hubs.keys() - {"default"}
         return [*(hub.name for hub in self.hubs.values()), *sorted(listed)]
 
     def hub(self, name: str) -> Hub | None:
-        """A hub that exists. Names compare without case, as the SDK's do."""
+        """The hub, if it exists. Names compare without case, as in the SDK."""
         return self.hubs.get(name.casefold())
 
     def ensure_hub(self, name: str) -> Hub:
-        """The hub for an app server's link, made on first use. Only a signed link gets here: a
-        stranger with a client cannot make hubs."""
+        """The hub for an app server's link, created on first use. Only a signed link gets here, so a
+        stranger's client cannot create hubs."""
         self.hub_settings(name)
         hub = self.hub(name)
         if hub is None:
@@ -132,8 +132,8 @@ class Clients:
     # -- app servers --------------------------------------------------------------------------
 
     def drop_server(self, hub: Hub, server: AppServer) -> None:
-        """An app server's grace time is over: its clients are closed, so that they come back and
-        land on another one."""
+        """An app server's grace time is over. Its clients are closed, so that they reconnect and get another
+        app server."""
         server.up = False
         hub.servers.remove(server)
         hub.queries.without(server)
@@ -165,8 +165,8 @@ class Clients:
     # -- a connection's life ------------------------------------------------------------------
 
     def connect(self, hub_name: str, handshake: Handshake, opening: Opening) -> Connection:
-        """A client asks for a session. Raises `PeerError` where it can be refused at once; else
-        `opening` hears the app server's word, later or within this call."""
+        """A client asks for a session. Raises `PeerError` if it is refused at once. Otherwise `opening`
+        gets the app server's decision, later or within this call."""
         if self.draining:
             raise PeerError(DRAINING)
         if self.connections >= self.limits.max_connections:
@@ -193,7 +193,7 @@ class Clients:
         return connection
 
     def accept(self, connection: Connection, info: OpenInfo) -> None:
-        """The app server takes the client."""
+        """The app server accepts the client."""
         waiting = self._openings.pop(connection, None)
         if waiting is None:
             if connection.session.state == State.CLOSED:
@@ -201,7 +201,7 @@ class Clients:
             return
         opening, groups = waiting
         if self.draining:
-            # The close of all clients may have passed this one by already.
+            # This client may have been skipped when all clients were closed.
             self._forget(connection)
             connection.server.link.closed(connection, DRAINING)
             opening.refused(DRAINING, "")
@@ -215,20 +215,20 @@ class Clients:
         self.metrics.connects += 1
         terms = OpenInfo(info.ping_interval, info.ping_timeout, session.max_payload)
         if not connection.server.can.keeps_heartbeat:
-            # First: what the client sent too early is read while it is being answered.
+            # Before the answer: packets that the client sent too early are read while it is being answered.
             self.heartbeats.add(connection, terms, self.clock())
         opening.accepted(connection, terms)
 
     def refuse(self, connection: Connection, reason: Reason, detail: str = "") -> None:
-        """The app server does not take it, or did not answer."""
+        """The app server refuses the client, or did not answer."""
         waiting = self._openings.pop(connection, None)
         if waiting is not None:
             self._forget(connection)
             waiting[0].refused(reason, detail)
 
     def abandon(self, connection: Connection) -> None:
-        """The client went away while the app server was being asked. An acceptance that comes
-        later is answered with the news (`accept`)."""
+        """The client went away while the app server was being asked. If the app server accepts it later,
+        `accept` reports the end to it."""
         if self._openings.pop(connection, None) is not None:
             self._forget(connection)
 
@@ -239,7 +239,8 @@ class Clients:
         self.connections -= 1
 
     def disconnect(self, connection: Connection, reason: Reason, *, who: Who, detail: str = "") -> None:
-        """End a connection, once, for whatever reason: membership, app server, client, log."""
+        """End a connection, once: remove it from its groups, tell the app server and the client, and log
+        it."""
         if connection in self._openings:
             self.refuse(connection, reason, detail)
             return
@@ -275,7 +276,7 @@ class Clients:
         self.disconnect(connection, PING_TIMEOUT, who="service")
 
     def leave_namespace(self, connection: Connection, namespace: str, *, was_connected: bool) -> None:
-        """A socket ended, or never came to be: none of its groups is left behind. The app server
+        """A socket ended, or was never connected: remove it from all groups of the namespace. An app server
         may join groups before it answers CONNECT (middleware does)."""
         if was_connected:
             connection.hub.sockets -= 1
@@ -284,7 +285,7 @@ class Clients:
     # -- the client's data --------------------------------------------------------------------
 
     def burst(self, connection: Connection) -> None:
-        """One read of the client held more than `bursts.BURST` packets."""
+        """One read from the client held more than `bursts.BURST` packets."""
         server = connection.server
         if server.bursts is None:
             server.bursts = Bursts(server.link, self._later, self._after_burst)
@@ -295,8 +296,8 @@ class Clients:
         connection.release(BURST)
 
     def receive(self, connection: Connection, packet: bytes) -> None:
-        """One packet of the client in text form. A broken one ends this connection, with a
-        reason, and nothing else."""
+        """One packet of the client in text form. A broken packet ends this connection with a reason, and
+        affects nothing else."""
         try:
             event = connection.session.receive(packet)
         except PeerError as error:
@@ -331,19 +332,19 @@ class Clients:
         elif isinstance(event, Closed):
             self.disconnect(connection, CLIENT_CLOSED, who="client")
         elif event is not None:
-            # First out of the groups, then the news: the app server's own clean-up of the private
-            # room then finds nobody, and cannot hit a new session of the same namespace.
+            # Leave the groups before the app server is notified: its own clean-up of the private room then
+            # finds nobody, and cannot affect a new socket in the same namespace.
             self.leave_namespace(connection, event.namespace, was_connected=event.was_connected)
             connection.server.link.forward(connection, event.packet)
 
     def upgraded(self, connection: Connection) -> None:
-        """The client is on a WebSocket from now on."""
+        """The client has changed from polling to a WebSocket."""
         connection.server.peer.upgraded(connection)
 
     # -- time ---------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Time passes: pings are due, questions overdue."""
+        """Send the pings that are due, and end overdue questions."""
         self.heartbeats.tick(now)
         self.flusher.backlog.tick(now)
         for hub in tuple(self.hubs.values()):

@@ -1,6 +1,5 @@
-"""Delivery of payloads that concern the service too: CONNECT answers, disconnects, closes.
-
-An ordinary emit takes `fanout.fan_out` and never comes here.
+"""Delivery of payloads to clients. Some packets also change the service's own state: CONNECT answers,
+disconnects, closes. They are handled here; ordinary emits go on to `fanout.fan_out`.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ from moorage.wire.reasons import API_BAD_PAYLOAD, APP_CLOSED, APP_LET_GO
 from moorage.wire.socketio import Header
 
 _HEADED: Final = (b"40", b"41", b"44")
-"""Packets whose header is read here."""
+"""First bytes of the packets whose header is read here."""
 
 
 SPECIAL_WORK: Final = 20
-"""Units of work for a packet that concerns the service: it may end a connection."""
+"""Units of work for a packet that changes the service's state, because it may end a connection."""
 
 PIECE: Final = 250
-"""Packets for one client in one step. The attachments of the last one come on top."""
+"""Packets for one client in one step, not counting the attachments of the last one."""
 _NOT_PLAIN: Final = (*SPECIAL, b"b")
 
 
 class Delivery:
-    """A payload, checked, encoded and built once for all who get it, at once or part by part. Raises
-    `PeerError` where it cannot be encoded: that must come before the first recipient has got anything."""
+    """A payload, checked and encoded once for all recipients, who may get it in several calls. Raises
+    `PeerError` for a payload that cannot be encoded, before any recipient has got anything."""
 
     __slots__ = ("_clients", "_encoded", "_steps", "work")
 
     def __init__(self, clients: Clients, payload: bytes) -> None:
         self._clients = clients
-        # A client must close a WebSocket on which broken text comes: one bad emit would cost them all.
+        # A client must close a WebSocket on which it receives invalid UTF-8: one bad emit would end them all.
         self._encoded = encoded = Encoded(engineio.check_text(payload))
         self._steps: list[tuple[Encoded, Header | None]] | None = None
         if encoded.packets > socketio.MAX_EMIT:
@@ -53,8 +52,8 @@ class Delivery:
             _ = encoded.frames
 
     def to(self, some: Collection[Connection], *, among: int = 0) -> int:
-        """Queue it for all in `some`; returns how many. `among`: the number of all recipients, where others
-        get it in other calls."""
+        """Queue the payload for all in `some`, and return their number. `among`: the number of recipients in
+        all calls together, if `some` is only a part of them."""
         if not some:
             return 0
         if self._steps is not None:
@@ -72,13 +71,13 @@ class Delivery:
 
 
 def deliver(clients: Clients, to: Collection[Connection], payload: bytes) -> int:
-    """Queue `payload` for all in `to`; how many. Raises what `Delivery` raises."""
+    """Queue `payload` for all in `to`, and return their number. Raises what `Delivery` raises."""
     return Delivery(clients, payload).to(to) if to else 0
 
 
 def deliver_to_one(clients: Clients, connection: Connection, payload: bytes) -> None:
-    """`deliver` to one client. An answer or an event of plain text, which nearly all are, needs no
-    `Encoded`: there is nobody to share it with."""
+    """`deliver` to one client. Nearly all payloads are one packet of plain text. These need no `Encoded`,
+    because there is no other client to share it with."""
     if engineio.SEPARATOR in payload or payload.startswith(_NOT_PLAIN):
         deliver(clients, (connection,), payload)
         return
@@ -93,12 +92,12 @@ def deliver_to_one(clients: Clients, connection: Connection, payload: bytes) -> 
 
 
 def is_long(payload: bytes) -> bool:
-    """Holds so many packets that they are delivered in steps."""
+    """True if the payload holds so many packets that they are delivered in steps."""
     return len(payload) > 2 * PIECE and payload.count(engineio.SEPARATOR) >= PIECE
 
 
 def delivering_to_one(clients: Clients, connection: Connection, payload: bytes) -> Job[None]:
-    """`deliver_to_one` in steps. A packet that cannot be encoded ends it, and raises `PeerError`."""
+    """`deliver_to_one` in steps. Raises `PeerError` at the first packet that cannot be encoded."""
     start = 0
     while start <= len(payload) and connection.session.state != State.CLOSED:
         end = _end_of_piece(payload, start)
@@ -108,8 +107,9 @@ def delivering_to_one(clients: Clients, connection: Connection, payload: bytes) 
 
 
 def _end_of_piece(payload: bytes, start: int) -> int:
-    """Where the piece that begins at `start` ends. A binary event stays together with its attachments: others
-    send to the same client between two steps, and a client closes on text where an attachment is due."""
+    """Index of the end of the piece that begins at `start`. A binary event stays together with its
+    attachments: other commands send to the same client between two steps, and a client closes its
+    connection if it receives text in place of an attachment."""
     end = start - 1
     for count in range(1, PIECE + socketio.MAX_EMIT):
         end = payload.find(engineio.RS, end + 1)
@@ -129,8 +129,8 @@ def _step(packet: bytes) -> tuple[Encoded, Header | None]:
 def _one(clients: Clients, connection: Connection, packet: Encoded, header: Header | None) -> None:
     if header is None:
         if packet.payload == engineio.CLOSE:
-            # Azure's SDK tells each socket of a disconnect first. Without, the app server is being closed,
-            # or the app closed the transport alone; natively such clients come back.
+            # Azure's SDK sends each socket a DISCONNECT first. If it did not, the app server is being closed,
+            # or the app closed only the transport; with native Socket.IO such clients reconnect.
             left = any(connection.session.peer.namespaces.values())
             clients.disconnect(connection, APP_LET_GO if left else APP_CLOSED, who="app")
         else:
@@ -150,19 +150,19 @@ def _push(clients: Clients, connection: Connection, packet: Encoded) -> None:
 
 
 def _connected(clients: Clients, connection: Connection, packet: Encoded, header: Header) -> None:
-    """A CONNECT answer: the socket joins its namespace's group and its private room here, before
-    anything later can be sent to them. The app server's own join of the private room comes as a
-    separate call, and of the namespace's group not at all."""
+    """A CONNECT answer. The socket joins its namespace's group and its private room here, before any later
+    command can send to them. The app server joins the private room in a separate call, and the namespace's
+    group not at all."""
     sid = socketio.connected_sid(packet.payload, header)
     peer = connection.session.peer
-    # A client that has left the namespace meanwhile must not become a member again.
+    # A client that has left the namespace in the meantime must not become a member again.
     if sid is not None and header.namespace in peer.namespaces:
         rooms = connection.hub.directory.rooms
         before = peer.namespaces[header.namespace]
         if not before:
             connection.hub.sockets += 1
         elif before != sid:
-            # Whatever the app server still sends to its former socket must not reach the new one.
+            # What the app server still sends to the former socket must not reach the new one.
             rooms.leave(connection, room_group(header.namespace, before))
         peer.connected(header.namespace, sid)
         rooms.join(connection, namespace_group(header.namespace))
@@ -171,10 +171,11 @@ def _connected(clients: Clients, connection: Connection, packet: Encoded, header
 
 
 def _disconnected(clients: Clients, connection: Connection, packet: Encoded, header: Header) -> None:
-    """`41` from the app side. With `{"close":…}` it comes from `disconnectSockets` of Azure's SDK: the
-    data is ours, not the client's, and the app's own socket waits to hear that the client has left."""
+    """A DISCONNECT from the app server. One with `{"close":…}` comes from `disconnectSockets` of Azure's SDK:
+    the data is meant for the service, not for the client, and the app's own socket waits for the notification
+    that the client has left."""
     if not connection.session.peer.namespaces.get(header.namespace):
-        # Not in the namespace, or only connecting: it is meant for the client's former socket.
+        # The client is not in the namespace, or only connecting: the packet is for its former socket.
         return
     close = socketio.closes_engine(packet.payload, header)
     if close is None:
@@ -184,10 +185,10 @@ def _disconnected(clients: Clients, connection: Connection, packet: Encoded, hea
 
 
 def expel(clients: Clients, connection: Connection, namespace: str, *, close: bool) -> bool:
-    """Somebody who does not serve this client takes its socket out of a namespace: client and app
-    server are told; False if it is not there. `close` ends the connection as well, and with it the
-    client's other sockets: each is told by itself, as socket.io does it, or a client would take the
-    end of its connection for an accident and come back."""
+    """Take a client's socket out of a namespace on behalf of somebody other than its app server. Client and
+    app server are notified. Returns False if the socket does not exist. `close` ends the connection too, and
+    with it the client's other sockets. Each socket gets its own DISCONNECT, as in socket.io; otherwise the
+    client would take the end of its connection for an accident and reconnect."""
     namespaces = connection.session.peer.namespaces
     if connection.session.state == State.CLOSED or not namespaces.get(namespace):
         return False

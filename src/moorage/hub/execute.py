@@ -1,7 +1,8 @@
-"""What each command does on this node: at once where that is little, else in steps.
+"""What each cast and write, and the simple asks, do on this node. Small work is done at once, large work in
+steps.
 
-The rules of a command in steps: who is selected is settled as `selecting` has it; what is refused is
-refused before anything has happened; a connection that ends meanwhile is left out.
+The rules for work in steps: `selecting` defines which connections are selected. A command that is refused has
+had no effect. A connection that ends between two steps is skipped.
 """
 
 from __future__ import annotations
@@ -42,16 +43,16 @@ from moorage.wire.reasons import API_BAD_PAYLOAD, API_CLOSED, TOO_MANY_GROUPS
 from moorage.wire.socketio import is_emit
 
 FEW: Final = 1_000
-"""Units of work that are done at once."""
+"""Largest amount of work that is done at once, in units of work (`hub.turns`)."""
 FEW_RECIPIENTS: Final = 5_000
-"""Recipients of a plain emit to one room, likewise: each costs a fifth of a microsecond here, and is
-written to in slices anyway."""
+"""Largest number of recipients of a plain emit to one room that is done at once. Each costs a fifth of a
+microsecond here, and the writes happen in slices anyway."""
 JOIN_WORK: Final = 2
 """Units of work to join or leave one group."""
 MANY: Final = 100
-"""Groups that a connection may well have."""
+"""More groups than most connections have."""
 PIECE: Final = 250
-"""Groups of one connection in one step."""
+"""Groups of one connection that one step joins or leaves."""
 CLOSE_WORK: Final = 20
 """Units of work to close one connection."""
 
@@ -59,7 +60,7 @@ Done = Outcome | Job[Outcome]
 
 
 def _named(to: Selection) -> bool:
-    """Does a selection name one that must be there, or a set that may be empty?"""
+    """True if the selection names a connection or a user; an unknown one is an error, an empty set is not."""
     return to.connection is not None or to.user is not None
 
 
@@ -79,7 +80,7 @@ def _sending_to_connection(clients: Clients, connection: Connection, payload: by
 
 
 def _send(clients: Clients, hub: Hub, command: Send) -> Done:
-    # Other packets would rename, remove or close sockets behind the backs of their app servers.
+    # Other packets rename, remove or close sockets, and their app servers would not know.
     if not command.control and not is_emit(command.payload):
         raise PeerError(API_BAD_PAYLOAD, "an emit carries events and acks only")
     directory = hub.directory
@@ -100,8 +101,8 @@ def _send(clients: Clients, hub: Hub, command: Send) -> Done:
 
 
 def _is_index(to: Selection) -> bool:
-    """Do the members of one group, as they stand in the index, answer a selection? Azure's SDK names the
-    group of most emits in a filter."""
+    """True if the index entry of one group is the whole answer. Azure's SDK names the group of most emits
+    in a filter."""
     condition = to.filter
     if condition is None:
         return True
@@ -125,7 +126,7 @@ def _sending(clients: Clients, hub: Hub, command: Send) -> Job[Outcome]:
 
 
 def _audience(hub: Hub, to: Selection) -> int:
-    """About how many are selected; 0 if that is not known before."""
+    """Approximate number of selected connections; 0 if it cannot be known in advance."""
     condition = to.filter
     if condition is not None and (condition.text or condition.any_of is not None):
         return 0
@@ -157,7 +158,7 @@ def _joining(clients: Clients, hub: Hub, command: JoinGroups) -> Job[Outcome]:
     to: list[Connection] = []
     for found in parts(hub.directory, command.to):
         some = tuple(found)
-        # The union of sets costs less than a join, but a large one is done for each of them.
+        # A union of sets costs less than a join, but there is one for each connection.
         size = max(1, STEP // max(1, len(command.groups) // 10))
         for start in range(0, len(some), size):
             _check_groups(clients, some[start : start + size], command.groups)
@@ -168,7 +169,7 @@ def _joining(clients: Clients, hub: Hub, command: JoinGroups) -> Job[Outcome]:
     work = 0
     for connection in to:
         for piece in pieces:
-            # Others may have joined the same connections meanwhile, or closed them.
+            # Between two steps other commands may join the same connections or close them.
             if connection.session.state == State.CLOSED:
                 break
             _check_groups(clients, (connection,), piece)
@@ -187,7 +188,7 @@ def _joining(clients: Clients, hub: Hub, command: JoinGroups) -> Job[Outcome]:
 def _check_groups(clients: Clients, to: Iterable[Connection], new: tuple[str, ...]) -> None:
     limit = clients.limits.max_groups
     for connection in to:
-        # The sum is cheap and nearly always small; only the union knows what is joined already.
+        # The sum is cheap and nearly always small enough; only the union counts no group twice.
         groups = connection.groups
         if len(groups) + len(new) > limit and len(groups.union(new)) > limit:
             raise PeerError(TOO_MANY_GROUPS, f"at most {limit}")
@@ -197,13 +198,13 @@ def _join_one(hub: Hub, connection: Connection, prefixed: Iterable[tuple[str, st
     inside = _prefixes(connection)
     for group, prefix in prefixed:
         # A join that was under way when the client left the namespace must not bring the
-        # group back: nothing would clean it up before the connection ends.
+        # group back, because nothing would remove it before the connection ends.
         if not prefix or prefix in inside:
             hub.directory.rooms.join(connection, group)
 
 
 def _news(peer: AppPeer, connection: Connection, groups: Iterable[str], *, joined: bool) -> None:
-    """The app server of a socket that others move keeps its list of the socket's rooms right."""
+    """Notify the app server of a socket that something else moved, so that its list of rooms stays right."""
     rooms: dict[str, list[str]] = {}
     for group in groups:
         found = room_of(group)
@@ -257,8 +258,8 @@ def _leave_some(hub: Hub, command: LeaveGroups, connection: Connection, groups: 
 
 
 def _joined(connection: Connection) -> set[str]:
-    """A connection's groups but for those that Socket.IO itself needs: a socket without its
-    namespace's group and its private room would stay connected and hear no emit."""
+    """A connection's groups, except those that Socket.IO itself needs. Without its namespace's group and
+    its private room a socket would stay connected and receive no emit."""
     kept: set[str] = set()
     for namespace, sid in connection.session.peer.namespaces.items():
         if sid:
@@ -293,7 +294,7 @@ def _leave_namespace(clients: Clients, hub: Hub, command: LeaveNamespace) -> Don
 
 
 def _each(hub: Hub, to: Selection, act: Callable[[Connection], bool], *, named: bool) -> Done:
-    """Call `act` for each of the selected. A call is about as much work as closing a connection."""
+    """Call `act` for each selected connection. A call costs about as much as closing a connection."""
     if hub.directory.work(to) * CLOSE_WORK > FEW:
         return _acting(hub, to, act, named=named)
     found = tuple(hub.directory.select(to))

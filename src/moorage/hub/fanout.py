@@ -1,4 +1,4 @@
-"""One emit's bytes, built once and shared by all who get it."""
+"""The bytes of one emit, built once and shared by all recipients."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from moorage.metrics import Metrics
 
 SPECIAL: Final = (b"40", b"41", b"44", b"1")
-"""Packets that change something here as well as at the client: CONNECT, DISCONNECT and
-CONNECT_ERROR of Socket.IO, the close of Engine.IO."""
+"""First bytes of the packets that change state in the service as well as at the client: CONNECT, DISCONNECT
+and CONNECT_ERROR of Socket.IO, and the close of Engine.IO."""
 
 
 class Encoded:
@@ -36,12 +36,12 @@ class Encoded:
 
     @property
     def is_one_text(self) -> bool:
-        """Is `frames` a single text frame?"""
+        """True if `frames` is a single text frame."""
         return self.packets == 1 and self.payload[:1] != b"b"
 
     @property
     def is_special(self) -> bool:
-        """Holds a packet that concerns the service too (`SPECIAL`)."""
+        """True if the payload holds a packet that changes the service's state (`SPECIAL`)."""
         if self.packets == 1:
             return self.payload.startswith(SPECIAL)
         return any(packet.startswith(SPECIAL) for packet in self.payload.split(engineio.RS))
@@ -55,9 +55,9 @@ def fan_out(
     *,
     among: int = 0,
 ) -> None:
-    """Queue `encoded` for every connection in `to`. No task, no await, no log line in this loop:
-    per recipient it is two appends and an addition. `among`: the number of all recipients, where `to`
-    is a part of them."""
+    """Queue `encoded` for every connection in `to`. This loop creates no task, awaits nothing and logs
+    nothing: a recipient costs two appends and an addition. `among`: the number of all recipients, if `to` is
+    only a part of them."""
     among = among or len(to)
     if among < SLICE and among * len(encoded.payload) <= SLICE_BYTES:
         for connection in to:
@@ -69,7 +69,7 @@ def fan_out(
 
 
 def push(box: Outbox, encoded: Encoded, metrics: Metrics, among: int = 1) -> None:
-    """Queue `encoded` for one client, and count it. `among` clients share its bytes."""
+    """Queue `encoded` for one client, and count it. `among`: the number of clients that share its bytes."""
     if box.framed:
         box.push(encoded.frames, among)
         metrics.sent_websocket += encoded.packets

@@ -1,5 +1,5 @@
-"""What the hub needs from outside. Each port belongs to the hub and has few methods, and all of them
-only queue: none waits, none raises for a peer's sake."""
+"""What the hub needs from outside. Each port belongs to the hub and has at most five methods. A method only
+queues: it does not wait, and it does not raise because of a peer."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ AnswerT_contra = TypeVar("AnswerT_contra", contravariant=True)
 
 
 class ClientSink(Protocol):
-    """A client's transport of the moment: a WebSocket, or the polls of a polling client."""
+    """A client's current transport: a WebSocket, or the polls of a polling client."""
 
     framed: bool
-    """Takes WebSocket frames (concatenated); else payloads (packets joined by 0x1e)."""
+    """True if it takes WebSocket frames (concatenated), False if payloads (packets joined by 0x1e)."""
     transport: str
     """`websocket` or `polling`: the metrics label."""
     max_packets: int
-    """Packets in one write, where the sink takes payloads."""
+    """Largest number of packets in one write, if the sink takes payloads."""
 
     @property
     def send(self) -> SendFrame | None:
-        """A shorter way for one whole frame, if there is one."""
+        """A faster way to write one whole frame, if the transport has one."""
 
     def write(self, data: bytes) -> None:
-        """Hand over what the outbox has gathered in this loop tick."""
+        """Write what the outbox has gathered in this loop tick."""
 
     def close(self, reason: Reason, rest: list[bytes]) -> None:
-        """Write `rest` (frames, or payloads), say goodbye in the transport's own way, end."""
+        """Write `rest` (frames or payloads), close in the transport's own way, and end."""
 
     def progress(self) -> int:
-        """A number, 0 or more, that changes when the client takes something of what was written."""
+        """A number, 0 or more, that changes when the client takes some of what was written."""
 
     def pause_reading(self) -> None:
-        """Stop taking the client's data: what it would go to is full."""
+        """Stop reading from the client, because the destination of its data is full."""
 
     def resume_reading(self) -> None:
-        """Take it again."""
+        """Read from the client again."""
 
 
 class SendFrame(Protocol):
@@ -54,32 +54,32 @@ class SendFrame(Protocol):
 
 
 class Opening(Protocol):
-    """Whoever asked for a session and waits for the app server's word."""
+    """A client that has asked for a session and waits for the app server's decision."""
 
     def accepted(self, connection: Connection, info: OpenInfo) -> None:
-        """The session is open: answer the client, attach a sink."""
+        """The session is open: answer the client and attach a sink."""
 
     def refused(self, reason: Reason, detail: str) -> None:
-        """It is not: tell the client and forget it."""
+        """The session is refused: tell the client and forget it."""
 
 
 class AppLink(Protocol):
-    """One app server, in whatever dialect it speaks."""
+    """The way to one app server, in either dialect."""
 
     def open(self, connection: Connection, handshake: Handshake) -> None:
-        """Ask whether it takes this client; the answer comes as `Node.accept` or `Node.refuse`."""
+        """Ask the app server to take this client. It answers with `Node.accept` or `Node.refuse`."""
 
     def forward(self, connection: Connection, packet: bytes) -> None:
-        """Pass on one packet of the client, in order."""
+        """Forward one packet of the client, in order."""
 
     def closed(self, connection: Connection, reason: Reason) -> None:
-        """The client is gone. Comes once for each accepted client, after its last packet."""
+        """The client is gone. Called once for each accepted client, after its last packet."""
 
     def drained(self, connection: Connection, done: Drained) -> None:
         """Call `done` when the app server has taken all packets forwarded so far."""
 
     def taken(self, connection: Connection, done: Drained) -> None:
-        """Call `done` when the app server has taken what this client has said, however fast it is."""
+        """Call `done` when the app server has taken everything this client has sent."""
 
 
 class Drained(Protocol):
@@ -89,33 +89,32 @@ class Drained(Protocol):
 
 
 class AppPeer(Protocol):
-    """An app server whose dialect says more than what clients send: what others do to its sockets,
-    and how its clients come."""
+    """What an app server is told besides its clients' packets, if its dialect can express it."""
 
     def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
-        """Somebody else put the client's socket into rooms, or took it out."""
+        """Another app server or a REST caller put the client's socket into rooms, or took it out."""
 
     def left(self, connection: Connection, namespace: str) -> None:
-        """Somebody else took the client's socket out of its namespace."""
+        """Another app server or a REST caller took the client's socket out of its namespace."""
 
     def upgraded(self, connection: Connection) -> None:
         """The client has changed from polling to WebSocket."""
 
     def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
-        """Another one wants to know what it keeps of these sockets: `Chunk`s."""
+        """Another app server asks for this one's data of these sockets. The answer is `Chunk`s."""
 
     def told(self, number: int | None, sender: str, namespace: str, payload: bytes) -> None:
-        """An event from another one; with a number it is asked for an answer, an ACK packet."""
+        """An event from another app server. With a number, an answer is expected: an ACK packet."""
 
 
 class Answers(Protocol[AnswerT_contra]):
-    """Where the answers to a question go."""
+    """Receives the answers to a question."""
 
     def answer(self, sender: str, payload: AnswerT_contra) -> None:
-        """One complete answer: of a client (`sender` is its socket id) an Engine.IO payload."""
+        """One complete answer. A client's is an Engine.IO payload, and `sender` is its socket id."""
 
     def finish(self, missing: tuple[str, ...]) -> None:
-        """All asked have answered, or the time is up and these have not."""
+        """All have answered, or the time is up and the `missing` have not."""
 
 
 class Reply(Protocol):
@@ -154,12 +153,12 @@ class Cluster(Members, Protocol):
 
 
 class Later(Protocol):
-    """Has a callback called in the next turn of the event loop."""
+    """Makes the event loop call a callback in its next turn."""
 
     def __call__(self, callback: Callable[[], object], /) -> object: ...
 
 
 class Schedule(Protocol):
-    """How the outboxes get their flush at the end of the loop tick."""
+    """Schedules a call at the end of this loop tick."""
 
     def __call__(self) -> object: ...

@@ -1,28 +1,25 @@
-"""A selection that is looked at in steps.
+"""Evaluation of a selection in steps.
 
-Candidates are the connections that exist at the beginning; later ones are not selected. Each candidate is
+The candidates are the connections that exist at the beginning; later ones are not selected. Each candidate is
 checked when its turn comes, so one that has left by then is not selected either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterator
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from moorage.hub.connection import Connection
 from moorage.hub.rooms import Directory, weight
 from moorage.hub.turns import STEP, Job
 from moorage.wire.commands import Selection
 from moorage.wire.groups import prefix_of
 
-if TYPE_CHECKING:
-    from moorage.hub.connection import Connection
-
 
 def parts(directory: Directory, to: Selection) -> Iterator[Collection[Connection]]:
-    """The selected, a step's worth at a time; a part may be empty. A part holds until the caller
-    yields: after that its members may have left."""
+    """The selected connections, one step's worth at a time; a part may be empty. A part is valid until the
+    caller yields; after that, connections in it may have left."""
     if to.connection is not None or (to.filter is not None and to.filter.connection_id is not None):
         yield tuple(directory.select(to))
         return
@@ -55,7 +52,7 @@ def parts(directory: Directory, to: Selection) -> Iterator[Collection[Connection
 
 
 def selected(directory: Directory, to: Selection) -> Job[list[Connection]]:
-    """All of them. Some may have left when the job ends."""
+    """All selected connections. Some may have left by the time the job ends."""
     found: list[Connection] = []
     for part in parts(directory, to):
         found += part
@@ -63,12 +60,12 @@ def selected(directory: Directory, to: Selection) -> Job[list[Connection]]:
     return found
 
 
-_Parts = Generator[Collection["Connection"], None, tuple[list["Connection"], str, Selection]]
+_Parts = Generator[Collection[Connection], None, tuple[list[Connection], str, Selection]]
 
 
 def _candidates(directory: Directory, to: Selection) -> _Parts:
-    """Who may be selected, a group that all of them must still be in when their turn comes ("": they
-    must be connected), and what else must hold."""
+    """The candidates, the group that each must still be in when its turn comes ("": it must be connected),
+    and the conditions that are left to check."""
     if to.group is not None:
         return list(directory.rooms.members(to.group)), to.group, to
     wanted = to.filter.any_of if to.filter is not None and to.user is None else None
@@ -78,8 +75,8 @@ def _candidates(directory: Directory, to: Selection) -> _Parts:
     rest = _with_filter(to, any_of=None)
     if len(wanted) == 1:
         return list(directory.rooms.members(wanted[0])), wanted[0], rest
-    # To look for one of many groups in each candidate's groups could take long. That its socket is in
-    # the namespace is the part of it that matters.
+    # Checking a candidate for one of many groups again could take long. What matters is that its socket is
+    # still in the namespace, so only the namespace is checked.
     prefix = prefix_of(wanted[0])
     union = yield from _union(directory, wanted)
     if not all([group.startswith(prefix) for group in wanted]):

@@ -1,30 +1,29 @@
-"""Work that is too much for one turn of the event loop: it is done in steps, fairly shared.
+"""Work that is too large for one turn of the event loop is done in steps, and its time is shared fairly.
 
-A job is a generator that yields after each step. A step is about `STEP` units of work: a member
-looked at, a room looked up, a packet queued. An `Intake` holds the jobs of one peer and carries
-them out in order. `Turns` gives the intakes one step each, round and round, until the time of this
-turn is used up; the event loop then serves everybody else before the next turn.
+A job is a generator that yields after each step. A step is about `STEP` units of work; one unit is a member
+examined, a room looked up or a packet queued. An `Intake` holds the jobs of one peer and carries them out in
+order. `Turns` gives each intake one step in rotation until the time of this turn is used up; the event loop
+then does everything else before the next turn.
 
-What a job selects may change between two steps: other links, clients and REST callers go on. Each
-job says what it guarantees (docs/explanation/architecture.md, "Work in steps").
+Other links, clients and REST callers go on between two steps, so what a job has selected may change.
+docs/explanation/architecture.md, "Work in steps", describes what jobs guarantee.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
-if TYPE_CHECKING:
-    from moorage.hub.outbox import Flusher
-    from moorage.hub.ports import Schedule
+from moorage.hub.outbox import Flusher
+from moorage.hub.ports import Schedule
 
 STEP: Final = 1_000
 """Units of work in one step: 0.1 to 0.5 ms."""
 TURN_SECONDS: Final = 0.003
 """Time for all jobs together in one turn of the loop."""
 TURN_WRITES: Final = 1_000
-"""A turn also ends when this many clients have something to be written: a write costs about 5 us."""
+"""A turn also ends when this many clients have data to be written, because a write costs about 5 us."""
 
 ResultT = TypeVar("ResultT")
 
@@ -40,34 +39,34 @@ class Intake:
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self.jobs: deque[Job[object]] = deque()
-        """What is not finished. Only for a look whether there is anything: `busy` without a call."""
+        """The unfinished jobs. Callers only test whether it is empty: that is `busy` without a call."""
         self._active = False
 
     @property
     def busy(self) -> bool:
-        """Has it a job that is not finished?"""
+        """True if there is an unfinished job."""
         return bool(self.jobs)
 
     def __len__(self) -> int:
         return len(self.jobs)
 
     def add(self, job: Job[object]) -> None:
-        """Carry `job` out after all others of this peer. It must not raise."""
+        """Carry out `job` after all other jobs of this peer. It must not raise."""
         self.jobs.append(job)
         self.wake()
 
     def wake(self) -> None:
-        """The first job can go on."""
+        """The first job can continue."""
         if self.jobs and not self._active:
             self._active = True
             self._turns.add(self)
 
     def clear(self) -> None:
-        """The peer is gone, and nobody is left to care: forget its jobs."""
+        """Drop all jobs, because the peer is gone."""
         self.jobs.clear()
 
     def step(self) -> None:
-        """One step of the first job. Only `Turns` calls this."""
+        """Do one step of the first job. Only `Turns` calls this."""
         self._active = False
         if not self.jobs:
             return
@@ -91,7 +90,7 @@ class Intake:
 
 
 class Turns:
-    """Shares the time for jobs. `schedule` has `run` called in the next turn of the loop."""
+    """Shares the time for jobs among intakes. `schedule` makes the event loop call `run` in its next turn."""
 
     def __init__(self, schedule: Schedule, clock: Callable[[], float], flusher: Flusher) -> None:
         self._schedule = schedule
@@ -101,10 +100,10 @@ class Turns:
         self._scheduled = False
         self._running = False
         self._behind = False
-        """The last turn ended with work left."""
+        """True if the last turn ended with work left."""
 
     def add(self, intake: Intake) -> None:
-        """`intake` has something to do."""
+        """Give `intake` steps: its first job can go on."""
         self._active.append(intake)
         if not self._running:
             self._wake()
@@ -115,13 +114,13 @@ class Turns:
             self._schedule()
 
     def begin(self) -> None:
-        """Have a turn now, at the end of a read, unless there was more work than one turn holds: then
-        the new work waits for the next turn like the rest."""
+        """Do a turn now, at the end of a read. If the last turn left work behind, the new work waits for the
+        next turn instead."""
         if not self._behind:
             self._turn()
 
     def run(self) -> None:
-        """One turn: a step of each intake, round and round."""
+        """Do one turn: a step of each intake, in rotation."""
         self._scheduled = False
         self._turn()
 
@@ -146,7 +145,7 @@ class Turns:
 
 
 def finished(job: Job[ResultT]) -> ResultT:
-    """The result of a job that is carried out in one go."""
+    """Carry out all steps of a job at once, and return its result."""
     while True:
         try:
             next(job)
