@@ -37,7 +37,7 @@ dist: .venv/.ready sdk-node/dist/.ready
 	@ls dist/*
 
 test: setup
-	@$(PY) -m pytest $(ARGS)
+	@scripts/test.sh $(ARGS)
 
 test-slow: setup
 	@$(PY) -m pytest -m slow $(ARGS)

@@ -289,6 +289,7 @@ HUGE: dict[str, v1.FromApp] = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", HUGE)
 async def test_our_links_of_plenty(service: MoorageProcess, name: str) -> None:
     """Whatever fits into a message is answered, and costs the others a moment."""

@@ -22,9 +22,10 @@ PARTS = sorted(set((SDK / "test").glob("*/*.test.mjs")) - set(SERVICE))
 pytestmark = [pytest.mark.node, pytest.mark.timeout(SECONDS * 2)]
 
 
+# In some of the parts milliseconds count.
+@pytest.mark.alone
 def test_parts() -> None:
     check_built()
-    # Not beside the files below: in some of the parts milliseconds count.
     with NodeFiles([tuple(PARTS)], SDK, together=2) as runs:
         runs.check(*PARTS, at_least=60)
 

@@ -30,6 +30,10 @@ class Ended(NamedTuple):
     reason: str
 
 
+MASK = b"\x37\xfa\x21\x3d"
+"""The mask of RFC 6455's examples. It is fixed, so parametrized tests have the same ids in every process."""
+
+
 def frame(
     opcode: int,
     payload: bytes,
@@ -51,10 +55,9 @@ def frame(
         head += bytes([mask_bit | 127]) + announced.to_bytes(8, "big")
     if not masked:
         return head + payload
-    mask = os.urandom(4)
-    stream = (mask * (len(payload) // 4 + 1))[: len(payload)]
+    stream = (MASK * (len(payload) // 4 + 1))[: len(payload)]
     whole = int.from_bytes(payload, "big") ^ int.from_bytes(stream, "big")
-    return head + mask + whole.to_bytes(len(payload), "big")
+    return head + MASK + whole.to_bytes(len(payload), "big")
 
 
 class WebSocket:

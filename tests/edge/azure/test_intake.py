@@ -178,6 +178,7 @@ def test_nothing_is_overdue_while_frames_wait() -> None:
     assert not calls.rig.hub.servers.all()
 
 
+@pytest.mark.alone
 async def test_others_do_not_notice_an_app_server_that_calls_very_much() -> None:
     """Calls over the link, some with a filter that every connection is held against."""
     condition = " or ".join(f"length(connectionId) eq {n}" for n in range(100, 160))

@@ -107,6 +107,7 @@ def test_an_app_server_acknowledges_many_frames_at_once(frames: int, due: bool) 
     assert not inc.is_due
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("flooders", [1, 4])
 async def test_others_of_the_same_app_server_do_not_wait_for_a_client_that_floods_it(flooders: int) -> None:
     with MoorageProcess() as service, measured(service, "busy") as times:

@@ -232,6 +232,7 @@ LIMIT = 1_000.0
 turns it was several seconds in each of these."""
 
 
+@pytest.mark.alone
 async def test_others_do_not_notice_an_app_server_that_asks_for_very_much() -> None:
     rooms = tuple(f"some-room-{n}" for n in range(100_000))
     with MoorageProcess() as service:

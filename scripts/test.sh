@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# scripts/test.sh [PYTEST'S ARGUMENTS]: the suite in parallel, then one by one the tests that measure times.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+# Tests start hundreds of Python processes. Without cached bytecode each of them compiles the whole package.
+export PYTHONDONTWRITEBYTECODE=
+
+# Tests wait for most of their time, so there may be more workers than cores.
+workers=$(($(nproc) + 1))
+found=0
+failed=0
+run() {
+  .venv/bin/python -m pytest "$@"
+  case $? in
+    0) found=1 ;;
+    5) ;; # no test was selected
+    *) found=1 failed=1 ;;
+  esac
+}
+
+# One file stays on one worker, where its tests share a service. Files start in their order: the long ones
+# are not the last.
+run --numprocesses=$((workers < 8 ? workers : 8)) --dist=loadfile --no-loadscope-reorder -m "not slow and not alone" "$@"
+run -m "alone and not slow" "$@"
+((found && !failed))
