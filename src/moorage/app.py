@@ -23,6 +23,9 @@ from starlette.responses import Response
 
 from moorage import __version__, logs
 from moorage.auth import AccessKeys
+from moorage.cluster.local import LocalBroker
+from moorage.cluster.ports import Join
+from moorage.cluster.router import Router
 from moorage.config.load import Config
 from moorage.control import ops, rest
 from moorage.control.work import ApiWork
@@ -35,6 +38,7 @@ from moorage.edge.links import LinkAcceptor
 from moorage.hub.connection import Connection
 from moorage.hub.node import Node
 from moorage.metrics import Gauges, Metrics
+from moorage.wire import ids
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.reasons import DRAINING, UNKNOWN_PATH
 
@@ -42,7 +46,7 @@ TICK_SECONDS: Final = 0.25
 TIMER_SECONDS: Final = 0.001
 """uvloop's timers count whole milliseconds."""
 SID_BYTES: Final = 16
-"""128 random bits after the node's own id."""
+"""128 random bits after the node's incarnation."""
 
 GC_THRESHOLDS: Final = (20_000, 20, 50)
 
@@ -78,9 +82,10 @@ class Alarm:
 
 
 class Service:
-    """One node, ready to `start`. `reload` may be called at any time while it runs."""
+    """One node, ready to `start`. `reload` may be called at any time while it runs. `join` makes the node's
+    broker; by default the node is alone."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, join: Join = LocalBroker) -> None:
         self.config = config
         self.keys = AccessKeys(config.keys.primary, config.keys.secondary or None)
         self.metrics = Metrics(__version__, tuple(config.hubs))
@@ -89,7 +94,7 @@ class Service:
         self._ticker: asyncio.Task[None] | None = None
         self.node: Node
         self.links: LinkAcceptor
-        self._node_id = secrets.token_urlsafe(3)
+        self.incarnation = secrets.token_urlsafe(ids.INCARNATION_BYTES)
         self.client_log = ClientLog(
             self.metrics,
             connects=config.log.connects,
@@ -98,7 +103,7 @@ class Service:
         )
         self._alarm = Alarm(lambda: self.node.heartbeats.tick(time.monotonic()))
         self.node = Node(
-            new_id=lambda: self._node_id + secrets.token_urlsafe(SID_BYTES),
+            new_id=lambda: self.incarnation + secrets.token_urlsafe(SID_BYTES),
             clock=time.monotonic,
             later=self._loop.call_soon,
             metrics=self.metrics,
@@ -108,6 +113,7 @@ class Service:
             hubs=config.hubs,
             allow_unlisted_hubs=config.allow_unlisted_hubs,
         )
+        self.router = Router(self.node, join(self.incarnation), self.incarnation)
         self._api_work = ApiWork(self.node.submit, self.node.turns)
         self.node.heartbeats.wake_at = self._alarm.set
         self._build_edge(config)
@@ -148,7 +154,7 @@ class Service:
             server=config.server,
             clock=time.monotonic,
             wall_clock=time.time,
-            node_id=self._node_id,
+            node_id=self.incarnation,
             new_ack=lambda: secrets.randbelow(2**30) + 1,
         )
         self.port = ClientPort(
@@ -207,6 +213,7 @@ class Service:
     async def start(self) -> str:
         """Listen; the base URL. Raises `OSError` where the address cannot be bound."""
         url = await self.port.start()
+        self.router.start()
         self._ticker = asyncio.create_task(self._tick())
         self._ready = True
         return url
@@ -220,7 +227,8 @@ class Service:
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
             try:
-                for part in (self.links, self.node, self.sockets, self.polling, self.port, self.client_log):
+                parts = (self.links, self.node, self.router, self.sockets, self.polling, self.port)
+                for part in (*parts, self.client_log):
                     part.tick(now)
             except Exception:
                 log.error("tick failed", exc_info=True)
@@ -253,6 +261,7 @@ class Service:
             log.warning("shutdown timed out", left=self.node.connections)
         self.links.close()
         await self.port.stop()
+        self.router.stop()
         if self._ticker is not None:
             self._ticker.cancel()
         self._alarm.cancel()

@@ -45,23 +45,23 @@ class Reply:
 class Nodes:
     """So many nodes, each with one app server and with `clients` clients in the namespace `/`."""
 
-    def __init__(self, count: int, clients: int = 1) -> None:
+    def __init__(self, count: int, clients: int = 1, prefix: str = "n") -> None:
         self.network = MemoryNetwork()
         self.worlds: list[NodeWorld] = []
         self.routers: list[Router] = []
         self.peers: list[RecordingPeer] = []
         """What each node's app server hears of others."""
-        names = [f"n{number}" for number in range(count)]
-        for name in names:
+        names = [f"{prefix}{number}" for number in range(count)]
+        for at, name in enumerate(names):
             world = NodeWorld()
             world.incarnation = name
             router = Router(world.node, self.network.broker(name), name)
             router.start()
-            for other in names:
+            for number, other in enumerate(names):
                 if other != name:
-                    router.add(other, f"node {other[1:]}")
+                    router.add(other, f"node {number}")
             self.peers.append(RecordingPeer())
-            world.server(f"s{name[1:]}", peer=self.peers[-1])
+            world.server(f"s{at}", peer=self.peers[-1])
             self.worlds.append(world)
             self.routers.append(router)
         self.clients = [

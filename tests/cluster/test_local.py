@@ -7,7 +7,7 @@ from moorage.cluster.ports import Broker
 
 
 def test_it_keeps_nothing() -> None:
-    local = LocalBroker()
+    local = LocalBroker("n0")
     broker: Broker = local
     received: list[bytes] = []
     broker.start(received.append)

@@ -99,6 +99,22 @@ def test_one_connection(count: int, asker: int, target: int) -> None:
     assert nodes.heard() == {client.id: [EVENT]}
 
 
+def test_a_send_to_one_connection_goes_to_the_node_that_its_id_names() -> None:
+    nodes = Nodes(3, prefix="node000")
+    client = nodes.clients[2][0]
+    nodes.submit(0, SendToConnection(HUB, client.id, EVENT))
+    assert nodes.network.step()
+    assert not nodes.network.step()
+    nodes.settle()
+    assert nodes.heard() == {client.id: [EVENT]}
+
+
+def test_a_send_to_a_connection_of_this_node_does_not_leave_it() -> None:
+    nodes = Nodes(3)
+    nodes.submit(0, SendToConnection(HUB, nodes.clients[0][0].id, EVENT))
+    assert not nodes.network.step()
+
+
 @every_pair
 def test_the_order_of_sends_of_every_kind(count: int, asker: int, target: int) -> None:
     nodes = Nodes(count)

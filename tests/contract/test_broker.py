@@ -37,7 +37,7 @@ class Cluster:
 
 def local() -> Cluster:
     """A node that is alone."""
-    return Cluster({"n0": LocalBroker()}, lambda: None)
+    return Cluster({"n0": LocalBroker("n0")}, lambda: None)
 
 
 def memory(count: int, wrap: Callable[[Broker], Broker] = lambda broker: broker) -> Cluster:

@@ -8,6 +8,9 @@ from moorage.cluster.ports import Receive
 class LocalBroker:
     """`cluster.ports.Broker` without other nodes: every message is lost, and none arrives."""
 
+    def __init__(self, incarnation: str) -> None:
+        """Nobody needs to know it."""
+
     def start(self, receive: Receive) -> None:
         """Nothing arrives."""
 

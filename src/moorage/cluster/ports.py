@@ -30,3 +30,9 @@ class Broker(Protocol):
 
     def stop(self) -> None:
         """Hand nothing over any more, and carry nothing."""
+
+
+class Join(Protocol):
+    """Makes the broker of the node with this incarnation."""
+
+    def __call__(self, incarnation: str, /) -> Broker: ...

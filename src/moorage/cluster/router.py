@@ -1,5 +1,5 @@
 """Sends this node's commands to the other nodes, and gathers their answers. The rule is the simplest correct
-one: every node gets every command.
+one: every node gets every command. Only what is for one connection goes to that connection's node alone.
 
 A cast is sent once this node has delivered it. A write is answered when all nodes have carried it out. An ask
 gathers the answers of all nodes until its deadline. If a node does not answer in time, the answer is partial
@@ -30,6 +30,7 @@ from moorage.wire.commands import (
     Write,
 )
 from moorage.wire.errors import PeerError
+from moorage.wire.ids import incarnation_of
 from moorage.wire.reasons import CATALOGUE, INTERNAL
 
 WAIT: Final = 5.0
@@ -54,19 +55,27 @@ class Router:
         self._arrivals = Arrivals(node, self._send)
 
     def start(self) -> None:
-        """Connect the node with the others."""
-        self._node.cluster = self
+        """Take what other nodes send."""
         self._broker.start(self._receive)
+
+    def stop(self) -> None:
+        """Send nothing and take nothing any more."""
+        self._node.cluster = None
+        self._broker.stop()
 
     # -- membership -------------------------------------------------------------------------------
 
     def add(self, incarnation: str, name: str) -> None:
         """Another node is there. Commands wait for its answer from now on."""
         self._peers[incarnation] = name
+        # A node that is alone has no cluster at all, so its commands take the shortest way.
+        self._node.cluster = self
 
     def remove(self, incarnation: str) -> None:
         """A node is gone. Nothing waits for it any more."""
         name = self._peers.pop(incarnation)
+        if not self._peers:
+            self._node.cluster = None
         self._arrivals.forget(incarnation)
         for request in tuple(self._requests.values()):
             request.give_up([(incarnation, name)])
@@ -88,15 +97,18 @@ class Router:
         """Not needed, as `first`."""
 
     def cast(self, command: Cast, here: Outcome) -> None:
-        """Send it out, unless it was for one connection, which is on this node."""
-        if not (here.found and isinstance(command, SendToConnection)):
+        """Send it out. What is for one connection goes only to the node that the connection's id names."""
+        if not isinstance(command, SendToConnection):
             self._send_all(command)
+        elif not here.found:
+            node = incarnation_of(command.connection)
+            if node in self._peers:
+                self._send(node, 0, command)
+            else:
+                self._send_all(command)
 
     def write(self, command: Write, here: Outcome, reply: Reply, about: Any) -> None:
         """Send it out, and reply when all nodes have carried it out."""
-        if not self._peers:
-            reply(about, here)
-            return
         request = self._begin(command, reply, about, None)
         self._send_all(command, request.number)
         request.outcome(self._own, here)
@@ -105,8 +117,6 @@ class Router:
         self, command: Ask, reply: Reply, about: Any, answers: Answers[Any] | None
     ) -> tuple[Reply, Any, Answers[Any] | None]:
         """Send it out, and gather what comes back. This node's own part comes back in the same way."""
-        if not self._peers:
-            return reply, about, answers
         if isinstance(command, TellServers) and not command.timeout:
             self._send_all(command)
             return reply, about, answers
@@ -150,8 +160,7 @@ class Router:
             self._requests.pop(request.number, None)
 
     def _send_all(self, body: Body, number: int = 0) -> None:
-        if self._peers:
-            self._broker.send_all(cluster.encode(Envelope(self._own, body, number)))
+        self._broker.send_all(cluster.encode(Envelope(self._own, body, number)))
 
     def _send(self, to: str, number: int, body: Body) -> None:
         self._broker.send(to, cluster.encode(Envelope(self._own, body, number)))
