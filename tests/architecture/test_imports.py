@@ -184,7 +184,7 @@ def all_faults(sources: Sources) -> list[str]:
     return [fault for check in CHECKS for fault in check(sources)]
 
 
-def test_the_package_keeps_the_rule() -> None:
+def test_the_package_follows_the_import_rule() -> None:
     sources = read_package(SRC)
     assert {"moorage", "moorage.wire.reasons", "moorage.hub.node"} <= set(sources), "the walk works"
     assert all_faults(sources) == []
@@ -217,7 +217,7 @@ def made_up(**files: str) -> dict[str, ast.Module]:
     return {f"moorage.{name}".rstrip("."): ast.parse(text) for name, text in texts.items()}
 
 
-def test_a_sound_package_has_no_faults() -> None:
+def test_a_correct_package_has_no_faults() -> None:
     assert all_faults(made_up()) == []
 
 
@@ -254,7 +254,7 @@ def test_a_sound_package_has_no_faults() -> None:
         ("wire___common___text", "", "moorage.wire.common.text: name it"),
     ],
 )
-def test_each_break_of_the_rule_is_found(module: str, text: str, fault: str) -> None:
+def test_each_violation_of_the_rule_is_found(module: str, text: str, fault: str) -> None:
     faults = all_faults(made_up(**{module: text}))
     assert any(fault in found for found in faults), faults
     assert len(faults) == 1, "one break, one fault"

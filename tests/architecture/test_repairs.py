@@ -17,7 +17,7 @@ def numbers(pattern: re.Pattern[str], folder: str, glob: str) -> set[int]:
     return {int(number) for text in texts for found in pattern.findall(text) for number in found.split(",")}
 
 
-def test_every_number_has_a_test_and_every_test_a_number() -> None:
+def test_every_repair_has_a_test_and_every_mark_a_repair() -> None:
     listed = {int(number) for number in _ROW.findall((ROOT / "tests/repairs.md").read_text())}
     named = numbers(_PYTHON, "tests", "*.py")
     named |= numbers(_JAVASCRIPT, "sdk-node/test", "*.mjs") | numbers(_JAVASCRIPT, "tests", "*.mjs")

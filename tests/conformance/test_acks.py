@@ -21,7 +21,7 @@ def names(*clients: Client) -> list[int]:
 
 
 @shows("ask-many")
-def test_of_all_of_a_room_and_of_all_but_some(stage: Stage) -> None:
+def test_acks_of_a_room_and_with_exceptions(stage: Stage) -> None:
     space, clients = crew(stage, [], ["room"], ["room", "out"], [])
     a, b, c, d = clients
 
@@ -39,7 +39,7 @@ def test_of_all_of_a_room_and_of_all_but_some(stage: Stage) -> None:
 
 
 @shows("ask-many")
-def test_of_everybody_with_binary(stage: Stage) -> None:
+def test_acks_of_all_clients_with_binary_data(stage: Stage) -> None:
     space, _ = crew(stage, [], [])
     value = {"deep": [BYTES, "é"], "more": b""}
     found = space.ask("echo", value)
@@ -48,7 +48,7 @@ def test_of_everybody_with_binary(stage: Stage) -> None:
 
 
 @shows("ask-many")
-def test_many_questions_at_a_time(stage: Stage) -> None:
+def test_many_asks_at_a_time(stage: Stage) -> None:
     space, clients = crew(stage, [], [], [])
     asked = [space.start("ask", args=["echo", n], timeout=15_000) for n in range(20)]
     own = [
@@ -61,7 +61,7 @@ def test_many_questions_at_a_time(stage: Stage) -> None:
 
 
 @shows("ask-late", "ask-missing")
-def test_who_does_not_answer_in_time(stage: Stage) -> None:
+def test_a_client_that_does_not_answer_in_time(stage: Stage) -> None:
     space, clients = crew(stage, [], [], [])
     clients[1].act("hush")
     found = space.ask("who", timeout=300)
@@ -74,7 +74,7 @@ def test_who_does_not_answer_in_time(stage: Stage) -> None:
 
 
 @shows("ask-late")
-def test_who_leaves_without_an_answer(stage: Stage) -> None:
+def test_a_client_that_leaves_without_an_answer(stage: Stage) -> None:
     space, clients = crew(stage, [], [])
     clients[1].act("hush")
     question = space.start("ask", args=["who"], timeout=400)
@@ -85,7 +85,7 @@ def test_who_leaves_without_an_answer(stage: Stage) -> None:
 
 
 @shows("ask-late")
-def test_a_late_answer_is_nobodys(stage: Stage) -> None:
+def test_a_late_answer_is_ignored(stage: Stage) -> None:
     space, [client] = crew(stage, [])
     client.act("hush")
     with pytest.raises(Refused, match=r"(?i)time"):

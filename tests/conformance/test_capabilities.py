@@ -32,12 +32,12 @@ def test_every_row_is_shown_by_a_scenario() -> None:
     assert set[str]().union(*map(shown, SCENARIOS)) == TABLE.keys()
 
 
-def test_every_row_stands_once() -> None:
+def test_every_row_occurs_once() -> None:
     assert len(TABLE) == sum(len(group["apis"]) for group in GROUPS)
 
 
 @pytest.mark.parametrize("sdk", SDKS)
-def test_every_cell_can_be_read(sdk: str) -> None:
+def test_every_cell_is_valid(sdk: str) -> None:
     for api, row in TABLE.items():
         assert support(api, sdk)
         cells = [row["azure"], row["node"], row["python"]]
@@ -54,7 +54,7 @@ def members(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("file", ["index", "namespace", "broadcast-operator", "socket"])
-def test_every_member_of_socket_io_has_its_place(file: str) -> None:
+def test_every_member_of_socket_io_is_listed(file: str) -> None:
     """Of the version that the Node.js SDK is built with."""
     known = set(re.findall(r"\w+", " ".join(row["api"] for row in TABLE.values())))
     text = (ROOT / "conformance" / "capabilities.json").read_text()

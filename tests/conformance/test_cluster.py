@@ -48,7 +48,7 @@ def test_all_sockets(stage: Stage) -> None:
 
 
 @shows("tell", "tell-ask")
-def test_nobody_else_is_there_to_be_told(stage: Stage) -> None:
+def test_a_server_side_emit_without_other_app_servers(stage: Stage) -> None:
     space = stage.define().space
     support = stage.support("tell")
     if not support.does:

@@ -96,7 +96,7 @@ def test_many_clients(stage: Stage) -> None:
 
 
 @shows("connect-emit")
-def test_what_the_connection_handler_emits_and_joins(stage: Stage) -> None:
+def test_emits_and_joins_of_the_connection_handler(stage: Stage) -> None:
     stage.define(
         on_connect=[
             {"do": "send", "args": ["welcome", 1, {"two": 2}]},
@@ -111,7 +111,7 @@ def test_what_the_connection_handler_emits_and_joins(stage: Stage) -> None:
 
 
 @shows("middleware")
-def test_a_refusal_has_message_and_data_and_another_try(stage: Stage) -> None:
+def test_a_refusal_has_message_and_data_and_allows_a_retry(stage: Stage) -> None:
     data = {"retry": False, "at": ["é", 1]}
     stage.define(refuse=[{"auth": {"password": "wrong"}, "message": "not you", "data": data}])
     client = stage.opening(auth={"password": "wrong"})
@@ -147,7 +147,7 @@ def test_a_middleware_of_the_engine(strict: list[Stage]) -> None:
 
 
 @shows("handshake")
-def test_what_an_app_server_learns(stage: Stage) -> None:
+def test_the_handshake_that_an_app_server_gets(stage: Stage) -> None:
     stage.define()
     client = stage.client(
         query={"room": "é &=+", "empty": ""},
@@ -177,7 +177,7 @@ def test_the_apps_own_credentials_pass_through(stage: Stage) -> None:
 
 @pytest.mark.repair(13)
 @shows("claims")
-def test_our_token_beside_the_apps_own(stage: Stage) -> None:
+def test_our_token_and_the_apps_own(stage: Stage) -> None:
     root = stage.root()
     audience = f"{stage.service.url}/clients/socketio/hubs/{stage.hub}"
     token = jwt.encode({"sub": "bob", "exp": int(time.time()) + 300, "aud": audience}, stage.service.key)
@@ -191,7 +191,7 @@ def test_our_token_beside_the_apps_own(stage: Stage) -> None:
 
 
 @shows("address")
-def test_where_a_client_comes_from(stage: Stage) -> None:
+def test_the_address_of_a_client(stage: Stage) -> None:
     stage.define()
     found = stage.space.call("handshake", sid=stage.client())
     assert (found["address"] == "127.0.0.1") is stage.support("address").does
@@ -202,7 +202,7 @@ def test_where_a_client_comes_from(stage: Stage) -> None:
 
 @pytest.mark.repair(27)
 @shows("address")
-def test_where_a_client_behind_a_proxy_comes_from(stage: Stage) -> None:
+def test_the_address_of_a_client_behind_a_proxy(stage: Stage) -> None:
     stage.define()
     if not stage.support("address").does:
         return
@@ -259,7 +259,7 @@ def test_several_namespaces_on_one_connection(stage: Stage) -> None:
 
 
 @shows("namespaces")
-def test_one_namespace_is_left_and_entered_again(stage: Stage) -> None:
+def test_a_namespace_is_left_and_joined_again(stage: Stage) -> None:
     stage.define()
     chat = stage.at("/chat").define()
     main = stage.client()
@@ -275,7 +275,7 @@ def test_one_namespace_is_left_and_entered_again(stage: Stage) -> None:
 
 
 @shows("namespaces")
-def test_a_namespace_that_nobody_serves(stage: Stage) -> None:
+def test_a_namespace_that_is_not_served(stage: Stage) -> None:
     stage.define()
     with pytest.raises(Refused, match=WORDS[stage.sdk]):
         stage.opening(ns="/nobody").connected()

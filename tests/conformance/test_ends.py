@@ -44,7 +44,7 @@ def ended(stage: Stage, client: Client, at_client: str, at_server: str) -> None:
 
 
 @shows("disconnect-reason", "last-words")
-def test_the_client_leaves_after_its_last_words(stage: Stage) -> None:
+def test_packets_right_before_a_disconnect_arrive(stage: Stage) -> None:
     client = stage.define(listen=["last"]).client()
     said = [["last", n] for n in range(20)]
     for args in said:
@@ -66,7 +66,7 @@ def test_the_client_closes_its_connection(stage: Stage) -> None:
 @pytest.mark.repair(12)
 @shows("disconnect-reason")
 @pytest.mark.parametrize("close", [False, True], ids=["namespace", "connection"])
-def test_clients_that_are_sent_away_while_they_upgrade(stage: Stage, close: bool) -> None:
+def test_clients_that_are_closed_during_an_upgrade(stage: Stage, close: bool) -> None:
     """A client begins its upgrade when it is connected, so the end arrives in the middle of it."""
     stage.define(on_connect=[{"do": "send", "args": ["hello"]}])
     for _ in range(8):
@@ -77,7 +77,7 @@ def test_clients_that_are_sent_away_while_they_upgrade(stage: Stage, close: bool
 
 
 @shows("disconnect-reason")
-def test_clients_that_say_nothing_more(strict: list[Stage]) -> None:
+def test_clients_that_stop_answering(strict: list[Stage]) -> None:
     # All cells at once, as it takes its time.
     mute = [(stage, stage.client(transport=name)) for stage in strict for name in ("websocket", "polling")]
     stays = [stage.client() for stage in strict]
@@ -92,7 +92,7 @@ def test_clients_that_say_nothing_more(strict: list[Stage]) -> None:
 
 
 @shows("disconnect")
-def test_the_app_takes_it_out_of_a_namespace(stage: Stage) -> None:
+def test_the_app_disconnects_a_client_from_a_namespace(stage: Stage) -> None:
     client = stage.define().client()
     stage.space.join(client, "room")
     stage.space.call("disconnect", sid=client, close=False)
@@ -104,7 +104,7 @@ def test_the_app_takes_it_out_of_a_namespace(stage: Stage) -> None:
 
 
 @shows("disconnect")
-def test_the_app_ends_its_connection(stage: Stage) -> None:
+def test_the_app_closes_a_connection(stage: Stage) -> None:
     client = stage.define().client()
     step = stage.space.step
     last = [step("send", sid=client, args=["last", n]) for n in range(20)]
@@ -131,7 +131,7 @@ def test_the_app_closes_the_transport(stage: Stage) -> None:
 
 
 @shows("disconnecting")
-def test_the_rooms_of_one_who_is_going(stage: Stage) -> None:
+def test_the_rooms_of_a_disconnecting_socket(stage: Stage) -> None:
     client = stage.define().client()
     stage.space.join(client, "a", "b")
     client.act("disconnect")
@@ -145,7 +145,7 @@ def test_the_rooms_of_one_who_is_going(stage: Stage) -> None:
 
 @pytest.mark.parametrize("close", [False, True], ids=["namespace", "connection"])
 @shows("disconnect-sockets")
-def test_many_are_disconnected(stage: Stage, close: bool) -> None:
+def test_many_sockets_are_disconnected(stage: Stage, close: bool) -> None:
     stage.define()
     chat = stage.at("/chat").define()
     out, away, stays = stage.crew(3)

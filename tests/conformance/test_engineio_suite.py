@@ -128,7 +128,7 @@ async def test_e12_two_polls_at_once(server: Place) -> None:
     assert (await client.get()).status == 400
 
 
-async def test_e13_a_poll_that_is_given_up(server: Place) -> None:
+async def test_e13_an_aborted_poll(server: Place) -> None:
     client = await server.polling()
     async with await HttpConnection.open(client.base) as http:
         await http.send(request_bytes("GET", client.target))

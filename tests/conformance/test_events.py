@@ -133,7 +133,7 @@ def test_a_client_answers(stage: Stage) -> None:
 
 
 @shows("handler-error")
-def test_a_handler_that_throws_harms_nobody(stage: Stage) -> None:
+def test_a_handler_that_throws_affects_no_other(stage: Stage) -> None:
     client = pair(stage)
     client.emit("throw")
     client.emit("after", 1)
@@ -160,7 +160,7 @@ def test_a_middleware_of_packets(stage: Stage) -> None:
 
 
 @shows("outgoing")
-def test_who_listens_to_what_goes_out(stage: Stage) -> None:
+def test_listeners_of_outgoing_packets(stage: Stage) -> None:
     if not stage.support("outgoing").does and stage.sdk != "azure":
         return
     client, other = stage.define(outgoing=True).crew(2)

@@ -33,7 +33,7 @@ def frozen(space: Space) -> Iterator[None]:
 
 @pytest.mark.parametrize("victim", SDKS)
 @shows("fetch-missing", "tell-missing")
-def test_one_that_is_frozen_is_named_and_holds_up_nobody(fleet: Fleet, victim: str) -> None:
+def test_a_frozen_app_server_is_missing_and_delays_no_other(fleet: Fleet, victim: str) -> None:
     crews = fleet.crew_of(1)
     still = fleet.of(victim)
     everyone = {client.sid for [client] in crews.values()}
@@ -69,7 +69,7 @@ def test_one_that_is_frozen_is_named_and_holds_up_nobody(fleet: Fleet, victim: s
 @pytest.mark.parametrize("sdk", OURS)
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 @shows("events")
-def test_what_clients_say_to_one_that_is_frozen_waits(stage: Stage, transport: str) -> None:
+def test_events_for_a_frozen_app_server_wait(stage: Stage, transport: str) -> None:
     client, other = stage.define().crew(2)
     # More than the service sends to an app server that takes nothing.
     texts = [[n, chr(97 + n % 26) * 300_000] for n in range(30)]
@@ -110,7 +110,7 @@ def pair(
 
 @pytest.mark.parametrize("victim", SDKS)
 @shows("fetch-missing", "tell-missing", "server-count", "close")
-def test_one_that_dies_is_named_and_its_clients_come_back(
+def test_a_dead_app_server_is_missing_and_its_clients_reconnect(
     pair: tuple[Fleet, Space, Space], victim: str
 ) -> None:
     fleet, survivor, doomed = pair

@@ -16,7 +16,7 @@ FILL = ["x" * 500_000] * 24
 
 
 @shows("compress")
-def test_compress_is_taken(stage: Stage) -> None:
+def test_compress_is_accepted(stage: Stage) -> None:
     if not stage.support("compress").does:
         return
     space, clients = crew(stage, [], [])
@@ -26,7 +26,7 @@ def test_compress_is_taken(stage: Stage) -> None:
 
 @pytest.mark.parametrize("kind", ["emit", "send"])
 @shows("volatile")
-def test_volatile_leaves_out_who_does_not_read(stage: Stage, kind: str) -> None:
+def test_volatile_skips_a_client_that_does_not_read(stage: Stage, kind: str) -> None:
     space, [client, other] = crew(stage, [], [])
     reads_no_more = client.start("stall")
     space.send(client, "hush")
@@ -57,7 +57,7 @@ def test_volatile_leaves_out_who_does_not_read(stage: Stage, kind: str) -> None:
 
 
 @shows("local")
-def test_local_is_all_where_there_is_one(stage: Stage) -> None:
+def test_local_reaches_all_clients_of_a_single_app_server(stage: Stage) -> None:
     space, clients = crew(stage, ["room"], [])
     heard = stage.hear(clients, lambda: space.emit("x", 1, to=["room"], flags={"local": True}))
     assert heard == [[["x", 1]], []]

@@ -28,7 +28,7 @@ def names(heard: dict[str, list[list[list[Any]]]]) -> dict[str, list[list[Any]]]
 
 
 @shows("events", "client-ack", "socket-ack")
-def test_each_serves_its_own(fleet: Fleet) -> None:
+def test_each_app_server_serves_its_own_clients(fleet: Fleet) -> None:
     crews = fleet.crew_of(2)
     for sdk, crew in crews.items():
         space = fleet.of(sdk)
@@ -40,7 +40,7 @@ def test_each_serves_its_own(fleet: Fleet) -> None:
 
 @each_kind
 @shows("broadcast", "to", "except", "broadcast-from")
-def test_emits_reach_the_clients_of_all(fleet: Fleet, sdk: str) -> None:
+def test_emits_reach_the_clients_of_all_app_servers(fleet: Fleet, sdk: str) -> None:
     crews = fleet.crew_of(2)
     space = fleet.of(sdk)
     for kind, (first, second) in crews.items():
@@ -67,7 +67,7 @@ def test_emits_reach_the_clients_of_all(fleet: Fleet, sdk: str) -> None:
 
 @our_kinds
 @shows("one-order")
-def test_one_order_at_clients_of_all(fleet: Fleet, sdk: str) -> None:
+def test_clients_of_all_app_servers_see_one_order(fleet: Fleet, sdk: str) -> None:
     crews = fleet.crew_of(1)
     space = fleet.of(sdk)
     for kind, [client] in crews.items():
@@ -80,7 +80,7 @@ def test_one_order_at_clients_of_all(fleet: Fleet, sdk: str) -> None:
 
 @each_kind
 @shows("ask-many")
-def test_the_answers_of_all(fleet: Fleet, sdk: str) -> None:
+def test_acks_of_the_clients_of_all_app_servers(fleet: Fleet, sdk: str) -> None:
     crews = fleet.crew_of(2)
     found = fleet.of(sdk).ask("who")
     assert found["complete"]
@@ -107,7 +107,7 @@ def test_a_finished_join_counts_everywhere(fleet: Fleet, sdk: str) -> None:
 
 @each_kind
 @shows("sockets-join", "remote-rooms")
-def test_others_sockets_are_moved(fleet: Fleet, sdk: str) -> None:
+def test_sockets_of_other_app_servers_are_moved(fleet: Fleet, sdk: str) -> None:
     crews = fleet.crew_of(2)
     space = fleet.of(sdk)
     first = [crew[0] for crew in crews.values()]
@@ -131,7 +131,7 @@ def test_others_sockets_are_moved(fleet: Fleet, sdk: str) -> None:
 @pytest.mark.parametrize("close", [False, True], ids=["namespace", "connection"])
 @each_kind
 @shows("disconnect-sockets")
-def test_others_sockets_are_disconnected(fleet: Fleet, sdk: str, close: bool) -> None:
+def test_sockets_of_other_app_servers_are_disconnected(fleet: Fleet, sdk: str, close: bool) -> None:
     crews = fleet.crew_of(2)
     out = [crew[0] for crew in crews.values()]
     fleet.of(sdk).call("disconnect_sockets", to=out, close=close)
@@ -143,7 +143,7 @@ def test_others_sockets_are_disconnected(fleet: Fleet, sdk: str, close: bool) ->
 
 @each_kind
 @shows("fetch", "data", "all-sockets")
-def test_the_sockets_of_all_are_fetched(fleet: Fleet, sdk: str) -> None:
+def test_the_sockets_of_all_app_servers_are_fetched(fleet: Fleet, sdk: str) -> None:
     crews = fleet.crew_of(2)
     space = fleet.of(sdk)
     for kind, (first, _) in crews.items():
@@ -174,7 +174,7 @@ def test_the_sockets_of_all_are_fetched(fleet: Fleet, sdk: str) -> None:
 
 @each_kind
 @shows("remote-socket")
-def test_what_is_done_with_others_sockets(fleet: Fleet, sdk: str) -> None:
+def test_operations_on_sockets_of_other_app_servers(fleet: Fleet, sdk: str) -> None:
     crews = fleet.crew_of(1)
     space = fleet.of(sdk)
     for kind, [client] in crews.items():
@@ -196,7 +196,7 @@ def test_what_is_done_with_others_sockets(fleet: Fleet, sdk: str) -> None:
 
 @each_kind
 @shows("tell", "tell-ask")
-def test_app_servers_tell_each_other(fleet: Fleet, sdk: str) -> None:
+def test_app_servers_send_events_to_each_other(fleet: Fleet, sdk: str) -> None:
     space = fleet.define().of(sdk)
     if not support("tell", sdk).does:
         for call in ("tell", "tell_and_ask"):
@@ -215,7 +215,7 @@ def test_app_servers_tell_each_other(fleet: Fleet, sdk: str) -> None:
 
 @each_kind
 @shows("server-count")
-def test_how_many_there_are(fleet: Fleet, sdk: str) -> None:
+def test_the_number_of_app_servers(fleet: Fleet, sdk: str) -> None:
     expected = len(SDKS) if support("server-count", sdk).does else 1
     assert fleet.define().of(sdk).call("server_count") == expected
 

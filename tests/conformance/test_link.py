@@ -71,7 +71,7 @@ class Traffic:
 
 @pytest.mark.parametrize("sdk", OURS)
 @shows("resume")
-def test_cuts_lose_and_reorder_nothing(behind: Stage, proxy: Proxy) -> None:
+def test_interruptions_lose_and_reorder_nothing(behind: Stage, proxy: Proxy) -> None:
     behind.define()
     clients = [behind.client(transport=name) for name in ("websocket", "polling")]
     space = behind.space
@@ -113,7 +113,7 @@ def client_ends(clients: list[Client]) -> list[Any]:
 
 @pytest.mark.parametrize("sdk", OURS)
 @shows("resume", "fetch-missing")
-def test_what_others_do_meanwhile_is_told_afterwards(
+def test_changes_during_an_interruption_are_reported_afterwards(
     behind: Stage, running: MoorageProcess, client_process: ClientProcess, proxy: Proxy, sdk: str
 ) -> None:
     moved, removed, leaves = behind.define().crew(3)
@@ -148,7 +148,7 @@ def test_what_others_do_meanwhile_is_told_afterwards(
 
 @pytest.mark.parametrize("sdk", OURS)
 @shows("resume", "link-events")
-def test_a_cut_for_longer_than_the_grace_time(client_process: ClientProcess, sdk: str) -> None:
+def test_an_interruption_longer_than_the_grace_time(client_process: ClientProcess, sdk: str) -> None:
     app = App(sdk)
     try:
         with MoorageProcess("--set", "links.grace=300ms") as service, Proxy(service) as proxy:
@@ -179,7 +179,7 @@ def test_a_cut_for_longer_than_the_grace_time(client_process: ClientProcess, sdk
 
 @pytest.mark.parametrize("sdk", ["azure"])
 @shows("resume")
-def test_azures_clients_outlive_a_cut(behind: Stage, proxy: Proxy) -> None:
+def test_clients_of_azures_sdk_survive_an_interruption(behind: Stage, proxy: Proxy) -> None:
     """What it emits on a link that breaks is lost with it; docs/explanation/delivery.md has the details."""
     assert not support("resume", "azure").does
     client = behind.define().client()
@@ -229,7 +229,7 @@ def test_the_service_is_restarted(client_process: ClientProcess, sdk: str) -> No
 
 @pytest.mark.parametrize("sdk", OURS)
 @shows("start-errors")
-def test_what_cannot_work_fails_at_once(running: MoorageProcess, sdk: str) -> None:
+def test_permanent_errors_fail_at_once(running: MoorageProcess, sdk: str) -> None:
     right = running.connection_string
     app = App(sdk)
     try:
@@ -248,7 +248,7 @@ def test_what_cannot_work_fails_at_once(running: MoorageProcess, sdk: str) -> No
 
 @pytest.mark.parametrize("sdk", ["azure"])
 @shows("start-errors")
-def test_azures_sdk_never_says_that_it_cannot_work(running: MoorageProcess, sdk: str) -> None:
+def test_azures_sdk_reports_no_permanent_errors(running: MoorageProcess, sdk: str) -> None:
     assert not support("start-errors", sdk).does
     app = App(sdk)
     try:

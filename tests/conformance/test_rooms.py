@@ -45,7 +45,7 @@ def test_to_all_but_the_sender(stage: Stage) -> None:
 
 
 @shows("rooms")
-def test_a_room_and_who_has_left_it(stage: Stage) -> None:
+def test_a_room_and_a_socket_that_left_it(stage: Stage) -> None:
     space, clients = crew(stage, ["room", "other"], ["room", "other"], [])
     space.leave(clients[1], "room")
     assert [space.rooms(client) for client in clients] == [{"room", "other"}, {"other"}, set()]
@@ -70,7 +70,7 @@ def test_a_finished_join_counts_for_the_next_emit(stage: Stage) -> None:
 
 
 @shows("rooms")
-def test_a_client_that_went_and_came_back_is_in_no_room(stage: Stage) -> None:
+def test_a_client_that_reconnected_is_in_no_room(stage: Stage) -> None:
     space, clients = crew(stage, ["room"], [])
     left = clients[0].sid
     clients[0].act("disconnect")
@@ -81,7 +81,7 @@ def test_a_client_that_went_and_came_back_is_in_no_room(stage: Stage) -> None:
 
 
 @shows("to")
-def test_a_member_of_several_rooms_hears_once(stage: Stage) -> None:
+def test_a_member_of_several_rooms_gets_an_emit_once(stage: Stage) -> None:
     space, clients = crew(stage, ["a", "b", "c"], ["b"], [])
 
     def act() -> None:
@@ -114,7 +114,7 @@ def test_any_text_names_a_room(stage: Stage) -> None:
 
 
 @shows("except")
-def test_who_is_in_an_excepted_room_hears_nothing(stage: Stage) -> None:
+def test_a_socket_in_an_excepted_room_gets_nothing(stage: Stage) -> None:
     space, clients = crew(stage, ["a"], ["b"], ["a", "out"], ["b", "away"])
 
     def act() -> None:
@@ -130,7 +130,7 @@ def test_who_is_in_an_excepted_room_hears_nothing(stage: Stage) -> None:
 
 
 @shows("sockets-join")
-def test_many_are_moved_at_once(stage: Stage) -> None:
+def test_many_sockets_are_moved_at_once(stage: Stage) -> None:
     space, clients = crew(stage, ["old"], ["old", "stay"], [])
     space.call("sockets_join", to=["old"], rooms=["new", "newer"], **{"except": ["stay"]})
     space.call("sockets_leave", to=["stay"], rooms=["old"])
@@ -156,7 +156,7 @@ def test_a_room_is_emptied(stage: Stage) -> None:
 
 
 @shows("sockets-join")
-def test_all_are_moved_at_once(stage: Stage) -> None:
+def test_all_sockets_are_moved_at_once(stage: Stage) -> None:
     space, clients = crew(stage, [], [])
     space.call("sockets_join", rooms=["everyone"])
     assert numbers(stage.hear(clients, lambda: space.emit("x", 1, to=["everyone"]))) == [[1], [1]]

@@ -98,7 +98,7 @@ async def test_s22_a_broken_connect(server: Place) -> None:
         await closed(socket)
 
 
-async def test_s23_nobody_connects(server: Place) -> None:
+async def test_s23_a_client_that_does_not_connect(server: Place) -> None:
     async with await server.websocket() as socket:
         await closed(socket)
 

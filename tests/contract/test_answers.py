@@ -166,7 +166,7 @@ def answer(subject: Subject, number: int) -> bytes:
     return packet
 
 
-def test_answers_come_as_they_are_given_and_the_end_with_the_last(subject: Subject) -> None:
+def test_answers_arrive_at_once_and_the_end_with_the_last(subject: Subject) -> None:
     assert subject.got() == ([], 0)
     given = [answer(subject, 2)]
     assert subject.got() == (given, 0)
@@ -174,7 +174,7 @@ def test_answers_come_as_they_are_given_and_the_end_with_the_last(subject: Subje
     assert subject.got() == (given, 1)
 
 
-def test_the_time_is_up(subject: Subject) -> None:
+def test_answers_end_at_the_deadline(subject: Subject) -> None:
     given = [answer(subject, 1)]
     subject.after(TIMEOUT / 2)
     assert subject.got() == (given, 0)
@@ -185,7 +185,7 @@ def test_the_time_is_up(subject: Subject) -> None:
     assert subject.got() == (given, 1)
 
 
-def test_a_client_that_goes_leaves_the_others_answers_alone(subject: Subject) -> None:
+def test_a_client_that_disconnects_does_not_affect_other_answers(subject: Subject) -> None:
     subject.world.node.receive(subject.clients[0], b"1")
     given = [answer(subject, 1), answer(subject, 2)]
     assert subject.got() == (given, 0), "it may not look as if all had answered"
@@ -193,7 +193,7 @@ def test_a_client_that_goes_leaves_the_others_answers_alone(subject: Subject) ->
     assert subject.got() == (given, 1)
 
 
-def test_answers_wait_where_the_way_back_is_broken(subject: Subject) -> None:
+def test_answers_wait_while_the_link_is_down(subject: Subject) -> None:
     subject.cut()
     given = [answer(subject, number) for number in range(3)]
     subject.back()

@@ -214,7 +214,7 @@ def say(subject: Subject, connection: Connection, *packets: bytes) -> None:
         subject.world.node.receive(connection, packet)
 
 
-def test_it_decides_on_each_client_once(subject: Subject) -> None:
+def test_each_client_is_accepted_or_refused_once(subject: Subject) -> None:
     taken, first = ask(subject)
     sent_away, second = ask(subject)
     subject.accept(taken)
@@ -233,7 +233,7 @@ def test_packets_come_in_order_and_the_end_after_them(subject: Subject) -> None:
     assert subject.heard() == [], "one end each"
 
 
-def test_clients_do_not_get_into_each_others_way(subject: Subject) -> None:
+def test_clients_are_independent(subject: Subject) -> None:
     one, two = client(subject), client(subject)
     for number in range(5):
         say(subject, one, b"42[%d]" % number)
@@ -243,7 +243,7 @@ def test_clients_do_not_get_into_each_others_way(subject: Subject) -> None:
         assert [p for sid, p in heard if sid == connection.id] == [b"42[%d]" % n for n in range(5)]
 
 
-def test_a_short_cut_is_nothing_to_a_client(subject: Subject) -> None:
+def test_a_short_interruption_does_not_affect_a_client(subject: Subject) -> None:
     connection = client(subject)
     say(subject, connection, b"42[1]")
     subject.heard()
@@ -258,7 +258,7 @@ def test_a_short_cut_is_nothing_to_a_client(subject: Subject) -> None:
     assert subject.server.up
 
 
-def test_an_end_in_a_cut_is_heard_of_after_it(subject: Subject) -> None:
+def test_an_end_during_an_interruption_is_reported_after_it(subject: Subject) -> None:
     connection = client(subject)
     subject.cut()
     say(subject, connection, b"42[last]", b"1")
@@ -268,7 +268,7 @@ def test_an_end_in_a_cut_is_heard_of_after_it(subject: Subject) -> None:
     assert heard + subject.heard() == [(connection.id, b"42[last]"), (connection.id, None)]
 
 
-def test_who_goes_before_the_answer(subject: Subject) -> None:
+def test_a_client_that_disconnects_before_the_answer(subject: Subject) -> None:
     connection, opening = ask(subject)
     subject.world.node.abandon(connection)
     subject.accept(connection)
@@ -277,7 +277,7 @@ def test_who_goes_before_the_answer(subject: Subject) -> None:
     assert subject.world.node.connections == 0
 
 
-def test_drained_is_said_once_and_not_before_its_time(subject: Subject) -> None:
+def test_drained_is_reported_once_and_not_too_early(subject: Subject) -> None:
     connection = client(subject)
     done: list[int] = []
     say(subject, connection, b"42[1]")
@@ -296,7 +296,7 @@ def test_drained_is_said_once_and_not_before_its_time(subject: Subject) -> None:
     assert done == [1, 2]
 
 
-def test_nothing_raises_once_it_is_gone(subject: Subject) -> None:
+def test_calls_after_the_end_do_not_raise(subject: Subject) -> None:
     connection = client(subject)
     server, link = subject.server, subject.server.link
     subject.cut()
@@ -347,7 +347,7 @@ def news(subject: Subject) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("broken", [False, True])
 @pytest.mark.parametrize("kind", PEERS)
-def test_it_hears_of_others_in_order_over_a_cut_too(kind: type[Double | Moorage], broken: bool) -> None:
+def test_notifications_keep_their_order_over_a_cut(kind: type[Double | Moorage], broken: bool) -> None:
     subject = kind()
     connection = client(subject)
     peer = peer_of(subject)
@@ -372,7 +372,7 @@ def test_it_hears_of_others_in_order_over_a_cut_too(kind: type[Double | Moorage]
 
 
 @pytest.mark.parametrize("kind", PEERS)
-def test_none_of_it_raises_once_it_is_gone(kind: type[Double | Moorage]) -> None:
+def test_notifications_after_the_end_do_not_raise(kind: type[Double | Moorage]) -> None:
     subject = kind()
     connection = client(subject)
     peer = peer_of(subject)

@@ -219,12 +219,12 @@ def without_goodbye(packets: list[bytes]) -> list[bytes]:
 
 
 @for_every_sink
-async def test_the_form_goes_with_the_transport(subject: Subject) -> None:
+async def test_the_form_of_packets_depends_on_the_transport(subject: Subject) -> None:
     assert subject.sink.framed == (subject.sink.transport == "websocket")
 
 
 @for_every_sink
-async def test_all_that_is_written_arrives_in_order(subject: Subject) -> None:
+async def test_written_packets_arrive_in_order(subject: Subject) -> None:
     sent: list[bytes] = []
     for number in range(20):
         attachment = encode_binary(b"\0\xff")
@@ -242,7 +242,7 @@ async def test_all_that_is_written_arrives_in_order(subject: Subject) -> None:
 @pytest.mark.parametrize("reason", [APP_CLOSED, API_CLOSED])
 @pytest.mark.parametrize("packets", [[], [b'42["last"]'], [b"42[1]", b"42[2]"]])
 @for_every_sink
-async def test_the_rest_comes_before_the_goodbye(
+async def test_queued_packets_arrive_before_the_close(
     subject: Subject, reason: Reason, packets: list[bytes]
 ) -> None:
     subject.push(*packets)
@@ -254,7 +254,7 @@ async def test_the_rest_comes_before_the_goodbye(
 
 
 @for_every_sink
-async def test_nothing_comes_after_the_end(subject: Subject) -> None:
+async def test_no_packet_arrives_after_the_end(subject: Subject) -> None:
     subject.end(APP_CLOSED)
     subject.push(b'42["late"]')
     subject.node.flusher.run()
@@ -262,7 +262,7 @@ async def test_nothing_comes_after_the_end(subject: Subject) -> None:
 
 
 @for_every_sink
-async def test_a_slow_client_is_let_go(subject: Subject) -> None:
+async def test_a_slow_client_is_closed(subject: Subject) -> None:
     subject.push(b'42["too much"]')
     subject.connection.outbox.spill()
     subject.end(SLOW_CLIENT)
@@ -281,7 +281,7 @@ async def test_progress_is_a_number(subject: Subject) -> None:
 
 
 @for_every_sink
-async def test_reading_stops_and_goes_on_in_any_order(subject: Subject) -> None:
+async def test_reading_pauses_and_resumes_in_any_order(subject: Subject) -> None:
     for _ in range(2):
         subject.sink.pause_reading()
         subject.sink.pause_reading()
@@ -293,7 +293,7 @@ async def test_reading_stops_and_goes_on_in_any_order(subject: Subject) -> None:
 
 
 @for_every_sink
-async def test_nothing_raises_once_the_client_is_gone(subject: Subject) -> None:
+async def test_calls_after_the_client_is_gone_do_not_raise(subject: Subject) -> None:
     sink = subject.sink
     await subject.client.vanish()
     await subject.link.heard.wait()

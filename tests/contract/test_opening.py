@@ -165,7 +165,7 @@ def for_every_opening(
 
 
 @for_every_opening()
-async def test_it_is_taken(subject: Subject) -> None:
+async def test_a_client_is_accepted(subject: Subject) -> None:
     connection = subject.connection
     assert connection.session.state == State.OPENING
     subject.node.accept(connection, TERMS)
@@ -178,7 +178,7 @@ async def test_it_is_taken(subject: Subject) -> None:
 
 @pytest.mark.parametrize("reason", [APP_REFUSED, CONNECT_TIMEOUT])
 @for_every_opening()
-async def test_it_is_refused(subject: Subject, reason: Reason) -> None:
+async def test_a_client_is_refused(subject: Subject, reason: Reason) -> None:
     subject.node.refuse(subject.connection, reason, "not today")
     status, body = await subject.answer()
     assert status == reason.http
@@ -188,14 +188,14 @@ async def test_it_is_refused(subject: Subject, reason: Reason) -> None:
 
 
 @for_every_opening(refuses=LINK_OVERFLOW)
-async def test_it_is_refused_within_the_question(subject: Subject) -> None:
+async def test_a_client_is_refused_during_the_request(subject: Subject) -> None:
     status, body = await subject.answer()
     assert (status, body["reason"]) == (503, "link-overflow")
     assert subject.node.connections == 0
 
 
 @for_every_opening()
-async def test_only_the_first_word_counts(subject: Subject) -> None:
+async def test_only_the_first_answer_counts(subject: Subject) -> None:
     connection = subject.connection
     subject.node.refuse(connection, APP_REFUSED)
     subject.node.accept(connection, TERMS)
@@ -205,7 +205,7 @@ async def test_only_the_first_word_counts(subject: Subject) -> None:
 
 
 @for_every_opening()
-async def test_who_does_not_wait(subject: Subject) -> None:
+async def test_a_client_that_disconnects_while_waiting(subject: Subject) -> None:
     connection = subject.connection
     subject.leave()
     while subject.node.connections:

@@ -29,7 +29,7 @@ def event(name: str, link: Link | None, at: float = 0.0) -> Event[str, Link | No
     return Event(name, "c1", b"body", link, at)
 
 
-def test_events_are_settled_once() -> None:
+def test_an_event_is_settled_once() -> None:
     events: Events[str, Link | None] = Events(first_id=100)
     first, second = event("message", None), event("disconnected", None)
     assert (events.add(first), events.add(second)) == (100, 101)
@@ -95,13 +95,13 @@ def test_a_gap_is_answered_after_its_time() -> None:
 
 
 @pytest.mark.parametrize(("first", "expected"), [(1, 0), (2, 1), (10, 9), (1_000, FIRST_GAP)])
-def test_a_service_that_has_just_started_owes_a_few_answers(first: int, expected: int) -> None:
+def test_a_new_service_answers_a_few_earlier_calls(first: int, expected: int) -> None:
     calls = Calls()
     calls.arrived(first, 0.0)
     assert calls.overdue(GAP_SECONDS) == list(range(first - expected, first))
 
 
-def test_a_leap_is_bounded() -> None:
+def test_a_large_gap_is_bounded() -> None:
     calls = Calls()
     calls.arrived(1, 0.0)
     calls.arrived(2**53, 0.0)
@@ -190,7 +190,7 @@ def test_memory_is_bounded() -> None:
     assert len(calls.overdue(100.0)) <= GAP_CALLS
 
 
-def test_what_waits_for_a_link() -> None:
+def test_bytes_wait_for_a_link() -> None:
     unsent = Unsent()
     assert not unsent
     unsent.add(b"one")

@@ -46,14 +46,14 @@ def refusal(peer: SocketPeer, packet: bytes) -> Reason:
     "packet",
     [b'42["a"]', b'42/ns,5["a"]', b"42", b"42broken", b"43[]", b'437["x"]', b'43/ns,0["x"]', b"450-[]"],
 )
-def test_the_apps_business_is_passed_on_untouched(packet: bytes) -> None:
+def test_packets_for_the_app_are_passed_on_unchanged(packet: bytes) -> None:
     event = new_peer().message(packet)
     assert event == Forward(packet)
     assert isinstance(event, Forward)
     assert event.packet is packet
 
 
-def test_a_namespace_comes_and_goes() -> None:
+def test_a_namespace_is_connected_and_left() -> None:
     peer = new_peer()
     assert peer.message(b'40/ns,{"token":"x"}') == Forward(b'40/ns,{"token":"x"}')
     assert peer.namespaces == {"/ns": CONNECTING}
@@ -65,7 +65,7 @@ def test_a_namespace_comes_and_goes() -> None:
     assert peer.message(b"40/ns,") == Forward(b"40/ns,")
 
 
-def test_leaving_before_the_answer_and_leaving_nothing() -> None:
+def test_leaving_before_the_answer_and_leaving_twice() -> None:
     peer = new_peer()
     peer.message(b"40")
     assert peer.message(b"41") == Left(b"41", "/", False)
@@ -152,7 +152,7 @@ def test_an_event_with_a_high_ack_id_is_still_an_event() -> None:
         assert new_peer().message(packet) == Forward(packet)
 
 
-def test_a_binary_answer_is_whole_or_nothing() -> None:
+def test_a_binary_answer_is_complete_or_dropped() -> None:
     peer = new_peer()
     head = b'462-/ns,%d["x"]' % FIRST_SERVICE_ACK
     assert peer.message(head) is None
@@ -164,7 +164,7 @@ def test_a_binary_answer_is_whole_or_nothing() -> None:
 
 
 @pytest.mark.repair(1)
-def test_an_answer_without_data_is_one_without_arguments() -> None:
+def test_an_answer_without_data_has_no_arguments() -> None:
     peer = new_peer()
     for packet in (b"43%d", b"43/ns,%d"):
         packet %= FIRST_SERVICE_ACK
@@ -192,7 +192,7 @@ def test_an_answer_without_data_is_one_without_arguments() -> None:
         b"461-%d{}",
     ],
 )
-def test_an_answer_that_a_parser_would_fail_on_ends_its_client(packet: bytes) -> None:
+def test_an_unreadable_answer_ends_its_client(packet: bytes) -> None:
     assert refusal(new_peer(), packet.replace(b"%d", b"%d" % FIRST_SERVICE_ACK)) is BAD_SOCKETIO_PACKET
 
 
@@ -205,7 +205,7 @@ def test_an_answer_that_a_parser_would_fail_on_ends_its_client(packet: bytes) ->
         b'461-%d[{"_placeholder":true,"num":0},{"_placeholder":false}]',
     ],
 )
-def test_an_odd_answer_that_is_readable_is_passed_on(packet: bytes) -> None:
+def test_an_unusual_readable_answer_is_passed_on(packet: bytes) -> None:
     packet = packet.replace(b"%d", b"%d" % FIRST_SERVICE_ACK)
     peer = new_peer()
     event = peer.message(packet) or peer.binary(b"x")
@@ -222,7 +222,7 @@ def test_connect_data_that_is_not_json_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.repair(21)
-def test_a_query_is_no_part_of_a_namespace_that_is_answered_without_it() -> None:
+def test_a_query_is_dropped_if_the_answer_has_none() -> None:
     peer = new_peer(max_namespaces=2)
     for _ in range(3):
         assert isinstance(peer.message(b"40/ns?token=x,"), Forward)
@@ -237,7 +237,7 @@ def test_a_query_is_no_part_of_a_namespace_that_is_answered_without_it() -> None
 
 
 @pytest.mark.repair(21)
-def test_a_query_is_part_of_a_namespace_that_is_answered_with_it() -> None:
+def test_a_query_is_kept_if_the_answer_has_it() -> None:
     peer = new_peer()
     peer.message(b"40/ns?token=x,")
     peer.connected("/ns?token=x", "s1")
@@ -255,7 +255,7 @@ def test_a_large_binary_packet_is_passed_on_in_pieces() -> None:
     assert b"\x1e".join(pieces) == b"\x1e".join((b"456-[]", *[encode_binary(large)] * 6))
 
 
-def test_a_large_binary_answer_is_whole_all_the_same() -> None:
+def test_a_large_binary_answer_is_not_split() -> None:
     peer = new_peer()
     large = bytes(HELD_BYTES)
     assert peer.message(b"462-%d[]" % FIRST_SERVICE_ACK) is None
@@ -273,7 +273,7 @@ MESSAGES = st.tuples(
 
 @settings(deadline=None)
 @given(st.lists(MESSAGES, max_size=10))
-def test_any_mix_is_told_apart_in_order(messages: list[tuple[bool, str, int, list[bytes]]]) -> None:
+def test_any_mix_of_packets_is_handled_in_order(messages: list[tuple[bool, str, int, list[bytes]]]) -> None:
     peer = new_peer()
     forwarded: list[bytes] = []
     answers: list[Answer] = []
@@ -301,7 +301,7 @@ def test_any_mix_is_told_apart_in_order(messages: list[tuple[bool, str, int, lis
 
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=30), st.binary(max_size=30).map(b"4".__add__)), max_size=10))
-def test_any_bytes_end_well(packets: list[bytes]) -> None:
+def test_any_bytes_are_handled_or_refused(packets: list[bytes]) -> None:
     peer = new_peer()
     for packet in packets:
         for take in (peer.message, peer.binary):

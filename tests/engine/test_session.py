@@ -95,7 +95,7 @@ def test_one_message_is_one_packet(packet: bytes) -> None:
 
 
 @pytest.mark.repair(2)
-def test_whitespace_of_json_passes() -> None:
+def test_whitespace_in_json_is_passed_on() -> None:
     packet = b'42["x",\n\t{"a":\r1}]'
     assert open_session().receive(packet) == Forward(packet)
 
@@ -110,7 +110,7 @@ def test_binary_from_both_transports() -> None:
     assert caught.value.reason is UNEXPECTED_BINARY
 
 
-def test_base64_without_padding_is_passed_on_with_it() -> None:
+def test_base64_without_padding_is_padded() -> None:
     session = open_session()
     session.receive(b"451-[]")
     assert session.receive(b"bcG9sbA") == Forward(b"451-[]\x1ebcG9sbA==")
@@ -130,7 +130,7 @@ def test_base64_without_padding_is_passed_on_with_it() -> None:
         base64.b64encode(b"\xfb\xef\xff\xfb").rstrip(b"=") + b"=",
     ],
 )
-def test_base64_of_other_languages_is_passed_on_in_the_usual_form(text: bytes) -> None:
+def test_base64_of_other_languages_is_normalised(text: bytes) -> None:
     session = open_session()
     session.receive(b"451-[]")
     data = base64.urlsafe_b64decode(text.translate(bytes.maketrans(b"+/", b"-_"), b"\r\n\t =") + b"==")
@@ -139,7 +139,7 @@ def test_base64_of_other_languages_is_passed_on_in_the_usual_form(text: bytes) -
 
 @pytest.mark.repair(17)
 @pytest.mark.parametrize("text", [b"!", b"A", b"AQ=ID", b"AQID\x00", b"AQ\xffID", b"AQ*D"])
-def test_what_is_no_base64_ends_the_session(text: bytes) -> None:
+def test_invalid_base64_ends_the_session(text: bytes) -> None:
     session = open_session()
     session.receive(b"451-[]")
     assert refusal(session, b"b" + text) is BAD_PACKET
@@ -161,7 +161,7 @@ def test_the_limit_counts_bytes_of_one_message() -> None:
     assert caught.value.reason is PAYLOAD_TOO_LARGE
 
 
-def test_nothing_is_taken_before_the_session_is_open() -> None:
+def test_packets_before_the_session_is_open_are_refused() -> None:
     session = EngineSession(10, 3, 3)
     assert not session.is_open
     for packet in (b'42["a"]', b"1", b"", b"x" * 11):
@@ -171,7 +171,7 @@ def test_nothing_is_taken_before_the_session_is_open() -> None:
     assert caught.value.reason is PACKET_WHILE_OPENING
 
 
-def test_nothing_is_heard_after_the_end() -> None:
+def test_packets_after_the_end_are_ignored() -> None:
     # A client's last frames may come in one piece with the one that ended the session.
     session = open_session(max_payload=10)
     session.receive(b"451-[]")
@@ -193,13 +193,13 @@ def test_nothing_is_heard_after_the_end() -> None:
         ([Step.CLOSE], False),
     ],
 )
-def test_being_open(steps: list[Step], is_open: bool) -> None:
+def test_is_open_after_steps(steps: list[Step], is_open: bool) -> None:
     session = EngineSession(10, 3, 3)
     assert all(session.step(step) for step in steps)
     assert session.is_open == is_open
 
 
-def test_a_step_that_may_not_happen_changes_nothing() -> None:
+def test_a_step_that_is_not_allowed_changes_nothing() -> None:
     session = open_session()
     assert not session.step(Step.UPGRADE_ASKED)
     assert session.state is State.WEBSOCKET
@@ -213,7 +213,7 @@ PACKETS = st.one_of(
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), PACKETS), max_size=20))
-def test_any_bytes_end_well(packets: list[tuple[bool, bytes]]) -> None:
+def test_any_bytes_are_handled_or_refused(packets: list[tuple[bool, bytes]]) -> None:
     session = open_session(max_payload=18)
     for binary, packet in packets:
         try:

@@ -30,18 +30,18 @@ def cells() -> list[tuple[State, Step, State | None]]:
 
 
 @pytest.mark.parametrize(("state", "step", "expected"), cells())
-def test_pair(state: State, step: Step, expected: State | None) -> None:
+def test_a_transition(state: State, step: Step, expected: State | None) -> None:
     assert after(state, step) is expected
 
 
-def test_the_table_above_is_whole() -> None:
+def test_the_table_above_is_complete() -> None:
     assert {(state, step) for state, step, _ in cells()} == {(a, b) for a in State for b in Step}
     assert {(a, b): c for a, b, c in cells() if c is not None} == TRANSITIONS
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(Step), max_size=30))
-def test_lives(steps: list[Step]) -> None:
+def test_sequences_of_steps(steps: list[Step]) -> None:
     state = State.OPENING
     seen = [state]
     for step in steps:

@@ -103,7 +103,7 @@ def test_ids_rooms_and_handshakes_come_from_the_registry() -> None:
     assert (row.opened, row.handshake) == (NOW_MS - 7_000, b'{"headers":{}}')
 
 
-def test_of_its_own_clients_the_asker_was_told_before() -> None:
+def test_handshakes_of_own_clients_are_not_repeated() -> None:
     fleet = Fleet()
     for name in ("a", "b"):
         fleet.client_of(name, "/")
@@ -114,7 +114,7 @@ def test_of_its_own_clients_the_asker_was_told_before() -> None:
     assert told == {"a": b"{}", "b": b'{"headers":{}}'}
 
 
-def test_only_what_the_app_keeps_is_asked_and_in_one_question_each() -> None:
+def test_each_app_server_is_asked_for_data_once() -> None:
     fleet = Fleet()
     sids = {name: [fleet.client_of(name, "/") for _ in range(3)] for name in fleet.apps}
     outcome, answers = fleet.fetch()
@@ -131,7 +131,7 @@ def test_only_what_the_app_keeps_is_asked_and_in_one_question_each() -> None:
     assert (answers.finished, answers.missing) == (1, ())
 
 
-def test_an_answer_of_the_wrong_length_is_none() -> None:
+def test_an_answer_of_the_wrong_length_is_refused() -> None:
     """Rows and facts are told together by their order, so one too many would give everybody another's."""
     fleet = Fleet()
     fleet.client_of("b", "/")
@@ -145,7 +145,7 @@ def test_an_answer_of_the_wrong_length_is_none() -> None:
     assert (len(answers.payloads), answers.finished, answers.missing) == (1, 1, ())
 
 
-def test_many_are_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_sockets_are_queried_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "PART", 4)
     fleet = Fleet()
     for _ in range(10):
@@ -169,7 +169,7 @@ def test_many_are_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("others", [False, True])
-def test_one_that_is_given_up_while_it_is_asked(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
+def test_an_app_server_that_is_lost_during_the_query(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
     """Its link had no room for the question, and its clients go in the middle of the search."""
     monkeypatch.setattr(asking, "PART", 2)
     fleet = Fleet()
@@ -184,7 +184,7 @@ def test_one_that_is_given_up_while_it_is_asked(monkeypatch: pytest.MonkeyPatch,
     assert (len(answers.payloads), answers.finished, answers.missing) == (1, 1, ("b",))
 
 
-def test_one_that_goes_before_its_last_part_is_missing() -> None:
+def test_an_app_server_that_leaves_before_its_last_part_is_missing() -> None:
     fleet = Fleet()
     fleet.client_of("b", "/")
     fleet.client_of("b", "/")
@@ -194,7 +194,7 @@ def test_one_that_goes_before_its_last_part_is_missing() -> None:
     assert (len(answers.payloads), answers.missing) == (1, ("b",))
 
 
-def test_facts_are_asked_for_in_the_order_of_the_rows() -> None:
+def test_data_is_queried_in_the_order_of_the_rows() -> None:
     fleet = Fleet()
     for _ in range(50):
         fleet.client_of("b", "/")
@@ -205,7 +205,7 @@ def test_facts_are_asked_for_in_the_order_of_the_rows() -> None:
         assert [row.id for server, row in rows if server == name] == list(asked)
 
 
-def test_the_askers_own_may_be_left_out() -> None:
+def test_own_sockets_may_be_excluded() -> None:
     fleet = Fleet()
     sids = {name: fleet.client_of(name, "/") for name in ("a", "b", "az")}
     outcome, _ = fleet.fetch(others=True)
@@ -213,7 +213,7 @@ def test_the_askers_own_may_be_left_out() -> None:
     assert (outcome.reached, outcome.asked) == (2, 1)
 
 
-def test_a_row_is_packed_anew_when_the_rooms_change() -> None:
+def test_a_row_is_packed_again_when_the_rooms_change() -> None:
     fleet = Fleet()
     sid = fleet.client_of("b", "/", "/ns")
     (connection,) = fleet.apps["b"].clients
@@ -234,7 +234,7 @@ def test_a_row_is_packed_anew_when_the_rooms_change() -> None:
     assert first.id == sid
 
 
-def test_headers_that_clients_have_in_common_are_told_once() -> None:
+def test_headers_that_clients_share_are_sent_once() -> None:
     fleet = Fleet()
     own = [b'{"headers":{"cookie":["%d"],"host":["h"],"user-agent":["A"]},"url":"/x"}' % n for n in range(3)]
     own.append(b'{"headers":{"host":["h"],"user-agent":["B"]}}')
@@ -258,7 +258,7 @@ def test_headers_that_clients_have_in_common_are_told_once() -> None:
         )
 
 
-def test_nobody_to_ask() -> None:
+def test_a_fetch_without_other_app_servers() -> None:
     fleet = Fleet()
     fleet.client_of("a", "/")
     fleet.client_of("az", "/")
@@ -270,7 +270,7 @@ def test_nobody_to_ask() -> None:
     assert not fleet.hub().waits
 
 
-def test_a_room_and_what_is_left_out() -> None:
+def test_a_fetch_of_a_room_with_exceptions() -> None:
     fleet = Fleet()
     one, two = fleet.client_of("b", "/", "/ns"), fleet.client_of("b", "/", "/ns")
     for connection in fleet.apps["b"].clients:
@@ -281,7 +281,7 @@ def test_a_room_and_what_is_left_out() -> None:
     assert fleet.fetch("/", "in-ns")[0].reached == 0
 
 
-def test_a_socket_that_is_only_connecting_is_nobody() -> None:
+def test_a_connecting_socket_is_not_listed() -> None:
     fleet = Fleet()
     fleet.client_of("b", "/")
     (connection,) = fleet.apps["b"].clients
@@ -290,7 +290,7 @@ def test_a_socket_that_is_only_connecting_is_nobody() -> None:
     assert fleet.fetch("/ns", "early")[0].reached == 0
 
 
-def test_one_that_does_not_answer_is_named() -> None:
+def test_an_app_server_that_does_not_answer_is_missing() -> None:
     fleet = Fleet()
     for name in ("b", "c"):
         fleet.client_of(name, "/")
@@ -305,7 +305,7 @@ def test_one_that_does_not_answer_is_named() -> None:
     assert len(answers.payloads) == 1
 
 
-def test_the_longest_that_anybody_waits() -> None:
+def test_the_timeout_is_bounded() -> None:
     fleet = Fleet()
     fleet.client_of("b", "/")
     _, answers = fleet.fetch(timeout=1e9)
@@ -313,7 +313,7 @@ def test_the_longest_that_anybody_waits() -> None:
     assert answers.missing == ("b",)
 
 
-def test_one_that_goes_is_named_at_once() -> None:
+def test_an_app_server_that_leaves_is_missing_at_once() -> None:
     fleet = Fleet()
     for name in ("b", "c"):
         fleet.client_of(name, "/")
@@ -324,7 +324,7 @@ def test_one_that_goes_is_named_at_once() -> None:
     assert (answers.finished, answers.missing) == (1, ("b",))
 
 
-def test_only_who_was_asked_may_answer_and_once() -> None:
+def test_only_an_asked_app_server_may_answer_and_only_once() -> None:
     fleet = Fleet()
     for name in ("b", "c"):
         fleet.client_of(name, "/")
@@ -341,7 +341,7 @@ def test_only_who_was_asked_may_answer_and_once() -> None:
 # -- events for all others --------------------------------------------------------------------------------
 
 
-def test_all_others_hear_it() -> None:
+def test_all_other_app_servers_get_the_event() -> None:
     fleet = Fleet()
     outcome, answers = fleet.tell("b")
     assert (outcome.reached, answers.finished) == (2, 0)
@@ -350,7 +350,7 @@ def test_all_others_hear_it() -> None:
     assert not fleet.hub().waits
 
 
-def test_their_answers() -> None:
+def test_answers_of_other_app_servers() -> None:
     fleet = Fleet()
     outcome, answers = fleet.tell("a", timeout=3.0)
     assert outcome.asked == 2
@@ -363,7 +363,7 @@ def test_their_answers() -> None:
 
 
 @pytest.mark.parametrize("payload", [b"", b"2", b"42", b'421["x"]', b"430[]", b"41", b'42["\xff"]'])
-def test_what_is_no_event_reaches_nobody(payload: bytes) -> None:
+def test_a_packet_that_is_not_an_event_is_refused(payload: bytes) -> None:
     fleet = Fleet()
     with pytest.raises(PeerError):
         fleet.tell("a", 1.0, payload)
@@ -371,7 +371,7 @@ def test_what_is_no_event_reaches_nobody(payload: bytes) -> None:
     assert not fleet.hub().waits
 
 
-def test_alone() -> None:
+def test_a_server_side_emit_without_other_app_servers() -> None:
     world = World()
     world.server("a", peer=RecordingPeer())
     world.server("az")
@@ -383,6 +383,6 @@ def test_alone() -> None:
 @pytest.mark.parametrize(
     "command", [FetchSockets(HUB, Selection(), "/", 1.0, NOW_MS), TellServers(HUB, "/", b"", "")]
 )
-def test_answers_need_somewhere_to_go(command: FetchSockets | TellServers) -> None:
+def test_an_ask_requires_a_receiver_of_answers(command: FetchSockets | TellServers) -> None:
     with pytest.raises(UsageError):
         Fleet().execute(command)

@@ -117,7 +117,7 @@ def test_a_client_that_polls_slowly_is_not_slow(world: World) -> None:
     assert closed(client)
 
 
-def test_beyond_the_hard_limit_nobody_waits(world: World) -> None:
+def test_beyond_the_hard_limit_a_client_is_closed_at_once(world: World) -> None:
     (client,) = blocked(world, 1)
     push(world, client, *[MIB] * 3)
     assert not closed(client)
@@ -141,7 +141,7 @@ def test_the_close_waits_for_the_end_of_the_emit(world: World) -> None:
     assert sink.closed == [(SLOW_CLIENT, b"")]
 
 
-def test_a_slow_client_that_goes_by_itself_is_no_slow_client(world: World) -> None:
+def test_a_slow_client_that_disconnects_is_not_counted_as_slow(world: World) -> None:
     (client,) = blocked(world, 1)
     fanout.push(client.outbox, Encoded(b"4" * MIB), world.metrics)
     fanout.push(client.outbox, Encoded(b"4" * 4 * MIB), world.metrics)
@@ -152,7 +152,7 @@ def test_a_slow_client_that_goes_by_itself_is_no_slow_client(world: World) -> No
 
 
 @pytest.mark.parametrize("framed", [True, False])
-def test_a_single_emit_passes_whatever_its_size(framed: bool) -> None:
+def test_a_single_emit_of_any_size_passes(framed: bool) -> None:
     world = World(limits=Limits(outbox_bytes=MIB, outbox_hard_bytes=4 * MIB))
     world.server()
     client = world.client(framed=framed)
@@ -178,7 +178,7 @@ def test_a_client_that_reads_gets_any_burst(world: World) -> None:
 # -- all clients together
 
 
-def test_one_broadcast_is_held_once_however_many_wait_for_it() -> None:
+def test_a_broadcast_counts_once_for_all_waiting_clients() -> None:
     for count in (10, SLICE + 10):
         world = World(limits=LIMITS)
         world.server()
@@ -193,7 +193,7 @@ def test_one_broadcast_is_held_once_however_many_wait_for_it() -> None:
 
 
 @pytest.mark.parametrize("framed", [True, False])
-def test_the_ones_that_have_read_nothing_for_longest_go_first(framed: bool) -> None:
+def test_clients_that_have_read_nothing_for_longest_are_closed_first(framed: bool) -> None:
     world = World(limits=LIMITS)
     world.server()
     early = blocked(world, 10, framed)
@@ -219,7 +219,7 @@ def test_clients_that_read_are_spared(world: World) -> None:
     assert len(heard(reader)) == 100
 
 
-def test_what_the_transport_keeps_counts_until_it_is_read(world: World) -> None:
+def test_bytes_in_the_transport_count_until_they_are_read(world: World) -> None:
     client = world.client()
     sink = Full(client)
     client.outbox.attach(sink, ready=True)

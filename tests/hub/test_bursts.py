@@ -29,7 +29,7 @@ def turns(world: World, count: int = 1) -> None:
             callback()
 
 
-def test_a_client_is_read_again_when_the_app_server_has_taken_its_burst() -> None:
+def test_reading_resumes_when_the_app_server_has_taken_the_burst() -> None:
     world, link, (client, other) = crowd(2)
     world.node.burst(client)
     turns(world, 10)
@@ -40,7 +40,7 @@ def test_a_client_is_read_again_when_the_app_server_has_taken_its_burst() -> Non
     assert link.waiting == []
 
 
-def test_one_client_after_another_is_read() -> None:
+def test_clients_that_flood_are_read_in_turn() -> None:
     world, link, clients = crowd(3)
     for client in clients:
         world.node.burst(client)
@@ -59,7 +59,7 @@ def test_one_client_after_another_is_read() -> None:
     assert order == [0, 1, 2] * 3
 
 
-def test_who_has_calmed_down_holds_nobody_up() -> None:
+def test_a_client_that_stops_flooding_delays_no_other() -> None:
     world, link, clients = crowd(3)
     for client in clients:
         world.node.burst(client)
@@ -70,7 +70,7 @@ def test_who_has_calmed_down_holds_nobody_up() -> None:
     assert link.waiting == []
 
 
-def test_who_has_left_the_line_by_closing_holds_nobody_up() -> None:
+def test_a_client_that_closes_while_queued_delays_no_other() -> None:
     world, link, clients = crowd(3)
     for client in clients:
         world.node.burst(client)
@@ -88,7 +88,7 @@ def test_who_has_left_the_line_by_closing_holds_nobody_up() -> None:
     assert sink_of(late).reading
 
 
-def test_a_client_stands_in_line_once() -> None:
+def test_a_client_is_queued_once() -> None:
     world, link, (client,) = crowd(1)
     world.node.burst(client)
     world.node.burst(client)
@@ -97,7 +97,7 @@ def test_a_client_stands_in_line_once() -> None:
     assert len(link.waiting) == 1
 
 
-def test_a_client_is_read_when_no_reason_against_it_is_left() -> None:
+def test_reading_resumes_when_no_reason_to_pause_is_left() -> None:
     world, link, (client,) = crowd(1)
     client.hold(LINK)
     world.node.burst(client)
@@ -112,7 +112,7 @@ def test_a_client_is_read_when_no_reason_against_it_is_left() -> None:
     assert not client.held & BURST
 
 
-def test_an_app_server_that_never_answers_keeps_nobody_waiting_for_long() -> None:
+def test_an_app_server_that_never_answers_delays_clients_only_briefly() -> None:
     world, link, clients = crowd(2)
     for client in clients:
         world.node.burst(client)

@@ -79,7 +79,7 @@ def refusal(world: World, hub: str = HUB) -> Reason:
     return caught.value.reason
 
 
-def test_where_nobody_can_be_asked() -> None:
+def test_refused_without_an_app_server() -> None:
     world = World()
     assert refusal(world) is NO_APP_SERVER
     assert world.node.hubs == {}, "a stranger has made a hub"
@@ -126,7 +126,7 @@ def test_an_app_server_cannot_raise_the_payload_limit() -> None:
     assert connection.groups == {"a", "b"}
 
 
-def test_a_token_with_too_many_groups() -> None:
+def test_a_token_with_too_many_groups_is_refused() -> None:
     world = World(limits=Limits(max_groups=1))
     world.server()
     with pytest.raises(PeerError) as refused:
@@ -191,7 +191,7 @@ def test_a_second_answer_changes_nothing(asked: Asked) -> None:
     assert world.node.connections == 1
 
 
-def test_a_disconnect_while_asking_is_a_refusal(asked: Asked) -> None:
+def test_a_disconnect_before_the_answer_is_a_refusal(asked: Asked) -> None:
     world, link, opening, connection = asked
     world.node.disconnect(connection, DRAINING, who="service", detail="bye")
     assert opening.refusals == [(DRAINING, "bye")]
@@ -202,7 +202,7 @@ def test_a_disconnect_while_asking_is_a_refusal(asked: Asked) -> None:
 # -- the end
 
 
-def test_an_end_is_told_once_to_each_side() -> None:
+def test_each_side_is_notified_once_of_an_end() -> None:
     world = World()
     _, link = world.server()
     client = world.client("/", "/ns", user_id="ada")
@@ -231,7 +231,7 @@ def test_an_end_is_told_once_to_each_side() -> None:
         (b"4" * 1_001, PAYLOAD_TOO_LARGE, "service"),
     ],
 )
-def test_a_packet_that_ends_it(packet: bytes, reason: Reason, who: str) -> None:
+def test_a_packet_that_ends_the_connection(packet: bytes, reason: Reason, who: str) -> None:
     world = World(limits=Limits(max_payload=1_000))
     _, link = world.server()
     client, bystander = world.client("/"), world.client("/")
@@ -260,7 +260,7 @@ def test_binary_from_the_client() -> None:
     assert link.ended == [(client.id, UNEXPECTED_BINARY)]
 
 
-def test_the_end_before_a_sink_is_attached() -> None:
+def test_a_close_before_a_sink_is_attached() -> None:
     world = World()
     _, link = world.server()
     client = world.client("/")
@@ -288,7 +288,7 @@ def test_a_clients_sends_during_an_upgrade_keep_their_order() -> None:
 # -- app servers and hubs
 
 
-def test_a_lost_app_server_takes_its_clients_along() -> None:
+def test_the_clients_of_a_lost_app_server_are_closed() -> None:
     world = World()
     (one, link), (_, other_link) = world.server("one"), world.server("two")
     clients = [world.client("/") for _ in range(6)]
@@ -310,7 +310,7 @@ def test_a_lost_app_server_takes_its_clients_along() -> None:
     assert world.hub().servers.get("one") is None
 
 
-def test_hub_names_compare_without_case() -> None:
+def test_hub_names_ignore_case() -> None:
     world = World(hubs={"Listed": HubSettings(anonymous=False)})
     world.server(hub="MyHub")
     client = world.open(RecordingOpening(), hub="myhub")
@@ -333,7 +333,7 @@ def test_unlisted_hubs() -> None:
     assert world.node.hubs == {}
 
 
-def test_a_reload_touches_no_connection() -> None:
+def test_a_reload_keeps_all_connections() -> None:
     world = World()
     world.server()
     client = world.client("/")
@@ -343,7 +343,7 @@ def test_a_reload_touches_no_connection() -> None:
     assert heard(client) == [b"42[1]"]
 
 
-def test_a_hub_is_made_again_after_it_has_gone() -> None:
+def test_a_hub_is_created_again_after_its_removal() -> None:
     world = World()
     server, _ = world.server()
     first = world.hub()
@@ -354,7 +354,7 @@ def test_a_hub_is_made_again_after_it_has_gone() -> None:
     assert world.hub() is not first
 
 
-def test_an_emptied_hub_cannot_take_its_successor_away() -> None:
+def test_a_removed_hub_cannot_remove_its_successor() -> None:
     world = World()
     server, _ = world.server()
     first = world.hub()

@@ -40,7 +40,7 @@ def test_a_new_connection() -> None:
     assert connection.outbox.owner is connection
 
 
-def test_no_part_has_a_dict() -> None:
+def test_no_part_of_a_connection_has_a_dict() -> None:
     connection = new_connection(Limits())
     for part in (connection, connection.session, connection.session.peer, connection.outbox):
         assert not hasattr(part, "__dict__"), type(part).__name__
@@ -48,12 +48,12 @@ def test_no_part_has_a_dict() -> None:
         connection.colour = "red"  # type: ignore[attr-defined]
 
 
-def test_it_can_be_watched() -> None:
+def test_a_connection_supports_weak_references() -> None:
     connection = new_connection(Limits())
     assert weakref.ref(connection)() is connection
 
 
-def test_a_client_that_is_not_read_is_not_read_after_an_upgrade() -> None:
+def test_a_paused_client_stays_paused_after_an_upgrade() -> None:
     world = World()
     world.server()
     client = world.client(framed=False)

@@ -39,7 +39,7 @@ def stage() -> Stage:
     return world, client, link
 
 
-def test_the_connect_answer_makes_the_member(stage: Stage) -> None:
+def test_the_connect_answer_makes_the_socket_a_member(stage: Stage) -> None:
     world, _, _ = stage
     client = world.client()
     world.node.receive(client, b"40/ns,")
@@ -55,7 +55,7 @@ def test_the_connect_answer_makes_the_member(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"40/ns,", b"40/ns,{}", b'40/ns,{"sid":7}', b"40/ns,["])
-def test_an_answer_without_socket_id_is_passed_on_only(stage: Stage, answer: bytes) -> None:
+def test_an_answer_without_socket_id_is_only_passed_on(stage: Stage, answer: bytes) -> None:
     world, _, _ = stage
     client = world.client()
     world.node.receive(client, b"40/ns,")
@@ -65,7 +65,7 @@ def test_an_answer_without_socket_id_is_passed_on_only(stage: Stage, answer: byt
     assert heard(client) == [answer]
 
 
-def test_a_late_answer_makes_nobody_a_member(stage: Stage) -> None:
+def test_a_late_answer_makes_no_member(stage: Stage) -> None:
     world, _, link = stage
     client = world.client()
     world.node.receive(client, b"40")
@@ -126,7 +126,7 @@ def test_disconnect_sockets_with_close(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("close", [False, True])
-def test_disconnect_sockets_where_the_app_server_hears_of_others(close: bool) -> None:
+def test_disconnect_sockets_of_an_app_server_that_is_notified(close: bool) -> None:
     """It is told that its socket has left; the packet would look like the client's own."""
     world, peer = World(), RecordingPeer()
     _, link = world.server(peer=peer)
@@ -165,7 +165,7 @@ def test_not_in_the_namespace(stage: Stage, packet: bytes, connecting: bool) -> 
         assert NS in client.groups
 
 
-def test_the_clients_own_disconnect_comes_first_in_all_groups(stage: Stage) -> None:
+def test_the_clients_own_disconnect_removes_it_from_all_groups_first(stage: Stage) -> None:
     world, client, link = stage
     sid = f"{client.id}/ns"
     world.join(client, "room", namespace="/ns")
@@ -228,7 +228,7 @@ def test_a_close_delivers_what_is_queued_first(stage: Stage) -> None:
     assert link.ended == [(client.id, APP_LET_GO)]
 
 
-def test_nothing_follows_a_close_in_the_same_payload(stage: Stage) -> None:
+def test_packets_after_a_close_are_dropped(stage: Stage) -> None:
     world, client, link = stage
     sink = sink_of(client)
     world.node.receive(client, b"40/late,")
@@ -250,7 +250,7 @@ def test_a_mixed_payload_keeps_its_order(stage: Stage) -> None:
     assert heard(client) == [b'42["a"]', b"41/ns,", b'451-["b"]', b"bYWI=", b"2"]
 
 
-def test_all_members_hear_of_an_end_that_changes_the_membership() -> None:
+def test_a_disconnect_of_a_namespace_reaches_all_members() -> None:
     world = World()
     world.server()
     clients = [world.client("/", framed=number % 2 == 0) for number in range(6)]
@@ -271,7 +271,7 @@ def test_all_members_hear_of_an_end_that_changes_the_membership() -> None:
         (b"41/ns,\x1e41/" + b"n" * 600 + b",", BAD_SOCKETIO_PACKET),
     ],
 )
-def test_what_cannot_be_done_for_all_is_done_for_nobody(stage: Stage, payload: bytes, reason: Reason) -> None:
+def test_a_payload_that_cannot_go_to_all_is_refused(stage: Stage, payload: bytes, reason: Reason) -> None:
     world, client, link = stage
     polling = world.client("/", framed=False)
     with pytest.raises(PeerError) as caught:
@@ -307,7 +307,7 @@ def test_what_cannot_be_done_for_all_is_done_for_nobody(stage: Stage, payload: b
         *(b"45[]", b'42["a"]\x1e'),
     ],
 )
-def test_an_emit_carries_events_and_acks_only(stage: Stage, payload: bytes) -> None:
+def test_an_emit_may_carry_only_events_and_acks(stage: Stage, payload: bytes) -> None:
     world, client, link = stage
     with pytest.raises(PeerError) as caught:
         world.emit(EVERYONE, payload)

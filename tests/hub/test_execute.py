@@ -68,7 +68,7 @@ def in_room(room: str) -> Selection:
     excluded=st.sets(st.integers(0, 7), max_size=2),
     polling=st.booleans(),
 )
-def test_each_socket_hears_an_emit_once(
+def test_each_socket_gets_an_emit_once(
     memberships: list[set[str]], rooms: list[str], besides: list[str], excluded: set[int], polling: bool
 ) -> None:
     world = World()
@@ -87,7 +87,7 @@ def test_each_socket_hears_an_emit_once(
     assert outcome == Outcome(reached=sum(expected))
 
 
-def test_the_exception_of_several_rooms(world: World) -> None:
+def test_an_exception_applies_to_all_of_several_rooms(world: World) -> None:
     one, both, outsider = world.client("/"), world.client("/"), world.client("/")
     world.join(one, "r1")
     world.join(both, "r1", "r3")
@@ -103,7 +103,7 @@ SENDS = st.lists(st.sampled_from(["direct", "room", "all", "other", "tick"]), mi
 
 @settings(deadline=None, max_examples=25)
 @given(SENDS)
-def test_each_client_hears_in_the_order_of_the_emits(sends: list[str]) -> None:
+def test_each_client_gets_emits_in_order(sends: list[str]) -> None:
     world = World()
     world.server()
     # Enough members that a broadcast goes out in slices.
@@ -157,7 +157,7 @@ def test_a_join_of_many_at_once(world: World) -> None:
     assert world.emit(Selection(group="plain"), b"42[1]").reached == 0
 
 
-def test_nobody_joins_rooms_of_a_namespace_they_are_not_in(world: World) -> None:
+def test_a_socket_cannot_join_rooms_of_another_namespace(world: World) -> None:
     client = world.client("/")
     assert world.join(client, "room", namespace="/ns").reached == 1
     world.node.receive(client, b"40/ns,")
@@ -232,7 +232,7 @@ def one(connection: str) -> Selection:
         (ListGroup(HUB, "none", 10), DONE),
     ],
 )
-def test_nobody_there(command: Command, outcome: Outcome) -> None:
+def test_commands_for_an_unknown_target(command: Command, outcome: Outcome) -> None:
     world = World()
     # A hub that does not exist answers like one that nobody is in.
     assert world.execute(command) == outcome
@@ -240,7 +240,7 @@ def test_nobody_there(command: Command, outcome: Outcome) -> None:
     assert world.execute(command) == outcome
 
 
-def test_somebody_there(world: World) -> None:
+def test_commands_for_a_known_target(world: World) -> None:
     client = world.client("/", user_id="ada")
     filtered = Selection(connection=client.id, filter=compile_filter("userId eq 'bob'"))
     assert world.execute(Exists(HUB, one(client.id))) == DONE
@@ -254,7 +254,7 @@ def test_somebody_there(world: World) -> None:
     assert heard(client) == [b"42[2]"]
 
 
-def test_closing(world: World) -> None:
+def test_close_commands(world: World) -> None:
     ada, bob, eve = (world.client("/", user_id=user) for user in ("ada", "bob", "eve"))
     sinks = [sink_of(client) for client in (ada, bob, eve)]
     outcome = world.execute(CloseConnections(HUB, Selection(group=ROOT, excluded=(eve.id,)), "maintenance"))
@@ -301,7 +301,7 @@ class Known(World):
         return [[move[1:] for move in peer.moves] for peer in self.peers]
 
 
-def test_joins_and_leaves_are_news_to_who_serves_the_socket() -> None:
+def test_the_serving_app_server_is_notified_of_joins_and_leaves() -> None:
     world = Known()
     one_client = Selection(connection=world.clients[0].id)
     groups = (room_group("/", "a"), room_group("/", "b"), room_group("/ns", "not in it"), "no room")
@@ -310,7 +310,7 @@ def test_joins_and_leaves_are_news_to_who_serves_the_socket() -> None:
     assert world.moves == [[("/", ("a", "b"), True), ("/", ("a",), False)], [("/", ("a",), False)]]
 
 
-def test_what_it_does_itself_is_no_news() -> None:
+def test_an_app_server_is_not_notified_of_its_own_changes() -> None:
     world = Known()
     to = Selection(connection=world.clients[0].id)
     world.execute(JoinGroups(HUB, to, (room_group("/", "a"),), quiet=True))
@@ -318,7 +318,7 @@ def test_what_it_does_itself_is_no_news() -> None:
     assert world.moves == [[], []]
 
 
-def test_leaving_everything_names_what_was_left() -> None:
+def test_leaving_all_groups_reports_the_rooms() -> None:
     world = Known()
     world.join(world.clients[0], "a", "b")
     world.execute(LeaveGroups(HUB, Selection(connection=world.clients[0].id), None))
@@ -327,7 +327,7 @@ def test_leaving_everything_names_what_was_left() -> None:
 
 
 @pytest.mark.parametrize("close", [False, True])
-def test_sockets_of_all_are_taken_out_of_a_namespace(close: bool) -> None:
+def test_sockets_of_all_app_servers_are_disconnected_from_a_namespace(close: bool) -> None:
     world = Known()
     sinks = [sink_of(client) for client in world.clients]
     world.enter(world.clients[1], "/ns")
@@ -345,7 +345,7 @@ def test_sockets_of_all_are_taken_out_of_a_namespace(close: bool) -> None:
         assert world.hub().sockets == 1
 
 
-def test_volatile_is_for_those_who_can_take_it_now(world: World) -> None:
+def test_a_volatile_emit_skips_clients_that_cannot_take_it(world: World) -> None:
     websocket, full, polling = world.client("/"), world.client("/"), world.client("/", framed=False)
     full.outbox.ready = False
     world.send(polling, b'42["takes its poll"]')

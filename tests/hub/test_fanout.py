@@ -44,7 +44,7 @@ def send(world: World, encoded: Encoded, clients: list[Connection]) -> None:
         (b'42["a"]\x1e42["b"]\x1e41', 3, True),
     ],
 )
-def test_payloads_that_concern_the_service_too(payload: bytes, packets: int, special: bool) -> None:
+def test_payloads_that_the_service_must_handle(payload: bytes, packets: int, special: bool) -> None:
     encoded = Encoded(payload)
     assert encoded.packets == packets
     assert encoded.is_special == special
@@ -70,7 +70,7 @@ def test_everybody_gets_the_same_bytes_object() -> None:
 
 
 @pytest.mark.parametrize("size", [1, SLICE - 3, SLICE, SLICE + 1, 2 * SLICE + 1])
-def test_both_transports_whatever_the_size(size: int) -> None:
+def test_both_transports_for_any_size(size: int) -> None:
     world, clients = crowd(size, polling=2)
     world.metrics.sent_websocket = world.metrics.sent_polling = 0
     send(world, Encoded(b'451-["x"]\x1ebYWI='), clients)
@@ -79,7 +79,7 @@ def test_both_transports_whatever_the_size(size: int) -> None:
     assert (world.metrics.sent_websocket, world.metrics.sent_polling) == (2 * size, 4)
 
 
-def test_a_part_of_a_large_fan_out_is_counted_as_a_part() -> None:
+def test_a_partial_large_fan_out_is_counted_partially() -> None:
     world, clients = crowd(3, polling=2)
     world.metrics.sent_websocket = world.metrics.sent_polling = 0
     fan_out(Encoded(b"42[1]"), clients, world.node.flusher, world.metrics, among=10 * SLICE)
@@ -98,7 +98,7 @@ def test_only_a_large_fan_out_is_sliced() -> None:
 
 
 @pytest.mark.parametrize("size", [3, SLICE + 3])
-def test_a_full_outbox_stops_nobody_else(size: int) -> None:
+def test_a_full_outbox_does_not_stop_others(size: int) -> None:
     world, clients = crowd(size, limits=Limits(outbox_bytes=10, outbox_hard_bytes=20))
     slow = clients[1]
     slow.outbox.ready = False

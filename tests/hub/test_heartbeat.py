@@ -81,7 +81,7 @@ def test_no_pong_in_time() -> None:
     assert [reason.name for _, reason in stage.link.ended] == ["ping-timeout"]
 
 
-def test_a_late_pong_is_in_time() -> None:
+def test_a_pong_just_before_the_deadline_counts() -> None:
     stage = Stage()
     client = stage.client("/")
     stage.until_ping(client)
@@ -110,7 +110,7 @@ def test_an_interval_shorter_than_the_timeout(lag: float) -> None:
 
 
 @pytest.mark.parametrize("pause", [3.0, 30.0, 300.0])
-def test_after_a_pause_of_our_own_pongs_are_read_first(pause: float) -> None:
+def test_after_a_pause_of_the_service_pongs_are_read_first(pause: float) -> None:
     stage = Stage()
     client, dead = stage.client("/"), stage.client("/")
     stage.until_ping(client)
@@ -125,7 +125,7 @@ def test_after_a_pause_of_our_own_pongs_are_read_first(pause: float) -> None:
     assert dead.session.state == State.CLOSED
 
 
-def test_who_is_held_back_cannot_be_heard() -> None:
+def test_a_paused_client_is_not_timed_out() -> None:
     stage = Stage()
     client = stage.client("/")
     stage.until_ping(client)
@@ -138,7 +138,7 @@ def test_who_is_held_back_cannot_be_heard() -> None:
 
 
 @pytest.mark.parametrize("step", range(0, 24))
-def test_who_is_read_on_is_read_before_it_is_judged(step: int) -> None:
+def test_a_resumed_client_is_read_before_it_is_timed_out(step: int) -> None:
     """Its deadline may pass in this very moment: what it said is still in the socket."""
     stage = Stage(interval=2.0, timeout=3.0)
     client = stage.client("/")
@@ -166,7 +166,7 @@ def test_a_polling_client_fetches_its_ping() -> None:
     assert stage.ends() == ["ping-timeout"]
 
 
-def test_in_the_azure_dialect_the_app_server_keeps_it() -> None:
+def test_in_the_azure_dialect_the_app_server_runs_the_heartbeat() -> None:
     world = World()
     _, link = world.server()
     client = world.client("/")
@@ -178,7 +178,7 @@ def test_in_the_azure_dialect_the_app_server_keeps_it() -> None:
     assert link.packets(client)[-1] == b"3"
 
 
-def test_a_pong_before_its_time_is_nobodys_business() -> None:
+def test_an_unexpected_pong_is_ignored() -> None:
     stage = Stage()
 
     class Eager(RecordingOpening):
@@ -192,7 +192,7 @@ def test_a_pong_before_its_time_is_nobodys_business() -> None:
     assert stage.link.packets(client) == []
 
 
-def test_a_crowd_is_pinged_in_slices() -> None:
+def test_many_clients_are_pinged_in_slices() -> None:
     stage = Stage(interval=5.0)
     crowd = [stage.client("/") for _ in range(2 * SLICE + 10)]
     sent = stage.metrics.sent_websocket
@@ -207,7 +207,7 @@ def test_a_crowd_is_pinged_in_slices() -> None:
     assert stage.metrics.sent_websocket == sent + len(crowd)
 
 
-def test_who_has_gone_is_let_go_of_before_long() -> None:
+def test_closed_clients_are_soon_released() -> None:
     stage = Stage(interval=1e6, timeout=1e6)
     for _ in range(20):
         stage.node.receive(stage.client("/"), b"1")
@@ -218,7 +218,7 @@ def test_who_has_gone_is_let_go_of_before_long() -> None:
     assert heard(stays) == []
 
 
-def test_each_client_is_looked_at_in_one_place() -> None:
+def test_each_client_has_one_entry_in_the_wheel() -> None:
     """However the pongs come: no connection is ever in the wheel twice, none is lost from it."""
     stage = Stage(interval=1.0, timeout=3.0)
     clients = [stage.client("/") for _ in range(5)]
@@ -241,7 +241,7 @@ def test_each_client_is_looked_at_in_one_place() -> None:
 @pytest.mark.parametrize(
     ("interval", "timeout"), [(0.3, 0.2), (1.0, 0.2), (0.025, 0.02), (25.0, 20.0), (60.0, 0.2), (0.3, 20.0)]
 )
-def test_pings_leave_on_time_and_nobody_is_given_up_early(interval: float, timeout: float) -> None:
+def test_pings_are_sent_on_time_and_no_client_is_closed_early(interval: float, timeout: float) -> None:
     """Clients come at odd moments. One answers at the last moment, one never does."""
     for offset in range(7):
         stage = Stage(interval, timeout)
@@ -266,7 +266,7 @@ def test_pings_leave_on_time_and_nobody_is_given_up_early(interval: float, timeo
 
 
 @pytest.mark.repair(11)
-def test_a_pong_that_came_while_the_loop_was_busy_counts() -> None:
+def test_a_pong_that_arrived_while_the_loop_was_busy_counts() -> None:
     stage = Stage(interval=0.3, timeout=0.2)
     client, dead = stage.client("/"), stage.client("/")
     stage.until_ping(client)
@@ -281,7 +281,7 @@ def test_a_pong_that_came_while_the_loop_was_busy_counts() -> None:
 
 
 @pytest.mark.repair(11)
-def test_the_wheel_wakes_nobody_for_nothing() -> None:
+def test_the_wheel_does_not_wake_without_work() -> None:
     stage = Stage(interval=10.0, timeout=5.0)
     stage.after(60.0)
     assert stage.wakes == 0, "nobody is there"
@@ -301,7 +301,7 @@ def test_the_wheel_wakes_nobody_for_nothing() -> None:
 
 
 @pytest.mark.repair(11)
-def test_a_crowd_shares_wakes() -> None:
+def test_many_clients_share_wake_ups() -> None:
     """20,000 clients that came one by one: the wheel is woken a hundred times a second at most, and a
     client costs two looks an interval."""
     stage = Stage(interval=25.0, timeout=20.0)

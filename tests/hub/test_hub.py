@@ -13,7 +13,7 @@ def test_a_new_hub_is_empty() -> None:
     assert hub.sockets == 0
 
 
-def test_a_hub_exists_while_somebody_is_in_it() -> None:
+def test_a_hub_exists_while_it_is_used() -> None:
     world = World()
     server, _ = world.server()
     hub = world.hub()
@@ -25,7 +25,7 @@ def test_a_hub_exists_while_somebody_is_in_it() -> None:
     assert world.node.hubs == {}
 
 
-def test_a_hub_waits_for_whoever_waits_in_it() -> None:
+def test_a_hub_stays_while_requests_are_open() -> None:
     world = World()
     server, _ = world.server()
     client, answers = world.client("/"), RecordingAnswers()
@@ -38,7 +38,7 @@ def test_a_hub_waits_for_whoever_waits_in_it() -> None:
     assert world.node.hubs == {}
 
 
-def test_hubs_do_not_hear_each_other() -> None:
+def test_hubs_are_isolated() -> None:
     world = World()
     world.server(hub="one")
     world.server(hub="two")

@@ -49,14 +49,14 @@ def invoke(world: World, payload: bytes = b'42["q"]', to: Selection = EVERYONE) 
         (b'450-["q"]', [b'450-%b["q"]']),
     ],
 )
-def test_the_ack_id_stands_where_clients_look(stage: Stage, payload: bytes, packets: list[bytes]) -> None:
+def test_ack_ids_follow_the_namespace(stage: Stage, payload: bytes, packets: list[bytes]) -> None:
     world, _, websocket, polling = stage
     invoke(world, payload)
     expected = [packets[0].replace(b"%b", FIRST), *packets[1:]]
     assert heard(websocket) == heard(polling) == expected
 
 
-def test_answers_are_collected_and_kept_from_the_app(stage: Stage) -> None:
+def test_answers_are_collected_and_not_passed_to_the_app_server(stage: Stage) -> None:
     world, link, one, two = stage
     answers = invoke(world)
     world.node.receive(two, b'43%b["two"]' % FIRST)
@@ -70,7 +70,7 @@ def test_answers_are_collected_and_kept_from_the_app(stage: Stage) -> None:
     assert len(world.hub().invocations) == 0
 
 
-def test_answers_are_told_apart(stage: Stage) -> None:
+def test_answers_are_matched_by_namespace_and_id(stage: Stage) -> None:
     world, link, one, two = stage
     first, second = invoke(world), invoke(world)
     # A namespace has ids of its own; the service's are unique over all of them.
@@ -84,7 +84,7 @@ def test_answers_are_told_apart(stage: Stage) -> None:
     assert heard(two) == [b'42%d["q"]' % (FIRST_SERVICE_ACK + n) for n in (0, 1)]
 
 
-def test_late_double_and_made_up_answers(stage: Stage) -> None:
+def test_late_duplicate_and_invented_answers(stage: Stage) -> None:
     world, link, one, two = stage
     outsider = world.client()
     answers = invoke(world, to=Selection(group=namespace_group("/")))
@@ -118,7 +118,7 @@ def test_the_deadline(stage: Stage) -> None:
     assert len(world.hub().invocations) == 0
 
 
-def test_a_client_that_goes_is_waited_for_all_the_same(stage: Stage) -> None:
+def test_a_disconnected_client_stays_missing_until_the_deadline(stage: Stage) -> None:
     # Ended early, the app would take the answers so far for all there are.
     world, _, one, two = stage
     answers = invoke(world)
@@ -129,7 +129,7 @@ def test_a_client_that_goes_is_waited_for_all_the_same(stage: Stage) -> None:
     assert answers.finished == 1
 
 
-def test_nobody_asked() -> None:
+def test_an_ask_without_recipients() -> None:
     world = World()
     assert invoke(world).finished == 1  # there is no such hub
     world.server()
@@ -137,13 +137,13 @@ def test_nobody_asked() -> None:
     assert len(world.hub().invocations) == 0
 
 
-def test_how_many_are_asked(stage: Stage) -> None:
+def test_the_number_of_recipients_is_reported(stage: Stage) -> None:
     world = stage[0]
     command = Invoke(HUB, Selection(excluded=(stage[2].id,)), b'42["q"]')
     assert world.execute(command, RecordingAnswers()) == Outcome(reached=1, asked=1)
 
 
-def test_a_volatile_question(stage: Stage) -> None:
+def test_a_volatile_ask(stage: Stage) -> None:
     world, _, websocket, polling = stage
     world.send(polling, b'42["takes its poll"]')
     world.settle()
@@ -174,7 +174,7 @@ def test_a_volatile_question(stage: Stage) -> None:
         (b'451-["q"]\x1eb!', BAD_PACKET),
     ],
 )
-def test_what_is_no_question(stage: Stage, payload: bytes, reason: Reason) -> None:
+def test_payloads_that_cannot_be_asked(stage: Stage, payload: bytes, reason: Reason) -> None:
     world, _, one, two = stage
     answers = RecordingAnswers()
     with pytest.raises(PeerError) as caught:
@@ -186,12 +186,12 @@ def test_what_is_no_question(stage: Stage, payload: bytes, reason: Reason) -> No
     assert len(world.hub().invocations) == 0
 
 
-def test_answers_need_somewhere_to_go(stage: Stage) -> None:
+def test_an_ask_requires_a_receiver_of_answers(stage: Stage) -> None:
     with pytest.raises(UsageError):
         stage[0].execute(Invoke(HUB, EVERYONE, b'42["q"]'))
 
 
-def test_an_asker_that_goes_takes_its_questions_along(stage: Stage) -> None:
+def test_requests_end_with_the_app_server_that_made_them(stage: Stage) -> None:
     world, _, one, _ = stage
     gone, stays = invoke(world), invoke(world)
     world.hub().invocations.cancel(gone)
@@ -210,7 +210,7 @@ def asked(questions: Questions[str], *who: str, deadline: float = 100.0) -> tupl
     return number, answers
 
 
-def test_nobody_waits_for_those_who_have_gone() -> None:
+def test_a_request_does_not_wait_for_disconnected_clients() -> None:
     questions: Questions[str] = Questions()
     alone, first = asked(questions, "a")
     number, second = asked(questions, "a", "b", "c")
@@ -230,7 +230,7 @@ def test_nobody_waits_for_those_who_have_gone() -> None:
 
 
 @pytest.mark.repair(21)
-def test_one_that_left_is_not_missing() -> None:
+def test_an_app_server_that_left_is_not_missing() -> None:
     questions: Questions[str] = Questions()
     _, alone = asked(questions, "a")
     number, answers = asked(questions, "a", "b")
@@ -240,7 +240,7 @@ def test_one_that_left_is_not_missing() -> None:
     assert (answers.payloads, answers.finished, answers.missing, len(questions)) == ([1], 1, (), 0)
 
 
-def test_whom_a_question_does_not_concern() -> None:
+def test_an_excused_app_server_is_not_waited_for() -> None:
     questions: Questions[str] = Questions()
     number, answers = asked(questions, "a", "b")
     assert questions.excused(number, "a")
@@ -254,7 +254,7 @@ def test_whom_a_question_does_not_concern() -> None:
     assert (answers.payloads, answers.finished, answers.missing, len(questions)) == ([], 1, (), 0)
 
 
-def test_the_missing_are_those_who_went_and_those_who_were_late() -> None:
+def test_lost_and_late_responders_are_missing() -> None:
     questions: Questions[str] = Questions()
     number, answers = asked(questions, "a", "b", "c", deadline=5.0)
     questions.without("b")
@@ -264,7 +264,7 @@ def test_the_missing_are_those_who_went_and_those_who_were_late() -> None:
     assert answers.missing == ("the b", "the a")
 
 
-def test_one_who_leaves_ten_thousand_questions_behind() -> None:
+def test_an_app_server_that_leaves_ten_thousand_open_requests() -> None:
     questions: Questions[str] = Questions()
     left = [asked(questions, "a")[1] for _ in range(10_000)]
     _, stays = asked(questions, "a")
@@ -277,7 +277,7 @@ def test_one_who_leaves_ten_thousand_questions_behind() -> None:
     assert not any(answers.finished for answers in left)
 
 
-def test_an_asker_may_go_in_the_middle_of_somebody_elses_end() -> None:
+def test_an_app_server_may_go_while_another_one_ends() -> None:
     questions: Questions[Any] = Questions()
     other = RecordingAnswers()
     first = CancellingAnswers(questions, other)
@@ -287,7 +287,7 @@ def test_an_asker_may_go_in_the_middle_of_somebody_elses_end() -> None:
     assert (first.finished, other.finished, len(questions)) == (1, 0, 0)
 
 
-def test_ids_come_round() -> None:
+def test_ack_ids_wrap_around() -> None:
     invocations: Questions[Connection] = Questions()
     assert [invocations.begin(), invocations.begin()] == [FIRST_SERVICE_ACK, FIRST_SERVICE_ACK + 1]
     invocations._next = LAST_SERVICE_ACK
@@ -307,7 +307,7 @@ class CancellingAnswers(RecordingAnswers):
         self._invocations.cancel(self._other)
 
 
-def test_an_asker_may_go_in_the_middle_of_the_timeouts(stage: Stage) -> None:
+def test_an_app_server_may_go_while_timeouts_are_handled(stage: Stage) -> None:
     world = stage[0]
     other = RecordingAnswers()
     first = CancellingAnswers(world.hub().invocations, other)

@@ -15,7 +15,7 @@ def new_server(server_id: str, *, up: bool = True) -> AppServer:
     return server
 
 
-def test_servers_are_known_by_their_id_in_the_order_they_came() -> None:
+def test_app_servers_are_listed_by_id_in_order_of_arrival() -> None:
     servers = AppServers()
     one, two = new_server("one"), new_server("two")
     servers.add(one)
@@ -29,7 +29,7 @@ def test_servers_are_known_by_their_id_in_the_order_they_came() -> None:
     assert servers.all() == (two,)
 
 
-def test_removing_an_old_one_leaves_its_successor() -> None:
+def test_removing_a_replaced_app_server_keeps_its_successor() -> None:
     servers = AppServers()
     old, new = new_server("same"), new_server("same")
     servers.add(old)
@@ -38,14 +38,14 @@ def test_removing_an_old_one_leaves_its_successor() -> None:
     assert servers.get("same") is new
 
 
-def test_nobody_is_chosen_where_nobody_is_up() -> None:
+def test_no_app_server_is_chosen_if_none_is_up() -> None:
     servers = AppServers()
     assert servers.choose() is None
     servers.add(new_server("away", up=False))
     assert servers.choose() is None
 
 
-def test_clients_go_where_the_fewest_are() -> None:
+def test_a_client_goes_to_the_app_server_with_the_fewest_clients() -> None:
     world = World()
     servers = [world.server(name)[0] for name in ("one", "two", "three")]
     clients = [world.client() for _ in range(7)]
@@ -57,7 +57,7 @@ def test_clients_go_where_the_fewest_are() -> None:
     assert [world.client().server for _ in range(2)] == [servers[1]] * 2
 
 
-def test_clients_that_are_being_asked_for_count() -> None:
+def test_pending_clients_count() -> None:
     world = World()
     (one, slow), (two, _) = world.server("one"), world.server("two")
     slow.on_open = lambda connection: None
@@ -78,7 +78,7 @@ def test_a_server_without_a_link_gets_no_new_clients_but_keeps_its_own() -> None
     assert len(two.clients) == 3
 
 
-def test_who_does_not_keep_up_gets_new_clients_last() -> None:
+def test_a_slow_app_server_gets_new_clients_last() -> None:
     world = World()
     (slow, _), (two, _) = world.server("slow"), world.server("two")
     slow.behind = True
@@ -90,7 +90,7 @@ def test_who_does_not_keep_up_gets_new_clients_last() -> None:
 
 
 @pytest.mark.repair(14)
-def test_one_that_only_emits_is_never_chosen() -> None:
+def test_an_app_server_that_only_emits_is_never_chosen() -> None:
     servers = AppServers()
     worker = new_server("worker")
     worker.emit_only = True

@@ -28,7 +28,7 @@ def push(connection: Connection, *packets: bytes) -> None:
         fanout.push(connection.outbox, Encoded(packet), Metrics("test"))
 
 
-def test_one_write_per_tick_whatever_was_sent(world: World) -> None:
+def test_one_write_per_tick_for_any_number_of_emits(world: World) -> None:
     client = world.client()
     push(client, b"42[1]", b"42[2]\x1ebYWI=", b"42[3]")
     assert sink_of(client).writes == []
@@ -40,7 +40,7 @@ def test_one_write_per_tick_whatever_was_sent(world: World) -> None:
     assert len(sink_of(client).writes) == 1
 
 
-def test_a_flush_is_asked_for_once_per_tick(world: World) -> None:
+def test_a_flush_is_requested_once_per_tick(world: World) -> None:
     clients = [world.client() for _ in range(3)]
     assert world.scheduled == 0
     for client in clients:
@@ -63,7 +63,7 @@ def test_polling_clients_get_payloads(world: World) -> None:
     assert sink.writes[1:] == [b"42[3]\x1e42[4]"]
 
 
-def test_a_blocked_sink_gets_nothing_and_then_everything(world: World) -> None:
+def test_a_blocked_sink_gets_everything_once_it_is_writable(world: World) -> None:
     client = world.client()
     push(client, b"42[1]")
     client.outbox.ready = False
@@ -104,7 +104,7 @@ def test_an_upgrade_keeps_order_and_content(before: list[bytes], after: list[byt
     assert client.outbox.size == 0
 
 
-def test_size_counts_what_waits(world: World) -> None:
+def test_the_size_of_an_outbox_counts_queued_bytes(world: World) -> None:
     client = world.client(framed=False)
     sink_of(client).write(b"6")  # the poll that was there is answered
     push(client, b"42[1]", b'451-["x"]\x1ebYWJj')
@@ -119,7 +119,7 @@ def test_size_counts_what_waits(world: World) -> None:
 # -- large queues
 
 
-def test_an_answer_to_a_poll_holds_so_many_packets(world: World) -> None:
+def test_the_answer_to_a_poll_holds_a_limited_number_of_packets(world: World) -> None:
     client = world.client(framed=False)
     sink = sink_of(client)
     assert isinstance(sink, PollingSink)
@@ -164,7 +164,7 @@ class Bucket(RecordingSink):
         self._box.ready = False
 
 
-def test_nothing_is_kept_after_the_end(world: World) -> None:
+def test_an_outbox_is_empty_after_the_close(world: World) -> None:
     client = world.client()
     box = client.outbox
     world.node.receive(client, b"1")
@@ -174,7 +174,7 @@ def test_nothing_is_kept_after_the_end(world: World) -> None:
     assert box.sink is None
 
 
-def test_large_frames_make_small_slices(world: World) -> None:
+def test_large_frames_are_sent_in_small_slices(world: World) -> None:
     clients = [world.client() for _ in range(20)]
     fanout.fan_out(Encoded(b"4" * 1_000_000), clients, world.node.flusher, world.metrics)
     turns = 0
@@ -215,7 +215,7 @@ def test_a_large_fan_out_is_written_in_slices(world: World) -> None:
     assert all(heard(client) == [b"42[0]"] for client in clients)
 
 
-def test_small_business_goes_first(world: World) -> None:
+def test_small_sends_go_before_large_fan_outs(world: World) -> None:
     bystander = world.client()
     clients = flood(world, 2 * SLICE)
     push(bystander, b"42[1]")
@@ -227,7 +227,7 @@ def test_small_business_goes_first(world: World) -> None:
     assert written(clients) == SLICE + 1
 
 
-def test_small_business_does_not_starve_the_large(world: World) -> None:
+def test_small_sends_do_not_starve_a_large_fan_out(world: World) -> None:
     bystander = world.client()
     clients = flood(world, 3 * SLICE)
     for turn in range(1, 4):
@@ -236,7 +236,7 @@ def test_small_business_does_not_starve_the_large(world: World) -> None:
         assert written(clients) == turn * SLICE
 
 
-def test_a_second_fan_out_waits_its_turn_and_keeps_order(world: World) -> None:
+def test_a_second_fan_out_waits_and_keeps_order(world: World) -> None:
     clients = flood(world, SLICE + 5)
     world.tick()
     large(world, clients, b"42[1]")
@@ -251,7 +251,7 @@ STEPS = st.lists(
 
 @settings(deadline=None)
 @given(STEPS)
-def test_whatever_happens_order_holds_and_nothing_is_lost(steps: list[tuple[str, int]]) -> None:
+def test_no_sequence_of_steps_loses_or_reorders_packets(steps: list[tuple[str, int]]) -> None:
     world = World()
     world.server()
     clients = [world.client() for _ in range(3)]
@@ -277,7 +277,7 @@ def test_whatever_happens_order_holds_and_nothing_is_lost(steps: list[tuple[str,
     assert [heard(client) for client in clients] == sent
 
 
-def test_one_frame_goes_the_short_way_and_more_are_joined() -> None:
+def test_one_frame_is_sent_directly_and_several_are_joined() -> None:
     world = World()
     world.server()
     clients = [world.client() for _ in range(3)]
@@ -296,7 +296,7 @@ def test_one_frame_goes_the_short_way_and_more_are_joined() -> None:
     assert unframe(sink.writes[-1]) == [b"42[2]", b"42[3]"]
 
 
-def test_buffers_are_few_however_many_fan_outs_wait() -> None:
+def test_pending_fan_outs_share_few_buffers() -> None:
     world = World()
     world.server()
     clients = [world.client() for _ in range(3)]

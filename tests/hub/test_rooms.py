@@ -159,7 +159,7 @@ FILTERS = st.none() | st.sampled_from(
     text=FILTERS,
     excluded=st.lists(st.sampled_from(["c0", "c1", "c2", "nobody"]), max_size=2).map(tuple),
 )
-def test_all_given_parts_must_hold(
+def test_all_given_conditions_must_hold(
     crowd: Crowd,
     connection: str | None,
     group: str | None,
@@ -198,12 +198,12 @@ def test_groups_that_do_not_exist_are_empty_and_stay_so() -> None:
 @pytest.mark.parametrize(
     ("groups", "expected"), [((), False), (("a",), True), (("x", "a"), True), (("x",), False)]
 )
-def test_in_any(groups: tuple[str, ...], expected: bool) -> None:
+def test_connection_in_any_of_several_groups(groups: tuple[str, ...], expected: bool) -> None:
     (connection,) = Crowd([{"a", "b"}]).all
     assert in_any(connection, groups) == expected
 
 
-def test_one_app_servers_own() -> None:
+def test_selection_by_app_server() -> None:
     world = World()
     for name in ("one", "two"):
         world.server(name)

@@ -100,7 +100,7 @@ SELECTIONS: dict[str, Callable[[list[Connection]], Selection]] = {
 
 @pytest.mark.usefixtures("small_steps")
 @pytest.mark.parametrize("name", SELECTIONS)
-def test_steps_find_whom_one_go_finds(name: str) -> None:
+def test_a_selection_in_steps_finds_the_same_connections(name: str) -> None:
     world, clients = crowd()
     to = SELECTIONS[name](clients)
     directory = world.hub().directory
@@ -155,7 +155,7 @@ COMMANDS: dict[str, Callable[[], Command]] = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_in_steps_does_what_it_does_in_one_go(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_in_steps_has_the_same_effect(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world, clients = crowd()
     one_go = world.execute(COMMANDS[name]())
     expected = [(c.session.state, sorted(c.groups)) for c in clients]
@@ -175,7 +175,7 @@ def test_a_join_that_is_refused_has_no_effect() -> None:
 
 
 @pytest.mark.usefixtures("small_steps")
-def test_the_memory_of_an_emit_to_a_users_clients_is_counted_whoever_else_is_there() -> None:
+def test_the_memory_of_an_emit_to_a_user_does_not_depend_on_other_clients() -> None:
     world, _ = crowd(200)
     clients = [world.client("/", user_id="bob") for _ in range(4)]
     for client in clients:
@@ -186,7 +186,7 @@ def test_the_memory_of_an_emit_to_a_users_clients_is_counted_whoever_else_is_the
 
 
 @pytest.mark.usefixtures("small_steps")
-def test_who_comes_or_goes_during_an_emit() -> None:
+def test_clients_that_connect_or_disconnect_during_an_emit() -> None:
     """A client that is there all the time gets it, one that has left before its turn does not, and
     one that comes later need not."""
     world, clients = crowd(20)
@@ -252,7 +252,7 @@ def test_a_client_that_ends_before_its_turn_is_not_expelled(
 
 
 @pytest.mark.usefixtures("small_steps")
-def test_the_app_server_hears_nothing_of_a_client_that_ended_before_its_turn() -> None:
+def test_the_app_server_is_not_notified_of_a_client_that_ended_before_its_turn() -> None:
     world = World()
     peer = RecordingPeer()
     world.server(peer=peer)
@@ -271,7 +271,7 @@ def test_the_app_server_hears_nothing_of_a_client_that_ended_before_its_turn() -
 
 
 @pytest.mark.usefixtures("small_steps")
-def test_a_client_that_leaves_while_others_are_looked_for_is_not_asked() -> None:
+def test_a_client_that_leaves_during_the_selection_is_not_asked() -> None:
     world, clients = crowd(6)
 
     def between(step: int) -> None:
@@ -310,7 +310,7 @@ def test_answers_may_come_before_the_last_is_asked() -> None:
     assert answers.missing == ()
 
 
-def test_how_many_answers_a_hub_waits_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_awaited_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "FEW_ASKED", 3)
     monkeypatch.setattr(asking, "MAX_ASKED", 10)
     world, clients = crowd(6)
@@ -346,7 +346,7 @@ def test_a_fetch_in_steps_asks_each_app_server_in_parts() -> None:
 
 
 @pytest.mark.usefixtures("small_steps")
-def test_a_fetch_does_not_wait_for_an_app_server_that_was_lost_meanwhile() -> None:
+def test_a_fetch_does_not_wait_for_an_app_server_that_was_lost() -> None:
     world, clients = crowd(AT_ONCE + 10)
     lost = clients[0].server
     world.server("s2", peer=RecordingPeer())
@@ -367,7 +367,7 @@ def test_a_fetch_does_not_wait_for_an_app_server_that_was_lost_meanwhile() -> No
 
 
 @pytest.mark.parametrize("name", ["namespace", "room", "everyone"])
-def test_an_emit_to_one_room_is_no_job_however_the_room_is_named(
+def test_an_emit_to_one_room_runs_at_once_for_any_form_of_its_name(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(execute, "FEW", 3)
@@ -377,7 +377,7 @@ def test_an_emit_to_one_room_is_no_job_however_the_room_is_named(
     assert outcome.reached == (5 if name == "room" else 10)
 
 
-def test_the_work_of_a_selection_is_known_before_it_is_begun() -> None:
+def test_the_work_of_a_selection_is_estimated_before_it_starts() -> None:
     world, clients = crowd()
     work = world.hub().directory.work
     assert work(Selection(connection=clients[0].id)) == 1
@@ -390,7 +390,7 @@ def test_the_work_of_a_selection_is_known_before_it_is_begun() -> None:
 
 
 @pytest.mark.parametrize("before", [0, 1, PIECE - 2, PIECE - 1, PIECE])
-def test_nothing_comes_between_a_binary_event_and_its_attachments(before: int) -> None:
+def test_no_packet_comes_between_a_binary_event_and_its_attachments(before: int) -> None:
     """A client takes text between them for a broken packet, and ends the connection."""
     world = World()
     world.server()

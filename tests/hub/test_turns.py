@@ -39,7 +39,7 @@ class Loop:
             yield False
 
 
-def test_the_jobs_of_one_intake_follow_each_other() -> None:
+def test_jobs_of_one_intake_run_in_order() -> None:
     loop = Loop()
     intake = Intake(loop.turns)
     intake.add(loop.job("a", 2))
@@ -59,7 +59,7 @@ def test_intakes_take_turns_step_by_step() -> None:
     assert loop.done == ["a0", "b0", "a1", "b1", "a2", "b2"]
 
 
-def test_a_turn_ends_when_its_time_is_used_up_and_another_follows() -> None:
+def test_a_turn_ends_when_its_time_is_used_up_and_the_next_one_continues() -> None:
     loop = Loop()
     Intake(loop.turns).add(loop.job("a", 25))
     loop.turn()
@@ -69,7 +69,7 @@ def test_a_turn_ends_when_its_time_is_used_up_and_another_follows() -> None:
     assert len(loop.done) == 25
 
 
-def test_a_turn_ends_when_much_is_to_be_written() -> None:
+def test_a_turn_ends_when_much_output_is_queued() -> None:
     world = World()
     world.server()
     clients = [world.client("/") for _ in range(TURN_WRITES)]
@@ -88,7 +88,7 @@ def test_a_turn_ends_when_much_is_to_be_written() -> None:
     assert {len(heard(client)) for client in clients} == {3}
 
 
-def test_new_work_begins_at_once_unless_a_turn_was_too_short() -> None:
+def test_new_work_starts_at_once_unless_a_turn_is_pending() -> None:
     loop = Loop()
     Intake(loop.turns).add(loop.job("a", 12))
     loop.turns.begin()
@@ -135,7 +135,7 @@ def test_a_job_may_clear_its_own_intake() -> None:
     assert not intake.busy
 
 
-def test_a_defect_in_one_job_stops_no_other() -> None:
+def test_a_defect_in_one_job_does_not_stop_others() -> None:
     loop = Loop()
 
     def broken() -> Generator[bool, None, None]:
@@ -151,7 +151,7 @@ def test_a_defect_in_one_job_stops_no_other() -> None:
     assert loop.done == ["a0"]
 
 
-def test_a_job_in_one_go() -> None:
+def test_finished_runs_a_job_to_its_end() -> None:
     def adding() -> Job[int]:
         yield False
         yield False
@@ -160,7 +160,7 @@ def test_a_job_in_one_go() -> None:
     assert finished(adding()) == 7
 
 
-def test_an_app_server_that_goes_with_many_clients_takes_several_turns() -> None:
+def test_the_loss_of_an_app_server_with_many_clients_takes_several_turns() -> None:
     world = World()
     server, _ = world.server()
     clients = [world.client("/") for _ in range(500)]

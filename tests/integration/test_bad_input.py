@@ -105,7 +105,7 @@ async def test_random_bytes(service: MoorageProcess) -> None:
             assert answer[:13] in (b"HTTP/1.1 400 ", b"HTTP/1.1 408 ")
 
 
-async def test_random_bytes_behind_a_good_beginning(service: MoorageProcess, hub: str) -> None:
+async def test_random_bytes_after_a_valid_beginning(service: MoorageProcess, hub: str) -> None:
     noise = random.Random(8)
     good = request_bytes("POST", clients(hub) + OPEN, {"Content-Length": "10"}, b"0123456789")
     for _ in range(60):
@@ -137,7 +137,7 @@ async def test_random_bytes_behind_a_good_beginning(service: MoorageProcess, hub
         "length-and-chunked", "odd-coding", "target", "tls", "http2",
     ],
 )  # fmt: skip
-async def test_requests_that_go_no_further(
+async def test_invalid_requests(
     service: MoorageProcess, head: bytes, status: int, reason: str
 ) -> None:
     counter = f'moorage_refusals_total{{door="http",reason="{reason}"}}'
@@ -167,7 +167,7 @@ async def test_an_endless_header(service: MoorageProcess) -> None:
                 await http.send(b"x" * 65536)
 
 
-async def test_thousands_of_requests_in_one_go(service: MoorageProcess) -> None:
+async def test_thousands_of_pipelined_requests(service: MoorageProcess) -> None:
     """Answers that nobody reads must not pile up, and the requests behind them must not be read."""
     async with await HttpConnection.open(service.url) as http:
         http.writer.write(request_bytes("GET", "/metrics") * 5000)
@@ -176,7 +176,7 @@ async def test_thousands_of_requests_in_one_go(service: MoorageProcess) -> None:
         assert service.metric("moorage_connects_total") >= 0
 
 
-async def test_an_upgrade_of_many_fields(service: MoorageProcess, hub: str) -> None:
+async def test_requests_with_too_many_query_parameters(service: MoorageProcess, hub: str) -> None:
     reply = await WebSocket.refused(service.url, clients(hub) + "?" + "a=1&" * 1_100)
     assert (reply.status, reply.json()["reason"]) == (400, "bad-request")
     reply = await fetch(service.url, clients(hub) + "?" + "a=1&" * 1_100)
@@ -292,7 +292,7 @@ async def test_a_million_packets_in_one_payload(service: MoorageProcess, polling
     await ended(service, polling.sid, "too-many-packets")
 
 
-async def test_nothing_but_separators(service: MoorageProcess, polling: Polling) -> None:
+async def test_a_payload_of_separators(service: MoorageProcess, polling: Polling) -> None:
     assert (await polling.post(b"\x1e" * 999_999)).status == 413
 
 

@@ -125,7 +125,7 @@ async def test_a_link_that_stops_reading(service: MoorageProcess) -> None:
         await one.http.close()
 
 
-async def test_a_link_of_noise(service: MoorageProcess) -> None:
+async def test_random_bytes_on_a_link(service: MoorageProcess) -> None:
     noise = random.Random(3)
     for number in range(30):
         link = await HandLink.open(service, "noise", f"s{number}")
@@ -134,7 +134,7 @@ async def test_a_link_of_noise(service: MoorageProcess) -> None:
             assert (await socket.ended())[1].code == 1002
 
 
-async def test_frames_with_random_insides(service: MoorageProcess) -> None:
+async def test_frames_with_random_content(service: MoorageProcess) -> None:
     noise = random.Random(4)
     for number in range(30):
         link = await HandLink.open(service, "noise", f"t{number}")
@@ -164,7 +164,7 @@ async def test_frames_with_random_insides(service: MoorageProcess) -> None:
     ],
     ids=lambda content: content[:40].decode("latin-1"),
 )
-async def test_answers_to_connect_that_make_no_sense(service: MoorageProcess, content: bytes) -> None:
+async def test_invalid_answers_to_connect(service: MoorageProcess, content: bytes) -> None:
     async with AppServer(service, "odd") as app:
         app.on_connect = lambda event: (200, content)
         reply = await fetch(service.url, clients("odd") + "?EIO=4&transport=polling")
@@ -179,7 +179,7 @@ async def test_answers_to_connect_that_make_no_sense(service: MoorageProcess, co
     "payload",
     ["", "\x1e", "40", "40{", '40{"sid":5}', "41{", "44/x", "b!!", "451-[]\x1eb!", "47", "999", "x"],
 )
-async def test_payloads_that_make_no_sense(service: MoorageProcess, payload: str) -> None:
+async def test_invalid_payloads_of_an_app_server(service: MoorageProcess, payload: str) -> None:
     """Every call is answered, and the client is not harmed by what cannot be encoded for it."""
     async with (
         AppServer(service, "odd") as app,
@@ -193,7 +193,7 @@ async def test_payloads_that_make_no_sense(service: MoorageProcess, payload: str
             pass
 
 
-async def test_made_up_ack_ids(service: MoorageProcess) -> None:
+async def test_invented_ack_ids(service: MoorageProcess) -> None:
     link = await HandLink.open(service, "acks", "s1")
     async with link.socket as socket:
         for ack_id in (0, -1, 2**31, 2**62, -(2**62)):
@@ -221,7 +221,7 @@ def batch(number: int, *frames: v1.FromApp) -> bytes:
     return v1.encode_batch(number, 0, [v1.encode_frame(frame) for frame in frames])
 
 
-async def test_our_link_that_stops_reading(service: MoorageProcess) -> None:
+async def test_a_moorage_link_that_stops_reading(service: MoorageProcess) -> None:
     hub = "deaf2"
     link = await our_link(service, hub)
     talkers = []
@@ -266,7 +266,7 @@ async def frames_of(link: WebSocket) -> list[v1.FromService]:
     return list(v1.decode_from_service(await link.binary()).frames)
 
 
-async def test_our_links_of_noise(service: MoorageProcess) -> None:
+async def test_random_bytes_on_a_moorage_link(service: MoorageProcess) -> None:
     noise = random.Random(5)
     for number in range(40):
         async with await our_link(service, f"noise{number}") as socket:
@@ -291,7 +291,7 @@ HUGE: dict[str, v1.FromApp] = {
 
 @pytest.mark.alone
 @pytest.mark.parametrize("name", HUGE)
-async def test_our_links_of_plenty(service: MoorageProcess, name: str) -> None:
+async def test_moorage_links_that_send_very_much(service: MoorageProcess, name: str) -> None:
     """Whatever fits into a message is answered, and costs the others a moment."""
     hub = f"plenty_{name.replace('-', '_')}"
     async with (

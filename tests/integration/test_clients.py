@@ -183,13 +183,13 @@ async def test_two_connects_in_one_go_end_the_session(service: MoorageProcess, c
     "event",
     ['42["message"]', '42["message",1,"2",{"3":[true,null]}]', '42["é€😀","\\u0000"]', '42/x,["message",{}]'],
 )
-async def test_events_come_back_as_they_went(client: Client, event: str) -> None:
+async def test_events_are_echoed_unchanged(client: Client, event: str) -> None:
     await enter(client, "/x,")
     await client.send(event)
     assert await client.next() == event
 
 
-async def test_the_client_asks_for_an_ack(client: Client) -> None:
+async def test_the_client_requests_an_ack(client: Client) -> None:
     await enter(client)
     await client.send('42456["message",1,"2",{"3":[true]}]')
     assert await client.next() == '43456[1,"2",{"3":[true]}]'
@@ -197,7 +197,7 @@ async def test_the_client_asks_for_an_ack(client: Client) -> None:
     assert await client.next() == "431073741999[]", "event ids are the client's own, whatever their size"
 
 
-async def test_the_app_server_asks_for_an_ack(client: Client, app: AppServer) -> None:
+async def test_the_app_server_requests_an_ack(client: Client, app: AppServer) -> None:
     await enter(client)
     await app.event("message")
     await app.send(client.sid, '42789["are you there"]')
@@ -253,7 +253,7 @@ async def test_a_binary_ack_to_an_emit_to_all(client: Client, app: AppServer) ->
 
 
 @pytest.mark.parametrize("ack_id", ["1073741824", "2147483647", "9007199254740993"])
-async def test_an_ack_that_nobody_asked_for_goes_nowhere(
+async def test_an_unexpected_ack_is_dropped(
     service: MoorageProcess, client: Client, app: AppServer, ack_id: str
 ) -> None:
     before = service.metric("moorage_late_answers_total")
@@ -354,7 +354,7 @@ async def test_each_of_many_gets_an_emit_once_and_in_order(
         assert [await one.next() for _ in range(20)] == [f'42["n",{number}]' for number in range(20)]
 
 
-async def test_hubs_do_not_meet(service: MoorageProcess, hub: str, app: AppServer, client: Client) -> None:
+async def test_hubs_share_nothing(service: MoorageProcess, hub: str, app: AppServer, client: Client) -> None:
     await enter(client)
     async with AppServer(service, hub + "_b") as stranger:
         await stranger.send_all('42["x"]')

@@ -217,7 +217,7 @@ async def test_a_slow_client_is_freed_at_once() -> None:
 
 
 @pytest.mark.parametrize("dialect", [AppServer, TunnelLink], ids=["azure", "moorage"])
-async def test_many_clients_that_come_and_go_leave_nothing_behind(
+async def test_many_clients_that_connect_and_disconnect_leave_no_memory_behind(
     dialect: type[AppServer | TunnelLink],
 ) -> None:
     with MoorageProcess() as service:

@@ -33,7 +33,7 @@ async def connects(url: str, path: str) -> None:
 
 
 @pytest.mark.repair(32)
-async def test_upper_and_lower_case_are_the_same() -> None:
+async def test_hub_names_ignore_case_for_all_peers() -> None:
     with MoorageProcess("--hub", "Chat", "--set", "hubs.LOBBY.anonymous=false") as service:
         for hub in ("CHAT", "lobby"):
             sio = socketio.AsyncServer(async_mode="asgi")

@@ -95,7 +95,7 @@ def connection_of(client: Client) -> str:
     return str(client.sio.eio.sid)
 
 
-async def test_it_connects_with_the_transport_asked_for(
+async def test_it_connects_with_the_requested_transport(
     request: pytest.FixtureRequest, client: Client, app: AppServer
 ) -> None:
     assert client.sio.connected

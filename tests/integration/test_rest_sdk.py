@@ -59,7 +59,7 @@ async def upto_fence(rest: WebPubSubServiceClient, *sockets: WebSocket) -> list[
     return found
 
 
-async def test_sends_reach_whom_they_name(service: MoorageProcess, rest: WebPubSubServiceClient) -> None:
+async def test_sends_reach_their_recipients(service: MoorageProcess, rest: WebPubSubServiceClient) -> None:
     ada, bob = await joined(service, rest, "ada"), await joined(service, rest, "bob")
     async with ada, bob:
         send = partial(called, content_type="text/plain")
@@ -90,7 +90,7 @@ async def test_who_is_there(service: MoorageProcess, rest: WebPubSubServiceClien
         assert not await called(rest.group_exists, ROOM)
 
 
-async def test_closing(service: MoorageProcess, rest: WebPubSubServiceClient, app: AppServer) -> None:
+async def test_close_commands(service: MoorageProcess, rest: WebPubSubServiceClient, app: AppServer) -> None:
     ada, bob = await joined(service, rest, "ada"), await joined(service, rest, "bob")
     async with ada, bob:
         await called(rest.close_connection, ada.sid, reason="enough")
@@ -103,7 +103,7 @@ async def test_closing(service: MoorageProcess, rest: WebPubSubServiceClient, ap
         assert (record["who"], record["reason"], record["detail"]) == ("api", "api-closed", "enough")
 
 
-async def test_a_key_that_is_not_ours(service: MoorageProcess, app: AppServer) -> None:
+async def test_an_unknown_key(service: MoorageProcess, app: AppServer) -> None:
     text = service.connection_string.replace(service.key, "f" * 32)
     with (
         WebPubSubServiceClient.from_connection_string(text, hub=HUB, retry_total=0) as other,

@@ -16,7 +16,7 @@ def test_a_host(host: str) -> None:
     check_host([host])
 
 
-def test_none_at_all_is_no_fault() -> None:
+def test_a_missing_host_is_accepted() -> None:
     check_host([])
 
 
@@ -28,13 +28,13 @@ def test_none_at_all_is_no_fault() -> None:
         *("a\n", "a\x00", "[::1", "::1", "[::1]x", "é", "a,b", "a%2Fb", "\\", "x" * 300),
     ],
 )
-def test_what_is_none(host: str) -> None:
+def test_invalid_hosts(host: str) -> None:
     with pytest.raises(PeerError) as caught:
         check_host([host])
     assert caught.value.reason.name == "bad-request"
 
 
 @pytest.mark.repair(8)
-def test_two() -> None:
+def test_two_hosts_are_refused() -> None:
     with pytest.raises(PeerError):
         check_host(["a", "a"])

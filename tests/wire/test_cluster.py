@@ -89,7 +89,7 @@ def test_no_tag_is_used_twice_and_commands_end_at_99() -> None:
 
 @pytest.mark.parametrize("repair", [False, True])
 @pytest.mark.parametrize("words", TEXTS)
-def test_a_filter_selects_the_same_on_the_other_side(words: str, repair: bool) -> None:
+def test_a_decoded_filter_selects_the_same(words: str, repair: bool) -> None:
     sent = Selection(filter=compile_filter(words, repair=repair), user="u")
     assert decode(encode(Envelope("n1", Exists("app", sent)))).body == Exists("app", sent)
 
@@ -104,7 +104,7 @@ GOOD = encode(Envelope("n1", Send("app", Selection(filter=compile_filter(TEXTS[2
 
 
 @pytest.mark.parametrize("size", range(len(GOOD)))
-def test_a_message_that_is_cut_is_refused(size: int) -> None:
+def test_a_truncated_message_is_refused(size: int) -> None:
     with pytest.raises(PeerError):
         decode(GOOD[:size])
 
@@ -135,13 +135,13 @@ _pack: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
     ],
     ids=repr,
 )  # fmt: skip
-def test_a_message_of_another_shape_is_refused(value: object) -> None:
+def test_a_message_of_another_form_is_refused(value: object) -> None:
     with pytest.raises(PeerError) as caught:
         decode(_pack(value))
     assert caught.value.reason is NODE_BAD_MESSAGE
 
 
-def test_arrays_nested_without_end_are_refused() -> None:
+def test_deeply_nested_arrays_are_refused() -> None:
     with pytest.raises(PeerError):
         decode(b"\x93\xa1n" + b"\x91" * 100_000)
     with pytest.raises(PeerError):

@@ -42,7 +42,7 @@ def test_every_command_names_its_hub_first(kind: type[msgspec.Struct]) -> None:
     assert kind.__struct_config__.frozen
 
 
-def test_a_selection_without_parts_is_everyone() -> None:
+def test_a_selection_without_parts_selects_all() -> None:
     assert Selection() == EVERYONE
     assert Exists("hub", EVERYONE) == Exists("hub", Selection(excluded=()))
 
@@ -54,7 +54,7 @@ def test_outcomes() -> None:
     assert DONE != NOT_FOUND
 
 
-def test_the_kinds_of_commands_make_up_all_of_them() -> None:
+def test_the_kinds_cover_all_commands() -> None:
     kinds = [get_args(Cast), get_args(Write), get_args(Ask)]
     assert sum(map(len, kinds)) == len({*kinds[0], *kinds[1], *kinds[2]}) == len(get_args(Command))
 

@@ -58,7 +58,7 @@ def test_frames_of_all_header_sizes(size: int) -> None:
     assert read_frames(engineio.binary_frame(data)) == [(Opcode.BINARY, data)]
 
 
-def test_a_stream_of_frames_may_be_cut_anywhere() -> None:
+def test_a_stream_of_frames_may_be_split_anywhere() -> None:
     payload = b"2\x1e42" + b"y" * 130 + b"\x1ebYWJj"
     stream = engineio.frames(payload)
     expected = [(Opcode.TEXT, b"2"), (Opcode.TEXT, b"42" + b"y" * 130), (Opcode.BINARY, b"abc")]
@@ -117,7 +117,7 @@ def test_empty_packets_are_refused(payload: bytes) -> None:
 
 @settings(deadline=None)
 @given(st.binary(max_size=300))
-def test_any_payload_ends_well(payload: bytes) -> None:
+def test_any_payload_is_split_or_refused(payload: bytes) -> None:
     try:
         assert b"\x1e".join(engineio.split_payload(payload, limit=20)) == payload
     except PeerError as error:
@@ -175,6 +175,6 @@ def test_open_packet() -> None:
     assert json.loads(other[1:])["upgrades"] == []
 
 
-def test_the_fixed_packets_are_what_they_say() -> None:
+def test_the_fixed_packets() -> None:
     assert engineio.split_payload(engineio.NOOP_CLOSE) == [engineio.NOOP, engineio.CLOSE]
     assert engineio.PROBE_ANSWER[1:] == engineio.PROBE[1:] == b"probe"

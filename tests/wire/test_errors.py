@@ -8,7 +8,7 @@ from moorage.wire.errors import MoorageError, PeerError, UsageError
 from moorage.wire.reasons import BAD_PACKET, CATALOGUE, Reason
 
 
-def test_the_two_blames_are_told_apart() -> None:
+def test_peer_errors_and_usage_errors_are_distinct() -> None:
     assert issubclass(PeerError, MoorageError)
     assert issubclass(UsageError, MoorageError)
     assert not issubclass(PeerError, UsageError)
@@ -24,7 +24,7 @@ def test_with_detail() -> None:
 
 
 @pytest.mark.parametrize("reason", CATALOGUE.values(), ids=str)
-def test_without_detail_the_text_stands_in(reason: Reason) -> None:
+def test_without_detail_the_message_is_the_text(reason: Reason) -> None:
     error = PeerError(reason)
     assert error.message == reason.text
     assert str(error) == f"{reason.number} {reason.name}: {reason.text}"

@@ -39,7 +39,7 @@ def test_prefixes_keep_namespaces_apart(namespace: str, room: str, other: str) -
 
 
 @pytest.mark.parametrize("name", ["", "~", "0~", "0~Lw", "1~Lw~x", "plain", "a~b~c", "~0~Lw~"])
-def test_names_of_another_shape(name: str) -> None:
+def test_names_of_another_form(name: str) -> None:
     assert prefix_of(name) == ""
 
 
@@ -60,7 +60,7 @@ def test_the_longest_namespace_fits_into_a_group_name() -> None:
 
 @settings(deadline=None)
 @given(NAMESPACES, TEXTS)
-def test_a_rooms_group_tells_its_room(namespace: str, room: str) -> None:
+def test_a_rooms_group_contains_its_room(namespace: str, room: str) -> None:
     assert room_of(room_group(namespace, room)) == ((namespace, room) if room else None)
 
 
@@ -71,12 +71,12 @@ def test_a_rooms_group_tells_its_room(namespace: str, room: str) -> None:
         "0~Lw~\u20ac", "0~\u20ac~eA", "0~Lw~!!", "0~Lw~cm9vbTF", "0~Lw~cm9vbTE=", "0~Lw==~eA",
     ],
 )  # fmt: skip
-def test_other_names_are_no_rooms(name: str) -> None:
+def test_other_names_are_not_rooms(name: str) -> None:
     assert room_of(name) is None
 
 
 @settings(deadline=None)
 @given(st.text(max_size=30))
-def test_whatever_the_rest_api_calls_a_group(name: str) -> None:
+def test_any_group_name_of_the_rest_api(name: str) -> None:
     found = room_of(name)
     assert found is None or found[1] != ""

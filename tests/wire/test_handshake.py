@@ -7,7 +7,7 @@ import msgspec
 from moorage.wire.handshake import Handshake, OpenInfo, Origin, handshake_json
 
 
-def test_all_of_it() -> None:
+def test_a_complete_handshake() -> None:
     handshake = Handshake(
         query={"EIO": ["4"], "a": ["1", "2"]},
         headers={"host": ["live.example"], "x-name": ["\xe9\u20ac"]},
@@ -28,14 +28,14 @@ def test_all_of_it() -> None:
     }
 
 
-def test_as_little_as_there_may_be() -> None:
+def test_a_minimal_handshake() -> None:
     told = msgspec.json.decode(handshake_json(Handshake(query={}, headers={}), 0))
     assert told == {
         "headers": {}, "query": {}, "claims": {}, "url": "", "address": "", "secure": False, "issued": 0,
     }  # fmt: skip
 
 
-def test_the_origin_is_asked_for_once_and_by_this_dialect_alone() -> None:
+def test_the_origin_is_requested_once_and_only_by_this_dialect() -> None:
     asked: list[int] = []
 
     def origin() -> Origin:
@@ -54,5 +54,5 @@ def test_strange_text_from_a_request_is_still_json() -> None:
     assert told["query"] == told["headers"] == strange
 
 
-def test_the_terms_are_engineios_own_unless_said() -> None:
+def test_the_default_terms_are_engineios() -> None:
     assert OpenInfo() == OpenInfo(25_000, 20_000, 1_000_000)

@@ -29,11 +29,11 @@ def test_queries(query: str, found: dict[str, list[str]]) -> None:
 
 
 @given(st.text("ab=&é;", max_size=30))
-def test_the_short_cut_is_the_general_parser(query: str) -> None:
+def test_the_fast_path_agrees_with_the_general_parser(query: str) -> None:
     assert parse_query(query, 100) == parse_qs(query, keep_blank_values=True)
 
 
 @pytest.mark.parametrize("query", ["a&" * 10, "a=%ff"])
-def test_what_is_refused(query: str) -> None:
+def test_refused_queries(query: str) -> None:
     with pytest.raises(ValueError, match=r"fields|utf-8"):
         parse_query(query, 5)

@@ -18,7 +18,7 @@ NEVER_SENT = 1006
 """The code of a connection that broke: it stands in logs, never in a close frame (RFC 6455, 7.4.1)."""
 
 
-def test_no_row_is_lost_or_doubled() -> None:
+def test_every_row_occurs_exactly_once() -> None:
     assert list(CATALOGUE.values()) == sorted(ROWS, key=lambda row: row.number)
     assert len({row.number for row in ROWS}) == len(ROWS)
     assert len({row.name for row in ROWS}) == len(ROWS)
@@ -37,7 +37,7 @@ def test_a_row(row: Reason) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_ranges_mean_what_the_catalogue_says(row: Reason) -> None:
+def test_reasons_follow_the_rules_of_their_range(row: Reason) -> None:
     if row.number < 1200:
         assert row.retry
     elif 3000 <= row.number < 3100:

@@ -97,7 +97,7 @@ def test_a_lone_disconnect(payload: bytes, expected: tuple[str, bool | None] | N
 
 
 @pytest.mark.parametrize("body", [b'{"a":1}', b"[]", b'"text"', b"true", b"false", b"null", b""])
-def test_any_json_value_but_a_number_may_follow(body: bytes) -> None:
+def test_any_json_value_except_a_number_may_follow(body: bytes) -> None:
     packet = b"40/n," + body
     assert packet[socketio.parse_header(packet).body :] == body
 
@@ -162,13 +162,13 @@ def test_packets_of_another_encoder(
         (b'425["q"]', b'4277["q"]'),
     ],
 )
-def test_ack_ids_go_where_clients_look_for_them(packet: bytes, expected: bytes) -> None:
+def test_the_ack_id_is_inserted_after_the_namespace(packet: bytes, expected: bytes) -> None:
     assert socketio.with_ack_id(packet, socketio.parse_header(packet), 77) == expected
 
 
 @settings(deadline=None)
 @given(st.one_of(st.binary(max_size=80), st.binary(max_size=80).map(b"4".__add__)))
-def test_any_bytes_end_well(packet: bytes) -> None:
+def test_any_bytes_are_handled_or_refused(packet: bytes) -> None:
     try:
         header = socketio.parse_header(packet)
     except PeerError as error:
@@ -182,7 +182,7 @@ def test_any_bytes_end_well(packet: bytes) -> None:
 
 
 @pytest.mark.parametrize("packet", [b"40/", b"451-/", b"42/", b"43/,1"])
-def test_huge_packets_are_no_trap(packet: bytes) -> None:
+def test_huge_packets_are_parsed_in_linear_time(packet: bytes) -> None:
     # A match that goes back over its input would not end within the suite's time limit.
     for filling in (b"1", b"-", b"/", b"1-/", b"\xff"):
         huge = packet + filling * (4_000_000 // len(filling))

@@ -62,7 +62,7 @@ def test_kinds_of_events(name: str, kind: str, content_type: str) -> None:
     assert request.headers["Content-Type"] == [content_type]
 
 
-def test_all_members_that_the_sdk_reads_are_there() -> None:
+def test_all_members_that_the_sdk_reads_are_present() -> None:
     frame = EventWriter("h", "o").write("message", 5, identity_of("c", "u"), b"2")
     size = frame[6]  # the text is between 32 and 65,535 bytes: 0xda and two bytes of length
     assert frame[4:6] == b"\x93\x01"
@@ -138,5 +138,5 @@ def test_connect_answers(content: bytes, expected: OpenInfo | None) -> None:
 
 @settings(deadline=None)
 @given(st.one_of(st.binary(max_size=80), TEXTS.map(str.encode)))
-def test_any_connect_answer_ends_well(content: bytes) -> None:
+def test_any_connect_answer_is_read_or_ignored(content: bytes) -> None:
     assert connect_answer(content) is None or isinstance(connect_answer(content), OpenInfo)

@@ -244,19 +244,19 @@ def test_allowed_methods() -> None:
 
 class TestVersion:
     @pytest.mark.parametrize("version", ["2020-10-01", "2024-12-01", "2021-05-01-preview", "2030-01-01-rc.1"])
-    def test_any_will_do(self, version: str) -> None:
+    def test_any_version_is_accepted(self, version: str) -> None:
         query = {"api-version": [version]}
         assert decode("POST", "/api/hubs/h/:send", query, TEXT, EVENT).name == "send_to_all"
 
     @pytest.mark.parametrize(
         "given", [[], [""], ["1"], ["latest"], ["2024-12-01 "], ["2024-12-01", "2024-12-01"]]
     )
-    def test_one_must_be_there(self, given: list[str]) -> None:
+    def test_a_version_is_required(self, given: list[str]) -> None:
         with pytest.raises(PeerError) as caught:
             decode("POST", "/api/hubs/h/:send", {"api-version": given}, TEXT, EVENT)
         assert caught.value.reason.name == "api-bad-argument"
 
-    def test_not_in_a_tunnel(self) -> None:
+    def test_no_version_is_required_in_a_tunnel(self) -> None:
         assert decode_url("POST", "https://host/api/hubs/h/:send", TEXT, EVENT).name == "send_to_all"
 
 
@@ -299,7 +299,7 @@ class TestUrl:
         ],
     )
     @pytest.mark.parametrize("origin", ["https://host", "http://127.0.0.1:80", ""])
-    def test_same_as_decode(self, origin: str, tail: str) -> None:
+    def test_the_tunnel_decodes_like_http(self, origin: str, tail: str) -> None:
         path, _, query = f"/api/hubs/{tail}".partition("?")
         expected = decode("POST", path, parse_query(query), TEXT, EVENT, repair=True, check=False)
         assert decode_url("POST", f"{origin}/api/hubs/{tail}", TEXT, EVENT, True) == expected

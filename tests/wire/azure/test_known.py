@@ -118,7 +118,7 @@ def test_a_send_like_another_is_known(ack_id: int, size: int) -> None:
     assert known(learn(send(7)), data) == (ack_id, "another_one-0", command, 202, 404) == parsed(data)
 
 
-def test_nothing_is_known_at_first() -> None:
+def test_no_call_is_known_at_first() -> None:
     frames = KnownFrames(HUB, LIMIT)
     assert frames.call(send(1)) is None
     assert frames.answer(answer(1)) is None
@@ -145,7 +145,7 @@ def test_nothing_is_known_at_first() -> None:
         b"\0" * 300,
     ],
 )
-def test_other_calls_are_not(data: bytes) -> None:
+def test_other_calls_are_not_known(data: bytes) -> None:
     assert learn(send(7)).call(data) is None
 
 
@@ -163,14 +163,14 @@ def test_other_calls_are_not(data: bytes) -> None:
         send(7, url=URL.format(hub=HUB, client="x" * 100)),
     ],
 )
-def test_from_other_calls_nothing_is_learned(data: bytes) -> None:
+def test_other_calls_are_not_learned(data: bytes) -> None:
     frames = learn(data)
     assert frames.call(data) is None
     assert frames.call(send(7)) is None
 
 
 @pytest.mark.parametrize("again", ['"AckId":7', '"AckId" : 7', '"Ack\\u0049d":7'])
-def test_from_two_ack_ids_nothing_is_learned(again: str) -> None:
+def test_a_call_with_two_ack_ids_is_not_learned(again: str) -> None:
     """JSON's last one counts, and it would stand among the bytes that are kept."""
     asked = send(f"7,{again}")
     assert learn(asked).call(send(f"8,{again}")) is None
@@ -178,11 +178,11 @@ def test_from_two_ack_ids_nothing_is_learned(again: str) -> None:
     assert learn(told).answer(answer(f"8,{again}")) is None
 
 
-def test_a_hub_has_no_case() -> None:
+def test_a_known_call_ignores_the_case_of_the_hub() -> None:
     assert learn(send(7), hub="CHAT").call(send(8)) is not None
 
 
-def test_what_is_no_id_is_left_to_the_parsers() -> None:
+def test_a_call_with_an_unusual_id_is_left_to_the_parsers() -> None:
     """The id is not decoded: one with an escape is nobody's, and the caller parses the frame."""
     found = learn(send(7)).call(send(8, url=URL.format(hub=HUB, client="5%31")))
     assert found is not None
@@ -219,7 +219,7 @@ def mutated(draw: st.DrawFn, frames: st.SearchStrategy[bytes]) -> bytes:
 
 @settings(deadline=None, max_examples=500)
 @given(mutated(SENDS))
-def test_a_known_send_is_what_the_parsers_find(data: bytes) -> None:
+def test_a_known_send_equals_the_result_of_the_parsers(data: bytes) -> None:
     found = known(learn(send(7)), data)
     # Ids that the service gives. Any other is nobody's, and the caller goes by the parsers then.
     if found is not None and re.fullmatch(r"[A-Za-z0-9_-]+", found[1]):
@@ -228,7 +228,7 @@ def test_a_known_send_is_what_the_parsers_find(data: bytes) -> None:
 
 @settings(deadline=None, max_examples=500)
 @given(mutated(ANSWERS))
-def test_a_known_answer_is_what_the_parser_finds(data: bytes) -> None:
+def test_a_known_answer_equals_the_result_of_the_parser(data: bytes) -> None:
     number = learn(answer(123), answer(1234567), answer(12, content=None)).answer(data)
     if number is not None:
         found, content = tunnel_frames.decode(data)
@@ -260,17 +260,17 @@ def test_an_answer_like_another_is_known(content: bytes | None) -> None:
         b"",
     ],
 )
-def test_other_answers_are_not(data: bytes) -> None:
+def test_other_answers_are_not_known(data: bytes) -> None:
     assert learn(answer(123)).answer(data) is None
 
 
-def test_a_longer_number_under_the_same_lengths_is_no_answer() -> None:
+def test_a_longer_number_with_the_same_lengths_is_not_known() -> None:
     """A frame with one byte too many would be refused; it must not pass for a known one."""
     data = answer(999)
     assert learn(answer(123)).answer(data[:17] + b"9" + data[17:]) is None
 
 
-def test_what_is_learned_is_bounded() -> None:
+def test_the_number_of_learned_frames_is_bounded() -> None:
     frames = KnownFrames(HUB, LIMIT)
     for digits in range(2 * MAX_ANSWERS):
         frames.learn_answer(answer(123, headers=f'"x":["{digits:03}"]'), Response(123, 200), b"")
@@ -284,7 +284,7 @@ def test_what_is_learned_is_bounded() -> None:
 @pytest.mark.parametrize(
     "data", [answer(123, status=404), answer(123, content=b"x"), answer(123, more="true")]
 )
-def test_other_answers_teach_nothing(data: bytes) -> None:
+def test_other_answers_are_not_learned(data: bytes) -> None:
     assert learn(data).answer(data) is None
 
 
@@ -333,7 +333,7 @@ def test_a_join_like_another_is_known(verb: str, command: type, groups: tuple[st
         b"",
     ],
 )
-def test_other_bodies_are_not(content: bytes) -> None:
+def test_other_bodies_are_not_known(content: bytes) -> None:
     assert len(body(*(f"0~Lw~{n}" for n in range(100)))) > MAX_BODY
     assert learn(move(7, body("0~Lw~x"))).call(move(8, content)) is None
 
@@ -361,7 +361,7 @@ MOVES = st.builds(
 
 @settings(deadline=None, max_examples=500)
 @given(mutated(MOVES))
-def test_a_known_join_is_what_the_parsers_find(data: bytes) -> None:
+def test_a_known_join_equals_the_result_of_the_parsers(data: bytes) -> None:
     found = known(learn(move(7, body("x")), move(7, body("x"), "removeFromGroups")), data)
     if found is not None:
         assert found == parsed(data)

@@ -85,7 +85,7 @@ class TestSend:
         text = "'a' in groups or 'b' in groups and not ('x' in groups)"
         assert ask("POST", ":send", f"filter={text}").to.filter == compile_filter(text)
 
-    def test_filter_and_exclusions_count_wherever_they_are_given(self) -> None:
+    def test_filter_and_exclusions_apply_to_every_operation(self) -> None:
         chosen = Selection(user="u", filter=compile_filter("'g' in groups"), excluded=("a", "b"))
         query = "filter='g' in groups&excluded=a&excluded=b"
         assert ask("POST", "users/u/:send", query).to == chosen
@@ -111,7 +111,7 @@ class TestGroupsBody:
         assert self.join({"groups": ["g"]}) == everyone
         assert self.join({"groups": ["g"], "filter": None, "more": 1}) == everyone
 
-    def test_no_groups_is_nothing_to_do(self) -> None:
+    def test_an_empty_list_of_groups_is_accepted(self) -> None:
         assert self.join({"groups": [], "filter": "true"}).groups == ()
 
     @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_the_greeting() -> None:
     }
 
 
-def test_frames_of_other_kinds_are_passed_over() -> None:
+def test_frames_of_other_types_are_ignored() -> None:
     assert tunnel_frames.decode(tunnel_frames.KEEPALIVE) == (None, b"")
     assert tunnel_frames.decode(tunnel_frames.connected("c", "s")) == (None, b"")
     assert tunnel_frames.decode(tunnel_frames.encode(99, b"not even JSON", b"x")) == (None, b"")
@@ -133,7 +133,7 @@ def test_frames_of_other_kinds_are_passed_over() -> None:
 WHOLE = tunnel_frames.encode(1, b'{"AckId":1,"HttpMethod":"POST","Url":"/"}', b"body")
 
 
-def test_part_of_a_frame_is_none() -> None:
+def test_a_partial_frame_is_refused() -> None:
     assert not refused(WHOLE)
     for cut in range(len(WHOLE)):
         assert refused(WHOLE[:cut])
@@ -161,24 +161,24 @@ def test_part_of_a_frame_is_none() -> None:
         b'{"AckId":1,"X":' + b"[" * 100_000 + b',"HttpMethod":"GET","Url":"/"}',
     ],
 )
-def test_requests_that_are_none(text: bytes) -> None:
+def test_invalid_requests_are_refused(text: bytes) -> None:
     assert refused(tunnel_frames.encode(tunnel_frames.REQUEST, text))
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=100))
-def test_any_bytes_end_well(data: bytes) -> None:
+def test_any_bytes_are_handled_or_refused(data: bytes) -> None:
     refused(data)
     refused(len(data).to_bytes(4, "little") + data)
 
 
 @settings(deadline=None)
 @given(st.integers(0, len(WHOLE) - 1), st.integers(0, 255))
-def test_any_change_ends_well(at: int, byte: int) -> None:
+def test_any_changed_frame_is_decoded_or_refused(at: int, byte: int) -> None:
     refused(WHOLE[:at] + bytes((byte,)) + WHOLE[at + 1 :])
 
 
 @settings(deadline=None)
 @given(st.sampled_from([1, 2]), st.binary(max_size=60), st.none() | st.binary(max_size=10))
-def test_any_text_ends_well(kind: int, text: bytes, content: bytes | None) -> None:
+def test_any_text_is_handled_or_refused(kind: int, text: bytes, content: bytes | None) -> None:
     refused(tunnel_frames.encode(kind, text, content))

@@ -95,7 +95,7 @@ def test_parts(
         assert found.text == (text if rest else "")
 
 
-def test_matches_asks_every_part() -> None:
+def test_a_filter_checks_every_part() -> None:
     found = compile_filter(
         "'a' in groups and not ('x' in groups) and connectionId eq 'c1' and userId ne null"
     )
@@ -127,7 +127,7 @@ def test_a_filter_can_be_made_again_from_its_fields(text: str) -> None:
         assert matches(again, subject) is matches(found, subject)
 
 
-def test_a_long_filter_is_compiled_again_where_the_cache_has_lost_it() -> None:
+def test_a_long_filter_is_compiled_again_after_it_left_the_cache() -> None:
     long = [f"userId eq '{n:0600}'" for n in range(20)]
     found = [compile_filter(text) for text in long]
     assert [matches(one, person(user_id=f"{7:0600}")) for one in found] == [n == 7 for n in range(20)]
@@ -136,7 +136,7 @@ def test_a_long_filter_is_compiled_again_where_the_cache_has_lost_it() -> None:
 # ---- repair
 
 
-def test_repair_spares_the_sender_of_several_rooms() -> None:
+def test_repair_excludes_the_sender_from_several_rooms() -> None:
     text = "'r1' in groups or 'r2' in groups and not ('me' in groups)"
     sender, other = person("r1", "me"), person("r1")
     assert matches(compile_filter(text), sender)
@@ -179,7 +179,7 @@ def test_repair_does_not_depend_on_spelling(text: str) -> None:
         "true or 'b' in groups and not ('x' in groups)",
     ],
 )
-def test_any_other_shape_keeps_its_meaning(text: str) -> None:
+def test_any_other_form_keeps_its_meaning(text: str) -> None:
     literal, repaired = compile_filter(text), compile_filter(text, repair=True)
     for number in range(32):
         subject = person(*(name for bit, name in enumerate("abcxy") if number >> bit & 1))
@@ -194,7 +194,7 @@ NAMES = st.one_of(
 
 @SETTINGS
 @given(st.lists(NAMES, min_size=1, max_size=4), st.lists(NAMES, max_size=3), st.lists(NAMES, max_size=5))
-def test_repaired_sdk_texts_mean_what_socketio_means(
+def test_repaired_sdk_texts_match_socketio(
     rooms: list[str], excepted: list[str], own: list[str]
 ) -> None:
     text = " or ".join(map(group, rooms)) + "".join(f" and not ({group(name)})" for name in excepted)
@@ -244,7 +244,7 @@ def test_the_shortcut_agrees_with_the_general_path(text: str, repair: bool) -> N
         "'a or b' in groups or 'c and not (d' in groups",
     ],
 )
-def test_the_shortcut_knows_what_the_sdk_writes(text: str, repair: bool) -> None:
+def test_the_shortcut_recognises_the_texts_of_the_sdk(text: str, repair: bool) -> None:
     quick = _shortcut(text, repair)
     assert quick is not None
     assert quick == _general(text, repair)
@@ -267,7 +267,7 @@ def test_the_shortcut_knows_what_the_sdk_writes(text: str, repair: bool) -> None
         "'a' in groups\n",
     ],
 )
-def test_the_shortcut_leaves_the_rest_alone(text: str) -> None:
+def test_the_shortcut_ignores_other_texts(text: str) -> None:
     assert _shortcut(text, False) is None
 
 
@@ -342,7 +342,7 @@ def test_the_manuals_examples_compile() -> None:
         assert compile_filter(line) != Filter()
 
 
-def test_the_manuals_messages_are_ours() -> None:
+def test_the_manuals_error_messages_are_exact() -> None:
     rows = re.findall(
         r"^\| `(.+?)` \| `(.+?)`.*\|$", MANUAL.split("## Errors")[1].split("## Limits")[0], re.MULTILINE
     )

@@ -58,13 +58,13 @@ WORDS = st.sampled_from(
 
 @SETTINGS
 @given(ANY_TEXT)
-def test_any_text_ends_well(text: str) -> None:
+def test_any_text_is_handled_or_refused(text: str) -> None:
     outcome(text)
 
 
 @SETTINGS
 @given(st.lists(WORDS, max_size=25).map(" ".join))
-def test_any_order_of_words_ends_well(text: str) -> None:
+def test_any_order_of_words_is_compiled_or_refused(text: str) -> None:
     outcome(text)
 
 
@@ -90,7 +90,7 @@ def test_any_order_of_words_ends_well(text: str) -> None:
     ],
     ids=lambda text: text[:20].strip(),
 )
-def test_large_texts_end(text: str) -> None:
+def test_large_texts_are_handled_in_time(text: str) -> None:
     outcome(text)
 
 
@@ -244,7 +244,7 @@ CONDITIONS = st.recursive(
 
 @SETTINGS
 @given(CONDITIONS, st.lists(PEOPLE, min_size=1, max_size=6))
-def test_matches_is_what_the_naive_reading_says(condition: Say, people: list[Person]) -> None:
+def test_a_filter_agrees_with_a_naive_evaluation(condition: Say, people: list[Person]) -> None:
     found = compile_filter(condition.text)
     whole = predicate_of(parse(condition.text))
     for subject in people:
@@ -255,7 +255,7 @@ def test_matches_is_what_the_naive_reading_says(condition: Say, people: list[Per
 
 @SETTINGS
 @given(CONDITIONS, st.data())
-def test_mutated_filters_end_well(condition: Say, data: st.DataObject) -> None:
+def test_mutated_filters_are_compiled_or_refused(condition: Say, data: st.DataObject) -> None:
     text = condition.text
     at = data.draw(st.integers(0, len(text)))
     cut = data.draw(st.integers(0, 4))
@@ -264,6 +264,6 @@ def test_mutated_filters_end_well(condition: Say, data: st.DataObject) -> None:
 
 @SETTINGS
 @given(CONDITIONS, st.booleans())
-def test_the_shortcut_never_misreads(condition: Say, repair: bool) -> None:
+def test_the_shortcut_agrees_for_any_text(condition: Say, repair: bool) -> None:
     quick = _shortcut(condition.text, repair)
     assert quick is None or quick == _general(condition.text, repair)

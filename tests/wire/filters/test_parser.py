@@ -278,7 +278,7 @@ def test_the_bound_on_nesting_is_exact(name: str) -> None:
 
 
 @pytest.mark.parametrize("opener", ["(", "not ", "not(", "trim(", "'a' in (", "((true) and "])
-def test_openers_without_end_are_refused(opener: str) -> None:
+def test_unclosed_brackets_are_refused(opener: str) -> None:
     with pytest.raises(PeerError, match=f"nested deeper than {MAX_NESTING} levels"), frames(400):
         parse(opener * 3_000)
 
@@ -293,7 +293,7 @@ def test_clauses_are_counted(clause: str) -> None:
     assert caught.value.detail == f"more than {MAX_CLAUSES} clauses"
 
 
-def test_a_list_is_one_clause_however_long() -> None:
+def test_a_list_is_one_clause_for_any_length() -> None:
     tree = parse("userId in (" + ",".join(f"'u{i}'" for i in range(1_000)) + ")")
     assert isinstance(tree, InList)
     assert len(tree.options) == 1_000

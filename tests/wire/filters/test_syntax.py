@@ -59,28 +59,28 @@ def test_tokens(text: str, expected: list[tuple[Kind, str]]) -> None:
         ('"a"', "Unexpected '\"' at position 0"),
     ],
 )
-def test_what_is_no_token(text: str, detail: str) -> None:
+def test_text_that_is_not_a_token(text: str, detail: str) -> None:
     with pytest.raises(PeerError) as caught:
         scan(text, 0)
     assert caught.value.reason.name == "api-bad-filter"
     assert caught.value.detail == detail
 
 
-def test_quoted_cuts_and_defuses() -> None:
+def test_quoted_shortens_and_escapes() -> None:
     assert quoted("a b") == "'a b'"
     assert quoted("x" * 80) == f"'{'x' * 80}'"
     assert quoted("x" * 81) == f"'{'x' * 79}…'"
     assert quoted("a\r\n2026 forged\x1b[0m\ud83d") == "'a\\r\\n2026 forged\\x1b[0m\\ud83d'"
 
 
-def test_types_of_constants_tell_bool_from_int() -> None:
+def test_constants_distinguish_bool_and_int() -> None:
     assert type_of(Constant(True)) is Type.BOOL
     assert type_of(Constant(1)) is Type.INT
     assert type_of(Constant("1")) is Type.STRING
     assert type_of(Constant(None)) is Type.NULL
 
 
-def test_the_functions_of_the_grammar_are_all_there() -> None:
+def test_all_functions_of_the_grammar_exist() -> None:
     assert set(FUNCTIONS) == {
         "tolower", "toupper", "trim", "concat", "substring",
         "startswith", "endswith", "contains", "indexof", "length",

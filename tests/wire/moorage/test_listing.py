@@ -30,14 +30,14 @@ SHARED = {number: Shared(number, b"%d" % number) for number in (1, 2, 3)}
 
 
 @given(ROWS, COUNT, NAME)
-def test_as_the_codec_would(rows: list[Row], ref: int, server: str) -> None:
+def test_a_frame_equals_that_of_the_codec(rows: list[Row], ref: int, server: str) -> None:
     packed = [listed("/", row, SHARED.get(row.shared)) for row in rows]
     assert [(one.namespace, one.id) for one in packed] == [("/", row.id) for row in rows]
     whole = Sockets(ref, (server,), tuple(rows), tuple(Headers(n, b"%d" % n) for n in SHARED))
     assert sockets_frame(ref, server, [one.row for one in packed], SHARED.values()) == encode_frame(whole)
 
 
-def test_more_rows_than_a_short_head_tells() -> None:
+def test_more_rows_than_a_short_header_can_hold() -> None:
     for count in (15, 16, 65_535, 65_536):
         known = listed("/", Row("S", "C", None, 0, 1, (), b"{}"))
         frame = sockets_frame(1, "a", [known.row] * count, ())
@@ -46,7 +46,7 @@ def test_more_rows_than_a_short_head_tells() -> None:
         assert (len(sockets.rows), sockets.rows[-1].handshake) == (count, b"{}")
 
 
-def test_what_is_split_is_whole_together() -> None:
+def test_split_headers_are_complete_together() -> None:
     known = SharedHeaders()
     headers = {"Host": ["no: names come in lower case"], "host": ["h"], "x-id": ["1"], "user-agent": ["A"]}
     handshake = json.dumps({"url": "/x", "headers": headers, "issued": 5}).encode()
@@ -68,7 +68,7 @@ def test_what_is_split_is_whole_together() -> None:
     assert len(known) == 0, "it goes with the last client that has it"
 
 
-def test_nothing_to_share() -> None:
+def test_a_handshake_without_shared_headers() -> None:
     known = SharedHeaders()
     for handshake in (b"{}", b'{"headers":{}}', b'{"headers":{"cookie":["a"]}}'):
         assert known.split(handshake) == (None, handshake)

@@ -93,7 +93,7 @@ def test_a_gap_names_both_numbers() -> None:
     assert caught.value.reason is LINK_BAD_FRAME
 
 
-def test_an_ack_of_the_future_names_both_numbers() -> None:
+def test_an_ack_of_an_unsent_batch_names_both_numbers() -> None:
     outgoing = Outgoing(100)
     outgoing.queue(b"\x91\x01")
     outgoing.take(0)
@@ -133,7 +133,7 @@ def test_a_million_frames_in_batches_of_the_size() -> None:
 
 
 @pytest.mark.parametrize("size", [BATCH_BYTES - 1, BATCH_BYTES, BATCH_BYTES + 1, 4 * BATCH_BYTES])
-def test_a_frame_below_max_batch_never_makes_a_batch_above_it(size: int) -> None:
+def test_a_frame_below_max_batch_never_makes_a_larger_batch(size: int) -> None:
     """Whatever waits before and behind it: such a batch would be refused, and repeated after each resume."""
     outgoing = Outgoing(2**40)
     for frame in (b"a" * (BATCH_BYTES - 1), b"b" * size, b"c" * BATCH_BYTES, b"d"):
@@ -306,7 +306,7 @@ class Link(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("batch_bytes", [60, BATCH_BYTES])
-def test_whatever_happens_all_arrives_once_and_in_order(
+def test_no_sequence_of_steps_loses_repeats_or_reorders_batches(
     monkeypatch: pytest.MonkeyPatch, batch_bytes: int
 ) -> None:
     monkeypatch.setattr(stream, "BATCH_BYTES", batch_bytes)

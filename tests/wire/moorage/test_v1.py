@@ -59,7 +59,7 @@ def tag_of(kind: type[msgspec.Struct]) -> int:
 # -- the vectors ---------------------------------------------------------------------------------------------
 
 
-def test_the_file_is_as_the_script_writes_it() -> None:
+def test_the_file_is_up_to_date() -> None:
     assert script.main(["--check"]) == 0, "run python scripts/link_vectors.py"
 
 
@@ -102,7 +102,7 @@ def test_refused(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", VECTORS["frames"] + VECTORS["batches"] + VECTORS["tolerated"], ids=title)
-def test_cut_short_and_with_more_behind(row: dict[str, Any]) -> None:
+def test_truncated_and_with_trailing_bytes(row: dict[str, Any]) -> None:
     data = octets(row["hex"]) if "number" in row else ONE_FRAME + octets(row["hex"])
     ends = range(len(data)) if len(data) < 2000 else [*range(20), *range(len(data) - 20, len(data))]
     assert all(refused(row["direction"], data[:end]) for end in ends)
@@ -177,7 +177,7 @@ def as_lists(found: Any) -> Any:
 
 
 @pytest.mark.parametrize(("direction", "kind"), EACH_KIND, ids=KIND_IDS)
-def test_there_and_back(direction: str, kind: type[msgspec.Struct]) -> None:
+def test_frames_survive_encoding_and_decoding(direction: str, kind: type[msgspec.Struct]) -> None:
     @settings(deadline=None, max_examples=40)
     @given(st.data())
     def any_frame(data: st.DataObject) -> None:
@@ -190,7 +190,7 @@ def test_there_and_back(direction: str, kind: type[msgspec.Struct]) -> None:
 
 
 @DIRECTIONS
-def test_batches_there_and_back(direction: str) -> None:
+def test_batches_survive_encoding_and_decoding(direction: str) -> None:
     whole = st.one_of(*map(any_of, KINDS[direction]))
 
     @settings(deadline=None, max_examples=60)
@@ -204,7 +204,7 @@ def test_batches_there_and_back(direction: str) -> None:
 
 
 @pytest.mark.parametrize(("direction", "kind"), EACH_KIND, ids=KIND_IDS)
-def test_further_fields_are_ignored(direction: str, kind: type[msgspec.Struct]) -> None:
+def test_additional_fields_are_ignored(direction: str, kind: type[msgspec.Struct]) -> None:
     row = next(
         row for row in VECTORS["frames"] if (row["direction"], row["name"]) == (direction, kind.__name__)
     )
@@ -228,13 +228,13 @@ def test_a_frame_without_its_last_field(direction: str, kind: type[msgspec.Struc
 
 @DIRECTIONS
 @vectors("frames")
-def test_the_other_direction_does_not_know_it(row: dict[str, Any], direction: str) -> None:
+def test_a_frame_of_the_other_direction_is_refused(row: dict[str, Any], direction: str) -> None:
     if row["type"] not in map(tag_of, KINDS[direction]):
         assert refused(direction, ONE_FRAME + octets(row["hex"]))
 
 
 @DIRECTIONS
-def test_types_that_are_in_no_table(direction: str) -> None:
+def test_unknown_types_are_refused(direction: str) -> None:
     known = set(map(tag_of, KINDS[direction]))
     for number in set(range(-130, 300)) | {2**16, 2**32, 2**53}:
         data = msgspec.msgpack.encode([1, 0, [[number, *[1] * 12]]])
@@ -246,7 +246,7 @@ def test_types_that_are_in_no_table(direction: str) -> None:
 
 
 @DIRECTIONS
-def test_damaged(direction: str) -> None:
+def test_damaged_batches(direction: str) -> None:
     whole = [ONE_FRAME + octets(row["hex"]) for row in VECTORS["frames"] if row["direction"] == direction]
     words = [b"\x90", b"\x93", b"\xc0", b"\xc4\x01", b"\xdd\xff\xff\xff\xff", b"\xff", b"\xa1\xff"]
 
@@ -278,7 +278,7 @@ def test_anything(direction: str, data: bytes) -> None:
         ("service", "93010091 94 1f 01 90 dd{n}", "97a0a0c00000" + "90c400"),
     ],
 )
-def test_memory_follows_what_came(direction: str, head: str, piece: str) -> None:
+def test_memory_follows_the_received_bytes(direction: str, head: str, piece: str) -> None:
     """The dearest things to say in few bytes. `max_batch` times this factor is what one message may cost."""
     count = 100_000
     data = bytes.fromhex(head.format(n=f"{count:08x}")) + bytes.fromhex(piece) * count
