@@ -22,7 +22,8 @@ _IDS: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def _frame(kind: int, text: bytes, content: bytes) -> bytes:
-    body = b"\x93%c\xd9%c%b\xc4%c%b" % (kind, len(text), text, len(content), content)
+    size = b"\xd9%c" % len(text) if len(text) < 256 else b"\xda" + len(text).to_bytes(2, "big")
+    body = b"\x93%c%b%b\xc4%c%b" % (kind, size, text, len(content), content)
     return len(body).to_bytes(4, "little") + body
 
 
@@ -42,6 +43,7 @@ def _answer(number: int, headers: bytes) -> bytes:
 _BODY: Final = b'{"groups":["0~Lw~YQ"],"filter":"connectionId eq \'abc-DEF_1\'"}'
 FRAMES: Final = [
     _request(b"connections/abc-DEF_1/:send", b"text/plain", b'430["x"]'),
+    _request(b"connections/%b/:send" % (b"y" * 99), b"text/plain", b'430["x"]'),
     _request(b":addToGroups", b"application/json", _BODY),
     _request(b":removeFromGroups", b"application/json", _BODY),
     _answer(290023485, b'"content-type":["application/octet-stream"]'),

@@ -1,12 +1,24 @@
-"""Frames of one app server that need no parser, because one like them has been parsed before.
+"""Frames of one app server that need no parser, because a frame like them has been parsed before.
 
-Nearly all that an app server of the azure dialect sends is of three kinds: a plain answer to an event, a
-send to one client, and one client's joining or leaving of rooms. Two frames of a kind differ in the
-AckId, the client's id, the content and the lengths, and in nothing else. So the first of a kind is
-decoded by `azure_tunnel` and `dataplane`, which check everything, and what stands around those places is
-kept: a frame with the same bytes there says the same.
+Nearly all frames of an app server that speaks the azure dialect are of three kinds: a plain answer to an
+event, a send to one client, and one client's join or leave of rooms. Two frames of a kind differ in the
+AckId, the client's id, the content and the lengths, and in nothing else. The first frame of a kind is decoded
+by `tunnel_frames` and `dataplane`, which check everything. `KnownFrames` keeps the bytes around the parts
+that differ.
 
-What is not recognised is no error: it is decoded as the first one was.
+A recognised frame means what the parsers would have found in it, for these reasons:
+
+* The bytes outside the parts that differ are equal to those of a frame that the parsers have accepted.
+* The AckId is a run of at most 15 digits without a leading zero: JSON reads the same number. The text begins
+  with `{"AckId":` and has neither a second `"AckId"` nor an escape, so no later member replaces the first.
+* The text's length, the content's length and the frame's length agree with the places where the parts end.
+* The client's id ends at the `/` that follows it in the URL. It is used only if it is, byte for byte, the id
+  of one of this app server's own connections (`CallHandler.serves`). Ids of connections are base64url, so
+  they hold no character that JSON or a URL would read as something else. Any other frame is decoded.
+* Groups and client of a join are found by one expression that accepts base64url and nothing else around the
+  fixed words of the body. `dataplane` gives the same command for such a body.
+
+A frame that is not recognised is no error: it is decoded like the first one.
 """
 
 from __future__ import annotations
@@ -22,112 +34,132 @@ from moorage.wire.commands import JoinGroups, LeaveGroups, Selection, SendToConn
 from moorage.wire.errors import PeerError
 
 MAX_ANSWER: Final = 265
-"""Bytes of a frame whose text has less than 256, and no content."""
+"""Bytes of a frame with a text of less than 256 bytes and no content."""
 MAX_ANSWERS: Final = 64
-"""Kinds of plain answers: two or three, for each number of digits that an AckId has."""
-
+"""Kinds of plain answers: there are two or three for each length of an AckId."""
 MAX_BODY: Final = 1024
-"""Bytes of a list of groups: far from the limits that `dataplane` has for them."""
+"""Bytes of a list of groups: far below the limits of `dataplane`."""
 
 _ANSWER: Final = b"\x93\x02\xd9"
 _REQUEST: Final = b"\x93\x01\xd9"
 """The array of three, the frame's type, and the mark of a text of less than 256 bytes."""
+_LONG_REQUEST: Final = b"\x93\x01\xda"
+"""The same for a text of less than 65,536 bytes: the URL names the hub, which may have a long name."""
 _SHORT, _LONG = 0xC4, 0xC5
 """The marks of contents with one byte of length, and with two."""
 _ACK_ID: Final = b'{"AckId":'
 _TEXT: Final = 8
+"""Where a short text begins. A long one begins one byte later."""
 _DIGITS: Final = _TEXT + len(_ACK_ID)
-"""Where the text begins, and in it the AckId."""
+"""Where the AckId begins in a short text."""
 _MOST_DIGITS: Final = 15
+_LEAST: Final = 32
+"""Bytes of a frame below which it can be none of these calls."""
 
 
 _GROUPS: Final = re.compile(
     rb'\{"groups":\["([A-Za-z0-9~_-]++(?:","[A-Za-z0-9~_-]++)*+)"\],'
     rb'"filter":"connectionId eq \'([A-Za-z0-9_-]++)\'"\}'
 )
-"""The body with which the SDK moves one client. Names of rooms are base64 in it."""
+"""The body of the SDK's join or leave of one client. Names of rooms are base64url in it."""
 _MOST_MOVES: Final = 4
 
 
 class KnownCall(msgspec.Struct, gc=False):
-    """A call about one client. Its id is as it stands in the frame. One that nobody has may hold an
-    escape: then the frame must be decoded in earnest."""
+    """A call about one client, whose id is not checked yet: see the module's text."""
 
     ack_id: int
     connection: str
     command: SendToConnection | JoinGroups | LeaveGroups
     like: Operation
-    """The first of its kind: they are answered alike."""
+    """The first call of its kind: this one is answered like it."""
 
 
 class KnownFrames:
-    """What has been learned of the frames of one app server of `hub`. Frames of more than `limit` bytes
-    are none of those."""
+    """What has been learned of the frames of one app server of `hub`. Frames of more than `limit` bytes are
+    never recognised."""
 
-    __slots__ = ("_after", "_answers", "_before", "_hub", "_limit", "_moves", "_send_like")
+    __slots__ = ("_after", "_answers", "_before", "_hub", "_limit", "_moves", "_send_like", "hits")
 
     def __init__(self, hub: str, limit: int) -> None:
+        self.hits = 0
+        """Frames that were recognised."""
         self._hub = hub
         self._limit = limit
         self._answers: dict[bytes, int] = {}
-        """All bytes but the AckId's digits -> how many digits."""
+        """All bytes of an answer but the AckId's digits -> the number of digits."""
         self._before: bytes | None = None
-        """Of sends: what stands between the AckId and the client's id."""
+        """Of a send: the bytes between the AckId and the client's id."""
         self._after = b""
-        """And from there to the end of the text."""
+        """Of a send: the bytes from there to the end of the text."""
         self._send_like: Operation
         self._moves: dict[bytes, Operation] = {}
-        """Of joins and leaves: what stands behind the AckId -> the first that was."""
+        """Of a join or leave: the bytes of the text behind the AckId -> the first such call."""
 
     def answer(self, data: bytes) -> int | None:
-        """The AckId, where `data` is an answer that says 200 and carries nothing."""
+        """The AckId, if `data` is an answer with status 200 and no content."""
         if len(data) > MAX_ANSWER or not data.startswith(_ANSWER, 4):
             return None
         end = data.find(b",", _DIGITS)
         if self._answers.get(data[:_DIGITS] + data[end:]) == end - _DIGITS:
-            return _number(data[_DIGITS:end])
+            number = _number(data[_DIGITS:end])
+            self.hits += number is not None
+            return number
         return None
 
     def learn_answer(self, data: bytes, answer: Response, content: bytes) -> None:
-        """`data` was decoded as this answer, the last for its AckId. If it is a plain one, keep it."""
+        """Keep the form of `data` if it is a plain answer. It was decoded as `answer`, the last one for its
+        AckId."""
         if len(data) > MAX_ANSWER or len(self._answers) == MAX_ANSWERS:
             return
-        if answer.status_code != 200 or answer.not_completed or content:
+        if answer.status_code != 200 or answer.not_completed or content or not data.startswith(_ANSWER, 4):
             return
         end = data.find(b",", _DIGITS)
-        if _names_one(data) and _number(data[_DIGITS:end]) is not None:
-            # The lengths are among the bytes that are kept: they hold for as many digits.
+        if _names_one(data[_TEXT : _TEXT + data[_TEXT - 1]]) and _number(data[_DIGITS:end]) is not None:
+            # The lengths are among the bytes that are kept: they hold for AckIds with as many digits.
             self._answers[data[:_DIGITS] + data[end:]] = end - _DIGITS
 
     def call(self, data: bytes) -> KnownCall | None:
-        """The call, where `data` is a send to one client, or puts one into groups or out of them."""
-        if not data.startswith(_REQUEST, 4) or len(data) > self._limit:
+        """The call, if `data` is a send to one client, or a join or leave of one client."""
+        if not _LEAST <= len(data) <= self._limit:
             return None
-        end = data.find(b",", _DIGITS)
-        number = _number(data[_DIGITS:end])
-        if number is None or data[_TEXT:_DIGITS] != _ACK_ID:
+        if data.startswith(_REQUEST, 4):
+            begins = _TEXT
+            after = _TEXT + data[7]
+        elif data.startswith(_LONG_REQUEST, 4):
+            begins = _TEXT + 1
+            after = begins + (data[7] << 8 | data[8])
+        else:
+            return None
+        digits = begins + len(_ACK_ID)
+        end = data.find(b",", digits)
+        number = _number(data[digits:end])
+        if number is None or data[begins:digits] != _ACK_ID:
             return None
         before = self._before
         if before is not None and data.startswith(before, end):
-            return self._send(data, number, end + len(before))
-        return self._move(data, number, end) if self._moves else None
-
-    def _send(self, data: bytes, number: int, begins: int) -> KnownCall | None:
-        ends = data.find(b"/", begins)
-        at = ends + len(self._after)
-        if data[_TEXT - 1] != at - _TEXT or not data.startswith(self._after, ends):
+            call = self._send(data, number, end + len(before), after)
+        elif self._moves:
+            call = self._move(data, number, end, after)
+        else:
             return None
-        payload = _content(data, at)
+        self.hits += call is not None
+        return call
+
+    def _send(self, data: bytes, number: int, begins: int, after: int) -> KnownCall | None:
+        ends = data.find(b"/", begins)
+        if after != ends + len(self._after) or not data.startswith(self._after, ends):
+            return None
+        payload = _content(data, after)
         if not payload:
             return None
         connection = str(data[begins:ends], "latin-1")
         command = SendToConnection(self._hub, connection, payload)
         return KnownCall(number, connection, command, self._send_like)
 
-    def _move(self, data: bytes, number: int, end: int) -> KnownCall | None:
-        at = _TEXT + data[_TEXT - 1]
-        like = self._moves.get(data[end:at])
-        content = _content(data, at)
+    def _move(self, data: bytes, number: int, end: int, after: int) -> KnownCall | None:
+        like = self._moves.get(data[end:after])
+        content = _content(data, after)
         if like is None or content is None or len(content) > MAX_BODY:
             return None
         body = _GROUPS.fullmatch(content)
@@ -140,11 +172,16 @@ class KnownFrames:
         return KnownCall(number, connection, moved(self._hub, to, groups), like)
 
     def learn_call(self, data: bytes, request: Request, content: bytes) -> None:
-        """`data` was decoded as this call. If it is the first of its kind, keep what the kind has in
-        common."""
-        if not (data.startswith(_REQUEST, 4) and _names_one(data)):
+        """Keep the form of `data`, which was decoded as `request`, if it is the first call of its kind."""
+        if data.startswith(_REQUEST, 4):
+            begins, after = _TEXT, _TEXT + data[7]
+        elif data.startswith(_LONG_REQUEST, 4):
+            begins, after = _TEXT + 1, _TEXT + 1 + int.from_bytes(data[7:9], "big")
+        else:
             return
-        end, after = data.find(b",", _DIGITS), _TEXT + data[_TEXT - 1]
+        if not _names_one(data[begins:after]):
+            return
+        end = data.find(b",", begins + len(_ACK_ID))
         send = self._before is None and b"/connections/" in data
         if not send and (len(self._moves) == _MOST_MOVES or not _GROUPS.fullmatch(content)):
             return
@@ -157,29 +194,28 @@ class KnownFrames:
             return
         if isinstance(command, SendToConnection):
             name = command.connection.encode()
-            begins = data.find(b"/%b/" % name, end) + 1
-            if begins and data.count(name, end, after) == 1:
-                self._before, self._after = data[end:begins], data[begins + len(name) : after]
+            at = data.find(b"/%b/" % name, end) + 1
+            if at and data.count(name, end, after) == 1:
+                self._before, self._after = data[end:at], data[at + len(name) : after]
                 self._send_like = operation
         elif isinstance(command, JoinGroups | LeaveGroups):
             self._moves[data[end:after]] = operation
 
 
-def _names_one(data: bytes) -> bool:
+def _names_one(text: bytes) -> bool:
     """Does the text begin with the AckId, and name no other? Of two, JSON's last would count."""
-    text = data[_TEXT : _TEXT + data[_TEXT - 1]]
     return text.startswith(_ACK_ID) and text.count(b'"AckId"') == 1 and b"\\" not in text
 
 
 def _number(digits: bytes) -> int | None:
-    """An AckId as JSON writes it; None for anything else."""
+    """The AckId that JSON would read; None for anything but plain digits."""
     if digits.isdigit() and digits[0] != 0x30 and len(digits) <= _MOST_DIGITS:
         return int(digits)
     return None
 
 
 def _content(data: bytes, at: int) -> bytes | None:
-    """The last part of a frame, from `at` on, where the frame's lengths are right."""
+    """The content, which begins at `at`; None unless all lengths are right."""
     size = len(data)
     if at + 3 > size or int.from_bytes(data[:4], "little") != size - 4:
         return None
