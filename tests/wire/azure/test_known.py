@@ -24,7 +24,12 @@ URL = "https://host/api/hubs/{hub}/connections/{client}/:send?api-version=2023-0
 def frame(kind: int, text: bytes, content: bytes | None) -> bytes:
     """A frame as the SDK's encoder writes it, with the shortest form of every length."""
     size = len(text)
-    head = b"\xd9" + bytes([size]) if size < 256 else b"\xda" + size.to_bytes(2, "big")
+    if size < 256:
+        head = b"\xd9" + bytes([size])
+    elif size < 0x10000:
+        head = b"\xda" + size.to_bytes(2, "big")
+    else:
+        head = b"\xdb" + size.to_bytes(4, "big")
     if content is None:
         tail = b"\xc0"
     elif len(content) < 256:
@@ -118,6 +123,29 @@ def test_a_send_like_another_is_known(ack_id: int, size: int) -> None:
     assert known(learn(send(7)), data) == (ack_id, "another_one-0", command, 202, 404) == parsed(data)
 
 
+@pytest.mark.parametrize("client", ["y", CLIENT, "y" * 64])
+@pytest.mark.parametrize("first", ["z", CLIENT, "z" * 64])
+def test_a_long_hub_name_changes_nothing(first: str, client: str) -> None:
+    """The text of a call then has 256 bytes or more, for all clients or for those with a long id."""
+    hub = "h" * 34
+    frames = learn(send(7, url=URL.format(hub=hub, client=first)), hub=hub)
+    data = send(123456, url=URL.format(hub=hub, client=client))
+    command = SendToConnection(hub, client, b'430["x"]')
+    assert known(frames, data) == (123456, client, command, 202, 404)
+    assert frames.hits == 1
+
+
+def test_hits_are_counted() -> None:
+    frames = learn(send(7), answer(7), move(7, body("a")))
+    frames.call(send(8))
+    frames.call(move(8, body("b")))
+    frames.answer(answer(8))
+    assert frames.hits == 3
+    frames.call(send(8, b""))
+    frames.answer(answer(8, status=404))
+    assert frames.hits == 3
+
+
 def test_no_call_is_known_at_first() -> None:
     frames = KnownFrames(HUB, LIMIT)
     assert frames.call(send(1)) is None
@@ -159,8 +187,8 @@ def test_other_calls_are_not_known(data: bytes) -> None:
         # The id stands in the frame twice: which of them is it?
         send(7, url=URL.format(hub=HUB, client="host")),
         send(7, url="https://host/api/hubs/chat/connections/x/y?api-version=1"),
-        # Of a text this long the length has two bytes.
-        send(7, url=URL.format(hub=HUB, client="x" * 100)),
+        # The length of this text takes four bytes.
+        send(7, url=URL.format(hub=HUB, client="x" * 0x10000)),
     ],
 )
 def test_other_calls_are_not_learned(data: bytes) -> None:
@@ -193,7 +221,14 @@ SENDS = st.builds(
     send,
     st.integers(0, 2**64),
     st.binary(max_size=300),
-    url=st.sampled_from(["", URL.format(hub=HUB, client="y"), URL.format(hub="x", client="y")]),
+    url=st.sampled_from(
+        [
+            "",
+            URL.format(hub=HUB, client="y"),
+            URL.format(hub="x", client="y"),
+            URL.format(hub=HUB, client="y" * 99),
+        ]
+    ),
     kind=st.sampled_from(["text/plain", "text/plain", "application/json"]),
 )
 ANSWERS = st.builds(
