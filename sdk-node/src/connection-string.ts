@@ -3,7 +3,7 @@
 
 import { MoorageError } from "./wire/errors.js";
 
-export interface ConnectionString {
+interface ConnectionString {
   /** An http: or https: URL without a trailing slash. */
   readonly endpoint: string;
   readonly key: string;

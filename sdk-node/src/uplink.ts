@@ -13,7 +13,7 @@ export interface Uplink {
 
 /** Callbacks of a request, called synchronously while frames are read. A promise would resolve after the next frames.
  */
-export interface RequestCallbacks {
+interface RequestCallbacks {
   readonly onPart?: (part: Part) => void;
   readonly onDone?: (done: Done) => void;
 }

@@ -6,7 +6,7 @@ import { ServerFacts } from "./facts.js";
 import { ClusterSocket, SharedHeaders } from "./remote.js";
 
 /** A socket of this process, or a socket of another app server. */
-export type Fetched = AnySocket | ClusterSocket;
+type Fetched = AnySocket | ClusterSocket;
 
 /** Collects the parts of the answer to a `Fetch`: the sockets of the other app servers. */
 export class FetchCollector {

@@ -16,7 +16,7 @@ type Operator = BroadcastOperator<any, any>;
 type NativeHandshake = Socket["handshake"];
 
 /** Sockets of one app server: a part of the answer to a fetch. */
-export interface FetchedRows {
+interface FetchedRows {
   readonly namespace: AnyNamespace;
   readonly rows: Rows;
   readonly headers: SharedHeaders;

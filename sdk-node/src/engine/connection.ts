@@ -10,7 +10,7 @@ import { Type, VOLATILE } from "../wire/frames.js";
 import { attachments, decodeMessage, encodeMessage, isDisconnect, joinPackets, namespaceOf, splitPackets, wantsAck } from "./payload.js";
 import type { ClientRequest } from "./request.js";
 
-export interface WriteOptions {
+interface WriteOptions {
   readonly volatile?: boolean;
   readonly compress?: boolean;
 }
@@ -19,7 +19,7 @@ export interface WriteOptions {
 type Deferred = (string | (() => void))[];
 
 /** The parts of the engine that a connection uses. */
-export interface ConnectionOwner {
+interface ConnectionOwner {
   readonly uplink: Uplink;
   forget(connection: Connection): void;
 }

@@ -12,7 +12,7 @@ import { linkClosed, protocolError, sessionLost, linkSilent } from "./close-erro
 import { settings, type Settings } from "./options.js";
 import { KeepAlive } from "./keepalive.js";
 import { Requests } from "./requests.js";
-import { Session, appHello, serviceHello } from "./session.js";
+import { Session, appHello, belongsToSession, outlivesSession, serviceHello } from "./session.js";
 import type { LinkEvents, LinkHandler, LinkOptions, LinkState, RequestOptions } from "./types.js";
 import { Transport, type TransportListener } from "./transport.js";
 
@@ -20,23 +20,6 @@ const debug = createDebug("moorage:link");
 
 /** Default of `close`: milliseconds to wait for frames that could not be sent yet. */
 const DEFAULT_DRAIN = 1_000;
-
-/** Frames about one client, or in answer to a question of the service. They belong to one session. They must not enter
- * the next one, where the same number may mean another client or question. */
-const SESSION_FRAMES = new Set<number>([
-  Type.Packet,
-  Type.Opened,
-  Type.Refused,
-  Type.Close,
-  Type.Enter,
-  Type.Exit,
-  Type.Facts,
-  Type.Reply,
-]);
-
-/** True if a frame may be sent in the session after the one that it was meant for. A request may not: its caller gets
- * the error session-lost. */
-const outlivesSession = (frame: FromApp): boolean => !SESSION_FRAMES.has(frame.type) && (!Object.hasOwn(frame, "ref") || (frame as { ref: number }).ref === 0);
 
 export class Link extends EventEmitter<LinkEvents> {
   /** Set by the option, or later in the same turn of the event loop in which `connect` resolved. */
@@ -104,7 +87,7 @@ export class Link extends EventEmitter<LinkEvents> {
   send(frame: FromApp): void {
     const session = this.#requireSession();
     // The client is closed, so the frame is dropped, as it would have been with the lost session.
-    if (this.#changingSession && SESSION_FRAMES.has(frame.type)) return;
+    if (this.#changingSession && belongsToSession(frame)) return;
     session.queue(frame);
     if (this.state !== "up" && outlivesSession(frame)) this.#carriedOver.push(frame);
     if (!this.#flushing) this.#flushSoon();
@@ -123,7 +106,7 @@ export class Link extends EventEmitter<LinkEvents> {
   async request(make: (ref: number) => FromApp, options: RequestOptions = {}): Promise<Done> {
     const ref = this.#requests.next();
     const frame = make(ref);
-    if (this.#changingSession && SESSION_FRAMES.has(frame.type)) throw sessionLost();
+    if (this.#changingSession && belongsToSession(frame)) throw sessionLost();
     this.send(frame);
     return this.#requests.wait(ref, options);
   }

@@ -25,7 +25,6 @@ export interface Settings {
   readonly sdk: string;
   readonly window: number;
   readonly maxQueue: number;
-  readonly connectTimeout: number;
   readonly retryFirst: boolean;
   readonly emitOnly: boolean;
   /** Builds the target of one attempt, with a fresh token. */
@@ -57,7 +56,6 @@ export function settings(options: LinkOptions): Settings {
     sdk: options.sdk ?? DEFAULT_SDK,
     window: number("window", options.window ?? 4 * MIB, MIN_WINDOW),
     maxQueue: number("maxQueueBytes", options.maxQueueBytes ?? 16 * MIB, 1),
-    connectTimeout: timeout,
     retryFirst: options.retryFirst ?? false,
     emitOnly: options.emitOnly ?? false,
     target,

@@ -8,7 +8,7 @@ import { Incoming, type Limits, Outgoing, unnumbered } from "../wire/stream.js";
 import type { Numbered } from "./dispatch.js";
 
 /** The limits of this side, in bytes. */
-export interface OwnLimits {
+interface OwnLimits {
   readonly window: number;
   readonly maxQueue: number;
 }
@@ -126,6 +126,27 @@ const ESSENTIAL_PACKET = /^4[014]/;
 function isEssential(frame: FromApp): boolean {
   return frame.type === Type.Packet ? ESSENTIAL_PACKET.test(frame.payload) : ESSENTIAL.has(frame.type);
 }
+
+/** Frames about one client, or in answer to a question of the service. They belong to one session. They must not enter
+ * the next one, where the same number may mean another client or question. */
+const SESSION_FRAMES = new Set<number>([
+  Type.Packet,
+  Type.Opened,
+  Type.Refused,
+  Type.Close,
+  Type.Enter,
+  Type.Exit,
+  Type.Facts,
+  Type.Reply,
+]);
+
+/** True if a frame must not be sent in any other session. */
+export const belongsToSession = (frame: FromApp): boolean => SESSION_FRAMES.has(frame.type);
+
+/** True if a frame may be sent in the session after the one that it was meant for. A request may not: its caller gets
+ * the error session-lost. */
+export const outlivesSession = (frame: FromApp): boolean =>
+  !belongsToSession(frame) && (!Object.hasOwn(frame, "ref") || (frame as { ref: number }).ref === 0);
 
 function limits(hello: ServiceHello, own: OwnLimits): Limits {
   return { window: hello.window, maxBatch: hello.maxBatch, maxQueue: own.maxQueue };

@@ -31,10 +31,17 @@ function wrongEndpoint(endpoint: string): MoorageError {
 export function linkToken(key: string, serverId: string, audience: string | readonly string[], now: number): string {
   const seconds = Math.floor(now / 1000);
   const claims = { sub: serverId, aud: audience, iat: seconds, exp: seconds + LIFETIME };
-  const signed = `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}`;
+  return signedToken(key, claims);
+}
+
+const HEADER = base64url({ alg: "HS256", typ: "JWT" });
+
+/** A JWT with these claims, signed with the access key. */
+export function signedToken(key: string, claims: object): string {
+  const signed = `${HEADER}.${base64url(claims)}`;
   return `${signed}.${createHmac("sha256", key).update(signed).digest("base64url")}`;
 }
 
-function part(value: object): string {
+function base64url(value: object): string {
   return Buffer.from(JSON.stringify(value)).toString("base64url");
 }

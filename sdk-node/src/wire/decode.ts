@@ -13,7 +13,7 @@ import {
 import { Reader, badFrame } from "./reader.js";
 import { rowsOf } from "./rows.js";
 
-export interface Batch {
+interface Batch {
   /** 0: not numbered. */
   readonly number: number;
   /** The highest batch number that the service has taken. */

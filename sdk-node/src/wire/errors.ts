@@ -1,6 +1,6 @@
 // The error class of this package.
 
-export interface ErrorDetails {
+interface ErrorDetails {
   readonly number?: number;
   readonly retry?: boolean;
   readonly cause?: unknown;

@@ -11,7 +11,7 @@ import { badFrame } from "./reader.js";
 import { Writer } from "./writer.js";
 
 /** Target size of a batch. Only a frame that is larger by itself makes a larger batch. */
-export const BATCH_BYTES = 256 * 1024;
+const BATCH_BYTES = 256 * 1024;
 /** Upper bound of a batch's header, in bytes. A frame must leave this much of the other side's largest message. */
 const HEAD_BYTES = 32;
 
