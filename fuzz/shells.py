@@ -196,7 +196,7 @@ def _check(world: World, clients: list[Connection]) -> None:
         for sid in client.session.peer.namespaces.values()
         if sid
     )
-    assert hub.sockets == sockets
+    assert world.sockets == sockets
 
 
 TARGETS = {

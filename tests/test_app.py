@@ -11,12 +11,21 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jwt
 import pytest
 
-from moorage.app import Alarm
+from moorage.app import Alarm, Service
+from moorage.config.model import Config, KeySettings
+from moorage.edge.settings import ServerSettings
+from moorage.hub.connection import Connection
+from moorage.hub.links import AppServer as HubServer
+from moorage.wire.commands import EVERYONE, Send
+from moorage.wire.handshake import Handshake, OpenInfo
+from moorage.wire.reasons import CLIENT_CLOSED, SLOW_CLIENT
+from tests.hub.fakes import LEAST, RecordingLink, RecordingOpening
 from tests.support.app_link import AppServer
 from tests.support.rawhttp import Polling, clients, fetch
 from tests.support.rawws import WebSocket
@@ -242,3 +251,89 @@ async def test_pings_leave_when_they_are_due(service: MoorageProcess) -> None:
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert min(gaps[1:]) > 0.2, "a late one makes the next one come sooner"
     assert statistics.median(gaps) < 0.32
+
+
+# -- inside the process
+
+
+def inside() -> Service:
+    """A service in this process, with an app server of hub `h` that accepts every client."""
+    service = Service(Config(server=ServerSettings(port=0), keys=KeySettings(primary="k" * 32)))
+    link = RecordingLink()
+    link.on_open = lambda connection: service.node.accept(connection, OpenInfo())
+    app = HubServer("s1", link, "test", LEAST)
+    app.up = True
+    service.node.ensure_hub("h").servers.add(app)
+    return service
+
+
+def joined(service: Service, *, framed: bool) -> Connection:
+    """A client with a socket in the main namespace."""
+    opening = RecordingOpening(framed=framed)
+    client = service.node.connect("h", Handshake(query={}, headers={}), opening)
+    service.node.receive(client, b"40")
+    service.node.carry_out(Send("h", EVERYONE, b'40{"sid":"%s"}' % client.id.encode(), control=True))
+    return client
+
+
+def shown(service: Service) -> dict[str, float]:
+    """A scrape, line by line."""
+    lines = service.metrics.render().decode().splitlines()
+    rows = [line.rpartition(" ") for line in lines if line.startswith("moorage_")]
+    return {name: float(value) for name, _, value in rows}
+
+
+class Unwalked(dict[str, Connection]):
+    """The connections of a hub, which nobody may walk."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("a walk over all connections")
+
+    items = keys = values = __iter__  # type: ignore[assignment]
+
+
+async def test_a_scrape_shows_the_clients_without_a_walk_over_them() -> None:
+    service = inside()
+    clients = [joined(service, framed=framed) for framed in (True, True, True, False)]
+    service.node.flusher.run()
+    service.node.carry_out(Send("h", EVERYONE, b"42[1]"))
+    hub = service.node.hubs["h"]
+    hub.directory.connections = Unwalked(hub.directory.connections)
+    rows = shown(service)
+    assert rows['moorage_connections{hub="h",transport="websocket"}'] == 3
+    assert rows['moorage_connections{hub="h",transport="polling"}'] == 1
+    assert rows['moorage_sockets{hub="h"}'] == 4
+    waiting = sum(client.outbox.size for client in clients)
+    assert rows["moorage_outbox_bytes"] == waiting > 3 * len("42[1]")
+    service.node.disconnect(clients[0], SLOW_CLIENT, who="service")
+    service.node.disconnect(clients[3], CLIENT_CLOSED, who="client")
+    rows = shown(service)
+    assert rows['moorage_connections{hub="h",transport="websocket"}'] == 2
+    assert rows['moorage_connections{hub="h",transport="polling"}'] == 0
+    assert rows['moorage_sockets{hub="h"}'] == 2
+    assert rows["moorage_connects_total"] == 4
+    assert rows['moorage_disconnects_total{reason="client-closed"}'] == 1
+    assert rows["moorage_slow_client_closes_total"] == 1
+    assert rows["moorage_connection_age_seconds_count"] == 2
+
+
+async def test_a_part_whose_tick_fails_does_not_keep_the_others_from_theirs(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = inside()
+    ticks = asyncio.Queue[float]()
+
+    def fail(now: float) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(service.links, "tick", fail)
+    monkeypatch.setattr(service.client_log, "tick", ticks.put_nowait)
+    await service.start()
+    try:
+        for _ in range(3):
+            await ticks.get()
+    finally:
+        await service.stop(drain=False)
+    assert shown(service)['moorage_faults_total{part="links"}'] >= 3
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1 and "broken" in errors[0]

@@ -2,7 +2,17 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from moorage.metrics import DOORS, LAG_SAMPLES, MAX_HUBS, MAX_OPERATIONS, METRICS, Gauges, Histogram, Metrics
+from moorage.metrics import (
+    DOORS,
+    LAG_SAMPLES,
+    MAX_HUBS,
+    MAX_OPERATIONS,
+    METRICS,
+    Gauges,
+    Histogram,
+    Metrics,
+    Traffic,
+)
 from moorage.wire import reasons
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -24,6 +34,7 @@ def test_every_described_metric_is_shown_with_exactly_its_labels() -> None:
     metrics = Metrics("1.2.3")
     metrics.disconnects["slow-client"] += 1
     metrics.refusals["client", "bad-request"] += 1
+    metrics.faults["links"] += 1
     metrics.api_requests["send_to_all", 202] += 1
     metrics.gauges = Gauges(
         connections=lambda: {("chat", "websocket"): 1},
@@ -59,7 +70,7 @@ def test_plain_integers_come_out_as_counters() -> None:
     metrics = Metrics("1")
     metrics.connects += 3
     metrics.received_websocket += 5
-    metrics.sent_polling += 7
+    metrics.gauges = Gauges(traffic=lambda: Traffic(sent_polling=7, bytes_sent_websocket=100))
     metrics.bytes_sent_websocket += 11
     metrics.link_frames_sent += 13
     found = scrape(metrics)
@@ -67,7 +78,7 @@ def test_plain_integers_come_out_as_counters() -> None:
     assert found[key("moorage_messages_received_total", transport="websocket")] == 5
     assert found[key("moorage_messages_received_total", transport="polling")] == 0
     assert found[key("moorage_messages_sent_total", transport="polling")] == 7
-    assert found[key("moorage_bytes_sent_total", transport="websocket")] == 11
+    assert found[key("moorage_bytes_sent_total", transport="websocket")] == 111
     assert found[key("moorage_tunnel_frames_sent_total")] == 13
     assert found[key("moorage_build_info", version="1")] == 1
     metrics.connects += 1

@@ -12,7 +12,6 @@ import math
 import secrets
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -22,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from moorage import __version__, logs
+from moorage.app_faults import Faults
 from moorage.auth import AccessKeys
 from moorage.cluster.local import LocalBroker
 from moorage.cluster.ports import Join
@@ -35,9 +35,8 @@ from moorage.edge.clients.polling import PollingHandler
 from moorage.edge.clients.websocket import WebSocketAcceptor
 from moorage.edge.http.listener import ClientPort, not_found_body
 from moorage.edge.links import LinkAcceptor
-from moorage.hub.connection import Connection
 from moorage.hub.node import Node
-from moorage.metrics import Gauges, Metrics
+from moorage.metrics import Gauges, Metrics, Traffic
 from moorage.wire import ids
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.reasons import DRAINING, UNKNOWN_PATH
@@ -89,6 +88,7 @@ class Service:
         self.config = config
         self.keys = AccessKeys(config.keys.primary, config.keys.secondary or None)
         self.metrics = Metrics(__version__, tuple(config.hubs))
+        self.faults = Faults(self.metrics.faults)
         self._loop = asyncio.get_running_loop()
         self._ready = False
         self._ticker: asyncio.Task[None] | None = None
@@ -106,8 +106,8 @@ class Service:
             new_id=lambda: self.incarnation + secrets.token_urlsafe(SID_BYTES),
             clock=time.monotonic,
             later=self._loop.call_soon,
-            metrics=self.metrics,
-            log=self.client_log.ended,
+            observer=self.client_log,
+            faults=self.faults,
             limits=config.limits,
             links=config.links,
             hubs=config.hubs,
@@ -119,11 +119,12 @@ class Service:
         self._build_edge(config)
         self.metrics.gauges = Gauges(
             connections=self._connections,
-            sockets=lambda: {hub.name: hub.sockets for hub in self.node.hubs.values()},
+            sockets=lambda: {hub.name: self.client_log.sockets[hub.name] for hub in self.node.hubs.values()},
             rooms=lambda: {hub.name: len(hub.directory.rooms) for hub in self.node.hubs.values()},
             app_servers=lambda: {hub.name: len(hub.servers) for hub in self.node.hubs.values()},
             link_connections=self.links.links,
-            outbox_bytes=lambda: sum(c.outbox.size for c in self._all_connections()),
+            outbox_bytes=lambda: self.node.flusher.waiting,
+            traffic=self._traffic,
             log_lines_dropped=logs.dropped,
             log_lines_suppressed=lambda: self.client_log.suppressed + self.links.suppressed,
         )
@@ -149,6 +150,7 @@ class Service:
         )
         self.links = LinkAcceptor(
             node=self.node,
+            metrics=self.metrics,
             keys=self.keys,
             auth_settings=config.auth,
             server=config.server,
@@ -169,7 +171,7 @@ class Service:
 
     def _apis(self, config: Config) -> Starlette:
         async def not_found(request: Request, _error: Exception) -> Response:
-            self.client_log.refused("http", PeerError(UNKNOWN_PATH), request.url.path)
+            self.client_log.request_refused("http", PeerError(UNKNOWN_PATH), request.url.path)
             return Response(not_found_body(request.url.path), 404, media_type="application/json")
 
         routes = [
@@ -195,17 +197,23 @@ class Service:
         if reason is not None:
             self.metrics.refusals["api", reason] += 1
 
-    # -- what the metrics ask -------------------------------------------------------------------
-
-    def _all_connections(self) -> list[Connection]:
-        return [c for hub in self.node.hubs.values() for c in hub.directory.connections.values()]
+    def _traffic(self) -> Traffic:
+        node, flusher = self.node, self.node.flusher
+        return Traffic(
+            flusher.sent_websocket,
+            flusher.sent_polling,
+            flusher.written,
+            node.invoke_timeouts,
+            node.server_timeouts,
+            node.late_answers,
+        )
 
     def _connections(self) -> dict[tuple[str, str], int]:
-        # A series that disappears looks like a target that is down.
-        none = {(hub, kind): 0 for hub in self.node.known_hubs() for kind in ("websocket", "polling")}
-        counts = Counter(none)
-        for connection in self._all_connections():
-            counts[connection.hub.name, "websocket" if connection.outbox.framed else "polling"] += 1
+        # Known hubs without clients count 0: a series that disappears looks like a target that is down.
+        counts = {(name, kind): 0 for name in self.node.known_hubs() for kind in ("websocket", "polling")}
+        for hub in self.node.hubs.values():
+            counts[hub.name, "websocket"] = hub.websockets
+            counts[hub.name, "polling"] = len(hub.directory.connections) - hub.websockets
         return counts
 
     # -- life -----------------------------------------------------------------------------------
@@ -219,19 +227,27 @@ class Service:
         return url
 
     async def _tick(self) -> None:
-        """A few times a second every part looks at its deadlines. Only heartbeats are more exact: they
-        have a timer of their own."""
+        """A few times a second every part checks its deadlines. Only heartbeats are more exact: they have
+        a timer of their own. A fault in one part does not keep the others from their tick."""
+        parts = (
+            ("links", self.links),
+            ("node", self.node),
+            ("router", self.router),
+            ("websockets", self.sockets),
+            ("polling", self.polling),
+            ("port", self.port),
+            ("log", self.client_log),
+        )
         sampled = 0.0
         while True:
             due = self._loop.time() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
-            try:
-                parts = (self.links, self.node, self.router, self.sockets, self.polling, self.port)
-                for part in (*parts, self.client_log):
+            for name, part in parts:
+                try:
                     part.tick(now)
-            except Exception:
-                log.error("tick failed", exc_info=True)
+                except Exception as error:
+                    self.faults(name, error)
             if now - sampled >= 1.0:
                 sampled = now
                 self.metrics.lag(max(0.0, self._loop.time() - due))
@@ -268,7 +284,7 @@ class Service:
 
     async def _close_clients(self, spread: float) -> None:
         """Evenly over `spread` seconds, so that they do not all come back at once."""
-        clients = self._all_connections()
+        clients = [c for hub in self.node.hubs.values() for c in hub.directory.connections.values()]
         began = self._loop.time()
         for index, connection in enumerate(clients):
             wait = began + spread * index / len(clients) - self._loop.time()

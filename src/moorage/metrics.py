@@ -85,6 +85,7 @@ METRICS: Final = (
     _m("late_answers", "counter", "", "Answers of clients and app servers that arrived too late"),
     _m("upstream_seconds", "histogram", "event", "Time until the app server answered an event"),
     _m("api_requests", "counter", "operation status", "Requests of the data-plane API"),
+    _m("faults", "counter", "part", "Exceptions that the service caught and survived, by part"),
     _m("log_lines_dropped", "counter", "", "Log lines lost because the reader was too slow"),
     _m("log_lines_suppressed", "counter", "", "Log lines suppressed because clients caused too many"),
     _m("event_loop_lag_seconds", "gauge", "", "Delay of the event loop at the last sample"),
@@ -122,6 +123,17 @@ def _none() -> dict[Any, int]:
     return {}
 
 
+class Traffic(NamedTuple):
+    """What the hub has counted itself."""
+
+    sent_websocket: int = 0
+    sent_polling: int = 0
+    bytes_sent_websocket: int = 0
+    invoke_timeouts: int = 0
+    server_timeouts: int = 0
+    late_answers: int = 0
+
+
 class Gauges(NamedTuple):
     """Values that other parts keep, read at each scrape. Keys are label values in the metric's order."""
 
@@ -134,6 +146,7 @@ class Gauges(NamedTuple):
     link_connections: Callable[[], Mapping[tuple[str, str], int]] = _none
     """(hub, dialect)"""
     outbox_bytes: Callable[[], int] = int
+    traffic: Callable[[], Traffic] = Traffic
     log_lines_dropped: Callable[[], int] = int
     log_lines_suppressed: Callable[[], int] = int
 
@@ -155,10 +168,9 @@ class Metrics:
         "connects",
         "disconnects",
         "events_resent",
+        "faults",
         "gap_answers",
         "gauges",
-        "invoke_timeouts",
-        "late_answers",
         "link_bytes_received",
         "link_bytes_sent",
         "link_frames_received",
@@ -168,9 +180,6 @@ class Metrics:
         "received_websocket",
         "refusals",
         "send_queue_bytes",
-        "sent_polling",
-        "sent_websocket",
-        "server_timeouts",
         "slow_client_closes",
         "upstream_seconds",
     )
@@ -184,18 +193,18 @@ class Metrics:
         self.gauges = Gauges()
         self.connects = 0
         self.received_websocket = self.received_polling = 0
-        self.sent_websocket = self.sent_polling = 0
         self.bytes_received_websocket = self.bytes_received_polling = 0
         self.bytes_sent_websocket = self.bytes_sent_polling = 0
         self.slow_client_closes = 0
         self.link_frames_received = self.link_frames_sent = 0
         self.link_bytes_received = self.link_bytes_sent = 0
         self.events_resent = self.gap_answers = self.link_resumes = 0
-        self.invoke_timeouts = self.server_timeouts = self.late_answers = 0
         self.disconnects: Counter[str] = Counter()
         """By the reason's name."""
         self.refusals: Counter[tuple[Door, str]] = Counter()
         """By door and the reason's name."""
+        self.faults: Counter[str] = Counter()
+        """By the part of the service."""
         self.api_requests: Counter[tuple[str, int]] = Counter()
         """By the operation's name (of the route, never a path) and HTTP status."""
         self.connection_age_seconds = Histogram(_AGES)
@@ -232,6 +241,7 @@ class Metrics:
         def by_transport(websocket: int, polling: int) -> dict[tuple[str, ...], float]:
             return {("websocket",): websocket, ("polling",): polling}
 
+        hub = self.gauges.traffic()
         return {
             "connects": {(): self.connects},
             "disconnects": _sum(((_reason(name),), n) for name, n in self.disconnects.items()),
@@ -240,9 +250,11 @@ class Metrics:
                 for (door, name), n in self.refusals.items()
             ),
             "messages_received": by_transport(self.received_websocket, self.received_polling),
-            "messages_sent": by_transport(self.sent_websocket, self.sent_polling),
+            "messages_sent": by_transport(hub.sent_websocket, hub.sent_polling),
             "bytes_received": by_transport(self.bytes_received_websocket, self.bytes_received_polling),
-            "bytes_sent": by_transport(self.bytes_sent_websocket, self.bytes_sent_polling),
+            "bytes_sent": by_transport(
+                self.bytes_sent_websocket + hub.bytes_sent_websocket, self.bytes_sent_polling
+            ),
             "slow_client_closes": {(): self.slow_client_closes},
             "tunnel_frames_received": {(): self.link_frames_received},
             "tunnel_frames_sent": {(): self.link_frames_sent},
@@ -251,9 +263,10 @@ class Metrics:
             "tunnel_events_resent": {(): self.events_resent},
             "tunnel_gap_answers": {(): self.gap_answers},
             "tunnel_resumes": {(): self.link_resumes},
-            "invoke_timeouts": {(): self.invoke_timeouts},
-            "server_timeouts": {(): self.server_timeouts},
-            "late_answers": {(): self.late_answers},
+            "invoke_timeouts": {(): hub.invoke_timeouts},
+            "server_timeouts": {(): hub.server_timeouts},
+            "late_answers": {(): hub.late_answers},
+            "faults": _sum(((part,), n) for part, n in self.faults.items()),
             "log_lines_dropped": {(): self.gauges.log_lines_dropped()},
             "log_lines_suppressed": {(): self.gauges.log_lines_suppressed()},
             "api_requests": _sum(self._api_rows()),

@@ -78,7 +78,7 @@ class Subject:
     def push(self, *payloads: bytes) -> None:
         """Queue emits."""
         for payload in payloads:
-            fanout.push(self.connection.outbox, Encoded(payload), self.node.metrics)
+            fanout.push(self.connection.outbox, Encoded(payload), self.node.flusher)
 
     def end(self, reason: Reason) -> None:
         """From this side."""

@@ -12,7 +12,6 @@ from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from moorage.engine.upgrade import Step
-from moorage.hub.clients import Who
 from moorage.hub.connection import Connection
 from moorage.hub.hub import Hub
 from moorage.hub.links import NO_PEER, AppServer, Capabilities
@@ -34,6 +33,7 @@ from moorage.wire.engineio import FRAME_HEADROOM, OPCODE_TEXT, encode_binary, te
 from moorage.wire.groups import room_group
 from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import Reason
+from tests.hub.observer import RecordingObserver
 
 HUB = "app"
 LEAST = Capabilities(keeps_heartbeat=True)
@@ -192,6 +192,7 @@ class RecordingOpening:
 
     def __init__(self, *, framed: bool = True) -> None:
         self.framed = framed
+        self.transport = "websocket" if framed else "polling"
         self.accepts: list[tuple[Connection, OpenInfo]] = []
         self.refusals: list[tuple[Reason, str]] = []
 
@@ -288,16 +289,18 @@ class World:
         self.wake = 0.0
         """When the heartbeat asked to be woken, last."""
         self.wakes = 0
-        self.logged: list[tuple[str, str, Who, str, float, int]] = []
-        """Connection, reason's name, who, detail, age, bytes queued."""
+        self.observer = RecordingObserver()
+        self.logged = self.observer.closes
+        self.faults: list[tuple[str, Exception]] = []
+        """Part, exception."""
         self._ids = 0
         self.metrics = Metrics("test")
         self.node = Node(
             new_id=self._new_id,
             clock=lambda: self.now,
             later=self._later,
-            metrics=self.metrics,
-            log=self._log,
+            observer=self.observer,
+            faults=lambda part, error: self.faults.append((part, error)),
             limits=self.limits,
             links=self.links,
             hubs=self.hubs,
@@ -322,11 +325,6 @@ class World:
         self.wake = when
         self.wakes += 1
 
-    def _log(
-        self, connection: Connection, reason: Reason, *, who: Who, detail: str, age: float, queued: int
-    ) -> None:
-        self.logged.append((connection.id, reason.name, who, detail, age, queued))
-
     def tick(self) -> None:
         """The end of one loop tick: a turn of work and a flush, if they were asked for."""
         if self.turns:
@@ -340,6 +338,11 @@ class World:
         """As many ticks as it takes."""
         while self.scheduled or self.turns:
             self.tick()
+
+    @property
+    def sockets(self) -> int:
+        """Open sockets of all hubs."""
+        return len(self.observer.sockets)
 
     def hub(self, name: str = HUB) -> Hub:
         """A hub that must exist."""

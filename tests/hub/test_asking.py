@@ -300,7 +300,7 @@ def test_an_app_server_that_does_not_answer_is_missing() -> None:
     assert answers.finished == 0
     fleet.node.tick(fleet.now + 2.0)
     assert (answers.finished, answers.missing) == (1, ("c",))
-    assert fleet.metrics.server_timeouts == 1
+    assert fleet.node.server_timeouts == 1
     assert not fleet.answer("c", ONE), "late"
     assert len(answers.payloads) == 1
 

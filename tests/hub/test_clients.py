@@ -10,7 +10,7 @@ import pytest
 from moorage.engine.upgrade import State
 from moorage.hub.connection import Connection
 from moorage.hub.settings import HubSettings, Limits
-from moorage.wire.commands import EVERYONE, Exists, Selection
+from moorage.wire.commands import EVERYONE, Exists, Invoke, Selection
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import (
@@ -23,6 +23,7 @@ from moorage.wire.reasons import (
     DRAINING,
     NO_APP_SERVER,
     PAYLOAD_TOO_LARGE,
+    PING_TIMEOUT,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_GROUPS,
     TRANSPORT_LOST,
@@ -32,8 +33,10 @@ from moorage.wire.reasons import (
 )
 from tests.hub.fakes import (
     HUB,
+    RecordingAnswers,
     RecordingLink,
     RecordingOpening,
+    RecordingPeer,
     RecordingSink,
     World,
     heard,
@@ -60,10 +63,10 @@ def nothing_is_left(world: World) -> bool:
     hubs = world.node.hubs.values()
     servers = [server for hub in hubs for server in hub.servers.all()]
     return (
-        world.node.connections == 0
+        world.node.connections == world.sockets == world.node.flusher.waiting == 0
         and not world.node._openings
         and not any(server.clients for server in servers)
-        and not any(hub.sockets or hub.directory.connections or len(hub.directory.rooms) for hub in hubs)
+        and not any(hub.websockets or hub.directory.connections or len(hub.directory.rooms) for hub in hubs)
     )
 
 
@@ -111,7 +114,7 @@ def test_an_acceptance(asked: Asked) -> None:
     assert opening.accepts == [(connection, OpenInfo(ping_interval=5, ping_timeout=6, max_payload=700))]
     assert connection.session.max_payload == 700
     assert connection.groups == {"vip"}
-    assert world.metrics.connects == 1
+    assert len(world.observer.opens) == 1
     for selection in (Selection(connection=connection.id), Selection(user="ada"), Selection(group="vip")):
         assert world.execute(Exists(HUB, selection)).found
 
@@ -217,7 +220,7 @@ def test_each_side_is_notified_once_of_an_end() -> None:
     assert sink.packets == [b'42["last"]']
     assert link.ended == [(client.id, TRANSPORT_LOST)]
     assert world.logged == [(client.id, "transport-lost", "client", "reset", 12.5, queued)]
-    assert world.metrics.disconnects == {"transport-lost": 1}
+    assert [row[1] for row in world.logged] == ["transport-lost"]
     assert nothing_is_left(world)
     assert not world.execute(Exists(HUB, Selection(user="ada"))).found
 
@@ -304,7 +307,7 @@ def test_the_clients_of_a_lost_app_server_are_closed() -> None:
     assert sorted(link.ended) == sorted((client.id, APP_LOST) for client in mine)
     assert other_link.ended == []
     assert world.node.connections == 3
-    assert world.hub().sockets == 3
+    assert world.sockets == 3
     # They come back, to the one that is left.
     assert world.client("/").server.id == "two"
     assert world.hub().servers.get("one") is None
@@ -363,3 +366,54 @@ def test_a_removed_hub_cannot_remove_its_successor() -> None:
     second = world.hub()
     world.node.drop_server(first, server)
     assert world.hub() is second
+
+
+# -- faults
+
+
+class Failing(RecordingAnswers):
+    """Answers whose reader fails."""
+
+    def finish(self, missing: tuple[str, ...]) -> None:
+        super().finish(missing)
+        raise RuntimeError("broken")
+
+
+def test_a_question_whose_end_fails_does_not_keep_others_from_theirs() -> None:
+    world = World()
+    world.server()
+    world.server(hub="other")
+    for hub in (HUB, "other"):
+        world.enter(world.open(RecordingOpening(), hub=hub), "/")
+    asked = [(HUB, Failing()), (HUB, RecordingAnswers()), ("other", RecordingAnswers())]
+    for hub, answers in asked:
+        world.execute(Invoke(hub, EVERYONE, b"42[1]", 1.0), answers)
+    for _ in range(2):
+        world.now += 2
+        world.node.tick(world.now)
+    assert [answers.finished for _, answers in asked] == [1, 1, 1]
+    assert [(part, str(error)) for part, error in world.faults] == [("node", "broken")]
+
+
+def test_a_client_whose_end_fails_does_not_keep_others_from_their_heartbeat() -> None:
+    world = World()
+    _, link = world.server(peer=RecordingPeer(), terms=OpenInfo(1_000, 1_000))
+    first, second = world.client("/"), world.client("/")
+    closed = link.closed
+
+    def fail(connection: Connection, reason: Reason) -> None:
+        closed(connection, reason)
+        if connection is first:
+            raise RuntimeError("broken")
+
+    link.closed = fail  # type: ignore[method-assign]
+    for _ in range(40):
+        world.now += 0.1
+        world.node.tick(world.now)
+    assert {client for client, _ in link.ended} == {first.id, second.id}
+    assert [part for part, _ in world.faults] == ["heartbeat"]
+    third = world.client("/")
+    for _ in range(40):
+        world.now += 0.1
+        world.node.tick(world.now)
+    assert (third.id, PING_TIMEOUT) in link.ended

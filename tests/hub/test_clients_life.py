@@ -7,12 +7,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from moorage.engine.upgrade import Step
 from moorage.hub.connection import Connection
 from moorage.hub.links import AppServer
 from moorage.wire.commands import EVERYONE
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import APP_REFUSED, TRANSPORT_LOST
-from tests.hub.fakes import HUB, RecordingLink, RecordingOpening, World
+from tests.hub.fakes import HUB, RecordingLink, RecordingOpening, RecordingSink, World
 
 
 class LifeMachine(RuleBasedStateMachine):
@@ -69,6 +70,35 @@ class LifeMachine(RuleBasedStateMachine):
             if connection not in self.accepted:
                 self.ended.add(connection)
 
+    @rule(text=st.sampled_from(["1", "2]\x1e42[3", '"é"']), times=st.sampled_from([1, 30_000]))
+    def app_emits(self, text: str, times: int) -> None:
+        self.world.emit(EVERYONE, f"42[{text}{',1' * times}]".encode())
+
+    @rule(who=who)
+    def client_reads(self, who: int) -> None:
+        connection = self.pick(who)
+        if connection in self.accepted - self.ended:
+            connection.outbox.unblock()
+
+    @rule(who=who)
+    def client_does_not_read(self, who: int) -> None:
+        connection = self.pick(who)
+        if connection in self.accepted - self.ended:
+            connection.outbox.ready = False
+
+    @rule(who=who)
+    def client_upgrades(self, who: int) -> None:
+        connection = self.pick(who)
+        if connection in self.accepted - self.ended and not connection.outbox.framed:
+            connection.session.step(Step.UPGRADE_ASKED)
+            connection.session.step(Step.UPGRADE_DONE)
+            connection.outbox.attach(RecordingSink(), ready=True)
+            self.world.node.upgraded(connection)
+
+    @rule()
+    def the_tick_ends(self) -> None:
+        self.world.settle()
+
     @rule(who=who, packet=st.sampled_from([b"1", b"41", b"42[1]", b"nonsense"]))
     def client_sends(self, who: int, packet: bytes) -> None:
         connection = self.pick(who)
@@ -110,7 +140,9 @@ class LifeMachine(RuleBasedStateMachine):
         assert (hub is not None) == bool(self.servers)
         if hub is not None:
             assert set(hub.directory.connections.values()) == alive & self.accepted
-            assert hub.sockets == sum(bool(c.session.peer.namespaces) for c in alive & self.accepted)
+            assert hub.websockets == sum(c.outbox.framed for c in alive & self.accepted)
+        assert self.world.sockets == sum(bool(c.session.peer.namespaces) for c in alive & self.accepted)
+        assert self.world.node.flusher.waiting == sum(c.outbox.size for c in alive & self.accepted)
 
 
 TestLife = LifeMachine.TestCase

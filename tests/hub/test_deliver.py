@@ -46,7 +46,7 @@ def test_the_connect_answer_makes_the_socket_a_member(stage: Stage) -> None:
     assert client.groups == set()
     world.send(client, b'40/ns,{"sid":"abc"}')
     assert client.groups == {NS, room_group("/ns", "abc")}
-    assert world.hub().sockets == 3
+    assert world.sockets == 3
     # Before anything later can be sent to it: the next emit finds it.
     world.emit(Selection(group=room_group("/ns", "abc")), b'42/ns,["private"]')
     world.emit(Selection(group=NS), b'42/ns,["all"]')
@@ -73,7 +73,7 @@ def test_a_late_answer_makes_no_member(stage: Stage) -> None:
     world.send(client, b'40{"sid":"abc"}')
     world.settle()
     assert client.groups == set()
-    assert world.hub().sockets == 2
+    assert world.sockets == 2
     # The app server hears both, in order, and ends the socket that it made.
     assert link.packets(client) == [b"40", b"41"]
 
@@ -81,7 +81,7 @@ def test_a_late_answer_makes_no_member(stage: Stage) -> None:
 def test_a_second_answer_moves_the_private_room(stage: Stage) -> None:
     world, client, _ = stage
     world.send(client, b'40{"sid":"new"}')
-    assert world.hub().sockets == 2
+    assert world.sockets == 2
     assert room_group("/", "new") in client.groups
     assert room_group("/", f"{client.id}/") not in client.groups
 
@@ -96,7 +96,7 @@ def test_a_plain_disconnect(stage: Stage) -> None:
     world.settle()
     assert heard(client) == [b"41/ns,"]
     assert client.groups == {ROOT, room_group("/", f"{client.id}/")}
-    assert world.hub().sockets == 1
+    assert world.sockets == 1
     # It was the app server's own doing: it needs no news.
     assert link.forwarded == []
     assert link.ended == []
@@ -121,7 +121,7 @@ def test_disconnect_sockets_with_close(stage: Stage) -> None:
     assert sink.packets == [b"41/ns,", b"41"], "all its sockets, as natively"
     assert link.forwarded == []
     assert link.ended == [(client.id, APP_CLOSED)]
-    assert world.hub().sockets == 0
+    assert world.sockets == 0
     assert len(world.hub().directory.rooms) == 0
 
 
@@ -159,7 +159,7 @@ def test_not_in_the_namespace(stage: Stage, packet: bytes, connecting: bool) -> 
     assert heard(client) == []
     assert link.forwarded == []
     assert link.ended == []
-    assert world.hub().sockets == 1
+    assert world.sockets == 1
     if connecting:
         world.send(client, b'40/ns,{"sid":"again"}')
         assert NS in client.groups
@@ -176,7 +176,7 @@ def test_the_clients_own_disconnect_removes_it_from_all_groups_first(stage: Stag
     assert world.emit(Selection(group=room_group("/ns", sid)), b"41/ns,", control=True).reached == 0
     world.enter(client, "/ns", sid="second")
     assert world.emit(Selection(group=room_group("/ns", sid)), b"41/ns,", control=True).reached == 0
-    assert world.hub().sockets == 2
+    assert world.sockets == 2
 
 
 # -- `44`
@@ -192,10 +192,10 @@ def test_a_refused_namespace_leaves_nothing_behind(stage: Stage) -> None:
     world.settle()
     assert heard(client) == [b'44/ns,{"message":"no"}']
     assert client.groups == set()
-    assert world.hub().sockets == 2
+    assert world.sockets == 2
     # And may be asked again.
     world.enter(client, "/ns")
-    assert world.hub().sockets == 3
+    assert world.sockets == 3
 
 
 def test_leaving_while_connecting_leaves_nothing_behind(stage: Stage) -> None:
@@ -205,13 +205,13 @@ def test_leaving_while_connecting_leaves_nothing_behind(stage: Stage) -> None:
     world.join(client, "room", namespace="/ns")
     world.node.receive(client, b"41/ns,")
     assert client.groups == set()
-    assert world.hub().sockets == 2
+    assert world.sockets == 2
 
 
 def test_a_refusal_of_a_connected_namespace_ends_it(stage: Stage) -> None:
     world, client, _ = stage
     world.send(client, b'44/ns,{"message":"no"}')
-    assert world.hub().sockets == 1
+    assert world.sockets == 1
     assert NS not in client.groups
 
 
@@ -239,7 +239,7 @@ def test_packets_after_a_close_are_dropped(stage: Stage) -> None:
     assert link.ended == [(client.id, APP_LET_GO)]
     assert client.groups == set()
     assert len(world.hub().directory.rooms) == 0
-    assert world.hub().sockets == 0
+    assert world.sockets == 0
 
 
 def test_a_mixed_payload_keeps_its_order(stage: Stage) -> None:
@@ -280,7 +280,7 @@ def test_a_payload_that_cannot_go_to_all_is_refused(stage: Stage, payload: bytes
     world.settle()
     assert heard(client) == heard(polling) == []
     assert link.ended == []
-    assert world.hub().sockets == 3
+    assert world.sockets == 3
 
 
 @pytest.mark.repair(7)
@@ -407,7 +407,7 @@ class NamespaceMachine(RuleBasedStateMachine):
         expected |= {room_group(name, sid) for name, sid in connected.items()}
         assert self.client.groups == expected
         assert len(self.world.hub().directory.rooms) == len(expected)
-        assert self.world.hub().sockets == len(connected)
+        assert self.world.sockets == len(connected)
         assert self.world.node.connections == 1
 
 

@@ -342,7 +342,7 @@ def test_sockets_of_all_app_servers_are_disconnected_from_a_namespace(close: boo
     if not close:
         # Who is not there cannot be taken out.
         assert world.execute(LeaveNamespace(HUB, EVERYONE, "/", close)) == Outcome(reached=0)
-        assert world.hub().sockets == 1
+        assert world.sockets == 1
 
 
 def test_a_volatile_emit_skips_clients_that_cannot_take_it(world: World) -> None:

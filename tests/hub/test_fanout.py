@@ -24,7 +24,7 @@ def crowd(count: int, *, polling: int = 0, limits: Limits | None = None) -> tupl
 
 def send(world: World, encoded: Encoded, clients: list[Connection]) -> None:
     """Fan out."""
-    fan_out(encoded, clients, world.node.flusher, world.metrics)
+    fan_out(encoded, clients, world.node.flusher)
 
 
 @pytest.mark.parametrize(
@@ -72,19 +72,19 @@ def test_everybody_gets_the_same_bytes_object() -> None:
 @pytest.mark.parametrize("size", [1, SLICE - 3, SLICE, SLICE + 1, 2 * SLICE + 1])
 def test_both_transports_for_any_size(size: int) -> None:
     world, clients = crowd(size, polling=2)
-    world.metrics.sent_websocket = world.metrics.sent_polling = 0
+    world.node.flusher.sent_websocket = world.node.flusher.sent_polling = 0
     send(world, Encoded(b'451-["x"]\x1ebYWI='), clients)
     world.settle()
     assert all(heard(client) == [b'451-["x"]', b"bYWI="] for client in clients)
-    assert (world.metrics.sent_websocket, world.metrics.sent_polling) == (2 * size, 4)
+    assert (world.node.flusher.sent_websocket, world.node.flusher.sent_polling) == (2 * size, 4)
 
 
 def test_a_partial_large_fan_out_is_counted_partially() -> None:
     world, clients = crowd(3, polling=2)
-    world.metrics.sent_websocket = world.metrics.sent_polling = 0
-    fan_out(Encoded(b"42[1]"), clients, world.node.flusher, world.metrics, among=10 * SLICE)
+    world.node.flusher.sent_websocket = world.node.flusher.sent_polling = 0
+    fan_out(Encoded(b"42[1]"), clients, world.node.flusher, among=10 * SLICE)
     world.settle()
-    assert (world.metrics.sent_websocket, world.metrics.sent_polling) == (3, 2)
+    assert (world.node.flusher.sent_websocket, world.node.flusher.sent_polling) == (3, 2)
 
 
 def test_only_a_large_fan_out_is_sliced() -> None:
@@ -102,17 +102,17 @@ def test_a_full_outbox_does_not_stop_others(size: int) -> None:
     world, clients = crowd(size, limits=Limits(outbox_bytes=10, outbox_hard_bytes=20))
     slow = clients[1]
     slow.outbox.ready = False
-    push(slow.outbox, Encoded(b"42[1]"), world.metrics)
+    push(slow.outbox, Encoded(b"42[1]"), world.node.flusher)
     send(world, Encoded(b'42["more than ten bytes"]'), clients)
-    assert world.metrics.disconnects == {}
+    assert world.logged == []
     world.settle()
-    assert world.metrics.disconnects == {"slow-client": 1}
+    assert [row[1] for row in world.logged] == ["slow-client"]
     assert all(heard(client) for client in clients if client is not slow)
 
 
 def test_single_deliveries_are_counted_by_transport() -> None:
     world, (websocket, polling) = crowd(1, polling=1)
-    world.metrics.sent_websocket = world.metrics.sent_polling = 0
-    push(websocket.outbox, Encoded(b"42[]\x1e42[]"), world.metrics)
-    push(polling.outbox, Encoded(b"42[]"), world.metrics)
-    assert (world.metrics.sent_websocket, world.metrics.sent_polling) == (2, 1)
+    world.node.flusher.sent_websocket = world.node.flusher.sent_polling = 0
+    push(websocket.outbox, Encoded(b"42[]\x1e42[]"), world.node.flusher)
+    push(polling.outbox, Encoded(b"42[]"), world.node.flusher)
+    assert (world.node.flusher.sent_websocket, world.node.flusher.sent_polling) == (2, 1)

@@ -195,7 +195,7 @@ def test_an_unexpected_pong_is_ignored() -> None:
 def test_many_clients_are_pinged_in_slices() -> None:
     stage = Stage(interval=5.0)
     crowd = [stage.client("/") for _ in range(2 * SLICE + 10)]
-    sent = stage.metrics.sent_websocket
+    sent = stage.node.flusher.sent_websocket
     due = stage.now + 5.0 + GRAIN
     while stage.now < due and not stage.scheduled:
         stage.now += STEP
@@ -204,7 +204,7 @@ def test_many_clients_are_pinged_in_slices() -> None:
     assert sum(bool(heard(client)) for client in crowd) == SLICE
     stage.settle()
     assert all(heard(client) == [b"2"] for client in crowd)
-    assert stage.metrics.sent_websocket == sent + len(crowd)
+    assert stage.node.flusher.sent_websocket == sent + len(crowd)
 
 
 def test_closed_clients_are_soon_released() -> None:
@@ -308,9 +308,9 @@ def test_many_clients_share_wake_ups() -> None:
     for _ in range(2_000):
         stage.client("/")
         stage.now += 0.000_7
-    before, pings = stage.wakes, stage.metrics.sent_websocket
+    before, pings = stage.wakes, stage.node.flusher.sent_websocket
     began = stage.now
     stage.after(26.5)
-    assert stage.metrics.sent_websocket - pings == 2_000
+    assert stage.node.flusher.sent_websocket - pings == 2_000
     slots = 1.4 / GRAIN
     assert stage.wakes - before <= slots + (stage.now - began) / STEP + 2

@@ -10,7 +10,7 @@ from tests.hub.fakes import RecordingAnswers, RecordingOpening, World, heard
 def test_a_new_hub_is_empty() -> None:
     hub = Hub("h")
     assert hub.is_empty
-    assert hub.sockets == 0
+    assert hub.websockets == 0
 
 
 def test_a_hub_exists_while_it_is_used() -> None:

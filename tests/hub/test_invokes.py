@@ -94,12 +94,12 @@ def test_late_duplicate_and_invented_answers(stage: Stage) -> None:
     world.node.receive(one, b"43%d[1]" % (FIRST_SERVICE_ACK + 99))
     assert len(answers.payloads) == 1
     assert answers.finished == 0
-    assert world.metrics.late_answers == 3
+    assert world.node.late_answers == 3
     world.node.tick(world.now + world.links.invoke_timeout)
     assert answers.finished == 1
     world.node.receive(two, b"43%b[1]" % FIRST)
     assert len(answers.payloads) == 1
-    assert world.metrics.late_answers == 4
+    assert world.node.late_answers == 4
     # Nobody's connection ended for that, and the app server heard nothing.
     assert link.ended == []
     assert link.forwarded == []
@@ -114,7 +114,7 @@ def test_the_deadline(stage: Stage) -> None:
     world.node.tick(world.now + world.links.invoke_timeout)
     world.node.tick(world.now + world.links.invoke_timeout + 100)
     assert answers.finished == 1
-    assert world.metrics.invoke_timeouts == 1
+    assert world.node.invoke_timeouts == 1
     assert len(world.hub().invocations) == 0
 
 
@@ -197,7 +197,7 @@ def test_requests_end_with_the_app_server_that_made_them(stage: Stage) -> None:
     world.hub().invocations.cancel(gone)
     assert len(world.hub().invocations) == 1
     world.node.receive(one, b"43%b[1]" % FIRST)
-    assert world.metrics.late_answers == 1
+    assert world.node.late_answers == 1
     assert gone.payloads == []
     world.node.tick(world.now + 1_000)
     assert (gone.finished, stays.finished) == (0, 1)

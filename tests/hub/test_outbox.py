@@ -10,7 +10,9 @@ from moorage.hub import fanout
 from moorage.hub.connection import Connection
 from moorage.hub.fanout import Encoded
 from moorage.hub.outbox import SLICE
-from moorage.metrics import Metrics
+from moorage.hub.settings import Limits
+from moorage.wire.commands import EVERYONE
+from moorage.wire.reasons import Reason
 from tests.hub.fakes import PollingSink, RecordingSink, World, heard, sink_of, unframe
 
 
@@ -25,7 +27,8 @@ def world() -> World:
 def push(connection: Connection, *packets: bytes) -> None:
     """Queue packets one by one."""
     for packet in packets:
-        fanout.push(connection.outbox, Encoded(packet), Metrics("test"))
+        encoded = Encoded(packet)
+        connection.outbox.push(encoded.frames if connection.outbox.framed else encoded.payload)
 
 
 def test_one_write_per_tick_for_any_number_of_emits(world: World) -> None:
@@ -176,7 +179,7 @@ def test_an_outbox_is_empty_after_the_close(world: World) -> None:
 
 def test_large_frames_are_sent_in_small_slices(world: World) -> None:
     clients = [world.client() for _ in range(20)]
-    fanout.fan_out(Encoded(b"4" * 1_000_000), clients, world.node.flusher, world.metrics)
+    fanout.fan_out(Encoded(b"4" * 1_000_000), clients, world.node.flusher)
     turns = 0
     while world.scheduled:
         world.tick()
@@ -304,3 +307,68 @@ def test_pending_fan_outs_share_few_buffers() -> None:
         large(world, clients, b"42[%d]" % number)
     world.tick()
     assert [heard(client) for client in clients] == [[b"42[%d]" % number for number in range(100)]] * 3
+
+
+# -- faults
+
+
+class BrokenSink(RecordingSink):
+    """A sink whose writes raise."""
+
+    def write(self, data: bytes) -> None:
+        raise RuntimeError("broken")
+
+    def _send(self, opcode: int, buffer: bytearray, offset: int) -> None:
+        self.write(b"")
+
+
+def breaking(world: World, client: Connection) -> Connection:
+    """The client's sink fails from now on."""
+    client.outbox.attach(BrokenSink(), ready=True)
+    return client
+
+
+@pytest.mark.parametrize("size", [3, SLICE + 3], ids=["small", "large"])
+@pytest.mark.parametrize("packet", [b"42[1]", b"42[1]\x1e42[2]", b"42[" + b"1" * 100_000 + b"]"])
+def test_a_failing_write_ends_its_client_and_no_other_misses_anything(
+    world: World, size: int, packet: bytes
+) -> None:
+    clients = [world.client("/") for _ in range(size)]
+    broken = [breaking(world, clients[at]) for at in (0, size // 2)]
+    world.emit(EVERYONE, packet)
+    world.settle()
+    well = [client for client in clients if client not in broken]
+    assert all(heard(client) == packet.split(b"\x1e") for client in well)
+    assert [row[:3] for row in world.logged] == [(client.id, "internal", "service") for client in broken]
+    assert [(part, str(error)) for part, error in world.faults] == [("write", "broken")] * 2
+    assert world.node.flusher.waiting == 0
+    world.emit(EVERYONE, b"42[3]")
+    world.settle()
+    assert len(world.faults) == 2
+    assert all(heard(client)[-1] == b"42[3]" for client in well)
+
+
+def test_a_write_that_fails_in_the_middle_of_an_emit_does_not_stop_it() -> None:
+    world = World(limits=Limits(outbox_hard_bytes=1_000_000, outbox_bytes=100_000))
+    world.server()
+    broken, well = breaking(world, world.client("/")), world.client("/")
+    for _ in range(12):
+        world.emit(EVERYONE, b"42[" + b"1" * 100_000 + b"]")
+    world.settle()
+    assert len(heard(well)) == 12
+    assert [row[:2] for row in world.logged] == [(broken.id, "internal")]
+    assert world.node.flusher.waiting == 0
+
+
+def test_a_client_whose_end_fails_too_does_not_stop_the_flush(world: World) -> None:
+    class Worse(BrokenSink):
+        def close(self, reason: Reason, rest: list[bytes]) -> None:
+            raise RuntimeError("still broken")
+
+    worse, well = world.client("/"), world.client("/")
+    worse.outbox.attach(Worse(), ready=True)
+    world.emit(EVERYONE, b"42[1]")
+    world.settle()
+    assert heard(well) == [b"42[1]"]
+    assert [part for part, _ in world.faults] == ["write", "close"]
+    assert world.node.connections == 1

@@ -246,7 +246,7 @@ def test_a_client_that_ends_before_its_turn_is_not_expelled(
                 world.execute(CloseConnections(HUB, Selection(connection=client.id)))
 
     assert begun(world, LeaveNamespace(HUB, ALL, "/", close), between).reached == 2
-    assert world.node.connections == world.hub().sockets == 0
+    assert world.node.connections == world.sockets == 0
     assert len(link.ended) == 4
     assert not isinstance(peer, RecordingPeer) or len(peer.lefts) == 2
 

@@ -18,6 +18,7 @@ from moorage.edge.settings import ServerSettings
 from moorage.edge.sockets import Sweep
 from moorage.hub.node import Node
 from moorage.logs_quota import Quota
+from moorage.metrics import Metrics
 from moorage.wire.authority import check_host
 from moorage.wire.azure.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
@@ -46,6 +47,7 @@ class LinkAcceptor:
         self,
         *,
         node: Node,
+        metrics: Metrics,
         keys: AccessKeys,
         auth_settings: AuthSettings,
         server: ServerSettings,
@@ -55,6 +57,7 @@ class LinkAcceptor:
         new_ack: Callable[[], int],
     ) -> None:
         self.node = node
+        self.metrics = metrics
         self.clock = clock
         self._sweep = Sweep(clock)
         self._keys = keys
@@ -68,7 +71,7 @@ class LinkAcceptor:
         """Limits the lines about refused links."""
         loop = asyncio.get_running_loop()
         self._moorage = Sessions(
-            node, node_id=node_id, clock=clock, wall_clock=wall_clock, later=loop.call_soon
+            node, metrics, node_id=node_id, clock=clock, wall_clock=wall_clock, later=loop.call_soon
         )
 
     @property
@@ -96,7 +99,7 @@ class LinkAcceptor:
             else:
                 self._open_azure(request)
         except PeerError as error:
-            self.node.metrics.refusals["link", error.reason.name] += 1
+            self.metrics.refusals["link", error.reason.name] += 1
             # Nobody has shown a key yet.
             if self._refusals.allows(self.clock()):
                 log.info("link refused", reason=error.reason.name, detail=error.message)
@@ -171,7 +174,12 @@ class LinkAcceptor:
             self._moorage.evict(hub, server_id)
             hub = self.node.ensure_hub(hub_name)
         server = AzureServer(
-            self.node, hub, server_id, later=lambda: loop.call_soon(server.flush), first_ack=self._new_ack()
+            self.node,
+            self.metrics,
+            hub,
+            server_id,
+            later=lambda: loop.call_soon(server.flush),
+            first_ack=self._new_ack(),
         )
         self._servers[hub.name, server_id] = server
         self._readers[server] = Reader(server)

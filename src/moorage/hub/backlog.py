@@ -51,7 +51,12 @@ class Backlog:
     """All clients' holdings. `slow` is called with each client that is to be closed, and why."""
 
     def __init__(
-        self, limits: Limits, slow: Callable[[Connection, str], None], wake: Callable[[], None], now: float
+        self,
+        limits: Limits,
+        slow: Callable[[Connection, str], None],
+        flush: Callable[[Outbox], None],
+        wake: Callable[[], None],
+        now: float,
     ) -> None:
         self.limits = limits
         self.total = 0
@@ -61,6 +66,7 @@ class Backlog:
         loop over the members of a room, which a close would change."""
         self.uncounted = min(UNCOUNTED, limits.outbox_bytes)
         self._slow = slow
+        self._flush = flush
         self._wake = wake
         self._now = now
         self._looked = now
@@ -71,9 +77,6 @@ class Backlog:
 
     def grown(self, box: Outbox, size: int) -> None:
         """A large queue has grown by one entry; `size` is the client's share of its bytes."""
-        if box.is_spilt:
-            box.spill()
-            return
         holding = self._holdings.get(box)
         if holding is None:
             holding = self._holdings[box] = Holding(self._now)
@@ -84,8 +87,8 @@ class Backlog:
             self._alarm()
         if box.size > self.limits.outbox_hard_bytes:
             # It may be that this client reads, and that all of this was emitted within one loop tick.
-            box.flush()
-            if box.size > self.limits.outbox_hard_bytes and not box.is_single:
+            self._flush(box)
+            if box.limit >= 0 and box.size > self.limits.outbox_hard_bytes and not box.is_single:
                 self._condemn(box, f"over limits.outbox_hard_bytes, {self.limits.outbox_hard_bytes}")
 
     def written(self, box: Outbox, before: int) -> None:

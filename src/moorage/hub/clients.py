@@ -7,7 +7,7 @@ time in; what is to be written, opened and closed goes out through the ports.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import Final
 
 from moorage.engine.peer import Answer, Forward
 from moorage.engine.session import Closed, Event, Pong
@@ -18,9 +18,9 @@ from moorage.hub.heartbeat import Heartbeats
 from moorage.hub.hub import Hub
 from moorage.hub.links import AppServer
 from moorage.hub.outbox import Flusher
-from moorage.hub.ports import Cluster, Later, Opening
+from moorage.hub.ports import Cluster, Faults, Later, Observer, Opening, RefusedError, Who
 from moorage.hub.settings import HubSettings, Limits, LinkSettings
-from moorage.hub.turns import Intake, Job, Turns
+from moorage.hub.turns import Intake, Job, ResultT, Turns
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group
 from moorage.wire.handshake import Handshake, OpenInfo
@@ -28,6 +28,7 @@ from moorage.wire.reasons import (
     APP_LOST,
     CLIENT_CLOSED,
     DRAINING,
+    INTERNAL,
     NO_APP_SERVER,
     PING_TIMEOUT,
     SLOW_CLIENT,
@@ -38,22 +39,8 @@ from moorage.wire.reasons import (
     Reason,
 )
 
-if TYPE_CHECKING:
-    # Names only: at run time the counters are handed in, and the metrics library stays outside.
-    from moorage.metrics import Metrics
-
 AT_ONCE: Final = 50
 """Clients that are closed in one step. Each costs about 20 us, with its write and its log line."""
-
-Who = Literal["client", "app", "service", "api"]
-
-
-class DisconnectLog(Protocol):
-    """Writes one log line per disconnect."""
-
-    def __call__(
-        self, connection: Connection, reason: Reason, *, who: Who, detail: str, age: float, queued: int
-    ) -> None: ...
 
 
 class Clients:
@@ -65,8 +52,8 @@ class Clients:
         new_id: Callable[[], str],
         clock: Callable[[], float],
         later: Later,
-        metrics: Metrics,
-        log: DisconnectLog,
+        observer: Observer,
+        faults: Faults,
         limits: Limits,
         links: LinkSettings,
         hubs: Mapping[str, HubSettings],
@@ -77,33 +64,38 @@ class Clients:
         self._later = later
         self.cluster: Cluster | None = None
         """The other nodes; None if there are none. Set before the first hub exists."""
-        self.metrics = metrics
+        self.late_answers = 0
+        """Answers of clients and app servers for which nobody waited any more."""
+        self.invoke_timeouts = self.server_timeouts = 0
+        """Questions to clients and to app servers that ended before all had answered."""
         self.limits = limits
         self.links = links
         self.hubs: dict[str, Hub] = {}
         self.draining = False
         self.connections = 0
         """Number of connections in all hubs, those that wait for their app server included."""
-        self.flusher: Flusher = Flusher(lambda: later(self.flusher.run), self._slow, metrics, limits, clock())
+        self.flusher: Flusher = Flusher(
+            lambda: later(self.flusher.run), self._slow, self._broken, limits, clock()
+        )
         self.turns: Turns = Turns(lambda: later(self.turns.run), clock, self.flusher)
         """Shares the time for work in steps, of all hubs."""
         self._chores = Intake(self.turns)
-        self.heartbeats = Heartbeats(self._silent, self.flusher, metrics, clock())
-        self._log = log
-        self._openings: dict[Connection, tuple[Opening, tuple[str, ...]]] = {}
+        self.heartbeats = Heartbeats(self._silent, self.flusher, faults, clock())
+        self.observer = observer
+        self._faults = faults
+        self._openings: dict[Connection, tuple[Opening, Handshake]] = {}
         self.configure(hubs, allow_unlisted_hubs=allow_unlisted_hubs)
 
     # -- hubs ---------------------------------------------------------------------------------
 
     def configure(self, hubs: Mapping[str, HubSettings], *, allow_unlisted_hubs: bool) -> None:
-        """Take new hub settings, at the start and on a reload. Connections are not affected."""
+        """Take new hub settings, at the start and on a reload. Connections are not touched."""
         self._hub_settings = {name.casefold(): settings for name, settings in hubs.items()}
         self._unlisted = self._hub_settings.get("default", HubSettings())
         self._allow_unlisted = allow_unlisted_hubs
 
     def hub_settings(self, name: str) -> HubSettings:
-        """The settings of hub `name`. Raises `PeerError` (unknown-hub) for an unlisted hub if the
-        configuration allows only listed ones."""
+        """The settings of hub `name`. Raises `PeerError` (unknown-hub) if only listed hubs may exist."""
         settings = self._hub_settings.get(name.casefold())
         if settings is not None:
             return settings
@@ -132,8 +124,7 @@ class Clients:
     # -- app servers --------------------------------------------------------------------------
 
     def drop_server(self, hub: Hub, server: AppServer) -> None:
-        """An app server's grace time is over. Its clients are closed, so that they reconnect and get another
-        app server."""
+        """An app server's grace time is over: close its clients, which reconnect to another one."""
         server.up = False
         hub.servers.remove(server)
         hub.queries.without(server)
@@ -165,18 +156,13 @@ class Clients:
     # -- a connection's life ------------------------------------------------------------------
 
     def connect(self, hub_name: str, handshake: Handshake, opening: Opening) -> Connection:
-        """A client asks for a session. Raises `PeerError` if it is refused at once. Otherwise `opening`
-        gets the app server's decision, later or within this call."""
-        if self.draining:
-            raise PeerError(DRAINING)
-        if self.connections >= self.limits.max_connections:
-            raise PeerError(TOO_MANY_CONNECTIONS)
-        if len(handshake.groups) > self.limits.max_groups:
-            raise PeerError(TOO_MANY_GROUPS, f"at most {self.limits.max_groups}")
-        hub = self.hub(hub_name)
-        server = hub.servers.choose() if hub is not None else None
-        if hub is None or server is None:
-            raise PeerError(NO_APP_SERVER)
+        """A client asks for a session. Raises `RefusedError` where it can be refused at once; else
+        `opening` gets the app server's answer, later or within this call."""
+        try:
+            hub, server = self._admit(hub_name, handshake)
+        except PeerError as error:
+            self.observer.refused(hub_name, handshake, error)
+            raise RefusedError(error.reason, error.detail) from None
         connection = Connection(
             self.new_id(),
             hub,
@@ -188,9 +174,22 @@ class Clients:
         )
         self.connections += 1
         server.clients.add(connection)
-        self._openings[connection] = (opening, handshake.groups)
+        self._openings[connection] = (opening, handshake)
         server.link.open(connection, handshake)
         return connection
+
+    def _admit(self, hub_name: str, handshake: Handshake) -> tuple[Hub, AppServer]:
+        if self.draining:
+            raise PeerError(DRAINING)
+        if self.connections >= self.limits.max_connections:
+            raise PeerError(TOO_MANY_CONNECTIONS)
+        if len(handshake.groups) > self.limits.max_groups:
+            raise PeerError(TOO_MANY_GROUPS, f"at most {self.limits.max_groups}")
+        hub = self.hub(hub_name)
+        server = hub.servers.choose() if hub is not None else None
+        if hub is None or server is None:
+            raise PeerError(NO_APP_SERVER)
+        return hub, server
 
     def accept(self, connection: Connection, info: OpenInfo) -> None:
         """The app server accepts the client."""
@@ -199,20 +198,21 @@ class Clients:
             if connection.session.state == State.CLOSED:
                 connection.server.link.closed(connection, TRANSPORT_LOST)
             return
-        opening, groups = waiting
+        opening, handshake = waiting
         if self.draining:
             # This client may have been skipped when all clients were closed.
             self._forget(connection)
             connection.server.link.closed(connection, DRAINING)
+            self.observer.refused(connection.hub.name, handshake, PeerError(DRAINING))
             opening.refused(DRAINING, "")
             return
         session = connection.session
         session.max_payload = min(session.max_payload, info.max_payload)
         directory = connection.hub.directory
         directory.add(connection)
-        for group in groups:
+        for group in handshake.groups:
             directory.rooms.join(connection, group)
-        self.metrics.connects += 1
+        self.observer.opened(connection, opening.transport)
         terms = OpenInfo(info.ping_interval, info.ping_timeout, session.max_payload)
         if not connection.server.can.keeps_heartbeat:
             # Before the answer: packets that the client sent too early are read while it is being answered.
@@ -223,12 +223,13 @@ class Clients:
         """The app server refuses the client, or did not answer."""
         waiting = self._openings.pop(connection, None)
         if waiting is not None:
+            opening, handshake = waiting
             self._forget(connection)
-            waiting[0].refused(reason, detail)
+            self.observer.refused(connection.hub.name, handshake, PeerError(reason, detail))
+            opening.refused(reason, detail)
 
     def abandon(self, connection: Connection) -> None:
-        """The client went away while the app server was being asked. If the app server accepts it later,
-        `accept` reports the end to it."""
+        """The client went away while the app server was asked. A later `accept` closes it there."""
         if self._openings.pop(connection, None) is not None:
             self._forget(connection)
 
@@ -249,26 +250,33 @@ class Clients:
             return
         session.step(Step.CLOSE)
         hub = connection.hub
-        hub.sockets -= sum(1 for sid in session.peer.namespaces.values() if sid)
+        for namespace, sid in session.peer.namespaces.items():
+            if sid:
+                self.observer.left(connection, namespace)
+        hub.websockets -= outbox.framed
         hub.directory.remove(connection)
         connection.server.clients.discard(connection)
         self.connections -= 1
         self.heartbeats.remove(connection)
         queued, sink = outbox.size, outbox.sink
-        rest = outbox.take_all()
-        outbox.drop()
+        rest = outbox.drop()
         connection.server.link.closed(connection, reason)
-        self.metrics.disconnects[reason.name] += 1
-        self._log(
-            connection, reason, who=who, detail=detail, age=self.clock() - connection.opened_at, queued=queued
-        )
+        age = self.clock() - connection.opened_at
+        self.observer.closed(connection, reason, who=who, detail=detail, age=age, queued=queued)
+        self._forget_if_empty(hub)
         if sink is not None:
             sink.close(reason, rest)
-        self._forget_if_empty(hub)
+
+    def _broken(self, connection: Connection, error: Exception) -> None:
+        """A write to the client failed. It must not stop the writes to others."""
+        self._faults("write", error)
+        try:
+            self.disconnect(connection, INTERNAL, who="service", detail="a write failed")
+        except Exception as another:
+            self._faults("close", another)
 
     def _slow(self, connection: Connection, why: str) -> None:
         if connection.session.state != State.CLOSED:
-            self.metrics.slow_client_closes += 1
             connection.outbox.spill()
             self.disconnect(connection, SLOW_CLIENT, who="service", detail=why)
 
@@ -279,7 +287,7 @@ class Clients:
         """A socket ended, or was never connected: remove it from all groups of the namespace. An app server
         may join groups before it answers CONNECT (middleware does)."""
         if was_connected:
-            connection.hub.sockets -= 1
+            self.observer.left(connection, namespace)
         connection.hub.directory.rooms.leave_prefix(connection, namespace_group(namespace))
 
     # -- the client's data --------------------------------------------------------------------
@@ -328,7 +336,7 @@ class Clients:
                 connection.server.link.forward(connection, b"3")
         elif isinstance(event, Answer):
             if not connection.hub.invocations.answered(event.ack_id, connection, event.payload):
-                self.metrics.late_answers += 1
+                self.late_answers += 1
         elif isinstance(event, Closed):
             self.disconnect(connection, CLIENT_CLOSED, who="client")
         elif event is not None:
@@ -344,14 +352,22 @@ class Clients:
     # -- time ---------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Send the pings that are due, and end overdue questions."""
-        self.heartbeats.tick(now)
-        self.flusher.backlog.tick(now)
+        """Check all deadlines. A fault in one part does not keep the others from their tick."""
+        self._guard(self.heartbeats.tick, now)
+        self._guard(self.flusher.backlog.tick, now)
         for hub in tuple(self.hubs.values()):
             for server in hub.servers.all():
                 if server.bursts is not None:
-                    server.bursts.tick(now)
+                    self._guard(server.bursts.tick, now)
             if hub.waits:
-                self.metrics.invoke_timeouts += hub.invocations.tick(now)
-                self.metrics.server_timeouts += hub.queries.tick(now) + hub.questions.tick(now)
+                self.invoke_timeouts += self._guard(hub.invocations.tick, now) or 0
+                self.server_timeouts += self._guard(hub.queries.tick, now) or 0
+                self.server_timeouts += self._guard(hub.questions.tick, now) or 0
                 self._forget_if_empty(hub)
+
+    def _guard(self, tick: Callable[[float], ResultT], now: float) -> ResultT | None:
+        try:
+            return tick(now)
+        except Exception as error:
+            self._faults("node", error)
+            return None

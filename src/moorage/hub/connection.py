@@ -75,6 +75,10 @@ class Connection:
         self.channel: object | None = None
         """The link dialect's own state of this connection."""
 
+    def on_websocket(self) -> None:
+        """The outbox writes to a WebSocket from now on."""
+        self.hub.websockets += 1
+
     def hold(self, why: int) -> bool:
         """Do not read it, on this transport or the next one (`Outbox.attach`). False if it has none yet."""
         sink = self.outbox.sink

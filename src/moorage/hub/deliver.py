@@ -58,7 +58,7 @@ class Delivery:
             return 0
         if self._steps is not None:
             return self._special(tuple(some), self._steps)
-        fan_out(self._encoded, some, self._clients.flusher, self._clients.metrics, among=among)
+        fan_out(self._encoded, some, self._clients.flusher, among=among)
         return len(some)
 
     def _special(self, everyone: tuple[Connection, ...], steps: list[tuple[Encoded, Header | None]]) -> int:
@@ -85,10 +85,10 @@ def deliver_to_one(clients: Clients, connection: Connection, payload: bytes) -> 
         engineio.check_text(payload)
     if connection.outbox.framed:
         connection.outbox.push(engineio.text_frame(payload))
-        clients.metrics.sent_websocket += 1
+        clients.flusher.sent_websocket += 1
     else:
         connection.outbox.push(payload)
-        clients.metrics.sent_polling += 1
+        clients.flusher.sent_polling += 1
 
 
 def is_long(payload: bytes) -> bool:
@@ -146,7 +146,7 @@ def _one(clients: Clients, connection: Connection, packet: Encoded, header: Head
 
 
 def _push(clients: Clients, connection: Connection, packet: Encoded) -> None:
-    push(connection.outbox, packet, clients.metrics)
+    push(connection.outbox, packet, clients.flusher)
 
 
 def _connected(clients: Clients, connection: Connection, packet: Encoded, header: Header) -> None:
@@ -160,7 +160,7 @@ def _connected(clients: Clients, connection: Connection, packet: Encoded, header
         rooms = connection.hub.directory.rooms
         before = peer.namespaces[header.namespace]
         if not before:
-            connection.hub.sockets += 1
+            clients.observer.joined(connection, header.namespace)
         elif before != sid:
             # What the app server still sends to the former socket must not reach the new one.
             rooms.leave(connection, room_group(header.namespace, before))

@@ -10,7 +10,6 @@ from moorage.wire import engineio
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
-    from moorage.metrics import Metrics
 
 SPECIAL: Final = (b"40", b"41", b"44", b"1")
 """First bytes of the packets that change state in the service as well as at the client: CONNECT, DISCONNECT
@@ -51,28 +50,32 @@ def fan_out(
     encoded: Encoded,
     to: Collection[Connection],
     flusher: Flusher,
-    metrics: Metrics,
     *,
     among: int = 0,
 ) -> None:
-    """Queue `encoded` for every connection in `to`. This loop creates no task, awaits nothing and logs
-    nothing: a recipient costs two appends and an addition. `among`: the number of all recipients, if `to` is
-    only a part of them."""
+    """Queue `encoded` for every connection in `to`, without a task, an await or a log line per recipient.
+    If `to` is only a part of all recipients, `among` is the number of all."""
     among = among or len(to)
     if among < SLICE and among * len(encoded.payload) <= SLICE_BYTES:
+        framed = 0
         for connection in to:
-            push(connection.outbox, encoded, metrics, among)
-        return
-    framed = flusher.spread(encoded, to, among)
-    metrics.sent_websocket += framed * encoded.packets
-    metrics.sent_polling += (len(to) - framed) * encoded.packets
-
-
-def push(box: Outbox, encoded: Encoded, metrics: Metrics, among: int = 1) -> None:
-    """Queue `encoded` for one client, and count it. `among`: the number of clients that share its bytes."""
-    if box.framed:
-        box.push(encoded.frames, among)
-        metrics.sent_websocket += encoded.packets
+            box = connection.outbox
+            if box.framed:
+                framed += 1
+                box.push(encoded.frames, among)
+            else:
+                box.push(encoded.payload, among)
     else:
-        box.push(encoded.payload, among)
-        metrics.sent_polling += encoded.packets
+        framed = flusher.spread(encoded, to, among)
+    flusher.sent_websocket += framed * encoded.packets
+    flusher.sent_polling += (len(to) - framed) * encoded.packets
+
+
+def push(box: Outbox, encoded: Encoded, flusher: Flusher) -> None:
+    """Queue `encoded` for one client, and count it."""
+    if box.framed:
+        box.push(encoded.frames)
+        flusher.sent_websocket += encoded.packets
+    else:
+        box.push(encoded.payload)
+        flusher.sent_polling += encoded.packets

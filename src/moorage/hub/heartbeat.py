@@ -18,7 +18,7 @@ from moorage.hub.fanout import Encoded, fan_out
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
     from moorage.hub.outbox import Flusher
-    from moorage.metrics import Metrics
+    from moorage.hub.ports import Faults
     from moorage.wire.handshake import OpenInfo
 
 GRAIN_MS: Final = 10
@@ -64,14 +64,14 @@ class Heartbeats:
         self,
         lost: Callable[[Connection], None],
         flusher: Flusher,
-        metrics: Metrics,
+        faults: Faults,
         now: float,
     ) -> None:
         self.wake_at: Callable[[float], object] = lambda when: None
         """Set by the owner of the event loop. A new call replaces the last."""
         self._lost = lost
         self._flusher = flusher
-        self._metrics = metrics
+        self._faults = faults
         self._slots: dict[int, list[Heartbeat]] = {}
         self._order: list[int] = []
         """The numbers of all slots, as a heap."""
@@ -129,11 +129,14 @@ class Heartbeats:
         pinged: list[Connection] = []
         for heartbeat in due:
             connection = heartbeat.owner
-            if connection is not None and self._look(connection, heartbeat, now, stalled=stalled):
-                pinged.append(connection)
+            try:
+                if connection is not None and self._look(connection, heartbeat, now, stalled=stalled):
+                    pinged.append(connection)
+            except Exception as error:
+                self._faults("heartbeat", error)
         # Clients that came together are pinged together, all of a node after a restart: like any
         # large fan-out this must not keep the loop from everything else.
-        fan_out(_PING, pinged, self._flusher, self._metrics)
+        fan_out(_PING, pinged, self._flusher)
 
     def _look(self, connection: Connection, heartbeat: Heartbeat, now: float, *, stalled: bool) -> bool:
         """Is a ping due?"""

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 class Hub:
     """Exists while it has an app server, a client, or somebody who waits for acks."""
 
-    __slots__ = ("directory", "invocations", "name", "queries", "questions", "servers", "shared", "sockets")
+    __slots__ = (
+        "directory",
+        "invocations",
+        "name",
+        "queries",
+        "questions",
+        "servers",
+        "shared",
+        "websockets",
+    )
 
     def __init__(self, name: str, news: Members | None = None) -> None:
         self.name = name
@@ -31,8 +40,8 @@ class Hub:
         self.questions: Questions[AppServer] = Questions()
         """What app servers ask each other."""
         self.shared = SharedHeaders()
-        self.sockets = 0
-        """Sockets now: connections times the namespaces that each is in."""
+        self.websockets = 0
+        """How many of the directory's connections are on a WebSocket. The others are on polling."""
 
     @property
     def is_empty(self) -> bool:

@@ -151,11 +151,15 @@ class Questions(Generic[WhoT]):
                 question.finish()
 
     def tick(self, now: float) -> int:
-        """End what is past its deadline; how many. A client that left without answering keeps its
-        question open until here, so that Socket.IO reports a timeout as it does natively: an early
-        end would turn the timeout into a success with fewer answers."""
+        """End the questions whose deadline has passed, and return how many. A client that left without an
+        answer keeps its question open until then. Socket.IO then reports a timeout, as it does natively;
+        an early end would report success with fewer answers."""
         late = [number for number, question in self._open.items() if question.deadline <= now]
-        ended = [self._open.pop(number) for number in late]
-        for question in ended:
-            question.finish()
-        return len(ended)
+        ended = 0
+        for number in late:
+            # One by one: if `finish` raises, the others stay for the next tick.
+            question = self._open.pop(number, None)
+            if question is not None:
+                question.finish()
+                ended += 1
+        return ended

@@ -1,12 +1,12 @@
-"""What waits to be written to clients: bounded per client, one write per client and loop tick.
+"""The queue of each client: bounded, and flushed with one write per client and loop tick.
 
-An emit only appends finished bytes to its recipients' outboxes. The flush at the end of the tick
-joins what a client has and hands it over in one write. So 50 emits to a room cost each member one
-system call, not 50, and order holds because a client has exactly one queue.
+An emit appends finished bytes to its recipients' outboxes. The flush at the end of the tick joins
+the entries of each outbox and writes them at once. So 50 emits to a room cost each member one
+system call, not 50. A client has exactly one queue, so its order holds.
 
-A large room is flushed in slices of `SLICE` clients (2-3 ms each), with the rest of the loop's
-work between two slices; clients with small business go first. That keeps the latency of
-everybody else flat while a broadcast to 50,000 is under way.
+A large room is flushed in slices of `SLICE` clients (2-3 ms each), and the event loop does other
+work between two slices. Outboxes of small sends are flushed first. This keeps the latency of
+other clients flat during a broadcast to 50,000.
 """
 
 from __future__ import annotations
@@ -24,19 +24,18 @@ if TYPE_CHECKING:
     from moorage.hub.connection import Connection
     from moorage.hub.fanout import Encoded
     from moorage.hub.settings import Limits
-    from moorage.metrics import Metrics
 
 SLICE: Final = 400
-"""Clients that are written to in one turn."""
+"""Number of clients in one slice."""
 SLICE_BYTES: Final = 4 * 1024 * 1024
-"""Bytes that are written in one turn, where they are many for each client."""
+"""A slice ends after this many bytes, if its outboxes are large."""
 MAX_BUFFERS: Final = 32
 MAX_BUFFER_BYTES: Final = 32 * 1024
-"""Longest frame that is sent through picows. If the kernel did not take all of a longer one, picows would
-copy the rest for each recipient."""
+"""Longest frame that is sent through picows. If the kernel takes only a part of a frame, picows copies the
+rest for each recipient, which is too much for longer frames."""
 CHUNK_BYTES: Final = 64 * 1024
-"""A large queue is joined in pieces of this size. One piece would be one more copy of the whole
-queue for each client that does not read, of bytes that all of them share."""
+"""A large queue is joined in pieces of this size. Joined as one piece, bytes that all clients share would
+be copied for each client that does not read."""
 
 _IDLE, _URGENT, _BULK = 0, 1, 2
 
@@ -65,12 +64,12 @@ class Outbox:
         self.sink: ClientSink | None = None
         self.framed = False
         self.ready = False
-        """May be flushed: there is a sink and it takes data now."""
+        """True if it may be flushed: there is a sink, and the sink takes data now."""
         self.size = 0
         self.limit = flusher.backlog.uncounted
-        """Bytes from which on the queue is counted in the `Backlog`; -1 when nothing is queued any more."""
-        # What waits: nearly always one thing or none, so the list for more is made when needed. A
-        # broadcast touches every member's outbox twice, cold: each object less counts.
+        """The `Backlog` counts a queue of more bytes; -1 if the queue takes nothing any more."""
+        # The entries. There is nearly always one or none, so the list for more is made when needed. A
+        # broadcast touches every member's outbox twice, outside the CPU cache, so each object counts.
         self._first: bytes | None = None
         self._rest: list[bytes] | None = None
         self._flusher = flusher
@@ -85,12 +84,24 @@ class Outbox:
             self._first = data
         else:
             self._more(data)
-        self.size += len(data)
+        size = len(data)
+        flusher = self._flusher
+        flusher.queued += size
+        self.size += size
         if self.size > self.limit:
-            self._flusher.backlog.grown(self, len(data) // among)
+            self.over_limit(size, size // among)
         if self.ready and self._state != _URGENT:
             self._state = _URGENT
-            self._flusher.urgent(self)
+            flusher.urgent(self)
+
+    def over_limit(self, size: int, share: int) -> None:
+        """An entry of `size` bytes was queued, and the queue is longer than `limit`. `share` is this client's
+        part of these bytes."""
+        if self.limit < 0:
+            self._first = self._rest = None
+            self._flusher.lost += size
+        else:
+            self._flusher.backlog.grown(self, share)
 
     def _more(self, data: bytes) -> None:
         if self._rest is None:
@@ -99,27 +110,31 @@ class Outbox:
             self._rest.append(data)
 
     def attach(self, sink: ClientSink, *, ready: bool) -> None:
-        """Write to `sink` from now on. What waits is turned into its form, in order."""
+        """Write to `sink` from now on. Waiting entries are turned into its form, in order."""
+        size = self.size
         waiting = self.take_all()
         if sink.framed and not self.framed:
             waiting = [frames(payload) for payload in waiting]
+            if self.owner is not None:
+                self.owner.on_websocket()
         self._flusher.backlog.forget(self)
         self._put(waiting)
+        self._flusher.lost += size - self.size
         self.framed = sink.framed
         self.sink = sink
-        # Kept bound: for a WebSocket this is the transport's own `write`, with no call between.
+        # For a WebSocket this is the transport's own `write`, without a call in between.
         self._write = sink.write
         self._send = sink.send
         self.ready = ready
         if self.owner is not None and self.owner.held:
-            # Its former sink was told. A client must not get around that by an upgrade.
+            # The former sink was paused. An upgrade must not start the reading again.
             sink.pause_reading()
         if self.size > self.limit:
             self._flusher.backlog.grown(self, self.size)
         self.flush()
 
     def rebind(self) -> None:
-        """The sink has a new way for single frames."""
+        """The sink has a new `send`."""
         if self.sink is not None:
             self._send = self.sink.send
 
@@ -130,20 +145,22 @@ class Outbox:
         self.flush()
 
     def flush(self) -> None:
-        """Hand over what waits: to a WebSocket all, in one write; to a poll what one answer may hold."""
+        """Write the waiting entries: all in one write to a WebSocket, as many as fit to a poll."""
         self._state = _IDLE
         data, size = self._first, self.size
         if not self.ready or data is None:
             return
         if size > self.limit or not self.framed:
             if self.framed:
-                self._write_chunks()
-                self._flusher.metrics.bytes_sent_websocket += size - self.size
+                try:
+                    self._write_chunks()
+                finally:
+                    self._flusher.written += size - self.size
             else:
-                self._write_payload()
+                self._write_payload(size)
             self._flusher.backlog.written(self, size)
             return
-        self._flusher.metrics.bytes_sent_websocket += size
+        self._flusher.written += size
         if self._rest is None:
             self._first = None
             self.size = 0
@@ -152,23 +169,24 @@ class Outbox:
             self._write(self.take())
 
     def _write_chunks(self) -> None:
-        """Until the sink is full. The rest stays here: as bytes that are shared with other clients."""
+        """Write until the sink is full. The rest stays queued, as bytes that all clients share."""
         waiting, at = self.take_all(), 0
         while at < len(waiting) and self.ready:
             chunk, at = join_chunk(waiting, at)
             self._write(chunk)
         self._put(waiting[at:])
 
-    def _write_payload(self) -> None:
-        """As many packets as an answer may hold."""
+    def _write_payload(self, size: int) -> None:
+        """Write as many packets as an answer may hold."""
         assert self.sink is not None
         waiting = self.take_all()
         payload, rest = split_payloads(waiting, self.sink.max_packets)
         self._put(rest)
+        self._flusher.lost += size - self.size
         self._write(payload)
 
     def take(self) -> bytes:
-        """All that waits, joined (b"" for nothing); the queue is empty afterwards."""
+        """Empty the queue and return its entries, joined (b"" if there are none)."""
         data, rest = self._first or b"", self._rest
         if rest is not None:
             data = (b"" if self.framed else RS).join((data, *rest))
@@ -178,7 +196,7 @@ class Outbox:
         return data
 
     def take_all(self) -> list[bytes]:
-        """The entries that wait, in order; the queue is empty afterwards."""
+        """Empty the queue and return its entries, in order."""
         if self._first is None:
             return []
         waiting = [self._first] if self._rest is None else [self._first, *self._rest]
@@ -187,7 +205,7 @@ class Outbox:
         return waiting
 
     def _put(self, waiting: list[bytes]) -> None:
-        """Into the empty queue."""
+        """Fill the empty queue."""
         if waiting:
             self._first = waiting[0]
             self._rest = waiting[1:] or None
@@ -195,35 +213,36 @@ class Outbox:
 
     @property
     def is_single(self) -> bool:
-        """Does no more than one entry wait?"""
+        """True if at most one entry is queued."""
         return self._rest is None
 
-    @property
-    def is_spilt(self) -> bool:
-        """Is the client to be closed, or closed already?"""
-        return self.limit < 0
-
     def spill(self) -> None:
-        """The client is to be closed: let go of the bytes, now and for every push to come. The sink
-        stays, to hear of the end, and so does `size`, for the log."""
+        """The client is about to be closed: release the bytes, and those of every later push. The sink
+        stays, for its `close`, and so does `size`, for the log."""
+        if self.limit >= 0:
+            self._flusher.lost += self.size
         self._first = self._rest = None
         self.ready = False
         self.limit = -1
         self._flusher.backlog.forget(self)
 
-    def drop(self) -> None:
-        """The end: nothing is kept from here on."""
+    def drop(self) -> list[bytes]:
+        """The connection has ended: keep nothing from here on. Returns the entries that were queued."""
+        size = self.size
+        waiting = self.take_all()
+        self.size = size
         self.spill()
         self.size = 0
         self.owner = None
         self.sink = None
         self._write = _nowhere
         self._send = None
+        return waiting
 
 
 def join_chunk(waiting: list[bytes], at: int) -> tuple[bytes, int]:
-    """Entries from `at` on, joined as far as `CHUNK_BYTES` reach; and where the next chunk begins. A
-    large entry is a chunk by itself, and is not copied."""
+    """The entries from `at` on, joined up to `CHUNK_BYTES`, and the place of the next chunk. A large entry
+    is a chunk of its own and is not copied."""
     end, size = at + 1, len(waiting[at])
     while end < len(waiting) and size + len(waiting[end]) <= CHUNK_BYTES:
         size += len(waiting[end])
@@ -232,7 +251,7 @@ def join_chunk(waiting: list[bytes], at: int) -> tuple[bytes, int]:
 
 
 def split_payloads(waiting: list[bytes], most: int) -> tuple[bytes, list[bytes]]:
-    """A payload of the first `most` packets in `waiting`, which is not empty, and what is left."""
+    """A payload of the first `most` packets in `waiting`, which is not empty, and the rest."""
     packets, end = 0, 0
     while end < len(waiting) and packets < most:
         packets += waiting[end].count(RS) + 1
@@ -251,28 +270,43 @@ def _nowhere(data: bytes) -> None:
 
 
 class Flusher:
-    """Knows which outboxes have something to write, and when."""
+    """Knows which outboxes have something to write, and flushes them. `slow` is called with each client that
+    must be closed because it does not read, `broken` with each whose write raised an exception."""
 
     def __init__(
         self,
         schedule: Schedule,
         slow: Callable[[Connection, str], None],
-        metrics: Metrics,
+        broken: Callable[[Connection, Exception], None],
         limits: Limits,
         now: float,
     ) -> None:
-        self.metrics = metrics
-        self.backlog = Backlog(limits, slow, self.wake, now)
+        self.backlog = Backlog(limits, slow, self.flush, self.wake, now)
+        self.sent_websocket = self.sent_polling = 0
+        """Engine.IO packets put into outboxes so far, by the client's transport."""
+        self.queued = 0
+        """Bytes put into outboxes so far."""
+        self.written = 0
+        """Bytes written to WebSockets so far."""
+        self.lost = 0
+        """Bytes that left outboxes in other ways so far."""
         self._schedule = schedule
+        self._broken = broken
+        self._failed: list[tuple[Outbox, Exception]] = []
         self._urgent: list[Outbox] = []
         self._bulk: deque[Outbox] = deque()
         self._buffers: dict[bytes, bytearray] = {}
-        """For the large fan-outs under way that are one text frame: frame -> buffer for `SendFrame`."""
+        """Frame -> buffer for `SendFrame`, of large fan-outs that are under way and are one text frame."""
         self._scheduled = False
 
     @property
+    def waiting(self) -> int:
+        """Bytes that are queued now for all clients."""
+        return self.queued - self.written - self.lost
+
+    @property
     def pending(self) -> int:
-        """How many clients have small business to be written at the end of this tick."""
+        """Number of clients with small sends to be written at the end of this tick."""
         return len(self._urgent)
 
     def urgent(self, box: Outbox) -> None:
@@ -282,11 +316,11 @@ class Flusher:
             self.wake()
 
     def spread(self, encoded: Encoded, to: Collection[Connection], among: int = 0) -> int:
-        """Queue a large fan-out, or the part `to` of one to `among` clients, to be flushed in slices from
-        the end of this tick on; how many of these recipients are on WebSockets.
+        """Queue a large fan-out, or the part `to` of one to `among` clients. It is flushed in slices from
+        the end of this tick on. Returns how many of these recipients are on WebSockets.
 
-        The loop is written out: no call per recipient. With the sockets taken away, queueing and
-        flushing cost 0.3 us a recipient.
+        The loop makes no call per recipient. Without the sockets, queueing and flushing cost 0.3 us per
+        recipient.
         """
         framed_data, plain_data = encoded.frames, encoded.payload
         framed_size, plain_size = len(framed_data), len(plain_data)
@@ -294,7 +328,7 @@ class Flusher:
         framed_share, plain_share = framed_size // among, plain_size // among
         if encoded.is_one_text and plain_size <= MAX_BUFFER_BYTES and framed_data not in self._buffers:
             if len(self._buffers) >= MAX_BUFFERS:
-                # Fan-outs come faster than they go out: the older ones take the other way.
+                # Fan-outs come faster than they are flushed: the older ones go without a buffer.
                 self._buffers.clear()
             self._buffers[framed_data] = bytearray(FRAME_HEADROOM) + plain_data
         framed = 0
@@ -312,15 +346,16 @@ class Flusher:
                 box._more(data)
             box.size += size
             if box.size > box.limit:
-                self.backlog.grown(box, share)
+                box.over_limit(size, share)
             if box.ready and box._state == _IDLE:
                 box._state = _BULK
                 add(box)
+        self.queued += framed * framed_size + (len(to) - framed) * plain_size
         self.wake()
         return framed
 
     def wake(self) -> None:
-        """See to it that `run` is called at the end of this tick."""
+        """Schedule `run` for the end of this tick."""
         if not self._scheduled:
             self._scheduled = True
             self._schedule()
@@ -330,21 +365,41 @@ class Flusher:
         self._scheduled = True
 
     def run(self) -> None:
-        """One flush: all small business, one slice of the large."""
+        """Flush all outboxes with small sends, and one slice of the large fan-outs."""
         self._scheduled = False
         if self._urgent:
             urgent, self._urgent = self._urgent, []
             for box in urgent:
-                box.flush()
+                try:
+                    box.flush()
+                except Exception as error:
+                    self._fail(box, error)
         if self._bulk:
             self._slice()
         if self.backlog.alarmed:
             self.backlog.settle()
+        if self._failed:
+            failed, self._failed = self._failed, []
+            for box, cause in failed:
+                if box.owner is not None:
+                    self._broken(box.owner, cause)
+
+    def flush(self, box: Outbox) -> None:
+        """Flush one outbox now, in the middle of a fan-out."""
+        try:
+            box.flush()
+        except Exception as error:
+            self._fail(box, error)
+            self.wake()
+
+    def _fail(self, box: Outbox, error: Exception) -> None:
+        box.spill()
+        self._failed.append((box, error))
 
     def _slice(self) -> None:
-        """`Outbox.flush` for a slice of the large, written out like `spread`. A client with just one
-        frame waiting, which nearly all are, gets it past the event loop's own buffers (that saves 2-6 %
-        of a delivery to 1,000, two paired runs)."""
+        """Flush one slice of the large fan-outs, without a call per outbox. Nearly all outboxes hold just one
+        frame; it bypasses the event loop's own buffers (this saves 2-6 % of a delivery to 1,000, two paired
+        runs)."""
         take, buffers = self._bulk.popleft, self._buffers
         sent = large = 0
         for _ in range(min(SLICE, len(self._bulk))):
@@ -355,7 +410,7 @@ class Flusher:
                 continue
             size = box.size
             if size > box.limit or not box.framed:
-                box.flush()
+                self.flush(box)
                 large += size
                 if large > SLICE_BYTES:
                     break
@@ -368,11 +423,14 @@ class Flusher:
                 buffer = buffers.get(data)
             else:
                 data = box.take()
-            if buffer is not None and box._send is not None:
-                box._send(OPCODE_TEXT, buffer, FRAME_HEADROOM)
-            else:
-                box._write(data)
-        self.metrics.bytes_sent_websocket += sent
+            try:
+                if buffer is not None and box._send is not None:
+                    box._send(OPCODE_TEXT, buffer, FRAME_HEADROOM)
+                else:
+                    box._write(data)
+            except Exception as error:
+                self._fail(box, error)
+        self.written += sent
         if self._bulk:
             self.wake()
         else:

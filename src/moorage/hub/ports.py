@@ -4,9 +4,10 @@ queues: it does not wait, and it does not raise because of a peer."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from moorage.wire.commands import Ask, Cast, Outcome, Write
+from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import Reason
 
@@ -53,8 +54,41 @@ class SendFrame(Protocol):
     def __call__(self, opcode: int, buffer: bytearray, offset: int, /) -> None: ...
 
 
+Who = Literal["client", "app", "service", "api"]
+"""Who ended a connection."""
+
+
+class RefusedError(PeerError):
+    """A client is refused, and the `Observer` has been told."""
+
+
+class Observer(Protocol):
+    """Is told of every change of a client and its sockets, never of a packet. Each opened client is closed
+    once, and each joined socket leaves once, before its client is closed."""
+
+    def opened(self, connection: Connection, transport: str) -> None:
+        """A client has a session now."""
+
+    def refused(self, hub: str, handshake: Handshake, error: PeerError) -> None:
+        """A client that asked for a session does not get one."""
+
+    def joined(self, connection: Connection, namespace: str) -> None:
+        """A client has a socket in a namespace now."""
+
+    def left(self, connection: Connection, namespace: str) -> None:
+        """It has none any more."""
+
+    def closed(
+        self, connection: Connection, reason: Reason, *, who: Who, detail: str, age: float, queued: int
+    ) -> None:
+        """The session has ended after `age` seconds; `queued` bytes had not been written."""
+
+
 class Opening(Protocol):
     """A client that has asked for a session and waits for the app server's decision."""
+
+    transport: str
+    """`websocket` or `polling`."""
 
     def accepted(self, connection: Connection, info: OpenInfo) -> None:
         """The session is open: answer the client and attach a sink."""
@@ -156,6 +190,12 @@ class Later(Protocol):
     """Makes the event loop call a callback in its next turn."""
 
     def __call__(self, callback: Callable[[], object], /) -> object: ...
+
+
+class Faults(Protocol):
+    """Logs and counts exceptions that must not reach the caller. Each is a defect of the service."""
+
+    def __call__(self, part: str, error: Exception) -> None: ...
 
 
 class Schedule(Protocol):

@@ -94,6 +94,7 @@ class Rig:
         self.flushes: list[Callable[[], None]] = []
         self.server = AzureServer(
             self.world.node,
+            self.world.metrics,
             self.hub,
             "s1",
             later=lambda: self.flushes.append(self.server.flush),

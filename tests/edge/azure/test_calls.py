@@ -281,7 +281,7 @@ def test_a_stream_that_may_have_lost_an_answer_is_never_ended() -> None:
     again = rig.open("t2")
     rig.say(other, f"43{ack_of(other)}[]")
     assert stream(rig, again) == []
-    assert rig.world.metrics.late_answers == 1
+    assert rig.world.node.late_answers == 1
 
 
 def test_streams_of_an_app_server_that_stays_away_are_forgotten() -> None:
@@ -300,4 +300,4 @@ def test_streams_end_with_the_last_tunnel() -> None:
     assert stream(rig, transport) == [(False, b"")]
     rig.say(client, f"43{ack_of(client)}[]")
     assert stream(rig, transport) == []
-    assert rig.world.metrics.late_answers == 1
+    assert rig.world.node.late_answers == 1

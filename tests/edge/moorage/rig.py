@@ -200,6 +200,7 @@ class Rig:
         self.flushes: list[Callable[[], object]] = []
         self.sessions = Sessions(
             self.world.node,
+            self.world.metrics,
             node_id="n1",
             clock=lambda: self.world.now,
             wall_clock=lambda: 1_700_000_000.0 + self.world.now,

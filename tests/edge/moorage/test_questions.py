@@ -113,7 +113,7 @@ def test_a_slow_app_server_is_named_and_fails_nobody(pair: Pair) -> None:
     (query,) = pair.two.heard(v1.Query)
     pair.two.say(v1.Facts(query.ref, ()))
     assert pair.two.heard() == [] and pair.one.heard() == []
-    assert pair.rig.world.metrics.late_answers == 1
+    assert pair.rig.world.node.late_answers == 1
 
 
 def test_a_large_fetch_comes_in_pieces_and_before_the_answers() -> None:
@@ -174,7 +174,7 @@ def test_an_app_server_without_the_namespace_is_not_waited_for(pair: Pair) -> No
     (told,) = pair.two.heard()
     pair.two.say(v1.Reply(told.ref, b""), v1.Reply(told.ref, b""))
     assert pair.one.heard() == [v1.Done(1, 0)]
-    assert pair.rig.world.metrics.late_answers == 1
+    assert pair.rig.world.node.late_answers == 1
 
 
 @pytest.mark.repair(2)

@@ -14,6 +14,7 @@ from moorage.hub.hub import Hub
 from moorage.hub.links import AppServer
 from moorage.hub.node import Node
 from moorage.hub.turns import Job
+from moorage.metrics import Metrics
 from moorage.wire.azure import tunnel_frames
 from moorage.wire.azure.dataplane import GenerateToken, Operation, decode_url
 from moorage.wire.azure.known import KnownCall
@@ -39,6 +40,7 @@ class Caller(Protocol):
     """The app server whose calls these are."""
 
     node: Node
+    metrics: Metrics
     hub: Hub
     app: AppServer
 
@@ -154,9 +156,8 @@ class CallHandler:
             stream.begin()
 
     def _refused(self, request: Request | KnownCall, error: Exception) -> int:
-        node = self._server.node
         if isinstance(error, PeerError):
-            node.metrics.refusals["link", error.reason.name] += 1
+            self._server.metrics.refusals["link", error.reason.name] += 1
             log.info("call refused", reason=error.reason.name, detail=error.detail[:200])
             return error.reason.http
         # A defect of ours. The call must still be answered, or the SDK's socket hangs.
@@ -215,7 +216,7 @@ class CallHandler:
         if self._server.any_tunnel() is None:
             return
         for ack_id in self._calls.overdue(now):
-            self._server.node.metrics.gap_answers += 1
+            self._server.metrics.gap_answers += 1
             self.send(tunnel_frames.response(ack_id, 503))
 
 

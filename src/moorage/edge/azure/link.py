@@ -30,7 +30,7 @@ class AzureSocket(LinkSocket):
 
     def __init__(self, reader: Reader, tunnel_id: str, sweep: Sweep) -> None:
         node = reader.server.node
-        super().__init__(node.metrics)
+        super().__init__(reader.server.metrics)
         self._server = reader.server
         self._reader = reader
         self._sweep = sweep
@@ -39,7 +39,7 @@ class AzureSocket(LinkSocket):
         self._broken = False
         limit = node.limits.outbox_bytes_link
         self.tunnel = Tunnel(
-            tunnel_id, write=self._write, close=self._close, limit=limit, metrics=node.metrics
+            tunnel_id, write=self._write, close=self._close, limit=limit, metrics=reader.server.metrics
         )
 
     def on_ws_connected(self, transport: WSTransport) -> None:

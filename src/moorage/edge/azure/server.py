@@ -19,6 +19,7 @@ from moorage.hub.links import AppServer, Capabilities
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.hub.turns import Intake, Job
+from moorage.metrics import Metrics
 from moorage.wire.azure import cloudevents, tunnel_frames
 from moorage.wire.azure.cloudevents import EventWriter
 from moorage.wire.azure.known import KnownFrames
@@ -42,15 +43,17 @@ HELD_PER_CLIENT: Final = 64 * 1024
 """Bytes held for one client before we stop reading from it; TCP then slows the client itself."""
 
 log: Final = logs.get("link")
+Callback = Callable[[], object]
 
 
 class AzureServer:
     """All state of one server id. `later` schedules `flush` at the end of the loop tick."""
 
     def __init__(
-        self, node: Node, hub: Hub, server_id: str, *, later: Callable[[], object], first_ack: int
+        self, node: Node, metrics: Metrics, hub: Hub, server_id: str, *, later: Callback, first_ack: int
     ) -> None:
         self.node = node
+        self.metrics = metrics
         self.hub = hub
         self.app = AppServer(server_id, self, "azure", Capabilities(keeps_heartbeat=True))
         self.calls = CallHandler(self)
@@ -245,8 +248,7 @@ class AzureServer:
                 self.forward(channel.connection, packet)
 
     def closed(self, connection: Connection, reason: Reason) -> None:
-        """Raise `disconnected`, after the answers to the client's last events: in one go the SDK
-        would report `transport close` where the client had said goodbye properly."""
+        """Raise `disconnected` after the answers to the client's last events: or the SDK reports an error."""
         channel = connection.channel
         self._paused.discard(connection)
         if isinstance(channel, Channel) and self.hub.servers.get(self.app.id) is self.app:
@@ -296,8 +298,8 @@ class AzureServer:
 
     def received(self, tunnel: Tunnel, data: bytes, now: float) -> Job[None] | None:
         """One frame; a job for what is too much to be done at once. Raises `PeerError` (link-bad-frame)."""
-        self.node.metrics.link_frames_received += 1
-        self.node.metrics.link_bytes_received += len(data)
+        self.metrics.link_frames_received += 1
+        self.metrics.link_bytes_received += len(data)
         known = self._known
         ack_id = known.answer(data)
         if ack_id is not None:
@@ -321,7 +323,7 @@ class AzureServer:
         if event is None:
             return
         channel = event.channel
-        self.node.metrics.upstream_seconds[event.name].observe(now - event.sent_at)
+        self.metrics.upstream_seconds[event.name].observe(now - event.sent_at)
         if event.name == "connect":
             self._connect_answered(channel, status, content)
         elif event.name == "message":
@@ -359,9 +361,8 @@ class AzureServer:
     # -- back pressure ------------------------------------------------------------------------
 
     def _hold_back(self, connection: Connection, tunnel: Tunnel) -> None:
-        """The app server reads, or answers, slower than its clients talk: read no more from this
-        one, and from none before so much waits that the link would be given up. A burst of many
-        clients' large packets is no fault of the app server."""
+        """The app server is slower than its clients: stop reading from this one, and from all before so
+        much is queued that the link would be closed. A burst of clients is no fault of the app server."""
         self._pause(connection)
         if tunnel.crowded and not tunnel.held_back:
             tunnel.held_back = True
@@ -373,8 +374,7 @@ class AzureServer:
             self._paused.add(connection)
 
     def resume_clients(self) -> None:
-        """A tunnel takes data again: read on from the clients that were held back, but for those
-        whose packets wait for something else."""
+        """A tunnel takes data again: read on from the clients that were held back for it alone."""
         paused, self._paused = self._paused, set()
         for tunnel in self._tunnels:
             tunnel.held_back = False
@@ -433,7 +433,7 @@ class AzureServer:
             events, channel.stranded = channel.stranded or {}, None
             for ack_id, body in sorted(events.items()):
                 self._events.settle(ack_id)
-                self.node.metrics.events_resent += 1
+                self.metrics.events_resent += 1
                 self._message(channel, body)
             self._let_go(channel)
             self._settled(channel)

@@ -20,6 +20,7 @@ from moorage.edge.unconfirmed import TRANSPORT, unconfirmed
 from moorage.engine.upgrade import State, Step
 from moorage.hub.connection import Connection
 from moorage.hub.outbox import split_payloads
+from moorage.hub.ports import RefusedError
 from moorage.wire import engineio
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import OpenInfo
@@ -47,13 +48,10 @@ MAX_ENDS: Final = 1_000
 """Ended sessions whose reason is kept."""
 LINGER_SECONDS: Final = 30.0
 """A closed session waits this long for the poll that takes its last words."""
-
 MAX_PACKETS: Final = 16
 """Packets in the answer to one poll: python-engineio gives a session up over a larger payload."""
-
 SMALLEST_PACKET: Final = 6
 """Bytes of the smallest packet that a stock client sends for an event, `42[1]`, and its separator."""
-
 POST_SLICE: Final = 256
 """Packets of a POST that are handled in one turn of the event loop."""
 
@@ -135,7 +133,7 @@ class PollingSession:
         poll, self._poll = self._poll, None
         self.connection.outbox.ready = False
         if poll is not None and not poll.done():
-            self._handler.node.metrics.bytes_sent_polling += len(data)
+            self._handler.metrics.bytes_sent_polling += len(data)
             poll.set_result(data)
 
     def progress(self) -> int:
@@ -170,7 +168,7 @@ class PollingSession:
         assert self.ended is not None
         if self.unsaid:
             words, self.unsaid = split_payloads(self.unsaid, MAX_PACKETS)
-            self._handler.node.metrics.bytes_sent_polling += len(words)
+            self._handler.metrics.bytes_sent_polling += len(words)
             poll.set_result(words)
             return
         self._handler.forget(self)
@@ -202,6 +200,7 @@ class PollingHandler:
 
     def __init__(self, admission: Admission, *, clock: Callable[[], float]) -> None:
         self.node = admission.node
+        self.metrics = admission.log.metrics
         self.clock = clock
         self._admission = admission
         self._sessions: dict[str, PollingSession] = {}
@@ -260,8 +259,8 @@ class PollingHandler:
             body = await self._answer(scope, receive, headers, hub, query, sid)
             await respond(send, 200, b"text/plain; charset=UTF-8", body, cors)
         except PeerError as error:
-            if not isinstance(error, _EndedError):
-                self._admission.log.refused("client", error, scope["path"])
+            if not isinstance(error, (_EndedError, RefusedError)):
+                self._admission.log.request_refused("client", error, scope["path"])
             await respond(send, error.reason.http, b"application/json", error_body(error), cors)
         except GoneError:
             return
@@ -321,7 +320,6 @@ class PollingHandler:
             raise PeerError(UNKNOWN_SID, "closed while it was opening")
         session = PollingSession(self, connection)
         self._sessions[connection.id] = session
-        self._admission.log.opened(connection, "polling")
         connection.outbox.attach(session, ready=False)
         return engineio.open_packet(
             connection.id,
@@ -368,7 +366,7 @@ class PollingHandler:
         return b"ok"
 
     async def _packets(self, session: PollingSession, body: bytes) -> None:
-        connection, metrics = session.connection, self.node.metrics
+        connection, metrics = session.connection, self.metrics
         metrics.bytes_received_polling += len(body)
         most = self.node.limits.max_packets_per_payload or connection.session.max_payload // SMALLEST_PACKET
         try:
@@ -424,6 +422,8 @@ class _Poll:
 class _Opening:
     """`hub.ports.Opening` of a polling client."""
 
+    transport = "polling"
+
     def __init__(self) -> None:
         self.answer: asyncio.Future[OpenInfo] = asyncio.get_running_loop().create_future()
 
@@ -434,7 +434,7 @@ class _Opening:
 
     def refused(self, reason: Reason, detail: str) -> None:
         if not self.answer.done():
-            self.answer.set_exception(PeerError(reason, detail))
+            self.answer.set_exception(RefusedError(reason, detail))
 
 
 class _EndedError(PeerError):

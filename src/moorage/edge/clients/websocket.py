@@ -17,7 +17,7 @@ from moorage.hub.bursts import BURST
 from moorage.hub.connection import Connection
 from moorage.hub.node import Node
 from moorage.hub.outbox import join_chunk
-from moorage.hub.ports import SendFrame
+from moorage.hub.ports import RefusedError, SendFrame
 from moorage.wire import engineio
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import OpenInfo
@@ -96,14 +96,14 @@ class ClientSocket(Socket):
         usual = kind == _TEXT and frame.fin and self._assembler is None and not self.probing
         if usual and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
             data = frame.get_payload_as_bytes()
-            node = self._acceptor.node
-            metrics = node.metrics
+            acceptor = self._acceptor
+            metrics = acceptor.metrics
             metrics.received_websocket += 1
             size = len(data)
             metrics.bytes_received_websocket += size
             if size > MAX_READ:
                 self._large(frame)
-            node.receive(self._connection, data)
+            acceptor.node.receive(self._connection, data)
         else:
             try:
                 self._unusual(frame, kind)
@@ -156,7 +156,7 @@ class ClientSocket(Socket):
             self._message(*message)
 
     def _message(self, kind: WSMsgType, data: bytes) -> None:
-        metrics = self._acceptor.node.metrics
+        metrics = self._acceptor.metrics
         metrics.received_websocket += 1
         metrics.bytes_received_websocket += len(data)
         if self.probing:
@@ -204,7 +204,7 @@ class ClientSocket(Socket):
     def _fail(self, error: PeerError) -> None:
         if self.probing:
             # The session goes on by polling; only this attempt is over.
-            self._acceptor.admission.log.refused("client", error, "")
+            self._acceptor.admission.log.request_refused("client", error, "")
             self._send_close(self._acceptor.sweep, error.reason)
         else:
             self._acceptor.node.disconnect(self._connection, error.reason, who="service", detail=error.detail)
@@ -276,7 +276,7 @@ class ClientSocket(Socket):
             at = 0
             while at < len(rest):
                 chunk, at = join_chunk(rest, at)
-                self._acceptor.node.metrics.bytes_sent_websocket += len(chunk)
+                self._acceptor.metrics.bytes_sent_websocket += len(chunk)
                 self.write(chunk)
         self._send_close(self._acceptor.sweep, reason)
 
@@ -301,6 +301,7 @@ class WebSocketAcceptor:
     ) -> None:
         self.admission = admission
         self.node: Node = admission.node
+        self.metrics = admission.log.metrics
         self.release_poll = release_poll
         """Answer a waiting poll of this session at once (with a noop)."""
         self.upgraded = upgraded
@@ -327,7 +328,8 @@ class WebSocketAcceptor:
             opening = _Opening(self, request, subprotocol)
             opening.connection = self.node.connect(hub, handshake, opening)
         except PeerError as error:
-            self.admission.log.refused("client", error, request.path)
+            if not isinstance(error, RefusedError):
+                self.admission.log.request_refused("client", error, request.path)
             request.refuse(error, tuple(self.admission.cors_headers(origin)))
 
     def _upgrade_session(self, request: UpgradeRequest, hub_name: str, sid: str, subprotocol: str) -> None:
@@ -351,6 +353,8 @@ class _Opening:
     """`hub.ports.Opening` of a WebSocket without a session: the 101 waits for the app server, so
     that a refusal can be an HTTP status."""
 
+    transport = "websocket"
+
     def __init__(self, acceptor: WebSocketAcceptor, request: UpgradeRequest, subprotocol: str) -> None:
         self._acceptor = acceptor
         self._request = request
@@ -372,7 +376,6 @@ class _Opening:
             ping_timeout=info.ping_timeout,
             max_payload=info.max_payload,
         )
-        self._acceptor.admission.log.opened(connection, "websocket")
         self._request.accept(
             socket,
             max_frame=info.max_payload,
@@ -382,5 +385,4 @@ class _Opening:
 
     def refused(self, reason: Reason, detail: str) -> None:
         error, admission = PeerError(reason, detail), self._acceptor.admission
-        admission.log.refused("client", error, self._request.path)
         self._request.refuse(error, tuple(admission.cors_headers(self._request.header(b"origin"))))

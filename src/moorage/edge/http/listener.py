@@ -119,7 +119,7 @@ class ClientPort:
             self._sockets.upgrade(request)
         else:
             error = PeerError(UNKNOWN_PATH, request.path[:128])
-            self._log.refused("http", error, request.path)
+            self._log.request_refused("http", error, request.path)
             request.refuse(error)
 
 

@@ -114,7 +114,7 @@ class Dispatcher:
 
     def _refuse(self, frame: v1.FromApp, error: Exception) -> None:
         if isinstance(error, PeerError):
-            self._node.metrics.refusals["link", error.reason.name] += 1
+            self._server.metrics.refusals["link", error.reason.name] += 1
             self._complain(type(frame).__name__, error)
             self._failed(frame, error)
         else:
@@ -164,7 +164,7 @@ class Dispatcher:
             del self._server.clients[frame.client]
             self._node.refuse(connection, APP_ERROR, "its terms are out of range")
             raise PeerError(LINK_BAD_REQUEST, "terms from 1 on")
-        self._node.metrics.upstream_seconds["connect"].observe(self._node.clock() - since)
+        self._server.metrics.upstream_seconds["connect"].observe(self._node.clock() - since)
         self._node.accept(connection, OpenInfo(*terms))
 
     def _refused(self, frame: v1.Refused) -> None:
@@ -383,7 +383,7 @@ class Dispatcher:
 
     def _facts(self, frame: v1.Facts) -> None:
         if not self._server.hub.queries.answered(frame.ref, self._server.app, frame.chunks):
-            self._node.metrics.late_answers += 1
+            self._node.late_answers += 1
 
     def _reply(self, frame: v1.Reply) -> None:
         questions, app = self._server.hub.questions, self._server.app
@@ -397,7 +397,7 @@ class Dispatcher:
                 raise PeerError(LINK_BAD_REQUEST, "an ack with its attachments is expected")
             known = questions.answered(frame.ref, app, frame.payload)
         if not known:
-            self._node.metrics.late_answers += 1
+            self._node.late_answers += 1
 
     def _list(self, frame: v1.List) -> Job[None] | None:
         return self._node.submit(ListServers(self._hub), self._listed, frame)

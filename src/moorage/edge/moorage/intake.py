@@ -101,7 +101,7 @@ class Reader:
     def _later(self, number: int, size: int, raw: msgspec.Raw) -> Job[None]:
         try:
             frames = raw_batch.split_frames(raw)
-            self._server.node.metrics.link_frames_received += len(frames)
+            self._server.metrics.link_frames_received += len(frames)
             for place, frame in enumerate(frames, 1):
                 yield from self._dispatcher.handle(raw_batch.decode_frame_from_app(frame)) or ()
                 if place % FRAMES == 0:

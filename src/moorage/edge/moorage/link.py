@@ -12,6 +12,7 @@ from moorage.edge.moorage.intake import LARGE, Reader
 from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.sockets import LinkSocket, Sweep, link_reason, reason_of
 from moorage.hub.node import Node
+from moorage.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import raw_batch, v1
 from moorage.wire.reasons import LINK_BAD_FRAME, LINK_CLOSED, LINK_LOST, LINK_SILENT, LINK_SLOW, Reason
@@ -29,6 +30,7 @@ class Greeter(Protocol):
     """Gives a session to each link."""
 
     node: Node
+    metrics: Metrics
     sweep: Sweep
     """Watches links without a hello, and closed ones."""
 
@@ -40,7 +42,7 @@ class MoorageSocket(LinkSocket):
     """`edge.moorage.server.Transport`. It belongs to no session until its hello has arrived."""
 
     def __init__(self, greeter: Greeter, hub: str, server_id: str) -> None:
-        super().__init__(greeter.node.metrics)
+        super().__init__(greeter.metrics)
         self.hub = hub
         self.server_id = server_id
         self.congested = False

@@ -18,6 +18,7 @@ from moorage.hub.links import AppServer, Capabilities
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.hub.turns import Intake, Job
+from moorage.metrics import Metrics
 from moorage.wire.engineio import binary_frame, binary_header
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, handshake_json
@@ -74,6 +75,7 @@ class MoorageServer:
     def __init__(
         self,
         node: Node,
+        metrics: Metrics,
         hub: Hub,
         server_id: str,
         *,
@@ -85,6 +87,7 @@ class MoorageServer:
         wall_clock: Callable[[], float],
     ) -> None:
         self.node = node
+        self.metrics = metrics
         self.hub = hub
         self.session = session
         self.revision = revision
@@ -189,8 +192,7 @@ class MoorageServer:
     # -- to the app server: hub.ports.AppLink ---------------------------------------------------
 
     def queue(self, frame: v1.FromService) -> None:
-        """One frame, to leave at the end of the tick. What an app server asks for and does not read
-        ends its session at the link's limit."""
+        """Queue one frame for the end of the tick. An app server that does not read loses its session."""
         self.queue_encoded(v1.encode_frame(frame))
 
     def queue_encoded(self, frame: bytes) -> None:
@@ -198,13 +200,12 @@ class MoorageServer:
         if self.over:
             return
         self.out.queue(frame)
-        self.node.metrics.link_frames_sent += 1
+        self.metrics.link_frames_sent += 1
         self.wake()
 
     def queue_slowly(self, frames: Iterator[bytes | None]) -> None:
-        """Frames that are made as the app server takes them: all at once, the answer to a question
-        about a hundred thousand sockets would be more than a link may keep waiting. None is a step of
-        the work without a frame."""
+        """Make and queue frames as the app server takes them: an answer about a hundred thousand sockets is
+        more than a link may keep waiting. None is a step of work without a frame."""
         if not self.over:
             self._answers.add(self._make(frames))
 
@@ -245,7 +246,7 @@ class MoorageServer:
         assert isinstance(number, int)
         out = self.out
         out.queue(v1.encode_frame(v1.Packet(number, packet)))
-        self.node.metrics.link_frames_sent += 1
+        self.metrics.link_frames_sent += 1
         if not self._scheduled:
             self.wake()
         transport = self._transport
@@ -405,7 +406,7 @@ class MoorageServer:
 
     def _send(self, batch: bytes) -> None:
         assert self._transport is not None
-        self.node.metrics.link_bytes_sent += len(batch)
+        self.metrics.link_bytes_sent += len(batch)
         self._idle = 0.0
         if len(batch) < COPIED:
             self._transport.write(binary_frame(batch))

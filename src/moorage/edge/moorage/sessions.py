@@ -15,6 +15,7 @@ from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.sockets import STEP_SECONDS, Sweep
 from moorage.hub.hub import Hub
 from moorage.hub.node import Node
+from moorage.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import (
@@ -36,6 +37,7 @@ class Sessions:
     def __init__(
         self,
         node: Node,
+        metrics: Metrics,
         *,
         node_id: str,
         clock: Callable[[], float],
@@ -43,6 +45,7 @@ class Sessions:
         later: Callable[[Callable[[], object]], object],
     ) -> None:
         self.node = node
+        self.metrics = metrics
         self.clock = clock
         self._node_id = node_id
         self._wall_clock = wall_clock
@@ -104,7 +107,7 @@ class Sessions:
         if old is not None:
             server.lost(old)
             old.close(LINK_REPLACED)
-        self.node.metrics.link_resumes += 1
+        self.metrics.link_resumes += 1
         server.attach(socket, self._hello(server, resumed=True), replay)
         return server, reader
 
@@ -118,6 +121,7 @@ class Sessions:
         hub = self.node.ensure_hub(hub.name)
         server = MoorageServer(
             self.node,
+            self.metrics,
             hub,
             socket.server_id,
             session=secrets.token_urlsafe(SESSION_BYTES),
