@@ -1,4 +1,4 @@
-"""App servers under test: one program for each SDK, all with the same commands."""
+"""App servers under test: one program per SDK, all with the same commands."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _labels: Final = itertools.count(1)
 
 
 class App(Program):
-    """An app server. It serves nobody before `link`."""
+    """An app server. It serves no clients before `link`."""
 
     def __init__(self, sdk: str) -> None:
         self.sdk = sdk
         self.label = f"{sdk}-{next(_labels)}"
-        """What it answers to "who" of other app servers."""
+        """Its answer to the event "who" of other app servers."""
         self.server: str | None = None
-        """Its server id, where the SDK tells it."""
+        """Its server id, if the SDK exposes it."""
         assert all((ROOT / needed).is_file() for needed in NEEDED.get(sdk, ())), "not set up: make setup"
         super().__init__(self.label, COMMANDS[sdk])
 
     def link(self, connection_string: str, hub: str, **options: Any) -> App:
-        """Put it behind the service. `options` as for socket.io's `Server`, in milliseconds and bytes.
+        """Link it to the service. `options` are those of socket.io's `Server`, in milliseconds and bytes.
         Raises `Refused`."""
         value = self.call(
             "start", connection_string=connection_string, hub=hub, label=self.label, options=options

@@ -1,4 +1,4 @@
-"""The table of what each SDK can do: `conformance/capabilities.json`."""
+"""The table of SDK capabilities, `conformance/capabilities.json`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Support(NamedTuple):
-    """`does`: it works as Socket.IO's documentation says. Otherwise `refusal`, if it has one, is the
+    """`does` is true if the API works as Socket.IO documents it. Otherwise `refusal`, if any, is the
     message that the call fails with; without one it does something else, which `note` says."""
 
     does: bool
@@ -29,7 +29,7 @@ class Support(NamedTuple):
 
 
 def support(api: str, sdk: str) -> Support:
-    """What the table says. Our Python SDK is one, whichever server it is under."""
+    """An entry of the table. Our Python SDK has one entry for both of its servers."""
     cell = TABLE[api]["python" if sdk == "threads" else sdk]
     if cell is True:
         return Support(True)
@@ -39,7 +39,7 @@ def support(api: str, sdk: str) -> Support:
 
 
 def shows(*apis: str) -> Callable[[F], F]:
-    """The scenario shows these rows of the table, for every SDK."""
+    """Marks a scenario that shows these rows of the table, for every SDK."""
     assert TABLE.keys() >= set(apis), set(apis) - TABLE.keys()
 
     def mark(function: F) -> F:

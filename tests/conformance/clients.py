@@ -11,29 +11,29 @@ TRANSPORTS: Final = {"websocket": ["websocket"], "polling": ["polling"], "upgrad
 
 
 class ClientProcess(Program):
-    """Makes sockets and remembers which to close."""
+    """Creates sockets and closes them at the end."""
 
     def __init__(self) -> None:
         super().__init__("clients", ["node", str(ROOT / "conformance" / "client.mjs")])
         self._next = 1
         self.open: list[int] = []
-        """Numbers of the sockets that are not closed yet."""
+        """Numbers of the open sockets."""
 
     def number(self) -> int:
-        """Of a new socket."""
+        """The number of a new socket."""
         self._next += 1
         self.open.append(self._next)
         return self._next
 
     def shut(self) -> None:
-        """Close all, and forget them."""
+        """Close all sockets."""
         numbers, self.open = self.open, []
         if numbers:
             self.call("shut", clients=numbers)
 
 
 class Client:
-    """One socket. `opening` is its connect, under way."""
+    """One socket. `opening` is its pending connect."""
 
     def __init__(self, program: ClientProcess, number: int, ns: str, opening: Future[Any]) -> None:
         self.program = program
@@ -46,7 +46,7 @@ class Client:
         self._read = program.mark
 
     def connected(self) -> Client:
-        """Wait until it is. Raises `Refused` with the `connect_error`."""
+        """Wait until it is connected. Raises `Refused` with the `connect_error`."""
         value = self.program.result(self.opening, "connect")
         self.sid, self.connection = value["sid"], value["connection"]
         return self
@@ -63,7 +63,7 @@ class Client:
         self._call("emit", args=args)
 
     def ask(self, *args: Any) -> Any:
-        """Emit, and the arguments of the answer as a list."""
+        """Emit with an ack. Returns the arguments of the answer as a list."""
         return self._call("ask", args=args)
 
     def act(self, do: str) -> None:
@@ -71,7 +71,7 @@ class Client:
         self._call(do)
 
     def again(self, **fields: Any) -> Client:
-        """Connect anew after an end."""
+        """Connect again after an end."""
         self.opening = self.start("again", **fields)
         return self.connected()
 
@@ -82,18 +82,18 @@ class Client:
         return Client(self.program, number, ns, opening)
 
     def state(self) -> dict[str, Any]:
-        """`connected`, `sid` and `transport` of now."""
+        """The current `connected`, `sid` and `transport`."""
         value: dict[str, Any] = self._call("state")
         return value
 
-    # -- what it heard --------------------------------------------------------------------------
+    # -- received events ------------------------------------------------------------------------
 
     def events(self) -> list[list[Any]]:
-        """All that came since the last `until`, as `[name, ...arguments]`."""
+        """All events since the last `until`, as `[name, ...arguments]`."""
         return [line["args"] for line in self.program.heard(self._read, notice="event", client=self.number)]
 
     def until(self, *marks: list[Any]) -> list[list[Any]]:
-        """All that comes before the last of these events, without them; the next call looks on from
+        """All events before the last of these events, without them; the next call continues from
         there."""
 
         def whole() -> list[list[Any]] | None:
@@ -132,7 +132,7 @@ class Client:
         self._read = self.program.index(lines[events - 1]) + 1
 
     def came_back(self, since: int) -> None:
-        """Wait until it has connected again by itself."""
+        """Wait until it has reconnected."""
         self.sid = self.program.wait(since, notice="connect", client=self.number)["sid"]
 
     def ended(self, since: int = 0) -> str:

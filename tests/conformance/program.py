@@ -1,4 +1,4 @@
-"""A program of `conformance/`: driven by JSON lines on its stdin, heard on its stdout."""
+"""A program of `conformance/`, controlled by JSON lines on its stdin and stdout."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from typing import Any, Final, TypeVar
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE: Final = 20.0
-"""Seconds. Generous: the suite may share its machine. A wait that succeeds never takes this long."""
+"""Timeout in seconds. It is long, because the suite may share its machine; a successful wait is shorter."""
 
 Line = dict[str, Any]
 T = TypeVar("T")
 
 _changed: Final = threading.Condition()
-"""One for all programs, so that a wait can look at several."""
+"""One condition for all programs, so that a wait can watch several."""
 
 
 class Refused(Exception):
@@ -60,7 +60,7 @@ def unpack(value: Any) -> Any:
 
 
 class Program:
-    """Runs from the start of its making until `kill`. One thread at a time may use it."""
+    """Runs from its construction until `kill`. Only one thread at a time may use it."""
 
     def __init__(self, name: str, command: list[str]) -> None:
         self.name = name
@@ -80,10 +80,10 @@ class Program:
         self._reader = threading.Thread(target=self._read, name=name, daemon=True)
         self._reader.start()
 
-    # -- asking ---------------------------------------------------------------------------------
+    # -- commands -------------------------------------------------------------------------------
 
     def start(self, do: str, **fields: Any) -> Future[Any]:
-        """Have a command carried out; its outcome comes later."""
+        """Start a command. Returns its future outcome."""
         future: Future[Any] = Future()
         with _changed:
             self._last += 1
@@ -97,7 +97,7 @@ class Program:
         return future
 
     def call(self, do: str, **fields: Any) -> Any:
-        """The value that a command answers with. Raises `Refused`."""
+        """Run a command and return its value. Raises `Refused`."""
         return self.result(self.start(do, **fields), do)
 
     def result(self, future: Future[Any], what: str = "an answer") -> Any:
@@ -107,11 +107,11 @@ class Program:
         except TimeoutError:
             raise AssertionError(f"{self.name}: waited {PATIENCE} s for {what}") from None
 
-    # -- hearing --------------------------------------------------------------------------------
+    # -- notices --------------------------------------------------------------------------------
 
     @property
     def mark(self) -> int:
-        """Notices so far."""
+        """The number of notices so far."""
         return len(self._notices)
 
     def heard(self, since: int = 0, **fields: Any) -> list[Line]:
@@ -119,16 +119,16 @@ class Program:
         return [line for line in self._notices[since:] if _has(line, fields)]
 
     def index(self, notice: Line) -> int:
-        """Where a notice stands among all."""
+        """The index of a notice among all."""
         return next(at for at, line in enumerate(self._notices) if line is notice)
 
     def wait(self, since: int = 0, **fields: Any) -> Line:
-        """The first of them, once it is there."""
+        """Wait for the first of them."""
         found = self.wait_until(lambda: self.heard(since, **fields), f"a notice with {fields}")
         return found[0]
 
     def wait_until(self, look: Callable[[], T], what: str) -> T:
-        """What `look` gives once that is true. It is asked after each notice."""
+        """Wait until `look` returns a true value. It is called after each notice."""
         end = time.monotonic() + PATIENCE
         with _changed:
             while not (found := look()):
@@ -146,7 +146,7 @@ class Program:
                 if text.startswith("{"):
                     self._take(unpack(json.loads(text)))
                 else:
-                    # What a library prints (with DEBUG set, for example) is for who reads the test's output.
+                    # Other output (of a library with DEBUG set, for example) is part of the test's output.
                     sys.stderr.write(text)
         with _changed:
             self._ended = True
@@ -167,14 +167,14 @@ class Program:
         else:
             future.set_result(line.get("value"))
 
-    # -- its end --------------------------------------------------------------------------------
+    # -- the end --------------------------------------------------------------------------------
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL, and wait for the end."""
         self._process.kill()
         self._process.wait()
         self._reader.join(PATIENCE)

@@ -1,4 +1,4 @@
-"""A TCP proxy between an app server and the service: it can lose data, and cut connections."""
+"""A TCP proxy between an app server and the service that can lose data and break connections."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 from tests.support.service import MoorageProcess
 
-# Closing with this sends a reset, as a machine does that has lost the connection.
+# With this option a close sends a reset.
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Use as a context manager. Threads, since an app server's own thread waits for what comes through."""
+    """Use as a context manager. It runs in threads, because the test's thread waits for the app server."""
 
     def __init__(self, service: MoorageProcess) -> None:
         self._key = service.key
@@ -31,7 +31,7 @@ class Proxy:
 
     @property
     def connection_string(self) -> str:
-        """The service by way of this."""
+        """The address of the service through the proxy."""
         return f"Endpoint=http://127.0.0.1:{self.port};AccessKey={self._key};Version=1.0;"
 
     def __enter__(self) -> Proxy:
@@ -43,12 +43,12 @@ class Proxy:
         self.cut()
 
     def swallow(self) -> None:
-        """What comes from now on, from either side, is lost; the connections look sound."""
+        """Lose all data from now on, in both directions, while the connections stay open."""
         self._swallowing = True
 
     def cut(self) -> None:
-        """Break all connections, and take none until `restore`."""
-        # `shutdown` wakes the thread that accepts; `close` alone leaves it waiting.
+        """Break all connections, and accept none until `restore`."""
+        # `shutdown` wakes the accepting thread; `close` alone does not.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -58,7 +58,7 @@ class Proxy:
             _reset(each)
 
     def restore(self) -> None:
-        """Take connections again, at the same address."""
+        """Accept connections again, at the same address."""
         self._swallowing = False
         self._listen(self.port)
 
@@ -90,6 +90,6 @@ class Proxy:
 def _reset(each: socket.socket) -> None:
     with suppress(OSError):
         each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        # Wakes the thread that reads from it.
+        # Wake the thread that reads from it.
         each.shutdown(socket.SHUT_RDWR)
     each.close()

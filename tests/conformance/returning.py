@@ -1,4 +1,4 @@
-"""Stock clients in JavaScript and Python that reconnect by themselves."""
+"""Stock clients in JavaScript and Python that reconnect automatically."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST: Final = 0.2
 
 
 class Returning(Protocol):
-    """A client that tells of its connects and its ends."""
+    """A client that reports its connects and disconnects."""
 
     label: str
 
@@ -30,16 +30,16 @@ class Returning(Protocol):
         """Its socket id."""
 
     def wait_connects(self, count: int) -> None:
-        """Wait until it has connected so many times in all."""
+        """Wait until it has connected `times` times."""
 
     def end(self) -> str:
         """The reason of its first disconnect."""
 
     def connects(self) -> int:
-        """How many times it has connected."""
+        """The number of its connects."""
 
     def close(self) -> None:
-        """Leave for good."""
+        """Disconnect without reconnecting."""
 
 
 class Script:
@@ -94,7 +94,7 @@ class Python:
         self.wait_connects(1)
 
     def _make(self, options: dict[str, Any]) -> Any:
-        # With a session of its own it would leave connections open.
+        # Its own session would leave connections open.
         self._http: Any = requests.Session()
         return socketio.Client(http_session=self._http, **options)
 
@@ -134,7 +134,7 @@ class Python:
 
 
 class Asyncio(Python):
-    """`socketio.AsyncClient`, on a loop of its own."""
+    """`socketio.AsyncClient`, on a separate event loop."""
 
     kind = "asyncio"
 
@@ -163,13 +163,13 @@ class Asyncio(Python):
             self._thread.join()
             self._loop.close()
         with warnings.catch_warnings():
-            # It lets go of an answer it has no use for without reading it; aiohttp warns of that when
-            # the garbage collector finds it, which must not be in somebody else's test.
+            # The client drops an unused answer without reading it. aiohttp warns about this when
+            # the garbage collector finds the answer, which must not happen in another test.
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
 
 
 def crew(stage: Stage) -> Sequence[Returning]:
-    """One of each kind on each transport that the suite has the libraries for."""
+    """Clients of each kind, on each transport."""
     kinds = (Script, Asyncio)
     return [Python(stage, "polling"), *(kind(stage, transport) for kind in kinds for transport in TRANSPORTS)]

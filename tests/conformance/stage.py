@@ -1,4 +1,4 @@
-"""What one scenario needs: a namespace of its own at one or more app servers, and clients in it."""
+"""The parts of one scenario: a separate namespace at one or more app servers, and clients in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fresh(prefix: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Clients stand for their socket ids."""
+    """Replace clients by their socket ids."""
     if isinstance(value, Client):
         return value.sid
     if isinstance(value, (list, tuple)):
@@ -34,20 +34,20 @@ def _plain(value: Any) -> Any:
 
 
 class Space:
-    """One namespace at one app server: what an app's code would have in its hands."""
+    """One namespace at one app server, as the code of an app sees it."""
 
     def __init__(self, app: App, ns: str) -> None:
         self.app = app
         self.ns = ns
         self.since = app.mark
-        """Notices of the app server before this are no business of the scenario."""
+        """The scenario ignores earlier notices of the app server."""
 
     def step(self, do: str, **fields: Any) -> Line:
-        """A command, to be done as part of others."""
+        """A command for `together`."""
         return {"do": do, "ns": self.ns, **{name: _plain(value) for name, value in fields.items()}}
 
     def call(self, do: str, **fields: Any) -> Any:
-        """One command; what it answers. Raises `Refused`."""
+        """Run one command and return its answer. Raises `Refused`."""
         return self.app.call(**self.step(do, **fields))
 
     def start(self, do: str, **fields: Any) -> Future[Any]:
@@ -55,49 +55,49 @@ class Space:
         return self.app.start(**self.step(do, **fields))
 
     def batch(self, *steps: Line) -> list[Any]:
-        """Commands one right after the other, without a pause where the SDK's calls need none."""
+        """Run commands one after the other, without a pause if the SDK's calls need none."""
         values: list[Any] = self.app.call("batch", commands=steps)
         return values
 
     def define(self, **fields: Any) -> Space:
-        """Serve the namespace; `fields` say what its handlers do (conformance/README.md)."""
+        """Serve the namespace; `fields` define its handlers (conformance/README.md)."""
         self.call("define", **fields)
         return self
 
     def emit(self, *args: Any, **target: Any) -> None:
-        """To all, or to whom `to`, `except_`, `sender` and `flags` leave."""
+        """Emit to all, or to the sockets that `to`, `except_`, `sender` and `flags` select."""
         self.call("emit", args=args, **_target(target))
 
     def send(self, client: Client, *args: Any, **fields: Any) -> None:
-        """To one of its own sockets."""
+        """Emit to one of its own sockets."""
         self.call("send", sid=client, args=args, **fields)
 
     def ask(self, *args: Any, timeout: int = 15_000, **target: Any) -> dict[str, Any]:
-        """Answers of many: `answers`, `complete`, and where known `missing`."""
+        """Emit with acks. Returns `answers`, `complete` and, if known, `missing`."""
         value: dict[str, Any] = self.call("ask", args=args, timeout=timeout, **_target(target))
         return value
 
     def join(self, client: Client, *rooms: str) -> None:
-        """One of its own sockets enters rooms."""
+        """Add one of its own sockets to rooms."""
         self.call("join", sid=client, rooms=rooms)
 
     def leave(self, client: Client, *rooms: str) -> None:
-        """It leaves them."""
+        """Remove one of its own sockets from rooms."""
         self.call("leave", sid=client, rooms=rooms)
 
     def rooms(self, client: Client) -> set[str]:
-        """As the app server sees them, without the socket's own."""
+        """The rooms of a socket as the app server sees them, without its private room."""
         return set(self.call("rooms", sid=client)) - {client.sid}
 
     def until_serves(self, *clients: Client) -> None:
-        """Wait until these and no others are its sockets: one that leaves is there yet while its handler
+        """Wait until it has exactly these sockets: one that leaves is still listed while its handler
         runs."""
         end = time.monotonic() + PATIENCE
         while (found := set(self.call("sids"))) != {client.sid for client in clients}:
             assert time.monotonic() < end, f"{found} are there"
 
     def until_in(self, client: Client, rooms: set[str]) -> None:
-        """Wait for its rooms to be these: what others do to them is told in its own time."""
+        """Wait until its rooms are these, because changes by others arrive later."""
         end = time.monotonic() + PATIENCE
         while (found := self.rooms(client)) != rooms:
             assert time.monotonic() < end, f"in {found}, not in {rooms}"
@@ -106,14 +106,14 @@ class Space:
         """The sockets that a fetch finds, by their ids."""
         return {found["id"]: found for found in self.call("fetch", **_target(fields))["sockets"]}
 
-    # -- what its handlers saw ------------------------------------------------------------------
+    # -- events of its handlers -----------------------------------------------------------------
 
     def wait(self, notice: str, **fields: Any) -> Line:
         """The first notice of this kind in the namespace."""
         return self.app.wait(self.since, notice=notice, ns=self.ns, **fields)
 
     def serves(self, client: Client) -> bool:
-        """Is the client one of its own? Known once some app server has said so."""
+        """True if the client is one of its own, once an app server has reported it."""
         return bool(self.app.heard(self.since, notice="connection", ns=client.ns, sid=client.sid))
 
     def event(self, client: Client, name: str, at: int = 0) -> list[Any]:
@@ -143,13 +143,13 @@ class Space:
 
 
 def _target(fields: dict[str, Any]) -> dict[str, Any]:
-    """`except` and `from` are no names for arguments in Python."""
+    """Rename arguments: `except` and `from` are keywords in Python."""
     names = {"except_": "except", "sender": "from"}
     return {names.get(name, name): value for name, value in fields.items()}
 
 
 class Stage:
-    """One scenario's hub, namespace, app servers and clients. `servers` all serve the same hub."""
+    """The hub, namespace, app servers and clients of one scenario. All `servers` serve the same hub."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class Stage:
         self.ns = fresh("/n")
         self.spaces = [Space(app, self.ns) for app in servers]
         self.unwanted = {"problem", "uncaught", "unhandled", "link"}
-        """Notices of the app servers that the scenario must not end with."""
+        """Notices of the app servers that fail the scenario."""
         self._clients = clients
         self._defined = False
 
@@ -179,7 +179,7 @@ class Stage:
         self._clients.shut()
         if error is not None:
             return
-        # Whatever a scenario did, nothing may have gone wrong behind its back.
+        # No scenario may cause unexpected errors.
         for space in self.spaces:
             wrong = [line for line in space.app.heard(space.since) if line["notice"] in self.unwanted]
             assert wrong == [], space.app.label
@@ -196,7 +196,7 @@ class Stage:
         return self.space.app.sdk
 
     def support(self, api: str) -> Support:
-        """What the table says of `api` with this SDK."""
+        """The table's entry of `api` for this SDK."""
         return support(api, self.sdk)
 
     def root(self) -> Space:
@@ -209,14 +209,14 @@ class Stage:
 
     @contextmanager
     def dynamic(self, pattern: str, **fields: Any) -> Iterator[None]:
-        """While inside, the only app server serves all namespaces that match."""
+        """Inside the block, the only app server serves all matching namespaces."""
         app = self.space.app
         app.call("define", ns="", pattern=pattern, **fields)
         yield
         app.call("undefine", pattern=pattern)
 
     def define(self, **fields: Any) -> Self:
-        """At all app servers. Once: another time would add handlers to the handlers."""
+        """Define the namespace at all app servers. Call this only once: a second call would add handlers."""
         assert not self._defined
         self._defined = True
         for space in self.spaces:
@@ -226,7 +226,7 @@ class Stage:
     # -- clients --------------------------------------------------------------------------------
 
     def opening(self, ns: str = "", transport: str = "", auth: Any = None, **options: Any) -> Client:
-        """A client on its way: neither connected nor refused yet."""
+        """A pending client: neither connected nor refused yet."""
         program = self._clients
         number, ns = program.number(), ns or self.ns
         if auth is not None:
@@ -243,11 +243,11 @@ class Stage:
         return Client(program, number, ns, opening)
 
     def client(self, **options: Any) -> Client:
-        """One that is connected, as its app server has seen. Raises `Refused`."""
+        """A client whose connect its app server has reported. Raises `Refused`."""
         return self.here(self.opening(**options))
 
     def crew(self, count: int, **options: Any) -> list[Client]:
-        """Several of them."""
+        """Several connected clients."""
         return [self.here(client) for client in [self.opening(**options) for _ in range(count)]]
 
     def here(self, client: Client) -> Client:
@@ -257,7 +257,7 @@ class Stage:
         return client
 
     def owner(self, client: Client) -> Space:
-        """Which app server has it."""
+        """The app server that serves it."""
 
         def found() -> Space | None:
             return next((space for space in self.spaces if space.serves(client)), None)
@@ -266,12 +266,12 @@ class Stage:
         assert owner is not None
         return owner
 
-    # -- hearing --------------------------------------------------------------------------------
+    # -- notices --------------------------------------------------------------------------------
 
     def hear(
         self, clients: Sequence[Client], act: Callable[[], object], by: Space | None = None
     ) -> list[list[list[Any]]]:
-        """What each of `clients` hears of what `act` has the app server `by` emit.
+        """The events that each of `clients` gets when `act` makes the app server `by` emit.
 
         What does not come can only be told by what came later: a broadcast and an emit to each own
         socket go last. Azure's SDK keeps each kind in order, but not one with the other.

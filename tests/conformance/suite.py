@@ -1,4 +1,4 @@
-"""Where the protocols' own suites are run: an app of each SDK, and stock `socket.io` beside them."""
+"""The servers under test for the protocols' suites: an app of each SDK, and stock `socket.io`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ OPTIONS: Final = {
     "maxHttpBufferSize": MAX_PAYLOAD,
     "alwaysConnect": True,
 }
-"""The terms of both suites. `alwaysConnect` is python-socketio's: CONNECT is answered before the handler
+"""The settings of both suites. `alwaysConnect` is python-socketio's: CONNECT is answered before the handler
 emits, as Socket.IO does."""
 
 
 class Place(NamedTuple):
-    """A server under test, from a client's side."""
+    """A server under test, as a client sees it."""
 
     sdk: str
     url: str
@@ -57,7 +57,7 @@ class Place(NamedTuple):
 
 
 async def event(socket: WebSocket) -> str:
-    """The next text that is no ping. Pings are answered."""
+    """The next text that is not a ping. Pings are answered."""
     while True:
         text = await socket.text()
         if text != "2":
@@ -66,7 +66,7 @@ async def event(socket: WebSocket) -> str:
 
 
 async def fetch_until(client: Polling, count: int) -> list[str]:
-    """Poll until this many packets have come, pings not counted. Pings are answered."""
+    """Poll until this many packets have arrived, without pings, which are answered."""
     found: list[str] = []
     while len(found) < count:
         for packet in (await client.poll()).split("\x1e"):
@@ -78,7 +78,7 @@ async def fetch_until(client: Polling, count: int) -> list[str]:
 
 
 async def closed(socket: WebSocket) -> list[str]:
-    """Say nothing and wait for the server's close: the texts that came before it. Stock `ws` waits for
+    """Send nothing and wait for the server's close. Returns the texts before it. Stock `ws` waits for
     an answer to its close frame."""
     texts: list[str] = []
     try:
@@ -91,7 +91,7 @@ async def closed(socket: WebSocket) -> list[str]:
 
 @contextmanager
 def place(sdk: str, service: MoorageProcess) -> Iterator[Place]:
-    """An app server with the suites' terms."""
+    """An app server with the suites' settings."""
     app = App(sdk) if sdk == "native" else linked(sdk, service, f"Suite_{sdk}", **OPTIONS)
     try:
         if sdk == "native":

@@ -1,4 +1,4 @@
-"""The table of what SDKs can do leaves nothing out, and nothing in it goes without a scenario."""
+"""The table of SDK capabilities is complete, and every row has a scenario."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def members(text: str) -> set[str]:
 
 @pytest.mark.parametrize("file", ["index", "namespace", "broadcast-operator", "socket"])
 def test_every_member_of_socket_io_is_listed(file: str) -> None:
-    """Of the version that the Node.js SDK is built with."""
+    """Types of the version that the Node.js SDK is built with."""
     known = set(re.findall(r"\w+", " ".join(row["api"] for row in TABLE.values())))
     text = (ROOT / "conformance" / "capabilities.json").read_text()
     beside = {name for names in json.loads(text)["beside"].values() for name in names}

@@ -1,4 +1,4 @@
-"""Calls that reach beyond one app server, on a hub that has only one. More of them: `test_fleet`."""
+"""Calls that reach all app servers, on a hub with one app server; `test_fleet` has several."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_fetch_sockets(stage: Stage) -> None:
     if not support.does:
         with pytest.raises(Refused, match=support.refusal):
             space.fetch()
-        # Its own it gives, when it is asked for these alone.
+        # It returns its own sockets if only these are requested.
         local = space.fetch(flags={"local": True})
         assert set(local) == {client.sid for client in clients}
         return

@@ -1,4 +1,4 @@
-"""Getting in, or not, and what an app server learns about who comes."""
+"""Connects and refusals, and the handshake that an app server gets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.conformance.stage import Stage, fresh
 
 INVALID = "Invalid namespace"
 WORDS = {"azure": INVALID, "node": INVALID, "python": "^Error: $", "threads": "^Error: $"}
-"""What a client is told of a namespace that is not there. python-socketio sends a bare text where the
+"""The error for a namespace that does not exist. python-socketio sends a plain string where the
 JavaScript client looks for an object's `message`."""
 ATTIC = {"azure": INVALID, "node": INVALID, "python": "Unable to connect", "threads": "Unable to connect"}
 
@@ -30,7 +30,7 @@ def test_both_sides_agree_on_the_ids(stage: Stage) -> None:
 @pytest.mark.repair(18)
 @shows("connect")
 def test_a_client_that_offers_subprotocols(stage: Stage) -> None:
-    """`ws`, like browsers, gives a WebSocket up whose server selects none of them."""
+    """`ws`, like browsers, fails a WebSocket if the server selects no subprotocol."""
     client = stage.define().client(protocols=["chat.v2", "chat"])
     assert client.state()["transport"] == stage.transport
     assert client.ask("echo", 1) == [1]
@@ -67,8 +67,8 @@ def test_every_connect_has_one_disconnect(stage: Stage) -> None:
     for _ in range(10):
         client.act("disconnect")
         if stage.sdk == "azure":
-            # As natively: where both come in one read, the CONNECT is taken for a second one, and the
-            # connection is closed for it.
+            # As natively: if both arrive in one read, the CONNECT counts as a second one, and the
+            # connection is closed.
             stage.space.wait("disconnect", sid=sids[-1])
         sids.append(client.again().sid)
     client.act("disconnect")
@@ -118,7 +118,7 @@ def test_a_refusal_has_message_and_data_and_allows_a_retry(stage: Stage) -> None
     with pytest.raises(Refused) as refusal:
         client.connected()
     assert (refusal.value.message, refusal.value.data) == ("not you", data)
-    # The same connection may try again: a refusal ends the namespace only.
+    # The same connection may retry: a refusal ends only the namespace.
     client.again(auth={"password": "right"})
     assert stage.here(client).ask("echo", "yes") == ["yes"]
 
@@ -157,7 +157,7 @@ def test_the_handshake_that_an_app_server_gets(stage: Stage) -> None:
     found = stage.space.call("handshake", sid=client)
     assert (found["query"]["room"], found["query"]["empty"]) == ("é &=+", "")
     assert found["auth"] == {"token": "t", "deep": {"list": [1, None]}}
-    # The azure dialect tells headers as lists, and its SDK hands them on so.
+    # The azure dialect sends headers as lists, and its SDK passes them on as lists.
     wrap = (lambda value: [value]) if stage.sdk == "azure" else str
     assert found["headers"]["x-custom"] == wrap("some value")
     assert found["headers"]["cookie"] == wrap("a=b")
@@ -216,7 +216,7 @@ def test_the_address_of_a_client_behind_a_proxy(stage: Stage) -> None:
 
 @shows("claims")
 def test_the_claims_of_an_access_token(stage: Stage) -> None:
-    # In the root namespace: Azure's SDK restores claims there only.
+    # In the root namespace, the only one for which Azure's SDK restores claims.
     root = stage.root()
     claims = {"sub": "bob", "colour": "green", "lucky": [3, 7], "exp": int(time.time()) + 300}
     audience = f"{stage.service.url}/clients/socketio/hubs/{stage.hub}"
@@ -293,5 +293,5 @@ def test_namespaces_that_match_a_pattern(stage: Stage) -> None:
         with pytest.raises(Refused, match="stay out"):
             stage.opening(ns=f"{floor}-3", auth={"key": "lost"}).connected()
         with pytest.raises(Refused, match=ATTIC[stage.sdk]):
-            # No pattern in python-socketio: the catch-all handler refuses.
+            # python-socketio has no patterns: the catch-all handler refuses.
             stage.opening(ns=f"{floor}-attic").connected()

@@ -1,4 +1,4 @@
-"""Every way a socket can end, and the reason that each side is given."""
+"""Every way in which a socket can end, and the reason on each side."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.conformance.stage import Stage
 CLIENT_LEFT: Final = "client namespace disconnect"
 SERVER_LEFT: Final = "server namespace disconnect"
 BY_OTHERS: Final = {"azure": CLIENT_LEFT}
-"""Azure's SDK takes the service's word that a socket has gone for the client's."""
+"""Azure's SDK reports an end by the service as one by the client."""
 BESIDE: Final = {
     "azure": "transport close",
     "node": SERVER_LEFT,
     "python": "server disconnect",
     "threads": "server disconnect",
 }
-"""What a socket is told whose connection is closed for another namespace's sake."""
+"""The reason for a socket whose connection is closed because of another namespace."""
 PYTHON_WORDS: Final = {
     CLIENT_LEFT: "client disconnect",
     SERVER_LEFT: "server disconnect",
@@ -32,12 +32,12 @@ PYTHON_WORDS: Final = {
 
 
 def reason(stage: Stage, native: str) -> str:
-    """What a handler of the stage's SDK is told where native socket.io says `native`."""
+    """The reason that the stage's SDK gives to a handler, if native socket.io gives `native`."""
     return PYTHON_WORDS[native] if stage.sdk in ("python", "threads") else native
 
 
 def ended(stage: Stage, client: Client, at_client: str, at_server: str) -> None:
-    """Both have ended, for these reasons."""
+    """Check that both sides have ended, for these reasons."""
     assert client.ended() == at_client
     assert stage.space.ended(client) == reason(stage, at_server)
     stage.space.until_serves()
@@ -67,7 +67,7 @@ def test_the_client_closes_its_connection(stage: Stage) -> None:
 @shows("disconnect-reason")
 @pytest.mark.parametrize("close", [False, True], ids=["namespace", "connection"])
 def test_clients_that_are_closed_during_an_upgrade(stage: Stage, close: bool) -> None:
-    """A client begins its upgrade when it is connected, so the end arrives in the middle of it."""
+    """A client starts its upgrade when it is connected, so the end arrives during the upgrade."""
     stage.define(on_connect=[{"do": "send", "args": ["hello"]}])
     for _ in range(8):
         client = stage.opening(transport="upgrade").connected()
@@ -78,13 +78,13 @@ def test_clients_that_are_closed_during_an_upgrade(stage: Stage, close: bool) ->
 
 @shows("disconnect-reason")
 def test_clients_that_stop_answering(strict: list[Stage]) -> None:
-    # All cells at once, as it takes its time.
+    # All cells at once, because the timeout takes a while.
     mute = [(stage, stage.client(transport=name)) for stage in strict for name in ("websocket", "polling")]
     stays = [stage.client() for stage in strict]
     for _, client in mute:
         client.act("mute")
     for stage, client in mute:
-        # The client has a clock of its own, and the same suspicion.
+        # The client has its own ping timeout.
         assert client.ended() in ("transport close", "transport error", "ping timeout")
         assert stage.space.ended(client) == reason(stage, "ping timeout")
     for stage, client in zip(strict, stays, strict=True):
@@ -111,7 +111,7 @@ def test_the_app_closes_a_connection(stage: Stage) -> None:
     stage.space.batch(*last, step("disconnect", sid=client, close=True))
     ended(stage, client, "io server disconnect", SERVER_LEFT)
     heard = [n for _, n in client.events()]
-    # Where a disconnect may overtake emits, the last of them may be lost.
+    # If a disconnect may overtake emits, the last emits may be lost.
     assert heard == list(range(20 if stage.support("one-order").does else len(heard)))
 
 
@@ -123,7 +123,7 @@ def test_the_app_closes_the_transport(stage: Stage) -> None:
     step = stage.space.step
     last = [step("send", sid=client, args=["last", n]) for n in range(20)]
     stage.space.batch(*last, step("close_connection", sid=client))
-    # Azure's SDK says the same for this and for its own end, after which clients are to come back.
+    # Azure's SDK sends the same for this and for its own stop, after which clients should reconnect.
     error = stage.sdk == "azure" and stage.transport == "polling"
     at_client = "transport error" if error else "transport close"
     ended(stage, client, at_client, "forced close")
@@ -157,12 +157,12 @@ def test_many_sockets_are_disconnected(stage: Stage, close: bool) -> None:
     native = BY_OTHERS.get(stage.sdk, SERVER_LEFT)
     for client in (out, away):
         assert client.ended() == "io server disconnect"
-        # With no socket left the stock client closes its connection, and may be quicker.
+        # Without sockets the stock client closes its connection, possibly before the service does.
         expected = {reason(stage, native), reason(stage, "transport close")}
         assert stage.space.ended(client) in expected
     stage.space.until_serves(stays)
     if close:
-        # Or it would take the end of its connection for an accident, and come back.
+        # Otherwise it would treat the end of its connection as a failure and reconnect.
         assert beside.ended() == "io server disconnect"
         assert chat.ended(beside) == BESIDE[stage.sdk]
     else:

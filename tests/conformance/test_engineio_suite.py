@@ -30,7 +30,7 @@ async def entered(server: Place) -> Polling:
 async def refused_upgrade(server: Place, query: str) -> None:
     socket, reply = await WebSocket.ask(server.url, server.target(query.format("websocket")))
     async with socket:
-        # Stock `socket.io` writes its 400 behind a 101.
+        # Stock `socket.io` writes its 400 after a 101.
         assert reply.status == (101 if server.sdk == "native" and "EIO=4" not in query else 400)
         assert b'"sid"' not in await socket.http.rest()
 
@@ -108,7 +108,7 @@ async def test_e10_text_and_binary_by_polling(server: Place) -> None:
 async def test_e11_a_broken_packet_by_polling(server: Place) -> None:
     client = await server.polling()
     reply = await client.post("abc")
-    # Stock `socket.io` answers before it looks.
+    # Stock `socket.io` answers before it checks the payload.
     assert reply.status == (200 if server.sdk == "native" else 400)
     assert (await client.get()).status == 400
 
@@ -168,10 +168,10 @@ async def test_e17_s08_pings_by_polling(server: Place) -> None:
 
 async def test_e18_s09_no_pong_by_polling(server: Place) -> None:
     client = await server.polling()
-    # The public case waits for not a moment longer, which stock `socket.io` needs a quiet machine for.
+    # The public case has no tolerance, which works with stock `socket.io` only on an idle machine.
     await asyncio.sleep(INTERVAL + TIMEOUT + 0.1)
     if server.sdk == "azure":
-        # The app server keeps the time, and its close takes the link.
+        # The app server runs the timeout, and its close is sent over the link.
         async with asyncio.timeout(5):
             while (reply := await client.get()).status == 200 and reply.text != "6\x1e1":
                 assert reply.text == "2"
@@ -192,7 +192,7 @@ async def test_e20_s11_no_pong_by_websocket(server: Place) -> None:
         assert await socket.text() == "2"
         asked = loop.time()
         await closed(socket)
-        # The client heard the ping a little after it was sent.
+        # The client got the ping a little after it was sent.
         assert loop.time() - asked > TIMEOUT - 0.1
 
 
@@ -248,7 +248,7 @@ async def test_e24_e25_requests_after_an_upgrade(server: Place, transport: str) 
 
 
 async def second_websocket(server: Place, sid: str) -> None:
-    """Refused, or closed without a word."""
+    """Check that the request is refused, or closed without an answer."""
     query = f"EIO=4&transport=websocket&sid={sid}"
     other, reply = await WebSocket.ask(server.url, server.target(query))
     async with other:

@@ -190,7 +190,7 @@ def test_a_value_that_cannot_be_sent(stage: Stage) -> None:
             with pytest.raises(Refused, match=r"(\[1\]|argument 2).*user\.born"):
                 stage.space.call(call, **fields)
         elif call == "emit":
-            # The caller is not told; Node.js ends a process for less.
+            # The caller gets no error, and an uncaught one would end a Node.js process.
             stage.space.call(call, **fields)
             assert "BigInt" in stage.space.app.wait(stage.space.since, notice="unhandled")["message"]
             stage.unwanted.discard("unhandled")

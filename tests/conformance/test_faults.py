@@ -1,4 +1,4 @@
-"""App servers that are frozen, die and come back, and what the others hear of it."""
+"""App servers that freeze, die and come back, and the effect on others."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.conformance.stage import Space, Stage, fresh
 from tests.support.service import MoorageProcess
 
 PATIENT = 1_000
-"""Milliseconds that app servers are given to answer each other, where one never will."""
+"""Timeout in milliseconds for answers among app servers, if one never answers."""
 EAGER = {"reconnection": True, "reconnectionDelay": 50, "reconnectionDelayMax": 200}
 
 
 @contextmanager
 def frozen(space: Space) -> Iterator[None]:
-    """The process stands still meanwhile."""
+    """Stop the process inside the block."""
     space.app.signal(signal.SIGSTOP)
     try:
         yield
@@ -43,7 +43,7 @@ def test_a_frozen_app_server_is_missing_and_delays_no_other(fleet: Fleet, victim
         begun = time.monotonic()
         fetches = [asker.start("fetch", timeout=PATIENT) for asker in askers]
         questions = [asker.start("tell_and_ask", args=["who"], timeout=PATIENT) for asker in askers]
-        # Clients answer the service: their app server need not.
+        # Clients answer the service; their app server is not needed.
         numbers = sorted(client.number for [client] in crews.values())
         assert sorted(askers[0].ask("who")["answers"]) == numbers
         others = {kind: crew for kind, crew in crews.items() if kind != victim}
@@ -60,7 +60,7 @@ def test_a_frozen_app_server_is_missing_and_delays_no_other(fleet: Fleet, victim
             )
             assert (answer["complete"], answer["missing"] or []) == (not missing, missing)
         assert time.monotonic() - begun < 10
-    # It goes on where it stood.
+    # It continues where it stopped.
     [client] = crews[victim]
     assert client.ask("echo", 1) == [1]
     assert askers[0].call("tell_and_ask", args=["who"], timeout=15_000)["complete"]
@@ -71,7 +71,7 @@ def test_a_frozen_app_server_is_missing_and_delays_no_other(fleet: Fleet, victim
 @shows("events")
 def test_events_for_a_frozen_app_server_wait(stage: Stage, transport: str) -> None:
     client, other = stage.define().crew(2)
-    # More than the service sends to an app server that takes nothing.
+    # More than the window of an app server that acknowledges nothing.
     texts = [[n, chr(97 + n % 26) * 300_000] for n in range(30)]
     with frozen(stage.space):
         said = [client.start("emit", args=["up", *text]) for text in texts]
@@ -94,7 +94,7 @@ def forgetful() -> Iterator[MoorageProcess]:
 def pair(
     forgetful: MoorageProcess, client_process: ClientProcess, victim: str
 ) -> Iterator[tuple[Fleet, Space, Space]]:
-    """A survivor and one that will be killed, on a hub of their own."""
+    """An app server that survives and one that is killed, on a separate hub."""
     apps: list[App] = started("python" if victim == "node" else "node", victim)
     try:
         hub = fresh("Doomed_")
@@ -133,9 +133,9 @@ def test_a_dead_app_server_is_missing_and_its_clients_reconnect(
     answer = survivor.app.result(question)
     assert (answer["answers"], answer["missing"] or []) == ([], missing)
 
-    # After the grace time its clients are closed, and come to who is left.
+    # After the grace time its clients are closed and reconnect to the other app server.
     for client, since in zip(lost, gone, strict=True):
-        # A polling client that is to come back gets an error status.
+        # A polling client that should reconnect gets an error status.
         polls = crew.index(client) % 2
         assert client.ended(since) == ("transport error" if polls else "transport close")
         client.came_back(since)
@@ -144,7 +144,7 @@ def test_a_dead_app_server_is_missing_and_its_clients_reconnect(
     assert {one["id"] for one in survivor.call("fetch")["sockets"]} == {client.sid for client in crew}
     assert survivor.call("server_count") == 1
 
-    # A new process of the same code is another app server.
+    # A new process of the same code is a new app server.
     [again] = started(victim)
     try:
         space = Space(again.link(fleet.service.connection_string, fleet.hub), fleet.ns).define()
@@ -155,7 +155,7 @@ def test_a_dead_app_server_is_missing_and_its_clients_reconnect(
         assert fleet.hear(everyone, lambda: space.emit("x"), by=space) == [[["x"]]] * 5
         assert survivor.call("server_count") == 2
 
-        # One that closes says so: nobody waits for a grace time.
+        # An app server that closes its link has no grace time.
         space.call("close")
         assert late.ended() in ("transport close", "io server disconnect")
         assert fleet.hear(crew, lambda: survivor.emit("y"), by=survivor) == [[["y"]]] * 4

@@ -31,7 +31,7 @@ def test_volatile_skips_a_client_that_does_not_read(stage: Stage, kind: str) -> 
     reads_no_more = client.start("stall")
     space.send(client, "hush")
     client.program.result(reads_no_more)
-    # More than the kernel holds for a connection; a poll that is not there needs no filling.
+    # More than the kernel buffers for a connection; without a poll, no filling is needed.
     chunks = FILL if stage.transport == "websocket" else FILL[:1]
     space.batch(*[space.step("send", sid=client, args=["fill", chunk]) for chunk in chunks])
     space.send(other, "settled")
@@ -47,7 +47,7 @@ def test_volatile_skips_a_client_that_does_not_read(stage: Stage, kind: str) -> 
         assert heard == []
     elif kind == "emit":
         assert heard == [["x", "lost"]]
-    # Between two polls there is nobody to take it: more than one try may be needed.
+    # Between two polls the packet is skipped, so several tries may be needed.
     end = time.monotonic() + PATIENCE
     while ["y", "heard"] not in client.events():
         assert time.monotonic() < end

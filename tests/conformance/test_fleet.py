@@ -1,4 +1,4 @@
-"""One hub, app servers of all kinds: each serves its own clients, and reaches all."""
+"""One hub with app servers of all kinds: each serves its own clients and reaches all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ our_kinds = pytest.mark.parametrize("sdk", OURS)
 
 
 def everyone(crews: Crews) -> list[Client]:
-    """All clients, whoever serves them."""
+    """All clients of all app servers."""
     return [client for crew in crews.values() for client in crew]
 
 
@@ -163,7 +163,7 @@ def test_the_sockets_of_all_app_servers_are_fetched(fleet: Fleet, sdk: str) -> N
     for kind, (first, second) in crews.items():
         assert set(sockets[first.sid]["rooms"]) == {first.sid, "first", kind}
         assert set(sockets[second.sid]["rooms"]) == {second.sid}
-        # Of a server that speaks Azure's dialect nobody can ask.
+        # An app server of the azure dialect cannot be asked.
         assert sockets[first.sid]["data"] == ({"kind": kind} if support("data", kind).does else {})
         assert not sockets[second.sid]["data"]
         assert sockets[first.sid]["handshake"]["headers"]["host"] in (

@@ -1,4 +1,4 @@
-"""The link between an app server and the service: cut, lost, refused."""
+"""The link between an app server and the service: interrupted, lost, refused."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from tests.support.service import MoorageProcess
 
 EAGER = {"reconnection": True, "reconnectionDelay": 50, "reconnectionDelayMax": 200}
 PART = 40
-"""Events in one direction between two turns of a link's fate."""
+"""Number of events in one direction between two changes of the link."""
 
 
 @pytest.fixture
 def proxy(running: MoorageProcess) -> Iterator[Proxy]:
-    """Between the app server and the service of the other cells, which waits ten seconds for a link."""
+    """A proxy between the app server and the service, whose grace time is ten seconds."""
     with Proxy(running) as made:
         yield made
 
 
 @pytest.fixture
 def behind(running: MoorageProcess, client_process: ClientProcess, proxy: Proxy, sdk: str) -> Iterator[Stage]:
-    """An app server that comes through the proxy."""
+    """An app server that links through the proxy."""
     hub = fresh("Cut_")
     app = App(sdk)
     try:
@@ -44,7 +44,7 @@ def behind(running: MoorageProcess, client_process: ClientProcess, proxy: Proxy,
 
 
 class Traffic:
-    """Numbered events both ways, directly and to a room, for as long as a scenario says."""
+    """Numbered events in both directions, directly and to a room."""
 
     def __init__(self, space: Space, clients: list[Client]) -> None:
         self.space = space
@@ -52,7 +52,7 @@ class Traffic:
         self.sent = 0
 
     def part(self) -> None:
-        """Some more. What the app server emits may wait in it."""
+        """Send more events. Emits may wait in the app server."""
         step, numbers = self.space.step, range(self.sent, self.sent + PART)
         kinds: list[dict[str, Any]] = [{"to": ["room"]}, {"to": self.clients}, {}]
         self.space.batch(*[step("emit", args=["down", n], **kinds[n % 3]) for n in numbers])
@@ -62,7 +62,7 @@ class Traffic:
         self.sent += PART
 
     def check(self) -> None:
-        """All of it has arrived, once and in order."""
+        """Check that all events have arrived, once and in order."""
         expected = [[n] for n in range(self.sent)]
         for client in self.clients:
             assert client.count("down", self.sent) == expected
@@ -130,7 +130,7 @@ def test_changes_during_an_interruption_are_reported_afterwards(
         leaves.act("disconnect")
         end = time.monotonic() + PATIENCE
         while (found := other.call("fetch", timeout=100))["sockets"][1:]:
-            # A client's goodbye takes its own way to the service.
+            # A client's disconnect reaches the service on another connection.
             assert time.monotonic() < end, found
         assert [one["id"] for one in found["sockets"]] == [moved.sid]
         assert found["missing"] == [space.app.server]
@@ -161,7 +161,7 @@ def test_an_interruption_longer_than_the_grace_time(client_process: ClientProces
                 stage.space.join(clients[0], "room")
                 since = client_process.mark
                 proxy.cut()
-                # A polling client that is to come back gets an error status.
+                # A polling client that should reconnect gets an error status.
                 assert [client.ended(since) for client in clients] == ["transport close", "transport error"]
                 stage.space.batch(*[stage.space.step("emit", to=[sid], args=["x", "old"]) for sid in old])
                 proxy.restore()
@@ -180,7 +180,7 @@ def test_an_interruption_longer_than_the_grace_time(client_process: ClientProces
 @pytest.mark.parametrize("sdk", ["azure"])
 @shows("resume")
 def test_clients_of_azures_sdk_survive_an_interruption(behind: Stage, proxy: Proxy) -> None:
-    """What it emits on a link that breaks is lost with it; docs/explanation/delivery.md has the details."""
+    """Emits in transit are lost with the link; see docs/explanation/delivery.md."""
     assert not support("resume", "azure").does
     client = behind.define().client()
     proxy.cut()
@@ -240,7 +240,7 @@ def test_permanent_errors_fail_at_once(running: MoorageProcess, sdk: str) -> Non
         ):
             with pytest.raises(Refused, match=says):
                 app.link(wrong, "hub")
-        # A wrong start leaves nothing behind that a right one would stumble over.
+        # A failed start does not affect a later one.
         assert app.link(right, fresh("Right_")).call("server_count", ns="/") == 1
     finally:
         app.kill()
@@ -262,7 +262,7 @@ def test_azures_sdk_reports_no_permanent_errors(running: MoorageProcess, sdk: st
 
 
 def _refusals(service: MoorageProcess) -> int:
-    """Links refused for their key, by the service's log."""
+    """The number of links refused for their key, from the service's log."""
     return sum("token-signature" in line for line in service.lines)
 
 

@@ -1,4 +1,4 @@
-"""Another stock client, in another language: python-socketio's."""
+"""The stock client of python-socketio."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ BYTES = bytes([0, 1, 254, 255])
 
 
 class PythonClient:
-    """A `socketio.AsyncClient` in the stage's namespace, and what it hears."""
+    """A `socketio.AsyncClient` in the stage's namespace, and its received events."""
 
     def __init__(self, stage: Stage, session: ClientSession) -> None:
         self.stage = stage
-        # With a session of its own it would leave it open where it is refused.
+        # Its own session would stay open after a refusal.
         self.inner: Any = socketio.AsyncClient(reconnection=False, http_session=session)
         self.heard: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
         self.inner.on("*", self._event, namespace=stage.ns)
@@ -55,7 +55,7 @@ class PythonClient:
         return await asyncio.wait_for(self.heard.get(), PATIENCE)
 
     async def server(self, do: str, **fields: Any) -> Any:
-        """The app server's command: the stage waits on threads, this client needs the loop."""
+        """Run a command of the app server in a thread, because the stage blocks the loop."""
         return await asyncio.to_thread(partial(self.stage.space.call, do, **fields))
 
 

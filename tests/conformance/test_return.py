@@ -1,4 +1,4 @@
-"""Stock clients come back after every stop that they should survive; those that the app sends away do not."""
+"""Stock clients reconnect after every stop, but not after a disconnect by the app."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_the_app_sends_clients_away(alone: Stage, close: bool) -> None:
         assert {client.label: client.end() in SENT_AWAY for client in clients} == {
             client.label: True for client in clients
         }
-        # Later connects would show by now: these have had time for a whole round.
+        # Further connects would have happened by now.
         for client in crew(alone):
             client.close()
         assert [client.connects() for client in clients] == [1] * len(clients)

@@ -1,4 +1,4 @@
-"""Rooms: who is in them, who hears an emit, and nobody twice."""
+"""Rooms: their members, and the recipients of an emit, each of which gets it once."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_all_sockets_are_moved_at_once(stage: Stage) -> None:
     space.call("sockets_join", rooms=["everyone"])
     assert numbers(stage.hear(clients, lambda: space.emit("x", 1, to=["everyone"]))) == [[1], [1]]
     if stage.sdk == "azure":
-        # Its socketsJoin goes on behind the call: it adds its own sockets once more, one by one.
+        # Its socketsJoin continues after the call: it adds its own sockets again, one by one.
         for client in clients:
             space.until_in(client, {"everyone"})
     space.call("sockets_leave", rooms=["everyone"])

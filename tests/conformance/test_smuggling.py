@@ -1,4 +1,4 @@
-"""Messages that hide a packet from the service: no SDK gets to see either half."""
+"""Messages that hide a packet from the service: no SDK gets any part of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.rawws import WebSocket
 
 
 async def _sent(stage: Stage, message: str) -> tuple[str, tuple[int, str]]:
-    """Connect, send one text message; the socket id, and how the connection ended."""
+    """Connect and send one text message. Returns the socket id and the end of the connection."""
     async with await WebSocket.session(stage.service.url, clients(stage.hub)) as socket:
         await socket.send(f"40{stage.ns},")
         answer = await socket.text()

@@ -21,7 +21,7 @@ TWO = '[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
 
 
 async def connect(socket: WebSocket, ns: str, payload: str = "") -> Any:
-    """Enter a namespace: the handshake in the answer."""
+    """Connect to a namespace. Returns the handshake in the answer."""
     start = "40" if ns == "/" else f"40{ns},"
     await socket.send(start + payload)
     answer = await event(socket)
@@ -86,7 +86,7 @@ async def test_s21_an_unknown_namespace(server: Place) -> None:
         await socket.send("40/random")
         refusal = await event(socket)
     if server.sdk in ("python", "threads"):
-        # python-socketio's own words.
+        # The text of python-socketio.
         assert refusal == '44/random,"Unable to connect"'
     else:
         assert refusal == '44/random,{"message":"Invalid namespace"}'

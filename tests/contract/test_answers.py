@@ -1,4 +1,4 @@
-"""`hub.ports.Answers`: what whoever asked may count on, in every dialect and for the test double."""
+"""Contract of `hub.ports.Answers`, for every dialect and for the test double."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from tests.hub.fakes import HUB, RecordingAnswers, World, heard
 
 TIMEOUT = 10.0
 LINKS = LinkSettings(invoke_timeout=TIMEOUT)
-"""An `:invoke` has no time of its own: the setting's holds."""
+"""An `:invoke` has no timeout of its own; the setting applies."""
 
 
 class Subject(Protocol):
-    """Somebody who asks three clients, and hears their answers."""
+    """An asker with three clients, and their answers."""
 
     world: World
     clients: list[Connection]
 
     def ask(self) -> None:
-        """Ask them."""
+        """Ask the clients."""
 
     def got(self) -> tuple[list[bytes], int]:
-        """All answers so far, and how many ends."""
+        """All answers so far, and the number of ends."""
 
     def cut(self) -> None:
-        """The way back breaks."""
+        """Break the way back."""
 
     def back(self) -> None:
-        """It is whole again."""
+        """Restore the way back."""
 
     def after(self, seconds: float) -> None:
-        """Time passes."""
+        """Advance the time."""
 
 
 class Double:
-    """The one that the hub's tests use."""
+    """The test double of the hub's tests."""
 
     def __init__(self) -> None:
         self.world = World(links=LINKS)
@@ -71,7 +71,7 @@ class Double:
 
 
 class Azure:
-    """`edge.azure_calls.AnswerStream`."""
+    """`AnswerStream` of the azure dialect."""
 
     def __init__(self) -> None:
         self.rig = azure_rig.Rig(links=LINKS)
@@ -113,7 +113,7 @@ class Azure:
 
 
 class Moorage:
-    """`edge.moorage_requests.Stream`."""
+    """`Stream` of the moorage dialect."""
 
     def __init__(self) -> None:
         self.rig = moorage_rig.Rig(links=LINKS)
@@ -151,7 +151,7 @@ class Moorage:
 
 @pytest.fixture(params=[Double, Azure, Moorage])
 def subject(request: pytest.FixtureRequest) -> Subject:
-    """Each of them, with the question out."""
+    """Each kind, after the question was sent."""
     made: Subject = request.param()
     made.ask()
     return made

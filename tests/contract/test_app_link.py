@@ -1,4 +1,4 @@
-"""`hub.ports.AppLink` and `AppPeer`: what the hub may count on, whatever dialect an app server speaks."""
+"""Contract of `hub.ports.AppLink` and `AppPeer`, for both dialects and the test double."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ class Subject(Protocol):
         """The hub's end."""
 
     def asked(self) -> list[str]:
-        """The clients that it was asked for since the last look."""
+        """The clients that requested a session since the last call."""
 
     def accept(self, connection: Connection) -> None:
-        """It takes one."""
+        """Accept a client."""
 
     def refuse(self, connection: Connection) -> None:
-        """It does not."""
+        """Refuse a client."""
 
     def heard(self) -> list[tuple[str, bytes | None]]:
-        """What it has heard of clients since the last look: (id, packets), None for the end."""
+        """The events of clients since the last call: (id, packets), None for the end."""
 
     def cut(self) -> None:
-        """The link breaks."""
+        """Break the link."""
 
     def back(self) -> None:
-        """It is back, within the grace time."""
+        """Restore the link within the grace time."""
 
     def after(self, seconds: float) -> None:
-        """Time passes."""
+        """Advance the time."""
 
 
 class Double:
-    """The one that the hub's tests use. It has no link that could break."""
+    """The test double of the hub's tests. It has no link that could break."""
 
     def __init__(self) -> None:
         self.world = World()
@@ -70,7 +70,7 @@ class Double:
     def heard(self) -> list[tuple[str, bytes | None]]:
         said: list[tuple[str, bytes | None]] = [*self.link.forwarded]
         ended: list[tuple[str, bytes | None]] = [(client, None) for client, _ in self.link.ended]
-        # It notes packets and ends apart; `RecordingLink.forward` sees to it that no packet is later.
+        # It records packets and ends separately; `RecordingLink.forward` checks their order.
         everything = said + ended
         fresh, self._seen = everything[self._seen :], len(everything)
         return fresh
@@ -86,7 +86,7 @@ class Double:
 
 
 class Azure:
-    """`edge.azure_server.AzureServer`."""
+    """`AzureServer`."""
 
     def __init__(self) -> None:
         self.rig = azure_rig.Rig()
@@ -98,7 +98,7 @@ class Azure:
 
     def _read(self) -> list[str]:
         fresh = []
-        # Each answer may let the next event go.
+        # Each answer may release the next event.
         while frames := self.rig.sent(self.wire):
             for frame in frames:
                 if frame.name == "connect":
@@ -138,7 +138,7 @@ class Azure:
 
 
 class Moorage:
-    """`edge.moorage_server.MoorageServer`."""
+    """`MoorageServer`."""
 
     def __init__(self) -> None:
         self.rig = moorage_rig.Rig()
@@ -187,7 +187,7 @@ class Moorage:
 
 @pytest.fixture(params=[Double, Azure, Moorage])
 def subject(request: pytest.FixtureRequest) -> Subject:
-    """Each of them."""
+    """Each kind."""
     made: Subject = request.param()
     return made
 
@@ -201,7 +201,7 @@ def ask(subject: Subject) -> tuple[Connection, RecordingOpening]:
 
 
 def client(subject: Subject) -> Connection:
-    """One that was taken."""
+    """A client that was accepted."""
     connection, _ = ask(subject)
     subject.accept(connection)
     assert subject.heard() == []
@@ -321,7 +321,7 @@ def peer_of(subject: Subject) -> AppPeer:
 
 
 def news(subject: Subject) -> list[tuple[object, ...]]:
-    """What it has heard of others, each as its kind and what it says."""
+    """The notifications so far, as kind and content."""
     peer = subject.server.peer
     if isinstance(peer, RecordingPeer):
         return [

@@ -1,4 +1,4 @@
-"""`cluster.ports.Broker`: what a node may count on, whoever carries its messages.
+"""Contract of `cluster.ports.Broker`, for every implementation.
 
 Each rule is a function that is given a cluster of brokers. Broken brokers below show that each rule can fail.
 """
@@ -18,7 +18,7 @@ from moorage.cluster.ports import Broker, Receive
 
 @dataclass
 class Cluster:
-    """Brokers that run, what each received, and a way to let everything arrive."""
+    """Running brokers, the messages that each received, and a way to deliver all pending messages."""
 
     brokers: dict[str, Broker]
     settle: Callable[[], None]
@@ -185,7 +185,7 @@ class Twice(Broken):
 
 
 class ToEverybody(Broken):
-    """Has one address for all."""
+    """Uses one address for all nodes."""
 
     def send(self, node: str, message: bytes) -> None:
         self.real.send_all(message)
@@ -199,7 +199,7 @@ class Echo(Broken):
 
 
 class LateForAll(Broken):
-    """Carries messages to all behind those to one."""
+    """Delivers messages to all nodes after those to one node."""
 
     def __init__(self, real: Broker) -> None:
         super().__init__(real)
@@ -213,21 +213,21 @@ class LateForAll(Broken):
 
 
 class NoEnd(Broken):
-    """Goes on after its end."""
+    """Continues after its end."""
 
     def stop(self) -> None:
         """Does not stop."""
 
 
 class Silent(Broken):
-    """Carries nothing to one node."""
+    """Delivers nothing to a single node."""
 
     def send(self, node: str, message: bytes) -> None:
         """Does not send."""
 
 
 class StopsOnce(Broken):
-    """Fails where it is stopped again."""
+    """Fails at a second stop."""
 
     stopped = False
 

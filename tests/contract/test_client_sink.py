@@ -1,4 +1,4 @@
-"""`hub.ports.ClientSink`: what the hub may count on, from both transports and from the test double.
+"""Contract of `hub.ports.ClientSink`, for both transports and the test double.
 
 The transports are real ones: clients on loopback, in front of a whole service that runs in this
 process, so that the test holds the hub's end and the client's end of each.
@@ -34,11 +34,11 @@ from tests.hub.fakes import LEAST, RecordingLink, RecordingOpening, World, sink_
 from tests.support.rawhttp import Polling
 
 GOODBYES = (b"6", b"1")
-"""What a transport may add of its own at the end."""
+"""Packets that a transport may add at the end."""
 
 
 class EndedLink(RecordingLink):
-    """An app server that can be waited for to hear of an end."""
+    """An app server whose notification of an end can be awaited."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Client(Protocol):
         """All packets that the client got until the end, in text form. Call after a close."""
 
     async def vanish(self) -> None:
-        """The client is gone without a word."""
+        """Close the client's end without a close packet."""
 
 
 class Subject:
@@ -81,12 +81,12 @@ class Subject:
             fanout.push(self.connection.outbox, Encoded(payload), self.node.flusher)
 
     def end(self, reason: Reason) -> None:
-        """From this side."""
+        """Close from the service's side."""
         self.node.disconnect(self.connection, reason, who="service")
 
 
 class DoubleClient:
-    """The far end of the double that the hub's tests use: there is none."""
+    """The far end of the test double, which has none."""
 
     def __init__(self, node: Node, connection: Connection) -> None:
         self._node = node
@@ -112,7 +112,7 @@ async def double() -> AsyncIterator[Subject]:
 
 @asynccontextmanager
 async def service() -> AsyncIterator[tuple[str, Node, EndedLink]]:
-    """A service that listens, with an app server that takes every client."""
+    """A listening service with an app server that accepts every client."""
     running = Service(Config(server=ServerSettings(port=0), keys=KeySettings(primary="k" * 32)))
     link = EndedLink()
     link.on_open = lambda connection: running.node.accept(connection, OpenInfo())
@@ -145,7 +145,7 @@ class WebSocketClient:
 
 @asynccontextmanager
 async def websocket() -> AsyncIterator[Subject]:
-    """`edge.websocket.ClientSocket`."""
+    """`ClientSocket`, the WebSocket transport."""
     async with service() as (url, node, link):
         target = f"{url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
         async with connect(target, compression=None, proxy=None) as socket:
@@ -154,7 +154,7 @@ async def websocket() -> AsyncIterator[Subject]:
 
 
 class PollingClient:
-    """Polls from the first moment on."""
+    """Polls from the start."""
 
     def __init__(self, polling: Polling) -> None:
         self._polling = polling
@@ -179,13 +179,13 @@ class PollingClient:
 
 @asynccontextmanager
 async def polling() -> AsyncIterator[Subject]:
-    """`edge.polling.PollingSession`."""
+    """`PollingSession`, the polling transport."""
     async with service() as (url, node, link):
         opened = await Polling(url, "/socket.io/").open()
         connection = link.opened[0][0]
         client = PollingClient(opened)
         while not connection.outbox.ready:
-            # Until the first poll is there; the test's own time limit ends this if it never is.
+            # Wait for the first poll; the time limit of the test ends this loop otherwise.
             await asyncio.sleep(0)
         yield Subject(node, connection, link, client)
         client._polls.cancel()
@@ -212,7 +212,7 @@ def for_every_sink(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
 
 def without_goodbye(packets: list[bytes]) -> list[bytes]:
-    """What came from the hub."""
+    """The packets from the hub."""
     while packets and packets[-1] in GOODBYES:
         packets = packets[:-1]
     return packets
@@ -232,7 +232,7 @@ async def test_written_packets_arrive_in_order(subject: Subject) -> None:
         subject.push(payload)
         sent += payload.split(b"\x1e")
         if number % 4 == 0:
-            # The flush, and whatever the transport does with it.
+            # The flush, and the transport's own work.
             subject.node.flusher.run()
             await asyncio.sleep(0)
     subject.end(APP_CLOSED)

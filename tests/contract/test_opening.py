@@ -1,4 +1,4 @@
-"""`hub.ports.Opening`: what becomes of a client that asks for a session, on both transports.
+"""Contract of `hub.ports.Opening`, for both transports.
 
 The transports are real ones, in front of a whole service in this process; the app server is a double
 that answers when the test says so.
@@ -33,13 +33,13 @@ TERMS = OpenInfo(5_000, 4_000, 3_000)
 
 
 class Asked(RecordingLink):
-    """An app server that can be waited for to be asked, and to hear of an end."""
+    """An app server whose connect events and notifications of ends can be awaited."""
 
     def __init__(self) -> None:
         super().__init__()
         self.changed = asyncio.Event()
         self.refuses: tuple[Node, Reason] | None = None
-        """Refuse each client at once, within the question."""
+        """Refuse each client synchronously, within the request."""
 
     def open(self, connection: Connection, handshake: Handshake) -> None:
         super().open(connection, handshake)
@@ -53,7 +53,7 @@ class Asked(RecordingLink):
 
 
 class Subject:
-    """A client that has asked, and the hub's side of it. `answer` gives status and JSON: of the open
+    """A client that requested a session, and the hub's side. `answer` gives status and JSON: of the open
     packet, or of the refusal."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Subject:
 
     @property
     def connection(self) -> Connection:
-        """The hub's."""
+        """The hub's end."""
         return self.link.opened[-1][0]
 
 
@@ -87,7 +87,7 @@ async def service() -> AsyncIterator[tuple[str, Node, Asked]]:
 
 
 async def double(play: Play, refuses: Reason | None) -> None:
-    """The one that the hub's tests use."""
+    """The test double of the hub's tests."""
     world, link, opening = World(), Asked(), RecordingOpening()
     world.server()[0].link = link
     link.refuses = None if refuses is None else (world.node, refuses)
@@ -115,7 +115,7 @@ UPGRADE = {
 
 
 async def over_http(play: Play, refuses: Reason | None, transport: str) -> None:
-    """One of the edge's: the answer is that to the first request."""
+    """A transport of the edge; the answer is that to the first request."""
     async with service() as (url, node, link), await HttpConnection.open(url) as http:
         link.refuses = None if refuses is None else (node, refuses)
         headers = UPGRADE if transport == "websocket" else None
@@ -151,7 +151,7 @@ KINDS = {"double": double, "websocket": websocket, "polling": polling}
 def for_every_opening(
     *, refuses: Reason | None = None
 ) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
-    """Runs a coroutine of a `Subject` with each kind, on the service's own kind of loop."""
+    """Runs a coroutine of a `Subject` with each kind, on the service's event loop."""
 
     def wrap(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         def run(kind: str, **given: object) -> None:
@@ -209,7 +209,7 @@ async def test_a_client_that_disconnects_while_waiting(subject: Subject) -> None
     connection = subject.connection
     subject.leave()
     while subject.node.connections:
-        # Until the service has seen it; the test's own time limit ends this if it never does.
+        # Wait until the service has seen it; the time limit of the test ends this loop otherwise.
         await asyncio.sleep(0)
     assert subject.link.ended == [], "it has not been taken yet"
     subject.node.accept(connection, TERMS)

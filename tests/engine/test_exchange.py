@@ -1,4 +1,4 @@
-"""Events and calls over links that break: nothing hangs, nothing is done twice, nothing grows."""
+"""Events and calls over links that break: no call hangs or runs twice, and memory is bounded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from moorage.engine.exchange import (
 
 
 class Link:
-    """Known by identity only."""
+    """A link that is compared by identity."""
 
 
 def event(name: str, link: Link | None, at: float = 0.0) -> Event[str, Link | None]:
@@ -46,7 +46,7 @@ def test_a_broken_link_strands_its_own_events_in_order() -> None:
     for link in (one, other, None, one, other):
         events.add(event("message", link))
     assert [ack_id for ack_id, _ in events.strand(one)] == [1, 4]
-    # They stay open: their answers may still come, over another link.
+    # They stay open, because their answers may still arrive over another link.
     assert [ack_id for ack_id, _ in events.strand(one)] == [1, 4]
     assert events.settle(1) is not None
     assert [ack_id for ack_id, _ in events.strand(one)] == [4]
@@ -59,7 +59,7 @@ def test_overdue_connects() -> None:
         events.add(event(name, None, at))
     assert [ack_id for ack_id, _ in events.connects_before(4.0)] == [1, 3]
     assert list(events.connects_before(1.0)) == []
-    # The caller settles while it goes through them.
+    # The caller settles events while it iterates.
     for ack_id, _ in events.connects_before(10.0):
         events.settle(ack_id)
     assert len(events) == 1
@@ -68,7 +68,7 @@ def test_overdue_connects() -> None:
 def test_a_repeated_call_gets_its_first_answer() -> None:
     calls = Calls()
     assert calls.arrived(1, 0.0) is None
-    # Sent again while the first is still being carried out: no answer to repeat yet.
+    # The call is repeated while the first one still runs, so there is no answer to repeat.
     assert calls.arrived(1, 0.5) is None
     calls.answered(1, b"202", 1.0)
     assert calls.arrived(1, 2.0) == b"202"
@@ -116,7 +116,7 @@ def test_numbers_that_the_sdk_never_uses(ack_id: int) -> None:
 
 
 class CallsMachine(RuleBasedStateMachine):
-    """`Calls` against lists that forget nothing."""
+    """Compares `Calls` with lists that keep everything."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A client's Socket.IO packets: what is passed on, what is kept, what ends the connection."""
+"""A client's Socket.IO packets: which are passed on, kept, or end the connection."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_namespace_is_connected_and_left() -> None:
     assert peer.namespaces == {"/ns": "s1"}
     assert peer.message(b"41/ns,") == Left(b"41/ns,", "/ns", True)
     assert peer.namespaces == {}
-    # And may come again.
+    # It may be connected again.
     assert peer.message(b"40/ns,") == Forward(b"40/ns,")
 
 
@@ -158,7 +158,7 @@ def test_a_binary_answer_is_complete_or_dropped() -> None:
     assert peer.message(head) is None
     assert peer.binary(b"one") is None
     assert peer.binary(b"two") == Answer(FIRST_SERVICE_ACK, b"\x1e".join((head, b"bb25l", b"bdHdv")))
-    # The next binary packet is the app's again.
+    # The next binary packet is for the app again.
     assert peer.message(b"451-[]") is None
     assert peer.binary(b"x") == Forward(b"451-[]\x1ebeA==")
 

@@ -44,7 +44,7 @@ def refusal(session: EngineSession, packet: bytes) -> Reason:
         (b"40", Forward(b"40")),
         (b"41", None),
         (b"3", PONG),
-        # Nobody may speak the service's own words, and a pong has no data.
+        # A client may not send packets of the service, and a pong has no data.
         (b"3probe", PONG),
         (b"1", CLOSED),
         (b"6", None),
@@ -172,7 +172,7 @@ def test_packets_before_the_session_is_open_are_refused() -> None:
 
 
 def test_packets_after_the_end_are_ignored() -> None:
-    # A client's last frames may come in one piece with the one that ended the session.
+    # A client's last frames may arrive together with the one that ended the session.
     session = open_session(max_payload=10)
     session.receive(b"451-[]")
     session.step(Step.CLOSE)

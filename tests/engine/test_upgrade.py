@@ -1,4 +1,4 @@
-"""The table of a session's life, pair by pair, and what must hold of it as a whole."""
+"""The transitions of a session, pair by pair, and the properties of the whole table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from moorage.engine.upgrade import TRANSITIONS, State, Step, after
 
-# Rows: the state before. Columns: the step. `-`: may not happen.
+# Rows: the state before. Columns: the step. `-`: not allowed.
 TABLE = """
             OPENED_POLLING OPENED_WEBSOCKET UPGRADE_ASKED UPGRADE_DONE UPGRADE_FAILED CLOSE
 OPENING     POLLING        WEBSOCKET        -             -            -              CLOSED
@@ -48,7 +48,7 @@ def test_sequences_of_steps(steps: list[Step]) -> None:
         state = after(state, step) or state
         if state is not seen[-1]:
             seen.append(state)
-    # Opening and the end come once; a WebSocket is never given up for polling.
+    # Opening and the end happen once; a WebSocket never goes back to polling.
     assert seen.count(State.OPENING) == 1
     assert State.CLOSED not in seen[:-1]
     if State.WEBSOCKET in seen:

@@ -1,4 +1,4 @@
-"""Small real parts for the hub's ports, and a node among them. Time is `World.now`; the end of a
+"""Small real implementations of the hub's ports, and a node with them. Time is `World.now`; the end of a
 loop tick is `World.tick`."""
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from tests.hub.observer import RecordingObserver
 
 HUB = "app"
 LEAST = Capabilities(keeps_heartbeat=True)
-"""What Azure's SDK supports."""
+"""Capabilities of Azure's SDK."""
 MOST = Capabilities(
     wants_room_changes=True, told_of_expelled=True, answers_queries=True, takes_server_events=True
 )
-"""What our SDKs support."""
+"""Capabilities of our SDKs."""
 
 
 def unframe(data: bytes) -> list[bytes]:
@@ -74,7 +74,7 @@ class RecordingSink:
         self.reading = True
         self.max_packets = 16
         self.taken = 0
-        """Counted up by a test whose client reads."""
+        """Increased by a test whose client reads."""
 
     def write(self, data: bytes) -> None:
         assert not self.closed, "a write after the end"
@@ -98,7 +98,7 @@ class RecordingSink:
 
     @property
     def packets(self) -> list[bytes]:
-        """All that came, in text form; what came with the end included."""
+        """All packets so far, in text form, including those of the close."""
         data = [*self.writes, *(rest for _, rest in self.closed if rest)]
         if self.framed:
             return unframe(b"".join(data))
@@ -106,7 +106,7 @@ class RecordingSink:
 
 
 class PollingSink(RecordingSink):
-    """One that takes a single write per `poll`, as HTTP long-polling does."""
+    """A sink that takes a single write per `poll`, like HTTP long-polling."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(framed=False)
@@ -117,19 +117,19 @@ class PollingSink(RecordingSink):
         self._connection.outbox.ready = False
 
     def poll(self) -> None:
-        """A GET came."""
+        """Simulate a GET."""
         self._connection.outbox.unblock()
 
 
 class RecordingLink:
-    """`ports.AppLink` that keeps what it is told, and answers `open` by itself if told how."""
+    """`ports.AppLink` that records its calls and runs `on_open` at each `open`."""
 
     def __init__(self) -> None:
         self.opened: list[tuple[Connection, Handshake]] = []
         self.forwarded: list[tuple[str, bytes]] = []
         self.ended: list[tuple[str, Reason]] = []
         self.waiting: list[tuple[Connection, Drained]] = []
-        """Who is to be told when the app server has taken something."""
+        """Called when the app server has taken packets."""
         self.on_open: Callable[[Connection], object] = lambda connection: None
 
     def open(self, connection: Connection, handshake: Handshake) -> None:
@@ -150,18 +150,18 @@ class RecordingLink:
         self.waiting.append((connection, done))
 
     def take(self) -> None:
-        """The app server takes what it was given."""
+        """Make the app server take all packets."""
         waiting, self.waiting = self.waiting, []
         for _, done in waiting:
             done()
 
     def packets(self, connection: Connection) -> list[bytes]:
-        """What one client sent."""
+        """The packets of one client."""
         return [packet for client, packet in self.forwarded if client == connection.id]
 
 
 class RecordingPeer:
-    """`ports.AppPeer` that keeps what it hears of others."""
+    """`ports.AppPeer` that records its notifications."""
 
     def __init__(self) -> None:
         self.moves: list[tuple[str, str, tuple[str, ...], bool]] = []
@@ -188,7 +188,7 @@ class RecordingPeer:
 
 
 class RecordingOpening:
-    """`ports.Opening` that attaches a sink on acceptance, as the edges do."""
+    """`ports.Opening` that attaches a sink on acceptance, like the real transports."""
 
     def __init__(self, *, framed: bool = True) -> None:
         self.framed = framed
@@ -210,7 +210,7 @@ class RecordingOpening:
 
 
 class RecordingAnswers:
-    """`ports.Answers` that keeps them."""
+    """`ports.Answers` that records them."""
 
     def __init__(self) -> None:
         self.payloads: list[Any] = []
@@ -229,7 +229,7 @@ class RecordingAnswers:
 
 
 class RecordingCluster:
-    """`ports.Cluster` that keeps what leaves the node, and is asked by no other."""
+    """`ports.Cluster` that records the messages that leave the node."""
 
     def __init__(self) -> None:
         self.casts: list[tuple[Command, Outcome]] = []
@@ -271,7 +271,7 @@ class RecordingCluster:
 
 @dataclass
 class World:
-    """A node, and the short words that tests are told in."""
+    """A node with short helper methods."""
 
     limits: Limits = field(default_factory=Limits)
     links: LinkSettings = field(default_factory=LinkSettings)
@@ -283,11 +283,11 @@ class World:
         self.now = 1_000.0
         self.scheduled = 0
         self.turns = 0
-        """Turns of work in steps that were asked for."""
+        """Number of requested turns."""
         self.callbacks: list[Callable[[], object]] = []
-        """What else is to be called in the next turn of the loop."""
+        """Other callbacks for the next turn of the loop."""
         self.wake = 0.0
-        """When the heartbeat asked to be woken, last."""
+        """Time of the last requested wake-up of the heartbeat."""
         self.wakes = 0
         self.observer = RecordingObserver()
         self.logged = self.observer.closes
@@ -326,7 +326,7 @@ class World:
         self.wakes += 1
 
     def tick(self) -> None:
-        """The end of one loop tick: a turn of work and a flush, if they were asked for."""
+        """End one tick of the loop: a turn and a flush, if they were requested."""
         if self.turns:
             self.turns -= 1
             self.node.turns.run()
@@ -335,7 +335,7 @@ class World:
             self.node.flusher.run()
 
     def settle(self) -> None:
-        """As many ticks as it takes."""
+        """Run ticks until no more are requested."""
         while self.scheduled or self.turns:
             self.tick()
 
@@ -373,14 +373,14 @@ class World:
         return self.node.connect(hub, Handshake(query={}, headers={}, **handshake), opening)
 
     def client(self, *namespaces: str, framed: bool = True, **handshake: Any) -> Connection:
-        """A client with a socket in each of `namespaces`; what it got so far is forgotten."""
+        """A client with a socket in each of `namespaces`; its packets so far are dropped."""
         connection = self.open(RecordingOpening(framed=framed), **handshake)
         for namespace in namespaces:
             self.enter(connection, namespace)
         self.settle()
         sink = sink_of(connection)
         if isinstance(sink, PollingSink):
-            # One poll takes the answers to CONNECT, the next one waits.
+            # One poll gets the answers to CONNECT, the next one waits.
             sink.poll()
             sink.poll()
         sink.writes.clear()
@@ -395,25 +395,25 @@ class World:
         return sid
 
     def join(self, connection: Connection, *rooms: str, namespace: str = "/") -> Outcome:
-        """What `socket.join` does."""
+        """Join rooms like `socket.join`."""
         groups = tuple(room_group(namespace, room) for room in rooms)
         return self.execute(JoinGroups(HUB, Selection(connection=connection.id), groups))
 
     def send(self, connection: Connection, payload: bytes) -> Outcome:
-        """To one connection."""
+        """Send to one connection."""
         return self.execute(SendToConnection(connection.hub.name, connection.id, payload))
 
     def emit(self, to: Selection, payload: bytes, *, hub: str = HUB, control: bool = False) -> Outcome:
-        """To all selected."""
+        """Send to all selected connections."""
         return self.execute(Send(hub, to, payload, control=control))
 
     def execute(self, command: Command, answers: Answers[Any] | None = None) -> Outcome:
-        """Any command, in one go."""
+        """Execute any command in one step."""
         (outcome,) = self.submit(command, answers)
         return outcome
 
     def submit(self, command: Command, answers: Answers[Any] | None = None) -> list[Outcome]:
-        """Any command, in one go. The reply, which may come later; an exception is raised if it comes now."""
+        """Submit any command. Returns the reply, which may come later; an immediate exception is raised."""
         replies: list[Outcome] = []
         asked = object()
 
@@ -437,5 +437,5 @@ def sink_of(connection: Connection) -> RecordingSink:
 
 
 def heard(connection: Connection) -> list[bytes]:
-    """What has been written to a client that is still connected."""
+    """The packets written to a client that is still connected."""
     return sink_of(connection).packets

@@ -1,4 +1,4 @@
-"""What app servers ask the hub and each other: fetch, and events from one to all others."""
+"""Requests of app servers to the hub and to each other: fetch and server-side emits."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.hub.fakes import HUB, RecordingAnswers, RecordingPeer, World
 
 NOW_MS = 1_800_000_000_000
 ONE = (Chunk(1, b"[{}]"),)
-"""What is known of one socket."""
+"""The listed row of one socket."""
 
 
 class Fleet(World):
-    """Three app servers that know of each other, and one (`az`) of the azure dialect."""
+    """Three app servers of the moorage dialect, and one (`az`) of the azure dialect."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -32,7 +32,7 @@ class Fleet(World):
             self.apps[name] = self.server(name, peer=self.peers.get(name, NO_PEER))[0]
 
     def client_of(self, name: str, *namespaces: str, **given: Any) -> str:
-        """A client of this app server; its socket id in the first namespace."""
+        """Connect a client of this app server. Returns its socket id in the first namespace."""
         for server in self.apps.values():
             server.draining = server.id != name
         connection = self.client(*namespaces, **given)
@@ -48,18 +48,18 @@ class Fleet(World):
         others: bool = False,
         **to: Any,
     ) -> tuple[Outcome, RecordingAnswers]:
-        """Ask who is there."""
+        """Fetch the sockets."""
         answers = RecordingAnswers()
         group = room_group(namespace, rooms[0]) if rooms else namespace_group(namespace)
         command = FetchSockets(HUB, Selection(group=group, **to), namespace, timeout, NOW_MS, asker, others)
         return self.execute(command, answers), answers
 
     def number(self, name: str) -> int:
-        """Of the last query that an app server got."""
+        """The ref of the last query that an app server got."""
         return self.peers[name].queries[-1][0]
 
     def answer(self, name: str, rows: object, number: int | None = None) -> bool:
-        """An app server's answer to the last query."""
+        """Answer the last query of an app server."""
         return self.hub().queries.answered(
             self.number(name) if number is None else number, self.apps[name], rows
         )
@@ -67,13 +67,13 @@ class Fleet(World):
     def tell(
         self, sender: str = "a", timeout: float = 0.0, payload: bytes = b'42["x"]'
     ) -> tuple[Outcome, RecordingAnswers]:
-        """An event for the others."""
+        """Send an event to the other app servers."""
         answers = RecordingAnswers()
         return self.execute(TellServers(HUB, "/", payload, sender, timeout), answers), answers
 
 
 def rows_of(outcome: Outcome) -> list[tuple[str, Row]]:
-    """App servers and rows, in their order."""
+    """App servers and rows, in order."""
     found: list[tuple[str, Row]] = []
     for server, rows in outcome.sockets.items():
         listed = [one for some in rows for one in some]
@@ -132,7 +132,7 @@ def test_each_app_server_is_asked_for_data_once() -> None:
 
 
 def test_an_answer_of_the_wrong_length_is_refused() -> None:
-    """Rows and facts are told together by their order, so one too many would give everybody another's."""
+    """Rows and facts are matched by position, so one too many would shift all others."""
     fleet = Fleet()
     fleet.client_of("b", "/")
     fleet.client_of("b", "/")
@@ -170,7 +170,7 @@ def test_many_sockets_are_queried_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("others", [False, True])
 def test_an_app_server_that_is_lost_during_the_query(monkeypatch: pytest.MonkeyPatch, others: bool) -> None:
-    """Its link had no room for the question, and its clients go in the middle of the search."""
+    """The queue of its link is full, and its clients are closed during the selection."""
     monkeypatch.setattr(asking, "PART", 2)
     fleet = Fleet()
     for name in ("b", "b", "b", "b", "c", "c"):
@@ -338,7 +338,7 @@ def test_only_an_asked_app_server_may_answer_and_only_once() -> None:
     assert answers.payloads == [ONE]
 
 
-# -- events for all others --------------------------------------------------------------------------------
+# -- server-side emits --------------------------------------------------------------------------------
 
 
 def test_all_other_app_servers_get_the_event() -> None:

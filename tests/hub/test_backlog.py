@@ -1,4 +1,4 @@
-"""Which clients are closed because they do not read. Time is a number here."""
+"""Clients that are closed because they do not read. Time is a number in these tests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def push(world: World, connection: Connection, *sizes: int) -> None:
 
 
 def pass_time(world: World, seconds: float) -> None:
-    """A quarter of a second at a time, as the service's own ticks."""
+    """Advance the time in the service's steps of a quarter of a second."""
     for _ in range(int(seconds * 4)):
         world.now += 0.25
         world.node.tick(world.now)
@@ -42,12 +42,12 @@ def pass_time(world: World, seconds: float) -> None:
 
 
 def block(connection: Connection) -> None:
-    """The client reads nothing from now on."""
+    """Make the client stop reading."""
     connection.outbox.ready = False
 
 
 def closed(connection: Connection) -> bool:
-    """Was it closed?"""
+    """True if the client was closed."""
     return connection.outbox.sink is None
 
 
@@ -132,7 +132,7 @@ def test_the_close_waits_for_the_end_of_the_emit(world: World) -> None:
         fanout.push(client.outbox, Encoded(b"4" * MIB), world.node.flusher)
     assert sink.closed == []
     assert world.node.flusher.backlog.total == 0, "the bytes are let go at once"
-    # What was queued is gone, so nothing newer may get through: there would be a hole.
+    # The queue was discarded, so newer packets must not be sent: that would leave a gap.
     client.outbox.unblock()
     fanout.push(client.outbox, Encoded(b"42[2]"), world.node.flusher)
     world.settle()
@@ -165,7 +165,7 @@ def test_a_single_emit_of_any_size_passes(framed: bool) -> None:
 
 
 def test_a_client_that_reads_gets_any_burst(world: World) -> None:
-    """All of it within one loop tick."""
+    """The whole burst is emitted in one tick of the loop."""
     client = world.client()
     for _ in range(30):
         fanout.push(client.outbox, Encoded(b"4" * MIB), world.node.flusher)
@@ -235,7 +235,7 @@ def test_bytes_in_the_transport_count_until_they_are_read(world: World) -> None:
 
 
 class Full(RecordingSink):
-    """A sink that is full after each write, while it `blocks`."""
+    """A sink that is full after each write while `blocks` is set."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Clients that say very much at once: one read of one of them at a time."""
+"""Clients that flood are read in turn, one read at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def reading(clients: list[Connection]) -> list[bool]:
 
 
 def turns(world: World, count: int = 1) -> None:
-    """Of the event loop, without the app server."""
+    """A turn of the event loop, without the app server."""
     for _ in range(count):
         callbacks, world.callbacks = world.callbacks, []
         for callback in callbacks:

@@ -1,4 +1,4 @@
-"""A connection's life step by step: asking, the answers, the end; app servers and hubs.
+"""The life of a connection step by step: request, answer, end; app servers and hubs.
 
 The fakes hold the node to its ports' contracts: they complain of anything after the end.
 """
@@ -59,7 +59,7 @@ Asked = tuple[World, RecordingLink, RecordingOpening, Connection]
 
 
 def nothing_is_left(world: World) -> bool:
-    """No client is there or counted."""
+    """Check that no client exists or is counted."""
     hubs = world.node.hubs.values()
     servers = [server for hub in hubs for server in hub.servers.all()]
     return (
@@ -70,7 +70,7 @@ def nothing_is_left(world: World) -> bool:
     )
 
 
-# -- asking
+# -- the request for a session
 
 
 def refusal(world: World, hub: str = HUB) -> Reason:
@@ -164,7 +164,7 @@ def test_an_acceptance_after_the_client_has_gone(asked: Asked) -> None:
     assert nothing_is_left(world)
     assert link.ended == []
     world.node.accept(connection, OpenInfo())
-    # The app server believes in the client, so it must hear of its end.
+    # The app server has accepted the client, so it must be notified of the end.
     assert link.ended == [(connection.id, TRANSPORT_LOST)]
     assert opening.accepts == []
     assert opening.refusals == []
@@ -241,7 +241,7 @@ def test_a_packet_that_ends_the_connection(packet: bytes, reason: Reason, who: s
     link.forwarded.clear()
     world.node.receive(client, b'42["before"]')
     world.node.receive(client, packet)
-    # What came in one piece with it: `RecordingLink` would complain.
+    # Packets that arrived together with it are dropped; `RecordingLink` would raise.
     world.node.receive(client, b'42["after"]')
     world.node.receive_binary(client, b"after")
     assert link.packets(client) == [b'42["before"]']
@@ -308,7 +308,7 @@ def test_the_clients_of_a_lost_app_server_are_closed() -> None:
     assert other_link.ended == []
     assert world.node.connections == 3
     assert world.sockets == 3
-    # They come back, to the one that is left.
+    # They reconnect to the remaining app server.
     assert world.client("/").server.id == "two"
     assert world.hub().servers.get("one") is None
 

@@ -1,4 +1,4 @@
-"""Clients and app servers that come and go in any order: one `closed` for every acceptance, one word
+"""Clients and app servers connect and disconnect in any order: one `closed` for every acceptance, one answer
 for every asker, and no count that leaks."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.hub.fakes import HUB, RecordingLink, RecordingOpening, RecordingSink,
 
 
 class LifeMachine(RuleBasedStateMachine):
-    """The fakes and the counts watch."""
+    """The fakes and the counts check the rules."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a connection starts with, and what it may weigh."""
+"""The initial state of a connection, and its memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.hub.fakes import LEAST, RecordingLink, RecordingSink, World
 
 
 def new_connection(limits: Limits) -> Connection:
-    """A connection of nobody in particular."""
+    """A connection with default values."""
     world = World()
     return Connection(
         "c1",

@@ -1,4 +1,4 @@
-"""Packets that concern the service too: CONNECT answers, ends of namespaces and sessions."""
+"""Packets that the service must handle: CONNECT answers, ends of namespaces and sessions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_connect_answer_makes_the_socket_a_member(stage: Stage) -> None:
     world.send(client, b'40/ns,{"sid":"abc"}')
     assert client.groups == {NS, room_group("/ns", "abc")}
     assert world.sockets == 3
-    # Before anything later can be sent to it: the next emit finds it.
+    # It is a member at once: the next emit reaches it.
     world.emit(Selection(group=room_group("/ns", "abc")), b'42/ns,["private"]')
     world.emit(Selection(group=NS), b'42/ns,["all"]')
     world.settle()
@@ -74,7 +74,7 @@ def test_a_late_answer_makes_no_member(stage: Stage) -> None:
     world.settle()
     assert client.groups == set()
     assert world.sockets == 2
-    # The app server hears both, in order, and ends the socket that it made.
+    # The app server gets both packets, in order, and ends its socket.
     assert link.packets(client) == [b"40", b"41"]
 
 
@@ -97,7 +97,7 @@ def test_a_plain_disconnect(stage: Stage) -> None:
     assert heard(client) == [b"41/ns,"]
     assert client.groups == {ROOT, room_group("/", f"{client.id}/")}
     assert world.sockets == 1
-    # It was the app server's own doing: it needs no news.
+    # The app server did it itself and needs no notification.
     assert link.forwarded == []
     assert link.ended == []
 
@@ -106,7 +106,7 @@ def test_disconnect_sockets_without_close(stage: Stage) -> None:
     world, client, link = stage
     world.emit(Selection(group=NS), b'41/ns,{"close":false}', control=True)
     world.settle()
-    # Without the data, which stock clients take for a parse error; and in the client's name.
+    # Without data, which stock clients treat as a parse error. The app server gets it as the client's packet.
     assert heard(client) == [b"41/ns,"]
     assert link.forwarded == [(client.id, b"41/ns,")]
     assert link.ended == []
@@ -127,7 +127,7 @@ def test_disconnect_sockets_with_close(stage: Stage) -> None:
 
 @pytest.mark.parametrize("close", [False, True])
 def test_disconnect_sockets_of_an_app_server_that_is_notified(close: bool) -> None:
-    """It is told that its socket has left; the packet would look like the client's own."""
+    """It gets `left` instead of the packet, which would look like the client's own."""
     world, peer = World(), RecordingPeer()
     _, link = world.server(peer=peer)
     client = world.client("/", "/ns")
@@ -139,7 +139,7 @@ def test_disconnect_sockets_of_an_app_server_that_is_notified(close: bool) -> No
     assert peer.lefts == [(client.id, "/ns"), (client.id, "/")][: 1 + close]
     assert link.forwarded == []
     assert link.ended == ([(client.id, APP_CLOSED)] if close else [])
-    # Its own plain disconnect is no news to it.
+    # It is not notified of its own plain disconnect.
     if not close:
         world.send(client, b"41")
         assert peer.lefts == [(client.id, "/ns")]
@@ -151,7 +151,7 @@ def test_not_in_the_namespace(stage: Stage, packet: bytes, connecting: bool) -> 
     world, client, link = stage
     world.node.receive(client, b"41/ns,")
     if connecting:
-        # The client is on its way back: what comes now is meant for its former socket.
+        # The client is reconnecting: the packet is for its former socket.
         world.node.receive(client, b"40/ns,")
     link.forwarded.clear()
     world.send(client, packet)
@@ -172,7 +172,7 @@ def test_the_clients_own_disconnect_removes_it_from_all_groups_first(stage: Stag
     world.node.receive(client, b"41/ns,")
     assert client.groups == {ROOT, room_group("/", f"{client.id}/")}
     assert link.forwarded == [(client.id, b"41/ns,")]
-    # The app server's clean-up of the private room finds nobody, nor does it hit a new session.
+    # The app server's clean-up of the private room affects neither this socket nor a new session.
     assert world.emit(Selection(group=room_group("/ns", sid)), b"41/ns,", control=True).reached == 0
     world.enter(client, "/ns", sid="second")
     assert world.emit(Selection(group=room_group("/ns", sid)), b"41/ns,", control=True).reached == 0
@@ -193,7 +193,7 @@ def test_a_refused_namespace_leaves_nothing_behind(stage: Stage) -> None:
     assert heard(client) == [b'44/ns,{"message":"no"}']
     assert client.groups == set()
     assert world.sockets == 2
-    # And may be asked again.
+    # The namespace may be connected again.
     world.enter(client, "/ns")
     assert world.sockets == 3
 
@@ -246,7 +246,7 @@ def test_a_mixed_payload_keeps_its_order(stage: Stage) -> None:
     world, client, _ = stage
     world.send(client, b'42["a"]\x1e41/ns,\x1e451-["b"]\x1ebYWI=\x1e41/ns,\x1e2')
     world.settle()
-    # The second `41/ns,` finds the namespace left.
+    # At the second `41/ns,` the namespace has been left already.
     assert heard(client) == [b'42["a"]', b"41/ns,", b'451-["b"]', b"bYWI=", b"2"]
 
 
@@ -335,7 +335,7 @@ def test_events_and_acks_of_all_kinds_pass(stage: Stage, payload: bytes) -> None
 
 
 class NamespaceMachine(RuleBasedStateMachine):
-    """One client's life in two namespaces, whatever both sides send, beside a naive model."""
+    """Compares one client in two namespaces with a naive model, for any packets of both sides."""
 
     names = st.sampled_from(["/", "/ns"])
 

@@ -1,4 +1,4 @@
-"""Commands: who is reached, what is in effect on return, what is found."""
+"""Commands: the recipients, the effect on return, and the outcome."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def world() -> World:
 
 
 def to_rooms(*rooms: str, besides: Iterable[str] = (), excluded: tuple[str, ...] = ()) -> Selection:
-    """What an emit to several rooms, with exceptions, selects."""
+    """The selection of an emit to several rooms with exceptions."""
     wanted = " or ".join(f"'{room_group('/', room)}' in groups" for room in rooms)
     unwanted = "".join(f" and not ('{room_group('/', room)}' in groups)" for room in besides)
     return Selection(filter=compile_filter(f"({wanted}){unwanted}"), excluded=excluded)
@@ -57,7 +57,7 @@ def in_room(room: str) -> Selection:
     return Selection(group=room_group("/", room))
 
 
-# -- once, whatever the mix
+# -- once, for any mix of rooms
 
 
 @settings(deadline=None, max_examples=60)
@@ -96,7 +96,7 @@ def test_an_exception_applies_to_all_of_several_rooms(world: World) -> None:
     assert [heard(client) for client in (one, both, outsider)] == [[b"42[1]"], [], []]
 
 
-# -- order, whatever the mix
+# -- order, for any mix of sends
 
 SENDS = st.lists(st.sampled_from(["direct", "room", "all", "other", "tick"]), min_size=1, max_size=25)
 
@@ -106,7 +106,7 @@ SENDS = st.lists(st.sampled_from(["direct", "room", "all", "other", "tick"]), mi
 def test_each_client_gets_emits_in_order(sends: list[str]) -> None:
     world = World()
     world.server()
-    # Enough members that a broadcast goes out in slices.
+    # So many members that a broadcast is sent in slices.
     crowd = [world.client("/", framed=number % 100 != 0) for number in range(SLICE + 20)]
     watched = [crowd[0], crowd[1], crowd[-1]]
     for client in watched:
@@ -139,7 +139,7 @@ def test_a_join_is_in_effect_when_it_returns(world: World) -> None:
     client = world.client("/")
     assert world.join(client, "room") == Outcome(reached=1)
     assert world.emit(in_room("room"), b"42[1]").reached == 1
-    # Joining again changes nothing, leaving is in effect at once as well.
+    # A second join changes nothing. A leave is in effect at once, too.
     world.join(client, "room")
     leave = LeaveGroups(HUB, Selection(connection=client.id), (room_group("/", "room"),))
     assert world.execute(leave) == Outcome(reached=1)
@@ -152,7 +152,7 @@ def test_a_join_of_many_at_once(world: World) -> None:
     join = JoinGroups(HUB, Selection(group=ROOT), (room_group("/", "x"), "plain"))
     assert world.execute(join) == Outcome(reached=2)
     assert all({room_group("/", "x"), "plain"} <= client.groups for client in (ada, bob))
-    # The selection itself is what changes here.
+    # The join changes the selection itself.
     world.execute(LeaveGroups(HUB, Selection(group="plain"), ("plain",)))
     assert world.emit(Selection(group="plain"), b"42[1]").reached == 0
 
@@ -170,14 +170,14 @@ def test_the_number_of_groups_is_bounded() -> None:
     world = World(limits=Limits(max_groups=4))
     world.server()
     first, second = world.client("/"), world.client("/")
-    # Two are taken: the namespace and the private room.
+    # The namespace and the private room count as two.
     world.join(first, "a", "b")
     with pytest.raises(PeerError) as caught:
         world.execute(JoinGroups(HUB, Selection(group=ROOT), (room_group("/", "c"),)))
     assert caught.value.reason is TOO_MANY_GROUPS
-    # One has no place left, so none joined.
+    # One exceeds the limit, so none was joined.
     assert len(second.groups) == 2
-    # What is joined already needs no place.
+    # A joined group does not count again.
     assert world.join(first, "a", "b").reached == 1
 
 
@@ -234,7 +234,7 @@ def one(connection: str) -> Selection:
 )
 def test_commands_for_an_unknown_target(command: Command, outcome: Outcome) -> None:
     world = World()
-    # A hub that does not exist answers like one that nobody is in.
+    # A hub that does not exist answers like an empty one.
     assert world.execute(command) == outcome
     world.server()
     assert world.execute(command) == outcome
@@ -247,7 +247,7 @@ def test_commands_for_a_known_target(world: World) -> None:
     assert world.execute(Exists(HUB, Selection(user="ada"))) == DONE
     assert world.execute(Exists(HUB, Selection(group=ROOT))) == DONE
     assert world.execute(Exists(HUB, filtered)) == NOT_FOUND
-    # The connection is there, only the filter does not hold: nothing to complain about.
+    # The connection exists and the filter does not match it: this is not an error.
     assert world.execute(Send(HUB, filtered, b"42[1]")) == DONE
     assert world.send(client, b"42[2]") == DONE
     world.settle()
@@ -274,19 +274,19 @@ def test_pages_of_a_group(world: World) -> None:
         pages.append(page.members)
         after, more = page.members[-1].connection_id, page.more
     assert pages == [members[:2], members[2:4], members[4:]]
-    # A page that is just full is the last.
+    # A page that is exactly full is the last one.
     whole = world.execute(ListGroup(HUB, ROOT, 5))
     assert (whole.members, whole.more) == (members, False)
-    # Who goes between two pages is not missed by those who stay.
+    # A member that leaves between two pages does not affect the others.
     world.node.receive(clients[1], b"1")
     assert world.execute(ListGroup(HUB, ROOT, 2, clients[1].id)).members == members[2:4]
 
 
-# -- what app servers that know of each other hear
+# -- notifications of app servers
 
 
 class Known(World):
-    """Two app servers that hear of what others do, and a client of each in `/`."""
+    """Two app servers that get notifications, and a client of each in `/`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -297,7 +297,7 @@ class Known(World):
 
     @property
     def moves(self) -> list[list[tuple[str, tuple[str, ...], bool]]]:
-        """What each was told: namespace, rooms, joined."""
+        """The notifications of each: namespace, rooms, joined."""
         return [[move[1:] for move in peer.moves] for peer in self.peers]
 
 
@@ -340,7 +340,7 @@ def test_sockets_of_all_app_servers_are_disconnected_from_a_namespace(close: boo
     assert all(b"41" in sink.packets for sink in sinks)
     assert world.node.connections == (0 if close else 2)
     if not close:
-        # Who is not there cannot be taken out.
+        # A socket that is not in the namespace is not affected.
         assert world.execute(LeaveNamespace(HUB, EVERYONE, "/", close)) == Outcome(reached=0)
         assert world.sockets == 1
 

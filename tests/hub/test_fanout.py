@@ -1,4 +1,4 @@
-"""One emit's bytes: built once, shared by all, counted once per recipient."""
+"""The bytes of one emit are built once, shared by all recipients and counted once per recipient."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.hub.fakes import World, heard, sink_of
 
 
 def crowd(count: int, *, polling: int = 0, limits: Limits | None = None) -> tuple[World, list[Connection]]:
-    """So many WebSocket clients, and some that poll."""
+    """A number of WebSocket clients and of polling clients."""
     world = World(limits=limits or Limits())
     world.server()
     clients = [world.client() for _ in range(count)]

@@ -1,4 +1,4 @@
-"""The service's heartbeat: pings in time, who is given up, and who is not."""
+"""The service's heartbeat: pings in time, and ping timeouts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.hub.fakes import PollingSink, RecordingOpening, RecordingPeer, World,
 GRAIN = GRAIN_MS / 1000
 FINE = 0.001
 STEP = 0.25
-"""The service's own rhythm, besides the wheel's alarm."""
+"""Interval of the service's ticks, besides the alarm of the wheel."""
 LATE = 0.02
-"""A ping or a verdict may be late by this."""
+"""Maximum delay of a ping or a timeout."""
 
 
 class Stage(World):
@@ -28,7 +28,7 @@ class Stage(World):
         self.app, self.link = self.server(peer=RecordingPeer(), terms=terms)
 
     def after(self, seconds: float) -> None:
-        """Time passes as in a running service."""
+        """Advance the time as in a running service."""
         end = self.now + seconds
         while self.now < end:
             self.now = min(end, self.now + STEP, self.wake if self.wake > self.now else end)
@@ -36,7 +36,7 @@ class Stage(World):
             self.settle()
 
     def until_ping(self, connection: Connection, most: float = 1000.0) -> float:
-        """Seconds until the next ping; the client has not answered it yet."""
+        """Advance to the next ping, which is not answered yet. Returns the seconds until it."""
         began, before = self.now, len(heard(connection))
         while len(heard(connection)) == before:
             self.after(max(FINE, min(STEP, self.wake - self.now)))
@@ -45,7 +45,7 @@ class Stage(World):
         return self.now - began
 
     def ends(self) -> list[str]:
-        """Why clients were closed."""
+        """The reasons for which clients were closed."""
         return [reason for _, reason, *_ in self.logged]
 
 
@@ -87,7 +87,7 @@ def test_a_pong_just_before_the_deadline_counts() -> None:
     stage.until_ping(client)
     stage.after(19.5)
     stage.node.receive(client, b"3")
-    # 25 s after the last ping, as if the pong had come at once.
+    # 25 s after the last ping, as if the pong had arrived at once.
     assert stage.until_ping(client) <= 5.5 + LATE
     assert stage.ends() == []
 
@@ -115,7 +115,7 @@ def test_after_a_pause_of_the_service_pongs_are_read_first(pause: float) -> None
     client, dead = stage.client("/"), stage.client("/")
     stage.until_ping(client)
     stage.after(19.0)
-    # The machine slept, or something held our loop up.
+    # The machine slept, or a long call blocked the loop.
     stage.now += pause
     stage.node.tick(stage.now)
     assert stage.ends() == []
@@ -139,7 +139,7 @@ def test_a_paused_client_is_not_timed_out() -> None:
 
 @pytest.mark.parametrize("step", range(0, 24))
 def test_a_resumed_client_is_read_before_it_is_timed_out(step: int) -> None:
-    """Its deadline may pass in this very moment: what it said is still in the socket."""
+    """Its deadline may pass at this moment, while its pong is still in the socket buffer."""
     stage = Stage(interval=2.0, timeout=3.0)
     client = stage.client("/")
     stage.until_ping(client)
@@ -161,7 +161,7 @@ def test_a_polling_client_fetches_its_ping() -> None:
     sink.poll()
     stage.node.receive(client, b"3")
     assert stage.until_ping(client) <= 15.0 + LATE
-    # Without a poll the ping waits, and so does the clock for it.
+    # Without a poll the ping waits, and its timeout does not start.
     stage.after(20.0 + LATE)
     assert stage.ends() == ["ping-timeout"]
 
@@ -182,7 +182,7 @@ def test_an_unexpected_pong_is_ignored() -> None:
     stage = Stage()
 
     class Eager(RecordingOpening):
-        """A client that talks while it is being answered."""
+        """A client that sends while the service writes to it."""
 
         def accepted(self, connection: Connection, info: OpenInfo) -> None:
             super().accepted(connection, info)
@@ -219,7 +219,7 @@ def test_closed_clients_are_soon_released() -> None:
 
 
 def test_each_client_has_one_entry_in_the_wheel() -> None:
-    """However the pongs come: no connection is ever in the wheel twice, none is lost from it."""
+    """For any order of pongs, every connection is in the wheel exactly once."""
     stage = Stage(interval=1.0, timeout=3.0)
     clients = [stage.client("/") for _ in range(5)]
     for step in range(200):
@@ -242,7 +242,7 @@ def test_each_client_has_one_entry_in_the_wheel() -> None:
     ("interval", "timeout"), [(0.3, 0.2), (1.0, 0.2), (0.025, 0.02), (25.0, 20.0), (60.0, 0.2), (0.3, 20.0)]
 )
 def test_pings_are_sent_on_time_and_no_client_is_closed_early(interval: float, timeout: float) -> None:
-    """Clients come at odd moments. One answers at the last moment, one never does."""
+    """Clients connect at odd times. One answers at the last moment, one never does."""
     for offset in range(7):
         stage = Stage(interval, timeout)
         stage.now += offset * 0.001_37
@@ -270,7 +270,7 @@ def test_a_pong_that_arrived_while_the_loop_was_busy_counts() -> None:
     stage = Stage(interval=0.3, timeout=0.2)
     client, dead = stage.client("/"), stage.client("/")
     stage.until_ping(client)
-    # The loop is busy past the deadline; it reads its sockets right after.
+    # The loop is busy past the deadline and reads its sockets right after.
     stage.now += 0.9
     stage.node.tick(stage.now)
     assert stage.ends() == []
@@ -302,7 +302,7 @@ def test_the_wheel_does_not_wake_without_work() -> None:
 
 @pytest.mark.repair(11)
 def test_many_clients_share_wake_ups() -> None:
-    """20,000 clients that came one by one: the wheel is woken a hundred times a second at most, and a
+    """20,000 clients that connected one by one: the wheel wakes at most a hundred times a second, and a
     client costs two looks an interval."""
     stage = Stage(interval=25.0, timeout=20.0)
     for _ in range(2_000):

@@ -1,4 +1,4 @@
-"""A hub's own existence, and its isolation from the others."""
+"""The lifetime of a hub, and its isolation from other hubs."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def test_hubs_are_isolated() -> None:
     assert world.emit(EVERYONE, b"42[1]", hub="one").reached == 1
     world.settle()
     assert [heard(connection) for connection in clients] == [[b"42[1]"], []]
-    # An id of the one means nothing in the other.
+    # An id of one hub has no meaning in the other.
     assert not world.execute(SendToConnection("two", clients[0].id, b"42[2]")).found

@@ -1,4 +1,4 @@
-"""Emits with acks: who was asked, whose answer counts, when it ends."""
+"""Emits with acks: the recipients, valid answers, and the end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def stage() -> Stage:
 
 
 def invoke(world: World, payload: bytes = b'42["q"]', to: Selection = EVERYONE) -> RecordingAnswers:
-    """Ask; what answers there will be."""
+    """Emit with acks. Returns the receiver of the answers."""
     answers = RecordingAnswers()
     world.execute(Invoke(HUB, to, payload), answers)
     world.settle()
@@ -73,7 +73,7 @@ def test_answers_are_collected_and_not_passed_to_the_app_server(stage: Stage) ->
 def test_answers_are_matched_by_namespace_and_id(stage: Stage) -> None:
     world, link, one, two = stage
     first, second = invoke(world), invoke(world)
-    # A namespace has ids of its own; the service's are unique over all of them.
+    # Each namespace has its own ids; the service's ids are unique over all namespaces.
     world.node.receive(one, b"43%d[2]" % (FIRST_SERVICE_ACK + 1))
     world.node.receive(one, b"43/ns,%d[1]" % FIRST_SERVICE_ACK)
     world.node.receive(one, b'437["for the app"]')
@@ -100,7 +100,7 @@ def test_late_duplicate_and_invented_answers(stage: Stage) -> None:
     world.node.receive(two, b"43%b[1]" % FIRST)
     assert len(answers.payloads) == 1
     assert world.node.late_answers == 4
-    # Nobody's connection ended for that, and the app server heard nothing.
+    # No connection was closed, and the app server got nothing.
     assert link.ended == []
     assert link.forwarded == []
 
@@ -119,7 +119,7 @@ def test_the_deadline(stage: Stage) -> None:
 
 
 def test_a_disconnected_client_stays_missing_until_the_deadline(stage: Stage) -> None:
-    # Ended early, the app would take the answers so far for all there are.
+    # If it ended early, the app would treat the answers so far as complete.
     world, _, one, two = stage
     answers = invoke(world)
     world.node.receive(two, b"1")
@@ -153,7 +153,7 @@ def test_a_volatile_ask(stage: Stage) -> None:
     polling.outbox.unblock()
     assert heard(websocket) == [b'42%b["q"]' % FIRST]
     assert heard(polling) == [b'42["takes its poll"]']
-    # Asked all the same, as Socket.IO has it.
+    # It is asked nevertheless, as in Socket.IO.
     assert outcome.asked == 2
     world.node.receive(websocket, b"43%b[1]" % FIRST)
     world.node.tick(world.now + 2.0)
@@ -204,7 +204,7 @@ def test_requests_end_with_the_app_server_that_made_them(stage: Stage) -> None:
 
 
 def asked(questions: Questions[str], *who: str, deadline: float = 100.0) -> tuple[int, RecordingAnswers]:
-    """A question to some; its number, and what comes of it."""
+    """Ask some responders. Returns the number of the question and the receiver of its answers."""
     number, answers = questions.begin(), RecordingAnswers()
     questions.ask(number, {name: f"the {name}" for name in who}, answers, deadline)
     return number, answers
@@ -222,7 +222,7 @@ def test_a_request_does_not_wait_for_disconnected_clients() -> None:
     assert not questions.answered(number, "a", "late")
     assert second.finished == 0
     assert questions.answered(number, "c", 2)
-    # At once, not at the deadline.
+    # The end comes at once, not at the deadline.
     assert (second.payloads, second.finished, second.missing) == ([1, 2], 1, ("the a",))
     assert third.finished == 0
     questions.without("b")
@@ -295,7 +295,7 @@ def test_ack_ids_wrap_around() -> None:
 
 
 class CancellingAnswers(RecordingAnswers):
-    """Takes the rest of its asker's questions back when one of them ends."""
+    """Cancels the other questions of the same app server when one of them ends."""
 
     def __init__(self, invocations: Questions[Connection], other: RecordingAnswers) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which app server gets a client."""
+"""The choice of an app server for a client."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_client_goes_to_the_app_server_with_the_fewest_clients() -> None:
     servers = [world.server(name)[0] for name in ("one", "two", "three")]
     clients = [world.client() for _ in range(7)]
     assert [len(server.clients) for server in servers] == [3, 2, 2]
-    # Whoever has lost its clients gets the next ones.
+    # An app server that has lost its clients gets the next ones.
     for client in clients:
         if client.server is servers[1]:
             world.node.receive(client, b"1")

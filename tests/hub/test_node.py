@@ -1,4 +1,4 @@
-"""The one door for commands: who is replied to, and what leaves the node."""
+"""`Node.submit`: the replies, and the messages that leave the node."""
 
 from __future__ import annotations
 

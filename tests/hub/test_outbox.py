@@ -1,4 +1,4 @@
-"""Outboxes and their flusher: order, bounds, one write per tick, turns for everybody."""
+"""Outboxes and their flusher: order, bounds, one write per tick, and fair turns."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_polling_clients_get_payloads(world: World) -> None:
     push(client, b"42[1]", b"42[2]\x1ebYWI=")
     world.settle()
     assert sink.writes == [b"42[1]\x1e42[2]\x1ebYWI="]
-    # Nothing more until the next poll; then all of it.
+    # Nothing more is sent until the next poll, which gets all of it.
     push(client, b"42[3]", b"42[4]")
     world.settle()
     assert len(sink.writes) == 1
@@ -138,7 +138,7 @@ def test_the_answer_to_a_poll_holds_a_limited_number_of_packets(world: World) ->
 
 
 def test_a_sink_that_fills_up_gets_the_rest_later(world: World) -> None:
-    """And what is large is not copied: other clients share it."""
+    """A large payload is not copied, because other clients share it."""
     client = world.client()
     sink = Bucket(client)
     client.outbox.attach(sink, ready=True)
@@ -192,19 +192,19 @@ def test_large_frames_are_sent_in_small_slices(world: World) -> None:
 
 
 def flood(world: World, count: int) -> list[Connection]:
-    """So many clients, each with its part of one large fan-out."""
+    """A number of clients, each with its part of one large fan-out."""
     clients = [world.client() for _ in range(count)]
     large(world, clients, b"42[0]")
     return clients
 
 
 def large(world: World, clients: list[Connection], packet: bytes) -> None:
-    """One large fan-out, whatever its size."""
+    """One fan-out that counts as large."""
     world.node.flusher.spread(Encoded(packet), clients)
 
 
 def written(clients: list[Connection]) -> int:
-    """How many have got something."""
+    """The number of clients that got a packet."""
     return sum(bool(sink_of(client).writes) for client in clients)
 
 
@@ -225,7 +225,7 @@ def test_small_sends_go_before_large_fan_outs(world: World) -> None:
     push(clients[-1], b"42[1]")
     world.tick()
     assert heard(bystander) == [b"42[1]"]
-    # One of the large room's members, with its older share first.
+    # A member of the large room gets its older packets first.
     assert heard(clients[-1]) == [b"42[0]", b"42[1]"]
     assert written(clients) == SLICE + 1
 

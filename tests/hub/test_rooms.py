@@ -1,4 +1,4 @@
-"""Rooms and selections against a naive model: a list of who is where."""
+"""Rooms and selections against a naive model: a list of members."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def people(directory: Directory, users: list[str | None]) -> list[Connection]:
 
 
 class RoomsMachine(RuleBasedStateMachine):
-    """Joins and leaves of all kinds, side by side with sets of pairs."""
+    """Compares joins and leaves of all kinds with sets of pairs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ TestRooms.settings = settings(max_examples=60, stateful_step_count=30, deadline=
 
 @dataclass
 class Crowd:
-    """Six people in some groups."""
+    """Six connections in some groups."""
 
     memberships: list[set[str]]
     directory: Directory = field(default_factory=Directory)
@@ -178,7 +178,7 @@ def test_all_given_conditions_must_hold(
         and (condition is None or matches(condition, c))
         and c.id not in excluded
     ]
-    # As a list: nobody is selected twice, however many of the named groups they are in.
+    # A list, because no connection may be selected twice, even if it is in several of the groups.
     assert sorted(c.id for c in crowd.directory.select(selection)) == expected
 
 

@@ -1,4 +1,4 @@
-"""Selections and commands in steps: the same result as in one go, and what may happen in between."""
+"""Selections and commands in steps: the same result as in one step, and changes between the steps."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def group(name: str) -> str:
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything is much: each step looks at two."""
+    """Treat every selection as large; each step handles two connections."""
     make_steps_small(monkeypatch)
 
 
@@ -121,7 +121,7 @@ def test_an_emit_in_steps_reaches_each_once(name: str) -> None:
 
 
 def begun(world: World, command: Command, between: Callable[[int], object] = lambda step: None) -> Outcome:
-    """Carry out a command step by step; `between` is called after each."""
+    """Execute a command step by step; `between` is called after each step."""
     outcome = world.node.carry_out(command, RecordingAnswers())
     if isinstance(outcome, Outcome):
         return outcome
@@ -187,7 +187,7 @@ def test_the_memory_of_an_emit_to_a_user_does_not_depend_on_other_clients() -> N
 
 @pytest.mark.usefixtures("small_steps")
 def test_clients_that_connect_or_disconnect_during_an_emit() -> None:
-    """A client that is there all the time gets it, one that has left before its turn does not, and
+    """A client that is connected all the time gets it, one that leaves before its turn does not, and
     one that comes later need not."""
     world, clients = crowd(20)
     gone: list[Connection] = []
@@ -391,7 +391,7 @@ def test_the_work_of_a_selection_is_estimated_before_it_starts() -> None:
 
 @pytest.mark.parametrize("before", [0, 1, PIECE - 2, PIECE - 1, PIECE])
 def test_no_packet_comes_between_a_binary_event_and_its_attachments(before: int) -> None:
-    """A client takes text between them for a broken packet, and ends the connection."""
+    """A client treats text between them as a broken packet and closes the connection."""
     world = World()
     world.server()
     client = world.client("/")

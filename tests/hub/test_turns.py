@@ -13,7 +13,7 @@ pytestmark = pytest.mark.repair(4)
 
 
 class Loop:
-    """An event loop of which only the turns are left. Each step of a job takes `STEP` seconds."""
+    """A model of an event loop that has only turns. Each step of a job takes `STEP` seconds."""
 
     STEP = TURN_SECONDS / 9.5
 

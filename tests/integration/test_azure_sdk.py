@@ -14,7 +14,7 @@ import pytest
 from tests.support.node_files import SECONDS, NodeFiles, asked_for
 
 NODE = Path(__file__).resolve().parents[1] / "node"
-# Those that take longest begin first.
+# The longest ones start first.
 FILES = sorted(
     (NODE / "azure").glob("*.test.mjs"), key=lambda file: (file.name[:6] not in ("server", "tunnel"), file)
 )

@@ -1,4 +1,4 @@
-"""What a stranger may send: each thing ends with its own numbered reason, for its sender alone.
+"""Bad input of a stranger: each case ends only its sender, with its numbered reason.
 
 Beside every attack two clients of another hub stand by, and must be able to talk on over the same
 connections; the process must log no error and keep its memory.
@@ -22,7 +22,7 @@ from tests.support.service import MoorageProcess
 
 MIB = 1024 * 1024
 GROWTH = 48 * MIB
-"""What one attack may cost in memory while it goes on, and the interpreter may keep."""
+"""Memory that one attack may use while it lasts, and that may stay in the interpreter."""
 OPEN = "?EIO=4&transport=polling"
 
 _numbers = count(1)
@@ -30,7 +30,7 @@ _numbers = count(1)
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[MoorageProcess]:
-    """A service that loses patience sooner."""
+    """A service with short timeouts."""
     flags = [
         "server.header_timeout=400ms",
         "server.body_timeout=800ms",
@@ -44,7 +44,7 @@ def service() -> Iterator[MoorageProcess]:
 
 @pytest.fixture(autouse=True)
 async def bystanders(service: MoorageProcess) -> AsyncIterator[None]:
-    """Others, who must not notice."""
+    """Other clients, which must not be affected."""
     hub = f"calm_{next(_numbers)}"
     async with (
         AppServer(service, hub),
@@ -93,7 +93,7 @@ async def ended(service: MoorageProcess, connection: str, reason: str) -> None:
     assert (record["reason"], record["number"]) == (reason, CATALOGUE[reason].number)
 
 
-# -- bytes that are no HTTP ---------------------------------------------------------------------------------
+# -- bytes that are not HTTP --------------------------------------------------------------------------------
 
 
 async def test_random_bytes(service: MoorageProcess) -> None:
@@ -112,7 +112,7 @@ async def test_random_bytes_after_a_valid_beginning(service: MoorageProcess, hub
         async with await HttpConnection.open(service.url) as http:
             cut = noise.randrange(4, len(good))
             await http.send(good[:cut] + noise.randbytes(50) + b"\r\n\r\n")
-            # Nothing, where the garbage came behind a whole request that was being answered.
+            # No answer, if the garbage followed a complete request that was being answered.
             assert (await http.rest())[:9] in (b"HTTP/1.1 ", b"")
 
 
@@ -168,7 +168,7 @@ async def test_an_endless_header(service: MoorageProcess) -> None:
 
 
 async def test_thousands_of_pipelined_requests(service: MoorageProcess) -> None:
-    """Answers that nobody reads must not pile up, and the requests behind them must not be read."""
+    """Unread answers must not accumulate, and the requests behind them must not be read."""
     async with await HttpConnection.open(service.url) as http:
         http.writer.write(request_bytes("GET", "/metrics") * 5000)
         reply = await http.reply()
@@ -183,7 +183,7 @@ async def test_requests_with_too_many_query_parameters(service: MoorageProcess, 
     assert (reply.status, reply.json()["reason"]) == (400, "bad-request")
 
 
-# -- requests that are no Engine.IO -------------------------------------------------------------------------
+# -- requests that are not Engine.IO ------------------------------------------------------------------------
 
 
 async def test_unknown_sessions(service: MoorageProcess, hub: str, app: AppServer) -> None:
@@ -366,7 +366,7 @@ async def test_random_frames(service: MoorageProcess, hub: str, app: AppServer) 
                 await socket.raw(frame(noise.choice([TEXT, BINARY]), noise.randbytes(50)))
 
 
-# -- clients that do not take what they asked for ------------------------------------------------------
+# -- clients that do not read their answers ------------------------------------------------------------
 
 
 async def test_one_slow_client_among_many(service: MoorageProcess, hub: str, app: AppServer) -> None:

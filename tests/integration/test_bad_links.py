@@ -1,4 +1,4 @@
-"""App servers that misbehave: only their own link and their own clients notice."""
+"""App servers that misbehave affect only their own link and their own clients."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ MIB = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[MoorageProcess]:
-    """A service with little room for a link that does not read."""
+    """A service with small limits for a link that does not read."""
     with MoorageProcess("--set", "limits.outbox_bytes_link=2MiB", "--set", "links.grace=20s") as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
 async def bystander(service: MoorageProcess) -> AsyncIterator[None]:
-    """A client and its app server, who must not notice."""
+    """A client and its app server, which must not be affected."""
     async with (
         AppServer(service, "calm"),
         await WebSocket.session(service.url, clients("calm")) as socket,
@@ -45,7 +45,7 @@ async def bystander(service: MoorageProcess) -> AsyncIterator[None]:
 
 
 class HandLink:
-    """A link whose every byte a test decides; it takes each client."""
+    """A link on which a test controls every byte. It accepts each client."""
 
     def __init__(self, socket: WebSocket) -> None:
         self.socket = socket
@@ -79,7 +79,7 @@ class HandLink:
 
 
 def call(ack_id: int, url: str = "https://host/api/hubs/x/:send?api-version=1") -> bytes:
-    """A frame with a call to nobody."""
+    """A frame with a call to an unknown connection."""
     text = {"Type": 1, "AckId": ack_id, "HttpMethod": "POST", "Url": url, "Headers": {}}
     return frame(BINARY, tunnel_frames.encode(1, json.dumps(text).encode(), b"2"))
 
@@ -98,14 +98,14 @@ async def test_a_link_that_stops_reading(service: MoorageProcess) -> None:
             client.http.writer.write(packet)
             await client.http.writer.drain()
 
-    # Nobody reads the link any more: its clients are held back, so that their writes stop.
+    # The link is not read any more: the service stops reading from its clients, so their writes stop.
     talking = [asyncio.create_task(talk(client)) for client in talkers]
     done, _ = await asyncio.wait(talking, timeout=1)
     assert not done, "held back, not closed"
     assert service.memory("VmRSS") < before + 32 * MIB
     assert service.metric('moorage_tunnel_connections{dialect="azure",hub="deaf"}') == 1
 
-    # What it asks must be answered, and the answers pile up until the link is given up.
+    # The answers to its calls accumulate until the service closes the link.
     calls = call(1) * 5000
     with pytest.raises(ConnectionError):
         for _ in range(100):
@@ -115,7 +115,7 @@ async def test_a_link_that_stops_reading(service: MoorageProcess) -> None:
     assert service.metric('moorage_refusals_total{door="link",reason="link-slow"}') == 1
     assert service.memory("VmRSS") < before + 32 * MIB
 
-    # It comes back, and its clients go on.
+    # It reconnects, and its clients continue.
     for task in talking:
         task.cancel()
     await asyncio.wait(talking)
@@ -180,7 +180,7 @@ async def test_invalid_answers_to_connect(service: MoorageProcess, content: byte
     ["", "\x1e", "40", "40{", '40{"sid":5}', "41{", "44/x", "b!!", "451-[]\x1eb!", "47", "999", "x"],
 )
 async def test_invalid_payloads_of_an_app_server(service: MoorageProcess, payload: str) -> None:
-    """Every call is answered, and the client is not harmed by what cannot be encoded for it."""
+    """Every call is answered, and a payload that cannot be encoded does not affect the client."""
     async with (
         AppServer(service, "odd") as app,
         await WebSocket.session(service.url, clients("odd")) as client,
@@ -209,7 +209,7 @@ async def test_invented_ack_ids(service: MoorageProcess) -> None:
 
 
 async def our_link(service: MoorageProcess, hub: str) -> WebSocket:
-    """A greeted link of the moorage dialect whose every byte a test decides."""
+    """A greeted link of the moorage dialect on which a test controls every byte."""
     socket = await WebSocket.open(service.url, target(service, hub), PROTOCOL)
     await socket.send(greeting())
     await socket.binary()
@@ -245,7 +245,7 @@ async def test_a_moorage_link_that_stops_reading(service: MoorageProcess) -> Non
     assert service.memory("VmRSS") < before + 32 * MIB
     assert service.metric(f'moorage_tunnel_connections{{dialect="moorage",hub="{hub}"}}') == 1
 
-    # What it asks for must be answered, and the answers pile up until the session is given up.
+    # The answers to its requests accumulate until the service ends the session.
     lists = [v1.List(n) for n in range(1, 1_000)]
     with suppress(ConnectionError):
         for number in range(4, 1_000):
@@ -262,7 +262,7 @@ async def test_a_moorage_link_that_stops_reading(service: MoorageProcess) -> Non
 
 
 async def frames_of(link: WebSocket) -> list[v1.FromService]:
-    """Of the next batch, which may have none."""
+    """The frames of the next batch, which may have none."""
     return list(v1.decode_from_service(await link.binary()).frames)
 
 
@@ -292,7 +292,7 @@ HUGE: dict[str, v1.FromApp] = {
 @pytest.mark.alone
 @pytest.mark.parametrize("name", HUGE)
 async def test_moorage_links_that_send_very_much(service: MoorageProcess, name: str) -> None:
-    """Whatever fits into a message is answered, and costs the others a moment."""
+    """Any content of a message is answered, and delays others only briefly."""
     hub = f"plenty_{name.replace('-', '_')}"
     async with (
         await our_link(service, hub) as link,

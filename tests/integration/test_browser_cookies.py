@@ -1,4 +1,4 @@
-"""Whose cookies an app sees is a browser's rule as much as ours: shown with a real Chromium."""
+"""The rules for cookies depend on the browser, so a real Chromium tests them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _numbers = count(1)
 
 
 class Client(Protocol):
-    """One client, whatever its transport; packets in their text form."""
+    """One client on any transport; packets are in text form."""
 
     sid: str
 
@@ -36,7 +36,7 @@ class Client(Protocol):
         """Send packets that end the session."""
 
     async def next(self) -> str:
-        """The next packet that comes."""
+        """The next packet."""
 
 
 class ByWebSocket:
@@ -110,7 +110,7 @@ async def client(
 
 
 async def enter(client: Client, namespace: str = "") -> str:
-    """Connect a namespace (`/x,`); the socket's id."""
+    """Connect a namespace (`/x,`). Returns the socket id."""
     await client.send(f"40{namespace}")
     answer = await client.next()
     assert answer.startswith(f"40{namespace}{{"), answer
@@ -170,7 +170,7 @@ async def test_a_namespace_connected_twice_ends_the_session(
 
 
 async def test_two_connects_in_one_go_end_the_session(service: MoorageProcess, client: Client) -> None:
-    """The SDK would open two sockets: it has not answered the first when the second comes."""
+    """The SDK would open two sockets, because the second packet arrives before its first answer."""
     await client.end("40", "40")
     record = await asyncio.to_thread(service.wait_record, event="disconnect", connection=client.sid)
     assert record["reason"] == "duplicate-connect"
@@ -318,7 +318,7 @@ async def test_the_app_server_ends_a_socket(client: Client, app: AppServer) -> N
 
 
 async def test_the_sdks_disconnect_of_many_sockets(client: Client, app: AppServer) -> None:
-    """Its data is for us: a client would take it for a broken packet. The app server's own socket
+    """Its data is for the service; a client would treat it as a broken packet. The app server's own socket
     waits to hear that the client has left."""
     sid = await enter(client)
     await app.event("message")

@@ -1,4 +1,4 @@
-"""Nothing of a closed connection is left for the garbage collector, which runs rarely in a service."""
+"""A closed connection leaves nothing for the garbage collector, which runs rarely in a service."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ HUB = "app"
 EACH = 20
 KEY = "k" * 32
 LINGERS = ("Heartbeat",)
-"""A few bytes that the heartbeat's wheel lets go of at the next ping's time."""
+"""A few bytes that the heartbeat's wheel releases at the time of the next ping."""
 OPEN = "?EIO=4&transport=websocket"
 
 
 class Address:
-    """What an app server needs to know of a service."""
+    """The parts of a service that an app server needs."""
 
     key = KEY
 
@@ -40,7 +40,7 @@ class Address:
         self.url = url
 
 
-# -- the ways in which a client ends
+# -- ends of a client
 
 
 async def by_websocket(url: str) -> WebSocket:
@@ -126,7 +126,7 @@ async def leaves_while_it_opens(url: str) -> None:
 
 
 async def reads_nothing(url: str) -> None:
-    """It asks for more than it may leave unread, until it is closed for it."""
+    """It requests more than it may leave unread, until it is closed."""
     socket = await by_websocket(url)
     packet = frame(1, b'42["' + b"x" * 100_000 + b'"]')
     with suppress(ConnectionError):
@@ -151,7 +151,7 @@ ENDS: list[Callable[[str], Awaitable[None]]] = [
 
 
 def alive() -> Counter[str]:
-    """The service's objects that the garbage collector knows, by class."""
+    """The number of the service's objects that the garbage collector tracks, by class."""
     found: Counter[str] = Counter()
     for each in gc.get_objects():
         kind = type(each)
@@ -162,7 +162,7 @@ def alive() -> Counter[str]:
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """Whatever goes goes by its reference count."""
+    """Disable the garbage collector, so that objects are freed only by their reference count."""
     gc.collect()
     gc.disable()
     yield
@@ -180,7 +180,7 @@ async def _play(dialect: type[AppServer | TunnelLink], end: Callable[[str], Awai
     url = await service.start()
     try:
         async with dialect(Address(url), HUB):  # type: ignore[arg-type]
-            # What is made once.
+            # Objects that are created only once.
             await end(url)
             await asyncio.sleep(0.1)
             before = alive()
@@ -192,7 +192,7 @@ async def _play(dialect: type[AppServer | TunnelLink], end: Callable[[str], Awai
 
 
 async def _until_freed(before: Counter[str]) -> None:
-    """What closes waits for the other side, or for a turn of the loop."""
+    """Wait for pending closes, which need the other side or a turn of the loop."""
     more = {"": EACH}
     for _ in range(150):
         more = {name: count - before[name] for name, count in alive().items() if name not in LINGERS}

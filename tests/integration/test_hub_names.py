@@ -1,4 +1,4 @@
-"""A hub has one name, however its letters are written."""
+"""The name of a hub ignores case."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS = 20
 
 
 async def token(service: MoorageProcess, hub: str) -> str:
-    """As an operator makes one."""
+    """A token made with the command line."""
     words = ("token", "create", "--hub", hub, "--endpoint", service.url, "--access-key", service.key)
     maker = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "moorage", *words),

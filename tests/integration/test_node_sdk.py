@@ -1,4 +1,4 @@
-"""Our Node.js SDK: its parts, the package as its users get it, and app servers on running services.
+"""Our Node.js SDK: its parts, the built package, and app servers on running services.
 
 The tests themselves are JavaScript, in `sdk-node/test`, beside what they test. The parts of one folder
 stand here as one test, of the files that start services each for itself.
@@ -22,7 +22,7 @@ PARTS = sorted(set((SDK / "test").glob("*/*.test.mjs")) - set(SERVICE))
 pytestmark = [pytest.mark.node, pytest.mark.timeout(SECONDS * 2)]
 
 
-# In some of the parts milliseconds count.
+# Some of these tests measure milliseconds.
 @pytest.mark.alone
 def test_parts() -> None:
     check_built()

@@ -25,7 +25,7 @@ class Client:
     """A `socketio.AsyncClient` that keeps what it hears. Use as an async context manager."""
 
     def __init__(self, *namespaces: str) -> None:
-        # A session of our own: the client leaves one behind when it gives up by itself.
+        # We provide the session, because the client leaves its own open when it gives up.
         self.http = aiohttp.ClientSession()
         self.sio = socketio.AsyncClient(reconnection=False, http_session=self.http)
         self.heard: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
@@ -43,8 +43,8 @@ class Client:
         await self.sio.disconnect()
         await self.http.close()
         with warnings.catch_warnings():
-            # It lets go of an answer it has no use for without reading it; aiohttp warns of that when
-            # the garbage collector finds it, which must not be in somebody else's test.
+            # The client drops an unused answer without reading it. aiohttp warns about this when
+            # the garbage collector finds the answer, which must not happen in another test.
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
 
@@ -62,7 +62,7 @@ class Client:
         return ended
 
     async def next(self) -> tuple[Any, ...]:
-        """What it hears next."""
+        """The next event."""
         async with asyncio.timeout(10):
             return await self.heard.get()
 
@@ -83,7 +83,7 @@ async def client(request: pytest.FixtureRequest, app: AppServer) -> AsyncIterato
 
 
 async def join(client: Client, app: AppServer, transports: list[str], **more: Any) -> None:
-    """Connect, and wait until all namespaces are in."""
+    """Connect, and wait until all namespaces are connected."""
     path = f"clients/socketio/hubs/{app.hub}"
     await client.sio.connect(
         app.service.url, transports=transports, socketio_path=path, wait=True, wait_timeout=10, **more
@@ -181,7 +181,7 @@ async def test_a_session_is_refused(app: AppServer, transports: list[str]) -> No
 
 
 async def test_heartbeats_keep_it_alive(app: AppServer) -> None:
-    """The app server's `2` comes back as `3` on its own; the client notices when they stop."""
+    """The client answers the app server's `2` with `3`, and notices when the pings stop."""
     app.options = {"pingInterval": 300, "pingTimeout": 300}
     async with Client() as client:
         await join(client, app, ["websocket"])

@@ -22,7 +22,7 @@ ROOM = room_group("/", "r")
 
 
 async def called(call: Callable[..., Any], *args: object, **options: object) -> Any:
-    """The SDK is synchronous; the clients here are not."""
+    """Run the synchronous SDK in a thread."""
     return await asyncio.to_thread(partial(call, *args, **options))
 
 
@@ -48,7 +48,7 @@ async def joined(service: MoorageProcess, rest: WebPubSubServiceClient, user: st
 
 
 async def upto_fence(rest: WebPubSubServiceClient, *sockets: WebSocket) -> list[list[str]]:
-    """What each has got; a send to all comes last."""
+    """The events that each client got before a final send to all."""
     await called(rest.send_to_all, '42["fence"]', content_type="text/plain")
     found: list[list[str]] = []
     for socket in sockets:

@@ -1,4 +1,4 @@
-"""A stranger who sends requests and never reads: memory, time and the others' service stay as they are."""
+"""A stranger who sends requests and never reads does not affect memory, time or other clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.rawhttp import HttpConnection, Polling, clients, fetch, reque
 from tests.support.service import MoorageProcess
 
 GROWTH = 8 * 1024 * 1024
-"""What the interpreter may keep of one attempt. Once, so many requests took 24 MB."""
+"""Memory that one attempt may leave in the interpreter. These requests once took 24 MB."""
 REQUESTS = 40_000
 CUT = 'moorage_refusals_total{door="http",reason="answer-timeout"}'
 OPEN = clients("x") + "?EIO=4&transport=polling"
@@ -22,13 +22,13 @@ OPEN = clients("x") + "?EIO=4&transport=polling"
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[MoorageProcess]:
-    """A service that cuts such connections off within two seconds."""
+    """A service that closes such connections within two seconds."""
     with MoorageProcess("--set", "server.answer_timeout=1s") as running:
         yield running
 
 
 async def send_all(client: socket.socket, data: bytes) -> bool:
-    """Send everything; False if the service ended the connection before that."""
+    """Send everything. Returns False if the service closed the connection before."""
     try:
         async with asyncio.timeout(60):
             await asyncio.get_running_loop().sock_sendall(client, data)
