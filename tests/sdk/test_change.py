@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import nullcontext
 
 import pytest
 
-from moorage.sdk.change import Change
+from moorage.sdk.change import RoomChange
 from moorage.sdk.errors import MoorageError, RequestFailed, RequestTimeout
 from moorage.sdk.members import Member, Members
-from moorage.wire.moorage.v1 import Done
+from moorage.wire.moorage.v1 import List
 from tests.sdk.test_members import Client, socket
 
 
-def entering(members: Members) -> tuple[Member, Change, asyncio.Future[None]]:
+def entering(members: Members) -> tuple[Member, RoomChange]:
     """A socket that enters `a`."""
     member = socket(members, "one", client=Client(1))
     names = members.enter(member, ["a"])
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    change = Change(members, member, names, lambda: members.leave(member, names), done)
-    members.begin(member, names)
-    return member, change, done
+    undo = lambda: members.leave(member, names)  # noqa: E731
+    return member, RoomChange(members, member, names, make=List, undo=undo, lock=nullcontext())
 
 
-async def test_what_comes_behind_the_answer_is_news() -> None:
-    """In the same batch: whoever waits for the answer has not gone on yet."""
+def test_a_move_behind_the_answer_is_newer_than_the_change() -> None:
     members = Members()
-    member, change, done = entering(members)
-    change.end(Done(1, 1))
+    member, change = entering(members)
+    change.ended(None)
     members.moved(member, False, ("a",))
     assert members.rooms_of(member) == ["one"]
-    await done
 
 
-async def test_nobody_waits_any_more() -> None:
-    """It is under way nevertheless, and what crosses it is old news until it is answered."""
+def test_a_move_before_the_answer_is_older_than_the_change() -> None:
     members = Members()
-    member, change, done = entering(members)
-    done.cancel()
+    member, change = entering(members)
     members.moved(member, False, ("a",))
     assert set(members.rooms_of(member)) == {"one", "a"}
-    change.end(Done(1, 1))
+    change.ended(None)
     assert member.unconfirmed == {}
 
 
@@ -48,11 +42,20 @@ async def test_nobody_waits_any_more() -> None:
     ("error", "rooms"),
     [(RequestFailed(4009, "link-bad-request", "no"), {"one"}), (RequestTimeout("late"), {"one", "a"})],
 )
-async def test_failures(error: MoorageError, rooms: set[str]) -> None:
-    """What was refused is taken back; of what was not answered nobody knows."""
+def test_a_refused_change_is_taken_back_and_an_unanswered_one_stays(
+    error: MoorageError, rooms: set[str]
+) -> None:
     members = Members()
-    member, change, done = entering(members)
-    change.failed(error)
-    with pytest.raises(type(error)):
-        await done
+    member, change = entering(members)
+    change.ended(error)
     assert (set(members.rooms_of(member)), member.unconfirmed) == (rooms, {})
+
+
+def test_a_change_that_was_never_sent_is_taken_back_unless_it_has_ended() -> None:
+    for end, rooms in ((False, {"one"}), (True, {"one", "a"})):
+        members = Members()
+        member, change = entering(members)
+        if end:
+            change.ended(None)
+        change.abandon()
+        assert set(members.rooms_of(member)) == rooms

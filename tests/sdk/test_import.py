@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from pathlib import Path
+
+import moorage.sdk
 
 NOT_WANTED = {
     "click",
@@ -41,3 +45,19 @@ def test_what_is_loaded() -> None:
     assert not any("threads" in name for name in ours), "the synchronous side is for those who use it"
     assert {"msgspec", "orjson", "picows"} <= tops
     assert spent < 1.0, "a generous bound: some 0.1 s are right"
+
+
+def test_the_shared_parts_wait_for_nothing() -> None:
+    """Only `aio` and `threads` hold tasks, locks and loops. `negotiate` makes handlers for web frameworks."""
+    waiting = {"asyncio", "threading", "concurrent", "queue", "socket", "select", "time"}
+    executors = ("moorage.sdk.aio", "moorage.sdk.threads")
+    for path in Path(moorage.sdk.__file__).parent.glob("*.py"):
+        if path.name in {"__init__.py", "negotiate.py", "tokens.py"}:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert not {name.partition(".")[0] for name in names} & waiting, path.name
+            assert not any(name.startswith(executors) for name in names), path.name
+            assert not isinstance(node, ast.AsyncFunctionDef | ast.Await), path.name

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from moorage.sdk import Moorage, RemoteSocket, errors, use_moorage, use_moorage_sync
-from moorage.sdk.aio.app_server import EVENTS
+from moorage.sdk.app_server import EVENTS, AppServerBase
 from moorage.wire.moorage.v1 import Row
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "python-sdk.md"
@@ -49,7 +49,9 @@ def test_parameters() -> None:
 def test_members() -> None:
     listed = rows("Moorage")
     assert len(listed) == len(set(listed))
-    assert set(listed) == public(Moorage, "detach") | {"sio"}, "detach is for use_moorage alone"
+    assert set(listed) == public(Moorage) | public(AppServerBase, "detach") | {"sio"}, (
+        "detach is for use_moorage alone"
+    )
 
 
 def test_remote_sockets() -> None:

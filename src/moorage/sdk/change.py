@@ -1,46 +1,55 @@
-"""A change of an own socket's rooms that is on its way to the service."""
+"""A change of an own socket's rooms that is on its way to the service. No I/O."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from moorage.sdk.errors import MoorageError, RequestFailed
 from moorage.sdk.members import Member, Members
-from moorage.sdk.session import End, Part
+from moorage.wire.moorage.v1 import FromApp
+
+Make = Callable[[int], FromApp]
+"""Builds a request around the reference that it gets."""
 
 
-class Change:
-    """`Answers` of a change of an own socket's rooms. It counts as made when the answer is read and not
-    when who asked goes on: a `Moved` that comes in the same batch is news already."""
+class RoomChange:
+    """The tables have it already. It is confirmed when the answer is read, not when the caller goes on: a
+    `Moved` later in the same batch is newer than the change."""
 
     def __init__(
         self,
         members: Members,
         member: Member,
         names: tuple[str, ...],
+        *,
+        make: Make,
         undo: Callable[[], object],
-        done: asyncio.Future[None],
+        lock: AbstractContextManager[object],
     ) -> None:
+        self.member = member
+        self.make = make
+        """The request to send."""
         self._members = members
-        self._member = member
         self._names = names
         self._undo = undo
-        self._done = done
+        self._lock = lock
+        self._ended = False
+        members.begin(member, names)
 
-    def part(self, frame: Part) -> None:
-        """There is none."""
+    def ended(self, error: MoorageError | None) -> None:
+        """It was made (None), refused (`RequestFailed`), or nobody knows. Later calls do nothing."""
+        self._end(undo=isinstance(error, RequestFailed))
 
-    def end(self, frame: End) -> None:
-        """It is made."""
-        self._members.confirm(self._member, self._names)
-        if not self._done.done():
-            self._done.set_result(None)
+    def abandon(self) -> None:
+        """The request was never sent, unless `ended` has been called."""
+        self._end(undo=True)
 
-    def failed(self, error: MoorageError) -> None:
-        """It was refused, or nobody knows."""
-        self._members.confirm(self._member, self._names)
-        if isinstance(error, RequestFailed):
-            self._undo()
-        if not self._done.done():
-            self._done.set_exception(error)
+    def _end(self, *, undo: bool) -> None:
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            self._members.confirm(self.member, self._names)
+            if undo:
+                self._undo()

@@ -76,6 +76,56 @@ class Answers(Protocol):
         """Not done, lost, or out of time; nothing follows."""
 
 
+class Future(Protocol):
+    """A future of asyncio or of `concurrent.futures`."""
+
+    def done(self) -> bool:
+        """It has a result or an error, or was cancelled."""
+
+    def set_result(self, result: End, /) -> None:
+        """End it with the last frame of the answer."""
+
+    def set_exception(self, error: MoorageError, /) -> None:
+        """End it with an error."""
+
+
+class Waiter:
+    """`Answers` for a caller that waits for the last frame. `ended` is called while the answer is read, and
+    so before later frames of the same batch."""
+
+    def __init__(
+        self,
+        future: Future,
+        part: Callable[[Part], None] | None = None,
+        ended: Callable[[MoorageError | None], None] | None = None,
+    ) -> None:
+        self._future = future
+        self._part = part
+        self._ended = ended
+
+    def part(self, frame: Part) -> None:
+        """Part of the answer."""
+        if self._part is not None:
+            self._part(frame)
+
+    def end(self, frame: End) -> None:
+        """The last frame of the answer."""
+        if self._ended is not None:
+            self._ended(None)
+        self._resolve(frame)
+
+    def _resolve(self, frame: End) -> None:
+        if not self._future.done():
+            self._future.set_result(frame)
+
+    def failed(self, error: MoorageError) -> None:
+        """The request was refused, lost, or not answered in time."""
+        if self._ended is not None:
+            self._ended(error)
+        if not self._future.done():
+            self._future.set_exception(error)
+
+
 class Greeting(NamedTuple):
     """What a new WebSocket starts with. `again`: batches to repeat. `lost`: there was a session
     before this one, and it is gone."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -78,6 +80,12 @@ class World:
             await client.disconnect()
         for moorage in self.moorages:
             await asyncio.to_thread(moorage.close)
+        self.clients.clear()
+        with warnings.catch_warnings():
+            # A stock client that was refused leaves its aiohttp connection to the garbage collector, whose
+            # warning must not fail another test.
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 @asynccontextmanager

@@ -9,46 +9,27 @@ import secrets
 import ssl
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, overload
+from typing import Any, Self, TypeVar
 
 import socketio
 
 from moorage.sdk.aio.dispatch import Dispatcher
 from moorage.sdk.aio.engine import Engine
 from moorage.sdk.aio.events import Events, Waits
-from moorage.sdk.aio.inbox import Inbox
 from moorage.sdk.aio.link import Link
-from moorage.sdk.aio.manager import ANSWER_SECONDS, Manager, arguments_of, target
-from moorage.sdk.aio.server_events import HandlerT, ServerEvents
-from moorage.sdk.answers import AckCollector, Acks, AppServer, FetchedSockets, SocketCollector
+from moorage.sdk.aio.manager import Manager
+from moorage.sdk.aio.server_events import AioServerEvents
+from moorage.sdk.answers import Acks, AppServer, FetchedSockets
+from moorage.sdk.app_server import HANDLER_SECONDS, AppServerBase, check
+from moorage.sdk.calls import Call, flags_of
 from moorage.sdk.connection_string import check_hub, parse
 from moorage.sdk.errors import UsageError
-from moorage.sdk.facts import facts_json
-from moorage.sdk.instrumented import carry_over
-from moorage.sdk.members import room_names
-from moorage.sdk.payload import Codec
+from moorage.sdk.inbox import Inbox
 from moorage.sdk.session import MAX_QUEUE_BYTES
-from moorage.sdk.supported import check_version, warn_of_origins
 from moorage.sdk.terms import warn_of_large_messages
-from moorage.wire.moorage.v1 import (
-    LOCAL,
-    VOLATILE,
-    Ask,
-    Disconnect,
-    Done,
-    Fetch,
-    Join,
-    Leave,
-    List,
-    Servers,
-    Tell,
-)
+from moorage.wire.moorage.v1 import Close
 
-EVENTS: Final = ("link_lost", "link_restored", "link_failed", "session_lost", "draining", "error")
-HANDLER_SECONDS: Final = 5.0
-"""How long `close` waits for disconnect handlers."""
-
-ListenerT = TypeVar("ListenerT", bound=Callable[..., Any])
+T = TypeVar("T")
 
 _log = logging.getLogger("moorage.sdk")
 
@@ -77,7 +58,12 @@ async def use_moorage(
     message that names cause and fix. After that the link comes back by itself; see `Moorage.on`.
     """
     where = parse(connection_string)
-    _check(sio, check_hub(hub), server_id)
+    check_hub(hub)
+    if isinstance(sio, socketio.Server):
+        raise UsageError("this is a synchronous socketio.Server: `use_moorage_sync(sio, ...)` is for it")
+    if not isinstance(sio, socketio.AsyncServer):
+        raise UsageError(f"use_moorage takes a socketio.AsyncServer, not {type(sio).__name__}")
+    check(sio, engine=Engine, manager=socketio.AsyncManager, server_id=server_id, function="use_moorage")
     moorage = Moorage(
         sio,
         lambda inbox: Link(
@@ -99,27 +85,7 @@ async def use_moorage(
     return moorage
 
 
-def _check(sio: Any, hub: str, server_id: Any) -> None:
-    check_version()
-    if isinstance(sio, socketio.Server):
-        raise UsageError("this is a synchronous socketio.Server: `use_moorage_sync(sio, ...)` is for it")
-    if not isinstance(sio, socketio.AsyncServer):
-        raise UsageError(f"use_moorage takes a socketio.AsyncServer, not {type(sio).__name__}")
-    if isinstance(sio.eio, Engine):
-        raise UsageError("this server uses Moorage already; close() that first")
-    if type(sio.manager) is not socketio.AsyncManager:
-        raise UsageError(
-            f"this server has a client_manager of its own ({type(sio.manager).__name__}). Moorage takes its "
-            "place and reaches all app servers of the hub: leave out `client_manager=`"
-        )
-    if sio.eio.sockets:
-        raise UsageError("this server has clients already: call use_moorage before they connect")
-    if server_id is not None and not (isinstance(server_id, str) and 1 <= len(server_id) <= 128):
-        raise UsageError("server_id must have 1 to 128 characters")
-    warn_of_origins(sio)
-
-
-class Moorage:
+class Moorage(AppServerBase):
     """The link of one `socketio.AsyncServer`, and the server API beyond python-socketio. What it does
     reaches the sockets of all app servers of the hub.
 
@@ -128,62 +94,26 @@ class Moorage:
     """
 
     def __init__(self, sio: Any, make_link: Callable[[Inbox], Link]) -> None:
-        self.sio = sio
+        super().__init__(sio)
         inbox = Inbox(self._tell)
-        self.link = make_link(inbox)
-        self._codec = Codec(sio.packet_class)
-        self._listeners: dict[str, list[Callable[..., Any]]] = {name: [] for name in EVENTS}
+        self.link: Link = make_link(inbox)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._former = (sio.eio, sio.manager)
         self._engine = Engine(sio.eio, self.link)
         waits = Waits()
-        self._manager = Manager(self.link, self._codec, self._engine.find, waits)
+        self._manager = Manager(self.link, self._codec, self._engine, waits)
         self._manager.set_server(sio)
         events = Events(sio, self.link, self._codec, waits)
         self._dispatcher = Dispatcher(sio, self._engine, self._manager, self._codec, events)
-        self._server_events = ServerEvents(self.link, self._codec)
-        inbox.serve(self.link, self._dispatcher, self._manager.members, self._server_events)
-        carry_over(sio.manager, self._manager)
-        sio.eio, sio.manager = self._engine, self._manager
+        self._server_events = AioServerEvents(self.link, self._codec)
+        inbox.serve(
+            self._dispatcher,
+            lambda: self._manager.members,
+            told=self._server_events.told,
+            query=lambda frame: self.link.send(inbox.facts(frame)),
+        )
+        self._replace(self._engine, self._manager, inbox)
 
-    # -- the link ---------------------------------------------------------------------------------------
-
-    @property
-    def server_id(self) -> str:
-        """This app server's id in the hub."""
-        return self.link.server_id
-
-    @property
-    def hub(self) -> str:
-        """The hub whose clients it serves."""
-        return self.link.hub
-
-    @property
-    def up(self) -> bool:
-        """The link is up now. While it is down emits are queued and requests wait."""
-        return self.link.up
-
-    @overload
-    def on(self, name: str, listener: ListenerT) -> ListenerT: ...
-
-    @overload
-    def on(self, name: str) -> Callable[[ListenerT], ListenerT]: ...
-
-    def on(self, name: str, listener: Any = None) -> Any:
-        """Hear what happens to the link; a decorator if no `listener` is given. Functions or coroutine
-        functions, several per name.
-
-        `link_lost(error)`, `link_restored()`; `session_lost(why)`: all clients are gone, their
-        `disconnect` handlers run; `link_failed(error)`: the service refuses for good, nothing is tried
-        any more; `draining(seconds)`: the service will go; `error(error)`: something that nobody
-        waited for was not done. Each has a log line of `moorage.sdk`, too.
-        """
-        if name not in self._listeners:
-            raise UsageError(f"no such event: {name!r}; there are {', '.join(EVENTS)}")
-        if listener is None:
-            return lambda function: self.on(name, function)
-        self._listeners[name].append(listener)
-        return listener
+    # -- the link -------------------------------------------------------------------------------------------
 
     def _tell(self, name: str, *arguments: Any) -> None:
         for listener in self._listeners[name]:
@@ -205,8 +135,9 @@ class Moorage:
             await self.link.drain(drain, lambda: not self._engine.by_number)
         deadline = asyncio.get_running_loop().time() + HANDLER_SECONDS
         if not self.link.closed:
-            # Before the link ends: the handlers have things to say to others.
-            self._engine.let_go()
+            # Before the link ends, since handlers may emit. The clients reconnect to other app servers.
+            for number in self._engine.by_number:
+                self.link.send(Close(number))
             await self._settled(deadline)
             await self.link.close()
         if not await self._settled(deadline):
@@ -223,11 +154,6 @@ class Moorage:
             return False
         return True
 
-    def detach(self) -> None:
-        """Give the server back its own engine and manager."""
-        if self.sio.eio is self._engine:
-            self.sio.eio, self.sio.manager = self._former
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -236,7 +162,10 @@ class Moorage:
     ) -> None:
         await self.close()
 
-    # -- emits ------------------------------------------------------------------------------------------
+    # -- emits and requests ---------------------------------------------------------------------------------
+
+    async def _do(self, call: Call[T]) -> T:
+        return call.result(await self._manager.ask(call.make, timeout=call.seconds, part=call.part))
 
     async def emit(
         self,
@@ -251,7 +180,7 @@ class Moorage:
     ) -> None:
         """As `sio.emit`. `volatile`: leaves out sockets that cannot take it at once, all of them while
         the link is down. `local`: only sockets of this app server."""
-        flags = (VOLATILE if volatile else 0) | (LOCAL if local else 0)
+        flags = flags_of(volatile=volatile, local=local)
         await self._manager.emit(event, data, namespace, room=to, skip_sid=skip, flags=flags)
 
     async def emit_with_acks(
@@ -265,67 +194,37 @@ class Moorage:
         timeout: float = 5.0,
     ) -> Acks:
         """Emit, and wait until all sockets have answered or the time is over."""
-        payload = self._codec.event(namespace, [event, *arguments_of(data)])
-        whom = target(namespace, to, skip)
-        collector = AckCollector(self._codec)
-        end = await self._manager.ask(
-            lambda ref: Ask(ref, whom, 0, milliseconds(timeout), payload),
-            timeout=timeout + ANSWER_SECONDS,
-            part=collector.part,
-        )
-        assert isinstance(end, Done)
-        return collector.result(end.missing)
-
-    # -- sockets ----------------------------------------------------------------------------------------
+        return await self._do(self._calls.emit_with_acks(event, data, to, skip, namespace, timeout))
 
     async def fetch_sockets(
         self, room: Any = None, *, namespace: str = "/", skip: Any = None, timeout: float = 5.0
     ) -> FetchedSockets:
         """Which sockets there are. Ids, rooms and handshakes come from the service; their `data` from
         the app servers, as far as these answer in time (see `missing`)."""
-        collector = SocketCollector(namespace)
-        whom = target(namespace, room, skip)
-        end = await self._manager.ask(
-            lambda ref: Fetch(ref, whom, milliseconds(timeout)),
-            timeout=timeout + ANSWER_SECONDS,
-            part=collector.part,
-        )
-        assert isinstance(end, Done)
-        for row, _ in collector.rows:
-            member = self._manager.members.get(row.id, namespace)
-            if member is not None:
-                # The asker itself is not asked.
-                collector.know(member, facts_json(member.client.session.get(namespace), member.auth))
-        return collector.result(end.missing)
+        return await self._do(self._calls.fetch_sockets(room, namespace, skip, timeout))
 
     async def sockets_join(
         self, rooms: Any, *, to: Any = None, namespace: str = "/", skip: Any = None
     ) -> int:
         """All these sockets enter `rooms` (one or several); how many there were."""
-        whom, names = target(namespace, to, skip), room_names(rooms)
-        return (await self._manager.request(lambda ref: Join(ref, whom, names))).count
+        return (await self._manager.request(self._calls.join(rooms, to, namespace, skip))).count
 
     async def sockets_leave(
         self, rooms: Any, *, to: Any = None, namespace: str = "/", skip: Any = None
     ) -> int:
         """All these sockets leave `rooms`; how many there were."""
-        whom, names = target(namespace, to, skip), room_names(rooms)
-        return (await self._manager.request(lambda ref: Leave(ref, whom, names))).count
+        return (await self._manager.request(self._calls.leave(rooms, to, namespace, skip))).count
 
     async def disconnect_sockets(
         self, *, to: Any = None, namespace: str = "/", skip: Any = None, close: bool = False
     ) -> int:
         """All these sockets leave the namespace; `close` ends their connections as well. How many there
         were."""
-        whom = target(namespace, to, skip)
-        return (await self._manager.request(lambda ref: Disconnect(ref, whom, close))).count
-
-    # -- app servers ------------------------------------------------------------------------------------
+        return (await self._manager.request(self._calls.disconnect(to, namespace, skip, close))).count
 
     async def server_side_emit(self, event: str, *args: Any, namespace: str = "/") -> None:
         """An event for all other app servers of the hub; see `on_server_event`."""
-        payload = self._codec.event(namespace, [event, *args])
-        self.link.send(Tell(0, namespace, 0, payload))
+        self.link.send(self._calls.tell(event, args, namespace))
         if self.link.congested:
             await self.link.drained()
 
@@ -333,38 +232,11 @@ class Moorage:
         self, event: str, *args: Any, namespace: str = "/", timeout: float = 5.0
     ) -> Acks:
         """The same, and wait until all have answered or the time is over."""
-        payload = self._codec.event(namespace, [event, *args])
-        collector = AckCollector(self._codec)
-        end = await self._manager.ask(
-            lambda ref: Tell(ref, namespace, milliseconds(timeout), payload),
-            timeout=timeout + ANSWER_SECONDS,
-            part=collector.part,
-        )
-        assert isinstance(end, Done)
-        return collector.result(end.missing)
-
-    def on_server_event(self, event: str, *, namespace: str = "/") -> Callable[[HandlerT], HandlerT]:
-        """Decorator: handles an event of other app servers. Gets its arguments; what it returns is the
-        answer, a tuple several values. A function or a coroutine function."""
-
-        def register(handler: HandlerT) -> HandlerT:
-            self._server_events.add(namespace, event, handler)
-            return handler
-
-        return register
+        return await self._do(self._calls.tell_with_acks(event, args, namespace, timeout))
 
     async def servers(self) -> list[AppServer]:
         """The hub's app servers, this one among them."""
-        end = await self._manager.ask(List, timeout=ANSWER_SECONDS)
-        assert isinstance(end, Servers)
-        return [AppServer(row.id, row.dialect, row.up, row.clients) for row in end.rows]
-
-
-def milliseconds(seconds: float) -> int:
-    """A timeout as frames carry it. Raises `UsageError` for one that is no time to wait."""
-    if not 0 < seconds < 86_400:
-        raise UsageError(f"timeout must be above 0 and below a day, in seconds, not {seconds!r}")
-    return max(1, int(seconds * 1000))
+        return await self._do(self._calls.servers())
 
 
 async def _logged(call: Any, name: str) -> None:

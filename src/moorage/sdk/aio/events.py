@@ -17,18 +17,15 @@ from typing import Any, Final
 import socketio.async_server
 
 from moorage.sdk.aio.link import Link
+from moorage.sdk.dispatch import HANDLER_COST
 from moorage.sdk.errors import MoorageError, NotSerialisable
 from moorage.sdk.members import Member
 from moorage.sdk.payload import Codec
+from moorage.sdk.server_events import returned
 from moorage.wire.moorage.v1 import Packet
 
 MAX_BACKLOG: Final = 64 * 1024 * 1024
 """Bytes of packets whose handlers run. Beyond it the service is made to wait."""
-HANDLER_COST: Final = 1024
-"""What a running handler counts for beside its packet."""
-RESERVED: Final = frozenset({"*", "connect", "connect_error", "disconnect"})
-"""Event names that no client may send: they would run the handlers of the same names. A catch-all handler
-would take the client's first argument for its socket id."""
 
 _TRIGGER: Final = frozenset({"_trigger_event"})
 _LAYERS: Final = _TRIGGER | {"_handle_event", "_handle_event_internal"}
@@ -122,12 +119,9 @@ class Events:
     def start(
         self, member: Member, data: list[Any], ack_id: int | None, size: int
     ) -> Awaitable[object] | None:
-        """Run the handler of an event, if there is one. An awaitable is returned where the client's
-        next packet must wait for it. Raises `ValueError` for what is no event."""
-        name = data[0] if data else None
-        if not isinstance(name, (str, int)) or name in RESERVED:
-            raise ValueError(f"no event name: {name!r:.100}")
-        sio = self._sio
+        """Run the handler of an event, if there is one. A returned awaitable must end before the client's
+        next packet is handled."""
+        sio, name = self._sio, data[0]
         if self._replaced or not vars(sio).keys().isdisjoint(_LAYERS):
             return self._layered(name, member, data, ack_id, size)
         arguments: Any = (member.sid, *data[1:])
@@ -212,14 +206,9 @@ class Events:
     def _acknowledge(self, handler: Any, member: Member, ack_id: int, result: Any) -> None:
         if member.client.gone:
             return
-        if result is None:
-            data = []
-        elif isinstance(result, tuple):
-            data = list(result)
-        else:
-            data = [result]
         try:
-            self._link.send(Packet(member.client.number, self._codec.ack(member.namespace, ack_id, data)))
+            payload = self._codec.ack(member.namespace, ack_id, returned(result))
+            self._link.send(Packet(member.client.number, payload))
         except NotSerialisable as error:
             _log.error("what %s returned cannot be sent: %s", _name(handler), error)
         except MoorageError as error:

@@ -44,7 +44,7 @@ from moorage.sdk.errors import (
     MoorageError,
     QueueFull,
 )
-from moorage.sdk.session import MAX_QUEUE_BYTES, Answers, End, Greeting, Part, Session
+from moorage.sdk.session import MAX_QUEUE_BYTES, Answers, End, Greeting, Part, Session, Waiter
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage.v1 import Drain, FromApp, FromService, ServiceHello
 from moorage.wire.reasons import LINK_BAD_FRAME, LINK_CLOSED, LINK_SILENT
@@ -237,10 +237,10 @@ class Link:
     ) -> End:
         """Ask, and wait for the end of the answer; `part` hears what comes before it. Raises
         `RequestFailed`, `RequestTimeout`, `SessionLost`, and what `send` raises."""
-        waiting = _Waiting(self._loop.create_future(), part)
-        ref = self.ask(make, waiting, timeout)
+        future: asyncio.Future[End] = self._loop.create_future()
+        ref = self.ask(make, Waiter(future, part), timeout)
         try:
-            return await waiting.future
+            return await future
         finally:
             self.session.cancel(ref)
 
@@ -419,23 +419,3 @@ class Link:
         if (self.session.ack_has_news or self._idle >= keepalive / 2) and not socket.full:
             socket.write(self.session.empty_batch())
             self._idle = 0.0
-
-
-class _Waiting:
-    """`Answers` for one who waits for the end."""
-
-    def __init__(self, future: asyncio.Future[End], part: Callable[[Part], None] | None) -> None:
-        self.future = future
-        self._part = part
-
-    def part(self, frame: Part) -> None:
-        if self._part is not None:
-            self._part(frame)
-
-    def end(self, frame: End) -> None:
-        if not self.future.done():
-            self.future.set_result(frame)
-
-    def failed(self, error: MoorageError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)

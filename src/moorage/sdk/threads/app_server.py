@@ -19,21 +19,17 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, overload
+from typing import Any, Final, Self, TypeVar
 
 import socketio
 
-from moorage.sdk.aio.app_server import EVENTS, HANDLER_SECONDS, milliseconds
-from moorage.sdk.aio.manager import ANSWER_SECONDS, arguments_of, target
-from moorage.sdk.aio.server_events import HandlerT
-from moorage.sdk.answers import AckCollector, Acks, AppServer, FetchedSockets, SocketCollector
+from moorage.sdk.answers import Acks, AppServer, FetchedSockets
+from moorage.sdk.app_server import HANDLER_SECONDS, AppServerBase, check
+from moorage.sdk.calls import Call, flags_of
+from moorage.sdk.clients import moved_to
 from moorage.sdk.connection_string import check_hub, parse
 from moorage.sdk.errors import MoorageError, UsageError
-from moorage.sdk.instrumented import carry_over
-from moorage.sdk.members import room_names
-from moorage.sdk.payload import Codec
 from moorage.sdk.session import MAX_QUEUE_BYTES
-from moorage.sdk.supported import check_version, warn_of_origins
 from moorage.sdk.terms import warn_of_large_messages
 from moorage.sdk.threads.dispatch import ThreadsDispatcher
 from moorage.sdk.threads.engine import Engine
@@ -43,25 +39,11 @@ from moorage.sdk.threads.manager import ThreadsManager
 from moorage.sdk.threads.pool import Pool
 from moorage.sdk.threads.reloader import before_reloading
 from moorage.sdk.threads.server_events import ThreadsServerEvents
-from moorage.wire.moorage.v1 import (
-    LOCAL,
-    VOLATILE,
-    Ask,
-    Disconnect,
-    Done,
-    Fetch,
-    FromApp,
-    Join,
-    Leave,
-    List,
-    Servers,
-    Tell,
-)
 
 THREADS: Final = 128
 """Handlers that run at the same time, at most, unless `threads` says otherwise."""
 
-ListenerT = TypeVar("ListenerT", bound=Callable[..., Any])
+T = TypeVar("T")
 
 _log = logging.getLogger("moorage.sdk")
 
@@ -113,7 +95,10 @@ def use_moorage_sync(
     sio, extra = _server_of(server)
     if isinstance(sio.eio, Engine) and sio.eio.give_back is not None:
         sio.eio.give_back()
-    _check(sio, check_hub(hub), server_id)
+    check_hub(hub)
+    if sio.async_mode != "threading" and not isinstance(sio.eio, Engine):
+        raise UsageError(f'async_mode is {sio.async_mode!r}; Moorage needs async_mode="threading"')
+    check(sio, engine=Engine, manager=socketio.Manager, server_id=server_id, function="use_moorage_sync")
     if threads < 1:
         raise UsageError(f"threads must be 1 or more, not {threads}")
     moorage = ThreadedMoorage(
@@ -129,10 +114,7 @@ def use_moorage_sync(
         ),
         threads=threads,
         extra=extra,
-        elsewhere=(
-            f"This server's clients connect through Moorage: io({where.endpoint!r}, "
-            f"{{ path: '/clients/socketio/hubs/{hub}' }})"
-        ),
+        elsewhere=moved_to(where.endpoint, hub),
     )
     moorage.attach(wait=wait)
     return moorage
@@ -155,26 +137,7 @@ def _server_of(server: Any) -> tuple[Any, dict[str, Any]]:
     raise UsageError(f"a socketio.Server or a Flask-SocketIO object is wanted, not {type(server).__name__}")
 
 
-def _check(sio: Any, hub: str, server_id: str | None) -> None:
-    check_version()
-    if isinstance(sio.eio, Engine):
-        raise UsageError("this server uses Moorage already; close() that first")
-    if sio.async_mode != "threading":
-        raise UsageError(f'async_mode is {sio.async_mode!r}; Moorage needs async_mode="threading"')
-    if type(sio.manager) is not socketio.Manager:
-        raise UsageError(
-            f"this server has a client_manager of its own ({type(sio.manager).__name__}). Moorage takes its "
-            "place and reaches all app servers of the hub: leave out `client_manager=` "
-            "(Flask-SocketIO: `message_queue=`)"
-        )
-    if sio.eio.sockets:
-        raise UsageError("this server has clients already: call use_moorage_sync before they connect")
-    if server_id is not None and not 1 <= len(server_id) <= 128:
-        raise UsageError("server_id must have 1 to 128 characters")
-    warn_of_origins(sio)
-
-
-class ThreadedMoorage:
+class ThreadedMoorage(AppServerBase):
     """The link of one `socketio.Server`, and the server API beyond python-socketio. What it does
     reaches the sockets of all app servers of the hub. Every method may be called from any thread.
 
@@ -191,68 +154,23 @@ class ThreadedMoorage:
         extra: dict[str, Any],
         elsewhere: str,
     ) -> None:
-        self.sio = sio
-        self._codec = Codec(sio.packet_class)
+        super().__init__(sio)
         self._pool = Pool(threads)
         self._inbox = ThreadsInbox(self._tell)
-        self.link = make_link(self._inbox)
-        self._listeners: dict[str, list[Callable[..., Any]]] = {name: [] for name in EVENTS}
-        self._former = (sio.eio, sio.manager)
+        self.link: ThreadedLink = make_link(self._inbox)
         self._engine = Engine(
             sio.eio, transmit=self.link.send, post=self.link.post, pool=self._pool, elsewhere=elsewhere
         )
         self._manager = ThreadsManager(self.link, self._codec, self._engine)
         self._manager.set_server(sio)
-
-        def session() -> str:
-            return self.link.session_id
-
         self._dispatcher = ThreadsDispatcher(
-            sio, self._engine, self._manager, self._codec, extra, session=session
+            sio, self._engine, self._manager, self._codec, extra, session=lambda: self.link.session_id
         )
-        self._server_events = ThreadsServerEvents(self.link.send, self._codec, self._pool, session=session)
-        self._inbox.serve(self.link, self._dispatcher, self._manager, self._server_events)
-        carry_over(sio.manager, self._manager)
-        sio.eio, sio.manager = self._engine, self._manager
+        self._server_events = ThreadsServerEvents(self.link, self._codec, self._pool)
+        self._inbox.serve_threads(self.link, self._dispatcher, self._manager, self._server_events)
+        self._replace(self._engine, self._manager, self._inbox)
 
-    # -- the link ---------------------------------------------------------------------------------------
-
-    @property
-    def server_id(self) -> str:
-        """This app server's id in the hub."""
-        return self.link.server_id
-
-    @property
-    def hub(self) -> str:
-        """The hub whose clients it serves."""
-        return self.link.hub
-
-    @property
-    def up(self) -> bool:
-        """The link is up now. While it is down emits are queued and requests wait."""
-        return self.link.up
-
-    @overload
-    def on(self, name: str, listener: ListenerT) -> ListenerT: ...
-
-    @overload
-    def on(self, name: str) -> Callable[[ListenerT], ListenerT]: ...
-
-    def on(self, name: str, listener: Any = None) -> Any:
-        """Hear what happens to the link; a decorator if no `listener` is given. Several per name; they
-        run in threads as handlers do.
-
-        `link_lost(error)`, `link_restored()`; `session_lost(why)`: all clients are gone, their
-        `disconnect` handlers run; `link_failed(error)`: the service refuses for good, nothing is tried
-        any more; `draining(seconds)`: the service will go; `error(error)`: something that nobody
-        waited for was not done. Each has a log line of `moorage.sdk`, too.
-        """
-        if name not in self._listeners:
-            raise UsageError(f"no such event: {name!r}; there are {', '.join(EVENTS)}")
-        if listener is None:
-            return lambda function: self.on(name, function)
-        self._listeners[name].append(listener)
-        return listener
+    # -- the link -------------------------------------------------------------------------------------------
 
     def _tell(self, name: str, *arguments: Any) -> None:
         for listener in self._listeners[name]:
@@ -284,7 +202,7 @@ class ThreadedMoorage:
 
     def _let_go(self) -> None:
         try:
-            self._engine.let_go()
+            self._engine.leave()
         except MoorageError as error:
             _log.debug("clients stay until the link ends: %s", error)
         self._dispatcher.all_gone()
@@ -320,11 +238,6 @@ class ThreadedMoorage:
         self._engine.forked(self.detach)
         self._manager.forked()
 
-    def detach(self) -> None:
-        """Give the server back its own engine and manager."""
-        if self.sio.eio is self._engine:
-            self.sio.eio, self.sio.manager = self._former
-
     def __enter__(self) -> Self:
         return self
 
@@ -333,7 +246,10 @@ class ThreadedMoorage:
     ) -> None:
         self.close()
 
-    # -- emits ------------------------------------------------------------------------------------------
+    # -- emits and requests ---------------------------------------------------------------------------------
+
+    def _do(self, call: Call[T]) -> T:
+        return call.result(self.link.request(call.make, seconds=call.seconds, part=call.part))
 
     def emit(
         self,
@@ -348,7 +264,7 @@ class ThreadedMoorage:
     ) -> None:
         """As `sio.emit`. `volatile`: leaves out sockets that cannot take it at once, all of them while
         the link is down. `local`: only sockets of this app server."""
-        flags = (VOLATILE if volatile else 0) | (LOCAL if local else 0)
+        flags = flags_of(volatile=volatile, local=local)
         self._manager.emit(event, data, namespace, room=to, skip_sid=skip, flags=flags)
 
     def emit_with_acks(
@@ -362,83 +278,40 @@ class ThreadedMoorage:
         timeout: float = 5.0,
     ) -> Acks:
         """Emit, and wait until all sockets have answered or the time is over."""
-        payload = self._codec.event(namespace, [event, *arguments_of(data)])
-        whom = target(namespace, to, skip)
-        wait = milliseconds(timeout)
-        return self._collect_acks(lambda ref: Ask(ref, whom, 0, wait, payload), timeout)
-
-    def _collect_acks(self, make: Callable[[int], FromApp], timeout: float) -> Acks:
-        collector = AckCollector(self._codec)
-        end = self.link.request(make, seconds=timeout + ANSWER_SECONDS, part=collector.part)
-        assert isinstance(end, Done)
-        return collector.result(end.missing)
-
-    # -- sockets ----------------------------------------------------------------------------------------
+        return self._do(self._calls.emit_with_acks(event, data, to, skip, namespace, timeout))
 
     def fetch_sockets(
         self, room: Any = None, *, namespace: str = "/", skip: Any = None, timeout: float = 5.0
     ) -> FetchedSockets:
         """Which sockets there are. Ids, rooms and handshakes come from the service; their `data` from
         the app servers, as far as these answer in time (see `missing`)."""
-        collector = SocketCollector(namespace)
-        whom = target(namespace, room, skip)
-        wait = milliseconds(timeout)
-        end = self.link.request(
-            lambda ref: Fetch(ref, whom, wait),
-            seconds=timeout + ANSWER_SECONDS,
-            part=collector.part,
-        )
-        assert isinstance(end, Done)
-        for row, _ in collector.rows:
-            member = self._manager.members.get(row.id, namespace)
-            if member is not None:
-                collector.know(member, self._inbox.facts_of(row.id, namespace))
-        return collector.result(end.missing)
+        return self._do(self._calls.fetch_sockets(room, namespace, skip, timeout))
 
     def sockets_join(self, rooms: Any, *, to: Any = None, namespace: str = "/", skip: Any = None) -> int:
         """All these sockets enter `rooms` (one or several); how many there were."""
-        whom, names = target(namespace, to, skip), room_names(rooms)
-        return self._manager.request(lambda ref: Join(ref, whom, names)).count
+        return self._manager.request(self._calls.join(rooms, to, namespace, skip)).count
 
     def sockets_leave(self, rooms: Any, *, to: Any = None, namespace: str = "/", skip: Any = None) -> int:
         """All these sockets leave `rooms`; how many there were."""
-        whom, names = target(namespace, to, skip), room_names(rooms)
-        return self._manager.request(lambda ref: Leave(ref, whom, names)).count
+        return self._manager.request(self._calls.leave(rooms, to, namespace, skip)).count
 
     def disconnect_sockets(
         self, *, to: Any = None, namespace: str = "/", skip: Any = None, close: bool = False
     ) -> int:
         """All these sockets leave the namespace; `close` ends their connections as well. How many there
         were."""
-        whom = target(namespace, to, skip)
-        return self._manager.request(lambda ref: Disconnect(ref, whom, close)).count
-
-    # -- app servers ------------------------------------------------------------------------------------
+        return self._manager.request(self._calls.disconnect(to, namespace, skip, close)).count
 
     def server_side_emit(self, event: str, *args: Any, namespace: str = "/") -> None:
         """An event for all other app servers of the hub; see `on_server_event`."""
-        self.link.send(Tell(0, namespace, 0, self._codec.event(namespace, [event, *args])))
+        self.link.send(self._calls.tell(event, args, namespace))
 
     def server_side_emit_with_ack(
         self, event: str, *args: Any, namespace: str = "/", timeout: float = 5.0
     ) -> Acks:
         """The same, and wait until all have answered or the time is over."""
-        payload = self._codec.event(namespace, [event, *args])
-        wait = milliseconds(timeout)
-        return self._collect_acks(lambda ref: Tell(ref, namespace, wait, payload), timeout)
-
-    def on_server_event(self, event: str, *, namespace: str = "/") -> Callable[[HandlerT], HandlerT]:
-        """Decorator: handles an event of other app servers. Gets its arguments; what it returns is the
-        answer, a tuple several values."""
-
-        def register(handler: HandlerT) -> HandlerT:
-            self._server_events.add(namespace, event, handler)
-            return handler
-
-        return register
+        return self._do(self._calls.tell_with_acks(event, args, namespace, timeout))
 
     def servers(self) -> list[AppServer]:
         """The hub's app servers, this one among them."""
-        end = self.link.request(List)
-        assert isinstance(end, Servers)
-        return [AppServer(row.id, row.dialect, row.up, row.clients) for row in end.rows]
+        return self._do(self._calls.servers())

@@ -29,7 +29,7 @@ from moorage.sdk.errors import (
     TooLarge,
     UsageError,
 )
-from moorage.sdk.session import BATCH_OVERHEAD, CONGESTED_BYTES, MAX_QUEUE_BYTES, Answers, End, Part
+from moorage.sdk.session import BATCH_OVERHEAD, CONGESTED_BYTES, MAX_QUEUE_BYTES, Answers, End, Part, Waiter
 from moorage.wire.moorage.v1 import Facts, FromApp, ServiceHello
 
 REQUEST_SECONDS: Final = 30.0
@@ -60,38 +60,16 @@ def size_of(frame: FromApp) -> int:
     return size
 
 
-class Answered:
-    """One request's answer, for a thread that waits for it."""
+class ThreadsWaiter(Waiter):
+    """`Waiter` for another thread. That thread goes on when all of the batch has been handled: a `Moved`
+    before the `Done` that it waited for must be in effect by then."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        part: Callable[[Part], None] | None,
-        ended: Callable[[], None] | None,
-    ) -> None:
-        self.future: Future[End] = Future()
+    def __init__(self, loop: asyncio.AbstractEventLoop, future: Future[End], part: Any, ended: Any) -> None:
+        super().__init__(future, part, ended)
         self._loop = loop
-        self._part = part
-        self._ended = ended
 
-    def part(self, frame: Part) -> None:
-        """Part of the answer."""
-        if self._part is not None:
-            self._part(frame)
-
-    def end(self, frame: End) -> None:
-        """The last of it. Heard when all else of its batch has been: what was `Moved` before `Done`
-        must be seen by the thread that waited for that."""
-        if self._ended is not None:
-            self._ended()
-        self._loop.call_soon(self.future.set_result, frame)
-
-    def failed(self, error: MoorageError) -> None:
-        """Nothing follows."""
-        if self._ended is not None:
-            self._ended()
-        if not self.future.done():
-            self.future.set_exception(error)
+    def _resolve(self, frame: End) -> None:
+        self._loop.call_soon(super()._resolve, frame)
 
 
 class ThreadedLink:
@@ -277,16 +255,17 @@ class ThreadedLink:
         seconds: float = REQUEST_SECONDS,
         session: str = ANY_SESSION,
         part: Callable[[Part], None] | None = None,
-        ended: Callable[[], None] | None = None,
+        ended: Callable[[MoorageError | None], None] | None = None,
     ) -> End:
         """Send what `make` builds around a number, wait for the end of its answer. On the link's thread
         `part` hears what comes before that, `ended` that it came, before anything behind it. `session` as
         for `send`. Raises `RequestFailed`, `RequestTimeout`, `SessionLost`, and as `send`."""
         if self.in_own_thread:
             raise RuntimeError("the link's thread cannot wait for itself")
-        answered = Answered(self.loop, part, ended)
+        future: Future[End] = Future()
+        answered = ThreadsWaiter(self.loop, future, part, ended)
         self._enqueue((make, answered, seconds), size_of(make(0)), session)
-        return answered.future.result()
+        return future.result()
 
     def ask(self, make: Make, answers: Answers, seconds: float) -> None:
         """The same without waiting for the answer; `answers` hears of it on the link's thread."""

@@ -10,7 +10,7 @@ import pytest
 import socketio
 
 from moorage.sdk import LinkRefused, Moorage, SessionLost, use_moorage
-from moorage.sdk.aio.app_server import EVENTS
+from moorage.sdk.app_server import EVENTS
 from moorage.wire.moorage import v1
 from tests.sdk.conftest import Heard, World, until
 from tests.sdk.service_peer import ServicePeer
