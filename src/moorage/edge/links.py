@@ -9,8 +9,7 @@ from typing import Final
 
 from moorage import auth, logs
 from moorage.auth import AccessKeys, AuthSettings
-from moorage.edge.azure.intake import Reader
-from moorage.edge.azure.link import MAX_MESSAGE, AzureSocket
+from moorage.edge.azure.link import MAX_MESSAGE, AzureSocket, Reader
 from moorage.edge.azure.server import AzureServer
 from moorage.edge.http.upgrade import UpgradeRequest
 from moorage.edge.moorage.sessions import Sessions

@@ -1,22 +1,28 @@
-"""One link of the azure dialect: its WebSocket, under a `Tunnel`."""
+"""The links of one app server in the azure dialect: their WebSockets, and the frames that come over them."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections import deque
+from typing import Final, Protocol
 
 from picows import WSFrame, WSMsgType, WSTransport
 
 from moorage import logs
 from moorage.edge.azure.channel import Tunnel
-from moorage.edge.azure.intake import Reader
+from moorage.edge.azure.server import AzureServer
 from moorage.edge.http.upgrade import tcp_of
 from moorage.edge.sockets import LinkSocket, Sweep, link_reason, reason_of
+from moorage.hub.turns import TURN_SECONDS, TURN_WRITES, Job
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import LINK_CLOSED, LINK_LOST, LINK_SLOW, Reason
 
 MAX_MESSAGE: Final = 100 * 1024 * 1024
 """Bytes of one WebSocket message: the SDK's own limit. A call above `links.max_frame` is answered with 413
 instead, because closing the link would leave the SDK waiting for an answer."""
+FRAMES: Final = 8
+"""Frames in one step."""
+MAX_WAITING: Final = 4 * 1024 * 1024
+"""Bytes of waiting frames above which this app server's links are not read."""
 
 # Compared for every frame: a global is one look-up, an attribute of the enumeration two.
 _BINARY: Final = WSMsgType.BINARY
@@ -25,8 +31,127 @@ _CLOSE: Final = WSMsgType.CLOSE
 log: Final = logs.get("link")
 
 
+class Source(Protocol):
+    """The link that a frame came over."""
+
+    tunnel: Tunnel
+
+    def pause_reading(self) -> None:
+        """Stop reading for now."""
+
+    def resume_reading(self) -> None:
+        """Read again, if reading is paused."""
+
+    def not_read(self) -> None:
+        """Called a few times a second while reading is paused."""
+
+    def broke(self, error: PeerError) -> None:
+        """End the link: one of its frames cannot be read."""
+
+    def goodbye(self) -> None:
+        """Answer the close frame of the app server: all earlier frames have been carried out."""
+
+
+class Reader:
+    """The incoming frames of one app server. A few of each read are handled at once, the rest in steps, in
+    the order in which they came, whichever link they came over."""
+
+    def __init__(self, server: AzureServer) -> None:
+        self.server = server
+        self._waiting: deque[tuple[Source, bytes | None]] = deque()
+        self._size = 0
+        self._paused: dict[Source, None] = {}
+        self.count = 0
+        """Number of frames in the current read. The link resets it after each read."""
+        self._until = 0.0
+
+    def take(self, socket: Source, data: bytes, now: float) -> None:
+        """Take one frame. Raises `PeerError` (link-bad-frame) if it is decoded at once and is broken."""
+        intake = self.server.intake
+        if intake.jobs:
+            self._wait(socket, data)
+            return
+        self.count += 1
+        if self.count % FRAMES == 0 and self._used_up(now):
+            self._wait(socket, data)
+            intake.add(self._all())
+            return
+        job = self.server.received(socket.tunnel, data, now)
+        if job is not None:
+            intake.add(self._after(job))
+
+    def _used_up(self, now: float) -> bool:
+        """True if this read has used up the time of one turn."""
+        if self.count == FRAMES:
+            self._until = now + TURN_SECONDS
+        return now >= self._until or self.server.node.flusher.pending >= TURN_WRITES
+
+    def end_of_read(self) -> None:
+        """The read is over, and frames wait."""
+        if self.count < FRAMES:
+            self.server.node.turns.begin()
+
+    def close(self, socket: Source) -> None:
+        """The app server closes a link. Its close frame waits for the frames before it."""
+        if self.server.intake.busy:
+            self._waiting.append((socket, None))
+        else:
+            socket.goodbye()
+
+    def gone(self, socket: Source) -> None:
+        """The link is gone. Its frames are carried out all the same."""
+        self._paused.pop(socket, None)
+
+    def tick(self) -> None:
+        """Called a few times a second."""
+        for socket in self._paused:
+            socket.not_read()
+
+    def _wait(self, socket: Source, data: bytes) -> None:
+        self._waiting.append((socket, data))
+        self._size += len(data)
+        if self._size > MAX_WAITING and socket not in self._paused:
+            self._paused[socket] = None
+            socket.pause_reading()
+
+    def _after(self, job: Job[None]) -> Job[None]:
+        yield from job
+        yield from self._all()
+
+    def _all(self) -> Job[None]:
+        """Carry out the waiting frames, and those that come meanwhile."""
+        count = 0
+        while self._waiting:
+            socket, data = self._waiting.popleft()
+            if data is None:
+                socket.goodbye()
+            else:
+                yield from self._one(socket, data)
+            count += 1
+            if count % FRAMES == 0:
+                yield False
+
+    def _one(self, socket: Source, data: bytes) -> Job[None]:
+        self._size -= len(data)
+        if self._paused and self._size <= MAX_WAITING // 2:
+            paused, self._paused = self._paused, {}
+            for each in paused:
+                each.resume_reading()
+        try:
+            job = self.server.received(socket.tunnel, data, self.server.node.clock())
+        except PeerError as error:
+            socket.broke(error)
+            return
+        except Exception:
+            # A defect of the service must not stop the frames behind this one.
+            log.error("frame failed", exc_info=True)
+            return
+        if job is not None:
+            yield from job
+
+
 class AzureSocket(LinkSocket):
-    """`edge.azure.intake.Socket`. The tunnel keeps what waits while the WebSocket takes no data."""
+    """One link's WebSocket; a `Source` of frames. Its tunnel keeps what waits while it takes no data."""
 
     def __init__(self, reader: Reader, tunnel_id: str, sweep: Sweep) -> None:
         node = reader.server.node

@@ -215,16 +215,12 @@ class Dispatcher:
     def _exit(self, frame: v1.Exit) -> Job[None] | None:
         return self._own_rooms(LeaveGroups, frame)
 
-    def _own_rooms(
-        self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit
-    ) -> Job[None] | None:
+    def _own_rooms(self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit) -> Job[None] | None:
         if len(frame.rooms) > FEW_ROOMS:
             return self._own_many_rooms(make, frame)
         return self._change_rooms(make, frame, groups_of(frame.namespace, frame.rooms))
 
-    def _own_many_rooms(
-        self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit
-    ) -> Job[None]:
+    def _own_many_rooms(self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit) -> Job[None]:
         groups = yield from many_groups(frame.namespace, frame.rooms)
         yield from self._change_rooms(make, frame, groups) or ()
 
@@ -349,9 +345,7 @@ class Dispatcher:
         self._open.add(stream)
         return self._node.submit(command, self._asked, (frame, stream), stream)
 
-    def _asked(
-        self, about: tuple[v1.Ask | v1.Fetch | v1.Tell, Stream], outcome: Outcome | Exception
-    ) -> None:
+    def _asked(self, about: tuple[v1.Ask | v1.Fetch | v1.Tell, Stream], outcome: Outcome | Exception) -> None:
         """All have been asked, or the question is refused."""
         frame, stream = about
         if isinstance(outcome, Exception):

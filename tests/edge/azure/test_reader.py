@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from moorage.edge.azure.channel import Tunnel
-from moorage.edge.azure.intake import MAX_WAITING, Reader
+from moorage.edge.azure.link import MAX_WAITING, Reader
 from moorage.hub import execute
 from moorage.hub.turns import TURN_SECONDS
 from moorage.wire.azure import tunnel_frames
@@ -32,7 +32,7 @@ ROOT = namespace_group("/")
 
 
 class Link:
-    """`azure_intake.Socket` under one tunnel."""
+    """`edge.azure.link.Source` under one tunnel."""
 
     def __init__(self, transport: FakeTransport) -> None:
         self.tunnel: Tunnel = transport.tunnel
