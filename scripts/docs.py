@@ -164,7 +164,7 @@ def apis() -> str:
         out += [f"### {group['group']}", ""]
         heads = ["Socket.IO", "Azure's SDK", "Node.js SDK", "Python SDK"]
         out += _table(heads, [_api(row) for row in group["apis"]])
-    out += ["### What has no row", ""]
+    out += ["### Not in the tables", ""]
     for why, names in table["beside"].items():
         out.append(f"* {', '.join(f'`{name}`' for name in names)}: {why}.")
     return "\n".join(out)

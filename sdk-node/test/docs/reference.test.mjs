@@ -64,7 +64,7 @@ test("the tables of what comes back have each member and event", () => {
   const members = Object.entries(Object.getOwnPropertyDescriptors(Moorage.prototype)).map(([name]) => name);
   const wanted = [...members.filter((name) => !["constructor", "end", "isClosed"].includes(name)), "hub", "clientUrl", "clientPath"];
   const events = ["lost", "restored", "drain", "closed", "error"];
-  assert.deepEqual(named("What comes back").sort(), [...wanted, ...events].sort());
+  assert.deepEqual(named("The result: a `Moorage`").sort(), [...wanted, ...events].sort());
 });
 
 test("a fetched socket has all that socket.io's RemoteSocket has", () => {
