@@ -27,6 +27,8 @@ SPECIAL_WORK: Final = 20
 
 PIECE: Final = 250
 """Packets for one client in one step, not counting the attachments of the last one."""
+LONG: Final = 2 * PIECE
+"""Bytes up to which no payload `is_long`. Callers compare first, because nearly all payloads are short."""
 _NOT_PLAIN: Final = (*SPECIAL, b"b")
 
 
@@ -93,7 +95,7 @@ def deliver_to_one(clients: Clients, connection: Connection, payload: bytes) -> 
 
 def is_long(payload: bytes) -> bool:
     """True if the payload holds so many packets that they are delivered in steps."""
-    return len(payload) > 2 * PIECE and payload.count(engineio.SEPARATOR) >= PIECE
+    return len(payload) > LONG and payload.count(engineio.SEPARATOR) >= PIECE
 
 
 def delivering_to_one(clients: Clients, connection: Connection, payload: bytes) -> Job[None]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from moorage.engine.upgrade import State
 from moorage.hub.clients import Clients
 from moorage.hub.connection import Connection
-from moorage.hub.deliver import Delivery, deliver_to_one, delivering_to_one, expel, is_long
+from moorage.hub.deliver import LONG, Delivery, deliver_to_one, delivering_to_one, expel, is_long
 from moorage.hub.hub import Hub
 from moorage.hub.outbox import SLICE
 from moorage.hub.ports import AppPeer
@@ -68,7 +68,7 @@ def _send_to_connection(clients: Clients, hub: Hub, command: SendToConnection) -
     connection = hub.directory.connections.get(command.connection)
     if connection is None:
         return NOT_FOUND
-    if is_long(command.payload):
+    if len(command.payload) > LONG and is_long(command.payload):
         return _sending_to_connection(clients, connection, command.payload)
     deliver_to_one(clients, connection, command.payload)
     return DONE

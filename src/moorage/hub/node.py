@@ -7,7 +7,7 @@ from typing import Any
 from moorage.hub import asking, execute
 from moorage.hub.clients import Clients
 from moorage.hub.connection import Connection
-from moorage.hub.deliver import deliver_to_one, delivering_to_one, is_long
+from moorage.hub.deliver import LONG, deliver_to_one, delivering_to_one, is_long
 from moorage.hub.hub import Hub
 from moorage.hub.ports import Answers, Cluster, Reply
 from moorage.hub.turns import Job
@@ -71,7 +71,7 @@ class Node(Clients):
     def send(self, connection: Connection, payload: bytes) -> Job[None] | None:
         """`submit` of a `SendToConnection` whose client the caller has looked up already. Such a client is
         on this node, so nothing leaves it. Raises `PeerError` for a payload that cannot be encoded."""
-        if is_long(payload):
+        if len(payload) > LONG and is_long(payload):
             return delivering_to_one(self, connection, payload)
         deliver_to_one(self, connection, payload)
         return None
