@@ -1,5 +1,5 @@
-# Every target does all of its own set-up; `make help` lists them.
-# ARGS="..." is handed to the tool behind the target: make test ARGS="tests/wire -x"
+# Every target does its own set-up; `make help` lists them.
+# ARGS="..." is passed to the tool of the target: make test ARGS="tests/wire -x"
 
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
@@ -62,7 +62,7 @@ clean:
 	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf tests/node/node_modules examples/*/node_modules bench/node_modules sdk-node/node_modules sdk-node/dist
 
-# A stamp inside each folder says that its set-up was finished with the files as they are.
+# A stamp inside each folder marks that its set-up is complete for the current files.
 .venv/.ready: requirements/dev.txt pyproject.toml scripts/make-venv.sh
 	@scripts/make-venv.sh requirements/dev.txt
 
@@ -81,10 +81,10 @@ compiler:
 	@command -v cc >/dev/null || scripts/apt-install.sh gcc "for the benchmark's yardstick in C"
 	@[ -e /usr/include/stdio.h ] || scripts/apt-install.sh libc6-dev "for the benchmark's yardstick in C"
 
-# Only one measure needs it: without it the others still run, and that one says so.
+# Only one measurement needs it. Without it the others still run, and that one reports it.
 redis:
 	@command -v redis-server >/dev/null || scripts/apt-install.sh redis-server "for the benchmark's native cluster" || true
 
-# Only the test of the production page needs it, and is skipped without it.
+# Only the test of the production page needs it; without it that test is skipped.
 nginx:
 	@[ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || scripts/apt-install.sh nginx-light "for the production page's test" || true

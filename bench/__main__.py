@@ -42,7 +42,7 @@ RESULTS = servers.HERE / "results" / "latest.json"
 
 
 def main() -> int:
-    """Returns the exit code: 0, or 1 with `--enforce` where a bar is missed or has no figure."""
+    """Returns the exit code: 0, or 1 with `--enforce` if a bar is missed or has no figure."""
     options = _options()
     _prepare(options.before)
     about = facts()
@@ -103,13 +103,13 @@ def _names(known: Collection[str]) -> Callable[[str], list[str]]:
 
 
 def _prepare(before: Path | None) -> None:
-    """Descriptors for 10,000 clients, packages, a clean end on SIGTERM."""
+    """Prepare file descriptors for 10,000 clients, packages, and a clean end at SIGTERM."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     servers.install()
     if before is not None:
         servers.install(before)
-    # The generator makes no cycles, and a collection over 10,000 clients would show up in a p99.
+    # The generator creates no cycles, and a garbage collection of 10,000 clients would affect a p99.
     gc.disable()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 

@@ -1,7 +1,7 @@
-"""The one error of the benchmark."""
+"""The error of the benchmark."""
 
 from __future__ import annotations
 
 
 class BenchError(Exception):
-    """This measurement of this target has no result, and why. Others go on."""
+    """A measurement of one target failed, with the reason. Other measurements continue."""

@@ -1,4 +1,4 @@
-"""Acked round trips by a loop in C over a fleet's connections: same questions, same checks as `loads`.
+"""Acked round trips by a loop in C over a fleet's connections, with the same requests and checks as `loads`.
 
 On two cores the generator takes its CPU from what it measures, so the rate of a pair of processes
 says little beside a generator that costs as much as they do: 20 us a trip in Python, 9 in C.
@@ -36,7 +36,7 @@ def _library(directory: Path) -> ctypes.CDLL:
 def fast_round_trips(
     fleet: Fleet, clients: int, *, seconds: float, size: int, build: Path, most: int = 500_000
 ) -> Trips:
-    """As `loads.round_trips`. `build` is a directory for the compiled loop."""
+    """Like `loads.round_trips`. `build` is a directory for the compiled loop."""
     asks, answers = echo_frames(size)
     latencies = array("q", bytes(8 * most))
     elapsed = ctypes.c_int64()

@@ -1,4 +1,4 @@
-"""A figure: one measured quantity of several targets over several rounds, and the bars it must meet. Pure."""
+"""A figure: one measured quantity of several targets over several rounds, with its bars. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Bar:
         return f"{sign} {self.limit:g}x {self.versus}" if self.versus else f"{sign} {self.limit:g}"
 
     def met_by(self, measured: float) -> bool:
-        """Is it met?"""
+        """True if the bar is met."""
         return measured >= self.limit if self.at_least else measured <= self.limit
 
 
@@ -57,7 +57,7 @@ class Figure:
         return [a / b for a, b in zip(ours, theirs, strict=False)]
 
     def verdict(self, bar: Bar) -> bool | None:
-        """Is the bar met? None when there is nothing to judge."""
+        """True if the bar is met; None without values."""
         measured = self.ratio(bar.versus) if bar.versus else self.value(MOORAGE)
         return None if measured is None else bar.met_by(measured)
 
@@ -69,7 +69,7 @@ class Rounds:
     values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def add(self, target: str, row: Mapping[str, float]) -> None:
-        """One target's round: a value for each title."""
+        """Add one round of a target: a value for each title."""
         for title, value in row.items():
             self.values.setdefault(title, {}).setdefault(target, []).append(value)
 

@@ -1,4 +1,4 @@
-"""Many Socket.IO clients in one thread: non-blocking sockets and epoll, nothing else.
+"""Many Socket.IO clients in one thread, with non-blocking sockets and epoll.
 
 An event loop with a protocol object per client would cost more per delivery than the servers it
 measures; here a delivery is one `recv_into` and one `bytearray.count` (about 2 microseconds).
@@ -82,7 +82,7 @@ class Fleet:
         return time.perf_counter() - began
 
     def ready(self, timeout: float = 1.0) -> Iterable[Client]:
-        """Clients with something to do, within `timeout` seconds."""
+        """The clients that are ready, within `timeout` seconds."""
         by_fd = self._by_fd
         return [by_fd[fd] for fd, _ in self._epoll.poll(timeout)]
 
@@ -97,7 +97,7 @@ class Fleet:
         return count
 
     def packets(self, client: Client, count: int) -> list[bytes]:
-        """The Engine.IO packets that `count` fresh bytes in `buffer` complete. Pings are answered here."""
+        """The Engine.IO packets that `count` new bytes in `buffer` complete. Pings are answered."""
         payloads, client.pending = split_frames(client.pending + bytes(self._view[:count]))
         if b"2" in payloads:
             client.socket.send(_PONG)
@@ -105,7 +105,7 @@ class Fleet:
         return payloads
 
     def close(self) -> None:
-        """Drop all clients, with a reset: 10,000 ports in TIME_WAIT would starve the next round."""
+        """Reset all connections; 10,000 ports in TIME_WAIT would affect the next round."""
         for client in self.clients:
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             client.socket.close()
@@ -127,7 +127,7 @@ class Fleet:
         return client
 
     def _advance(self, client: Client) -> None:
-        """One step of the way to the first namespace, as a stock client goes it: it waits for each answer."""
+        """One step of a connect to the first namespace. Like a stock client it waits for each answer."""
         if client.state == CONNECTING:
             self._connected(client)
             return
@@ -149,7 +149,7 @@ class Fleet:
             client.state = READY
 
     def _upgraded(self, client: Client, count: int) -> int:
-        """Check the 101 and leave in `buffer` what came behind it; returns that many bytes."""
+        """Check the 101 response and leave the bytes after it in `buffer`. Returns their number."""
         answer = client.pending + bytes(self._view[:count])
         head, separator, rest = answer.partition(b"\r\n\r\n")
         if not separator:

@@ -1,4 +1,4 @@
-"""What the load generator says and hears: WebSocket frames and the Socket.IO text in them. Pure.
+"""The load generator's WebSocket frames and the Socket.IO text in them. Pure.
 
 Only what these servers send: whole, unmasked frames. A fragment, a close or an unknown opcode means
 that a measurement is worthless, so it raises instead of being handled.
@@ -11,10 +11,10 @@ import os
 from bench.errors import BenchError
 
 TEXT = 0x81
-"""First byte of a whole text frame."""
+"""First byte of an unfragmented text frame."""
 
 TICK = b'42["tick","'
-"""How the broadcast event begins, whichever server sends it."""
+"""The beginning of the broadcast event, from any server."""
 
 
 def client_frame(payload: bytes) -> bytes:
@@ -80,7 +80,7 @@ BROWSER = (
     "Sec-Fetch-Site: same-origin",
     "Cookie: session=4f1c2d7e9ab84c0fb3a6d5e2f1c0b9a8; theme=dark; consent=all",
 )
-"""What a browser adds to a handshake; with it a socket's own is of the size that servers really keep."""
+"""A browser's headers, which give a handshake its realistic size."""
 
 _BROWSER_AGENT = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"

@@ -1,4 +1,4 @@
-"""(j) `fetchSockets` over two app servers: ours on one hub, native ones that meet in Redis."""
+"""(j) `fetchSockets` over two app servers: ours on one hub, native ones with Redis."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def fetched(line: str, number: int) -> dict[str, float] | None:
 
 @contextmanager
 def _ours(run: Run, clients: int, name: str = MOORAGE, checkout: Path = CHECKOUT) -> Iterator[Cluster]:
-    """Two app servers on one hub; the service shares the clients out."""
+    """Two app servers on one hub; the service distributes the clients."""
     logs = run.logs_of(f"j {name}")
     argv = node("app/sdk.mjs", checkout)
     with ExitStack() as stack:
@@ -106,7 +106,7 @@ def _native(run: Run, clients: int) -> Iterator[Cluster]:
 
 
 def _hold(stack: ExitStack, logs: Path, address: Address, clients: int) -> None:
-    """Have a process of its own connect idle clients."""
+    """Connect idle clients in a separate process."""
     argv = [*python("holder"), str(address.port), address.path, str(clients)]
     process = Process(argv, log=logs / "clients.log", env=environment())
     stack.callback(process.stop)
@@ -115,7 +115,7 @@ def _hold(stack: ExitStack, logs: Path, address: Address, clients: int) -> None:
 
 @contextmanager
 def redis_server(logs: Path) -> Iterator[tuple[Process, int]]:
-    """A Redis server that keeps nothing on disk. Raises `BenchError` where there is none."""
+    """A Redis server that keeps nothing on disk. Raises `BenchError` if Redis is missing."""
     program = shutil.which("redis-server")
     if program is None:
         raise BenchError("NOT MEASURED: no redis-server here; `make bench` installs it where it can")
@@ -137,7 +137,7 @@ def _starts(run: Run) -> Mapping[str, Callable[[Run, int], AbstractContextManage
 
 
 def fetch_sockets(run: Run) -> list[Figure]:
-    """(j) Everybody of a namespace: ids, rooms, handshake and data."""
+    """(j) All sockets of a namespace: ids, rooms, handshake and data."""
     clients = run.plan.fetch_clients
     rounds = Rounds()
     with ExitStack() as stack:
@@ -157,7 +157,7 @@ def fetch_sockets(run: Run) -> list[Figure]:
 
 
 def _alternate(run: Run, rounds: Rounds, clusters: list[Cluster]) -> None:
-    """As `Run.alternate`, with two warm-up rounds: the first answers grow heaps to their size."""
+    """Like `Run.alternate`, with two warm-up rounds, because the first answers grow the heaps."""
     for number in range(1, run.plan.fetch_rounds + 3):
         clusters.reverse()
         for cluster in tuple(clusters):

@@ -13,7 +13,7 @@ from bench.servers import Address
 
 
 def main() -> None:
-    """Connects, says so, and stays until standard input ends."""
+    """Connect, report it, and stay until standard input ends."""
     port, path, count = sys.argv[1:]
     with Fleet(Address(int(port), path), headers=BROWSER) as fleet:
         fleet.open(int(count), seconds=120)

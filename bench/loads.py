@@ -1,4 +1,4 @@
-"""What the clients of a fleet do: take deliveries, or make acked round trips."""
+"""The loads of a fleet's clients: receive deliveries, or make acked round trips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.fleet import Client, Fleet
 from bench.frames import TICK, client_frame, server_frame, tick_frame
 
 PATIENCE = 30.0
-"""Seconds without a single event before a load is given up."""
+"""Seconds without an event before a load fails."""
 
 
 class Deliveries:
@@ -49,7 +49,7 @@ class Deliveries:
             client.got = 0
 
     def _count(self, client: Client) -> int:
-        """Events in what can be read. Nearly always whole equal frames, which `count` tells in C."""
+        """Number of events in the readable bytes: nearly always equal frames, which `count` finds in C."""
         count = self._fleet.receive(client)
         if not client.pending and count % self._length == 0:
             frames = self._fleet.buffer.count(self._prefix, 0, count)
@@ -70,7 +70,7 @@ class Trips:
         return len(self.latencies) / self.seconds
 
     def quantile(self, share: float) -> float:
-        """Nanoseconds that this share of the trips stayed within."""
+        """The quantile of the trips' times, in nanoseconds."""
         return quantile(self.latencies, share)
 
 
@@ -80,7 +80,7 @@ def quantile(ordered: array[int], share: float) -> float:
 
 
 _IDS = range(10, 20)
-"""Ack ids of the echoes, in turn; all of one length, and so are the frames."""
+"""Ack ids of the echoes, in turn. All have one length, so all frames have one length."""
 
 
 def _ack(ident: int, size: int) -> bytes:
@@ -88,7 +88,7 @@ def _ack(ident: int, size: int) -> bytes:
 
 
 def echo_frames(size: int) -> tuple[list[bytes], list[bytes]]:
-    """The whole frames that ask for an echo of `size` bytes, and those that must answer them."""
+    """The frames that request an echo of `size` bytes, and the expected answers."""
     text = b"x" * size
     asks = [client_frame(b'42%d["echo","%s"]' % (ident, text)) for ident in _IDS]
     return asks, [server_frame(_ack(ident, size)) for ident in _IDS]

@@ -1,4 +1,4 @@
-"""The machine and the versions behind a run's figures."""
+"""The machine and the versions of a run."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def cost_figures(section: str, what: str, rounds: Rounds, bars: tuple[Bar, ...])
 
 
 def trips(run: Run) -> list[Figure]:
-    """(c) Acked round trips, one under way per client. Many short rounds: what else runs on the machine
+    """(c) Acked round trips, one at a time per client. Many short rounds, because other load on the machine
     comes and goes in seconds."""
     figures = []
     with ExitStack() as stack:
@@ -101,7 +101,7 @@ def _trips(joined: Joined, clients: int, seconds: float) -> dict[str, float]:
 
 
 def idle_memory(run: Run) -> list[Figure]:
-    """(d) Resident memory of an idle connection. A fresh server for every round, one at a time."""
+    """(d) Resident memory of an idle connection, with a fresh server for every round."""
     rounds = Rounds()
     for _ in range(run.plan.idle_rounds):
         for name, start in run.starts.items():
@@ -116,7 +116,7 @@ def idle_memory(run: Run) -> list[Figure]:
 
 
 def _idle(target: Target, plan: Plan) -> dict[str, float]:
-    """KB of each process. The first connections load code and grow pools: they come and go before
+    """KB of each process. The first connections load code and grow pools, so they end before
     the first reading."""
     processes = {"service": target.service}
     if target.app is not None:
@@ -141,7 +141,7 @@ def connects(run: Run) -> list[Figure]:
         with Fleet(joined.target.address) as fleet:
             seconds = fleet.open(count)
             cost = joined.target.cpu().since(before)
-        # The next target's round waits until this one has done with its lost clients.
+        # Wait until this target has cleaned up its lost clients.
         joined.target.cpu()
         return {**costs(joined.target, cost, count), "rate": count / seconds}
 
@@ -155,7 +155,7 @@ def connects(run: Run) -> list[Figure]:
 
 
 def app_cost(run: Run) -> list[Figure]:
-    """(f) What one broadcast costs the process that runs the app: native's also writes to the clients."""
+    """(f) CPU of one broadcast in the process that runs the app; native's also writes to the clients."""
     ticks, clients = run.plan.app_ticks, run.plan.app_clients
 
     def once(joined: Joined) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What is measured beside Moorage: native Socket.IO, or an older checkout of Moorage itself."""
+"""The peers in the comparison: native Socket.IO, or an older checkout of Moorage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.figures import Bar, Figure
 from bench.servers import C_LOOP, CHECKOUT, MOORAGE, NATIVE, Start, c_loop, moorage, native, node, python
 
 SLOWER: Final = 1.03
-"""How much slower than the older checkout a change may be: the noise of a quiet machine."""
+"""Maximum ratio to the older checkout: the noise of a quiet machine."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ _NATIVE_NODE: Final = native(node("native/server.mjs", CHECKOUT))
 
 
 def judged_by_before(figures: list[Figure]) -> list[Figure]:
-    """The same figures; each that had a bar against native must now be no worse than before."""
+    """The same figures, with each bar against native replaced by one against the older checkout."""
     return [replace(figure, bars=_bars(figure)) for figure in figures]
 
 

@@ -1,4 +1,4 @@
-"""How much of everything: the full run, and a smoke test."""
+"""The counts of a full run and of a smoke test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Plan:
     """(d): connections."""
     idle_rounds: int
     idle_pause: float
-    """(d): seconds for a server to come to rest before its memory is read."""
+    """(d): seconds for a server to settle before its memory is read."""
     connects: int
     connect_rounds: int
     """(e): connects of a round, and rounds: they range over a factor of two."""
@@ -43,7 +43,7 @@ class Plan:
     """(j): sockets, and how often they are fetched."""
 
     def pause(self) -> None:
-        """Let a server come to rest."""
+        """Wait for a server to settle."""
         time.sleep(self.idle_pause)
 
 

@@ -1,4 +1,4 @@
-"""A child process: its one log, its CPU clock, its resident memory, its end."""
+"""A child process with its log, CPU clock, resident memory and end."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Process:
             before = now
 
     def _wants_cpu(self) -> bool:
-        """Is its main thread, which does the work in all targets, running or ready to run?"""
+        """True if its main thread, which does the work in all targets, is running or ready to run."""
         stat = Path(f"/proc/{self._child.pid}/stat").read_text()
         return stat[stat.rindex(")") + 2] == "R"
 
@@ -100,13 +100,13 @@ class Process:
             time.sleep(_POLL)
 
     def log_tail(self, lines: int = 8) -> str:
-        """The end of what it printed."""
+        """The end of its output."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
 
     def stop(self) -> None:
-        """Ask it to end, and make it end after 3 seconds."""
+        """Terminate it, and kill it after 3 seconds."""
         if self._child.stdin is not None:
-            # A broken pipe here only says that it is gone already.
+            # A broken pipe means that it has ended already.
             with contextlib.suppress(OSError):
                 self._child.stdin.close()
         self._child.terminate()

@@ -13,7 +13,7 @@ _VERDICTS = {True: "pass", False: "MISS", None: "-"}
 
 
 def number(value: float | None) -> str:
-    """Three digits that matter, without exponents; `-` where nothing was measured."""
+    """Three significant digits, without exponents; `-` if there is no value."""
     if value is None:
         return "-"
     if abs(value) >= 100:
@@ -51,7 +51,7 @@ def _rows(figure: Figure) -> list[tuple[str, ...]]:
 
 
 def _ratio(figure: Figure, versus: str) -> tuple[str, str]:
-    """The ratio, and the smallest and largest of the rounds."""
+    """The ratio, with the smallest and largest ratio of the rounds."""
     ratios = figure.ratios(versus)
     if not ratios:
         return "", ""
@@ -64,7 +64,7 @@ def _verdict(figure: Figure, bar: Bar) -> str:
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    """Words to the left, numbers to the right."""
+    """Align words to the left, numbers to the right."""
     cells = [
         cell.rjust(width) if 3 <= column <= 7 else cell.ljust(width)
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))
@@ -75,7 +75,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 def document(
     figures: Iterable[Figure], facts: Mapping[str, object], problems: Sequence[str]
 ) -> dict[str, object]:
-    """What goes to the JSON file: every round, not only the medians."""
+    """The content of the JSON file: every round, not only the medians."""
     return {
         "facts": dict(facts),
         "problems": list(problems),
@@ -96,5 +96,5 @@ def document(
 
 
 def all_met(figures: Iterable[Figure]) -> bool:
-    """Is every bar met? One without a figure to judge is not."""
+    """True if every bar is met. A bar without a figure is not met."""
     return all(figure.verdict(bar) is True for figure in figures for bar in figure.bars)

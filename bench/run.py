@@ -1,4 +1,4 @@
-"""One run: its targets, their clients, and rounds that alternate between them."""
+"""A run: its targets, their clients, and rounds that alternate between them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.servers import Start, Target
 
 @dataclass(frozen=True)
 class Joined:
-    """A running target, by the name its figures have, and the clients connected to it."""
+    """A running target with the name of its figures and its connected clients."""
 
     name: str
     target: Target
@@ -30,7 +30,7 @@ Once = Callable[[Joined], Mapping[str, float]]
 
 @dataclass
 class Run:
-    """What a measurement needs, and what went wrong in those so far."""
+    """The context of measurements, and the failures so far."""
 
     starts: Mapping[str, Start]
     plan: Plan
@@ -40,14 +40,14 @@ class Run:
 
     @contextmanager
     def caught(self, section: str, target: str) -> Iterator[None]:
-        """A target that fails here is missing from this section's figures; the others go on."""
+        """A target that fails inside the block is missing from this section's figures. Others continue."""
         try:
             yield
         except BenchError as error:
             self.problems.append(f"({section}) {target}: {error}")
 
     def chosen(self, starts: Mapping[str, Start]) -> dict[str, Start]:
-        """Those that were asked for. What follows a space in a name tells variants of a target apart."""
+        """The requested names. The part of a name after a space distinguishes variants of a target."""
         return {name: start for name, start in starts.items() if name.split()[0] in self.starts}
 
     def connect(
@@ -73,7 +73,7 @@ class Run:
         return joined
 
     def logs_of(self, what: str) -> Path:
-        """A directory for the logs of one target: several run at once."""
+        """A separate log directory for one target, because several run at once."""
         made = self.logs / what.replace(" ", "-")
         made.mkdir(exist_ok=True)
         return made

@@ -1,4 +1,4 @@
-"""The measurements of our SDKs, (g) to (i) and (k), each beside its native peer."""
+"""The measurements of our SDKs, (g) to (i) and (k), each with its native peer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _JSONS: Final = ("json", "orjson")
 
 
 _ORJSON: Final = "orjson"
-"""What the Python bars are judged with, on both sides."""
+"""The JSON library for the Python bars, on both sides."""
 
 
 def of_pair(rounds: Rounds, ours: str, theirs: str, variant: str = "") -> dict[str, list[float]]:
@@ -93,7 +93,7 @@ def _in_python(run: Run, clients: int, fleet: Fleet) -> Trips:
 
 
 def _alternate(run: Run, section: str, joined: list[Joined], load: Load) -> Rounds:
-    """Many short rounds: what else runs on the machine comes and goes in seconds."""
+    """Many short rounds, because other load on the machine changes within seconds."""
     return run.alternate(section, joined, partial(_trips, load), count=run.plan.short_rounds)
 
 
@@ -122,7 +122,7 @@ def _trip_figures(
     app: float | None = None,
     p50: float | None = None,
 ) -> list[Figure]:
-    """All that a section of round trips has to say; the numbers are bars, in times native."""
+    """The figures of a section of round trips; the numbers are bars, as multiples of native."""
 
     def figure(title: str, unit: str, key: str, limit: float | None, native_key: str = "") -> Figure:
         bars = () if limit is None else (Bar(limit, NATIVE, at_least=key == "rate"),)
@@ -140,11 +140,11 @@ def _trip_figures(
 
 
 _AT_REST: Final = 0.02
-"""Seconds between two commands that ask for nothing."""
+"""Seconds between two empty commands."""
 
 
 def broadcasts(run: Run) -> list[Figure]:
-    """(i) What one broadcast costs the process that runs the app, without what it costs the process to
+    """(i) CPU of one broadcast in the process that runs the app, without the cost of the command
     be asked for it: waking up and reading a command is more than half of what ours does."""
     plan = run.plan
 
@@ -154,7 +154,7 @@ def broadcasts(run: Run) -> list[Figure]:
         return {"app": asked - asking, "asking": asking}
 
     figures = []
-    # Native Python takes most of a second for one.
+    # Native Python takes most of a second per broadcast.
     for language, codec, ticks, count in (("Node.js", "", plan.app_ticks, None), ("Python", _ORJSON, 3, 3)):
         section, starts = f"i {language}", run.peers.python(codec) if codec else run.peers.node()
         with ExitStack() as stack:
@@ -175,7 +175,7 @@ def _app_cost(joined: Joined, cost: Cpu, count: int) -> float:
 
 
 def _nothing(joined: Joined, times: int) -> Cpu:
-    """CPU of as many commands to broadcast nothing."""
+    """CPU of the same number of commands that broadcast nothing."""
     before = joined.target.cpu()
     for _ in range(times):
         joined.target.broadcast(0, EVENT)
@@ -192,7 +192,7 @@ def sdk_connects(run: Run) -> list[Figure]:
         with Fleet(joined.target.address) as fleet:
             seconds = fleet.open(count)
             cost = joined.target.cpu().since(before)
-        # The next target's round waits until this one has done with its lost clients.
+        # Wait until this target has cleaned up its lost clients.
         joined.target.cpu()
         return {**costs(joined.target, cost, count), "rate": count / seconds}
 

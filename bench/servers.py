@@ -33,7 +33,7 @@ _CONNECTION_STRING = re.compile(r"Connection string\s+(Endpoint=\S+)")
 
 
 class Address(NamedTuple):
-    """Where clients connect; an empty path means bare TCP without a handshake."""
+    """The address for clients; an empty path means bare TCP without a handshake."""
 
     port: int
     path: str
@@ -43,14 +43,14 @@ class Cpu(NamedTuple):
     """Nanoseconds on a CPU."""
 
     service: int
-    """Of the process that holds the clients."""
+    """CPU of the process that holds the clients."""
     app: int
-    """Of the app process beside it; 0 where there is none."""
+    """CPU of the app process; 0 if there is none."""
     generator: int
-    """Of this process, which is the clients."""
+    """CPU of this process, which runs the clients."""
 
     def since(self, before: Cpu) -> Cpu:
-        """What was spent from the reading `before` to this one."""
+        """The difference between this reading and `before`."""
         return Cpu(*(now - then for now, then in zip(self, before, strict=True)))
 
 
@@ -64,11 +64,11 @@ class Target:
     app: Process | None
 
     def broadcast(self, times: int, size: int) -> None:
-        """Have the app emit `times` events of a `size`-byte string to everybody, back to back."""
+        """Make the app emit `times` events of a `size`-byte string to all clients, back to back."""
         (self.app or self.service).send({"times": times, "bytes": size})
 
     def cpu(self) -> Cpu:
-        """CPU clocks, once both processes are idle, so that what trails a delivery is counted too."""
+        """The CPU clocks, read when both processes are idle, so that work after a delivery counts."""
         self.service.settle()
         if self.app is not None:
             self.app.settle()
@@ -77,7 +77,7 @@ class Target:
 
 
 Start = Callable[[Path, int], AbstractContextManager[Target]]
-"""Takes a directory for logs and the number of clients to come (only the C loop has to know)."""
+"""Starts a target, given a directory for logs and the number of clients (used only by the C loop)."""
 
 
 def install(checkout: Path = CHECKOUT) -> None:
@@ -163,7 +163,7 @@ def app(
 
 
 def node(script: str, checkout: Path = CHECKOUT) -> list[str]:
-    """The command line of one of this package's Node.js programs, as it is in `checkout`."""
+    """The command line of one of the Node.js programs of `checkout`."""
     return ["node", str(checkout / "bench" / script)]
 
 
@@ -173,7 +173,7 @@ def python(module: str) -> list[str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""One client of many stops reading: do the others notice, is it ended, does memory stay bounded?"""
+"""One client of many stops reading: measures the delay of the others, its end, and the memory."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from bench.run import Joined, Run
 from bench.servers import HOST, MOORAGE, Target
 
 _AT_ONCE = 4
-"""Events of one broadcast: the queue fills in a quarter of the time."""
+"""Events per broadcast, so that the queue fills in a quarter of the time."""
 _WINDOW = 10
-"""Broadcasts between two looks at metrics and memory."""
+"""Broadcasts between two samples of metrics and memory."""
 _MOST_SECONDS = 90.0
 _MEMORY_BAR = 32.0
-"""MiB: what is sent in `limits.slow_after` (our queue and the transport's), and as much for allocators."""
+"""MiB: twice the bytes sent during `limits.slow_after` (our queue and the transport's), for allocators."""
 
 
 @dataclass
 class Watch:
-    """Memory and the fate of the slow client, sampled between broadcasts."""
+    """Memory and the state of the slow client, sampled between broadcasts."""
 
     target: Target
     peak: int = 0
 
     def look(self) -> bool:
-        """Sample memory; true once the service says that it ended a slow client."""
+        """Sample the memory. Returns True once the service has closed a slow client."""
         self.peak = max(self.peak, self.target.service.rss())
         return _slow_closes(self.target.address.port) > 0
 
 
 def slow_client(run: Run) -> list[Figure]:
-    """Of Moorage alone: native Socket.IO keeps a client that does not read until its heartbeat fails."""
+    """Measures only Moorage: native Socket.IO keeps a client that does not read until its heartbeat fails."""
     rounds = Rounds()
     others = tuple(name for name in run.starts if name != MOORAGE)
     with ExitStack() as stack:
@@ -59,7 +59,7 @@ def slow_client(run: Run) -> list[Figure]:
 
 
 def _slow(joined: Joined, plan: Plan) -> dict[str, float]:
-    """Broadcasts without a slow client, with one until it is ended, and without it again."""
+    """Broadcasts without a slow client, with one until it is closed, and without it again."""
     watch = Watch(joined.target)
     deliveries = Deliveries(joined.fleet, plan.slow_event)
 
@@ -72,7 +72,7 @@ def _slow(joined: Joined, plan: Plan) -> dict[str, float]:
     tense: list[float] = []
     ended, deadline = False, time.monotonic() + _MOST_SECONDS
     with Fleet(joined.target.address, narrow=True) as stopped:
-        # Nobody polls this fleet again, so its client does not read.
+        # This fleet is not polled again, so its client does not read.
         stopped.open(1)
         while not ended and time.monotonic() < deadline:
             tense.append(window())

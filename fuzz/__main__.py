@@ -24,7 +24,7 @@ TARGETS: dict[str, Target] = {
 
 
 def run(name: str, seed: int, seconds: float) -> bool:
-    """Try one target; did its promise hold?"""
+    """Fuzz one target. Returns True if its invariant held."""
     began = time.monotonic()
     tried = accepted = 0
     while time.monotonic() - began < seconds or not tried:
@@ -40,11 +40,11 @@ def run(name: str, seed: int, seconds: float) -> bool:
 
 
 def main() -> int:
-    """The exit code: 1 where a promise did not hold."""
+    """Returns the exit code: 1 if an invariant was violated."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="target", help=", ".join(TARGETS))
     parser.add_argument("--seconds", type=float, default=30.0, help="per target (default: 30)")
-    parser.add_argument("--seed", type=int, help="where to begin (default: somewhere)")
+    parser.add_argument("--seed", type=int, help="the first seed (default: random)")
     given = parser.parse_args()
     unknown = set(given.targets) - set(TARGETS)
     if unknown:

@@ -1,4 +1,4 @@
-"""Frames that are recognised without a parser must mean what the parsers find in them."""
+"""Frames that are recognised without a parser must equal the results of the parsers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from moorage.wire.reasons import LINK_BAD_FRAME
 
 _HUB: Final = "chat"
 _IDS: Final = re.compile(r"[A-Za-z0-9_-]+")
-"""What ids of clients are made of. Any other is nobody's, and the link asks the parsers then."""
+"""Characters of client ids. The link passes frames with any other id to the parsers."""
 
 
 def _frame(kind: int, text: bytes, content: bytes) -> bytes:

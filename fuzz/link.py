@@ -1,4 +1,4 @@
-"""Targets of our own link: its frames, and the two halves of its stream."""
+"""Targets of the moorage dialect: its frames, and the two halves of its stream."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORDS = [
 
 
 def _examples(direction: str) -> list[bytes]:
-    """A batch around each frame, and the batches that nobody here sends."""
+    """A batch around each frame, and batches that are never sent."""
     frames = [f"93010091{row['hex']}" for row in VECTORS["frames"] if row["direction"] == direction]
     odd = [row["hex"] for row in VECTORS["tolerated"] if row["direction"] == direction]
     return list(map(bytes.fromhex, frames + odd))
@@ -52,13 +52,13 @@ Steps = list[tuple[int, int, int]]
 
 
 def _steps(rng: Random) -> Steps:
-    """A peer that mostly counts right: kind, number, size."""
+    """Steps of a mostly correct peer: kind, number, size."""
     kinds = rng.choices(range(6), (4, 4, 2, 4, 2, 0.3), k=rng.randrange(60))
     return [(kind, rng.choice((1, 1, 1, 1, 1, 0, 2, -1)), rng.choice((1, 10, 400, 3000))) for kind in kinds]
 
 
 def _stream(steps: Steps) -> None:
-    """Whatever the other end says, the sums stay right."""
+    """For any input of the other end, the sums stay correct."""
     outgoing, incoming, acked = Outgoing(1000), Incoming(1000), 0
     for kind, by, size in steps:
         match kind:
@@ -68,7 +68,7 @@ def _stream(steps: Steps) -> None:
                 may = outgoing.waiting > 0 and not outgoing.blocked
                 assert (outgoing.take(incoming.ack) is not None) == may
             case 2:
-                # An ack of something never sent is rare: it ends the conversation.
+                # An ack of a batch that was never sent is rare, because it ends the session.
                 ack = min(acked + by, outgoing.last + (by == 2))
                 outgoing.taken(ack)
                 acked = max(acked, ack)

@@ -1,4 +1,4 @@
-"""Input that is nearly right: examples of the real thing, damaged."""
+"""Nearly correct input: damaged examples of valid input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NUMBERS = (b"0", b"-1", b"1e999", b"4294967296", b"9007199254740993", b"9" * 40)
 
 
 def damaged(rng: Random, examples: Sequence[bytes], words: Sequence[bytes] = ()) -> bytes:
-    """One of `examples` after a few changes; `words` are pieces that the decoder knows."""
+    """One of `examples` after a few changes; `words` are parts that the decoder recognises."""
     if rng.random() < 0.05:
         return rng.randbytes(rng.randrange(200))
     data = bytearray(rng.choice(examples))
@@ -44,6 +44,6 @@ def _change(rng: Random, data: bytearray, examples: Sequence[bytes], words: Sequ
 
 
 def damaged_text(rng: Random, examples: Sequence[str], words: Sequence[str] = ()) -> str:
-    """The same for text; now and then with characters that no encoding can write."""
+    """The same for text, sometimes with characters that cannot be encoded."""
     data = damaged(rng, [text.encode() for text in examples], [word.encode() for word in words])
     return data.decode(errors=rng.choice(("replace", "surrogateescape", "ignore")))

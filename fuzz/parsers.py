@@ -1,4 +1,4 @@
-"""The service's reading of a client's packets beside that of the parsers behind it.
+"""Compares the service's parsing of a client's packets with the parsers of app servers.
 
 The service looks at a packet to keep memberships; an app server's library then parses the same bytes.
 Where the two read different packets, a client could leave a namespace at one and stay in it at the other.
@@ -73,7 +73,7 @@ def _packet(rng: Random) -> bytes:
 
 
 def _accepted(packet: bytes) -> bytes:
-    """What the service passes on, or takes for itself, when a client sends `packet`."""
+    """The bytes that the service passes on or consumes when a client sends `packet`."""
     session = EngineSession(100_000, 10, 5)
     session.step(Step.OPENED_WEBSOCKET)
     for namespace in ("/", "/n"):
@@ -87,7 +87,7 @@ def _accepted(packet: bytes) -> bytes:
 
 
 def _ours(packet: bytes) -> Read | None:
-    """None for an event that only the SDKs look into, and refuse."""
+    """The service's reading; None for an event that only the SDKs parse and refuse."""
     try:
         header = parse_header(packet)
     except PeerError:
@@ -98,7 +98,7 @@ def _ours(packet: bytes) -> Read | None:
 
 
 def read_by_python(payload: str) -> list[Read] | None:
-    """The packets as python-socketio reads them; None where it refuses one."""
+    """The packets as python-socketio reads them; None if it refuses one."""
     found: list[Read] = []
     for piece in payload.split("\x1e"):
         if not piece.startswith("4"):
@@ -107,7 +107,7 @@ def read_by_python(payload: str) -> list[Read] | None:
             packet = Packet(encoded_packet=piece[1:])
         except Exception:
             return None
-        # It leaves the count in place for types that cannot have attachments, and never looks at it.
+        # It keeps the count for types that cannot have attachments, and ignores it.
         count = packet.attachment_count if packet.packet_type > 4 else 0
         number = None if packet.id is None else str(packet.id)
         found.append((packet.packet_type, packet.namespace or "/", number, count))
@@ -120,13 +120,13 @@ def _node() -> subprocess.Popen[str]:
     process = subprocess.Popen(
         ["node", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     )
-    # It ends with its standard input.
+    # The process ends with its standard input.
     atexit.register(process.communicate)
     return process
 
 
 def read_by_node(payload: str) -> list[Read] | None:
-    """The packets as socket.io's own parsers read them; None where they refuse one."""
+    """The packets as socket.io's parsers read them; None if they refuse one."""
     process = _node()
     assert process.stdin is not None
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Targets beside the pure decoders: tokens, configuration, first bytes, fragments, a whole node."""
+"""Targets outside the pure decoders: tokens, configuration, first bytes, fragments, a whole node."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CLAIMS = [
 
 
 def _token(rng: Random) -> str:
-    """Signed claims that were damaged before, or a signed token that was damaged after."""
+    """A token damaged before or after it was signed."""
     text = damaged_text(rng, CLAIMS, ['"sub":', '"nbf":', "null", "[", "{"]).encode(errors="replace")
     if rng.random() < 0.5:
         return jwt.api_jws.encode(text, KEY, algorithm="HS256")
@@ -128,7 +128,7 @@ Step = tuple[str, int, bytes, str]
 
 
 def _steps(rng: Random) -> list[Step]:
-    """What clients and an app server do to one node."""
+    """Actions of clients and an app server on one node."""
     kinds = ("client", "client", "binary", "send", "all", "invoke", "join", "leave", "open")
     return [
         (rng.choice(kinds), rng.randrange(4), damaged(rng, PAYLOADS, WORDS), rng.choice(FILTERS))
@@ -137,7 +137,7 @@ def _steps(rng: Random) -> list[Step]:
 
 
 def _node(steps: list[Step]) -> None:
-    """Nothing but `PeerError` comes out, one client's fault ends that client, and no index dangles."""
+    """Only `PeerError` is raised, a client's fault ends only that client, and the indexes stay consistent."""
     world = World(limits=Limits(max_payload=1000, max_namespaces=5, max_groups=20, outbox_bytes=5000))
     world.server()
     clients = [world.client() for _ in range(3)]

@@ -1,4 +1,4 @@
-"""One thing to be tried, and how a trial is made and judged."""
+"""A fuzz target, and the run of one input."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from moorage.wire.errors import PeerError
 
 MAX_SECONDS = 2.0
-"""For one input. What takes longer is a way to stop the service."""
+"""Maximum seconds for one input. A slower input could stall the service."""
 
 
 class Target(NamedTuple):
-    """`make` draws an input, `take` hands it to the decoder and checks what comes out."""
+    """`make` generates an input; `take` passes it to the decoder and checks the result."""
 
     make: Callable[[Random], Any]
     take: Callable[[Any], object]
@@ -22,11 +22,11 @@ class Target(NamedTuple):
 
 
 class FailureError(Exception):
-    """An input for which a target's promise does not hold."""
+    """An input that violates the invariant of a target."""
 
 
 def trial(target: Target, rng: Random) -> bool:
-    """One input; was it accepted? Raises `FailureError`."""
+    """Run one input. Returns True if it was accepted. Raises `FailureError`."""
     value = target.make(rng)
     began = time.process_time()
     try:

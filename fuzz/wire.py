@@ -80,7 +80,7 @@ def _packets(rng: Random) -> list[tuple[bool, bytes]]:
 
 
 def _session(packets: list[tuple[bool, bytes]]) -> None:
-    """A whole conversation: what is refused ends it, as it does in the service."""
+    """A whole session: a refusal ends it, as in the service."""
     session = EngineSession(1000, 3, 5)
     session.step(Step.OPENED_WEBSOCKET)
     for binary, packet in packets:
@@ -99,7 +99,7 @@ FRAMES = [
 def _frame(rng: Random) -> bytes:
     data = damaged(rng, FRAMES, [b"\x93", b"\xc0", b"\xc4\x01", b"\xd9\x02{}"])
     if rng.random() < 0.7:
-        # Otherwise nearly all end at the length, the first thing that is looked at.
+        # Otherwise nearly all fail at the length, which is checked first.
         data = max(0, len(data) - 4).to_bytes(4, "little") + data[4:]
     return data
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # scripts/apt-install.sh PACKAGE WHY...: installs one Debian package, as root or through sudo, and
-# otherwise says what to install by hand. Never asks a question when there is no terminal to answer.
+# otherwise prints what to install by hand. It asks no questions without a terminal.
 set -euo pipefail
 package=$1
 shift
@@ -28,6 +28,6 @@ quietly() {
     return 1
   fi
 }
-# A fresh image has no package lists; an unreachable mirror among several must not stop us here.
+# A fresh image has no package lists. One unreachable mirror must not stop the installation.
 quietly apt-get update -q || true
 quietly apt-get install -q -y --no-install-recommends "$package" || refuse "$@"

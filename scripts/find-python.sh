@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints the path of a Python that is 3.11 or newer. `python3` may be any version, and a version
-# manager's shim may exist for an interpreter that is not there, so each candidate is asked.
+# manager's shim may exist for a missing interpreter, so each candidate is checked.
 #
 # The distribution's own comes first: it is built with profile-guided optimisation, which version
 # managers leave out unless asked, and the service's own code needs a fifth less CPU with it. One that cannot make

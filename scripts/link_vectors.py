@@ -18,7 +18,7 @@ from typing import Any, Final
 VECTORS: Final = Path(__file__).resolve().parent.parent / "conformance" / "link-vectors.json"
 
 Parts = list[tuple[bytes, int]]
-"""Pieces and how often each comes."""
+"""Pieces, and the number of repetitions of each."""
 
 
 def pack(value: Any) -> Parts:
@@ -108,7 +108,7 @@ def pack_batch(entry: dict[str, Any]) -> Parts:
 
 
 def notation(parts: Parts) -> str | list[list[str | int]]:
-    """Hex digits; where something comes often, pairs of digits and a number."""
+    """Hex digits; repetitions are pairs of digits and a number."""
     merged: Parts = []
     for data, times in parts:
         if times == 1 and merged and merged[-1][1] == 1:
@@ -121,7 +121,7 @@ def notation(parts: Parts) -> str | list[list[str | int]]:
 
 
 def filled(vectors: dict[str, Any]) -> dict[str, Any]:
-    """With the bytes of `frames` and `batches`; all else is written by hand and stays."""
+    """Update the bytes of `frames` and `batches`; everything else is written by hand."""
     frames = [{**entry, "hex": notation(pack_frame(entry))} for entry in vectors["frames"]]
     batches = [{**entry, "hex": notation(pack_batch(entry))} for entry in vectors["batches"]]
     return {**vectors, "frames": frames, "batches": batches}

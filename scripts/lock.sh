@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Rewrites requirements/*.txt from pyproject.toml, every pin with the hashes of all its files.
+# Rewrites requirements/*.txt from pyproject.toml, each pin with the hashes of all its files.
 #
 #   scripts/lock.sh            keep the pins that still fit, add what is missing
 #   scripts/lock.sh --upgrade  newest versions of everything
 #
-# `uv pip compile --universal` was chosen over pip-compile: one file serves every platform and every
-# Python from 3.11 on, and it reads no pip configuration, so a developer's private mirrors and wheel
+# `uv pip compile --universal` was chosen over pip-compile, because one file works for every platform and every
+# Python from 3.11, and it ignores the pip configuration, so a developer's private mirrors and wheel
 # folders cannot leak foreign hashes (or addresses) into the files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,7 +25,7 @@ compile() { # output, further arguments
 }
 
 compile requirements/run.txt pyproject.toml --extra server "${@}"
-# The dev set is locked on top of the run set: what is tested is what is shipped.
+# The dev set is locked on top of the run set, so that the tests use the shipped versions.
 compile requirements/dev.txt pyproject.toml --extra server --group dev --constraint requirements/run.txt "${@}"
 
 if grep -nE '://|find-links|index-url' requirements/*.txt; then

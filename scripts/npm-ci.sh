@@ -14,6 +14,6 @@ fi
 
 echo "Installing the npm packages of $1 (once) ..." >&2
 rm -f node_modules/.ready
-# PLAYWRIGHT_SKIP...: the browser is Debian's own; nothing is fetched beside the packages.
+# PLAYWRIGHT_SKIP...: the tests use Debian's browser, so only the packages are downloaded.
 PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --loglevel=error --no-progress --no-audit --no-fund </dev/null >/dev/null
 touch node_modules/.ready

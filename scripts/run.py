@@ -19,7 +19,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 
 QUIET = ("Connection string", "Clients ", "Health ", "Metrics ")
-"""Lines of the service's start. With all these addresses on the screen nobody would know which to open."""
+"""Lines of the service's start that are not shown, so that only one address is on the screen."""
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 HUB = "chat"
@@ -29,22 +29,22 @@ EXAMPLES = {
     "node": ("node", "index.mjs"),
     "azure": ("node", "index.mjs"),
 }
-"""Name -> how its app server is started, in the folder `examples/chat-NAME`. Each finds its address in HOST
-and PORT (uvicorn, which looks for neither, is told), the service in MOORAGE_CONNECTION_STRING."""
+"""Name -> command that starts the app server in `examples/chat-NAME`. HOST and PORT are its address
+(uvicorn gets options instead), MOORAGE_CONNECTION_STRING is the service."""
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
-"""For each of: the polite signal, the urgent one."""
+"""Seconds to wait after each of the two signals."""
 
 
 class StartError(Exception):
-    """A part ended, or did not get ready, before everything was up."""
+    """A part ended or did not become ready."""
 
 
 def free_port(wanted: int) -> int:
     """`wanted` if nothing listens there, else any free port of the loopback address."""
     for port in (wanted, 0):
         with socket.socket() as probe:
-            # As the servers do; without it a port of a run just ended counts as taken for a minute.
+            # Like the servers; without it the port of an ended run stays in use for a minute.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, port))
@@ -55,7 +55,7 @@ def free_port(wanted: int) -> int:
 
 
 def pick_port(name: str, wanted: int) -> int:
-    """As `free_port`, and says so when it had to go elsewhere."""
+    """Like `free_port`, and print a line if another port is used."""
     port = free_port(wanted)
     if wanted not in (0, port):
         print(f"  Port {wanted} is taken; {name} uses {port}", flush=True)
@@ -63,7 +63,7 @@ def pick_port(name: str, wanted: int) -> int:
 
 
 class Part:
-    """One child process in a session of its own, so that the terminal's Ctrl-C reaches only us and we end
+    """A child process in its own session, so that the terminal's Ctrl-C reaches only this program, which ends
     the parts in order."""
 
     def __init__(self, name: str, process: Process) -> None:
@@ -73,7 +73,7 @@ class Part:
 
     @classmethod
     async def start(cls, name: str, *command: str, env: dict[str, str], cwd: Path) -> Part:
-        """Raises `StartError` when the program is not there."""
+        """Raises `StartError` if the program is missing."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *command, stdout=PIPE, stdin=DEVNULL, start_new_session=True, cwd=cwd, env=os.environ | env
@@ -94,14 +94,14 @@ class Part:
         raise StartError(f"{await self.ended()} before it was ready")
 
     async def answers(self, url: str) -> None:
-        """Waits until `url` answers with a 2xx status."""
+        """Wait until `url` answers with a 2xx status."""
         while not await asyncio.to_thread(answers, url):
             if self._process.returncode is not None:
                 raise StartError(f"{await self.ended()} before it was ready")
             await asyncio.sleep(0.05)  # between two questions, not instead of them
 
     def pass_on(self) -> None:
-        """From now on, the part's output is ours."""
+        """Print the part's output from now on."""
         self._echo = asyncio.create_task(self._drain())
 
     async def _drain(self) -> None:
@@ -110,15 +110,15 @@ class Part:
             show(raw.decode(errors="replace").rstrip())
 
     async def ended(self) -> str:
-        """Waits for the end; answers with a sentence about it."""
+        """Wait for the end. Returns a sentence about it."""
         return f"{self.name} ended with status {await self._process.wait()}"
 
     async def stop(self) -> None:
-        """SIGTERM, once more for a service that is still draining, then SIGKILL to what is left."""
+        """Send SIGTERM, again if the service is still draining, then SIGKILL."""
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
             if self._process.returncode is not None:
                 break
-            # The whole session: a part may have processes of its own.
+            # Signal the whole session, because a part may have child processes.
             os.killpg(self._process.pid, number)
             try:
                 await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
@@ -145,9 +145,9 @@ def answers(url: str) -> bool:
 
 
 async def start_service(parts: list[Part], port: int) -> str:
-    """Starts Moorage on `port`, waits until it is ready; its connection string."""
+    """Start Moorage on `port` and wait until it is ready. Returns its connection string."""
     command = [sys.executable, "-m", "moorage", "dev", "--host", HOST, "--port", str(port), "--hub", HUB]
-    # Whoever ends a trial wants it ended: the default spreads the closing of clients over seconds.
+    # End at once: the default spreads the closing of clients over seconds.
     command += ["--set", "shutdown.grace=0s", "--set", "shutdown.spread=0s"]
     service = await Part.start("Moorage", *command, env={"PYTHONUNBUFFERED": "1"}, cwd=ROOT)
     parts.append(service)
@@ -157,7 +157,7 @@ async def start_service(parts: list[Part], port: int) -> str:
 
 
 async def start_chat(parts: list[Part], example: str, port: int, connection_string: str) -> str:
-    """Starts an example's app server, waits until its page is served; the page's address."""
+    """Start an example's app server and wait for its page. Returns the page's address."""
     command = list(EXAMPLES[example])
     if "uvicorn" in command:
         command += ["--host", HOST, "--port", str(port)]
@@ -172,7 +172,7 @@ async def start_chat(parts: list[Part], example: str, port: int, connection_stri
 
 
 async def run(parts: list[Part], example: str, service_port: int, page_port: int) -> str:
-    """Starts both and waits for one of them to end, which neither should; a sentence about it."""
+    """Start both and wait until one of them ends. Returns a sentence about it."""
     async with asyncio.timeout(START_SECONDS):
         print("  Starting Moorage ...", flush=True)
         connection_string = await start_service(parts, pick_port("Moorage", service_port))
@@ -187,9 +187,9 @@ async def run(parts: list[Part], example: str, service_port: int, page_port: int
 
 
 async def main() -> int:
-    """Exit status 0 after a signal, 1 when a part failed."""
+    """Returns the exit status: 0 after a signal, 1 if a part failed."""
     parser = argparse.ArgumentParser(description="Moorage and a sample chat, until Ctrl-C")
-    parser.add_argument("--example", choices=EXAMPLES, default="python", help="whose app server")
+    parser.add_argument("--example", choices=EXAMPLES, default="python", help="the example to run")
     parser.add_argument("--port", type=int, default=8080, help="Moorage's port")
     parser.add_argument("--page-port", type=int, default=3000, help="the chat page's port")
     options = parser.parse_args()
@@ -207,7 +207,7 @@ async def main() -> int:
     except StartError as error:
         problem = str(error)
     finally:
-        # The app server first: it takes its leave of a service that is still there.
+        # Stop the app server first, so that it can close its link.
         for part in reversed(parts):
             await part.stop()
     print(f"moorage: {problem}", file=sys.stderr)

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 # Tests start hundreds of Python processes. Without cached bytecode each of them compiles the whole package.
 export PYTHONDONTWRITEBYTECODE=
 
-# Tests wait for most of their time, so there may be more workers than cores.
+# Tests wait most of the time, so there are more workers than cores.
 workers=$(($(nproc) + 1))
 found=0
 failed=0
@@ -19,7 +19,7 @@ run() {
   esac
 }
 
-# One file stays on one worker, where its tests share a service. Files start in their order: the long ones
+# One file stays on one worker, so that its tests share a service. Files start in order: the long ones
 # are not the last.
 run --numprocesses=$((workers < 8 ? workers : 8)) --dist=loadfile --no-loadscope-reorder -m "not slow and not alone" "$@"
 run -m "alone and not slow" "$@"

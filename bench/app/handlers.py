@@ -1,4 +1,4 @@
-"""The Python app that both halves run, so that whatever differs between them is the server underneath."""
+"""The Python app of both halves, so that only the server differs between them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import orjson
 import socketio
 
 _SECONDS = 600
-"""No heartbeat falls into a measured window: it would cost the two halves different processes."""
+"""Longer than a run: a heartbeat inside a window would cost different processes in the two halves."""
 
 
 class _Orjson:
-    """orjson as python-socketio wants its `json`: `dumps` gives text and takes separators."""
+    """orjson with the interface that python-socketio needs: `dumps` returns text and accepts separators."""
 
     @staticmethod
     def dumps(value: object, **_options: object) -> str:

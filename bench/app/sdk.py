@@ -1,4 +1,4 @@
-"""The Python app behind a service: our Python SDK, on uvloop as the native half."""
+"""The Python app behind a service: our Python SDK, on uvloop like the native half."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The import rule, kept: who may import whom inside `moorage`, and what the pure layers must not touch.
+"""The import rule: which parts of `moorage` may import which, and what the pure layers must not use.
 
     wire <- engine <- hub <- { cluster, edge, upstream, control } <- config, app <- cli
 
@@ -21,9 +21,9 @@ SRC = Path(__file__).resolve().parents[2] / "src"
 
 PURE = frozenset({"wire", "engine", "hub"})
 LEAVES = frozenset({"auth", "metrics", "logs"})
-"""Small parts beside the layers, using `wire` only."""
+"""Small parts beside the layers, which use only `wire`."""
 BRACES = frozenset({"cluster", "edge", "upstream", "control"})
-"""They never import each other; they meet in `app`."""
+"""They never import each other; `app` combines them."""
 
 LOWER = PURE | LEAVES | BRACES
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
@@ -50,16 +50,16 @@ IMPURE = frozenset(
 bytes as arguments, so that its tests move a number instead of a clock."""
 
 ONLY_IN: Mapping[str, frozenset[str]] = {"picows": frozenset({"edge", "sdk"})}
-"""Libraries that one part alone may know, so that replacing them stays a matter of that part."""
+"""Libraries that only one part may import, so that only this part changes if they are replaced."""
 
 BAGS = frozenset({"common", "helpers", "misc", "util", "utils"})
-"""Names that say nothing. A helper lives beside its one user, or in `wire` when it is vocabulary."""
+"""Names without a meaning. A helper belongs beside its only user, or into `wire`."""
 
 Sources = Mapping[str, ast.Module]
 
 
 def read_package(src: Path) -> dict[str, ast.Module]:
-    """Dotted module name -> syntax tree; a package goes by its own name, without `__init__`."""
+    """Dotted module name -> syntax tree; a package has its own name, without `__init__`."""
     modules = {}
     for path in sorted((src / "moorage").rglob("*.py")):
         parts = path.relative_to(src).with_suffix("").parts
@@ -107,7 +107,7 @@ def imports_of(name: str, sources: Sources, *, types: bool = True) -> Iterator[s
 
 
 def is_package(name: str, sources: Sources) -> bool:
-    """A package holds other modules. An empty one counts as a module, which changes nothing."""
+    """A package contains other modules. An empty one counts as a module, which makes no difference."""
     return any(other.startswith(f"{name}.") for other in sources)
 
 
@@ -144,7 +144,7 @@ def purity_faults(sources: Sources) -> list[str]:
 
 
 def cycle_faults(sources: Sources) -> list[str]:
-    """Modules that import each other, however long the way round; one fault per cycle found."""
+    """Modules that import each other, directly or not; one fault per cycle."""
     graph = {
         name: sorted({target for target in imports_of(name, sources, types=False) if target in sources})
         for name in sources
@@ -166,7 +166,7 @@ def cycle_faults(sources: Sources) -> list[str]:
 
 
 def name_faults(sources: Sources) -> list[str]:
-    """Modules and packages whose name is a bag's."""
+    """Modules and packages with a name such as `utils`."""
     return [f"{name}: name it after what it holds" for name in sources if set(name.split(".")) & BAGS]
 
 
@@ -174,7 +174,7 @@ CHECKS = (layer_faults, purity_faults, cycle_faults, name_faults)
 
 
 def all_faults(sources: Sources) -> list[str]:
-    """What every check together has to say."""
+    """The faults of all checks."""
     return [fault for check in CHECKS for fault in check(sources)]
 
 
@@ -185,7 +185,7 @@ def test_the_package_follows_the_import_rule() -> None:
 
 
 def made_up(**files: str) -> dict[str, ast.Module]:
-    """Sources of a package that is right in itself; `files` adds modules, `__` standing for a dot."""
+    """Sources of a correct package; `files` adds modules, with `__` for a dot."""
     texts = {
         "": "__version__ = '1'",
         "wire": "",

@@ -35,7 +35,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "wire/moorage/raw_batch.py": "edge/moorage/test_intake.py",
     "wire/moorage/rows.py": "wire/moorage/test_v1.py",
 }
-"""Module without a test file of its own -> the one that covers it. Only for a file that is declarations
+"""Module without a test file -> the test file that covers it. Only for a file that is declarations
 through and through; whoever gives it behaviour gives it a test file."""
 
 FOREIGN = {
@@ -45,7 +45,7 @@ FOREIGN = {
     "somebody's home": re.compile(r"(?<![\w.}])/(?:root|home|Users)/[\w.]"),
     "a path of one machine": re.compile(r"(?<![\w./}-])/(?:work|tmp/w|opt/(?:pypi|wheels))\b"),
 }
-"""What a committed file must not hold: it works nowhere else, or dates."""
+"""Text that a committed file must not contain, because it works nowhere else or becomes outdated."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Documented = Function | ast.ClassDef
@@ -62,7 +62,7 @@ def python_files(*folders: str) -> list[Path]:
 
 
 def size_faults(text: str) -> Iterator[str]:
-    """Too long a file, too long a function."""
+    """Files and functions that are too long."""
     lines = text.count("\n")
     if lines > FILE_LINES:
         yield f"{lines} lines, more than {FILE_LINES}"
@@ -72,7 +72,7 @@ def size_faults(text: str) -> Iterator[str]:
 
 
 def body_lines(node: Function) -> int:
-    """Lines from `def` to the end, less those of the docstring."""
+    """Lines from `def` to the end, without the docstring."""
     assert node.end_lineno is not None
     total = node.end_lineno - node.lineno + 1
     if ast.get_docstring(node, clean=False) is not None:
@@ -107,7 +107,7 @@ def public_names(parent: ast.Module | ast.ClassDef, prefix: str) -> Iterator[tup
 
 
 def reminder_faults(text: str) -> Iterator[str]:
-    """Comments that put something off without saying where it is written down."""
+    """TODO comments without a reference to an issue."""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT and re.search(r"\b(TODO|FIXME|XXX)\b(?!.*#\d)", token.string):
             yield f"line {token.start[0]}: {token.string} names no issue"
@@ -131,7 +131,7 @@ def mirror_faults(modules: Iterable[str], tests: Iterable[str], elsewhere: dict[
 
 
 def foreign_faults(text: str) -> Iterator[str]:
-    """Addresses and paths that belong to one machine or one moment."""
+    """Addresses and paths of one machine or one moment."""
     for number, line in enumerate(text.splitlines(), 1):
         for what, pattern in FOREIGN.items():
             if found := pattern.search(line):
@@ -139,7 +139,7 @@ def foreign_faults(text: str) -> Iterator[str]:
 
 
 def link_faults(text: str, folder: Path) -> Iterator[str]:
-    """Relative links of a Markdown file in `folder` that lead nowhere. Code blocks are no links."""
+    """Broken relative links of a Markdown file in `folder`. Code blocks contain no links."""
     prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.DOTALL | re.MULTILINE)
     for target in re.findall(r"\]\(([^)\s#]+)[^)]*\)", prose):
         if "://" not in target and not (folder / target).exists():
@@ -147,7 +147,7 @@ def link_faults(text: str, folder: Path) -> Iterator[str]:
 
 
 def committed_files() -> list[Path]:
-    """What git keeps; skips the test where there is no git or no checkout, as in an unpacked archive."""
+    """The files in git; skips the test without git or outside a checkout, such as in an unpacked archive."""
     command = ["git", "ls-files", "-z"]
     try:
         listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -157,7 +157,7 @@ def committed_files() -> list[Path]:
 
 
 def faults_in(paths: Iterable[Path], check: object) -> list[str]:
-    """`check`'s complaints about each file, with the file's name before them."""
+    """The faults that `check` finds in each file, with the file's name."""
     assert callable(check)
     return [
         f"{path.relative_to(ROOT)}: {fault}"
@@ -199,7 +199,7 @@ def test_links_between_documents() -> None:
 
 
 def function(lines: int, docstring: int = 0) -> str:
-    """A function of so many lines, and so many more of docstring."""
+    """A function with a number of lines, and more lines of docstring."""
     text = '    """' + "\n".join(["Doc."] * docstring) + '"""\n' if docstring else ""
     return "async def f():\n" + text + "    pass\n" * (lines - 1)
 
@@ -253,7 +253,7 @@ def test_the_link_check(tmp_path: Path) -> None:
     assert list(link_faults("see [a](gone.md#part)", tmp_path)) == ["gone.md does not exist"]
 
 
-# Taken apart, so that this file itself passes.
+# Split, so that this file itself passes.
 @pytest.mark.parametrize("parts", [("see https://PyPI", ".org/simple"), ("/", "root/.x"), ('cd "/', 'work"')])
 def test_the_foreign_check_finds(parts: tuple[str, str]) -> None:
     assert len(list(foreign_faults("fine\n" + "".join(parts)))) == 1

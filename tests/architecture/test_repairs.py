@@ -1,4 +1,4 @@
-"""Every number of `tests/repairs.md` has a test that names it."""
+"""Every number of `tests/repairs.md` has a test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _JAVASCRIPT = re.compile(r"\[repair ([\d, ]+)\]")
 
 
 def numbers(pattern: re.Pattern[str], folder: str, glob: str) -> set[int]:
-    """The numbers that the tests of a folder name."""
+    """The numbers in the marks of a folder's tests."""
     texts = (path.read_text() for path in (ROOT / folder).rglob(glob) if "node_modules" not in path.parts)
     return {int(number) for text in texts for found in pattern.findall(text) for number in found.split(",")}
 

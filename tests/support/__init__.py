@@ -1,1 +1,1 @@
-"""What several test modules share: real processes to talk to."""
+"""Helpers that several test modules share, mainly real processes."""

@@ -1,4 +1,4 @@
-"""A small app server that speaks the azure dialect, so that tests of the edge need no Node.js.
+"""A small app server of the azure dialect, so that tests of the edge need no Node.js.
 
 It does what `useAzureSocketIO` does, as far as a client can tell: takes connect events, answers
 CONNECT, echoes events, acks those that want it, and calls the data plane through its tunnel.
@@ -28,7 +28,7 @@ RS = "\x1e"
 
 
 class Event(NamedTuple):
-    """One event that the service raised."""
+    """One event from the service."""
 
     name: str
     """`connect`, `message` or `disconnected`."""
@@ -45,7 +45,7 @@ class Event(NamedTuple):
 
 
 def tunnel_url(service: MoorageProcess, hub: str) -> str:
-    """Where an app server of `hub` dials, without its token."""
+    """The URL for an app server of `hub`, without its token."""
     return f"{service.url.replace('http', 'ws', 1)}/server/tunnel?hub={quote(hub)}"
 
 
@@ -57,7 +57,7 @@ def tunnel_token(service: MoorageProcess, hub: str, server_id: str, **claims: ob
 
 
 class AppServer:
-    """Use as an async context manager: it is connected inside.
+    """Use as an async context manager; it is connected inside.
 
     Hooks, to be set by a test: `on_connect` gives status and body of the answer to `connect`,
     `on_message` replaces the echo and gives the status of the answer; None = do not answer.
@@ -68,11 +68,11 @@ class AppServer:
         self.hub = hub
         self.server_id = server_id or secrets.token_hex(8)
         self.events: asyncio.Queue[Event] = asyncio.Queue()
-        """All events, in the order they came."""
+        """All events, in order of arrival."""
         self.on_connect: Callable[[Event], tuple[int, bytes] | None] = self.accept
         self.on_message: Callable[[Event], int | None] = self._echo
         self.options: dict[str, object] = {}
-        """Members of the open packet to change (`pingInterval`, `maxPayload`, ...)."""
+        """Members of the open packet to override (`pingInterval`, `maxPayload`, ...)."""
         self.greeting = b""
         self.socket: ClientConnection
         self._calls: dict[int, asyncio.Queue[tuple[tunnel_frames.Response, bytes]]] = {}
@@ -105,17 +105,17 @@ class AppServer:
         self._reader = asyncio.create_task(self._read())
 
     async def hang_up(self) -> None:
-        """Close the tunnel. Raises what went wrong in a hook."""
+        """Close the tunnel. Raises an error of a hook."""
         assert self._reader is not None
         if self._reader.done() and not self._reader.cancelled():
             self._reader.result()
         self._reader.cancel()
         await self.socket.close()
 
-    # -- what the service asks --------------------------------------------------------------------
+    # -- requests of the service -------------------------------------------------------------------
 
     async def event(self, name: str | None = None) -> Event:
-        """The next event (of this name: others before it are dropped)."""
+        """The next event of this name; others before it are dropped."""
         async with asyncio.timeout(TIMEOUT):
             while True:
                 event = await self.events.get()
@@ -167,7 +167,7 @@ class AppServer:
         await self.socket.send(tunnel_frames.response(event.ack_id, status, content=content))
 
     def accept(self, event: Event) -> tuple[int, bytes]:
-        """Take the client, with the options set."""
+        """Accept the client with the set options."""
         info = {
             "sid": event.connection,
             "upgrades": [],
@@ -186,7 +186,7 @@ class AppServer:
         return 200
 
     def _answer_to(self, connection: str, packet: str) -> str:
-        """CONNECT is answered, an event comes back, and as an ack where it asks for one."""
+        """Answer CONNECT, and echo an event, also as its ack if it requests one."""
         if packet[0] == "b":
             whole = self._partial.get(connection)
             if whole is None:
@@ -219,10 +219,10 @@ class AppServer:
         task = asyncio.ensure_future(call)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    # -- what it asks of the service --------------------------------------------------------------
+    # -- calls to the service ---------------------------------------------------------------------
 
     async def start(self, method: str, path: str, content: bytes | None, content_type: str) -> int:
-        """Send a call without waiting for its answer; its AckId."""
+        """Send a call without waiting for its answer. Returns its AckId."""
         self._ack += 1
         self._calls[self._ack] = asyncio.Queue()
         text = json.dumps(
@@ -248,28 +248,28 @@ class AppServer:
     async def call(
         self, method: str, path: str, content: bytes | None = None, content_type: str = "text/plain"
     ) -> int:
-        """One call; its status."""
+        """Make one call. Returns its status."""
         ack_id = await self.start(method, path, content, content_type)
         answer, _ = await self.part(ack_id)
         del self._calls[ack_id]
         return answer.status_code
 
     async def send(self, connection: str, payload: str) -> int:
-        """Send a payload to one connection; the status."""
+        """Send a payload to one connection. Returns the status."""
         return await self.call("POST", f"connections/{connection}/:send?api-version=1", payload.encode())
 
     async def send_all(self, payload: str, condition: str = "") -> int:
-        """Send a payload to all, or those that a filter selects; the status."""
+        """Send a payload to all, or to those that a filter selects. Returns the status."""
         query = urlencode({"api-version": "1", **({"filter": condition} if condition else {})})
         return await self.call("POST", f":send?{query}", payload.encode())
 
     async def join(self, connection: str, *groups: str) -> int:
-        """Put a connection into groups; the status."""
+        """Add a connection to groups. Returns the status."""
         body = json.dumps({"groups": groups, "filter": f"connectionId eq '{connection}'"}).encode()
         return await self.call("POST", ":addToGroups?api-version=1", body, "application/json")
 
     async def invoke(self, payload: str, condition: str = "") -> list[str]:
-        """Ask all for an ack; the answers' payloads, once the stream has ended."""
+        """Ask all for an ack. Returns the payloads of the answers at the end of the stream."""
         query = urlencode({"api-version": "1", **({"filter": condition} if condition else {})})
         ack_id = await self.start("POST", f":invoke?{query}", payload.encode(), "text/plain")
         lines = b""

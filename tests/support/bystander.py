@@ -1,4 +1,4 @@
-"""A hub of its own while others are busy: one app server, one client, round trip after round trip.
+"""A separate hub with one app server and one client that makes round trips while others are busy.
 
 A process, so that the load's own work is not measured. `python -m tests.support.bystander URL KEY HUB`
 prints a line when it has begun; a line on its standard input has it print the round trips' times in
@@ -28,7 +28,7 @@ EVERY = 0.002
 
 @contextlib.contextmanager
 def measured(service: MoorageProcess, hub: str = "quiet") -> Iterator[list[float]]:
-    """While the block runs, somebody talks in another hub. The list holds the times afterwards,
+    """Makes round trips in another hub while the block runs. Afterwards the list holds their times,
     sorted, in milliseconds."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.bystander", service.url, service.key, hub],

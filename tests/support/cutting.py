@@ -1,4 +1,4 @@
-"""A hop between an app server and the service that breaks after so many bytes, wherever that is."""
+"""A hop between an app server and the service that breaks after a number of bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 
 class Cutter:
-    """Use as an async context manager. Each connection takes the next of `budgets`: after so many
+    """Use as an async context manager. Each connection takes the next of `budgets`: after that many
     bytes, both directions together, both its ends are reset. Those after the last go on for ever."""
 
     def __init__(self, url: str, budgets: Iterable[int]) -> None:
@@ -20,7 +20,7 @@ class Cutter:
         self._server: asyncio.Server
         self.port = 0
         self.cuts = 0
-        """How many connections have been reset."""
+        """The number of connections that were reset."""
 
     async def __aenter__(self) -> Cutter:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -61,7 +61,7 @@ class Cutter:
         ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            # What was let through does arrive.
+            # Forwarded bytes do arrive.
             with suppress(ConnectionError):
                 await asyncio.gather(writer.drain(), far_writer.drain())
         finally:

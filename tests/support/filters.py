@@ -1,4 +1,4 @@
-"""The whole check of a filter, as the reference for what the hub answers from its indexes."""
+"""The complete check of a filter, as the reference for the hub's indexes."""
 
 from __future__ import annotations
 

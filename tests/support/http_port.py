@@ -25,7 +25,7 @@ UPGRADE = {
 
 
 class Listener(WSListener):
-    """Writes down what picows tells it."""
+    """Records the callbacks of picows."""
 
     def __init__(self) -> None:
         self.frames: list[tuple[WSMsgType, bytes]] = []
@@ -55,7 +55,7 @@ class Listener(WSListener):
         self._tell("resume")
 
     async def until(self, true: Callable[[], bool]) -> None:
-        """Wait for something it is told."""
+        """Wait for a callback."""
         async with asyncio.timeout(10):
             while not true():
                 self.heard.clear()
@@ -63,7 +63,7 @@ class Listener(WSListener):
 
 
 class Port:
-    """`fast`: upgrades are recognised in the first bytes; else `HttpProtocol` sees everything."""
+    """With `fast`, upgrades are recognised by their first bytes; otherwise `HttpProtocol` gets everything."""
 
     def __init__(self, *, fast: bool) -> None:
         self.fast = fast
@@ -78,7 +78,7 @@ class Port:
         self.url = ""
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answers with the length of what it got, once `gate` is open; `/early` without reading it,
+        """Answers with the length of the body once `gate` is open; `/early` without reading it,
         `/large` with a megabyte."""
         await self.gate.wait()
         if scope["path"] == "/early":
@@ -100,12 +100,12 @@ class Port:
         await send({"type": "http.response.body", "body": answer})
 
     def acceptor(self) -> Acceptor:
-        """One connection, set up as `ClientPort` does it."""
+        """One connection, set up like `ClientPort` does."""
         limit = self.settings.max_header_bytes
         return Acceptor(Setup(self.protocol, self._upgrade, self.metrics, limit, self.acceptors))
 
     def protocol(self) -> HttpProtocol:
-        """The same for one that is not plainly a WebSocket."""
+        """The same for a connection that is not plainly a WebSocket."""
         made = HttpProtocol(self.config, self.state, {})
         made.settings, made.metrics, made.upgrades = self.settings, self.metrics, self._upgrade
         return made
@@ -126,5 +126,5 @@ class Port:
         return server
 
     def refusals(self, reason: str) -> int:
-        """How often this port refused for `reason`."""
+        """The number of refusals of this port for `reason`."""
         return self.metrics.refusals["http", reason]

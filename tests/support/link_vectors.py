@@ -1,4 +1,4 @@
-"""The test vectors of the link (conformance/README.md has their notation) as values of ours."""
+"""The test vectors of the link as Python values; conformance/README.md describes their notation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INNER = {cls.__struct_fields__: cls for cls in _KINDS}
 
 
 def title(row: dict[str, Any]) -> str:
-    """For the test's name."""
+    """Id of the vector in the test's name."""
     name = row.get("why") or " ".join(filter(None, (row.get("name"), row.get("what"))))
     return f"{row['direction']}: {name}" if "direction" in row else name
 
@@ -33,7 +33,7 @@ def octets(written: str | list[Any]) -> bytes:
 
 
 def value(written: Any) -> Any:
-    """A field's value, as the decoders make it."""
+    """A field's value, as the decoders return it."""
     times = written.get("times", 1) if isinstance(written, dict) else 1
     match written:
         case {"text": str(text)}:
@@ -52,7 +52,7 @@ def value(written: Any) -> Any:
 
 
 def frame(row: dict[str, Any]) -> Any:
-    """A frame of ours."""
+    """A frame object."""
     cls = getattr(v1, row["name"])
     fields = {name: value(written) for name, written in row["frame"].items()}
     assert tuple(fields) == cls.__struct_fields__, "names and order as in the code"

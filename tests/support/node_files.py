@@ -1,4 +1,4 @@
-"""Files of tests in JavaScript, each run by `node --test` in a process group of its own, some at a time.
+"""Test files in JavaScript, each run by `node --test` in its own process group, several at a time.
 
 They start services and app servers, and then wait for most of their time: for grace times, heartbeats and
 the retries of published SDKs. So they wait beside each other.
@@ -20,22 +20,22 @@ from typing import Final, Self
 import pytest
 
 SECONDS: Final = 150
-"""For one file."""
+"""Seconds for one file."""
 TOGETHER: Final = 3
-"""More than this on two cores, and one file's work would show in another's times."""
+"""Files at a time. With more on two cores, one file would affect the times of another."""
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def asked_for(request: pytest.FixtureRequest, parameter: str) -> list[tuple[Path, ...]]:
-    """The files that the chosen tests of the module name in this parameter, in their order."""
+    """The files that the selected tests of the module have in this parameter, in order."""
     chosen = (item for item in request.session.items if item.path == request.path)
     calls = [item.callspec for item in chosen if hasattr(item, "callspec")]
     return [(call.params[parameter],) for call in calls if parameter in call.params]
 
 
 class NodeFiles:
-    """The runs of `groups` of files, begun in this order. Use as a context manager."""
+    """The runs of `groups` of files, started in this order. Use as a context manager."""
 
     def __init__(self, groups: Iterable[tuple[Path, ...]], cwd: Path, *, together: int = TOGETHER) -> None:
         self._cwd = cwd
@@ -69,7 +69,7 @@ class NodeFiles:
         assert int(passed[1]) >= at_least, output
 
     def _run(self, files: tuple[Path, ...]) -> tuple[int, str]:
-        # Published SDKs leave timers behind for half a minute after each connect, hence the forced exit.
+        # Published SDKs keep timers for half a minute after each connect, so the exit is forced.
         command = ["node", "--test", "--test-force-exit", "--test-reporter=spec"]
         command += [f"--test-concurrency={self._together}", *map(str, files)]
         process = subprocess.Popen(
@@ -96,6 +96,6 @@ class NodeFiles:
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """The group: services and app servers are children of the test file."""
+    """Kill the process group: services and app servers are children of the test file."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)

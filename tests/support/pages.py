@@ -1,4 +1,4 @@
-"""Commands and programs, read from the pages of the manual, so that tests run what readers run."""
+"""Commands and programs from the pages of the manual, so that tests run what readers run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def commands(page: str) -> list[str]:
-    """The blocks marked as `sh`, in their order; `page` is a path from the repository's root."""
+    """The blocks marked as `sh`, in order; `page` is a path from the root of the repository."""
     return re.findall(r"^```sh\n(.*?)^```$", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
 
 

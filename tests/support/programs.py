@@ -1,4 +1,4 @@
-"""Programs that a test starts and whose output it reads line by line."""
+"""Programs that a test starts, with output that it reads line by line."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SECONDS = 60.0
 
 
 def free_port() -> int:
-    """A loopback port on which nothing listens, for programs that cannot choose one themselves."""
+    """A free loopback port, for programs that cannot choose one."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
 class Program:
-    """A running process; `output` holds what was read so far."""
+    """A running process; `output` is everything read so far."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -47,7 +47,7 @@ class Program:
         raise AssertionError(f"no line with {text!r}:\n{self.output}")
 
     def write(self, line: str) -> None:
-        """One line of input."""
+        """Send one line of input."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{line}\n".encode())
 

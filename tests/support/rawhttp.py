@@ -1,4 +1,4 @@
-"""HTTP by hand: a test decides every byte that goes out, and sees what comes back."""
+"""HTTP by hand: a test controls every sent byte and sees every answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 TIMEOUT = 10.0
-"""Seconds after which a test gives up waiting. Nothing is measured with it."""
+"""Seconds after which a test stops waiting. No measurement uses it."""
 
 
 def clients(hub: str) -> str:
@@ -20,7 +20,7 @@ def clients(hub: str) -> str:
 
 
 class Reply(NamedTuple):
-    """One HTTP answer; header names are lower-case, of repeated headers the last one counts."""
+    """One HTTP answer. Header names are lower-case; of repeated headers the last one is kept."""
 
     status: int
     headers: Mapping[str, str]
@@ -61,7 +61,7 @@ class HttpConnection:
         await self.close()
 
     async def close(self) -> None:
-        """End it from this side, at once: nobody may be reading what is still on its way."""
+        """Close it at once, because the other side may not read the bytes in transit."""
         if self.writer.transport.get_write_buffer_size():
             self.writer.transport.abort()
         self.writer.close()
@@ -69,7 +69,7 @@ class HttpConnection:
             await self.writer.wait_closed()
 
     async def send(self, data: bytes) -> None:
-        """Write, and wait until the kernel has it."""
+        """Write, and wait until the kernel has taken the bytes."""
         self.writer.write(data)
         async with asyncio.timeout(TIMEOUT):
             await self.writer.drain()
@@ -100,7 +100,7 @@ class HttpConnection:
         return await self.reader.readexactly(int(headers.get("content-length", "0")))
 
     async def rest(self) -> bytes:
-        """Everything until the service ends the connection, which it must."""
+        """Everything until the end of the connection, which the service must close."""
         async with asyncio.timeout(TIMEOUT):
             try:
                 return await self.reader.read()
@@ -111,7 +111,7 @@ class HttpConnection:
 def request_bytes(
     method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
 ) -> bytes:
-    """A whole request. Host is added, and Content-Length where there is a body."""
+    """A complete request. Host is added, and Content-Length if there is a body."""
     given = {"Host": "127.0.0.1", **(headers or {})}
     if body is not None:
         given.setdefault("Content-Length", str(len(body)))
@@ -127,7 +127,7 @@ async def fetch(
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
 ) -> Reply:
-    """One request on a connection of its own."""
+    """One request on a new connection."""
     host = {"Host": urlsplit(base).netloc, **(headers or {})}
     async with await HttpConnection.open(base) as http:
         await http.send(request_bytes(method, target, host, body))
@@ -135,7 +135,7 @@ async def fetch(
 
 
 class Polling:
-    """One Engine.IO client over long-polling; every request goes by a connection of its own."""
+    """One Engine.IO client over long-polling; every request uses a new connection."""
 
     def __init__(
         self, base: str, path: str, query: str = "", headers: Mapping[str, str] | None = None
@@ -159,7 +159,7 @@ class Polling:
         return self.target.replace("transport=polling", "transport=websocket")
 
     async def open(self) -> Polling:
-        """Ask for a session; fails the test if it is refused."""
+        """Request a session. A refusal fails the test."""
         reply = await fetch(self.base, self.target, headers=self.headers)
         assert reply.status == 200, reply
         assert reply.body[:1] == b"0", reply
@@ -168,31 +168,31 @@ class Polling:
         return self
 
     async def get(self) -> Reply:
-        """One poll, whatever its answer."""
+        """One poll with any answer."""
         return await fetch(self.base, self.target, headers=self.headers)
 
     async def poll(self) -> str:
-        """One poll that must succeed: the payload."""
+        """One poll that must succeed. Returns the payload."""
         reply = await self.get()
         assert reply.status == 200, reply
         return reply.text
 
     async def let_go(self) -> str:
-        """One poll that must end the session and let the client come back: the reason."""
+        """One poll that must end the session and allow a reconnect. Returns the reason."""
         reply = await self.get()
         assert reply.status == 400, reply
         reason: str = reply.json()["reason"]
         return reason
 
     async def packets(self, count: int) -> list[str]:
-        """Poll until so many packets have come."""
+        """Poll until `count` packets have arrived."""
         found: list[str] = []
         while len(found) < count:
             found += (await self.poll()).split("\x1e")
         return found
 
     async def post(self, payload: str | bytes, content_type: str = "text/plain;charset=UTF-8") -> Reply:
-        """One POST, whatever its answer."""
+        """One POST with any answer."""
         body = payload.encode() if isinstance(payload, str) else payload
         headers = {**(self.headers or {}), "Content-Type": content_type}
         return await fetch(self.base, self.target, method="POST", headers=headers, body=body)

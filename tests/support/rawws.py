@@ -1,4 +1,4 @@
-"""WebSocket by hand: a test decides every bit of a frame, and sees every frame that comes back."""
+"""WebSocket by hand: a test controls every bit of a frame and sees every answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Frame(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How the service ended a WebSocket: 1006 where it sent no close frame."""
+    """The end of a WebSocket by the service: 1006 if it sent no close frame."""
 
     code: int
     reason: str
@@ -43,7 +43,7 @@ def frame(
     masked: bool = True,
     size: int | None = None,
 ) -> bytes:
-    """One frame as a client sends it. `size` announces another length than the payload's."""
+    """One frame of a client. `size` announces a length other than the payload's."""
     announced = len(payload) if size is None else size
     head = bytes([(0x80 if fin else 0) | rsv << 4 | opcode])
     mask_bit = 0x80 if masked else 0
@@ -72,7 +72,7 @@ class WebSocket:
     async def ask(
         cls, base: str, target: str, headers: Mapping[str, str] | None = None
     ) -> tuple[WebSocket, Reply]:
-        """Ask for an upgrade; the answer may be a refusal."""
+        """Request an upgrade; the answer may be a refusal."""
         http = await HttpConnection.open(base)
         given = {
             "Host": urlsplit(base).netloc,
@@ -94,7 +94,7 @@ class WebSocket:
 
     @classmethod
     async def refused(cls, base: str, target: str, headers: Mapping[str, str] | None = None) -> Reply:
-        """An upgrade that must not succeed: the refusal."""
+        """An upgrade that must not succeed. Returns the refusal."""
         socket, reply = await cls.ask(base, target, headers)
         async with socket:
             assert reply.status != 101
@@ -125,11 +125,11 @@ class WebSocket:
         return str(self.info["sid"])
 
     async def raw(self, data: bytes) -> None:
-        """Bytes as they are."""
+        """Send raw bytes."""
         await self.http.send(data)
 
     async def send(self, data: str | bytes) -> None:
-        """One whole message: text for `str`, binary for `bytes`."""
+        """Send one message: text for `str`, binary for `bytes`."""
         if isinstance(data, str):
             await self.raw(frame(TEXT, data.encode()))
         else:
@@ -160,7 +160,7 @@ class WebSocket:
         return found.payload
 
     async def ended(self) -> tuple[list[str], Ended]:
-        """Read to the end: the text messages that still came, and how it ended."""
+        """Read to the end. Returns the remaining text messages and the end."""
         texts: list[str] = []
         end = Ended(1006, "")
         try:

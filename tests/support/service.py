@@ -21,7 +21,7 @@ START_SECONDS = 30.0
 
 
 class MoorageProcess:
-    """Use as a context manager. `lines` grows with the process's output; JSON logs are parsed
+    """Use as a context manager. `lines` collects the process's output; JSON logs are parsed
     by `records`."""
 
     def __init__(self, *flags: str, command: str = "dev", env: dict[str, str] | None = None) -> None:
@@ -59,12 +59,12 @@ class MoorageProcess:
 
     @property
     def connection_string(self) -> str:
-        """As `moorage dev` prints it."""
+        """The connection string that `moorage dev` prints."""
         return f"Endpoint={self.url};AccessKey={self.key};Version=1.0;"
 
     @property
     def pid(self) -> int:
-        """Of the service's process."""
+        """Process id of the service."""
         return self._process.pid
 
     def _read(self) -> None:
@@ -79,7 +79,7 @@ class MoorageProcess:
             self._changed.notify_all()
 
     def wait_line(self, wanted: Callable[[str], bool], timeout: float = START_SECONDS) -> str:
-        """The first line of output that is wanted; fails the test with all output if none comes."""
+        """The first matching line of output. Without one the test fails and shows all output."""
 
         def found() -> str | None:
             return next((line for line in self.lines if wanted(line)), None)
@@ -118,7 +118,7 @@ class MoorageProcess:
             return error.code, error.read()
 
     def metric(self, name: str) -> float:
-        """One sample of `/metrics`, by its full name with labels; 0 where it is not there yet."""
+        """One sample of `/metrics`, by its full name with labels; 0 if it does not exist yet."""
         for line in self.get("/metrics")[1].decode().splitlines():
             if line.startswith(name + " "):
                 return float(line.rpartition(" ")[2])
@@ -133,11 +133,11 @@ class MoorageProcess:
         return self._process.wait(timeout)
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill it."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        # Not left to the garbage collector: it would warn in the middle of some other test.
+        # Close it here, because the garbage collector would warn during another test.
         self._reader.join(timeout=10)
         if self._process.stdout is not None:
             self._process.stdout.close()

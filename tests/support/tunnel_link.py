@@ -1,4 +1,4 @@
-"""An app server that speaks the moorage dialect over a plain WebSocket: frames in, frames out.
+"""An app server of the moorage dialect over a plain WebSocket: frames in, frames out.
 
 It keeps the stream's rules with the same halves as the service, and does nothing by itself but
 acknowledge: a test says what the app server says.
@@ -22,7 +22,7 @@ from tests.support.service import MoorageProcess
 
 TIMEOUT = 10.0
 PROTOCOL = {"Sec-WebSocket-Protocol": v1.SUBPROTOCOL}
-"""The header that asks for this dialect."""
+"""The header that requests this dialect."""
 FrameT = TypeVar("FrameT")
 
 
@@ -38,7 +38,7 @@ def greeting(session: str = "", revision: int = v1.REVISION) -> bytes:
 
 
 class TunnelLink:
-    """Use as an async context manager: greeted inside, and every client is taken by itself."""
+    """Use as an async context manager: it is greeted inside, and every client is accepted automatically."""
 
     def __init__(self, service: MoorageProcess, hub: str, server_id: str = "", window: int = 1 << 22) -> None:
         self.service = service
@@ -50,13 +50,13 @@ class TunnelLink:
         self.frames: asyncio.Queue[v1.FromService] = asyncio.Queue()
         self.terms = (25_000, 20_000, 1_000_000)
         self.takes = True
-        """Answer `Open` and CONNECT by itself."""
+        """Answer `Open` and CONNECT automatically."""
         self.acks = True
-        """Acknowledge what comes."""
+        """Acknowledge batches automatically."""
         self.up = False
-        """Greeted, and all that was under way is sent again: what is said from now on may leave."""
+        """Set once the link is greeted and unacknowledged batches are repeated; new frames may be sent."""
         self.port: int | None = None
-        """Dial this port instead of the service's own."""
+        """Connect to this port instead of the service's."""
         self.clients: dict[int, v1.Open] = {}
         self.socket: ClientConnection
         self._reader: asyncio.Task[None] | None = None
@@ -72,7 +72,7 @@ class TunnelLink:
         await self.hang_up()
 
     async def dial(self, session: str = "") -> None:
-        """Open a link; with a session, ask for that one."""
+        """Open a link, and resume the session if there is one."""
         token = tunnel_token(self.service, self.hub, self.server_id)
         other_way: dict[str, Any] = {} if self.port is None else {"host": "127.0.0.1", "port": self.port}
         self.socket = await connect(
@@ -100,7 +100,7 @@ class TunnelLink:
         await self.say()
 
     async def ended(self) -> None:
-        """Until this link is gone. Raises what went wrong while reading."""
+        """Wait for the end of this link. Raises an error of the reader."""
         reader = self._reader
         if reader is not None:
             await reader
@@ -114,13 +114,13 @@ class TunnelLink:
         return data
 
     async def hang_up(self) -> None:
-        """A farewell. Raises what went wrong while reading."""
+        """Send a farewell. Raises an error of the reader."""
         if self._reader is not None and self._reader.done() and not self._reader.cancelled():
             self._reader.result()
         await self.cut(polite=True)
 
     async def cut(self, *, polite: bool = False) -> None:
-        """End the link: with a farewell, or as a broken cable would."""
+        """End the link with a farewell, or break it."""
         self.up = False
         if self._reader is not None:
             self._reader.cancel()
@@ -148,7 +148,7 @@ class TunnelLink:
             self.inc.take_all()
         if self.acks and self.inc.is_due:
             await self.ack()
-        # With the credit that it may have brought.
+        # With the credit that the batch may have returned.
         await self.say()
 
     async def _frame(self, frame: v1.FromService) -> None:
@@ -164,7 +164,7 @@ class TunnelLink:
         self.frames.put_nowait(frame)
 
     async def say(self, *frames: v1.FromApp) -> None:
-        """Send frames, as far as there is credit; the rest with the next. While the link is down
+        """Send frames as far as there is credit, and the rest with the next call. While the link is down
         they wait."""
         for frame in frames:
             self.out.queue(v1.encode_frame(frame))
@@ -173,11 +173,11 @@ class TunnelLink:
             try:
                 await self.socket.send(batch)
             except ConnectionClosed:
-                # It is kept, and goes again with a resume.
+                # It is kept and sent again at a resume.
                 self.up = False
 
     async def next(self, kind: type[FrameT]) -> FrameT:
-        """The next frame of a kind; others before it are dropped."""
+        """The next frame of a type; others before it are dropped."""
         async with asyncio.timeout(TIMEOUT):
             while True:
                 frame = await self.frames.get()
@@ -185,11 +185,11 @@ class TunnelLink:
                     return frame
 
     async def ack(self) -> None:
-        """An acknowledgement by itself."""
+        """Send an acknowledgement alone."""
         await self.socket.send(v1.encode_batch(0, self.inc.told(), []))
 
     async def ask(self, make: Callable[[int], v1.FromApp], kind: type[FrameT]) -> FrameT:
-        """A request, and the first frame of `kind` that answers it; others before it are dropped."""
+        """Send a request. Returns the first frame of `kind` that answers it; others before it are dropped."""
         ref = self.ref()
         await self.say(make(ref))
         while True:
@@ -198,6 +198,6 @@ class TunnelLink:
                 return frame
 
     def ref(self) -> int:
-        """A fresh number."""
+        """A new ref."""
         self._ref += 1
         return self._ref

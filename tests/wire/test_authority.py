@@ -1,4 +1,4 @@
-"""What may stand in a `Host` header."""
+"""Valid and invalid `Host` headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vocabulary itself: values that compare, and defaults that mean what they say."""
+"""Commands: comparable values with meaningful defaults."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_kinds_cover_all_commands() -> None:
     assert sum(map(len, kinds)) == len({*kinds[0], *kinds[1], *kinds[2]}) == len(get_args(Command))
 
 
-# -- what several nodes did, as one outcome
+# -- outcomes of several nodes, merged
 
 
 def test_merged_counts() -> None:

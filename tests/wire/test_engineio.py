@@ -1,4 +1,4 @@
-"""Engine.IO packets, payloads and frames, read by other people's parsers: websockets for frames,
+"""Engine.IO packets, payloads and frames, checked with independent parsers: websockets for frames,
 python-engineio for payloads."""
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def read_frames(*chunks: bytes) -> list[tuple[Opcode, bytes]]:
 
 
 def refusal(call: object, *args: object) -> Reason:
-    """The reason that `call` refuses with."""
+    """The reason with which `call` refuses."""
     assert callable(call)
     with pytest.raises(PeerError) as caught:
         call(*args)
@@ -106,7 +106,7 @@ def test_payloads_of_another_encoder(data: list[str | bytes]) -> None:
 def test_payload_limits() -> None:
     assert engineio.split_payload(b"\x1e".join([b"3"] * 10), limit=10) == [b"3"] * 10
     assert refusal(engineio.split_payload, b"\x1e".join([b"3"] * 11), 10) is TOO_MANY_PACKETS
-    # Separators alone are counted before they are taken apart.
+    # A payload of separators is counted before it is split.
     assert refusal(engineio.split_payload, b"\x1e" * 1_000_000) is TOO_MANY_PACKETS
 
 

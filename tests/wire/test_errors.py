@@ -1,4 +1,4 @@
-"""Blame is in the type, the reason in the value."""
+"""The type of an error tells the side at fault, its value the reason."""
 
 from __future__ import annotations
 

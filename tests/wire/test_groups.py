@@ -1,4 +1,4 @@
-"""Names of groups: as Azure's SDK writes them, one name per room, and prefixes that do not overlap."""
+"""Names of groups: the form of Azure's SDK, one name per room, and disjoint prefixes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_names_as_the_sdk_writes_them() -> None:
     assert namespace_group("/n") == "0~L24~"
     assert room_group("/", "room1") == "0~Lw~cm9vbTE"
     assert room_group("/ü?", "a~b") == "0~L8O8Pw~YX5i"
-    # The alphabet for URLs, without padding.
+    # The url-safe alphabet, without padding.
     assert room_group("/", "\xff\xbf\xfb?~") == "0~Lw~w7_Cv8O7P34"
 
 

@@ -1,4 +1,4 @@
-"""What app servers of the moorage dialect are told of a client that asks for a session."""
+"""The handshake JSON of the moorage dialect."""
 
 from __future__ import annotations
 

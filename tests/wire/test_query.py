@@ -1,4 +1,4 @@
-"""Query strings: the short cut gives what the general parser gives."""
+"""Query strings: the fast path agrees with the general parser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue keeps its own rules: unique, ranged, and with codes that may stand on the wire."""
+"""The catalogue follows its rules: unique numbers, ranges, and valid codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RANGES = [range(1000, 1100), range(1100, 1200), range(2000, 2100), range(2100, 2
     range(start, start + 100) for start in (3000, 4000, 5000, 6000)
 ]
 NEVER_SENT = 1006
-"""The code of a connection that broke: it stands in logs, never in a close frame (RFC 6455, 7.4.1)."""
+"""The code of a broken connection. Logs contain it, but never a close frame (RFC 6455, 7.4.1)."""
 
 
 def test_every_row_occurs_exactly_once() -> None:

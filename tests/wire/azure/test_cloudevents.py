@@ -1,4 +1,4 @@
-"""The events for an app server, read back as the JSON that its SDK parses."""
+"""The events for an app server, decoded from the JSON that its SDK parses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole table of operations, both doors, and what is refused at the door."""
+"""The whole table of operations, over HTTP and in a tunnel, and refused requests."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ PERMISSIONS = [
 def ask(
     method: str, path: str, query: str = "", content_type: str = TEXT, body: bytes = EVENT, **flags: bool
 ) -> Operation:
-    """`decode` with the parts that most cases do not care about."""
+    """`decode` with defaults for most parameters."""
     return decode(
         method,
         f"/api/hubs/{path}",
@@ -163,7 +163,7 @@ def test_operation(row: tuple[str, str, str, str, str, bytes, Any, int, int]) ->
     assert (operation.status(DONE), operation.status(NOT_FOUND)) == (found, missing)
     assert operation_name(method, f"/api/hubs/{path}") == name
 
-    # The tunnel's door knows the same operations, without a version.
+    # The tunnel has the same operations, without a version.
     url = f"https://host/api/hubs/{path}?{query}"
     assert decode_url(method, url, content_type, body) == operation
 
@@ -177,7 +177,7 @@ def test_permissions_have_no_meaning(row: tuple[str, str, str]) -> None:
 
 def test_the_table_above_is_complete() -> None:
     known = {row.name for methods in ROWS.values() for row in methods.values()}
-    # 25 operations of the published API less health, which has no hub; and :invoke.
+    # 25 operations of the published API without health, which has no hub, and with :invoke.
     assert known == {row[0] for row in TABLE} | {row[0] for row in PERMISSIONS}
     assert len(known) == 25
 
@@ -233,7 +233,7 @@ def test_other_roots() -> None:
 def test_names_are_decoded_after_splitting() -> None:
     command = ask("POST", "a%5Bb%5D/groups/%2F%3A%C3%A9%25/%3Asend/").command
     assert command == Send("a[b]", Selection(group="/:é%"), EVENT)
-    # A name may look like an operation: its place decides.
+    # A name may look like an operation; its position decides.
     assert ask("HEAD", "h/groups/:send", "", "", b"").command == Exists("h", Selection(group=":send"))
 
 
@@ -276,7 +276,7 @@ class TestQuery:
 
 
 class TestUrl:
-    """`decode_url`: the hot shapes must give what `decode` gives."""
+    """`decode_url`: the fast paths must agree with `decode`."""
 
     NAMESPACE = "%270%7ELw%7E%27+in+groups"
 
@@ -345,7 +345,7 @@ class TestUrl:
         assert caught.value.reason.name == reason
 
 
-# --- whatever arrives --------------------------------------------------------------------------
+# --- any input ---------------------------------------------------------------------------------
 
 _METHODS = st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE"]) | st.text(max_size=5)
 _ANY_TEXT = st.text(st.characters(), max_size=30)  # lone surrogates included

@@ -1,4 +1,4 @@
-"""Frames that need no parser: what is recognised means what the parsers would have found in it."""
+"""Frames that need no parser: a recognised frame equals the result of the parsers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def answer(
 
 
 def learn(*examples: bytes, hub: str = HUB) -> KnownFrames:
-    """What one app server's frames have taught, each learned from as the link does it."""
+    """Known frames after learning from these frames, like the link does."""
     frames = KnownFrames(hub, LIMIT)
     for data in examples:
         found, content = tunnel_frames.decode(data)
@@ -85,7 +85,7 @@ Meaning = tuple[int, str, Command | GenerateToken, int, int | None]
 
 
 def known(frames: KnownFrames, data: bytes) -> Meaning | None:
-    """A call about one client, as it is recognised."""
+    """A recognised call about one client."""
     call = frames.call(data)
     if call is None:
         return None
@@ -93,7 +93,7 @@ def known(frames: KnownFrames, data: bytes) -> Meaning | None:
 
 
 def parsed(data: bytes) -> Meaning | None:
-    """The same, as the parsers understand it."""
+    """The same call from the parsers."""
     try:
         found, content = tunnel_frames.decode(data)
         if isinstance(found, Request):
@@ -102,7 +102,7 @@ def parsed(data: bytes) -> Meaning | None:
             if isinstance(command, SendToConnection):
                 client = command.connection
             elif isinstance(command, JoinGroups | LeaveGroups) and command.to.filter is not None:
-                # A filter for one id, or the id: whoever has it is selected.
+                # A filter for one id selects the same as the id.
                 client = command.to.filter.connection_id or ""
                 to = Selection(connection=client)
                 command = type(command)(command.hub, to, command.groups or ())
@@ -184,7 +184,7 @@ def test_other_calls_are_not_known(data: bytes) -> None:
         send(7, url="https://host/api/hubs/chat/:send?api-version=1"),
         send(7, url="https://host/api/hubs/chat/connections/x/:send?api-version=1&filter=%20"),
         send(7, url="https://host/api/hubs/chat/connections/x%41/:send?api-version=1"),
-        # The id stands in the frame twice: which of them is it?
+        # The id occurs twice in the frame, which is ambiguous.
         send(7, url=URL.format(hub=HUB, client="host")),
         send(7, url="https://host/api/hubs/chat/connections/x/y?api-version=1"),
         # The length of this text takes four bytes.
@@ -199,7 +199,7 @@ def test_other_calls_are_not_learned(data: bytes) -> None:
 
 @pytest.mark.parametrize("again", ['"AckId":7', '"AckId" : 7', '"Ack\\u0049d":7'])
 def test_a_call_with_two_ack_ids_is_not_learned(again: str) -> None:
-    """JSON's last one counts, and it would stand among the bytes that are kept."""
+    """The last one counts in JSON, and it would be part of the learned bytes."""
     asked = send(f"7,{again}")
     assert learn(asked).call(send(f"8,{again}")) is None
     told = answer(f"7,{again}")
@@ -242,7 +242,7 @@ ANSWERS = st.builds(
 
 @st.composite
 def mutated(draw: st.DrawFn, frames: st.SearchStrategy[bytes]) -> bytes:
-    """A frame of which some bytes were changed, taken out or put in."""
+    """A frame with some bytes changed, removed or inserted."""
     data = bytearray(draw(frames))
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(data)))
@@ -275,7 +275,7 @@ def test_a_known_answer_equals_the_result_of_the_parser(data: bytes) -> None:
 def test_an_answer_like_another_is_known(content: bytes | None) -> None:
     frames = learn(answer(123, content=content))
     assert frames.answer(answer(987, content=content)) == 987
-    # More digits, other lengths: that is learned by itself.
+    # More digits give other lengths, which are learned separately.
     assert frames.answer(answer(9876, content=content)) is None
 
 
@@ -289,7 +289,7 @@ def test_an_answer_like_another_is_known(content: bytes | None) -> None:
         answer(999, more="true"),
         answer(999, content=b"x"),
         answer(999, content=None),
-        # As many bytes, one more of them a digit.
+        # The same number of bytes, with one more digit.
         answer(999).replace(b":999,", b":9999"),
         send(999),
         b"",
@@ -300,7 +300,7 @@ def test_other_answers_are_not_known(data: bytes) -> None:
 
 
 def test_a_longer_number_with_the_same_lengths_is_not_known() -> None:
-    """A frame with one byte too many would be refused; it must not pass for a known one."""
+    """A frame with one byte too many would be refused, so it must not be recognised."""
     data = answer(999)
     assert learn(answer(123)).answer(data[:17] + b"9" + data[17:]) is None
 
@@ -332,7 +332,7 @@ def move(ack_id: object, body: bytes, verb: str = "addToGroups") -> bytes:
 
 
 def body(*groups: str, client: str = CLIENT) -> bytes:
-    """Which, and who."""
+    """The rooms and the client."""
     listed = ",".join(f'"{group}"' for group in groups)
     return f'{{"groups":[{listed}],"filter":"connectionId eq \'{client}\'"}}'.encode()
 
@@ -347,7 +347,7 @@ def test_a_join_like_another_is_known(verb: str, command: type, groups: tuple[st
     data = move(1234, body(*groups, client="other_one"), verb)
     wanted = command(HUB, Selection(connection="other_one"), groups)
     assert known(frames, data) == (1234, "other_one", wanted, 200, None) == parsed(data)
-    # Each is learned by itself.
+    # Each is learned separately.
     assert frames.call(move(8, body("a"), "addToGroups" if verb[0] == "r" else "removeFromGroups")) is None
 
 

@@ -1,4 +1,4 @@
-"""What a REST caller may send to clients, and what their parsers would choke on."""
+"""Payloads that a REST caller may send, and payloads that would break clients' parsers."""
 
 from __future__ import annotations
 

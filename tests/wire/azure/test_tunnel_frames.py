@@ -1,4 +1,4 @@
-"""Frames of the azure link: read with a general MessagePack decoder, and fed with nonsense."""
+"""Frames of the azure link, checked with a general MessagePack decoder and with invalid input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZES = [0, 1, 31, 32, 255, 256, 0xFFFF, 0x10000]
 
 
 def parts(frame: bytes) -> list[Any]:
-    """A frame as an independent decoder sees it."""
+    """A frame as an independent decoder returns it."""
     assert int.from_bytes(frame[:4], "little") == len(frame) - 4
     found = msgspec.msgpack.decode(frame[4:])
     assert isinstance(found, list)
@@ -27,7 +27,7 @@ def parts(frame: bytes) -> list[Any]:
 
 
 def refused(data: bytes) -> bool:
-    """Is `data` a bad frame?"""
+    """True if `data` is refused as a frame."""
     try:
         tunnel_frames.decode(data)
     except PeerError as error:
@@ -139,7 +139,7 @@ def test_a_partial_frame_is_refused() -> None:
         assert refused(WHOLE[:cut])
     assert refused(WHOLE + b"\x00")
     assert refused(WHOLE + WHOLE)
-    # Trailing data that the length takes in is refused too.
+    # Trailing data that the length includes is also refused.
     assert refused((len(WHOLE) - 3).to_bytes(4, "little") + WHOLE[4:] + b"\xc0")
 
 

@@ -24,7 +24,7 @@ from moorage.wire.filters.compiled import (
 )
 from tests.support.filters import matches
 
-# The clock of a busy machine must not fail a test.
+# Times on a busy machine must not fail a test.
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

@@ -1,4 +1,4 @@
-"""What each function and operator says of a connection, null above all."""
+"""The result of each function and operator for a connection, in particular with null."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any text ends with a `Filter` or `PeerError`, and a `Filter` means what the text says.
+"""Any text gives a `Filter` or `PeerError`, and a `Filter` has the meaning of its text.
 
 The second half writes random conditions together with a naive reading of each, as the reference
 for parser, evaluation, decomposition and shortcut at once.
@@ -28,14 +28,14 @@ class Person:
     groups: frozenset[str] = frozenset()
 
 
-# The clock of a busy machine must not fail a test.
+# Times on a busy machine must not fail a test.
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 PEOPLE_AT_HAND = (Person(), Person("i", "ada", frozenset(("a", "g1"))), Person(user_id=None))
 
 
 def outcome(text: str) -> None:
-    """Whatever `text` is: refused with our own error, or a filter that answers with a bool."""
+    """Any `text` is refused with `PeerError` or gives a filter that returns a bool."""
     for repair in (False, True):
         try:
             found = compile_filter(text, repair=repair)
@@ -94,12 +94,12 @@ def test_large_texts_are_handled_in_time(text: str) -> None:
     outcome(text)
 
 
-# ---- against a second, naive reading of the same conditions
+# ---- against a naive evaluation of the same conditions
 
 
 @dataclass(frozen=True)
 class Say:
-    """One expression of the model: how it is written, and what it is for a person."""
+    """One expression of the model: its text, and its value for a subject."""
 
     text: str
     of: Callable[[Person], Any]

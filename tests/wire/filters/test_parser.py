@@ -241,7 +241,7 @@ NESTED = {
 
 @contextmanager
 def frames(count: int) -> Iterator[None]:
-    """No more than `count` further frames of Python's stack."""
+    """Limit Python's stack to `count` more frames."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack(0)) + count)
     try:

@@ -1,4 +1,4 @@
-"""The scanner and what is shown of a sender's text."""
+"""The scanner, and the sender's text in messages."""
 
 from __future__ import annotations
 

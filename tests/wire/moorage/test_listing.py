@@ -1,4 +1,4 @@
-"""Frames joined from packed rows are what the codec would have made of the whole."""
+"""Frames joined from encoded rows equal those of the codec."""
 
 from __future__ import annotations
 

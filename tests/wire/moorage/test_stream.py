@@ -1,4 +1,4 @@
-"""The resumable stream: the vectors' scenarios, and two ends that talk over a link cut anywhere."""
+"""The resumable stream: the scenarios of the vectors, and two ends over a link that breaks anywhere."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.support.link_vectors import VECTORS, octets
 
 
 class OneEnd:
-    """Runs a scenario's steps; each gives what it does, to be compared."""
+    """Runs the steps of a scenario; each returns its result for a comparison."""
 
     def __init__(self, window: dict[str, int]) -> None:
         self.outgoing = Outgoing(window["out"])
         self.incoming = Incoming(window["in"])
 
     def step(self, step: dict[str, Any]) -> None:
-        """Raises AssertionError where the outcome is another."""
+        """Raises AssertionError if the outcome differs."""
         if not step.get("refused"):
             self._do(step)
             return
@@ -117,7 +117,7 @@ def test_a_window_may_change_with_a_resume() -> None:
 
 
 def test_a_million_frames_in_batches_of_the_size() -> None:
-    """No batch beyond the limit, and time that does not grow with what waits."""
+    """No batch exceeds the limit, and the time does not grow with the queue."""
     frame = encode_frame(Packet(1, b"x" * 100))
     outgoing = Outgoing(2**40)
     for _ in range(100_000):
@@ -134,7 +134,7 @@ def test_a_million_frames_in_batches_of_the_size() -> None:
 
 @pytest.mark.parametrize("size", [BATCH_BYTES - 1, BATCH_BYTES, BATCH_BYTES + 1, 4 * BATCH_BYTES])
 def test_a_frame_below_max_batch_never_makes_a_larger_batch(size: int) -> None:
-    """Whatever waits before and behind it: such a batch would be refused, and repeated after each resume."""
+    """For any queue around it. Such a batch would be refused, and repeated after each resume."""
     outgoing = Outgoing(2**40)
     for frame in (b"a" * (BATCH_BYTES - 1), b"b" * size, b"c" * BATCH_BYTES, b"d"):
         outgoing.queue(frame)
@@ -146,7 +146,7 @@ def test_a_frame_below_max_batch_never_makes_a_larger_batch(size: int) -> None:
 
 
 class End:
-    """One end: what it sent and got, and what is on its way to it."""
+    """One end: its sent and received frames, and the batches in transit to it."""
 
     def __init__(self, name: str, takes: int, other_takes: int) -> None:
         self.outgoing = Outgoing(other_takes)
@@ -165,7 +165,7 @@ class End:
             self.outgoing.queue(encode_frame(Packet(number, b"x" * size)))
 
     def send(self, other: End) -> None:
-        """All that credit lets go, else an ack by itself where it is due."""
+        """Send everything that the credit allows, or an ack alone if it is due."""
         while batch := self.outgoing.take(self.incoming.ack):
             self.incoming.told()
             self.largest = max(self.largest, len(batch))
@@ -185,13 +185,13 @@ class End:
             self.read += [frame.client for frame in batch.frames if isinstance(frame, Packet)]
 
     def take(self) -> None:
-        """The application gets all that was read."""
+        """Pass everything that was read to the application."""
         self.incoming.take_all()
         self.got += self.read
         self.read.clear()
 
     def resume(self, other: End) -> None:
-        """After hellos: what the other end has not read is sent again."""
+        """After the hellos, send again everything that the other end has not read."""
         other.coming.extend(self.outgoing.resume(other.incoming.received))
 
 
@@ -199,11 +199,11 @@ WHICH = st.booleans()
 
 
 class Link(RuleBasedStateMachine):
-    """Two ends, a link that keeps order until it is cut, and an application that takes its time."""
+    """Two ends, an ordered link that may break, and a slow application."""
 
     @initialize(takes=st.tuples(st.integers(1, 400), st.integers(1, 400)))
     def start(self, takes: tuple[int, int]) -> None:
-        """Opens the link; the windows are small, so that credit matters."""
+        """Open the link, with small windows so that credit matters."""
         app, service = End("app", *takes), End("service", *reversed(takes))
         self.ends = (app, service)
         self.up = True
@@ -214,37 +214,37 @@ class Link(RuleBasedStateMachine):
 
     @rule(second=WHICH, sizes=st.lists(st.integers(0, 120), min_size=1, max_size=8))
     def queue(self, second: bool, sizes: list[int]) -> None:
-        """Also while the link is down."""
+        """Queue a frame, also while the link is down."""
         self.ends[second].queue(sizes)
 
     @precondition(lambda self: self.up)
     @rule(second=WHICH)
     def send(self, second: bool) -> None:
-        """The end of a turn."""
+        """End a turn."""
         end, other = self.pair(second)
         end.send(other)
 
     @precondition(lambda self: self.up)
     @rule(second=WHICH)
     def send_ack(self, second: bool) -> None:
-        """The second is over."""
+        """End a second."""
         end, other = self.pair(second)
         end.send_ack(other)
 
     @rule(second=WHICH, most=st.integers(1, 5))
     def receive(self, second: bool, most: int) -> None:
-        """Some of what is on its way."""
+        """Deliver some batches in transit."""
         for _ in range(min(most, len(self.ends[second].coming))):
             self.ends[second].receive()
 
     @rule(second=WHICH)
     def take(self, second: bool) -> None:
-        """The application has time."""
+        """Let the application take everything."""
         self.ends[second].take()
 
     @rule()
     def cut(self) -> None:
-        """All that is on its way is lost."""
+        """Break the link and lose all batches in transit."""
         self.up = False
         for end in self.ends:
             end.coming.clear()
@@ -252,7 +252,7 @@ class Link(RuleBasedStateMachine):
     @precondition(lambda self: not self.up)
     @rule()
     def resume(self) -> None:
-        """A new link; the app server's hello comes first."""
+        """Open a new link; the app server's hello comes first."""
         app, service = self.ends
         self.up = True
         service.resume(app)
@@ -260,14 +260,14 @@ class Link(RuleBasedStateMachine):
 
     @invariant()
     def in_order_and_once(self) -> None:
-        """What came is the beginning of what was queued."""
+        """The received frames are a prefix of the queued ones."""
         for end, other in (self.ends, self.ends[::-1]) if hasattr(self, "ends") else ():
             came = other.got + other.read
             assert came == end.queued[: len(came)]
 
     @invariant()
     def within_credit(self) -> None:
-        """At most a window and the batch that crosses its line; and the sums are right."""
+        """At most a window and one batch are in flight, and the sums are correct."""
         for end in getattr(self, "ends", ()):
             kept = end.outgoing._kept
             assert end.outgoing.in_flight == sum(map(len, kept))
@@ -276,7 +276,7 @@ class Link(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_for_the_clock(self) -> None:
-        """Where nothing is on its way and credit is used up, the receiver is about to say so."""
+        """If no batch is in transit and the credit is used up, an acknowledgement is due."""
         if not getattr(self, "up", False) or any(end.coming for end in self.ends):
             return
         for end, other in (self.ends, self.ends[::-1]):
@@ -284,7 +284,7 @@ class Link(RuleBasedStateMachine):
                 assert other.incoming.is_due
 
     def teardown(self) -> None:
-        """Left in peace, everything arrives and nothing is kept."""
+        """Without further breaks everything arrives and nothing is kept."""
         if not hasattr(self, "ends"):
             return
         if not self.up:

@@ -1,4 +1,4 @@
-"""The frames of our own link: the vectors, every frame there and back, and bytes that are none."""
+"""The frames of the moorage dialect: the vectors, round trips of every frame, and invalid bytes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def vectors(name: str) -> pytest.MarkDecorator:
 
 
 def refused(direction: str, data: bytes) -> bool:
-    """Is `data` no batch? Any other exception than ours passes through."""
+    """True if `data` is refused as a batch. Any exception other than `PeerError` is raised."""
     try:
         DECODE[direction](data)
     except PeerError as error:
@@ -113,7 +113,7 @@ def test_truncated_and_with_trailing_bytes(row: dict[str, Any]) -> None:
 
 
 def tables() -> dict[str, dict[int, tuple[str, int]]]:
-    """Part of the page -> type -> name and number of fields."""
+    """Section of the page -> type -> name and number of fields."""
     parts = PAGE.read_text(encoding="utf-8").split("## 4. Frames")[1].split("\n### ")
     return {
         part.partition("\n")[0]: {
@@ -134,13 +134,13 @@ def test_the_page_lists_the_same_frames(direction: str, part: str) -> None:
     assert listed == {tag_of(kind): (kind.__name__, len(kind.__struct_fields__)) for kind in KINDS[direction]}
 
 
-# -- there and back ------------------------------------------------------------------------------------------
+# -- round trips ---------------------------------------------------------------------------------------------
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=40)
 
 
 def values(kind: inspect.Type) -> st.SearchStrategy[Any]:
-    """All values of a field, small and at the bounds."""
+    """All values of a field, small ones and bounds."""
     match kind:
         case inspect.IntType(ge=low, le=high):
             edges = [n + d for n in (0, 2**7, 2**8, 2**16, 2**32, 2**53) for d in (-1, 0, 1)]
@@ -169,7 +169,7 @@ def any_of(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
 
 
 def as_lists(found: Any) -> Any:
-    """What a decoder without our types makes of a field or a frame."""
+    """A field or a frame as a decoder without our types returns it."""
     if isinstance(found, msgspec.Struct):
         tag = found.__struct_config__.tag
         return [*([] if tag is None else [tag]), *map(as_lists, msgspec.structs.astuple(found))]
@@ -217,7 +217,7 @@ def test_additional_fields_are_ignored(direction: str, kind: type[msgspec.Struct
 
 @pytest.mark.parametrize(("direction", "kind"), EACH_KIND, ids=KIND_IDS)
 def test_a_frame_without_its_last_field(direction: str, kind: type[msgspec.Struct]) -> None:
-    """Some may lack it as far as we are concerned: what they then mean does no harm."""
+    """Our decoder lets some frames lack it; their default is harmless."""
     row = next(
         row for row in VECTORS["frames"] if (row["direction"], row["name"]) == (direction, kind.__name__)
     )
@@ -242,7 +242,7 @@ def test_unknown_types_are_refused(direction: str) -> None:
             assert refused(direction, data)
 
 
-# -- bytes that are none -------------------------------------------------------------------------------------
+# -- invalid bytes -------------------------------------------------------------------------------------------
 
 
 @DIRECTIONS
@@ -279,7 +279,7 @@ def test_anything(direction: str, data: bytes) -> None:
     ],
 )
 def test_memory_follows_the_received_bytes(direction: str, head: str, piece: str) -> None:
-    """The dearest things to say in few bytes. `max_batch` times this factor is what one message may cost."""
+    """The most expensive content in few bytes. One message may cost `max_batch` times this factor."""
     count = 100_000
     data = bytes.fromhex(head.format(n=f"{count:08x}")) + bytes.fromhex(piece) * count
     tracemalloc.start()
