@@ -1,21 +1,19 @@
-"""Access keys, the tokens signed with them, and the audiences that those must name.
+"""Access keys, the tokens signed with them, and the audiences that tokens must name.
 
-One kind of token for three doors: clients, app servers' links and the data-plane API all show a
-JWT signed with an access key (HS256, the key's UTF-8 text is the secret). What tells them apart
-is the audience, the URL the token was made for; see `client_audience`, `rest_audiences` and
-`tunnel_audience`.
+Clients, app servers' links and the data-plane API use one kind of token: a JWT signed with an access key
+(HS256; the secret is the key's UTF-8 text). They differ in the audience, which is the URL that the token was
+made for; see `client_audience`, `rest_audiences` and `tunnel_audience`.
 
-How URLs are compared, everywhere here:
-- the scheme must be http, https, ws or wss, and is then forgotten: TLS may end at a proxy, and
-  the SDKs write `http` and `ws` for the same service. Ports 80 and 443 count as no port for the
-  same reason;
-- the host ignores case and is otherwise taken as given: `localhost` is not `127.0.0.1`;
-- slashes at the end of the path are ignored; path segments and query values are compared
-  decoded, since proxies and HTTP libraries re-encode them; the order of the query is free.
+URLs are compared by these rules:
+- The scheme must be http, https, ws or wss, and is otherwise ignored: TLS may end at a proxy, and the SDKs
+  write `http` and `ws` for the same service. For the same reason ports 80 and 443 count as no port.
+- The host ignores case and is not resolved: `localhost` is not `127.0.0.1`.
+- Slashes at the end of the path are ignored. Path segments and query values are compared decoded, because
+  proxies and HTTP libraries re-encode them. The order of the query does not matter.
 
-PyJWT signs and compares (`HMACAlgorithm`); reading is ours. Its whole decoder takes 110 us for
-one key, against about 20 here for both, it warns of short keys on every call, and its time checks
-use the wall clock where `now` is an argument with us.
+PyJWT signs and compares (`HMACAlgorithm`); this module decodes. PyJWT's decoder takes 110 us for one key,
+this one about 20 us for two. It also warns of short keys on every call and reads the wall clock, where
+`verify` takes `now` as an argument.
 """
 
 from __future__ import annotations
@@ -50,7 +48,7 @@ MAX_TOKEN: Final = 8 * 1024
 
 _HS256: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
 _LATEST: Final = 2.0**53
-"""Where an `exp` beyond all sense is cut, so that `Claims.expires` stays an exact number."""
+"""Upper bound of `Claims.expires`. Larger values of `exp` are cut to it, so that it stays an exact number."""
 
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,11 +70,10 @@ class AccessKeys:
         self.replace(primary, secondary)
 
     def replace(self, primary: str, secondary: str | None = None) -> None:
-        """Rotate: from here on only these keys count. Raises `UsageError` for an unusable key,
-        and then keeps the old ones."""
+        """Replace all keys. Raises `UsageError` for an unusable key, and keeps the old keys in that case."""
         given = (primary,) if not secondary else (primary, secondary)
         try:
-            # Refuses an empty key, and PEM and SSH keys: a public key as HMAC secret is the
+            # Refuses an empty key. Also refuses PEM and SSH keys: a public key used as an HMAC secret is the
             # classic algorithm confusion.
             self._secrets = tuple(_HS256.prepare_key(key.encode()) for key in given)
         except (InvalidKeyError, UnicodeEncodeError) as error:
@@ -97,14 +94,14 @@ class AccessKeys:
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verified token says. `expires` in epoch seconds."""
+    """The claims of a verified token. `expires` is in epoch seconds."""
 
     user_id: str | None
     groups: tuple[str, ...]
     expires: float
     all: dict[str, list[str]]
-    """Every claim as a list of strings, as the connect event carries them: a list claim gives one
-    string per element, and what is no string its JSON text."""
+    """Every claim as a list of strings, the form of the connect event: a list claim has one string per
+    element, and a value that is not a string is given as JSON text."""
 
 
 # --- audiences ---------------------------------------------------------------------------------
@@ -115,7 +112,7 @@ _Url = tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]
 
 
 class Audience:
-    """A predicate over a token's `aud`, which also knows what to tell the sender it wanted."""
+    """A predicate over a token's `aud`. `expected` is for the error message."""
 
     __slots__ = ("_accepted", "_fold", "expected")
 
@@ -132,31 +129,32 @@ class Audience:
 
 _CLIENT_PATH: Final = "/clients/socketio/hubs/"
 _CLIENT_PATHS: Final = (_CLIENT_PATH, "/client/hubs/", "/clients/mqtt/hubs/")
-"""With the paths that the data-plane SDKs write for other protocols: a client whose token was made without
-their option `clientProtocol` must be told so, and not become anonymous."""
+"""Paths that mark a client's token. The last two are those that the data-plane SDKs write for other
+protocols: a client whose token was made without the option `clientProtocol` must get an error, not become
+anonymous."""
 
 
 def client_audience(base: str | Collection[str], hub: str) -> Audience:
     """For a client: `http(s)://HOST[:PORT]/clients/socketio/hubs/HUB`, hub in any case.
 
-    `base` here and below is where callers believe we are: the setting `public_endpoint` (a URL; a
-    path in it comes before ours, for a proxy that serves us below one), or else the request's
-    `Host` header, as it is and without a scheme. Several mean that any will do.
+    `base`, here and below, is the address that callers use: the setting `public_endpoint` (a URL, perhaps
+    with a path if a proxy serves Moorage below one), or else the request's `Host` header without a scheme. If
+    there are several, each is accepted.
     """
     path = f"{_CLIENT_PATH}{quote(hub, safe='')}"
     return Audience([at + path for at in _bases(base)], fold=True)
 
 
 def rest_audiences(base: str | Collection[str], path: str, query: str) -> Audience:
-    """For a data-plane request: its URL, with the whole query (today's SDKs) or with none (older
-    ones). `path` and `query` as they stand on the request line, the query without `?`."""
+    """For a data-plane request: its URL, with the whole query (current SDKs) or without it (older SDKs).
+    `path` and `query` are as on the request line, the query without `?`."""
     plain = [f"{at}{path}" for at in _bases(base)]
     return Audience([*(f"{url}?{query}" for url in plain), *plain] if query else plain)
 
 
 def tunnel_audience(base: str | Collection[str], query: str) -> Audience:
     """For an app server's link: `ws(s)://HOST[:PORT]/server/tunnel?hub=HUB[&target=…]`, which is
-    the tunnel's URL without `access_token`. `query` as it stands on the request line."""
+    the tunnel's URL without `access_token`. `query` is as on the request line."""
     kept = "&".join(part for part in query.split("&") if not part.startswith("access_token="))
     return Audience([f"{at}/server/tunnel?{kept}" for at in _bases(base)])
 
@@ -165,7 +163,8 @@ def _bases(base: str | Collection[str]) -> list[str]:
     bases = []
     for at in (base,) if isinstance(base, str) else base:
         url = _without_scheme(at)
-        # A stranger writes the Host header: with a path in it, ours would be his to choose.
+        # The sender controls the Host header. A path in it would let the sender choose the path of the
+        # audience.
         if not (_NO_HOST.search(at) if url is None else _NO_BASE.search(url)):
             bases.append((at if url is None else url).rstrip("/"))
     return bases
@@ -177,13 +176,13 @@ def _without_scheme(url: str) -> str | None:
 
 
 def _canonical(url: str, fold: bool) -> _Url:
-    """What two equal URLs (without scheme) have in common. Never raises: it reads strangers' text."""
+    """A form that is the same for URLs (without scheme) that count as equal. Never raises."""
     before, _, query = url.partition("?")
     authority, _, path = before.partition("/")
     host = authority.lower().removesuffix(":80").removesuffix(":443")
     segments = tuple((path.lower() if fold else path).rstrip("/").split("/"))
     if "%" in path:
-        # Split first: an encoded slash belongs to a name.
+        # Split before decoding: an encoded slash is part of a name.
         segments = tuple(unquote(part).lower() if fold else unquote(part) for part in segments)
     pairs = tuple(sorted(parse_qsl(query, keep_blank_values=True))) if query else ()
     return host, segments, pairs
@@ -207,10 +206,10 @@ def verify(
     now: float,
     leeway: float,
 ) -> Claims:
-    """The claims of `token`, if a key signed it, its time is now and its audience accepted.
+    """The claims of `token`, if one of the keys signed it, it is valid now and its audience is accepted.
 
-    `now` in epoch seconds, `leeway` in seconds. `audience` is a predicate, or the accepted values
-    themselves. Raises `PeerError` with one of the `token-…` reasons and nothing else.
+    `now` is in epoch seconds, `leeway` in seconds. `audience` is a predicate or the accepted values. Raises
+    only `PeerError`, with one of the `token-…` reasons.
     """
     claims = _signed_claims(token, keys)
     expires = _check_times(claims, now, leeway)
@@ -224,14 +223,14 @@ def verify(
 
 
 class _Unverified(msgspec.Struct, gc=False):
-    """The one claim that is looked at without a good signature, to tell whose token it is."""
+    """The only claim that is read without a valid signature, to find out which service the token is for."""
 
     aud: str | list[str] = ""
 
 
 def is_addressed(token: str, keys: AccessKeys) -> bool:
-    """True if `token` was made for this service, however bad it may be otherwise: one of our keys signed it,
-    or its `aud` names a path for clients (`_CLIENT_PATHS`). Everything else is the app's own affair."""
+    """True if `token` was made for this service, valid or not: one of our keys signed it, or its `aud` names
+    a path for clients (`_CLIENT_PATHS`). Any other token is passed on to the app."""
     try:
         _signed_claims(token, keys)
     except PeerError:
@@ -260,11 +259,11 @@ def sign(
     roles: Collection[str] = (),
     extra: Mapping[str, Any] | None = None,
 ) -> str:
-    """A client token as Azure's SDKs make them, signed with the primary key.
+    """Make a client token like those of Azure's SDKs, signed with the primary key.
 
-    `now` in epoch seconds, `ttl` in seconds. A user is written as `sub` and as `userId`: the
-    Socket.IO SDK does so, and its passport helper reads only the second. `extra` adds claims;
-    raises `UsageError` where it names one of ours.
+    `now` is in epoch seconds, `ttl` in seconds. A user is written as `sub` and as `userId`, as the Socket.IO
+    SDK does; its passport helper reads only `userId`. `extra` adds claims. Raises `UsageError` if `extra`
+    names a claim that is already set.
     """
     claims: dict[str, Any] = {"aud": audience, "iat": int(now), "exp": ceil(now + ttl)}
     if user:
@@ -282,7 +281,8 @@ def sign(
 
 
 class _Header(msgspec.Struct, gc=False):
-    """The JOSE header's members that decide. Any `crit` is one we do not understand."""
+    """The members of the JOSE header that matter. No critical extension is supported, so any `crit` is
+    refused."""
 
     alg: str = ""
     crit: msgspec.Raw | None = None
@@ -294,7 +294,8 @@ def _encode(data: bytes) -> bytes:
 
 
 _HEADER_HS256: Final = _encode(b'{"alg":"HS256","typ":"JWT"}')
-# base64url to base64; what only the latter knows, and padding (RFC 7515, 2), becomes junk.
+# base64url to base64. Characters that only base64 has, and padding (RFC 7515, 2), become an invalid
+# character.
 _URLSAFE: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
 
 
@@ -303,7 +304,7 @@ def _decode(segment: bytes) -> bytes:
 
 
 def _signed_claims(token: str, keys: AccessKeys) -> dict[str, Any]:
-    """The payload, once a key's signature is found good: nothing unsigned but the header is read."""
+    """The payload, after one of the keys has verified the signature. Before that only the header is read."""
     if not token:
         raise PeerError(TOKEN_MISSING)
     if len(token) > MAX_TOKEN or not token.isascii() or token.count(".") != 2:
@@ -328,7 +329,8 @@ def _signed_claims(token: str, keys: AccessKeys) -> dict[str, Any]:
 
 
 def _check_times(claims: Mapping[str, Any], now: float, leeway: float) -> float:
-    """`exp`. Comparing, never adding: an integer of any size compares exactly with a float."""
+    """Check all times and return `exp`. Times are only compared, never added to: an integer of any size
+    compares exactly with a float."""
     expires = _moment(claims, "exp")
     if expires is None:
         raise PeerError(TOKEN_CLAIMS, "exp is missing")
@@ -357,7 +359,7 @@ def _check_audience(claims: Mapping[str, Any], audience: Callable[[str], bool] |
         raise PeerError(TOKEN_CLAIMS, "aud must be a string or a list of strings")
     matches = audience if callable(audience) else audience.__contains__
     if not any(matches(aud) for aud in found):
-        # The commonest mistake of a new installation, so both sides are named.
+        # The most common mistake in a new installation, so the error names both audiences.
         expected = audience.expected if isinstance(audience, Audience) else ()
         wanted = f", expected {expected[0][:256]} with any scheme" if expected else ""
         raise PeerError(TOKEN_AUDIENCE, f"it names {found[0][:256]}{wanted}")

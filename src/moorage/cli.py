@@ -125,7 +125,7 @@ def serve(
     current = settings
 
     def reload() -> Config:
-        # A mistake in the file must not end a running service: it goes on with what it has.
+        # An error in the file must not end a running service: it keeps its settings.
         nonlocal current
         try:
             new = load.load(path, os.environ, flags, serving=True)
@@ -154,9 +154,9 @@ def config_group() -> None:
 @config_option
 @set_option
 def config_check(path: str | None, assignments: tuple[str, ...]) -> None:
-    """Say everything that is wrong with the configuration.
+    """Report every error in the configuration.
 
-    The exit code is 1 if anything is. A service needs a key, so one must be there.
+    The exit code is 1 if there is any. A missing access key is an error, since a service needs one.
     """
     from moorage.config import load
 
@@ -168,10 +168,10 @@ def config_check(path: str | None, assignments: tuple[str, ...]) -> None:
 
 @config_group.command("show")
 @config_option
-@click.option("--defaults", is_flag=True, help="Show what holds when nothing is set.")
+@click.option("--defaults", is_flag=True, help="Show the defaults.")
 @set_option
 def config_show(path: str | None, defaults: bool, assignments: tuple[str, ...]) -> None:
-    """Show the settings in effect and what set them. Keys are masked."""
+    """Show the settings in effect and their sources. Keys are masked."""
     from moorage.config import load
     from moorage.config import text as config_text
 
@@ -187,12 +187,13 @@ def config_show(path: str | None, defaults: bool, assignments: tuple[str, ...]) 
     "-o", "--output", metavar="FILE", default="moorage.yaml", show_default=True, help="The file to write."
 )
 def config_init(output: str) -> None:
-    """Write a commented configuration file with fresh keys. An existing file is never touched."""
+    """Write a commented configuration file with fresh keys. An existing file is never changed."""
     from moorage.config import text as config_text
 
     text = config_text.starter(_new_key(), _new_key())
     try:
-        # O_EXCL and the mode at creation: no moment in which the keys could be read, or a file lost.
+        # With O_EXCL and the mode at creation, nobody can read the keys in between and no file is
+        # overwritten.
         handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise click.ClickException(f"{output} exists; nothing was written") from None
@@ -260,7 +261,7 @@ def version() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. `argv` is without the program's name."""
+    """Run one command and return the exit code. `argv` does not include the program's name."""
     from moorage.wire.errors import UsageError
 
     try:
@@ -275,7 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        # The reader (`| head`) has gone. Python would complain again when it flushes at exit.
+        # The reader (such as `| head`) is gone. Without this, Python fails again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -319,7 +320,7 @@ def _flags(assignments: Sequence[str], named: dict[str, Any] | None = None) -> d
 
 
 def _new_key() -> str:
-    # 32 random bytes in 43 characters, none of which needs care in a connection string or a shell.
+    # 32 random bytes in 43 characters that need no quoting in a connection string or a shell.
     import secrets
 
     return secrets.token_urlsafe(32)
@@ -339,7 +340,7 @@ def _endpoint(settings: Config) -> str:
     if server.public_endpoint:
         return server.public_endpoint
     if server.port == 0 or server.host in ("0.0.0.0", "::", "*"):  # noqa: S104 - compared, not bound
-        # A token for a guessed address would be refused by the service, far from here.
+        # The service would refuse a token for a guessed address, and the reason would be hard to find.
         raise click.UsageError("give --endpoint: the configuration does not say how clients reach us")
     host = f"[{server.host}]" if ":" in server.host else server.host
     return f"http://{host}:{server.port}"

@@ -1,8 +1,8 @@
-"""Logs: one way out for our lines and for those of the libraries we use.
+"""Log lines of Moorage and of its libraries.
 
-Parts take a logger with `get` and give fields by name; `setup`, called once by the command line,
-decides level and form. Everything passes through the standard library's root logger, so that a
-library's line is redacted and formatted like ours. docs/reference/logging.md has the policy.
+Each part gets a logger from `get` and passes fields by name. The command line calls `setup` once, which sets
+level and format. All lines go through the standard library's root logger, so lines of libraries are redacted
+and formatted like our own. docs/reference/logging.md has the policy.
 """
 
 from __future__ import annotations
@@ -26,67 +26,67 @@ from moorage.wire.reasons import INTERNAL, Reason
 
 ROOT: Final = "moorage"
 CLOSE_SECONDS: Final = 1.0
-"""At the end of the process, the queued lines get this long to be read."""
+"""How long the end of the process waits for the queued lines to be written."""
 Who = Literal["client", "app", "service", "api"]
 
-# Each takes the name and hides the value. They run over the finished line, so that no field, message
-# or traceback of anybody can carry a secret past them. A value ends where the text around it does; a
-# backslash and what it escapes belong to it (in a JSON line), except an escaped quote.
+# Each pattern keeps the name and hides the value. They are applied to the finished line, so they cover every
+# field, message and traceback. A value ends at a space, quote or separator. A backslash and the character
+# that it escapes belong to the value (in a JSON line), except an escaped quote.
 _VALUE: Final = r"""(?:[^\s"'\\&;,<>)\]}]|\\[^"'\s])+"""
 _SECRETS: Final = (
     re.compile(rf"(access_token(?:=|%3D)){_VALUE}", re.IGNORECASE),
-    # Up to the semicolon: `config` lets no quote and no backslash into a key.
+    # Up to the semicolon: `config` refuses keys with quotes or backslashes.
     re.compile(r"""(AccessKey(?:=|%3D))(?:[^\s"'\\;])+""", re.IGNORECASE),
     re.compile(
         rf"""(authorization(?:\\?["'])?\s*[:=,]\s*b?(?:\\?["'])?(?:[a-z][\w-]*[ ]+)?){_VALUE}""",
         re.IGNORECASE,
     ),
     re.compile(r"(bearer\s+)[A-Za-z0-9._~+/=-]+", re.IGNORECASE),
-    # A JSON Web Token wherever it stands: `{"` begins both parts, hence eyJ twice.
+    # A JSON Web Token anywhere: its first two parts begin with `{"`, which is `eyJ` in base64.
     re.compile(r"()eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?"),
 )
 _HIDDEN: Final = r"\1[redacted]"
-# Only where one of these is may a secret be. Plain searches: one pattern of alternatives without case
-# tries each of them at every character.
+# A line without any of these words has no secret. They are plain searches, because a pattern with
+# alternatives that ignores case tries each alternative at every character.
 _SUSPECT: Final = ("access_token", "accesskey", "authorization", "bearer", "eyj")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _BARE: Final = re.compile(r"[!#-<>-~]+")
 
 
 class Logger(structlog.BoundLoggerBase):
-    """A logger with bound fields. Below the level a call costs one look into a dict and makes nothing."""
+    """A logger with bound fields. A call below the level costs one dict lookup and creates nothing."""
 
     def bind(self, **fields: Any) -> Logger:
         """A logger that adds `fields` to every line."""
         return super().bind(**fields)
 
     def enabled(self, level: int) -> bool:
-        """For callers that would have to compute what they log. `level` as in `logging`."""
+        """True if lines of this level (of `logging`) are written. For callers that compute what they log."""
         return bool(self._logger.isEnabledFor(level))
 
     def debug(self, event: str, **fields: Any) -> None:
-        """What developers of Moorage want to know; may be many lines a client."""
+        """For developers of Moorage. There may be many lines for each client."""
         if self._logger.isEnabledFor(logging.DEBUG):
             self._proxy_to_logger("debug", event, **fields)
 
     def info(self, event: str, **fields: Any) -> None:
-        """What happened, a bounded number of lines for each connection."""
+        """An event. There is a bounded number of lines for each connection."""
         if self._logger.isEnabledFor(logging.INFO):
             self._proxy_to_logger("info", event, **fields)
 
     def warning(self, event: str, **fields: Any) -> None:
-        """What an operator should look at, though the service goes on as it should."""
+        """A problem that an operator should look at; the service works."""
         if self._logger.isEnabledFor(logging.WARNING):
             self._proxy_to_logger("warning", event, **fields)
 
     def error(self, event: str, **fields: Any) -> None:
-        """What should not be: a defect, or a resource that is gone. `exc_info=True` adds the traceback."""
+        """A defect or a missing resource. `exc_info=True` adds the traceback."""
         if self._logger.isEnabledFor(logging.ERROR):
             self._proxy_to_logger("error", event, **fields)
 
 
 def get(component: str) -> Logger:
-    """The logger of a part (`hub`, `edge`, ...). May be taken before `setup`, at import."""
+    """The logger of a part (`hub`, `edge`, ...). May be called before `setup`, at import."""
     logger = structlog.wrap_logger(
         logging.getLogger(f"{ROOT}.{component}"),
         processors=[ProcessorFormatter.wrap_for_formatter],
@@ -113,8 +113,8 @@ def disconnect_line(
     sockets: int,
     detail: str = "",
 ) -> None:
-    """The one line that every connection leaves: who ended it and why, `age_s` seconds after it began,
-    with `queued_bytes` not yet written and `sockets` namespaces joined."""
+    """Write the line that every connection leaves at its end: who ended it and why, its age in seconds, the
+    bytes that were queued and not written, and the number of its namespaces."""
     write = _disconnects.error if reason is INTERNAL else _disconnects.info
     write(
         "disconnect",
@@ -134,8 +134,8 @@ def disconnect_line(
 
 def setup(*, level: str, format: str, stream: TextIO | None = None) -> None:
     """Send all lines to standard output at `level` (debug, info, warning, error), as `json` or `human` text.
-    They are written by a thread, so that no caller waits for who reads them; with a `stream`, they are
-    written to it at once. A second call replaces the first."""
+    A thread writes them, so no caller waits for the reader of the output. If `stream` is given, lines are
+    written to it directly. A second call replaces the first."""
     global _output  # noqa: PLW0603 - a process has one standard output
     handler: logging.Handler
     if stream is None:
@@ -153,10 +153,10 @@ def setup(*, level: str, format: str, stream: TextIO | None = None) -> None:
     root.addHandler(handler)
     ours = getattr(logging, level.upper())
     logging.getLogger(ROOT).setLevel(ours)
-    # Libraries speak a step quieter than we do: their "info" is our "debug".
+    # Lines of libraries are shown one level lower: their "info" counts as our "debug".
     root.setLevel(max(ours, logging.INFO) if ours <= logging.DEBUG else max(ours, logging.WARNING))
     logging.captureWarnings(True)
-    # What no line of ours shows need not be found out: the standard library's own advice.
+    # Skip collecting thread and process ids: no format uses them (recommended by the logging docs).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
 
@@ -165,24 +165,24 @@ _output: Output | None = None
 
 
 def say(text: str) -> None:
-    """Write text for people to standard output, in its order among the lines, without waiting."""
+    """Write plain text to standard output, in order with the log lines, without waiting."""
     if _output is not None:
         _output.put(text)
 
 
 def dropped() -> int:
-    """How many lines were not written, because nobody read them."""
+    """Number of lines that were dropped because nothing read the output."""
     return _output.dropped if _output is not None else 0
 
 
 def close(timeout: float = CLOSE_SECONDS) -> None:
-    """Wait until all lines are written, `timeout` seconds at most. For the end of the process."""
+    """Wait up to `timeout` seconds until all lines are written. Called at the end of the process."""
     if _output is not None:
         _output.close(timeout)
 
 
 class _Queueing(logging.Handler):
-    """Hands finished lines to an `Output`. After lines were dropped, the next one says how many."""
+    """Passes finished lines to an `Output`. After dropped lines, writes a line with their number."""
 
     def __init__(self, output: Output) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class _Queueing(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Called under the handler's lock. Never waits for the reader."""
         if self._output.full:
-            # Before it is formatted: what will not be written should not cost much.
+            # Checked before formatting, so that a dropped line costs little.
             self._output.drop()
             return
         missed = self._output.dropped - self._told
@@ -206,7 +206,7 @@ class _Queueing(logging.Handler):
 
 
 class _Libraries(logging.Filter):
-    """Lines of libraries are about what peers do, so their number is bounded."""
+    """Bounds the number of lines of libraries, because peers can cause them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,7 +235,7 @@ def redact(line: str) -> str:
 
 
 class _Redacting(ProcessorFormatter):
-    """Renders a record, ours or a library's, and hides what is secret in the result."""
+    """Formats a record, ours or a library's, and hides the secrets in the result."""
 
     def __init__(self, render: Any) -> None:
         super().__init__(
@@ -256,7 +256,7 @@ Event = MutableMapping[str, Any]
 
 
 def _foreign(_logger: Any, _method: str, event: Event) -> Event:
-    # A library's record carries its traceback beside the text, ours in the fields.
+    # A library's record has its traceback in an attribute, ours in a field.
     record: logging.LogRecord = event["_record"]
     if record.exc_info:
         event["exc_info"] = record.exc_info
@@ -264,7 +264,7 @@ def _foreign(_logger: Any, _method: str, event: Event) -> Event:
 
 
 def _head(_logger: Any, _method: str, event: Event) -> Event:
-    """Time, level and component in front: the same four keys begin every line."""
+    """Put time, level, component and event first: every line begins with these four keys."""
     record: logging.LogRecord = event["_record"]
     own = record.name.startswith(f"{ROOT}.")
     return {
@@ -278,7 +278,7 @@ def _head(_logger: Any, _method: str, event: Event) -> Event:
 
 def _json(_logger: Any, _method: str, event: Event) -> str:
     event["ts"] = _utc(event["ts"])
-    # ASCII only: a client's text can neither break the line nor confuse whoever displays it.
+    # ASCII only, so a client's text can neither break the line nor confuse a terminal.
     return json.dumps(event, default=repr)
 
 
@@ -319,5 +319,5 @@ def _value(value: Any) -> str:
 
 
 def _printable(text: str) -> str:
-    # What a client sent must not move the terminal's cursor, or write lines of its own.
+    # Text from a client must not move the terminal's cursor or start new lines.
     return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text).replace("\n", "\\n")

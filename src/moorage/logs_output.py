@@ -1,7 +1,7 @@
-"""The way out of log lines: a bounded queue, and a thread that writes.
+"""Output of log lines: a bounded queue and a thread that writes.
 
-A write to standard output waits as long as nobody reads the pipe at its other end. The event loop must
-not wait with it, so it only appends to the queue. When the queue is full, lines are dropped and counted.
+A write to standard output blocks while nothing reads the other end of the pipe. The event loop must not
+block, so it only appends to the queue. When the queue is full, lines are dropped and counted.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ class Output:
 
     def __init__(self, fd: int, *, limit: int = QUEUE_BYTES) -> None:
         self.dropped = 0
-        """Lines that were not written: the queue was full, or the reader has gone."""
+        """Number of lines that were not written because the queue was full or the reader was gone."""
         self._fd = fd
         self._limit = limit
         self._lines: deque[bytes] = deque()
         self._size = 0
         """Bytes that are queued or being written."""
         self._idle = False
-        """The writer waits for `_changed`, so a new line must wake it."""
+        """True while the writer waits for `_changed`: a new line must then wake it."""
         self._closed = False
         self._changed = threading.Condition()
-        # A daemon: the interpreter must not wait at its end for a write that nobody reads.
+        # A daemon thread, because the interpreter must not wait at its end for a blocked write.
         self._thread = threading.Thread(target=self._run, name="moorage-log", daemon=True)
         self._thread.start()
 
     @property
     def full(self) -> bool:
-        """True if the next line would be dropped. Asked before a line is made."""
+        """True if the next line would be dropped. Checked before a line is formatted."""
         return self._size >= self._limit
 
     def drop(self) -> None:
-        """Count a line that was not even made."""
+        """Count a line that was dropped before it was formatted."""
         with self._changed:
             self.dropped += 1
 
@@ -61,8 +61,8 @@ class Output:
                 self._changed.notify_all()
 
     def close(self, timeout: float) -> bool:
-        """Take no more lines, and wait up to `timeout` seconds until the queued ones are written. True if
-        all were."""
+        """Refuse further lines and wait up to `timeout` seconds for the queued ones. Returns True if all were
+        written."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -74,7 +74,8 @@ class Output:
                 self._idle = True
                 self._changed.wait_for(lambda: self._lines or self._closed)
                 self._idle = False
-                # Lines come in bursts. Waking up for each would take the interpreter from the loop each time.
+                # Lines come in bursts. A wake-up for each line would take the interpreter lock from the loop
+                # each time.
                 self._changed.wait_for(lambda: self._closed, GATHER_SECONDS)
                 if not self._lines:
                     return

@@ -1,4 +1,4 @@
-"""How many lines a stranger may cause."""
+"""Limits the number of log lines that peers can cause."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ REPORT_SECONDS: Final = 10.0
 
 
 class Quota:
-    """`rate` lines a second, and `burst` at once after a quiet time; the rest is counted. Times in seconds,
-    of any clock that does not go back."""
+    """Allows `rate` lines a second, and `burst` lines at once after a quiet time. Further lines are counted.
+    Times are in seconds of a monotonic clock."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self.suppressed = 0
-        """All of them, since the start."""
+        """Number of suppressed lines since the start."""
         self._rate = rate
         self._burst = burst
         self._left = burst
@@ -23,7 +23,7 @@ class Quota:
         self._report_at = 0.0
 
     def allows(self, now: float) -> bool:
-        """True if a line may be written now. If not, it is counted."""
+        """True if a line may be written now. Otherwise counts it as suppressed."""
         if now > self._at:
             self._left = min(self._burst, self._left + (now - self._at) * self._rate)
             self._at = now
@@ -34,7 +34,7 @@ class Quota:
         return False
 
     def report(self, now: float) -> int:
-        """How many lines were suppressed since the last report; 0 if the next one is not due yet."""
+        """Number of lines suppressed since the last report; 0 if the next report is not due yet."""
         missed = self.suppressed - self._reported
         if not missed or now < self._report_at:
             return 0

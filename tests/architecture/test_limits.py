@@ -32,7 +32,6 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "edge/moorage/rooms.py": "edge/moorage/test_dispatcher.py",
     "hub/settings.py": "config/test_load.py",
     "hub/ports.py": "hub/test_node.py",
-    "wire/moorage/raw_batch.py": "edge/moorage/test_intake.py",
     "wire/moorage/rows.py": "wire/moorage/test_v1.py",
 }
 """Module without a test file -> the test file that covers it. Only for a file that is declarations

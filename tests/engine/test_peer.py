@@ -237,6 +237,17 @@ def test_a_query_is_dropped_if_the_answer_has_none() -> None:
 
 
 @pytest.mark.repair(21)
+def test_an_answer_without_a_query_leaves_other_namespaces_alone() -> None:
+    peer = new_peer()
+    for packet in (b"40/other,", b"40/third?token=x,", b"40/ns?token=x,"):
+        peer.message(packet)
+    peer.connected("/other", "s1")
+    peer.connected("/ns", "s2")
+    assert peer.left("/unknown") is None
+    assert list(peer.namespaces) == ["/other", "/third?token=x", "/ns"]
+
+
+@pytest.mark.repair(21)
 def test_a_query_is_kept_if_the_answer_has_it() -> None:
     peer = new_peer()
     peer.message(b"40/ns?token=x,")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.wire.cluster import Body, Envelope, Part, Sockets, decode, encode
-from moorage.wire.commands import Command, Exists, Selection, Send
+from moorage.wire.cluster import Body, Envelope, Part, Result, Sockets, decode, encode
+from moorage.wire.commands import Command, Exists, Member, Outcome, Selection, Send
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter, compile_filter
 from moorage.wire.reasons import NODE_BAD_MESSAGE
@@ -153,3 +153,8 @@ def test_fields_of_a_newer_node_are_ignored() -> None:
     raw[1].append("new")
     raw.append({"new": 1})
     assert decode(_pack(raw)) == Envelope("n1", Sockets("s1", ()), 7)
+
+
+def test_a_result_carries_the_whole_outcome() -> None:
+    outcome = Outcome(found=False, reached=3, members=(Member("c1", "ada"),), more=True, rooms=2, asked=1)
+    assert Result.of(outcome).outcome() == outcome

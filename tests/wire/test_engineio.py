@@ -58,6 +58,11 @@ def test_frames_of_all_header_sizes(size: int) -> None:
     assert read_frames(engineio.binary_frame(data)) == [(Opcode.BINARY, data)]
 
 
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+def test_a_binary_header_is_the_beginning_of_its_frame(size: int) -> None:
+    assert engineio.binary_header(size) + bytes(size) == engineio.binary_frame(bytes(size))
+
+
 def test_a_stream_of_frames_may_be_split_anywhere() -> None:
     payload = b"2\x1e42" + b"y" * 130 + b"\x1ebYWJj"
     stream = engineio.frames(payload)

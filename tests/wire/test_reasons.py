@@ -8,7 +8,16 @@ from http import HTTPStatus
 import pytest
 
 from moorage.wire import reasons
-from moorage.wire.reasons import CATALOGUE, Reason
+from moorage.wire.reasons import (
+    API_CLOSED,
+    APP_CLOSED,
+    APP_LOST,
+    BAD_PACKET,
+    CATALOGUE,
+    DRAINING,
+    Reason,
+    stays_away,
+)
 
 ROWS = [value for value in vars(reasons).values() if isinstance(value, Reason)]
 RANGES = [range(1000, 1100), range(1100, 1200), range(2000, 2100), range(2100, 2200)] + [
@@ -54,3 +63,8 @@ def test_close_codes_agree_with_statuses() -> None:
             assert row.ws == 1009, row.name
         if row.http == 503:
             assert row.ws in (1001, 1012, 1013), row.name
+
+
+def test_only_a_client_that_was_sent_away_or_broke_the_protocol_stays_away() -> None:
+    assert [stays_away(reason) for reason in (APP_CLOSED, API_CLOSED, BAD_PACKET)] == [True, True, True]
+    assert [stays_away(reason) for reason in (DRAINING, APP_LOST)] == [False, False]

@@ -238,3 +238,16 @@ def test_socket_ids_in_connect_answers(packet: bytes, expected: str | None) -> N
 )
 def test_the_close_member_of_disconnects(packet: bytes, expected: bool | None) -> None:
     assert socketio.closes_engine(packet, socketio.parse_header(packet)) is expected
+
+
+def test_a_payload_of_very_many_packets_is_no_emit() -> None:
+    assert socketio.is_emit(b"\x1e".join([b"42[1]"] * 9_999))
+    assert not socketio.is_emit(b"\x1e".join([b"42[1]"] * 10_001))
+
+
+def test_an_ack_with_attachments_whose_json_only_msgspec_reads_is_refused() -> None:
+    # Numbers of thousands of digits: Python's parser refuses to convert them.
+    packet = b'461-7[{"_placeholder":true,"num":0},' + b"9" * 5_000 + b"]"
+    with pytest.raises(PeerError) as caught:
+        socketio.readable_ack(packet, socketio.parse_header(packet))
+    assert caught.value.reason is BAD_SOCKETIO_PACKET

@@ -1,1 +1,1 @@
-"""Settings: what there is, where values come from, and what they may be."""
+"""Settings: their definitions, their sources, and the checks on their values."""

@@ -1,4 +1,4 @@
-"""What no single setting can tell: keys, hubs, and settings that only clash together."""
+"""Checks that concern several settings, or keys and hubs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moorage.config.model import DEFAULT_PATTERN, Config
 WEAK_KEY: Final = 16
 """Characters. A shorter key can be guessed offline from a single token."""
 
-# A connection string is `Name=value;` pairs, most often inside quotes in a shell or an env file.
+# A connection string consists of `Name=value;` pairs, often in quotes in a shell or an env file.
 _BAD_KEY: Final = re.compile(r"""[^!-~]|[;"'\\]""")
 
 HOW_TO_GET_A_KEY: Final = (
@@ -23,7 +23,7 @@ HOW_TO_GET_A_KEY: Final = (
 
 
 def problems(config: Config, *, serving: bool) -> Iterator[tuple[str, str]]:
-    """What must not be: (path, text). `serving` asks for all that a start needs."""
+    """Errors, as (path, text). With `serving`, also missing settings that a running service needs."""
     keys = config.keys
     if serving and not keys.primary:
         yield "keys.primary", HOW_TO_GET_A_KEY
@@ -39,7 +39,7 @@ def problems(config: Config, *, serving: bool) -> Iterator[tuple[str, str]]:
 
 
 def warnings(config: Config, *, serving: bool = False) -> Iterator[str]:
-    """What may be, but should be known at the start. `serving` asks for what matters to a service only."""
+    """Warnings to show at the start. With `serving`, also those that concern only a running service."""
     keys = config.keys
     for path, key in (("keys.primary", keys.primary), ("keys.secondary", keys.secondary)):
         if 0 < len(key) < WEAK_KEY:
@@ -98,12 +98,12 @@ def _about_cookies(config: Config, *, serving: bool) -> Iterator[str]:
 
 
 def is_public(config: Config) -> bool:
-    """Can others than this machine's users reach the service, directly or through a proxy?"""
+    """True if the service can be reached from other machines, directly or through a proxy."""
     return bool(config.server.public_endpoint) or not is_loopback(config.server.host)
 
 
 def is_loopback(host: str) -> bool:
-    """Does a listener on `host` hear this machine only? Names other than localhost are taken as no."""
+    """True if only this machine can reach a listener on `host`. False for every name except localhost."""
     if host == "localhost":
         return True
     try:

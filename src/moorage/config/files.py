@@ -1,6 +1,6 @@
-"""Configuration text -> nested mappings. YAML first; TOML and JSON by the file's suffix.
+"""Parses configuration text into nested mappings: TOML or JSON by the file's suffix, otherwise YAML.
 
-No message of a parser that quotes the text is passed on: the line may hold a key.
+Parser messages that quote the text are not passed on, because the line may contain a key.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from moorage.config.model import ConfigError
 
 MAX_BYTES = 4 * 1024 * 1024
-"""More than this is not a configuration (a wrong path, `/dev/zero`)."""
+"""Larger files are refused: the path is probably wrong (`/dev/zero`)."""
 
 
 def read_text(path: Path) -> str:
-    """The file's text. Raises `ConfigError` where it cannot be read."""
+    """The file's text. Raises `ConfigError` if it cannot be read."""
     try:
         with path.open("rb") as file:
             body = file.read(MAX_BYTES + 1)
@@ -47,7 +47,7 @@ def parse_text(text: str, suffix: str, source: str) -> dict[Any, Any]:
 
 
 class _SyntaxError(Exception):
-    """What is wrong with the text, without quoting it."""
+    """An error in the text. The message does not quote the text."""
 
 
 def _toml(text: str) -> object:
@@ -74,10 +74,11 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _yaml(text: str) -> object:
-    import yaml  # noqa: PLC0415 - 36 ms that a process configured by its environment need not spend
+    import yaml  # noqa: PLC0415 - takes 36 ms, which a process configured by its environment need not spend
 
     class Loader(yaml.SafeLoader):
-        """PyYAML silently takes the last of two equal keys; a pasted section would vanish."""
+        """Refuses duplicate keys. PyYAML silently takes the last of two, so a pasted section would be
+        lost."""
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             seen: set[str] = set()
@@ -93,13 +94,13 @@ def _yaml(text: str) -> object:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" at line {mark.line + 1} column {mark.column + 1}" if mark else ""
-        # These two speak of single characters; the others quote tags and aliases, as which a key
-        # without quotes may have been read.
+        # Messages of these two name single characters. Others quote tags and aliases, and an access key
+        # without quotes may have been read as one.
         known = isinstance(error, yaml.scanner.ScannerError | yaml.parser.ParserError)
         what = f": {error.problem}" if known else ""
         raise _SyntaxError(f"not valid YAML{where}{what}") from None
     except yaml.YAMLError:
         raise _SyntaxError("not valid YAML: a character that may not be in it") from None
     except ValueError:
-        # A date such as 2026-99-99, an integer of thousands of digits.
+        # For example the date 2026-99-99, or an integer with thousands of digits.
         raise _SyntaxError("not valid YAML: a value that cannot be read") from None

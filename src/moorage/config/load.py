@@ -1,7 +1,6 @@
-"""Settings: flags over environment over file over defaults, all problems told at once.
+"""Loads the configuration: flags over environment over file over defaults. All problems are reported at once.
 
-`load` is the way in; the settings themselves are in `config_model`, their units and ranges in
-`config_schema`.
+`load` is the entry point. `config.model` defines the settings, `config.schema` lists them with their rules.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ _RELOADABLE: Final = ("keys", "hubs", "allow_unlisted_hubs")
 
 
 class Resolved(NamedTuple):
-    """A configuration and, for each path that was set, what set it."""
+    """A configuration and, for each path that was set, the source of its value."""
 
     config: Config
     sources: dict[str, str]
@@ -71,9 +70,9 @@ def load(
 ) -> Config:
     """Read and check the configuration.
 
-    `overrides` are flags, `base` is what a command changes in the defaults; both by dotted path
-    (`{"server.port": 0}`). `serving` also demands what only a running service needs: a key.
-    Raises `ConfigError` with every problem.
+    `overrides` are flags, `base` replaces defaults for one command; both by dotted path (`{"server.port":
+    0}`). With `serving`, settings that only a running service needs (a key) are required. Raises
+    `ConfigError` with every problem.
     """
     return resolve(path, env, overrides, base=base, serving=serving).config
 
@@ -95,7 +94,7 @@ def resolve(
         draft.read(name, given)
     draft.read_key_files()
     config = draft.build()
-    # A file that cannot be read may hold the key, so the key is not reported as missing then.
+    # If a file cannot be read, the key may be in it, so it is not reported as missing.
     for name, text in check.problems(config, serving=serving and not file.unreadable):
         draft.refuse(name, text)
     if draft.problems:
@@ -144,18 +143,18 @@ def _file_layer(path: Path | str | None, env: Mapping[str, str]) -> Layer:
         path = Path(path)
         layer = from_tree(parse_text(read_text(path), path.suffix, str(path)), str(path))
     except ConfigError as error:
-        # Environment and flags are still looked at: one start tells all that is wrong.
+        # Environment and flags are still read, so that one start reports all problems.
         return Layer({}, list(error.problems), unreadable=True)
     for name in ("keys.primary_file", "keys.secondary_file"):
         given = layer.given.get(name)
         if given is not None and isinstance(given.value, str) and given.value:
-            # A file names its neighbours relative to itself; flags and environment, to where one is.
+            # A path in a file is relative to that file; in flags and environment, to the working directory.
             layer.given[name] = given._replace(value=str(path.parent / given.value))
     return layer
 
 
 class _Draft:
-    """Values as they are read, and what was wrong with them."""
+    """The values read so far, and the problems found in them."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = list(problems)
@@ -163,7 +162,7 @@ class _Draft:
         self.bad: set[str] = set()
 
     def refuse(self, path: str, text: str) -> None:
-        # One problem a path: a key that cannot be read is not "missing" as well.
+        # One problem for each path: a key that cannot be read is not reported as missing as well.
         if path not in self.bad:
             self.bad.add(path)
             self.problems.append(f"{path}: {text}")
@@ -215,7 +214,7 @@ class _Draft:
             if path.startswith("hubs."):
                 name, _, field = path[len("hubs.") :].rpartition(".")
                 given.setdefault(name, {}).update({field: value} if field else {})
-        # A listed hub that says nothing follows the pattern: listing a hub must not open it.
+        # A hub that is listed without settings follows the pattern: listing a hub must not open it.
         pattern = given.get(DEFAULT_PATTERN, {})
         return {name: HubSettings(**{**pattern, **fields}) for name, fields in given.items()}
 

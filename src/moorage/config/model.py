@@ -49,7 +49,7 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The same for the secondary key."""
 
     def __repr__(self) -> str:
-        # msgspec's own repr would print the keys into tracebacks and debug lines.
+        # The default repr would show the keys in tracebacks and debug lines.
         primary, secondary = (MASK if key else "" for key in (self.primary, self.secondary))
         return f"KeySettings(primary={primary!r}, secondary={secondary!r})"
 

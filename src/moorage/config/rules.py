@@ -1,4 +1,4 @@
-"""What a setting's value may be: the forms people write, the range, and how to say what is expected."""
+"""The accepted forms and ranges of a setting's value, and the text that describes them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Kind = Literal[
     "hub",
 ]  # fmt: skip
 
-# Digits are bounded so that no text can become a number that costs time or overflows.
+# The number of digits is bounded, so that no text becomes a number that is slow to handle or overflows.
 _NUMBER: Final = re.compile(r"\d{1,15}(?:\.\d{1,9})?")
 _DURATION_PART: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d)")
 _DURATION: Final = re.compile(rf"(?:{_DURATION_PART.pattern})+")
@@ -32,7 +32,7 @@ _WORDS_OFF: Final = {"false": False, "no": False, "off": False, "0": False}
 
 
 class Rule(NamedTuple):
-    """`low` and `high` are inclusive, in bytes, seconds or plain numbers as `kind` says."""
+    """`low` and `high` are inclusive, in the unit of `kind`: bytes, seconds or plain numbers."""
 
     kind: Kind
     low: float = 0
@@ -41,7 +41,7 @@ class Rule(NamedTuple):
 
 
 def parse(rule: Rule, value: object) -> object:
-    """Turn what was written into the setting's value. `ValueError` where that cannot be."""
+    """Convert what was written to the setting's value. Raises `ValueError` if that is not possible."""
     parsed = _PARSERS[rule.kind](value)
     if isinstance(parsed, int | float) and not isinstance(parsed, bool):
         if parsed < rule.low or (rule.high is not None and parsed > rule.high):
@@ -52,7 +52,7 @@ def parse(rule: Rule, value: object) -> object:
 
 
 def expected(rule: Rule) -> str:
-    """Say, for an error message and the manual, what `parse` accepts."""
+    """A description of what `parse` accepts, for error messages and the manual."""
     if rule.kind == "choice":
         return "one of " + ", ".join(rule.choices)
     text = _EXPECTED[rule.kind]
@@ -63,7 +63,7 @@ def expected(rule: Rule) -> str:
 
 
 def show(rule: Rule, value: object) -> str:
-    """The shortest way to write `value` that `parse` reads back; texts come out bare."""
+    """The shortest form of `value` that `parse` accepts. Texts are not quoted."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if rule.kind == "seconds" and isinstance(value, int | float):
@@ -120,7 +120,7 @@ def count(value: object) -> int:
 
 
 def _plain(value: object) -> int | float:
-    # `True` is an int to Python, and `port: yes` a boolean to YAML.
+    # `True` is an int in Python, and `port: yes` is a boolean in YAML.
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         text = value.strip()
         return float(text) if "." in text else int(text)
@@ -163,8 +163,8 @@ def _endpoint(value: object) -> str:
 
 
 def _is_base_url(text: str) -> bool:
-    url = urlsplit(text)  # ValueError for a broken IPv6 host, as is right here
-    _ = url.port  # the same for a port that is no number
+    url = urlsplit(text)  # raises ValueError for a broken IPv6 host
+    _ = url.port  # raises ValueError too, for a port that is not a number
     plain = not (url.query or url.fragment or "@" in url.netloc or "?" in text or "#" in text)
     return url.scheme in ("http", "https") and bool(url.hostname) and url.path in ("", "/") and plain
 

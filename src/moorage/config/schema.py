@@ -14,14 +14,14 @@ from moorage.config.rules import Kind, Rule
 from moorage.hub.settings import HubSettings
 
 ANY_HUB: Final = "hubs.*"
-"""Stands for `hubs.NAME` in the paths of this module."""
+"""The placeholder for `hubs.NAME` in the paths of this module."""
 
 _KINDS: Final[dict[object, Kind]] = {bool: "flag", int: "count", float: "seconds"}
-"""What a type alone tells. A field's annotation may name another kind."""
+"""The kind of each type, unless the field's annotation names another kind."""
 
 
 class Setting(NamedTuple):
-    """One setting: where it stands, what it may be, what it is unless set."""
+    """One setting: its path, the rule for its value, and its default."""
 
     path: str
     rule: Rule
@@ -68,12 +68,12 @@ def find(path: str) -> Setting | None:
 
 
 def nearest(path: str, known: Iterable[str]) -> str | None:
-    """The known name that `path` was probably meant to be."""
+    """The known name that is most similar to `path`, if any is similar."""
     names = list(known)
     close = difflib.get_close_matches(path, names, 1, 0.75)
     if close:
         return close[0]
-    # Right key, wrong section (or none): compare last components.
+    # The right key in the wrong section or in none: compare the last components.
     by_leaf: dict[str, str] = {}
     for name in names:
         by_leaf.setdefault(name.rpartition(".")[2], name)

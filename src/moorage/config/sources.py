@@ -1,6 +1,6 @@
-"""Defaults, file, environment and flags -> one assignment for each setting, with its source.
+"""Merges defaults, file, environment and flags into one assignment for each setting, with its source.
 
-Nothing here stops at the first mistake: problems are collected, so that one start tells them all.
+Problems are collected, so that one start reports them all.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from moorage.wire.azure.dataplane import HUB_NAME
 
 PREFIX: Final = "MOORAGE_"
 BODY: Final = "MOORAGE_CONFIG"
-"""Holds a whole file's text."""
+"""The variable that may contain the text of a whole configuration file."""
 
 _HUBS: Final = "MOORAGE_HUBS"
 _OTHERS: Final = frozenset({BODY, "MOORAGE_CONNECTION_STRING"})
-"""Names that are not settings of the service but may be there: the second is for app servers, which
-on a developer's machine share its shell."""
+"""Names that are not settings but are allowed. The second is for app servers, which share a developer's shell
+with the service."""
 
-# Kubernetes gives every pod such variables for a Service called `moorage` or `moorage-x`.
-# Refusing them would keep the pod from starting there, for a name that nobody wrote.
+# Kubernetes sets such variables in every pod for a Service called `moorage` or `moorage-x`. Refusing them
+# would keep the pod from starting, because of a name that nobody wrote.
 _KUBERNETES: Final = re.compile(
     r"MOORAGE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)"
 )
@@ -33,14 +33,14 @@ _KUBERNETES_PORT: Final = re.compile(r"(?:tcp|udp|sctp)://")
 
 
 class Given(NamedTuple):
-    """What was written for a setting, and where."""
+    """The value that was written for a setting, and its source."""
 
     value: object
     source: str
 
 
 class Layer(NamedTuple):
-    """One source's assignments by dotted path, and what was wrong with it.
+    """The assignments of one source by dotted path, and the problems found in it.
 
     A path `hubs.NAME.` (with nothing after the last dot, since names may hold dots) lists a hub.
     """
@@ -48,7 +48,7 @@ class Layer(NamedTuple):
     given: dict[str, Given]
     problems: list[str]
     unreadable: bool = False
-    """True if the source could not be read at all, so that nothing is known of what it sets."""
+    """True if the source could not be read at all, so its settings are not known."""
 
 
 def env_name(path: str) -> str:
@@ -57,7 +57,7 @@ def env_name(path: str) -> str:
 
 
 def env_names() -> dict[str, str]:
-    """Every environment name of one setting -> its path."""
+    """The path of each setting by its environment variable."""
     paths = (path.replace(ANY_HUB, f"hubs.{DEFAULT_PATTERN}", 1) for path in SETTINGS)
     return {env_name(path): path for path in paths}
 
@@ -80,10 +80,10 @@ def from_tree(tree: Mapping[Any, Any], source: str) -> Layer:
 
 
 def from_env(env: Mapping[str, str]) -> Layer:
-    """Read the `MOORAGE_...` variables. An empty one counts as not set (compose files pass such)."""
+    """Read the `MOORAGE_...` variables. Empty ones count as not set (compose files pass empty variables)."""
     layer = Layer({}, [])
     names = env_names()
-    # The whole of `hubs` first, so that MOORAGE_HUBS_DEFAULT_... may refine it.
+    # Read the whole of `hubs` first, so that MOORAGE_HUBS_DEFAULT_... can override parts of it.
     if env.get(_HUBS):
         try:
             _read_hubs(json.loads(env[_HUBS]), _HUBS, layer)
@@ -103,7 +103,7 @@ def from_env(env: Mapping[str, str]) -> Layer:
 
 
 def from_flags(overrides: Mapping[str, object], source: str = "command line") -> Layer:
-    """Read assignments by dotted path, as flags and `--set` give them."""
+    """Read the assignments of flags and `--set`, by dotted path."""
     layer = Layer({}, [])
     for path, value in overrides.items():
         hub = path[len("hubs.") :].rpartition(".")[0] if path.startswith("hubs.") else None
@@ -117,7 +117,7 @@ def from_flags(overrides: Mapping[str, object], source: str = "command line") ->
 
 
 def merge(layers: list[Layer]) -> Layer:
-    """Lay later sources over earlier ones."""
+    """Merge the layers; later ones override earlier ones."""
     merged = Layer({}, [])
     for layer in layers:
         merged.problems.extend(layer.problems)
@@ -127,7 +127,7 @@ def merge(layers: list[Layer]) -> Layer:
             if len(both) == 2 and all(layer.given[path].value for path in both):
                 source = layer.given[which].source
                 merged.problems.append(f"{which}: give the key or {which}_file, not both ({source})")
-            # A key from a stronger source replaces a key *file* of a weaker one, and the other way round.
+            # A key of a later layer replaces a key file of an earlier one, and the other way round.
             for path in pair if both else ():
                 merged.given.pop(path, None)
         merged.given.update(layer.given)
@@ -162,7 +162,7 @@ def _bad_hub(name: object, source: str) -> str:
 
 
 def _mapping(path: str, value: object, source: str, layer: Layer) -> Mapping[Any, Any]:
-    # `limits:` with every line below it commented out is a null to YAML: nothing set.
+    # `limits:` with every line below it commented out is null in YAML: nothing is set.
     if value is None:
         return {}
     if isinstance(value, Mapping):

@@ -12,13 +12,13 @@ from moorage.config.model import MASK, Config
 from moorage.config.rules import Rule, show
 from moorage.config.schema import find
 
-# What YAML 1.1 reads as the very text: no number, no boolean, no null, nothing special.
+# Text that YAML 1.1 reads as text even without quotes.
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
 
 def render(config: Config, sources: Mapping[str, str] | None = None) -> str:
-    """All settings as YAML, keys masked; a comment names the source where one is known."""
+    """All settings as YAML, with masked keys. A comment names the source of each value that has one."""
     lines: list[str] = []
     section = ""
     hub = ""
@@ -48,7 +48,7 @@ def _yaml(rule: Rule, value: object) -> str:
 
 
 def _quote(text: str) -> str:
-    # A JSON string is a YAML string.
+    # A JSON string is a valid YAML string.
     return text if _PLAIN.fullmatch(text) and text.lower() not in _WORDS else json.dumps(text)
 
 

@@ -237,6 +237,12 @@ def test_names_are_decoded_after_splitting() -> None:
     assert ask("HEAD", "h/groups/:send", "", "", b"").command == Exists("h", Selection(group=":send"))
 
 
+def test_a_version_may_be_optional() -> None:
+    with pytest.raises(PeerError):
+        decode("POST", "/api/hubs/h/:send", {}, TEXT, EVENT)
+    assert decode("POST", "/api/hubs/h/:send", {}, TEXT, EVENT, version_required=False).name
+
+
 def test_allowed_methods() -> None:
     assert allowed_methods("/api/hubs/h/groups/g/connections/c") == ("PUT", "DELETE")
     assert allowed_methods("/api/hubs/h/connections/c") == ("DELETE", "HEAD")

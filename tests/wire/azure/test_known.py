@@ -184,6 +184,7 @@ def test_other_calls_are_not_known(data: bytes) -> None:
         send(7, url="https://host/api/hubs/chat/:send?api-version=1"),
         send(7, url="https://host/api/hubs/chat/connections/x/:send?api-version=1&filter=%20"),
         send(7, url="https://host/api/hubs/chat/connections/x%41/:send?api-version=1"),
+        send(7, url="https://host/api/hubs/chat/connections/x?api-version=1").replace(b"POST", b"HEAD"),
         # The id occurs twice in the frame, which is ambiguous.
         send(7, url=URL.format(hub=HUB, client="host")),
         send(7, url="https://host/api/hubs/chat/connections/x/y?api-version=1"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from moorage.wire.azure.dataplane import GenerateToken, decode, next_page, parse_query
-from moorage.wire.commands import JoinGroups, ListGroup, Member, Outcome, Selection, Send
+from moorage.wire.commands import JoinGroups, LeaveNamespace, ListGroup, Member, Outcome, Selection, Send
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import compile_filter
 
@@ -240,3 +240,9 @@ class TestList:
         following = next_page({"top": ["5"], "maxpagesize": ["2"]}, page)
         assert following is not None
         assert following["top"] == ["3"]
+
+
+def test_a_checked_disconnect_is_a_command_of_its_own() -> None:
+    path = "/api/hubs/h/connections/c/:send"
+    found = decode("POST", path, VERSION, "text/plain", b"41/ns,", check=True).command
+    assert found == LeaveNamespace("h", Selection(connection="c"), "/ns", close=False)

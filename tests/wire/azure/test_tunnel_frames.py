@@ -107,6 +107,12 @@ def test_responses_go_both_ways(more: bool, content: bytes | None) -> None:
     assert body == (content or b"")
 
 
+def test_responses_with_one_status_differ_in_their_ack_id_only() -> None:
+    for ack_id in (11, 22, 333):
+        decoded, _ = tunnel_frames.decode(tunnel_frames.response(ack_id, 204))
+        assert decoded == Response(ack_id=ack_id, status_code=204, not_completed=False)
+
+
 def test_a_response_without_not_completed_is_the_last() -> None:
     frame, _ = tunnel_frames.decode(tunnel_frames.encode(2, b'{"AckId":1,"StatusCode":200}'))
     assert isinstance(frame, Response)

@@ -194,9 +194,7 @@ NAMES = st.one_of(
 
 @SETTINGS
 @given(st.lists(NAMES, min_size=1, max_size=4), st.lists(NAMES, max_size=3), st.lists(NAMES, max_size=5))
-def test_repaired_sdk_texts_match_socketio(
-    rooms: list[str], excepted: list[str], own: list[str]
-) -> None:
+def test_repaired_sdk_texts_match_socketio(rooms: list[str], excepted: list[str], own: list[str]) -> None:
     text = " or ".join(map(group, rooms)) + "".join(f" and not ({group(name)})" for name in excepted)
     subject = person(*own)
     expected = not subject.groups.isdisjoint(rooms) and subject.groups.isdisjoint(excepted)
@@ -227,6 +225,11 @@ def test_the_shortcut_agrees_with_the_general_path(text: str, repair: bool) -> N
     quick = _shortcut(text, repair)
     general = _general(text, repair)
     assert quick is None or quick == general
+
+
+def test_what_is_not_all_rooms_is_not_repaired() -> None:
+    text = "'r1' in groups or 'r2' in groups and not (userId eq 'ada')"
+    assert compile_filter(text, repair=True) == compile_filter(text, repair=False)
 
 
 @pytest.mark.parametrize("repair", [False, True])

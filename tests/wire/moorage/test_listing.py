@@ -52,9 +52,7 @@ def test_split_headers_are_complete_together() -> None:
     handshake = json.dumps({"url": "/x", "headers": headers, "issued": 5}).encode()
     shared, own = known.split(handshake)
     assert shared is not None
-    (frame,) = decode_from_service(
-        encode_batch(1, 0, [sockets_frame(1, "a", [], [shared])])
-    ).frames
+    (frame,) = decode_from_service(encode_batch(1, 0, [sockets_frame(1, "a", [], [shared])])).frames
     assert isinstance(frame, Sockets)
     (common,) = frame.headers
     assert json.loads(common.headers) == {"host": ["h"], "user-agent": ["A"]}

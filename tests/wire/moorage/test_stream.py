@@ -106,6 +106,26 @@ def test_an_ack_of_an_unsent_batch_names_both_numbers() -> None:
         outgoing.resume(0)
 
 
+def test_an_outgoing_stream_tells_what_is_unsent_and_what_is_acknowledged() -> None:
+    outgoing = Outgoing(100)
+    for frame in (b"one", b"two"):
+        outgoing.queue(frame)
+    assert outgoing.unsent() == [b"one", b"two"]
+    outgoing.take(0)
+    assert (outgoing.unsent(), outgoing.acknowledged) == ([], 0)
+    outgoing.taken(1)
+    assert outgoing.acknowledged == 1
+
+
+def test_batches_may_be_taken_one_by_one() -> None:
+    incoming = Incoming(100)
+    for number in (1, 2):
+        assert incoming.arrived(number, 10)
+    assert (incoming.ack, incoming.untaken) == (0, 20)
+    incoming.take(1, 10)
+    assert (incoming.ack, incoming.untaken) == (1, 10)
+
+
 def test_a_window_may_change_with_a_resume() -> None:
     outgoing = Outgoing(10)
     outgoing.queue(b"x" * 20)

@@ -170,8 +170,7 @@ def _repaired(tree: Node) -> Node:
         case Logic("or", (*rooms, Logic("and", (last, *exceptions), False)), False):
             names = [_group(room) for room in (*rooms, last)]
             names += [_group(e.operand) if isinstance(e, Not) else None for e in exceptions]
-            if None not in names:
-                return Logic("and", (Logic("or", (*rooms, last)), *exceptions))
+            return tree if None in names else Logic("and", (Logic("or", (*rooms, last)), *exceptions))
     return tree
 
 
