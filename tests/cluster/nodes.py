@@ -7,11 +7,10 @@ from typing import Any
 
 from moorage.cluster.memory import MemoryNetwork
 from moorage.cluster.router import Router
-from moorage.cluster.sockets import unpacked
+from moorage.cluster.sockets import outgoing
 from moorage.hub.connection import Connection
 from moorage.hub.ports import Answers
-from moorage.wire.commands import Command, Outcome
-from moorage.wire.moorage.listing import Listed
+from moorage.wire.commands import Command, Found, Outcome
 from tests.hub.fakes import RecordingAnswers, RecordingPeer, World, heard, sink_of
 
 
@@ -114,13 +113,13 @@ class Nodes:
         return {client.id: packets for client in self.everyone if (packets := heard(client))}
 
 
-def rows_of(sockets: Mapping[str, Iterable[list[Listed]]]) -> dict[str, list[tuple[Any, ...]]]:
+def rows_of(sockets: Mapping[str, Iterable[list[Found]]]) -> dict[str, list[tuple[Any, ...]]]:
     """The rows of an outcome by app server: id, connection, user, opened, rooms, handshake."""
     return {
         server: [
             (row.id, row.connection, row.user, row.opened, row.rooms, row.handshake)
             for part in parts
-            for row in unpacked(part)
+            for row in outgoing(part)
         ]
         for server, parts in sockets.items()
     }

@@ -1,29 +1,31 @@
-"""Rows of `FetchSockets` between nodes: the same socket on the other side, with all of its headers."""
+"""Sockets of `FetchSockets` between nodes: the same socket on the other side, with all of its headers."""
 
 from __future__ import annotations
 
 import json
 
-from moorage.cluster.sockets import packed, unpacked
+from moorage.cluster.sockets import incoming, outgoing
 from moorage.wire.cluster import Socket
-from moorage.wire.moorage.listing import SharedHeaders, listed
-from moorage.wire.moorage.rows import Row
+from moorage.wire.commands import Found
+from moorage.wire.moorage.listing import SharedHeaders, pack
 
 HANDSHAKE = {"headers": {"user-agent": "browser", "cookie": "c=1"}, "query": {"a": "1"}, "claims": {}}
 
 
-def test_a_row_gets_its_shared_headers_back() -> None:
-    shared, rest = SharedHeaders().split(json.dumps(HANDSHAKE).encode())
-    row = listed("/", Row("sid", "c1", "ada", 0, 10**12, ("r",), rest), shared, 3)
-    (socket,) = unpacked([row])
+def test_a_packed_socket_gets_its_shared_headers_back() -> None:
+    headers = SharedHeaders()
+    found = Found("/", "sid", "c1", "ada", 10**12, ("r",), json.dumps(HANDSHAKE).encode(), 3)
+    pack(found, headers)
+    assert found.shared is not None
+    (socket,) = outgoing([found])
     assert json.loads(socket.handshake) == HANDSHAKE
     assert (socket.id, socket.connection, socket.user, socket.opened, socket.rooms) == (
         "sid", "c1", "ada", 10**12, ("r",),
     )  # fmt: skip
 
 
-def test_a_row_that_travels_twice_is_the_same() -> None:
+def test_a_socket_that_travels_twice_is_the_same() -> None:
     socket = Socket("sid", "c1", None, 5, (), b'{"headers":{}}')
-    (row,) = packed("/chat", [socket])
-    assert (row.namespace, row.id, row.shared) == ("/chat", "sid", None)
-    assert unpacked([row]) == (socket,)
+    (found,) = incoming("/chat", [socket])
+    assert (found.namespace, found.id, found.packed) == ("/chat", "sid", None)
+    assert outgoing([found]) == (socket,)

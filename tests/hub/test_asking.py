@@ -12,13 +12,16 @@ from moorage.wire.commands import FetchSockets, Outcome, Selection, TellServers
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.filters.compiled import Filter
 from moorage.wire.groups import namespace_group, room_group
-from moorage.wire.moorage.listing import sockets_frame
+from moorage.wire.moorage.listing import Shared, SharedHeaders, pack, sockets_frame
 from moorage.wire.moorage.v1 import Chunk, Row, Sockets, decode_from_service, encode_batch
 from tests.hub.fakes import HUB, RecordingAnswers, RecordingPeer, World
 
 NOW_MS = 1_800_000_000_000
 ONE = (Chunk(1, b"[{}]"),)
 """The listed row of one socket."""
+
+
+HEADERS = SharedHeaders()
 
 
 class Fleet(World):
@@ -76,9 +79,12 @@ def rows_of(outcome: Outcome) -> list[tuple[str, Row]]:
     """App servers and rows, in order."""
     found: list[tuple[str, Row]] = []
     for server, rows in outcome.sockets.items():
-        listed = [one for some in rows for one in some]
-        shared = {one.shared for one in listed if one.shared is not None}
-        frame = sockets_frame(1, server, [one.row for one in listed], shared)
+        packed: list[bytes] = []
+        shared: set[Shared] = set()
+        for some in rows:
+            packed += [one.packed or pack(one, HEADERS) for one in some]
+            shared |= {one.shared for one in some if one.shared is not None}
+        frame = sockets_frame(1, server, packed, shared)
         (sockets,) = decode_from_service(encode_batch(1, 0, [frame])).frames
         assert isinstance(sockets, Sockets)
         assert {row.shared for row in sockets.rows} - {0} == {each.number for each in sockets.headers}
@@ -245,10 +251,9 @@ def test_headers_that_clients_share_are_sent_once() -> None:
         connection.handshake = handshake
     for _ in range(2):
         outcome, _ = fleet.fetch()
-        listed = [one for some in outcome.sockets["b"] for one in some]
-        shared = {one.shared for one in listed if one.shared is not None}
-        assert len(shared) == len(fleet.hub().shared) == 2
-        rows = [row for _, row in rows_of(fleet.fetch()[0])]
+        rows = [row for _, row in rows_of(outcome)]
+        assert len(HEADERS) == len({row.shared for row in rows} - {0}) == 2
+        assert sorted(len(bytes(c.handshake)) for c in fleet.apps["b"].clients) == sorted(map(len, own))
         assert sorted((row.shared != 0, row.handshake) for row in rows) == sorted(
             [
                 *((True, b'{"headers":{"cookie":["%d"]},"url":"/x"}' % n) for n in range(3)),

@@ -15,6 +15,7 @@ from moorage.wire.commands import (
     Cast,
     Command,
     Exists,
+    Found,
     Member,
     Outcome,
     Selection,
@@ -23,8 +24,6 @@ from moorage.wire.commands import (
     Write,
     merged,
 )
-from moorage.wire.moorage.listing import listed
-from moorage.wire.moorage.rows import Row
 
 
 def test_commands_are_frozen_values() -> None:
@@ -86,6 +85,6 @@ def test_an_app_server_on_two_nodes_is_listed_once() -> None:
 
 
 def test_merged_rows_of_sockets_stay_with_their_app_server() -> None:
-    row = listed("/", Row("a", "c", None, 0, 0, (), b"{}"))
+    row = Found("/", "a", "c", None, 0, (), b"{}")
     parts = [Outcome(sockets={"s1": iter([[row]])}), Outcome(sockets={"s1": iter([[row], [row]]), "s2": []})]
     assert {name: list(rows) for name, rows in merged(parts).sockets.items()} == {"s1": [[row]] * 3, "s2": []}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from moorage import logs
-from moorage.cluster.sockets import unpacked
+from moorage.cluster.sockets import outgoing
 from moorage.hub.node import Node
 from moorage.hub.turns import Intake, Job
 from moorage.wire.cluster import Answer, Envelope, Finished, Part, Refused, Result, Sockets
@@ -73,7 +73,7 @@ class Arrivals:
     def _list(self, envelope: Envelope, outcome: Outcome) -> Job[None]:
         for server, parts in outcome.sockets.items():
             for rows in parts:
-                self._send(envelope.origin, envelope.request, Sockets(server, unpacked(rows)))
+                self._send(envelope.origin, envelope.request, Sockets(server, outgoing(rows)))
                 yield False
         self._tell(envelope, outcome)
 

@@ -8,8 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from moorage.hub.ports import Answers, Reply
-from moorage.wire.commands import Ask, ListGroup, Outcome, Write, merged
-from moorage.wire.moorage.listing import Listed
+from moorage.wire.commands import Ask, Found, ListGroup, Outcome, Write, merged
 
 
 class Request:
@@ -38,7 +37,7 @@ class Request:
         self._asking = set(self._owing) if answers is not None else set()
         """Nodes where somebody may still answer."""
         self._outcomes: list[Outcome] = []
-        self._rows: dict[str, dict[str, list[list[Listed]]]] = {}
+        self._rows: dict[str, dict[str, list[list[Found]]]] = {}
         """Sockets by node and app server, of nodes that have not told their outcome."""
         self._error: Exception | None = None
         self._missing: list[str] = []
@@ -60,7 +59,7 @@ class Request:
                 self._error = self._error or outcome
             self._go_on()
 
-    def rows(self, node: str, server: str, rows: list[Listed]) -> None:
+    def rows(self, node: str, server: str, rows: list[Found]) -> None:
         """Some sockets on a node that an app server serves. They come before the outcome."""
         if node in self._owing:
             self._rows.setdefault(node, {}).setdefault(server, []).append(rows)

@@ -14,7 +14,7 @@ from moorage import logs
 from moorage.cluster.arrivals import Arrivals
 from moorage.cluster.ports import Broker
 from moorage.cluster.requests import Request
-from moorage.cluster.sockets import packed
+from moorage.cluster.sockets import incoming
 from moorage.hub.node import Node
 from moorage.hub.ports import Answers, Reply
 from moorage.wire import cluster
@@ -188,7 +188,7 @@ class Router:
             request.finished(node, part.missing)
         elif isinstance(part, cluster.Sockets):
             if isinstance(request.command, FetchSockets):
-                request.rows(node, part.server, packed(request.command.namespace, part.rows))
+                request.rows(node, part.server, incoming(request.command.namespace, part.rows))
         elif isinstance(part, cluster.Refused):
             request.outcome(node, PeerError(CATALOGUE.get(part.reason, INTERNAL), part.detail))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol, SupportsBytes
 
 from moorage.engine.upgrade import State
 from moorage.hub.clients import Clients
@@ -17,11 +17,9 @@ from moorage.hub.ports import Answers, AppPeer
 from moorage.hub.selecting import parts
 from moorage.hub.turns import STEP, Job, finished
 from moorage.wire import engineio, socketio
-from moorage.wire.commands import FetchSockets, Invoke, Outcome, Selection, TellServers
+from moorage.wire.commands import FetchSockets, Found, Invoke, Outcome, Selection, TellServers
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, room_group, room_of
-from moorage.wire.moorage.listing import Listed, listed
-from moorage.wire.moorage.v1 import Chunk, Row
 from moorage.wire.reasons import API_BAD_PAYLOAD, LINK_BAD_REQUEST, LINK_OVERFLOW
 
 PART: Final = 1_024
@@ -140,7 +138,15 @@ def _fetching(clients: Clients, hub: Hub, command: FetchSockets, answers: Answer
     )
 
 
-def _is_last(waiting: dict[AppServer, int], server: AppServer, chunks: tuple[Chunk, ...]) -> bool:
+class Counted(Protocol):
+    """An app server's data of `count` sockets, in a form that the asker's dialect reads."""
+
+    @property
+    def count(self) -> int:
+        """Number of sockets."""
+
+
+def _is_last(waiting: dict[AppServer, int], server: AppServer, chunks: tuple[Counted, ...]) -> bool:
     """True if this is the app server's final answer. The asker matches answers to rows by their number, so
     more than were asked for raise `PeerError`."""
     told = sum(chunk.count for chunk in chunks)
@@ -218,7 +224,7 @@ def _candidates(hub: Hub, command: FetchSockets) -> Job[dict[AppServer, list[Con
     return found
 
 
-def _rows(server: str, sockets: _Sockets, command: FetchSockets, now: float) -> Iterator[list[Listed]]:
+def _rows(server: str, sockets: _Sockets, command: FetchSockets, now: float) -> Iterator[list[Found]]:
     """The rows, a few at a time: one step's work, or one socket."""
     start = 0
     while start < len(sockets.sids):
@@ -228,28 +234,37 @@ def _rows(server: str, sockets: _Sockets, command: FetchSockets, now: float) -> 
         pairs = zip(some, sockets.sids[start : start + TOGETHER], strict=False)
         start += len(some)
         if server == command.asker:
-            # Most of a row is its handshake, which the asker got when its clients connected.
-            yield [listed(command.namespace, _row(c, sid, command, now, b"{}")) for c, sid in pairs]
-        else:
-            yield [
-                known if (known := c.listed) is not None and known.id == sid else _list(c, sid, command, now)
-                for c, sid in pairs
-            ]
+            # The largest part is the handshake, which the asker got when its clients connected.
+            yield [_found(c, sid, command, now, b"{}") for c, sid in pairs]
+            continue
+        new: list[Connection] = []
+        yield [
+            known if (known := c.listed) is not None and known.id == sid else _list(c, sid, command, now, new)
+            for c, sid in pairs
+        ]
+        for connection in new:
+            # The reader may have put a smaller form of the handshake in its place.
+            if connection.listed is not None:
+                connection.handshake = connection.listed.handshake
 
 
-def _list(connection: Connection, sid: str, command: FetchSockets, now: float) -> Listed:
-    if connection.shared is None:
-        connection.shared, connection.handshake = connection.hub.shared.split(connection.handshake)
-    row = _row(connection, sid, command, now, connection.handshake)
-    connection.listed = listed(command.namespace, row, connection.shared, len(connection.groups))
-    return connection.listed
+def _list(
+    connection: Connection, sid: str, command: FetchSockets, now: float, new: list[Connection]
+) -> Found:
+    new.append(connection)
+    connection.listed = found = _found(connection, sid, command, now, connection.handshake)
+    return found
 
 
-def _row(connection: Connection, sid: str, command: FetchSockets, now: float, handshake: bytes) -> Row:
+def _found(
+    connection: Connection, sid: str, command: FetchSockets, now: float, handshake: SupportsBytes
+) -> Found:
     opened = command.now - int((now - connection.opened_at) * 1000)
+    groups = len(connection.groups)
     # With two groups, the namespace and the private room, there is nothing to list. Most sockets have two.
-    rooms = _rooms(connection, command.namespace, sid) if len(connection.groups) != 2 else ()
-    return Row(sid, connection.id, connection.user_id, 0, opened, rooms, handshake)
+    rooms = _rooms(connection, command.namespace, sid) if groups != 2 else ()
+    user = connection.user_id
+    return Found(command.namespace, sid, connection.id, user, opened, rooms, handshake, groups)
 
 
 def _rooms(connection: Connection, namespace: str, sid: str) -> tuple[str, ...]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, SupportsBytes
 
 from moorage.engine.session import EngineSession
 from moorage.hub.outbox import Flusher, Outbox
 from moorage.hub.settings import Limits
-from moorage.wire.moorage.listing import Listed, Shared
+from moorage.wire.commands import Found
 
 if TYPE_CHECKING:
     from moorage.hub.heartbeat import Heartbeat
@@ -38,7 +38,6 @@ class Connection:
         "outbox",
         "server",
         "session",
-        "shared",
         "user_id",
     )
 
@@ -61,13 +60,10 @@ class Connection:
         self.outbox = Outbox(self, flusher)
         self.groups: set[str] = set()
         self.opened_at = now
-        self.handshake = b"{}"
-        """JSON, as its app server was told: `headers`, `query` and `claims` at least; when others have
-        fetched it, without the headers that are in `shared`."""
-        self.shared: Shared | None = None
-        """Headers that it has in common with others, once somebody has asked for them."""
-        self.listed: Listed | None = None
-        """The socket in the namespace that was fetched last, until the connection's groups change."""
+        self.handshake: SupportsBytes = b"{}"
+        """JSON, as the app server got it, with at least `headers`, `query` and `claims`."""
+        self.listed: Found | None = None
+        """The socket that was fetched last. Cleared when the connection's groups change."""
         self.heartbeat: Heartbeat | None = None
         """Where the service keeps the heartbeat."""
         self.held = 0

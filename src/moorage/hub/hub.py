@@ -8,7 +8,6 @@ from moorage.hub.invokes import Questions
 from moorage.hub.links import AppServer, AppServers
 from moorage.hub.ports import Members
 from moorage.hub.rooms import Directory
-from moorage.wire.moorage.listing import SharedHeaders
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
@@ -24,7 +23,6 @@ class Hub:
         "queries",
         "questions",
         "servers",
-        "shared",
         "websockets",
     )
 
@@ -39,7 +37,6 @@ class Hub:
         must find nobody who waits for it, since the asker could not read it."""
         self.questions: Questions[AppServer] = Questions()
         """What app servers ask each other."""
-        self.shared = SharedHeaders()
         self.websockets = 0
         """How many of the directory's connections are on a WebSocket. The others are on polling."""
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import Final
+from typing import Any, Final, SupportsBytes
 
 import msgspec
 
 from moorage.wire.filters.compiled import Filter
-from moorage.wire.moorage.listing import Listed
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
@@ -174,6 +173,27 @@ class Server(msgspec.Struct, frozen=True, gc=False, array_like=True):
     clients: int
 
 
+class Found(msgspec.Struct, gc=False):
+    """One socket that `FetchSockets` found. The hub keeps it until the groups of the connection change."""
+
+    namespace: str
+    id: str
+    connection: str
+    user: str | None
+    opened: int
+    """Milliseconds since 1970."""
+    rooms: tuple[str, ...]
+    """All but the private room."""
+    handshake: SupportsBytes
+    """JSON. A link dialect may put a smaller form in its place, with the same `bytes`."""
+    groups: int = 0
+    """Groups of the connection, all namespaces together."""
+    packed: bytes | None = None
+    """The socket as a link dialect sends it, for the dialect's own use."""
+    shared: Any = None
+    """What `packed` refers to, likewise."""
+
+
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What a command did, or found."""
 
@@ -185,11 +205,11 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The page of `ListGroup`."""
     more: bool = False
     """True if the group has connections after this page."""
-    sockets: Mapping[str, Iterable[list[Listed]]] = {}
-    """The rows of `FetchSockets` by app server id. There may be a hundred thousand, so they are made a
+    sockets: Mapping[str, Iterable[list[Found]]] = {}
+    """The sockets of `FetchSockets` by app server id. There may be a hundred thousand, so they are made a
     few at a time, while the caller iterates."""
     rooms: int = 0
-    """Number of rooms in all these rows."""
+    """Number of rooms of all these sockets."""
     asked: int = 0
     """How many answers will come: of connections for `Invoke`, else of app servers."""
     servers: tuple[Server, ...] = ()
@@ -207,7 +227,7 @@ def merged(outcomes: Iterable[Outcome], limit: int = 0) -> Outcome:
     most so many members. An app server with clients on several nodes becomes one row."""
     parts = tuple(outcomes)
     members = sorted(chain.from_iterable(part.members for part in parts), key=lambda row: row.connection_id)
-    sockets: dict[str, list[Iterable[list[Listed]]]] = {}
+    sockets: dict[str, list[Iterable[list[Found]]]] = {}
     servers: dict[str, Server] = {}
     for part in parts:
         for name, rows in part.sockets.items():

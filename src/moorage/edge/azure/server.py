@@ -205,8 +205,8 @@ class AzureServer:
         channel = Channel(connection)
         connection.channel = channel
         channel.pin(self._pick())
-        connection.handshake = cloudevents.connect_body(handshake)
-        self._request("connect", channel, connection.handshake)
+        connection.handshake = body = cloudevents.connect_body(handshake)
+        self._request("connect", channel, body)
 
     def forward(self, connection: Connection, packet: bytes) -> None:
         """Queue one packet of the client."""

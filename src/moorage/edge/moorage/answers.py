@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from moorage.wire.commands import Outcome
 from moorage.wire.moorage import v1
-from moorage.wire.moorage.listing import Shared, sockets_frame
+from moorage.wire.moorage.listing import Shared, SharedHeaders, pack, sockets_frame
 
 ROWS: Final = 1_000
 ROW_BYTES: Final = 128 * 1024
@@ -77,14 +77,14 @@ def is_little(outcome: Outcome) -> bool:
     return outcome.reached <= AT_ONCE and outcome.rooms <= AT_ONCE_ROOMS
 
 
-def answer_frames(ref: int, outcome: Outcome) -> Iterator[tuple[int, bytes] | None]:
+def answer_frames(ref: int, outcome: Outcome, headers: SharedHeaders) -> Iterator[tuple[int, bytes] | None]:
     """The rows of a `Fetch`: how many, and the frame with them; None between two steps of work."""
     for server, rows in outcome.sockets.items():
         packed: list[bytes] = []
         shared: set[Shared | None] = set()
         size = 0
         for some in rows:
-            more = [one.row for one in some]
+            more = [one.packed or pack(one, headers) for one in some]
             packed += more
             size += sum(map(len, more))
             shared.update([one.shared for one in some])

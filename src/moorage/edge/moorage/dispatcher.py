@@ -33,6 +33,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.moorage import v1
+from moorage.wire.moorage.listing import SharedHeaders
 from moorage.wire.reasons import (
     APP_CLOSED,
     APP_ERROR,
@@ -67,11 +68,14 @@ _NOBODY: Final = Outcome(reached=0)
 class Dispatcher:
     """Handles the frames of one session, in order."""
 
-    def __init__(self, server: MoorageServer, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, server: MoorageServer, wall_clock: Callable[[], float], headers: SharedHeaders
+    ) -> None:
         self._server = server
         self._node = server.node
         self._hub = server.hub.name
         self._wall_clock = wall_clock
+        self._headers = headers
         self._open: set[Stream] = set()
         self._complaints: set[tuple[str, str]] = set()
         self._backlog = 0
@@ -356,7 +360,7 @@ class Dispatcher:
 
     def _begin_answer(self, ref: int, stream: Stream, outcome: Outcome) -> None:
         if not outcome.sockets or is_little(outcome):
-            for made in answer_frames(ref, outcome):
+            for made in answer_frames(ref, outcome, self._headers):
                 if made is not None:
                     self._server.queue_encoded(made[1])
             stream.begin(outcome.asked)
@@ -365,7 +369,7 @@ class Dispatcher:
             self._server.queue_slowly(self._slowly(ref, stream, outcome))
 
     def _slowly(self, ref: int, stream: Stream, outcome: Outcome) -> Iterator[bytes | None]:
-        for made in answer_frames(ref, outcome):
+        for made in answer_frames(ref, outcome, self._headers):
             yield None if made is None else made[1]
             if made is not None:
                 self._backlog -= made[0]

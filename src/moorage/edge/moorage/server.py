@@ -235,10 +235,10 @@ class MoorageServer:
             return
         number = self._last_client = next(self._numbers)
         connection.channel = number
-        connection.handshake = handshake_json(handshake, int(self._wall_clock() * 1000))
+        connection.handshake = sent = handshake_json(handshake, int(self._wall_clock() * 1000))
         self.clients[number] = connection
         self.openings[number] = self.node.clock()
-        self.queue(v1.Open(number, connection.id, connection.user_id, connection.handshake))
+        self.queue(v1.Open(number, connection.id, connection.user_id, sent))
 
     def forward(self, connection: Connection, packet: bytes) -> None:
         """Queue one packet of the client."""

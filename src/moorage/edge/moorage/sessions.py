@@ -18,6 +18,7 @@ from moorage.hub.node import Node
 from moorage.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1
+from moorage.wire.moorage.listing import SharedHeaders
 from moorage.wire.reasons import (
     LINK_BAD_FRAME,
     LINK_REPLACED,
@@ -49,6 +50,7 @@ class Sessions:
         self.clock = clock
         self._node_id = node_id
         self._wall_clock = wall_clock
+        self._headers = SharedHeaders()
         self._later = later
         self._sessions: dict[tuple[str, str], tuple[MoorageServer, Reader]] = {}
         self._client_numbers = itertools.count(1)
@@ -131,7 +133,7 @@ class Sessions:
             later=self._later,
             wall_clock=self._wall_clock,
         )
-        dispatcher = Dispatcher(server, self._wall_clock)
+        dispatcher = Dispatcher(server, self._wall_clock, self._headers)
         reader = Reader(server, dispatcher)
         server.at_end = reader.end
         self._sessions[hub.name, socket.server_id] = server, reader

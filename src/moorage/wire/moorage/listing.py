@@ -9,11 +9,12 @@ per frame.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import msgspec
 
+from moorage.wire.commands import Found
 from moorage.wire.moorage.rows import Headers, Row
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -32,10 +33,11 @@ _SHARED: Final = frozenset(
 class Shared:
     """Headers that several clients share. Lives as long as one of these clients."""
 
-    __slots__ = ("__weakref__", "number", "packed")
+    __slots__ = ("__weakref__", "headers", "number", "packed")
 
     def __init__(self, number: int, headers: bytes) -> None:
         self.number = number
+        self.headers = headers
         self.packed = _encode(Headers(number, headers))
 
 
@@ -49,15 +51,15 @@ class SharedHeaders:
     def __len__(self) -> int:
         return len(self._known)
 
-    def split(self, handshake: bytes) -> tuple[Shared | None, bytes]:
-        """The shared headers of a handshake, and its JSON without them."""
+    def split(self, handshake: bytes) -> Split:
+        """Take the shared headers out of a handshake."""
         found: dict[str, Any] = msgspec.json.decode(handshake)
         headers: dict[str, Any] = found.get("headers", {})
         shared = {name: headers[name] for name in headers if name in _SHARED}
         if not shared:
-            return None, handshake
+            return Split(None, handshake)
         found["headers"] = {name: headers[name] for name in headers if name not in _SHARED}
-        return self._of(msgspec.json.encode(shared)), msgspec.json.encode(found)
+        return Split(self._of(msgspec.json.encode(shared)), msgspec.json.encode(found))
 
     def _of(self, headers: bytes) -> Shared:
         known = self._known.get(headers)
@@ -67,22 +69,31 @@ class SharedHeaders:
         return known
 
 
-class Listed(NamedTuple):
-    """One socket with its encoded row."""
+class Split(msgspec.Struct, gc=False):
+    """A handshake without the headers in `shared`."""
 
-    namespace: str
-    id: str
-    row: bytes
     shared: Shared | None
-    groups: int
-    """Number of groups of its connection, in all namespaces."""
+    rest: bytes
+
+    def __bytes__(self) -> bytes:
+        """The whole handshake."""
+        if self.shared is None:
+            return self.rest
+        found: dict[str, Any] = msgspec.json.decode(self.rest)
+        found["headers"] = msgspec.json.decode(self.shared.headers) | found["headers"]
+        return msgspec.json.encode(found)
 
 
-def listed(namespace: str, row: Row, shared: Shared | None = None, groups: int = 0) -> Listed:
-    """Encode `row` for lists whose rows all belong to one app server."""
-    if shared is not None:
-        row.shared = shared.number
-    return Listed(namespace, row.id, _encode(row), shared, groups)
+def pack(found: Found, headers: SharedHeaders) -> bytes:
+    """Pack a socket for lists whose rows are all of one app server, and keep the row."""
+    split = found.handshake
+    if not isinstance(split, Split):
+        split = found.handshake = headers.split(bytes(split))
+    number = 0 if split.shared is None else split.shared.number
+    row = Row(found.id, found.connection, found.user, 0, found.opened, found.rooms, split.rest, number)
+    found.shared = split.shared
+    found.packed = _encode(row)
+    return found.packed
 
 
 def sockets_frame(ref: int, server: str, rows: Sequence[bytes], shared: Collection[Shared]) -> bytes:
