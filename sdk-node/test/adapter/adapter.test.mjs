@@ -43,7 +43,7 @@ async function stage(clients = 1) {
 
 const rooms = (socket) => [...socket.rooms].filter((room) => room !== socket.id);
 
-test("CONNECT joins the private room without a word; joins and leaves are one frame each", async () => {
+test("CONNECT joins the private room without a frame; each join and leave is one frame", async () => {
   const { uplink, sockets: [socket] } = await stage();
   assert.deepEqual([...socket.rooms], [socket.id]);
   assert.deepEqual(uplink.asked, []);
@@ -56,7 +56,7 @@ test("CONNECT joins the private room without a word; joins and leaves are one fr
   ]);
 });
 
-test("a join waits for one that is under way, and follows an io.socketsLeave of the moment before", async () => {
+test("a join is sent even if the local view contains the room: an earlier join or io.socketsLeave may be pending", async () => {
   const { io, uplink, dispatch, sockets: [socket] } = await stage();
   socket.join("a");
   assert.equal(typeof socket.join("a")?.then, "function");
@@ -86,7 +86,7 @@ test("a repeated join that fails leaves the room as it was", async () => {
   assert.deepEqual([rooms(socket), reported.length], [["a"], 1]);
 });
 
-test("rooms of a client that is gone are nobody's: neither a late middleware's nor a disconnect handler's", async () => {
+test("joins for a client that is gone send nothing, from a late middleware or a disconnect handler", async () => {
   const { io, uplink, dispatch, sockets: [socket] } = await stage();
   let late;
   io.use((candidate, next) => (late = { candidate, next }));
@@ -104,7 +104,7 @@ test("rooms of a client that is gone are nobody's: neither a late middleware's n
   assert.deepEqual([uplink.asked, uplink.sent, io.of("/").adapter.rooms.size], [[], [], 0]);
 });
 
-test("a socket in a dynamic namespace that was closed meanwhile still hears of others", async () => {
+test("a socket whose dynamic namespace was closed still gets room changes and disconnects by others", async () => {
   const { io, uplink, dispatch } = await stage();
   io.opts.cleanupEmptyChildNamespaces = true;
   const waiting = [];
@@ -128,7 +128,7 @@ test("a socket in a dynamic namespace that was closed meanwhile still hears of o
   assert.equal(socket.connected, false);
 });
 
-test("rooms that a middleware joins are the service's affair once the socket is let in", async () => {
+test("rooms joined in a middleware are sent once the socket is accepted", async () => {
   const { io, uplink, dispatch } = await stage();
   const waiting = [];
   io.use((socket, next) => waiting.push({ socket, next }));
@@ -156,7 +156,7 @@ test("rooms that a middleware joins are the service's affair once the socket is 
   assert.deepEqual([...socket.rooms], ["a", 5, socket.id]);
 });
 
-test("news of others count again from the Done on, also in the same breath", async () => {
+test("a Moved that follows the Done is applied, also in the same batch", async () => {
   const { uplink, dispatch, sockets: [socket] } = await stage();
   const left = socket.join("a") ?? assert.fail("no promise");
   uplink.asked[0].done();
@@ -174,7 +174,7 @@ test("news of others count again from the Done on, also in the same breath", asy
   dispatch.moved(1, "/nowhere", true, ["a"]);
 });
 
-test("a join that fails is undone, reported and rejected; nobody hears of it for a socket that is gone", async () => {
+test("a join that fails is undone, reported and rejected; it is not reported for a socket that is gone", async () => {
   const { uplink, reported, sockets: [one, two] } = await stage(2);
   const [first, second] = [one.join("a"), two.join("a")];
   two.disconnect();
@@ -185,7 +185,7 @@ test("a join that fails is undone, reported and rejected; nobody hears of it for
   assert.deepEqual(reported.map(String), ["Error: too many groups"]);
 });
 
-test("a room change of a socket that is elsewhere goes by selection", async () => {
+test("a room change of another app server's socket is a selection write", async () => {
   const { uplink, adapter } = await stage();
   adapter.addAll("elsewhere", new Set(["a"]));
   adapter.del("elsewhere", "b");
@@ -196,7 +196,7 @@ test("a room change of a socket that is elsewhere goes by selection", async () =
   ]);
 });
 
-test("emits are one frame; volatile ones may be dropped by the link", async () => {
+test("an emit is one frame; the link may drop a volatile one", async () => {
   const { io, uplink } = await stage(3);
   io.to("a").except("b").emit("x", Buffer.from("y"));
   io.volatile.emit("z");
@@ -212,7 +212,7 @@ test("emits are one frame; volatile ones may be dropped by the link", async () =
   assert.deepEqual(uplink.volatile.map(({ payload, flags }) => [payload, flags]), [['42["z"]', 1]]);
 });
 
-test("an emit with acks counts one server, whoever asks for the count next", async () => {
+test("an emit with acks counts one server; the next serverCount is not affected", async () => {
   const { io, uplink, adapter } = await stage();
   const answers = io.timeout(1000).emitWithAck("who");
   const [{ part, done, frame }] = uplink.asked;
@@ -232,7 +232,7 @@ test("an emit with acks counts one server, whoever asks for the count next", asy
   assert.equal(await count, 2);
 });
 
-test("[repair 1] an answer without data is one without arguments, an unreadable one is none", async (t) => {
+test("[repair 1] an answer without data has no arguments; an unreadable answer is ignored", async (t) => {
   const { io, uplink } = await stage();
   const thrown = [];
   process.setUncaughtExceptionCaptureCallback((error) => thrown.push(error));
@@ -250,7 +250,7 @@ test("[repair 1] an answer without data is one without arguments, an unreadable 
   assert.deepEqual(thrown, []);
 });
 
-test("a callback of an emit with acks that throws does so on its own account", async (t) => {
+test("an exception in the callback of an emit with acks is an uncaught exception", async (t) => {
   const { io, uplink } = await stage();
   const thrown = [];
   process.setUncaughtExceptionCaptureCallback((error) => thrown.push(error.message));
@@ -268,7 +268,7 @@ test("a callback of an emit with acks that throws does so on its own account", a
   assert.deepEqual(thrown, ["mine 0", "mine 1"]);
 });
 
-test("ids are all that allSockets waits for, its own it knows", async () => {
+test("allSockets waits for the ids only, and adds its own", async () => {
   const { io, uplink, sockets: [socket] } = await stage();
   socket.join("a");
   const ids = io.in("a").allSockets();
@@ -279,7 +279,7 @@ test("ids are all that allSockets waits for, its own it knows", async () => {
   assert.deepEqual([...(await ids)], ["x", "y", socket.id]);
 });
 
-test("what others want to know of a namespace that is not here is answered all the same", async () => {
+test("questions about an unknown namespace are answered", async () => {
   const { dispatch, uplink, sockets: [socket], reported } = await stage();
   socket.data.n = 1;
   dispatch.query(3, "/", [socket.id, "gone"]);
@@ -295,7 +295,7 @@ test("what others want to know of a namespace that is not here is answered all t
   assert.equal(reported[0].reason, "link-bad-request");
 });
 
-test("what comes before there is a handler is handed on in its order", () => {
+test("frames that arrive before the handler is set are passed on in order", () => {
   const buffer = new FrameBuffer();
   buffer.handler.open(1, "c", null, HANDSHAKE);
   buffer.handler.told(0, "s", "/", "x");

@@ -23,7 +23,7 @@ test("an adapter of this package's copy of socket.io-adapter is socket.io's", ()
   assert.equal(new Server().of("/").adapter instanceof Adapter, true);
 });
 
-test("the first listener of connections at an engine is the server's own", () => {
+test("the first \"connection\" listener of an engine is the server's own", () => {
   const io = new Server(0);
   assert.equal(io.engine.listeners("connection").length, 1);
   io.close();

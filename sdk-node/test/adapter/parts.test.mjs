@@ -20,14 +20,14 @@ import { Recorder } from "../support/recorder.mjs";
 
 const row = (id, server, rest = {}) => ({ id, connection: "c", user: null, server, opened: 5, rooms: [], handshake: "", shared: 0, ...rest });
 
-test("a selection is text, its flags bits", () => {
+test("a selection contains strings, and its flags are bits", () => {
   const options = { rooms: new Set(["a", 5]), except: new Set(["b"]), flags: { volatile: true, local: true } };
   assert.deepEqual(selection("/n", options), { namespace: "/n", rooms: ["a", "5"], excluded: ["b"] });
   assert.deepEqual(selection("/", { rooms: new Set() }), { namespace: "/", rooms: [], excluded: [] });
   assert.deepEqual([flagsOf(options), flagsOf({}), flagsOf({ flags: { compress: true } })], [3, 0, 0]);
 });
 
-test("while a change is under way, what others did before is no news", () => {
+test("while a change is pending, earlier changes of others are ignored", () => {
   const membership = new Membership();
   const first = membership.begin("s", ["a", "b"]);
   const second = membership.begin("s", ["a"]);
@@ -40,7 +40,7 @@ test("while a change is under way, what others did before is no news", () => {
   assert.deepEqual(membership.settled("s", ["a", "b"]), ["a", "b"]);
 });
 
-test("packets come back as they went, broken ones do no harm to the next", () => {
+test("packets survive a round trip; a broken one does not affect the next", () => {
   const reader = new PacketReader(standard.decoder);
   const packet = { type: 2, nsp: "/n", data: ["a", { b: Buffer.from([1]) }, ...Array(20).fill(Buffer.from([2]))] };
   const text = encodePacket(standard.encoder, packet);
@@ -53,7 +53,7 @@ test("packets come back as they went, broken ones do no harm to the next", () =>
 const ODD_PACKETS = ["", "4", "b", "43", "437", "43{}", '43"x"', "43null", "43[", "40", "41", "42", "44", "45", "461-", "461-7", "460-7[]"]
   .concat('461-7[{"_placeholder":true,"num":5}]\x1ebAA==', "437[]\x1e437[]", "437[]\x1e461-7[]", "437[]\x1ebAA==", `43${"[".repeat(50_000)}`);
 
-test("[repair 1] a packet of any shape is read as its arguments or not at all, and does no harm to the next", () => {
+test("[repair 1] a packet of any shape is decoded or rejected, and does not affect the next", () => {
   const reader = new PacketReader(standard.decoder);
   for (const odd of ODD_PACKETS) {
     for (const type of [PacketType.ACK, PacketType.EVENT]) {
@@ -65,7 +65,7 @@ test("[repair 1] a packet of any shape is read as its arguments or not at all, a
   for (const empty of ["437", "461-7\x1ebAA=="]) assert.deepEqual(reader.arguments(PacketType.ACK, empty), []);
 });
 
-test("an encoder names the path, and leaves other errors alone", () => {
+test("an encoder names the path, and does not change other errors", () => {
   const encoder = new Encoder();
   namePaths(encoder);
   const event = (...data) => ({ type: 2, nsp: "/", data });
@@ -86,7 +86,7 @@ test("an encoder names the path, and leaves other errors alone", () => {
   assert.deepEqual(encoder.encode(event("e", twice, [twice])), ['2["e",{"a":1},[{"a":1}]]']);
 });
 
-test("facts are what a socket has of data and auth", () => {
+test("facts contain a socket's data and auth", () => {
   const socket = (data, auth) => ({ data, handshake: { auth } });
   const sockets = new Map([
     ["a", socket({ n: 1 }, { t: 2 })],
@@ -103,7 +103,7 @@ test("facts are what a socket has of data and auth", () => {
   assert.match(reported.join(), /^data of socket d is not fetched: cannot be sent: the packet's data .data.n is a BigInt$/);
 });
 
-test("facts come in chunks, and what is no JSON in one is nothing", () => {
+test("facts are sent in chunks; a chunk that is not JSON counts as empty", () => {
   const sockets = new Map(Array.from({ length: 100 }, (_, n) => [`${n}`, { data: n, handshake: { auth: {} } }]));
   const chunks = factsOf(sockets, [...sockets.keys()], assert.fail);
   assert.deepEqual(chunks.map(({ count }) => count), [64, 36]);
@@ -115,7 +115,7 @@ test("facts come in chunks, and what is no JSON in one is nothing", () => {
   for (let n = 100; n < 110; n += 1) assert.deepEqual(told.at(n), {});
 });
 
-test("fetched sockets: own ones as they are, others with what came", () => {
+test("fetched sockets: own ones themselves, others from rows and facts", () => {
   const io = new Server();
   const own = { id: "a" };
   const fetching = new FetchCollector(io.of("/"), "me");
@@ -144,7 +144,7 @@ test("fetched sockets: own ones as they are, others with what came", () => {
   assert.equal(b instanceof ClusterSocket, true);
 });
 
-test("server-side events: who answers, who is missing, what is not sent", async () => {
+test("server-side events: answers, missing app servers, reserved names", async () => {
   const uplink = new Recorder();
   const report = (error) => assert.fail(error);
   sendServerEvent(uplink, "/n", ["e", 1], 500, report);
@@ -178,7 +178,7 @@ test("server-side events: who answers, who is missing, what is not sent", async 
   assert.equal(calls, 1);
 });
 
-test("a server-side event is answered once, with what can be sent", async () => {
+test("a server-side event is answered once, and only with serialisable values", async () => {
   const uplink = new Recorder();
   const namespace = new Server().of("/n");
   const heard = new Promise((resolve) => namespace.on("e", (...args) => resolve(args)));
@@ -197,7 +197,7 @@ test("a server-side event is answered once, with what can be sent", async () => 
   assert.equal(uplink.sent.length, 1);
 });
 
-test("[repair 1] a server-side answer that cannot be read is none", async () => {
+test("[repair 1] an unreadable server-side answer counts as missing", async () => {
   const uplink = new Recorder();
   const asked = new Promise((resolve) => sendServerEvent(uplink, "/", ["e", (...args) => resolve(args)], 500, assert.fail));
   const { part, done } = uplink.asked.pop();
@@ -209,7 +209,7 @@ test("[repair 1] a server-side answer that cannot be read is none", async () => 
   assert.deepEqual([error.missing, answers], [["two"], [undefined]]);
 });
 
-test("[repair 1] a server-side event that would fail its listeners does not reach them", () => {
+test("[repair 1] a malformed server-side event does not reach the listeners", () => {
   const namespace = new Server().of("/n");
   namespace.on("connection", assert.fail);
   for (const odd of [...ODD_PACKETS, '42["connection"]', '42["connect",1]', '42["new_namespace"]', '42["error","x"]', "42[]"])

@@ -6,7 +6,7 @@ import { azureTarget, proxyOf } from "../../dist/esm/azure/options.js";
 import { clientToken } from "../../dist/esm/azure/token.js";
 import { clientAddress, target } from "../../dist/esm/options.js";
 
-test("options of either kind say where the service is", () => {
+test("both kinds of options name the service", () => {
   const wanted = { hub: "h", endpoint: "http://x:1", key: "k" };
   assert.deepEqual(target({ hub: "h", connectionString: "Endpoint=http://x:1;AccessKey=k;Version=1.0;" }), wanted);
   const options = { hub: "h", endpoint: "http://x:1/", credential: { key: "k" } };
@@ -16,7 +16,7 @@ test("options of either kind say where the service is", () => {
   assert.throws(() => azureTarget({ hub: "", endpoint: "http://x", credential: { key: "k" } }), /"hub" is missing/);
 });
 
-test("clients find the hub below the endpoint's path", () => {
+test("the clients' path is below the endpoint's path", () => {
   assert.deepEqual(clientAddress({ hub: "a b", endpoint: "https://x/under", key: "k" }), {
     url: "https://x",
     path: "/under/clients/socketio/hubs/a%20b",

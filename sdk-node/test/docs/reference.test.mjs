@@ -60,7 +60,7 @@ test("each export is explained", () => {
   for (const name of Object.keys(exported)) assert.match(page, new RegExp(`\\b${name}\\b`), name);
 });
 
-test("the tables of what comes back have each member and event", () => {
+test("the tables of Moorage have each member and event", () => {
   const members = Object.entries(Object.getOwnPropertyDescriptors(Moorage.prototype)).map(([name]) => name);
   const wanted = [...members.filter((name) => !["constructor", "end", "isClosed"].includes(name)), "hub", "clientUrl", "clientPath"];
   const events = ["lost", "restored", "drain", "closed", "error"];

@@ -5,7 +5,7 @@ import { admit } from "../../dist/esm/engine/admission.js";
 
 const request = { method: "GET", _query: {} };
 
-test("middlewares run one after the other, and the last word is allowRequest's", async () => {
+test("middlewares run one after the other, and then allowRequest", async () => {
   const order = [];
   const step = (name) => (_request, _response, next) => setImmediate(() => (order.push(name), next()));
   const allow = (asked, decide) => (order.push(asked === request), decide(null, true));
@@ -13,7 +13,7 @@ test("middlewares run one after the other, and the last word is allowRequest's",
   assert.deepEqual(order, ["a", "b", true]);
 });
 
-test("who fails, throws, ends the response or says no keeps the client out", async () => {
+test("a middleware that fails, throws or ends the response refuses the client; so does allowRequest", async () => {
   const never = () => assert.fail("a later one ran");
   const refusals = [
     await admit(request, [(_q, _s, next) => next(new Error("x")), never], never),
@@ -37,7 +37,7 @@ test("who fails, throws, ends the response or says no keeps the client out", asy
   ]);
 });
 
-test("a response that a session middleware has hold of can be ended", async () => {
+test("a response that a session middleware has wrapped can be ended", async () => {
   const called = [];
   const session = (_request, response, next) => {
     const { writeHead, end } = response;

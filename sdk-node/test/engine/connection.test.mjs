@@ -16,13 +16,13 @@ function connection() {
 
 const packet = (payload) => ({ type: Type.Packet, client: 7, payload });
 
-test("what is written leaves in order, a packet with its attachments as one", () => {
+test("writes are sent in order, a packet and its attachments as one frame", () => {
   const { conn, uplink } = connection();
   conn.write('2["a"]').write('52-["b",0,1]').write(Buffer.from("x")).write(Buffer.from("y")).send('2["c"]');
   assert.deepEqual(uplink.sent, [packet('42["a"]'), packet('452-["b",0,1]\x1ebeA==\x1ebeQ=='), packet('42["c"]')]);
 });
 
-test("volatile goes to the socket's private room, and nowhere without a socket; a question to the client alone", () => {
+test("a volatile packet goes to the private room, is dropped without a socket, and goes to the client alone if it asks for an ack", () => {
   const { conn, uplink } = connection();
   conn.sockets.set("/chat", { id: "s1" });
   conn.write('2/chat,["a"]', { volatile: true });
@@ -39,7 +39,7 @@ test("volatile goes to the socket's private room, and nowhere without a socket; 
   assert.deepEqual(uplink.sent, []);
 });
 
-test("what comes is handed on packet by packet until the end", () => {
+test("packets are passed on one by one until the end", () => {
   const { conn } = connection();
   const heard = [];
   conn.on("data", (data) => {
@@ -52,7 +52,7 @@ test("what comes is handed on packet by packet until the end", () => {
   assert.deepEqual(heard, ['2["a"]', '2["b"]']);
 });
 
-test("a DISCONNECT waits for what came before it, and all that follows for it, the end too", async () => {
+test("a DISCONNECT waits for earlier packets; later packets and the end wait for the DISCONNECT", async () => {
   const { conn } = connection();
   const heard = [];
   conn.on("close", (reason) => heard.push(reason));
@@ -70,7 +70,7 @@ test("a DISCONNECT waits for what came before it, and all that follows for it, t
   assert.deepEqual(heard, ["2/a,[1]", "1/a,", "0/a,", "1/b,", "2/c,[2]", "2/c,[3]", "transport close"]);
 });
 
-test("a listener that throws loses nothing of what comes behind it", async (t) => {
+test("packets after a listener's exception are still passed on", async (t) => {
   const { conn } = connection();
   const thrown = [];
   process.setUncaughtExceptionCaptureCallback((error) => thrown.push(error.message));
@@ -88,7 +88,7 @@ test("a listener that throws loses nothing of what comes behind it", async (t) =
   assert.deepEqual(thrown, ["2[1]", "2[2]", "1", "2[3]"]);
 });
 
-test("close says so to the service, once, and ends at once", () => {
+test("close sends one Close frame and ends at once", () => {
   const { conn, uplink, forgotten } = connection();
   const reasons = [];
   conn.on("close", (reason) => reasons.push(reason));
@@ -100,7 +100,7 @@ test("close says so to the service, once, and ends at once", () => {
   assert.deepEqual([reasons, forgotten, conn.readyState], [["forced close"], [conn], "closed"]);
 });
 
-test("drain comes once for all that a turn wrote; a callback for each", async () => {
+test("\"drain\" is emitted once per turn; each write has its callback", async () => {
   const { conn } = connection();
   let [drains, callbacks] = [0, 0];
   conn.on("drain", () => (drains += 1));

@@ -13,7 +13,7 @@ function engine(options = {}) {
   return { uplink, engine: new Engine(uplink, options, (error) => assert.fail(error), () => {}) };
 }
 
-test("a middleware's word on a client of a session that is gone is not another client's", async () => {
+test("a late decision of a middleware does not apply to a new client with the same number", async () => {
   const { uplink, engine: e } = engine();
   const decide = {};
   e.use((request, _response, next) => (decide[request.headers.who] = next));
@@ -30,7 +30,7 @@ test("a middleware's word on a client of a session that is gone is not another c
   assert.deepEqual([came, uplink.sent.length], [["new"], 1]);
 });
 
-test("options that are no whole numbers still let clients in", () => {
+test("options that are not whole numbers still admit clients", () => {
   const { uplink, engine: e } = engine({ maxHttpBufferSize: Infinity, pingInterval: 1500.5, pingTimeout: undefined });
   e.open(1, "a", null, handshake("x"));
   assert.deepEqual(uplink.sent, [

@@ -28,11 +28,11 @@ test("a packet and its attachments are one payload", () => {
   assert.deepEqual(binary, Buffer.from("x"));
 });
 
-test("other packets carry no message", () => {
+test("other packets contain no message", () => {
   for (const packet of ["", "2", "3probe", "6", "0{}"]) assert.equal(decodeMessage(packet), undefined);
 });
 
-test("what is neither text nor bytes cannot be sent", () => {
+test("values that are neither text nor bytes are rejected", () => {
   for (const value of [new Blob(["x"]), 1, null, { buffer: 1 }]) assert.throws(() => encodeMessage(value), /cannot be sent/);
 });
 

@@ -23,7 +23,7 @@ test("is a request like those of Node.js", () => {
   assert.deepEqual([request.claims, request.userId], [{ sub: ["ada"] }, "ada"]);
 });
 
-test("of a service that tells less has its gaps filled", () => {
+test("of an older service has defaults for missing fields", () => {
   const request = new ClientRequest({ headers: {}, query: {}, claims: {} }, null);
   assert.deepEqual([request.url, request.socket.remoteAddress, request.socket.encrypted], ["/", "", false]);
   assert.deepEqual([headersOf({ headers: {} }), { ...queryOf({ query: {} }) }], [{}, {}]);

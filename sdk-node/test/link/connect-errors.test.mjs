@@ -76,12 +76,12 @@ for (const [status, body, reason, retry, text, headers] of [
     ok(text.test(error.message), error.message);
   });
 
-test("an endless error page is not read to its end", async (t) => {
+test("an endless error page is read only in part", async (t) => {
   const error = await refusedWith(t, 404, "x".repeat(10 << 20));
   strictEqual(error.reason, "not-moorage");
 });
 
-test("a WebSocket without our dialect, as an older Moorage or Azure opens it", async (t) => {
+test("a WebSocket without the subprotocol, as an older Moorage or Azure opens it", async (t) => {
   const peer = await Peer.start(t, { protocols: () => false });
   await rejects(connect(peer.endpoint), { reason: "link-unknown-dialect", message: /older Moorage.*Azure's package/ });
 });
@@ -92,11 +92,11 @@ test("nothing listens there", async (t) => {
   await rejects(connect(peer.endpoint), { reason: "service-unreachable", retry: true, message: /is Moorage running there.*ECONNREFUSED/ });
 });
 
-test("a host that nobody knows", async () => {
+test("an unknown host", async () => {
   await rejects(connect("http://nobody.invalid"), { reason: "service-unreachable", message: /host name .* not known/ });
 });
 
-test("https: where plain HTTP is spoken", async (t) => {
+test("https: to a plain HTTP server", async (t) => {
   const peer = await Peer.start(t);
   const error = { reason: "service-unreachable", retry: false, message: /scheme be http:/ };
   await rejects(connect(peer.endpoint.replace("http:", "https:")), error);
@@ -114,7 +114,7 @@ for (const [code, text] of [
     strictEqual(error.retry, false);
   });
 
-test("something that closes, and something that never answers", async (t) => {
+test("a server that closes the connection, and one that never answers", async (t) => {
   for (const [answer, connectTimeout, error] of [
     [(socket) => socket.destroy(), 5000, { reason: "service-unreachable", message: /without an answer/ }],
     [() => {}, 50, { reason: "link-timeout", message: /within 50 ms/ }],
@@ -134,7 +134,7 @@ test("something that closes, and something that never answers", async (t) => {
   }
 });
 
-test("a service that takes the link and never says hello", async (t) => {
+test("a service that accepts the link and never sends a hello", async (t) => {
   const peer = await Peer.start(t);
   await rejects(connect(peer.endpoint, { connectTimeout: 50 }), { reason: "link-timeout", retry: true });
 });
@@ -153,7 +153,7 @@ for (const [reason, text] of [
     await failed;
   });
 
-test("a hello that is none", async (t) => {
+test("an invalid hello", async (t) => {
   const peer = await Peer.start(t);
   const failed = rejects(connect(peer.endpoint), { reason: "link-bad-frame" });
   const line = await peer.line();
@@ -173,7 +173,7 @@ for (const [options, text] of [
   test(`options: ${JSON.stringify(options).slice(0, 40)}`, () =>
     rejects(connect("http://127.0.0.1:1", options), { name: "MoorageError", message: text }));
 
-test("retryFirst: waits for a service that is not there yet, but not for a wrong key", async (t) => {
+test("retryFirst: retries until the service is up, but not after a wrong key", async (t) => {
   const peer = await Peer.start(t);
   peer.answer(503, "");
   const made = connect(peer.endpoint, { retryFirst: true });

@@ -8,7 +8,7 @@ import { Peer, packet, payload } from "./peer.mjs";
 
 const message = (client, text) => ({ type: 4, client, payload: text });
 
-test("the hello names the SDK, the window and no session; the token stands in the header", async (t) => {
+test("the hello has the SDK, the window and no session; the header has the token", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t, { serverId: "me", sdk: "x/1", window: 70_000 });
   deepStrictEqual(line.hello, [0, 2, "x/1", "", 0, 70_000, false]);
@@ -30,7 +30,7 @@ test("frames of one turn leave as one batch, in order, numbered from 1", async (
   strictEqual((await line.batch())[0], 2);
 });
 
-test("each frame goes to its handler, in order, and is acknowledged with what goes out", async (t) => {
+test("each frame goes to its handler, in order; outgoing batches acknowledge it", async (t) => {
   const peer = await Peer.start(t);
   const { link, line, handler } = await peer.link(t);
   line.send([[1, 1, "c", null, Buffer.from("{}")], [1, 2, "d", "u", Buffer.from("{}")], packet(1, "40"), [8, 1, "/", true, ["r"]]]);
@@ -65,7 +65,7 @@ test("a quarter of the window is acknowledged at once, less within a second", as
   ok(waited > 5 && waited < 1500, `${waited} ms`);
 });
 
-test("what a handler throws is an error event; the frames after it come", async (t) => {
+test("an exception in a handler becomes an error event; later frames are handled", async (t) => {
   const peer = await Peer.start(t);
   const { link, line, handler } = await peer.link(t);
   const { packet: record } = handler;
@@ -80,7 +80,7 @@ test("what a handler throws is an error event; the frames after it come", async 
   strictEqual(link.state, "up");
 });
 
-test("requests: parts as they come, then the end; several at a time", async (t) => {
+test("requests: parts in order, then the end; several at a time", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t);
   const to = { namespace: "/", rooms: [], excluded: [] };
@@ -103,7 +103,7 @@ test("requests: parts as they come, then the end; several at a time", async (t) 
   ]);
 });
 
-test("requests fail with the service's reason, or their own time", async (t) => {
+test("requests fail with the service's reason, or with their timeout", async (t) => {
   const peer = await Peer.start(t);
   const { link, line, handler } = await peer.link(t);
   const failing = link.request((ref) => ({ type: 43, ref }));
@@ -116,14 +116,14 @@ test("requests fail with the service's reason, or their own time", async (t) => 
   deepStrictEqual(await handler.next(), ["packet", 1, "after"]);
 });
 
-test("what is volatile is dropped where all else is refused for want of room", async (t) => {
+test("with a full queue, volatile frames are dropped and others are refused", async (t) => {
   const peer = await Peer.start(t);
   const { link } = await peer.link(t, { maxQueueBytes: 2000 });
   const taken = [1, 2, 3].map((client) => link.sendVolatile(message(client, "x".repeat(900))));
   deepStrictEqual(taken, [true, true, false]);
 });
 
-test("credit: what exceeds the window waits, and maxQueueBytes is its end", async (t) => {
+test("credit: frames beyond the window wait, up to maxQueueBytes", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t, { maxQueueBytes: 5000 }, { window: 2500 });
   const body = "x".repeat(990);
@@ -163,7 +163,7 @@ test("volatile frames of one turn count against the credit before they leave", a
   ok(taken >= 18 && taken <= 20, String(taken));
 });
 
-test("a frame larger than the service reads is refused at once", async (t) => {
+test("a frame larger than the service accepts is refused at once", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t, {}, { maxBatch: 5000 });
   throws(() => link.send(message(1, "x".repeat(5000))), { reason: "link-frame-too-large", number: 4003 });
@@ -171,7 +171,7 @@ test("a frame larger than the service reads is refused at once", async (t) => {
   strictEqual(payload((await line.batch())[2][0]), "fine");
 });
 
-test("keep-alive: something is sent when there is nothing to say", async (t) => {
+test("keep-alive: an idle link still sends", async (t) => {
   const peer = await Peer.start(t);
   const { line } = await peer.link(t, {}, { keepalive: 60 });
   const start = performance.now();
@@ -182,7 +182,7 @@ test("keep-alive: something is sent when there is nothing to say", async (t) => 
   ok(performance.now() - start < 1000);
 });
 
-test("keep-alive: a service that says nothing is taken for lost, and called again", async (t) => {
+test("keep-alive: after a silent service the link reconnects", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t, {}, { keepalive: 40 });
   const [cause] = await next(link, "lost");
@@ -195,7 +195,7 @@ test("keep-alive: a service that says nothing is taken for lost, and called agai
   strictEqual(link.state, "up");
 });
 
-test("close: asks for no clients, lets out what waits, says goodbye", async (t) => {
+test("close: asks for no clients, sends the queue, closes the WebSocket", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t);
   link.send(message(1, "last"));
@@ -213,7 +213,7 @@ test("close: asks for no clients, lets out what waits, says goodbye", async (t) 
   await link.close();
 });
 
-test("close: waits for credit, but not longer than it was told", async (t) => {
+test("close: waits for credit, but no longer than its drain time", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t, {}, { window: 1 });
   link.send(message(1, "first"));
@@ -226,7 +226,7 @@ test("close: waits for credit, but not longer than it was told", async (t) => {
   deepStrictEqual(line.others, []);
 });
 
-test("close: the queue empties when credit comes", async (t) => {
+test("close: waits until credit empties the queue", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t, {}, { window: 1 });
   link.send(message(1, "first"));

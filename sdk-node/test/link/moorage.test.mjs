@@ -18,7 +18,7 @@ async function stage(t) {
   return { peer, io, line, moorage: await within(made, "the link") };
 }
 
-test("a reverse proxy is for the link alone; the token names both", async (t) => {
+test("only the link uses the reverse proxy; the token names both addresses", async (t) => {
   const peer = await Peer.start(t);
   const io = new Server();
   const options = { hub: "chat", endpoint: "http://public.test", credential: { key: "key" }, reverseProxyEndpoint: peer.endpoint };
@@ -34,7 +34,7 @@ test("a reverse proxy is for the link alone; the token names both", async (t) =>
   await io.close();
 });
 
-test("close with a drain closes a server whose link has ended for good, too", async (t) => {
+test("close with a drain also closes a server whose link is closed for good", async (t) => {
   const { io, line, moorage } = await stage(t);
   const closed = next(moorage, "closed");
   line.close(1001, "link-replaced");
@@ -44,7 +44,7 @@ test("close with a drain closes a server whose link has ended for good, too", as
   await Promise.all([engine, moorage.close({ drain: 20_000 })]);
 });
 
-test("an emit whose number nobody could read is none of the other emits' harm", async (t) => {
+test("invalid timeouts are corrected, and do not affect other emits", async (t) => {
   const { io, line, moorage } = await stage(t);
   const asked = [-5, NaN, Infinity, 2.5, "20"].map((time) => io.timeout(time).fetchSockets());
   const failed = Promise.all(asked.map((one) => rejects(one, { reason: "link-closed" })));

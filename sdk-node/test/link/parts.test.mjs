@@ -42,7 +42,7 @@ for (const [endpoint, hub, url] of [
 ])
   test(`${hub} at ${endpoint}`, () => strictEqual(linkUrl(endpoint, hub), url));
 
-test("a token names server, audience and times, and is signed with the key's text", () => {
+test("a token has server, audience and times, and is signed with the key's text", () => {
   const token = linkToken("kéy", "me", "ws://x/server/tunnel?hub=h", 1_700_000_000_900);
   const [head, claims, signature] = token.split(".");
   const read = (part) => JSON.parse(Buffer.from(part, "base64url"));
@@ -52,7 +52,7 @@ test("a token names server, audience and times, and is signed with the key's tex
   strictEqual(signature, createHmac("sha256", "kéy").update(`${head}.${claims}`).digest("base64url"));
 });
 
-test("delays double from 100 ms to 5 s, less up to half", () => {
+test("delays double from 100 ms to 5 s, and are cut by up to half", () => {
   const delays = (random) => {
     const backoff = new Backoff(() => random);
     return Array.from({ length: 8 }, () => backoff.next());

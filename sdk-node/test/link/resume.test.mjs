@@ -8,7 +8,7 @@ import { Peer, packet, payload } from "./peer.mjs";
 
 const message = (client, text) => ({ type: 4, client, payload: text });
 
-test("resume: what the service has not read comes again, unchanged, and what waited follows", async (t) => {
+test("resume: unread batches are sent again unchanged, then the queue", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t);
   const batches = [];
@@ -33,7 +33,7 @@ test("resume: what the service has not read comes again, unchanged, and what wai
   deepStrictEqual(await restored, [true]);
 });
 
-test("resume: a batch that comes again is not handed over again", async (t) => {
+test("resume: a repeated batch is not handled again", async (t) => {
   const peer = await Peer.start(t);
   const { handler, line } = await peer.link(t);
   line.send([packet(1, "a")]);
@@ -49,7 +49,7 @@ test("resume: a batch that comes again is not handed over again", async (t) => {
   strictEqual(handler.calls.length, 3);
 });
 
-test("resume: a request asked before the cut is answered after it", async (t) => {
+test("resume: a request from before the cut is answered after it", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t);
   const asked = link.request((ref) => ({ type: 43, ref }));
@@ -60,7 +60,7 @@ test("resume: a request asked before the cut is answered after it", async (t) =>
   strictEqual((await asked).count, 0);
 });
 
-test("the first attempt after a cut comes within 100 ms, later ones ever later", async (t) => {
+test("the first attempt after a cut comes within 100 ms, later ones with longer delays", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t);
   const lost = next(link, "lost");
@@ -78,7 +78,7 @@ test("the first attempt after a cut comes within 100 ms, later ones ever later",
   ok(waits[3] > 300, String(waits));
 });
 
-test("session gone: old clients are over, requests fail, only what was for all and never left is sent", async (t) => {
+test("session lost: old clients end, requests fail, and only unsent frames without a client or question are sent", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t);
   const order = [];
@@ -121,7 +121,7 @@ test("session gone: old clients are over, requests fail, only what was for all a
   deepStrictEqual(await link.handler.next(), ["packet", 1, "numbers begin again"]);
 });
 
-test("an error that listeners throw does not end the link", async (t) => {
+test("a listener's exception does not close the link", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t);
   link.on("session", () => {
@@ -147,7 +147,7 @@ test("closed while lost: no further attempt", async (t) => {
   strictEqual(link.state, "closed");
 });
 
-test("closed while lost: waits for the link as long as it may, so that what is queued leaves", async (t) => {
+test("closed while lost: waits up to its drain time for the link, and sends the queue", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t);
   const lost = next(link, "lost");
@@ -169,7 +169,7 @@ for (const [what, act] of [
   ["frames without a number", (line) => line.send([packet(1, "x")], { number: 0 })],
   ["a second hello", (line) => line.send([[0, 1, "p", "S", false, 0, 1, 1, 1, 1, "h", "n"]])],
 ])
-  test(`${what}: closed with 1002, nothing of it handed over, and begun anew`, async (t) => {
+  test(`${what}: the link closes with 1002, handles nothing of it, and starts a new session`, async (t) => {
     const peer = await Peer.start(t);
     const { link, line, handler } = await peer.link(t);
     const lost = next(link, "lost");
@@ -181,7 +181,7 @@ for (const [what, act] of [
     deepStrictEqual(handler.calls, []);
   });
 
-test("replaced by another process: for good", async (t) => {
+test("replaced by another process: closed for good", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t, { serverId: "twin" });
   const closed = next(link, "closed");
@@ -190,7 +190,7 @@ test("replaced by another process: for good", async (t) => {
   deepStrictEqual([cause.reason, cause.number, link.state], ["link-replaced", 4011, "closed"]);
 });
 
-test("what a proxy says while the service restarts is not for good", async (t) => {
+test("a proxy's error while the service restarts is not final", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t);
   peer.answer(404, "<h1>no such backend</h1>");
@@ -202,7 +202,7 @@ test("what a proxy says while the service restarts is not for good", async (t) =
   deepStrictEqual(await restored, [true]);
 });
 
-test("a link that is refused for good while it is lost: closed, with the cause", async (t) => {
+test("a final refusal while lost closes the link, with the cause", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t);
   const closed = next(link, "closed");

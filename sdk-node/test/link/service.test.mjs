@@ -75,7 +75,7 @@ test("resume under cuts at random times: nothing lost, nothing twice, nothing ou
   deepStrictEqual(server.ended, []);
 });
 
-test("resume when the network swallowed what was sent, both ways", async (t) => {
+test("resume after the network lost data in both directions", async (t) => {
   const hub = fresh();
   const through = await proxy(t);
   const server = await chat(t, hub, { through });
@@ -116,7 +116,7 @@ test("down for longer than the grace time: a new session, the clients are closed
   strictEqual(await second.emitWithAck("say", "hello"), "hello");
 });
 
-test("the service restarts: a new session without anybody's help", async (t) => {
+test("the service restarts: the link gets a new session by itself", async (t) => {
   const own = await Service.start({ set: ["links.grace=2s"] });
   t.after(() => own.stop());
   const handler = new Chat();
@@ -134,7 +134,7 @@ test("the service restarts: a new session without anybody's help", async (t) => 
   strictEqual(await again.emitWithAck("say", 1), 1);
 });
 
-test("farewell: the clients are closed at once, not after the grace time", async (t) => {
+test("close: the clients are closed at once, not after the grace time", async (t) => {
   const hub = fresh();
   const server = await chat(t, hub);
   const socket = await client(t, service.url, hub);
@@ -145,7 +145,7 @@ test("farewell: the clients are closed at once, not after the grace time", async
   ok(performance.now() - start < 1500);
 });
 
-test("a slow app server: its clients' events wait in order, and it takes them all", async (t) => {
+test("a slow app server: its clients' events wait, and all arrive in order", async (t) => {
   const hub = fresh();
   const through = await proxy(t);
   const server = await chat(t, hub, { through, window: 64 * 1024 });
@@ -161,7 +161,7 @@ test("a slow app server: its clients' events wait in order, and it takes them al
   strictEqual(said.length, 300);
 });
 
-test("more than the service's window: sent as credit comes, in order", async (t) => {
+test("more than the service's window: sent in order as credit arrives", async (t) => {
   const hub = fresh();
   const server = await chat(t, hub);
   const socket = await client(t, service.url, hub);
@@ -191,7 +191,7 @@ for (const [what, options, error] of [
     ok(performance.now() - start < 2000);
   });
 
-test("an endpoint with a path that is not there", async () => {
+test("an endpoint with an unknown path", async () => {
   await rejects(connect({ endpoint: `${service.url}/elsewhere` }), { reason: "unknown-path", message: /path/ });
 });
 

@@ -44,13 +44,13 @@ after(async () => {
   if (folder) await rm(folder, { recursive: true });
 });
 
-test("holds what is needed, and no tests", () => {
+test("contains the needed files, and no tests", () => {
   for (const wanted of ["README.md", "LICENSE", "dist/esm/index.js", "dist/esm/index.d.ts", "dist/cjs/index.js", "dist/cjs/package.json"])
     assert.equal(files.includes(wanted), true, wanted);
   assert.deepEqual(files.filter((path) => /test|node_modules|tsconfig|[.]ready/.test(path)), []);
 });
 
-test("names its version to the service", () => assert.equal(VERSION, manifest.version));
+test("sends its version to the service", () => assert.equal(VERSION, manifest.version));
 
 /** Connects, echoes, ends. */
 const APP = `
@@ -90,7 +90,7 @@ for (const kind of ["mjs", "cjs"]) {
   });
 }
 
-test("says what README promises of its exports", async () => {
+test("exports what README lists", async () => {
   const readme = await readFile(join(SDK, "README.md"), "utf8");
   for (const name of Object.keys(await import("../../dist/esm/index.js"))) assert.match(readme, new RegExp(`\\b${name}\\b`));
 });

@@ -45,7 +45,7 @@ describe("Azure's names", () => {
     ["useAzureSocketIO(io)", (io, options) => useAzureSocketIO(io, options)],
     ["io.useAzureSocketIO", (io, options) => io.useAzureSocketIO(options)],
   ]) {
-    test(`${name} takes a connection string or a credential, and gives the server`, async (t) => {
+    test(`${name} takes a connection string or a credential, and resolves with the server`, async (t) => {
       const w = world(t, service);
       const [io, other] = [new Server(createServer()), new Server()];
       w.atEnd(() => Promise.all([io.close(), other.close()]));
@@ -59,7 +59,7 @@ describe("Azure's names", () => {
     });
   }
 
-  test("negotiate hands out tokens that name the user", async (t) => {
+  test("negotiate returns tokens with the user's id", async (t) => {
     const w = world(t, service);
     const io = await w.app();
     const url = await web(w, negotiate(io, async (request) => ({ userId: new URL(request.url, "http://x").searchParams.get("id"), expirationTimeInMinutes: 5 })));
@@ -73,7 +73,7 @@ describe("Azure's names", () => {
     assert.throws(() => negotiate(new Server()), /call useMoorage/);
   });
 
-  test("negotiate answers 500 where the app's function fails", async (t) => {
+  test("negotiate answers 500 if the app's function fails", async (t) => {
     const w = world(t, service);
     const warned = t.mock.method(console, "warn", () => {});
     const url = await web(w, negotiate(await w.app(), () => Promise.reject(new Error("no database"))));
@@ -83,7 +83,7 @@ describe("Azure's names", () => {
     assert.match(warned.mock.calls[0].arguments[0], /negotiate failed: no database/);
   });
 
-  test("[repair 28] negotiate refuses a user id that the service would, and its answers are not cached", async (t) => {
+  test("[repair 28] negotiate rejects user ids that the service would reject, and its answers are not cached", async (t) => {
     const w = world(t, service);
     const warned = t.mock.method(console, "warn", () => {});
     const io = await w.app();
@@ -94,7 +94,7 @@ describe("Azure's names", () => {
     assert.match(warned.mock.calls[0].arguments[0], /userId must be a string, not 7/);
   });
 
-  test("usePassport and restorePassport carry passport's user over", async (t) => {
+  test("usePassport and restorePassport transfer passport's user", async (t) => {
     const w = world(t, service);
     const io = await w.app();
     io.engine.use(restorePassport());
@@ -125,7 +125,7 @@ describe("an app server with Azure's own SDK on the same hub", () => {
     return { ours, theirs, a: await w.pairAt(ours), b: await w.pairAt(theirs) };
   }
 
-  test("hears our emits, and we theirs; rooms are one", async (t) => {
+  test("exchanges emits with this SDK, and shares its rooms", async (t) => {
     const w = world(t, service);
     const { ours, theirs, a, b } = await mixed(w);
     await Promise.all([a.socket.join("red"), b.socket.join("red")]);
@@ -141,7 +141,7 @@ describe("an app server with Azure's own SDK on the same hub", () => {
     assert.deepEqual(await ours.to(b.socket.id).timeout(5000).emitWithAck("who"), ["b"]);
   });
 
-  test("has its sockets found, moved and disconnected by ours", async (t) => {
+  test("has its sockets fetched, moved and disconnected by this SDK", async (t) => {
     const w = world(t, service);
     const { ours, b } = await mixed(w);
     assert.equal(await ours.of("/").adapter.serverCount(), 2);

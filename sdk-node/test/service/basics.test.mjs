@@ -67,7 +67,7 @@ overEachTransport((transport) => {
       );
     });
 
-    test("a disconnect is heard on both sides", async (t) => {
+    test("both sides get a disconnect", async (t) => {
       const w = world(t, service, transport);
       const io = await w.app();
       const first = await w.pair(io);

@@ -63,7 +63,7 @@ describe("the request", () => {
     assert.equal(conn.remoteAddress, "127.0.0.1");
   });
 
-  test("of a client without a token names nobody", async (t) => {
+  test("of a client without a token has no user", async (t) => {
     const w = world(t, service);
     const { socket } = await w.pair(await w.app());
     assert.equal(userIdOf(socket), null);
@@ -72,7 +72,7 @@ describe("the request", () => {
 });
 
 describe("the connection", () => {
-  test("tells transport, id and protocol, and has Engine.IO's events", async (t) => {
+  test("has transport, id and protocol, and Engine.IO's events", async (t) => {
     const w = world(t, service, "polling");
     const io = await w.app();
     const raw = [];
@@ -132,7 +132,7 @@ describe("the connection", () => {
     assert.deepEqual([socket.conn.transport.name, socket.conn.upgraded], ["websocket", false]);
   });
 
-  test("goes by the app's options", async (t) => {
+  test("uses the app's options", async (t) => {
     const w = world(t, service);
     await w.app({ pingInterval: 12_000, pingTimeout: 3_000, maxHttpBufferSize: 5_000 });
     const { pingInterval, pingTimeout, maxPayload } = await rawClient(w);
@@ -158,7 +158,7 @@ describe("the connection", () => {
     assert.equal(io.engine.clientsCount, 0);
   });
 
-  test("with a packet that is none is closed with a parse error", async (t) => {
+  test("with an invalid packet is closed with a parse error", async (t) => {
     const w = world(t, service);
     const io = await w.app();
     const arrived = next(io, "connection");
@@ -192,7 +192,7 @@ overEachTransport((transport) => {
       }
     });
 
-    test("what was sent just before the end arrives", async (t) => {
+    test("packets sent just before the end arrive", async (t) => {
       const w = world(t, service, transport);
       const io = await w.app();
       const { client, socket } = await w.pair(io);
@@ -238,7 +238,7 @@ describe("middlewares", () => {
     ]);
   });
 
-  test("allowRequest lets in and keeps out", async (t) => {
+  test("allowRequest accepts and refuses", async (t) => {
     const w = world(t, service);
     const io = await w.app({
       allowRequest: (request, decide) => setImmediate(decide, "not you", request.headers["x-who"] === "ada"),
@@ -367,7 +367,7 @@ describe("namespaces", () => {
 });
 
 describe("listeners", () => {
-  test("onAny hears what comes, onAnyOutgoing what goes, broadcasts included", async (t) => {
+  test("onAny is called for incoming events, onAnyOutgoing for outgoing ones, including broadcasts", async (t) => {
     const w = world(t, service);
     const io = await w.app();
     let early;
@@ -398,7 +398,7 @@ describe("listeners", () => {
     assert.deepEqual(early.map(([name]) => name), ["one", "one", "two", "not", "nor", "three", "four"]);
   });
 
-  test("the adapter's events stay, whenever they were asked for", async (t) => {
+  test("listeners of the adapter's events stay, whether registered before or after", async (t) => {
     const { Server } = await import("socket.io");
     const w = world(t, service);
     const io = new Server();
@@ -414,7 +414,7 @@ describe("listeners", () => {
   });
 });
 
-test("a parser of the app's own may change what stands in the JSON", async (t) => {
+test("a custom parser may change the JSON", async (t) => {
   const w = world(t, service);
   const write = (_key, value) => (typeof value === "bigint" ? `big ${value}` : value);
   const read = (_key, value) => (/^big \d+$/.test(value) ? BigInt(value.slice(4)) : value);

@@ -102,7 +102,7 @@ for (const [how, start] of Object.entries(SERVERS)) {
   });
 }
 
-test("[repair 16] io.close() is over when the service has given the clients to others", async (t) => {
+test("[repair 16] io.close() ends when the service has given the clients to other app servers", async (t) => {
   const w = world(t, service);
   const { one, two, a } = await w.cluster();
   a.client.io.reconnection(true);
@@ -112,7 +112,7 @@ test("[repair 16] io.close() is over when the service has given the clients to o
   await arrived;
 });
 
-test("[repair 16] serverSideEmit after io.close() has no answers, and a client that comes meanwhile goes to another app server", async (t) => {
+test("[repair 16] serverSideEmit after io.close() gets no answers, and new clients go to another app server", async (t) => {
   const w = world(t, service);
   const [one, two] = [await w.app(), await w.app()];
   one.on("connection", () => assert.fail("a client of a closed server"));
@@ -124,7 +124,7 @@ test("[repair 16] serverSideEmit after io.close() has no answers, and a client t
   assert.deepEqual(await one.serverSideEmitWithAck("x"), []);
 });
 
-test("[repair 16] io.close() before the link is up: no clients come, and nothing keeps the process running", async (t) => {
+test("[repair 16] io.close() before the link is up: the app gets no clients, and the process can end", async (t) => {
   const w = world(t, service);
   const where = { hub: w.hub, connectionString: service.connectionString(), log: () => {} };
   const io = new Server();

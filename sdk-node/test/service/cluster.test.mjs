@@ -58,7 +58,7 @@ describe("emits", () => {
     assert.deepEqual(heard, [["local", "local red"], []]);
   });
 
-  test("volatile reaches who can take it", async (t) => {
+  test("volatile reaches clients that can take it", async (t) => {
     const { one, a, b } = await world(t, service).cluster();
     const heard = await hearing(one, [a.client, b.client], () => {
       one.volatile.emit("to all");
@@ -114,7 +114,7 @@ describe("emits", () => {
 });
 
 describe("sockets of the other app server", () => {
-  test("[repair 21] are fetched with id, rooms, data and the handshake that the socket itself has", async (t) => {
+  test("[repair 21] are fetched with id, rooms, data and the socket's own handshake", async (t) => {
     const w = world(t, service);
     const { one, two } = await w.cluster();
     const token = service.token(w.hub, { sub: "ada", colour: ["red", "blue"] });
@@ -157,7 +157,7 @@ describe("sockets of the other app server", () => {
     assert.equal((await one.of("/").allSockets()).has(b.socket.id), true);
   });
 
-  test("are emitted to, asked, moved and disconnected one by one", async (t) => {
+  test("take emits, acks, room changes and disconnects one by one", async (t) => {
     const { one, a, b } = await world(t, service).cluster();
     const [remote] = await one.in(b.socket.id).fetchSockets();
     const heard = await hearing(one, [a.client, b.client], () => remote.emit("hello"));
@@ -175,7 +175,7 @@ describe("sockets of the other app server", () => {
     assert.equal((await left)[0], "io server disconnect");
   });
 
-  test("join and leave rooms by selection, and their app server knows", async (t) => {
+  test("join and leave rooms by selection, and their app server is notified", async (t) => {
     const { one, two, a, b } = await world(t, service).cluster();
     one.socketsJoin("all");
     await Promise.all([inRooms(a.socket, "all"), inRooms(b.socket, "all")]);
@@ -190,7 +190,7 @@ describe("sockets of the other app server", () => {
     assert.equal(a.socket.rooms.has("here"), false);
   });
 
-  test("an own change wins over an older one of others", async (t) => {
+  test("an own change overrides an older one of another app server", async (t) => {
     const { one, a, two } = await world(t, service).cluster();
     for (let i = 0; i < 50; i += 1) {
       two.in(a.socket.id).socketsJoin("red");
@@ -265,7 +265,7 @@ describe("app servers", () => {
     assert.deepEqual(error.missing.toSorted(), [one, three].map((io) => io.moorage.serverId).sort());
   });
 
-  test("[repair 21] one that leaves is no error to serverSideEmit with acks, as with native clusters", async (t) => {
+  test("[repair 21] one that leaves is no error for serverSideEmit with acks, as in native clusters", async (t) => {
     const w = world(t, service);
     const [one, two, three] = [await w.app({ moorage: { requestsTimeout: 60_000 } }), await w.app(), await w.app()];
     two.on("ask", () => two.close());
@@ -276,7 +276,7 @@ describe("app servers", () => {
     assert.deepEqual(await one.serverSideEmitWithAck("ask"), []);
   });
 
-  test("that hangs is named, and fails nobody's call", async (t) => {
+  test("that hangs is named, and does not fail the call", async (t) => {
     const w = world(t, service);
     const proxy = await Proxy.start(service.port);
     w.atEnd(() => proxy.close());

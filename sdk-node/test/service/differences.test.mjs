@@ -91,7 +91,7 @@ differs("a volatile emit right after another emit", { [NATIVE]: ["one"], [BEHIND
   return (await log.upTo("end")).map(([, word]) => word);
 });
 
-differs("what a client emits right before it leaves", { [NATIVE]: ["disconnect"], [BEHIND]: ["bye", "disconnect"] }, async ({ pair }) => {
+differs("a client's emit right before it disconnects", { [NATIVE]: ["disconnect"], [BEHIND]: ["bye", "disconnect"] }, async ({ pair }) => {
   const { client, socket } = await pair();
   const heard = [];
   socket.on("bye", () => heard.push("bye"));
@@ -178,7 +178,7 @@ differs("the option transports", { [NATIVE]: "refused", [BEHIND]: "connected" },
 }, { transports: ["polling"] });
 
 // Natively, with an adapter between processes, each process tells its sockets of what any process emits.
-test("[repair 23] onAnyOutgoing hears what this app server emits, not what others emit", async (t) => {
+test("[repair 23] onAnyOutgoing is called for emits of this app server, not for those of others", async (t) => {
   const { io, pair } = await start(t, BEHIND);
   const other = new Server();
   t.after(() => other.close());

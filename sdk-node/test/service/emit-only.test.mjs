@@ -27,7 +27,7 @@ describe("emitOnly", () => {
     assert.deepEqual(await Promise.all(heard), [[1], [1], [1], [1]]);
   });
 
-  test("[repair 14] an app server with clients and no handler is told, once; one with a middleware is not", async (t) => {
+  test("[repair 14] an app server with clients and no handler is warned once; one with a middleware is not", async (t) => {
     const w = world(t, service);
     const lines = [];
     const log = (line) => lines.push(line);

@@ -77,7 +77,7 @@ async function unharmed(client, lines) {
   return state;
 }
 
-test("[repair 1] an answer without data counts, one that cannot be read ends its client", async (t) => {
+test("[repair 1] an answer without data counts; an unreadable one closes its client", async (t) => {
   const w = world(t, service);
   const lines = await hostileApp(w);
   const bystander = await w.client({ nsp: "/bystander" });
@@ -127,7 +127,7 @@ function packets(pick, acks) {
   return [text, ...Array.from({ length: pick(8) ? attachments : pick(3) }, () => Buffer.from("bytes"))];
 }
 
-test("[repair 1] packets of any shape harm neither the app server nor other clients", async (t) => {
+test("[repair 1] packets of any shape affect neither the app server nor other clients", async (t) => {
   const w = world(t, service);
   const lines = await hostileApp(w);
   const bystander = await w.client({ nsp: "/bystander" });

@@ -30,7 +30,7 @@ overEachTransport((transport) => {
   });
 });
 
-test("[repair 15] an emit above the link's maximum fails at the emitter, which names the setting", async (t) => {
+test("[repair 15] an emit above the link's maximum throws, and the error names the setting", async (t) => {
   const w = world(t, service);
   const io = await w.app();
   const { client, socket } = await w.pair(io);

@@ -24,7 +24,7 @@ async function proxied(w, options = {}) {
 }
 
 describe("a cut link", () => {
-  test("loses and reorders nothing, and says so", async (t) => {
+  test("loses and reorders nothing, and reports it", async (t) => {
     const w = world(t, service);
     const { proxy, io } = await proxied(w);
     const { client, socket } = await w.pair(io);
@@ -52,7 +52,7 @@ describe("a cut link", () => {
     assert.deepEqual(await heard.values("up", { count: 50 }), wanted);
   });
 
-  test("throws at the emit once too much waits, and goes on after", async (t) => {
+  test("makes emits throw once too much waits, and recovers afterwards", async (t) => {
     const w = world(t, service);
     const { proxy, io } = await proxied(w, { moorage: { maxQueueBytes: 20_000 } });
     const { client, socket } = await w.pair(io);
@@ -73,7 +73,7 @@ describe("a cut link", () => {
     await end;
   });
 
-  test("is one line in the log where nobody listens", async (t) => {
+  test("is one log line without a listener", async (t) => {
     const w = world(t, service);
     const lines = [];
     const { proxy, io } = await proxied(w, { moorage: { log: (line) => lines.push(line) } });
@@ -88,7 +88,7 @@ describe("a cut link", () => {
 });
 
 describe("a service", () => {
-  test("that is restarted has lost the clients; the app server is there for new ones", async (t) => {
+  test("that is restarted has lost the clients; the app server gets new ones", async (t) => {
     const own = await Service.start();
     t.after(() => own.kill());
     const w = world(t, own);
@@ -113,7 +113,7 @@ describe("a service", () => {
 });
 
 describe("an app server that ends", () => {
-  test("by io.close gives its clients to another one, its last words included", async (t) => {
+  test("by io.close gives its clients to another one, after its last emits", async (t) => {
     const w = world(t, service);
     const one = await w.app();
     const { client, socket } = await w.pair(one, { reconnection: true, reconnectionDelay: 10 });
@@ -149,7 +149,7 @@ describe("an app server that ends", () => {
     assert.equal(one.moorage.connected, false);
   });
 
-  test("waits no longer than it is told", async (t) => {
+  test("waits no longer than its drain time", async (t) => {
     const w = world(t, service);
     const io = await w.app();
     const { client } = await w.pair(io);
@@ -160,7 +160,7 @@ describe("an app server that ends", () => {
 });
 
 describe("a server with an HTTP server of its own", () => {
-  test("sends direct clients to the service, and keeps what was registered", async (t) => {
+  test("refers direct clients to the service, and keeps middlewares and listeners", async (t) => {
     const w = world(t, service);
     const http = createServer((_request, response) => response.end("mine"));
     await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
@@ -186,7 +186,7 @@ describe("a server with an HTTP server of its own", () => {
     assert.equal(http.listening, false);
   });
 
-  test("that listens only afterwards hears that those clients are not reached", async (t) => {
+  test("that listens only afterwards gets an error about direct clients", async (t) => {
     const w = world(t, service);
     const io = await w.app();
     const http = createServer();
@@ -211,7 +211,7 @@ describe("useMoorage fails at once", () => {
   };
   const key = "k".repeat(32);
 
-  test("for options that cannot be right", async () => {
+  test("for invalid options", async () => {
     await fails({}, "options", /"hub" is missing/);
     await fails(undefined, "options", /"hub" is missing/);
     await fails({ hub: "h" }, "options", /"connectionString" is missing/);
@@ -230,7 +230,7 @@ describe("useMoorage fails at once", () => {
     await fails(good, "parser", /option `parser`/, new Server({ parser }));
   });
 
-  test("for a service that is not there, with another key, without the hub", async () => {
+  test("for an absent service, another key, an unknown hub", async () => {
     const nobody = `Endpoint=http://127.0.0.1:1;AccessKey=${key};`;
     await fails({ hub: "h", connectionString: nobody }, "service-unreachable", /127.0.0.1:1/);
     const wrong = `Endpoint=${service.url};AccessKey=${key};`;
@@ -245,7 +245,7 @@ describe("useMoorage fails at once", () => {
     await fails({ hub: w.hub, connectionString: service.connectionString() }, "server", /connected to a service before/, io);
   });
 
-  test("and leaves the server as it was", async (t) => {
+  test("and does not change the server", async (t) => {
     const io = new Server();
     const adapter = io.of("/").adapter;
     await assert.rejects(useMoorage(io, { hub: "h", connectionString: `Endpoint=${service.url};AccessKey=${key};` }));
@@ -256,7 +256,7 @@ describe("useMoorage fails at once", () => {
   });
 });
 
-describe("what cannot be serialised is refused at the emit, by its path", () => {
+describe("values that cannot be serialised make the emit throw, with their path", () => {
   test("BigInt, circles, Blobs", async (t) => {
     const w = world(t, service);
     const io = await w.app();

@@ -30,7 +30,7 @@ for (const wanted of [MAX_PAYLOAD, MAX_PAYLOAD + 1]) {
   });
 }
 
-test("[repair 31] the option cors is warned about", async (t) => {
+test("[repair 31] the option cors causes a warning", async (t) => {
   for (const [options, count] of [[{ cors: { origin: "*" } }, 1], [{}, 0]]) {
     const io = new Server(options);
     t.after(() => io.close());
@@ -41,7 +41,7 @@ test("[repair 31] the option cors is warned about", async (t) => {
   }
 });
 
-test("[repair 23] from CommonJS, without await: what is registered and emitted right after it holds", async (t) => {
+test("[repair 23] from CommonJS, without await: handlers registered right after it apply", async (t) => {
   const common = require("../../dist/cjs/index.js");
   const w = world(t, service);
   const io = new Server();

@@ -32,7 +32,7 @@ async function throwingApp(w, own = service) {
   return heard;
 }
 
-test("each error comes out, each client goes on", async (t) => {
+test("each exception is uncaught, and each client goes on", async (t) => {
   const w = world(t, service);
   const heard = await throwingApp(w);
   const bystander = await w.client();
@@ -53,7 +53,7 @@ test("each error comes out, each client goes on", async (t) => {
   assert.equal(await bystander.emitWithAck("echo", 1), 1);
 });
 
-test("a lost session ends all of its clients, and a new one begins", async (t) => {
+test("a lost session ends all of its clients, and a new one starts", async (t) => {
   const own = await Service.start();
   t.after(() => own.kill());
   const w = world(t, own);

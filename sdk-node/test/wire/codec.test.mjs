@@ -49,14 +49,14 @@ test("every byte changed to every value: a value or link-bad-frame", () => {
   }
 });
 
-test("what was decoded is not the buffer's", () => {
+test("decoded values do not share the buffer", () => {
   const bytes = Buffer.from(encode([1, 0, [[Type.Packet, 5, Buffer.from('42["e"]')]]]));
   const batch = decodeBatch(bytes);
   bytes.fill(0);
   deepStrictEqual(batch.frames, [{ type: Type.Packet, client: 5, payload: '42["e"]' }]);
 });
 
-test("strings must be UTF-8, payloads need not, and U+FFFD is a character like others", () => {
+test("strings must be UTF-8, payloads need not be, and U+FFFD is an ordinary character", () => {
   const left = (bytes) => Buffer.concat([Buffer.from([0x93, 1, 0, 0x91, 0x93, 7, 1, 0xa0 | bytes.length]), Buffer.from(bytes)]);
   for (const bytes of [[0xff], [0xc3], [0xed, 0xa0, 0x80], [0xc0, 0xaf]]) strictEqual(survives(left(bytes)), false);
   strictEqual(decodeBatch(left([0xef, 0xbf, 0xbd])).frames[0].namespace, "\ufffd");
@@ -64,7 +64,7 @@ test("strings must be UTF-8, payloads need not, and U+FFFD is a character like o
   strictEqual(decodeBatch(payload).frames[0].payload, "a\ufffd");
 });
 
-test("a batch that was taken is not changed by what is queued later", () => {
+test("a batch is not changed by frames queued later", () => {
   const out = new Outgoing(generous);
   const taken = [];
   for (let i = 0; i < 200; i += 1) {
@@ -74,7 +74,7 @@ test("a batch that was taken is not changed by what is queued later", () => {
   for (const [i, batch] of taken.entries()) strictEqual(text(decode(batch)[2][0][2]), String(i).repeat(i));
 });
 
-test("text of every length and width comes out as it went in", () => {
+test("text of every length and width survives a round trip", () => {
   const out = new Outgoing(generous);
   for (const unit of ["x", "é", "水", "🐟", "x🐟"])
     for (const count of [0, 1, 5, 11, 12, 13, 31, 32, 127, 128, 255, 256, 21845, 21846, 65535, 65536, 90000]) {
@@ -85,7 +85,7 @@ test("text of every length and width comes out as it went in", () => {
     }
 });
 
-test("a number that the dialect does not have spoils nothing else", () => {
+test("an invalid number does not affect other frames", () => {
   const out = new Outgoing(generous);
   out.queue({ type: Type.Close, client: 1 });
   for (const timeout of [-1, NaN, Infinity, 2 ** 53, 1e300]) {
@@ -96,13 +96,13 @@ test("a number that the dialect does not have spoils nothing else", () => {
   deepStrictEqual(decode(out.take(0))[2], [[Type.Close, 1], [Type.Close, 2]]);
 });
 
-test("half a surrogate pair becomes U+FFFD, as UTF-8 has no other way", () => {
+test("half a surrogate pair becomes U+FFFD, because UTF-8 cannot encode it", () => {
   const out = new Outgoing(generous);
   out.queue({ type: Type.Packet, client: 1, payload: "a\ud800" });
   strictEqual(text(decode(out.take(0))[2][0][2]), "a\ufffd");
 });
 
-test("a frame that the service would not read is refused and leaves the others alone", () => {
+test("a frame that is too large for the service is refused and does not affect others", () => {
   const out = new Outgoing({ ...generous, maxBatch: 1000 });
   out.queue({ type: Type.Close, client: 1 });
   throws(() => out.queue({ type: Type.Packet, client: 2, payload: "x".repeat(1000) }), {
@@ -113,7 +113,7 @@ test("a frame that the service would not read is refused and leaves the others a
   deepStrictEqual(decode(out.take(0))[2], [[6, 1], [6, 3]]);
 });
 
-test("the largest frame that is not refused fits the largest message, whatever the numbers", () => {
+test("the largest frame that is accepted fits the largest message, for all batch numbers", () => {
   const out = new Outgoing({ ...generous, maxBatch: 1000 });
   out.last = 2 ** 53 - 1_000;
   for (let length = 900; ; length += 1) {
@@ -126,7 +126,7 @@ test("the largest frame that is not refused fits the largest message, whatever t
   }
 });
 
-test("more than maxQueue bytes are refused; what waits stays whole", () => {
+test("more than maxQueue bytes are refused; queued frames stay intact", () => {
   const out = new Outgoing({ ...generous, window: 1, maxQueue: 700_000 });
   out.queue({ type: Type.Close, client: 0 });
   const sent = [out.take(0)];

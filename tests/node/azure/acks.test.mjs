@@ -79,12 +79,12 @@ overEachTransport((transport) => {
       assert.deepEqual(await sockets[1].to("room").timeout(LONG).emitWithAck("q", 4), ["4 2"]);
     });
 
-    it("is done at once where nobody is asked", async (t) => {
+    it("is done at once without recipients", async (t) => {
       const { io } = await crew(t, 1);
       assert.deepEqual(await io.to("nobody").timeout(LONG).emitWithAck("q", 1), []);
     });
 
-    it("collects many emits' answers at a time, each its own", async (t) => {
+    it("collects the answers of many emits at a time, each separately", async (t) => {
       const { io } = await crew(t, 2);
       const all = await Promise.all(
         Array.from({ length: 20 }, (_, n) => io.timeout(LONG).emitWithAck("q", `n${n}`)),
@@ -92,7 +92,7 @@ overEachTransport((transport) => {
       all.forEach((answers, n) => assert.deepEqual(answers.sort(), [`n${n} 0`, `n${n} 1`]));
     });
 
-    it("times out when one never answers, with the others' answers", async (t) => {
+    it("times out when one client never answers, with the others' answers", async (t) => {
       const { io, clients } = await crew(t, 3);
       clients[1].off("q");
       const heard = next(clients[1], "q");
@@ -123,7 +123,7 @@ overEachTransport((transport) => {
       assert.deepEqual(await io.timeout(LONG).emitWithAck("q", "é"), ["é 0"]);
     });
 
-    it("times out when one leaves without an answer", async (t) => {
+    it("times out when one client leaves without an answer", async (t) => {
       const { io, clients } = await crew(t, 2);
       clients[1].off("q");
       clients[1].on("q", () => clients[1].disconnect());

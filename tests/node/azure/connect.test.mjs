@@ -33,7 +33,7 @@ overEachTransport((transport) => {
       assert.equal(client.io.engine.transport.name, TRANSPORTS[transport].at(-1));
     });
 
-    it("hears what is emitted in the connection handler", async (t) => {
+    it("receives emits of the connection handler", async (t) => {
       const w = world(t, service, transport);
       const io = await w.app();
       io.on("connection", (socket) => socket.emit("welcome", 1, { two: 2 }));
@@ -114,7 +114,7 @@ overEachTransport((transport) => {
       }
     });
 
-    it("[repair 13] lets a token of the app's own through", async (t) => {
+    it("[repair 13] passes a token of the app's own", async (t) => {
       const w = world(t, service, transport);
       const io = await w.app();
       const there = next(io, "connection");

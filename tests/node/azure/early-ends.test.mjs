@@ -11,7 +11,7 @@ let service;
 before(async () => (service = await Service.start()));
 after(() => service.stop());
 
-describe("[repair 12] an end during the upgrade comes after everything that was sent before it", () => {
+describe("[repair 12] an end during the upgrade arrives after everything that was sent before", () => {
   for (const way of Object.keys(WAYS)) {
     it(`[repair 12] ${way}`, async (t) => {
       const w = world(t, service);

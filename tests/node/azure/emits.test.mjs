@@ -49,7 +49,7 @@ overEachTransport((transport) => {
       assert.deepEqual(heard, [[all[0], all[2]], all, []]);
     });
 
-    it("no longer reaches who has left the room", async (t) => {
+    it("no longer reaches clients that have left the room", async (t) => {
       const { io, clients, sockets } = await crew(t, 2);
       for (const socket of sockets) await socket.join(["room", "other"]);
       await sockets[1].leave("room");
@@ -107,7 +107,7 @@ overEachTransport((transport) => {
       assert.deepEqual(heard, [[], [["x", 1]]]);
     });
 
-    it("takes any string as a room", async (t) => {
+    it("accepts any string as a room", async (t) => {
       const { io, clients, sockets } = await crew(t, 2);
       const names = ["a b", "it's", "a/b?c=d&e", "'", "é漢🚢", "~", "in groups", "x".repeat(200)];
       await sockets[0].join(names);
@@ -136,7 +136,7 @@ overEachTransport((transport) => {
       );
     });
 
-    it("forgets the rooms of a client that went and came back", async (t) => {
+    it("forgets the rooms of a client that reconnects", async (t) => {
       const { io, clients, sockets } = await crew(t, 2);
       await sockets[0].join("room");
       const gone = next(sockets[0], "disconnect");
@@ -148,7 +148,7 @@ overEachTransport((transport) => {
       assert.deepEqual(heard, [[], []]);
     });
 
-    it("serves several namespaces on one connection, each by itself", async (t) => {
+    it("serves several namespaces on one connection, each separately", async (t) => {
       const { w, io, clients: [main] } = await crew(t, 1);
       io.of("/chat");
       io.of("/news/é b");
@@ -172,7 +172,7 @@ overEachTransport((transport) => {
       );
     });
 
-    it("keeps the others when one namespace is left, and takes it back", async (t) => {
+    it("keeps the other namespaces when one is left, and lets the client enter it again", async (t) => {
       const { io, clients: [main] } = await crew(t, 1);
       const chats = io.of("/chat");
       const chat = main.io.socket("/chat");
@@ -256,7 +256,7 @@ overEachTransport((transport) => {
       assert.deepEqual(await down.upTo("end"), expected);
     });
 
-    it("carries any text, in names of events too", async (t) => {
+    it("carries any text, also in event names", async (t) => {
       const { clients: [client], sockets: [socket], io } = await crew(t, 1);
       const up = next(socket, TRICKY);
       client.emit(TRICKY, TRICKY, { [TRICKY]: [TRICKY] });

@@ -54,7 +54,7 @@ overEachTransport((transport) => {
       assert.deepEqual(await logged(socket.conn.id), ["client", "client-closed"]);
     });
 
-    it("a client's last events arrive before its goodbye", async (t) => {
+    it("a client's last events arrive before its disconnect", async (t) => {
       const { client, socket } = await pair(t);
       const heard = [];
       socket.onAny((...event) => heard.push(event));
@@ -164,7 +164,7 @@ overEachTransport((transport) => {
       assert.deepEqual(await logged(socket.conn.id), ["app", "app-let-go"]);
     });
 
-    it("what was emitted before socket.conn.close() arrives", async (t) => {
+    it("emits before socket.conn.close() arrive", async (t) => {
       const { client, socket } = await pair(t);
       const heard = [];
       client.onAny((...event) => heard.push(event));

@@ -44,7 +44,7 @@ async function setUp(t, users) {
 }
 
 describe("npm @azure/web-pubsub", () => {
-  it("makes tokens that clients get in with, and their user id is known", async (t) => {
+  it("makes tokens that the service accepts, with a user id", async (t) => {
     const { rest, ids } = await setUp(t, ["ada"]);
     assert.equal(await rest.userExists("ada"), true);
     assert.equal(await rest.userExists("bob"), false);
@@ -136,7 +136,7 @@ describe("npm @azure/web-pubsub", () => {
     await poll(async () => !(await rest.userExists("dee")), "the end of the last");
   });
 
-  it("says what is wrong with a request", async (t) => {
+  it("names the fault of a request", async (t) => {
     const { rest } = await setUp(t, ["ada"]);
     // Called one after the other: a refusal that comes before it is waited for would fail the test.
     const refusals = [

@@ -47,7 +47,7 @@ overEachTransport((transport) => {
       assert.equal((await there()).length, 2);
     });
 
-    it("reaches everybody from either", async (t) => {
+    it("reaches all clients from either", async (t) => {
       const { near, far, atNear, atFar } = await two(t);
       await serverSide(near, atNear[0]).join("room");
       await far.run((io, id) => io.sockets.sockets.get(id).join("room").then(() => true), atFar[0].id);
@@ -146,7 +146,7 @@ overEachTransport((transport) => {
       assert.equal(await client.timeout(PATIENCE).emitWithAck("ask"), "second");
     });
 
-    it("an app server that is back within the grace time is another one", async (t) => {
+    it("an app server that returns within the grace time is a new one", async (t) => {
       const w = world(t, service, transport);
       const first = await w.appProcess();
       const client = await w.client(EAGER);

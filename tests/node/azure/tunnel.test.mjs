@@ -42,7 +42,7 @@ const firstOnly = (values) => [...new Set(values)];
 
 overEachTransport((transport) => {
   describe(`over ${transport}`, { concurrency: true }, () => {
-    it("cut while idle: clients stay, and all goes on", async (t) => {
+    it("cut while idle: clients stay connected and work", async (t) => {
       const { w, proxy, io, clients: [client], sockets: [socket] } = await crew(t, transport);
       await socket.join("room");
       await proxy.cut();
@@ -56,7 +56,7 @@ overEachTransport((transport) => {
       assert.deepEqual(await io.to("room").timeout(PATIENCE).emitWithAck("ask"), ["no"]);
     });
 
-    it("what clients say meanwhile arrives once, in order", async (t) => {
+    it("clients' events during the cut arrive once, in order", async (t) => {
       const { w, proxy, clients, sockets } = await crew(t, transport, 2);
       const logs = sockets.map((socket) => new Log(socket));
       await proxy.cut();
@@ -85,7 +85,7 @@ overEachTransport((transport) => {
       assert.equal(await own, "yes");
     });
 
-    it("what the app emits meanwhile arrives", async (t) => {
+    it("the app's emits during the cut arrive", async (t) => {
       const { w, proxy, io, clients: [client], sockets: [socket] } = await crew(t, transport);
       await socket.join("room");
       const log = new Log(client);
@@ -106,7 +106,7 @@ overEachTransport((transport) => {
       assert.deepEqual(values.filter((value) => value.startsWith("one")), expected.slice(40));
     });
 
-    it("who comes meanwhile is let in afterwards", async (t) => {
+    it("clients that connect during the cut are accepted afterwards", async (t) => {
       const { w, proxy, io } = await crew(t, transport, 0);
       await proxy.cut();
       await tunnelDown(w);
@@ -117,7 +117,7 @@ overEachTransport((transport) => {
       assert.ok(serverSide(io, late));
     });
 
-    it("an emitWithAck that the cut ran into hinders no later one", async (t) => {
+    it("an emitWithAck during the cut does not affect later ones", async (t) => {
       const { w, proxy, io, clients: [client] } = await crew(t, transport);
       const asked = next(client, "q");
       const first = io.timeout(2000).emitWithAck("q").catch((error) => error);
@@ -131,7 +131,7 @@ overEachTransport((transport) => {
       assert.deepEqual(await io.timeout(PATIENCE).emitWithAck("q"), ["in time"]);
     });
 
-    it("a client that leaves meanwhile has left", async (t) => {
+    it("a client that leaves during the cut is disconnected", async (t) => {
       const { w, proxy, io, clients: [client], sockets: [socket] } = await crew(t, transport);
       [client, socket].forEach((side) => side.removeAllListeners("disconnect"));
       const gone = next(socket, "disconnect");
@@ -144,7 +144,7 @@ overEachTransport((transport) => {
       await poll(() => io.engine.clientsCount === 0, "the connection to be forgotten");
     });
 
-    it("a join that is overtaken by the client's leaving does not last", async (t) => {
+    it("a join that arrives after the client has left has no effect", async (t) => {
       const { proxy, io, clients: [client] } = await crew(t, transport);
       const chats = io.of("/chat");
       const chat = client.io.socket("/chat");

@@ -24,11 +24,11 @@ async function mask(t, options) {
   return [...frame.subarray(2, 6)];
 }
 
-test("on the loopback, where nobody listens, the mask is zeros", async (t) => {
+test("on loopback the mask is zeros", async (t) => {
   deepStrictEqual(await mask(t, {}), [0, 0, 0, 0]);
 });
 
-test("through an agent, which may lead to a proxy, it is random", async (t) => {
+test("through an agent, which may use a proxy, the mask is random", async (t) => {
   const agent = new Agent();
   t.after(() => agent.destroy());
   const masks = await Promise.all([1, 2, 3].map(() => mask(t, { request: { agent } })));
