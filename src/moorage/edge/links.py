@@ -40,7 +40,7 @@ log: Final = logs.get("link")
 
 
 class LinkAcceptor:
-    """Checks who opens a link, and joins it to its app server."""
+    """Checks who may open a link, and connects the link to its app server."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class LinkAcceptor:
 
     @property
     def suppressed(self) -> int:
-        """Lines about refused links that were not written."""
+        """Number of log lines about refused links that were not written."""
         return self._refusals.suppressed
 
     def links(self) -> dict[tuple[str, str], int]:
@@ -87,11 +87,11 @@ class LinkAcceptor:
         return counts
 
     def drain(self, seconds: float) -> None:
-        """The service will stop. The azure dialect has no word for it."""
+        """Tell the app servers that the service will stop. The azure dialect has no frame for this."""
         self._moorage.drain(seconds)
 
     def upgrade(self, request: UpgradeRequest) -> None:
-        """An app server asks for a link."""
+        """Accept or refuse an app server's request for a link."""
         try:
             if self._is_ours(request):
                 self._open_ours(request)
@@ -99,18 +99,18 @@ class LinkAcceptor:
                 self._open_azure(request)
         except PeerError as error:
             self.metrics.refusals["link", error.reason.name] += 1
-            # Nobody has shown a key yet.
+            # The peer may be a stranger, so the number of these lines is limited.
             if self._refusals.allows(self.clock()):
                 log.info("link refused", reason=error.reason.name, detail=error.message)
-            # An app server whose clock is wrong can tell by how much.
+            # An app server with a wrong clock can see the difference.
             request.refuse(error, ((b"date", formatdate(self._wall_clock(), usegmt=True).encode()),))
 
     def _open_ours(self, request: UpgradeRequest) -> None:
         hub, server_id = self._check(request)
         if len(server_id) > MAX_SERVER_ID:
-            raise PeerError(TOKEN_CLAIMS, f"sub, the app server's id, has at most {MAX_SERVER_ID} characters")
+            raise PeerError(TOKEN_CLAIMS, f"the app server's id (sub) has more than {MAX_SERVER_ID} characters")
         if self.node.draining and not self._moorage.knows(hub, server_id):
-            # One that has been cut off may come back for the rest of the time: its clients are here.
+            # An app server whose clients are here may resume its session until the service stops.
             raise PeerError(DRAINING)
         socket = self._moorage.socket(hub, server_id)
         limit, dialect = self.node.links.max_frame, v1.SUBPROTOCOL
@@ -128,7 +128,8 @@ class LinkAcceptor:
 
     @staticmethod
     def _is_ours(request: UpgradeRequest) -> bool:
-        """The moorage dialect goes by a subprotocol, azure by none. Raises `PeerError` for others."""
+        """True for the subprotocol of the moorage dialect, False for none (azure). Raises `PeerError` for
+        others."""
         asked = request.header(b"sec-websocket-protocol")
         if asked and v1.SUBPROTOCOL not in (name.strip() for name in asked.split(",")):
             raise PeerError(LINK_UNKNOWN_DIALECT, f"{asked[:64]}; this service knows {v1.SUBPROTOCOL}")
@@ -143,8 +144,8 @@ class LinkAcceptor:
         token = query.get("access_token", [""])[0]
         if not token:
             token = auth.bearer(request.header(b"authorization"))
-        # An app server may come by the public address, or by another one that leads here: a key signed the
-        # address that it wants to reach, so it is no stranger who chooses it.
+        # An app server may use the public address or another address of the service. Its key has signed the
+        # address, so no stranger can choose it.
         bases = [at for at in (self._settings.public_endpoint, request.header(b"host")) if at]
         audience = auth.tunnel_audience(bases, request.query_string)
         try:
@@ -156,7 +157,7 @@ class LinkAcceptor:
             raise
         check_host(value.decode("latin-1") for name, value in request.headers if name == b"host")
         if not claims.user_id:
-            raise PeerError(TOKEN_CLAIMS, "sub, the id of the app server, is missing")
+            raise PeerError(TOKEN_CLAIMS, "the app server's id (sub) is missing")
         self.node.hub_settings(hub)
         return hub, claims.user_id
 
@@ -186,7 +187,7 @@ class LinkAcceptor:
         return server
 
     def tick(self, now: float) -> None:
-        """Time passes for all app servers; forget those that were given up."""
+        """Check the deadlines of all app servers, and forget those that were given up."""
         self._moorage.tick(now)
         missed = self._refusals.report(now)
         if missed:
@@ -201,7 +202,7 @@ class LinkAcceptor:
         self._sweep.tick(now)
 
     def close(self) -> None:
-        """The service stops: end all links. The app servers' SDKs dial again until it is back."""
+        """The service stops: close all links. The app servers' SDKs dial again until it is back."""
         self._moorage.close()
         for server in self._servers.values():
             server.close_all()

@@ -1,7 +1,7 @@
-"""WebSocket frames to messages. picows hands over frames; fragments are joined here, capped.
+"""Joins the fragments of a WebSocket message, within limits.
 
-The cap counts fragments as well as bytes: a million empty fragments cost no bytes and would
-otherwise cost memory and time (the pattern of CVE-2026-48779).
+The limits are on bytes and on fragments: a million empty fragments have no bytes, but cost memory and time
+(the pattern of CVE-2026-48779).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DATA: Final = (WSMsgType.TEXT, WSMsgType.BINARY)
 
 
 class Assembler:
-    """Joins the fragments of one connection; made when the first fragment comes."""
+    """The fragments of one connection. It is created when the first fragment comes."""
 
     __slots__ = ("_count", "_kind", "_limit", "_parts", "_size")
 
@@ -32,11 +32,11 @@ class Assembler:
         self._count = 0
 
     def add(self, frame: WSFrame) -> tuple[WSMsgType, bytes] | None:
-        """A data frame: the whole message when it is the last of one. Raises `PeerError`."""
+        """Add a data frame. Returns the whole message if it is the last fragment. Raises `PeerError`."""
         kind = frame.msg_type
         if kind == _CONTINUATION:
             if self._kind is None:
-                raise PeerError(BAD_FRAME, "continuation of nothing")
+                raise PeerError(BAD_FRAME, "a continuation without a message")
         elif kind in _DATA and self._kind is None:
             self._kind = kind
         else:

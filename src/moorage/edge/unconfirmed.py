@@ -1,4 +1,4 @@
-"""Does a peer read? What it has not confirmed of the bytes written to its TCP connection."""
+"""How many bytes written to a TCP connection its peer has not confirmed. Shows whether a peer reads."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import termios
 from typing import Final
 
 TRANSPORT: Final = "moorage.transport"
-"""The extension of an HTTP request's scope that is the TCP connection it came by."""
+"""The key in the `extensions` of an HTTP request's scope for its TCP connection."""
 
 _INT: Final = struct.Struct("i")
 
 
 def unconfirmed(transport: asyncio.Transport) -> int:
-    """Bytes in our own buffer, and in the kernel's. The kernel takes megabytes for a peer that reads
-    slowly, and asks for more only when a third of them is gone: our own buffer alone may stand still
-    for longer than a verdict should wait."""
+    """Bytes in our own buffer and in the kernel's. The kernel takes megabytes for a slow peer, and takes more
+    only when a third of them is gone. So our own buffer alone may not change for a long time."""
     size = transport.get_write_buffer_size()
     socket = transport.get_extra_info("socket")
     if socket is not None:

@@ -52,7 +52,7 @@ class Caller(Protocol):
 
 
 class CallHandler:
-    """Decodes calls, has them executed in arrival order, answers every one."""
+    """Decodes calls, submits them in arrival order and answers every one."""
 
     def __init__(self, server: Caller) -> None:
         self._server = server
@@ -62,7 +62,7 @@ class CallHandler:
     def call(
         self, tunnel: Tunnel, request: Request | KnownCall, content: bytes, now: float
     ) -> Job[None] | None:
-        """One call; a job where it is too much to be done at once. Whatever it holds, it gets an answer."""
+        """Carry out one call, at once or as the job that is returned. Every call gets an answer."""
         known = self._calls.arrived(request.ack_id, now)
         if known is not None:
             tunnel.queue(known)
@@ -86,10 +86,10 @@ class CallHandler:
         return found is not None and found.server is self._server.app
 
     def _confined(self, command: Command) -> Command:
-        """`command`, so that other app servers' clients get nothing but events and acks from it.
+        """`command`, restricted so that clients of other app servers get only events and acks.
 
-        The SDK sends the other packets to its own clients: answers to CONNECT, the end of a socket
-        to that socket's private room. Only `disconnectSockets` addresses those of others.
+        The SDK sends all other packets to its own clients: answers to CONNECT, and the end of a socket to
+        that socket's private room. Only `disconnectSockets` reaches sockets of other app servers.
         """
         if isinstance(command, Send):
             if is_emit(command.payload):
@@ -116,8 +116,8 @@ class CallHandler:
         operation = decode_url(request.http_method, request.url, request.content_type(), content, repair=True)
         hub = operation.command.hub
         if hub != own and hub.casefold() != own.casefold():
-            # The link's token was for one hub.
-            raise PeerError(API_BAD_PATH, "another hub's")
+            # The link's token is valid for one hub.
+            raise PeerError(API_BAD_PATH, "the call is for another hub")
         return operation
 
     def _call(self, tunnel: Tunnel, request: Request, content: bytes) -> Job[None] | None:
@@ -160,7 +160,7 @@ class CallHandler:
             self._server.metrics.refusals["link", error.reason.name] += 1
             log.info("call refused", reason=error.reason.name, detail=error.detail[:200])
             return error.reason.http
-        # A defect of ours. The call must still be answered, or the SDK's socket hangs.
+        # A defect of the service. The call must still be answered, or the SDK waits for ever.
         about = request.url[:200] if isinstance(request, Request) else request.connection
         log.error("call failed", call=about, exc_info=error)
         return 500
@@ -172,8 +172,8 @@ class CallHandler:
         self._server.wake()
 
     def send(self, frame: bytes, by: Tunnel | None = None) -> Tunnel | None:
-        """Queue part of an answer `by` a tunnel while that is open, else by any: the SDK takes answers
-        on each of its tunnels. The tunnel that was used; None if there is none."""
+        """Queue part of an answer on the tunnel `by` if it is open, else on any. Returns the tunnel that was
+        used, or None if none is open."""
         tunnel = by if by is not None and by.open else self._server.any_tunnel()
         if tunnel is not None:
             tunnel.queue(frame)
@@ -181,38 +181,38 @@ class CallHandler:
         return tunnel
 
     def stream_ended(self, ack_id: int) -> None:
-        """Its last part is queued."""
+        """The last part of this answer is queued."""
         self._streams.pop(ack_id, None)
 
     def end_streams(self) -> None:
-        """The last tunnel is closing: a promise left open in the app would fail much later."""
+        """The last tunnel is closing. End all streams, so that no promise of the app stays open."""
         for stream in tuple(self._streams.values()):
             self._server.hub.invocations.cancel(stream)
             stream.finish(())
 
     def tunnel_lost(self, tunnel: Tunnel) -> None:
-        """Streams that were on a broken tunnel. One that had answers on it may have lost some; it is
-        not ended, so that the app gets its time-out and not a success with too few answers."""
+        """Give up the streams that had answers on a broken tunnel, because some may be lost. Such a stream is
+        not ended: the app gets its time-out instead of a success with too few answers."""
         for ack_id, stream in tuple(self._streams.items()):
             if not stream.survives(tunnel):
                 self._server.hub.invocations.cancel(stream)
                 del self._streams[ack_id]
 
     def give_up(self) -> None:
-        """The app server is gone for good."""
+        """The app server will not come back."""
         for stream in self._streams.values():
             self._server.hub.invocations.cancel(stream)
         self._streams.clear()
 
     def replay(self, tunnel: Tunnel, now: float) -> None:
-        """Over a new tunnel: the recent answers again, and what streams have gathered meanwhile."""
+        """Send the recent answers again over a new tunnel, and what the streams have gathered meanwhile."""
         for frame in self._calls.replay(now):
             tunnel.queue(frame)
         for stream in tuple(self._streams.values()):
             stream.resume()
 
     def tick(self, now: float) -> None:
-        """Answer the calls that were lost on their way to us."""
+        """Answer the calls that were lost on their way to the service."""
         if self._server.any_tunnel() is None:
             return
         for ack_id in self._calls.overdue(now):
@@ -221,45 +221,45 @@ class CallHandler:
 
 
 def _cleans_up(command: Send) -> bool:
-    """Is this the DISCONNECT that the SDK sends to a socket's private room after every end of a socket? A
-    client that is still there has not been told of an end: the app server is being closed, and the client
-    would take the packet for a reason to stay away."""
+    """True for the DISCONNECT that the SDK sends to a socket's private room after the socket has ended. If
+    the client is still there, the app server is being closed. The client would not reconnect after this
+    packet, so it is dropped."""
     end = goodbye(command.payload)
     return end is not None and end.close is None and command.to.connection is None
 
 
 class AnswerStream:
-    """`hub.ports.Answers` of one `:invoke`: a JSON line per client's ack. While no tunnel is open the
-    answers wait for the next."""
+    """`hub.ports.Answers` of one `:invoke`: one JSON line for each client's ack. While no tunnel is open,
+    the lines wait for the next one."""
 
     def __init__(self, calls: CallHandler, ack_id: int) -> None:
         self._calls = calls
         self.ack_id = ack_id
         self.finished = False
         self._tunnel: Tunnel | None = None
-        """Where its parts go; None before the first and after a loss."""
+        """The tunnel of its parts; None before the first part and after the loss of the tunnel."""
         self._answered = False
-        """Answers have been on a tunnel."""
+        """True once a tunnel has carried an answer."""
         self._waiting: list[bytes] = []
 
     def begin(self) -> None:
-        """The head of the answer, before anything else of it."""
+        """Send the head of the answer."""
         if self._tunnel is None:
             self._tunnel = self._calls.send(tunnel_frames.response(self.ack_id, 200, more=True))
 
     def answer(self, _sender: str, payload: bytes) -> None:
-        """One ack. ASCII only: the SDK decodes each chunk on its own."""
+        """One ack. The line is ASCII, because the SDK decodes each chunk separately."""
         line = json.dumps({"Payload": payload.decode(errors="replace")}).encode() + b"\n"
         self._waiting.append(tunnel_frames.response(self.ack_id, 200, more=True, content=line))
         self.resume()
 
     def finish(self, _missing: tuple[str, ...]) -> None:
-        """The end: the SDK takes the number of lines so far as the number of clients."""
+        """The end. The SDK takes the number of lines as the number of clients."""
         self.finished = True
         self.resume()
 
     def resume(self) -> None:
-        """Send what waits, if there is a way."""
+        """Send the waiting lines if a tunnel is open."""
         self.begin()
         if self._tunnel is None:
             return
@@ -272,7 +272,7 @@ class AnswerStream:
             self._calls.stream_ended(self.ack_id)
 
     def survives(self, lost: Tunnel) -> bool:
-        """A tunnel broke: may the stream go on by another?"""
+        """A tunnel broke. True if the stream may continue on another one."""
         if self._tunnel is lost:
             self._tunnel = None
             return not self._answered

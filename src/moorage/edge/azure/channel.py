@@ -1,4 +1,4 @@
-"""One client's way to its app server in the azure dialect, and one link of that app server."""
+"""The outgoing side of one link in the azure dialect, and the way of one client's events through it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import LINK_SLOW, Reason
 
 MAX_BATCH: Final = 256 * 1024
-"""Bytes of client packets joined into one event."""
+"""Bytes of client packets that are joined into one event."""
 MAX_GATHERED: Final = 4 * 1024 * 1024
-"""Bytes of all clients' packets in one loop tick before clients are held back."""
+"""Bytes of all clients' packets in one loop tick above which clients are held back."""
 
 
 log: Final = logs.get("link")
 
 
 def terms_of(content: bytes, server: AppServer, limit: int) -> OpenInfo | None:
-    """What the app server's answer to `connect` asks for; None if it cannot be read. The first answer tells,
-    once for each app server, whether it wants larger messages than the service takes."""
+    """The terms in the app server's answer to `connect`; None if it cannot be read. Logs a warning, once for
+    each app server, if it wants larger messages than the service takes."""
     info = connect_answer(content)
     if info is not None and not server.took_clients:
         server.took_clients = True
@@ -42,10 +42,10 @@ def terms_of(content: bytes, server: AppServer, limit: int) -> OpenInfo | None:
 
 
 class Tunnel:
-    """One link's outgoing side: frames gather during a loop tick and go out in one write.
+    """One link's outgoing side. Its frames are gathered during a loop tick and written together.
 
-    `write` and `close` belong to the WebSocket under it. While that takes no data, frames wait
-    here, up to `limit` bytes.
+    `write` and `close` belong to the WebSocket below. While it takes no data, frames wait here, up to
+    `limit` bytes.
     """
 
     __slots__ = (
@@ -76,11 +76,11 @@ class Tunnel:
         self.id = tunnel_id
         self.channels: set[Channel] = set()
         self.congested = False
-        """The WebSocket takes no data now."""
+        """True while the WebSocket takes no data."""
         self.gathered = 0
         """Bytes in the inboxes of `channels`."""
         self.held_back = False
-        """All clients of this link are held back."""
+        """True while all clients of this link are held back."""
         self.gather_at_most = min(MAX_GATHERED, limit // 4)
         self.open = True
         self._write = write
@@ -92,11 +92,11 @@ class Tunnel:
 
     @property
     def crowded(self) -> bool:
-        """So much waits that nobody may add to it: far from the limit, as some is under way."""
+        """True if no client may add to what waits. This is far below the limit, because more is under way."""
         return self._size + self.gathered > self._limit // 4
 
     def queue(self, frame: bytes) -> None:
-        """Queue one tunnel frame; `flush` sends it."""
+        """Queue one tunnel frame for the next `flush`."""
         if not self.open:
             return
         framed = binary_frame(frame)
@@ -109,7 +109,7 @@ class Tunnel:
                 self.close(LINK_SLOW)
 
     def flush(self) -> None:
-        """Write what waits, unless the app server does not read."""
+        """Write what waits, if the app server reads."""
         if self._out and not self.congested and self.open:
             out, self._out = self._out, []
             self._metrics.link_bytes_sent += self._size
@@ -117,7 +117,7 @@ class Tunnel:
             self._write(out[0] if len(out) == 1 else b"".join(out))
 
     def close(self, reason: Reason) -> None:
-        """End this link. The app server's SDK opens another by itself."""
+        """End this link. The app server's SDK opens another one."""
         if self.open:
             self.open = False
             self._out.clear()
@@ -126,8 +126,8 @@ class Tunnel:
 
 
 class Channel:
-    """A client's events go to one tunnel, in order: the SDK handles each tunnel's frames in their
-    order, but two tunnels' side by side. So a channel changes its tunnel only when that breaks."""
+    """The ordered events of one client. The SDK handles the frames of one tunnel in order, but those of two
+    tunnels concurrently. So a channel stays on one tunnel until that breaks."""
 
     __slots__ = (
         "closing",
@@ -146,23 +146,23 @@ class Channel:
         self.identity = identity_of(connection.id, connection.user_id)
         self.tunnel: Tunnel | None = None
         self.inbox: list[bytes] = []
-        """Packets of this loop tick: they leave as one event."""
+        """Packets of this loop tick. They are sent as one event."""
         self.held: Unsent | None = None
-        """Packets that may not leave yet: no tunnel is open, or older ones are stranded."""
+        """Packets that wait, because no tunnel is open or older ones are stranded."""
         self.stranded: dict[int, bytes] | None = None
-        """Events that were on a broken tunnel, by AckId."""
+        """Unanswered events of a broken tunnel, by AckId."""
         self.unanswered = 0
         self.closing: float | None = None
-        """Set when the client is gone: `disconnected` leaves at this time at the latest."""
+        """Set when the client is gone: the latest time to send `disconnected`."""
         self.waiters: list[Drained] | None = None
 
     @property
     def idle(self) -> bool:
-        """The app server has taken everything."""
+        """True if the app server has answered everything."""
         return not (self.unanswered or self.inbox or self.held or self.stranded)
 
     def take_inbox(self) -> list[bytes]:
-        """The events that the inbox makes: one, unless it is large."""
+        """Empty the inbox into events: one, unless it is large."""
         packets, self.inbox = self.inbox, []
         if len(packets) > 1 and sum(map(len, packets)) <= MAX_BATCH:
             return [RS.join(packets)]
@@ -177,7 +177,7 @@ class Channel:
             tunnel.channels.add(self)
 
     def end(self) -> None:
-        """The app server has been told everything. Without this the connection and its channel would
-        keep each other alive until the garbage collector comes."""
+        """The app server knows of the end. Unlinks channel and connection, which would otherwise keep each
+        other alive until a garbage collection."""
         self.pin(None)
         self.connection.channel = None

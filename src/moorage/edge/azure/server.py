@@ -1,7 +1,7 @@
 """One app server that speaks the azure dialect: `hub.ports.AppLink` over its tunnels.
 
-Down: client events, gathered per loop tick into one request per client. Up: data-plane calls,
-each decoded to a command for `Node.execute` and answered, always: the SDK waits for ever.
+Client events go to the app server, gathered per loop tick into one request per client. Data-plane calls come
+from it. Each becomes a command for `Node.submit` and is always answered, because the SDK waits for ever.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from moorage.wire.reasons import (
 )
 
 LATE_ANSWER_SECONDS: Final = 1.5
-"""After a tunnel broke, the SDK sends an answer that found no tunnel again after 1 s."""
+"""The SDK sends an answer again 1 s after it found no tunnel for it."""
 LAST_EVENTS_SECONDS: Final = 5.0
-"""How long `disconnected` waits for the answers to the client's last events."""
+"""Longest time that `disconnected` waits for the answers to the client's last events."""
 HELD_PER_CLIENT: Final = 64 * 1024
-"""Bytes held for one client before we stop reading from it; TCP then slows the client itself."""
+"""Bytes held for one client above which it is not read. TCP then slows the client down."""
 
 log: Final = logs.get("link")
 Callback = Callable[[], object]
@@ -69,7 +69,7 @@ class AzureServer:
         self._stranded: dict[Channel, None] = {}
         self._release_at = 0.0
         self._down_since: float | None = node.clock()
-        """From the start: a link that never gets so far as to open must not leave this behind."""
+        """Set from the start: if the first link never opens, this object must still be dropped."""
         self._keepalive_at = 0.0
         self._paused: set[Connection] = set()
         self._held_bytes = 0
@@ -78,11 +78,11 @@ class AzureServer:
 
     @property
     def tunnels(self) -> int:
-        """How many are open."""
+        """Number of open tunnels."""
         return len(self._tunnels)
 
     def tunnel_opened(self, tunnel: Tunnel, now: float) -> None:
-        """A tunnel is up: greet, replay answers, let go what waited for it."""
+        """A tunnel is up: greet, send recent answers again, and release what waited for a tunnel."""
         tunnel.queue(tunnel_frames.connected(tunnel.id, self.app.id))
         self._tunnels.append(tunnel)
         self.app.up = True
@@ -100,7 +100,7 @@ class AzureServer:
         self.wake()
 
     def tunnel_lost(self, tunnel: Tunnel, now: float) -> None:
-        """A tunnel is gone, whoever ended it."""
+        """A tunnel is gone, whichever side ended it."""
         if tunnel not in self._tunnels:
             return
         self._tunnels.remove(tunnel)
@@ -117,7 +117,7 @@ class AzureServer:
         self.resume_clients()
 
     def _move(self, channel: Channel) -> None:
-        """Off a broken tunnel: what had not left goes back into the queue, ahead of all newer."""
+        """Move a channel off a broken tunnel. Unsent packets go back into the queue, before newer ones."""
         inbox, channel.inbox = channel.inbox, []
         channel.pin(None)
         for packet in inbox:
@@ -137,17 +137,17 @@ class AzureServer:
         else:
             self._events.settle(ack_id)
             if event.name == "connect":
-                # The client comes again by itself; should the app server have taken it, it is told.
+                # The client will retry. If the app server has taken it, it is told of the end.
                 self.node.refuse(channel.connection, NO_APP_SERVER, "the link to the app server broke")
             self._closing[channel] = None
             channel.closing = event.sent_at
 
     def _pick(self) -> Tunnel | None:
-        # One that is being closed counts as lost a moment later, and what went there comes back.
+        # A tunnel that is being closed is lost a moment later, and its events come back.
         return min(self._tunnels, key=lambda tunnel: (not tunnel.open, len(tunnel.channels)), default=None)
 
     def any_tunnel(self) -> Tunnel | None:
-        """A tunnel that answers may use: the SDK takes them on any of its tunnels."""
+        """`azure.calls.Caller`."""
         return next((tunnel for tunnel in self._tunnels if tunnel.open), None)
 
     def close_all(self) -> None:
@@ -162,24 +162,24 @@ class AzureServer:
         return alive + list(self._closing)
 
     def wake(self) -> None:
-        """See to it that `flush` runs at the end of this tick."""
+        """Schedule `flush` for the end of this tick."""
         if not self._scheduled:
             self._scheduled = True
             self._later()
 
     def cork(self) -> None:
-        """The caller promises to call `flush` itself in this tick."""
+        """Called by a caller that will call `flush` itself in this tick."""
         self._scheduled = True
 
     def flush(self) -> None:
-        """End of the tick: one event per client that said something, one write per tunnel."""
+        """End of the tick: one event for each client that has sent something, one write per tunnel."""
         try:
             if self._dirty:
                 dirty, self._dirty = self._dirty, []
                 for channel in dirty:
                     self._send_inbox(channel)
         finally:
-            # Only now: what the loop queues leaves below, and needs no flush of its own.
+            # Reset only now: frames that the loop queues are written below and need no other flush.
             self._scheduled = False
         for tunnel in tuple(self._tunnels):
             tunnel.gathered = 0
@@ -189,7 +189,7 @@ class AzureServer:
 
     @property
     def _behind(self) -> bool:
-        """The app server does not read what its clients say, or does not answer it."""
+        """True if the app server does not read its clients' events, or does not answer them."""
         if self._events.size > self.node.links.max_waiting_bytes:
             return True
         return any(tunnel.congested for tunnel in self._tunnels)
@@ -201,7 +201,7 @@ class AzureServer:
     # -- events: hub.ports.AppLink -----------------------------------------------------------
 
     def open(self, connection: Connection, handshake: Handshake) -> None:
-        """Raise `connect`; the answer becomes `Node.accept` or `Node.refuse`."""
+        """Send `connect`. The answer becomes `Node.accept` or `Node.refuse`."""
         channel = Channel(connection)
         connection.channel = channel
         channel.pin(self._pick())
@@ -248,7 +248,7 @@ class AzureServer:
                 self.forward(channel.connection, packet)
 
     def closed(self, connection: Connection, reason: Reason) -> None:
-        """Raise `disconnected` after the answers to the client's last events: or the SDK reports an error."""
+        """Send `disconnected` after the answers to the client's last events, or the SDK reports an error."""
         channel = connection.channel
         self._paused.discard(connection)
         if isinstance(channel, Channel) and self.hub.servers.get(self.app.id) is self.app:
@@ -259,7 +259,7 @@ class AzureServer:
             channel.end()
 
     def drained(self, connection: Connection, done: Drained) -> None:
-        """Call `done` once all packets so far are answered."""
+        """Call `done` when all packets so far are answered."""
         channel = connection.channel
         if not isinstance(channel, Channel) or channel.idle:
             done()
@@ -282,7 +282,7 @@ class AzureServer:
         self._request("message", channel, body)
 
     def _settled(self, channel: Channel) -> None:
-        """An answer came or the client went: what waited for the channel to be idle?"""
+        """An answer came or the client left: do what waited for the channel to be idle."""
         if not channel.idle:
             return
         if channel.waiters is not None:
@@ -294,10 +294,10 @@ class AzureServer:
             self._request("disconnected", channel, b"{}")
             channel.end()
 
-    # -- what the app server says ---------------------------------------------------------------
+    # -- from the app server --------------------------------------------------------------------
 
     def received(self, tunnel: Tunnel, data: bytes, now: float) -> Job[None] | None:
-        """One frame; a job for what is too much to be done at once. Raises `PeerError` (link-bad-frame)."""
+        """Handle one frame, at once or as the job that is returned. Raises `PeerError` (link-bad-frame)."""
         self.metrics.link_frames_received += 1
         self.metrics.link_bytes_received += len(data)
         known = self._known
@@ -337,7 +337,7 @@ class AzureServer:
             self._settled(channel)
 
     def _late(self, channel: Channel, ack_id: int) -> None:
-        """An answer that a broken tunnel had held up: nothing to send again, perhaps for all."""
+        """An answer that a broken tunnel had delayed. This event need not be sent again."""
         assert channel.stranded is not None
         del channel.stranded[ack_id]
         if not channel.stranded:
@@ -352,7 +352,7 @@ class AzureServer:
             if info is not None:
                 self.node.accept(connection, info)
                 return
-            self.node.refuse(connection, APP_ERROR, "its answer to connect cannot be read")
+            self.node.refuse(connection, APP_ERROR, "the app server's answer to connect cannot be read")
         else:
             reason = APP_REFUSED if 400 <= status < 500 else APP_ERROR
             self.node.refuse(connection, reason, content.decode(errors="replace")[:200])
@@ -361,8 +361,8 @@ class AzureServer:
     # -- back pressure ------------------------------------------------------------------------
 
     def _hold_back(self, connection: Connection, tunnel: Tunnel) -> None:
-        """The app server is slower than its clients: stop reading from this one, and from all before so
-        much is queued that the link would be closed. A burst of clients is no fault of the app server."""
+        """The app server is slower than its clients: stop reading from this one, and from all clients long
+        before the link would be closed. A burst of many clients is not a fault of the app server."""
         self._pause(connection)
         if tunnel.crowded and not tunnel.held_back:
             tunnel.held_back = True
@@ -374,7 +374,7 @@ class AzureServer:
             self._paused.add(connection)
 
     def resume_clients(self) -> None:
-        """A tunnel takes data again: read on from the clients that were held back for it alone."""
+        """A tunnel takes data again: read from the clients that were held back only for this reason."""
         paused, self._paused = self._paused, set()
         for tunnel in self._tunnels:
             tunnel.held_back = False
@@ -389,9 +389,9 @@ class AzureServer:
     # -- time ---------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """A few times a second: time-outs, late resends, keep-alive, the end of the grace time."""
+        """Called a few times a second: time-outs, resends, keep-alive, the end of the grace time."""
         if not self.intake.busy:
-            # Else what would be missed may be here already, and its turn has not come.
+            # Otherwise the missing answer may be among the frames that wait.
             if self._down_since is not None and now - self._down_since >= self.node.links.grace:
                 self._give_up()
                 return
@@ -422,9 +422,9 @@ class AzureServer:
         self.calls.tick(now)
 
     def _resend(self) -> None:
-        """No answer came for these events: the app server never saw them. (An answer that was
-        itself lost with the tunnel makes one event come twice; losing it silently is worse.)
-        As many clients' as the new tunnel takes; the others' turn comes with the next tick."""
+        """No answer came for these events, so the app server has not seen them. (If only the answer was lost
+        with the tunnel, the event arrives twice; losing it silently would be worse.) Sends the events of as
+        many clients as the new tunnel takes. The others follow with the next tick."""
         for channel in tuple(self._stranded):
             tunnel = channel.tunnel
             if tunnel is None or tunnel.congested:
@@ -439,7 +439,7 @@ class AzureServer:
             self._settled(channel)
             if tunnel.crowded:
                 tunnel.flush()
-        # Those whose packets piled up behind the stranded ones.
+        # Also read from the clients whose packets waited behind stranded events.
         self.resume_clients()
 
     def _force_close(self, channel: Channel) -> None:

@@ -1,4 +1,4 @@
-"""Callbacks for when an app server of the moorage dialect acknowledges what has been queued for it."""
+"""Callbacks that wait until an app server of the moorage dialect has acknowledged what is queued for it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from moorage.wire.moorage.stream import Outgoing
 
 
 class Acks:
-    """Callbacks, in the order of the batches that they wait for."""
+    """The waiting callbacks, in the order of the batches they wait for."""
 
     def __init__(self, out: Outgoing) -> None:
         self._out = out
         self._unsent: list[Drained] = []
-        """What they wait for is in no batch yet."""
+        """Callbacks whose frames are in no batch yet."""
         self._sent: deque[tuple[int, Drained]] = deque()
 
     def __bool__(self) -> bool:
         return bool(self._sent or self._unsent)
 
     def wait(self, done: Drained) -> None:
-        """Call `done` when all that is queued now has been taken."""
+        """Call `done` when everything queued so far has been acknowledged."""
         if self._out.waiting:
             self._unsent.append(done)
         elif self._out.in_flight:
@@ -30,7 +30,7 @@ class Acks:
             done()
 
     def sent(self) -> None:
-        """All that was queued is in batches."""
+        """Everything queued so far is in batches."""
         if self._unsent:
             unsent, self._unsent = self._unsent, []
             self._sent.extend((self._out.last, done) for done in unsent)
@@ -41,7 +41,7 @@ class Acks:
             self._sent.popleft()[1]()
 
     def give_up(self) -> None:
-        """The session is over: nothing will be acknowledged."""
+        """The session is over and nothing will be acknowledged: call all callbacks."""
         waiting = [*(done for _, done in self._sent), *self._unsent]
         self._sent.clear()
         self._unsent.clear()

@@ -1,4 +1,4 @@
-"""Answers that come in parts: what an app server of the moorage dialect asked many."""
+"""Answers in parts, to the questions that an app server of the moorage dialect asks of many peers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from moorage.wire.moorage.listing import Shared, SharedHeaders, pack, sockets_fr
 
 ROWS: Final = 1_000
 ROW_BYTES: Final = 128 * 1024
-"""Sockets in one frame of the answer to `Fetch`, and their bytes: one frame with all of
-them would hold up everything behind it."""
+"""Largest number of sockets in one frame of the answer to `Fetch`, and of their bytes. One frame with all
+sockets would delay everything behind it."""
 
 AT_ONCE: Final = 50
 AT_ONCE_ROOMS: Final = 1_000
-"""Up to this many sockets, with this many rooms in all, are queued without waiting for the app server
-to take them."""
+"""Up to this number of sockets and of rooms, an answer is queued without waiting for the app server to
+take it."""
 
 Maker = Callable[[int, str, Any], v1.FromService]
-"""Builds the frame of an answer from ref, sender and answer."""
+"""Builds the frame of an answer from its ref, its sender and the answer itself."""
 
 
 class Asker(Protocol):
@@ -30,12 +30,11 @@ class Asker(Protocol):
         """Send a frame."""
 
     def stream_ended(self, stream: Stream) -> None:
-        """Its `Done` is queued."""
+        """The stream's `Done` is queued."""
 
 
 class Stream:
-    """`hub.ports.Answers` of one question. What the service knows itself goes first, whenever the
-    answers come."""
+    """`hub.ports.Answers` of one question. What the service knows itself is sent before all answers."""
 
     def __init__(self, asker: Asker, ref: int, make: Maker) -> None:
         self._asker = asker
@@ -43,11 +42,11 @@ class Stream:
         self._make = make
         self._answered: set[str] = set()
         self._early: list[v1.FromService] | None = []
-        """What came before it was the time; None from then on."""
+        """Answers that came before `begin`; None from then on."""
         self._missing: tuple[str, ...] | None = None
 
     def begin(self, asked: int) -> None:
-        """The question is out, and all that the service knows itself."""
+        """`asked` peers have been asked, and what the service knows itself is queued."""
         early, self._early = self._early or [], None
         self._asker.queue(v1.Asked(self._ref, asked))
         for frame in early:
@@ -65,7 +64,7 @@ class Stream:
             self._early.append(frame)
 
     def finish(self, missing: tuple[str, ...]) -> None:
-        """All have answered, or the time is up."""
+        """All have answered, or the time is up and the `missing` have not."""
         self._missing = missing
         if self._early is None:
             self._asker.queue(v1.Done(self._ref, len(self._answered.difference(missing)), missing))
@@ -73,12 +72,12 @@ class Stream:
 
 
 def is_little(outcome: Outcome) -> bool:
-    """May the rows of a `Fetch` be queued without waiting for the app server to take them?"""
+    """True if the rows of a `Fetch` may be queued without waiting for the app server to take them."""
     return outcome.reached <= AT_ONCE and outcome.rooms <= AT_ONCE_ROOMS
 
 
 def answer_frames(ref: int, outcome: Outcome, headers: SharedHeaders) -> Iterator[tuple[int, bytes] | None]:
-    """The rows of a `Fetch`: how many, and the frame with them; None between two steps of work."""
+    """The frames with the rows of a `Fetch`, each with its number of rows; None between two steps of work."""
     for server, rows in outcome.sockets.items():
         packed: list[bytes] = []
         shared: set[Shared | None] = set()

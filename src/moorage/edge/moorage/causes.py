@@ -1,4 +1,4 @@
-"""Why a client is gone, in the words of a Socket.IO server."""
+"""The disconnect reasons of a Socket.IO server, for our numbered reasons."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _CAUSES: Final = {
 
 
 def cause_of(reason: Reason) -> str:
-    """A disconnect's reason in the words that a Socket.IO server has for it: its parser of Engine.IO
-    packets says `parse error`, that of Socket.IO packets `forced close`."""
+    """The text with which a Socket.IO server reports such a disconnect. It reports `parse error` for a broken
+    Engine.IO packet, and `forced close` for a broken Socket.IO packet."""
     if reason in _CAUSES:
         return _CAUSES[reason]
     broken = BAD_PACKET.number <= reason.number <= FRAGMENT_FLOOD.number

@@ -1,4 +1,4 @@
-"""What an app server of the moorage dialect says: each frame becomes a command or an answer.
+"""Turns each frame from an app server of the moorage dialect into a command or an answer.
 
 A frame that cannot be carried out is answered with `Failed` and harms nothing else: the link, its
 other frames and all clients go on.
@@ -46,14 +46,14 @@ from moorage.wire.reasons import (
 from moorage.wire.socketio import ACK, BINARY_ACK, parse_header
 
 MAX_BACKLOG: Final = 1_000_000
-"""Sockets in answers to `Fetch` that an app server has not taken yet."""
+"""Most sockets in answers to `Fetch` that an app server has not taken yet."""
 MAX_OPEN: Final = 10_000
-"""Questions of one app server that wait for answers."""
+"""Most questions of one app server that wait for answers."""
 _LARGEST: Final = 2**53 - 1
 MAX_MESSAGE: Final = 1_000
-"""Characters of an app's own words that a client is told."""
+"""Characters of an app's own message that a client receives."""
 _FORBIDDEN: Final = 4
-"""Engine.IO's code for it."""
+"""Engine.IO's error code for HTTP status 403."""
 _STATUSES: Final = frozenset(status.value for status in HTTPStatus if status.value >= 400)
 
 log: Final = logs.get("link")
@@ -79,7 +79,7 @@ class Dispatcher:
         self._open: set[Stream] = set()
         self._complaints: set[tuple[str, str]] = set()
         self._backlog = 0
-        """Sockets in answers that have not left."""
+        """Number of sockets in answers that are not sent yet."""
         self._handlers: dict[type, Callable[[Any], Job[None] | None]] = {
             v1.Packet: self._packet,
             v1.Emit: self._emit,
@@ -102,7 +102,7 @@ class Dispatcher:
         }
 
     def handle(self, frame: v1.FromApp) -> Job[None] | None:
-        """One frame; a job where it is too much to be done at once. Neither raises."""
+        """Handle one frame, at once or as the job that is returned. Neither raises."""
         try:
             job = self._handlers[type(frame)](frame)
         except Exception as error:
@@ -122,13 +122,13 @@ class Dispatcher:
             self._complain(type(frame).__name__, error)
             self._failed(frame, error)
         else:
-            # A defect of ours must not end the link, and the asker must not wait for ever.
+            # A defect of the service must not end the link or leave the asker waiting.
             log.error("frame failed", frame=type(frame).__name__, exc_info=error)
             self._failed(frame, PeerError(INTERNAL))
 
     def _complain(self, frame: str, error: PeerError) -> None:
-        """One line for each thing that an app server gets wrong: it hears of every time, and a loop
-        that gets it wrong must not fill the log."""
+        """Log each kind of fault once. The app server is told every time, and a faulty loop in the app must
+        not fill the log."""
         if (frame, error.reason.name) not in self._complaints:
             self._complaints.add((frame, error.reason.name))
             log.info(
@@ -146,14 +146,14 @@ class Dispatcher:
         self._server.queue(v1.Failed(ref, reason.number, reason.name, error.message))
 
     def end(self) -> None:
-        """The session is over: nobody waits for its questions any more."""
+        """The session is over: give up its open questions."""
         streams, self._open = self._open, set()
         hub = self._server.hub
         for questions in (hub.invocations, hub.queries, hub.questions):
             questions.cancel(*streams)
 
     def stream_ended(self, stream: Stream) -> None:
-        """Its `Done` is queued."""
+        """`answers.Asker`."""
         self._open.discard(stream)
 
     # -- clients --------------------------------------------------------------------------------
@@ -166,8 +166,8 @@ class Dispatcher:
         terms = (frame.ping_interval, frame.ping_timeout, frame.max_payload)
         if not all(0 < number <= _LARGEST for number in terms):
             del self._server.clients[frame.client]
-            self._node.refuse(connection, APP_ERROR, "its terms are out of range")
-            raise PeerError(LINK_BAD_REQUEST, "terms from 1 on")
+            self._node.refuse(connection, APP_ERROR, "the app server's terms are out of range")
+            raise PeerError(LINK_BAD_REQUEST, "terms must be 1 or more")
         self._server.metrics.upstream_seconds["connect"].observe(self._node.clock() - since)
         self._node.accept(connection, OpenInfo(*terms))
 
@@ -177,15 +177,15 @@ class Dispatcher:
             del self._server.clients[frame.client]
             reason = APP_REFUSED if 400 <= frame.status < 500 else APP_ERROR
             if frame.status in _STATUSES:
-                # Client libraries show the answer to the developer: what the app chose, as natively.
+                # As with native Socket.IO, the client receives the status and message of the app.
                 text = "" if frame.message else reason.text
                 code = _FORBIDDEN if frame.status == HTTPStatus.FORBIDDEN else reason.eio
                 reason = reason._replace(http=frame.status, text=text, eio=code)
             self._node.refuse(opening[0], reason, frame.message[:MAX_MESSAGE])
 
     def _opening(self, number: int) -> tuple[Connection, float] | None:
-        """The client that waits for this answer, and since when. None where the answer comes too
-        late: the app server has been told already. Raises `PeerError` for one that nobody waits for."""
+        """The client that waits for this answer, and since when. None if the answer is too late; the app
+        server has been told already. Raises `PeerError` if no such client was offered."""
         server = self._server
         since = server.openings.pop(number, None)
         if since is not None:
@@ -262,7 +262,7 @@ class Dispatcher:
     def _selected(
         self, frame: _FrameT, then: _Then[_FrameT], rooms: tuple[str, ...] = (), flags: int = 0
     ) -> Job[None] | None:
-        """Call `then` with the frame, its selection and the groups of `rooms`: now, or in steps."""
+        """Call `then` with the frame, its selection and the groups of `rooms`, at once or in steps."""
         to = frame.to
         if len(to.rooms) + len(to.excluded) + len(rooms) > FEW_ROOMS:
             return self._selected_by_many(frame, then, rooms, flags)
@@ -336,7 +336,7 @@ class Dispatcher:
         return self._node.submit(command, self._told, frame, Stream(self, frame.ref, v1.Answer))
 
     def _told(self, frame: v1.Tell, outcome: Outcome | Exception) -> None:
-        """An event without acks has no answer but a refusal."""
+        """The reply to an event without acks: only a refusal is answered."""
         if isinstance(outcome, Exception):
             self._refuse(frame, outcome)
 
@@ -350,7 +350,7 @@ class Dispatcher:
         return self._node.submit(command, self._asked, (frame, stream), stream)
 
     def _asked(self, about: tuple[v1.Ask | v1.Fetch | v1.Tell, Stream], outcome: Outcome | Exception) -> None:
-        """All have been asked, or the question is refused."""
+        """The reply to a question: all peers have been asked, or the question is refused."""
         frame, stream = about
         if isinstance(outcome, Exception):
             self._open.discard(stream)
@@ -376,7 +376,7 @@ class Dispatcher:
         stream.begin(outcome.asked)
 
     def queue(self, frame: v1.FromService) -> None:
-        """For the streams."""
+        """`answers.Asker`."""
         self._server.queue(frame)
 
     def _facts(self, frame: v1.Facts) -> None:
@@ -386,7 +386,7 @@ class Dispatcher:
     def _reply(self, frame: v1.Reply) -> None:
         questions, app = self._server.hub.questions, self._server.app
         if not frame.payload:
-            # It does not have the namespace: natively it would not have been asked.
+            # The app server lacks the namespace. With native Socket.IO it would not have been asked.
             known = questions.excused(frame.ref, app)
         else:
             header = parse_header(check_text(frame.payload))

@@ -1,8 +1,8 @@
-"""The frames of an app server of the moorage dialect, between its link and `Dispatcher`: a few are handled at
-once, the rest in steps, in order.
+"""The frames of an app server of the moorage dialect, between its link and its `Dispatcher`. A few are
+handled at once, the rest in steps, in order.
 
-A batch counts as taken when its last frame has been carried out, so credit slows down an app server
-that asks for more than its share. One that sends past its credit is not read.
+A batch is acknowledged when its last frame has been carried out. So credit slows down an app server that asks
+for too much. An app server that sends more than its credit allows is not read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.moorage import raw_batch, v1
 
 LARGE: Final = 128 * 1024
-"""Bytes of a batch whose frames are decoded one by one."""
+"""Size in bytes above which the frames of a batch are decoded one by one."""
 FRAMES: Final = 8
 """Frames in one step."""
 
@@ -28,7 +28,7 @@ log: Final = logs.get("link")
 
 
 class Reader:
-    """The incoming side of one session. `server` and `dispatcher` outlive its links, and so does this."""
+    """The incoming side of one session. It outlives the session's links."""
 
     def __init__(self, server: MoorageServer, dispatcher: Dispatcher) -> None:
         self._server = server
@@ -36,13 +36,13 @@ class Reader:
         self.intake = Intake(server.node.turns)
         server.busy = lambda: self.intake.busy
         self._most = server.inc.window + server.node.links.max_frame
-        """Untaken bytes of an app server that keeps to its credit, at most."""
+        """Most unacknowledged bytes of an app server that respects its credit."""
         self.count = 0
-        """Frames of this read. The link sets it back at the end of each."""
+        """Number of frames in the current read. The link resets it after each read."""
         self._until = 0.0
 
     def take(self, number: int, size: int, frames: Sequence[v1.FromApp]) -> None:
-        """Batch `number`, which has just arrived, while nothing waits."""
+        """Handle batch `number`, which has just arrived, while nothing waits."""
         handle = self._dispatcher.handle
         for place, frame in enumerate(frames):
             job = handle(frame)
@@ -53,14 +53,14 @@ class Reader:
         self._server.inc.take(number, size)
 
     def wait(self, number: int, size: int, frames: msgspec.Raw) -> None:
-        """The same for one that is large, or comes while something waits."""
+        """Put a batch behind what waits, or a large batch into steps of its own."""
         self.intake.add(self._later(number, size, frames))
         transport = self._server.transport
         if transport is not None and self._server.inc.untaken > self._most:
             transport.pause_reading()
 
     def _used_up(self) -> bool:
-        """Has this read had as much time as one turn has for all?"""
+        """True if this read has used up the time of one turn."""
         node = self._server.node
         if self.count == FRAMES:
             self._until = node.clock() + TURN_SECONDS
@@ -68,12 +68,12 @@ class Reader:
         return node.clock() >= self._until or node.flusher.pending >= TURN_WRITES
 
     def end_of_read(self) -> None:
-        """No more comes in this turn of the loop, and something waits."""
+        """The read is over, and frames wait."""
         if self.count < FRAMES:
             self._server.node.turns.begin()
 
     def farewell(self) -> None:
-        """The app server has said goodbye for good: when all it said before has been carried out."""
+        """The app server has left for good. The end waits for the frames before it."""
         if self.intake.busy:
             self.intake.add(self._leaving())
         else:
@@ -89,7 +89,7 @@ class Reader:
         self._dispatcher.end()
 
     def _rest(self, number: int, size: int, frames: Sequence[v1.FromApp], job: Job[None] | None) -> Job[None]:
-        """The frames that are left of a batch, after `job`."""
+        """The rest of a batch, after `job`."""
         if job is not None:
             yield from job
         for place, frame in enumerate(frames, 1):

@@ -1,4 +1,4 @@
-"""One link of the moorage dialect: its WebSocket, from the hello on."""
+"""One link of the moorage dialect: its WebSocket, its hello and its batches."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class MoorageSocket(LinkSocket):
         self.close(link_reason(error.reason))
 
     def _broke(self) -> None:
-        """Not a case for the grace time: the same bytes would be sent again and again."""
+        """End the session without a grace time: a resume would bring the same bytes again."""
         if self._server is not None:
             self._server.give_up("app server broke the protocol")
 
@@ -103,7 +103,7 @@ class MoorageSocket(LinkSocket):
         server, reader = self._server, self._reader
         self._metrics.link_bytes_received += len(data)
         if reader is not None and (len(data) > LARGE or reader.intake.jobs):
-            # Decoded when it is its turn, frame by frame: as objects the frames take many times the room.
+            # Decode each frame when its turn comes: decoded frames take many times the memory.
             raw = raw_batch.head_from_app(data)
             frames = raw.number > 0 or bytes(raw.frames) != _NO_FRAMES
             if self._is_news(raw.number, raw.ack, len(data), frames=frames):
@@ -117,7 +117,7 @@ class MoorageSocket(LinkSocket):
             reader.take(batch.number, len(data), batch.frames)
 
     def _is_news(self, number: int, ack: int, size: int, *, frames: bool) -> bool:
-        """Note a batch's acknowledgement and arrival; True for one that was not here before."""
+        """Record the acknowledgement and the arrival of a batch. True if the batch is new."""
         server = self._server
         assert server is not None
         server.out.taken(ack)
@@ -131,14 +131,14 @@ class MoorageSocket(LinkSocket):
 
     def _hello(self, batch: v1.Batch[v1.FromApp]) -> None:
         if batch.number or len(batch.frames) != 1 or not isinstance(batch.frames[0], v1.AppHello):
-            raise PeerError(LINK_BAD_FRAME, "a hello comes first, and alone")
+            raise PeerError(LINK_BAD_FRAME, "the first batch must be one hello, without a number")
         hello = batch.frames[0]
         self._server, self._reader = self._greeter.greet(self, hello)
         self._server.cork()
         log.info("link opened", resumed=self._server.session == hello.session, **self._fields())
 
     def _peer_closes(self, frame: WSFrame) -> None:
-        """A plain goodbye (1000) is for good; any other may come back and resume."""
+        """Close code 1000 ends the session. After any other code the app server may resume it."""
         for_good = frame.get_close_code() == WSCloseCode.OK
         server = self._server
         if server is not None:
@@ -166,7 +166,7 @@ class MoorageSocket(LinkSocket):
     # -- edge.moorage.server.Transport ----------------------------------------------------------
 
     def heard(self) -> bool:
-        """Has anything come since the last call, be it part of a message only?"""
+        """True if anything was received since the last call, even a part of a message."""
         assert self._transport is not None
         if self._paused:
             # Nothing was read, so nothing shows that the app server is silent.
@@ -176,7 +176,7 @@ class MoorageSocket(LinkSocket):
         return isinstance(protocol, LinkProtocol) and protocol.heard()
 
     def write(self, *parts: bytes) -> None:
-        """Finished frames, straight to the transport."""
+        """Write finished frames to the TCP transport."""
         assert self._transport is not None
         if not self._transport.is_disconnected:
             tcp = tcp_of(self._transport)
@@ -186,7 +186,7 @@ class MoorageSocket(LinkSocket):
                 tcp.writelines(parts)
 
     def close(self, reason: Reason) -> None:
-        """Say why, and end."""
+        """Close the link with this reason."""
         self._end(reason)
         if reason is LINK_SLOW or self.congested:
             # A close frame would wait behind what the app server does not read.
@@ -200,16 +200,16 @@ class MoorageSocket(LinkSocket):
         self.abort()
 
     def broke(self, error: PeerError) -> None:
-        """What it sent earlier turns out to break the protocol."""
+        """A frame that was received earlier turns out to be broken."""
         self._complain(error)
         self._broke()
 
     def pause_writing(self) -> None:
-        """The app server does not read fast enough."""
+        """The app server reads too slowly."""
         self.congested = True
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """The app server has caught up."""
         self.congested = False
         if self._server is not None and self._server.transport is self:
             self._server.flush()

@@ -1,4 +1,4 @@
-"""Names of rooms and namespaces in the frames of the moorage dialect, and the groups they mean."""
+"""From rooms and namespaces in the frames of the moorage dialect to groups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_ROOM: Final = 2_048
 MAX_ROOMS: Final = 100_000
 """Rooms in one frame."""
 FEW_ROOMS: Final = 250
-"""Rooms in one frame whose groups are made at once. More are made in steps of this many."""
+"""The groups of this number of rooms in one frame are built at once, those of more rooms in steps."""
 
 
 def namespace_of(name: str) -> str:
@@ -34,22 +34,22 @@ def _check_count(rooms: tuple[str, ...]) -> None:
 
 
 def groups_of(namespace: str, rooms: tuple[str, ...]) -> tuple[str, ...]:
-    """The groups of rooms, each once. Raises `PeerError` (link-bad-request)."""
+    """The groups of these rooms, without duplicates. Raises `PeerError` (link-bad-request)."""
     namespace_of(namespace)
     for room in rooms:
-        # The group of a nameless room would be the whole namespace.
+        # An empty room name would mean the whole namespace.
         if not room or len(room) > MAX_ROOM:
             raise PeerError(LINK_BAD_REQUEST, f"a room's name has 1 to {MAX_ROOM} characters")
     return tuple(dict.fromkeys(room_group(namespace, room) for room in rooms))
 
 
 def excluded_groups(to: v1.To) -> tuple[str, ...]:
-    """The groups whose members are not meant. Raises `PeerError` (link-bad-request)."""
+    """The groups whose members are left out. Raises `PeerError` (link-bad-request)."""
     return groups_of(to.namespace, to.excluded) if to.excluded else ()
 
 
 def many_groups(namespace: str, rooms: tuple[str, ...]) -> Job[tuple[str, ...]]:
-    """As `groups_of`, in steps."""
+    """`groups_of` in steps."""
     _check_count(rooms)
     groups: dict[str, None] = {}
     for start in range(0, len(rooms), FEW_ROOMS):

@@ -34,10 +34,10 @@ from moorage.wire.reasons import (
 )
 
 COPIED: Final = 16 * 1024
-"""Bytes of a batch that is written in one piece with its header. Of a larger one the copy costs more:
-about a tenth of a millisecond for 240 kB."""
+"""Size up to which a batch is copied behind its header and written in one piece. Copying a larger one costs
+more than a second piece: 0.1 ms for 240 kB."""
 GATHERED: Final = 4 * 1024 * 1024
-"""Bytes of clients' packets in one loop tick before their senders are held back."""
+"""Bytes of clients' packets in one loop tick above which their senders are held back."""
 CAPABILITIES: Final = Capabilities(
     wants_room_changes=True, told_of_expelled=True, answers_queries=True, takes_server_events=True
 )
@@ -45,28 +45,28 @@ log: Final = logs.get("link")
 
 
 class Transport(Protocol):
-    """The WebSocket of the moment."""
+    """The session's current WebSocket."""
 
     congested: bool
-    """Takes no data now."""
+    """True while it takes no data."""
 
     def heard(self) -> bool:
-        """Has anything come since the last call, be it part of a message only?"""
+        """True if anything was received since the last call, even a part of a message."""
 
     def write(self, *parts: bytes) -> None:
-        """Finished WebSocket frames, perhaps in parts."""
+        """Write finished WebSocket frames, perhaps in parts."""
 
     def close(self, reason: Reason) -> None:
-        """End it; it is not to call back."""
+        """Close it. It makes no more calls to the session."""
 
     def pause_reading(self) -> None:
-        """Read no more for now."""
+        """Stop reading for now."""
 
     def resume_reading(self) -> None:
-        """Read on, if reading is paused."""
+        """Read again, if reading is paused."""
 
     def broke(self, error: PeerError) -> None:
-        """End it and the session: the app server broke the protocol."""
+        """End it and the session, because the app server broke the protocol."""
 
 
 class MoorageServer:
@@ -96,7 +96,7 @@ class MoorageServer:
         self.inc = Incoming(node.links.window)
         self.clients: dict[int, Connection] = {}
         self.openings: dict[int, float] = {}
-        """Clients that the app server has not answered for yet, and since when."""
+        """Clients that wait for the app server's decision, and since when."""
         self._numbers = numbers
         self._last_client = 0  # the highest client number of this session so far
         self._transport: Transport | None = None
@@ -107,36 +107,36 @@ class MoorageServer:
         room = node.limits.outbox_bytes_link
         self._gather_at_most = min(GATHERED, room // 4)
         self._hold_at_most = min(node.links.max_waiting_bytes, room // 2)
-        """Clients alone must never fill the link so far that it is given up."""
+        """Clients alone can never fill the link to the limit at which it is given up."""
         self._held_bytes = 0
-        """Of packets that came from clients while they should be silent."""
+        """Bytes of packets that arrived from clients that are held back."""
         self._all_held = False
         self._drains: dict[Connection, Drained] = {}
         self.acks = Acks(self.out)
         self._answers = Intake(node.turns)
-        """What makes long answers."""
+        """Builds long answers, in steps."""
         self.busy: Callable[[], bool] = lambda: False
         """True while frames of the app server wait to be carried out."""
-        # Times in seconds of `tick`'s steps, None from the beginning to the next step: a pause of our
-        # own must not count as somebody else's silence.
+        # Seconds, summed up from the steps of `tick`; None until the first step. So a sleep of this process
+        # does not count as silence of the app server.
         self._down: float | None = None
         self._silent: float | None = None
         self._idle = 0.0
         self.over = False
-        """Given up: nothing more is queued, nothing expected."""
+        """True once the session is given up: nothing more is queued or expected."""
         self.at_end: Callable[[], None] = lambda: None
-        """Called as it is given up, before its clients are closed."""
+        """Called when the session is given up, before its clients are closed."""
 
     # -- the link -------------------------------------------------------------------------------
 
     @property
     def tunnels(self) -> int:
-        """How many links are open: one or none."""
+        """Number of open links: one or none."""
         return 0 if self._transport is None else 1
 
     @property
     def transport(self) -> Transport | None:
-        """The link of the moment."""
+        """The current link."""
         return self._transport
 
     def window_of(self, asked: int) -> int:
@@ -145,7 +145,7 @@ class MoorageServer:
         return min(asked, self.node.limits.outbox_bytes_link)
 
     def attach(self, transport: Transport, hello: bytes, replay: list[bytes]) -> None:
-        """A link is up: greet, send again what the app server has not got, go on."""
+        """A link is up: greet, send unacknowledged batches again, and continue."""
         self._transport = transport
         self._silent = None
         self.app.up = True
@@ -155,15 +155,15 @@ class MoorageServer:
         self.flush()
 
     def lost(self, transport: Transport) -> None:
-        """A link is gone, whoever ended it."""
+        """A link is gone, whichever side ended it."""
         if self._transport is transport:
             self._transport = None
             self._down = None
             self.app.up = False
 
     def farewell(self) -> None:
-        """The app server ended for good: its clients come back to another one without delay."""
-        # Natively an app server that leaves the cluster fails no `serverSideEmit` with acks.
+        """The app server has left for good: its clients reconnect to another one without delay."""
+        # As with native Socket.IO, an app server that leaves does not fail a `serverSideEmit` with acks.
         self.hub.questions.left(self.app)
         self.give_up("app server left")
 
@@ -196,7 +196,7 @@ class MoorageServer:
         self.queue_encoded(v1.encode_frame(frame))
 
     def queue_encoded(self, frame: bytes) -> None:
-        """One finished frame."""
+        """Queue one encoded frame."""
         if self.over:
             return
         self.out.queue(frame)
@@ -204,8 +204,8 @@ class MoorageServer:
         self.wake()
 
     def queue_slowly(self, frames: Iterator[bytes | None]) -> None:
-        """Make and queue frames as the app server takes them: an answer about a hundred thousand sockets is
-        more than a link may keep waiting. None is a step of work without a frame."""
+        """Build and queue frames at the pace of the app server: a link may not keep a whole answer about
+        100,000 sockets waiting. None means a step of work without a frame."""
         if not self.over:
             self._answers.add(self._make(frames))
 
@@ -224,13 +224,13 @@ class MoorageServer:
 
     @property
     def _is_full(self) -> bool:
-        """Takes no more of a long answer now."""
+        """True if no more of a long answer may be queued now."""
         return self.behind or self.out.waiting >= BATCH_BYTES
 
     def open(self, connection: Connection, handshake: Handshake) -> None:
-        """Ask; the answer becomes `Node.accept` or `Node.refuse`."""
+        """Offer the client. The answer becomes `Node.accept` or `Node.refuse`."""
         if self.out.waiting > self._hold_at_most:
-            # New clients must not use up the room that connected clients need.
+            # New clients must not use up the capacity that connected clients need.
             self.node.refuse(connection, LINK_OVERFLOW)
             return
         number = self._last_client = next(self._numbers)
@@ -254,7 +254,7 @@ class MoorageServer:
             self._hold_back(connection, len(packet))
 
     def closed(self, connection: Connection, reason: Reason) -> None:
-        """The client's last frame."""
+        """Queue the client's last frame."""
         number = connection.channel
         self._paused.discard(connection)
         self._drains.pop(connection, None)
@@ -263,7 +263,7 @@ class MoorageServer:
             self.tell_closed(number, reason)
 
     def tell_closed(self, number: int, reason: Reason) -> None:
-        """Client `number` is gone."""
+        """Tell the app server that client `number` is gone."""
         self.queue(v1.Closed(number, reason.number, reason.name, cause_of(reason)))
 
     def asked(self, number: int) -> bool:
@@ -271,58 +271,57 @@ class MoorageServer:
         return 0 < number <= self._last_client
 
     def drained(self, connection: Connection, done: Drained) -> None:
-        """A polling client's POST is answered at once, unless the app server is behind."""
+        """Call `done` at once, unless the app server is behind. A POST of a polling client waits for this."""
         if self.behind:
-            # One each: a client has one POST at a time, and the one before has given up waiting.
+            # One callback per client is enough: it has one POST at a time, and an earlier one has timed out.
             self._drains[connection] = done
         else:
             done()
 
     def taken(self, _connection: Connection, done: Drained) -> None:
-        """Call `done` when the app server has acknowledged all that is queued now."""
+        """Call `done` when the app server has acknowledged everything queued so far."""
         self.acks.wait(done)
         self.wake()
 
     # -- hub.ports.AppPeer ----------------------------------------------------------------------
 
     def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
-        """Somebody else put the socket into rooms, or took it out."""
+        """`AppPeer.moved`."""
         if isinstance(connection.channel, int):
             self.queue(v1.Moved(connection.channel, namespace, joined, rooms))
 
     def left(self, connection: Connection, namespace: str) -> None:
-        """Somebody else took the socket out of its namespace."""
+        """`AppPeer.left`."""
         if isinstance(connection.channel, int):
             self.queue(v1.Left(connection.channel, namespace))
 
     def upgraded(self, connection: Connection) -> None:
-        """The client is on a WebSocket now. Revision 1 does not have the frame."""
+        """`AppPeer.upgraded`. Revision 1 of the protocol does not have this frame."""
         if self.revision >= 2 and isinstance(connection.channel, int):
             self.queue(v1.Upgraded(connection.channel, "websocket"))
 
     def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
-        """Another app server wants to know these sockets' data. The question leaves at once: its
-        answer is what the asker waits for longest, and what the service knows itself is put together
-        meanwhile."""
+        """`AppPeer.query`. It is sent at once: the asker waits longest for this answer, and the service
+        prepares its own part meanwhile."""
         self.queue(v1.Query(number, namespace, sockets))
         self.flush()
 
     def told(self, number: int | None, sender: str, namespace: str, payload: bytes) -> None:
-        """An event from another app server."""
+        """`AppPeer.told`."""
         self.queue(v1.Told(number or 0, sender, namespace, payload))
 
     # -- pressure -------------------------------------------------------------------------------
 
     @property
     def behind(self) -> bool:
-        """The app server does not read what its clients say, or has not taken it."""
+        """True if the app server does not read its clients' packets, or has not acknowledged them."""
         transport = self._transport
         return transport is None or transport.congested or self.out.blocked
 
     def _hold_back(self, connection: Connection, size: int) -> None:
-        """Read no more from this client; from none, before so much waits that clients would have to
-        be given up. A burst of many clients' large packets is no fault of the app server, and what it
-        has asked for itself is none of its clients'."""
+        """Stop reading from this client, and from all clients long before clients would have to be closed. A
+        burst of large packets from many clients is not a fault of the app server, and answers to its own
+        requests do not count against its clients."""
         self._pause(connection)
         self._held_bytes += size
         if self._held_bytes > self._hold_at_most:
@@ -337,7 +336,7 @@ class MoorageServer:
             self._paused.add(connection)
 
     def _resume(self) -> None:
-        """Nothing waits any more: whatever clients said has left."""
+        """Everything from clients has been sent: read from the held-back clients again."""
         paused, self._paused = self._paused, set()
         self._held_bytes = 0
         self._all_held = False
@@ -355,23 +354,23 @@ class MoorageServer:
     # -- batches --------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """See to it that `flush` runs at the end of this tick."""
+        """Schedule `flush` for the end of this tick."""
         if not self._scheduled:
             self._scheduled = True
             self._later(self.flush)
 
     def cork(self) -> None:
-        """The caller promises to call `uncork` itself in this tick."""
+        """Called by a caller that will call `uncork` itself in this tick."""
         self._scheduled = True
 
     def uncork(self) -> None:
-        """`flush`, if there is anything to do for it: most of what an app server says has no answer."""
+        """`flush` if there is anything to do. Most frames from an app server have no answer."""
         self._scheduled = False
         if self.out.waiting or self._answers.busy or self._held_bytes or self._drains or self.inc.is_due:
             self.flush()
 
     def flush(self) -> None:
-        """End of the tick: what is queued leaves in one batch, as far as there is credit."""
+        """End of the tick: send what is queued in one batch, within the credit."""
         self._scheduled = False
         transport = self._transport
         if transport is not None:
@@ -416,13 +415,13 @@ class MoorageServer:
     # -- time -----------------------------------------------------------------------------------
 
     def tick(self, now: float, step: float) -> None:
-        """A few times a second: the end of the grace time, time-outs, acks, keep-alive. `step` is how
-        long we were awake since the last call: what was asleep with us is not late."""
+        """Called a few times a second: the end of the grace time, time-outs, acks, keep-alive. `step` is the
+        time since the last call, without a sleep of this process."""
         self._overdue(now - self.node.links.connect_timeout)
         self.app.behind = self.behind
         transport = self._transport
         if transport is None:
-            # What it said before its link broke is carried out first.
+            # Frames that came before the link broke are carried out first.
             if not self.busy():
                 self._down = 0.0 if self._down is None else self._down + step
             elif self._down is None:
@@ -441,7 +440,7 @@ class MoorageServer:
 
     def _overdue(self, deadline: float) -> None:
         if self.busy():
-            # The answer may have come.
+            # The answer may be among the frames that wait.
             return
         for number in [n for n, since in self.openings.items() if since <= deadline]:
             del self.openings[number]

@@ -1,4 +1,4 @@
-"""Sessions of the moorage dialect: who greets gets one, or gets its old one back."""
+"""The sessions of the moorage dialect. A hello begins a session or resumes one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAX_WINDOW: Final = 2**40
 
 
 class Sessions:
-    """All sessions of this dialect, by hub and server id."""
+    """All sessions, by hub and server id; `edge.moorage.link.Greeter`."""
 
     def __init__(
         self,
@@ -61,13 +61,13 @@ class Sessions:
         self._ticked = clock()
 
     def socket(self, hub: str, server_id: str) -> MoorageSocket:
-        """For a link that was let in; its hello is due."""
+        """The socket of a link that was accepted. Its hello is due."""
         made = MoorageSocket(self, hub, server_id)
         self.sweep.watch(made, min(HELLO_SECONDS, 3 * self.node.links.heartbeat))
         return made
 
     def knows(self, hub: str, server_id: str) -> bool:
-        """Is there a session that this app server may resume?"""
+        """True if there is a session that this app server may resume."""
         found = self.node.hub(hub)
         known = None if found is None else self._sessions.get((found.name, server_id))
         return known is not None and not known[0].over
@@ -80,11 +80,11 @@ class Sessions:
         return counts
 
     def greet(self, socket: MoorageSocket, hello: v1.AppHello) -> tuple[MoorageServer, Reader]:
-        """A link's hello: its session, old or new, now on this link. Raises `PeerError`."""
+        """`Greeter.greet`."""
         if hello.revision < 1:
             raise PeerError(LINK_VERSION, f"revision {hello.revision}")
         if not MIN_WINDOW <= hello.window <= MAX_WINDOW:
-            raise PeerError(LINK_BAD_FRAME, f"a window of {MIN_WINDOW} bytes or more")
+            raise PeerError(LINK_BAD_FRAME, f"the window must have {MIN_WINDOW} bytes or more")
         hub = self.node.ensure_hub(socket.hub)
         self.sweep.forget(socket)
         known = self._sessions.get((hub.name, socket.server_id))
@@ -114,7 +114,7 @@ class Sessions:
         return server, reader
 
     def evict(self, hub: Hub, server_id: str) -> None:
-        """A session whose app server has come back without it, perhaps in another dialect."""
+        """Drop the session of an app server that has come back without it, perhaps in another dialect."""
         known = self._sessions.pop((hub.name, server_id), None)
         if known is not None:
             known[0].give_up("app server came back anew")
@@ -161,12 +161,12 @@ class Sessions:
         return v1.encode_batch(0, 0, [v1.encode_frame(frame)])
 
     def drain(self, seconds: float) -> None:
-        """The service will stop: the app servers hear of it."""
+        """Tell all app servers that the service will stop in `seconds`."""
         for server, _ in self._sessions.values():
             server.queue(v1.Drain(seconds))
 
     def tick(self, now: float) -> None:
-        """Time passes for all sessions; forget those that are over."""
+        """Check the deadlines of all sessions, and forget those that are over."""
         step, self._ticked = min(now - self._ticked, STEP_SECONDS), now
         for key, (server, _) in tuple(self._sessions.items()):
             if not server.over:
@@ -176,6 +176,6 @@ class Sessions:
         self.sweep.tick(now)
 
     def close(self) -> None:
-        """The service stops: end all links."""
+        """The service stops: close all links."""
         for server, _ in self._sessions.values():
             server.close_all()
