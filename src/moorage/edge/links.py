@@ -108,7 +108,7 @@ class LinkAcceptor:
     def _open_ours(self, request: UpgradeRequest) -> None:
         hub, server_id = self._check(request)
         if len(server_id) > MAX_SERVER_ID:
-            raise PeerError(TOKEN_CLAIMS, f"the app server's id (sub) has more than {MAX_SERVER_ID} characters")
+            raise PeerError(TOKEN_CLAIMS, f"the app server's id (sub) exceeds {MAX_SERVER_ID} characters")
         if self.node.draining and not self._moorage.knows(hub, server_id):
             # An app server whose clients are here may resume its session until the service stops.
             raise PeerError(DRAINING)
