@@ -140,13 +140,14 @@ def fetch_sockets(run: Run) -> list[Figure]:
     """(j) All sockets of a namespace: ids, rooms, handshake and data."""
     clients = run.plan.fetch_clients
     rounds = Rounds()
-    with ExitStack() as stack:
-        clusters = []
-        for name, start in _starts(run).items():
-            if name in run.starts:
-                with run.caught("j", name):
-                    clusters.append(stack.enter_context(start(run, clients)))
-        _alternate(run, rounds, clusters)
+    for _ in range(run.plan.fetch_starts):
+        with ExitStack() as stack:
+            clusters = []
+            for name, start in _starts(run).items():
+                if name in run.starts:
+                    with run.caught("j", name):
+                        clusters.append(stack.enter_context(start(run, clients)))
+            _alternate(run, rounds, clusters)
     what = f"fetchSockets, Node.js, {clients:,} sockets of 2 app servers"
     return [
         Figure("j", what, "ms", rounds.of("ms"), (Bar(0.25, NATIVE),)),

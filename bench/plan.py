@@ -39,8 +39,10 @@ class Plan:
     sdk_connects: int
     """(k): connects of a round."""
     fetch_clients: int
+    fetch_starts: int
     fetch_rounds: int
-    """(j): sockets, and how often they are fetched."""
+    """(j): sockets, starts of all processes, and fetches after each start. The same program differs by up to a
+    fifth from start to start."""
 
     def pause(self) -> None:
         """Wait for a server to settle."""
@@ -65,7 +67,8 @@ FULL = Plan(
     short_seconds=0.5,
     sdk_connects=1000,
     fetch_clients=10_000,
-    fetch_rounds=15,
+    fetch_starts=4,
+    fetch_rounds=8,
 )
 
 QUICK = Plan(
@@ -86,5 +89,6 @@ QUICK = Plan(
     short_seconds=0.2,
     sdk_connects=200,
     fetch_clients=300,
+    fetch_starts=1,
     fetch_rounds=1,
 )
