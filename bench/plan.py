@@ -41,8 +41,8 @@ class Plan:
     fetch_clients: int
     fetch_starts: int
     fetch_rounds: int
-    """(j): sockets, starts of all processes, and fetches after each start. The same program differs by up to a
-    fifth from start to start."""
+    """(j): sockets, starts of all processes, and fetches after each start. The same program differs
+    by up to a fifth from start to start."""
 
     def pause(self) -> None:
         """Wait for a server to settle."""
