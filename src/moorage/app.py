@@ -1,4 +1,4 @@
-"""The composition root: builds one node and all around it, runs it, stops it in order.
+"""The composition root: builds one node and its parts, runs it, and stops it in order.
 
 Nothing but this file knows all the parts. The order of a stop is the method `Service.stop`.
 """
@@ -43,7 +43,7 @@ from moorage.wire.reasons import DRAINING, UNKNOWN_PATH
 
 TICK_SECONDS: Final = 0.25
 TIMER_SECONDS: Final = 0.001
-"""uvloop's timers count whole milliseconds."""
+"""uvloop's timers have a resolution of one millisecond."""
 SID_BYTES: Final = 16
 """128 random bits after the node's incarnation."""
 
@@ -53,7 +53,7 @@ log: Final = logs.get("app")
 
 
 class Alarm:
-    """One timer that can be set anew: calls `ring` at the time set last, never before."""
+    """A timer that can be reset: calls `ring` at the time set last, never earlier."""
 
     def __init__(self, ring: Callable[[], object]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -62,7 +62,7 @@ class Alarm:
         self._when = 0.0
 
     def set(self, when: float) -> None:
-        """Ring at `when`, a time of `time.monotonic`."""
+        """Ring at `when`, a `time.monotonic` time."""
         self.cancel()
         self._when = when
         steps = max(1, math.ceil((when - time.monotonic()) / TIMER_SECONDS))
@@ -75,7 +75,7 @@ class Alarm:
             self._ring()
 
     def cancel(self) -> None:
-        """Do not ring."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -209,7 +209,7 @@ class Service:
         )
 
     def _connections(self) -> dict[tuple[str, str], int]:
-        # Known hubs without clients count 0: a series that disappears looks like a target that is down.
+        # Known hubs without clients report 0, because a missing series looks like a target that is down.
         counts = {(name, kind): 0 for name in self.node.known_hubs() for kind in ("websocket", "polling")}
         for hub in self.node.hubs.values():
             counts[hub.name, "websocket"] = hub.websockets
@@ -219,7 +219,7 @@ class Service:
     # -- life -----------------------------------------------------------------------------------
 
     async def start(self) -> str:
-        """Listen; the base URL. Raises `OSError` where the address cannot be bound."""
+        """Start to listen. Returns the base URL. Raises `OSError` if the address cannot be bound."""
         url = await self.port.start()
         self.router.start()
         self._ticker = asyncio.create_task(self._tick())
@@ -258,8 +258,8 @@ class Service:
         self.node.configure(config.hubs, allow_unlisted_hubs=config.allow_unlisted_hubs)
 
     async def stop(self, *, drain: bool = True) -> None:
-        """In order: not ready, nothing new, clients closed over a window, links, the rest.
-        `drain=False`: no grace, all at once."""
+        """Stop in order: not ready, no new clients and links, clients closed over a window, links, the rest.
+        `drain=False` closes everything at once."""
         settings = self.config.shutdown
         self._ready = False
         self.node.draining = True
@@ -268,8 +268,8 @@ class Service:
                 if drain:
                     self.links.drain(settings.grace + settings.spread)
                     await asyncio.sleep(settings.grace)
-                # The listener stays open: polling clients come for their last words, and monitors and
-                # balancers ask how it goes. New clients and links are refused as `draining`.
+                # The listener stays open: polling clients fetch their last packets, and monitors and
+                # balancers check the state. New clients and links are refused as `draining`.
                 await self._close_clients(settings.spread if drain else 0.0)
                 # One turn of the loop for the last writes, one for the app servers' answers.
                 await asyncio.sleep(TICK_SECONDS)
@@ -283,7 +283,7 @@ class Service:
         self._alarm.cancel()
 
     async def _close_clients(self, spread: float) -> None:
-        """Evenly over `spread` seconds, so that they do not all come back at once."""
+        """Close clients evenly over `spread` seconds, so that they do not all reconnect at once."""
         clients = [c for hub in self.node.hubs.values() for c in hub.directory.connections.values()]
         began = self._loop.time()
         for index, connection in enumerate(clients):
@@ -303,12 +303,12 @@ def _cannot_listen(host: str, port: int, error: OSError) -> str:
 
 
 async def run(config: Config, *, reload: Callable[[], Config] | None, on_ready: Callable[[str], None]) -> int:
-    """A service until SIGTERM or SIGINT; a second one ends it at once. The exit code. Raises `UsageError` if
-    the address cannot be bound."""
+    """Run a service until SIGTERM or SIGINT; a second signal ends it at once. Returns the exit code. Raises
+    `UsageError` if the address cannot be bound."""
     for warning in config.warnings:
         log.warning(warning)
     service = Service(config)
-    # Nearly everything here lives long, and a full collection walks all of it: a profile
+    # Nearly all objects live long, and a full collection walks all of them: a profile
     # of 2,000 connects under the default thresholds showed a tenth of its samples there.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -44,7 +44,7 @@ from moorage.wire.reasons import (
 )
 
 MAX_TOKEN: Final = 8 * 1024
-"""Characters of a token. A REST token repeats its URL, so this bounds filters in URLs as well."""
+"""Maximum characters of a token. A REST token contains its URL, so this also bounds filters in URLs."""
 
 _HS256: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
 _LATEST: Final = 2.0**53
@@ -81,7 +81,7 @@ class AccessKeys:
 
     @property
     def primary(self) -> str:
-        """The key that signs, as it stands in the connection string."""
+        """The signing key, as in the connection string."""
         return self._secrets[0].decode()
 
     @property

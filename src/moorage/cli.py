@@ -65,7 +65,7 @@ def app() -> None:
 def dev(
     host: str | None, port: str | None, access_key: str | None, hub: str | None, assignments: tuple[str, ...]
 ) -> None:
-    """Run a service for development, in memory, with logs for people.
+    """Run a service for development, in memory, with a readable log.
 
     Prints the connection string for the app server and the line for the clients.
     """
@@ -210,10 +210,10 @@ def token() -> None:
 
 
 @token.command("create")
-@click.option("--hub", metavar="HUB", required=True, help="The hub that the token opens.")
+@click.option("--hub", metavar="HUB", required=True, help="The hub of the token.")
 @click.option("--user", metavar="USER", help="User id (claim `sub`).")
-@click.option("--ttl", metavar="DURATION", help="How long it is valid.  [default: auth.token_ttl, 1h]")
-@click.option("--group", "groups", metavar="GROUP", multiple=True, help="Group to start in. May be repeated.")
+@click.option("--ttl", metavar="DURATION", help="Lifetime of the token.  [default: auth.token_ttl, 1h]")
+@click.option("--group", "groups", metavar="GROUP", multiple=True, help="Group to join. May be repeated.")
 @click.option("--role", "roles", metavar="ROLE", multiple=True, help="Role. May be repeated.")
 @click.option(
     "--endpoint",
@@ -233,7 +233,7 @@ def token_create(
     access_key: str | None,
     path: str | None,
 ) -> None:
-    """Print an access token for a client, and nothing else."""
+    """Print an access token for a client."""
     import time
     from urllib.parse import quote
 
@@ -299,7 +299,7 @@ def _refuse(problems: Sequence[str]) -> int:
 
 
 def _need_service() -> None:
-    """Refuse a command that runs the service where only the SDK and the command line are installed."""
+    """Refuse a command that runs the service if only the SDK and the command line are installed."""
     from importlib.util import find_spec
 
     missing = ", ".join(name for name in SERVICE_MODULES if find_spec(name) is None)

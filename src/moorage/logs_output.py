@@ -13,9 +13,9 @@ from collections import deque
 from typing import Final
 
 QUEUE_BYTES: Final = 8 * 1024 * 1024
-"""Some 20,000 lines: more than a node writes when it closes all its clients in one turn of the loop."""
+"""About 20,000 lines: more than a node writes when it closes all its clients in one turn of the loop."""
 GATHER_SECONDS: Final = 0.005
-"""The writer waits this long for more lines after the first."""
+"""Seconds that the writer waits for more lines after the first."""
 CHUNK: Final = 64 * 1024
 
 

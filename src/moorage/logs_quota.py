@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 REPORT_SECONDS: Final = 10.0
-"""Suppressed lines are reported at most this often."""
+"""Minimum seconds between two reports of suppressed lines."""
 
 
 class Quota:

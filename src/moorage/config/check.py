@@ -10,7 +10,7 @@ from typing import Final
 from moorage.config.model import DEFAULT_PATTERN, Config
 
 WEAK_KEY: Final = 16
-"""Characters. A shorter key can be guessed offline from a single token."""
+"""Minimum characters of a strong key. A shorter key can be guessed offline from a single token."""
 
 # A connection string consists of `Name=value;` pairs, often in quotes in a shell or an env file.
 _BAD_KEY: Final = re.compile(r"""[^!-~]|[;"'\\]""")

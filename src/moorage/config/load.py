@@ -104,7 +104,7 @@ def resolve(
 
 
 def changes(old: Config, new: Config) -> Changes:
-    """Compare two configurations for a reload: keys and hubs can be applied, the rest cannot."""
+    """Compare two configurations for a reload, which can apply only keys and hubs."""
     before, after = flatten(old), flatten(new)
     paths = [path for path in {**before, **after} if before.get(path) != after.get(path)]
     applied = tuple(path for path in paths if path.partition(".")[0] in _RELOADABLE)

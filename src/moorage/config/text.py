@@ -1,4 +1,4 @@
-"""A configuration as text: what `config show` and `config init` write."""
+"""A configuration as text, for `config show` and `config init`."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ def _quote(text: str) -> str:
 
 
 STARTER: Final = """\
-# Moorage configuration. Every setting: docs/reference/configuration.md, or `moorage config show --defaults`.
-# A commented line shows the default. Flags win over MOORAGE_... variables, those over this file.
-# Durations: 500ms, 30s, 1h. Sizes: 64KiB, 1MiB. A key that does not exist stops the start.
+# Moorage configuration. All settings: docs/reference/configuration.md, or `moorage config show --defaults`.
+# A commented line shows the default. Flags override MOORAGE_... variables, which override this file.
+# Durations: 500ms, 30s, 1h. Sizes: 64KiB, 1MiB. The service does not start with an unknown setting.
 
-# Whoever has a key can do everything: keep this file private (it was written with mode 0600).
+# A key gives full access: keep this file private (it was written with mode 0600).
 keys:
   primary: "{primary}"
-  # Accepted too, so that keys can be changed without a gap: move the new key to primary, the old one
-  # here, reload (SIGHUP), and remove it when all app servers have changed over.
+  # Also accepted, so that keys can be rotated without a gap: write the new key to primary, the old one
+  # here, reload (SIGHUP), and remove it when all app servers use the new key.
   secondary: "{secondary}"
-  # Or keep the keys out of this file:
+  # To keep the keys out of this file:
   # primary_file: /run/secrets/moorage-primary
   # secondary_file: /run/secrets/moorage-secondary
 
@@ -71,9 +71,9 @@ server:
   # 0.0.0.0 listens on all addresses.
   # host: 127.0.0.1
   # port: 8080
-  # The URL that clients and app servers use, where a proxy stands before Moorage.
+  # The URL that clients and app servers use if Moorage is behind a proxy.
   # public_endpoint: "https://live.example.org"
-  # Proxies that tell the client's address, in X-Forwarded-For or Forwarded: ["127.0.0.1", "10.0.0.0/8"]
+  # Trusted proxies, which send X-Forwarded-For or Forwarded: ["127.0.0.1", "10.0.0.0/8"]
   # trusted_proxies: []
 
 cors:
@@ -81,32 +81,32 @@ cors:
   # by pattern, such as ["https://app.example.org", "https://*.example.net"].
   # allow_origins: ["*"]
 
-# The hub behind plain /socket.io/, and whether hubs may be used that are not listed below.
+# The hub of the plain path /socket.io/, and whether unlisted hubs may be used.
 # default_hub: app
 # allow_unlisted_hubs: true
 
 hubs:
-  # What holds for every hub unless it says otherwise.
+  # Settings of every hub that does not override them.
   default:
-    # May clients connect without an access token?
+    # Whether clients may connect without an access token.
     # anonymous: true
 
 limits:
-  # Bytes of one client message.
+  # Maximum bytes of one client message.
   # max_payload: 1000000
-  # A client for which more than this waits is closed as slow if it reads nothing for slow_after.
+  # A client with more than this queued is closed as slow if it reads nothing for slow_after.
   # outbox_bytes: 4MiB
   # slow_after: 5s
-  # What may wait for all clients together.
+  # Maximum bytes queued for all clients together.
   # outbox_total_bytes: 512MiB
   # max_connections: 1000000
 
 links:
-  # How long an app server may be away before its clients are closed.
+  # Time that an app server may be without a link before its clients are closed.
   # grace: 5s
 
 shutdown:
-  # On SIGTERM: "not ready" for `grace`, then clients are closed over `spread`; the end is at `timeout`.
+  # At SIGTERM: "not ready" for `grace`, then clients are closed over `spread`; the process ends at `timeout`.
   # grace: 1s
   # spread: 10s
   # timeout: 30s
