@@ -124,7 +124,8 @@ class ClientDispatcher(Generic[ClientT]):
         if client is None or client.closing:
             return
         try:
-            if SEPARATOR in payload or client.incoming or payload[:1] == b"b":
+            # Above `44` are `45`, `46` and `b`: an event or ack with attachments, and an attachment.
+            if SEPARATOR in payload or client.incoming or payload[:2] > b"44":
                 for packet in complete(client, payload):
                     self._packet(client, packet)
             else:
