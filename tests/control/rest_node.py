@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -20,7 +20,6 @@ from moorage.auth import AccessKeys, AuthSettings
 from moorage.control.rest import routes
 from moorage.wire.commands import (
     Command,
-    Invoke,
     ListGroup,
     ListServers,
     Member,
@@ -62,11 +61,6 @@ class FakeNode:
         )
         return Outcome(found=known)
 
-    async def invoke(self, command: Invoke) -> AsyncIterator[bytes]:
-        self.asked.append(command)
-        for line in (b'{"Payload":"431[1]"}\n', b'{"Payload":"431[2]"}\n'):
-            yield line
-
     def count(self, operation: str, status: int, reason: str | None) -> None:
         self.counted.append((operation, status, reason))
 
@@ -75,7 +69,7 @@ class FakeNode:
 
 
 @contextlib.contextmanager
-def serving(node: FakeNode, *, public_endpoint: str = "", invoke: bool = True) -> Iterator[str]:
+def serving(node: FakeNode, *, public_endpoint: str = "") -> Iterator[str]:
     """A uvicorn in a thread; gives `http://127.0.0.1:PORT`."""
     app = Starlette(
         routes=routes(
@@ -87,7 +81,6 @@ def serving(node: FakeNode, *, public_endpoint: str = "", invoke: bool = True) -
             max_body=MAX_BODY,
             public_endpoint=public_endpoint,
             ready=lambda: node.ready,
-            invoke=node.invoke if invoke else None,
         )
     )
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))

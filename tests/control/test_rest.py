@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 
-from moorage.wire.commands import Exists, Invoke, Member, Selection
-from moorage.wire.filters.compiled import compile_filter
+from moorage.wire.commands import Exists, Member, Selection
 from tests.control.rest_node import KEY, MAX_BODY, FakeNode, call, serving
 
 EVENT = '42["hi",1]'
@@ -228,20 +227,11 @@ class TestBody:
 
 
 class TestInvoke:
-    TARGET = "/api/hubs/h/:invoke?api-version=2023-07-01&filter=%27g%27+in+groups"
-
-    def test_streams_lines(self, base: str, node: FakeNode) -> None:
-        answer = call(base, "POST", self.TARGET, EVENT, content_type="text/plain")
-        assert (answer.status, answer.headers["content-type"]) == (200, "application/x-ndjson")
-        assert answer.body == b'{"Payload":"431[1]"}\n{"Payload":"431[2]"}\n'
-        assert node.asked == [Invoke("h", Selection(filter=compile_filter("'g' in groups")), EVENT.encode())]
-        assert node.counted == [("invoke", 200, None)]
-
-    def test_without_a_hook(self) -> None:
-        node = FakeNode()
-        with serving(node, invoke=False) as base:
-            answer = call(base, "POST", self.TARGET, EVENT, content_type="text/plain")
+    def test_acks_are_not_collected_over_http(self, base: str, node: FakeNode) -> None:
+        target = "/api/hubs/h/:invoke?api-version=2023-07-01&filter=%27g%27+in+groups"
+        answer = call(base, "POST", target, EVENT, content_type="text/plain")
         assert (answer.status, answer.json["code"]) == (404, "api-bad-path")
+        assert node.asked == []
 
 
 class TestHealth:

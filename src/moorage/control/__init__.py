@@ -1,1 +1,1 @@
-"""The doors of operators and of the data-plane REST API."""
+"""Endpoints for operators, and the data-plane REST API."""

@@ -1,4 +1,4 @@
-"""What operators' tools ask for: is it alive, may it get traffic, how does it do."""
+"""Endpoints for operators' tools: liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 _HEADERS: Final = {"Cache-Control": "no-store"}
-# The text format's version that every scraper reads; we have no names that need the newer one.
+# Every scraper reads this version of the text format. No metric name needs a newer one.
 _SCRAPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -21,9 +21,9 @@ def routes(
 ) -> list[Route]:
     """`/healthz`, `/readyz` and, unless `metrics` is `None`, `/metrics`; GET and HEAD.
 
-    `not_ready` answers why no new client should be sent here ("starting", "draining"), "" = send
-    them. `metrics` answers the body of a scrape. The handlers are coroutines so that both are called
-    on the event loop, where the counters are written.
+    `not_ready` returns why no new client should be sent here ("starting", "draining"), or "". `metrics`
+    returns the body of a scrape. The handlers are coroutines, so that both are called on the event loop,
+    where the counters are written.
     """
 
     async def live(_request: Request) -> Response:

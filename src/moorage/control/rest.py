@@ -1,20 +1,20 @@
 """The data-plane REST API over HTTP: `/api/hubs/{hub}/…` and `/api/health`.
 
-A thin shell: who may call (`auth`), what is asked (`wire.dataplane`), carry it out (`execute`,
-which the composition root gives), answer (`rest_answers`). The order is fixed: nothing of a body
-is read for a caller without a good token.
+A thin shell in four steps: check the caller (`auth`), decode the request (`wire.azure.dataplane`), carry it
+out (`execute`, given by the composition root), and answer (`rest_answers`). The order is fixed: no body is
+read for a caller without a valid token.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
@@ -39,23 +39,16 @@ HEALTH: Final = "/api/health"
 
 
 class Execute(Protocol):
-    """Carries a command out: at once, or in steps where that is much. May raise `PeerError`."""
+    """Carries out a command, at once or in steps. May raise `PeerError`."""
 
     def __call__(self, command: Command, /) -> Outcome | Awaitable[Outcome]: ...
 
 
 class Count(Protocol):
-    """Hears of every answered request: the operation's name ("health", "unknown" or one of
-    `dataplane`'s), the status, and the reason's name where it was refused."""
+    """Called for every answered request with the operation's name ("health", "unknown" or a name in
+    `dataplane`), the status, and the reason's name if it was refused."""
 
     def __call__(self, operation: str, status: int, reason: str | None, /) -> None: ...
-
-
-class OpenInvoke(Protocol):
-    """Carries an `:invoke` out; yields one JSON object and a newline per client's ack, and ends
-    when all have answered or the time is over. Closing the iterator gives the rest up."""
-
-    def __call__(self, command: Invoke, /) -> AsyncIterator[bytes]: ...
 
 
 def routes(
@@ -68,26 +61,25 @@ def routes(
     max_body: int,
     public_endpoint: str = "",
     ready: Callable[[], bool] = lambda: True,
-    invoke: OpenInvoke | None = None,
 ) -> list[Route]:
-    """Everything below `/api/`, so that a wrong path there gets the API's own error.
+    """One route for everything below `/api/`, so that a wrong path gets the API's own error.
 
     `clock` gives epoch seconds. `max_body` in bytes. `public_endpoint`: the URL that callers use,
     as in `ServerSettings`; empty means each request's own Host header. `ready` decides what health
-    answers. `invoke` None: there is no `:invoke` here.
+    answers.
     """
     endpoint = public_endpoint.rstrip("/")
     reading = Reading(time.monotonic)
-    api = _Api(keys, execute, count, clock, settings, max_body, endpoint, ready, invoke, reading)
+    api = _Api(keys, execute, count, clock, settings, max_body, endpoint, ready, reading)
     return [_Below("/api/{rest:path}", api)]
 
 
 class _Below(Route):
-    """All paths below `/api/`. Starlette's pattern leaves out those with a line break, which would get
-    another answer, and without a look at the token."""
+    """All paths below `/api/`. Starlette's pattern excludes those with a line break, which would get another
+    answer without a check of the token."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """By the path's beginning alone."""
+        """Match by the beginning of the path only."""
         if scope["type"] == "http" and scope["path"].startswith("/api/"):
             return Match.FULL, {"endpoint": self.endpoint, "path_params": {}}
         return Match.NONE, {}
@@ -95,7 +87,7 @@ class _Below(Route):
 
 @dataclass(frozen=True, slots=True)
 class _Api:
-    """The ASGI application behind the route. Fields as of `routes`."""
+    """The ASGI application of the route. The fields are those of `routes`."""
 
     keys: auth.AccessKeys
     execute: Execute
@@ -105,7 +97,6 @@ class _Api:
     max_body: int
     public_endpoint: str
     ready: Callable[[], bool]
-    invoke: OpenInvoke | None
     reading: Reading
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,7 +120,7 @@ class _Api:
         await response(scope, receive, send)
 
     def _health(self, method: str) -> Response:
-        """Open to all, like Azure's: load balancers ask it without a token."""
+        """Open to all, as in Azure's service: load balancers have no token."""
         if method not in {"GET", "HEAD"}:
             raise PeerError(API_BAD_METHOD, "takes GET, HEAD")
         if not self.ready():
@@ -159,7 +150,7 @@ class _Api:
         if isinstance(command, dataplane.GenerateToken):
             return json_answer({"token": self._token(command, base, now)})
         if isinstance(command, Invoke):
-            return self._stream(command)
+            raise PeerError(API_BAD_PATH, "acks are collected over an app server's link only")
         outcome = self.execute(command)
         if not isinstance(outcome, Outcome):
             outcome = await outcome
@@ -173,7 +164,7 @@ class _Api:
         raise PeerError(API_NOT_FOUND)
 
     async def _body(self, request: Request) -> bytes:
-        """All of the body. Raises `PeerError` (api-body-too-large) as soon as that is known."""
+        """The whole body. Raises `PeerError` (api-body-too-large) as early as possible."""
         too_large = PeerError(API_BODY_TOO_LARGE, f"at most {self.max_body} bytes")
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced[:19]) > self.max_body:
@@ -194,15 +185,10 @@ class _Api:
             self.keys, audience, now, asked.ttl, user=asked.user, groups=asked.groups, roles=asked.roles
         )
 
-    def _stream(self, command: Invoke) -> Response:
-        if self.invoke is None:
-            raise PeerError(API_BAD_PATH, "acks are collected over an app server's link only")
-        return StreamingResponse(self.invoke(command), media_type="application/x-ndjson")
-
 
 def _target(scope: Scope) -> tuple[str, str]:
-    """Path and query as on the request line: names in the path must be split before they are
-    decoded, which the server's decoded `path` does not allow."""
+    """Path and query as in the request line. The path must be split before its names are decoded, so the
+    server's decoded `path` is of no use."""
     try:
         return scope["raw_path"].decode(), scope["query_string"].decode()
     except UnicodeDecodeError:

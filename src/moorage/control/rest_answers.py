@@ -1,4 +1,4 @@
-"""Answers of the data-plane API in the shapes that Azure's SDKs read."""
+"""Answers of the data-plane API in the form that Azure's SDKs read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None
 
 
 def error_answer(error: PeerError, target: str) -> Response:
-    """A refusal: the documented body, with the reason's name as code and its number inside.
+    """A refusal: the documented body, with the reason's name and number.
 
     `target` is the operation's name.
     """
@@ -41,8 +41,8 @@ def error_answer(error: PeerError, target: str) -> Response:
 
 
 def page_answer(outcome: Outcome, following: dict[str, list[str]] | None, url: str) -> Response:
-    """One page of a group's connections. `following`: the next page's query, None after the last;
-    `url`: the list's own absolute URL, without query."""
+    """One page of a group's connections. `following` is the query of the next page, None after the last one.
+    `url` is the list's absolute URL without query."""
     rows = [{"connectionId": member.connection_id, "userId": member.user_id} for member in outcome.members]
     link = None if following is None else f"{url}?{urlencode(following, doseq=True)}"
     return json_answer({"value": rows, "nextLink": link})

@@ -1,4 +1,4 @@
-"""REST calls that are too much to be carried out at once: one after another in each hub, in steps."""
+"""Large REST calls. In each hub they are carried out one after another, in steps."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from moorage.wire.errors import PeerError
 from moorage.wire.reasons import API_BUSY
 
 MAX_WAITING: Final = 100
-"""Calls of one hub that wait."""
+"""Most calls of one hub that wait."""
 
 ResultT = TypeVar("ResultT")
 
 
 class Reading:
-    """Shares the time for reading calls: a filter may take milliseconds to compile, and a hundred
-    connections may bring one each in the same turn of the event loop. `clock` gives seconds."""
+    """Shares the time for decoding calls. A filter may take milliseconds to compile, and a hundred
+    connections may send one each in the same turn of the event loop. `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._used = 0.0
-        """Seconds since others last had a turn."""
+        """Seconds used since the last pause for others."""
 
     async def read(self, decode: Callable[[], ResultT]) -> ResultT:
-        """What `decode` returns or raises, in this turn of the loop or, after much work, a later one."""
+        """Call `decode` in this turn of the loop or, after much work, in a later one."""
         async with self._lock:
             began = self._clock()
             try:
@@ -38,7 +38,7 @@ class Reading:
                 self._used += self._clock() - began
                 if self._used >= TURN_SECONDS:
                     self._used = 0.0
-                    # With the lock held: those that wait for it are read after this turn.
+                    # The lock stays held, so the other calls are decoded after this turn.
                     await asyncio.sleep(0)
 
 

@@ -1,4 +1,5 @@
-"""What both client transports need before a session exists: path, origin, token, handshake."""
+"""Checks of a client's request before it has a session, for both transports: path, origin, token,
+handshake."""
 
 from __future__ import annotations
 
@@ -31,19 +32,19 @@ from moorage.wire.reasons import (
 
 _PATH: Final = re.compile(r"/clients/socketio/hubs/([^/]*)/?")
 NOT_FORWARDED: Final = frozenset({"proxy-authorization"})
-"""Headers that no app sees. `Authorization` is hidden only where it holds this service's own token."""
+"""Headers that are kept from the app. `Authorization` is, only if it holds a token of this service."""
 _AMBIENT: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
-"""Schemes of `Authorization` that browsers fill in by themselves, like cookies. No script needs to know the
-secret, so a page of a foreign origin must not be able to use it."""
+"""Schemes of `Authorization` that browsers add without a script, like cookies. A page of a foreign origin
+must not be able to use them."""
 IN_QUERY: Final = "the query parameter `access_token`"
 IN_HEADER: Final = "the header `Authorization` (scheme `Bearer`)"
-"""Not `Authorization: Bearer`: the log would take what follows the colon for a secret and hide it."""
+"""Not `Authorization: Bearer`: the log would redact the text after the colon as a secret."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 
 def is_client_path(path: str) -> bool:
-    """Does the client edge answer this path (be it with a 404 of its own)?"""
+    """True if this path belongs to clients, even if the answer is a 404."""
     return path.startswith(("/clients/", "/socket.io/")) or path in ("/clients", "/socket.io")
 
 
@@ -96,13 +97,14 @@ class Admission:
         return sid[0] if sid else None
 
     def check_origin(self, origin: str) -> None:
-        """For WebSockets, which browsers open to any origin. Raises `PeerError` (origin-refused)."""
+        """Check a WebSocket request: browsers open WebSockets for any page. Raises `PeerError`
+        (origin-refused)."""
         if origin and not self._origins.allows(origin):
             raise PeerError(ORIGIN_REFUSED, origin[:128])
 
     def cors_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
-        """What an answer to a page of `origin` carries, errors included: without it the page
-        cannot even read what went wrong."""
+        """The CORS headers of every answer to a page of `origin`. Without them the page cannot read an
+        error."""
         if not origin or not self._origins.allows(origin):
             return []
         allowed = origin.encode("latin-1", "replace")
@@ -121,8 +123,8 @@ class Admission:
         target: str,
         address: Callable[[], str],
     ) -> Handshake:
-        """Check the token, gather what the app server may know. `target` is path and query as they
-        came, `address` the peer's. Raises `PeerError` (token-*)."""
+        """Check the token and gather what the app server may know. `target` is path and query as received,
+        `address` gives the peer's. Raises `PeerError` (token-*)."""
 
         gathered: dict[str, list[str]] = {}
         for name, value in headers:
@@ -205,7 +207,7 @@ class Admission:
             del headers["authorization"]
 
     def base(self, scheme: str, headers: Mapping[str, Sequence[str]]) -> str:
-        """The URL that a client of ours knows us by."""
+        """The URL by which clients reach the service."""
         if self.server.public_endpoint:
             return self.server.public_endpoint
         host = headers.get("host")
@@ -215,7 +217,7 @@ class Admission:
 
 
 def _bearer(headers: Mapping[str, Sequence[str]]) -> str:
-    """The token of a bearer `Authorization`, or "". Other schemes are never ours."""
+    """The token of an `Authorization` header with the scheme `Bearer`, or ""."""
     value = headers.get("authorization", [""])[0]
     return value[7:].strip() if value[:7].lower() == "bearer " else ""
 
@@ -232,8 +234,8 @@ def _token_wanted(refused: Mapping[str, PeerError]) -> PeerError:
 
 
 def _without_token(target: str) -> str:
-    """Path and query without the credential. Names are compared decoded: the token counts under
-    `access%5Ftoken`, too, and must not reach the app server's logs."""
+    """Path and query without the token, which must not reach the app server's logs. Names are decoded before
+    the comparison, because `access%5Ftoken` names the token, too."""
     path, _, query = target.partition("?")
     if "access" not in query and "%" not in query:
         return target

@@ -1,7 +1,7 @@
 """Log lines, counters and gauges of clients that come and go.
 
-Strangers decide how often they come and go, so the number of log lines is bounded. The counters in
-`/metrics` count everything.
+Strangers can connect as often as they like, so the number of log lines is limited. The counters in `/metrics`
+count everything.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ClientLog:
         self, metrics: Metrics, *, connects: bool, per_second: float, clock: Callable[[], float]
     ) -> None:
         self._ends = Quota(per_second, per_second * BURST_SECONDS)
-        # A person at a terminal reads no more. A line costs a fifth of a connect.
+        # A person at a terminal cannot read more, and a line costs a fifth of a connect.
         self._begins = Quota(rate=10.0, burst=50.0)
         self.metrics = metrics
         self._connects = connects

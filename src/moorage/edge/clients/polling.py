@@ -1,8 +1,7 @@
 """Clients over HTTP long-polling, as a plain ASGI application.
 
-The session outlives each request. A GET waits until the outbox has something, a POST brings
-packets in; both find the session by its id, so nothing here depends on which TCP connection,
-or later which node, a request comes by.
+The session outlives each request. A GET waits until the outbox has data, and a POST brings packets. Both find
+the session by its id, so it does not matter which TCP connection carries a request.
 """
 
 from __future__ import annotations
@@ -41,15 +40,15 @@ from moorage.wire.reasons import (
 )
 
 BINARY_TYPE: Final = b"application/octet-stream"
-"""The only `Content-Type` that is refused, as natively: clients in other languages send all kinds."""
+"""The only `Content-Type` that is refused, as in native Socket.IO. Clients in other languages send many."""
 VERDICT_SECONDS: Final = 0.02
-"""A session whose pong is overdue is closed by the heartbeat within this time."""
+"""Within this time the heartbeat closes a session whose pong is overdue."""
 MAX_ENDS: Final = 1_000
-"""Ended sessions whose reason is kept."""
+"""Number of ended sessions whose reason is kept."""
 LINGER_SECONDS: Final = 30.0
-"""A closed session waits this long for the poll that takes its last words."""
+"""Time that a closed session waits for the poll that fetches its last payloads."""
 MAX_PACKETS: Final = 16
-"""Packets in the answer to one poll: python-engineio gives a session up over a larger payload."""
+"""Most packets in the answer to one poll: python-engineio ends a session after a larger payload."""
 SMALLEST_PACKET: Final = 6
 """Bytes of the smallest packet that a stock client sends for an event, `42[1]`, and its separator."""
 POST_SLICE: Final = 256
@@ -81,22 +80,21 @@ class PollingSession:
         self.connection = connection
         self.posting = False
         self.dead_at: float | None = None
-        """Set when the session has ended: it lingers until then for its last poll."""
+        """Set when the session has ended: the time until which it waits for its last poll."""
         self.ended: Reason | None = None
         """Why the session has ended; None while it is open."""
         self.unsaid: list[bytes] = []
-        """After the end: the payloads that no poll has fetched."""
+        """After the end: payloads that no poll has fetched."""
         self._handler = handler
         self._poll: asyncio.Future[bytes] | None = None
         self._polls = 0
         self._transport: asyncio.Transport | None = None
         """The TCP connection of the last poll."""
         self._resumed: asyncio.Future[None] | None = None
-        """While POSTs are held back."""
+        """Set while POSTs are held back."""
 
     def poll(self, transport: asyncio.Transport | None = None) -> asyncio.Future[bytes]:
-        """A GET came, by this TCP connection: what it is answered with. Raises `PeerError`
-        (duplicate-poll)."""
+        """The answer to a GET that came over this TCP connection. Raises `PeerError` (duplicate-poll)."""
         if self._poll is not None:
             raise PeerError(DUPLICATE_POLL)
         self._polls += 1
@@ -108,7 +106,7 @@ class PollingSession:
         self._poll = future
         self.connection.outbox.unblock()
         if self.connection.session.state == State.PROBING:
-            # Polls are answered at once while an upgrade is under way: it waits for them.
+            # During an upgrade polls are answered at once, because the client waits for that.
             self.release()
         return future
 
@@ -118,7 +116,7 @@ class PollingSession:
             self.write(engineio.NOOP)
 
     def abandoned(self, future: asyncio.Future[bytes]) -> None:
-        """The poll's connection broke before its answer was out."""
+        """The poll's connection broke before the answer was sent."""
         if self._poll is future:
             self._poll = None
             self.connection.outbox.ready = False
@@ -129,7 +127,7 @@ class PollingSession:
     # -- hub.ports.ClientSink -------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Answer the waiting poll; the outbox gathers until the next."""
+        """Answer the waiting poll. The outbox gathers until the next one."""
         poll, self._poll = self._poll, None
         self.connection.outbox.ready = False
         if poll is not None and not poll.done():
@@ -137,20 +135,20 @@ class PollingSession:
             poll.set_result(data)
 
     def progress(self) -> int:
-        """Changes with every poll, and while the answer to the last one is being read."""
+        """Changes with every poll, and while the client reads the answer to the last one."""
         pending = unconfirmed(self._transport) if self._transport is not None else 0
         return (self._polls << 40) + pending
 
     def close(self, reason: Reason, rest: list[bytes]) -> None:
-        """The exact answers that Socket.IO's own tests expect: a poll gets what is queued, if
-        anything, and the next one `6` `1`. Not both in one: the client handles Socket.IO packets a
-        tick later than a close, and would report `transport close` for a disconnect. A client that is to
-        come back gets an error in place of `6` `1`; see `stays_away`. As natively, a client that broke
-        the rules, or is thought dead, gets no last words, and further requests are refused."""
+        """Give the answers that Socket.IO's own tests expect: one poll gets what is queued, if anything, and
+        the next one `6` `1`. They are separate, because the client handles Socket.IO packets a tick later
+        than a close, and would report `transport close` for a disconnect. A client that should reconnect gets
+        an error in place of `6` `1` (`stays_away`). As in native Socket.IO, a client that broke the rules or
+        missed its heartbeat gets nothing more, and its further requests are refused."""
         self.ended = reason
         self.resume_reading()
         if reason is CLIENT_CLOSED:
-            # The client has said goodbye: a noop lets its last poll go, and nobody will come again.
+            # The client has closed the session: answer its last poll with a noop. No other will come.
             self.release()
             self._handler.forget(self)
             return
@@ -175,16 +173,16 @@ class PollingSession:
         if stays_away(self.ended):
             poll.set_result(engineio.CLOSE if _is_abrupt(self.ended) else engineio.NOOP_CLOSE)
         else:
-            # The status of a session that is unknown: proxies and browsers may react to others.
+            # Use the status for an unknown session: proxies and browsers may react to another one.
             poll.set_exception(_EndedError(self.ended._replace(http=UNKNOWN_SID.http, eio=UNKNOWN_SID.eio)))
 
     def pause_reading(self) -> None:
-        """The next POST waits with its body unread."""
+        """Leave the body of the next POST unread."""
         if self._resumed is None:
             self._resumed = asyncio.get_running_loop().create_future()
 
     def resume_reading(self) -> None:
-        """A POST that waits goes on."""
+        """Read a waiting POST."""
         resumed, self._resumed = self._resumed, None
         if resumed is not None and not resumed.done():
             resumed.set_result(None)
@@ -205,10 +203,10 @@ class PollingHandler:
         self._admission = admission
         self._sessions: dict[str, PollingSession] = {}
         self._ends: dict[str, Reason] = {}
-        """Why the last sessions ended, for clients that come back to them."""
+        """Why the last sessions ended, for later requests of their clients."""
 
     def forget(self, session: PollingSession) -> None:
-        """The session has ended, and has had its last words."""
+        """The session has ended, and its last payload is sent."""
         sid = session.connection.id
         self._sessions.pop(sid, None)
         if session.ended is not None:
@@ -217,7 +215,7 @@ class PollingHandler:
                 del self._ends[next(iter(self._ends))]
 
     def release_poll(self, connection: Connection) -> None:
-        """For an upgrade under way."""
+        """Answer the waiting poll of a client that upgrades."""
         session = self._sessions.get(connection.id)
         if session is not None:
             session.release()
@@ -230,23 +228,23 @@ class PollingHandler:
             session.resume_reading()
 
     def farewell(self, connection: Connection) -> tuple[Reason, list[bytes]]:
-        """The session ended during its upgrade, and the client polls no more: why it ended, and the
-        payloads that the client has not got yet."""
+        """For a session that ended during its upgrade: why it ended, and the payloads that the client has not
+        received. It will not poll again."""
         session = self._sessions.pop(connection.id, None)
         if session is None or session.ended is None:
-            # The polls have fetched everything, the end included.
+            # The polls have fetched everything, including the end.
             return self._ends.get(connection.id, CLIENT_CLOSED), []
         return session.ended, session.unsaid
 
     def tick(self, now: float) -> None:
-        """Give up on ended sessions whose last poll never came."""
+        """Forget ended sessions whose last poll did not come."""
         for session in [s for s in self._sessions.values() if s.dead_at is not None and s.dead_at <= now]:
             self.forget(session)
 
     # -- requests -----------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One HTTP request to a client path."""
+        """Answer one HTTP request to a client path."""
         headers = {name: value for name, value in reversed(scope["headers"])}
         cors = self._admission.cors_headers(headers.get(b"origin", b"").decode("latin-1"))
         try:
@@ -281,7 +279,7 @@ class PollingHandler:
         session = self._find(hub, sid)
         if scope["method"] == "GET":
             if self.node.heartbeats.is_overdue(session.connection, self.clock()):
-                # A pong that is on its way is read meanwhile; without it this session is over.
+                # A pong may be on its way. If it does not arrive now, this session ends.
                 await asyncio.sleep(VERDICT_SECONDS)
                 session = self._find(hub, sid)
             return await self._poll(session, scope["extensions"])
@@ -333,7 +331,7 @@ class PollingHandler:
         try:
             future = session.poll(extensions[TRANSPORT])
         except PeerError as error:
-            # engine.io's rule: two polls at once end the session, both are told.
+            # As in engine.io, two polls at the same time end the session, and both get an error.
             self.node.disconnect(session.connection, error.reason, who="service")
             raise
         turn: Turn = extensions[TURN]
@@ -380,7 +378,7 @@ class PollingHandler:
             metrics.received_polling += 1
             self.node.receive(connection, packet)
             if number % POST_SLICE == 0:
-                # The others' turn, and the app server may be behind by now.
+                # Let others have a turn. The app server may be behind by now.
                 self.node.burst(connection)
                 await asyncio.sleep(0)
                 await session.readable()
@@ -388,8 +386,8 @@ class PollingHandler:
             raise PeerError(session.ended)
 
     async def _taken(self, connection: Connection) -> None:
-        """Wait until the app server has taken the packets, a second at most. It slows a client
-        down to the app's pace, and lets a protocol violation close the session before the next."""
+        """Wait until the app server has taken the packets, for a limited time. This slows a client down to
+        the app's pace, and a protocol violation can close the session before the next POST."""
         taken = asyncio.get_running_loop().create_future()
 
         def done() -> None:
@@ -408,8 +406,8 @@ class _Poll:
         self._future = future
 
     def hurry(self) -> None:
-        """Answers leave in the order of the requests, so a POST behind a poll would wait for it: the
-        client would be mute until somebody else speaks. It polls again after the noop."""
+        """End the poll with a noop. Answers are sent in the order of the requests, so a POST behind a poll
+        would wait until the poll gets data. The client polls again after the noop."""
         if not self._future.done():
             self._session.release()
 
@@ -438,7 +436,7 @@ class _Opening:
 
 
 class _EndedError(PeerError):
-    """The session has ended, and the client should come back. No refusal: nothing was asked for."""
+    """The session has ended, and the client should reconnect. This is not counted as a refusal."""
 
 
 def _over(reason: Reason) -> PeerError:
@@ -446,5 +444,5 @@ def _over(reason: Reason) -> PeerError:
 
 
 def _is_abrupt(reason: Reason) -> bool:
-    """Has the client broken a rule, or gone?"""
+    """True if the client broke a rule or is gone."""
     return reason in (PING_TIMEOUT, TRANSPORT_LOST) or reason.number >= SLOW_CLIENT.number

@@ -43,7 +43,7 @@ _PONG: Final = WSMsgType.PONG
 
 
 class ClientSocket(Socket):
-    """One client's WebSocket; `hub.ports.ClientSink` once the session is on it."""
+    """One client's WebSocket; a `hub.ports.ClientSink` once the session uses it."""
 
     __slots__ = (
         "_acceptor",
@@ -67,30 +67,30 @@ class ClientSocket(Socket):
         self._tcp: asyncio.Transport
         self._peer_closed = False
         self._full = False
-        """The client reads slower than we write."""
+        """True while the client reads too slowly."""
         self._more = 0
-        """Frames of this read that were followed by others."""
+        """Number of frames in this read before the last one."""
         self._ping: bytes | None = None
-        """The payload of a ping that is not answered yet."""
+        """The payload of the last ping without an answer."""
         self.probing = probing
-        """Upgrading: the session is still on polling until this socket's `5`."""
+        """True during an upgrade: the session uses polling until this socket receives `5`."""
 
     # -- from the client ------------------------------------------------------------------------
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """picows has answered 101, or has begun anew (`ClientProtocol.shrink`)."""
+        """picows has answered 101, or has started again (`ClientProtocol.shrink`)."""
         self._transport = transport
         self._tcp = tcp_of(transport)
         outbox = self._connection.outbox
         if outbox.sink is self:
             outbox.rebind()
         elif not self.probing:
-            # Before the client's first packets are read, which may have come with its request: one that
-            # ends the session must end this socket.
+            # Attach before the client's first packets are read. They may have come with its request, and one
+            # that ends the session must end this socket.
             outbox.attach(self, ready=True)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """One frame. The usual one is a whole text message of an open session."""
+        """One frame. Nearly all are whole text messages of an open session."""
         kind = frame.msg_type
         data: bytes | None
         usual = kind == _TEXT and frame.fin and self._assembler is None and not self.probing
@@ -128,7 +128,7 @@ class ClientSocket(Socket):
             transport.send_pong(payload)
 
     def _large(self, frame: WSFrame) -> None:
-        """picows' buffer has grown for this frame, and keeps its size."""
+        """picows' buffer has grown for this frame: free it."""
         if frame.tail_size == 0:
             cast(ClientProtocol, self._tcp.get_protocol()).shrink()
 
@@ -143,7 +143,7 @@ class ClientSocket(Socket):
             return
         if kind in (_PING, _PONG):
             if kind == _PING and not self._full:
-                # RFC 6455, 5.5.3: of several pings the last one may be answered alone.
+                # RFC 6455, 5.5.3: of several pings only the last one needs an answer.
                 self._ping = frame.get_payload_as_bytes()
                 if frame.last_in_buffer:
                     self._send_pong()
@@ -170,7 +170,7 @@ class ClientSocket(Socket):
         """The upgrade handshake: `2probe` -> `3probe`, then `5`."""
         assert self._transport is not None
         if self._transport.is_close_frame_sent:
-            # Refused already; this came in one piece with what was refused.
+            # Refused already: this frame came together with the refused one.
             return
         if data == engineio.PROBE:
             self._transport.send(_TEXT, engineio.PROBE_ANSWER)
@@ -181,7 +181,7 @@ class ClientSocket(Socket):
             raise PeerError(BAD_REQUEST, "not an upgrade packet")
 
     def _upgraded(self) -> None:
-        """The client is on this WebSocket from now on."""
+        """The session uses this WebSocket from now on."""
         connection = self._connection
         if connection.session.step(Step.UPGRADE_DONE):
             self._leave_probing()
@@ -189,8 +189,8 @@ class ClientSocket(Socket):
             connection.outbox.attach(self, ready=True)
             self._acceptor.node.upgraded(connection)
         elif connection.session.state == State.CLOSED:
-            # It ended during the upgrade. The client has stopped polling, so what it has not got
-            # yet, and the end, must reach it here.
+            # The session ended during the upgrade. The client has stopped polling, so the remaining
+            # payloads and the end are sent here.
             self._leave_probing()
             reason, unsaid = self._acceptor.farewell(connection)
             self.close(reason, [engineio.frames(payload) for payload in unsaid])
@@ -203,7 +203,7 @@ class ClientSocket(Socket):
 
     def _fail(self, error: PeerError) -> None:
         if self.probing:
-            # The session goes on by polling; only this attempt is over.
+            # Only the upgrade has failed. The session continues by polling.
             self._acceptor.admission.log.request_refused("client", error, "")
             self._send_close(self._acceptor.sweep, error.reason)
         else:
@@ -227,46 +227,45 @@ class ClientSocket(Socket):
 
     @property
     def write(self) -> Callable[[bytes], None]:
-        """Straight to the transport: these are finished frames, and need no call of our own
-        between."""
+        """The TCP transport's own method: finished frames need no call in between."""
         return self._tcp.write
 
     @property
     def send(self) -> SendFrame | None:
-        """picows writes one frame with a system call of its own."""
+        """picows' method, which writes one frame with a system call of its own."""
         if self._transport is None:
             return None
-        # picows takes an opcode by its number, too; its stub knows the enumeration only.
+        # picows also takes an opcode as a number; its type stub has only the enumeration.
         return cast(SendFrame, self._transport.send_reuse_external_bytearray)
 
     def pause_writing(self) -> None:
-        """The client reads slower than we write: its outbox gathers now."""
+        """The client reads too slowly: its outbox gathers from now on."""
         self._full = True
         if self._connection.outbox.sink is self:
             self._connection.outbox.ready = False
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """The client has caught up."""
         self._full = False
         if self._connection.outbox.sink is self:
             self._connection.outbox.unblock()
 
     def pause_reading(self) -> None:
-        """The app server does not keep up."""
+        """The app server is too slow for this client."""
         self._tcp.pause_reading()
 
     def resume_reading(self) -> None:
-        """It does again."""
+        """The app server has caught up."""
         self._tcp.resume_reading()
 
     def progress(self) -> int:
-        """Rises and falls with what the client has not confirmed."""
+        """The number of bytes that the client has not confirmed."""
         return unconfirmed(self._tcp)
 
     def close(self, reason: Reason, rest: list[bytes]) -> None:
         """End the session on this socket."""
         if reason in (SLOW_CLIENT, TRANSPORT_LOST) or self._transport is None:
-            # It takes nothing: a polite close would wait behind what it does not read.
+            # The client reads nothing: a close frame would wait behind the data before it.
             if self._transport is not None:
                 self._transport.disconnect(graceful=False)
             return
@@ -288,7 +287,7 @@ class ClientSocket(Socket):
 
 
 class WebSocketAcceptor:
-    """Upgrade requests of clients."""
+    """Accepts or refuses the upgrade requests of clients."""
 
     def __init__(
         self,
@@ -303,15 +302,16 @@ class WebSocketAcceptor:
         self.node: Node = admission.node
         self.metrics = admission.log.metrics
         self.release_poll = release_poll
-        """Answer a waiting poll of this session at once (with a noop)."""
+        """Answers a waiting poll of this session at once, with a noop."""
         self.upgraded = upgraded
         """The session has left polling."""
         self.farewell = farewell
-        """For a session that ended during its upgrade: why, and the payloads that the client has not got."""
+        """For a session that ended during its upgrade: why, and the payloads that the client has not
+        received."""
         self.sweep = Sweep(clock)
 
     def upgrade(self, request: UpgradeRequest) -> None:
-        """A client asks for a WebSocket."""
+        """Handle a client's request for a WebSocket."""
         origin = request.header(b"origin")
         try:
             hub = self.admission.hub_of(request.path)
@@ -350,7 +350,7 @@ class WebSocketAcceptor:
 
 
 class _Opening:
-    """`hub.ports.Opening` of a WebSocket without a session: the 101 waits for the app server, so
+    """`hub.ports.Opening` of a WebSocket without a session. The 101 waits for the app server's decision, so
     that a refusal can be an HTTP status."""
 
     transport = "websocket"

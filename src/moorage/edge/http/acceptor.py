@@ -1,9 +1,8 @@
-"""The first bytes of a TCP connection: is it a WebSocket?
+"""Looks at the first bytes of a TCP connection for a WebSocket upgrade request.
 
-uvicorn's protocol object, its parser, its scope and its walks over the headers would be made for
-every client that connects, only to be thrown away at the upgrade. So a plain
-upgrade request, whole in the first read, is recognised here; whatever else comes, odd or broken
-or in pieces, goes to `HttpProtocol` untouched, which knows upgrades as well.
+For every client that connects, uvicorn would build a protocol object, a parser and a scope, and drop them at
+the upgrade. So a plain upgrade request that is complete in the first read is recognised here. Everything
+else, including unusual, broken or incomplete upgrade requests, goes to `HttpProtocol` unchanged.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ _BODY: Final = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 
 
 class Setup(NamedTuple):
-    """What all connections of a port share. `http` makes what takes a connection that is not plainly a
-    WebSocket; `acceptors` holds those that have said nothing yet."""
+    """What all connections of a port share. `http` makes the protocol for connections that do not begin with
+    a plain upgrade request. `acceptors` holds the connections that have sent nothing yet."""
 
     http: Callable[[], HttpProtocol]
     upgrades: upgrade.Upgrades
@@ -44,20 +43,20 @@ class Acceptor(asyncio.Protocol):
         self._setup = setup
         self._transport: asyncio.Transport
         self.since = 0.0
-        """When it was accepted (loop time): a connection that says nothing is closed."""
+        """When it was accepted (loop time). A connection that sends nothing is closed."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accepted."""
+        """The connection was accepted."""
         self._transport = cast(asyncio.Transport, transport)
         self.since = asyncio.get_running_loop().time()
         self._setup.acceptors.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Gone without a word."""
+        """The connection ended before any data."""
         self._setup.acceptors.discard(self)
 
     def data_received(self, data: bytes) -> None:
-        """The first bytes. There is no second call: somebody else has the transport then."""
+        """The first bytes. There is no second call, because the transport gets another protocol."""
         self._setup.acceptors.discard(self)
         found = read_upgrade(data, self._setup.limit)
         if found is not None:
@@ -77,20 +76,20 @@ class Acceptor(asyncio.Protocol):
         http.data_received(data)
 
     def give_up(self) -> None:
-        """It has said nothing for too long."""
+        """Nothing was received in time."""
         self._setup.metrics.refusals["http", HEADER_TIMEOUT.name] += 1
         self._transport.write(upgrade.plain_response(PeerError(HEADER_TIMEOUT)))
         self.shutdown()
 
     def shutdown(self) -> None:
-        """The service stops. (The name is uvicorn's, as for its own connections.)"""
+        """The service stops. uvicorn's own connections have a method of this name, too."""
         self._setup.acceptors.discard(self)
         self._transport.close()
 
 
 def read_upgrade(data: bytes, limit: int) -> tuple[str, list[tuple[bytes, bytes]], int] | None:
-    """Target, headers (names in lower case) and length of a WebSocket upgrade request that is whole
-    and beyond doubt (RFC 9112's grammar to the letter); None for anything else."""
+    """Target, headers (names in lower case) and length of a complete WebSocket upgrade request. None for
+    anything that does not follow RFC 9112's grammar to the letter."""
     end = data.find(b"\r\n\r\n")
     if not 0 < end <= limit:
         return None

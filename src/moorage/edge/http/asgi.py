@@ -1,4 +1,4 @@
-"""What an ASGI application needs to read one HTTP request."""
+"""Helpers with which an ASGI application reads one HTTP request."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class GoneError(Exception):
-    """The HTTP client is gone: nobody is left to answer."""
+    """The HTTP client is gone, and no answer can be sent."""
 
 
 async def unless_gone(future: asyncio.Future[T], receive: Receive) -> T | None:
-    """The future's result; None if the HTTP connection ends before that, or in the same moment:
-    then the result would go nowhere."""
+    """The future's result, or None if the HTTP connection ends before it or at the same moment."""
     if future.done():
         return future.result()
     gone = asyncio.ensure_future(_gone(receive))

@@ -1,8 +1,7 @@
-"""The client's address behind proxies, from what trusted proxies say.
+"""The client's address behind proxies, from the headers of trusted proxies.
 
-Each proxy appends the address that it was connected from, so a list is as trustworthy as the proxies
-that wrote its end: it is read from the right, up to the first address that is no trusted proxy. What
-stands left of that was written by the client and may say anything.
+Each proxy appends the address of its peer. So a list is read from the right, up to the first address that is
+not a trusted proxy. Everything to the left of that was written by the client and proves nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 MAX_HOPS: Final = 32
-"""A list is read no further than this. Real ones are short."""
+"""Most hops that are read of a list. Real lists are short."""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _PORT: Final = r"(?::\w{1,8})?"
@@ -22,10 +21,10 @@ _NODE: Final = re.compile(rf"\[{_IPV6}\]{_PORT}|([0-9.]{{7,15}}){_PORT}|{_IPV6}"
 
 
 class TrustedProxies:
-    """Networks whose members may tell us who their clients are."""
+    """Networks of proxies whose headers are believed."""
 
     def __init__(self, networks: Iterable[str]) -> None:
-        """Raises `ValueError` for what is no network."""
+        """Raises `ValueError` for text that is not a network."""
         self._networks = tuple(map(ipaddress.ip_network, networks))
 
     def client(self, peer: str, headers: Mapping[str, Sequence[str]]) -> str:
@@ -40,13 +39,13 @@ class TrustedProxies:
             for hops in (_x_forwarded_for(headers), _forwarded(headers))
             if hops is not None
         }
-        # A proxy writes one of the two headers and may pass the other one through as the client wrote it.
-        # We cannot know which, so two that disagree tell nothing.
+        # A proxy writes one of the two headers, and may pass on the other one as the client wrote it. It is
+        # unknown which, so two headers that disagree are both ignored.
         return found.pop() if len(found) == 1 else peer
 
     def _walk(self, address: _Address, hops: Iterator[_Address | None]) -> _Address:
-        """`hops` from the nearest. The first one that is not trusted; before a hop that cannot be read, or
-        at the end of the list, the last that was."""
+        """The first hop that is not trusted, from the nearest on. If a hop cannot be read or the list ends,
+        the last trusted one."""
         for _, hop in zip(range(MAX_HOPS), hops, strict=False):
             if hop is None:
                 break
@@ -64,19 +63,19 @@ def _plain(text: str) -> _Address | None:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    # A listener on `::` sees IPv4 peers this way.
+    # A listener on `::` gets IPv4 peers as IPv6 addresses.
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def _node(text: str) -> _Address | None:
-    """An address, perhaps with a port; IPv6 with a port is in brackets. None for a hidden or broken one."""
+    """An address, perhaps with a port; IPv6 with a port has brackets. None if it is hidden or broken."""
     match = _NODE.fullmatch(text)
     return _plain(match[1] or match[2] or match[3]) if match else None
 
 
 def _entries(values: Sequence[str]) -> Iterator[str]:
-    """The members of a list, the last one first. No address holds a comma, so a quoted comma can only be in
-    what a client wrote: it cannot hide what a proxy appended."""
+    """The members of a list, the last one first. No address contains a comma. So only a client can have
+    written a quoted comma, and it cannot hide what a proxy has appended."""
     for value in reversed(values):
         rest: str = value
         while rest:

@@ -27,7 +27,8 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class ClientPort:
-    """Binds, accepts, routes by path. `apis` answers every path that is not the client edge's."""
+    """Binds, accepts, and routes by path. `apis` answers every path that is neither a client's nor a
+    link's."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class ClientPort:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> str:
-        """Listen; the base URL, with the port that was bound. Raises `OSError`."""
+        """Listen, and return the base URL with the bound port. Raises `OSError`."""
         config = Config(
             app=self._route,
             http="httptools",
@@ -67,7 +68,7 @@ class ClientPort:
             timeout_keep_alive=max(1, round(self._settings.keep_alive)),
         )
         config.load()
-        # uvicorn asks only whether there is a class; the upgrade itself is `HttpProtocol`'s.
+        # uvicorn only checks that there is a class. `HttpProtocol` does the upgrade.
         config.ws_protocol_class = UpgradeRequest
 
         def http() -> HttpProtocol:
@@ -87,7 +88,7 @@ class ClientPort:
         return f"http://{host}:{port}"
 
     async def stop(self) -> None:
-        """Accept no new TCP connections, and end the HTTP connections that are left."""
+        """Accept no new TCP connections, and end the remaining HTTP connections."""
         if self._server is not None:
             self._server.close()
         for connection in (*self._state.connections, *self._acceptors):
@@ -97,7 +98,7 @@ class ClientPort:
             await asyncio.wait(tasks, timeout=1.0)
 
     def tick(self, _now: float) -> None:
-        """Requests that do not come to their end."""
+        """End requests that take too long."""
         now = asyncio.get_running_loop().time()
         sweep(self._state.connections, now)
         for acceptor in [f for f in self._acceptors if now - f.since > self._settings.header_timeout]:
@@ -107,7 +108,7 @@ class ClientPort:
         path = scope["raw_path"].decode("ascii")
         app: AsgiApp = self._apis
         if is_client_path(path):
-            # As for WebSockets: the code that reads a hub's name out of the path decodes it, once.
+            # As for WebSockets, the path is decoded once, by the code that reads the hub's name.
             scope["path"] = path
             app = self._polling
         await app(scope, receive, send)
@@ -124,5 +125,5 @@ class ClientPort:
 
 
 def not_found_body(path: str) -> bytes:
-    """The JSON of a 404 outside the client edge: it says where clients should go."""
+    """The JSON of a 404 outside the client paths. It tells where clients should connect."""
     return error_body(PeerError(UNKNOWN_PATH, path[:128]))

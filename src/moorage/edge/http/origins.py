@@ -1,8 +1,8 @@
-"""Which pages may connect, and which of them with what their visitors' browsers add by themselves.
+"""Which pages may connect, and which of them with the cookies that browsers add.
 
-A browser opens a WebSocket for any page and sends the cookies of the address along. An app that
-trusts a cookie would then serve a foreign page in its visitor's name. So a page that the operator
-did not list may connect, but the app does not see its cookies.
+A browser opens a WebSocket for any page, and sends the cookies of the address with it. An app that trusts a
+cookie would then act for a foreign page in its visitor's name. So a page that the operator has not listed may
+connect, but its cookies are kept from the app.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from moorage.edge.settings import CorsSettings
 
 ANY: Final = "*"
 NULL: Final = "null"
-"""What browsers send for a page without an origin: a sandboxed frame, a file."""
+"""The origin that browsers send for a page without one, such as a sandboxed frame or a file."""
 
 # RFC 6454, 6.2, in lower case. The host is not limited to DNS names: an app's page may be `tauri://localhost`.
 _ORIGIN: Final = re.compile(
@@ -26,8 +26,8 @@ _WILDCARD: Final = "://*."
 
 
 MAX_ORIGIN: Final = 300
-"""Characters: a scheme, a host name of 253, and a port. Longer texts are no origins, and strangers must not
-be able to fill the cache with them."""
+"""Characters of a scheme, a host name of 253 and a port. A longer text is not an origin, and must not fill
+the cache."""
 
 
 def canonical(origin: str) -> str | None:

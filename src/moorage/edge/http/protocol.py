@@ -1,8 +1,8 @@
 """The HTTP side of the client port: uvicorn's protocol, with limits.
 
-uvicorn parses with httptools, which bounds neither the size of headers nor the time they take, and
-parses all the requests that a read holds. Bounded here are the headers, the requests that wait for
-their turn, and the time that a client may take over its requests and our answers.
+uvicorn parses with httptools, which limits neither the size of headers nor the time they take, and parses all
+requests of a read. This file limits the headers, the number of waiting requests, and the time that a client
+may take to send its requests and to read our answers.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ from moorage.wire.reasons import (
 
 MAX_HEADERS: Final = 100
 MAX_PIPELINED: Final = 16
-"""Requests of one connection that may wait for their turn. What comes behind them is not parsed yet."""
+"""Most requests of one connection that wait for their turn. Data behind them is not parsed yet."""
 TURN: Final = "moorage.turn"
 """The `Turn` of a request's connection, in `extensions` of its scope."""
 PIECE: Final = 512
-"""Bytes that are parsed at a time where one read holds many requests: 30 of the shortest."""
+"""Bytes that are parsed at a time if one read holds many requests: 30 of the shortest ones."""
 
 
 class Waiter(Protocol):
-    """An application that takes its time over an answer."""
+    """An application that delays its answer."""
 
     def hurry(self) -> None:
-        """Another request waits behind this one: it is answered only after this one."""
+        """Another request waits for this answer."""
 
     def lost(self) -> None:
         """The connection is gone."""
 
 
 class Turn:
-    """What an application is told of its connection while it works on a request. It holds nothing that
-    would keep the connection alive."""
+    """What an application knows of its connection while it works on a request. It has no reference that would
+    keep the connection alive."""
 
     __slots__ = ("queued", "waiter")
 
     def __init__(self) -> None:
         self.queued = False
-        """Another request waits behind this one."""
+        """True if another request waits behind this one."""
         self.waiter: Waiter | None = None
 
 
@@ -73,31 +73,31 @@ class HttpProtocol(HttpToolsProtocol):
         self._tcp: HttpTransport
         self._header_bytes = 0
         self._stuck = 0
-        """Bytes since the parser last had something to tell."""
+        """Bytes since the parser last reported something."""
         self._failure: Reason = BAD_HTTP
         self._unparsed = b""
-        """What waits behind `MAX_PIPELINED` requests. Reading is held meanwhile."""
+        """Data behind `MAX_PIPELINED` waiting requests. Reading is held meanwhile."""
         self._keep_alive = False
-        """Whether the connection may go on after the request that is coming in."""
+        """True if the connection may continue after the request that is being received."""
         self._full = False
-        """The client does not take what is written."""
+        """True while the client does not read what is written."""
         self._turn = Turn()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A new connection owes us a request."""
+        """A new connection. Its first request is due."""
         self._tcp = HttpTransport(transport)
         super().connection_made(cast(asyncio.Transport, self._tcp))
         self._tcp.waiting_since = self.loop.time()
 
     @property
     def waiting_since(self) -> float | None:
-        """Since when a request's headers, or its body, are being waited for."""
+        """Since when the connection waits for the rest of a request."""
         return self._tcp.waiting_since
 
     # -- requests -----------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; what it cannot parse, or will not, ends here."""
+        """Feed the parser. Data that cannot be parsed ends the connection."""
         if self._tcp.is_closing():
             self._tcp.drop(data)
             return
@@ -108,9 +108,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._parse()
 
     def _parse(self) -> None:
-        """Parse what has come, but for the requests that have to wait."""
+        """Parse what was received, except requests that have to wait."""
         data, self._unparsed = self._unparsed, b""
-        # The first line of every request has this in it.
+        # The first line of every request contains this.
         piece = PIECE if data.count(b"HTTP/") >= MAX_PIPELINED else len(data)
         at = 0
         while at < len(data) and len(self.pipeline) < MAX_PIPELINED:
@@ -121,13 +121,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._tcp.hold(len(self.pipeline) >= MAX_PIPELINED)
 
     def _feed(self, data: bytes, start: int, end: int) -> bool:
-        """Have part of `data` parsed; False if the rest is no HTTP, or will not be answered."""
+        """Parse a part of `data`. False if the rest is not HTTP, or will not be answered."""
         part = data[start:end]
         self._stuck += len(part)
         try:
             self.parser.feed_data(part)
             if self._stuck > max(self.settings.max_header_bytes, len(part)):
-                # httptools keeps a header to itself until it is whole, however long that takes.
+                # httptools reports a header only when it is complete, however long it is.
                 self._failure = HEADERS_TOO_LARGE
                 self.send_400_response("")
         except httptools.HttpParserUpgrade as asked:
@@ -166,11 +166,11 @@ class HttpProtocol(HttpToolsProtocol):
             raise ValueError
 
     def on_headers_complete(self) -> None:
-        """The application gets the request now, or when those before it are answered."""
+        """Give the request to the application, now or when the requests before it are answered."""
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:
-            # An answer that begins before the request has come in whole is the last one.
+            # If an answer begins before its request is complete, it is the last one.
             self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
         self._turn.queued = bool(self.pipeline)
         if self._turn.queued and self._turn.waiter is not None:
@@ -182,7 +182,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """The request is complete."""
         self._stuck = 0
         self._tcp.waiting_since = None
         super().on_message_complete()
@@ -194,7 +194,7 @@ class HttpProtocol(HttpToolsProtocol):
     # -- answers ------------------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
-        """The next request's turn."""
+        """The answer is complete: the next request has its turn."""
         super().on_response_complete()
         self._turn.queued = bool(self.pipeline)
         if self._unparsed and not self._tcp.is_closing():
@@ -206,49 +206,50 @@ class HttpProtocol(HttpToolsProtocol):
             self._tcp.hold(False)
 
     def pause_writing(self) -> None:
-        """The client takes answers slower than we write them."""
+        """The client reads answers too slowly."""
         self._full = True
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """The client has caught up."""
         self._full = False
         self._tcp.caught_up()
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """uvicorn's name; the status is the reason's."""
+        """Called by uvicorn. The status is that of the reason."""
         self.fail(self._failure)
 
     def fail(self, reason: Reason) -> None:
-        """Refuse whatever this connection is sending, and close it."""
+        """Refuse what this connection is sending, and close it."""
         self.metrics.refusals["http", reason.name] += 1
         if not self.transport.is_closing():
             if not self._answering or self._sole:
                 self.transport.write(upgrade.plain_response(PeerError(reason)))
-            # What could not be parsed may go on.
+            # The client may still be sending.
             self._tcp.waiting_since = self.loop.time()
             self.transport.close()
 
     @property
     def _sole(self) -> bool:
-        """The request that the application has is the one still coming in, with no answer begun."""
+        """True if the application has only the request that is being received, and has not begun to
+        answer."""
         return self.cycle.more_body and not self.cycle.response_started and not self.pipeline
 
     @property
     def _answering(self) -> bool:
-        """The application has a request and has not finished its answer."""
+        """True while the application has a request that is not answered completely."""
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 
     def shutdown(self) -> None:
-        """The service stops: an answer that is under way is the last one."""
+        """The service stops. The current answer is the last one."""
         self._keep_alive = False
         self._tcp.waiting_since = None
         super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone. uvicorn would tell only the request that came last."""
+        """The client is gone. uvicorn would notify only the last request."""
         if self._turn.waiter is not None:
             self._turn.waiter.lost()
         self._unparsed = b""
@@ -258,7 +259,7 @@ class HttpProtocol(HttpToolsProtocol):
     # -- time ---------------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:
-        """End the connection if the client takes too long over a request, an answer or the close."""
+        """End the connection if the client takes too long for a request, an answer or the close."""
         if self._full or self._tcp.is_closing():
             if self._tcp.stuck(now, self.settings.answer_timeout):
                 self.metrics.refusals["http", ANSWER_TIMEOUT.name] += 1
@@ -269,7 +270,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _overdue(self, now: float) -> bool:
         since = self._tcp.waiting_since
         if since is None or self._unparsed:
-            # In the second case the client waits for us.
+            # In the second case the client waits for the service.
             return False
         allowed = self.settings.body_timeout if self._answering else self.settings.header_timeout
         return now - since > allowed
@@ -289,8 +290,8 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 def sweep(connections: set[Any], now: float) -> None:
-    """Close the HTTP connections that keep us waiting. Called every second: one pass over what is open
-    costs less than a timer per request."""
+    """Close the HTTP connections that take too long. Called a few times a second: one pass over all
+    connections costs less than a timer for each request."""
     for connection in tuple(connections):
         if isinstance(connection, HttpProtocol):
             connection.check(now)

@@ -11,7 +11,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 async def respond(
     send: Send, status: int, content_type: bytes, body: bytes, extra: list[tuple[bytes, bytes]]
 ) -> None:
-    """A whole answer; `extra` are headers beside the usual ones."""
+    """Send a whole answer. `extra` are additional headers."""
     headers = [
         (b"content-type", content_type),
         (b"content-length", b"%d" % len(body)),
@@ -23,7 +23,7 @@ async def respond(
 
 
 async def preflight(send: Send, cors: list[tuple[bytes, bytes]], headers: dict[bytes, bytes]) -> None:
-    """The answer to a browser's question whether a page may send the real request."""
+    """Answer a browser that asks whether a page may send the real request."""
     asked = headers.get(b"access-control-request-headers", b"content-type")
     extra = [
         *cors,

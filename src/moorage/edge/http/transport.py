@@ -1,7 +1,7 @@
 """The TCP transport of an HTTP connection, as uvicorn's protocol sees it.
 
-It adds three things to the real one: reading can be held from two sides, a close does not cost the client
-its answer, and what the client does not take can be noticed.
+It adds three things to the real transport: two parties can hold reading, a close does not destroy the answer
+on its way, and a client that reads nothing is noticed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 from typing import Any, Final
 
 MAX_DROPPED: Final = 16 * 1024 * 1024
-"""Bytes that a client may go on sending after its last answer."""
+"""Bytes that a client may still send after its last answer."""
 
 
 class HttpTransport:
@@ -56,17 +56,17 @@ class HttpTransport:
     # -- reading ------------------------------------------------------------------------------------
 
     def pause_reading(self) -> None:
-        """uvicorn has enough for now."""
+        """uvicorn takes no more for now."""
         self._paused = True
         self._apply()
 
     def resume_reading(self) -> None:
-        """uvicorn takes more."""
+        """uvicorn takes more again."""
         self._paused = False
         self._apply()
 
     def hold(self, held: bool) -> None:
-        """Stop reading whatever uvicorn says, or leave it to uvicorn again."""
+        """True: stop reading, whatever uvicorn wants. False: leave the decision to uvicorn."""
         if held is not self._held:
             self._held = held
             self._apply()
@@ -83,11 +83,11 @@ class HttpTransport:
     # -- the end ------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close once all is written.
+        """Close when everything is written.
 
-        If the client may still be sending, a close would be a reset, and a reset makes the client's
-        kernel throw away the answer (RFC 9112, 9.6). So only this side is closed then, and what comes
-        in is read and dropped until the client closes too.
+        If the client is still sending, a close becomes a reset, and the client's kernel then discards the
+        answer (RFC 9112, 9.6). In this case only our side is closed, and incoming data is dropped until the
+        client closes too.
         """
         if self.is_closing():
             return
@@ -100,19 +100,18 @@ class HttpTransport:
             self.real.close()
 
     def drop(self, data: bytes) -> None:
-        """Bytes that came after the end."""
+        """Drop bytes that arrive after the end."""
         self._dropped += len(data)
         if self._dropped > MAX_DROPPED:
             self.real.close()
 
     def abort(self) -> None:
-        """Cut it off."""
+        """End the connection at once."""
         self.real.abort()
 
     def stuck(self, now: float, allowed: float) -> bool:
-        """True if for `allowed` seconds the client has neither taken a byte of what is written nor
-        finished the connection. To be asked now and then while the client is expected to do one or the
-        other."""
+        """True if the client has neither read a byte nor closed the connection for `allowed` seconds. Call it
+        repeatedly while the client should do one or the other."""
         unread = self.real.get_write_buffer_size()
         if self._progress_at is None or unread < self._unread:
             self._progress_at = now
@@ -120,5 +119,5 @@ class HttpTransport:
         return now - self._progress_at > allowed
 
     def caught_up(self) -> None:
-        """The client has taken what was written."""
+        """The client has read what was written."""
         self._progress_at = None

@@ -1,8 +1,8 @@
 """A WebSocket upgrade, from the request to picows.
 
-The app server decides about a client before the 101, so a request may wait here. On acceptance the
-transport goes to picows' `WSProtocol`. That class is not in picows' documented API: this file is
-its only user, the version is pinned and `tests/edge/http/test_upgrade.py` holds the contract.
+The app server decides about a client before the 101, so a request may wait here. When it is accepted, picows'
+`WSProtocol` takes the transport. That class is not in picows' documented API, so this file is its only user,
+the version is pinned, and `tests/edge/http/test_upgrade.py` tests the contract.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from moorage.wire.reasons import BAD_REQUEST, BAD_UPGRADE, UNSUPPORTED_VERSION, 
 MAX_FIELDS: Final = 1_000
 """Fields of a query: as many as Node.js reads."""
 MAX_EARLY: Final = 64 * 1024
-"""Bytes that a client may send after its upgrade request and before our 101."""
+"""Bytes that a client may send between its upgrade request and our 101."""
 LINK_PING_SECONDS: Final = 20.0
 READ_BUFFER: Final = 2048
-"""picows' smallest. It grows as needed; an idle connection's memory is mostly this."""
+"""picows' smallest buffer. It grows as needed, and is most of an idle connection's memory."""
 MAX_READ: Final = 16 * 1024
-"""Bytes of one read from a client. The others wait while its packets are handled, some 4 ms for the
-smallest ones."""
+"""Most bytes of one read from a client. Other clients wait while its packets are handled, about 4 ms if they
+are as small as possible."""
 OLD_CLIENT: Final = "use socket.io-client 3 or newer (python-socketio 5 or newer): this is Engine.IO 4"
 HINT: Final = (
     'Socket.IO clients connect with { path: "/clients/socketio/hubs/HUB" }, or with no path at all '
@@ -55,7 +55,7 @@ class Upgrades(Protocol):
 
 
 class _Quiet:
-    """picows wants a logger, and makes one more per connection of a stdlib one."""
+    """A logger for picows, which would make a child of a standard logger for each connection."""
 
     name = "picows"
 
@@ -63,7 +63,7 @@ class _Quiet:
         return False
 
     def info(self, *args: object, **kwargs: object) -> None:
-        """Nothing: every line that matters is written by us."""
+        """Log nothing: the service writes every line that matters."""
 
     debug = log = warning = error = exception = info
 
@@ -72,9 +72,8 @@ _QUIET: Final = _Quiet()
 
 
 class BareTransport:
-    """What picows sees of a transport. It asks the socket for ten things that it only logs, or sets
-    although uvloop has set them; answered here they cost no system call.
-    `real` is the transport itself."""
+    """The transport as picows sees it. picows asks the socket for ten values that it only logs, or sets
+    options that uvloop has set. Answers from here cost no system call. `real` is the transport itself."""
 
     __slots__ = ("abort", "close", "get_write_buffer_size", "real", "write", "writelines")
 
@@ -87,20 +86,20 @@ class BareTransport:
         self.get_write_buffer_size = real.get_write_buffer_size
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """The socket is this object itself; TLS must be told truly, picows writes past it else."""
+        """This object stands for the socket. The TLS object is the real one, or picows would bypass TLS."""
         if name == "socket":
             return self
         return self.real.get_extra_info(name, default) if name == "ssl_object" else default
 
     def fileno(self) -> int:
-        """The file descriptor: picows sends small frames of its own on it."""
+        """The file descriptor, on which picows sends small frames itself."""
         return int(self.real.get_extra_info("socket").fileno())
 
     def setsockopt(self, *_option: object) -> None:
-        """TCP_NODELAY: uvloop has set it."""
+        """TCP_NODELAY, which uvloop has set already."""
 
     def getsockopt(self, *_option: object) -> int:
-        """For a log line that is off."""
+        """For a log line that is disabled."""
         return 0
 
 
@@ -110,8 +109,8 @@ def tcp_of(transport: WSTransport) -> asyncio.Transport:
 
 
 class _Switching:
-    """The 101, in the shape in which picows takes an answer: with the first frames in the same
-    write, and without a dictionary of headers that would stay in memory."""
+    """The 101 in the form that picows takes. The first frames are in the same write, and no dictionary of
+    headers stays in memory."""
 
     __slots__ = ("_extra", "_first", "headers")
 
@@ -123,7 +122,7 @@ class _Switching:
         self._extra = f"Sec-WebSocket-Protocol: {subprotocol}\r\n".encode() if subprotocol else b""
 
     def to_bytes(self) -> bytearray:
-        """Called once, after picows has put the key's answer into `headers`."""
+        """Called once, after picows has stored the answer to the key in `headers`."""
         accept = self.headers.pop("Sec-WebSocket-Accept").encode()
         first, self._first = self._first, b""
         return bytearray(
@@ -133,9 +132,9 @@ class _Switching:
 
 
 class ClientProtocol(WSProtocol):  # type: ignore[misc]
-    """picows doubles its buffer whenever one read fills it, and never gives it back. A client in a
-    hurry grew that to 3 MB, for the rest of its connection; with shorter reads it grows for a large
-    message only. After that message `shrink` gives the buffer back, once it is empty."""
+    """picows doubles its buffer when a read fills it, and never frees it. A fast client grew it to 3 MB for
+    the rest of its connection. With shorter reads it grows only for a large message, and `shrink` frees it
+    after that message."""
 
     __slots__ = ("_is_empty", "_max_frame")
 
@@ -145,7 +144,7 @@ class ClientProtocol(WSProtocol):  # type: ignore[misc]
         _begin(self, max_frame, read_buffer, answer)
 
     def get_buffer(self, size_hint: int) -> memoryview:
-        """Where the next read goes."""
+        """The buffer for the next read."""
         buffer: memoryview = WSProtocol.get_buffer(self, size_hint)
         if len(buffer) <= MAX_READ:
             return buffer
@@ -155,13 +154,13 @@ class ClientProtocol(WSProtocol):  # type: ignore[misc]
         return buffer[:MAX_READ]
 
     def shrink(self) -> None:
-        """A frame longer than `MAX_READ` is being handled, with nothing behind it. The buffer is given
-        back before the next read, or in the next turn of the loop."""
+        """Called while a frame longer than `MAX_READ` is handled, with nothing behind it. The buffer is freed
+        before the next read, or in the next turn of the loop."""
         self._is_empty = True
         asyncio.get_running_loop().call_soon(self._give_back)
 
     def _give_back(self) -> None:
-        """picows makes a buffer only at its own beginning. So this protocol begins anew on the same TCP
+        """picows makes a buffer only when a protocol starts. So this protocol starts again on the same TCP
         connection, with a handshake that the client does not see."""
         if not self._is_empty:
             return
@@ -181,7 +180,7 @@ class ClientProtocol(WSProtocol):  # type: ignore[misc]
 
 
 def _swallow(data: object) -> None:
-    """The client has had its 101."""
+    """Drop the second 101: the client has received the first."""
 
 
 def _begin(
@@ -192,7 +191,7 @@ def _begin(
     *,
     ping: bool = False,
 ) -> None:
-    """picows' own beginning."""
+    """Initialise picows' protocol."""
     WSProtocol.__init__(
         protocol,
         None,
@@ -206,7 +205,7 @@ def _begin(
         LINK_PING_SECONDS if ping else None,
         LINK_PING_SECONDS if ping else None,
         WSAutoPingStrategy.PING_WHEN_IDLE,
-        # picows would answer pings even to a peer that reads nothing, and gather the answers.
+        # picows would answer pings even if the peer reads nothing, and buffer the answers.
         False,
         max_frame,
         None,
@@ -215,7 +214,7 @@ def _begin(
 
 
 def _feed(protocol: WSProtocol, data: bytes) -> None:
-    """Hand over what was read before."""
+    """Give picows the data that was read before."""
     while data:
         buffer = protocol.get_buffer(len(data))
         size = min(len(buffer), len(data))
@@ -225,7 +224,7 @@ def _feed(protocol: WSProtocol, data: bytes) -> None:
 
 
 class LinkProtocol(WSProtocol):  # type: ignore[misc]
-    """Notes every read: a message may take longer to come than its sender may be silent."""
+    """Records every read: a large message may take longer to arrive than its sender may be silent."""
 
     __slots__ = ("_heard",)
 
@@ -238,14 +237,14 @@ class LinkProtocol(WSProtocol):  # type: ignore[misc]
         WSProtocol.buffer_updated(self, size)
 
     def heard(self) -> bool:
-        """Has anything come since the last call?"""
+        """True if anything was received since the last call."""
         heard, self._heard = self._heard, False
         return heard
 
 
 class UpgradeRequest(asyncio.Protocol):
-    """A WebSocket upgrade that nobody has answered yet: it holds the transport meanwhile, since a
-    refusal must still be an HTTP status (the app server may take seconds to decide)."""
+    """A WebSocket upgrade request without an answer yet. It holds the transport, so that a refusal can still
+    be an HTTP status. The app server may take seconds to decide."""
 
     def __init__(
         self,
@@ -273,7 +272,7 @@ class UpgradeRequest(asyncio.Protocol):
 
     @property
     def target(self) -> str:
-        """Path and query as they came."""
+        """Path and query as received."""
         return f"{self.path}?{self.query_string}" if self.query_string else self.path
 
     def address(self) -> str:
@@ -298,13 +297,13 @@ class UpgradeRequest(asyncio.Protocol):
         return names[0].decode()
 
     def data_received(self, data: bytes) -> None:
-        """The client talks before the 101: kept, within bounds."""
+        """The client sends data before the 101: keep it, within limits."""
         self._early += data
         if len(self._early) > MAX_EARLY:
             self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It did not wait."""
+        """The client left before the answer."""
         if not self._answered:
             self._answered = True
             on_lost, self.on_lost = self.on_lost, None
@@ -321,20 +320,20 @@ class UpgradeRequest(asyncio.Protocol):
         ping: bool = False,
         subprotocol: str = "",
     ) -> None:
-        """Answer 101, and `first` (frames) with it, and hand the connection to `listener`. `ping`:
-        keep the peer alive with WebSocket pings (links only: a client has Engine.IO's heartbeat)."""
+        """Answer 101 together with `first` (frames), and give the connection to `listener`. With `ping`,
+        WebSocket pings check the peer (links only: a client has Engine.IO's heartbeat)."""
         self._answered = True
         self.on_lost = None
         transport = self._transport
         switching = cast(WSUpgradeResponse, _Switching(first, subprotocol))
         answer = WSUpgradeResponseWithListener(switching, listener)
-        # Links are few, trusted, and in a hurry by nature.
+        # Links are few and trusted, and need large reads.
         protocol = (LinkProtocol if ping else ClientProtocol)(max_frame, read_buffer, answer)
         protocol.connection_made(BareTransport(transport))
         transport.set_protocol(protocol)
         if not transport.is_reading():
             transport.resume_reading()
-        # picows parses the request itself and keeps it: it gets the four headers that it checks.
+        # picows parses the request and keeps it, so it gets only the four headers that it checks.
         key = self.header(b"sec-websocket-key").encode("latin-1")
         early, self._early = self._early, b""
         _feed(protocol, b"%b%b\r\n\r\n%b" % (_REQUEST, key, early))
@@ -357,7 +356,7 @@ def begin(
     upgrades: Upgrades,
     metrics: Metrics,
 ) -> None:
-    """A GET request that asks for a WebSocket was read from `transport`; `early` came after it."""
+    """Handle an upgrade request that was read from `transport`. `early` is the data behind it."""
     path, _, query = target.partition("?")
     request = UpgradeRequest(transport, path, query, headers, early)
     transport.set_protocol(request)
@@ -369,8 +368,8 @@ def begin(
 
 
 def parse_query(query: str) -> dict[str, list[str]]:
-    """A request's query. Raises `PeerError` (bad-request) for one of too many fields. Broken bytes
-    are replaced, as socket.io does: most of a client's query is for the app."""
+    """A request's query. Raises `PeerError` (bad-request) for too many fields. Broken bytes are replaced, as
+    in socket.io: most of a client's query is for the app."""
     try:
         return query_of(query, MAX_FIELDS, errors="replace")
     except ValueError:
@@ -378,7 +377,7 @@ def parse_query(query: str) -> dict[str, list[str]]:
 
 
 def plain_response(error: PeerError, extra: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
-    """A whole HTTP refusal, ready to write."""
+    """A complete HTTP refusal, ready to write."""
     body = error_body(error)
     headers = b"".join(b"%b: %b\r\n" % pair for pair in extra)
     return b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n%b\r\n%b" % (
@@ -390,7 +389,7 @@ def plain_response(error: PeerError, extra: tuple[tuple[bytes, bytes], ...] = ()
 
 
 def error_body(error: PeerError) -> bytes:
-    """Engine.IO's error shape, with the numbered reason beside it, and a hint for who is lost."""
+    """Engine.IO's error object, with the numbered reason, and a hint for a client that used a wrong path."""
     reason = error.reason
     body: dict[str, object] = {
         "code": reason.eio,
@@ -405,8 +404,8 @@ def error_body(error: PeerError) -> bytes:
 
 
 def hint_of(reason: Reason) -> str:
-    """Advice for the developer of a client that is refused. It is not part of the message, since Engine.IO
-    prescribes the one for a wrong version."""
+    """Advice for the developer of a refused client. It is not part of the message, because Engine.IO
+    prescribes the message for a wrong version."""
     if reason is UNSUPPORTED_VERSION:
         return OLD_CLIENT
     return HINT if reason.http == 404 else ""
