@@ -1,4 +1,4 @@
-"""One client as the hub sees it."""
+"""One client connection."""
 
 from __future__ import annotations
 
@@ -10,19 +10,41 @@ from moorage.hub.settings import Limits
 from moorage.wire.commands import Found
 
 if TYPE_CHECKING:
-    from moorage.hub.heartbeat import Heartbeat
     from moorage.hub.hub import Hub
     from moorage.hub.links import AppServer
 
 
 LINK: Final = 1
 BURST: Final = 2
-"""Why a client is not read: its app server's link is full; it said very much at once."""
+"""Why a client is not read: its app server's link is full; the client sent too many packets at once."""
+
+ANSWERED: Final = 0
+WAITING: Final = 1
+"""A ping was sent and its pong has not arrived."""
+DOUBTED: Final = 2
+"""The pong is overdue. The loop reads its sockets once more before the connection is closed."""
+
+
+class Heartbeat:
+    """The heartbeat of one connection. Times are in seconds."""
+
+    __slots__ = ("deadline", "interval", "next", "owner", "state", "timeout")
+
+    def __init__(self, owner: Connection, interval: float, timeout: float, now: float) -> None:
+        self.owner: Connection | None = owner
+        """None after the connection's end, so that the wheel keeps nothing of it alive."""
+        self.interval = interval
+        self.timeout = timeout
+        self.next = now + interval
+        """When the next ping is due."""
+        self.state = ANSWERED
+        self.deadline = 0.0
+        """When the pong is overdue."""
 
 
 class Connection:
-    """Slots, because an idle connection's memory is the service's first cost, and a `__dict__`
-    would come on top for this object and each of its parts."""
+    """It has slots because the memory of idle connections is the largest cost of the service; a `__dict__`
+    would be added for this object and each of its parts."""
 
     __slots__ = (
         "__weakref__",
@@ -65,18 +87,18 @@ class Connection:
         self.listed: Found | None = None
         """The socket that was fetched last. Cleared when the connection's groups change."""
         self.heartbeat: Heartbeat | None = None
-        """Where the service keeps the heartbeat."""
+        """Set if the service keeps the heartbeat."""
         self.held = 0
-        """Why it is not read now (`LINK`, `BURST`), 0 if it is."""
+        """Why it is not read (`LINK`, `BURST`); 0 if it is read."""
         self.channel: object | None = None
-        """The link dialect's own state of this connection."""
+        """State of this connection that belongs to the link dialect."""
 
     def on_websocket(self) -> None:
         """The outbox writes to a WebSocket from now on."""
         self.hub.websockets += 1
 
     def hold(self, why: int) -> bool:
-        """Do not read it, on this transport or the next one (`Outbox.attach`). False if it has none yet."""
+        """Stop reading it, on this transport and the next one (`Outbox.attach`). False if it has none yet."""
         sink = self.outbox.sink
         if sink is None:
             return False
@@ -85,7 +107,7 @@ class Connection:
         return True
 
     def release(self, why: int) -> None:
-        """This is no reason any more: read it, unless there is another one."""
+        """Remove one reason. Read the client if none is left."""
         self.held &= ~why
         sink = self.outbox.sink
         if not self.held and sink is not None:

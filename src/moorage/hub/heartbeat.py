@@ -1,64 +1,42 @@
-"""Engine.IO's heartbeat, where it is the service's: one timing wheel for all connections.
+"""Engine.IO's heartbeat, if the service keeps it: one timing wheel for all connections.
 
-A connection is looked at twice an interval, once to send its ping and once to see that the pong
-came. A timer each would cost an object and two heap operations per ping. Slots are numbered in
-milliseconds, and only those that hold somebody exist. The wheel asks its owner to be woken for the
-first of them, so a service without clients is not woken at all.
+The wheel checks each connection twice per interval: once to send its ping, once to see that the pong has
+arrived. A timer per connection would cost an object and two heap operations per ping. A slot is a time in
+milliseconds, and only slots with connections exist. The wheel asks its owner for a call at the time of the
+first slot, so a service without clients is never woken.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from moorage.engine.upgrade import State
+from moorage.hub.connection import ANSWERED, DOUBTED, WAITING, Connection, Heartbeat
 from moorage.hub.fanout import Encoded, fan_out
-
-if TYPE_CHECKING:
-    from moorage.hub.connection import Connection
-    from moorage.hub.outbox import Flusher
-    from moorage.hub.ports import Faults
-    from moorage.wire.handshake import OpenInfo
+from moorage.hub.outbox import Flusher
+from moorage.hub.ports import Faults
+from moorage.wire.handshake import OpenInfo
 
 GRAIN_MS: Final = 10
-"""Looks are rounded up to multiples of this, so that connections share slots."""
+"""Checks are rounded up to multiples of this, so that connections share slots."""
 GRAINS_PER_INTERVAL: Final = 250
-"""With short intervals a look is rounded more finely: to this part of the interval, or to 1 ms."""
+"""With short intervals the rounding is finer: the interval divided by this number, or 1 ms."""
 STALL_SECONDS: Final = 2.0
-"""After a pause of our own as long as this, pongs may wait unread: nobody is blamed at once."""
+"""After the process has paused this long, pongs may wait unread, so no connection is closed at once."""
 LOOK_SECONDS: Final = 60.0
-"""The wheel forgets a connection that has ended at its next look, so none is further away than this:
-an app server may name an interval of days."""
+"""Longest time to the next check. The wheel forgets an ended connection at its next check, and an app server
+may set an interval of days."""
 
 _PING: Final = Encoded(b"2")
-_ANSWERED, _WAITING, _DOUBTED = 0, 1, 2
 _NEVER: Final = 2**63
 
 
-class Heartbeat:
-    """One connection's heartbeat: times in seconds."""
-
-    __slots__ = ("deadline", "interval", "next", "owner", "state", "timeout")
-
-    def __init__(self, owner: Connection, interval: float, timeout: float, now: float) -> None:
-        self.owner: Connection | None = owner
-        """None after the connection's end, so that the wheel keeps nothing of it alive."""
-        self.interval = interval
-        self.timeout = timeout
-        self.next = now + interval
-        """When the next ping is due."""
-        self.state = _ANSWERED
-        """`_WAITING`: a ping is out and its pong has not come. `_DOUBTED`: the pong is overdue, and
-        the loop reads its sockets once more before the verdict."""
-        self.deadline = 0.0
-        """When the pong is overdue."""
-
-
 class Heartbeats:
-    """Calls `lost` with each connection that did not answer. `tick` is due at the time that `wake_at`
-    was last called with, and is called a few times a second besides: a long gap between two calls
-    shows that the process was asleep."""
+    """The timing wheel. It calls `lost` with each connection that did not answer. Its owner calls `tick` at
+    the time last given to `wake_at`, and also a few times a second: a long gap between two calls shows that
+    the process was asleep."""
 
     def __init__(
         self,
@@ -68,19 +46,19 @@ class Heartbeats:
         now: float,
     ) -> None:
         self.wake_at: Callable[[float], object] = lambda when: None
-        """Set by the owner of the event loop. A new call replaces the last."""
+        """Asks for a `tick` at this time, instead of the time asked for before. Set by the owner."""
         self._lost = lost
         self._flusher = flusher
         self._faults = faults
         self._slots: dict[int, list[Heartbeat]] = {}
         self._order: list[int] = []
-        """The numbers of all slots, as a heap."""
+        """The times of all slots, as a heap."""
         self._armed = _NEVER
-        """The slot that `wake_at` was last called for."""
+        """The slot of the last call of `wake_at`."""
         self._ticked = now
 
     def add(self, connection: Connection, terms: OpenInfo, now: float) -> None:
-        """A session is open: its first ping is due after one interval."""
+        """A session is open. Its first ping is due after one interval."""
         heartbeat = Heartbeat(connection, terms.ping_interval / 1000, terms.ping_timeout / 1000, now)
         connection.heartbeat = heartbeat
         self._enter(heartbeat, heartbeat.next, now)
@@ -110,7 +88,7 @@ class Heartbeats:
         self.wake_at(slot / 1000)
 
     def tick(self, now: float) -> None:
-        """Work off all slots up to `now`."""
+        """Check all connections in the slots up to `now`."""
         order = self._order
         stalled = now - self._ticked > STALL_SECONDS
         self._ticked = now
@@ -118,7 +96,7 @@ class Heartbeats:
         while order and order[0] / 1000 <= now:
             due += self._slots.pop(heapq.heappop(order))
         if due:
-            # Armed once, for all that enter the wheel here.
+            # Call `wake_at` once for all connections that enter the wheel in this loop.
             self._armed = 0
             self._look_at(due, now, stalled=stalled)
             self._armed = _NEVER
@@ -134,38 +112,37 @@ class Heartbeats:
                     pinged.append(connection)
             except Exception as error:
                 self._faults("heartbeat", error)
-        # Clients that came together are pinged together, all of a node after a restart: like any
-        # large fan-out this must not keep the loop from everything else.
+        # Clients that connected together are pinged together, after a restart all of a node's clients. Like
+        # any large fan-out, this is written in slices.
         fan_out(_PING, pinged, self._flusher)
 
     def _look(self, connection: Connection, heartbeat: Heartbeat, now: float, *, stalled: bool) -> bool:
-        """Is a ping due?"""
+        """Check one connection. True if a ping is due."""
         if connection.session.state == State.CLOSED:
             return False
-        if heartbeat.state != _ANSWERED:
+        if heartbeat.state != ANSWERED:
             self._overdue(connection, heartbeat, now, stalled=stalled)
             return False
         if now < heartbeat.next:
             self._enter(heartbeat, heartbeat.next, now)
             return False
-        heartbeat.state = _WAITING
+        heartbeat.state = WAITING
         heartbeat.next, heartbeat.deadline = now + heartbeat.interval, now + heartbeat.timeout
         self._enter(heartbeat, min(heartbeat.next, heartbeat.deadline), now)
         return True
 
     def _overdue(self, connection: Connection, heartbeat: Heartbeat, now: float, *, stalled: bool) -> None:
         if stalled or connection.held:
-            # Its pong may be there, but we have not been reading.
+            # Its pong may have arrived, but was not read.
             heartbeat.deadline = now + heartbeat.timeout
         if now < heartbeat.deadline:
-            heartbeat.state = _WAITING
-            # Not at the deadline only: where the interval is the shorter one, a pong that took longer
-            # must not put off the next ping until then.
+            heartbeat.state = WAITING
+            # If the interval is shorter than the timeout, a late pong must not delay the next ping until the
+            # deadline.
             self._enter(heartbeat, min(heartbeat.deadline, now + heartbeat.interval), now)
-        elif heartbeat.state == _WAITING:
-            # The loop may have been busy while the pong came in. It reads all sockets before the
-            # next tick.
-            heartbeat.state = _DOUBTED
+        elif heartbeat.state == WAITING:
+            # The loop may have been busy when the pong arrived. It reads all sockets before the next tick.
+            heartbeat.state = DOUBTED
             self._put(heartbeat, int(now * 1000) + 2)
         else:
             self._lost(connection)
@@ -173,20 +150,20 @@ class Heartbeats:
     def pong(self, connection: Connection) -> None:
         """The client answered."""
         if connection.heartbeat is not None:
-            connection.heartbeat.state = _ANSWERED
+            connection.heartbeat.state = ANSWERED
 
     def is_overdue(self, connection: Connection, now: float) -> bool:
-        """Will the next ticks close the connection, unless a pong is on its way?"""
+        """True if the next ticks will close the connection, unless its pong arrives."""
         heartbeat = connection.heartbeat
         return (
             heartbeat is not None
-            and heartbeat.state != _ANSWERED
+            and heartbeat.state != ANSWERED
             and now >= heartbeat.deadline
             and not connection.held
         )
 
     def read_on(self, connection: Connection, now: float) -> None:
-        """The client is read again after it was held back: a pong may be the first that comes."""
+        """The client is read again after a pause. Its pong may be in what is read first, so it gets time."""
         heartbeat = connection.heartbeat
         if heartbeat is not None:
             heartbeat.deadline = max(heartbeat.deadline, now + min(heartbeat.timeout, STALL_SECONDS))

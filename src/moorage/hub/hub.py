@@ -1,4 +1,4 @@
-"""One hub: an isolation space. Its clients, groups, app servers and invokes never meet another's."""
+"""One hub: an isolation space. Nothing in it ever reaches the clients or app servers of another hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Hub:
-    """Exists while it has an app server, a client, or somebody who waits for acks."""
+    """It exists while it has an app server, a client, or an open question."""
 
     __slots__ = (
         "directory",
@@ -31,21 +31,21 @@ class Hub:
         self.directory = Directory(news)
         self.servers = AppServers()
         self.invocations: Questions[Connection] = Questions()
-        """Emits with acks; a question's number is the ack id."""
+        """Emits with acks. The number of a question is the ack id."""
         self.queries: Questions[AppServer] = Questions()
-        """What app servers know of their sockets. Apart from `questions`: an answer of the wrong kind
-        must find nobody who waits for it, since the asker could not read it."""
+        """Questions about the data that app servers keep of their sockets. Apart from `questions`, so
+        that an answer of the wrong kind matches no question: its asker could not read it."""
         self.questions: Questions[AppServer] = Questions()
-        """What app servers ask each other."""
+        """Server-side emits with acks."""
         self.websockets = 0
         """How many of the directory's connections are on a WebSocket. The others are on polling."""
 
     @property
     def is_empty(self) -> bool:
-        """Nothing keeps it."""
+        """True if the hub may be deleted."""
         return not (self.directory.connections or len(self.servers) or self.waits)
 
     @property
     def waits(self) -> bool:
-        """Somebody waits for answers."""
+        """True if a question is open."""
         return bool(len(self.invocations) or len(self.queries) or len(self.questions))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from moorage.hub.backlog import Backlog
 from moorage.hub.ports import ClientSink, Schedule, SendFrame
@@ -22,7 +22,6 @@ from moorage.wire.errors import UsageError
 
 if TYPE_CHECKING:
     from moorage.hub.connection import Connection
-    from moorage.hub.fanout import Encoded
     from moorage.hub.settings import Limits
 
 SLICE: Final = 400
@@ -38,6 +37,20 @@ CHUNK_BYTES: Final = 64 * 1024
 be copied for each client that does not read."""
 
 _IDLE, _URGENT, _BULK = 0, 1, 2
+
+
+class Frames(Protocol):
+    """A payload and its WebSocket frames (`hub.fanout.Encoded`)."""
+
+    payload: bytes
+
+    @property
+    def frames(self) -> bytes:
+        """All packets as frames, concatenated."""
+
+    @property
+    def is_one_text(self) -> bool:
+        """True if `frames` is a single text frame."""
 
 
 class Outbox:
@@ -315,7 +328,7 @@ class Flusher:
         if not self._scheduled:
             self.wake()
 
-    def spread(self, encoded: Encoded, to: Collection[Connection], among: int = 0) -> int:
+    def spread(self, encoded: Frames, to: Collection[Connection], among: int = 0) -> int:
         """Queue a large fan-out, or the part `to` of one to `among` clients. It is flushed in slices from
         the end of this tick on. Returns how many of these recipients are on WebSockets.
 
