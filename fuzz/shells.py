@@ -183,7 +183,7 @@ def _check(world: World, clients: list[Connection]) -> None:
     hub = world.node.hub(HUB)
     if hub is None:
         return
-    open_now = {client.id for client in clients if client.session.is_open}
+    open_now = {client.id for client in clients if State.OPENING < client.session.state < State.CLOSED}
     assert set(hub.directory.connections) == open_now
     for client in clients:
         assert client.session.state != State.CLOSED or not client.groups
@@ -192,7 +192,7 @@ def _check(world: World, clients: list[Connection]) -> None:
     sockets: Any = sum(
         1
         for client in clients
-        if client.session.is_open
+        if State.OPENING < client.session.state < State.CLOSED
         for sid in client.session.peer.namespaces.values()
         if sid
     )

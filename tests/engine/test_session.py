@@ -163,7 +163,7 @@ def test_the_limit_counts_bytes_of_one_message() -> None:
 
 def test_packets_before_the_session_is_open_are_refused() -> None:
     session = EngineSession(10, 3, 3)
-    assert not session.is_open
+    assert session.state is State.OPENING
     for packet in (b'42["a"]', b"1", b"", b"x" * 11):
         assert refusal(session, packet) is PACKET_WHILE_OPENING
     with pytest.raises(PeerError) as caught:
@@ -180,23 +180,6 @@ def test_packets_after_the_end_are_ignored() -> None:
         assert session.receive(packet) is None
     assert session.receive_binary(b"x") is None
     assert session.peer.namespaces == {}
-
-
-@pytest.mark.parametrize(
-    ("steps", "is_open"),
-    [
-        ([], False),
-        ([Step.OPENED_POLLING], True),
-        ([Step.OPENED_POLLING, Step.UPGRADE_ASKED], True),
-        ([Step.OPENED_POLLING, Step.UPGRADE_ASKED, Step.UPGRADE_DONE], True),
-        ([Step.OPENED_WEBSOCKET, Step.CLOSE], False),
-        ([Step.CLOSE], False),
-    ],
-)
-def test_is_open_after_steps(steps: list[Step], is_open: bool) -> None:
-    session = EngineSession(10, 3, 3)
-    assert all(session.step(step) for step in steps)
-    assert session.is_open == is_open
 
 
 def test_a_step_that_is_not_allowed_changes_nothing() -> None:

@@ -247,7 +247,7 @@ def test_a_packet_that_ends_the_connection(packet: bytes, reason: Reason, who: s
     assert link.packets(client) == [b'42["before"]']
     assert link.ended == [(client.id, reason)]
     assert world.logged[0][1:3] == (reason.name, who)
-    assert bystander.session.is_open
+    assert State.OPENING < bystander.session.state < State.CLOSED
 
 
 def test_binary_from_the_client() -> None:

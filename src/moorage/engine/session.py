@@ -60,11 +60,6 @@ class EngineSession:
         self.state = state
         return True
 
-    @property
-    def is_open(self) -> bool:
-        """Accepted and not ended."""
-        return State.OPENING < self.state < State.CLOSED
-
     def receive(self, packet: bytes) -> Event:
         """Handle one packet in text form, from either transport. Raises `PeerError`."""
         state = self.state

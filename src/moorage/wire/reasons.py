@@ -75,7 +75,7 @@ UPGRADE_TIMEOUT = R(2014, "upgrade-timeout", "the transport upgrade was not fini
 PACKET_WHILE_OPENING = R(
     2015, "packet-while-opening", "data before the connection was open", False, 400, 1002
 )
-POLL_TIMEOUT = R(2016, "poll-timeout", "a closing connection was not polled again", True, 408, 1008)
+# 2016 was `poll-timeout`. No release has used it, and numbers are not reused.
 
 # 2100: an HTTP request of the client edge was refused
 UNKNOWN_TRANSPORT = R(2100, "unknown-transport", "Transport unknown", False, 400, 1002, 0)

@@ -202,7 +202,7 @@ class Life:
     def clients_say(self, number: int) -> None:
         """Those that are open."""
         for client in [self.clients[n % len(self.clients)] for n in range(number, number + 3)]:
-            if client.connection.session.is_open:
+            if State.OPENING < client.connection.session.state < State.CLOSED:
                 self.rig.world.node.receive(client.connection, b"42[%d]" % client.said)
                 client.said += 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 from moorage.edge.moorage.server import GATHERED
+from moorage.engine.upgrade import State
 from moorage.hub.connection import Connection
 from moorage.hub.settings import Limits, LinkSettings
 from moorage.wire.moorage import v1
@@ -261,7 +262,7 @@ def test_clients_alone_never_fill_a_link_of_little_room() -> None:
     for _ in range(40):
         for client in clients:
             # One that is not read says nothing.
-            if client.session.is_open and sink_of(client).reading:
+            if State.OPENING < client.session.state < State.CLOSED and sink_of(client).reading:
                 say(rig, client, packet)
         rig.settle()
     assert ends(rig) == []
