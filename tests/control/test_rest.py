@@ -100,7 +100,7 @@ class TestErrors:
 
     @pytest.mark.repair(8)
     @pytest.mark.parametrize("host", ["x/api/hubs", "http://x", "x?y", "a b", ""])
-    def test_a_host_that_is_none(self, node: FakeNode, host: str) -> None:
+    def test_a_broken_host_header(self, node: FakeNode, host: str) -> None:
         with serving(node, public_endpoint="http://public.example") as base:
             kind = {"content_type": "text/plain", "host": host}
             assert call(base, "POST", SEND, EVENT, authorization=None, **kind).status == 401
@@ -255,7 +255,7 @@ class TestPublicEndpoint:
 
     PUBLIC = "https://rt.example.org/io"
 
-    def test_is_what_tokens_and_links_name(self) -> None:
+    def test_tokens_and_links_name_the_public_endpoint(self) -> None:
         node = FakeNode()
         node.groups["big"] = [Member(f"c{n}", None) for n in range(3)]
         target = "/api/hubs/h/groups/big/connections?api-version=2024-12-01&maxpagesize=2"

@@ -86,7 +86,7 @@ async def test_a_caller_that_has_gone_does_not_matter() -> None:
     assert await last == DONE
 
 
-async def test_how_many_wait_is_bounded_in_each_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_calls_are_bounded_in_each_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "MAX_WAITING", 2)
     steps = Steps()
     futures = [steps.call() for _ in range(2)]

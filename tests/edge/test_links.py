@@ -88,7 +88,7 @@ async def test_a_link_by_the_public_address_or_by_the_internal_one(protocol: dic
 
 
 @pytest.mark.repair(8)
-async def test_a_host_that_is_none_is_refused_after_the_token() -> None:
+async def test_a_broken_host_header_is_refused_after_the_token() -> None:
     with MoorageProcess("--set", "server.public_endpoint=https://rt.example") as service:
         health = service.wait_line(lambda line: line.startswith("Health")).split()[1]
         service.url = health.removesuffix("/healthz")

@@ -203,7 +203,7 @@ def ack_of(client: Connection) -> int:
     return int(packet[2 : packet.index(b"[")])
 
 
-def test_an_invoke_of_nobody_ends_at_once() -> None:
+def test_an_invoke_without_recipients_ends_at_once() -> None:
     rig, transport, _ = world()
     rig.call(transport, INVOKE + "&filter=" + quote("'none' in groups"), b'42["q"]')
     assert stream(rig, transport) == [(True, b""), (False, b"")]

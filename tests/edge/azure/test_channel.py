@@ -51,7 +51,7 @@ def test_too_much_waiting_ends_the_link() -> None:
     assert one.writes == [], "what waited is dropped with the link"
 
 
-def test_the_limit_counts_what_waits_not_what_has_passed() -> None:
+def test_the_limit_counts_waiting_bytes_only() -> None:
     one = transport(limit=100)
     for _ in range(10):
         one.tunnel.queue(b"x" * 90)

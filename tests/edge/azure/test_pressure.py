@@ -9,7 +9,7 @@ from tests.edge.azure.rig import Rig, contents
 from tests.hub.fakes import sink_of
 
 
-def test_what_waits_for_an_app_server_is_bounded() -> None:
+def test_waiting_bytes_for_an_app_server_are_bounded() -> None:
     rig = Rig(links=LinkSettings(max_waiting_bytes=200_000))
     transport = rig.open()
     clients = [rig.client(transport) for _ in range(4)]
@@ -85,7 +85,7 @@ def test_much_in_one_tick_is_held_back_until_it_has_left() -> None:
     assert sink_of(silent).reading
 
 
-def test_what_is_held_for_a_client_stays_held_while_others_go_on() -> None:
+def test_held_packets_stay_held_while_other_clients_continue() -> None:
     rig = Rig()
     first = rig.open("t1")
     client = rig.client(first)
@@ -103,7 +103,7 @@ def test_what_is_held_for_a_client_stays_held_while_others_go_on() -> None:
     assert sink_of(client).reading
 
 
-def test_what_was_on_a_broken_tunnel_does_not_overrun_the_next() -> None:
+def test_events_of_a_broken_tunnel_do_not_overrun_the_next_one() -> None:
     rig = Rig(limits=Limits(outbox_bytes_link=1_000_000))
     first = rig.open("t1")
     clients = [rig.client(first) for _ in range(8)]

@@ -141,7 +141,7 @@ def test_an_app_server_that_forgot_a_client_loses_it(status: int) -> None:
     assert [(row[1], row[2]) for row in rig.world.logged] == [("app-forgot", "app")]
 
 
-def test_a_frame_that_is_none_is_the_links_fault() -> None:
+def test_a_broken_frame_ends_its_link() -> None:
     rig = Rig()
     transport = rig.open()
     with pytest.raises(PeerError) as found:

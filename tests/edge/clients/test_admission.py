@@ -382,7 +382,7 @@ def test_the_audience_is_compared_with_the_public_endpoint() -> None:
 
 @pytest.mark.repair(8)
 @pytest.mark.parametrize("host", [b"live.example/x", b"http://live.example", b"a b", b""])
-def test_a_host_that_is_none_is_refused_after_the_token(host: bytes) -> None:
+def test_a_broken_host_header_is_refused_after_the_token(host: bytes) -> None:
     behind = admission(
         public_endpoint="http://live.example:8080", hubs={"chat": HubSettings(anonymous=False)}
     )
@@ -410,7 +410,7 @@ def test_the_wall_clock_is_the_one_given() -> None:
         ("/socket.io/?EIO=4&access%5Ftoken=T&access_token=T&x=1", "/socket.io/?EIO=4&x=1"),
     ],
 )
-def test_the_app_server_hears_the_url_without_the_token(asked: str, told: str) -> None:
+def test_the_app_server_gets_the_url_without_the_token(asked: str, told: str) -> None:
     signed = token(user="ann")
     target = asked.replace("=T", f"={signed}")
     query = parse_query(target.partition("?")[2])

@@ -159,13 +159,15 @@ async def test_several_packets_in_one_payload(client: Polling, app: AppServer) -
     assert await client.packets(3) == ['42["a"]', '42["b"]', '42["c"]']
 
 
-async def test_what_is_emitted_between_polls_waits_in_order(client: Polling, app: AppServer) -> None:
+async def test_emits_between_polls_wait_in_order(client: Polling, app: AppServer) -> None:
     for number in range(3):
         await app.send(client.sid, f'42["x",{number}]')
     assert await client.poll() == '42["x",0]\x1e42["x",1]\x1e42["x",2]'
 
 
-async def test_one_answer_holds_no_more_than_every_client_reads(client: Polling, app: AppServer) -> None:
+async def test_one_answer_holds_no_more_packets_than_every_client_accepts(
+    client: Polling, app: AppServer
+) -> None:
     """python-engineio gives up over a payload of more than 16 packets."""
     for number in range(40):
         await app.send(client.sid, f"42[{number}]")

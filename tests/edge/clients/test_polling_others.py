@@ -62,7 +62,7 @@ async def test_a_post_to_a_closed_session_is_told_why(client: Polling, app: AppS
 
 
 @pytest.mark.repair(17)
-async def test_a_post_before_the_last_poll_does_not_cost_the_last_words(
+async def test_a_post_before_the_last_poll_does_not_lose_the_last_payloads(
     client: Polling, app: AppServer
 ) -> None:
     """As natively: with a refusal the client would give up, and never learn who ended the session."""

@@ -336,7 +336,7 @@ async def test_packets_during_the_upgrade_keep_their_order(
         assert await app.message(polling.sid) == '42["y",1]'
 
 
-async def test_what_a_poll_left_over_comes_first_after_the_upgrade(
+async def test_data_left_by_a_poll_comes_first_after_the_upgrade(
     service: MoorageProcess, polling: Polling, app: AppServer
 ) -> None:
     await app.send(polling.sid, "\x1e".join(f"42[{number}]" for number in range(18)))

@@ -53,7 +53,7 @@ async def test_a_subprotocol_is_selected_in_a_transport_upgrade(
 
 
 @pytest.mark.repair(18)
-async def test_none_is_selected_where_none_is_offered(
+async def test_no_subprotocol_is_selected_if_none_is_offered(
     service: MoorageProcess, hub: str, app: AppServer
 ) -> None:
     socket, reply = await WebSocket.ask(service.url, clients(hub) + OPEN)

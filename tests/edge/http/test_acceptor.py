@@ -105,13 +105,13 @@ def line_by_line(lines: list[bytes]) -> list[tuple[bytes, bytes]] | None:
 
 @settings(max_examples=500)
 @given(LINES, MORE)
-def test_headers_are_what_their_lines_say(lines: list[bytes], more: list[bytes]) -> None:
+def test_headers_are_read_from_their_lines(lines: list[bytes], more: list[bytes]) -> None:
     lines = [*lines[:2], *more, *lines[2:]]
     found = read_upgrade(b"\r\n".join((b"GET /ws HTTP/1.1", *lines, b"", b"")), LIMIT)
     assert (found and found[1]) == line_by_line(lines)
 
 
-async def test_a_connection_that_says_nothing_is_known_until_it_leaves() -> None:
+async def test_a_silent_connection_is_known_until_it_ends() -> None:
     port = Port(fast=True)
     server = await port.serve()
     async with await HttpConnection.open(port.url) as http:

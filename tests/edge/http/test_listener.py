@@ -314,7 +314,9 @@ async def test_a_bad_token_is_refused_with_its_reason(
 
 
 @pytest.mark.parametrize("text", list(BAD_TOKENS), ids=["word", "dots", "long"])
-async def test_what_is_no_token_is_refused_where_one_is_required(strict: MoorageProcess, text: str) -> None:
+async def test_text_that_is_not_a_token_is_refused_if_a_token_is_required(
+    strict: MoorageProcess, text: str
+) -> None:
     async with AppServer(strict, "closed"):
         reply = await fetch(strict.url, f"{clients('closed')}{OPEN}&access_token={text}")
         assert (reply.status, reply.json()["reason"]) == (401, BAD_TOKENS[text])
@@ -340,7 +342,7 @@ async def test_anonymous_clients_are_denied_per_hub(strict: MoorageProcess) -> N
 
 @pytest.mark.repair(8)
 @pytest.mark.parametrize("host", ["x/clients", "http://x", "x?y", "u@x"])
-async def test_a_host_that_is_none_ends_at_the_door(
+async def test_a_broken_host_header_is_refused(
     service: MoorageProcess, hub: str, app: AppServer, host: str
 ) -> None:
     headers = {"Host": host}

@@ -29,7 +29,7 @@ async def exchange(port: Port, *parts: bytes) -> list[Reply]:
 # -- the contract with uvicorn --------------------------------------------------------------------------
 
 
-def test_uvicorn_still_has_what_we_use() -> None:
+def test_uvicorn_still_has_the_parts_we_use() -> None:
     for name in ("_should_upgrade", "_unset_keepalive_if_required", "shutdown", "on_body", "on_url"):
         assert callable(getattr(HttpToolsProtocol, name))
     assert STATUS_LINE[400] == b"HTTP/1.1 400 Bad Request\r\n"
@@ -180,7 +180,7 @@ async def test_an_idle_connection_is_not_overdue(port: Port) -> None:
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
     ],
 )
-async def test_what_is_not_http_is_refused(port: Port, request_: bytes) -> None:
+async def test_data_that_is_not_http_is_refused(port: Port, request_: bytes) -> None:
     smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
     (reply,) = await exchange(port, request_ + smuggled)
     assert (reply.status, reply.json()["reason"]) == (400, "bad-http")
@@ -237,7 +237,7 @@ async def test_few_requests_wait_for_their_turn(port: Port) -> None:
 
 
 @pytest.mark.repair(3)
-async def test_who_does_not_read_answers_is_cut_off(port: Port) -> None:
+async def test_a_client_that_reads_no_answers_is_disconnected(port: Port) -> None:
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)
@@ -311,7 +311,7 @@ async def test_a_refusal_after_the_request_keeps_the_connection(port: Port) -> N
 
 
 @pytest.mark.repair(8)
-async def test_who_goes_on_sending_is_cut_off(port: Port) -> None:
+async def test_a_client_that_sends_after_the_end_is_disconnected(port: Port) -> None:
     async with await HttpConnection.open(port.url) as http:
         await http.send(request_bytes("POST", "/early", {"Content-Length": "999999999"}))
         await http.reply()

@@ -253,7 +253,7 @@ async def test_a_connection_that_is_closing_can_be_accepted(port: Port) -> None:
         assert listener.told[0] == "connected"
 
 
-async def test_who_leaves_before_the_answer_is_reported_once(port: Port) -> None:
+async def test_a_client_that_leaves_before_the_answer_is_reported_once(port: Port) -> None:
     socket, request = await upgraded(port)
     lost = asyncio.Event()
     request.on_lost = lost.set

@@ -36,7 +36,7 @@ async def test_a_session_that_ends_during_the_upgrade(
 
 
 @pytest.mark.parametrize("polls", [0, 1, 2])
-async def test_a_session_that_ends_during_the_upgrade_says_all_on_the_websocket(
+async def test_a_session_that_ends_during_the_upgrade_sends_everything_on_the_websocket(
     service: MoorageProcess, polling: Polling, app: AppServer, polls: int
 ) -> None:
     packets = [f"42[{number}]" for number in range(30)]
@@ -54,7 +54,7 @@ async def test_a_session_that_ends_during_the_upgrade_says_all_on_the_websocket(
     assert (await app.event("disconnected")).connection == polling.sid
 
 
-async def test_a_session_that_ends_during_an_upgrade_that_fails_says_all_by_polling(
+async def test_a_session_that_ends_during_a_failed_upgrade_sends_everything_by_polling(
     service: MoorageProcess, polling: Polling, app: AppServer
 ) -> None:
     async with await WebSocket.open(service.url, polling.upgrade_target) as socket:

@@ -20,7 +20,7 @@ from tests.support.service import MoorageProcess
 pytestmark = pytest.mark.repair(4)
 
 
-def test_what_is_in_no_batch_yet_is_waited_for_as_well() -> None:
+def test_frames_in_no_batch_yet_are_waited_for_too() -> None:
     out = Outgoing(1_000)
     acks = Acks(out)
     told: list[str] = []
@@ -44,7 +44,7 @@ def test_what_is_in_no_batch_yet_is_waited_for_as_well() -> None:
     assert not acks
 
 
-def test_a_session_that_is_over_keeps_nobody_waiting() -> None:
+def test_a_session_that_is_over_calls_all_callbacks() -> None:
     out = Outgoing(1_000)
     acks = Acks(out)
     told: list[int] = []

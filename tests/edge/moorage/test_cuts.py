@@ -256,9 +256,7 @@ async def test_an_upgrade_in_the_middle_of_a_ping(service: MoorageProcess, hub: 
             assert await socket.text() == "2"
 
 
-async def test_an_app_server_that_hangs_does_not_cost_its_clients_their_heartbeat(
-    quick: MoorageProcess, hub: str
-) -> None:
+async def test_clients_of_a_hanging_app_server_keep_their_heartbeat(quick: MoorageProcess, hub: str) -> None:
     """Held back, a client cannot be heard: that is not its fault."""
     async with TunnelLink(quick, hub, window=64 * 1024) as link:
         link.terms = (300, 300, 1_000_000)

@@ -63,7 +63,7 @@ def test_only_its_own_clients(pair: Pair) -> None:
     assert pair.got(b"42[2]") == ["one1"]
 
 
-def test_volatile_leaves_out_who_cannot_take_it(pair: Pair) -> None:
+def test_a_volatile_emit_leaves_out_clients_that_cannot_take_it(pair: Pair) -> None:
     pair.clients["one2"].outbox.ready = False
     volatile = pair.one.ask(lambda ref: v1.Emit(ref, To("/"), v1.VOLATILE, b"42[1]"))
     assert volatile == [v1.Done(1, 3)]
@@ -127,7 +127,7 @@ def test_a_client_that_has_gone(pair: Pair) -> None:
     assert pair.rig.hub.directory.rooms.members(room_group("/", "a")) == frozenset()
 
 
-def test_another_app_servers_client_is_none_of_its(pair: Pair) -> None:
+def test_a_client_of_another_app_server_cannot_be_addressed(pair: Pair) -> None:
     number = pair.numbers["two1"]
     pair.one.say(v1.Enter(0, number, "/", ("a",)), v1.Packet(number, b"42[1]"), v1.Close(number))
     assert pair.rooms("two1") == []
@@ -163,7 +163,7 @@ def test_others_are_moved_and_their_app_servers_hear_it(pair: Pair) -> None:
     assert pair.rooms("one1") == pair.rooms("two1") == ["a"]
 
 
-def test_the_asker_hears_of_its_own_that_were_moved(pair: Pair) -> None:
+def test_the_asker_is_told_of_its_own_moved_sockets(pair: Pair) -> None:
     pair.one.say(v1.Join(7, To("/"), ("a",)))
     *moved, done = pair.one.heard()
     assert done == v1.Done(7, 4)
@@ -251,7 +251,7 @@ def in_no_namespace(what: str, make: Callable[[str, int], v1.FromApp]) -> list[A
         bad("a second hello", lambda ref: v1.AppHello(1, "x", "", 0, 1 << 20)),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_is_said_and_harms_nobody(
+def test_a_frame_that_cannot_be_carried_out_is_answered_and_harms_nothing(
     pair: Pair, make: Callable[[int], v1.FromApp], reason: str
 ) -> None:
     before = pair.rig.world.metrics.refusals["link", reason]
@@ -290,7 +290,7 @@ def test_a_question_needs_a_number(pair: Pair, make: Callable[[], v1.FromApp]) -
     assert not pair.rig.hub.waits
 
 
-def test_only_so_many_questions_at_once(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
+def test_open_questions_are_bounded(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
     assert MAX_OPEN == 10_000
     monkeypatch.setattr(dispatcher, "MAX_OPEN", 3)
     for _ in range(3):
@@ -348,7 +348,7 @@ def test_the_handlers_cover_every_frame() -> None:
     assert set(reader._dispatcher._handlers) == set(v1.FromApp.__args__)
 
 
-def test_what_is_wrong_a_thousand_times_is_logged_once(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_repeated_fault_is_logged_once(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     nameless, long = v1.Enter(1, 1, "/", ("",)), v1.Packet(1, b"451-[]\x1eb!")
     for _ in range(100):

@@ -96,7 +96,7 @@ def test_a_batch_is_acknowledged_when_its_last_frame_has_been_carried_out() -> N
     assert app.server.inc.untaken == 0
 
 
-def test_a_join_is_visible_to_what_comes_after_it_and_to_others_when_it_is_done() -> None:
+def test_a_join_is_visible_to_later_frames_and_to_others_once_it_is_done() -> None:
     rig = SlowRig()
     app = rig.app()
     number, client = app.client("/")
@@ -161,7 +161,7 @@ def test_a_large_batch_is_decoded_frame_by_frame_and_a_broken_one_ends_the_sessi
     assert rig.world.node.hub(HUB) is None
 
 
-def test_a_farewell_waits_for_what_was_said_before_it() -> None:
+def test_a_farewell_waits_for_earlier_frames() -> None:
     rig = SlowRig()
     app = rig.app()
     sink = sink_of(joined(app))

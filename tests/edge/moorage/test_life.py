@@ -272,7 +272,7 @@ ACTIONS = st.tuples(st.sampled_from(OFTEN * 4 + SOMETIMES * 2 + SELDOM), st.inte
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(ACTIONS, min_size=20, max_size=120))
-def test_whoever_comes_and_goes(actions: list[tuple[Callable[[Life, int], None], int]]) -> None:
+def test_app_servers_and_clients_come_and_go(actions: list[tuple[Callable[[Life, int], None], int]]) -> None:
     life = Life()
     for action, number in actions:
         action(life, number)

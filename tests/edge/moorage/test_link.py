@@ -123,7 +123,7 @@ async def test_a_hub_that_is_not_listed() -> None:
 # -- 2 and 3. batches, hello ------------------------------------------------------------------------------
 
 
-async def test_nothing_is_said_before_the_hello(service: MoorageProcess, hub: str) -> None:
+async def test_nothing_is_sent_before_the_hello(service: MoorageProcess, hub: str) -> None:
     async with await WebSocket.open(service.url, target(service, hub), PROTOCOL) as socket:
         await socket.raw(frame(PING, b"?"))
         assert await socket.frame() == Frame(PONG, b"?")
@@ -310,6 +310,6 @@ async def test_silence_ends_the_link_and_bytes_of_any_kind_do_not(quick: Moorage
     assert await ended(quick, hub) == "link-silent"
 
 
-async def test_who_does_not_greet_is_cut_off(quick: MoorageProcess, hub: str) -> None:
+async def test_a_link_without_a_hello_is_closed(quick: MoorageProcess, hub: str) -> None:
     async with await WebSocket.open(quick.url, target(quick, hub), PROTOCOL) as socket:
         assert (await socket.ended())[1] == (1001, "link-silent")

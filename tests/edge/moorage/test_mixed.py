@@ -77,7 +77,7 @@ async def test_a_room_of_both(fleet: Fleet) -> None:
         assert [await client.text(), await client.text()] == ["42[1]", "42[2]"]
 
 
-async def test_who_is_moved_by_the_other_dialect(fleet: Fleet) -> None:
+async def test_moves_by_the_other_dialect_are_reported(fleet: Fleet) -> None:
     assert await fleet.azure.join(fleet.our_client.sid, room_group("/", "r")) == 200
     assert await fleet.ours.next(v1.Moved) == v1.Moved(fleet.number, "/", True, ("r",))
     # The azure dialect has no word for it; the room is joined all the same.
@@ -166,7 +166,7 @@ async def test_the_azure_dialects_sends_harm_no_other_app_servers_clients(fleet:
 
 
 @pytest.mark.repair(7)
-async def test_the_azure_dialect_sends_its_own_clients_what_it_likes(fleet: Fleet) -> None:
+async def test_the_azure_dialect_sends_any_packet_to_its_own_clients(fleet: Fleet) -> None:
     await fleet.azure.send_all("2", f"'{namespace_group('/')}' in groups")
     assert await fleet.azure_client.text() == "2"
     assert await fleet.azure.send(fleet.azure_client.sid, "41") == 202

@@ -54,7 +54,7 @@ def take_all(rig: Rig, app: App) -> None:
     rig.settle()
 
 
-def test_who_speaks_beyond_the_credit_is_held_back() -> None:
+def test_a_client_that_sends_beyond_the_credit_is_held_back() -> None:
     rig, app, (talker, quiet, _) = pressed()
     count = fill(rig, app, talker)
     assert 16 <= count <= 18, "64 KiB, and what crosses the line"
@@ -83,7 +83,7 @@ def test_all_are_held_back_before_anybody_is_given_up() -> None:
     assert rig.world.node.connections == 3
 
 
-def test_who_goes_on_all_the_same_is_given_up() -> None:
+def test_a_client_that_still_sends_is_closed() -> None:
     rig, app, (talker, quiet, _) = pressed()
     fill(rig, app, talker)
     for _ in range(256 * 1024 // len(PACKET) + 1):
@@ -93,7 +93,7 @@ def test_who_goes_on_all_the_same_is_given_up() -> None:
     assert sink_of(quiet).reading
 
 
-def test_what_the_app_server_asked_for_is_not_its_clients_fault() -> None:
+def test_answers_to_the_app_server_do_not_count_against_its_clients() -> None:
     """Answers that wait for credit hold clients back, and close none of them."""
     rig, app, (talker, *_) = pressed()
     big = (b"x" * 20_000).decode()
@@ -124,7 +124,7 @@ def test_credit_comes_back_after_a_client_that_was_held_has_gone() -> None:
     assert app.server._held_bytes == 0
 
 
-def test_a_burst_of_one_tick_holds_nobody_for_longer() -> None:
+def test_a_burst_of_one_tick_holds_clients_no_longer_than_needed() -> None:
     rig = Rig()
     app = rig.app(window=64 * MIB)
     _, talker = app.client("/")
@@ -190,7 +190,7 @@ def test_a_polling_client_waits_for_the_app_server() -> None:
     assert app.server._drains == {}
 
 
-def test_what_waits_for_an_app_server_that_stays_away_is_let_go() -> None:
+def test_frames_for_an_app_server_that_stays_away_are_dropped() -> None:
     rig, app, (client, *_) = pressed(framed=False, grace=1.0)
     app.cut()
     done: list[str] = []
@@ -199,7 +199,7 @@ def test_what_waits_for_an_app_server_that_stays_away_is_let_go() -> None:
     assert done == ["done"]
 
 
-def test_who_stands_at_the_door_does_not_use_up_what_those_inside_need() -> None:
+def test_new_clients_do_not_use_up_the_capacity_of_connected_ones() -> None:
     rig, app, (_talker, *_) = pressed()
     refused = 0
     for _ in range(2_000):
@@ -271,7 +271,7 @@ def test_clients_alone_never_fill_a_link_of_little_room() -> None:
     assert all(sink_of(client).reading for client in clients)
 
 
-def test_new_clients_go_to_who_keeps_up() -> None:
+def test_new_clients_go_to_the_app_server_that_keeps_up() -> None:
     rig, stuck, (talker, *_) = pressed(clients=1)
     other = rig.app("s2")
     for server in rig.hub.servers.all():

@@ -45,7 +45,7 @@ def test_an_ask(pair: Pair) -> None:
     assert (done.ref, done.count, sorted(done.missing)) == (1, 2, ["one1", "two2"])
 
 
-def test_nobody_to_ask(pair: Pair) -> None:
+def test_a_question_without_anyone_to_ask(pair: Pair) -> None:
     answer = pair.one.ask(lambda ref: v1.Ask(ref, To("/", ("nobody",)), 0, 2_000, b'42["q"]'))
     assert answer == [v1.Asked(1, 0), v1.Done(1, 0)]
 
@@ -90,7 +90,7 @@ def test_a_fetch(pair: Pair) -> None:
     assert pair.one.heard() == [v1.Data(1, "two", chunks), v1.Done(1, 1)]
 
 
-def test_who_tells_but_part_is_missing_and_counts_for_nothing(pair: Pair) -> None:
+def test_an_incomplete_answer_counts_as_missing(pair: Pair) -> None:
     pair.one.ask(lambda ref: v1.Fetch(ref, To("/"), 1_000))
     (query,) = pair.two.heard()
     chunks = (v1.Chunk(1, b"[{}]"),)
@@ -139,7 +139,9 @@ def test_a_large_fetch_comes_in_pieces_and_before_the_answers() -> None:
     assert not one.server.over
 
 
-def test_what_an_app_server_may_ask_for_and_not_take(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
+def test_answers_that_an_app_server_does_not_take_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, pair: Pair
+) -> None:
     assert MAX_BACKLOG == 1_000_000
     monkeypatch.setattr(dispatcher, "MAX_BACKLOG", 5)
     monkeypatch.setattr(answers, "ROWS", 2)
@@ -216,7 +218,7 @@ def test_an_app_server_that_is_given_up_leaves_no_questions_behind(pair: Pair) -
     assert not hub.waits
 
 
-def test_a_hub_is_not_kept_by_what_nobody_waits_for() -> None:
+def test_an_abandoned_question_does_not_keep_a_hub() -> None:
     rig = Rig()
     app = rig.app()
     app.client("/")

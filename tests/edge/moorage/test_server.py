@@ -58,7 +58,7 @@ def test_numbers_are_not_used_again() -> None:
     assert numbers == [1, 2, 3]
 
 
-def test_what_an_open_carries() -> None:
+def test_the_content_of_an_open() -> None:
     rig = Rig()
     app = rig.app()
     rig.world.now += 5.0
@@ -251,7 +251,7 @@ def test_others_take_its_sockets_out_of_a_namespace() -> None:
     assert [type(frame) for frame in app.heard()] == [v1.Left, v1.Closed]
 
 
-def test_who_ends_a_connection_ends_all_its_sockets_first() -> None:
+def test_the_sockets_of_a_connection_end_before_it() -> None:
     """As natively: a client that was not told would come back to its other namespaces."""
     rig = Rig()
     app = rig.app()
@@ -265,7 +265,7 @@ def test_who_ends_a_connection_ends_all_its_sockets_first() -> None:
     assert [packet for packet in sink.packets if packet.startswith(b"41")] == [b"41/a,", b"41", b"41/b,"]
 
 
-def test_nothing_is_said_to_a_session_that_is_over() -> None:
+def test_nothing_is_sent_to_a_session_that_is_over() -> None:
     rig = Rig()
     app = rig.app()
     _, connection = app.client("/")
@@ -290,7 +290,7 @@ def test_nothing_is_said_to_a_session_that_is_over() -> None:
 # -- the service stops ------------------------------------------------------------------------------------
 
 
-def test_a_stop_sends_what_is_queued_and_says_why() -> None:
+def test_a_stop_sends_what_is_queued_and_the_reason() -> None:
     rig = Rig()
     app = rig.app()
     _number, connection = app.client("/")

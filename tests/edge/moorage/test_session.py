@@ -15,7 +15,7 @@ from tests.hub.fakes import HUB, RecordingOpening, sink_of
 # -- the link breaks --------------------------------------------------------------------------------------
 
 
-def test_what_happens_while_the_link_is_down_waits_in_order() -> None:
+def test_events_wait_in_order_while_the_link_is_down() -> None:
     rig = Rig()
     app = rig.app()
     one, first = app.client("/")
@@ -32,7 +32,7 @@ def test_what_happens_while_the_link_is_down_waits_in_order() -> None:
     assert rig.world.metrics.link_resumes == 1
 
 
-def test_what_was_on_the_link_comes_again_and_only_that() -> None:
+def test_only_unacknowledged_batches_are_sent_again() -> None:
     rig = Rig()
     app = rig.app()
     _number, connection = app.client("/")
@@ -47,7 +47,7 @@ def test_what_was_on_the_link_comes_again_and_only_that() -> None:
     assert [frame.payload for frame in app.heard(v1.Packet)] == [b"42[1]", b"42[2]", b"42[3]"]
 
 
-def test_what_the_app_server_sent_is_not_done_twice() -> None:
+def test_a_repeated_batch_is_not_carried_out_twice() -> None:
     rig = Rig()
     app = rig.app()
     number, connection = app.client("/")
@@ -132,7 +132,7 @@ def test_a_farewell() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x03\xe9", b"\x03\xf3x"])
-def test_any_other_close_is_none(data: bytes) -> None:
+def test_any_other_close_code_is_no_goodbye(data: bytes) -> None:
     rig = Rig()
     app = rig.app()
     app.client("/")
@@ -157,7 +157,7 @@ def test_keep_alive_and_acknowledgements() -> None:
     assert app.line.writes == [v1.encode_batch(0, 1, [])], "within a second"
 
 
-def test_what_leaves_anyway_carries_the_acknowledgement() -> None:
+def test_a_batch_carries_the_acknowledgement() -> None:
     rig = Rig()
     app = rig.app()
     app.read()

@@ -41,7 +41,7 @@ def hello(session: str = "", received: int = 0, window: int = 1 << 22, revision:
 # -- the first message ------------------------------------------------------------------------------------
 
 
-def test_what_the_service_says_of_itself() -> None:
+def test_the_service_hello() -> None:
     rig = Rig(links=LinkSettings(grace=7.5, heartbeat=2.5, window=1 << 20, max_frame=1 << 21))
     said = rig.app().hello
     assert (said.revision, said.resumed, said.received) == (v1.REVISION, False, 0)
@@ -104,7 +104,7 @@ def test_a_hub_that_a_reload_has_taken_off_the_list() -> None:
 
 
 @pytest.mark.parametrize(("heartbeat", "seconds"), [(5.0, HELLO_SECONDS), (2.0, 6.0)])
-def test_who_does_not_greet_is_cut_off(heartbeat: float, seconds: float) -> None:
+def test_a_link_without_a_hello_is_closed(heartbeat: float, seconds: float) -> None:
     rig = Rig(links=LinkSettings(heartbeat=heartbeat))
     line = rig.sessions.socket(HUB, "s1")
     rig.after(seconds - 3.0)
@@ -198,7 +198,7 @@ def test_another_ids_session_is_of_no_use() -> None:
     assert one.line.closed == []
 
 
-def test_who_may_come_back() -> None:
+def test_which_sessions_may_be_resumed() -> None:
     rig = Rig()
     assert not rig.sessions.knows(HUB, "s1")
     app = rig.app()
@@ -241,7 +241,7 @@ def test_an_id_that_is_in_use() -> None:
     assert ends(rig) == ["app-lost"]
 
 
-def test_after_what_cannot_be_read_there_is_nothing_to_resume() -> None:
+def test_a_session_with_an_unreadable_frame_cannot_be_resumed() -> None:
     """The same bytes would come again and again."""
     rig = Rig()
     app = rig.app()
@@ -271,7 +271,7 @@ def test_after_what_cannot_be_read_there_is_nothing_to_resume() -> None:
     ],
     ids=["gap", "ack", "large-ack", "unnumbered", "type", "negative", "4-billion-frames", "deep", "crowd"],
 )
-def test_what_breaks_the_protocol(data: bytes) -> None:
+def test_frames_that_break_the_protocol(data: bytes) -> None:
     rig = Rig()
     app = rig.app()
     app.line.feed(data)
