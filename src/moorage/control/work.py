@@ -49,7 +49,7 @@ class Submit(Protocol):
 
 
 class ApiWork:
-    """Carries out the calls of all hubs."""
+    """Executes the calls of all hubs."""
 
     def __init__(self, submit: Submit, turns: Turns) -> None:
         self._submit = submit

@@ -51,7 +51,7 @@ APP_REFUSED = R(1106, "app-refused", "the app server refused the connection", Tr
 APP_ERROR = R(1107, "app-error", "the app server failed to open the connection", True, 502, 1011)
 LINK_OVERFLOW = R(1108, "link-overflow", "too much is waiting for the app server", True, 503, 1013)
 PING_TIMEOUT = R(1109, "ping-timeout", "the client did not answer a ping", True, 408, 1001)
-APP_LET_GO = R(1110, "app-let-go", "the app server let the client go, to come back", True, 503, 1012)
+APP_LET_GO = R(1110, "app-let-go", "the app server released the client to reconnect", True, 503, 1012)
 INTERNAL = R(1199, "internal", "internal error", True, 500, 1011)
 
 # 2000: the client broke the protocol or a limit

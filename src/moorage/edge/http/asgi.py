@@ -36,7 +36,7 @@ async def _gone(receive: Receive) -> None:
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:
-    """The request's body. Raises `PeerError` (payload-too-large) and `GoneError`."""
+    """Read the request's body. Raises `PeerError` (payload-too-large) and `GoneError`."""
     parts: list[bytes] = []
     size = 0
     while True:

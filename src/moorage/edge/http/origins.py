@@ -31,7 +31,7 @@ the cache."""
 
 
 def canonical(origin: str) -> str | None:
-    """`origin` as browsers write it: lower case, without a default port. None if it is no origin."""
+    """`origin` as browsers write it: lower case, without a default port. None if it is invalid."""
     return _canonical(origin) if len(origin) <= MAX_ORIGIN else None
 
 
@@ -61,7 +61,7 @@ def canonical_entry(text: str) -> str | None:
 
 
 class Origins:
-    """The decision for each request, from its `Origin` header."""
+    """Decides for each request, by its `Origin` header."""
 
     def __init__(self, settings: CorsSettings, public_endpoint: str = "") -> None:
         self._any = ANY in settings.allow_origins
@@ -92,8 +92,8 @@ class Origins:
         )
 
     def is_own(self, origin: str, host: str) -> bool:
-        """True if the page was loaded from the address that it connects to. A page cannot choose the `Host`
-        header, and cookies follow the host, so this gives no page another site's cookies."""
+        """True if the page was loaded from its target address. A page cannot choose the `Host`
+        header, and cookies belong to the host, so no page gets the cookies of another site."""
         if self._own is not None:
             return canonical(origin) == self._own
         plain = canonical(origin)

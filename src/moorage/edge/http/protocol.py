@@ -34,7 +34,7 @@ MAX_HEADERS: Final = 100
 MAX_PIPELINED: Final = 16
 """Most requests of one connection that wait for their turn. Data behind them is not parsed yet."""
 TURN: Final = "moorage.turn"
-"""The `Turn` of a request's connection, in `extensions` of its scope."""
+"""Key of the connection's `Turn` in `extensions` of the scope."""
 PIECE: Final = 512
 """Bytes that are parsed at a time if one read holds many requests: 30 of the shortest ones."""
 
@@ -46,7 +46,7 @@ class Waiter(Protocol):
         """Another request waits for this answer."""
 
     def lost(self) -> None:
-        """The connection is gone."""
+        """Called when the connection is gone."""
 
 
 class Turn:

@@ -14,7 +14,7 @@ MAX_DROPPED: Final = 16 * 1024 * 1024
 
 
 class HttpTransport:
-    """uvicorn reads, writes and closes through this. `real` is the transport itself."""
+    """uvicorn reads, writes and closes through this object. `real` is the underlying transport."""
 
     __slots__ = (
         "_dropped",
@@ -30,18 +30,18 @@ class HttpTransport:
     def __init__(self, real: asyncio.Transport) -> None:
         self.real = real
         self.closing = False
-        """The last answer has been written. What still comes in is dropped."""
+        """True once the last answer has been written. Later bytes are dropped."""
         self.waiting_since: float | None = None
-        """Since when a request's headers, or its body, are being waited for."""
+        """Start of the wait for a request's headers or body."""
         self._dropped = 0
         self._paused = False
         self._held = False
         self._unread = 0
-        """Bytes that the client had not taken when `stuck` last looked."""
+        """Bytes that the client had not read at the last call of `stuck`."""
         self._progress_at: float | None = None
 
     def write(self, data: bytes) -> None:
-        """Write, unless there is nobody to write to."""
+        """Write, unless the connection is gone."""
         if not self.is_closing():
             self.real.write(data)
 

@@ -25,7 +25,7 @@ from moorage.wire.query import parse_query as query_of
 from moorage.wire.reasons import BAD_REQUEST, BAD_UPGRADE, UNSUPPORTED_VERSION, Reason
 
 MAX_FIELDS: Final = 1_000
-"""Fields of a query: as many as Node.js reads."""
+"""Maximum fields of a query, the same as in Node.js."""
 MAX_EARLY: Final = 64 * 1024
 """Bytes that a client may send between its upgrade request and our 101."""
 LINK_PING_SECONDS: Final = 20.0
@@ -258,7 +258,7 @@ class UpgradeRequest(asyncio.Protocol):
         self.query_string = query
         self.headers = headers
         self.on_lost: Callable[[], None] | None = None
-        """Called if the client goes away before the answer."""
+        """Called if the client disconnects before the answer."""
         self._transport = transport
         self._early = early
         self._answered = False
@@ -282,7 +282,7 @@ class UpgradeRequest(asyncio.Protocol):
 
     @property
     def query(self) -> dict[str, list[str]]:
-        """The query, decoded. Raises `PeerError` (bad-request)."""
+        """The decoded query. Raises `PeerError` (bad-request)."""
         return parse_query(self.query_string)
 
     @property
