@@ -1,9 +1,9 @@
-"""Clients that say very much at once take turns, so that one of them does not fill the app server's link.
+"""Clients that flood are read in turn, so that none of them fills the app server's link.
 
-A client whose single read held more than `BURST` packets is not read for now. It stands in line with
-other such clients of its app server. When the app server has taken what they said, the first in line
-is read again. So between two ordinary packets there is at most one read of one of these clients,
-however many they are and however fast they send.
+If a single read has more than `BURST` packets, the service stops reading from that client and appends it
+to a queue of its app server. When the app server has taken the packets, the service reads from the first
+client in the queue. So between two packets of ordinary clients there is at most one read of such a client,
+for any number of them and any rate.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from moorage.hub.ports import AppLink, Later
 
 BURST: Final = 64
-"""Packets of one read. An ordinary client's read holds one or a few."""
+"""Maximum packets of an ordinary read, which has one or a few."""
 PATIENCE: Final = 1.0
-"""Seconds after which the next in line is read although the app server has not said that it has taken
-what came before: one event that it never answers must not keep the others waiting."""
+"""Seconds after which the next client is read even if the app server has not taken the packets, because
+one unanswered event must not delay the others."""
 
 
 class Bursts:
-    """The line of one app server. `resume` reads on from a client."""
+    """The queue of one app server. `resume` reads from a client again."""
 
     def __init__(self, link: AppLink, later: Later, resume: Callable[[Connection], None]) -> None:
         self._link = link
@@ -37,15 +37,15 @@ class Bursts:
         self._line: deque[Connection] = deque()
         self._moving = False
         self._turn = 0
-        """Number of the turn that is waited for. An answer to an older one comes too late."""
+        """Number of the current turn. An answer to an older turn is ignored."""
         self._since: float | None = None
-        """When `tick` first saw this turn."""
+        """Time at which `tick` first saw this turn."""
 
     def __len__(self) -> int:
         return len(self._line)
 
     def add(self, connection: Connection) -> None:
-        """A read of `connection` held a burst: it goes to the end of the line."""
+        """Append `connection` to the queue after a read with a burst."""
         if connection.held & HELD_AS_BURST or not connection.hold(HELD_AS_BURST):
             return
         self._line.append(connection)
@@ -64,7 +64,7 @@ class Bursts:
             self._next()
 
     def tick(self, now: float) -> None:
-        """Time passes: the turn that is waited for may take too long."""
+        """Start the next turn if the current one takes too long."""
         if not self._moving:
             return
         if self._since is None:
@@ -87,7 +87,7 @@ class Bursts:
 
     def _go_on(self) -> None:
         if self._line:
-            # The last one's packets are the newest that the app server has to take.
+            # The packets of the last client are the newest that the app server must take.
             self._wait(self._line[-1])
         else:
             self._moving = False

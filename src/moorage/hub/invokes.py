@@ -1,8 +1,8 @@
-"""Questions that many answer: who was asked, who has answered.
+"""Questions with many responders: the open answers, and the end of each question.
 
-Two kinds: emits with acks, asked of clients, and what app servers ask each other. The service
-sends one ack id to all recipients of an emit, so the packet is encoded once; a client's answer is
-told apart by the connection that it comes on.
+There are two kinds: emits with acks, which clients answer, and requests that app servers answer. All
+recipients of an emit get the same ack id, so that the packet is encoded once. The connection of an
+answer identifies the client.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ LAST: Final = LAST_SERVICE_ACK
 
 
 class Question(Generic[WhoT]):
-    """One under way. `waiting`: who has not answered yet, and the name to report them by; `gone`: the
-    names of those who never will."""
+    """An open question. `waiting` maps each responder without an answer to its name in reports; `gone` has
+    the names of responders that will never answer."""
 
     __slots__ = ("answers", "check", "complete", "deadline", "gone", "waiting")
 
@@ -37,10 +37,10 @@ class Question(Generic[WhoT]):
         self.check = check
         self.gone: tuple[str, ...] = ()
         self.complete = True
-        """True when nobody else will be asked."""
+        """True if no more responders will be added."""
 
     def finish(self) -> None:
-        """Tell the asker, and who is missing."""
+        """End the answers, with the names of missing responders."""
         self.answers.finish((*self.gone, *self.waiting.values()))
 
 
@@ -56,11 +56,11 @@ class Questions(Generic[WhoT]):
 
     @property
     def waiting(self) -> int:
-        """How many answers are waited for, all questions together."""
+        """Number of awaited answers of all questions."""
         return sum([len(question.waiting) for question in self._open.values()])
 
     def begin(self) -> int:
-        """A fresh number. The range holds a billion: none is still open when it comes round."""
+        """A new number. The range has a billion, so no number is still open when it is used again."""
         number = self._next
         self._next = FIRST if number == LAST else number + 1
         return number
@@ -73,33 +73,33 @@ class Questions(Generic[WhoT]):
         deadline: float,
         check: Check[WhoT] | None = None,
     ) -> None:
-        """Wait for `asked`. Nobody asked: finished at once. Without `check` each gives one answer. It
-        raises `PeerError` for what is none; whoever gave it is still waited for."""
+        """Wait for the answers of `asked`; without responders the question ends at once. Without `check` each
+        gives one answer. `check` raises `PeerError` for an invalid answer, which does not count."""
         if asked:
             self._open[number] = Question(asked, answers, deadline, check)
         else:
             answers.finish(())
 
     def open(self, number: int, answers: Answers[Any], deadline: float, check: Check[WhoT]) -> None:
-        """As `ask`, where it is not known yet who is asked: `expect` names them, `close` ends that."""
+        """Like `ask`, if the responders are not known yet: `expect` adds them, `close` ends the adding."""
         question = self._open[number] = Question({}, answers, deadline, check)
         question.complete = False
 
     def expect(self, number: int, who: WhoT, name: str) -> None:
-        """`who` is asked now, perhaps once more."""
+        """Add the responder `who`, or add it again."""
         if number in self._open:
             self._open[number].waiting[who] = name
 
     def close(self, number: int) -> None:
-        """Nobody else is asked."""
+        """Add no more responders."""
         question = self._open.get(number)
         if question is not None:
             question.complete = True
             self._end_if_answered(number, question)
 
     def answered(self, number: int, who: WhoT, payload: object) -> bool:
-        """An answer; false where nobody waits for it (late, twice, or made up). Raises what the
-        question's `check` raises."""
+        """Pass on an answer. Returns False for an unexpected one (late, repeated or invented). Raises
+        the exceptions of the question's `check`."""
         question = self._open.get(number)
         if question is None or who not in question.waiting:
             return False
@@ -111,8 +111,8 @@ class Questions(Generic[WhoT]):
         return True
 
     def excused(self, number: int, who: WhoT) -> bool:
-        """The question does not concern `who`: neither an answer nor missing. False where nobody
-        waits for it."""
+        """Remove `who` from the question, neither as answered nor as missing. Returns False if it is not
+        a responder."""
         question = self._open.get(number)
         if question is None or question.waiting.pop(who, None) is None:
             return False
@@ -125,28 +125,28 @@ class Questions(Generic[WhoT]):
             question.finish()
 
     def cancel(self, *answers: Answers[Any]) -> None:
-        """The asker is gone: forget its questions. Their streams are its own business."""
-        # By identity, and in one pass however many: an app server may leave ten thousand behind.
+        """Drop the questions of an asker that is gone, without ending their answers."""
+        # By identity and in one pass, because an app server may have ten thousand open questions.
         gone = frozenset(map(id, answers))
         for number in [n for n, question in self._open.items() if id(question.answers) in gone]:
             del self._open[number]
 
     def without(self, who: WhoT) -> None:
-        """`who` will never answer any more: nobody waits for that until the deadline."""
-        self._let_go(who, missing=True)
+        """`who` will never answer: report it as missing and do not wait for it."""
+        self._drop(who, missing=True)
 
     def left(self, who: WhoT) -> None:
-        """`who` has gone for good: nobody waits for it, and it is not missing."""
-        self._let_go(who, missing=False)
+        """`who` has left in order: do not wait for it, and do not report it as missing."""
+        self._drop(who, missing=False)
 
-    def _let_go(self, who: WhoT, *, missing: bool) -> None:
+    def _drop(self, who: WhoT, *, missing: bool) -> None:
         for number, question in tuple(self._open.items()):
             name = question.waiting.pop(who, None)
             if name is None:
                 continue
             if missing:
                 question.gone += (name,)
-            # Whoever is told of one end may take back others.
+            # The end of one question may cancel others.
             if question.complete and not question.waiting and self._open.pop(number, None) is not None:
                 question.finish()
 

@@ -1,5 +1,5 @@
-"""Which app server serves a client. A client belongs to one app server for life: the Socket.IO
-state is in that process, so it can be given to no other."""
+"""App servers, and the choice of one for each client. A client belongs to one app server for life, because
+the Socket.IO state is in that process."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 class Capabilities(NamedTuple):
-    """What an app server supports. Its link dialect decides."""
+    """The features that an app server supports, which depend on its link dialect."""
 
     keeps_heartbeat: bool = False
     """Sends its clients' pings itself. Otherwise the service does."""
     wants_room_changes: bool = False
-    """Is told when others move its sockets into rooms or out of them."""
+    """Is notified when others add its sockets to rooms or remove them."""
     told_of_expelled: bool = False
-    """Is told by `AppPeer.left` when others disconnect one of its sockets. Otherwise the service passes on
-    a DISCONNECT packet, as if the client had sent it."""
+    """Is notified by `AppPeer.left` when others disconnect one of its sockets. Otherwise the service passes
+    on a DISCONNECT packet, as if the client had sent it."""
     answers_queries: bool = False
-    """Can be asked for the data that the app keeps of its sockets."""
+    """Can be asked for the app's data of its sockets."""
     takes_server_events: bool = False
     """Takes events from other app servers."""
 
@@ -32,7 +32,7 @@ class _Unheard:
     """`AppPeer` of an app server without capabilities."""
 
     def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
-        """Ignore it, like all the others."""
+        """Ignore it. All other methods do the same."""
 
     def left(self, connection: Connection, namespace: str) -> None: ...
 
@@ -47,7 +47,7 @@ NO_PEER: Final = _Unheard()
 
 
 class AppServer:
-    """One app server of one hub, known by its server id, over however many links."""
+    """One app server of one hub, identified by its server id, with any number of links."""
 
     __slots__ = (
         "behind",
@@ -72,24 +72,24 @@ class AppServer:
         self.peer = peer
         self.can = can
         self.dialect = dialect
-        """Name of its link dialect, for people. The hub goes by `can`."""
+        """Name of its link dialect, only for display. The hub uses `can`."""
         self.draining = False
-        """Wants no new clients."""
+        """True if it must not get new clients."""
         self.emit_only = False
-        """Never gets clients: it has no handlers for them."""
+        """True if it never gets clients, because it has no handlers."""
         self.behind = False
-        """Did not keep up when last looked at: others get new clients first."""
+        """True if it was slow at the last check; others get new clients first."""
         self.up = False
-        """Has a link now. Without one it keeps its clients for the grace time, but gets no new."""
+        """True while it has a link. Without one it keeps its clients for the grace time and gets no more."""
         self.clients: set[Connection] = set()
         self.bursts: Bursts | None = None
-        """Its clients that said very much at once, if there are any."""
+        """The queue of its clients that flood, if there are any."""
         self.took_clients = False
-        """Has answered for its first client, which tells its terms. Set in the azure dialect only."""
+        """True once it has accepted its first client, which defines its terms. Only in the azure dialect."""
 
     @property
     def takes_clients(self) -> bool:
-        """May a new client be given to it now?"""
+        """True if it may get a new client now."""
         return self.up and not self.draining and not self.emit_only
 
 
@@ -107,21 +107,21 @@ class AppServers:
         return self._servers.get(server_id)
 
     def all(self) -> tuple[AppServer, ...]:
-        """All of them, in the order they first came."""
+        """All app servers, in order of their first link."""
         return tuple(self._servers.values())
 
     def add(self, server: AppServer) -> None:
-        """A server id that was not known."""
+        """Add an app server with a new id."""
         self._servers[server.id] = server
 
     def remove(self, server: AppServer) -> None:
-        """Its grace time is over. Another one of the same id, come meanwhile, stays."""
+        """Remove it after its grace time. A newer app server with the same id stays."""
         if self._servers.get(server.id) is server:
             del self._servers[server.id]
 
     def choose(self) -> AppServer | None:
-        """The one that is up with the fewest clients, if possible one that keeps up; None if none takes
-        any."""
+        """The available app server with the fewest clients, if possible one that is not slow; None without
+        one."""
         return min(
             (server for server in self._servers.values() if server.takes_clients),
             key=lambda server: (server.behind, len(server.clients)),

@@ -1,4 +1,4 @@
-"""Group membership of one hub, indexed both ways, and who a selection means.
+"""Group membership of one hub, indexed both ways, and the connections of a selection.
 
 group -> connections serves emits, connection -> groups (kept on the connection) makes a
 disconnect cost only the member's own groups.
@@ -32,11 +32,11 @@ class Rooms:
         return len(self._members)
 
     def members(self, group: str) -> Collection[Connection]:
-        """Who is in `group`; empty for a group that does not exist."""
+        """The members of `group`; empty for a group that does not exist."""
         return self._members.get(group, _NOBODY)
 
     def join(self, connection: Connection, group: str) -> None:
-        """In effect at once; joining twice is joining once."""
+        """Add the connection to the group. A second join has no effect."""
         if group not in connection.groups:
             connection.groups.add(group)
             connection.listed = None
@@ -49,7 +49,7 @@ class Rooms:
                 members.add(connection)
 
     def leave(self, connection: Connection, group: str) -> None:
-        """Nothing happens where the connection is not a member."""
+        """Remove the connection from the group, if it is a member."""
         if group in connection.groups:
             connection.groups.discard(group)
             connection.listed = None
@@ -77,7 +77,7 @@ class Rooms:
 
 
 class Directory:
-    """Everything a selection can name: connections by id, by user, by group."""
+    """The indexes of a selection: connections by id, by user and by group."""
 
     def __init__(self, news: Members | None = None) -> None:
         self.connections: dict[str, Connection] = {}
@@ -85,13 +85,13 @@ class Directory:
         self._users: dict[str, set[Connection]] = {}
 
     def add(self, connection: Connection) -> None:
-        """A connection was accepted."""
+        """Add an accepted connection."""
         self.connections[connection.id] = connection
         if connection.user_id is not None:
             self._users.setdefault(connection.user_id, set()).add(connection)
 
     def remove(self, connection: Connection) -> bool:
-        """A connection ended; false if it was not here."""
+        """Remove a connection. Returns False if it is unknown."""
         if self.connections.pop(connection.id, None) is None:
             return False
         self.rooms.leave_all(connection)
@@ -107,7 +107,7 @@ class Directory:
         return self._users.get(user, _NOBODY)
 
     def work(self, to: Selection) -> int:
-        """The units of work (`hub.turns`) of `select`, roughly."""
+        """An estimate of the units of work (`hub.turns`) of `select`."""
         condition = to.filter
         if to.connection is not None:
             return 1
@@ -173,8 +173,8 @@ class Directory:
         *,
         candidates_hold: bool,
     ) -> Collection[Connection]:
-        """Those of `found` that the rest of the selection leaves. `candidates_hold`: they come from the
-        filter's own index."""
+        """The connections of `found` that match the rest of the selection. With `candidates_hold` they come
+        from the index of the filter."""
         condition = to.filter
         if condition is not None and found:
             if not candidates_hold:
@@ -202,10 +202,10 @@ class Directory:
 
 
 def weight(condition: Filter) -> int:
-    """How many units of work it is to hold a condition against one connection."""
+    """The units of work to check a condition for one connection."""
     return 1 + len(condition.text) // 64
 
 
 def in_any(connection: Connection, groups: Mapping[str, object] | Collection[str]) -> bool:
-    """Is the connection in at least one of `groups`?"""
+    """True if the connection is in at least one of `groups`."""
     return not connection.groups.isdisjoint(groups)
