@@ -1,4 +1,4 @@
-"""The sample chat with Flask-SocketIO. One line hands the client connections to Moorage.
+"""The sample chat with Flask-SocketIO. One line connects it to Moorage.
 
 python app.py
 """
@@ -14,7 +14,7 @@ from flask_socketio import SocketIO, emit
 from moorage.sdk import use_moorage_sync
 
 HUB = "chat"
-CONNECTION_STRING = os.environ["MOORAGE_CONNECTION_STRING"]  # the line that `moorage dev` prints
+CONNECTION_STRING = os.environ["MOORAGE_CONNECTION_STRING"]  # printed by `moorage dev`
 PAGE = Path(__file__).resolve().parent.parent / "page"
 FILES = {
     "/": "index.html",
@@ -26,17 +26,17 @@ FILES = {
 app = Flask(__name__, static_folder=None)
 socketio = SocketIO(app, async_mode="threading")
 
-# --- the chat: nothing but Flask-SocketIO ---
+# --- the chat: only Flask-SocketIO ---
 
 LONGEST_NAME = 20
 LONGEST_MESSAGE = 2000
 people: dict[str, str] = {}
-"""Of this process: nickname by socket id."""
+"""The nicknames of this process, by socket id."""
 people_lock = Lock()  # handlers run in threads
 
 
 def clean(value: Any, longest: int) -> str:
-    """Text as a person typed it: trimmed and cut; anything that is not text counts as empty."""
+    """Text that a user typed: trimmed and shortened; anything but text counts as empty."""
     return value.strip()[:longest] if isinstance(value, str) else ""
 
 
@@ -84,12 +84,12 @@ def disconnect(_reason: str) -> None:
         tell_others("user left", username=username, numUsers=count)
 
 
-# --- the page, and where it connects to ---
+# --- the page, and the address that it connects to ---
 
 
 @app.get("/negotiate")
 def negotiate() -> dict[str, str]:
-    """A real app would ask here who it is, and add a token."""
+    """A real app would authenticate the user here, and add a token."""
     endpoint = dict(part.split("=", 1) for part in CONNECTION_STRING.split(";") if part)["Endpoint"]
     return {"endpoint": endpoint, "path": f"/clients/socketio/hubs/{HUB}"}
 
@@ -104,5 +104,5 @@ for path in FILES:
 if __name__ == "__main__":
     use_moorage_sync(socketio, hub=HUB, connection_string=CONNECTION_STRING)
     host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "3000"))
-    # Werkzeug serves no more than the page here: the clients are at Moorage.
+    # Werkzeug serves only the page: clients connect to Moorage.
     socketio.run(app, host, port, allow_unsafe_werkzeug=True)

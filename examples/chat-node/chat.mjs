@@ -1,12 +1,12 @@
-// What the chat does, in nothing but Socket.IO: the same lines run with and without Moorage.
+// The chat itself uses only Socket.IO: the same code runs with and without Moorage.
 
 const LONGEST_NAME = 20;
 const LONGEST_MESSAGE = 2000;
 
-/** Text as a person typed it: trimmed and cut; anything that is not text counts as empty. */
+/** Text that a user typed: trimmed and shortened; anything but text counts as empty. */
 const clean = (value, longest) => (typeof value === "string" ? value.trim().slice(0, longest) : "");
 
-/** Serves the chat on `io`'s main namespace. Counts the people of this process. */
+/** Serves the chat on `io`'s main namespace. Counts the users of this process. */
 export function joinChat(io) {
   let people = 0;
 
@@ -25,7 +25,7 @@ export function joinChat(io) {
       const { username } = socket.data;
       if (!username || !message) return;
       socket.broadcast.emit("new message", { username, message });
-      // The page shows its own message as sent once the app server has it.
+      // The page marks its own message as sent once the app server has it.
       if (typeof acknowledge === "function") acknowledge();
     });
 

@@ -1,5 +1,5 @@
-// The app server of the sample chat: Socket.IO as everywhere, plus one awaited call that hands the
-// client connections to Moorage. Beside it, plain HTTP for the page itself.
+// The app server of the sample chat: an ordinary Socket.IO server, and one awaited call that connects it to Moorage.
+// Plain HTTP serves the page.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -28,7 +28,7 @@ const FILES = new Map([
 
 async function serve(request, response) {
   const pathname = request.url.split("?", 1)[0];
-  // Where to connect, and a token to do so: {endpoint, path, token}. A real app asks who is there first.
+  // The address and a token for a client: {endpoint, path, token}. A real app authenticates the user first.
   if (pathname === "/negotiate") return giveToken(request, response);
   const file = FILES.get(pathname);
   if (!file || request.method !== "GET") return response.writeHead(404).end("Not found\n");

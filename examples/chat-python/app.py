@@ -1,4 +1,4 @@
-"""The sample chat with FastAPI and python-socketio. One line hands the client connections to Moorage.
+"""The sample chat with FastAPI and python-socketio. One line connects it to Moorage.
 
 uvicorn app:app
 """
@@ -16,7 +16,7 @@ from fastapi.responses import FileResponse
 from moorage.sdk import use_moorage
 
 HUB = "chat"
-CONNECTION_STRING = os.environ["MOORAGE_CONNECTION_STRING"]  # the line that `moorage dev` prints
+CONNECTION_STRING = os.environ["MOORAGE_CONNECTION_STRING"]  # printed by `moorage dev`
 PAGE = Path(__file__).resolve().parent.parent / "page"
 
 sio = socketio.AsyncServer(async_mode="asgi")
@@ -31,16 +31,16 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
 
 app = FastAPI(lifespan=lifespan)
 
-# --- the chat: nothing but python-socketio ---
+# --- the chat: only python-socketio ---
 
 LONGEST_NAME = 20
 LONGEST_MESSAGE = 2000
 people: dict[str, str] = {}
-"""Of this process: nickname by socket id."""
+"""The nicknames of this process, by socket id."""
 
 
 def clean(value: Any, longest: int) -> str:
-    """Text as a person typed it: trimmed and cut; anything that is not text counts as empty."""
+    """Text that a user typed: trimmed and shortened; anything but text counts as empty."""
     return value.strip()[:longest] if isinstance(value, str) else ""
 
 
@@ -81,12 +81,12 @@ async def disconnect(sid: str, _reason: str) -> None:
         await sio.emit("user left", {"username": username, "numUsers": len(people)})
 
 
-# --- the page, and where it connects to ---
+# --- the page, and the address that it connects to ---
 
 
 @app.get("/negotiate")
 async def negotiate() -> dict[str, str]:
-    """A real app would ask here who it is, and add a token."""
+    """A real app would authenticate the user here, and add a token."""
     endpoint = dict(part.split("=", 1) for part in CONNECTION_STRING.split(";") if part)["Endpoint"]
     return {"endpoint": endpoint, "path": f"/clients/socketio/hubs/{HUB}"}
 

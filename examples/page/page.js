@@ -1,17 +1,17 @@
-// The page of the sample chat. Only connect() knows that Moorage is there.
+// The page of the sample chat. Only connect() depends on Moorage.
 
 const TYPING_PAUSE = 1500; // milliseconds without a key until "stop typing"
 const element = (id) => document.getElementById(id);
 const log = element("log");
 
-/** Opens the socket: the address, the hub's path and perhaps a token come from the app server. */
+/** Opens the socket. The app server provides the address, the hub's path and, if needed, a token. */
 async function connect() {
   const invitation = async () => (await fetch("/negotiate")).json();
   const { endpoint, path, token } = await invitation(); // path is "/clients/socketio/hubs/chat"
   const socket = io(endpoint, { path, query: token ? { access_token: token } : {} });
   if (!token) return socket;
   socket.on("connect_error", async () => {
-    // A token lives for an hour; the next attempt of a page that slept longer needs a new one.
+    // A token is valid for an hour; a page that slept longer needs a new one for the next attempt.
     const fresh = await invitation().catch(() => null);
     if (fresh) socket.io.opts.query.access_token = fresh.token;
   });
@@ -68,7 +68,7 @@ function showState(state) {
 }
 
 function listen(socket, nickname) {
-  // Also after a reconnect: to the app server it is a new socket without a name.
+  // Also after a reconnect: for the app server it is a new socket without a name.
   socket.on("connect", () => {
     showState("connected");
     socket.emit("add user", nickname);

@@ -1,5 +1,5 @@
-// The adapter under a real Socket.IO server, with the service's part played by the test: moments that no real
-// service can be made to produce on demand.
+// The adapter under a real Socket.IO server. The test takes the part of the service, to produce situations that a
+// real service cannot produce on demand.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,4 +1,4 @@
-// What src/internals.ts and the engine rely on in socket.io, held against the installed release.
+// Compares src/internals.ts, and the engine's assumptions about socket.io, with the installed release.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

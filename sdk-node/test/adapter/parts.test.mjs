@@ -49,7 +49,7 @@ test("packets survive a round trip; a broken one does not affect the next", () =
   assert.deepEqual(reader.read(text).data, packet.data);
 });
 
-/** What may come as a packet's text, though no encoder writes it. */
+/** Packets that a peer may send, although no encoder produces them. */
 const ODD_PACKETS = ["", "4", "b", "43", "437", "43{}", '43"x"', "43null", "43[", "40", "41", "42", "44", "45", "461-", "461-7", "460-7[]"]
   .concat('461-7[{"_placeholder":true,"num":5}]\x1ebAA==', "437[]\x1e437[]", "437[]\x1e461-7[]", "437[]\x1ebAA==", `43${"[".repeat(50_000)}`);
 
@@ -81,7 +81,7 @@ test("an encoder names the path, and does not change other errors", () => {
   const own = new RangeError("mine");
   assert.equal(explain(own, ["e", { fine: [1, null, "x"] }]), own);
   assert.throws(() => encoder.encode(event("e", { toJSON() { throw own; } })), own);
-  // The same object twice is no circle.
+  // The same object twice is not a circular reference.
   const twice = { a: 1 };
   assert.deepEqual(encoder.encode(event("e", twice, [twice])), ['2["e",{"a":1},[{"a":1}]]']);
 });
@@ -120,7 +120,7 @@ test("fetched sockets: own ones themselves, others from rows and facts", () => {
   const own = { id: "a" };
   const fetching = new FetchCollector(io.of("/"), "me");
   const handshake = JSON.stringify({ headers: { cookie: ["a", "b"] }, query: { q: ["1"] }, claims: {}, url: "/u", address: "::1", secure: true, issued: 7 });
-  // A service that sends the asker's own, too.
+  // An older service also sends the requester's own sockets.
   const shared = [{ number: 9, headers: '{"origin":["http://x"]}' }];
   const rows = [row("a", 0), row("b", 1, { rooms: ["r"], handshake, shared: 9, user: "ada" })];
   fetching.take({ type: Type.Sockets, servers: ["me", "two"], rows, headers: shared });

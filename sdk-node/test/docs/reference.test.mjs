@@ -1,4 +1,4 @@
-// docs/reference/node-sdk.md against the package and against socket.io's own server API.
+// Compares docs/reference/node-sdk.md with the package and with socket.io's own server API.
 
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
@@ -20,7 +20,7 @@ function named(heading) {
   return rows.flatMap((row) => [...row.split("|")[1].matchAll(/`(\w+)/g)].map(([, name]) => name));
 }
 
-/** Methods and getters of a class, without what is marked as private and what every emitter has. */
+/** Methods and getters of a class, without private ones and those of every emitter. */
 function methods(prototype, internal = []) {
   const emitter = new Set([...Object.getOwnPropertyNames(EventEmitter.prototype), "constructor"]);
   emitter.delete("emit");
@@ -33,7 +33,7 @@ const io = new Server();
 io.of("/").adapter.fetchSockets = async () => [{ id: "x", rooms: [], data: {}, handshake: {} }];
 const [remote] = await io.fetchSockets();
 
-/** Private by its own declaration or comment, though the name does not say so. */
+/** Methods that are private by their declaration or comment, but not by name. */
 const INTERNAL = {
   Server: ["extractFilename", "initEngine", "attachServe", "serve", "onconnection"],
   Namespace: ["run"],

@@ -1,13 +1,13 @@
-// As little of a Socket.IO server as shows what a link carries: clients connect, their events are
-// answered, and the server counts out loud to each of them.
+// A minimal Socket.IO server that shows what a link carries: clients connect, their events are answered, and the
+// server emits increasing numbers to each of them.
 
 import { io } from "socket.io-client";
 
 import { within } from "../../../tests/node/lib/waiting.mjs";
 
-/** A link's handler. Packets are those of the default namespace, without attachments. */
+/** A link's handler. It handles packets of the default namespace without attachments. */
 export class Chat {
-  /** Client numbers that are open, with what came from each, in order. */
+  /** Open client numbers, each with the events received, in order. */
   clients = new Map();
   ended = [];
 

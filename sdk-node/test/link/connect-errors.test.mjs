@@ -1,4 +1,4 @@
-// Every way in which a first connect fails: at once, naming cause and way out.
+// All failures of a first connect: it rejects at once, and names cause and remedy.
 
 import { ok, rejects, strictEqual } from "node:assert";
 import { createServer } from "node:net";
@@ -44,17 +44,19 @@ for (const [status, reason, number, text] of [
   });
 
 for (const [offset, text] of [
-  [90, /90 seconds behind/],
-  [-300, /300 seconds ahead of/],
+  [90, /clock is (\d+) seconds behind/],
+  [-300, /clock is (\d+) seconds ahead of/],
 ])
-  test(`clocks apart by ${offset} s: says so`, async (t) => {
-    const date = new Date(Date.now() + offset * 1000 - 500).toUTCString();
+  test(`clocks that differ by ${offset} s: the error names the difference`, async (t) => {
+    const date = new Date(Date.now() + offset * 1000).toUTCString();
     const error = await refusedWith(t, 401, ours("token-expired", 3004), { date });
-    ok(text.test(error.message.replace(/\b(89|91) /, "90 ").replace(/\b(299|301) /, "300 ")), error.message);
+    // The header has whole seconds, and the answer takes some time on a busy machine.
+    const [, seconds] = text.exec(error.message) ?? [error.message];
+    ok(Math.abs(Number(seconds) - Math.abs(offset)) < 25, error.message);
     strictEqual(error.retry, false);
   });
 
-test("clocks apart, and no Date to compare with", async (t) => {
+test("clocks that differ, and no Date to compare with", async (t) => {
   const error = await refusedWith(t, 401, ours("token-not-yet", 3005), { date: null });
   ok(/clocks .* differ/.test(error.message), error.message);
 });

@@ -1,4 +1,4 @@
-// A link and a scripted peer: what is sent when, and what is done with what comes.
+// A link and a scripted peer: when the link sends what, and how it handles frames.
 
 import { deepStrictEqual, match, ok, rejects, strictEqual, throws } from "node:assert";
 import { test } from "node:test";
@@ -136,7 +136,7 @@ test("credit: frames beyond the window wait, up to maxQueueBytes", async (t) => 
   for (let i = 3; i < 8; i += 1) link.send(message(i, body));
   throws(() => link.send(message(8, body)), { reason: "link-overflow", message: /maxQueueBytes/ });
   await rejects(link.request((ref) => ({ type: 40, ref, namespace: "/", timeout: 1, payload: body })), { reason: "link-overflow" });
-  // What lets clients in and out finds room.
+  // Frames that open a client are accepted even if the queue is full.
   link.send({ type: 4, client: 9, payload: `40{"sid":"${"x".repeat(20_000)}"}` });
   throws(() => link.send(message(8, "x")), { reason: "link-overflow" });
   link.send({ type: 6, client: 9 });
@@ -150,7 +150,7 @@ test("credit: frames beyond the window wait, up to maxQueueBytes", async (t) => 
   await within(volatileTaken(link), "credit");
 });
 
-/** Acks tell nobody that they have come. */
+/** No event announces an acknowledgement. */
 async function volatileTaken(link) {
   while (!link.sendVolatile(message(9, "v"))) await new Promise(setImmediate);
 }

@@ -1,4 +1,4 @@
-// What `useMoorage` gives, over a link that a scripted peer ends.
+// The result of `useMoorage`, over a link that a scripted peer closes.
 
 import { deepStrictEqual, rejects, strictEqual } from "node:assert";
 import { once } from "node:events";

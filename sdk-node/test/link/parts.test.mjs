@@ -1,4 +1,4 @@
-// The small parts: connection strings, tokens, delays.
+// Connection strings, tokens and delays.
 
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert";
 import { createHmac } from "node:crypto";

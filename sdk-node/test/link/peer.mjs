@@ -1,5 +1,5 @@
-// A service that does only what a test tells it, for what a real one never does: wrong bytes, silence,
-// tiny windows. It reads and writes frames with a MessagePack of its own.
+// A scripted service, for situations that a real one does not produce: wrong bytes, silence, tiny windows. It reads
+// and writes frames with a separate MessagePack library.
 
 import { once } from "node:events";
 import { ServerResponse, createServer } from "node:http";
@@ -12,7 +12,7 @@ import { within } from "../../../tests/node/lib/waiting.mjs";
 
 const HELLO = { window: 1 << 20, maxBatch: 1 << 20, keepalive: 5000, grace: 5000 };
 
-/** Things that come, and whoever waits for the next. */
+/** A queue of received items; `next` waits for the next one. */
 class Inbox {
   #waiting = [];
   #come = [];
@@ -34,7 +34,7 @@ class Inbox {
 }
 
 export class Peer {
-  /** For the test `t`; ends with it. */
+  /** Starts a peer for the test `t`, and stops it after the test. */
   static async start(t, { protocols = () => "moorage.v1" } = {}) {
     const peer = new Peer();
     peer._lines = new Inbox();
@@ -49,13 +49,13 @@ export class Peer {
     return peer;
   }
 
-  /** From now on links are refused with this; undefined: they are taken. */
+  /** Refuses links with this answer from now on; undefined: accepts them. */
   answer(status, body, headers = {}) {
     const text = typeof body === "string" ? body : JSON.stringify(body);
     this._answer = status && { status, text, headers };
   }
 
-  /** The next link that is refused. */
+  /** The next refused link. */
   refused() {
     return this._refused.next("a refused link");
   }
@@ -81,14 +81,14 @@ export class Peer {
     return this._lines.next("a link");
   }
 
-  /** The next link, greeted. */
+  /** The next link, after the hellos. */
   async greeted(fields) {
     const line = await this.line();
     await line.greet(fields);
     return line;
   }
 
-  /** A `Link` and its line. */
+  /** A `Link` and its line, connected. */
   async link(t, options = {}, fields = {}) {
     const handler = new Recorder();
     const made = Link.connect({ endpoint: this.endpoint, key: "key", hub: "chat", handler, ...options });
@@ -118,7 +118,7 @@ export class Line {
     socket.on("error", () => {});
   }
 
-  /** Take the hello and answer it. */
+  /** Reads the hello and answers it. */
   async greet({ session = "S", resumed = false, received = 0, ...more } = {}) {
     const { window, maxBatch, keepalive, grace } = { ...HELLO, ...more };
     this.hello = (await this.batch())[2][0];
@@ -126,7 +126,7 @@ export class Line {
     return this.hello;
   }
 
-  /** The next batch, as it came: `[number, ack, frames]`. */
+  /** The next batch, decoded: `[number, ack, frames]`. */
   batch() {
     return this._batches.next("a batch");
   }
@@ -139,12 +139,12 @@ export class Line {
     }
   }
 
-  /** The batches that have come and were not asked for. */
+  /** The received batches that no test has read. */
   get others() {
     return this._batches.all;
   }
 
-  /** A numbered batch with these frames. */
+  /** Sends a numbered batch with these frames. */
   send(frames, { number = ++this._sent, ack = 0 } = {}) {
     this._sent = number;
     this.raw([number, ack, frames]);
@@ -166,13 +166,13 @@ export class Line {
     this._socket.close(code, reason);
   }
 
-  /** As a broken network does. */
+  /** Breaks the connection, like a network failure. */
   cut() {
     this._socket.terminate();
   }
 }
 
-/** A handler that notes what it is called with. */
+/** A handler that records its calls. */
 export class Recorder {
   calls = [];
   #inbox = new Inbox();

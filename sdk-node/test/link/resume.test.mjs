@@ -1,4 +1,4 @@
-// Cuts, against a scripted peer: what is sent again, what is taken twice, when a session is over.
+// Broken links, with a scripted peer: what is sent again, what is received twice, when a session is lost.
 
 import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert";
 import { test } from "node:test";
@@ -176,7 +176,7 @@ for (const [what, act] of [
     act(line);
     deepStrictEqual(await line.closed, { code: 1002, reason: "link-bad-frame" });
     strictEqual((await lost)[0].reason, "link-bad-frame");
-    // The same session would bring the same bytes.
+    // Resuming the session would bring the same bytes again.
     strictEqual((await peer.greeted({ session: "T" })).hello[3], "");
     deepStrictEqual(handler.calls, []);
   });

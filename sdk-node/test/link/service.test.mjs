@@ -1,4 +1,4 @@
-// The link and a real service, with stock clients, through a proxy that cuts connections.
+// The link with a real service and stock clients, through a proxy that cuts connections.
 
 import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert";
 import { after, before, test } from "node:test";
@@ -26,7 +26,7 @@ async function chat(t, hub, { through, ...options } = {}) {
   return handler.attach(link);
 }
 
-/** A proxy keeps the service's name: tokens name their audience. */
+/** The proxy keeps the service's host name, because it is the audience of tokens. */
 async function proxy(t, target = service) {
   const made = await Proxy.start(target.port);
   t.after(() => made.close());

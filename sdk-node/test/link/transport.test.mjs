@@ -1,4 +1,4 @@
-// What one WebSocket of a link does that only the bytes on the wire show.
+// Properties of a link's WebSocket that only the bytes of the TCP connection show.
 
 import { deepStrictEqual, strictEqual } from "node:assert";
 import { Agent } from "node:http";

@@ -1,4 +1,4 @@
-// The package as its users get it: packed, installed elsewhere, used from both module systems and from TypeScript.
+// The package as users get it: packed, installed elsewhere, used from both module systems and from TypeScript.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -52,7 +52,7 @@ test("contains the needed files, and no tests", () => {
 
 test("sends its version to the service", () => assert.equal(VERSION, manifest.version));
 
-/** Connects, echoes, ends. */
+/** Connects, echoes a message and ends. */
 const APP = `
   async function main() {
     const io = new Server();

@@ -1,4 +1,4 @@
-// What the sources must not contain.
+// Patterns that the sources must not contain.
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -6,7 +6,7 @@ import { test } from "node:test";
 
 const SOURCES = new URL("../../src/", import.meta.url);
 
-/** The lines of all sources that match, with their file's name; comments left out. */
+/** The lines of all sources that match, with the file's name; without comments. */
 function lines(pattern) {
   const files = readdirSync(SOURCES, { recursive: true }).filter((name) => name.endsWith(".ts"));
   assert.ok(files.length > 30);

@@ -13,14 +13,14 @@ import { Service } from "../../../tests/node/lib/service.mjs";
 import { next, poll } from "../../../tests/node/lib/waiting.mjs";
 import { hearing, world } from "../support/world.mjs";
 
-// As published; the packages of the service's own tests have it.
+// The published package, from the packages of the service's own tests.
 const azure = createRequire(new URL("../../../tests/node/package.json", import.meta.url))("@azure/web-pubsub-socket.io");
 
 let service;
 before(async () => (service = await Service.start()));
 after(() => service.stop());
 
-/** Serves `handler` at every path; its URL. */
+/** Serves `handler` at every path; returns the URL. */
 async function web(w, handler) {
   const server = createServer(handler);
   server.listen(0, "127.0.0.1");
@@ -29,7 +29,7 @@ async function web(w, handler) {
   return `http://127.0.0.1:${server.address().port}/negotiate`;
 }
 
-/** A client that negotiates first, and its socket at `io`. */
+/** A client that negotiates first, and its socket on `io`. */
 async function negotiated(w, io, url) {
   const answer = await (await fetch(url)).json();
   const { endpoint, path, token } = answer;
@@ -113,7 +113,7 @@ describe("Azure's names", () => {
 });
 
 describe("an app server with Azure's own SDK on the same hub", () => {
-  /** One of each, and a client at each. */
+  /** An app server with each SDK, and a client of each. */
   async function mixed(w) {
     const http = createServer();
     http.listen(0, "127.0.0.1");

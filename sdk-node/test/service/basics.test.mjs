@@ -1,4 +1,4 @@
-// The thread from a client through the service to the app and back.
+// The way from a client through the service to the app and back.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

@@ -1,4 +1,4 @@
-// What an app sees of its clients, and the ways to let them in or not.
+// How an app sees its clients, and how it accepts or refuses them.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -17,7 +17,8 @@ let service;
 before(async () => (service = await Service.start()));
 after(() => service.stop());
 
-/** A client without a library: opens over polling, says `packets`; the OPEN packet's content. */
+/** A client without a library: opens a session over polling and sends `packets`; returns the content of the OPEN
+ * packet. */
 async function rawClient(w, ...packets) {
   const url = `${service.url}/clients/socketio/hubs/${w.hub}/?EIO=4&transport=polling`;
   const open = JSON.parse((await (await fetch(url)).text()).slice(1));
@@ -25,7 +26,7 @@ async function rawClient(w, ...packets) {
   return { ...open, poll: () => fetch(`${url}&sid=${open.sid}`).then((answer) => answer.text()) };
 }
 
-/** The HTTP status that a WebSocket handshake is refused with. */
+/** The HTTP status with which a WebSocket handshake is refused. */
 function statusOfUpgrade(url) {
   const headers = { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" };
   return new Promise((resolve, reject) => {
@@ -110,7 +111,7 @@ describe("the connection", () => {
 
   test("[repair 21] follows the client to another transport, as natively", async (t) => {
     const w = world(t, service, "upgrade");
-    /** What an app sees of a client that begins by polling and changes to WebSocket. */
+    /** The app's view of a client that starts with polling and upgrades to WebSocket. */
     async function seen(io, connect) {
       const arrived = next(io.engine, "connection");
       connect();
@@ -252,7 +253,7 @@ describe("middlewares", () => {
 
   test("[repair 21] an allowRequest refusal has native's status and message", async (t) => {
     const w = world(t, service);
-    /** Status, code and message of a handshake that is refused with `words`, by each transport. */
+    /** Status, code and message of a refused handshake, for each transport. */
     async function refusals(url, path) {
       const answers = [];
       for (const words of ["not you", "é", "", "null", "x".repeat(300)]) {

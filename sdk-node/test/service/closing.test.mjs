@@ -1,4 +1,4 @@
-// `io.close()`, beside a native server.
+// `io.close()`, compared with a native server.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -24,7 +24,7 @@ async function listening(port = 0) {
   return http;
 }
 
-/** A server with an HTTP server of its own and a client, without us and with us. */
+/** A server with an HTTP server of its own and a client, natively and behind Moorage. */
 const SERVERS = {
   natively: async (w) => {
     const http = await listening();
@@ -42,7 +42,7 @@ const SERVERS = {
   },
 };
 
-/** Does all that may do nothing once the server is closed; what it comes to. */
+/** Calls everything that must have no effect once the server is closed; returns the results. */
 async function everything(io, socket) {
   const chat = io.of("/made-before");
   socket.emit("x");

@@ -1,4 +1,4 @@
-// The server API of Socket.IO across two app servers of one hub.
+// The server API of Socket.IO with two app servers of one hub.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -13,7 +13,7 @@ let service;
 before(async () => (service = await Service.start()));
 after(() => service.stop());
 
-/** Once `socket`'s rooms are these, its private room aside. */
+/** Waits until `socket` is in exactly these rooms, besides its private room. */
 const inRooms = (socket, ...rooms) =>
   poll(
     () => [...socket.rooms].filter((room) => room !== socket.id).sort().join() === rooms.sort().join(),
@@ -197,7 +197,7 @@ describe("sockets of the other app server", () => {
       a.socket.join("red");
       await a.socket.leave("red");
     }
-    // What `two` sent is older than this, and its news have been read.
+    // The service has handled all earlier frames of `two` when this is answered.
     await two.of("/").adapter.serverCount();
     two.in(a.socket.id).socketsJoin("fence");
     await poll(() => a.socket.rooms.has("fence"), "the fence");

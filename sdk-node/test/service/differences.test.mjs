@@ -1,4 +1,4 @@
-// docs/explanation/differences.md: what native Socket.IO does, and what happens behind a service. Each on both.
+// The differences of docs/explanation/differences.md, each shown natively and behind a service.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
@@ -19,7 +19,7 @@ let hubs = 0;
 before(async () => (service = await Service.start()));
 after(() => service.stop());
 
-/** A server, either way, that ends with the test. */
+/** A server of either kind that is closed after the test. */
 async function start(t, kind, options = {}) {
   const http = createServer();
   const io = new Server(http, options);
@@ -49,7 +49,7 @@ async function start(t, kind, options = {}) {
   return { io, url: `${url}${path}`, client, pair, lines };
 }
 
-/** `body(server)` answers with what happened; `expected` has it for each way. */
+/** `body(server)` returns the observed result; `expected` has the result for each kind. */
 function differs(name, expected, body, options) {
   for (const kind of [NATIVE, BEHIND])
     test(`[repair 23] ${name}: ${kind}`, async (t) => assert.deepEqual(await body(await start(t, kind, options), t), expected[kind]));
@@ -177,7 +177,8 @@ differs("the option transports", { [NATIVE]: "refused", [BEHIND]: "connected" },
   return await Promise.race([next(made, "connect").then(() => "connected"), next(made, "connect_error").then(() => "refused")]);
 }, { transports: ["polling"] });
 
-// Natively, with an adapter between processes, each process tells its sockets of what any process emits.
+// Natively, with an adapter between processes, each process calls the listeners of its sockets for emits of all
+// processes.
 test("[repair 23] onAnyOutgoing is called for emits of this app server, not for those of others", async (t) => {
   const { io, pair } = await start(t, BEHIND);
   const other = new Server();

@@ -1,4 +1,4 @@
-// Ends during the transport upgrade: with native Socket.IO, and with a service between.
+// Disconnects during the transport upgrade, natively and behind a service.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";

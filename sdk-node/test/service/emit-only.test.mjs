@@ -1,4 +1,4 @@
-// App servers that only emit, and those that forgot to say so.
+// App servers that only emit, with and without the option emitOnly.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

@@ -1,4 +1,4 @@
-// Clients that break every rule: neither the app server nor anybody else's connection takes harm.
+// Clients that break every rule affect neither the app server nor other connections.
 
 import assert from "node:assert/strict";
 import { fork } from "node:child_process";
@@ -19,7 +19,7 @@ let service;
 before(async () => (service = await Service.start()));
 after(() => service.stop());
 
-/** The app as a process, and the lines that it wrote. */
+/** The app in its own process, and the lines of its output. */
 async function hostileApp(w) {
   const options = { hub: w.hub, connectionString: service.connectionString() };
   const process = fork(APP, [JSON.stringify(options)], { stdio: ["ignore", "pipe", "inherit", "ipc"] });
@@ -33,7 +33,7 @@ async function hostileApp(w) {
   return lines;
 }
 
-/** An Engine.IO session without a Socket.IO client on top: what it sends is up to the test. */
+/** An Engine.IO session without a Socket.IO client on top: the test decides what it sends. */
 class Raw {
   heard = [];
 
@@ -53,7 +53,7 @@ class Raw {
     return this.heard.map((text) => pattern.exec(text)).find(Boolean);
   }
 
-  /** Joins a namespace; the ids of the acks that the app server waits for, the broadcast's last. */
+  /** Enters a namespace; returns the ids of the acks that the app server waits for, the broadcast's last. */
   async asked(prefix = "") {
     this.socket.send(`40${prefix}`);
     const acks = new RegExp(`^42${prefix}(\\d+)\\["ask"\\]`);
@@ -62,7 +62,7 @@ class Raw {
     return ids().sort((a, b) => a - b);
   }
 
-  /** Sends all; resolves once the service has read it, or has closed the connection. */
+  /** Sends all packets; resolves once the service has read them, or has closed the connection. */
   async send(...packets) {
     for (const packet of packets) this.socket.send(packet);
     this.socket.ping();
@@ -70,7 +70,7 @@ class Raw {
   }
 }
 
-/** Ends what is broken, and shows that nothing else is. */
+/** Closes broken connections, and checks that all others work. */
 async function unharmed(client, lines) {
   const state = await within(client.emitWithAck("look"), "the app's answer");
   assert.deepEqual(lines, ["ready"]);
@@ -97,7 +97,7 @@ test("[repair 1] an answer without data counts; an unreadable one closes its cli
   await unharmed(bystander, lines);
 });
 
-/** A small generator of pseudo-random numbers, so that a failure can be repeated. */
+/** A small pseudo-random generator with a seed, so that a failure can be repeated. */
 function random(seed) {
   let state = seed;
   return (below) => {
@@ -116,7 +116,7 @@ const JSONS = [
 ];
 const IDS = ["", "0", "1", "7", "00", "1073741824", "9999999999999999", "99999999999999999", " 1", "-1", "1e3"];
 
-/** A packet that may be right or not, and what may come behind it. */
+/** A packet that may be valid or not, and possible attachments. */
 function packets(pick, acks) {
   const type = "0123456012345601234562222227"[pick(28)];
   const attachments = type === "5" || type === "6" ? pick(3) : 0;

@@ -1,4 +1,4 @@
-// Links that break and come back, services that go, app servers that end.
+// Links that break and return, services that stop, app servers that stop.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";

@@ -1,4 +1,5 @@
-// A restarted service: app servers that still hold sockets and questions of the lost session reach nobody with them.
+// App servers that still hold sockets and questions of a lost session reach nobody with them after the service has
+// restarted.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

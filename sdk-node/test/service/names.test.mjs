@@ -1,5 +1,5 @@
-// Names that every object has: for headers, queries, rooms, events and namespaces they are names like any other,
-// also where a library of the app has added a member to `Object.prototype`.
+// Names that every object has. As names of headers, query parameters, rooms, events and namespaces they are ordinary
+// names, even if a library of the app has added a member to `Object.prototype`.
 
 import assert from "node:assert/strict";
 import { request } from "node:http";
@@ -16,7 +16,7 @@ const NAMES = ["__proto__", "constructor", "hasOwnProperty", "toString"];
 let service;
 before(async () => {
   service = await Service.start();
-  // Enumerable, as old libraries do it.
+  // Enumerable, as in old libraries.
   Object.prototype.added = function added() {};
 });
 after(() => {
@@ -26,7 +26,7 @@ after(() => {
 
 const own = (object, names) => names.map((name) => (Object.hasOwn(object, name) ? object[name] : `no ${name}`));
 
-/** Opens a session with every name as a header and in the query, which the stock client cannot send. */
+/** Opens a session with every name as a header and in the query; the stock client cannot send these. */
 const OPENERS = {
   websocket: (w, url, headers) => {
     const socket = new WebSocket(url.replace("http", "ws"), { headers });
@@ -41,7 +41,7 @@ const OPENERS = {
   },
 };
 
-/** Not `fetch`, whose headers are an object. */
+/** `fetch` is not used because its headers are an object. */
 function get(url, headers) {
   return new Promise((resolve, reject) => {
     request(url, { headers: Object.entries(headers).flat() }, (response) => response.setEncoding("utf8").once("data", resolve))

@@ -1,4 +1,4 @@
-// The first seconds of an app server: useMoorage that nobody awaits, limits that the service does not grant.
+// The start of an app server: useMoorage without await, and limits above the service's.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
@@ -47,11 +47,11 @@ test("[repair 23] from CommonJS, without await: handlers registered right after 
   const io = new Server();
   t.after(() => io.close());
   const linked = common.useMoorage(io, { hub: w.hub, connectionString: service.connectionString() });
-  // All in the tick of the call: the link is not up yet, and there are no clients, as natively.
+  // All in the tick of the call: the link is not up yet and there are no clients, as natively.
   io.emit("to nobody");
   io.on("connection", (socket) => socket.on("echo", (value, answer) => answer(value)));
   io.of("/other").use((socket, next) => next(new Error("refused here")));
-  // Stock clients that are early are refused with 503, and try again.
+  // Stock clients that connect too early get a 503 and try again.
   const client = w.socket({ hub: w.hub, reconnection: true, reconnectionDelay: 50 });
   assert.equal(await client.timeout(20_000).emitWithAck("echo", "hello"), "hello");
   const other = w.socket({ hub: w.hub, nsp: "/other", reconnection: true, reconnectionDelay: 50 });

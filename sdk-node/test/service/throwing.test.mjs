@@ -1,4 +1,4 @@
-// Handlers that throw end neither the link nor anybody else's connection.
+// Exceptions in handlers close neither the link nor other connections.
 
 import assert from "node:assert/strict";
 import { fork } from "node:child_process";
@@ -17,7 +17,7 @@ let service;
 before(async () => (service = await Service.start()));
 after(() => service.stop());
 
-/** The app as a process; a wait for a line of it. */
+/** The app in its own process, and a function that waits for a line of its output. */
 async function throwingApp(w, own = service) {
   const options = { hub: w.hub, connectionString: own.connectionString() };
   const process = fork(APP, [JSON.stringify(options)], { stdio: ["ignore", "pipe", "inherit", "ipc"] });

@@ -1,4 +1,4 @@
-// The releases of socket.io that this package works with, and those that it refuses.
+// The releases of socket.io that this package supports, and those that it refuses.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

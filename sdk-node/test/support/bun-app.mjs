@@ -1,5 +1,5 @@
-// An app server that runs under Bun. Prints one JSON object a line: the runtime once it is linked, then
-// each socket that has left.
+// An app server that runs under Bun. It prints one JSON object per line: the runtime once the link is up, then each
+// socket that has disconnected.
 
 import { Server } from "socket.io";
 

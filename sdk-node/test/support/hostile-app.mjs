@@ -1,5 +1,5 @@
-// An app that does with its clients what apps do: answers them, asks them, shows them to others. It writes a line
-// for each error that comes out of the package; none should, whatever its clients send.
+// An app that answers its clients, asks them for acks and fetches them. It prints a line for each uncaught error;
+// there must be none, whatever its clients send.
 
 import { Server } from "socket.io";
 
@@ -12,7 +12,7 @@ const io = new Server({ connectTimeout: 2_000 });
 const moorage = await useMoorage(io, JSON.parse(process.argv[2]));
 moorage.on("error", (error) => console.log(`reported ${error.stack}`));
 
-/** Answers that came to broadcasts, by the way they were asked for. */
+/** Answers to broadcasts, by the method that asked for them. */
 const answers = { io: [], socket: [] };
 for (const namespace of [io.of("/"), io.of("/a"), io.of(/^\/dynamic/)])
   namespace.on("connection", (socket) => {

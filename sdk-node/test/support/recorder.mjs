@@ -1,4 +1,4 @@
-// An uplink that keeps what it is given. A request waits in `asked` until the test answers it.
+// An uplink that records its calls. A request waits in `asked` until the test answers it.
 
 export class Recorder {
   serverId = "me";

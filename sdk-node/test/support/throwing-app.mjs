@@ -1,5 +1,5 @@
-// An app whose handlers throw wherever they can. It goes on, as apps with an "uncaughtException" handler do, and
-// writes a line for each.
+// An app whose handlers throw wherever they can. It keeps running, like apps with an "uncaughtException" handler, and
+// prints a line for each exception.
 
 import { Server } from "socket.io";
 

@@ -1,4 +1,5 @@
-// What one test needs: a hub of its own, app servers with this package, stock clients. Closed behind it.
+// The environment of one test: its own hub, app servers with this package, stock clients. All are closed after the
+// test.
 
 import { Server } from "socket.io";
 import { io as connect } from "socket.io-client";
@@ -6,17 +7,17 @@ import { io as connect } from "socket.io-client";
 import { useMoorage } from "../../dist/esm/index.js";
 import { Log, next, within } from "../../../tests/node/lib/waiting.mjs";
 
-/** The ways a client may come. `upgrade` starts on polling and is on WebSocket when a test begins. */
+/** The transports of a client. `upgrade` starts with polling, and uses WebSocket when a test begins. */
 export const TRANSPORTS = { websocket: ["websocket"], polling: ["polling"], upgrade: ["polling", "websocket"] };
 
-/** Run `body(transport)` once for each way. */
+/** Runs `body(transport)` for each of them. */
 export function overEachTransport(body) {
   for (const transport of Object.keys(TRANSPORTS)) body(transport);
 }
 
 let hubs = 0;
 
-/** A fresh world on `service` for the test `t`. */
+/** A new world on `service` for the test `t`. */
 export function world(t, service, transport = "websocket") {
   const made = new World(service, transport);
   t.after(() => made.close());
@@ -29,11 +30,11 @@ class World {
     this.transport = transport;
     this.hub = `hub_${++hubs}`;
     this._closers = [];
-    /** Errors that app servers reported and no test took. */
+    /** Errors that app servers reported and no test expected. */
     this.errors = [];
   }
 
-  /** Run at the end, last added first. */
+  /** Closers run at the end of the test, the last one first. */
   atEnd(closer) {
     this._closers.unshift(closer);
   }
@@ -43,8 +44,8 @@ class World {
     if (this.errors.length) throw new AggregateError(this.errors, `app servers reported: ${this.errors.map(String)}`);
   }
 
-  /** An app server in this process; `options` are Socket.IO's, `moorage` those of `useMoorage`. The `Moorage`
-   * is at `io.moorage`. */
+  /** An app server in this process. `options` are Socket.IO's, `moorage` those of `useMoorage`. The `Moorage` is
+   * `io.moorage`. */
   async app({ hub = this.hub, endpoint, moorage = {}, io = undefined, ...options } = {}) {
     const server = io ?? new Server(options);
     const connectionString = this.service.connectionString(endpoint);
@@ -54,7 +55,7 @@ class World {
     return server;
   }
 
-  /** A client socket that connects by itself; nothing has happened yet. */
+  /** A client socket that connects automatically; it is not connected yet. */
   socket({ hub = this.hub, nsp = "/", transport = this.transport, url = this.service.url, ...options } = {}) {
     const socket = connect(url + nsp, {
       path: `/clients/socketio/hubs/${hub}`,
@@ -71,7 +72,7 @@ class World {
     return socket;
   }
 
-  /** A client that is connected, and on its final transport. */
+  /** A connected client, on its final transport. */
   async client(options = {}) {
     const socket = this.socket(options);
     const upgraded =
@@ -80,7 +81,7 @@ class World {
     return socket;
   }
 
-  /** A number of them. */
+  /** `count` connected clients. */
   clients(count, options = {}) {
     return Promise.all(Array.from({ length: count }, () => this.client(options)));
   }
@@ -91,13 +92,13 @@ class World {
     return { one, two, a: await this.pairAt(one, { nsp }), b: await this.pairAt(two, { nsp }) };
   }
 
-  /** As `pair`, where other app servers may get the client too: connects until `io` has one. */
+  /** Like `pair`, if other app servers may get the client too: connects clients until `io` has one. */
   async pairAt(io, { nsp = "/", ...options } = {}) {
     for (;;) {
       const client = await this.client({ nsp, ...options });
       const socket = io.of(nsp).sockets.get(client.id);
       if (socket) return { client, socket };
-      // It stays, or the service would find the other app server the idlest again.
+      // The client stays connected; otherwise the service would choose the same idle app server again.
     }
   }
 
@@ -109,7 +110,7 @@ class World {
   }
 }
 
-/** Wait for `connect`; a `connect_error` is thrown. */
+/** Waits for `connect`; throws a `connect_error`. */
 export function connected(socket) {
   if (socket.connected) return Promise.resolve();
   return within(
@@ -121,7 +122,7 @@ export function connected(socket) {
   );
 }
 
-/** The error a connect ends with. */
+/** The error with which a connect fails. */
 export function refused(socket) {
   return within(
     new Promise((resolve, reject) => {
@@ -132,7 +133,7 @@ export function refused(socket) {
   );
 }
 
-/** What each of `clients` hears of what `body` emits, by name; an emit to all comes last as a fence. */
+/** The events that each of `clients` receives during `body`, by name. An emit to all clients follows as a fence. */
 export async function hearing(io, clients, body, nsp = "/") {
   const logs = clients.map((client) => new Log(client));
   await body();

@@ -1,4 +1,4 @@
-// What the vectors cannot say: damaged bytes of every kind, and that reused buffers show nowhere.
+// Cases that the vectors do not cover: damaged bytes of every kind, and the reuse of buffers.
 
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert";
 import { readFileSync } from "node:fs";
@@ -17,7 +17,7 @@ const batches = vectors.frames
   .map(({ hex }) => Buffer.from(`93010091${hex}`, "hex"));
 const generous = { window: 2 ** 40, maxBatch: 2 ** 40, maxQueue: 2 ** 40 };
 
-/** A value or `link-bad-frame`. */
+/** Decodes to a value, or raises `link-bad-frame`. */
 function survives(bytes) {
   try {
     return decodeBatch(bytes) !== undefined;

@@ -1,4 +1,4 @@
-// Two ends of a stream over connections that break at random: all frames come, once and in order.
+// Two ends of a stream over connections that break at random: all frames arrive, once and in order.
 
 import { deepStrictEqual, ok } from "node:assert";
 import { test } from "node:test";
@@ -10,7 +10,7 @@ import { Incoming, Outgoing } from "../../dist/esm/wire/stream.js";
 const FRAMES = 400;
 const WINDOW = 3000;
 
-/** Numbers below `limit`, the same ones for a seed: a failure can be run again. */
+/** Returns random numbers below `limit`, the same ones for the same seed, so that a failure can be repeated. */
 function dice(seed) {
   let state = seed;
   return (limit) => {
@@ -19,7 +19,7 @@ function dice(seed) {
   };
 }
 
-/** One direction: frames there, acks back, each in order, and both lost where a cut finds them. */
+/** One direction: frames one way, acknowledgements the other way, each in order; a cut loses both. */
 class Direction {
   sender = new Outgoing({ window: WINDOW, maxBatch: 1 << 20, maxQueue: 1 << 20 });
   receiver = new Incoming(WINDOW);

@@ -1,4 +1,4 @@
-// conformance/link-vectors.json, all of what an app server has a part for.
+// Runs the vectors of conformance/link-vectors.json that concern an app server.
 
 import { deepStrictEqual, strictEqual, throws } from "node:assert";
 import { readFileSync } from "node:fs";
@@ -16,10 +16,10 @@ const vectors = JSON.parse(readFileSync(new URL("../../../conformance/link-vecto
 const refused = { name: "MoorageError", reason: "link-bad-frame", number: 4002 };
 const named = ({ name, what, why }) => [name, what, why].filter(Boolean).join(": ");
 
-/** The page's names are Python's. */
+/** The vectors use Python's names. */
 const camel = (name) => name.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
 
-/** A value as the vectors write it; bins are text with us. */
+/** A value in the form of the vectors; this package decodes bins as text. */
 function plain(value) {
   if (Array.isArray(value)) return value.map(plain);
   if (value === null || typeof value !== "object") return value;
@@ -38,7 +38,7 @@ function fields(object) {
 const frame = ({ type, frame: given }) => ({ type, ...fields(given) });
 const frames = (given) => given.flatMap((one) => Array(one.times ?? 1).fill(frame(one)));
 
-/** The rows of `Sockets` are read when they are looked into: look into all. */
+/** The rows of `Sockets` are decoded on access, so this accesses all of them. */
 function read(batch) {
   const whole = ({ id, connection, user, server, opened, rooms, handshake, shared }) => ({ id, connection, user, server, opened, rooms, handshake, shared });
   const frames = batch.frames.map((one) => (one.type === Type.Sockets ? { ...one, rows: [...one.rows].map(whole) } : one));
@@ -88,7 +88,7 @@ describe("batches to encode", () => {
   }
 });
 
-/** Through the public way: a numbered batch is the newest of so many. */
+/** Uses the public interface: a numbered batch is the newest of `number` batches. */
 function batchOf({ number, ack, frames: given }) {
   if (number === 0) return unnumbered(ack, ...frames(given));
   const out = new Outgoing(limits(Infinity));
@@ -120,7 +120,7 @@ function run({ window, steps }) {
   }
 }
 
-/** What the vectors call `state`, by their names. */
+/** The members that the vectors call `state`, by their names there. */
 const STATE = {
   waiting: (out) => out.waiting,
   in_flight: (out) => out.inFlight,
@@ -150,7 +150,7 @@ const STEPS = {
   },
 };
 
-/** The frames of the stream's vectors are of these two types; we queue frames, not bytes. */
+/** The stream's vectors contain frames of these two types; the package queues frames, not bytes. */
 function appFrame(hex) {
   const [type, client, payload] = decode(hex);
   return type === Type.Close ? { type, client } : { type, client, payload: Buffer.from(payload).toString() };

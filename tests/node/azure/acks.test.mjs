@@ -11,10 +11,10 @@ let service;
 before(async () => (service = await Service.start()));
 after(() => service.stop());
 
-/** Long enough for every answer on a busy machine; where it must run out, tests use `SHORT`. */
+/** Long enough for every answer on a busy machine. Tests that wait for a timeout use `SHORT`. */
 const LONG = PATIENCE;
 const SHORT = 400;
-/** All arguments that an event is answered with; `emitWithAck` gives the first only. */
+/** All arguments of an event's answer; `emitWithAck` returns only the first. */
 function answers(side, ...event) {
   return within(new Promise((resolve) => side.emit(...event, (...all) => resolve(all))), `an answer to ${event[0]}`);
 }
@@ -100,7 +100,7 @@ overEachTransport((transport) => {
       assert.match(error.message, /timed out/);
       assert.deepEqual(error.responses.sort(), ["1 0", "1 2"]);
       const [, answer] = await heard;
-      // A late answer is nobody's, and does no harm.
+      // A late answer is ignored.
       answer("late");
       clients[1].on("q", (text, reply) => reply(`${text} again`));
       assert.deepEqual((await io.timeout(LONG).emitWithAck("q", 2)).sort(), ["2 0", "2 2", "2 again"]);
@@ -108,7 +108,7 @@ overEachTransport((transport) => {
 
     it("[repair 1] counts an answer without data, and ends a client whose answer cannot be read", async (t) => {
       const { io, clients } = await crew(t, 2);
-      /** Answers the next "raw" of a client below its Socket.IO part. */
+      /** Answers the client's next "raw" event below its Socket.IO part. */
       const answerRaw = ({ io: { engine } }, data) =>
         engine.on("data", (text) => {
           const [, id] = /^2(\d+)\["raw"\]/.exec(text) ?? [];

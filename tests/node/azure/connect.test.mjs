@@ -1,4 +1,4 @@
-// Getting in, or not: connects, refusals, what the app server learns about a client.
+// Connects and refusals, and what the app server learns about a client.
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -13,7 +13,7 @@ let service;
 before(async () => (service = await Service.start()));
 after(() => service.stop());
 
-/** The HTTP status that a `connect_error` comes from. */
+/** The HTTP status that caused a `connect_error`. */
 function statusOf(error) {
   if (error.message === "xhr poll error") return error.description;
   assert.equal(error.message, "websocket error");
@@ -56,7 +56,7 @@ overEachTransport((transport) => {
       assert.deepEqual(error.data, { retry: false, at: ["é", 1] });
       assert.equal(bad.connected, false);
 
-      // The same connection may try again: a refusal ends the namespace only.
+      // The same connection may try again: a refusal closes only the namespace.
       bad.auth = { password: "right" };
       bad.connect();
       await connected(bad);
@@ -120,7 +120,7 @@ overEachTransport((transport) => {
       const there = next(io, "connection");
       await w.client({ query: { access_token: "mine" }, extraHeaders: { authorization: "Bearer mine too" } });
       const [{ handshake }] = await there;
-      // The SDK shows a header as a list, and a parameter as text.
+      // The SDK has headers as lists, and parameters as strings.
       assert.equal(handshake.query.access_token, "mine");
       assert.deepEqual(handshake.headers.authorization, ["Bearer mine too"]);
     });
@@ -209,7 +209,7 @@ describe("the package's helpers", () => {
   it("carries a passport through negotiate to the socket", async (t) => {
     const w = world(t, service);
     const io = await w.app({ ServerClass: ownSocketIO.Server });
-    // As passport would leave the request behind: `req.user` is who logged in.
+    // Passport leaves the logged-in user in `req.user`.
     const negotiated = azure.negotiate(io, azure.usePassport());
     const invitation = await invite(io, (request, response, done) => {
       request.user = { id: "dave", name: "Dave" };

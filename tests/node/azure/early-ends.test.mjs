@@ -1,4 +1,4 @@
-// Ends during the transport upgrade, with Azure's package.
+// Disconnects during the transport upgrade, with Azure's package.
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -18,7 +18,7 @@ describe("[repair 12] an end during the upgrade arrives after everything that wa
       const io = await w.app();
       const path = `/clients/socketio/hubs/${w.hub}`;
       const outcomes = await earlyEnds(io, service.url, { path }, way);
-      // The package itself lets a disconnect overtake an emit, over WebSocket alone as well.
+      // In the package itself, a disconnect may overtake an emit, over WebSocket alone too.
       const without = NATIVE[way].replace("hello, ", "");
       assert.deepEqual(Object.keys(outcomes).filter((found) => ![NATIVE[way], without].includes(found)), []);
     });

@@ -1,4 +1,4 @@
-// Who hears an emit, and what arrives: rooms, broadcasts, namespaces, binary, sizes, order.
+// The recipients of an emit, and its content: rooms, broadcasts, namespaces, binary data, sizes, order.
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -16,7 +16,7 @@ const TRICKY = 'é ß 漢字 🚢 \u2028 \u0000 \u001e "quoted" \\ \u{10ffff} �
 
 overEachTransport((transport) => {
   describe(`over ${transport}`, () => {
-    /** An app server, some clients and their server sides. */
+    /** An app server, some clients and their server-side sockets. */
     async function crew(t, count, options = {}) {
       const w = world(t, service, transport);
       const io = await w.app(options);
@@ -271,7 +271,7 @@ overEachTransport((transport) => {
     it("carries 900 KB of text and of binary both ways", async (t) => {
       const { clients: [client], sockets: [socket], io } = await crew(t, 1, { maxHttpBufferSize: 2e6 });
       const text = "漢".repeat(300_000);
-      // Base64 in the tunnel makes a third more of it.
+      // Base64 in the tunnel adds a third.
       const bytes = randomBytes(700_000);
       for (const value of [text, bytes]) {
         const up = next(socket, "big");
@@ -315,7 +315,7 @@ describe("during the upgrade from polling", () => {
       const arrived = new Log(client);
       await connected(client);
       const up = new Log(serverSide(io, client));
-      // One at a time, each after the last has arrived: so they straddle every step of the upgrade.
+      // One at a time, each after the last has arrived, so that they cover every step of the upgrade.
       while (!done || sent < 20) {
         client.emit("up", sent);
         io.to(client.id).emit("down", sent);

@@ -1,4 +1,4 @@
-// Every way a socket can end, and the reason that each side is given (the same as without a service between).
+// All ways in which a socket can end, and the reason that each side gets (the same as natively).
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -11,7 +11,7 @@ let service;
 before(async () => (service = await Service.start()));
 after(() => service.stop());
 
-/** Break the client's connection without a word. */
+/** Breaks the client's connection without a close. */
 function vanish(client) {
   const transport = client.io.engine.transport;
   if (transport.name === "websocket") {
@@ -24,7 +24,7 @@ function vanish(client) {
 
 overEachTransport((transport) => {
   describe(`over ${transport}`, () => {
-    // A polling client that is to come back gets an error status in place of Engine.IO's close packet.
+    // A polling client that shall reconnect gets an error status instead of Engine.IO's close packet.
     const letGo = transport === "polling" ? "transport error" : "transport close";
 
     async function pair(t, options = {}) {
@@ -34,14 +34,14 @@ overEachTransport((transport) => {
       return { w, io, client, socket: serverSide(io, client) };
     }
 
-    /** The reasons [client's, server's] that `act` ends a socket with. */
+    /** The reasons, [client's, server's], with which `act` ends a socket. */
     async function reasons(client, socket, act) {
       const ends = [next(client, "disconnect"), next(socket, "disconnect")];
       await act();
       return (await Promise.all(ends)).map(([reason]) => reason);
     }
 
-    /** What the service has logged of the end of the connection. */
+    /** The service's log record of the end of the connection. */
     async function logged(connection) {
       const { who, reason } = await service.record({ connection });
       return [who, reason];
@@ -78,7 +78,7 @@ overEachTransport((transport) => {
       const gone = next(socket, "disconnect");
       vanish(client);
       const [reason] = await gone;
-      // A broken WebSocket is seen at once, a client that polls no more by its missing pong.
+      // A broken WebSocket is noticed at once, a client that stops polling by its missing pong.
       assert.match(reason, transport === "polling" ? /ping timeout|transport close/ : /transport close/);
     });
 
@@ -121,7 +121,7 @@ overEachTransport((transport) => {
 
     it("io.disconnectSockets(), and in again on the same connection", async (t) => {
       const { io, client, socket } = await pair(t);
-      // With a second namespace, or the stock client would close its connection by itself.
+      // Without a second namespace, the stock client would close its connection.
       const chats = io.of("/chat");
       const chat = client.io.socket("/chat");
       await connected(chat);
@@ -178,7 +178,7 @@ overEachTransport((transport) => {
 
     it("ping timeout", async (t) => {
       const { client, socket } = await pair(t, { pingInterval: 200, pingTimeout: 300 });
-      // From here on it hears all, and says nothing.
+      // From here on the client receives everything and sends nothing.
       const got = await reasons(client, socket, () => (client.io.engine._sendPacket = () => {}));
       assert.deepEqual(got, [letGo, "ping timeout"]);
       assert.deepEqual(await logged(socket.conn.id), ["app", "app-let-go"]);
@@ -194,8 +194,8 @@ overEachTransport((transport) => {
     it("io.close()", async (t) => {
       const { io, client, socket } = await pair(t);
       const got = await reasons(client, socket, () => io.close());
-      // The package says goodbye to the socket and to its connection side by side. Clients must come back,
-      // as natively, so the service passes on the second only.
+      // The package closes the socket and its connection at the same time. Clients must reconnect, as natively, so
+      // the service forwards only the close of the connection.
       assert.equal(got[0], letGo);
       assert.equal(got[1], "server shutting down");
     });

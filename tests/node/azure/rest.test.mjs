@@ -1,4 +1,4 @@
-// The data plane by npm's @azure/web-pubsub, unmodified, with stock clients on the other side.
+// The data plane with npm's unmodified @azure/web-pubsub, and stock clients on the other side.
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -17,12 +17,12 @@ const b64 = (text) => Buffer.from(text).toString("base64url");
 const room = (name, nsp = "/") => `0~${b64(nsp)}~${b64(name)}`;
 const TEXT = { contentType: "text/plain" };
 
-/** Plain http, as `moorage dev` speaks it, must be allowed explicitly. */
+/** `moorage dev` uses plain HTTP, which the SDK allows only explicitly. */
 function restClient(w) {
   return new WebPubSubServiceClient(service.connectionString(), w.hub, { allowInsecureConnection: true });
 }
 
-/** What each client hears before a fence that comes by the same way. */
+/** The events that each client receives before a fence that takes the same way. */
 async function heard(rest, clients, act) {
   const logs = clients.map((client) => new Log(client));
   await act();
@@ -138,7 +138,7 @@ describe("npm @azure/web-pubsub", () => {
 
   it("names the fault of a request", async (t) => {
     const { rest } = await setUp(t, ["ada"]);
-    // Called one after the other: a refusal that comes before it is waited for would fail the test.
+    // Called one after the other: a refusal that arrives before it is awaited would fail the test.
     const refusals = [
       [() => rest.sendToAll('42["hi"]', { ...TEXT, filter: "userId eq" }), 400, "api-bad-filter"],
       [() => rest.sendToAll({ json: true }), 415, "api-bad-content-type"],

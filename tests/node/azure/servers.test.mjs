@@ -1,4 +1,4 @@
-// Several app servers on one hub, and processes that die: an app server, the service.
+// Several app servers on one hub, and processes that are killed: an app server, the service.
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -14,12 +14,12 @@ let service;
 before(async () => (service = await Service.start({ set: [`links.grace=${GRACE}ms`] })));
 after(() => service.stop());
 
-/** Clients that come back by themselves, quickly. */
+/** Clients that reconnect automatically and quickly. */
 const EAGER = { reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 200 };
 
 overEachTransport((transport) => {
   describe(`two app servers, over ${transport}`, () => {
-    /** One app server here, one in a process of its own, and clients: who is at `near`, who at `far`? */
+    /** One app server in this process, one in another, and the clients of each (`near` and `far`). */
     async function two(t, count = 4) {
       const w = world(t, service, transport);
       const near = await w.app();
@@ -36,7 +36,7 @@ overEachTransport((transport) => {
       const there = () => far.run((io) => [...io.sockets.sockets.keys()]);
       assert.equal(atNear.length, 2);
       assert.deepEqual((await there()).sort(), atFar.map((client) => client.id).sort());
-      // Who has fewer gets the next.
+      // The app server with fewer clients gets the next one.
       for (const client of atNear) {
         const { id } = client.io.engine;
         client.disconnect();
@@ -101,7 +101,7 @@ overEachTransport((transport) => {
   });
 
   describe(`processes that die, over ${transport}`, { concurrency: true }, () => {
-    // A polling client that is to come back gets an error status; natively its polls fail likewise.
+    // A polling client that shall reconnect gets an error status; natively its polls fail too.
     const lost = transport === "polling" ? "transport error" : "transport close";
 
     it("an app server: its clients are closed after the grace time, the others stay", async (t) => {
@@ -192,7 +192,7 @@ overEachTransport((transport) => {
       const old = serverSide(io, client);
       await client.timeout(PATIENCE).emitWithAck("join", "room");
       const [ended, oldEnded] = [next(client, "disconnect"), next(old, "disconnect")];
-      // Under load, so that calls of all kinds are cut off with it.
+      // Under load, so that the kill interrupts calls of all kinds.
       const busy = setInterval(() => {
         old.emit("x");
         io.emit("x");
@@ -220,7 +220,7 @@ overEachTransport((transport) => {
   });
 });
 
-/** In the app process: answer "ask". Clients that come back quickly may be there already. */
+/** Runs in the app process: answers "ask". Clients that reconnect quickly may be connected already. */
 function answerAsk(io, text) {
   const serve = (socket) => socket.on("ask", (answer) => answer(text));
   io.on("connection", serve);

@@ -1,4 +1,4 @@
-// The way between app server and service breaks and comes back within the grace time.
+// The connection between app server and service breaks, and returns within the grace time.
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -9,11 +9,11 @@ import { Log, PATIENCE, next, pause, poll } from "../lib/waiting.mjs";
 import { connected, overEachTransport, refused, serverSide, world } from "../lib/world.mjs";
 
 let service;
-// Long: the package dials once a second, and a busy machine must not turn a cut into a loss.
+// Long, because the package dials once per second, and a cut must not become a loss on a busy machine.
 before(async () => (service = await Service.start({ set: ["links.grace=20s"] })));
 after(() => service.stop());
 
-/** An app server behind a proxy, and clients that go straight to the service. */
+/** An app server behind a proxy, and clients that connect directly to the service. */
 async function crew(t, transport, count = 1, options = {}) {
   const w = world(t, service, transport);
   const proxy = await Proxy.start(service.port);
@@ -24,20 +24,20 @@ async function crew(t, transport, count = 1, options = {}) {
   const sockets = clients.map((client) => serverSide(io, client));
   for (const socket of [...clients, ...sockets])
     socket.on("disconnect", (reason) => assert.fail(`a socket ended: ${reason}`));
-  // The end of the test is no such end.
+  // The end of the test may disconnect clients.
   w.atEnd(() => [...clients, ...sockets].forEach((socket) => socket.removeAllListeners("disconnect")));
   return { w, proxy, io, clients, sockets };
 }
 
-/** Tunnels of the hub that the service has now. */
+/** The hub's current number of tunnels on the service. */
 const tunnels = (w) => service.metric(`moorage_tunnel_connections{dialect="azure",hub="${w.hub}"}`);
 
-/** Wait until the service has seen the tunnel go. */
+/** Waits until the service has noticed the end of the tunnel. */
 const tunnelDown = (w) => poll(async () => (await tunnels(w)) === 0, "the end of the tunnel");
 
 const upTo = (count) => Array.from({ length: count }, (_, index) => index);
 
-/** Each value where it came first: an event whose answer was lost with the tunnel comes twice. */
+/** The first occurrence of each value: an event whose answer was lost with the tunnel arrives twice. */
 const firstOnly = (values) => [...new Set(values)];
 
 overEachTransport((transport) => {
@@ -91,7 +91,7 @@ overEachTransport((transport) => {
       const log = new Log(client);
       await proxy.cut();
       await tunnelDown(w);
-      // The package tries these again by itself, a second apart and three times; not in order.
+      // The package repeats these itself, three times at intervals of a second; not in order.
       for (const index of upTo(20)) {
         io.emit("down", `all ${index}`);
         io.to("room").emit("down", `room ${index}`);
@@ -151,7 +151,7 @@ overEachTransport((transport) => {
       await connected(chat);
       const old = serverSide(io, chat);
       const gone = next(old, "disconnect");
-      // The package joins one room after the other; with this all before it is done.
+      // The package joins one room after the other, so this one ends after all others.
       await old.join("earlier");
       proxy.hold();
       const joined = old.join("room");
@@ -187,10 +187,10 @@ overEachTransport((transport) => {
           await pause(2);
         }
         const last = count - 1;
-        // From the client: all of it, in order.
+        // From the client: everything, in order.
         assert.deepEqual(firstOnly(await up.values("up", { last })), upTo(count));
-        // To the client: calls that broke with the tunnel are gone, the package does not repeat
-        // them. What follows is not held up, and nothing comes twice or early.
+        // To the client: calls that were interrupted are lost, because the package does not repeat them. Later calls
+        // are not delayed, and nothing arrives twice or early.
         const values = await down.values("down", { last });
         assert.deepEqual(values, [...values].sort((a, b) => a - b));
         assert.deepEqual(values, firstOnly(values));
@@ -205,7 +205,7 @@ overEachTransport((transport) => {
       const { proxy, clients: [client], sockets: [socket] } = await crew(t, transport);
       const log = new Log(socket);
       const count = 30;
-      // So large that no two parts come in one read of a socket.
+      // Large, so that no two parts arrive in one read of a socket.
       const parts = (index) => [Buffer.alloc(200_000, index), { deep: Buffer.alloc(250_000, index) }];
       for (const index of upTo(count)) {
         client.emit("up", index, parts(index));
@@ -248,7 +248,7 @@ overEachTransport((transport) => {
   });
 });
 
-/** How many gaps there are in `values` out of 0 … count - 1. */
+/** Number of gaps in `values`, out of 0 … count - 1. */
 function holes(values, count) {
   const there = new Set(values);
   return upTo(count).filter((index) => !there.has(index) && (index === 0 || there.has(index - 1))).length;

@@ -1,4 +1,4 @@
-// An app server as a process: runs the functions that its parent sends.
+// An app server process that runs the functions sent by its parent.
 
 import { createServer } from "node:http";
 

@@ -1,10 +1,10 @@
-// Clients that are ended by the app while their transport upgrade is under way.
+// Clients that the app disconnects during their transport upgrade.
 
 import { io as connect } from "socket.io-client";
 
 import { pause, within } from "./waiting.mjs";
 
-/** The ways in which an app ends a client. */
+/** The ways in which an app disconnects a client. */
 export const WAYS = {
   "socket.disconnect(true)": (_io, socket) => socket.disconnect(true),
   "socket.disconnect()": (_io, socket) => socket.disconnect(),
@@ -12,12 +12,11 @@ export const WAYS = {
   "disconnectSockets(true)": (io, socket) => io.in(socket.id).disconnectSockets(true),
 };
 
-/** An upgrade takes a few milliseconds; these hit its beginning, its middle and its end. */
+/** In milliseconds. An upgrade takes a few; these delays hit its beginning, its middle and its end. */
 const DELAYS = [0, 1, 2, 3, 4, 6, 8, 12, 20];
 
-/**
- * What clients of the default transports have heard when the app ends them `way`, a moment after they
- * connected: for each kind of outcome, how many. A client hears `connect`, `hello`, and why it ended.
+/** The events of clients with the default transports that the app disconnects with `way`, a moment after they
+ * connected: the number of clients for each outcome. Events are `connect`, `hello`, and the reason of the disconnect.
  */
 export async function earlyEnds(io, url, options, way, { each = 4 } = {}) {
   const end = WAYS[way];
@@ -36,7 +35,7 @@ export async function earlyEnds(io, url, options, way, { each = 4 } = {}) {
   return outcomes;
 }
 
-/** One client's life. */
+/** The events of one client. */
 async function one(url, options) {
   const socket = connect(url, { ...options, reconnection: false, forceNew: true });
   const heard = [];
@@ -44,7 +43,7 @@ async function one(url, options) {
   socket.on("hello", () => heard.push("hello"));
   const ended = new Promise((resolve) => {
     socket.on("disconnect", resolve);
-    // The connection ended, and the client never had its CONNECT answer.
+    // The connection ended before the client got its CONNECT answer.
     socket.io.on("close", () => setTimeout(resolve, 50, "nothing"));
   });
   heard.push(await within(ended, "the end of a client"));
@@ -52,7 +51,7 @@ async function one(url, options) {
   return heard.join(", ");
 }
 
-/** What native Socket.IO makes of it, each time. */
+/** The outcome with native Socket.IO. */
 export const NATIVE = {
   "socket.disconnect(true)": "connect, hello, io server disconnect",
   "socket.disconnect()": "connect, hello, io server disconnect",

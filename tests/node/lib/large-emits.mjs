@@ -1,4 +1,4 @@
-// Emits that are large, or many at once, to clients that read and from clients that poll.
+// Large emits, and many emits at once, to clients that read and from clients that poll.
 
 import assert from "node:assert/strict";
 
@@ -28,7 +28,7 @@ export async function oneLargeEmit(w) {
     all: () => io.emit("all", LARGE),
     room: () => io.to("room").emit("room", LARGE),
     one: () => {
-      // Not three in one tick: app servers have a queue of 16 MiB (`maxQueueBytes`).
+      // Not three in one tick, because app servers have a queue of 16 MiB (`maxQueueBytes`).
       made.forEach(({ socket }, at) => setTimeout(() => socket.emit("one", LARGE), at * 500));
     },
     binary: () => io.emit("binary", Buffer.alloc(8 * MB, 1)),
@@ -53,7 +53,7 @@ export async function burst(w) {
   assert.deepEqual(await log.values("own", { count: 30 }, 60_000), wanted);
 }
 
-/** A stock client puts them into as few payloads as `maxPayload` allows. */
+/** A stock client packs them into as few payloads as `maxPayload` allows. */
 export async function manyFromOneClient(w, count) {
   const io = await w.app();
   const [{ client, socket }] = await pairs(w, io, 1);

@@ -43,10 +43,8 @@ export class Proxy {
     far.pipe(near);
   }
 
-  /**
-   * What comes from now on from the side that dialled (`up`) or from the target (`down`) is swallowed;
-   * the connections look sound. A cut after this loses exactly that, as a dead network path does.
-   */
+  /** Swallows data from now on, from the dialling side (`up`) or from the target (`down`). The connections stay open.
+   * A later cut loses exactly this data, like a dead network path. */
   swallow({ up = false, down = false }) {
     for (const { near, far } of this._pairs) {
       if (up) near.unpipe(far).resume();
@@ -54,17 +52,17 @@ export class Proxy {
     }
   }
 
-  /** What comes from now on from the side that dialled waits, until `release`. */
+  /** Holds back data from the dialling side from now on, until `release`. */
   hold() {
     for (const { near, far } of this._pairs) near.unpipe(far).pause();
   }
 
-  /** Let go what was held. */
+  /** Forwards the data that was held back. */
   release() {
     for (const { near, far } of this._pairs) near.pipe(far);
   }
 
-  /** Break all connections, and refuse new ones until `restore`. */
+  /** Breaks all connections, and refuses new ones until `restore`. */
   async cut() {
     this._server.close();
     for (const { near, far } of this._pairs) {
@@ -74,7 +72,7 @@ export class Proxy {
     await once(this._server, "close");
   }
 
-  /** Take connections again, at the same address. */
+  /** Accepts connections again, at the same address. */
   async restore() {
     await this._listen(this.port);
   }

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 
 import { poll } from "./waiting.mjs";
 
-/** The Python that has Moorage; the pytest that wraps these files sets it. */
+/** The Python interpreter with Moorage installed; the pytest that runs these files sets it. */
 const PYTHON = process.env.MOORAGE_PYTHON ?? "python3";
 
 export class Service {
@@ -39,12 +39,12 @@ export class Service {
     this.port = Number(new URL(this.url).port);
   }
 
-  /** For app servers; `url` where they come by another way than the direct one. */
+  /** For app servers; `url` if they connect through a proxy. */
   connectionString(url = this.url) {
     return `Endpoint=${url};AccessKey=${this.key};Version=1.0;`;
   }
 
-  /** A client's access token, as anybody who has the access key may sign it. */
+  /** A client's access token, signed with the access key. */
   token(hub, claims) {
     const aud = `${this.url}/clients/socketio/hubs/${hub}`;
     const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -53,18 +53,18 @@ export class Service {
     return `${signed}.${createHmac("sha256", this.key).update(signed).digest("base64url")}`;
   }
 
-  /** SIGKILL, and wait until it is gone. */
+  /** Kills the process with SIGKILL, and waits until it has ended. */
   async kill() {
     this._process.kill("SIGKILL");
     await this._exited;
   }
 
-  /** Start again where it was: same port, same key. */
+  /** Starts the service again with the same port and key. */
   async restart() {
     await this._spawn(this.port);
   }
 
-  /** End of the tests: stops it, and fails if it had an error of its own in its log. */
+  /** Stops the service at the end of the tests; fails if the service logged an error. */
   async stop() {
     const faults = this.records().filter((record) => record.level === "error");
     await this.kill();
@@ -93,7 +93,7 @@ export class Service {
   }
 }
 
-/** The service takes MOORAGE_... variables for settings; those of the test run are not for it. */
+/** The service reads settings from MOORAGE_... variables; those of the test run must not reach it. */
 function plainEnvironment() {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("MOORAGE_")));
 }

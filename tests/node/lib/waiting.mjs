@@ -1,9 +1,9 @@
-// Waiting for things to happen, each wait with an end and a name for the failure.
+// Functions that wait, each with a limit and a name for the failure.
 
-/** Generous: the suite may share its machine. A wait that succeeds never takes this long. */
+/** Milliseconds. Generous, because the suite may share its machine. A successful wait never takes this long. */
 export const PATIENCE = 20_000;
 
-/** `promise`, or an error that says what did not happen. */
+/** Returns `promise`, or rejects with an error that names what did not happen. */
 export async function within(promise, what, ms = PATIENCE) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -21,7 +21,7 @@ export function next(emitter, event, ms = PATIENCE) {
   return within(new Promise((resolve) => emitter.once(event, (...args) => resolve(args))), `"${event}"`, ms);
 }
 
-/** Ask `probe` until it gives something truthy: for things that announce themselves to nobody. */
+/** Repeats `probe` until its result is truthy, for conditions that have no event. */
 export async function poll(probe, what, ms = PATIENCE) {
   const end = Date.now() + ms;
   for (;;) {
@@ -32,13 +32,11 @@ export async function poll(probe, what, ms = PATIENCE) {
   }
 }
 
-/** For tests in which time itself is the matter. */
+/** For tests whose subject is time. */
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/**
- * Everything that a socket hears, in order, from the moment this is made. What was not heard can only
- * be told by a later event that was: emit a fence, then `upTo` it.
- */
+/** All events that a socket receives, in order, from now on. That an event did not arrive can only be shown by a later
+ * one: emit a fence, then call `upTo` with it. */
 export class Log {
   constructor(socket) {
     this.heard = [];
@@ -49,7 +47,7 @@ export class Log {
     });
   }
 
-  /** The events before the first `name`, as `[name, ...args]`; they and it are taken off the log. */
+  /** Returns the events before the first `name`, as `[name, ...args]`, and removes them and it from the log. */
   async upTo(name, ms = PATIENCE) {
     const at = await this._until(() => {
       const index = this.heard.findIndex((event) => event[0] === name);
@@ -60,7 +58,7 @@ export class Log {
     return before;
   }
 
-  /** The first argument of each `name` so far, once there are `count` of them or `last` is among them. */
+  /** The first arguments of all events `name` so far, once there are `count` of them or `last` is among them. */
   async values(name, { count = 0, last } = {}, ms = PATIENCE) {
     const values = () => this.heard.filter((event) => event[0] === name).map((event) => event[1]);
     await this._until(() => {

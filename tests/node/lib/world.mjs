@@ -1,4 +1,5 @@
-// What one test needs: a hub of its own, app servers with Azure's package, stock clients. Closed behind it.
+// The environment of one test: its own hub, app servers with Azure's package, stock clients. All are closed after the
+// test.
 
 import { fork } from "node:child_process";
 import { once } from "node:events";
@@ -12,10 +13,10 @@ import azure from "@azure/web-pubsub-socket.io";
 
 import { Log, next, within } from "./waiting.mjs";
 
-/** The ways a client may come. `upgrade` starts on polling and is on WebSocket when a test begins. */
+/** The transports of a client. `upgrade` starts with polling, and uses WebSocket when a test begins. */
 export const TRANSPORTS = { websocket: ["websocket"], polling: ["polling"], upgrade: ["polling", "websocket"] };
 
-/** Run `body(transport)` once for each way. */
+/** Runs `body(transport)` for each of them. */
 export function overEachTransport(body) {
   for (const transport of Object.keys(TRANSPORTS)) body(transport);
 }
@@ -28,7 +29,7 @@ export const ownSocketIO = createRequire(
 const APP_PROCESS = fileURLToPath(new URL("app-process.mjs", import.meta.url));
 let hubs = 0;
 
-/** A fresh world on `service` for the test `t`. */
+/** A new world on `service` for the test `t`. */
 export function world(t, service, transport = "websocket") {
   const made = new World(service, transport);
   t.after(() => made.close());
@@ -43,7 +44,7 @@ class World {
     this._closers = [];
   }
 
-  /** Run at the end, last added first. */
+  /** Closers run at the end of the test, the last one first. */
   atEnd(closer) {
     this._closers.unshift(closer);
   }
@@ -52,7 +53,8 @@ class World {
     for (const closer of this._closers.splice(0)) await within(Promise.resolve(closer()), "the end of a test");
   }
 
-  /** An app server in this process; `options` are Socket.IO's, `endpoint` another way to the service. */
+  /** An app server in this process; `options` are Socket.IO's, `endpoint` is the address of a proxy to the service.
+   */
   async app({ hub = this.hub, endpoint, ServerClass = Server, ...options } = {}) {
     const http = createServer();
     http.listen(0, "127.0.0.1");
@@ -72,7 +74,7 @@ class World {
     return app;
   }
 
-  /** A client socket that connects by itself; nothing has happened yet. */
+  /** A client socket that connects automatically; it is not connected yet. */
   socket({ hub = this.hub, nsp = "/", transport = this.transport, url = this.service.url, ...options } = {}) {
     const socket = connect(url + nsp, {
       path: `/clients/socketio/hubs/${hub}`,
@@ -89,7 +91,7 @@ class World {
     return socket;
   }
 
-  /** A client that is connected, and on its final transport. */
+  /** A connected client, on its final transport. */
   async client(options = {}) {
     const socket = this.socket(options);
     const upgraded =
@@ -98,13 +100,13 @@ class World {
     return socket;
   }
 
-  /** A number of them. */
+  /** `count` connected clients. */
   clients(count, options = {}) {
     return Promise.all(Array.from({ length: count }, () => this.client(options)));
   }
 }
 
-/** Wait for `connect`; a `connect_error` is thrown. */
+/** Waits for `connect`; throws a `connect_error`. */
 export function connected(socket) {
   if (socket.connected) return Promise.resolve();
   return within(
@@ -116,7 +118,7 @@ export function connected(socket) {
   );
 }
 
-/** The error a connect ends with. */
+/** The error with which a connect fails. */
 export function refused(socket) {
   return within(
     new Promise((resolve, reject) => {
@@ -134,10 +136,8 @@ export function serverSide(io, client) {
   return socket;
 }
 
-/**
- * What each of `sockets` hears of what `body` emits. A broadcast comes last as a fence: broadcasts of an
- * app server arrive in order, so whatever has not come before it does not come.
- */
+/** The events that each of `sockets` receives during `body`. A broadcast follows as a fence: broadcasts of an app
+ * server arrive in order, so an event that has not arrived before it does not arrive at all. */
 export async function hearing(io, sockets, body) {
   const logs = sockets.map((socket) => new Log(socket));
   await body();
@@ -167,7 +167,8 @@ class AppProcess {
     return app;
   }
 
-  /** Run `body(io, ...args)` over there; its text travels, so it sees nothing of this file. */
+  /** Runs `body(io, ...args)` in the other process. Only its source text is sent, so it cannot use variables of this
+   * file. */
   run(body, ...args) {
     const id = ++this._last;
     const answer = new Promise((resolve, reject) => this._calls.set(id, { resolve, reject }));
@@ -175,7 +176,7 @@ class AppProcess {
     return within(answer, `the app process: ${body}`);
   }
 
-  /** SIGKILL, and wait until it is gone. */
+  /** Kills the process with SIGKILL, and waits until it has ended. */
   async kill() {
     this.process.kill("SIGKILL");
     await this._exited;
