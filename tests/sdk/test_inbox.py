@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ def listen(moorage: Moorage) -> Heard:
     return heard
 
 
-async def test_a_restarted_service() -> None:
+async def test_after_a_restart_of_the_service_clients_come_again() -> None:
     """Clients end, each with one disconnect; what was asked fails; what can still be sent is."""
     ends, connects = Heard(), Heard()
     sio = socketio.AsyncServer(async_mode="asgi")
@@ -109,7 +108,7 @@ async def _connect(peer: ServicePeer, number: int) -> str:
     return answer.payload.decode().split('"')[3]
 
 
-async def test_frames_that_make_no_sense() -> None:
+async def test_frames_that_cannot_be_handled_do_not_stop_the_others() -> None:
     """A service that speaks of clients that are not there harms nobody."""
     async with ServicePeer() as peer:
         sio = socketio.AsyncServer(async_mode="asgi")
@@ -140,37 +139,7 @@ async def test_frames_that_make_no_sense() -> None:
         await moorage.close()
 
 
-async def test_a_session_is_told_to_who_asks() -> None:
-    async with ServicePeer() as peer:
-        sio = socketio.AsyncServer(async_mode="asgi")
-        moorage = await app_of(peer, sio)
-        await peer.send(v1.Open(1, "c1", None, b"{}"), v1.Packet(1, b'40{"t":1}'))
-        await peer.frame(v1.Opened)
-        sid = (await peer.frame(v1.Packet)).payload.decode().split('"')[3]
-        await sio.save_session(sid, {"name": "ann", "odd": {1}})
-        await peer.send(v1.Query(3, "/", (sid, "nobody")))
-        (chunk,) = (await peer.frame(v1.Facts)).chunks
-        told = (
-            b'{"data":{"name":"ann"},"auth":{"t":1},"left_out":{"data.odd":"set is not JSON serialisable"}}'
-        )
-        assert chunk == v1.Chunk(2, b"[" + told + b",{}]")
-        await moorage.close()
-
-
-async def test_a_service_that_stops_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    with MoorageProcess() as service:
-        world = World(service)
-        moorage = await world.app()
-        heard = listen(moorage)
-        service.signal(signal.SIGTERM)
-        names = [(await heard.next())[0]]
-        while names[-1] != "link_lost":
-            names.append((await heard.next())[0])
-        await world.end()
-    assert "reconnecting" in caplog.text
-
-
-async def test_refused_for_good(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_link_refused_for_good_has_failed(caplog: pytest.LogCaptureFixture) -> None:
     """The key was changed while the service was down."""
     with MoorageProcess() as first:
         port = first.url.rpartition(":")[2]
@@ -187,7 +156,7 @@ async def test_refused_for_good(caplog: pytest.LogCaptureFixture) -> None:
     await moorage.close()
 
 
-async def test_listeners(caplog: pytest.LogCaptureFixture) -> None:
+async def test_listeners_that_raise_do_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     async with ServicePeer() as peer:
         moorage = await app_of(peer)
         heard = Heard()

@@ -1,4 +1,4 @@
-"""What the calls that ask several others give back: who answered what, and who did not in time."""
+"""Results of calls that several sockets or app servers answer, and who did not answer in time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from moorage.wire.moorage.v1 import Answer, Data, FromService, Row, Sockets
 
 
 class RemoteSocket:
-    """One socket of `fetch_sockets`, wherever it is served. Read when looked at: a call may bring tens of
-    thousands."""
+    """One socket of `fetch_sockets`, of any app server. Its data is decoded on first use, because a call may
+    return tens of thousands of sockets."""
 
     def __init__(
         self, row: Row, namespace: str, server_id: str, facts: Callable[[], Any], shared: bytes = b"{}"
@@ -168,7 +168,7 @@ class SocketCollector:
     """By app server, in the order of its rows."""
     facts: dict[str, bytes] = field(default_factory=dict)
     own: dict[str, bytes] = field(default_factory=dict)
-    """Handshakes by socket id: the service leaves out those that the asker was told before."""
+    """Handshakes of own sockets by socket id: the service does not repeat them."""
 
     def know(self, member: Member, facts: bytes) -> None:
         """One of the asker's own sockets."""
@@ -203,7 +203,7 @@ class SocketCollector:
 
 
 def _nothing() -> None:
-    """An app server has not answered."""
+    """The data of a socket whose app server has not answered."""
 
 
 def _read(facts: bytes) -> Any:

@@ -1,7 +1,7 @@
-"""What other app servers may learn of a socket beyond what the service knows: its session and `auth`.
+"""The data of a socket that only its app server has: its session and `auth`.
 
-A session may hold anything. What JSON has no form for is left out and named, so that one odd value
-costs nobody the rest.
+A session may hold values that JSON cannot express. They are left out and named, so that the rest still
+arrives.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from moorage.wire.moorage.v1 import Chunk
 _STRICT: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 _DEEPEST: Final = 100
 _TOGETHER: Final = 64
-"""Sockets in one chunk: read all at once for the sake of one of them."""
+"""Sockets in one chunk. A chunk is decoded as a whole when one of them is looked at."""
 
 
 def facts_json(session: Any, auth: Any) -> bytes:
@@ -40,13 +40,13 @@ def facts_json(session: Any, auth: Any) -> bytes:
 
 
 def _kept(value: Any, path: str, left_out: dict[str, str], above: tuple[int, ...]) -> Any:
-    """`value` without what cannot be told. `above`: what it stands in."""
+    """`value` without what JSON cannot express. `above`: ids of the values that contain it."""
     if value is None or isinstance(value, (bool, float)):
         return value
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, int):
-        # Above 64 bits it would be no exact number to most readers.
+        # Most readers cannot represent more than 64 bits exactly.
         return value if -(2**63) <= value < 2**64 else float(value)
     if isinstance(value, (dict, list, tuple)):
         if len(above) >= _DEEPEST or id(value) in above:
@@ -55,7 +55,7 @@ def _kept(value: Any, path: str, left_out: dict[str, str], above: tuple[int, ...
         above = (*above, id(value))
     if isinstance(value, dict):
         kept = {}
-        # Of a copy: a handler in another thread may change a session while it is read.
+        # A copy, since a handler in another thread may change the session meanwhile.
         for key, item in tuple(value.items()):
             name = key if isinstance(key, str) else str(key)
             inner = _kept(item, f"{path}.{name}", left_out, above)
@@ -76,7 +76,7 @@ def chunks_of(facts: Iterable[bytes]) -> Iterator[Chunk]:
 
 
 class ToldFacts:
-    """A chunk that another app server told, read when it is first looked into."""
+    """A chunk of another app server, decoded on first use."""
 
     __slots__ = ("_chunk", "_read")
 

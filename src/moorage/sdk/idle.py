@@ -1,4 +1,4 @@
-"""An app server that gets clients and does nothing with them is most likely a worker that only emits."""
+"""Warns of an app server that gets clients and has no handlers: most likely a worker that only emits."""
 
 from __future__ import annotations
 

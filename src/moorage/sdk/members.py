@@ -1,9 +1,9 @@
-"""This app server's own sockets and their rooms, as it believes them to be. No I/O.
+"""This app server's own sockets and their rooms. No I/O.
 
-The service's tables decide who gets an emit. These answer `sio.rooms(sid)` and its like at once, and
-follow what other app servers do through `Moved`. Our own changes count from the call on: the
-service hears them in order, so the only question is a `Moved` that crosses one on the way. It was
-made before the service saw ours, so for the rooms of a change that is not confirmed yet it is old news.
+The service's tables decide who gets an emit. These tables answer `sio.rooms(sid)` and the like at once, and
+follow the changes of other app servers through `Moved`. An own change counts from the call on: the service
+gets own changes in order. Only a `Moved` may cross one on the way. It is older than the own change, so it
+does not apply to rooms with an unconfirmed change.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Stage(Enum):
 
 
 class ClientRecord(Protocol):
-    """What a socket needs of its client."""
+    """The attributes of a client that its sockets use."""
 
     sid: str
     number: int
@@ -65,10 +65,10 @@ class Member:
         self.auth = auth
         self.stage = Stage.CONNECTING
         self.entered = False
-        """The service has been told its id by a room that it enters while it is connecting."""
+        """The service knows its id already, because it has entered a room while it was connecting."""
         self.rooms: set[str] = {sid}
         self.unconfirmed: dict[str, int] = {}
-        """Rooms that an own change is under way for, and how many."""
+        """The number of unconfirmed own changes, by room."""
         self.waiting: dict[int, Callback] = {}
         """Callbacks by ack id."""
         self.last_ack = 0
@@ -80,12 +80,11 @@ class Member:
         return self.last_ack
 
     def answered(self, ack_id: int | None) -> Callback | None:
-        """The callback of an ack, which is not waited for any more. None if nobody waits: it may be
-        late, or made up."""
+        """Take the callback of an ack. None if no callback waits for it: the ack is late or made up."""
         return None if ack_id is None else self.waiting.pop(ack_id, None)
 
     def hears(self, whom: To) -> bool:
-        """An emit to `whom` is for this socket, which the service cannot tell while it is connecting."""
+        """True if an emit to `whom` is for this socket and the service cannot know that: it is connecting."""
         return (
             self.stage is Stage.CONNECTING
             and self.namespace == whom.namespace
@@ -96,14 +95,14 @@ class Member:
 
 
 def room_name(room: Any) -> str:
-    """Rooms are text on the wire, for app servers in every language; numbers are taken as well, as apps
-    like to use their database's keys. Raises `UsageError`."""
+    """A room as text, which it is on the wire. Numbers are accepted too, since apps use their database's keys
+    as rooms. Raises `UsageError`."""
     if isinstance(room, str):
         if not room.isascii():
             try:
                 room.encode()
             except UnicodeEncodeError:
-                # JSON of a client may hold one, and apps take rooms' names from clients.
+                # Apps take names of rooms from clients, whose JSON may hold half of a surrogate pair.
                 raise UsageError(f"a room's name with half a character in it: {room!r:.100}") from None
         return room
     if isinstance(room, int) and not isinstance(room, bool):
@@ -121,13 +120,13 @@ def room_names(rooms: Any) -> tuple[str, ...]:
 
 
 class Members:
-    """All own sockets. Double index: room -> sockets and socket -> rooms, so that a disconnect costs
-    the socket's own rooms and not all of the namespace."""
+    """All own sockets, indexed by room and by socket, so that the cost of a disconnect depends only on the
+    number of the socket's rooms."""
 
     def __init__(self) -> None:
         self.rooms: dict[str, dict[str | None, dict[str, str]]] = {}
-        """Namespace -> room -> socket id -> client id; None is the room of all. The shape that
-        `BaseManager.rooms` has, since there are apps that look into it."""
+        """Namespace -> room -> socket id -> client id; None is the room of all. It has the shape of
+        `BaseManager.rooms`, which some apps read."""
         self.by_id: dict[str, Member] = {}
         self._given: dict[str, Any] = {}
 
@@ -155,7 +154,7 @@ class Members:
         member.waiting.clear()
 
     def enter(self, member: Member, rooms: Iterable[Any]) -> tuple[str, ...]:
-        """Put it into rooms, if it is still there; their names on the wire."""
+        """Add it to rooms, unless it is gone. Returns their names on the wire."""
         names = []
         here = self.by_id.get(member.sid) is member
         for room in rooms:
@@ -168,7 +167,7 @@ class Members:
         return tuple(names)
 
     def leave(self, member: Member, rooms: Iterable[Any]) -> tuple[str, ...]:
-        """Take it out of rooms; their names on the wire."""
+        """Remove it from rooms. Returns their names on the wire."""
         names = room_names(tuple(rooms))
         for name in names:
             member.rooms.discard(name)
@@ -176,12 +175,12 @@ class Members:
         return names
 
     def begin(self, member: Member, names: Iterable[str]) -> None:
-        """An own change of these rooms is on its way."""
+        """An own change of these rooms has been sent."""
         for name in names:
             member.unconfirmed[name] = member.unconfirmed.get(name, 0) + 1
 
     def confirm(self, member: Member, names: Iterable[str]) -> None:
-        """It has arrived, or never will."""
+        """The change was answered, or never will be."""
         for name in names:
             left = member.unconfirmed.get(name, 0) - 1
             if left > 0:
@@ -210,7 +209,7 @@ class Members:
         yield from found.items()
 
     def rooms_of(self, member: Member) -> list[Any]:
-        """As they were given: a room entered as 42 is 42 here."""
+        """Its rooms as the app named them: a room entered as 42 is 42 here."""
         return [self._given.get(name, name) for name in member.rooms]
 
     def is_private(self, namespace: str, room: Any) -> bool:

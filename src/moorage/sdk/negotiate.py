@@ -3,10 +3,9 @@
     app.add_route("/negotiate", starlette_negotiate(who, hub="chat", connection_string=...))
     app.add_url_rule("/negotiate", view_func=flask_negotiate(who, hub="chat", connection_string=...))
 
-`who(request)` gives what the token shall say: arguments of `client_token`, such as
-`{"user_id": "ada", "ttl": 300}`, or None for a token without a user. What it raises (an `HTTPException`,
-`flask.abort(401)`) is the answer instead. The answer is JSON, `{"endpoint": ..., "path": ..., "token": ...}`,
-as that of the Node.js SDK's `negotiate`.
+`who(request)` returns arguments of `client_token`, such as `{"user_id": "ada", "ttl": 300}`, or None for a
+token without a user. It may raise an HTTP error instead (`HTTPException`, `flask.abort(401)`). The answer is
+JSON, `{"endpoint": ..., "path": ..., "token": ...}`, as with `negotiate` of the Node.js SDK.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ _HEADERS = {"Cache-Control": "no-store"}
 
 
 def _maker(hub: str, connection_string: str) -> Callable[[TokenOptions], ClientAccess]:
-    # What is wrong with them shall show at the start and not at the first request.
+    # Wrong arguments raise at the start, not at the first request.
     check_hub(hub)
     parse(connection_string)
     return lambda options: client_access(connection_string, hub=hub, **(options or {}))

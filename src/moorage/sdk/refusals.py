@@ -1,8 +1,4 @@
-"""What a refused link means, in words that name the cause and the way out of it.
-
-A developer meets these on the first day, and an operator in the middle of the night: each says what
-was found, where, and what to change.
-"""
+"""Messages for a refused link: each names what was found, where, the cause, and what to change."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ from moorage.sdk.errors import LinkError, LinkRefused, LinkUnavailable
 from moorage.wire.reasons import Reason
 
 _AGAIN: Final = frozenset({408, 409, 425, 429})
-"""4xx that pass by themselves; all others will not get better by trying again."""
+"""4xx that may pass by themselves. For all others the SDK does not try again."""
 
 _FIXES: Final = {
     "token-signature": "the AccessKey in the connection string is not a key of this service; "
@@ -79,7 +75,7 @@ def wrong_protocol(target: ConnectionString, chosen: str | None) -> LinkRefused:
 
 
 def no_http(target: ConnectionString, what: str) -> LinkRefused:
-    """Somebody answers, but not in HTTP."""
+    """The endpoint answers, but not in HTTP."""
     return LinkRefused(
         f"{target.endpoint} does not answer like a web server ({what}). Check the port and http/https "
         "in the connection string's Endpoint"
@@ -99,7 +95,7 @@ def unreachable(target: ConnectionString, error: BaseException) -> LinkUnavailab
 
 
 def untrusted(target: ConnectionString, error: BaseException) -> LinkRefused:
-    """TLS did not work out."""
+    """The TLS handshake failed."""
     return LinkRefused(
         f"no TLS connection to {target.endpoint} ({error}). If the service has a certificate of its own "
         "authority, give an `ssl_context` that knows it; if it speaks plain HTTP, write http:// in the "

@@ -1,4 +1,4 @@
-"""One session of the link dialect, without I/O: what to send, what came, what is still unanswered.
+"""One session of the link dialect, without I/O: frames to send, frames received, open requests.
 
 A session outlives the WebSocket under it. The owner (`link`) opens a WebSocket, sends `hello()`, hands
 the answer to `greeted` and from then on every message to `received`; what may be sent comes out of
@@ -44,18 +44,18 @@ from moorage.wire.moorage.v1 import (
 from moorage.wire.reasons import LINK_BAD_FRAME, LINK_VERSION
 
 WINDOW: Final = 4 * 1024 * 1024
-"""Bytes of clients' packets that we take unacknowledged. More than a loopback or a data centre needs
-to stay busy; a service's memory for an app server that hangs is bounded by it."""
+"""Bytes of clients' packets that the service may send without an acknowledgement. It keeps them in memory,
+so this bounds its memory for an app server that hangs. A link within a data centre needs less."""
 MAX_QUEUE_BYTES: Final = 16 * 1024 * 1024
 CONGESTED_BYTES: Final = 1024 * 1024
-"""From here on emits wait for their bytes to leave, so that one loop that emits does not run away."""
+"""With more bytes waiting, emits wait until some are sent: a loop that emits must not fill the queue."""
 BATCH_OVERHEAD: Final = 32
-"""What a batch adds to a frame that has it for itself, at most."""
+"""Upper bound of the batch header, in bytes, for a batch that holds one frame."""
 
 # An Emit or a Tell without a number: an array of five, type 10 or 40, 0. What survives the loss of a session.
 _BROADCAST: Final = (b"\x95\x0a\x00", b"\x95\x28\x00")
 _ALWAYS: Final = frozenset({Close, Drain})
-"""Queued beyond the bound as well: small, few, and the way out of it."""
+"""Queued even if the queue is full: they are small and few, and they end what fills it."""
 
 _ANSWERS: Final = frozenset({Asked, Answer, Sockets, Data, Done, Servers, Failed})
 
@@ -64,7 +64,7 @@ End = Done | Servers
 
 
 class Answers(Protocol):
-    """Takes what the service answers to one request. Must not raise."""
+    """Takes the frames that answer one request. Must not raise."""
 
     def part(self, frame: Part) -> None:
         """Part of the answer; more follows."""
@@ -73,7 +73,7 @@ class Answers(Protocol):
         """The last of it."""
 
     def failed(self, error: MoorageError) -> None:
-        """Not done, lost, or out of time; nothing follows."""
+        """The request was refused, lost, or not answered in time; nothing follows."""
 
 
 class Future(Protocol):
@@ -136,7 +136,7 @@ class Greeting(NamedTuple):
 
 
 class Session:
-    """All state of a link that a cut does not touch."""
+    """The state of a link that outlives its WebSocket."""
 
     def __init__(
         self,
@@ -192,8 +192,8 @@ class Session:
         return Greeting(again, frame.resumed, lost)
 
     def forget(self, why: str) -> None:
-        """The session is gone. What nobody has answered fails; emits that never left stay queued
-        for the next session, as they name rooms and not clients of this one."""
+        """The session is gone. Open requests fail. Emits that were never sent stay queued for the next
+        session, because they name rooms and not clients of this one."""
         kept = [frame for frame in self._out.unsent() if frame.startswith(_BROADCAST)]
         self.id = ""
         self._out = Outgoing(self._out.window)
@@ -206,17 +206,17 @@ class Session:
 
     @property
     def waiting(self) -> int:
-        """Bytes that have not left."""
+        """Bytes that have not been sent."""
         return self._out.waiting
 
     @property
     def in_flight(self) -> int:
-        """Bytes that have left and that the service has not taken."""
+        """Bytes that were sent and that the service has not acknowledged."""
         return self._out.in_flight
 
     @property
     def congested(self) -> bool:
-        """Emits had better wait."""
+        """True if emits should wait."""
         return self._out.waiting >= CONGESTED_BYTES
 
     def queue(self, frame: FromApp) -> None:
@@ -246,11 +246,11 @@ class Session:
         return ref
 
     def cancel(self, ref: int) -> None:
-        """The asker does not wait any more."""
+        """The caller does not wait any more."""
         self._requests.pop(ref, None)
 
     def batches(self) -> Iterator[bytes]:
-        """What may be sent now, the acknowledgement with it."""
+        """Batches that may be sent now, with the acknowledgement."""
         while True:
             batch = self._out.take(self._in.ack)
             if batch is None:
@@ -264,22 +264,22 @@ class Session:
 
     @property
     def ack_is_due(self) -> bool:
-        """A quarter of the window is taken and not acknowledged."""
+        """A quarter of the window has been taken and not acknowledged."""
         return self._in.is_due
 
     @property
     def ack_has_news(self) -> bool:
-        """Something is taken and not acknowledged."""
+        """Something has been taken and not acknowledged."""
         return self._in.has_news
 
     def take_all(self) -> None:
-        """What came is with the application, or queued within its bounds."""
+        """Everything that came has been handed to the application, or queued within its bounds."""
         self._in.take_all()
 
     # -- from the service ---------------------------------------------------------------------------
 
     def received(self, data: bytes) -> list[FromService]:
-        """One message's frames, less those that answered a request. Raises `PeerError`."""
+        """The frames of one message, without those that answer a request. Raises `PeerError`."""
         number, ack, frames = decode_from_service(data)
         self._out.taken(ack)
         if number == 0:
@@ -294,7 +294,7 @@ class Session:
         assert isinstance(frame, (Asked, Answer, Sockets, Data, Done, Servers, Failed))
         request = self._requests.get(frame.ref)
         if request is None:
-            # Late, or nobody waited; a failure without a number is for the application to hear.
+            # A late answer, or one that nobody waits for. The application gets a failure without a reference.
             return not isinstance(frame, Failed)
         if isinstance(frame, (Asked, Answer, Sockets, Data)):
             request[0].part(frame)
@@ -307,14 +307,14 @@ class Session:
         return True
 
     def expire(self, now: float) -> None:
-        """Fail the requests whose time is over."""
+        """Fail the requests whose deadline has passed."""
         late = [ref for ref, (_, deadline) in self._requests.items() if deadline <= now]
         for ref in late:
             answers, _ = self._requests.pop(ref)
             answers.failed(RequestTimeout("the service did not answer in time"))
 
     def fail_all(self, error: MoorageError) -> None:
-        """No request will be answered any more."""
+        """Fail all open requests."""
         requests, self._requests = self._requests, {}
         for answers, _ in requests.values():
             answers.failed(error)

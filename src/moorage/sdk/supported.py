@@ -9,10 +9,10 @@ from typing import Any, Final
 from moorage.wire.errors import UsageError
 
 OLDEST: Final = (5, 18)
-"""The first release of python-socketio that the suite ran with; every later 5.x is supported."""
+"""The oldest release of python-socketio that is tested; every later 5.x is supported."""
 
 _NEEDED: Final = {"orjson": "orjson", "picows": "picows", "msgspec": "msgspec", "socketio": "python-socketio"}
-"""Modules and the packages that have them."""
+"""Modules, and the packages that contain them."""
 
 _log = logging.getLogger("moorage.sdk")
 
@@ -38,7 +38,7 @@ def check_version() -> None:
 
 
 def warn_of_origins(sio: Any) -> None:
-    """The service decides which pages may connect."""
+    """Log a warning if the app restricts origins: only the service decides which pages may connect."""
     if sio.eio.cors_allowed_origins is not None:
         _log.warning(
             "cors_allowed_origins has no effect behind Moorage: list the origins in the service's setting "

@@ -1,4 +1,4 @@
-"""What the app server asks of its clients, beside what the service allows."""
+"""The app server's limit for messages of clients, compared with the service's limit."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ async def one_each(world: World, pair: tuple[Moorage, Moorage]) -> tuple[Client,
 # -- starting and ending ----------------------------------------------------------------------------
 
 
-async def test_what_it_is(world: World) -> None:
+async def test_it_has_a_hub_and_an_id(world: World) -> None:
     sio = server()
     eio, manager = sio.eio, sio.manager
     moorage = await world.app(sio, server_id="me")
@@ -71,7 +71,7 @@ async def test_what_it_is(world: World) -> None:
     assert again.up
 
 
-async def test_leaving(world: World) -> None:
+async def test_close_sends_clients_to_other_app_servers(world: World) -> None:
     """Clients come back to another app server, and each has its disconnect."""
     first, second = server(), server()
     gone, came = Heard(), Heard()
@@ -97,7 +97,7 @@ async def test_leaving(world: World) -> None:
     await came.next()
 
 
-async def test_draining(world: World) -> None:
+async def test_close_with_drain_waits_for_its_clients(world: World) -> None:
     first, second = await world.app(), await world.app()
     closing = asyncio.create_task(first.close(drain=0.5))
     await until(lambda: first.link.session.in_flight == 0 and first.up)
@@ -122,14 +122,14 @@ async def test_draining(world: World) -> None:
         ({"sio": server(client_manager=socketio.AsyncRedisManager())}, "leave out `client_manager=`"),
     ],
 )
-async def test_wrong_arguments(options: dict[str, Any], told: str) -> None:
+async def test_wrong_arguments_are_refused(options: dict[str, Any], told: str) -> None:
     given = {"hub": "app", "connection_string": "Endpoint=http://127.0.0.1:1;AccessKey=key", **options}
     sio = given.pop("sio", server())
     with pytest.raises(UsageError, match=told):
         await use_moorage(sio, **given)
 
 
-async def test_wrong_places(world: World) -> None:
+async def test_wrong_endpoints_are_named(world: World) -> None:
     sio = server()
     eio, manager = sio.eio, sio.manager
     text = world.service.connection_string
@@ -146,7 +146,7 @@ async def test_wrong_places(world: World) -> None:
 # -- emits ------------------------------------------------------------------------------------------
 
 
-async def test_flags(world: World, pair: tuple[Moorage, Moorage]) -> None:
+async def test_local_and_volatile_emits(world: World, pair: tuple[Moorage, Moorage]) -> None:
     one, two = await one_each(world, pair)
     first, _ = pair
     await first.emit("local", 1, local=True)
@@ -158,7 +158,7 @@ async def test_flags(world: World, pair: tuple[Moorage, Moorage]) -> None:
     assert await two.heard.some(3) == [("volatile", 2, b"x"), ("to", 3), ("end",)]
 
 
-async def test_acks_of_many(world: World, pair: tuple[Moorage, Moorage]) -> None:
+async def test_acks_of_many_sockets_are_gathered(world: World, pair: tuple[Moorage, Moorage]) -> None:
     one, two = await one_each(world, pair)
     silent = await world.raw()
     await silent.send("40")
@@ -181,7 +181,7 @@ async def test_acks_of_many(world: World, pair: tuple[Moorage, Moorage]) -> None
 # -- sockets ----------------------------------------------------------------------------------------
 
 
-async def test_fetching(world: World, pair: tuple[Moorage, Moorage]) -> None:
+async def test_sockets_of_all_app_servers_are_fetched(world: World, pair: tuple[Moorage, Moorage]) -> None:
     one, two = await one_each(world, pair)
     a, b = one.get_sid(), two.get_sid()
     await pair[0].sio.save_session(a, {"name": "ann", "odd": {1}})
@@ -246,7 +246,7 @@ asyncio.run(main())
 """
 
 
-async def test_moving_sockets(world: World, pair: tuple[Moorage, Moorage]) -> None:
+async def test_sockets_of_all_app_servers_are_moved(world: World, pair: tuple[Moorage, Moorage]) -> None:
     one, two = await one_each(world, pair)
     a, b = one.get_sid(), two.get_sid()
     first, second = pair
@@ -269,7 +269,9 @@ async def test_moving_sockets(world: World, pair: tuple[Moorage, Moorage]) -> No
     assert await two.heard.next() == ("all",)
 
 
-async def test_disconnecting_sockets(world: World, pair: tuple[Moorage, Moorage]) -> None:
+async def test_sockets_of_all_app_servers_are_disconnected(
+    world: World, pair: tuple[Moorage, Moorage]
+) -> None:
     one, two = await one_each(world, pair)
     gone = Heard()
     for moorage in pair:
@@ -284,7 +286,7 @@ async def test_disconnecting_sockets(world: World, pair: tuple[Moorage, Moorage]
     assert gone.empty
 
 
-async def test_disconnect_handlers_at_the_end(
+async def test_disconnect_handlers_run_before_close_returns(
     world: World, pair: tuple[Moorage, Moorage], caplog: pytest.LogCaptureFixture
 ) -> None:
     """They have the link still: those of other app servers hear who has left."""
@@ -317,14 +319,6 @@ async def test_closed_by_a_disconnect_handler(world: World, caplog: pytest.LogCa
     await client.disconnect()
     await closed.next()
     assert not caplog.records
-
-
-async def test_servers(world: World, pair: tuple[Moorage, Moorage]) -> None:
-    await one_each(world, pair)
-    await until(lambda: all(len(one.sio.environ) == 1 for one in pair))
-    found = {one.id: one for one in await pair[0].servers()}
-    assert found.keys() == {one.server_id for one in pair}
-    assert [(one.dialect, one.up, one.clients) for one in found.values()] == [("moorage", True, 1)] * 2
 
 
 # -- in a web application ---------------------------------------------------------------------------

@@ -42,7 +42,7 @@ async def connected(world: World, *before: str) -> tuple[WebSocket, str]:
 # -- connecting -------------------------------------------------------------------------------------
 
 
-async def test_namespaces(world: World, moorage: Moorage) -> None:
+async def test_handlers_serve_their_own_namespace(world: World, moorage: Moorage) -> None:
     client = await world.raw()
     await client.send('40/chat,{"token":1}')
     assert (await client.text()).startswith('40/chat,{"sid":"')
@@ -53,7 +53,7 @@ async def test_namespaces(world: World, moorage: Moorage) -> None:
     assert end[1] == "duplicate-connect"
 
 
-async def test_refusals(world: World) -> None:
+async def test_a_refused_client_gets_the_reason(world: World) -> None:
     sio = server()
 
     def connect(sid: str, environ: Any, auth: Any) -> Any:
@@ -84,7 +84,7 @@ async def test_refusals(world: World) -> None:
     assert (await client.text()).startswith('40{"sid":"')
 
 
-async def test_always_connect(world: World) -> None:
+async def test_with_always_connect_the_answer_comes_before_the_handler(world: World) -> None:
     sio = server(always_connect=True)
 
     async def connect(sid: str, environ: Any, auth: Any) -> Any:
@@ -108,7 +108,7 @@ async def test_always_connect(world: World) -> None:
         assert sio.manager.rooms == {}
 
 
-async def test_rooms_and_emits_of_connect_handlers(world: World) -> None:
+async def test_a_connect_handler_may_enter_rooms_and_emit(world: World) -> None:
     """What is entered there is entered when the client hears that it is connected."""
     sio = server()
 
@@ -126,7 +126,7 @@ async def test_rooms_and_emits_of_connect_handlers(world: World) -> None:
     assert await two.heard.next() == ("x",)
 
 
-async def test_emits_to_all_of_connect_handlers(world: World) -> None:
+async def test_a_connect_handlers_emit_to_all_reaches_its_own_socket(world: World) -> None:
     """They reach their own socket as well, as with the library, and once."""
     sio, gate = server(), asyncio.Event()
 
@@ -172,7 +172,7 @@ async def test_an_answer_to_connect_that_cannot_be_queued(peer: ServicePeer) -> 
     await app.close()
 
 
-async def test_junk_of_a_client_of_the_last_session(peer: ServicePeer) -> None:
+async def test_a_bad_packet_of_a_lost_session_closes_no_client_of_the_next(peer: ServicePeer) -> None:
     """Its number belongs to somebody else now."""
     sio, gate = server(), asyncio.Event()
 
@@ -194,7 +194,9 @@ async def test_junk_of_a_client_of_the_last_session(peer: ServicePeer) -> None:
 
 
 @pytest.mark.parametrize("async_handlers", [True, False])
-async def test_cancelled_futures_of_handlers(world: World, async_handlers: bool) -> None:
+async def test_a_handler_that_awaits_a_cancelled_future_ends_alone(
+    world: World, async_handlers: bool
+) -> None:
     """A function that looks into one raises what is no `Exception`; it concerns nobody else."""
     sio, lost, gate = server(async_handlers=async_handlers), Heard(), asyncio.Event()
 
@@ -229,7 +231,7 @@ async def test_cancelled_futures_of_handlers(world: World, async_handlers: bool)
     assert lost.empty
 
 
-async def test_what_comes_while_a_connect_handler_runs(world: World) -> None:
+async def test_packets_wait_while_the_connect_handler_runs(world: World) -> None:
     """It waits, but acks do not: the handler may be waiting for one."""
     sio, heard, gate = server(), Heard(), asyncio.Event()
 
@@ -257,7 +259,7 @@ async def test_what_comes_while_a_connect_handler_runs(world: World) -> None:
     assert await heard.some(2) == [(1,), ("chat", 2)]
 
 
-async def test_gone_while_the_connect_handler_runs(world: World) -> None:
+async def test_a_client_may_go_while_its_connect_handler_runs(world: World) -> None:
     sio, heard, gate = server(), Heard(), asyncio.Event()
 
     async def connect(sid: str, environ: Any) -> None:
@@ -280,7 +282,9 @@ async def test_gone_while_the_connect_handler_runs(world: World) -> None:
 # -- disconnecting ----------------------------------------------------------------------------------
 
 
-async def test_disconnect_handlers_that_throw(world: World, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_disconnect_handler_that_raises_still_ends_the_socket(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     sio = server()
 
     def disconnect(sid: str) -> None:
@@ -329,13 +333,15 @@ async def test_events_before_the_end_are_handled_before_the_end(world: World) ->
         ('421["echo",NaN]', "431[null]"),
     ],
 )
-async def test_forms_of_events(world: World, moorage: Moorage, packet: str, answer: str) -> None:
+async def test_all_forms_of_events_reach_their_handler(
+    world: World, moorage: Moorage, packet: str, answer: str
+) -> None:
     client, _ = await connected(world)
     await client.send(packet)
     assert await client.text() == answer
 
 
-async def test_binary(world: World, moorage: Moorage) -> None:
+async def test_binary_events_and_acks_go_both_ways(world: World, moorage: Moorage) -> None:
     client, _ = await connected(world)
     await client.send('452-3["echo",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]')
     await client.send(b"\x00")
@@ -385,7 +391,7 @@ async def test_a_polling_payload_of_many_packets(world: World, moorage: Moorage)
         '451-["echo",{"_placeholder":true,"num":1}]|AAAA',
     ],
 )
-async def test_junk_ends_its_client_and_nobody_else(
+async def test_a_bad_packet_ends_its_client_and_no_other(
     world: World, moorage: Moorage, packet: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     bystander, _ = await connected(world)

@@ -41,7 +41,7 @@ async def moorage(world: World, heard: Heard) -> Moorage:
     return await world.app(sio)
 
 
-async def test_the_handshake(world: World, moorage: Moorage, heard: Heard) -> None:
+async def test_the_environ_holds_the_handshake(world: World, moorage: Moorage, heard: Heard) -> None:
     client = await world.client(auth={"token": "t"}, headers={"X-Test": "yes", "Cookie": "a=1"})
     _, sid, environ, auth = await heard.next()
     assert (sid, auth) == (client.get_sid(), {"token": "t"})
@@ -65,7 +65,7 @@ async def test_the_transport_follows_the_client(world: World, moorage: Moorage) 
     assert sio.transport(polling) == "polling"
 
 
-async def test_who_the_client_is(world: World, moorage: Moorage, heard: Heard) -> None:
+async def test_the_environ_holds_the_user_and_claims(world: World, moorage: Moorage, heard: Heard) -> None:
     """An access token's user and claims."""
     audience = f"{world.service.url}{world.path}"
     token = sign(
@@ -79,7 +79,7 @@ async def test_who_the_client_is(world: World, moorage: Moorage, heard: Heard) -
     assert token not in str(environ)
 
 
-async def test_sessions(world: World, moorage: Moorage, heard: Heard) -> None:
+async def test_each_socket_has_a_session(world: World, moorage: Moorage, heard: Heard) -> None:
     client = await world.client("/", "/chat")
     sio, sid, chat = moorage.sio, client.get_sid("/"), client.get_sid("/chat")
     await sio.save_session(sid, {"name": "ann"})
@@ -112,7 +112,7 @@ async def test_the_session_outlives_the_connection(world: World, moorage: Moorag
     assert (moorage.sio.environ, moorage.sio.manager.rooms) == ({}, {})
 
 
-async def test_how_clients_go(world: World, moorage: Moorage, heard: Heard) -> None:
+async def test_the_reason_of_each_disconnect(world: World, moorage: Moorage, heard: Heard) -> None:
     sio = moorage.sio
 
     async def gone(client: Any) -> str:
@@ -151,15 +151,6 @@ async def test_one_disconnect_for_each_namespace(world: World, moorage: Moorage,
     assert heard.empty
 
 
-async def test_terms_of_the_server(world: World) -> None:
-    sio = socketio.AsyncServer(
-        async_mode="asgi", ping_interval=(7, 1), ping_timeout=3, max_http_buffer_size=12345
-    )
-    await world.app(sio)
-    info = (await world.raw()).info
-    assert (info["pingInterval"], info["pingTimeout"], info["maxPayload"]) == (8000, 3000, 12345)
-
-
 async def test_it_is_an_engineio_server(moorage: Moorage) -> None:
     eio = moorage.sio.eio
     assert isinstance(eio, engineio.AsyncServer)
@@ -172,7 +163,7 @@ async def test_it_is_an_engineio_server(moorage: Moorage) -> None:
     await moorage.sio.shutdown()
 
 
-async def test_engine_messages(world: World, moorage: Moorage, heard: Heard) -> None:
+async def test_messages_of_the_engine_reach_the_client(world: World, moorage: Moorage, heard: Heard) -> None:
     client = await world.raw()
     await until(lambda: bool(moorage.sio.eio.sockets))
     eio, (sid,) = moorage.sio.eio, moorage.sio.eio.sockets
@@ -194,7 +185,7 @@ async def test_engine_messages(world: World, moorage: Moorage, heard: Heard) -> 
     assert (await client.ended())[1].code == 1000
 
 
-async def test_nothing_comes_into_an_event(peer: ServicePeer) -> None:
+async def test_no_other_event_comes_between_an_event_and_its_attachments(peer: ServicePeer) -> None:
     """Whoever waits for a long queue waits before its attachments, or behind them."""
     peer.takes, peer.window = False, 1000
     sio = socketio.AsyncServer(async_mode="asgi")
@@ -214,7 +205,7 @@ async def test_nothing_comes_into_an_event(peer: ServicePeer) -> None:
     await moorage.close()
 
 
-async def test_direct_clients_are_told_where_to_go(moorage: Moorage) -> None:
+async def test_clients_of_the_old_address_are_told_where_to_connect(moorage: Moorage) -> None:
     """The app's own web server has the old address still."""
     sent: list[dict[str, Any]] = []
 

@@ -26,7 +26,7 @@ async def three(world: World) -> list[Client]:
     return [await world.client() for _ in range(3)]
 
 
-async def test_who_hears_what(world: World, moorage: Moorage) -> None:
+async def test_rooms_and_skips_select_the_recipients(world: World, moorage: Moorage) -> None:
     sio = moorage.sio
     one, two, three_ = await three(world)
     a, b = one.get_sid(), two.get_sid()
@@ -51,7 +51,9 @@ async def test_who_hears_what(world: World, moorage: Moorage) -> None:
 
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]])
-async def test_values_of_all_kinds(world: World, moorage: Moorage, transports: list[str]) -> None:
+async def test_values_of_all_kinds_arrive_unchanged(
+    world: World, moorage: Moorage, transports: list[str]
+) -> None:
     client = await world.client(transports=transports)
     values: list[Any] = [
         None,
@@ -90,7 +92,7 @@ async def test_the_order_of_every_mix_of_emits(world: World, moorage: Moorage) -
     assert [heard[1] for heard in await client.heard.some(300)] == list(range(300))
 
 
-async def test_callbacks_and_calls(world: World, moorage: Moorage) -> None:
+async def test_callbacks_and_calls_get_the_ack(world: World, moorage: Moorage) -> None:
     heard = Heard()
 
     async def later(*arguments: Any) -> None:
@@ -110,7 +112,7 @@ async def test_callbacks_and_calls(world: World, moorage: Moorage) -> None:
     assert sio.manager.members.by_id[sid].waiting == {}
 
 
-async def test_calls_without_an_answer(world: World, moorage: Moorage) -> None:
+async def test_a_call_without_an_answer_times_out(world: World, moorage: Moorage) -> None:
     client = await world.raw()
     await client.send("40")
     sid = (await client.text()).split('"')[3]
@@ -123,7 +125,9 @@ async def test_calls_without_an_answer(world: World, moorage: Moorage) -> None:
     assert await client.text() == "430[]", "and it is still connected"
 
 
-async def test_callbacks_that_fail(world: World, moorage: Moorage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_callback_that_raises_is_logged(
+    world: World, moorage: Moorage, caplog: pytest.LogCaptureFixture
+) -> None:
     async def later(*_: Any) -> None:
         raise ValueError("async")
 
@@ -137,7 +141,7 @@ async def test_callbacks_that_fail(world: World, moorage: Moorage, caplog: pytes
     assert caplog.text.count("the callback of an emit failed") == 2
 
 
-async def test_what_cannot_be_sent(world: World, moorage: Moorage) -> None:
+async def test_values_that_cannot_be_sent_raise_at_the_emit(world: World, moorage: Moorage) -> None:
     client = await world.client()
     sid = client.get_sid()
     for options in ({}, {"to": sid}, {"to": sid, "callback": print}, {"room": "r", "callback": print}):
@@ -154,7 +158,7 @@ async def test_what_cannot_be_sent(world: World, moorage: Moorage) -> None:
     assert await client.heard.next() == ("fine",)
 
 
-async def test_rooms(world: World, moorage: Moorage) -> None:
+async def test_rooms_are_entered_left_and_closed(world: World, moorage: Moorage) -> None:
     sio = moorage.sio
     one, two, _ = await three(world)
     a, b = one.get_sid(), two.get_sid()
@@ -177,7 +181,7 @@ async def test_rooms(world: World, moorage: Moorage) -> None:
     assert await two.heard.some(2) == [("number",), ("last",)]
 
 
-async def test_rooms_that_cannot_be(world: World, moorage: Moorage) -> None:
+async def test_wrong_rooms_are_refused(world: World, moorage: Moorage) -> None:
     sio = moorage.sio
     one, two, _ = await three(world)
     a, b = one.get_sid(), two.get_sid()
@@ -204,7 +208,7 @@ async def test_rooms_of_a_socket_that_has_gone(world: World, moorage: Moorage) -
     assert await one.heard.next() == ("last",)
 
 
-async def test_a_room_too_many(world: World, moorage: Moorage) -> None:
+async def test_a_room_beyond_the_services_limit_is_refused(world: World, moorage: Moorage) -> None:
     """What the service refuses is taken back here."""
     client = await world.client()
     sid, sio = client.get_sid(), moorage.sio
@@ -231,15 +235,8 @@ async def test_a_change_that_cannot_be_queued(world: World, where: str) -> None:
         await until(lambda: not moorage.link.session.waiting)
 
 
-async def test_moved_while_it_enters(world: World, moorage: Moorage) -> None:
-    """The answer and the news of the other change come together."""
-    sid, sio = (await world.client()).get_sid(), moorage.sio
-    await asyncio.gather(sio.enter_room(sid, "room"), moorage.sockets_leave("room"))
-    assert sio.rooms(sid) == [sid]
-
-
 @pytest.mark.parametrize("nonsense", [None, "", 7, object()])
-async def test_ids_that_are_none(world: World, moorage: Moorage, nonsense: Any) -> None:
+async def test_ids_of_no_socket_do_nothing(world: World, moorage: Moorage, nonsense: Any) -> None:
     """Nobody has them, and nobody else is the worse for it."""
     client = await world.client()
     await moorage.sio.disconnect(nonsense)

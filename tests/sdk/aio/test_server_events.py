@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
-import socketio
 
 from moorage.sdk import NotSerialisable
-from moorage.wire.moorage import v1
-from tests.sdk.conftest import Heard, World, until
-from tests.sdk.linked import serving
-from tests.sdk.service_peer import ServicePeer
+from tests.sdk.conftest import Heard, World
 
 
 async def test_events_reach_all_others(world: World) -> None:
@@ -38,7 +33,7 @@ async def test_events_reach_all_others(world: World) -> None:
     assert heard.empty
 
 
-async def test_answers(world: World) -> None:
+async def test_answers_are_gathered_by_app_server(world: World) -> None:
     one, two, three = [await world.app() for _ in range(3)]
     two.on_server_event("ask")(lambda value: value + 1)
 
@@ -51,7 +46,9 @@ async def test_answers(world: World) -> None:
     assert acks.missing == ()
 
 
-async def test_who_does_not_answer_is_named(world: World, caplog: pytest.LogCaptureFixture) -> None:
+async def test_app_servers_that_do_not_answer_are_missing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     one, silent, failing, odd, without = [await world.app() for _ in range(5)]
     silent.on_server_event("other")(lambda: 1)
     # Has nothing to do with the namespace, and so is not waited for.
@@ -69,38 +66,13 @@ async def test_who_does_not_answer_is_named(world: World, caplog: pytest.LogCapt
     assert "args[0]: object is not JSON serialisable" in caplog.text
 
 
-async def test_an_answer_of_the_last_session(peer: ServicePeer) -> None:
-    """The number of its question may be another question's by now."""
-    gate, begun = asyncio.Event(), Heard()
-    moorage = await serving(peer, socketio.AsyncServer(async_mode="asgi"))
-
-    @moorage.on_server_event("ask")
-    async def ask() -> None:
-        begun()
-        await gate.wait()
-
-    await peer.send(v1.Told(1, "other", "/", b'42["ask"]'))
-    await begun.next()
-    peer.forget()
-    peer.cut()
-    await until(lambda: bool(moorage.link.session.id == "session2"))
-    gate.set()
-    # When this one's handler runs, the first has ended and its answer has been dropped.
-    moorage.on_server_event("next")(begun)
-    await peer.send(v1.Told(0, "other", "/", b'42["next"]'))
-    await begun.next()
-    await moorage.server_side_emit("last")
-    assert isinstance(await asyncio.wait_for(peer.frames.get(), 10), v1.Tell)
-    await moorage.close()
-
-
-async def test_nobody_else_is_there(world: World) -> None:
+async def test_an_app_server_alone_gets_no_answers(world: World) -> None:
     alone = await world.app()
     acks = await alone.server_side_emit_with_ack("ask")
     assert (acks.answers, acks.missing) == ({}, ())
 
 
-async def test_namespaces(world: World) -> None:
+async def test_handlers_serve_their_own_namespace(world: World) -> None:
     one, two = [await world.app() for _ in range(2)]
     two.on_server_event("ask")(lambda: "root")
     two.on_server_event("ask", namespace="/chat")(lambda: "chat")
@@ -108,7 +80,7 @@ async def test_namespaces(world: World) -> None:
     assert (await one.server_side_emit_with_ack("ask", namespace="/chat")).answers == {two.server_id: "chat"}
 
 
-async def test_what_cannot_be_sent(world: World) -> None:
+async def test_values_that_cannot_be_sent_raise_at_the_call(world: World) -> None:
     one = await world.app()
     with pytest.raises(NotSerialisable, match=r"args\[0\]\.x"):
         await one.server_side_emit("news", {"x": object()})

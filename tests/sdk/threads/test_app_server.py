@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import threading
@@ -17,8 +16,6 @@ from moorage.sdk.errors import (
     LinkClosed,
     LinkRefused,
     LinkUnavailable,
-    NotSerialisable,
-    TooLarge,
     UsageError,
 )
 from tests.sdk.threads.world import SECONDS, Record, World, event, new_server, next_of, world_of
@@ -143,36 +140,7 @@ async def test_local_and_volatile_emits(world: World) -> None:
     assert second.up
 
 
-async def test_the_hubs_app_servers_are_listed(world: World) -> None:
-    first, second = await world.serve(server_id="first"), await world.serve()
-    await world.client()
-    servers = await asyncio.to_thread(first.servers)
-    assert {server.id for server in servers} == {"first", second.server_id}
-    assert all(server.up and server.dialect == "moorage" for server in servers)
-    assert sum(server.clients for server in servers) == 1
-
-
 # --- what cannot be sent, and the end ---------------------------------------------------------------------
-
-
-async def test_what_cannot_be_sent_is_refused_at_the_emit(world: World) -> None:
-    moorage = await world.serve()
-    with pytest.raises(NotSerialisable, match=r"args\[0\].user.lock"):
-        moorage.sio.emit("news", {"user": {"lock": object()}})
-    with pytest.raises(TooLarge):
-        moorage.sio.emit("news", "x" * (moorage.link.link.hello.max_batch + 1))
-    with pytest.raises(UsageError, match="a room must be"):
-        moorage.sio.emit("news", to=3.5)
-    with pytest.raises(UsageError, match="half a character"):
-        moorage.sio.emit("news", to=["a", "\ud800"])
-    with pytest.raises(UsageError, match="half a character"):
-        moorage.sockets_join(json.loads('"\\ud800"'))
-    with pytest.raises(UsageError, match="a namespace must be"):
-        moorage.emit("news", namespace=5)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="timeout"):
-        moorage.emit_with_acks("news", timeout=0)
-    with pytest.raises(UsageError, match="no such event"):
-        moorage.on("nonsense", print)
 
 
 async def test_close_tells_handlers_gives_back_the_server_and_refuses_questions(world: World) -> None:

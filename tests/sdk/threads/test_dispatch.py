@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -231,25 +230,6 @@ async def test_without_async_handlers_one_clients_events_are_handled_one_by_one(
     assert await order.wait(200) == list(range(200))
 
 
-async def test_a_handler_that_raises_ends_nothing_and_is_logged(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sio, logged = new_server(), Record()
-    monkeypatch.setattr(logging.getLogger("moorage.sdk"), "handle", logged)
-
-    @event(sio)
-    def bad(_sid: str) -> None:
-        raise RuntimeError("out of the handler")
-
-    sio.on("good", lambda _sid: "fine")
-    await world.serve(sio)
-    client = await world.client()
-    await client.emit("bad")
-    (record,) = await logged.wait(1)
-    assert "out of the handler" in str(record.exc_info)
-    assert await client.call("good") == "fine"
-
-
 BAD: list[str | bytes] = ['2["disconnect"]', '2["\\u0063onnect"]', "2[]", '2{"not":"a list"}', '2["no json']
 BAD += ["51-[]", "4", "9", b"stray"]
 
@@ -301,20 +281,6 @@ async def test_one_event_may_be_larger_than_what_may_wait(
     await world.serve(sio)
     client = await world.client()
     assert await client.call("size", "x" * 50_000) == 50_000
-
-
-async def test_a_connect_handler_that_fails_refuses_its_client(world: World) -> None:
-    sio, reasons = new_server(), Record()
-
-    @event(sio)
-    def connect(_sid: str, _environ: Any, _auth: Any) -> None:
-        raise RuntimeError("no database")
-
-    await world.serve(sio)
-    with pytest.raises(RefusedByServer):
-        await world.client(on={"connect_error": reasons})
-    assert reasons.notes == [{"message": "Unable to connect"}]
-    assert sio.manager.rooms == {}
 
 
 async def test_a_disconnect_handler_keeps_session_and_environ_until_it_is_done(world: World) -> None:

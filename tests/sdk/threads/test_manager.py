@@ -12,7 +12,7 @@ import pytest
 import socketio
 
 from moorage.sdk.errors import QueueFull
-from tests.sdk.threads.world import SECONDS, Record, World, event, new_server, next_of, world_of
+from tests.sdk.threads.world import Record, World, event, new_server, next_of, world_of
 from tests.support.service import MoorageProcess
 
 
@@ -164,16 +164,6 @@ async def test_a_socket_can_be_skipped_from_its_connect_handler_on(world: World)
     assert await next_of(second.heard) == ("welcome",)
 
 
-async def test_news_of_a_socket_that_is_gone_bring_it_into_no_room(world: World) -> None:
-    moorage = await world.serve()
-    client = await world.client()
-    member = moorage._manager.members.by_id[client.get_sid()]
-    moorage._manager.remove(member)
-    await world.client()
-    moorage._manager.moved(member, True, ("room",))
-    assert "room" not in moorage._manager.rooms["/"]
-
-
 async def test_a_room_that_cannot_be_asked_for_is_not_entered(world: World) -> None:
     sio = new_server()
     moorage = await world.serve(sio)
@@ -182,32 +172,6 @@ async def test_a_room_that_cannot_be_asked_for_is_not_entered(world: World) -> N
     moorage.link.max_queue_bytes = 0
     with pytest.raises(QueueFull):
         await asyncio.to_thread(sio.enter_room, sid, "room")
-    assert sio.rooms(sid) == [sid]
-
-
-async def test_news_right_behind_the_answer_to_an_own_change_count(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sio, answered, go = new_server(), threading.Event(), threading.Event()
-    moorage, other = await world.serve(sio), await world.serve()
-    clients = [await world.client() for _ in range(2)]
-    sid = next(c.get_sid() for c in clients if c.get_sid() in moorage._manager.members.by_id)
-    request = moorage.link.request
-
-    def slow(*args: Any, **options: Any) -> Any:
-        end = request(*args, **options)
-        answered.set()
-        assert go.wait(SECONDS)
-        return end
-
-    with monkeypatch.context() as patch:
-        patch.setattr(moorage.link, "request", slow)
-        entering = asyncio.create_task(asyncio.to_thread(sio.enter_room, sid, "room"))
-        assert await asyncio.to_thread(answered.wait, SECONDS)
-        assert await asyncio.to_thread(other.sockets_leave, "room", to=sid) == 1
-    await asyncio.to_thread(moorage.servers)  # behind the news
-    go.set()
-    await entering
     assert sio.rooms(sid) == [sid]
 
 

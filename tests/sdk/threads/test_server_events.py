@@ -7,12 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 
 import pytest
-import socketio
 
-from moorage.sdk.threads.app_server import use_moorage_sync
-from moorage.wire.moorage import v1
-from tests.sdk.conftest import until
-from tests.sdk.service_peer import ServicePeer
 from tests.sdk.threads.world import Record, World, world_of
 from tests.support.service import MoorageProcess
 
@@ -57,31 +52,3 @@ async def test_a_handler_may_ask_on(world: World) -> None:
     )
     acks = await asyncio.to_thread(second.server_side_emit_with_ack, "ask", timeout=10)
     assert acks.answers == {first.server_id: ["second"]}
-
-
-async def test_an_answer_of_the_last_session(peer: ServicePeer) -> None:
-    """The number of its question may be another question's by now."""
-    begun, gate, done = threading.Event(), threading.Event(), threading.Event()
-    sio = socketio.Server(async_mode="threading")
-    moorage = await asyncio.to_thread(
-        use_moorage_sync, sio, hub="app", connection_string=peer.connection_string, threads=1
-    )
-
-    @moorage.on_server_event("ask")
-    def ask() -> None:
-        begun.set()
-        gate.wait(20)
-
-    moorage.on_server_event("next")(done.set)
-    await peer.send(v1.Told(1, "other", "/", b'42["ask"]'))
-    assert await asyncio.to_thread(begun.wait, 10)
-    peer.forget()
-    peer.cut()
-    await until(lambda: moorage.link.session_id == "session2")
-    # With one thread this handler runs when the first one's answer has been dealt with.
-    await peer.send(v1.Told(0, "other", "/", b'42["next"]'))
-    gate.set()
-    assert await asyncio.to_thread(done.wait, 10)
-    await asyncio.to_thread(moorage.server_side_emit, "last")
-    assert isinstance(await asyncio.wait_for(peer.frames.get(), 10), v1.Tell)
-    await asyncio.to_thread(moorage.close)

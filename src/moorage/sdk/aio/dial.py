@@ -23,16 +23,16 @@ from moorage.wire.moorage.v1 import SUBPROTOCOL
 
 CONNECT_SECONDS: Final = 10.0
 TOKEN_SECONDS: Final = 600
-"""A token is used at once. So long, because the clocks may be apart."""
+"""A token is used at once. It is valid for this long because the clocks of both machines may differ."""
 READ_BUFFER: Final = 128 * 1024
-"""A link carries everything: one read should take all that has come."""
+"""A link carries the packets of all clients, so one read should take all that has arrived."""
 WRITE_BUFFER: Final = 512 * 1024
-"""What may wait in the socket's own buffer before batches wait in ours."""
+"""Bytes that may wait in the socket's own buffer. Beyond this, batches wait in the session."""
 _BODY_LIMIT: Final = 64 * 1024
 
 _log = logging.getLogger("moorage.sdk.aio.websocket")
 if _log.level == logging.NOTSET:
-    # picows tells of each opening and closing at INFO; `link` tells it better.
+    # picows logs each opening and closing at INFO; `link` logs them with their cause.
     _log.setLevel(logging.WARNING)
 
 
@@ -115,7 +115,7 @@ async def _stranger(
     sent: dict[str, str],
     ssl_context: ssl.SSLContext | None,
 ) -> Exception:
-    """What picows cannot read may still be a web server, one of HTTP/1.0 for example."""
+    """An answer that picows cannot read may still come from a web server, for example with HTTP/1.0."""
     answer = await asyncio.to_thread(_ask, target, hub, sent, ssl_context)
     if answer is None or answer[0] == 101:
         return refusals.no_http(target, str(error))
@@ -126,7 +126,7 @@ async def _stranger(
 def _ask(
     target: ConnectionString, hub: str, sent: dict[str, str], ssl_context: ssl.SSLContext | None
 ) -> tuple[int, Mapping[str, str], bytes] | None:
-    """The answer to the same request, asked for once more; None if there is none."""
+    """The answer to the same request, sent again; None if there is no answer."""
     url = urlsplit(target.link_url(hub))
     connection = (
         HTTPSConnection(url.netloc, timeout=CONNECT_SECONDS, context=ssl_context)

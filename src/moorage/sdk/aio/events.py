@@ -1,7 +1,7 @@
-"""Runs the handlers of events, and knows how much of that is under way.
+"""Runs the handlers of events, and counts the bytes that are being handled.
 
-Events take a way of their own instead of `sio._handle_event`: it spares several layers of calls and the
-slower JSON. A server on which somebody has replaced one of those layers gets them all.
+Events do not go through `sio._handle_event`, which costs several layers of calls and a slower JSON decoder.
+If a subclass or a tracing tool has replaced one of those layers, events go through all of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from moorage.sdk.server_events import returned
 from moorage.wire.moorage.v1 import Packet
 
 MAX_BACKLOG: Final = 64 * 1024 * 1024
-"""Bytes of packets whose handlers run. Beyond it the service is made to wait."""
+"""Bytes of packets whose handlers may run at a time. Beyond this the service has to wait."""
 
 _TRIGGER: Final = frozenset({"_trigger_event"})
 _LAYERS: Final = _TRIGGER | {"_handle_event", "_handle_event_internal"}
@@ -34,19 +34,19 @@ _LIBRARY: Final = socketio.async_server.__file__
 _log = logging.getLogger("moorage.sdk")
 
 Handling = asyncio.Task[Any] | None
-"""The task of a handler; None for what no handler does."""
+"""The task of a handler; None outside of handlers."""
 
 _handling: ContextVar[Handling] = ContextVar("moorage_handling", default=None)
 
 
 class Waits:
-    """Which handlers wait for what comes over the link: acks of clients, answers of the service. Not told
-    by the callbacks that wait, as one of those may wait for ever and its handler have given up."""
+    """Which handlers wait for something that comes over the link: acks of clients, answers of the service.
+    The callbacks that wait do not tell: one may wait for ever after its handler has given up."""
 
     def __init__(self) -> None:
         self.running: set[Handling] = set()
         self.waiting: dict[Handling, int] = {}
-        """How many answers, by handler."""
+        """The number of awaited answers, by handler."""
         self.begun: Callable[[], object] = bool
         """Called when one more waits."""
 
@@ -61,7 +61,7 @@ class Waits:
         return handling
 
     def end(self, handling: Handling) -> None:
-        """What was waited for is here, or nobody waits for it any more."""
+        """The answer has come, or the handler does not wait for it any more."""
         left = self.waiting.pop(handling, 0) - 1
         if left > 0:
             self.waiting[handling] = left
@@ -97,19 +97,19 @@ class Events:
                 self._link.hold(True)
 
     def finish(self, size: int) -> None:
-        """It is not any more."""
+        """The packet has been handled."""
         self._bytes -= size
         if self._held:
             self.look_again()
 
     def look_again(self) -> None:
-        """Go on reading, if that is why we do not."""
+        """Let the service go on, if the backlog is why it has to wait."""
         if self._held and not self._too_much():
             self._held = False
             self._link.hold(False)
 
     def _too_much(self) -> bool:
-        """Handlers that wait for an answer do not count: it would be behind what is not read."""
+        """Handlers that wait for an answer do not count: the answer would be behind the packets not read."""
         running = max(1, len(self._running))
         free = running - len(self._waiting)
         return self._bytes * free > self._max_backlog * running

@@ -13,7 +13,7 @@ from moorage.sdk.errors import LinkError, LinkUnavailable
 from moorage.wire.reasons import CATALOGUE, Reason
 
 MAX_MESSAGE: Final = 64 * 1024 * 1024
-"""Far above what a service sends in one piece (256 KiB, or one packet); only so that there is an end."""
+"""Far more than a service sends in one message (256 KiB, or one packet). It only bounds memory."""
 CLOSE_SECONDS: Final = 1.0
 
 # Compared for every frame: a global is one look-up, an attribute of the enumeration two.
@@ -23,7 +23,7 @@ _CONTINUATION: Final = WSMsgType.CONTINUATION
 
 
 class LinkSocket(WSListener):
-    """Gives its first message through `first`, what follows to `on_message` once `release` was called."""
+    """The first message resolves `first`; later ones go to `on_message` once `release` has been called."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class LinkSocket(WSListener):
     ) -> None:
         self.first: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.full = False
-        """The other end reads slower than we write; `on_writable` says when that has changed."""
+        """True while the service reads more slowly than the SDK writes. Then `on_writable` is called."""
         self.reason = ""
         """Why it ended: a name of the catalogue of reasons, if the service gave one."""
         self._on_message = on_message
@@ -46,7 +46,7 @@ class LinkSocket(WSListener):
         self._gone = asyncio.Event()
 
     def release(self) -> None:
-        """From here on messages go to `on_message`, those that came meanwhile first."""
+        """From here on messages go to `on_message`, beginning with those that have come already."""
         early, self._early = self._early, None
         for data in early or ():
             self._on_message(self, data)
@@ -59,8 +59,7 @@ class LinkSocket(WSListener):
             self._transport.send(_BINARY, message)
 
     def break_off(self, reason: Reason | None = None) -> None:
-        """End it now; what has come already is not read any more. `reason` is told to the service,
-        which may be listening."""
+        """End it now, without reading what has arrived. The service gets `reason` if it still listens."""
         self._broken = True
         if self._transport is None:
             return
@@ -69,7 +68,7 @@ class LinkSocket(WSListener):
         self._transport.disconnect(graceful=reason is not None)
 
     async def farewell(self, reason: Reason) -> None:
-        """A close handshake, as far as the service takes part in it."""
+        """A close handshake, unless the service does not answer."""
         if self._transport is None or self._transport.is_disconnected:
             return
         self._transport.send_close(WSCloseCode.OK, reason.name.encode())
@@ -84,7 +83,7 @@ class LinkSocket(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The handshake is done."""
         self._transport = transport
-        if self._broken:  # nobody waits for it any more
+        if self._broken:  # the caller has given up
             transport.disconnect(graceful=False)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -115,7 +114,7 @@ class LinkSocket(WSListener):
         self.full = True
 
     def resume_writing(self) -> None:
-        """It has room again."""
+        """The socket's buffer is below its low-water mark."""
         self.full = False
         self._on_writable()
 

@@ -1,7 +1,7 @@
-"""A link on a thread of its own: an asyncio loop nobody else sees, and a queue into it.
+"""A link on a thread of its own, with an asyncio loop and a queue into it.
 
-What one thread sends leaves in its order, as all threads' frames go through one queue. The loop is
-woken once for many frames: waking it costs more than queueing.
+All threads' frames go through one queue, so the frames of one thread leave in order. The loop is woken once
+for many frames, since waking it costs more than queueing.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from moorage.wire.moorage.v1 import Facts, FromApp, ServiceHello
 REQUEST_SECONDS: Final = 30.0
 """How long a call waits for the service when the link is up, and for the link when it is down."""
 CONGESTED_SECONDS: Final = 30.0
-"""How long an emit waits for those before it to leave; then it is queued beyond that."""
+"""How long an emit waits for earlier frames to be sent. After that it is queued nevertheless."""
 FRAME_BYTES: Final = 128
-"""Charged for what a frame has besides its payload and its rooms' names."""
+"""Estimated size of a frame without its payload and the names of its rooms."""
 
 T = TypeVar("T")
 Make = Callable[[int], FromApp]
@@ -50,7 +50,7 @@ _log = logging.getLogger("moorage.sdk")
 
 
 def size_of(frame: FromApp) -> int:
-    """A frame's bytes, about: what is long in one is counted, the rest a guess."""
+    """The approximate size of a frame: its long parts are counted, the rest is estimated."""
     size = FRAME_BYTES + len(getattr(frame, "payload", b""))
     to = getattr(frame, "to", None)
     if to is not None:
@@ -90,7 +90,7 @@ class ThreadedLink:
         self.server_id = server_id
         self.max_queue_bytes = max_queue_bytes
         self.loop: asyncio.AbstractEventLoop
-        """From `start` on."""
+        """Set by `start`."""
         self._make: Callable[[], Link] = partial(
             Link,
             target,
@@ -109,9 +109,9 @@ class ThreadedLink:
         """Bytes in `_queue`, by estimate."""
         self._awake = False
         self.failure: Exception | None = None
-        """What has ended the link for good, if anything has."""
+        """The error that has ended the link for good, if there is one."""
         self._dead = False
-        """No thread, and no way to one."""
+        """True in a forked child, which has no copy of the thread."""
         self._closing = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="moorage-link", daemon=True)
 
@@ -160,7 +160,7 @@ class ThreadedLink:
 
     def close(self) -> None:
         """As `Link.close`; the thread has ended when this returns. Idempotent."""
-        # Whoever comes second waits, and does not stop the loop under the first.
+        # A second caller waits, and so does not stop the loop while the first still uses it.
         with self._closing:
             if self._link is None or self._dead or self.loop.is_closed():
                 return
@@ -174,14 +174,14 @@ class ThreadedLink:
         return self._dead
 
     def forked(self) -> None:
-        """In a child process, which has no copy of the thread: nothing may wait for it."""
+        """Called in a forked child. It has no copy of the thread, so nothing may wait for it."""
         self.failure = LinkClosed(
             "this process was forked after use_moorage_sync, without its threads: call that in the child"
         )
         self._dead = True
 
     def _stop(self) -> None:
-        with suppress(RuntimeError):  # somebody else was quicker
+        with suppress(RuntimeError):  # the loop has been closed meanwhile
             self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(REQUEST_SECONDS)
 
@@ -198,7 +198,7 @@ class ThreadedLink:
 
     @property
     def link(self) -> Link:
-        """The link itself. Its methods are for its own thread; reading a property does no harm."""
+        """The link itself. Call its methods on its own thread only; properties may be read from any."""
         if self._link is None:
             raise LinkClosed("the link was never opened")
         return self._link
@@ -314,7 +314,7 @@ class ThreadedLink:
             raise LinkClosed("the link was closed") from None
 
     def _abandon(self) -> None:
-        """The loop runs no more: nobody may be left waiting for what is queued."""
+        """The loop has ended: fail the queued requests, so that no thread waits for ever."""
         with self._lock:
             items, self._queue = self._queue, deque()
             self._awake = False
@@ -323,7 +323,7 @@ class ThreadedLink:
                 item[1].failed(LinkClosed("the link was closed"))
 
     def _pump(self) -> None:
-        # From here on, who queues wakes the loop again: nothing is left behind.
+        # From here on a thread that queues wakes the loop again, so no frame stays behind.
         self._awake = False
         while self._queue:
             # Under the lock, so that what is waiting is counted once at any time.
@@ -351,7 +351,7 @@ class ThreadedLink:
         except MoorageError as error:
             return error
         except Exception as error:
-            # Raised here it would reach nobody, least of all who waits for the answer.
+            # Raised here, it would not reach the thread that waits for the answer.
             return UsageError(f"what cannot be sent: {error}")
         return None
 

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 IDLE_SECONDS: Final = 10.0
-"""A thread that had nothing to do for so long ends."""
+"""A thread without a job for this long ends."""
 
 Job = Callable[[], object]
 
@@ -54,8 +54,8 @@ class Pool:
                 return
             self._jobs.put(job)
             if self._idle:
-                # Spoken for. Two jobs in a row must not both count on the same idle thread: the
-                # second would wait for the first, which may be waiting for it.
+                # This idle thread is taken. Two jobs must not count on the same thread: the second
+                # would wait for the first, which may be waiting for it.
                 self._idle -= 1
                 return
             if self._threads >= self.limit:
@@ -71,7 +71,7 @@ class Pool:
             self._starved = False
 
     def _not_started(self, error: RuntimeError) -> None:
-        """The system gives no more threads. The job stays for those there are, or for the next."""
+        """The system has no more threads. The job waits for an existing thread or the next one."""
         with self._lock:
             self._threads -= 1
         if not self._starved:

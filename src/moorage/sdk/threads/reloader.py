@@ -1,9 +1,9 @@
 """Werkzeug's reloader (`flask run --debug`, `socketio.run(app, debug=True)`) and the link.
 
-The application's module runs in two processes: in one that starts the other whenever a file changes and
-serves nobody, and in that other one. When the first calls `use_moorage_sync` nothing tells it what it is
-going to be. It would stay an app server, one with the code of the first start and half of the clients.
-So it leaves when it starts the process that serves, which has WERKZEUG_RUN_MAIN in its environment.
+The application's module runs in two processes. The first only watches files and restarts the second, which
+serves. When the first calls `use_moorage_sync` it cannot tell which of the two it is. It would remain an
+app server with half of the clients and the code of the first start. So it leaves the hub when it starts the
+second process, which has WERKZEUG_RUN_MAIN in its environment.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _leaving: list[Callable[[], object]] = []
 
 
 def before_reloading(leave: Callable[[], object]) -> None:
-    """Call `leave` when this process turns out to be the one that only watches files. Once per process."""
-    # An audit hook is for life and sees every file that is opened: only where Werkzeug is about.
+    """Call `leave` if this process starts the one that serves. Once per process."""
+    # An audit hook cannot be removed, and it is called for every opened file, so only with Werkzeug.
     if "werkzeug" not in sys.modules or os.environ.get(_SERVES) == "true" or _leaving:
         return
     _leaving.append(leave)
@@ -38,5 +38,5 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
     try:
         for leave in _leaving:
             leave()
-    except Exception:  # raised here it would keep the other process from starting
+    except Exception:  # raised here, it would prevent the start of the other process
         _log.exception("the reloader's process could not leave the hub")
