@@ -193,7 +193,7 @@ class LinkAcceptor:
         if missed:
             log.info("lines suppressed", of="refused links", count=missed)
         for key, server in tuple(self._servers.items()):
-            server.tick(now)
+            self.node.guard("links", server.tick, now)
             if server.hub.servers.get(server.app.id) is not server.app:
                 del self._servers[key]
                 self._readers.pop(server, None)

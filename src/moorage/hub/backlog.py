@@ -1,13 +1,13 @@
-"""What clients have not read yet: how much memory it takes, and which clients are closed for it.
+"""Memory of data that clients have not read yet, and which clients are closed because of it.
 
-Nearly every queue is a few bytes for the length of one loop tick, and nobody counts those. A queue of
-more than `UNCOUNTED` bytes is counted here, in `Backlog.total`, until its client has taken it. Three
-rules end a client with the reason `slow-client`:
+Nearly every queue is a few bytes for one loop tick; these are not counted. A queue of more than `UNCOUNTED`
+bytes is part of `Backlog.total` until its client has taken it. Three rules close a client with the reason
+`slow-client`:
 
-- more than `outbox_bytes` wait for it, and it has read nothing for `slow_after`;
-- more than `outbox_hard_bytes` wait for it, and that is not one single emit;
-- all clients together hold more than `outbox_total_bytes`: then the ones go that have read nothing
-  for the longest time.
+- more than `outbox_bytes` are queued for it, and it has read nothing for `slow_after`;
+- more than `outbox_hard_bytes` are queued for it, and they are not one single emit;
+- more than `outbox_total_bytes` are queued for all clients: the clients that have read nothing for the
+  longest time are closed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from moorage.hub.settings import Limits
 
 UNCOUNTED: Final = 64 * 1024
-"""Bytes queued for one client that are not worth counting."""
+"""A queue of at most this many bytes is not counted."""
 ENTRY_BYTES: Final = 8
-"""Memory of one entry in a queue, beside the bytes that clients share."""
+"""Memory of one entry in a queue, without the bytes that clients share."""
 LOOK_SECONDS: Final = 1.0
-"""How often clients are asked whether they have read, at most."""
+"""Shortest time between two checks of whether clients have read."""
 RELIEF: Final = 0.9
-"""When `outbox_total_bytes` is exceeded, clients are closed until their total is this part of it. If that
-stopped at the limit itself, every further emit would sort all clients again, and close one more."""
+"""When `outbox_total_bytes` is exceeded, clients are closed until the total is this fraction of it. With 1.0,
+every further emit would sort all clients again and close one more."""
 
 
 class Holding:
@@ -40,7 +40,7 @@ class Holding:
         self.queued = 0
         """In the outbox."""
         self.given = 0
-        """In the transport, which has not sent all of it."""
+        """Given to the transport, which has not sent all of it."""
         self.progress = -1
         """`ClientSink.progress` at the last look; -1 before the first."""
         self.read_at = now
@@ -48,7 +48,7 @@ class Holding:
 
 
 class Backlog:
-    """All clients' holdings. `slow` is called with each client that is to be closed, and why."""
+    """The holdings of all clients. `slow` is called with each client to be closed, and the cause."""
 
     def __init__(
         self,
@@ -60,10 +60,10 @@ class Backlog:
     ) -> None:
         self.limits = limits
         self.total = 0
-        """Bytes held for all clients. What an emit to many costs is split evenly among them."""
+        """Bytes held for all clients. The bytes of one emit are split evenly among its recipients."""
         self.alarmed = False
-        """Some clients must be closed at the next flush. Not earlier: an emit may be in the middle of a
-        loop over the members of a room, which a close would change."""
+        """True if clients must be closed at the next flush. A close at once could change a room while an emit
+        iterates over its members."""
         self.uncounted = min(UNCOUNTED, limits.outbox_bytes)
         self._slow = slow
         self._flush = flush
@@ -73,7 +73,7 @@ class Backlog:
         self._holdings: dict[Outbox, Holding] = {}
         self._condemned: list[tuple[Outbox, str]] = []
 
-    # -- what outboxes tell -----------------------------------------------------------------------
+    # -- called by outboxes -----------------------------------------------------------------------
 
     def grown(self, box: Outbox, size: int) -> None:
         """A large queue has grown by one entry; `size` is the client's share of its bytes."""
@@ -86,13 +86,13 @@ class Backlog:
         if self.total > self.limits.outbox_total_bytes:
             self._alarm()
         if box.size > self.limits.outbox_hard_bytes:
-            # It may be that this client reads, and that all of this was emitted within one loop tick.
+            # The client may read well, and all of this was emitted within one loop tick.
             self._flush(box)
             if box.limit >= 0 and box.size > self.limits.outbox_hard_bytes and not box.is_single:
                 self._condemn(box, f"over limits.outbox_hard_bytes, {self.limits.outbox_hard_bytes}")
 
     def written(self, box: Outbox, before: int) -> None:
-        """Some or all of a large queue, `before` bytes, was handed to the sink."""
+        """Some or all of a large queue, which had `before` bytes, was written to the sink."""
         holding = self._holdings.get(box)
         if holding is None:
             return
@@ -111,7 +111,7 @@ class Backlog:
         self._forget_empty(box, holding)
 
     def taken(self, box: Outbox) -> None:
-        """The sink has passed on all that it was given, and asks for more."""
+        """The sink has sent all that it was given, and takes more."""
         holding = self._holdings.get(box)
         if holding is not None:
             self.total -= holding.given
@@ -124,7 +124,7 @@ class Backlog:
             self.forget(box)
 
     def forget(self, box: Outbox) -> None:
-        """Nothing waits for this client any more."""
+        """Nothing is queued for this client any more."""
         holding = self._holdings.pop(box, None)
         if holding is not None:
             self.total -= holding.queued + holding.given
@@ -141,7 +141,7 @@ class Backlog:
         self._wake()
 
     def settle(self) -> None:
-        """At the end of a flush: close the clients that must be closed."""
+        """Close the clients that must be closed. Called at the end of a flush."""
         self.alarmed = False
         condemned, self._condemned = self._condemned, []
         for box, why in condemned:
@@ -162,7 +162,7 @@ class Backlog:
                 self._slow(box.owner, why)
 
     def tick(self, now: float) -> None:
-        """Time passes: find out which clients read, and close those that do not."""
+        """Check which clients have read, and close those that have not for too long."""
         self._now = now
         if now - self._looked < min(LOOK_SECONDS, self.limits.slow_after / 4):
             return

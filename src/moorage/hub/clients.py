@@ -353,21 +353,22 @@ class Clients:
 
     def tick(self, now: float) -> None:
         """Check all deadlines. A fault in one part does not keep the others from their tick."""
-        self._guard(self.heartbeats.tick, now)
-        self._guard(self.flusher.backlog.tick, now)
+        self.guard("node", self.heartbeats.tick, now)
+        self.guard("node", self.flusher.backlog.tick, now)
         for hub in tuple(self.hubs.values()):
             for server in hub.servers.all():
                 if server.bursts is not None:
-                    self._guard(server.bursts.tick, now)
+                    self.guard("node", server.bursts.tick, now)
             if hub.waits:
-                self.invoke_timeouts += self._guard(hub.invocations.tick, now) or 0
-                self.server_timeouts += self._guard(hub.queries.tick, now) or 0
-                self.server_timeouts += self._guard(hub.questions.tick, now) or 0
+                self.invoke_timeouts += self.guard("node", hub.invocations.tick, now) or 0
+                self.server_timeouts += self.guard("node", hub.queries.tick, now) or 0
+                self.server_timeouts += self.guard("node", hub.questions.tick, now) or 0
                 self._forget_if_empty(hub)
 
-    def _guard(self, tick: Callable[[float], ResultT], now: float) -> ResultT | None:
+    def guard(self, part: str, tick: Callable[..., ResultT], *times: float) -> ResultT | None:
+        """Call `tick`. An exception is counted and logged as a fault of `part`, and goes no further."""
         try:
-            return tick(now)
+            return tick(*times)
         except Exception as error:
-            self._faults("node", error)
+            self._faults(part, error)
             return None

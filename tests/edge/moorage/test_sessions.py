@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from picows import WSMsgType
 
+from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.moorage.sessions import HELLO_SECONDS, MAX_WINDOW, MIN_WINDOW
 from moorage.edge.sockets import CLOSE_SECONDS
 from moorage.hub.links import AppServer
@@ -12,7 +13,7 @@ from moorage.hub.settings import HubSettings, LinkSettings
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import LINK_REPLACED, LINK_SILENT
-from tests.edge.moorage.rig import App, Line, Rig
+from tests.edge.moorage.rig import App, Line, Pair, Rig
 from tests.hub.fakes import HUB, LEAST, RecordingLink, heard, sink_of
 
 
@@ -350,3 +351,23 @@ def test_hub_names_compare_without_case() -> None:
     app.back()
     assert app.hello.resumed
     assert app.hello.hub == "Chat"
+
+
+# -- faults -----------------------------------------------------------------------------------------------
+
+
+def test_an_app_server_whose_tick_fails_does_not_keep_others_from_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair = Pair(links=LinkSettings(heartbeat=2.0))
+    tick = MoorageServer.tick
+
+    def fail(server: MoorageServer, now: float, step: float) -> None:
+        if server.app.id == "one":
+            raise RuntimeError("broken")
+        tick(server, now, step)
+
+    monkeypatch.setattr(MoorageServer, "tick", fail)
+    pair.rig.after(10.0)
+    assert (reasons(pair.one), reasons(pair.two)) == ([], [LINK_SILENT.name])
+    assert {part for part, _ in pair.rig.world.faults} == {"links"}

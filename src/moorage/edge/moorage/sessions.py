@@ -170,7 +170,7 @@ class Sessions:
         step, self._ticked = min(now - self._ticked, STEP_SECONDS), now
         for key, (server, _) in tuple(self._sessions.items()):
             if not server.over:
-                server.tick(now, step)
+                self.node.guard("links", server.tick, now, step)
             if server.over:
                 del self._sessions[key]
         self.sweep.tick(now)
