@@ -1,8 +1,8 @@
 // A stream of numbered batches with credit and replay: a link may break without loss or reordering.
 //
-// A batch stays with its sender until the other side has *taken* it, and at most a window of bytes may be untaken. So
-// one acknowledgement does three things: it gives back credit, it frees the copy for replay, and after a cut it tells
-// where to continue. The counterpart of the service's `wire/moorage/stream.py`.
+// A batch stays with its sender until the other side has *taken* it, and at most a window of bytes may be
+// unacknowledged. So one acknowledgement does three things: it gives back credit, it frees the copy for replay, and
+// after a cut it tells where to continue. The counterpart of the service's `wire/moorage/stream.py`.
 
 import { encodeFrame } from "./encode.js";
 import { MoorageError } from "./errors.js";
@@ -174,7 +174,9 @@ export class Incoming {
   ack = 0;
   readonly #window: number;
   #acked = 0;
-  #untaken = 0;
+  /** Bytes received and not taken yet. */
+  #bytesToTake = 0;
+  /** Bytes taken since the last acknowledgement. */
   #unacknowledged = 0;
   /** Frames received since the last acknowledgement. */
   #frames = 0;
@@ -191,7 +193,7 @@ export class Incoming {
     if (number <= this.received) return false;
     if (number !== this.received + 1) throw badFrame(`batch ${number} after ${this.received}`);
     this.received = number;
-    this.#untaken += size;
+    this.#bytesToTake += size;
     this.#frames += frames;
     return true;
   }
@@ -200,8 +202,8 @@ export class Incoming {
   takeAll(): void {
     this.ack = this.received;
     // Counted separately: an acknowledgement sent in between must not cover these bytes.
-    this.#unacknowledged += this.#untaken;
-    this.#untaken = 0;
+    this.#unacknowledged += this.#bytesToTake;
+    this.#bytesToTake = 0;
   }
 
   /** True if the other side has not been told about the newest taken batch. */
