@@ -9,12 +9,13 @@ MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help dist setup run test test-slow lint types bench fuzz lock clean
+.PHONY: help dist setup run test test-slow coverage lint types bench fuzz lock clean
 
 help:
 	@echo "make run    Moorage and the sample chat; prints the page's address, Ctrl-C ends both"
 	@echo "make test   the whole suite, real peers and a real browser included"
 	@echo "make test-slow  what takes minutes: a newcomer installs everything in a fresh copy"
+	@echo "make coverage  branch coverage of wire, engine and hub, with a gate (ARGS=all: of everything)"
 	@echo "make lint   ruff"
 	@echo "make types  mypy --strict"
 	@echo "make bench  Moorage beside native socket.io, one run, a table of ratios"
@@ -38,6 +39,9 @@ dist: .venv/.ready sdk-node/dist/.ready
 
 test: setup
 	@scripts/test.sh $(ARGS)
+
+coverage: .venv/.ready
+	@scripts/coverage.sh $(ARGS)
 
 test-slow: setup
 	@$(PY) -m pytest -m slow $(ARGS)

@@ -367,7 +367,12 @@ def test_answers_of_other_app_servers() -> None:
     assert (answers.senders, answers.missing) == (["c"], ("b",))
 
 
-@pytest.mark.parametrize("payload", [b"", b"2", b"42", b'421["x"]', b"430[]", b"41", b'42["\xff"]'])
+VERY_MANY = pytest.param(b"\x1e".join([b"42[1]"] * 10_001), id="very-many")
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"2", b"42", b'421["x"]', b"430[]", b"41", b'42["\xff"]', VERY_MANY]
+)
 def test_a_packet_that_is_not_an_event_is_refused(payload: bytes) -> None:
     fleet = Fleet()
     with pytest.raises(PeerError):

@@ -316,3 +316,14 @@ def test_an_app_server_may_go_while_timeouts_are_handled(stage: Stage) -> None:
     world.node.tick(world.now + 1_000)
     assert first.finished == 1
     assert len(world.hub().invocations) == 0
+
+
+def test_a_question_that_is_over_takes_nobody_and_ends_once() -> None:
+    questions: Questions[str] = Questions()
+    answers = RecordingAnswers()
+    questions.open(7, answers, 10.0, lambda _who, _payload: True)
+    questions.expect(7, "a", "a")
+    questions.tick(11.0)
+    questions.expect(7, "b", "b")
+    questions.close(7)
+    assert (answers.missing, answers.finished) == (("a",), 1)

@@ -203,6 +203,28 @@ def test_connection_in_any_of_several_groups(groups: tuple[str, ...], expected: 
     assert in_any(connection, groups) == expected
 
 
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        (Selection(connection="c1", group="a"), "1"),
+        (Selection(connection="c3", group="a"), ""),
+        (Selection(group="a", filter=compile_filter("connectionId eq 'c2'")), "2"),
+        (Selection(group="a", filter=compile_filter("'b' in groups or 'c' in groups")), "2"),
+        (Selection(group="a", filter=compile_filter("not ('nowhere' in groups)")), "012"),
+        (Selection(group="a", filter=compile_filter("length(connectionId) eq 3")), ""),
+    ],
+)
+def test_further_conditions_narrow_a_selection(to: Selection, expected: str) -> None:
+    crowd = Crowd([{"a"}, {"a"}, {"a", "b"}, {"b"}])
+    found = crowd.directory.select(to)
+    assert sorted(crowd.all.index(connection) for connection in found) == [int(n) for n in expected]
+
+
+def test_a_connection_is_removed_once() -> None:
+    crowd = Crowd([{"a"}])
+    assert [crowd.directory.remove(crowd.all[0]) for _ in range(2)] == [True, False]
+
+
 def test_selection_by_app_server() -> None:
     world = World()
     for name in ("one", "two"):

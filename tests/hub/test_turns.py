@@ -135,6 +135,15 @@ def test_a_job_may_clear_its_own_intake() -> None:
     assert not intake.busy
 
 
+def test_a_cleared_intake_does_nothing_in_its_turn() -> None:
+    loop = Loop()
+    intake = Intake(loop.turns)
+    intake.add(loop.job("never", 1))
+    intake.clear()
+    loop.turn()
+    assert (loop.done, loop.asked) == ([], 0)
+
+
 def test_a_defect_in_one_job_does_not_stop_others() -> None:
     loop = Loop()
 
