@@ -161,9 +161,7 @@ def test_requests(session: Session) -> None:
     other = session.ask(v1.List, heard, 0.0, 5.0)
     assert (ref, other) == (1, 2)
     row = v1.Data(ref, "server", ())
-    left = session.received(
-        batch(1, row, v1.Drain(1.0), v1.Done(ref, 3, ("x",)), v1.Servers(other, ()))
-    )
+    left = session.received(batch(1, row, v1.Drain(1.0), v1.Done(ref, 3, ("x",)), v1.Servers(other, ())))
     assert left == [v1.Drain(1.0)]
     assert (heard.parts, heard.ends) == ([row], [v1.Done(ref, 3, ("x",)), v1.Servers(other, ())])
     assert session.received(batch(2, v1.Done(ref, 3))) == [], "nobody waits for it any more"
@@ -269,3 +267,21 @@ def test_repeated_and_missing_batches(session: Session) -> None:
         session.received(batch(0, v1.Drain(1.0)))
     with pytest.raises(PeerError):
         session.received(v1.encode_batch(0, 9, []))
+
+
+def test_emits_asks_and_selection_writes_are_numbered_by_one_counter() -> None:
+    session = Session(sdk="test", instance="i1")
+    (first,) = v1.decode_from_app(session.hello()).frames
+    assert isinstance(first, v1.AppHello)
+    assert first.instance == "i1"
+    session.greeted(hello())
+    to = v1.To("/")
+    session.queue(v1.Emit(0, to, 0, b"a"))
+    session.queue(v1.Packet(7, b"b"))
+    session.ask(lambda ref: v1.Join(ref, to, ("r",)), Heard(), 0.0, None)
+    session.queue(v1.Tell(0, "/", 0, b"c"))
+    numbers = [getattr(frame, "number", None) for frame in frames_of(list(session.batches()))]
+    assert numbers == [1, None, 2, 3]
+    session.forget("gone")
+    session.queue(v1.Emit(0, to, 0, b"d"))
+    assert [getattr(frame, "number", None) for frame in frames_of(list(session.batches()))] == [4]

@@ -1,5 +1,6 @@
 // The link to a service: one WebSocket at a time, and one session for as long as it can be resumed.
 
+import { randomBytes } from "node:crypto";
 import { EventEmitter } from "node:events";
 
 import createDebug from "debug";
@@ -12,7 +13,7 @@ import { linkClosed, protocolError, sessionLost, linkSilent } from "./close-erro
 import { settings, type Settings } from "./options.js";
 import { KeepAlive } from "./keepalive.js";
 import { Requests } from "./requests.js";
-import { Session, appHello, belongsToSession, outlivesSession, serviceHello } from "./session.js";
+import { Session, appHello, belongsToSession, isCounted, outlivesSession, serviceHello } from "./session.js";
 import type { LinkEvents, LinkHandler, LinkOptions, LinkState, RequestOptions } from "./types.js";
 import { Transport, type TransportListener } from "./transport.js";
 
@@ -30,6 +31,9 @@ export class Link extends EventEmitter<LinkEvents> {
   readonly #requests = new Requests();
   readonly #backoff = new Backoff();
   readonly #keepAlive: KeepAlive;
+  readonly #instance = randomBytes(12).toString("base64url");
+  /** Number of the last counted frame. */
+  #counted = 0;
   #session: Session | undefined;
   #transport: Transport | undefined;
   #hello: ServiceHello | undefined;
@@ -88,6 +92,7 @@ export class Link extends EventEmitter<LinkEvents> {
     const session = this.#requireSession();
     // The client is closed, so the frame is dropped, as it would have been with the lost session.
     if (this.#changingSession && belongsToSession(frame)) return;
+    this.#count(frame);
     session.queue(frame);
     if (this.state !== "up" && outlivesSession(frame)) this.#carriedOver.push(frame);
     if (!this.#flushing) this.#flushSoon();
@@ -95,9 +100,15 @@ export class Link extends EventEmitter<LinkEvents> {
 
   /** Like `send`, but returns false instead of waiting when the link is down or without credit. */
   sendVolatile(frame: FromApp): boolean {
-    if (this.state !== "up" || !this.#requireSession().queueVolatile(frame)) return false;
+    if (this.state !== "up") return false;
+    this.#count(frame);
+    if (!this.#requireSession().queueVolatile(frame)) return false;
     if (!this.#flushing) this.#flushSoon();
     return true;
+  }
+
+  #count(frame: FromApp): void {
+    if (isCounted(frame)) frame.number = ++this.#counted;
   }
 
   /** Sends the frame that `make` builds with a fresh `ref`, and resolves with its `Done`. The answer to `List` has no
@@ -159,7 +170,7 @@ export class Link extends EventEmitter<LinkEvents> {
   readonly #transportListener: TransportListener = {
     opened: (transport) => {
       const { sdk, window, maxQueue, emitOnly } = this.#settings;
-      transport.send(appHello(sdk, { window, maxQueue }, this.#unresumable ? undefined : this.#session, emitOnly));
+      transport.send(appHello(sdk, { window, maxQueue }, this.#unresumable ? undefined : this.#session, emitOnly, this.#instance));
     },
     message: (transport, bytes) => {
       try {

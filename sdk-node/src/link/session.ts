@@ -1,7 +1,7 @@
 // One session: the state that outlives the WebSockets that carry it. No I/O and no clock.
 
 import { decodeBatch } from "../wire/decode.js";
-import { REVISION, Type, type FromApp, type FromService, type ServiceHello } from "../wire/frames.js";
+import { REVISION, Type, type Counted, type FromApp, type FromService, type ServiceHello } from "../wire/frames.js";
 import { MoorageError } from "../wire/errors.js";
 import { badFrame } from "../wire/reader.js";
 import { Incoming, type Limits, Outgoing, unnumbered } from "../wire/stream.js";
@@ -14,7 +14,7 @@ interface OwnLimits {
 }
 
 /** The app server's first message. `session`: the session to resume, if any. */
-export function appHello(sdk: string, own: OwnLimits, session: Session | undefined, emitOnly: boolean): Buffer {
+export function appHello(sdk: string, own: OwnLimits, session: Session | undefined, emitOnly: boolean, instance: string): Buffer {
   return unnumbered(0, {
     type: Type.Hello,
     revision: REVISION,
@@ -23,6 +23,7 @@ export function appHello(sdk: string, own: OwnLimits, session: Session | undefin
     received: session?.incoming.received ?? 0,
     window: own.window,
     emitOnly,
+    instance,
   });
 }
 
@@ -139,6 +140,11 @@ const SESSION_FRAMES = new Set<number>([
   Type.Facts,
   Type.Reply,
 ]);
+
+const COUNTED = new Set<number>([Type.Emit, Type.Ask, Type.Join, Type.Leave, Type.Disconnect, Type.Fetch, Type.Tell]);
+
+/** True for the frames that the link numbers. */
+export const isCounted = (frame: FromApp): frame is FromApp & Counted => frame.type !== Type.Packet && COUNTED.has(frame.type);
 
 /** True if a frame must not be sent in any other session. */
 export const belongsToSession = (frame: FromApp): boolean => SESSION_FRAMES.has(frame.type);

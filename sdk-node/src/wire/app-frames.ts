@@ -13,6 +13,8 @@ export interface AppHello {
   readonly window: number;
   /** True if the app server never gets clients. */
   readonly emitOnly: boolean;
+  /** Random, new at each start of the app server. Revision 3. */
+  readonly instance: string;
 }
 
 /** Accepts a client with these limits, in milliseconds and bytes of one message. */
@@ -38,8 +40,14 @@ export interface Close {
   readonly client: number;
 }
 
+/** A frame that the app server numbers. */
+export interface Counted {
+  /** Set by the link: one counter for all these frames, which never goes back while the process runs. Revision 3. */
+  number?: number;
+}
+
 /** Sends `payload` to the sockets of `to`. With `ref` 0, only a failure is answered. */
-export interface Emit {
+export interface Emit extends Counted {
   readonly type: typeof Type.Emit;
   readonly ref: number;
   readonly to: To;
@@ -48,7 +56,7 @@ export interface Emit {
 }
 
 /** Sends an event and collects an ack from each socket: `Asked`, `Answer`s, `Done`. `timeout` in milliseconds. */
-export interface Ask {
+export interface Ask extends Counted {
   readonly type: typeof Type.Ask;
   readonly ref: number;
   readonly to: To;
@@ -67,7 +75,7 @@ export interface EnterOrExit {
 }
 
 /** The sockets of `to`, on any app server, join or leave `rooms`. */
-export interface JoinOrLeave {
+export interface JoinOrLeave extends Counted {
   readonly type: typeof Type.Join | typeof Type.Leave;
   readonly ref: number;
   readonly to: To;
@@ -75,7 +83,7 @@ export interface JoinOrLeave {
 }
 
 /** The sockets of `to` leave their namespace; `close` also closes their connections. */
-export interface Disconnect {
+export interface Disconnect extends Counted {
   readonly type: typeof Type.Disconnect;
   readonly ref: number;
   readonly to: To;
@@ -83,7 +91,7 @@ export interface Disconnect {
 }
 
 /** Lists the sockets of `to`: `Sockets`, then `Data` of each app server that was asked, then `Done`. */
-export interface Fetch {
+export interface Fetch extends Counted {
   readonly type: typeof Type.Fetch;
   readonly ref: number;
   readonly to: To;
@@ -100,7 +108,7 @@ export interface Facts {
 }
 
 /** An event for all other app servers. `timeout` in milliseconds; 0 means that no answers are expected. */
-export interface Tell {
+export interface Tell extends Counted {
   readonly type: typeof Type.Tell;
   readonly ref: number;
   readonly namespace: string;

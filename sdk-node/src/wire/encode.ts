@@ -18,17 +18,19 @@ export function encodeFrame(out: Writer, frame: FromApp): void {
   }
   switch (frame.type) {
     case Type.Emit:
-      begin(out, 5, frame.type, frame.ref);
+      begin(out, 6, frame.type, frame.ref);
       selection(out, frame.to);
       out.uint(frame.flags);
       out.bin(frame.payload);
+      out.uint(frame.number ?? 0);
       return;
     case Type.Ask:
-      begin(out, 6, frame.type, frame.ref);
+      begin(out, 7, frame.type, frame.ref);
       selection(out, frame.to);
       out.uint(frame.flags);
       out.uint(frame.timeout);
       out.bin(frame.payload);
+      out.uint(frame.number ?? 0);
       return;
     case Type.Enter:
     case Type.Exit:
@@ -39,9 +41,10 @@ export function encodeFrame(out: Writer, frame: FromApp): void {
       return;
     case Type.Join:
     case Type.Leave:
-      begin(out, 4, frame.type, frame.ref);
+      begin(out, 5, frame.type, frame.ref);
       selection(out, frame.to);
       out.strs(frame.rooms);
+      out.uint(frame.number ?? 0);
       return;
     default:
       encodeRare(out, frame);
@@ -54,12 +57,13 @@ type Rare = Exclude<FromApp, { type: 4 | 10 | 11 | 20 | 21 | 22 | 23 }>;
 function encodeRare(out: Writer, frame: Rare): void {
   switch (frame.type) {
     case Type.Hello:
-      begin(out, 7, frame.type, frame.revision);
+      begin(out, 8, frame.type, frame.revision);
       out.str(frame.sdk);
       out.str(frame.session);
       out.uint(frame.received);
       out.uint(frame.window);
       out.bool(frame.emitOnly);
+      out.str(frame.instance);
       return;
     case Type.Opened:
       begin(out, 5, frame.type, frame.client);
@@ -76,15 +80,17 @@ function encodeRare(out: Writer, frame: Rare): void {
       begin(out, 2, frame.type, frame.client);
       return;
     case Type.Disconnect:
-      begin(out, 4, frame.type, frame.ref);
+      begin(out, 5, frame.type, frame.ref);
       selection(out, frame.to);
       out.bool(frame.close);
+      out.uint(frame.number ?? 0);
       return;
     case Type.Fetch:
-      begin(out, 5, frame.type, frame.ref);
+      begin(out, 6, frame.type, frame.ref);
       selection(out, frame.to);
       out.uint(frame.timeout);
       out.bool(frame.others);
+      out.uint(frame.number ?? 0);
       return;
     case Type.Facts:
       begin(out, 3, frame.type, frame.ref);
@@ -96,10 +102,11 @@ function encodeRare(out: Writer, frame: Rare): void {
       }
       return;
     case Type.Tell:
-      begin(out, 5, frame.type, frame.ref);
+      begin(out, 6, frame.type, frame.ref);
       out.str(frame.namespace);
       out.uint(frame.timeout);
       out.bin(frame.payload);
+      out.uint(frame.number ?? 0);
       return;
     case Type.Reply:
       begin(out, 3, frame.type, frame.ref);

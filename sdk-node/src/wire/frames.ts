@@ -6,7 +6,7 @@
 export const SUBPROTOCOL = "moorage.v1";
 
 /** Counts additions within version 1. Each side sends its own; the lower one applies. */
-export const REVISION = 2;
+export const REVISION = 3;
 
 /** Flag of emits: skip clients that cannot take the packet at once. */
 export const VOLATILE = 1;

@@ -11,11 +11,27 @@ const message = (client, text) => ({ type: 4, client, payload: text });
 test("the hello has the SDK, the window and no session; the header has the token", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t, { serverId: "me", sdk: "x/1", window: 70_000 });
-  deepStrictEqual(line.hello, [0, 2, "x/1", "", 0, 70_000, false]);
+  deepStrictEqual(line.hello.slice(0, 7), [0, 3, "x/1", "", 0, 70_000, false]);
+  match(line.hello[7], /^[\w-]{16}$/);
   strictEqual(line.request.url, "/server/tunnel?hub=chat");
   match(line.request.headers.authorization, /^Bearer [\w-]+\.[\w-]+\.[\w-]+$/);
   strictEqual(line.request.headers["sec-websocket-extensions"], undefined);
   deepStrictEqual([link.serverId, link.sessionId, link.state, link.service.node], ["me", "S", "up", "N"]);
+});
+
+test("emits, asks and selection writes are numbered by one counter, other frames are not", async (t) => {
+  const peer = await Peer.start(t);
+  const { link, line } = await peer.link(t);
+  const to = { namespace: "/", rooms: [], excluded: [] };
+  link.send({ type: 10, ref: 0, to, flags: 0, payload: "a" });
+  link.send(message(7, "b"));
+  link.sendVolatile({ type: 10, ref: 0, to, flags: 1, payload: "c" });
+  link.send({ type: 22, ref: 0, to, rooms: ["r"] });
+  link.send({ type: 24, ref: 0, to, close: false });
+  link.send({ type: 40, ref: 0, namespace: "/", timeout: 0, payload: "d" });
+  const frames = (await line.batch())[2];
+  deepStrictEqual(frames.map((frame) => [frame[0], frame.at(-1)]).filter(([type]) => type !== 4), [[10, 1], [10, 2], [22, 3], [24, 4], [40, 5]]);
+  strictEqual(frames[1].length, 3);
 });
 
 test("frames of one turn leave as one batch, in order, numbered from 1", async (t) => {
@@ -190,7 +206,7 @@ test("keep-alive: after a silent service the link reconnects", async (t) => {
   await line.closed;
   const restored = next(link, "restored");
   const again = await peer.greeted({ resumed: true });
-  deepStrictEqual(again.hello.slice(3), ["S", 0, 4 << 20, false]);
+  deepStrictEqual(again.hello.slice(3), ["S", 0, 4 << 20, false, line.hello[7]]);
   deepStrictEqual(await restored, [true]);
   strictEqual(link.state, "up");
 });

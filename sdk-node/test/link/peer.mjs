@@ -191,4 +191,5 @@ export class Recorder {
 }
 
 export const packet = (client, text) => [4, client, Buffer.from(text)];
-export const payload = (frame) => Buffer.from(frame.at(-1)).toString();
+/** The only bin of a frame. */
+export const payload = (frame) => Buffer.from(frame.find((field) => field instanceof Uint8Array)).toString();

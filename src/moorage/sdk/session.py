@@ -23,6 +23,7 @@ from moorage.sdk.errors import (
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage.stream import Incoming, Outgoing
 from moorage.wire.moorage.v1 import (
+    COUNTED,
     REVISION,
     Answer,
     AppHello,
@@ -52,8 +53,8 @@ CONGESTED_BYTES: Final = 1024 * 1024
 BATCH_OVERHEAD: Final = 32
 """Upper bound of the batch header, in bytes, for a batch that holds one frame."""
 
-# An Emit or a Tell without a number: an array of five, type 10 or 40, 0. What survives the loss of a session.
-_BROADCAST: Final = (b"\x95\x0a\x00", b"\x95\x28\x00")
+# An Emit or a Tell without a ref: an array, its type 10 or 40, 0. They survive the loss of a session.
+_BROADCAST: Final = (b"\x96\x0a\x00", b"\x96\x28\x00")
 _ALWAYS: Final = frozenset({Close, Drain})
 """Queued even if the queue is full: they are small and few, and they end what fills it."""
 
@@ -145,6 +146,7 @@ class Session:
         window: int = WINDOW,
         max_queue_bytes: int = MAX_QUEUE_BYTES,
         emit_only: bool = False,
+        instance: str = "",
     ) -> None:
         if max_queue_bytes < 1:
             raise UsageError(f"max_queue_bytes must be 1 or more, not {max_queue_bytes}")
@@ -154,6 +156,9 @@ class Session:
         self._sdk = sdk
         self._window = window
         self._emit_only = emit_only
+        self._instance = instance
+        self._counted = 0
+        """Number of the last frame of `COUNTED`."""
         self._out = Outgoing(window)
         self._in = Incoming(window)
         self._requests: dict[int, tuple[Answers, float]] = {}
@@ -163,7 +168,8 @@ class Session:
 
     def hello(self) -> bytes:
         """The first message."""
-        frame = AppHello(REVISION, self._sdk, self.id, self._in.received, self._window, self._emit_only)
+        terms = (self.id, self._in.received, self._window, self._emit_only)
+        frame = AppHello(REVISION, self._sdk, *terms, self._instance)
         return encode_batch(0, 0, [encode_frame(frame)])
 
     def greeted(self, data: bytes) -> Greeting:
@@ -221,6 +227,9 @@ class Session:
 
     def queue(self, frame: FromApp) -> None:
         """Raises `QueueFull`, or `TooLarge` for a frame that the service would not read."""
+        if type(frame) in COUNTED:
+            self._counted += 1
+            frame.number = self._counted  # type: ignore[union-attr]
         data = encode_frame(frame)
         size = len(data)
         hello = self.hello_of_service

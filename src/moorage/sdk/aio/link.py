@@ -27,6 +27,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -49,6 +50,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.moorage.v1 import Drain, FromApp, FromService, ServiceHello
 from moorage.wire.reasons import LINK_BAD_FRAME, LINK_CLOSED, LINK_SILENT
 
+INSTANCE_BYTES: Final = 12
 TICK_SECONDS: Final = 0.5
 """Acknowledgements that nothing carried, keep-alive, silence and deadlines: none needs to be exact."""
 RETRY_FIRST: Final = 0.1
@@ -95,7 +97,12 @@ class Link:
         self.hub = hub
         self.server_id = server_id
         sdk = f"moorage-python/{__version__}"
-        self.session = Session(sdk=sdk, max_queue_bytes=max_queue_bytes, emit_only=emit_only)
+        self.session = Session(
+            sdk=sdk,
+            max_queue_bytes=max_queue_bytes,
+            emit_only=emit_only,
+            instance=secrets.token_urlsafe(INSTANCE_BYTES),
+        )
         self._receiver = receiver
         self._ssl = ssl_context
         self._loop = asyncio.get_running_loop()

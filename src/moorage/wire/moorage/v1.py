@@ -23,7 +23,7 @@ from moorage.wire.moorage.rows import Server as Server  # noqa: PLC0414
 from moorage.wire.reasons import LINK_BAD_FRAME
 
 SUBPROTOCOL: Final = "moorage.v1"
-REVISION: Final = 2
+REVISION: Final = 3
 """Counts additions within version 1. Each side sends its own revision; the lower one applies."""
 
 VOLATILE: Final = 1
@@ -81,6 +81,8 @@ class AppHello(_Frame, tag=0):
     """Maximum unacknowledged bytes that the app server accepts."""
     emit_only: bool = False
     """True if the app server must not get clients."""
+    instance: str = ""
+    """Random, new at each start of the app server. Revision 3."""
 
 
 class Opened(_Frame, tag=2):
@@ -113,6 +115,8 @@ class Emit(_Frame, tag=10):
     to: To
     flags: Count
     payload: bytes
+    number: Count = 0
+    """See `COUNTED`."""
 
 
 class Ask(_Frame, tag=11):
@@ -124,6 +128,7 @@ class Ask(_Frame, tag=11):
     timeout: Count
     """Milliseconds."""
     payload: bytes
+    number: Count = 0
 
 
 class Enter(_Frame, tag=20):
@@ -150,6 +155,7 @@ class Join(_Frame, tag=22):
     ref: Count
     to: To
     rooms: tuple[str, ...]
+    number: Count = 0
 
 
 class Leave(_Frame, tag=23):
@@ -158,6 +164,7 @@ class Leave(_Frame, tag=23):
     ref: Count
     to: To
     rooms: tuple[str, ...]
+    number: Count = 0
 
 
 class Disconnect(_Frame, tag=24):
@@ -166,6 +173,7 @@ class Disconnect(_Frame, tag=24):
     ref: Count
     to: To
     close: bool
+    number: Count = 0
 
 
 class Fetch(_Frame, tag=30):
@@ -176,6 +184,7 @@ class Fetch(_Frame, tag=30):
     timeout: Count
     others: bool = False
     """Exclude the sender's own sockets."""
+    number: Count = 0
 
 
 class Facts(_Frame, tag=33):
@@ -192,6 +201,7 @@ class Tell(_Frame, tag=40):
     namespace: str
     timeout: Count
     payload: bytes
+    number: Count = 0
 
 
 class Reply(_Frame, tag=42):
@@ -382,6 +392,10 @@ FromService = (
     | Servers
     | Drain
 )
+
+COUNTED: Final = frozenset((Emit, Ask, Join, Leave, Disconnect, Fetch, Tell))
+"""Frames that an app server numbers with one counter, which never goes back while it runs. Revision 3; the
+number is 0 if the app server does not count."""
 
 FrameT = TypeVar("FrameT")
 
