@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import pytest
 import socketio
 
@@ -114,18 +115,20 @@ async def test_the_answer_of_a_handler(case: Case) -> None:
 async def test_what_a_link_gets_for_another_session(peer: ServicePeer) -> None:
     link = ThreadedLink(parse(peer.connection_string), "app", "one", Ears())
     await asyncio.to_thread(link.start)
-    await new_session(peer, link)
-    for frame in (
-        v1.Packet(1, b"42[]"),
-        v1.Opened(1, 1, 1, 1),
-        v1.Close(1),
-        v1.Facts(1, ()),
-        v1.Reply(1, b""),
-    ):
-        link.send(frame, "session1")
-    with pytest.raises(SessionLost):
-        await asyncio.to_thread(link.request, lambda ref: v1.Enter(ref, 1, "/", ("a",)), session="session1")
-    link.send(v1.Close(7), "session2")
-    link.send(LAST)
-    assert [await peer.any_frame() for _ in range(2)] == [v1.Close(7), LAST]
-    await asyncio.to_thread(link.close)
+    try:
+        await new_session(peer, link)
+        for frame in (
+            v1.Packet(1, b"42[]"),
+            v1.Opened(1, 1, 1, 1),
+            v1.Close(1),
+            v1.Facts(1, ()),
+            v1.Reply(1, b""),
+        ):
+            link.send(frame, "session1")
+        with pytest.raises(SessionLost):
+            await asyncio.to_thread(link.request, lambda ref: v1.Enter(ref, 1, "/", ("a",)), session="session1")
+        link.send(v1.Close(7), "session2")
+        link.send(LAST)
+        assert [await peer.any_frame() for _ in range(2)] == [v1.Close(7), msgspec.structs.replace(LAST, number=1)]
+    finally:
+        await asyncio.to_thread(link.close)

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
 import ssl
 from collections.abc import Callable
@@ -50,6 +49,8 @@ from moorage.wire.errors import PeerError
 from moorage.wire.moorage.v1 import Drain, FromApp, FromService, ServiceHello
 from moorage.wire.reasons import LINK_BAD_FRAME, LINK_CLOSED, LINK_SILENT
 
+_RANDOM: Final = secrets.SystemRandom()
+"""Pauses of processes that were forked, or seeded alike, must differ."""
 INSTANCE_BYTES: Final = 12
 TICK_SECONDS: Final = 0.5
 """Acknowledgements that nothing carried, keep-alive, silence and deadlines: none needs to be exact."""
@@ -398,7 +399,7 @@ class Link:
         most = min(RETRY_MOST, RETRY_FIRST * 2.0**self._attempt)
         self._attempt = min(self._attempt + 1, 30)
         # Spread: a service that comes back is met by all its app servers at once.
-        return most * random.uniform(0.3, 1.0)  # noqa: S311
+        return most * _RANDOM.uniform(0.3, 1.0)
 
     # -- time -------------------------------------------------------------------------------------------
 
