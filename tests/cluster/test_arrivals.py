@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from moorage.cluster.arrivals import Arrivals
@@ -89,3 +91,11 @@ def test_what_a_node_asked_for_is_done_though_it_is_gone() -> None:
     home.arrivals.forget("n1")
     home.world.settle()
     assert all("g4" in client.groups and namespace_group("/") in client.groups for client in home.clients)
+
+
+def test_small_commands_leave_nothing_behind() -> None:
+    home = Home()
+    before = len(gc.get_referrers(home.world.node.turns))
+    for number in range(50):
+        home.take(Exists(HUB, EVERYONE), 7, f"n{number}")
+    assert len(gc.get_referrers(home.world.node.turns)) == before

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.cluster.router import GRACE, WAIT
+from moorage.cluster.router import GRACE, OWN_WORK, WAIT
+from moorage.wire.cluster import Answer, Envelope, encode
 from moorage.wire.commands import (
     EVERYONE,
     CloseConnections,
@@ -15,11 +16,14 @@ from moorage.wire.commands import (
     Invoke,
     JoinGroups,
     ListServers,
+    Selection,
     Send,
     SendToConnection,
     TellServers,
 )
-from tests.cluster.nodes import Nodes
+from moorage.wire.filters.compiled import Filter
+from moorage.wire.moorage.rows import Chunk
+from tests.cluster.nodes import Nodes, Reply
 from tests.hub.fakes import HUB, heard
 
 COUNTS = [2, 3, 8]
@@ -180,3 +184,54 @@ def test_a_message_that_is_none_is_left_out() -> None:
     nodes.settle()
     nodes.done(0, Send(HUB, EVERYONE, EVENT))
     assert all(heard(client) == [EVENT] for client in nodes.everyone)
+
+
+def test_a_request_whose_own_job_was_dropped_is_given_up_in_the_end() -> None:
+    nodes = Nodes(2)
+    reply = Reply()
+    to = Selection(filter=Filter(any_of=tuple([f"g{number}" for number in range(1_100)])))
+    job = nodes.worlds[0].node.submit(Exists(HUB, to), reply, reply)
+    assert job is not None
+    job.close()  # The link of the app server that asked is gone, and its jobs with it.
+    nodes.settle()
+    nodes.later(WAIT + GRACE)
+    assert reply.all == []
+    nodes.later(OWN_WORK)
+    assert reply.outcome.missing == ("n0",)
+
+
+def test_a_command_that_cannot_be_sent_is_refused_once() -> None:
+    nodes = Nodes(2)
+    reply = nodes.submit(0, JoinGroups(HUB, EVERYONE, ("\ud800",)))
+    nodes.later(1000.0)
+    assert [type(each) for each in reply.all] == [UnicodeEncodeError]
+
+
+def test_an_answer_of_the_wrong_kind_is_left_out() -> None:
+    nodes = Nodes(2)
+    stranger = nodes.network.broker("n1")
+    nodes.network.delay("n1", "n0")
+    for command in (Invoke(HUB, EVERYONE, EVENT, 3.0), FetchSockets(HUB, EVERYONE, "/", 3.0, 0, "s0")):
+        _, answers = nodes.ask(0, command)
+        number = 1 if isinstance(command, Invoke) else 2
+        nodes.network.release("n1", "n0")
+        stranger.start(lambda message: None)
+        for payload in (b"43[]", (Chunk(1, b"[{}]"),)):
+            stranger.send("n0", encode(Envelope("n1", Answer("x", payload), number)))
+        while nodes.network.step():
+            pass
+        assert answers.payloads == ([b"43[]"] if number == 1 else [(Chunk(1, b"[{}]"),)])
+
+
+def test_a_defect_in_a_reply_does_not_reach_the_broker() -> None:
+    nodes = Nodes(2)
+
+    def fails(about: object, outcome: object) -> None:
+        raise RuntimeError
+
+    nodes.worlds[0].node.submit(Exists(HUB, EVERYONE), fails)
+    nodes.settle()
+    ((part, error),) = nodes.worlds[0].faults
+    assert part == "router"
+    assert isinstance(error, RuntimeError)
+    assert nodes.done(0, Exists(HUB, EVERYONE)).missing == ()

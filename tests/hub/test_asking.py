@@ -310,10 +310,11 @@ def test_an_app_server_that_does_not_answer_is_missing() -> None:
     assert len(answers.payloads) == 1
 
 
-def test_the_timeout_is_bounded() -> None:
+@pytest.mark.parametrize("timeout", [1e9, float("inf"), float("nan")])
+def test_the_timeout_is_bounded(timeout: float) -> None:
     fleet = Fleet()
     fleet.client_of("b", "/")
-    _, answers = fleet.fetch(timeout=1e9)
+    _, answers = fleet.fetch(timeout=timeout)
     fleet.node.tick(fleet.now + fleet.links.invoke_timeout)
     assert answers.missing == ("b",)
 

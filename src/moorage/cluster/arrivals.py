@@ -34,10 +34,11 @@ class Arrivals:
     def take(self, envelope: Envelope) -> None:
         """Carry out a command now, or behind others of the same node that are not finished."""
         intake = self._intakes.get(envelope.origin)
-        if intake is None:
-            intake = self._intakes[envelope.origin] = Intake(self._node.turns)
-        job = self._later(envelope) if intake.busy else self._carry_out(envelope)
+        busy = intake is not None and intake.busy
+        job = self._later(envelope) if busy else self._carry_out(envelope)
         if job is not None:
+            if intake is None:
+                intake = self._intakes[envelope.origin] = Intake(self._node.turns)
             intake.add(job)
 
     def forget(self, node: str) -> None:

@@ -8,6 +8,7 @@ and names that node.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from moorage import logs
@@ -37,6 +38,9 @@ WAIT: Final = 5.0
 """Seconds to wait for other nodes, for commands that have no timeout of their own."""
 GRACE: Final = 0.5
 """Seconds added to a timeout: what another node sends when its own time is up needs time to get here."""
+OWN_WORK: Final = 60.0
+"""Seconds after the deadline until this node's own part is given up too. It ends by itself, unless the link
+that asked was lost, and its jobs with it."""
 
 log: Final = logs.get("cluster")
 
@@ -85,7 +89,8 @@ class Router:
         """Time passes: requests past their deadline end without the nodes that are missing."""
         for request in tuple(self._requests.values()):
             if request.deadline <= now:
-                request.give_up(tuple(self._peers.items()))
+                dropped = request.deadline + OWN_WORK <= now
+                request.give_up((*self._peers.items(), *([(self._own, self._own)] if dropped else ())))
                 self._forget_if_over(request)
 
     # -- what leaves: `hub.ports.Cluster` -----------------------------------------------------------
@@ -109,9 +114,7 @@ class Router:
 
     def write(self, command: Write, here: Outcome, reply: Reply, about: Any) -> None:
         """Send it out, and reply when all nodes have carried it out."""
-        request = self._begin(command, reply, about, None)
-        self._send_all(command, request.number)
-        request.outcome(self._own, here)
+        self._begin(command, reply, about, None).outcome(self._own, here)
 
     def ask(
         self, command: Ask, reply: Reply, about: Any, answers: Answers[Any] | None
@@ -121,11 +124,13 @@ class Router:
             self._send_all(command)
             return reply, about, answers
         request = self._begin(command, reply, about, answers)
-        self._send_all(command, request.number)
-        return self._own_outcome, request, None if answers is None else _OwnAnswers(self, request)
+        own = None if answers is None else _OwnAnswers(self._own, request, self._forget_if_over)
+        return self._own_outcome, request, own
 
     def _begin(self, command: Write | Ask, reply: Reply, about: Any, answers: Answers[Any] | None) -> Request:
+        # First, because a command that cannot be sent must leave no request behind.
         self._last_number += 1
+        self._send_all(command, self._last_number)
         seconds = self._node.links.invoke_timeout
         if not isinstance(command, Invoke | FetchSockets | TellServers):
             seconds = WAIT
@@ -146,15 +151,6 @@ class Router:
         request.outcome(self._own, outcome)
         self._forget_if_over(request)
 
-    def own_finished(self, request: Request, missing: tuple[str, ...]) -> None:
-        """All on this node have answered, except `missing`."""
-        request.finished(self._own, missing)
-        self._forget_if_over(request)
-
-    def own_answer(self, request: Request, sender: str, payload: object) -> None:
-        """Somebody on this node has answered."""
-        request.answer(self._own, sender, payload)
-
     def _forget_if_over(self, request: Request) -> None:
         if request.is_over:
             self._requests.pop(request.number, None)
@@ -173,17 +169,22 @@ class Router:
         except PeerError as error:
             log.warning("bad message of another node", reason=error.reason.name, detail=error.detail)
             return
-        if isinstance(envelope.body, cluster.Part):
-            request = self._requests.get(envelope.request)
-            if request is not None:
-                self._gather(request, envelope.origin, envelope.body)
-                self._forget_if_over(request)
+        self._node.guard("router", self._take, envelope)
+
+    def _take(self, envelope: Envelope) -> None:
+        if not isinstance(envelope.body, cluster.Part):
+            self._arrivals.take(envelope)
             return
-        self._arrivals.take(envelope)
+        request = self._requests.get(envelope.request)
+        if request is not None:
+            self._gather(request, envelope.origin, envelope.body)
+            self._forget_if_over(request)
 
     def _gather(self, request: Request, node: str, part: cluster.Part) -> None:
         if isinstance(part, cluster.Answer):
-            request.answer(node, part.sender, part.payload)
+            # An ack is bytes, and data of sockets is not. The asker could not read the other kind.
+            if isinstance(part.payload, bytes) != isinstance(request.command, FetchSockets):
+                request.answer(node, part.sender, part.payload)
         elif isinstance(part, cluster.Finished):
             request.finished(node, part.missing)
         elif isinstance(part, cluster.Sockets):
@@ -198,14 +199,16 @@ class Router:
 class _OwnAnswers:
     """`hub.ports.Answers` of this node's part of a request."""
 
-    def __init__(self, router: Router, request: Request) -> None:
-        self._router = router
+    def __init__(self, own: str, request: Request, forget_if_over: Callable[[Request], None]) -> None:
+        self._own = own
         self._request = request
+        self._forget_if_over = forget_if_over
 
     def answer(self, sender: str, payload: object) -> None:
         """As in the port."""
-        self._router.own_answer(self._request, sender, payload)
+        self._request.answer(self._own, sender, payload)
 
     def finish(self, missing: tuple[str, ...]) -> None:
         """As in the port."""
-        self._router.own_finished(self._request, missing)
+        self._request.finished(self._own, missing)
+        self._forget_if_over(self._request)

@@ -108,7 +108,7 @@ def _fetching(clients: Clients, hub: Hub, command: FetchSockets, answers: Answer
     now = clients.clock()
     number = hub.queries.begin()
     waiting: dict[AppServer, int] = {}
-    deadline = now + min(command.timeout, clients.links.invoke_timeout)
+    deadline = now + min(clients.links.invoke_timeout, command.timeout)
     # Registered before the first question leaves: answers come while others are still to be asked.
     hub.queries.open(number, answers, deadline, partial(_is_last, waiting))
     found: dict[AppServer, _Sockets] = {}
@@ -286,7 +286,7 @@ def _tell(clients: Clients, hub: Hub, command: TellServers, answers: Answers[Any
     number = None
     if command.timeout:
         number = hub.questions.begin()
-        deadline = clients.clock() + min(command.timeout, clients.links.invoke_timeout)
+        deadline = clients.clock() + min(clients.links.invoke_timeout, command.timeout)
         hub.questions.ask(number, {server: server.id for server in others}, answers, deadline)
     for server in others:
         server.peer.told(number, command.sender, command.namespace, command.payload)

@@ -365,10 +365,10 @@ class Clients:
                 self.server_timeouts += self.guard("node", hub.questions.tick, now) or 0
                 self._forget_if_empty(hub)
 
-    def guard(self, part: str, tick: Callable[..., ResultT], *times: float) -> ResultT | None:
-        """Call `tick`. An exception is counted and logged as a fault of `part`, and goes no further."""
+    def guard(self, part: str, call: Callable[..., ResultT], *given: object) -> ResultT | None:
+        """Make a call. An exception is counted and logged as a fault of `part`, and goes no further."""
         try:
-            return tick(*times)
+            return call(*given)
         except Exception as error:
             self._faults(part, error)
             return None

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from moorage.hub.connection import Connection
+from moorage.hub.ports import Answers, Reply
 from moorage.hub.settings import LinkSettings
 from moorage.wire.commands import Command, Outcome, Selection, Send, SendToConnection
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import TOO_MANY_GROUPS
 from tests.edge.azure.rig import FakeTransport, Rig, Sent
-from tests.hub.fakes import HUB, RecordingCluster, heard
+from tests.hub.fakes import HUB, RecordingAnswers, RecordingCluster, heard
 
 SEND = "connections/{}/:send?api-version=1"
 INVOKE = ":invoke?api-version=1"
@@ -254,6 +256,38 @@ def test_a_stream_goes_on_over_another_tunnel() -> None:
     frames: list[Sent] = rig.sent(second)
     parts = [(f.ack_id, f.more, bool(f.content)) for f in frames if f.name == "answer"]
     assert parts == [(ack, True, False), (ack, True, True), (ack, False, False)], "head, answer, end"
+
+
+class Forwarding(RecordingCluster):
+    """Other nodes that go on answering, because they do not know that the asker has given up."""
+
+    def ask(
+        self, command: Command, reply: Reply, about: Any, answers: Answers[Any] | None
+    ) -> tuple[Reply, Any, Answers[Any] | None]:
+        self.answers = answers
+        return reply, about, RecordingAnswers()
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_what_other_nodes_answer_after_a_stream_was_given_up_is_dropped(last: bool) -> None:
+    """The last link is closed in order, or one of two links breaks after it has carried an answer."""
+    cluster = Forwarding()
+    rig = Rig(cluster=cluster)
+    transport = rig.open()
+    rig.client(transport)
+    second = transport if last else rig.open("t2")
+    rig.call(transport, INVOKE, b'42["q"]')
+    assert cluster.answers is not None
+    cluster.answers.answer("x", b"43[]")
+    assert len(stream(rig, transport)) == 2
+    if last:
+        rig.server.calls.end_streams()
+        assert stream(rig, second) == [(False, b"")]
+    else:
+        rig.lose(transport)
+    cluster.answers.answer("y", b"43[]")
+    cluster.answers.finish(())
+    assert stream(rig, second) == []
 
 
 def test_a_stream_waits_for_the_next_tunnel() -> None:

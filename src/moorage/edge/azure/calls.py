@@ -236,6 +236,7 @@ class AnswerStream:
         self._calls = calls
         self.ack_id = ack_id
         self.finished = False
+        """True once nothing more may be added to the answer."""
         self._tunnel: Tunnel | None = None
         """The tunnel of its parts; None before the first part and after the loss of the tunnel."""
         self._answered = False
@@ -249,14 +250,17 @@ class AnswerStream:
 
     def answer(self, _sender: str, payload: bytes) -> None:
         """One ack. The line is ASCII, because the SDK decodes each chunk separately."""
+        if self.finished:
+            return
         line = json.dumps({"Payload": payload.decode(errors="replace")}).encode() + b"\n"
         self._waiting.append(tunnel_frames.response(self.ack_id, 200, more=True, content=line))
         self.resume()
 
     def finish(self, _missing: tuple[str, ...]) -> None:
         """The end. The SDK takes the number of lines as the number of clients."""
-        self.finished = True
-        self.resume()
+        if not self.finished:
+            self.finished = True
+            self.resume()
 
     def resume(self) -> None:
         """Send the waiting lines if a tunnel is open."""
@@ -275,5 +279,7 @@ class AnswerStream:
         """A tunnel broke. True if the stream may continue on another one."""
         if self._tunnel is lost:
             self._tunnel = None
+            # Other nodes do not know that the asker has given up, and may still answer.
+            self.finished |= self._answered
             return not self._answered
         return True
