@@ -22,7 +22,7 @@ from moorage.edge.http.acceptor import read_upgrade
 from moorage.edge.http.upgrade import MAX_FIELDS, parse_query
 from moorage.edge.messages import Assembler
 from moorage.engine.upgrade import State
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.settings import Limits
 from moorage.wire.commands import EVERYONE, Invoke, JoinGroups, LeaveGroups, Selection, Send
 from moorage.wire.errors import PeerError

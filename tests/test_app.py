@@ -20,8 +20,8 @@ import pytest
 from moorage.app import Alarm, Service
 from moorage.config.model import Config, KeySettings
 from moorage.edge.settings import ServerSettings
-from moorage.hub.connection import Connection
-from moorage.hub.links import AppServer as HubServer
+from moorage.hub.hub import AppServer as HubServer
+from moorage.hub.hub import Connection
 from moorage.wire.commands import EVERYONE, Send
 from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import CLIENT_CLOSED, SLOW_CLIENT

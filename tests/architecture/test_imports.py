@@ -51,13 +51,6 @@ bytes as arguments, so that its tests move a number instead of a clock."""
 ONLY_IN: Mapping[str, frozenset[str]] = {"picows": frozenset({"edge", "sdk"})}
 """Libraries that only one part may import, so that only this part changes if they are replaced."""
 
-CORE = frozenset(
-    f"moorage.hub.{name}"
-    for name in ("backlog", "bursts", "connection", "hub", "links", "outbox", "ports", "rooms")
-)
-"""A connection, its hub, its app server and their parts refer to each other. These modules may name each
-other's types under `TYPE_CHECKING`; all others may not."""
-
 BAGS = frozenset({"common", "helpers", "misc", "util", "utils"})
 """Names without a meaning. A helper belongs beside its only user, or into `wire`."""
 
@@ -84,22 +77,11 @@ def part_of(module: str) -> str:
     return first
 
 
-def nodes_of(tree: ast.AST, *, types: bool) -> Iterator[ast.AST]:
-    """All nodes; without `types`, not those that only a type checker sees."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING") and not types:
-            for other in node.orelse:
-                yield from nodes_of(other, types=types)
-            continue
-        yield node
-        yield from nodes_of(node, types=types)
-
-
-def imports_of(name: str, sources: Sources, *, types: bool = True) -> Iterator[str]:
+def imports_of(name: str, sources: Sources) -> Iterator[str]:
     """Every module that `name` imports, as absolute dotted names; `from a import b` gives `a.b` where
     that is a module of ours, else `a`."""
     package = name if is_package(name, sources) else name.rpartition(".")[0]
-    for node in nodes_of(sources[name], types=types):
+    for node in ast.walk(sources[name]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -152,9 +134,7 @@ def purity_faults(sources: Sources) -> list[str]:
 def cycle_faults(sources: Sources) -> list[str]:
     """Modules that import each other, directly or not; one fault per cycle."""
     graph = {
-        name: sorted(
-            {target for target in imports_of(name, sources, types=name not in CORE) if target in sources}
-        )
+        name: sorted({target for target in imports_of(name, sources) if target in sources})
         for name in sources
     }
     faults: list[str] = []
@@ -202,8 +182,6 @@ def made_up(**files: str) -> dict[str, ast.Module]:
         "engine.session": "from ..wire import errors\nimport datetime",
         "hub": "",
         "hub.node": "import orjson\nfrom moorage.engine.session import Session",
-        "hub.links": "if TYPE_CHECKING:\n    from moorage.hub.hub import Hub",
-        "hub.hub": "from moorage.hub.links import AppServer",
         "edge": "",
         "edge.server": "import picows, asyncio\nfrom moorage.hub import node\nfrom . import settings",
         "edge.settings": "import msgspec\nif TYPE_CHECKING:\n    from moorage.hub import node",

@@ -8,7 +8,7 @@ from typing import Any
 from moorage.cluster.memory import MemoryNetwork
 from moorage.cluster.router import Router
 from moorage.cluster.sockets import outgoing
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.ports import Answers
 from moorage.wire.commands import Command, Found, Outcome
 from tests.hub.fakes import RecordingAnswers, RecordingPeer, World, heard, sink_of

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.wire.commands import (
     EVERYONE,
     CloseConnections,

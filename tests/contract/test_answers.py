@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.settings import LinkSettings
 from moorage.wire.commands import EVERYONE, Invoke
 from moorage.wire.groups import namespace_group

@@ -22,9 +22,8 @@ from moorage.config.load import Config
 from moorage.config.model import KeySettings
 from moorage.edge.settings import ServerSettings
 from moorage.hub import fanout
-from moorage.hub.connection import Connection
 from moorage.hub.fanout import Encoded
-from moorage.hub.links import AppServer
+from moorage.hub.hub import AppServer, Connection
 from moorage.hub.node import Node
 from moorage.hub.ports import ClientSink
 from moorage.wire.engineio import encode_binary

@@ -20,8 +20,7 @@ from moorage.config.load import Config
 from moorage.config.model import KeySettings
 from moorage.edge.settings import ServerSettings
 from moorage.engine.upgrade import State
-from moorage.hub.connection import Connection
-from moorage.hub.links import AppServer
+from moorage.hub.hub import AppServer, Connection
 from moorage.hub.node import Node
 from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import APP_REFUSED, CONNECT_TIMEOUT, LINK_OVERFLOW, Reason

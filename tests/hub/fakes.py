@@ -12,9 +12,7 @@ from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from moorage.engine.upgrade import Step
-from moorage.hub.connection import Connection
-from moorage.hub.hub import Hub
-from moorage.hub.links import NO_PEER, AppServer, Capabilities
+from moorage.hub.hub import NO_PEER, AppServer, Capabilities, Connection, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Answers, AppPeer, Cluster, Drained, Opening, Reply
 from moorage.hub.settings import HubSettings, Limits, LinkSettings
@@ -355,7 +353,7 @@ class World:
         server_id: str = "s1",
         hub: str = HUB,
         *,
-        peer: AppPeer = NO_PEER,
+        peer: AppPeer[Connection] = NO_PEER,
         terms: OpenInfo | None = None,
     ) -> tuple[AppServer, RecordingLink]:
         """An app server that is up and accepts every client at once. With a `peer` it has all
@@ -368,7 +366,7 @@ class World:
         self.node.ensure_hub(hub).servers.add(server)
         return server, link
 
-    def open(self, opening: Opening, *, hub: str = HUB, **handshake: Any) -> Connection:
+    def open(self, opening: Opening[Connection], *, hub: str = HUB, **handshake: Any) -> Connection:
         """A client asks for a session."""
         return self.node.connect(hub, Handshake(query={}, headers={}, **handshake), opening)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.ports import Who
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake

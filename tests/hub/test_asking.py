@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from moorage.hub import asking
-from moorage.hub.links import NO_PEER, AppServer
+from moorage.hub.hub import NO_PEER, AppServer
 from moorage.wire.commands import FetchSockets, Outcome, Selection, TellServers
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.filters.compiled import Filter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.hub.connection import BURST, LINK, Connection
+from moorage.hub.hub import BURST, LINK, Connection
 from moorage.wire.commands import CloseConnections, Selection
 from tests.hub.fakes import HUB, RecordingLink, World, sink_of
 
@@ -92,8 +92,7 @@ def test_a_client_is_queued_once() -> None:
     world, link, (client,) = crowd(1)
     world.node.burst(client)
     world.node.burst(client)
-    assert client.server.bursts is not None
-    assert len(client.server.bursts) == 1
+    assert len(world.node.bursts[client.server]) == 1
     assert len(link.waiting) == 1
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.engine.upgrade import State
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.settings import HubSettings, Limits
 from moorage.wire.commands import EVERYONE, Exists, Invoke, Selection
 from moorage.wire.errors import PeerError

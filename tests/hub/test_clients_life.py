@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from moorage.engine.upgrade import Step
-from moorage.hub.connection import Connection
-from moorage.hub.links import AppServer
+from moorage.hub.hub import AppServer, Connection
 from moorage.wire.commands import EVERYONE
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import APP_REFUSED, TRANSPORT_LOST

@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from moorage.hub.connection import Connection
 from moorage.hub.deliver import PIECE
+from moorage.hub.hub import Connection
 from moorage.hub.turns import finished
 from moorage.wire.commands import EVERYONE, Outcome, Selection, Send, SendToConnection
 from moorage.wire.errors import PeerError

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE
 from moorage.hub.settings import Limits
 from moorage.wire.commands import (

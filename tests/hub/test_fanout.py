@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.hub.connection import Connection
 from moorage.hub.fanout import Encoded, fan_out, push
+from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE
 from moorage.hub.settings import Limits
 from moorage.wire import engineio

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from moorage.engine.upgrade import State
-from moorage.hub.connection import Connection
 from moorage.hub.heartbeat import GRAIN_MS, LOOK_SECONDS
+from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE
 from moorage.wire.handshake import OpenInfo
 from tests.hub.fakes import PollingSink, RecordingOpening, RecordingPeer, World, heard, sink_of

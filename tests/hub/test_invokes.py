@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from moorage.engine.peer import FIRST_SERVICE_ACK, LAST_SERVICE_ACK
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.invokes import Questions
 from moorage.wire.commands import EVERYONE, Invoke, Outcome, Selection
 from moorage.wire.errors import PeerError, UsageError

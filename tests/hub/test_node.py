@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.settings import Limits
 from moorage.wire.commands import (
     DONE,

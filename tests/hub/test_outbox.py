@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moorage.hub import fanout
-from moorage.hub.connection import Connection
 from moorage.hub.fanout import Encoded
+from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE
 from moorage.hub.settings import Limits
 from moorage.wire.commands import EVERYONE
@@ -200,7 +200,8 @@ def flood(world: World, count: int) -> list[Connection]:
 
 def large(world: World, clients: list[Connection], packet: bytes) -> None:
     """One fan-out that counts as large."""
-    world.node.flusher.spread(Encoded(packet), clients)
+    frames = Encoded(packet).frames
+    world.node.flusher.spread(packet, frames, clients, len(clients), one_text=True)
 
 
 def written(clients: list[Connection]) -> int:

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from moorage.hub.connection import Connection
-from moorage.hub.links import AppServer
+from moorage.hub.hub import AppServer, Connection
 from moorage.hub.rooms import Directory, Rooms, in_any
 from moorage.hub.settings import Limits
 from moorage.wire.commands import EVERYONE, Selection
@@ -24,7 +23,7 @@ USERS = [None, "ada", "bob"]
 COUNT = 6
 
 
-def people(directory: Directory, users: list[str | None]) -> list[Connection]:
+def people(directory: Directory[Connection], users: list[str | None]) -> list[Connection]:
     """Connections that belong to no node, in `directory`."""
     world = World()
     hub = world.node.ensure_hub("h")
@@ -51,8 +50,8 @@ class RoomsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = Directory()
-        self.rooms: Rooms = self.directory.rooms
+        self.directory: Directory[Connection] = Directory()
+        self.rooms: Rooms[Connection] = self.directory.rooms
         self.all = people(self.directory, [USERS[n % 3] for n in range(COUNT)])
         self.model: set[tuple[str, str]] = set()
         self.gone: set[str] = set()
@@ -120,7 +119,7 @@ class Crowd:
     """Six connections in some groups."""
 
     memberships: list[set[str]]
-    directory: Directory = field(default_factory=Directory)
+    directory: Directory[Connection] = field(default_factory=Directory)
 
     def __post_init__(self) -> None:
         self.all = people(self.directory, [USERS[n % 3] for n in range(len(self.memberships))])
@@ -190,7 +189,7 @@ def test_a_single_group_is_answered_from_the_index_itself() -> None:
 
 
 def test_groups_that_do_not_exist_are_empty_and_stay_so() -> None:
-    rooms = Rooms()
+    rooms: Rooms[Connection] = Rooms()
     assert not rooms.members("a")
     assert len(rooms) == 0
 

@@ -9,9 +9,8 @@ import pytest
 
 from moorage.hub import asking, execute, rooms, selecting
 from moorage.hub.clients import AT_ONCE
-from moorage.hub.connection import Connection
 from moorage.hub.deliver import PIECE
-from moorage.hub.links import NO_PEER
+from moorage.hub.hub import NO_PEER, Connection
 from moorage.hub.ports import AppPeer
 from moorage.hub.settings import Limits
 from moorage.hub.turns import Job
@@ -235,7 +234,7 @@ def test_a_client_that_ends_before_its_turn_is_not_expelled(
     monkeypatch.setattr(execute, "CLOSE_WORK", 1)
     monkeypatch.setattr(selecting, "STEP", 4)
     world = World()
-    peer: AppPeer = RecordingPeer() if dialect == "moorage.v1" else NO_PEER
+    peer: AppPeer[Connection] = RecordingPeer() if dialect == "moorage.v1" else NO_PEER
     _, link = world.server(peer=peer)
     clients = [world.client("/") for _ in range(4)]
 

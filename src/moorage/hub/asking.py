@@ -9,10 +9,8 @@ from typing import Any, Final, Protocol, SupportsBytes
 
 from moorage.engine.upgrade import State
 from moorage.hub.clients import Clients
-from moorage.hub.connection import Connection
 from moorage.hub.deliver import Delivery
-from moorage.hub.hub import Hub
-from moorage.hub.links import AppServer
+from moorage.hub.hub import AppServer, Connection, Hub
 from moorage.hub.ports import Answers, AppPeer
 from moorage.hub.selecting import parts
 from moorage.hub.turns import STEP, Job, finished
@@ -200,7 +198,7 @@ class _Sockets:
         self.rooms += sum(rooms)
         self.most = max(self.most, *rooms) if rooms else self.most
 
-    def ask_for_the_rest(self, peer: AppPeer, number: int, namespace: str) -> None:
+    def ask_for_the_rest(self, peer: AppPeer[Connection], number: int, namespace: str) -> None:
         """Ask for the data that has not been asked for yet."""
         peer.query(number, namespace, tuple(self.sids[self.asked :]))
         self.asked = len(self.sids)

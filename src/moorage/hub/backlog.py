@@ -13,12 +13,12 @@ bytes is part of `Backlog.total` until its client has taken it. Three rules clos
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Generic, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from moorage.hub.connection import Connection
-    from moorage.hub.outbox import Outbox
-    from moorage.hub.settings import Limits
+from moorage.hub.ports import ClientSink
+from moorage.hub.settings import Limits
+
+OwnerT = TypeVar("OwnerT")
 
 UNCOUNTED: Final = 64 * 1024
 """A queue of at most this many bytes is not counted."""
@@ -29,6 +29,26 @@ LOOK_SECONDS: Final = 1.0
 RELIEF: Final = 0.9
 """When `outbox_total_bytes` is exceeded, clients are closed until the total is this fraction of it. With 1.0,
 every further emit would sort all clients again and close one more."""
+
+
+class Queue(Protocol[OwnerT]):
+    """One client's queue (`hub.outbox.Outbox`)."""
+
+    owner: OwnerT | None
+    sink: ClientSink | None
+    ready: bool
+    size: int
+    limit: int
+
+    @property
+    def is_single(self) -> bool:
+        """True if at most one entry is queued."""
+
+    def flush(self) -> None:
+        """Write what is queued, as much as the sink takes."""
+
+    def spill(self) -> None:
+        """Release what is queued. The owner is about to be closed."""
 
 
 class Holding:
@@ -47,14 +67,14 @@ class Holding:
         """When the client was last seen to read."""
 
 
-class Backlog:
+class Backlog(Generic[OwnerT]):
     """The holdings of all clients. `slow` is called with each client to be closed, and the cause."""
 
     def __init__(
         self,
         limits: Limits,
-        slow: Callable[[Connection, str], None],
-        flush: Callable[[Outbox], None],
+        slow: Callable[[OwnerT, str], None],
+        flush: Callable[[Queue[OwnerT]], None],
         wake: Callable[[], None],
         now: float,
     ) -> None:
@@ -70,12 +90,12 @@ class Backlog:
         self._wake = wake
         self._now = now
         self._looked = now
-        self._holdings: dict[Outbox, Holding] = {}
-        self._condemned: list[tuple[Outbox, str]] = []
+        self._holdings: dict[Queue[OwnerT], Holding] = {}
+        self._condemned: list[tuple[Queue[OwnerT], str]] = []
 
     # -- called by outboxes -----------------------------------------------------------------------
 
-    def grown(self, box: Outbox, size: int) -> None:
+    def grown(self, box: Queue[OwnerT], size: int) -> None:
         """A large queue has grown by one entry; `size` is the client's share of its bytes."""
         holding = self._holdings.get(box)
         if holding is None:
@@ -91,7 +111,7 @@ class Backlog:
             if box.limit >= 0 and box.size > self.limits.outbox_hard_bytes and not box.is_single:
                 self._condemn(box, f"over limits.outbox_hard_bytes, {self.limits.outbox_hard_bytes}")
 
-    def written(self, box: Outbox, before: int) -> None:
+    def written(self, box: Queue[OwnerT], before: int) -> None:
         """Some or all of a large queue, which had `before` bytes, was written to the sink."""
         holding = self._holdings.get(box)
         if holding is None:
@@ -110,7 +130,7 @@ class Backlog:
             holding.queued = 0
         self._forget_empty(box, holding)
 
-    def taken(self, box: Outbox) -> None:
+    def taken(self, box: Queue[OwnerT]) -> None:
         """The sink has sent all that it was given, and takes more."""
         holding = self._holdings.get(box)
         if holding is not None:
@@ -119,11 +139,11 @@ class Backlog:
             holding.read_at = self._now
             self._forget_empty(box, holding)
 
-    def _forget_empty(self, box: Outbox, holding: Holding) -> None:
+    def _forget_empty(self, box: Queue[OwnerT], holding: Holding) -> None:
         if not holding.queued and not holding.given:
             self.forget(box)
 
-    def forget(self, box: Outbox) -> None:
+    def forget(self, box: Queue[OwnerT]) -> None:
         """Nothing is queued for this client any more."""
         holding = self._holdings.pop(box, None)
         if holding is not None:
@@ -131,7 +151,7 @@ class Backlog:
 
     # -- verdicts ---------------------------------------------------------------------------------
 
-    def _condemn(self, box: Outbox, why: str) -> None:
+    def _condemn(self, box: Queue[OwnerT], why: str) -> None:
         box.spill()
         self._condemned.append((box, why))
         self._alarm()
@@ -170,7 +190,7 @@ class Backlog:
         for box, holding in tuple(self._holdings.items()):
             self._look(box, holding, now)
 
-    def _look(self, box: Outbox, holding: Holding, now: float) -> None:
+    def _look(self, box: Queue[OwnerT], holding: Holding, now: float) -> None:
         if box.sink is None or box.owner is None:
             return
         progress = box.sink.progress()

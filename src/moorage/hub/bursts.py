@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from moorage.engine.upgrade import State
-from moorage.hub.connection import BURST as HELD_AS_BURST
-
-if TYPE_CHECKING:
-    from moorage.hub.connection import Connection
-    from moorage.hub.ports import AppLink, Later
+from moorage.hub.hub import BURST as HELD_AS_BURST
+from moorage.hub.hub import Connection
+from moorage.hub.ports import AppLink, Later
 
 BURST: Final = 64
 """Maximum packets of an ordinary read, which has one or a few."""
@@ -30,7 +28,7 @@ one unanswered event must not delay the others."""
 class Bursts:
     """The queue of one app server. `resume` reads from a client again."""
 
-    def __init__(self, link: AppLink, later: Later, resume: Callable[[Connection], None]) -> None:
+    def __init__(self, link: AppLink[Connection], later: Later, resume: Callable[[Connection], None]) -> None:
         self._link = link
         self._later = later
         self._resume = resume

@@ -13,10 +13,8 @@ from moorage.engine.peer import Answer, Forward
 from moorage.engine.session import Closed, Event, Pong
 from moorage.engine.upgrade import State, Step
 from moorage.hub.bursts import Bursts
-from moorage.hub.connection import BURST, Connection
 from moorage.hub.heartbeat import Heartbeats
-from moorage.hub.hub import Hub
-from moorage.hub.links import AppServer
+from moorage.hub.hub import BURST, AppServer, Connection, Hub
 from moorage.hub.outbox import Flusher
 from moorage.hub.ports import Cluster, Faults, Later, Observer, Opening, RefusedError, Who
 from moorage.hub.settings import HubSettings, Limits, LinkSettings
@@ -52,7 +50,7 @@ class Clients:
         new_id: Callable[[], str],
         clock: Callable[[], float],
         later: Later,
-        observer: Observer,
+        observer: Observer[Connection],
         faults: Faults,
         limits: Limits,
         links: LinkSettings,
@@ -74,7 +72,7 @@ class Clients:
         self.draining = False
         self.connections = 0
         """Number of connections in all hubs, those that wait for their app server included."""
-        self.flusher: Flusher = Flusher(
+        self.flusher: Flusher[Connection] = Flusher(
             lambda: later(self.flusher.run), self._slow, self._broken, limits, clock()
         )
         self.turns: Turns = Turns(lambda: later(self.turns.run), clock, self.flusher)
@@ -83,7 +81,9 @@ class Clients:
         self.heartbeats = Heartbeats(self._silent, self.flusher, faults, clock())
         self.observer = observer
         self._faults = faults
-        self._openings: dict[Connection, tuple[Opening, Handshake]] = {}
+        self.bursts: dict[AppServer, Bursts] = {}
+        """The queues of clients that flood, by app server."""
+        self._openings: dict[Connection, tuple[Opening[Connection], Handshake]] = {}
         self.configure(hubs, allow_unlisted_hubs=allow_unlisted_hubs)
 
     # -- hubs ---------------------------------------------------------------------------------
@@ -127,6 +127,7 @@ class Clients:
         """An app server's grace time is over: close its clients, which reconnect to another one."""
         server.up = False
         hub.servers.remove(server)
+        self.bursts.pop(server, None)
         hub.queries.without(server)
         hub.questions.without(server)
         clients = tuple(server.clients)
@@ -155,7 +156,7 @@ class Clients:
 
     # -- a connection's life ------------------------------------------------------------------
 
-    def connect(self, hub_name: str, handshake: Handshake, opening: Opening) -> Connection:
+    def connect(self, hub_name: str, handshake: Handshake, opening: Opening[Connection]) -> Connection:
         """A client asks for a session. Raises `RefusedError` where it can be refused at once; else
         `opening` gets the app server's answer, later or within this call."""
         try:
@@ -295,9 +296,10 @@ class Clients:
     def burst(self, connection: Connection) -> None:
         """One read from the client held more than `bursts.BURST` packets."""
         server = connection.server
-        if server.bursts is None:
-            server.bursts = Bursts(server.link, self._later, self._after_burst)
-        server.bursts.add(connection)
+        bursts = self.bursts.get(server)
+        if bursts is None:
+            bursts = self.bursts[server] = Bursts(server.link, self._later, self._after_burst)
+        bursts.add(connection)
 
     def _after_burst(self, connection: Connection) -> None:
         self.heartbeats.read_on(connection, self.clock())
@@ -355,10 +357,9 @@ class Clients:
         """Check all deadlines. A fault in one part does not keep the others from their tick."""
         self.guard("node", self.heartbeats.tick, now)
         self.guard("node", self.flusher.backlog.tick, now)
+        for bursts in tuple(self.bursts.values()):
+            self.guard("node", bursts.tick, now)
         for hub in tuple(self.hubs.values()):
-            for server in hub.servers.all():
-                if server.bursts is not None:
-                    self.guard("node", server.bursts.tick, now)
             if hub.waits:
                 self.invoke_timeouts += self.guard("node", hub.invocations.tick, now) or 0
                 self.server_timeouts += self.guard("node", hub.queries.tick, now) or 0

@@ -9,8 +9,8 @@ from typing import Final
 
 from moorage.engine.upgrade import State
 from moorage.hub.clients import Clients
-from moorage.hub.connection import Connection
 from moorage.hub.fanout import SPECIAL, Encoded, fan_out, push
+from moorage.hub.hub import Connection
 from moorage.hub.turns import Job
 from moorage.wire import engineio, socketio
 from moorage.wire.errors import PeerError

@@ -13,9 +13,8 @@ from typing import Any, Final
 
 from moorage.engine.upgrade import State
 from moorage.hub.clients import Clients
-from moorage.hub.connection import Connection
 from moorage.hub.deliver import LONG, Delivery, deliver_to_one, delivering_to_one, expel, is_long
-from moorage.hub.hub import Hub
+from moorage.hub.hub import Connection, Hub
 from moorage.hub.outbox import SLICE
 from moorage.hub.ports import AppPeer
 from moorage.hub.selecting import parts, selected
@@ -203,7 +202,7 @@ def _join_one(hub: Hub, connection: Connection, prefixed: Iterable[tuple[str, st
             hub.directory.rooms.join(connection, group)
 
 
-def _news(peer: AppPeer, connection: Connection, groups: Iterable[str], *, joined: bool) -> None:
+def _news(peer: AppPeer[Connection], connection: Connection, groups: Iterable[str], *, joined: bool) -> None:
     """Notify the app server of a socket that something else moved, so that its list of rooms stays right."""
     rooms: dict[str, list[str]] = {}
     for group in groups:

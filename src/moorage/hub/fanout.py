@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE, SLICE_BYTES, Flusher, Outbox
 from moorage.wire import engineio
-
-if TYPE_CHECKING:
-    from moorage.hub.connection import Connection
 
 SPECIAL: Final = (b"40", b"41", b"44", b"1")
 """First bytes of the packets that change state in the service as well as at the client: CONNECT, DISCONNECT
@@ -47,11 +45,7 @@ class Encoded:
 
 
 def fan_out(
-    encoded: Encoded,
-    to: Collection[Connection],
-    flusher: Flusher,
-    *,
-    among: int = 0,
+    encoded: Encoded, to: Collection[Connection], flusher: Flusher[Connection], *, among: int = 0
 ) -> None:
     """Queue `encoded` for every connection in `to`, without a task, an await or a log line per recipient.
     If `to` is only a part of all recipients, `among` is the number of all."""
@@ -66,12 +60,12 @@ def fan_out(
             else:
                 box.push(encoded.payload, among)
     else:
-        framed = flusher.spread(encoded, to, among)
+        framed = flusher.spread(encoded.payload, encoded.frames, to, among, one_text=encoded.is_one_text)
     flusher.sent_websocket += framed * encoded.packets
     flusher.sent_polling += (len(to) - framed) * encoded.packets
 
 
-def push(box: Outbox, encoded: Encoded, flusher: Flusher) -> None:
+def push(box: Outbox[Connection], encoded: Encoded, flusher: Flusher[Connection]) -> None:
     """Queue `encoded` for one client, and count it."""
     if box.framed:
         box.push(encoded.frames)

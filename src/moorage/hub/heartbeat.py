@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Final
 
 from moorage.engine.upgrade import State
-from moorage.hub.connection import ANSWERED, DOUBTED, WAITING, Connection, Heartbeat
 from moorage.hub.fanout import Encoded, fan_out
+from moorage.hub.hub import ANSWERED, DOUBTED, WAITING, Connection, Heartbeat
 from moorage.hub.outbox import Flusher
 from moorage.hub.ports import Faults
 from moorage.wire.handshake import OpenInfo
@@ -41,7 +41,7 @@ class Heartbeats:
     def __init__(
         self,
         lost: Callable[[Connection], None],
-        flusher: Flusher,
+        flusher: Flusher[Connection],
         faults: Faults,
         now: float,
     ) -> None:

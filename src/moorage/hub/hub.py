@@ -1,16 +1,237 @@
-"""One hub: an isolation space. Nothing in it ever reaches the clients or app servers of another hub."""
+"""One hub: its app servers and its clients' connections. They refer to each other, so they share this file.
+
+A hub is an isolation space: nothing in it ever reaches the clients or app servers of another hub.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Final, NamedTuple, SupportsBytes
 
+from moorage.engine.session import EngineSession
 from moorage.hub.invokes import Questions
-from moorage.hub.links import AppServer, AppServers
-from moorage.hub.ports import Members
+from moorage.hub.outbox import Flusher, Outbox
+from moorage.hub.ports import AppLink, AppPeer, Members
 from moorage.hub.rooms import Directory
+from moorage.hub.settings import Limits
+from moorage.wire.commands import Found
 
-if TYPE_CHECKING:
-    from moorage.hub.connection import Connection
+LINK: Final = 1
+BURST: Final = 2
+"""Why a client is not read: its app server's link is full; the client sent too many packets at once."""
+
+ANSWERED: Final = 0
+WAITING: Final = 1
+"""A ping was sent and its pong has not arrived."""
+DOUBTED: Final = 2
+"""The pong is overdue. The loop reads its sockets once more before the connection is closed."""
+
+
+class Heartbeat:
+    """The heartbeat of one connection. Times are in seconds."""
+
+    __slots__ = ("deadline", "interval", "next", "owner", "state", "timeout")
+
+    def __init__(self, owner: Connection, interval: float, timeout: float, now: float) -> None:
+        self.owner: Connection | None = owner
+        """None after the connection's end, so that the wheel keeps nothing of it alive."""
+        self.interval = interval
+        self.timeout = timeout
+        self.next = now + interval
+        """When the next ping is due."""
+        self.state = ANSWERED
+        self.deadline = 0.0
+        """When the pong is overdue."""
+
+
+class Connection:
+    """It has slots because the memory of idle connections is the largest cost of the service; a `__dict__`
+    would be added for this object and each of its parts."""
+
+    __slots__ = (
+        "__weakref__",
+        "channel",
+        "groups",
+        "handshake",
+        "heartbeat",
+        "held",
+        "hub",
+        "id",
+        "listed",
+        "opened_at",
+        "outbox",
+        "server",
+        "session",
+        "user_id",
+    )
+
+    def __init__(
+        self,
+        connection_id: str,
+        hub: Hub,
+        *,
+        user_id: str | None,
+        server: AppServer,
+        limits: Limits,
+        flusher: Flusher[Connection],
+        now: float,
+    ) -> None:
+        self.id = connection_id
+        self.hub = hub
+        self.user_id = user_id
+        self.server = server
+        self.session = EngineSession(limits.max_payload, limits.max_attachments, limits.max_namespaces)
+        self.outbox = Outbox(self, flusher)
+        self.groups: set[str] = set()
+        self.opened_at = now
+        self.handshake: SupportsBytes = b"{}"
+        """JSON, as the app server got it, with at least `headers`, `query` and `claims`."""
+        self.listed: Found | None = None
+        """The socket that was fetched last. Cleared when the connection's groups change."""
+        self.heartbeat: Heartbeat | None = None
+        """Set if the service keeps the heartbeat."""
+        self.held = 0
+        """Why it is not read (`LINK`, `BURST`); 0 if it is read."""
+        self.channel: object | None = None
+        """State of this connection that belongs to the link dialect."""
+
+    def on_websocket(self) -> None:
+        """The outbox writes to a WebSocket from now on."""
+        self.hub.websockets += 1
+
+    def hold(self, why: int) -> bool:
+        """Stop reading it, on this transport and the next one (`Outbox.attach`). False if it has none yet."""
+        sink = self.outbox.sink
+        if sink is None:
+            return False
+        self.held |= why
+        sink.pause_reading()
+        return True
+
+    def release(self, why: int) -> None:
+        """Remove one reason. Read the client if none is left."""
+        self.held &= ~why
+        sink = self.outbox.sink
+        if not self.held and sink is not None:
+            sink.resume_reading()
+
+
+class Capabilities(NamedTuple):
+    """The features that an app server supports, which depend on its link dialect."""
+
+    keeps_heartbeat: bool = False
+    """Sends its clients' pings itself. Otherwise the service does."""
+    wants_room_changes: bool = False
+    """Is notified when others add its sockets to rooms or remove them."""
+    told_of_expelled: bool = False
+    """Is notified by `AppPeer.left` when others disconnect one of its sockets. Otherwise the service passes
+    on a DISCONNECT packet, as if the client had sent it."""
+    answers_queries: bool = False
+    """Can be asked for the app's data of its sockets."""
+    takes_server_events: bool = False
+    """Takes events from other app servers."""
+
+
+class _Unheard:
+    """`AppPeer` of an app server without capabilities."""
+
+    def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
+        """Ignore it. All other methods do the same."""
+
+    def left(self, connection: Connection, namespace: str) -> None: ...
+
+    def upgraded(self, connection: Connection) -> None: ...
+
+    def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None: ...
+
+    def told(self, number: int | None, sender: str, namespace: str, payload: bytes) -> None: ...
+
+
+NO_PEER: Final = _Unheard()
+
+
+class AppServer:
+    """One app server of one hub, identified by its server id, with any number of links."""
+
+    __slots__ = (
+        "behind",
+        "can",
+        "clients",
+        "dialect",
+        "draining",
+        "emit_only",
+        "id",
+        "link",
+        "peer",
+        "took_clients",
+        "up",
+    )
+
+    def __init__(
+        self,
+        server_id: str,
+        link: AppLink[Connection],
+        dialect: str,
+        can: Capabilities,
+        peer: AppPeer[Connection] = NO_PEER,
+    ) -> None:
+        self.id = server_id
+        self.link = link
+        self.peer = peer
+        self.can = can
+        self.dialect = dialect
+        """Name of its link dialect, only for display. The hub uses `can`."""
+        self.draining = False
+        """True if it must not get new clients."""
+        self.emit_only = False
+        """True if it never gets clients, because it has no handlers."""
+        self.behind = False
+        """True if it was slow at the last check; others get new clients first."""
+        self.up = False
+        """True while it has a link. Without one it keeps its clients for the grace time and gets no more."""
+        self.clients: set[Connection] = set()
+        self.took_clients = False
+        """True once it has accepted its first client, which defines its terms. Only in the azure dialect."""
+
+    @property
+    def takes_clients(self) -> bool:
+        """True if it may get a new client now."""
+        return self.up and not self.draining and not self.emit_only
+
+
+class AppServers:
+    """The app servers of one hub."""
+
+    def __init__(self) -> None:
+        self._servers: dict[str, AppServer] = {}
+
+    def __len__(self) -> int:
+        return len(self._servers)
+
+    def get(self, server_id: str) -> AppServer | None:
+        """The app server with this id, whether it is up or in its grace time."""
+        return self._servers.get(server_id)
+
+    def all(self) -> tuple[AppServer, ...]:
+        """All app servers, in order of their first link."""
+        return tuple(self._servers.values())
+
+    def add(self, server: AppServer) -> None:
+        """Add an app server with a new id."""
+        self._servers[server.id] = server
+
+    def remove(self, server: AppServer) -> None:
+        """Remove it after its grace time. A newer app server with the same id stays."""
+        if self._servers.get(server.id) is server:
+            del self._servers[server.id]
+
+    def choose(self) -> AppServer | None:
+        """The available app server with the fewest clients, if possible one that is not slow; None without
+        one."""
+        return min(
+            (server for server in self._servers.values() if server.takes_clients),
+            key=lambda server: (server.behind, len(server.clients)),
+            default=None,
+        )
 
 
 class Hub:
@@ -28,7 +249,7 @@ class Hub:
 
     def __init__(self, name: str, news: Members | None = None) -> None:
         self.name = name
-        self.directory = Directory(news)
+        self.directory: Directory[Connection] = Directory(name, news)
         self.servers = AppServers()
         self.invocations: Questions[Connection] = Questions()
         """Emits with acks. The number of a question is the ack id."""

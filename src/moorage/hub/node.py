@@ -6,9 +6,8 @@ from typing import Any
 
 from moorage.hub import asking, execute
 from moorage.hub.clients import Clients
-from moorage.hub.connection import Connection
 from moorage.hub.deliver import LONG, deliver_to_one, delivering_to_one, is_long
-from moorage.hub.hub import Hub
+from moorage.hub.hub import Connection, Hub
 from moorage.hub.ports import Answers, Cluster, Reply
 from moorage.hub.turns import Job
 from moorage.wire.commands import DONE, Ask, Cast, Command, Outcome, Write

@@ -1,20 +1,19 @@
 """What the hub needs from outside. Each port belongs to the hub and has at most five methods. A method only
-queues: it does not wait, and it does not raise because of a peer."""
+queues: it does not wait, and it does not raise because of a peer. `ClientT_contra` is `Connection`, which has
+ports itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from moorage.wire.commands import Ask, Cast, Outcome, Write
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import Reason
 
-if TYPE_CHECKING:
-    from moorage.hub.connection import Connection
-
 AnswerT_contra = TypeVar("AnswerT_contra", contravariant=True)
+ClientT_contra = TypeVar("ClientT_contra", contravariant=True)
 
 
 class ClientSink(Protocol):
@@ -62,57 +61,57 @@ class RefusedError(PeerError):
     """A client is refused, and the `Observer` has been told."""
 
 
-class Observer(Protocol):
+class Observer(Protocol[ClientT_contra]):
     """Is told of every change of a client and its sockets, never of a packet. Each opened client is closed
     once, and each joined socket leaves once, before its client is closed."""
 
-    def opened(self, connection: Connection, transport: str) -> None:
+    def opened(self, connection: ClientT_contra, transport: str) -> None:
         """A client has a session now."""
 
     def refused(self, hub: str, handshake: Handshake, error: PeerError) -> None:
         """A client that asked for a session does not get one."""
 
-    def joined(self, connection: Connection, namespace: str) -> None:
+    def joined(self, connection: ClientT_contra, namespace: str) -> None:
         """A client has a socket in a namespace now."""
 
-    def left(self, connection: Connection, namespace: str) -> None:
+    def left(self, connection: ClientT_contra, namespace: str) -> None:
         """It has none any more."""
 
     def closed(
-        self, connection: Connection, reason: Reason, *, who: Who, detail: str, age: float, queued: int
+        self, connection: ClientT_contra, reason: Reason, *, who: Who, detail: str, age: float, queued: int
     ) -> None:
         """The session has ended after `age` seconds; `queued` bytes had not been written."""
 
 
-class Opening(Protocol):
+class Opening(Protocol[ClientT_contra]):
     """A client that has asked for a session and waits for the app server's decision."""
 
     transport: str
     """`websocket` or `polling`."""
 
-    def accepted(self, connection: Connection, info: OpenInfo) -> None:
+    def accepted(self, connection: ClientT_contra, info: OpenInfo) -> None:
         """The session is open: answer the client and attach a sink."""
 
     def refused(self, reason: Reason, detail: str) -> None:
         """The session is refused: tell the client and forget it."""
 
 
-class AppLink(Protocol):
+class AppLink(Protocol[ClientT_contra]):
     """The way to one app server, in either dialect."""
 
-    def open(self, connection: Connection, handshake: Handshake) -> None:
+    def open(self, connection: ClientT_contra, handshake: Handshake) -> None:
         """Ask the app server to take this client. It answers with `Node.accept` or `Node.refuse`."""
 
-    def forward(self, connection: Connection, packet: bytes) -> None:
+    def forward(self, connection: ClientT_contra, packet: bytes) -> None:
         """Forward one packet of the client, in order."""
 
-    def closed(self, connection: Connection, reason: Reason) -> None:
+    def closed(self, connection: ClientT_contra, reason: Reason) -> None:
         """The client is gone. Called once for each accepted client, after its last packet."""
 
-    def drained(self, connection: Connection, done: Drained) -> None:
+    def drained(self, connection: ClientT_contra, done: Drained) -> None:
         """Call `done` when the app server has taken all packets forwarded so far."""
 
-    def taken(self, connection: Connection, done: Drained) -> None:
+    def taken(self, connection: ClientT_contra, done: Drained) -> None:
         """Call `done` when the app server has taken everything this client has sent."""
 
 
@@ -122,16 +121,18 @@ class Drained(Protocol):
     def __call__(self) -> object: ...
 
 
-class AppPeer(Protocol):
+class AppPeer(Protocol[ClientT_contra]):
     """What an app server is told besides its clients' packets, if its dialect can express it."""
 
-    def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
+    def moved(
+        self, connection: ClientT_contra, namespace: str, rooms: tuple[str, ...], *, joined: bool
+    ) -> None:
         """Another app server or a REST caller put the client's socket into rooms, or took it out."""
 
-    def left(self, connection: Connection, namespace: str) -> None:
+    def left(self, connection: ClientT_contra, namespace: str) -> None:
         """Another app server or a REST caller took the client's socket out of its namespace."""
 
-    def upgraded(self, connection: Connection) -> None:
+    def upgraded(self, connection: ClientT_contra) -> None:
         """The client has changed from polling to WebSocket."""
 
     def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:

@@ -7,35 +7,54 @@ disconnect cost only the member's own groups.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import Generic, Never, Protocol, TypeVar
 
 from moorage.hub.ports import Members
 from moorage.hub.turns import STEP
-from moorage.wire.commands import Selection
+from moorage.wire.commands import Found, Selection
 from moorage.wire.filters.compiled import Filter
-
-if TYPE_CHECKING:
-    from moorage.hub.connection import Connection
-
-_NOBODY: frozenset[Connection] = frozenset()
+from moorage.wire.filters.evaluate import Subject
 
 
-class Rooms:
+class Named(Protocol):
+    """Has an id."""
+
+    id: str
+
+
+class Member(Subject, Protocol):
+    """A connection, as rooms and selections see it."""
+
+    groups: set[str]
+    listed: Found | None
+
+    @property
+    def server(self) -> Named:
+        """Its app server."""
+
+
+MemberT = TypeVar("MemberT", bound=Member)
+
+_NOBODY: frozenset[Never] = frozenset()
+
+
+class Rooms(Generic[MemberT]):
     """All groups of a hub, and the only place that changes membership. A group exists while it has a
     member."""
 
-    def __init__(self, news: Members | None = None) -> None:
-        self._members: dict[str, set[Connection]] = {}
+    def __init__(self, hub: str = "", news: Members | None = None) -> None:
+        self._hub = hub
+        self._members: dict[str, set[MemberT]] = {}
         self._news = news
 
     def __len__(self) -> int:
         return len(self._members)
 
-    def members(self, group: str) -> Collection[Connection]:
+    def members(self, group: str) -> Collection[MemberT]:
         """The members of `group`; empty for a group that does not exist."""
         return self._members.get(group, _NOBODY)
 
-    def join(self, connection: Connection, group: str) -> None:
+    def join(self, connection: MemberT, group: str) -> None:
         """Add the connection to the group. A second join has no effect."""
         if group not in connection.groups:
             connection.groups.add(group)
@@ -44,53 +63,53 @@ class Rooms:
             if members is None:
                 self._members[group] = {connection}
                 if self._news is not None:
-                    self._news.first(connection.hub.name, group)
+                    self._news.first(self._hub, group)
             else:
                 members.add(connection)
 
-    def leave(self, connection: Connection, group: str) -> None:
+    def leave(self, connection: MemberT, group: str) -> None:
         """Remove the connection from the group, if it is a member."""
         if group in connection.groups:
             connection.groups.discard(group)
             connection.listed = None
             self._remove(connection, group)
 
-    def leave_prefix(self, connection: Connection, prefix: str) -> None:
+    def leave_prefix(self, connection: MemberT, prefix: str) -> None:
         """Leave every group whose name begins with `prefix`: the end of a namespace."""
         for group in [g for g in connection.groups if g.startswith(prefix)]:
             self.leave(connection, group)
 
-    def leave_all(self, connection: Connection) -> None:
+    def leave_all(self, connection: MemberT) -> None:
         """Leave everything: the end of a connection."""
         for group in connection.groups:
             self._remove(connection, group)
         connection.groups.clear()
         connection.listed = None
 
-    def _remove(self, connection: Connection, group: str) -> None:
+    def _remove(self, connection: MemberT, group: str) -> None:
         members = self._members[group]
         members.discard(connection)
         if not members:
             del self._members[group]
             if self._news is not None:
-                self._news.last(connection.hub.name, group)
+                self._news.last(self._hub, group)
 
 
-class Directory:
+class Directory(Generic[MemberT]):
     """The indexes of a selection: connections by id, by user and by group."""
 
-    def __init__(self, news: Members | None = None) -> None:
-        self.connections: dict[str, Connection] = {}
-        self.rooms = Rooms(news)
-        self._users: dict[str, set[Connection]] = {}
+    def __init__(self, hub: str = "", news: Members | None = None) -> None:
+        self.connections: dict[str, MemberT] = {}
+        self.rooms: Rooms[MemberT] = Rooms(hub, news)
+        self._users: dict[str, set[MemberT]] = {}
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: MemberT) -> None:
         """Add an accepted connection."""
         self.connections[connection.id] = connection
         if connection.user_id is not None:
             self._users.setdefault(connection.user_id, set()).add(connection)
 
-    def remove(self, connection: Connection) -> bool:
+    def remove(self, connection: MemberT) -> bool:
         """Remove a connection. Returns False if it is unknown."""
         if self.connections.pop(connection.id, None) is None:
             return False
@@ -102,7 +121,7 @@ class Directory:
                 del self._users[user]
         return True
 
-    def of_user(self, user: str) -> Collection[Connection]:
+    def of_user(self, user: str) -> Collection[MemberT]:
         """The connections of a user."""
         return self._users.get(user, _NOBODY)
 
@@ -134,12 +153,12 @@ class Directory:
             return len(groups)
         return len(groups) + sum([len(self.rooms.members(group)) for group in groups])
 
-    def select(self, to: Selection) -> Collection[Connection]:
+    def select(self, to: Selection) -> Collection[MemberT]:
         """Each selected connection once. The collection may be a live index: do not join or leave
         while iterating over it (`Node` copies where it must)."""
         if to.connection is not None:
             one = self.connections.get(to.connection)
-            found: Collection[Connection] = () if one is None else (one,)
+            found: Collection[MemberT] = () if one is None else (one,)
             if to.group is not None:
                 found = [c for c in found if to.group in c.groups]
         elif to.group is not None:
@@ -153,7 +172,7 @@ class Directory:
             found = [c for c in found if c.user_id == to.user]
         return self.refine(found, to, candidates_hold=False)
 
-    def _candidates(self, condition: Filter | None) -> Collection[Connection]:
+    def _candidates(self, condition: Filter | None) -> Collection[MemberT]:
         if condition is None:
             return self.connections.values()
         if condition.connection_id is not None:
@@ -167,12 +186,8 @@ class Directory:
         return set().union(*(self.rooms.members(group) for group in condition.any_of))
 
     def refine(
-        self,
-        found: Collection[Connection],
-        to: Selection,
-        *,
-        candidates_hold: bool,
-    ) -> Collection[Connection]:
+        self, found: Collection[MemberT], to: Selection, *, candidates_hold: bool
+    ) -> Collection[MemberT]:
         """The connections of `found` that match the rest of the selection. With `candidates_hold` they come
         from the index of the filter."""
         condition = to.filter
@@ -193,7 +208,7 @@ class Directory:
             found = [c for c in found if c.server.id == to.server]
         return found
 
-    def _without(self, found: Collection[Connection], groups: tuple[str, ...]) -> Collection[Connection]:
+    def _without(self, found: Collection[MemberT], groups: tuple[str, ...]) -> Collection[MemberT]:
         parts = [members for group in groups if (members := self.rooms.members(group))]
         if not parts:
             return found
@@ -206,6 +221,6 @@ def weight(condition: Filter) -> int:
     return 1 + len(condition.text) // 64
 
 
-def in_any(connection: Connection, groups: Mapping[str, object] | Collection[str]) -> bool:
+def in_any(connection: Member, groups: Mapping[str, object] | Collection[str]) -> bool:
     """True if the connection is in at least one of `groups`."""
     return not connection.groups.isdisjoint(groups)

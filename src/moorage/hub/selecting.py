@@ -10,14 +10,14 @@ from collections.abc import Collection, Generator, Iterator
 
 import msgspec
 
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.rooms import Directory, weight
 from moorage.hub.turns import STEP, Job
 from moorage.wire.commands import Selection
 from moorage.wire.groups import prefix_of
 
 
-def parts(directory: Directory, to: Selection) -> Iterator[Collection[Connection]]:
+def parts(directory: Directory[Connection], to: Selection) -> Iterator[Collection[Connection]]:
     """The selected connections, one step's worth at a time; a part may be empty. A part is valid until the
     caller yields; after that, connections in it may have left."""
     if to.connection is not None or (to.filter is not None and to.filter.connection_id is not None):
@@ -51,7 +51,7 @@ def parts(directory: Directory, to: Selection) -> Iterator[Collection[Connection
         yield directory.refine(found, rest, candidates_hold=False)
 
 
-def selected(directory: Directory, to: Selection) -> Job[list[Connection]]:
+def selected(directory: Directory[Connection], to: Selection) -> Job[list[Connection]]:
     """All selected connections. Some may have left by the time the job ends."""
     found: list[Connection] = []
     for part in parts(directory, to):
@@ -63,7 +63,7 @@ def selected(directory: Directory, to: Selection) -> Job[list[Connection]]:
 _Parts = Generator[Collection[Connection], None, tuple[list[Connection], str, Selection]]
 
 
-def _candidates(directory: Directory, to: Selection) -> _Parts:
+def _candidates(directory: Directory[Connection], to: Selection) -> _Parts:
     """The candidates, the group that each must still be in when its turn comes ("": it must be connected),
     and the conditions that are left to check."""
     if to.group is not None:
@@ -85,7 +85,7 @@ def _candidates(directory: Directory, to: Selection) -> _Parts:
 
 
 def _union(
-    directory: Directory, groups: tuple[str, ...]
+    directory: Directory[Connection], groups: tuple[str, ...]
 ) -> Generator[Collection[Connection], None, set[Connection]]:
     found: set[Connection] = set()
     work = 0

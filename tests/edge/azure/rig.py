@@ -11,7 +11,7 @@ from websockets.streams import StreamReader
 
 from moorage.edge.azure.channel import Tunnel
 from moorage.edge.azure.server import AzureServer
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.ports import Cluster
 from moorage.hub.settings import Limits, LinkSettings
 from moorage.wire.azure import tunnel_frames

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.ports import Answers, Reply
 from moorage.hub.settings import LinkSettings
 from moorage.wire.commands import Command, Outcome, Selection, Send, SendToConnection

@@ -15,8 +15,7 @@ from picows.picows import _make_test_ws_frame
 from moorage.edge.moorage.link import MoorageSocket
 from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.moorage.sessions import Sessions
-from moorage.hub.connection import Connection
-from moorage.hub.hub import Hub
+from moorage.hub.hub import Connection, Hub
 from moorage.hub.settings import Limits, LinkSettings
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.moorage import v1

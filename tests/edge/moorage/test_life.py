@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from picows import WSMsgType
 
 from moorage.engine.upgrade import State
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.settings import LinkSettings
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import TRANSPORT_LOST

@@ -6,7 +6,7 @@ import functools
 
 from moorage.edge.moorage.server import GATHERED
 from moorage.engine.upgrade import State
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.settings import Limits, LinkSettings
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import LINK_SLOW

@@ -9,7 +9,7 @@ import pytest
 
 from moorage.edge.moorage import answers, dispatcher
 from moorage.edge.moorage.dispatcher import MAX_BACKLOG
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.settings import Limits
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.v1 import To

@@ -8,7 +8,7 @@ from picows import WSMsgType
 from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.moorage.sessions import HELLO_SECONDS, MAX_WINDOW, MIN_WINDOW
 from moorage.edge.sockets import CLOSE_SECONDS
-from moorage.hub.links import AppServer
+from moorage.hub.hub import AppServer
 from moorage.hub.settings import HubSettings, LinkSettings
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.moorage import v1

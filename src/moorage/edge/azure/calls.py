@@ -10,8 +10,7 @@ from msgspec.structs import replace
 from moorage import logs
 from moorage.edge.azure.channel import Tunnel
 from moorage.engine.exchange import Calls
-from moorage.hub.hub import Hub
-from moorage.hub.links import AppServer
+from moorage.hub.hub import AppServer, Hub
 from moorage.hub.node import Node
 from moorage.hub.turns import Job
 from moorage.metrics import Metrics

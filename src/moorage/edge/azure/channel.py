@@ -7,8 +7,7 @@ from typing import Final
 
 from moorage import logs
 from moorage.engine.exchange import Unsent
-from moorage.hub.connection import Connection
-from moorage.hub.links import AppServer
+from moorage.hub.hub import AppServer, Connection
 from moorage.hub.ports import Drained
 from moorage.metrics import Metrics
 from moorage.wire.azure.cloudevents import connect_answer, identity_of

@@ -13,9 +13,7 @@ from moorage import logs
 from moorage.edge.azure.calls import CallHandler
 from moorage.edge.azure.channel import Channel, Tunnel, terms_of
 from moorage.engine.exchange import Event, Events, Unsent
-from moorage.hub.connection import LINK, Connection
-from moorage.hub.hub import Hub
-from moorage.hub.links import AppServer, Capabilities
+from moorage.hub.hub import LINK, AppServer, Capabilities, Connection, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.hub.turns import Intake, Job

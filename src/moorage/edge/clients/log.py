@@ -12,7 +12,7 @@ from typing import Final
 
 from moorage import logs
 from moorage.edge.http.upgrade import hint_of
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.ports import Who
 from moorage.logs_quota import Quota
 from moorage.metrics import Door, Metrics

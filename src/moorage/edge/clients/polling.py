@@ -17,7 +17,7 @@ from moorage.edge.http.replies import Send, preflight, respond
 from moorage.edge.http.upgrade import error_body, parse_query
 from moorage.edge.unconfirmed import TRANSPORT, unconfirmed
 from moorage.engine.upgrade import State, Step
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.outbox import split_payloads
 from moorage.hub.ports import RefusedError
 from moorage.wire import engineio

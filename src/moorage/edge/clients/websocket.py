@@ -14,7 +14,7 @@ from moorage.edge.sockets import Socket, Sweep, reason_of
 from moorage.edge.unconfirmed import unconfirmed
 from moorage.engine.upgrade import State, Step
 from moorage.hub.bursts import BURST
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.node import Node
 from moorage.hub.outbox import join_chunk
 from moorage.hub.ports import RefusedError, SendFrame

@@ -14,7 +14,7 @@ from moorage import logs
 from moorage.edge.moorage.answers import Maker, Stream, answer_frames, is_little
 from moorage.edge.moorage.rooms import FEW_ROOMS, excluded_groups, groups_of, many_groups, namespace_of
 from moorage.edge.moorage.server import MoorageServer
-from moorage.hub.connection import Connection
+from moorage.hub.hub import Connection
 from moorage.hub.turns import Job
 from moorage.wire.commands import (
     FetchSockets,

@@ -12,9 +12,7 @@ from typing import Final, Protocol
 from moorage import logs
 from moorage.edge.moorage.acks import Acks
 from moorage.edge.moorage.causes import cause_of
-from moorage.hub.connection import LINK, Connection
-from moorage.hub.hub import Hub
-from moorage.hub.links import AppServer, Capabilities
+from moorage.hub.hub import LINK, AppServer, Capabilities, Connection, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.hub.turns import Intake, Job

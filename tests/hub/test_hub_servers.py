@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.hub.links import AppServer, AppServers
+from moorage.hub.hub import AppServer, AppServers
 from tests.hub.fakes import LEAST, RecordingLink, RecordingOpening, World
 
 

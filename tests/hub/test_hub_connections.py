@@ -7,8 +7,7 @@ import weakref
 import pytest
 
 from moorage.engine.upgrade import State
-from moorage.hub.connection import BURST, LINK, Connection
-from moorage.hub.links import AppServer
+from moorage.hub.hub import BURST, LINK, AppServer, Connection
 from moorage.hub.settings import Limits
 from tests.hub.fakes import LEAST, RecordingLink, RecordingSink, World
 
