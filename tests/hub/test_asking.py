@@ -219,6 +219,28 @@ def test_own_sockets_may_be_excluded() -> None:
     assert (outcome.reached, outcome.asked) == (2, 1)
 
 
+def test_own_sockets_in_a_room_may_be_excluded() -> None:
+    fleet = Fleet()
+    sids = {name: fleet.client_of(name, "/") for name in ("a", "b")}
+    for name in sids:
+        (connection,) = fleet.apps[name].clients
+        fleet.join(connection, "r")
+    outcome, _ = fleet.fetch("/", "r", others=True)
+    assert {server: row.id for server, row in rows_of(outcome)} == {"b": sids["b"]}
+
+
+def test_rooms_may_change_while_the_rows_are_read() -> None:
+    fleet = Fleet()
+    sid = fleet.client_of("b", "/")
+    (connection,) = fleet.apps["b"].clients
+    rows = iter(fleet.fetch()[0].sockets["b"])
+    assert [row.id for row in next(rows)] == [sid]
+    fleet.join(connection, "r")
+    assert list(rows) == []
+    ((_, row),) = rows_of(fleet.fetch()[0])
+    assert row.rooms == ("r",)
+
+
 def test_a_row_is_packed_again_when_the_rooms_change() -> None:
     fleet = Fleet()
     sid = fleet.client_of("b", "/", "/ns")

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import pytest
 
+from moorage.engine.upgrade import Step
 from moorage.hub import fanout
 from moorage.hub.fanout import Encoded
 from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE
 from moorage.hub.settings import Limits
-from moorage.wire.reasons import SLOW_CLIENT
-from tests.hub.fakes import PollingSink, RecordingSink, World, heard, sink_of
+from moorage.wire.commands import CloseConnections, Selection
+from moorage.wire.handshake import OpenInfo
+from moorage.wire.reasons import SLOW_CLIENT, Reason
+from tests.hub.fakes import (
+    HUB,
+    PollingSink,
+    RecordingLink,
+    RecordingOpening,
+    RecordingSink,
+    World,
+    heard,
+    sink_of,
+)
 
 pytestmark = pytest.mark.repair(15)
 
@@ -258,3 +270,43 @@ def test_nothing_is_counted_for_clients_that_are_gone(world: World) -> None:
     for client in clients[2:]:
         client.outbox.unblock()
     assert world.node.flusher.backlog.total == 0
+
+
+def test_a_client_without_a_transport_is_not_slow(world: World) -> None:
+    """It has been accepted, and its transport is not there yet."""
+
+    class Late(RecordingOpening):
+        def accepted(self, connection: Connection, info: OpenInfo) -> None:
+            connection.session.step(Step.OPENED_WEBSOCKET)
+
+    client = world.open(Late())
+    push(world, client, MIB, MIB)
+    pass_time(world, 10)
+    client.outbox.attach(RecordingSink(), ready=True)
+    world.settle()
+    assert (len(heard(client)), world.logged) == (2, [])
+
+
+def test_one_client_that_holds_the_whole_total_is_closed(world: World) -> None:
+    (client,) = blocked(world, 1)
+    push(world, client, 33 * MIB)
+    assert closed(client)
+    assert world.node.flusher.backlog.total == 0
+
+
+def test_the_close_of_a_slow_client_may_end_others(world: World) -> None:
+    """The app server, notified of the first one, closes the second one."""
+
+    class Guardian(RecordingLink):
+        def closed(self, connection: Connection, reason: Reason) -> None:
+            super().closed(connection, reason)
+            world.execute(CloseConnections(HUB, Selection(connection=clients[1].id)))
+
+    clients = blocked(world, 5)
+    clients[0].server.link = Guardian()
+    for client in clients:
+        fanout.push(client.outbox, Encoded(b"4" * 11 * MIB), world.node.flusher)
+    world.settle()
+    assert [closed(client) for client in clients] == [True, True, True, False, False]
+    assert sorted(row[1] for row in world.logged) == ["api-closed", "slow-client", "slow-client"]
+    assert 22 * MIB <= world.node.flusher.backlog.total < 23 * MIB

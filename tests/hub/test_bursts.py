@@ -126,3 +126,14 @@ def test_an_app_server_that_never_answers_delays_clients_only_briefly() -> None:
     turns(world, 2)
     link.take()
     assert reading(clients) == [True, True]
+
+
+def test_an_app_server_whose_clients_do_not_flood_needs_no_turn() -> None:
+    world, link, (client,) = crowd(1)
+    world.node.burst(client)
+    link.take()
+    turns(world, 2)
+    for _ in range(20):
+        world.now += 0.25
+        world.node.tick(world.now)
+    assert (reading([client]), link.waiting) == ([True], [])

@@ -336,6 +336,23 @@ def test_unlisted_hubs() -> None:
     assert world.node.hubs == {}
 
 
+def test_known_hubs_are_those_that_exist_or_are_listed() -> None:
+    world = World(hubs={"Listed": HubSettings(), "app": HubSettings(), "default": HubSettings()})
+    assert world.node.known_hubs() == ["app", "listed"]
+    world.server(hub="App")
+    world.server(hub="other")
+    assert world.node.known_hubs() == ["App", "other", "listed"]
+
+
+def test_the_app_server_is_notified_of_an_upgrade() -> None:
+    world = World()
+    peer = RecordingPeer()
+    world.server(peer=peer)
+    client = world.client("/", framed=False)
+    world.node.upgraded(client)
+    assert peer.upgrades == [client.id]
+
+
 def test_a_reload_keeps_all_connections() -> None:
     world = World()
     world.server()

@@ -442,3 +442,9 @@ def test_very_many_packets_for_several_clients_are_refused() -> None:
     with pytest.raises(PeerError) as refused:
         world.execute(Send(HUB, Selection(), payload, control=True))
     assert refused.value.reason.name == "api-bad-payload"
+
+
+def test_the_same_answer_twice_changes_nothing(stage: Stage) -> None:
+    world, client, _ = stage
+    world.send(client, b'40{"sid":"%b"}' % client.session.peer.namespaces["/"].encode())
+    assert (len(client.groups), world.sockets) == (4, 2)

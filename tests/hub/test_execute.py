@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE
 from moorage.hub.settings import Limits
+from moorage.hub.turns import finished
 from moorage.wire.commands import (
     DONE,
     EVERYONE,
@@ -358,3 +359,29 @@ def test_a_volatile_emit_skips_clients_that_cannot_take_it(world: World) -> None
     assert heard(websocket) == [b"42[1]", b"42[2]"]
     assert heard(full) == [b"42[2]"]
     assert heard(polling) == [b'42["takes its poll"]', b"42[2]"]
+
+
+def test_a_command_for_a_connection_that_its_filter_excludes_reaches_nobody(world: World) -> None:
+    client = world.client("/", user_id="ada")
+    filtered = Selection(connection=client.id, filter=compile_filter("userId eq 'bob'"))
+    assert world.execute(LeaveNamespace(HUB, filtered, "/")) == DONE
+    assert world.execute(LeaveNamespace(HUB, one("nobody"), "/")) == NOT_FOUND
+    assert client.session.peer.namespaces["/"]
+
+
+def test_a_disconnect_of_many_clients_is_delivered_in_steps(world: World) -> None:
+    clients = [world.client("/") for _ in range(60)]
+    outcome = world.node.carry_out(Send(HUB, Selection(group=ROOT), b"41", control=True))
+    assert not isinstance(outcome, Outcome)
+    assert finished(outcome) == Outcome(reached=60)
+    world.settle()
+    assert all(heard(client) == [b"41"] for client in clients)
+
+
+def test_text_for_one_client_is_checked(world: World) -> None:
+    client = world.client("/")
+    world.send(client, '42["é"]'.encode())
+    with pytest.raises(PeerError):
+        world.send(client, b'42["\xff"]')
+    world.settle()
+    assert heard(client) == ['42["é"]'.encode()]

@@ -6,10 +6,12 @@ import pytest
 
 from moorage.engine.upgrade import State
 from moorage.hub.heartbeat import GRAIN_MS, LOOK_SECONDS
-from moorage.hub.hub import Connection
+from moorage.hub.hub import LINK, Connection
 from moorage.hub.outbox import SLICE
 from moorage.wire.handshake import OpenInfo
+from moorage.wire.reasons import TRANSPORT_LOST
 from tests.hub.fakes import PollingSink, RecordingOpening, RecordingPeer, World, heard, sink_of
+from tests.hub.observer import RecordingObserver
 
 GRAIN = GRAIN_MS / 1000
 FINE = 0.001
@@ -314,3 +316,41 @@ def test_many_clients_share_wake_ups() -> None:
     assert stage.node.flusher.sent_websocket - pings == 2_000
     slots = 1.4 / GRAIN
     assert stage.wakes - before <= slots + (stage.now - began) / STEP + 2
+
+
+def test_a_client_is_overdue_between_its_deadline_and_its_end() -> None:
+    stage = Stage()
+    client = stage.client("/")
+    stage.until_ping(client)
+    heartbeats = stage.node.heartbeats
+    deadline = stage.now + 20.0
+    assert [heartbeats.is_overdue(client, now) for now in (deadline - 1, deadline)] == [False, True]
+    client.hold(LINK)
+    assert not heartbeats.is_overdue(client, deadline), "its pong may not have been read"
+    client.release(LINK)
+    stage.node.receive(client, b"3")
+    assert not heartbeats.is_overdue(client, deadline)
+
+
+def test_a_client_without_a_heartbeat_is_never_overdue() -> None:
+    world = World()
+    world.server()
+    client = world.client("/")
+    heartbeats = world.node.heartbeats
+    heartbeats.read_on(client, world.now)
+    assert not heartbeats.is_overdue(client, world.now + 1_000)
+
+
+def test_a_client_whose_end_failed_is_not_pinged() -> None:
+    class Failing(RecordingObserver):
+        def left(self, connection: Connection, namespace: str) -> None:
+            raise RuntimeError("left")
+
+    stage = Stage()
+    client = stage.client("/")
+    stage.node.observer = Failing()
+    with pytest.raises(RuntimeError):
+        stage.node.disconnect(client, TRANSPORT_LOST, who="client")
+    stage.after(100.0)
+    assert heard(client) == []
+    assert stage.faults == []

@@ -65,3 +65,10 @@ def test_a_paused_client_stays_paused_after_an_upgrade() -> None:
     assert not socket.reading
     client.release(BURST)
     assert socket.reading
+
+
+def test_a_client_without_a_transport_cannot_be_paused() -> None:
+    connection = new_connection(Limits())
+    assert not connection.hold(LINK)
+    assert not connection.held
+    connection.release(LINK)

@@ -327,3 +327,13 @@ def test_a_question_that_is_over_takes_nobody_and_ends_once() -> None:
     questions.expect(7, "b", "b")
     questions.close(7)
     assert (answers.missing, answers.finished) == (("a",), 1)
+
+
+def test_a_volatile_ask_that_nobody_can_take(stage: Stage) -> None:
+    world, _, websocket, polling = stage
+    for client in (websocket, polling):
+        client.outbox.ready = False
+    answers = RecordingAnswers()
+    outcome = world.execute(Invoke(HUB, EVERYONE, b'42["q"]', 2.0, volatile=True), answers)
+    world.node.tick(world.now + 2.0)
+    assert (outcome.asked, len(answers.missing)) == (2, 2)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from moorage.hub.deliver import PIECE
 from moorage.hub.hub import Connection
+from moorage.hub.ports import Reply
 from moorage.hub.settings import Limits
+from moorage.hub.turns import finished
 from moorage.wire.commands import (
     DONE,
     EVERYONE,
     NOT_FOUND,
     CloseConnections,
+    Command,
     Exists,
     Invoke,
     JoinGroups,
@@ -24,6 +30,7 @@ from moorage.wire.commands import (
 )
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import room_group
+from moorage.wire.reasons import LINK_OVERFLOW
 from tests.hub.fakes import HUB, RecordingAnswers, RecordingCluster, World, heard
 
 
@@ -123,3 +130,80 @@ def test_the_first_and_the_last_member_of_a_group_are_reported() -> None:
     world.submit(LeaveGroups(HUB, Selection(connection=two.id), (group,)))
     assert cluster.groups[-1] == ("last", group)
     assert world.hub().directory.rooms.members(group) == frozenset()
+
+
+# -- large work, which `submit` returns as a job
+
+LARGE = b"\x1e".join([b"42[1]"] * (2 * PIECE))
+
+
+@pytest.mark.parametrize("cluster", [None, RecordingCluster()], ids=["alone", "in a cluster"])
+def test_large_work_is_replied_to_at_its_end(cluster: RecordingCluster | None) -> None:
+    world = World(cluster=cluster)
+    world.server()
+    client = world.client("/")
+    replies: list[object] = []
+    command = SendToConnection(HUB, client.id, LARGE)
+    job = world.node.submit(command, lambda about, outcome: replies.append(outcome))
+    assert job is not None
+    next(job)
+    assert replies == []
+    finished(job)
+    assert replies == [DONE]
+    assert cluster is None or cluster.casts[-1] == (command, DONE)
+    world.settle()
+    assert heard(client) == [b"42[1]"] * (2 * PIECE)
+
+
+def test_large_work_that_is_refused_is_replied_to_once_and_stays_here() -> None:
+    cluster = RecordingCluster()
+    world = World(cluster=cluster)
+    world.server()
+    client = world.client("/")
+    cluster.casts.clear()
+    replies: list[object] = []
+    bad = SendToConnection(HUB, client.id, LARGE + b"\x1eb!")
+    job = world.node.submit(bad, lambda about, outcome: replies.append(outcome))
+    assert job is not None
+    finished(job)
+    assert [type(reply) for reply in replies] == [PeerError]
+    assert cluster.casts == []
+
+
+def test_one_client_may_be_sent_to_without_a_search() -> None:
+    world = World()
+    world.server()
+    client = world.client("/")
+    assert world.node.send(client, b"42[0]") is None
+    job = world.node.send(client, LARGE)
+    assert job is not None
+    finished(job)
+    world.settle()
+    assert heard(client) == [b"42[0]"] + [b"42[1]"] * (2 * PIECE)
+
+
+def test_a_failure_of_the_cluster_is_a_reply() -> None:
+    class Failing(RecordingCluster):
+        def cast(self, command: Command, here: Outcome) -> None:
+            raise PeerError(LINK_OVERFLOW, "casts")
+
+        def write(self, command: Command, here: Outcome, reply: Reply, about: Any) -> None:
+            raise PeerError(LINK_OVERFLOW, "writes")
+
+    world = World()
+    world.server()
+    client = world.client("/")
+    world.node.cluster = Failing()
+    replies: list[object] = []
+    commands = (
+        Send(HUB, EVERYONE, b"42[1]"),
+        SendToConnection(HUB, client.id, LARGE),
+        JoinGroups(HUB, EVERYONE, ("g",)),
+    )
+    for command in commands:
+        job = world.node.submit(command, lambda about, outcome: replies.append(outcome))
+        if job is not None:
+            finished(job)
+    assert [str(error) for error in replies if isinstance(error, PeerError)] == [
+        str(PeerError(LINK_OVERFLOW, text)) for text in ("casts", "casts", "writes")
+    ]

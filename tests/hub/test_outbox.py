@@ -373,3 +373,38 @@ def test_a_client_whose_end_fails_too_does_not_stop_the_flush(world: World) -> N
     assert heard(well) == [b"42[1]"]
     assert [part for part, _ in world.faults] == ["write", "close"]
     assert world.node.connections == 1
+
+
+def test_a_client_that_disconnects_after_a_failed_write_is_closed_once() -> None:
+    world = World(limits=Limits(outbox_hard_bytes=1_000_000, outbox_bytes=100_000))
+    world.server()
+    broken = breaking(world, world.client("/"))
+    for _ in range(11):
+        world.emit(EVERYONE, b"42[" + b"1" * 100_000 + b"]")
+    world.node.receive(broken, b"1")
+    world.settle()
+    assert [row[:2] for row in world.logged] == [(broken.id, "client-closed")]
+    assert world.faults == []
+
+
+# -- another sink
+
+
+def test_an_upgrade_that_completes_after_the_end_counts_no_websocket(world: World) -> None:
+    client = world.client("/", framed=False)
+    world.node.receive(client, b"1")
+    late = RecordingSink()
+    client.outbox.attach(late, ready=True)
+    push(client, b"42[1]")
+    world.settle()
+    assert (late.writes, world.hub().websockets) == ([], 0)
+
+
+def test_an_outbox_uses_the_new_send_of_its_sink(world: World) -> None:
+    client = world.client("/")
+    sink, sent = sink_of(client), list[bytes]()
+    sink.send = lambda opcode, buffer, offset: sent.append(bytes(buffer[offset:]))
+    client.outbox.rebind()
+    large(world, [client], b"42[1]")
+    world.tick()
+    assert (sent, sink.writes) == ([b"42[1]"], [])

@@ -238,3 +238,12 @@ def test_selection_by_app_server() -> None:
         one = Selection(server=server, connection=clients[0].id)
         assert set(directory.select(one)) == mine & {clients[0]}
     assert list(directory.select(Selection(server="nobody"))) == []
+
+
+def test_a_users_other_connections_stay() -> None:
+    directory: Directory[Connection] = Directory()
+    one, two = people(directory, ["ada", "ada"])
+    directory.remove(one)
+    assert set(directory.of_user("ada")) == {two}
+    directory.remove(two)
+    assert set(directory.of_user("ada")) == set()

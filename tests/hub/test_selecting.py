@@ -32,6 +32,8 @@ from moorage.wire.commands import (
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter, compile_filter
 from moorage.wire.groups import namespace_group, room_group
+from moorage.wire.reasons import API_BAD_PAYLOAD
+from moorage.wire.socketio import MAX_EMIT
 from tests.hub.fakes import HUB, RecordingAnswers, RecordingPeer, World, heard
 
 pytestmark = pytest.mark.repair(4)
@@ -83,6 +85,9 @@ SELECTIONS: dict[str, Callable[[list[Connection]], Selection]] = {
     "user and group": lambda clients: Selection(user="ada", group=group("even")),
     "excluded": lambda clients: Selection(group=ROOT, excluded=(clients[0].id,)),
     "rooms": lambda clients: Selection(filter=Filter(any_of=(group("1"), group("even"), group("2")))),
+    "rooms of two namespaces": lambda clients: Selection(
+        filter=Filter(any_of=(group("even"), room_group("/ns", "1")))
+    ),
     "room": lambda clients: Selection(filter=Filter(any_of=(group("even"),))),
     "no rooms": lambda clients: Selection(filter=Filter(none_of=(group("1"), group("even")))),
     "rooms in group": lambda clients: Selection(group=ROOT, filter=Filter(any_of=(group("1"), group("4")))),
@@ -141,6 +146,9 @@ def _finish(job: Job[Outcome], between: Callable[[int], object]) -> Outcome:
 
 COMMANDS: dict[str, Callable[[], Command]] = {
     "join": lambda: JoinGroups(HUB, ALL, (group("new"), group("other"))),
+    "join quietly": lambda: JoinGroups(HUB, ALL, (group("new"), group("other")), quiet=True),
+    "join nobody": lambda: JoinGroups(HUB, Selection(connection="nobody"), (group("new"),)),
+    "leave nobody": lambda: LeaveGroups(HUB, Selection(connection="nobody"), (group("even"),)),
     "leave": lambda: LeaveGroups(HUB, ALL, (group("even"), group("1"))),
     "leave all": lambda: LeaveGroups(HUB, ALL, None),
     "close": lambda: CloseConnections(HUB, Selection(group=group("even"))),
@@ -406,3 +414,11 @@ def test_no_packet_comes_between_a_binary_event_and_its_attachments(before: int)
     assert got[at : at + 3] == event
     assert [packet for packet in got if packet != b'42["between"]'] == packets
     assert len(got) > len(packets)
+
+
+def test_a_binary_event_with_too_many_attachments_for_one_client_is_refused() -> None:
+    world, clients = crowd(1)
+    count = MAX_EMIT + PIECE
+    with pytest.raises(PeerError) as refused:
+        world.send(clients[0], b'45%d-["x"]' % count + b"\x1eb" * count)
+    assert refused.value.reason is API_BAD_PAYLOAD

@@ -179,3 +179,17 @@ def test_the_loss_of_an_app_server_with_many_clients_takes_several_turns() -> No
     assert world.node.connections == 0
     assert world.node.hub(HUB) is None
     assert [name for _, name, *_ in world.logged] == ["app-lost"] * len(clients)
+
+
+def test_a_job_may_clear_its_own_intake_in_its_last_step() -> None:
+    loop = Loop()
+    intake = Intake(loop.turns)
+
+    def ending() -> Job[None]:
+        yield False
+        intake.clear()
+
+    intake.add(ending())
+    intake.add(loop.job("never", 1))
+    loop.turn()
+    assert (loop.done, len(intake)) == ([], 0)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from moorage.engine.peer import Answer, Forward
-from moorage.engine.session import Closed, Event, Pong
+from moorage.engine.peer import Answer, Forward, Left
+from moorage.engine.session import Closed, Pong
 from moorage.engine.upgrade import State, Step
 from moorage.hub.bursts import Bursts
 from moorage.hub.heartbeat import Heartbeats
@@ -277,9 +277,8 @@ class Clients:
             self._faults("close", another)
 
     def _slow(self, connection: Connection, why: str) -> None:
-        if connection.session.state != State.CLOSED:
-            connection.outbox.spill()
-            self.disconnect(connection, SLOW_CLIENT, who="service", detail=why)
+        connection.outbox.spill()
+        self.disconnect(connection, SLOW_CLIENT, who="service", detail=why)
 
     def _silent(self, connection: Connection) -> None:
         self.disconnect(connection, PING_TIMEOUT, who="service")
@@ -328,12 +327,12 @@ class Clients:
         if event is not None:
             self._rare(connection, event)
 
-    def _rare(self, connection: Connection, event: Event) -> None:
+    def _rare(self, connection: Connection, event: Forward | Left | Answer | Closed | Pong) -> None:
         if isinstance(event, Forward):
             connection.server.link.forward(connection, event.packet)
         elif isinstance(event, Pong):
             if connection.heartbeat is not None:
-                self.heartbeats.pong(connection)
+                connection.heartbeat.pong()
             else:
                 connection.server.link.forward(connection, b"3")
         elif isinstance(event, Answer):
@@ -341,7 +340,7 @@ class Clients:
                 self.late_answers += 1
         elif isinstance(event, Closed):
             self.disconnect(connection, CLIENT_CLOSED, who="client")
-        elif event is not None:
+        else:
             # Leave the groups before the app server is notified: its own clean-up of the private room then
             # finds nobody, and cannot affect a new socket in the same namespace.
             self.leave_namespace(connection, event.namespace, was_connected=event.was_connected)

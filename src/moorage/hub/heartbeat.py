@@ -147,11 +147,6 @@ class Heartbeats:
         else:
             self._lost(connection)
 
-    def pong(self, connection: Connection) -> None:
-        """The client answered."""
-        if connection.heartbeat is not None:
-            connection.heartbeat.state = ANSWERED
-
     def is_overdue(self, connection: Connection, now: float) -> bool:
         """True if the next ticks will close the connection, unless its pong arrives."""
         heartbeat = connection.heartbeat

@@ -42,6 +42,10 @@ class Heartbeat:
         self.deadline = 0.0
         """When the pong is overdue."""
 
+    def pong(self) -> None:
+        """The client answered."""
+        self.state = ANSWERED
+
 
 class Connection:
     """It has slots because the memory of idle connections is the largest cost of the service; a `__dict__`
