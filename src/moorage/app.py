@@ -109,7 +109,7 @@ class Service:
             observer=self.client_log,
             faults=self.faults,
             limits=config.limits,
-            links=config.links,
+            invoke_timeout=config.links.invoke_timeout,
             hubs=config.hubs,
             allow_unlisted_hubs=config.allow_unlisted_hubs,
         )
@@ -154,6 +154,7 @@ class Service:
             keys=self.keys,
             auth_settings=config.auth,
             server=config.server,
+            settings=config.links,
             clock=time.monotonic,
             wall_clock=time.time,
             node_id=self.incarnation,

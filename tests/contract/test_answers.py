@@ -7,8 +7,8 @@ from typing import Protocol
 
 import pytest
 
+from moorage.edge.settings import LinkSettings
 from moorage.hub.hub import Connection
-from moorage.hub.settings import LinkSettings
 from moorage.wire.commands import EVERYONE, Invoke
 from moorage.wire.groups import namespace_group
 from moorage.wire.moorage import v1

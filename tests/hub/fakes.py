@@ -11,11 +11,12 @@ from typing import Any
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
+from moorage.edge.settings import LinkSettings
 from moorage.engine.upgrade import Step
 from moorage.hub.hub import NO_PEER, AppServer, Capabilities, Connection, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Answers, AppPeer, Cluster, Drained, Opening, Reply
-from moorage.hub.settings import HubSettings, Limits, LinkSettings
+from moorage.hub.settings import HubSettings, Limits
 from moorage.hub.turns import finished
 from moorage.metrics import Metrics
 from moorage.wire.commands import (
@@ -300,7 +301,7 @@ class World:
             observer=self.observer,
             faults=lambda part, error: self.faults.append((part, error)),
             limits=self.limits,
-            links=self.links,
+            invoke_timeout=self.links.invoke_timeout,
             hubs=self.hubs,
             allow_unlisted_hubs=self.allow_unlisted_hubs,
         )

@@ -131,7 +131,7 @@ class Router:
         # First, because a command that cannot be sent must leave no request behind.
         self._last_number += 1
         self._send_all(command, self._last_number)
-        seconds = self._node.links.invoke_timeout
+        seconds = self._node.invoke_timeout
         if not isinstance(command, Invoke | FetchSockets | TellServers):
             seconds = WAIT
         elif command.timeout is not None:

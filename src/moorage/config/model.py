@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from moorage.auth import AuthSettings
-from moorage.edge.settings import CorsSettings, ServerSettings
-from moorage.hub.settings import HubSettings, Limits, LinkSettings
+from moorage.edge.settings import CorsSettings, LinkSettings, ServerSettings
+from moorage.hub.settings import HubSettings, Limits
 from moorage.wire.errors import UsageError
 
 DEFAULT_PATTERN: Final = "default"

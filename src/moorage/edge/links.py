@@ -13,7 +13,7 @@ from moorage.edge.azure.link import MAX_MESSAGE, AzureSocket, Reader
 from moorage.edge.azure.server import AzureServer
 from moorage.edge.http.upgrade import UpgradeRequest
 from moorage.edge.moorage.sessions import Sessions
-from moorage.edge.settings import ServerSettings
+from moorage.edge.settings import LinkSettings, ServerSettings
 from moorage.edge.sockets import Sweep
 from moorage.hub.node import Node
 from moorage.logs_quota import Quota
@@ -50,6 +50,7 @@ class LinkAcceptor:
         keys: AccessKeys,
         auth_settings: AuthSettings,
         server: ServerSettings,
+        settings: LinkSettings,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         node_id: str,
@@ -61,7 +62,8 @@ class LinkAcceptor:
         self._sweep = Sweep(clock)
         self._keys = keys
         self._auth = auth_settings
-        self._settings = server
+        self._public_endpoint = server.public_endpoint
+        self._settings = settings
         self._wall_clock = wall_clock
         self._new_ack = new_ack
         self._servers: dict[tuple[str, str], AzureServer] = {}
@@ -70,7 +72,7 @@ class LinkAcceptor:
         """Limits the lines about refused links."""
         loop = asyncio.get_running_loop()
         self._moorage = Sessions(
-            node, metrics, node_id=node_id, clock=clock, wall_clock=wall_clock, later=loop.call_soon
+            node, metrics, settings, node_id=node_id, clock=clock, wall_clock=wall_clock, later=loop.call_soon
         )
 
     @property
@@ -113,7 +115,7 @@ class LinkAcceptor:
             # An app server whose clients are here may resume its session until the service stops.
             raise PeerError(DRAINING)
         socket = self._moorage.socket(hub, server_id)
-        limit, dialect = self.node.links.max_frame, v1.SUBPROTOCOL
+        limit, dialect = self._settings.max_frame, v1.SUBPROTOCOL
         request.accept(socket, max_frame=limit, read_buffer=READ_BUFFER, ping=True, subprotocol=dialect)
 
     def _open_azure(self, request: UpgradeRequest) -> None:
@@ -121,8 +123,8 @@ class LinkAcceptor:
         if self.node.draining:
             raise PeerError(DRAINING)
         server = self._server(*checked)
-        if server.tunnels >= self.node.links.max_links_per_server:
-            raise PeerError(LINK_TOO_MANY, f"at most {self.node.links.max_links_per_server}")
+        if server.tunnels >= self._settings.max_links_per_server:
+            raise PeerError(LINK_TOO_MANY, f"at most {self._settings.max_links_per_server}")
         socket = AzureSocket(self._readers[server], self.node.new_id(), self._sweep)
         request.accept(socket, max_frame=MAX_MESSAGE, read_buffer=READ_BUFFER, ping=True)
 
@@ -146,7 +148,7 @@ class LinkAcceptor:
             token = auth.bearer(request.header(b"authorization"))
         # An app server may use the public address or another address of the service. Its key has signed the
         # address, so no stranger can choose it.
-        bases = [at for at in (self._settings.public_endpoint, request.header(b"host")) if at]
+        bases = [at for at in (self._public_endpoint, request.header(b"host")) if at]
         audience = auth.tunnel_audience(bases, request.query_string)
         try:
             claims = auth.verify(token, self._keys, audience, self._wall_clock(), self._auth.clock_skew)
@@ -176,6 +178,7 @@ class LinkAcceptor:
         server = AzureServer(
             self.node,
             self.metrics,
+            self._settings,
             hub,
             server_id,
             later=lambda: loop.call_soon(server.flush),

@@ -1,4 +1,4 @@
-"""Settings of the client port. `config` composes them."""
+"""Settings of the client port and of links. `config` composes them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from moorage.hub.settings import Size
+from moorage.hub.settings import GIB, Size
 
 # Forms of values that the type alone does not define (`config.rules`).
 BaseUrl = Annotated[str, Meta(extra={"kind": "endpoint"})]
@@ -40,6 +40,30 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Maximum time from the WebSocket of a transport upgrade to its last handshake packet."""
     post_wait: Annotated[float, Meta(ge=0, le=60)] = 1.0
     """Maximum time that a polling POST waits for the app server to take its packets."""
+
+
+class LinkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Links of app servers. Times in seconds."""
+
+    grace: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    """Time that an app server may be without a link before its clients are closed."""
+    keepalive: Annotated[float, Meta(ge=1, le=110)] = 40.0
+    """In the azure dialect: interval of keep-alive frames. Azure's client closes a link silent for 120 s."""
+    heartbeat: Annotated[float, Meta(ge=0.5, le=60)] = 5.0
+    """In the moorage dialect: interval of keep-alive batches. A link is lost after three silent intervals."""
+    window: Annotated[Size, Meta(ge=64 * 1024, le=GIB)] = 4 * 1024 * 1024
+    """In the moorage dialect: maximum unacknowledged bytes that an app server may send."""
+    connect_timeout: Annotated[float, Meta(ge=0.1, le=600)] = 35.0
+    """Maximum time for the app server's answer to a connect event (Azure's SDK stops waiting after 30 s)."""
+    invoke_timeout: Annotated[float, Meta(ge=0.1, le=86_400)] = 120.0
+    """Time that an emit with acks waits for missing acks."""
+    max_frame: Annotated[Size, Meta(ge=64 * 1024, le=GIB)] = 16 * 1024 * 1024
+    """Maximum bytes of one frame from an app server; in the moorage dialect, of one batch."""
+    max_waiting_bytes: Annotated[Size, Meta(ge=0, le=64 * GIB)] = 16 * 1024 * 1024
+    """Bytes of client events that are queued for an app server without a link, or sent and unanswered, above
+    which the service stops reading from its clients."""
+    max_links_per_server: Annotated[int, Meta(ge=1, le=10_000)] = 32
+    """Maximum links of one app server on this node."""
 
 
 class CorsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -56,7 +56,7 @@ def _invoking(clients: Clients, hub: Hub, command: Invoke, answers: Answers[Any]
     delivery = Delivery(clients, engineio.RS.join(packets))
     if len(asked) > FEW_ASKED and len(asked) + hub.invocations.waiting > MAX_ASKED:
         raise PeerError(LINK_OVERFLOW, f"at most {MAX_ASKED} answers of clients are waited for in a hub")
-    limit = clients.links.invoke_timeout
+    limit = clients.invoke_timeout
     timeout = limit if command.timeout is None else min(limit, command.timeout)
     # Registered before the first question leaves: answers come while others are still to be asked.
     hub.invocations.ask(ack_id, asked, answers, clients.clock() + timeout)
@@ -106,7 +106,7 @@ def _fetching(clients: Clients, hub: Hub, command: FetchSockets, answers: Answer
     now = clients.clock()
     number = hub.queries.begin()
     waiting: dict[AppServer, int] = {}
-    deadline = now + min(clients.links.invoke_timeout, command.timeout)
+    deadline = now + min(clients.invoke_timeout, command.timeout)
     # Registered before the first question leaves: answers come while others are still to be asked.
     hub.queries.open(number, answers, deadline, partial(_is_last, waiting))
     found: dict[AppServer, _Sockets] = {}
@@ -284,7 +284,7 @@ def _tell(clients: Clients, hub: Hub, command: TellServers, answers: Answers[Any
     number = None
     if command.timeout:
         number = hub.questions.begin()
-        deadline = clients.clock() + min(clients.links.invoke_timeout, command.timeout)
+        deadline = clients.clock() + min(clients.invoke_timeout, command.timeout)
         hub.questions.ask(number, {server: server.id for server in others}, answers, deadline)
     for server in others:
         server.peer.told(number, command.sender, command.namespace, command.payload)

@@ -17,7 +17,7 @@ from moorage.hub.heartbeat import Heartbeats
 from moorage.hub.hub import BURST, AppServer, Connection, Hub
 from moorage.hub.outbox import Flusher
 from moorage.hub.ports import Cluster, Faults, Later, Observer, Opening, RefusedError, Who
-from moorage.hub.settings import HubSettings, Limits, LinkSettings
+from moorage.hub.settings import HubSettings, Limits
 from moorage.hub.turns import Intake, Job, ResultT, Turns
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group
@@ -53,7 +53,7 @@ class Clients:
         observer: Observer[Connection],
         faults: Faults,
         limits: Limits,
-        links: LinkSettings,
+        invoke_timeout: float,
         hubs: Mapping[str, HubSettings],
         allow_unlisted_hubs: bool = True,
     ) -> None:
@@ -67,7 +67,8 @@ class Clients:
         self.invoke_timeouts = self.server_timeouts = 0
         """Questions to clients and to app servers that ended before all had answered."""
         self.limits = limits
-        self.links = links
+        self.invoke_timeout = invoke_timeout
+        """Maximum time in seconds that a question waits for its answers."""
         self.hubs: dict[str, Hub] = {}
         self.draining = False
         self.connections = 0

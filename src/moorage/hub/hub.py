@@ -241,15 +241,7 @@ class AppServers:
 class Hub:
     """It exists while it has an app server, a client, or an open question."""
 
-    __slots__ = (
-        "directory",
-        "invocations",
-        "name",
-        "queries",
-        "questions",
-        "servers",
-        "websockets",
-    )
+    __slots__ = ("directory", "invocations", "name", "queries", "questions", "servers", "websockets")
 
     def __init__(self, name: str, news: Members | None = None) -> None:
         self.name = name

@@ -11,9 +11,10 @@ from websockets.streams import StreamReader
 
 from moorage.edge.azure.channel import Tunnel
 from moorage.edge.azure.server import AzureServer
+from moorage.edge.settings import LinkSettings
 from moorage.hub.hub import Connection
 from moorage.hub.ports import Cluster
-from moorage.hub.settings import Limits, LinkSettings
+from moorage.hub.settings import Limits
 from moorage.wire.azure import tunnel_frames
 from moorage.wire.reasons import Reason
 from tests.hub.fakes import HUB, RecordingOpening, World
@@ -95,6 +96,7 @@ class Rig:
         self.server = AzureServer(
             self.world.node,
             self.world.metrics,
+            self.world.links,
             self.hub,
             "s1",
             later=lambda: self.flushes.append(self.server.flush),

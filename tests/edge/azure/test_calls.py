@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import pytest
 
+from moorage.edge.settings import LinkSettings
 from moorage.hub.hub import Connection
 from moorage.hub.ports import Answers, Reply
-from moorage.hub.settings import LinkSettings
 from moorage.wire.commands import Command, Outcome, Selection, Send, SendToConnection
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import TOO_MANY_GROUPS

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from moorage.edge.azure.channel import MAX_GATHERED
 from moorage.edge.azure.server import HELD_PER_CLIENT
-from moorage.hub.settings import Limits, LinkSettings
+from moorage.edge.settings import LinkSettings
+from moorage.hub.settings import Limits
 from tests.edge.azure.rig import Rig, contents
 from tests.hub.fakes import sink_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.edge.azure.channel import MAX_BATCH
-from moorage.hub.settings import LinkSettings
+from moorage.edge.settings import LinkSettings
 from moorage.wire.azure import tunnel_frames
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import CLIENT_CLOSED

@@ -15,8 +15,9 @@ from picows.picows import _make_test_ws_frame
 from moorage.edge.moorage.link import MoorageSocket
 from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.moorage.sessions import Sessions
+from moorage.edge.settings import LinkSettings
 from moorage.hub.hub import Connection, Hub
-from moorage.hub.settings import Limits, LinkSettings
+from moorage.hub.settings import Limits
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.stream import Incoming, Outgoing
@@ -200,6 +201,7 @@ class Rig:
         self.sessions = Sessions(
             self.world.node,
             self.world.metrics,
+            self.world.links,
             node_id="n1",
             clock=lambda: self.world.now,
             wall_clock=lambda: 1_700_000_000.0 + self.world.now,

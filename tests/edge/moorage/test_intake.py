@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from moorage.edge.moorage.intake import LARGE
+from moorage.edge.settings import LinkSettings
 from moorage.hub.hub import Connection
-from moorage.hub.settings import LinkSettings
 from moorage.hub.turns import TURN_SECONDS
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.moorage import v1

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from picows import WSMsgType
 
+from moorage.edge.settings import LinkSettings
 from moorage.engine.upgrade import State
 from moorage.hub.hub import Connection
-from moorage.hub.settings import LinkSettings
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import TRANSPORT_LOST
 from tests.edge.moorage.rig import TERMS, App, Rig

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 
 from moorage.edge.moorage.server import GATHERED
+from moorage.edge.settings import LinkSettings
 from moorage.engine.upgrade import State
 from moorage.hub.hub import Connection
-from moorage.hub.settings import Limits, LinkSettings
+from moorage.hub.settings import Limits
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import LINK_SLOW
 from tests.edge.moorage.rig import App, Rig, ends, say

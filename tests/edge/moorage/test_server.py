@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from moorage.edge.moorage.causes import cause_of
-from moorage.hub.settings import LinkSettings
+from moorage.edge.settings import LinkSettings
 from moorage.wire.commands import CloseConnections, LeaveNamespace, Selection
 from moorage.wire.groups import namespace_group
 from moorage.wire.handshake import Origin

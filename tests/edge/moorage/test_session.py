@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from picows import WSMsgType
 
-from moorage.hub.settings import LinkSettings
+from moorage.edge.settings import LinkSettings
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import LINK_SILENT

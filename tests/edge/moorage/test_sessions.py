@@ -7,9 +7,10 @@ from picows import WSMsgType
 
 from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.moorage.sessions import HELLO_SECONDS, MAX_WINDOW, MIN_WINDOW
+from moorage.edge.settings import LinkSettings
 from moorage.edge.sockets import CLOSE_SECONDS
 from moorage.hub.hub import AppServer
-from moorage.hub.settings import HubSettings, LinkSettings
+from moorage.hub.settings import HubSettings
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import LINK_REPLACED, LINK_SILENT

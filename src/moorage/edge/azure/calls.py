@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from moorage import logs
 from moorage.edge.azure.channel import Tunnel
+from moorage.edge.settings import LinkSettings
 from moorage.engine.exchange import Calls
 from moorage.hub.hub import AppServer, Hub
 from moorage.hub.node import Node
@@ -40,6 +41,7 @@ class Caller(Protocol):
 
     node: Node
     metrics: Metrics
+    settings: LinkSettings
     hub: Hub
     app: AppServer
 
@@ -109,9 +111,9 @@ class CallHandler:
         return command
 
     def _decoded(self, request: Request, content: bytes) -> Operation:
-        node, own = self._server.node, self._server.hub.name
-        if len(content) > node.links.max_frame:
-            raise PeerError(API_BODY_TOO_LARGE, f"at most {node.links.max_frame} bytes")
+        own, most = self._server.hub.name, self._server.settings.max_frame
+        if len(content) > most:
+            raise PeerError(API_BODY_TOO_LARGE, f"at most {most} bytes")
         operation = decode_url(request.http_method, request.url, request.content_type(), content, repair=True)
         hub = operation.command.hub
         if hub != own and hub.casefold() != own.casefold():

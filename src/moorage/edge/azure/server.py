@@ -12,6 +12,7 @@ from typing import Final
 from moorage import logs
 from moorage.edge.azure.calls import CallHandler
 from moorage.edge.azure.channel import Channel, Tunnel, terms_of
+from moorage.edge.settings import LinkSettings
 from moorage.engine.exchange import Event, Events, Unsent
 from moorage.hub.hub import LINK, AppServer, Capabilities, Connection, Hub
 from moorage.hub.node import Node
@@ -48,10 +49,20 @@ class AzureServer:
     """All state of one server id. `later` schedules `flush` at the end of the loop tick."""
 
     def __init__(
-        self, node: Node, metrics: Metrics, hub: Hub, server_id: str, *, later: Callback, first_ack: int
+        self,
+        node: Node,
+        metrics: Metrics,
+        settings: LinkSettings,
+        hub: Hub,
+        server_id: str,
+        *,
+        later: Callback,
+        first_ack: int,
     ) -> None:
         self.node = node
         self.metrics = metrics
+        self.settings = settings
+        self._wait_at_most = settings.max_waiting_bytes
         self.hub = hub
         self.app = AppServer(server_id, self, "azure", Capabilities(keeps_heartbeat=True))
         self.calls = CallHandler(self)
@@ -59,7 +70,7 @@ class AzureServer:
         self._later = later
         self._scheduled = False
         self._writer = EventWriter(hub.name, "moorage")
-        self._known = KnownFrames(hub.name, node.links.max_frame)
+        self._known = KnownFrames(hub.name, settings.max_frame)
         self._tunnels: list[Tunnel] = []
         self._events: Events[Channel, Tunnel | None] = Events(first_ack)
         self._dirty: list[Channel] = []
@@ -156,8 +167,7 @@ class AzureServer:
             tunnel.close(DRAINING)
 
     def _channels(self) -> list[Channel]:
-        alive = [c.channel for c in self.app.clients if isinstance(c.channel, Channel)]
-        return alive + list(self._closing)
+        return [*(c.channel for c in self.app.clients if isinstance(c.channel, Channel)), *self._closing]
 
     def wake(self) -> None:
         """Schedule `flush` for the end of this tick."""
@@ -175,7 +185,8 @@ class AzureServer:
             if self._dirty:
                 dirty, self._dirty = self._dirty, []
                 for channel in dirty:
-                    self._send_inbox(channel)
+                    for body in channel.take_inbox():
+                        self._message(channel, body)
         finally:
             # Reset only now: frames that the loop queues are written below and need no other flush.
             self._scheduled = False
@@ -188,13 +199,7 @@ class AzureServer:
     @property
     def _behind(self) -> bool:
         """True if the app server does not read its clients' events, or does not answer them."""
-        if self._events.size > self.node.links.max_waiting_bytes:
-            return True
-        return any(tunnel.congested for tunnel in self._tunnels)
-
-    def _send_inbox(self, channel: Channel) -> None:
-        for body in channel.take_inbox():
-            self._message(channel, body)
+        return self._events.size > self._wait_at_most or any(tunnel.congested for tunnel in self._tunnels)
 
     # -- events: hub.ports.AppLink -----------------------------------------------------------
 
@@ -222,7 +227,7 @@ class AzureServer:
         if (
             tunnel.congested
             or tunnel.gathered > tunnel.gather_at_most
-            or self._events.size > self.node.links.max_waiting_bytes
+            or self._events.size > self._wait_at_most
         ):
             self._hold_back(connection, tunnel)
 
@@ -231,7 +236,7 @@ class AzureServer:
             channel.held = Unsent()
         channel.held.add(packet)
         self._held_bytes += len(packet)
-        if self._held_bytes > self.node.links.max_waiting_bytes:
+        if self._held_bytes > self._wait_at_most:
             self._held_bytes -= channel.held.size
             channel.held = None
             self.node.disconnect(channel.connection, LINK_OVERFLOW, who="service")
@@ -390,26 +395,23 @@ class AzureServer:
         """Called a few times a second: time-outs, resends, keep-alive, the end of the grace time."""
         if not self.intake.busy:
             # Otherwise the missing answer may be among the frames that wait.
-            if self._down_since is not None and now - self._down_since >= self.node.links.grace:
-                self._give_up()
+            if self._down_since is not None and now - self._down_since >= self.settings.grace:
+                self._down_since = None
+                self.calls.give_up()
+                log.warning("app server lost", hub=self.hub.name, server=self.app.id)
+                self.node.drop_server(self.hub, self.app)
                 return
             self._overdue(now)
         for channel in [c for c in self._closing if c.closing is not None and c.closing <= now]:
             self._force_close(channel)
         if now >= self._keepalive_at:
-            self._keepalive_at = now + self.node.links.keepalive
+            self._keepalive_at = now + self.settings.keepalive
             for tunnel in self._tunnels:
                 tunnel.queue(tunnel_frames.KEEPALIVE)
             self.wake()
 
-    def _give_up(self) -> None:
-        self._down_since = None
-        self.calls.give_up()
-        log.warning("app server lost", hub=self.hub.name, server=self.app.id)
-        self.node.drop_server(self.hub, self.app)
-
     def _overdue(self, now: float) -> None:
-        for ack_id, event in self._events.connects_before(now - self.node.links.connect_timeout):
+        for ack_id, event in self._events.connects_before(now - self.settings.connect_timeout):
             self._events.settle(ack_id)
             self.node.refuse(event.channel.connection, CONNECT_TIMEOUT)
             self._closing[event.channel] = None

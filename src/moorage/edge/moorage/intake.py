@@ -35,7 +35,7 @@ class Reader:
         self._dispatcher = dispatcher
         self.intake = Intake(server.node.turns)
         server.busy = lambda: self.intake.busy
-        self._most = server.inc.window + server.node.links.max_frame
+        self._most = server.inc.window + server.settings.max_frame
         """Most unacknowledged bytes of an app server that respects its credit."""
         self.count = 0
         """Number of frames in the current read. The link resets it after each read."""

@@ -10,6 +10,7 @@ from moorage import logs
 from moorage.edge.http.upgrade import LinkProtocol, tcp_of
 from moorage.edge.moorage.intake import LARGE, Reader
 from moorage.edge.moorage.server import MoorageServer
+from moorage.edge.settings import LinkSettings
 from moorage.edge.sockets import LinkSocket, Sweep, link_reason, reason_of
 from moorage.hub.node import Node
 from moorage.metrics import Metrics
@@ -31,6 +32,7 @@ class Greeter(Protocol):
 
     node: Node
     metrics: Metrics
+    settings: LinkSettings
     sweep: Sweep
     """Watches links without a hello, and closed ones."""
 
@@ -47,7 +49,7 @@ class MoorageSocket(LinkSocket):
         self.server_id = server_id
         self.congested = False
         self._greeter = greeter
-        self._node = greeter.node
+        self._max_frame = greeter.settings.max_frame
         self._flusher = greeter.node.flusher
         self._server: MoorageServer | None = None
         self._reader: Reader | None = None
@@ -71,7 +73,7 @@ class MoorageSocket(LinkSocket):
             elif kind == _CLOSE:
                 self._peer_closes(frame)
             else:
-                self._control(frame, self._node.links.max_frame, congested=self.congested)
+                self._control(frame, self._max_frame, congested=self.congested)
         except PeerError as error:
             self._complain(error)
             self._broke()

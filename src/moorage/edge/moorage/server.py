@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from moorage import logs
 from moorage.edge.moorage.acks import Acks
 from moorage.edge.moorage.causes import cause_of
+from moorage.edge.settings import LinkSettings
 from moorage.hub.hub import LINK, AppServer, Capabilities, Connection, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
@@ -22,14 +23,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, handshake_json
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.stream import BATCH_BYTES, Incoming, Outgoing
-from moorage.wire.reasons import (
-    CONNECT_TIMEOUT,
-    DRAINING,
-    LINK_OVERFLOW,
-    LINK_SILENT,
-    LINK_SLOW,
-    Reason,
-)
+from moorage.wire.reasons import CONNECT_TIMEOUT, DRAINING, LINK_OVERFLOW, LINK_SILENT, LINK_SLOW, Reason
 
 COPIED: Final = 16 * 1024
 """Size up to which a batch is copied behind its header and written in one piece. Copying a larger one costs
@@ -74,24 +68,25 @@ class MoorageServer:
         self,
         node: Node,
         metrics: Metrics,
+        settings: LinkSettings,
         hub: Hub,
         server_id: str,
         *,
         session: str,
-        window: int,
-        revision: int,
+        hello: v1.AppHello,
         numbers: Iterator[int],
         later: Callable[[Callable[[], object]], object],
         wall_clock: Callable[[], float],
     ) -> None:
         self.node = node
         self.metrics = metrics
+        self.settings = settings
         self.hub = hub
         self.session = session
-        self.revision = revision
+        self.revision = min(hello.revision, v1.REVISION)
         self.app = AppServer(server_id, self, "moorage", CAPABILITIES, peer=self)
-        self.out = Outgoing(self.window_of(window))
-        self.inc = Incoming(node.links.window)
+        self.out = Outgoing(self.window_of(hello.window))
+        self.inc = Incoming(settings.window)
         self.clients: dict[int, Connection] = {}
         self.openings: dict[int, float] = {}
         """Clients that wait for the app server's decision, and since when."""
@@ -104,7 +99,7 @@ class MoorageServer:
         self._paused: set[Connection] = set()
         room = node.limits.outbox_bytes_link
         self._gather_at_most = min(GATHERED, room // 4)
-        self._hold_at_most = min(node.links.max_waiting_bytes, room // 2)
+        self._hold_at_most = min(settings.max_waiting_bytes, room // 2)
         """Clients alone can never fill the link to the limit at which it is given up."""
         self._held_bytes = 0
         """Bytes of packets that arrived from clients that are held back."""
@@ -415,7 +410,7 @@ class MoorageServer:
     def tick(self, now: float, step: float) -> None:
         """Called a few times a second: the end of the grace time, time-outs, acks, keep-alive. `step` is the
         time since the last call, without a sleep of this process."""
-        self._overdue(now - self.node.links.connect_timeout)
+        self._overdue(now - self.settings.connect_timeout)
         self.app.behind = self.behind
         transport = self._transport
         if transport is None:
@@ -424,10 +419,10 @@ class MoorageServer:
                 self._down = 0.0 if self._down is None else self._down + step
             elif self._down is None:
                 self._down = 0.0
-            if self._down >= self.node.links.grace:
+            if self._down >= self.settings.grace:
                 self.give_up()
             return
-        keepalive = self.node.links.heartbeat
+        keepalive = self.settings.heartbeat
         self._silent = 0.0 if self._silent is None or transport.heard() else self._silent + step
         self._idle += step
         if self._silent >= 3 * keepalive:

@@ -12,6 +12,7 @@ from moorage.edge.moorage.dispatcher import Dispatcher
 from moorage.edge.moorage.intake import Reader
 from moorage.edge.moorage.link import MoorageSocket
 from moorage.edge.moorage.server import MoorageServer
+from moorage.edge.settings import LinkSettings
 from moorage.edge.sockets import STEP_SECONDS, Sweep
 from moorage.hub.hub import Hub
 from moorage.hub.node import Node
@@ -19,12 +20,7 @@ from moorage.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.listing import SharedHeaders
-from moorage.wire.reasons import (
-    LINK_BAD_FRAME,
-    LINK_REPLACED,
-    LINK_SERVER_TAKEN,
-    LINK_VERSION,
-)
+from moorage.wire.reasons import LINK_BAD_FRAME, LINK_REPLACED, LINK_SERVER_TAKEN, LINK_VERSION
 
 HELLO_SECONDS: Final = 10.0
 SESSION_BYTES: Final = 12
@@ -39,6 +35,7 @@ class Sessions:
         self,
         node: Node,
         metrics: Metrics,
+        settings: LinkSettings,
         *,
         node_id: str,
         clock: Callable[[], float],
@@ -47,6 +44,7 @@ class Sessions:
     ) -> None:
         self.node = node
         self.metrics = metrics
+        self.settings = settings
         self.clock = clock
         self._node_id = node_id
         self._wall_clock = wall_clock
@@ -63,7 +61,7 @@ class Sessions:
     def socket(self, hub: str, server_id: str) -> MoorageSocket:
         """The socket of a link that was accepted. Its hello is due."""
         made = MoorageSocket(self, hub, server_id)
-        self.sweep.watch(made, min(HELLO_SECONDS, 3 * self.node.links.heartbeat))
+        self.sweep.watch(made, min(HELLO_SECONDS, 3 * self.settings.heartbeat))
         return made
 
     def knows(self, hub: str, server_id: str) -> bool:
@@ -124,11 +122,11 @@ class Sessions:
         server = MoorageServer(
             self.node,
             self.metrics,
+            self.settings,
             hub,
             socket.server_id,
             session=secrets.token_urlsafe(SESSION_BYTES),
-            window=hello.window,
-            revision=min(hello.revision, v1.REVISION),
+            hello=hello,
             numbers=self._client_numbers,
             later=self._later,
             wall_clock=self._wall_clock,
@@ -143,7 +141,7 @@ class Sessions:
         return server, reader
 
     def _hello(self, server: MoorageServer, *, resumed: bool) -> bytes:
-        links = self.node.links
+        links = self.settings
         frame = v1.ServiceHello(
             v1.REVISION,
             __version__,
