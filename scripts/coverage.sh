@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # scripts/coverage.sh [all]: branch coverage of wire, engine and hub by their own tests, which must be complete. `all`
-# then adds the other suites that run Python in processes that end by themselves, and reports on the whole package.
+# then adds the other suites, with the services that they start, and reports on the whole package, without a gate: it
+# takes several minutes of CPU.
 #
 # Tests with random examples are left out: a branch must be covered in every run, not in a lucky one.
 set -euo pipefail

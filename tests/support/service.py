@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -55,6 +56,11 @@ class MoorageProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if "COVERAGE_PROCESS_CONFIG" in os.environ and self._process.poll() is None:
+            # A killed process would lose what `make coverage ARGS=all` has measured in it.
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
         self.kill()
 
     @property
