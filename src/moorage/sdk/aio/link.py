@@ -67,14 +67,14 @@ _log = logging.getLogger("moorage.sdk")
 
 
 class Receiver(Protocol):
-    """Who a link works for. Its methods must neither block nor raise."""
+    """Takes what comes over a link. Its methods must neither block nor raise."""
 
     def received(self, frames: list[FromService]) -> None:
         """One batch: Open, Packet, Closed, Left, Moved, Query, Told, Drain, and Failed with ref 0."""
 
     def session_lost(self, why: str) -> None:
         """All clients of the session are gone, without a Closed each. The next batch belongs to a
-        new session, whose client numbers begin anew."""
+        new session. The service does not use the numbers of lost clients again."""
 
     def link_event(self, name: str, error: Exception | None) -> None:
         """`lost` and `restored`; `failed`: it will not come back (`error` says why)."""

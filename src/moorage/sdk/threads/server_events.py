@@ -25,9 +25,10 @@ class ThreadsServerEvents(ServerEvents):
 
     def told(self, frame: Told) -> None:
         """Another app server's event; called on the link's thread."""
-        plan = self.plan(frame, self._link.session_id)
+        session = self._link.session_id
+        plan = self.plan(frame, session)
         if isinstance(plan, Reply):
-            self._link.send(plan)
+            self._link.send(plan, session)
         elif plan is not None:
             self._pool.submit(partial(self._run, plan))
 
