@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, SupportsBytes
 from moorage.engine.upgrade import State
 from moorage.hub.clients import Clients
 from moorage.hub.deliver import Delivery
+from moorage.hub.execute import FEW, Done
 from moorage.hub.hub import AppServer, Connection, Hub
 from moorage.hub.ports import Answers, AppPeer
 from moorage.hub.selecting import parts
@@ -25,16 +26,11 @@ PART: Final = 1_024
 TOGETHER: Final = 32
 """Rows that are made in one step."""
 
-FEW: Final = 1_000
-"""Largest amount of work that is done at once, in units of work (`hub.turns`)."""
-
 FEW_ASKED: Final = 100
 """Emits to at most this many clients do not count towards `MAX_ASKED`: the number of questions that an app
 server may have open bounds them."""
 MAX_ASKED: Final = 1_000_000
 """Clients' answers that one hub may wait for. Each costs some 100 bytes until it comes or times out."""
-
-Done = Outcome | Job[Outcome]
 
 
 def _invoke(clients: Clients, hub: Hub, command: Invoke, answers: Answers[Any]) -> Done:

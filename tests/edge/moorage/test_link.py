@@ -256,7 +256,7 @@ async def test_credit_of_the_app_server(quick: MoorageProcess, hub: str) -> None
         talking = asyncio.create_task(talk())
         done, _ = await asyncio.wait((talking,), timeout=1)
         assert not done, "held back"
-        assert 64 * 1024 <= link.inc._untaken <= 64 * 1024 + 256 * 1024
+        assert 64 * 1024 <= link.inc.untaken <= 64 * 1024 + 256 * 1024
         link.acks = True
         link.inc.take_all()
         await link.ack()

@@ -92,7 +92,8 @@ class MoorageServer:
         """Clients that wait for the app server's decision, and since when."""
         self._numbers = numbers
         self._last_client = 0  # the highest client number of this session so far
-        self._transport: Transport | None = None
+        self.transport: Transport | None = None
+        """The current link."""
         self._later = later
         self._wall_clock = wall_clock
         self._scheduled = False
@@ -125,12 +126,7 @@ class MoorageServer:
     @property
     def tunnels(self) -> int:
         """Number of open links: one or none."""
-        return 0 if self._transport is None else 1
-
-    @property
-    def transport(self) -> Transport | None:
-        """The current link."""
-        return self._transport
+        return 0 if self.transport is None else 1
 
     def window_of(self, asked: int) -> int:
         """How many unacknowledged bytes to allow on the link, given the window that the app server asked for.
@@ -139,7 +135,7 @@ class MoorageServer:
 
     def attach(self, transport: Transport, hello: bytes, replay: list[bytes]) -> None:
         """A link is up: greet, send unacknowledged batches again, and continue."""
-        self._transport = transport
+        self.transport = transport
         self._silent = None
         self.app.up = True
         self._send(hello)
@@ -149,8 +145,8 @@ class MoorageServer:
 
     def lost(self, transport: Transport) -> None:
         """A link is gone, whichever side ended it."""
-        if self._transport is transport:
-            self._transport = None
+        if self.transport is transport:
+            self.transport = None
             self._down = None
             self.app.up = False
 
@@ -165,7 +161,7 @@ class MoorageServer:
         if self.over:
             return
         self.over = True
-        self._transport = None
+        self.transport = None
         self.app.up = False
         self._answers.clear()
         log.warning(event, hub=self.hub.name, server=self.app.id, clients=len(self.app.clients))
@@ -176,7 +172,7 @@ class MoorageServer:
 
     def close_all(self) -> None:
         """The service stops."""
-        transport = self._transport
+        transport = self.transport
         if transport is not None:
             self._flush_to(transport)
             self.lost(transport)
@@ -242,7 +238,7 @@ class MoorageServer:
         self.metrics.link_frames_sent += 1
         if not self._scheduled:
             self.wake()
-        transport = self._transport
+        transport = self.transport
         if transport is None or transport.congested or out.blocked or out.waiting > self._gather_at_most:
             self._hold_back(connection, len(packet))
 
@@ -308,7 +304,7 @@ class MoorageServer:
     @property
     def behind(self) -> bool:
         """True if the app server does not read its clients' packets, or has not acknowledged them."""
-        transport = self._transport
+        transport = self.transport
         return transport is None or transport.congested or self.out.blocked
 
     def _hold_back(self, connection: Connection, size: int) -> None:
@@ -365,7 +361,7 @@ class MoorageServer:
     def flush(self) -> None:
         """End of the tick: send what is queued in one batch, within the credit."""
         self._scheduled = False
-        transport = self._transport
+        transport = self.transport
         if transport is not None:
             self._flush_to(transport)
         if self.out.waiting > self.node.limits.outbox_bytes_link:
@@ -397,13 +393,13 @@ class MoorageServer:
         self._send(v1.encode_batch(0, self.inc.told(), []))
 
     def _send(self, batch: bytes) -> None:
-        assert self._transport is not None
+        assert self.transport is not None
         self.metrics.link_bytes_sent += len(batch)
         self._idle = 0.0
         if len(batch) < COPIED:
-            self._transport.write(binary_frame(batch))
+            self.transport.write(binary_frame(batch))
         else:
-            self._transport.write(binary_header(len(batch)), batch)
+            self.transport.write(binary_header(len(batch)), batch)
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -412,7 +408,7 @@ class MoorageServer:
         time since the last call, without a sleep of this process."""
         self._overdue(now - self.settings.connect_timeout)
         self.app.behind = self.behind
-        transport = self._transport
+        transport = self.transport
         if transport is None:
             # Frames that came before the link broke are carried out first.
             if not self.busy():

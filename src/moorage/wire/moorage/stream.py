@@ -26,7 +26,7 @@ ACK_FRAMES: Final = 64
 class Outgoing:
     """The sending half. `queue` finished frames, `take` batches."""
 
-    __slots__ = ("_kept", "_last", "_taken", "_waiting", "in_flight", "waiting", "window")
+    __slots__ = ("_kept", "_waiting", "acknowledged", "in_flight", "last", "waiting", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
@@ -37,23 +37,15 @@ class Outgoing:
         """Bytes that were sent and are not yet taken."""
         self._waiting: deque[bytes] = deque()
         self._kept: deque[bytes] = deque()
-        self._last = 0
-        self._taken = 0
+        self.last = 0
+        """The number of the newest batch."""
+        self.acknowledged = 0
+        """The number of the newest batch that the other end has taken."""
 
     @property
     def blocked(self) -> bool:
         """True if the credit is used up."""
         return self.in_flight >= self.window
-
-    @property
-    def last(self) -> int:
-        """The number of the newest batch."""
-        return self._last
-
-    @property
-    def acknowledged(self) -> int:
-        """The number of the newest batch that the other end has taken."""
-        return self._taken
 
     def queue(self, frame: bytes) -> None:
         """Append an encoded frame."""
@@ -80,8 +72,8 @@ class Outgoing:
                 size += len(self._waiting[0])
                 frames.append(self._waiting.popleft())
         self.waiting -= size
-        self._last += 1
-        batch = encode_batch(self._last, ack, frames)
+        self.last += 1
+        batch = encode_batch(self.last, ack, frames)
         self._kept.append(batch)
         self.in_flight += len(batch)
         return batch
@@ -89,17 +81,17 @@ class Outgoing:
     def taken(self, ack: int) -> None:
         """Note that the other end has taken all batches up to `ack`. An old value is ignored, because a
         replayed batch carries an old ack. Raises `PeerError` for a number that was never sent."""
-        if ack > self._last:
-            raise PeerError(LINK_BAD_FRAME, f"ack {ack} of {self._last}")
-        while self._taken < ack:
-            self._taken += 1
+        if ack > self.last:
+            raise PeerError(LINK_BAD_FRAME, f"ack {ack} of {self.last}")
+        while self.acknowledged < ack:
+            self.acknowledged += 1
             self.in_flight -= len(self._kept.popleft())
 
     def resume(self, received: int) -> list[bytes]:
         """The batches to send again after an interruption. `received` is the highest number that the
         other end has received. Raises `PeerError` if that number is impossible."""
-        if received < self._taken:
-            raise PeerError(LINK_BAD_FRAME, f"received {received}, but took {self._taken} before")
+        if received < self.acknowledged:
+            raise PeerError(LINK_BAD_FRAME, f"received {received}, but took {self.acknowledged} before")
         self.taken(received)
         return list(self._kept)
 
@@ -107,7 +99,7 @@ class Outgoing:
 class Incoming:
     """The receiving half."""
 
-    __slots__ = ("_acked", "_frames", "_untaken", "_untold", "ack", "received", "window")
+    __slots__ = ("_acked", "_frames", "_untold", "ack", "received", "untaken", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
@@ -117,7 +109,8 @@ class Incoming:
         self.ack = 0
         """The highest number taken: the ack of the next batch to the other end."""
         self._acked = 0
-        self._untaken = 0
+        self.untaken = 0
+        """Bytes that were received and are not yet taken."""
         self._untold = 0
         self._frames = 0
         """Frames received since the last acknowledgement."""
@@ -131,7 +124,7 @@ class Incoming:
         if number != self.received + 1:
             raise PeerError(LINK_BAD_FRAME, f"batch {number} after {self.received}")
         self.received = number
-        self._untaken += size
+        self.untaken += size
         self._frames += frames
         return True
 
@@ -139,19 +132,14 @@ class Incoming:
         """Note that all received batches are taken."""
         self.ack = self.received
         # Counted separately: an ack sent before this call does not cover these bytes.
-        self._untold += self._untaken
-        self._untaken = 0
-
-    @property
-    def untaken(self) -> int:
-        """Bytes that were received and are not yet taken."""
-        return self._untaken
+        self._untold += self.untaken
+        self.untaken = 0
 
     def take(self, number: int, size: int) -> None:
         """Note that batch `number`, the next in order, is taken; `size` is its size as received."""
         self.ack = number
         self._untold += size
-        self._untaken -= size
+        self.untaken -= size
 
     @property
     def has_news(self) -> bool:
