@@ -16,7 +16,7 @@ from fuzz.target import Target
 from fuzz.wire import FILTERS, PAYLOADS, WORDS
 from moorage import auth
 from moorage.config.files import parse_text
-from moorage.config.load import ConfigError
+from moorage.config.model import ConfigError
 from moorage.config.sources import from_tree
 from moorage.edge.http.acceptor import read_upgrade
 from moorage.edge.http.upgrade import MAX_FIELDS, parse_query

@@ -26,7 +26,7 @@ from moorage.auth import AccessKeys
 from moorage.cluster.local import LocalBroker
 from moorage.cluster.ports import Join
 from moorage.cluster.router import Router
-from moorage.config.load import Config
+from moorage.config.model import Config
 from moorage.control import ops, rest
 from moorage.control.work import ApiWork
 from moorage.edge.clients.admission import Admission

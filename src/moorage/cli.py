@@ -19,7 +19,7 @@ import click
 from moorage import __version__
 
 if TYPE_CHECKING:
-    from moorage.config.load import Config
+    from moorage.config.model import Config
 
 SERVICE_MODULES = ("httptools", "prometheus_client", "starlette", "structlog", "uvicorn", "uvloop")
 """The modules that the extra `server` installs."""
@@ -114,6 +114,7 @@ def serve(
     """
     _need_service()
     from moorage.config import load
+    from moorage.config.model import ConfigError
 
     flags = _flags(assignments, {"server.host": host, "server.port": port, "log.level": log_level})
     settings = load.load(path, os.environ, flags, serving=True)
@@ -129,7 +130,7 @@ def serve(
         nonlocal current
         try:
             new = load.load(path, os.environ, flags, serving=True)
-        except load.ConfigError as error:
+        except ConfigError as error:
             log.error("reload refused", problems=list(error.problems))
             return current
         for warning in set(new.warnings).difference(current.warnings):
@@ -174,9 +175,10 @@ def config_show(path: str | None, defaults: bool, assignments: tuple[str, ...]) 
     """Show the settings in effect and their sources. Keys are masked."""
     from moorage.config import load
     from moorage.config import text as config_text
+    from moorage.config.model import Config
 
     if defaults:
-        click.echo(config_text.render(load.Config()), nl=False)
+        click.echo(config_text.render(Config()), nl=False)
         return
     settings, sources = load.resolve(path, os.environ, _flags(assignments))
     click.echo(config_text.render(settings, sources), nl=False)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from moorage.config.load import Config, ConfigError, changes, load, reloaded, resolve
+from moorage.config.load import changes, load, reloaded, resolve
+from moorage.config.model import Config, ConfigError
 
 KEY = "k" * 32
 

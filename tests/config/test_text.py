@@ -5,7 +5,8 @@ import re
 import pytest
 import yaml
 
-from moorage.config.load import Config, flatten, load
+from moorage.config.load import flatten, load
+from moorage.config.model import Config
 from moorage.config.schema import SETTINGS
 from moorage.config.text import render, starter
 

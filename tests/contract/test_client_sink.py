@@ -18,8 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from moorage.app import Service
-from moorage.config.load import Config
-from moorage.config.model import KeySettings
+from moorage.config.model import Config, KeySettings
 from moorage.edge.settings import ServerSettings
 from moorage.hub import fanout
 from moorage.hub.fanout import Encoded

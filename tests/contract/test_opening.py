@@ -16,8 +16,7 @@ import pytest
 import uvloop
 
 from moorage.app import Service
-from moorage.config.load import Config
-from moorage.config.model import KeySettings
+from moorage.config.model import Config, KeySettings
 from moorage.edge.settings import ServerSettings
 from moorage.engine.upgrade import State
 from moorage.hub.hub import AppServer, Connection

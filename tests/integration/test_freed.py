@@ -11,8 +11,7 @@ from contextlib import suppress
 import pytest
 
 from moorage.app import Service
-from moorage.config.load import Config
-from moorage.config.model import KeySettings
+from moorage.config.model import Config, KeySettings
 from moorage.edge.settings import ServerSettings
 from moorage.hub.settings import Limits
 from tests.support.app_link import AppServer

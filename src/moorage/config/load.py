@@ -13,35 +13,11 @@ import msgspec
 
 from moorage.config import check
 from moorage.config.files import parse_text, read_text
-from moorage.config.model import (
-    DEFAULT_PATTERN,
-    Config,
-    ConfigError,
-    KeySettings,
-    LogSettings,
-    MetricsSettings,
-    ShutdownSettings,
-)
+from moorage.config.model import DEFAULT_PATTERN, Config, ConfigError
 from moorage.config.rules import expected, parse
 from moorage.config.schema import ANY_HUB, SECTIONS, SETTINGS, find
 from moorage.config.sources import BODY, Given, Layer, from_env, from_flags, from_tree, merge
 from moorage.hub.settings import HubSettings
-
-__all__ = [
-    "Changes",
-    "Config",
-    "ConfigError",
-    "KeySettings",
-    "LogSettings",
-    "MetricsSettings",
-    "Resolved",
-    "ShutdownSettings",
-    "changes",
-    "flatten",
-    "load",
-    "reloaded",
-    "resolve",
-]
 
 _RELOADABLE: Final = ("keys", "hubs", "allow_unlisted_hubs")
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -37,18 +37,11 @@ from moorage.wire.reasons import (
 
 HEALTH: Final = "/api/health"
 
-
-class Execute(Protocol):
-    """Carries out a command, at once or in steps. May raise `PeerError`."""
-
-    def __call__(self, command: Command, /) -> Outcome | Awaitable[Outcome]: ...
-
-
-class Count(Protocol):
-    """Called for every answered request with the operation's name ("health", "unknown" or a name in
-    `dataplane`), the status, and the reason's name if it was refused."""
-
-    def __call__(self, operation: str, status: int, reason: str | None, /) -> None: ...
+Execute = Callable[[Command], Outcome | Awaitable[Outcome]]
+"""Carries out a command, at once or in steps. May raise `PeerError`."""
+Count = Callable[[str, int, str | None], None]
+"""Called for every answered request with the operation's name ("health", "unknown" or a name in `dataplane`),
+the status, and the reason's name if it was refused."""
 
 
 def routes(

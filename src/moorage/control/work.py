@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from moorage.hub.ports import Reply
 from moorage.hub.turns import TURN_SECONDS, Intake, Job, Turns
@@ -42,16 +42,10 @@ class Reading:
                     await asyncio.sleep(0)
 
 
-class Submit(Protocol):
-    """`hub.node.Node.submit`, for commands without a stream of answers."""
-
-    def __call__(self, command: Command, reply: Reply, /) -> Job[None] | None: ...
-
-
 class ApiWork:
     """Executes the calls of all hubs."""
 
-    def __init__(self, submit: Submit, turns: Turns) -> None:
+    def __init__(self, submit: Callable[[Command, Reply], Job[None] | None], turns: Turns) -> None:
         self._submit = submit
         self._turns = turns
         self._hubs: dict[str, Intake] = {}

@@ -15,6 +15,21 @@ from moorage.wire.reasons import Reason
 AnswerT_contra = TypeVar("AnswerT_contra", contravariant=True)
 ClientT_contra = TypeVar("ClientT_contra", contravariant=True)
 
+SendFrame = Callable[[int, bytearray, int], None]
+"""Writes one frame: its opcode, a buffer in which the payload stands behind `FRAME_HEADROOM` bytes of room
+for the header, and the payload's offset. The buffer is shared by all who get the frame."""
+Drained = Callable[[], object]
+Reply = Callable[[Any, Outcome | Exception], None]
+"""Takes `about` and the result of a command, once. `about` is what the caller gave to `Node.submit`, so that
+no caller needs a closure for each packet. An exception is a `PeerError` if the command was refused, and
+anything else for a defect of the service."""
+Later = Callable[[Callable[[], object]], object]
+"""Makes the event loop call a callback in its next turn."""
+Faults = Callable[[str, Exception], None]
+"""Logs and counts, for a part, an exception that must not reach the caller: a defect of the service."""
+Schedule = Callable[[], object]
+"""Schedules a call at the end of this loop tick."""
+
 
 class ClientSink(Protocol):
     """A client's current transport: a WebSocket, or the polls of a polling client."""
@@ -44,13 +59,6 @@ class ClientSink(Protocol):
 
     def resume_reading(self) -> None:
         """Read from the client again."""
-
-
-class SendFrame(Protocol):
-    """Writes one frame: its opcode, and a buffer in which the payload stands behind `FRAME_HEADROOM` bytes
-    of room for the header. The buffer is shared by all who get the frame."""
-
-    def __call__(self, opcode: int, buffer: bytearray, offset: int, /) -> None: ...
 
 
 Who = Literal["client", "app", "service", "api"]
@@ -115,12 +123,6 @@ class AppLink(Protocol[ClientT_contra]):
         """Call `done` when the app server has taken everything this client has sent."""
 
 
-class Drained(Protocol):
-    """A callback without arguments."""
-
-    def __call__(self) -> object: ...
-
-
 class AppPeer(Protocol[ClientT_contra]):
     """What an app server is told besides its clients' packets, if its dialect can express it."""
 
@@ -152,14 +154,6 @@ class Answers(Protocol[AnswerT_contra]):
         """All have answered, or the time is up and the `missing` have not."""
 
 
-class Reply(Protocol):
-    """Takes the result of a command, once. `about` is what the caller gave to `Node.submit`, so that no
-    caller needs a closure for each packet. An exception is a `PeerError` if the command was refused, and
-    anything else for a defect of the service."""
-
-    def __call__(self, about: Any, outcome: Outcome | Exception, /) -> None: ...
-
-
 class Members(Protocol):
     """Notified about the groups that have members on this node."""
 
@@ -185,21 +179,3 @@ class Cluster(Members, Protocol):
     ) -> tuple[Reply, Any, Answers[Any] | None]:
         """Send on an ask, before this node answers it. Returns what takes this node's own reply and
         answers; the caller's get those of all nodes, and the names of the nodes that are missing."""
-
-
-class Later(Protocol):
-    """Makes the event loop call a callback in its next turn."""
-
-    def __call__(self, callback: Callable[[], object], /) -> object: ...
-
-
-class Faults(Protocol):
-    """Logs and counts exceptions that must not reach the caller. Each is a defect of the service."""
-
-    def __call__(self, part: str, error: Exception) -> None: ...
-
-
-class Schedule(Protocol):
-    """Schedules a call at the end of this loop tick."""
-
-    def __call__(self) -> object: ...

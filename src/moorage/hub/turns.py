@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
+
+from moorage.hub.outbox import Flusher
 
 STEP: Final = 1_000
 """Units of work in one step: 0.1 to 0.5 ms."""
@@ -23,20 +25,6 @@ TURN_WRITES: Final = 1_000
 """A turn also ends when this many clients have data to be written, because a write costs about 5 us."""
 
 ResultT = TypeVar("ResultT")
-
-
-class Writer(Protocol):
-    """Writes at the end of a turn what its jobs have queued."""
-
-    @property
-    def pending(self) -> int:
-        """Number of clients with data to be written."""
-
-    def cork(self) -> None:
-        """The caller will call `run` in this tick."""
-
-    def run(self) -> None:
-        """Write it."""
 
 
 Job = Generator[bool, None, ResultT]
@@ -104,7 +92,7 @@ class Intake:
 class Turns:
     """Shares the time for jobs among intakes. `schedule` makes the event loop call `run` in its next turn."""
 
-    def __init__(self, schedule: Callable[[], object], clock: Callable[[], float], flusher: Writer) -> None:
+    def __init__(self, schedule: Callable[[], object], clock: Callable[[], float], flusher: Flusher) -> None:
         self._schedule = schedule
         self._clock = clock
         self._flusher = flusher

@@ -28,7 +28,7 @@ class Setup(NamedTuple):
     a plain upgrade request. `acceptors` holds the connections that have sent nothing yet."""
 
     http: Callable[[], HttpProtocol]
-    upgrades: upgrade.Upgrades
+    upgrades: Callable[[upgrade.UpgradeRequest], None]
     metrics: Metrics
     limit: int
     acceptors: set[Acceptor]

@@ -8,6 +8,7 @@ may take to send its requests and to read our answers.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
 import httptools
@@ -65,7 +66,7 @@ class HttpProtocol(HttpToolsProtocol):
     """One connection of the client port while it speaks HTTP."""
 
     settings: ServerSettings
-    upgrades: upgrade.Upgrades
+    upgrades: Callable[[upgrade.UpgradeRequest], None]
     metrics: Metrics
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:

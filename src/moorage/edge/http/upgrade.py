@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import orjson
 from picows import WSAutoPingStrategy, WSListener, WSTransport, WSUpgradeResponse
@@ -46,12 +46,6 @@ _REQUEST: Final = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
 )
 _ANY_KEY: Final = b"dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-
-
-class Upgrades(Protocol):
-    """Takes WebSocket upgrade requests of all paths."""
-
-    def __call__(self, request: UpgradeRequest) -> None: ...
 
 
 class _Quiet:
@@ -353,7 +347,7 @@ def begin(
     headers: list[tuple[bytes, bytes]],
     early: bytes,
     *,
-    upgrades: Upgrades,
+    upgrades: Callable[[UpgradeRequest], None],
     metrics: Metrics,
 ) -> None:
     """Handle an upgrade request that was read from `transport`. `early` is the data behind it."""
