@@ -1,7 +1,5 @@
-"""The composition root: builds one node and its parts, runs it, and stops it in order.
-
-Nothing but this file knows all the parts. The order of a stop is the method `Service.stop`.
-"""
+"""The composition root: builds one node and its parts, runs it, and stops it in order. Nothing but this file
+knows all the parts. The order of a stop is the method `Service.stop`."""
 
 from __future__ import annotations
 

@@ -30,18 +30,9 @@ from jwt.algorithms import HMACAlgorithm
 from jwt.exceptions import InvalidKeyError
 from msgspec import Meta
 
+from moorage.wire import reasons
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.groups import MAX_GROUP
-from moorage.wire.reasons import (
-    TOKEN_ALGORITHM,
-    TOKEN_AUDIENCE,
-    TOKEN_CLAIMS,
-    TOKEN_EXPIRED,
-    TOKEN_MALFORMED,
-    TOKEN_MISSING,
-    TOKEN_NOT_YET,
-    TOKEN_SIGNATURE,
-)
 
 MAX_TOKEN: Final = 8 * 1024
 """Maximum characters of a token. A REST token contains its URL, so this also bounds filters in URLs."""
@@ -139,8 +130,7 @@ def client_audience(base: str | Collection[str], hub: str) -> Audience:
 
     `base`, here and below, is the address that callers use: the setting `public_endpoint` (a URL, perhaps
     with a path if a proxy serves Moorage below one), or else the request's `Host` header without a scheme. If
-    there are several, each is accepted.
-    """
+    there are several, each is accepted."""
     path = f"{_CLIENT_PATH}{quote(hub, safe='')}"
     return Audience([at + path for at in _bases(base)], fold=True)
 
@@ -195,22 +185,16 @@ def bearer(authorization: str) -> str:
     """The token of an `Authorization` header's value. Raises `PeerError` (token-missing)."""
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise PeerError(TOKEN_MISSING)
+        raise PeerError(reasons.TOKEN_MISSING)
     return token.strip()
 
 
 def verify(
-    token: str,
-    keys: AccessKeys,
-    audience: Callable[[str], bool] | Collection[str],
-    now: float,
-    leeway: float,
+    token: str, keys: AccessKeys, audience: Callable[[str], bool] | Collection[str], now: float, leeway: float
 ) -> Claims:
     """The claims of `token`, if one of the keys signed it, it is valid now and its audience is accepted.
-
     `now` is in epoch seconds, `leeway` in seconds. `audience` is a predicate or the accepted values. Raises
-    only `PeerError`, with one of the `token-…` reasons.
-    """
+    only `PeerError`, with one of the `token-…` reasons."""
     claims = _signed_claims(token, keys)
     expires = _check_times(claims, now, leeway)
     _check_audience(claims, audience)
@@ -263,8 +247,7 @@ def sign(
 
     `now` is in epoch seconds, `ttl` in seconds. A user is written as `sub` and as `userId`, as the Socket.IO
     SDK does; its passport helper reads only `userId`. `extra` adds claims. Raises `UsageError` if `extra`
-    names a claim that is already set.
-    """
+    names a claim that is already set."""
     claims: dict[str, Any] = {"aud": audience, "iat": int(now), "exp": ceil(now + ttl)}
     if user:
         claims["sub"] = claims["userId"] = user
@@ -306,26 +289,26 @@ def _decode(segment: bytes) -> bytes:
 def _signed_claims(token: str, keys: AccessKeys) -> dict[str, Any]:
     """The payload, after one of the keys has verified the signature. Before that only the header is read."""
     if not token:
-        raise PeerError(TOKEN_MISSING)
+        raise PeerError(reasons.TOKEN_MISSING)
     if len(token) > MAX_TOKEN or not token.isascii() or token.count(".") != 2:
-        raise PeerError(TOKEN_MALFORMED, f"three base64url parts, at most {MAX_TOKEN} characters")
+        raise PeerError(reasons.TOKEN_MALFORMED, f"three base64url parts, at most {MAX_TOKEN} characters")
     signed, _, last = token.encode().rpartition(b".")
     first, _, middle = signed.partition(b".")
     try:
         header = msgspec.json.decode(_decode(first), type=_Header)
         signature = _decode(last)
     except (ValueError, RecursionError):
-        raise PeerError(TOKEN_MALFORMED, "header or signature") from None
+        raise PeerError(reasons.TOKEN_MALFORMED, "header or signature") from None
     if header.alg != "HS256":
-        raise PeerError(TOKEN_ALGORITHM, "HS256 only")
+        raise PeerError(reasons.TOKEN_ALGORITHM, "HS256 only")
     if header.crit is not None:
-        raise PeerError(TOKEN_MALFORMED, "unknown critical header")
+        raise PeerError(reasons.TOKEN_MALFORMED, "unknown critical header")
     if not any(_HS256.verify(signed, secret, signature) for secret in keys.secrets):
-        raise PeerError(TOKEN_SIGNATURE)
+        raise PeerError(reasons.TOKEN_SIGNATURE)
     try:
         return msgspec.json.decode(_decode(middle), type=dict[str, Any])
     except (ValueError, RecursionError):
-        raise PeerError(TOKEN_MALFORMED, "payload is not a JSON object") from None
+        raise PeerError(reasons.TOKEN_MALFORMED, "payload is not a JSON object") from None
 
 
 def _check_times(claims: Mapping[str, Any], now: float, leeway: float) -> float:
@@ -333,13 +316,13 @@ def _check_times(claims: Mapping[str, Any], now: float, leeway: float) -> float:
     compares exactly with a float."""
     expires = _moment(claims, "exp")
     if expires is None:
-        raise PeerError(TOKEN_CLAIMS, "exp is missing")
+        raise PeerError(reasons.TOKEN_CLAIMS, "exp is missing")
     if expires <= now - leeway:
-        raise PeerError(TOKEN_EXPIRED)
+        raise PeerError(reasons.TOKEN_EXPIRED)
     for name in ("nbf", "iat"):
         moment = _moment(claims, name)
         if moment is not None and moment > now + leeway:
-            raise PeerError(TOKEN_NOT_YET, f"{name} is in the future")
+            raise PeerError(reasons.TOKEN_NOT_YET, f"{name} is in the future")
     return expires
 
 
@@ -348,7 +331,7 @@ def _moment(claims: Mapping[str, Any], name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise PeerError(TOKEN_CLAIMS, f"{name} must be a number")
+        raise PeerError(reasons.TOKEN_CLAIMS, f"{name} must be a number")
     return value
 
 
@@ -356,20 +339,20 @@ def _check_audience(claims: Mapping[str, Any], audience: Callable[[str], bool] |
     given = claims.get("aud")
     found = [given] if isinstance(given, str) else given
     if not isinstance(found, list) or not found or not all(isinstance(aud, str) for aud in found):
-        raise PeerError(TOKEN_CLAIMS, "aud must be a string or a list of strings")
+        raise PeerError(reasons.TOKEN_CLAIMS, "aud must be a string or a list of strings")
     matches = audience if callable(audience) else audience.__contains__
     if not any(matches(aud) for aud in found):
         # The most common mistake in a new installation, so the error names both audiences.
         expected = audience.expected if isinstance(audience, Audience) else ()
         wanted = f", expected {expected[0][:256]} with any scheme" if expected else ""
-        raise PeerError(TOKEN_AUDIENCE, f"it names {found[0][:256]}{wanted}")
+        raise PeerError(reasons.TOKEN_AUDIENCE, f"it names {found[0][:256]}{wanted}")
 
 
 def _user(claims: Mapping[str, Any]) -> str | None:
     for name in ("sub", "userId"):
         value = claims.get(name)
         if value is not None and not isinstance(value, str):
-            raise PeerError(TOKEN_CLAIMS, f"{name} must be a string")
+            raise PeerError(reasons.TOKEN_CLAIMS, f"{name} must be a string")
         if value:
             return value
     return None
@@ -383,7 +366,7 @@ def _groups(claims: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(
         isinstance(name, str) and name.strip() and len(name) <= MAX_GROUP for name in names
     ):
-        raise PeerError(TOKEN_CLAIMS, f"webpubsub.group: names of 1 to {MAX_GROUP} characters")
+        raise PeerError(reasons.TOKEN_CLAIMS, f"webpubsub.group: names of 1 to {MAX_GROUP} characters")
     return tuple(dict.fromkeys(names))
 
 

@@ -242,11 +242,7 @@ def token_create(
     from moorage.auth import AccessKeys, sign
     from moorage.config import load
 
-    flags = {
-        "keys.primary": access_key,
-        "auth.token_ttl": ttl,
-        "server.public_endpoint": endpoint,
-    }
+    flags = {"keys.primary": access_key, "auth.token_ttl": ttl, "server.public_endpoint": endpoint}
     settings = load.load(path, os.environ, _flags((), flags))
     if not settings.keys.primary:
         raise click.UsageError("no key to sign with: give --access-key, -c or MOORAGE_KEYS_PRIMARY")

@@ -2,8 +2,7 @@
 
 Each part gets a logger from `get` and passes fields by name. The command line calls `setup` once, which sets
 level and format. All lines go through the standard library's root logger, so lines of libraries are redacted
-and formatted like our own. docs/reference/logging.md has the policy.
-"""
+and formatted like our own. docs/reference/logging.md has the policy."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""Output of log lines: a bounded queue and a thread that writes.
-
-A write to standard output blocks while nothing reads the other end of the pipe. The event loop must not
-block, so it only appends to the queue. When the queue is full, lines are dropped and counted.
-"""
+"""Output of log lines: a bounded queue and a thread that writes. A write to standard output blocks while
+nothing reads the other end of the pipe. The event loop must not block, so it only appends to the queue. When
+the queue is full, lines are dropped and counted."""
 
 from __future__ import annotations
 

@@ -283,9 +283,7 @@ class Metrics:
         ask = self.gauges
         pairs = {"connections": ask.connections(), "tunnel_connections": ask.link_connections()}
         singles = {"sockets": ask.sockets(), "rooms": ask.rooms(), "app_servers": ask.app_servers()}
-        shown = self._shown_hubs(
-            {hub for rows in pairs.values() for hub, _ in rows}.union(*singles.values()),
-        )
+        shown = self._shown_hubs({hub for rows in pairs.values() for hub, _ in rows}.union(*singles.values()))
         lags = self._lags
         return {
             **{

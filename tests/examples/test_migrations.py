@@ -61,9 +61,7 @@ MIGRATIONS = {
             (sys.executable, "-m", "uvicorn", "{name}:app", "--port", "{port}", "--log-level", "warning"),
             processes=2,
         ),
-        Migration(
-            "flask-socketio", "migrate-from-flask-socketio.md", ".py", (sys.executable, "{name}.py")
-        ),
+        Migration("flask-socketio", "migrate-from-flask-socketio.md", ".py", (sys.executable, "{name}.py")),
     )
 }
 

@@ -137,9 +137,7 @@ async def test_random_bytes_after_a_valid_beginning(service: MoorageProcess, hub
         "length-and-chunked", "odd-coding", "target", "tls", "http2",
     ],
 )  # fmt: skip
-async def test_invalid_requests(
-    service: MoorageProcess, head: bytes, status: int, reason: str
-) -> None:
+async def test_invalid_requests(service: MoorageProcess, head: bytes, status: int, reason: str) -> None:
     counter = f'moorage_refusals_total{{door="http",reason="{reason}"}}'
     before = service.metric(counter)
     async with await HttpConnection.open(service.url) as http:

@@ -39,9 +39,7 @@ async def test_an_asyncio_worker_emits_and_gets_no_clients(world: World) -> None
     assert [await client.heard.next() for client in clients] == [("news", 1)] * CLIENTS
 
 
-async def test_a_worker_with_threads_emits_and_gets_no_clients(
-    world: World, service: MoorageProcess
-) -> None:
+async def test_a_worker_with_threads_emits_and_gets_no_clients(world: World, service: MoorageProcess) -> None:
     threads = ThreadsWorld(service)
     threads.hub = world.hub
     worker = await threads.serve(new_server(), emit_only=True)

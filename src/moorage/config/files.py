@@ -1,7 +1,5 @@
-"""Parses configuration text into nested mappings: TOML or JSON by the file's suffix, otherwise YAML.
-
-Parser messages that quote the text are not passed on, because the line may contain a key.
-"""
+"""Parses configuration text into nested mappings: TOML or JSON by the file's suffix, otherwise YAML. Parser
+messages that quote the text are not passed on, because the line may contain a key."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Loads the configuration: flags over environment over file over defaults. All problems are reported at once.
-
-`load` is the entry point. `config.model` defines the settings, `config.schema` lists them with their rules.
-"""
+`load` is the entry point. `config.model` defines the settings, `config.schema` lists them with their
+rules."""
 
 from __future__ import annotations
 
@@ -44,12 +43,9 @@ def load(
     base: Mapping[str, object] | None = None,
     serving: bool = False,
 ) -> Config:
-    """Read and check the configuration.
-
-    `overrides` are flags, `base` replaces defaults for one command; both by dotted path (`{"server.port":
-    0}`). With `serving`, settings that only a running service needs (a key) are required. Raises
-    `ConfigError` with every problem.
-    """
+    """Read and check the configuration. `overrides` are flags, `base` replaces defaults for one command; both
+    by dotted path (`{"server.port": 0}`). With `serving`, settings that only a running service needs (a key)
+    are required. Raises `ConfigError` with every problem."""
     return resolve(path, env, overrides, base=base, serving=serving).config
 
 

@@ -1,8 +1,5 @@
-"""The whole configuration, composed of the settings of all parts.
-
-A part that may be used alone declares its own settings (`hub`, `edge`, `auth`). The settings of the
-process are declared here.
-"""
+"""The whole configuration, composed of the settings of all parts. A part that may be used alone declares its
+own settings (`hub`, `edge`, `auth`). The settings of the process are declared here."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """Merges defaults, file, environment and flags into one assignment for each setting, with its source.
-
-Problems are collected, so that one start reports them all.
-"""
+Problems are collected, so that one start reports them all."""
 
 from __future__ import annotations
 
@@ -40,10 +38,8 @@ class Given(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """The assignments of one source by dotted path, and the problems found in it.
-
-    A path `hubs.NAME.` (with nothing after the last dot, since names may hold dots) lists a hub.
-    """
+    """The assignments of one source by dotted path, and the problems found in it. A path `hubs.NAME.` (with
+    nothing after the last dot, since names may hold dots) lists a hub."""
 
     given: dict[str, Given]
     problems: list[str]

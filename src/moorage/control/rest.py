@@ -2,8 +2,7 @@
 
 A thin shell in four steps: check the caller (`auth`), decode the request (`wire.azure.dataplane`), carry it
 out (`execute`, given by the composition root), and answer (`rest_answers`). The order is fixed: no body is
-read for a caller without a valid token.
-"""
+read for a caller without a valid token."""
 
 from __future__ import annotations
 
@@ -21,19 +20,12 @@ from starlette.types import Receive, Scope, Send
 from moorage import auth
 from moorage.control.rest_answers import error_answer, json_answer, page_answer
 from moorage.control.work import Reading
+from moorage.wire import reasons
 from moorage.wire.authority import check_host
 from moorage.wire.azure import dataplane
+from moorage.wire.azure.operations import GenerateToken, next_page
 from moorage.wire.commands import Command, Exists, Invoke, ListGroup, Outcome
 from moorage.wire.errors import PeerError
-from moorage.wire.reasons import (
-    API_BAD_ARGUMENT,
-    API_BAD_METHOD,
-    API_BAD_PATH,
-    API_BODY_TOO_LARGE,
-    API_NOT_FOUND,
-    BAD_HTTP,
-    DRAINING,
-)
 
 HEALTH: Final = "/api/health"
 
@@ -55,12 +47,9 @@ def routes(
     public_endpoint: str = "",
     ready: Callable[[], bool] = lambda: True,
 ) -> list[Route]:
-    """One route for everything below `/api/`, so that a wrong path gets the API's own error.
-
-    `clock` gives epoch seconds. `max_body` in bytes. `public_endpoint`: the URL that callers use,
-    as in `ServerSettings`; empty means each request's own Host header. `ready` decides what health
-    answers.
-    """
+    """One route for everything below `/api/`, so that a wrong path gets the API's own error. `clock` gives
+    epoch seconds. `max_body` in bytes. `public_endpoint`: the URL that callers use, as in `ServerSettings`;
+    empty means each request's own Host header. `ready` decides what health answers."""
     endpoint = public_endpoint.rstrip("/")
     reading = Reading(time.monotonic)
     api = _Api(keys, execute, count, clock, settings, max_body, endpoint, ready, reading)
@@ -106,7 +95,7 @@ class _Api:
         except PeerError as error:
             reason = error.reason.name
             response = error_answer(error, name)
-            if error.reason is API_BAD_METHOD:
+            if error.reason is reasons.API_BAD_METHOD:
                 allowed = ("GET", "HEAD") if path == HEALTH else dataplane.allowed_methods(path)
                 response.headers["allow"] = ", ".join(allowed)  # RFC 9110, 15.5.6
         self.count(name, response.status_code, reason)
@@ -115,9 +104,9 @@ class _Api:
     def _health(self, method: str) -> Response:
         """Open to all, as in Azure's service: load balancers have no token."""
         if method not in {"GET", "HEAD"}:
-            raise PeerError(API_BAD_METHOD, "takes GET, HEAD")
+            raise PeerError(reasons.API_BAD_METHOD, "takes GET, HEAD")
         if not self.ready():
-            raise PeerError(DRAINING)
+            raise PeerError(reasons.DRAINING)
         return Response()
 
     async def _answer(self, request: Request, path: str, query: str) -> Response:
@@ -140,25 +129,25 @@ class _Api:
         )
         base = self.public_endpoint or f"{request.scope['scheme']}://{host}"
         command = operation.command
-        if isinstance(command, dataplane.GenerateToken):
+        if isinstance(command, GenerateToken):
             return json_answer({"token": self._token(command, base, now)})
         if isinstance(command, Invoke):
-            raise PeerError(API_BAD_PATH, "acks are collected over an app server's link only")
+            raise PeerError(reasons.API_BAD_PATH, "acks are collected over an app server's link only")
         outcome = self.execute(command)
         if not isinstance(outcome, Outcome):
             outcome = await outcome
         status = operation.status(outcome)
         if isinstance(command, ListGroup):
-            return page_answer(outcome, dataplane.next_page(fields, outcome), base + path)
-        if status != API_NOT_FOUND.http:
+            return page_answer(outcome, next_page(fields, outcome), base + path)
+        if status != reasons.API_NOT_FOUND.http:
             return Response(status_code=status)
         if isinstance(command, Exists):
-            return error_answer(PeerError(API_NOT_FOUND), operation.name)  # an answer, not a refusal
-        raise PeerError(API_NOT_FOUND)
+            return error_answer(PeerError(reasons.API_NOT_FOUND), operation.name)  # an answer, not a refusal
+        raise PeerError(reasons.API_NOT_FOUND)
 
     async def _body(self, request: Request) -> bytes:
         """The whole body. Raises `PeerError` (api-body-too-large) as early as possible."""
-        too_large = PeerError(API_BODY_TOO_LARGE, f"at most {self.max_body} bytes")
+        too_large = PeerError(reasons.API_BODY_TOO_LARGE, f"at most {self.max_body} bytes")
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced[:19]) > self.max_body:
             raise too_large
@@ -169,10 +158,10 @@ class _Api:
                 if len(body) > self.max_body:
                     raise too_large
         except ClientDisconnect:
-            raise PeerError(BAD_HTTP, "the body ended early") from None
+            raise PeerError(reasons.BAD_HTTP, "the body ended early") from None
         return bytes(body)
 
-    def _token(self, asked: dataplane.GenerateToken, base: str, now: float) -> str:
+    def _token(self, asked: GenerateToken, base: str, now: float) -> str:
         audience = f"{base}/clients/socketio/hubs/{asked.hub}"
         return auth.sign(
             self.keys, audience, now, asked.ttl, user=asked.user, groups=asked.groups, roles=asked.roles
@@ -185,4 +174,4 @@ def _target(scope: Scope) -> tuple[str, str]:
     try:
         return scope["raw_path"].decode(), scope["query_string"].decode()
     except UnicodeDecodeError:
-        raise PeerError(API_BAD_ARGUMENT, "the URL is not UTF-8") from None
+        raise PeerError(reasons.API_BAD_ARGUMENT, "the URL is not UTF-8") from None

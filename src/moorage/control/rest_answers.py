@@ -22,10 +22,7 @@ def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None
 
 
 def error_answer(error: PeerError, target: str) -> Response:
-    """A refusal: the documented body, with the reason's name and number.
-
-    `target` is the operation's name.
-    """
+    """A refusal: the documented body, with the reason's name and number. `target` is the operation's name."""
     reason = error.reason
     headers = {"x-ms-error-code": reason.name}
     if reason.number in _TOKEN_REASONS:

@@ -18,19 +18,11 @@ from moorage.edge.sockets import Sweep
 from moorage.hub.node import Node
 from moorage.logs_quota import Quota
 from moorage.metrics import Metrics
+from moorage.wire import reasons
 from moorage.wire.authority import check_host
 from moorage.wire.azure.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1
-from moorage.wire.reasons import (
-    DRAINING,
-    LINK_SERVER_TAKEN,
-    LINK_TOO_MANY,
-    LINK_UNKNOWN_DIALECT,
-    TOKEN_AUDIENCE,
-    TOKEN_CLAIMS,
-    UNKNOWN_HUB,
-)
 
 PATH: Final = "/server/tunnel"
 MAX_SERVER_ID: Final = 128
@@ -110,10 +102,12 @@ class LinkAcceptor:
     def _open_ours(self, request: UpgradeRequest) -> None:
         hub, server_id = self._check(request)
         if len(server_id) > MAX_SERVER_ID:
-            raise PeerError(TOKEN_CLAIMS, f"the app server's id (sub) exceeds {MAX_SERVER_ID} characters")
+            raise PeerError(
+                reasons.TOKEN_CLAIMS, f"the app server's id (sub) exceeds {MAX_SERVER_ID} characters"
+            )
         if self.node.draining and not self._moorage.knows(hub, server_id):
             # An app server whose clients are here may resume its session until the service stops.
-            raise PeerError(DRAINING)
+            raise PeerError(reasons.DRAINING)
         socket = self._moorage.socket(hub, server_id)
         limit, dialect = self._settings.max_frame, v1.SUBPROTOCOL
         request.accept(socket, max_frame=limit, read_buffer=READ_BUFFER, ping=True, subprotocol=dialect)
@@ -121,10 +115,10 @@ class LinkAcceptor:
     def _open_azure(self, request: UpgradeRequest) -> None:
         checked = self._check(request)
         if self.node.draining:
-            raise PeerError(DRAINING)
+            raise PeerError(reasons.DRAINING)
         server = self._server(*checked)
         if server.tunnels >= self._settings.max_links_per_server:
-            raise PeerError(LINK_TOO_MANY, f"at most {self._settings.max_links_per_server}")
+            raise PeerError(reasons.LINK_TOO_MANY, f"at most {self._settings.max_links_per_server}")
         socket = AzureSocket(self._readers[server], self.node.new_id(), self._sweep)
         request.accept(socket, max_frame=MAX_MESSAGE, read_buffer=READ_BUFFER, ping=True)
 
@@ -134,7 +128,9 @@ class LinkAcceptor:
         others."""
         asked = request.header(b"sec-websocket-protocol")
         if asked and v1.SUBPROTOCOL not in (name.strip() for name in asked.split(",")):
-            raise PeerError(LINK_UNKNOWN_DIALECT, f"{asked[:64]}; this service knows {v1.SUBPROTOCOL}")
+            raise PeerError(
+                reasons.LINK_UNKNOWN_DIALECT, f"{asked[:64]}; this service knows {v1.SUBPROTOCOL}"
+            )
         return bool(asked)
 
     def _check(self, request: UpgradeRequest) -> tuple[str, str]:
@@ -142,7 +138,7 @@ class LinkAcceptor:
         query = request.query
         hub = query.get("hub", [""])[0]
         if not HUB_NAME.fullmatch(hub):
-            raise PeerError(UNKNOWN_HUB, hub[:128])
+            raise PeerError(reasons.UNKNOWN_HUB, hub[:128])
         token = query.get("access_token", [""])[0]
         if not token:
             token = auth.bearer(request.header(b"authorization"))
@@ -153,13 +149,13 @@ class LinkAcceptor:
         try:
             claims = auth.verify(token, self._keys, audience, self._wall_clock(), self._auth.clock_skew)
         except PeerError as error:
-            if error.reason is TOKEN_AUDIENCE:
+            if error.reason is reasons.TOKEN_AUDIENCE:
                 fix = "the connection string's Endpoint must name the service by this address"
                 raise PeerError(error.reason, f"{error.detail}; {fix}") from None
             raise
         check_host(value.decode("latin-1") for name, value in request.headers if name == b"host")
         if not claims.user_id:
-            raise PeerError(TOKEN_CLAIMS, "the app server's id (sub) is missing")
+            raise PeerError(reasons.TOKEN_CLAIMS, "the app server's id (sub) is missing")
         self.node.hub_settings(hub)
         return hub, claims.user_id
 
@@ -172,7 +168,7 @@ class LinkAcceptor:
         other = hub.servers.get(server_id)
         if other is not None and other.dialect != "azure":
             if other.up:
-                raise PeerError(LINK_SERVER_TAKEN, server_id[:128])
+                raise PeerError(reasons.LINK_SERVER_TAKEN, server_id[:128])
             self._moorage.evict(hub, server_id)
             hub = self.node.ensure_hub(hub_name)
         server = AzureServer(

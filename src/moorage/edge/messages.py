@@ -1,8 +1,5 @@
-"""Joins the fragments of a WebSocket message, within limits.
-
-The limits are on bytes and on fragments: a million empty fragments have no bytes, but cost memory and time
-(the pattern of CVE-2026-48779).
-"""
+"""Joins the fragments of a WebSocket message, within limits. The limits are on bytes and on fragments: a
+million empty fragments have no bytes, but cost memory and time (the pattern of CVE-2026-48779)."""
 
 from __future__ import annotations
 

@@ -12,20 +12,9 @@ from moorage import logs
 from moorage.edge.http.upgrade import tcp_of
 from moorage.edge.messages import Assembler
 from moorage.metrics import Metrics
+from moorage.wire import reasons
 from moorage.wire.errors import PeerError
-from moorage.wire.reasons import (
-    BAD_FRAME,
-    DRAINING,
-    FRAGMENT_FLOOD,
-    INTERNAL,
-    LINK_BAD_FRAME,
-    LINK_CLOSED,
-    LINK_FRAME_TOO_LARGE,
-    LINK_LOST,
-    LINK_REPLACED,
-    PAYLOAD_TOO_LARGE,
-    Reason,
-)
+from moorage.wire.reasons import Reason
 
 CLOSE_SECONDS: Final = 5.0
 """A closed peer that does not take its last bytes is cut off after this time."""
@@ -34,18 +23,18 @@ STEP_SECONDS: Final = 1.0
 
 _CODES: Final = {int(code.value): code for code in WSCloseCode if code.value != 1006}
 _FAULTS: Final = {
-    WSCloseCode.MESSAGE_TOO_BIG: PAYLOAD_TOO_LARGE,
-    WSCloseCode.PROTOCOL_ERROR: BAD_FRAME,
-    WSCloseCode.INVALID_TEXT: BAD_FRAME,
-    WSCloseCode.INTERNAL_ERROR: INTERNAL,
+    WSCloseCode.MESSAGE_TOO_BIG: reasons.PAYLOAD_TOO_LARGE,
+    WSCloseCode.PROTOCOL_ERROR: reasons.BAD_FRAME,
+    WSCloseCode.INVALID_TEXT: reasons.BAD_FRAME,
+    WSCloseCode.INTERNAL_ERROR: reasons.INTERNAL,
 }
 """The codes with which picows itself closes a WebSocket, and the reasons they stand for."""
 _LINK_REASONS: Final = {
-    PAYLOAD_TOO_LARGE: LINK_FRAME_TOO_LARGE,
-    BAD_FRAME: LINK_BAD_FRAME,
-    FRAGMENT_FLOOD: LINK_BAD_FRAME,
+    reasons.PAYLOAD_TOO_LARGE: reasons.LINK_FRAME_TOO_LARGE,
+    reasons.BAD_FRAME: reasons.LINK_BAD_FRAME,
+    reasons.FRAGMENT_FLOOD: reasons.LINK_BAD_FRAME,
 }
-_ORDINARY: Final = (LINK_CLOSED, LINK_LOST, LINK_REPLACED, DRAINING)
+_ORDINARY: Final = (reasons.LINK_CLOSED, reasons.LINK_LOST, reasons.LINK_REPLACED, reasons.DRAINING)
 """Ends of a link that are not counted as refusals."""
 
 _BINARY: Final = WSMsgType.BINARY
@@ -166,7 +155,7 @@ class LinkSocket(Socket):
             message = self._join(frame, limit)
             if message is not None:
                 if message[0] != _BINARY:
-                    raise PeerError(LINK_BAD_FRAME, "text")
+                    raise PeerError(reasons.LINK_BAD_FRAME, "text")
                 self._message(message[1])
 
     def is_user_specific_pong(self, frame: WSFrame) -> bool:

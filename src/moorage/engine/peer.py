@@ -1,9 +1,8 @@
 """The Socket.IO state of one client: its namespaces and the packets that the service must handle.
 
 The app server runs Socket.IO for the client. The service parses only as much as it needs for three
-guarantees: membership ends with a namespace, answers to the service's own acks do not reach the app,
-and a packet that breaks the rules is refused.
-"""
+guarantees: membership ends with a namespace, answers to the service's own acks do not reach the app, and a
+packet that breaks the rules is refused."""
 
 from __future__ import annotations
 
@@ -11,16 +10,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from moorage.wire import reasons
 from moorage.wire.engineio import RS, encode_binary
 from moorage.wire.errors import PeerError
-from moorage.wire.reasons import (
-    BAD_SOCKETIO_PACKET,
-    DUPLICATE_CONNECT,
-    MISSING_ATTACHMENT,
-    TOO_MANY_ATTACHMENTS,
-    TOO_MANY_NAMESPACES,
-    UNEXPECTED_BINARY,
-)
 from moorage.wire.socketio import (
     ACK,
     BINARY_ACK,
@@ -95,7 +87,7 @@ class SocketPeer:
     def message(self, packet: bytes) -> Event:
         """Handle one `4…` packet. Raises `PeerError` if it breaks the protocol or a limit."""
         if self._due:
-            raise PeerError(MISSING_ATTACHMENT)
+            raise PeerError(reasons.MISSING_ATTACHMENT)
         # Events are nearly all traffic, and their header need not be parsed.
         if len(packet) > 1 and packet[1] == _EVENT:
             return Forward(packet)
@@ -112,22 +104,22 @@ class SocketPeer:
             return None if was is None else Left(packet, name, bool(was))
         if header.type in (ACK, BINARY_ACK, BINARY_EVENT):
             return self._ack_or_binary(packet, header)
-        raise PeerError(BAD_SOCKETIO_PACKET, "a client may not send this type")
+        raise PeerError(reasons.BAD_SOCKETIO_PACKET, "a client may not send this type")
 
     def _connect(self, packet: bytes, header: Header) -> Event:
         # socket.io closes a client that connects to a namespace twice. The app server's SDK opens two
         # sockets if both packets arrive before its answer, so the service enforces the rule.
         if _bare(header.namespace) in map(_bare, self.namespaces):
-            raise PeerError(DUPLICATE_CONNECT, header.namespace[:MAX_NAMESPACE])
+            raise PeerError(reasons.DUPLICATE_CONNECT, header.namespace[:MAX_NAMESPACE])
         if len(self.namespaces) >= self._max_namespaces:
-            raise PeerError(TOO_MANY_NAMESPACES, f"at most {self._max_namespaces}")
+            raise PeerError(reasons.TOO_MANY_NAMESPACES, f"at most {self._max_namespaces}")
         check_data(packet, header)
         self.namespaces[header.namespace] = CONNECTING
         return Forward(packet)
 
     def _ack_or_binary(self, packet: bytes, header: Header) -> Event:
         if header.attachments > self._max_attachments:
-            raise PeerError(TOO_MANY_ATTACHMENTS, f"at most {self._max_attachments}")
+            raise PeerError(reasons.TOO_MANY_ATTACHMENTS, f"at most {self._max_attachments}")
         ours = header.type != BINARY_EVENT and header.id is not None and header.id >= FIRST_SERVICE_ACK
         ack_id = header.id if ours else None
         if ours:
@@ -142,7 +134,7 @@ class SocketPeer:
         """Handle one decoded binary message. Raises `PeerError` (unexpected-binary)."""
         held = self._held
         if held is None:
-            raise PeerError(UNEXPECTED_BINARY)
+            raise PeerError(reasons.UNEXPECTED_BINARY)
         self._due -= 1
         held.append(encode_binary(data))
         if self._due and (self._ack_id is not None or sum(map(len, held)) <= HELD_BYTES):

@@ -1,8 +1,6 @@
-"""The states of an Engine.IO session and the transitions between them, as a table.
-
-Every change of a session's state uses this table. A missing pair is either a fault of the peer (the
-caller gets None and refuses) or happens after the end and is ignored.
-"""
+"""The states of an Engine.IO session and the transitions between them, as a table. Every change of a
+session's state uses this table. A missing pair is either a fault of the peer (the caller gets None and
+refuses) or happens after the end and is ignored."""
 
 from __future__ import annotations
 

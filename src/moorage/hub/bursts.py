@@ -1,10 +1,9 @@
 """Clients that flood are read in turn, so that none of them fills the app server's link.
 
-If a single read has more than `BURST` packets, the service stops reading from that client and appends it
-to a queue of its app server. When the app server has taken the packets, the service reads from the first
-client in the queue. So between two packets of ordinary clients there is at most one read of such a client,
-for any number of them and any rate.
-"""
+If a single read has more than `BURST` packets, the service stops reading from that client and appends it to a
+queue of its app server. When the app server has taken the packets, the service reads from the first client in
+the queue. So between two packets of ordinary clients there is at most one read of such a client, for any
+number of them and any rate."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""The hubs of one process, and the life of their connections from the first request to the end.
-
-Nothing here waits, opens a socket or reads a clock on its own. The shells (`edge`, `control`) bring bytes and
-time in; what is to be written, opened and closed goes out through the ports.
-"""
+"""The hubs of one process, and the life of their connections from the first request to the end. Nothing here
+waits, opens a socket or reads a clock on its own. The shells (`edge`, `control`) bring bytes and time in;
+what is to be written, opened and closed goes out through the ports."""
 
 from __future__ import annotations
 
@@ -19,23 +17,11 @@ from moorage.hub.outbox import Flusher
 from moorage.hub.ports import Cluster, Faults, Later, Observer, Opening, RefusedError, Who
 from moorage.hub.settings import HubSettings, Limits
 from moorage.hub.turns import Intake, Job, ResultT, Turns
+from moorage.wire import reasons
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group
 from moorage.wire.handshake import Handshake, OpenInfo
-from moorage.wire.reasons import (
-    APP_LOST,
-    CLIENT_CLOSED,
-    DRAINING,
-    INTERNAL,
-    NO_APP_SERVER,
-    PING_TIMEOUT,
-    SLOW_CLIENT,
-    TOO_MANY_CONNECTIONS,
-    TOO_MANY_GROUPS,
-    TRANSPORT_LOST,
-    UNKNOWN_HUB,
-    Reason,
-)
+from moorage.wire.reasons import Reason
 
 AT_ONCE: Final = 50
 """Clients that are closed in one step. Each costs about 20 us, with its write and its log line."""
@@ -101,7 +87,7 @@ class Clients:
         if settings is not None:
             return settings
         if not self._allow_unlisted:
-            raise PeerError(UNKNOWN_HUB, name[:128])
+            raise PeerError(reasons.UNKNOWN_HUB, name[:128])
         return self._unlisted
 
     def known_hubs(self) -> list[str]:
@@ -147,9 +133,9 @@ class Clients:
 
     def _lose_server(self, connection: Connection) -> None:
         if connection in self._openings:
-            self.refuse(connection, NO_APP_SERVER, "the app server went away")
+            self.refuse(connection, reasons.NO_APP_SERVER, "the app server went away")
         else:
-            self.disconnect(connection, APP_LOST, who="service")
+            self.disconnect(connection, reasons.APP_LOST, who="service")
 
     def _forget_if_empty(self, hub: Hub) -> None:
         if hub.is_empty and self.hubs.get(hub.name.casefold()) is hub:
@@ -182,15 +168,15 @@ class Clients:
 
     def _admit(self, hub_name: str, handshake: Handshake) -> tuple[Hub, AppServer]:
         if self.draining:
-            raise PeerError(DRAINING)
+            raise PeerError(reasons.DRAINING)
         if self.connections >= self.limits.max_connections:
-            raise PeerError(TOO_MANY_CONNECTIONS)
+            raise PeerError(reasons.TOO_MANY_CONNECTIONS)
         if len(handshake.groups) > self.limits.max_groups:
-            raise PeerError(TOO_MANY_GROUPS, f"at most {self.limits.max_groups}")
+            raise PeerError(reasons.TOO_MANY_GROUPS, f"at most {self.limits.max_groups}")
         hub = self.hub(hub_name)
         server = hub.servers.choose() if hub is not None else None
         if hub is None or server is None:
-            raise PeerError(NO_APP_SERVER)
+            raise PeerError(reasons.NO_APP_SERVER)
         return hub, server
 
     def accept(self, connection: Connection, info: OpenInfo) -> None:
@@ -198,15 +184,15 @@ class Clients:
         waiting = self._openings.pop(connection, None)
         if waiting is None:
             if connection.session.state == State.CLOSED:
-                connection.server.link.closed(connection, TRANSPORT_LOST)
+                connection.server.link.closed(connection, reasons.TRANSPORT_LOST)
             return
         opening, handshake = waiting
         if self.draining:
             # This client may have been skipped when all clients were closed.
             self._forget(connection)
-            connection.server.link.closed(connection, DRAINING)
-            self.observer.refused(connection.hub.name, handshake, PeerError(DRAINING))
-            opening.refused(DRAINING, "")
+            connection.server.link.closed(connection, reasons.DRAINING)
+            self.observer.refused(connection.hub.name, handshake, PeerError(reasons.DRAINING))
+            opening.refused(reasons.DRAINING, "")
             return
         session = connection.session
         session.max_payload = min(session.max_payload, info.max_payload)
@@ -273,16 +259,16 @@ class Clients:
         """A write to the client failed. It must not stop the writes to others."""
         self._faults("write", error)
         try:
-            self.disconnect(connection, INTERNAL, who="service", detail="a write failed")
+            self.disconnect(connection, reasons.INTERNAL, who="service", detail="a write failed")
         except Exception as another:
             self._faults("close", another)
 
     def _slow(self, connection: Connection, why: str) -> None:
         connection.outbox.spill()
-        self.disconnect(connection, SLOW_CLIENT, who="service", detail=why)
+        self.disconnect(connection, reasons.SLOW_CLIENT, who="service", detail=why)
 
     def _silent(self, connection: Connection) -> None:
-        self.disconnect(connection, PING_TIMEOUT, who="service")
+        self.disconnect(connection, reasons.PING_TIMEOUT, who="service")
 
     def leave_namespace(self, connection: Connection, namespace: str, *, was_connected: bool) -> None:
         """A socket ended, or was never connected: remove it from all groups of the namespace. An app server
@@ -340,7 +326,7 @@ class Clients:
             if not connection.hub.invocations.answered(event.ack_id, connection, event.payload):
                 self.late_answers += 1
         elif isinstance(event, Closed):
-            self.disconnect(connection, CLIENT_CLOSED, who="client")
+            self.disconnect(connection, reasons.CLIENT_CLOSED, who="client")
         else:
             # Leave the groups before the app server is notified: its own clean-up of the private room then
             # finds nobody, and cannot affect a new socket in the same namespace.

@@ -1,6 +1,5 @@
 """Delivery of payloads to clients. Some packets also change the service's own state: CONNECT answers,
-disconnects, closes. They are handled here; ordinary emits go on to `fanout.fan_out`.
-"""
+disconnects, closes. They are handled here; ordinary emits go on to `fanout.fan_out`."""
 
 from __future__ import annotations
 

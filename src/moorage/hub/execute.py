@@ -1,9 +1,6 @@
 """What each cast and write, and the simple asks, do on this node. Small work is done at once, large work in
-steps.
-
-The rules for work in steps: `selecting` defines which connections are selected. A command that is refused has
-had no effect. A connection that ends between two steps is skipped.
-"""
+steps. The rules for work in steps: `selecting` defines which connections are selected. A command that is
+refused has had no effect. A connection that ends between two steps is skipped."""
 
 from __future__ import annotations
 

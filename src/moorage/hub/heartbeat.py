@@ -3,8 +3,7 @@
 The wheel checks each connection twice per interval: once to send its ping, once to see that the pong has
 arrived. A timer per connection would cost an object and two heap operations per ping. A slot is a time in
 milliseconds, and only slots with connections exist. The wheel asks its owner for a call at the time of the
-first slot, so a service without clients is never woken.
-"""
+first slot, so a service without clients is never woken."""
 
 from __future__ import annotations
 
@@ -39,11 +38,7 @@ class Heartbeats:
     the process was asleep."""
 
     def __init__(
-        self,
-        lost: Callable[[Connection], None],
-        flusher: Flusher[Connection],
-        faults: Faults,
-        now: float,
+        self, lost: Callable[[Connection], None], flusher: Flusher[Connection], faults: Faults, now: float
     ) -> None:
         self.wake_at: Callable[[float], object] = lambda when: None
         """Asks for a `tick` at this time, instead of the time asked for before. Set by the owner."""

@@ -1,7 +1,5 @@
-"""One hub: its app servers and its clients' connections. They refer to each other, so they share this file.
-
-A hub is an isolation space: nothing in it ever reaches the clients or app servers of another hub.
-"""
+"""One hub: its app servers and its clients' connections. They refer to each other, so they share this file. A
+hub is an isolation space: nothing in it ever reaches the clients or app servers of another hub."""
 
 from __future__ import annotations
 

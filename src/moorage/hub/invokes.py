@@ -1,9 +1,6 @@
-"""Questions with many responders: the open answers, and the end of each question.
-
-There are two kinds: emits with acks, which clients answer, and requests that app servers answer. All
-recipients of an emit get the same ack id, so that the packet is encoded once. The connection of an
-answer identifies the client.
-"""
+"""Questions with many responders: the open answers, and the end of each question. There are two kinds: emits
+with acks, which clients answer, and requests that app servers answer. All recipients of an emit get the same
+ack id, so that the packet is encoded once. The connection of an answer identifies the client."""
 
 from __future__ import annotations
 

@@ -22,10 +22,9 @@ class Node(Clients):
     ) -> Job[None] | None:
         """The one door for commands. Calls `reply(about, outcome)` once; never raises.
 
-        Small work is done at once, and without other nodes `reply` has been called when this returns.
-        For large work it returns a job, which the caller puts into its `Intake`. `answers` receives what
-        the asked give in answer to `Invoke`, `FetchSockets` and `TellServers`.
-        """
+        Small work is done at once, and without other nodes `reply` has been called when this returns. For
+        large work it returns a job, which the caller puts into its `Intake`. `answers` receives what the
+        asked give in answer to `Invoke`, `FetchSockets` and `TellServers`."""
         cluster = self.cluster
         try:
             if cluster is not None and isinstance(command, Ask):

@@ -5,8 +5,7 @@ of each outbox and writes them at once: 50 emits to a room cost each member one 
 queue, so its order holds.
 
 A large room is flushed in slices of `SLICE` clients (2-3 ms each), with other work of the event loop between
-two slices. Outboxes of small sends come first, so other clients wait no longer during a large broadcast.
-"""
+two slices. Outboxes of small sends come first, so other clients wait no longer during a large broadcast."""
 
 from __future__ import annotations
 
@@ -331,12 +330,11 @@ class Flusher(Generic[OwnerT]):
     def spread(
         self, payload: bytes, frames: bytes, to: Collection[Recipient[OwnerT]], among: int, *, one_text: bool
     ) -> int:
-        """Queue a large fan-out, or the part `to` of one to `among` clients. It is flushed in slices from
-        the end of this tick on. With `one_text`, `frames` is a single text frame. Returns how many of these
+        """Queue a large fan-out, or the part `to` of one to `among` clients. It is flushed in slices from the
+        end of this tick on. With `one_text`, `frames` is a single text frame. Returns how many of these
         recipients are on WebSockets.
 
-        The loop makes no call per recipient: without the sockets, one costs 0.3 us to queue and flush.
-        """
+        The loop makes no call per recipient: without the sockets, one costs 0.3 us to queue and flush."""
         framed_size, plain_size = len(frames), len(payload)
         framed_share, plain_share = framed_size // among, plain_size // among
         if one_text and plain_size <= MAX_BUFFER_BYTES and frames not in self._buffers:

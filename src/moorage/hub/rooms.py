@@ -1,8 +1,6 @@
-"""Group membership of one hub, indexed both ways, and the connections of a selection.
-
-group -> connections serves emits, connection -> groups (kept on the connection) makes a
-disconnect cost only the member's own groups.
-"""
+"""Group membership of one hub, indexed both ways, and the connections of a selection. group -> connections
+serves emits, connection -> groups (kept on the connection) makes a disconnect cost only the member's own
+groups."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""Evaluation of a selection in steps.
-
-The candidates are the connections that exist at the beginning; later ones are not selected. Each candidate is
-checked when its turn comes, so one that has left by then is not selected either.
-"""
+"""Evaluation of a selection in steps. The candidates are the connections that exist at the beginning; later
+ones are not selected. Each candidate is checked when its turn comes, so one that has left by then is not
+selected either."""
 
 from __future__ import annotations
 

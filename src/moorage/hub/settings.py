@@ -1,8 +1,5 @@
-"""Settings of the hub layer. `config` composes them with those of the other parts.
-
-A field's `Meta` holds the range that the configuration accepts. Code that builds a settings object itself
-is not checked.
-"""
+"""Settings of the hub layer. `config` composes them with those of the other parts. A field's `Meta` holds the
+range that the configuration accepts. Code that builds a settings object itself is not checked."""
 
 from __future__ import annotations
 

@@ -6,8 +6,7 @@ order. `Turns` gives each intake one step in rotation until the time of this tur
 then does everything else before the next turn.
 
 Other links, clients and REST callers go on between two steps, so what a job has selected may change.
-docs/explanation/architecture.md, "Work in steps", describes what jobs guarantee.
-"""
+docs/explanation/architecture.md, "Work in steps", describes what jobs guarantee."""
 
 from __future__ import annotations
 

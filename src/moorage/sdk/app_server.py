@@ -68,14 +68,13 @@ class AppServerBase:
 
     def on(self, name: str, listener: Any = None) -> Any:
         """Listen to events of the link; a decorator if no `listener` is given. There may be several listeners
-        for an event. With `use_moorage` they may be coroutine functions; with `use_moorage_sync` they run
-        in threads, as handlers do.
+        for an event. With `use_moorage` they may be coroutine functions; with `use_moorage_sync` they run in
+        threads, as handlers do.
 
-        `link_lost(error)`, `link_restored()`; `session_lost(why)`: all clients are gone, their
-        `disconnect` handlers run; `link_failed(error)`: the service refuses the link for good and the SDK
-        stops trying; `draining(seconds)`: the service shuts down; `error(error)`: something was not done
-        that no caller waited for. Each is also a log line of `moorage.sdk`.
-        """
+        `link_lost(error)`, `link_restored()`; `session_lost(why)`: all clients are gone, their `disconnect`
+        handlers run; `link_failed(error)`: the service refuses the link for good and the SDK stops trying;
+        `draining(seconds)`: the service shuts down; `error(error)`: something was not done that no caller
+        waited for. Each is also a log line of `moorage.sdk`."""
         if name not in self._listeners:
             raise UsageError(f"no such event: {name!r}; there are {', '.join(EVENTS)}")
         if listener is None:

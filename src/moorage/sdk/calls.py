@@ -13,19 +13,7 @@ from moorage.sdk.members import room_names
 from moorage.sdk.payload import Codec
 from moorage.sdk.session import End, Part
 from moorage.sdk.targets import arguments_of, milliseconds, target
-from moorage.wire.moorage.v1 import (
-    LOCAL,
-    VOLATILE,
-    Ask,
-    Disconnect,
-    Done,
-    Fetch,
-    Join,
-    Leave,
-    List,
-    Servers,
-    Tell,
-)
+from moorage.wire.moorage import v1
 
 T = TypeVar("T")
 
@@ -57,22 +45,22 @@ class Calls:
         """Emit, and gather the acks."""
         payload = self._codec.event(namespace, [event, *arguments_of(data)])
         whom, wait = target(namespace, to, skip), milliseconds(timeout)
-        return self._gather(lambda ref: Ask(ref, whom, 0, wait, payload), timeout)
+        return self._gather(lambda ref: v1.Ask(ref, whom, 0, wait, payload), timeout)
 
     def tell_with_acks(self, event: str, args: Any, namespace: str, timeout: float) -> Call[Acks]:
         """An event for all other app servers, and gather their answers."""
         payload, wait = self._codec.event(namespace, [event, *args]), milliseconds(timeout)
-        return self._gather(lambda ref: Tell(ref, namespace, wait, payload), timeout)
+        return self._gather(lambda ref: v1.Tell(ref, namespace, wait, payload), timeout)
 
-    def tell(self, event: str, args: Any, namespace: str) -> Tell:
+    def tell(self, event: str, args: Any, namespace: str) -> v1.Tell:
         """An event for all other app servers that they do not answer."""
-        return Tell(0, namespace, 0, self._codec.event(namespace, [event, *args]))
+        return v1.Tell(0, namespace, 0, self._codec.event(namespace, [event, *args]))
 
     def _gather(self, make: Make, timeout: float) -> Call[Acks]:
         collector = AckCollector(self._codec)
 
         def result(end: End) -> Acks:
-            assert isinstance(end, Done)
+            assert isinstance(end, v1.Done)
             return collector.result(end.missing)
 
         return Call(make, timeout + ANSWER_SECONDS, collector.part, result)
@@ -84,40 +72,40 @@ class Calls:
         whom, wait = target(namespace, room, skip), milliseconds(timeout)
 
         def result(end: End) -> FetchedSockets:
-            assert isinstance(end, Done)
+            assert isinstance(end, v1.Done)
             for row, _ in collector.rows:
                 member = self._manager.members.get(row.id, namespace)
                 if member is not None:
                     collector.know(member, self._inbox.facts_of(row.id, namespace))
             return collector.result(end.missing)
 
-        return Call(lambda ref: Fetch(ref, whom, wait), timeout + ANSWER_SECONDS, collector.part, result)
+        return Call(lambda ref: v1.Fetch(ref, whom, wait), timeout + ANSWER_SECONDS, collector.part, result)
 
     def servers(self) -> Call[list[AppServer]]:
         """The hub's app servers."""
 
         def result(end: End) -> list[AppServer]:
-            assert isinstance(end, Servers)
+            assert isinstance(end, v1.Servers)
             return [AppServer(row.id, row.dialect, row.up, row.clients) for row in end.rows]
 
-        return Call(List, ANSWER_SECONDS, None, result)
+        return Call(v1.List, ANSWER_SECONDS, None, result)
 
     def join(self, rooms: Any, to: Any, namespace: str, skip: Any) -> Make:
         """All these sockets enter rooms."""
         whom, names = target(namespace, to, skip), room_names(rooms)
-        return lambda ref: Join(ref, whom, names)
+        return lambda ref: v1.Join(ref, whom, names)
 
     def leave(self, rooms: Any, to: Any, namespace: str, skip: Any) -> Make:
         """All these sockets leave rooms."""
         whom, names = target(namespace, to, skip), room_names(rooms)
-        return lambda ref: Leave(ref, whom, names)
+        return lambda ref: v1.Leave(ref, whom, names)
 
     def disconnect(self, to: Any, namespace: str, skip: Any, close: bool) -> Make:
         """All these sockets leave the namespace."""
         whom = target(namespace, to, skip)
-        return lambda ref: Disconnect(ref, whom, close)
+        return lambda ref: v1.Disconnect(ref, whom, close)
 
 
 def flags_of(*, volatile: bool, local: bool) -> int:
     """The flags of an emit."""
-    return (VOLATILE if volatile else 0) | (LOCAL if local else 0)
+    return (v1.VOLATILE if volatile else 0) | (v1.LOCAL if local else 0)

@@ -1,8 +1,6 @@
-"""The clients of one app server, as `sio.eio` keeps them. No I/O.
-
-`Client` stands for python-engineio's socket, `ClientTable` for its server. Only where packets come from
-and go to differs from a native server; the executors add that.
-"""
+"""The clients of one app server, as `sio.eio` keeps them. No I/O. `Client` stands for python-engineio's
+socket, `ClientTable` for its server. Only where packets come from and go to differs from a native server; the
+executors add that."""
 
 from __future__ import annotations
 

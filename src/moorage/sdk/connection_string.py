@@ -1,8 +1,6 @@
-"""`Endpoint=http://127.0.0.1:8080;AccessKey=…;Version=1.0;`: where the service is, and the key to it.
-
-The form is that of Azure's product, so one setting serves both. `Port=` overrules the endpoint's own
-port; other members are ignored, as Azure adds some now and then.
-"""
+"""`Endpoint=http://127.0.0.1:8080;AccessKey=…;Version=1.0;`: where the service is, and the key to it. The
+form is that of Azure's product, so one setting serves both. `Port=` overrules the endpoint's own port; other
+members are ignored, as Azure adds some now and then."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""A client's handshake as the WSGI environment that python-socketio hands to `connect` handlers.
-
-What `python-engineio` builds from a request of its own web server, built from the request that the
-service has seen. `asgi.scope` is there too, as handlers under ASGI servers look for headers in it.
-"""
+"""A client's handshake as the WSGI environment that python-socketio hands to `connect` handlers. What
+`python-engineio` builds from a request of its own web server, built from the request that the service has
+seen. `asgi.scope` is there too, as handlers under ASGI servers look for headers in it."""
 
 from __future__ import annotations
 

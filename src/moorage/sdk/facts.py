@@ -1,8 +1,5 @@
-"""The data of a socket that only its app server has: its session and `auth`.
-
-A session may hold values that JSON cannot express. They are left out and named, so that the rest still
-arrives.
-"""
+"""The data of a socket that only its app server has: its session and `auth`. A session may hold values that
+JSON cannot express. They are left out and named, so that the rest still arrives."""
 
 from __future__ import annotations
 

@@ -10,20 +10,8 @@ from moorage.sdk.dispatch import ClientDispatcher
 from moorage.sdk.errors import MoorageError, RequestFailed
 from moorage.sdk.facts import chunks_of, facts_json
 from moorage.sdk.members import Members
-from moorage.wire.moorage.v1 import (
-    Closed,
-    Drain,
-    Facts,
-    Failed,
-    FromService,
-    Left,
-    Moved,
-    Open,
-    Packet,
-    Query,
-    Told,
-    Upgraded,
-)
+from moorage.wire.moorage import v1
+from moorage.wire.moorage.v1 import Packet
 
 _log = logging.getLogger("moorage.sdk")
 
@@ -44,25 +32,25 @@ class Inbox:
         dispatcher: ClientDispatcher[Any],
         members: Callable[[], Members],
         *,
-        told: Callable[[Told], None],
-        query: Callable[[Query], None],
+        told: Callable[[v1.Told], None],
+        query: Callable[[v1.Query], None],
     ) -> None:
         """From here on frames may come. `told` and `query` answer other app servers."""
         self._dispatcher = dispatcher
         self._members = members
         self._routes = {
-            Open: dispatcher.opened,
-            Closed: dispatcher.closed,
-            Left: dispatcher.left,
-            Upgraded: dispatcher.upgraded,
-            Moved: dispatcher.moved,
-            Query: query,
-            Told: told,
-            Failed: self._failed,
-            Drain: self._drain,
+            v1.Open: dispatcher.opened,
+            v1.Closed: dispatcher.closed,
+            v1.Left: dispatcher.left,
+            v1.Upgraded: dispatcher.upgraded,
+            v1.Moved: dispatcher.moved,
+            v1.Query: query,
+            v1.Told: told,
+            v1.Failed: self._failed,
+            v1.Drain: self._drain,
         }
 
-    def received(self, frames: list[FromService]) -> None:
+    def received(self, frames: list[v1.FromService]) -> None:
         """One batch, in order. If a frame cannot be handled, that is logged and the next one is handled."""
         packet = self._dispatcher.packet
         for frame in frames:
@@ -87,9 +75,9 @@ class Inbox:
         arguments = () if error is None else (error,)
         self._tell(f"link_{name}", *arguments)
 
-    def facts(self, frame: Query) -> Facts:
+    def facts(self, frame: v1.Query) -> v1.Facts:
         """The answer to another app server that fetches sockets of this one."""
-        return Facts(
+        return v1.Facts(
             frame.ref, tuple(chunks_of(self.facts_of(sid, frame.namespace) for sid in frame.sockets))
         )
 
@@ -98,12 +86,12 @@ class Inbox:
         member = self._members().get(sid, namespace)
         return b"" if member is None else facts_json(member.client.session.get(namespace), member.auth)
 
-    def _failed(self, frame: Failed) -> None:
+    def _failed(self, frame: v1.Failed) -> None:
         """The service did not do something that no caller waits for, usually an emit."""
         error = RequestFailed(frame.number, frame.reason, frame.message)
         _log.error("the service did not do what was asked: %s", error)
         self._tell("error", error)
 
-    def _drain(self, frame: Drain) -> None:
+    def _drain(self, frame: v1.Drain) -> None:
         _log.warning("service shuts down in %.0f s", frame.seconds)
         self._tell("draining", frame.seconds)

@@ -1,8 +1,6 @@
-"""Both client managers: the own sockets, and which frame an emit or a change of rooms becomes. No I/O.
-
-The service keeps the rooms and sends emits to their members, so an emit is one frame, whatever its target.
-All frames go through one queue of the link: emits arrive in the order in which they were made.
-"""
+"""Both client managers: the own sockets, and which frame an emit or a change of rooms becomes. No I/O. The
+service keeps the rooms and sends emits to their members, so an emit is one frame, whatever its target. All
+frames go through one queue of the link: emits arrive in the order in which they were made."""
 
 from __future__ import annotations
 

@@ -3,8 +3,7 @@
 The service's tables decide who gets an emit. These tables answer `sio.rooms(sid)` and the like at once, and
 follow the changes of other app servers through `Moved`. An own change counts from the call on: the service
 gets own changes in order. Only a `Moved` may cross one on the way. It is older than the own change, so it
-does not apply to rooms with an unconfirmed change.
-"""
+does not apply to rooms with an unconfirmed change."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""What a client's packets mean. No I/O, no state but the pieces of an event that is not complete.
-
-`read` turns a packet into an `Event`, `Ack`, `Connect` or `Leave`; the executors decide when it is read and
-run what it names. Everything raises `ValueError` or `PeerError` for packets that break the protocol.
-"""
+"""What a client's packets mean. No I/O, no state but the pieces of an event that is not complete. `read`
+turns a packet into an `Event`, `Ack`, `Connect` or `Leave`; the executors decide when it is read and run what
+it names. Everything raises `ValueError` or `PeerError` for packets that break the protocol."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""Socket.IO packets as bytes, and back: quickly where the plain JSON module is in use, through the
-server's own packet class where the developer has chosen another.
-
-A payload is what a frame carries: Engine.IO packets in text form, `4…` and `b…` attachments, joined by 0x1e.
-"""
+"""Socket.IO packets as bytes, and back: quickly where the plain JSON module is in use, through the server's
+own packet class where the developer has chosen another. A payload is what a frame carries: Engine.IO packets
+in text form, `4…` and `b…` attachments, joined by 0x1e."""
 
 from __future__ import annotations
 
@@ -23,9 +21,8 @@ RS: Final = b"\x1e"
 EVENT: Final = 2
 ACK: Final = 3
 
-# What orjson would write without being asked and the standard library refuses: a client must not
-# learn a date format from which library happened to be used. (It also writes UUID and Enum, and has
-# no switch for those.)
+# What orjson would write without being asked and the standard library refuses: a client must not learn a date
+# format from which library happened to be used. (It also writes UUID and Enum, and has no switch for those.)
 _STRICT: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 _BAD: Final = (TypeError, ValueError, OverflowError, RecursionError)
 _KEYS: Final = (str, int, float, bool, type(None))

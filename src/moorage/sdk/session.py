@@ -1,47 +1,20 @@
 """One session of the link dialect, without I/O: frames to send, frames received, open requests.
 
-A session outlives the WebSocket under it. The owner (`link`) opens a WebSocket, sends `hello()`, hands
-the answer to `greeted` and from then on every message to `received`; what may be sent comes out of
-`batches`. Time is an argument, in seconds of any steady clock.
-"""
+A session outlives the WebSocket under it. The owner (`link`) opens a WebSocket, sends `hello()`, hands the
+answer to `greeted` and from then on every message to `received`; what may be sent comes out of `batches`.
+Time is an argument, in seconds of any steady clock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, Protocol
 
-from moorage.sdk.errors import (
-    LinkRefused,
-    MoorageError,
-    QueueFull,
-    RequestFailed,
-    RequestTimeout,
-    SessionLost,
-    TooLarge,
-    UsageError,
-)
+from moorage.sdk import errors
+from moorage.sdk.errors import MoorageError
 from moorage.wire.errors import PeerError
+from moorage.wire.moorage import v1
 from moorage.wire.moorage.stream import Incoming, Outgoing
-from moorage.wire.moorage.v1 import (
-    COUNTED,
-    REVISION,
-    Answer,
-    AppHello,
-    Asked,
-    Close,
-    Data,
-    Done,
-    Drain,
-    Failed,
-    FromApp,
-    FromService,
-    Servers,
-    ServiceHello,
-    Sockets,
-    decode_from_service,
-    encode_batch,
-    encode_frame,
-)
+from moorage.wire.moorage.v1 import COUNTED, decode_from_service, encode_batch, encode_frame
 from moorage.wire.reasons import LINK_BAD_FRAME, LINK_VERSION
 
 WINDOW: Final = 4 * 1024 * 1024
@@ -55,13 +28,13 @@ BATCH_OVERHEAD: Final = 32
 
 # An Emit or a Tell without a ref: an array, its type 10 or 40, 0. They survive the loss of a session.
 _BROADCAST: Final = (b"\x96\x0a\x00", b"\x96\x28\x00")
-_ALWAYS: Final = frozenset({Close, Drain})
+_ALWAYS: Final = frozenset({v1.Close, v1.Drain})
 """Queued even if the queue is full: they are small and few, and they end what fills it."""
 
-_ANSWERS: Final = frozenset({Asked, Answer, Sockets, Data, Done, Servers, Failed})
+_ANSWERS: Final = frozenset({v1.Asked, v1.Answer, v1.Sockets, v1.Data, v1.Done, v1.Servers, v1.Failed})
 
-Part = Asked | Answer | Sockets | Data
-End = Done | Servers
+Part = v1.Asked | v1.Answer | v1.Sockets | v1.Data
+End = v1.Done | v1.Servers
 
 
 class Answers(Protocol):
@@ -149,9 +122,9 @@ class Session:
         instance: str = "",
     ) -> None:
         if max_queue_bytes < 1:
-            raise UsageError(f"max_queue_bytes must be 1 or more, not {max_queue_bytes}")
+            raise errors.UsageError(f"max_queue_bytes must be 1 or more, not {max_queue_bytes}")
         self.id = ""
-        self.hello_of_service: ServiceHello | None = None
+        self.hello_of_service: v1.ServiceHello | None = None
         self.max_queue_bytes = max_queue_bytes
         self._sdk = sdk
         self._window = window
@@ -169,7 +142,7 @@ class Session:
     def hello(self) -> bytes:
         """The first message."""
         terms = (self.id, self._in.received, self._window, self._emit_only)
-        frame = AppHello(REVISION, self._sdk, *terms, self._instance)
+        frame = v1.AppHello(v1.REVISION, self._sdk, *terms, self._instance)
         return encode_batch(0, 0, [encode_frame(frame)])
 
     def greeted(self, data: bytes) -> Greeting:
@@ -177,12 +150,12 @@ class Session:
         dialect that is not ours."""
         batch = decode_from_service(data)
         frame = batch.frames[0] if batch.frames else None
-        if batch.number or not isinstance(frame, ServiceHello):
+        if batch.number or not isinstance(frame, v1.ServiceHello):
             raise PeerError(LINK_BAD_FRAME, "the first message is no hello")
         if frame.revision < 1:
-            raise LinkRefused(
+            raise errors.LinkRefused(
                 f"the service {frame.service} speaks revision {frame.revision} of moorage.v1, this SDK 1 "
-                f"to {REVISION}: use versions of both that belong together",
+                f"to {v1.REVISION}: use versions of both that belong together",
                 reason=LINK_VERSION.name,
                 number=LINK_VERSION.number,
             )
@@ -206,7 +179,7 @@ class Session:
         self._in = Incoming(self._window)
         for frame in kept:
             self._out.queue(frame)
-        self.fail_all(SessionLost(why))
+        self.fail_all(errors.SessionLost(why))
 
     # -- to the service -----------------------------------------------------------------------------
 
@@ -225,7 +198,7 @@ class Session:
         """True if emits should wait."""
         return self._out.waiting >= CONGESTED_BYTES
 
-    def queue(self, frame: FromApp) -> None:
+    def queue(self, frame: v1.FromApp) -> None:
         """Raises `QueueFull`, or `TooLarge` for a frame that the service would not read."""
         if type(frame) in COUNTED:
             self._counted += 1
@@ -234,18 +207,20 @@ class Session:
         size = len(data)
         hello = self.hello_of_service
         if hello is not None and size > hello.max_batch - BATCH_OVERHEAD:
-            raise TooLarge(
+            raise errors.TooLarge(
                 f"{size} bytes in one packet, the service reads {hello.max_batch - BATCH_OVERHEAD} "
                 "(setting links.max_frame there)"
             )
         if self._out.waiting + size > self.max_queue_bytes and type(frame) not in _ALWAYS:
-            raise QueueFull(
+            raise errors.QueueFull(
                 f"{self._out.waiting} bytes are waiting for the service, max_queue_bytes is "
                 f"{self.max_queue_bytes}: the service is away or does not keep up"
             )
         self._out.queue(data)
 
-    def ask(self, make: Callable[[int], FromApp], answers: Answers, now: float, timeout: float | None) -> int:
+    def ask(
+        self, make: Callable[[int], v1.FromApp], answers: Answers, now: float, timeout: float | None
+    ) -> int:
         """Queue a request; `make` builds its frame around the number it is given. Raises what
         `queue` does. Without a timeout it stays open until answered or the session ends."""
         self._ref += 1
@@ -287,7 +262,7 @@ class Session:
 
     # -- from the service ---------------------------------------------------------------------------
 
-    def received(self, data: bytes) -> list[FromService]:
+    def received(self, data: bytes) -> list[v1.FromService]:
         """The frames of one message, without those that answer a request. Raises `PeerError`."""
         number, ack, frames = decode_from_service(data)
         self._out.taken(ack)
@@ -299,18 +274,18 @@ class Session:
             return []
         return [frame for frame in frames if type(frame) not in _ANSWERS or not self._answered(frame)]
 
-    def _answered(self, frame: FromService) -> bool:
-        assert isinstance(frame, (Asked, Answer, Sockets, Data, Done, Servers, Failed))
+    def _answered(self, frame: v1.FromService) -> bool:
+        assert isinstance(frame, (v1.Asked, v1.Answer, v1.Sockets, v1.Data, v1.Done, v1.Servers, v1.Failed))
         request = self._requests.get(frame.ref)
         if request is None:
             # A late answer, or one that nobody waits for. The application gets a failure without a reference.
-            return not isinstance(frame, Failed)
-        if isinstance(frame, (Asked, Answer, Sockets, Data)):
+            return not isinstance(frame, v1.Failed)
+        if isinstance(frame, (v1.Asked, v1.Answer, v1.Sockets, v1.Data)):
             request[0].part(frame)
             return True
         del self._requests[frame.ref]
-        if isinstance(frame, Failed):
-            request[0].failed(RequestFailed(frame.number, frame.reason, frame.message))
+        if isinstance(frame, v1.Failed):
+            request[0].failed(errors.RequestFailed(frame.number, frame.reason, frame.message))
         else:
             request[0].end(frame)
         return True
@@ -320,7 +295,7 @@ class Session:
         late = [ref for ref, (_, deadline) in self._requests.items() if deadline <= now]
         for ref in late:
             answers, _ = self._requests.pop(ref)
-            answers.failed(RequestTimeout("the service did not answer in time"))
+            answers.failed(errors.RequestTimeout("the service did not answer in time"))
 
     def fail_all(self, error: MoorageError) -> None:
         """Fail all open requests."""

@@ -44,8 +44,7 @@ def client_token(
     `claims`: more claims, which handlers find in `environ["moorage.claims"]`.
 
     The endpoint of the connection string must be the URL by which clients reach the service. Raises
-    `UsageError` for arguments that cannot work.
-    """
+    `UsageError` for arguments that cannot work."""
     return client_access(connection_string, hub=hub, user_id=user_id, ttl=ttl, groups=groups, claims=claims)[
         "token"
     ]
@@ -86,11 +85,8 @@ def client_access(
 
 
 def jwt(key: str, claims: Mapping[str, Any]) -> str:
-    """A signed JWT, HS256.
-
-    By hand: with a fixed header there is nothing to get wrong, and a JWT library would be a third of
-    what importing this SDK costs.
-    """
+    """A signed JWT, HS256. By hand: with a fixed header there is nothing to get wrong, and a JWT library
+    would be a third of what importing this SDK costs."""
     head = _segment(b'{"alg":"HS256","typ":"JWT"}')
     text = f"{head}.{_segment(json.dumps(claims, separators=(',', ':')).encode())}"
     return f"{text}.{_segment(hmac.digest(key.encode(), text.encode(), 'sha256'))}"

@@ -1,9 +1,8 @@
 """Engine.IO 4 packets, polling payloads and their WebSocket frames.
 
-A *packet* here is its text form: a type digit and data (`4…`, `2`, `3probe`), or `b` + base64 for
-binary. A *payload* is one packet or several joined by 0x1e, as HTTP long-polling carries them.
-Over WebSocket a text packet is a text frame, and a `b` packet a binary frame of the decoded bytes.
-"""
+A *packet* here is its text form: a type digit and data (`4…`, `2`, `3probe`), or `b` + base64 for binary. A
+*payload* is one packet or several joined by 0x1e, as HTTP long-polling carries them. Over WebSocket a text
+packet is a text frame, and a `b` packet a binary frame of the decoded bytes."""
 
 from __future__ import annotations
 
@@ -78,10 +77,8 @@ def split_payload(payload: bytes, limit: int = 1_000) -> list[bytes]:
 
 
 def frames(payload: bytes) -> bytes:
-    """The concatenated WebSocket frames of a payload. Every recipient is sent the same bytes.
-
-    Raises `PeerError` (bad-packet) if a `b` packet is not base64.
-    """
+    """The concatenated WebSocket frames of a payload. Every recipient is sent the same bytes. Raises
+    `PeerError` (bad-packet) if a `b` packet is not base64."""
     if SEPARATOR not in payload and payload[:1] != b"b":
         return text_frame(payload)
     return b"".join(
@@ -114,10 +111,8 @@ def encode_binary(data: bytes) -> bytes:
 
 
 def check_text(data: bytes) -> bytes:
-    """Return `data` if it is UTF-8 (RFC 6455, 8.1), else raise `PeerError` (bad-utf8).
-
-    `isascii` comes first: it creates no object and is true for most packets.
-    """
+    """Return `data` if it is UTF-8 (RFC 6455, 8.1), else raise `PeerError` (bad-utf8). `isascii` comes first:
+    it creates no object and is true for most packets."""
     if not data.isascii():
         try:
             data.decode()

@@ -18,10 +18,8 @@ class MoorageError(Exception):
 
 
 class PeerError(MoorageError):
-    """A fault of a peer. It ends only the peer's request or connection, with `reason`.
-
-    `detail` describes the fault to the sender and never contains a secret.
-    """
+    """A fault of a peer. It ends only the peer's request or connection, with `reason`. `detail` describes the
+    fault to the sender and never contains a secret."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
         super().__init__(f"{reason.number} {reason.name}: {detail or reason.text}")

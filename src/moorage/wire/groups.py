@@ -1,7 +1,5 @@
-"""Wire names of groups: `0~` + base64url(namespace) + `~` + base64url(room), without padding.
-
-An empty room part means the namespace itself. The room part of a private room is the socket id.
-"""
+"""Wire names of groups: `0~` + base64url(namespace) + `~` + base64url(room), without padding. An empty room
+part means the namespace itself. The room part of a private room is the socket id."""
 
 from __future__ import annotations
 

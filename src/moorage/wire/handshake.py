@@ -1,7 +1,5 @@
-"""A client's request for a session, and the terms of an accepted session.
-
-Both link dialects send the handshake to their app servers, each in its own JSON.
-"""
+"""A client's request for a session, and the terms of an accepted session. Both link dialects send the
+handshake to their app servers, each in its own JSON."""
 
 from __future__ import annotations
 

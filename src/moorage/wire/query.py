@@ -6,11 +6,8 @@ from urllib.parse import parse_qs
 
 
 def parse_query(query: str, max_fields: int, errors: str = "strict") -> dict[str, list[str]]:
-    """All values of each name, in order; empty values are kept.
-
-    Raises `ValueError` for more than `max_fields` fields and, where `errors` is strict, for bytes
-    that are not UTF-8.
-    """
+    """All values of each name, in order; empty values are kept. Raises `ValueError` for more than
+    `max_fields` fields and, where `errors` is strict, for bytes that are not UTF-8."""
     if "%" in query or "+" in query or query.count("&") >= max_fields:
         return parse_qs(query, keep_blank_values=True, max_num_fields=max_fields, errors=errors)
     # Fast path for the usual query of a client or an SDK, which needs no decoding: half the parser's cost.

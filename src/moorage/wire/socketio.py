@@ -174,11 +174,9 @@ def check_data(packet: bytes, header: Header) -> None:
 
 
 def readable_ack(packet: bytes, header: Header) -> bytes:
-    """Return an ACK whose data is an array, as the parsers of app servers expect it.
-
-    socket.io treats an ACK without data as an ACK without arguments, so `[]` is added to it. Raises
-    `PeerError` (bad-socketio-packet) for any other data, and for placeholders without an attachment.
-    """
+    """Return an ACK whose data is an array, as the parsers of app servers expect it. socket.io treats an ACK
+    without data as an ACK without arguments, so `[]` is added to it. Raises `PeerError` (bad-socketio-packet)
+    for any other data, and for placeholders without an attachment."""
     if header.type == BINARY_ACK and not header.attachments:
         raise PeerError(BAD_SOCKETIO_PACKET, "a binary ack without attachments")
     if header.body >= len(packet):

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from moorage.wire.azure.dataplane import (
     MAX_URL,
-    GenerateToken,
     Operation,
     allowed_methods,
     decode,
@@ -18,7 +17,7 @@ from moorage.wire.azure.dataplane import (
     operation_name,
     parse_query,
 )
-from moorage.wire.azure.operations import ROWS
+from moorage.wire.azure.operations import ROWS, GenerateToken
 from moorage.wire.commands import (
     DONE,
     NOT_FOUND,

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moorage.wire.azure import tunnel_frames
-from moorage.wire.azure.dataplane import GenerateToken, decode_url
+from moorage.wire.azure.dataplane import decode_url
 from moorage.wire.azure.known import MAX_ANSWER, MAX_ANSWERS, MAX_BODY, KnownFrames
+from moorage.wire.azure.operations import GenerateToken
 from moorage.wire.azure.tunnel_frames import Request, Response
 from moorage.wire.commands import Command, JoinGroups, LeaveGroups, Selection, SendToConnection
 from moorage.wire.errors import PeerError

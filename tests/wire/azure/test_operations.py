@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from moorage.wire.azure.dataplane import GenerateToken, decode, next_page, parse_query
+from moorage.wire.azure.dataplane import decode, parse_query
+from moorage.wire.azure.operations import GenerateToken, next_page
 from moorage.wire.commands import JoinGroups, LeaveNamespace, ListGroup, Member, Outcome, Selection, Send
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import compile_filter

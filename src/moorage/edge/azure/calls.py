@@ -16,8 +16,9 @@ from moorage.hub.node import Node
 from moorage.hub.turns import Job
 from moorage.metrics import Metrics
 from moorage.wire.azure import tunnel_frames
-from moorage.wire.azure.dataplane import GenerateToken, Operation, decode_url
+from moorage.wire.azure.dataplane import Operation, decode_url
 from moorage.wire.azure.known import KnownCall
+from moorage.wire.azure.operations import GenerateToken
 from moorage.wire.azure.tunnel_frames import Request
 from moorage.wire.commands import (
     DONE,
@@ -87,11 +88,9 @@ class CallHandler:
         return found is not None and found.server is self._server.app
 
     def _confined(self, command: Command) -> Command:
-        """`command`, restricted so that clients of other app servers get only events and acks.
-
-        The SDK sends all other packets to its own clients: answers to CONNECT, and the end of a socket to
-        that socket's private room. Only `disconnectSockets` reaches sockets of other app servers.
-        """
+        """`command`, restricted so that clients of other app servers get only events and acks. The SDK sends
+        all other packets to its own clients: answers to CONNECT, and the end of a socket to that socket's
+        private room. Only `disconnectSockets` reaches sockets of other app servers."""
         if isinstance(command, Send):
             if is_emit(command.payload):
                 return command

@@ -41,11 +41,8 @@ def terms_of(content: bytes, server: AppServer, limit: int) -> OpenInfo | None:
 
 
 class Tunnel:
-    """One link's outgoing side. Its frames are gathered during a loop tick and written together.
-
-    `write` and `close` belong to the WebSocket below. While it takes no data, frames wait here, up to
-    `limit` bytes.
-    """
+    """One link's outgoing side. Its frames are gathered during a loop tick and written together. `write` and
+    `close` belong to the WebSocket below. While it takes no data, frames wait here, up to `limit` bytes."""
 
     __slots__ = (
         "_close",

@@ -1,8 +1,6 @@
-"""One app server that speaks the azure dialect: `hub.ports.AppLink` over its tunnels.
-
-Client events go to the app server, gathered per loop tick into one request per client. Data-plane calls come
-from it. Each becomes a command for `Node.submit` and is always answered, because the SDK waits for ever.
-"""
+"""One app server that speaks the azure dialect: `hub.ports.AppLink` over its tunnels. Client events go to the
+app server, gathered per loop tick into one request per client. Data-plane calls come from it. Each becomes a
+command for `Node.submit` and is always answered, because the SDK waits for ever."""
 
 from __future__ import annotations
 
@@ -19,20 +17,12 @@ from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.hub.turns import Intake, Job
 from moorage.metrics import Metrics
+from moorage.wire import reasons
 from moorage.wire.azure import cloudevents, tunnel_frames
 from moorage.wire.azure.cloudevents import EventWriter
 from moorage.wire.azure.known import KnownFrames
 from moorage.wire.handshake import Handshake
-from moorage.wire.reasons import (
-    APP_ERROR,
-    APP_FORGOT,
-    APP_REFUSED,
-    CONNECT_TIMEOUT,
-    DRAINING,
-    LINK_OVERFLOW,
-    NO_APP_SERVER,
-    Reason,
-)
+from moorage.wire.reasons import Reason
 
 LATE_ANSWER_SECONDS: Final = 1.5
 """The SDK sends an answer again 1 s after it found no tunnel for it."""
@@ -147,7 +137,9 @@ class AzureServer:
             self._events.settle(ack_id)
             if event.name == "connect":
                 # The client will retry. If the app server has taken it, it is told of the end.
-                self.node.refuse(channel.connection, NO_APP_SERVER, "the link to the app server broke")
+                self.node.refuse(
+                    channel.connection, reasons.NO_APP_SERVER, "the link to the app server broke"
+                )
             self._closing[channel] = None
             channel.closing = event.sent_at
 
@@ -164,7 +156,7 @@ class AzureServer:
         self.flush()
         for tunnel in tuple(self._tunnels):
             tunnel.flush()
-            tunnel.close(DRAINING)
+            tunnel.close(reasons.DRAINING)
 
     def _channels(self) -> list[Channel]:
         return [*(c.channel for c in self.app.clients if isinstance(c.channel, Channel)), *self._closing]
@@ -239,7 +231,7 @@ class AzureServer:
         if self._held_bytes > self._wait_at_most:
             self._held_bytes -= channel.held.size
             channel.held = None
-            self.node.disconnect(channel.connection, LINK_OVERFLOW, who="service")
+            self.node.disconnect(channel.connection, reasons.LINK_OVERFLOW, who="service")
         elif channel.held.size > HELD_PER_CLIENT:
             self._pause(channel.connection)
 
@@ -336,7 +328,7 @@ class AzureServer:
                 channel.unanswered -= 1
             if status >= 400:
                 text = content.decode(errors="replace")[:200]
-                self.node.disconnect(channel.connection, APP_FORGOT, who="app", detail=text)
+                self.node.disconnect(channel.connection, reasons.APP_FORGOT, who="app", detail=text)
             self._settled(channel)
 
     def _late(self, channel: Channel, ack_id: int) -> None:
@@ -355,9 +347,11 @@ class AzureServer:
             if info is not None:
                 self.node.accept(connection, info)
                 return
-            self.node.refuse(connection, APP_ERROR, "the app server's answer to connect cannot be read")
+            self.node.refuse(
+                connection, reasons.APP_ERROR, "the app server's answer to connect cannot be read"
+            )
         else:
-            reason = APP_REFUSED if 400 <= status < 500 else APP_ERROR
+            reason = reasons.APP_REFUSED if 400 <= status < 500 else reasons.APP_ERROR
             self.node.refuse(connection, reason, content.decode(errors="replace")[:200])
         channel.end()
 
@@ -413,7 +407,7 @@ class AzureServer:
     def _overdue(self, now: float) -> None:
         for ack_id, event in self._events.connects_before(now - self.settings.connect_timeout):
             self._events.settle(ack_id)
-            self.node.refuse(event.channel.connection, CONNECT_TIMEOUT)
+            self.node.refuse(event.channel.connection, reasons.CONNECT_TIMEOUT)
             self._closing[event.channel] = None
             event.channel.closing = now
             self._settled(event.channel)

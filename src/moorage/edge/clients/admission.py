@@ -15,20 +15,11 @@ from moorage.edge.http.forwarded import TrustedProxies
 from moorage.edge.http.origins import Origins
 from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.hub.node import Node
+from moorage.wire import reasons
 from moorage.wire.authority import check_host
 from moorage.wire.azure.dataplane import HUB_NAME
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, Origin
-from moorage.wire.reasons import (
-    BAD_REQUEST,
-    ORIGIN_REFUSED,
-    TOKEN_AUDIENCE,
-    TOKEN_MISSING,
-    UNKNOWN_HUB,
-    UNKNOWN_PATH,
-    UNKNOWN_TRANSPORT,
-    UNSUPPORTED_VERSION,
-)
 
 _PATH: Final = re.compile(r"/clients/socketio/hubs/([^/]*)/?")
 NOT_FORWARDED: Final = frozenset({"proxy-authorization"})
@@ -79,10 +70,10 @@ class Admission:
             return self._default_hub
         match = _PATH.fullmatch(path)
         if match is None:
-            raise PeerError(UNKNOWN_PATH, path[:128])
+            raise PeerError(reasons.UNKNOWN_PATH, path[:128])
         hub = unquote(match[1])
         if not HUB_NAME.fullmatch(hub):
-            raise PeerError(UNKNOWN_HUB, hub[:128])
+            raise PeerError(reasons.UNKNOWN_HUB, hub[:128])
         self.node.hub_settings(hub)
         return hub
 
@@ -90,9 +81,9 @@ class Admission:
     def check_query(query: Mapping[str, Sequence[str]], transport: str) -> str | None:
         """The session id of an Engine.IO request, None for a new session. Raises `PeerError`."""
         if query.get("EIO", [""])[0] != "4":
-            raise PeerError(UNSUPPORTED_VERSION)
+            raise PeerError(reasons.UNSUPPORTED_VERSION)
         if query.get("transport", [""])[0] != transport:
-            raise PeerError(UNKNOWN_TRANSPORT)
+            raise PeerError(reasons.UNKNOWN_TRANSPORT)
         sid = query.get("sid")
         return sid[0] if sid else None
 
@@ -100,7 +91,7 @@ class Admission:
         """Check a WebSocket request: browsers open WebSockets for any page. Raises `PeerError`
         (origin-refused)."""
         if origin and not self._origins.allows(origin):
-            raise PeerError(ORIGIN_REFUSED, origin[:128])
+            raise PeerError(reasons.ORIGIN_REFUSED, origin[:128])
 
     def cors_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
         """The CORS headers of every answer to a page of `origin`. Without them the page cannot read an
@@ -186,7 +177,7 @@ class Admission:
         try:
             return auth.verify(token, self._keys, audience, self._wall_clock(), self._auth.clock_skew), None
         except PeerError as error:
-            if error.reason is TOKEN_AUDIENCE:
+            if error.reason is reasons.TOKEN_AUDIENCE:
                 base = self.base(scheme, headers)[:256]
                 fix = f"`moorage token create --hub {hub} --endpoint {base}` makes one that fits"
                 raise PeerError(error.reason, f"{error.detail}; {fix}") from None
@@ -212,7 +203,7 @@ class Admission:
             return self.server.public_endpoint
         host = headers.get("host")
         if not host:
-            raise PeerError(BAD_REQUEST, "no Host header")
+            raise PeerError(reasons.BAD_REQUEST, "no Host header")
         return f"{scheme}://{host[0]}"
 
 
@@ -225,7 +216,7 @@ def _bearer(headers: Mapping[str, Sequence[str]]) -> str:
 def _token_wanted(refused: Mapping[str, PeerError]) -> PeerError:
     """For a hub without anonymous clients. `refused`: tokens that may be the app's own, by their place."""
     if not refused:
-        return PeerError(TOKEN_MISSING, f"send it as {IN_QUERY} or as {IN_HEADER}")
+        return PeerError(reasons.TOKEN_MISSING, f"send it as {IN_QUERY} or as {IN_HEADER}")
     error = next(iter(refused.values()))
     free = next((place for place in (IN_QUERY, IN_HEADER) if place not in refused), "one of the two")
     taken = " and ".join(refused)

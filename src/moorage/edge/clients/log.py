@@ -1,8 +1,5 @@
-"""Log lines, counters and gauges of clients that come and go.
-
-Strangers can connect as often as they like, so the number of log lines is limited. The counters in `/metrics`
-count everything.
-"""
+"""Log lines, counters and gauges of clients that come and go. Strangers can connect as often as they like, so
+the number of log lines is limited. The counters in `/metrics` count everything."""
 
 from __future__ import annotations
 

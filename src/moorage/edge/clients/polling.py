@@ -1,8 +1,6 @@
-"""Clients over HTTP long-polling, as a plain ASGI application.
-
-The session outlives each request. A GET waits until the outbox has data, and a POST brings packets. Both find
-the session by its id, so it does not matter which TCP connection carries a request.
-"""
+"""Clients over HTTP long-polling, as a plain ASGI application. The session outlives each request. A GET waits
+until the outbox has data, and a POST brings packets. Both find the session by its id, so it does not matter
+which TCP connection carries a request."""
 
 from __future__ import annotations
 
@@ -20,24 +18,10 @@ from moorage.engine.upgrade import State, Step
 from moorage.hub.hub import Connection
 from moorage.hub.outbox import split_payloads
 from moorage.hub.ports import RefusedError
-from moorage.wire import engineio
+from moorage.wire import engineio, reasons
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import OpenInfo
-from moorage.wire.reasons import (
-    ALREADY_UPGRADED,
-    BAD_METHOD,
-    CLIENT_CLOSED,
-    DUPLICATE_POLL,
-    DUPLICATE_POST,
-    PAYLOAD_TOO_LARGE,
-    PING_TIMEOUT,
-    SLOW_CLIENT,
-    TRANSPORT_LOST,
-    UNKNOWN_SID,
-    WRONG_CONTENT_TYPE,
-    Reason,
-    stays_away,
-)
+from moorage.wire.reasons import Reason, stays_away
 
 BINARY_TYPE: Final = b"application/octet-stream"
 """The only `Content-Type` that is refused, as in native Socket.IO. Clients in other languages send many."""
@@ -96,7 +80,7 @@ class PollingSession:
     def poll(self, transport: asyncio.Transport | None = None) -> asyncio.Future[bytes]:
         """The answer to a GET that came over this TCP connection. Raises `PeerError` (duplicate-poll)."""
         if self._poll is not None:
-            raise PeerError(DUPLICATE_POLL)
+            raise PeerError(reasons.DUPLICATE_POLL)
         self._polls += 1
         self._transport = transport
         future = asyncio.get_running_loop().create_future()
@@ -122,7 +106,7 @@ class PollingSession:
             self.connection.outbox.ready = False
         elif future.exception() is not None or future.result() == engineio.NOOP:
             return
-        self._handler.node.disconnect(self.connection, TRANSPORT_LOST, who="client")
+        self._handler.node.disconnect(self.connection, reasons.TRANSPORT_LOST, who="client")
 
     # -- hub.ports.ClientSink -------------------------------------------------------------------
 
@@ -147,7 +131,7 @@ class PollingSession:
         missed its heartbeat gets nothing more, and its further requests are refused."""
         self.ended = reason
         self.resume_reading()
-        if reason is CLIENT_CLOSED:
+        if reason is reasons.CLIENT_CLOSED:
             # The client has closed the session: answer its last poll with a noop. No other will come.
             self.release()
             self._handler.forget(self)
@@ -174,7 +158,9 @@ class PollingSession:
             poll.set_result(engineio.CLOSE if _is_abrupt(self.ended) else engineio.NOOP_CLOSE)
         else:
             # Use the status for an unknown session: proxies and browsers may react to another one.
-            poll.set_exception(_EndedError(self.ended._replace(http=UNKNOWN_SID.http, eio=UNKNOWN_SID.eio)))
+            poll.set_exception(
+                _EndedError(self.ended._replace(http=reasons.UNKNOWN_SID.http, eio=reasons.UNKNOWN_SID.eio))
+            )
 
     def pause_reading(self) -> None:
         """Leave the body of the next POST unread."""
@@ -233,7 +219,7 @@ class PollingHandler:
         session = self._sessions.pop(connection.id, None)
         if session is None or session.ended is None:
             # The polls have fetched everything, including the end.
-            return self._ends.get(connection.id, CLIENT_CLOSED), []
+            return self._ends.get(connection.id, reasons.CLIENT_CLOSED), []
         return session.ended, session.unsaid
 
     def tick(self, now: float) -> None:
@@ -274,7 +260,7 @@ class PollingHandler:
     ) -> bytes:
         if sid is None:
             if scope["method"] != "GET":
-                raise PeerError(BAD_METHOD)
+                raise PeerError(reasons.BAD_METHOD)
             return await self._open(scope, receive, hub, query)
         session = self._find(hub, sid)
         if scope["method"] == "GET":
@@ -285,7 +271,7 @@ class PollingHandler:
             return await self._poll(session, scope["extensions"])
         if scope["method"] == "POST":
             return await self._post(session, receive, headers)
-        raise PeerError(BAD_METHOD)
+        raise PeerError(reasons.BAD_METHOD)
 
     def _find(self, hub_name: str, sid: str) -> PollingSession:
         session = self._sessions.get(sid)
@@ -293,8 +279,8 @@ class PollingHandler:
             return session
         hub = self.node.hub(hub_name)
         if hub is not None and sid in hub.directory.connections:
-            raise PeerError(ALREADY_UPGRADED)
-        raise _over(self._ends[sid]) if sid in self._ends else PeerError(UNKNOWN_SID)
+            raise PeerError(reasons.ALREADY_UPGRADED)
+        raise _over(self._ends[sid]) if sid in self._ends else PeerError(reasons.UNKNOWN_SID)
 
     async def _open(self, scope: Scope, receive: Receive, hub: str, query: dict[str, list[str]]) -> bytes:
         path, asked = scope["path"], scope["query_string"].decode("latin-1")
@@ -312,10 +298,10 @@ class PollingHandler:
         if info is None:
             self.node.abandon(connection)
             if opening.answer.done() and opening.answer.exception() is None:
-                self.node.disconnect(connection, TRANSPORT_LOST, who="client")
+                self.node.disconnect(connection, reasons.TRANSPORT_LOST, who="client")
             raise GoneError
         if connection.session.state == State.CLOSED:
-            raise PeerError(UNKNOWN_SID, "closed while it was opening")
+            raise PeerError(reasons.UNKNOWN_SID, "closed while it was opening")
         session = PollingSession(self, connection)
         self._sessions[connection.id] = session
         connection.outbox.attach(session, ready=False)
@@ -346,13 +332,13 @@ class PollingHandler:
     async def _post(self, session: PollingSession, receive: Receive, headers: dict[bytes, bytes]) -> bytes:
         connection = session.connection
         if headers.get(b"content-type") == BINARY_TYPE:
-            raise PeerError(WRONG_CONTENT_TYPE, "a payload is text")
+            raise PeerError(reasons.WRONG_CONTENT_TYPE, "a payload is text")
         limit = connection.session.max_payload
         if int(headers.get(b"content-length", b"0")) > limit:
-            raise PeerError(PAYLOAD_TOO_LARGE, f"at most {limit} bytes")
+            raise PeerError(reasons.PAYLOAD_TOO_LARGE, f"at most {limit} bytes")
         if session.posting:
-            self.node.disconnect(connection, DUPLICATE_POST, who="service")
-            raise PeerError(DUPLICATE_POST)
+            self.node.disconnect(connection, reasons.DUPLICATE_POST, who="service")
+            raise PeerError(reasons.DUPLICATE_POST)
         session.posting = True
         try:
             await session.readable()
@@ -440,9 +426,12 @@ class _EndedError(PeerError):
 
 
 def _over(reason: Reason) -> PeerError:
-    return PeerError(UNKNOWN_SID, f"the session has ended ({reason.name}: {reason.text})")
+    return PeerError(reasons.UNKNOWN_SID, f"the session has ended ({reason.name}: {reason.text})")
 
 
 def _is_abrupt(reason: Reason) -> bool:
     """True if the client broke a rule or is gone."""
-    return reason in (PING_TIMEOUT, TRANSPORT_LOST) or reason.number >= SLOW_CLIENT.number
+    return (
+        reason in (reasons.PING_TIMEOUT, reasons.TRANSPORT_LOST)
+        or reason.number >= reasons.SLOW_CLIENT.number
+    )

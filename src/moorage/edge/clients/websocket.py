@@ -18,21 +18,10 @@ from moorage.hub.hub import Connection
 from moorage.hub.node import Node
 from moorage.hub.outbox import join_chunk
 from moorage.hub.ports import RefusedError, SendFrame
-from moorage.wire import engineio
+from moorage.wire import engineio, reasons
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import OpenInfo
-from moorage.wire.reasons import (
-    BAD_FRAME,
-    BAD_REQUEST,
-    CLIENT_CLOSED,
-    DUPLICATE_UPGRADE,
-    SLOW_CLIENT,
-    TRANSPORT_LOST,
-    UNKNOWN_SID,
-    UPGRADE_TIMEOUT,
-    Reason,
-    stays_away,
-)
+from moorage.wire.reasons import Reason, stays_away
 
 # Compared for every frame: a global is one look-up, an attribute of the enumeration two.
 _TEXT: Final = WSMsgType.TEXT
@@ -45,16 +34,7 @@ _PONG: Final = WSMsgType.PONG
 class ClientSocket(Socket):
     """One client's WebSocket; a `hub.ports.ClientSink` once the session uses it."""
 
-    __slots__ = (
-        "_acceptor",
-        "_connection",
-        "_full",
-        "_more",
-        "_peer_closed",
-        "_ping",
-        "_tcp",
-        "probing",
-    )
+    __slots__ = ("_acceptor", "_connection", "_full", "_more", "_peer_closed", "_ping", "_tcp", "probing")
 
     framed = True
     transport = "websocket"
@@ -136,10 +116,10 @@ class ClientSocket(Socket):
         if frame.payload_size > MAX_READ:
             self._large(frame)
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            raise PeerError(BAD_FRAME, "an extension that was not negotiated")
+            raise PeerError(reasons.BAD_FRAME, "an extension that was not negotiated")
         if kind == _CLOSE:
             self._peer_closed = True
-            self._ended(CLIENT_CLOSED)
+            self._ended(reasons.CLIENT_CLOSED)
             return
         if kind in (_PING, _PONG):
             if kind == _PING and not self._full:
@@ -178,7 +158,7 @@ class ClientSocket(Socket):
         elif data == engineio.UPGRADE:
             self._upgraded()
         else:
-            raise PeerError(BAD_REQUEST, "not an upgrade packet")
+            raise PeerError(reasons.BAD_REQUEST, "not an upgrade packet")
 
     def _upgraded(self) -> None:
         """The session uses this WebSocket from now on."""
@@ -195,7 +175,7 @@ class ClientSocket(Socket):
             reason, unsaid = self._acceptor.farewell(connection)
             self.close(reason, [engineio.frames(payload) for payload in unsaid])
         else:
-            raise PeerError(BAD_REQUEST, "no upgrade is under way")
+            raise PeerError(reasons.BAD_REQUEST, "no upgrade is under way")
 
     def _leave_probing(self) -> None:
         self.probing = False
@@ -211,7 +191,7 @@ class ClientSocket(Socket):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The TCP connection is gone."""
-        self._ended(reason_of(transport, TRANSPORT_LOST))
+        self._ended(reason_of(transport, reasons.TRANSPORT_LOST))
         self._acceptor.sweep.forget(self)
 
     def _ended(self, reason: Reason) -> None:
@@ -220,7 +200,7 @@ class ClientSocket(Socket):
             self._connection.session.step(Step.UPGRADE_FAILED)
             self._send_close(self._acceptor.sweep, reason)
         else:
-            who = "client" if reason in (CLIENT_CLOSED, TRANSPORT_LOST) else "service"
+            who = "client" if reason in (reasons.CLIENT_CLOSED, reasons.TRANSPORT_LOST) else "service"
             self._acceptor.node.disconnect(self._connection, reason, who=who)  # type: ignore[arg-type]
 
     # -- to the client: hub.ports.ClientSink ----------------------------------------------------
@@ -264,13 +244,13 @@ class ClientSocket(Socket):
 
     def close(self, reason: Reason, rest: list[bytes]) -> None:
         """End the session on this socket."""
-        if reason in (SLOW_CLIENT, TRANSPORT_LOST) or self._transport is None:
+        if reason in (reasons.SLOW_CLIENT, reasons.TRANSPORT_LOST) or self._transport is None:
             # The client reads nothing: a close frame would wait behind the data before it.
             if self._transport is not None:
                 self._transport.disconnect(graceful=False)
             return
         if not self._peer_closed:
-            if stays_away(reason) and reason.number < BAD_FRAME.number:
+            if stays_away(reason) and reason.number < reasons.BAD_FRAME.number:
                 rest = [*rest, engineio.text_frame(engineio.CLOSE)]
             at = 0
             while at < len(rest):
@@ -282,7 +262,7 @@ class ClientSocket(Socket):
     def expired(self) -> None:
         """An upgrade that was not finished in time, or a client that did not end a closed connection."""
         if self.probing and self._transport is not None and not self._transport.is_close_frame_sent:
-            self._fail(PeerError(UPGRADE_TIMEOUT))
+            self._fail(PeerError(reasons.UPGRADE_TIMEOUT))
         self.abort()
 
 
@@ -336,9 +316,9 @@ class WebSocketAcceptor:
         hub = self.node.hub(hub_name)
         connection = hub.directory.connections.get(sid) if hub is not None else None
         if connection is None:
-            raise PeerError(UNKNOWN_SID)
+            raise PeerError(reasons.UNKNOWN_SID)
         if connection.session.state != State.POLLING:
-            raise PeerError(DUPLICATE_UPGRADE)
+            raise PeerError(reasons.DUPLICATE_UPGRADE)
         connection.session.step(Step.UPGRADE_ASKED)
         socket = ClientSocket(self, connection, probing=True)
         self.sweep.watch(socket, self.admission.server.upgrade_timeout)

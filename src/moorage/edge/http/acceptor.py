@@ -2,8 +2,7 @@
 
 For every client that connects, uvicorn would build a protocol object, a parser and a scope, and drop them at
 the upgrade. So a plain upgrade request that is complete in the first read is recognised here. Everything
-else, including unusual, broken or incomplete upgrade requests, goes to `HttpProtocol` unchanged.
-"""
+else, including unusual, broken or incomplete upgrade requests, goes to `HttpProtocol` unchanged."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""The client's address behind proxies, from the headers of trusted proxies.
-
-Each proxy appends the address of its peer. So a list is read from the right, up to the first address that is
-not a trusted proxy. Everything to the left of that was written by the client and proves nothing.
-"""
+"""The client's address behind proxies, from the headers of trusted proxies. Each proxy appends the address of
+its peer. So a list is read from the right, up to the first address that is not a trusted proxy. Everything to
+the left of that was written by the client and proves nothing."""
 
 from __future__ import annotations
 

@@ -2,8 +2,7 @@
 
 A browser opens a WebSocket for any page, and sends the cookies of the address with it. An app that trusts a
 cookie would then act for a foreign page in its visitor's name. So a page that the operator has not listed may
-connect, but its cookies are kept from the app.
-"""
+connect, but its cookies are kept from the app."""
 
 from __future__ import annotations
 

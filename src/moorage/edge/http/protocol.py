@@ -2,8 +2,7 @@
 
 uvicorn parses with httptools, which limits neither the size of headers nor the time they take, and parses all
 requests of a read. This file limits the headers, the number of waiting requests, and the time that a client
-may take to send its requests and to read our answers.
-"""
+may take to send its requests and to read our answers."""
 
 from __future__ import annotations
 
@@ -21,15 +20,9 @@ from moorage.edge.http.transport import HttpTransport
 from moorage.edge.settings import ServerSettings
 from moorage.edge.unconfirmed import TRANSPORT
 from moorage.metrics import Metrics
+from moorage.wire import reasons
 from moorage.wire.errors import PeerError
-from moorage.wire.reasons import (
-    ANSWER_TIMEOUT,
-    BAD_HTTP,
-    BAD_UPGRADE,
-    HEADER_TIMEOUT,
-    HEADERS_TOO_LARGE,
-    Reason,
-)
+from moorage.wire.reasons import Reason
 
 MAX_HEADERS: Final = 100
 MAX_PIPELINED: Final = 16
@@ -75,7 +68,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._stuck = 0
         """Bytes since the parser last reported something."""
-        self._failure: Reason = BAD_HTTP
+        self._failure: Reason = reasons.BAD_HTTP
         self._unparsed = b""
         """Data behind `MAX_PIPELINED` waiting requests. Reading is held meanwhile."""
         self._keep_alive = False
@@ -129,7 +122,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.parser.feed_data(part)
             if self._stuck > max(self.settings.max_header_bytes, len(part)):
                 # httptools reports a header only when it is complete, however long it is.
-                self._failure = HEADERS_TOO_LARGE
+                self._failure = reasons.HEADERS_TOO_LARGE
                 self.send_400_response("")
         except httptools.HttpParserUpgrade as asked:
             if self._should_upgrade():
@@ -155,7 +148,7 @@ class HttpProtocol(HttpToolsProtocol):
         """One header."""
         self._grow(len(name) + len(value))
         if len(self.headers) >= MAX_HEADERS:
-            self._failure = HEADERS_TOO_LARGE
+            self._failure = reasons.HEADERS_TOO_LARGE
             raise ValueError
         super().on_header(name, value)
 
@@ -163,7 +156,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._stuck = 0
         self._header_bytes += size
         if self._header_bytes > self.settings.max_header_bytes:
-            self._failure = HEADERS_TOO_LARGE
+            self._failure = reasons.HEADERS_TOO_LARGE
             raise ValueError
 
     def on_headers_complete(self) -> None:
@@ -263,10 +256,10 @@ class HttpProtocol(HttpToolsProtocol):
         """End the connection if the client takes too long for a request, an answer or the close."""
         if self._full or self._tcp.is_closing():
             if self._tcp.stuck(now, self.settings.answer_timeout):
-                self.metrics.refusals["http", ANSWER_TIMEOUT.name] += 1
+                self.metrics.refusals["http", reasons.ANSWER_TIMEOUT.name] += 1
                 self._tcp.abort()
         elif self._overdue(now):
-            self.fail(HEADER_TIMEOUT)
+            self.fail(reasons.HEADER_TIMEOUT)
 
     def _overdue(self, now: float) -> bool:
         since = self._tcp.waiting_since
@@ -281,7 +274,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _upgrade(self, early: bytes) -> None:
         self._unset_keepalive_if_required()
         if self.scope["method"] != "GET" or self._answering or self._full:
-            self.fail(BAD_UPGRADE)
+            self.fail(reasons.BAD_UPGRADE)
             return
         self.connections.discard(self)
         target = self.url.decode("latin-1")

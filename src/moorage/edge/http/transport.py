@@ -1,8 +1,6 @@
-"""The TCP transport of an HTTP connection, as uvicorn's protocol sees it.
-
-It adds three things to the real transport: two parties can hold reading, a close does not destroy the answer
-on its way, and a client that reads nothing is noticed.
-"""
+"""The TCP transport of an HTTP connection, as uvicorn's protocol sees it. It adds three things to the real
+transport: two parties can hold reading, a close does not destroy the answer on its way, and a client that
+reads nothing is noticed."""
 
 from __future__ import annotations
 
@@ -83,12 +81,9 @@ class HttpTransport:
     # -- the end ------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close when everything is written.
-
-        If the client is still sending, a close becomes a reset, and the client's kernel then discards the
-        answer (RFC 9112, 9.6). In this case only our side is closed, and incoming data is dropped until the
-        client closes too.
-        """
+        """Close when everything is written. If the client is still sending, a close becomes a reset, and the
+        client's kernel then discards the answer (RFC 9112, 9.6). In this case only our side is closed, and
+        incoming data is dropped until the client closes too."""
         if self.is_closing():
             return
         self.closing = True

@@ -2,8 +2,7 @@
 
 The app server decides about a client before the 101, so a request may wait here. When it is accepted, picows'
 `WSProtocol` takes the transport. That class is not in picows' documented API, so this file is its only user,
-the version is pinned, and `tests/edge/http/test_upgrade.py` tests the contract.
-"""
+the version is pinned, and `tests/edge/http/test_upgrade.py` tests the contract."""
 
 from __future__ import annotations
 

@@ -4,38 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
-from moorage.wire.reasons import (
-    API_CLOSED,
-    APP_CLOSED,
-    APP_LET_GO,
-    BAD_PACKET,
-    BAD_SOCKETIO_PACKET,
-    DRAINING,
-    DUPLICATE_CONNECT,
-    DUPLICATE_POLL,
-    DUPLICATE_POST,
-    FRAGMENT_FLOOD,
-    MISSING_ATTACHMENT,
-    PING_TIMEOUT,
-    TOO_MANY_ATTACHMENTS,
-    UNEXPECTED_BINARY,
-    Reason,
-)
+from moorage.wire import reasons
+from moorage.wire.reasons import Reason
 
 _CAUSES: Final = {
-    PING_TIMEOUT: "ping timeout",
-    DRAINING: "server shutting down",
-    APP_CLOSED: "forced server close",
-    APP_LET_GO: "forced server close",
-    API_CLOSED: "forced server close",
-    DUPLICATE_CONNECT: "forced server close",
-    BAD_PACKET: "parse error",
-    BAD_SOCKETIO_PACKET: "forced close",
-    MISSING_ATTACHMENT: "forced close",
-    TOO_MANY_ATTACHMENTS: "forced close",
-    UNEXPECTED_BINARY: "forced close",
-    DUPLICATE_POLL: "transport error",
-    DUPLICATE_POST: "transport error",
+    reasons.PING_TIMEOUT: "ping timeout",
+    reasons.DRAINING: "server shutting down",
+    reasons.APP_CLOSED: "forced server close",
+    reasons.APP_LET_GO: "forced server close",
+    reasons.API_CLOSED: "forced server close",
+    reasons.DUPLICATE_CONNECT: "forced server close",
+    reasons.BAD_PACKET: "parse error",
+    reasons.BAD_SOCKETIO_PACKET: "forced close",
+    reasons.MISSING_ATTACHMENT: "forced close",
+    reasons.TOO_MANY_ATTACHMENTS: "forced close",
+    reasons.UNEXPECTED_BINARY: "forced close",
+    reasons.DUPLICATE_POLL: "transport error",
+    reasons.DUPLICATE_POST: "transport error",
 }
 
 
@@ -44,5 +29,5 @@ def cause_of(reason: Reason) -> str:
     Engine.IO packet, and `forced close` for a broken Socket.IO packet."""
     if reason in _CAUSES:
         return _CAUSES[reason]
-    broken = BAD_PACKET.number <= reason.number <= FRAGMENT_FLOOD.number
+    broken = reasons.BAD_PACKET.number <= reason.number <= reasons.FRAGMENT_FLOOD.number
     return "transport error" if broken else "transport close"

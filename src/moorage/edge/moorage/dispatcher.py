@@ -1,8 +1,6 @@
-"""Turns each frame from an app server of the moorage dialect into a command or an answer.
-
-A frame that cannot be carried out is answered with `Failed` and harms nothing else: the link, its
-other frames and all clients go on.
-"""
+"""Turns each frame from an app server of the moorage dialect into a command or an answer. A frame that cannot
+be carried out is answered with `Failed` and harms nothing else: the link, its other frames and all clients go
+on."""
 
 from __future__ import annotations
 
@@ -16,6 +14,7 @@ from moorage.edge.moorage.rooms import FEW_ROOMS, excluded_groups, groups_of, ma
 from moorage.edge.moorage.server import MoorageServer
 from moorage.hub.hub import Connection
 from moorage.hub.turns import Job
+from moorage.wire import reasons
 from moorage.wire.commands import (
     FetchSockets,
     Invoke,
@@ -34,15 +33,6 @@ from moorage.wire.filters.compiled import Filter
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.listing import SharedHeaders
-from moorage.wire.reasons import (
-    APP_CLOSED,
-    APP_ERROR,
-    APP_LET_GO,
-    APP_REFUSED,
-    INTERNAL,
-    LINK_BAD_REQUEST,
-    LINK_OVERFLOW,
-)
 from moorage.wire.socketio import ACK, BINARY_ACK, parse_header
 
 MAX_BACKLOG: Final = 1_000_000
@@ -124,7 +114,7 @@ class Dispatcher:
         else:
             # A defect of the service must not end the link or leave the asker waiting.
             log.error("frame failed", frame=type(frame).__name__, exc_info=error)
-            self._failed(frame, PeerError(INTERNAL))
+            self._failed(frame, PeerError(reasons.INTERNAL))
 
     def _complain(self, frame: str, error: PeerError) -> None:
         """Log each kind of fault once. The app server is told every time, and a faulty loop in the app must
@@ -166,8 +156,8 @@ class Dispatcher:
         terms = (frame.ping_interval, frame.ping_timeout, frame.max_payload)
         if not all(0 < number <= _LARGEST for number in terms):
             del self._server.clients[frame.client]
-            self._node.refuse(connection, APP_ERROR, "the app server's terms are out of range")
-            raise PeerError(LINK_BAD_REQUEST, "terms must be 1 or more")
+            self._node.refuse(connection, reasons.APP_ERROR, "the app server's terms are out of range")
+            raise PeerError(reasons.LINK_BAD_REQUEST, "terms must be 1 or more")
         self._server.metrics.upstream_seconds["connect"].observe(self._node.clock() - since)
         self._node.accept(connection, OpenInfo(*terms))
 
@@ -175,7 +165,7 @@ class Dispatcher:
         opening = self._opening(frame.client)
         if opening is not None:
             del self._server.clients[frame.client]
-            reason = APP_REFUSED if 400 <= frame.status < 500 else APP_ERROR
+            reason = reasons.APP_REFUSED if 400 <= frame.status < 500 else reasons.APP_ERROR
             if frame.status in _STATUSES:
                 # As with native Socket.IO, the client receives the status and message of the app.
                 text = "" if frame.message else reason.text
@@ -191,7 +181,7 @@ class Dispatcher:
         if since is not None:
             return server.clients[number], since
         if number in server.clients or not server.asked(number):
-            raise PeerError(LINK_BAD_REQUEST, "no Open of this client is unanswered")
+            raise PeerError(reasons.LINK_BAD_REQUEST, "no Open of this client is unanswered")
         return None
 
     def _close(self, frame: v1.Close) -> None:
@@ -200,10 +190,12 @@ class Dispatcher:
             return
         if self._server.openings.pop(frame.client, None) is None:
             leaving = self._server.app.draining
-            self._node.disconnect(connection, APP_LET_GO if leaving else APP_CLOSED, who="app")
+            self._node.disconnect(
+                connection, reasons.APP_LET_GO if leaving else reasons.APP_CLOSED, who="app"
+            )
         else:
-            self._node.refuse(connection, APP_REFUSED)
-            self._server.closed(connection, APP_CLOSED)
+            self._node.refuse(connection, reasons.APP_REFUSED)
+            self._server.closed(connection, reasons.APP_CLOSED)
 
     def _packet(self, frame: v1.Packet) -> Job[None] | None:
         connection = self._server.clients.get(frame.client)
@@ -318,7 +310,7 @@ class Dispatcher:
 
     def _fetch(self, frame: v1.Fetch) -> Job[None] | None:
         if self._backlog > MAX_BACKLOG:
-            raise PeerError(LINK_OVERFLOW, "earlier answers have not left yet")
+            raise PeerError(reasons.LINK_OVERFLOW, "earlier answers have not left yet")
         return self._selected(frame, self._fetch_selected)
 
     def _fetch_selected(self, frame: v1.Fetch, to: Selection, _groups: tuple[str, ...]) -> Job[None] | None:
@@ -344,7 +336,9 @@ class Dispatcher:
         self, frame: v1.Ask | v1.Fetch | v1.Tell, make: Maker, command: Invoke | FetchSockets | TellServers
     ) -> Job[None] | None:
         if frame.ref == 0 or len(self._open) >= MAX_OPEN:
-            raise PeerError(LINK_BAD_REQUEST, f"a ref is needed, and at most {MAX_OPEN} questions at once")
+            raise PeerError(
+                reasons.LINK_BAD_REQUEST, f"a ref is needed, and at most {MAX_OPEN} questions at once"
+            )
         stream = Stream(self, frame.ref, make)
         self._open.add(stream)
         return self._node.submit(command, self._asked, (frame, stream), stream)
@@ -392,7 +386,7 @@ class Dispatcher:
             header = parse_header(check_text(frame.payload))
             pieces = frame.payload.count(RS) + 1
             if header.type not in (ACK, BINARY_ACK) or pieces != header.attachments + 1:
-                raise PeerError(LINK_BAD_REQUEST, "an ack with its attachments is expected")
+                raise PeerError(reasons.LINK_BAD_REQUEST, "an ack with its attachments is expected")
             known = questions.answered(frame.ref, app, frame.payload)
         if not known:
             self._node.late_answers += 1
@@ -412,4 +406,4 @@ class Dispatcher:
 
     @staticmethod
     def _hello_again(_frame: v1.AppHello) -> None:
-        raise PeerError(LINK_BAD_REQUEST, "a second hello")
+        raise PeerError(reasons.LINK_BAD_REQUEST, "a second hello")

@@ -2,8 +2,7 @@
 handled at once, the rest in steps, in order.
 
 A batch is acknowledged when its last frame has been carried out. So credit slows down an app server that asks
-for too much. An app server that sends more than its credit allows is not read.
-"""
+for too much. An app server that sends more than its credit allows is not read."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""One app server that speaks the moorage dialect: `hub.ports.AppLink` and `AppPeer` over its link.
-
-The session outlives the link: what is queued for the app server waits in the stream while no link
-is up, and a link that comes back within the grace time goes on where the last one stopped.
-"""
+"""One app server that speaks the moorage dialect: `hub.ports.AppLink` and `AppPeer` over its link. The
+session outlives the link: what is queued for the app server waits in the stream while no link is up, and a
+link that comes back within the grace time goes on where the last one stopped."""
 
 from __future__ import annotations
 
@@ -18,12 +16,13 @@ from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.hub.turns import Intake, Job
 from moorage.metrics import Metrics
+from moorage.wire import reasons
 from moorage.wire.engineio import binary_frame, binary_header
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, handshake_json
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.stream import BATCH_BYTES, Incoming, Outgoing
-from moorage.wire.reasons import CONNECT_TIMEOUT, DRAINING, LINK_OVERFLOW, LINK_SILENT, LINK_SLOW, Reason
+from moorage.wire.reasons import Reason
 
 COPIED: Final = 16 * 1024
 """Size up to which a batch is copied behind its header and written in one piece. Copying a larger one costs
@@ -176,7 +175,7 @@ class MoorageServer:
         if transport is not None:
             self._flush_to(transport)
             self.lost(transport)
-            transport.close(DRAINING)
+            transport.close(reasons.DRAINING)
 
     # -- to the app server: hub.ports.AppLink ---------------------------------------------------
 
@@ -220,7 +219,7 @@ class MoorageServer:
         """Offer the client. The answer becomes `Node.accept` or `Node.refuse`."""
         if self.out.waiting > self._hold_at_most:
             # New clients must not use up the capacity that connected clients need.
-            self.node.refuse(connection, LINK_OVERFLOW)
+            self.node.refuse(connection, reasons.LINK_OVERFLOW)
             return
         number = self._last_client = next(self._numbers)
         connection.channel = number
@@ -314,7 +313,7 @@ class MoorageServer:
         self._pause(connection)
         self._held_bytes += size
         if self._held_bytes > self._hold_at_most:
-            self.node.disconnect(connection, LINK_OVERFLOW, who="service")
+            self.node.disconnect(connection, reasons.LINK_OVERFLOW, who="service")
         elif self._held_bytes > self._hold_at_most // 2 and not self._all_held:
             self._all_held = True
             for other in self.app.clients:
@@ -366,7 +365,7 @@ class MoorageServer:
             self._flush_to(transport)
         if self.out.waiting > self.node.limits.outbox_bytes_link:
             if transport is not None:
-                transport.close(LINK_SLOW)
+                transport.close(reasons.LINK_SLOW)
             self.give_up("app server too slow")
         elif (self._held_bytes or self._drains) and not self.behind:
             self._resume()
@@ -422,7 +421,7 @@ class MoorageServer:
         self._silent = 0.0 if self._silent is None or transport.heard() else self._silent + step
         self._idle += step
         if self._silent >= 3 * keepalive:
-            transport.close(LINK_SILENT)
+            transport.close(reasons.LINK_SILENT)
             self.lost(transport)
         elif not transport.congested and (self.inc.has_news or self._idle >= keepalive):
             self._send_ack()
@@ -434,5 +433,5 @@ class MoorageServer:
         for number in [n for n, since in self.openings.items() if since <= deadline]:
             del self.openings[number]
             connection = self.clients.pop(number)
-            self.node.refuse(connection, CONNECT_TIMEOUT)
-            self.tell_closed(number, CONNECT_TIMEOUT)
+            self.node.refuse(connection, reasons.CONNECT_TIMEOUT)
+            self.tell_closed(number, reasons.CONNECT_TIMEOUT)

@@ -17,10 +17,10 @@ from moorage.edge.sockets import STEP_SECONDS, Sweep
 from moorage.hub.hub import Hub
 from moorage.hub.node import Node
 from moorage.metrics import Metrics
+from moorage.wire import reasons
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.listing import SharedHeaders
-from moorage.wire.reasons import LINK_BAD_FRAME, LINK_REPLACED, LINK_SERVER_TAKEN, LINK_VERSION
 
 HELLO_SECONDS: Final = 10.0
 SESSION_BYTES: Final = 12
@@ -80,9 +80,9 @@ class Sessions:
     def greet(self, socket: MoorageSocket, hello: v1.AppHello) -> tuple[MoorageServer, Reader]:
         """`Greeter.greet`."""
         if hello.revision < 1:
-            raise PeerError(LINK_VERSION, f"revision {hello.revision}")
+            raise PeerError(reasons.LINK_VERSION, f"revision {hello.revision}")
         if not MIN_WINDOW <= hello.window <= MAX_WINDOW:
-            raise PeerError(LINK_BAD_FRAME, f"the window must have {MIN_WINDOW} bytes or more")
+            raise PeerError(reasons.LINK_BAD_FRAME, f"the window must have {MIN_WINDOW} bytes or more")
         hub = self.node.ensure_hub(socket.hub)
         self.sweep.forget(socket)
         known = self._sessions.get((hub.name, socket.server_id))
@@ -90,7 +90,7 @@ class Sessions:
             return self._resume(socket, hello, *known)
         app = hub.servers.get(socket.server_id)
         if app is not None and app.up:
-            raise PeerError(LINK_SERVER_TAKEN, socket.server_id)
+            raise PeerError(reasons.LINK_SERVER_TAKEN, socket.server_id)
         self.evict(hub, socket.server_id)
         if app is not None:
             self.node.drop_server(hub, app)
@@ -106,7 +106,7 @@ class Sessions:
         old = server.transport
         if old is not None:
             server.lost(old)
-            old.close(LINK_REPLACED)
+            old.close(reasons.LINK_REPLACED)
         self.metrics.link_resumes += 1
         server.attach(socket, self._hello(server, resumed=True), replay)
         return server, reader

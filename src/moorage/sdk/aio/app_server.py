@@ -47,16 +47,14 @@ async def use_moorage(
 ) -> Moorage:
     """Hand the clients of `sio`, a `socketio.AsyncServer`, to Moorage; returns once the link is up.
 
-    Handlers may be registered before or after. `hub` and `connection_string` say whose clients, and
-    where the service is. `server_id` must be unique among the hub's app servers; left out, it is
-    random, which is right. `max_queue_bytes` may wait for the service before emits raise `QueueFull`.
-    `wait`: keep trying while no service answers, instead of raising. `emit_only`: a worker or a script that
-    only emits; it never gets clients. `ssl_context` for an https
-    endpoint whose authority this machine does not know.
+    Handlers may be registered before or after. `hub` and `connection_string` say whose clients, and where the
+    service is. `server_id` must be unique among the hub's app servers; left out, it is random, which is
+    right. `max_queue_bytes` may wait for the service before emits raise `QueueFull`. `wait`: keep trying
+    while no service answers, instead of raising. `emit_only`: a worker or a script that only emits; it never
+    gets clients. `ssl_context` for an https endpoint whose authority this machine does not know.
 
-    Raises `UsageError` for arguments that cannot work, `LinkRefused` and `LinkUnavailable` with a
-    message that names cause and fix. After that the link comes back by itself; see `Moorage.on`.
-    """
+    Raises `UsageError` for arguments that cannot work, `LinkRefused` and `LinkUnavailable` with a message
+    that names cause and fix. After that the link comes back by itself; see `Moorage.on`."""
     where = parse(connection_string)
     check_hub(hub)
     if isinstance(sio, socketio.Server):
@@ -86,12 +84,11 @@ async def use_moorage(
 
 
 class Moorage(AppServerBase):
-    """The link of one `socketio.AsyncServer`, and the server API beyond python-socketio. What it does
-    reaches the sockets of all app servers of the hub.
+    """The link of one `socketio.AsyncServer`, and the server API beyond python-socketio. What it does reaches
+    the sockets of all app servers of the hub.
 
-    `to` and `room` everywhere: a room, a socket id, or a collection of them; None is the whole
-    namespace. `skip`: sockets and rooms to leave out. Timeouts are in seconds.
-    """
+    `to` and `room` everywhere: a room, a socket id, or a collection of them; None is the whole namespace.
+    `skip`: sockets and rooms to leave out. Timeouts are in seconds."""
 
     def __init__(self, sio: Any, make_link: Callable[[Inbox], Link]) -> None:
         super().__init__(sio)

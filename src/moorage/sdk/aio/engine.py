@@ -1,8 +1,6 @@
 """Stands in `sio.eio` of an `AsyncServer`: an Engine.IO server whose clients' connections end at the service.
-
 It has all settings of the `engineio.AsyncServer` that it replaces, so that whatever python-socketio and its
-users ask of one (`sockets`, sessions, `generate_id`, `start_background_task`, ...) is there.
-"""
+users ask of one (`sockets`, sessions, `generate_id`, `start_background_task`, ...) is there."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""Runs the handlers of events, and counts the bytes that are being handled.
-
-Events do not go through `sio._handle_event`, which costs several layers of calls and a slower JSON decoder.
-If a subclass or a tracing tool has replaced one of those layers, events go through all of them.
-"""
+"""Runs the handlers of events, and counts the bytes that are being handled. Events do not go through
+`sio._handle_event`, which costs several layers of calls and a slower JSON decoder. If a subclass or a tracing
+tool has replaced one of those layers, events go through all of them."""
 
 from __future__ import annotations
 

@@ -36,14 +36,7 @@ from moorage import __version__
 from moorage.sdk.aio.dial import CONNECT_SECONDS, dial
 from moorage.sdk.aio.websocket import LinkSocket
 from moorage.sdk.connection_string import ConnectionString
-from moorage.sdk.errors import (
-    LinkClosed,
-    LinkError,
-    LinkRefused,
-    LinkUnavailable,
-    MoorageError,
-    QueueFull,
-)
+from moorage.sdk.errors import LinkClosed, LinkError, LinkRefused, LinkUnavailable, MoorageError, QueueFull
 from moorage.sdk.session import MAX_QUEUE_BYTES, Answers, End, Greeting, Part, Session, Waiter
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage.v1 import Drain, FromApp, FromService, ServiceHello

@@ -80,17 +80,15 @@ def use_moorage_sync(
 ) -> ThreadedMoorage:
     """Hands the clients of `server` to Moorage; returns once the link is up.
 
-    `server` is a `socketio.Server` with `async_mode="threading"` or a Flask-SocketIO `SocketIO` that has
-    its app. `hub` and `connection_string` say whose clients, and where the service is. `server_id` must
-    be unique among the hub's app servers; a random one is right. `threads` is how many handlers may run
-    at a time, `max_queue_bytes` what may wait for the service before emits raise `QueueFull`. With `wait`
-    a service that is not there yet is waited for. `emit_only` is for a worker or a script that only emits:
-    it never gets clients. `ssl_context` for an https endpoint whose authority
-    this machine does not know.
+    `server` is a `socketio.Server` with `async_mode="threading"` or a Flask-SocketIO `SocketIO` that has its
+    app. `hub` and `connection_string` say whose clients, and where the service is. `server_id` must be unique
+    among the hub's app servers; a random one is right. `threads` is how many handlers may run at a time,
+    `max_queue_bytes` what may wait for the service before emits raise `QueueFull`. With `wait` a service that
+    is not there yet is waited for. `emit_only` is for a worker or a script that only emits: it never gets
+    clients. `ssl_context` for an https endpoint whose authority this machine does not know.
 
     Raises `UsageError` for arguments that cannot work, `LinkRefused` and `LinkUnavailable` with a message
-    that names cause and fix. Call it in the process that serves: threads do not survive a fork.
-    """
+    that names cause and fix. Call it in the process that serves: threads do not survive a fork."""
     where = parse(connection_string)
     sio, extra = _server_of(server)
     if isinstance(sio.eio, Engine) and sio.eio.give_back is not None:
@@ -138,12 +136,11 @@ def _server_of(server: Any) -> tuple[Any, dict[str, Any]]:
 
 
 class ThreadedMoorage(AppServerBase):
-    """The link of one `socketio.Server`, and the server API beyond python-socketio. What it does
-    reaches the sockets of all app servers of the hub. Every method may be called from any thread.
+    """The link of one `socketio.Server`, and the server API beyond python-socketio. What it does reaches the
+    sockets of all app servers of the hub. Every method may be called from any thread.
 
-    `to` and `room` everywhere: a room, a socket id, or a collection of them; None is the whole
-    namespace. `skip`: sockets and rooms to leave out. Timeouts are in seconds.
-    """
+    `to` and `room` everywhere: a room, a socket id, or a collection of them; None is the whole namespace.
+    `skip`: sockets and rooms to leave out. Timeouts are in seconds."""
 
     def __init__(
         self,

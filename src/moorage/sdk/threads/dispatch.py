@@ -1,9 +1,8 @@
 """Runs the handlers of clients' packets in threads, in order.
 
-Frames come on the link's thread. It reads packets and orders them, but runs no code of the application,
-since a handler that blocks would hold up all clients. Ordered handlers run in the client's queue; each other
-event has a thread of the pool, as python-socketio starts a thread for each.
-"""
+Frames come on the link's thread. It reads packets and orders them, but runs no code of the application, since
+a handler that blocks would hold up all clients. Ordered handlers run in the client's queue; each other event
+has a thread of the pool, as python-socketio starts a thread for each."""
 
 from __future__ import annotations
 

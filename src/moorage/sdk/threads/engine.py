@@ -1,7 +1,6 @@
 """Stands in `sio.eio` of a synchronous `Server`: an Engine.IO server whose clients' connections end at the
 service. It has all settings of the `engineio.Server` that it replaces, and every name that python-socketio,
-Flask-SocketIO and their users ask for.
-"""
+Flask-SocketIO and their users ask for."""
 
 from __future__ import annotations
 

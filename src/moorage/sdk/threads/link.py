@@ -1,8 +1,6 @@
-"""A link on a thread of its own, with an asyncio loop and a queue into it.
-
-All threads' frames go through one queue, so the frames of one thread leave in order. The loop is woken once
-for many frames, since waking it costs more than queueing.
-"""
+"""A link on a thread of its own, with an asyncio loop and a queue into it. All threads' frames go through one
+queue, so the frames of one thread leave in order. The loop is woken once for many frames, since waking it
+costs more than queueing."""
 
 from __future__ import annotations
 
@@ -18,17 +16,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from moorage.sdk import errors
 from moorage.sdk.aio.link import Link, Receiver
 from moorage.sdk.connection_string import ConnectionString
-from moorage.sdk.errors import (
-    LinkClosed,
-    LinkUnavailable,
-    MoorageError,
-    QueueFull,
-    SessionLost,
-    TooLarge,
-    UsageError,
-)
+from moorage.sdk.errors import MoorageError
 from moorage.sdk.session import BATCH_OVERHEAD, CONGESTED_BYTES, MAX_QUEUE_BYTES, Answers, End, Part, Waiter
 from moorage.wire.moorage.v1 import Facts, FromApp, ServiceHello
 
@@ -175,7 +166,7 @@ class ThreadedLink:
 
     def forked(self) -> None:
         """Called in a forked child. It has no copy of the thread, so nothing may wait for it."""
-        self.failure = LinkClosed(
+        self.failure = errors.LinkClosed(
             "this process was forked after use_moorage_sync, without its threads: call that in the child"
         )
         self._dead = True
@@ -200,7 +191,7 @@ class ThreadedLink:
     def link(self) -> Link:
         """The link itself. Call its methods on its own thread only; properties may be read from any."""
         if self._link is None:
-            raise LinkClosed("the link was never opened")
+            raise errors.LinkClosed("the link was never opened")
         return self._link
 
     @property
@@ -279,26 +270,26 @@ class ThreadedLink:
     def _enqueue_unless_left(self, item: Item, size: int, session: str) -> None:
         try:
             self._enqueue(item, size, session)
-        except LinkClosed:
+        except errors.LinkClosed:
             if not self.left:
                 raise
 
     def _enqueue(self, item: Item, size: int, session: str) -> None:
         link = self.link
         if self._dead or link.closed or self.loop.is_closed():
-            raise self.failure or LinkClosed("the link was closed")
+            raise self.failure or errors.LinkClosed("the link was closed")
         if link.session.hello_of_service is None:
-            raise LinkUnavailable("use_moorage_sync still waits for the service")
+            raise errors.LinkUnavailable("use_moorage_sync still waits for the service")
         most = link.hello.max_batch - BATCH_OVERHEAD
         if size - FRAME_BYTES > most:
-            raise TooLarge(
+            raise errors.TooLarge(
                 f"{size - FRAME_BYTES} bytes in one packet, the service reads {most} "
                 "(setting links.max_frame there)"
             )
         with self._lock:
             waiting = self._queued + link.session.waiting
             if waiting + size > self.max_queue_bytes:
-                raise QueueFull(
+                raise errors.QueueFull(
                     f"{waiting} bytes are waiting for the service, max_queue_bytes is "
                     f"{self.max_queue_bytes}: the service is away or does not keep up"
                 )
@@ -311,7 +302,7 @@ class ThreadedLink:
             self.loop.call_soon_threadsafe(self._pump)
         except RuntimeError:
             self._abandon()
-            raise LinkClosed("the link was closed") from None
+            raise errors.LinkClosed("the link was closed") from None
 
     def _abandon(self) -> None:
         """The loop has ended: fail the queued requests, so that no thread waits for ever."""
@@ -320,7 +311,7 @@ class ThreadedLink:
             self._awake = False
         for item, _, _ in items:
             if isinstance(item, tuple):
-                item[1].failed(LinkClosed("the link was closed"))
+                item[1].failed(errors.LinkClosed("the link was closed"))
 
     def _pump(self) -> None:
         # From here on a thread that queues wakes the loop again, so no frame stays behind.
@@ -342,7 +333,9 @@ class ThreadedLink:
     def _hand_over(self, item: Item, session: str) -> MoorageError | None:
         # The session changes on this thread only, so it cannot change between this look and the queue.
         if session and session != self.session_id:
-            return SessionLost("the session ended before this left") if isinstance(item, tuple) else None
+            return (
+                errors.SessionLost("the session ended before this left") if isinstance(item, tuple) else None
+            )
         try:
             if isinstance(item, tuple):
                 self.link.ask(*item)
@@ -352,7 +345,7 @@ class ThreadedLink:
             return error
         except Exception as error:
             # Raised here, it would not reach the thread that waits for the answer.
-            return UsageError(f"what cannot be sent: {error}")
+            return errors.UsageError(f"what cannot be sent: {error}")
         return None
 
     def wait_for_capacity(self) -> None:
@@ -383,4 +376,4 @@ class ThreadedLink:
                     raise
                 if self.loop.is_closed():  # taken by a loop that was about to end
                     coroutine.close()
-                    raise LinkClosed("the link was closed") from None
+                    raise errors.LinkClosed("the link was closed") from None

@@ -1,16 +1,13 @@
 """The client manager of a synchronous `Server`: sends what `SocketManager` plans, and waits for answers.
-
-Every method may be called from any thread.
-"""
+Every method may be called from any thread."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import socketio
 import socketio.packet
@@ -21,50 +18,22 @@ from moorage.sdk.errors import LinkClosed, MoorageError, RequestTimeout, Session
 from moorage.sdk.manager import ANSWER_SECONDS, CALLBACK_SECONDS, AckCallbacks, SocketManager, Step
 from moorage.sdk.members import Callback, Member
 from moorage.sdk.payload import Codec
-from moorage.sdk.session import Answers, End
 from moorage.sdk.targets import arguments_of
 from moorage.sdk.threads.engine import Engine, ThreadsClient
-from moorage.wire.moorage.v1 import VOLATILE, Done, Emit, FromApp, Packet
+from moorage.sdk.threads.link import ThreadedLink
+from moorage.wire.moorage.v1 import VOLATILE, Done, Emit, Packet
 
 _LIBRARY: Final = socketio.server.__name__
 
 _log = logging.getLogger("moorage.sdk")
 
 
-class Outlet(Protocol):
-    """The part of a link that a manager needs; see `ThreadedLink`."""
-
-    @property
-    def left(self) -> bool:
-        """This process has closed it."""
-
-    def send(self, frame: FromApp, session: str = "") -> None:
-        """Queue a frame, for one session if it is named."""
-
-    def post(self, frame: FromApp, session: str = "") -> None:
-        """As `send`, without waiting."""
-
-    def wait_for_capacity(self) -> None:
-        """Wait as `send` does."""
-
-    def send_volatile(self, frame: FromApp) -> bool:
-        """Queue a frame unless it would have to wait."""
-
-    def request(
-        self, make: Make, *, session: str = "", ended: Callable[[MoorageError | None], None] | None = None
-    ) -> End:
-        """Send what `make` builds around a reference; wait for the end of the answer."""
-
-    def ask(self, make: Make, answers: Answers, seconds: float) -> None:
-        """The same without waiting for the answer."""
-
-
 class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # socketio has no types
     """Stands in `sio.manager`."""
 
-    def __init__(self, outlet: Outlet, codec: Codec, engine: Engine) -> None:
+    def __init__(self, link: ThreadedLink, codec: Codec, engine: Engine) -> None:
         super().__init__()
-        self._outlet = outlet
+        self._link = link
         self._engine = engine
         self._manage(engine, codec, threading.RLock())
 
@@ -103,20 +72,20 @@ class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # 
             return
         frame, session = self.plan_emit(event, data, namespace, to or room, skip_sid, flags)
         if flags & VOLATILE:
-            self._outlet.send_volatile(frame)
+            self._link.send_volatile(frame)
         elif self.connecting and isinstance(frame, Emit):
             self._emit_while_connecting(frame)
         else:
-            self._outlet.send(frame, session)
+            self._link.send(frame, session)
 
     def _emit_while_connecting(self, frame: Emit) -> None:
         # The service sends it to a socket whose CONNECT was answered before; all others are in `also_to`.
         with self._engine.answering:
-            self._outlet.post(frame)
+            self._link.post(frame)
             for member in self.also_to(frame.to):
                 packet = Packet(member.client.number, frame.payload)
-                self._outlet.post(packet, member.client.link_session)
-        self._outlet.wait_for_capacity()
+                self._link.post(packet, member.client.link_session)
+        self._link.wait_for_capacity()
 
     def _emit_asking(
         self, arguments: list[Any], namespace: str, room: Any, skip: Any, callback: Callback, flags: int
@@ -125,11 +94,11 @@ class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # 
         if member is None:
             make = self.ask_with_ack(namespace, arguments, room, skip, flags)
             answers = AckCallbacks(self._codec, partial(self.call_back, None, callback))
-            self._outlet.ask(make, answers, CALLBACK_SECONDS + ANSWER_SECONDS)
+            self._link.ask(make, answers, CALLBACK_SECONDS + ANSWER_SECONDS)
             return
         packet, ack_id = self.packet_with_ack(member, namespace, arguments, callback)
         try:
-            self._outlet.send(packet, member.client.link_session)
+            self._link.send(packet, member.client.link_session)
         except MoorageError:
             member.answered(ack_id)
             raise
@@ -190,9 +159,9 @@ class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # 
     def _change(self, change: RoomChange) -> None:
         try:
             session = change.member.client.link_session
-            self._outlet.request(change.make, session=session, ended=change.ended)
+            self._link.request(change.make, session=session, ended=change.ended)
         except LinkClosed:
-            if not self._outlet.left:
+            if not self._link.left:
                 raise
         finally:
             change.abandon()
@@ -201,9 +170,9 @@ class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # 
         """Ask for something that is done at once. Raises what `ThreadedLink.request` does. After `close`
         nothing happens, and the count is 0."""
         try:
-            end = self._outlet.request(make)
+            end = self._link.request(make)
         except LinkClosed:
-            if self._outlet.left:
+            if self._link.left:
                 return Done(0, 0)
             raise
         assert isinstance(end, Done)

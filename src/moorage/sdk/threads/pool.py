@@ -1,10 +1,8 @@
 """The threads that handlers run in, and the order of one client's jobs.
 
-python-socketio's threading mode has one thread for each client and a new one for each event. Here
-threads are taken from a pool, since a client is no connection of this process, and starting a
-thread costs more than many a handler. All are daemons: a handler that never returns must not keep
-the process from ending.
-"""
+python-socketio's threading mode has one thread for each client and a new one for each event. Here threads are
+taken from a pool, since a client is no connection of this process, and starting a thread costs more than many
+a handler. All are daemons: a handler that never returns must not keep the process from ending."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
 """Werkzeug's reloader (`flask run --debug`, `socketio.run(app, debug=True)`) and the link.
 
 The application's module runs in two processes. The first only watches files and restarts the second, which
-serves. When the first calls `use_moorage_sync` it cannot tell which of the two it is. It would remain an
-app server with half of the clients and the code of the first start. So it leaves the hub when it starts the
-second process, which has WERKZEUG_RUN_MAIN in its environment.
-"""
+serves. When the first calls `use_moorage_sync` it cannot tell which of the two it is. It would remain an app
+server with half of the clients and the code of the first start. So it leaves the hub when it starts the
+second process, which has WERKZEUG_RUN_MAIN in its environment."""
 
 from __future__ import annotations
 

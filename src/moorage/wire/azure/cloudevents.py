@@ -1,8 +1,5 @@
-"""The service's events for an app server, as POST requests of the azure dialect.
-
-The constant part of the headers is encoded once per hub. The part of a connection is encoded once and
-added to each event.
-"""
+"""The service's events for an app server, as POST requests of the azure dialect. The constant part of the
+headers is encoded once per hub. The part of a connection is encoded once and added to each event."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
 """The data-plane REST API: HTTP-shaped requests -> commands.
 
-One table of operations (`operations.ROWS`) serves HTTP requests (`decode`) and the calls that
-Azure's SDK sends inside its tunnel (`decode_url`). Paths, parameters and success codes are
-those of Azure's published specification; `docs/reference/rest-api.md` lists them with our
-additions and restrictions.
-"""
+One table of operations (`operations.ROWS`) serves HTTP requests (`decode`) and the calls that Azure's SDK
+sends inside its tunnel (`decode_url`). Paths, parameters and success codes are those of Azure's published
+specification; `docs/reference/rest-api.md` lists them with our additions and restrictions."""
 
 from __future__ import annotations
 
@@ -24,29 +22,13 @@ from moorage.wire.azure.operations import (
     Row,
     check_name,
     check_version,
-    next_page,
 )
-from moorage.wire.azure.payload import check_payload
 from moorage.wire.commands import Command, Outcome, Selection, Send, SendToConnection
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter, compile_filter
 from moorage.wire.groups import MAX_GROUP
 from moorage.wire.query import parse_query as query_of
 from moorage.wire.reasons import API_BAD_ARGUMENT, API_BAD_METHOD, API_BAD_PATH
-
-__all__ = [
-    "HUB_NAME",
-    "GenerateToken",
-    "Operation",
-    "Query",
-    "allowed_methods",
-    "check_payload",
-    "decode",
-    "decode_url",
-    "next_page",
-    "operation_name",
-    "parse_query",
-]
 
 HUB_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
 """Azure's rule for a hub's name; use with `fullmatch`."""
@@ -92,12 +74,9 @@ def decode(
     version_required: bool = True,
     check: bool = True,
 ) -> Operation:
-    """Decode a request. Raises only `PeerError` (api-…).
-
-    `path` is percent-encoded, as on the request line; `query` is the result of `parse_query`. `repair`
-    is passed to `compile_filter`. With `version_required` the request must have an `api-version` (any
-    version). With `check`, payloads must pass `check_payload`.
-    """
+    """Decode a request. Raises only `PeerError` (api-…). `path` is percent-encoded, as on the request line;
+    `query` is the result of `parse_query`. `repair` is passed to `compile_filter`. With `version_required`
+    the request must have an `api-version` (any version). With `check`, payloads must pass `check_payload`."""
     hub, names, row = _match(method, path)
     _check_names(names)
     if version_required:
@@ -109,11 +88,9 @@ def decode(
 def decode_url(
     method: str, url: str, content_type: str, body: bytes, repair: bool = True, *, check: bool = False
 ) -> Operation:
-    """Decode a call in a tunnel, whose URL is absolute or begins with `/`.
-
-    Raises `PeerError` like `decode`. Payloads are checked only with `check`: they come
-    from Socket.IO's own encoder, and every emit of an app server passes through here.
-    """
+    """Decode a call in a tunnel, whose URL is absolute or begins with `/`. Raises `PeerError` like `decode`.
+    Payloads are checked only with `check`: they come from Socket.IO's own encoder, and every emit of an app
+    server passes through here."""
     if len(url) > MAX_URL:
         raise PeerError(API_BAD_PATH, f"a URL of more than {MAX_URL} characters")
     if method == "POST" and content_type in TEXT_PLAIN and body and not check:

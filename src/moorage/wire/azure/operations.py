@@ -9,6 +9,7 @@ from typing import Annotated, Final, NamedTuple, NoReturn
 
 import msgspec
 
+from moorage.wire import reasons
 from moorage.wire.azure.payload import check_payload
 from moorage.wire.commands import (
     CloseConnections,
@@ -27,13 +28,6 @@ from moorage.wire.commands import (
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import compile_filter
 from moorage.wire.groups import MAX_GROUP
-from moorage.wire.reasons import (
-    API_BAD_ARGUMENT,
-    API_BAD_BODY,
-    API_BAD_CONTENT_TYPE,
-    API_BAD_PAYLOAD,
-    API_NO_PERMISSIONS,
-)
 from moorage.wire.socketio import goodbye
 
 MAX_GROUPS: Final = 1_000
@@ -87,14 +81,14 @@ class Row(NamedTuple):
 def _one(query: Query, name: str) -> str | None:
     values = query.get(name, ())
     if len(values) > 1:
-        raise PeerError(API_BAD_ARGUMENT, f"{name} is given twice")
+        raise PeerError(reasons.API_BAD_ARGUMENT, f"{name} is given twice")
     return values[0] if values else None
 
 
 def check_version(query: Query) -> None:
     """Require an API version, as Azure does; any version is accepted."""
     if not _VERSION.fullmatch(_one(query, "api-version") or ""):
-        raise PeerError(API_BAD_ARGUMENT, "api-version must be given, such as 2024-12-01")
+        raise PeerError(reasons.API_BAD_ARGUMENT, "api-version must be given, such as 2024-12-01")
 
 
 def _number(query: Query, name: str, low: int, high: int) -> int | None:
@@ -102,27 +96,29 @@ def _number(query: Query, name: str, low: int, high: int) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and low <= int(text) <= high):
-        raise PeerError(API_BAD_ARGUMENT, f"{name} must be a number from {low} to {high}")
+        raise PeerError(reasons.API_BAD_ARGUMENT, f"{name} must be a number from {low} to {high}")
     return int(text)
 
 
 def _texts(query: Query, name: str, most: int) -> tuple[str, ...]:
     values = query.get(name, ())
     if len(values) > most:
-        raise PeerError(API_BAD_ARGUMENT, f"{name} is given more than {most} times")
+        raise PeerError(reasons.API_BAD_ARGUMENT, f"{name} is given more than {most} times")
     return tuple(values)
 
 
 def check_name(name: str) -> str:
     """Return the name of a connection, user or group. Raises `PeerError` for a control character."""
     if _CONTROL.search(name):
-        raise PeerError(API_BAD_ARGUMENT, "a name with a control character")
+        raise PeerError(reasons.API_BAD_ARGUMENT, "a name with a control character")
     return name
 
 
 def _group(name: str) -> str:
     if not 0 < len(name) <= MAX_GROUP or name.isspace():
-        raise PeerError(API_BAD_ARGUMENT, f"a group's name has 1 to {MAX_GROUP} characters, not all blank")
+        raise PeerError(
+            reasons.API_BAD_ARGUMENT, f"a group's name has 1 to {MAX_GROUP} characters, not all blank"
+        )
     return check_name(name)
 
 
@@ -148,7 +144,7 @@ def _payload(call: Call) -> bytes:
             'Socket.IO hubs take text/plain with an Engine.IO payload such as 42["event","data"]',
         )
     if not call.body:
-        raise PeerError(API_BAD_PAYLOAD, "empty")
+        raise PeerError(reasons.API_BAD_PAYLOAD, "empty")
     if call.check:
         check_payload(call.body)
     return call.body
@@ -160,7 +156,7 @@ def _check_type(content_type: str, wanted: set[str], hint: str) -> None:
     kind, *parameters = (part.strip().lower() for part in content_type.split(";", 8))
     charsets = [part[8:].strip("\"' ") for part in parameters if part.startswith("charset=")]
     if kind not in wanted or not {"utf-8", "utf8", "us-ascii"}.issuperset(charsets):
-        raise PeerError(API_BAD_CONTENT_TYPE, hint)
+        raise PeerError(reasons.API_BAD_CONTENT_TYPE, hint)
 
 
 class _GroupsBody(msgspec.Struct, gc=False):
@@ -176,9 +172,11 @@ def _groups(call: Call) -> tuple[Selection, tuple[str, ...]]:
     try:
         asked = msgspec.json.decode(call.body, type=_GroupsBody)
     except msgspec.ValidationError as error:
-        raise PeerError(API_BAD_BODY, str(error)) from None
+        raise PeerError(reasons.API_BAD_BODY, str(error)) from None
     except (ValueError, RecursionError):
-        raise PeerError(API_BAD_BODY, 'JSON such as {"groups":["a"],"filter":"..."} is expected') from None
+        raise PeerError(
+            reasons.API_BAD_BODY, 'JSON such as {"groups":["a"],"filter":"..."} is expected'
+        ) from None
     chosen = None if asked.filter is None else compile_filter(asked.filter, repair=call.repair)
     return Selection(filter=chosen), tuple(map(_group, asked.groups))
 
@@ -187,14 +185,12 @@ def _after(token: str) -> str:
     try:
         return b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
     except ValueError:
-        raise PeerError(API_BAD_ARGUMENT, "continuationToken is not one of ours") from None
+        raise PeerError(reasons.API_BAD_ARGUMENT, "continuationToken is not one of ours") from None
 
 
 def next_page(query: Query, outcome: Outcome) -> dict[str, list[str]] | None:
-    """The query of the page that follows `outcome`; None after the last page.
-
-    `top` bounds all pages together, so it decreases from page to page.
-    """
+    """The query of the page that follows `outcome`; None after the last page. `top` bounds all pages
+    together, so it decreases from page to page."""
     if not outcome.more or not outcome.members:
         return None
     following = {name: list(values) for name, values in query.items()}
@@ -225,7 +221,7 @@ def _close(call: Call, to: Selection) -> Command:
 def _token(call: Call) -> GenerateToken:
     kind = _one(call.query, "clientType")
     if kind is not None and kind.lower() not in {"", "default", "mqtt", "socketio"}:
-        raise PeerError(API_BAD_ARGUMENT, "clientType must be Default or SocketIO")
+        raise PeerError(reasons.API_BAD_ARGUMENT, "clientType must be Default or SocketIO")
     return GenerateToken(
         hub=call.hub,
         user=check_name(_one(call.query, "userId") or "") or None,
@@ -255,7 +251,7 @@ def _list(call: Call) -> Command:
 
 
 def _no_permissions(call: Call) -> NoReturn:
-    raise PeerError(API_NO_PERMISSIONS, "the app server decides what a client may do")
+    raise PeerError(reasons.API_NO_PERMISSIONS, "the app server decides what a client may do")
 
 
 def _connection(call: Call) -> Selection:

@@ -23,10 +23,9 @@ _RESERVED: Final = frozenset(
 def check_payload(body: bytes) -> None:
     """Refuse a payload that would make every recipient's parser close its connection.
 
-    Events and acks with all their attachments are allowed, or a single DISCONNECT. Only an app server
-    may send other packets. The body may also be plain text: "3 items left" is a pong, and "100 users"
-    would close every connection. Raises `PeerError` (api-bad-payload).
-    """
+    Events and acks with all their attachments are allowed, or a single DISCONNECT. Only an app server may
+    send other packets. The body may also be plain text: "3 items left" is a pong, and "100 users" would close
+    every connection. Raises `PeerError` (api-bad-payload)."""
     if goodbye(body) is not None:
         return
     missing = 0

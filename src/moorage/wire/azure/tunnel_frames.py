@@ -59,11 +59,8 @@ _response = msgspec.json.Decoder(Response)
 
 
 def decode(data: bytes) -> tuple[Request | Response | None, bytes]:
-    """Decode one WebSocket message and its content (b"" for nil).
-
-    Returns None for a well-formed frame of another type (new types may be added).
-    Raises `PeerError` (link-bad-frame).
-    """
+    """Decode one WebSocket message and its content (b"" for nil). Returns None for a well-formed frame of
+    another type (new types may be added). Raises `PeerError` (link-bad-frame)."""
     if len(data) < 5 or int.from_bytes(data[:4], "little") != len(data) - 4:
         raise PeerError(LINK_BAD_FRAME, "length")
     try:
@@ -78,11 +75,9 @@ def decode(data: bytes) -> tuple[Request | Response | None, bytes]:
 
 
 def encode(kind: int, text: bytes, content: bytes | None = None) -> bytes:
-    """Encode one frame; `text` is the JSON as bytes.
-
-    Lengths use the 16-bit form even if a shorter one exists, which MessagePack allows. This saves a
-    branch, and one `pack` writes everything before the text.
-    """
+    """Encode one frame; `text` is the JSON as bytes. Lengths use the 16-bit form even if a shorter one
+    exists, which MessagePack allows. This saves a branch, and one `pack` writes everything before the
+    text."""
     size = len(text)
     body = _NIL if content is None else _bin_head(len(content)) + content
     total = 5 + size + len(body)

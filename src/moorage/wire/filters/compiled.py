@@ -1,9 +1,8 @@
 """Filters: OData expressions with which app servers and REST callers select connections.
 
 `compile_filter` returns a `Filter` in the form that the hub needs: conditions that an index can answer
-(groups, one connection id) are separate from the predicate to evaluate for each candidate.
-Grammar, null rules and examples: docs/reference/filters.md.
-"""
+(groups, one connection id) are separate from the predicate to evaluate for each candidate. Grammar, null
+rules and examples: docs/reference/filters.md."""
 
 from __future__ import annotations
 
@@ -14,18 +13,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from moorage.wire.filters import syntax
 from moorage.wire.filters.evaluate import Predicate, Subject, all_of, predicate_of
 from moorage.wire.filters.parser import MAX_CLAUSES, MAX_NESTING, parse
-from moorage.wire.filters.syntax import (
-    Compare,
-    Constant,
-    Identifier,
-    InGroups,
-    Logic,
-    Node,
-    Not,
-    bad,
-)
 
 __all__ = ["MAX_CLAUSES", "MAX_NESTING", "MAX_TEXT", "Filter", "Subject", "compile_filter"]
 
@@ -43,10 +33,8 @@ _CACHED_LONG_TREES: Final = 8
 
 class Filter(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Which connections an expression selects, as plain data. All given parts must hold; none = everyone.
-
     `any_of` and `none_of` repeat no group. A filter compares, hashes and travels to other nodes by its
-    fields; the compiled `predicate` is kept in a cache and made again where it is missing.
-    """
+    fields; the compiled `predicate` is kept in a cache and made again where it is missing."""
 
     any_of: tuple[str, ...] | None = None
     """The subject is in one or more of these groups (None: no such restriction)."""
@@ -67,13 +55,12 @@ class Filter(msgspec.Struct, frozen=True, gc=False, array_like=True):
 def compile_filter(text: str, *, repair: bool = False) -> Filter:
     """Compile `text`. Raises `PeerError` (api-bad-filter) with the fault, whatever `text` is.
 
-    `repair` is only for links of Azure's SDK. For several rooms with exceptions that SDK writes
-    `'a' in groups or 'b' in groups and not ('x' in groups)`, without brackets. Literally (`and`
-    before `or`) the exception applies only to b, so a sender in room a would receive its own
-    `socket.to(["a", "b"]).emit()`, which no Socket.IO server does. With `repair`, exactly this form
-    means `('a' in groups or 'b' in groups) and not ('x' in groups)`. Every other text, and any text
-    with brackets around the `or` or the `and`, keeps its literal meaning.
-    """
+    `repair` is only for links of Azure's SDK. For several rooms with exceptions that SDK writes `'a' in
+    groups or 'b' in groups and not ('x' in groups)`, without brackets. Literally (`and` before `or`) the
+    exception applies only to b, so a sender in room a would receive its own `socket.to(["a", "b"]).emit()`,
+    which no Socket.IO server does. With `repair`, exactly this form means `('a' in groups or 'b' in groups)
+    and not ('x' in groups)`. Every other text, and any text with brackets around the `or` or the `and`, keeps
+    its literal meaning."""
     if len(text) <= _CACHED_TEXT:
         return _shortcut_cached(text, repair) or _general(text, repair)
     _check_text(text)
@@ -88,9 +75,9 @@ def _check_text(text: str) -> None:
             size = len(text.encode())
         except UnicodeEncodeError:
             # A lone surrogate: no id or group can contain one, and no link or log can encode it.
-            raise bad("the text is not valid Unicode") from None
+            raise syntax.bad("the text is not valid Unicode") from None
     if size > MAX_TEXT:
-        raise bad(f"longer than {MAX_TEXT} bytes")
+        raise syntax.bad(f"longer than {MAX_TEXT} bytes")
 
 
 # ---- the shortcut for the filters of Azure's SDK, without a parser
@@ -104,10 +91,9 @@ _CONNECTION: Final = re.compile(r"connectionId eq '([^']*+)'")
 def _shortcut(text: str, repair: bool) -> Filter | None:
     """The same `Filter` as `_general` returns, or None for a form that is not recognised.
 
-    The SDK's texts contain the sender's socket id, so each sender's first text is not in the cache:
-    it takes 2.5 us here against 34 us in `_general`. Texts with a doubled quote return None,
-    because in no form a string follows a string.
-    """
+    The SDK's texts contain the sender's socket id, so each sender's first text is not in the cache: it takes
+    2.5 us here against 34 us in `_general`. Texts with a doubled quote return None, because in no form a
+    string follows a string."""
     rooms = _ROOMS.fullmatch(text)
     if rooms is None:
         one = _CONNECTION.fullmatch(text)
@@ -164,17 +150,18 @@ _compiled_short = lru_cache(_CACHED_TREES)(_compile)
 _compiled_long = lru_cache(_CACHED_LONG_TREES)(_compile)
 
 
-def _repaired(tree: Node) -> Node:
+def _repaired(tree: syntax.Node) -> syntax.Node:
     """`tree`, with the exceptions of the SDK's unbracketed form applied to all rooms."""
     match tree:
-        case Logic("or", (*rooms, Logic("and", (last, *exceptions), False)), False):
+        case syntax.Logic("or", (*rooms, syntax.Logic("and", (last, *exceptions), False)), False):
             names = [_group(room) for room in (*rooms, last)]
-            names += [_group(e.operand) if isinstance(e, Not) else None for e in exceptions]
-            return tree if None in names else Logic("and", (Logic("or", (*rooms, last)), *exceptions))
+            names += [_group(e.operand) if isinstance(e, syntax.Not) else None for e in exceptions]
+            if None not in names:
+                return syntax.Logic("and", (syntax.Logic("or", (*rooms, last)), *exceptions))
     return tree
 
 
-def _decompose(text: str, tree: Node) -> tuple[Filter, Predicate | None]:
+def _decompose(text: str, tree: syntax.Node) -> tuple[Filter, Predicate | None]:
     any_of: tuple[str, ...] | None = None
     none_of: list[str] = []
     connection_id: str | None = None
@@ -182,37 +169,37 @@ def _decompose(text: str, tree: Node) -> tuple[Filter, Predicate | None]:
     for part in _conjuncts(tree):
         if any_of is None and (wanted := _groups(part)) is not None:
             any_of = _distinct(wanted)
-        elif isinstance(part, Not) and (unwanted := _groups(part.operand)) is not None:
+        elif isinstance(part, syntax.Not) and (unwanted := _groups(part.operand)) is not None:
             none_of += unwanted
         elif connection_id is None and (id_ := _connection(part)) is not None:
             connection_id = id_
-        elif part != Constant(True):
+        elif part != syntax.Constant(True):
             rest.append(predicate_of(part))
     predicate = all_of(tuple(rest)) if rest else None
     return Filter(any_of, _distinct(none_of), connection_id, text if rest else ""), predicate
 
 
-def _conjuncts(node: Node) -> Iterable[Node]:
+def _conjuncts(node: syntax.Node) -> Iterable[syntax.Node]:
     """The conditions that `node` joins by `and`; brackets around an `and` make no difference."""
-    if isinstance(node, Logic) and node.operator == "and":
+    if isinstance(node, syntax.Logic) and node.operator == "and":
         for operand in node.operands:
             yield from _conjuncts(operand)
     else:
         yield node
 
 
-def _group(node: Node) -> str | None:
+def _group(node: syntax.Node) -> str | None:
     """The name, if `node` is exactly `'name' in groups`."""
     match node:
-        case InGroups(Constant(str(name))):
+        case syntax.InGroups(syntax.Constant(str(name))):
             return name
         case _:
             return None
 
 
-def _groups(node: Node) -> list[str] | None:
+def _groups(node: syntax.Node) -> list[str] | None:
     """The names, if `node` is `'name' in groups` or an `or` of only such tests, in order."""
-    if not (isinstance(node, Logic) and node.operator == "or"):
+    if not (isinstance(node, syntax.Logic) and node.operator == "or"):
         name = _group(node)
         return None if name is None else [name]
     found: list[str] = []
@@ -224,12 +211,12 @@ def _groups(node: Node) -> list[str] | None:
     return found
 
 
-def _connection(node: Node) -> str | None:
+def _connection(node: syntax.Node) -> str | None:
     """The id, if `node` is `connectionId eq 'id'` or the reverse."""
     match node:
-        case Compare("eq", Identifier("connectionId"), Constant(str(id_))):
+        case syntax.Compare("eq", syntax.Identifier("connectionId"), syntax.Constant(str(id_))):
             return id_
-        case Compare("eq", Constant(str(id_)), Identifier("connectionId")):
+        case syntax.Compare("eq", syntax.Constant(str(id_)), syntax.Identifier("connectionId")):
             return id_
         case _:
             return None

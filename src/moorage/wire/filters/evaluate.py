@@ -20,21 +20,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final, Protocol
 
 from moorage.wire.errors import UsageError
-from moorage.wire.filters.syntax import (
-    EQUALITIES,
-    Call,
-    Compare,
-    Constant,
-    Groups,
-    Identifier,
-    InGroups,
-    InList,
-    Logic,
-    Node,
-    Not,
-    Type,
-    Value,
-)
+from moorage.wire.filters import syntax
 
 
 class Subject(Protocol):
@@ -54,25 +40,25 @@ class Subject(Protocol):
 
 
 Predicate = Callable[[Subject], bool]
-_Getter = Callable[[Subject], Value]
+_Getter = Callable[[Subject], syntax.Value]
 
 
-def predicate_of(node: Node) -> Predicate:
+def predicate_of(node: syntax.Node) -> Predicate:
     """Closure for a tree of type bool. It never raises, for any strings of the subject."""
     match node:
-        case Logic(operator="and", operands=operands):
+        case syntax.Logic(operator="and", operands=operands):
             return all_of(tuple(predicate_of(operand) for operand in operands))
-        case Logic(operands=operands):
+        case syntax.Logic(operands=operands):
             return _either(tuple(predicate_of(operand) for operand in operands))
-        case Not(operand=operand):
+        case syntax.Not(operand=operand):
             inner = predicate_of(operand)
             return lambda subject: not inner(subject)
-        case Compare():
+        case syntax.Compare():
             return _comparison(node)
-        case InGroups(item=item):
+        case syntax.InGroups(item=item):
             get = _getter(item)
             return lambda subject: get(subject) in subject.groups
-        case InList(item=item, options=options):
+        case syntax.InList(item=item, options=options):
             return _choice(item, options)
         case _:
             truth = _getter(node)
@@ -90,12 +76,12 @@ def _either(parts: tuple[Predicate, ...]) -> Predicate:
     return lambda subject: any(part(subject) for part in parts)
 
 
-def _comparison(node: Compare) -> Predicate:
+def _comparison(node: syntax.Compare) -> Predicate:
     # The parser has checked that both sides have one type or are null; static types cannot express
     # this, hence `Any`. The names eq..ge are those of Python's operator functions.
     compare: Callable[[Any, Any], bool] = getattr(operator, node.operator)
     left, right = _getter(node.left), _getter(node.right)
-    if node.operator in EQUALITIES:
+    if node.operator in syntax.EQUALITIES:
         return lambda subject: compare(left(subject), right(subject))
 
     def ordered(subject: Subject) -> bool:
@@ -105,10 +91,10 @@ def _comparison(node: Compare) -> Predicate:
     return ordered
 
 
-def _choice(item: Node, options: tuple[Node, ...]) -> Predicate:
+def _choice(item: syntax.Node, options: tuple[syntax.Node, ...]) -> Predicate:
     get = _getter(item)
-    constants = frozenset(option.value for option in options if isinstance(option, Constant))
-    others = tuple(_getter(option) for option in options if not isinstance(option, Constant))
+    constants = frozenset(option.value for option in options if isinstance(option, syntax.Constant))
+    others = tuple(_getter(option) for option in options if not isinstance(option, syntax.Constant))
     if not others:
         return lambda subject: get(subject) in constants
 
@@ -119,36 +105,36 @@ def _choice(item: Node, options: tuple[Node, ...]) -> Predicate:
     return chosen
 
 
-def _getter(node: Node) -> _Getter:
+def _getter(node: syntax.Node) -> _Getter:
     match node:
-        case Constant(value=value):
+        case syntax.Constant(value=value):
             return lambda _: value
-        case Identifier(name="userId"):
+        case syntax.Identifier(name="userId"):
             return lambda subject: subject.user_id
-        case Identifier():
+        case syntax.Identifier():
             return lambda subject: subject.id
-        case Call(arguments=(Groups(),)):  # only `length` accepts it
+        case syntax.Call(arguments=(syntax.Groups(),)):  # only `length` accepts it
             return lambda subject: len(subject.groups)
-        case Call():
+        case syntax.Call():
             return _function(node)
         case _:
             raise UsageError(f"no value in {type(node).__name__}")
 
 
-def _function(node: Call) -> _Getter:
+def _function(node: syntax.Call) -> _Getter:
     body = _BODIES[node.function.name]
-    absent = False if node.function.gives is Type.BOOL else None
+    absent = False if node.function.gives is syntax.Type.BOOL else None
     getters = tuple(_getter(argument) for argument in node.arguments)
     if len(getters) == 1:
         get = getters[0]
 
-        def one(subject: Subject) -> Value:
+        def one(subject: Subject) -> syntax.Value:
             value = get(subject)
             return absent if value is None else body(value)
 
         return one
 
-    def several(subject: Subject) -> Value:
+    def several(subject: Subject) -> syntax.Value:
         values = [get(subject) for get in getters]
         return absent if None in values else body(*values)
 
@@ -162,7 +148,7 @@ def _substring(text: str, start: int, length: int | None = None) -> str:
     return text[start:] if length is None else text[start : start + max(length, 0)]
 
 
-_BODIES: Final[dict[str, Callable[..., Value]]] = {
+_BODIES: Final[dict[str, Callable[..., syntax.Value]]] = {
     "tolower": str.lower,
     "toupper": str.upper,
     "trim": str.strip,

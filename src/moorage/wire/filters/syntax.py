@@ -1,8 +1,6 @@
-"""The elements of the filter language: types, functions, tree nodes and the scanner.
-
-There is one file per stage: text -> `syntax` (tokens) -> `parser` (a typed tree) -> `evaluate`
-(closures). The rest of the service uses only `compiled`. User reference: docs/reference/filters.md.
-"""
+"""The elements of the filter language: types, functions, tree nodes and the scanner. There is one file per
+stage: text -> `syntax` (tokens) -> `parser` (a typed tree) -> `evaluate` (closures). The rest of the service
+uses only `compiled`. User reference: docs/reference/filters.md."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
 """The frames that list sockets, joined from encoded rows.
 
-An answer to `Fetch` may list tens of thousands of sockets, most of them unchanged since the previous
-answer. So a socket's row is encoded once and kept until its rooms change, and an answer joins these
-rows. Most of a row would be headers that all clients with the same browser share. These are sent once
-per frame.
-"""
+An answer to `Fetch` may list tens of thousands of sockets, most of them unchanged since the previous answer.
+So a socket's row is encoded once and kept until its rooms change, and an answer joins these rows. Most of a
+row would be headers that all clients with the same browser share. These are sent once per frame."""
 
 from __future__ import annotations
 

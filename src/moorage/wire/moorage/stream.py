@@ -1,9 +1,8 @@
 """Numbered batches, credit and replay, so that a link may break without loss or reordering.
 
-Both ends run the same two halves. A sender keeps a batch until the other end has *taken* it, and at
-most a window of bytes may be untaken. An acknowledgement does three jobs: it returns credit, it frees
-the replay copy, and after an interruption it marks the point at which to continue.
-"""
+Both ends run the same two halves. A sender keeps a batch until the other end has *taken* it, and at most a
+window of bytes may be untaken. An acknowledgement does three jobs: it returns credit, it frees the replay
+copy, and after an interruption it marks the point at which to continue."""
 
 from __future__ import annotations
 

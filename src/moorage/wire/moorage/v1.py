@@ -1,11 +1,10 @@
 """The `moorage.v1` dialect: frames and batches between an app server and a service.
 
-A WebSocket message is one *batch*: a MessagePack array `[number, ack, frames]`. A frame is an array
-whose first element is its type. A receiver ignores unknown fields at the end of a frame, so a new
-field needs no new version; a new frame type does.
+A WebSocket message is one *batch*: a MessagePack array `[number, ack, frames]`. A frame is an array whose
+first element is its type. A receiver ignores unknown fields at the end of a frame, so a new field needs no
+new version; a new frame type does.
 
-docs/reference/link-protocol.md is the specification. `stream` handles order and loss.
-"""
+docs/reference/link-protocol.md is the specification. `stream` handles order and loss."""
 
 from __future__ import annotations
 
