@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from moorage.hub.outbox import Flusher
 
@@ -91,7 +91,9 @@ class Intake:
 class Turns:
     """Shares the time for jobs among intakes. `schedule` makes the event loop call `run` in its next turn."""
 
-    def __init__(self, schedule: Callable[[], object], clock: Callable[[], float], flusher: Flusher) -> None:
+    def __init__(
+        self, schedule: Callable[[], object], clock: Callable[[], float], flusher: Flusher[Any]
+    ) -> None:
         self._schedule = schedule
         self._clock = clock
         self._flusher = flusher
