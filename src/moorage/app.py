@@ -22,6 +22,7 @@ from moorage import __version__, logs
 from moorage.app_faults import Faults
 from moorage.auth import AccessKeys
 from moorage.cluster.local import LocalBroker
+from moorage.cluster.nats import NatsBroker
 from moorage.cluster.ports import Join
 from moorage.cluster.router import Router
 from moorage.config.model import Config
@@ -34,7 +35,7 @@ from moorage.edge.clients.websocket import WebSocketAcceptor
 from moorage.edge.http.listener import ClientPort, not_found_body
 from moorage.edge.links import LinkAcceptor
 from moorage.hub.node import Node
-from moorage.metrics import Gauges, Metrics, Traffic
+from moorage.metrics import Cluster, Gauges, Metrics, Traffic
 from moorage.wire import ids
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.reasons import DRAINING, UNKNOWN_PATH
@@ -80,9 +81,9 @@ class Alarm:
 
 class Service:
     """One node, ready to `start`. `reload` may be called at any time while it runs. `join` makes the node's
-    broker; by default the node is alone."""
+    broker; by default the configuration decides between NATS and a node that is alone."""
 
-    def __init__(self, config: Config, join: Join = LocalBroker) -> None:
+    def __init__(self, config: Config, join: Join | None = None) -> None:
         self.config = config
         self.keys = AccessKeys(config.keys.primary, config.keys.secondary or None)
         self.metrics = Metrics(__version__, tuple(config.hubs))
@@ -111,7 +112,11 @@ class Service:
             hubs=config.hubs,
             allow_unlisted_hubs=config.allow_unlisted_hubs,
         )
-        self.router = Router(self.node, join(self.incarnation), self.incarnation)
+        self._nats: NatsBroker | None = None
+        if join is None and config.cluster.nats_url:
+            self._nats = NatsBroker(config.cluster, self.incarnation)
+        broker = self._nats or (join or LocalBroker)(self.incarnation)
+        self.router = Router(self.node, broker, self.incarnation)
         self._api_work = ApiWork(self.node.submit, self.node.turns)
         self.node.heartbeats.wake_at = self._alarm.set
         self._build_edge(config)
@@ -125,6 +130,7 @@ class Service:
             traffic=self._traffic,
             log_lines_dropped=logs.dropped,
             log_lines_suppressed=lambda: self.client_log.suppressed + self.links.suppressed,
+            cluster=self._cluster,
         )
 
     def _build_edge(self, config: Config) -> None:
@@ -175,7 +181,7 @@ class Service:
 
         routes = [
             *ops.routes(
-                not_ready=lambda: "" if self._ready else ("draining" if self.node.draining else "starting"),
+                not_ready=self._not_ready,
                 metrics=self.metrics.render if config.metrics.enabled else None,
             ),
             *rest.routes(
@@ -186,7 +192,7 @@ class Service:
                 max_body=config.links.max_frame,
                 clock=time.time,
                 count=self._count_api,
-                ready=lambda: self._ready,
+                ready=lambda: not self._not_ready(),
             ),
         ]
         return Starlette(routes=routes, exception_handlers={404: not_found})
@@ -195,6 +201,23 @@ class Service:
         self.metrics.api_requests[operation, status] += 1
         if reason is not None:
             self.metrics.refusals["api", reason] += 1
+
+    def _not_ready(self) -> str:
+        """Why no new client should be sent here; "" if one may."""
+        if not self._ready:
+            return "draining" if self.node.draining else "starting"
+        membership = self.router.membership
+        if membership is None or self._nats is None:
+            return ""
+        if not self._nats.connected:
+            return "no-nats"
+        return "" if membership.has_listened(time.monotonic()) else "joining"
+
+    def _cluster(self) -> Cluster:
+        membership, nats = self.router.membership, self._nats
+        if membership is None or nats is None:
+            return Cluster()
+        return Cluster(membership.count, nats.sent, nats.received, nats.lost)
 
     def _traffic(self) -> Traffic:
         node, flusher = self.node, self.node.flusher
@@ -218,9 +241,14 @@ class Service:
     # -- life -----------------------------------------------------------------------------------
 
     async def start(self) -> str:
-        """Start to listen. Returns the base URL. Raises `OSError` if the address cannot be bound."""
+        """Start to listen. Returns the base URL. Raises `OSError` if the address cannot be bound, and
+        `UsageError` if no NATS server can be used."""
+        if self._nats is not None:
+            await self._nats.connect()
         url = await self.port.start()
         self.router.start()
+        if self._nats is not None:
+            self.router.join(self.config.cluster.shown_name)
         self._ticker = asyncio.create_task(self._tick())
         self._ready = True
         return url
@@ -236,6 +264,7 @@ class Service:
             ("polling", self.polling),
             ("port", self.port),
             ("log", self.client_log),
+            *((("nats", self._nats),) if self._nats is not None else ()),
         )
         sampled = 0.0
         while True:
@@ -277,6 +306,8 @@ class Service:
         self.links.close()
         await self.port.stop()
         self.router.stop()
+        if self._nats is not None:
+            await self._nats.closed()
         if self._ticker is not None:
             self._ticker.cancel()
         self._alarm.cancel()

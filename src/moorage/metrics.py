@@ -90,6 +90,10 @@ METRICS: Final = (
     _m("log_lines_suppressed", "counter", "", "Log lines suppressed because clients caused too many"),
     _m("event_loop_lag_seconds", "gauge", "", "Delay of the event loop at the last sample"),
     _m("event_loop_lag_max_seconds", "gauge", "", f"The largest of the last {LAG_SAMPLES} samples"),
+    _m("cluster_nodes", "gauge", "", "Nodes of the cluster that this node hears, itself included"),
+    _m("cluster_messages_sent", "counter", "", "Messages to other nodes"),
+    _m("cluster_messages_received", "counter", "", "Messages from other nodes"),
+    _m("cluster_messages_lost", "counter", "", "Messages of the cluster that this node could not send or read"),
     _m("build_info", "gauge", "version", "Always 1; the version is in the label"),
 )
 
@@ -134,6 +138,15 @@ class Traffic(NamedTuple):
     late_answers: int = 0
 
 
+class Cluster(NamedTuple):
+    """This node among the others. A node that is alone is a cluster of one."""
+
+    nodes: int = 1
+    sent: int = 0
+    received: int = 0
+    lost: int = 0
+
+
 class Gauges(NamedTuple):
     """Values that other parts keep, read at each scrape. Keys are label values in the metric's order."""
 
@@ -149,6 +162,7 @@ class Gauges(NamedTuple):
     traffic: Callable[[], Traffic] = Traffic
     log_lines_dropped: Callable[[], int] = int
     log_lines_suppressed: Callable[[], int] = int
+    cluster: Callable[[], Cluster] = Cluster
 
 
 class Metrics:
@@ -241,7 +255,7 @@ class Metrics:
         def by_transport(websocket: int, polling: int) -> dict[tuple[str, ...], float]:
             return {("websocket",): websocket, ("polling",): polling}
 
-        hub = self.gauges.traffic()
+        hub, cluster = self.gauges.traffic(), self.gauges.cluster()
         return {
             "connects": {(): self.connects},
             "disconnects": _sum(((_reason(name),), n) for name, n in self.disconnects.items()),
@@ -270,6 +284,9 @@ class Metrics:
             "log_lines_dropped": {(): self.gauges.log_lines_dropped()},
             "log_lines_suppressed": {(): self.gauges.log_lines_suppressed()},
             "api_requests": _sum(self._api_rows()),
+            "cluster_messages_sent": {(): cluster.sent},
+            "cluster_messages_received": {(): cluster.received},
+            "cluster_messages_lost": {(): cluster.lost},
         }
 
     def _api_rows(self) -> Iterator[tuple[tuple[str, ...], int]]:
@@ -295,6 +312,7 @@ class Metrics:
                 for name, rows in singles.items()
             },
             "outbox_bytes": {(): ask.outbox_bytes()},
+            "cluster_nodes": {(): ask.cluster().nodes},
             "event_loop_lag_seconds": {(): lags[-1] if lags else 0.0},
             "event_loop_lag_max_seconds": {(): max(lags, default=0.0)},
             "build_info": {(self._version,): 1},

@@ -5,7 +5,9 @@ Each rule is a function that is given a cluster of brokers. Broken brokers below
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import secrets
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,7 +15,10 @@ import pytest
 
 from moorage.cluster.local import LocalBroker
 from moorage.cluster.memory import MemoryNetwork
+from moorage.cluster.nats import NatsBroker
 from moorage.cluster.ports import Broker, Receive
+from moorage.cluster.settings import ClusterSettings
+from tests.support.nats_server import NatsServer
 
 
 @dataclass
@@ -147,6 +152,50 @@ CLUSTERS: dict[str, Callable[[], Cluster]] = {
     "local": local,
     **{f"memory-{count}": partial(memory, count) for count in (1, 2, 3, 8)},
 }
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[NatsServer]:
+    """A server for all brokers of this module."""
+    with NatsServer() as running:
+        yield running
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """The loop of the brokers on NATS. It runs only while they settle."""
+    with asyncio.Runner() as runner:
+        yield runner.get_loop()
+
+
+def nats(server: NatsServer, loop: asyncio.AbstractEventLoop, count: int) -> Cluster:
+    """Nodes on a real server. A name of its own keeps this cluster apart from those of other tests."""
+    settings = ClusterSettings(nats_url=(server.url,), name=secrets.token_hex(8))
+    brokers = {f"n{number}": NatsBroker(settings, f"n{number}") for number in range(count)}
+
+    async def settle() -> None:
+        # The server has taken all messages after the first round, and handed them over after the second.
+        # The other two are for answers.
+        for _ in range(4):
+            for broker in brokers.values():
+                await broker.flush()
+
+    for broker in brokers.values():
+        loop.run_until_complete(broker.connect())
+    return Cluster(dict(brokers), lambda: loop.run_until_complete(settle()))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_the_rules_hold_on_nats(
+    server: NatsServer, loop: asyncio.AbstractEventLoop, count: int, rule: Callable[[Cluster], None]
+) -> None:
+    cluster = nats(server, loop, count)
+    rule(cluster)
+    for broker in cluster.brokers.values():
+        broker.stop()
+        assert isinstance(broker, NatsBroker)
+        loop.run_until_complete(broker.closed())
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)

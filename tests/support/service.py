@@ -25,8 +25,10 @@ class MoorageProcess:
     """Use as a context manager. `lines` collects the process's output; JSON logs are parsed
     by `records`."""
 
-    def __init__(self, *flags: str, command: str = "dev", env: dict[str, str] | None = None) -> None:
-        self.key = secrets.token_hex(16)
+    def __init__(
+        self, *flags: str, command: str = "dev", env: dict[str, str] | None = None, key: str = ""
+    ) -> None:
+        self.key = key or secrets.token_hex(16)
         self.lines: list[str] = []
         self.url = ""
         self._changed = threading.Condition()

@@ -8,7 +8,7 @@ from moorage import logs
 from moorage.cluster.sockets import outgoing
 from moorage.hub.node import Node
 from moorage.hub.turns import Intake, Job
-from moorage.wire.cluster import Answer, Envelope, Finished, Part, Refused, Result, Sockets
+from moorage.wire.cluster import Answer, Beat, Envelope, Finished, Part, Refused, Result, Sockets
 from moorage.wire.commands import Outcome
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import INTERNAL
@@ -49,7 +49,7 @@ class Arrivals:
         yield from self._carry_out(envelope) or ()
 
     def _carry_out(self, envelope: Envelope) -> Job[None] | None:
-        assert not isinstance(envelope.body, Part)
+        assert not isinstance(envelope.body, Part | Beat)
         answers = _Answers(self._send, envelope.origin, envelope.request)
         try:
             outcome = self._node.carry_out(envelope.body, answers)

@@ -13,13 +13,14 @@ from typing import Any, Final
 
 from moorage import logs
 from moorage.cluster.arrivals import Arrivals
+from moorage.cluster.membership import Membership
 from moorage.cluster.ports import Broker
 from moorage.cluster.requests import Request
 from moorage.cluster.sockets import incoming
 from moorage.hub.node import Node
 from moorage.hub.ports import Answers, Reply
 from moorage.wire import cluster
-from moorage.wire.cluster import Body, Envelope
+from moorage.wire.cluster import Beat, Body, Envelope
 from moorage.wire.commands import (
     Ask,
     Cast,
@@ -57,14 +58,23 @@ class Router:
         self._requests: dict[int, Request] = {}
         self._last_number = 0
         self._arrivals = Arrivals(node, self._send)
+        self.membership: Membership | None = None
+        """Keeps the list of the other nodes, if `join` was called."""
 
     def start(self) -> None:
         """Take what other nodes send."""
         self._broker.start(self._receive)
 
+    def join(self, name: str) -> None:
+        """Announce this node under this name. From now on, heartbeats decide who is on the list."""
+        self.membership = Membership(name, self)
+        self.membership.start(self._node.clock())
+
     def stop(self) -> None:
         """Send nothing and take nothing any more."""
         self._node.cluster = None
+        if self.membership is not None:
+            self.membership.stop()
         self._broker.stop()
 
     # -- membership -------------------------------------------------------------------------------
@@ -86,7 +96,9 @@ class Router:
             self._forget_if_over(request)
 
     def tick(self, now: float) -> None:
-        """Time passes: requests past their deadline end without the nodes that are missing."""
+        """Time passes: nodes become silent, and requests past their deadline end without those missing."""
+        if self.membership is not None:
+            self.membership.tick(now)
         for request in tuple(self._requests.values()):
             if request.deadline <= now:
                 dropped = request.deadline + OWN_WORK <= now
@@ -155,6 +167,10 @@ class Router:
         if request.is_over:
             self._requests.pop(request.number, None)
 
+    def beat(self, body: Beat) -> None:
+        """Tell all other nodes that this one is there, or that it ends."""
+        self._send_all(body)
+
     def _send_all(self, body: Body, number: int = 0) -> None:
         self._broker.send_all(cluster.encode(Envelope(self._own, body, number)))
 
@@ -172,6 +188,9 @@ class Router:
         self._node.guard("router", self._take, envelope)
 
     def _take(self, envelope: Envelope) -> None:
+        if isinstance(envelope.body, cluster.Beat):
+            self._hear(envelope.origin, envelope.body)
+            return
         if not isinstance(envelope.body, cluster.Part):
             self._arrivals.take(envelope)
             return
@@ -179,6 +198,15 @@ class Router:
         if request is not None:
             self._gather(request, envelope.origin, envelope.body)
             self._forget_if_over(request)
+
+    def _hear(self, node: str, beat: Beat) -> None:
+        membership = self.membership
+        if membership is None or node == self._own:
+            return
+        if isinstance(beat, cluster.Alive):
+            membership.alive(node, beat, self._node.clock())
+        else:
+            membership.goodbye(node)
 
     def _gather(self, request: Request, node: str, part: cluster.Part) -> None:
         if isinstance(part, cluster.Answer):

@@ -34,6 +34,8 @@ def problems(config: Config, *, serving: bool) -> Iterator[tuple[str, str]]:
             yield path, "a key is printable ASCII without spaces, semicolons, quotes and backslashes"
     if not config.server.host:
         yield "server.host", "expected an address or a host name (0.0.0.0 for all addresses)"
+    if not config.cluster.name:
+        yield "cluster.name", "expected a name"
     if not config.allow_unlisted_hubs and config.default_hub not in config.hubs:
         yield "default_hub", f"`{config.default_hub}` is not listed in hubs, and allow_unlisted_hubs is false"
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from moorage.auth import AuthSettings
+from moorage.cluster.settings import ClusterSettings
 from moorage.edge.settings import CorsSettings, LinkSettings, ServerSettings
 from moorage.hub.settings import HubSettings, Limits
 from moorage.wire.errors import UsageError
@@ -100,5 +101,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     shutdown: ShutdownSettings = ShutdownSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    cluster: ClusterSettings = ClusterSettings()
     warnings: tuple[str, ...] = ()
     """Warnings to log at the start. Not a setting."""

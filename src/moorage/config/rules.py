@@ -15,7 +15,7 @@ from moorage.wire.azure.dataplane import HUB_NAME
 
 Kind = Literal[
     "flag", "count", "size", "seconds", "text", "secret", "path", "choice", "endpoint", "origins", "networks",
-    "hub",
+    "hub", "nats", "name",
 ]  # fmt: skip
 
 # The number of digits is bounded, so that no text becomes a number that is slow to handle or overflows.
@@ -27,6 +27,7 @@ _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES: Final = {
     "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3,
 }  # fmt: skip
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _WORDS: Final = {"true": True, "yes": True, "on": True, "1": True}
 _WORDS_OFF: Final = {"false": False, "no": False, "off": False, "0": False}
 
@@ -180,6 +181,25 @@ def _networks(value: object) -> tuple[str, ...]:
     return tuple(str(ipaddress.ip_network(item)) for item in _items(value))
 
 
+def _nats(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        value = value.replace(",", " ")
+    found = tuple(_items(value))
+    for item in found:
+        url = urlsplit(item)  # raises ValueError, and so does a port that is not a number
+        plain = not (url.path.strip("/") or url.query or url.fragment)
+        if url.scheme != "nats" or not url.hostname or url.port == 0 or not plain:
+            raise ValueError("not a NATS server")
+    return found
+
+
+def _name(value: object) -> str:
+    name = _text(value)
+    if name and not _NAME.fullmatch(name):
+        raise ValueError("not a name")
+    return name
+
+
 def _items(value: object) -> list[str]:
     if isinstance(value, str):
         value = json.loads(value) if value.lstrip().startswith("[") else value.split()
@@ -201,6 +221,8 @@ _PARSERS: Final[dict[Kind, Callable[[object], object]]] = {
     "origins": _origins,
     "networks": _networks,
     "hub": _hub,
+    "nats": _nats,
+    "name": _name,
 }
 _EXPECTED: Final[dict[Kind, str]] = {
     "flag": "true or false",
@@ -213,6 +235,8 @@ _EXPECTED: Final[dict[Kind, str]] = {
     "endpoint": "an http:// or https:// URL without a path",
     "origins": "a list of origins such as https://example.org, patterns (https://*.example.org), null, or *",
     "networks": "a list of addresses and networks such as 127.0.0.1 or 10.0.0.0/8",
+    "nats": "a list of NATS servers such as nats://127.0.0.1:4222 or nats://user:password@example.org",
+    "name": "a name (up to 64 of A-Z a-z 0-9 _ -)",
     "hub": "a hub name (a letter, then up to 127 of A-Z a-z 0-9 _ ` , . [ ])",
 }
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from moorage.cluster.settings import without_password
 from moorage.config.load import flatten
 from moorage.config.model import MASK, Config
 from moorage.config.rules import Rule, show
@@ -42,6 +43,8 @@ def render(config: Config, sources: Mapping[str, str] | None = None) -> str:
 def _yaml(rule: Rule, value: object) -> str:
     if rule.kind == "secret":
         return f'"{MASK}"' if value else '""'
+    if rule.kind == "nats" and isinstance(value, tuple):
+        value = tuple(without_password(url) for url in value)
     if isinstance(value, tuple):
         return json.dumps(list(value))
     return _quote(value) if isinstance(value, str) else show(rule, value)

@@ -83,8 +83,20 @@ class Sockets(Fields, tag=104):
     rows: tuple[Socket, ...]
 
 
+class Alive(Fields, tag=105):
+    """A heartbeat of the node that sends it. `new` asks the others for theirs at once."""
+
+    name: str
+    new: bool = False
+
+
+class Goodbye(Fields, tag=106):
+    """The node that sends it ends."""
+
+
 Part = Result | Refused | Answer | Finished | Sockets
-Body = Command | Part
+Beat = Alive | Goodbye
+Body = Command | Part | Beat
 
 
 class Envelope(Fields):

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+
+from moorage.cluster.membership import INTERVAL, LISTEN, SILENCE, Membership
+from moorage.wire.cluster import Alive, Goodbye
+
+
+class Recorder:
+    """The list of the other nodes, and what was sent to them."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.sent: list[Alive | Goodbye] = []
+
+    def add(self, incarnation: str, name: str) -> None:
+        assert incarnation not in self.names
+        self.names[incarnation] = name
+
+    def remove(self, incarnation: str) -> None:
+        del self.names[incarnation]
+
+    def beat(self, body: Alive | Goodbye) -> None:
+        self.sent.append(body)
+
+
+@pytest.fixture
+def nodes() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def membership(nodes: Recorder) -> Membership:
+    made = Membership("own", nodes)
+    made.start(100.0)
+    nodes.sent.clear()
+    return made
+
+
+def pass_time(membership: Membership, since: float, until: float) -> None:
+    """Tick four times per interval."""
+    steps = round((until - since) * 4 / INTERVAL)
+    for step in range(1, steps + 1):
+        membership.tick(since + step * INTERVAL / 4)
+
+
+def test_a_new_node_asks_the_others_to_answer_at_once(nodes: Recorder) -> None:
+    Membership("own", nodes).start(0.0)
+    assert nodes.sent == [Alive("own", True)]
+
+
+def test_a_node_answers_a_new_one_at_once(nodes: Recorder, membership: Membership) -> None:
+    membership.alive("b", Alive("node b", True), 100.1)
+    assert (nodes.names, nodes.sent) == ({"b": "node b"}, [Alive("own")])
+    membership.alive("b", Alive("node b"), 100.2)
+    assert len(nodes.sent) == 1
+
+
+def test_a_heartbeat_each_interval(nodes: Recorder, membership: Membership) -> None:
+    pass_time(membership, 100.0, 105.0)
+    assert nodes.sent == [Alive("own")] * 5
+
+
+def test_a_node_that_is_silent_for_three_intervals_is_gone(nodes: Recorder, membership: Membership) -> None:
+    membership.alive("b", Alive("node b"), 100.0)
+    membership.alive("c", Alive("node c"), 100.0)
+    pass_time(membership, 100.0, 102.0)
+    membership.alive("c", Alive("node c"), 102.0)
+    pass_time(membership, 102.0, 100.0 + SILENCE - 0.25)
+    assert set(nodes.names) == {"b", "c"}
+    membership.tick(100.0 + SILENCE)
+    assert set(nodes.names) == {"c"}
+    assert membership.count == 2
+
+
+def test_a_node_that_says_goodbye_is_gone_at_once(nodes: Recorder, membership: Membership) -> None:
+    membership.alive("b", Alive("node b"), 100.0)
+    membership.goodbye("b")
+    assert (nodes.names, membership.count) == ({}, 1)
+    membership.goodbye("b")
+
+
+def test_a_node_that_was_gone_comes_back(nodes: Recorder, membership: Membership) -> None:
+    membership.alive("b", Alive("node b"), 100.0)
+    pass_time(membership, 100.0, 104.0)
+    assert nodes.names == {}
+    membership.alive("b", Alive("node b"), 104.1)
+    assert nodes.names == {"b": "node b"}
+
+
+def test_a_node_that_slept_judges_nobody_before_it_has_read(nodes: Recorder, membership: Membership) -> None:
+    membership.alive("b", Alive("node b"), 100.0)
+    membership.tick(100.25)
+    membership.tick(160.0)
+    assert set(nodes.names) == {"b"}
+    pass_time(membership, 160.0, 160.0 + SILENCE)
+    assert nodes.names == {}
+
+
+def test_a_node_is_ready_when_it_has_listened(membership: Membership) -> None:
+    assert not membership.has_listened(100.0 + LISTEN - 0.1)
+    assert membership.has_listened(100.0 + LISTEN)
+
+
+def test_a_node_that_stopped_is_silent(nodes: Recorder, membership: Membership) -> None:
+    membership.stop()
+    assert nodes.sent == [Goodbye()]
+    membership.stop()
+    membership.alive("b", Alive("node b", True), 101.0)
+    pass_time(membership, 100.0, 110.0)
+    assert (nodes.names, nodes.sent) == ({}, [Goodbye()])
+    assert not membership.has_listened(110.0)

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from moorage.cluster.settings import ClusterSettings, without_password
+from moorage.config.load import ConfigError, resolve
+from moorage.config.text import render
+
+
+@pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        ("nats://127.0.0.1:4222", ("nats://127.0.0.1:4222",)),
+        ("nats://a:1,nats://b:2", ("nats://a:1", "nats://b:2")),
+        ("nats://a:1 nats://b", ("nats://a:1", "nats://b")),
+        ('["nats://user:secret@a:1"]', ("nats://user:secret@a:1",)),
+        (["nats://[::1]:4222"], ("nats://[::1]:4222",)),
+    ],
+)
+def test_one_or_several_servers(text: object, urls: tuple[str, ...]) -> None:
+    assert resolve(None, {}, {"cluster.nats_url": text}).config.cluster.nats_url == urls
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:4222", "http://a", "tls://a:1", "nats://", "nats://a:0", "nats://a/x", 3])
+def test_anything_else_is_refused_with_the_setting(text: object) -> None:
+    with pytest.raises(ConfigError, match=r"cluster\.nats_url: expected a list of NATS servers"):
+        resolve(None, {}, {"cluster.nats_url": text})
+
+
+@pytest.mark.parametrize("name", ["a.b", "a b", "*", ">", "x" * 65])
+def test_a_name_is_one_word_of_a_subject(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"cluster\.name: expected a name"):
+        resolve(None, {}, {"cluster.name": name})
+
+
+def test_passwords_are_never_shown() -> None:
+    found = resolve(None, {}, {"cluster.nats_url": "nats://user:hidden@a:1 nats://hidden@b"})
+    assert "hidden" not in repr(found.config)
+    assert "hidden" not in render(found.config)
+    assert without_password("nats://user:hidden@a:1") == "nats://a:1"
+
+
+def test_a_node_without_a_name_has_one_for_people() -> None:
+    assert ClusterSettings().shown_name
+    assert ClusterSettings(node_name="n").shown_name == "n"

@@ -1,0 +1,202 @@
+"""Real `moorage serve` processes on a real nats-server, with Python app servers and clients at each node."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from itertools import count
+
+import pytest
+import socketio
+from azure.messaging.webpubsubservice import WebPubSubServiceClient
+
+from moorage.sdk import use_moorage
+from tests.integration.test_python_client import Client
+from tests.support.nats_server import NatsServer
+from tests.support.service import MoorageProcess
+
+pytestmark = pytest.mark.timeout(120)
+_hubs = count(1)
+SECONDS = 20.0
+
+
+def until(check: Callable[[], bool], what: str) -> None:
+    """Repeat `check` until it holds; processes have no event for it."""
+    end = time.monotonic() + SECONDS
+    while not check():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+@contextmanager
+def node(server: NatsServer, name: str, key: str, *flags: str) -> Iterator[MoorageProcess]:
+    """A node that is ready."""
+    settings = {"cluster.nats_url": server.url, "cluster.node_name": name, "shutdown.grace": "0"}
+    assignments = [part for path, value in settings.items() for part in ("--set", f"{path}={value}")]
+    with MoorageProcess("--set", "shutdown.spread=0", *assignments, *flags, command="serve", key=key) as made:
+        until(lambda: made.get("/readyz")[0] == 200, f"{name} is ready")
+        yield made
+
+
+def nodes_of(process: MoorageProcess) -> float:
+    """How many nodes it knows, itself included."""
+    return process.metric("moorage_cluster_nodes")
+
+
+@pytest.fixture
+def server() -> Iterator[NatsServer]:
+    with NatsServer() as running:
+        yield running
+
+
+@pytest.fixture
+def processes(server: NatsServer) -> Iterator[list[MoorageProcess]]:
+    """Two nodes."""
+    key = secrets.token_hex(16)
+    with node(server, "first", key) as first, node(server, "second", key) as second:
+        until(lambda: nodes_of(first) == nodes_of(second) == 2, "two nodes")
+        yield [first, second]
+
+
+class Place:
+    """A node's app server, and a client of it."""
+
+    def __init__(self, process: MoorageProcess, hub: str) -> None:
+        self.process = process
+        self.hub = hub
+        self.sio = socketio.AsyncServer(async_mode="asgi")
+        self.arrived: asyncio.Queue[str] = asyncio.Queue()
+        self.sio.on("connect", self._connected)
+        self.client = Client()
+        self.sid = ""
+
+    async def _connected(self, sid: str, _environ: object) -> None:
+        self.arrived.put_nowait(sid)
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Link the app server, connect the client."""
+        moorage = await use_moorage(
+            self.sio, hub=self.hub, connection_string=self.process.connection_string
+        )
+        stack.push_async_callback(moorage.close)
+        await stack.enter_async_context(self.client)
+        await self.client.sio.connect(
+            self.process.url,
+            socketio_path=f"clients/socketio/hubs/{self.hub}",
+            transports=["websocket"],
+        )
+        self.sid = await self.arrived.get()
+
+    def rest(self) -> WebPubSubServiceClient:
+        """The REST API of this node."""
+        return WebPubSubServiceClient.from_connection_string(self.process.connection_string, hub=self.hub)
+
+
+@pytest.fixture
+async def places(processes: list[MoorageProcess]) -> AsyncIterator[list[Place]]:
+    hub = f"nodes_{next(_hubs)}"
+    async with AsyncExitStack() as stack:
+        made = [Place(process, hub) for process in processes]
+        for place in made:
+            await place.start(stack)
+        yield made
+
+
+async def test_rooms_acks_and_rest_cross_nodes(places: list[Place]) -> None:
+    for here, there in (places, places[::-1]):
+        await here.sio.emit("to all", {"n": 1})
+        for place in places:
+            assert await place.client.next() == ("to all", {"n": 1})
+        await there.sio.enter_room(there.sid, "room")
+        await here.sio.emit("to a room", room="room")
+        assert await there.client.next() == ("to a room",)
+        assert await here.sio.call("question", "x", to=there.sid) == ["got", "x"]
+        assert await there.client.next() == ("question", "x")
+        with here.rest() as rest:
+            await asyncio.to_thread(rest.send_to_all, '42["rest"]', content_type="text/plain")
+        for place in places:
+            assert await place.client.next() == ("rest",)
+        await there.sio.leave_room(there.sid, "room")
+
+
+async def test_a_node_that_is_killed_is_missing_and_the_others_go_on(
+    places: list[Place], processes: list[MoorageProcess]
+) -> None:
+    here, there = places
+    processes[1].signal(signal.SIGKILL)
+    began = time.monotonic()
+    with here.rest() as rest:
+        # The node is still on the list, so this waits for it until it is taken off.
+        await asyncio.to_thread(rest.user_exists, "nobody")
+    assert time.monotonic() - began < 4.5
+    await asyncio.to_thread(until, lambda: nodes_of(processes[0]) == 1, "one node")
+    await here.sio.emit("still here")
+    assert await here.client.next() == ("still here",)
+    assert processes[0].get("/readyz")[0] == 200
+
+
+def test_a_node_that_ends_says_goodbye(server: NatsServer) -> None:
+    key = secrets.token_hex(16)
+    with node(server, "first", key) as first:
+        with node(server, "second", key) as second:
+            until(lambda: nodes_of(first) == 2, "two nodes")
+            second.signal(signal.SIGTERM)
+            assert second.wait_exit() == 0
+            ended = time.monotonic()
+        until(lambda: nodes_of(first) == 1, "one node")
+        assert time.monotonic() - ended < 1.0
+
+
+def test_without_nats_nodes_are_alone_and_come_back(
+    processes: list[MoorageProcess], server: NatsServer
+) -> None:
+    server.end()
+    for process in processes:
+        until(lambda process=process: nodes_of(process) == 1, "alone")  # type: ignore[misc]
+        assert process.get("/readyz") == (503, b'{"status":"unavailable","reason":"no-nats"}')
+    server.start()
+    for process in processes:
+        until(lambda process=process: nodes_of(process) == 2, "together again")  # type: ignore[misc]
+        assert process.get("/readyz")[0] == 200
+
+
+def test_clusters_with_different_names_do_not_meet(server: NatsServer) -> None:
+    key = secrets.token_hex(16)
+    with (
+        node(server, "first", key, "--set", "cluster.name=one") as first,
+        node(server, "second", key, "--set", "cluster.name=two") as second,
+    ):
+        assert nodes_of(first) == nodes_of(second) == 1
+
+
+def refusal(*flags: str) -> str:
+    """What a service says that does not start."""
+    process = MoorageProcess(*flags, command="serve")
+    try:
+        assert process.wait_exit() == 1
+        return process.wait_line(lambda line: "cluster.nats_url" in line)
+    finally:
+        process.kill()
+
+
+def test_a_server_that_cannot_be_reached_stops_the_start() -> None:
+    stopped = NatsServer()
+    line = refusal("--set", f"cluster.nats_url={stopped.url}")
+    assert f"cluster.nats_url: no NATS server can be used: {stopped.url}: " in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "login"), [(("--user", "u", "--pass", "p/s"), "u:p%2Fs@"), (("--auth", "secret"), "secret@")]
+)
+def test_login(flags: tuple[str, ...], login: str) -> None:
+    with NatsServer(*flags) as server:
+        line = refusal("--set", f"cluster.nats_url={server.url}")
+        assert "Authorization Violation" in line
+        url = server.url.replace("nats://", f"nats://{login}")
+        with MoorageProcess("--set", f"cluster.nats_url=nats://127.0.0.1:1,{url}") as running:
+            until(lambda: running.get("/readyz")[0] == 200, "ready")
+            assert not any(login[:-1] in line for line in running.lines)

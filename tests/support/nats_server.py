@@ -1,0 +1,54 @@
+"""A real `nats-server` on loopback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from tests.support.programs import free_port
+
+PROGRAM = Path(sys.executable).with_name("nats-server")
+
+
+class NatsServer:
+    """Use as a context manager. `end` and `start` may follow each other; the port stays the same."""
+
+    def __init__(self, *flags: str) -> None:
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self._flags = flags
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        self._process = subprocess.Popen(
+            [PROGRAM, "-a", "127.0.0.1", "-p", str(self.port), *self._flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        lines = []
+        for line in self._process.stdout:
+            lines.append(line)
+            if "Server is ready" in line:
+                return
+        raise AssertionError("".join(lines))
+
+    def end(self) -> None:
+        """Kill it."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+    def __enter__(self) -> NatsServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
