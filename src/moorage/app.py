@@ -245,7 +245,11 @@ class Service:
         `UsageError` if no NATS server can be used."""
         if self._nats is not None:
             await self._nats.connect()
-        url = await self.port.start()
+        try:
+            url = await self.port.start()
+        except OSError:
+            self.router.stop()
+            raise
         self.router.start()
         if self._nats is not None:
             self.router.join(self.config.cluster.shown_name)

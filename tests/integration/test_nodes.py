@@ -79,10 +79,10 @@ class Place:
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Link the app server, connect the client."""
-        moorage = await use_moorage(
+        self.moorage = await use_moorage(
             self.sio, hub=self.hub, connection_string=self.process.connection_string
         )
-        stack.push_async_callback(moorage.close)
+        stack.push_async_callback(self.moorage.close)
         await stack.enter_async_context(self.client)
         await self.client.sio.connect(
             self.process.url,
@@ -129,9 +129,9 @@ async def test_a_node_that_is_killed_is_missing_and_the_others_go_on(
     here, there = places
     processes[1].signal(signal.SIGKILL)
     began = time.monotonic()
-    with here.rest() as rest:
-        # The node is still on the list, so this waits for it until it is taken off.
-        await asyncio.to_thread(rest.user_exists, "nobody")
+    # The node is still on the list, so this waits for it until it is taken off.
+    found = await here.moorage.fetch_sockets(timeout=20.0)
+    assert ([one.id for one in found], found.missing) == ([here.sid], ("second",))
     assert time.monotonic() - began < 4.5
     await asyncio.to_thread(until, lambda: nodes_of(processes[0]) == 1, "one node")
     await here.sio.emit("still here")

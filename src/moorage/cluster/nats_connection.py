@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import SplitResult, unquote
 
 MAX_QUEUED: Final = 64 * 1024 * 1024
@@ -95,8 +95,8 @@ class NatsConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The login follows the server's first line."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # No `isinstance`: the transports of uvloop do not inherit from asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         """Hand over whole messages, and keep the rest."""
