@@ -93,7 +93,7 @@ METRICS: Final = (
     _m("cluster_nodes", "gauge", "", "Nodes of the cluster that this node hears, itself included"),
     _m("cluster_messages_sent", "counter", "", "Messages to other nodes"),
     _m("cluster_messages_received", "counter", "", "Messages from other nodes"),
-    _m("cluster_messages_lost", "counter", "", "Messages of the cluster that this node could not send or read"),
+    _m("cluster_messages_lost", "counter", "", "Messages that this node could not send or read"),
     _m("build_info", "gauge", "version", "Always 1; the version is in the label"),
 )
 

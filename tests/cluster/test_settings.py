@@ -21,7 +21,9 @@ def test_one_or_several_servers(text: object, urls: tuple[str, ...]) -> None:
     assert resolve(None, {}, {"cluster.nats_url": text}).config.cluster.nats_url == urls
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1:4222", "http://a", "tls://a:1", "nats://", "nats://a:0", "nats://a/x", 3])
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1:4222", "http://a", "tls://a:1", "nats://", "nats://a:0", "nats://a/x", 3]
+)
 def test_anything_else_is_refused_with_the_setting(text: object) -> None:
     with pytest.raises(ConfigError, match=r"cluster\.nats_url: expected a list of NATS servers"):
         resolve(None, {}, {"cluster.nats_url": text})

@@ -7,7 +7,7 @@ import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from itertools import count
 
 import pytest
@@ -33,12 +33,21 @@ def until(check: Callable[[], bool], what: str) -> None:
 
 
 @contextmanager
-def node(server: NatsServer, name: str, key: str, *flags: str) -> Iterator[MoorageProcess]:
-    """A node that is ready."""
-    settings = {"cluster.nats_url": server.url, "cluster.node_name": name, "shutdown.grace": "0"}
-    assignments = [part for path, value in settings.items() for part in ("--set", f"{path}={value}")]
-    with MoorageProcess("--set", "shutdown.spread=0", *assignments, *flags, command="serve", key=key) as made:
-        until(lambda: made.get("/readyz")[0] == 200, f"{name} is ready")
+def nodes(server: NatsServer, **flags: tuple[str, ...]) -> Iterator[list[MoorageProcess]]:
+    """Nodes with these names and flags, which start at the same time. All are ready."""
+    key = secrets.token_hex(16)
+    common = (f"cluster.nats_url={server.url}", "shutdown.grace=0", "shutdown.spread=0")
+    with ExitStack() as stack:
+        made = []
+        for name, own in flags.items():
+            settings = (*common, f"cluster.node_name={name}", *own)
+            assignments = [part for setting in settings for part in ("--set", setting)]
+            made.append(MoorageProcess(*assignments, command="serve", key=key))
+            stack.callback(made[-1].kill)
+        for process in made:
+            process.__enter__()
+        for process in made:
+            until(lambda process=process: process.get("/readyz")[0] == 200, "ready")  # type: ignore[misc]
         yield made
 
 
@@ -47,19 +56,19 @@ def nodes_of(process: MoorageProcess) -> float:
     return process.metric("moorage_cluster_nodes")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[NatsServer]:
     with NatsServer() as running:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def processes(server: NatsServer) -> Iterator[list[MoorageProcess]]:
     """Two nodes."""
-    key = secrets.token_hex(16)
-    with node(server, "first", key) as first, node(server, "second", key) as second:
-        until(lambda: nodes_of(first) == nodes_of(second) == 2, "two nodes")
-        yield [first, second]
+    with nodes(server, first=(), second=()) as made:
+        for process in made:
+            assert nodes_of(process) == 2
+        yield made
 
 
 class Place:
@@ -123,31 +132,13 @@ async def test_rooms_acks_and_rest_cross_nodes(places: list[Place]) -> None:
         await there.sio.leave_room(there.sid, "room")
 
 
-async def test_a_node_that_is_killed_is_missing_and_the_others_go_on(
-    places: list[Place], processes: list[MoorageProcess]
-) -> None:
-    here, there = places
-    processes[1].signal(signal.SIGKILL)
-    began = time.monotonic()
-    # The node is still on the list, so this waits for it until it is taken off.
-    found = await here.moorage.fetch_sockets(timeout=20.0)
-    assert ([one.id for one in found], found.missing) == ([here.sid], ("second",))
-    assert time.monotonic() - began < 4.5
-    await asyncio.to_thread(until, lambda: nodes_of(processes[0]) == 1, "one node")
-    await here.sio.emit("still here")
-    assert await here.client.next() == ("still here",)
-    assert processes[0].get("/readyz")[0] == 200
-
-
 def test_a_node_that_ends_says_goodbye(server: NatsServer) -> None:
-    key = secrets.token_hex(16)
-    with node(server, "first", key) as first:
-        with node(server, "second", key) as second:
-            until(lambda: nodes_of(first) == 2, "two nodes")
-            second.signal(signal.SIGTERM)
-            assert second.wait_exit() == 0
-            ended = time.monotonic()
-        until(lambda: nodes_of(first) == 1, "one node")
+    with nodes(server, third=("cluster.name=goodbye",), fourth=("cluster.name=goodbye",)) as (third, fourth):
+        assert nodes_of(third) == 2
+        fourth.signal(signal.SIGTERM)
+        assert fourth.wait_exit() == 0
+        ended = time.monotonic()
+        until(lambda: nodes_of(third) == 1, "one node")
         assert time.monotonic() - ended < 1.0
 
 
@@ -164,13 +155,12 @@ def test_without_nats_nodes_are_alone_and_come_back(
         assert process.get("/readyz")[0] == 200
 
 
-def test_clusters_with_different_names_do_not_meet(server: NatsServer) -> None:
-    key = secrets.token_hex(16)
-    with (
-        node(server, "first", key, "--set", "cluster.name=one") as first,
-        node(server, "second", key, "--set", "cluster.name=two") as second,
-    ):
-        assert nodes_of(first) == nodes_of(second) == 1
+def test_clusters_with_different_names_do_not_meet(
+    processes: list[MoorageProcess], server: NatsServer
+) -> None:
+    with nodes(server, third=("cluster.name=other",)) as (third,):
+        assert nodes_of(third) == 1
+        assert nodes_of(processes[0]) == 2
 
 
 def refusal(*flags: str) -> str:
@@ -200,3 +190,20 @@ def test_login(flags: tuple[str, ...], login: str) -> None:
         with MoorageProcess("--set", f"cluster.nats_url=nats://127.0.0.1:1,{url}") as running:
             until(lambda: running.get("/readyz")[0] == 200, "ready")
             assert not any(login[:-1] in line for line in running.lines)
+
+
+# The last one, because it ends a node that the others use.
+async def test_a_node_that_is_killed_is_missing_and_the_others_go_on(
+    places: list[Place], processes: list[MoorageProcess]
+) -> None:
+    here, _ = places
+    processes[1].signal(signal.SIGKILL)
+    began = time.monotonic()
+    # The node is still on the list, so this waits for it until it is taken off.
+    found = await here.moorage.fetch_sockets(timeout=20.0)
+    assert ([one.id for one in found], found.missing) == ([here.sid], ("second",))
+    assert time.monotonic() - began < 4.5
+    await asyncio.to_thread(until, lambda: nodes_of(processes[0]) == 1, "one node")
+    await here.sio.emit("still here")
+    assert await here.client.next() == ("still here",)
+    assert processes[0].get("/readyz")[0] == 200
