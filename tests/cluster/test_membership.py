@@ -3,7 +3,10 @@ from __future__ import annotations
 import pytest
 
 from moorage.cluster.membership import INTERVAL, LISTEN, SILENCE, Membership
+from moorage.cluster.memory import MemoryNetwork
+from moorage.cluster.router import Router
 from moorage.wire.cluster import Alive, Goodbye
+from tests.cluster.nodes import NodeWorld
 
 
 class Recorder:
@@ -110,3 +113,41 @@ def test_a_node_that_stopped_is_silent(nodes: Recorder, membership: Membership) 
     pass_time(membership, 100.0, 110.0)
     assert (nodes.names, nodes.sent) == ({}, [Goodbye()])
     assert not membership.has_listened(110.0)
+
+
+def test_routers_find_each_other_and_notice_who_goes() -> None:
+    network = MemoryNetwork()
+    worlds, routers = [], []
+    for at in range(3):
+        world = NodeWorld()
+        world.incarnation = f"n{at}"
+        router = Router(world.node, network.broker(f"n{at}"), f"n{at}")
+        router.start()
+        router.join(f"node {at}")
+        worlds.append(world)
+        routers.append(router)
+    network.run()
+
+    def counts() -> list[int]:
+        return [router.membership.count for router in routers if router.membership is not None]
+
+    def later(seconds: float) -> None:
+        for _ in range(round(seconds * 4)):
+            for world, router in zip(worlds, routers, strict=True):
+                world.now += 0.25
+                router.tick(world.now)
+            network.run()
+
+    assert counts() == [3, 3, 3]
+    later(10.0)
+    assert counts() == [3, 3, 3]
+    network.partition({"n0", "n1"}, {"n2"})
+    later(SILENCE + INTERVAL)
+    assert counts() == [2, 2, 1]
+    assert [world.node.cluster is None for world in worlds] == [False, False, True]
+    network.heal()
+    later(2 * INTERVAL)
+    assert counts() == [3, 3, 3]
+    routers[0].stop()
+    network.run()
+    assert counts()[1:] == [2, 2]

@@ -29,6 +29,7 @@ BACK_OFF: Final = (0.1, 2.0)
 MAX_HEADS: Final = 10_000
 _NODE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Other characters have a meaning in subjects. A node's id may come from a forged message."""
+_system: Final = random.SystemRandom()
 
 log: Final = logs.get("cluster")
 
@@ -198,10 +199,10 @@ class NatsBroker:
         shortest, longest = BACK_OFF
         for attempt in itertools.count():
             # Each node begins with another server, so that a failed server's nodes spread.
-            urls = tuple(random.sample(self._urls, len(self._urls)))
+            urls = tuple(_system.sample(self._urls, len(self._urls)))
             found, problems = await self._one_of(urls)
             if found is not None:
                 return
             if attempt % 10 == 0:
                 log.warning("no NATS server can be used", problems=problems)
-            await asyncio.sleep(min(longest, shortest * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.0))
+            await asyncio.sleep(min(longest, shortest * 2 ** min(attempt, 10)) * _system.uniform(0.5, 1.0))
