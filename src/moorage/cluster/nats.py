@@ -53,6 +53,8 @@ class NatsBroker:
         self._reconnecting: asyncio.Task[None] | None = None
         self._stopped = False
         self._pinged = 0.0
+        self.server = ""
+        """The server that is used, or was used last. It may be shown."""
         self.sent = 0
         self.received = 0
         self._unsent = 0
@@ -185,7 +187,8 @@ class NatsBroker:
             raise
         made.ended = self._ended
         self._connection = made
-        log.info("connected to NATS", server=without_password(url))
+        self.server = without_password(url)
+        log.info("connected to NATS", server=self.server)
         return made
 
     def _ended(self, reason: str) -> None:

@@ -17,7 +17,7 @@ _SCRAPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 def routes(*, not_ready: Callable[[], str], metrics: Callable[[], bytes] | None) -> list[Route]:
     """`/healthz`, `/readyz` and, unless `metrics` is `None`, `/metrics`; GET and HEAD.
 
-    `not_ready` returns why no new client should be sent here ("starting", "draining"), or "". `metrics`
+    `not_ready` returns why no new client should be sent here (such as "starting"), or "". `metrics`
     returns the body of a scrape. The handlers are coroutines, so that both are called on the event loop,
     where the counters are written."""
 
