@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from moorage.cluster.nats import NatsBroker
-from moorage.cluster.nats_connection import NatsConnection, NatsError
+from moorage.cluster.nats_connection import MAX_QUEUED, NatsConnection, NatsError
 from moorage.cluster.settings import ClusterSettings
 from moorage.wire.errors import UsageError
 
@@ -20,12 +20,16 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.aborted = False
+        self.unread = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.unread
+
+    def is_closing(self) -> bool:
+        return self.aborted
 
     def abort(self) -> None:
         self.aborted = True
@@ -77,6 +81,17 @@ async def test_everything_queued_in_one_turn_is_written_at_once() -> None:
     assert wire.written == b""
     await asyncio.sleep(0)
     assert wire.written == b"PUB one 3\r\nabc\r\nPUB two 0\r\n\r\n"
+
+
+async def test_a_server_that_does_not_read_is_given_up() -> None:
+    connection, wire = opened([])
+    wire.written, wire.unread = b"", MAX_QUEUED + 1
+    connection.publish(b"PUB one ", b"abc")
+    connection.flush()
+    assert wire.aborted
+    connection.publish(b"PUB one ", b"more")
+    connection.flush()
+    assert wire.written == b"PUB one 3\r\nabc\r\n"
 
 
 async def test_the_reason_of_the_server_is_told() -> None:

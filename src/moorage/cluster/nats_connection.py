@@ -60,10 +60,10 @@ class NatsConnection(asyncio.Protocol):
         out += (head, b"%d\r\n" % len(frame), frame, b"\r\n")
 
     def flush(self) -> None:
-        """Write what is queued."""
-        if self._out:
-            self._transport.write(b"".join(self._out))
-            self._out.clear()
+        """Write what is queued. It is lost if the connection has ended meanwhile."""
+        out, self._out = self._out, []
+        if out and not self._transport.is_closing():
+            self._transport.write(b"".join(out))
             if self._transport.get_write_buffer_size() > MAX_QUEUED:
                 self._fail("the server does not read")
 
