@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from moorage.cluster.settings import ClusterSettings, without_password
-from moorage.config.load import ConfigError, resolve
+from moorage.config.load import resolve
+from moorage.config.model import ConfigError
 from moorage.config.text import render
 
 
