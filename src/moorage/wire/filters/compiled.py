@@ -156,9 +156,11 @@ def _repaired(tree: syntax.Node) -> syntax.Node:
         case syntax.Logic("or", (*rooms, syntax.Logic("and", (last, *exceptions), False)), False):
             names = [_group(room) for room in (*rooms, last)]
             names += [_group(e.operand) if isinstance(e, syntax.Not) else None for e in exceptions]
-            if None not in names:
-                return syntax.Logic("and", (syntax.Logic("or", (*rooms, last)), *exceptions))
-    return tree
+            if None in names:
+                return tree
+            return syntax.Logic("and", (syntax.Logic("or", (*rooms, last)), *exceptions))
+        case _:
+            return tree
 
 
 def _decompose(text: str, tree: syntax.Node) -> tuple[Filter, Predicate | None]:
