@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 
+import aiohttp
 import pytest
 import socketio
 
@@ -27,9 +28,11 @@ async def token(service: MoorageProcess, hub: str) -> str:
 
 
 async def connects(url: str, path: str, *transports: str) -> None:
-    client = socketio.AsyncClient()
-    await client.connect(url, socketio_path=path, wait_timeout=SECONDS, transports=list(transports) or None)
-    await client.disconnect()
+    # The library does not close a session of its own when it is refused.
+    async with aiohttp.ClientSession() as http:
+        client = socketio.AsyncClient(http_session=http)
+        await client.connect(url, socketio_path=path, wait_timeout=SECONDS, transports=list(transports) or None)
+        await client.disconnect()
 
 
 @pytest.mark.repair(32)
