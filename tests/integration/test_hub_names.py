@@ -27,11 +27,11 @@ async def token(service: MoorageProcess, hub: str) -> str:
     return (await maker.communicate())[0].decode().strip()
 
 
-async def connects(url: str, path: str, *transports: str) -> None:
+async def connects(url: str, path: str, transports: tuple[str, ...] = ()) -> None:
     # The library does not close a session of its own when it is refused.
     async with aiohttp.ClientSession() as http:
         client = socketio.AsyncClient(http_session=http)
-        await client.connect(url, socketio_path=path, wait_timeout=SECONDS, transports=list(transports) or None)
+        await client.connect(url, socketio_path=path, wait_timeout=SECONDS, transports=transports or None)
         await client.disconnect()
 
 
@@ -47,6 +47,6 @@ async def test_hub_names_ignore_case_for_all_peers() -> None:
                 else:
                     with pytest.raises(socketio.exceptions.ConnectionError):
                         # By WebSocket: on a busy machine aiohttp may drop the body of a refused poll.
-                        await connects(service.url, "/clients/socketio/hubs/Lobby", "websocket")
+                        await connects(service.url, "/clients/socketio/hubs/Lobby", ("websocket",))
                     url = f"{service.url}?access_token={await token(service, 'loBBy')}"
                     await connects(url, "/clients/socketio/hubs/Lobby")
