@@ -142,7 +142,7 @@ describe("the connection", () => {
 
   test("that falls silent ends with a ping timeout", async (t) => {
     const w = world(t, service);
-    const io = await w.app({ pingInterval: 50, pingTimeout: 50 });
+    const io = await w.app({ pingInterval: 800, pingTimeout: 400 });
     const arrived = next(io, "connection");
     await rawClient(w, "40");
     const [socket] = await arrived;
