@@ -120,7 +120,7 @@ class NatsConnection(asyncio.Protocol):
         self._rest = data[at:]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Whoever waits is told."""
+        """End `opened`, all pings and `closed`, and call `ended`."""
         reason = self._reason or str(exc or "the server closed the connection")
         if not self.opened.done():
             self.opened.set_exception(NatsError(reason))

@@ -76,7 +76,7 @@ class Node(Clients):
 
 
 def _share(cluster: Cluster, command: Command, outcome: Outcome, reply: Reply, about: Any) -> None:
-    """This node has carried out `command`; now the other nodes, and whoever waits for the reply."""
+    """Pass on a command that this node has carried out, and reply to it."""
     try:
         if isinstance(command, Write):
             cluster.write(command, outcome, reply, about)

@@ -228,8 +228,8 @@ class ThreadedMoorage(AppServerBase):
         before_reloading(_close_all)
 
     def forked(self) -> None:
-        """In a child process: nothing reaches a client from here until the server is linked anew, and
-        whoever emits is told so. The clients are the parent's."""
+        """Called in a forked child. The clients are the parent's, so emits raise an error until the server is
+        linked again."""
         atexit.unregister(self._at_exit)
         self.link.forked()
         self._engine.forked(self.detach)

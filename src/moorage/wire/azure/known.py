@@ -76,7 +76,7 @@ class KnownCall(msgspec.Struct, gc=False):
 
 
 class KnownFrames:
-    """What has been learned of the frames of one app server of `hub`. Frames of more than `limit` bytes are
+    """The frame patterns learned from one app server of `hub`. Frames of more than `limit` bytes are
     never recognised."""
 
     __slots__ = ("_after", "_answers", "_before", "_hub", "_limit", "_moves", "_send_like", "hits")
