@@ -37,6 +37,7 @@ from moorage.edge.links import LinkAcceptor
 from moorage.hub.node import Node
 from moorage.metrics import Cluster, Gauges, Metrics, Traffic
 from moorage.wire import ids
+from moorage.wire.cluster import Alive
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.reasons import DRAINING, UNKNOWN_PATH
 
@@ -252,7 +253,8 @@ class Service:
             raise
         self.router.start()
         if self._nats is not None:
-            self.router.join(self.config.cluster.shown_name)
+            own = self.config.cluster
+            self.router.join(Alive(own.shown_name, region=own.region, advertise=own.advertise))
         self._ticker = asyncio.create_task(self._tick())
         self._ready = True
         return url

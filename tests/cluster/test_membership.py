@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from moorage.cluster.membership import INTERVAL, LISTEN, SILENCE, Membership
+from moorage.cluster.membership import INTERVAL, LISTEN, MAX_NODES, SILENCE, Member, Membership
 from moorage.cluster.memory import MemoryNetwork
 from moorage.cluster.router import Router
 from moorage.wire.cluster import Alive, Goodbye
 from tests.cluster.nodes import NodeWorld
+
+OWN = Alive("own", region="here", advertise="http://own:1")
 
 
 class Recorder:
@@ -34,7 +37,7 @@ def nodes() -> Recorder:
 
 @pytest.fixture
 def membership(nodes: Recorder) -> Membership:
-    made = Membership("own", nodes)
+    made = Membership(OWN, nodes)
     made.start(100.0)
     nodes.sent.clear()
     return made
@@ -48,20 +51,20 @@ def pass_time(membership: Membership, since: float, until: float) -> None:
 
 
 def test_a_new_node_asks_the_others_to_answer_at_once(nodes: Recorder) -> None:
-    Membership("own", nodes).start(0.0)
-    assert nodes.sent == [Alive("own", True)]
+    Membership(OWN, nodes).start(0.0)
+    assert nodes.sent == [replace(OWN, new=True)]
 
 
 def test_a_node_answers_a_new_one_at_once(nodes: Recorder, membership: Membership) -> None:
     membership.alive("b", Alive("node b", True), 100.1)
-    assert (nodes.names, nodes.sent) == ({"b": "node b"}, [Alive("own")])
+    assert (nodes.names, nodes.sent) == ({"b": "node b"}, [OWN])
     membership.alive("b", Alive("node b"), 100.2)
     assert len(nodes.sent) == 1
 
 
 def test_a_heartbeat_each_interval(nodes: Recorder, membership: Membership) -> None:
     pass_time(membership, 100.0, 105.0)
-    assert nodes.sent == [Alive("own")] * 5
+    assert nodes.sent == [OWN] * 5
 
 
 def test_a_node_that_is_silent_for_three_intervals_is_gone(nodes: Recorder, membership: Membership) -> None:
@@ -100,6 +103,44 @@ def test_a_node_that_slept_judges_nobody_before_it_has_read(nodes: Recorder, mem
     assert nodes.names == {}
 
 
+def test_the_list_has_what_the_heartbeats_say(membership: Membership) -> None:
+    membership.alive("b", Alive("node b", region="far", advertise="http://b:1", version=(1, 7)), 100.0)
+    assert membership.members == {"b": Member("b", "node b", "far", "http://b:1", (1, 7))}
+    membership.goodbye("b")
+    assert membership.members == {}
+
+
+def test_a_node_of_another_version_is_refused_with_one_line(
+    nodes: Recorder, membership: Membership, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        membership.alive("b", Alive("node b", True, version=(2, 0)), 100.0)
+    assert (nodes.names, nodes.sent, membership.count) == ({}, [], 1)
+    (line,) = caplog.records
+    assert "another version" in str(line.msg)
+    assert "'name': 'node b', 'version': '2.0', 'own_version': '1.0'" in str(line.msg)
+
+
+def test_two_nodes_may_have_one_name_and_the_log_tells(
+    nodes: Recorder, membership: Membership, caplog: pytest.LogCaptureFixture
+) -> None:
+    membership.alive("b", Alive("own"), 100.0)
+    membership.alive("c", Alive("node c"), 100.0)
+    membership.alive("d", Alive("node c"), 100.0)
+    assert set(nodes.names) == {"b", "c", "d"}
+    shown = [str(line.msg) for line in caplog.records]
+    assert ["'name': 'own'" in shown[0], "'name': 'node c'" in shown[1], len(shown)] == [True, True, 2]
+
+
+def test_heartbeats_that_somebody_makes_up_take_bounded_memory(
+    nodes: Recorder, membership: Membership, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(2 * MAX_NODES):
+        membership.alive(f"b{number}", Alive(f"node {number}"), 100.0)
+    assert len(nodes.names) == MAX_NODES
+    assert "too many" in str(caplog.records[0].msg)
+
+
 def test_a_node_is_ready_when_it_has_listened(membership: Membership) -> None:
     assert not membership.has_listened(100.0 + LISTEN - 0.1)
     assert membership.has_listened(100.0 + LISTEN)
@@ -123,7 +164,7 @@ def test_routers_find_each_other_and_notice_who_goes() -> None:
         world.incarnation = f"n{at}"
         router = Router(world.node, network.broker(f"n{at}"), f"n{at}")
         router.start()
-        router.join(f"node {at}")
+        router.join(Alive(f"node {at}"))
         worlds.append(world)
         routers.append(router)
     network.run()

@@ -36,6 +36,18 @@ def test_a_name_is_one_word_of_a_subject(name: str) -> None:
         resolve(None, {}, {"cluster.name": name})
 
 
+def test_a_region_and_the_address_of_the_node() -> None:
+    found = resolve(None, {}, {"cluster.region": "eu-1", "cluster.advertise": "http://10.0.0.1:8080/"})
+    assert found.config.cluster.region == "eu-1"
+    assert found.config.cluster.advertise == "http://10.0.0.1:8080"
+
+
+@pytest.mark.parametrize("url", ["10.0.0.1:8080", "nats://a", "http://a/path", "http://user@a"])
+def test_another_address_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"cluster\.advertise: expected an http"):
+        resolve(None, {}, {"cluster.advertise": url})
+
+
 def test_passwords_are_never_shown() -> None:
     found = resolve(None, {}, {"cluster.nats_url": "nats://user:hidden@a:1 nats://hidden@b"})
     assert "hidden" not in repr(found.config)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.wire.cluster import Beat, Body, Envelope, Part, Result, Sockets, decode, encode
+from moorage.wire.cluster import Alive, Beat, Body, Envelope, Part, Result, Sockets, decode, encode
 from moorage.wire.commands import Command, Exists, Member, Outcome, Selection, Send
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter, compile_filter
@@ -47,6 +47,8 @@ def of(hint: Any) -> st.SearchStrategy[Any]:
         return seconds
     if hint is Selection:
         return selections
+    if get_origin(hint) is tuple and get_args(hint)[-1] is not ...:
+        return st.tuples(*map(of, get_args(hint)))
     if get_origin(hint) is tuple:
         return st.lists(of(get_args(hint)[0]), max_size=3).map(tuple)
     if get_args(hint):
@@ -139,6 +141,12 @@ def test_a_message_of_another_form_is_refused(value: object) -> None:
     with pytest.raises(PeerError) as caught:
         decode(_pack(value))
     assert caught.value.reason is NODE_BAD_MESSAGE
+
+
+def test_a_heartbeat_of_another_version_is_read() -> None:
+    later = decode(_pack(["n1", [105, "node", False, [2, 3], "r", "http://a:1", "new", {"a": 1}], 0])).body
+    assert later == Alive("node", False, (2, 3), "r", "http://a:1")
+    assert decode(_pack(["n1", [105, "node"]])).body == Alive("node", version=(1, 0))
 
 
 def test_deeply_nested_arrays_are_refused() -> None:

@@ -1,11 +1,20 @@
 """Which nodes are there. Every node sends a heartbeat to all others each second. A node that is silent for
-three of them is taken off the list, and so is one that says goodbye, at once. Time is an argument."""
+three of them is taken off the list, and so is one that says goodbye, at once. Time is an argument.
+
+Two nodes may have the same name: only the incarnation identifies a node. A line in the log tells of it,
+because people could confuse them.
+"""
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
-from moorage.wire.cluster import Alive, Goodbye
+from msgspec.structs import replace
+
+from moorage import logs
+from moorage.wire.cluster import VERSION, Alive, Goodbye
 
 INTERVAL: Final = 1.0
 """Seconds between two heartbeats of a node."""
@@ -13,6 +22,21 @@ SILENCE: Final = 3 * INTERVAL
 """Seconds after which a silent node is taken off the list."""
 LISTEN: Final = 2 * INTERVAL
 """Seconds that a new node listens before it counts as ready."""
+MAX_NODES: Final = 2_000
+"""Maximum number of other nodes. Anybody with access to NATS can make up heartbeats."""
+
+log: Final = logs.get("cluster")
+
+
+class Member(NamedTuple):
+    """Another node, as its heartbeats describe it."""
+
+    incarnation: str
+    name: str
+    region: str
+    advertise: str
+    """The URL at which app servers and other nodes reach it; empty if it has none of its own."""
+    version: tuple[int, int]
 
 
 class List(Protocol):
@@ -29,11 +53,14 @@ class List(Protocol):
 
 
 class Membership:
-    """Keeps the list of one node, which is called `name`."""
+    """Keeps the list of one node. `own` is the heartbeat of this node, which describes it."""
 
-    def __init__(self, name: str, nodes: List) -> None:
-        self._name = name
+    def __init__(self, own: Alive, nodes: List) -> None:
+        self._own = own
         self._nodes = nodes
+        self._members: dict[str, Member] = {}
+        self._refused: set[str] = set()
+        """Nodes that cannot be on the list, each of which has had its line in the log."""
         self._heard: dict[str, float] = {}
         """When each node on the list was heard last, by its incarnation."""
         self._started: float | None = None
@@ -56,6 +83,11 @@ class Membership:
         return self._started is not None and now - self._started >= LISTEN
 
     @property
+    def members(self) -> Mapping[str, Member]:
+        """The other nodes by their incarnation."""
+        return MappingProxyType(self._members)
+
+    @property
     def count(self) -> int:
         """The number of nodes, this one included."""
         return len(self._heard) + 1
@@ -64,17 +96,44 @@ class Membership:
         """A heartbeat arrived."""
         if self._started is None:
             return
-        known = incarnation in self._heard
+        if incarnation not in self._heard:
+            if beat.version[0] != VERSION[0] or len(self._heard) >= MAX_NODES:
+                self._refuse(incarnation, beat)
+                return
+            self._add(incarnation, beat)
         self._heard[incarnation] = now
-        if not known:
-            self._nodes.add(incarnation, beat.name)
         if beat.new:
             # It should not have to wait for the next heartbeat until it knows this node.
             self._beat(now)
 
+    def _add(self, incarnation: str, beat: Alive) -> None:
+        if beat.name == self._own.name or any(beat.name == other.name for other in self._members.values()):
+            log.warning(
+                "two nodes have one name; if neither was restarted just now, set cluster.node_name of each",
+                name=beat.name,
+            )
+        self._members[incarnation] = Member(incarnation, beat.name, beat.region, beat.advertise, beat.version)
+        self._nodes.add(incarnation, beat.name)
+
+    def _refuse(self, incarnation: str, beat: Alive) -> None:
+        if incarnation in self._refused or len(self._refused) >= MAX_NODES:
+            return
+        self._refused.add(incarnation)
+        if beat.version[0] == VERSION[0]:
+            log.warning("node refused: there are too many", name=beat.name, limit=MAX_NODES)
+            return
+        theirs, ours = (".".join(map(str, version)) for version in (beat.version, VERSION))
+        log.warning(
+            "node refused: it speaks another version of the cluster's protocol",
+            name=beat.name,
+            version=theirs,
+            own_version=ours,
+        )
+
     def goodbye(self, incarnation: str) -> None:
         """A node ends."""
         if self._heard.pop(incarnation, None) is not None:
+            del self._members[incarnation]
             self._nodes.remove(incarnation)
 
     def tick(self, now: float) -> None:
@@ -93,4 +152,4 @@ class Membership:
 
     def _beat(self, now: float, *, new: bool = False) -> None:
         self._next = now + INTERVAL
-        self._nodes.beat(Alive(self._name, new))
+        self._nodes.beat(replace(self._own, new=new))

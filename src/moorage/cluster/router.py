@@ -65,9 +65,9 @@ class Router:
         """Take what other nodes send."""
         self._broker.start(self._receive)
 
-    def join(self, name: str) -> None:
-        """Announce this node under this name. From now on, heartbeats decide who is on the list."""
-        self.membership = Membership(name, self)
+    def join(self, own: cluster.Alive) -> None:
+        """Announce this node as `own` describes it. From now on, heartbeats decide who is on the list."""
+        self.membership = Membership(own, self)
         self.membership.start(self._node.clock())
 
     def stop(self) -> None:

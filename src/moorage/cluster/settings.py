@@ -13,6 +13,7 @@ from msgspec import Meta
 # Forms of values that the type alone does not define (`config.rules`).
 NatsUrls = Annotated[tuple[str, ...], Meta(extra={"kind": "nats"})]
 NodeName = Annotated[str, Meta(extra={"kind": "name"})]
+BaseUrl = Annotated[str, Meta(extra={"kind": "endpoint"})]
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,16 +26,21 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The cluster's name. Clusters with different names can share the NATS servers."""
     node_name: NodeName = ""
     """The node's name in answers, logs and metrics. If empty: the machine's name and the process id."""
+    region: NodeName = ""
+    """The region of this node, such as `eu-west`. Nodes of one region are near each other."""
+    advertise: BaseUrl = ""
+    """The URL at which app servers and other nodes reach this node directly, such as `http://10.0.0.11:8080`."""
 
     def __repr__(self) -> str:
         # The default repr would show the passwords in tracebacks and debug lines.
         urls = tuple(without_password(url) for url in self.nats_url)
-        return f"ClusterSettings(nats_url={urls!r}, name={self.name!r}, node_name={self.node_name!r})"
+        shown = {**msgspec.structs.asdict(self), "nats_url": urls}
+        return f"ClusterSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def shown_name(self) -> str:
         """The node's name for people."""
-        return self.node_name or f"{socket.gethostname()}-{os.getpid()}"
+        return self.node_name or f"{socket.gethostname()[:50]}-{os.getpid()}"
 
 
 def without_password(url: str) -> str:

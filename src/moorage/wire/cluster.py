@@ -7,6 +7,8 @@ at the end and are ignored, so nodes of two versions can work together during an
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+
 import msgspec
 
 from moorage.wire.commands import Command, Member, Outcome, Selection, Server
@@ -83,11 +85,21 @@ class Sockets(Fields, tag=104):
     rows: tuple[Socket, ...]
 
 
-class Alive(Fields, tag=105):
-    """A heartbeat of the node that sends it. `new` asks the others for theirs at once."""
+VERSION: Final = (1, 0)
+"""Version of this form. Nodes whose first numbers differ do not work together. The second number grows with
+each addition that older nodes ignore."""
 
-    name: str
+
+class Alive(Fields, tag=105):
+    """A heartbeat of the node that sends it. `new` asks the others for theirs at once. All versions have
+    these fields, so nodes of two versions can tell that they differ."""
+
+    name: Annotated[str, msgspec.Meta(max_length=64)]
     new: bool = False
+    version: tuple[Count, Count] = VERSION
+    region: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    advertise: Annotated[str, msgspec.Meta(max_length=300)] = ""
+    """The URL at which app servers and other nodes reach the node; empty if it has none of its own."""
 
 
 class Goodbye(Fields, tag=106):
