@@ -44,9 +44,12 @@ def test_a_message_passes_few_files(number: int) -> None:
     assert all(named_files(cell) for cell in way)
 
 
-@pytest.mark.parametrize("layer", ["wire", "engine", "cluster", "edge", "control", "config"])
-def test_folders_have_few_files(layer: str) -> None:
-    """A folder with many more than a dozen files hides its parts."""
-    folders = [PACKAGE / layer, *(folder for folder in (PACKAGE / layer).rglob("*") if folder.is_dir())]
+MOST_IN_FOLDER = 14
+"""A folder with many more than a dozen files hides its parts. `__init__.py` and its like do not count."""
+
+
+def test_folders_have_few_files() -> None:
+    folders = [PACKAGE, *(folder for folder in PACKAGE.rglob("*") if folder.is_dir())]
     counts = {str(folder.relative_to(PACKAGE)): len(list(folder.glob("[!_]*.py"))) for folder in folders}
-    assert {folder: count for folder, count in counts.items() if count > 14} == {}
+    assert {"hub", "sdk", "edge/azure"} <= counts.keys(), "the walk works"
+    assert {folder: count for folder, count in counts.items() if count > MOST_IN_FOLDER} == {}

@@ -20,8 +20,8 @@ from websockets.exceptions import ConnectionClosed
 from moorage.app import Service
 from moorage.config.model import Config, KeySettings
 from moorage.edge.settings import ServerSettings
-from moorage.hub import fanout
-from moorage.hub.fanout import Encoded
+from moorage.hub.connections import fanout
+from moorage.hub.connections.fanout import Encoded
 from moorage.hub.hub import AppServer, Connection
 from moorage.hub.node import Node
 from moorage.hub.ports import ClientSink

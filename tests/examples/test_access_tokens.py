@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.sdk.test_negotiate import ask
+from tests.sdk.link.test_negotiate import ask
 from tests.support.rawhttp import fetch
 from tests.support.service import ROOT, MoorageProcess
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from moorage.engine.upgrade import Step
-from moorage.hub import fanout
-from moorage.hub.fanout import Encoded
+from moorage.hub.connections import fanout
+from moorage.hub.connections.fanout import Encoded
 from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE
 from moorage.hub.settings import Limits

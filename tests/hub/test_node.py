@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moorage.hub.deliver import PIECE
+from moorage.hub.commands.deliver import PIECE
 from moorage.hub.hub import Connection
 from moorage.hub.ports import Reply
 from moorage.hub.settings import Limits

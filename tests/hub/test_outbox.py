@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moorage.hub import fanout
-from moorage.hub.fanout import Encoded
+from moorage.hub.connections import fanout
+from moorage.hub.connections.fanout import Encoded
 from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE
 from moorage.hub.settings import Limits

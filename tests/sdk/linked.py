@@ -8,7 +8,7 @@ from typing import Any
 
 from moorage.sdk import Moorage, use_moorage
 from moorage.sdk.aio.link import Link
-from moorage.sdk.connection_string import parse
+from moorage.sdk.link.connection_string import parse
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.v1 import Emit, To
 from tests.sdk.service_peer import TIMEOUT, ServicePeer

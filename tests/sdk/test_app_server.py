@@ -10,10 +10,10 @@ import socketio
 
 from moorage.sdk.app_server import EVENTS, AppServerBase, check
 from moorage.sdk.errors import UsageError
-from moorage.sdk.inbox import Inbox
-from moorage.sdk.server_events import ServerEvents
+from moorage.sdk.exchange.inbox import Inbox
+from moorage.sdk.exchange.server_events import ServerEvents
 from moorage.wire.moorage.v1 import Told
-from tests.sdk.test_manager import Manager
+from tests.sdk.exchange.test_manager import Manager
 
 
 def server(**options: Any) -> Any:

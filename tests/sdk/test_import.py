@@ -51,8 +51,8 @@ def test_the_shared_parts_wait_for_nothing() -> None:
     """Only `aio` and `threads` hold tasks, locks and loops. `negotiate` makes handlers for web frameworks."""
     waiting = {"asyncio", "threading", "concurrent", "queue", "socket", "select", "time"}
     executors = ("moorage.sdk.aio", "moorage.sdk.threads")
-    for path in Path(moorage.sdk.__file__).parent.glob("*.py"):
-        if path.name in {"__init__.py", "negotiate.py", "tokens.py"}:
+    for path in Path(moorage.sdk.__file__).parent.rglob("*.py"):
+        if {"aio", "threads"} & set(path.parts) or path.name in {"__init__.py", "negotiate.py", "tokens.py"}:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from moorage.hub import asking, execute
-from moorage.hub.clients import Clients
-from moorage.hub.deliver import LONG, deliver_to_one, delivering_to_one, is_long
+from moorage.hub.commands import asking, execute
+from moorage.hub.commands.deliver import LONG, deliver_to_one, delivering_to_one, is_long
+from moorage.hub.connections.clients import Clients
 from moorage.hub.hub import Connection, Hub
 from moorage.hub.ports import Answers, Cluster, Reply
 from moorage.hub.turns import Job

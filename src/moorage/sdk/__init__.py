@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from moorage.sdk import supported as supported
 from moorage.sdk.aio.app_server import Moorage, use_moorage
-from moorage.sdk.answers import Acks, AppServer, FetchedSockets, RemoteSocket
 from moorage.sdk.errors import (
     LinkClosed,
     LinkError,
@@ -28,8 +27,9 @@ from moorage.sdk.errors import (
     TooLarge,
     UsageError,
 )
-from moorage.sdk.negotiate import flask_negotiate, starlette_negotiate
-from moorage.sdk.tokens import ClientAccess, client_access, client_token
+from moorage.sdk.exchange.answers import Acks, AppServer, FetchedSockets, RemoteSocket
+from moorage.sdk.link.negotiate import flask_negotiate, starlette_negotiate
+from moorage.sdk.link.tokens import ClientAccess, client_access, client_token
 
 if TYPE_CHECKING:
     from moorage.sdk.threads.app_server import ThreadedMoorage, use_moorage_sync

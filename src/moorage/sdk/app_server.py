@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, overload
 
-from moorage.sdk.calls import Calls
 from moorage.sdk.errors import UsageError
-from moorage.sdk.inbox import Inbox
+from moorage.sdk.exchange.calls import Calls
+from moorage.sdk.exchange.inbox import Inbox
+from moorage.sdk.exchange.manager import SocketManager
+from moorage.sdk.exchange.server_events import HandlerT, ServerEvents
 from moorage.sdk.instrumented import carry_over
-from moorage.sdk.manager import SocketManager
 from moorage.sdk.payload import Codec
-from moorage.sdk.server_events import HandlerT, ServerEvents
 from moorage.sdk.supported import check_version, warn_of_origins
 
 EVENTS: Final = ("link_lost", "link_restored", "link_failed", "session_lost", "draining", "error")

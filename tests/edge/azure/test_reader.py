@@ -12,7 +12,7 @@ import pytest
 
 from moorage.edge.azure.channel import Tunnel
 from moorage.edge.azure.link import MAX_WAITING, Reader
-from moorage.hub import execute
+from moorage.hub.commands import execute
 from moorage.hub.turns import TURN_SECONDS
 from moorage.wire.azure import tunnel_frames
 from moorage.wire.errors import PeerError

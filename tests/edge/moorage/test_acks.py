@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from moorage.edge.moorage.acks import Acks
-from moorage.hub.bursts import BURST
+from moorage.hub.connections.bursts import BURST
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.stream import ACK_FRAMES, Incoming, Outgoing
 from tests.edge.moorage.rig import App, Rig

@@ -12,7 +12,7 @@ import socketio
 
 from moorage.auth import AccessKeys, sign
 from moorage.sdk import Moorage
-from moorage.sdk.session import CONGESTED_BYTES
+from moorage.sdk.link.session import CONGESTED_BYTES
 from moorage.wire.moorage import v1
 from tests.sdk.conftest import Heard, World, until
 from tests.sdk.linked import emit, serving

@@ -13,7 +13,7 @@ import socketio
 
 from moorage.sdk import Moorage
 from moorage.sdk.aio.events import Events, Waits
-from moorage.sdk.members import Member
+from moorage.sdk.clients.members import Member
 from moorage.wire.moorage import v1
 from tests.sdk.conftest import Heard, World
 from tests.sdk.linked import serving, sid_of_client

@@ -16,7 +16,7 @@ from moorage.sdk.errors import (
     QueueFull,
     SessionLost,
 )
-from moorage.sdk.session import CONGESTED_BYTES
+from moorage.sdk.link.session import CONGESTED_BYTES
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.v1 import Drain, Emit, Packet
 from tests.sdk.linked import Linked, emit, emits, link_to

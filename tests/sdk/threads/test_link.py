@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import pytest
 
-from moorage.sdk.connection_string import parse
 from moorage.sdk.errors import LinkClosed, LinkUnavailable, QueueFull, RequestTimeout
+from moorage.sdk.link.connection_string import parse
 from moorage.sdk.threads.app_server import ThreadedMoorage
 from moorage.sdk.threads.inbox import ThreadsInbox
 from moorage.sdk.threads.link import ThreadedLink

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import socketio
 
-from moorage.sdk.connection_string import parse
 from moorage.sdk.errors import SessionLost
+from moorage.sdk.link.connection_string import parse
 from moorage.sdk.threads.app_server import ThreadedMoorage, use_moorage_sync
 from moorage.sdk.threads.link import ThreadedLink
 from moorage.wire.moorage import v1

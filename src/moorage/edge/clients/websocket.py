@@ -13,7 +13,7 @@ from moorage.edge.http.upgrade import MAX_READ, ClientProtocol, UpgradeRequest, 
 from moorage.edge.sockets import Socket, Sweep, reason_of
 from moorage.edge.unconfirmed import unconfirmed
 from moorage.engine.upgrade import State, Step
-from moorage.hub.bursts import BURST
+from moorage.hub.connections.bursts import BURST
 from moorage.hub.hub import Connection
 from moorage.hub.node import Node
 from moorage.hub.outbox import join_chunk

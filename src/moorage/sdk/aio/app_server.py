@@ -19,14 +19,14 @@ from moorage.sdk.aio.events import Events, Waits
 from moorage.sdk.aio.link import Link
 from moorage.sdk.aio.manager import Manager
 from moorage.sdk.aio.server_events import AioServerEvents
-from moorage.sdk.answers import Acks, AppServer, FetchedSockets
 from moorage.sdk.app_server import HANDLER_SECONDS, AppServerBase, check
-from moorage.sdk.calls import Call, flags_of
-from moorage.sdk.connection_string import check_hub, parse
 from moorage.sdk.errors import UsageError
-from moorage.sdk.inbox import Inbox
-from moorage.sdk.session import MAX_QUEUE_BYTES
-from moorage.sdk.terms import warn_of_large_messages
+from moorage.sdk.exchange.answers import Acks, AppServer, FetchedSockets
+from moorage.sdk.exchange.calls import Call, flags_of
+from moorage.sdk.exchange.inbox import Inbox
+from moorage.sdk.link.connection_string import check_hub, parse
+from moorage.sdk.link.session import MAX_QUEUE_BYTES
+from moorage.sdk.link.terms import warn_of_large_messages
 from moorage.wire.moorage.v1 import Close
 
 T = TypeVar("T")

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 from picows import WSError, WSHandshakeError, WSListener, WSTransport, ws_connect
 
-from moorage.sdk import refusals
 from moorage.sdk.aio.websocket import MAX_MESSAGE
-from moorage.sdk.connection_string import ConnectionString
-from moorage.sdk.tokens import jwt
+from moorage.sdk.link import refusals
+from moorage.sdk.link.connection_string import ConnectionString
+from moorage.sdk.link.tokens import jwt
 from moorage.wire.moorage.v1 import SUBPROTOCOL
 
 CONNECT_SECONDS: Final = 10.0

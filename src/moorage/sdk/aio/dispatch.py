@@ -12,11 +12,11 @@ from typing import Any
 from moorage.sdk.aio.engine import AioClient, Engine
 from moorage.sdk.aio.events import Events
 from moorage.sdk.aio.manager import Manager
-from moorage.sdk.dispatch import CLIENT_QUEUE, ClientDispatcher
-from moorage.sdk.environ import environ_of
+from moorage.sdk.clients.environ import environ_of
+from moorage.sdk.clients.members import Member, Stage
+from moorage.sdk.clients.packets import Ack, Connect, Event, refusal
 from moorage.sdk.errors import MoorageError
-from moorage.sdk.members import Member, Stage
-from moorage.sdk.packets import Ack, Connect, Event, refusal
+from moorage.sdk.exchange.dispatch import CLIENT_QUEUE, ClientDispatcher
 from moorage.sdk.payload import Codec
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage.v1 import Close, Open

@@ -13,9 +13,9 @@ import engineio
 import engineio.packet
 
 from moorage.sdk.aio.link import Link
-from moorage.sdk.clients import Client, ClientTable, OutgoingParts, moved_to, text_of
-from moorage.sdk.environ import Environ
-from moorage.sdk.members import Stage
+from moorage.sdk.clients.clients import Client, ClientTable, OutgoingParts, moved_to, text_of
+from moorage.sdk.clients.environ import Environ
+from moorage.sdk.clients.members import Stage
 from moorage.wire.moorage.v1 import Packet
 
 Work = Callable[[], Any]

@@ -15,11 +15,11 @@ from typing import Any, Final
 import socketio.async_server
 
 from moorage.sdk.aio.link import Link
-from moorage.sdk.dispatch import HANDLER_COST
+from moorage.sdk.clients.members import Member
 from moorage.sdk.errors import MoorageError, NotSerialisable
-from moorage.sdk.members import Member
+from moorage.sdk.exchange.dispatch import HANDLER_COST
+from moorage.sdk.exchange.server_events import returned
 from moorage.sdk.payload import Codec
-from moorage.sdk.server_events import returned
 from moorage.wire.moorage.v1 import Packet
 
 MAX_BACKLOG: Final = 64 * 1024 * 1024

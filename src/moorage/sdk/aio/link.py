@@ -35,9 +35,9 @@ from typing import Final, Protocol
 from moorage import __version__
 from moorage.sdk.aio.dial import CONNECT_SECONDS, dial
 from moorage.sdk.aio.websocket import LinkSocket
-from moorage.sdk.connection_string import ConnectionString
 from moorage.sdk.errors import LinkClosed, LinkError, LinkRefused, LinkUnavailable, MoorageError, QueueFull
-from moorage.sdk.session import MAX_QUEUE_BYTES, Answers, End, Greeting, Part, Session, Waiter
+from moorage.sdk.link.connection_string import ConnectionString
+from moorage.sdk.link.session import MAX_QUEUE_BYTES, Answers, End, Greeting, Part, Session, Waiter
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage.v1 import Drain, FromApp, FromService, ServiceHello
 from moorage.wire.reasons import LINK_BAD_FRAME, LINK_CLOSED, LINK_SILENT

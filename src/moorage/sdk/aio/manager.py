@@ -14,14 +14,14 @@ import socketio
 
 from moorage.sdk.aio.events import Handling, Waits
 from moorage.sdk.aio.link import Link
-from moorage.sdk.change import Make, RoomChange
-from moorage.sdk.clients import ClientTable
+from moorage.sdk.clients.clients import ClientTable
+from moorage.sdk.clients.members import Callback, Member
 from moorage.sdk.errors import LinkClosed, RequestTimeout, SessionLost
-from moorage.sdk.manager import ANSWER_SECONDS, CALLBACK_SECONDS, AckCallbacks, SocketManager, Step
-from moorage.sdk.members import Callback, Member
+from moorage.sdk.exchange.change import Make, RoomChange
+from moorage.sdk.exchange.manager import ANSWER_SECONDS, CALLBACK_SECONDS, AckCallbacks, SocketManager, Step
+from moorage.sdk.exchange.targets import arguments_of
+from moorage.sdk.link.session import End, Part, Waiter
 from moorage.sdk.payload import Codec
-from moorage.sdk.session import End, Part, Waiter
-from moorage.sdk.targets import arguments_of
 from moorage.wire.moorage.v1 import VOLATILE, Done, Emit, Packet
 from moorage.wire.socketio import disconnect_packet
 

@@ -8,8 +8,8 @@ import logging
 
 from moorage.sdk.aio.link import Link
 from moorage.sdk.errors import MoorageError
+from moorage.sdk.exchange.server_events import HandlerCall, ServerEvents
 from moorage.sdk.payload import Codec
-from moorage.sdk.server_events import HandlerCall, ServerEvents
 from moorage.wire.moorage.v1 import Reply, Told
 
 _log = logging.getLogger("moorage.sdk")

@@ -8,8 +8,8 @@ from typing import Final
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from moorage.sdk import refusals
 from moorage.sdk.errors import LinkError, LinkUnavailable
+from moorage.sdk.link import refusals
 from moorage.wire.reasons import CATALOGUE, Reason
 
 MAX_MESSAGE: Final = 64 * 1024 * 1024

@@ -23,14 +23,14 @@ from typing import Any, Final, Self, TypeVar
 
 import socketio
 
-from moorage.sdk.answers import Acks, AppServer, FetchedSockets
 from moorage.sdk.app_server import HANDLER_SECONDS, AppServerBase, check
-from moorage.sdk.calls import Call, flags_of
-from moorage.sdk.clients import moved_to
-from moorage.sdk.connection_string import check_hub, parse
+from moorage.sdk.clients.clients import moved_to
 from moorage.sdk.errors import MoorageError, UsageError
-from moorage.sdk.session import MAX_QUEUE_BYTES
-from moorage.sdk.terms import warn_of_large_messages
+from moorage.sdk.exchange.answers import Acks, AppServer, FetchedSockets
+from moorage.sdk.exchange.calls import Call, flags_of
+from moorage.sdk.link.connection_string import check_hub, parse
+from moorage.sdk.link.session import MAX_QUEUE_BYTES
+from moorage.sdk.link.terms import warn_of_large_messages
 from moorage.sdk.threads.dispatch import ThreadsDispatcher
 from moorage.sdk.threads.engine import Engine
 from moorage.sdk.threads.inbox import ThreadsInbox

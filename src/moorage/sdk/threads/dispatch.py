@@ -13,10 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from moorage.sdk.dispatch import CLIENT_QUEUE, HANDLER_COST, ClientDispatcher
-from moorage.sdk.environ import environ_of
-from moorage.sdk.members import Member, Stage
-from moorage.sdk.packets import Ack, Connect, Event, refusal
+from moorage.sdk.clients.environ import environ_of
+from moorage.sdk.clients.members import Member, Stage
+from moorage.sdk.clients.packets import Ack, Connect, Event, refusal
+from moorage.sdk.exchange.dispatch import CLIENT_QUEUE, HANDLER_COST, ClientDispatcher
 from moorage.sdk.payload import Codec
 from moorage.sdk.threads.engine import Engine, ThreadsClient
 from moorage.sdk.threads.manager import ThreadsManager

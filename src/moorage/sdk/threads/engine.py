@@ -11,9 +11,9 @@ from typing import Any
 import engineio
 import engineio.packet
 
-from moorage.sdk.clients import Client, ClientTable, OutgoingParts, text_of
-from moorage.sdk.environ import Environ
-from moorage.sdk.members import Stage
+from moorage.sdk.clients.clients import Client, ClientTable, OutgoingParts, text_of
+from moorage.sdk.clients.environ import Environ
+from moorage.sdk.clients.members import Stage
 from moorage.sdk.threads.pool import Pool, SerialQueue
 from moorage.wire.moorage.v1 import Drain, FromApp, Packet
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from moorage.sdk.errors import MoorageError
-from moorage.sdk.inbox import Inbox, Tell
+from moorage.sdk.exchange.inbox import Inbox, Tell
 from moorage.sdk.threads.dispatch import ThreadsDispatcher
 from moorage.sdk.threads.link import ThreadedLink
 from moorage.sdk.threads.manager import ThreadsManager

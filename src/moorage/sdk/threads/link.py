@@ -18,9 +18,17 @@ from typing import Any, Final, TypeVar
 
 from moorage.sdk import errors
 from moorage.sdk.aio.link import Link, Receiver
-from moorage.sdk.connection_string import ConnectionString
 from moorage.sdk.errors import MoorageError
-from moorage.sdk.session import BATCH_OVERHEAD, CONGESTED_BYTES, MAX_QUEUE_BYTES, Answers, End, Part, Waiter
+from moorage.sdk.link.connection_string import ConnectionString
+from moorage.sdk.link.session import (
+    BATCH_OVERHEAD,
+    CONGESTED_BYTES,
+    MAX_QUEUE_BYTES,
+    Answers,
+    End,
+    Part,
+    Waiter,
+)
 from moorage.wire.moorage.v1 import Facts, FromApp, ServiceHello
 
 REQUEST_SECONDS: Final = 30.0

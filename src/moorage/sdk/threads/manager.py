@@ -13,12 +13,12 @@ import socketio
 import socketio.packet
 import socketio.server
 
-from moorage.sdk.change import Make, RoomChange
+from moorage.sdk.clients.members import Callback, Member
 from moorage.sdk.errors import LinkClosed, MoorageError, RequestTimeout, SessionLost
-from moorage.sdk.manager import ANSWER_SECONDS, CALLBACK_SECONDS, AckCallbacks, SocketManager, Step
-from moorage.sdk.members import Callback, Member
+from moorage.sdk.exchange.change import Make, RoomChange
+from moorage.sdk.exchange.manager import ANSWER_SECONDS, CALLBACK_SECONDS, AckCallbacks, SocketManager, Step
+from moorage.sdk.exchange.targets import arguments_of
 from moorage.sdk.payload import Codec
-from moorage.sdk.targets import arguments_of
 from moorage.sdk.threads.engine import Engine, ThreadsClient
 from moorage.sdk.threads.link import ThreadedLink
 from moorage.wire.moorage.v1 import VOLATILE, Done, Emit, Packet

@@ -6,8 +6,8 @@ import logging
 from functools import partial
 
 from moorage.sdk.errors import MoorageError
+from moorage.sdk.exchange.server_events import HandlerCall, ServerEvents
 from moorage.sdk.payload import Codec
-from moorage.sdk.server_events import HandlerCall, ServerEvents
 from moorage.sdk.threads.link import ThreadedLink
 from moorage.sdk.threads.pool import Pool
 from moorage.wire.moorage.v1 import Reply, Told

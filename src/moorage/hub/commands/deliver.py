@@ -1,0 +1,213 @@
+"""Delivery of payloads to clients. Some packets also change the service's own state: CONNECT answers,
+disconnects, closes. They are handled here; ordinary emits go on to `fanout.fan_out`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from moorage.engine.upgrade import State
+from moorage.hub.connections.clients import Clients
+from moorage.hub.connections.fanout import SPECIAL, Encoded, fan_out, push
+from moorage.hub.hub import Connection
+from moorage.hub.turns import Job
+from moorage.wire import engineio, socketio
+from moorage.wire.errors import PeerError
+from moorage.wire.groups import namespace_group, room_group
+from moorage.wire.reasons import API_BAD_PAYLOAD, APP_CLOSED, APP_LET_GO
+from moorage.wire.socketio import Header
+
+_HEADED: Final = (b"40", b"41", b"44")
+"""First bytes of the packets whose header is read here."""
+
+
+SPECIAL_WORK: Final = 20
+"""Units of work for a packet that changes the service's state, because it may end a connection."""
+
+PIECE: Final = 250
+"""Packets for one client in one step, not counting the attachments of the last one."""
+LONG: Final = 2 * PIECE
+"""Bytes up to which no payload `is_long`. Callers compare first, because nearly all payloads are short."""
+_NOT_PLAIN: Final = (*SPECIAL, b"b")
+
+
+class Delivery:
+    """A payload, checked and encoded once for all recipients, who may get it in several calls. Raises
+    `PeerError` for a payload that cannot be encoded, before any recipient has got anything."""
+
+    __slots__ = ("_clients", "_encoded", "_steps", "work")
+
+    def __init__(self, clients: Clients, payload: bytes) -> None:
+        self._clients = clients
+        # A client must close a WebSocket on which it receives invalid UTF-8: one bad emit would end them all.
+        self._encoded = encoded = Encoded(engineio.check_text(payload))
+        self._steps: list[tuple[Encoded, Header | None]] | None = None
+        if encoded.packets > socketio.MAX_EMIT:
+            raise PeerError(API_BAD_PAYLOAD, f"at most {socketio.MAX_EMIT} packets for several clients")
+        self.work = 1
+        """Units of work (`hub.turns`) for each recipient."""
+        if encoded.is_special:
+            self._steps = [_step(packet) for packet in payload.split(engineio.RS)]
+            self.work = SPECIAL_WORK * len(self._steps)
+        elif encoded.packets > 1 or payload[:1] == b"b":
+            _ = encoded.frames
+
+    def to(self, some: Collection[Connection], *, among: int = 0) -> int:
+        """Queue the payload for all in `some`, and return their number. `among`: the number of recipients in
+        all calls together, if `some` is only a part of them."""
+        if not some:
+            return 0
+        if self._steps is not None:
+            return self._special(tuple(some), self._steps)
+        fan_out(self._encoded, some, self._clients.flusher, among=among)
+        return len(some)
+
+    def _special(self, everyone: tuple[Connection, ...], steps: list[tuple[Encoded, Header | None]]) -> int:
+        for connection in everyone:
+            for packet, header in steps:
+                if connection.session.state == State.CLOSED:
+                    break
+                _one(self._clients, connection, packet, header)
+        return len(everyone)
+
+
+def deliver(clients: Clients, to: Collection[Connection], payload: bytes) -> int:
+    """Queue `payload` for all in `to`, and return their number. Raises what `Delivery` raises."""
+    return Delivery(clients, payload).to(to) if to else 0
+
+
+def deliver_to_one(clients: Clients, connection: Connection, payload: bytes) -> None:
+    """`deliver` to one client. Nearly all payloads are one packet of plain text. These need no `Encoded`,
+    because there is no other client to share it with."""
+    if engineio.SEPARATOR in payload or payload.startswith(_NOT_PLAIN):
+        deliver(clients, (connection,), payload)
+        return
+    if not payload.isascii():
+        engineio.check_text(payload)
+    if connection.outbox.framed:
+        connection.outbox.push(engineio.text_frame(payload))
+        clients.flusher.sent_websocket += 1
+    else:
+        connection.outbox.push(payload)
+        clients.flusher.sent_polling += 1
+
+
+def is_long(payload: bytes) -> bool:
+    """True if the payload holds so many packets that they are delivered in steps."""
+    return len(payload) > LONG and payload.count(engineio.SEPARATOR) >= PIECE
+
+
+def delivering_to_one(clients: Clients, connection: Connection, payload: bytes) -> Job[None]:
+    """`deliver_to_one` in steps. Raises `PeerError` at the first packet that cannot be encoded."""
+    start = 0
+    while start <= len(payload) and connection.session.state != State.CLOSED:
+        end = _end_of_piece(payload, start)
+        deliver_to_one(clients, connection, payload[start:end])
+        start = end + 1
+        yield False
+
+
+def _end_of_piece(payload: bytes, start: int) -> int:
+    """Index of the end of the piece that begins at `start`. A binary event stays together with its
+    attachments: other commands send to the same client between two steps, and a client closes its
+    connection if it receives text in place of an attachment."""
+    end = start - 1
+    for count in range(1, PIECE + socketio.MAX_EMIT):
+        end = payload.find(engineio.RS, end + 1)
+        if end < 0:
+            return len(payload)
+        if count >= PIECE and not payload.startswith(b"b", end + 1):
+            break
+    return end
+
+
+def _step(packet: bytes) -> tuple[Encoded, Header | None]:
+    encoded = Encoded(packet)
+    _ = encoded.frames
+    return encoded, socketio.parse_header(packet) if packet.startswith(_HEADED) else None
+
+
+def _one(clients: Clients, connection: Connection, packet: Encoded, header: Header | None) -> None:
+    if header is None:
+        if packet.payload == engineio.CLOSE:
+            # Azure's SDK sends each socket a DISCONNECT first. If it did not, the app server is being closed,
+            # or the app closed only the transport; with native Socket.IO such clients reconnect.
+            left = any(connection.session.peer.namespaces.values())
+            clients.disconnect(connection, APP_LET_GO if left else APP_CLOSED, who="app")
+        else:
+            _push(clients, connection, packet)
+    elif header.type == socketio.CONNECT:
+        _connected(clients, connection, packet, header)
+    elif header.type == socketio.DISCONNECT:
+        _disconnected(clients, connection, packet, header)
+    else:
+        was = connection.session.peer.left(header.namespace)
+        clients.leave_namespace(connection, header.namespace, was_connected=bool(was))
+        _push(clients, connection, packet)
+
+
+def _push(clients: Clients, connection: Connection, packet: Encoded) -> None:
+    push(connection.outbox, packet, clients.flusher)
+
+
+def _connected(clients: Clients, connection: Connection, packet: Encoded, header: Header) -> None:
+    """A CONNECT answer. The socket joins its namespace's group and its private room here, before any later
+    command can send to them. The app server joins the private room in a separate call, and the namespace's
+    group not at all."""
+    sid = socketio.connected_sid(packet.payload, header)
+    peer = connection.session.peer
+    # A client that has left the namespace in the meantime must not become a member again.
+    if sid is not None and header.namespace in peer.namespaces:
+        rooms = connection.hub.directory.rooms
+        before = peer.namespaces[header.namespace]
+        if not before:
+            clients.observer.joined(connection, header.namespace)
+        elif before != sid:
+            # What the app server still sends to the former socket must not reach the new one.
+            rooms.leave(connection, room_group(header.namespace, before))
+        peer.connected(header.namespace, sid)
+        rooms.join(connection, namespace_group(header.namespace))
+        rooms.join(connection, room_group(header.namespace, sid))
+    _push(clients, connection, packet)
+
+
+def _disconnected(clients: Clients, connection: Connection, packet: Encoded, header: Header) -> None:
+    """A DISCONNECT from the app server. One with `{"close":…}` comes from `disconnectSockets` of Azure's SDK:
+    the data is meant for the service, not for the client, and the app's own socket waits for the notification
+    that the client has left."""
+    if not connection.session.peer.namespaces.get(header.namespace):
+        # The client is not in the namespace, or only connecting: the packet is for its former socket.
+        return
+    close = socketio.closes_engine(packet.payload, header)
+    if close is None:
+        _leave(clients, connection, header.namespace)
+    else:
+        expel(clients, connection, header.namespace, close=close)
+
+
+def expel(clients: Clients, connection: Connection, namespace: str, *, close: bool) -> bool:
+    """Take a client's socket out of a namespace on behalf of somebody other than its app server. Client and
+    app server are notified. Returns False if the socket does not exist. `close` ends the connection too, and
+    with it the client's other sockets. Each socket gets its own DISCONNECT, as in socket.io; otherwise the
+    client would take the end of its connection for an accident and reconnect."""
+    namespaces = connection.session.peer.namespaces
+    if connection.session.state == State.CLOSED or not namespaces.get(namespace):
+        return False
+    server = connection.server
+    for name in (namespace, *(n for n, sid in namespaces.items() if sid and n != namespace and close)):
+        plain = _leave(clients, connection, name)
+        if server.can.told_of_expelled:
+            server.peer.left(connection, name)
+        elif not close:
+            server.link.forward(connection, plain)
+    if close:
+        clients.disconnect(connection, APP_CLOSED, who="app")
+    return True
+
+
+def _leave(clients: Clients, connection: Connection, namespace: str) -> bytes:
+    connection.session.peer.left(namespace)
+    clients.leave_namespace(connection, namespace, was_connected=True)
+    plain = socketio.disconnect_packet(namespace)
+    _push(clients, connection, Encoded(plain))
+    return plain

@@ -1,0 +1,361 @@
+"""The hubs of one process, and the life of their connections from the first request to the end. Nothing here
+waits, opens a socket or reads a clock on its own. The shells (`edge`, `control`) bring bytes and time in;
+what is to be written, opened and closed goes out through the ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from moorage.engine.peer import Answer, Forward, Left
+from moorage.engine.session import Closed, Pong
+from moorage.engine.upgrade import State, Step
+from moorage.hub.connections.bursts import Bursts
+from moorage.hub.connections.heartbeat import Heartbeats
+from moorage.hub.hub import BURST, AppServer, Connection, Hub
+from moorage.hub.outbox import Flusher
+from moorage.hub.ports import Cluster, Faults, Later, Observer, Opening, RefusedError, Who
+from moorage.hub.settings import HubSettings, Limits
+from moorage.hub.turns import Intake, Job, ResultT, Turns
+from moorage.wire import reasons
+from moorage.wire.errors import PeerError
+from moorage.wire.groups import namespace_group
+from moorage.wire.handshake import Handshake, OpenInfo
+from moorage.wire.reasons import Reason
+
+AT_ONCE: Final = 50
+"""Clients that are closed in one step. Each costs about 20 us, with its write and its log line."""
+
+
+class Clients:
+    """Owns the hubs of one event loop. All methods are for that loop's thread only."""
+
+    def __init__(
+        self,
+        *,
+        new_id: Callable[[], str],
+        clock: Callable[[], float],
+        later: Later,
+        observer: Observer[Connection],
+        faults: Faults,
+        limits: Limits,
+        invoke_timeout: float,
+        hubs: Mapping[str, HubSettings],
+        allow_unlisted_hubs: bool = True,
+    ) -> None:
+        self.new_id = new_id
+        self.clock = clock
+        self._later = later
+        self.cluster: Cluster | None = None
+        """The other nodes; None if there are none. Set before the first hub exists."""
+        self.late_answers = 0
+        """Answers of clients and app servers for which nobody waited any more."""
+        self.invoke_timeouts = self.server_timeouts = 0
+        """Questions to clients and to app servers that ended before all had answered."""
+        self.limits = limits
+        self.invoke_timeout = invoke_timeout
+        """Maximum time in seconds that a question waits for its answers."""
+        self.hubs: dict[str, Hub] = {}
+        self.draining = False
+        self.connections = 0
+        """Number of connections in all hubs, those that wait for their app server included."""
+        self.flusher: Flusher[Connection] = Flusher(
+            lambda: later(self.flusher.run), self._slow, self._broken, limits, clock()
+        )
+        self.turns: Turns = Turns(lambda: later(self.turns.run), clock, self.flusher)
+        """Shares the time for work in steps, of all hubs."""
+        self._chores = Intake(self.turns)
+        self.heartbeats = Heartbeats(self._silent, self.flusher, faults, clock())
+        self.observer = observer
+        self._faults = faults
+        self.bursts: dict[AppServer, Bursts] = {}
+        """The queues of clients that flood, by app server."""
+        self._openings: dict[Connection, tuple[Opening[Connection], Handshake]] = {}
+        self.configure(hubs, allow_unlisted_hubs=allow_unlisted_hubs)
+
+    # -- hubs ---------------------------------------------------------------------------------
+
+    def configure(self, hubs: Mapping[str, HubSettings], *, allow_unlisted_hubs: bool) -> None:
+        """Take new hub settings, at the start and on a reload. Connections are not touched."""
+        self._hub_settings = {name.casefold(): settings for name, settings in hubs.items()}
+        self._unlisted = self._hub_settings.get("default", HubSettings())
+        self._allow_unlisted = allow_unlisted_hubs
+
+    def hub_settings(self, name: str) -> HubSettings:
+        """The settings of hub `name`. Raises `PeerError` (unknown-hub) if only listed hubs may exist."""
+        settings = self._hub_settings.get(name.casefold())
+        if settings is not None:
+            return settings
+        if not self._allow_unlisted:
+            raise PeerError(reasons.UNKNOWN_HUB, name[:128])
+        return self._unlisted
+
+    def known_hubs(self) -> list[str]:
+        """Names of the hubs that exist now and of those that the configuration lists."""
+        listed = self._hub_settings.keys() - self.hubs.keys() - {"default"}
+        return [*(hub.name for hub in self.hubs.values()), *sorted(listed)]
+
+    def hub(self, name: str) -> Hub | None:
+        """The hub, if it exists. Names compare without case, as in the SDK."""
+        return self.hubs.get(name.casefold())
+
+    def ensure_hub(self, name: str) -> Hub:
+        """The hub for an app server's link, created on first use. Only a signed link gets here, so a
+        stranger's client cannot create hubs."""
+        self.hub_settings(name)
+        hub = self.hub(name)
+        if hub is None:
+            hub = self.hubs[name.casefold()] = Hub(name, self.cluster)
+        return hub
+
+    # -- app servers --------------------------------------------------------------------------
+
+    def drop_server(self, hub: Hub, server: AppServer) -> None:
+        """An app server's grace time is over: close its clients, which reconnect to another one."""
+        server.up = False
+        hub.servers.remove(server)
+        self.bursts.pop(server, None)
+        hub.queries.without(server)
+        hub.questions.without(server)
+        clients = tuple(server.clients)
+        if len(clients) <= AT_ONCE:
+            for connection in clients:
+                self._lose_server(connection)
+        else:
+            self._chores.add(self._lose_servers(clients))
+        self._forget_if_empty(hub)
+
+    def _lose_servers(self, clients: tuple[Connection, ...]) -> Job[None]:
+        for place, connection in enumerate(clients):
+            if place % AT_ONCE == AT_ONCE - 1:
+                yield False
+            self._lose_server(connection)
+
+    def _lose_server(self, connection: Connection) -> None:
+        if connection in self._openings:
+            self.refuse(connection, reasons.NO_APP_SERVER, "the app server went away")
+        else:
+            self.disconnect(connection, reasons.APP_LOST, who="service")
+
+    def _forget_if_empty(self, hub: Hub) -> None:
+        if hub.is_empty and self.hubs.get(hub.name.casefold()) is hub:
+            del self.hubs[hub.name.casefold()]
+
+    # -- a connection's life ------------------------------------------------------------------
+
+    def connect(self, hub_name: str, handshake: Handshake, opening: Opening[Connection]) -> Connection:
+        """A client asks for a session. Raises `RefusedError` where it can be refused at once; else
+        `opening` gets the app server's answer, later or within this call."""
+        try:
+            hub, server = self._admit(hub_name, handshake)
+        except PeerError as error:
+            self.observer.refused(hub_name, handshake, error)
+            raise RefusedError(error.reason, error.detail) from None
+        connection = Connection(
+            self.new_id(),
+            hub,
+            user_id=handshake.user_id,
+            server=server,
+            limits=self.limits,
+            flusher=self.flusher,
+            now=self.clock(),
+        )
+        self.connections += 1
+        server.clients.add(connection)
+        self._openings[connection] = (opening, handshake)
+        server.link.open(connection, handshake)
+        return connection
+
+    def _admit(self, hub_name: str, handshake: Handshake) -> tuple[Hub, AppServer]:
+        if self.draining:
+            raise PeerError(reasons.DRAINING)
+        if self.connections >= self.limits.max_connections:
+            raise PeerError(reasons.TOO_MANY_CONNECTIONS)
+        if len(handshake.groups) > self.limits.max_groups:
+            raise PeerError(reasons.TOO_MANY_GROUPS, f"at most {self.limits.max_groups}")
+        hub = self.hub(hub_name)
+        server = hub.servers.choose() if hub is not None else None
+        if hub is None or server is None:
+            raise PeerError(reasons.NO_APP_SERVER)
+        return hub, server
+
+    def accept(self, connection: Connection, info: OpenInfo) -> None:
+        """The app server accepts the client."""
+        waiting = self._openings.pop(connection, None)
+        if waiting is None:
+            if connection.session.state == State.CLOSED:
+                connection.server.link.closed(connection, reasons.TRANSPORT_LOST)
+            return
+        opening, handshake = waiting
+        if self.draining:
+            # This client may have been skipped when all clients were closed.
+            self._forget(connection)
+            connection.server.link.closed(connection, reasons.DRAINING)
+            self.observer.refused(connection.hub.name, handshake, PeerError(reasons.DRAINING))
+            opening.refused(reasons.DRAINING, "")
+            return
+        session = connection.session
+        session.max_payload = min(session.max_payload, info.max_payload)
+        directory = connection.hub.directory
+        directory.add(connection)
+        for group in handshake.groups:
+            directory.rooms.join(connection, group)
+        self.observer.opened(connection, opening.transport)
+        terms = OpenInfo(info.ping_interval, info.ping_timeout, session.max_payload)
+        if not connection.server.can.keeps_heartbeat:
+            # Before the answer: packets that the client sent too early are read while it is being answered.
+            self.heartbeats.add(connection, terms, self.clock())
+        opening.accepted(connection, terms)
+
+    def refuse(self, connection: Connection, reason: Reason, detail: str = "") -> None:
+        """The app server refuses the client, or did not answer."""
+        waiting = self._openings.pop(connection, None)
+        if waiting is not None:
+            opening, handshake = waiting
+            self._forget(connection)
+            self.observer.refused(connection.hub.name, handshake, PeerError(reason, detail))
+            opening.refused(reason, detail)
+
+    def abandon(self, connection: Connection) -> None:
+        """The client went away while the app server was asked. A later `accept` closes it there."""
+        if self._openings.pop(connection, None) is not None:
+            self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        connection.session.step(Step.CLOSE)
+        connection.server.clients.discard(connection)
+        connection.outbox.drop()
+        self.connections -= 1
+
+    def disconnect(self, connection: Connection, reason: Reason, *, who: Who, detail: str = "") -> None:
+        """End a connection, once: remove it from its groups, tell the app server and the client, and log
+        it."""
+        if connection in self._openings:
+            self.refuse(connection, reason, detail)
+            return
+        session, outbox = connection.session, connection.outbox
+        if session.state == State.CLOSED:
+            return
+        session.step(Step.CLOSE)
+        hub = connection.hub
+        for namespace, sid in session.peer.namespaces.items():
+            if sid:
+                self.observer.left(connection, namespace)
+        hub.websockets -= outbox.framed
+        hub.directory.remove(connection)
+        connection.server.clients.discard(connection)
+        self.connections -= 1
+        self.heartbeats.remove(connection)
+        queued, sink = outbox.size, outbox.sink
+        rest = outbox.drop()
+        connection.server.link.closed(connection, reason)
+        age = self.clock() - connection.opened_at
+        self.observer.closed(connection, reason, who=who, detail=detail, age=age, queued=queued)
+        self._forget_if_empty(hub)
+        if sink is not None:
+            sink.close(reason, rest)
+
+    def _broken(self, connection: Connection, error: Exception) -> None:
+        """A write to the client failed. It must not stop the writes to others."""
+        self._faults("write", error)
+        try:
+            self.disconnect(connection, reasons.INTERNAL, who="service", detail="a write failed")
+        except Exception as another:
+            self._faults("close", another)
+
+    def _slow(self, connection: Connection, why: str) -> None:
+        connection.outbox.spill()
+        self.disconnect(connection, reasons.SLOW_CLIENT, who="service", detail=why)
+
+    def _silent(self, connection: Connection) -> None:
+        self.disconnect(connection, reasons.PING_TIMEOUT, who="service")
+
+    def leave_namespace(self, connection: Connection, namespace: str, *, was_connected: bool) -> None:
+        """A socket ended, or was never connected: remove it from all groups of the namespace. An app server
+        may join groups before it answers CONNECT (middleware does)."""
+        if was_connected:
+            self.observer.left(connection, namespace)
+        connection.hub.directory.rooms.leave_prefix(connection, namespace_group(namespace))
+
+    # -- the client's data --------------------------------------------------------------------
+
+    def burst(self, connection: Connection) -> None:
+        """One read from the client held more than `bursts.BURST` packets."""
+        server = connection.server
+        bursts = self.bursts.get(server)
+        if bursts is None:
+            bursts = self.bursts[server] = Bursts(server.link, self._later, self._after_burst)
+        bursts.add(connection)
+
+    def _after_burst(self, connection: Connection) -> None:
+        self.heartbeats.read_on(connection, self.clock())
+        connection.release(BURST)
+
+    def receive(self, connection: Connection, packet: bytes) -> None:
+        """One packet of the client in text form. A broken packet ends this connection with a reason, and
+        affects nothing else."""
+        try:
+            event = connection.session.receive(packet)
+        except PeerError as error:
+            self.disconnect(connection, error.reason, who="service", detail=error.detail)
+            return
+        if type(event) is Forward:
+            connection.server.link.forward(connection, event.packet)
+        elif event is not None:
+            self._rare(connection, event)
+
+    def receive_binary(self, connection: Connection, data: bytes) -> None:
+        """One binary WebSocket message of the client."""
+        try:
+            event = connection.session.receive_binary(data)
+        except PeerError as error:
+            self.disconnect(connection, error.reason, who="service", detail=error.detail)
+            return
+        if event is not None:
+            self._rare(connection, event)
+
+    def _rare(self, connection: Connection, event: Forward | Left | Answer | Closed | Pong) -> None:
+        if isinstance(event, Forward):
+            connection.server.link.forward(connection, event.packet)
+        elif isinstance(event, Pong):
+            if connection.heartbeat is not None:
+                connection.heartbeat.pong()
+            else:
+                connection.server.link.forward(connection, b"3")
+        elif isinstance(event, Answer):
+            if not connection.hub.invocations.answered(event.ack_id, connection, event.payload):
+                self.late_answers += 1
+        elif isinstance(event, Closed):
+            self.disconnect(connection, reasons.CLIENT_CLOSED, who="client")
+        else:
+            # Leave the groups before the app server is notified: its own clean-up of the private room then
+            # finds nobody, and cannot affect a new socket in the same namespace.
+            self.leave_namespace(connection, event.namespace, was_connected=event.was_connected)
+            connection.server.link.forward(connection, event.packet)
+
+    def upgraded(self, connection: Connection) -> None:
+        """The client has changed from polling to a WebSocket."""
+        connection.server.peer.upgraded(connection)
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Check all deadlines. A fault in one part does not keep the others from their tick."""
+        self.guard("node", self.heartbeats.tick, now)
+        self.guard("node", self.flusher.backlog.tick, now)
+        for bursts in tuple(self.bursts.values()):
+            self.guard("node", bursts.tick, now)
+        for hub in tuple(self.hubs.values()):
+            if hub.waits:
+                self.invoke_timeouts += self.guard("node", hub.invocations.tick, now) or 0
+                self.server_timeouts += self.guard("node", hub.queries.tick, now) or 0
+                self.server_timeouts += self.guard("node", hub.questions.tick, now) or 0
+                self._forget_if_empty(hub)
+
+    def guard(self, part: str, call: Callable[..., ResultT], *given: object) -> ResultT | None:
+        """Make a call. An exception is counted and logged as a fault of `part`, and goes no further."""
+        try:
+            return call(*given)
+        except Exception as error:
+            self._faults(part, error)
+            return None

@@ -1,0 +1,142 @@
+"""The frames of the service that are about clients: what each changes, and what runs because of it. No I/O.
+
+The order of one client's packets is kept where an app can see it: `connect` and `disconnect` handlers, and
+all handlers of a server with `async_handlers=False`, run one after another, and later packets wait. Other
+events start at once, in order, as with python-socketio. ACKs do not wait: handlers may be waiting for them.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Generic
+
+from moorage.sdk.clients.clients import ClientT, ClientTable
+from moorage.sdk.clients.idle import IdleCheck
+from moorage.sdk.clients.packets import PacketReader, complete
+from moorage.sdk.exchange.manager import SocketManager
+from moorage.sdk.payload import Codec
+from moorage.wire.engineio import SEPARATOR
+from moorage.wire.errors import PeerError
+from moorage.wire.moorage.v1 import Closed, Left, Moved, Open, Upgraded
+
+CLIENT_QUEUE: Final = 4 * 1024 * 1024
+"""Bytes of one client's packets that may wait for their turn. Beyond this the client is closed: its slow
+handlers must not hold up the other clients."""
+
+HANDLER_COST: Final = 1024
+"""Bytes that a running handler counts for, besides its packet."""
+
+_log = logging.getLogger("moorage.sdk")
+
+
+class ClientDispatcher(Generic[ClientT]):
+    """Decides; an executor runs the jobs, each after the earlier jobs of the same client."""
+
+    def __init__(self, sio: Any, table: ClientTable[ClientT], manager: SocketManager, codec: Codec) -> None:
+        self._sio = sio
+        self._table = table
+        self._manager = manager
+        self._reader = PacketReader(codec)
+        self._idle = IdleCheck(sio)
+        self._causes: Final = {
+            "ping timeout": sio.reason.PING_TIMEOUT,
+            "transport close": sio.reason.TRANSPORT_CLOSE,
+            "server shutting down": sio.reason.TRANSPORT_CLOSE,
+            "forced server close": sio.reason.SERVER_DISCONNECT,
+        }
+
+    # -- the executor's part --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _accept(self, frame: Open) -> ClientT:
+        """A new client, which the service has been told to take."""
+
+    @abstractmethod
+    def _in_order(self, client: ClientT, job: Callable[[], Any]) -> None:
+        """Run `job` after all earlier jobs of the client."""
+
+    @abstractmethod
+    def _end_socket(self, client: ClientT, namespace: str, reason: str) -> Any:
+        """Job: run the disconnect handler, then remove the socket."""
+
+    @abstractmethod
+    def _end_client(self, client: ClientT, reason: str) -> Any:
+        """Job: end all its sockets, then forget the client."""
+
+    @abstractmethod
+    def _packet(self, client: ClientT, packet: bytes) -> None:
+        """Handle one packet with its attachments. Raises `ValueError` and `PeerError`."""
+
+    @abstractmethod
+    def _end(self, client: ClientT) -> None:
+        """Tell the service to close the client."""
+
+    # -- a client's life ------------------------------------------------------------------------------------
+
+    def opened(self, frame: Open) -> None:
+        """A new client."""
+        client = self._accept(frame)
+        self._idle.client()
+        engine: Any = self._table
+        self._in_order(client, lambda: engine.handlers["connect"](client.sid, client.environ))
+
+    def closed(self, frame: Closed) -> None:
+        """A client's connection has ended. Its earlier packets are handled first."""
+        client = self._table.by_number.pop(frame.client, None)
+        if client is not None:
+            client.gone = True
+            reason = self._causes.get(frame.cause, self._sio.reason.TRANSPORT_ERROR)
+            self._in_order(client, partial(self._end_client, client, reason))
+
+    def all_gone(self) -> None:
+        """The session is over, and all its clients with it."""
+        for client in self._table.forget_all():
+            self._in_order(client, partial(self._end_client, client, self._sio.reason.TRANSPORT_CLOSE))
+
+    def left(self, frame: Left) -> None:
+        """Another app server, or the REST API, has disconnected one of the client's sockets."""
+        client = self._table.by_number.get(frame.client)
+        if client is not None:
+            reason = self._sio.reason.SERVER_DISCONNECT
+            self._in_order(client, partial(self._end_socket, client, frame.namespace, reason))
+
+    def upgraded(self, frame: Upgraded) -> None:
+        """The client has changed its transport."""
+        client = self._table.by_number.get(frame.client)
+        if client is not None:
+            client.upgraded = frame.transport == "websocket"
+
+    def moved(self, frame: Moved) -> None:
+        """Another app server, or the REST API, has changed a socket's rooms."""
+        client = self._table.by_number.get(frame.client)
+        member = client.members.get(frame.namespace) if client is not None else None
+        if member is not None:
+            self._manager.moved(member, frame.joined, frame.rooms)
+
+    # -- its packets ----------------------------------------------------------------------------------------
+
+    def packet(self, number: int, payload: bytes) -> None:
+        """Engine.IO packets of a client."""
+        client = self._table.by_number.get(number)
+        if client is None or client.closing:
+            return
+        try:
+            # Above `44` are `45`, `46` and `b`: an event or ack with attachments, and an attachment.
+            if SEPARATOR in payload or client.incoming or payload[:2] > b"44":
+                for packet in complete(client, payload):
+                    self._packet(client, packet)
+            else:
+                self._packet(client, payload)
+        except (PeerError, ValueError) as error:
+            self._bad(client, str(error))
+
+    def _bad(self, client: ClientT, why: str) -> None:
+        """The client broke the protocol. As with Socket.IO's own server, its connection ends."""
+        _log.info("client %s is closed: %s", client.sid, why)
+        client.incoming = []
+        if not client.closing and not client.gone:
+            self._end(client)
+        client.closing = True

@@ -1,0 +1,1 @@
+"""The way to the service: addresses, tokens, refusals, and the session that outlives a lost link."""

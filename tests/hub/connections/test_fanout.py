@@ -1,0 +1,118 @@
+"""The bytes of one emit are built once, shared by all recipients and counted once per recipient."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.hub.connections.fanout import Encoded, fan_out, push
+from moorage.hub.hub import Connection
+from moorage.hub.outbox import SLICE
+from moorage.hub.settings import Limits
+from moorage.wire import engineio
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import BAD_PACKET
+from tests.hub.fakes import World, heard, sink_of
+
+
+def crowd(count: int, *, polling: int = 0, limits: Limits | None = None) -> tuple[World, list[Connection]]:
+    """A number of WebSocket clients and of polling clients."""
+    world = World(limits=limits or Limits())
+    world.server()
+    clients = [world.client() for _ in range(count)]
+    return world, clients + [world.client(framed=False) for _ in range(polling)]
+
+
+def send(world: World, encoded: Encoded, clients: list[Connection]) -> None:
+    """Fan out."""
+    fan_out(encoded, clients, world.node.flusher)
+
+
+@pytest.mark.parametrize(
+    ("payload", "packets", "special"),
+    [
+        (b'42["a"]', 1, False),
+        (b"2", 1, False),
+        (b"430[]", 1, False),
+        (b'451-["a"]\x1ebYWI=', 2, False),
+        (b'42["40"]', 1, False),
+        (b'40{"sid":"x"}', 1, True),
+        (b"41", 1, True),
+        (b"41/ns,", 1, True),
+        (b'44{"message":"x"}', 1, True),
+        (b"1", 1, True),
+        (b'42["a"]\x1e1', 2, True),
+        (b'42["a"]\x1e42["b"]\x1e41', 3, True),
+    ],
+)
+def test_payloads_that_the_service_must_handle(payload: bytes, packets: int, special: bool) -> None:
+    encoded = Encoded(payload)
+    assert encoded.packets == packets
+    assert encoded.is_special == special
+
+
+def test_frames_are_built_once_and_only_when_needed() -> None:
+    broken = Encoded(b"42[]\x1eb!")
+    assert broken.payload == b"42[]\x1eb!"
+    with pytest.raises(PeerError) as caught:
+        _ = broken.frames
+    assert caught.value.reason is BAD_PACKET
+    encoded = Encoded(b"42[]")
+    assert encoded.frames == engineio.text_frame(b"42[]")
+    assert encoded.frames is encoded.frames
+
+
+def test_everybody_gets_the_same_bytes_object() -> None:
+    world, clients = crowd(3)
+    encoded = Encoded(b"42[1]")
+    send(world, encoded, clients)
+    world.settle()
+    assert all(sink_of(client).writes[0] is encoded.frames for client in clients)
+
+
+@pytest.mark.parametrize("size", [1, SLICE - 3, SLICE, SLICE + 1, 2 * SLICE + 1])
+def test_both_transports_for_any_size(size: int) -> None:
+    world, clients = crowd(size, polling=2)
+    world.node.flusher.sent_websocket = world.node.flusher.sent_polling = 0
+    send(world, Encoded(b'451-["x"]\x1ebYWI='), clients)
+    world.settle()
+    assert all(heard(client) == [b'451-["x"]', b"bYWI="] for client in clients)
+    assert (world.node.flusher.sent_websocket, world.node.flusher.sent_polling) == (2 * size, 4)
+
+
+def test_a_partial_large_fan_out_is_counted_partially() -> None:
+    world, clients = crowd(3, polling=2)
+    world.node.flusher.sent_websocket = world.node.flusher.sent_polling = 0
+    fan_out(Encoded(b"42[1]"), clients, world.node.flusher, among=10 * SLICE)
+    world.settle()
+    assert (world.node.flusher.sent_websocket, world.node.flusher.sent_polling) == (3, 2)
+
+
+def test_only_a_large_fan_out_is_sliced() -> None:
+    world, clients = crowd(SLICE)
+    send(world, Encoded(b"42[1]"), clients[1:])
+    world.tick()
+    assert world.scheduled == 0
+    send(world, Encoded(b"42[2]"), [*clients, world.client()])
+    world.tick()
+    assert world.scheduled == 1
+
+
+@pytest.mark.parametrize("size", [3, SLICE + 3])
+def test_a_full_outbox_does_not_stop_others(size: int) -> None:
+    world, clients = crowd(size, limits=Limits(outbox_bytes=10, outbox_hard_bytes=20))
+    slow = clients[1]
+    slow.outbox.ready = False
+    push(slow.outbox, Encoded(b"42[1]"), world.node.flusher)
+    send(world, Encoded(b'42["more than ten bytes"]'), clients)
+    assert world.logged == []
+    world.settle()
+    assert [row[1] for row in world.logged] == ["slow-client"]
+    assert all(heard(client) for client in clients if client is not slow)
+
+
+def test_single_deliveries_are_counted_by_transport() -> None:
+    world, (websocket, polling) = crowd(1, polling=1)
+    world.node.flusher.sent_websocket = world.node.flusher.sent_polling = 0
+    push(websocket.outbox, Encoded(b"42[]\x1e42[]"), world.node.flusher)
+    push(polling.outbox, Encoded(b"42[]"), world.node.flusher)
+    assert (world.node.flusher.sent_websocket, world.node.flusher.sent_polling) == (2, 1)
