@@ -52,6 +52,8 @@ def _object(value: dict[str, Any]) -> Parts:
             return _binary(text.encode(), times)
         case {"hex": str(digits)}:
             return _binary(bytes.fromhex(digits), times)
+        case {"type": int(), "frame": dict()}:
+            return pack_frame(value)
     return pack(list(value.values()))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from moorage.wire.moorage import v1
+from moorage.wire.moorage.coverage import NodeRow
 
 _ROOT = Path(__file__).resolve().parents[2]
 VECTORS: dict[str, list[dict[str, Any]]] = {
@@ -15,7 +16,7 @@ VECTORS: dict[str, list[dict[str, Any]]] = {
     if isinstance(rows, list)
 }
 
-_KINDS = (v1.To, v1.Row, v1.Server, v1.Chunk, v1.Headers)
+_KINDS = (v1.To, v1.Row, v1.Server, v1.Chunk, v1.Headers, NodeRow)
 _INNER = {cls.__struct_fields__: cls for cls in _KINDS}
 
 
@@ -46,6 +47,8 @@ def value(written: Any) -> Any:
             return tuple(map(value, items)) * times
         case list(items):
             return tuple(map(value, items))
+        case {"type": int(), "frame": dict()}:
+            return frame(written)
         case dict(fields):
             return _INNER[tuple(fields)](**{name: value(field) for name, field in fields.items()})
     return written

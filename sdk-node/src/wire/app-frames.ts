@@ -129,6 +129,26 @@ export interface List {
   readonly ref: number;
 }
 
+/** What the sender covers. The first frame of each session of an app server that covers several nodes, and sent again on
+ * all of them after each change. Revision 4. */
+export interface Cover {
+  readonly type: typeof Type.Cover;
+  /** How often the app server has changed its home. */
+  readonly term: number;
+  /** True if the receiver forwards the app server's commands to nodes outside `nodes`. */
+  readonly home: boolean;
+  /** True if the receiver must hold what follows until the home's mark has arrived. */
+  readonly fence: boolean;
+  /** Incarnations of all nodes at which the app server has a live session, the receiver included. */
+  readonly nodes: readonly string[];
+}
+
+/** A frame of a lost home session that may not have been forwarded: to be forwarded only. Revision 4. */
+export interface Again {
+  readonly type: typeof Type.Again;
+  readonly frame: Emit | Ask | JoinOrLeave | Disconnect | Fetch | Tell;
+}
+
 export type FromApp =
   | AppHello
   | Opened
@@ -145,4 +165,6 @@ export type FromApp =
   | Tell
   | Reply
   | List
+  | Cover
+  | Again
   | Drain;

@@ -6,6 +6,7 @@ import {
   type Data,
   type FromService,
   type Headers,
+  type NodeRow,
   type ServerRow,
   type ServiceHello,
   type Sockets,
@@ -134,6 +135,11 @@ SHAPES[Type.Servers] = exactly(2, (from) => ({
   ref: from.uint(),
   rows: rows(from, 4, serverRow),
 }));
+SHAPES[Type.Nodes] = exactly(2, (from) => ({
+  type: Type.Nodes,
+  version: from.uint(),
+  rows: rows(from, 5, nodeRow),
+}));
 SHAPES[Type.Drain] = {
   min: 0,
   max: 1,
@@ -171,6 +177,10 @@ function headers(from: Reader): Headers {
 
 function serverRow(from: Reader): ServerRow {
   return { id: from.str(), dialect: from.str(), up: from.bool(), clients: from.uint() };
+}
+
+function nodeRow(from: Reader): NodeRow {
+  return { id: from.str(), name: from.str(), url: from.str(), region: from.str(), cover: from.bool() };
 }
 
 function data(from: Reader): Data {

@@ -115,6 +115,17 @@ function encodeRare(out: Writer, frame: Rare): void {
     case Type.List:
       begin(out, 2, frame.type, frame.ref);
       return;
+    case Type.Cover:
+      begin(out, 5, frame.type, frame.term);
+      out.bool(frame.home);
+      out.bool(frame.fence);
+      out.strs(frame.nodes);
+      return;
+    case Type.Again:
+      out.array(2);
+      out.uint(frame.type);
+      encodeFrame(out, frame.frame);
+      return;
     case Type.Drain:
       out.array(2);
       out.uint(frame.type);
@@ -122,7 +133,7 @@ function encodeRare(out: Writer, frame: Rare): void {
   }
 }
 
-/** `length` includes the type. All frames but Drain have a whole number after the type. */
+/** `length` includes the type. All frames but Again and Drain have a whole number after the type. */
 function begin(out: Writer, length: number, type: number, first: number): void {
   out.array(length);
   out.uint(type);

@@ -6,7 +6,7 @@
 export const SUBPROTOCOL = "moorage.v1";
 
 /** Counts additions within version 1. Each side sends its own; the lower one applies. */
-export const REVISION = 3;
+export const REVISION = 4;
 
 /** Flag of emits: skip clients that cannot take the packet at once. */
 export const VOLATILE = 1;
@@ -47,6 +47,9 @@ export const Type = {
   List: 43,
   Servers: 44,
   Drain: 50,
+  Nodes: 51,
+  Cover: 52,
+  Again: 53,
 } as const;
 
 /** Selects the sockets of `namespace` that are in any of `rooms` (empty: all sockets) and in none of `excluded`. */

@@ -169,6 +169,26 @@ export interface Servers {
   readonly rows: readonly ServerRow[];
 }
 
+/** One node of `Nodes`. */
+export interface NodeRow {
+  /** Its incarnation. */
+  readonly id: string;
+  /** For people. */
+  readonly name: string;
+  /** Where app servers reach it; "" if they reach it by their own endpoint. */
+  readonly url: string;
+  readonly region: string;
+  /** True if the app server should have a session there. */
+  readonly cover: boolean;
+}
+
+/** All live nodes of the cluster, the sender included. A list with a lower version is outdated. Revision 4. */
+export interface Nodes {
+  readonly type: typeof Type.Nodes;
+  readonly version: number;
+  readonly rows: readonly NodeRow[];
+}
+
 export type FromService =
   | ServiceHello
   | Open
@@ -186,6 +206,7 @@ export type FromService =
   | Data
   | Told
   | Servers
+  | Nodes
   | Drain;
 
 /** The frames that may come for a request before its end. */

@@ -27,6 +27,7 @@ function plain(value) {
   if ("text" in value) return value.text.repeat(times);
   if ("hex" in value) return Buffer.from(value.hex.repeat(times), "hex").toString();
   if ("str" in value) return value.str.repeat(times);
+  if ("type" in value && "frame" in value) return frame(value);
   if ("list" in value) return Array.from({ length: times }, () => value.list.map(plain)).flat();
   return fields(value);
 }

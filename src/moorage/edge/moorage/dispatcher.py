@@ -88,6 +88,8 @@ class Dispatcher:
             v1.Reply: self._reply,
             v1.List: self._list,
             v1.Drain: self._drain,
+            v1.Cover: self._cover,
+            v1.Again: self._cover,
             v1.AppHello: self._hello_again,
         }
 
@@ -403,6 +405,10 @@ class Dispatcher:
 
     def _drain(self, _frame: v1.Drain) -> None:
         self._server.app.draining = True
+
+    @staticmethod
+    def _cover(_frame: v1.Cover | v1.Again) -> None:
+        raise PeerError(reasons.LINK_BAD_REQUEST, "this node has no cluster")
 
     @staticmethod
     def _hello_again(_frame: v1.AppHello) -> None:

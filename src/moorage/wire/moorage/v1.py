@@ -2,9 +2,8 @@
 
 A WebSocket message is one *batch*: a MessagePack array `[number, ack, frames]`. A frame is an array whose
 first element is its type. A receiver ignores unknown fields at the end of a frame, so a new field needs no
-new version; a new frame type does.
-
-docs/reference/link-protocol.md is the specification. `stream` handles order and loss."""
+new version; a new frame type does. docs/reference/link-protocol.md is the specification. `stream` handles order
+and loss."""
 
 from __future__ import annotations
 
@@ -13,6 +12,8 @@ from typing import Annotated, Final, Generic, NamedTuple, TypeVar
 import msgspec
 
 from moorage.wire.errors import PeerError
+from moorage.wire.moorage.coverage import Cover as Cover  # noqa: PLC0414
+from moorage.wire.moorage.coverage import Nodes as Nodes  # noqa: PLC0414
 from moorage.wire.moorage.listing import array_head
 from moorage.wire.moorage.rows import Chunk as Chunk  # noqa: PLC0414
 from moorage.wire.moorage.rows import Count, Fields
@@ -22,7 +23,7 @@ from moorage.wire.moorage.rows import Server as Server  # noqa: PLC0414
 from moorage.wire.reasons import LINK_BAD_FRAME
 
 SUBPROTOCOL: Final = "moorage.v1"
-REVISION: Final = 3
+REVISION: Final = 4
 """Counts additions within version 1. Each side sends its own revision; the lower one applies."""
 
 VOLATILE: Final = 1
@@ -36,11 +37,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=2.0**31)]
 """Bounded, so that infinity and NaN cannot reach a timer."""
 
 
-class _Frame(Fields):
-    """The fields of a frame after its type."""
-
-
-class To(_Frame):
+class To(Fields):
     """Selects sockets of a namespace: in any of `rooms` (empty: all sockets) and in none of `excluded`. A
     socket's own id is a room."""
 
@@ -52,14 +49,14 @@ class To(_Frame):
 # --- both ways ---------------------------------------------------------------------------------
 
 
-class Packet(_Frame, tag=4):
+class Packet(Fields, tag=4):
     """Engine.IO packets from or for one client, joined by 0x1e."""
 
     client: Count
     payload: bytes
 
 
-class Drain(_Frame, tag=50):
+class Drain(Fields, tag=50):
     """The sender is about to stop. An app server sends it to get no new clients. The service sends it
     before it closes the link, in `seconds`."""
 
@@ -69,7 +66,7 @@ class Drain(_Frame, tag=50):
 # --- from the app server -------------------------------------------------------------------------
 
 
-class AppHello(_Frame, tag=0):
+class AppHello(Fields, tag=0):
     """The first frame. `session` and `received` belong to the session to resume; "" and 0 for a new one."""
 
     revision: Count
@@ -84,7 +81,7 @@ class AppHello(_Frame, tag=0):
     """Random, new at each start of the app server. Revision 3."""
 
 
-class Opened(_Frame, tag=2):
+class Opened(Fields, tag=2):
     """Accepts a client with these terms: times in milliseconds, `max_payload` in bytes of one message."""
 
     client: Count
@@ -93,7 +90,7 @@ class Opened(_Frame, tag=2):
     max_payload: Count
 
 
-class Refused(_Frame, tag=3):
+class Refused(Fields, tag=3):
     """Refuses a client. A status from 400 to 499 means a fault of the client, any other of the app server."""
 
     client: Count
@@ -101,13 +98,13 @@ class Refused(_Frame, tag=3):
     message: str
 
 
-class Close(_Frame, tag=6):
+class Close(Fields, tag=6):
     """Closes a client's connection. After a `Drain` of the app server the client may reconnect."""
 
     client: Count
 
 
-class Emit(_Frame, tag=10):
+class Emit(Fields, tag=10):
     """Delivers `payload` to all of `to`. With `ref` 0 only a failure is answered."""
 
     ref: Count
@@ -118,7 +115,7 @@ class Emit(_Frame, tag=10):
     """See `COUNTED`."""
 
 
-class Ask(_Frame, tag=11):
+class Ask(Fields, tag=11):
     """Delivers an event and collects an ack from each recipient: `Asked`, `Answer`s, `Done`."""
 
     ref: Count
@@ -130,7 +127,7 @@ class Ask(_Frame, tag=11):
     number: Count = 0
 
 
-class Enter(_Frame, tag=20):
+class Enter(Fields, tag=20):
     """One of the app server's own sockets joins rooms."""
 
     ref: Count
@@ -139,7 +136,7 @@ class Enter(_Frame, tag=20):
     rooms: tuple[str, ...]
 
 
-class Exit(_Frame, tag=21):
+class Exit(Fields, tag=21):
     """One of the app server's own sockets leaves rooms."""
 
     ref: Count
@@ -148,7 +145,7 @@ class Exit(_Frame, tag=21):
     rooms: tuple[str, ...]
 
 
-class Join(_Frame, tag=22):
+class Join(Fields, tag=22):
     """All of `to`, on any app server, join `rooms`; the app servers that serve them get `Moved`."""
 
     ref: Count
@@ -157,7 +154,7 @@ class Join(_Frame, tag=22):
     number: Count = 0
 
 
-class Leave(_Frame, tag=23):
+class Leave(Fields, tag=23):
     """All of `to` leave `rooms`."""
 
     ref: Count
@@ -166,7 +163,7 @@ class Leave(_Frame, tag=23):
     number: Count = 0
 
 
-class Disconnect(_Frame, tag=24):
+class Disconnect(Fields, tag=24):
     """All of `to` leave their namespace; `close` ends their connections as well."""
 
     ref: Count
@@ -175,7 +172,7 @@ class Disconnect(_Frame, tag=24):
     number: Count = 0
 
 
-class Fetch(_Frame, tag=30):
+class Fetch(Fields, tag=30):
     """Lists the sockets in `to`: `Sockets`, then `Data` from each app server that is asked, then `Done`."""
 
     ref: Count
@@ -186,14 +183,14 @@ class Fetch(_Frame, tag=30):
     number: Count = 0
 
 
-class Facts(_Frame, tag=33):
+class Facts(Fields, tag=33):
     """The answer to `Query`: an object for each of its sockets, in the same order."""
 
     ref: Count
     chunks: tuple[Chunk, ...]
 
 
-class Tell(_Frame, tag=40):
+class Tell(Fields, tag=40):
     """An event for all other app servers. `timeout` in milliseconds; 0 = no answers wanted."""
 
     ref: Count
@@ -203,23 +200,34 @@ class Tell(_Frame, tag=40):
     number: Count = 0
 
 
-class Reply(_Frame, tag=42):
+class Reply(Fields, tag=42):
     """The answer to `Told`."""
 
     ref: Count
     payload: bytes
 
 
-class List(_Frame, tag=43):
+class List(Fields, tag=43):
     """Lists the app servers of the hub."""
 
     ref: Count
 
 
+Counted = Emit | Ask | Join | Leave | Disconnect | Fetch | Tell
+"""Frames that an app server numbers with one counter, which never goes back while it runs. Revision 3; the
+number is 0 if the app server does not count."""
+
+
+class Again(Fields, tag=53):
+    """A frame of a lost home session that may not have been forwarded: to be forwarded only. Revision 4."""
+
+    frame: Counted
+
+
 # --- from the service ----------------------------------------------------------------------------
 
 
-class ServiceHello(_Frame, tag=0):
+class ServiceHello(Fields, tag=0):
     """The answer to `AppHello`; times in milliseconds."""
 
     revision: Count
@@ -238,7 +246,7 @@ class ServiceHello(_Frame, tag=0):
     """Maximum bytes of one message from a client; 0 if unknown."""
 
 
-class Open(_Frame, tag=1):
+class Open(Fields, tag=1):
     """A client requests a session. `handshake` is JSON."""
 
     client: Count
@@ -247,7 +255,7 @@ class Open(_Frame, tag=1):
     handshake: bytes
 
 
-class Closed(_Frame, tag=5):
+class Closed(Fields, tag=5):
     """A client is gone. `cause` is Socket.IO's disconnect reason; `reason` and `number` are ours."""
 
     client: Count
@@ -256,21 +264,21 @@ class Closed(_Frame, tag=5):
     cause: str
 
 
-class Left(_Frame, tag=7):
+class Left(Fields, tag=7):
     """Another app server or the API disconnected this socket from its namespace and notified the client."""
 
     client: Count
     namespace: str
 
 
-class Upgraded(_Frame, tag=9):
+class Upgraded(Fields, tag=9):
     """The client has changed its transport. Revision 2."""
 
     client: Count
     transport: str
 
 
-class Moved(_Frame, tag=8):
+class Moved(Fields, tag=8):
     """Another app server or the API changed this socket's rooms."""
 
     client: Count
@@ -279,14 +287,14 @@ class Moved(_Frame, tag=8):
     rooms: tuple[str, ...]
 
 
-class Asked(_Frame, tag=12):
+class Asked(Fields, tag=12):
     """The number of answers that an `Ask`, a `Tell` or a `Fetch` waits for."""
 
     ref: Count
     count: Count
 
 
-class Answer(_Frame, tag=13):
+class Answer(Fields, tag=13):
     """One answer: from a socket to an `Ask`, or from an app server to a `Tell`. `sender` is its id."""
 
     ref: Count
@@ -294,7 +302,7 @@ class Answer(_Frame, tag=13):
     payload: bytes
 
 
-class Done(_Frame, tag=14):
+class Done(Fields, tag=14):
     """The end of request `ref`. `missing` lists the sockets or app servers that did not answer."""
 
     ref: Count
@@ -302,7 +310,7 @@ class Done(_Frame, tag=14):
     missing: tuple[str, ...] = ()
 
 
-class Failed(_Frame, tag=15):
+class Failed(Fields, tag=15):
     """Request `ref` failed (0: a request without a number)."""
 
     ref: Count
@@ -311,7 +319,7 @@ class Failed(_Frame, tag=15):
     message: str
 
 
-class Sockets(_Frame, tag=31):
+class Sockets(Fields, tag=31):
     """Part of the answer to `Fetch`."""
 
     ref: Count
@@ -320,7 +328,7 @@ class Sockets(_Frame, tag=31):
     headers: tuple[Headers, ...] = ()
 
 
-class Query(_Frame, tag=32):
+class Query(Fields, tag=32):
     """Another app server requests the data of these sockets. The answer is `Facts`."""
 
     ref: Count
@@ -328,7 +336,7 @@ class Query(_Frame, tag=32):
     sockets: tuple[str, ...]
 
 
-class Data(_Frame, tag=34):
+class Data(Fields, tag=34):
     """`Facts` of `server`, passed on, in the order of its rows in `Sockets`."""
 
     ref: Count
@@ -336,7 +344,7 @@ class Data(_Frame, tag=34):
     chunks: tuple[Chunk, ...]
 
 
-class Told(_Frame, tag=41):
+class Told(Fields, tag=41):
     """An event from another app server. With `ref` 0 it expects no answer."""
 
     ref: Count
@@ -345,7 +353,7 @@ class Told(_Frame, tag=41):
     payload: bytes
 
 
-class Servers(_Frame, tag=44):
+class Servers(Fields, tag=44):
     """The answer to `List`."""
 
     ref: Count
@@ -353,23 +361,19 @@ class Servers(_Frame, tag=44):
 
 
 FromApp = (
-    AppHello
+    Counted
+    | AppHello
     | Opened
     | Refused
     | Packet
     | Close
-    | Emit
-    | Ask
     | Enter
     | Exit
-    | Join
-    | Leave
-    | Disconnect
-    | Fetch
     | Facts
-    | Tell
     | Reply
     | List
+    | Cover
+    | Again
     | Drain
 )
 FromService = (
@@ -389,12 +393,12 @@ FromService = (
     | Data
     | Told
     | Servers
+    | Nodes
     | Drain
 )
 
 COUNTED: Final = frozenset((Emit, Ask, Join, Leave, Disconnect, Fetch, Tell))
-"""Frames that an app server numbers with one counter, which never goes back while it runs. Revision 3; the
-number is 0 if the app server does not count."""
+"""The types of `Counted`."""
 
 FrameT = TypeVar("FrameT")
 
