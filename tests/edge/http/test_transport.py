@@ -1,4 +1,4 @@
-"""The transport under uvicorn's protocol: who may pause reading, and how it ends."""
+"""The transport under uvicorn's protocol: who may pause reading, what is sent together, and how it ends."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import cast
+from urllib.parse import urlsplit
 
 import pytest
 
 from moorage.edge.http.transport import MAX_DROPPED, HttpTransport
+from tests.support.service import MoorageProcess
 
 LARGE = b"x" * 8 * 1024 * 1024
 
@@ -69,6 +71,33 @@ async def test_reading_goes_on_when_both_agree(ends: Ends) -> None:
     client.send(b"12")
     while side.got < 2:
         await asyncio.sleep(0)
+
+
+async def test_data_waits_for_the_next_write_until_the_end_of_the_turn(ends: Ends) -> None:
+    transport, _, client = ends
+    loop = asyncio.get_running_loop()
+    transport.write(b"head")
+    with pytest.raises(BlockingIOError):
+        client.recv(100)
+    transport.write(b" and body")
+    assert await loop.sock_recv(client, 100) == b"head and body"
+    transport.write(b"head alone")
+    assert await loop.sock_recv(client, 100) == b"head alone"
+    transport.write(b"before the end of the turn")
+    transport.flush()
+    assert client.recv(100) == b"before the end of the turn"
+
+
+def test_a_refused_poll_arrives_in_one_piece(service: MoorageProcess) -> None:
+    address = urlsplit(service.url)
+    target = "/clients/socketio/hubs/nobody/?transport=polling&EIO=3"
+    request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    for _ in range(30):
+        with socket.create_connection((address.hostname, address.port)) as client:
+            client.sendall(request)
+            head, _, body = client.recv(65_536).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert f"content-length: {len(body)}".encode() in head.split(b"\r\n")
 
 
 async def test_a_close_while_nothing_is_coming(ends: Ends) -> None:

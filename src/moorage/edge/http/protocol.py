@@ -277,6 +277,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.fail(reasons.BAD_UPGRADE)
             return
         self.connections.discard(self)
+        self._tcp.flush()
         target = self.url.decode("latin-1")
         upgrade.begin(
             self._tcp.real, target, self.headers, early, upgrades=self.upgrades, metrics=self.metrics

@@ -1,6 +1,6 @@
-"""The TCP transport of an HTTP connection, as uvicorn's protocol sees it. It adds three things to the real
-transport: two parties can hold reading, a close does not destroy the answer on its way, and a client that
-reads nothing is noticed."""
+"""The TCP transport of an HTTP connection, as uvicorn's protocol sees it. It adds four things to the real
+transport: two parties can hold reading, the head and the body of an answer leave together, a close does not
+destroy the answer on its way, and a client that reads nothing is noticed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class HttpTransport:
 
     __slots__ = (
         "_dropped",
+        "_head",
         "_held",
         "_paused",
         "_progress_at",
@@ -32,6 +33,8 @@ class HttpTransport:
         self.waiting_since: float | None = None
         """Start of the wait for a request's headers or body."""
         self._dropped = 0
+        self._head: bytes | None = None
+        """Data that waits for the next write."""
         self._paused = False
         self._held = False
         self._unread = 0
@@ -39,9 +42,24 @@ class HttpTransport:
         self._progress_at: float | None = None
 
     def write(self, data: bytes) -> None:
-        """Write, unless the connection is gone."""
-        if not self.is_closing():
-            self.real.write(data)
+        """Write, unless the connection is gone. uvicorn writes the head and the body of an answer one after
+        the other, and uvloop would send each at once. A client that closes the connection as soon as it has
+        seen the status, as python-socketio does for a refused poll, would often miss the body. So the first
+        write waits for the second one, until the end of the loop's turn at most."""
+        if self.is_closing():
+            return
+        head, self._head = self._head, None
+        if head is not None:
+            self.real.writelines((head, data))
+        else:
+            self._head = data
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what waits for another write."""
+        head, self._head = self._head, None
+        if head is not None and not self.real.is_closing():
+            self.real.write(head)
 
     def is_closing(self) -> bool:
         """True once no further answer can be sent."""
@@ -86,6 +104,7 @@ class HttpTransport:
         incoming data is dropped until the client closes too."""
         if self.is_closing():
             return
+        self.flush()
         self.closing = True
         sending = self.waiting_since is not None or not self.real.is_reading()
         if sending and self.real.can_write_eof():
