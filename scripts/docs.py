@@ -57,8 +57,11 @@ _PART: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.
 
 
 def descriptions(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """Maps each field to the docstring below it, on one line."""
+    """Maps each field to the docstring below it, on one line; fields of base classes too."""
     found: dict[str, str] = {}
+    for base in struct.__bases__:
+        if base is not msgspec.Struct:
+            found |= descriptions(base)
     tree = ast.parse(inspect.getsource(struct)).body[0]
     assert isinstance(tree, ast.ClassDef)
     for field, text in zip(tree.body, tree.body[1:], strict=False):

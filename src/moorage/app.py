@@ -145,7 +145,7 @@ class Service:
             log=self.client_log,
             wall_clock=time.time,
         )
-        self.polling = PollingHandler(admission, clock=time.monotonic)
+        self.polling = PollingHandler(admission, config.limits.max_packets_per_payload, clock=time.monotonic)
         self.sockets = WebSocketAcceptor(
             admission,
             release_poll=self.polling.release_poll,
@@ -160,10 +160,10 @@ class Service:
             auth_settings=config.auth,
             server=config.server,
             settings=config.links,
+            max_waiting=config.limits.outbox_bytes_link,
             clock=time.monotonic,
             wall_clock=time.time,
             node_id=self.incarnation,
-            new_ack=lambda: secrets.randbelow(2**30) + 1,
         )
         self.port = ClientPort(
             config.server,

@@ -33,6 +33,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "hub/settings.py": "config/test_load.py",
     "hub/ports.py": "hub/test_node.py",
     "wire/moorage/coverage.py": "wire/moorage/test_v1.py",
+    "wire/sizes.py": "config/test_load.py",
     "wire/moorage/rows.py": "wire/moorage/test_v1.py",
 }
 """Module without a test file -> the test file that covers it. Only for a file that is declarations

@@ -4,8 +4,8 @@ import pytest
 
 from moorage.config.check import HOW_TO_GET_A_KEY, is_loopback, problems, warnings
 from moorage.config.model import Config, KeySettings, ShutdownSettings
-from moorage.edge.settings import CorsSettings, ServerSettings
-from moorage.hub.settings import HubSettings, Limits
+from moorage.edge.settings import CorsSettings, EdgeLimits, ServerSettings
+from moorage.hub.settings import HubSettings
 
 KEY = "k" * 32
 OPEN = CorsSettings(credentials="any")
@@ -114,7 +114,7 @@ def test_loopback(host: str, loopback: bool) -> None:
 
 def test_settings_that_clash() -> None:
     config = Config(
-        limits=Limits(
+        limits=EdgeLimits(
             max_payload=100_000_000,
             outbox_bytes=3 << 20,
             outbox_hard_bytes=2 << 20,

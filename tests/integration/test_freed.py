@@ -12,8 +12,7 @@ import pytest
 
 from moorage.app import Service
 from moorage.config.model import Config, KeySettings
-from moorage.edge.settings import ServerSettings
-from moorage.hub.settings import Limits
+from moorage.edge.settings import EdgeLimits, ServerSettings
 from tests.support.app_link import AppServer
 from tests.support.rawhttp import HttpConnection, Polling, clients, request_bytes
 from tests.support.rawws import CLOSE, WebSocket, frame
@@ -173,7 +172,7 @@ async def _play(dialect: type[AppServer | TunnelLink], end: Callable[[str], Awai
         Config(
             server=ServerSettings(port=0),
             keys=KeySettings(primary=KEY),
-            limits=Limits(outbox_bytes=200_000, outbox_hard_bytes=400_000),
+            limits=EdgeLimits(outbox_bytes=200_000, outbox_hard_bytes=400_000),
         )
     )
     url = await service.start()

@@ -11,8 +11,8 @@ from msgspec import Meta
 
 from moorage.auth import AuthSettings
 from moorage.cluster.settings import ClusterSettings
-from moorage.edge.settings import CorsSettings, LinkSettings, ServerSettings
-from moorage.hub.settings import HubSettings, Limits
+from moorage.edge.settings import CorsSettings, EdgeLimits, LinkSettings, ServerSettings
+from moorage.hub.settings import HubSettings
 from moorage.wire.errors import UsageError
 
 DEFAULT_PATTERN: Final = "default"
@@ -91,7 +91,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cors: CorsSettings = CorsSettings()
     keys: KeySettings = KeySettings()
     auth: AuthSettings = AuthSettings()
-    limits: Limits = Limits()
+    limits: EdgeLimits = EdgeLimits()
     links: LinkSettings = LinkSettings()
     default_hub: HubName = "app"
     """The hub of the plain path `/socket.io/`."""

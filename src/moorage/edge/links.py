@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final
@@ -43,10 +44,10 @@ class LinkAcceptor:
         auth_settings: AuthSettings,
         server: ServerSettings,
         settings: LinkSettings,
+        max_waiting: int,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         node_id: str,
-        new_ack: Callable[[], int],
     ) -> None:
         self.node = node
         self.metrics = metrics
@@ -56,15 +57,22 @@ class LinkAcceptor:
         self._auth = auth_settings
         self._public_endpoint = server.public_endpoint
         self._settings = settings
+        self._max_waiting = max_waiting
         self._wall_clock = wall_clock
-        self._new_ack = new_ack
         self._servers: dict[tuple[str, str], AzureServer] = {}
         self._readers: dict[AzureServer, Reader] = {}
         self._refusals = Quota(rate=1.0, burst=20.0)
         """Limits the lines about refused links."""
         loop = asyncio.get_running_loop()
         self._moorage = Sessions(
-            node, metrics, settings, node_id=node_id, clock=clock, wall_clock=wall_clock, later=loop.call_soon
+            node,
+            metrics,
+            settings,
+            max_waiting,
+            node_id=node_id,
+            clock=clock,
+            wall_clock=wall_clock,
+            later=loop.call_soon,
         )
 
     @property
@@ -119,7 +127,7 @@ class LinkAcceptor:
         server = self._server(*checked)
         if server.tunnels >= self._settings.max_links_per_server:
             raise PeerError(reasons.LINK_TOO_MANY, f"at most {self._settings.max_links_per_server}")
-        socket = AzureSocket(self._readers[server], self.node.new_id(), self._sweep)
+        socket = AzureSocket(self._readers[server], self.node.new_id(), self._max_waiting, self._sweep)
         request.accept(socket, max_frame=MAX_MESSAGE, read_buffer=READ_BUFFER, ping=True)
 
     @staticmethod
@@ -178,7 +186,7 @@ class LinkAcceptor:
             hub,
             server_id,
             later=lambda: loop.call_soon(server.flush),
-            first_ack=self._new_ack(),
+            first_ack=secrets.randbelow(2**30) + 1,
         )
         self._servers[hub.name, server_id] = server
         self._readers[server] = Reader(server)

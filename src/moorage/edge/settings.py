@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from moorage.hub.settings import GIB, Size
+from moorage.hub.settings import Limits
+from moorage.wire.sizes import GIB, Size
 
 # Forms of values that the type alone does not define (`config.rules`).
 BaseUrl = Annotated[str, Meta(extra={"kind": "endpoint"})]
@@ -64,6 +65,15 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     which the service stops reading from its clients."""
     max_links_per_server: Annotated[int, Meta(ge=1, le=10_000)] = 32
     """Maximum links of one app server on this node."""
+
+
+class EdgeLimits(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits for peers. A peer that exceeds one is refused or closed with a numbered reason."""
+
+    max_packets_per_payload: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Maximum packets in one polling POST; 0 means that only `max_payload` limits them."""
+    outbox_bytes_link: Annotated[Size, Meta(ge=1024**2, le=64 * GIB)] = 64 * 1024 * 1024
+    """Bytes queued for one link above which it is closed as `link-slow`."""
 
 
 class CorsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,15 +3,12 @@ range that the configuration accepts. Code that builds a settings object itself 
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-GIB: Final = 1024**3
-
-Size = Annotated[int, Meta(extra={"kind": "size"})]
-"""A number of bytes. The configuration also accepts forms such as `64KiB`."""
+from moorage.wire.sizes import GIB, Size
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -21,8 +18,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Maximum bytes of one client message or POST body. The app server's `maxHttpBufferSize` may lower it."""
     max_attachments: Annotated[int, Meta(ge=0, le=10_000)] = 10
     """Maximum binary attachments of one packet (socket.io-parser's default since CVE-2026-33151)."""
-    max_packets_per_payload: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    """Maximum packets in one polling POST; 0 means that only `max_payload` limits them."""
     max_namespaces: Annotated[int, Meta(ge=1, le=10_000)] = 100
     """Maximum namespaces that are connected or connecting on one connection."""
     max_groups: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
@@ -37,8 +32,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Bytes queued for one client above which it is closed at once. A single emit may be larger."""
     outbox_total_bytes: Annotated[Size, Meta(ge=1024**2, le=1024 * GIB)] = 512 * 1024 * 1024
     """Bytes queued for all clients above which those that have read nothing for longest are closed."""
-    outbox_bytes_link: Annotated[Size, Meta(ge=1024**2, le=64 * GIB)] = 64 * 1024 * 1024
-    """Bytes queued for one link above which it is closed as `link-slow`."""
 
 
 class HubSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

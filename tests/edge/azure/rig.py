@@ -11,10 +11,9 @@ from websockets.streams import StreamReader
 
 from moorage.edge.azure.channel import Tunnel
 from moorage.edge.azure.server import AzureServer
-from moorage.edge.settings import LinkSettings
+from moorage.edge.settings import EdgeLimits, LinkSettings
 from moorage.hub.hub import Connection
 from moorage.hub.ports import Cluster
-from moorage.hub.settings import Limits
 from moorage.wire.azure import tunnel_frames
 from moorage.wire.reasons import Reason
 from tests.hub.fakes import HUB, RecordingOpening, World
@@ -86,9 +85,11 @@ class Rig:
         self,
         *,
         links: LinkSettings | None = None,
-        limits: Limits | None = None,
+        limits: EdgeLimits | None = None,
         cluster: Cluster | None = None,
     ) -> None:
+        limits = limits or EdgeLimits()
+        self._max_waiting = limits.outbox_bytes_link
         given: dict[str, Any] = {"links": links, "limits": limits, "cluster": cluster}
         self.world = World(**{name: value for name, value in given.items() if value is not None})
         self.hub = self.world.node.ensure_hub(HUB)
@@ -107,7 +108,7 @@ class Rig:
 
     def open(self, name: str = "t1") -> FakeTransport:
         """A tunnel; its greeting is still in its frames."""
-        transport = FakeTransport(name, self.world, self.world.limits.outbox_bytes_link)
+        transport = FakeTransport(name, self.world, self._max_waiting)
         self.server.tunnel_opened(transport.tunnel, self.world.now)
         return transport
 

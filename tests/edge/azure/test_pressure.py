@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from moorage.edge.azure.channel import MAX_GATHERED
 from moorage.edge.azure.server import HELD_PER_CLIENT
-from moorage.edge.settings import LinkSettings
-from moorage.hub.settings import Limits
+from moorage.edge.settings import EdgeLimits, LinkSettings
 from tests.edge.azure.rig import Rig, contents
 from tests.hub.fakes import sink_of
 
@@ -54,7 +53,7 @@ def test_an_app_server_that_does_not_read_slows_its_clients() -> None:
 
 
 def test_a_burst_of_large_packets_holds_all_clients_back_before_the_link_is_too_full() -> None:
-    rig = Rig(limits=Limits(outbox_bytes_link=1_000_000))
+    rig = Rig(limits=EdgeLimits(outbox_bytes_link=1_000_000))
     transport = rig.open()
     clients = [rig.client(transport) for _ in range(10)]
     transport.tunnel.congested = True
@@ -73,7 +72,7 @@ def test_a_burst_of_large_packets_holds_all_clients_back_before_the_link_is_too_
 
 
 def test_much_in_one_tick_is_held_back_until_it_has_left() -> None:
-    rig = Rig(limits=Limits(outbox_bytes_link=4 * MAX_GATHERED))
+    rig = Rig(limits=EdgeLimits(outbox_bytes_link=4 * MAX_GATHERED))
     transport = rig.open()
     talker, silent = rig.client(transport), rig.client(transport)
     packet = f'42["{"x" * 900_000}"]'
@@ -105,7 +104,7 @@ def test_held_packets_stay_held_while_other_clients_continue() -> None:
 
 
 def test_events_of_a_broken_tunnel_do_not_overrun_the_next_one() -> None:
-    rig = Rig(limits=Limits(outbox_bytes_link=1_000_000))
+    rig = Rig(limits=EdgeLimits(outbox_bytes_link=1_000_000))
     first = rig.open("t1")
     clients = [rig.client(first) for _ in range(8)]
     for client in clients:

@@ -357,7 +357,7 @@ def session_of(world: World) -> tuple[PollingHandler, PollingSession]:
         log=ClientLog(world.metrics, connects=False, per_second=100, clock=lambda: world.now),
         wall_clock=lambda: 0.0,
     )
-    handler = PollingHandler(admission, clock=lambda: world.now)
+    handler = PollingHandler(admission, 0, clock=lambda: world.now)
     session = PollingSession(handler, connection)
     handler._sessions[connection.id] = session
     connection.outbox.attach(session, ready=False)

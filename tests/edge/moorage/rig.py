@@ -15,9 +15,8 @@ from picows.picows import _make_test_ws_frame
 from moorage.edge.moorage.link import MoorageSocket
 from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.moorage.sessions import Sessions
-from moorage.edge.settings import LinkSettings
+from moorage.edge.settings import EdgeLimits, LinkSettings
 from moorage.hub.hub import Connection, Hub
-from moorage.hub.settings import Limits
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.stream import Incoming, Outgoing
@@ -192,8 +191,9 @@ class Rig:
     """All sessions of the dialect and the node behind them."""
 
     def __init__(
-        self, *, links: LinkSettings | None = None, limits: Limits | None = None, hub: str = HUB
+        self, *, links: LinkSettings | None = None, limits: EdgeLimits | None = None, hub: str = HUB
     ) -> None:
+        limits = limits or EdgeLimits()
         given: dict[str, Any] = {"links": links, "limits": limits}
         self.world = World(**{name: value for name, value in given.items() if value is not None})
         self.hub_name = hub
@@ -202,6 +202,7 @@ class Rig:
             self.world.node,
             self.world.metrics,
             self.world.links,
+            limits.outbox_bytes_link,
             node_id="n1",
             clock=lambda: self.world.now,
             wall_clock=lambda: 1_700_000_000.0 + self.world.now,

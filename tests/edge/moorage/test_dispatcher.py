@@ -11,7 +11,7 @@ import pytest
 from moorage.edge.moorage import dispatcher
 from moorage.edge.moorage.dispatcher import MAX_OPEN
 from moorage.edge.moorage.rooms import MAX_ROOM, MAX_ROOMS
-from moorage.hub.settings import Limits
+from moorage.edge.settings import EdgeLimits
 from moorage.wire.commands import JoinGroups, LeaveGroups, Outcome, Selection
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import room_group
@@ -183,7 +183,7 @@ def test_moves_by_the_rest_api_are_news_too(pair: Pair) -> None:
 
 
 def test_too_many_rooms_for_one_client() -> None:
-    pair = Pair(limits=Limits(max_groups=5))
+    pair = Pair(limits=EdgeLimits(max_groups=5))
     (failed,) = pair.one.ask(lambda ref: v1.Enter(ref, 1, "/", tuple("abcd")))
     assert (failed.reason, failed.number) == ("too-many-groups", 2010)
     assert pair.rooms("one1") == []

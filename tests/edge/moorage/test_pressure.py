@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 
 from moorage.edge.moorage.server import GATHERED
-from moorage.edge.settings import LinkSettings
+from moorage.edge.settings import EdgeLimits, LinkSettings
 from moorage.engine.upgrade import State
 from moorage.hub.hub import Connection
-from moorage.hub.settings import Limits
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import LINK_SLOW
 from tests.edge.moorage.rig import App, Rig, ends, say
@@ -21,7 +20,7 @@ def pressed(
     *,
     window: int = 64 * 1024,
     clients: int = 3,
-    limits: Limits | None = None,
+    limits: EdgeLimits | None = None,
     framed: bool = True,
     grace: float = 5.0,
 ) -> tuple[Rig, App, list[Connection]]:
@@ -216,7 +215,7 @@ def test_new_clients_do_not_use_up_the_capacity_of_connected_ones() -> None:
 
 
 def test_an_app_server_that_asks_and_does_not_take_is_given_up() -> None:
-    rig, app, _clients = pressed(limits=Limits(outbox_bytes_link=MIB))
+    rig, app, _clients = pressed(limits=EdgeLimits(outbox_bytes_link=MIB))
     text = "x" * 10_000
     for ref in range(1, 300):
         if app.line.closed:
@@ -230,7 +229,7 @@ def test_an_app_server_that_asks_and_does_not_take_is_given_up() -> None:
 
 def test_a_window_is_no_promise_to_keep_so_much() -> None:
     """An app server may offer a tebibyte and take nothing: what has left is kept for a resume."""
-    rig = Rig(limits=Limits(outbox_bytes_link=MIB))
+    rig = Rig(limits=EdgeLimits(outbox_bytes_link=MIB))
     app = rig.app(window=1 << 40)
     _, talker = app.client("/")
     app.ack()
@@ -258,7 +257,7 @@ def test_a_long_answer_leaves_as_it_is_taken() -> None:
 
 
 def test_clients_alone_never_fill_a_link_of_little_room() -> None:
-    rig, app, clients = pressed(limits=Limits(outbox_bytes_link=MIB))
+    rig, app, clients = pressed(limits=EdgeLimits(outbox_bytes_link=MIB))
     packet = b'42["' + b"x" * 60_000 + b'"]'
     for _ in range(40):
         for client in clients:

@@ -9,8 +9,8 @@ import pytest
 
 from moorage.edge.moorage import answers, dispatcher
 from moorage.edge.moorage.dispatcher import MAX_BACKLOG
+from moorage.edge.settings import EdgeLimits
 from moorage.hub.hub import Connection
-from moorage.hub.settings import Limits
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.v1 import To
 from tests.edge.moorage.rig import Pair, Rig
@@ -117,7 +117,7 @@ def test_a_slow_app_server_is_named_and_fails_nobody(pair: Pair) -> None:
 
 
 def test_a_large_fetch_comes_in_pieces_and_before_the_answers() -> None:
-    rig = Rig(limits=Limits(outbox_bytes_link=1 << 20))
+    rig = Rig(limits=EdgeLimits(outbox_bytes_link=1 << 20))
     one, two = rig.app("one", window=64 * 1024), rig.app("two")
     long = {"n": ["x" * 2_000]}
     for _ in range(500):

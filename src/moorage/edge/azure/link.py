@@ -153,7 +153,7 @@ class Reader:
 class AzureSocket(LinkSocket):
     """One link's WebSocket; a `Source` of frames. Its tunnel keeps what waits while it takes no data."""
 
-    def __init__(self, reader: Reader, tunnel_id: str, sweep: Sweep) -> None:
+    def __init__(self, reader: Reader, tunnel_id: str, limit: int, sweep: Sweep) -> None:
         node = reader.server.node
         super().__init__(reader.server.metrics)
         self._server = reader.server
@@ -162,7 +162,6 @@ class AzureSocket(LinkSocket):
         self._flusher = node.flusher
         self._clock = node.clock
         self._broken = False
-        limit = node.limits.outbox_bytes_link
         self.tunnel = Tunnel(
             tunnel_id, write=self._write, close=self._close, limit=limit, metrics=reader.server.metrics
         )

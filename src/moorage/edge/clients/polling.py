@@ -182,11 +182,12 @@ class PollingSession:
 class PollingHandler:
     """The ASGI application of the client paths."""
 
-    def __init__(self, admission: Admission, *, clock: Callable[[], float]) -> None:
+    def __init__(self, admission: Admission, max_packets: int, *, clock: Callable[[], float]) -> None:
         self.node = admission.node
         self.metrics = admission.log.metrics
         self.clock = clock
         self._admission = admission
+        self._max_packets = max_packets
         self._sessions: dict[str, PollingSession] = {}
         self._ends: dict[str, Reason] = {}
         """Why the last sessions ended, for later requests of their clients."""
@@ -352,7 +353,7 @@ class PollingHandler:
     async def _packets(self, session: PollingSession, body: bytes) -> None:
         connection, metrics = session.connection, self.metrics
         metrics.bytes_received_polling += len(body)
-        most = self.node.limits.max_packets_per_payload or connection.session.max_payload // SMALLEST_PACKET
+        most = self._max_packets or connection.session.max_payload // SMALLEST_PACKET
         try:
             packets = engineio.split_payload(body, most)
         except PeerError as error:

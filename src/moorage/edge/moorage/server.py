@@ -4,6 +4,7 @@ link that comes back within the grace time goes on where the last one stopped.""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
@@ -24,6 +25,7 @@ from moorage.wire.moorage import v1
 from moorage.wire.moorage.stream import BATCH_BYTES, Incoming, Outgoing
 from moorage.wire.reasons import Reason
 
+SESSION_BYTES: Final = 12
 COPIED: Final = 16 * 1024
 """Size up to which a batch is copied behind its header and written in one piece. Copying a larger one costs
 more than a second piece: 0.1 ms for 240 kB."""
@@ -68,10 +70,10 @@ class MoorageServer:
         node: Node,
         metrics: Metrics,
         settings: LinkSettings,
+        max_waiting: int,
         hub: Hub,
         server_id: str,
         *,
-        session: str,
         hello: v1.AppHello,
         numbers: Iterator[int],
         later: Callable[[Callable[[], object]], object],
@@ -81,9 +83,11 @@ class MoorageServer:
         self.metrics = metrics
         self.settings = settings
         self.hub = hub
-        self.session = session
+        self.session = secrets.token_urlsafe(SESSION_BYTES)
         self.revision = min(hello.revision, v1.REVISION)
         self.app = AppServer(server_id, self, "moorage", CAPABILITIES, peer=self)
+        self._max_waiting = max_waiting
+        """Bytes that may wait for the link. A link that waits for more is closed."""
         self.out = Outgoing(self.window_of(hello.window))
         self.inc = Incoming(settings.window)
         self.clients: dict[int, Connection] = {}
@@ -97,9 +101,8 @@ class MoorageServer:
         self._wall_clock = wall_clock
         self._scheduled = False
         self._paused: set[Connection] = set()
-        room = node.limits.outbox_bytes_link
-        self._gather_at_most = min(GATHERED, room // 4)
-        self._hold_at_most = min(settings.max_waiting_bytes, room // 2)
+        self._gather_at_most = min(GATHERED, max_waiting // 4)
+        self._hold_at_most = min(settings.max_waiting_bytes, max_waiting // 2)
         """Clients alone can never fill the link to the limit at which it is given up."""
         self._held_bytes = 0
         """Bytes of packets that arrived from clients that are held back."""
@@ -130,7 +133,7 @@ class MoorageServer:
     def window_of(self, asked: int) -> int:
         """How many unacknowledged bytes to allow on the link, given the window that the app server asked for.
         Unacknowledged batches are kept in memory, so the window is capped."""
-        return min(asked, self.node.limits.outbox_bytes_link)
+        return min(asked, self._max_waiting)
 
     def attach(self, transport: Transport, hello: bytes, replay: list[bytes]) -> None:
         """A link is up: greet, send unacknowledged batches again, and continue."""
@@ -363,7 +366,7 @@ class MoorageServer:
         transport = self.transport
         if transport is not None:
             self._flush_to(transport)
-        if self.out.waiting > self.node.limits.outbox_bytes_link:
+        if self.out.waiting > self._max_waiting:
             if transport is not None:
                 transport.close(reasons.LINK_SLOW)
             self.give_up("app server too slow")

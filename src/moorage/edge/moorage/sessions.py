@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections.abc import Callable
 from typing import Final
 
@@ -23,7 +22,6 @@ from moorage.wire.moorage import v1
 from moorage.wire.moorage.listing import SharedHeaders
 
 HELLO_SECONDS: Final = 10.0
-SESSION_BYTES: Final = 12
 MIN_WINDOW: Final = 64 * 1024
 MAX_WINDOW: Final = 2**40
 
@@ -36,6 +34,7 @@ class Sessions:
         node: Node,
         metrics: Metrics,
         settings: LinkSettings,
+        max_waiting: int,
         *,
         node_id: str,
         clock: Callable[[], float],
@@ -45,6 +44,7 @@ class Sessions:
         self.node = node
         self.metrics = metrics
         self.settings = settings
+        self._max_waiting = max_waiting
         self.clock = clock
         self._node_id = node_id
         self._wall_clock = wall_clock
@@ -123,9 +123,9 @@ class Sessions:
             self.node,
             self.metrics,
             self.settings,
+            self._max_waiting,
             hub,
             socket.server_id,
-            session=secrets.token_urlsafe(SESSION_BYTES),
             hello=hello,
             numbers=self._client_numbers,
             later=self._later,
