@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from moorage.engine.peer import Answer, Forward, Left
 from moorage.engine.session import CLOSED, PONG, Closed, EngineSession, Pong
 from moorage.engine.upgrade import State, Step
+from moorage.wire.engineio import RS, encode_binary
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import (
     BAD_PACKET,
@@ -95,9 +96,36 @@ def test_one_message_is_one_packet(packet: bytes) -> None:
 
 
 @pytest.mark.repair(2)
+@pytest.mark.parametrize("code", [code for code in range(0x20) if code not in b"\t\n\r"])
+@pytest.mark.parametrize(
+    "packet", ['42["x%c"]', '42["é%c"]', "42/n%c,[1]", '430["%c"]', "40/n%c,", "41%c", "3%c", "1%c", "6%c"]
+)
+def test_a_raw_control_character(code: int, packet: str) -> None:
+    session = open_session()
+    assert refusal(session, (packet % chr(code)).encode()) is BAD_PACKET
+    assert not session.peer.namespaces
+
+
+@pytest.mark.repair(2)
+@pytest.mark.parametrize("text", ["\x7f", "\x80\x9f\u2028\u2029\ufeff", r"\u0000\u001e", "\t\n\r"])
+def test_other_characters_are_passed_on(text: str) -> None:
+    packet = f'42["x", "{text}"]'.encode()
+    assert open_session().receive(packet) == Forward(packet)
+
+
+@pytest.mark.repair(2)
 def test_whitespace_in_json_is_passed_on() -> None:
     packet = b'42["x",\n\t{"a":\r1}]'
     assert open_session().receive(packet) == Forward(packet)
+
+
+@pytest.mark.repair(2)
+def test_control_characters_of_attachments_are_data() -> None:
+    data = bytes(range(0x20))
+    session = open_session()
+    session.receive(b"452-[]")
+    assert session.receive(encode_binary(data)) is None
+    assert session.receive_binary(data) == Forward(RS.join((b"452-[]", *[encode_binary(data)] * 2)))
 
 
 def test_binary_from_both_transports() -> None:

@@ -237,6 +237,10 @@ async def test_duplicate_posts(service: MoorageProcess, polling: Polling, app: A
         ([b"4"], "bad-socketio-packet"),
         ([b"44{}"], "bad-socketio-packet"),
         ([b"x" * 100_000], "bad-packet"),
+        pytest.param([b'42["\x00"]'], "bad-packet", marks=pytest.mark.repair(2)),
+        pytest.param([b'42["x",\x0b1]'], "bad-packet", marks=pytest.mark.repair(2)),
+        pytest.param([b"40/a\x1fb,"], "bad-packet", marks=pytest.mark.repair(2)),
+        pytest.param([b"3\x01"], "bad-packet", marks=pytest.mark.repair(2)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

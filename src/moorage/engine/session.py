@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from moorage.engine.peer import Answer, Forward, Left, SocketPeer
 from moorage.engine.upgrade import State, Step, after
-from moorage.wire.engineio import SEPARATOR, check_text, decode_client_binary
+from moorage.wire.engineio import WITHOUT_CONTROLS, check_text, decode_client_binary
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import BAD_PACKET, PACKET_WHILE_OPENING, PAYLOAD_TOO_LARGE
 
@@ -18,6 +18,7 @@ _CLOSE: Final = ord("1")
 _IGNORED: Final = b"056"
 """Open, upgrade and noop have no meaning here. Some clients send a second `5`; socket.io ignores it."""
 _BINARY: Final = ord("b")
+_CONTROL: Final = "a raw control character"
 # Used for each packet: the enum's attributes and `==` would add 0.1 us to 0.7 us.
 _OPENING: Final = State.OPENING
 _CLOSED: Final = State.CLOSED
@@ -65,16 +66,16 @@ class EngineSession:
             return None
         kind = packet[0] if packet else 0
         if kind == _MESSAGE:
-            if SEPARATOR in packet:
-                # One WebSocket message is one packet. App servers split payloads at 0x1e, so the
-                # rest would reach them as unchecked packets.
-                raise PeerError(BAD_PACKET, "a packet with a separator in it")
+            if packet.translate(WITHOUT_CONTROLS) != packet:
+                raise PeerError(BAD_PACKET, _CONTROL)
             return self.peer.message(check_text(packet))
+        if kind == _BINARY:
+            return self.peer.binary(decode_client_binary(packet))
+        if packet.translate(WITHOUT_CONTROLS) != packet:
+            raise PeerError(BAD_PACKET, _CONTROL)
         if kind == _PONG:
             # Data after the type has no meaning.
             return PONG
-        if kind == _BINARY:
-            return self.peer.binary(decode_client_binary(packet))
         if kind == _CLOSE:
             return CLOSED
         if kind in _IGNORED:
