@@ -171,5 +171,5 @@ class Asyncio(Python):
 
 def crew(stage: Stage) -> Sequence[Returning]:
     """Clients of each kind, on each transport."""
-    kinds = (Script, Asyncio)
-    return [Python(stage, "polling"), *(kind(stage, transport) for kind in kinds for transport in TRANSPORTS)]
+    kinds = (Script, Python, Asyncio)
+    return [kind(stage, transport) for kind in kinds for transport in TRANSPORTS]
