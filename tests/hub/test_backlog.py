@@ -6,7 +6,7 @@ import pytest
 
 from moorage.engine.upgrade import Step
 from moorage.hub.connections import fanout
-from moorage.hub.connections.fanout import Encoded
+from moorage.hub.connections.fanout import Delivery, Encoded
 from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE
 from moorage.hub.settings import Limits
@@ -193,7 +193,7 @@ def test_a_broadcast_counts_once_for_all_waiting_clients() -> None:
         world = World(limits=LIMITS)
         world.server()
         clients = blocked(world, count)
-        fanout.fan_out(Encoded(b"4" * MIB), clients, world.node.flusher)
+        Delivery(b"4" * MIB, world.node.flusher).to(clients)
         world.settle()
         assert MIB <= world.node.flusher.backlog.total + count <= 1.1 * MIB
         assert not any(map(closed, clients))

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moorage.hub.connections import fanout
-from moorage.hub.connections.fanout import Encoded
+from moorage.hub.connections.fanout import Delivery, Encoded
 from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE
 from moorage.hub.settings import Limits
@@ -179,7 +178,7 @@ def test_an_outbox_is_empty_after_the_close(world: World) -> None:
 
 def test_large_frames_are_sent_in_small_slices(world: World) -> None:
     clients = [world.client() for _ in range(20)]
-    fanout.fan_out(Encoded(b"4" * 1_000_000), clients, world.node.flusher)
+    Delivery(b"4" * 1_000_000, world.node.flusher).to(clients)
     turns = 0
     while world.scheduled:
         world.tick()

@@ -16,7 +16,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from moorage.hub.backlog import Backlog, Queue
 from moorage.hub.ports import ClientSink, Schedule, SendFrame
 from moorage.hub.settings import Limits
-from moorage.wire.engineio import FRAME_HEADROOM, OPCODE_TEXT, RS, frames
+from moorage.wire.engineio import FRAME_HEADROOM, OPCODE_TEXT, RS, frames, join_chunk, next_payload
 from moorage.wire.errors import UsageError
 
 SLICE: Final = 400
@@ -26,8 +26,6 @@ SLICE_BYTES: Final = 4 * 1024 * 1024
 MAX_BUFFERS: Final = 32
 MAX_BUFFER_BYTES: Final = 32 * 1024
 """Longest frame sent through picows, which copies for each recipient what the kernel does not take."""
-CHUNK_BYTES: Final = 64 * 1024
-"""A large queue is joined in pieces of this size, so that no client that does not read gets its own copy."""
 
 _IDLE, _URGENT, _BULK = 0, 1, 2
 
@@ -192,7 +190,7 @@ class Outbox(Generic[OwnerT]):
         """Write as many packets as an answer may hold."""
         assert self.sink is not None
         waiting = self.take_all()
-        payload, rest = split_payloads(waiting, self.sink.max_packets)
+        payload, rest = next_payload(waiting, self.sink.max_packets)
         self._put(rest)
         self._flusher.lost += size - self.size
         self._write(payload)
@@ -250,31 +248,6 @@ class Outbox(Generic[OwnerT]):
         self._write = _nowhere
         self._send = None
         return waiting
-
-
-def join_chunk(waiting: list[bytes], at: int) -> tuple[bytes, int]:
-    """The entries from `at` on, joined up to `CHUNK_BYTES`, and the place of the next chunk. A large entry
-    is a chunk of its own and is not copied."""
-    end, size = at + 1, len(waiting[at])
-    while end < len(waiting) and size + len(waiting[end]) <= CHUNK_BYTES:
-        size += len(waiting[end])
-        end += 1
-    return waiting[at] if end == at + 1 else b"".join(waiting[at:end]), end
-
-
-def split_payloads(waiting: list[bytes], most: int) -> tuple[bytes, list[bytes]]:
-    """A payload of the first `most` packets in `waiting`, which is not empty, and the rest."""
-    packets, end = 0, 0
-    while end < len(waiting) and packets < most:
-        packets += waiting[end].count(RS) + 1
-        end += 1
-    rest = waiting[end:]
-    if packets <= most:
-        return RS.join(waiting[:end]), rest
-    # The last one holds more packets than there is room for.
-    *whole, last = waiting[:end]
-    parts = last.split(RS, most - (packets - last.count(RS) - 1))
-    return RS.join((*whole, *parts[:-1])), [parts[-1], *rest]
 
 
 def _nowhere(data: bytes) -> None:  # pragma: no cover - only a defect flushes it

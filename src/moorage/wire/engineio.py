@@ -35,6 +35,8 @@ UPGRADE: Final = b"5"
 
 OPCODE_TEXT: Final = 0x1
 OPCODE_BINARY: Final = 0x2
+CHUNK_BYTES: Final = 64 * 1024
+"""A large queue is joined in pieces of this size, so that no client that does not read gets its own copy."""
 FRAME_HEADROOM: Final = 14
 """Bytes to reserve before a payload for the longest frame header."""
 
@@ -81,6 +83,31 @@ def split_payload(payload: bytes, limit: int = 1_000) -> list[bytes]:
     if b"" in packets:
         raise PeerError(BAD_PACKET, "empty packet")
     return packets
+
+
+def join_chunk(waiting: list[bytes], at: int) -> tuple[bytes, int]:
+    """The entries from `at` on, joined up to `CHUNK_BYTES`, and the place of the next chunk. A large entry
+    is a chunk of its own and is not copied."""
+    end, size = at + 1, len(waiting[at])
+    while end < len(waiting) and size + len(waiting[end]) <= CHUNK_BYTES:
+        size += len(waiting[end])
+        end += 1
+    return waiting[at] if end == at + 1 else b"".join(waiting[at:end]), end
+
+
+def next_payload(waiting: list[bytes], most: int) -> tuple[bytes, list[bytes]]:
+    """A payload of the first `most` packets in `waiting`, which is not empty, and the rest."""
+    packets, end = 0, 0
+    while end < len(waiting) and packets < most:
+        packets += waiting[end].count(RS) + 1
+        end += 1
+    rest = waiting[end:]
+    if packets <= most:
+        return RS.join(waiting[:end]), rest
+    # The last one holds more packets than there is room for.
+    *whole, last = waiting[:end]
+    parts = last.split(RS, most - (packets - last.count(RS) - 1))
+    return RS.join((*whole, *parts[:-1])), [parts[-1], *rest]
 
 
 def frames(payload: bytes) -> bytes:

@@ -16,7 +16,6 @@ from moorage.edge.http.upgrade import error_body, parse_query
 from moorage.edge.unconfirmed import TRANSPORT, unconfirmed
 from moorage.engine.upgrade import State, Step
 from moorage.hub.hub import Connection
-from moorage.hub.outbox import split_payloads
 from moorage.hub.ports import RefusedError
 from moorage.wire import engineio, reasons
 from moorage.wire.errors import PeerError
@@ -149,7 +148,7 @@ class PollingSession:
         """Answer a poll of an ended session."""
         assert self.ended is not None
         if self.unsaid:
-            words, self.unsaid = split_payloads(self.unsaid, MAX_PACKETS)
+            words, self.unsaid = engineio.next_payload(self.unsaid, MAX_PACKETS)
             self._handler.metrics.bytes_sent_polling += len(words)
             poll.set_result(words)
             return

@@ -16,7 +16,6 @@ from moorage.engine.upgrade import State, Step
 from moorage.hub.connections.bursts import BURST
 from moorage.hub.hub import Connection
 from moorage.hub.node import Node
-from moorage.hub.outbox import join_chunk
 from moorage.hub.ports import RefusedError, SendFrame
 from moorage.wire import engineio, reasons
 from moorage.wire.errors import PeerError
@@ -254,7 +253,7 @@ class ClientSocket(Socket):
                 rest = [*rest, engineio.text_frame(engineio.CLOSE)]
             at = 0
             while at < len(rest):
-                chunk, at = join_chunk(rest, at)
+                chunk, at = engineio.join_chunk(rest, at)
                 self._acceptor.metrics.bytes_sent_websocket += len(chunk)
                 self.write(chunk)
         self._send_close(self._acceptor.sweep, reason)

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any, Final, Protocol, SupportsBytes
 
 from moorage.engine.upgrade import State
-from moorage.hub.commands.deliver import Delivery
 from moorage.hub.commands.execute import FEW, Done
 from moorage.hub.commands.selecting import parts
 from moorage.hub.connections.clients import Clients
+from moorage.hub.connections.fanout import Delivery
 from moorage.hub.hub import AppServer, Connection, Hub
 from moorage.hub.ports import Answers, AppPeer
 from moorage.hub.turns import STEP, Job, finished
@@ -49,7 +49,7 @@ def _invoking(clients: Clients, hub: Hub, command: Invoke, answers: Answers[Any]
         yield False
     ack_id = hub.invocations.begin()
     packets[0] = socketio.with_ack_id(packets[0], header, ack_id)
-    delivery = Delivery(clients, engineio.RS.join(packets))
+    delivery = Delivery(engineio.RS.join(packets), clients.flusher)
     if len(asked) > FEW_ASKED and len(asked) + hub.invocations.waiting > MAX_ASKED:
         raise PeerError(LINK_OVERFLOW, f"at most {MAX_ASKED} answers of clients are waited for in a hub")
     limit = clients.invoke_timeout

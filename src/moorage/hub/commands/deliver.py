@@ -1,5 +1,5 @@
 """Delivery of payloads to clients. Some packets also change the service's own state: CONNECT answers,
-disconnects, closes. They are handled here; ordinary emits go on to `fanout.fan_out`."""
+disconnects, closes. They are handled here; ordinary emits to several clients are `fanout.Delivery`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Final
 
 from moorage.engine.upgrade import State
 from moorage.hub.connections.clients import Clients
-from moorage.hub.connections.fanout import SPECIAL, Encoded, fan_out, push
+from moorage.hub.connections.fanout import Delivery, Encoded, push
 from moorage.hub.hub import Connection
 from moorage.hub.turns import Job
 from moorage.wire import engineio, socketio
-from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, room_group
-from moorage.wire.reasons import API_BAD_PAYLOAD, APP_CLOSED, APP_LET_GO
+from moorage.wire.reasons import APP_CLOSED, APP_LET_GO
 from moorage.wire.socketio import Header
 
+SPECIAL: Final = (b"40", b"41", b"44", b"1")
+"""First bytes of the packets that change state in the service as well as at the client: CONNECT, DISCONNECT
+and CONNECT_ERROR of Socket.IO, and the close of Engine.IO."""
 _HEADED: Final = (b"40", b"41", b"44")
 """First bytes of the packets whose header is read here."""
 
@@ -31,56 +33,42 @@ LONG: Final = 2 * PIECE
 _NOT_PLAIN: Final = (*SPECIAL, b"b")
 
 
-class Delivery:
-    """A payload, checked and encoded once for all recipients, who may get it in several calls. Raises
-    `PeerError` for a payload that cannot be encoded, before any recipient has got anything."""
+class SpecialDelivery(Delivery):
+    """The `Delivery` of a payload that `is_special`."""
 
-    __slots__ = ("_clients", "_encoded", "_steps", "work")
+    __slots__ = ("_clients", "_steps", "work")
 
     def __init__(self, clients: Clients, payload: bytes) -> None:
+        super().__init__(payload, clients.flusher)
         self._clients = clients
-        # A client must close a WebSocket on which it receives invalid UTF-8: one bad emit would end them all.
-        self._encoded = encoded = Encoded(engineio.check_text(payload))
-        self._steps: list[tuple[Encoded, Header | None]] | None = None
-        if encoded.packets > socketio.MAX_EMIT:
-            raise PeerError(API_BAD_PAYLOAD, f"at most {socketio.MAX_EMIT} packets for several clients")
-        self.work = 1
-        """Units of work (`hub.turns`) for each recipient."""
-        if encoded.is_special:
-            self._steps = [_step(packet) for packet in payload.split(engineio.RS)]
-            self.work = SPECIAL_WORK * len(self._steps)
-        elif encoded.packets > 1 or payload[:1] == b"b":
-            _ = encoded.frames
+        self._steps = [_step(packet) for packet in payload.split(engineio.RS)]
+        self.work = SPECIAL_WORK * len(self._steps)
 
     def to(self, some: Collection[Connection], *, among: int = 0) -> int:
-        """Queue the payload for all in `some`, and return their number. `among`: the number of recipients in
-        all calls together, if `some` is only a part of them."""
-        if not some:
-            return 0
-        if self._steps is not None:
-            return self._special(tuple(some), self._steps)
-        fan_out(self._encoded, some, self._clients.flusher, among=among)
-        return len(some)
-
-    def _special(self, everyone: tuple[Connection, ...], steps: list[tuple[Encoded, Header | None]]) -> int:
+        """`Delivery.to`."""
+        everyone = tuple(some)
         for connection in everyone:
-            for packet, header in steps:
+            for packet, header in self._steps:
                 if connection.session.state == State.CLOSED:
                     break
                 _one(self._clients, connection, packet, header)
         return len(everyone)
 
 
-def deliver(clients: Clients, to: Collection[Connection], payload: bytes) -> int:
-    """Queue `payload` for all in `to`, and return their number. Raises what `Delivery` raises."""
-    return Delivery(clients, payload).to(to) if to else 0
+def is_special(payload: bytes) -> bool:
+    """True if the payload holds a packet that changes the service's state (`SPECIAL`)."""
+    if engineio.SEPARATOR not in payload:
+        return payload.startswith(SPECIAL)
+    return any(packet.startswith(SPECIAL) for packet in payload.split(engineio.RS))
 
 
 def deliver_to_one(clients: Clients, connection: Connection, payload: bytes) -> None:
-    """`deliver` to one client. Nearly all payloads are one packet of plain text. These need no `Encoded`,
-    because there is no other client to share it with."""
+    """Queue `payload` for one client. Nearly all payloads are one packet of plain text. These need no
+    `Encoded`, because there is no other client to share it with."""
     if engineio.SEPARATOR in payload or payload.startswith(_NOT_PLAIN):
-        deliver(clients, (connection,), payload)
+        special = is_special(payload)
+        delivery = SpecialDelivery(clients, payload) if special else Delivery(payload, clients.flusher)
+        delivery.to((connection,))
         return
     if not payload.isascii():
         engineio.check_text(payload)

@@ -9,9 +9,18 @@ from heapq import nsmallest
 from typing import Any, Final
 
 from moorage.engine.upgrade import State
-from moorage.hub.commands.deliver import LONG, Delivery, deliver_to_one, delivering_to_one, expel, is_long
+from moorage.hub.commands.deliver import (
+    LONG,
+    SpecialDelivery,
+    deliver_to_one,
+    delivering_to_one,
+    expel,
+    is_long,
+    is_special,
+)
 from moorage.hub.commands.selecting import parts, selected
 from moorage.hub.connections.clients import Clients
+from moorage.hub.connections.fanout import Delivery
 from moorage.hub.hub import Connection, Hub
 from moorage.hub.outbox import SLICE
 from moorage.hub.ports import AppPeer
@@ -90,10 +99,16 @@ def _send(clients: Clients, hub: Hub, command: Send) -> Done:
         to = [connection for connection in to if connection.outbox.ready]
     if not to:
         return Outcome(reached=0)
-    delivery = Delivery(clients, command.payload)
+    delivery = _delivery(clients, command)
     if delivery.work > 1 and delivery.work * len(to) > FEW:
         return _sending(clients, hub, command)
     return Outcome(reached=delivery.to(to))
+
+
+def _delivery(clients: Clients, command: Send) -> Delivery:
+    if command.control and is_special(command.payload):
+        return SpecialDelivery(clients, command.payload)
+    return Delivery(command.payload, clients.flusher)
 
 
 def _is_index(to: Selection) -> bool:
@@ -107,7 +122,7 @@ def _is_index(to: Selection) -> bool:
 
 
 def _sending(clients: Clients, hub: Hub, command: Send) -> Job[Outcome]:
-    delivery = Delivery(clients, command.payload)
+    delivery = _delivery(clients, command)
     size = max(1, STEP // delivery.work)
     audience = _audience(hub, command.to)
     reached = 0

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
 
 from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE, SLICE_BYTES, Flusher, Outbox
-from moorage.wire import engineio
-
-SPECIAL: Final = (b"40", b"41", b"44", b"1")
-"""First bytes of the packets that change state in the service as well as at the client: CONNECT, DISCONNECT
-and CONNECT_ERROR of Socket.IO, and the close of Engine.IO."""
+from moorage.wire import engineio, socketio
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import API_BAD_PAYLOAD
 
 
 class Encoded:
@@ -36,33 +33,48 @@ class Encoded:
         """True if `frames` is a single text frame."""
         return self.packets == 1 and self.payload[:1] != b"b"
 
-    @property
-    def is_special(self) -> bool:
-        """True if the payload holds a packet that changes the service's state (`SPECIAL`)."""
-        if self.packets == 1:
-            return self.payload.startswith(SPECIAL)
-        return any(packet.startswith(SPECIAL) for packet in self.payload.split(engineio.RS))
 
+class Delivery:
+    """A payload, checked and encoded once for all recipients, who may get it in several calls. Raises
+    `PeerError` for a payload that cannot be encoded, before any recipient has got anything."""
 
-def fan_out(
-    encoded: Encoded, to: Collection[Connection], flusher: Flusher[Connection], *, among: int = 0
-) -> None:
-    """Queue `encoded` for every connection in `to`, without a task, an await or a log line per recipient.
-    If `to` is only a part of all recipients, `among` is the number of all."""
-    among = among or len(to)
-    if among < SLICE and among * len(encoded.payload) <= SLICE_BYTES:
-        framed = 0
-        for connection in to:
-            box = connection.outbox
-            if box.framed:
-                framed += 1
-                box.push(encoded.frames, among)
-            else:
-                box.push(encoded.payload, among)
-    else:
-        framed = flusher.spread(encoded.payload, encoded.frames, to, among, one_text=encoded.is_one_text)
-    flusher.sent_websocket += framed * encoded.packets
-    flusher.sent_polling += (len(to) - framed) * encoded.packets
+    __slots__ = ("_encoded", "_flusher")
+
+    work = 1
+    """Units of work (`hub.turns`) for each recipient."""
+
+    def __init__(self, payload: bytes, flusher: Flusher[Connection]) -> None:
+        # A client must close a WebSocket on which it receives invalid UTF-8: one bad emit would end them all.
+        self._encoded = encoded = Encoded(engineio.check_text(payload))
+        self._flusher = flusher
+        if encoded.packets > socketio.MAX_EMIT:
+            raise PeerError(API_BAD_PAYLOAD, f"at most {socketio.MAX_EMIT} packets for several clients")
+        if not encoded.is_one_text:
+            _ = encoded.frames
+
+    def to(self, some: Collection[Connection], *, among: int = 0) -> int:
+        """Queue the payload for all in `some`, without a task, an await or a log line per recipient, and
+        return their number. `among`: the number of recipients in all calls together, if `some` is only a
+        part of them."""
+        if not some:
+            return 0
+        encoded, flusher = self._encoded, self._flusher
+        among = among or len(some)
+        if among < SLICE and among * len(encoded.payload) <= SLICE_BYTES:
+            framed = 0
+            for connection in some:
+                box = connection.outbox
+                if box.framed:
+                    framed += 1
+                    box.push(encoded.frames, among)
+                else:
+                    box.push(encoded.payload, among)
+        else:
+            one_text = encoded.is_one_text
+            framed = flusher.spread(encoded.payload, encoded.frames, some, among, one_text=one_text)
+        flusher.sent_websocket += framed * encoded.packets
+        flusher.sent_polling += (len(some) - framed) * encoded.packets
+        return len(some)
 
 
 def push(box: Outbox[Connection], encoded: Encoded, flusher: Flusher[Connection]) -> None:

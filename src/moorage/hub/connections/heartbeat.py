@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from moorage.engine.upgrade import State
-from moorage.hub.connections.fanout import Encoded, fan_out
+from moorage.hub.connections.fanout import Delivery
 from moorage.hub.hub import ANSWERED, DOUBTED, WAITING, Connection, Heartbeat
 from moorage.hub.outbox import Flusher
 from moorage.hub.ports import Faults
@@ -28,7 +28,6 @@ LOOK_SECONDS: Final = 60.0
 """Longest time to the next check. The wheel forgets an ended connection at its next check, and an app server
 may set an interval of days."""
 
-_PING: Final = Encoded(b"2")
 _NEVER: Final = 2**63
 
 
@@ -43,7 +42,7 @@ class Heartbeats:
         self.wake_at: Callable[[float], object] = lambda when: None
         """Asks for a `tick` at this time, instead of the time asked for before. Set by the owner."""
         self._lost = lost
-        self._flusher = flusher
+        self._ping = Delivery(b"2", flusher)
         self._faults = faults
         self._slots: dict[int, list[Heartbeat]] = {}
         self._order: list[int] = []
@@ -109,7 +108,7 @@ class Heartbeats:
                 self._faults("heartbeat", error)
         # Clients that connected together are pinged together, after a restart all of a node's clients. Like
         # any large fan-out, this is written in slices.
-        fan_out(_PING, pinged, self._flusher)
+        self._ping.to(pinged)
 
     def _look(self, connection: Connection, heartbeat: Heartbeat, now: float, *, stalled: bool) -> bool:
         """Check one connection. True if a ping is due."""
