@@ -34,6 +34,7 @@ from moorage.edge.clients.polling import PollingHandler
 from moorage.edge.clients.websocket import WebSocketAcceptor
 from moorage.edge.http.listener import ClientPort, not_found_body
 from moorage.edge.links import LinkAcceptor
+from moorage.edge.relay.relay import Relay
 from moorage.hub.node import Node
 from moorage.metrics import Cluster, Gauges, Metrics, Traffic
 from moorage.wire import ids
@@ -145,9 +146,12 @@ class Service:
             log=self.client_log,
             wall_clock=time.time,
         )
-        self.polling = PollingHandler(admission, config.limits.max_packets_per_payload, clock=time.monotonic)
+        self.relay = Relay(self.keys, self.incarnation, self._address_of, limit=config.server.max_relays)
+        most = config.limits.max_packets_per_payload
+        self.polling = PollingHandler(admission, self.relay, most, clock=time.monotonic)
         self.sockets = WebSocketAcceptor(
             admission,
+            self.relay,
             release_poll=self.polling.release_poll,
             upgraded=self.polling.upgraded,
             farewell=self.polling.farewell,
@@ -163,13 +167,14 @@ class Service:
             max_waiting=config.limits.outbox_bytes_link,
             clock=time.monotonic,
             wall_clock=time.time,
-            node_id=self.incarnation,
+            relay=self.relay,
         )
         self.port = ClientPort(
             config.server,
             polling=self.polling,
             sockets=self.sockets,
             links=self.links,
+            relay=self.relay,
             apis=self._apis(config),
             metrics=self.metrics,
             log=self.client_log,
@@ -217,8 +222,14 @@ class Service:
     def _cluster(self) -> Cluster:
         membership, nats = self.router.membership, self._nats
         if membership is None or nats is None:
-            return Cluster()
-        return Cluster(membership.count, nats.sent, nats.received, nats.lost)
+            return Cluster(relayed=self.relay.open)
+        return Cluster(membership.count, nats.sent, nats.received, nats.lost, self.relay.open)
+
+    def _address_of(self, incarnation: str) -> str:
+        """Where another node is reached; "" if it is unknown or has no address."""
+        membership = self.router.membership
+        member = None if membership is None else membership.members.get(incarnation)
+        return "" if member is None else member.advertise
 
     def _traffic(self) -> Traffic:
         node, flusher = self.node, self.node.flusher
@@ -268,6 +279,7 @@ class Service:
             ("router", self.router),
             ("websockets", self.sockets),
             ("polling", self.polling),
+            ("relay", self.relay),
             ("port", self.port),
             ("log", self.client_log),
             *((("nats", self._nats),) if self._nats is not None else ()),
@@ -310,6 +322,7 @@ class Service:
         except TimeoutError:
             log.warning("shutdown timed out", left=self.node.connections)
         self.links.close()
+        self.relay.close()
         await self.port.stop()
         self.router.stop()
         if self._nats is not None:

@@ -91,6 +91,7 @@ METRICS: Final = (
     _m("event_loop_lag_seconds", "gauge", "", "Delay of the event loop at the last sample"),
     _m("event_loop_lag_max_seconds", "gauge", "", f"The largest of the last {LAG_SAMPLES} samples"),
     _m("cluster_nodes", "gauge", "", "Nodes of the cluster that this node hears, itself included"),
+    _m("cluster_relayed_connections", "gauge", "", "Requests and WebSockets that are relayed to other nodes"),
     _m("cluster_messages_sent", "counter", "", "Messages to other nodes"),
     _m("cluster_messages_received", "counter", "", "Messages from other nodes"),
     _m("cluster_messages_lost", "counter", "", "Messages that this node could not send or read"),
@@ -145,6 +146,7 @@ class Cluster(NamedTuple):
     sent: int = 0
     received: int = 0
     lost: int = 0
+    relayed: int = 0
 
 
 class Gauges(NamedTuple):
@@ -313,6 +315,7 @@ class Metrics:
             },
             "outbox_bytes": {(): ask.outbox_bytes()},
             "cluster_nodes": {(): ask.cluster().nodes},
+            "cluster_relayed_connections": {(): ask.cluster().relayed},
             "event_loop_lag_seconds": {(): lags[-1] if lags else 0.0},
             "event_loop_lag_max_seconds": {(): max(lags, default=0.0)},
             "build_info": {(self._version,): 1},

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 from typing import Final
 
 from moorage import auth, logs
@@ -14,6 +15,7 @@ from moorage.edge.azure.link import MAX_MESSAGE, AzureSocket, Reader
 from moorage.edge.azure.server import AzureServer
 from moorage.edge.http.upgrade import UpgradeRequest
 from moorage.edge.moorage.sessions import Sessions
+from moorage.edge.relay.relay import Relay
 from moorage.edge.settings import LinkSettings, ServerSettings
 from moorage.edge.sockets import Sweep
 from moorage.hub.node import Node
@@ -47,7 +49,7 @@ class LinkAcceptor:
         max_waiting: int,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
-        node_id: str,
+        relay: Relay,
     ) -> None:
         self.node = node
         self.metrics = metrics
@@ -59,6 +61,7 @@ class LinkAcceptor:
         self._settings = settings
         self._max_waiting = max_waiting
         self._wall_clock = wall_clock
+        self._relay = relay
         self._servers: dict[tuple[str, str], AzureServer] = {}
         self._readers: dict[AzureServer, Reader] = {}
         self._refusals = Quota(rate=1.0, burst=20.0)
@@ -69,7 +72,7 @@ class LinkAcceptor:
             metrics,
             settings,
             max_waiting,
-            node_id=node_id,
+            node_id=relay.own,
             clock=clock,
             wall_clock=wall_clock,
             later=loop.call_soon,
@@ -100,12 +103,15 @@ class LinkAcceptor:
             else:
                 self._open_azure(request)
         except PeerError as error:
-            self.metrics.refusals["link", error.reason.name] += 1
-            # The peer may be a stranger, so the number of these lines is limited.
-            if self._refusals.allows(self.clock()):
-                log.info("link refused", reason=error.reason.name, detail=error.message)
-            # An app server with a wrong clock can see the difference.
-            request.refuse(error, ((b"date", formatdate(self._wall_clock(), usegmt=True).encode()),))
+            self._refuse(request, error)
+
+    def _refuse(self, request: UpgradeRequest, error: PeerError) -> None:
+        self.metrics.refusals["link", error.reason.name] += 1
+        # The peer may be a stranger, so the number of these lines is limited.
+        if self._refusals.allows(self.clock()):
+            log.info("link refused", reason=error.reason.name, detail=error.message)
+        # An app server with a wrong clock can see the difference.
+        request.refuse(error, ((b"date", formatdate(self._wall_clock(), usegmt=True).encode()),))
 
     def _open_ours(self, request: UpgradeRequest) -> None:
         hub, server_id = self._check(request)
@@ -113,6 +119,13 @@ class LinkAcceptor:
             raise PeerError(
                 reasons.TOKEN_CLAIMS, f"the app server's id (sub) exceeds {MAX_SERVER_ID} characters"
             )
+        session = request.query.get("session", [""])[0]
+        if session and session.partition("~")[0] != self._relay.own:
+            # A redial came through a load balancer to the wrong node.
+            refuse = partial(self._refuse, request, PeerError(reasons.LINK_SESSION_GONE))
+            if not self._relay.upgrade(session, request, refuse):
+                refuse()
+            return
         if self.node.draining and not self._moorage.knows(hub, server_id):
             # An app server whose clients are here may resume its session until the service stops.
             raise PeerError(reasons.DRAINING)

@@ -39,6 +39,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """An idle HTTP connection is kept open this long."""
     upgrade_timeout: Annotated[float, Meta(ge=0.1, le=3600)] = 10.0
     """Maximum time from the WebSocket of a transport upgrade to its last handshake packet."""
+    max_relays: Annotated[int, Meta(ge=0, le=1_000_000)] = 10_000
+    """Maximum requests and WebSockets of other nodes' sessions that this node relays at a time."""
     post_wait: Annotated[float, Meta(ge=0, le=60)] = 1.0
     """Maximum time that a polling POST waits for the app server to take its packets."""
 

@@ -13,6 +13,7 @@ from moorage.auth import AccessKeys, AuthSettings
 from moorage.edge.clients.admission import Admission
 from moorage.edge.clients.log import ClientLog
 from moorage.edge.clients.polling import LINGER_SECONDS, PollingHandler, PollingSession
+from moorage.edge.relay.relay import Relay
 from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.wire.reasons import APP_CLOSED
 from tests.hub.fakes import World
@@ -347,9 +348,10 @@ def session_of(world: World) -> tuple[PollingHandler, PollingSession]:
     """A polling client in this process, and its handler."""
     world.server()
     connection = world.client(framed=False)
+    keys = AccessKeys("0123456789abcdef0123456789abcdef")
     admission = Admission(
         node=world.node,
-        keys=AccessKeys("0123456789abcdef0123456789abcdef"),
+        keys=keys,
         auth_settings=AuthSettings(),
         server=ServerSettings(),
         cors=CorsSettings(),
@@ -357,7 +359,8 @@ def session_of(world: World) -> tuple[PollingHandler, PollingSession]:
         log=ClientLog(world.metrics, connects=False, per_second=100, clock=lambda: world.now),
         wall_clock=lambda: 0.0,
     )
-    handler = PollingHandler(admission, 0, clock=lambda: world.now)
+    relay = Relay(keys, "own", lambda _node: "", limit=0)
+    handler = PollingHandler(admission, relay, 0, clock=lambda: world.now)
     session = PollingSession(handler, connection)
     handler._sessions[connection.id] = session
     connection.outbox.attach(session, ready=False)

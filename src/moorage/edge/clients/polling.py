@@ -13,6 +13,7 @@ from moorage.edge.http.asgi import GoneError, Receive, Scope, read_body, unless_
 from moorage.edge.http.protocol import TURN, Turn
 from moorage.edge.http.replies import Send, preflight, respond
 from moorage.edge.http.upgrade import error_body, parse_query
+from moorage.edge.relay.relay import Relay
 from moorage.edge.unconfirmed import TRANSPORT, unconfirmed
 from moorage.engine.upgrade import State, Step
 from moorage.hub.hub import Connection
@@ -181,12 +182,15 @@ class PollingSession:
 class PollingHandler:
     """The ASGI application of the client paths."""
 
-    def __init__(self, admission: Admission, max_packets: int, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, admission: Admission, relay: Relay, max_packets: int, *, clock: Callable[[], float]
+    ) -> None:
         self.node = admission.node
         self.metrics = admission.log.metrics
         self.clock = clock
         self._admission = admission
         self._max_packets = max_packets
+        self._relay = relay
         self._sessions: dict[str, PollingSession] = {}
         self._ends: dict[str, Reason] = {}
         """Why the last sessions ended, for later requests of their clients."""
@@ -233,6 +237,7 @@ class PollingHandler:
         """Answer one HTTP request to a client path."""
         headers = {name: value for name, value in reversed(scope["headers"])}
         cors = self._admission.cors_headers(headers.get(b"origin", b"").decode("latin-1"))
+        sid: str | None = None
         try:
             hub = self._admission.hub_of(scope["path"])
             if scope["method"] == "OPTIONS":
@@ -243,6 +248,8 @@ class PollingHandler:
             body = await self._answer(scope, receive, headers, hub, query, sid)
             await respond(send, 200, b"text/plain; charset=UTF-8", body, cors)
         except PeerError as error:
+            if error.reason is reasons.UNKNOWN_SID and await self._relay.request(sid, scope, receive, send):
+                return
             if not isinstance(error, (_EndedError, RefusedError)):
                 self._admission.log.request_refused("client", error, scope["path"])
             await respond(send, error.reason.http, b"application/json", error_body(error), cors)

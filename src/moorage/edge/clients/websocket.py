@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final, cast
 
 from picows import WSFrame, WSMsgType, WSTransport
 
 from moorage.edge.clients.admission import Admission
 from moorage.edge.http.upgrade import MAX_READ, ClientProtocol, UpgradeRequest, tcp_of
+from moorage.edge.relay.relay import Relay
 from moorage.edge.sockets import Socket, Sweep, reason_of
 from moorage.edge.unconfirmed import unconfirmed
 from moorage.engine.upgrade import State, Step
@@ -271,6 +273,7 @@ class WebSocketAcceptor:
     def __init__(
         self,
         admission: Admission,
+        relay: Relay,
         *,
         release_poll: Callable[[Connection], None],
         upgraded: Callable[[Connection], None],
@@ -278,6 +281,7 @@ class WebSocketAcceptor:
         clock: Callable[[], float],
     ) -> None:
         self.admission = admission
+        self._relay = relay
         self.node: Node = admission.node
         self.metrics = admission.log.metrics
         self.release_poll = release_poll
@@ -292,6 +296,7 @@ class WebSocketAcceptor:
     def upgrade(self, request: UpgradeRequest) -> None:
         """Handle a client's request for a WebSocket."""
         origin = request.header(b"origin")
+        sid: str | None = None
         try:
             hub = self.admission.hub_of(request.path)
             query = request.query
@@ -307,9 +312,15 @@ class WebSocketAcceptor:
             opening = _Opening(self, request, subprotocol)
             opening.connection = self.node.connect(hub, handshake, opening)
         except PeerError as error:
-            if not isinstance(error, RefusedError):
-                self.admission.log.request_refused("client", error, request.path)
-            request.refuse(error, tuple(self.admission.cors_headers(origin)))
+            refuse = partial(self._refuse, request, error, origin)
+            if error.reason is reasons.UNKNOWN_SID and self._relay.upgrade(sid, request, refuse):
+                return
+            refuse()
+
+    def _refuse(self, request: UpgradeRequest, error: PeerError, origin: str) -> None:
+        if not isinstance(error, RefusedError):
+            self.admission.log.request_refused("client", error, request.path)
+        request.refuse(error, tuple(self.admission.cors_headers(origin)))
 
     def _upgrade_session(self, request: UpgradeRequest, hub_name: str, sid: str, subprotocol: str) -> None:
         hub = self.node.hub(hub_name)

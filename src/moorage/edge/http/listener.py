@@ -18,6 +18,8 @@ from moorage.edge.http.protocol import HttpProtocol, sweep
 from moorage.edge.http.replies import Send
 from moorage.edge.http.upgrade import UpgradeRequest, error_body
 from moorage.edge.links import PATH, LinkAcceptor
+from moorage.edge.relay.heads import PREFIX
+from moorage.edge.relay.relay import RELAYED, Relay
 from moorage.edge.settings import ServerSettings
 from moorage.metrics import Metrics
 from moorage.wire.errors import PeerError
@@ -37,6 +39,7 @@ class ClientPort:
         polling: PollingHandler,
         sockets: WebSocketAcceptor,
         links: LinkAcceptor,
+        relay: Relay,
         apis: AsgiApp,
         metrics: Metrics,
         log: ClientLog,
@@ -45,6 +48,7 @@ class ClientPort:
         self._polling = polling
         self._sockets = sockets
         self._links = links
+        self._relay = relay
         self._apis = apis
         self._metrics = metrics
         self._log = log
@@ -111,9 +115,26 @@ class ClientPort:
             # As for WebSockets, the path is decoded once, by the code that reads the hub's name.
             scope["path"] = path
             app = self._polling
+        elif path.startswith(PREFIX) and self._arrived(scope, path.removeprefix(PREFIX)):
+            app = self._polling
         await app(scope, receive, send)
 
+    def _arrived(self, scope: Scope, path: str) -> bool:
+        """Make a request that another node has relayed look as the client sent it."""
+        target = f"{path}?{scope['query_string'].decode('latin-1')}"
+        client = self._relay.arrived(scope["method"], target, scope["headers"])
+        if client is None or not is_client_path(path):
+            return False
+        scope["path"], scope["scheme"], scope["client"] = path, client.scheme, (client.address, 0)
+        scope["extensions"][RELAYED] = True
+        return True
+
     def _upgrade(self, request: UpgradeRequest) -> None:
+        if request.path.startswith(PREFIX):
+            target = request.target.removeprefix(PREFIX)
+            client = self._relay.arrived("GET", target, request.headers)
+            if client is not None:
+                request.arrived(request.path.removeprefix(PREFIX), client.address)
         if request.path == PATH:
             self._links.upgrade(request)
         elif is_client_path(request.path):

@@ -252,6 +252,9 @@ class UpgradeRequest(asyncio.Protocol):
         self.headers = headers
         self.on_lost: Callable[[], None] | None = None
         """Called if the client disconnects before the answer."""
+        self.relayed = False
+        """True if another node has relayed it."""
+        self._address = ""
         self._transport = transport
         self._early = early
         self._answered = False
@@ -270,6 +273,8 @@ class UpgradeRequest(asyncio.Protocol):
 
     def address(self) -> str:
         """The peer's IP address."""
+        if self.relayed:
+            return self._address
         peer = self._transport.get_extra_info("peername")
         return str(peer[0]) if isinstance(peer, tuple) else ""
 
@@ -302,6 +307,20 @@ class UpgradeRequest(asyncio.Protocol):
             on_lost, self.on_lost = self.on_lost, None
             if on_lost is not None:
                 on_lost()
+
+    def arrived(self, path: str, address: str) -> None:
+        """Another node has relayed this request, which a client at `address` sent for `path`."""
+        self.path, self._address, self.relayed = path, address, True
+
+    def release(self) -> tuple[asyncio.Transport, bytes]:
+        """Give the connection away without an answer. Returns it, not reading, and what the client has sent
+        behind its request."""
+        self._answered = True
+        self.on_lost = None
+        transport, early = self._transport, self._early
+        if not transport.is_closing() and transport.is_reading():
+            transport.pause_reading()
+        return transport, early
 
     def accept(
         self,

@@ -1,0 +1,167 @@
+"""Hands requests over to the node that owns their session. A session belongs to the node whose incarnation
+its id begins with, for its whole life, and a load balancer may send any request to any node.
+
+Nothing here runs for a request whose session is on this node: the callers look there first. A request that
+was relayed is never relayed again. If its owner is unknown, gone or does not answer, the caller refuses it as
+`unknown-sid`, and the client begins a new session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Final
+from urllib.parse import urlsplit
+
+from moorage import logs
+from moorage.auth import AccessKeys
+from moorage.edge.http.asgi import GoneError, Receive, Scope
+from moorage.edge.http.replies import Send
+from moorage.edge.http.upgrade import UpgradeRequest
+from moorage.edge.relay.exchange import Exchange
+from moorage.edge.relay.heads import MAX_HEAD, request_head
+from moorage.edge.relay.hop import HEADER, Headers, Hops, Peer, Request
+from moorage.edge.relay.tunnel import Side, join, keep_alive
+from moorage.wire.ids import incarnation_of
+
+CONNECT_SECONDS: Final = 2.0
+METHODS: Final = ("GET", "POST")
+RELAYED: Final = "moorage.relayed"
+"""Key in `extensions` of the scope of a request that another node has relayed."""
+
+log: Final = logs.get("relay")
+
+
+class Relay:
+    """Relays of one node, both those that leave and those that arrive. `address_of` gives the base URL of the
+    node with an incarnation, or "" if it is unknown. At most `limit` relays are open at a time."""
+
+    def __init__(self, keys: AccessKeys, own: str, address_of: Callable[[str], str], *, limit: int) -> None:
+        self._hops = Hops(keys, own)
+        self.own = own
+        self._address_of = address_of
+        self._limit = limit
+        self._requests = 0
+        self._sides: set[Side] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def open(self) -> int:
+        """Number of requests and WebSockets that are being relayed from here."""
+        return self._requests + (len(self._sides) + 1) // 2 + len(self._tasks)
+
+    def tick(self, _now: float) -> None:
+        """Cut off connections that do not end."""
+        now = asyncio.get_running_loop().time()
+        for side in tuple(self._sides):
+            side.check(now)
+
+    def close(self) -> None:
+        """The service stops."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        for side in tuple(self._sides):
+            side.close()
+
+    def _address(self, node: str) -> str:
+        """Where the owner is, "" if the request must be refused."""
+        if node == self.own or self.open >= self._limit:
+            return ""
+        return self._address_of(node)
+
+    # -- requests that leave --------------------------------------------------------------------------
+
+    async def request(self, sid: str | None, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Have the node of this session answer a polling request. False if that is not possible."""
+        if sid is None or RELAYED in scope["extensions"] or scope["method"] not in METHODS:
+            return False
+        node = incarnation_of(sid)
+        address = self._address(node)
+        if not address:
+            return False
+        method, query = scope["method"], scope["query_string"].decode("latin-1")
+        target = f"{scope['path']}?{query}"
+        client = scope["client"]
+        peer = Peer(scope["scheme"], client[0] if client else "")
+        hop = self._hops.sign(node, Request.of(method, target, scope["headers"]), peer)
+        head = request_head(method, target, scope["headers"], hop, upgrade=False)
+        self._requests += 1
+        try:
+            host, port, tls = _parts(address)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                reader, writer = await asyncio.open_connection(host, port, ssl=tls, limit=MAX_HEAD)
+            keep_alive(writer.transport)
+            return await Exchange(reader, writer).run(head, scope, receive, send)
+        except GoneError:
+            return True
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            self._requests -= 1
+
+    def upgrade(self, sid: str | None, request: UpgradeRequest, refuse: Callable[[], None]) -> bool:
+        """Have the node of this session answer a WebSocket upgrade. False if that is not possible. If it
+        turns out later, `refuse` is called."""
+        if sid is None or request.relayed:
+            return False
+        node = incarnation_of(sid)
+        address = self._address(node)
+        if not address:
+            return False
+        task = asyncio.ensure_future(self._connect(node, address, request, refuse))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        request.on_lost = partial(_cancel, task)
+        return True
+
+    async def _connect(
+        self, node: str, address: str, request: UpgradeRequest, refuse: Callable[[], None]
+    ) -> None:
+        hop = self._hops.sign(
+            node, Request.of("GET", request.target, request.headers), Peer("http", request.address())
+        )
+        head = request_head("GET", request.target, request.headers, hop, upgrade=True)
+        owner = Side(self._sides.discard)
+        loop = asyncio.get_running_loop()
+        try:
+            host, port, tls = _parts(address)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await loop.create_connection(lambda: owner, host, port, ssl=tls)
+        except (OSError, TimeoutError):
+            refuse()
+            return
+        if owner.transport.is_closing():
+            refuse()
+            return
+        transport, early = request.release()
+        keep_alive(owner.transport)
+        self._sides |= {owner, join(transport, owner, self._sides.discard)}
+        owner.transport.write(head + early)
+
+    # -- requests that arrive -------------------------------------------------------------------------
+
+    def arrived(self, method: str, target: str, headers: Headers) -> Peer | None:
+        """The client of a request on the nodes' path; None if it does not come from a node of this cluster
+        for this node. `target` is without `PREFIX`."""
+        values = [value for name, value in headers if name == HEADER]
+        if len(values) != 1:
+            return None
+        return self._hops.verify(values[0], Request.of(method, target, headers))
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+
+
+def _parts(url: str) -> tuple[str, int, ssl.SSLContext | None]:
+    """Host and port of a base URL, and how to speak TLS with it."""
+    parts = urlsplit(url)
+    tls = parts.scheme == "https"
+    return parts.hostname or "", parts.port or (443 if tls else 80), _context() if tls else None
+
+
+@cache
+def _context() -> ssl.SSLContext:
+    return ssl.create_default_context()

@@ -1,0 +1,43 @@
+"""Two nodes as processes, joined by a real NATS server."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Iterator
+
+from tests.support.nats_server import NatsServer
+from tests.support.programs import free_port
+from tests.support.service import MoorageProcess
+
+SECONDS = 20.0
+
+
+@contextlib.contextmanager
+def two_nodes(*flags: str, env: dict[str, str] | None = None) -> Iterator[list[MoorageProcess]]:
+    """Two nodes with one key that know each other and each other's address."""
+    key = secrets.token_hex(16)
+    with contextlib.ExitStack() as stack:
+        nats = stack.enter_context(NatsServer())
+        nodes = []
+        for number in (1, 2):
+            port = free_port()
+            given = (
+                f"--set=cluster.nats_url={nats.url}",
+                f"--set=cluster.advertise=http://127.0.0.1:{port}",
+                f"--set=cluster.node_name=node-{number}",
+                f"--port={port}",
+            )
+            nodes.append(stack.enter_context(MoorageProcess(*given, *flags, key=key, env=env)))
+        for node in nodes:
+            wait_ready(node)
+        yield nodes
+
+
+def wait_ready(node: MoorageProcess) -> None:
+    """Wait until the node is ready and hears the other one."""
+    deadline = time.monotonic() + SECONDS
+    while node.get("/readyz")[0] != 200 or node.metric("moorage_cluster_nodes") != 2:
+        assert time.monotonic() < deadline, node.get("/readyz")
+        time.sleep(0.05)  # between two questions, not instead of them
