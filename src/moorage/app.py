@@ -21,10 +21,13 @@ from starlette.responses import Response
 from moorage import __version__, logs
 from moorage.app_faults import Faults
 from moorage.auth import AccessKeys
+from moorage.cluster.coverage import Coverage
 from moorage.cluster.local import LocalBroker
+from moorage.cluster.membership import Member
 from moorage.cluster.nats import NatsBroker
 from moorage.cluster.ports import Join
 from moorage.cluster.router import Router
+from moorage.cluster.settings import ClusterSettings
 from moorage.config.model import Config
 from moorage.control import ops, rest
 from moorage.control.work import ApiWork
@@ -38,7 +41,7 @@ from moorage.edge.relay.relay import Relay
 from moorage.hub.node import Node
 from moorage.metrics import Cluster, Gauges, Metrics, Traffic
 from moorage.wire import ids
-from moorage.wire.cluster import Alive
+from moorage.wire.cluster import VERSION, Alive
 from moorage.wire.errors import PeerError, UsageError
 from moorage.wire.reasons import DRAINING, UNKNOWN_PATH
 
@@ -122,6 +125,8 @@ class Service:
         self._api_work = ApiWork(self.node.submit, self.node.turns)
         self.node.heartbeats.wake_at = self._alarm.set
         self._build_edge(config)
+        if not isinstance(broker, LocalBroker):
+            self.links.join(self._coverage(config.cluster))
         self.metrics.gauges = Gauges(
             connections=self._connections,
             sockets=lambda: {hub.name: self.client_log.sockets[hub.name] for hub in self.node.hubs.values()},
@@ -134,6 +139,10 @@ class Service:
             log_lines_suppressed=lambda: self.client_log.suppressed + self.links.suppressed,
             cluster=self._cluster,
         )
+
+    def _coverage(self, settings: ClusterSettings) -> Coverage:
+        own = Member(self.incarnation, settings.shown_name, settings.region, settings.advertise, VERSION)
+        return Coverage(self.router, own, lambda node: bool(node.advertise))
 
     def _build_edge(self, config: Config) -> None:
         admission = Admission(

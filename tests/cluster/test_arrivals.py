@@ -7,6 +7,7 @@ import gc
 import pytest
 
 from moorage.cluster.arrivals import Arrivals
+from moorage.cluster.homes import Instances
 from moorage.wire.cluster import Answer, Envelope, Finished, Part, Refused, Result
 from moorage.wire.commands import EVERYONE, Command, Exists, Invoke, JoinGroups, Send, TellServers
 from moorage.wire.groups import namespace_group
@@ -21,7 +22,7 @@ class Home:
         self.world.server(peer=RecordingPeer())
         self.clients = [self.world.client("/") for _ in range(clients)]
         self.told: list[tuple[str, int, Part]] = []
-        self.arrivals = Arrivals(self.world.node, lambda *part: self.told.append(part))
+        self.arrivals = Arrivals(self.world.node, lambda *part: self.told.append(part), Instances())
 
     def take(self, command: Command, number: int = 7, origin: str = "n1") -> None:
         """A command arrives."""

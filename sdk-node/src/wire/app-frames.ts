@@ -133,7 +133,7 @@ export interface List {
  * all of them after each change. Revision 4. */
 export interface Cover {
   readonly type: typeof Type.Cover;
-  /** How often the app server has changed its home. */
+  /** Grows with each change. All sessions get the same one with the same change. */
   readonly term: number;
   /** True if the receiver forwards the app server's commands to nodes outside `nodes`. */
   readonly home: boolean;

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from moorage import logs
+from moorage.cluster.homes import Instances
 from moorage.cluster.sockets import outgoing
 from moorage.hub.node import Node
 from moorage.hub.turns import Intake, Job
-from moorage.wire.cluster import Answer, Beat, Envelope, Finished, Part, Refused, Result, Sockets
-from moorage.wire.commands import Outcome
+from moorage.wire.cluster import Answer, Envelope, Finished, Part, Refused, Result, Sockets
+from moorage.wire.commands import Command, FetchSockets, Invoke, Outcome, TellServers
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import INTERNAL
+
+NOTHING: Final = Outcome(found=False)
+"""What is answered for a command that the app server has sent to this node itself."""
 
 log: Final = logs.get("cluster")
 
@@ -25,21 +30,35 @@ class Send(Protocol):
 class Arrivals:
     """Carries out the commands of other nodes on `node`."""
 
-    def __init__(self, node: Node, send: Send) -> None:
+    def __init__(self, node: Node, send: Send, instances: Instances) -> None:
         self._node = node
         self._send = send
+        self._instances = instances
         self._intakes: dict[str, Intake] = {}
         """Work that is left, by the incarnation of the node that asked for it."""
 
     def take(self, envelope: Envelope) -> None:
         """Carry out a command now, or behind others of the same node that are not finished."""
-        intake = self._intakes.get(envelope.origin)
-        busy = intake is not None and intake.busy
-        job = self._later(envelope) if busy else self._carry_out(envelope)
+        job = self._later(envelope) if self._busy(envelope.origin) else self._carry_out(envelope)
         if job is not None:
-            if intake is None:
-                intake = self._intakes[envelope.origin] = Intake(self._node.turns)
-            intake.add(job)
+            self._add(envelope.origin, job)
+
+    def after(self, node: str, call: Callable[[], object]) -> None:
+        """Make a call once everything that this node has sent so far is carried out."""
+        if self._busy(node):
+            self._add(node, _calling(call))
+        else:
+            call()
+
+    def _busy(self, node: str) -> bool:
+        intake = self._intakes.get(node)
+        return intake is not None and intake.busy
+
+    def _add(self, node: str, job: Job[None]) -> None:
+        intake = self._intakes.get(node)
+        if intake is None:
+            intake = self._intakes[node] = Intake(self._node.turns)
+        intake.add(job)
 
     def forget(self, node: str) -> None:
         """A node is gone. What it has asked for already is still carried out."""
@@ -49,10 +68,16 @@ class Arrivals:
         yield from self._carry_out(envelope) or ()
 
     def _carry_out(self, envelope: Envelope) -> Job[None] | None:
-        assert not isinstance(envelope.body, Part | Beat)
+        body = envelope.body
+        if envelope.instance and not self._instances.is_new(envelope):
+            self._tell(envelope, NOTHING)
+            if isinstance(body, Invoke | FetchSockets | TellServers):
+                _Answers(self._send, envelope.origin, envelope.request).finish(())
+            return None
+        assert isinstance(body, Command)
         answers = _Answers(self._send, envelope.origin, envelope.request)
         try:
-            outcome = self._node.carry_out(envelope.body, answers)
+            outcome = self._node.carry_out(body, answers)
         except Exception as error:
             self._refuse(envelope, error)
             return None
@@ -89,6 +114,11 @@ class Arrivals:
             error = PeerError(INTERNAL)
         if envelope.request:
             self._send(envelope.origin, envelope.request, Refused(error.reason.name, error.detail))
+
+
+def _calling(call: Callable[[], object]) -> Job[None]:
+    call()
+    yield False
 
 
 class _Answers:

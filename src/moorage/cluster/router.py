@@ -8,11 +8,12 @@ and names that node.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from moorage import logs
 from moorage.cluster.arrivals import Arrivals
+from moorage.cluster.homes import Instances, Via
 from moorage.cluster.membership import Membership
 from moorage.cluster.ports import Broker
 from moorage.cluster.requests import Request
@@ -24,6 +25,7 @@ from moorage.wire.cluster import Beat, Body, Envelope
 from moorage.wire.commands import (
     Ask,
     Cast,
+    Command,
     FetchSockets,
     Invoke,
     Outcome,
@@ -57,7 +59,10 @@ class Router:
         """Names of the other nodes by their incarnation."""
         self._requests: dict[int, Request] = {}
         self._last_number = 0
-        self._arrivals = Arrivals(node, self._send)
+        self.instances = Instances()
+        self._arrivals = Arrivals(node, self._send, self.instances)
+        self.handlers: dict[type, Callable[[Envelope], object]] = {}
+        """Who takes messages that are no command, answer or heartbeat, by the type of the body."""
         self.membership: Membership | None = None
         """Keeps the list of the other nodes, if `join` was called."""
 
@@ -113,36 +118,48 @@ class Router:
     def last(self, hub: str, group: str) -> None:
         """Not needed, as `first`."""
 
-    def cast(self, command: Cast, here: Outcome) -> None:
+    def cast(self, command: Cast, here: Outcome, via: Via | None = None) -> None:
         """Send it out. What is for one connection goes only to the node that the connection's id names."""
         if not isinstance(command, SendToConnection):
-            self._send_all(command)
+            self._send_out(command, 0, via)
         elif not here.found:
             node = incarnation_of(command.connection)
             if node in self._peers:
                 self._send(node, 0, command)
             else:
-                self._send_all(command)
+                self._send_out(command, 0, via)
 
-    def write(self, command: Write, here: Outcome, reply: Reply, about: Any) -> None:
+    def write(self, command: Write, here: Outcome, reply: Reply, about: Any, via: Via | None = None) -> None:
         """Send it out, and reply when all nodes have carried it out."""
-        self._begin(command, reply, about, None).outcome(self._own, here)
+        self._own_outcome(self._begin(command, reply, about, None, via), here)
 
     def ask(
-        self, command: Ask, reply: Reply, about: Any, answers: Answers[Any] | None
+        self,
+        command: Ask,
+        reply: Reply,
+        about: Any,
+        answers: Answers[Any] | None,
+        via: Via | None = None,
     ) -> tuple[Reply, Any, Answers[Any] | None]:
         """Send it out, and gather what comes back. This node's own part comes back in the same way."""
         if isinstance(command, TellServers) and not command.timeout:
-            self._send_all(command)
+            self._send_out(command, 0, via)
             return reply, about, answers
-        request = self._begin(command, reply, about, answers)
+        request = self._begin(command, reply, about, answers, via)
         own = None if answers is None else _OwnAnswers(self._own, request, self._forget_if_over)
         return self._own_outcome, request, own
 
-    def _begin(self, command: Write | Ask, reply: Reply, about: Any, answers: Answers[Any] | None) -> Request:
+    def _begin(
+        self,
+        command: Write | Ask,
+        reply: Reply,
+        about: Any,
+        answers: Answers[Any] | None,
+        via: Via | None,
+    ) -> Request:
         # First, because a command that cannot be sent must leave no request behind.
         self._last_number += 1
-        self._send_all(command, self._last_number)
+        asked = self._send_out(command, self._last_number, via)
         seconds = self._node.invoke_timeout
         if not isinstance(command, Invoke | FetchSockets | TellServers):
             seconds = WAIT
@@ -151,7 +168,7 @@ class Router:
         request = self._requests[self._last_number] = Request(
             self._last_number,
             command,
-            nodes=(self._own, *self._peers),
+            nodes=(self._own, *asked),
             deadline=self._node.clock() + seconds + GRACE,
             reply=reply,
             about=about,
@@ -171,8 +188,32 @@ class Router:
         """Tell all other nodes that this one is there, or that it ends."""
         self._send_all(body)
 
+    def _send_out(self, command: Command, number: int, via: Via | None) -> Collection[str]:
+        """Send a command to the other nodes, without those that its app server covers. Returns which."""
+        if via is None:
+            self._send_all(command, number)
+            return self._peers
+        to = [node for node in self._peers if node not in via.covered]
+        if to:
+            covered = tuple(via.covered)
+            message = cluster.encode(
+                Envelope(self._own, command, number, via.instance, via.term, via.number, covered)
+            )
+            for node in to:
+                self._broker.send(node, message)
+        return to
+
     def _send_all(self, body: Body, number: int = 0) -> None:
         self._broker.send_all(cluster.encode(Envelope(self._own, body, number)))
+
+    def tell(self, node: str, body: Body) -> None:
+        """Send a message that is not answered to one node, behind everything that was sent to it before."""
+        if node in self._peers:
+            self._send(node, 0, body)
+
+    def after(self, node: str, call: Callable[[], object]) -> None:
+        """Make a call once everything that a node has sent so far is carried out."""
+        self._arrivals.after(node, call)
 
     def _send(self, to: str, number: int, body: Body) -> None:
         self._broker.send(to, cluster.encode(Envelope(self._own, body, number)))
@@ -190,6 +231,10 @@ class Router:
     def _take(self, envelope: Envelope) -> None:
         if isinstance(envelope.body, cluster.Beat):
             self._hear(envelope.origin, envelope.body)
+            return
+        handler = self.handlers.get(type(envelope.body))
+        if handler is not None:
+            handler(envelope)
             return
         if not isinstance(envelope.body, cluster.Part):
             self._arrivals.take(envelope)

@@ -14,6 +14,7 @@ from moorage.auth import AccessKeys, AuthSettings
 from moorage.edge.azure.link import MAX_MESSAGE, AzureSocket, Reader
 from moorage.edge.azure.server import AzureServer
 from moorage.edge.http.upgrade import UpgradeRequest
+from moorage.edge.moorage.coverage import Homes
 from moorage.edge.moorage.sessions import Sessions
 from moorage.edge.relay.relay import Relay
 from moorage.edge.settings import LinkSettings, ServerSettings
@@ -77,6 +78,10 @@ class LinkAcceptor:
             wall_clock=wall_clock,
             later=loop.call_soon,
         )
+
+    def join(self, homes: Homes) -> None:
+        """The node belongs to a cluster. Call it before the first link."""
+        self._moorage.homes = homes
 
     @property
     def suppressed(self) -> int:

@@ -161,6 +161,7 @@ class AppServer:
         "dialect",
         "draining",
         "emit_only",
+        "home",
         "id",
         "link",
         "peer",
@@ -186,6 +187,8 @@ class AppServer:
         """True if it must not get new clients."""
         self.emit_only = False
         """True if it never gets clients, because it has no handlers."""
+        self.home = True
+        """True if this node tells it of other app servers' events: only one node does."""
         self.behind = False
         """True if it was slow at the last check; others get new clients first."""
         self.up = False

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any
+from enum import Enum
+from typing import Any, Final
 
 from moorage.hub.commands import asking, execute
 from moorage.hub.commands.deliver import LONG, deliver_to_one, delivering_to_one, is_long
 from moorage.hub.connections.clients import Clients
 from moorage.hub.hub import Connection, Hub
-from moorage.hub.ports import Answers, Cluster, Reply
+from moorage.hub.ports import Answers, Reach, Reply
 from moorage.hub.turns import Job
 from moorage.wire.commands import DONE, Ask, Cast, Command, Outcome, Write
 from moorage.wire.errors import UsageError
+
+
+class Everywhere(Enum):
+    """The type of `EVERYWHERE`."""
+
+    EVERYWHERE = 0
+
+
+EVERYWHERE: Final = Everywhere.EVERYWHERE
+"""A command reaches all nodes of the cluster."""
 
 
 class Node(Clients):
     """The clients of this process, and everything that can be asked of them."""
 
     def submit(
-        self, command: Command, reply: Reply, about: Any = None, answers: Answers[Any] | None = None
+        self,
+        command: Command,
+        reply: Reply,
+        about: Any = None,
+        answers: Answers[Any] | None = None,
+        reach: Reach | Everywhere | None = EVERYWHERE,
     ) -> Job[None] | None:
-        """The one door for commands. Calls `reply(about, outcome)` once; never raises.
+        """The one door for commands. Calls `reply(about, outcome)` once; never raises. `reach`: the nodes
+        that get the command besides this one; None for none.
 
         Small work is done at once, and without other nodes `reply` has been called when this returns. For
         large work it returns a job, which the caller puts into its `Intake`. `answers` receives what the
         asked give in answer to `Invoke`, `FetchSockets` and `TellServers`."""
-        cluster = self.cluster
+        cluster = self.cluster if reach is EVERYWHERE else reach
         try:
             if cluster is not None and isinstance(command, Ask):
                 reply, about, answers = cluster.ask(command, reply, about, answers)
@@ -40,18 +57,27 @@ class Node(Clients):
                 _share(cluster, command, outcome, reply, about)
             return None
         assert not isinstance(outcome, Outcome)
-        return self._in_steps(outcome, command, reply, about)
+        return self._in_steps(outcome, command, reply, about, reach)
 
-    def _in_steps(self, job: Job[Outcome], command: Command, reply: Reply, about: Any) -> Job[None]:
+    def _in_steps(
+        self,
+        job: Job[Outcome],
+        command: Command,
+        reply: Reply,
+        about: Any,
+        reach: Reach | Everywhere | None,
+    ) -> Job[None]:
         try:
             outcome = yield from job
         except Exception as error:
             reply(about, error)
             return
-        if self.cluster is None:
+        # Looked up again: nodes may have come and gone since.
+        cluster = self.cluster if reach is EVERYWHERE else reach
+        if cluster is None:
             reply(about, outcome)
         else:
-            _share(self.cluster, command, outcome, reply, about)
+            _share(cluster, command, outcome, reply, about)
 
     def carry_out(self, command: Command, answers: Answers[Any] | None = None) -> Outcome | Job[Outcome]:
         """Carry out a command on this node alone: `submit`'s local part, and the way in for what other
@@ -75,7 +101,7 @@ class Node(Clients):
         return None
 
 
-def _share(cluster: Cluster, command: Command, outcome: Outcome, reply: Reply, about: Any) -> None:
+def _share(cluster: Reach, command: Command, outcome: Outcome, reply: Reply, about: Any) -> None:
     """Pass on a command that this node has carried out, and reply to it."""
     try:
         if isinstance(command, Write):

@@ -164,8 +164,8 @@ class Members(Protocol):
         """A group has lost its last member on this node."""
 
 
-class Cluster(Members, Protocol):
-    """The other nodes. What they send in turn goes to `Node.carry_out`."""
+class Reach(Protocol):
+    """Some or all of the other nodes. What they send in turn goes to `Node.carry_out`."""
 
     def cast(self, command: Cast, here: Outcome) -> None:
         """Send on a cast that this node has delivered to its own clients, with the result `here`."""
@@ -179,3 +179,7 @@ class Cluster(Members, Protocol):
     ) -> tuple[Reply, Any, Answers[Any] | None]:
         """Send on an ask, before this node answers it. Returns what takes this node's own reply and
         answers; the caller's get those of all nodes, and the names of the nodes that are missing."""
+
+
+class Cluster(Members, Reach, Protocol):
+    """All other nodes."""

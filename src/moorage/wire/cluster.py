@@ -106,9 +106,26 @@ class Goodbye(Fields, tag=106):
     """The node that sends it ends."""
 
 
+class Mark(Fields, tag=107):
+    """The sender is the home of an app server that covers the receiver from now on. Everything that it has
+    forwarded to the receiver came before this message, and nothing follows."""
+
+    instance: str
+    term: Count
+
+
+class Uncovered(Fields, tag=108):
+    """The sender is the home of an app server that does not cover the receiver any more. What it forwards to
+    the receiver follows."""
+
+    instance: str
+    term: Count
+
+
 Part = Result | Refused | Answer | Finished | Sockets
 Beat = Alive | Goodbye
-Body = Command | Part | Beat
+Fence = Mark | Uncovered
+Body = Command | Part | Beat | Fence
 
 
 class Envelope(Fields):
@@ -122,7 +139,7 @@ class Envelope(Fields):
     instance: str = ""
     """Incarnation of the app server that the command comes from."""
     term: Count = 0
-    """How often the app server has changed its home."""
+    """The `term` of the app server's last `Cover`."""
     number: Count = 0
     """The app server's own number of the command."""
     covered: tuple[str, ...] = ()

@@ -73,6 +73,7 @@ class App:
     def __init__(self, rig: Rig, server_id: str, window: int = 1 << 22) -> None:
         self.rig = rig
         self.id = server_id
+        self.instance = ""
         self.out = Outgoing(1 << 22)
         self.inc = Incoming(window)
         self.line: Line
@@ -86,7 +87,7 @@ class App:
         self.line = Line(self.rig.sessions, self.rig.hub_name, self.id)
         self.rig.sessions.sweep.watch(self.line, 10.0)
         last = self.inc.received if received is None else received
-        hello = v1.AppHello(revision, "test", session, last, self.inc.window)
+        hello = v1.AppHello(revision, "test", session, last, self.inc.window, instance=self.instance)
         self.line.feed(v1.encode_batch(0, 0, [v1.encode_frame(hello)]))
         if self.line.closed:
             return self

@@ -5,11 +5,13 @@ on."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 from moorage import logs
 from moorage.edge.moorage.answers import Maker, Stream, answer_frames, is_little
+from moorage.edge.moorage.coverage import Coverage, Submit
 from moorage.edge.moorage.rooms import FEW_ROOMS, excluded_groups, groups_of, many_groups, namespace_of
 from moorage.edge.moorage.server import MoorageServer
 from moorage.hub.hub import Connection
@@ -59,10 +61,17 @@ class Dispatcher:
     """Handles the frames of one session, in order."""
 
     def __init__(
-        self, server: MoorageServer, wall_clock: Callable[[], float], headers: SharedHeaders
+        self,
+        server: MoorageServer,
+        wall_clock: Callable[[], float],
+        headers: SharedHeaders,
+        coverage: Coverage | None = None,
     ) -> None:
         self._server = server
         self._node = server.node
+        self.coverage = coverage
+        """What the session knows of other nodes; None if there are none."""
+        self._submit: Submit = server.node.submit
         self._hub = server.hub.name
         self._wall_clock = wall_clock
         self._headers = headers
@@ -89,7 +98,7 @@ class Dispatcher:
             v1.List: self._list,
             v1.Drain: self._drain,
             v1.Cover: self._cover,
-            v1.Again: self._cover,
+            v1.Again: self._again,
             v1.AppHello: self._hello_again,
         }
 
@@ -140,6 +149,8 @@ class Dispatcher:
     def end(self) -> None:
         """The session is over: give up its open questions."""
         streams, self._open = self._open, set()
+        if self.coverage is not None:
+            self.coverage.end()
         hub = self._server.hub
         for questions in (hub.invocations, hub.queries, hub.questions):
             questions.cancel(*streams)
@@ -236,13 +247,13 @@ class Dispatcher:
         return self._selected(frame, self._join_selected, frame.rooms)
 
     def _join_selected(self, frame: v1.Join, to: Selection, groups: tuple[str, ...]) -> Job[None] | None:
-        return self._node.submit(JoinGroups(self._hub, to, groups), self._done, frame)
+        return self._submit(JoinGroups(self._hub, to, groups), self._done, frame)
 
     def _leave(self, frame: v1.Leave) -> Job[None] | None:
         return self._selected(frame, self._leave_selected, frame.rooms)
 
     def _leave_selected(self, frame: v1.Leave, to: Selection, groups: tuple[str, ...]) -> Job[None] | None:
-        return self._node.submit(LeaveGroups(self._hub, to, groups), self._done, frame)
+        return self._submit(LeaveGroups(self._hub, to, groups), self._done, frame)
 
     def _disconnect(self, frame: v1.Disconnect) -> Job[None] | None:
         return self._selected(frame, self._disconnect_selected)
@@ -251,7 +262,7 @@ class Dispatcher:
         self, frame: v1.Disconnect, to: Selection, _groups: tuple[str, ...]
     ) -> Job[None] | None:
         command = LeaveNamespace(self._hub, to, frame.to.namespace, frame.close)
-        return self._node.submit(command, self._done, frame)
+        return self._submit(command, self._done, frame)
 
     def _selected(
         self, frame: _FrameT, then: _Then[_FrameT], rooms: tuple[str, ...] = (), flags: int = 0
@@ -300,7 +311,7 @@ class Dispatcher:
 
     def _send(self, frame: v1.Emit, to: Selection, _groups: tuple[str, ...]) -> Job[None] | None:
         command = Send(self._hub, to, frame.payload, bool(frame.flags & v1.VOLATILE))
-        return self._node.submit(command, self._done, frame)
+        return self._submit(command, self._done, frame)
 
     def _ask(self, frame: v1.Ask) -> Job[None] | None:
         return self._selected(frame, self._invoke, flags=frame.flags)
@@ -343,7 +354,9 @@ class Dispatcher:
             )
         stream = Stream(self, frame.ref, make)
         self._open.add(stream)
-        return self._node.submit(command, self._asked, (frame, stream), stream)
+        # App servers are told by their homes, so an event for them goes to all nodes.
+        submit = self._node.submit if type(frame) is v1.Tell else self._submit
+        return submit(command, self._asked, (frame, stream), stream)
 
     def _asked(self, about: tuple[v1.Ask | v1.Fetch | v1.Tell, Stream], outcome: Outcome | Exception) -> None:
         """The reply to a question: all peers have been asked, or the question is refused."""
@@ -406,10 +419,33 @@ class Dispatcher:
     def _drain(self, _frame: v1.Drain) -> None:
         self._server.app.draining = True
 
-    @staticmethod
-    def _cover(_frame: v1.Cover | v1.Again) -> None:
-        raise PeerError(reasons.LINK_BAD_REQUEST, "this node has no cluster")
+    def _covering(self) -> Coverage:
+        if self.coverage is None:
+            raise PeerError(reasons.LINK_BAD_REQUEST, "this node has no cluster")
+        return self.coverage
+
+    def _cover(self, frame: v1.Cover) -> Job[None] | None:
+        coverage = self._covering()
+        if coverage.term == 0:
+            for kind in v1.COUNTED:
+                self._handlers[kind] = partial(_counted, coverage, self._handlers[kind])
+        self._submit, job = coverage.covers(frame)
+        return job
+
+    def _again(self, frame: v1.Again) -> Job[None]:
+        submit, self._submit = self._submit, self._covering().only_forward
+        try:
+            yield from self._handlers[type(frame.frame)](frame.frame) or ()
+        finally:
+            self._submit = submit
 
     @staticmethod
     def _hello_again(_frame: v1.AppHello) -> None:
         raise PeerError(reasons.LINK_BAD_REQUEST, "a second hello")
+
+
+def _counted(
+    coverage: Coverage, handle: Callable[[Any], Job[None] | None], frame: v1.Counted
+) -> Job[None] | None:
+    coverage.count(frame.number)
+    return handle(frame)

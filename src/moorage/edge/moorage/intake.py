@@ -34,6 +34,8 @@ class Reader:
         self._dispatcher = dispatcher
         self.intake = Intake(server.node.turns)
         server.busy = lambda: self.intake.busy
+        if dispatcher.coverage is not None:
+            dispatcher.coverage.proceed = self.intake.wake
         self._most = server.inc.window + server.settings.max_frame
         """Most unacknowledged bytes of an app server that respects its credit."""
         self.count = 0
@@ -81,6 +83,11 @@ class Reader:
     def _leaving(self) -> Job[None]:
         yield False
         self._server.farewell()
+
+    def tick(self, now: float) -> None:
+        """Time passes."""
+        if self._dispatcher.coverage is not None:
+            self._dispatcher.coverage.tick(now)
 
     def end(self) -> None:
         """The session is over."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from moorage import __version__
+from moorage.edge.moorage.coverage import Coverage, Homes
 from moorage.edge.moorage.dispatcher import Dispatcher
 from moorage.edge.moorage.intake import Reader
 from moorage.edge.moorage.link import MoorageSocket
@@ -21,6 +22,8 @@ from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.listing import SharedHeaders
 
+SEVERAL_NODES: Final = 4
+"""Revision of the link protocol from which app servers may have sessions at several nodes."""
 HELLO_SECONDS: Final = 10.0
 MIN_WINDOW: Final = 64 * 1024
 MAX_WINDOW: Final = 2**40
@@ -47,6 +50,8 @@ class Sessions:
         self._max_waiting = max_waiting
         self.clock = clock
         self._node_id = node_id
+        self.homes: Homes | None = None
+        """The other nodes. Set before the first link."""
         self._wall_clock = wall_clock
         self._headers = SharedHeaders()
         self._later = later
@@ -131,13 +136,17 @@ class Sessions:
             later=self._later,
             wall_clock=self._wall_clock,
         )
-        dispatcher = Dispatcher(server, self._wall_clock, self._headers)
+        coverage = None
+        if self.homes is not None and server.revision >= SEVERAL_NODES:
+            coverage = Coverage(server, self.homes, hello.instance)
+        dispatcher = Dispatcher(server, self._wall_clock, self._headers, coverage)
         reader = Reader(server, dispatcher)
         server.at_end = reader.end
         self._sessions[hub.name, socket.server_id] = server, reader
         server.app.emit_only = hello.emit_only
         hub.servers.add(server.app)
         server.attach(socket, self._hello(server, resumed=False), [])
+        reader.tick(self.clock())
         return server, reader
 
     def _hello(self, server: MoorageServer, *, resumed: bool) -> bytes:
@@ -166,9 +175,10 @@ class Sessions:
     def tick(self, now: float) -> None:
         """Check the deadlines of all sessions, and forget those that are over."""
         step, self._ticked = min(now - self._ticked, STEP_SECONDS), now
-        for key, (server, _) in tuple(self._sessions.items()):
+        for key, (server, reader) in tuple(self._sessions.items()):
             if not server.over:
                 self.node.guard("links", server.tick, now, step)
+                self.node.guard("links", reader.tick, now)
             if server.over:
                 del self._sessions[key]
         self.sweep.tick(now)

@@ -276,7 +276,11 @@ def _rooms(connection: Connection, namespace: str, sid: str) -> tuple[str, ...]:
 def _tell(clients: Clients, hub: Hub, command: TellServers, answers: Answers[Any]) -> Outcome:
     # As for clients: one app server's mistake must not cause trouble for all others.
     _event(engineio.check_text(command.payload))
-    others = [s for s in hub.servers.all() if s.can.takes_server_events and s.id != command.sender]
+    others = [
+        server
+        for server in hub.servers.all()
+        if server.can.takes_server_events and server.home and server.id != command.sender
+    ]
     number = None
     if command.timeout:
         number = hub.questions.begin()

@@ -31,7 +31,7 @@ class Cover(Fields, tag=52):
     and sent again on all of them after each change."""
 
     term: Count
-    """How often the app server has changed its home."""
+    """Grows with each change. All sessions get the same one with the same change."""
     home: bool
     """True if the receiver forwards the app server's commands to nodes outside `nodes`."""
     fence: bool

@@ -2,8 +2,8 @@
 
 A WebSocket message is one *batch*: a MessagePack array `[number, ack, frames]`. A frame is an array whose
 first element is its type. A receiver ignores unknown fields at the end of a frame, so a new field needs no
-new version; a new frame type does. docs/reference/link-protocol.md is the specification. `stream` handles order
-and loss."""
+new version; a new frame type does. The specification is docs/reference/link-protocol.md. `stream` handles
+order and loss."""
 
 from __future__ import annotations
 

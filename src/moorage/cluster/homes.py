@@ -1,0 +1,124 @@
+"""App servers with a session at several nodes: which of them this node has, and how far their commands are.
+
+Such an app server sends its commands to each node that it covers. One of these nodes, its home, forwards them
+to the nodes that it does not cover (docs/explanation/architecture.md, "One app server, several nodes"). A
+node must not carry out a command twice, so it remembers for each instance of an app server the highest number
+that it has carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final, Protocol
+
+from moorage.wire.cluster import Envelope
+
+MAX_ABSENT: Final = 10_000
+"""Instances without a session here that are remembered. The one heard least recently is forgotten first."""
+
+
+class Session(Protocol):
+    """A session at this node of an app server that covers several nodes."""
+
+    term: int
+    """The term with which it began to cover this node."""
+
+    def marked(self, term: int) -> None:
+        """Everything that the home had forwarded to this node before this term has been carried out."""
+
+    def uncovered(self) -> None:
+        """The app server has told its home that it does not cover this node any more."""
+
+
+class Instance:
+    """One instance of an app server, as this node knows it."""
+
+    __slots__ = ("marked", "number", "session", "term", "waiting")
+
+    def __init__(self) -> None:
+        self.term = 0
+        """The highest term that a forwarded command carried."""
+        self.number = 0
+        """The highest number of a command that was carried out here."""
+        self.marked = 0
+        """The highest term of the marks that have arrived."""
+        self.session: Session | None = None
+        """Its session at this node, once nothing is forwarded to this node any more."""
+        self.waiting: Session | None = None
+        """Its session that waits for a mark."""
+
+    @property
+    def is_here(self) -> bool:
+        """True if it has a session at this node."""
+        return self.session is not None or self.waiting is not None
+
+    def begin(self, session: Session, *, fence: bool) -> bool:
+        """A session begins to cover this node. True if it need not wait for a mark."""
+        if fence and self.marked < session.term:
+            self.waiting = session
+            return False
+        self.waiting, self.session = None, session
+        return True
+
+    def mark(self, term: int) -> None:
+        """A mark has arrived, and everything before it has been carried out."""
+        self.marked = max(self.marked, term)
+        waiting = self.waiting
+        if waiting is not None and waiting.term <= term:
+            self.waiting, self.session = None, waiting
+            waiting.marked(term)
+
+    def uncover(self, term: int) -> None:
+        """The app server does not cover this node any more."""
+        for session in (self.session, self.waiting):
+            if session is not None and session.term < term:
+                session.uncovered()
+
+    def end(self, session: Session) -> None:
+        """The session is over. From now on this node takes what the home forwards."""
+        if self.session is session:
+            self.session = None
+        if self.waiting is session:
+            self.waiting = None
+
+
+class Via:
+    """What forwarded commands of an app server carry. The app server's home here keeps it up to date."""
+
+    __slots__ = ("covered", "instance", "number", "term")
+
+    def __init__(self, instance: str, term: int, covered: Collection[str]) -> None:
+        self.instance = instance
+        self.term = term
+        self.covered = frozenset(covered)
+        self.number = 0
+        """Of the command that is being forwarded."""
+
+
+class Instances:
+    """All instances that this node has heard of."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, Instance] = {}
+        """By instance, the one heard least recently first."""
+
+    def get(self, instance: str) -> Instance:
+        """What is known of this instance."""
+        found = self._all.pop(instance, None) or Instance()
+        self._all[instance] = found
+        if len(self._all) > MAX_ABSENT:
+            oldest = next((name for name, one in self._all.items() if not one.is_here), None)
+            if oldest is not None and oldest != instance:
+                del self._all[oldest]
+        return found
+
+    def is_new(self, envelope: Envelope) -> bool:
+        """True if a forwarded command is to be carried out; its number counts as carried out then."""
+        known = self.get(envelope.instance)
+        if known.session is not None or envelope.term < known.term:
+            return False
+        if 0 < envelope.number <= known.number:
+            return False
+        known.term = envelope.term
+        known.number = max(known.number, envelope.number)
+        return True

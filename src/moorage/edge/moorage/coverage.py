@@ -1,0 +1,170 @@
+"""One session of an app server that has sessions at several nodes (section 5 of
+docs/reference/link-protocol.md).
+
+Each session carries its commands out at its own node. One of them is the app server's home: it forwards the
+commands to the nodes where the app server has no session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any, Final, Protocol
+
+from moorage.edge.moorage.server import MoorageServer
+from moorage.hub.ports import Answers, Reach, Reply
+from moorage.hub.turns import Job
+from moorage.wire.commands import Ask, Cast, Command, Outcome, Write
+from moorage.wire.errors import PeerError
+from moorage.wire.moorage import v1
+from moorage.wire.moorage.coverage import NodeRow
+from moorage.wire.reasons import LINK_BAD_REQUEST
+
+FENCE_SECONDS: Final = 3.0
+"""Longest time that a session waits for the mark of the app server's home."""
+
+Submit = Callable[..., Job[None] | None]
+"""`Node.submit`."""
+
+
+class Beyond(Reach, Protocol):
+    """The nodes that an app server does not cover."""
+
+    number: int
+    """Of the command that is being forwarded, as the app server counts."""
+
+
+class Carried(Protocol):
+    """How far an app server's commands have been carried out at this node."""
+
+    number: int
+    """The highest number."""
+
+    def begin(self, session: Coverage, *, fence: bool) -> bool:
+        """A session begins to cover this node. True if it need not wait for a mark."""
+
+    def end(self, session: Coverage) -> None:
+        """The session is over."""
+
+
+class Homes(Protocol):
+    """The other nodes, for app servers that cover several."""
+
+    def nodes(self, hub: str, server_id: str) -> tuple[NodeRow, ...]:
+        """All live nodes, this one included, and which of them this app server should cover."""
+
+    def instance(self, instance: str) -> Carried:
+        """What this node has carried out for an instance of an app server."""
+
+    def beyond(self, instance: str, term: int, nodes: Collection[str]) -> Beyond:
+        """Reaches the nodes outside `nodes`."""
+
+    def changed(self, instance: str, term: int, added: Collection[str], removed: Collection[str]) -> None:
+        """The home tells nodes that they are covered from now on, or not any more."""
+
+
+class Coverage:
+    """What one session knows of the others."""
+
+    def __init__(self, server: MoorageServer, homes: Homes, instance: str) -> None:
+        self.proceed: Callable[[], object] = lambda: None
+        """Lets the session's frames go on."""
+        self.term = 0
+        self._server = server
+        self._submit = server.node.submit
+        self._homes = homes
+        self._instance = instance
+        self._carried: Carried | None = None
+        self._nodes: tuple[str, ...] = ()
+        self._beyond: Beyond | None = None
+        """Set at the home."""
+        self._held = False
+        self._since: float | None = None
+        self._version = 0
+        self._listed: tuple[NodeRow, ...] = ()
+
+    def covers(self, frame: v1.Cover) -> tuple[Submit, Job[None] | None]:
+        """What is covered has changed. Returns what submits the session's commands from now on, and a job
+        that ends when they may be carried out. Raises `PeerError`."""
+        if not self._instance:
+            raise PeerError(LINK_BAD_REQUEST, "the hello had no instance")
+        if frame.term <= self.term:
+            raise PeerError(LINK_BAD_REQUEST, f"the term {frame.term} is not above {self.term}")
+        self.term = frame.term
+        job = self._first(frame) if self._carried is None else None
+        self._server.app.home = frame.home
+        if frame.home:
+            # A new home marks all: the last one may have died before it could.
+            known = self._nodes if self._beyond is not None else ()
+            added, removed = set(frame.nodes).difference(known), set(self._nodes).difference(frame.nodes)
+            self._homes.changed(self._instance, frame.term, added, removed)
+            self._beyond = self._homes.beyond(self._instance, frame.term, frame.nodes)
+        else:
+            self._beyond = None
+        self._nodes = frame.nodes
+        return partial(self._submit, reach=self._beyond), job
+
+    def _first(self, frame: v1.Cover) -> Job[None] | None:
+        self._carried = self._homes.instance(self._instance)
+        if self._carried.begin(self, fence=frame.fence):
+            return None
+        self._held, self._since = True, self._server.node.clock()
+        return self._holding()
+
+    def _holding(self) -> Job[None]:
+        while self._held and not self._server.over:
+            yield True
+
+    def count(self, number: int) -> None:
+        """A command with this number is about to be carried out."""
+        if self._carried is not None:
+            self._carried.number = max(self._carried.number, number)
+        if self._beyond is not None:
+            self._beyond.number = number
+
+    def only_forward(
+        self, command: Command, reply: Reply, about: Any = None, answers: Answers[Any] | None = None
+    ) -> None:
+        """Forward a command that this node has carried out already. Raises `PeerError` unless this is the
+        home."""
+        beyond = self._beyond
+        if beyond is None:
+            raise PeerError(LINK_BAD_REQUEST, "only the home forwards")
+        nothing = Outcome(found=False)
+        if isinstance(command, Cast):
+            beyond.cast(command, nothing)
+            reply(about, nothing)
+        elif isinstance(command, Write):
+            beyond.write(command, nothing, reply, about)
+        else:
+            assert isinstance(command, Ask)
+            own_reply, own_about, own = beyond.ask(command, reply, about, answers)
+            own_reply(own_about, nothing)
+            if own is not None:
+                own.finish(())
+
+    def marked(self, _term: int) -> None:
+        """`cluster.homes.Session`: the home's mark has arrived."""
+        self._held, self._since = False, None
+        self.proceed()
+
+    def uncovered(self) -> None:
+        """`cluster.homes.Session`: the app server has given this session up."""
+        self._server.give_up("app server does not cover this node any more")
+
+    def tick(self, now: float) -> None:
+        """Time passes: the app server is told of new nodes. A mark that does not come ends the session, and
+        the app server dials again."""
+        rows = self._homes.nodes(self._server.hub.name, self._server.app.id)
+        if rows != self._listed:
+            self._listed = rows
+            self._version += 1
+            self._server.queue(v1.Nodes(self._version, rows))
+        if self._since is not None and now - self._since >= FENCE_SECONDS:
+            self._since = None
+            self._server.give_up("no mark came from the app server's home")
+
+    def end(self) -> None:
+        """The session is over."""
+        if self._carried is not None:
+            self._carried.end(self)

@@ -1,0 +1,191 @@
+"""A session of an app server that covers several nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+
+from moorage.edge.moorage.coverage import FENCE_SECONDS, Coverage
+from moorage.hub.ports import Answers, Reply
+from moorage.wire.commands import Ask, Cast, Outcome, Write
+from moorage.wire.moorage import v1
+from moorage.wire.moorage.coverage import NodeRow
+from tests.edge.moorage.rig import App, Rig
+
+
+class Elsewhere:
+    """`Beyond`: remembers what is forwarded."""
+
+    def __init__(self, nodes: Collection[str]) -> None:
+        self.nodes = set(nodes)
+        self.number = 0
+        self.sent: list[tuple[str, int]] = []
+
+    def _note(self, command: object) -> None:
+        self.sent.append((type(command).__name__, self.number))
+
+    def cast(self, command: Cast, here: Outcome) -> None:
+        self._note(command)
+
+    def write(self, command: Write, here: Outcome, reply: Reply, about: Any) -> None:
+        self._note(command)
+        reply(about, here)
+
+    def ask(
+        self, command: Ask, reply: Reply, about: Any, answers: Answers[Any] | None
+    ) -> tuple[Reply, Any, Answers[Any] | None]:
+        self._note(command)
+        return reply, about, answers
+
+
+class Cluster:
+    """`Homes`."""
+
+    def __init__(self) -> None:
+        self.rows: tuple[NodeRow, ...] = (
+            NodeRow("n0", "one", "", "", True),
+            NodeRow("n1", "two", "http://h:1", "", True),
+        )
+        self.number = 0
+        self.waits = False
+        self.began: list[tuple[int, bool]] = []
+        self.ended = 0
+        self.session: Coverage | None = None
+        self.reached: list[Elsewhere] = []
+        self.changes: list[tuple[int, set[str], set[str]]] = []
+
+    def nodes(self, hub: str, server_id: str) -> tuple[NodeRow, ...]:
+        return self.rows
+
+    def instance(self, instance: str) -> Cluster:
+        return self
+
+    def begin(self, session: Coverage, *, fence: bool) -> bool:
+        self.session = session
+        self.began.append((session.term, fence))
+        return not self.waits
+
+    def end(self, session: Coverage) -> None:
+        self.ended += 1
+
+    def beyond(self, instance: str, term: int, nodes: Collection[str]) -> Elsewhere:
+        self.reached.append(Elsewhere(nodes))
+        return self.reached[-1]
+
+    def changed(self, instance: str, term: int, added: Collection[str], removed: Collection[str]) -> None:
+        self.changes.append((term, set(added), set(removed)))
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+@pytest.fixture
+def app(cluster: Cluster) -> App:
+    return joined(cluster)
+
+
+def joined(cluster: Cluster, *, instance: str = "i", revision: int = v1.REVISION) -> App:
+    """An app server at a node of this cluster."""
+    rig = Rig()
+    rig.sessions.homes = cluster
+    app = App(rig, "s")
+    app.instance = instance
+    return app.dial(revision=revision)
+
+
+def cover(term: int, *nodes: str, home: bool = False, fence: bool = False) -> v1.Cover:
+    return v1.Cover(term, home, fence, nodes)
+
+
+EMIT = v1.Emit(0, v1.To("/"), 0, b'42["x"]', 9)
+
+
+def test_the_nodes_are_listed_after_the_hello_and_after_each_change(app: App, cluster: Cluster) -> None:
+    assert app.heard(v1.Nodes) == [v1.Nodes(1, cluster.rows)]
+    app.rig.after(1.0)
+    assert app.heard(v1.Nodes) == []
+    cluster.rows = cluster.rows[:1]
+    app.rig.after(1.0)
+    assert app.heard(v1.Nodes) == [v1.Nodes(2, cluster.rows)]
+
+
+def test_an_older_app_server_is_told_nothing(cluster: Cluster) -> None:
+    app = joined(cluster, revision=3)
+    app.rig.after(1.0)
+    assert app.heard(v1.Nodes) == []
+
+
+def test_without_a_cluster_cover_is_refused() -> None:
+    app = Rig().app("s")
+    app.say(cover(1, "n0", home=True), v1.Again(EMIT))
+    assert [frame.reason for frame in app.heard(v1.Failed)] == ["link-bad-request"] * 2
+
+
+def test_commands_of_the_home_are_forwarded_and_others_are_not(app: App, cluster: Cluster) -> None:
+    app.say(cover(1, "n0", home=True), EMIT, v1.Join(1, v1.To("/"), ("r",), 10))
+    assert cluster.reached[-1].nodes == {"n0"}
+    assert cluster.reached[-1].sent == [("Send", 9), ("JoinGroups", 10)]
+    assert cluster.number == 10
+    app.say(cover(2, "n0", "n1"), v1.Emit(0, v1.To("/"), 0, b'42["x"]', 11))
+    assert len(cluster.reached) == 1
+    assert len(cluster.reached[0].sent) == 2
+    assert cluster.number == 11
+
+
+def test_the_home_marks_what_is_new_and_lets_go_of_what_is_not_covered(app: App, cluster: Cluster) -> None:
+    app.say(cover(1, "n0", home=True), cover(2, "n0", "n1", home=True), cover(3, "n1", home=True))
+    assert cluster.changes == [(1, {"n0"}, set()), (2, {"n1"}, set()), (3, set(), {"n0"})]
+
+
+def test_a_new_home_marks_all(app: App, cluster: Cluster) -> None:
+    app.say(cover(1, "n0", "n1"), cover(2, "n0", home=True))
+    assert cluster.changes == [(2, {"n0"}, {"n1"})]
+
+
+def test_frames_behind_a_fence_wait_for_the_mark(app: App, cluster: Cluster) -> None:
+    cluster.waits = True
+    app.say(cover(4, "n0", "n1", fence=True), v1.List(7))
+    assert app.heard(v1.Servers) == []
+    assert cluster.session is not None
+    cluster.session.marked(4)
+    app.rig.settle()
+    assert [frame.ref for frame in app.heard(v1.Servers)] == [7]
+
+
+def test_a_mark_that_does_not_come_ends_the_session(app: App, cluster: Cluster) -> None:
+    cluster.waits = True
+    app.say(cover(4, "n0", "n1", fence=True), v1.List(7))
+    app.rig.after(FENCE_SECONDS + 1)
+    assert not app.rig.sessions.knows(app.rig.hub_name, "s")
+    assert cluster.ended == 1
+
+
+def test_a_session_that_is_not_covered_any_more_ends(app: App, cluster: Cluster) -> None:
+    app.say(cover(1, "n0", "n1"))
+    assert cluster.session is not None
+    cluster.session.uncovered()
+    assert cluster.ended == 1
+
+
+def test_what_a_lost_home_may_not_have_forwarded_is_forwarded_only(app: App, cluster: Cluster) -> None:
+    app.say(cover(1, "n0", "n1", home=True), v1.Again(EMIT), v1.Again(v1.Leave(3, v1.To("/"), ("r",), 5)))
+    assert [name for name, _ in cluster.reached[-1].sent] == ["Send", "LeaveGroups"]
+    assert [(frame.ref, frame.count) for frame in app.heard(v1.Done)] == [(3, 0)]
+    app.say(cover(2, "n0", "n1"), v1.Again(EMIT))
+    assert [frame.reason for frame in app.heard(v1.Failed)] == ["link-bad-request"]
+
+
+@pytest.mark.parametrize("frames", [[cover(0, "n0")], [cover(2, "n0"), cover(2, "n0")]])
+def test_a_term_that_does_not_grow_is_refused(app: App, frames: list[v1.Cover]) -> None:
+    app.say(*frames)
+    assert [frame.reason for frame in app.heard(v1.Failed)] == ["link-bad-request"]
+
+
+def test_an_app_server_without_an_instance_cannot_cover(cluster: Cluster) -> None:
+    app = joined(cluster, instance="")
+    app.say(cover(1, "n0", home=True))
+    assert [frame.reason for frame in app.heard(v1.Failed)] == ["link-bad-request"]
