@@ -115,12 +115,14 @@ class Coverage:
         while self._held and not self._server.over:
             yield True
 
-    def count(self, number: int) -> None:
-        """A command with this number is about to be carried out."""
+    def counted(self, handle: Callable[[Any], Job[None] | None], frame: v1.Counted) -> Job[None] | None:
+        """Handle a frame that has a number."""
+        number = frame.number
         if self._carried is not None:
             self._carried.number = max(self._carried.number, number)
         if self._beyond is not None:
             self._beyond.number = number
+        return handle(frame)
 
     def only_forward(
         self, command: Command, reply: Reply, about: Any = None, answers: Answers[Any] | None = None

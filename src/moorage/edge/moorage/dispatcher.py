@@ -428,7 +428,7 @@ class Dispatcher:
         coverage = self._covering()
         if coverage.term == 0:
             for kind in v1.COUNTED:
-                self._handlers[kind] = partial(_counted, coverage, self._handlers[kind])
+                self._handlers[kind] = partial(coverage.counted, self._handlers[kind])
         self._submit, job = coverage.covers(frame)
         return job
 
@@ -442,10 +442,3 @@ class Dispatcher:
     @staticmethod
     def _hello_again(_frame: v1.AppHello) -> None:
         raise PeerError(reasons.LINK_BAD_REQUEST, "a second hello")
-
-
-def _counted(
-    coverage: Coverage, handle: Callable[[Any], Job[None] | None], frame: v1.Counted
-) -> Job[None] | None:
-    coverage.count(frame.number)
-    return handle(frame)
