@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moorage.edge.azure.channel import MAX_GATHERED
-from moorage.edge.azure.server import HELD_PER_CLIENT
+from moorage.edge.azure.pressure import HELD_PER_CLIENT
 from moorage.edge.settings import EdgeLimits, LinkSettings
 from tests.edge.azure.rig import Rig, contents
 from tests.hub.fakes import sink_of

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from moorage.hub.commands.deliver import PIECE, is_special
+from moorage.hub.commands.deliver import PIECE
 from moorage.hub.hub import Connection
 from moorage.hub.turns import finished
 from moorage.wire.commands import EVERYONE, Outcome, Selection, Send, SendToConnection
@@ -37,27 +37,6 @@ def stage() -> Stage:
     client = world.client("/", "/ns")
     link.forwarded.clear()
     return world, client, link
-
-
-@pytest.mark.parametrize(
-    ("payload", "special"),
-    [
-        (b'42["a"]', False),
-        (b"2", False),
-        (b"430[]", False),
-        (b'451-["a"]\x1ebYWI=', False),
-        (b'42["40"]', False),
-        (b'40{"sid":"x"}', True),
-        (b"41", True),
-        (b"41/ns,", True),
-        (b'44{"message":"x"}', True),
-        (b"1", True),
-        (b'42["a"]\x1e1', True),
-        (b'42["a"]\x1e42["b"]\x1e41', True),
-    ],
-)
-def test_payloads_that_the_service_must_handle(payload: bytes, special: bool) -> None:
-    assert is_special(payload) == special
 
 
 def test_the_connect_answer_makes_the_socket_a_member(stage: Stage) -> None:

@@ -10,9 +10,10 @@ from typing import Final
 from moorage import logs
 from moorage.edge.azure.calls import CallHandler
 from moorage.edge.azure.channel import Channel, Tunnel, terms_of
+from moorage.edge.azure.pressure import Pressure
 from moorage.edge.settings import LinkSettings
-from moorage.engine.exchange import Event, Events, Unsent
-from moorage.hub.hub import LINK, AppServer, Capabilities, Connection, Hub
+from moorage.engine.exchange import Event, Events
+from moorage.hub.hub import AppServer, Capabilities, Connection, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.hub.turns import Intake, Job
@@ -28,8 +29,6 @@ LATE_ANSWER_SECONDS: Final = 1.5
 """The SDK sends an answer again 1 s after it found no tunnel for it."""
 LAST_EVENTS_SECONDS: Final = 5.0
 """Longest time that `disconnected` waits for the answers to the client's last events."""
-HELD_PER_CLIENT: Final = 64 * 1024
-"""Bytes held for one client above which it is not read. TCP then slows the client down."""
 
 log: Final = logs.get("link")
 Callback = Callable[[], object]
@@ -70,8 +69,7 @@ class AzureServer:
         self._down_since: float | None = node.clock()
         """Set from the start: if the first link never opens, this object must still be dropped."""
         self._keepalive_at = 0.0
-        self._paused: set[Connection] = set()
-        self._held_bytes = 0
+        self._pressure = Pressure(settings.max_waiting_bytes)
 
     # -- tunnels --------------------------------------------------------------------------------
 
@@ -185,8 +183,12 @@ class AzureServer:
         for tunnel in tuple(self._tunnels):
             tunnel.gathered = 0
             tunnel.flush()
-        if self._paused and not self._behind:
+        if self._pressure.paused and not self._behind:
             self.resume_clients()
+
+    def resume_clients(self) -> None:
+        """A tunnel takes data again."""
+        self._pressure.resume(self._tunnels)
 
     @property
     def _behind(self) -> bool:
@@ -221,31 +223,20 @@ class AzureServer:
             or tunnel.gathered > tunnel.gather_at_most
             or self._events.size > self._wait_at_most
         ):
-            self._hold_back(connection, tunnel)
+            self._pressure.hold_back(connection, tunnel)
 
     def _hold(self, channel: Channel, packet: bytes) -> None:
-        if channel.held is None:
-            channel.held = Unsent()
-        channel.held.add(packet)
-        self._held_bytes += len(packet)
-        if self._held_bytes > self._wait_at_most:
-            self._held_bytes -= channel.held.size
-            channel.held = None
+        if not self._pressure.hold(channel, packet):
             self.node.disconnect(channel.connection, reasons.LINK_OVERFLOW, who="service")
-        elif channel.held.size > HELD_PER_CLIENT:
-            self._pause(channel.connection)
 
     def _let_go(self, channel: Channel) -> None:
-        held, channel.held = channel.held, None
-        if held:
-            self._held_bytes -= held.size
-            for packet in held.take():
-                self.forward(channel.connection, packet)
+        for packet in self._pressure.take(channel):
+            self.forward(channel.connection, packet)
 
     def closed(self, connection: Connection, reason: Reason) -> None:
         """Send `disconnected` after the answers to the client's last events, or the SDK reports an error."""
         channel = connection.channel
-        self._paused.discard(connection)
+        self._pressure.paused.discard(connection)
         if isinstance(channel, Channel) and self.hub.servers.get(self.app.id) is self.app:
             channel.closing = self.node.clock() + LAST_EVENTS_SECONDS
             self._closing[channel] = None
@@ -354,34 +345,6 @@ class AzureServer:
             reason = reasons.APP_REFUSED if 400 <= status < 500 else reasons.APP_ERROR
             self.node.refuse(connection, reason, content.decode(errors="replace")[:200])
         channel.end()
-
-    # -- back pressure ------------------------------------------------------------------------
-
-    def _hold_back(self, connection: Connection, tunnel: Tunnel) -> None:
-        """The app server is slower than its clients: stop reading from this one, and from all clients long
-        before the link would be closed. A burst of many clients is not a fault of the app server."""
-        self._pause(connection)
-        if tunnel.crowded and not tunnel.held_back:
-            tunnel.held_back = True
-            for channel in tunnel.channels:
-                self._pause(channel.connection)
-
-    def _pause(self, connection: Connection) -> None:
-        if connection not in self._paused and connection.hold(LINK):
-            self._paused.add(connection)
-
-    def resume_clients(self) -> None:
-        """A tunnel takes data again: read from the clients that were held back only for this reason."""
-        paused, self._paused = self._paused, set()
-        for tunnel in self._tunnels:
-            tunnel.held_back = False
-        for connection in paused:
-            channel = connection.channel
-            held = channel.held if isinstance(channel, Channel) else None
-            if held is not None and held.size > HELD_PER_CLIENT:
-                self._paused.add(connection)
-            else:
-                connection.release(LINK)
 
     # -- time ---------------------------------------------------------------------------------
 
