@@ -14,7 +14,7 @@ ARGS ?=
 help:
 	@echo "make run    Moorage and the sample chat; prints the page's address, Ctrl-C ends both"
 	@echo "make test   the whole suite, real peers and a real browser included"
-	@echo "make test-slow  what takes minutes: a newcomer installs everything in a fresh copy"
+	@echo "make test-slow  what takes minutes: a newcomer installs everything; eight times the random examples"
 	@echo "make coverage  branch coverage of wire, engine and hub, with a gate (ARGS=all: of everything)"
 	@echo "make lint   ruff"
 	@echo "make types  mypy --strict"
@@ -44,7 +44,7 @@ coverage: .venv/.ready
 	@scripts/coverage.sh $(ARGS)
 
 test-slow: setup
-	@$(PY) -m pytest -m slow $(ARGS)
+	@scripts/test-slow.sh $(ARGS)
 
 lint: .venv/.ready
 	@$(PY) -m ruff check $(ARGS) .

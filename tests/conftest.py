@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.examples import load_profiles
 from tests.support.service import MoorageProcess
+
+load_profiles()
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from moorage.engine.exchange import (
     Events,
     Unsent,
 )
+from tests.support.examples import times
 
 
 class Link:
@@ -178,7 +179,7 @@ class CallsMachine(RuleBasedStateMachine):
 
 
 TestCalls = CallsMachine.TestCase
-TestCalls.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestCalls.settings = settings(max_examples=times(0.4), stateful_step_count=30)
 
 
 def test_memory_is_bounded() -> None:

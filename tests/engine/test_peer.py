@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from moorage.engine.peer import (
@@ -282,7 +282,6 @@ MESSAGES = st.tuples(
 )  # for the service?, namespace, ack id, attachments
 
 
-@settings(deadline=None)
 @given(st.lists(MESSAGES, max_size=10))
 def test_any_mix_of_packets_is_handled_in_order(messages: list[tuple[bool, str, int, list[bytes]]]) -> None:
     peer = new_peer()
@@ -310,7 +309,6 @@ def test_any_mix_of_packets_is_handled_in_order(messages: list[tuple[bool, str, 
     assert answers == expected_answers
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=30), st.binary(max_size=30).map(b"4".__add__)), max_size=10))
 def test_any_bytes_are_handled_or_refused(packets: list[bytes]) -> None:
     peer = new_peer()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from moorage.engine.peer import Answer, Forward, Left
@@ -222,7 +222,6 @@ PACKETS = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), PACKETS), max_size=20))
 def test_any_bytes_are_handled_or_refused(packets: list[tuple[bool, bytes]]) -> None:
     session = open_session(max_payload=18)

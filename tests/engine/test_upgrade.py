@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from moorage.engine.upgrade import TRANSITIONS, State, Step, after
@@ -39,7 +39,6 @@ def test_the_table_above_is_complete() -> None:
     assert {(a, b): c for a, b, c in cells() if c is not None} == TRANSITIONS
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(Step), max_size=30))
 def test_sequences_of_steps(steps: list[Step]) -> None:
     state = State.OPENING

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from fuzz.__main__ import TARGETS, run
 from fuzz.target import FailureError, Target, trial
+from tests.support.examples import times
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_value_or_a_refusal(name: str) -> None:
-    @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=times(0.6), suppress_health_check=list(HealthCheck))
     @given(st.randoms(use_true_random=False))
     def any_input(rng: Random) -> None:
         trial(TARGETS[name], rng)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from moorage.hub.connections.fanout import Delivery, Encoded
@@ -84,7 +84,6 @@ PACKETS = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(before=st.lists(PACKETS, max_size=6), after=st.lists(PACKETS, max_size=6), polls=st.integers(0, 6))
 def test_an_upgrade_keeps_order_and_content(before: list[bytes], after: list[bytes], polls: int) -> None:
     world = World()
@@ -252,7 +251,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_no_sequence_of_steps_loses_or_reorders_packets(steps: list[tuple[str, int]]) -> None:
     world = World()

@@ -16,6 +16,7 @@ from moorage.wire.commands import EVERYONE, Selection
 from moorage.wire.filters.compiled import compile_filter
 from moorage.wire.groups import namespace_group
 from tests.hub.fakes import LEAST, RecordingLink, World
+from tests.support.examples import times
 from tests.support.filters import matches
 
 GROUPS = ["a", "b", "c", "0~Lw~", "0~Lw~x", "0~Lw~y", "0~L24~x"]
@@ -111,7 +112,7 @@ class RoomsMachine(RuleBasedStateMachine):
 
 
 TestRooms = RoomsMachine.TestCase
-TestRooms.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestRooms.settings = settings(max_examples=times(0.6), stateful_step_count=30)
 
 
 @dataclass
@@ -149,7 +150,7 @@ FILTERS = st.none() | st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=times(3))
 @given(
     crowd=CROWDS,
     connection=st.none() | st.sampled_from(["c0", "c1", "c2", "nobody"]),

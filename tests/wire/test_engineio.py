@@ -10,7 +10,7 @@ from collections.abc import Generator
 import pytest
 from engineio.packet import Packet
 from engineio.payload import Payload
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
@@ -90,7 +90,6 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x1e"), max_siz
 PACKETS = st.one_of(TEXTS, st.binary(max_size=200))
 
 
-@settings(deadline=None)
 @given(st.lists(PACKETS, min_size=1, max_size=8))
 def test_payloads_of_another_encoder(data: list[str | bytes]) -> None:
     payload: bytes = Payload([Packet(4, item) for item in data]).encode().encode()
@@ -120,7 +119,6 @@ def test_empty_packets_are_refused(payload: bytes) -> None:
     assert refusal(engineio.split_payload, payload) is BAD_PACKET
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_payload_is_split_or_refused(payload: bytes) -> None:
     try:
@@ -133,7 +131,6 @@ def test_any_payload_is_split_or_refused(payload: bytes) -> None:
         assert error.reason is BAD_PACKET
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_binary_packets(data: bytes) -> None:
     packet = engineio.encode_binary(data)
@@ -150,7 +147,6 @@ def test_what_is_not_base64(packet: bytes) -> None:
     assert refusal(engineio.frames, b"42[]\x1e" + packet) is BAD_PACKET
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=60), TEXTS.map(str.encode)))
 def test_text_is_utf8_or_refused(data: bytes) -> None:
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from moorage.wire.groups import MAX_GROUP, namespace_group, prefix_of, room_group, room_of
@@ -22,14 +22,12 @@ def test_names_as_the_sdk_writes_them() -> None:
     assert room_group("/", "\xff\xbf\xfb?~") == "0~Lw~w7_Cv8O7P34"
 
 
-@settings(deadline=None)
 @given(NAMESPACES, TEXTS, NAMESPACES, TEXTS)
 def test_a_name_means_one_room(namespace: str, room: str, other_namespace: str, other_room: str) -> None:
     assume((namespace, room) != (other_namespace, other_room))
     assert room_group(namespace, room) != room_group(other_namespace, other_room)
 
 
-@settings(deadline=None)
 @given(NAMESPACES, TEXTS, NAMESPACES)
 def test_prefixes_keep_namespaces_apart(namespace: str, room: str, other: str) -> None:
     group = room_group(namespace, room)
@@ -43,7 +41,6 @@ def test_names_of_another_form(name: str) -> None:
     assert prefix_of(name) == ""
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_other_names_have_no_prefix(name: str) -> None:
     prefix = prefix_of(name)
@@ -58,7 +55,6 @@ def test_the_longest_namespace_fits_into_a_group_name() -> None:
     assert len(namespace_group("/" + "n" * (MAX_NAMESPACE - 1))) < MAX_GROUP - 100
 
 
-@settings(deadline=None)
 @given(NAMESPACES, TEXTS)
 def test_a_rooms_group_contains_its_room(namespace: str, room: str) -> None:
     assert room_of(room_group(namespace, room)) == ((namespace, room) if room else None)
@@ -75,7 +71,6 @@ def test_other_names_are_not_rooms(name: str) -> None:
     assert room_of(name) is None
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_group_name_of_the_rest_api(name: str) -> None:
     found = room_of(name)

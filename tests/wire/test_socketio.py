@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from socketio.packet import Packet
 
@@ -123,7 +123,6 @@ DATA: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(
     kind=st.sampled_from([socketio.EVENT, socketio.ACK]),
     namespace=NAMESPACES,
@@ -166,7 +165,6 @@ def test_the_ack_id_is_inserted_after_the_namespace(packet: bytes, expected: byt
     assert socketio.with_ack_id(packet, socketio.parse_header(packet), 77) == expected
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=80), st.binary(max_size=80).map(b"4".__add__)))
 def test_any_bytes_are_handled_or_refused(packet: bytes) -> None:
     try:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moorage.edge.http.acceptor import read_upgrade
+from tests.support.examples import times
 from tests.support.http_port import UPGRADE, Port
 from tests.support.rawhttp import HttpConnection, request_bytes
 
@@ -103,7 +104,7 @@ def line_by_line(lines: list[bytes]) -> list[tuple[bytes, bytes]] | None:
     return headers if upgrade and b"upgrade" in tokens and not body else None
 
 
-@settings(max_examples=500)
+@settings(max_examples=times(5))
 @given(LINES, MORE)
 def test_headers_are_read_from_their_lines(lines: list[bytes], more: list[bytes]) -> None:
     lines = [*lines[:2], *more, *lines[2:]]

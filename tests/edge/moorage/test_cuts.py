@@ -178,7 +178,7 @@ class Numbered:
         return [json.loads((await socket.text())[2:])[0] for _ in range(self.said)]
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(budgets=st.lists(st.integers(250, 60_000), min_size=1, max_size=6))
 def test_cuts_anywhere_lose_and_reorder_nothing(quick: MoorageProcess, budgets: list[int]) -> None:
     asyncio.run(asyncio.wait_for(cut_at(quick, budgets), 30))

@@ -19,6 +19,7 @@ from moorage.wire.moorage import v1
 from moorage.wire.reasons import TRANSPORT_LOST
 from tests.edge.moorage.rig import TERMS, App, Rig
 from tests.hub.fakes import HUB, RecordingOpening, RecordingSink
+from tests.support.examples import times
 
 GRACE = 5.0
 
@@ -270,7 +271,7 @@ SELDOM = [Life.server_comes, Life.replace, Life.farewell, Life.stays_away]
 ACTIONS = st.tuples(st.sampled_from(OFTEN * 4 + SOMETIMES * 2 + SELDOM), st.integers(0, 20))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(1.5))
 @given(st.lists(ACTIONS, min_size=20, max_size=120))
 def test_app_servers_and_clients_come_and_go(actions: list[tuple[Callable[[Life, int], None], int]]) -> None:
     life = Life()

@@ -24,6 +24,7 @@ from moorage.wire.reasons import (
 )
 from moorage.wire.socketio import MAX_EMIT
 from tests.hub.fakes import HUB, RecordingLink, RecordingPeer, World, heard, sink_of
+from tests.support.examples import times
 
 ROOT, NS = namespace_group("/"), namespace_group("/ns")
 Stage = tuple[World, Connection, RecordingLink]
@@ -412,7 +413,7 @@ class NamespaceMachine(RuleBasedStateMachine):
 
 
 TestNamespaces = NamespaceMachine.TestCase
-TestNamespaces.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestNamespaces.settings = settings(max_examples=times(0.6), stateful_step_count=25)
 
 
 @pytest.mark.repair(4)

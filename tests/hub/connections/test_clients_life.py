@@ -13,6 +13,7 @@ from moorage.wire.commands import EVERYONE
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import APP_REFUSED, TRANSPORT_LOST
 from tests.hub.fakes import HUB, RecordingLink, RecordingOpening, RecordingSink, World
+from tests.support.examples import times
 
 
 class LifeMachine(RuleBasedStateMachine):
@@ -145,4 +146,4 @@ class LifeMachine(RuleBasedStateMachine):
 
 
 TestLife = LifeMachine.TestCase
-TestLife.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestLife.settings = settings(max_examples=times(0.6), stateful_step_count=30)

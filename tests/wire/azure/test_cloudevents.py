@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from moorage.wire.azure import tunnel_frames
@@ -24,7 +24,6 @@ def read(frame: bytes) -> tuple[Request, bytes]:
     return request, content
 
 
-@settings(deadline=None)
 @given(hub=TEXTS, connection=TEXTS, user=st.none() | TEXTS, ack_id=st.integers(0, 2**53), content=st.binary())
 def test_events(hub: str, connection: str, user: str | None, ack_id: int, content: bytes) -> None:
     writer = EventWriter(hub, "origin.example")
@@ -136,7 +135,6 @@ def test_connect_answers(content: bytes, expected: OpenInfo | None) -> None:
     assert connect_answer(content) == expected
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=80), TEXTS.map(str.encode)))
 def test_any_connect_answer_is_read_or_ignored(content: bytes) -> None:
     assert connect_answer(content) is None or isinstance(connect_answer(content), OpenInfo)

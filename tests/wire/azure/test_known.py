@@ -15,6 +15,7 @@ from moorage.wire.azure.operations import GenerateToken
 from moorage.wire.azure.tunnel_frames import Request, Response
 from moorage.wire.commands import Command, JoinGroups, LeaveGroups, Selection, SendToConnection
 from moorage.wire.errors import PeerError
+from tests.support.examples import times
 
 HUB = "chat"
 LIMIT = 1_000_000
@@ -254,7 +255,7 @@ def mutated(draw: st.DrawFn, frames: st.SearchStrategy[bytes]) -> bytes:
     return bytes(data)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=times(5))
 @given(mutated(SENDS))
 def test_a_known_send_equals_the_result_of_the_parsers(data: bytes) -> None:
     found = known(learn(send(7)), data)
@@ -263,7 +264,7 @@ def test_a_known_send_equals_the_result_of_the_parsers(data: bytes) -> None:
         assert found == parsed(data)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=times(5))
 @given(mutated(ANSWERS))
 def test_a_known_answer_equals_the_result_of_the_parser(data: bytes) -> None:
     number = learn(answer(123), answer(1234567), answer(12, content=None)).answer(data)
@@ -396,7 +397,7 @@ MOVES = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=times(5))
 @given(mutated(MOVES))
 def test_a_known_join_equals_the_result_of_the_parsers(data: bytes) -> None:
     found = known(learn(move(7, body("x")), move(7, body("x"), "removeFromGroups")), data)

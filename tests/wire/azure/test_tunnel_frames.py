@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from moorage.wire.azure import tunnel_frames
@@ -59,7 +59,6 @@ REQUESTS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(REQUESTS, st.none() | st.binary(max_size=100))
 def test_requests(fields: dict[str, Any], content: bytes | None) -> None:
     text = json.dumps(fields).encode()
@@ -171,20 +170,17 @@ def test_invalid_requests_are_refused(text: bytes) -> None:
     assert refused(tunnel_frames.encode(tunnel_frames.REQUEST, text))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_any_bytes_are_handled_or_refused(data: bytes) -> None:
     refused(data)
     refused(len(data).to_bytes(4, "little") + data)
 
 
-@settings(deadline=None)
 @given(st.integers(0, len(WHOLE) - 1), st.integers(0, 255))
 def test_any_changed_frame_is_decoded_or_refused(at: int, byte: int) -> None:
     refused(WHOLE[:at] + bytes((byte,)) + WHOLE[at + 1 :])
 
 
-@settings(deadline=None)
 @given(st.sampled_from([1, 2]), st.binary(max_size=60), st.none() | st.binary(max_size=10))
 def test_any_text_is_handled_or_refused(kind: int, text: bytes, content: bytes | None) -> None:
     refused(tunnel_frames.encode(kind, text, content))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from moorage.wire.errors import PeerError
@@ -23,9 +23,6 @@ from moorage.wire.filters.compiled import (
     compile_filter,
 )
 from tests.support.filters import matches
-
-# Times on a busy machine must not fail a test.
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass(frozen=True)
@@ -192,7 +189,6 @@ NAMES = st.one_of(
 )
 
 
-@SETTINGS
 @given(st.lists(NAMES, min_size=1, max_size=4), st.lists(NAMES, max_size=3), st.lists(NAMES, max_size=5))
 def test_repaired_sdk_texts_match_socketio(rooms: list[str], excepted: list[str], own: list[str]) -> None:
     text = " or ".join(map(group, rooms)) + "".join(f" and not ({group(name)})" for name in excepted)
@@ -219,7 +215,6 @@ SDK_TEXTS = st.builds(
 )
 
 
-@SETTINGS
 @given(SDK_TEXTS.filter(bool), st.booleans())
 def test_the_shortcut_agrees_with_the_general_path(text: str, repair: bool) -> None:
     quick = _shortcut(text, repair)

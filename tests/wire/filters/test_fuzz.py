@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from moorage.wire.errors import PeerError
@@ -27,9 +27,6 @@ class Person:
     user_id: str | None = "ada"
     groups: frozenset[str] = frozenset()
 
-
-# Times on a busy machine must not fail a test.
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 PEOPLE_AT_HAND = (Person(), Person("i", "ada", frozenset(("a", "g1"))), Person(user_id=None))
 
@@ -56,13 +53,11 @@ WORDS = st.sampled_from(
 )  # fmt: skip
 
 
-@SETTINGS
 @given(ANY_TEXT)
 def test_any_text_is_handled_or_refused(text: str) -> None:
     outcome(text)
 
 
-@SETTINGS
 @given(st.lists(WORDS, max_size=25).map(" ".join))
 def test_any_order_of_words_is_compiled_or_refused(text: str) -> None:
     outcome(text)
@@ -242,7 +237,6 @@ CONDITIONS = st.recursive(
 )
 
 
-@SETTINGS
 @given(CONDITIONS, st.lists(PEOPLE, min_size=1, max_size=6))
 def test_a_filter_agrees_with_a_naive_evaluation(condition: Say, people: list[Person]) -> None:
     found = compile_filter(condition.text)
@@ -253,7 +247,6 @@ def test_a_filter_agrees_with_a_naive_evaluation(condition: Say, people: list[Pe
         assert whole(subject) is expected
 
 
-@SETTINGS
 @given(CONDITIONS, st.data())
 def test_mutated_filters_are_compiled_or_refused(condition: Say, data: st.DataObject) -> None:
     text = condition.text
@@ -262,7 +255,6 @@ def test_mutated_filters_are_compiled_or_refused(condition: Say, data: st.DataOb
     outcome(text[:at] + data.draw(st.text(st.characters(), max_size=3) | WORDS) + text[at + cut :])
 
 
-@SETTINGS
 @given(CONDITIONS, st.booleans())
 def test_the_shortcut_agrees_for_any_text(condition: Say, repair: bool) -> None:
     quick = _shortcut(condition.text, repair)

@@ -20,6 +20,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import LINK_BAD_FRAME
 from scripts import link_vectors as script
+from tests.support.examples import times
 from tests.support.link_vectors import VECTORS, frame, frames, octets, title
 
 Decode = Callable[[bytes], "v1.Batch[Any]"]
@@ -178,7 +179,7 @@ def as_lists(found: Any) -> Any:
 
 @pytest.mark.parametrize(("direction", "kind"), EACH_KIND, ids=KIND_IDS)
 def test_frames_survive_encoding_and_decoding(direction: str, kind: type[msgspec.Struct]) -> None:
-    @settings(deadline=None, max_examples=40)
+    @settings(max_examples=times(0.4))
     @given(st.data())
     def any_frame(data: st.DataObject) -> None:
         made = data.draw(any_of(kind))
@@ -193,7 +194,7 @@ def test_frames_survive_encoding_and_decoding(direction: str, kind: type[msgspec
 def test_batches_survive_encoding_and_decoding(direction: str) -> None:
     whole = st.one_of(*map(any_of, KINDS[direction]))
 
-    @settings(deadline=None, max_examples=60)
+    @settings(max_examples=times(0.6))
     @given(st.integers(0, 2**53 - 1), st.integers(0, 2**53 - 1), st.lists(whole, max_size=20))
     def any_batch(number: int, ack: int, made: list[Any]) -> None:
         data = v1.encode_batch(number, ack, list(map(v1.encode_frame, made)))
@@ -250,7 +251,7 @@ def test_damaged_batches(direction: str) -> None:
     whole = [ONE_FRAME + octets(row["hex"]) for row in VECTORS["frames"] if row["direction"] == direction]
     words = [b"\x90", b"\x93", b"\xc0", b"\xc4\x01", b"\xdd\xff\xff\xff\xff", b"\xff", b"\xa1\xff"]
 
-    @settings(deadline=None, max_examples=500)
+    @settings(max_examples=times(5))
     @given(st.randoms(use_true_random=False))
     def any_damage(rng: Random) -> None:
         refused(direction, damaged(rng, whole, words))
@@ -259,7 +260,7 @@ def test_damaged_batches(direction: str) -> None:
 
 
 @DIRECTIONS
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=times(3))
 @given(data=st.binary(max_size=60))
 @example(b"")
 def test_anything(direction: str, data: bytes) -> None:
