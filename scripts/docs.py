@@ -31,7 +31,7 @@ from moorage.config.model import Config  # noqa: E402
 from moorage.config.rules import expected, show  # noqa: E402
 from moorage.config.schema import SETTINGS, Setting  # noqa: E402
 from moorage.hub.settings import HubSettings  # noqa: E402
-from moorage.metrics import METRICS  # noqa: E402
+from moorage.metrics import METRICS, WORKER_METRICS  # noqa: E402
 from moorage.wire.reasons import CATALOGUE, Reason  # noqa: E402
 
 PLAIN: Final = {
@@ -137,7 +137,7 @@ def metrics() -> str:
     """One table of all metrics."""
     rows = [
         [f"`{row.shown}`", row.kind, ", ".join(f"`{label}`" for label in row.labels) or "none", row.help]
-        for row in METRICS
+        for row in (*METRICS, *WORKER_METRICS)
     ]
     return "\n".join(_table("Name Type Labels Meaning", rows))
 

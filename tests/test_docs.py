@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from moorage.config.schema import SETTINGS
-from moorage.metrics import METRICS
+from moorage.metrics import METRICS, WORKER_METRICS
 from moorage.wire.reasons import CATALOGUE
 from scripts.docs import PARTS, RANGES, REFERENCE, meaning, pages, render
 
@@ -38,7 +38,7 @@ def test_every_setting_is_explained(path: str) -> None:
 
 def test_what_a_change_of_each_metric_means_is_said() -> None:
     text = (REFERENCE / "metrics.md").read_text().partition("## What a change means")[2]
-    assert [row.shown for row in METRICS if f"`{row.shown}" not in text] == []
+    assert [row.shown for row in (*METRICS, *WORKER_METRICS) if f"`{row.shown}" not in text] == []
 
 
 def test_every_reason_falls_into_a_range() -> None:

@@ -11,6 +11,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import uvloop
@@ -86,10 +87,21 @@ class Alarm:
 
 class Service:
     """One node, ready to `start`. `reload` may be called at any time while it runs. `join` makes the node's
-    broker; by default the configuration decides between NATS and a node that is alone."""
+    broker; by default the configuration decides between NATS and a node that is alone. A worker of a
+    supervisor has `siblings`, and `run_dir`: the private directory in which all workers of the supervisor put
+    their Unix sockets (`INCARNATION.sock`)."""
 
-    def __init__(self, config: Config, join: Join | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        join: Join | None = None,
+        *,
+        siblings: ops.Siblings | None = None,
+        run_dir: Path | None = None,
+    ) -> None:
         self.config = config
+        self.run_dir = run_dir
+        self._siblings = siblings
         self.keys = AccessKeys(config.keys.primary, config.keys.secondary or None)
         self.metrics = Metrics(__version__, tuple(config.hubs))
         self.faults = Faults(self.metrics.faults)
@@ -196,8 +208,9 @@ class Service:
 
         routes = [
             *ops.routes(
-                not_ready=self._not_ready,
+                not_ready=self.not_ready,
                 metrics=self.metrics.render if config.metrics.enabled else None,
+                siblings=self._siblings,
             ),
             *rest.routes(
                 keys=self.keys,
@@ -207,7 +220,7 @@ class Service:
                 max_body=config.links.max_frame,
                 clock=time.time,
                 count=self._count_api,
-                ready=lambda: not self._not_ready(),
+                ready=lambda: not self.not_ready(),
             ),
         ]
         return Starlette(routes=routes, exception_handlers={404: not_found})
@@ -217,7 +230,7 @@ class Service:
         if reason is not None:
             self.metrics.refusals["api", reason] += 1
 
-    def _not_ready(self) -> str:
+    def not_ready(self) -> str:
         """Why no new client should be sent here; "" if one may."""
         if not self._ready:
             return "draining" if self.node.draining else "starting"
@@ -262,12 +275,12 @@ class Service:
     # -- life -----------------------------------------------------------------------------------
 
     async def start(self) -> str:
-        """Start to listen. Returns the base URL. Raises `OSError` if the address cannot be bound, and
-        `UsageError` if no NATS server can be used."""
+        """Start to listen. Returns the base URL. A worker opens only its own port, not yet the shared one.
+        Raises `OSError` if the address cannot be bound, and `UsageError` if no NATS server can be used."""
         if self._nats is not None:
             await self._nats.connect()
         try:
-            url = await self.port.start()
+            url = await (self.port.start() if self._siblings is None else self.port.start_own())
         except OSError:
             self.router.stop()
             raise
@@ -351,7 +364,8 @@ class Service:
             self.node.disconnect(connection, DRAINING, who="service")
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> str:
+def cannot_listen(host: str, port: int, error: OSError) -> str:
+    """The message for an address that cannot be bound."""
     at = f"cannot listen on {f'[{host}]' if ':' in host else host}:{port}"
     if error.errno == errno.EADDRINUSE:
         return f"{at}: another program uses that port; choose another one with --port (0 takes a free one)"
@@ -360,41 +374,57 @@ def _cannot_listen(host: str, port: int, error: OSError) -> str:
     return f"{at}: {error.strerror or error}"
 
 
+def settle_heap() -> None:
+    """Call after the parts are built. Nearly all objects live long, and a full collection walks all of them:
+    a profile of 2,000 connects under the default thresholds showed a tenth of its samples there."""
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+class StopSignals:
+    """SIGTERM and SIGINT: the first one sets `first`, another one `second`."""
+
+    def __init__(self) -> None:
+        self.first, self.second = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.ask)
+
+    def ask(self) -> None:
+        """As if a signal had arrived."""
+        (self.second if self.first.is_set() else self.first).set()
+
+
+async def until_stopped(service: Service, signals: StopSignals) -> None:
+    """Wait for a signal and drain the service; a second signal ends it at once."""
+    await signals.first.wait()
+    log.info("draining", connections=service.node.connections)
+    drain = asyncio.create_task(service.stop())
+    cut = asyncio.create_task(signals.second.wait())
+    await asyncio.wait((drain, cut), return_when=asyncio.FIRST_COMPLETED)
+    if not drain.done():
+        drain.cancel()
+        await service.stop(drain=False)
+    cut.cancel()
+
+
 async def run(config: Config, *, reload: Callable[[], Config] | None, on_ready: Callable[[str], None]) -> int:
     """Run a service until SIGTERM or SIGINT; a second signal ends it at once. Returns the exit code. Raises
     `UsageError` if the address cannot be bound."""
     for warning in config.warnings:
         log.warning(warning)
     service = Service(config)
-    # Nearly all objects live long, and a full collection walks all of them: a profile
-    # of 2,000 connects under the default thresholds showed a tenth of its samples there.
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    loop = asyncio.get_running_loop()
-    stop, now = asyncio.Event(), asyncio.Event()
-
-    def stopping() -> None:
-        (now if stop.is_set() else stop).set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping)
+    settle_heap()
+    signals = StopSignals()
     if reload is not None:
         again = reload
-        loop.add_signal_handler(signal.SIGHUP, lambda: service.reload(again()))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: service.reload(again()))
     try:
         url = await service.start()
     except OSError as error:
-        raise UsageError(_cannot_listen(config.server.host, config.server.port, error)) from None
+        raise UsageError(cannot_listen(config.server.host, config.server.port, error)) from None
     on_ready(url)
-    await stop.wait()
-    log.info("draining", connections=service.node.connections)
-    drain = asyncio.create_task(service.stop())
-    cut = asyncio.create_task(now.wait())
-    await asyncio.wait((drain, cut), return_when=asyncio.FIRST_COMPLETED)
-    if not drain.done():
-        drain.cancel()
-        await service.stop(drain=False)
-    cut.cancel()
+    await until_stopped(service, signals)
     return 0
 
 

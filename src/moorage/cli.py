@@ -42,6 +42,12 @@ set_option = click.option(
     help="Override one setting, such as --set limits.max_payload=2MiB. May be repeated.",
 )
 
+workers_option = click.option(
+    "--workers",
+    metavar="N|auto",
+    help="Processes that share the port; auto: one for each CPU.  [default: 1]",
+)
+
 
 @click.group(context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="moorage", message="%(prog)s %(version)s")
@@ -61,9 +67,16 @@ def app() -> None:
 @click.option("--port", metavar="PORT", help="Port to listen on; 0 takes a free one.  [default: 8080]")
 @click.option("--access-key", metavar="KEY", help="Access key.  [default: a new random one each time]")
 @click.option("--hub", metavar="HUB", help="Hub behind plain /socket.io/.  [default: app]")
+@workers_option
 @set_option
 def dev(
-    host: str | None, port: str | None, access_key: str | None, hub: str | None, assignments: tuple[str, ...]
+    *,
+    host: str | None,
+    port: str | None,
+    access_key: str | None,
+    hub: str | None,
+    workers: str | None,
+    assignments: tuple[str, ...],
 ) -> None:
     """Run a service for development, in memory, with a readable log.
 
@@ -75,7 +88,13 @@ def dev(
 
     flags = _flags(
         assignments,
-        {"server.host": host, "server.port": port, "keys.primary": access_key, "default_hub": hub},
+        {
+            "server.host": host,
+            "server.port": port,
+            "keys.primary": access_key,
+            "default_hub": hub,
+            "workers": workers,
+        },
     )
     base = {"log.format": "human", "log.connects": True, "cors.credentials": "any"}
     settings = load.load(None, os.environ, flags, base=base)
@@ -103,9 +122,16 @@ def dev(
 @click.option("--host", metavar="ADDRESS", help="Address to listen on (server.host).")
 @click.option("--port", metavar="PORT", help="Port to listen on (server.port).")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error (log.level).")
+@workers_option
 @set_option
 def serve(
-    path: str | None, host: str | None, port: str | None, log_level: str | None, assignments: tuple[str, ...]
+    *,
+    path: str | None,
+    host: str | None,
+    port: str | None,
+    log_level: str | None,
+    workers: str | None,
+    assignments: tuple[str, ...],
 ) -> None:
     """Run the service.
 
@@ -116,7 +142,10 @@ def serve(
     from moorage.config import load
     from moorage.config.model import ConfigError
 
-    flags = _flags(assignments, {"server.host": host, "server.port": port, "log.level": log_level})
+    flags = _flags(
+        assignments,
+        {"server.host": host, "server.port": port, "log.level": log_level, "workers": workers},
+    )
     settings = load.load(path, os.environ, flags, serving=True)
     _start_logs(settings)
 
@@ -347,10 +376,18 @@ def _endpoint(settings: Config) -> str:
 def _run(
     settings: Config, *, reload: Callable[[], Config] | None = None, on_ready: Callable[[str], None]
 ) -> int:
-    from moorage import app, logs
+    import msgspec
 
+    from moorage import app, logs
+    from moorage.workers import machine, supervisor
+
+    count = machine.workers(settings.workers)
+    lacking = machine.warnings(settings, count, files=machine.raise_file_limit(), memory=machine.memory())
+    settings = msgspec.structs.replace(settings, warnings=(*settings.warnings, *lacking))
     try:
-        return app.serve(settings, reload=reload, on_ready=on_ready)
+        if count == 1:
+            return app.serve(settings, reload=reload, on_ready=on_ready)
+        return supervisor.serve(settings, count, reload=reload, on_ready=on_ready)
     finally:
         logs.close()
 

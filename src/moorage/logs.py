@@ -12,8 +12,8 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Iterable, MutableMapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, MutableMapping
+from functools import lru_cache, partial
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -131,10 +131,11 @@ def disconnect_line(
     )
 
 
-def setup(*, level: str, format: str, stream: TextIO | None = None) -> None:
+def setup(*, level: str, format: str, stream: TextIO | None = None, node: str = "") -> None:
     """Send all lines to standard output at `level` (debug, info, warning, error), as `json` or `human` text.
     A thread writes them, so no caller waits for the reader of the output. If `stream` is given, lines are
-    written to it directly. A second call replaces the first."""
+    written to it directly. Every line has the field `node`, unless that is empty. A second call replaces the
+    first."""
     global _output  # noqa: PLW0603 - a process has one standard output
     handler: logging.Handler
     if stream is None:
@@ -144,7 +145,7 @@ def setup(*, level: str, format: str, stream: TextIO | None = None) -> None:
     else:
         handler = logging.StreamHandler(stream)
     colour = (stream or sys.stdout).isatty()
-    handler.setFormatter(_Redacting(_human(colour=colour) if format == "human" else _json))
+    handler.setFormatter(_Redacting(_human(colour=colour) if format == "human" else _json, node))
     handler.addFilter(_Libraries())
     root = logging.getLogger()
     for old in root.handlers[:]:
@@ -236,10 +237,10 @@ def redact(line: str) -> str:
 class _Redacting(ProcessorFormatter):
     """Formats a record, ours or a library's, and hides the secrets in the result."""
 
-    def __init__(self, render: Any) -> None:
+    def __init__(self, render: Any, node: str) -> None:
         super().__init__(
             processors=[
-                _head,
+                partial(_head, {"node": node} if node else {}),
                 structlog.processors.format_exc_info,
                 ProcessorFormatter.remove_processors_meta,
                 render,
@@ -262,8 +263,9 @@ def _foreign(_logger: Any, _method: str, event: Event) -> Event:
     return event
 
 
-def _head(_logger: Any, _method: str, event: Event) -> Event:
-    """Put time, level, component and event first: every line begins with these four keys."""
+def _head(common: Mapping[str, str], _logger: Any, _method: str, event: Event) -> Event:
+    """Put time, level, component and event first: every line begins with these four keys. The `common` fields
+    come next."""
     record: logging.LogRecord = event["_record"]
     own = record.name.startswith(f"{ROOT}.")
     return {
@@ -271,6 +273,7 @@ def _head(_logger: Any, _method: str, event: Event) -> Event:
         "level": record.levelname.lower(),
         "component": record.name[len(ROOT) + 1 :] if own else record.name,
         "event": event.pop("event", ""),
+        **common,
         **event,
     }
 

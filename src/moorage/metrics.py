@@ -97,6 +97,11 @@ METRICS: Final = (
     _m("cluster_messages_lost", "counter", "", "Messages that this node could not send or read"),
     _m("build_info", "gauge", "version", "Always 1; the version is in the label"),
 )
+WORKER_METRICS: Final = (
+    _m("worker_up", "gauge", "node", "With workers: 1 if the worker's metrics are in this answer, else 0"),
+    _m("worker_restarts", "counter", "node", "With workers: how often the worker was started again"),
+)
+"""About all workers of a machine (`workers.merge`)."""
 
 
 class Histogram:

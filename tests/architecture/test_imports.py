@@ -1,6 +1,6 @@
 """The import rule: which parts of `moorage` may import which, and what the pure layers must not use.
 
-    wire <- engine <- hub <- { cluster, edge, upstream, control } <- config, app <- cli
+    wire <- engine <- hub <- { cluster, edge, upstream, control } <- config, app <- workers <- cli
 
 Arrows point at what may be imported. An import inside a function or under `TYPE_CHECKING` counts like
 any other, also in the search for cycles: a dependency that is hidden is still one. The checker itself is
@@ -35,7 +35,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "sdk": frozenset({"wire"}),
     "config": LOWER,
     "app": LOWER | {"config"},
-    "cli": LOWER | {"config", "app"},
+    "workers": LOWER | {"config", "app"},
+    "cli": LOWER | {"config", "app", "workers"},
     "__main__": frozenset({"cli"}),
 }
 """Part -> the other parts it may import. The package itself (`""`, the version) is open to all."""

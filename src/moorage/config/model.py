@@ -22,6 +22,8 @@ DEFAULT_PATTERN: Final = "default"
 Secret = Annotated[str, Meta(extra={"kind": "secret"})]
 FilePath = Annotated[str, Meta(extra={"kind": "path"})]
 HubName = Annotated[str, Meta(extra={"kind": "hub"})]
+Workers = Annotated[int, Meta(ge=0, le=256, extra={"kind": "workers"})]
+"""0 stands for `auto`."""
 
 MASK: Final = "********"
 
@@ -98,6 +100,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     allow_unlisted_hubs: bool = True
     """Whether clients and app servers may use a hub that `hubs` does not list."""
     hubs: dict[str, HubSettings] = {}
+    workers: Workers = 1
+    """Processes that share the port. With more than one, a supervisor starts them; `auto` is one for each CPU
+    that the service may use."""
     shutdown: ShutdownSettings = ShutdownSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()

@@ -15,7 +15,7 @@ from moorage.wire.azure.dataplane import HUB_NAME
 
 Kind = Literal[
     "flag", "count", "size", "seconds", "text", "secret", "path", "choice", "endpoint", "origins", "networks",
-    "hub", "nats", "name",
+    "hub", "nats", "name", "workers",
 ]  # fmt: skip
 
 # The number of digits is bounded, so that no text becomes a number that is slow to handle or overflows.
@@ -71,6 +71,8 @@ def show(rule: Rule, value: object) -> str:
         return show_seconds(value)
     if rule.kind == "size" and isinstance(value, int):
         return show_size(value)
+    if rule.kind == "workers" and value == 0:
+        return "auto"
     return str(value)
 
 
@@ -193,6 +195,15 @@ def _nats(value: object) -> tuple[str, ...]:
     return found
 
 
+def _workers(value: object) -> int:
+    if value == "auto":
+        return 0
+    number = count(value)
+    if number == 0:
+        raise ValueError("no worker")
+    return number
+
+
 def _name(value: object) -> str:
     name = _text(value)
     if name and not _NAME.fullmatch(name):
@@ -223,6 +234,7 @@ _PARSERS: Final[dict[Kind, Callable[[object], object]]] = {
     "hub": _hub,
     "nats": _nats,
     "name": _name,
+    "workers": _workers,
 }
 _EXPECTED: Final[dict[Kind, str]] = {
     "flag": "true or false",
@@ -236,6 +248,7 @@ _EXPECTED: Final[dict[Kind, str]] = {
     "origins": "a list of origins such as https://example.org, patterns (https://*.example.org), null, or *",
     "networks": "a list of addresses and networks such as 127.0.0.1 or 10.0.0.0/8",
     "nats": "a list of NATS servers such as nats://127.0.0.1:4222 or nats://user:password@example.org",
+    "workers": "auto, or a number of processes, 1 to 256",
     "name": "a name (up to 64 of A-Z a-z 0-9 _ -)",
     "hub": "a hub name (a letter, then up to 127 of A-Z a-z 0-9 _ ` , . [ ])",
 }

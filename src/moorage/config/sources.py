@@ -18,9 +18,9 @@ BODY: Final = "MOORAGE_CONFIG"
 """The variable that may contain the text of a whole configuration file."""
 
 _HUBS: Final = "MOORAGE_HUBS"
-_OTHERS: Final = frozenset({BODY, "MOORAGE_CONNECTION_STRING"})
+_OTHERS: Final = frozenset({BODY, "MOORAGE_CONNECTION_STRING", "MOORAGE_RUN_DIR"})
 """Names that are not settings but are allowed. The second is for app servers, which share a developer's shell
-with the service."""
+with the service. A supervisor sets the third for its workers."""
 
 # Kubernetes sets such variables in every pod for a Service called `moorage` or `moorage-x`. Refusing them
 # would keep the pod from starting, because of a name that nobody wrote.

@@ -21,6 +21,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
+    worker_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    """With several workers: the first worker's own port, for links and other nodes. The second worker takes
+    the next port, and so on. 0 selects free ports."""
     public_endpoint: BaseUrl = ""
     """The URL that clients use, behind a proxy; it is the audience of tokens. If empty, the request's
     Host header is used. App servers may link by this URL or by any other address of the service."""

@@ -54,10 +54,36 @@ class ClientPort:
         self._log = log
         self._state = ServerState()
         self._acceptors: set[Acceptor] = set()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
     async def start(self) -> str:
         """Listen, and return the base URL with the bound port. Raises `OSError`."""
+        return await self._listen(self._settings.port)
+
+    async def start_own(self) -> str:
+        """Listen on the port that belongs to this worker alone. Otherwise like `start`."""
+        return await self._listen(self._settings.worker_port, shared=True)
+
+    async def start_shared(self) -> str:
+        """Listen on the port that all workers share. Otherwise like `start`."""
+        return await self._listen(self._settings.port, shared=True)
+
+    async def _listen(self, port: int, *, shared: bool = False) -> str:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            self._accept(),
+            self._settings.host,
+            port,
+            backlog=self._settings.backlog,
+            # The supervisor keeps both kinds of ports reserved, so its workers have to share them with it.
+            reuse_port=shared or None,
+        )
+        self._servers.append(server)
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        return f"http://{host}:{server.sockets[0].getsockname()[1]}"
+
+    def _accept(self) -> Callable[[], Acceptor]:
+        """What makes the protocol of each connection."""
         config = Config(
             app=self._route,
             http="httptools",
@@ -83,18 +109,12 @@ class ClientPort:
             return made
 
         setup = Setup(http, self._upgrade, self._metrics, self._settings.max_header_bytes, self._acceptors)
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Acceptor(setup), self._settings.host, self._settings.port, backlog=self._settings.backlog
-        )
-        port = self._server.sockets[0].getsockname()[1]
-        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        return f"http://{host}:{port}"
+        return lambda: Acceptor(setup)
 
     async def stop(self) -> None:
         """Accept no new TCP connections, and end the remaining HTTP connections."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in (*self._state.connections, *self._acceptors):
             connection.shutdown()
         tasks = tuple(self._state.tasks)

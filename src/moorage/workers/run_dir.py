@@ -1,0 +1,33 @@
+"""The private directory of a supervisor and its workers. Each worker may listen on `INCARNATION.sock` there.
+Only this user can open the directory, so its sockets need no other check."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+
+VARIABLE = "MOORAGE_RUN_DIR"
+"""The workers' environment variable with the path."""
+
+
+class RunDir:
+    """Made by the supervisor at its start, and removed at its end."""
+
+    def __init__(self) -> None:
+        # Not below a state directory of the user: a socket's path has at most 107 bytes.
+        self.path = Path(tempfile.mkdtemp(prefix="moorage-"))
+
+    def socket(self, incarnation: str) -> Path:
+        """The path of a worker's socket."""
+        return self.path / f"{incarnation}.sock"
+
+    def forget(self, incarnation: str) -> None:
+        """Remove the socket of a worker that has ended."""
+        with contextlib.suppress(OSError):
+            self.socket(incarnation).unlink()
+
+    def remove(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self.path, ignore_errors=True)
