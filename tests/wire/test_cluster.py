@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.wire.cluster import Alive, Beat, Body, Envelope, Fence, Part, Result, Sockets, decode, encode
+from moorage.wire.cluster import (
+    Alive,
+    Beat,
+    Body,
+    Envelope,
+    Fence,
+    Groups,
+    Part,
+    Result,
+    Sockets,
+    decode,
+    encode,
+)
 from moorage.wire.commands import Command, Exists, Member, Outcome, Selection, Send
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter, compile_filter
@@ -86,7 +98,9 @@ def test_no_tag_is_used_twice_and_commands_end_at_99() -> None:
     tags = {kind: kind.__struct_config__.tag for kind in get_args(Body)}
     assert len(set(tags.values())) == len(tags)
     assert all((tags[kind] < 100) == (kind in get_args(Command)) for kind in tags)
-    assert set(get_args(Part) + get_args(Command) + get_args(Beat) + get_args(Fence)) == set(tags)
+    assert set(
+        get_args(Part) + get_args(Command) + get_args(Beat) + get_args(Fence) + get_args(Groups)
+    ) == set(tags)
 
 
 @pytest.mark.parametrize("repair", [False, True])

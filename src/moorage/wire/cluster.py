@@ -122,10 +122,43 @@ class Uncovered(Fields, tag=108):
     term: Count
 
 
+Hashes = Annotated[bytes, msgspec.Meta(max_length=2**26)]
+"""Groups, 8 bytes each (`cluster.directory`)."""
+
+
+class Delta(Fields, tag=120):
+    """The groups whose first member has come to the sender, and those whose last member is gone."""
+
+    number: Count
+    """Grows by one with each delta of the sender."""
+    added: Hashes
+    removed: Hashes
+
+
+class Acknowledged(Fields, tag=121):
+    """The sender knows all groups of the receiver up to the delta with this number."""
+
+    number: Count
+
+
+class Snapshot(Fields, tag=122):
+    """A part of all groups with members at the sender, as of the delta with this number."""
+
+    number: Count
+    first: bool
+    last: bool
+    groups: Hashes
+
+
+class WantGroups(Fields, tag=123):
+    """The sender asks for a snapshot."""
+
+
 Part = Result | Refused | Answer | Finished | Sockets
 Beat = Alive | Goodbye
 Fence = Mark | Uncovered
-Body = Command | Part | Beat | Fence
+Groups = Delta | Acknowledged | Snapshot | WantGroups
+Body = Command | Part | Beat | Fence | Groups
 
 
 class Envelope(Fields):

@@ -1,0 +1,297 @@
+"""Which nodes have members of which group. A command for a group goes only to these nodes.
+
+Each node tells the others of a group's first and last local member, in numbered deltas, one for each tick.
+Each peer acknowledges the number. A join is in effect everywhere once all peers have acknowledged the delta
+with its group. A peer that is new, or that has lost a delta, asks for a snapshot.
+
+Groups are 64-bit hashes: the table is exact but for a collision, which costs a needless message at most. A
+private room (the room of one socket) has no entry, since clients come and go more often than rooms. So a
+group without any entry may be a private room, and commands for it go to all nodes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final
+
+from moorage.wire.cluster import Acknowledged, Delta, Snapshot, WantGroups
+
+HASH_BYTES: Final = 8
+RETRY_SECONDS: Final = 1.0
+SNAPSHOT_GROUPS: Final = 50_000
+"""Groups in one part of a snapshot, 400 kB."""
+
+Tell = Callable[[str | None, Delta | Acknowledged | Snapshot | WantGroups], object]
+"""Sends a message to one node, or to all (None)."""
+
+
+@lru_cache(maxsize=10_000)
+def hash_of(hub: str, group: str) -> bytes:
+    """The name of a group in the directory. Hubs compare without case."""
+    return blake2b(f"{hub.casefold()}\0{group}".encode(), digest_size=HASH_BYTES).digest()
+
+
+class _Peer:
+    """What one other node knows, and what is known of it."""
+
+    __slots__ = ("acknowledged", "bit", "known", "number")
+
+    def __init__(self, bit: int, number: int) -> None:
+        self.bit = bit
+        self.acknowledged = number
+        """The last of this node's deltas that it has."""
+        self.number = 0
+        """The last of its deltas that this node has."""
+        self.known = False
+        """True once its snapshot is complete. Until then every command goes to it."""
+
+
+class Directory:
+    """The directory as one node sees it. `schedule` calls `flush` at the end of the tick."""
+
+    def __init__(self, tell: Tell, schedule: Callable[[], object]) -> None:
+        self._tell = tell
+        self._schedule = schedule
+        self._peers: dict[str, _Peer] = {}
+        self._nodes: dict[int, str] = {}
+        """Incarnations by their bit in the table."""
+        self._unknown = 0
+        """Bits of the peers whose groups are not known."""
+        self._table: dict[bytes, int] = {}
+        """Bits of the nodes that have members of a group."""
+        self._own: dict[bytes, int] = {}
+        """How many of this node's groups have the hash: one, but for a collision."""
+        self._added: dict[bytes, None] = {}
+        self._removed: dict[bytes, None] = {}
+        self._number = 0
+        """Of the last delta."""
+        self._pending: dict[bytes, int] = {}
+        """Groups in deltas that a peer has not acknowledged, with the delta's number."""
+        self._unacknowledged: deque[tuple[int, tuple[bytes, ...]]] = deque()
+        """Deltas that a peer has not acknowledged: their numbers and what they add."""
+        self._waiting: dict[int, list[Callable[[], object]]] = {}
+        """Who waits for which delta."""
+        self._next = 0.0
+        self._expected: dict[bytes, dict[str, int]] = {}
+        """Nodes that are about to have a group, with the number of reasons."""
+
+    def __len__(self) -> int:
+        return len(self._table.keys() | self._own.keys()) if self._own else len(self._table)
+
+    # -- groups of this node --------------------------------------------------------------------
+
+    def first(self, hub: str, group: str) -> None:
+        """A group has its first member on this node."""
+        key = hash_of(hub, group)
+        count = self._own.get(key, 0)
+        self._own[key] = count + 1
+        if count == 0:
+            if key in self._removed:
+                # The peers have not been told that it went, and need not be.
+                del self._removed[key]
+            else:
+                self._note(self._added, key)
+
+    def last(self, hub: str, group: str) -> None:
+        """A group has lost its last member on this node."""
+        key = hash_of(hub, group)
+        count = self._own.get(key, 0)
+        if count > 1:
+            self._own[key] = count - 1
+        elif count == 1:
+            del self._own[key]
+            # A join of it may wait, so a delta that is not sent yet keeps the group.
+            self._note(self._removed, key)
+
+    def _note(self, changes: dict[bytes, None], key: bytes) -> None:
+        if not self._added and not self._removed:
+            self._schedule()
+        changes[key] = None
+        if changes is self._added:
+            self._pending[key] = self._number + 1
+
+    def flush(self) -> None:
+        """The end of the tick: one delta with all changes."""
+        added, removed = self._added, self._removed
+        if not added and not removed:
+            return
+        self._added, self._removed = {}, {}
+        self._number += 1
+        self._unacknowledged.append((self._number, tuple(added)))
+        self._tell(None, Delta(self._number, b"".join(added), b"".join(removed)))
+        self._settle()
+
+    def when_visible(self, hub: str, groups: Iterable[str], call: Callable[[], object]) -> None:
+        """Call back once all peers know that this node has members of these groups: at once, if they do."""
+        pending = self._pending
+        number = max((pending.get(hash_of(hub, group), 0) for group in groups), default=0) if pending else 0
+        if number:
+            self._waiting.setdefault(number, []).append(call)
+        else:
+            call()
+
+    def _settle(self) -> None:
+        """Let go of everybody who waits for a delta that all peers have."""
+        done = min((peer.acknowledged for peer in self._peers.values()), default=self._number)
+        while self._unacknowledged and self._unacknowledged[0][0] <= done:
+            number, keys = self._unacknowledged.popleft()
+            for key in keys:
+                if self._pending.get(key) == number:
+                    del self._pending[key]
+            for call in self._waiting.pop(number, ()):
+                call()
+
+    # -- groups of the others ---------------------------------------------------------------------
+
+    def add(self, node: str) -> None:
+        """A node is there. Until its groups are known, every command goes to it."""
+        bit = 1
+        while bit in self._nodes:
+            bit <<= 1
+        # Joins wait for it from now on. It does not need earlier ones: it does not know this node's groups.
+        self._peers[node] = _Peer(bit, self._number)
+        self._nodes[bit] = node
+        self._unknown |= bit
+        self._tell(node, WantGroups())
+
+    def remove(self, node: str) -> None:
+        """A node is gone."""
+        peer = self._peers.pop(node)
+        del self._nodes[peer.bit]
+        self._unknown &= ~peer.bit
+        self._forget(peer)
+        self._settle()
+
+    def _forget(self, peer: _Peer) -> None:
+        if peer.known or peer.number:
+            bit = peer.bit
+            table = self._table
+            for key in [key for key, bits in table.items() if bits & bit]:
+                self._clear(key, bit)
+
+    def _clear(self, key: bytes, bit: int) -> None:
+        bits = self._table.get(key, 0) & ~bit
+        if bits:
+            self._table[key] = bits
+        else:
+            self._table.pop(key, None)
+
+    def tick(self, now: float) -> None:
+        """Time passes: ask again for groups that did not come, perhaps because the other node did not know
+        this one."""
+        if now >= self._next:
+            self._next = now + RETRY_SECONDS
+            for name, peer in self._peers.items():
+                if not peer.known:
+                    self._tell(name, WantGroups())
+
+    def wanted(self, node: str) -> None:
+        """A node asks for all groups of this one. It gets them in parts."""
+        peer = self._peers.get(node)
+        if peer is None:
+            return
+        # What it has lost may have been acknowledgements.
+        self._tell(node, Acknowledged(peer.number))
+        self.flush()
+        keys = list(self._own)
+        for start in range(0, max(1, len(keys)), SNAPSHOT_GROUPS):
+            end = start + SNAPSHOT_GROUPS
+            part = b"".join(keys[start:end])
+            self._tell(node, Snapshot(self._number, start == 0, end >= len(keys), part))
+
+    def gap(self, node: str) -> None:
+        """A message of a node was lost: its groups are unknown until it has sent them all again."""
+        peer = self._peers.get(node)
+        if peer is not None:
+            peer.known = False
+            self._unknown |= peer.bit
+
+    def snapshot(self, node: str, part: Snapshot) -> None:
+        """A part of a node's groups has arrived."""
+        peer = self._peers.get(node)
+        if peer is None:
+            return
+        if part.first:
+            self._forget(peer)
+            peer.number = part.number
+        if part.number == peer.number:
+            self._set(peer, part.groups)
+            if part.last:
+                peer.known = True
+                self._unknown &= ~peer.bit
+                self._tell(node, Acknowledged(part.number))
+
+    def delta(self, node: str, change: Delta) -> None:
+        """A node's groups have changed."""
+        peer = self._peers.get(node)
+        if peer is None or change.number <= peer.number:
+            return
+        if peer.known and change.number != peer.number + 1:
+            self.gap(node)
+        peer.number = change.number
+        bit = peer.bit
+        self._set(peer, change.added)
+        for key in _keys(change.removed):
+            self._clear(key, bit)
+        self._tell(node, Acknowledged(change.number))
+
+    def _set(self, peer: _Peer, groups: bytes) -> None:
+        table, bit = self._table, peer.bit
+        for key in _keys(groups):
+            table[key] = table.get(key, 0) | bit
+
+    def acknowledged(self, node: str, number: int) -> None:
+        """A node has this node's groups up to the delta with this number."""
+        peer = self._peers.get(node)
+        if peer is not None and peer.acknowledged < number <= self._number:
+            peer.acknowledged = number
+            self._settle()
+
+    # -- where a command goes ---------------------------------------------------------------------
+
+    def nodes_with(self, hub: str, groups: Iterable[str]) -> set[str] | None:
+        """The other nodes that may have members of one of the groups; None for all of them."""
+        bits, found = self._unknown, set()
+        for group in groups:
+            key = hash_of(hub, group)
+            here = self._table.get(key, 0)
+            expected = self._expected.get(key)
+            if not here and not expected and key not in self._own:
+                return None
+            bits |= here
+            found.update(expected or ())
+        nodes = self._nodes
+        while bits:
+            bit = bits & -bits
+            found.add(nodes[bit])
+            bits ^= bit
+        return found
+
+    def expect(self, hub: str, groups: Iterable[str], nodes: Iterable[str]) -> Callable[[], None]:
+        """These nodes are being told to let clients join these groups: commands that follow go there too,
+        until the returned function is called, when the nodes have answered."""
+        keys, names = [hash_of(hub, group) for group in groups], tuple(nodes)
+        for key in keys:
+            counts = self._expected.setdefault(key, {})
+            for name in names:
+                counts[name] = counts.get(name, 0) + 1
+
+        def over() -> None:
+            for key in keys:
+                counts = self._expected[key]
+                for name in names:
+                    counts[name] -= 1
+                    if not counts[name]:
+                        del counts[name]
+                if not counts:
+                    del self._expected[key]
+
+        return over
+
+
+def _keys(joined: bytes) -> Iterable[bytes]:
+    for start in range(0, len(joined), HASH_BYTES):
+        yield joined[start : start + HASH_BYTES]
