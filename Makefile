@@ -15,7 +15,7 @@ help:
 	@echo "make run    Moorage and the sample chat; prints the page's address, Ctrl-C ends both"
 	@echo "make test   the whole suite, real peers and a real browser included"
 	@echo "make test-slow  what takes minutes: a newcomer installs everything; eight times the random examples"
-	@echo "make coverage  branch coverage of wire, engine and hub, with a gate (ARGS=all: of everything)"
+	@echo "make coverage  the tests that mirror the package, with branch coverage and its gates"
 	@echo "make lint   ruff"
 	@echo "make types  mypy --strict"
 	@echo "make bench  Moorage beside native socket.io, one run, a table of ratios"
@@ -40,7 +40,7 @@ dist: .venv/.ready sdk-node/dist/.ready
 test: setup
 	@scripts/test.sh $(ARGS)
 
-coverage: .venv/.ready
+coverage: setup
 	@scripts/coverage.sh $(ARGS)
 
 test-slow: setup

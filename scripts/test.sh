@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# scripts/test.sh [PYTEST'S ARGUMENTS]: the suite in parallel, then one by one the tests that measure times.
+# scripts/test.sh [--unmeasured] [PYTEST'S ARGUMENTS]: the suite in parallel, then one by one the tests that measure
+# times. With `--unmeasured`, without the tests that `make coverage` has run.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,6 +11,11 @@ export PYTHONDONTWRITEBYTECODE=
 workers=$(($(nproc) + 1))
 found=0
 failed=0
+parallel="not slow and not alone"
+if [ "${1:-}" = --unmeasured ]; then
+  parallel+=" and not measured"
+  shift
+fi
 run() {
   .venv/bin/python -m pytest "$@"
   case $? in
@@ -21,6 +27,6 @@ run() {
 
 # One file stays on one worker, so that its tests share a service. Files start in order: the long ones
 # are not the last.
-run --numprocesses=$((workers < 8 ? workers : 8)) --dist=loadfile --no-loadscope-reorder -m "not slow and not alone" "$@"
+run --numprocesses=$((workers < 8 ? workers : 8)) --dist=loadfile --no-loadscope-reorder -m "$parallel" "$@"
 run -m "alone and not slow" "$@"
 ((found && !failed))

@@ -96,6 +96,7 @@ async def test_accepting_answers_101_and_hands_over(port: Port) -> None:
         await listener.until(lambda: "disconnected" in listener.told)
 
 
+@pytest.mark.alone
 async def test_a_client_in_a_hurry_does_not_grow_the_buffer(port: Port) -> None:
     """picows would double it with every full read, and keep it for the connection's life."""
     socket, request = await upgraded(port)
