@@ -12,7 +12,7 @@ from fuzz.mutate import damaged, damaged_text
 from fuzz.target import Target
 from moorage.engine.session import EngineSession
 from moorage.engine.upgrade import Step
-from moorage.wire import cluster, commands, engineio, socketio
+from moorage.wire import cluster, commands, engineio, socketio, streams
 from moorage.wire.azure import cloudevents, dataplane, tunnel_frames
 from moorage.wire.errors import PeerError
 from moorage.wire.filters import compiled
@@ -220,6 +220,19 @@ def _node_message(data: bytes) -> None:
     assert cluster.encode(cluster.decode(cluster.encode(found))) == cluster.encode(found)
 
 
+NUMBERED = [
+    streams.encode(streams.prefix(kind, b"n1"), 1, 2, b"payload", marks)
+    for kind in range(streams.ALL, streams.GONE_DIRECT + 1)
+    for marks in (None, [(b"n2", 3, 4), (b"n3", 5, 6)])
+]
+
+
+def _numbered(data: bytes) -> None:
+    kind, sender, first, second, marks, payload = streams.decode(data)
+    again = streams.encode(streams.prefix(kind, sender), first, second, payload, marks)
+    assert streams.decode(again) == (kind, sender, first, second, marks, payload)
+
+
 TARGETS = {
     "engineio.split_payload": Target(_payload, _split),
     "engineio.frames": Target(_payload, _frames),
@@ -231,6 +244,7 @@ TARGETS = {
         lambda rng: damaged(rng, TERMS, [b'"pingInterval":', b"-", b"e9", json.dumps({}).encode()]), _terms
     ),
     "filters.compile_filter": Target(lambda rng: damaged_text(rng, FILTERS, FILTER_WORDS), _filter),
+    "streams.decode": Target(lambda rng: damaged(rng, NUMBERED, [b"\x02n1", b"\xff" * 8]), _numbered),
     "cluster.decode": Target(
         lambda rng: damaged(rng, MESSAGES, [b"\xc0", b"\xc3", b"\x91", b"\xc4\x01"]), _node_message
     ),

@@ -8,6 +8,7 @@ from moorage.metrics import (
     MAX_HUBS,
     MAX_OPERATIONS,
     METRICS,
+    Cluster,
     Gauges,
     Histogram,
     Metrics,
@@ -43,6 +44,7 @@ def test_every_described_metric_is_shown_with_exactly_its_labels() -> None:
         app_servers=lambda: {"chat": 1},
         link_connections=lambda: {("chat", "azure"): 1},
         outbox_bytes=lambda: 1,
+        cluster=lambda: Cluster(bad={"garbage": 1}),
     )
     shown: dict[str, set[str]] = {}
     kinds: dict[str, str] = {}

@@ -25,10 +25,11 @@ from moorage.auth import AccessKeys
 from moorage.cluster.coverage import Coverage
 from moorage.cluster.local import LocalBroker
 from moorage.cluster.membership import Member
-from moorage.cluster.nats import NatsBroker
+from moorage.cluster.nats.broker import NatsBroker
 from moorage.cluster.ports import Join
 from moorage.cluster.router import Router
 from moorage.cluster.settings import ClusterSettings
+from moorage.cluster.streams.streams import CHUNK
 from moorage.config.model import Config
 from moorage.control import ops, rest
 from moorage.control.work import ApiWork
@@ -245,7 +246,16 @@ class Service:
         membership, nats = self.router.membership, self._nats
         if membership is None or nats is None:
             return Cluster(relayed=self.relay.open)
-        return Cluster(membership.count, nats.sent, nats.received, nats.lost, self.relay.open)
+        streams = self.router.streams
+        return Cluster(
+            membership.count,
+            streams.sent,
+            streams.received,
+            streams.resent,
+            streams.gaps,
+            {**streams.bad, CHUNK: nats.bad},
+            self.relay.open,
+        )
 
     def _address_of(self, incarnation: str) -> str:
         """Where another node is reached; "" if it is unknown or has no address."""

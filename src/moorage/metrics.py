@@ -17,6 +17,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -94,7 +95,9 @@ METRICS: Final = (
     _m("cluster_relayed_connections", "gauge", "", "Requests and WebSockets that are relayed to other nodes"),
     _m("cluster_messages_sent", "counter", "", "Messages to other nodes"),
     _m("cluster_messages_received", "counter", "", "Messages from other nodes"),
-    _m("cluster_messages_lost", "counter", "", "Messages that this node could not send or read"),
+    _m("cluster_messages_resent", "counter", "", "Messages that another node missed and asked for again"),
+    _m("cluster_gaps", "counter", "", "Times that messages of another node were lost"),
+    _m("cluster_bad_messages", "counter", "reason", "Messages of other nodes that were dropped, by reason"),
     _m("build_info", "gauge", "version", "Always 1; the version is in the label"),
 )
 WORKER_METRICS: Final = (
@@ -150,7 +153,9 @@ class Cluster(NamedTuple):
     nodes: int = 1
     sent: int = 0
     received: int = 0
-    lost: int = 0
+    resent: int = 0
+    gaps: int = 0
+    bad: Mapping[str, int] = MappingProxyType({})
     relayed: int = 0
 
 
@@ -293,7 +298,9 @@ class Metrics:
             "api_requests": _sum(self._api_rows()),
             "cluster_messages_sent": {(): cluster.sent},
             "cluster_messages_received": {(): cluster.received},
-            "cluster_messages_lost": {(): cluster.lost},
+            "cluster_messages_resent": {(): cluster.resent},
+            "cluster_gaps": {(): cluster.gaps},
+            "cluster_bad_messages": {(reason,): n for reason, n in cluster.bad.items()},
         }
 
     def _api_rows(self) -> Iterator[tuple[tuple[str, ...], int]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.cluster.router import GRACE, OWN_WORK, WAIT
+from moorage.cluster.streams.streams import Receive, Streams
 from moorage.wire.cluster import Answer, Envelope, encode
 from moorage.wire.commands import (
     EVERYONE,
@@ -209,13 +210,13 @@ def test_a_command_that_cannot_be_sent_is_refused_once() -> None:
 
 def test_an_answer_of_the_wrong_kind_is_left_out() -> None:
     nodes = Nodes(2)
-    stranger = nodes.network.broker("n1")
-    nodes.network.delay("n1", "n0")
+    # It takes the place of n1.
+    stranger = Streams(nodes.network.broker("n1"), "n1")
+    stranger.start(Receive(*[lambda *_: None] * 3))
+    stranger.add("n0")
     for command in (Invoke(HUB, EVERYONE, EVENT, 3.0), FetchSockets(HUB, EVERYONE, "/", 3.0, 0, "s0")):
         _, answers = nodes.ask(0, command)
         number = 1 if isinstance(command, Invoke) else 2
-        nodes.network.release("n1", "n0")
-        stranger.start(lambda message: None)
         for payload in (b"43[]", (Chunk(1, b"[{}]"),)):
             stranger.send("n0", encode(Envelope("n1", Answer("x", payload), number)))
         while nodes.network.step():

@@ -15,7 +15,7 @@ import pytest
 
 from moorage.cluster.local import LocalBroker
 from moorage.cluster.memory import MemoryNetwork
-from moorage.cluster.nats import NatsBroker
+from moorage.cluster.nats.broker import NatsBroker
 from moorage.cluster.ports import Broker, Receive
 from moorage.cluster.settings import ClusterSettings
 from tests.support.nats_server import NatsServer

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from moorage import logs
 from moorage.cluster.arrivals import Arrivals
 from moorage.cluster.homes import Instances, Via
 from moorage.cluster.membership import Membership
 from moorage.cluster.ports import Broker
 from moorage.cluster.requests import Request
 from moorage.cluster.sockets import incoming
+from moorage.cluster.streams.streams import FORGED, GARBAGE, Receive, Streams
 from moorage.hub.node import Node
 from moorage.hub.ports import Answers, Reply
 from moorage.wire import cluster
@@ -45,15 +45,13 @@ OWN_WORK: Final = 60.0
 """Seconds after the deadline until this node's own part is given up too. It ends by itself, unless the link
 that asked was lost, and its jobs with it."""
 
-log: Final = logs.get("cluster")
-
 
 class Router:
     """`hub.ports.Cluster` of one node. `incarnation` names this start of the node."""
 
     def __init__(self, node: Node, broker: Broker, incarnation: str) -> None:
         self._node = node
-        self._broker = broker
+        self.streams = Streams(broker, incarnation)
         self._own = incarnation
         self._peers: dict[str, str] = {}
         """Names of the other nodes by their incarnation."""
@@ -68,7 +66,7 @@ class Router:
 
     def start(self) -> None:
         """Take what other nodes send."""
-        self._broker.start(self._receive)
+        self.streams.start(Receive(self._receive, self._hear, self._gap))
 
     def join(self, own: cluster.Alive) -> None:
         """Announce this node as `own` describes it. From now on, heartbeats decide who is on the list."""
@@ -80,19 +78,21 @@ class Router:
         self._node.cluster = None
         if self.membership is not None:
             self.membership.stop()
-        self._broker.stop()
+        self.streams.stop()
 
     # -- membership -------------------------------------------------------------------------------
 
     def add(self, incarnation: str, name: str) -> None:
         """Another node is there. Commands wait for its answer from now on."""
         self._peers[incarnation] = name
+        self.streams.add(incarnation)
         # A node that is alone has no cluster at all, so its commands take the shortest way.
         self._node.cluster = self
 
     def remove(self, incarnation: str) -> None:
         """A node is gone. Nothing waits for it any more."""
         name = self._peers.pop(incarnation)
+        self.streams.remove(incarnation)
         if not self._peers:
             self._node.cluster = None
         self._arrivals.forget(incarnation)
@@ -102,6 +102,7 @@ class Router:
 
     def tick(self, now: float) -> None:
         """Time passes: nodes become silent, and requests past their deadline end without those missing."""
+        self.streams.tick(now)
         if self.membership is not None:
             self.membership.tick(now)
         for request in tuple(self._requests.values()):
@@ -186,7 +187,10 @@ class Router:
 
     def beat(self, body: Beat) -> None:
         """Tell all other nodes that this one is there, or that it ends."""
-        self._send_all(body)
+        if isinstance(body, cluster.Alive):
+            self.streams.beat(cluster.encode(Envelope(self._own, body)))
+        else:
+            self._send_all(body)
 
     def _send_out(self, command: Command, number: int, via: Via | None) -> Collection[str]:
         """Send a command to the other nodes, without those that its app server covers. Returns which."""
@@ -200,11 +204,11 @@ class Router:
                 Envelope(self._own, command, number, via.instance, via.term, via.number, covered)
             )
             for node in to:
-                self._broker.send(node, message)
+                self.streams.send(node, message)
         return to
 
     def _send_all(self, body: Body, number: int = 0) -> None:
-        self._broker.send_all(cluster.encode(Envelope(self._own, body, number)))
+        self.streams.send_all(cluster.encode(Envelope(self._own, body, number)))
 
     def tell(self, node: str, body: Body) -> None:
         """Send a message that is not answered to one node, behind everything that was sent to it before."""
@@ -216,21 +220,42 @@ class Router:
         self._arrivals.after(node, call)
 
     def _send(self, to: str, number: int, body: Body) -> None:
-        self._broker.send(to, cluster.encode(Envelope(self._own, body, number)))
+        self.streams.send(to, cluster.encode(Envelope(self._own, body, number)))
 
     # -- what arrives -----------------------------------------------------------------------------
 
-    def _receive(self, message: bytes) -> None:
+    def _receive(self, node: str, message: bytes) -> None:
+        envelope = self._read(node, message)
+        if envelope is not None:
+            self._node.guard("router", self._take, envelope)
+
+    def _read(self, node: str, message: bytes) -> Envelope | None:
         try:
             envelope = cluster.decode(message)
-        except PeerError as error:
-            log.warning("bad message of another node", reason=error.reason.name, detail=error.detail)
+        except PeerError:
+            self.streams.bad_message(GARBAGE)
+            return None
+        if envelope.origin != node:
+            self.streams.bad_message(FORGED)
+            return None
+        return envelope
+
+    def _hear(self, node: str, message: bytes) -> None:
+        envelope = self._read(node, message)
+        if envelope is None or self.membership is None:
             return
-        self._node.guard("router", self._take, envelope)
+        if isinstance(envelope.body, cluster.Alive):
+            self.membership.alive(node, envelope.body, self._node.clock())
+        else:
+            self.streams.bad_message(GARBAGE)
+
+    def _gap(self, node: str) -> None:
+        """Commands or answers of a node are lost. Requests that wait for it end at their deadline."""
 
     def _take(self, envelope: Envelope) -> None:
         if isinstance(envelope.body, cluster.Beat):
-            self._hear(envelope.origin, envelope.body)
+            if self.membership is not None and isinstance(envelope.body, cluster.Goodbye):
+                self.membership.goodbye(envelope.origin)
             return
         handler = self.handlers.get(type(envelope.body))
         if handler is not None:
@@ -243,15 +268,6 @@ class Router:
         if request is not None:
             self._gather(request, envelope.origin, envelope.body)
             self._forget_if_over(request)
-
-    def _hear(self, node: str, beat: Beat) -> None:
-        membership = self.membership
-        if membership is None or node == self._own:
-            return
-        if isinstance(beat, cluster.Alive):
-            membership.alive(node, beat, self._node.clock())
-        else:
-            membership.goodbye(node)
 
     def _gather(self, request: Request, node: str, part: cluster.Part) -> None:
         if isinstance(part, cluster.Answer):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.cluster.chunks import BadFrame, Cutter, Joiner
+from moorage.cluster.nats.chunks import BadFrame, Cutter, Joiner
 
 LIMIT = 64
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from moorage.cluster.nats import NatsBroker
+from moorage.cluster.nats.broker import NatsBroker
 from moorage.cluster.settings import ClusterSettings
 from tests.support.nats_server import NatsServer
 
@@ -75,7 +75,6 @@ async def test_after_a_restart_of_the_server_messages_flow_again(server: NatsSer
             while any(place.broker.connected for place in places):
                 await asyncio.sleep(0.02)
         places[0].broker.send("n1", b"lost")
-        assert places[0].broker.lost == 1
         server.start()
         for place in places:
             await until_connected(place)
@@ -108,7 +107,7 @@ async def test_garbage_is_counted_and_changes_nothing(server: NatsServer) -> Non
         await reader.readuntil(b"PONG\r\n")
         here.broker.send("n1", b"good")
         assert await there.next() == b"good"
-        assert there.broker.lost == 6
+        assert there.broker.bad == 6
         writer.close()
         await writer.wait_closed()
 
@@ -119,7 +118,6 @@ async def test_an_id_that_is_no_word_of_a_subject_gets_nothing(server: NatsServe
             here.broker.send(node, b"abc")
         here.broker.send("n1", b"good")
         assert await there.next() == b"good"
-        assert here.broker.sent == 1
 
 
 async def test_a_server_that_falls_silent_is_given_up(server: NatsServer) -> None:

@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from moorage.cluster.nats import NatsBroker
-from moorage.cluster.nats_connection import MAX_QUEUED, NatsConnection, NatsError
+from moorage.cluster.nats.broker import NatsBroker
+from moorage.cluster.nats.connection import MAX_QUEUED, NatsConnection, NatsError
 from moorage.cluster.settings import ClusterSettings
 from moorage.wire.errors import UsageError
 

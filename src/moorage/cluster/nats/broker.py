@@ -14,8 +14,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from moorage import logs
-from moorage.cluster.chunks import BadFrame, Cutter, Joiner
-from moorage.cluster.nats_connection import NatsConnection, NatsError
+from moorage.cluster.nats.chunks import BadFrame, Cutter, Joiner
+from moorage.cluster.nats.connection import NatsConnection, NatsError
 from moorage.cluster.ports import Receive
 from moorage.cluster.settings import ClusterSettings, without_password
 from moorage.wire.errors import UsageError
@@ -55,20 +55,13 @@ class NatsBroker:
         self._pinged = 0.0
         self.server = ""
         """The server that is used, or was used last. It may be shown."""
-        self.sent = 0
-        self.received = 0
-        self._unsent = 0
-        self._bad = 0
+        self.bad = 0
+        """Frames that no node sends."""
 
     @property
     def connected(self) -> bool:
         """True while a server is connected."""
         return self._connection is not None
-
-    @property
-    def lost(self) -> int:
-        """Messages that this node could not send, or could not use."""
-        return self._unsent + self._bad + self._joiner.lost
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -133,9 +126,7 @@ class NatsBroker:
     def _publish(self, head: bytes, message: bytes) -> None:
         connection = self._connection
         if connection is None:
-            self._unsent += not self._stopped
             return
-        self.sent += 1
         for frame in self._cutter.frames(message, connection.max_payload):
             connection.publish(head, frame)
 
@@ -143,10 +134,9 @@ class NatsBroker:
         try:
             message = self._joiner.message(frame)
         except BadFrame:
-            self._bad += 1
+            self.bad += 1
             return
         if message is not None and self._receive is not None:
-            self.received += 1
             try:
                 self._receive(message)
             except Exception as error:

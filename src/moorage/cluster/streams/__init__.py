@@ -1,0 +1,1 @@
+"""Numbered messages between nodes: once, in order, or with a reported gap."""

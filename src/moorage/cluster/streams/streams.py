@@ -1,0 +1,321 @@
+"""Messages between nodes arrive once and in order, or a gap is reported.
+
+A broker may lose messages: while a node has no NATS server, or when a server drops what a slow node does not
+read. So each message carries numbers. A receiver that sees a gap, or is told of one by a heartbeat, asks for
+what is missing, and the sender sends it again. Messages behind the gap wait. What the sender no longer keeps,
+or what does not come in time, is given up. It is counted and reported, and the layer above repairs its
+state.
+
+Time is an argument of `tick`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from moorage import logs
+from moorage.cluster.ports import Broker
+from moorage.cluster.streams.incoming import EPOCH_BITS, Hole, Incoming
+from moorage.cluster.streams.kept import KEEP_SECONDS, Kept
+from moorage.wire import streams
+from moorage.wire.errors import PeerError
+
+KEEP_BYTES: Final = 16 * 1024 * 1024
+"""Maximum bytes of sent messages that are kept."""
+GIVE_UP_SECONDS: Final = 3.0
+"""Seconds that messages wait behind a gap."""
+RETRY_SECONDS: Final = 0.5
+"""Seconds until missing messages are asked for again."""
+MAX_HELD: Final = 16 * 1024 * 1024
+"""Maximum bytes of the messages of one node that wait behind a gap."""
+MAX_AGAIN: Final = 4 * 1024 * 1024
+"""Maximum bytes that are sent again to one node between two ticks, unless one message is larger."""
+MAX_PAST: Final = 2_000
+"""Number of lost nodes that are remembered, in case that they come back."""
+SLEPT_SECONDS: Final = 1.0
+"""A longer time between two ticks means that this process stood still."""
+LOG_SECONDS: Final = 10.0
+"""Shortest time between two lines in the log about bad messages."""
+
+GARBAGE: Final = "garbage"
+OWN_ID: Final = "own-id"
+STRANGER: Final = "stranger"
+DUPLICATE: Final = "duplicate"
+FORGED: Final = "forged"
+CHUNK: Final = "chunk"
+
+log: Final = logs.get("cluster")
+
+
+class Receive(NamedTuple):
+    """What the layer above does with what arrives. Each is called with the node that it comes from."""
+
+    message: Callable[[str, bytes], object]
+    """A message of a node that was added."""
+    beat: Callable[[str, bytes], object]
+    """A heartbeat, of any node."""
+    gap: Callable[[str], object]
+    """Messages of this node are lost."""
+
+
+class Streams:
+    """Sends and takes the messages of the node with this incarnation, over a broker."""
+
+    def __init__(self, broker: Broker, incarnation: str) -> None:
+        self._broker = broker
+        self._own = own = incarnation.encode()
+        self._prefix_all = streams.prefix(streams.ALL, own)
+        self._prefix_direct = streams.prefix(streams.DIRECT, own)
+        self._receive: Receive
+        self._now = 0.0
+        self._all = Kept(0.0)
+        self._direct: dict[str, Kept] = {}
+        """The streams to each node, by its incarnation."""
+        self._kept_bytes = 0
+        self._since_all: dict[str, Kept] = {}
+        """Streams to nodes that got a message since the last message to all."""
+        self._epoch = 0
+        self._incoming: dict[bytes, Incoming] = {}
+        self._past: dict[bytes, tuple[int, int]] = {}
+        """Where the streams of lost nodes were, the oldest first."""
+        self._again: Counter[str] = Counter()
+        """Bytes sent again to each node since the last tick."""
+        self._logged = -LOG_SECONDS
+        self.sent = 0
+        self.received = 0
+        self.resent = 0
+        self.gaps = 0
+        self.bad: Counter[str] = Counter()
+        """Messages that were dropped, by reason."""
+
+    # -- life and time ---------------------------------------------------------------------------------
+
+    def start(self, receive: Receive) -> None:
+        """From now on, hand over what arrives."""
+        self._receive = receive
+        self._broker.start(self._take)
+
+    def stop(self) -> None:
+        """Carry nothing any more."""
+        self._broker.stop()
+
+    def tick(self, now: float) -> None:
+        """Time passes. Call it some times per second."""
+        slept, self._now = now - self._now, now
+        self._again.clear()
+        for kept in (self._all, *self._direct.values()):
+            kept.forget_old(now)
+        self._kept_bytes = self._all.bytes + sum(kept.bytes for kept in self._direct.values())
+        for node in tuple(self._incoming.values()):
+            if slept > SLEPT_SECONDS and node.stuck is not None:
+                # What is missing may be in the input that is not read yet.
+                node.stuck += slept
+            if node.stuck is not None and now - node.stuck >= GIVE_UP_SECONDS:
+                self._give_up(node)
+            self._look(node)
+
+    # -- the other nodes ---------------------------------------------------------------------------------
+
+    def add(self, node: str) -> None:
+        """This node is there, and gets messages from now on."""
+        self._epoch += 1
+        self._direct[node] = Kept(self._now, self._epoch << EPOCH_BITS, self._all.last)
+        self._incoming[node.encode()] = Incoming(node)
+
+    def remove(self, node: str) -> None:
+        """This node is gone."""
+        del self._direct[node]
+        self._since_all.pop(node, None)
+        key = node.encode()
+        self._past.pop(key, None)
+        self._past[key] = self._incoming.pop(key).position
+        if len(self._past) > MAX_PAST:
+            del self._past[next(iter(self._past))]
+
+    # -- what leaves ---------------------------------------------------------------------------------------
+
+    def send(self, node: str, message: bytes) -> None:
+        """Send a message to one node."""
+        kept = self._direct.get(node)
+        if kept is None:
+            return
+        self.sent += 1
+        kept.last += 1
+        frame = streams.encode(self._prefix_direct, kept.last, self._all.last, message)
+        self._since_all[node] = kept
+        self._keep(kept, frame)
+        self._broker.send(node, frame)
+
+    def send_all(self, message: bytes) -> None:
+        """Send a message to all other nodes."""
+        kept = self._all
+        self.sent += 1
+        kept.last += 1
+        marks = None
+        if self._since_all:
+            marks = [(node.encode(), direct.last, 0) for node, direct in self._since_all.items()]
+            self._since_all.clear()
+        frame = streams.encode(self._prefix_all, kept.last, 0, message, marks)
+        self._keep(kept, frame)
+        self._broker.send_all(frame)
+
+    def beat(self, message: bytes) -> None:
+        """Send a heartbeat to all other nodes. It overtakes messages that wait, and is not repeated."""
+        self.sent += 1
+        marks = [
+            (node.encode(), kept.last, kept.base)
+            for node, kept in self._direct.items()
+            if kept.changed + KEEP_SECONDS > self._now
+        ]
+        frame = streams.encode(streams.prefix(streams.BEAT, self._own), self._all.last, 0, message, marks)
+        self._broker.send_all(frame)
+
+    def _keep(self, kept: Kept, frame: bytes) -> None:
+        kept.add(frame)
+        self._kept_bytes += len(frame)
+        if self._kept_bytes > KEEP_BYTES:
+            largest = max(self._all, *self._direct.values(), key=lambda each: each.bytes)
+            before = largest.bytes
+            largest.forget_half()
+            self._kept_bytes += largest.bytes - before
+
+    # -- what arrives --------------------------------------------------------------------------------------
+
+    def _take(self, frame: bytes) -> None:
+        try:
+            kind, sender, first, second, marks, payload = streams.decode(frame)
+        except PeerError:
+            self.bad_message(GARBAGE)
+            return
+        node = self._incoming.get(sender)
+        if kind == streams.BEAT:
+            self._beat(sender, first, marks, payload)
+        elif node is None:
+            self.bad_message(OWN_ID if sender == self._own else STRANGER)
+        elif kind == streams.ALL:
+            if marks or not node.is_next_to_all(first):
+                self._hold(node, first, self._mark(marks)[0], payload, direct=False)
+            else:
+                self._hand_over(node, payload)
+        elif kind == streams.DIRECT:
+            if node.is_next_direct(first, second):
+                self._hand_over(node, payload)
+            else:
+                self._hold(node, first, second, payload, direct=True)
+        elif kind in (streams.ASK_ALL, streams.ASK_DIRECT):
+            self._answer(node.name, kind, first, second)
+        else:
+            self._skip(node, [(kind, first, second)])
+
+    def _hand_over(self, node: Incoming, message: bytes) -> None:
+        self.received += 1
+        self._receive.message(node.name, message)
+
+    def _hold(self, node: Incoming, number: int, behind: int, payload: bytes, *, direct: bool) -> None:
+        if not node.is_new(number, direct=direct):
+            self.bad_message(DUPLICATE)
+            return
+        if not node.hear(*((behind, number) if direct else (number, behind))):
+            self._gap(node)
+        node.hold(number, behind, payload, direct=direct)
+        self._release(node)
+        if node.held_bytes > MAX_HELD:
+            self._give_up(node)
+
+    def _release(self, node: Incoming) -> None:
+        """Hand over all messages that wait for nothing any more."""
+        key = node.name.encode()
+        while self._incoming.get(key) is node:
+            message = node.pop()
+            if node.is_late:
+                node.is_late = False
+                self._gap(node)
+            if message is None:
+                self._look(node)
+                return
+            self._hand_over(node, message)
+
+    def _beat(self, sender: bytes, last_all: int, marks: tuple[streams.Mark, ...], payload: bytes) -> None:
+        try:
+            name = sender.decode("ascii")
+        except UnicodeDecodeError:
+            self.bad_message(GARBAGE)
+            return
+        if sender == self._own:
+            self.bad_message(OWN_ID)
+            return
+        known = self._incoming.get(sender)
+        self.received += 1
+        self._receive.beat(name, payload)
+        node = self._incoming.get(sender)
+        if node is None:
+            return
+        last, base = self._mark(marks)
+        if node is not known:
+            node.begin(last_all, (last, base) if last >= 0 else None, self._past.pop(sender, (1, 0)))
+        elif not node.hear(last_all, last):
+            self._gap(node)
+        self._release(node)
+
+    def _mark(self, marks: Iterable[streams.Mark]) -> tuple[int, int]:
+        for name, one, other in marks:
+            if name == self._own:
+                return one, other
+        return -1, -1
+
+    # -- what is missing -----------------------------------------------------------------------------------
+
+    def _look(self, node: Incoming) -> None:
+        """Ask for what is missing, unless that was done just now."""
+        asked, position = node.asked
+        if position == node.position and self._now - asked < RETRY_SECONDS:
+            return
+        holes = node.holes()
+        if not holes:
+            node.stuck = None
+            return
+        if node.stuck is None or position != node.position:
+            node.stuck = self._now
+        node.asked = self._now, node.position
+        for kind, first, last in holes:
+            self._broker.send(node.name, streams.encode(streams.prefix(kind, self._own), first, last))
+
+    def _answer(self, name: str, kind: int, first: int, last: int) -> None:
+        """Send again what a node asks for, and tell what is not kept any more."""
+        direct = kind == streams.ASK_DIRECT
+        kept = self._direct[name] if direct else self._all
+        last = min(last, kept.last)
+        if first < kept.first:
+            gone = streams.GONE_DIRECT if direct else streams.GONE_ALL
+            until = min(last, kept.first - 1)
+            self._broker.send(name, streams.encode(streams.prefix(gone, self._own), first, until))
+            first = kept.first
+        for frame in kept.frames(first, last) if first <= last else ():
+            if self._again[name] and self._again[name] + len(frame) > MAX_AGAIN:
+                return
+            self._again[name] += len(frame)
+            self.resent += 1
+            self._broker.send(name, frame)
+
+    def _give_up(self, node: Incoming) -> None:
+        self._skip(node, node.holes())
+
+    def _skip(self, node: Incoming, holes: Iterable[Hole]) -> None:
+        direct = (streams.ASK_DIRECT, streams.GONE_DIRECT)
+        if any([node.skip(last, direct=kind in direct) for kind, _, last in holes]):
+            self._gap(node)
+        self._release(node)
+
+    def _gap(self, node: Incoming) -> None:
+        self.gaps += 1
+        log.warning("messages of another node are lost", node=node.name, gaps=self.gaps)
+        self._receive.gap(node.name)
+
+    def bad_message(self, reason: str) -> None:
+        """Count a message that is dropped. Some of them are logged."""
+        self.bad[reason] += 1
+        if self._now - self._logged >= LOG_SECONDS:
+            self._logged = self._now
+            log.warning("bad messages of other nodes", **self.bad)
