@@ -7,6 +7,7 @@ import asyncio
 import errno
 import gc
 import math
+import os
 import secrets
 import signal
 import time
@@ -39,6 +40,7 @@ from moorage.edge.clients.polling import PollingHandler
 from moorage.edge.clients.websocket import WebSocketAcceptor
 from moorage.edge.http.listener import ClientPort, not_found_body
 from moorage.edge.links import LinkAcceptor
+from moorage.edge.relay.passing import Passing
 from moorage.edge.relay.relay import Relay
 from moorage.hub.node import Node
 from moorage.metrics import Cluster, Gauges, Metrics, Traffic
@@ -52,6 +54,8 @@ TIMER_SECONDS: Final = 0.001
 """uvloop's timers have a resolution of one millisecond."""
 SID_BYTES: Final = 16
 """128 random bits after the node's incarnation."""
+RUN_DIR: Final = "MOORAGE_RUN_DIR"
+"""Environment variable with the directory in which the nodes of one machine find each other."""
 
 GC_THRESHOLDS: Final = (20_000, 20, 50)
 
@@ -245,7 +249,7 @@ class Service:
     def _cluster(self) -> Cluster:
         membership, nats = self.router.membership, self._nats
         if membership is None or nats is None:
-            return Cluster(relayed=self.relay.open)
+            return Cluster(relayed=self.relay.open, passed=self.relay.passed)
         streams = self.router.streams
         return Cluster(
             membership.count,
@@ -255,6 +259,7 @@ class Service:
             streams.gaps,
             {**streams.bad, CHUNK: nats.bad},
             self.relay.open,
+            self.relay.passed,
         )
 
     def _address_of(self, incarnation: str) -> str:
@@ -294,6 +299,10 @@ class Service:
         except OSError:
             self.router.stop()
             raise
+        folder = os.environ.get(RUN_DIR)
+        if folder:
+            self.relay.passing = Passing(Path(folder), self.incarnation, self.port.take)
+            self.relay.passing.start()
         self.router.start()
         if self._nats is not None:
             own = self.config.cluster

@@ -93,6 +93,7 @@ METRICS: Final = (
     _m("event_loop_lag_max_seconds", "gauge", "", f"The largest of the last {LAG_SAMPLES} samples"),
     _m("cluster_nodes", "gauge", "", "Nodes of the cluster that this node hears, itself included"),
     _m("cluster_relayed_connections", "gauge", "", "Requests and WebSockets that are relayed to other nodes"),
+    _m("cluster_passed_connections", "counter", "", "TCP connections passed to other nodes of this machine"),
     _m("cluster_messages_sent", "counter", "", "Messages to other nodes"),
     _m("cluster_messages_received", "counter", "", "Messages from other nodes"),
     _m("cluster_messages_resent", "counter", "", "Messages that another node missed and asked for again"),
@@ -157,6 +158,7 @@ class Cluster(NamedTuple):
     gaps: int = 0
     bad: Mapping[str, int] = MappingProxyType({})
     relayed: int = 0
+    passed: int = 0
 
 
 class Gauges(NamedTuple):
@@ -301,6 +303,7 @@ class Metrics:
             "cluster_messages_resent": {(): cluster.resent},
             "cluster_gaps": {(): cluster.gaps},
             "cluster_bad_messages": {(reason,): n for reason, n in cluster.bad.items()},
+            "cluster_passed_connections": {(): cluster.passed},
         }
 
     def _api_rows(self) -> Iterator[tuple[tuple[str, ...], int]]:

@@ -86,6 +86,30 @@ class Acceptor(asyncio.Protocol):
         self._transport.close()
 
 
+class PassedAcceptor(Acceptor):
+    """A connection that another node of this machine has accepted. `data` is what it has read."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, setup: Setup, data: bytes) -> None:
+        super().__init__(setup)
+        self._data = data
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """This node has the connection now."""
+        super().connection_made(transport)
+        asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        if self._data and not self._transport.is_closing():
+            self.data_received(b"")
+
+    def data_received(self, data: bytes) -> None:
+        """More data may be read before `_begin`."""
+        before, self._data = self._data, b""
+        super().data_received(before + data)
+
+
 def read_upgrade(data: bytes, limit: int) -> tuple[str, list[tuple[bytes, bytes]], int] | None:
     """Target, headers (names in lower case) and length of a complete WebSocket upgrade request. None for
     anything that does not follow RFC 9112's grammar to the letter."""

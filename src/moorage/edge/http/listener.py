@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from moorage import logs
 from moorage.edge.clients.admission import is_client_path
 from moorage.edge.clients.log import ClientLog
 from moorage.edge.clients.polling import PollingHandler
 from moorage.edge.clients.websocket import WebSocketAcceptor
-from moorage.edge.http.acceptor import Acceptor, Setup
+from moorage.edge.http.acceptor import Acceptor, PassedAcceptor, Setup
 from moorage.edge.http.asgi import Receive, Scope
 from moorage.edge.http.protocol import HttpProtocol, sweep
 from moorage.edge.http.replies import Send
@@ -24,6 +27,8 @@ from moorage.edge.settings import ServerSettings
 from moorage.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import UNKNOWN_PATH
+
+log: Final = logs.get("relay")
 
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -55,6 +60,9 @@ class ClientPort:
         self._state = ServerState()
         self._acceptors: set[Acceptor] = set()
         self._servers: list[asyncio.Server] = []
+        self._setup: Setup
+        self._taken: set[asyncio.Task[Any]] = set()
+        """Connections of other nodes whose transport is being made."""
 
     async def start(self) -> str:
         """Listen, and return the base URL with the bound port. Raises `OSError`."""
@@ -108,8 +116,24 @@ class ClientPort:
             made.metrics = self._metrics
             return made
 
-        setup = Setup(http, self._upgrade, self._metrics, self._settings.max_header_bytes, self._acceptors)
+        self._setup = setup = Setup(
+            http, self._upgrade, self._metrics, self._settings.max_header_bytes, self._acceptors
+        )
         return lambda: Acceptor(setup)
+
+    def take(self, sock: socket.socket, data: bytes) -> None:
+        """Go on with a connection that another node has accepted, and of which it has read `data`."""
+        sock.setblocking(False)
+        setup = self._setup
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(loop.connect_accepted_socket(lambda: PassedAcceptor(setup, data), sock))
+        self._taken.add(task)
+        task.add_done_callback(self._took)
+
+    def _took(self, task: asyncio.Task[Any]) -> None:
+        self._taken.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.warning("connection not taken", error=str(task.exception()))
 
     async def stop(self) -> None:
         """Accept no new TCP connections, and end the remaining HTTP connections."""

@@ -250,6 +250,36 @@ class HttpProtocol(HttpToolsProtocol):
         self.pipeline.clear()
         super().connection_lost(exc)
 
+    # -- another node goes on with the connection -----------------------------------------------------
+
+    def hold(self, cycle: RequestResponseCycle) -> bytes | None:
+        """Stop to read. Returns this request, which has no answer yet, and all that was received behind it,
+        as another node can read it. None if that cannot be told; then the connection goes on as before."""
+        last = self.cycle
+        waiting = [cycle, *(other for other, _ in reversed(self.pipeline))]
+        if (
+            waiting[-1] is not last
+            # Part of the next request's head is in the parser.
+            or last.scope is not self.scope
+            or cycle.response_started
+            or self.transport.is_closing()
+            or self._tcp.real.get_write_buffer_size()
+            or (last.more_body and _is_chunked(last))
+        ):
+            return None
+        self._tcp.hold(True)
+        return b"".join(map(_as_received, waiting)) + self._unparsed
+
+    def go_on(self) -> None:
+        """After `hold`: read again. The connection stays here."""
+        self._tcp.hold(len(self.pipeline) >= MAX_PIPELINED)
+
+    def let_go(self, cycle: RequestResponseCycle) -> None:
+        """After `hold`: another node has the connection. Its descriptor is closed here, without a trace for
+        the client."""
+        cycle.disconnected = True
+        self._tcp.abort()
+
     # -- time ---------------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:
@@ -282,6 +312,24 @@ class HttpProtocol(HttpToolsProtocol):
         upgrade.begin(
             self._tcp.real, target, self.headers, early, upgrades=self.upgrades, metrics=self.metrics
         )
+
+
+def _is_chunked(cycle: RequestResponseCycle) -> bool:
+    return any(name == b"transfer-encoding" for name, _ in cycle.scope["headers"])
+
+
+def _as_received(cycle: RequestResponseCycle) -> bytes:
+    """A request as bytes: its head, and what the parser has read of its body. A body that came in chunks is
+    complete, and gets a length instead."""
+    scope, body = cycle.scope, bytes(cycle.body)
+    query = b"?" + scope["query_string"] if scope["query_string"] else b""
+    target = scope["raw_path"] + query
+    lines = [f"{scope['method']} ".encode() + target + f" HTTP/{scope['http_version']}".encode()]
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            name, value = b"content-length", b"%d" % len(body)
+        lines.append(b"%b: %b" % (name, value))
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 def sweep(connections: set[Any], now: float) -> None:

@@ -308,6 +308,22 @@ class UpgradeRequest(asyncio.Protocol):
             if on_lost is not None:
                 on_lost()
 
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The TCP connection."""
+        return self._transport
+
+    def hold(self) -> bytes:
+        """Stop to read. Returns the request and what was received behind it, as another node can read it."""
+        self._pause()
+        lines = [f"GET {self.target} HTTP/1.1".encode("latin-1")]
+        lines += [b"%b: %b" % pair for pair in self.headers]
+        return b"\r\n".join(lines) + b"\r\n\r\n" + self._early
+
+    def _pause(self) -> None:
+        if not self._transport.is_closing() and self._transport.is_reading():
+            self._transport.pause_reading()
+
     def arrived(self, path: str, address: str) -> None:
         """Another node has relayed this request, which a client at `address` sent for `path`."""
         self.path, self._address, self.relayed = path, address, True
@@ -317,10 +333,8 @@ class UpgradeRequest(asyncio.Protocol):
         behind its request."""
         self._answered = True
         self.on_lost = None
-        transport, early = self._transport, self._early
-        if not transport.is_closing() and transport.is_reading():
-            transport.pause_reading()
-        return transport, early
+        self._pause()
+        return self._transport, self._early
 
     def accept(
         self,

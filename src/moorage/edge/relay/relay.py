@@ -15,15 +15,20 @@ from functools import cache, partial
 from typing import Final
 from urllib.parse import urlsplit
 
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
 from moorage import logs
 from moorage.auth import AccessKeys
 from moorage.edge.http.asgi import GoneError, Receive, Scope
+from moorage.edge.http.protocol import HttpProtocol
 from moorage.edge.http.replies import Send
 from moorage.edge.http.upgrade import UpgradeRequest
 from moorage.edge.relay.exchange import Exchange
 from moorage.edge.relay.heads import MAX_HEAD, request_head
 from moorage.edge.relay.hop import HEADER, Headers, Hops, Peer, Request
+from moorage.edge.relay.passing import Passing
 from moorage.edge.relay.tunnel import Side, join, keep_alive
+from moorage.edge.unconfirmed import TRANSPORT
 from moorage.wire.ids import incarnation_of
 
 CONNECT_SECONDS: Final = 2.0
@@ -43,6 +48,8 @@ class Relay:
         self.own = own
         self._address_of = address_of
         self._limit = limit
+        self.passing: Passing | None = None
+        """Passes connections to the other nodes of this machine; None if this node has none."""
         self._requests = 0
         self._sides: set[Side] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -50,7 +57,7 @@ class Relay:
     @property
     def open(self) -> int:
         """Number of requests and WebSockets that are being relayed from here."""
-        return self._requests + (len(self._sides) + 1) // 2 + len(self._tasks)
+        return self._requests + (len(self._sides) + 1) // 2
 
     def tick(self, _now: float) -> None:
         """Cut off connections that do not end."""
@@ -64,12 +71,17 @@ class Relay:
             task.cancel()
         for side in tuple(self._sides):
             side.close()
+        if self.passing is not None:
+            self.passing.close()
 
-    def _address(self, node: str) -> str:
-        """Where the owner is, "" if the request must be refused."""
-        if node == self.own or self.open >= self._limit:
-            return ""
-        return self._address_of(node)
+    @property
+    def passed(self) -> int:
+        """Number of connections that were passed to other nodes of this machine."""
+        return 0 if self.passing is None else self.passing.passed
+
+    @property
+    def _has_room(self) -> bool:
+        return self.open + len(self._tasks) < self._limit
 
     # -- requests that leave --------------------------------------------------------------------------
 
@@ -78,9 +90,30 @@ class Relay:
         if sid is None or RELAYED in scope["extensions"] or scope["method"] not in METHODS:
             return False
         node = incarnation_of(sid)
-        address = self._address(node)
-        if not address:
+        if node == self.own:
             return False
+        if self.passing is not None and await self._pass_request(self.passing, node, scope, receive):
+            return True
+        address = self._address_of(node)
+        return bool(address) and self._has_room and await self._relay(node, address, scope, receive, send)
+
+    @staticmethod
+    async def _pass_request(passing: Passing, node: str, scope: Scope, receive: Receive) -> bool:
+        transport: asyncio.Transport = scope["extensions"][TRANSPORT]
+        protocol = transport.get_protocol()
+        cycle = getattr(receive, "__self__", None)
+        if not isinstance(protocol, HttpProtocol) or not isinstance(cycle, RequestResponseCycle):
+            return False
+        data = protocol.hold(cycle)
+        if data is None:
+            return False
+        if not await passing.give(node, _descriptor(transport), data):
+            protocol.go_on()
+            return False
+        protocol.let_go(cycle)
+        return True
+
+    async def _relay(self, node: str, address: str, scope: Scope, receive: Receive, send: Send) -> bool:
         method, query = scope["method"], scope["query_string"].decode("latin-1")
         target = f"{scope['path']}?{query}"
         client = scope["client"]
@@ -107,38 +140,48 @@ class Relay:
         if sid is None or request.relayed:
             return False
         node = incarnation_of(sid)
-        address = self._address(node)
-        if not address:
+        if node == self.own or not self._has_room or not (self.passing or self._address_of(node)):
             return False
-        task = asyncio.ensure_future(self._connect(node, address, request, refuse))
+        task = asyncio.ensure_future(self._hand_over(node, request, refuse))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         request.on_lost = partial(_cancel, task)
         return True
 
-    async def _connect(
-        self, node: str, address: str, request: UpgradeRequest, refuse: Callable[[], None]
-    ) -> None:
-        hop = self._hops.sign(
-            node, Request.of("GET", request.target, request.headers), Peer("http", request.address())
-        )
+    async def _hand_over(self, node: str, request: UpgradeRequest, refuse: Callable[[], None]) -> None:
+        if self.passing is not None:
+            transport = request.transport
+            if await self.passing.give(node, _descriptor(transport), request.hold()):
+                request.release()
+                transport.abort()
+                return
+        owner = await self._owner(node)
+        if owner is None:
+            refuse()
+            return
+        peer = Peer("http", request.address())
+        hop = self._hops.sign(node, Request.of("GET", request.target, request.headers), peer)
         head = request_head("GET", request.target, request.headers, hop, upgrade=True)
+        transport, early = request.release()
+        self._sides |= {owner, join(transport, owner, self._sides.discard)}
+        owner.transport.write(head + early)
+
+    async def _owner(self, node: str) -> Side | None:
+        """A TCP connection to the owner of an upgrade."""
+        address = self._address_of(node)
+        if not address:
+            return None
         owner = Side(self._sides.discard)
-        loop = asyncio.get_running_loop()
         try:
             host, port, tls = _parts(address)
             async with asyncio.timeout(CONNECT_SECONDS):
-                await loop.create_connection(lambda: owner, host, port, ssl=tls)
+                await asyncio.get_running_loop().create_connection(lambda: owner, host, port, ssl=tls)
         except (OSError, TimeoutError):
-            refuse()
-            return
+            return None
         if owner.transport.is_closing():
-            refuse()
-            return
-        transport, early = request.release()
+            return None
         keep_alive(owner.transport)
-        self._sides |= {owner, join(transport, owner, self._sides.discard)}
-        owner.transport.write(head + early)
+        return owner
 
     # -- requests that arrive -------------------------------------------------------------------------
 
@@ -149,6 +192,10 @@ class Relay:
         if len(values) != 1:
             return None
         return self._hops.verify(values[0], Request.of(method, target, headers))
+
+
+def _descriptor(transport: asyncio.Transport) -> int:
+    return int(transport.get_extra_info("socket").fileno())
 
 
 def _cancel(task: asyncio.Task[None]) -> None:
