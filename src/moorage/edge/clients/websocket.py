@@ -312,10 +312,11 @@ class WebSocketAcceptor:
             opening = _Opening(self, request, subprotocol)
             opening.connection = self.node.connect(hub, handshake, opening)
         except PeerError as error:
-            refuse = partial(self._refuse, request, error, origin)
-            if error.reason is reasons.UNKNOWN_SID and self._relay.upgrade(sid, request, refuse):
-                return
-            refuse()
+            # No local variable may hold the callback: with the error's traceback it would be a circle.
+            if error.reason is not reasons.UNKNOWN_SID or not self._relay.upgrade(
+                sid, request, partial(self._refuse, request, error, origin)
+            ):
+                self._refuse(request, error, origin)
 
     def _refuse(self, request: UpgradeRequest, error: PeerError, origin: str) -> None:
         if not isinstance(error, RefusedError):
