@@ -172,7 +172,7 @@ class Service:
             log=self.client_log,
             wall_clock=time.time,
         )
-        self.relay = Relay(self.keys, self.incarnation, self._address_of, limit=config.server.max_relays)
+        self.relay = Relay(self.keys, self.incarnation, self.router.address_of, limit=config.server.max_relays)
         most = config.limits.max_packets_per_payload
         self.polling = PollingHandler(admission, self.relay, most, clock=time.monotonic)
         self.sockets = WebSocketAcceptor(
@@ -262,12 +262,6 @@ class Service:
             self.relay.passed,
         )
 
-    def _address_of(self, incarnation: str) -> str:
-        """Where another node is reached; "" if it is unknown or has no address."""
-        membership = self.router.membership
-        member = None if membership is None else membership.members.get(incarnation)
-        return "" if member is None else member.advertise
-
     def _traffic(self) -> Traffic:
         node, flusher = self.node, self.node.flusher
         return Traffic(
@@ -299,9 +293,8 @@ class Service:
         except OSError:
             self.router.stop()
             raise
-        folder = os.environ.get(RUN_DIR)
-        if folder:
-            self.relay.passing = Passing(Path(folder), self.incarnation, self.port.take)
+        if self.run_dir is not None:
+            self.relay.passing = Passing(self.run_dir, self.incarnation, self.port.take)
             self.relay.passing.start()
         self.router.start()
         if self._nats is not None:
@@ -432,7 +425,8 @@ async def run(config: Config, *, reload: Callable[[], Config] | None, on_ready: 
     `UsageError` if the address cannot be bound."""
     for warning in config.warnings:
         log.warning(warning)
-    service = Service(config)
+    folder = os.environ.get(RUN_DIR)
+    service = Service(config, run_dir=Path(folder) if folder else None)
     settle_heap()
     signals = StopSignals()
     if reload is not None:

@@ -100,6 +100,11 @@ class Router:
             request.give_up([(incarnation, name)])
             self._forget_if_over(request)
 
+    def address_of(self, incarnation: str) -> str:
+        """Where another node is reached; "" if it is unknown or has no address of its own."""
+        member = None if self.membership is None else self.membership.members.get(incarnation)
+        return "" if member is None else member.advertise
+
     def tick(self, now: float) -> None:
         """Time passes: nodes become silent, and requests past their deadline end without those missing."""
         self.streams.tick(now)
