@@ -39,3 +39,12 @@ async def test_it_falls_while_the_peer_reads() -> None:
     listener.close()
     transport.abort()
     assert unconfirmed(transport) == 0
+
+
+async def test_nothing_is_unconfirmed_on_a_closed_connection() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    _, writer = await asyncio.open_connection(*listener.getsockname())
+    writer.close()
+    await writer.wait_closed()
+    assert unconfirmed(writer.transport) == 0
+    listener.close()

@@ -322,6 +322,21 @@ async def test_a_payload_may_end_with_the_close(client: Polling, app: AppServer)
     assert await client.poll() == "6\x1e1"
 
 
+async def test_packets_behind_a_close_packet_are_not_delivered(client: Polling, app: AppServer) -> None:
+    assert (await client.post("42[1]\x1e1\x1e42[2]")).status == 200
+    assert await app.message(client.sid) == "42[1]"
+    assert (await app.event("disconnected")).connection == client.sid
+
+
+async def test_a_payload_of_many_packets_keeps_their_order(client: Polling, app: AppServer) -> None:
+    packets = [f"42[{number}]" for number in range(300)]
+    await client.send("\x1e".join(packets))
+    taken: list[str] = []
+    while len(taken) < len(packets):
+        taken += (await app.message(client.sid)).split("\x1e")
+    assert taken == packets
+
+
 async def test_two_polls_at_once_end_the_session(client: Polling) -> None:
     waiting = asyncio.create_task(client.get())
     await client.send("3")

@@ -140,6 +140,26 @@ async def test_binary_both_ways(client: WebSocket) -> None:
     assert await client.binary() == b""
 
 
+@pytest.mark.parametrize("cut", [None, 150_000, 299_999])
+async def test_large_binary_messages_whole_and_in_fragments(client: WebSocket, cut: int | None) -> None:
+    data = bytes(range(250)) * 1200
+    await client.send('451-["e",{"_placeholder":true,"num":0}]')
+    if cut is None:
+        await client.send(data)
+    else:
+        await client.raw(frame(BINARY, data[:cut], fin=False) + frame(CONTINUATION, data[cut:]))
+    assert (await client.text())[:4] == "451-"
+    assert await client.binary() == data
+    await client.send('42["after"]')
+    assert await client.text() == '42["after"]'
+
+
+@pytest.mark.parametrize("rsv", [1, 2, 4])
+async def test_an_extension_that_was_not_negotiated_ends_the_session(client: WebSocket, rsv: int) -> None:
+    await client.raw(frame(TEXT, b"42[1]", rsv=rsv))
+    assert (await client.ended())[1][0] == 1002
+
+
 async def test_an_attachment_may_come_as_text(client: WebSocket) -> None:
     await client.send('451-["e",{"_placeholder":true,"num":0}]')
     await client.send("bAQIDBA==")
