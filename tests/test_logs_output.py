@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +18,7 @@ pytestmark = pytest.mark.repair(5)
 
 Pipe = tuple[int, int]
 PIPE_BYTES = 64 * 1024
+SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 
 
 @pytest.fixture
@@ -36,6 +40,27 @@ def test_lines_come_in_their_order(pipe: Pipe) -> None:
     with os.fdopen(os.dup(pipe[0]), encoding="utf-8") as reader:
         assert reader.read().split() == [str(number) for number in range(1000)]
     assert output.dropped == 0
+
+
+def test_processes_that_share_a_pipe_do_not_mix_their_lines(pipe: Pipe) -> None:
+    code = (
+        "import sys; from moorage.logs_output import Output; output = Output(1, shared=True)\n"
+        "for number in range(3000): output.put(sys.argv[1] * (number % 700 + 1))\n"
+        "assert output.close(timeout=30)"
+    )
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, letter], stdout=pipe[1], env={**os.environ, "PYTHONPATH": SOURCE}
+        )
+        for letter in "ab"
+    ]
+    os.close(pipe[1])
+    with os.fdopen(os.dup(pipe[0]), encoding="ascii") as reader:
+        lines = reader.read().splitlines()
+    assert [writer.wait() for writer in writers] == [0, 0]
+    for letter in "ab":
+        own = [line for line in lines if line[0] == letter]
+        assert own == [letter * (number % 700 + 1) for number in range(3000)]
 
 
 def test_a_pipe_that_nobody_reads_stops_nobody(pipe: Pipe) -> None:

@@ -134,13 +134,13 @@ def disconnect_line(
 def setup(*, level: str, format: str, stream: TextIO | None = None, node: str = "") -> None:
     """Send all lines to standard output at `level` (debug, info, warning, error), as `json` or `human` text.
     A thread writes them, so no caller waits for the reader of the output. If `stream` is given, lines are
-    written to it directly. Every line has the field `node`, unless that is empty. A second call replaces the
-    first."""
+    written to it directly. A worker gives its name as `node`: it is a field of every line, and the output is
+    shared with other processes. A second call replaces the first."""
     global _output  # noqa: PLW0603 - a process has one standard output
     handler: logging.Handler
     if stream is None:
         sys.stdout.flush()
-        _output = Output(sys.stdout.fileno())
+        _output = Output(sys.stdout.fileno(), shared=bool(node))
         handler = _Queueing(_output)
     else:
         handler = logging.StreamHandler(stream)

@@ -8,6 +8,7 @@ import os
 import select
 import threading
 from collections import deque
+from collections.abc import Iterator
 from typing import Final
 
 QUEUE_BYTES: Final = 8 * 1024 * 1024
@@ -20,11 +21,13 @@ CHUNK: Final = 64 * 1024
 class Output:
     """Writes lines to a file descriptor. All methods may be called from any thread; only `close` waits."""
 
-    def __init__(self, fd: int, *, limit: int = QUEUE_BYTES) -> None:
+    def __init__(self, fd: int, *, limit: int = QUEUE_BYTES, shared: bool = False) -> None:
+        """`shared`: other processes write to the same pipe, and lines must not be mixed up."""
         self.dropped = 0
         """Number of lines that were not written because the queue was full or the reader was gone."""
         self._fd = fd
         self._limit = limit
+        self._shared = shared
         self._lines: deque[bytes] = deque()
         self._size = 0
         """Bytes that are queued or being written."""
@@ -80,7 +83,7 @@ class Output:
                 lines = list(self._lines)
                 self._lines.clear()
             data = b"".join(lines)
-            written = self._write(data)
+            written = all(map(self._write, _whole_lines(lines) if self._shared else (data,)))
             with self._changed:
                 if not written:
                     self.dropped += len(lines)
@@ -98,3 +101,16 @@ class Output:
             except OSError:
                 return False
         return True
+
+
+def _whole_lines(lines: list[bytes]) -> Iterator[bytes]:
+    """Join lines to pieces that the kernel writes to a pipe at once. A longer line is a piece of its own."""
+    piece: list[bytes] = []
+    size = 0
+    for line in lines:
+        if piece and size + len(line) > select.PIPE_BUF:
+            yield b"".join(piece)
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line)
+    yield b"".join(piece)

@@ -146,6 +146,14 @@ def test_a_node_is_ready_when_it_has_listened(membership: Membership) -> None:
     assert membership.has_listened(100.0 + LISTEN)
 
 
+def test_a_node_that_knows_all_others_is_ready_when_it_has_heard_them(membership: Membership) -> None:
+    membership.expect({"b", "c"})
+    membership.alive("b", Alive("node b"), 100.0)
+    assert not membership.has_listened(100.1)
+    membership.alive("c", Alive("node c"), 100.1)
+    assert membership.has_listened(100.1)
+
+
 def test_a_node_that_stopped_is_silent(nodes: Recorder, membership: Membership) -> None:
     membership.stop()
     assert nodes.sent == [Goodbye()]

@@ -124,6 +124,23 @@ def test_a_worker_that_is_killed_is_started_again(process: MoorageProcess) -> No
         until(lambda each=each: process.metric(f'moorage_cluster_nodes{{node="{each}"}}') == 2, each)  # type: ignore[misc]
 
 
+def test_one_worker_can_be_drained_alone() -> None:
+    """Its clients get time, and new ones go to the other worker."""
+    slow = ("--set", "shutdown.grace=2", "--set", "cluster.node_name=w")
+    with MoorageProcess("--workers", "2", *slow) as running:
+        old = running.wait_record(event="worker started", node="w-1")
+        os.kill(old["pid"], signal.SIGTERM)
+        running.wait_record(event="draining", node="w-1")
+        for _ in range(8):
+            status, body = running.get("/readyz")
+            assert (status, json.loads(body)["workers"]["w-2"]) == (200, "ready")
+        ended = running.wait_record(event="worker ended", node="w-1")
+        assert (ended["how"], ended["level"]) == ("exit code 0", "info")
+        until(lambda: running.get("/readyz")[1].count(b"ready") == 2, "it is back")
+        running.signal(signal.SIGTERM)
+        assert running.wait_exit() == 0
+
+
 def test_the_nats_server_is_started_again(process: MoorageProcess) -> None:
     os.kill(children(process.pid)["nats-server"], signal.SIGKILL)
     process.wait_record(event="nats-server ended", how="signal SIGKILL")

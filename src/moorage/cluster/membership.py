@@ -7,7 +7,7 @@ because people could confuse them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
@@ -64,6 +64,7 @@ class Membership:
         self._heard: dict[str, float] = {}
         """When each node on the list was heard last, by its incarnation."""
         self._started: float | None = None
+        self._expected: frozenset[str] | None = None
         self._next = 0.0
         self._ticked = 0.0
 
@@ -78,9 +79,18 @@ class Membership:
             self._nodes.beat(Goodbye())
         self._started = None
 
+    def expect(self, incarnations: Collection[str]) -> None:
+        """The other nodes of the cluster are these, and no others: once they are heard, the node need not
+        listen any longer."""
+        self._expected = frozenset(incarnations)
+
     def has_listened(self, now: float) -> bool:
         """True if every node that was there at the start had time to make itself heard."""
-        return self._started is not None and now - self._started >= LISTEN
+        if self._started is None:
+            return False
+        if self._expected is not None and self._expected <= self._heard.keys():
+            return True
+        return now - self._started >= LISTEN
 
     @property
     def members(self) -> Mapping[str, Member]:

@@ -38,6 +38,16 @@ class States(msgspec.Struct, frozen=True, tag=True):
     states: dict[str, str]
 
 
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """To a worker: all workers stop. The first one begins the drain, a second one ends it."""
+
+
+class Peers(msgspec.Struct, frozen=True, tag=True):
+    """To a worker: all nodes of the cluster. Only if these are the workers alone, and all have started."""
+
+    incarnations: list[str]
+
+
 class Gone(msgspec.Struct, frozen=True, tag=True):
     """To a worker: the process of another worker has ended."""
 
@@ -90,7 +100,7 @@ class Page(msgspec.Struct, frozen=True, tag=True):
     page: bytes
 
 
-ToWorker = Begin | Reload | States | Gone | Render | Pages
+ToWorker = Begin | Reload | Stop | States | Peers | Gone | Render | Pages
 FromWorker = Started | State | Failed | Gather | Page
 _encoder: Final = msgspec.msgpack.Encoder()
 to_worker: Final = msgspec.msgpack.Decoder(ToWorker)

@@ -28,10 +28,12 @@ from moorage.workers.channel import (
     Gather,
     Gone,
     Page,
+    Peers,
     Reload,
     Started,
     State,
     States,
+    Stop,
 )
 from moorage.workers.gathering import Gathering
 from moorage.workers.nats_server import NatsServer, exit_text
@@ -77,7 +79,7 @@ async def run(
             await nats.start()
             cluster = msgspec.structs.replace(config.cluster, nats_url=(nats.url,))
             config = msgspec.structs.replace(config, cluster=cluster)
-        supervisor = Supervisor(config, ports, run_dir)
+        supervisor = Supervisor(config, ports, run_dir, alone=bool(program))
         if reload is not None:
             again = reload
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: supervisor.reload(again()))
@@ -85,9 +87,10 @@ async def run(
 
 
 class Supervisor:
-    """The workers of one machine."""
+    """The workers of one machine. They are `alone` if no other node can be in their cluster."""
 
-    def __init__(self, config: Config, ports: Ports, run_dir: RunDir) -> None:
+    def __init__(self, config: Config, ports: Ports, run_dir: RunDir, *, alone: bool) -> None:
+        self._alone = alone
         self._config = config
         self._ports = ports
         self._run_dir = run_dir
@@ -109,7 +112,7 @@ class Supervisor:
             await asyncio.wait((self._ready, stopped), return_when=asyncio.FIRST_COMPLETED)
             if self._ready.done():
                 self._ready.result()
-                on_ready(self._url())
+                on_ready(self._url(self._ports.shared))
             await stopped
             log.info("stopping", workers=len(self._workers))
             failed = False
@@ -187,6 +190,9 @@ class Supervisor:
             self._gathering.add(worker, message)
         elif isinstance(message, Started):
             worker.incarnation = message.incarnation
+            log.info("worker started", node=worker.name, pid=worker.pid, url=self._url(worker.port))
+            if self._alone and all(each.incarnation for each in self._workers):
+                self._tell(Peers([each.incarnation for each in self._workers]))
         elif isinstance(message, State):
             self._tell_states()
             if not self._ready.done() and all(each.state == READY for each in self._workers):
@@ -199,23 +205,25 @@ class Supervisor:
 
     # -- all workers ------------------------------------------------------------------------------
 
-    def _tell(self, message: Reload | Gone | States) -> None:
+    def _tell(self, message: Reload | Gone | Peers | States) -> None:
         for worker in self._workers:
             worker.send(message)
 
     def _tell_states(self) -> None:
         self._tell(States({worker.name: worker.state for worker in self._workers}))
 
-    def _url(self) -> str:
+    def _url(self, port: int) -> str:
         host = self._config.server.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self._ports.shared}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def _stop(self, keepers: list[asyncio.Task[None]], signals: StopSignals, *, at_once: bool) -> bool:
         """Drain all workers at the same time, or kill them `at_once`. A second signal ends the drain. Returns
         True if all workers ended by themselves."""
         self._stopping = True
         for worker in self._workers:
-            worker.signal(signal.SIGKILL if at_once else signal.SIGTERM)
+            if at_once:
+                worker.signal(signal.SIGKILL)
+            worker.send(Stop())
         for worker, keeper in zip(self._workers, keepers, strict=True):
             if not worker.running:
                 keeper.cancel()
@@ -225,7 +233,7 @@ class Supervisor:
         await asyncio.wait((ended, cut), timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         if cut.done() and not ended.done():
             for worker in self._workers:
-                worker.signal(signal.SIGTERM)
+                worker.send(Stop())
             await asyncio.wait((ended,), timeout=KILL_SECONDS)
         cut.cancel()
         if ended.done():

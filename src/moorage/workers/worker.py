@@ -14,7 +14,7 @@ from typing import Final
 import uvloop
 
 from moorage import logs
-from moorage.app import Service, StopSignals, cannot_listen, settle_heap, until_stopped
+from moorage.app import TICK_SECONDS, Service, StopSignals, cannot_listen, settle_heap, until_stopped
 from moorage.wire.errors import UsageError
 from moorage.workers.channel import (
     Begin,
@@ -24,11 +24,13 @@ from moorage.workers.channel import (
     Gone,
     Page,
     Pages,
+    Peers,
     Reload,
     Render,
     Started,
     State,
     States,
+    Stop,
     ToWorker,
     to_worker,
 )
@@ -36,7 +38,7 @@ from moorage.workers.merge import about_workers, merge
 from moorage.workers.process import READY
 
 WATCH_SECONDS: Final = 0.05
-"""How often the worker looks whether its readiness has changed."""
+"""How often a worker that is not ready checks whether it is."""
 SCRAPE_SECONDS: Final = 3.0
 """How long to wait for the supervisor, which itself waits for the workers."""
 
@@ -74,6 +76,8 @@ class Worker:
         self._state = ""
         self._shared = False
         """True once the shared port is open."""
+        self._all_stop = False
+        """True if the supervisor stops all workers. Otherwise a signal ends only this one."""
         self._numbers = itertools.count(1)
         self._scrapes: dict[int, asyncio.Future[Pages]] = {}
         self._scrape: asyncio.Task[bytes] | None = None
@@ -115,6 +119,9 @@ class Worker:
         watcher = asyncio.create_task(self._watch())
         try:
             await self._start(signals)
+            await signals.first.wait()
+            if not self._all_stop:
+                self._service.port.stop_shared()
             await until_stopped(self._service, signals)
         finally:
             watcher.cancel()
@@ -139,7 +146,7 @@ class Worker:
     async def _watch(self) -> None:
         """Tell the supervisor when the readiness changes."""
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.sleep(TICK_SECONDS if self._state == READY else WATCH_SECONDS)
             state = self._service.not_ready() or (READY if self._shared else "starting")
             if state != self._state:
                 self._state = state
@@ -150,12 +157,14 @@ class Worker:
         while (message := await self._channel.receive()) is not None:
             if isinstance(message, Reload):
                 self._service.reload(message.config)
+            elif isinstance(message, Stop):
+                if self._all_stop or not signals.first.is_set():
+                    signals.ask()
+                self._all_stop = True
             elif isinstance(message, States):
                 self._states = message.states
-            elif isinstance(message, Gone):
-                membership = self._service.router.membership
-                if membership is not None:
-                    membership.goodbye(message.incarnation)
+            elif isinstance(message, Peers | Gone):
+                self._about_peers(message)
             elif isinstance(message, Render):
                 self._channel.send(Page(message.number, self._service.metrics.render()))
             elif isinstance(message, Pages) and (asked := self._scrapes.pop(message.number, None)):
@@ -164,3 +173,12 @@ class Worker:
         shutil.rmtree(self._begin.run_dir, ignore_errors=True)
         signals.first.set()
         signals.second.set()
+
+    def _about_peers(self, message: Peers | Gone) -> None:
+        membership = self._service.router.membership
+        if membership is None:
+            return  # it has not joined yet, and knows nobody
+        if isinstance(message, Gone):
+            membership.goodbye(message.incarnation)
+        else:
+            membership.expect({each for each in message.incarnations if each != self._service.incarnation})

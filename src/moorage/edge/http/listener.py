@@ -76,6 +76,11 @@ class ClientPort:
         """Listen on the port that all workers share. Otherwise like `start`."""
         return await self._listen(self._settings.port, shared=True)
 
+    def stop_shared(self) -> None:
+        """Accept no more connections on the shared port; the other workers get them."""
+        for server in self._servers[1:]:
+            server.close()
+
     async def _listen(self, port: int, *, shared: bool = False) -> str:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(

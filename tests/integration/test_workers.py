@@ -1,0 +1,96 @@
+"""Two workers of one machine with stock clients, and with app servers of each SDK."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from moorage.wire.ids import incarnation_of
+from tests.conformance.apps import App
+from tests.conformance.clients import Client, ClientProcess
+from tests.conformance.stage import Stage, fresh
+from tests.support.service import MoorageProcess
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.node]
+MOST = 40
+"""Clients after which both workers have had one, except in one of 10^12 runs."""
+
+
+class Machine:
+    """A service with two workers, and one app server at each worker's own port."""
+
+    def __init__(self, stack: ExitStack, *sdks: str) -> None:
+        key = secrets.token_hex(16)
+        flags = ("--set", "shutdown.grace=0", "--set", "shutdown.spread=0", "--set", "cluster.node_name=w")
+        self.process = stack.enter_context(MoorageProcess("--workers", "2", *flags, key=key))
+        started = [self.process.wait_record(event="worker started", node=f"w-{n}") for n in (1, 2)]
+        self.pids = [int(record["pid"]) for record in started]
+        self.hub = fresh("workers")
+        self.apps = []
+        for sdk, record in zip(sdks, started, strict=True):
+            app = App(sdk)
+            stack.callback(app.kill)
+            app.link(f"Endpoint={record['url']};AccessKey={key};Version=1.0;", self.hub)
+            self.apps.append(app)
+        self.clients = ClientProcess()
+        stack.callback(self.clients.kill)
+        self.stage = stack.enter_context(Stage(self.process, self.hub, self.apps, self.clients, "websocket"))
+        self.stage.define()
+
+    def crew(self, **options: Any) -> tuple[Client, Client]:
+        """A client at each worker, at the first app server's worker first."""
+        found: dict[str, Client] = {}
+        for _ in range(MOST):
+            client = self.stage.client(**options)
+            known = found.setdefault(incarnation_of(client.connection), client)
+            if known is not client:
+                client.act("disconnect")
+            if len(found) == 2:
+                break
+        one, two = found.values()
+        return (one, two) if self.stage.owner(one) is self.stage.spaces[0] else (two, one)
+
+
+@pytest.fixture(params=[("node", "python"), ("azure", "azure")], ids=["moorage", "azure"])
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    with ExitStack() as stack:
+        yield Machine(stack, *request.param)
+
+
+def test_rooms_and_emits_cross_workers(machine: Machine) -> None:
+    here, there = machine.crew()
+    first, second = machine.stage.spaces
+    first.emit("to all", 1)
+    for client in (here, there):
+        assert client.next("to all") == [1]
+    first.join(here, "room")
+    second.join(there, "room")
+    for space in (first, second):
+        space.emit("to a room", to=["room"])
+        for client in (here, there):
+            assert client.next("to a room") == []
+    second.emit("not to one", except_=[there])
+    second.emit("end")
+    assert here.until(["end"]) == [["not to one"]]
+    assert there.until(["end"]) == []
+
+
+def test_a_worker_that_is_killed_comes_back_and_the_other_goes_on(machine: Machine) -> None:
+    here, there = machine.crew(reconnection=True, reconnectionDelay=50, reconnectionDelayMax=200)
+    first, _ = machine.stage.spaces
+    machine.stage.unwanted -= {"link", "problem"}
+    os.kill(machine.pids[1], signal.SIGKILL)
+    machine.clients.wait(notice="disconnect", client=there.number, reason="transport close")
+    machine.clients.wait_until(
+        lambda: len(machine.clients.heard(notice="connect", client=there.number)) == 2, "it is back"
+    )
+    first.emit("all are here")
+    for client in (here, there):
+        assert client.next("all are here") == []
+    assert machine.clients.heard(notice="disconnect", client=here.number) == []
