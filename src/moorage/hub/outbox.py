@@ -121,15 +121,14 @@ class Outbox(Generic[OwnerT]):
 
     def attach(self, sink: ClientSink, *, ready: bool) -> None:
         """Write to `sink` from now on. Waiting entries are turned into its form, in order."""
-        size = self.size
-        waiting = self.take_all()
-        if sink.framed and not self.framed:
-            waiting = [frames(payload) for payload in waiting]
-            if self.owner is not None:
-                self.owner.on_websocket()
+        to_frames = sink.framed and not self.framed
+        if size := self.size:
+            waiting = self.take_all()
+            self._put([frames(payload) for payload in waiting] if to_frames else waiting)
+            self._flusher.lost += size - self.size
+        if to_frames and self.owner is not None:
+            self.owner.on_websocket()
         self._flusher.backlog.forget(self)
-        self._put(waiting)
-        self._flusher.lost += size - self.size
         self.framed = sink.framed
         self.sink = sink
         # For a WebSocket this is the transport's own `write`, without a call in between.
