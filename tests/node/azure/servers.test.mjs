@@ -23,7 +23,7 @@ overEachTransport((transport) => {
     async function two(t, count = 4) {
       const w = world(t, service, transport);
       const near = await w.app();
-      const far = await w.appProcess();
+      const far = await w.farApp();
       const clients = await w.clients(count);
       const [atNear, atFar] = [true, false].map((here) =>
         clients.filter((client) => near.sockets.sockets.has(client.id) === here),

@@ -1,18 +1,22 @@
-// An app server process that runs the functions sent by its parent.
+// A process with app servers, one for each hub. It runs the functions sent by its parent.
 
 import { createServer } from "node:http";
 
 import { Server } from "socket.io";
 import azure from "@azure/web-pubsub-socket.io";
 
-const [connectionString, hub] = process.argv.slice(2);
-const io = new Server(createServer());
-const ready = azure.useAzureSocketIO(io, { hub, connectionString });
+const apps = new Map();
 
-process.on("message", async ({ id, body, args }) => {
+async function start(hub, connectionString) {
+  const io = new Server(createServer());
+  await azure.useAzureSocketIO(io, { hub, connectionString });
+  return io;
+}
+
+process.on("message", async ({ id, hub, connectionString, body, args }) => {
   try {
-    await ready;
-    const result = await (0, eval)(`(${body})`)(io, ...args);
+    if (!apps.has(hub)) apps.set(hub, start(hub, connectionString));
+    const result = await (0, eval)(`(${body})`)(await apps.get(hub), ...args);
     process.send({ id, result });
   } catch (error) {
     process.send({ id, error: String(error) });

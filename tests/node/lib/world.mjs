@@ -67,11 +67,19 @@ class World {
     return io;
   }
 
-  /** An app server in a process of its own. */
-  async appProcess({ hub = this.hub, endpoint } = {}) {
-    const app = await AppProcess.start(this.service.connectionString(endpoint), hub);
+  /** An app server in a process of its own, so that it can be killed. `run` calls a function with it there. */
+  async appProcess() {
+    const app = await new AppProcess().app(this.hub, this.service.connectionString());
     this.atEnd(() => app.kill());
     return app;
+  }
+
+  /** An app server in another process, which all tests of a file share. `run` calls a function with it there. */
+  async farApp() {
+    shared ??= new AppProcess();
+    const { run } = await shared.app(this.hub, this.service.connectionString());
+    this.atEnd(() => run((io) => void io.close()));
+    return { run };
   }
 
   /** A client socket that connects automatically; it is not connected yet. */
@@ -145,35 +153,42 @@ export async function hearing(io, sockets, body) {
   return Promise.all(logs.map((log) => log.upTo("fence")));
 }
 
-/** An app server in a process of its own, so that it can be killed. */
+/** A process with app servers. It ends with this one. */
 class AppProcess {
-  static async start(connectionString, hub) {
-    const app = new AppProcess();
-    app._calls = new Map();
-    app._last = 0;
-    app.process = fork(APP_PROCESS, [connectionString, hub], { stdio: "inherit" });
-    app._exited = once(app.process, "exit");
-    app.process.on("message", ({ id, result, error }) => {
-      const { resolve, reject } = app._calls.get(id);
-      app._calls.delete(id);
+  constructor() {
+    this._calls = new Map();
+    this._last = 0;
+    this.process = fork(APP_PROCESS, { stdio: "inherit" });
+    // This process may end while it waits for no answer.
+    this.process.unref();
+    this.process.channel.unref();
+    this._exited = once(this.process, "exit");
+    this.process.on("message", ({ id, result, error }) => {
+      const { resolve, reject } = this._calls.get(id);
+      this._calls.delete(id);
       if (error === undefined) resolve(result);
       else reject(new Error(error));
     });
-    app._exited.then(() => {
-      for (const { reject } of app._calls.values()) reject(new Error("the app process has ended"));
-      app._calls.clear();
+    this._exited.then(() => {
+      for (const { reject } of this._calls.values()) reject(new Error("the app process has ended"));
+      this._calls.clear();
     });
-    await app.run(() => {});
-    return app;
   }
 
-  /** Runs `body(io, ...args)` in the other process. Only its source text is sent, so it cannot use variables of this
-   * file. */
-  run(body, ...args) {
+  /** The app server of `hub`, linked. */
+  async app(hub, connectionString) {
+    const run = (body, ...args) => this._run({ hub, connectionString, body: body.toString(), args });
+    await run(() => {});
+    return { run, kill: () => this.kill() };
+  }
+
+  /** Runs a function in the other process, with the app server as its first argument. Only its source text is sent, so
+   * it cannot use variables of this file. */
+  _run(call) {
     const id = ++this._last;
     const answer = new Promise((resolve, reject) => this._calls.set(id, { resolve, reject }));
-    this.process.send({ id, body: body.toString(), args });
-    return within(answer, `the app process: ${body}`);
+    this.process.send({ id, ...call });
+    return within(answer, `the app process: ${call.body}`);
   }
 
   /** Kills the process with SIGKILL, and waits until it has ended. */
@@ -182,3 +197,6 @@ class AppProcess {
     await this._exited;
   }
 }
+
+/** The process of all app servers that no test kills: a start takes longer than most tests. */
+let shared;
