@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PATIENCE: Final = 20.0
+PATIENCE: Final = 30.0
 """Timeout in seconds. It is long, because the suite may share its machine; a successful wait is shorter."""
 
 Line = dict[str, Any]

@@ -13,7 +13,7 @@ import socketio
 from moorage.sdk import use_moorage
 from tests.support.service import ROOT, MoorageProcess
 
-SECONDS = 20
+SECONDS = 30.0
 
 
 async def token(service: MoorageProcess, hub: str) -> str:

@@ -21,7 +21,7 @@ from tests.support.service import MoorageProcess
 
 pytestmark = pytest.mark.timeout(120)
 _hubs = count(1)
-SECONDS = 20.0
+SECONDS = 30.0
 
 
 def until(check: Callable[[], bool], what: str) -> None:

@@ -19,7 +19,7 @@ from tests.sdk.service_peer import ServicePeer
 from tests.support.rawws import WebSocket
 from tests.support.service import MoorageProcess
 
-SECONDS = 15.0
+SECONDS = 30.0
 
 
 class Heard:

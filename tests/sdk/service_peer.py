@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.stream import Incoming, Outgoing
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 FrameT = TypeVar("FrameT")
 
 

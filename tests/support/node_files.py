@@ -19,7 +19,7 @@ from typing import Final, Self
 
 import pytest
 
-SECONDS: Final = 150
+SECONDS: Final = 240
 """Seconds for one file."""
 TOGETHER: Final = 3
 """Files at a time. With more on two cores, one file would affect the times of another."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 """Seconds after which a test stops waiting. No measurement uses it."""
 
 

@@ -20,7 +20,7 @@ from moorage.wire.moorage.stream import Incoming, Outgoing
 from tests.support.app_link import tunnel_token, tunnel_url
 from tests.support.service import MoorageProcess
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 PROTOCOL = {"Sec-WebSocket-Protocol": v1.SUBPROTOCOL}
 """The header that requests this dialect."""
 FrameT = TypeVar("FrameT")

@@ -13,7 +13,7 @@ from moorage.cluster.nats.broker import NatsBroker
 from moorage.cluster.settings import ClusterSettings
 from tests.support.nats_server import NatsServer
 
-SECONDS = 20.0
+SECONDS = 30.0
 
 
 @pytest.fixture

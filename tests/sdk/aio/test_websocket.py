@@ -19,7 +19,7 @@ from moorage.sdk.link.connection_string import parse
 from moorage.wire.moorage.v1 import SUBPROTOCOL
 from moorage.wire.reasons import LINK_CLOSED
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 class Ears:

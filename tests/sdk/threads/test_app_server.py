@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ from moorage.sdk.errors import (
     UsageError,
 )
 from tests.sdk.threads.world import SECONDS, Record, World, event, new_server, next_of, world_of
-from tests.support.service import MoorageProcess
+from tests.support.programs import Program, running
+from tests.support.service import ROOT, MoorageProcess
 
 NOBODY = "Endpoint=http://127.0.0.1:9;AccessKey=x;Version=1.0;"
 
@@ -215,6 +217,12 @@ sio.emit("last words")
 """
 
 
+def program(world: World, *arguments: str) -> AbstractAsyncContextManager[Program]:
+    """Start a Python program. Its arguments are the hub and the connection string."""
+    command = (sys.executable, *arguments, world.hub, world.service.connection_string)
+    return running(*command, env={"PYTHONPATH": os.pathsep.join(sys.path)}, cwd=ROOT)
+
+
 @pytest.mark.parametrize(
     ("end", "status"),
     [("", 0), ("sys.exit(3)", 3), ("raise SystemExit(4)", 4), ("moorage.close()", 0)],
@@ -223,14 +231,8 @@ async def test_the_interpreter_ends_at_once_says_nothing_and_takes_its_leave(
     world: World, end: str, status: int
 ) -> None:
     other = await world.serve()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-X", "dev", "-c", PROGRAM.format(end=end), world.hub,
-        world.service.connection_string,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
-    assert (process.returncode, output.decode()) == (status, "")
+    async with program(world, "-X", "dev", "-c", PROGRAM.format(end=end)) as process:
+        assert (await process.end(), process.output) == (status, "")
     assert [server.id for server in await asyncio.to_thread(other.servers)] == [other.server_id]
 
 
@@ -265,19 +267,12 @@ moorage.close()
 
 
 async def test_a_forked_child_is_told_and_may_link_anew(world: World) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", FORKS, world.hub, world.service.connection_string,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-    assert process.stdout is not None
-    async with asyncio.timeout(SECONDS):
-        assert await process.stdout.readline() == b"linked\n"
+    async with program(world, "-c", FORKS) as process:
+        assert await process.line() == "linked"
         client = await world.client()
         while (await next_of(client.heard)) != ("news",):
             pass
-        output, _ = await process.communicate()
-    assert (process.returncode, output.decode()) == (0, "disconnected in the parent\n")
+        assert (await process.end(), process.output) == (0, "linked\ndisconnected in the parent\n")
 
 
 @pytest.mark.repair(16)

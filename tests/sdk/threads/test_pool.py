@@ -13,7 +13,7 @@ import pytest
 from moorage.sdk.threads import pool as threads_pool
 from moorage.sdk.threads.pool import Pool, SerialQueue
 
-SECONDS = 20.0
+SECONDS = 30.0
 
 
 def wait(event: threading.Event) -> None:

@@ -16,7 +16,7 @@ import socketio
 from moorage.sdk.threads.app_server import ThreadedMoorage, use_moorage_sync
 from tests.support.service import MoorageProcess
 
-SECONDS = 20.0
+SECONDS = 30.0
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 
 
