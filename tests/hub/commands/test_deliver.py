@@ -439,9 +439,8 @@ def test_very_many_packets_for_several_clients_are_refused() -> None:
     world = World()
     world.server()
     world.client("/")
-    payload = b"\x1e".join([b"44{}"] * (MAX_EMIT + 1))
     with pytest.raises(PeerError) as refused:
-        world.execute(Send(HUB, Selection(), payload, control=True))
+        world.execute(Send(HUB, Selection(), b"\x1e".join([b"44{}"] * (MAX_EMIT + 1)), control=True))
     assert refused.value.reason.name == "api-bad-payload"
 
 
