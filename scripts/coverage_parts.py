@@ -9,7 +9,9 @@ from pathlib import Path
 from coverage import Coverage
 
 LEAST = 95.0
-"""Percent of statements and branches."""
+"""Percent of all statements and branches."""
+LEAST_OF_PART = 90.0
+"""Percent of each part's, so that a large part cannot hide a small one."""
 PACKAGE = Path("src/moorage")
 
 
@@ -23,8 +25,9 @@ def main() -> int:
     failed = False
     for name, files in {**parts, "everything": [f"{PACKAGE}/*"]}.items():
         covered = measured.report(file=io.StringIO(), include=files)
-        failed |= covered < LEAST
-        print(f"{covered:6.1f} %  {name}{'  below the gate' if covered < LEAST else ''}")
+        below = covered < (LEAST_OF_PART if name in parts else LEAST)
+        failed |= below
+        print(f"{covered:6.1f} %  {name}{'  below the gate' if below else ''}")
     return int(failed)
 
 
