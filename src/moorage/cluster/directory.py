@@ -254,7 +254,7 @@ class Directory:
 
     def nodes_with(self, hub: str, groups: Iterable[str]) -> set[str] | None:
         """The other nodes that may have members of one of the groups; None for all of them."""
-        bits, found = self._unknown, set()
+        bits, found = self._unknown, set[str]()
         for group in groups:
             key = hash_of(hub, group)
             here = self._table.get(key, 0)

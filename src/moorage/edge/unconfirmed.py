@@ -14,7 +14,7 @@ TRANSPORT: Final = "moorage.transport"
 _INT: Final = struct.Struct("i")
 
 
-def unconfirmed(transport: asyncio.Transport) -> int:
+def unconfirmed(transport: asyncio.WriteTransport) -> int:
     """Bytes in our own buffer and in the kernel's. The kernel takes megabytes for a slow peer, and takes more
     only when a third of them is gone. So our own buffer alone may not change for a long time."""
     size = transport.get_write_buffer_size()
