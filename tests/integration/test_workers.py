@@ -23,7 +23,8 @@ MOST = 40
 
 
 class Machine:
-    """A service with two workers, and one app server at each worker's own port."""
+    """A service with two workers, and an app server at each worker's own port; a single one has the address
+    that all workers share."""
 
     def __init__(self, stack: ExitStack, *sdks: str) -> None:
         key = secrets.token_hex(16)
@@ -33,10 +34,11 @@ class Machine:
         self.pids = [int(record["pid"]) for record in started]
         self.hub = fresh("workers")
         self.apps = []
-        for sdk, record in zip(sdks, started, strict=True):
+        urls = [record["url"] for record in started] if len(sdks) > 1 else [self.process.url]
+        for sdk, url in zip(sdks, urls, strict=True):
             app = App(sdk)
             stack.callback(app.kill)
-            app.link(f"Endpoint={record['url']};AccessKey={key};Version=1.0;", self.hub)
+            app.link(f"Endpoint={url};AccessKey={key};Version=1.0;", self.hub)
             self.apps.append(app)
         self.clients = ClientProcess()
         stack.callback(self.clients.kill)
@@ -94,3 +96,17 @@ def test_a_worker_that_is_killed_comes_back_and_the_other_goes_on(machine: Machi
     for client in (here, there):
         assert client.next("all are here") == []
     assert machine.clients.heard(notice="disconnect", client=here.number) == []
+
+
+@pytest.mark.parametrize("transport", ["polling", "upgrade"])
+def test_every_request_may_arrive_at_any_worker(machine: Machine, transport: str) -> None:
+    """Each polling request of the stock client is a connection of its own."""
+    here, there = machine.crew(transport=transport)
+    first, second = machine.stage.spaces
+    for number in range(10):
+        for client, space in ((here, first), (there, second)):
+            client.emit("up", number)
+            assert space.event(client, "up", number) == [number]
+            space.emit("down", number)
+            for each in (here, there):
+                assert each.next("down") == [number]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from moorage.config.model import Config
 from moorage.edge.settings import EdgeLimits
 from moorage.workers import machine
+from tests.support.service import ROOT
 
 GIB = 1024**3
 
@@ -66,6 +69,23 @@ def test_few_files_are_a_warning() -> None:
     assert line.startswith("a process may open only 1024 files, enough for about 768 clients (raise it")
     (line,) = lacking(20_000, 4 * GIB, max_connections=50_000)
     assert "enough for about 19744 clients, and limits.max_connections allows 50000 (" in line
+
+
+def test_a_service_with_few_files_says_so_at_its_start() -> None:
+    with subprocess.Popen(
+        ["/bin/sh", "-c", 'ulimit -n 900; exec "$0" -m moorage dev --port 0', sys.executable],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    ) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "Connection string" in line:
+                break
+        process.terminate()
+    assert any("a process may open only 900 files, enough for about 644 clients" in line for line in lines)
 
 
 def test_little_memory_is_a_warning() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import jwt
 import pytest
 
+from moorage.cluster.membership import SILENCE
 from tests.support.nats_server import NatsServer
 from tests.support.service import ROOT, MoorageProcess
 
@@ -112,9 +113,12 @@ def test_log_lines_name_their_node(process: MoorageProcess) -> None:
 def test_a_worker_that_is_killed_is_started_again(process: MoorageProcess) -> None:
     before = children(process.pid)
     os.kill(before["python"], signal.SIGKILL)
+    killed = time.monotonic()
     record = process.wait_record(event="worker ended", how="signal SIGKILL")
     name = record["node"]
-    assert name in names()
+    (other,) = set(names()) - {name}
+    until(lambda: process.metric(f'moorage_cluster_nodes{{node="{other}"}}') == 1, "it is missed")
+    assert time.monotonic() - killed < SILENCE, "the other one was told, and did not wait for heartbeats"
     until(lambda: process.metric(f'moorage_worker_restarts_total{{node="{name}"}}') == 1, "counted")
     until(lambda: states(process)[name] == "ready", "ready again")
     after = children(process.pid)
