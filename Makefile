@@ -26,7 +26,7 @@ help:
 	@echo "make clean  remove what set-up made"
 
 setup: .venv/.ready tests/node/node_modules/.ready examples/page/node_modules/.ready examples/chat-azure/node_modules/.ready \
-  examples/chat-node/node_modules/.ready examples/migrations/node_modules/.ready sdk-node/dist/.ready chromium redis nginx
+  examples/chat-node/node_modules/.ready examples/migrations/node_modules/.ready sdk-node/dist/.ready chromium redis nginx haproxy
 
 run: .venv/.ready examples/page/node_modules/.ready
 	@exec $(PY) scripts/run.py $(ARGS)
@@ -77,7 +77,7 @@ sdk-node/dist/.ready: sdk-node/node_modules/.ready sdk-node/tsconfig.json sdk-no
 	@cd sdk-node && npm run build --silent
 	@touch $@
 
-.PHONY: chromium compiler redis nginx
+.PHONY: chromium compiler redis nginx haproxy
 chromium:
 	@scripts/chromium.sh
 
@@ -89,6 +89,9 @@ compiler:
 redis:
 	@command -v redis-server >/dev/null || scripts/apt-install.sh redis-server "for the benchmark's native cluster" || true
 
-# Only the test of the production page needs it; without it that test is skipped.
+# Only the tests of the pages about production and load balancers need these two; without them the tests are skipped.
 nginx:
 	@[ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || scripts/apt-install.sh nginx-light "for the production page's test" || true
+
+haproxy:
+	@[ -x /usr/sbin/haproxy ] || command -v haproxy >/dev/null || scripts/apt-install.sh haproxy "for the load balancers' test" || true

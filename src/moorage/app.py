@@ -115,7 +115,8 @@ class Service:
         self._ticker: asyncio.Task[None] | None = None
         self.node: Node
         self.links: LinkAcceptor
-        self.incarnation = secrets.token_urlsafe(ids.INCARNATION_BYTES)
+        prefix = config.cluster.sid_prefix
+        self.incarnation = prefix + secrets.token_urlsafe(ids.INCARNATION_BYTES)[len(prefix) :]
         self.client_log = ClientLog(
             self.metrics,
             connects=config.log.connects,
@@ -172,7 +173,8 @@ class Service:
             log=self.client_log,
             wall_clock=time.time,
         )
-        self.relay = Relay(self.keys, self.incarnation, self.router.address_of, limit=config.server.max_relays)
+        address_of, limit = self.router.address_of, config.server.max_relays
+        self.relay = Relay(self.keys, self.incarnation, address_of, limit=limit)
         most = config.limits.max_packets_per_payload
         self.polling = PollingHandler(admission, self.relay, most, clock=time.monotonic)
         self.sockets = WebSocketAcceptor(
@@ -249,7 +251,7 @@ class Service:
     def _cluster(self) -> Cluster:
         membership, nats = self.router.membership, self._nats
         if membership is None or nats is None:
-            return Cluster(relayed=self.relay.open, passed=self.relay.passed)
+            return Cluster()
         streams = self.router.streams
         return Cluster(
             membership.count,
@@ -258,8 +260,7 @@ class Service:
             streams.resent,
             streams.gaps,
             {**streams.bad, CHUNK: nats.bad},
-            self.relay.open,
-            self.relay.passed,
+            *self.relay.counts,
         )
 
     def _traffic(self) -> Traffic:

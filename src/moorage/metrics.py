@@ -93,6 +93,7 @@ METRICS: Final = (
     _m("event_loop_lag_max_seconds", "gauge", "", f"The largest of the last {LAG_SAMPLES} samples"),
     _m("cluster_nodes", "gauge", "", "Nodes of the cluster that this node hears, itself included"),
     _m("cluster_relayed_connections", "gauge", "", "Requests and WebSockets that are relayed to other nodes"),
+    _m("cluster_relays", "counter", "", "Requests and WebSockets relayed to other nodes so far"),
     _m("cluster_passed_connections", "counter", "", "TCP connections passed to other nodes of this machine"),
     _m("cluster_messages_sent", "counter", "", "Messages to other nodes"),
     _m("cluster_messages_received", "counter", "", "Messages from other nodes"),
@@ -157,6 +158,7 @@ class Cluster(NamedTuple):
     resent: int = 0
     gaps: int = 0
     bad: Mapping[str, int] = MappingProxyType({})
+    relaying: int = 0
     relayed: int = 0
     passed: int = 0
 
@@ -303,6 +305,7 @@ class Metrics:
             "cluster_messages_resent": {(): cluster.resent},
             "cluster_gaps": {(): cluster.gaps},
             "cluster_bad_messages": {(reason,): n for reason, n in cluster.bad.items()},
+            "cluster_relays": {(): cluster.relayed},
             "cluster_passed_connections": {(): cluster.passed},
         }
 
@@ -330,7 +333,7 @@ class Metrics:
             },
             "outbox_bytes": {(): ask.outbox_bytes()},
             "cluster_nodes": {(): ask.cluster().nodes},
-            "cluster_relayed_connections": {(): ask.cluster().relayed},
+            "cluster_relayed_connections": {(): ask.cluster().relaying},
             "event_loop_lag_seconds": {(): lags[-1] if lags else 0.0},
             "event_loop_lag_max_seconds": {(): max(lags, default=0.0)},
             "build_info": {(self._version,): 1},

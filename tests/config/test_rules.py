@@ -165,6 +165,13 @@ def test_hub_names(name: str, good: bool) -> None:
     assert bool(HUB_NAME.fullmatch(name)) is good
 
 
+def test_prefixes_of_session_ids() -> None:
+    assert [parse(Rule("prefix"), text) for text in ("n1", " Zz ", "")] == ["n1", "Zz", ""]
+    for wrong in ("n", "n12", "n-", "é1", 12):
+        with pytest.raises(ValueError):
+            parse(Rule("prefix"), wrong)
+
+
 @pytest.mark.parametrize(
     ("rule", "value", "text"),
     [

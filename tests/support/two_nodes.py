@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tests.support.nats_server import NatsServer
 from tests.support.programs import free_port
@@ -15,8 +15,13 @@ SECONDS = 30.0
 
 
 @contextlib.contextmanager
-def two_nodes(*flags: str, env: dict[str, str] | None = None) -> Iterator[list[MoorageProcess]]:
-    """Two nodes with one key that know each other and each other's address."""
+def two_nodes(
+    *flags: str,
+    env: dict[str, str] | None = None,
+    each: Callable[[int], tuple[str, ...]] = lambda _number: (),
+) -> Iterator[list[MoorageProcess]]:
+    """Two nodes with one key that know each other and each other's address. `each` gives further flags of the
+    first and the second."""
     key = secrets.token_hex(16)
     with contextlib.ExitStack() as stack:
         nats = stack.enter_context(NatsServer())
@@ -29,7 +34,7 @@ def two_nodes(*flags: str, env: dict[str, str] | None = None) -> Iterator[list[M
                 f"--set=cluster.node_name=node-{number}",
                 f"--port={port}",
             )
-            nodes.append(stack.enter_context(MoorageProcess(*given, *flags, key=key, env=env)))
+            nodes.append(stack.enter_context(MoorageProcess(*given, *flags, *each(number), key=key, env=env)))
         for node in nodes:
             wait_ready(node)
         yield nodes

@@ -14,6 +14,7 @@ from msgspec import Meta
 NatsUrls = Annotated[tuple[str, ...], Meta(extra={"kind": "nats"})]
 NodeName = Annotated[str, Meta(extra={"kind": "name"})]
 BaseUrl = Annotated[str, Meta(extra={"kind": "endpoint"})]
+SidPrefix = Annotated[str, Meta(extra={"kind": "prefix"})]
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +31,9 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The region of this node, such as `eu-west`. Nodes of one region are near each other."""
     advertise: BaseUrl = ""
     """The URL at which app servers and other nodes reach this node directly, such as `http://10.0.0.11:8080`."""
+    sid_prefix: SidPrefix = ""
+    """Two characters with which the ids of this node's sessions begin, such as `n1`, for load balancers that
+    route by them. All workers of a machine may have the same."""
 
     def __repr__(self) -> str:
         # The default repr would show the passwords in tracebacks and debug lines.

@@ -15,7 +15,7 @@ from moorage.wire.azure.dataplane import HUB_NAME
 
 Kind = Literal[
     "flag", "count", "size", "seconds", "text", "secret", "path", "choice", "endpoint", "origins", "networks",
-    "hub", "nats", "name", "workers",
+    "hub", "nats", "name", "prefix", "workers",
 ]  # fmt: skip
 
 # The number of digits is bounded, so that no text becomes a number that is slow to handle or overflows.
@@ -27,6 +27,7 @@ _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES: Final = {
     "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3,
 }  # fmt: skip
+_PREFIX: Final = re.compile(r"[A-Za-z0-9]{2}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _WORDS: Final = {"true": True, "yes": True, "on": True, "1": True}
 _WORDS_OFF: Final = {"false": False, "no": False, "off": False, "0": False}
@@ -211,6 +212,13 @@ def _name(value: object) -> str:
     return name
 
 
+def _prefix(value: object) -> str:
+    prefix = _text(value)
+    if prefix and not _PREFIX.fullmatch(prefix):
+        raise ValueError("not a prefix")
+    return prefix
+
+
 def _items(value: object) -> list[str]:
     if isinstance(value, str):
         value = json.loads(value) if value.lstrip().startswith("[") else value.split()
@@ -234,6 +242,7 @@ _PARSERS: Final[dict[Kind, Callable[[object], object]]] = {
     "hub": _hub,
     "nats": _nats,
     "name": _name,
+    "prefix": _prefix,
     "workers": _workers,
 }
 _EXPECTED: Final[dict[Kind, str]] = {
@@ -249,6 +258,7 @@ _EXPECTED: Final[dict[Kind, str]] = {
     "networks": "a list of addresses and networks such as 127.0.0.1 or 10.0.0.0/8",
     "nats": "a list of NATS servers such as nats://127.0.0.1:4222 or nats://user:password@example.org",
     "workers": "auto, or a number of processes, 1 to 256",
+    "prefix": "two of A-Z a-z 0-9",
     "name": "a name (up to 64 of A-Z a-z 0-9 _ -)",
     "hub": "a hub name (a letter, then up to 127 of A-Z a-z 0-9 _ ` , . [ ])",
 }

@@ -50,6 +50,7 @@ class Relay:
         self._limit = limit
         self.passing: Passing | None = None
         """Passes connections to the other nodes of this machine; None if this node has none."""
+        self._relayed = 0
         self._requests = 0
         self._sides: set[Side] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,9 +76,9 @@ class Relay:
             self.passing.close()
 
     @property
-    def passed(self) -> int:
-        """Number of connections that were passed to other nodes of this machine."""
-        return 0 if self.passing is None else self.passing.passed
+    def counts(self) -> tuple[int, int, int]:
+        """Relays that are open, all relays so far, and connections passed to nodes of this machine."""
+        return self.open, self._relayed, 0 if self.passing is None else self.passing.passed
 
     @property
     def _has_room(self) -> bool:
@@ -121,6 +122,7 @@ class Relay:
         hop = self._hops.sign(node, Request.of(method, target, scope["headers"]), peer)
         head = request_head(method, target, scope["headers"], hop, upgrade=False)
         self._requests += 1
+        self._relayed += 1
         try:
             host, port, tls = _parts(address)
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -162,6 +164,7 @@ class Relay:
         peer = Peer("http", request.address())
         hop = self._hops.sign(node, Request.of("GET", request.target, request.headers), peer)
         head = request_head("GET", request.target, request.headers, hop, upgrade=True)
+        self._relayed += 1
         transport, early = request.release()
         self._sides |= {owner, join(transport, owner, self._sides.discard)}
         owner.transport.write(head + early)
