@@ -13,6 +13,7 @@ from msgspec import Meta
 # Forms of values that the type alone does not define (`config.rules`).
 NatsUrls = Annotated[tuple[str, ...], Meta(extra={"kind": "nats"})]
 NodeName = Annotated[str, Meta(extra={"kind": "name"})]
+FilePath = Annotated[str, Meta(extra={"kind": "path"})]
 BaseUrl = Annotated[str, Meta(extra={"kind": "endpoint"})]
 SidPrefix = Annotated[str, Meta(extra={"kind": "prefix"})]
 
@@ -21,8 +22,20 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The cluster that the service belongs to. Without `nats_url` it is alone."""
 
     nats_url: NatsUrls = ()
-    """The NATS servers, such as `nats://user:password@10.0.0.5:4222`. The node uses one of them, and another
-    one when that fails."""
+    """The NATS servers, such as `nats://user:password@10.0.0.5:4222`, `nats://token@host`, or `tls://host`.
+    The node uses one of them, and another one when that fails. It also finds the servers of their cluster."""
+    nats_ca: FilePath = ""
+    """A file with the certificates that sign those of the NATS servers. If empty: those of the system."""
+    nats_cert: FilePath = ""
+    """A file with the certificate that this node shows to NATS servers."""
+    nats_key: FilePath = ""
+    """A file with the key of `nats_cert`, if it is not in the same file. The key has no password."""
+    nats_nkey: FilePath = ""
+    """A file with the seed of the nkey with which the node logs in (`SU...`)."""
+    nats_credentials: FilePath = ""
+    """A credentials file (`.creds`) with which the node logs in."""
+    wait: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    """Time for which the start waits for a NATS server that can be used."""
     name: NodeName = "moorage"
     """The cluster's name. Clusters with different names can share the NATS servers."""
     node_name: NodeName = ""
@@ -49,4 +62,5 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 def without_password(url: str) -> str:
     """A NATS URL that may be shown: without user, password and token."""
-    return f"nats://{urlsplit(url).netloc.rpartition('@')[2]}"
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

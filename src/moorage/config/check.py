@@ -36,6 +36,10 @@ def problems(config: Config, *, serving: bool) -> Iterator[tuple[str, str]]:
         yield "server.host", "expected an address or a host name (0.0.0.0 for all addresses)"
     if not config.cluster.name:
         yield "cluster.name", "expected a name"
+    if config.cluster.nats_key and not config.cluster.nats_cert:
+        yield "cluster.nats_key", "a key needs its certificate (cluster.nats_cert)"
+    if config.cluster.nats_nkey and config.cluster.nats_credentials:
+        yield "cluster.nats_nkey", "cluster.nats_credentials is set too; use one of them"
     if not config.allow_unlisted_hubs and config.default_hub not in config.hubs:
         yield "default_hub", f"`{config.default_hub}` is not listed in hubs, and allow_unlisted_hubs is false"
 

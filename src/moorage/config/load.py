@@ -117,9 +117,10 @@ def _file_layer(path: Path | str | None, env: Mapping[str, str]) -> Layer:
     except ConfigError as error:
         # Environment and flags are still read, so that one start reports all problems.
         return Layer({}, list(error.problems), unreadable=True)
-    for name in ("keys.primary_file", "keys.secondary_file"):
-        given = layer.given.get(name)
-        if given is not None and isinstance(given.value, str) and given.value:
+    for name, given in layer.given.items():
+        setting = find(name)
+        is_path = setting is not None and setting.rule.kind == "path"
+        if is_path and isinstance(given.value, str) and given.value:
             # A path in a file is relative to that file; in flags and environment, to the working directory.
             layer.given[name] = given._replace(value=str(path.parent / given.value))
     return layer

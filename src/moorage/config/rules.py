@@ -191,7 +191,7 @@ def _nats(value: object) -> tuple[str, ...]:
     for item in found:
         url = urlsplit(item)  # raises ValueError, and so does a port that is not a number
         plain = not (url.path.strip("/") or url.query or url.fragment)
-        if url.scheme != "nats" or not url.hostname or url.port == 0 or not plain:
+        if url.scheme not in ("nats", "tls") or not url.hostname or url.port == 0 or not plain:
             raise ValueError("not a NATS server")
     return found
 

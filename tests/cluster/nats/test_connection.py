@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import urlsplit
 
 import pytest
 
 from moorage.cluster.nats.broker import NatsBroker
-from moorage.cluster.nats.connection import MAX_QUEUED, NatsConnection, NatsError
+from moorage.cluster.nats.connection import MAX_LINE, MAX_QUEUED, NatsConnection
+from moorage.cluster.nats.login import NatsError
 from moorage.cluster.settings import ClusterSettings
 from moorage.wire.errors import UsageError
 
@@ -35,35 +35,47 @@ class Wire(asyncio.Transport):
         self.aborted = True
 
 
-def opened(received: list[bytes], url: str = "nats://a") -> tuple[NatsConnection, Wire]:
-    """A connection whose server has said its first line."""
-    connection = NatsConnection(urlsplit(url), "name", ("one", "two"), receive=received.append)
+def opened(received: list[bytes], chunks: list[bytes] | None = None) -> tuple[NatsConnection, Wire]:
+    """A connection that has logged in."""
+    connection = NatsConnection(received.append, (received if chunks is None else chunks).append)
     wire = Wire()
     connection.connection_made(wire)
     connection.data_received(INFO)
+    connection.log_in({"name": "n"}, ("one", "two"))
     return connection, wire
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 async def test_messages_arrive_in_order_however_the_bytes_are_cut(size: int) -> None:
     received: list[bytes] = []
-    connection, _ = opened(received)
-    data = b"PONG\r\nMSG one 1 3\r\na\r\n\r\nMSG two 2 0\r\n\r\n+OK\r\nMSG one 1 reply 5\r\nMSG x\r\n"
+    chunks: list[bytes] = []
+    connection, _ = opened(received, chunks)
+    data = b"PONG\r\nMSG one 1 4\r\n\0a\r\n\r\nMSG two 2 0\r\n\r\n+OK\r\nMSG one 1 reply 6\r\n\0MSG x\r\n"
+    data += b"MSG one 1 1\r\n\0\r\nMSG one 1 2\r\n\1c\r\n"
     for at in range(0, len(data), size):
         connection.data_received(data[at : at + size])
-    assert received == [b"a\r\n", b"", b"MSG x"]
+    assert received == [b"a\r\n", b"MSG x", b""]
+    assert chunks == [b"", b"\1c"]
     await connection.opened
 
 
 async def test_the_login_comes_before_the_subscriptions() -> None:
-    _, wire = opened([], "nats://us%20er:pass%2Fword@a")
+    _, wire = opened([])
     login, *rest = wire.written.decode().split("\r\n")
-    assert '"user": "us er", "pass": "pass/word"' in login
+    assert login == 'CONNECT {"name": "n"}'
     assert rest == ["SUB one 1", "SUB two 2", "PING", ""]
 
 
-async def test_a_token() -> None:
-    assert b'"auth_token": "secret"' in opened([], "nats://secret@a")[1].written
+async def test_a_server_that_is_being_stopped_is_left_for_another() -> None:
+    connection, wire = opened([])
+    connection.data_received(b'INFO {"max_payload":1000,"ldm":true,"connect_urls":["a:1"]}\r\n')
+    assert (connection.servers, wire.aborted) == (("a:1",), True)
+
+
+async def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
+    connection, wire = opened([])
+    connection.data_received(b"x" * (MAX_LINE + 1))
+    assert wire.aborted
 
 
 async def test_a_ping_of_the_server_is_answered() -> None:
@@ -76,22 +88,22 @@ async def test_a_ping_of_the_server_is_answered() -> None:
 async def test_everything_queued_in_one_turn_is_written_at_once() -> None:
     connection, wire = opened([])
     wire.written = b""
-    connection.publish(b"PUB one ", b"abc")
-    connection.publish(b"PUB two ", b"")
+    connection.publish(b"PUB one ", b"\0", b"abc")
+    connection.publish(b"PUB two ", b"", b"")
     assert wire.written == b""
     await asyncio.sleep(0)
-    assert wire.written == b"PUB one 3\r\nabc\r\nPUB two 0\r\n\r\n"
+    assert wire.written == b"PUB one 4\r\n\0abc\r\nPUB two 0\r\n\r\n"
 
 
 async def test_a_server_that_does_not_read_is_given_up() -> None:
     connection, wire = opened([])
     wire.written, wire.unread = b"", MAX_QUEUED + 1
-    connection.publish(b"PUB one ", b"abc")
+    connection.publish(b"PUB one ", b"\0", b"abc")
     connection.flush()
     assert wire.aborted
-    connection.publish(b"PUB one ", b"more")
+    connection.publish(b"PUB one ", b"", b"more")
     connection.flush()
-    assert wire.written == b"PUB one 3\r\nabc\r\n"
+    assert wire.written == b"PUB one 4\r\n\0abc\r\n"
 
 
 async def test_the_reason_of_the_server_is_told() -> None:
@@ -108,17 +120,6 @@ async def test_garbage_ends_the_connection() -> None:
     connection.data_received(b"MSG one 1 many\r\n")
     assert wire.aborted
     assert received == []
-
-
-async def test_a_server_that_requires_tls_is_refused() -> None:
-    connection = NatsConnection(urlsplit("nats://a"), "name", (), receive=print)
-    wire = Wire()
-    connection.connection_made(wire)
-    connection.data_received(b'INFO {"max_payload":1000,"tls_required":true}\r\n')
-    assert wire.aborted
-    connection.connection_lost(None)
-    with pytest.raises(NatsError, match="requires TLS"):
-        await connection.opened
 
 
 @pytest.mark.parametrize("says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"INFO {}\r\n", b"INFO x\r\n", b""])

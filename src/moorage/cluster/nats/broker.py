@@ -10,12 +10,16 @@ import asyncio
 import itertools
 import random
 import re
-from typing import Final
-from urllib.parse import urlsplit
+import ssl
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
 
 from moorage import logs
-from moorage.cluster.nats.chunks import BadFrame, Cutter, Joiner
-from moorage.cluster.nats.connection import NatsConnection, NatsError
+from moorage.cluster.nats import login
+from moorage.cluster.nats.chunks import WHOLE, BadFrame, Cutter, Joiner
+from moorage.cluster.nats.connection import NatsConnection
+from moorage.cluster.nats.login import NatsError
 from moorage.cluster.ports import Receive
 from moorage.cluster.settings import ClusterSettings, without_password
 from moorage.wire.errors import UsageError
@@ -26,6 +30,8 @@ MAX_PINGS: Final = 2
 """A server that leaves so many pings unanswered is given up."""
 BACK_OFF: Final = (0.1, 2.0)
 """The shortest and the longest pause between two rounds of attempts, in seconds."""
+CHUNK_SECONDS: Final = 10.0
+"""A message that gets no further chunk for this time, or twice as long, is given up."""
 MAX_HEADS: Final = 10_000
 _NODE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Other characters have a meaning in subjects. A node's id may come from a forged message."""
@@ -38,8 +44,9 @@ class NatsBroker:
     """`cluster.ports.Broker` on NATS. Call `connect` before `start`."""
 
     def __init__(self, settings: ClusterSettings, incarnation: str) -> None:
-        self._urls = settings.nats_url
-        self._name = settings.shown_name
+        self._settings = settings
+        self._discovered: tuple[str, ...] = ()
+        """Servers that a server has told of."""
         self._prefix = f"moorage.{settings.name}"
         self._subjects = (f"{self._prefix}.node.{incarnation}", f"{self._prefix}.all")
         self._own = incarnation
@@ -47,12 +54,14 @@ class NatsBroker:
         self._heads: dict[str, bytes] = {}
         self._cutter = Cutter(incarnation)
         self._joiner = Joiner()
-        self._receive: Receive | None = None
+        self._receive: Receive = _drop
         self._connection: NatsConnection | None = None
         self._closing: asyncio.Future[None] | None = None
         self._reconnecting: asyncio.Task[None] | None = None
         self._stopped = False
+        self._url: SplitResult | None = None
         self._pinged = 0.0
+        self._looked = 0.0
         self.server = ""
         """The server that is used, or was used last. It may be shown."""
         self.bad = 0
@@ -66,19 +75,30 @@ class NatsBroker:
     # -- life -------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """Connect to one of the servers. Raises `UsageError` if none can be used."""
-        found, problems = await self._one_of(self._urls)
-        if found is None:
-            raise UsageError(f"cluster.nats_url: no NATS server can be used: {'; '.join(problems)}")
+        """Connect to one of the servers. While `cluster.wait` lasts, try again. Raises `UsageError`."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._settings.wait
+        for attempt in itertools.count():
+            problems = await self._one_of(self._settings.nats_url)
+            if not problems:
+                return
+            left = until - loop.time()
+            if left <= 0:
+                raise UsageError(f"cluster.nats_url: no NATS server can be used: {'; '.join(problems)}")
+            if attempt % 10 == 0:
+                log.warning("no NATS server can be used; waiting", problems=problems, seconds=round(left))
+            await asyncio.sleep(min(left, _pause(attempt)))
 
     def start(self, receive: Receive) -> None:
         """As in the port."""
-        self._receive = receive
+        self._receive = _guarded(receive)
+        if self._connection is not None:
+            self._connection.receive = self._receive
 
     def stop(self) -> None:
         """As in the port."""
         self._stopped = True
-        self._receive = None
+        self._receive = _drop
         if self._reconnecting is not None:
             self._reconnecting.cancel()
         connection, self._connection = self._connection, None
@@ -98,6 +118,9 @@ class NatsBroker:
 
     def tick(self, now: float) -> None:
         """Time passes: a server that does not answer is given up."""
+        if now - self._looked >= CHUNK_SECONDS:
+            self._looked = now
+            self._joiner.forget_idle()
         connection = self._connection
         if connection is not None and now - self._pinged >= PING_SECONDS:
             self._pinged = now
@@ -127,48 +150,53 @@ class NatsBroker:
         connection = self._connection
         if connection is None:
             return
-        for frame in self._cutter.frames(message, connection.max_payload):
-            connection.publish(head, frame)
+        if len(message) < connection.max_payload:
+            connection.publish(head, WHOLE, message)
+            return
+        for mark, chunk in self._cutter.chunks(message, connection.max_payload):
+            connection.publish(head, mark, chunk)
 
-    def _take(self, frame: bytes) -> None:
+    def _chunk(self, frame: bytes) -> None:
         try:
             message = self._joiner.message(frame)
         except BadFrame:
             self.bad += 1
             return
-        if message is not None and self._receive is not None:
-            try:
-                self._receive(message)
-            except Exception as error:
-                # A defect of ours. It must not end the connection.
-                log.error("message of another node failed", exc_info=error)
+        if message is not None:
+            self._receive(message)
 
     # -- the connection ---------------------------------------------------------------------------
 
-    async def _one_of(self, urls: tuple[str, ...]) -> tuple[NatsConnection | None, list[str]]:
+    async def _one_of(self, urls: Sequence[str]) -> list[str]:
+        """Connect to the first that can be used. Returns the problems of all, if none can."""
         problems = []
         for url in urls:
             try:
-                return await self._open(url), []
+                await self._open(url)
+                return []
             except TimeoutError:
-                problems.append(f"{without_password(url)}: no answer within {CONNECT_SECONDS:g} s")
+                problem = f"no answer within {CONNECT_SECONDS:g} s"
+            except ssl.SSLCertVerificationError as error:
+                problem = f"its certificate is not accepted: {error.verify_message}"
+            except ssl.SSLError as error:
+                problem = f"TLS: {error.reason}"
             except OSError as error:
-                problems.append(f"{without_password(url)}: {error.strerror or error}")
+                problem = error.strerror or str(error)
             except NatsError as error:
-                problems.append(f"{without_password(url)}: {error}")
-        return None, problems
+                problem = str(error)
+            problems.append(f"{without_password(url)}: {problem}")
+        return problems
 
-    async def _open(self, url: str) -> NatsConnection:
+    async def _open(self, url: str) -> None:
         parts = urlsplit(url)
+        host = parts.hostname or ""
         made: NatsConnection | None = None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, made = await asyncio.get_running_loop().create_connection(
-                    lambda: NatsConnection(parts, self._name, self._subjects, receive=self._take),
-                    parts.hostname or "",
-                    parts.port or 4222,
+                    lambda: NatsConnection(self._receive, self._chunk), host, parts.port or 4222
                 )
-                await made.opened
+                await self._log_in(made, parts)
                 if made.closed.done():
                     raise NatsError("the server closed the connection")
         except BaseException:
@@ -176,26 +204,71 @@ class NatsBroker:
                 made.close()
             raise
         made.ended = self._ended
+        made.receive = self._receive
         self._connection = made
+        self._url = parts
         self.server = without_password(url)
         log.info("connected to NATS", server=self.server)
-        return made
+
+    async def _log_in(self, made: NatsConnection, url: SplitResult) -> None:
+        info = await made.greeted
+        settings = self._settings
+        if info.get("tls_required") or url.scheme == "tls" or settings.nats_ca or settings.nats_cert:
+            if not (info.get("tls_required") or info.get("tls_available")):
+                raise NatsError("the server has no TLS, which tls:// and cluster.nats_ca ask for")
+            await made.start_tls(login.tls(settings), self._name_in_certificate(url))
+        said: dict[str, Any] = {"verbose": False, "pedantic": False, "echo": False, "headers": False}
+        said |= {"name": settings.shown_name, "lang": "python", "version": "0", "protocol": 1}
+        said |= login.secrets(settings, url, str(info.get("nonce", "")))
+        made.log_in(said, self._subjects)
+        await made.opened
+
+    def _name_in_certificate(self, url: SplitResult) -> str:
+        """A server that another one told of has an address, but its certificate has the common name."""
+        host = url.hostname or ""
+        if any(urlsplit(each).hostname == host for each in self._settings.nats_url):
+            return host
+        return urlsplit(self._settings.nats_url[0]).hostname or host
 
     def _ended(self, reason: str) -> None:
-        self._connection = None
+        connection, self._connection = self._connection, None
         self._joiner.clear()
+        if connection is not None and self._url is not None:
+            scheme, (secret, at, _) = self._url.scheme, self._url.netloc.rpartition("@")
+            self._discovered = tuple(f"{scheme}://{secret}{at}{server}" for server in connection.servers)
         if not self._stopped:
             log.warning("connection to NATS lost", reason=reason)
             self._reconnecting = asyncio.create_task(self._reconnect())
 
     async def _reconnect(self) -> None:
-        shortest, longest = BACK_OFF
         for attempt in itertools.count():
             # Each node begins with another server, so that a failed server's nodes spread.
-            urls = tuple(_system.sample(self._urls, len(self._urls)))
-            found, problems = await self._one_of(urls)
-            if found is not None:
+            urls = list(dict.fromkeys((*self._settings.nats_url, *self._discovered)))
+            _system.shuffle(urls)
+            problems = await self._one_of(urls)
+            if not problems:
                 return
             if attempt % 10 == 0:
                 log.warning("no NATS server can be used", problems=problems)
-            await asyncio.sleep(min(longest, shortest * 2 ** min(attempt, 10)) * _system.uniform(0.5, 1.0))
+            await asyncio.sleep(_pause(attempt))
+
+
+def _pause(attempt: int) -> float:
+    shortest, longest = BACK_OFF
+    return min(longest, shortest * 2.0 ** min(attempt, 10)) * _system.uniform(0.5, 1.0)
+
+
+def _drop(_message: bytes) -> None:
+    """Before the start and after the stop, nobody takes what arrives."""
+
+
+def _guarded(receive: Receive) -> Receive:
+    """A defect of ours must not end the connection."""
+
+    def take(message: bytes) -> None:
+        try:
+            receive(message)
+        except Exception as error:
+            log.error("message of another node failed", exc_info=error)
+
+    return take

@@ -11,11 +11,13 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-_WHOLE: Final = b"\x00"
+WHOLE: Final = b"\x00"
 _CHUNK: Final = 1
 _HEAD: Final = struct.Struct(">BB16sIII")
 MAX_WAITING: Final = 256 * 1024 * 1024
 """Maximum bytes of incomplete messages. Beyond it, the oldest incomplete message is given up."""
+MAX_NAMES: Final = 10_000
+"""Maximum number of incomplete messages."""
 MAX_SENDER: Final = 16
 """Maximum bytes of a sender's name."""
 
@@ -25,39 +27,38 @@ class BadFrame(Exception):
 
 
 class Cutter:
-    """Makes the frames of one sender."""
+    """Cuts the messages of one sender."""
 
     def __init__(self, sender: str) -> None:
         self._sender = sender.encode()
         assert len(self._sender) <= MAX_SENDER
         self._number = 0
 
-    def frames(self, message: bytes, limit: int) -> Iterator[bytes]:
-        """The frames of a message, none longer than `limit`."""
-        if len(message) < limit:
-            yield _WHOLE + message
-            return
+    def chunks(self, message: bytes, limit: int) -> Iterator[tuple[bytes, bytes]]:
+        """Mark and content of each chunk. Together they are no longer than `limit`."""
         self._number = (self._number + 1) % 2**32
         room = limit - _HEAD.size
         count = -(-len(message) // room)
         for index in range(count):
             head = _HEAD.pack(_CHUNK, len(self._sender), self._sender, self._number, index, count)
-            yield head + message[index * room : (index + 1) * room]
+            yield head, message[index * room : (index + 1) * room]
 
 
 class _Waiting:
     """A message that is not complete yet."""
 
-    __slots__ = ("chunks", "count", "number")
+    __slots__ = ("chunks", "count", "number", "seen")
 
     def __init__(self, number: int, count: int) -> None:
         self.number = number
         self.count = count
         self.chunks: list[bytes] = []
+        self.seen = 0
+        """Number of chunks at the last `forget_idle`."""
 
 
 class Joiner:
-    """Makes messages of the frames that arrive. `lost` counts those given up."""
+    """Makes messages of the chunks that arrive. `lost` counts those given up."""
 
     def __init__(self) -> None:
         self._waiting: dict[bytes, _Waiting] = {}
@@ -66,9 +67,7 @@ class Joiner:
         self.lost = 0
 
     def message(self, frame: bytes) -> bytes | None:
-        """The message that this frame completes. Raises `BadFrame`."""
-        if frame[:1] == _WHOLE:
-            return frame[1:]
+        """The message that this chunk completes. Raises `BadFrame`."""
         if len(frame) < _HEAD.size or frame[0] != _CHUNK:
             raise BadFrame
         _, length, name, number, index, count = _HEAD.unpack_from(frame)
@@ -87,7 +86,7 @@ class Joiner:
         if index + 1 == count:
             self._forget(sender)
             return b"".join(found.chunks)
-        while self._bytes > MAX_WAITING:
+        while self._bytes > MAX_WAITING or len(self._waiting) > MAX_NAMES:
             self._give_up(next(iter(self._waiting)))
         return None
 
@@ -95,6 +94,13 @@ class Joiner:
         """The connection broke, so no incomplete message will be completed."""
         for sender in tuple(self._waiting):
             self._give_up(sender)
+
+    def forget_idle(self) -> None:
+        """Give up the messages that have not grown since the last call: their senders may have ended."""
+        for sender, waiting in tuple(self._waiting.items()):
+            if waiting.seen == len(waiting.chunks):
+                self._give_up(sender)
+            waiting.seen = len(waiting.chunks)
 
     def _give_up(self, sender: bytes) -> None:
         if sender in self._waiting:

@@ -9,36 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, cast
-from urllib.parse import SplitResult, unquote
+
+from moorage.cluster.nats.login import NatsError
 
 MAX_QUEUED: Final = 64 * 1024 * 1024
 """Bytes that the server may leave unread. Beyond it the connection is given up."""
-
-
-class NatsError(Exception):
-    """The server refused the connection, or is no NATS server."""
+MAX_LINE: Final = 1024 * 1024
+"""Maximum bytes of a line of the server."""
+MAX_SERVERS: Final = 100
+"""Number of other servers that a server may tell of."""
+_MESSAGE: Final = ord("M")
 
 
 class NatsConnection(asyncio.Protocol):
-    """`receive` gets each message. Set `ended` once the connection is in use: it is called with the reason
-    when the connection is lost."""
+    """Wait for `greeted`, call `log_in`, and wait for `opened`. `receive` gets each message that begins with
+    a zero byte, without that, and `chunk` every other one. Set `ended` once the connection is in use: it is
+    called with the reason when the connection is lost."""
 
-    def __init__(
-        self,
-        url: SplitResult,
-        name: str,
-        subjects: tuple[str, ...],
-        *,
-        receive: Callable[[bytes], object],
-    ) -> None:
+    def __init__(self, receive: Callable[[bytes], object], chunk: Callable[[bytes], object]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._url = url
-        self._name = name
-        self._subjects = subjects
-        self._receive = receive
+        self.receive = receive
+        self._chunk = chunk
         self.ended: Callable[[str], object] | None = None
         self._transport: asyncio.Transport
         self._rest = b""
@@ -46,18 +41,37 @@ class NatsConnection(asyncio.Protocol):
         self._reason = ""
         self._pongs: deque[asyncio.Future[None]] = deque()
         self.max_payload = 0
+        self.servers: tuple[str, ...] = ()
+        """Other servers (`host:port`) that the server has told of."""
+        self.greeted: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        """What the server says of itself when it is connected."""
         self.opened: asyncio.Future[None] = self._loop.create_future()
         """Done when the server has taken the login and the subscriptions."""
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     # -- to the server ----------------------------------------------------------------------------
 
-    def publish(self, head: bytes, frame: bytes) -> None:
-        """Queue a message. `head` is `PUB subject `; everything queued in one turn is written at once."""
+    async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
+        """Encrypt the connection, after `greeted` and before `log_in`."""
+        transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
+        if transport is None:
+            raise NatsError("the server closed the connection")
+        self._transport = transport
+
+    def log_in(self, login: dict[str, Any], subjects: tuple[str, ...]) -> None:
+        """Tell the server who this is, and what it wants to receive."""
+        subscriptions = "".join(f"SUB {each} {at}\r\n" for at, each in enumerate(subjects, 1))
+        self._out.append(f"CONNECT {json.dumps(login)}\r\n{subscriptions}".encode())
+        self.ping().add_done_callback(self._logged_in)
+        self.flush()
+
+    def publish(self, head: bytes, mark: bytes, message: bytes) -> None:
+        """Queue a message. `head` is `PUB subject `, and `mark` goes in front of the message. Everything
+        queued in one turn is written at once."""
         out = self._out
         if not out:
             self._loop.call_soon(self.flush)
-        out += (head, b"%d\r\n" % len(frame), frame, b"\r\n")
+        out.append(b"%b%d\r\n%b%b\r\n" % (head, len(mark) + len(message), mark, message))
 
     def flush(self) -> None:
         """Write what is queued. It is lost if the connection has ended meanwhile."""
@@ -65,7 +79,7 @@ class NatsConnection(asyncio.Protocol):
         if out and not self._transport.is_closing():
             self._transport.write(b"".join(out))
             if self._transport.get_write_buffer_size() > MAX_QUEUED:
-                self._fail("the server does not read")
+                self.abort("the server does not read")
 
     def ping(self) -> asyncio.Future[None]:
         """Done when the server has answered, so it has taken everything queued before."""
@@ -89,12 +103,13 @@ class NatsConnection(asyncio.Protocol):
 
     def abort(self, reason: str) -> None:
         """Give the connection up."""
-        self._fail(reason)
+        self._reason = reason
+        self._transport.abort()
 
     # -- from the server: `asyncio.Protocol` ------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The login follows the server's first line."""
+        """The server speaks first."""
         # No `isinstance`: the transports of uvloop do not inherit from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
 
@@ -102,28 +117,40 @@ class NatsConnection(asyncio.Protocol):
         """Hand over whole messages, and keep the rest."""
         if self._rest:
             data = self._rest + data
-        at = 0
+        at, size = 0, len(data)
+        # This loop is the cost of a message that arrives: nothing is called by a name that must be looked up.
+        find, rfind, receive = data.find, data.rfind, self.receive
         try:
-            while (end := data.find(b"\r\n", at)) >= 0:
-                if not data.startswith(b"MSG ", at):
+            while (end := find(b"\r\n", at)) >= 0:
+                if data[at] != _MESSAGE:
                     self._line(data[at:end])
                     at = end + 2
                     continue
-                stop = end + 2 + int(data[data.rfind(b" ", at, end) + 1 : end])
-                if len(data) < stop + 2:
+                begin = end + 2
+                stop = begin + int(data[rfind(b" ", at, end) + 1 : end])
+                if size < stop + 2:
                     break
                 at = stop + 2
-                self._receive(data[end + 2 : stop])
-        except (ValueError, KeyError, TypeError):
-            self._fail("the server does not speak the protocol of NATS")
+                # An empty message is followed by the end of its line, which is no mark.
+                if not data[begin]:
+                    receive(data[begin + 1 : stop])
+                else:
+                    self._chunk(data[begin:stop])
+            if end < 0 and size - at > MAX_LINE:
+                raise ValueError("a line without an end")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self.abort("the server does not speak the protocol of NATS")
             return
         self._rest = data[at:]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End `opened`, all pings and `closed`, and call `ended`."""
+        """End all that is awaited, and call `ended`."""
         reason = self._reason or str(exc or "the server closed the connection")
-        if not self.opened.done():
-            self.opened.set_exception(NatsError(reason))
+        for future in (self.greeted, self.opened):
+            if not future.done():
+                future.set_exception(NatsError(reason))
+                # Only one of them is awaited at a time.
+                future.exception()
         for pong in self._pongs:
             pong.cancel()
         self._pongs.clear()
@@ -149,30 +176,13 @@ class NatsConnection(asyncio.Protocol):
             raise ValueError(word)
 
     def _greet(self, info: dict[str, Any]) -> None:
-        first = not self.max_payload
         self.max_payload = int(info["max_payload"])
-        if not first:
-            return
-        if info.get("tls_required"):
-            self._fail("the server requires TLS, which is not supported yet")
-            return
-        login = {"verbose": False, "pedantic": False, "echo": False, "name": self._name, "lang": "python"}
-        login |= {"version": "0", "protocol": 1, "headers": False, **self._secrets()}
-        subscriptions = "".join(f"SUB {each} {at}\r\n" for at, each in enumerate(self._subjects, 1))
-        self._out.append(f"CONNECT {json.dumps(login)}\r\n{subscriptions}".encode())
-        self.ping().add_done_callback(self._greeted)
-        self.flush()
+        self.servers = tuple(map(str, info.get("connect_urls") or ()))[:MAX_SERVERS]
+        if not self.greeted.done():
+            self.greeted.set_result(info)
+        elif info.get("ldm") and self.servers:
+            self.abort("the server is being stopped")
 
-    def _greeted(self, pong: asyncio.Future[None]) -> None:
+    def _logged_in(self, pong: asyncio.Future[None]) -> None:
         if not pong.cancelled() and not self.opened.done():
             self.opened.set_result(None)
-
-    def _secrets(self) -> dict[str, str]:
-        url = self._url
-        if url.password is not None:
-            return {"user": unquote(url.username or ""), "pass": unquote(url.password)}
-        return {"auth_token": unquote(url.username)} if url.username else {}
-
-    def _fail(self, reason: str) -> None:
-        self._reason = reason
-        self._transport.abort()

@@ -1,0 +1,185 @@
+"""Logging in to real NATS servers, in every way that they offer."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from moorage.cluster.nats.broker import NatsBroker
+from moorage.cluster.settings import ClusterSettings
+from moorage.wire.errors import UsageError
+from tests.cluster.nats import certificates
+from tests.support.nats_server import NatsServer
+
+
+class Nkey:
+    """A key of the kinds that NATS knows: `U` (user), `A` (account), `O` (operator)."""
+
+    def __init__(self, kind: str = "U") -> None:
+        self._kind = {"U": 20, "A": 0, "O": 14}[kind] << 3
+        self._key = Ed25519PrivateKey.generate()
+
+    @property
+    def public(self) -> str:
+        return _base32(bytes((self._kind,)) + self._key.public_key().public_bytes_raw())
+
+    @property
+    def seed(self) -> str:
+        head = bytes((18 << 3 | self._kind >> 5, (self._kind & 31) << 3))
+        return _base32(head + self._key.private_bytes_raw())
+
+    def jwt(self, issuer: Nkey, name: str, nats: dict[str, Any]) -> str:
+        """A claim about this key that another one signs."""
+        claims = {"jti": name, "iat": 1, "iss": issuer.public, "sub": self.public, "name": name}
+        words = [{"typ": "JWT", "alg": "ed25519-nkey"}, {**claims, "nats": {"version": 2, **nats}}]
+        text = ".".join(_base64(json.dumps(word).encode()) for word in words)
+        return f"{text}.{_base64(issuer._key.sign(text.encode()))}"
+
+
+def _base32(data: bytes) -> str:
+    data += binascii.crc_hqx(data, 0).to_bytes(2, "little")
+    return base64.b32encode(data).rstrip(b"=").decode()
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class Server:
+    """A NATS server with a configuration, and the files beside it."""
+
+    def __init__(self, folder: Path, config: str) -> None:
+        (folder / "server.conf").write_text(config)
+        self.folder = folder
+        self.server = NatsServer("-c", str(folder / "server.conf"))
+
+    async def try_login(self, scheme: str = "nats", user: str = "", **settings: Any) -> None:
+        """Connect as the start of the service does. Raises `UsageError`."""
+        url = f"{scheme}://{user}127.0.0.1:{self.server.port}"
+        broker = NatsBroker(ClusterSettings(nats_url=(url,), **settings), "n0")
+        await broker.connect()
+        await broker.flush()
+        broker.stop()
+        await broker.closed()
+
+
+Run = Callable[[str], Server]
+
+
+@pytest.fixture
+def run(tmp_path: Path, request: pytest.FixtureRequest) -> Run:
+    def start(config: str) -> Server:
+        made = Server(tmp_path, config)
+        made.server.start()
+        request.addfinalizer(made.server.end)
+        return made
+
+    return start
+
+
+async def test_user_and_password(run: Run) -> None:
+    server = run('authorization { user: "ann", password: "hidden/word" }')
+    await server.try_login(user="ann:hidden%2Fword@")
+    for user in ("", "ann:other@", "token@"):
+        with pytest.raises(UsageError, match=r"cluster\.nats_url: .*Authorization Violation") as caught:
+            await server.try_login(user=user)
+        assert "other" not in str(caught.value)
+
+
+async def test_token(run: Run) -> None:
+    server = run('authorization { token: "hidden" }')
+    await server.try_login(user="hidden@")
+    with pytest.raises(UsageError, match="Authorization Violation"):
+        await server.try_login(user="wrong@")
+
+
+async def test_nkey(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    key = Nkey()
+    server = run(f"authorization {{ users: [ {{ nkey: {key.public} }} ] }}")
+    seed = server.folder / "node.nk"
+    seed.write_text(f"# the node\n{key.seed}\n")
+    await server.try_login(nats_nkey=str(seed))
+    assert key.seed not in caplog.text
+    seed.write_text(Nkey().seed)
+    with pytest.raises(UsageError, match="Authorization Violation"):
+        await server.try_login(nats_nkey=str(seed))
+
+
+@pytest.mark.parametrize("text", ["", "SU", "SUAAAA", Nkey("A").seed, Nkey().seed[:-1] + "!", "SU\u00e9"])
+async def test_a_file_without_a_seed_is_refused_without_showing_it(run: Run, text: str) -> None:
+    server = run("")
+    seed = server.folder / "node.nk"
+    seed.write_text(text)
+    with pytest.raises(UsageError, match=r"cluster\.nats_nkey: (no seed|not a text)") as caught:
+        await server.try_login(nats_nkey=str(seed))
+    assert len(text) < 10 or text not in str(caught.value)
+    seed.unlink()
+    with pytest.raises(UsageError, match=r"cluster\.nats_nkey: No such file"):
+        await server.try_login(nats_nkey=str(seed))
+
+
+async def test_credentials(run: Run) -> None:
+    operator, account, user = Nkey("O"), Nkey("A"), Nkey()
+    limits = {"subs": -1, "conn": -1, "payload": -1, "data": -1}
+    jwt = account.jwt(operator, "account", {"type": "account", "limits": limits})
+    server = run(
+        f"operator: {operator.jwt(operator, 'operator', {'type': 'operator'})}\n"
+        f"resolver: MEMORY\nresolver_preload: {{ {account.public}: {jwt} }}\n"
+    )
+    said = user.jwt(account, "node", {"type": "user", "subs": -1, "data": -1, "payload": -1})
+    path = server.folder / "node.creds"
+    path.write_text(
+        f"-----BEGIN NATS USER JWT-----\n{said}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{user.seed}\n------END USER NKEY SEED------\n"
+    )
+    await server.try_login(nats_credentials=str(path))
+    with pytest.raises(UsageError, match="Authorization Violation"):
+        await server.try_login()
+    path.write_text(user.seed)
+    with pytest.raises(UsageError, match=r"cluster\.nats_credentials: not a credentials file"):
+        await server.try_login(nats_credentials=str(path))
+
+
+def with_tls(folder: Path, more: str = "") -> str:
+    """A configuration with new certificates."""
+    certificates.make(folder)
+    files = f'cert_file: "{folder}/server.pem", key_file: "{folder}/server.key", ca_file: "{folder}/ca.pem"'
+    return f"tls {{ {files} {more} }}"
+
+
+async def test_tls(run: Run, tmp_path: Path) -> None:
+    server = run(with_tls(tmp_path))
+    ca = str(tmp_path / "ca.pem")
+    await server.try_login("tls", nats_ca=ca)
+    await server.try_login("nats", nats_ca=ca)
+    with pytest.raises(UsageError, match="certificate is not accepted"):
+        await server.try_login("tls")
+    with pytest.raises(UsageError, match=r"cluster\.nats_ca: No such file"):
+        await server.try_login("tls", nats_ca=ca + "x")
+    with pytest.raises(UsageError, match=r"cluster\.nats_ca: "):
+        await server.try_login("tls", nats_ca=str(tmp_path / "ca.key"))
+
+
+async def test_tls_with_a_certificate_of_the_node(run: Run, tmp_path: Path) -> None:
+    server = run(with_tls(tmp_path, ", verify: true"))
+    ca, cert, key = (str(tmp_path / name) for name in ("ca.pem", "node.pem", "node.key"))
+    await server.try_login("tls", nats_ca=ca, nats_cert=cert, nats_key=key)
+    with pytest.raises(UsageError, match=r"cluster\.nats_url: "):
+        await server.try_login("tls", nats_ca=ca)
+    with pytest.raises(UsageError, match=r"cluster\.nats_cert, cluster\.nats_key: "):
+        await server.try_login("tls", nats_ca=ca, nats_cert=cert, nats_key=ca)
+
+
+async def test_a_server_without_tls_is_refused_where_it_is_asked_for(run: Run, tmp_path: Path) -> None:
+    server = run("")
+    with pytest.raises(UsageError, match="the server has no TLS"):
+        await server.try_login("tls")
