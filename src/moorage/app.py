@@ -115,8 +115,7 @@ class Service:
         self._ticker: asyncio.Task[None] | None = None
         self.node: Node
         self.links: LinkAcceptor
-        prefix = config.cluster.sid_prefix
-        self.incarnation = prefix + secrets.token_urlsafe(ids.INCARNATION_BYTES)[len(prefix) :]
+        self.incarnation = ids.new_incarnation(config.cluster.sid_prefix)
         self.client_log = ClientLog(
             self.metrics,
             connects=config.log.connects,

@@ -3,11 +3,15 @@ polling request which node owns its session."""
 
 from __future__ import annotations
 
+import secrets
 from typing import Final
 
-INCARNATION_BYTES: Final = 6
-"""Random bytes of an incarnation, which are written as URL-safe Base64."""
 _LENGTH: Final = 8
+
+
+def new_incarnation(prefix: str = "") -> str:
+    """A new incarnation: 48 random bits as URL-safe Base64, less those in whose place `prefix` stands."""
+    return prefix + secrets.token_urlsafe(_LENGTH)[: _LENGTH - len(prefix)]
 
 
 def incarnation_of(connection_id: str) -> str:
