@@ -42,6 +42,7 @@ def test_every_described_metric_is_shown_with_exactly_its_labels() -> None:
         sockets=lambda: {"chat": 1},
         rooms=lambda: {"chat": 1},
         app_servers=lambda: {"chat": 1},
+        cluster_app_servers=lambda: {"chat": 1},
         link_connections=lambda: {("chat", "azure"): 1},
         outbox_bytes=lambda: 1,
         cluster=lambda: Cluster(bad={"garbage": 1}),

@@ -113,8 +113,6 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self._ready = False
         self._ticker: asyncio.Task[None] | None = None
-        self.node: Node
-        self.links: LinkAcceptor
         self.incarnation = ids.new_incarnation(config.cluster.sid_prefix)
         self.client_log = ClientLog(
             self.metrics,
@@ -138,7 +136,7 @@ class Service:
         if join is None and config.cluster.nats_url:
             self._nats = NatsBroker(config.cluster, self.incarnation)
         broker = self._nats or (join or LocalBroker)(self.incarnation)
-        self.router = Router(self.node, broker, self.incarnation)
+        self.router = Router(self.node, broker, self.incarnation, config.links.connect_timeout)
         self._api_work = ApiWork(self.node.submit, self.node.turns)
         self.node.heartbeats.wake_at = self._alarm.set
         self._build_edge(config)
@@ -149,6 +147,7 @@ class Service:
             sockets=lambda: {hub.name: self.client_log.sockets[hub.name] for hub in self.node.hubs.values()},
             rooms=lambda: {hub.name: len(hub.directory.rooms) for hub in self.node.hubs.values()},
             app_servers=lambda: {hub.name: len(hub.servers) for hub in self.node.hubs.values()},
+            cluster_app_servers=self.node.elsewhere,
             link_connections=self.links.links,
             outbox_bytes=lambda: self.node.flusher.waiting,
             traffic=self._traffic,
@@ -260,6 +259,7 @@ class Service:
             streams.gaps,
             {**streams.bad, CHUNK: nats.bad},
             *self.relay.counts,
+            *self.router.forwarding.counts,
         )
 
     def _traffic(self) -> Traffic:
@@ -367,7 +367,7 @@ class Service:
 
     async def _close_clients(self, spread: float) -> None:
         """Close clients evenly over `spread` seconds, so that they do not all reconnect at once."""
-        clients = [c for hub in self.node.hubs.values() for c in hub.directory.connections.values()]
+        clients = self.node.everyone()
         began = self._loop.time()
         for index, connection in enumerate(clients):
             wait = began + spread * index / len(clients) - self._loop.time()

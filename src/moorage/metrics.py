@@ -100,6 +100,9 @@ METRICS: Final = (
     _m("cluster_messages_resent", "counter", "", "Messages that another node missed and asked for again"),
     _m("cluster_gaps", "counter", "", "Times that messages of another node were lost"),
     _m("cluster_bad_messages", "counter", "reason", "Messages of other nodes that were dropped, by reason"),
+    _m("cluster_app_servers", "gauge", "hub", "App servers that are linked to other nodes now"),
+    _m("cluster_guests", "gauge", "", "Clients of other nodes whose app server is linked to this node"),
+    _m("cluster_forwarded", "counter", "direction", "Packets forwarded to other nodes, by direction"),
     _m("build_info", "gauge", "version", "Always 1; the version is in the label"),
 )
 WORKER_METRICS: Final = (
@@ -161,6 +164,11 @@ class Cluster(NamedTuple):
     relaying: int = 0
     relayed: int = 0
     passed: int = 0
+    guests: int = 0
+    to_app_servers: int = 0
+    """Packets sent to other nodes for app servers there."""
+    to_clients: int = 0
+    """Packets sent to other nodes for clients there."""
 
 
 class Gauges(NamedTuple):
@@ -169,9 +177,10 @@ class Gauges(NamedTuple):
     connections: Callable[[], Mapping[tuple[str, str], int]] = _none
     """(hub, transport)"""
     sockets: Callable[[], Mapping[str, int]] = _none
-    """hub, as in the next two fields"""
+    """hub, as in the next three fields"""
     rooms: Callable[[], Mapping[str, int]] = _none
     app_servers: Callable[[], Mapping[str, int]] = _none
+    cluster_app_servers: Callable[[], Mapping[str, int]] = _none
     link_connections: Callable[[], Mapping[tuple[str, str], int]] = _none
     """(hub, dialect)"""
     outbox_bytes: Callable[[], int] = int
@@ -307,6 +316,10 @@ class Metrics:
             "cluster_bad_messages": {(reason,): n for reason, n in cluster.bad.items()},
             "cluster_relays": {(): cluster.relayed},
             "cluster_passed_connections": {(): cluster.passed},
+            "cluster_forwarded": {
+                ("to_app_server",): cluster.to_app_servers,
+                ("to_client",): cluster.to_clients,
+            },
         }
 
     def _api_rows(self) -> Iterator[tuple[tuple[str, ...], int]]:
@@ -319,7 +332,12 @@ class Metrics:
     def _gauges(self) -> dict[str, dict[tuple[str, ...], float]]:
         ask = self.gauges
         pairs = {"connections": ask.connections(), "tunnel_connections": ask.link_connections()}
-        singles = {"sockets": ask.sockets(), "rooms": ask.rooms(), "app_servers": ask.app_servers()}
+        singles = {
+            "sockets": ask.sockets(),
+            "rooms": ask.rooms(),
+            "app_servers": ask.app_servers(),
+            "cluster_app_servers": ask.cluster_app_servers(),
+        }
         shown = self._shown_hubs({hub for rows in pairs.values() for hub, _ in rows}.union(*singles.values()))
         lags = self._lags
         return {
@@ -334,6 +352,7 @@ class Metrics:
             "outbox_bytes": {(): ask.outbox_bytes()},
             "cluster_nodes": {(): ask.cluster().nodes},
             "cluster_relayed_connections": {(): ask.cluster().relaying},
+            "cluster_guests": {(): ask.cluster().guests},
             "event_loop_lag_seconds": {(): lags[-1] if lags else 0.0},
             "event_loop_lag_max_seconds": {(): max(lags, default=0.0)},
             "build_info": {(self._version,): 1},

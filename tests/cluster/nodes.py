@@ -44,7 +44,7 @@ class Reply:
 class Nodes:
     """So many nodes, each with one app server and with `clients` clients in the namespace `/`."""
 
-    def __init__(self, count: int, clients: int = 1, prefix: str = "n") -> None:
+    def __init__(self, count: int, clients: int = 1, prefix: str = "n", *, app_servers: bool = True) -> None:
         self.network = MemoryNetwork()
         self.worlds: list[NodeWorld] = []
         self.routers: list[Router] = []
@@ -59,8 +59,9 @@ class Nodes:
             for number, other in enumerate(names):
                 if other != name:
                     router.add(other, f"node {number}")
-            self.peers.append(RecordingPeer())
-            world.server(f"s{at}", peer=self.peers[-1])
+            if app_servers:
+                self.peers.append(RecordingPeer())
+                world.server(f"s{at}", peer=self.peers[-1])
             self.worlds.append(world)
             self.routers.append(router)
         self.clients = [

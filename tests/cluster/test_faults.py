@@ -210,9 +210,11 @@ def test_a_command_that_cannot_be_sent_is_refused_once() -> None:
 
 def test_an_answer_of_the_wrong_kind_is_left_out() -> None:
     nodes = Nodes(2)
-    # It takes the place of n1.
+    # It takes the place of n1, which has sent messages already: a second epoch has numbers of its own.
     stranger = Streams(nodes.network.broker("n1"), "n1")
     stranger.start(Receive(*[lambda *_: None] * 3))
+    stranger.add("n0")
+    stranger.remove("n0")
     stranger.add("n0")
     for command in (Invoke(HUB, EVERYONE, EVENT, 3.0), FetchSockets(HUB, EVERYONE, "/", 3.0, 0, "s0")):
         _, answers = nodes.ask(0, command)

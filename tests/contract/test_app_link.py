@@ -6,7 +6,7 @@ from typing import Protocol
 
 import pytest
 
-from moorage.hub.hub import AppServer, Connection
+from moorage.hub.hub import AppServer, Client, Connection
 from moorage.hub.ports import AppPeer
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.moorage import v1
@@ -314,7 +314,7 @@ def test_calls_after_the_end_do_not_raise(subject: Subject) -> None:
 PEERS = [Double, Moorage]
 
 
-def peer_of(subject: Subject) -> AppPeer[Connection]:
+def peer_of(subject: Subject) -> AppPeer[Client]:
     """The hub's end."""
     return subject.server.peer
 

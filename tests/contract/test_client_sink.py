@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from moorage.app import Service
 from moorage.config.model import Config, KeySettings
 from moorage.edge.settings import ServerSettings
+from moorage.hub import hub
 from moorage.hub.connections import fanout
 from moorage.hub.connections.fanout import Encoded
 from moorage.hub.hub import AppServer, Connection
@@ -42,12 +43,12 @@ class EndedLink(RecordingLink):
         super().__init__()
         self.heard = asyncio.Event()
 
-    def closed(self, connection: Connection, reason: Reason) -> None:
+    def closed(self, connection: hub.Client, reason: Reason) -> None:
         super().closed(connection, reason)
         self.heard.set()
 
 
-class Client(Protocol):
+class FarEnd(Protocol):
     """The far end of a sink."""
 
     async def received(self) -> list[bytes]:
@@ -60,7 +61,7 @@ class Client(Protocol):
 class Subject:
     """A sink attached to a client of a node, and the client's end of it."""
 
-    def __init__(self, node: Node, connection: Connection, link: EndedLink, client: Client) -> None:
+    def __init__(self, node: Node, connection: Connection, link: EndedLink, client: FarEnd) -> None:
         self.node = node
         self.connection = connection
         self.link = link

@@ -19,7 +19,7 @@ from moorage.app import Service
 from moorage.config.model import Config, KeySettings
 from moorage.edge.settings import ServerSettings
 from moorage.engine.upgrade import State
-from moorage.hub.hub import AppServer, Connection
+from moorage.hub.hub import AppServer, Client, Connection
 from moorage.hub.node import Node
 from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import APP_REFUSED, CONNECT_TIMEOUT, LINK_OVERFLOW, Reason
@@ -39,13 +39,13 @@ class Asked(RecordingLink):
         self.refuses: tuple[Node, Reason] | None = None
         """Refuse each client synchronously, within the request."""
 
-    def open(self, connection: Connection, handshake: Handshake) -> None:
+    def open(self, connection: Client, handshake: Handshake) -> None:
         super().open(connection, handshake)
         self.changed.set()
         if self.refuses is not None:
             self.refuses[0].refuse(connection, self.refuses[1], "full")
 
-    def closed(self, connection: Connection, reason: Reason) -> None:
+    def closed(self, connection: Client, reason: Reason) -> None:
         super().closed(connection, reason)
         self.changed.set()
 
@@ -65,7 +65,9 @@ class Subject:
     @property
     def connection(self) -> Connection:
         """The hub's end."""
-        return self.link.opened[-1][0]
+        connection = self.link.opened[-1][0]
+        assert isinstance(connection, Connection)
+        return connection
 
 
 Play = Callable[[Subject], Awaitable[None]]

@@ -13,7 +13,7 @@ from websockets.streams import StreamReader
 
 from moorage.edge.settings import LinkSettings
 from moorage.engine.upgrade import Step
-from moorage.hub.hub import NO_PEER, AppServer, Capabilities, Connection, Hub
+from moorage.hub.hub import NO_PEER, AppServer, Capabilities, Client, Connection, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Answers, AppPeer, Cluster, Drained, Opening, Reply
 from moorage.hub.settings import HubSettings, Limits
@@ -124,28 +124,28 @@ class RecordingLink:
     """`ports.AppLink` that records its calls and runs `on_open` at each `open`."""
 
     def __init__(self) -> None:
-        self.opened: list[tuple[Connection, Handshake]] = []
+        self.opened: list[tuple[Any, Handshake]] = []
         self.forwarded: list[tuple[str, bytes]] = []
         self.ended: list[tuple[str, Reason]] = []
-        self.waiting: list[tuple[Connection, Drained]] = []
+        self.waiting: list[tuple[Client, Drained]] = []
         """Called when the app server has taken packets."""
-        self.on_open: Callable[[Connection], object] = lambda connection: None
+        self.on_open: Callable[[Any], object] = lambda connection: None
 
-    def open(self, connection: Connection, handshake: Handshake) -> None:
+    def open(self, connection: Client, handshake: Handshake) -> None:
         self.opened.append((connection, handshake))
         self.on_open(connection)
 
-    def forward(self, connection: Connection, packet: bytes) -> None:
+    def forward(self, connection: Client, packet: bytes) -> None:
         assert connection.id not in {gone for gone, _ in self.ended}, "a packet after the end"
         self.forwarded.append((connection.id, packet))
 
-    def closed(self, connection: Connection, reason: Reason) -> None:
+    def closed(self, connection: Client, reason: Reason) -> None:
         self.ended.append((connection.id, reason))
 
-    def drained(self, connection: Connection, done: Drained) -> None:
+    def drained(self, connection: Client, done: Drained) -> None:
         done()
 
-    def taken(self, connection: Connection, done: Drained) -> None:
+    def taken(self, connection: Client, done: Drained) -> None:
         self.waiting.append((connection, done))
 
     def take(self) -> None:
@@ -154,7 +154,7 @@ class RecordingLink:
         for _, done in waiting:
             done()
 
-    def packets(self, connection: Connection) -> list[bytes]:
+    def packets(self, connection: Client) -> list[bytes]:
         """The packets of one client."""
         return [packet for client, packet in self.forwarded if client == connection.id]
 
@@ -170,13 +170,13 @@ class RecordingPeer:
         self.queries: list[tuple[int, str, tuple[str, ...]]] = []
         self.tellings: list[tuple[int | None, str, str, bytes]] = []
 
-    def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
+    def moved(self, connection: Client, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
         self.moves.append((connection.id, namespace, rooms, joined))
 
-    def left(self, connection: Connection, namespace: str) -> None:
+    def left(self, connection: Client, namespace: str) -> None:
         self.lefts.append((connection.id, namespace))
 
-    def upgraded(self, connection: Connection) -> None:
+    def upgraded(self, connection: Client) -> None:
         self.upgrades.append(connection.id)
 
     def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
@@ -354,7 +354,7 @@ class World:
         server_id: str = "s1",
         hub: str = HUB,
         *,
-        peer: AppPeer[Connection] = NO_PEER,
+        peer: AppPeer[Client] = NO_PEER,
         terms: OpenInfo | None = None,
     ) -> tuple[AppServer, RecordingLink]:
         """An app server that is up and accepts every client at once. With a `peer` it has all

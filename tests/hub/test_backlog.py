@@ -7,7 +7,7 @@ import pytest
 from moorage.engine.upgrade import Step
 from moorage.hub.connections import fanout
 from moorage.hub.connections.fanout import Delivery, Encoded
-from moorage.hub.hub import Connection
+from moorage.hub.hub import Client, Connection
 from moorage.hub.outbox import SLICE
 from moorage.hub.settings import Limits
 from moorage.wire.commands import CloseConnections, Selection
@@ -298,7 +298,7 @@ def test_the_close_of_a_slow_client_may_end_others(world: World) -> None:
     """The app server, notified of the first one, closes the second one."""
 
     class Guardian(RecordingLink):
-        def closed(self, connection: Connection, reason: Reason) -> None:
+        def closed(self, connection: Client, reason: Reason) -> None:
             super().closed(connection, reason)
             world.execute(CloseConnections(HUB, Selection(connection=clients[1].id)))
 

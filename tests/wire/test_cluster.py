@@ -26,6 +26,7 @@ from moorage.wire.cluster import (
 from moorage.wire.commands import Command, Exists, Member, Outcome, Selection, Send
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter, compile_filter
+from moorage.wire.forwarding import Forwarding
 from moorage.wire.reasons import NODE_BAD_MESSAGE
 
 TEXTS = [
@@ -61,8 +62,11 @@ def of(hint: Any) -> st.SearchStrategy[Any]:
         return selections
     if get_origin(hint) is tuple and get_args(hint)[-1] is not ...:
         return st.tuples(*map(of, get_args(hint)))
-    if get_origin(hint) is tuple:
-        return st.lists(of(get_args(hint)[0]), max_size=3).map(tuple)
+    if get_origin(hint) is dict:
+        return st.dictionaries(*map(of, get_args(hint)), max_size=3)
+    if get_origin(hint) is tuple or get_origin(hint) is list:
+        found = st.lists(of(get_args(hint)[0]), max_size=3)
+        return found if get_origin(hint) is list else found.map(tuple)
     if get_args(hint):
         return st.one_of([of(each) for each in get_args(hint)])
     return built(hint) if issubclass(hint, msgspec.Struct) else st.from_type(hint)
@@ -98,9 +102,8 @@ def test_no_tag_is_used_twice_and_commands_end_at_99() -> None:
     tags = {kind: kind.__struct_config__.tag for kind in get_args(Body)}
     assert len(set(tags.values())) == len(tags)
     assert all((tags[kind] < 100) == (kind in get_args(Command)) for kind in tags)
-    assert set(
-        get_args(Part) + get_args(Command) + get_args(Beat) + get_args(Fence) + get_args(Groups)
-    ) == set(tags)
+    kinds = get_args(Part) + get_args(Command) + get_args(Beat) + get_args(Fence) + get_args(Groups)
+    assert set(kinds + get_args(Forwarding)) == set(tags)
 
 
 @pytest.mark.parametrize("repair", [False, True])

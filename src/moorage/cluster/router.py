@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from moorage.cluster.arrivals import Arrivals
+from moorage.cluster.forwarding.pairs import Forwarding
 from moorage.cluster.homes import Instances, Via
 from moorage.cluster.membership import Membership
 from moorage.cluster.ports import Broker
@@ -29,6 +30,7 @@ from moorage.wire.commands import (
     FetchSockets,
     Invoke,
     Outcome,
+    Selection,
     SendToConnection,
     TellServers,
     Write,
@@ -49,7 +51,7 @@ that asked was lost, and its jobs with it."""
 class Router:
     """`hub.ports.Cluster` of one node. `incarnation` names this start of the node."""
 
-    def __init__(self, node: Node, broker: Broker, incarnation: str) -> None:
+    def __init__(self, node: Node, broker: Broker, incarnation: str, connect_timeout: float = 35.0) -> None:
         self._node = node
         self.streams = Streams(broker, incarnation)
         self._own = incarnation
@@ -61,6 +63,7 @@ class Router:
         self._arrivals = Arrivals(node, self._send, self.instances)
         self.handlers: dict[type, Callable[[Envelope], object]] = {}
         """Who takes messages that are no command, answer or heartbeat, by the type of the body."""
+        self.forwarding = Forwarding(node, self, connect_timeout=connect_timeout)
         self.membership: Membership | None = None
         """Keeps the list of the other nodes, if `join` was called."""
 
@@ -88,6 +91,7 @@ class Router:
         self.streams.add(incarnation)
         # A node that is alone has no cluster at all, so its commands take the shortest way.
         self._node.cluster = self
+        self.forwarding.add(incarnation)
 
     def remove(self, incarnation: str) -> None:
         """A node is gone. Nothing waits for it any more."""
@@ -95,6 +99,7 @@ class Router:
         self.streams.remove(incarnation)
         if not self._peers:
             self._node.cluster = None
+        self.forwarding.remove(incarnation)
         self._arrivals.forget(incarnation)
         for request in tuple(self._requests.values()):
             request.give_up([(incarnation, name)])
@@ -110,6 +115,7 @@ class Router:
         self.streams.tick(now)
         if self.membership is not None:
             self.membership.tick(now)
+        self.forwarding.tick(now)
         for request in tuple(self._requests.values()):
             if request.deadline <= now:
                 dropped = request.deadline + OWN_WORK <= now
@@ -125,15 +131,9 @@ class Router:
         """Not needed, as `first`."""
 
     def cast(self, command: Cast, here: Outcome, via: Via | None = None) -> None:
-        """Send it out. What is for one connection goes only to the node that the connection's id names."""
-        if not isinstance(command, SendToConnection):
+        """Send it out."""
+        if not (here.found and isinstance(command, SendToConnection)):
             self._send_out(command, 0, via)
-        elif not here.found:
-            node = incarnation_of(command.connection)
-            if node in self._peers:
-                self._send(node, 0, command)
-            else:
-                self._send_out(command, 0, via)
 
     def write(self, command: Write, here: Outcome, reply: Reply, about: Any, via: Via | None = None) -> None:
         """Send it out, and reply when all nodes have carried it out."""
@@ -198,11 +198,16 @@ class Router:
             self._send_all(body)
 
     def _send_out(self, command: Command, number: int, via: Via | None) -> Collection[str]:
-        """Send a command to the other nodes, without those that its app server covers. Returns which."""
+        """Send a command to the other nodes that it is for, without those that its app server covers. Returns
+        which."""
+        nodes = self._nodes_for(command)
         if via is None:
-            self._send_all(command, number)
-            return self._peers
-        to = [node for node in self._peers if node not in via.covered]
+            if nodes is self._peers:
+                self._send_all(command, number)
+            for node in nodes if nodes is not self._peers else ():
+                self._send(node, number, command)
+            return nodes
+        to = [node for node in nodes if node not in via.covered]
         if to:
             covered = tuple(via.covered)
             message = cluster.encode(
@@ -211,6 +216,21 @@ class Router:
             for node in to:
                 self.streams.send(node, message)
         return to
+
+    def _nodes_for(self, command: Command) -> Collection[str]:
+        """The other nodes that a command is for. What is for one connection is only for the node that the
+        connection's id names."""
+        if isinstance(command, SendToConnection):
+            connection: str | None = command.connection
+        else:
+            to: Selection | None = getattr(command, "to", None)
+            connection = to.connection if to is not None else None
+        if connection is None:
+            return self._peers
+        node = incarnation_of(connection)
+        if node == self._own:
+            return ()
+        return (node,) if node in self._peers else self._peers
 
     def _send_all(self, body: Body, number: int = 0) -> None:
         self.streams.send_all(cluster.encode(Envelope(self._own, body, number)))
@@ -256,6 +276,7 @@ class Router:
 
     def _gap(self, node: str) -> None:
         """Commands or answers of a node are lost. Requests that wait for it end at their deadline."""
+        self.forwarding.restart(node)
 
     def _take(self, envelope: Envelope) -> None:
         if isinstance(envelope.body, cluster.Beat):

@@ -3,12 +3,13 @@ hub is an isolation space: nothing in it ever reaches the clients or app servers
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple, SupportsBytes
 
 from moorage.engine.session import EngineSession
 from moorage.hub.invokes import Questions
 from moorage.hub.outbox import Flusher, Outbox
-from moorage.hub.ports import AppLink, AppPeer, Members
+from moorage.hub.ports import AppLink, AppPeer, Members, Owner
 from moorage.hub.rooms import Directory
 from moorage.hub.settings import Limits
 from moorage.wire.commands import Found
@@ -45,26 +46,84 @@ class Heartbeat:
         self.state = ANSWERED
 
 
-class Connection:
-    """It has slots because the memory of idle connections is the largest cost of the service; a `__dict__`
-    would be added for this object and each of its parts."""
+class Client:
+    """A client, as its app server's link knows it."""
 
     __slots__ = (
         "__weakref__",
         "channel",
-        "groups",
         "handshake",
         "heartbeat",
         "held",
         "hub",
         "id",
-        "listed",
-        "opened_at",
-        "outbox",
         "server",
-        "session",
         "user_id",
     )
+
+    def __init__(self, connection_id: str, hub: Hub, *, user_id: str | None, server: AppServer) -> None:
+        self.id = connection_id
+        self.hub = hub
+        self.user_id = user_id
+        self.server = server
+        self.handshake: SupportsBytes = b"{}"
+        """JSON, as the app server got it, with at least `headers`, `query` and `claims`."""
+        self.heartbeat: Heartbeat | None = None
+        """Set if this node keeps the heartbeat."""
+        self.held = 0
+        """Why it is not read (`LINK`, `BURST`); 0 if it is read."""
+        self.channel: object | None = None
+        """State of this client that belongs to the link dialect."""
+
+    def hold(self, why: int) -> bool:
+        """Stop reading it. False if that is not possible yet."""
+        raise NotImplementedError
+
+    def release(self, why: int) -> None:
+        """Remove one reason. Read the client if none is left."""
+        raise NotImplementedError
+
+
+class Guest(Client):
+    """A client of another node, the `node` with this incarnation, whose app server has its link here."""
+
+    __slots__ = ("node", "open", "owner")
+
+    def __init__(
+        self,
+        connection_id: str,
+        hub: Hub,
+        *,
+        user_id: str | None,
+        server: AppServer,
+        node: str,
+        owner: Owner[Guest],
+    ) -> None:
+        super().__init__(connection_id, hub, user_id=user_id, server=server)
+        self.node = node
+        self.owner = owner
+        self.open = False
+        """True once the app server has accepted it."""
+
+    def hold(self, why: int) -> bool:
+        """Ask its node not to read it."""
+        if not self.held:
+            self.owner.read(self, on=False)
+        self.held |= why
+        return True
+
+    def release(self, why: int) -> None:
+        """Ask its node to read it, if no reason is left."""
+        was, self.held = self.held, self.held & ~why
+        if was and not self.held:
+            self.owner.read(self, on=True)
+
+
+class Connection(Client):
+    """A client of this node. It has slots because the memory of idle connections is the largest cost of the
+    service; a `__dict__` would be added for this object and each of its parts."""
+
+    __slots__ = ("groups", "listed", "opened_at", "outbox", "session")
 
     def __init__(
         self,
@@ -77,24 +136,13 @@ class Connection:
         flusher: Flusher[Connection],
         now: float,
     ) -> None:
-        self.id = connection_id
-        self.hub = hub
-        self.user_id = user_id
-        self.server = server
+        super().__init__(connection_id, hub, user_id=user_id, server=server)
         self.session = EngineSession(limits.max_payload, limits.max_attachments, limits.max_namespaces)
         self.outbox = Outbox(self, flusher)
         self.groups: set[str] = set()
         self.opened_at = now
-        self.handshake: SupportsBytes = b"{}"
-        """JSON, as the app server got it, with at least `headers`, `query` and `claims`."""
         self.listed: Found | None = None
         """The socket that was fetched last. Cleared when the connection's groups change."""
-        self.heartbeat: Heartbeat | None = None
-        """Set if the service keeps the heartbeat."""
-        self.held = 0
-        """Why it is not read (`LINK`, `BURST`); 0 if it is read."""
-        self.channel: object | None = None
-        """State of this connection that belongs to the link dialect."""
 
     def on_websocket(self) -> None:
         """The outbox writes to a WebSocket from now on."""
@@ -136,12 +184,12 @@ class Capabilities(NamedTuple):
 class _Unheard:
     """`AppPeer` of an app server without capabilities."""
 
-    def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
+    def moved(self, connection: Client, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
         """Ignore it. All other methods do the same."""
 
-    def left(self, connection: Connection, namespace: str) -> None: ...
+    def left(self, connection: Client, namespace: str) -> None: ...
 
-    def upgraded(self, connection: Connection) -> None: ...
+    def upgraded(self, connection: Client) -> None: ...
 
     def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None: ...
 
@@ -161,9 +209,12 @@ class AppServer:
         "dialect",
         "draining",
         "emit_only",
+        "guests",
         "home",
         "id",
+        "instance",
         "link",
+        "others",
         "peer",
         "took_clients",
         "up",
@@ -172,10 +223,10 @@ class AppServer:
     def __init__(
         self,
         server_id: str,
-        link: AppLink[Connection],
+        link: AppLink[Client],
         dialect: str,
         can: Capabilities,
-        peer: AppPeer[Connection] = NO_PEER,
+        peer: AppPeer[Client] = NO_PEER,
     ) -> None:
         self.id = server_id
         self.link = link
@@ -188,12 +239,19 @@ class AppServer:
         self.emit_only = False
         """True if it never gets clients, because it has no handlers."""
         self.home = True
-        """True if this node tells it of other app servers' events: only one node does."""
+        """True if this node tells it of other app servers' events, and forwards other nodes' clients to it:
+        only one node does."""
         self.behind = False
         """True if it was slow at the last check; others get new clients first."""
         self.up = False
         """True while it has a link. Without one it keeps its clients for the grace time and gets no more."""
         self.clients: set[Connection] = set()
+        self.guests: set[Guest] = set()
+        """Clients of other nodes that it serves through this one."""
+        self.others = 0
+        """Number of its other clients, if it is linked to another node."""
+        self.instance = ""
+        """Random name of one start of the app server; empty if its dialect has none."""
         self.took_clients = False
         """True once it has accepted its first client, which defines its terms. Only in the azure dialect."""
 
@@ -202,23 +260,38 @@ class AppServer:
         """True if it may get a new client now."""
         return self.up and not self.draining and not self.emit_only
 
+    @property
+    def load(self) -> int:
+        """The number of its clients."""
+        return len(self.clients) + len(self.guests) + self.others
+
 
 class AppServers:
     """The app servers of one hub."""
 
     def __init__(self) -> None:
         self._servers: dict[str, AppServer] = {}
+        self.elsewhere: set[AppServer] = set()
+        """App servers that are linked to other nodes. They serve clients of this node through those. Several
+        may have the same id."""
+
+    def __contains__(self, server: AppServer) -> bool:
+        return self._servers.get(server.id) is server or server in self.elsewhere
 
     def __len__(self) -> int:
         return len(self._servers)
 
     def get(self, server_id: str) -> AppServer | None:
-        """The app server with this id, whether it is up or in its grace time."""
+        """The app server of this node with this id, whether it is up or in its grace time."""
         return self._servers.get(server_id)
 
     def all(self) -> tuple[AppServer, ...]:
-        """All app servers, in order of their first link."""
+        """All app servers of this node, in order of their first link."""
         return tuple(self._servers.values())
+
+    def serving(self) -> tuple[AppServer, ...]:
+        """All app servers that may have clients of this node."""
+        return (*self._servers.values(), *self.elsewhere)
 
     def add(self, server: AppServer) -> None:
         """Add an app server with a new id."""
@@ -226,17 +299,23 @@ class AppServers:
 
     def remove(self, server: AppServer) -> None:
         """Remove it after its grace time. A newer app server with the same id stays."""
+        self.elsewhere.discard(server)
         if self._servers.get(server.id) is server:
             del self._servers[server.id]
 
     def choose(self) -> AppServer | None:
         """The available app server with the fewest clients, if possible one that is not slow; None without
-        one."""
-        return min(
-            (server for server in self._servers.values() if server.takes_clients),
-            key=lambda server: (server.behind, len(server.clients)),
-            default=None,
-        )
+        one. One that is linked to another node is the second choice."""
+        own = _least_loaded(self._servers.values())
+        return own or _least_loaded(server for server in self.elsewhere if server.home)
+
+
+def _least_loaded(servers: Iterable[AppServer]) -> AppServer | None:
+    return min(
+        (server for server in servers if server.takes_clients),
+        key=lambda server: (server.behind, server.load),
+        default=None,
+    )
 
 
 class Hub:
@@ -261,7 +340,7 @@ class Hub:
     @property
     def is_empty(self) -> bool:
         """True if the hub may be deleted."""
-        return not (self.directory.connections or len(self.servers) or self.waits)
+        return not (self.directory.connections or len(self.servers) or self.servers.elsewhere or self.waits)
 
     @property
     def waits(self) -> bool:

@@ -144,6 +144,26 @@ class AppPeer(Protocol[ClientT_contra]):
         """An event from another app server. With a number, an answer is expected: an ACK packet."""
 
 
+class Owner(Protocol[ClientT_contra]):
+    """The node that has the connections of guests. Guests are clients whose app server is linked to this
+    node."""
+
+    def accepted(self, guest: ClientT_contra, info: OpenInfo) -> None:
+        """The app server accepts the guest."""
+
+    def refused(self, guest: ClientT_contra, reason: Reason, detail: str) -> None:
+        """The app server refuses the guest, or cannot take it."""
+
+    def send(self, guest: ClientT_contra, payload: bytes) -> None:
+        """The app server sends the guest an Engine.IO payload."""
+
+    def close(self, guest: ClientT_contra, reason: Reason, *, who: Who, detail: str) -> None:
+        """The guest must be closed. It is no guest any more."""
+
+    def read(self, guest: ClientT_contra, *, on: bool) -> None:
+        """Read from the guest, or do not."""
+
+
 class Answers(Protocol[AnswerT_contra]):
     """Receives the answers to a question."""
 

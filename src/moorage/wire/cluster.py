@@ -13,6 +13,7 @@ import msgspec
 
 from moorage.wire.commands import Command, Member, Outcome, Selection, Server
 from moorage.wire.errors import PeerError
+from moorage.wire.forwarding import Forwarding
 from moorage.wire.moorage.rows import Chunk, Count, Fields
 from moorage.wire.reasons import NODE_BAD_MESSAGE
 
@@ -158,7 +159,7 @@ Part = Result | Refused | Answer | Finished | Sockets
 Beat = Alive | Goodbye
 Fence = Mark | Uncovered
 Groups = Delta | Acknowledged | Snapshot | WantGroups
-Body = Command | Part | Beat | Fence | Groups
+Body = Command | Part | Beat | Fence | Groups | Forwarding
 
 
 class Envelope(Fields):

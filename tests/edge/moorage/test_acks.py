@@ -73,7 +73,7 @@ def bursting(app: App) -> tuple[Rig, v1.Open | object]:
 def test_a_client_is_read_again_when_its_burst_has_been_acknowledged() -> None:
     app = Rig().app()
     rig, _ = bursting(app)
-    (client,) = app.server.clients.values()
+    (client,) = app.server.numbered.own.values()
     assert len(app.heard(v1.Packet)) == BURST + 1
     assert not sink_of(client).reading
     assert app.inc.has_news
@@ -85,7 +85,7 @@ def test_a_client_is_read_again_when_its_burst_has_been_acknowledged() -> None:
 def test_a_client_is_read_again_when_the_session_resumes() -> None:
     app = Rig().app()
     rig, _ = bursting(app)
-    (client,) = app.server.clients.values()
+    (client,) = app.server.numbered.own.values()
     rig.settle()
     app.read()
     app.line.lose()

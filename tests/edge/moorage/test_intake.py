@@ -72,7 +72,7 @@ def test_another_hub_has_its_say_between_two_turns() -> None:
     busy.client("/")
     client = joined(other)
     busy.say(*emits(5_000))
-    number = next(iter(other.server.clients))
+    number = next(iter(other.server.numbered.own))
     for n in range(20):
         other.say(v1.Packet(number, b"43%d[]" % n))
         assert heard(client)[-1] == b"43%d[]" % n, "carried out in the same read"

@@ -260,7 +260,7 @@ class Life:
                     assert ended or len(client.heard) == client.told
                 elif client.refused:
                     assert not client.closed, "it was refused"
-            assert set(session.app.server.clients) == {
+            assert set(session.app.server.numbered.own) == {
                 n for n, c in session.clients.items() if n in session.asked or (c.opened and not c.closed)
             }
 

@@ -31,7 +31,7 @@ def test_a_client_is_asked_for_taken_and_heard() -> None:
     assert [frame.payload for frame in app.heard(v1.Packet)] == [b"40", b'42["hi"]', b'42["again"]']
     say(rig, connection, b"1")
     assert closed(app) == [(number, "client-closed", "transport close")]
-    assert app.server.clients == {}
+    assert app.server.numbered.own == {}
 
 
 @pytest.mark.repair(21)
@@ -93,7 +93,7 @@ def test_it_is_refused(status: int, reason: str, told: int) -> None:
     app.say(v1.Refused(number, status, "no" * 1000))
     assert [(r.name, r.http, len(text)) for r, text in opening.refusals] == [(reason, told, 1_000)]
     assert app.heard() == [], "there is nothing to end"
-    assert (app.server.clients, app.server.openings, rig.world.node.connections) == ({}, {}, 0)
+    assert (app.server.numbered.own, app.server.openings, rig.world.node.connections) == ({}, {}, 0)
 
 
 def test_the_app_server_does_not_answer() -> None:
@@ -123,7 +123,7 @@ def test_a_client_that_goes_while_it_is_asked_for() -> None:
         expected = [(1, "transport-lost", "transport close")] if number == 1 else []
         assert closed(app) == expected
         assert not (opening.accepts or opening.refusals)
-    assert (app.server.clients, app.server.openings) == ({}, {})
+    assert (app.server.numbered.own, app.server.openings) == ({}, {})
 
 
 @pytest.mark.parametrize("number", [0, 2, 2**53 - 1])

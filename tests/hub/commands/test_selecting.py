@@ -11,7 +11,7 @@ from moorage.hub import rooms
 from moorage.hub.commands import asking, execute, selecting
 from moorage.hub.commands.deliver import PIECE
 from moorage.hub.connections.clients import AT_ONCE
-from moorage.hub.hub import NO_PEER, Connection
+from moorage.hub.hub import NO_PEER, Client, Connection
 from moorage.hub.ports import AppPeer
 from moorage.hub.settings import Limits
 from moorage.hub.turns import Job
@@ -243,7 +243,7 @@ def test_a_client_that_ends_before_its_turn_is_not_expelled(
     monkeypatch.setattr(execute, "CLOSE_WORK", 1)
     monkeypatch.setattr(selecting, "STEP", 4)
     world = World()
-    peer: AppPeer[Connection] = RecordingPeer() if dialect == "moorage.v1" else NO_PEER
+    peer: AppPeer[Client] = RecordingPeer() if dialect == "moorage.v1" else NO_PEER
     _, link = world.server(peer=peer)
     clients = [world.client("/") for _ in range(4)]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.engine.upgrade import State
-from moorage.hub.hub import Connection
+from moorage.hub.hub import Client, Connection
 from moorage.hub.settings import HubSettings, Limits
 from moorage.wire.commands import EVERYONE, Exists, Invoke, Selection
 from moorage.wire.errors import PeerError
@@ -418,7 +418,7 @@ def test_a_client_whose_end_fails_does_not_keep_others_from_their_heartbeat() ->
     first, second = world.client("/"), world.client("/")
     closed = link.closed
 
-    def fail(connection: Connection, reason: Reason) -> None:
+    def fail(connection: Client, reason: Reason) -> None:
         closed(connection, reason)
         if connection is first:
             raise RuntimeError("broken")

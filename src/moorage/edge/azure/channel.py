@@ -7,7 +7,7 @@ from typing import Final
 
 from moorage import logs
 from moorage.engine.exchange import Unsent
-from moorage.hub.hub import AppServer, Connection
+from moorage.hub.hub import AppServer, Client
 from moorage.hub.ports import Drained
 from moorage.metrics import Metrics
 from moorage.wire.azure.cloudevents import connect_answer, identity_of
@@ -137,7 +137,7 @@ class Channel:
         "waiters",
     )
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Client) -> None:
         self.connection = connection
         self.identity = identity_of(connection.id, connection.user_id)
         self.tunnel: Tunnel | None = None

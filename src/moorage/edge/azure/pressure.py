@@ -7,7 +7,7 @@ from typing import Final
 
 from moorage.edge.azure.channel import Channel, Tunnel
 from moorage.engine.exchange import Unsent
-from moorage.hub.hub import LINK, Connection
+from moorage.hub.hub import LINK, Client
 
 HELD_PER_CLIENT: Final = 64 * 1024
 """Bytes held for one client above which it is not read. TCP then slows the client down."""
@@ -18,7 +18,7 @@ class Pressure:
     are not read meanwhile."""
 
     def __init__(self, most: int) -> None:
-        self.paused: set[Connection] = set()
+        self.paused: set[Client] = set()
         """The clients that are not read."""
         self._most = most
         self._held_bytes = 0
@@ -44,7 +44,7 @@ class Pressure:
         self._held_bytes -= held.size
         return held.take()
 
-    def hold_back(self, connection: Connection, tunnel: Tunnel) -> None:
+    def hold_back(self, connection: Client, tunnel: Tunnel) -> None:
         """Stop reading from this client, and from all clients long before the link would be closed. A burst
         of many clients is not a fault of the app server."""
         self._pause(connection)
@@ -53,7 +53,7 @@ class Pressure:
             for channel in tunnel.channels:
                 self._pause(channel.connection)
 
-    def _pause(self, connection: Connection) -> None:
+    def _pause(self, connection: Client) -> None:
         if connection not in self.paused and connection.hold(LINK):
             self.paused.add(connection)
 

@@ -13,7 +13,7 @@ from moorage.edge.azure.channel import Channel, Tunnel, terms_of
 from moorage.edge.azure.pressure import Pressure
 from moorage.edge.settings import LinkSettings
 from moorage.engine.exchange import Event, Events
-from moorage.hub.hub import AppServer, Capabilities, Connection, Hub
+from moorage.hub.hub import AppServer, Capabilities, Client, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.hub.turns import Intake, Job
@@ -157,7 +157,8 @@ class AzureServer:
             tunnel.close(reasons.DRAINING)
 
     def _channels(self) -> list[Channel]:
-        return [*(c.channel for c in self.app.clients if isinstance(c.channel, Channel)), *self._closing]
+        own = (*self.app.clients, *self.app.guests)
+        return [*(c.channel for c in own if isinstance(c.channel, Channel)), *self._closing]
 
     def wake(self) -> None:
         """Schedule `flush` for the end of this tick."""
@@ -197,7 +198,7 @@ class AzureServer:
 
     # -- events: hub.ports.AppLink -----------------------------------------------------------
 
-    def open(self, connection: Connection, handshake: Handshake) -> None:
+    def open(self, connection: Client, handshake: Handshake) -> None:
         """Send `connect`. The answer becomes `Node.accept` or `Node.refuse`."""
         channel = Channel(connection)
         connection.channel = channel
@@ -205,7 +206,7 @@ class AzureServer:
         connection.handshake = body = cloudevents.connect_body(handshake)
         self._request("connect", channel, body)
 
-    def forward(self, connection: Connection, packet: bytes) -> None:
+    def forward(self, connection: Client, packet: bytes) -> None:
         """Queue one packet of the client."""
         channel = connection.channel
         assert isinstance(channel, Channel)
@@ -233,7 +234,7 @@ class AzureServer:
         for packet in self._pressure.take(channel):
             self.forward(channel.connection, packet)
 
-    def closed(self, connection: Connection, reason: Reason) -> None:
+    def closed(self, connection: Client, reason: Reason) -> None:
         """Send `disconnected` after the answers to the client's last events, or the SDK reports an error."""
         channel = connection.channel
         self._pressure.paused.discard(connection)
@@ -244,7 +245,7 @@ class AzureServer:
         elif isinstance(channel, Channel):
             channel.end()
 
-    def drained(self, connection: Connection, done: Drained) -> None:
+    def drained(self, connection: Client, done: Drained) -> None:
         """Call `done` when all packets so far are answered."""
         channel = connection.channel
         if not isinstance(channel, Channel) or channel.idle:

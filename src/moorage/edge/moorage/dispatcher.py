@@ -14,7 +14,7 @@ from moorage.edge.moorage.answers import Maker, Stream, answer_frames, is_little
 from moorage.edge.moorage.coverage import Coverage, Submit
 from moorage.edge.moorage.rooms import FEW_ROOMS, excluded_groups, groups_of, many_groups, namespace_of
 from moorage.edge.moorage.server import MoorageServer
-from moorage.hub.hub import Connection
+from moorage.hub.hub import Client
 from moorage.hub.turns import Job
 from moorage.wire import reasons
 from moorage.wire.commands import (
@@ -72,6 +72,7 @@ class Dispatcher:
         self.coverage = coverage
         """What the session knows of other nodes; None if there are none."""
         self._submit: Submit = server.node.submit
+        self._clients = server.numbered.own
         self._hub = server.hub.name
         self._wall_clock = wall_clock
         self._headers = headers
@@ -168,7 +169,7 @@ class Dispatcher:
         connection, since = opening
         terms = (frame.ping_interval, frame.ping_timeout, frame.max_payload)
         if not all(0 < number <= _LARGEST for number in terms):
-            del self._server.clients[frame.client]
+            self._server.numbered.pop(frame.client)
             self._node.refuse(connection, reasons.APP_ERROR, "the app server's terms are out of range")
             raise PeerError(reasons.LINK_BAD_REQUEST, "terms must be 1 or more")
         self._server.metrics.upstream_seconds["connect"].observe(self._node.clock() - since)
@@ -177,7 +178,7 @@ class Dispatcher:
     def _refused(self, frame: v1.Refused) -> None:
         opening = self._opening(frame.client)
         if opening is not None:
-            del self._server.clients[frame.client]
+            self._server.numbered.pop(frame.client)
             reason = reasons.APP_REFUSED if 400 <= frame.status < 500 else reasons.APP_ERROR
             if frame.status in _STATUSES:
                 # As with native Socket.IO, the client receives the status and message of the app.
@@ -186,19 +187,20 @@ class Dispatcher:
                 reason = reason._replace(http=frame.status, text=text, eio=code)
             self._node.refuse(opening[0], reason, frame.message[:MAX_MESSAGE])
 
-    def _opening(self, number: int) -> tuple[Connection, float] | None:
+    def _opening(self, number: int) -> tuple[Client, float] | None:
         """The client that waits for this answer, and since when. None if the answer is too late; the app
         server has been told already. Raises `PeerError` if no such client was offered."""
         server = self._server
         since = server.openings.pop(number, None)
-        if since is not None:
-            return server.clients[number], since
-        if number in server.clients or not server.asked(number):
+        client = server.numbered.get(number)
+        if since is not None and client is not None:
+            return client, since
+        if client is not None or not server.asked(number):
             raise PeerError(reasons.LINK_BAD_REQUEST, "no Open of this client is unanswered")
         return None
 
     def _close(self, frame: v1.Close) -> None:
-        connection = self._server.clients.get(frame.client)
+        connection = self._server.numbered.get(frame.client)
         if connection is None:
             return
         if self._server.openings.pop(frame.client, None) is None:
@@ -211,9 +213,13 @@ class Dispatcher:
             self._server.closed(connection, reasons.APP_CLOSED)
 
     def _packet(self, frame: v1.Packet) -> Job[None] | None:
-        connection = self._server.clients.get(frame.client)
+        connection = self._clients.get(frame.client)
         if connection is None:
-            return None  # Its `Closed` is on the way, and this crossed it.
+            guest = self._server.numbered.guests.get(frame.client)
+            # None: its `Closed` is on the way, and this crossed it.
+            if guest is not None:
+                guest.owner.send(guest, check_text(frame.payload))
+            return None
         return self._node.send(connection, frame.payload)
 
     # -- rooms ----------------------------------------------------------------------------------
@@ -236,7 +242,7 @@ class Dispatcher:
     def _change_rooms(
         self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit, groups: tuple[str, ...]
     ) -> Job[None] | None:
-        connection = self._server.clients.get(frame.client)
+        connection = self._server.numbered.get(frame.client)
         if connection is None:
             self._done(frame, _NOBODY)
             return None

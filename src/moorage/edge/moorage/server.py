@@ -11,8 +11,9 @@ from typing import Final, Protocol
 from moorage import logs
 from moorage.edge.moorage.acks import Acks
 from moorage.edge.moorage.causes import cause_of
+from moorage.edge.moorage.numbered import Numbered
 from moorage.edge.settings import LinkSettings
-from moorage.hub.hub import LINK, AppServer, Capabilities, Connection, Hub
+from moorage.hub.hub import LINK, AppServer, Capabilities, Client, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.hub.turns import Intake, Job
@@ -90,7 +91,7 @@ class MoorageServer:
         """Bytes that may wait for the link. A link that waits for more is closed."""
         self.out = Outgoing(self.window_of(hello.window))
         self.inc = Incoming(settings.window)
-        self.clients: dict[int, Connection] = {}
+        self.numbered = Numbered()
         self.openings: dict[int, float] = {}
         """Clients that wait for the app server's decision, and since when."""
         self._numbers = numbers
@@ -100,14 +101,14 @@ class MoorageServer:
         self._later = later
         self._wall_clock = wall_clock
         self._scheduled = False
-        self._paused: set[Connection] = set()
+        self._paused: set[Client] = set()
         self._gather_at_most = min(GATHERED, max_waiting // 4)
         self._hold_at_most = min(settings.max_waiting_bytes, max_waiting // 2)
         """Clients alone can never fill the link to the limit at which it is given up."""
         self._held_bytes = 0
         """Bytes of packets that arrived from clients that are held back."""
         self._all_held = False
-        self._drains: dict[Connection, Drained] = {}
+        self._drains: dict[Client, Drained] = {}
         self.acks = Acks(self.out)
         self._answers = Intake(node.turns)
         """Builds long answers, in steps."""
@@ -218,7 +219,7 @@ class MoorageServer:
         """True if no more of a long answer may be queued now."""
         return self.behind or self.out.waiting >= BATCH_BYTES
 
-    def open(self, connection: Connection, handshake: Handshake) -> None:
+    def open(self, connection: Client, handshake: Handshake) -> None:
         """Offer the client. The answer becomes `Node.accept` or `Node.refuse`."""
         if self.out.waiting > self._hold_at_most:
             # New clients must not use up the capacity that connected clients need.
@@ -227,11 +228,11 @@ class MoorageServer:
         number = self._last_client = next(self._numbers)
         connection.channel = number
         connection.handshake = sent = handshake_json(handshake, int(self._wall_clock() * 1000))
-        self.clients[number] = connection
+        self.numbered.add(number, connection)
         self.openings[number] = self.node.clock()
         self.queue(v1.Open(number, connection.id, connection.user_id, sent))
 
-    def forward(self, connection: Connection, packet: bytes) -> None:
+    def forward(self, connection: Client, packet: bytes) -> None:
         """Queue one packet of the client."""
         number = connection.channel
         assert isinstance(number, int)
@@ -244,12 +245,12 @@ class MoorageServer:
         if transport is None or transport.congested or out.blocked or out.waiting > self._gather_at_most:
             self._hold_back(connection, len(packet))
 
-    def closed(self, connection: Connection, reason: Reason) -> None:
+    def closed(self, connection: Client, reason: Reason) -> None:
         """Queue the client's last frame."""
         number = connection.channel
         self._paused.discard(connection)
         self._drains.pop(connection, None)
-        if isinstance(number, int) and self.clients.pop(number, None) is not None:
+        if isinstance(number, int) and self.numbered.pop(number) is not None:
             self.openings.pop(number, None)
             self.tell_closed(number, reason)
 
@@ -261,7 +262,7 @@ class MoorageServer:
         """True if the number may be that of a client that is gone, perhaps with an earlier session."""
         return 0 < number <= self._last_client
 
-    def drained(self, connection: Connection, done: Drained) -> None:
+    def drained(self, connection: Client, done: Drained) -> None:
         """Call `done` at once, unless the app server is behind. A POST of a polling client waits for this."""
         if self.behind:
             # One callback per client is enough: it has one POST at a time, and an earlier one has timed out.
@@ -269,24 +270,24 @@ class MoorageServer:
         else:
             done()
 
-    def taken(self, _connection: Connection, done: Drained) -> None:
+    def taken(self, _connection: Client, done: Drained) -> None:
         """Call `done` when the app server has acknowledged everything queued so far."""
         self.acks.wait(done)
         self.wake()
 
     # -- hub.ports.AppPeer ----------------------------------------------------------------------
 
-    def moved(self, connection: Connection, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
+    def moved(self, connection: Client, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
         """`AppPeer.moved`."""
         if isinstance(connection.channel, int):
             self.queue(v1.Moved(connection.channel, namespace, joined, rooms))
 
-    def left(self, connection: Connection, namespace: str) -> None:
+    def left(self, connection: Client, namespace: str) -> None:
         """`AppPeer.left`."""
         if isinstance(connection.channel, int):
             self.queue(v1.Left(connection.channel, namespace))
 
-    def upgraded(self, connection: Connection) -> None:
+    def upgraded(self, connection: Client) -> None:
         """`AppPeer.upgraded`. Revision 1 of the protocol does not have this frame."""
         if self.revision >= 2 and isinstance(connection.channel, int):
             self.queue(v1.Upgraded(connection.channel, "websocket"))
@@ -309,7 +310,7 @@ class MoorageServer:
         transport = self.transport
         return transport is None or transport.congested or self.out.blocked
 
-    def _hold_back(self, connection: Connection, size: int) -> None:
+    def _hold_back(self, connection: Client, size: int) -> None:
         """Stop reading from this client, and from all clients long before clients would have to be closed. A
         burst of large packets from many clients is not a fault of the app server, and answers to its own
         requests do not count against its clients."""
@@ -319,10 +320,10 @@ class MoorageServer:
             self.node.disconnect(connection, reasons.LINK_OVERFLOW, who="service")
         elif self._held_bytes > self._hold_at_most // 2 and not self._all_held:
             self._all_held = True
-            for other in self.app.clients:
+            for other in (*self.app.clients, *self.app.guests):
                 self._pause(other)
 
-    def _pause(self, connection: Connection) -> None:
+    def _pause(self, connection: Client) -> None:
         if connection.hold(LINK):
             self._paused.add(connection)
 
@@ -435,6 +436,7 @@ class MoorageServer:
             return
         for number in [n for n, since in self.openings.items() if since <= deadline]:
             del self.openings[number]
-            connection = self.clients.pop(number)
-            self.node.refuse(connection, reasons.CONNECT_TIMEOUT)
+            connection = self.numbered.pop(number)
+            if connection is not None:
+                self.node.refuse(connection, reasons.CONNECT_TIMEOUT)
             self.tell_closed(number, reasons.CONNECT_TIMEOUT)

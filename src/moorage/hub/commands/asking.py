@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any, Final, Protocol, SupportsBytes
 
 from moorage.engine.upgrade import State
@@ -12,7 +13,7 @@ from moorage.hub.commands.execute import FEW, Done
 from moorage.hub.commands.selecting import parts
 from moorage.hub.connections.clients import Clients
 from moorage.hub.connections.fanout import Delivery
-from moorage.hub.hub import AppServer, Connection, Hub
+from moorage.hub.hub import AppServer, Client, Connection, Hub
 from moorage.hub.ports import Answers, AppPeer
 from moorage.hub.turns import STEP, Job, finished
 from moorage.wire import engineio, socketio
@@ -104,7 +105,7 @@ def _fetching(clients: Clients, hub: Hub, command: FetchSockets, answers: Answer
     waiting: dict[AppServer, int] = {}
     deadline = now + min(clients.invoke_timeout, command.timeout)
     # Registered before the first question leaves: answers come while others are still to be asked.
-    hub.queries.open(number, answers, deadline, partial(_is_last, waiting))
+    hub.queries.open(number, answers, deadline, partial(is_last, waiting))
     found: dict[AppServer, _Sockets] = {}
     for server, connections in (yield from _candidates(hub, command)).items():
         sockets = _Sockets()
@@ -116,14 +117,18 @@ def _fetching(clients: Clients, hub: Hub, command: FetchSockets, answers: Answer
             new = sockets.unasked if last or sockets.unasked >= PART else 0
             # The asker has its own data, and an app server that has been given up will not answer.
             asks = server.can.answers_queries and server.id != command.asker
-            if new and asks and hub.servers.get(server.id) is server:
+            if new and asks and server in hub.servers:
                 waiting[server] = waiting.get(server, 0) + new
                 hub.queries.expect(number, server, server.id)
                 sockets.ask_for_the_rest(server.peer, number, command.namespace)
         if sockets.sids:
             found[server] = sockets
     hub.queries.close(number)
-    rows = {server.id: _rows(server.id, sockets, command, now) for server, sockets in found.items()}
+    rows: dict[str, Iterator[list[Found]]] = {}
+    for server, sockets in found.items():
+        some = _rows(server.id, sockets, command, now)
+        # The app server may also be linked to another node, and serve some of the clients from there.
+        rows[server.id] = chain(rows[server.id], some) if server.id in rows else some
     return Outcome(
         reached=sum([len(sockets.sids) for sockets in found.values()]),
         sockets=rows,
@@ -140,7 +145,7 @@ class Counted(Protocol):
         """Number of sockets."""
 
 
-def _is_last(waiting: dict[AppServer, int], server: AppServer, chunks: tuple[Counted, ...]) -> bool:
+def is_last(waiting: dict[AppServer, int], server: AppServer, chunks: tuple[Counted, ...]) -> bool:
     """True if this is the app server's final answer. The asker matches answers to rows by their number, so
     more than were asked for raise `PeerError`."""
     told = sum(chunk.count for chunk in chunks)
@@ -194,7 +199,7 @@ class _Sockets:
         self.rooms += sum(rooms)
         self.most = max(self.most, *rooms) if rooms else self.most
 
-    def ask_for_the_rest(self, peer: AppPeer[Connection], number: int, namespace: str) -> None:
+    def ask_for_the_rest(self, peer: AppPeer[Client], number: int, namespace: str) -> None:
         """Ask for the data that has not been asked for yet."""
         peer.query(number, namespace, tuple(self.sids[self.asked :]))
         self.asked = len(self.sids)
@@ -202,17 +207,19 @@ class _Sockets:
 
 def _candidates(hub: Hub, command: FetchSockets) -> Job[dict[AppServer, list[Connection]]]:
     """All selected connections by app server, and perhaps some that are not in the namespace."""
-    asker = hub.servers.get(command.asker) if command.others else None
+    askers: tuple[AppServer, ...] = ()
+    if command.others:
+        askers = tuple(each for each in hub.servers.serving() if each.id == command.asker)
     whole = namespace_group(command.namespace)
     if command.to == Selection(group=whole):
-        some = {server: server.clients for server in hub.servers.all() if server is not asker}
+        some = {server: server.clients for server in hub.servers.serving() if server not in askers}
         # Fewer to examine, if two app servers share the clients of one namespace.
         if sum(map(len, some.values())) <= len(hub.directory.rooms.members(whole)):
             return {server: list(clients) for server, clients in some.items()}
     found: dict[AppServer, list[Connection]] = {}
     for part in parts(hub.directory, command.to):
         for connection in part:
-            if connection.server is not asker:
+            if connection.server not in askers:
                 found.setdefault(connection.server, []).append(connection)
         yield False
     return found

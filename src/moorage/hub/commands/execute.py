@@ -21,7 +21,7 @@ from moorage.hub.commands.deliver import (
 from moorage.hub.commands.selecting import parts, selected
 from moorage.hub.connections.clients import Clients
 from moorage.hub.connections.fanout import Delivery
-from moorage.hub.hub import Connection, Hub
+from moorage.hub.hub import Client, Connection, Hub
 from moorage.hub.outbox import SLICE
 from moorage.hub.ports import AppPeer
 from moorage.hub.turns import STEP, Job
@@ -214,7 +214,7 @@ def _join_one(hub: Hub, connection: Connection, prefixed: Iterable[tuple[str, st
             hub.directory.rooms.join(connection, group)
 
 
-def _news(peer: AppPeer[Connection], connection: Connection, groups: Iterable[str], *, joined: bool) -> None:
+def _news(peer: AppPeer[Client], connection: Connection, groups: Iterable[str], *, joined: bool) -> None:
     """Notify the app server of a socket that something else moved, so that its list of rooms stays right."""
     rooms: dict[str, list[str]] = {}
     for group in groups:
@@ -367,7 +367,12 @@ def _page(command: ListGroup, page: list[Connection]) -> Outcome:
 
 
 def _servers(_clients: Clients, hub: Hub, _command: ListServers) -> Done:
-    rows = [Server(each.id, each.dialect, each.up, len(each.clients)) for each in hub.servers.all()]
+    # Each node counts its own clients. Those of one app server are added up.
+    rows = [
+        Server(each.id, each.dialect, each.up, len(each.clients))
+        for each in hub.servers.serving()
+        if each.clients or each not in hub.servers.elsewhere
+    ]
     return Outcome(servers=tuple(rows))
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from moorage.engine.upgrade import State
 from moorage.hub.hub import BURST as HELD_AS_BURST
-from moorage.hub.hub import Connection
+from moorage.hub.hub import Client, Connection
 from moorage.hub.ports import AppLink, Later
 
 BURST: Final = 64
@@ -27,7 +27,7 @@ one unanswered event must not delay the others."""
 class Bursts:
     """The queue of one app server. `resume` reads from a client again."""
 
-    def __init__(self, link: AppLink[Connection], later: Later, resume: Callable[[Connection], None]) -> None:
+    def __init__(self, link: AppLink[Client], later: Later, resume: Callable[[Connection], None]) -> None:
         self._link = link
         self._later = later
         self._resume = resume

@@ -11,8 +11,9 @@ from moorage.engine.peer import Answer, Forward, Left
 from moorage.engine.session import Closed, Pong
 from moorage.engine.upgrade import State, Step
 from moorage.hub.connections.bursts import Bursts
+from moorage.hub.connections.guests import Guests
 from moorage.hub.connections.heartbeat import Heartbeats
-from moorage.hub.hub import BURST, AppServer, Connection, Hub
+from moorage.hub.hub import BURST, AppServer, Client, Connection, Hub
 from moorage.hub.outbox import Flusher
 from moorage.hub.ports import Cluster, Faults, Later, Observer, Opening, RefusedError, Who
 from moorage.hub.settings import HubSettings, Limits
@@ -70,6 +71,7 @@ class Clients:
         self._faults = faults
         self.bursts: dict[AppServer, Bursts] = {}
         """The queues of clients that flood, by app server."""
+        self.guests = Guests()
         self._openings: dict[Connection, tuple[Opening[Connection], Handshake]] = {}
         self.configure(hubs, allow_unlisted_hubs=allow_unlisted_hubs)
 
@@ -115,6 +117,7 @@ class Clients:
         server.up = False
         hub.servers.remove(server)
         self.bursts.pop(server, None)
+        self.guests.drop_server(server)
         hub.queries.without(server)
         hub.questions.without(server)
         clients = tuple(server.clients)
@@ -140,6 +143,15 @@ class Clients:
     def _forget_if_empty(self, hub: Hub) -> None:
         if hub.is_empty and self.hubs.get(hub.name.casefold()) is hub:
             del self.hubs[hub.name.casefold()]
+
+    def elsewhere(self) -> dict[str, int]:
+        """App servers that are linked to other nodes now, by hub."""
+        return {hub.name: sum([each.up for each in hub.servers.elsewhere]) for hub in self.hubs.values()}
+
+    def everyone(self) -> list[Client]:
+        """All clients and guests."""
+        own = [client for hub in self.hubs.values() for client in hub.directory.connections.values()]
+        return [*own, *self.guests.all()]
 
     # -- a connection's life ------------------------------------------------------------------
 
@@ -179,8 +191,11 @@ class Clients:
             raise PeerError(reasons.NO_APP_SERVER)
         return hub, server
 
-    def accept(self, connection: Connection, info: OpenInfo) -> None:
+    def accept(self, connection: Client, info: OpenInfo) -> None:
         """The app server accepts the client."""
+        if not isinstance(connection, Connection):
+            self.guests.accept(connection, info)
+            return
         waiting = self._openings.pop(connection, None)
         if waiting is None:
             if connection.session.state == State.CLOSED:
@@ -207,8 +222,11 @@ class Clients:
             self.heartbeats.add(connection, terms, self.clock())
         opening.accepted(connection, terms)
 
-    def refuse(self, connection: Connection, reason: Reason, detail: str = "") -> None:
+    def refuse(self, connection: Client, reason: Reason, detail: str = "") -> None:
         """The app server refuses the client, or did not answer."""
+        if not isinstance(connection, Connection):
+            self.guests.refuse(connection, reason, detail)
+            return
         waiting = self._openings.pop(connection, None)
         if waiting is not None:
             opening, handshake = waiting
@@ -227,9 +245,12 @@ class Clients:
         connection.outbox.drop()
         self.connections -= 1
 
-    def disconnect(self, connection: Connection, reason: Reason, *, who: Who, detail: str = "") -> None:
+    def disconnect(self, connection: Client, reason: Reason, *, who: Who, detail: str = "") -> None:
         """End a connection, once: remove it from its groups, tell the app server and the client, and log
         it."""
+        if not isinstance(connection, Connection):
+            self.guests.disconnect(connection, reason, who=who, detail=detail)
+            return
         if connection in self._openings:
             self.refuse(connection, reason, detail)
             return

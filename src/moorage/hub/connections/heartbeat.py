@@ -13,7 +13,7 @@ from typing import Final
 
 from moorage.engine.upgrade import State
 from moorage.hub.connections.fanout import Delivery
-from moorage.hub.hub import ANSWERED, DOUBTED, WAITING, Connection, Heartbeat
+from moorage.hub.hub import ANSWERED, DOUBTED, WAITING, Client, Connection, Heartbeat
 from moorage.hub.outbox import Flusher
 from moorage.hub.ports import Faults
 from moorage.wire.handshake import OpenInfo
@@ -151,7 +151,7 @@ class Heartbeats:
             and not connection.held
         )
 
-    def read_on(self, connection: Connection, now: float) -> None:
+    def read_on(self, connection: Client, now: float) -> None:
         """The client is read again after a pause. Its pong may be in what is read first, so it gets time."""
         heartbeat = connection.heartbeat
         if heartbeat is not None:

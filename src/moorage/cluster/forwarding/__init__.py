@@ -1,0 +1,1 @@
+"""Clients whose app server is linked to another node."""

@@ -1,0 +1,164 @@
+"""The guests that one other node sends to the app servers of this one. This is the host's side of forwarding;
+`owner` is the owner's side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from moorage.cluster.forwarding.announced import Announced
+from moorage.hub.commands.asking import is_last
+from moorage.hub.hub import Guest
+from moorage.hub.node import Node
+from moorage.hub.ports import Who
+from moorage.wire import forwarding as wire
+from moorage.wire import reasons
+from moorage.wire.cluster import Body
+from moorage.wire.commands import SendToConnection
+from moorage.wire.handshake import Handshake, OpenInfo, Origin
+from moorage.wire.moorage.rows import Chunk
+from moorage.wire.reasons import CATALOGUE, Reason
+
+
+class Visitors:
+    """All guests of one other node, which is their `hub.ports.Owner`. `send` sends to that node."""
+
+    def __init__(self, node: Node, name: str, announced: Announced, send: Callable[[Body], object]) -> None:
+        self._node = node
+        self._name = name
+        self._announced = announced
+        self._send = send
+        self.forwarded = 0
+        """Number of packets sent to that node."""
+        self.handlers: dict[type, Callable[[Any], object]] = {
+            wire.Offer: self._offer,
+            wire.Forward: self._forward,
+            wire.Gone: self._gone,
+            wire.Moved: self._moved,
+            wire.Left: self._left,
+            wire.Upgraded: self._upgraded,
+            wire.Query: self._query,
+            wire.Sync: self._sync,
+        }
+
+    def end(self) -> None:
+        """The other node is gone, or has forgotten this one."""
+        for guest in self._node.guests.of(self._name):
+            self._node.guests.gone(guest, reasons.TRANSPORT_LOST)
+
+    def _guest(self, connection_id: str) -> Guest | None:
+        guest = self._node.guests.get(connection_id)
+        # One node must not speak for the clients of another.
+        return guest if guest is not None and guest.node == self._name else None
+
+    # -- from the other node ------------------------------------------------------------------------
+
+    def _offer(self, body: wire.Offer) -> None:
+        found = self._announced.get(body.server)
+        reason = reasons.DRAINING if self._node.draining else reasons.NO_APP_SERVER
+        if found is None or self._node.draining or not found[1].takes_clients:
+            self._decline(body.connection, reason, "")
+            return
+        hub, server = found
+        handshake = Handshake(
+            query=body.query,
+            headers=body.headers,
+            claims=body.claims,
+            user_id=body.user,
+            origin=lambda: Origin(body.url, body.address),
+            secure=body.secure,
+        )
+        guest = Guest(body.connection, hub, user_id=body.user, server=server, node=self._name, owner=self)
+        self._node.guests.welcome(guest, handshake)
+
+    def _forward(self, body: wire.Forward) -> None:
+        guest = self._guest(body.connection)
+        if guest is not None and guest.open:
+            guest.server.link.forward(guest, body.packet)
+        else:
+            self._send(wire.Unknown(body.connection))
+
+    def _gone(self, body: wire.Gone) -> None:
+        guest = self._guest(body.connection)
+        if guest is not None:
+            self._node.guests.gone(guest, CATALOGUE.get(body.reason, reasons.TRANSPORT_LOST))
+
+    def _moved(self, body: wire.Moved) -> None:
+        guest = self._guest(body.connection)
+        if guest is not None:
+            guest.server.peer.moved(guest, body.namespace, body.rooms, joined=body.joined)
+
+    def _left(self, body: wire.Left) -> None:
+        guest = self._guest(body.connection)
+        if guest is not None:
+            guest.server.peer.left(guest, body.namespace)
+
+    def _upgraded(self, body: wire.Upgraded) -> None:
+        guest = self._guest(body.connection)
+        if guest is not None:
+            guest.server.peer.upgraded(guest)
+
+    def _query(self, body: wire.Query) -> None:
+        found = self._announced.get(body.server)
+        if found is None or not found[1].can.answers_queries or not body.sockets:
+            return
+        hub, server = found
+        number = hub.queries.begin()
+        deadline = self._node.clock() + self._node.invoke_timeout
+        check = partial(is_last, {server: len(body.sockets)})
+        answers = _Answers(self._send, body.server, body.number)
+        hub.queries.ask(number, {server: server.id}, answers, deadline, check)
+        server.peer.query(number, body.namespace, body.sockets)
+
+    def _sync(self, body: wire.Sync) -> None:
+        guest = self._guest(body.connection)
+        done = partial(self._send, wire.Synced(body.connection, body.number))
+        if guest is None:
+            done()
+        elif body.taken:
+            guest.server.link.taken(guest, done)
+        else:
+            guest.server.link.drained(guest, done)
+
+    # -- hub.ports.Owner ----------------------------------------------------------------------------
+
+    def accepted(self, guest: Guest, info: OpenInfo) -> None:
+        """`Owner.accepted`."""
+        self._send(wire.Accepted(guest.id, info.ping_interval, info.ping_timeout, info.max_payload))
+
+    def refused(self, guest: Guest, reason: Reason, detail: str) -> None:
+        """`Owner.refused`."""
+        self._decline(guest.id, reason, detail)
+
+    def _decline(self, connection_id: str, reason: Reason, detail: str) -> None:
+        self._send(wire.Declined(connection_id, reason.name, reason.http, reason.text, reason.eio, detail))
+
+    def send(self, guest: Guest, payload: bytes) -> None:
+        """`Owner.send`."""
+        self.forwarded += 1
+        self._send(SendToConnection(guest.hub.name, guest.id, payload))
+
+    def close(self, guest: Guest, reason: Reason, *, who: Who, detail: str) -> None:
+        """`Owner.close`."""
+        self._send(wire.Close(guest.id, reason.name, who, detail))
+
+    def read(self, guest: Guest, *, on: bool) -> None:
+        """`Owner.read`."""
+        self._send(wire.Read(guest.id, on))
+
+
+class _Answers:
+    """`hub.ports.Answers` of one `Query`. The other node notices itself what is missing at its deadline."""
+
+    def __init__(self, send: Callable[[Body], object], server: int, number: int) -> None:
+        self._send = send
+        self._server = server
+        self._number = number
+
+    def answer(self, _sender: str, payload: tuple[Chunk, ...]) -> None:
+        """As in the port."""
+        self._send(wire.Data(self._server, self._number, payload))
+
+    def finish(self, missing: tuple[str, ...]) -> None:
+        """As in the port."""
