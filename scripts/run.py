@@ -144,9 +144,10 @@ def answers(url: str) -> bool:
     return 200 <= status < 300
 
 
-async def start_service(parts: list[Part], port: int) -> str:
+async def start_service(parts: list[Part], port: int, workers: str) -> str:
     """Start Moorage on `port` and wait until it is ready. Returns its connection string."""
     command = [sys.executable, "-m", "moorage", "dev", "--host", HOST, "--port", str(port), "--hub", HUB]
+    command += ["--workers", workers]
     # End at once: the default spreads the closing of clients over seconds.
     command += ["--set", "shutdown.grace=0s", "--set", "shutdown.spread=0s"]
     service = await Part.start("Moorage", *command, env={"PYTHONUNBUFFERED": "1"}, cwd=ROOT)
@@ -171,11 +172,11 @@ async def start_chat(parts: list[Part], example: str, port: int, connection_stri
     return page
 
 
-async def run(parts: list[Part], example: str, service_port: int, page_port: int) -> str:
+async def run(parts: list[Part], example: str, service_port: int, page_port: int, workers: str) -> str:
     """Start both and wait until one of them ends. Returns a sentence about it."""
     async with asyncio.timeout(START_SECONDS):
         print("  Starting Moorage ...", flush=True)
-        connection_string = await start_service(parts, pick_port("Moorage", service_port))
+        connection_string = await start_service(parts, pick_port("Moorage", service_port), workers)
         endpoint = connection_string.removeprefix("Endpoint=").partition(";")[0]
         print(f"  Moorage is ready at {endpoint}. Starting the chat ({example}) ...", flush=True)
         page = await start_chat(parts, example, pick_port("the page", page_port), connection_string)
@@ -192,10 +193,13 @@ async def main() -> int:
     parser.add_argument("--example", choices=EXAMPLES, default="python", help="the example to run")
     parser.add_argument("--port", type=int, default=8080, help="Moorage's port")
     parser.add_argument("--page-port", type=int, default=3000, help="the chat page's port")
+    parser.add_argument("--workers", default="1", help="processes of Moorage; auto: one for each CPU")
     options = parser.parse_args()
 
     parts: list[Part] = []
-    running = asyncio.create_task(run(parts, options.example, options.port, options.page_port))
+    running = asyncio.create_task(
+        run(parts, options.example, options.port, options.page_port, options.workers)
+    )
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     try:

@@ -44,6 +44,16 @@ def test_what_is_no_duration(text: object) -> None:
         parse(SECONDS, text)
 
 
+def test_a_number_of_workers_or_auto() -> None:
+    rule = Rule("workers", 0, 256)
+    assert [parse(rule, value) for value in ("auto", "1", 256)] == [0, 1, 256]
+    assert [show(rule, value) for value in (0, 2)] == ["auto", "2"]
+    assert expected(rule) == "auto, or a number of processes, 1 to 256"
+    for value in ("0", 0, 257, "many", "", True, 1.5):
+        with pytest.raises(ValueError):
+            parse(rule, value)
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

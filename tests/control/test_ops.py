@@ -82,3 +82,29 @@ async def test_head_and_other_methods() -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
         assert (await ask(app, path, "HEAD")).status == 200
         assert (await ask(app, path, "POST")).status == 405
+
+
+class Two:
+    """Two workers."""
+
+    def states(self) -> dict[str, str]:
+        return {"one": "ready", "two": "restarting"}
+
+    async def scrape(self) -> bytes:
+        return b"of both"
+
+
+async def test_a_worker_answers_for_all() -> None:
+    why = ""
+    app = Starlette(routes=routes(not_ready=lambda: why, metrics=lambda: b"own", siblings=Two()))
+    workers = {"one": "ready", "two": "restarting"}
+    answer = await ask(app, "/readyz")
+    assert (answer.status, json.loads(answer.body)) == (200, {"status": "ok", "workers": workers})
+    why = "no-nats"
+    answer = await ask(app, "/readyz")
+    expected = {"status": "unavailable", "reason": "no-nats", "workers": workers}
+    assert (answer.status, json.loads(answer.body)) == (503, expected)
+    assert (await ask(app, "/metrics")).body == b"of both"
+    assert (await ask(app, "/metrics", "HEAD")).status == 200
+    hidden = Starlette(routes=routes(not_ready=lambda: "", metrics=None, siblings=Two()))
+    assert (await ask(hidden, "/metrics")).status == 404

@@ -81,7 +81,8 @@ def workers(*flags: str, command: str = "dev", env: dict[str, str] | None = None
             yield process
         finally:
             process.signal(signal.SIGTERM)
-            process.wait_exit()
+            code = process.wait_exit()
+        assert code == 0
 
 
 @pytest.fixture(scope="module")

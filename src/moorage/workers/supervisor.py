@@ -112,7 +112,7 @@ class Supervisor:
             await asyncio.wait((self._ready, stopped), return_when=asyncio.FIRST_COMPLETED)
             if self._ready.done():
                 self._ready.result()
-                on_ready(self._url(self._ports.shared))
+                on_ready(self._url())
             await stopped
             log.info("stopping", workers=len(self._workers))
             failed = False
@@ -178,10 +178,14 @@ class Supervisor:
             cluster=msgspec.structs.replace(
                 config.cluster,
                 node_name=worker.name,
-                advertise=advertised(config.server.host, worker.port, config.cluster.advertise),
+                advertise=self._advertised(worker),
             ),
             warnings=(),
         )
+
+    def _advertised(self, worker: WorkerProcess) -> str:
+        config = self._config
+        return advertised(config.server.host, worker.port, config.cluster.advertise)
 
     def _receive(self, worker: WorkerProcess, message: FromWorker) -> None:
         if isinstance(message, Gather):
@@ -190,7 +194,7 @@ class Supervisor:
             self._gathering.add(worker, message)
         elif isinstance(message, Started):
             worker.incarnation = message.incarnation
-            log.info("worker started", node=worker.name, pid=worker.pid, url=self._url(worker.port))
+            log.info("worker started", node=worker.name, pid=worker.pid, url=self._advertised(worker))
             if self._alone and all(each.incarnation for each in self._workers):
                 self._tell(Peers([each.incarnation for each in self._workers]))
         elif isinstance(message, State):
@@ -212,9 +216,9 @@ class Supervisor:
     def _tell_states(self) -> None:
         self._tell(States({worker.name: worker.state for worker in self._workers}))
 
-    def _url(self, port: int) -> str:
+    def _url(self) -> str:
         host = self._config.server.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._ports.shared}"
 
     async def _stop(self, keepers: list[asyncio.Task[None]], signals: StopSignals, *, at_once: bool) -> bool:
         """Drain all workers at the same time, or kill them `at_once`. A second signal ends the drain. Returns
