@@ -1,21 +1,17 @@
-"""The composition root: builds one node and its parts, runs it, and stops it in order. Nothing but this file
-knows all the parts. The order of a stop is the method `Service.stop`."""
+"""The composition root: builds one node and its parts, starts it, and stops it in order. Nothing but this
+file knows all the parts. The order of a stop is the method `Service.stop`. `app_process` runs a node as a
+process."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import gc
 import math
-import os
 import secrets
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -46,7 +42,7 @@ from moorage.hub.node import Node
 from moorage.metrics import Cluster, Gauges, Metrics, Traffic
 from moorage.wire import ids
 from moorage.wire.cluster import VERSION, Alive
-from moorage.wire.errors import PeerError, UsageError
+from moorage.wire.errors import PeerError
 from moorage.wire.reasons import DRAINING, UNKNOWN_PATH
 
 TICK_SECONDS: Final = 0.25
@@ -54,10 +50,6 @@ TIMER_SECONDS: Final = 0.001
 """uvloop's timers have a resolution of one millisecond."""
 SID_BYTES: Final = 16
 """128 random bits after the node's incarnation."""
-RUN_DIR: Final = "MOORAGE_RUN_DIR"
-"""Environment variable with the directory in which the nodes of one machine find each other."""
-
-GC_THRESHOLDS: Final = (20_000, 20, 50)
 
 log: Final = logs.get("app")
 
@@ -142,7 +134,10 @@ class Service:
         self._build_edge(config)
         if not isinstance(broker, LocalBroker):
             self.links.join(self._coverage(config.cluster))
-        self.metrics.gauges = Gauges(
+        self.metrics.gauges = self._gauges()
+
+    def _gauges(self) -> Gauges:
+        return Gauges(
             connections=self._connections,
             sockets=lambda: {hub.name: self.client_log.sockets[hub.name] for hub in self.node.hubs.values()},
             rooms=lambda: {hub.name: len(hub.directory.rooms) for hub in self.node.hubs.values()},
@@ -374,75 +369,3 @@ class Service:
             if wait > 0:
                 await asyncio.sleep(wait)
             self.node.disconnect(connection, DRAINING, who="service")
-
-
-def cannot_listen(host: str, port: int, error: OSError) -> str:
-    """The message for an address that cannot be bound."""
-    at = f"cannot listen on {f'[{host}]' if ':' in host else host}:{port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"{at}: another program uses that port; choose another one with --port (0 takes a free one)"
-    if error.errno == errno.EACCES:
-        return f"{at}: that port needs more rights; choose one above 1023 with --port"
-    return f"{at}: {error.strerror or error}"
-
-
-def settle_heap() -> None:
-    """Call after the parts are built. Nearly all objects live long, and a full collection walks all of them:
-    a profile of 2,000 connects under the default thresholds showed a tenth of its samples there."""
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-
-
-class StopSignals:
-    """SIGTERM and SIGINT: the first one sets `first`, another one `second`."""
-
-    def __init__(self) -> None:
-        self.first, self.second = asyncio.Event(), asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.ask)
-
-    def ask(self) -> None:
-        """As if a signal had arrived."""
-        (self.second if self.first.is_set() else self.first).set()
-
-
-async def until_stopped(service: Service, signals: StopSignals) -> None:
-    """Wait for a signal and drain the service; a second signal ends it at once."""
-    await signals.first.wait()
-    log.info("draining", connections=service.node.connections)
-    drain = asyncio.create_task(service.stop())
-    cut = asyncio.create_task(signals.second.wait())
-    await asyncio.wait((drain, cut), return_when=asyncio.FIRST_COMPLETED)
-    if not drain.done():
-        drain.cancel()
-        await service.stop(drain=False)
-    cut.cancel()
-
-
-async def run(config: Config, *, reload: Callable[[], Config] | None, on_ready: Callable[[str], None]) -> int:
-    """Run a service until SIGTERM or SIGINT; a second signal ends it at once. Returns the exit code. Raises
-    `UsageError` if the address cannot be bound."""
-    for warning in config.warnings:
-        log.warning(warning)
-    folder = os.environ.get(RUN_DIR)
-    service = Service(config, run_dir=Path(folder) if folder else None)
-    settle_heap()
-    signals = StopSignals()
-    if reload is not None:
-        again = reload
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: service.reload(again()))
-    try:
-        url = await service.start()
-    except OSError as error:
-        raise UsageError(cannot_listen(config.server.host, config.server.port, error)) from None
-    on_ready(url)
-    await until_stopped(service, signals)
-    return 0
-
-
-def serve(
-    config: Config, *, reload: Callable[[], Config] | None = None, on_ready: Callable[[str], None]
-) -> int:
-    """Run a service in this thread; see `run`."""
-    return uvloop.run(run(config, reload=reload, on_ready=on_ready))

@@ -378,7 +378,7 @@ def _run(
 ) -> int:
     import msgspec
 
-    from moorage import app, logs
+    from moorage import app_process, logs
     from moorage.workers import machine, supervisor
 
     count = machine.workers(settings.workers)
@@ -386,7 +386,7 @@ def _run(
     settings = msgspec.structs.replace(settings, warnings=(*settings.warnings, *lacking))
     try:
         if count == 1:
-            return app.serve(settings, reload=reload, on_ready=on_ready)
+            return app_process.serve(settings, reload=reload, on_ready=on_ready)
         return supervisor.serve(settings, count, reload=reload, on_ready=on_ready)
     finally:
         logs.close()

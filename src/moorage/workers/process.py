@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import moorage
-from moorage.workers import run_dir
+from moorage.app_process import RUN_DIR
 from moorage.workers.channel import Begin, Channel, FromWorker, State, ToWorker, from_worker
 
 READY: Final = "ready"
@@ -88,7 +88,7 @@ class WorkerProcess:
                 pass_fds=(theirs.fileno(),),
                 # A terminal's Ctrl-C is for the supervisor alone.
                 start_new_session=True,
-                env={**os.environ, run_dir.VARIABLE: begin.run_dir},
+                env={**os.environ, RUN_DIR: begin.run_dir},
             )
             failed.pop_all()
         self._channel = channel = await Channel.over(ours, from_worker)

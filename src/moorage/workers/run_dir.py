@@ -8,9 +8,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-VARIABLE = "MOORAGE_RUN_DIR"
-"""The workers' environment variable with the path."""
-
 
 class RunDir:
     """Made by the supervisor at its start, and removed at its end."""

@@ -14,7 +14,8 @@ from typing import Final
 import uvloop
 
 from moorage import logs
-from moorage.app import TICK_SECONDS, Service, StopSignals, cannot_listen, settle_heap, until_stopped
+from moorage.app import TICK_SECONDS, Service
+from moorage.app_process import StopSignals, cannot_listen, settle_heap, until_stopped
 from moorage.wire.errors import UsageError
 from moorage.workers.channel import (
     Begin,
