@@ -30,7 +30,8 @@ GONE_ALL: Final = 6
 GONE_DIRECT: Final = 7
 
 MAX_NUMBER: Final = 2**63
-_NUMBERS: Final = struct.Struct(">QQH")
+NUMBERS: Final = struct.Struct(">QQH")
+"""What follows the prefix: the two numbers, and how many marks follow."""
 _MARK: Final = struct.Struct(">QQ")
 
 Mark = tuple[bytes, int, int]
@@ -48,9 +49,9 @@ def encode(
 ) -> bytes:
     """A frame with this `prefix`."""
     if marks is None:
-        return prefix + _NUMBERS.pack(first, second, 0) + payload
+        return prefix + NUMBERS.pack(first, second, 0) + payload
     rows = [bytes((len(node),)) + node + _MARK.pack(one, other) for node, one, other in marks]
-    return b"".join((prefix, _NUMBERS.pack(first, second, len(rows)), *rows, payload))
+    return b"".join((prefix, NUMBERS.pack(first, second, len(rows)), *rows, payload))
 
 
 def decode(frame: bytes) -> Frame:
@@ -58,9 +59,9 @@ def decode(frame: bytes) -> Frame:
     try:
         kind = frame[0]
         at = 2 + frame[1]
-        first, second, count = _NUMBERS.unpack_from(frame, at)
+        first, second, count = NUMBERS.unpack_from(frame, at)
         sender = frame[2:at]
-        at += 18
+        at += NUMBERS.size
         marks: tuple[Mark, ...] = ()
         if count:
             rows = []

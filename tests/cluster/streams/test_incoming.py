@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from moorage.cluster.streams.incoming import EPOCH_BITS, Incoming
-from moorage.wire.streams import ASK_ALL, ASK_DIRECT
+from moorage.wire.streams import ALL, ASK_ALL, ASK_DIRECT, DIRECT
 
 EPOCH = 1 << EPOCH_BITS
 
@@ -9,8 +9,8 @@ EPOCH = 1 << EPOCH_BITS
 def test_a_message_waits_for_both_streams() -> None:
     node = Incoming("n1")
     node.begin(0, (EPOCH, 0), (1, 0))
-    assert node.is_next_to_all(1)
-    assert not node.is_next_direct(EPOCH | 1, 2)
+    assert node.is_next(ALL, 1, 0)
+    assert not node.is_next(DIRECT, EPOCH | 1, 2)
     node.hear(2, EPOCH | 1)
     node.hold(EPOCH | 1, 2, b"b", direct=True)
     assert node.pop() is None

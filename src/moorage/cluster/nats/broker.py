@@ -91,7 +91,7 @@ class NatsBroker:
 
     def start(self, receive: Receive) -> None:
         """As in the port."""
-        self._receive = _guarded(receive)
+        self._receive = receive
         if self._connection is not None:
             self._connection.receive = self._receive
 
@@ -140,19 +140,23 @@ class NatsBroker:
             if len(self._heads) >= MAX_HEADS:
                 self._heads.clear()
             head = self._heads[node] = f"PUB {self._prefix}.node.{node} ".encode()
-        self._publish(head, message)
+        connection = self._connection
+        if connection is not None:
+            if len(message) < connection.max_payload:
+                connection.publish(head, WHOLE, message)
+            else:
+                self._publish_chunks(connection, head, message)
 
     def send_all(self, message: bytes) -> None:
         """As in the port."""
-        self._publish(self._head_all, message)
-
-    def _publish(self, head: bytes, message: bytes) -> None:
         connection = self._connection
-        if connection is None:
-            return
-        if len(message) < connection.max_payload:
-            connection.publish(head, WHOLE, message)
-            return
+        if connection is not None:
+            if len(message) < connection.max_payload:
+                connection.publish(self._head_all, WHOLE, message)
+            else:
+                self._publish_chunks(connection, self._head_all, message)
+
+    def _publish_chunks(self, connection: NatsConnection, head: bytes, message: bytes) -> None:
         for mark, chunk in self._cutter.chunks(message, connection.max_payload):
             connection.publish(head, mark, chunk)
 
@@ -260,15 +264,3 @@ def _pause(attempt: int) -> float:
 
 def _drop(_message: bytes) -> None:
     """Before the start and after the stop, nobody takes what arrives."""
-
-
-def _guarded(receive: Receive) -> Receive:
-    """A defect of ours must not end the connection."""
-
-    def take(message: bytes) -> None:
-        try:
-            receive(message)
-        except Exception as error:
-            log.error("message of another node failed", exc_info=error)
-
-    return take

@@ -14,7 +14,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from moorage import logs
 from moorage.cluster.nats.login import NatsError
+
+log: Final = logs.get("cluster")
 
 MAX_QUEUED: Final = 64 * 1024 * 1024
 """Bytes that the server may leave unread. Beyond it the connection is given up."""
@@ -132,10 +135,14 @@ class NatsConnection(asyncio.Protocol):
                     break
                 at = stop + 2
                 # An empty message is followed by the end of its line, which is no mark.
-                if not data[begin]:
-                    receive(data[begin + 1 : stop])
-                else:
-                    self._chunk(data[begin:stop])
+                try:
+                    if not data[begin]:
+                        receive(data[begin + 1 : stop])
+                    else:
+                        self._chunk(data[begin:stop])
+                except Exception as error:
+                    # A defect of ours. It must not end the connection.
+                    log.error("message of another node failed", exc_info=error)
             if end < 0 and size - at > MAX_LINE:
                 raise ValueError("a line without an end")
         except (ValueError, KeyError, TypeError, AttributeError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from moorage.wire.streams import ASK_ALL, ASK_DIRECT
+from moorage.wire.streams import ALL, ASK_ALL, ASK_DIRECT, DIRECT
 
 EPOCH_BITS: Final = 40
 """A number to one node has an epoch above these bits. It grows each time the sender meets this node anew."""
@@ -99,18 +99,16 @@ class Incoming:
 
     # -- messages --------------------------------------------------------------------------------------
 
-    def is_next_to_all(self, number: int) -> bool:
-        """True if this message, which waits for nothing, is the next one and is now taken."""
+    def is_next(self, kind: int, number: int, last_all: int) -> bool:
+        """True if this is the next message, which is now taken. A message to all must have no mark."""
         stream = self._all
-        if number != stream.next or self.held_bytes:
+        if kind == DIRECT:
+            if last_all + 1 != stream.next:
+                return False
+            stream = self._direct
+        elif kind != ALL:
             return False
-        stream.next = number + 1
-        return True
-
-    def is_next_direct(self, number: int, last_all: int) -> bool:
-        """True if this message is the next one and is now taken."""
-        stream = self._direct
-        if number != stream.next or last_all + 1 != self._all.next or self.held_bytes:
+        if number != stream.next or self.held_bytes:
             return False
         stream.next = number + 1
         return True

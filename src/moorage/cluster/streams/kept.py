@@ -14,50 +14,51 @@ KEEP_SECONDS: Final = 10.0
 class Kept:
     """The last frames of one stream: those to all nodes, or those to one. `last` is the last number."""
 
-    __slots__ = ("_frames", "_marks", "base", "bytes", "changed", "last")
+    __slots__ = ("_marks", "base", "changed", "frames", "last")
 
     def __init__(self, now: float, last: int = 0, base: int = 0) -> None:
         self.last = last
         self.base = base
         """The last number to all when this stream began."""
-        self.bytes = 0
+        self.frames: deque[bytes] = deque()
+        """What is kept, the frame with the number `last` at the end."""
         self.changed = now
         """When the last message was added, or this stream began."""
-        self._frames: deque[bytes] = deque()
         self._marks: deque[tuple[float, int]] = deque()
         """The last number at each tick that found a new one, the oldest first."""
 
     @property
     def first(self) -> int:
         """The number of the oldest frame that is kept; one above `last` if there is none."""
-        return self.last + 1 - len(self._frames)
+        return self.last + 1 - len(self.frames)
 
-    def add(self, frame: bytes) -> None:
-        """Keep the frame with the number `last`."""
-        self._frames.append(frame)
-        self.bytes += len(frame)
+    @property
+    def size(self) -> int:
+        """The bytes that are kept. They are counted now."""
+        return sum(map(len, self.frames))
 
-    def frames(self, first: int, last: int) -> Iterator[bytes]:
+    def between(self, first: int, last: int) -> Iterator[bytes]:
         """The frames with these numbers, which must be kept."""
         at = first - self.first
-        return islice(self._frames, at, at + last - first + 1)
+        return islice(self.frames, at, at + last - first + 1)
 
-    def forget_old(self, now: float) -> None:
-        """Time passes. Call it some times per second."""
+    def forget_old(self, now: float) -> int:
+        """Time passes. Call it some times per second. Returns the bytes that are no longer kept."""
         marks = self._marks
         if not marks or marks[-1][1] != self.last:
             self.changed = now
             marks.append((now, self.last))
+        freed = 0
         while len(marks) > 1 and marks[0][0] + KEEP_SECONDS <= now:
-            self._forget(marks.popleft()[1])
+            freed += self._forget(marks.popleft()[1])
         if marks[0][0] + KEEP_SECONDS <= now:
-            self._forget(marks[0][1])
+            freed += self._forget(marks[0][1])
+        return freed
 
-    def forget_half(self) -> None:
-        """Forget the older half, because all streams together take too much memory."""
-        self._forget(self.last - len(self._frames) // 2)
+    def forget_half(self) -> int:
+        """Forget the older half, because all streams together take too much memory. Returns its bytes."""
+        return self._forget(self.last - len(self.frames) // 2)
 
-    def _forget(self, last: int) -> None:
-        frames = self._frames
-        for _ in range(last - self.first + 1):
-            self.bytes -= len(frames.popleft())
+    def _forget(self, last: int) -> int:
+        frames = self.frames
+        return sum([len(frames.popleft()) for _ in range(last - self.first + 1)])

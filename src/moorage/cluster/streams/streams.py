@@ -11,6 +11,7 @@ Time is an argument of `tick`.
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
@@ -38,6 +39,10 @@ SLEPT_SECONDS: Final = 1.0
 """A longer time between two ticks means that this process stood still."""
 LOG_SECONDS: Final = 10.0
 """Shortest time between two lines in the log about bad messages."""
+
+_pack: Final = streams.NUMBERS.pack
+_unpack: Final = streams.NUMBERS.unpack_from
+_BODY: Final = streams.NUMBERS.size
 
 GARBAGE: Final = "garbage"
 OWN_ID: Final = "own-id"
@@ -69,6 +74,7 @@ class Streams:
         self._prefix_all = streams.prefix(streams.ALL, own)
         self._prefix_direct = streams.prefix(streams.DIRECT, own)
         self._receive: Receive
+        self._message: Callable[[str, bytes], object]
         self._now = 0.0
         self._all = Kept(0.0)
         self._direct: dict[str, Kept] = {}
@@ -95,6 +101,7 @@ class Streams:
     def start(self, receive: Receive) -> None:
         """From now on, hand over what arrives."""
         self._receive = receive
+        self._message = receive.message
         self._broker.start(self._take)
 
     def stop(self) -> None:
@@ -106,8 +113,7 @@ class Streams:
         slept, self._now = now - self._now, now
         self._again.clear()
         for kept in (self._all, *self._direct.values()):
-            kept.forget_old(now)
-        self._kept_bytes = self._all.bytes + sum(kept.bytes for kept in self._direct.values())
+            self._kept_bytes -= kept.forget_old(now)
         for node in tuple(self._incoming.values()):
             if slept > SLEPT_SECONDS and node.stuck is not None:
                 # What is missing may be in the input that is not read yet.
@@ -126,7 +132,7 @@ class Streams:
 
     def remove(self, node: str) -> None:
         """This node is gone."""
-        del self._direct[node]
+        self._kept_bytes -= self._direct.pop(node).size
         self._since_all.pop(node, None)
         key = node.encode()
         self._past.pop(key, None)
@@ -142,23 +148,30 @@ class Streams:
         if kept is None:
             return
         self.sent += 1
-        kept.last += 1
-        frame = streams.encode(self._prefix_direct, kept.last, self._all.last, message)
+        kept.last = number = kept.last + 1
+        frame = self._prefix_direct + _pack(number, self._all.last, 0) + message
         self._since_all[node] = kept
-        self._keep(kept, frame)
+        kept.frames.append(frame)
+        self._kept_bytes += len(frame)
+        if self._kept_bytes > KEEP_BYTES:
+            self._forget_half()
         self._broker.send(node, frame)
 
     def send_all(self, message: bytes) -> None:
         """Send a message to all other nodes."""
         kept = self._all
         self.sent += 1
-        kept.last += 1
-        marks = None
+        kept.last = number = kept.last + 1
         if self._since_all:
             marks = [(node.encode(), direct.last, 0) for node, direct in self._since_all.items()]
             self._since_all.clear()
-        frame = streams.encode(self._prefix_all, kept.last, 0, message, marks)
-        self._keep(kept, frame)
+            frame = streams.encode(self._prefix_all, number, 0, message, marks)
+        else:
+            frame = self._prefix_all + _pack(number, 0, 0) + message
+        kept.frames.append(frame)
+        self._kept_bytes += len(frame)
+        if self._kept_bytes > KEEP_BYTES:
+            self._forget_half()
         self._broker.send_all(frame)
 
     def beat(self, message: bytes) -> None:
@@ -172,18 +185,28 @@ class Streams:
         frame = streams.encode(streams.prefix(streams.BEAT, self._own), self._all.last, 0, message, marks)
         self._broker.send_all(frame)
 
-    def _keep(self, kept: Kept, frame: bytes) -> None:
-        kept.add(frame)
-        self._kept_bytes += len(frame)
-        if self._kept_bytes > KEEP_BYTES:
-            largest = max(self._all, *self._direct.values(), key=lambda each: each.bytes)
-            before = largest.bytes
-            largest.forget_half()
-            self._kept_bytes += largest.bytes - before
+    def _forget_half(self) -> None:
+        largest = max(self._all, *self._direct.values(), key=lambda each: each.size)
+        self._kept_bytes -= largest.forget_half()
 
     # -- what arrives --------------------------------------------------------------------------------------
 
     def _take(self, frame: bytes) -> None:
+        # Nearly every message is the next one of a known node, and gets no further than this.
+        try:
+            at = 2 + frame[1]
+            first, second, marks = _unpack(frame, at)
+        except (IndexError, struct.error):
+            self.bad_message(GARBAGE)
+            return
+        node = self._incoming.get(frame[2:at])
+        if node is not None and not marks and node.is_next(frame[0], first, second):
+            self.received += 1
+            self._message(node.name, frame[at + _BODY :])
+        else:
+            self._look_at(frame)
+
+    def _look_at(self, frame: bytes) -> None:
         try:
             kind, sender, first, second, marks, payload = streams.decode(frame)
         except PeerError:
@@ -195,15 +218,9 @@ class Streams:
         elif node is None:
             self.bad_message(OWN_ID if sender == self._own else STRANGER)
         elif kind == streams.ALL:
-            if marks or not node.is_next_to_all(first):
-                self._hold(node, first, self._mark(marks)[0], payload, direct=False)
-            else:
-                self._hand_over(node, payload)
+            self._hold(node, first, self._mark(marks)[0], payload, direct=False)
         elif kind == streams.DIRECT:
-            if node.is_next_direct(first, second):
-                self._hand_over(node, payload)
-            else:
-                self._hold(node, first, second, payload, direct=True)
+            self._hold(node, first, second, payload, direct=True)
         elif kind in (streams.ASK_ALL, streams.ASK_DIRECT):
             self._answer(node.name, kind, first, second)
         else:
@@ -211,7 +228,7 @@ class Streams:
 
     def _hand_over(self, node: Incoming, message: bytes) -> None:
         self.received += 1
-        self._receive.message(node.name, message)
+        self._message(node.name, message)
 
     def _hold(self, node: Incoming, number: int, behind: int, payload: bytes, *, direct: bool) -> None:
         if not node.is_new(number, direct=direct):
@@ -292,7 +309,7 @@ class Streams:
             until = min(last, kept.first - 1)
             self._broker.send(name, streams.encode(streams.prefix(gone, self._own), first, until))
             first = kept.first
-        for frame in kept.frames(first, last) if first <= last else ():
+        for frame in kept.between(first, last) if first <= last else ():
             if self._again[name] and self._again[name] + len(frame) > MAX_AGAIN:
                 return
             self._again[name] += len(frame)
