@@ -19,12 +19,13 @@ def two_nodes(
     *flags: str,
     env: dict[str, str] | None = None,
     each: Callable[[int], tuple[str, ...]] = lambda _number: (),
+    nats: NatsServer | None = None,
 ) -> Iterator[list[MoorageProcess]]:
     """Two nodes with one key that know each other and each other's address. `each` gives further flags of the
-    first and the second."""
+    first and the second. Without `nats`, they have a server of their own."""
     key = secrets.token_hex(16)
     with contextlib.ExitStack() as stack:
-        nats = stack.enter_context(NatsServer())
+        nats = nats or stack.enter_context(NatsServer())
         nodes = []
         for number in (1, 2):
             port = free_port()

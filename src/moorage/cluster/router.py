@@ -14,7 +14,7 @@ from typing import Any, Final
 from moorage.cluster.arrivals import Arrivals
 from moorage.cluster.forwarding.pairs import Forwarding
 from moorage.cluster.homes import Instances, Via
-from moorage.cluster.membership import Membership
+from moorage.cluster.membership import MAX_NODES, Membership
 from moorage.cluster.ports import Broker
 from moorage.cluster.requests import Request
 from moorage.cluster.sockets import incoming
@@ -64,6 +64,7 @@ class Router:
         self.handlers: dict[type, Callable[[Envelope], object]] = {}
         """Who takes messages that are no command, answer or heartbeat, by the type of the body."""
         self.forwarding = Forwarding(node, self, connect_timeout=connect_timeout)
+        self._addresses: dict[str, str] = {}
         self.membership: Membership | None = None
         """Keeps the list of the other nodes, if `join` was called."""
 
@@ -106,9 +107,16 @@ class Router:
             self._forget_if_over(request)
 
     def address_of(self, incarnation: str) -> str:
-        """Where another node is reached; "" if it is unknown or has no address of its own."""
+        """Where another node is reached; "" if it is unknown or has no address of its own. A node that became
+        silent may still be there, if only NATS has failed. So an address is kept once it was asked for."""
+        known = self._addresses
         member = None if self.membership is None else self.membership.members.get(incarnation)
-        return "" if member is None else member.advertise
+        if member is None:
+            return known.get(incarnation, "")
+        known[incarnation] = member.advertise
+        if len(known) > MAX_NODES:
+            del known[next(iter(known))]
+        return member.advertise
 
     def tick(self, now: float) -> None:
         """Time passes: nodes become silent, and requests past their deadline end without those missing."""

@@ -124,11 +124,11 @@ class LinkAcceptor:
             raise PeerError(
                 reasons.TOKEN_CLAIMS, f"the app server's id (sub) exceeds {MAX_SERVER_ID} characters"
             )
-        session = request.query.get("session", [""])[0]
-        if session and session.partition("~")[0] != self._relay.own:
-            # A redial came through a load balancer to the wrong node.
+        named = _node_of(request.query)
+        if named not in ("", self._relay.own):
+            # A dial came through a load balancer to the wrong node.
             refuse = partial(self._refuse, request, PeerError(reasons.LINK_SESSION_GONE))
-            if not self._relay.upgrade(session, request, refuse):
+            if not self._relay.upgrade(named, request, refuse):
                 refuse()
             return
         if self.node.draining and not self._moorage.knows(hub, server_id):
@@ -231,3 +231,9 @@ class LinkAcceptor:
         self._moorage.close()
         for server in self._servers.values():
             server.close_all()
+
+
+def _node_of(query: dict[str, list[str]]) -> str:
+    """The node that an app server wants a link to, by its incarnation or by the id of the session that it
+    wants to resume; "" for any."""
+    return (query.get("node") or query.get("session") or [""])[0].partition("~")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from moorage.wire.ids import incarnation_of
 from moorage.wire.moorage import v1
 from tests.support.app_link import AppServer, tunnel_token
 from tests.support.http_port import UPGRADE
+from tests.support.nats_server import NatsServer
 from tests.support.rawhttp import HttpConnection, Polling, Reply, clients, fetch, request_bytes
 from tests.support.rawws import TEXT, WebSocket, frame
 from tests.support.service import MoorageProcess
@@ -181,10 +183,10 @@ async def test_what_a_client_sends_before_the_answer_is_not_lost(pair: Pair) -> 
 # -- links --------------------------------------------------------------------------------------------------
 
 
-async def test_a_redial_reaches_the_node_of_its_session(pair: Pair, hub: str) -> None:
+async def test_a_link_reaches_the_node_that_it_names(pair: Pair, hub: str) -> None:
     owner = incarnation_of((await pair.open()).sid)
-    for session in (f"{owner}~", f"{owner}~anything"):
-        found = link_target(pair.other, hub, session)
+    for query in (f"node={owner}", f"session={owner}~anything"):
+        found = link_target(pair.other, hub, query)
         async with await WebSocket.open(pair.other.url, found, PROTOCOL) as link:
             await link.send(greeting())
             hello = v1.decode_from_service(await link.binary()).frames[0]
@@ -194,21 +196,21 @@ async def test_a_redial_reaches_the_node_of_its_session(pair: Pair, hub: str) ->
         await pair.until_relayed(0)
 
 
-async def test_a_redial_to_a_node_that_is_gone_is_told_so(pair: Pair, hub: str) -> None:
-    reply = await WebSocket.refused(pair.other.url, link_target(pair.other, hub, "goneNODE~x"), PROTOCOL)
+async def test_a_link_to_a_node_that_is_gone_is_told_so(pair: Pair, hub: str) -> None:
+    reply = await WebSocket.refused(pair.other.url, link_target(pair.other, hub, "node=goneNODE"), PROTOCOL)
     assert (reply.status, reply.json()["reason"]) == (410, "link-session-gone")
 
 
-async def test_a_redial_needs_a_token_before_it_is_relayed(pair: Pair, hub: str) -> None:
+async def test_a_link_needs_a_token_before_it_is_relayed(pair: Pair, hub: str) -> None:
     owner = incarnation_of((await pair.open()).sid)
     found = f"/server/tunnel?hub={hub}&session={owner}~x"
     reply = await WebSocket.refused(pair.other.url, found, PROTOCOL)
     assert reply.status == 401
 
 
-def link_target(at: MoorageProcess, hub: str, session: str) -> str:
+def link_target(at: MoorageProcess, hub: str, more: str) -> str:
     """A link's request target with a token for it."""
-    query = f"hub={hub}&session={session}"
+    query = f"hub={hub}&{more}"
     audience = f"{at.url.replace('http', 'ws', 1)}/server/tunnel?{query}"
     return f"/server/tunnel?{query}&access_token={tunnel_token(at, hub, 'by-hand', aud=audience)}"
 
@@ -268,3 +270,53 @@ async def once(node: MoorageProcess, request: bytes) -> Reply:
     async with await HttpConnection.open(node.url) as http:
         await http.send(request)
         return await http.reply()
+
+
+# -- bounds -------------------------------------------------------------------------------------------------
+
+
+async def test_relays_are_bounded_and_end_with_their_owner(hub: str) -> None:
+    with two_nodes("--set=server.max_relays=2") as (owner, other):
+        async with AppServer(owner, hub) as app:
+            pair = Pair(owner, app, other)
+            waiting, upgraded, refused = [await pair.open() for _ in range(3)]
+            poll = asyncio.create_task(waiting.get())
+            socket = await WebSocket.open(other.url, upgraded.upgrade_target)
+            await pair.until_relayed(2)
+            assert refusal(await refused.get()) == "unknown-sid"
+            assert refusal(await WebSocket.refused(other.url, refused.upgrade_target)) == "unknown-sid"
+            refused.base = owner.url
+            await refused.send("40")
+            owner.signal(signal.SIGKILL)
+            assert refusal(await poll) == "unknown-sid"
+            assert (await socket.ended())[1].code == 1006
+            await socket.http.close()
+            await pair.until_relayed(0)
+            assert refusal(await waiting.get()) == "unknown-sid"
+
+
+async def test_relaying_goes_on_while_nats_is_gone(hub: str) -> None:
+    with NatsServer() as nats, two_nodes(nats=nats) as (owner, other):
+        async with AppServer(owner, hub) as app:
+            polling = await Pair(owner, app, other).open()
+            await polling.send("40")
+            assert (await polling.poll()).startswith("40{")
+            nats.end()
+            async with asyncio.timeout(10):
+                while await asyncio.to_thread(other.metric, "moorage_cluster_nodes") != 1:
+                    await asyncio.sleep(0.05)  # between two questions, not instead of them
+            await polling.send('42["still"]')
+            assert await polling.poll() == '42["still"]'
+
+
+async def test_a_flood_of_made_up_sessions_costs_one_answer_each(pair: Pair) -> None:
+    node = incarnation_of((await pair.open()).sid)
+    before = await asyncio.to_thread(pair.other.metric, "moorage_cluster_relays_total")
+    polling = Polling(pair.other.url, clients(pair.app.hub))
+    async with await HttpConnection.open(pair.other.url) as http:
+        for number in range(200):
+            polling.sid = f"{node if number % 2 else 'nodeNONE'}{number}"
+            await http.send(request_bytes("GET", polling.target))
+            assert refusal(await http.reply()) == "unknown-sid"
+    assert await asyncio.to_thread(pair.other.metric, "moorage_cluster_relays_total") == before + 100
+    assert await pair.relayed() == 0
