@@ -32,6 +32,7 @@ class Machine:
         self.process = stack.enter_context(MoorageProcess("--workers", "2", *flags, key=key))
         started = [self.process.wait_record(event="worker started", node=f"w-{n}") for n in (1, 2)]
         self.pids = [int(record["pid"]) for record in started]
+        self.incarnations = [str(record["incarnation"]) for record in started]
         self.hub = fresh("workers")
         self.apps = []
         urls = [record["url"] for record in started] if len(sdks) > 1 else [self.process.url]
@@ -110,3 +111,53 @@ def test_every_request_may_arrive_at_any_worker(machine: Machine, transport: str
             space.emit("down", number)
             for each in (here, there):
                 assert each.next("down") == [number]
+
+
+@pytest.mark.parametrize("sdk", ["node", "python", "threads", "azure"])
+def test_one_app_server_with_one_address_serves_all_workers(sdk: str) -> None:
+    with ExitStack() as stack:
+        machine = Machine(stack, sdk)
+        (space,) = machine.stage.spaces
+        clients = machine.crew()
+        for client in clients:
+            client.emit("up")
+            assert space.event(client, "up") == []
+            space.join(client, "room")
+            space.send(client, "to one")
+            assert client.next("to one") == []
+        for target in ({}, {"to": ["room"]}):
+            space.emit("to all", **target)
+            for client in clients:
+                assert client.next("to all") == []
+
+
+@pytest.mark.parametrize("sdk", ["node", "python"])
+def test_the_only_app_server_keeps_the_clients_of_a_worker_when_another_is_killed(sdk: str) -> None:
+    with ExitStack() as stack:
+        machine = Machine(stack, sdk)
+        (space,) = machine.stage.spaces
+        machine.stage.unwanted -= {"link", "problem"}
+        crew = machine.crew(reconnection=True, reconnectionDelay=50, reconnectionDelayMax=200)
+        # The worker whose end leaves the app server's link as it is, or one that it is linked to as well.
+        links = [
+            machine.process.metric(
+                f'moorage_tunnel_connections{{node="w-{n}",dialect="moorage",hub="{machine.hub}"}}'
+            )
+            for n in (1, 2)
+        ]
+        assert sum(links) >= 1
+        doomed = links.index(min(links))
+        owners = {incarnation_of(client.connection): client for client in crew}
+        lost = owners[machine.incarnations[doomed]]
+        kept = owners[machine.incarnations[1 - doomed]]
+        os.kill(machine.pids[doomed], signal.SIGKILL)
+        space.wait("disconnect", sid=lost.sid)
+        machine.clients.wait_until(
+            lambda: len(machine.clients.heard(notice="connect", client=lost.number)) == 2, "it is back"
+        )
+        kept.emit("up")
+        assert space.event(kept, "up") == []
+        space.emit("all are here")
+        for client in (lost, kept):
+            assert client.next("all are here") == []
+        assert machine.clients.heard(notice="disconnect", client=kept.number) == []

@@ -194,7 +194,13 @@ class Supervisor:
             self._gathering.add(worker, message)
         elif isinstance(message, Started):
             worker.incarnation = message.incarnation
-            log.info("worker started", node=worker.name, pid=worker.pid, url=self._advertised(worker))
+            log.info(
+                "worker started",
+                node=worker.name,
+                pid=worker.pid,
+                url=self._advertised(worker),
+                incarnation=message.incarnation,
+            )
             if self._alone and all(each.incarnation for each in self._workers):
                 self._tell(Peers([each.incarnation for each in self._workers]))
         elif isinstance(message, State):
