@@ -27,6 +27,9 @@ class Ears:
     def session_lost(self, why: str) -> None:
         self.heard.put_nowait("session lost")
 
+    def clients_lost(self, slot: int, why: str) -> None:
+        self.heard.put_nowait(f"clients of {slot} lost")
+
     def link_event(self, name: str, error: Exception | None) -> None:
         self.heard.put_nowait(name)
 

@@ -60,6 +60,12 @@ class AppServerBase:
         """The link is up now. While it is down emits are queued and requests wait."""
         return bool(self.link.up)
 
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the service's nodes at which this app server has a session. Its emits reach their clients
+        without a detour. Empty if the service has a single node."""
+        return tuple(self.link.nodes)
+
     @overload
     def on(self, name: str, listener: ListenerT) -> ListenerT: ...
 

@@ -35,8 +35,8 @@ def test_acks_are_gathered_by_socket(calls: Calls) -> None:
     assert call.make(4) == v1.Ask(4, To("/", ("room",)), 0, 1500, b'42["ask",1,2]')
     assert call.seconds > 1.5
     assert call.part is not None
-    call.part(v1.Answer(4, "s1", b"430[1,2]"))
-    call.part(v1.Answer(4, "s2", b"nonsense"))
+    call.part(v1.Answer(4, "s1", b"430[1,2]"), 0)
+    call.part(v1.Answer(4, "s2", b"nonsense"), 0)
     acks = call.result(v1.Done(4, 3, ("s3",)))
     assert (acks.answers, acks.missing) == ({"s1": (1, 2)}, ("s3", "s2"))
 
@@ -56,7 +56,7 @@ def test_the_data_of_own_sockets_is_not_asked_for(calls: Calls, manager: Manager
         v1.Row(manager.sid, "client", None, 0, 0, (), b"{}"),
         v1.Row("other", "client2", None, 1, 0, (), b"{}"),
     )
-    call.part(v1.Sockets(2, ("me", "them"), rows, ()))
+    call.part(v1.Sockets(2, ("me", "them"), rows, ()), 0)
     own, other = call.result(v1.Done(2, 2, ("them",)))
     assert (own.data, own.handshake["url"], own.handshake["auth"]) == ({"name": "Ada"}, "/x", "secret")
     assert (other.data, other.server_id) == ({}, "them")

@@ -28,7 +28,7 @@ class Heard(Answers):
         self.ends: list[object] = []
         self.errors: list[MoorageError] = []
 
-    def part(self, frame: object) -> None:
+    def part(self, frame: object, source: int = 0, /) -> None:
         self.parts.append(frame)
 
     def end(self, frame: object) -> None:

@@ -39,7 +39,7 @@ async def cut(moorage: ThreadedMoorage) -> None:
 
     def break_it() -> None:
         # On the link's own thread: here it may be about to notice that the last cut has broken it.
-        link = moorage.link.link
+        link = moorage.link.link._home
         if moorage.up and link._socket is not None:
             link._socket.break_off()
             broken.set()

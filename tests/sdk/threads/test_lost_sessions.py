@@ -68,7 +68,7 @@ async def new_session(peer: ServicePeer, link: ThreadedLink) -> None:
     """The service restarts."""
     peer.forget()
     peer.cut()
-    await until(lambda: link.up and link.session_id == "session2")
+    await until(lambda: link.up and link.session_of(1) == "session2")
 
 
 @pytest.fixture

@@ -47,10 +47,12 @@ async def dial(
     server_id: str,
     listener: Callable[[], WSListener],
     *,
+    node: str = "",
     ssl_context: ssl.SSLContext | None = None,
 ) -> WSTransport:
-    """An open WebSocket under a new listener. Raises `LinkRefused` or `LinkUnavailable`."""
-    url = target.link_url(hub)
+    """An open WebSocket under a new listener, to a certain node if one is named. Raises `LinkRefused` or
+    `LinkUnavailable`."""
+    url = target.link_url(hub, node)
     headers = {
         "Sec-WebSocket-Protocol": SUBPROTOCOL,
         "Authorization": f"Bearer {sign(target.key, audience=url, subject=server_id, now=time.time())}",
@@ -71,9 +73,9 @@ async def dial(
                 read_buffer_init_size=READ_BUFFER,
             )
     except WSHandshakeError as error:
-        raise await _refused(error, target, hub, headers, ssl_context) from None
+        raise await _refused(error, target, hub, url, headers, ssl_context) from None
     except WSError as error:
-        raise await _stranger(error, target, hub, headers, ssl_context) from None
+        raise await _stranger(error, target, hub, url, headers, ssl_context) from None
     except ssl.SSLError as error:
         raise refusals.untrusted(target, error) from None
     except OSError as error:  # TimeoutError is one
@@ -92,18 +94,19 @@ async def _refused(
     error: WSHandshakeError,
     target: ConnectionString,
     hub: str,
+    url: str,
     sent: dict[str, str],
     ssl_context: ssl.SSLContext | None,
 ) -> Exception:
     response = error.response
     if response is None or response.status == 101:
-        return await _stranger(error, target, hub, sent, ssl_context)
+        return await _stranger(error, target, hub, url, sent, ssl_context)
     body = error.raw_body or b""
     headers = response.headers
     length = headers.get("Content-Length", "0")
     if "Transfer-Encoding" in headers or not length.isdecimal() or len(body) < int(length):
         # picows reports the head as soon as it has it, often before the body that says why.
-        again = await asyncio.to_thread(_ask, target, hub, sent, ssl_context)
+        again = await asyncio.to_thread(_ask, target, url, sent, ssl_context)
         body = b"" if again is None else again[2]
     return refusals.refusal(int(response.status), headers, body, target=target, hub=hub, now=time.time())
 
@@ -112,11 +115,12 @@ async def _stranger(
     error: Exception,
     target: ConnectionString,
     hub: str,
+    url: str,
     sent: dict[str, str],
     ssl_context: ssl.SSLContext | None,
 ) -> Exception:
     """An answer that picows cannot read may still come from a web server, for example with HTTP/1.0."""
-    answer = await asyncio.to_thread(_ask, target, hub, sent, ssl_context)
+    answer = await asyncio.to_thread(_ask, target, url, sent, ssl_context)
     if answer is None or answer[0] == 101:
         return refusals.no_http(target, str(error))
     status, headers, body = answer
@@ -124,10 +128,10 @@ async def _stranger(
 
 
 def _ask(
-    target: ConnectionString, hub: str, sent: dict[str, str], ssl_context: ssl.SSLContext | None
+    target: ConnectionString, asked: str, sent: dict[str, str], ssl_context: ssl.SSLContext | None
 ) -> tuple[int, Mapping[str, str], bytes] | None:
     """The answer to the same request, sent again; None if there is no answer."""
-    url = urlsplit(target.link_url(hub))
+    url = urlsplit(asked)
     connection = (
         HTTPSConnection(url.netloc, timeout=CONNECT_SECONDS, context=ssl_context)
         if target.secure

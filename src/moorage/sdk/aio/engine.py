@@ -12,7 +12,7 @@ from typing import Any
 import engineio
 import engineio.packet
 
-from moorage.sdk.aio.link import Link
+from moorage.sdk.aio.fleet import Links
 from moorage.sdk.clients.clients import Client, ClientTable, OutgoingParts, moved_to, text_of
 from moorage.sdk.clients.environ import Environ
 from moorage.sdk.clients.members import Stage
@@ -25,7 +25,7 @@ class AioClient(Client):
     """A client whose ordered handlers run in one task."""
 
     def __init__(self, engine: Engine, number: int, sid: str, environ: Environ) -> None:
-        super().__init__(number, sid, engine.link.session.id, environ)
+        super().__init__(number, sid, engine.link.session_of(number), environ)
         self.server = engine
         self.work: deque[Work] | None = None
         """Jobs that wait for their turn while a handler of this client runs that order depends on."""
@@ -61,7 +61,7 @@ class AioClient(Client):
 class Engine(ClientTable[AioClient], engineio.AsyncServer):  # type: ignore[misc]
     """See the module's text."""
 
-    def __init__(self, original: engineio.AsyncServer, link: Link) -> None:
+    def __init__(self, original: engineio.AsyncServer, link: Links) -> None:
         # Not `super().__init__`: the settings are those of a server that exists already.
         self._replace(original, "")
         self.link = link

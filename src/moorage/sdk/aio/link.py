@@ -8,14 +8,11 @@ How to use it (everything on one event loop; nothing here is thread-safe):
     if link.congested:
         await link.drained()                 # back-pressure; raises what ended the link, if it ends
     done = await link.request(lambda ref: Enter(ref, client, "/", ("room",)), timeout=10)
-    ref = link.ask(make, answers, timeout)   # the same without waiting: `answers` is `session.Answers`
     link.hold(True)                          # stop acknowledging: the service stops when its credit is used
     await link.close(drain=0)
 
 `receiver` hears, on the loop and in order (see `Receiver`): every batch's frames but for the answers to
-requests; when the session is gone; and what happens to the link. Another thread reaches a link through
-`loop.call_soon_threadsafe(link.send, ...)` and `asyncio.run_coroutine_threadsafe(link.request(...), loop)`;
-`Receiver` methods may hand over to other threads, and `hold` says when these have too much to do.
+requests; when the session is gone; and what happens to the link.
 
 States: new -> up <-> down -> closed. Down, frames queue up to `max_queue_bytes`, requests wait. A session
 that was down for longer than the service's grace time is given up: `receiver.session_lost`, then dialling
@@ -30,25 +27,33 @@ import secrets
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 from moorage import __version__
 from moorage.sdk.aio.dial import CONNECT_SECONDS, dial
 from moorage.sdk.aio.websocket import LinkSocket
 from moorage.sdk.errors import LinkClosed, LinkError, LinkRefused, LinkUnavailable, MoorageError, QueueFull
+from moorage.sdk.link.backoff import Backoff
 from moorage.sdk.link.connection_string import ConnectionString
-from moorage.sdk.link.session import MAX_QUEUE_BYTES, Answers, End, Greeting, Part, Session, Waiter
+from moorage.sdk.link.ports import Owner, Receiver
+from moorage.sdk.link.session import (
+    MAX_QUEUE_BYTES,
+    Answers,
+    Counts,
+    End,
+    Greeting,
+    Session,
+    TakesPart,
+    Waiter,
+    WrongNode,
+)
 from moorage.wire.errors import PeerError
-from moorage.wire.moorage.v1 import Drain, FromApp, FromService, ServiceHello
+from moorage.wire.moorage.v1 import Drain, FromApp, ServiceHello
 from moorage.wire.reasons import LINK_BAD_FRAME, LINK_CLOSED, LINK_SILENT
 
-_RANDOM: Final = secrets.SystemRandom()
-"""Pauses of processes that were forked, or seeded alike, must differ."""
 INSTANCE_BYTES: Final = 12
 TICK_SECONDS: Final = 0.5
 """Acknowledgements that nothing carried, keep-alive, silence and deadlines: none needs to be exact."""
-RETRY_FIRST: Final = 0.1
-RETRY_MOST: Final = 5.0
 MOST_SECONDS: Final = 2.0**31
 """That a frame can say."""
 LEAVE_SECONDS: Final = 2.0
@@ -57,20 +62,6 @@ GRACE_EXTRA: Final = 1.0
 """Given up so much later than the service does: it may have noticed the cut later than we did."""
 
 _log = logging.getLogger("moorage.sdk")
-
-
-class Receiver(Protocol):
-    """Takes what comes over a link. Its methods must neither block nor raise."""
-
-    def received(self, frames: list[FromService]) -> None:
-        """One batch: Open, Packet, Closed, Left, Moved, Query, Told, Drain, and Failed with ref 0."""
-
-    def session_lost(self, why: str) -> None:
-        """All clients of the session are gone, without a Closed each. The next batch belongs to a
-        new session. The service does not use the numbers of lost clients again."""
-
-    def link_event(self, name: str, error: Exception | None) -> None:
-        """`lost` and `restored`; `failed`: it will not come back (`error` says why)."""
 
 
 class Link:
@@ -86,6 +77,9 @@ class Link:
         max_queue_bytes: int = MAX_QUEUE_BYTES,
         emit_only: bool = False,
         ssl_context: ssl.SSLContext | None = None,
+        instance: str = "",
+        counts: Counts | None = None,
+        owner: Owner | None = None,
     ) -> None:
         self.target = target
         self.hub = hub
@@ -95,8 +89,11 @@ class Link:
             sdk=sdk,
             max_queue_bytes=max_queue_bytes,
             emit_only=emit_only,
-            instance=secrets.token_urlsafe(INSTANCE_BYTES),
+            instance=instance or secrets.token_urlsafe(INSTANCE_BYTES),
+            counts=counts,
         )
+        self._owner = owner
+        self._wanted = ""  # the node that was dialled last; any if empty
         self._receiver = receiver
         self._ssl = ssl_context
         self._loop = asyncio.get_running_loop()
@@ -107,7 +104,7 @@ class Link:
         self.left = False
         """`close` has ended it."""
         self._down_since = self._up_since = 0.0
-        self._attempt = 0
+        self.backoff = Backoff()
         self._held = False
         self._scheduled = False
         self._drained: list[asyncio.Future[None]] = []
@@ -152,11 +149,33 @@ class Link:
                     self._end(error)
                     raise
                 _log.warning("%s; trying again", error)
-                await asyncio.sleep(self._delay())
+                await asyncio.sleep(self.backoff.pause())
             except BaseException as error:
                 self._end(error if isinstance(error, MoorageError) else LinkClosed("never opened"))
                 raise
-        self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
+
+    def begin(self) -> None:
+        """Connect in the background, and try until a service answers."""
+        self._down_since = self._loop.time()
+        self._dialler = self._loop.create_task(self._reconnect())
+
+    def restart(self, why: str) -> None:
+        """Give the session up, and begin a new one."""
+        socket = self._socket
+        if socket is not None:
+            socket.reason = why
+            self._disconnected(socket)
+            socket.break_off(LINK_CLOSED)
+        self._give_up(why)
+
+    def drop(self, why: str) -> None:
+        """Give the session and the link up. Unlike `close` this waits for nothing."""
+        socket = self._socket
+        self._give_up(why)
+        self.left = True
+        self._end(LinkClosed(why))
+        if socket is not None:
+            socket.break_off(LINK_CLOSED)
 
     async def close(self, drain: float = 0.0, *, empty: Callable[[], bool] = lambda: False) -> None:
         """Leave. `drain`: ask for no new clients and give the present ones so many seconds first, or
@@ -234,7 +253,7 @@ class Link:
         make: Callable[[int], FromApp],
         *,
         timeout: float | None,
-        part: Callable[[Part], None] | None = None,
+        part: TakesPart | None = None,
     ) -> End:
         """Ask, and wait for the end of the answer; `part` hears what comes before it. Raises
         `RequestFailed`, `RequestTimeout`, `SessionLost`, and what `send` raises."""
@@ -257,6 +276,12 @@ class Link:
         self._held = held
         if not held and self._socket is not None:
             self.session.take_all()
+            self._schedule()
+
+    def put(self, frame: bytes) -> None:
+        """Queue an encoded frame."""
+        self.session.put(frame)
+        if not self._scheduled:
             self._schedule()
 
     def _schedule(self) -> None:
@@ -313,8 +338,7 @@ class Link:
         self._socket = None
         self._wake()
         self._down_since = self._loop.time()
-        if self._down_since - self._up_since > RETRY_MOST:
-            self._attempt = 0
+        self.backoff.broke(self._down_since - self._up_since)
         why = f"the link to {self.target.endpoint} broke ({socket.reason or 'the connection was cut'})"
         _log.warning("%s; reconnecting", why)
         self._receiver.link_event("lost", LinkUnavailable(why))
@@ -334,10 +358,16 @@ class Link:
         """One attempt: dial, greet, repeat what the service has not got."""
         socket = LinkSocket(self._message, self._disconnected, self._flush)
         try:
-            await dial(self.target, self.hub, self.server_id, lambda: socket, ssl_context=self._ssl)
+            if self._owner is not None:
+                self.target, self._wanted = self._owner.where()
+            wanted = self._wanted
+            await dial(
+                self.target, self.hub, self.server_id, lambda: socket, node=wanted, ssl_context=self._ssl
+            )
             greeting = await self._greet(socket)
-        except BaseException:
-            socket.break_off()
+        except BaseException as error:
+            # A node that was not wanted must not wait for this app server to come back.
+            socket.break_off(LINK_CLOSED if isinstance(error, WrongNode) else None)
             # Set by whatever broke it off, and of no use to anybody now.
             if socket.first.done() and not socket.first.cancelled():
                 socket.first.exception()
@@ -350,6 +380,10 @@ class Link:
         self._socket = socket
         for batch in greeting.again:
             socket.write(batch)
+        if self._owner is not None:
+            self._owner.greeted(self.hello, new=not greeting.resumed)
+        if self._ticker is None:
+            self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
         socket.release()
         self._schedule()
 
@@ -357,7 +391,7 @@ class Link:
         socket.write(self.session.hello())
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                return self.session.greeted(await socket.first)
+                return self.session.greeted(await socket.first, self._wanted)
         except TimeoutError:
             raise LinkUnavailable(f"{self.target.endpoint} opened the link and said nothing") from None
         except PeerError as error:
@@ -366,17 +400,17 @@ class Link:
     async def _reconnect(self) -> None:
         said = ""
         while True:
-            await asyncio.sleep(self._delay())
+            await asyncio.sleep(self.backoff.pause())
             try:
                 await self._connect()
             except LinkError as error:
-                if isinstance(error, LinkRefused) and error.number:
+                if isinstance(error, LinkRefused) and error.number and not self._wanted:
                     self._fail(error)
                     return
                 # Refused by something that is not Moorage: what a proxy says while it restarts.
-                if str(error) != said or self._attempt.bit_count() == 1:
+                if str(error) != said or self.backoff.attempts.bit_count() == 1:
                     said = str(error)
-                    _log.warning("%s (attempt %d)", said, self._attempt)
+                    _log.warning("%s (attempt %d)", said, self.backoff.attempts)
             else:
                 break
         _log.info("the link to %s is back", self.target.endpoint)
@@ -387,12 +421,6 @@ class Link:
         self._end(error)
         self._give_up(str(error))
         self._receiver.link_event("failed", error)
-
-    def _delay(self) -> float:
-        most = min(RETRY_MOST, RETRY_FIRST * 2.0**self._attempt)
-        self._attempt = min(self._attempt + 1, 30)
-        # Spread: a service that comes back is met by all its app servers at once.
-        return most * _RANDOM.uniform(0.3, 1.0)
 
     # -- time -------------------------------------------------------------------------------------------
 

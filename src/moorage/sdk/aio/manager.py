@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -13,14 +13,14 @@ from typing import Any
 import socketio
 
 from moorage.sdk.aio.events import Handling, Waits
-from moorage.sdk.aio.link import Link
+from moorage.sdk.aio.fleet import Links
 from moorage.sdk.clients.clients import ClientTable
 from moorage.sdk.clients.members import Callback, Member
 from moorage.sdk.errors import LinkClosed, RequestTimeout, SessionLost
 from moorage.sdk.exchange.change import Make, RoomChange
 from moorage.sdk.exchange.manager import ANSWER_SECONDS, CALLBACK_SECONDS, AckCallbacks, SocketManager, Step
 from moorage.sdk.exchange.targets import arguments_of
-from moorage.sdk.link.session import End, Part, Waiter
+from moorage.sdk.link.session import End, TakesPart, Waiter
 from moorage.sdk.payload import Codec
 from moorage.wire.moorage.v1 import VOLATILE, Done, Emit, Packet
 from moorage.wire.socketio import disconnect_packet
@@ -31,7 +31,7 @@ _log = logging.getLogger("moorage.sdk")
 class Manager(SocketManager, socketio.AsyncManager):  # type: ignore[misc]
     """Stands in `sio.manager`."""
 
-    def __init__(self, link: Link, codec: Codec, table: ClientTable[Any], waits: Waits) -> None:
+    def __init__(self, link: Links, codec: Codec, table: ClientTable[Any], waits: Waits) -> None:
         super().__init__()
         self._manage(table, codec, nullcontext())
         self._link = link
@@ -188,7 +188,7 @@ class Manager(SocketManager, socketio.AsyncManager):  # type: ignore[misc]
         assert isinstance(end, Done)
         return end
 
-    async def ask(self, make: Make, *, timeout: float, part: Callable[[Part], None] | None = None) -> End:
+    async def ask(self, make: Make, *, timeout: float, part: TakesPart | None = None) -> End:
         """`Link.request`. Meanwhile the handler that asks counts as waiting."""
         handling = self._waits.begin()
         try:

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 
-from moorage.sdk.aio.link import Link
+from moorage.sdk.aio.fleet import Links
 from moorage.sdk.errors import MoorageError
 from moorage.sdk.exchange.server_events import HandlerCall, ServerEvents
 from moorage.sdk.payload import Codec
@@ -18,14 +18,14 @@ _log = logging.getLogger("moorage.sdk")
 class AioServerEvents(ServerEvents):
     """`ServerEvents` with functions and coroutine functions as handlers."""
 
-    def __init__(self, link: Link, codec: Codec) -> None:
+    def __init__(self, link: Links, codec: Codec) -> None:
         super().__init__(codec)
         self._link = link
         self._tasks: set[asyncio.Task[None]] = set()
 
     def told(self, frame: Told) -> None:
         """Another app server's event."""
-        plan = self.plan(frame, self._link.session.id)
+        plan = self.plan(frame, self._link.session_of(frame.ref))
         if isinstance(plan, Reply):
             self._link.send(plan)
         elif plan is not None:
@@ -42,7 +42,7 @@ class AioServerEvents(ServerEvents):
             _log.exception("the handler of a server-side event failed")
             return
         reply = self.reply(call, result)
-        if reply is not None and call.session == self._link.session.id:
+        if reply is not None and call.session == self._link.session_of(reply.ref):
             try:
                 self._link.send(reply)
             except MoorageError as error:

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from moorage.sdk.clients.environ import Environ
 from moorage.sdk.clients.members import Member, Stage
+from moorage.sdk.link.fleet import slot_of
 from moorage.sdk.link.terms import max_message
 from moorage.sdk.payload import RS, part_of
 from moorage.wire.moorage.v1 import Close, Opened
@@ -121,10 +122,14 @@ class ClientTable(Generic[ClientT]):
         if self.sockets.get(client.sid) is client:
             del self.sockets[client.sid]
 
-    def forget_all(self) -> list[ClientT]:
-        """The session is over: all clients, none of which can be reached any more."""
-        clients, self.by_number = list(self.by_number.values()), {}
+    def forget_all(self, slot: int | None = None) -> list[ClientT]:
+        """The session with this slot is over, or all are: its clients, none of which can be reached any
+        more."""
+        clients = [
+            client for client in self.by_number.values() if slot is None or slot_of(client.number) == slot
+        ]
         for client in clients:
+            del self.by_number[client.number]
             client.gone = True
         return clients
 

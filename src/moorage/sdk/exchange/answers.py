@@ -142,7 +142,7 @@ class AckCollector:
     answers: dict[str, Any] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
 
-    def part(self, frame: FromService) -> None:
+    def part(self, frame: FromService, _source: int = 0) -> None:
         """One part of the answer."""
         if not isinstance(frame, Answer):
             return
@@ -161,11 +161,10 @@ class SocketCollector:
     """Gathers the `Sockets` and `Data` of a `Fetch`."""
 
     namespace: str
-    rows: list[tuple[Row, str]] = field(default_factory=list)
-    shared: dict[int, bytes] = field(default_factory=dict)
-    """Headers that rows have in common, by their number."""
-    told: dict[str, list[Callable[[], Any]]] = field(default_factory=dict)
-    """By app server, in the order of its rows."""
+    rows: list[tuple[Row, tuple[int, str], bytes]] = field(default_factory=list)
+    """With the source of the answer, the app server, and headers that the row shares with others."""
+    told: dict[tuple[int, str], list[Callable[[], Any]]] = field(default_factory=dict)
+    """By source and app server, in the order of its rows."""
     facts: dict[str, bytes] = field(default_factory=dict)
     own: dict[str, bytes] = field(default_factory=dict)
     """Handshakes of own sockets by socket id: the service does not repeat them."""
@@ -175,14 +174,14 @@ class SocketCollector:
         self.own[member.sid] = member.client.environ["moorage.handshake"]
         self.facts[member.sid] = facts
 
-    def part(self, frame: FromService) -> None:
+    def part(self, frame: FromService, source: int = 0) -> None:
         """One part of the answer."""
         if isinstance(frame, Sockets):
-            servers = frame.servers
-            self.rows.extend((row, servers[row.server]) for row in frame.rows)
-            self.shared.update((each.number, each.headers) for each in frame.headers)
+            servers = [(source, server) for server in frame.servers]
+            shared = {each.number: each.headers for each in frame.headers}
+            self.rows.extend((row, servers[row.server], shared.get(row.shared, b"{}")) for row in frame.rows)
         elif isinstance(frame, Data):
-            told = self.told.setdefault(frame.server, [])
+            told = self.told.setdefault((source, frame.server), [])
             for chunk in frame.chunks:
                 told += ToldFacts(chunk).each()
 
@@ -191,14 +190,19 @@ class SocketCollector:
         told = {server: iter(facts) for server, facts in self.told.items()}
         nobody: Iterator[Callable[[], Any]] = iter(())
         return FetchedSockets(
-            tuple(self._socket(row, server, told.get(server, nobody)) for row, server in self.rows), missing
+            tuple(
+                self._socket(row, server[1], told.get(server, nobody), shared)
+                for row, server, shared in self.rows
+            ),
+            missing,
         )
 
-    def _socket(self, row: Row, server: str, told: Iterator[Callable[[], Any]]) -> RemoteSocket:
+    def _socket(
+        self, row: Row, server: str, told: Iterator[Callable[[], Any]], shared: bytes
+    ) -> RemoteSocket:
         if row.id in self.own:
             row.handshake = self.own[row.id]
             return RemoteSocket(row, self.namespace, server, partial(_read, self.facts[row.id]))
-        shared = self.shared.get(row.shared, b"{}")
         return RemoteSocket(row, self.namespace, server, next(told, _nothing), shared)
 
 

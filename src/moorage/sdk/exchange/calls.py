@@ -11,7 +11,7 @@ from moorage.sdk.exchange.change import Make
 from moorage.sdk.exchange.inbox import Inbox
 from moorage.sdk.exchange.manager import ANSWER_SECONDS, SocketManager
 from moorage.sdk.exchange.targets import arguments_of, milliseconds, target
-from moorage.sdk.link.session import End, Part
+from moorage.sdk.link.session import End, TakesPart
 from moorage.sdk.payload import Codec
 from moorage.wire.moorage import v1
 
@@ -24,7 +24,7 @@ class Call(NamedTuple, Generic[T]):
     make: Make
     seconds: float
     """How long to wait for the service's own answer."""
-    part: Callable[[Part], None] | None
+    part: TakesPart | None
     """Takes the frames before the last."""
     result: Callable[[End], T]
     """The value of the call, from the last frame of the answer."""
@@ -73,7 +73,7 @@ class Calls:
 
         def result(end: End) -> FetchedSockets:
             assert isinstance(end, v1.Done)
-            for row, _ in collector.rows:
+            for row, *_ in collector.rows:
                 member = self._manager.members.get(row.id, namespace)
                 if member is not None:
                     collector.know(member, self._inbox.facts_of(row.id, namespace))

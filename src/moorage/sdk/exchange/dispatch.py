@@ -91,9 +91,9 @@ class ClientDispatcher(Generic[ClientT]):
             reason = self._causes.get(frame.cause, self._sio.reason.TRANSPORT_ERROR)
             self._in_order(client, partial(self._end_client, client, reason))
 
-    def all_gone(self) -> None:
-        """The session is over, and all its clients with it."""
-        for client in self._table.forget_all():
+    def all_gone(self, slot: int | None = None) -> None:
+        """The session is over, and all its clients with it: the session with this slot, or all."""
+        for client in self._table.forget_all(slot):
             self._in_order(client, partial(self._end_client, client, self._sio.reason.TRANSPORT_CLOSE))
 
     def left(self, frame: Left) -> None:

@@ -19,7 +19,7 @@ Tell = Callable[..., None]
 
 
 class Inbox:
-    """`link.Receiver` of one app server. `tell(name, *arguments)` raises the events that `on` listens to."""
+    """`FleetReceiver` of one app server. `tell(name, *arguments)` raises the events that `on` listens to."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
@@ -69,6 +69,11 @@ class Inbox:
         _log.warning("all clients are lost: %s", why)
         self._dispatcher.all_gone()
         self._tell("session_lost", why)
+
+    def clients_lost(self, slot: int, why: str) -> None:
+        """The clients of one of several sessions are gone."""
+        _log.warning("the clients at one node are lost: %s", why)
+        self._dispatcher.all_gone(slot)
 
     def link_event(self, name: str, error: Exception | None) -> None:
         """The link was lost, came back, or failed for good."""

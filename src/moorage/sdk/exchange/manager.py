@@ -282,7 +282,7 @@ class AckCallbacks:
         self._call_back = call_back
         self._over = over
 
-    def part(self, frame: Part) -> None:
+    def part(self, frame: Part, _source: int = 0, /) -> None:
         """An ack, or a frame that says how many are to come."""
         if isinstance(frame, Answer):
             try:

@@ -32,9 +32,16 @@ class ConnectionString:
         """The service's URL."""
         return f"http{'s' if self.secure else ''}://{self.host}"
 
-    def link_url(self, hub: str) -> str:
-        """Where links of `hub` are opened. The access token's audience is this URL, too."""
-        return f"ws{'s' if self.secure else ''}://{self.host}/server/tunnel?hub={quote(hub, safe='')}"
+    def link_url(self, hub: str, node: str = "") -> str:
+        """Where links of `hub` are opened, at a certain node of the service if one is named. The access
+        token's audience is this URL, too."""
+        which = f"&node={quote(node, safe='')}" if node else ""
+        return f"ws{'s' if self.secure else ''}://{self.host}/server/tunnel?hub={quote(hub, safe='')}{which}"
+
+    def at(self, url: str) -> ConnectionString:
+        """The same key at another address of the service. Raises `UsageError` for what is no URL."""
+        secure, host = _address(url, "")
+        return ConnectionString(secure, host, self.key)
 
 
 def parse(text: str) -> ConnectionString:

@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 from moorage.sdk import errors
 from moorage.sdk.errors import MoorageError
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1
+from moorage.wire.moorage.raw_batch import decode_frame_from_app
 from moorage.wire.moorage.stream import Incoming, Outgoing
-from moorage.wire.moorage.v1 import COUNTED, decode_from_service, encode_batch, encode_frame
+from moorage.wire.moorage.v1 import (
+    COUNTED,
+    decode_from_app,
+    decode_from_service,
+    encode_batch,
+    encode_frame,
+)
 from moorage.wire.reasons import LINK_BAD_FRAME, LINK_VERSION
 
 WINDOW: Final = 4 * 1024 * 1024
@@ -31,7 +40,10 @@ _BROADCAST: Final = (b"\x96\x0a\x00", b"\x96\x28\x00")
 _ALWAYS: Final = frozenset({v1.Close, v1.Drain})
 """Queued even if the queue is full: they are small and few, and they end what fills it."""
 
-_ANSWERS: Final = frozenset({v1.Asked, v1.Answer, v1.Sockets, v1.Data, v1.Done, v1.Servers, v1.Failed})
+_ANSWERS: Final = frozenset(
+    {v1.Asked, v1.Answer, v1.Sockets, v1.Data, v1.Done, v1.Servers, v1.Failed, v1.Nodes}
+)
+"""Frames that the session takes itself: answers to requests, and the list of nodes."""
 
 Part = v1.Asked | v1.Answer | v1.Sockets | v1.Data
 End = v1.Done | v1.Servers
@@ -40,8 +52,8 @@ End = v1.Done | v1.Servers
 class Answers(Protocol):
     """Takes the frames that answer one request. Must not raise."""
 
-    def part(self, frame: Part) -> None:
-        """Part of the answer; more follows."""
+    def part(self, frame: Part, source: int = 0, /) -> None:
+        """Part of the answer; more follows. `source` tells the sessions of one app server apart."""
 
     def end(self, frame: End) -> None:
         """The last of it."""
@@ -63,6 +75,22 @@ class Future(Protocol):
         """End it with an error."""
 
 
+class Counts:
+    """What all sessions of one app server count together."""
+
+    __slots__ = ("number", "ref")
+
+    def __init__(self) -> None:
+        self.number = 0
+        """Number of the last frame of `COUNTED`."""
+        self.ref = 0
+        """Of the last request."""
+
+
+TakesPart = Callable[[Part, int], None]
+"""Takes a part of an answer and its source."""
+
+
 class Waiter:
     """`Answers` for a caller that waits for the last frame. `ended` is called while the answer is read, and
     so before later frames of the same batch."""
@@ -70,17 +98,17 @@ class Waiter:
     def __init__(
         self,
         future: Future,
-        part: Callable[[Part], None] | None = None,
+        part: TakesPart | None = None,
         ended: Callable[[MoorageError | None], None] | None = None,
     ) -> None:
         self._future = future
         self._part = part
         self._ended = ended
 
-    def part(self, frame: Part) -> None:
+    def part(self, frame: Part, source: int = 0, /) -> None:
         """Part of the answer."""
         if self._part is not None:
-            self._part(frame)
+            self._part(frame, source)
 
     def end(self, frame: End) -> None:
         """The last frame of the answer."""
@@ -98,6 +126,10 @@ class Waiter:
             self._ended(error)
         if not self._future.done():
             self._future.set_exception(error)
+
+
+class WrongNode(errors.LinkUnavailable):
+    """Another node than the one that was dialled has answered."""
 
 
 class Greeting(NamedTuple):
@@ -120,6 +152,7 @@ class Session:
         max_queue_bytes: int = MAX_QUEUE_BYTES,
         emit_only: bool = False,
         instance: str = "",
+        counts: Counts | None = None,
     ) -> None:
         if max_queue_bytes < 1:
             raise errors.UsageError(f"max_queue_bytes must be 1 or more, not {max_queue_bytes}")
@@ -130,12 +163,18 @@ class Session:
         self._window = window
         self._emit_only = emit_only
         self._instance = instance
-        self._counted = 0
-        """Number of the last frame of `COUNTED`."""
+        self._counts = counts or Counts()
+        self.largest: float = float("inf")
+        """Bytes of the largest frame that the service reads."""
+        self.alone = True
+        """The app server has no other session. A session that is lost beside others leaves what it has not
+        delivered in `lost`, and its successor begins with nothing."""
+        self.lost: Outgoing | None = None
+        self.heard_nodes: Callable[[v1.Nodes], object] = bool
+        """Takes the lists of nodes."""
         self._out = Outgoing(window)
         self._in = Incoming(window)
         self._requests: dict[int, tuple[Answers, float]] = {}
-        self._ref = 0
 
     # -- the beginning of a WebSocket ---------------------------------------------------------------
 
@@ -145,9 +184,9 @@ class Session:
         frame = v1.AppHello(v1.REVISION, self._sdk, *terms, self._instance)
         return encode_batch(0, 0, [encode_frame(frame)])
 
-    def greeted(self, data: bytes) -> Greeting:
-        """The service's first message. Raises `PeerError` where it is no hello, `LinkRefused` for a
-        dialect that is not ours."""
+    def greeted(self, data: bytes, node: str = "") -> Greeting:
+        """The service's first message. `node` is the node that was wanted, if any. Raises `PeerError` where
+        it is no hello, `LinkRefused` for a dialect that is not ours, `WrongNode` for another node."""
         batch = decode_from_service(data)
         frame = batch.frames[0] if batch.frames else None
         if batch.number or not isinstance(frame, v1.ServiceHello):
@@ -159,6 +198,8 @@ class Session:
                 reason=LINK_VERSION.name,
                 number=LINK_VERSION.number,
             )
+        if node and frame.node != node:
+            raise WrongNode(f"node {frame.node} answered instead of node {node}")
         lost = not frame.resumed and self.id != ""
         if frame.resumed:
             again = self._out.resume(frame.received)
@@ -167,13 +208,18 @@ class Session:
             self.forget("the service no longer knows this app server's session")
         self.id = frame.session
         self.hello_of_service = frame
+        self.largest = frame.max_batch - BATCH_OVERHEAD
         self._out.window = frame.window
         return Greeting(again, frame.resumed, lost)
 
     def forget(self, why: str) -> None:
         """The session is gone. Open requests fail. Emits that were never sent stay queued for the next
         session, because they name rooms and not clients of this one."""
-        kept = [frame for frame in self._out.unsent() if frame.startswith(_BROADCAST)]
+        kept = []
+        if self.alone:
+            kept = [frame for frame in self._out.unsent() if frame.startswith(_BROADCAST)]
+        else:
+            self.lost = self._out
         self.id = ""
         self._out = Outgoing(self._out.window)
         self._in = Incoming(self._window)
@@ -198,36 +244,62 @@ class Session:
         """True if emits should wait."""
         return self._out.waiting >= CONGESTED_BYTES
 
+    def untaken(self) -> list[v1.FromApp]:
+        """What the session that was lost beside others had not delivered for certain, in order; once."""
+        lost, self.lost = self.lost, None
+        if lost is None:
+            return []
+        frames = [frame for batch in lost.kept for frame in decode_from_app(batch).frames]
+        return frames + [decode_frame_from_app(msgspec.Raw(frame)) for frame in lost.unsent()]
+
     def queue(self, frame: v1.FromApp) -> None:
         """Raises `QueueFull`, or `TooLarge` for a frame that the service would not read."""
         if type(frame) in COUNTED:
-            self._counted += 1
-            frame.number = self._counted  # type: ignore[union-attr]
+            self._counts.number += 1
+            frame.number = self._counts.number  # type: ignore[union-attr]
         data = encode_frame(frame)
         size = len(data)
-        hello = self.hello_of_service
-        if hello is not None and size > hello.max_batch - BATCH_OVERHEAD:
-            raise errors.TooLarge(
-                f"{size} bytes in one packet, the service reads {hello.max_batch - BATCH_OVERHEAD} "
-                "(setting links.max_frame there)"
-            )
+        if size > self.largest:
+            raise self.too_large(size)
         if self._out.waiting + size > self.max_queue_bytes and type(frame) not in _ALWAYS:
-            raise errors.QueueFull(
-                f"{self._out.waiting} bytes are waiting for the service, max_queue_bytes is "
-                f"{self.max_queue_bytes}: the service is away or does not keep up"
-            )
+            raise self.full()
         self._out.queue(data)
+
+    def put(self, data: bytes) -> None:
+        """Queue an encoded frame whatever its size: the caller has asked `fits`."""
+        self._out.queue(data)
+
+    def fits(self, size: int) -> bool:
+        """The queue has room for a frame of this size."""
+        return self._out.waiting + size <= self.max_queue_bytes
+
+    def full(self) -> errors.QueueFull:
+        """Says how full the queue is."""
+        return errors.QueueFull(
+            f"{self._out.waiting} bytes are waiting for the service, max_queue_bytes is "
+            f"{self.max_queue_bytes}: the service is away or does not keep up"
+        )
+
+    def too_large(self, size: int) -> errors.TooLarge:
+        """Says how large a frame may be."""
+        return errors.TooLarge(
+            f"{size} bytes in one packet, the service reads {self.largest} (setting links.max_frame there)"
+        )
 
     def ask(
         self, make: Callable[[int], v1.FromApp], answers: Answers, now: float, timeout: float | None
     ) -> int:
         """Queue a request; `make` builds its frame around the number it is given. Raises what
         `queue` does. Without a timeout it stays open until answered or the session ends."""
-        self._ref += 1
-        ref = self._ref
+        self._counts.ref += 1
+        ref = self._counts.ref
         self.queue(make(ref))
-        self._requests[ref] = (answers, float("inf") if timeout is None else now + timeout)
+        self.expect(ref, answers, now, timeout)
         return ref
+
+    def expect(self, ref: int, answers: Answers, now: float, timeout: float | None) -> None:
+        """A request with this number has been queued."""
+        self._requests[ref] = (answers, float("inf") if timeout is None else now + timeout)
 
     def cancel(self, ref: int) -> None:
         """The caller does not wait any more."""
@@ -275,6 +347,9 @@ class Session:
         return [frame for frame in frames if type(frame) not in _ANSWERS or not self._answered(frame)]
 
     def _answered(self, frame: v1.FromService) -> bool:
+        if isinstance(frame, v1.Nodes):
+            self.heard_nodes(frame)
+            return True
         assert isinstance(frame, (v1.Asked, v1.Answer, v1.Sockets, v1.Data, v1.Done, v1.Servers, v1.Failed))
         request = self._requests.get(frame.ref)
         if request is None:

@@ -161,7 +161,7 @@ class ThreadedMoorage(AppServerBase):
         self._manager = ThreadsManager(self.link, self._codec, self._engine)
         self._manager.set_server(sio)
         self._dispatcher = ThreadsDispatcher(
-            sio, self._engine, self._manager, self._codec, extra, session=lambda: self.link.session_id
+            sio, self._engine, self._manager, self._codec, extra, session=self.link.session_of
         )
         self._server_events = ThreadsServerEvents(self.link, self._codec, self._pool)
         self._inbox.serve_threads(self.link, self._dispatcher, self._manager, self._server_events)

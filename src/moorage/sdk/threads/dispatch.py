@@ -26,7 +26,7 @@ _log = logging.getLogger("moorage.sdk")
 
 
 class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
-    """Takes the frames that are about clients. `session` gives the id of the link's present session."""
+    """Takes the frames that are about clients. `session` gives the session of a client's number."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
         codec: Codec,
         extra: dict[str, Any],
         *,
-        session: Callable[[], str],
+        session: Callable[[int], str],
     ) -> None:
         super().__init__(sio, engine, manager, codec)
         self._engine = engine
@@ -52,7 +52,7 @@ class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
 
     def _accept(self, frame: Open) -> ThreadsClient:
         environ = environ_of(frame) | self._extra
-        client = ThreadsClient(self._engine, self._session(), frame.client, frame.id, environ)
+        client = ThreadsClient(self._engine, self._session(frame.client), frame.client, frame.id, environ)
         self._engine.transmit(self._engine.take(client), client.link_session)
         return client
 

@@ -84,7 +84,7 @@ class ThreadsInbox(Inbox):
 
     def _query(self, frame: Query) -> None:
         # Sessions may be large, so they are encoded in another thread.
-        self._telling.submit(partial(self._answer, frame, self._link.session_id))
+        self._telling.submit(partial(self._answer, frame, self._link.session_of(frame.ref)))
 
     def _answer(self, frame: Query, session: str) -> None:
         try:

@@ -17,16 +17,17 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from moorage.sdk import errors
-from moorage.sdk.aio.link import Link, Receiver
+from moorage.sdk.aio.fleet import Links
 from moorage.sdk.errors import MoorageError
 from moorage.sdk.link.connection_string import ConnectionString
+from moorage.sdk.link.ports import FleetReceiver
 from moorage.sdk.link.session import (
     BATCH_OVERHEAD,
     CONGESTED_BYTES,
     MAX_QUEUE_BYTES,
     Answers,
     End,
-    Part,
+    TakesPart,
     Waiter,
 )
 from moorage.wire.moorage.v1 import Facts, FromApp, ServiceHello
@@ -79,7 +80,7 @@ class ThreadedLink:
         target: ConnectionString,
         hub: str,
         server_id: str,
-        receiver: Receiver,
+        receiver: FleetReceiver,
         *,
         max_queue_bytes: int = MAX_QUEUE_BYTES,
         emit_only: bool = False,
@@ -90,8 +91,8 @@ class ThreadedLink:
         self.max_queue_bytes = max_queue_bytes
         self.loop: asyncio.AbstractEventLoop
         """Set by `start`."""
-        self._make: Callable[[], Link] = partial(
-            Link,
+        self._make: Callable[[], Links] = partial(
+            Links,
             target,
             hub,
             server_id,
@@ -100,7 +101,7 @@ class ThreadedLink:
             emit_only=emit_only,
             ssl_context=ssl_context,
         )
-        self._link: Link | None = None
+        self._link: Links | None = None
         self._queue: deque[tuple[Item, int, str]] = deque()
         """What to send, its estimated size, and the only session that may get it."""
         self._lock = threading.Lock()
@@ -196,16 +197,15 @@ class ThreadedLink:
             self._abandon()
 
     @property
-    def link(self) -> Link:
+    def link(self) -> Links:
         """The link itself. Call its methods on its own thread only; properties may be read from any."""
         if self._link is None:
             raise errors.LinkClosed("the link was never opened")
         return self._link
 
-    @property
-    def session_id(self) -> str:
-        """Names the session; the numbers of requests hold within it."""
-        return self.link.session.id
+    def session_of(self, number: int) -> str:
+        """The session that knows a client or a question by this number."""
+        return self.link.session_of(number)
 
     @property
     def up(self) -> bool:
@@ -213,8 +213,14 @@ class ThreadedLink:
         return self._link is not None and not self._dead and self._link.up
 
     @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the nodes with a session."""
+        return () if self._link is None else self._link.nodes
+
+    @property
     def _congested(self) -> bool:
-        return self._queued + self.link.session.waiting >= CONGESTED_BYTES
+        link = self.link
+        return self._queued + link.session.waiting >= CONGESTED_BYTES or (link.several and link.congested)
 
     @property
     def in_own_thread(self) -> bool:
@@ -253,7 +259,7 @@ class ThreadedLink:
         *,
         seconds: float = REQUEST_SECONDS,
         session: str = ANY_SESSION,
-        part: Callable[[Part], None] | None = None,
+        part: TakesPart | None = None,
         ended: Callable[[MoorageError | None], None] | None = None,
     ) -> End:
         """Send what `make` builds around a number, wait for the end of its answer. On the link's thread
@@ -296,7 +302,9 @@ class ThreadedLink:
             )
         with self._lock:
             waiting = self._queued + link.session.waiting
-            if waiting + size > self.max_queue_bytes:
+            if waiting + size > self.max_queue_bytes and (
+                not link.several or self._queued + size > self.max_queue_bytes
+            ):
                 raise errors.QueueFull(
                     f"{waiting} bytes are waiting for the service, max_queue_bytes is "
                     f"{self.max_queue_bytes}: the service is away or does not keep up"
@@ -340,7 +348,7 @@ class ThreadedLink:
 
     def _hand_over(self, item: Item, session: str) -> MoorageError | None:
         # The session changes on this thread only, so it cannot change between this look and the queue.
-        if session and session != self.session_id:
+        if session and session != self.link.session.id and not self.link.knows(session):
             return (
                 errors.SessionLost("the session ended before this left") if isinstance(item, tuple) else None
             )

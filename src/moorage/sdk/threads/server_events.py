@@ -25,7 +25,7 @@ class ThreadsServerEvents(ServerEvents):
 
     def told(self, frame: Told) -> None:
         """Another app server's event; called on the link's thread."""
-        session = self._link.session_id
+        session = self._link.session_of(frame.ref)
         plan = self.plan(frame, session)
         if isinstance(plan, Reply):
             self._link.send(plan, session)

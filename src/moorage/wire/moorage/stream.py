@@ -55,6 +55,11 @@ class Outgoing:
         """The frames that are queued and not yet in a batch, in order."""
         return list(self._waiting)
 
+    @property
+    def kept(self) -> tuple[bytes, ...]:
+        """The batches that were sent and that the other end has not taken, in order."""
+        return tuple(self._kept)
+
     def take(self, ack: int) -> bytes | None:
         """The next batch, if a frame waits and there is credit. The batch may exceed the window;
         otherwise a frame larger than the window could never be sent."""

@@ -1,0 +1,426 @@
+"""The links of one app server: one to each node of the service that it covers (see `sdk.link.fleet`).
+
+To its users a fleet is one link, with the interface of `Link`. While there was never more than one link,
+`send`, `ask` and `request` are that link's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+from moorage.sdk.aio.link import INSTANCE_BYTES, MOST_SECONDS, Link
+from moorage.sdk.errors import MoorageError, QueueFull, SessionLost, UsageError
+from moorage.sdk.link.connection_string import ConnectionString
+from moorage.sdk.link.fleet import Aim, Fleet, Order, Seat, aim_of, inward, outward, slot_of
+from moorage.sdk.link.merged import Merged
+from moorage.sdk.link.ports import FleetReceiver
+from moorage.sdk.link.session import MAX_QUEUE_BYTES, Answers, Counts, End, Session, TakesPart, Waiter
+from moorage.wire.moorage import v1
+from moorage.wire.moorage.v1 import FromApp, FromService, ServiceHello
+
+START_SECONDS: Final = 2.0
+"""How long `start` waits for the sessions after the first."""
+SEVERAL_NODES: Final = 4
+"""Revision of a service that may have several nodes."""
+_NO_SESSION: Final = "none"
+_GONE: Final = "the session of this client's node is over"
+
+_log = logging.getLogger("moorage.sdk")
+
+Make = Callable[[int], FromApp]
+
+
+class _Request(Protocol):
+    def __call__(
+        self, make: Make, *, timeout: float | None, part: TakesPart | None = None
+    ) -> Awaitable[End]: ...
+
+
+class Berth:
+    """One link of a fleet: `Receiver` and `Owner` of the link."""
+
+    def __init__(self, links: Links, seat: Seat) -> None:
+        self._links = links
+        self._receiver = links.receiver
+        self.seat = seat
+        self.link: Link
+
+    def received(self, frames: list[FromService]) -> None:
+        """One batch."""
+        if self.seat.slot:
+            inward(frames, self.seat.slot)
+        self._receiver.received(frames)
+
+    def session_lost(self, why: str) -> None:
+        """The session is over."""
+        self._links.lost(self, why)
+
+    def link_event(self, name: str, error: Exception | None) -> None:
+        """The link was lost, came back, or failed."""
+        self._links.event(self, name, error)
+
+    def where(self) -> tuple[ConnectionString, str]:
+        """Where to dial."""
+        return self._links.where(self)
+
+    def greeted(self, hello: ServiceHello, *, new: bool) -> None:
+        """The link is up."""
+        self._links.greeted(self, hello, new=new)
+
+
+class Links:
+    """See the module's text. Everything on one event loop; nothing here is thread-safe."""
+
+    def __init__(
+        self,
+        target: ConnectionString,
+        hub: str,
+        server_id: str,
+        receiver: FleetReceiver,
+        *,
+        max_queue_bytes: int = MAX_QUEUE_BYTES,
+        emit_only: bool = False,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.target = target
+        self.hub = hub
+        self.server_id = server_id
+        self.receiver = receiver
+        self._options: dict[str, Any] = {
+            "max_queue_bytes": max_queue_bytes,
+            "emit_only": emit_only,
+            "ssl_context": ssl_context,
+            "instance": secrets.token_urlsafe(INSTANCE_BYTES),
+            "counts": (counts := Counts()),
+        }
+        self._counts = counts
+        self._loop = asyncio.get_running_loop()
+        self._fleet = Fleet()
+        self._berths: dict[int, Berth] = {}
+        self._failed: Exception | None = None
+        self._held = False
+        self._was_down = False
+        self._changed: asyncio.Future[None] | None = None
+        """Set while `start` waits for the nodes to be covered."""
+        link = self._berth(self._fleet.add()).link
+        self._only: Link | None = link
+        """The link, while there was never another."""
+        self._home = link
+        self.session: Session = link.session
+        """The session of the home."""
+        self.send: Callable[[FromApp], None] = link.send
+        """Queue one frame; as `Link.send`."""
+        self.ask: Callable[[Make, Answers, float | None], int] = link.ask
+        """Queue a request; as `Link.ask`."""
+        self.request: _Request = link.request
+        """Ask, and wait for the end of the answer; as `Link.request`."""
+
+    def _berth(self, seat: Seat) -> Berth:
+        berth = Berth(self, seat)
+        berth.link = Link(self.target, self.hub, self.server_id, berth, owner=berth, **self._options)
+        berth.link.session.heard_nodes = lambda frame: self._listed(berth, frame)
+        berth.link.hold(self._held)
+        self._berths[seat.slot] = berth
+        return berth
+
+    # -- state --------------------------------------------------------------------------------------
+
+    @property
+    def up(self) -> bool:
+        """One link is up at least."""
+        return any(berth.link.up for berth in self._berths.values())
+
+    @property
+    def closed(self) -> bool:
+        """For good."""
+        return self._home.closed
+
+    @property
+    def left(self) -> bool:
+        """`close` has ended it."""
+        return self._home.left
+
+    @property
+    def hello(self) -> ServiceHello:
+        """What the service said of itself. Only after `start`."""
+        return self._home.hello
+
+    @property
+    def several(self) -> bool:
+        """There is more than one session, or was."""
+        return self._only is None
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the nodes with a session; none if the service has a single node."""
+        return tuple(seat.name for seat in self._fleet.alive if seat.name)
+
+    @property
+    def congested(self) -> bool:
+        """So much is queued for a link that is up that who produces more should wait for `drained`."""
+        if self._only is not None:
+            return self._only.congested
+        return any(berth.link.congested for berth in self._berths.values())
+
+    def session_of(self, number: int) -> str:
+        """The session that knows a client or a question by this number."""
+        berth = self._berths.get(slot_of(number))
+        return (berth.link.session.id or _NO_SESSION) if berth is not None else _NO_SESSION
+
+    def knows(self, session: str) -> bool:
+        """The session has not ended."""
+        return any(berth.link.session.id == session for berth in self._berths.values())
+
+    # -- start and end ------------------------------------------------------------------------------
+
+    async def start(self, *, wait: bool = False) -> None:
+        """Connect to the service, then wait a moment for the sessions at its other nodes. `wait` and what
+        is raised as for `Link.start`."""
+        await self._home.start(wait=wait)
+        if self.hello.revision < SEVERAL_NODES:
+            return
+        with suppress(TimeoutError, MoorageError):
+            async with asyncio.timeout(START_SECONDS):
+                # The answer is behind the list of nodes, if there is one.
+                await self.request(v1.List, timeout=START_SECONDS)
+                while not self._fleet.covered:
+                    self._changed = self._loop.create_future()
+                    await self._changed
+
+    async def close(self, drain: float = 0.0, *, empty: Callable[[], bool] = lambda: False) -> None:
+        """Leave; as `Link.close`."""
+        if self.closed:
+            return
+        if drain > 0:
+            await self.drain(drain, empty)
+        await asyncio.gather(*(berth.link.close() for berth in tuple(self._berths.values())))
+
+    async def drain(self, seconds: float, empty: Callable[[], bool]) -> None:
+        """The first part of `close`, for who has something to do before the second."""
+        with suppress(QueueFull):  # there is no link then, and so nobody new
+            self.send(v1.Drain(min(seconds, MOST_SECONDS)))
+        deadline = self._loop.time() + seconds
+        while not empty() and self._loop.time() < deadline and not self.closed:
+            await asyncio.sleep(0.02)
+
+    # -- to the service -----------------------------------------------------------------------------
+
+    def _send_several(self, frame: FromApp) -> None:
+        """`send` with several links. A frame for a client whose session is over is dropped."""
+        aim = aim_of(frame)
+        if aim is Aim.ALL:
+            self._send_all(frame)
+        elif aim is Aim.HOME:
+            self._home.send(frame)
+        else:
+            berth = self._berths.get(outward(frame, aim))
+            if berth is not None and berth.seat.alive:
+                berth.link.send(frame)
+
+    def _send_all(self, frame: FromApp) -> list[Berth]:
+        """Queue the frame in all sessions, and return these. A session whose queue is full is given up,
+        unless all are full. Raises `QueueFull`, `TooLarge`, and what ended the links."""
+        berths = self._alive()
+        if self._home.closed:
+            self._home.send(frame)  # raises, or does nothing
+            return []
+        if type(frame) in v1.COUNTED:
+            self._counts.number += 1
+            frame.number = self._counts.number  # type: ignore[union-attr]
+        data = v1.encode_frame(frame)
+        size = len(data)
+        for berth in berths:
+            if size > berth.link.session.largest:
+                raise berth.link.session.too_large(size)
+        full = [berth for berth in berths if not berth.link.session.fits(size)]
+        if full and type(frame) is not v1.Drain:
+            if len(full) == len(berths):
+                raise full[0].link.session.full()
+            for berth in full:
+                _log.warning("node %s is slower than the others: a new session there", berth.seat.name)
+                berth.link.restart("its queue is full")
+            berths = self._alive()
+        for berth in berths:
+            berth.link.put(data)
+        return berths
+
+    def _alive(self) -> list[Berth]:
+        """The links with a session. Without any, the one that looks for a node keeps what is to be sent."""
+        seats = self._fleet.alive or [self._fleet.anchor]
+        return [self._berths[seat.slot] for seat in seats]
+
+    def _ask_several(self, make: Make, answers: Answers, timeout: float | None) -> int:
+        """`ask` with several links."""
+        frame = make(0)
+        aim = aim_of(frame)
+        if aim is Aim.HOME or self.closed:
+            return self._home.ask(make, answers, timeout)
+        if aim is not Aim.ALL:
+            berth = self._berths.get(outward(frame, aim))
+            if berth is None or not berth.seat.alive:
+                raise SessionLost(_GONE)
+            return berth.link.ask(lambda ref: _with_ref(frame, ref), answers, timeout)
+        self._counts.ref += 1
+        ref = self._counts.ref
+        berths = self._send_all(_with_ref(frame, ref))
+        merged, now = Merged(ref, answers, len(berths)), self._loop.time()
+        for berth in berths:
+            seat = berth.seat
+            berth.link.session.expect(ref, merged.leaf(seat.slot, seat.name or seat.node), now, timeout)
+        return ref
+
+    async def _request_several(
+        self, make: Make, *, timeout: float | None, part: TakesPart | None = None
+    ) -> End:
+        """`request` with several links."""
+        future: asyncio.Future[End] = self._loop.create_future()
+        ref = self._ask_several(make, Waiter(future, part), timeout)
+        try:
+            return await future
+        finally:
+            for berth in self._berths.values():
+                berth.link.session.cancel(ref)
+
+    async def drained(self) -> None:
+        """Until all queues are short again, or their links down. Raises what ends the only link."""
+        while (slow := self._slow()) is not None:
+            await slow.drained()
+
+    def _slow(self) -> Link | None:
+        return next((berth.link for berth in self._berths.values() if berth.link.congested), None)
+
+    def hold(self, held: bool) -> None:
+        """While held, what comes counts as not taken."""
+        self._held = held
+        for berth in self._berths.values():
+            berth.link.hold(held)
+
+    # -- what happens to the links ------------------------------------------------------------------
+
+    def where(self, berth: Berth) -> tuple[ConnectionString, str]:
+        """Where a link dials. The only link takes any node. So does one of several if none is up."""
+        seat = berth.seat
+        alone = len(self._berths) == 1 or (not self._fleet.up and seat is self._fleet.anchor)
+        if not seat.slot or not seat.url or (alone and berth.link.backoff.attempts % 2):
+            target = self.target
+        else:
+            target = self.target.at(seat.url)
+        return target, "" if alone else seat.node
+
+    def greeted(self, berth: Berth, hello: ServiceHello, *, new: bool) -> None:
+        """A link is up."""
+        twin = self._fleet.twin(berth.seat, hello.node)
+        if twin is not None:
+            self._drop(twin, "another session at the same node has begun")
+        berth.link.session.lost = None
+        self._tell(self._fleet.greeted(berth.seat, hello.node, new=new))
+        self._settle()
+
+    def _listed(self, berth: Berth, frame: v1.Nodes) -> None:
+        self._fleet.listed(berth.seat, frame)
+        self._settle()
+
+    def lost(self, berth: Berth, why: str) -> None:
+        """A session is over, and with it its clients."""
+        was_home = berth.seat is self._fleet.home
+        orders = self._fleet.lost(berth.seat)
+        if not orders:
+            self.receiver.session_lost(why)
+            return
+        self.receiver.clients_lost(berth.seat.slot, why)
+        self._tell(orders)
+        untaken = berth.link.session.untaken()
+        if was_home:
+            self._send_again(untaken)
+        self._settle()
+
+    def _send_again(self, frames: list[FromApp]) -> None:
+        """What the last home may not have forwarded."""
+        for frame in frames:
+            made = again(frame)
+            if made is not None:
+                self._home.put(v1.encode_frame(made))
+
+    def event(self, berth: Berth, name: str, error: Exception | None) -> None:
+        """A link was lost, came back, or failed for good. The receiver hears of it if it is about all."""
+        if name == "failed":
+            self._fail(berth, error)
+            return
+        if name == "lost":
+            self._fleet.down(berth.seat)
+            if not self._fleet.up:
+                self._was_down = True
+                self.receiver.link_event(name, error)
+            self._settle()
+        elif self._was_down:
+            self._was_down = False
+            self.receiver.link_event(name, error)
+
+    def _fail(self, berth: Berth, error: Exception | None) -> None:
+        for other in tuple(self._berths.values()):
+            if other is not berth:
+                self._drop(other.seat, str(error))
+        self._home = berth.link
+        self.receiver.link_event("failed", error)
+
+    def _tell(self, orders: list[Order]) -> None:
+        """Tell all sessions what is covered now. Nothing is queued in between."""
+        for seat, frame in orders:
+            self._berths[seat.slot].link.put(v1.encode_frame(frame))
+
+    def _settle(self) -> None:
+        """Make the links what they should be."""
+        for seat in self._fleet.steps().drop:
+            if seat.slot in self._berths:
+                self._drop(seat, f"node {seat.name or seat.node} is gone")
+        for row in self._fleet.steps().dial:
+            try:
+                self.target.at(row.url or self.target.endpoint)
+            except UsageError as error:
+                _log.error("node %s cannot be covered: %s", row.name, error)
+                continue
+            self._grow()
+            self._berth(self._fleet.add(row)).link.begin()
+        self._home = self._berths[self._fleet.anchor.slot].link
+        self.session = self._home.session
+        alive = self._fleet.alive
+        for berth in self._berths.values():
+            berth.link.session.alone = not any(seat is not berth.seat for seat in alive)
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    def _grow(self) -> None:
+        """From here on there are several links."""
+        self._only = None
+        self.send, self.ask, self.request = self._send_several, self._ask_several, self._request_several
+
+    def _drop(self, seat: Seat, why: str) -> None:
+        berth = self._berths[seat.slot]
+        self._fleet.remove(seat)
+        _log.info("%s", why)
+        berth.link.drop(why)
+        self._berths.pop(seat.slot, None)
+
+
+def again(frame: FromApp) -> v1.Again | None:
+    """What a new home is sent instead of a frame that the old one had not taken. Nobody waits for its answer
+    any more: the old home counts as missing."""
+    if isinstance(frame, v1.Again):
+        return frame
+    if isinstance(frame, v1.Ask):
+        return v1.Again(v1.Emit(0, frame.to, frame.flags, frame.payload, frame.number))
+    if isinstance(frame, (v1.Emit, v1.Join, v1.Leave, v1.Disconnect)):
+        frame.ref = 0
+        return v1.Again(frame)
+    return None
+
+
+def _with_ref(frame: Any, ref: int) -> Any:
+    frame.ref = ref
+    return frame

@@ -1,0 +1,235 @@
+"""Which sessions one app server has, at which nodes of the service, and what each of them is told. No I/O.
+
+`Fleet` decides; an executor dials, sends and drops what it says. The first session is wherever the connection
+string leads. That node lists the others, and the app server has a session at each node of the list that it
+should cover. One session is the *home*: its node forwards the app server's commands to the nodes where the
+app server has no session (section 5 of docs/reference/link-protocol.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from moorage.wire.moorage import v1
+from moorage.wire.moorage.coverage import NodeRow
+from moorage.wire.moorage.v1 import FromApp, FromService
+
+SLOT_BITS: Final = 53
+"""Numbers of the protocol are smaller than two to this power."""
+OF_SESSION: Final = 2**SLOT_BITS - 1
+"""Mask for the part of a number that the session's node knows."""
+
+
+class Aim(Enum):
+    """Which sessions get a frame."""
+
+    ALL = 1
+    HOME = 2
+    CLIENT = 3
+    """The session of the frame's client."""
+    ASKED = 4
+    """The session in which the question came that the frame answers."""
+
+
+_AIMS: Final[dict[type[Any], Aim]] = {
+    v1.Packet: Aim.CLIENT,
+    v1.Opened: Aim.CLIENT,
+    v1.Refused: Aim.CLIENT,
+    v1.Close: Aim.CLIENT,
+    v1.Enter: Aim.CLIENT,
+    v1.Exit: Aim.CLIENT,
+    v1.Reply: Aim.ASKED,
+    v1.Facts: Aim.ASKED,
+    v1.Tell: Aim.HOME,
+    v1.List: Aim.HOME,
+}
+
+_OF_CLIENT: Final = frozenset({v1.Packet, v1.Open, v1.Closed, v1.Left, v1.Upgraded, v1.Moved})
+_QUESTIONS: Final = frozenset({v1.Told, v1.Query})
+
+
+def aim_of(frame: FromApp) -> Aim:
+    """Which sessions get the frame."""
+    return _AIMS.get(type(frame), Aim.ALL)
+
+
+def slot_of(number: int) -> int:
+    """The slot of the session that a client's number, or the number of a question, belongs to."""
+    return number >> SLOT_BITS
+
+
+def outward(frame: Any, aim: Aim) -> int:
+    """Give the frame the number that its session knows. Returns the session's slot."""
+    if aim is Aim.CLIENT:
+        slot = slot_of(frame.client)
+        frame.client &= OF_SESSION
+    else:
+        slot = slot_of(frame.ref)
+        frame.ref &= OF_SESSION
+    return slot
+
+
+def inward(frames: Iterable[FromService], slot: int) -> None:
+    """Give the frames of a session numbers that no other session has."""
+    base = slot << SLOT_BITS
+    for frame in frames:
+        kind = type(frame)
+        if kind in _OF_CLIENT:
+            frame.client += base  # type: ignore[union-attr]
+        elif kind in _QUESTIONS and frame.ref:  # type: ignore[union-attr]
+            frame.ref += base  # type: ignore[union-attr]
+
+
+class Seat:
+    """A node as one app server sees it. The first session has slot 0; no slot is used twice."""
+
+    __slots__ = ("alive", "listed", "name", "node", "slot", "up", "url", "version")
+
+    def __init__(self, slot: int, node: str = "", name: str = "", url: str = "") -> None:
+        self.slot = slot
+        self.node = node
+        """Its incarnation; "" until a node has answered."""
+        self.name = name
+        """For people."""
+        self.url = url
+        """Where to dial; "" for the connection string's endpoint."""
+        self.alive = False
+        """The app server has a session there."""
+        self.up = False
+        """The session's link is up."""
+        self.version = 0
+        self.listed: tuple[NodeRow, ...] = ()
+        """The session's last list of nodes."""
+
+
+class Order(NamedTuple):
+    """A frame for one session."""
+
+    seat: Seat
+    frame: v1.Cover
+
+
+class Steps(NamedTuple):
+    """What to do now."""
+
+    dial: list[NodeRow]
+    drop: list[Seat]
+    """Nodes that are gone, or need not be covered any more."""
+
+
+class Fleet:
+    """All seats of one app server."""
+
+    def __init__(self) -> None:
+        self.seats: dict[int, Seat] = {}
+        self.home: Seat | None = None
+        """The session at whose node commands for other nodes are forwarded."""
+        self.term = 0
+        self._slots = 0
+
+    def add(self, row: NodeRow | None = None) -> Seat:
+        """A seat for a node of the list; without one, for wherever the connection string leads."""
+        seat = Seat(self._slots) if row is None else Seat(self._slots, row.id, row.name, row.url)
+        self._slots += 1
+        self.seats[seat.slot] = seat
+        return seat
+
+    def remove(self, seat: Seat) -> None:
+        """The node is not dialled any more. Its session has been lost before."""
+        self.seats.pop(seat.slot, None)
+
+    @property
+    def alive(self) -> list[Seat]:
+        """The seats with a session."""
+        return [seat for seat in self.seats.values() if seat.alive]
+
+    @property
+    def up(self) -> bool:
+        """One link is up at least."""
+        return any(seat.up for seat in self.seats.values())
+
+    @property
+    def anchor(self) -> Seat:
+        """The seat that looks for any node at all while no link is up."""
+        return self.home or next(iter(self.seats.values()))
+
+    @property
+    def covered(self) -> bool:
+        """There is a session at every node that should be covered."""
+        nodes = {seat.node for seat in self.seats.values() if seat.alive}
+        return self.home is None or all(row.id in nodes for row in self.home.listed if row.cover)
+
+    def twin(self, seat: Seat, node: str) -> Seat | None:
+        """Another seat for the same node."""
+        others = (other for other in self.seats.values() if other is not seat and other.node == node)
+        return next(others, None)
+
+    # -- what happens -------------------------------------------------------------------------------
+
+    def greeted(self, seat: Seat, node: str, *, new: bool) -> list[Order]:
+        """A link is up: the session is resumed, or new. Nothing but these frames may go to a new session
+        first."""
+        seat.node, seat.up = node, True
+        if not new:
+            return []
+        seat.alive, seat.version, seat.listed = True, 0, ()
+        if self.home is None:
+            self.home = seat
+        return self._orders(fenced=seat)
+
+    def down(self, seat: Seat) -> None:
+        """Its link broke."""
+        seat.up = False
+
+    def lost(self, seat: Seat) -> list[Order]:
+        """Its session is over."""
+        if not seat.alive:
+            return []
+        seat.alive = seat.up = False
+        if seat is self.home:
+            rest = self.alive
+            self.home = next((other for other in rest if other.up), rest[0] if rest else None)
+        return self._orders() if self.home is not None else []
+
+    def listed(self, seat: Seat, frame: v1.Nodes) -> None:
+        """A node has told which nodes there are."""
+        if frame.version < seat.version:
+            return
+        seat.version, seat.listed = frame.version, frame.rows
+        rows = {row.id: row for row in frame.rows}
+        for other in self.seats.values():
+            row = rows.get(other.node)
+            if row is not None:
+                other.name, other.url = row.name, row.url
+
+    def _orders(self, fenced: Seat | None = None) -> list[Order]:
+        alive = self.alive
+        if len(alive) == 1 and fenced is not None:
+            return []  # a new session without others is the home of everything anyway
+        self.term += 1
+        nodes = tuple(seat.node for seat in alive)
+        return [Order(seat, v1.Cover(self.term, seat is self.home, seat is fenced, nodes)) for seat in alive]
+
+    # -- what follows -------------------------------------------------------------------------------
+
+    def steps(self) -> Steps:
+        """The nodes to dial, and the seats to drop. A node is gone if its link is down and another one does
+        not list it any more."""
+        home = self.home
+        if home is None:
+            return Steps([], [])
+        known = {seat.node for seat in self.seats.values()}
+        # The home marks a new session; without it the session would wait for nothing.
+        dial = [row for row in home.listed if row.cover and row.id not in known] if home.up else []
+        unwanted = {row.id for row in home.listed if not row.cover}
+        lists = [seat.listed for seat in self.seats.values() if seat.up and seat.listed]
+        there = {row.id for rows in lists for row in rows}
+        drop = [
+            seat
+            for seat in self.seats.values()
+            if (lists and not seat.up and seat.node not in there)
+            or (home.up and seat is not home and seat.node in unwanted)
+        ]
+        return Steps(dial, drop)
