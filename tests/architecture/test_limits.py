@@ -32,6 +32,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "edge/moorage/rooms.py": "edge/moorage/test_dispatcher.py",
     "hub/settings.py": "config/test_load.py",
     "hub/ports.py": "hub/test_node.py",
+    "sdk/link/ports.py": "sdk/aio/test_fleet.py",
     "wire/moorage/coverage.py": "wire/moorage/test_v1.py",
     "wire/sizes.py": "config/test_load.py",
     "wire/moorage/rows.py": "wire/moorage/test_v1.py",

@@ -38,6 +38,7 @@ class ServicePeer:
         self.keepalive = 5000
         self.grace = 5000
         self.revision = 1
+        self.node = "node"
         self.subprotocols = [v1.SUBPROTOCOL]
         self.greets = True
         self.takes = True
@@ -195,7 +196,7 @@ class ServicePeer:
             self.keepalive,
             self.grace,
             "app",
-            "node",
+            self.node,
         )
         await connection.send(v1.encode_batch(0, 0, [v1.encode_frame(answer)]))
         if known is not None:
