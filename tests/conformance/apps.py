@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from typing import Any, Final
 
-from tests.conformance.program import ROOT, Program
+from tests.conformance.program import PATIENCE, ROOT, Program
 from tests.support.service import MoorageProcess
 
 COMMANDS: Final = {
@@ -53,7 +54,14 @@ def linked(sdk: str, service: MoorageProcess, hub: str, **options: Any) -> App:
     """A new app server of `hub`, ready for clients."""
     app = App(sdk)
     try:
-        return app.link(service.connection_string, hub, **options)
+        name = f'moorage_cluster_app_servers{{hub="{hub}"}}'
+        before = service.metric(name) if service.link_url else 0.0
+        app.link(service.connection_string, hub, **options)
+        # The clients' node learns of it from the other node.
+        end = time.monotonic() + PATIENCE
+        while service.link_url and service.metric(name) <= before:
+            assert time.monotonic() < end, "the app server is not announced"
+        return app
     except BaseException:
         app.kill()
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,10 +16,14 @@ from tests.conformance.clients import ClientProcess
 from tests.conformance.fleet import Fleet
 from tests.conformance.stage import Stage
 from tests.conformance.suite import Place, place
+from tests.integration.test_nodes import nodes
+from tests.support.nats_server import NatsServer
 from tests.support.service import MoorageProcess
 
 Apps = Callable[..., App]
 
+FORWARDED = os.environ.get("CONFORMANCE") == "forwarded"
+"""True if app servers and clients are at different nodes of a cluster."""
 HERE = Path(__file__).parent
 
 
@@ -34,8 +39,13 @@ def running() -> Iterator[MoorageProcess]:
     """The service of all cells. A hub for each SDK."""
     # A client that does not read is part of a scenario and shall not be closed for it.
     flags = (f"limits.outbox_bytes={32 * 2**20}", "server.trusted_proxies=127.0.0.0/8")
-    with MoorageProcess(*(f"--set={flag}" for flag in flags)) as service:
-        yield service
+    if not FORWARDED:
+        with MoorageProcess(*(f"--set={flag}" for flag in flags)) as service:
+            yield service
+        return
+    with NatsServer() as nats, nodes(nats, host=flags, owner=flags) as (host, owner):
+        owner.link_url = host.url
+        yield owner
 
 
 @pytest.fixture(scope="session")

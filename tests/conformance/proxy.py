@@ -21,7 +21,8 @@ class Proxy:
 
     def __init__(self, service: MoorageProcess) -> None:
         self._key = service.key
-        self._target = (urlsplit(service.url).hostname, urlsplit(service.url).port)
+        at = urlsplit(service.link_url or service.url)
+        self._target = (at.hostname, at.port)
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._swallowing = False

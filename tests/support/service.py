@@ -31,6 +31,8 @@ class MoorageProcess:
         self.key = key or secrets.token_hex(16)
         self.lines: list[str] = []
         self.url = ""
+        self.link_url = ""
+        """Where app servers open their links, if that is another node."""
         self._changed = threading.Condition()
         arguments = [sys.executable, "-m", "moorage", command, "--set", "log.format=json"]
         if command == "dev":
@@ -70,7 +72,7 @@ class MoorageProcess:
     @property
     def connection_string(self) -> str:
         """The connection string that `moorage dev` prints."""
-        return f"Endpoint={self.url};AccessKey={self.key};Version=1.0;"
+        return f"Endpoint={self.link_url or self.url};AccessKey={self.key};Version=1.0;"
 
     @property
     def pid(self) -> int:

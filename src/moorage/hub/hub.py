@@ -3,7 +3,7 @@ hub is an isolation space: nothing in it ever reaches the clients or app servers
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, SupportsBytes
 
 from moorage.engine.session import EngineSession
@@ -13,6 +13,11 @@ from moorage.hub.ports import AppLink, AppPeer, Members, Owner
 from moorage.hub.rooms import Directory
 from moorage.hub.settings import Limits
 from moorage.wire.commands import Found
+
+
+def _nothing() -> None:
+    """Nobody needs to know."""
+
 
 LINK: Final = 1
 BURST: Final = 2
@@ -203,6 +208,7 @@ class AppServer:
     """One app server of one hub, identified by its server id, with any number of links."""
 
     __slots__ = (
+        "_up",
         "behind",
         "can",
         "clients",
@@ -217,7 +223,7 @@ class AppServer:
         "others",
         "peer",
         "took_clients",
-        "up",
+        "when_changed",
     )
 
     def __init__(
@@ -243,8 +249,9 @@ class AppServer:
         only one node does."""
         self.behind = False
         """True if it was slow at the last check; others get new clients first."""
-        self.up = False
-        """True while it has a link. Without one it keeps its clients for the grace time and gets no more."""
+        self.when_changed: Callable[[], object] = _nothing
+        """Called when it goes up or down."""
+        self._up = False
         self.clients: set[Connection] = set()
         self.guests: set[Guest] = set()
         """Clients of other nodes that it serves through this one."""
@@ -254,6 +261,17 @@ class AppServer:
         """Random name of one start of the app server; empty if its dialect has none."""
         self.took_clients = False
         """True once it has accepted its first client, which defines its terms. Only in the azure dialect."""
+
+    @property
+    def up(self) -> bool:
+        """True while it has a link. Without one it keeps its clients for the grace time and gets no more."""
+        return self._up
+
+    @up.setter
+    def up(self, up: bool) -> None:
+        if up != self._up:
+            self._up = up
+            self.when_changed()
 
     @property
     def takes_clients(self) -> bool:
@@ -267,9 +285,11 @@ class AppServer:
 
 
 class AppServers:
-    """The app servers of one hub."""
+    """The app servers of one hub. `when_changed` is called when one of this node's comes, goes, or its link
+    opens or is lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, when_changed: Callable[[], object] = _nothing) -> None:
+        self._when_changed = when_changed
         self._servers: dict[str, AppServer] = {}
         self.elsewhere: set[AppServer] = set()
         """App servers that are linked to other nodes. They serve clients of this node through those. Several
@@ -296,12 +316,16 @@ class AppServers:
     def add(self, server: AppServer) -> None:
         """Add an app server with a new id."""
         self._servers[server.id] = server
+        server.when_changed = self._when_changed
+        self._when_changed()
 
     def remove(self, server: AppServer) -> None:
         """Remove it after its grace time. A newer app server with the same id stays."""
         self.elsewhere.discard(server)
         if self._servers.get(server.id) is server:
             del self._servers[server.id]
+            server.when_changed = _nothing
+            self._when_changed()
 
     def choose(self) -> AppServer | None:
         """The available app server with the fewest clients, if possible one that is not slow; None without
@@ -323,10 +347,12 @@ class Hub:
 
     __slots__ = ("directory", "invocations", "name", "queries", "questions", "servers", "websockets")
 
-    def __init__(self, name: str, news: Members | None = None) -> None:
+    def __init__(
+        self, name: str, news: Members | None = None, app_servers_changed: Callable[[], object] = _nothing
+    ) -> None:
         self.name = name
         self.directory: Directory[Connection] = Directory(name, news)
-        self.servers = AppServers()
+        self.servers = AppServers(app_servers_changed)
         self.invocations: Questions[Connection] = Questions()
         """Emits with acks. The number of a question is the ack id."""
         self.queries: Questions[AppServer] = Questions()

@@ -74,6 +74,8 @@ class Forwarding:
         self._announced = Announced(node)
         self._pairs: dict[str, _Pair] = {}
         self._past = [0, 0]
+        self._due = False
+        node.app_servers_changed = self._changed
         for kind in (wire.Pair, wire.AppServers, *get_args(wire.FromOwner)):
             nodes.handlers[kind] = self._take
         for kind in get_args(wire.FromHost):
@@ -129,14 +131,24 @@ class Forwarding:
 
     def tick(self, now: float) -> None:
         """Announce what has changed, and check all deadlines."""
-        changed = self._announced.refresh() if self._pairs else False
+        self._announce()
         for peer, pair in tuple(self._pairs.items()):
-            if changed and pair.heard:
-                self._nodes.tell(peer, self._announced.all)
             if not pair.confirmed and now - pair.sent_at >= REPEAT:
                 pair.sent_at = now
                 self._introduce(peer, pair)
             pair.elsewhere.tick(now)
+
+    def _changed(self) -> None:
+        if self._pairs and not self._due:
+            self._due = True
+            self._node.later(self._announce)
+
+    def _announce(self) -> None:
+        self._due = False
+        if self._pairs and self._announced.refresh():
+            for peer, pair in self._pairs.items():
+                if pair.heard:
+                    self._nodes.tell(peer, self._announced.all)
 
     def _introduce(self, peer: str, pair: _Pair) -> None:
         self._nodes.tell(peer, wire.Pair(pair.token, pair.heard, not pair.confirmed))

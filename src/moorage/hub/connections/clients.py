@@ -46,9 +46,11 @@ class Clients:
     ) -> None:
         self.new_id = new_id
         self.clock = clock
-        self._later = later
+        self.later = later
         self.cluster: Cluster | None = None
         """The other nodes; None if there are none. Set before the first hub exists."""
+        self.app_servers_changed: Callable[[], object] = lambda: None
+        """Called when an app server of this node comes, goes, or is up or down."""
         self.late_answers = 0
         """Answers of clients and app servers for which nobody waited any more."""
         self.invoke_timeouts = self.server_timeouts = 0
@@ -107,7 +109,7 @@ class Clients:
         self.hub_settings(name)
         hub = self.hub(name)
         if hub is None:
-            hub = self.hubs[name.casefold()] = Hub(name, self.cluster)
+            hub = self.hubs[name.casefold()] = Hub(name, self.cluster, self._app_servers_changed)
         return hub
 
     # -- app servers --------------------------------------------------------------------------
@@ -143,6 +145,9 @@ class Clients:
     def _forget_if_empty(self, hub: Hub) -> None:
         if hub.is_empty and self.hubs.get(hub.name.casefold()) is hub:
             del self.hubs[hub.name.casefold()]
+
+    def _app_servers_changed(self) -> None:
+        self.app_servers_changed()
 
     def elsewhere(self) -> dict[str, int]:
         """App servers that are linked to other nodes now, by hub."""
@@ -305,7 +310,7 @@ class Clients:
         server = connection.server
         bursts = self.bursts.get(server)
         if bursts is None:
-            bursts = self.bursts[server] = Bursts(server.link, self._later, self._after_burst)
+            bursts = self.bursts[server] = Bursts(server.link, self.later, self._after_burst)
         bursts.add(connection)
 
     def _after_burst(self, connection: Connection) -> None:
