@@ -105,6 +105,19 @@ async def test_a_connection_is_kept_for_requests_of_both_nodes(pair: Pair) -> No
             assert (first.body, second.status) == (b"ok", 200)
 
 
+async def test_the_limits_of_headers_are_those_of_the_first_node(pair: Pair) -> None:
+    polling = await pair.open()
+    await polling.send("40")
+    fills = ({"X-Large": "x" * 16_100}, {f"X-{number}": "x" for number in range(98)})
+    for number, headers in enumerate(fills):
+        given = {"Host": "a", "Content-Length": "5", **headers}
+        reply = await once(pair.other, request_bytes("POST", polling.target, given) + b"40/%d," % number)
+        assert reply.body == b"ok", reply
+    given = {"Host": "a", "X-Large": "x" * 16_400}
+    reply = await once(pair.other, request_bytes("GET", polling.target, given))
+    assert reply.status == 431
+
+
 async def test_the_owner_s_refusals_come_through(pair: Pair) -> None:
     polling = await pair.open()
     headers = {"Content-Type": "application/octet-stream", "Origin": "http://a.example"}

@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 
 from moorage.edge.http import upgrade
 from moorage.edge.http.transport import HttpTransport
+from moorage.edge.relay.heads import MORE_BYTES, MORE_HEADERS, PREFIX
 from moorage.edge.settings import ServerSettings
 from moorage.edge.unconfirmed import TRANSPORT
 from moorage.metrics import Metrics
@@ -25,6 +26,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.reasons import Reason
 
 MAX_HEADERS: Final = 100
+_RELAYED: Final = PREFIX.encode()
 MAX_PIPELINED: Final = 16
 """Most requests of one connection that wait for their turn. Data behind them is not parsed yet."""
 TURN: Final = "moorage.turn"
@@ -148,14 +150,19 @@ class HttpProtocol(HttpToolsProtocol):
         """One header."""
         self._grow(len(name) + len(value))
         if len(self.headers) >= MAX_HEADERS:
-            self._failure = reasons.HEADERS_TOO_LARGE
-            raise ValueError
+            self._check(len(self.headers) - MAX_HEADERS < MORE_HEADERS)
         super().on_header(name, value)
 
     def _grow(self, size: int) -> None:
         self._stuck = 0
         self._header_bytes += size
         if self._header_bytes > self.settings.max_header_bytes:
+            self._check(self._header_bytes - self.settings.max_header_bytes <= MORE_BYTES)
+
+    def _check(self, is_little: bool) -> None:
+        """A limit is exceeded. A relayed request may exceed it a little, because it has more than at its
+        first node."""
+        if not is_little or not self.url.startswith(_RELAYED):
             self._failure = reasons.HEADERS_TOO_LARGE
             raise ValueError
 
