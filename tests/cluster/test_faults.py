@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 
 from moorage.cluster.router import GRACE, OWN_WORK, WAIT
-from moorage.cluster.streams.streams import Receive, Streams
+from moorage.cluster.streams.streams import FORGED, GARBAGE, OWN_ID, STRANGER, Receive, Streams
+from moorage.wire import streams as wire
 from moorage.wire.cluster import Answer, Envelope, encode
 from moorage.wire.commands import (
     EVERYONE,
@@ -24,6 +25,7 @@ from moorage.wire.commands import (
 )
 from moorage.wire.filters.compiled import Filter
 from moorage.wire.moorage.rows import Chunk
+from moorage.wire.streams import ALL, BEAT, DIRECT
 from tests.cluster.nodes import Nodes, Reply
 from tests.hub.fakes import HUB, heard
 
@@ -238,3 +240,23 @@ def test_a_defect_in_a_reply_does_not_reach_the_broker() -> None:
     assert part == "router"
     assert isinstance(error, RuntimeError)
     assert nodes.done(0, Exists(HUB, EVERYONE)).missing == ()
+
+
+def test_only_nodes_of_the_list_may_send_commands_and_only_in_their_own_name() -> None:
+    nodes = Nodes(3)
+    command = Send(HUB, EVERYONE, EVENT)
+    stranger = nodes.network.broker("n9")
+    stranger.start(lambda message: None)
+    for sender, body in ((b"n9", Envelope("n9", command)), (b"n0", Envelope("n0", command))):
+        for kind in (ALL, DIRECT, BEAT):
+            stranger.send("n0", wire.encode(wire.prefix(kind, sender), 1, 0, encode(body)))
+    # A node of the list that lies about its id, and one that sends a command as a heartbeat.
+    nodes.routers[1].streams.send("n0", encode(Envelope("n2", command)))
+    nodes.routers[1].streams.send_all(b"garbage")
+    nodes.routers[2].streams.beat(encode(Envelope("n2", command)))
+    nodes.settle()
+    assert nodes.heard() == {}
+    found = nodes.routers[0].streams.bad
+    assert (found[STRANGER], found[OWN_ID], found[FORGED], found[GARBAGE]) == (2, 3, 1, 1)
+    nodes.done(0, command)
+    assert all(heard(client) == [EVENT] for client in nodes.everyone)

@@ -7,7 +7,9 @@ from moorage.cluster.membership import INTERVAL, LISTEN, MAX_NODES, SILENCE, Mem
 from moorage.cluster.memory import MemoryNetwork
 from moorage.cluster.router import Router
 from moorage.wire.cluster import Alive, Goodbye
-from tests.cluster.nodes import NodeWorld
+from moorage.wire.commands import EVERYONE, Command, Exists, Selection, Send
+from tests.cluster.nodes import NodeWorld, Reply
+from tests.hub.fakes import HUB, RecordingPeer, heard, sink_of
 
 OWN = Alive("own", region="here", advertise="http://own:1")
 
@@ -164,39 +166,102 @@ def test_a_node_that_stopped_is_silent(nodes: Recorder, membership: Membership) 
     assert not membership.has_listened(110.0)
 
 
-def test_routers_find_each_other_and_notice_who_goes() -> None:
-    network = MemoryNetwork()
-    worlds, routers = [], []
-    for at in range(3):
-        world = NodeWorld()
-        world.incarnation = f"n{at}"
-        router = Router(world.node, network.broker(f"n{at}"), f"n{at}")
-        router.start()
-        router.join(Alive(f"node {at}"))
-        worlds.append(world)
-        routers.append(router)
-    network.run()
+class Joined:
+    """Nodes that find each other by their heartbeats, each with an app server and one client."""
 
-    def counts() -> list[int]:
-        return [router.membership.count for router in routers if router.membership is not None]
+    def __init__(self, count: int) -> None:
+        self.network = MemoryNetwork()
+        self.worlds: list[NodeWorld] = []
+        self.routers: list[Router] = []
+        for at in range(count):
+            world = NodeWorld()
+            world.incarnation = f"n{at}"
+            router = Router(world.node, self.network.broker(f"n{at}"), f"n{at}")
+            router.start()
+            router.join(Alive(f"node {at}"))
+            self.worlds.append(world)
+            self.routers.append(router)
+        self.settle()
 
-    def later(seconds: float) -> None:
+    def settle(self) -> None:
+        while any(world.scheduled or world.turns for world in self.worlds) or self.network.step():
+            for world in self.worlds:
+                world.settle()
+
+    def submit(self, at: int, command: Command) -> Reply:
+        reply = Reply()
+        self.worlds[at].node.submit(command, reply, reply)
+        return reply
+
+    def later(self, seconds: float, *nodes: int) -> None:
+        """Time passes, at some or at all nodes."""
         for _ in range(round(seconds * 4)):
-            for world, router in zip(worlds, routers, strict=True):
+            for at, (world, router) in enumerate(zip(self.worlds, self.routers, strict=True)):
                 world.now += 0.25
-                router.tick(world.now)
-            network.run()
+                if not nodes or at in nodes:
+                    router.tick(world.now)
+            self.settle()
 
-    assert counts() == [3, 3, 3]
-    later(10.0)
-    assert counts() == [3, 3, 3]
-    network.partition({"n0", "n1"}, {"n2"})
-    later(SILENCE + INTERVAL)
-    assert counts() == [2, 2, 1]
-    assert [world.node.cluster is None for world in worlds] == [False, False, True]
-    network.heal()
-    later(2 * INTERVAL)
-    assert counts() == [3, 3, 3]
-    routers[0].stop()
-    network.run()
-    assert counts()[1:] == [2, 2]
+    def counts(self) -> list[int]:
+        """How many nodes each node hears."""
+        return [router.membership.count for router in self.routers if router.membership is not None]
+
+
+def test_routers_find_each_other_and_notice_who_goes() -> None:
+    nodes = Joined(3)
+    assert nodes.counts() == [3, 3, 3]
+    nodes.later(10.0)
+    assert nodes.counts() == [3, 3, 3]
+    nodes.network.partition({"n0", "n1"}, {"n2"})
+    nodes.later(SILENCE + INTERVAL)
+    assert nodes.counts() == [2, 2, 1]
+    assert [world.node.cluster is None for world in nodes.worlds] == [False, False, True]
+    nodes.network.heal()
+    nodes.later(2 * INTERVAL)
+    assert nodes.counts() == [3, 3, 3]
+    nodes.routers[0].stop()
+    nodes.settle()
+    assert nodes.counts()[1:] == [2, 2]
+
+
+def test_a_partition_heals_without_ghosts() -> None:
+    nodes = Joined(3)
+    clients = []
+    for at, world in enumerate(nodes.worlds):
+        world.server(f"s{at}", peer=RecordingPeer())
+        clients.append(world.client("/"))
+    nodes.settle()
+    nodes.network.partition({"n0", "n1"}, {"n2"})
+    nodes.later(SILENCE + INTERVAL)
+    ghost = clients[2].id
+    nodes.submit(2, Send(HUB, EVERYONE, b'42["divided"]'))
+    nodes.network.heal()
+    nodes.later(2 * INTERVAL)
+    for client in clients:
+        sink_of(client).writes.clear()
+    for at in range(3):
+        nodes.submit(at, Send(HUB, EVERYONE, b'42["%d"]' % at))
+    nodes.settle()
+    assert [sorted(heard(client)) for client in clients] == [[b'42["0"]', b'42["1"]', b'42["2"]']] * 3
+    for at in range(3):
+        reply = nodes.submit(at, Exists(HUB, Selection(connection=ghost)))
+        nodes.settle()
+        assert (reply.outcome.found, reply.outcome.missing) == (True, ())
+
+
+def test_a_node_that_stands_still_for_a_moment_keeps_all_messages() -> None:
+    nodes = Joined(2)
+    for at, world in enumerate(nodes.worlds):
+        world.server(f"s{at}", peer=RecordingPeer())
+    client = nodes.worlds[1].client("/")
+    nodes.settle()
+    sink_of(client).writes.clear()
+    nodes.network.delay("n0", "n1")
+    for number in range(3):
+        nodes.submit(0, Send(HUB, EVERYONE, b'42["%d"]' % number))
+    nodes.later(SILENCE - INTERVAL, 0)
+    assert nodes.counts() == [2, 2]
+    nodes.network.release("n0", "n1")
+    nodes.later(2 * INTERVAL)
+    assert nodes.counts() == [2, 2]
+    assert heard(client) == [b'42["0"]', b'42["1"]', b'42["2"]']

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from moorage.cluster.sockets import incoming, outgoing
 from moorage.wire.cluster import Socket
 from moorage.wire.commands import Found
@@ -29,3 +31,14 @@ def test_a_socket_that_travels_twice_is_the_same() -> None:
     (found,) = incoming("/chat", [socket])
     assert (found.namespace, found.id, found.packed) == ("/chat", "sid", None)
     assert outgoing([found]) == (socket,)
+
+
+@pytest.mark.parametrize(
+    "handshake",
+    [b"", b"{", b"[]", b"null", b"7", b'{"headers":[1]}', b'{"headers":null}', b"\xff", b"[" * 100_000],
+    ids=lambda value: repr(value)[:20],
+)
+def test_a_handshake_that_is_none_does_not_reach_the_app_server(handshake: bytes) -> None:
+    (found,) = incoming("/", [Socket("sid", "c1", None, 5, (), handshake)])
+    pack(found, SharedHeaders())
+    assert bytes(found.handshake) == b'{"headers":{}}'

@@ -106,15 +106,17 @@ class Membership:
         """A heartbeat arrived."""
         if self._started is None:
             return
-        if incarnation not in self._heard:
-            if beat.version[0] != VERSION[0] or len(self._heard) >= MAX_NODES:
-                self._refuse(incarnation, beat)
-                return
-            self._add(incarnation, beat)
-        self._heard[incarnation] = now
+        is_known = incarnation in self._heard
+        if not is_known and (beat.version[0] != VERSION[0] or len(self._heard) >= MAX_NODES):
+            self._refuse(incarnation, beat)
+            return
         if beat.new:
-            # It should not have to wait for the next heartbeat until it knows this node.
+            # It should not have to wait for the next heartbeat until it knows this node. This goes first: the
+            # node takes nothing else of this one before it knows it.
             self._beat(now)
+        self._heard[incarnation] = now
+        if not is_known:
+            self._add(incarnation, beat)
 
     def _add(self, incarnation: str, beat: Alive) -> None:
         if beat.name == self._own.name or any(beat.name == other.name for other in self._members.values()):

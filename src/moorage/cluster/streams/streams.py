@@ -38,7 +38,7 @@ MAX_PAST: Final = 2_000
 SLEPT_SECONDS: Final = 1.0
 """A longer time between two ticks means that this process stood still."""
 LOG_SECONDS: Final = 10.0
-"""Shortest time between two lines in the log about bad messages."""
+"""Shortest time between two lines in the log about bad messages, and between two about gaps."""
 
 _pack: Final = streams.NUMBERS.pack
 _unpack: Final = streams.NUMBERS.unpack_from
@@ -88,7 +88,7 @@ class Streams:
         """Where the streams of lost nodes were, the oldest first."""
         self._again: Counter[str] = Counter()
         """Bytes sent again to each node since the last tick."""
-        self._logged = -LOG_SECONDS
+        self._logged = self._logged_gap = -LOG_SECONDS
         self.sent = 0
         self.received = 0
         self.resent = 0
@@ -327,7 +327,9 @@ class Streams:
 
     def _gap(self, node: Incoming) -> None:
         self.gaps += 1
-        log.warning("messages of another node are lost", node=node.name, gaps=self.gaps)
+        if self._now - self._logged_gap >= LOG_SECONDS:
+            self._logged_gap = self._now
+            log.warning("messages of another node are lost", node=node.name, gaps=self.gaps)
         self._receive.gap(node.name)
 
     def bad_message(self, reason: str) -> None:

@@ -28,6 +28,10 @@ _SHARED: Final = frozenset(
 """Headers that depend on the browser and on the service, not on the client."""
 
 
+_EMPTY: Final = msgspec.Raw(b"{}")
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
 class Shared:
     """Headers that several clients share. Lives as long as one of these clients."""
 
@@ -50,13 +54,18 @@ class SharedHeaders:
         return len(self._known)
 
     def split(self, handshake: bytes) -> Split:
-        """Take the shared headers out of a handshake."""
-        found: dict[str, Any] = msgspec.json.decode(handshake)
-        headers: dict[str, Any] = found.get("headers", {})
+        """Take the shared headers out of a handshake. What is no handshake becomes an empty one. It may
+        come from another node."""
+        try:
+            found = _fields(handshake)
+            headers = _fields(found.get("headers", _EMPTY))
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return Split(None, b'{"headers":{}}')
         shared = {name: headers[name] for name in headers if name in _SHARED}
         if not shared:
             return Split(None, handshake)
-        found["headers"] = {name: headers[name] for name in headers if name not in _SHARED}
+        rest = {name: headers[name] for name in headers if name not in _SHARED}
+        found["headers"] = msgspec.Raw(msgspec.json.encode(rest))
         return Split(self._of(msgspec.json.encode(shared)), msgspec.json.encode(found))
 
     def _of(self, headers: bytes) -> Shared:
