@@ -114,7 +114,11 @@ async def test_nkey(run: Run, caplog: pytest.LogCaptureFixture) -> None:
         await server.try_login(nats_nkey=str(seed))
 
 
-@pytest.mark.parametrize("text", ["", "SU", "SUAAAA", Nkey("A").seed, Nkey().seed[:-1] + "!", "SU\u00e9"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "SU", "SUAAAA", Nkey("A").seed, Nkey().seed[:-1] + "!", "SU\u00e9"],
+    ids=["empty", "short", "too short", "of an account", "damaged", "not ASCII"],
+)
 async def test_a_file_without_a_seed_is_refused_without_showing_it(run: Run, text: str) -> None:
     server = run("")
     seed = server.folder / "node.nk"
