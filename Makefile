@@ -25,7 +25,7 @@ help:
 	@echo "make lock   rewrite requirements/*.txt from pyproject.toml"
 	@echo "make clean  remove what set-up made"
 
-setup: .venv/.ready tests/node/node_modules/.ready examples/page/node_modules/.ready examples/chat-azure/node_modules/.ready \
+setup: .venv/.ready tests/node/node_modules/.ready tests/deploy/node_modules/.ready examples/page/node_modules/.ready examples/chat-azure/node_modules/.ready \
   examples/chat-node/node_modules/.ready examples/migrations/node_modules/.ready sdk-node/dist/.ready chromium redis nginx haproxy
 
 run: .venv/.ready examples/page/node_modules/.ready
@@ -64,7 +64,7 @@ lock:
 
 clean:
 	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf tests/node/node_modules examples/*/node_modules bench/node_modules sdk-node/node_modules sdk-node/dist
+	rm -rf tests/node/node_modules tests/deploy/node_modules examples/*/node_modules bench/node_modules sdk-node/node_modules sdk-node/dist
 
 # A stamp inside each folder marks that its set-up is complete for the current files.
 .venv/.ready: requirements/dev.txt pyproject.toml scripts/make-venv.sh

@@ -1,4 +1,4 @@
-"""docs/howto/run-in-production.md: its configuration, its unit, its nginx, run as they stand on the page."""
+"""docs/howto/run-in-production.md: its configuration and its nginx as they stand on the page; its unit."""
 
 from __future__ import annotations
 
@@ -70,7 +70,10 @@ def test_the_configuration_is_accepted_without_a_warning(config: Path) -> None:
 def test_the_unit_is_one(tmp_path: Path) -> None:
     verify = program("systemd-analyze")
     unit = tmp_path / "moorage.service"
-    unit.write_text(block("ini", "ExecReload").replace("/opt/moorage/bin/moorage", sys.executable))
+    text = (ROOT / "deploy/moorage.service").read_text()
+    assert "install -m 0644 deploy/moorage.service" in PAGE
+    assert "/opt/moorage/bin/moorage serve -c /etc/moorage/moorage.yaml" in text
+    unit.write_text(text.replace("/opt/moorage/bin/moorage", sys.executable))
     done = subprocess.run([verify, "verify", str(unit)], check=False, text=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
 
