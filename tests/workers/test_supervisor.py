@@ -61,6 +61,13 @@ def exists(pid: int) -> bool:
         return False
 
 
+def run_dir(pid: int) -> Path:
+    """The directory of the sockets, from a worker's environment."""
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    (value,) = (each for each in variables if each.startswith(b"MOORAGE_RUN_DIR="))
+    return Path(value.partition(b"=")[2].decode())
+
+
 def states(process: MoorageProcess) -> dict[str, str]:
     """The workers' states, from `/readyz`."""
     body = json.loads(process.get("/readyz")[1])
@@ -204,9 +211,12 @@ def test_nothing_outlives_a_supervisor_that_is_killed() -> None:
     with MoorageProcess("--workers", "2", *FAST) as process:
         pids = list(children(process.pid).values())
         assert len(pids) == 3
+        folder = run_dir(children(process.pid)["python"])
+        assert folder.is_dir()
         process.signal(signal.SIGKILL)
         process.wait_exit()
         until(lambda: not any(exists(pid) for pid in pids), "all have ended")
+        assert not folder.exists()
 
 
 def test_sighup_reaches_all_workers(tmp_path: Path) -> None:
