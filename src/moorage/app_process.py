@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import os
 import signal
@@ -15,24 +14,13 @@ import uvloop
 
 from moorage import logs
 from moorage.app import Service
+from moorage.app_start import RUN_DIR, StopSignals, cannot_listen
 from moorage.config.model import Config
 from moorage.wire.errors import UsageError
 
-RUN_DIR: Final = "MOORAGE_RUN_DIR"
-"""Environment variable with the directory in which the nodes of one machine find each other."""
 GC_THRESHOLDS: Final = (20_000, 20, 50)
 
 log: Final = logs.get("app")
-
-
-def cannot_listen(host: str, port: int, error: OSError) -> str:
-    """The message for an address that cannot be bound."""
-    at = f"cannot listen on {f'[{host}]' if ':' in host else host}:{port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"{at}: another program uses that port; choose another one with --port (0 takes a free one)"
-    if error.errno == errno.EACCES:
-        return f"{at}: that port needs more rights; choose one above 1023 with --port"
-    return f"{at}: {error.strerror or error}"
 
 
 def settle_heap() -> None:
@@ -40,20 +28,6 @@ def settle_heap() -> None:
     a profile of 2,000 connects under the default thresholds showed a tenth of its samples there."""
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-
-
-class StopSignals:
-    """SIGTERM and SIGINT: the first one sets `first`, another one `second`."""
-
-    def __init__(self) -> None:
-        self.first, self.second = asyncio.Event(), asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.ask)
-
-    def ask(self) -> None:
-        """As if a signal had arrived."""
-        (self.second if self.first.is_set() else self.first).set()
 
 
 async def until_stopped(service: Service, signals: StopSignals) -> None:

@@ -378,15 +378,19 @@ def _run(
 ) -> int:
     import msgspec
 
-    from moorage import app_process, logs
-    from moorage.workers import machine, supervisor
+    from moorage import logs
+    from moorage.workers import machine
 
     count = machine.workers(settings.workers)
     lacking = machine.warnings(settings, count, files=machine.raise_file_limit(), memory=machine.memory())
     settings = msgspec.structs.replace(settings, warnings=(*settings.warnings, *lacking))
     try:
         if count == 1:
+            from moorage import app_process
+
             return app_process.serve(settings, reload=reload, on_ready=on_ready)
+        from moorage.workers import supervisor
+
         return supervisor.serve(settings, count, reload=reload, on_ready=on_ready)
     finally:
         logs.close()

@@ -16,7 +16,7 @@ import msgspec
 import uvloop
 
 from moorage import logs
-from moorage.app_process import StopSignals
+from moorage.app_start import StopSignals
 from moorage.config import load
 from moorage.config.model import Config
 from moorage.wire.errors import UsageError

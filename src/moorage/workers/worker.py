@@ -15,7 +15,8 @@ import uvloop
 
 from moorage import logs
 from moorage.app import TICK_SECONDS, Service
-from moorage.app_process import StopSignals, cannot_listen, settle_heap, until_stopped
+from moorage.app_process import settle_heap, until_stopped
+from moorage.app_start import StopSignals, cannot_listen
 from moorage.wire.errors import UsageError
 from moorage.workers.channel import (
     Begin,
