@@ -178,16 +178,20 @@ class ClientPort:
         scope["extensions"][RELAYED] = True
         return True
 
+    def _upgrade_arrived(self, request: UpgradeRequest) -> bool:
+        """The same for an upgrade."""
+        client = self._relay.arrived("GET", request.target.removeprefix(PREFIX), request.headers)
+        if client is not None:
+            request.arrived(request.path.removeprefix(PREFIX), client.address)
+        return client is not None
+
     def _upgrade(self, request: UpgradeRequest) -> None:
-        if request.path.startswith(PREFIX):
-            target = request.target.removeprefix(PREFIX)
-            client = self._relay.arrived("GET", target, request.headers)
-            if client is not None:
-                request.arrived(request.path.removeprefix(PREFIX), client.address)
         if request.path == PATH:
             self._links.upgrade(request)
         elif is_client_path(request.path):
             self._sockets.upgrade(request)
+        elif request.path.startswith(PREFIX) and self._upgrade_arrived(request):
+            self._upgrade(request)
         else:
             error = PeerError(UNKNOWN_PATH, request.path[:128])
             self._log.request_refused("http", error, request.path)

@@ -239,6 +239,10 @@ class UpgradeRequest(asyncio.Protocol):
     """A WebSocket upgrade request without an answer yet. It holds the transport, so that a refusal can still
     be an HTTP status. The app server may take seconds to decide."""
 
+    relayed = False
+    """True if another node has relayed it."""
+    _address = ""
+
     def __init__(
         self,
         transport: asyncio.Transport,
@@ -254,9 +258,6 @@ class UpgradeRequest(asyncio.Protocol):
         self._first_values = dict(reversed(headers))
         self.on_lost: Callable[[], None] | None = None
         """Called if the client disconnects before the answer."""
-        self.relayed = False
-        """True if another node has relayed it."""
-        self._address = ""
         self._transport = transport
         self._early = early
         self._answered = False
