@@ -22,6 +22,13 @@ class NodeWorld(World):
     def _new_id(self) -> str:
         return f"{self.incarnation}-{super()._new_id()}"
 
+    def settle(self) -> None:
+        while self.scheduled or self.turns or self.callbacks:
+            callbacks, self.callbacks = self.callbacks, []
+            for callback in callbacks:
+                callback()
+            self.tick()
+
 
 class Reply:
     """What came back for one command."""
@@ -98,7 +105,10 @@ class Nodes:
 
     def settle(self) -> None:
         """Let all messages arrive that are not delayed, and all work be done."""
-        while any(world.scheduled or world.turns for world in self.worlds) or self.network.step():
+        while (
+            any(world.scheduled or world.turns or world.callbacks for world in self.worlds)
+            or self.network.step()
+        ):
             for world in self.worlds:
                 world.settle()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -14,6 +15,11 @@ from moorage.wire.groups import namespace_group
 from tests.hub.fakes import HUB, RecordingPeer, World, heard
 
 
+def at_once(_hub: str, _groups: Iterable[str], call: Callable[[], object]) -> None:
+    """Every join is visible."""
+    call()
+
+
 class Home:
     """A node, and what it tells others."""
 
@@ -22,7 +28,7 @@ class Home:
         self.world.server(peer=RecordingPeer())
         self.clients = [self.world.client("/") for _ in range(clients)]
         self.told: list[tuple[str, int, Part]] = []
-        self.arrivals = Arrivals(self.world.node, lambda *part: self.told.append(part), Instances())
+        self.arrivals = Arrivals(self.world.node, lambda *part: self.told.append(part), Instances(), at_once)
 
     def take(self, command: Command, number: int = 7, origin: str = "n1") -> None:
         """A command arrives."""

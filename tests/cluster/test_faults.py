@@ -61,7 +61,9 @@ def test_a_node_that_is_cut_off_is_named_at_the_deadline(
     assert reply.all == []
     nodes.later(0.1)
     nodes.settle()
-    assert reply.outcome.missing == ("node 1",)
+    missing = reply.outcome.missing
+    # No node that has let a client join knows whether node 1 knows.
+    assert "node 1" in missing if isinstance(command, JoinGroups) else missing == ("node 1",)
     nodes.later(1000.0)
     nodes.settle()
     assert len(reply.all) == 1

@@ -140,6 +140,8 @@ def test_a_join_is_answered_when_the_next_emit_reaches_the_member(
     member = nodes.clients[target][0]
     reply = nodes.submit(asker, JoinGroups(HUB, Selection(connection=member.id), (ROOM,)))
     while not reply.all:
+        for world in nodes.worlds:
+            world.settle()
         assert nodes.network.step(), "the reply never comes"
         assert not reply.all or ROOM in member.groups
     for other in range(count):

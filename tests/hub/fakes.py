@@ -15,7 +15,7 @@ from moorage.edge.settings import LinkSettings
 from moorage.engine.upgrade import Step
 from moorage.hub.hub import NO_PEER, AppServer, Capabilities, Client, Connection, Hub
 from moorage.hub.node import Node
-from moorage.hub.ports import Answers, AppPeer, Cluster, Drained, Opening, Reply
+from moorage.hub.ports import Answers, AppPeer, Drained, Members, Opening, Reach, Reply
 from moorage.hub.settings import HubSettings, Limits
 from moorage.hub.turns import finished
 from moorage.metrics import Metrics
@@ -228,7 +228,7 @@ class RecordingAnswers:
 
 
 class RecordingCluster:
-    """`ports.Cluster` that records the messages that leave the node."""
+    """`ports.Reach` and `ports.Members` that records the messages that leave the node."""
 
     def __init__(self) -> None:
         self.casts: list[tuple[Command, Outcome]] = []
@@ -276,7 +276,8 @@ class World:
     links: LinkSettings = field(default_factory=LinkSettings)
     hubs: Mapping[str, HubSettings] = field(default_factory=dict)
     allow_unlisted_hubs: bool = True
-    cluster: Cluster | None = None
+    cluster: Reach | None = None
+    members: Members | None = None
 
     def __post_init__(self) -> None:
         self.now = 1_000.0
@@ -306,6 +307,7 @@ class World:
             allow_unlisted_hubs=self.allow_unlisted_hubs,
         )
         self.node.cluster = self.cluster
+        self.node.members = self.members
         self.node.heartbeats.wake_at = self._wake_at
 
     def _new_id(self) -> str:

@@ -117,7 +117,7 @@ def test_what_other_nodes_send_is_carried_out_and_goes_no_further() -> None:
 
 def test_the_first_and_the_last_member_of_a_group_are_reported() -> None:
     cluster = RecordingCluster()
-    world = World(cluster=cluster)
+    world = World(members=cluster)
     world.server()
     one, two = world.client("/"), world.client("/")
     cluster.groups.clear()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, Protocol
 
 from moorage import logs
@@ -11,7 +12,7 @@ from moorage.cluster.sockets import outgoing
 from moorage.hub.node import Node
 from moorage.hub.turns import Intake, Job
 from moorage.wire.cluster import Answer, Envelope, Finished, Part, Refused, Result, Sockets
-from moorage.wire.commands import Command, FetchSockets, Invoke, Outcome, TellServers
+from moorage.wire.commands import Command, FetchSockets, Invoke, JoinGroups, Outcome, TellServers
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import INTERNAL
 
@@ -27,13 +28,18 @@ class Send(Protocol):
     def __call__(self, node: str, number: int, part: Part, /) -> None: ...
 
 
+WhenVisible = Callable[[str, Iterable[str], Callable[[], object]], object]
+"""Calls back once all nodes know that this one has members of these groups of a hub."""
+
+
 class Arrivals:
     """Carries out the commands of other nodes on `node`."""
 
-    def __init__(self, node: Node, send: Send, instances: Instances) -> None:
+    def __init__(self, node: Node, send: Send, instances: Instances, when_visible: WhenVisible) -> None:
         self._node = node
         self._send = send
         self._instances = instances
+        self._when_visible = when_visible
         self._intakes: dict[str, Intake] = {}
         """Work that is left, by the incarnation of the node that asked for it."""
 
@@ -104,8 +110,13 @@ class Arrivals:
         self._tell(envelope, outcome)
 
     def _tell(self, envelope: Envelope, outcome: Outcome) -> None:
-        if envelope.request:
-            self._send(envelope.origin, envelope.request, Result.of(outcome))
+        if not envelope.request:
+            return
+        answer = partial(self._send, envelope.origin, envelope.request, Result.of(outcome))
+        if isinstance(envelope.body, JoinGroups):
+            self._when_visible(envelope.body.hub, envelope.body.groups, answer)
+        else:
+            answer()
 
     def _refuse(self, envelope: Envelope, error: Exception) -> None:
         if not isinstance(error, PeerError):

@@ -41,9 +41,10 @@ class Coverage:
         """What this node has carried out for an instance of an app server."""
         return self._router.instances.get(instance)
 
-    def beyond(self, instance: str, term: int, nodes: Collection[str]) -> Beyond:
-        """Reaches the nodes outside `nodes`."""
-        return Beyond(self._router, Via(instance, term, (*nodes, self._own.incarnation)))
+    def beyond(self, instance: str, term: int, nodes: Collection[str] | None) -> Beyond:
+        """Reaches the nodes outside `nodes`; None: no other node."""
+        covered = None if nodes is None else (*nodes, self._own.incarnation)
+        return Beyond(self._router, Via(instance, term, covered))
 
     def changed(self, instance: str, term: int, added: Collection[str], removed: Collection[str]) -> None:
         """The home tells nodes that they are covered from now on, or not any more."""

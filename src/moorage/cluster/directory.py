@@ -133,6 +133,10 @@ class Directory:
         else:
             call()
 
+    def unaware(self) -> list[str]:
+        """Nodes that do not know all groups of this one."""
+        return [name for name, peer in self._peers.items() if peer.acknowledged < self._number]
+
     def _settle(self) -> None:
         """Let go of everybody who waits for a delta that all peers have."""
         done = min((peer.acknowledged for peer in self._peers.values()), default=self._number)

@@ -87,10 +87,12 @@ class Via:
 
     __slots__ = ("covered", "instance", "number", "term")
 
-    def __init__(self, instance: str, term: int, covered: Collection[str]) -> None:
+    def __init__(self, instance: str, term: int, covered: Collection[str] | None) -> None:
         self.instance = instance
         self.term = term
-        self.covered = frozenset(covered)
+        self.covered = None if covered is None else frozenset(covered)
+        """Nodes that get the commands from the app server itself; None if all other nodes do, or get them
+        from its home."""
         self.number = 0
         """Of the command that is being forwarded."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from msgspec.structs import replace
@@ -29,6 +29,10 @@ class Request:
         self.number = number
         self.command = command
         self.deadline = deadline
+        self.unseen: Outcome | None = None
+        """This node's outcome of a join that other nodes do not know of yet."""
+        self.over: Callable[[], object] = lambda: None
+        """Called when nothing of it is awaited any more."""
         self._reply: Reply | None = reply
         self._about = about
         self._answers = answers

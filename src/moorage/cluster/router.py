@@ -1,5 +1,6 @@
-"""Sends this node's commands to the other nodes, and gathers their answers. The rule is the simplest correct
-one: every node gets every command. Only what is for one connection goes to that connection's node alone.
+"""Sends this node's commands to the other nodes, and gathers their answers. A command for groups goes to the
+nodes that have members of them (`directory`), one for a connection to that connection's node, and any other
+to all nodes.
 
 A cast is sent once this node has delivered it. A write is answered when all nodes have carried it out. An ask
 gathers the answers of all nodes until its deadline. If a node does not answer in time, the answer is partial
@@ -9,9 +10,12 @@ and names that node.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import Any, Final, get_args
+
+from msgspec.structs import replace
 
 from moorage.cluster.arrivals import Arrivals
+from moorage.cluster.directory import Directory
 from moorage.cluster.forwarding.pairs import Forwarding
 from moorage.cluster.homes import Instances, Via
 from moorage.cluster.membership import MAX_NODES, Membership
@@ -19,6 +23,7 @@ from moorage.cluster.ports import Broker
 from moorage.cluster.requests import Request
 from moorage.cluster.sockets import incoming
 from moorage.cluster.streams.streams import FORGED, GARBAGE, Receive, Streams
+from moorage.cluster.targets import Targets
 from moorage.hub.node import Node
 from moorage.hub.ports import Answers, Reply
 from moorage.wire import cluster
@@ -29,14 +34,13 @@ from moorage.wire.commands import (
     Command,
     FetchSockets,
     Invoke,
+    JoinGroups,
     Outcome,
-    Selection,
     SendToConnection,
     TellServers,
     Write,
 )
 from moorage.wire.errors import PeerError
-from moorage.wire.ids import incarnation_of
 from moorage.wire.reasons import CATALOGUE, INTERNAL
 
 WAIT: Final = 5.0
@@ -49,7 +53,7 @@ that asked was lost, and its jobs with it."""
 
 
 class Router:
-    """`hub.ports.Cluster` of one node. `incarnation` names this start of the node."""
+    """`hub.ports.Reach` of all other nodes. `incarnation` names this start of the node."""
 
     def __init__(self, node: Node, broker: Broker, incarnation: str, connect_timeout: float = 35.0) -> None:
         self._node = node
@@ -59,17 +63,24 @@ class Router:
         """Names of the other nodes by their incarnation."""
         self._requests: dict[int, Request] = {}
         self._last_number = 0
+        self.join_seconds: Callable[[float], object] = lambda seconds: None
+        """Told how long each join took to be in effect everywhere."""
         self.instances = Instances()
-        self._arrivals = Arrivals(node, self._send, self.instances)
+        self.directory = Directory(self._tell_groups, lambda: node.later(self.directory.flush))
+        self._targets = Targets(incarnation, self._peers, self.directory, node.clock)
+        self._arrivals = Arrivals(node, self._send, self.instances, self.directory.when_visible)
         self.handlers: dict[type, Callable[[Envelope], object]] = {}
         """Who takes messages that are no command, answer or heartbeat, by the type of the body."""
+        for kind in get_args(cluster.Groups):
+            self.handlers[kind] = self._targets.take
         self.forwarding = Forwarding(node, self, connect_timeout=connect_timeout)
         self._addresses: dict[str, str] = {}
         self.membership: Membership | None = None
         """Keeps the list of the other nodes, if `join` was called."""
 
     def start(self) -> None:
-        """Take what other nodes send."""
+        """Take what other nodes send. Call it before the first hub exists."""
+        self._node.members = self.directory
         self.streams.start(Receive(self._receive, self._hear, self._gap))
 
     def join(self, own: cluster.Alive) -> None:
@@ -92,6 +103,7 @@ class Router:
         self.streams.add(incarnation)
         # A node that is alone has no cluster at all, so its commands take the shortest way.
         self._node.cluster = self
+        self.directory.add(incarnation)
         self.forwarding.add(incarnation)
 
     def remove(self, incarnation: str) -> None:
@@ -100,6 +112,7 @@ class Router:
         self.streams.remove(incarnation)
         if not self._peers:
             self._node.cluster = None
+        self.directory.remove(incarnation)
         self.forwarding.remove(incarnation)
         self._arrivals.forget(incarnation)
         for request in tuple(self._requests.values()):
@@ -124,19 +137,18 @@ class Router:
         if self.membership is not None:
             self.membership.tick(now)
         self.forwarding.tick(now)
+        self.directory.tick(now)
+        self._targets.tick(now)
         for request in tuple(self._requests.values()):
             if request.deadline <= now:
+                if request.unseen is not None:
+                    unaware = tuple(self._peers[node] for node in self.directory.unaware())
+                    request.outcome(self._own, replace(request.unseen, missing=unaware))
                 dropped = request.deadline + OWN_WORK <= now
                 request.give_up((*self._peers.items(), *([(self._own, self._own)] if dropped else ())))
                 self._forget_if_over(request)
 
-    # -- what leaves: `hub.ports.Cluster` -----------------------------------------------------------
-
-    def first(self, hub: str, group: str) -> None:
-        """Not needed: every node gets every command, whatever groups it has."""
-
-    def last(self, hub: str, group: str) -> None:
-        """Not needed, as `first`."""
+    # -- what leaves: `hub.ports.Reach` -------------------------------------------------------------
 
     def cast(self, command: Cast, here: Outcome, via: Via | None = None) -> None:
         """Send it out."""
@@ -144,8 +156,19 @@ class Router:
             self._send_out(command, 0, via)
 
     def write(self, command: Write, here: Outcome, reply: Reply, about: Any, via: Via | None = None) -> None:
-        """Send it out, and reply when all nodes have carried it out."""
-        self._own_outcome(self._begin(command, reply, about, None, via), here)
+        """Send it out, and reply when all nodes have carried it out. Emits that follow a join reach the
+        nodes to which it goes, and a join is answered when all nodes know where its groups are."""
+        request = self._begin(command, reply, about, None, via)
+        if isinstance(command, JoinGroups):
+            request.unseen, begun = here, self._node.clock()
+
+            def visible() -> None:
+                self.join_seconds(self._node.clock() - begun)
+                self._own_outcome(request, here)
+
+            self.directory.when_visible(command.hub, command.groups, visible)
+        else:
+            self._own_outcome(request, here)
 
     def ask(
         self,
@@ -188,6 +211,8 @@ class Router:
             about=about,
             answers=answers,
         )
+        if isinstance(command, JoinGroups) and asked:
+            request.over = self.directory.expect(command.hub, command.groups, asked)
         return request
 
     def _own_outcome(self, request: Request, outcome: Outcome | Exception) -> None:
@@ -195,8 +220,8 @@ class Router:
         self._forget_if_over(request)
 
     def _forget_if_over(self, request: Request) -> None:
-        if request.is_over:
-            self._requests.pop(request.number, None)
+        if request.is_over and self._requests.pop(request.number, None) is not None:
+            request.over()
 
     def beat(self, body: Beat) -> None:
         """Tell all other nodes that this one is there, or that it ends."""
@@ -208,37 +233,30 @@ class Router:
     def _send_out(self, command: Command, number: int, via: Via | None) -> Collection[str]:
         """Send a command to the other nodes that it is for, without those that its app server covers. Returns
         which."""
-        nodes = self._nodes_for(command)
-        if via is None:
-            if nodes is self._peers:
-                self._send_all(command, number)
-            for node in nodes if nodes is not self._peers else ():
-                self._send(node, number, command)
-            return nodes
-        to = [node for node in nodes if node not in via.covered]
-        if to:
-            covered = tuple(via.covered)
-            message = cluster.encode(
-                Envelope(self._own, command, number, via.instance, via.term, via.number, covered)
-            )
-            for node in to:
-                self.streams.send(node, message)
-        return to
-
-    def _nodes_for(self, command: Command) -> Collection[str]:
-        """The other nodes that a command is for. What is for one connection is only for the node that the
-        connection's id names."""
-        if isinstance(command, SendToConnection):
-            connection: str | None = command.connection
-        else:
-            to: Selection | None = getattr(command, "to", None)
-            connection = to.connection if to is not None else None
-        if connection is None:
-            return self._peers
-        node = incarnation_of(connection)
-        if node == self._own:
+        if via is not None and via.covered is None:
             return ()
-        return (node,) if node in self._peers else self._peers
+        nodes = self._targets.of(command)
+        envelope = Envelope(self._own, command, number)
+        if via is not None and via.covered is not None:
+            nodes = [node for node in nodes if node not in via.covered]
+            covered = tuple(via.covered)
+            envelope = Envelope(self._own, command, number, via.instance, via.term, via.number, covered)
+        elif 2 * len(nodes) > len(self._peers):
+            # The others have nothing to do. One message for all costs this node less than one for each.
+            self._send_all(command, number)
+            return nodes
+        if nodes:
+            message = cluster.encode(envelope)
+            for node in nodes:
+                self._targets.passes(node, command)
+                self.streams.send(node, message)
+        return nodes
+
+    def _tell_groups(self, node: str | None, body: Body) -> None:
+        if node is None:
+            self._send_all(body)
+        else:
+            self._send(node, 0, body)
 
     def _send_all(self, body: Body, number: int = 0) -> None:
         self.streams.send_all(cluster.encode(Envelope(self._own, body, number)))
@@ -246,6 +264,7 @@ class Router:
     def tell(self, node: str, body: Body) -> None:
         """Send a message that is not answered to one node, behind everything that was sent to it before."""
         if node in self._peers:
+            self._targets.passes(node, body)
             self._send(node, 0, body)
 
     def after(self, node: str, call: Callable[[], object]) -> None:
@@ -284,6 +303,7 @@ class Router:
 
     def _gap(self, node: str) -> None:
         """Commands or answers of a node are lost. Requests that wait for it end at their deadline."""
+        self.directory.gap(node)
         self.forwarding.restart(node)
 
     def _take(self, envelope: Envelope) -> None:

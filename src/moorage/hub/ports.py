@@ -199,7 +199,3 @@ class Reach(Protocol):
     ) -> tuple[Reply, Any, Answers[Any] | None]:
         """Send on an ask, before this node answers it. Returns what takes this node's own reply and
         answers; the caller's get those of all nodes, and the names of the nodes that are missing."""
-
-
-class Cluster(Members, Reach, Protocol):
-    """All other nodes."""

@@ -52,15 +52,16 @@ class Rooms(Generic[MemberT]):
         """The members of `group`; empty for a group that does not exist."""
         return self._members.get(group, _NOBODY)
 
-    def join(self, connection: MemberT, group: str) -> None:
-        """Add the connection to the group. A second join has no effect."""
+    def join(self, connection: MemberT, group: str, *, private: bool = False) -> None:
+        """Add the connection to the group. A second join has no effect. `private`: the group is the room of
+        one socket, which is no news for other nodes."""
         if group not in connection.groups:
             connection.groups.add(group)
             connection.listed = None
             members = self._members.get(group)
             if members is None:
                 self._members[group] = {connection}
-                if self._news is not None:
+                if self._news is not None and not private:
                     self._news.first(self._hub, group)
             else:
                 members.add(connection)

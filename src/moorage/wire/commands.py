@@ -245,5 +245,5 @@ def merged(outcomes: Iterable[Outcome], limit: int = 0) -> Outcome:
         rooms=sum(part.rooms for part in parts),
         asked=sum(part.asked for part in parts),
         servers=tuple(servers.values()),
-        missing=tuple(chain.from_iterable(part.missing for part in parts)),
+        missing=tuple(dict.fromkeys(chain.from_iterable(part.missing for part in parts))),
     )

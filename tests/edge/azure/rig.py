@@ -13,7 +13,7 @@ from moorage.edge.azure.channel import Tunnel
 from moorage.edge.azure.server import AzureServer
 from moorage.edge.settings import EdgeLimits, LinkSettings
 from moorage.hub.hub import Connection
-from moorage.hub.ports import Cluster
+from moorage.hub.ports import Reach
 from moorage.wire.azure import tunnel_frames
 from moorage.wire.reasons import Reason
 from tests.hub.fakes import HUB, RecordingOpening, World
@@ -86,7 +86,7 @@ class Rig:
         *,
         links: LinkSettings | None = None,
         limits: EdgeLimits | None = None,
-        cluster: Cluster | None = None,
+        cluster: Reach | None = None,
     ) -> None:
         limits = limits or EdgeLimits()
         self._max_waiting = limits.outbox_bytes_link

@@ -18,8 +18,8 @@ from tests.edge.moorage.rig import App, Rig
 class Elsewhere:
     """`Beyond`: remembers what is forwarded."""
 
-    def __init__(self, nodes: Collection[str]) -> None:
-        self.nodes = set(nodes)
+    def __init__(self, nodes: Collection[str] | None) -> None:
+        self.nodes = None if nodes is None else set(nodes)
         self.number = 0
         self.sent: list[tuple[str, int]] = []
 
@@ -70,7 +70,7 @@ class Cluster:
     def end(self, session: Coverage) -> None:
         self.ended += 1
 
-    def beyond(self, instance: str, term: int, nodes: Collection[str]) -> Elsewhere:
+    def beyond(self, instance: str, term: int, nodes: Collection[str] | None) -> Elsewhere:
         self.reached.append(Elsewhere(nodes))
         return self.reached[-1]
 
@@ -131,7 +131,7 @@ def test_commands_of_the_home_are_forwarded_and_others_are_not(app: App, cluster
     assert cluster.reached[-1].sent == [("Send", 9), ("JoinGroups", 10)]
     assert cluster.number == 10
     app.say(cover(2, "n0", "n1"), v1.Emit(0, v1.To("/"), 0, b'42["x"]', 11))
-    assert len(cluster.reached) == 1
+    assert [reach.nodes for reach in cluster.reached] == [{"n0"}, None]
     assert len(cluster.reached[0].sent) == 2
     assert cluster.number == 11
 

@@ -56,8 +56,9 @@ class Homes(Protocol):
     def instance(self, instance: str) -> Carried:
         """What this node has carried out for an instance of an app server."""
 
-    def beyond(self, instance: str, term: int, nodes: Collection[str]) -> Beyond:
-        """Reaches the nodes outside `nodes`."""
+    def beyond(self, instance: str, term: int, nodes: Collection[str] | None) -> Beyond:
+        """Reaches the nodes outside `nodes`; None: no other node, but a join still waits until all nodes
+        know of it."""
 
     def changed(self, instance: str, term: int, added: Collection[str], removed: Collection[str]) -> None:
         """The home tells nodes that they are covered from now on, or not any more."""
@@ -76,8 +77,8 @@ class Coverage:
         self._instance = instance
         self._carried: Carried | None = None
         self._nodes: tuple[str, ...] = ()
+        self._is_home = False
         self._beyond: Beyond | None = None
-        """Set at the home."""
         self._held = False
         self._since: float | None = None
         self._version = 0
@@ -95,13 +96,12 @@ class Coverage:
         self._server.app.home = frame.home
         if frame.home:
             # A new home marks all: the last one may have died before it could.
-            known = self._nodes if self._beyond is not None else ()
+            known = self._nodes if self._is_home else ()
             added, removed = set(frame.nodes).difference(known), set(self._nodes).difference(frame.nodes)
             self._homes.changed(self._instance, frame.term, added, removed)
-            self._beyond = self._homes.beyond(self._instance, frame.term, frame.nodes)
-        else:
-            self._beyond = None
-        self._nodes = frame.nodes
+        self._is_home, self._nodes = frame.home, frame.nodes
+        covered = frame.nodes if frame.home else None
+        self._beyond = self._homes.beyond(self._instance, frame.term, covered)
         return partial(self._submit, reach=self._beyond), job
 
     def _first(self, frame: v1.Cover) -> Job[None] | None:
@@ -130,7 +130,7 @@ class Coverage:
         """Forward a command that this node has carried out already. Raises `PeerError` unless this is the
         home."""
         beyond = self._beyond
-        if beyond is None:
+        if beyond is None or not self._is_home:
             raise PeerError(LINK_BAD_REQUEST, "only the home forwards")
         nothing = Outcome(found=False)
         if isinstance(command, Cast):

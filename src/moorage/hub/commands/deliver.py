@@ -155,7 +155,7 @@ def _connected(clients: Clients, connection: Connection, packet: Encoded, header
             rooms.leave(connection, room_group(header.namespace, before))
         peer.connected(header.namespace, sid)
         rooms.join(connection, namespace_group(header.namespace))
-        rooms.join(connection, room_group(header.namespace, sid))
+        rooms.join(connection, room_group(header.namespace, sid), private=True)
     _push(clients, connection, packet)
 
 

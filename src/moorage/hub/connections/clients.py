@@ -15,7 +15,7 @@ from moorage.hub.connections.guests import Guests
 from moorage.hub.connections.heartbeat import Heartbeats
 from moorage.hub.hub import BURST, AppServer, Client, Connection, Hub
 from moorage.hub.outbox import Flusher
-from moorage.hub.ports import Cluster, Faults, Later, Observer, Opening, RefusedError, Who
+from moorage.hub.ports import Faults, Later, Members, Observer, Opening, Reach, RefusedError, Who
 from moorage.hub.settings import HubSettings, Limits
 from moorage.hub.turns import Intake, Job, ResultT, Turns
 from moorage.wire import reasons
@@ -47,8 +47,10 @@ class Clients:
         self.new_id = new_id
         self.clock = clock
         self.later = later
-        self.cluster: Cluster | None = None
-        """The other nodes; None if there are none. Set before the first hub exists."""
+        self.cluster: Reach | None = None
+        """The other nodes; None if there are none."""
+        self.members: Members | None = None
+        """Notified of the groups with members here, for the other nodes. Set before the first hub exists."""
         self.app_servers_changed: Callable[[], object] = lambda: None
         """Called when an app server of this node comes, goes, or is up or down."""
         self.late_answers = 0
@@ -109,7 +111,7 @@ class Clients:
         self.hub_settings(name)
         hub = self.hub(name)
         if hub is None:
-            hub = self.hubs[name.casefold()] = Hub(name, self.cluster, self._app_servers_changed)
+            hub = self.hubs[name.casefold()] = Hub(name, self.members, self._app_servers_changed)
         return hub
 
     # -- app servers --------------------------------------------------------------------------
