@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from moorage.cluster.nats.broker import NatsBroker
@@ -187,3 +189,29 @@ async def test_a_server_without_tls_is_refused_where_it_is_asked_for(run: Run, t
     server = run("")
     with pytest.raises(UsageError, match="the server has no TLS"):
         await server.try_login("tls")
+
+
+def test_large_messages_over_tls_on_the_event_loop_of_the_service(run: Run, tmp_path: Path) -> None:
+    server = run(with_tls(tmp_path))
+    settings = ClusterSettings(
+        nats_url=(f"tls://127.0.0.1:{server.server.port}",), nats_ca=str(tmp_path / "ca.pem")
+    )
+    messages = [b"small", b"x" * 3_000_000, b"last"]
+
+    async def exchange() -> list[bytes]:
+        here, there = (NatsBroker(settings, name) for name in ("n0", "n1"))
+        received: asyncio.Queue[bytes] = asyncio.Queue()
+        here.start(lambda _: None)
+        there.start(received.put_nowait)
+        for broker in (here, there):
+            await broker.connect()
+        for message in messages:
+            here.send("n1", message)
+        async with asyncio.timeout(30):
+            found = [await received.get() for _ in messages]
+        for broker in (here, there):
+            broker.stop()
+            await broker.closed()
+        return found
+
+    assert uvloop.run(exchange()) == messages
