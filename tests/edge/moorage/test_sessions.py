@@ -372,3 +372,23 @@ def test_an_app_server_whose_tick_fails_does_not_keep_others_from_theirs(
     pair.rig.after(10.0)
     assert (reasons(pair.one), reasons(pair.two)) == ([], [LINK_SILENT.name])
     assert {part for part, _ in pair.rig.world.faults} == {"links"}
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "up", "taken"),
+    [
+        ("i1", "i2", True, True),
+        ("i1", "i1", True, False),
+        ("i1", "i2", False, False),
+        ("", "i2", True, False),
+    ],
+)
+def test_an_id_that_is_used_at_another_node(there: str, here: str, up: bool, taken: bool) -> None:
+    rig = Rig()
+    server = AppServer("s1", RecordingLink(), "moorage", LEAST)
+    server.up, server.instance = up, there
+    rig.world.node.ensure_hub(HUB).servers.elsewhere.add(server)
+    app = App(rig, "s1")
+    app.instance = here
+    app.dial()
+    assert reasons(app) == (["link-server-taken"] if taken else [])

@@ -94,7 +94,7 @@ class Sessions:
         if known is not None and not known[0].over and hello.session == known[0].session:
             return self._resume(socket, hello, *known)
         app = hub.servers.get(socket.server_id)
-        if app is not None and app.up:
+        if (app is not None and app.up) or _is_taken_elsewhere(hub, socket.server_id, hello.instance):
             raise PeerError(reasons.LINK_SERVER_TAKEN, socket.server_id)
         self.evict(hub, socket.server_id)
         if app is not None:
@@ -144,6 +144,7 @@ class Sessions:
         server.at_end = reader.end
         self._sessions[hub.name, socket.server_id] = server, reader
         server.app.emit_only = hello.emit_only
+        server.app.instance = hello.instance
         hub.servers.add(server.app)
         server.attach(socket, self._hello(server, resumed=False), [])
         reader.tick(self.clock())
@@ -187,3 +188,10 @@ class Sessions:
         """The service stops: close all links."""
         for server, _ in self._sessions.values():
             server.close_all()
+
+
+def _is_taken_elsewhere(hub: Hub, server_id: str, instance: str) -> bool:
+    """True if another process with this id is linked to another node. One process may be linked to several
+    nodes. Older SDKs do not name their instance."""
+    others = [each for each in hub.servers.elsewhere if each.id == server_id and each.up and each.instance]
+    return bool(instance) and any(each.instance != instance for each in others)
