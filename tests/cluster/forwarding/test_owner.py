@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from moorage.wire import reasons
-from moorage.wire.commands import JoinGroups, Selection, Send
+from moorage.wire.commands import FetchSockets, JoinGroups, Selection, Send
 from moorage.wire.groups import namespace_group, room_group
+from moorage.wire.moorage.rows import Chunk
 from tests.cluster.forwarding.world import Forwarded
 from tests.hub.fakes import HUB, heard
 
@@ -42,3 +43,16 @@ def test_rooms_of_a_forwarded_client() -> None:
     # A join by somebody else is reported to the app server.
     world.nodes.done(1, JoinGroups(HUB, Selection(group=namespace_group("/")), (ROOM,)))
     assert world.peer.moves == [(one.id, "/", ("room",), True), (two.id, "/", ("room",), True)]
+
+
+def test_an_app_server_is_asked_for_its_data_of_forwarded_clients() -> None:
+    world = Forwarded(3)
+    one, two = world.client(0), world.client(1)
+    reply, answers = world.nodes.ask(2, FetchSockets(HUB, Selection(group=namespace_group("/")), "/", 3.0, 0))
+    world.nodes.settle()
+    assert {sids for _, _, sids in world.peer.queries} == {(f"{one.id}/",), (f"{two.id}/",)}
+    for number, _, _ in world.peer.queries:
+        assert world.app_hub.queries.answered(number, world.app, (Chunk(1, b"[{}]"),))
+    world.nodes.settle()
+    assert (reply.outcome.reached, answers.senders, answers.missing) == (2, ["s", "s"], ())
+    assert answers.finished == 1

@@ -44,3 +44,13 @@ def test_a_lost_token_is_sent_again() -> None:
     world.nodes.later(1.0)
     world.nodes.settle()
     world.client()
+
+
+def test_lost_messages_begin_a_new_epoch() -> None:
+    world = Forwarded()
+    client = world.client()
+    world.nodes.routers[0].forwarding.restart("node-no1")
+    world.nodes.settle()
+    assert world.link.ended == [(client.id, reasons.TRANSPORT_LOST)]
+    assert world.closed(client) == [reasons.APP_LOST]
+    world.client()
