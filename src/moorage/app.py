@@ -129,6 +129,7 @@ class Service:
             self._nats = NatsBroker(config.cluster, self.incarnation)
         broker = self._nats or (join or LocalBroker)(self.incarnation)
         self.router = Router(self.node, broker, self.incarnation, config.links.connect_timeout)
+        self.router.join_seconds = self.metrics.cluster_join_seconds.observe
         self._api_work = ApiWork(self.node.submit, self.node.turns)
         self.node.heartbeats.wake_at = self._alarm.set
         self._build_edge(config)
@@ -255,6 +256,7 @@ class Service:
             {**streams.bad, CHUNK: nats.bad},
             *self.relay.counts,
             *self.router.forwarding.counts,
+            groups=len(self.router.directory),
         )
 
     def _traffic(self) -> Traffic:

@@ -92,6 +92,8 @@ METRICS: Final = (
     _m("event_loop_lag_seconds", "gauge", "", "Delay of the event loop at the last sample"),
     _m("event_loop_lag_max_seconds", "gauge", "", f"The largest of the last {LAG_SAMPLES} samples"),
     _m("cluster_nodes", "gauge", "", "Nodes of the cluster that this node hears, itself included"),
+    _m("cluster_directory_groups", "gauge", "", "Groups of all nodes that this node keeps in its directory"),
+    _m("cluster_join_seconds", "histogram", "", "Time until a join was in effect at all nodes"),
     _m("cluster_relayed_connections", "gauge", "", "Requests and WebSockets that are relayed to other nodes"),
     _m("cluster_relays", "counter", "", "Requests and WebSockets relayed to other nodes so far"),
     _m("cluster_passed_connections", "counter", "", "TCP connections passed to other nodes of this machine"),
@@ -169,6 +171,7 @@ class Cluster(NamedTuple):
     """Packets sent to other nodes for app servers there."""
     to_clients: int = 0
     """Packets sent to other nodes for clients there."""
+    groups: int = 0
 
 
 class Gauges(NamedTuple):
@@ -203,6 +206,7 @@ class Metrics:
         "bytes_received_websocket",
         "bytes_sent_polling",
         "bytes_sent_websocket",
+        "cluster_join_seconds",
         "connection_age_seconds",
         "connects",
         "disconnects",
@@ -248,6 +252,7 @@ class Metrics:
         """By the operation's name (of the route, never a path) and HTTP status."""
         self.connection_age_seconds = Histogram(_AGES)
         self.send_queue_bytes = Histogram(_QUEUES)
+        self.cluster_join_seconds = Histogram(_WAITS)
         self.upstream_seconds = {event: Histogram(_WAITS) for event in ("connect", "message", "disconnected")}
 
     def lag(self, seconds: float) -> None:
@@ -273,6 +278,7 @@ class Metrics:
         return {
             "connection_age_seconds": {(): self.connection_age_seconds},
             "send_queue_bytes": {(): self.send_queue_bytes},
+            "cluster_join_seconds": {(): self.cluster_join_seconds},
             "upstream_seconds": {(event,): found for event, found in self.upstream_seconds.items()},
         }
 
@@ -330,7 +336,7 @@ class Metrics:
             yield (name, str(status) if 100 <= status <= 599 else OTHER), n
 
     def _gauges(self) -> dict[str, dict[tuple[str, ...], float]]:
-        ask = self.gauges
+        ask, cluster = self.gauges, self.gauges.cluster()
         pairs = {"connections": ask.connections(), "tunnel_connections": ask.link_connections()}
         singles = {
             "sockets": ask.sockets(),
@@ -350,9 +356,10 @@ class Metrics:
                 for name, rows in singles.items()
             },
             "outbox_bytes": {(): ask.outbox_bytes()},
-            "cluster_nodes": {(): ask.cluster().nodes},
-            "cluster_relayed_connections": {(): ask.cluster().relaying},
-            "cluster_guests": {(): ask.cluster().guests},
+            "cluster_nodes": {(): cluster.nodes},
+            "cluster_directory_groups": {(): cluster.groups},
+            "cluster_relayed_connections": {(): cluster.relaying},
+            "cluster_guests": {(): cluster.guests},
             "event_loop_lag_seconds": {(): lags[-1] if lags else 0.0},
             "event_loop_lag_max_seconds": {(): max(lags, default=0.0)},
             "build_info": {(self._version,): 1},
