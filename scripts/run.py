@@ -148,8 +148,8 @@ async def start_service(parts: list[Part], port: int, workers: str) -> str:
     """Start Moorage on `port` and wait until it is ready. Returns its connection string."""
     command = [sys.executable, "-m", "moorage", "dev", "--host", HOST, "--port", str(port), "--hub", HUB]
     command += ["--workers", workers]
-    # End at once: the default spreads the closing of clients over seconds.
-    command += ["--set", "shutdown.grace=0s", "--set", "shutdown.spread=0s"]
+    # Close clients at once: there is no load balancer.
+    command += ["--set", "shutdown.lb_wait=0s"]
     service = await Part.start("Moorage", *command, env={"PYTHONUNBUFFERED": "1"}, cwd=ROOT)
     parts.append(service)
     connection_string = await service.line_after("Connection string")

@@ -49,7 +49,8 @@ def test_a_group_alone_shows_its_commands(args: tuple[str, ...]) -> None:
 
 
 def test_every_command_has_help() -> None:
-    for command in ("dev", "serve", "config check", "config show", "config init", "token create", "version"):
+    configuration = ("config check", "config show", "config init")
+    for command in ("dev", "serve", "drain", *configuration, "token create", "version"):
         done = run(*command.split(), "--help")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith(f"Usage: moorage {command} ")

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
-from moorage import __version__, logs
+from moorage import __version__, app_drain, logs
 from moorage.app_faults import Faults
 from moorage.auth import AccessKeys
 from moorage.cluster.coverage import Coverage
@@ -27,7 +27,7 @@ from moorage.cluster.ports import Join
 from moorage.cluster.router import Router
 from moorage.cluster.settings import ClusterSettings
 from moorage.cluster.streams.streams import CHUNK
-from moorage.config.model import Config
+from moorage.config.model import Config, ShutdownSettings
 from moorage.control import ops, rest
 from moorage.control.work import ApiWork
 from moorage.edge.clients.admission import Admission
@@ -43,7 +43,7 @@ from moorage.metrics import Cluster, Gauges, Metrics, Traffic
 from moorage.wire import ids
 from moorage.wire.cluster import VERSION, Alive
 from moorage.wire.errors import PeerError
-from moorage.wire.reasons import DRAINING, UNKNOWN_PATH
+from moorage.wire.reasons import UNKNOWN_PATH
 
 TICK_SECONDS: Final = 0.25
 TIMER_SECONDS: Final = 0.001
@@ -335,23 +335,15 @@ class Service:
         self.node.configure(config.hubs, allow_unlisted_hubs=config.allow_unlisted_hubs)
 
     async def stop(self, *, drain: bool = True) -> None:
-        """Stop in order: not ready, no new clients and links, clients closed over a window, links, the rest.
+        """Stop in order: not ready, no new clients and links, clients closed at a pace, links, the rest.
         `drain=False` closes everything at once."""
-        settings = self.config.shutdown
         self._ready = False
         self.node.draining = True
-        try:
-            async with asyncio.timeout(settings.timeout):
-                if drain:
-                    self.links.drain(settings.grace + settings.spread)
-                    await asyncio.sleep(settings.grace)
-                # The listener stays open: polling clients fetch their last packets, and monitors and
-                # balancers check the state. New clients and links are refused as `draining`.
-                await self._close_clients(settings.spread if drain else 0.0)
-                # One turn of the loop for the last writes, one for the app servers' answers.
-                await asyncio.sleep(TICK_SECONDS)
-        except TimeoutError:
-            log.warning("shutdown timed out", left=self.node.connections)
+        if drain:
+            await self._drain(self.config.shutdown)
+        else:
+            app_drain.close_now(self.node, self.node.everyone())
+            await asyncio.sleep(TICK_SECONDS)
         self.links.close()
         self.relay.close()
         await self.port.stop()
@@ -362,12 +354,16 @@ class Service:
             self._ticker.cancel()
         self._alarm.cancel()
 
-    async def _close_clients(self, spread: float) -> None:
-        """Close clients evenly over `spread` seconds, so that they do not all reconnect at once."""
-        clients = self.node.everyone()
-        began = self._loop.time()
-        for index, connection in enumerate(clients):
-            wait = began + spread * index / len(clients) - self._loop.time()
-            if wait > 0:
-                await asyncio.sleep(wait)
-            self.node.disconnect(connection, DRAINING, who="service")
+    async def _drain(self, settings: ShutdownSettings) -> None:
+        """Until all clients are closed and all app servers know it, or `shutdown.timeout` has passed."""
+        end = self._loop.time() + settings.timeout
+        until = end - app_drain.reserve(settings)
+        self.links.drain(app_drain.seconds_for(settings, len(self.node.everyone())))
+        await asyncio.sleep(min(settings.lb_wait, settings.timeout))
+        # The listener stays open: polling clients fetch their last packets, and monitors and balancers
+        # check the state. New clients and links are refused as `draining`.
+        await app_drain.close_clients(self.node, settings, until)
+        # One turn of the loop for the last answers to polls and to app servers.
+        await asyncio.sleep(TICK_SECONDS)
+        last = min(end, self._loop.time() + app_drain.LAST_SECONDS)
+        await app_drain.once_true(lambda: not len(self.sockets.sweep) and self.links.settled, last)

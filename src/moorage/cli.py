@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moorage import __version__
+from moorage import __version__, cli_drain
 
 if TYPE_CHECKING:
     from moorage.config.model import Config
@@ -135,7 +135,7 @@ def serve(
 ) -> None:
     """Run the service.
 
-    SIGTERM and SIGINT drain it: not ready, no new clients, the others closed over a window, end.
+    SIGTERM and SIGINT drain it: not ready, no new clients, the others closed at a pace, end.
     SIGHUP reads the configuration again and applies keys and hubs.
     """
     _need_service()
@@ -173,6 +173,9 @@ def serve(
         log.info("ready", url=url)
 
     raise SystemExit(_run(settings, reload=reload, on_ready=on_ready))
+
+
+app.add_command(cli_drain.drain)
 
 
 @app.group("config")

@@ -120,7 +120,7 @@ def test_settings_that_clash() -> None:
             outbox_hard_bytes=2 << 20,
             outbox_total_bytes=1 << 20,
         ),
-        shutdown=ShutdownSettings(grace=10, spread=30, timeout=30),
+        shutdown=ShutdownSettings(lb_wait=10, spread=30, timeout=30),
     )
     assert [text.partition(":")[0] for text in warnings(config)] == [
         "limits.outbox_hard_bytes",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.config.rules import Rule, parse, show
-from moorage.config.schema import SETTINGS, find, nearest, unknown
+from moorage.config.schema import RENAMED, SETTINGS, find, nearest, unknown
 from moorage.config.sources import env_names
 
 
@@ -42,7 +42,8 @@ def test_every_default_is_allowed_by_its_rule_and_reads_back(path: str) -> None:
 
 
 def test_environment_names_are_distinct() -> None:
-    assert len(env_names()) == len(SETTINGS)
+    assert len(env_names()) == len(SETTINGS) + len(RENAMED)
+    assert env_names()["MOORAGE_SHUTDOWN_GRACE"] == "shutdown.lb_wait"
     assert env_names()["MOORAGE_LIMITS_MAX_PAYLOAD"] == "limits.max_payload"
     assert env_names()["MOORAGE_HUBS_DEFAULT_ANONYMOUS"] == "hubs.default.anonymous"
 

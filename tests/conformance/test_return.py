@@ -60,7 +60,7 @@ def test_an_app_server_is_closed(alone: Stage, sdk: str) -> None:
 def test_the_service_is_stopped(client_process: ClientProcess, sdk: str) -> None:
     hub = fresh("Return_")
     clients: list[Returning] = []
-    with MoorageProcess("--set", "shutdown.grace=0s", "--set", "shutdown.spread=0.3s") as first:
+    with MoorageProcess("--set", "shutdown.lb_wait=0s", "--set", "shutdown.spread=0.3s") as first:
         port, key = first.url.rpartition(":")[2], first.key
         app = linked(sdk, first, hub)
         try:

@@ -44,7 +44,7 @@ class Cluster:
                 f"cluster.name={self._name}",
                 f"cluster.node_name={name}",
                 f"cluster.advertise={'' if name.startswith('far') else f'http://127.0.0.1:{port}'}",
-                "shutdown.grace=0",
+                "shutdown.lb_wait=0",
                 "shutdown.spread=0",
             )
             flags = [part for setting in settings for part in ("--set", setting)]

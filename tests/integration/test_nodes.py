@@ -36,7 +36,7 @@ def until(check: Callable[[], bool], what: str) -> None:
 def nodes(server: NatsServer, **flags: tuple[str, ...]) -> Iterator[list[MoorageProcess]]:
     """Nodes with these names and flags, which start at the same time. All are ready."""
     key = secrets.token_hex(16)
-    common = (f"cluster.nats_url={server.url}", "shutdown.grace=0", "shutdown.spread=0")
+    common = (f"cluster.nats_url={server.url}", "shutdown.lb_wait=0")
     with ExitStack() as stack:
         made = []
         for name, own in flags.items():

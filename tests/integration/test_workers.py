@@ -28,7 +28,7 @@ class Machine:
 
     def __init__(self, stack: ExitStack, *sdks: str) -> None:
         key = secrets.token_hex(16)
-        flags = ("--set", "shutdown.grace=0", "--set", "shutdown.spread=0", "--set", "cluster.node_name=w")
+        flags = ("--set", "shutdown.lb_wait=0", "--set", "cluster.node_name=w")
         self.process = stack.enter_context(MoorageProcess("--workers", "2", *flags, key=key))
         started = [self.process.wait_record(event="worker started", node=f"w-{n}") for n in (1, 2)]
         self.pids = [int(record["pid"]) for record in started]

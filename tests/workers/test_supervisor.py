@@ -25,7 +25,7 @@ from tests.support.service import ROOT, MoorageProcess
 
 pytestmark = pytest.mark.timeout(120)
 SECONDS = 20.0
-FAST = ("--set", "shutdown.grace=0", "--set", "shutdown.spread=0")
+FAST = ("--set", "shutdown.lb_wait=0")
 
 
 def until(check: Callable[[], bool], what: str) -> None:
@@ -138,7 +138,7 @@ def test_a_worker_that_is_killed_is_started_again(process: MoorageProcess) -> No
 
 def test_one_worker_can_be_drained_alone() -> None:
     """Its clients get time, and new ones go to the other worker."""
-    slow = ("--set", "shutdown.grace=2", "--set", "cluster.node_name=w")
+    slow = ("--set", "shutdown.lb_wait=2", "--set", "cluster.node_name=w")
     with MoorageProcess("--workers", "2", *slow) as running:
         old = running.wait_record(event="worker started", node="w-1")
         os.kill(old["pid"], signal.SIGTERM)
@@ -197,7 +197,7 @@ def test_a_signal_ends_everything(number: signal.Signals) -> None:
 
 
 def test_a_second_signal_ends_the_drain() -> None:
-    slow = ("--set", "shutdown.grace=60", "--set", "shutdown.timeout=90")
+    slow = ("--set", "shutdown.lb_wait=60", "--set", "shutdown.timeout=90")
     with MoorageProcess("--workers", "2", *slow) as process:
         process.signal(signal.SIGTERM)
         until(lambda: process.get("/readyz")[0] == 503, "draining")
@@ -222,9 +222,9 @@ def test_nothing_outlives_a_supervisor_that_is_killed() -> None:
 def test_sighup_reaches_all_workers(tmp_path: Path) -> None:
     path = tmp_path / "moorage.yaml"
     old, new = "o" * 32, "n" * 32
-    path.write_text(f"keys: {{primary: {old}}}\nworkers: 2\nshutdown: {{grace: 0, spread: 0}}\n")
+    path.write_text(f"keys: {{primary: {old}}}\nworkers: 2\nshutdown: {{lb_wait: 0}}\n")
     with MoorageProcess("-c", str(path), "--port", "0", command="serve") as process:
-        path.write_text(f"keys: {{primary: {new}}}\nworkers: 2\nshutdown: {{grace: 0, spread: 0}}\n")
+        path.write_text(f"keys: {{primary: {new}}}\nworkers: 2\nshutdown: {{lb_wait: 0}}\n")
         process.signal(signal.SIGHUP)
         assert process.wait_record(event="reloaded")["applied"] == ["keys.primary"]
         # A worker that starts later has the new key, too.

@@ -62,8 +62,8 @@ def warnings(config: Config, *, serving: bool = False) -> Iterator[str]:
     if limits.outbox_bytes_link < limits.max_payload:
         yield "limits.outbox_bytes_link: below limits.max_payload, so one large message can end a link"
     stop = config.shutdown
-    if stop.grace + stop.spread > stop.timeout:
-        yield "shutdown.timeout: shorter than grace + spread, so the last clients are cut off"
+    if stop.lb_wait + stop.spread > stop.timeout:
+        yield "shutdown.timeout: shorter than lb_wait + spread, so clients are closed faster"
 
 
 def _about_access(config: Config) -> Iterator[str]:

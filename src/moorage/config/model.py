@@ -57,10 +57,12 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class ShutdownSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The stop of the service. Times in seconds."""
 
-    grace: Annotated[float, Meta(ge=0, le=86_400)] = 1.0
+    lb_wait: Annotated[float, Meta(ge=0, le=86_400)] = 1.0
     """Time from "not ready" to the first closed client, for a load balancer to notice."""
-    spread: Annotated[float, Meta(ge=0, le=86_400)] = 10.0
-    """Time over which clients are closed evenly, so that they do not all reconnect at once."""
+    rate: Annotated[int, Meta(ge=1, le=1_000_000)] = 500
+    """Most clients that are closed in a second, so that they do not all reconnect at once."""
+    spread: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    """Shortest time over which clients are closed evenly, however few they are."""
     timeout: Annotated[float, Meta(ge=0.1, le=86_400)] = 30.0
     """Maximum time until the process ends."""
 

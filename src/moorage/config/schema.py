@@ -59,6 +59,10 @@ SETTINGS: Final = types.MappingProxyType({row.path: row for row in _settings("",
 SECTIONS: Final = tuple(dict.fromkeys(path.partition(".")[0] for path in SETTINGS if "." in path))
 
 
+RENAMED: Final = {"shutdown.grace": "shutdown.lb_wait"}
+"""Settings that had another name once, which is still read."""
+
+
 def find(path: str) -> Setting | None:
     """The setting that `path` names; `hubs.NAME.field` finds the row of any hub."""
     if path.startswith("hubs."):

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from moorage.config.model import DEFAULT_PATTERN
 from moorage.config.rules import Rule, expected
-from moorage.config.schema import ANY_HUB, SECTIONS, SETTINGS, find, nearest, unknown
+from moorage.config.schema import ANY_HUB, RENAMED, SECTIONS, SETTINGS, find, nearest, unknown
 from moorage.wire.azure.dataplane import HUB_NAME
 
 PREFIX: Final = "MOORAGE_"
@@ -55,7 +55,7 @@ def env_name(path: str) -> str:
 def env_names() -> dict[str, str]:
     """The path of each setting by its environment variable."""
     paths = (path.replace(ANY_HUB, f"hubs.{DEFAULT_PATTERN}", 1) for path in SETTINGS)
-    return {env_name(path): path for path in paths}
+    return {env_name(path): path for path in paths} | {env_name(old): new for old, new in RENAMED.items()}
 
 
 def from_tree(tree: Mapping[Any, Any], source: str) -> Layer:
@@ -101,7 +101,8 @@ def from_env(env: Mapping[str, str]) -> Layer:
 def from_flags(overrides: Mapping[str, object], source: str = "command line") -> Layer:
     """Read the assignments of flags and `--set`, by dotted path."""
     layer = Layer({}, [])
-    for path, value in overrides.items():
+    for given, value in overrides.items():
+        path = RENAMED.get(given, given)
         hub = path[len("hubs.") :].rpartition(".")[0] if path.startswith("hubs.") else None
         if find(path) is None:
             layer.problems.append(unknown(path, source))
@@ -133,6 +134,7 @@ def merge(layers: list[Layer]) -> Layer:
 def _read_section(section: str, value: object, source: str, layer: Layer) -> None:
     for key, item in _mapping(section, value, source, layer).items():
         path = f"{section}.{key}"
+        path = RENAMED.get(path, path)
         if path in SETTINGS:
             layer.given[path] = Given(item, source)
         else:

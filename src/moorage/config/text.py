@@ -109,9 +109,10 @@ links:
   # grace: 5s
 
 shutdown:
-  # At SIGTERM: "not ready" for `grace`, then clients are closed over `spread`; the process ends at `timeout`.
-  # grace: 1s
-  # spread: 10s
+  # At SIGTERM: "not ready" for `lb_wait`, then `rate` clients are closed a second; the process ends at
+  # `timeout`.
+  # lb_wait: 1s
+  # rate: 500
   # timeout: 30s
 
 log:

@@ -100,6 +100,11 @@ class LinkAcceptor:
         """Tell the app servers that the service will stop. The azure dialect has no frame for this."""
         self._moorage.drain(seconds)
 
+    @property
+    def settled(self) -> bool:
+        """True if each app server with a link has taken everything that was queued for it."""
+        return self._moorage.settled and all(server.settled for server in self._servers.values())
+
     def upgrade(self, request: UpgradeRequest) -> None:
         """Accept or refuse an app server's request for a link."""
         try:

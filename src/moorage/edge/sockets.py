@@ -62,6 +62,9 @@ class Sweep:
     def __contains__(self, socket: Expiring) -> bool:
         return socket in self._deadlines
 
+    def __len__(self) -> int:
+        return len(self._deadlines)
+
     def watch(self, socket: Expiring, seconds: float) -> None:
         """Set the socket's deadline, `seconds` from now. It replaces an earlier one."""
         self._deadlines[socket] = self._clock() + seconds

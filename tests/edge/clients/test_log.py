@@ -70,9 +70,7 @@ async def test_an_end_that_no_client_brings_about_is_always_written(hub: str) ->
         "--set",
         "log.client_lines_per_second=1",
         "--set",
-        "shutdown.grace=0s",
-        "--set",
-        "shutdown.spread=0s",
+        "shutdown.lb_wait=0s",
     )
     with MoorageProcess(*flags) as service:
         async with AppServer(service, hub):
@@ -154,7 +152,7 @@ def unread() -> Iterator[Unread]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    flags = ["--set=shutdown.grace=0s", "--set=shutdown.spread=0s", "--port", port, "--access-key", "k" * 32]
+    flags = ["--set=shutdown.lb_wait=0s", "--port", port, "--access-key", "k" * 32]
     reading, writing = os.pipe()
     with subprocess.Popen(
         [sys.executable, "-m", "moorage", "dev", *flags],

@@ -291,7 +291,7 @@ async def _answer_pings(client: WebSocket) -> None:
 
 
 async def test_a_stop() -> None:
-    flags = ("--set", "shutdown.grace=300ms", "--set", "shutdown.spread=200ms")
+    flags = ("--set", "shutdown.lb_wait=300ms", "--set", "shutdown.spread=200ms")
     with MoorageProcess(*flags) as service:
         async with TunnelLink(service, "app") as link:
             async with await WebSocket.session(service.url, "/socket.io/") as client:
@@ -312,7 +312,7 @@ async def test_a_stop() -> None:
 
 
 async def test_a_cut_in_the_middle_of_a_stop() -> None:
-    with MoorageProcess("--set", "shutdown.grace=2s", "--set", "shutdown.spread=0s") as service:
+    with MoorageProcess("--set", "shutdown.lb_wait=2s") as service:
         async with (
             TunnelLink(service, "app") as link,
             await WebSocket.session(service.url, "/socket.io/") as client,
@@ -332,7 +332,7 @@ async def test_a_cut_in_the_middle_of_a_stop() -> None:
 
 async def test_a_stop_with_answers_under_way() -> None:
     """Whatever is queued in that moment: the stop goes on to its end."""
-    with MoorageProcess("--set", "shutdown.grace=0s", "--set", "shutdown.spread=0s") as service:
+    with MoorageProcess("--set", "shutdown.lb_wait=0s") as service:
         async with TunnelLink(service, "app") as link:
             sockets = [await WebSocket.session(service.url, "/socket.io/") for _ in range(20)]
             service.signal(signal.SIGTERM)

@@ -29,7 +29,7 @@ async def world(service: MoorageProcess) -> AsyncIterator[World]:
 @pytest.fixture
 def mortal() -> Iterator[MoorageProcess]:
     """A service that a test may end."""
-    with MoorageProcess("--set", "shutdown.grace=0s", "--set", "shutdown.spread=0s") as running:
+    with MoorageProcess("--set", "shutdown.lb_wait=0s") as running:
         yield running
 
 

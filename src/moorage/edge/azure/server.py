@@ -149,6 +149,11 @@ class AzureServer:
         """`azure.calls.Caller`."""
         return next((tunnel for tunnel in self._tunnels if tunnel.open), None)
 
+    @property
+    def settled(self) -> bool:
+        """True if the app server has answered all events, or has no tunnel."""
+        return not self._tunnels or all(channel.idle for channel in self._channels())
+
     def close_all(self) -> None:
         """The service stops."""
         self.flush()

@@ -173,6 +173,11 @@ class MoorageServer:
         self.at_end()
         self.node.drop_server(self.hub, self.app)
 
+    @property
+    def settled(self) -> bool:
+        """True if the app server has acknowledged everything, or has no link."""
+        return self.transport is None or not (self.out.waiting or self.out.in_flight or self._held_bytes)
+
     def close_all(self) -> None:
         """The service stops."""
         transport = self.transport

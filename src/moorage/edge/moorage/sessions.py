@@ -168,6 +168,11 @@ class Sessions:
         )
         return v1.encode_batch(0, 0, [v1.encode_frame(frame)])
 
+    @property
+    def settled(self) -> bool:
+        """True if no app server with a link has unacknowledged frames."""
+        return all(server.settled for server, _ in self._sessions.values())
+
     def drain(self, seconds: float) -> None:
         """Tell all app servers that the service will stop in `seconds`."""
         for server, _ in self._sessions.values():
