@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help dist setup run test test-slow coverage lint types bench fuzz lock clean
+.PHONY: help dist setup run test test-slow coverage lint types bench bench-simulation fuzz lock clean
 
 help:
 	@echo "make run    Moorage and the sample chat; prints the page's address, Ctrl-C ends both"
@@ -19,6 +19,7 @@ help:
 	@echo "make lint   ruff"
 	@echo "make types  mypy --strict"
 	@echo "make bench  Moorage beside native socket.io, one run, a table of ratios"
+	@echo "make bench-simulation  clusters of 10, 64 and 1,000 nodes without sockets: messages, memory, CPU"
 	@echo "make fuzz   the decoders' fuzz targets, long run"
 	@echo "make dist   the Python wheel and the npm package, in dist/ (docs/howto/install.md)"
 	@echo "make setup  everything that run, test, lint and types need"
@@ -55,6 +56,9 @@ types: .venv/.ready
 bench: .venv/.ready bench/node_modules/.ready sdk-node/node_modules/.ready compiler redis
 	@cd sdk-node && npm run build --silent
 	@$(PY) -m bench $(ARGS)
+
+bench-simulation: .venv/.ready
+	@$(PY) -m bench.simulation $(ARGS)
 
 fuzz: .venv/.ready tests/node/node_modules/.ready
 	@$(PY) -m fuzz $(ARGS)
