@@ -53,8 +53,8 @@ def simulate(load: Load, nodes: int, *, deltas: int, checked_clients: int, turns
 def rows(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
     """The table: a name and a value for each number of nodes."""
 
-    def row(name: str, form: str, values: list[float | None]) -> tuple[str, list[str]]:
-        return name, ["-" if value is None else form.format(value) for value in values]
+    def row(name: str, form: str, values: Sequence[float]) -> tuple[str, list[str]]:
+        return name, [form.format(value) for value in values]
 
     all_rates = [each.rates for each in results]
     observed = [each.observed for each in results]
