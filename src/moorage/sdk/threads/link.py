@@ -22,7 +22,6 @@ from moorage.sdk.errors import MoorageError
 from moorage.sdk.link.connection_string import ConnectionString
 from moorage.sdk.link.ports import FleetReceiver
 from moorage.sdk.link.session import (
-    BATCH_OVERHEAD,
     CONGESTED_BYTES,
     MAX_QUEUE_BYTES,
     Answers,
@@ -292,16 +291,13 @@ class ThreadedLink:
         link = self.link
         if self._dead or link.closed or self.loop.is_closed():
             raise self.failure or errors.LinkClosed("the link was closed")
-        if link.session.hello_of_service is None:
+        home = link.session
+        if home.hello_of_service is None:
             raise errors.LinkUnavailable("use_moorage_sync still waits for the service")
-        most = link.hello.max_batch - BATCH_OVERHEAD
-        if size - FRAME_BYTES > most:
-            raise errors.TooLarge(
-                f"{size - FRAME_BYTES} bytes in one packet, the service reads {most} "
-                "(setting links.max_frame there)"
-            )
+        if size - FRAME_BYTES > home.largest:
+            raise home.too_large(size - FRAME_BYTES)
         with self._lock:
-            waiting = self._queued + link.session.waiting
+            waiting = self._queued + home.waiting
             if waiting + size > self.max_queue_bytes and (
                 not link.several or self._queued + size > self.max_queue_bytes
             ):
