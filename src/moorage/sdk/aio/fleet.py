@@ -332,10 +332,12 @@ class Links:
         orders = self._fleet.lost(berth.seat)
         if not orders:
             self.receiver.session_lost(why)
+            self._settle()
             return
         self.receiver.clients_lost(berth.seat.slot, why)
         self._tell(orders)
         untaken = berth.link.session.untaken()
+        self._follow_home()
         if was_home:
             self._send_again(untaken)
         self._settle()
@@ -387,13 +389,16 @@ class Links:
                 continue
             self._grow()
             self._berth(self._fleet.add(row)).link.begin()
-        self._home = self._berths[self._fleet.anchor.slot].link
-        self.session = self._home.session
+        self._follow_home()
         alive = self._fleet.alive
         for berth in self._berths.values():
             berth.link.session.alone = not any(seat is not berth.seat for seat in alive)
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
+
+    def _follow_home(self) -> None:
+        self._home = self._berths[self._fleet.anchor.slot].link
+        self.session = self._home.session
 
     def _grow(self) -> None:
         """From here on there are several links."""
