@@ -1,72 +1,80 @@
-// Dispatches the frames of the service: frames about clients to the engine, frames about rooms and events to the
-// adapters.
+// Dispatches the frames of one link: frames about clients to the engine, frames about rooms and events to the adapters.
 
 import type { MoorageAdapter } from "./adapter/adapter.js";
 import { factsOf } from "./adapter/facts.js";
 import { receiveServerEvent } from "./adapter/server-events.js";
+import { Clients } from "./engine/clients.js";
 import type { Engine } from "./engine/engine.js";
 import { type AnySocket, insideSocket } from "./internals.js";
-import type { LinkHandler } from "./link/types.js";
-import type { Report, Uplink } from "./uplink.js";
+import type { ClientLink, LinkHandler } from "./link/types.js";
+import type { Report } from "./uplink.js";
 import { type Failed, Type } from "./wire/frames.js";
 import { MoorageError } from "./wire/errors.js";
 
-export class Dispatcher implements LinkHandler {
+/** Shared by the dispatchers of one server. */
+export interface DispatchContext {
+  readonly engine: Engine;
   /** By namespace. */
-  readonly adapters = new Map<string, MoorageAdapter>();
+  readonly adapters: ReadonlyMap<string, MoorageAdapter>;
+  readonly report: Report;
+  readonly onDrain: (seconds: number) => void;
+}
+
+export class Dispatcher implements LinkHandler {
+  readonly #clients: Clients;
 
   constructor(
-    private readonly uplink: Uplink,
-    private readonly engine: Engine,
-    private readonly report: Report,
-    private readonly onDrain: (seconds: number) => void,
-  ) {}
+    private readonly link: ClientLink,
+    private readonly context: DispatchContext,
+  ) {
+    this.#clients = new Clients(context.engine, link);
+  }
 
   open(client: number, id: string, user: string | null, handshake: string): void {
-    this.engine.open(client, id, user, handshake);
+    this.#clients.open(client, id, user, handshake);
   }
 
   packet(client: number, payload: string): void {
-    this.engine.connection(client)?.receive(payload);
+    this.#clients.get(client)?.receive(payload);
   }
 
   closed(client: number, number: number, reason: string, cause: string): void {
-    this.engine.closed(client, cause, { number, reason });
+    this.#clients.closed(client, cause, { number, reason });
   }
 
   left(client: number, namespace: string): void {
-    const socket = this.engine.connection(client)?.sockets.get(namespace);
+    const socket = this.#clients.get(client)?.sockets.get(namespace);
     if (socket) adapterOf(socket).removed(socket);
   }
 
   upgraded(client: number, transport: string): void {
-    this.engine.connection(client)?.upgrade(transport);
+    this.#clients.get(client)?.upgrade(transport);
   }
 
   moved(client: number, namespace: string, joined: boolean, rooms: readonly string[]): void {
-    const socket = this.engine.connection(client)?.sockets.get(namespace);
+    const socket = this.#clients.get(client)?.sockets.get(namespace);
     if (socket) adapterOf(socket).roomsChanged(socket, joined, rooms);
   }
 
   query(ref: number, namespace: string, sockets: readonly string[]): void {
-    const known = this.adapters.get(namespace)?.nsp.sockets;
-    this.uplink.send({ type: Type.Facts, ref, chunks: factsOf(known ?? new Map(), sockets, this.report) });
+    const known = this.context.adapters.get(namespace)?.nsp.sockets;
+    this.link.send({ type: Type.Facts, ref, chunks: factsOf(known ?? new Map(), sockets, this.context.report) });
   }
 
   told(ref: number, _sender: string, namespace: string, payload: string): void {
-    const adapter = this.adapters.get(namespace);
-    if (adapter) receiveServerEvent(this.uplink, adapter.nsp, ref, payload);
+    const adapter = this.context.adapters.get(namespace);
+    if (adapter) receiveServerEvent(this.link, adapter.nsp, ref, payload);
     // Answered at once, because the sender waits for an answer. Natively a server without the namespace is not asked
     // at all.
-    else if (ref !== 0) this.uplink.send({ type: Type.Reply, ref, payload: "" });
+    else if (ref !== 0) this.link.send({ type: Type.Reply, ref, payload: "" });
   }
 
   drain(seconds: number): void {
-    this.onDrain(seconds);
+    this.context.onDrain(seconds);
   }
 
   failed({ number, reason, message }: Failed): void {
-    this.report(new MoorageError(reason, message, { number }));
+    this.context.report(new MoorageError(reason, message, { number }));
   }
 }
 

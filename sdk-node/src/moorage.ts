@@ -5,7 +5,8 @@ import createDebug from "debug";
 
 import type { Engine } from "./engine/engine.js";
 import type { AnyServer } from "./internals.js";
-import type { Link } from "./link/link.js";
+import type { Fleet } from "./link/fleet.js";
+import type { NodeInfo } from "./link/types.js";
 import { clientAddress, type Target } from "./options.js";
 import { milliseconds } from "./quantities.js";
 import { Type } from "./wire/frames.js";
@@ -43,7 +44,7 @@ export class Moorage extends EventEmitter<MoorageEvents> {
   /** Created by `useMoorage`. */
   constructor(
     private readonly io: AnyServer,
-    private readonly link: Link,
+    private readonly fleet: Fleet,
     private readonly engine: Engine,
     target: Target,
     private readonly log: (line: string) => void,
@@ -51,21 +52,26 @@ export class Moorage extends EventEmitter<MoorageEvents> {
     super();
     this.hub = target.hub;
     ({ url: this.clientUrl, path: this.clientPath } = clientAddress(target));
-    link.on("lost", (cause) => this.#lost(cause));
-    link.on("restored", (resumed) => this.#restored(resumed));
-    link.on("session", () => engine.closeAll("transport close"));
-    link.on("closed", (cause) => this.#closed(cause));
-    link.on("error", (error) => this.report(error));
+    fleet.on("lost", (cause) => this.#lost(cause));
+    fleet.on("restored", (resumed) => this.#restored(resumed));
+    fleet.on("session", (link) => engine.lost(link));
+    fleet.on("closed", (cause) => this.#closed(cause));
+    fleet.on("error", (error) => this.report(error));
   }
 
   /** This app server's id in the hub. */
   get serverId(): string {
-    return this.link.serverId;
+    return this.fleet.serverId;
   }
 
-  /** True while the link is up. */
+  /** The nodes of the service with which this app server is connected. */
+  get nodes(): readonly NodeInfo[] {
+    return this.fleet.nodes;
+  }
+
+  /** True while a link is up. */
   get connected(): boolean {
-    return this.link.state === "up";
+    return this.fleet.state === "up";
   }
 
   /** Number of clients that this app server serves. */
@@ -73,9 +79,9 @@ export class Moorage extends EventEmitter<MoorageEvents> {
     return this.engine.clientsCount;
   }
 
-  /** Bytes of emits that wait to be sent. */
+  /** Bytes of emits that wait to be sent to the slowest node. */
   get queuedBytes(): number {
-    return this.link.queuedBytes;
+    return this.fleet.queuedBytes;
   }
 
   /** Shuts down: takes no new clients, waits up to `drain` ms (default 0) for the present ones to leave, then closes
@@ -92,7 +98,7 @@ export class Moorage extends EventEmitter<MoorageEvents> {
   /** Errors are ignored: a closed link or a full queue must not keep the server from closing. */
   #refuseClients(drain: number): void {
     try {
-      this.link.send({ type: Type.Drain, seconds: drain / 1000 });
+      this.fleet.send({ type: Type.Drain, seconds: drain / 1000 });
     } catch (error) {
       debug("no drain: %O", error);
     }
@@ -114,7 +120,7 @@ export class Moorage extends EventEmitter<MoorageEvents> {
   end(): Promise<void> {
     // Emits of this turn's "disconnect" handlers are still sent.
     this.#closing ??= new Promise((resolve, reject) => {
-      setImmediate(() => this.link.close({ drain: CLOSE_DRAIN }).then(resolve, reject));
+      setImmediate(() => this.fleet.close({ drain: CLOSE_DRAIN }).then(resolve, reject));
     });
     return this.#closing;
   }
@@ -122,7 +128,7 @@ export class Moorage extends EventEmitter<MoorageEvents> {
   /** True when the server and the link are closed.
    * @internal */
   get isClosed(): boolean {
-    return this.#closing !== undefined && this.link.state === "closed";
+    return this.#closing !== undefined && this.fleet.state === "closed";
   }
 
   /** Handles an error that no caller waits for.

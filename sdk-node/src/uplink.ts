@@ -1,11 +1,10 @@
-// The interfaces through which the engine and the adapters use the link and report failures.
+// The interfaces through which the engine and the adapters use the links and report failures.
 
 import type { Done, FromApp, Part } from "./wire/frames.js";
 
+/** All nodes of the service. What is for one client, or answers a question, goes to one link instead. */
 export interface Uplink {
   readonly serverId: string;
-  /** A new session has a new id. Numbers of clients and questions are valid within one session only. */
-  readonly sessionId: string;
   send(frame: FromApp): void;
   sendVolatile(frame: FromApp): boolean;
   request(make: (ref: number) => FromApp, options?: RequestCallbacks): Promise<Done>;
@@ -14,7 +13,7 @@ export interface Uplink {
 /** Callbacks of a request, called synchronously while frames are read. A promise would resolve after the next frames.
  */
 interface RequestCallbacks {
-  readonly onPart?: (part: Part) => void;
+  readonly onPart?: (part: Part, link: object) => void;
   readonly onDone?: (done: Done) => void;
 }
 

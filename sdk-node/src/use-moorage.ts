@@ -5,17 +5,19 @@ import { PacketType } from "socket.io-parser";
 
 import { MoorageAdapter, type AdapterContext } from "./adapter/adapter.js";
 import { namePaths } from "./adapter/encoding.js";
-import { Dispatcher, FrameBuffer } from "./dispatcher.js";
+import { type DispatchContext, Dispatcher, FrameBuffer } from "./dispatcher.js";
 import { Engine } from "./engine/engine.js";
 import { type AnyNamespace, type AnyServer, type EngineInternals, insideNamespace, insideServer, isSupported, SUPPORTED } from "./internals.js";
-import { Link } from "./link/link.js";
-import type { LinkOptions } from "./link/types.js";
+import { Fleet } from "./link/fleet.js";
+import type { ClientLink, LinkHandler, LinkOptions } from "./link/types.js";
 import { Moorage } from "./moorage.js";
 import { clientAddress, type MoorageOptions, type Target, target } from "./options.js";
 import { VERSION } from "./version.js";
 import { MoorageError } from "./wire/errors.js";
 
 const REQUESTS_TIMEOUT = 5_000;
+/** Milliseconds to wait for sessions at the other nodes. */
+const COVER_WAIT = 2_000;
 
 /** The servers that `useMoorage` was called with, unless it failed. */
 const targets = new WeakMap<AnyServer, Target>();
@@ -37,18 +39,27 @@ type ConnectOptions = Omit<MoorageOptions, "hub" | "connectionString"> & Pick<Li
 export async function connectTo(io: AnyServer, service: Target, options: ConnectOptions): Promise<Moorage> {
   validate(io);
   targets.set(io, service);
-  const buffer = new FrameBuffer();
+  const buffers = new Map<ClientLink, FrameBuffer>();
+  const handlerOf = (link: ClientLink): LinkHandler => {
+    const buffer = new FrameBuffer();
+    buffers.set(link, buffer);
+    return buffer.handler;
+  };
   const closing = watchClose(io);
   try {
-    const link = await Link.connect({ ...linkOptions(options), ...service, handler: buffer.handler, signal: closing.signal });
+    const fleet = await Fleet.connect({ ...linkOptions(options), ...service, handlerOf, signal: closing.signal });
     closing.stop();
-    const { moorage, dispatcher, engine } = install(io, link, service, options);
+    const { moorage, context } = install(io, fleet, service, options);
     if (closing.signal.aborted) {
-      engine.close();
+      context.engine.close();
       await moorage.end();
     }
-    link.handler = dispatcher;
-    buffer.release(dispatcher, moorage.report);
+    await fleet.covered(COVER_WAIT);
+    fleet.handlerOf = (link) => {
+      const dispatcher = new Dispatcher(link, context);
+      buffers.get(link)?.release(dispatcher, moorage.report);
+      return dispatcher;
+    };
     return moorage;
   } catch (error) {
     closing.stop();
@@ -94,22 +105,21 @@ function validate(io: AnyServer): void {
     throw new MoorageError("parser", "useMoorage: Moorage cannot read the packets of this server's option `parser`; remove the option");
 }
 
-function install(io: AnyServer, link: Link, service: Target, options: ConnectOptions): { moorage: Moorage; dispatcher: Dispatcher; engine: Engine } {
+function install(io: AnyServer, fleet: Fleet, service: Target, options: ConnectOptions): { moorage: Moorage; context: DispatchContext } {
   const log = options.log ?? ((line: string) => console.warn(`moorage: ${line}`));
   const report = (error: Error): void => moorage.report(error);
   const native = insideServer(io).engine;
-  const engine = new Engine(link, { ...insideServer(io).opts, ...native?.opts }, report, () => void moorage.end().catch(report));
-  const moorage: Moorage = new Moorage(io, link, engine, service, log);
-  const dispatcher = new Dispatcher(link, engine, report, (seconds) => moorage.emit("drain", seconds));
-  const { adapters } = dispatcher;
+  const engine = new Engine(fleet, { ...insideServer(io).opts, ...native?.opts }, report, () => void moorage.end().catch(report));
+  const moorage: Moorage = new Moorage(io, fleet, engine, service, log);
+  const adapters = new Map<string, MoorageAdapter>();
   const requestsTimeout = options.requestsTimeout ?? REQUESTS_TIMEOUT;
-  const context: AdapterContext = { uplink: link, report, adapters, requestsTimeout, closed: () => moorage.isClosed };
+  const context: AdapterContext = { uplink: fleet, report, adapters, requestsTimeout, closed: () => moorage.isClosed };
   disableRecovery(io, log);
   if (insideServer(io).opts.cors ?? native?.opts.cors) {
     log("the option `cors` has no effect behind Moorage: list the origins in the service's setting cors.allow_origins");
   }
   closeWithLink(io, moorage);
-  if (link.service) warnOfLargeMessages(engine.opts.maxHttpBufferSize, link.service.maxPayload, log);
+  if (fleet.service) warnOfLargeMessages(engine.opts.maxHttpBufferSize, fleet.service.maxPayload, log);
   engine.once("connection", () => warnOfIdle(io, log));
   namePaths(insideServer(io).encoder);
   io.bind(engine as unknown as Parameters<AnyServer["bind"]>[0]);
@@ -121,7 +131,7 @@ function install(io: AnyServer, link: Link, service: Target, options: ConnectOpt
       }
     },
   );
-  return { moorage, dispatcher, engine };
+  return { moorage, context: { engine, adapters, report, onDrain: (seconds) => moorage.emit("drain", seconds) } };
 }
 
 /** Extends `io.close()`: it frees the HTTP port at once, as natively, but ends only when the service knows of it. Apps

@@ -182,7 +182,7 @@ export class MoorageAdapter extends Adapter {
     const { client } = connection;
     const make = (ref: number): FromApp => ({ type, ref, client, namespace: this.nsp.name, rooms });
     const settle = this.#membership.begin(socket.id, rooms);
-    const answered = this.#uplink.request(make, { onDone: settle }).then(
+    const answered = connection.link.request(make, { onDone: settle }).then(
       () => settle(),
       (error: Error) => {
         settle();
@@ -239,7 +239,7 @@ export class MoorageAdapter extends Adapter {
   override async fetchSockets(options: BroadcastOptions): Promise<any[]> {
     if (options.flags?.local || this.context.closed()) return super.fetchSockets(options);
     const collector = new FetchCollector(this.nsp, this.#uplink.serverId);
-    const asked = this.#fetch(options, (part) => collector.take(part));
+    const asked = this.#fetch(options, (part, link) => collector.take(part, link));
     const [done, own] = await Promise.all([asked, this.#ownSockets(options)]);
     return collector.result(own, done.missing);
   }
@@ -268,7 +268,7 @@ export class MoorageAdapter extends Adapter {
     });
   }
 
-  #fetch(options: BroadcastOptions, onPart: (part: Part) => void): Promise<Done> {
+  #fetch(options: BroadcastOptions, onPart: (part: Part, link: object) => void): Promise<Done> {
     const to = selection(this.nsp.name, options);
     const timeout = milliseconds(options.flags?.timeout ?? this.context.requestsTimeout);
     return this.#uplink.request((ref) => ({ type: Type.Fetch, ref, to, timeout, others: true }), { onPart });

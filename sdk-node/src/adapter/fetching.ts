@@ -10,21 +10,22 @@ type Fetched = AnySocket | ClusterSocket;
 
 /** Collects the parts of the answer to a `Fetch`: the sockets of the other app servers. */
 export class FetchCollector {
-  readonly #servers = new Map<string, ServerSockets>();
+  /** By link and app server: each link has rows and data of its own. */
+  readonly #links = new Map<object, Map<string, ServerSockets>>();
 
   constructor(
     private readonly namespace: AnyNamespace,
     private readonly serverId: string,
   ) {}
 
-  take(part: Part): void {
-    if (part.type === Type.Sockets) this.#takeSockets(part);
-    else if (part.type === Type.Data) for (const chunk of part.chunks) this.#server(part.server).facts.add(chunk);
+  take(part: Part, link: object): void {
+    if (part.type === Type.Sockets) this.#takeSockets(part, link);
+    else if (part.type === Type.Data) for (const chunk of part.chunks) this.#server(part.server, link).facts.add(chunk);
   }
 
-  #takeSockets({ servers, rows, headers: some }: Sockets): void {
+  #takeSockets({ servers, rows, headers: some }: Sockets, link: object): void {
     const headers = new SharedHeaders(some);
-    const served = servers.map((server) => this.#server(server));
+    const served = servers.map((server) => this.#server(server, link));
     const [only] = served;
     if (only && served.length === 1) {
       const listed = { namespace: this.namespace, rows, headers, facts: only.facts, first: only.sockets.length };
@@ -39,18 +40,22 @@ export class FetchCollector {
     }
   }
 
-  #server(server: string): ServerSockets {
-    let served = this.#servers.get(server);
-    if (!served) this.#servers.set(server, (served = { sockets: [], facts: new ServerFacts() }));
+  #server(server: string, link: object): ServerSockets {
+    let servers = this.#links.get(link);
+    if (!servers) this.#links.set(link, (servers = new Map()));
+    let served = servers.get(server);
+    if (!served) servers.set(server, (served = { sockets: [], facts: new ServerFacts() }));
     return served;
   }
 
   /** Returns `own` and all collected sockets. `missing`: the app servers whose `data` did not arrive in time. */
   result(own: readonly AnySocket[], missing: readonly string[]): Fetched[] {
     // The request leaves out this app server; a service of an older revision sends its sockets all the same.
-    this.#servers.delete(this.serverId);
     const found: Fetched[] = own.slice();
-    for (const { sockets } of this.#servers.values()) for (const socket of sockets) found.push(socket);
+    for (const servers of this.#links.values()) {
+      servers.delete(this.serverId);
+      for (const { sockets } of servers.values()) for (const socket of sockets) found.push(socket);
+    }
     // socket.io maps over the list and returns the result of `map`, so `map` copies `missing`.
     const map = (...args: Parameters<Fetched[]["map"]>): unknown[] => withMissing(Array.prototype.map.apply(found, args), missing);
     Object.defineProperty(found, "map", { value: map });

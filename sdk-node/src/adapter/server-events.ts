@@ -2,6 +2,7 @@
 
 import { RESERVED_EVENTS, RESERVED_SERVER_EVENTS } from "./reserved.js";
 import { insideNamespace, type AnyNamespace } from "../internals.js";
+import type { ClientLink } from "../link/types.js";
 import type { Report, Uplink } from "../uplink.js";
 import { type Part, Type } from "../wire/frames.js";
 import { encodePacket, PacketReader, PacketType, standard } from "./encoding.js";
@@ -60,25 +61,26 @@ function missingAnswers(missing: readonly string[], received: number): Error & {
 /** Passes an event of another app server to the namespace's listeners. Raises `Error` for events that must not be
  * passed on: listeners of `RESERVED_SERVER_EVENTS` expect socket.io's own arguments, and "error" without a listener
  * throws. */
-export function receiveServerEvent(uplink: Uplink, namespace: AnyNamespace, ref: number, payload: string): void {
+export function receiveServerEvent(link: ClientLink, namespace: AnyNamespace, ref: number, payload: string): void {
   const args = reader.arguments(PacketType.EVENT, payload);
   if (!args || args.length === 0) throw new Error("serverSideEmit: another app server sent an invalid event");
   const [name] = args as [string];
   if (RESERVED_SERVER_EVENTS.has(name) || (name === "error" && namespace.listenerCount(name) === 0))
     throw new Error(`serverSideEmit: another app server sent the event "${name}", which is reserved`);
-  if (ref !== 0) args.push(replier(uplink, namespace.name, ref));
+  if (ref !== 0) args.push(replier(link, namespace.name, ref));
   // In a tick of its own, so that a listener's exception does not get into the link's code.
   process.nextTick(() => insideNamespace(namespace)._onServerSideEmit(args));
 }
 
-function replier(uplink: Uplink, nsp: string, ref: number): (answer: unknown) => void {
-  const { sessionId } = uplink;
+/** The answer goes to the session in which the question came. */
+function replier(link: ClientLink, nsp: string, ref: number): (answer: unknown) => void {
+  const { sessionId } = link;
   let called = false;
   return (answer) => {
     // In another session the number of the question is invalid, or belongs to another question.
-    if (called || uplink.sessionId !== sessionId) return;
+    if (called || link.sessionId !== sessionId) return;
     const payload = encodePacket(standard.encoder, { type: PacketType.ACK, nsp, id: 0, data: [answer] });
     called = true;
-    uplink.send({ type: Type.Reply, ref, payload });
+    link.send({ type: Type.Reply, ref, payload });
   };
 }

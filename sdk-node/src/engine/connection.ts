@@ -5,6 +5,7 @@ import { EventEmitter } from "node:events";
 
 import { callHandler, throwUncaught } from "../uncaught.js";
 import type { AnySocket } from "../internals.js";
+import type { ClientLink } from "../link/types.js";
 import type { Uplink } from "../uplink.js";
 import { Type, VOLATILE } from "../wire/frames.js";
 import { attachments, decodeMessage, encodeMessage, isDisconnect, joinPackets, namespaceOf, splitPackets, wantsAck } from "./payload.js";
@@ -19,8 +20,14 @@ interface WriteOptions {
 type Deferred = (string | (() => void))[];
 
 /** The parts of the engine that a connection uses. */
-interface ConnectionOwner {
-  readonly uplink: Uplink;
+interface ConnectionServer {
+  /** For what goes to all nodes. */
+  readonly uplink: Pick<Uplink, "sendVolatile">;
+}
+
+/** The clients of the link that the connection belongs to. */
+interface Siblings {
+  readonly link: ClientLink;
   forget(connection: Connection): void;
 }
 
@@ -28,6 +35,8 @@ export class Connection extends EventEmitter {
   /** The revision of Engine.IO. */
   readonly protocol = 4;
   readonly remoteAddress: string;
+  /** The link to the client's node. */
+  readonly link: ClientLink;
   /** The client's current transport. It is always writable: packets that cannot be sent at once wait in the link. */
   transport: { readonly name: string; readonly writable: true };
   /** Natively the packets that wait for the transport; always empty here. */
@@ -45,14 +54,16 @@ export class Connection extends EventEmitter {
   #deferred: Deferred | undefined;
   #drainScheduled = false;
 
-  /** `client` is the service's number for the client, `id` the Engine.IO session id. */
+  /** `client` is the number of the client on its link, `id` the Engine.IO session id. */
   constructor(
-    readonly server: ConnectionOwner,
+    readonly server: ConnectionServer,
+    private readonly siblings: Siblings,
     readonly client: number,
     readonly id: string,
     readonly request: ClientRequest,
   ) {
     super();
+    this.link = siblings.link;
     this.remoteAddress = request.socket.remoteAddress ?? "";
     this.transport = { name: request._query["transport"] ?? "websocket", writable: true };
   }
@@ -141,7 +152,7 @@ export class Connection extends EventEmitter {
     } else if (options?.volatile) {
       this.#sendVolatile(data, packet);
     } else {
-      this.server.uplink.send({ type: Type.Packet, client: this.client, payload: packet });
+      this.link.send({ type: Type.Packet, client: this.client, payload: packet });
     }
     if (callback) process.nextTick(callback);
     if (this.listenerCount("drain") > 0) this.#scheduleDrain();
@@ -153,7 +164,7 @@ export class Connection extends EventEmitter {
     this.#parts = [];
     const payload = joinPackets(parts);
     if (options?.volatile) this.#sendVolatile(parts[0]?.slice(1), payload);
-    else this.server.uplink.send({ type: Type.Packet, client: this.client, payload });
+    else this.link.send({ type: Type.Packet, client: this.client, payload });
   }
 
   /** Sends a volatile packet. Packet frames have no flags, so it goes as an emit to the socket's private room. Other
@@ -161,7 +172,7 @@ export class Connection extends EventEmitter {
    * not dropped for a slow client. */
   #sendVolatile(text: unknown, payload: string): void {
     if (typeof text === "string" && wantsAck(text)) {
-      this.server.uplink.sendVolatile({ type: Type.Packet, client: this.client, payload });
+      this.link.sendVolatile({ type: Type.Packet, client: this.client, payload });
       return;
     }
     const namespace = typeof text === "string" ? namespaceOf(text) : "/";
@@ -185,7 +196,7 @@ export class Connection extends EventEmitter {
   close(): void {
     if (this.readyState !== "open") return;
     this.readyState = "closing";
-    this.server.uplink.send({ type: Type.Close, client: this.client });
+    this.link.send({ type: Type.Close, client: this.client });
     this.end("forced close");
   }
 
@@ -193,7 +204,7 @@ export class Connection extends EventEmitter {
   end(reason: string, description?: unknown): void {
     if (this.readyState === "closed") return;
     this.readyState = "closed";
-    this.server.forget(this);
+    this.siblings.forget(this);
     this.emit("close", reason, description);
   }
 }

@@ -59,6 +59,17 @@ export function linkSilent({ endpoint }: Target): MoorageError {
   return new MoorageError("link-silent", `The service at ${endpoint} was silent for too long.`, { number: 4010, retry: true });
 }
 
+/** Another node answered than the one that was dialled. */
+export function wrongNode({ endpoint }: Target, node: string): MoorageError {
+  return new MoorageError("wrong-node", `The node ${node} answered at ${endpoint} in place of another one.`, { retry: true });
+}
+
+/** The session of one node out of several was given up. */
+export function slowSession({ endpoint }: Target): MoorageError {
+  const text = `A node of the service at ${endpoint} is slower than this app server: more than maxQueueBytes waited for it.`;
+  return new MoorageError("link-slow", text, { number: 4004, retry: true });
+}
+
 /** The error for the pending requests of a session that was not resumed. */
 export function sessionLost(): MoorageError {
   const text =

@@ -19,7 +19,7 @@ export interface Answer {
 }
 
 /** Statuses from 400 to 499 after which a new attempt may succeed. */
-const TEMPORARY = new Set([408, 409, 429]);
+const TEMPORARY = new Set([408, 409, 410, 429]);
 
 /** The server answered without opening a WebSocket. `now` in milliseconds since 1970. */
 export function refused(target: Target, answer: Answer, now: number): MoorageError {

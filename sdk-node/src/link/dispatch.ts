@@ -1,14 +1,24 @@
 // Passes each frame of the service to the handler method or the pending request that it belongs to.
 
-import { Type, type FromService } from "../wire/frames.js";
+import { Type, type FromService, type Nodes } from "../wire/frames.js";
 import type { Requests } from "./requests.js";
 import type { LinkHandler } from "./types.js";
 
 /** The frames that a numbered batch may contain. */
 export type Numbered = Exclude<FromService, { type: typeof Type.Hello }>;
 
+/** Where a frame came from. */
+export interface Origin {
+  readonly handler: LinkHandler;
+  readonly requests: Requests;
+  /** The name of the node. */
+  readonly nodeName: string;
+  nodes(frame: Nodes): void;
+}
+
 /** Handles one frame. Throws what the handler throws. */
-export function dispatch(frame: Numbered, handler: LinkHandler, requests: Requests): void {
+export function dispatch(frame: Numbered, from: Origin): void {
+  const { handler, requests } = from;
   switch (frame.type) {
     case Type.Packet:
       return handler.packet(frame.client, frame.payload);
@@ -27,11 +37,11 @@ export function dispatch(frame: Numbered, handler: LinkHandler, requests: Reques
     case Type.Sockets:
     case Type.Data:
     case Type.Servers:
-      return requests.part(frame);
+      return requests.part(frame, from);
     case Type.Done:
-      return requests.done(frame);
+      return requests.done(frame, from);
     case Type.Failed:
-      if (!requests.failed(frame)) handler.failed(frame);
+      if (!requests.failed(frame, from, from.nodeName)) handler.failed(frame);
       return;
     case Type.Query:
       return handler.query(frame.ref, frame.namespace, frame.sockets);
@@ -39,5 +49,7 @@ export function dispatch(frame: Numbered, handler: LinkHandler, requests: Reques
       return handler.told(frame.ref, frame.sender, frame.namespace, frame.payload);
     case Type.Drain:
       return handler.drain(frame.seconds);
+    case Type.Nodes:
+      return from.nodes(frame);
   }
 }

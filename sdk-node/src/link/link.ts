@@ -1,20 +1,19 @@
-// The link to a service: one WebSocket at a time, and one session for as long as it can be resumed.
-
-import { randomBytes } from "node:crypto";
-import { EventEmitter } from "node:events";
+// The link to one node: one WebSocket at a time, and one session for as long as it can be resumed.
 
 import createDebug from "debug";
 
 import { MoorageError } from "../wire/errors.js";
-import { Type, type Done, type FromApp, type ServiceHello } from "../wire/frames.js";
+import { Type, type Done, type FromApp, type Nodes, type ServiceHello } from "../wire/frames.js";
+import type { Untaken } from "../wire/stream.js";
 import { Backoff } from "./backoff.js";
 import { dispatch, type Numbered } from "./dispatch.js";
-import { linkClosed, protocolError, sessionLost, linkSilent } from "./close-errors.js";
-import { settings, type Settings } from "./options.js";
+import { linkClosed, protocolError, sessionLost, linkSilent, slowSession, wrongNode } from "./close-errors.js";
+import type { Place, Settings } from "./options.js";
+import type { Seat } from "./planner.js";
 import { KeepAlive } from "./keepalive.js";
-import { Requests } from "./requests.js";
-import { Session, appHello, belongsToSession, isCounted, outlivesSession, serviceHello } from "./session.js";
-import type { LinkEvents, LinkHandler, LinkOptions, LinkState, RequestOptions } from "./types.js";
+import type { Requests } from "./requests.js";
+import { Session, appHello, belongsToSession, outlivesSession, serviceHello } from "./session.js";
+import type { ClientLink, LinkHandler, LinkState, RequestOptions } from "./types.js";
 import { Transport, type TransportListener } from "./transport.js";
 
 const debug = createDebug("moorage:link");
@@ -22,18 +21,46 @@ const debug = createDebug("moorage:link");
 /** Default of `close`: milliseconds to wait for frames that could not be sent yet. */
 const DEFAULT_DRAIN = 1_000;
 
-export class Link extends EventEmitter<LinkEvents> {
-  /** Set by the option, or later in the same turn of the event loop in which `connect` resolved. */
-  handler: LinkHandler | undefined;
-  readonly serverId: string;
+/** What a link tells the fleet that it belongs to, and asks it. */
+export interface LinkOwner {
+  readonly settings: Settings;
+  readonly instance: string;
+  readonly requests: Requests;
+  /** Where the next attempt goes. */
+  place(link: Link): Place;
+  /** True if the link may have a session at the node that has answered. */
+  accepts(link: Link, node: string): boolean;
+  /** There is a new session, and nothing is in its queue yet. `old`: the session that it replaces. */
+  began(link: Link, old: Session | undefined): void;
+  /** A session is lost: its clients are to be closed. */
+  clientsLost(link: Link): void;
+  /** `session`: "new" for the first one, "renewed" for one that replaces another, "resumed". */
+  up(link: Link, session: "new" | "renewed" | "resumed"): void;
+  down(link: Link, cause: MoorageError): void;
+  /** True if there shall be no further attempt. */
+  isFinal(link: Link, cause: MoorageError): boolean;
+  /** There are no further attempts. `cause`: the error that ended it, or undefined after `close`. */
+  finished(link: Link, cause: MoorageError | undefined): void;
+  listed(link: Link, frame: Nodes): void;
+  /** The name of the link's node. */
+  name(link: Link): string;
+  /** Reports an exception of a handler. */
+  failed(error: unknown): void;
+}
+
+export class Link implements ClientLink {
   state: LinkState = "connecting";
-  readonly #settings: Settings;
-  readonly #requests = new Requests();
+  /** True once a hello has been answered. */
+  greeted = false;
+  /** Number of attempts to connect since the link was up. */
+  attempts = 0;
+  /** True if the node is gone, as the service says. */
+  isGone = false;
+  handler: LinkHandler;
+  readonly requests: Requests;
+  readonly #owner: LinkOwner;
   readonly #backoff = new Backoff();
   readonly #keepAlive: KeepAlive;
-  readonly #instance = randomBytes(12).toString("base64url");
-  /** Number of the last counted frame. */
-  #counted = 0;
   #session: Session | undefined;
   #transport: Transport | undefined;
   #hello: ServiceHello | undefined;
@@ -42,7 +69,7 @@ export class Link extends EventEmitter<LinkEvents> {
   /** Frames that were sent while the link was down and belong to no session. If the session is lost, they are queued
    * in the next one. */
   #carriedOver: FromApp[] = [];
-  /** True while the listeners of "session" run: they close the clients of the lost session. */
+  /** True while the clients of the lost session are being closed. */
   #changingSession = false;
   #flushing = false;
   #retry: NodeJS.Timeout | undefined;
@@ -50,24 +77,16 @@ export class Link extends EventEmitter<LinkEvents> {
   #closing: Promise<void> | undefined;
   /** Set while `close` waits for the queue to empty. */
   #onEmpty: (() => void) | undefined;
-  #connecting: { resolve: (link: Link) => void; reject: (error: MoorageError) => void } | undefined;
 
-  private constructor(options: LinkOptions) {
-    super();
-    this.#settings = settings(options);
-    this.serverId = this.#settings.serverId;
-    this.handler = options.handler;
+  constructor(
+    owner: LinkOwner,
+    readonly seat: Seat,
+    handlerOf: (link: ClientLink) => LinkHandler,
+  ) {
+    this.#owner = owner;
+    this.requests = owner.requests;
     this.#keepAlive = new KeepAlive((idle) => this.#ack(idle), () => this.#silent());
-  }
-
-  /** Resolves once the service has answered the hello. Rejects with a `MoorageError` that names cause and remedy. */
-  static async connect(options: LinkOptions): Promise<Link> {
-    const link = new Link(options);
-    return new Promise((resolve, reject) => {
-      link.#connecting = { resolve, reject };
-      options.signal?.addEventListener("abort", () => link.#abort(), { once: true });
-      link.#dial();
-    });
+    this.handler = handlerOf(this);
   }
 
   get sessionId(): string {
@@ -84,15 +103,19 @@ export class Link extends EventEmitter<LinkEvents> {
     return this.#session?.outgoing.waiting ?? 0;
   }
 
+  /** The name of the node, for people. */
+  get nodeName(): string {
+    return this.#owner.name(this);
+  }
+
   // --- sending -----------------------------------------------------------------------------------
 
   /** Appends a frame to the queue. All frames of one turn of the event loop leave in one message. Throws a
    * `MoorageError`: link-overflow if more than `maxQueueBytes` wait, link-frame-too-large, link-closed. */
   send(frame: FromApp): void {
-    const session = this.#requireSession();
     // The client is closed, so the frame is dropped, as it would have been with the lost session.
     if (this.#changingSession && belongsToSession(frame)) return;
-    this.#count(frame);
+    const session = this.#requireSession();
     session.queue(frame);
     if (this.state !== "up" && outlivesSession(frame)) this.#carriedOver.push(frame);
     if (!this.#flushing) this.#flushSoon();
@@ -101,25 +124,19 @@ export class Link extends EventEmitter<LinkEvents> {
   /** Like `send`, but returns false instead of waiting when the link is down or without credit. */
   sendVolatile(frame: FromApp): boolean {
     if (this.state !== "up") return false;
-    this.#count(frame);
     if (!this.#requireSession().queueVolatile(frame)) return false;
     if (!this.#flushing) this.#flushSoon();
     return true;
   }
 
-  #count(frame: FromApp): void {
-    if (isCounted(frame)) frame.number = ++this.#counted;
-  }
-
-  /** Sends the frame that `make` builds with a fresh `ref`, and resolves with its `Done`. The answer to `List` has no
-   * `Done`: `Servers` goes to `onPart`, and a `Done` is made for it. Rejects with the service's `Failed` as a
-   * `MoorageError`, with session-lost, with request-timeout, or with what `send` throws. */
+  /** Sends the frame that `make` builds with a fresh `ref`, and resolves with its `Done`. Rejects with the service's
+   * `Failed` as a `MoorageError`, with session-lost, with request-timeout, or with what `send` throws. */
   async request(make: (ref: number) => FromApp, options: RequestOptions = {}): Promise<Done> {
-    const ref = this.#requests.next();
+    const ref = this.requests.next();
     const frame = make(ref);
     if (this.#changingSession && belongsToSession(frame)) throw sessionLost();
     this.send(frame);
-    return this.#requests.wait(ref, options);
+    return this.requests.wait(ref, [this], options);
   }
 
   #requireSession(): Session {
@@ -162,15 +179,24 @@ export class Link extends EventEmitter<LinkEvents> {
 
   // --- one connection after the other ------------------------------------------------------------
 
-  #dial(): void {
-    debug("dialling %s", this.#settings.endpoint);
-    this.#transport = new Transport(this.#settings.target(), this.#transportListener);
+  /** Makes an attempt to connect. */
+  dial(): void {
+    try {
+      const target = this.#owner.settings.target(this.#owner.place(this));
+      debug("dialling %s", target.url);
+      this.attempts += 1;
+      this.#transport = new Transport(target, this.#transportListener);
+    } catch (error) {
+      // The node's address is not one.
+      this.#ended(error as MoorageError);
+    }
   }
 
   readonly #transportListener: TransportListener = {
     opened: (transport) => {
-      const { sdk, window, maxQueue, emitOnly } = this.#settings;
-      transport.send(appHello(sdk, { window, maxQueue }, this.#unresumable ? undefined : this.#session, emitOnly, this.#instance));
+      const { sdk, window, maxQueue, emitOnly } = this.#owner.settings;
+      const session = this.#unresumable ? undefined : this.#session;
+      transport.send(appHello(sdk, { window, maxQueue }, session, emitOnly, this.#owner.instance));
     },
     message: (transport, bytes) => {
       try {
@@ -180,7 +206,7 @@ export class Link extends EventEmitter<LinkEvents> {
         // Handlers' errors do not get here (see `#handle`), so the bytes are at fault. Resuming would bring the same
         // bytes again.
         this.#unresumable = true;
-        transport.reject(protocolError(this.#settings, error as MoorageError, this.#connecting === undefined));
+        transport.reject(protocolError(this.#owner.settings, error as MoorageError, this.greeted));
       }
     },
     ended: (_, cause) => this.#ended(cause),
@@ -195,36 +221,32 @@ export class Link extends EventEmitter<LinkEvents> {
   }
 
   readonly #handle = (frame: Numbered): void => {
-    const handler = this.handler;
     try {
-      if (handler !== undefined) dispatch(frame, handler, this.#requests);
+      dispatch(frame, this);
     } catch (error) {
-      this.#emitError(error);
+      this.#owner.failed(error);
     }
   };
 
-  /** Emits an event. A listener's error becomes an "error" event: this code runs in a callback of the WebSocket, where
-   * an error would be taken for the peer's fault. */
-  #emitSafely<Name extends keyof LinkEvents>(name: Name, ...args: LinkEvents[Name]): void {
-    try {
-      (this as EventEmitter).emit(name, ...args);
-    } catch (error) {
-      this.#emitError(error);
-    }
-  }
-
-  /** Emits "error" in a microtask: the frames after this one are handled first, and without a listener the process
-   * fails, as it does when a handler of socket.io throws. */
-  #emitError(error: unknown): void {
-    queueMicrotask(() => this.emit("error", error));
+  /** The node has listed the nodes. */
+  nodes(frame: Nodes): void {
+    this.#owner.listed(this, frame);
   }
 
   #receiveHello(transport: Transport, hello: ServiceHello): void {
+    if (!this.#owner.accepts(this, hello.node)) {
+      this.#transport = undefined;
+      void transport.close();
+      return this.#ended(wrongNode(this.#owner.settings, hello.node));
+    }
     const old = this.#session;
     const resumed = old !== undefined && hello.resumed && hello.session === old.id;
     const replay = resumed ? old.resume(hello) : [];
     transport.helloReceived();
     this.#hello = hello;
+    this.greeted = true;
+    this.attempts = 0;
+    this.isGone = false;
     if (!resumed) this.#startSession(hello, old);
     for (const batch of replay) transport.send(batch);
     this.state = "up";
@@ -232,20 +254,21 @@ export class Link extends EventEmitter<LinkEvents> {
     this.#keepAlive.start(hello.keepalive);
     this.#flush();
     debug("up, session %s, %s", hello.session, resumed ? "resumed" : "new");
-    if (old !== undefined) this.#emitSafely("restored", resumed);
-    this.#connecting?.resolve(this);
-    this.#connecting = undefined;
+    this.#owner.up(this, resumed ? "resumed" : old === undefined ? "new" : "renewed");
   }
 
   #startSession(hello: ServiceHello, old: Session | undefined): void {
-    const { window, maxQueue } = this.#settings;
+    const { window, maxQueue } = this.#owner.settings;
     this.#unresumable = false;
     this.#session = new Session(hello, { window, maxQueue });
-    if (old === undefined) return;
-    this.#requests.rejectAll(sessionLost());
+    this.#owner.began(this, old);
     for (const frame of this.#carriedOver) this.#carryOver(frame);
+    if (old !== undefined) this.#loseClients();
+  }
+
+  #loseClients(): void {
     this.#changingSession = true;
-    this.#emitSafely("session", hello.session);
+    this.#owner.clientsLost(this);
     this.#changingSession = false;
   }
 
@@ -254,8 +277,39 @@ export class Link extends EventEmitter<LinkEvents> {
       this.#session?.outgoing.queue(frame);
     } catch (error) {
       // The next service may accept smaller frames than the one before.
-      this.#emitError(error);
+      this.#owner.failed(error);
     }
+  }
+
+  /** The frames that the lost session `session` (default: the present one) has not delivered for sure, in order. */
+  untaken(session = this.#session): Iterable<Untaken> {
+    return session?.outgoing.untaken() ?? [];
+  }
+
+  /** Gives the session up, because it is too slow. Another one begins when the service allows it. */
+  giveUp(): void {
+    const transport = this.#transport;
+    this.#transport = undefined;
+    this.#session = undefined;
+    this.#carriedOver = [];
+    this.#keepAlive.stop();
+    clearTimeout(this.#retry);
+    if (this.state === "up") void transport?.close();
+    else transport?.abandon();
+    this.#ended(slowSession(this.#owner.settings));
+    this.#loseClients();
+  }
+
+  /** Leaves the node for good. What waits is still sent, for a while. */
+  leave(): void {
+    if (this.state === "up") void this.close();
+    else this.end();
+    this.#loseClients();
+  }
+
+  /** Events for app servers that have waited for the link. Any node passes them on. */
+  carriedTells(): FromApp[] {
+    return this.#carriedOver.filter(({ type }) => type === Type.Tell);
   }
 
   // --- its end -----------------------------------------------------------------------------------
@@ -263,32 +317,24 @@ export class Link extends EventEmitter<LinkEvents> {
   #silent(): void {
     const transport = this.#transport;
     transport?.abandon();
-    this.#ended(linkSilent(this.#settings));
+    this.#ended(linkSilent(this.#owner.settings));
   }
 
   /** A connection ended, or an attempt failed. */
   #ended(cause: MoorageError): void {
     debug("ended: %s", cause.message);
+    this.isGone = cause.reason === "link-session-gone";
     this.#transport = undefined;
     this.#keepAlive.stop();
-    if (this.#isFinal(cause)) return this.#finish(cause);
-    if (this.state === "up") {
-      this.state = "lost";
-      this.#emitSafely("lost", cause);
-    }
-    // A listener may have closed this link.
-    if (this.state !== "closed") this.#retry = setTimeout(() => this.#dial(), this.#backoff.next());
-  }
-
-  /** True if there shall be no further attempt. Once the link has been up, only the service itself can end it for
-   * good, and its reasons have numbers. Other answers come from a proxy while the service restarts. */
-  #isFinal({ retry, number }: MoorageError): boolean {
-    if (this.#connecting !== undefined && !this.#settings.retryFirst) return true;
-    return !retry && (this.#hello === undefined || number !== 0);
+    if (this.#owner.isFinal(this, cause)) return this.end(cause);
+    const wasUp = this.state === "up";
+    if (wasUp) this.state = "lost";
+    this.#retry = setTimeout(() => this.dial(), this.#backoff.next());
+    if (wasUp) this.#owner.down(this, cause);
   }
 
   /** Ends the link for good: with the error that ended it, or undefined after `close`. */
-  #finish(cause: MoorageError | undefined): void {
+  end(cause?: MoorageError): void {
     if (this.state === "closed") return;
     this.state = "closed";
     this.#cause = cause;
@@ -296,19 +342,7 @@ export class Link extends EventEmitter<LinkEvents> {
     clearTimeout(this.#retry);
     this.#transport?.abandon();
     this.#onEmpty?.();
-    this.#requests.rejectAll(linkClosed(cause));
-    this.#connecting?.reject(cause ?? linkClosed(undefined));
-    if (this.#connecting === undefined) this.#emitSafely("closed", cause);
-    this.#connecting = undefined;
-  }
-
-  /** Stops an attempt to connect before the first hello. */
-  #abort(): void {
-    const first = this.#connecting;
-    if (!first) return;
-    this.#connecting = undefined;
-    this.#finish(undefined);
-    first.resolve(this);
+    this.#owner.finished(this, cause);
   }
 
   /** Asks for no new clients, waits at most `drain` milliseconds (default 1,000) for frames that could not be sent
@@ -320,13 +354,14 @@ export class Link extends EventEmitter<LinkEvents> {
 
   async #close(drain: number): Promise<void> {
     if (this.state === "closed") return;
+    if (this.#session === undefined) return this.end();
     // Best effort: the service may still send clients until the WebSocket is closed.
     this.sendVolatile({ type: Type.Drain, seconds: drain / 1000 });
     await this.#waitUntilEmpty(drain);
     const transport = this.#transport;
     this.#transport = undefined;
     const closed = this.state === "up" ? transport?.close() : transport?.abandon();
-    this.#finish(undefined);
+    this.end();
     await closed;
   }
 

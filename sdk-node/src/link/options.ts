@@ -17,6 +17,15 @@ const MIN_WINDOW = 64 * KIB;
 const MAX_ID_LENGTH = 128;
 const ID_BYTES = 12;
 
+/** Where one attempt goes. */
+export interface Place {
+  /** The node's own address; "" for the connection string's endpoint. */
+  readonly url: string;
+  /** The node and the session to which a balancer or another node passes the request; "" for none. */
+  readonly node: string;
+  readonly session: string;
+}
+
 export interface Settings {
   /** The endpoint that is dialled. */
   readonly endpoint: string;
@@ -27,8 +36,8 @@ export interface Settings {
   readonly maxQueue: number;
   readonly retryFirst: boolean;
   readonly emitOnly: boolean;
-  /** Builds the target of one attempt, with a fresh token. */
-  readonly target: () => TransportOptions;
+  /** Builds the target of one attempt, with a fresh token. Raises `MoorageError` (endpoint). */
+  readonly target: (place: Place) => TransportOptions;
 }
 
 /** Raises `MoorageError` (bad-option, endpoint). */
@@ -41,13 +50,16 @@ export function settings(options: LinkOptions): Settings {
   if (typeof serverId !== "string" || serverId.length < 1 || serverId.length > MAX_ID_LENGTH) throw badOption("serverId", `a string of 1 to ${MAX_ID_LENGTH} characters`, serverId);
   const url = linkUrl(endpoint, hub);
   // The service may know itself by the proxy's address, or only by its own.
-  const audience = options.via === undefined ? url : [linkUrl(options.endpoint, hub), url];
+  const known = options.via === undefined ? [url] : [linkUrl(options.endpoint, hub), url];
   const timeout = number("connectTimeout", options.connectTimeout ?? 10_000, 1);
   const maxMessage = number("maxMessageBytes", options.maxMessageBytes ?? 64 * MIB, MIN_WINDOW);
   const request = (options.request ?? {}) as ClientOptions;
-  const target = (): TransportOptions => {
-    const token = linkToken(key, serverId, audience, Date.now());
-    return { endpoint, hub, serverId, url, token, timeout, maxMessage, request };
+  const target = (place: Place): TransportOptions => {
+    const query = queryOf(place);
+    const dialled = (place.url ? linkUrl(place.url, hub) : url) + query;
+    const audience = [...new Set([...known.map((one) => one + query), dialled])];
+    const token = linkToken(key, serverId, audience.length === 1 ? dialled : audience, Date.now());
+    return { endpoint: place.url || endpoint, hub, serverId, url: dialled, token, timeout, maxMessage, request };
   };
   return {
     endpoint,
@@ -60,6 +72,11 @@ export function settings(options: LinkOptions): Settings {
     emitOnly: options.emitOnly ?? false,
     target,
   };
+}
+
+function queryOf({ node, session }: Place): string {
+  const wanted = Object.entries({ node, session }).filter(([, value]) => value !== "");
+  return wanted.map(([name, value]) => `&${name}=${encodeURIComponent(value)}`).join("");
 }
 
 function number(name: string, value: number, min: number): number {

@@ -1,19 +1,24 @@
 // Requests to the service that are not answered yet.
 
 import { MoorageError } from "../wire/errors.js";
-import { Type, type Done, type Failed, type Part } from "../wire/frames.js";
+import { Type, type Asked, type Done, type Failed, type Part } from "../wire/frames.js";
+import { Merged } from "./merged.js";
 import type { RequestOptions } from "./types.js";
 
 interface Pending {
   readonly resolve: (done: Done) => void;
   readonly reject: (error: Error) => void;
-  readonly onPart: ((part: Part) => void) | undefined;
-  readonly onDone: ((done: Done) => void) | undefined;
+  readonly onPart: RequestOptions["onPart"];
+  readonly onDone: RequestOptions["onDone"];
   readonly timer: NodeJS.Timeout | undefined;
+  /** The link that the answer comes from. */
+  readonly link: object;
+  /** Set if the answers of several links make up the answer. */
+  readonly merged: Merged | undefined;
 }
 
-/** Pending requests by `ref`. A `ref` is never used twice, in any session, so a late answer to a request of a lost
- * session cannot reach a newer request. */
+/** Pending requests of all links by `ref`. A `ref` is never used twice, in any session, so a late answer to a request of
+ * a lost session cannot reach a newer request. */
 export class Requests {
   readonly #pending = new Map<number, Pending>();
   #last = 0;
@@ -24,38 +29,73 @@ export class Requests {
     return this.#last;
   }
 
-  /** Resolves with the answer to `ref`; see `Link.request`. */
-  wait(ref: number, { timeout, onPart, onDone }: RequestOptions): Promise<Done> {
+  /** Resolves with the answer to `ref`, which was sent to each of `links`; see `Fleet.request`. */
+  wait(ref: number, links: readonly object[], { timeout, onPart, onDone }: RequestOptions): Promise<Done> {
     return new Promise((resolve, reject) => {
       const late = () => this.#take(ref)?.reject(requestTimeout(timeout ?? 0));
       const timer = timeout === undefined ? undefined : setTimeout(late, timeout);
-      this.#pending.set(ref, { resolve, reject, onPart, onDone, timer });
+      const merged = links.length > 1 ? new Merged(links) : undefined;
+      this.#pending.set(ref, { resolve, reject, onPart, onDone, timer, link: links[0] as object, merged });
     });
   }
 
+  /** The request `ref` was also sent to `link`, for a link that was lost. Call it before `lost`. */
+  also(ref: number, link: object): void {
+    this.#pending.get(ref)?.merged?.also(link);
+  }
+
   /** Handles a part of an answer; ignored if the request is not pending any more. */
-  part(part: Part): void {
-    this.#pending.get(part.ref)?.onPart?.(part);
-    if (part.type === Type.Servers)
-      this.#take(part.ref)?.resolve({ type: Type.Done, ref: part.ref, count: part.rows.length, missing: [] });
+  part(part: Part, link: object): void {
+    const pending = this.#pending.get(part.ref);
+    if (pending === undefined) return;
+    if (part.type === Type.Asked && pending.merged !== undefined) passOn(pending, pending.merged.asked(part, link), link);
+    else passOn(pending, part, link);
+    if (part.type === Type.Servers) this.done({ type: Type.Done, ref: part.ref, count: part.rows.length, missing: [] }, link);
   }
 
-  done(done: Done): void {
-    const pending = this.#take(done.ref);
-    pending?.resolve(done);
-    pending?.onDone?.(done);
+  done(done: Done, link: object): void {
+    const pending = this.#pending.get(done.ref);
+    if (pending === undefined) return;
+    if (pending.merged === undefined) this.#end(pending, done);
+    else this.#merge(done.ref, pending, () => pending.merged?.done(done, link), link);
   }
 
-  /** Returns false if no request with this `ref` is pending. */
-  failed({ ref, number, reason, message }: Failed): boolean {
-    const pending = this.#take(ref);
-    pending?.reject(new MoorageError(reason, message, { number }));
-    return pending !== undefined;
+  /** Returns false if no request with this `ref` is pending. `node`: the name of the node that failed. */
+  failed({ ref, number, reason, message }: Failed, link: object, node: string): boolean {
+    const pending = this.#pending.get(ref);
+    if (pending === undefined) return false;
+    const error = new MoorageError(reason, message, { number });
+    if (pending.merged === undefined) this.#take(ref)?.reject(error);
+    else this.#merge(ref, pending, () => pending.merged?.failed(error, link, node), link);
+    return true;
+  }
+
+  /** The session of `link`, at the node of this name, is lost with all answers to come. */
+  lost(link: object, node: string, error: MoorageError): void {
+    for (const [ref, pending] of [...this.#pending]) {
+      if (pending.merged === undefined) {
+        if (pending.link === link) this.#take(ref)?.reject(error);
+      } else this.#merge(ref, pending, () => pending.merged?.lost(error, link, node), link);
+    }
   }
 
   /** Rejects all pending requests. */
   rejectAll(error: MoorageError): void {
     for (const ref of [...this.#pending.keys()]) this.#take(ref)?.reject(error);
+  }
+
+  #merge(ref: number, pending: Pending, change: () => Asked | undefined | void, link: object): void {
+    const { merged } = pending as { merged: Merged };
+    passOn(pending, change() ?? undefined, link);
+    if (!merged.isOver) return;
+    if (merged.failure !== undefined) this.#take(ref)?.reject(merged.failure);
+    else this.#end(pending, { type: Type.Done, ref, count: merged.count, missing: merged.missing });
+  }
+
+  #end(pending: Pending, done: Done): void {
+    this.#take(done.ref);
+    pending.resolve(done);
+    pending.onDone?.(done);
   }
 
   #take(ref: number): Pending | undefined {
@@ -65,6 +105,10 @@ export class Requests {
     clearTimeout(pending.timer);
     return pending;
   }
+}
+
+function passOn(pending: Pending, part: Part | undefined, link: object): void {
+  if (part !== undefined) pending.onPart?.(part, link);
 }
 
 function requestTimeout(timeout: number): MoorageError {

@@ -1,11 +1,13 @@
 // One session: the state that outlives the WebSockets that carry it. No I/O and no clock.
 
 import { decodeBatch } from "../wire/decode.js";
-import { REVISION, Type, type Counted, type FromApp, type FromService, type ServiceHello } from "../wire/frames.js";
+import { REVISION, Type, type Again, type Counted, type Drain, type FromApp, type FromService, type ServiceHello } from "../wire/frames.js";
 import { MoorageError } from "../wire/errors.js";
 import { badFrame } from "../wire/reader.js";
 import { Incoming, type Limits, Outgoing, unnumbered } from "../wire/stream.js";
 import type { Numbered } from "./dispatch.js";
+
+export type ForAll = Exclude<Again["frame"], Uint8Array> | Drain;
 
 /** The limits of this side, in bytes. */
 interface OwnLimits {
@@ -86,7 +88,8 @@ export class Session {
   }
 
   /** Like `Outgoing.queue`, but ignores `maxQueue` for frames that open or close a client. socket.io sends these
-   * itself, so no caller could catch the error, and there are only a few of them per client. */
+   * itself, so no caller could catch the error, and there are only a few of them per client. The same holds for
+   * frames about the coverage. */
   queue(frame: FromApp): void {
     try {
       this.outgoing.queue(frame);
@@ -118,9 +121,9 @@ function isNumbered(frame: FromService): frame is Numbered {
   return frame.type !== Type.Hello;
 }
 
-const isOverflow = (error: unknown): boolean => error instanceof MoorageError && error.reason === "link-overflow";
+export const isOverflow = (error: unknown): boolean => error instanceof MoorageError && error.reason === "link-overflow";
 
-const ESSENTIAL = new Set<number>([Type.Opened, Type.Refused, Type.Close]);
+const ESSENTIAL = new Set<number>([Type.Opened, Type.Refused, Type.Close, Type.Cover, Type.Again]);
 /** Socket.IO's CONNECT, DISCONNECT and CONNECT_ERROR in Engine.IO messages. */
 const ESSENTIAL_PACKET = /^4[014]/;
 
@@ -143,8 +146,14 @@ const SESSION_FRAMES = new Set<number>([
 
 const COUNTED = new Set<number>([Type.Emit, Type.Ask, Type.Join, Type.Leave, Type.Disconnect, Type.Fetch, Type.Tell]);
 
-/** True for the frames that the link numbers. */
+/** True for the frames that the app server numbers. */
 export const isCounted = (frame: FromApp): frame is FromApp & Counted => frame.type !== Type.Packet && COUNTED.has(frame.type);
+
+/** True for the frames that go to all sessions. */
+export const isForAll = (frame: FromApp): frame is ForAll => frame.type === Type.Drain || mayBeAgain(frame.type);
+
+/** True for the types of frames that a home forwards for another one. */
+export const mayBeAgain = (type: number): boolean => COUNTED.has(type) && type !== Type.Tell;
 
 /** True if a frame must not be sent in any other session. */
 export const belongsToSession = (frame: FromApp): boolean => SESSION_FRAMES.has(frame.type);
@@ -152,7 +161,7 @@ export const belongsToSession = (frame: FromApp): boolean => SESSION_FRAMES.has(
 /** True if a frame may be sent in the session after the one that it was meant for. A request may not: its caller gets
  * the error session-lost. */
 export const outlivesSession = (frame: FromApp): boolean =>
-  !belongsToSession(frame) && (!Object.hasOwn(frame, "ref") || (frame as { ref: number }).ref === 0);
+  !belongsToSession(frame) && frame.type !== Type.Cover && frame.type !== Type.Again && (!Object.hasOwn(frame, "ref") || (frame as { ref: number }).ref === 0);
 
 function limits(hello: ServiceHello, own: OwnLimits): Limits {
   return { window: hello.window, maxBatch: hello.maxBatch, maxQueue: own.maxQueue };

@@ -8,7 +8,8 @@ import { MoorageError } from "../wire/errors.js";
  * Python SDK uses the same value. */
 const LIFETIME = 600;
 
-/** Returns the URL for links of `hub` at `endpoint`, which may have a path. Raises `MoorageError` (endpoint). */
+/** Returns the URL for links of `hub` at `endpoint`, which may have a path. It is also what the link's token is for.
+ * Raises `MoorageError` (endpoint). */
 export function linkUrl(endpoint: string, hub: string): string {
   let url: URL;
   try {

@@ -2,7 +2,7 @@
 
 import type { ClientRequestArgs } from "node:http";
 
-import type { Done, Failed, Part } from "../wire/frames.js";
+import type { Done, Failed, FromApp, Part } from "../wire/frames.js";
 
 export interface LinkOptions {
   /** The service, for example `http://localhost:8080`. It has a path where a proxy serves it under one. */
@@ -32,8 +32,8 @@ export interface LinkOptions {
   readonly signal?: AbortSignal;
   /** Passed to the HTTP request: `agent`, `ca`, `rejectUnauthorized`, `headers` and so on. */
   readonly request?: ClientRequestArgs;
-  /** Used from the first frame on. */
-  readonly handler?: LinkHandler;
+  /** The handler of each session, used from its first frame on. */
+  readonly handlerOf: (link: ClientLink) => LinkHandler;
 }
 
 /** Called synchronously for each frame, in order. An exception becomes an "error" event of the link and does not end
@@ -61,26 +61,48 @@ export interface LinkHandler {
   failed(failure: Failed): void;
 }
 
+/** The link of one session: where frames about its clients go, and the answers to its questions. */
+export interface ClientLink {
+  /** A new session has a new id. Numbers of clients and questions are valid within one session only. */
+  readonly sessionId: string;
+  send(frame: FromApp): void;
+  sendVolatile(frame: FromApp): boolean;
+  request(make: (ref: number) => FromApp, options?: RequestOptions): Promise<Done>;
+}
+
 export interface RequestOptions {
   /** Milliseconds after which the promise rejects, even if the service has not answered. Default: none. */
   readonly timeout?: number;
-  /** Called synchronously for each part of the answer, in order. */
-  readonly onPart?: (part: Part) => void;
+  /** Called synchronously for each part of the answer, in order. `link` tells the sessions of several nodes apart. */
+  readonly onPart?: (part: Part, link: object) => void;
   /** Called synchronously at the end of the answer; the promise resolves only after all frames of the batch. */
   readonly onDone?: (done: Done) => void;
+}
+
+/** A node with a session of this app server. */
+export interface NodeInfo {
+  /** Its incarnation: a node that restarts has another one. */
+  readonly id: string;
+  /** Its name in the service's configuration; "" if the service has one node. */
+  readonly name: string;
+  readonly region: string;
+  /** True while the link to the node is up. */
+  readonly connected: boolean;
+  /** True for the node that forwards emits to nodes without a session. */
+  readonly home: boolean;
 }
 
 export type LinkState = "connecting" | "up" | "lost" | "closed";
 
 export interface LinkEvents {
-  /** The connection broke; the link connects again. */
+  /** The last connection broke; the links connect again. */
   lost: [cause: Error];
-  /** The link is up again. `resumed` false: with a new session, "session" came just before. */
+  /** A link is up again. `resumed` false: with a new session, "session" came just before. */
   restored: [resumed: boolean];
-  /** A new session has replaced a lost one: all clients of the old one are gone. Frames about old clients, and answers
-   * to old questions, are dropped if a listener sends them; all others go to the new session. */
-  session: [sessionId: string];
-  /** The link is closed for good. The error that ended it, or undefined after `close`. */
+  /** A session is lost: all its clients are gone. Frames about them, and answers to its questions, are dropped if a
+   * listener sends them; all others go on. */
+  session: [link: ClientLink];
+  /** All is closed for good. The error that ended it, or undefined after `close`. */
   closed: [cause: Error | undefined];
   /** An exception of a handler or listener. */
   error: [error: unknown];

@@ -146,7 +146,8 @@ export interface Cover {
 /** A frame of a lost home session that may not have been forwarded: to be forwarded only. Revision 4. */
 export interface Again {
   readonly type: typeof Type.Again;
-  readonly frame: Emit | Ask | JoinOrLeave | Disconnect | Fetch | Tell;
+  /** Or its encoded form. */
+  readonly frame: Emit | Ask | JoinOrLeave | Disconnect | Fetch | Uint8Array;
 }
 
 export type FromApp =

@@ -124,7 +124,8 @@ function encodeRare(out: Writer, frame: Rare): void {
     case Type.Again:
       out.array(2);
       out.uint(frame.type);
-      encodeFrame(out, frame.frame);
+      if (frame.frame instanceof Uint8Array) out.raw(frame.frame);
+      else encodeFrame(out, frame.frame);
       return;
     case Type.Drain:
       out.array(2);

@@ -6,8 +6,8 @@
 
 import { encodeFrame } from "./encode.js";
 import { MoorageError } from "./errors.js";
-import type { FromApp } from "./frames.js";
-import { badFrame } from "./reader.js";
+import { Type, type FromApp } from "./frames.js";
+import { badFrame, Reader } from "./reader.js";
 import { Writer } from "./writer.js";
 
 /** Target size of a batch. Only a frame that is larger by itself makes a larger batch. */
@@ -27,6 +27,13 @@ export interface Limits {
 interface Chunk {
   readonly count: number;
   readonly bytes: Buffer;
+}
+
+/** A frame that the other side has not taken, as far as is known. */
+export interface Untaken {
+  readonly bytes: Buffer;
+  readonly type: number;
+  readonly ref: number;
 }
 
 /** The sending half: `queue` frames, `take` batches. */
@@ -143,6 +150,18 @@ export class Outgoing {
     return head.size;
   }
 
+  /** The frames that the other side has not taken, in order. */
+  *untaken(): Iterable<Untaken> {
+    for (const batch of this.#kept.values()) {
+      const reader = new Reader(batch);
+      reader.array();
+      reader.skip(2);
+      yield* split(reader, reader.array());
+    }
+    for (const { count, bytes } of this.#chunks) yield* split(new Reader(bytes), count);
+    yield* split(new Reader(copied(this.#open, this.#open.size)), this.#openCount);
+  }
+
   /** The other side has taken all batches up to `ack`. An old value is ignored: a replayed batch carries the value
    * from when it was made. Raises `MoorageError` (link-bad-frame) for a number that was never sent. */
   acknowledge(ack: number): void {
@@ -160,6 +179,24 @@ export class Outgoing {
     if (received < this.#taken) throw badFrame(`received ${received}, but acknowledged ${this.#taken} before`);
     this.acknowledge(received);
     return [...this.#kept.values()];
+  }
+}
+
+function untaken(bytes: Buffer): Untaken {
+  const frame = new Reader(bytes);
+  frame.array();
+  const type = frame.uint();
+  if (type === Type.Again) return untaken(bytes.subarray(frame.at));
+  // All frames with a reference have it here; those of the app server itself have a fraction.
+  return { bytes, type, ref: type === Type.Drain ? 0 : frame.uint() };
+}
+
+/** Splits encoded frames. */
+function* split(reader: Reader, count: number): Iterable<Untaken> {
+  for (let left = count; left > 0; left -= 1) {
+    const start = reader.at;
+    reader.skip(1);
+    yield untaken(reader.bytes.subarray(start, reader.at));
   }
 }
 

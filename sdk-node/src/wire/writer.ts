@@ -89,6 +89,13 @@ export class Writer {
     this.#text(value, BIN);
   }
 
+  /** A value that is encoded already. */
+  raw(bytes: Uint8Array): void {
+    this.#reserve(bytes.length);
+    this.#bytes.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+
   strs(values: readonly string[]): void {
     this.array(values.length);
     for (const value of values) this.#text(value, STR);

@@ -22,8 +22,9 @@ async function stage(clients = 1) {
   const report = (error) => reported.push(error);
   const io = new Server();
   const engine = new Engine(uplink, {}, report, () => {});
-  const dispatch = new Dispatcher(uplink, engine, report, () => {});
-  const around = { uplink, report, adapters: dispatch.adapters, requestsTimeout: 100, closed: () => false };
+  const adapters = new Map();
+  const dispatch = new Dispatcher(uplink, { engine, adapters, report, onDrain: () => {} });
+  const around = { uplink, report, adapters, requestsTimeout: 100, closed: () => false };
   io.bind(engine);
   io.adapter(class extends MoorageAdapter {
     constructor(namespace) {

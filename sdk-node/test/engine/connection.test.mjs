@@ -9,9 +9,9 @@ import { Recorder } from "../support/recorder.mjs";
 function connection() {
   const uplink = new Recorder();
   const forgotten = [];
-  const keeper = { uplink, forget: (gone) => forgotten.push(gone) };
+  const keeper = { uplink, link: uplink, forget: (gone) => forgotten.push(gone) };
   const request = new ClientRequest({ headers: {}, query: { transport: ["polling"] }, claims: {}, address: "::1" }, null);
-  return { conn: new Connection(keeper, 7, "sid", request), uplink, forgotten };
+  return { conn: new Connection(keeper, keeper, 7, "sid", request), uplink, forgotten };
 }
 
 const packet = (payload) => ({ type: Type.Packet, client: 7, payload });

@@ -5,12 +5,12 @@ import { createServer } from "node:net";
 import { once } from "node:events";
 import { test } from "node:test";
 
-import { Link } from "../../dist/esm/link/link.js";
+import { Fleet } from "../../dist/esm/link/fleet.js";
 import { unreachable } from "../../dist/esm/link/connect-errors.js";
 import { next } from "../../../tests/node/lib/waiting.mjs";
-import { Peer } from "./peer.mjs";
+import { Peer, Recorder } from "./peer.mjs";
 
-const connect = (endpoint, options = {}) => Link.connect({ endpoint, key: "key", hub: "chat", ...options });
+const connect = (endpoint, options = {}) => Fleet.connect({ endpoint, key: "key", hub: "chat", handlerOf: () => new Recorder(), ...options });
 
 async function refusedWith(t, status, body, headers = {}) {
   const peer = await Peer.start(t);

@@ -11,7 +11,7 @@ const message = (client, text) => ({ type: 4, client, payload: text });
 test("the hello has the SDK, the window and no session; the header has the token", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t, { serverId: "me", sdk: "x/1", window: 70_000 });
-  deepStrictEqual(line.hello.slice(0, 7), [0, 3, "x/1", "", 0, 70_000, false]);
+  deepStrictEqual(line.hello.slice(0, 7), [0, 4, "x/1", "", 0, 70_000, false]);
   match(line.hello[7], /^[\w-]{16}$/);
   strictEqual(line.request.url, "/server/tunnel?hub=chat");
   match(line.request.headers.authorization, /^Bearer [\w-]+\.[\w-]+\.[\w-]+$/);

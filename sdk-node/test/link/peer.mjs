@@ -7,7 +7,7 @@ import { ServerResponse, createServer } from "node:http";
 import { decode, encode } from "@msgpack/msgpack";
 import { WebSocketServer } from "ws";
 
-import { Link } from "../../dist/esm/link/link.js";
+import { Fleet } from "../../dist/esm/link/fleet.js";
 import { within } from "../../../tests/node/lib/waiting.mjs";
 
 const HELLO = { window: 1 << 20, maxBatch: 1 << 20, keepalive: 5000, grace: 5000 };
@@ -91,7 +91,7 @@ export class Peer {
   /** A `Link` and its line, connected. */
   async link(t, options = {}, fields = {}) {
     const handler = new Recorder();
-    const made = Link.connect({ endpoint: this.endpoint, key: "key", hub: "chat", handler, ...options });
+    const made = Fleet.connect({ endpoint: this.endpoint, key: "key", hub: "chat", handlerOf: () => handler, ...options });
     const line = await this.greeted(fields);
     const link = await within(made, "the link");
     t.after(() => link.close({ drain: 0 }));

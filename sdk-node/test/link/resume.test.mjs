@@ -10,14 +10,14 @@ const message = (client, text) => ({ type: 4, client, payload: text });
 
 test("resume: unread batches are sent again unchanged, then the queue", async (t) => {
   const peer = await Peer.start(t);
-  const { link, line } = await peer.link(t);
+  const { link, line, handler } = await peer.link(t);
   const batches = [];
   for (const text of ["one", "two", "three"]) {
     link.send(message(1, text));
     batches.push(await line.batch());
   }
   line.send([packet(1, "in")]);
-  await link.handler.next();
+  await handler.next();
   const lost = next(link, "lost");
   line.cut();
   await lost;
@@ -80,14 +80,14 @@ test("the first attempt after a cut comes within 100 ms, later ones with longer 
 
 test("session lost: old clients end, requests fail, and only unsent frames without a client or question are sent", async (t) => {
   const peer = await Peer.start(t);
-  const { link, line } = await peer.link(t);
+  const { link, line, handler } = await peer.link(t);
   const order = [];
-  link.on("session", (id) => {
-    order.push(`session ${id}`);
+  link.on("session", (session) => {
+    order.push(`session ${session.sessionId}`);
     link.send(message(1, "for a client that is no more"));
     link.send({ type: 42, ref: 1, payload: "in answer to what nobody asks any more" });
     link.send({ type: 40, ref: 0, namespace: "/", timeout: 0, payload: "to the others" });
-    const enter = link.request((ref) => ({ type: 20, ref, client: 1, namespace: "/", rooms: ["r"] }));
+    const enter = session.request((ref) => ({ type: 20, ref, client: 1, namespace: "/", rooms: ["r"] }));
     late = rejects(enter, { reason: "session-lost" });
   });
   let late;
@@ -118,7 +118,7 @@ test("session lost: old clients end, requests fail, and only unsent frames witho
   }
   deepStrictEqual(frames.map(payload), ["to all", "to the others", "new"]);
   again.send([packet(1, "numbers begin again")]);
-  deepStrictEqual(await link.handler.next(), ["packet", 1, "numbers begin again"]);
+  deepStrictEqual(await handler.next(), ["packet", 1, "numbers begin again"]);
 });
 
 test("a listener's exception does not close the link", async (t) => {

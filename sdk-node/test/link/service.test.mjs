@@ -3,7 +3,7 @@
 import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert";
 import { after, before, test } from "node:test";
 
-import { Link } from "../../dist/esm/link/link.js";
+import { Fleet } from "../../dist/esm/link/fleet.js";
 import { Proxy } from "../../../tests/node/lib/proxy.mjs";
 import { Service } from "../../../tests/node/lib/service.mjs";
 import { next, pause, poll, within } from "../../../tests/node/lib/waiting.mjs";
@@ -21,7 +21,7 @@ after(() => service?.stop());
 async function chat(t, hub, { through, ...options } = {}) {
   const handler = new Chat();
   const endpoint = through?.url ?? service.url;
-  const link = await Link.connect({ endpoint, key: service.key, hub, handler, ...options });
+  const link = await Fleet.connect({ endpoint, key: service.key, hub, handlerOf: () => handler, ...options });
   t.after(() => link.close({ drain: 0 }));
   return handler.attach(link);
 }
@@ -120,7 +120,7 @@ test("the service restarts: the link gets a new session by itself", async (t) =>
   const own = await Service.start({ set: ["links.grace=2s"] });
   t.after(() => own.stop());
   const handler = new Chat();
-  const link = await Link.connect({ endpoint: own.url, key: own.key, hub: "app", handler });
+  const link = await Fleet.connect({ endpoint: own.url, key: own.key, hub: "app", handlerOf: () => handler });
   t.after(() => link.close({ drain: 0 }));
   handler.attach(link);
   await client(t, own.url, "app");
@@ -179,7 +179,7 @@ test("more than the service's window: sent in order as credit arrives", async (t
   strictEqual(server.link.queuedBytes, 0);
 });
 
-const connect = (options) => Link.connect({ endpoint: service.url, key: service.key, hub: fresh(), ...options });
+const connect = (options) => Fleet.connect({ endpoint: service.url, key: service.key, hub: fresh(), handlerOf: () => new Chat(), ...options });
 
 for (const [what, options, error] of [
   ["a wrong key", { key: "wrong" }, { reason: "token-signature", number: 3003, message: /access key is wrong/ }],
