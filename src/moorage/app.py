@@ -25,7 +25,6 @@ from moorage.cluster.membership import Member
 from moorage.cluster.nats.broker import NatsBroker
 from moorage.cluster.ports import Join
 from moorage.cluster.router import Router
-from moorage.cluster.settings import ClusterSettings
 from moorage.cluster.streams.streams import CHUNK
 from moorage.config.model import Config, ShutdownSettings
 from moorage.control import ops, rest
@@ -133,8 +132,9 @@ class Service:
         self._api_work = ApiWork(self.node.submit, self.node.turns)
         self.node.heartbeats.wake_at = self._alarm.set
         self._build_edge(config)
+        self._coverage = self._cover(config)
         if not isinstance(broker, LocalBroker):
-            self.links.join(self._coverage(config.cluster))
+            self.links.join(self._coverage)
         self.metrics.gauges = self._gauges()
 
     def _gauges(self) -> Gauges:
@@ -152,9 +152,15 @@ class Service:
             cluster=self._cluster,
         )
 
-    def _coverage(self, settings: ClusterSettings) -> Coverage:
-        own = Member(self.incarnation, settings.shown_name, settings.region, settings.advertise, VERSION)
-        return Coverage(self.router, own, lambda node: bool(node.advertise))
+    def _cover(self, config: Config) -> Coverage:
+        own = config.cluster
+        member = Member(self.incarnation, own.shown_name, own.region, own.advertise, VERSION)
+        most = config.coverage.max
+        return Coverage(self.node, self.router, member, self._is_reachable, most=most)
+
+    def _is_reachable(self, node: Member) -> bool:
+        passing = self.relay.passing
+        return bool(node.advertise) or (passing is not None and passing.reaches(node.incarnation))
 
     def _build_edge(self, config: Config) -> None:
         admission = Admission(
@@ -240,7 +246,10 @@ class Service:
             return ""
         if not self._nats.connected:
             return "no-nats"
-        return "" if membership.has_listened(time.monotonic()) else "joining"
+        now = time.monotonic()
+        if not membership.has_listened(now):
+            return "joining"
+        return "" if self._coverage.is_covered(now) else "uncovered"
 
     def _cluster(self) -> Cluster:
         membership, nats = self.router.membership, self._nats

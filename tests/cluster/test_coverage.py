@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from moorage.cluster.coverage import Coverage
-from moorage.cluster.membership import Member
-from moorage.wire.cluster import VERSION
+import pytest
+
+from moorage.cluster.coverage import COVER_SECONDS, Coverage
+from moorage.cluster.membership import LISTEN, Member
+from moorage.hub.hub import AppServer, Guest
+from moorage.wire.cluster import VERSION, Alive
 from moorage.wire.commands import EVERYONE, JoinGroups, Send, TellServers
 from moorage.wire.groups import namespace_group
+from moorage.wire.handshake import Handshake
+from moorage.wire.reasons import TRANSPORT_LOST
 from tests.cluster.nodes import Nodes, Reply
 from tests.cluster.test_homes import Covering
-from tests.hub.fakes import HUB, RecordingAnswers
+from tests.hub.connections.test_guests import RecordingOwner
+from tests.hub.fakes import HUB, MOST, RecordingAnswers, RecordingLink
 
 EMIT = Send(HUB, EVERYONE, b'42["x"]')
 
@@ -21,9 +27,13 @@ class Fleet:
         self.nodes = Nodes(count)
         self.coverages = [
             Coverage(
-                router, Member(f"n{at}", f"node {at}", "", "", VERSION), lambda node: bool(node.advertise)
+                world.node,
+                router,
+                Member(f"n{at}", f"node {at}", "", "", VERSION),
+                lambda node: bool(node.advertise),
+                most=8,
             )
-            for at, router in enumerate(self.nodes.routers)
+            for at, (world, router) in enumerate(zip(self.nodes.worlds, self.nodes.routers, strict=True))
         ]
 
     def got(self) -> list[int]:
@@ -116,5 +126,115 @@ def test_uncovering_reaches_the_session_of_the_other_node() -> None:
 
 def test_the_list_of_nodes_names_those_that_can_be_reached() -> None:
     fleet = Fleet(1)
-    (row,) = fleet.coverages[0].nodes(HUB, "s")
+    hub = fleet.nodes.worlds[0].hub()
+    (row,) = fleet.coverages[0].nodes(hub.servers.all()[0], hub, ())
     assert (row.id, row.name, row.url, row.cover) == ("n0", "node 0", "", True)
+
+
+class Announcing:
+    """A node of a cluster whose heartbeats are `Alive`, with one app server of its own, `s0`."""
+
+    def __init__(self, others: int, *, most: int = 2, advertise: str = "http://h") -> None:
+        self.nodes = Nodes(1)
+        world, router = self.nodes.worlds[0], self.nodes.routers[0]
+        self.node, self.hub = world.node, world.hub()
+        (self.app,) = self.hub.servers.all()
+        self.app.instance = "i0"
+        router.join(Alive("zero"))
+        assert router.membership is not None
+        for number in range(1, others + 1):
+            router.membership.alive(f"o{number}", Alive(f"other {number}", advertise=advertise), world.now)
+        own = Member("n0", "zero", "", advertise, VERSION)
+        self.coverage = Coverage(self.node, router, own, lambda node: bool(node.advertise), most=most)
+        self.router = router
+
+    def remote(self, server_id: str, **given: object) -> AppServer:
+        """An app server that is linked to another node."""
+        app = AppServer(server_id, RecordingLink(), "moorage", MOST)
+        app.instance, app.up = f"instance of {server_id}", True
+        for name, value in given.items():
+            setattr(app, name, value)
+        self.hub.servers.elsewhere.add(app)
+        return app
+
+    def covers(self, *covered: str) -> set[str]:
+        return {row.id for row in self.coverage.nodes(self.app, self.hub, covered) if row.cover}
+
+
+def test_all_nodes_are_covered_up_to_the_limit_and_some_beyond() -> None:
+    assert Announcing(2, most=3).covers() == {"n0", "o1", "o2"}
+    cluster = Announcing(20, most=3)
+    for number in range(40):
+        cluster.remote(f"r{number}")
+    assert 3 <= len(cluster.covers()) <= 5
+    assert "n0" in cluster.covers()
+
+
+def test_an_app_server_alone_covers_all_nodes() -> None:
+    assert len(Announcing(20, most=3).covers()) == 21
+
+
+def test_a_session_at_a_node_that_is_no_home_may_end() -> None:
+    cluster = Announcing(40, most=1)
+    for number in range(40):
+        cluster.remote(f"r{number}")
+    chosen = cluster.covers() - {"n0"}
+    cluster.app.home = False
+    assert chosen <= cluster.covers() <= chosen | {"n0"}
+
+
+def test_nodes_without_an_address_are_not_covered() -> None:
+    assert Announcing(2, advertise="").covers() == {"n0"}
+
+
+def test_a_node_that_forwards_clients_is_not_covered_until_the_last_is_gone() -> None:
+    cluster = Announcing(2, most=3)
+    owner = RecordingOwner()
+    guest = Guest("o1-c", cluster.hub, user_id=None, server=cluster.app, node="o1", owner=owner)
+    cluster.node.guests.welcome(guest, Handshake(query={}, headers={}))
+    assert cluster.covers() == {"n0", "o2"}
+    assert cluster.covers("n0", "o1") == {"n0", "o1", "o2"}, "a session that is there stays"
+    cluster.node.guests.gone(guest, TRANSPORT_LOST)
+    assert cluster.covers() == {"n0", "o1", "o2"}
+
+
+@pytest.mark.parametrize(
+    "awaited",
+    [
+        {},
+        {"draining": True},
+        {"up": False},
+        {"emit_only": True},
+        {"home": False},
+        {"instance": ""},
+    ],
+    ids=str,
+)
+def test_a_node_is_covered_when_each_app_server_that_should_be_here_is(awaited: dict[str, object]) -> None:
+    cluster = Announcing(0)
+    now = cluster.nodes.worlds[0].now
+    assert not cluster.coverage.is_covered(now), "it still listens"
+    cluster.nodes.later(LISTEN)
+    assert cluster.coverage.is_covered(now + LISTEN)
+    cluster.remote("r", **awaited)
+    assert cluster.coverage.is_covered(now + LISTEN) is bool(awaited)
+    assert cluster.coverage.is_covered(now + LISTEN + COVER_SECONDS)
+    here = AppServer("r", RecordingLink(), "moorage", MOST)
+    here.up = True
+    cluster.hub.servers.add(here)
+    assert cluster.coverage.is_covered(now + LISTEN)
+
+
+def test_a_node_without_an_address_awaits_nobody() -> None:
+    cluster = Announcing(0, advertise="")
+    cluster.remote("r")
+    cluster.nodes.later(LISTEN)
+    assert cluster.coverage.is_covered(cluster.nodes.worlds[0].now)
+
+
+def test_a_node_waits_until_all_others_have_told_of_their_app_servers() -> None:
+    cluster = Announcing(1)
+    cluster.nodes.later(LISTEN)
+    now = cluster.nodes.worlds[0].now
+    assert not cluster.coverage.is_covered(now)
+    assert cluster.coverage.is_covered(now + COVER_SECONDS)

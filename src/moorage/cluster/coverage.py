@@ -3,39 +3,93 @@ the forwarding of their commands to nodes that they do not cover."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, Final
 
+from moorage.cluster.assignment import Assignment
 from moorage.cluster.homes import Instance, Via
 from moorage.cluster.membership import Member
 from moorage.cluster.router import Router
+from moorage.hub.hub import AppServer, Hub
+from moorage.hub.node import Node
 from moorage.hub.ports import Answers, Reply
 from moorage.wire.cluster import Envelope, Mark, Uncovered
 from moorage.wire.commands import Ask, Cast, Outcome, Write
 from moorage.wire.moorage.coverage import NodeRow
 
+COVER_SECONDS: Final = 2.0
+"""Longest time that a new node waits for the app servers that should cover it."""
+MAX_HUBS: Final = 1_000
+"""Hubs whose assignment is kept."""
+
 
 class Coverage:
-    """`edge.moorage.coverage.Homes`. `own` describes this node; `reachable` is true for a node at which an
-    app server can open a link."""
+    """`edge.moorage.coverage.Homes` of `node`, which `own` describes. `reachable` is true for a node at which
+    an app server can open a link. `most` is the setting `coverage.max`."""
 
-    def __init__(self, router: Router, own: Member, reachable: Callable[[Member], bool]) -> None:
+    def __init__(
+        self, node: Node, router: Router, own: Member, reachable: Callable[[Member], bool], *, most: int
+    ) -> None:
+        self._node = node
         self._router = router
         self._own = own
         self._reachable = reachable
+        self._most = most
+        self._assignments: dict[str, Assignment] = {}
+        """By hub."""
         router.handlers[Mark] = self._marked
         router.handlers[Uncovered] = self._uncovered
 
-    def nodes(self, hub: str, server_id: str) -> tuple[NodeRow, ...]:
-        """All live nodes, ordered by incarnation."""
-        return tuple(sorted(self._rows(), key=lambda row: row.id))
+    def nodes(self, app: AppServer, hub: Hub, covered: Collection[str]) -> tuple[NodeRow, ...]:
+        """All live nodes, ordered by incarnation. The app server has a session at the nodes in `covered`, and
+        should keep it at its home, which is this node while `app.home` is set. It does not begin to cover a
+        node that forwards clients to it: their packets would get a second way, and overtake each other."""
+        chosen = self._assignment(hub).of(app.id)
+        if app.guests:
+            chosen -= {guest.node for guest in app.guests}.difference(covered)
+        if app.home:
+            chosen |= {self._own.incarnation}
+        found = [
+            NodeRow(each.incarnation, each.name, each.advertise, each.region, each.incarnation in chosen)
+            for each in (self._own, *self._others())
+        ]
+        return tuple(sorted(found, key=lambda row: row.id))
 
-    def _rows(self) -> Iterator[NodeRow]:
-        own, membership = self._own, self._router.membership
-        yield NodeRow(own.incarnation, own.name, own.advertise, own.region, True)
-        for other in membership.members.values() if membership is not None else ():
-            cover = self._reachable(other)
-            yield NodeRow(other.incarnation, other.name, other.advertise, other.region, cover)
+    def _others(self) -> Collection[Member]:
+        membership = self._router.membership
+        return membership.members.values() if membership is not None else ()
+
+    def _assignment(self, hub: Hub) -> Assignment:
+        nodes = {each.incarnation for each in self._others() if self._reachable(each)}
+        nodes.add(self._own.incarnation)
+        # A few nodes are covered by all app servers, whichever these are.
+        few = len(nodes) <= self._most
+        servers = set() if few else {app.id for app in hub.servers.serving() if _may_cover(app)}
+        known = self._assignments.get(hub.name)
+        if known is None or known.nodes != nodes or known.servers != servers:
+            if len(self._assignments) >= MAX_HUBS:
+                self._assignments.clear()
+            known = self._assignments[hub.name] = Assignment(servers, nodes, self._most)
+        return known
+
+    def is_covered(self, now: float) -> bool:
+        """True if each app server that should have a session here has one, or had enough time for it."""
+        membership = self._router.membership
+        if membership is None or membership.listened is None:
+            return False
+        return now - membership.listened >= COVER_SECONDS or (
+            self._router.forwarding.is_told and not any(map(self._is_awaited, self._node.hubs.values()))
+        )
+
+    def _is_awaited(self, hub: Hub) -> bool:
+        """True if an app server that should cover this node has no session here."""
+        if not self._reachable(self._own):
+            return False
+        # The home of an app server lists the nodes for it.
+        awaited = {app for app in hub.servers.elsewhere if app.home and _may_cover(app) and not app.clients}
+        here = {app.id for app in hub.servers.all() if app.up}
+        own, assignment = self._own.incarnation, self._assignment(hub)
+        return any(app.id not in here and own in assignment.of(app.id) for app in awaited)
 
     def instance(self, instance: str) -> Instance:
         """What this node has carried out for an instance of an app server."""
@@ -62,6 +116,11 @@ class Coverage:
         body = envelope.body
         assert isinstance(body, Uncovered)
         self._router.after(envelope.origin, lambda: self.instance(body.instance).uncover(body.term))
+
+
+def _may_cover(app: AppServer) -> bool:
+    """True for an app server with clients that may have sessions at several nodes."""
+    return bool(app.instance) and app.takes_clients
 
 
 class Beyond:

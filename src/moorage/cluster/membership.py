@@ -64,6 +64,8 @@ class Membership:
         self._heard: dict[str, float] = {}
         """When each node on the list was heard last, by its incarnation."""
         self._started: float | None = None
+        self.listened: float | None = None
+        """When every node that was there at the start had had time to make itself heard."""
         self._expected: frozenset[str] | None = None
         self._next = 0.0
         self._ticked = 0.0
@@ -159,6 +161,8 @@ class Membership:
             self._heard = {node: heard + slept for node, heard in self._heard.items()}
         for node in [node for node, heard in self._heard.items() if now - heard >= SILENCE]:
             self.goodbye(node)
+        if self.listened is None and self.has_listened(now):
+            self.listened = now
         if now >= self._next:
             self._beat(now)
 

@@ -60,6 +60,14 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return self.node_name or f"{socket.gethostname()[:50]}-{os.getpid()}"
 
 
+class CoverageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The nodes of a cluster at which an app server has a session."""
+
+    max: Annotated[int, Meta(ge=1, le=1_000)] = 8
+    """Number of nodes at which an app server has a session, if the cluster has more. An app server may have a
+    few more, so that each node is covered by two. All nodes of a cluster need the same value."""
+
+
 def without_password(url: str) -> str:
     """A NATS URL that may be shown: without user, password and token."""
     parts = urlsplit(url)

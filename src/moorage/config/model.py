@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from moorage.auth import AuthSettings
-from moorage.cluster.settings import ClusterSettings
+from moorage.cluster.settings import ClusterSettings, CoverageSettings
 from moorage.edge.settings import CorsSettings, EdgeLimits, LinkSettings, ServerSettings
 from moorage.hub.settings import HubSettings
 from moorage.wire.errors import UsageError
@@ -109,5 +109,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     cluster: ClusterSettings = ClusterSettings()
+    coverage: CoverageSettings = CoverageSettings()
     warnings: tuple[str, ...] = ()
     """Warnings to log at the start. Not a setting."""

@@ -329,9 +329,12 @@ class AppServers:
 
     def choose(self) -> AppServer | None:
         """The available app server with the fewest clients, if possible one that is not slow; None without
-        one. One that is linked to another node is the second choice."""
-        own = _least_loaded(self._servers.values())
-        return own or _least_loaded(server for server in self.elsewhere if server.home)
+        one. One that is linked to another node is the second choice, unless it has a session here too, in its
+        grace time: a client has one way to its app server."""
+        own = self._servers
+        return _least_loaded(own.values()) or _least_loaded(
+            server for server in self.elsewhere if server.home and server.id not in own
+        )
 
 
 def _least_loaded(servers: Iterable[AppServer]) -> AppServer | None:

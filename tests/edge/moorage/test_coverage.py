@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from moorage.edge.moorage.coverage import FENCE_SECONDS, Coverage
+from moorage.hub.hub import AppServer, Hub
 from moorage.hub.ports import Answers, Reply
 from moorage.wire.commands import Ask, Cast, Outcome, Write
 from moorage.wire.moorage import v1
@@ -56,7 +57,7 @@ class Cluster:
         self.reached: list[Elsewhere] = []
         self.changes: list[tuple[int, set[str], set[str]]] = []
 
-    def nodes(self, hub: str, server_id: str) -> tuple[NodeRow, ...]:
+    def nodes(self, app: AppServer, hub: Hub, covered: Collection[str]) -> tuple[NodeRow, ...]:
         return self.rows
 
     def instance(self, instance: str) -> Cluster:

@@ -48,6 +48,8 @@ class Elsewhere:
         self.numbers = count(1)
         self._connect_timeout = connect_timeout
         self._servers: dict[int, RemoteServer] = {}
+        self.is_told = False
+        """True once the other node has told which app servers it has."""
         self.handlers: dict[type, Callable[[Any], object]] = {
             wire.AppServers: self._update,
             wire.Accepted: self._accepted,
@@ -85,6 +87,7 @@ class Elsewhere:
     # -- the list ---------------------------------------------------------------------------------
 
     def _update(self, body: wire.AppServers) -> None:
+        self.is_told = True
         rows = {row.number: row for row in body.rows}
         for number in self._servers.keys() - rows.keys():
             self._drop(number)

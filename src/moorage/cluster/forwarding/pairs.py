@@ -99,6 +99,11 @@ class Forwarding:
         self._past[1] += pair.visitors.forwarded
 
     @property
+    def is_told(self) -> bool:
+        """True if all other nodes have told which app servers they have."""
+        return all(pair.elsewhere.is_told for pair in self._pairs.values())
+
+    @property
     def forwarded(self) -> tuple[int, int]:
         """Packets sent to hosts for clients of this node, and to owners for guests."""
         pairs = self._pairs.values()

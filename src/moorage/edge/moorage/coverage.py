@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from moorage.edge.moorage.server import MoorageServer
+from moorage.hub.hub import AppServer, Hub
 from moorage.hub.ports import Answers, Reach, Reply
 from moorage.hub.turns import Job
 from moorage.wire.commands import Ask, Cast, Command, Outcome, Write
@@ -50,8 +51,9 @@ class Carried(Protocol):
 class Homes(Protocol):
     """The other nodes, for app servers that cover several."""
 
-    def nodes(self, hub: str, server_id: str) -> tuple[NodeRow, ...]:
-        """All live nodes, this one included, and which of them this app server should cover."""
+    def nodes(self, app: AppServer, hub: Hub, covered: Collection[str]) -> tuple[NodeRow, ...]:
+        """All live nodes, this one included, and which of them this app server should cover. It covers
+        `covered` now."""
 
     def instance(self, instance: str) -> Carried:
         """What this node has carried out for an instance of an app server."""
@@ -157,7 +159,7 @@ class Coverage:
     def tick(self, now: float) -> None:
         """Time passes: the app server is told of new nodes. A mark that does not come ends the session, and
         the app server dials again."""
-        rows = self._homes.nodes(self._server.hub.name, self._server.app.id)
+        rows = self._homes.nodes(self._server.app, self._server.hub, self._nodes)
         if rows != self._listed:
             self._listed = rows
             self._version += 1

@@ -61,6 +61,10 @@ class Passing:
             made.close()
             self._path.unlink(missing_ok=True)
 
+    def reaches(self, node: str) -> bool:
+        """True if the node is on this machine."""
+        return os.sep not in node and (self._folder / f"{node}.sock").exists()
+
     async def give(self, node: str, descriptor: int, data: bytes) -> bool:
         """Pass a connection. False if the node is not on this machine, or takes none."""
         if len(data) > MAX_DATA or os.sep in node:
