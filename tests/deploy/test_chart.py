@@ -70,10 +70,14 @@ def test_probes_name_real_paths() -> None:
 
 
 def test_a_pod_has_time_to_drain() -> None:
-    spec = pod(rendered_chart())
+    chart = rendered_chart()
+    spec = pod(chart)
     command = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
     assert command[0] == "sleep"
-    assert spec["terminationGracePeriodSeconds"] > int(command[1]) + Config().shutdown.timeout
+    shutdown = yaml.safe_load(chart["ConfigMap"][0]["data"]["moorage.yaml"])["shutdown"]
+    timeout = int(shutdown["timeout"].removesuffix("s"))
+    assert spec["terminationGracePeriodSeconds"] > int(command[1]) + timeout
+    assert timeout >= 20_000 / Config().shutdown.rate
 
 
 def test_a_pod_has_no_rights() -> None:
