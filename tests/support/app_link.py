@@ -63,7 +63,7 @@ class AppServer:
     `on_message` replaces the echo and gives the status of the answer; None = do not answer.
     """
 
-    def __init__(self, service: MoorageProcess, hub: str, server_id: str = "") -> None:
+    def __init__(self, service: MoorageProcess, hub: str, server_id: str = "", last_ack: int = 0) -> None:
         self.service = service
         self.hub = hub
         self.server_id = server_id or secrets.token_hex(8)
@@ -76,7 +76,8 @@ class AppServer:
         self.greeting = b""
         self.socket: ClientConnection
         self._calls: dict[int, asyncio.Queue[tuple[tunnel_frames.Response, bytes]]] = {}
-        self._ack = 0
+        # All links of one app server count together.
+        self._ack = last_ack
         self._partial: dict[str, list[str]] = {}
         self._reader: asyncio.Task[None] | None = None
 

@@ -19,6 +19,7 @@ from moorage.edge.moorage.sessions import Sessions
 from moorage.edge.relay.relay import Relay
 from moorage.edge.settings import LinkSettings, ServerSettings
 from moorage.edge.sockets import Sweep
+from moorage.hub.hub import AppServer, Hub
 from moorage.hub.node import Node
 from moorage.logs_quota import Quota
 from moorage.metrics import Metrics
@@ -144,10 +145,34 @@ class LinkAcceptor:
         request.accept(socket, max_frame=limit, read_buffer=READ_BUFFER, ping=True, subprotocol=dialect)
 
     def _open_azure(self, request: UpgradeRequest) -> None:
-        checked = self._check(request)
+        hub, server_id = self._check(request)
+        node = self._node_with(hub, server_id)
+        # If the other node cannot be reached, it is most likely gone.
+        if not node or not self._relay.upgrade(node, request, partial(self._open_here, request)):
+            self._take_azure(request, hub, server_id)
+
+    def _node_with(self, hub_name: str, server_id: str) -> str:
+        """The node that has the other links of this app server in the azure dialect; "" for this one. They
+        must all end at one node, because the SDK sends each call and answer over any of them."""
+        hub = self.node.hub(hub_name)
+        if hub is None:
+            return ""
+        here, there = hub.servers.get(server_id), hub.servers.get_elsewhere(server_id)
+        if there is None or there.dialect != "azure" or there.draining:
+            return ""
+        # Without a link, each side keeps its clients for the grace time. Here they need no detour.
+        return "" if here is not None and (here.up or not there.up) else there.node
+
+    def _open_here(self, request: UpgradeRequest) -> None:
+        try:
+            self._take_azure(request, *self._check(request))
+        except PeerError as error:
+            self._refuse(request, error)
+
+    def _take_azure(self, request: UpgradeRequest, hub: str, server_id: str) -> None:
         if self.node.draining:
             raise PeerError(reasons.DRAINING)
-        server = self._server(*checked)
+        server = self._server(hub, server_id)
         if server.tunnels >= self._settings.max_links_per_server:
             raise PeerError(reasons.LINK_TOO_MANY, f"at most {self._settings.max_links_per_server}")
         socket = AzureSocket(self._readers[server], self.node.new_id(), self._max_waiting, self._sweep)
@@ -227,9 +252,26 @@ class LinkAcceptor:
             if server.hub.servers.get(server.app.id) is not server.app:
                 del self._servers[key]
                 self._readers.pop(server, None)
+            elif self._must_move(server.app, server.hub):
+                self.node.guard("links", server.give_up)
             else:
                 self._readers[server].tick()
         self._sweep.tick(now)
+
+    def _must_move(self, app: AppServer, hub: Hub) -> bool:
+        """True if an app server has links at two nodes, and those of this one must end. That happens if two
+        nodes got a first link at the same moment."""
+        if not app.up or app.draining or not hub.servers.elsewhere or self.node.draining:
+            return False
+        there = hub.servers.get_elsewhere(app.id)
+        return (
+            there is not None
+            and there.up
+            and not there.draining
+            and there.dialect == "azure"
+            and there.node < self._relay.own
+            and self._relay.reaches(there.node)
+        )
 
     def close(self) -> None:
         """The service stops: close all links. The app servers' SDKs dial again until it is back."""

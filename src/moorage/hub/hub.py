@@ -220,6 +220,7 @@ class AppServer:
         "id",
         "instance",
         "link",
+        "node",
         "others",
         "peer",
         "took_clients",
@@ -255,6 +256,8 @@ class AppServer:
         self.clients: set[Connection] = set()
         self.guests: set[Guest] = set()
         """Clients of other nodes that it serves through this one."""
+        self.node = ""
+        """The incarnation of the node that it is linked to; "" for this node."""
         self.others = 0
         """Number of its other clients, if it is linked to another node."""
         self.instance = ""
@@ -304,6 +307,12 @@ class AppServers:
     def get(self, server_id: str) -> AppServer | None:
         """The app server of this node with this id, whether it is up or in its grace time."""
         return self._servers.get(server_id)
+
+    def get_elsewhere(self, server_id: str) -> AppServer | None:
+        """The app server of another node with this id. If several nodes have one, it is one that is up, if
+        any; all nodes decide for the same one."""
+        found = [server for server in self.elsewhere if server.id == server_id]
+        return min(found, key=lambda server: (not server.up, server.node), default=None)
 
     def all(self) -> tuple[AppServer, ...]:
         """All app servers of this node, in order of their first link."""

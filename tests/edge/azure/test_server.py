@@ -8,7 +8,7 @@ from moorage.edge.azure.channel import MAX_BATCH
 from moorage.edge.settings import LinkSettings
 from moorage.wire.azure import tunnel_frames
 from moorage.wire.errors import PeerError
-from moorage.wire.reasons import CLIENT_CLOSED
+from moorage.wire.reasons import APP_LOST, CLIENT_CLOSED, DRAINING
 from tests.edge.azure.rig import TERMS, Rig, contents
 
 # -- connect --------------------------------------------------------------------------------------------
@@ -337,3 +337,19 @@ def test_a_stop_closes_all_tunnels_after_their_last_frames() -> None:
     rig.server.close_all()
     assert contents(transport.frames()) == ["42[1]"]
     assert [reason.name for reason in transport.closed] == ["draining"]
+
+
+def test_links_that_move_to_another_node_end_their_clients_first() -> None:
+    rig = Rig()
+    transport = rig.open()
+    clients = [rig.client(transport) for _ in range(120)]
+    rig.server.give_up()
+    rig.server.give_up()
+    assert not rig.server.app.takes_clients
+    assert not transport.closed
+    sent = rig.sent(transport)
+    assert {event.name for event in sent} == {"disconnected"}
+    assert sorted(event.connection for event in sent) == sorted(client.id for client in clients)
+    assert transport.closed == [DRAINING]
+    assert [close[1] for close in rig.world.observer.closes] == [APP_LOST.name] * 120
+    assert len(rig.hub.servers) == 0

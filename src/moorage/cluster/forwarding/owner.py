@@ -24,17 +24,19 @@ log: Final = logs.get("cluster")
 
 
 class Elsewhere:
-    """All app servers of one other node. `send` sends to that node."""
+    """All app servers of one other node, the one with the incarnation `name`. `send` sends to that node."""
 
     def __init__(
         self,
         node: Node,
+        name: str,
         send: Callable[[Body], object],
         *,
         connect_timeout: float,
         wall_clock: Callable[[], float],
     ) -> None:
         self.node = node
+        self.name = name
         self.send = send
         self.wall_clock = wall_clock
         self.forwarded = 0
@@ -173,6 +175,7 @@ class RemoteServer:
         self.app = AppServer(row.id, self, row.dialect, capabilities(row.can), peer=self)
         self.app.instance = row.instance
         self.app.emit_only = row.emit_only
+        self.app.node = there.name
 
     def update(self, row: wire.AppServerRow) -> None:
         """What its node has announced."""

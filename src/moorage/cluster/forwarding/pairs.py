@@ -85,7 +85,7 @@ class Forwarding:
         """Another node is there."""
         send = partial(self._nodes.tell, peer)
         elsewhere = Elsewhere(
-            self._node, send, connect_timeout=self._connect_timeout, wall_clock=self._wall_clock
+            self._node, peer, send, connect_timeout=self._connect_timeout, wall_clock=self._wall_clock
         )
         visitors = Visitors(self._node, peer, self._announced, send)
         self._pairs[peer] = pair = _Pair(elsewhere, visitors, self._node.clock())

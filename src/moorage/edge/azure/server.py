@@ -13,6 +13,7 @@ from moorage.edge.azure.channel import Channel, Tunnel, terms_of
 from moorage.edge.azure.pressure import Pressure
 from moorage.edge.settings import LinkSettings
 from moorage.engine.exchange import Event, Events
+from moorage.hub.connections.clients import AT_ONCE
 from moorage.hub.hub import AppServer, Capabilities, Client, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
@@ -160,6 +161,25 @@ class AzureServer:
         for tunnel in tuple(self._tunnels):
             tunnel.flush()
             tunnel.close(reasons.DRAINING)
+
+    def give_up(self) -> None:
+        """The app server has links at another node too, and goes on there. Its SDK hears of the end of all
+        clients of this node before its links here are closed. Then it dials again."""
+        if not self.app.draining:
+            self.app.draining = True
+            self.intake.add(self._giving_up())
+
+    def _giving_up(self) -> Job[None]:
+        log.warning("app server moves", hub=self.hub.name, server=self.app.id)
+        for place, client in enumerate((*self.app.clients, *self.app.guests)):
+            if place % AT_ONCE == AT_ONCE - 1:
+                yield False
+            self.node.disconnect(client, reasons.APP_LOST, who="service", detail="links at two nodes")
+        for channel in tuple(self._closing):
+            self._force_close(channel)
+        self.calls.give_up()
+        self.close_all()
+        self.node.drop_server(self.hub, self.app)
 
     def _channels(self) -> list[Channel]:
         own = (*self.app.clients, *self.app.guests)

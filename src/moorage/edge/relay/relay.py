@@ -84,6 +84,10 @@ class Relay:
     def _has_room(self) -> bool:
         return self.open + len(self._tasks) < self._limit
 
+    def reaches(self, node: str) -> bool:
+        """True if connections can be handed over to this node."""
+        return bool(self._address_of(node)) or (self.passing is not None and self.passing.reaches(node))
+
     # -- requests that leave --------------------------------------------------------------------------
 
     async def request(self, sid: str | None, scope: Scope, receive: Receive, send: Send) -> bool:
