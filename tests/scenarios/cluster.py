@@ -1,0 +1,118 @@
+"""The processes of a cluster: nodes, and one nats-server or three that form a cluster."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import count
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.error import URLError
+
+from tests.support.nats_server import NatsServer
+from tests.support.programs import free_port
+from tests.support.service import MoorageProcess
+
+PATIENCE: Final = 60.0
+"""Timeout in seconds, which only ends a scenario that hangs."""
+_names: Final = count(1)
+
+
+def until(check: Callable[[], Any], what: str, patience: float = PATIENCE) -> float:
+    """Repeat `check` until it holds. Returns how long it took. Processes have no event for it."""
+    begun = time.monotonic()
+    while not check():
+        assert time.monotonic() - begun < patience, f"waited {patience} s: {what}"
+        time.sleep(0.05)  # between two questions
+    return time.monotonic() - begun
+
+
+def nats_servers(number: int) -> list[NatsServer]:
+    """One server, or several that form a cluster. None is started."""
+    if number == 1:
+        return [NatsServer()]
+    routes = [f"nats://127.0.0.1:{free_port()}" for _ in range(number)]
+    return [
+        NatsServer("--cluster_name", "scenario", "--cluster", route, "--routes", ",".join(routes))
+        for route in routes
+    ]
+
+
+class Cluster:
+    """Use as a context manager. Node number n uses the NATS server number n, as far as there are so many."""
+
+    def __init__(self, nats: int = 1) -> None:
+        self.nats = nats_servers(nats)
+        self.nodes: dict[str, MoorageProcess] = {}
+        self._key = secrets.token_hex(16)
+        self._name = f"scenario{next(_names)}"
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        for server in self.nats:
+            self._stack.callback(server.end)
+            server.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            for name, node in self.nodes.items():
+                print(f"-- {name}", *node.lines[-40:], sep="\n")
+        self._stack.close()
+
+    def launch(self, name: str, *settings: str, advertise: bool = True, shown: str = "") -> MoorageProcess:
+        """Start a node without waiting for it. App servers cover it if it has an address of its own. `shown`
+        is the node's name if it is not `name`."""
+        nats, port = self.nats[len(self.nodes) % len(self.nats)], free_port()
+        given = (
+            f"cluster.nats_url={nats.url}",
+            f"cluster.name={self._name}",
+            f"cluster.node_name={shown or name}",
+            f"cluster.advertise={f'http://127.0.0.1:{port}' if advertise else ''}",
+            "shutdown.grace=0",
+            "shutdown.spread=0",
+            *settings,
+        )
+        flags = [part for each in given for part in ("--set", each)]
+        node = MoorageProcess(*flags, f"--port={port}", command="serve", key=self._key)
+        self._stack.callback(self._end, node)
+        self.nodes[name] = node
+        return node
+
+    @staticmethod
+    def _end(node: MoorageProcess) -> None:
+        node.signal(signal.SIGCONT)
+        node.kill()
+
+    def start(self, *names: str, advertise: bool = True) -> None:
+        """Start nodes at the same time, and wait until all are ready and hear each other."""
+        for node in [self.launch(name, advertise=advertise) for name in names]:
+            node.__enter__()
+        self.together()
+
+    def together(self, *names: str) -> float:
+        """Wait until these nodes, or all, are ready and hear as many. Returns how long it took."""
+        chosen = [self.nodes[name] for name in names or self.nodes]
+        return until(
+            lambda: all(ready(node) == "ready" and heard(node) == len(chosen) for node in chosen),
+            "all nodes hear each other",
+        )
+
+
+def ready(node: MoorageProcess) -> str:
+    """The answer of `/readyz`: `ready`, or why not."""
+    status, body = node.get("/readyz")
+    return "ready" if status == 200 else body.decode()
+
+
+def heard(node: MoorageProcess) -> float:
+    """How many nodes it hears, itself included; 0 if it does not answer."""
+    try:
+        return node.metric("moorage_cluster_nodes")
+    except (URLError, TimeoutError):
+        return 0

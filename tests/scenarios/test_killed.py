@@ -1,0 +1,59 @@
+"""Processes that are killed."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.scenarios import table
+from tests.scenarios.cluster import heard, until
+from tests.scenarios.scene import Scene
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
+
+LATE = 6.0
+"""Seconds. Without load it takes about three."""
+
+
+@pytest.mark.parametrize(
+    "sdk", ["python", *(pytest.param(sdk, marks=pytest.mark.slow) for sdk in ("node", "azure"))]
+)
+def test_a_node_is_killed(sdk: str) -> None:
+    with Scene() as scene:
+        scene.started(sdk, nodes=["one", "two", "three"])
+        scene.nodes["two"].signal(signal.SIGKILL)
+        others = ["one", "three"]
+        seconds = until(lambda: all(heard(scene.nodes[name]) == 2 for name in others), "it is gone")
+        assert seconds < LATE
+        scene.all_connected()
+        scene.flow()
+        ledger = scene.finish()
+        ledger.undisturbed(*others)
+        ledger.came_back("two")
+        assert ledger.reasons()["transport close"] == 8
+        table.check(
+            "A node is killed (`kill -9`)",
+            ledger,
+            "the other nodes drop it within 4 s; app servers get `transport close` for its clients",
+        )
+
+
+@pytest.mark.parametrize("sdk", ["python", "node", "azure"])
+@pytest.mark.slow
+def test_an_app_server_is_killed(sdk: str) -> None:
+    with Scene() as scene:
+        scene.started(sdk, sdk, nodes=["one", "two"])
+        victim, other = scene.apps
+        victim.signal(signal.SIGKILL)
+        until(lambda: not victim.is_alive, "it is killed")
+        until(lambda: scene.served_by(other) == 24, "its clients are at the other one")
+        scene.flow()
+        ledger = scene.finish()
+        served = {name for app, name in ledger.served if app == victim.label}
+        assert {client["name"] for client in ledger.ended} == served
+        table.check(
+            "An app server is killed (`kill -9`)",
+            ledger,
+            "its clients are closed after the grace time and come back at other app servers",
+        )
