@@ -243,3 +243,20 @@ async def test_a_request_that_all_nodes_lose_fails(pair: Pair) -> None:
         peer.cut()
     with pytest.raises(SessionLost):
         await joining
+
+
+async def test_a_link_that_looks_for_any_node_and_finds_a_taken_one_tries_again(pair: Pair) -> None:
+    await pair.start()
+    events = Record()
+    for name in ("link_restored", "link_failed"):
+        pair.moorage.on(name, lambda *_, name=name: events(name))
+    for peer in (pair.a, pair.b):
+        peer.close_with = (4009, "link-server-taken")
+        peer.cut()
+    for peer in (pair.a, pair.b):
+        # The first hello was that of the start.
+        for _ in range(2):
+            await peer.hello()
+    for peer in (pair.a, pair.b):
+        peer.close_with = None
+    assert await events.wait(1) == ["link_restored"]

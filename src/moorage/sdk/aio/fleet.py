@@ -126,6 +126,7 @@ class Links:
         berth.link = Link(self.target, self.hub, self.server_id, berth, owner=berth, **self._options)
         berth.link.session.heard_nodes = lambda frame: self._listed(berth, frame)
         berth.link.hold(self._held)
+        berth.link.patient = seat.slot > 0
         self._berths[seat.slot] = berth
         return berth
 
@@ -304,14 +305,13 @@ class Links:
     # -- what happens to the links ------------------------------------------------------------------
 
     def where(self, berth: Berth) -> tuple[ConnectionString, str]:
-        """Where a link dials. The only link takes any node. So does one of several if none is up."""
+        """Where a link dials. The only link takes any node, and so does one of several if none is up. But
+        its session is at one node, so it tries that one as well."""
         seat = berth.seat
         alone = len(self._berths) == 1 or (not self._fleet.up and seat is self._fleet.anchor)
-        if not seat.slot or not seat.url or (alone and berth.link.backoff.attempts % 2):
-            target = self.target
-        else:
-            target = self.target.at(seat.url)
-        return target, "" if alone else seat.node
+        if alone and not (seat.listed and berth.link.backoff.attempts % 2):
+            return self.target, ""
+        return self.target.at(seat.url) if seat.slot and seat.url else self.target, seat.node
 
     def greeted(self, berth: Berth, hello: ServiceHello, *, new: bool) -> None:
         """A link is up."""
@@ -402,6 +402,8 @@ class Links:
 
     def _grow(self) -> None:
         """From here on there are several links."""
+        for berth in self._berths.values():
+            berth.link.patient = True
         self._only = None
         self.send, self.ask, self.request = self._send_several, self._ask_several, self._request_several
 

@@ -5,18 +5,13 @@ How to use it (everything on one event loop; nothing here is thread-safe):
     link = Link(parse(connection_string), hub, server_id, receiver, max_queue_bytes=...)
     await link.start()                       # raises LinkRefused, LinkUnavailable
     link.send(Packet(client, payload))       # one frame, in order; raises QueueFull, TooLarge, LinkClosed
-    if link.congested:
-        await link.drained()                 # back-pressure; raises what ended the link, if it ends
+    await link.drained()                     # back-pressure; raises what ended the link, if it ends
     done = await link.request(lambda ref: Enter(ref, client, "/", ("room",)), timeout=10)
     link.hold(True)                          # stop acknowledging: the service stops when its credit is used
     await link.close(drain=0)
 
-`receiver` hears, on the loop and in order (see `Receiver`): every batch's frames but for the answers to
-requests; when the session is gone; and what happens to the link.
-
-States: new -> up <-> down -> closed. Down, frames queue up to `max_queue_bytes`, requests wait. A session
-that was down for longer than the service's grace time is given up: `receiver.session_lost`, then dialling
-goes on. Closed is for good: after `close()`, or when the service refuses for a reason that stays.
+While the link is down frames queue up to `max_queue_bytes`, and requests wait. A session that was down for
+longer than the service's grace time is given up. Closed is for good.
 """
 
 from __future__ import annotations
@@ -49,7 +44,7 @@ from moorage.sdk.link.session import (
 )
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage.v1 import Drain, FromApp, ServiceHello
-from moorage.wire.reasons import LINK_BAD_FRAME, LINK_CLOSED, LINK_SILENT
+from moorage.wire.reasons import LINK_BAD_FRAME, LINK_CLOSED, LINK_SERVER_TAKEN, LINK_SILENT
 
 INSTANCE_BYTES: Final = 12
 TICK_SECONDS: Final = 0.5
@@ -93,6 +88,7 @@ class Link:
             counts=counts,
         )
         self._owner = owner
+        self.patient = False  # True if another link of this app server may have a session at the node
         self._wanted = ""  # the node that was dialled last; any if empty
         self._receiver = receiver
         self._ssl = ssl_context
@@ -404,7 +400,7 @@ class Link:
             try:
                 await self._connect()
             except LinkError as error:
-                if isinstance(error, LinkRefused) and error.number and not self._wanted:
+                if isinstance(error, LinkRefused) and self._is_final(error):
                     self._fail(error)
                     return
                 # Refused by something that is not Moorage: what a proxy says while it restarts.
@@ -415,6 +411,10 @@ class Link:
                 break
         _log.info("the link to %s is back", self.target.endpoint)
         self._receiver.link_event("restored", None)
+
+    def _is_final(self, error: LinkRefused) -> bool:
+        passes = self._wanted or (self.patient and error.reason == LINK_SERVER_TAKEN.name)
+        return bool(error.number) and not passes
 
     def _fail(self, error: LinkRefused) -> None:
         _log.error("the link is given up: %s", error)
