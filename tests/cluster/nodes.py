@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from moorage.cluster.memory import MemoryNetwork
@@ -49,9 +49,18 @@ class Reply:
 
 
 class Nodes:
-    """So many nodes, each with one app server and with `clients` clients in the namespace `/`."""
+    """So many nodes, each with one app server and with `clients` clients in the namespace `/`. `regions` has
+    the region of each; without it they are all in one."""
 
-    def __init__(self, count: int, clients: int = 1, prefix: str = "n", *, app_servers: bool = True) -> None:
+    def __init__(
+        self,
+        count: int,
+        clients: int = 1,
+        prefix: str = "n",
+        *,
+        app_servers: bool = True,
+        regions: Sequence[str] = (),
+    ) -> None:
         self.network = MemoryNetwork()
         self.worlds: list[NodeWorld] = []
         self.routers: list[Router] = []
@@ -65,7 +74,8 @@ class Nodes:
             router.start()
             for number, other in enumerate(names):
                 if other != name:
-                    router.add(other, f"node {number}")
+                    near = not regions or regions[number] == regions[at]
+                    router.add(other, f"node {number}", near=near)
             if app_servers:
                 self.peers.append(RecordingPeer())
                 world.server(f"s{at}", peer=self.peers[-1])

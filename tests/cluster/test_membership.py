@@ -19,14 +19,19 @@ class Recorder:
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
+        self.near: set[str] = set()
+        """Those in the region of this node."""
         self.sent: list[Alive | Goodbye] = []
 
-    def add(self, incarnation: str, name: str) -> None:
+    def add(self, incarnation: str, name: str, *, near: bool) -> None:
         assert incarnation not in self.names
         self.names[incarnation] = name
+        if near:
+            self.near.add(incarnation)
 
     def remove(self, incarnation: str) -> None:
         del self.names[incarnation]
+        self.near.discard(incarnation)
 
     def beat(self, body: Alive | Goodbye) -> None:
         self.sent.append(body)
@@ -265,3 +270,10 @@ def test_a_node_that_stands_still_for_a_moment_keeps_all_messages() -> None:
     nodes.later(2 * INTERVAL)
     assert nodes.counts() == [2, 2]
     assert heard(client) == [b'42["0"]', b'42["1"]', b'42["2"]']
+
+
+def test_nodes_with_the_region_of_this_one_are_near(nodes: Recorder, membership: Membership) -> None:
+    membership.alive("b", Alive("node b", region="here"), 100.0)
+    membership.alive("c", Alive("node c", region="there"), 100.0)
+    membership.alive("d", Alive("node d"), 100.0)
+    assert (set(nodes.names), nodes.near) == ({"b", "c", "d"}, {"b"})

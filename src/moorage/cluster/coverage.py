@@ -43,7 +43,8 @@ class Coverage:
     def nodes(self, app: AppServer, hub: Hub, covered: Collection[str]) -> tuple[NodeRow, ...]:
         """All live nodes, ordered by incarnation. The app server has a session at the nodes in `covered`, and
         should keep it at its home, which is this node while `app.home` is set. It does not begin to cover a
-        node that forwards clients to it: their packets would get a second way, and overtake each other."""
+        node that forwards clients to it: their packets would get a second way, and overtake each other. Nodes
+        of other regions are never to be covered: it reaches them through its home."""
         chosen = self._assignment(hub).of(app.id)
         if app.guests:
             chosen -= {guest.node for guest in app.guests}.difference(covered)
@@ -60,7 +61,10 @@ class Coverage:
         return membership.members.values() if membership is not None else ()
 
     def _assignment(self, hub: Hub) -> Assignment:
-        nodes = {each.incarnation for each in self._others() if self._reachable(each)}
+        region = self._own.region
+        nodes = {
+            each.incarnation for each in self._others() if each.region == region and self._reachable(each)
+        }
         nodes.add(self._own.incarnation)
         # A few nodes are covered by all app servers, whichever these are.
         few = len(nodes) <= self._most
@@ -119,8 +123,8 @@ class Coverage:
 
 
 def _may_cover(app: AppServer) -> bool:
-    """True for an app server with clients that may have sessions at several nodes."""
-    return bool(app.instance) and app.takes_clients
+    """True for an app server of this region with clients that may have sessions at several nodes."""
+    return bool(app.instance) and app.takes_clients and not app.far
 
 
 class Beyond:

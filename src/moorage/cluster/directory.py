@@ -1,8 +1,9 @@
 """Which nodes have members of which group. A command for a group goes only to these nodes.
 
 Each node tells the others of a group's first and last local member, in numbered deltas, one for each tick.
-Each peer acknowledges the number. A join is in effect everywhere once all peers have acknowledged the delta
-with its group. A peer that is new, or that has lost a delta, asks for a snapshot.
+Each peer of the same region acknowledges the number. A join is in effect in its region once all these peers
+have acknowledged the delta with its group. Peers of other regions learn of it as soon as the delta is there,
+and nobody waits for them. A peer that is new, or that has lost a delta, asks for a snapshot.
 
 Groups are 64-bit hashes: the table is exact but for a collision, which costs a needless message at most. A
 private room (the room of one socket) has no entry, since clients come and go more often than rooms. So a
@@ -37,16 +38,20 @@ def hash_of(hub: str, group: str) -> bytes:
 class _Peer:
     """What one other node knows, and what is known of it."""
 
-    __slots__ = ("acknowledged", "bit", "known", "number")
+    __slots__ = ("acknowledged", "arriving", "bit", "known", "near", "number")
 
-    def __init__(self, bit: int, number: int) -> None:
+    def __init__(self, bit: int, number: int, *, near: bool) -> None:
         self.bit = bit
+        self.near = near
+        """True in this node's region. Only then it acknowledges, and is waited for."""
         self.acknowledged = number
         """The last of this node's deltas that it has."""
         self.number = 0
         """The last of its deltas that this node has."""
         self.known = False
         """True once its snapshot is complete. Until then every command goes to it."""
+        self.arriving = False
+        """True if a part of its snapshot has come since the last check, and more will."""
 
 
 class Directory:
@@ -127,7 +132,8 @@ class Directory:
         self._settle()
 
     def when_visible(self, hub: str, groups: Iterable[str], call: Callable[[], object]) -> None:
-        """Call back once all peers know that this node has members of these groups: at once, if they do."""
+        """Call back once all peers of the region know that this node has members of these groups: at once, if
+        they do."""
         pending = self._pending
         number = max((pending.get(hash_of(hub, group), 0) for group in groups), default=0) if pending else 0
         if number:
@@ -136,12 +142,14 @@ class Directory:
             call()
 
     def unaware(self) -> list[str]:
-        """Nodes that do not know all groups of this one."""
-        return [name for name, peer in self._peers.items() if peer.acknowledged < self._number]
+        """Nodes of the region that do not know all groups of this one."""
+        return [
+            name for name, peer in self._peers.items() if peer.near and peer.acknowledged < self._number
+        ]
 
     def _settle(self) -> None:
-        """Let go of everybody who waits for a delta that all peers have."""
-        done = min((peer.acknowledged for peer in self._peers.values()), default=self._number)
+        """Let go of everybody who waits for a delta that all peers of the region have."""
+        done = min((peer.acknowledged for peer in self._peers.values() if peer.near), default=self._number)
         while self._unacknowledged and self._unacknowledged[0][0] <= done:
             number, keys = self._unacknowledged.popleft()
             for key in keys:
@@ -152,13 +160,14 @@ class Directory:
 
     # -- groups of the others ---------------------------------------------------------------------
 
-    def add(self, node: str) -> None:
-        """A node is there. Until its groups are known, every command goes to it."""
+    def add(self, node: str, *, near: bool = True) -> None:
+        """A node is there, in this node's region (`near`) or in another one. Until its groups are known,
+        every command goes to it."""
         bit = 1
         while bit in self._nodes:
             bit <<= 1
         # Joins wait for it from now on. It does not need earlier ones: it does not know this node's groups.
-        self._peers[node] = _Peer(bit, self._number)
+        self._peers[node] = _Peer(bit, self._number, near=near)
         self._nodes[bit] = node
         self._unknown |= bit
         self._tell(node, WantGroups())
@@ -191,8 +200,9 @@ class Directory:
         if now >= self._next:
             self._next = now + RETRY_SECONDS
             for name, peer in self._peers.items():
-                if not peer.known:
+                if not peer.known and not peer.arriving:
                     self._tell(name, WantGroups())
+                peer.arriving = False
 
     def wanted(self, node: str) -> None:
         """A node asks for all groups of this one. It gets them in parts."""
@@ -200,7 +210,7 @@ class Directory:
         if peer is None:
             return
         # What it has lost may have been acknowledgements.
-        self._tell(node, Acknowledged(peer.number))
+        self._acknowledge(node, peer)
         self.flush()
         keys = list(self._own)
         for start in range(0, max(1, len(keys)), SNAPSHOT_GROUPS):
@@ -225,10 +235,11 @@ class Directory:
             peer.number = part.number
         if part.number == peer.number:
             self._set(peer, part.groups)
+            peer.arriving = not part.last
             if part.last:
                 peer.known = True
                 self._unknown &= ~peer.bit
-                self._tell(node, Acknowledged(part.number))
+                self._acknowledge(node, peer)
 
     def delta(self, node: str, change: Delta) -> None:
         """A node's groups have changed."""
@@ -242,7 +253,11 @@ class Directory:
         self._set(peer, change.added)
         for key in _keys(change.removed):
             self._clear(key, bit)
-        self._tell(node, Acknowledged(change.number))
+        self._acknowledge(node, peer)
+
+    def _acknowledge(self, node: str, peer: _Peer) -> None:
+        if peer.near:
+            self._tell(node, Acknowledged(peer.number))
 
     def _set(self, peer: _Peer, groups: bytes) -> None:
         table, bit = self._table, peer.bit

@@ -42,8 +42,8 @@ class Member(NamedTuple):
 class List(Protocol):
     """The list of the other nodes (`cluster.router.Router`)."""
 
-    def add(self, incarnation: str, name: str) -> None:
-        """A node is there."""
+    def add(self, incarnation: str, name: str, *, near: bool) -> None:
+        """A node is there; `near` if it is in the region of this one."""
 
     def remove(self, incarnation: str) -> None:
         """A node is gone."""
@@ -127,7 +127,7 @@ class Membership:
                 name=beat.name,
             )
         self._members[incarnation] = Member(incarnation, beat.name, beat.region, beat.advertise, beat.version)
-        self._nodes.add(incarnation, beat.name)
+        self._nodes.add(incarnation, beat.name, near=beat.region == self._own.region)
 
     def _refuse(self, incarnation: str, beat: Alive) -> None:
         if incarnation in self._refused or len(self._refused) >= MAX_NODES:

@@ -45,8 +45,9 @@ from moorage.wire.reasons import CATALOGUE, INTERNAL
 
 WAIT: Final = 5.0
 """Seconds to wait for other nodes, for commands that have no timeout of their own."""
-GRACE: Final = 0.5
-"""Seconds added to a timeout: what another node sends when its own time is up needs time to get here."""
+GRACE: Final = 1.0
+"""Seconds added to a timeout: the command needs time to get to another node, and what that node sends when
+its own time is up needs time to get here."""
 OWN_WORK: Final = 60.0
 """Seconds after the deadline until this node's own part is given up too. It ends by itself, unless the link
 that asked was lost, and its jobs with it."""
@@ -64,7 +65,7 @@ class Router:
         self._requests: dict[int, Request] = {}
         self._last_number = 0
         self.join_seconds: Callable[[float], object] = lambda seconds: None
-        """Told how long each join took to be in effect everywhere."""
+        """Told how long each join took to be in effect in this node's region."""
         self.instances = Instances()
         self.directory = Directory(self._tell_groups, lambda: node.later(self.directory.flush))
         self._targets = Targets(incarnation, self._peers, self.directory, node.clock)
@@ -97,14 +98,15 @@ class Router:
 
     # -- membership -------------------------------------------------------------------------------
 
-    def add(self, incarnation: str, name: str) -> None:
-        """Another node is there. Commands wait for its answer from now on."""
+    def add(self, incarnation: str, name: str, *, near: bool = True) -> None:
+        """Another node is there, in this node's region (`near`) or in another one. Commands wait for its
+        answer from now on."""
         self._peers[incarnation] = name
         self.streams.add(incarnation)
         # A node that is alone has no cluster at all, so its commands take the shortest way.
         self._node.cluster = self
-        self.directory.add(incarnation)
-        self.forwarding.add(incarnation)
+        self.directory.add(incarnation, near=near)
+        self.forwarding.add(incarnation, near=near)
 
     def remove(self, incarnation: str) -> None:
         """A node is gone. Nothing waits for it any more."""
@@ -157,7 +159,8 @@ class Router:
 
     def write(self, command: Write, here: Outcome, reply: Reply, about: Any, via: Via | None = None) -> None:
         """Send it out, and reply when all nodes have carried it out. Emits that follow a join reach the
-        nodes to which it goes, and a join is answered when all nodes know where its groups are."""
+        nodes to which it goes, and a join is answered when all nodes of each member's region know where its
+        groups are."""
         request = self._begin(command, reply, about, None, via)
         if isinstance(command, JoinGroups):
             request.unseen, begun = here, self._node.clock()

@@ -215,6 +215,7 @@ class AppServer:
         "dialect",
         "draining",
         "emit_only",
+        "far",
         "guests",
         "home",
         "id",
@@ -248,6 +249,8 @@ class AppServer:
         self.home = True
         """True if this node tells it of other app servers' events, and forwards other nodes' clients to it:
         only one node does."""
+        self.far = False
+        """True if it is linked to a node of another region."""
         self.behind = False
         """True if it was slow at the last check; others get new clients first."""
         self.when_changed: Callable[[], object] = _nothing
@@ -338,8 +341,8 @@ class AppServers:
 
     def choose(self) -> AppServer | None:
         """The available app server with the fewest clients, if possible one that is not slow; None without
-        one. One that is linked to another node is the second choice, unless it has a session here too, in its
-        grace time: a client has one way to its app server."""
+        one. One that is linked to another node is the second choice, and in another region the last, unless
+        it has a session here too, in its grace time: a client has one way to its app server."""
         own = self._servers
         return _least_loaded(own.values()) or _least_loaded(
             server for server in self.elsewhere if server.home and server.id not in own
@@ -349,7 +352,7 @@ class AppServers:
 def _least_loaded(servers: Iterable[AppServer]) -> AppServer | None:
     return min(
         (server for server in servers if server.takes_clients),
-        key=lambda server: (server.behind, server.load),
+        key=lambda server: (server.far, server.behind, server.load),
         default=None,
     )
 

@@ -32,12 +32,15 @@ class Elsewhere:
         name: str,
         send: Callable[[Body], object],
         *,
+        near: bool,
         connect_timeout: float,
         wall_clock: Callable[[], float],
     ) -> None:
         self.node = node
         self.name = name
         self.send = send
+        self.near = near
+        """True if that node is in this node's region."""
         self.wall_clock = wall_clock
         self.forwarded = 0
         """Number of packets sent to that node."""
@@ -176,6 +179,7 @@ class RemoteServer:
         self.app.instance = row.instance
         self.app.emit_only = row.emit_only
         self.app.node = there.name
+        self.app.far = not there.near
 
     def update(self, row: wire.AppServerRow) -> None:
         """What its node has announced."""

@@ -81,11 +81,16 @@ class Forwarding:
         for kind in get_args(wire.FromHost):
             nodes.handlers[kind] = self._take_in_order
 
-    def add(self, peer: str) -> None:
-        """Another node is there."""
+    def add(self, peer: str, *, near: bool = True) -> None:
+        """Another node is there. Its app servers are chosen first if it is `near`: in this node's region."""
         send = partial(self._nodes.tell, peer)
         elsewhere = Elsewhere(
-            self._node, peer, send, connect_timeout=self._connect_timeout, wall_clock=self._wall_clock
+            self._node,
+            peer,
+            send,
+            near=near,
+            connect_timeout=self._connect_timeout,
+            wall_clock=self._wall_clock,
         )
         visitors = Visitors(self._node, peer, self._announced, send)
         self._pairs[peer] = pair = _Pair(elsewhere, visitors, self._node.clock())
@@ -117,9 +122,10 @@ class Forwarding:
 
     def restart(self, peer: str) -> None:
         """Messages of another node are lost: begin anew with it."""
-        if peer in self._pairs:
+        pair = self._pairs.get(peer)
+        if pair is not None:
             self.remove(peer)
-            self.add(peer)
+            self.add(peer, near=pair.elsewhere.near)
 
     def _take_in_order(self, envelope: Envelope) -> None:
         # Behind the packets that the host has sent to the same client.

@@ -27,8 +27,8 @@ KEEP_BYTES: Final = 16 * 1024 * 1024
 """Maximum bytes of sent messages that are kept."""
 GIVE_UP_SECONDS: Final = 3.0
 """Seconds that messages wait behind a gap."""
-RETRY_SECONDS: Final = 0.5
-"""Seconds until missing messages are asked for again."""
+RETRY_SECONDS: Final = 1.0
+"""Seconds until missing messages are asked for again: more than the way to another region and back."""
 MAX_HELD: Final = 16 * 1024 * 1024
 """Maximum bytes of the messages of one node that wait behind a gap."""
 MAX_AGAIN: Final = 4 * 1024 * 1024
