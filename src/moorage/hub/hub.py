@@ -3,6 +3,7 @@ hub is an isolation space: nothing in it ever reaches the clients or app servers
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, SupportsBytes
 
@@ -51,7 +52,7 @@ class Heartbeat:
         self.state = ANSWERED
 
 
-class Client:
+class Client(ABC):
     """A client, as its app server's link knows it."""
 
     __slots__ = (
@@ -80,13 +81,13 @@ class Client:
         self.channel: object | None = None
         """State of this client that belongs to the link dialect."""
 
+    @abstractmethod
     def hold(self, why: int) -> bool:
         """Stop reading it. False if that is not possible yet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def release(self, why: int) -> None:
         """Remove one reason. Read the client if none is left."""
-        raise NotImplementedError
 
 
 class Guest(Client):

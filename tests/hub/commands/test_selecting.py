@@ -10,11 +10,10 @@ import pytest
 from moorage.hub import rooms
 from moorage.hub.commands import asking, execute, selecting
 from moorage.hub.commands.deliver import PIECE
-from moorage.hub.connections.clients import AT_ONCE
 from moorage.hub.hub import NO_PEER, Client, Connection
 from moorage.hub.ports import AppPeer
 from moorage.hub.settings import Limits
-from moorage.hub.turns import Job
+from moorage.hub.turns import AT_ONCE, Job
 from moorage.wire.commands import (
     CloseConnections,
     Command,

@@ -6,6 +6,7 @@ import pytest
 
 from moorage.hub.hub import BURST, LINK, Client, Guest
 from moorage.hub.ports import Who
+from moorage.hub.turns import AT_ONCE
 from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import APP_CLOSED, APP_REFUSED, CLIENT_CLOSED, TRANSPORT_LOST, Reason
 from tests.hub.fakes import World
@@ -46,10 +47,10 @@ class House:
         self.guest = self.make()
         self.guests.welcome(self.guest, Handshake(query={}, headers={}))
 
-    def make(self) -> Guest:
+    def make(self, connection_id: str = "n2-1", node: str = "n2") -> Guest:
         """A guest that is not welcome yet."""
         hub = self.world.node.ensure_hub("app")
-        return Guest("n2-1", hub, user_id=None, server=self.server, node="n2", owner=self.owner)
+        return Guest(connection_id, hub, user_id=None, server=self.server, node=node, owner=self.owner)
 
 
 @pytest.fixture
@@ -106,6 +107,18 @@ def test_a_guest_that_goes_while_it_waits_is_closed_when_it_is_accepted() -> Non
     assert house.link.ended == []
     house.world.node.accept(house.guest, OpenInfo())
     assert (house.link.ended, house.owner.calls) == ([("n2-1", TRANSPORT_LOST)], [])
+
+
+def test_many_guests_of_a_lost_node_go_in_steps(house: House) -> None:
+    guests = [house.make(f"many-{number}") for number in range(2 * AT_ONCE)]
+    stays = house.make("stays", "n3")
+    for guest in (*guests, stays):
+        house.guests.welcome(guest, Handshake(query={}, headers={}))
+    house.guests.all_gone("n2", TRANSPORT_LOST)
+    assert house.link.ended == []
+    house.world.settle()
+    assert house.link.ended == [(guest.id, TRANSPORT_LOST) for guest in (house.guest, *guests)]
+    assert house.guests.all() == [stays]
 
 
 def test_guests_of_a_lost_app_server_are_forgotten(house: House) -> None:

@@ -44,8 +44,7 @@ class Visitors:
 
     def end(self) -> None:
         """The other node is gone, or has forgotten this one."""
-        for guest in self._node.guests.of(self._name):
-            self._node.guests.gone(guest, reasons.TRANSPORT_LOST)
+        self._node.guests.all_gone(self._name, reasons.TRANSPORT_LOST)
 
     def _guest(self, connection_id: str) -> Guest | None:
         guest = self._node.guests.get(connection_id)

@@ -13,11 +13,10 @@ from moorage.edge.azure.channel import Channel, Tunnel, terms_of
 from moorage.edge.azure.pressure import Pressure
 from moorage.edge.settings import LinkSettings
 from moorage.engine.exchange import Event, Events
-from moorage.hub.connections.clients import AT_ONCE
 from moorage.hub.hub import AppServer, Capabilities, Client, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
-from moorage.hub.turns import Intake, Job
+from moorage.hub.turns import AT_ONCE, Intake, Job
 from moorage.metrics import Metrics
 from moorage.wire import reasons
 from moorage.wire.azure import cloudevents, tunnel_frames

@@ -5,7 +5,6 @@ what is to be written, opened and closed goes out through the ports."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from moorage.engine.peer import Answer, Forward, Left
 from moorage.engine.session import Closed, Pong
@@ -17,15 +16,12 @@ from moorage.hub.hub import BURST, AppServer, Client, Connection, Hub
 from moorage.hub.outbox import Flusher
 from moorage.hub.ports import Faults, Later, Members, Observer, Opening, Reach, RefusedError, Who
 from moorage.hub.settings import HubSettings, Limits
-from moorage.hub.turns import Intake, Job, ResultT, Turns
+from moorage.hub.turns import AT_ONCE, Intake, Job, ResultT, Turns
 from moorage.wire import reasons
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group
 from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import Reason
-
-AT_ONCE: Final = 50
-"""Clients that are closed in one step. Each costs about 20 us, with its write and its log line."""
 
 
 class Clients:
@@ -75,7 +71,7 @@ class Clients:
         self._faults = faults
         self.bursts: dict[AppServer, Bursts] = {}
         """The queues of clients that flood, by app server."""
-        self.guests = Guests()
+        self.guests = Guests(self._chores)
         self._openings: dict[Connection, tuple[Opening[Connection], Handshake]] = {}
         self.configure(hubs, allow_unlisted_hubs=allow_unlisted_hubs)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 from moorage.hub.hub import AppServer, Client, Guest
 from moorage.hub.ports import Who
+from moorage.hub.turns import AT_ONCE, Intake, Job
 from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import TRANSPORT_LOST, Reason
 
 
 class Guests:
-    """All guests, by the ids of their connections."""
+    """All guests, by the ids of their connections. `chores` takes what is done in steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, chores: Intake) -> None:
         self._guests: dict[str, Guest] = {}
+        self._chores = chores
 
     def __len__(self) -> int:
         return len(self._guests)
@@ -68,6 +70,21 @@ class Guests:
         """A guest's own node has ended it. If the app server has not answered yet, `accept` tells it."""
         if self._forget(guest) is not None and guest.open:
             guest.server.link.closed(guest, reason)
+
+    def all_gone(self, node: str, reason: Reason) -> None:
+        """A node is gone, with all its guests."""
+        guests = self.of(node)
+        if len(guests) <= AT_ONCE:
+            for guest in guests:
+                self.gone(guest, reason)
+        else:
+            self._chores.add(self._going(guests, reason))
+
+    def _going(self, guests: list[Guest], reason: Reason) -> Job[None]:
+        for place, guest in enumerate(guests):
+            if place % AT_ONCE == AT_ONCE - 1:
+                yield False
+            self.gone(guest, reason)
 
     def drop_server(self, server: AppServer) -> None:
         """An app server is gone. The nodes of its guests learn that from the list of app servers."""
