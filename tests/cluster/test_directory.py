@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.cluster.directory import HASH_BYTES, SNAPSHOT_GROUPS, Directory, hash_of
+from moorage.cluster.directory import HASH_BYTES, SNAPSHOT_GROUPS, SWEEP_GROUPS, Directory, hash_of
 from moorage.wire.cluster import Acknowledged, Delta, Snapshot, WantGroups
 
 HUB = "hub"
@@ -264,6 +264,41 @@ def test_a_node_that_is_gone_has_no_groups() -> None:
     assert len(world.all["n0"]) == 1
     world.all["n0"].remove("n2")
     assert len(world.all["n0"]) == 0
+
+
+def test_a_node_that_is_gone_leaves_a_large_table_in_steps() -> None:
+    world = World(3)
+    for number in range(2 * SWEEP_GROUPS):
+        world.all["n1"].first(HUB, f"g{number}")
+    world.all["n2"].first(HUB, "g0")
+    world.join()
+    names = [f"g{number}" for number in range(2 * SWEEP_GROUPS)]
+    left = world.all["n0"]
+    left.remove("n1")
+    assert SWEEP_GROUPS <= len(left) < 2 * SWEEP_GROUPS, "a part, so that the loop goes on"
+    assert world.seen("n0", "g0") == {"n2"}
+    assert all(left.nodes_with(HUB, [name]) is None for name in names[1::1000]), "none counts any more"
+
+    left.add("n3")
+    left.snapshot("n3", Snapshot(0, True, True, hash_of(HUB, "g1")))
+    assert world.seen("n0", "g1") == {"n3"}
+    assert world.seen("n0", "g2") is None, "a new node does not get the groups of the old one"
+    for _ in range(5):
+        left.tick(0.0)
+    assert len(left) == 2
+    assert world.seen("n0", "g0") == {"n2"}
+    assert world.seen("n0", "g1") == {"n3"}
+
+
+def test_groups_that_come_again_in_parts_are_unknown_meanwhile() -> None:
+    world = World(2).join()
+    world.all["n1"].first(HUB, "g")
+    world.settle()
+    world.all["n0"].snapshot("n1", Snapshot(1, True, False, hash_of(HUB, "h")))
+    assert world.seen("n0", "g") is None, "so it goes to all nodes"
+    assert world.all["n0"].nodes_with(HUB, ["h"]) == {"n1"}
+    world.all["n0"].snapshot("n1", Snapshot(1, False, True, hash_of(HUB, "g")))
+    assert world.seen("n0", "g") == {"n1"}
 
 
 def test_groups_that_nodes_are_about_to_have_count_until_they_answer() -> None:

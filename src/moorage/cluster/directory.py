@@ -24,6 +24,8 @@ HASH_BYTES: Final = 8
 RETRY_SECONDS: Final = 1.0
 SNAPSHOT_GROUPS: Final = 50_000
 """Groups in one part of a snapshot, 400 kB."""
+SWEEP_GROUPS: Final = 20_000
+"""Groups from which a tick takes the bits of nodes that are gone, about 7 ms."""
 
 Tell = Callable[[str | None, Delta | Acknowledged | Snapshot | WantGroups], object]
 """Sends a message to one node, or to all (None)."""
@@ -38,7 +40,7 @@ def hash_of(hub: str, group: str) -> bytes:
 class _Peer:
     """What one other node knows, and what is known of it."""
 
-    __slots__ = ("acknowledged", "arriving", "bit", "known", "near", "number")
+    __slots__ = ("acknowledged", "arriving", "bit", "has_groups", "known", "near", "number")
 
     def __init__(self, bit: int, number: int, *, near: bool) -> None:
         self.bit = bit
@@ -48,6 +50,8 @@ class _Peer:
         """The last of this node's deltas that it has."""
         self.number = 0
         """The last of its deltas that this node has."""
+        self.has_groups = False
+        """True if groups may have its bit."""
         self.known = False
         """True once its snapshot is complete. Until then every command goes to it."""
         self.arriving = False
@@ -65,6 +69,12 @@ class Directory:
         """Incarnations by their bit in the table."""
         self._unknown = 0
         """Bits of the peers whose groups are not known."""
+        self._stale = 0
+        """Bits that no node has any more. Some groups may still have them, so they do not count."""
+        self._sweeping = 0
+        """Those that the current pass over the table takes away."""
+        self._unswept: list[bytes] = []
+        """Groups that the pass has not reached."""
         self._table: dict[bytes, int] = {}
         """Bits of the nodes that have members of a group."""
         self._own: dict[bytes, int] = {}
@@ -163,29 +173,44 @@ class Directory:
     def add(self, node: str, *, near: bool = True) -> None:
         """A node is there, in this node's region (`near`) or in another one. Until its groups are known,
         every command goes to it."""
-        bit = 1
-        while bit in self._nodes:
-            bit <<= 1
         # Joins wait for it from now on. It does not need earlier ones: it does not know this node's groups.
-        self._peers[node] = _Peer(bit, self._number, near=near)
+        self._peers[node] = _Peer(self._new_bit(node), self._number, near=near)
+        self._tell(node, WantGroups())
+
+    def _new_bit(self, node: str) -> int:
+        """A bit for a node whose groups are not known yet."""
+        bit = 1
+        while bit in self._nodes or bit & self._stale:
+            bit <<= 1
         self._nodes[bit] = node
         self._unknown |= bit
-        self._tell(node, WantGroups())
+        return bit
 
     def remove(self, node: str) -> None:
         """A node is gone."""
         peer = self._peers.pop(node)
+        self._forget(peer)
         del self._nodes[peer.bit]
         self._unknown &= ~peer.bit
-        self._forget(peer)
         self._settle()
 
     def _forget(self, peer: _Peer) -> None:
-        if peer.known or peer.number:
-            bit = peer.bit
-            table = self._table
-            for key in [key for key, bits in table.items() if bits & bit]:
-                self._clear(key, bit)
+        """Forget a node's groups. A large table is swept in steps: a whole pass would stop the loop."""
+        if peer.has_groups:
+            peer.has_groups = False
+            self._stale |= peer.bit
+            self._sweep()
+
+    def _sweep(self) -> None:
+        if not self._unswept:
+            self._sweeping, self._unswept = self._stale, list(self._table)
+        keys = self._unswept[-SWEEP_GROUPS:]
+        del self._unswept[-SWEEP_GROUPS:]
+        for key in keys:
+            if self._table.get(key, 0) & self._sweeping:
+                self._clear(key, self._sweeping)
+        if not self._unswept:
+            self._stale &= ~self._sweeping
 
     def _clear(self, key: bytes, bit: int) -> None:
         bits = self._table.get(key, 0) & ~bit
@@ -197,6 +222,8 @@ class Directory:
     def tick(self, now: float) -> None:
         """Time passes: ask again for groups that did not come, perhaps because the other node did not know
         this one."""
+        if self._stale:
+            self._sweep()
         if now >= self._next:
             self._next = now + RETRY_SECONDS
             for name, peer in self._peers.items():
@@ -231,7 +258,13 @@ class Directory:
         if peer is None:
             return
         if part.first:
-            self._forget(peer)
+            self.gap(node)
+            if peer.has_groups:
+                # A new bit begins without groups.
+                self._forget(peer)
+                del self._nodes[peer.bit]
+                self._unknown &= ~peer.bit
+                peer.bit = self._new_bit(node)
             peer.number = part.number
         if part.number == peer.number:
             self._set(peer, part.groups)
@@ -261,6 +294,7 @@ class Directory:
 
     def _set(self, peer: _Peer, groups: bytes) -> None:
         table, bit = self._table, peer.bit
+        peer.has_groups = True
         for key in _keys(groups):
             table[key] = table.get(key, 0) | bit
 
@@ -278,7 +312,7 @@ class Directory:
         bits, found = self._unknown, set[str]()
         for group in groups:
             key = hash_of(hub, group)
-            here = self._table.get(key, 0)
+            here = self._table.get(key, 0) & ~self._stale
             expected = self._expected.get(key)
             if not here and not expected and key not in self._own:
                 return None
