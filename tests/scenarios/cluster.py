@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import signal
 import time
@@ -34,18 +35,24 @@ def nats_servers(number: int) -> list[NatsServer]:
     """One server, or several that form a cluster. None is started."""
     if number == 1:
         return [NatsServer()]
-    routes = [f"nats://127.0.0.1:{free_port()}" for _ in range(number)]
+    return nats_cluster(*[("127.0.0.1", ())] * number)
+
+
+def nats_cluster(*places: tuple[str, tuple[str, ...]]) -> list[NatsServer]:
+    """Servers that form a cluster, each at an address and with something in front of its command."""
+    routes = [f"nats://{host}:{free_port()}" for host, _ in places]
+    flags = ("--cluster_name", "scenario", "--routes", ",".join(routes))
     return [
-        NatsServer("--cluster_name", "scenario", "--cluster", route, "--routes", ",".join(routes))
-        for route in routes
+        NatsServer(*flags, "--cluster", route, host=host, inside=inside)
+        for route, (host, inside) in zip(routes, places, strict=True)
     ]
 
 
 class Cluster:
     """Use as a context manager. Node number n uses the NATS server number n, as far as there are so many."""
 
-    def __init__(self, nats: int = 1) -> None:
-        self.nats = nats_servers(nats)
+    def __init__(self, nats: int | list[NatsServer] = 1) -> None:
+        self.nats = nats_servers(nats) if isinstance(nats, int) else nats
         self.nodes: dict[str, MoorageProcess] = {}
         self._key = secrets.token_hex(16)
         self._name = f"scenario{next(_names)}"
@@ -65,21 +72,30 @@ class Cluster:
                 print(f"-- {name}", *node.lines[-40:], sep="\n")
         self._stack.close()
 
-    def launch(self, name: str, *settings: str, advertise: bool = True, shown: str = "") -> MoorageProcess:
+    def launch(
+        self,
+        name: str,
+        *settings: str,
+        advertise: bool = True,
+        shown: str = "",
+        host: str = "127.0.0.1",
+        inside: tuple[str, ...] = (),
+    ) -> MoorageProcess:
         """Start a node without waiting for it. App servers cover it if it has an address of its own. `shown`
-        is the node's name if it is not `name`."""
+        is the node's name if it is not `name`, and `inside` goes in front of the command."""
         nats, port = self.nats[len(self.nodes) % len(self.nats)], free_port()
         given = (
             f"cluster.nats_url={nats.url}",
             f"cluster.name={self._name}",
             f"cluster.node_name={shown or name}",
-            f"cluster.advertise={f'http://127.0.0.1:{port}' if advertise else ''}",
+            f"cluster.advertise={f'http://{host}:{port}' if advertise else ''}",
             "shutdown.grace=0",
             "shutdown.spread=0",
             *settings,
         )
         flags = [part for each in given for part in ("--set", each)]
-        node = MoorageProcess(*flags, f"--port={port}", command="serve", key=self._key)
+        flags += [f"--host={host}", f"--port={port}"]
+        node = MoorageProcess(*flags, command="serve", key=self._key, inside=inside)
         self._stack.callback(self._end, node)
         self.nodes[name] = node
         return node
@@ -103,11 +119,15 @@ class Cluster:
             "all nodes hear each other",
         )
 
+    def counts(self, metric: str) -> set[float]:
+        """The values of `moorage_cluster_...` at all nodes."""
+        return {node.metric(f"moorage_cluster_{metric}") for node in self.nodes.values()}
+
 
 def ready(node: MoorageProcess) -> str:
     """The answer of `/readyz`: `ready`, or why not."""
     status, body = node.get("/readyz")
-    return "ready" if status == 200 else body.decode()
+    return "ready" if status == 200 else str(json.loads(body)["reason"])
 
 
 def heard(node: MoorageProcess) -> float:

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from tests.conformance.program import ROOT, Line, Program
 from tests.scenarios.cluster import Cluster, until
 from tests.scenarios.ledger import Ledger
+from tests.support.nats_server import NatsServer
 from tests.support.service import MoorageProcess
 
 PROGRAMS: Final = ROOT / "tests" / "scenarios" / "programs"
@@ -36,12 +37,12 @@ _numbers: Final = count(1)
 class App(Program):
     """An app server."""
 
-    def __init__(self, sdk: str) -> None:
+    def __init__(self, sdk: str, inside: tuple[str, ...] = ()) -> None:
         self.sdk = sdk
         self.label = f"{sdk}-{next(_numbers)}"
         self.last = 0
         """Number of its last emit, once it is told to stop."""
-        super().__init__(self.label, COMMANDS[sdk])
+        super().__init__(self.label, [*inside, *COMMANDS[sdk]])
 
     def link(self, node: MoorageProcess, hub: str, server_id: str = "") -> None:
         """Link it to this node first. Our SDKs find the others."""
@@ -63,7 +64,7 @@ class App(Program):
 class Scene(Cluster):
     """Use as a context manager. Clients connect with WebSocket and polling in turn."""
 
-    def __init__(self, nats: int = 1) -> None:
+    def __init__(self, nats: int | list[NatsServer] = 1) -> None:
         super().__init__(nats)
         self.hub = f"scene_{next(_numbers)}"
         self.apps: list[App] = []
@@ -79,9 +80,9 @@ class Scene(Cluster):
                 print(f"-- {app.label}", *[n for n in app.notices if n["notice"] != "taken"][-20:], sep="\n")
         super().__exit__(kind, error, trace)
 
-    def app(self, sdk: str, at: str, server_id: str = "") -> App:
+    def app(self, sdk: str, at: str, server_id: str = "", inside: tuple[str, ...] = ()) -> App:
         """Start an app server with its first link at this node, and let it emit."""
-        app = App(sdk)
+        app = App(sdk, inside)
         self.apps.append(app)
         self._stack.callback(self._kill, app)
         app.link(self.nodes[at], self.hub, server_id)

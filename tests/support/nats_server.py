@@ -14,18 +14,19 @@ PROGRAM = Path(sys.executable).with_name("nats-server")
 
 
 class NatsServer:
-    """Use as a context manager. `end` and `start` may follow each other; the port stays the same."""
+    """Use as a context manager. `end` and `start` may follow each other; the port stays the same. `inside`
+    goes in front of the command, such as to start it in a network namespace."""
 
-    def __init__(self, *flags: str) -> None:
+    def __init__(self, *flags: str, host: str = "127.0.0.1", inside: tuple[str, ...] = ()) -> None:
         self.port = free_port()
-        self.url = f"nats://127.0.0.1:{self.port}"
-        self._flags = flags
+        self.url = f"nats://{host}:{self.port}"
+        self._command = (*inside, str(PROGRAM), "-a", host, "-p", str(self.port), *flags)
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
         self._process = subprocess.Popen(
-            [PROGRAM, "-a", "127.0.0.1", "-p", str(self.port), *self._flags],
+            self._command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -23,10 +23,15 @@ START_SECONDS = 60.0
 
 class MoorageProcess:
     """Use as a context manager. `lines` collects the process's output; JSON logs are parsed
-    by `records`."""
+    by `records`. `inside` goes in front of the command, such as to start it in a network namespace."""
 
     def __init__(
-        self, *flags: str, command: str = "dev", env: dict[str, str] | None = None, key: str = ""
+        self,
+        *flags: str,
+        command: str = "dev",
+        env: dict[str, str] | None = None,
+        key: str = "",
+        inside: tuple[str, ...] = (),
     ) -> None:
         self.key = key or secrets.token_hex(16)
         self.lines: list[str] = []
@@ -34,7 +39,7 @@ class MoorageProcess:
         self.link_url = ""
         """Where app servers open their links, if that is another node."""
         self._changed = threading.Condition()
-        arguments = [sys.executable, "-m", "moorage", command, "--set", "log.format=json"]
+        arguments = [*inside, sys.executable, "-m", "moorage", command, "--set", "log.format=json"]
         if command == "dev":
             arguments += ["--port", "0", "--access-key", self.key]
         elif "-c" not in flags:

@@ -1,0 +1,86 @@
+"""A machine whose network fails, in a network namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.scenarios import table
+from tests.scenarios.cluster import heard, nats_cluster, until
+from tests.scenarios.network import Network
+from tests.scenarios.scene import Scene
+from tests.support.nats_server import NatsServer
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.node, pytest.mark.slow]
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    with Network() as made:
+        yield made
+
+
+@pytest.mark.parametrize("sdk", ["python", "node", "azure"])
+def test_a_node_is_cut_off_and_connected_again(sdk: str, network: Network) -> None:
+    address = network.add("two")
+    with Scene([NatsServer(host=network.gate)]) as scene:
+        nodes = [scene.launch("one"), scene.launch("three")]
+        nodes.append(scene.launch("two", host=address, inside=network.inside("two")))
+        for node in nodes:
+            node.__enter__()
+        scene.together()
+        scene.app(sdk, "one")
+        scene.known(1)
+        scene.connect(24)
+        scene.flow()
+        network.cut("two")
+        seconds = until(
+            lambda: heard(scene.nodes["one"]) == heard(scene.nodes["three"]) == 2, "it is dropped"
+        )
+        assert seconds < 6
+        scene.flow("one", "three")
+        network.mend("two")
+        scene.together()
+        scene.all_connected()
+        scene.flow()
+        ledger = scene.finish()
+        ledger.undisturbed("one", "three")
+        if sdk == "azure":
+            ledger.came_back("two")
+            table.check(
+                "A node is cut off and connected again; its clients are forwarded",
+                ledger,
+                "the other nodes drop it within 6 s; app servers get `transport close` for its clients",
+            )
+        else:
+            table.check(
+                "A node is cut off for some seconds and connected again; its clients are covered",
+                ledger,
+                "the other nodes drop it within 6 s; its clients and sessions go on when it is back, but a "
+                "polling client may give up at a request that fails",
+                some_end=True,
+            )
+
+
+@pytest.mark.parametrize("sdk", ["python", "node", "azure"])
+def test_a_node_starts_inside_a_partition(sdk: str, network: Network) -> None:
+    address = network.add("two")
+    inside = network.inside("two")
+    with Scene(nats_cluster((network.gate, ()), (address, inside))) as scene:
+        scene.started(sdk, nodes=["one"], clients=8)
+        network.cut("two")
+        scene.launch("two", host=address, inside=inside).__enter__()
+        scene.app(sdk, "two", inside=inside)
+        network.mend("two")
+        scene.together()
+        scene.known(2)
+        scene.connect(16, "two", "one")
+        scene.flow()
+        ledger = scene.finish()
+        ledger.undisturbed()
+        table.check(
+            "A node and an app server start inside a partition, which heals",
+            ledger,
+            "the node is alone until the partition heals; then all hear each other",
+        )
