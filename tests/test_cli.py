@@ -50,7 +50,7 @@ def test_a_group_alone_shows_its_commands(args: tuple[str, ...]) -> None:
 
 def test_every_command_has_help() -> None:
     configuration = ("config check", "config show", "config init")
-    for command in ("dev", "serve", "drain", *configuration, "token create", "version"):
+    for command in ("dev", "serve", "drain", "nodes", *configuration, "token create", "version"):
         done = run(*command.split(), "--help")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith(f"Usage: moorage {command} ")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,6 +21,7 @@ from moorage import __version__, app_drain, logs
 from moorage.app_faults import Faults
 from moorage.auth import AccessKeys
 from moorage.cluster.coverage import Coverage
+from moorage.cluster.forwarding import listing
 from moorage.cluster.local import LocalBroker
 from moorage.cluster.membership import Member
 from moorage.cluster.nats.broker import NatsBroker
@@ -27,7 +29,7 @@ from moorage.cluster.ports import Join
 from moorage.cluster.router import Router
 from moorage.cluster.streams.streams import CHUNK
 from moorage.config.model import Config, ShutdownSettings
-from moorage.control import ops, rest
+from moorage.control import nodes, ops, rest
 from moorage.control.work import ApiWork
 from moorage.edge.clients.admission import Admission
 from moorage.edge.clients.log import ClientLog
@@ -219,6 +221,14 @@ class Service:
                 metrics=self.metrics.render if config.metrics.enabled else None,
                 siblings=self._siblings,
             ),
+            nodes.route(
+                lambda: listing.nodes(self.router, self.node, self.incarnation, self._describe(self._own)),
+                keys=self.keys,
+                settings=config.auth,
+                public_endpoint=config.server.public_endpoint,
+                clock=time.time,
+                count=self._count_api,
+            ),
             *rest.routes(
                 keys=self.keys,
                 execute=self._api_work.execute,
@@ -231,6 +241,14 @@ class Service:
             ),
         ]
         return Starlette(routes=routes, exception_handlers={404: not_found})
+
+    @property
+    def _own(self) -> Alive:
+        own = self.config.cluster
+        return Alive(own.shown_name, region=own.region, advertise=own.advertise, release=__version__)
+
+    def _describe(self, beat: Alive) -> Alive:
+        return replace(beat, clients=self.node.connections, state=self.not_ready() or "ready")
 
     def _count_api(self, operation: str, status: int, reason: str | None) -> None:
         self.metrics.api_requests[operation, status] += 1
@@ -304,8 +322,7 @@ class Service:
             self.relay.passing.start()
         self.router.start()
         if self._nats is not None:
-            own = self.config.cluster
-            self.router.join(Alive(own.shown_name, region=own.region, advertise=own.advertise))
+            self.router.join(self._own, self._describe)
         self._ticker = asyncio.create_task(self._tick())
         self._ready = True
         return url

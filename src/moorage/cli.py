@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moorage import __version__, cli_drain
+from moorage import __version__, cli_drain, cli_nodes
 
 if TYPE_CHECKING:
     from moorage.config.model import Config
@@ -176,6 +176,7 @@ def serve(
 
 
 app.add_command(cli_drain.drain)
+app.add_command(cli_nodes.nodes)
 
 
 @app.group("config")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from starlette.applications import Starlette
@@ -15,7 +15,9 @@ class Answer(NamedTuple):
     body: bytes
 
 
-async def ask(app: Starlette, path: str, method: str = "GET") -> Answer:
+async def ask(
+    app: Starlette, path: str, method: str = "GET", headers: Mapping[str, str] | None = None
+) -> Answer:
     """One request, spoken to the application directly in ASGI."""
     sent: list[Any] = []
 
@@ -35,11 +37,11 @@ async def ask(app: Starlette, path: str, method: str = "GET") -> Answer:
         "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
-        "headers": [],
+        "headers": [(name.encode(), value.encode()) for name, value in (headers or {}).items()],
     }
     await app(scope, receive, send)
-    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return Answer(sent[0]["status"], headers, b"".join(part.get("body", b"") for part in sent[1:]))
+    answered = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return Answer(sent[0]["status"], answered, b"".join(part.get("body", b"") for part in sent[1:]))
 
 
 def build(not_ready: Callable[[], str] = lambda: "", metrics: Callable[[], bytes] | None = None) -> Starlette:

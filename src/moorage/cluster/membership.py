@@ -7,7 +7,7 @@ because people could confuse them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
@@ -53,14 +53,20 @@ class List(Protocol):
 
 
 class Membership:
-    """Keeps the list of one node. `own` is the heartbeat of this node, which describes it."""
+    """Keeps the list of one node. `own` is the heartbeat of this node, which describes it. `describe` adds
+    what changes while the node runs."""
 
-    def __init__(self, own: Alive, nodes: List) -> None:
+    def __init__(
+        self, own: Alive, nodes: List, describe: Callable[[Alive], Alive] = lambda beat: beat
+    ) -> None:
         self._own = own
         self._nodes = nodes
         self._members: dict[str, Member] = {}
         self._refused: set[str] = set()
         """Nodes that cannot be on the list, each of which has had its line in the log."""
+        self._describe = describe
+        self._last: dict[str, Alive] = {}
+        """The last heartbeat of each node on the list."""
         self._heard: dict[str, float] = {}
         """When each node on the list was heard last, by its incarnation."""
         self._started: float | None = None
@@ -99,6 +105,10 @@ class Membership:
         """The other nodes by their incarnation."""
         return MappingProxyType(self._members)
 
+    def heard(self) -> dict[str, tuple[Alive, float]]:
+        """The last heartbeat of each other node, and when it arrived."""
+        return {node: (self._last[node], when) for node, when in self._heard.items()}
+
     @property
     def count(self) -> int:
         """The number of nodes, this one included."""
@@ -117,6 +127,7 @@ class Membership:
             # node takes nothing else of this one before it knows it.
             self._beat(now)
         self._heard[incarnation] = now
+        self._last[incarnation] = beat
         if not is_known:
             self._add(incarnation, beat)
 
@@ -146,6 +157,7 @@ class Membership:
 
     def goodbye(self, incarnation: str) -> None:
         """A node ends."""
+        self._last.pop(incarnation, None)
         if self._heard.pop(incarnation, None) is not None:
             del self._members[incarnation]
             self._nodes.remove(incarnation)
@@ -168,4 +180,4 @@ class Membership:
 
     def _beat(self, now: float, *, new: bool = False) -> None:
         self._next = now + INTERVAL
-        self._nodes.beat(replace(self._own, new=new))
+        self._nodes.beat(replace(self._describe(self._own), new=new))

@@ -84,9 +84,12 @@ class Router:
         self._node.members = self.directory
         self.streams.start(Receive(self._receive, self._hear, self._gap))
 
-    def join(self, own: cluster.Alive) -> None:
-        """Announce this node as `own` describes it. From now on, heartbeats decide who is on the list."""
-        self.membership = Membership(own, self)
+    def join(
+        self, own: cluster.Alive, describe: Callable[[cluster.Alive], cluster.Alive] = lambda beat: beat
+    ) -> None:
+        """Announce this node as `own` describes it. From now on, heartbeats decide who is on the list.
+        `describe` adds to a heartbeat what changes while the node runs."""
+        self.membership = Membership(own, self, describe)
         self.membership.start(self._node.clock())
 
     def stop(self) -> None:

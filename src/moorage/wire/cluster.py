@@ -101,6 +101,11 @@ class Alive(Fields, tag=105):
     region: Annotated[str, msgspec.Meta(max_length=64)] = ""
     advertise: Annotated[str, msgspec.Meta(max_length=300)] = ""
     """The URL at which app servers and other nodes reach the node; empty if it has none of its own."""
+    clients: Count = 0
+    state: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    """"ready", or why the node takes no new clients; empty from an older node."""
+    release: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    """Version of the package."""
 
 
 class Goodbye(Fields, tag=106):

@@ -55,6 +55,8 @@ class Elsewhere:
         self._servers: dict[int, RemoteServer] = {}
         self.is_told = False
         """True once the other node has told which app servers it has."""
+        self.rows: tuple[wire.AppServerRow, ...] = ()
+        """The other node's app servers, as it announced them last."""
         self.handlers: dict[type, Callable[[Any], object]] = {
             wire.AppServers: self._update,
             wire.Accepted: self._accepted,
@@ -68,6 +70,7 @@ class Elsewhere:
 
     def end(self) -> None:
         """The other node is gone, or has forgotten this one: its app servers are lost."""
+        self.rows = ()
         for number in tuple(self._servers):
             self._drop(number)
 
@@ -93,6 +96,7 @@ class Elsewhere:
 
     def _update(self, body: wire.AppServers) -> None:
         self.is_told = True
+        self.rows = body.rows
         rows = {row.number: row for row in body.rows}
         for number in self._servers.keys() - rows.keys():
             self._drop(number)

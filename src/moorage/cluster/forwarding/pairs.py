@@ -120,6 +120,11 @@ class Forwarding:
         """The number of guests, and `forwarded`."""
         return len(self._node.guests), *self.forwarded
 
+    def app_servers(self, peer: str) -> tuple[wire.AppServerRow, ...]:
+        """The app servers of another node."""
+        pair = self._pairs.get(peer)
+        return pair.elsewhere.rows if pair is not None else ()
+
     def restart(self, peer: str) -> None:
         """Messages of another node are lost: begin anew with it."""
         pair = self._pairs.get(peer)
