@@ -151,6 +151,10 @@ class Directory:
         else:
             call()
 
+    def is_pending(self, hub: str, groups: Iterable[str]) -> bool:
+        """True if a peer does not know yet that this node has members of one of these groups."""
+        return bool(self._pending) and any(hash_of(hub, group) in self._pending for group in groups)
+
     def unaware(self) -> list[str]:
         """Nodes of the region that do not know all groups of this one."""
         return [

@@ -158,13 +158,19 @@ class Router:
     def cast(self, command: Cast, here: Outcome, via: Via | None = None) -> None:
         """Send it out."""
         if not (here.found and isinstance(command, SendToConnection)):
-            self._send_out(command, 0, via)
+            self._send_out(command, 0, via, self._to(command, via))
 
     def write(self, command: Write, here: Outcome, reply: Reply, about: Any, via: Via | None = None) -> None:
         """Send it out, and reply when all nodes have carried it out. Emits that follow a join reach the
         nodes to which it goes, and a join is answered when all nodes of each member's region know where its
         groups are."""
-        request = self._begin(command, reply, about, None, via)
+        nodes = self._to(command, via)
+        pending = isinstance(command, JoinGroups) and self.directory.is_pending(command.hub, command.groups)
+        if not nodes and not pending:
+            # An app server's own socket joins a room that has other members here: nobody else is concerned.
+            reply(about, here)
+            return
+        request = self._begin(command, reply, about, None, via, nodes)
         if isinstance(command, JoinGroups):
             request.unseen, begun = here, self._node.clock()
 
@@ -185,10 +191,13 @@ class Router:
         via: Via | None = None,
     ) -> tuple[Reply, Any, Answers[Any] | None]:
         """Send it out, and gather what comes back. This node's own part comes back in the same way."""
+        nodes = self._to(command, via)
         if isinstance(command, TellServers) and not command.timeout:
-            self._send_out(command, 0, via)
+            self._send_out(command, 0, via, nodes)
             return reply, about, answers
-        request = self._begin(command, reply, about, answers, via)
+        if not nodes:
+            return reply, about, answers
+        request = self._begin(command, reply, about, answers, via, nodes)
         own = None if answers is None else _OwnAnswers(self._own, request, self._forget_if_over)
         return self._own_outcome, request, own
 
@@ -199,10 +208,11 @@ class Router:
         about: Any,
         answers: Answers[Any] | None,
         via: Via | None,
+        asked: Collection[str],
     ) -> Request:
         # First, because a command that cannot be sent must leave no request behind.
         self._last_number += 1
-        asked = self._send_out(command, self._last_number, via)
+        self._send_out(command, self._last_number, via, asked)
         seconds = self._node.invoke_timeout
         if not isinstance(command, Invoke | FetchSockets | TellServers):
             seconds = WAIT
@@ -236,27 +246,32 @@ class Router:
         else:
             self._send_all(body)
 
-    def _send_out(self, command: Command, number: int, via: Via | None) -> Collection[str]:
-        """Send a command to the other nodes that it is for, without those that its app server covers. Returns
-        which."""
-        if via is not None and via.covered is None:
+    def _to(self, command: Command, via: Via | None) -> Collection[str]:
+        """The other nodes that a command is for, without those that its app server covers."""
+        if via is None:
+            return self._targets.of(command)
+        if via.covered is None:
             return ()
-        nodes = self._targets.of(command)
-        envelope = Envelope(self._own, command, number)
+        return [node for node in self._targets.of(command) if node not in via.covered]
+
+    def _send_out(self, command: Command, number: int, via: Via | None, nodes: Collection[str]) -> None:
+        """Send a command to these nodes."""
+        if not nodes:
+            return
+        for node in nodes:
+            self._targets.passes(node, command)
         if via is not None and via.covered is not None:
-            nodes = [node for node in nodes if node not in via.covered]
             covered = tuple(via.covered)
             envelope = Envelope(self._own, command, number, via.instance, via.term, via.number, covered)
         elif 2 * len(nodes) > len(self._peers):
             # The others have nothing to do. One message for all costs this node less than one for each.
             self._send_all(command, number)
-            return nodes
-        if nodes:
-            message = cluster.encode(envelope)
-            for node in nodes:
-                self._targets.passes(node, command)
-                self.streams.send(node, message)
-        return nodes
+            return
+        else:
+            envelope = Envelope(self._own, command, number)
+        message = cluster.encode(envelope)
+        for node in nodes:
+            self.streams.send(node, message)
 
     def _tell_groups(self, node: str | None, body: Body) -> None:
         if node is None:
