@@ -127,6 +127,7 @@ LINK_BAD_REQUEST = R(
 LINK_SILENT = R(4010, "link-silent", "nothing came over the link for too long", True, 408, 1001)
 LINK_REPLACED = R(4011, "link-replaced", "the app server opened a new link instead", True, 409, 1001)
 LINK_SESSION_GONE = R(4012, "link-session-gone", "the node that the link is for is gone", True, 410, 1012)
+LINK_SESSION_OVER = R(4013, "link-session-over", "the service has ended the session", True, 410, 1012)
 
 # 5000: the data-plane API
 API_BAD_PATH = R(5000, "api-bad-path", "no such operation", False, 404, 1008)

@@ -13,6 +13,7 @@ from moorage.hub.ports import Answers, Reply
 from moorage.wire.commands import Ask, Cast, Outcome, Write
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.coverage import NodeRow
+from moorage.wire.reasons import LINK_SESSION_OVER
 from tests.edge.moorage.rig import App, Rig
 
 
@@ -163,6 +164,7 @@ def test_a_mark_that_does_not_come_ends_the_session(app: App, cluster: Cluster) 
     app.rig.after(FENCE_SECONDS + 1)
     assert not app.rig.sessions.knows(app.rig.hub_name, "s")
     assert cluster.ended == 1
+    assert app.line.closed == [LINK_SESSION_OVER]
 
 
 def test_a_session_that_is_not_covered_any_more_ends(app: App, cluster: Cluster) -> None:
@@ -170,6 +172,7 @@ def test_a_session_that_is_not_covered_any_more_ends(app: App, cluster: Cluster)
     assert cluster.session is not None
     cluster.session.uncovered()
     assert cluster.ended == 1
+    assert app.line.closed == [LINK_SESSION_OVER]
 
 
 def test_what_a_lost_home_may_not_have_forwarded_is_forwarded_only(app: App, cluster: Cluster) -> None:
