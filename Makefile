@@ -9,12 +9,13 @@ MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help dist setup run test test-slow coverage lint types bench bench-simulation fuzz lock clean
+.PHONY: help dist setup run test test-slow test-install coverage lint types bench bench-simulation fuzz lock clean
 
 help:
 	@echo "make run    Moorage and the sample chat; prints the page's address, Ctrl-C ends both"
 	@echo "make test   the whole suite, real peers and a real browser included"
 	@echo "make test-slow  what takes minutes: a newcomer installs everything; eight times the random examples"
+	@echo "make test-install  a newcomer installs everything as docs/howto/install.md says"
 	@echo "make coverage  the tests that mirror the package, with branch coverage and its gates"
 	@echo "make lint   ruff"
 	@echo "make types  mypy --strict"
@@ -46,6 +47,9 @@ coverage: setup
 
 test-slow: setup
 	@scripts/test-slow.sh $(ARGS)
+
+test-install: setup
+	@$(PY) -m pytest -m slow tests/examples/test_install.py $(ARGS)
 
 lint: .venv/.ready
 	@$(PY) -m ruff check $(ARGS) .
