@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -31,6 +32,8 @@ class Way:
     def __init__(self, target: int, delay: float) -> None:
         self._target = target
         self.delay = delay
+        self.jitter = 0.0
+        """The delay of each piece of data is longer by something up to this."""
         self.open = True
         """False: connections are refused, and those that were there are broken."""
         self.port = 0
@@ -77,7 +80,7 @@ class Way:
         loop, last = asyncio.get_running_loop(), 0.0
         while data := await source.read(65536):
             # Timers with the same time keep their order only if the times grow.
-            last = max(last + 1e-6, loop.time() + self.delay)
+            last = max(last + 1e-6, loop.time() + self.delay + random.uniform(0.0, self.jitter))
             loop.call_at(last, sink.write, data)
         raise ConnectionError
 
@@ -109,10 +112,10 @@ class Gateways:
     def _run(self, work: Coroutine[Any, Any, Any]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
-    def delay(self, seconds: float) -> None:
+    def delay(self, seconds: float, jitter: float = 0.0) -> None:
         """Let the way into each region take so long."""
         for way in self.ways.values():
-            way.delay = seconds
+            way.delay, way.jitter = seconds, jitter
 
     def cut(self) -> None:
         """Cut all regions off from each other. What is under way between them is lost."""

@@ -41,7 +41,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     node_name: NodeName = ""
     """The node's name in answers, logs and metrics. If empty: the machine's name and the process id."""
     region: NodeName = ""
-    """The region of this node, such as `eu-west`. Nodes of one region are near each other."""
+    """The region of this node, such as `eu-west`. Nodes of one region are near each other: joins wait for
+    them only, and app servers are linked to them only ([regions](../explanation/regions.md))."""
     advertise: BaseUrl = ""
     """The URL at which app servers and other nodes reach this node directly, such as `http://10.0.0.11:8080`."""
     sid_prefix: SidPrefix = ""
