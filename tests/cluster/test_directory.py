@@ -233,6 +233,28 @@ def test_a_lost_delta_is_made_good_by_a_snapshot() -> None:
     assert world.seen("n1", "g") == {"n0"}
 
 
+def test_a_snapshot_that_is_under_way_is_not_asked_for_again() -> None:
+    world = World(2).join()
+    for number in range(2 * SNAPSHOT_GROUPS + 1):
+        world.all["n0"].first(HUB, f"g{number}")
+    world.settle()
+    world.all["n1"].gap("n0")
+    world.all["n1"].tick(10.0)
+    world.step(("n1", "n0"))
+    world.sent.clear()
+    for now in (20.0, 30.0, 40.0):
+        # The acknowledgement comes before the three parts.
+        while isinstance(world.queues["n0", "n1"][0], Acknowledged):
+            world.step(("n0", "n1"))
+        world.step(("n0", "n1"))
+        world.all["n1"].tick(now)
+    assert not [body for _, _, body in world.sent if isinstance(body, WantGroups)]
+    world.all["n1"].gap("n0")
+    for now in (50.0, 60.0):
+        world.all["n1"].tick(now)
+    assert [body for _, _, body in world.sent if isinstance(body, WantGroups)] == [WantGroups()] * 2
+
+
 def test_a_gap_that_is_reported_makes_the_node_ask_again() -> None:
     world = World(2).join()
     world.all["n1"].first(HUB, "x")

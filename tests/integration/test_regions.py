@@ -257,10 +257,11 @@ async def test_nothing_is_taken_for_dead_with_300_ms_of_delay(
         network.delay(DELAY)
 
 
+@pytest.mark.parametrize("lose", [Gateways.cut, Gateways.silence], ids=["broken lines", "silent lines"])
 async def test_regions_go_on_alone_without_gateways_and_join_again(
-    world: World, network: Gateways, processes: dict[str, MoorageProcess]
+    world: World, network: Gateways, processes: dict[str, MoorageProcess], lose: Callable[[Gateways], None]
 ) -> None:
-    network.cut()
+    lose(network)
     try:
         cut = time.perf_counter()
         for number in range(20):

@@ -36,6 +36,8 @@ class Way:
         """The delay of each piece of data is longer by something up to this."""
         self.open = True
         """False: connections are refused, and those that were there are broken."""
+        self.silent = False
+        """True: data is lost. A connection that has lost some carries nothing any more, and stays open."""
         self.port = 0
         self._server: asyncio.Server
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,8 +79,11 @@ class Way:
             self._tasks.discard(task)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        loop, last = asyncio.get_running_loop(), 0.0
+        loop, last, dead = asyncio.get_running_loop(), 0.0, False
         while data := await source.read(65536):
+            dead = dead or self.silent
+            if dead:
+                continue
             # Timers with the same time keep their order only if the times grow.
             last = max(last + 1e-6, loop.time() + self.delay + random.uniform(0.0, self.jitter))
             loop.call_at(last, sink.write, data)
@@ -122,10 +127,15 @@ class Gateways:
         for way in self.ways.values():
             self._run(way.close())
 
-    def heal(self) -> None:
-        """End the cut."""
+    def silence(self) -> None:
+        """Lose everything between the regions, while the connections stay open."""
         for way in self.ways.values():
-            way.open = True
+            way.silent = True
+
+    def heal(self) -> None:
+        """End the cut or the silence."""
+        for way in self.ways.values():
+            way.open, way.silent = True, False
 
     def stop(self) -> None:
         """All of it."""

@@ -132,6 +132,20 @@ def test_a_heartbeat_tells_of_a_lost_last_message(receiver: int | None) -> None:
     assert cluster.received(0, 1) == [b"0"]
 
 
+def test_a_lost_message_is_sent_again_once_although_the_way_there_and_back_takes_long() -> None:
+    cluster = Cluster()
+    cluster.lose(0, 1)
+    cluster.send(0, None, b"lost")
+    cluster.send(0, None, b"behind")
+    cluster.network.delay("n1", "n0")
+    cluster.later(0.75, beats=False)
+    cluster.network.release("n1", "n0")
+    cluster.network.run()
+    assert cluster.received(0, 1) == [b"lost", b"behind"]
+    assert cluster.places[0].streams.resent == 1
+    assert not cluster.places[1].streams.bad[DUPLICATE]
+
+
 def test_what_is_no_longer_kept_is_a_gap() -> None:
     cluster = Cluster()
     cluster.network.partition({"n0"}, {"n1"})
