@@ -96,6 +96,7 @@ class Cluster:
         flags = [part for each in given for part in ("--set", each)]
         flags += [f"--host={host}", f"--port={port}"]
         node = MoorageProcess(*flags, command="serve", key=self._key, inside=inside)
+        node.url = f"http://{host}:{port}"
         self._stack.callback(self._end, node)
         self.nodes[name] = node
         return node

@@ -10,6 +10,8 @@ from itertools import count, cycle
 from types import TracebackType
 from typing import Any, Final, Self
 
+import pytest
+
 from tests.conformance.program import ROOT, Line, Program
 from tests.scenarios.cluster import Cluster, until
 from tests.scenarios.ledger import Ledger
@@ -27,11 +29,20 @@ OPTIONS: Final = {
     "node": ("hub", "connectionString", "serverId"),
     "python": ("hub", "connection_string", "server_id"),
 }
+OURS: Final = ("python", "node")
+SDKS: Final = (*OURS, "azure")
 EMIT_EVERY: Final = 50
 """Milliseconds between two emits of an app server."""
 SEND_EVERY: Final = 200
 """Milliseconds between two events of a client."""
 _numbers: Final = count(1)
+
+
+def sdks(*, quick: str = "", among: Sequence[str] = SDKS) -> pytest.MarkDecorator:
+    """Run a scenario with each of these SDKs; in the default suite with one of them alone, if any."""
+    slow = pytest.mark.slow
+    given = [sdk if sdk == quick else pytest.param(sdk, marks=slow) for sdk in among]
+    return pytest.mark.parametrize("sdk", given)
 
 
 class App(Program):

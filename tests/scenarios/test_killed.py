@@ -8,7 +8,7 @@ import pytest
 
 from tests.scenarios import table
 from tests.scenarios.cluster import heard, until
-from tests.scenarios.scene import Scene
+from tests.scenarios.scene import Scene, sdks
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
 
@@ -16,9 +16,7 @@ LATE = 6.0
 """Seconds. Without load it takes about three."""
 
 
-@pytest.mark.parametrize(
-    "sdk", ["python", *(pytest.param(sdk, marks=pytest.mark.slow) for sdk in ("node", "azure"))]
-)
+@sdks(quick="python")
 def test_a_node_is_killed(sdk: str) -> None:
     with Scene() as scene:
         scene.started(sdk, nodes=["one", "two", "three"])

@@ -6,13 +6,13 @@ import pytest
 
 from tests.scenarios import table
 from tests.scenarios.cluster import ready, until
-from tests.scenarios.scene import Scene
+from tests.scenarios.scene import Scene, sdks
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.node, pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
 NODES = ["one", "two", "three"]
 
 
-@pytest.mark.parametrize("sdk", ["python", "node", "azure"])
+@sdks(quick="azure")
 def test_the_nats_server_of_a_node_is_killed(sdk: str) -> None:
     with Scene(nats=3) as scene:
         scene.started(sdk, nodes=NODES)
@@ -29,7 +29,7 @@ def test_the_nats_server_of_a_node_is_killed(sdk: str) -> None:
         )
 
 
-@pytest.mark.parametrize("sdk", ["python", "node", "azure"])
+@sdks()
 def test_all_nats_servers_are_killed_and_come_back(sdk: str) -> None:
     with Scene(nats=3) as scene:
         scene.started(sdk, nodes=NODES)
@@ -60,5 +60,5 @@ def test_all_nats_servers_are_killed_and_come_back(sdk: str) -> None:
             table.check(
                 "All NATS servers are killed and come back; clients are covered",
                 ledger,
-                "`/readyz` says `no-nats` until one is back",
+                "`/readyz` says `no-nats` until they are back",
             )

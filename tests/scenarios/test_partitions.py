@@ -9,10 +9,10 @@ import pytest
 from tests.scenarios import table
 from tests.scenarios.cluster import heard, nats_cluster, until
 from tests.scenarios.network import Network
-from tests.scenarios.scene import Scene
+from tests.scenarios.scene import Scene, sdks
 from tests.support.nats_server import NatsServer
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.node, pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def network() -> Iterator[Network]:
         yield made
 
 
-@pytest.mark.parametrize("sdk", ["python", "node", "azure"])
+@sdks()
 def test_a_node_is_cut_off_and_connected_again(sdk: str, network: Network) -> None:
     address = network.add("two")
     with Scene([NatsServer(host=network.gate)]) as scene:
@@ -63,7 +63,7 @@ def test_a_node_is_cut_off_and_connected_again(sdk: str, network: Network) -> No
             )
 
 
-@pytest.mark.parametrize("sdk", ["python", "node", "azure"])
+@sdks()
 def test_a_node_starts_inside_a_partition(sdk: str, network: Network) -> None:
     address = network.add("two")
     inside = network.inside("two")
