@@ -108,6 +108,7 @@ def test_a_send_to_one_connection_goes_to_the_node_that_its_id_names() -> None:
     nodes = Nodes(3, prefix="node000")
     client = nodes.clients[2][0]
     nodes.submit(0, SendToConnection(HUB, client.id, EVENT))
+    nodes.worlds[0].settle()
     assert nodes.network.step()
     assert not nodes.network.step()
     nodes.settle()
@@ -117,6 +118,7 @@ def test_a_send_to_one_connection_goes_to_the_node_that_its_id_names() -> None:
 def test_a_send_to_a_connection_of_this_node_does_not_leave_it() -> None:
     nodes = Nodes(3)
     nodes.submit(0, SendToConnection(HUB, nodes.clients[0][0].id, EVENT))
+    nodes.worlds[0].settle()
     assert not nodes.network.step()
 
 

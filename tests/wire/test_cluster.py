@@ -17,6 +17,7 @@ from moorage.wire.cluster import (
     Envelope,
     Fence,
     Groups,
+    Packets,
     Part,
     Result,
     Sockets,
@@ -103,7 +104,7 @@ def test_no_tag_is_used_twice_and_commands_end_at_99() -> None:
     assert len(set(tags.values())) == len(tags)
     assert all((tags[kind] < 100) == (kind in get_args(Command)) for kind in tags)
     kinds = get_args(Part) + get_args(Command) + get_args(Beat) + get_args(Fence) + get_args(Groups)
-    assert set(kinds + get_args(Forwarding)) == set(tags)
+    assert {*kinds, *get_args(Forwarding), Packets} == set(tags)
 
 
 @pytest.mark.parametrize("repair", [False, True])

@@ -9,9 +9,10 @@ from typing import Any, Final, Protocol
 from moorage import logs
 from moorage.cluster.homes import Instances
 from moorage.cluster.sockets import outgoing
+from moorage.hub.commands.deliver import deliver_to_one
 from moorage.hub.node import Node
 from moorage.hub.turns import Intake, Job
-from moorage.wire.cluster import Answer, Envelope, Finished, Part, Refused, Result, Sockets
+from moorage.wire.cluster import Answer, Envelope, Finished, Packets, Part, Refused, Result, Sockets
 from moorage.wire.commands import Command, FetchSockets, Invoke, JoinGroups, Outcome, TellServers
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import INTERNAL
@@ -48,6 +49,25 @@ class Arrivals:
         job = self._later(envelope) if self._busy(envelope.origin) else self._carry_out(envelope)
         if job is not None:
             self._add(envelope.origin, job)
+
+    def take_packets(self, envelope: Envelope) -> None:
+        """Deliver packets, behind the commands of the same node that are not finished."""
+        self.after(envelope.origin, partial(self._deliver, envelope))
+
+    def _deliver(self, envelope: Envelope) -> None:
+        node, body = self._node, envelope.body
+        assert isinstance(body, Packets)
+        hub = node.hubs.get(body.hub.casefold())
+        if hub is None:
+            return
+        connections = hub.directory.connections
+        for connection_id, payload in body.packets:
+            connection = connections.get(connection_id)
+            if connection is not None:
+                try:
+                    deliver_to_one(node, connection, payload)
+                except Exception as error:
+                    self._refuse(envelope, error)
 
     def after(self, node: str, call: Callable[[], object]) -> None:
         """Make a call once everything that this node has sent so far is carried out."""

@@ -157,9 +157,7 @@ class Directory:
 
     def unaware(self) -> list[str]:
         """Nodes of the region that do not know all groups of this one."""
-        return [
-            name for name, peer in self._peers.items() if peer.near and peer.acknowledged < self._number
-        ]
+        return [name for name, peer in self._peers.items() if peer.near and peer.acknowledged < self._number]
 
     def _settle(self) -> None:
         """Let go of everybody who waits for a delta that all peers of the region have."""

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from moorage.cluster.arrivals import Arrivals
 from moorage.cluster.directory import Directory
+from moorage.cluster.forwarding.gathered import Gathered
 from moorage.cluster.forwarding.pairs import Forwarding
 from moorage.cluster.homes import Instances, Via
 from moorage.cluster.membership import MAX_NODES, Membership
@@ -24,6 +25,7 @@ from moorage.cluster.requests import Request
 from moorage.cluster.sockets import incoming
 from moorage.cluster.streams.streams import FORGED, GARBAGE, Receive, Streams
 from moorage.cluster.targets import Targets
+from moorage.hub.commands.deliver import LONG, SPECIAL
 from moorage.hub.node import Node
 from moorage.hub.ports import Answers, Reply
 from moorage.wire import cluster
@@ -41,6 +43,7 @@ from moorage.wire.commands import (
     Write,
 )
 from moorage.wire.errors import PeerError
+from moorage.wire.ids import incarnation_of
 from moorage.wire.reasons import CATALOGUE, INTERNAL
 
 WAIT: Final = 5.0
@@ -74,6 +77,8 @@ class Router:
         """Who takes messages that are no command, answer or heartbeat, by the type of the body."""
         for kind in get_args(cluster.Groups):
             self.handlers[kind] = self._targets.take
+        self._gathered = Gathered(self._send_body, node.later)
+        self.handlers[cluster.Packets] = self._arrivals.take_packets
         self.forwarding = Forwarding(node, self, connect_timeout=connect_timeout)
         self._addresses: dict[str, str] = {}
         self.membership: Membership | None = None
@@ -157,8 +162,21 @@ class Router:
 
     def cast(self, command: Cast, here: Outcome, via: Via | None = None) -> None:
         """Send it out."""
-        if not (here.found and isinstance(command, SendToConnection)):
-            self._send_out(command, 0, via, self._to(command, via))
+        if isinstance(command, SendToConnection) and (here.found or (via is None and self.pass_on(command))):
+            return
+        self._send_out(command, 0, via, self._to(command, via))
+
+    def pass_on(self, command: SendToConnection) -> bool:
+        """Send a packet to the node of its client, together with others. False if it must travel alone."""
+        node, payload = incarnation_of(command.connection), command.payload
+        if node not in self._peers or len(payload) > LONG or payload.startswith(SPECIAL):
+            return False
+        self._gathered.add(node, command.hub, command.connection, payload)
+        return True
+
+    def forward(self, node: str, connection: str, packet: bytes) -> None:
+        """Send a client's packet to the node of its app server, together with others."""
+        self._gathered.add(node, "", connection, packet)
 
     def write(self, command: Write, here: Outcome, reply: Reply, about: Any, via: Via | None = None) -> None:
         """Send it out, and reply when all nodes have carried it out. Emits that follow a join reach the
@@ -260,6 +278,8 @@ class Router:
             return
         for node in nodes:
             self._targets.passes(node, command)
+        if self._gathered.waits:
+            self._gathered.flush()
         if via is not None and via.covered is not None:
             covered = tuple(via.covered)
             envelope = Envelope(self._own, command, number, via.instance, via.term, via.number, covered)
@@ -280,6 +300,8 @@ class Router:
             self._send(node, 0, body)
 
     def _send_all(self, body: Body, number: int = 0) -> None:
+        if self._gathered.waits:
+            self._gathered.flush()
         self.streams.send_all(cluster.encode(Envelope(self._own, body, number)))
 
     def tell(self, node: str, body: Body) -> None:
@@ -292,7 +314,12 @@ class Router:
         """Make a call once everything that a node has sent so far is carried out."""
         self._arrivals.after(node, call)
 
+    def _send_body(self, to: str, body: Body) -> None:
+        self._send(to, 0, body)
+
     def _send(self, to: str, number: int, body: Body) -> None:
+        if self._gathered.waits:
+            self._gathered.flush()
         self.streams.send(to, cluster.encode(Envelope(self._own, body, number)))
 
     # -- what arrives -----------------------------------------------------------------------------

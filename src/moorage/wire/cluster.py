@@ -128,6 +128,13 @@ class Uncovered(Fields, tag=108):
     term: Count
 
 
+class Packets(Fields, tag=109):
+    """Payloads for clients of one hub, with the ids of their connections: several `SendToConnection`."""
+
+    hub: str
+    packets: tuple[tuple[str, bytes], ...]
+
+
 Hashes = Annotated[bytes, msgspec.Meta(max_length=2**26)]
 """Groups, 8 bytes each (`cluster.directory`)."""
 
@@ -164,7 +171,7 @@ Part = Result | Refused | Answer | Finished | Sockets
 Beat = Alive | Goodbye
 Fence = Mark | Uncovered
 Groups = Delta | Acknowledged | Snapshot | WantGroups
-Body = Command | Part | Beat | Fence | Groups | Forwarding
+Body = Command | Packets | Part | Beat | Fence | Groups | Forwarding
 
 
 class Envelope(Fields):

@@ -62,10 +62,9 @@ class Offer(Fields, tag=112):
 
 
 class Forward(Fields, tag=113):
-    """A packet of the client."""
+    """Packets of clients with the ids of their connections, in the order in which they came."""
 
-    connection: str
-    packet: bytes
+    packets: tuple[tuple[str, bytes], ...]
 
 
 class Gone(Fields, tag=114):
@@ -115,7 +114,7 @@ class Sync(Fields, tag=119):
     taken: bool
 
 
-# From the host to the owner. Packets for the client travel as the command `SendToConnection`.
+# From the host to the owner. Packets for the client travel as `cluster.Packets`.
 
 
 class Accepted(Fields, tag=130):

@@ -80,7 +80,7 @@ def test_a_node_speaks_only_for_its_own_clients() -> None:
     world = Forwarded(3)
     client = world.client(0)
     forged: list[forwarding.Forwarding] = [
-        forwarding.Forward(client.id, b'42["forged"]'),
+        forwarding.Forward(((client.id, b'42["forged"]'),)),
         forwarding.Gone(client.id, "client-closed"),
         forwarding.Left(client.id, "/"),
         forwarding.Upgraded(client.id),

@@ -22,13 +22,22 @@ from moorage.wire.reasons import CATALOGUE, Reason
 
 
 class Visitors:
-    """All guests of one other node, which is their `hub.ports.Owner`. `send` sends to that node."""
+    """All guests of one other node, which is their `hub.ports.Owner`. `send` sends to that node, and
+    `pass_on` a packet for a guest; it returns False if `send` must be used."""
 
-    def __init__(self, node: Node, name: str, announced: Announced, send: Callable[[Body], object]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        announced: Announced,
+        send: Callable[[Body], object],
+        pass_on: Callable[[SendToConnection], bool],
+    ) -> None:
         self._node = node
         self._name = name
         self._announced = announced
         self._send = send
+        self._pass_on = pass_on
         self.forwarded = 0
         """Number of packets sent to that node."""
         self.handlers: dict[type, Callable[[Any], object]] = {
@@ -72,11 +81,12 @@ class Visitors:
         self._node.guests.welcome(guest, handshake)
 
     def _forward(self, body: wire.Forward) -> None:
-        guest = self._guest(body.connection)
-        if guest is not None and guest.open:
-            guest.server.link.forward(guest, body.packet)
-        else:
-            self._send(wire.Unknown(body.connection))
+        for connection_id, packet in body.packets:
+            guest = self._guest(connection_id)
+            if guest is not None and guest.open:
+                guest.server.link.forward(guest, packet)
+            else:
+                self._send(wire.Unknown(connection_id))
 
     def _gone(self, body: wire.Gone) -> None:
         guest = self._guest(body.connection)
@@ -136,7 +146,9 @@ class Visitors:
     def send(self, guest: Guest, payload: bytes) -> None:
         """`Owner.send`."""
         self.forwarded += 1
-        self._send(SendToConnection(guest.hub.name, guest.id, payload))
+        command = SendToConnection(guest.hub.name, guest.id, payload)
+        if not self._pass_on(command):
+            self._send(command)
 
     def close(self, guest: Guest, reason: Reason, *, who: Who, detail: str) -> None:
         """`Owner.close`."""

@@ -24,13 +24,15 @@ log: Final = logs.get("cluster")
 
 
 class Elsewhere:
-    """All app servers of one other node, the one with the incarnation `name`. `send` sends to that node."""
+    """All app servers of one other node, the one with the incarnation `name`. `send` sends to that node, and
+    `forward` a packet of the client with this connection id."""
 
     def __init__(
         self,
         node: Node,
         name: str,
         send: Callable[[Body], object],
+        forward: Callable[[str, bytes], object],
         *,
         near: bool,
         connect_timeout: float,
@@ -39,6 +41,7 @@ class Elsewhere:
         self.node = node
         self.name = name
         self.send = send
+        self.forward = forward
         self.near = near
         """True if that node is in this node's region."""
         self.wall_clock = wall_clock
@@ -216,8 +219,9 @@ class RemoteServer:
 
     def forward(self, connection: Client, packet: bytes) -> None:
         """`AppLink.forward`."""
-        self._there.forwarded += 1
-        self._send(wire.Forward(connection.id, packet))
+        there = self._there
+        there.forwarded += 1
+        there.forward(connection.id, packet)
 
     def closed(self, connection: Client, reason: Reason) -> None:
         """`AppLink.closed`."""

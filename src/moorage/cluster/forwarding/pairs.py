@@ -19,6 +19,7 @@ from moorage.cluster.forwarding.owner import Elsewhere
 from moorage.hub.node import Node
 from moorage.wire import forwarding as wire
 from moorage.wire.cluster import Body, Envelope
+from moorage.wire.commands import SendToConnection
 
 REPEAT: Final = 1.0
 """Seconds after which a token is sent again to a peer that has not confirmed it."""
@@ -31,6 +32,12 @@ class Network(Protocol):
 
     def tell(self, node: str, body: Body) -> None:
         """Send a message to one node."""
+
+    def forward(self, node: str, connection: str, packet: bytes) -> None:
+        """Send a client's packet to the node of its app server."""
+
+    def pass_on(self, command: SendToConnection) -> bool:
+        """Send a packet to the node of its client. False if it must be sent with `tell`."""
 
     def after(self, node: str, call: Callable[[], object]) -> None:
         """Make a call once everything that a node has sent so far is carried out."""
@@ -88,11 +95,12 @@ class Forwarding:
             self._node,
             peer,
             send,
+            partial(self._nodes.forward, peer),
             near=near,
             connect_timeout=self._connect_timeout,
             wall_clock=self._wall_clock,
         )
-        visitors = Visitors(self._node, peer, self._announced, send)
+        visitors = Visitors(self._node, peer, self._announced, send, self._nodes.pass_on)
         self._pairs[peer] = pair = _Pair(elsewhere, visitors, self._node.clock())
         self._introduce(peer, pair)
 
