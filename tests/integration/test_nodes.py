@@ -130,6 +130,9 @@ async def test_rooms_acks_and_rest_cross_nodes(places: list[Place]) -> None:
         for place in places:
             assert await place.client.next() == ("rest",)
         await there.sio.leave_room(there.sid, "room")
+    for place in places:
+        assert await asyncio.to_thread(place.process.metric, "moorage_cluster_join_seconds_count") >= 1
+        assert await asyncio.to_thread(place.process.metric, "moorage_cluster_directory_groups") >= 1
 
 
 def test_a_node_that_ends_says_goodbye(server: NatsServer) -> None:
