@@ -21,8 +21,8 @@ class Proxy:
 
     def __init__(self, service: MoorageProcess) -> None:
         self._key = service.key
-        at = urlsplit(service.link_url or service.url)
-        self._target = (at.hostname, at.port)
+        self.target = service
+        """Where new connections go."""
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._swallowing = False
@@ -71,7 +71,12 @@ class Proxy:
         with suppress(OSError):
             while True:
                 near, _ = listener.accept()
-                far = socket.create_connection(self._target)
+                at = urlsplit(self.target.link_url or self.target.url)
+                try:
+                    far = socket.create_connection((at.hostname, at.port))
+                except OSError:
+                    near.close()
+                    continue
                 with self._lock:
                     self._sockets |= {near, far}
                 for ends in ((near, far), (far, near)):
