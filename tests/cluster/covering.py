@@ -376,7 +376,8 @@ class Cluster:
         live = self.live
         if wanted:
             return next((node for node in live if node.name == wanted), None)
-        return self.choose.choice(live) if live else None
+        ready = [node for node in live if node.coverage.is_covered(self.now)]
+        return self.choose.choice(ready or live) if live else None
 
     def user(self, node: ServiceNode) -> User | None:
         """A client connects. None if the node has no app server for it."""

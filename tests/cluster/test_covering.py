@@ -25,6 +25,21 @@ CALM = (
     *("user", "gone", "move", "move", "time", "bounce", "delay", "node"),
 )
 """What happens all the time: nothing may be lost."""
+COVERING = (
+    "cover",
+    "cover",
+    "node",
+    "cut",
+    "user",
+    "user",
+    "emit",
+    "emit",
+    "room",
+    "direct",
+    "delay",
+    "time",
+)
+"""Coverage changes all the time."""
 FAULTS = ("die", "cut", "cover", "drop", "divide", "heal", "lose", "rest")
 
 
@@ -49,14 +64,17 @@ class Story:
         cluster.rest(3)
         for number in range(apps):
             cluster.apps.append(App(cluster, f"app{number}"))
-        cluster.rest(4)
+        cluster.rest(3)
+        for _ in range(2 * nodes):
+            self._user()
+        cluster.rest(1)
 
     # -- what happens ---------------------------------------------------------------------------------
 
     def happen(self, what: str) -> None:
         """One of `CALM` or `FAULTS`."""
         getattr(self, f"_{what}")()
-        self.cluster.run(self.choose.choice((0, 3, 20, 200)))
+        self.cluster.run(self.choose.choice((0, 0, 2, 10, 50)))
 
     def _app(self) -> App:
         return self.choose.choice(self.cluster.apps)
@@ -186,10 +204,7 @@ class Story:
             self._fault()
             server = self.choose.choice(sessions)
             assert isinstance(server, MoorageServer)
-            transport = server.transport
-            server.give_up()
-            if transport is not None:
-                transport.close(LINK_SESSION_OVER)
+            server.give_up("test", LINK_SESSION_OVER)
 
     def _divide(self) -> None:
         self._fault()
@@ -277,6 +292,14 @@ MOST = st.sampled_from([1, 2, 3, 8])
 @settings(max_examples=times(0.4))
 @given(SEEDS, NODES, APPS, MOST, st.lists(st.sampled_from(CALM), max_size=40))
 def test_nothing_is_lost_without_a_fault(
+    seed: int, nodes: int, apps: int, most: int, events: list[str]
+) -> None:
+    tell(seed, nodes, apps, most, events)
+
+
+@settings(max_examples=times(0.4))
+@given(SEEDS, NODES, st.just(2), MOST, st.lists(st.sampled_from(COVERING), max_size=40))
+def test_nothing_is_out_of_order_while_coverage_changes(
     seed: int, nodes: int, apps: int, most: int, events: list[str]
 ) -> None:
     tell(seed, nodes, apps, most, events)

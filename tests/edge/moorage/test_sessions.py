@@ -15,7 +15,7 @@ from moorage.wire.handshake import OpenInfo
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import LINK_REPLACED, LINK_SILENT
 from tests.edge.moorage.rig import App, Line, Pair, Rig
-from tests.hub.fakes import HUB, LEAST, RecordingLink, heard, sink_of
+from tests.hub.fakes import HUB, LEAST, RecordingLink, RecordingOpening, heard, sink_of
 
 
 def reasons(app: App) -> list[str]:
@@ -392,3 +392,39 @@ def test_an_id_that_is_used_at_another_node(there: str, here: str, up: bool, tak
     app.instance = here
     app.dial()
     assert reasons(app) == (["link-server-taken"] if taken else [])
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "up", "ends"),
+    [("b", "a", True, True), ("a", "b", True, False), ("a", "a", True, False), ("b", "a", False, False)],
+)
+def test_of_two_processes_that_came_at_one_moment_one_has_the_id(
+    here: str, there: str, up: bool, ends: bool
+) -> None:
+    rig = Rig()
+    app = App(rig, "s1")
+    app.instance = here
+    app.dial()
+    other = AppServer("s1", RecordingLink(), "moorage", LEAST)
+    other.instance, other.up = there, up
+    rig.hub.servers.elsewhere.add(other)
+    rig.after(1.0)
+    assert reasons(app) == (["link-server-taken"] if ends else [])
+    assert rig.sessions.knows(HUB, "s1") is not ends
+
+
+@pytest.mark.parametrize(("instance", "left"), [("i", 0), ("other", 2)])
+def test_clients_forwarded_to_an_app_server_end_when_its_session_begins(instance: str, left: int) -> None:
+    rig = Rig()
+    link = RecordingLink()
+    elsewhere = AppServer("s1", link, "moorage", LEAST)
+    elsewhere.instance, elsewhere.up = instance, True
+    rig.world.node.ensure_hub(HUB).servers.elsewhere.add(elsewhere)
+    rig.world.open(RecordingOpening())
+    link.on_open = lambda connection: rig.world.node.accept(connection, OpenInfo())
+    rig.world.open(RecordingOpening())
+    elsewhere.up = False
+    app = App(rig, "s1")
+    app.instance = "i"
+    app.dial()
+    assert len(elsewhere.clients) == left

@@ -154,7 +154,7 @@ class Coverage:
 
     def uncovered(self) -> None:
         """`cluster.homes.Session`: the app server has given this session up."""
-        self._give_up("app server does not cover this node any more")
+        self._server.give_up("app server does not cover this node any more", LINK_SESSION_OVER)
 
     def tick(self, now: float) -> None:
         """Time passes: the app server is told of new nodes. A mark that does not come ends the session, and
@@ -166,14 +166,7 @@ class Coverage:
             self._server.queue(v1.Nodes(self._version, rows))
         if self._since is not None and now - self._since >= FENCE_SECONDS:
             self._since = None
-            self._give_up("no mark came from the app server's home")
-
-    def _give_up(self, why: str) -> None:
-        """End the session and its link. Over an open link, more frames would come and be carried out."""
-        transport = self._server.transport
-        self._server.give_up(why)
-        if transport is not None:
-            transport.close(LINK_SESSION_OVER)
+            self._server.give_up("no mark came from the app server's home", LINK_SESSION_OVER)
 
     def end(self) -> None:
         """The session is over."""

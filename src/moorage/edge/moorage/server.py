@@ -159,12 +159,13 @@ class MoorageServer:
         self.hub.questions.left(self.app)
         self.give_up("app server left")
 
-    def give_up(self, event: str = "app server lost") -> None:
-        """Forget the session and close its clients."""
+    def give_up(self, event: str = "app server lost", reason: Reason | None = None) -> None:
+        """Forget the session and close its clients. `reason` closes the link, too: what came over it later
+        would still be carried out."""
         if self.over:
             return
         self.over = True
-        self.transport = None
+        transport, self.transport = self.transport, None
         self.app.up = False
         self._answers.clear()
         log.warning(event, hub=self.hub.name, server=self.app.id, clients=len(self.app.clients))
@@ -172,6 +173,8 @@ class MoorageServer:
         self.acks.give_up()
         self.at_end()
         self.node.drop_server(self.hub, self.app)
+        if transport is not None and reason is not None:
+            transport.close(reason)
 
     @property
     def settled(self) -> bool:

@@ -14,7 +14,7 @@ from moorage.edge.moorage.link import MoorageSocket
 from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.settings import LinkSettings
 from moorage.edge.sockets import STEP_SECONDS, Sweep
-from moorage.hub.hub import Hub
+from moorage.hub.hub import AppServer, Hub
 from moorage.hub.node import Node
 from moorage.metrics import Metrics
 from moorage.wire import reasons
@@ -146,9 +146,20 @@ class Sessions:
         server.app.emit_only = hello.emit_only
         server.app.instance = hello.instance
         hub.servers.add(server.app)
+        self._end_forwarded(server.app, hub)
         server.attach(socket, self._hello(server, resumed=False), [])
         reader.tick(self.clock())
         return server, reader
+
+    def _end_forwarded(self, app: AppServer, hub: Hub) -> None:
+        """The app server has a session here from now on. Clients that were forwarded to it a moment ago would
+        get its packets on two ways, so they reconnect."""
+        for other in hub.servers.elsewhere:
+            if app.instance and other.id == app.id and other.instance == app.instance:
+                for client in tuple(other.clients):
+                    self.node.disconnect(
+                        client, reasons.APP_LOST, who="service", detail="a session came here"
+                    )
 
     def _hello(self, server: MoorageServer, *, resumed: bool) -> bytes:
         links = self.settings
@@ -182,6 +193,8 @@ class Sessions:
         """Check the deadlines of all sessions, and forget those that are over."""
         step, self._ticked = min(now - self._ticked, STEP_SECONDS), now
         for key, (server, reader) in tuple(self._sessions.items()):
+            if server.hub.servers.elsewhere and _yields(server.app, server.hub):
+                server.give_up("another process uses the id of this app server", reasons.LINK_SERVER_TAKEN)
             if not server.over:
                 self.node.guard("links", server.tick, now, step)
                 self.node.guard("links", reader.tick, now)
@@ -195,8 +208,19 @@ class Sessions:
             server.close_all()
 
 
+def _yields(app: AppServer, hub: Hub) -> bool:
+    """True if another process came to another node with the same id at the same moment, and the id is its.
+    Both nodes decide alike: the lower instance has the id."""
+    return app.up and any(other < app.instance for other in _instances(hub, app.id))
+
+
 def _is_taken_elsewhere(hub: Hub, server_id: str, instance: str) -> bool:
     """True if another process with this id is linked to another node. One process may be linked to several
     nodes. Older SDKs do not name their instance."""
-    others = [each for each in hub.servers.elsewhere if each.id == server_id and each.up and each.instance]
-    return bool(instance) and any(each.instance != instance for each in others)
+    return bool(instance) and any(other != instance for other in _instances(hub, server_id))
+
+
+def _instances(hub: Hub, server_id: str) -> list[str]:
+    return [
+        each.instance for each in hub.servers.elsewhere if each.id == server_id and each.up and each.instance
+    ]
