@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from moorage.edge.moorage.coverage import FENCE_SECONDS, Coverage
+from moorage.edge.moorage.coverage import COVER_SECONDS, FENCE_SECONDS, Coverage
 from moorage.hub.hub import AppServer, Hub
 from moorage.hub.ports import Answers, Reply
-from moorage.wire.commands import Ask, Cast, Outcome, Write
+from moorage.wire.commands import Ask, Cast, Outcome, TellServers, Write
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.coverage import NodeRow
 from moorage.wire.reasons import LINK_SESSION_OVER
 from tests.edge.moorage.rig import App, Rig
+from tests.hub.fakes import HUB, LEAST, RecordingAnswers, RecordingLink
 
 
 class Elsewhere:
@@ -119,6 +120,33 @@ def test_an_older_app_server_is_told_nothing(cluster: Cluster) -> None:
     app = joined(cluster, revision=3)
     app.rig.after(1.0)
     assert app.heard(v1.Nodes) == []
+
+
+@pytest.mark.parametrize(
+    ("instance", "home", "up", "told"),
+    [("i", True, True, 0), ("i", False, True, 1), ("i", True, False, 1), ("j", True, True, 1)],
+)
+def test_an_app_server_with_a_home_is_told_of_events_there_alone(
+    instance: str, home: bool, up: bool, told: int, cluster: Cluster
+) -> None:
+    rig = Rig()
+    rig.sessions.homes = cluster
+    there = AppServer("s", RecordingLink(), "moorage", LEAST)
+    there.instance, there.home, there.up = instance, home, up
+    rig.world.node.ensure_hub(HUB).servers.elsewhere.add(there)
+    app = App(rig, "s")
+    app.instance = "i"
+    if instance == "j":
+        there.id = "t"
+    app.dial()
+    tell = TellServers(HUB, "/", b'42["x"]', "another")
+    rig.world.submit(tell, RecordingAnswers())
+    rig.world.tick()
+    assert len(app.heard(v1.Told)) == told
+    rig.after(COVER_SECONDS)
+    rig.world.submit(tell, RecordingAnswers())
+    rig.world.tick()
+    assert len(app.heard(v1.Told)) == 1  # it has said of no other session that it is the home
 
 
 def test_without_a_cluster_cover_is_refused() -> None:

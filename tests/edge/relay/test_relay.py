@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from moorage.auth import AccessKeys
 from moorage.edge.relay.heads import request_head
 from moorage.edge.relay.hop import Hops, Peer, Request
+from moorage.edge.relay.relay import Relay
 from moorage.wire.ids import incarnation_of
 from moorage.wire.moorage import v1
 from tests.support.app_link import AppServer, tunnel_token
@@ -283,6 +284,19 @@ async def once(node: MoorageProcess, request: bytes) -> Reply:
     async with await HttpConnection.open(node.url) as http:
         await http.send(request)
         return await http.reply()
+
+
+@pytest.mark.parametrize("address", ["http://[", "http://h:x", "http://h:99999", f"http://{64 * 'a'}.org"])
+async def test_a_node_with_an_impossible_address_cannot_be_reached(address: str) -> None:
+    relay = Relay(AccessKeys("k" * 32), "node-one", lambda node: address, limit=10)
+    scope: dict[str, Any] = {"extensions": {}, "method": "GET", "scheme": "http", "path": "/socket.io/"}
+    scope |= {"query_string": b"", "headers": [], "client": ("192.0.2.7", 1)}
+
+    async def unused(*_: object) -> Any:
+        raise AssertionError
+
+    assert not await relay.request("node-two-1", scope, unused, unused)
+    assert relay.open == 0
 
 
 # -- bounds -------------------------------------------------------------------------------------------------

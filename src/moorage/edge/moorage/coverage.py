@@ -23,6 +23,8 @@ from moorage.wire.reasons import LINK_BAD_REQUEST, LINK_SESSION_OVER
 
 FENCE_SECONDS: Final = 3.0
 """Longest time that a session waits for the mark of the app server's home."""
+COVER_SECONDS: Final = 1.0
+"""An app server with a session at another node tells within this time which one is its home."""
 
 Submit = Callable[..., Job[None] | None]
 """`Node.submit`."""
@@ -83,6 +85,14 @@ class Coverage:
         self._beyond: Beyond | None = None
         self._held = False
         self._since: float | None = None
+        self._begun = server.node.clock()
+        others = [
+            each
+            for each in server.hub.servers.elsewhere
+            if each.up and each.home and each.id == server.app.id
+        ]
+        # Two homes would both tell it of other app servers' events. `Cover` follows at once.
+        server.app.home = not (instance and any(each.instance == instance for each in others))
         self._version = 0
         self._listed: tuple[NodeRow, ...] = ()
 
@@ -159,6 +169,9 @@ class Coverage:
     def tick(self, now: float) -> None:
         """Time passes: the app server is told of new nodes. A mark that does not come ends the session, and
         the app server dials again."""
+        if self.term == 0 and now - self._begun >= COVER_SECONDS:
+            # It has no other session, so the other node has only not noticed yet.
+            self._server.app.home = True
         rows = self._homes.nodes(self._server.app, self._server.hub, self._nodes)
         if rows != self._listed:
             self._listed = rows

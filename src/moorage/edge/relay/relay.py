@@ -35,6 +35,8 @@ CONNECT_SECONDS: Final = 2.0
 METHODS: Final = ("GET", "POST")
 RELAYED: Final = "moorage.relayed"
 """Key in `extensions` of the scope of a request that another node has relayed."""
+_UNREACHABLE: Final = (OSError, TimeoutError, ValueError)
+"""What connecting raises. `ValueError`: the other node has announced an address that is no URL."""
 
 log: Final = logs.get("relay")
 
@@ -135,7 +137,7 @@ class Relay:
             return await Exchange(reader, writer).run(head, scope, receive, send)
         except GoneError:
             return True
-        except (OSError, TimeoutError):
+        except _UNREACHABLE:
             return False
         finally:
             self._requests -= 1
@@ -183,7 +185,7 @@ class Relay:
             host, port, tls = _parts(address)
             async with asyncio.timeout(CONNECT_SECONDS):
                 await asyncio.get_running_loop().create_connection(lambda: owner, host, port, ssl=tls)
-        except (OSError, TimeoutError):
+        except _UNREACHABLE:
             return None
         if owner.transport.is_closing():
             return None
