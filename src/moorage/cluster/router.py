@@ -77,7 +77,7 @@ class Router:
         """Who takes messages that are no command, answer or heartbeat, by the type of the body."""
         for kind in get_args(cluster.Groups):
             self.handlers[kind] = self._targets.take
-        self._gathered = Gathered(self._send_body, node.later)
+        self.gathered = Gathered(self._send_body, node.later)
         self.handlers[cluster.Packets] = self._arrivals.take_packets
         self.forwarding = Forwarding(node, self, connect_timeout=connect_timeout)
         self._addresses: dict[str, str] = {}
@@ -171,12 +171,12 @@ class Router:
         node, payload = incarnation_of(command.connection), command.payload
         if node not in self._peers or len(payload) > LONG or payload.startswith(SPECIAL):
             return False
-        self._gathered.add(node, command.hub, command.connection, payload)
+        self.gathered.add(node, command.hub, command.connection, payload)
         return True
 
     def forward(self, node: str, connection: str, packet: bytes) -> None:
         """Send a client's packet to the node of its app server, together with others."""
-        self._gathered.add(node, "", connection, packet)
+        self.gathered.add(node, "", connection, packet)
 
     def write(self, command: Write, here: Outcome, reply: Reply, about: Any, via: Via | None = None) -> None:
         """Send it out, and reply when all nodes have carried it out. Emits that follow a join reach the
@@ -278,8 +278,8 @@ class Router:
             return
         for node in nodes:
             self._targets.passes(node, command)
-        if self._gathered.waits:
-            self._gathered.flush()
+        if self.gathered.waits:
+            self.gathered.flush()
         if via is not None and via.covered is not None:
             covered = tuple(via.covered)
             envelope = Envelope(self._own, command, number, via.instance, via.term, via.number, covered)
@@ -300,8 +300,8 @@ class Router:
             self._send(node, 0, body)
 
     def _send_all(self, body: Body, number: int = 0) -> None:
-        if self._gathered.waits:
-            self._gathered.flush()
+        if self.gathered.waits:
+            self.gathered.flush()
         self.streams.send_all(cluster.encode(Envelope(self._own, body, number)))
 
     def tell(self, node: str, body: Body) -> None:
@@ -318,8 +318,8 @@ class Router:
         self._send(to, 0, body)
 
     def _send(self, to: str, number: int, body: Body) -> None:
-        if self._gathered.waits:
-            self._gathered.flush()
+        if self.gathered.waits:
+            self.gathered.flush()
         self.streams.send(to, cluster.encode(Envelope(self._own, body, number)))
 
     # -- what arrives -----------------------------------------------------------------------------

@@ -130,3 +130,16 @@ async def test_a_server_that_falls_silent_is_given_up(server: NatsServer) -> Non
                 await asyncio.sleep(0.02)
         server.go_on()
         await until_connected(here)
+
+
+async def test_what_is_sent_at_the_end_of_a_turn_comes_behind_what_was_sent_in_it(server: NatsServer) -> None:
+    async with pair(server.url) as (here, there):
+        here.broker.soon(lambda: here.broker.send("n1", b"2"))
+        here.broker.send("n1", b"1")
+        assert [await there.next(), await there.next()] == [b"1", b"2"]
+        # Without a connection, the call is made all the same.
+        here.broker.stop()
+        made = asyncio.Event()
+        here.broker.soon(made.set)
+        async with asyncio.timeout(SECONDS):
+            await made.wait()

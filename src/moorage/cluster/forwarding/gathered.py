@@ -13,14 +13,15 @@ MOST: Final = 64 * 1024
 
 
 class Gathered:
-    """`send` sends a message to one node. `later` makes a call at the end of this turn. Whoever sends
+    """`send` sends a message to one node. `later` makes a call at the end of this turn; a broker may know a
+    better moment than the loop. Whoever sends
     anything else to a node must call `flush` first if something `waits`."""
 
     def __init__(
         self, send: Callable[[str, Body], object], later: Callable[[Callable[[], object]], object]
     ) -> None:
         self._send = send
-        self._later = later
+        self.later = later
         self._size = 0
         self.waits: dict[tuple[str, str], list[tuple[str, bytes]]] = {}
         """Connections and packets, by the node and the hub; the hub is "" for packets to an app server."""
@@ -31,7 +32,7 @@ class Gathered:
         rows = waits.get((node, hub))
         if rows is None:
             if not waits:
-                self._later(self.flush)
+                self.later(self.flush)
             waits[node, hub] = rows = []
         rows.append((connection, packet))
         self._size += len(packet)

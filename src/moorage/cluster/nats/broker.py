@@ -11,7 +11,7 @@ import itertools
 import random
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -146,6 +146,15 @@ class NatsBroker:
                 connection.publish(head, WHOLE, message)
             else:
                 self._publish_chunks(connection, head, message)
+
+    def soon(self, call: Callable[[], object]) -> None:
+        """Make a call at the end of this turn of the loop, right before the messages of the turn are
+        written."""
+        connection = self._connection
+        if connection is None:
+            asyncio.get_running_loop().call_soon(call)
+        else:
+            connection.soon(call)
 
     def send_all(self, message: bytes) -> None:
         """As in the port."""

@@ -41,6 +41,10 @@ class NatsConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._rest = b""
         self._out: list[bytes] = []
+        self._before: list[Callable[[], object]] = []
+        """Calls that are made before what is queued is written."""
+        self._due = False
+        """True if `flush` is scheduled."""
         self._reason = ""
         self._pongs: deque[asyncio.Future[None]] = deque()
         self.max_payload = 0
@@ -71,13 +75,29 @@ class NatsConnection(asyncio.Protocol):
     def publish(self, head: bytes, mark: bytes, message: bytes) -> None:
         """Queue a message. `head` is `PUB subject `, and `mark` goes in front of the message. Everything
         queued in one turn is written at once."""
-        out = self._out
-        if not out:
-            self._loop.call_soon(self.flush)
-        out.append(b"%b%d\r\n%b%b\r\n" % (head, len(mark) + len(message), mark, message))
+        if not self._due:
+            self._schedule()
+        self._out.append(b"%b%d\r\n%b%b\r\n" % (head, len(mark) + len(message), mark, message))
+
+    def soon(self, call: Callable[[], object]) -> None:
+        """Make a call at the end of this turn. What it publishes is written together with all else."""
+        self._before.append(call)
+        if not self._due:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        self._due = True
+        self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """Write what is queued. It is lost if the connection has ended meanwhile."""
+        try:
+            if self._before:
+                before, self._before = self._before, []
+                for call in before:
+                    call()
+        finally:
+            self._due = False
         out, self._out = self._out, []
         if out and not self._transport.is_closing():
             self._transport.write(b"".join(out))
@@ -88,8 +108,8 @@ class NatsConnection(asyncio.Protocol):
         """Done when the server has answered, so it has taken everything queued before."""
         done = self._loop.create_future()
         self._pongs.append(done)
-        if not self._out:
-            self._loop.call_soon(self.flush)
+        if not self._due:
+            self._schedule()
         self._out.append(b"PING\r\n")
         return done
 
