@@ -77,6 +77,14 @@ class Network:
         """Connect the machine again."""
         _ip("link", "set", self._cable(name), "master", self._tag)
 
+    def part(self, name: str, other: str) -> None:
+        """One machine does not answer another one any more, and both reach all others."""
+        _ip("-n", self._space(name), "route", "add", "blackhole", self._machines[other])
+
+    def join(self, name: str, other: str) -> None:
+        """It answers again."""
+        _ip("-n", self._space(name), "route", "del", "blackhole", self._machines[other])
+
     def _space(self, name: str) -> str:
         return f"{self._tag}-{name}"
 

@@ -91,13 +91,13 @@ class Scene(Cluster):
                 print(f"-- {app.label}", *[n for n in app.notices if n["notice"] != "taken"][-20:], sep="\n")
         super().__exit__(kind, error, trace)
 
-    def app(self, sdk: str, at: str, server_id: str = "", inside: tuple[str, ...] = ()) -> App:
-        """Start an app server with its first link at this node, and let it emit."""
+    def app(self, sdk: str, at: str, server_id: str = "", inside: tuple[str, ...] = (), size: int = 0) -> App:
+        """Start an app server with its first link at this node, and let it emit that many bytes more."""
         app = App(sdk, inside)
         self.apps.append(app)
         self._stack.callback(self._kill, app)
         app.link(self.nodes[at], self.hub, server_id)
-        app.call("emit", label=app.label, every=EMIT_EVERY)
+        app.call("emit", label=app.label, every=EMIT_EVERY, size=size)
         return app
 
     @staticmethod
@@ -118,7 +118,8 @@ class Scene(Cluster):
     def connect(self, number: int, *names: str) -> None:
         """Connect clients, in turn at these nodes or at all. Those that lose theirs try the next one."""
         nodes = list(names or self.nodes)
-        urls = [self.nodes[name].url for name in nodes]
+        others = [name for name in self.nodes if name not in nodes]
+        urls = [self.nodes[name].url for name in (*nodes, *others)]
         transports = cycle([["websocket"], ["polling", "websocket"], ["polling"]])
         each: list[dict[str, Any]] = []
         for at in range(number):
@@ -184,6 +185,8 @@ class Scene(Cluster):
             "the last emits arrive",
         )
         self._settled()
+        errors = [line for node in self.nodes.values() for line in node.lines if '"level": "error"' in line]
+        assert errors == []
         report: list[Any] = self.clients.call("report")
         self.clients.call("shut")
         ledger = Ledger(report, self.apps)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.scenarios import table
 from tests.scenarios.cluster import heard, until
-from tests.scenarios.scene import Scene, sdks
+from tests.scenarios.scene import OURS, Scene, sdks
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
 LEASE = 3.0
@@ -70,3 +70,26 @@ def test_a_node_is_frozen_past_its_lease(sdk: str) -> None:
                 ledger,
                 "the other nodes drop it within 6 s; its clients and its sessions wait for it",
             )
+
+
+@sdks(among=OURS)
+def test_a_node_is_frozen_until_its_links_end(sdk: str) -> None:
+    with Scene() as scene:
+        scene.started(sdk, nodes=NODES)
+        frozen = scene.nodes["two"]
+        frozen.signal(signal.SIGSTOP)
+        until(lambda: scene.served_by(scene.apps[0]) == 16, "the app server gives up its clients")
+        scene.flow("one", "three")
+        frozen.signal(signal.SIGCONT)
+        scene.together()
+        until(lambda: all(state["ends"] for state in scene.states("two")), "its clients are closed")
+        scene.all_connected()
+        scene.flow()
+        ledger = scene.finish()
+        ledger.undisturbed("one", "three")
+        ledger.came_back("two")
+        table.check(
+            "A node is frozen until the links to it are silent for too long; its clients are covered",
+            ledger,
+            "app servers give up its clients, and the node closes them when it goes on",
+        )

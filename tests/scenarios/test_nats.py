@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from pathlib import Path
+
 import pytest
 
 from tests.scenarios import table
 from tests.scenarios.cluster import ready, until
 from tests.scenarios.scene import Scene, sdks
+from tests.support.nats_server import NatsServer
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
 NODES = ["one", "two", "three"]
@@ -62,3 +67,54 @@ def test_all_nats_servers_are_killed_and_come_back(sdk: str) -> None:
                 ledger,
                 "`/readyz` says `no-nats` until they are back",
             )
+
+
+@sdks()
+def test_a_nats_server_is_frozen(sdk: str) -> None:
+    with Scene(nats=3) as scene:
+        scene.started(sdk, nodes=NODES)
+        scene.nats[1].pause()
+        scene.nodes["two"].wait_line(lambda line: "NATS" in line and "lost" in line)
+        scene.together()
+        scene.all_connected()
+        scene.flow()
+        scene.nats[1].go_on()
+        ledger = scene.finish()
+        ledger.undisturbed("one", "three")
+        table.check(
+            "The NATS server that a node uses is frozen (SIGSTOP); two others are there",
+            ledger,
+            "the node gives it up",
+            some_end=True,
+        )
+
+
+@sdks()
+def test_nats_drops_a_node_that_reads_slowly(sdk: str, tmp_path: Path) -> None:
+    (tmp_path / "nats.conf").write_text("max_payload: 65536\nmax_pending: 131072\n")
+    with Scene([NatsServer("-c", str(tmp_path / "nats.conf"))]) as scene:
+        scene.start("one")
+        scene.start("two", "three", advertise=False)
+        scene.app(sdk, "one", size=200_000)
+        scene.known(1)
+        scene.connect(6)
+        scene.flow(rounds=2)
+        slow = scene.nodes["two"]
+        dropped = False
+        for _ in range(10):
+            slow.signal(signal.SIGSTOP)
+            begun = time.monotonic()
+            scene.flow("one", rounds=20)
+            slow.signal(signal.SIGCONT)
+            print("frozen for", time.monotonic() - begun)
+            if any("NATS" in line and "lost" in line for line in slow.lines):
+                dropped = True
+                break
+            scene.flow(rounds=2)
+        assert dropped
+        scene.together()
+        scene.all_connected()
+        scene.flow()
+        ledger = scene.finish()
+        ledger.undisturbed()
+        table.check("NATS drops a node that reads too slowly", ledger, "the node logs it and connects again")

@@ -9,7 +9,7 @@ import pytest
 from tests.scenarios import table
 from tests.scenarios.cluster import heard, nats_cluster, until
 from tests.scenarios.network import Network
-from tests.scenarios.scene import Scene, sdks
+from tests.scenarios.scene import OURS, Scene, sdks
 from tests.support.nats_server import NatsServer
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
@@ -83,4 +83,37 @@ def test_a_node_starts_inside_a_partition(sdk: str, network: Network) -> None:
             "A node and an app server start inside a partition, which heals",
             ledger,
             "the node is alone until the partition heals; then all hear each other",
+        )
+
+
+@sdks(among=OURS)
+def test_an_app_server_loses_the_way_to_one_node(sdk: str, network: Network) -> None:
+    address = network.add("two")
+    network.add("app")
+    with Scene([NatsServer(host=network.gate)]) as scene:
+        nodes = [scene.launch("one", host=network.gate)]
+        nodes.append(scene.launch("two", host=address, inside=network.inside("two")))
+        for node in nodes:
+            node.__enter__()
+        scene.together()
+        scene.app(sdk, "one", inside=network.inside("app"))
+        scene.known(1)
+        scene.connect(12)
+        scene.flow()
+        network.part("two", "app")
+        until(lambda: all(state["ends"] for state in scene.states("two")), "the session at that node is over")
+        scene.all_connected()
+        scene.connect(4, "two")
+        assert [state["at"] for state in scene.states("two")[-4:]] == [0, 0, 0, 0]
+        assert scene.nodes["two"].metric('moorage_cluster_forwarded_total{direction="to_app_server"}') > 0
+        scene.flow()
+        network.join("two", "app")
+        scene.flow()
+        ledger = scene.finish()
+        ledger.undisturbed("one")
+        ledger.came_back("two")
+        table.check(
+            "An app server loses the way to one node, which the other nodes reach",
+            ledger,
+            "the clients there are closed after the grace time, and then forwarded",
         )

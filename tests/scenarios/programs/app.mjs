@@ -40,8 +40,9 @@ listen({
     const moorage = await attach(io, options);
     moorage?.on("error", (error) => notice("problem", { message: error.message }));
   },
-  emit: ({ label, every }) => {
-    emitting = setInterval(() => io.to("room").emit("news", label, ++emitted), every);
+  emit: ({ label, every, size }) => {
+    const rest = "x".repeat(size);
+    emitting = setInterval(() => io.to("room").emit("news", label, ++emitted, rest), every);
   },
   hush: () => {
     clearInterval(emitting);

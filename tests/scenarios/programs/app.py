@@ -45,13 +45,15 @@ class App:
         moorage.on("error", lambda error: notice("problem", message=str(error)))
 
     async def do_emit(self, line: Line) -> None:
-        self.emitting = asyncio.create_task(self._emit(line["label"], line["every"] / 1000))
+        self.emitting = asyncio.create_task(
+            self._emit(line["label"], line["every"] / 1000, "x" * line["size"])
+        )
 
-    async def _emit(self, label: str, seconds: float) -> None:
+    async def _emit(self, label: str, seconds: float, rest: str) -> None:
         while True:
             self.emitted += 1
             try:
-                await self.sio.emit("news", (label, self.emitted), room="room")
+                await self.sio.emit("news", (label, self.emitted, rest), room="room")
             except MoorageError as error:
                 notice("problem", message=str(error))
             await asyncio.sleep(seconds)
