@@ -311,3 +311,19 @@ def test_the_guarantees_hold_through_faults(
     seed: int, nodes: int, apps: int, most: int, events: list[str]
 ) -> None:
     tell(seed, nodes, apps, most, events)
+
+
+def test_an_app_server_keeps_its_session_at_a_node_where_it_has_clients() -> None:
+    cluster = Cluster(Random(1), 2)
+    cluster.start_node()
+    cluster.start_node()
+    cluster.rest(3)
+    for number in range(4):
+        cluster.apps.append(App(cluster, f"app{number}"))
+    cluster.rest(3)
+    users = [cluster.user(node) for node in cluster.nodes for _ in range(4)]
+    cluster.rest(1)
+    for _ in range(6):
+        cluster.start_node()
+    cluster.rest(6)
+    assert all(user is not None and user.is_open for user in users)

@@ -45,7 +45,13 @@ class Coverage:
         should keep it at its home, which is this node while `app.home` is set. It does not begin to cover a
         node that forwards clients to it: their packets would get a second way, and overtake each other. Nodes
         of other regions are never to be covered: it reaches them through its home."""
-        chosen = self._assignment(hub).of(app.id)
+        assignment = self._assignment(hub)
+        chosen = assignment.of(app.id)
+        # Clients that it has at a node keep its session there.
+        serves = self._router.forwarding.serves
+        chosen |= {
+            node for node in assignment.nodes - chosen if node in covered and serves(node, hub, app.id)
+        }
         if app.guests:
             chosen -= {guest.node for guest in app.guests}.difference(covered)
         if app.home:

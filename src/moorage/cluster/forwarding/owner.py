@@ -71,6 +71,11 @@ class Elsewhere:
             wire.Unknown: self._unknown,
         }
 
+    def serves(self, hub: Hub, server_id: str) -> bool:
+        """True if an app server has clients through its session there."""
+        servers = self._servers.values()
+        return any(each.app.id == server_id and each.hub is hub and each.app.load for each in servers)
+
     def end(self) -> None:
         """The other node is gone, or has forgotten this one: its app servers are lost."""
         self.rows = ()

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, get_args
 from moorage.cluster.forwarding.announced import Announced
 from moorage.cluster.forwarding.host import Visitors
 from moorage.cluster.forwarding.owner import Elsewhere
+from moorage.hub.hub import Hub
 from moorage.hub.node import Node
 from moorage.wire import forwarding as wire
 from moorage.wire.cluster import Body, Envelope
@@ -110,6 +111,11 @@ class Forwarding:
         pair.end()
         self._past[0] += pair.elsewhere.forwarded
         self._past[1] += pair.visitors.forwarded
+
+    def serves(self, node: str, hub: Hub, server_id: str) -> bool:
+        """True if an app server has clients through its session at another node."""
+        pair = self._pairs.get(node)
+        return pair is not None and pair.elsewhere.serves(hub, server_id)
 
     @property
     def is_told(self) -> bool:
