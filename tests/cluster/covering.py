@@ -1,6 +1,6 @@
 """App servers with sessions at several nodes, over a network that does only what it is told. The nodes are
 the service's own: hub, router, directory, forwarding, `Coverage` and sessions. The app servers are driven by
-the SDK's planner (`sdk.link.fleet`) and its sessions. Each link between the two is a pair of queues."""
+the SDK's planner (`sdk.link.planner`) and its sessions. Each link between the two is a pair of queues."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from moorage.edge.settings import EdgeLimits, LinkSettings
 from moorage.hub.hub import Connection
 from moorage.hub.ports import RefusedError
 from moorage.sdk.aio.fleet import again
-from moorage.sdk.link.fleet import Aim, Fleet, Order, Seat, aim_of
+from moorage.sdk.link.planner import Aim, NodeView, Order, Planner, aim_of
 from moorage.sdk.link.session import Counts, End, Part, Session, WrongNode
 from moorage.wire.cluster import VERSION, Alive
 from moorage.wire.moorage import v1
@@ -91,12 +91,12 @@ class ServiceNode:
         network.attach(self.name, None)
 
 
-class Berth:
+class NodeLink:
     """One link of an app server, and its session."""
 
-    def __init__(self, app: App, seat: Seat) -> None:
+    def __init__(self, app: App, view: NodeView) -> None:
         self.app = app
-        self.seat = seat
+        self.view = view
         self.session = Session(sdk="test", instance=app.instance, counts=app.counts)
         self.session.heard_nodes = lambda frame: app.listed(self, frame)
         self.line: Line | None = None
@@ -130,154 +130,154 @@ class _Answers:
 
 
 class App:
-    """One app server. It follows `sdk.aio.fleet.Links`."""
+    """One app server. It follows `sdk.aio.fleet.Fleet`."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.cluster = cluster
         self.id = name
         self.instance = f"instance-{name}"
         self.counts = Counts()
-        self.fleet = Fleet()
-        self.berths: dict[int, Berth] = {}
+        self.planner = Planner()
+        self.links: dict[int, NodeLink] = {}
         self.clients: dict[tuple[int, int], str] = {}
         """Connections by slot and number, from `Open` to the disconnect."""
         self.ended: list[str] = []
         """Connections of which a disconnect was reported."""
         self.ref = 0
         self.refused: list[v1.Failed] = []
-        self._berth(self.fleet.add())
+        self._add_link(self.planner.add())
 
-    def _berth(self, seat: Seat) -> None:
-        self.berths[seat.slot] = Berth(self, seat)
+    def _add_link(self, view: NodeView) -> None:
+        self.links[view.slot] = NodeLink(self, view)
 
     # -- links --------------------------------------------------------------------------------------
 
-    def dial(self, berth: Berth) -> None:
+    def dial(self, node_link: NodeLink) -> None:
         """One attempt."""
-        seat = berth.seat
-        alone = len(self.berths) == 1 or (not self.fleet.up and seat is self.fleet.anchor)
-        wanted = "" if alone else seat.node
+        view = node_link.view
+        alone = len(self.links) == 1 or (not self.planner.up and view is self.planner.anchor)
+        wanted = "" if alone else view.node
         node = self.cluster.node_for(wanted)
         if node is None:
             return
         line = Line(node.sessions, HUB, self.id)
         node.sessions.sweep.watch(line, 10.0)
-        line.feed(berth.session.hello())
+        line.feed(node_link.session.hello())
         node.settle()
         if line.closed:
             return
         try:
-            greeting = berth.session.greeted(line.writes.pop(0), wanted)
+            greeting = node_link.session.greeted(line.writes.pop(0), wanted)
         except WrongNode:
             line.feed(_NORMAL, WSMsgType.CLOSE)
             return
         if greeting.lost:
-            self.lost(berth)
-        berth.line, berth.node = line, node
-        berth.to_node.extend(greeting.again)
-        twin = self.fleet.twin(seat, node.name)
+            self.lost(node_link)
+        node_link.line, node_link.node = line, node
+        node_link.to_node.extend(greeting.again)
+        twin = self.planner.twin(view, node.name)
         if twin is not None:
             self._drop(twin)
-        berth.session.lost = None
-        self._tell(self.fleet.greeted(seat, node.name, new=not greeting.resumed))
+        node_link.session.lost = None
+        self._tell(self.planner.greeted(view, node.name, new=not greeting.resumed))
         self._settle()
 
-    def cut(self, berth: Berth) -> None:
+    def cut(self, node_link: NodeLink) -> None:
         """The link breaks, and with it what is under way."""
-        line, berth.line = berth.line, None
-        berth.to_node.clear()
-        berth.down_since = self.cluster.now
+        line, node_link.line = node_link.line, None
+        node_link.to_node.clear()
+        node_link.down_since = self.cluster.now
         if line is not None:
-            if berth.node.alive and not line.closed:
+            if node_link.node.alive and not line.closed:
                 line.lose()
-            self.fleet.down(berth.seat)
+            self.planner.down(node_link.view)
             self._settle()
 
-    def give_up(self, berth: Berth) -> None:
+    def give_up(self, node_link: NodeLink) -> None:
         """The app server does not wait for its session any longer."""
-        self.cut(berth)
-        if berth.session.id:
-            berth.session.forget("lost")
-            self.lost(berth)
+        self.cut(node_link)
+        if node_link.session.id:
+            node_link.session.forget("lost")
+            self.lost(node_link)
 
-    def lost(self, berth: Berth) -> None:
+    def lost(self, node_link: NodeLink) -> None:
         """A session is over, and with it its clients."""
-        slot = berth.seat.slot
-        was_home = berth.seat is self.fleet.home
-        self.cluster.session_lost(self, berth.seat.node, was_home=was_home)
+        slot = node_link.view.slot
+        was_home = node_link.view is self.planner.home
+        self.cluster.session_lost(self, node_link.view.node, was_home=was_home)
         for key in [key for key in self.clients if key[0] == slot]:
             self._end(key)
-        orders = self.fleet.lost(berth.seat)
+        orders = self.planner.lost(node_link.view)
         if orders:
             self._tell(orders)
-            untaken = berth.session.untaken()
+            untaken = node_link.session.untaken()
             for frame in untaken if was_home else ():
                 made = again(frame)
                 if made is not None:
-                    self.berths[self.fleet.anchor.slot].session.put(v1.encode_frame(made))
+                    self.links[self.planner.anchor.slot].session.put(v1.encode_frame(made))
             self._settle()
 
-    def listed(self, berth: Berth, frame: v1.Nodes) -> None:
-        self.fleet.listed(berth.seat, frame)
+    def listed(self, node_link: NodeLink, frame: v1.Nodes) -> None:
+        self.planner.listed(node_link.view, frame)
         self._settle()
 
     def _tell(self, orders: list[Order]) -> None:
-        for seat, frame in orders:
-            self.berths[seat.slot].session.put(v1.encode_frame(frame))
+        for view, frame in orders:
+            self.links[view.slot].session.put(v1.encode_frame(frame))
 
     def _settle(self) -> None:
-        for seat in self.fleet.steps().drop:
-            if seat.slot in self.berths:
-                self._drop(seat)
-        for row in self.fleet.steps().dial:
-            self._berth(self.fleet.add(row))
-        alive = self.fleet.alive
-        for berth in self.berths.values():
-            berth.session.alone = not any(seat is not berth.seat for seat in alive)
-            berth.flush()
+        for view in self.planner.steps().drop:
+            if view.slot in self.links:
+                self._drop(view)
+        for row in self.planner.steps().dial:
+            self._add_link(self.planner.add(row))
+        alive = self.planner.alive
+        for node_link in self.links.values():
+            node_link.session.alone = not any(view is not node_link.view for view in alive)
+            node_link.flush()
 
-    def _drop(self, seat: Seat) -> None:
-        berth = self.berths[seat.slot]
-        self.fleet.remove(seat)
-        if berth.session.id:
-            berth.session.forget("dropped")
-            self.lost(berth)
-        line, berth.line = berth.line, None
-        if line is not None and berth.node.alive and not line.closed:
+    def _drop(self, view: NodeView) -> None:
+        node_link = self.links[view.slot]
+        self.planner.remove(view)
+        if node_link.session.id:
+            node_link.session.forget("dropped")
+            self.lost(node_link)
+        line, node_link.line = node_link.line, None
+        if line is not None and node_link.node.alive and not line.closed:
             line.feed(_NORMAL, WSMsgType.CLOSE)
-        self.berths.pop(seat.slot, None)
+        self.links.pop(view.slot, None)
 
     def tick(self) -> None:
-        for berth in tuple(self.berths.values()):
-            if self.berths.get(berth.seat.slot) is not berth:
+        for node_link in tuple(self.links.values()):
+            if self.links.get(node_link.view.slot) is not node_link:
                 continue
-            line = berth.line
-            if line is not None and (line.closed or not berth.node.alive):
-                self.cut(berth)
-            if berth.line is None:
-                if berth.session.id and self.cluster.now - berth.down_since > GRACE + 1:
-                    self.give_up(berth)
-                if self.berths.get(berth.seat.slot) is berth:
-                    self.dial(berth)
+            line = node_link.line
+            if line is not None and (line.closed or not node_link.node.alive):
+                self.cut(node_link)
+            if node_link.line is None:
+                if node_link.session.id and self.cluster.now - node_link.down_since > GRACE + 1:
+                    self.give_up(node_link)
+                if self.links.get(node_link.view.slot) is node_link:
+                    self.dial(node_link)
             else:
-                berth.to_node.append(berth.session.empty_batch())
+                node_link.to_node.append(node_link.session.empty_batch())
 
     # -- frames -------------------------------------------------------------------------------------
 
     def send(self, frame: v1.FromApp, slot: int = 0) -> list[int]:
         """Queue a frame where it belongs. Returns the slots of the sessions."""
         if aim_of(frame) is Aim.ALL:
-            seats = self.fleet.alive or [self.fleet.anchor]
-            berths = [self.berths[seat.slot] for seat in seats]
+            views = self.planner.alive or [self.planner.anchor]
+            links = [self.links[view.slot] for view in views]
             if type(frame) in v1.COUNTED:
                 self.counts.number += 1
                 frame.number = self.counts.number  # type: ignore[union-attr]
         else:
-            berths = [self.berths[slot]] if slot in self.berths else []
-        for berth in berths:
-            berth.session.put(v1.encode_frame(frame))
-            berth.flush()
-        return [berth.seat.slot for berth in berths]
+            links = [self.links[slot]] if slot in self.links else []
+        for node_link in links:
+            node_link.session.put(v1.encode_frame(frame))
+            node_link.flush()
+        return [node_link.view.slot for node_link in links]
 
     def ask(self, make: Callable[[int], v1.FromApp], done: Callable[[], object], slot: int = 0) -> None:
         """A request; `done` is called if all of its nodes have answered."""
@@ -286,16 +286,16 @@ class App:
         slots = self.send(make(ref), slot)
         answers = _Answers(len(slots), done)
         for each in slots:
-            self.berths[each].session.expect(ref, answers, self.cluster.now, None)
+            self.links[each].session.expect(ref, answers, self.cluster.now, None)
 
-    def take(self, berth: Berth, data: bytes) -> None:
+    def take(self, node_link: NodeLink, data: bytes) -> None:
         """One message of a node."""
-        slot = berth.seat.slot
-        session = berth.session
+        slot = node_link.view.slot
+        session = node_link.session
         for frame in session.received(data):
             self._take(slot, frame)
         session.take_all()
-        berth.flush()
+        node_link.flush()
 
     def _take(self, slot: int, frame: v1.FromService) -> None:
         if isinstance(frame, v1.Open):
@@ -394,13 +394,13 @@ class Cluster:
         """One message moves, at random; False if there is none."""
         ways: list[Callable[[], object]] = []
         for app in self.apps:
-            for berth in app.berths.values():
-                line = berth.line
-                if line is not None and berth.node.alive:
-                    if berth.to_node and not line.closed:
-                        ways.append(lambda berth=berth: self._to_node(berth))  # type: ignore[misc]
+            for node_link in app.links.values():
+                line = node_link.line
+                if line is not None and node_link.node.alive:
+                    if node_link.to_node and not line.closed:
+                        ways.append(lambda node_link=node_link: self._to_node(node_link))  # type: ignore[misc]
                     if line.writes:
-                        ways.append(lambda app=app, berth=berth: self._to_app(app, berth))  # type: ignore[misc]
+                        ways.append(lambda app=app, node_link=node_link: self._to_app(app, node_link))  # type: ignore[misc]
         if ways and self.choose.random() < 0.5:
             self.choose.choice(ways)()
         elif not self.network.step():
@@ -414,14 +414,14 @@ class Cluster:
         return True
 
     @staticmethod
-    def _to_node(berth: Berth) -> None:
-        assert berth.line is not None
-        berth.line.feed(berth.to_node.popleft())
+    def _to_node(node_link: NodeLink) -> None:
+        assert node_link.line is not None
+        node_link.line.feed(node_link.to_node.popleft())
 
     @staticmethod
-    def _to_app(app: App, berth: Berth) -> None:
-        assert berth.line is not None
-        app.take(berth, berth.line.writes.pop(0))
+    def _to_app(app: App, node_link: NodeLink) -> None:
+        assert node_link.line is not None
+        app.take(node_link, node_link.line.writes.pop(0))
 
     def run(self, most: int = 100_000) -> None:
         """Messages move until none is left, or `most` have moved."""

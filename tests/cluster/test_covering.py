@@ -86,7 +86,7 @@ class Story:
         self.numbers[app.id] += 1
         number = self.numbers[app.id]
         frame.payload = f'42["{app.id}",{number}]'.encode()
-        if self.calm and app.fleet.home is not None:
+        if self.calm and app.planner.home is not None:
             self.owed[app.id, number] = app, {user for user in to if user.is_open}
         app.send(frame, slot)
 
@@ -164,8 +164,8 @@ class Story:
     def _bounce(self) -> None:
         """A link breaks, and is resumed."""
         app = self._app()
-        berth = self.choose.choice(list(app.berths.values()))
-        app.cut(berth)
+        node_link = self.choose.choice(list(app.links.values()))
+        app.cut(node_link)
 
     def _delay(self) -> None:
         one, other = self._other().name, self._other().name
@@ -190,7 +190,7 @@ class Story:
     def _cut(self) -> None:
         """An app server gives a session up."""
         app = self._app()
-        app.give_up(self.choose.choice(list(app.berths.values())))
+        app.give_up(self.choose.choice(list(app.links.values())))
 
     def _cover(self) -> None:
         """A node can be reached, or cannot be reached any more."""
@@ -220,7 +220,7 @@ class Story:
 
     def _session_lost(self, app: App, node: str, *, was_home: bool) -> None:
         """What is under way to the node is lost. If it was the home: also what it had not forwarded."""
-        covered = {seat.node for seat in app.fleet.alive} if was_home else set()
+        covered = {view.node for view in app.planner.alive} if was_home else set()
         for owner, users in self.owed.values():
             if owner is app:
                 gone = {

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from moorage.sdk.aio.fleet import Links
+from moorage.sdk.aio.fleet import Fleet
 from moorage.sdk.link.connection_string import parse
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.coverage import NodeRow
@@ -38,10 +38,10 @@ def nodes(peers: list[ServicePeer], version: int = 1) -> v1.Nodes:
     )
 
 
-async def begin(peers: list[ServicePeer], ears: Ears) -> Links:
+async def begin(peers: list[ServicePeer], ears: Ears) -> Fleet:
     """The first peer lists both, and the links come up."""
     first, second = peers
-    links = Links(parse(first.connection_string), "app", "one", ears)
+    links = Fleet(parse(first.connection_string), "app", "one", ears)
     async with asyncio.timeout(TIMEOUT):
         starting = asyncio.create_task(links.start())
         question = await first.frame(v1.List)

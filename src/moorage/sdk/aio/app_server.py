@@ -16,7 +16,7 @@ import socketio
 from moorage.sdk.aio.dispatch import Dispatcher
 from moorage.sdk.aio.engine import Engine
 from moorage.sdk.aio.events import Events, Waits
-from moorage.sdk.aio.fleet import Links
+from moorage.sdk.aio.fleet import Fleet
 from moorage.sdk.aio.manager import Manager
 from moorage.sdk.aio.server_events import AioServerEvents
 from moorage.sdk.app_server import HANDLER_SECONDS, AppServerBase, check
@@ -64,7 +64,7 @@ async def use_moorage(
     check(sio, engine=Engine, manager=socketio.AsyncManager, server_id=server_id, function="use_moorage")
     moorage = Moorage(
         sio,
-        lambda inbox: Links(
+        lambda inbox: Fleet(
             where,
             hub,
             server_id or secrets.token_urlsafe(12),
@@ -90,10 +90,10 @@ class Moorage(AppServerBase):
     `to` and `room` everywhere: a room, a socket id, or a collection of them; None is the whole namespace.
     `skip`: sockets and rooms to leave out. Timeouts are in seconds."""
 
-    def __init__(self, sio: Any, make_link: Callable[[Inbox], Links]) -> None:
+    def __init__(self, sio: Any, make_link: Callable[[Inbox], Fleet]) -> None:
         super().__init__(sio)
         inbox = Inbox(self._tell)
-        self.link: Links = make_link(inbox)
+        self.link: Fleet = make_link(inbox)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._engine = Engine(sio.eio, self.link)
         waits = Waits()

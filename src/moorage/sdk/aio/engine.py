@@ -12,7 +12,7 @@ from typing import Any
 import engineio
 import engineio.packet
 
-from moorage.sdk.aio.fleet import Links
+from moorage.sdk.aio.fleet import Fleet
 from moorage.sdk.clients.clients import Client, ClientTable, OutgoingParts, moved_to, text_of
 from moorage.sdk.clients.environ import Environ
 from moorage.sdk.clients.members import Stage
@@ -61,7 +61,7 @@ class AioClient(Client):
 class Engine(ClientTable[AioClient], engineio.AsyncServer):  # type: ignore[misc]
     """See the module's text."""
 
-    def __init__(self, original: engineio.AsyncServer, link: Links) -> None:
+    def __init__(self, original: engineio.AsyncServer, link: Fleet) -> None:
         # Not `super().__init__`: the settings are those of a server that exists already.
         self._replace(original, "")
         self.link = link

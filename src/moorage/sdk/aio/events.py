@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import socketio.async_server
 
-from moorage.sdk.aio.fleet import Links
+from moorage.sdk.aio.fleet import Fleet
 from moorage.sdk.clients.members import Member
 from moorage.sdk.errors import MoorageError, NotSerialisable
 from moorage.sdk.exchange.dispatch import HANDLER_COST
@@ -69,7 +69,7 @@ class Events:
     """The handlers of one `socketio` server."""
 
     def __init__(
-        self, sio: Any, link: Links, codec: Codec, waits: Waits, *, max_backlog: int = MAX_BACKLOG
+        self, sio: Any, link: Fleet, codec: Codec, waits: Waits, *, max_backlog: int = MAX_BACKLOG
     ) -> None:
         self._sio = sio
         self._not_handled = sio.not_handled

@@ -1,4 +1,4 @@
-"""The links of one app server: one to each node of the service that it covers (see `sdk.link.fleet`).
+"""The links of one app server: one to each node of the service that it covers (see `sdk.link.planner`).
 
 To its users a fleet is one link, with the interface of `Link`. While there was never more than one link,
 `send`, `ask` and `request` are that link's own.
@@ -17,8 +17,8 @@ from typing import Any, Final, Protocol
 from moorage.sdk.aio.link import INSTANCE_BYTES, MOST_SECONDS, Link
 from moorage.sdk.errors import MoorageError, QueueFull, SessionLost, UsageError
 from moorage.sdk.link.connection_string import ConnectionString
-from moorage.sdk.link.fleet import Aim, Fleet, Order, Seat, aim_of, inward, outward, slot_of
 from moorage.sdk.link.merged import Merged
+from moorage.sdk.link.planner import Aim, NodeView, Order, Planner, aim_of, inward, outward, slot_of
 from moorage.sdk.link.ports import FleetReceiver
 from moorage.sdk.link.session import MAX_QUEUE_BYTES, Answers, Counts, End, Session, TakesPart, Waiter
 from moorage.wire.moorage import v1
@@ -42,40 +42,40 @@ class _Request(Protocol):
     ) -> Awaitable[End]: ...
 
 
-class Berth:
-    """One link of a fleet: `Receiver` and `Owner` of the link."""
+class NodeLink:
+    """The link to one node, as its `Receiver` and its `Owner`."""
 
-    def __init__(self, links: Links, seat: Seat) -> None:
-        self._links = links
-        self._receiver = links.receiver
-        self.seat = seat
+    def __init__(self, fleet: Fleet, view: NodeView) -> None:
+        self._fleet = fleet
+        self._receiver = fleet.receiver
+        self.view = view
         self.link: Link
 
     def received(self, frames: list[FromService]) -> None:
         """One batch."""
-        if self.seat.slot:
-            inward(frames, self.seat.slot)
+        if self.view.slot:
+            inward(frames, self.view.slot)
         self._receiver.received(frames)
 
     def session_lost(self, why: str) -> None:
         """The session is over."""
-        self._links.lost(self, why)
+        self._fleet.lost(self, why)
 
     def link_event(self, name: str, error: Exception | None) -> None:
         """The link was lost, came back, or failed."""
-        self._links.event(self, name, error)
+        self._fleet.event(self, name, error)
 
     def where(self) -> tuple[ConnectionString, str]:
         """Where to dial."""
-        return self._links.where(self)
+        return self._fleet.where(self)
 
     def greeted(self, hello: ServiceHello, *, new: bool) -> None:
         """The link is up."""
-        self._links.greeted(self, hello, new=new)
+        self._fleet.greeted(self, hello, new=new)
 
 
-class Links:
-    """See the module's text. Everything on one event loop; nothing here is thread-safe."""
+class Fleet:
+    """All links of one app server. Everything is on one event loop; nothing here is thread-safe."""
 
     def __init__(
         self,
@@ -101,14 +101,14 @@ class Links:
         }
         self._counts = counts
         self._loop = asyncio.get_running_loop()
-        self._fleet = Fleet()
-        self._berths: dict[int, Berth] = {}
+        self._planner = Planner()
+        self._links: dict[int, NodeLink] = {}
         self._failed: Exception | None = None
         self._held = False
         self._was_down = False
         self._changed: asyncio.Future[None] | None = None
         """Set while `start` waits for the nodes to be covered."""
-        link = self._berth(self._fleet.add()).link
+        link = self._add_link(self._planner.add()).link
         self._only: Link | None = link
         """The link, while there was never another."""
         self._home = link
@@ -121,21 +121,23 @@ class Links:
         self.request: _Request = link.request
         """Ask, and wait for the end of the answer; as `Link.request`."""
 
-    def _berth(self, seat: Seat) -> Berth:
-        berth = Berth(self, seat)
-        berth.link = Link(self.target, self.hub, self.server_id, berth, owner=berth, **self._options)
-        berth.link.session.heard_nodes = lambda frame: self._listed(berth, frame)
-        berth.link.hold(self._held)
-        berth.link.patient = seat.slot > 0
-        self._berths[seat.slot] = berth
-        return berth
+    def _add_link(self, view: NodeView) -> NodeLink:
+        node_link = NodeLink(self, view)
+        node_link.link = Link(
+            self.target, self.hub, self.server_id, node_link, owner=node_link, **self._options
+        )
+        node_link.link.session.heard_nodes = lambda frame: self._listed(node_link, frame)
+        node_link.link.hold(self._held)
+        node_link.link.patient = view.slot > 0
+        self._links[view.slot] = node_link
+        return node_link
 
     # -- state --------------------------------------------------------------------------------------
 
     @property
     def up(self) -> bool:
         """One link is up at least."""
-        return any(berth.link.up for berth in self._berths.values())
+        return any(node_link.link.up for node_link in self._links.values())
 
     @property
     def closed(self) -> bool:
@@ -160,23 +162,23 @@ class Links:
     @property
     def nodes(self) -> tuple[str, ...]:
         """Names of the nodes with a session; none if the service has a single node."""
-        return tuple(seat.name for seat in self._fleet.alive if seat.name)
+        return tuple(view.name for view in self._planner.alive if view.name)
 
     @property
     def congested(self) -> bool:
         """So much is queued for a link that is up that who produces more should wait for `drained`."""
         if self._only is not None:
             return self._only.congested
-        return any(berth.link.congested for berth in self._berths.values())
+        return any(node_link.link.congested for node_link in self._links.values())
 
     def session_of(self, number: int) -> str:
         """The session that knows a client or a question by this number."""
-        berth = self._berths.get(slot_of(number))
-        return (berth.link.session.id or _NO_SESSION) if berth is not None else _NO_SESSION
+        node_link = self._links.get(slot_of(number))
+        return (node_link.link.session.id or _NO_SESSION) if node_link is not None else _NO_SESSION
 
     def knows(self, session: str) -> bool:
         """The session has not ended."""
-        return any(berth.link.session.id == session for berth in self._berths.values())
+        return any(node_link.link.session.id == session for node_link in self._links.values())
 
     # -- start and end ------------------------------------------------------------------------------
 
@@ -190,7 +192,7 @@ class Links:
             async with asyncio.timeout(START_SECONDS):
                 # The answer is behind the list of nodes, if there is one.
                 await self.request(v1.List, timeout=START_SECONDS)
-                while not self._fleet.covered:
+                while not self._planner.covered:
                     self._changed = self._loop.create_future()
                     await self._changed
 
@@ -200,7 +202,7 @@ class Links:
             return
         if drain > 0:
             await self.drain(drain, empty)
-        await asyncio.gather(*(berth.link.close() for berth in tuple(self._berths.values())))
+        await asyncio.gather(*(node_link.link.close() for node_link in tuple(self._links.values())))
 
     async def drain(self, seconds: float, empty: Callable[[], bool]) -> None:
         """The first part of `close`, for who has something to do before the second."""
@@ -220,14 +222,14 @@ class Links:
         elif aim is Aim.HOME:
             self._home.send(frame)
         else:
-            berth = self._berths.get(outward(frame, aim))
-            if berth is not None and berth.seat.alive:
-                berth.link.send(frame)
+            node_link = self._links.get(outward(frame, aim))
+            if node_link is not None and node_link.view.alive:
+                node_link.link.send(frame)
 
-    def _send_all(self, frame: FromApp) -> list[Berth]:
+    def _send_all(self, frame: FromApp) -> list[NodeLink]:
         """Queue the frame in all sessions, and return these. A session whose queue is full is given up,
         unless all are full. Raises `QueueFull`, `TooLarge`, and what ended the links."""
-        berths = self._alive()
+        links = self._alive()
         if self._home.closed:
             self._home.send(frame)  # raises, or does nothing
             return []
@@ -236,25 +238,25 @@ class Links:
             frame.number = self._counts.number  # type: ignore[union-attr]
         data = v1.encode_frame(frame)
         size = len(data)
-        for berth in berths:
-            if size > berth.link.session.largest:
-                raise berth.link.session.too_large(size)
-        full = [berth for berth in berths if not berth.link.session.fits(size)]
+        for node_link in links:
+            if size > node_link.link.session.largest:
+                raise node_link.link.session.too_large(size)
+        full = [node_link for node_link in links if not node_link.link.session.fits(size)]
         if full and type(frame) is not v1.Drain:
-            if len(full) == len(berths):
+            if len(full) == len(links):
                 raise full[0].link.session.full()
-            for berth in full:
-                _log.warning("node %s is slower than the others: a new session there", berth.seat.name)
-                berth.link.restart("its queue is full")
-            berths = self._alive()
-        for berth in berths:
-            berth.link.put(data)
-        return berths
+            for node_link in full:
+                _log.warning("node %s is slower than the others: a new session there", node_link.view.name)
+                node_link.link.restart("its queue is full")
+            links = self._alive()
+        for node_link in links:
+            node_link.link.put(data)
+        return links
 
-    def _alive(self) -> list[Berth]:
+    def _alive(self) -> list[NodeLink]:
         """The links with a session. Without any, the one that looks for a node keeps what is to be sent."""
-        seats = self._fleet.alive or [self._fleet.anchor]
-        return [self._berths[seat.slot] for seat in seats]
+        views = self._planner.alive or [self._planner.anchor]
+        return [self._links[view.slot] for view in views]
 
     def _ask_several(self, make: Make, answers: Answers, timeout: float | None) -> int:
         """`ask` with several links."""
@@ -263,17 +265,17 @@ class Links:
         if aim is Aim.HOME or self.closed:
             return self._home.ask(make, answers, timeout)
         if aim is not Aim.ALL:
-            berth = self._berths.get(outward(frame, aim))
-            if berth is None or not berth.seat.alive:
+            node_link = self._links.get(outward(frame, aim))
+            if node_link is None or not node_link.view.alive:
                 raise SessionLost(_GONE)
-            return berth.link.ask(lambda ref: _with_ref(frame, ref), answers, timeout)
+            return node_link.link.ask(lambda ref: _with_ref(frame, ref), answers, timeout)
         self._counts.ref += 1
         ref = self._counts.ref
-        berths = self._send_all(_with_ref(frame, ref))
-        merged, now = Merged(ref, answers, len(berths)), self._loop.time()
-        for berth in berths:
-            seat = berth.seat
-            berth.link.session.expect(ref, merged.leaf(seat.slot, seat.name or seat.node), now, timeout)
+        links = self._send_all(_with_ref(frame, ref))
+        merged, now = Merged(ref, answers, len(links)), self._loop.time()
+        for node_link in links:
+            view = node_link.view
+            node_link.link.session.expect(ref, merged.leaf(view.slot, view.name or view.node), now, timeout)
         return ref
 
     async def _request_several(
@@ -285,8 +287,8 @@ class Links:
         try:
             return await future
         finally:
-            for berth in self._berths.values():
-                berth.link.session.cancel(ref)
+            for node_link in self._links.values():
+                node_link.link.session.cancel(ref)
 
     async def drained(self) -> None:
         """Until all queues are short again, or their links down. Raises what ends the only link."""
@@ -294,49 +296,49 @@ class Links:
             await slow.drained()
 
     def _slow(self) -> Link | None:
-        return next((berth.link for berth in self._berths.values() if berth.link.congested), None)
+        return next((node_link.link for node_link in self._links.values() if node_link.link.congested), None)
 
     def hold(self, held: bool) -> None:
         """While held, what comes counts as not taken."""
         self._held = held
-        for berth in self._berths.values():
-            berth.link.hold(held)
+        for node_link in self._links.values():
+            node_link.link.hold(held)
 
     # -- what happens to the links ------------------------------------------------------------------
 
-    def where(self, berth: Berth) -> tuple[ConnectionString, str]:
+    def where(self, node_link: NodeLink) -> tuple[ConnectionString, str]:
         """Where a link dials. The only link takes any node, and so does one of several if none is up. But
         its session is at one node, so it tries that one as well."""
-        seat = berth.seat
-        alone = len(self._berths) == 1 or (not self._fleet.up and seat is self._fleet.anchor)
-        if alone and not (seat.listed and berth.link.backoff.attempts % 2):
+        view = node_link.view
+        alone = len(self._links) == 1 or (not self._planner.up and view is self._planner.anchor)
+        if alone and not (view.listed and node_link.link.backoff.attempts % 2):
             return self.target, ""
-        return self.target.at(seat.url) if seat.slot and seat.url else self.target, seat.node
+        return self.target.at(view.url) if view.slot and view.url else self.target, view.node
 
-    def greeted(self, berth: Berth, hello: ServiceHello, *, new: bool) -> None:
+    def greeted(self, node_link: NodeLink, hello: ServiceHello, *, new: bool) -> None:
         """A link is up."""
-        twin = self._fleet.twin(berth.seat, hello.node)
+        twin = self._planner.twin(node_link.view, hello.node)
         if twin is not None:
             self._drop(twin, "another session at the same node has begun")
-        berth.link.session.lost = None
-        self._tell(self._fleet.greeted(berth.seat, hello.node, new=new))
+        node_link.link.session.lost = None
+        self._tell(self._planner.greeted(node_link.view, hello.node, new=new))
         self._settle()
 
-    def _listed(self, berth: Berth, frame: v1.Nodes) -> None:
-        self._fleet.listed(berth.seat, frame)
+    def _listed(self, node_link: NodeLink, frame: v1.Nodes) -> None:
+        self._planner.listed(node_link.view, frame)
         self._settle()
 
-    def lost(self, berth: Berth, why: str) -> None:
+    def lost(self, node_link: NodeLink, why: str) -> None:
         """A session is over, and with it its clients."""
-        was_home = berth.seat is self._fleet.home
-        orders = self._fleet.lost(berth.seat)
+        was_home = node_link.view is self._planner.home
+        orders = self._planner.lost(node_link.view)
         if not orders:
             self.receiver.session_lost(why)
             self._settle()
             return
-        self.receiver.clients_lost(berth.seat.slot, why)
+        self.receiver.clients_lost(node_link.view.slot, why)
         self._tell(orders)
-        untaken = berth.link.session.untaken()
+        untaken = node_link.link.session.untaken()
         self._follow_home()
         if was_home:
             self._send_again(untaken)
@@ -349,14 +351,14 @@ class Links:
             if made is not None:
                 self._home.put(v1.encode_frame(made))
 
-    def event(self, berth: Berth, name: str, error: Exception | None) -> None:
+    def event(self, node_link: NodeLink, name: str, error: Exception | None) -> None:
         """A link was lost, came back, or failed for good. The receiver hears of it if it is about all."""
         if name == "failed":
-            self._fail(berth, error)
+            self._fail(node_link, error)
             return
         if name == "lost":
-            self._fleet.down(berth.seat)
-            if not self._fleet.up:
+            self._planner.down(node_link.view)
+            if not self._planner.up:
                 self._was_down = True
                 self.receiver.link_event(name, error)
             self._settle()
@@ -364,55 +366,55 @@ class Links:
             self._was_down = False
             self.receiver.link_event(name, error)
 
-    def _fail(self, berth: Berth, error: Exception | None) -> None:
-        for other in tuple(self._berths.values()):
-            if other is not berth:
-                self._drop(other.seat, str(error))
-        self._home = berth.link
+    def _fail(self, node_link: NodeLink, error: Exception | None) -> None:
+        for other in tuple(self._links.values()):
+            if other is not node_link:
+                self._drop(other.view, str(error))
+        self._home = node_link.link
         self.receiver.link_event("failed", error)
 
     def _tell(self, orders: list[Order]) -> None:
         """Tell all sessions what is covered now. Nothing is queued in between."""
-        for seat, frame in orders:
-            self._berths[seat.slot].link.put(v1.encode_frame(frame))
+        for view, frame in orders:
+            self._links[view.slot].link.put(v1.encode_frame(frame))
 
     def _settle(self) -> None:
         """Make the links what they should be."""
-        for seat in self._fleet.steps().drop:
-            if seat.slot in self._berths:
-                self._drop(seat, f"node {seat.name or seat.node} is gone")
-        for row in self._fleet.steps().dial:
+        for view in self._planner.steps().drop:
+            if view.slot in self._links:
+                self._drop(view, f"node {view.name or view.node} is gone")
+        for row in self._planner.steps().dial:
             try:
                 self.target.at(row.url or self.target.endpoint)
             except UsageError as error:
                 _log.error("node %s cannot be covered: %s", row.name, error)
                 continue
             self._grow()
-            self._berth(self._fleet.add(row)).link.begin()
+            self._add_link(self._planner.add(row)).link.begin()
         self._follow_home()
-        alive = self._fleet.alive
-        for berth in self._berths.values():
-            berth.link.session.alone = not any(seat is not berth.seat for seat in alive)
+        alive = self._planner.alive
+        for node_link in self._links.values():
+            node_link.link.session.alone = not any(view is not node_link.view for view in alive)
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
 
     def _follow_home(self) -> None:
-        self._home = self._berths[self._fleet.anchor.slot].link
+        self._home = self._links[self._planner.anchor.slot].link
         self.session = self._home.session
 
     def _grow(self) -> None:
         """From here on there are several links."""
-        for berth in self._berths.values():
-            berth.link.patient = True
+        for node_link in self._links.values():
+            node_link.link.patient = True
         self._only = None
         self.send, self.ask, self.request = self._send_several, self._ask_several, self._request_several
 
-    def _drop(self, seat: Seat, why: str) -> None:
-        berth = self._berths[seat.slot]
-        self._fleet.remove(seat)
+    def _drop(self, view: NodeView, why: str) -> None:
+        node_link = self._links[view.slot]
+        self._planner.remove(view)
         _log.info("%s", why)
-        berth.link.drop(why)
-        self._berths.pop(seat.slot, None)
+        node_link.link.drop(why)
+        self._links.pop(view.slot, None)
 
 
 def again(frame: FromApp) -> v1.Again | None:

@@ -13,7 +13,7 @@ from typing import Any
 import socketio
 
 from moorage.sdk.aio.events import Handling, Waits
-from moorage.sdk.aio.fleet import Links
+from moorage.sdk.aio.fleet import Fleet
 from moorage.sdk.clients.clients import ClientTable
 from moorage.sdk.clients.members import Callback, Member
 from moorage.sdk.errors import LinkClosed, RequestTimeout, SessionLost
@@ -31,7 +31,7 @@ _log = logging.getLogger("moorage.sdk")
 class Manager(SocketManager, socketio.AsyncManager):  # type: ignore[misc]
     """Stands in `sio.manager`."""
 
-    def __init__(self, link: Links, codec: Codec, table: ClientTable[Any], waits: Waits) -> None:
+    def __init__(self, link: Fleet, codec: Codec, table: ClientTable[Any], waits: Waits) -> None:
         super().__init__()
         self._manage(table, codec, nullcontext())
         self._link = link

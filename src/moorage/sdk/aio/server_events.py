@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 
-from moorage.sdk.aio.fleet import Links
+from moorage.sdk.aio.fleet import Fleet
 from moorage.sdk.errors import MoorageError
 from moorage.sdk.exchange.server_events import HandlerCall, ServerEvents
 from moorage.sdk.payload import Codec
@@ -18,7 +18,7 @@ _log = logging.getLogger("moorage.sdk")
 class AioServerEvents(ServerEvents):
     """`ServerEvents` with functions and coroutine functions as handlers."""
 
-    def __init__(self, link: Links, codec: Codec) -> None:
+    def __init__(self, link: Fleet, codec: Codec) -> None:
         super().__init__(codec)
         self._link = link
         self._tasks: set[asyncio.Task[None]] = set()

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from moorage.sdk.clients.environ import Environ
 from moorage.sdk.clients.members import Member, Stage
-from moorage.sdk.link.fleet import slot_of
+from moorage.sdk.link.planner import slot_of
 from moorage.sdk.link.terms import max_message
 from moorage.sdk.payload import RS, part_of
 from moorage.wire.moorage.v1 import Close, Opened

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from moorage.sdk import errors
-from moorage.sdk.aio.fleet import Links
+from moorage.sdk.aio.fleet import Fleet
 from moorage.sdk.errors import MoorageError
 from moorage.sdk.link.connection_string import ConnectionString
 from moorage.sdk.link.ports import FleetReceiver
@@ -90,8 +90,8 @@ class ThreadedLink:
         self.max_queue_bytes = max_queue_bytes
         self.loop: asyncio.AbstractEventLoop
         """Set by `start`."""
-        self._make: Callable[[], Links] = partial(
-            Links,
+        self._make: Callable[[], Fleet] = partial(
+            Fleet,
             target,
             hub,
             server_id,
@@ -100,7 +100,7 @@ class ThreadedLink:
             emit_only=emit_only,
             ssl_context=ssl_context,
         )
-        self._link: Links | None = None
+        self._link: Fleet | None = None
         self._queue: deque[tuple[Item, int, str]] = deque()
         """What to send, its estimated size, and the only session that may get it."""
         self._lock = threading.Lock()
@@ -196,7 +196,7 @@ class ThreadedLink:
             self._abandon()
 
     @property
-    def link(self) -> Links:
+    def link(self) -> Fleet:
         """The link itself. Call its methods on its own thread only; properties may be read from any."""
         if self._link is None:
             raise errors.LinkClosed("the link was never opened")

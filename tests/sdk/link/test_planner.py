@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from moorage.sdk.link.fleet import Aim, Fleet, Order, Seat, aim_of, inward, outward, slot_of
+from moorage.sdk.link.planner import Aim, NodeView, Order, Planner, aim_of, inward, outward, slot_of
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.coverage import NodeRow
 
@@ -19,97 +19,97 @@ def rows(names: str, version: int = 1) -> v1.Nodes:
     return v1.Nodes(version, tuple(row(name, cover=name.islower()) for name in names))
 
 
-def covering(fleet: Fleet, names: str) -> list[Seat]:
+def covering(planner: Planner, names: str) -> list[NodeView]:
     """A session at each of these nodes, the first one at home."""
-    first = fleet.add()
-    fleet.greeted(first, names[0], new=True)
-    fleet.listed(first, rows(names))
-    for wanted in fleet.steps().dial:
-        fleet.greeted(fleet.add(wanted), wanted.id, new=True)
-    return list(fleet.seats.values())
+    first = planner.add()
+    planner.greeted(first, names[0], new=True)
+    planner.listed(first, rows(names))
+    for wanted in planner.steps().dial:
+        planner.greeted(planner.add(wanted), wanted.id, new=True)
+    return list(planner.views.values())
 
 
 def test_with_one_node_nothing_is_said() -> None:
-    fleet = Fleet()
-    first = fleet.add()
-    assert fleet.greeted(first, "a", new=True) == []
-    fleet.listed(first, rows("aB"))
-    assert fleet.steps() == ([], [])
-    assert fleet.covered
-    assert fleet.lost(first) == []
+    planner = Planner()
+    first = planner.add()
+    assert planner.greeted(first, "a", new=True) == []
+    planner.listed(first, rows("aB"))
+    assert planner.steps() == ([], [])
+    assert planner.covered
+    assert planner.lost(first) == []
 
 
 def test_a_new_session_is_told_first_and_all_others_at_the_same_moment() -> None:
-    fleet = Fleet()
-    first = fleet.add()
-    fleet.greeted(first, "a", new=True)
-    fleet.listed(first, rows("ab"))
-    assert fleet.steps().dial == [row("b")]
-    second = fleet.add(row("b"))
-    assert fleet.steps().dial == [], "it is being dialled"
-    before = fleet.covered
-    assert fleet.greeted(second, "b", new=True) == [
+    planner = Planner()
+    first = planner.add()
+    planner.greeted(first, "a", new=True)
+    planner.listed(first, rows("ab"))
+    assert planner.steps().dial == [row("b")]
+    second = planner.add(row("b"))
+    assert planner.steps().dial == [], "it is being dialled"
+    before = planner.covered
+    assert planner.greeted(second, "b", new=True) == [
         Order(first, v1.Cover(1, True, False, ("a", "b"))),
         Order(second, v1.Cover(1, False, True, ("a", "b"))),
     ]
-    assert (before, fleet.covered) == (False, True)
-    fleet.down(second)
-    assert fleet.greeted(second, "b", new=False) == [], "a resumed session knows it all"
+    assert (before, planner.covered) == (False, True)
+    planner.down(second)
+    assert planner.greeted(second, "b", new=False) == [], "a resumed session knows it all"
 
 
 def test_the_loss_of_a_session_is_told_to_the_others() -> None:
-    fleet = Fleet()
-    one, two, three = covering(fleet, "abc")
-    assert fleet.lost(two) == [
+    planner = Planner()
+    one, two, three = covering(planner, "abc")
+    assert planner.lost(two) == [
         Order(one, v1.Cover(3, True, False, ("a", "c"))),
         Order(three, v1.Cover(3, False, False, ("a", "c"))),
     ]
-    assert fleet.lost(two) == []
+    assert planner.lost(two) == []
 
 
 def test_when_the_home_is_lost_another_session_becomes_it() -> None:
-    fleet = Fleet()
-    one, two, three = covering(fleet, "abc")
-    fleet.down(two)
-    assert fleet.lost(one) == [
+    planner = Planner()
+    one, two, three = covering(planner, "abc")
+    planner.down(two)
+    assert planner.lost(one) == [
         Order(two, v1.Cover(3, False, False, ("b", "c"))),
         Order(three, v1.Cover(3, True, False, ("b", "c"))),
     ], "one whose link is up"
-    assert fleet.home is three
-    assert fleet.lost(three) == [Order(two, v1.Cover(4, True, False, ("b",)))]
-    assert fleet.lost(two) == []
-    assert fleet.home is None
+    assert planner.home is three
+    assert planner.lost(three) == [Order(two, v1.Cover(4, True, False, ("b",)))]
+    assert planner.lost(two) == []
+    assert planner.home is None
 
 
 def test_a_node_is_given_up_if_its_link_is_down_and_no_other_lists_it() -> None:
-    fleet = Fleet()
-    one, two, _ = covering(fleet, "abc")
-    fleet.listed(one, rows("ac", 2))
-    assert fleet.steps().drop == [], "its own link is up"
-    fleet.down(two)
-    assert fleet.steps().drop == [two]
-    fleet.listed(one, rows("abc", 1))
-    assert fleet.steps().drop == [two], "an old list"
-    fleet.listed(one, rows("abc", 3))
-    assert fleet.steps().drop == []
+    planner = Planner()
+    one, two, _ = covering(planner, "abc")
+    planner.listed(one, rows("ac", 2))
+    assert planner.steps().drop == [], "its own link is up"
+    planner.down(two)
+    assert planner.steps().drop == [two]
+    planner.listed(one, rows("abc", 1))
+    assert planner.steps().drop == [two], "an old list"
+    planner.listed(one, rows("abc", 3))
+    assert planner.steps().drop == []
 
 
 def test_without_any_link_no_node_is_given_up() -> None:
-    fleet = Fleet()
-    one, two = covering(fleet, "ab")
-    fleet.listed(two, rows("b", 1))
-    fleet.down(one)
-    fleet.down(two)
-    assert fleet.steps() == ([], [])
+    planner = Planner()
+    one, two = covering(planner, "ab")
+    planner.listed(two, rows("b", 1))
+    planner.down(one)
+    planner.down(two)
+    assert planner.steps() == ([], [])
 
 
 def test_the_home_decides_who_is_covered() -> None:
-    fleet = Fleet()
-    one, two, three = covering(fleet, "abc")
-    fleet.listed(two, rows("abCd", 1))
-    assert fleet.steps() == ([], [])
-    fleet.listed(one, v1.Nodes(2, (row("a"), row("b"), row("c", cover=False), row("d"))))
-    assert fleet.steps() == ([row("d")], [three])
+    planner = Planner()
+    one, two, three = covering(planner, "abc")
+    planner.listed(two, rows("abCd", 1))
+    assert planner.steps() == ([], [])
+    planner.listed(one, v1.Nodes(2, (row("a"), row("b"), row("c", cover=False), row("d"))))
+    assert planner.steps() == ([row("d")], [three])
 
 
 def test_frames_go_where_they_belong() -> None:
@@ -157,78 +157,78 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fleet = Fleet()
-        self.first = self.fleet.add()
+        self.planner = Planner()
+        self.first = self.planner.add()
         self.told: dict[int, v1.Cover | None] = {}
         self.term = 0
-        self.take(self.first, self.fleet.greeted(self.first, "a", new=True))
+        self.take(self.first, self.planner.greeted(self.first, "a", new=True))
 
-    def take(self, new: Seat | None, orders: list[Order]) -> None:
+    def take(self, new: NodeView | None, orders: list[Order]) -> None:
         """The nodes get their frames."""
         if new is not None:
             self.told[new.slot] = None
-        for seat, frame in orders:
-            assert frame.fence == (seat is new)
-            self.told[seat.slot] = frame
+        for view, frame in orders:
+            assert frame.fence == (view is new)
+            self.told[view.slot] = frame
         if orders:
             (term,) = {frame.term for _, frame in orders}
             assert term > self.term
-            assert {seat.slot for seat, _ in orders} == {seat.slot for seat in self.fleet.alive}
+            assert {view.slot for view, _ in orders} == {view.slot for view in self.planner.alive}
             self.term = term
 
     @rule(who=st.integers(0, 9), names=st.sets(names, min_size=1))
     def listed(self, who: int, names: set[str]) -> None:
-        up = [seat for seat in self.fleet.seats.values() if seat.up]
+        up = [view for view in self.planner.views.values() if view.up]
         if up:
-            seat = up[who % len(up)]
-            listed = "".join(sorted({*names, seat.node}))
-            self.fleet.listed(seat, rows(listed, seat.version + 1))
+            view = up[who % len(up)]
+            listed = "".join(sorted({*names, view.node}))
+            self.planner.listed(view, rows(listed, view.version + 1))
 
     @rule()
     def settled(self) -> None:
-        for seat in self.fleet.steps().drop:
-            self.fleet.remove(seat)
-            self.lose(seat)
-        for wanted in self.fleet.steps().dial:
-            self.fleet.add(wanted)
-        nodes = [seat.node for seat in self.fleet.seats.values()]
+        for view in self.planner.steps().drop:
+            self.planner.remove(view)
+            self.lose(view)
+        for wanted in self.planner.steps().dial:
+            self.planner.add(wanted)
+        nodes = [view.node for view in self.planner.views.values()]
         assert len(set(nodes)) == len(nodes), "one session per node"
 
-    def lose(self, seat: Seat) -> None:
-        orders = self.fleet.lost(seat)
-        self.told.pop(seat.slot, None)
+    def lose(self, view: NodeView) -> None:
+        orders = self.planner.lost(view)
+        self.told.pop(view.slot, None)
         self.take(None, orders)
 
     @rule(who=st.integers(0, 9), new=st.booleans())
     def greeted(self, who: int, new: bool) -> None:
-        down = [seat for seat in self.fleet.seats.values() if not seat.up]
+        down = [view for view in self.planner.views.values() if not view.up]
         if not down:
             return
-        seat = down[who % len(down)]
-        if seat.alive and new:
-            self.lose(seat)
-        fresh = not seat.alive
-        self.take(seat if fresh else None, self.fleet.greeted(seat, seat.node, new=fresh))
+        view = down[who % len(down)]
+        if view.alive and new:
+            self.lose(view)
+        fresh = not view.alive
+        self.take(view if fresh else None, self.planner.greeted(view, view.node, new=fresh))
 
-    @precondition(lambda self: self.fleet.up)
+    @precondition(lambda self: self.planner.up)
     @rule(who=st.integers(0, 9), forgotten=st.booleans())
     def broke(self, who: int, forgotten: bool) -> None:
-        up = [seat for seat in self.fleet.seats.values() if seat.up]
-        seat = up[who % len(up)]
-        self.fleet.down(seat)
+        up = [view for view in self.planner.views.values() if view.up]
+        view = up[who % len(up)]
+        self.planner.down(view)
         if forgotten:
-            self.lose(seat)
+            self.lose(view)
 
     @invariant()
     def all_is_known(self) -> None:
-        alive = self.fleet.alive
+        alive = self.planner.alive
         if len(alive) < 2 and not any(self.told.values()):
             return
-        nodes = {seat.node for seat in alive}
-        last = [self.told[seat.slot] for seat in alive]
+        nodes = {view.node for view in alive}
+        last = [self.told[view.slot] for view in alive]
         assert all(frame is not None and set(frame.nodes) == nodes for frame in last) or len(alive) == 1
-        homes = [seat for seat in alive if (frame := self.told[seat.slot]) is None or frame.home]
-        assert homes == ([self.fleet.home] if alive else [])
+        homes = [view for view in alive if (frame := self.told[view.slot]) is None or frame.home]
+        assert homes == ([self.planner.home] if alive else [])
 
 
 TestLife = Life.TestCase

@@ -1,9 +1,10 @@
 """Which sessions one app server has, at which nodes of the service, and what each of them is told. No I/O.
 
-`Fleet` decides; an executor dials, sends and drops what it says. The first session is wherever the connection
+`Planner` decides, and `sdk.aio.fleet` dials, sends and drops. The first session is wherever the connection
 string leads. That node lists the others, and the app server has a session at each node of the list that it
 should cover. One session is the *home*: its node forwards the app server's commands to the nodes where the
-app server has no session (section 5 of docs/reference/link-protocol.md).
+app server has no session (section 5 of docs/reference/link-protocol.md). The Node.js SDK has the same rules
+in `planner.ts`.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def inward(frames: Iterable[FromService], slot: int) -> None:
             frame.ref += base  # type: ignore[union-attr]
 
 
-class Seat:
+class NodeView:
     """A node as one app server sees it. The first session has slot 0; no slot is used twice."""
 
     __slots__ = ("alive", "listed", "name", "node", "slot", "up", "url", "version")
@@ -107,7 +108,7 @@ class Seat:
 class Order(NamedTuple):
     """A frame for one session."""
 
-    seat: Seat
+    view: NodeView
     frame: v1.Cover
 
 
@@ -115,121 +116,121 @@ class Steps(NamedTuple):
     """What to do now."""
 
     dial: list[NodeRow]
-    drop: list[Seat]
+    drop: list[NodeView]
     """Nodes that are gone, or need not be covered any more."""
 
 
-class Fleet:
-    """All seats of one app server."""
+class Planner:
+    """The nodes of the service, as one app server sees them."""
 
     def __init__(self) -> None:
-        self.seats: dict[int, Seat] = {}
-        self.home: Seat | None = None
+        self.views: dict[int, NodeView] = {}
+        self.home: NodeView | None = None
         """The session at whose node commands for other nodes are forwarded."""
         self.term = 0
         self._slots = 0
 
-    def add(self, row: NodeRow | None = None) -> Seat:
-        """A seat for a node of the list; without one, for wherever the connection string leads."""
-        seat = Seat(self._slots) if row is None else Seat(self._slots, row.id, row.name, row.url)
+    def add(self, row: NodeRow | None = None) -> NodeView:
+        """Begin with a node of the list; without one, with the node to which the connection string leads."""
+        view = NodeView(self._slots) if row is None else NodeView(self._slots, row.id, row.name, row.url)
         self._slots += 1
-        self.seats[seat.slot] = seat
-        return seat
+        self.views[view.slot] = view
+        return view
 
-    def remove(self, seat: Seat) -> None:
+    def remove(self, view: NodeView) -> None:
         """The node is not dialled any more. Its session has been lost before."""
-        self.seats.pop(seat.slot, None)
+        self.views.pop(view.slot, None)
 
     @property
-    def alive(self) -> list[Seat]:
-        """The seats with a session."""
-        return [seat for seat in self.seats.values() if seat.alive]
+    def alive(self) -> list[NodeView]:
+        """The nodes with a session."""
+        return [view for view in self.views.values() if view.alive]
 
     @property
     def up(self) -> bool:
         """One link is up at least."""
-        return any(seat.up for seat in self.seats.values())
+        return any(view.up for view in self.views.values())
 
     @property
-    def anchor(self) -> Seat:
-        """The seat that looks for any node at all while no link is up."""
-        return self.home or next(iter(self.seats.values()))
+    def anchor(self) -> NodeView:
+        """Whose link looks for any node at all while no link is up."""
+        return self.home or next(iter(self.views.values()))
 
     @property
     def covered(self) -> bool:
         """There is a session at every node that should be covered."""
-        nodes = {seat.node for seat in self.seats.values() if seat.alive}
+        nodes = {view.node for view in self.views.values() if view.alive}
         return self.home is None or all(row.id in nodes for row in self.home.listed if row.cover)
 
-    def twin(self, seat: Seat, node: str) -> Seat | None:
-        """Another seat for the same node."""
-        others = (other for other in self.seats.values() if other is not seat and other.node == node)
+    def twin(self, view: NodeView, node: str) -> NodeView | None:
+        """Another view for the same node."""
+        others = (other for other in self.views.values() if other is not view and other.node == node)
         return next(others, None)
 
     # -- what happens -------------------------------------------------------------------------------
 
-    def greeted(self, seat: Seat, node: str, *, new: bool) -> list[Order]:
+    def greeted(self, view: NodeView, node: str, *, new: bool) -> list[Order]:
         """A link is up: the session is resumed, or new. Nothing but these frames may go to a new session
         first."""
-        seat.node, seat.up = node, True
+        view.node, view.up = node, True
         if not new:
             return []
-        seat.alive, seat.version, seat.listed = True, 0, ()
+        view.alive, view.version, view.listed = True, 0, ()
         if self.home is None:
-            self.home = seat
-        return self._orders(fenced=seat)
+            self.home = view
+        return self._orders(fenced=view)
 
-    def down(self, seat: Seat) -> None:
+    def down(self, view: NodeView) -> None:
         """Its link broke."""
-        seat.up = False
+        view.up = False
 
-    def lost(self, seat: Seat) -> list[Order]:
+    def lost(self, view: NodeView) -> list[Order]:
         """Its session is over."""
-        if not seat.alive:
+        if not view.alive:
             return []
-        seat.alive = seat.up = False
-        if seat is self.home:
+        view.alive = view.up = False
+        if view is self.home:
             rest = self.alive
             self.home = next((other for other in rest if other.up), rest[0] if rest else None)
         return self._orders() if self.home is not None else []
 
-    def listed(self, seat: Seat, frame: v1.Nodes) -> None:
+    def listed(self, view: NodeView, frame: v1.Nodes) -> None:
         """A node has told which nodes there are."""
-        if frame.version < seat.version:
+        if frame.version < view.version:
             return
-        seat.version, seat.listed = frame.version, frame.rows
+        view.version, view.listed = frame.version, frame.rows
         rows = {row.id: row for row in frame.rows}
-        for other in self.seats.values():
+        for other in self.views.values():
             row = rows.get(other.node)
             if row is not None:
                 other.name, other.url = row.name, row.url
 
-    def _orders(self, fenced: Seat | None = None) -> list[Order]:
+    def _orders(self, fenced: NodeView | None = None) -> list[Order]:
         alive = self.alive
         if len(alive) == 1 and fenced is not None:
             return []  # a new session without others is the home of everything anyway
         self.term += 1
-        nodes = tuple(seat.node for seat in alive)
-        return [Order(seat, v1.Cover(self.term, seat is self.home, seat is fenced, nodes)) for seat in alive]
+        nodes = tuple(view.node for view in alive)
+        return [Order(view, v1.Cover(self.term, view is self.home, view is fenced, nodes)) for view in alive]
 
     # -- what follows -------------------------------------------------------------------------------
 
     def steps(self) -> Steps:
-        """The nodes to dial, and the seats to drop. A node is gone if its link is down and another one does
+        """The nodes to dial, and those to drop. A node is gone if its link is down and another one does
         not list it any more."""
         home = self.home
         if home is None:
             return Steps([], [])
-        known = {seat.node for seat in self.seats.values()}
+        known = {view.node for view in self.views.values()}
         # The home marks a new session; without it the session would wait for nothing.
         dial = [row for row in home.listed if row.cover and row.id not in known] if home.up else []
         unwanted = {row.id for row in home.listed if not row.cover}
-        lists = [seat.listed for seat in self.seats.values() if seat.up and seat.listed]
+        lists = [view.listed for view in self.views.values() if view.up and view.listed]
         there = {row.id for rows in lists for row in rows}
         drop = [
-            seat
-            for seat in self.seats.values()
-            if (lists and not seat.up and seat.node not in there)
-            or (home.up and seat is not home and seat.node in unwanted)
+            view
+            for view in self.views.values()
+            if (lists and not view.up and view.node not in there)
+            or (home.up and view is not home and view.node in unwanted)
         ]
         return Steps(dial, drop)
