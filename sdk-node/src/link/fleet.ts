@@ -10,7 +10,7 @@ import type { Untaken } from "../wire/stream.js";
 import { linkClosed, sessionLost } from "./close-errors.js";
 import { Link, type LinkOwner } from "./link.js";
 import { settings, type Place, type Settings } from "./options.js";
-import { Planner, type Order, type Seat } from "./planner.js";
+import { Planner, type Order, type NodeView } from "./planner.js";
 import { Requests } from "./requests.js";
 import { isCounted, isForAll, isOverflow, mayBeAgain, type ForAll, type Session } from "./session.js";
 import type { ClientLink, LinkEvents, LinkHandler, LinkOptions, LinkState, NodeInfo, RequestOptions } from "./types.js";
@@ -27,7 +27,7 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
   readonly instance = randomBytes(12).toString("base64url");
   readonly requests = new Requests();
   readonly #planner = new Planner();
-  readonly #links = new Map<Seat, Link>();
+  readonly #links = new Map<NodeView, Link>();
   #handlerOf: (link: ClientLink) => LinkHandler;
   /** Number of the last counted frame. */
   #counted = 0;
@@ -84,7 +84,7 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
   /** The nodes with a session. */
   get nodes(): NodeInfo[] {
     const { alive, home } = this.#planner;
-    return alive.map((seat) => ({ id: seat.node, name: seat.name, region: seat.region, connected: seat.up, home: seat === home }));
+    return alive.map((view) => ({ id: view.node, name: view.name, region: view.region, connected: view.up, home: view === home }));
   }
 
   /** Resolves when there is a session at each node that should be covered, or after `ms` milliseconds. */
@@ -184,42 +184,42 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
 
   // --- sessions ------------------------------------------------------------------------------------
 
-  #dial(seat: Seat): void {
-    const link = new Link(this, seat, this.#handlerOf);
-    this.#links.set(seat, link);
+  #dial(view: NodeView): void {
+    const link = new Link(this, view, this.#handlerOf);
+    this.#links.set(view, link);
     link.dial();
   }
 
   /** The first link goes to the endpoint, where a balancer may lead to any node. All other attempts go to the node's
    * own address. If no node has answered for longer than sessions live, or the home is gone, the home's link looks for
    * any node at all. */
-  place({ seat, attempts, isGone, sessionId, service }: Link): Place {
-    if (seat.name === "") return ENDPOINT;
-    const own = { url: seat.url, node: seat.node, session: sessionId };
-    if (seat === this.#planner.home && !this.#planner.up) {
+  place({ view, attempts, isGone, sessionId, service }: Link): Place {
+    if (view.name === "") return ENDPOINT;
+    const own = { url: view.url, node: view.node, session: sessionId };
+    if (view === this.#planner.home && !this.#planner.up) {
       const late = performance.now() - this.#downSince > (service?.grace ?? 0);
       if (isGone || (late && attempts % 2 === 1)) return ENDPOINT;
     }
-    return seat.isFirst && attempts % 2 === 0 ? { ...own, url: "" } : own;
+    return view.isFirst && attempts % 2 === 0 ? { ...own, url: "" } : own;
   }
 
   accepts(link: Link, node: string): boolean {
-    return this.#planner.accepts(link.seat, node);
+    return this.#planner.accepts(link.view, node);
   }
 
   began(link: Link, old: Session | undefined): void {
     const node = link.service?.node ?? "";
     if (old !== undefined) this.#lost(link, link.untaken(old));
-    for (const seat of this.#planner.seats) if (seat !== link.seat && seat.node === node) this.#drop(seat);
-    this.#order(this.#planner.began(link.seat, node));
+    for (const view of this.#planner.views) if (view !== link.view && view.node === node) this.#drop(view);
+    this.#order(this.#planner.began(link.view, node));
   }
 
   /** The session of `link` is lost. If it was the home, the new home forwards what the old one had not taken. */
   #lost(link: Link, untaken: Iterable<Untaken>): void {
     const wasHome = link === this.#home;
     const again = wasHome ? [...untaken].filter(({ type }) => mayBeAgain(type)) : [];
-    const { name } = link.seat;
-    this.#order(this.#planner.lost(link.seat));
+    const { name } = link.view;
+    this.#order(this.#planner.lost(link.view));
     const home = this.#home;
     if (home !== undefined)
       for (const { bytes, ref } of again) {
@@ -231,10 +231,10 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
 
   #order(orders: readonly Order[]): void {
     const { alive, home } = this.#planner;
-    this.#covering = alive.flatMap((seat) => this.#links.get(seat) ?? []);
+    this.#covering = alive.flatMap((view) => this.#links.get(view) ?? []);
     this.#only = this.#covering.length === 1 ? this.#covering[0] : undefined;
     this.#home = home && this.#links.get(home);
-    for (const { seat, frame } of orders) this.#links.get(seat)?.send(frame);
+    for (const { view, frame } of orders) this.#links.get(view)?.send(frame);
   }
 
   clientsLost(link: Link): void {
@@ -242,7 +242,7 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
   }
 
   up(link: Link, session: "new" | "renewed" | "resumed"): void {
-    link.seat.up = true;
+    link.view.up = true;
     const { state } = this;
     this.state = "up";
     if (state === "lost") this.#emitSafely("restored", session === "resumed");
@@ -252,7 +252,7 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
   }
 
   down(link: Link, cause: MoorageError): void {
-    link.seat.up = false;
+    link.view.up = false;
     if (this.state === "up" && !this.#planner.up) {
       this.#downSince = performance.now();
       this.state = "lost";
@@ -262,29 +262,29 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
   }
 
   listed(link: Link, frame: Nodes): void {
-    this.#planner.listed(link.seat, frame);
+    this.#planner.listed(link.view, frame);
     this.#follow();
   }
 
   name(link: Link): string {
-    return link.seat.name || link.seat.node;
+    return link.view.name || link.view.node;
   }
 
   /** Does what the planner says. */
   #follow(): void {
     if (this.#closing !== undefined || this.state === "closed") return;
     const { dial, drop } = this.#planner.steps();
-    for (const seat of drop) this.#drop(seat);
+    for (const view of drop) this.#drop(view);
     for (const row of dial) this.#dial(this.#planner.add(row));
     for (const check of [...this.#waiting]) check();
   }
 
-  #drop(seat: Seat): void {
-    const link = this.#links.get(seat);
+  #drop(view: NodeView): void {
+    const link = this.#links.get(view);
     if (link === undefined) return;
     this.#lost(link, link.untaken());
-    this.#planner.remove(seat);
-    this.#links.delete(seat);
+    this.#planner.remove(view);
+    this.#links.delete(view);
     for (const frame of link.carriedTells()) this.#home?.send(frame);
     link.leave();
   }
@@ -295,12 +295,12 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
    * come from a proxy while the service restarts. A link among others only waits. */
   isFinal(link: Link, { retry, number }: MoorageError): boolean {
     if (this.#connecting !== undefined && !this.settings.retryFirst) return true;
-    if (this.#planner.alive.some((seat) => seat !== link.seat)) return false;
+    if (this.#planner.alive.some((view) => view !== link.view)) return false;
     return !retry && (!link.greeted || number !== 0);
   }
 
   finished(link: Link, cause: MoorageError | undefined): void {
-    const isOver = this.#closing === undefined ? this.#links.has(link.seat) : [...this.#links.values()].every(({ state }) => state === "closed");
+    const isOver = this.#closing === undefined ? this.#links.has(link.view) : [...this.#links.values()].every(({ state }) => state === "closed");
     if (isOver) this.#finish(cause);
   }
 

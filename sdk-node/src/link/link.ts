@@ -9,7 +9,7 @@ import { Backoff } from "./backoff.js";
 import { dispatch, type Numbered } from "./dispatch.js";
 import { linkClosed, protocolError, sessionLost, linkSilent, slowSession, wrongNode } from "./close-errors.js";
 import type { Place, Settings } from "./options.js";
-import type { Seat } from "./planner.js";
+import type { NodeView } from "./planner.js";
 import { KeepAlive } from "./keepalive.js";
 import type { Requests } from "./requests.js";
 import { Session, appHello, belongsToSession, outlivesSession, serviceHello } from "./session.js";
@@ -80,7 +80,7 @@ export class Link implements ClientLink {
 
   constructor(
     owner: LinkOwner,
-    readonly seat: Seat,
+    readonly view: NodeView,
     handlerOf: (link: ClientLink) => LinkHandler,
   ) {
     this.#owner = owner;

@@ -7,20 +7,20 @@ import { Planner } from "../../dist/esm/link/planner.js";
 
 const row = (id, cover = true) => ({ id, name: `name ${id}`, url: `http://${id}`, region: "eu", cover });
 const nodes = (version, ...rows) => ({ type: 51, version, rows: rows.map((one) => (typeof one === "string" ? row(one) : one)) });
-const told = (orders) => orders.map(({ seat, frame }) => [seat.node, frame.term, frame.home, frame.fence, frame.nodes.join("")]);
+const told = (orders) => orders.map(({ view, frame }) => [view.node, frame.term, frame.home, frame.fence, frame.nodes.join("")]);
 const ids = ({ dial, drop }) => [dial.map(({ id }) => id).join(""), drop.map(({ node }) => node).join("")];
 
 /** A planner with sessions at these nodes, all up; the first is the home. */
 function covering(...all) {
   const planner = new Planner();
-  const seats = all.map((node, at) => {
-    const seat = planner.add(at === 0 ? undefined : row(node));
-    seat.up = true;
-    planner.began(seat, node);
-    planner.listed(seat, nodes(1, ...all));
-    return seat;
+  const views = all.map((node, at) => {
+    const view = planner.add(at === 0 ? undefined : row(node));
+    view.up = true;
+    planner.began(view, node);
+    planner.listed(view, nodes(1, ...all));
+    return view;
   });
-  return { planner, seats };
+  return { planner, views };
 }
 
 test("one session is told nothing; a second one is fenced, and all are told the same", () => {
@@ -39,7 +39,7 @@ test("one session is told nothing; a second one is fenced, and all are told the 
 });
 
 test("a lost session is left out; a lost home is replaced by a session that is up", () => {
-  const { planner, seats: [a, b, c] } = covering("a", "b", "c");
+  const { planner, views: [a, b, c] } = covering("a", "b", "c");
   deepStrictEqual(told(planner.lost(c)), [["a", 3, true, false, "ab"], ["b", 3, false, false, "ab"]]);
   deepStrictEqual(planner.lost(c), []);
   deepStrictEqual(told(planner.began(c, "c")), [["a", 4, true, false, "abc"], ["b", 4, false, false, "abc"], ["c", 4, false, true, "abc"]]);
@@ -51,20 +51,20 @@ test("a lost session is left out; a lost home is replaced by a session that is u
 });
 
 test("a node is gone only if its link is down and no other node lists it", () => {
-  const { planner, seats: [a, b] } = covering("a", "b", "c");
+  const { planner, views: [a, b] } = covering("a", "b", "c");
   planner.listed(a, nodes(2, "a", "c"));
   deepStrictEqual(ids(planner.steps()), ["", ""], "its link is up");
   b.up = false;
   deepStrictEqual(ids(planner.steps()), ["", ""], "c lists it");
-  planner.listed([...planner.seats][2], nodes(2, "a", "c"));
+  planner.listed([...planner.views][2], nodes(2, "a", "c"));
   deepStrictEqual(ids(planner.steps()), ["", "b"]);
   a.up = false;
-  [...planner.seats][2].up = false;
+  [...planner.views][2].up = false;
   deepStrictEqual(ids(planner.steps()), ["", ""], "nothing is known while all are down");
 });
 
 test("the home alone decides what is covered, and an outdated list is ignored", () => {
-  const { planner, seats: [a, b] } = covering("a", "b");
+  const { planner, views: [a, b] } = covering("a", "b");
   planner.listed(a, nodes(3, "a", "b", "c"));
   planner.listed(a, nodes(2, "a", "b", "d"));
   planner.listed(b, nodes(9, "a", "b", "e"));
@@ -76,7 +76,7 @@ test("the home alone decides what is covered, and an outdated list is ignored", 
 });
 
 test("another node than the wanted one is accepted only while no link is up", () => {
-  const { planner, seats: [a, b] } = covering("a", "b");
+  const { planner, views: [a, b] } = covering("a", "b");
   deepStrictEqual([planner.accepts(a, "a"), planner.accepts(a, "x"), planner.accepts(planner.add(), "x")], [true, false, true]);
   b.up = false;
   deepStrictEqual([planner.accepts(a, "x"), planner.accepts(a, "b")], [true, false], "b may be resumed");
@@ -97,11 +97,11 @@ for (let seed = 1; seed <= 20; seed += 1)
       ok(frame.term > term, "the term grows");
       term = frame.term;
       strictEqual(orders.filter((order) => order.frame.home).length, 1);
-      deepStrictEqual(orders.map(({ seat }) => seat), planner.alive);
+      deepStrictEqual(orders.map(({ view }) => view), planner.alive);
       for (const order of orders) {
         deepStrictEqual([order.frame.term, order.frame.nodes], [term, planner.alive.map(({ node }) => node)]);
-        if (order.frame.fence) ok(!known.has(order.seat), "only a new session is fenced");
-        known.set(order.seat, order.frame);
+        if (order.frame.fence) ok(!known.has(order.view), "only a new session is fenced");
+        known.set(order.view, order.frame);
       }
     };
     const all = [..."abcdef"];
@@ -109,18 +109,18 @@ for (let seed = 1; seed <= 20; seed += 1)
     first.up = true;
     obey(planner.began(first, "a"));
     for (let step = 0; step < 300; step += 1) {
-      const seats = [...planner.seats];
-      const seat = seats[random(seats.length)];
+      const views = [...planner.views];
+      const view = views[random(views.length)];
       const event = random(4);
-      if (event === 0 && seat.alive) planner.listed(seat, nodes(step, ...all.filter(() => random(3) > 0)));
-      else if (event === 1) seat.up = seat.alive && !seat.up;
+      if (event === 0 && view.alive) planner.listed(view, nodes(step, ...all.filter(() => random(3) > 0)));
+      else if (event === 1) view.up = view.alive && !view.up;
       else if (event === 2 && planner.alive.length > 1) {
-        known.delete(seat);
-        obey(planner.lost(seat));
-        seat.up = false;
-      } else if (!seat.alive && planner.accepts(seat, seat.node)) {
-        obey(planner.began(seat, seat.node));
-        seat.up = true;
+        known.delete(view);
+        obey(planner.lost(view));
+        view.up = false;
+      } else if (!view.alive && planner.accepts(view, view.node)) {
+        obey(planner.began(view, view.node));
+        view.up = true;
       }
       const { dial, drop } = planner.steps();
       for (const gone of drop) {
@@ -130,6 +130,6 @@ for (let seed = 1; seed <= 20; seed += 1)
       }
       for (const one of dial) planner.add(one);
       ok(planner.home && planner.alive.includes(planner.home));
-      strictEqual(new Set([...planner.seats].map(({ node }) => node)).size, planner.seats.size);
+      strictEqual(new Set([...planner.views].map(({ node }) => node)).size, planner.views.size);
     }
   });
