@@ -117,3 +117,44 @@ def test_an_app_server_loses_the_way_to_one_node(sdk: str, network: Network) -> 
             ledger,
             "the clients there are closed after the grace time, and then forwarded",
         )
+
+
+@sdks()
+def test_a_cluster_is_divided_in_two(sdk: str, network: Network) -> None:
+    address = network.add("two")
+    inside = network.inside("two")
+    with Scene(nats_cluster((network.gate, ()), (address, inside))) as scene:
+        for node in (
+            scene.launch("one", host=network.gate),
+            scene.launch("two", host=address, inside=inside),
+        ):
+            node.__enter__()
+        scene.together()
+        scene.app(sdk, "one")
+        scene.app(sdk, "two", inside=inside)
+        scene.known(2)
+        scene.connect(16)
+        scene.flow()
+        network.cut("two")
+        until(lambda: heard(scene.nodes["one"]) == 1, "each node is alone")
+        network.mend("two")
+        scene.together()
+        scene.known(2)
+        scene.all_connected()
+        scene.flow()
+        ledger = scene.finish()
+        if sdk == "azure":
+            ledger.undisturbed("one")
+            assert any(ledger.missed(one, label) for one in ledger.of("one") for label in one["news"])
+            table.check(
+                "A cluster is divided in two and heals; each half has a NATS server and its own app server",
+                ledger,
+                "each half goes on alone. What was emitted in one half does not reach the other later",
+            )
+        else:
+            table.check(
+                "A cluster is divided in two for some seconds and heals; app servers cover both halves",
+                ledger,
+                "each half goes on alone; what is emitted for the other half waits for the links",
+                some_end=True,
+            )
