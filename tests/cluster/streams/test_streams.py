@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from moorage.cluster.memory import MemoryNetwork
 from moorage.cluster.streams.kept import KEEP_SECONDS
 from moorage.cluster.streams.streams import (
+    ASTRAY_SECONDS,
     DUPLICATE,
     GARBAGE,
     GIVE_UP_SECONDS,
@@ -398,3 +399,51 @@ def test_what_arrives_is_what_was_sent_or_a_gap_is_reported(seed: int) -> None:
         left = iter(sent)
         assert all(message in left for message in arrived), (sent, found)
         assert b"gap" in found or arrived == sent
+
+
+def _forged(kind: int, first: int, second: int, marks: list[wire.Mark] | None = None) -> bytes:
+    return wire.encode(wire.prefix(kind, b"n0"), first, second, b"forged", marks)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        _forged(wire.BEAT, 2**62, 0),
+        _forged(wire.BEAT, 2**62, 0, [(b"n1", 2**64 - 1, 0)]),
+        _forged(wire.ALL, 2**31, 0),
+        _forged(wire.DIRECT, 1 << 40 | 2**31, 0),
+        _forged(wire.DIRECT, 1 << 60 | 7, 0),
+        _forged(wire.GONE_ALL, 0, 2**62),
+        _forged(wire.GONE_DIRECT, 0, 2**62),
+    ],
+    ids=["beat", "mark", "all", "direct", "epoch", "gone-all", "gone-direct"],
+)
+def test_a_forged_number_does_not_end_a_stream_for_ever(forged: bytes) -> None:
+    cluster = Cluster()
+    cluster.send(0, 1, b"before")
+    cluster.send(0, None, b"before")
+    stranger = cluster.network.broker("n9")
+    stranger.start(lambda message: None)
+    stranger.send("n1", forged)
+    cluster.later(1.0)
+    cluster.send(0, 1, b"in between")
+    cluster.later(GIVE_UP_SECONDS + ASTRAY_SECONDS + 3.0)
+    cluster.places[1].received.clear()
+    for receiver in (1, None, 1, None):
+        cluster.send(0, receiver, b"after")
+    cluster.later(1.0)
+    assert cluster.received(0, 1) == [b"after"] * 4
+
+
+def test_an_old_heartbeat_that_comes_again_changes_nothing() -> None:
+    cluster = Cluster()
+    stranger = cluster.network.broker("n9")
+    stranger.start(lambda message: None)
+    old = wire.encode(wire.prefix(wire.BEAT, b"n0"), 0, 0, b"")
+    for number in range(20):
+        cluster.send(0, None, b"%d" % number)
+        cluster.later(1.0)
+        for _ in range(10):
+            stranger.send("n1", old)
+    cluster.network.run()
+    assert cluster.received(0, 1) == [b"%d" % number for number in range(20)]

@@ -49,6 +49,8 @@ class Incoming:
         """True if `pop` has given up a message. The caller resets it."""
         self.stuck: float | None = None
         """Since when the present hole is known."""
+        self.astray: float | None = None
+        """Since when every heartbeat tells lower numbers than were taken."""
         self.asked: tuple[float, tuple[int, int]] = (0.0, (0, 0))
         """When the holes were asked for, and where the streams were then."""
         self._all = _Stream()
@@ -87,6 +89,18 @@ class Incoming:
         met = self._meet(last_direct)
         self._direct.seen = max(self._direct.seen, last_direct)
         return met
+
+    def is_astray(self, last_all: int, last_direct: int) -> bool:
+        """True if higher numbers were taken than the sender has reached, so that a message was forged, or the
+        heartbeat with these numbers is an old one."""
+        return last_all + 1 < self._all.next or 0 <= last_direct < self._direct.next - 1
+
+    def restart(self, last_all: int, last_direct: int) -> None:
+        """Go on behind these numbers, which the sender has really reached; -1 if nothing is known."""
+        for stream, last in ((self._all, last_all), (self._direct, last_direct)):
+            self._drop(stream)
+            if last >= 0:
+                stream.next, stream.seen = last + 1, last
 
     def _meet(self, number: int) -> bool:
         direct = self._direct

@@ -27,6 +27,9 @@ KEEP_BYTES: Final = 16 * 1024 * 1024
 """Maximum bytes of sent messages that are kept."""
 GIVE_UP_SECONDS: Final = 3.0
 """Seconds that messages wait behind a gap."""
+ASTRAY_SECONDS: Final = 3.0
+"""After this many seconds in which every heartbeat of a node tells lower numbers than were taken, these were
+forged."""
 RETRY_SECONDS: Final = 1.0
 """Seconds until missing messages are asked for again: more than the way to another region and back."""
 MAX_HELD: Final = 16 * 1024 * 1024
@@ -272,9 +275,23 @@ class Streams:
         last, base = self._mark(marks)
         if node is not known:
             node.begin(last_all, (last, base) if last >= 0 else None, self._past.pop(sender, (1, 0)))
-        elif not node.hear(last_all, last):
-            self._gap(node)
+        elif node.is_astray(last_all, last):
+            self._find(node, last_all, last)
+        else:
+            node.astray = None
+            if not node.hear(last_all, last):
+                self._gap(node)
         self._release(node)
+
+    def _find(self, node: Incoming, last_all: int, last_direct: int) -> None:
+        """A heartbeat tells lower numbers than were taken. One alone may be a copy of an old one."""
+        if node.astray is None:
+            node.astray = self._now
+        elif self._now - node.astray >= ASTRAY_SECONDS:
+            node.astray = None
+            node.restart(last_all, last_direct)
+            self.bad_message(FORGED)
+            self._gap(node)
 
     def _mark(self, marks: Iterable[streams.Mark]) -> tuple[int, int]:
         for name, one, other in marks:
