@@ -106,11 +106,6 @@ class Ledger:
             assert len(client["ends"]) >= 1, f"{client['name']} was not disconnected"
             assert client["connects"] >= 2
 
-    def lost(self, client: Line) -> list[int]:
-        """What a client sent and no app server took."""
-        taken = set(self.taken[client["name"]])
-        return [number for number in range(1, client["sent"] + 1) if number not in taken]
-
     def missed(self, client: Line, label: str) -> list[int]:
         """News of an app server that a client did not get after its first."""
         got = set(client["news"][label])
