@@ -278,7 +278,7 @@ class Router:
             return
         for node in nodes:
             self._targets.passes(node, command)
-        if self.gathered.waits:
+        if self.gathered.pending:
             self.gathered.flush()
         if via is not None and via.covered is not None:
             covered = tuple(via.covered)
@@ -300,7 +300,7 @@ class Router:
             self._send(node, 0, body)
 
     def _send_all(self, body: Body, number: int = 0) -> None:
-        if self.gathered.waits:
+        if self.gathered.pending:
             self.gathered.flush()
         self.streams.send_all(cluster.encode(Envelope(self._own, body, number)))
 
@@ -318,7 +318,7 @@ class Router:
         self._send(to, 0, body)
 
     def _send(self, to: str, number: int, body: Body) -> None:
-        if self.gathered.waits:
+        if self.gathered.pending:
             self.gathered.flush()
         self.streams.send(to, cluster.encode(Envelope(self._own, body, number)))
 

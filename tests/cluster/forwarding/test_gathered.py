@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from moorage.cluster.forwarding.gathered import MOST, Gathered
+from moorage.cluster.forwarding.gathered import MAX_BYTES, Gathered
 from moorage.wire.cluster import Body, Packets
 from moorage.wire.commands import Selection, Send, SendToConnection
 from moorage.wire.forwarding import Forward
@@ -44,7 +44,7 @@ def test_packets_of_one_turn_are_one_message_for_each_node_and_direction() -> No
 def test_many_packets_are_sent_before_the_end_of_the_turn() -> None:
     sending = Sending()
     for _ in range(4):
-        sending.gathered.add("n1", "", "a", b"4" * (MOST // 2))
+        sending.gathered.add("n1", "", "a", b"4" * (MAX_BYTES // 2))
     assert [type(body) for _, body in sending.sent] == [Forward]
     sending.end_of_turn()
     total = sum(len(body.packets) for _, body in sending.sent if isinstance(body, Forward))

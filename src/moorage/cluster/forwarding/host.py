@@ -21,7 +21,7 @@ from moorage.wire.moorage.rows import Chunk
 from moorage.wire.reasons import CATALOGUE, Reason
 
 
-class Visitors:
+class HostSide:
     """All guests of one other node, which is their `hub.ports.Owner`. `send` sends to that node, and
     `pass_on` a packet for a guest; it returns False if `send` must be used."""
 

@@ -23,7 +23,7 @@ WHO: Final[dict[str, Who]] = {"client": "client", "app": "app", "service": "serv
 log: Final = logs.get("cluster")
 
 
-class Elsewhere:
+class OwnerSide:
     """All app servers of one other node, the one with the incarnation `name`. `send` sends to that node, and
     `forward` a packet of the client with this connection id."""
 
@@ -182,16 +182,16 @@ class Elsewhere:
 class RemoteServer:
     """One app server of another node: `hub.ports.AppLink` and `AppPeer` for this node's clients."""
 
-    def __init__(self, there: Elsewhere, hub: Hub, row: wire.AppServerRow) -> None:
-        self._there = there
-        self._send = there.send
+    def __init__(self, side: OwnerSide, hub: Hub, row: wire.AppServerRow) -> None:
+        self._side = side
+        self._send = side.send
         self._number = row.number
         self.hub = hub
         self.app = AppServer(row.id, self, row.dialect, capabilities(row.can), peer=self)
         self.app.instance = row.instance
         self.app.emit_only = row.emit_only
-        self.app.node = there.name
-        self.app.far = not there.near
+        self.app.node = side.name
+        self.app.far = not side.near
 
     def update(self, row: wire.AppServerRow) -> None:
         """What its node has announced."""
@@ -203,11 +203,11 @@ class RemoteServer:
 
     def open(self, connection: Client, handshake: Handshake) -> None:
         """`AppLink.open`."""
-        there = self._there
-        there.clients[connection.id] = connection
-        there.openings[connection.id] = there.node.clock()
+        side = self._side
+        side.clients[connection.id] = connection
+        side.openings[connection.id] = side.node.clock()
         url, address = handshake.origin()
-        connection.handshake = handshake_json(handshake, int(there.wall_clock() * 1000))
+        connection.handshake = handshake_json(handshake, int(side.wall_clock() * 1000))
         self._send(
             wire.Offer(
                 self._number,
@@ -224,13 +224,13 @@ class RemoteServer:
 
     def forward(self, connection: Client, packet: bytes) -> None:
         """`AppLink.forward`."""
-        there = self._there
-        there.forwarded += 1
-        there.forward(connection.id, packet)
+        side = self._side
+        side.forwarded += 1
+        side.forward(connection.id, packet)
 
     def closed(self, connection: Client, reason: Reason) -> None:
         """`AppLink.closed`."""
-        self._there.forget(connection, reason)
+        self._side.forget(connection, reason)
 
     def drained(self, connection: Client, done: Drained) -> None:
         """`AppLink.drained`."""
@@ -241,12 +241,12 @@ class RemoteServer:
         self._sync(connection, done, taken=True)
 
     def _sync(self, connection: Client, done: Drained, *, taken: bool) -> None:
-        there = self._there
-        if connection.id not in there.clients:
+        side = self._side
+        if connection.id not in side.clients:
             done()
             return
-        number = next(there.numbers)
-        there.syncs.setdefault(connection.id, {})[number] = done
+        number = next(side.numbers)
+        side.syncs.setdefault(connection.id, {})[number] = done
         self._send(wire.Sync(connection.id, number, taken))
 
     # -- hub.ports.AppPeer --------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any, Final, Protocol, get_args
 
 from moorage.cluster.forwarding.announced import Announced
-from moorage.cluster.forwarding.host import Visitors
-from moorage.cluster.forwarding.owner import Elsewhere
+from moorage.cluster.forwarding.host import HostSide
+from moorage.cluster.forwarding.owner import OwnerSide
 from moorage.hub.hub import Hub
 from moorage.hub.node import Node
 from moorage.wire import forwarding as wire
@@ -47,10 +47,10 @@ class Network(Protocol):
 class _Pair:
     """This node and another one."""
 
-    def __init__(self, elsewhere: Elsewhere, visitors: Visitors, now: float) -> None:
-        self.elsewhere = elsewhere
-        self.visitors = visitors
-        self.handlers: dict[type, Any] = {**elsewhere.handlers, **visitors.handlers}
+    def __init__(self, owner: OwnerSide, host: HostSide, now: float) -> None:
+        self.owner = owner
+        self.host = host
+        self.handlers: dict[type, Any] = {**owner.handlers, **host.handlers}
         self.token = secrets.token_urlsafe(6)
         self.heard = ""
         """The other node's token."""
@@ -60,8 +60,8 @@ class _Pair:
 
     def end(self) -> None:
         """End all clients that are forwarded between the two."""
-        self.elsewhere.end()
-        self.visitors.end()
+        self.owner.end()
+        self.host.end()
 
 
 class Forwarding:
@@ -92,7 +92,7 @@ class Forwarding:
     def add(self, peer: str, *, near: bool = True) -> None:
         """Another node is there. Its app servers are chosen first if it is `near`: in this node's region."""
         send = partial(self._nodes.tell, peer)
-        elsewhere = Elsewhere(
+        owner = OwnerSide(
             self._node,
             peer,
             send,
@@ -101,33 +101,33 @@ class Forwarding:
             connect_timeout=self._connect_timeout,
             wall_clock=self._wall_clock,
         )
-        visitors = Visitors(self._node, peer, self._announced, send, self._nodes.pass_on)
-        self._pairs[peer] = pair = _Pair(elsewhere, visitors, self._node.clock())
+        host = HostSide(self._node, peer, self._announced, send, self._nodes.pass_on)
+        self._pairs[peer] = pair = _Pair(owner, host, self._node.clock())
         self._introduce(peer, pair)
 
     def remove(self, peer: str) -> None:
         """A node is gone."""
         pair = self._pairs.pop(peer)
         pair.end()
-        self._past[0] += pair.elsewhere.forwarded
-        self._past[1] += pair.visitors.forwarded
+        self._past[0] += pair.owner.forwarded
+        self._past[1] += pair.host.forwarded
 
     def serves(self, node: str, hub: Hub, server_id: str) -> bool:
         """True if an app server has clients through its session at another node."""
         pair = self._pairs.get(node)
-        return pair is not None and pair.elsewhere.serves(hub, server_id)
+        return pair is not None and pair.owner.serves(hub, server_id)
 
     @property
     def is_told(self) -> bool:
         """True if all other nodes have told which app servers they have."""
-        return all(pair.elsewhere.is_told for pair in self._pairs.values())
+        return all(pair.owner.is_told for pair in self._pairs.values())
 
     @property
     def forwarded(self) -> tuple[int, int]:
         """Packets sent to hosts for clients of this node, and to owners for guests."""
         pairs = self._pairs.values()
-        to_hosts = self._past[0] + sum([pair.elsewhere.forwarded for pair in pairs])
-        return to_hosts, self._past[1] + sum([pair.visitors.forwarded for pair in pairs])
+        to_hosts = self._past[0] + sum([pair.owner.forwarded for pair in pairs])
+        return to_hosts, self._past[1] + sum([pair.host.forwarded for pair in pairs])
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -137,14 +137,14 @@ class Forwarding:
     def app_servers(self, peer: str) -> tuple[wire.AppServerRow, ...]:
         """The app servers of another node."""
         pair = self._pairs.get(peer)
-        return pair.elsewhere.rows if pair is not None else ()
+        return pair.owner.rows if pair is not None else ()
 
     def restart(self, peer: str) -> None:
         """Messages of another node are lost: begin anew with it."""
         pair = self._pairs.get(peer)
         if pair is not None:
             self.remove(peer)
-            self.add(peer, near=pair.elsewhere.near)
+            self.add(peer, near=pair.owner.near)
 
     def _take_in_order(self, envelope: Envelope) -> None:
         # Behind the packets that the host has sent to the same client.
@@ -166,7 +166,7 @@ class Forwarding:
             if not pair.confirmed and now - pair.sent_at >= REPEAT:
                 pair.sent_at = now
                 self._introduce(peer, pair)
-            pair.elsewhere.tick(now)
+            pair.owner.tick(now)
 
     def _changed(self) -> None:
         if self._pairs and not self._due:
