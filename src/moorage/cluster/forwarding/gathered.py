@@ -1,4 +1,4 @@
-"""Gathers the packets of forwarded clients in one turn of the loop. All that go to one node share a message."""
+"""Gathers the packets of forwarded clients in one turn of the loop. All for one node share a message."""
 
 from __future__ import annotations
 
