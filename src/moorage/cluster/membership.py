@@ -138,6 +138,14 @@ class Membership:
                 name=beat.name,
             )
         self._members[incarnation] = Member(incarnation, beat.name, beat.region, beat.advertise, beat.version)
+        log.info(
+            "node joined",
+            name=beat.name,
+            incarnation=incarnation,
+            region=beat.region,
+            advertise=beat.advertise,
+            nodes=self.count,
+        )
         self._nodes.add(incarnation, beat.name, near=beat.region == self._own.region)
 
     def _refuse(self, incarnation: str, beat: Alive) -> None:
@@ -157,10 +165,28 @@ class Membership:
 
     def goodbye(self, incarnation: str) -> None:
         """A node ends."""
+        member = self._remove(incarnation)
+        if member is not None:
+            log.info("node left", name=member.name, incarnation=incarnation, nodes=self.count)
+
+    def _lose(self, incarnation: str) -> None:
+        """A node has been silent for too long."""
+        member = self._remove(incarnation)
+        if member is not None:
+            log.warning(
+                "node lost: it sends no heartbeats",
+                name=member.name,
+                incarnation=incarnation,
+                nodes=self.count,
+            )
+
+    def _remove(self, incarnation: str) -> Member | None:
         self._last.pop(incarnation, None)
-        if self._heard.pop(incarnation, None) is not None:
-            del self._members[incarnation]
-            self._nodes.remove(incarnation)
+        if self._heard.pop(incarnation, None) is None:
+            return None
+        member = self._members.pop(incarnation)
+        self._nodes.remove(incarnation)
+        return member
 
     def tick(self, now: float) -> None:
         """Time passes. Call it several times per interval."""
@@ -172,7 +198,7 @@ class Membership:
             # This process stood still. What the others sent meanwhile is not read yet, so it judges nobody.
             self._heard = {node: heard + slept for node, heard in self._heard.items()}
         for node in [node for node, heard in self._heard.items() if now - heard >= SILENCE]:
-            self.goodbye(node)
+            self._lose(node)
         if self.listened is None and self.has_listened(now):
             self.listened = now
         if now >= self._next:

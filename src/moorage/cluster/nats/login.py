@@ -86,7 +86,7 @@ def _sign(setting: str, seed: str, nonce: str) -> tuple[str, str]:
         # Only those who use it need the package, which is in the extra `cluster`.
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
     except ImportError:
-        raise NatsError(f'{setting}: needs a package: pip install "moorage[server,cluster]"') from None
+        raise NatsError(f'{setting}: needs a package: pip install "cryptography>=46"') from None
     key: Any = Ed25519PrivateKey.from_private_bytes(_private(setting, seed))
     public = bytes((_USER,)) + key.public_key().public_bytes_raw()
     signature = base64.urlsafe_b64encode(key.sign(nonce.encode())).rstrip(b"=").decode()

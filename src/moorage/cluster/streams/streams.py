@@ -346,7 +346,7 @@ class Streams:
         self.gaps += 1
         if self._now - self._logged_gap >= LOG_SECONDS:
             self._logged_gap = self._now
-            log.warning("messages of another node are lost", node=node.name, gaps=self.gaps)
+            log.warning("messages of another node are lost", incarnation=node.name, gaps=self.gaps)
         self._receive.gap(node.name)
 
     def bad_message(self, reason: str) -> None:
