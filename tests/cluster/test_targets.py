@@ -27,7 +27,7 @@ from moorage.wire.commands import (
 from moorage.wire.filters.compiled import Filter, compile_filter
 from moorage.wire.groups import namespace_group, room_group
 from tests.cluster.nodes import Nodes
-from tests.hub.fakes import HUB
+from tests.hub.fakes import HUB, heard
 
 OWN, FIRST, SECOND, THIRD = "node0000", "node0001", "node0002", "node0003"
 PEERS = {name: name for name in (FIRST, SECOND, THIRD)}
@@ -312,3 +312,23 @@ def test_after_the_last_member_has_left_the_room_is_unknown_again(count: int) ->
     nodes.settle()
     nodes.done(0, Send(HUB, Selection(group=ROOM), b'42["e"]'))
     assert nodes.heard() == {}
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_client_is_told_that_it_is_connected_once_all_nodes_know_its_namespace(count: int) -> None:
+    nodes = Nodes(count, prefix="node000")
+    last = f"node000{count - 1}"
+    nodes.network.delay("node0000", last)
+    world, client = nodes.worlds[0], nodes.clients[0][0]
+    world.enter(client, "/new")
+    other = nodes.worlds[0].client("/")
+    nodes.settle()
+    emit = Send(HUB, Selection(group=namespace_group("/")), b'42["e"]')
+    nodes.done(0, emit)
+    assert nodes.heard().get(client.id) is None
+    assert heard(other)[-1:] == [b'42["e"]'], "a namespace that is known waits for nobody"
+    nodes.network.release("node0000", last)
+    nodes.settle()
+    assert [packet[:4] for packet in heard(client)] == [b"40/n", b'42["']
+    nodes.done(count - 1, Send(HUB, Selection(group=namespace_group("/new")), b'42/new,["e"]'))
+    assert heard(client)[-1] == b'42/new,["e"]'

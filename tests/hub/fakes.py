@@ -3,7 +3,7 @@ loop tick is `World.tick`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -113,7 +113,7 @@ class PollingSink(RecordingSink):
 
     def write(self, data: bytes) -> None:
         super().write(data)
-        self._connection.outbox.ready = False
+        self._connection.outbox.block()
 
     def poll(self) -> None:
         """Simulate a GET."""
@@ -266,6 +266,14 @@ class RecordingCluster:
 
     def last(self, hub: str, group: str) -> None:
         self.groups.append(("last", group))
+
+    def is_pending(self, hub: str, groups: Iterable[str]) -> bool:
+        """No other node is waited for."""
+        return False
+
+    def when_visible(self, hub: str, groups: Iterable[str], call: Callable[[], object]) -> None:
+        """No other node is waited for."""
+        call()
 
 
 @dataclass

@@ -10,8 +10,9 @@ from moorage.hub.connections.fanout import Delivery, Encoded
 from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE
 from moorage.hub.settings import Limits
+from moorage.wire import engineio
 from moorage.wire.commands import EVERYONE
-from moorage.wire.reasons import Reason
+from moorage.wire.reasons import DRAINING, Reason
 from tests.hub.fakes import PollingSink, RecordingSink, World, heard, sink_of, unframe
 
 
@@ -103,6 +104,42 @@ def test_an_upgrade_keeps_order_and_content(before: list[bytes], after: list[byt
     expected = [packet for payload in (*before, *after) for packet in payload.split(b"\x1e")]
     assert polling.packets + websocket.packets == expected
     assert client.outbox.size == 0
+
+
+def test_a_held_outbox_writes_nothing_until_it_is_released_as_often(world: World) -> None:
+    client = world.client()
+    client.outbox.hold()
+    client.outbox.hold()
+    push(client, b"42[1]")
+    world.settle()
+    client.outbox.unblock()
+    client.outbox.release()
+    assert sink_of(client).writes == []
+    push(client, b"42[2]")
+    client.outbox.release()
+    assert heard(client) == [b"42[1]", b"42[2]"]
+
+
+def test_a_released_outbox_still_waits_for_its_sink(world: World) -> None:
+    client = world.client()
+    client.outbox.hold()
+    client.outbox.block()
+    push(client, b"42[1]")
+    client.outbox.release()
+    assert sink_of(client).writes == []
+    client.outbox.unblock()
+    assert heard(client) == [b"42[1]"]
+
+
+def test_an_outbox_that_is_released_after_the_end_writes_nothing_more(world: World) -> None:
+    client = world.client()
+    sink = sink_of(client)
+    client.outbox.hold()
+    push(client, b"42[1]")
+    world.node.disconnect(client, DRAINING, who="service")
+    assert sink.closed == [(DRAINING, engineio.text_frame(b"42[1]"))]
+    client.outbox.release()
+    assert sink.writes == []
 
 
 def test_the_size_of_an_outbox_counts_queued_bytes(world: World) -> None:

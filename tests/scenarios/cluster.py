@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,10 +18,11 @@ from urllib.error import URLError
 
 from tests.support.nats_server import NatsServer
 from tests.support.programs import free_port
-from tests.support.service import MoorageProcess
+from tests.support.service import ROOT, MoorageProcess
 
 PATIENCE: Final = 60.0
 """Timeout in seconds, which only ends a scenario that hangs."""
+ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 _names: Final = count(1)
 
 
@@ -54,6 +58,8 @@ class Cluster:
     def __init__(self, nats: int | list[NatsServer] = 1) -> None:
         self.nats = nats_servers(nats) if isinstance(nats, int) else nats
         self.nodes: dict[str, MoorageProcess] = {}
+        self._flags: dict[str, list[str]] = {}
+        self._urls: dict[str, str] = {}
         self._key = secrets.token_hex(16)
         self._name = f"scenario{next(_names)}"
         self._stack = ExitStack()
@@ -95,20 +101,38 @@ class Cluster:
         )
         flags = [part for each in given for part in ("--set", each)]
         flags += [f"--host={host}", f"--port={port}"]
-        node = MoorageProcess(*flags, command="serve", key=self._key, inside=inside)
-        node.url = f"http://{host}:{port}"
+        self._flags[name] = flags
+        self._urls[name] = f"http://{host}:{port}"
+        return self._run(name, inside)
+
+    def _run(self, name: str, inside: tuple[str, ...] = ()) -> MoorageProcess:
+        node = MoorageProcess(*self._flags[name], command="serve", key=self._key, inside=inside)
+        node.url = self._urls[name]
         self._stack.callback(self._end, node)
         self.nodes[name] = node
         return node
+
+    def drain(self, name: str) -> float:
+        """Drain a node with the command. Returns how many seconds that took."""
+        begun = time.monotonic()
+        command = [sys.executable, "-m", "moorage", "drain", str(self.nodes[name].pid)]
+        subprocess.run(command, check=True, timeout=PATIENCE, cwd=ROOT, env=ENVIRONMENT)
+        assert self.nodes[name].wait_exit() == 0
+        return time.monotonic() - begun
+
+    def again(self, name: str) -> None:
+        """Start a node that has ended, with the same settings and address, and wait until it is ready."""
+        self._run(name).__enter__()
+        self.together()
 
     @staticmethod
     def _end(node: MoorageProcess) -> None:
         node.signal(signal.SIGCONT)
         node.kill()
 
-    def start(self, *names: str, advertise: bool = True) -> None:
+    def start(self, *names: str, advertise: bool = True, settings: tuple[str, ...] = ()) -> None:
         """Start nodes at the same time, and wait until all are ready and hear each other."""
-        for node in [self.launch(name, advertise=advertise) for name in names]:
+        for node in [self.launch(name, *settings, advertise=advertise) for name in names]:
             node.__enter__()
         self.together()
 

@@ -21,10 +21,12 @@ def rows() -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[begin:end]]
 
 
-def check(scenario: str, ledger: Ledger, reported: str, *, some_end: bool = False) -> None:
+def check(
+    scenario: str, ledger: Ledger, reported: str, *, some_end: bool = False, in_order: bool = True
+) -> None:
     """Compare what has happened with the row of a scenario. The test itself has checked `reported`. With
-    `some_end`, chance decides whether any client is disconnected."""
-    ledger.check()
+    `some_end`, chance decides whether any client is disconnected. `in_order`: emits keep their order."""
+    ledger.check(in_order=in_order)
     print(f"\n{scenario}: {ledger.figures}")
     row = [scenario, _events(ledger, some_end), _emits(ledger, some_end), reported]
     if "WRITE_SCENARIOS" in os.environ:

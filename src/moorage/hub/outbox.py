@@ -56,9 +56,11 @@ class Outbox(Generic[OwnerT]):
     __slots__ = (
         "_first",
         "_flusher",
+        "_holds",
         "_rest",
         "_send",
         "_state",
+        "_taking",
         "_write",
         "framed",
         "limit",
@@ -74,7 +76,7 @@ class Outbox(Generic[OwnerT]):
         self.sink: ClientSink | None = None
         self.framed = False
         self.ready = False
-        """True if it may be flushed: there is a sink, and the sink takes data now."""
+        """True if it may be flushed: there is a sink, the sink takes data now, and nobody holds the queue."""
         self.size = 0
         self.limit = flusher.backlog.uncounted
         """The `Backlog` counts a queue of more bytes; -1 if the queue takes nothing any more."""
@@ -84,6 +86,9 @@ class Outbox(Generic[OwnerT]):
         self._rest: list[bytes] | None = None
         self._flusher = flusher
         self._state = _IDLE
+        self._holds = 0
+        self._taking = False
+        """True if the sink takes data now."""
         self._write: Callable[[bytes], None] = _nowhere
         self._send: SendFrame | None = None
 
@@ -134,7 +139,8 @@ class Outbox(Generic[OwnerT]):
         # For a WebSocket this is the transport's own `write`, without a call in between.
         self._write = sink.write
         self._send = sink.send
-        self.ready = ready
+        self._taking = ready
+        self.ready = ready and not self._holds
         if self.owner is not None and self.owner.held:
             # The former sink was paused. An upgrade must not start the reading again.
             sink.pause_reading()
@@ -147,11 +153,28 @@ class Outbox(Generic[OwnerT]):
         assert self.sink is not None
         self._send = self.sink.send
 
+    def block(self) -> None:
+        """The sink takes no data until `unblock`."""
+        self.ready = self._taking = False
+
     def unblock(self) -> None:
         """The sink takes data again."""
-        self.ready = True
+        self._taking = True
+        self.ready = not self._holds
         self._flusher.backlog.taken(self)
         self.flush()
+
+    def hold(self) -> None:
+        """Write nothing until `release` was called as often. A close does not wait for it."""
+        self._holds += 1
+        self.ready = False
+
+    def release(self) -> None:
+        """End one `hold`."""
+        self._holds -= 1
+        if not self._holds and self._taking and self.sink is not None:
+            self.ready = True
+            self.flush()
 
     def flush(self) -> None:
         """Write the waiting entries: all in one write to a WebSocket, as many as fit to a poll."""

@@ -4,7 +4,7 @@ ports itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol, TypeVar
 
 from moorage.wire.commands import Ask, Cast, Outcome, Write
@@ -182,6 +182,12 @@ class Members(Protocol):
 
     def last(self, hub: str, group: str) -> None:
         """A group has lost its last member on this node."""
+
+    def is_pending(self, hub: str, groups: Iterable[str]) -> bool:
+        """True if another node does not know yet that one of these groups has members here."""
+
+    def when_visible(self, hub: str, groups: Iterable[str], call: Callable[[], object]) -> None:
+        """Call back once all nodes know that these groups have members here: at once, if they do."""
 
 
 class Reach(Protocol):

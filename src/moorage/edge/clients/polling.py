@@ -103,7 +103,7 @@ class PollingSession:
         """The poll's connection broke before the answer was sent."""
         if self._poll is future:
             self._poll = None
-            self.connection.outbox.ready = False
+            self.connection.outbox.block()
         elif future.exception() is not None or future.result() == engineio.NOOP:
             return
         self._handler.node.disconnect(self.connection, reasons.TRANSPORT_LOST, who="client")
@@ -113,7 +113,7 @@ class PollingSession:
     def write(self, data: bytes) -> None:
         """Answer the waiting poll. The outbox gathers until the next one."""
         poll, self._poll = self._poll, None
-        self.connection.outbox.ready = False
+        self.connection.outbox.block()
         if poll is not None and not poll.done():
             self._handler.metrics.bytes_sent_polling += len(data)
             poll.set_result(data)

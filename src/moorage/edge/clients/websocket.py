@@ -223,7 +223,7 @@ class ClientSocket(Socket):
         """The client reads too slowly: its outbox gathers from now on."""
         self._full = True
         if self._connection.outbox.sink is self:
-            self._connection.outbox.ready = False
+            self._connection.outbox.block()
 
     def resume_writing(self) -> None:
         """The client has caught up."""

@@ -156,7 +156,18 @@ def _connected(clients: Clients, connection: Connection, packet: Encoded, header
         peer.connected(header.namespace, sid)
         rooms.join(connection, namespace_group(header.namespace))
         rooms.join(connection, room_group(header.namespace, sid), private=True)
+        if clients.cluster is not None:
+            _hold_until_known(clients, connection, namespace_group(header.namespace))
     _push(clients, connection, packet)
+
+
+def _hold_until_known(clients: Clients, connection: Connection, group: str) -> None:
+    """Other nodes may not know yet that the namespace has a client here. This one is told that it is
+    connected once they do, so that every emit from then on reaches it."""
+    members, hub = clients.members, connection.hub.name
+    if members is not None and members.is_pending(hub, (group,)):
+        connection.outbox.hold()
+        members.when_visible(hub, (group,), connection.outbox.release)
 
 
 def _disconnected(clients: Clients, connection: Connection, packet: Encoded, header: Header) -> None:
