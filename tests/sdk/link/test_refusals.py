@@ -93,3 +93,10 @@ def test_azure() -> None:
 def test_no_answer() -> None:
     assert "does not answer in time" in str(refusals.unreachable(TARGET, TimeoutError()))
     assert "Connection refused" in str(refusals.unreachable(TARGET, OSError(111, "Connection refused")))
+
+
+def test_a_node_that_cannot_be_reached_is_named_by_its_own_address() -> None:
+    told = str(refusals.unreachable(TARGET.at("http://10.0.0.12:8080"), ConnectionRefusedError("refused")))
+    assert told.startswith("cannot reach http://10.0.0.12:8080 (refused), the address that a node has")
+    assert "connection string" not in told
+    assert "connection string's Endpoint" in str(refusals.unreachable(TARGET, TimeoutError()))

@@ -26,6 +26,8 @@ class ConnectionString:
     secure: bool
     host: str
     key: str = field(repr=False)
+    advertised: bool = False
+    """True if the service named this address, as a node's `cluster.advertise`."""
 
     @property
     def endpoint(self) -> str:
@@ -41,7 +43,7 @@ class ConnectionString:
     def at(self, url: str) -> ConnectionString:
         """The same key at another address of the service. Raises `UsageError` for what is no URL."""
         secure, host = _address(url, "")
-        return ConnectionString(secure, host, self.key)
+        return ConnectionString(secure, host, self.key, advertised=True)
 
 
 def parse(text: str) -> ConnectionString:

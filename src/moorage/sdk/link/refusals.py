@@ -88,6 +88,11 @@ def unreachable(target: ConnectionString, error: BaseException) -> LinkUnavailab
         what = "it does not answer in time"
     else:
         what = str(error) or type(error).__name__
+    if target.advertised:
+        return LinkUnavailable(
+            f"cannot reach {target.endpoint} ({what}), the address that a node has as its cluster.advertise. "
+            "Is this node running, and can this machine reach that address?"
+        )
     return LinkUnavailable(
         f"cannot reach {target.endpoint} ({what}). Is Moorage running at that address "
         "(`moorage dev` starts one), and is the connection string's Endpoint right?"
