@@ -129,10 +129,14 @@ class Service:
         if join is None and config.cluster.nats_url:
             self._nats = NatsBroker(config.cluster, self.incarnation)
         broker = self._nats or (join or LocalBroker)(self.incarnation)
-        self.router = Router(self.node, broker, self.incarnation, config.links.connect_timeout)
-        if self._nats is not None:
-            self.router.gathered.later = self._nats.soon
-        self.router.join_seconds = self.metrics.cluster_join_seconds.observe
+        self.router = Router(
+            self.node,
+            broker,
+            self.incarnation,
+            connect_timeout=config.links.connect_timeout,
+            soon=None if self._nats is None else self._nats.soon,
+            joined=self.metrics.cluster_join_seconds.observe,
+        )
         self._api_work = ApiWork(self.node.submit, self.node.turns)
         self.node.heartbeats.wake_at = self._alarm.set
         self._build_edge(config)

@@ -57,9 +57,20 @@ that asked was lost, and its jobs with it."""
 
 
 class Router:
-    """`hub.ports.Reach` of all other nodes. `incarnation` names this start of the node."""
+    """`hub.ports.Reach` of all other nodes. `incarnation` names this start of the node. `soon` makes a call
+    at the end of this turn of the loop, by default as `Node.later`. `joined` is told how many seconds each
+    join took to be in effect in this node's region."""
 
-    def __init__(self, node: Node, broker: Broker, incarnation: str, connect_timeout: float = 35.0) -> None:
+    def __init__(
+        self,
+        node: Node,
+        broker: Broker,
+        incarnation: str,
+        *,
+        connect_timeout: float = 35.0,
+        soon: Callable[[Callable[[], object]], object] | None = None,
+        joined: Callable[[float], object] = lambda seconds: None,
+    ) -> None:
         self._node = node
         self.streams = Streams(broker, incarnation)
         self._own = incarnation
@@ -67,8 +78,7 @@ class Router:
         """Names of the other nodes by their incarnation."""
         self._requests: dict[int, Request] = {}
         self._last_number = 0
-        self.join_seconds: Callable[[float], object] = lambda seconds: None
-        """Told how long each join took to be in effect in this node's region."""
+        self._joined = joined
         self.instances = Instances()
         self.directory = Directory(self._tell_groups, lambda: node.later(self.directory.flush))
         self._targets = Targets(incarnation, self._peers, self.directory, node.clock)
@@ -77,7 +87,7 @@ class Router:
         """Who takes messages that are no command, answer or heartbeat, by the type of the body."""
         for kind in get_args(cluster.Groups):
             self.handlers[kind] = self._targets.take
-        self.gathered = Gathered(self._send_body, node.later)
+        self.gathered = Gathered(self._send_body, soon or node.later)
         self.handlers[cluster.Packets] = self._arrivals.take_packets
         self.forwarding = Forwarding(node, self, connect_timeout=connect_timeout)
         self._addresses: dict[str, str] = {}
@@ -193,7 +203,7 @@ class Router:
             request.unseen, begun = here, self._node.clock()
 
             def visible() -> None:
-                self.join_seconds(self._node.clock() - begun)
+                self._joined(self._node.clock() - begun)
                 self._own_outcome(request, here)
 
             self.directory.when_visible(command.hub, command.groups, visible)

@@ -236,6 +236,11 @@ class AppServer:
         dialect: str,
         can: Capabilities,
         peer: AppPeer[Client] = NO_PEER,
+        *,
+        instance: str = "",
+        emit_only: bool = False,
+        node: str = "",
+        far: bool = False,
     ) -> None:
         self.id = server_id
         self.link = link
@@ -245,12 +250,12 @@ class AppServer:
         """Name of its link dialect, only for display. The hub uses `can`."""
         self.draining = False
         """True if it must not get new clients."""
-        self.emit_only = False
+        self.emit_only = emit_only
         """True if it never gets clients, because it has no handlers."""
         self.home = True
         """True if this node tells it of other app servers' events, and forwards other nodes' clients to it:
         only one node does."""
-        self.far = False
+        self.far = far
         """True if it is linked to a node of another region."""
         self.behind = False
         """True if it was slow at the last check; others get new clients first."""
@@ -260,11 +265,11 @@ class AppServer:
         self.clients: set[Connection] = set()
         self.guests: set[Guest] = set()
         """Clients of other nodes that it serves through this one."""
-        self.node = ""
+        self.node = node
         """The incarnation of the node that it is linked to; "" for this node."""
         self.others = 0
         """Number of its other clients, if it is linked to another node."""
-        self.instance = ""
+        self.instance = instance
         """Random name of one start of the app server; empty if its dialect has none."""
         self.took_clients = False
         """True once it has accepted its first client, which defines its terms. Only in the azure dialect."""

@@ -21,7 +21,7 @@ class Gathered:
         self, send: Callable[[str, Body], object], later: Callable[[Callable[[], object]], object]
     ) -> None:
         self._send = send
-        self.later = later
+        self._later = later
         self._size = 0
         self.pending: dict[tuple[str, str], list[tuple[str, bytes]]] = {}
         """Connections and packets, by the node and the hub; the hub is "" for packets to an app server."""
@@ -32,7 +32,7 @@ class Gathered:
         rows = pending.get((node, hub))
         if rows is None:
             if not pending:
-                self.later(self.flush)
+                self._later(self.flush)
             pending[node, hub] = rows = []
         rows.append((connection, packet))
         self._size += len(packet)

@@ -187,11 +187,17 @@ class RemoteServer:
         self._send = side.send
         self._number = row.number
         self.hub = hub
-        self.app = AppServer(row.id, self, row.dialect, capabilities(row.can), peer=self)
-        self.app.instance = row.instance
-        self.app.emit_only = row.emit_only
-        self.app.node = side.name
-        self.app.far = not side.near
+        self.app = AppServer(
+            row.id,
+            self,
+            row.dialect,
+            capabilities(row.can),
+            self,
+            instance=row.instance,
+            emit_only=row.emit_only,
+            node=side.name,
+            far=not side.near,
+        )
 
     def update(self, row: wire.AppServerRow) -> None:
         """What its node has announced."""

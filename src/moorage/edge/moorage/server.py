@@ -86,7 +86,9 @@ class MoorageServer:
         self.hub = hub
         self.session = secrets.token_urlsafe(SESSION_BYTES)
         self.revision = min(hello.revision, v1.REVISION)
-        self.app = AppServer(server_id, self, "moorage", CAPABILITIES, peer=self)
+        self.app = AppServer(
+            server_id, self, "moorage", CAPABILITIES, self, instance=hello.instance, emit_only=hello.emit_only
+        )
         self._max_waiting = max_waiting
         """Bytes that may wait for the link. A link that waits for more is closed."""
         self.out = Outgoing(self.window_of(hello.window))
@@ -125,11 +127,6 @@ class MoorageServer:
         """Called when the session is given up, before its clients are closed."""
 
     # -- the link -------------------------------------------------------------------------------
-
-    @property
-    def tunnels(self) -> int:
-        """Number of open links: one or none."""
-        return 0 if self.transport is None else 1
 
     def window_of(self, asked: int) -> int:
         """How many unacknowledged bytes to allow on the link, given the window that the app server asked for.

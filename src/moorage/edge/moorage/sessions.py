@@ -79,7 +79,7 @@ class Sessions:
         """Open links by hub."""
         counts: dict[str, int] = {}
         for server, _ in self._sessions.values():
-            counts[server.hub.name] = counts.get(server.hub.name, 0) + server.tunnels
+            counts[server.hub.name] = counts.get(server.hub.name, 0) + (server.transport is not None)
         return counts
 
     def greet(self, socket: MoorageSocket, hello: v1.AppHello) -> tuple[MoorageServer, Reader]:
@@ -143,8 +143,6 @@ class Sessions:
         reader = Reader(server, dispatcher)
         server.at_end = reader.end
         self._sessions[hub.name, socket.server_id] = server, reader
-        server.app.emit_only = hello.emit_only
-        server.app.instance = hello.instance
         hub.servers.add(server.app)
         self._end_forwarded(server.app, hub)
         server.attach(socket, self._hello(server, resumed=False), [])
