@@ -20,7 +20,7 @@ LAST_SECONDS: Final = 2.0
 their last bytes."""
 RESERVE: Final = 0.1
 """Part of `shutdown.timeout` that is kept for the last bytes of clients and links."""
-MOST_RESERVE: Final = LAST_SECONDS + 0.5
+MAX_RESERVE: Final = LAST_SECONDS + 0.5
 """The longest such reserve, in seconds."""
 
 log: Final = logs.get("app")
@@ -52,7 +52,7 @@ def seconds_for(settings: ShutdownSettings, clients: int) -> float:
 
 def reserve(settings: ShutdownSettings) -> float:
     """Seconds at the end of `shutdown.timeout` in which only last bytes are sent."""
-    return min(RESERVE * settings.timeout, MOST_RESERVE)
+    return min(RESERVE * settings.timeout, MAX_RESERVE)
 
 
 async def close_clients(node: Node, settings: ShutdownSettings, until: float) -> None:

@@ -47,7 +47,7 @@ def test_the_limit_of_open_files_is_raised_to_what_the_system_allows() -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
         most = machine.raise_file_limit()
-        assert most == min(before[1], machine.MOST_FILES)
+        assert most == min(before[1], machine.MAX_FILES)
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, before[1])
         assert machine.raise_file_limit() == most
     finally:

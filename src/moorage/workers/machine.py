@@ -15,7 +15,7 @@ from moorage.config.model import Config
 from moorage.config.rules import show_size
 from moorage.edge.settings import EdgeLimits
 
-MOST_FILES: Final = 1024 * 1024
+MAX_FILES: Final = 1024 * 1024
 """The limit of open files is not raised above this, also where the system would allow a billion."""
 OTHER_FILES: Final = 256
 """Files that a process opens besides one for each client."""
@@ -53,9 +53,9 @@ def raise_file_limit() -> int:
     """Allow this process, and those that it starts, as many open files as the system lets it. Returns the
     number."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft == resource.RLIM_INFINITY or soft >= most:
-        return MOST_FILES if soft == resource.RLIM_INFINITY else soft
+        return MAX_FILES if soft == resource.RLIM_INFINITY else soft
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     except (OSError, ValueError):

@@ -43,7 +43,7 @@ async def test_sessions_and_auth_of_all_app_servers_sockets_are_fetched(world: W
 async def test_a_busy_app_server_holds_the_service_and_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "MOST_PENDING", 50_000)
+    monkeypatch.setattr(inbox, "MAX_PENDING", 50_000)
     sio, go, done = new_server(), threading.Event(), Record()
     held: list[bool] = []
 
@@ -96,7 +96,7 @@ async def test_an_app_server_whose_handlers_are_all_busy_still_tells_of_its_sock
 async def test_an_ack_that_a_handler_waits_for_comes_through_what_waits_for_handlers(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "MOST_PENDING", 1_000_000)
+    monkeypatch.setattr(inbox, "MAX_PENDING", 1_000_000)
     sio, answers, loads = new_server(), Record(), Record()
     sio.on("ask", lambda sid: answers(sio.call("question", to=sid, timeout=10)))
     sio.on("load", lambda _sid, _data: loads(1))

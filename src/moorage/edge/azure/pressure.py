@@ -14,13 +14,13 @@ HELD_PER_CLIENT: Final = 64 * 1024
 
 
 class Pressure:
-    """Packets that no tunnel can take, at most `most` bytes of all clients together, and the clients that
+    """Packets that no tunnel can take, at most `limit` bytes of all clients together, and the clients that
     are not read meanwhile."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, limit: int) -> None:
         self.paused: set[Client] = set()
         """The clients that are not read."""
-        self._most = most
+        self._limit = limit
         self._held_bytes = 0
 
     def hold(self, channel: Channel, packet: bytes) -> bool:
@@ -29,7 +29,7 @@ class Pressure:
             channel.held = Unsent()
         channel.held.add(packet)
         self._held_bytes += len(packet)
-        if self._held_bytes > self._most:
+        if self._held_bytes > self._limit:
             self.take(channel)
             return False
         if channel.held.size > HELD_PER_CLIENT:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
-from moorage.sdk.aio.link import INSTANCE_BYTES, MOST_SECONDS, Link
+from moorage.sdk.aio.link import INSTANCE_BYTES, MAX_SECONDS, Link
 from moorage.sdk.errors import MoorageError, QueueFull, SessionLost, UsageError
 from moorage.sdk.link.connection_string import ConnectionString
 from moorage.sdk.link.merged import Merged
@@ -207,7 +207,7 @@ class Fleet:
     async def drain(self, seconds: float, empty: Callable[[], bool]) -> None:
         """The first part of `close`, for who has something to do before the second."""
         with suppress(QueueFull):  # there is no link then, and so nobody new
-            self.send(v1.Drain(min(seconds, MOST_SECONDS)))
+            self.send(v1.Drain(min(seconds, MAX_SECONDS)))
         deadline = self._loop.time() + seconds
         while not empty() and self._loop.time() < deadline and not self.closed:
             await asyncio.sleep(0.02)

@@ -49,7 +49,7 @@ from moorage.wire.reasons import LINK_BAD_FRAME, LINK_CLOSED, LINK_SERVER_TAKEN,
 INSTANCE_BYTES: Final = 12
 TICK_SECONDS: Final = 0.5
 """Acknowledgements that nothing carried, keep-alive, silence and deadlines: none needs to be exact."""
-MOST_SECONDS: Final = 2.0**31
+MAX_SECONDS: Final = 2.0**31
 """That a frame can say."""
 LEAVE_SECONDS: Final = 2.0
 """How long `close` lets what is queued leave."""
@@ -193,7 +193,7 @@ class Link:
     async def drain(self, seconds: float, empty: Callable[[], bool]) -> None:
         """The first part of `close`, for who has something to do before the second."""
         with suppress(QueueFull):  # there is no link then, and so nobody new
-            self.send(Drain(min(seconds, MOST_SECONDS)))
+            self.send(Drain(min(seconds, MAX_SECONDS)))
         await self._wait(seconds, empty)
 
     async def _wait(self, seconds: float, over: Callable[[], bool]) -> None:

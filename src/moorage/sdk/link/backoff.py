@@ -6,8 +6,8 @@ import secrets
 from typing import Final
 
 RETRY_FIRST: Final = 0.1
-RETRY_MOST: Final = 5.0
-_MOST_ATTEMPTS: Final = 30
+RETRY_MAX: Final = 5.0
+_MAX_ATTEMPTS: Final = 30
 
 _RANDOM: Final = secrets.SystemRandom()
 """Pauses of processes that were forked, or seeded alike, must differ."""
@@ -22,11 +22,11 @@ class Backoff:
 
     def pause(self) -> float:
         """Seconds until the next attempt."""
-        most = min(RETRY_MOST, RETRY_FIRST * 2.0**self.attempts)
-        self.attempts = min(self.attempts + 1, _MOST_ATTEMPTS)
+        most = min(RETRY_MAX, RETRY_FIRST * 2.0**self.attempts)
+        self.attempts = min(self.attempts + 1, _MAX_ATTEMPTS)
         return most * _RANDOM.uniform(0.3, 1.0)
 
     def broke(self, up_seconds: float) -> None:
         """A link broke that was up for so long."""
-        if up_seconds > RETRY_MOST:
+        if up_seconds > RETRY_MAX:
             self.attempts = 0

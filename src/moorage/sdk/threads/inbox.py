@@ -15,14 +15,14 @@ from moorage.sdk.threads.pool import Pool
 from moorage.sdk.threads.server_events import ThreadsServerEvents
 from moorage.wire.moorage.v1 import FromService, Query
 
-MOST_PENDING: Final = 16 * 1024 * 1024
+MAX_PENDING: Final = 16 * 1024 * 1024
 """Bytes of packets that may wait for a thread. Beyond this the service has to wait, too."""
 RELIEF_SECONDS: Final = 0.02
 """How often to check whether the service may go on."""
 STUCK_LOOKS: Final = 5
 """After this many checks without a handler begun, the handlers may be waiting for something that is behind
 the packets not read: an answer of the service or a client's ack."""
-MOST_STUCK: Final = 64 * 1024 * 1024
+MAX_STUCK: Final = 64 * 1024 * 1024
 """Then more is read, a window at a time, up to this many bytes."""
 
 _log = logging.getLogger("moorage.sdk")
@@ -59,7 +59,7 @@ class ThreadsInbox(Inbox):
     def received(self, frames: list[FromService]) -> None:
         """As `Inbox.received`; the service waits while too many packets wait here."""
         super().received(frames)
-        if self._pending.pending > MOST_PENDING and not self._held:
+        if self._pending.pending > MAX_PENDING and not self._held:
             self._look_again()
 
     def link_event(self, name: str, error: Exception | None) -> None:
@@ -74,8 +74,8 @@ class ThreadsInbox(Inbox):
         pending, begun, link = self._pending.pending, self._pending.begun, self._link.link
         self._looks = self._looks + 1 if begun == self._begun else 0
         self._begun = begun
-        self._held = pending > MOST_PENDING // 2
-        if not self._held or (self._looks >= STUCK_LOOKS and pending < MOST_STUCK):
+        self._held = pending > MAX_PENDING // 2
+        if not self._held or (self._looks >= STUCK_LOOKS and pending < MAX_STUCK):
             self._looks = 0
             link.hold(False)
         if self._held:

@@ -52,7 +52,7 @@ _TEXT: Final = 8
 """Where a short text begins. A long one begins one byte later."""
 _DIGITS: Final = _TEXT + len(_ACK_ID)
 """Where the AckId begins in a short text."""
-_MOST_DIGITS: Final = 15
+_MAX_DIGITS: Final = 15
 _LEAST: Final = 32
 """Bytes of a frame below which it can be none of these calls."""
 
@@ -62,7 +62,7 @@ _GROUPS: Final = re.compile(
     rb'"filter":"connectionId eq \'([A-Za-z0-9_-]++)\'"\}'
 )
 """The body of the SDK's join or leave of one client. Names of rooms are base64url in it."""
-_MOST_MOVES: Final = 4
+_MAX_MOVES: Final = 4
 
 
 class KnownCall(msgspec.Struct, gc=False):
@@ -183,7 +183,7 @@ class KnownFrames:
             return
         end = data.find(b",", begins + len(_ACK_ID))
         send = self._before is None and b"/connections/" in data
-        if not send and (len(self._moves) == _MOST_MOVES or not _GROUPS.fullmatch(content)):
+        if not send and (len(self._moves) == _MAX_MOVES or not _GROUPS.fullmatch(content)):
             return
         try:
             operation = decode_url(request.http_method, request.url, request.content_type(), content)
@@ -209,7 +209,7 @@ def _names_one(text: bytes) -> bool:
 
 def _number(digits: bytes) -> int | None:
     """The AckId that JSON would read; None for anything but plain digits."""
-    if digits.isdigit() and digits[0] != 0x30 and len(digits) <= _MOST_DIGITS:
+    if digits.isdigit() and digits[0] != 0x30 and len(digits) <= _MAX_DIGITS:
         return int(digits)
     return None
 
