@@ -256,3 +256,17 @@ def test_only_nodes_of_the_list_may_send_commands_and_only_in_their_own_name() -
     assert (found[STRANGER], found[OWN_ID], found[FORGED], found[GARBAGE]) == (2, 3, 1, 1)
     nodes.done(0, command)
     assert all(heard(client) == [EVENT] for client in nodes.everyone)
+
+
+def test_nodes_do_not_answer_each_other_for_ever_after_a_forged_number() -> None:
+    nodes = Nodes(2)
+    stranger = nodes.network.broker("n9")
+    stranger.start(lambda message: None)
+    stranger.send("n1", wire.encode(wire.prefix(ALL, b"n0"), 2**31, 0, EVENT))
+    nodes.settle()
+    for _ in range(20):
+        nodes.later(0.25)
+        nodes.settle()
+    # The node does not wait for what is missing before the forged one any more. So each message is late.
+    nodes.submit(0, SendToConnection(HUB, nodes.clients[1][0].id, EVENT))
+    assert sum(1 for _ in range(1_000) if nodes.network.step()) < 100

@@ -49,6 +49,8 @@ class Incoming:
         """True if `pop` has given up a message. The caller resets it."""
         self.stuck: float | None = None
         """Since when the present hole is known."""
+        self.gaps = 0
+        """Number of gaps since the last tick."""
         self.astray: float | None = None
         """Since when every heartbeat tells lower numbers than were taken."""
         self.asked: tuple[float, tuple[int, int]] = (0.0, (0, 0))

@@ -118,6 +118,9 @@ class Streams:
         for kept in (self._all, *self._direct.values()):
             self._kept_bytes -= kept.forget_old(now)
         for node in tuple(self._incoming.values()):
+            gaps, node.gaps = node.gaps, 0
+            if gaps > 1:
+                self._gap(node)
             if slept > SLEPT_SECONDS and node.stuck is not None:
                 # What is missing may be in the input that is not read yet.
                 node.stuck += slept
@@ -343,6 +346,11 @@ class Streams:
         self._release(node)
 
     def _gap(self, node: Incoming) -> None:
+        node.gaps += 1
+        if node.gaps > 1:
+            # The layer above answers a gap with messages. It hears of all further ones together, at the next
+            # tick, or two nodes could go on answering each other at full speed.
+            return
         self.gaps += 1
         if self._now - self._logged_gap >= LOG_SECONDS:
             self._logged_gap = self._now
