@@ -99,3 +99,17 @@ def test_an_app_server_that_only_emits_is_never_chosen() -> None:
     app = new_server("app")
     servers.add(app)
     assert servers.choose() is app
+
+
+def test_an_app_server_of_another_node_is_found_by_its_id_and_one_that_is_up_first() -> None:
+    world = World()
+    hub = world.node.ensure_hub("app")
+    assert hub.servers.get_elsewhere("one") is None
+    for node, up in (("n1", False), ("n2", True), ("n3", True)):
+        server = new_server("one", up=up)
+        server.node = node
+        hub.servers.elsewhere.add(server)
+    found = hub.servers.get_elsewhere("one")
+    assert found is not None
+    assert found.node == "n2"
+    assert world.node.elsewhere() == {"app": 2}

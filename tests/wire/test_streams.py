@@ -55,3 +55,8 @@ def test_a_truncated_frame_is_refused(size: int) -> None:
 def test_a_frame_of_another_form_is_refused(frame: bytes) -> None:
     with pytest.raises(PeerError, match="another form"):
         decode(frame)
+
+
+def test_a_heartbeat_tells_how_far_each_stream_is() -> None:
+    assert decode(GOOD) == (BEAT, b"n1", 3, 4, ((b"n2", 5, 6),), b"")
+    assert decode(encode(prefix(ALL, b"n1"), 1, 2, b"x")) == (ALL, b"n1", 1, 2, (), b"x")

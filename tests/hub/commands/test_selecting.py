@@ -13,7 +13,7 @@ from moorage.hub.commands.deliver import PIECE
 from moorage.hub.hub import NO_PEER, Client, Connection
 from moorage.hub.ports import AppPeer
 from moorage.hub.settings import Limits
-from moorage.hub.turns import AT_ONCE, Job
+from moorage.hub.turns import AT_ONCE, Job, finished
 from moorage.wire.commands import (
     CloseConnections,
     Command,
@@ -32,7 +32,7 @@ from moorage.wire.commands import (
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter, compile_filter
 from moorage.wire.groups import namespace_group, room_group
-from moorage.wire.reasons import API_BAD_PAYLOAD
+from moorage.wire.reasons import API_BAD_PAYLOAD, CLIENT_CLOSED
 from moorage.wire.socketio import MAX_EMIT
 from tests.hub.fakes import HUB, RecordingAnswers, RecordingPeer, World, heard
 
@@ -422,3 +422,16 @@ def test_a_binary_event_with_too_many_attachments_for_one_client_is_refused() ->
     with pytest.raises(PeerError) as refused:
         world.send(clients[0], b'45%d-["x"]' % count + b"\x1eb" * count)
     assert refused.value.reason is API_BAD_PAYLOAD
+
+
+def test_a_join_in_steps_skips_a_client_that_ends_meanwhile(small_steps: None) -> None:
+    world, clients = crowd()
+    command = JoinGroups(HUB, Selection(group=namespace_group("/")), (group("a"), group("b")))
+    job = world.node.carry_out(command)
+    assert not isinstance(job, Outcome)
+    while not any(group("a") in client.groups for client in clients):
+        next(job)
+    left = [client for client in clients if group("a") not in client.groups]
+    world.node.disconnect(left[-1], CLIENT_CLOSED, who="client")
+    finished(job)
+    assert [group("b") in client.groups for client in clients].count(True) == len(clients) - 1

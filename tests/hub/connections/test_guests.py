@@ -133,3 +133,11 @@ def test_its_node_reads_a_guest_while_no_reason_is_left(house: House) -> None:
     house.guest.release(LINK)
     house.guest.release(BURST)
     assert house.owner.calls[1:] == [("read", "n2-1", False), ("read", "n2-1", True)]
+
+
+def test_the_few_guests_of_a_node_that_is_gone_end_at_once(house: House) -> None:
+    other = house.make("n3-1", "n3")
+    house.guests.welcome(other, Handshake(query={}, headers={}))
+    assert house.world.node.everyone() == [house.guest, other]
+    house.guests.all_gone("n2", TRANSPORT_LOST)
+    assert house.guests.all() == [other]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,3 +85,8 @@ def test_a_handshake_without_shared_headers() -> None:
     for handshake in (b"{}", b'{"headers":{}}', b'{"headers":{"cookie":["a"]}}'):
         assert known.split(handshake) == Split(None, handshake)
     assert len(known) == 0
+
+
+@pytest.mark.parametrize("handshake", [b"", b"[]", b"{", b'{"headers":1}', b"\xff"])
+def test_what_is_no_handshake_is_an_empty_one(handshake: bytes) -> None:
+    assert SharedHeaders().split(handshake) == Split(None, b'{"headers":{}}')

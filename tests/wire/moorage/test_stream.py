@@ -113,9 +113,9 @@ def test_an_outgoing_stream_tells_what_is_unsent_and_what_is_acknowledged() -> N
         outgoing.queue(frame)
     assert outgoing.unsent() == [b"one", b"two"]
     outgoing.take(0)
-    assert (outgoing.unsent(), outgoing.acknowledged) == ([], 0)
+    assert (outgoing.unsent(), outgoing.acknowledged, len(outgoing.kept)) == ([], 0, 1)
     outgoing.taken(1)
-    assert outgoing.acknowledged == 1
+    assert (outgoing.acknowledged, outgoing.kept) == (1, ())
 
 
 def test_batches_may_be_taken_one_by_one() -> None:
