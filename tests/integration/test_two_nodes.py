@@ -55,9 +55,12 @@ class Place:
         """What app servers and REST callers are given."""
         return f"Endpoint={self.url};AccessKey={self.key};Version=1.0;"
 
-    async def start(self) -> None:
-        """Listen, link the app server, connect the client."""
+    async def listen(self) -> None:
+        """Start the node. A client waits for all nodes on its node's list."""
         self.url = await self.service.start()
+
+    async def start(self) -> None:
+        """Link the app server, connect the client."""
         self.moorage = await use_moorage(self.sio, hub="app", connection_string=self.connection_string)
         self.client = await WebSocket.session(self.url, clients("app"))
         await self.client.send("40")
@@ -88,6 +91,8 @@ async def places() -> AsyncIterator[tuple[Place, Place]]:
     first.service.router.add(second.service.incarnation, "second")
     second.service.router.add(first.service.incarnation, "first")
     async with asyncio.timeout(TIMEOUT):
+        await first.listen()
+        await second.listen()
         await first.start()
         await second.start()
         yield first, second
