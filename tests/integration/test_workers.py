@@ -47,7 +47,7 @@ class Machine:
         self.stage.define()
 
     def crew(self, **options: Any) -> tuple[Client, Client]:
-        """A client at each worker, at the first app server's worker first."""
+        """A client at the first worker and one at the second."""
         found: dict[str, Client] = {}
         for _ in range(MOST):
             client = self.stage.client(**options)
@@ -56,8 +56,8 @@ class Machine:
                 client.act("disconnect")
             if len(found) == 2:
                 break
-        one, two = found.values()
-        return (one, two) if self.stage.owner(one) is self.stage.spaces[0] else (two, one)
+        first, second = self.incarnations
+        return found[first], found[second]
 
 
 @pytest.fixture(params=[("node", "python"), ("azure", "azure")], ids=["moorage", "azure"])
