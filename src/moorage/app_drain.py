@@ -45,7 +45,7 @@ class Pace:
 
 
 def seconds_for(settings: ShutdownSettings, clients: int) -> float:
-    """How long it takes until the last of so many clients is closed."""
+    """Seconds until the last of `clients` clients is closed, the wait before the first one included."""
     left = settings.timeout - settings.lb_wait - reserve(settings)
     return settings.lb_wait + Pace(settings, clients, max(0.0, left)).seconds
 

@@ -36,7 +36,7 @@ export class Merged {
     return this.#succeeded ? undefined : this.#error;
   }
 
-  /** Adds up the counts. Returns the sum with the last of them: whoever counts answers must know the whole number. */
+  /** Adds up the counts of all links. Returns the sum with the last link's: the asker needs the whole number. */
   asked(part: Asked, link: object): Asked | undefined {
     this.#asked = { ...part, count: part.count + (this.#asked?.count ?? 0) };
     return this.#told(link);

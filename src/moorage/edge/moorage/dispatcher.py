@@ -1,6 +1,5 @@
 """Turns each frame from an app server of the moorage dialect into a command or an answer. A frame that cannot
-be carried out is answered with `Failed` and harms nothing else: the link, its other frames and all clients go
-on."""
+be carried out is answered with `Failed`. The link, its other frames and all clients go on."""
 
 from __future__ import annotations
 

@@ -11,8 +11,7 @@ How to use it (everything on one event loop; nothing here is thread-safe):
     await link.close(drain=0)
 
 While the link is down frames queue up to `max_queue_bytes`, and requests wait. A session that was down for
-longer than the service's grace time is given up. Closed is for good.
-"""
+longer than the service's grace time is given up. Closed is for good."""
 
 from __future__ import annotations
 

@@ -404,8 +404,7 @@ FrameT = TypeVar("FrameT")
 
 
 class Batch(NamedTuple, Generic[FrameT]):
-    """`number` 0 is outside the numbering and has no order. `ack` is the highest number that
-    the sender of this batch has taken."""
+    """`number` 0 is outside the numbering and has no order. `ack`: the highest number that was taken."""
 
     number: int
     ack: int
