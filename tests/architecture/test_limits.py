@@ -27,9 +27,10 @@ FUNCTION_LINES = 60
 COVERED_ELSEWHERE: dict[str, str] = {
     "cluster/ports.py": "contract/test_broker.py",
     "edge/settings.py": "config/test_load.py",
-    "edge/moorage/answers.py": "edge/moorage/test_questions.py",
+    "edge/moorage/frames/answers.py": "edge/moorage/test_questions.py",
     "edge/moorage/causes.py": "edge/moorage/test_server.py",
-    "edge/moorage/rooms.py": "edge/moorage/test_dispatcher.py",
+    "edge/moorage/frames/clients.py": "edge/moorage/test_session.py",
+    "edge/moorage/frames/rooms.py": "edge/moorage/frames/test_dispatcher.py",
     "hub/settings.py": "config/test_load.py",
     "hub/ports.py": "hub/test_node.py",
     "sdk/link/ports.py": "sdk/aio/test_fleet.py",

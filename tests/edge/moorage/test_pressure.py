@@ -121,7 +121,7 @@ def test_credit_comes_back_after_a_client_that_was_held_has_gone() -> None:
     app.ack()
     rig.settle()
     assert sink_of(other).reading
-    assert app.server._held_bytes == 0
+    assert app.server._pressure.held_bytes == 0
 
 
 def test_a_burst_of_one_tick_holds_clients_no_longer_than_needed() -> None:
@@ -187,7 +187,7 @@ def test_a_polling_client_waits_for_the_app_server() -> None:
     app.cut()
     app.server.drained(client, lambda: done.append(5))
     say(rig, client, b"1")
-    assert app.server._drains == {}
+    assert app.server._pressure.drains == {}
 
 
 def test_frames_for_an_app_server_that_stays_away_are_dropped() -> None:

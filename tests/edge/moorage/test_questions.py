@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from moorage.edge.moorage import answers, dispatcher
-from moorage.edge.moorage.dispatcher import MAX_BACKLOG
+from moorage.edge.moorage.frames import answers, dispatcher
+from moorage.edge.moorage.frames.dispatcher import MAX_BACKLOG
 from moorage.edge.settings import EdgeLimits
 from moorage.hub.hub import Connection
 from moorage.wire.moorage import v1

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from moorage import logs
-from moorage.edge.moorage.dispatcher import Dispatcher
+from moorage.edge.moorage.frames.dispatcher import Dispatcher
 from moorage.edge.moorage.server import MoorageServer
 from moorage.hub.turns import TURN_SECONDS, TURN_WRITES, Intake, Job
 from moorage.wire.errors import PeerError

@@ -12,8 +12,9 @@ from moorage import logs
 from moorage.edge.moorage.acks import Acks
 from moorage.edge.moorage.causes import cause_of
 from moorage.edge.moorage.numbered import Numbered
+from moorage.edge.moorage.pressure import Pressure
 from moorage.edge.settings import LinkSettings
-from moorage.hub.hub import LINK, AppServer, Capabilities, Client, Hub
+from moorage.hub.hub import AppServer, Capabilities, Client, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.hub.turns import Intake, Job
@@ -103,14 +104,9 @@ class MoorageServer:
         self._later = later
         self._wall_clock = wall_clock
         self._scheduled = False
-        self._paused: set[Client] = set()
         self._gather_at_most = min(GATHERED, max_waiting // 4)
-        self._hold_at_most = min(settings.max_waiting_bytes, max_waiting // 2)
-        """Clients alone can never fill the link to the limit at which it is given up."""
-        self._held_bytes = 0
-        """Bytes of packets that arrived from clients that are held back."""
-        self._all_held = False
-        self._drains: dict[Client, Drained] = {}
+        # Clients alone can never fill the link to the limit at which it is given up.
+        self._pressure = Pressure(node, self.app, min(settings.max_waiting_bytes, max_waiting // 2))
         self.acks = Acks(self.out)
         self._answers = Intake(node.turns)
         """Builds long answers, in steps."""
@@ -166,7 +162,7 @@ class MoorageServer:
         self.app.up = False
         self._answers.clear()
         log.warning(event, hub=self.hub.name, server=self.app.id, clients=len(self.app.clients))
-        self._let_drain()
+        self._pressure.let_drain()
         self.acks.give_up()
         self.at_end()
         self.node.drop_server(self.hub, self.app)
@@ -176,7 +172,8 @@ class MoorageServer:
     @property
     def settled(self) -> bool:
         """True if the app server has acknowledged everything, or has no link."""
-        return self.transport is None or not (self.out.waiting or self.out.in_flight or self._held_bytes)
+        out = self.out
+        return self.transport is None or not (out.waiting or out.in_flight or self._pressure.held_bytes)
 
     def close_all(self) -> None:
         """The service stops."""
@@ -226,7 +223,7 @@ class MoorageServer:
 
     def open(self, connection: Client, handshake: Handshake) -> None:
         """Offer the client. The answer becomes `Node.accept` or `Node.refuse`."""
-        if self.out.waiting > self._hold_at_most:
+        if self.out.waiting > self._pressure.at_most:
             # New clients must not use up the capacity that connected clients need.
             self.node.refuse(connection, reasons.LINK_OVERFLOW)
             return
@@ -248,13 +245,12 @@ class MoorageServer:
             self.wake()
         transport = self.transport
         if transport is None or transport.congested or out.blocked or out.waiting > self._gather_at_most:
-            self._hold_back(connection, len(packet))
+            self._pressure.hold_back(connection, len(packet))
 
     def closed(self, connection: Client, reason: Reason) -> None:
         """Queue the client's last frame."""
         number = connection.channel
-        self._paused.discard(connection)
-        self._drains.pop(connection, None)
+        self._pressure.forget(connection)
         if isinstance(number, int) and self.numbered.pop(number) is not None:
             self.openings.pop(number, None)
             self.tell_closed(number, reason)
@@ -271,7 +267,7 @@ class MoorageServer:
         """Call `done` at once, unless the app server is behind. A POST of a polling client waits for this."""
         if self.behind:
             # One callback per client is enough: it has one POST at a time, and an earlier one has timed out.
-            self._drains[connection] = done
+            self._pressure.drains[connection] = done
         else:
             done()
 
@@ -315,39 +311,6 @@ class MoorageServer:
         transport = self.transport
         return transport is None or transport.congested or self.out.blocked
 
-    def _hold_back(self, connection: Client, size: int) -> None:
-        """Stop reading from this client, and from all clients long before clients would have to be closed. A
-        burst of large packets from many clients is not a fault of the app server, and answers to its own
-        requests do not count against its clients."""
-        self._pause(connection)
-        self._held_bytes += size
-        if self._held_bytes > self._hold_at_most:
-            self.node.disconnect(connection, reasons.LINK_OVERFLOW, who="service")
-        elif self._held_bytes > self._hold_at_most // 2 and not self._all_held:
-            self._all_held = True
-            for other in (*self.app.clients, *self.app.guests):
-                self._pause(other)
-
-    def _pause(self, connection: Client) -> None:
-        if connection.hold(LINK):
-            self._paused.add(connection)
-
-    def _resume(self) -> None:
-        """Everything from clients has been sent: read from the held-back clients again."""
-        paused, self._paused = self._paused, set()
-        self._held_bytes = 0
-        self._all_held = False
-        now = self.node.clock()
-        for connection in paused:
-            self.node.heartbeats.read_on(connection, now)
-            connection.release(LINK)
-        self._let_drain()
-
-    def _let_drain(self) -> None:
-        drains, self._drains = self._drains, {}
-        for done in drains.values():
-            done()
-
     # -- batches --------------------------------------------------------------------------------
 
     def wake(self) -> None:
@@ -363,21 +326,22 @@ class MoorageServer:
     def uncork(self) -> None:
         """`flush` if there is anything to do. Most frames from an app server have no answer."""
         self._scheduled = False
-        if self.out.waiting or self._answers.busy or self._held_bytes or self._drains or self.inc.is_due:
+        held = self._pressure
+        if self.out.waiting or self._answers.busy or held.held_bytes or held.drains or self.inc.is_due:
             self.flush()
 
     def flush(self) -> None:
         """End of the tick: send what is queued in one batch, within the credit."""
         self._scheduled = False
-        transport = self.transport
+        transport, held = self.transport, self._pressure
         if transport is not None:
             self._flush_to(transport)
         if self.out.waiting > self._max_waiting:
             if transport is not None:
                 transport.close(reasons.LINK_SLOW)
             self.give_up("app server too slow")
-        elif (self._held_bytes or self._drains) and not self.behind:
-            self._resume()
+        elif (held.held_bytes or held.drains) and not self.behind:
+            held.resume()
         if self._answers.busy and not self._is_full:
             self._answers.wake()
 

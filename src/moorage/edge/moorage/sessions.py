@@ -8,7 +8,7 @@ from typing import Final
 
 from moorage import __version__
 from moorage.edge.moorage.coverage import Coverage, Homes
-from moorage.edge.moorage.dispatcher import Dispatcher
+from moorage.edge.moorage.frames.dispatcher import Dispatcher
 from moorage.edge.moorage.intake import Reader
 from moorage.edge.moorage.link import MoorageSocket
 from moorage.edge.moorage.server import MoorageServer

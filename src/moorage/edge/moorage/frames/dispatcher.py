@@ -5,15 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 from moorage import logs
-from moorage.edge.moorage.answers import Maker, Stream, answer_frames, is_little
 from moorage.edge.moorage.coverage import Coverage, Submit
-from moorage.edge.moorage.rooms import FEW_ROOMS, excluded_groups, groups_of, many_groups, namespace_of
+from moorage.edge.moorage.frames.answers import Maker, Stream, answer_frames, is_little
+from moorage.edge.moorage.frames.clients import ClientFrames
+from moorage.edge.moorage.frames.rooms import FEW_ROOMS, excluded_groups, groups_of, many_groups, namespace_of
 from moorage.edge.moorage.server import MoorageServer
-from moorage.hub.hub import Client
 from moorage.hub.turns import Job
 from moorage.wire import reasons
 from moorage.wire.commands import (
@@ -28,24 +27,15 @@ from moorage.wire.commands import (
     Send,
     TellServers,
 )
-from moorage.wire.engineio import RS, check_text
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter
-from moorage.wire.handshake import OpenInfo
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.listing import SharedHeaders
-from moorage.wire.socketio import ACK, BINARY_ACK, parse_header
 
 MAX_BACKLOG: Final = 1_000_000
 """Most sockets in answers to `Fetch` that an app server has not taken yet."""
 MAX_OPEN: Final = 10_000
 """Most questions of one app server that wait for answers."""
-_LARGEST: Final = 2**53 - 1
-MAX_MESSAGE: Final = 1_000
-"""Characters of an app's own message that a client receives."""
-_FORBIDDEN: Final = 4
-"""Engine.IO's error code for HTTP status 403."""
-_STATUSES: Final = frozenset(status.value for status in HTTPStatus if status.value >= 400)
 
 log: Final = logs.get("link")
 
@@ -71,7 +61,7 @@ class Dispatcher:
         self.coverage = coverage
         """What the session knows of other nodes; None if there are none."""
         self._submit: Submit = server.node.submit
-        self._clients = server.numbered.own
+        clients = ClientFrames(server)
         self._hub = server.hub.name
         self._wall_clock = wall_clock
         self._headers = headers
@@ -80,21 +70,21 @@ class Dispatcher:
         self._backlog = 0
         """Number of sockets in answers that are not sent yet."""
         self._handlers: dict[type, Callable[[Any], Job[None] | None]] = {
-            v1.Packet: self._packet,
+            v1.Packet: clients.packet,
             v1.Emit: self._emit,
             v1.Enter: self._enter,
             v1.Exit: self._exit,
-            v1.Opened: self._opened,
-            v1.Refused: self._refused,
-            v1.Close: self._close,
+            v1.Opened: clients.opened,
+            v1.Refused: clients.refused,
+            v1.Close: clients.close,
             v1.Ask: self._ask,
             v1.Join: self._join,
             v1.Leave: self._leave,
             v1.Disconnect: self._disconnect,
             v1.Fetch: self._fetch,
-            v1.Facts: self._facts,
+            v1.Facts: clients.facts,
             v1.Tell: self._tell,
-            v1.Reply: self._reply,
+            v1.Reply: clients.reply,
             v1.List: self._list,
             v1.Drain: self._drain,
             v1.Cover: self._cover,
@@ -158,68 +148,6 @@ class Dispatcher:
     def stream_ended(self, stream: Stream) -> None:
         """`answers.Asker`."""
         self._open.discard(stream)
-
-    # -- clients --------------------------------------------------------------------------------
-
-    def _opened(self, frame: v1.Opened) -> None:
-        opening = self._opening(frame.client)
-        if opening is None:
-            return
-        connection, since = opening
-        terms = (frame.ping_interval, frame.ping_timeout, frame.max_payload)
-        if not all(0 < number <= _LARGEST for number in terms):
-            self._server.numbered.pop(frame.client)
-            self._node.refuse(connection, reasons.APP_ERROR, "the app server's terms are out of range")
-            raise PeerError(reasons.LINK_BAD_REQUEST, "terms must be 1 or more")
-        self._server.metrics.upstream_seconds["connect"].observe(self._node.clock() - since)
-        self._node.accept(connection, OpenInfo(*terms))
-
-    def _refused(self, frame: v1.Refused) -> None:
-        opening = self._opening(frame.client)
-        if opening is not None:
-            self._server.numbered.pop(frame.client)
-            reason = reasons.APP_REFUSED if 400 <= frame.status < 500 else reasons.APP_ERROR
-            if frame.status in _STATUSES:
-                # As with native Socket.IO, the client receives the status and message of the app.
-                text = "" if frame.message else reason.text
-                code = _FORBIDDEN if frame.status == HTTPStatus.FORBIDDEN else reason.eio
-                reason = reason._replace(http=frame.status, text=text, eio=code)
-            self._node.refuse(opening[0], reason, frame.message[:MAX_MESSAGE])
-
-    def _opening(self, number: int) -> tuple[Client, float] | None:
-        """The client that waits for this answer, and since when. None if the answer is too late; the app
-        server has been told already. Raises `PeerError` if no such client was offered."""
-        server = self._server
-        since = server.openings.pop(number, None)
-        client = server.numbered.get(number)
-        if since is not None and client is not None:
-            return client, since
-        if client is not None or not server.asked(number):
-            raise PeerError(reasons.LINK_BAD_REQUEST, "no Open of this client is unanswered")
-        return None
-
-    def _close(self, frame: v1.Close) -> None:
-        connection = self._server.numbered.get(frame.client)
-        if connection is None:
-            return
-        if self._server.openings.pop(frame.client, None) is None:
-            leaving = self._server.app.draining
-            self._node.disconnect(
-                connection, reasons.APP_LET_GO if leaving else reasons.APP_CLOSED, who="app"
-            )
-        else:
-            self._node.refuse(connection, reasons.APP_REFUSED)
-            self._server.closed(connection, reasons.APP_CLOSED)
-
-    def _packet(self, frame: v1.Packet) -> Job[None] | None:
-        connection = self._clients.get(frame.client)
-        if connection is None:
-            guest = self._server.numbered.guests.get(frame.client)
-            # None: its `Closed` is on the way, and this crossed it.
-            if guest is not None:
-                guest.owner.send(guest, check_text(frame.payload))
-            return None
-        return self._node.send(connection, frame.payload)
 
     # -- rooms ----------------------------------------------------------------------------------
 
@@ -392,24 +320,6 @@ class Dispatcher:
     def queue(self, frame: v1.FromService) -> None:
         """`answers.Asker`."""
         self._server.queue(frame)
-
-    def _facts(self, frame: v1.Facts) -> None:
-        if not self._server.hub.queries.answered(frame.ref, self._server.app, frame.chunks):
-            self._node.late_answers += 1
-
-    def _reply(self, frame: v1.Reply) -> None:
-        questions, app = self._server.hub.questions, self._server.app
-        if not frame.payload:
-            # The app server lacks the namespace. With native Socket.IO it would not have been asked.
-            known = questions.excused(frame.ref, app)
-        else:
-            header = parse_header(check_text(frame.payload))
-            pieces = frame.payload.count(RS) + 1
-            if header.type not in (ACK, BINARY_ACK) or pieces != header.attachments + 1:
-                raise PeerError(reasons.LINK_BAD_REQUEST, "an ack with its attachments is expected")
-            known = questions.answered(frame.ref, app, frame.payload)
-        if not known:
-            self._node.late_answers += 1
 
     def _list(self, frame: v1.List) -> Job[None] | None:
         return self._node.submit(ListServers(self._hub), self._listed, frame)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from moorage.edge.moorage import dispatcher
-from moorage.edge.moorage.dispatcher import MAX_OPEN
-from moorage.edge.moorage.rooms import MAX_ROOM, MAX_ROOMS
+from moorage.edge.moorage.frames import dispatcher
+from moorage.edge.moorage.frames.dispatcher import MAX_OPEN
+from moorage.edge.moorage.frames.rooms import MAX_ROOM, MAX_ROOMS
 from moorage.edge.settings import EdgeLimits
 from moorage.wire.commands import JoinGroups, LeaveGroups, Outcome, Selection
 from moorage.wire.errors import PeerError

@@ -1,0 +1,1 @@
+"""The frames of an app server, as commands and answers."""
