@@ -124,6 +124,7 @@ class Service:
             invoke_timeout=config.links.invoke_timeout,
             hubs=config.hubs,
             allow_unlisted_hubs=config.allow_unlisted_hubs,
+            incarnation=self.incarnation,
         )
         self._nats: NatsBroker | None = None
         if join is None and config.cluster.nats_url:

@@ -17,7 +17,14 @@ from tests.hub.fakes import RecordingAnswers, RecordingPeer, World, heard, sink_
 class NodeWorld(World):
     """One of the nodes. Its connection ids begin with its incarnation."""
 
-    incarnation = ""
+    @property
+    def incarnation(self) -> str:
+        """Identifies the node."""
+        return self.node.incarnation
+
+    @incarnation.setter
+    def incarnation(self, incarnation: str) -> None:
+        self.node.incarnation = incarnation
 
     def _new_id(self) -> str:
         return f"{self.incarnation}-{super()._new_id()}"

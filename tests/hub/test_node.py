@@ -69,10 +69,23 @@ def test_a_cast_leaves_the_node_after_local_delivery() -> None:
     emit, elsewhere = Send(HUB, EVERYONE, b"42[1]"), SendToConnection(HUB, "elsewhere", b"42[1]")
     assert world.submit(emit) == [Outcome(reached=1)]
     assert world.submit(elsewhere) == [DONE]
-    assert cluster.casts == [(emit, Outcome(reached=1)), (elsewhere, NOT_FOUND)]
+    identified = Send(HUB, EVERYONE, b"42[1]", number=1)
+    assert cluster.casts == [(identified, Outcome(reached=1)), (elsewhere, NOT_FOUND)]
     with pytest.raises(PeerError):
         world.send(client, b"b!")
     assert len(cluster.casts) == 2
+
+
+def test_an_emit_has_one_identity_at_all_nodes() -> None:
+    cluster = RecordingCluster()
+    world = World(cluster=cluster)
+    world.node.incarnation = "n1"
+    of_app_server = Send(HUB, EVERYONE, b"42[1]", source="instance", number=7)
+    numbered_only = Send(HUB, EVERYONE, b"42[1]", number=7)
+    for emit in (of_app_server, numbered_only, Send(HUB, EVERYONE, b"42[1]")):
+        world.submit(emit)
+    sent = [command for command, _ in cluster.casts if isinstance(command, Send)]
+    assert [(emit.source, emit.number) for emit in sent] == [("instance", 7), ("n1", 1), ("n1", 2)]
 
 
 def test_a_write_is_replied_to_by_the_cluster() -> None:

@@ -11,7 +11,7 @@ from moorage.hub.connections.clients import Clients
 from moorage.hub.hub import Connection, Hub
 from moorage.hub.ports import Answers, Reach, Reply
 from moorage.hub.turns import Job
-from moorage.wire.commands import DONE, Ask, Cast, Command, Outcome, Write
+from moorage.wire.commands import DONE, Ask, Cast, Command, Outcome, Send, Write
 from moorage.wire.errors import UsageError
 
 
@@ -44,8 +44,11 @@ class Node(Clients):
         asked give in answer to `Invoke`, `FetchSockets` and `TellServers`."""
         cluster = self.cluster if reach is EVERYWHERE else reach
         try:
-            if cluster is not None and isinstance(command, Ask):
-                reply, about, answers = cluster.ask(command, reply, about, answers)
+            if cluster is not None:
+                if isinstance(command, Ask):
+                    reply, about, answers = cluster.ask(command, reply, about, answers)
+                elif type(command) is Send and not (command.number and command.source):
+                    command = self._identified(command)
             outcome = self.carry_out(command, answers)
         except Exception as error:
             reply(about, error)
@@ -58,6 +61,18 @@ class Node(Clients):
             return None
         assert not isinstance(outcome, Outcome)
         return self._in_steps(outcome, command, reply, about, reach)
+
+    def _identified(self, emit: Send) -> Send:
+        """The emit with an identity of this node. Positional arguments: half the time of `replace`."""
+        return Send(
+            emit.hub,
+            emit.to,
+            emit.payload,
+            emit.volatile,
+            emit.control,
+            self.incarnation,
+            next(self.emit_numbers),
+        )
 
     def _in_steps(
         self,

@@ -44,6 +44,11 @@ class Send(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=1):
     """Leave out clients that cannot take it at once."""
     control: bool = False
     """The payload may hold more than events and acks. Only for clients of the sender itself."""
+    source: str = ""
+    """With `number` the identity of the emit, which is the same at all nodes: the instance of the app server,
+    or the incarnation of the node that the emit came to. Empty while there are no other nodes."""
+    number: int = 0
+    """Grows with each emit of `source`."""
 
 
 class SendToConnection(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=2):

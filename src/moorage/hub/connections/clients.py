@@ -5,6 +5,7 @@ what is to be written, opened and closed goes out through the ports."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import count
 
 from moorage.engine.peer import Answer, Forward, Left
 from moorage.engine.session import Closed, Pong
@@ -39,8 +40,13 @@ class Clients:
         invoke_timeout: float,
         hubs: Mapping[str, HubSettings],
         allow_unlisted_hubs: bool = True,
+        incarnation: str = "",
     ) -> None:
         self.new_id = new_id
+        self.incarnation = incarnation
+        """Identifies this start of the node."""
+        self.emit_numbers = count(1)
+        """For emits that have no number of an app server."""
         self.clock = clock
         self.later = later
         self.cluster: Reach | None = None

@@ -39,7 +39,6 @@ MAX_OPEN: Final = 10_000
 
 log: Final = logs.get("link")
 
-
 Answered = v1.Enter | v1.Exit | v1.Join | v1.Leave | v1.Disconnect | v1.Emit
 _FrameT = TypeVar("_FrameT", v1.Join, v1.Leave, v1.Disconnect, v1.Emit, v1.Ask, v1.Fetch)
 _Then = Callable[[_FrameT, Selection, tuple[str, ...]], Job[None] | None]
@@ -243,7 +242,8 @@ class Dispatcher:
         return self._selected(frame, self._send, flags=frame.flags)
 
     def _send(self, frame: v1.Emit, to: Selection, _groups: tuple[str, ...]) -> Job[None] | None:
-        command = Send(self._hub, to, frame.payload, bool(frame.flags & v1.VOLATILE))
+        app, volatile = self._server.app, bool(frame.flags & v1.VOLATILE)
+        command = Send(self._hub, to, frame.payload, volatile, source=app.instance, number=frame.number)
         return self._submit(command, self._done, frame)
 
     def _ask(self, frame: v1.Ask) -> Job[None] | None:
