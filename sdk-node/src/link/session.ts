@@ -26,6 +26,8 @@ export function appHello(sdk: string, own: OwnLimits, session: Session | undefin
     window: own.window,
     emitOnly,
     instance,
+    recovery: 0,
+    quiet: false,
   });
 }
 

@@ -1,6 +1,6 @@
 // The frames that an app server sends.
 
-import type { Chunk, Drain, Packet, To, Type } from "./frames.js";
+import type { Chunk, Drain, Packet, Save, To, Type } from "./frames.js";
 
 /** The first frame. `session` and `received` identify the session to resume; "" and 0 for a new one. */
 export interface AppHello {
@@ -15,6 +15,10 @@ export interface AppHello {
   readonly emitOnly: boolean;
   /** Random, new at each start of the app server. Revision 3. */
   readonly instance: string;
+  /** Milliseconds for which its sockets may be away and be recovered; 0 for never. Revision 5. */
+  readonly recovery: number;
+  /** True if a return within this time must run no handler. Revision 5. */
+  readonly quiet: boolean;
 }
 
 /** Accepts a client with these limits, in milliseconds and bytes of one message. */
@@ -168,4 +172,5 @@ export type FromApp =
   | List
   | Cover
   | Again
+  | Save
   | Drain;

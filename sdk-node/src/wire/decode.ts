@@ -140,6 +140,23 @@ SHAPES[Type.Nodes] = exactly(2, (from) => ({
   version: from.uint(),
   rows: rows(from, 5, nodeRow),
 }));
+SHAPES[Type.Recover] = exactly(6, (from) => ({
+  type: Type.Recover,
+  client: from.uint(),
+  namespace: from.str(),
+  packet: from.bin(),
+  sid: from.str(),
+  rooms: from.strs(),
+  data: from.bin(),
+}));
+SHAPES[Type.Parked] = exactly(2, (from) => ({ type: Type.Parked, client: from.uint(), cause: from.str() }));
+SHAPES[Type.Back] = exactly(4, (from) => ({
+  type: Type.Back,
+  client: from.uint(),
+  namespace: from.str(),
+  sid: from.str(),
+  was: from.uint(),
+}));
 SHAPES[Type.Drain] = {
   min: 0,
   max: 1,

@@ -57,13 +57,15 @@ type Rare = Exclude<FromApp, { type: 4 | 10 | 11 | 20 | 21 | 22 | 23 }>;
 function encodeRare(out: Writer, frame: Rare): void {
   switch (frame.type) {
     case Type.Hello:
-      begin(out, 8, frame.type, frame.revision);
+      begin(out, 10, frame.type, frame.revision);
       out.str(frame.sdk);
       out.str(frame.session);
       out.uint(frame.received);
       out.uint(frame.window);
       out.bool(frame.emitOnly);
       out.str(frame.instance);
+      out.uint(frame.recovery);
+      out.bool(frame.quiet);
       return;
     case Type.Opened:
       begin(out, 5, frame.type, frame.client);
@@ -127,6 +129,13 @@ function encodeRare(out: Writer, frame: Rare): void {
       if (frame.frame instanceof Uint8Array) out.raw(frame.frame);
       else encodeFrame(out, frame.frame);
       return;
+    case Type.Save:
+      out.array(4);
+      out.uint(frame.type);
+      out.str(frame.namespace);
+      out.str(frame.sid);
+      out.bin(frame.data);
+      return;
     case Type.Drain:
       out.array(2);
       out.uint(frame.type);
@@ -134,7 +143,7 @@ function encodeRare(out: Writer, frame: Rare): void {
   }
 }
 
-/** `length` includes the type. All frames but Again and Drain have a whole number after the type. */
+/** `length` includes the type. All frames but Again, Save and Drain have a whole number after the type. */
 function begin(out: Writer, length: number, type: number, first: number): void {
   out.array(length);
   out.uint(type);

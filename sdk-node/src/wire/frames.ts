@@ -6,7 +6,7 @@
 export const SUBPROTOCOL = "moorage.v1";
 
 /** Counts additions within version 1. Each side sends its own; the lower one applies. */
-export const REVISION = 4;
+export const REVISION = 5;
 
 /** Flag of emits: skip clients that cannot take the packet at once. */
 export const VOLATILE = 1;
@@ -50,6 +50,10 @@ export const Type = {
   Nodes: 51,
   Cover: 52,
   Again: 53,
+  Recover: 60,
+  Parked: 61,
+  Back: 62,
+  Save: 63,
 } as const;
 
 /** Selects the sockets of `namespace` that are in any of `rooms` (empty: all sockets) and in none of `excluded`. */
@@ -79,4 +83,5 @@ export interface Chunk {
 }
 
 export type * from "./app-frames.js";
+export type * from "./recovery-frames.js";
 export type * from "./service-frames.js";

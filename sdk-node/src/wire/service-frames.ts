@@ -1,6 +1,6 @@
 // The frames that the service sends.
 
-import type { Chunk, Drain, Packet, Type } from "./frames.js";
+import type { Back, Chunk, Drain, Packet, Parked, Recover, Type } from "./frames.js";
 
 /** The answer to `AppHello`; times in milliseconds. */
 export interface ServiceHello {
@@ -207,6 +207,9 @@ export type FromService =
   | Told
   | Servers
   | Nodes
+  | Recover
+  | Parked
+  | Back
   | Drain;
 
 /** The frames that may come for a request before its end. */

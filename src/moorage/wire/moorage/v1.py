@@ -14,7 +14,13 @@ import msgspec
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage.coverage import Cover as Cover  # noqa: PLC0414
 from moorage.wire.moorage.coverage import Nodes as Nodes  # noqa: PLC0414
+from moorage.wire.moorage.hello import AppHello as AppHello  # noqa: PLC0414
+from moorage.wire.moorage.hello import ServiceHello as ServiceHello  # noqa: PLC0414
 from moorage.wire.moorage.listing import array_head
+from moorage.wire.moorage.recovery import Back as Back  # noqa: PLC0414
+from moorage.wire.moorage.recovery import Parked as Parked  # noqa: PLC0414
+from moorage.wire.moorage.recovery import Recover as Recover  # noqa: PLC0414
+from moorage.wire.moorage.recovery import Save as Save  # noqa: PLC0414
 from moorage.wire.moorage.rows import Chunk as Chunk  # noqa: PLC0414
 from moorage.wire.moorage.rows import Count, Fields
 from moorage.wire.moorage.rows import Headers as Headers  # noqa: PLC0414
@@ -23,7 +29,7 @@ from moorage.wire.moorage.rows import Server as Server  # noqa: PLC0414
 from moorage.wire.reasons import LINK_BAD_FRAME
 
 SUBPROTOCOL: Final = "moorage.v1"
-REVISION: Final = 4
+REVISION: Final = 5
 """Counts additions within version 1. Each side sends its own revision; the lower one applies."""
 
 VOLATILE: Final = 1
@@ -31,8 +37,6 @@ VOLATILE: Final = 1
 LOCAL: Final = 2
 """Flag of emits: only clients of the app server that emits."""
 
-Size = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
-"""A window of 0 would block all sending. A service may require more."""
 Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=2.0**31)]
 """Bounded, so that infinity and NaN cannot reach a timer."""
 
@@ -64,21 +68,6 @@ class Drain(Fields, tag=50):
 
 
 # --- from the app server -------------------------------------------------------------------------
-
-
-class AppHello(Fields, tag=0):
-    """The first frame. `session` and `received` belong to the session to resume; "" and 0 for a new one."""
-
-    revision: Count
-    sdk: str
-    session: str
-    received: Count
-    window: Size
-    """Maximum unacknowledged bytes that the app server accepts."""
-    emit_only: bool = False
-    """True if the app server must not get clients."""
-    instance: str = ""
-    """Random, new at each start of the app server. Revision 3."""
 
 
 class Opened(Fields, tag=2):
@@ -227,25 +216,6 @@ class Again(Fields, tag=53):
 # --- from the service ----------------------------------------------------------------------------
 
 
-class ServiceHello(Fields, tag=0):
-    """The answer to `AppHello`; times in milliseconds."""
-
-    revision: Count
-    service: str
-    session: str
-    resumed: bool
-    received: Count
-    window: Size
-    max_batch: Size
-    """Maximum bytes of one message that the service accepts."""
-    keepalive: Count
-    grace: Count
-    hub: str
-    node: str
-    max_payload: Count = 0
-    """Maximum bytes of one message from a client; 0 if unknown."""
-
-
 class Open(Fields, tag=1):
     """A client requests a session. `handshake` is JSON."""
 
@@ -374,6 +344,7 @@ FromApp = (
     | List
     | Cover
     | Again
+    | Save
     | Drain
 )
 FromService = (
@@ -394,6 +365,9 @@ FromService = (
     | Told
     | Servers
     | Nodes
+    | Recover
+    | Parked
+    | Back
     | Drain
 )
 

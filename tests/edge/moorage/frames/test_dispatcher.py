@@ -348,6 +348,11 @@ def test_the_handlers_cover_every_frame() -> None:
     assert set(reader._dispatcher._handlers) == set(v1.FromApp.__args__)
 
 
+def test_the_data_of_a_socket_that_is_not_parked_is_ignored(pair: Pair) -> None:
+    pair.one.say(v1.Save("/", "unknown", b"{}"), v1.List(1))
+    assert [type(frame) for frame in pair.one.heard()] == [v1.Servers]
+
+
 def test_a_repeated_fault_is_logged_once(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     nameless, long = v1.Enter(1, 1, "/", ("",)), v1.Packet(1, b"451-[]\x1eb!")

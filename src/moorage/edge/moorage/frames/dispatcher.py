@@ -88,6 +88,7 @@ class Dispatcher:
             v1.Drain: self._drain,
             v1.Cover: self._cover,
             v1.Again: self._again,
+            v1.Save: self._save,
             v1.AppHello: self._hello_again,
         }
 
@@ -353,6 +354,10 @@ class Dispatcher:
             yield from self._handlers[type(frame.frame)](frame.frame) or ()
         finally:
             self._submit = submit
+
+    @staticmethod
+    def _save(_frame: v1.Save) -> None:
+        """The socket is not parked any more: nobody needs its data."""
 
     @staticmethod
     def _hello_again(_frame: v1.AppHello) -> None:
