@@ -130,6 +130,7 @@ class Service:
         if join is None and config.cluster.nats_url:
             self._nats = NatsBroker(config.cluster, self.incarnation)
         broker = self._nats or (join or LocalBroker)(self.incarnation)
+        self._alone = isinstance(broker, LocalBroker)
         self.router = Router(
             self.node,
             broker,
@@ -142,7 +143,7 @@ class Service:
         self.node.heartbeats.wake_at = self._alarm.set
         self._build_edge(config)
         self._coverage = self._cover(config)
-        if not isinstance(broker, LocalBroker):
+        if not self._alone:
             self.links.join(self._coverage)
         self.metrics.gauges = self._gauges()
 
@@ -327,7 +328,9 @@ class Service:
         if self.run_dir is not None:
             self.relay.passing = Passing(self.run_dir, self.incarnation, self.port.take)
             self.relay.passing.start()
-        self.router.start()
+        if not self._alone:
+            # Without other nodes a list of this node's groups would cost each of them 2 us and 100 bytes.
+            self.router.start()
         if self._nats is not None:
             self.router.join(self._own, self._describe)
         self._ticker = asyncio.create_task(self._tick())
