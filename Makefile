@@ -57,7 +57,7 @@ lint: .venv/.ready
 types: .venv/.ready
 	@$(PY) -m mypy $(ARGS)
 
-bench: .venv/.ready bench/node_modules/.ready sdk-node/node_modules/.ready compiler redis
+bench: .venv/.ready bench/node_modules/.ready sdk-node/node_modules/.ready compiler redis haproxy
 	@cd sdk-node && npm run build --silent
 	@$(PY) -m bench $(ARGS)
 
@@ -93,11 +93,12 @@ compiler:
 	@command -v cc >/dev/null || scripts/apt-install.sh gcc "for the benchmark's yardstick in C"
 	@[ -e /usr/include/stdio.h ] || scripts/apt-install.sh libc6-dev "for the benchmark's yardstick in C"
 
-# Only one measurement needs it. Without it the others still run, and that one reports it.
+# Only native's clusters need it. Without it the other measurements still run, and these report it.
 redis:
 	@command -v redis-server >/dev/null || scripts/apt-install.sh redis-server "for the benchmark's native cluster" || true
 
-# Only the tests of the pages about production and load balancers need these two; without them the tests are skipped.
+# The tests of the pages about production and load balancers need these two, and native's clusters need HAProxy;
+# without them the tests are skipped.
 nginx:
 	@[ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || scripts/apt-install.sh nginx-light "for the production page's test" || true
 

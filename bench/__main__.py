@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from bench import measures, sdk_measures, servers
+from bench.cluster import fan_out
 from bench.figures import Figure
 from bench.gather import fetch_sockets
 from bench.machine import facts
@@ -37,6 +38,9 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "i": sdk_measures.broadcasts,
     "j": fetch_sockets,
     "k": sdk_measures.sdk_connects,
+    "l": fan_out.broadcasts,
+    "m": fan_out.room,
+    "n": fan_out.connects,
 }
 RESULTS = servers.HERE / "results" / "latest.json"
 
@@ -71,7 +75,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--only", type=_names(MEASURES), default=list(MEASURES), help="sections, such as a,b (all: a-k, slow)"
+        "--only", type=_names(MEASURES), default=list(MEASURES), help="sections, such as a,b (all: a-n, slow)"
     )
     parser.add_argument("--target", type=_names(NAMES), default=list(NAMES), help="moorage,native,c")
     parser.add_argument(

@@ -225,5 +225,3 @@ def churn(load: Load, nodes: int, turns: int, seed: int = 1) -> Churned:
         sum(reached) / len(reached),
         len(world.directories[world.names[0]]),
     )
-
-

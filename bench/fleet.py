@@ -50,7 +50,7 @@ class Fleet:
         self.buffer = bytearray(_BUFFER)
         self._address = address
         self._narrow = narrow
-        self._hello = upgrade_request(HOST, address.port, address.path, headers)
+        self._hello = upgrade_request(HOST, address.port, address.path, (*address.headers, *headers))
         self._view = memoryview(self.buffer)
         self._epoll = select.epoll()
         self._by_fd: dict[int, Client] = {}

@@ -96,7 +96,7 @@ def upgrade_request(host: str, port: int, path: str, headers: tuple[str, ...] = 
         "Connection: Upgrade\r\n"
         "Upgrade: websocket\r\n"
         f"Origin: http://{host}:{port}\r\n"
-        f"User-Agent: {_BROWSER_AGENT if headers else 'moorage-bench'}\r\n"
+        f"User-Agent: {_BROWSER_AGENT if BROWSER[0] in headers else 'moorage-bench'}\r\n"
         f"{more}"
         "Sec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"

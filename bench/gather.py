@@ -95,7 +95,7 @@ def _native(run: Run, clients: int) -> Iterator[Cluster]:
         redis, port = stack.enter_context(redis_server(run.logs_of("j redis")))
         servers = []
         for n in (1, 2):
-            env = {**environment(), "BENCH_REDIS_PORT": str(port)}
+            env = {**environment(), "BENCH_REDIS_PORT": str(port), "BENCH_REMEMBER": "1"}
             logs = run.logs_of(f"j native {n}")
             process = Process(node("native/redis.mjs"), log=logs / "app.log", env=env)
             stack.callback(process.stop)

@@ -58,6 +58,23 @@ class Deliveries:
         return sum(packet.startswith(TICK) for packet in self._fleet.packets(client, count))
 
 
+def enter(fleet: Fleet, room: str) -> None:
+    """All clients of a fleet ask their app server for a room, and wait until they are in it."""
+    ask, answer = client_frame(b'421["enter","%s"]' % room.encode()), b"431[]"
+    for client in fleet.clients:
+        client.socket.send(ask)
+    left = len(fleet.clients)
+    while left:
+        ready = fleet.ready(PATIENCE)
+        if not ready:
+            raise BenchError(f"{left} clients did not get into {room}")
+        for client in ready:
+            packets = fleet.packets(client, fleet.receive(client))
+            if any(packet != answer for packet in packets):
+                raise BenchError(f"unexpected packets instead of an ack: {packets!r}")
+            left -= len(packets)
+
+
 @dataclass(frozen=True)
 class Trips:
     """Round trips of one window: seconds it took, and each trip's nanoseconds, sorted."""

@@ -38,6 +38,8 @@ class Plan:
     """(a), (b), (c), (g), (h): many short rounds; (c), (g), (h): of so many seconds."""
     sdk_connects: int
     """(k): connects of a round."""
+    cluster_clients: int
+    """(l): clients of two nodes."""
     fetch_clients: int
     fetch_starts: int
     fetch_rounds: int
@@ -66,6 +68,7 @@ FULL = Plan(
     short_rounds=15,
     short_seconds=0.5,
     sdk_connects=1000,
+    cluster_clients=2000,
     fetch_clients=10_000,
     fetch_starts=4,
     fetch_rounds=8,
@@ -88,6 +91,7 @@ QUICK = Plan(
     short_rounds=1,
     short_seconds=0.2,
     sdk_connects=200,
+    cluster_clients=200,
     fetch_clients=300,
     fetch_starts=1,
     fetch_rounds=1,

@@ -1,15 +1,17 @@
-"""A child process with its log, CPU clock, resident memory and end."""
+"""A process with its CPU clock and resident memory; a child also with its log and end."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import json
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from bench.errors import BenchError
 
@@ -19,23 +21,31 @@ _POLL = 0.01
 T = TypeVar("T")
 
 
-class Process:
-    """Started at once, with `log` as its standard output and error.
+class Measured(Protocol):
+    """What can be measured as one: a process, or several."""
 
-    A file instead of pipes: nothing has to be drained while the generator is busy, and a child
-    never blocks on a log line inside a measured window.
-    """
+    def cpu(self) -> int:
+        """Nanoseconds on a CPU since its start."""
+        ...
 
-    def __init__(self, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> None:
-        self.name = log.stem
-        self._log = log
-        with log.open("wb") as output:
-            self._child = subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=env
-            )
+    def rss(self) -> int:
+        """Resident bytes."""
+        ...
+
+    def settle(self) -> None:
+        """Wait until it is idle."""
+        ...
+
+
+class Observed:
+    """A running process, whoever started it."""
+
+    def __init__(self, pid: int, name: str) -> None:
+        self.pid = pid
+        self.name = name
         clock = ctypes.c_int()
-        if _LIBC.clock_getcpuclockid(self._child.pid, ctypes.byref(clock)) != 0:
-            raise BenchError(f"no CPU clock for {self.name}")
+        if _LIBC.clock_getcpuclockid(pid, ctypes.byref(clock)) != 0:
+            raise BenchError(f"no CPU clock for {name}")
         self._clock = clock.value
 
     def cpu(self) -> int:
@@ -48,10 +58,10 @@ class Process:
 
     def rss(self) -> int:
         """Resident bytes."""
-        for line in Path(f"/proc/{self._child.pid}/status").read_text().splitlines():
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
-        raise BenchError(f"{self.name} has ended\n{self.log_tail()}")
+        raise BenchError(f"{self.name} has ended")
 
     def settle(self, limit: float = 2.0) -> None:
         """Wait until it is idle (asleep, and under 1 ms of CPU in 20 ms), at most `limit` seconds.
@@ -69,10 +79,46 @@ class Process:
 
     def _wants_cpu(self) -> bool:
         """True if its main thread, which does the work in all targets, is running or ready to run."""
-        stat = Path(f"/proc/{self._child.pid}/stat").read_text()
+        stat = Path(f"/proc/{self.pid}/stat").read_text()
         return stat[stat.rindex(")") + 2] == "R"
 
-    def send(self, command: Mapping[str, int]) -> None:
+
+@dataclass(frozen=True)
+class Together:
+    """Several processes, measured as one."""
+
+    parts: tuple[Measured, ...]
+
+    def cpu(self) -> int:
+        """The sum of their clocks."""
+        return sum(part.cpu() for part in self.parts)
+
+    def rss(self) -> int:
+        """The sum of their resident bytes."""
+        return sum(part.rss() for part in self.parts)
+
+    def settle(self) -> None:
+        """Wait until each of them has been idle."""
+        for part in self.parts:
+            part.settle()
+
+
+class Process(Observed):
+    """Started at once, with `log` as its standard output and error.
+
+    A file instead of pipes: nothing has to be drained while the generator is busy, and a child
+    never blocks on a log line inside a measured window.
+    """
+
+    def __init__(self, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> None:
+        self._log = log
+        with log.open("wb") as output:
+            self._child = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=env
+            )
+        super().__init__(self._child.pid, log.stem)
+
+    def send(self, command: Mapping[str, int | str]) -> None:
         """One JSON line to its standard input."""
         stream = self._child.stdin
         assert stream is not None
@@ -90,14 +136,28 @@ class Process:
         deadline = time.monotonic() + seconds
         while True:
             ended = self._child.poll() is not None
-            text = self._log.read_text(errors="replace")
-            for line in text[: text.rfind("\n") + 1].splitlines():
+            for line in self.lines():
                 if (value := match(line)) is not None:
                     return value
             if ended or time.monotonic() > deadline:
                 state = f"ended with {self._child.returncode}" if ended else f"not ready in {seconds:.0f} s"
                 raise BenchError(f"{self.name} {state}\n{self.log_tail()}")
             time.sleep(_POLL)
+
+    def wait_open(self, address: tuple[str, int], *, seconds: float = 20.0) -> None:
+        """Wait until it accepts connections. Raises `BenchError` like `wait_line`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(address, 1.0):
+                return
+            if self._child.poll() is not None or time.monotonic() > deadline:
+                raise BenchError(f"{self.name} does not listen\n{self.log_tail()}")
+            time.sleep(_POLL)
+
+    def lines(self) -> list[str]:
+        """The whole lines of its output so far."""
+        text = self._log.read_text(errors="replace")
+        return text[: text.rfind("\n") + 1].splitlines()
 
     def log_tail(self, lines: int = 8) -> str:
         """The end of its output."""

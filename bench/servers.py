@@ -12,14 +12,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from bench.compiler import compiled
-from bench.process import Process, ready_facts
+from bench.process import Measured, Process, ready_facts
 
 HERE: Final = Path(__file__).parent
 CHECKOUT: Final = HERE.parent
@@ -37,6 +38,8 @@ class Address(NamedTuple):
 
     port: int
     path: str
+    headers: tuple[str, ...] = ()
+    """Added to every handshake, such as the cookie that names a server behind a balancer."""
 
 
 class Cpu(NamedTuple):
@@ -60,20 +63,35 @@ class Target:
 
     name: str
     address: Address
-    service: Process
-    app: Process | None
+    service: Measured
+    app: Measured | None
+    speakers: Iterator[Process]
+    """Who emits the next broadcast: the app, or several in turn."""
+    beside: Mapping[str, Measured] = field(default_factory=dict)
+    """Other processes that it needs, such as Redis. Their CPU is never part of `service` or `app`."""
+    nodes: tuple[Address, ...] = ()
+    """The address of each node, if there are several."""
 
-    def broadcast(self, times: int, size: int) -> None:
-        """Make the app emit `times` events of a `size`-byte string to all clients, back to back."""
-        (self.app or self.service).send({"times": times, "bytes": size})
+    def broadcast(self, times: int, size: int, **more: int | str) -> None:
+        """Make the app emit `times` events of a `size`-byte string to all clients, back to back. `more` is a
+        `room`, and a `rate` a second."""
+        next(self.speakers).send({"times": times, "bytes": size, **more})
 
     def cpu(self) -> Cpu:
-        """The CPU clocks, read when both processes are idle, so that work after a delivery counts."""
-        self.service.settle()
+        """The CPU clocks, read when all processes are idle, so that work after a delivery counts."""
+        clocks = self.clocks()
+        return Cpu(clocks["service"], clocks.get("app", 0), clocks["generator"])
+
+    def clocks(self) -> dict[str, int]:
+        """The same by name, with those of the processes beside it."""
+        measured = {"service": self.service, **self.beside}
         if self.app is not None:
-            self.app.settle()
-        app = 0 if self.app is None else self.app.cpu()
-        return Cpu(self.service.cpu(), app, time.process_time_ns())
+            measured["app"] = self.app
+        for process in measured.values():
+            process.settle()
+        return {name: process.cpu() for name, process in measured.items()} | {
+            "generator": time.process_time_ns()
+        }
 
 
 Start = Callable[[Path, int], AbstractContextManager[Target]]
@@ -98,7 +116,8 @@ def native(argv: Sequence[str], **env: str) -> Start:
         process = Process(argv, log=logs / "native.log", env={**environment(), **env})
         try:
             facts = process.wait_line(ready_facts)
-            yield Target(NATIVE, Address(int(str(facts["port"])), "/socket.io/"), process, None)
+            address = Address(int(str(facts["port"])), "/socket.io/")
+            yield Target(NATIVE, address, process, None, repeat(process))
         finally:
             process.stop()
 
@@ -112,7 +131,7 @@ def c_loop(logs: Path, clients: int) -> Iterator[Target]:
     process = Process([str(program), str(clients)], log=logs / "c.log")
     try:
         facts = process.wait_line(ready_facts)
-        yield Target(C_LOOP, Address(int(str(facts["port"])), ""), process, None)
+        yield Target(C_LOOP, Address(int(str(facts["port"])), ""), process, None, repeat(process))
     finally:
         process.stop()
 
@@ -126,7 +145,7 @@ def moorage(argv: Sequence[str], *, checkout: Path = CHECKOUT, **env: str) -> St
             service(logs, checkout) as (process, address, string),
             app(logs, argv, string, checkout=checkout, **env) as beside,
         ):
-            yield Target(MOORAGE, address, process, beside)
+            yield Target(MOORAGE, address, process, beside, repeat(beside))
 
     return start
 

@@ -7,5 +7,7 @@ import { control, options, remember, serve } from "./handlers.mjs";
 const io = new Server(createServer(), options);
 serve(io);
 if (process.env.BENCH_REMEMBER) remember(io);
-await useMoorage(io, { hub: process.env.BENCH_HUB, connectionString: process.env.BENCH_CONNECTION_STRING });
+const { BENCH_HUB: hub, BENCH_CONNECTION_STRING: connectionString, BENCH_NODES: nodes } = process.env;
+const moorage = await useMoorage(io, { hub, connectionString });
+while (moorage.nodes.length < Number(nodes ?? 1)) await new Promise((resolve) => setTimeout(resolve, 20));
 control(io, {});

@@ -13,5 +13,5 @@ const http = createServer();
 // Far above what any answer takes here: a time-out would be a wrong figure, not a slow one.
 const io = new Server(http, { ...options, adapter: createAdapter(publisher, subscriber, { requestsTimeout: 60_000 }) });
 serve(io);
-remember(io);
+if (process.env.BENCH_REMEMBER) remember(io);
 http.listen({ host: "127.0.0.1", port: 0, backlog: 4096 }, () => control(io, { port: http.address().port }));

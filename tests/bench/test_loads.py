@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from array import array
 
 import pytest
 
 from bench.errors import BenchError
-from bench.frames import server_frame, tick_frame
-from bench.loads import Deliveries, quantile, round_trips
+from bench.frames import client_frame, server_frame, tick_frame
+from bench.loads import Deliveries, enter, quantile, round_trips
 from tests.bench.peers import Peers, echoes, served, until_closed
 
 
@@ -66,3 +67,18 @@ def test_a_wrong_ack_is_an_error() -> None:
 def test_quantile() -> None:
     values = array("q", range(100))
     assert (quantile(values, 0.5), quantile(values, 0.99), quantile(values, 1.0)) == (50.0, 99.0, 99.0)
+
+
+def test_all_clients_enter_a_room_or_none_of_them_goes_on() -> None:
+    asked = len(client_frame(b'421["enter","r"]'))
+
+    def handle(peers: Peers, answer: bytes = b"431[]") -> None:
+        for peer in peers:
+            assert len(peer.recv(asked, socket.MSG_WAITALL)) == asked
+            peer.sendall(server_frame(answer))
+        until_closed(peers)
+
+    with served(handle) as fleet:
+        enter(fleet, "r")
+    with served(lambda peers: handle(peers, b'44{"message":"no"}')) as fleet, pytest.raises(BenchError):
+        enter(fleet, "r")

@@ -1,0 +1,1 @@
+"""The measurements of clusters: several workers or nodes, beside several native servers."""
