@@ -19,6 +19,9 @@ export interface ServiceHello {
   readonly node: string;
   /** Bytes of the largest message that the service accepts from a client; 0 if unknown. */
   readonly maxPayload: number;
+  /** Milliseconds for which sockets of this app server may be away and be recovered; 0 for never: what the app server
+   * has asked for, as the hub's settings limit or replace it. Revision 5. */
+  readonly recovery: number;
 }
 
 /** A client asks for a session. `handshake` is JSON. */

@@ -48,3 +48,6 @@ class ServiceHello(Fields, tag=0):
     node: str
     max_payload: Count = 0
     """Maximum bytes of one message from a client; 0 if unknown."""
+    recovery: Count = 0
+    """Milliseconds for which sockets of this app server may be away and be recovered; 0 for never: what the
+    app server has asked for, as the hub's settings limit or replace it. Revision 5."""
