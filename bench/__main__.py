@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from bench import measures, sdk_measures, servers
-from bench.cluster import fan_out
+from bench.cluster import broker, fan_out, three_nodes, trips
 from bench.figures import Figure
 from bench.gather import fetch_sockets
 from bench.machine import facts
@@ -41,6 +41,10 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "l": fan_out.broadcasts,
     "m": fan_out.room,
     "n": fan_out.connects,
+    "o": trips.trips,
+    "p": broker.messages,
+    "q": three_nodes.joins,
+    "r": three_nodes.publishes,
 }
 RESULTS = servers.HERE / "results" / "latest.json"
 
@@ -75,7 +79,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--only", type=_names(MEASURES), default=list(MEASURES), help="sections, such as a,b (all: a-n, slow)"
+        "--only", type=_names(MEASURES), default=list(MEASURES), help="sections, such as a,b (all: a-r, slow)"
     )
     parser.add_argument("--target", type=_names(NAMES), default=list(NAMES), help="moorage,native,c")
     parser.add_argument(

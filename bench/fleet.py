@@ -48,9 +48,10 @@ class Fleet:
     def __init__(self, address: Address, *, narrow: bool = False, headers: tuple[str, ...] = ()) -> None:
         self.clients: list[Client] = []
         self.buffer = bytearray(_BUFFER)
-        self._address = address
         self._narrow = narrow
-        self._hello = upgrade_request(HOST, address.port, address.path, (*address.headers, *headers))
+        self._headers = headers
+        self._hello = b""
+        self.aim(address)
         self._view = memoryview(self.buffer)
         self._epoll = select.epoll()
         self._by_fd: dict[int, Client] = {}
@@ -61,6 +62,12 @@ class Fleet:
     def __exit__(self, *_: object) -> None:
         self.close()
         self._epoll.close()
+
+    def aim(self, address: Address) -> None:
+        """Connect the following clients to another address."""
+        self._address = address
+        headers = (*address.headers, *self._headers)
+        self._hello = upgrade_request(HOST, address.port, address.path, headers)
 
     def open(self, count: int, *, parallel: int = 50, seconds: float = 60.0) -> float:
         """Connect `count` more clients to the first namespace, at most `parallel` at a time.

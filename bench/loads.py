@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.errors import BenchError
@@ -58,12 +60,13 @@ class Deliveries:
         return sum(packet.startswith(TICK) for packet in self._fleet.packets(client, count))
 
 
-def enter(fleet: Fleet, room: str) -> None:
-    """All clients of a fleet ask their app server for a room, and wait until they are in it."""
+def enter(fleet: Fleet, room: str, clients: Sequence[Client] = ()) -> None:
+    """Some clients of a fleet, or all, ask their app server for a room, and wait until they are in it."""
     ask, answer = client_frame(b'421["enter","%s"]' % room.encode()), b"431[]"
-    for client in fleet.clients:
+    clients = clients or fleet.clients
+    for client in clients:
         client.socket.send(ask)
-    left = len(fleet.clients)
+    left = len(clients)
     while left:
         ready = fleet.ready(PATIENCE)
         if not ready:
@@ -73,6 +76,38 @@ def enter(fleet: Fleet, room: str) -> None:
             if any(packet != answer for packet in packets):
                 raise BenchError(f"unexpected packets instead of an ack: {packets!r}")
             left -= len(packets)
+
+
+def publishes(fleet: Fleet, rooms: Sequence[str], *, count: int, rate: int, each: int) -> array[int]:
+    """`count` publishes of a fleet's clients in turn, `rate` a second, to the rooms in turn. Each reaches
+    `each` clients. Returns the sorted nanoseconds from a publish to its deliveries.
+
+    The text is the time of the publish. A publish is never late because an earlier one has not arrived.
+    Raises `BenchError` unless every delivery arrives once."""
+    clock = time.perf_counter_ns
+    asks = [b'42["publish","%s","%%019d"]' % room.encode() for room in rooms]
+    latencies = array("q")
+    seen: Counter[int] = Counter()
+    began, sent, total = clock(), 0, count * each
+    heard = began
+    while len(latencies) < total:
+        now = clock()
+        while sent < count and now - began >= sent * 1_000_000_000 // rate:
+            client = fleet.clients[sent % len(fleet.clients)]
+            client.socket.send(client_frame(asks[sent % len(asks)] % clock()))
+            sent += 1
+        for client in fleet.ready(0.0005):
+            packets = fleet.packets(client, fleet.receive(client))
+            heard = clock()
+            for packet in packets:
+                at = int(packet[len(TICK) : -2])
+                seen[at] += 1
+                latencies.append(heard - at)
+        if now - heard > PATIENCE * 1e9:
+            raise BenchError(f"{total - len(latencies)} of {total} deliveries did not arrive")
+    if len(seen) != count or set(seen.values()) != {each}:
+        raise BenchError("some publish arrived twice and another not at all")
+    return array("q", sorted(latencies))
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,10 @@ class Plan:
     """(k): connects of a round."""
     cluster_clients: int
     """(l): clients of two nodes."""
+    joins: int
+    """(q): joins of a round."""
+    publishes: int
+    """(r): publishes of a round."""
     fetch_clients: int
     fetch_starts: int
     fetch_rounds: int
@@ -69,6 +73,8 @@ FULL = Plan(
     short_seconds=0.5,
     sdk_connects=1000,
     cluster_clients=2000,
+    joins=3000,
+    publishes=20_000,
     fetch_clients=10_000,
     fetch_starts=4,
     fetch_rounds=8,
@@ -92,6 +98,8 @@ QUICK = Plan(
     short_seconds=0.2,
     sdk_connects=200,
     cluster_clients=200,
+    joins=300,
+    publishes=2000,
     fetch_clients=300,
     fetch_starts=1,
     fetch_rounds=1,

@@ -13,6 +13,7 @@ export function serve(io) {
       await socket.join(room);
       ack();
     });
+    socket.on("publish", (room, text) => io.to(room).emit("tick", text));
   });
 }
 
@@ -54,6 +55,25 @@ async function fetch(io, { fetch: number }) {
   console.log(JSON.stringify({ fetched: number, sockets: ids.size, ms, read }));
 }
 
+// Lets the sockets in turn join rooms that nobody has been in, `rate` a second, and reports how long each join took.
+function join(io, { joins, rate, number }) {
+  const sockets = [...io.sockets.sockets.values()];
+  const times = [];
+  const began = performance.now();
+  let sent = 0;
+  const one = async () => {
+    const asked = performance.now();
+    await sockets[sent % sockets.length].join(`${began}-${sent++}`);
+    times.push(performance.now() - asked);
+    if (times.length === joins) console.log(JSON.stringify({ joined: number, times }));
+  };
+  const timer = setInterval(() => {
+    const due = Math.min(joins, ((performance.now() - began) * rate) / 1000);
+    while (sent < due) void one();
+    if (sent === joins) clearInterval(timer);
+  }, 1);
+}
+
 // One JSON object per line: commands on stdin, `facts` on stdout once the server takes clients.
 // Deliveries answer a broadcast, so it needs no line of its own. Ends with its standard input.
 export function control(io, facts) {
@@ -61,6 +81,7 @@ export function control(io, facts) {
   commands.on("line", (line) => {
     const command = JSON.parse(line);
     if (command.fetch) void fetch(io, command);
+    else if (command.joins) join(io, command);
     else broadcast(io, command);
   });
   commands.on("close", () => process.exit(0));
