@@ -26,6 +26,7 @@ FUNCTION_LINES = 60
 
 COVERED_ELSEWHERE: dict[str, str] = {
     "cluster/ports.py": "contract/test_broker.py",
+    "cluster/recovery/ports.py": "contract/test_store.py",
     "edge/settings.py": "config/test_load.py",
     "edge/moorage/frames/answers.py": "edge/moorage/test_questions.py",
     "edge/moorage/causes.py": "edge/moorage/test_server.py",
