@@ -28,7 +28,7 @@ help:
 	@echo "make clean  remove what set-up made"
 
 setup: .venv/.ready tests/node/node_modules/.ready tests/deploy/node_modules/.ready examples/page/node_modules/.ready examples/chat-azure/node_modules/.ready \
-  examples/chat-node/node_modules/.ready examples/migrations/node_modules/.ready sdk-node/dist/.ready chromium redis nginx haproxy
+  examples/chat-node/node_modules/.ready examples/migrations/node_modules/.ready bench/node_modules/.ready sdk-node/dist/.ready chromium redis nginx haproxy
 
 run: .venv/.ready examples/page/node_modules/.ready
 	@exec $(PY) scripts/run.py $(ARGS)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from bench import measures, sdk_measures, servers
@@ -20,6 +21,7 @@ from bench.gather import fetch_sockets
 from bench.machine import facts
 from bench.peers import SLOWER, Peers, judged_by_before
 from bench.plan import FULL, QUICK
+from bench.recovery.jitter import jitter, jitter_off, jitter_workers
 from bench.report import all_met, document, table
 from bench.run import Run
 from bench.servers import NAMES, NATIVE
@@ -45,7 +47,12 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "p": broker.messages,
     "q": three_nodes.joins,
     "r": three_nodes.publishes,
+    "jitter": jitter,
+    "jitter-off": jitter_off,
+    "jitter-workers": jitter_workers,
 }
+COMPARED = ("jitter-off",)
+"""Sections that run only if they are named: they explain a figure of another one."""
 RESULTS = servers.HERE / "results" / "latest.json"
 
 
@@ -57,7 +64,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="moorage-bench-") as logs:
         peers = Peers(options.before)
         starts = {name: start for name, start in peers.azure().items() if name in options.target}
-        run = Run(starts, QUICK if options.quick else FULL, Path(logs), peers)
+        plan = QUICK if options.quick else FULL
+        if options.clients is not None:
+            plan = replace(plan, jitter_clients=options.clients)
+        run = Run(starts, plan, Path(logs), peers)
         figures: list[Figure] = []
         for section in options.only:
             began = time.monotonic()
@@ -79,7 +89,10 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--only", type=_names(MEASURES), default=list(MEASURES), help="sections, such as a,b (all: a-r, slow)"
+        "--only",
+        type=_names(MEASURES),
+        default=[name for name in MEASURES if name not in COMPARED],
+        help=f"sections, such as a,b (default: all but {', '.join(COMPARED)})",
     )
     parser.add_argument("--target", type=_names(NAMES), default=list(NAMES), help="moorage,native,c")
     parser.add_argument(
@@ -88,6 +101,7 @@ def _options() -> argparse.Namespace:
         metavar="CHECKOUT",
         help=f"an older checkout in native's place: at most {SLOWER}x of its figures pass",
     )
+    parser.add_argument("--clients", type=int, metavar="COUNT", help="clients that lose their connections")
     parser.add_argument("--quick", action="store_true", help="small counts: a smoke test, not a measurement")
     parser.add_argument("--enforce", action="store_true", help="exit with 1 when a bar is missed")
     return parser.parse_args()

@@ -49,6 +49,10 @@ class Plan:
     fetch_rounds: int
     """(j): sockets, starts of all processes, and fetches after each start. The same program differs
     by up to a fifth from start to start."""
+    jitter_clients: int
+    jitter_messages: int
+    jitter_cuts: float
+    """jitter: clients, messages to each of them, two a second, and seconds between two cuts of one client."""
 
     def pause(self) -> None:
         """Wait for a server to settle."""
@@ -78,6 +82,9 @@ FULL = Plan(
     fetch_clients=10_000,
     fetch_starts=4,
     fetch_rounds=8,
+    jitter_clients=2000,
+    jitter_messages=120,
+    jitter_cuts=15.0,
 )
 
 QUICK = Plan(
@@ -103,4 +110,7 @@ QUICK = Plan(
     fetch_clients=300,
     fetch_starts=1,
     fetch_rounds=1,
+    jitter_clients=50,
+    jitter_messages=20,
+    jitter_cuts=5.0,
 )

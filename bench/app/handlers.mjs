@@ -4,7 +4,8 @@ import { createInterface } from "node:readline";
 // No heartbeat falls into a measured window; a client's ping costs the two halves different processes,
 // and at 5,000 clients it would hide the figure for one broadcast. The same for both.
 const ping = Number(process.env.BENCH_PING ?? 600_000);
-export const options = { pingInterval: ping, pingTimeout: ping };
+const recovery = process.env.BENCH_RECOVERY && { connectionStateRecovery: { maxDisconnectionDuration: 120_000 } };
+export const options = { pingInterval: ping, pingTimeout: ping, ...recovery };
 
 export function serve(io) {
   io.on("connection", (socket) => {
@@ -14,6 +15,7 @@ export function serve(io) {
       ack();
     });
     socket.on("publish", (room, text) => io.to(room).emit("tick", text));
+    if (process.env.BENCH_READERS && !socket.recovered) socket.join("readers");
   });
 }
 
@@ -40,6 +42,12 @@ function broadcast(io, { times, bytes, room, rate }) {
     for (; sent < due; sent++) target.emit("tick", text);
     if (sent === times) clearInterval(timer);
   }, 1);
+}
+
+// The time lets a client tell what it missed from what is new. Every other one needs the client's room.
+function news(io, { news: number }) {
+  const everybody = number % 2 ? io.to("readers") : io;
+  everybody.emit("news", number, Number(process.hrtime.bigint()) / 1e6);
 }
 
 // Twice: until the answer is there, and until everything in it has been read, for an answer may be lazy.
@@ -82,6 +90,7 @@ export function control(io, facts) {
     const command = JSON.parse(line);
     if (command.fetch) void fetch(io, command);
     else if (command.joins) join(io, command);
+    else if (command.news !== undefined) news(io, command);
     else broadcast(io, command);
   });
   commands.on("close", () => process.exit(0));

@@ -188,14 +188,15 @@ def _record(line: str) -> dict[str, Any]:
     return record
 
 
-def ours(count: int) -> Start:
+def ours(count: int, **env: str) -> Start:
     """A service with workers, and an app server that covers all of them."""
 
     @contextmanager
     def start(logs: Path, clients: int) -> Iterator[Target]:
+        argv = node("app/sdk.mjs")
         with (
             workers(logs, count) as service,
-            app(logs, node("app/sdk.mjs"), service.string, BENCH_NODES=str(count)) as beside,
+            app(logs, argv, service.string, checkout=CHECKOUT, BENCH_NODES=str(count), **env) as beside,
         ):
             yield service.target(MOORAGE, beside)
 

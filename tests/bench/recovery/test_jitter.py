@@ -1,0 +1,36 @@
+"""Clients whose connections are cut, with small numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.peers import Peers
+from bench.plan import QUICK
+from bench.recovery.jitter import jitter, reported
+from bench.run import Run
+from bench.servers import NATIVE
+
+SMALL = replace(QUICK, jitter_clients=20, jitter_messages=12, jitter_cuts=3.0)
+
+
+def test_a_report_is_told_apart_by_its_number() -> None:
+    line = '{"report":2,"delivered":10,"twice":0}'
+    assert reported(line, 2) == {"report": 2, "delivered": 10, "twice": 0}
+    assert reported(line, 1) is None
+    assert reported('{"ready":true}', 2) is None
+
+
+@pytest.mark.node
+@pytest.mark.timeout(60)
+def test_native_servers_lose_nothing(tmp_path: Path) -> None:
+    starts = {name: start for name, start in Peers().azure().items() if name == NATIVE}
+    run = Run(starts, SMALL, tmp_path)
+    values = {figure.title: figure.value(NATIVE) for figure in jitter(run)}
+    assert run.problems == []
+    assert values["messages delivered"] == 100
+    assert values["messages delivered twice"] == values["messages out of order"] == 0
+    assert values["reconnects"]
+    assert values["reconnects that did not resume"] == 0
