@@ -292,6 +292,7 @@ class Service:
             *self.relay.counts,
             *self.router.forwarding.counts,
             groups=len(self.router.directory),
+            late=self.router.directory.times_late,
         )
 
     def _traffic(self) -> Traffic:

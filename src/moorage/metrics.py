@@ -94,6 +94,7 @@ METRICS: Final = (
     _m("cluster_nodes", "gauge", "", "Nodes of the cluster that this node hears, itself included"),
     _m("cluster_directory_groups", "gauge", "", "Groups of all nodes that this node keeps in its directory"),
     _m("cluster_join_seconds", "histogram", "", "Time until a join was in effect at all nodes"),
+    _m("cluster_late_nodes", "counter", "", "Times that joins no longer waited for a node that was late"),
     _m("cluster_relayed_connections", "gauge", "", "Requests and WebSockets that are relayed to other nodes"),
     _m("cluster_relays", "counter", "", "Requests and WebSockets relayed to other nodes so far"),
     _m("cluster_passed_connections", "counter", "", "TCP connections passed to other nodes of this machine"),
@@ -172,6 +173,7 @@ class Cluster(NamedTuple):
     to_clients: int = 0
     """Packets sent to other nodes for clients there."""
     groups: int = 0
+    late: int = 0
 
 
 class Gauges(NamedTuple):
@@ -319,6 +321,7 @@ class Metrics:
             "cluster_messages_received": {(): cluster.received},
             "cluster_messages_resent": {(): cluster.resent},
             "cluster_gaps": {(): cluster.gaps},
+            "cluster_late_nodes": {(): cluster.late},
             "cluster_bad_messages": {(reason,): n for reason, n in cluster.bad.items()},
             "cluster_relays": {(): cluster.relayed},
             "cluster_passed_connections": {(): cluster.passed},

@@ -130,11 +130,14 @@ class Nodes:
                 world.settle()
 
     def later(self, seconds: float) -> None:
-        """Time passes everywhere."""
-        for world, router in zip(self.worlds, self.routers, strict=True):
-            world.now += seconds
-            world.node.tick(world.now)
-            router.tick(world.now)
+        """Time passes everywhere, in steps as in a running service."""
+        while seconds > 0:
+            step = min(seconds, 0.5)
+            seconds -= step
+            for world, router in zip(self.worlds, self.routers, strict=True):
+                world.now += step
+                world.node.tick(world.now)
+                router.tick(world.now)
 
     def heard(self) -> dict[str, list[bytes]]:
         """Packets by the id of the client that got some."""

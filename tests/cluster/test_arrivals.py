@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import pytest
 
 from moorage.cluster.arrivals import Arrivals
 from moorage.cluster.homes import Instances
 from moorage.wire.cluster import Answer, Envelope, Finished, Part, Refused, Result
-from moorage.wire.commands import EVERYONE, Command, Exists, Invoke, JoinGroups, Send, TellServers
+from moorage.wire.commands import (
+    EVERYONE,
+    Command,
+    Exists,
+    Invoke,
+    JoinGroups,
+    Outcome,
+    Send,
+    TellServers,
+)
 from moorage.wire.groups import namespace_group
 from tests.hub.fakes import HUB, RecordingPeer, World, heard
 
 
-def at_once(_hub: str, _groups: Iterable[str], call: Callable[[], object]) -> None:
+def at_once(_command: JoinGroups, here: Outcome, call: Callable[[Outcome], object]) -> None:
     """Every join is visible."""
-    call()
+    call(here)
 
 
 class Home:

@@ -24,6 +24,7 @@ class World:
         self.due: list[Callable[[], object]] = []
         self.all: dict[str, Directory] = {}
         self.sent: list[tuple[str, str, Any]] = []
+        self.now = 1_000.0
         for name in self.names:
             self.all[name] = Directory(
                 lambda to, body, name=name: self._tell(name, to, body),  # type: ignore[misc]
@@ -70,6 +71,12 @@ class World:
         self.tick()
         while any([self.step(pair) for pair in list(self.queues)]):
             self.tick()
+
+    def later(self, name: str, seconds: float) -> None:
+        """Time passes at one node, a tick at a time."""
+        for _ in range(round(seconds / 0.25)):
+            self.now += 0.25
+            self.all[name].tick(self.now)
 
     def seen(self, name: str, group: str) -> set[str] | None:
         return self.all[name].nodes_with(HUB, [group])

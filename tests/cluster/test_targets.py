@@ -174,10 +174,12 @@ def test_deltas_and_snapshots_are_taken_and_answered() -> None:
         (None, Delta),
         (FIRST, Snapshot),
     ]
-    assert set(world.directory.unaware()) == ALL
+    seen: list[str] = []
+    world.directory.when_visible(HUB, (LOCAL,), lambda: seen.append(LOCAL))
+    assert seen == []
     for node in PEERS:
         world.take(node, Acknowledged(1))
-    assert world.directory.unaware() == []
+    assert seen == [LOCAL]
 
 
 class TestAnswersToAConnect:

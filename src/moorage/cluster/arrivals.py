@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -29,8 +29,8 @@ class Send(Protocol):
     def __call__(self, node: str, number: int, part: Part, /) -> None: ...
 
 
-WhenVisible = Callable[[str, Iterable[str], Callable[[], object]], object]
-"""Calls back once all nodes know that this one has members of these groups of a hub."""
+WhenVisible = Callable[[JoinGroups, Outcome, Callable[[Outcome], object]], object]
+"""Calls back with the outcome of a join once it is in effect in this node's region."""
 
 
 class Arrivals:
@@ -132,11 +132,13 @@ class Arrivals:
     def _tell(self, envelope: Envelope, outcome: Outcome) -> None:
         if not envelope.request:
             return
-        answer = partial(self._send, envelope.origin, envelope.request, Result.of(outcome))
         if isinstance(envelope.body, JoinGroups):
-            self._when_visible(envelope.body.hub, envelope.body.groups, answer)
+            self._when_visible(envelope.body, outcome, partial(self._answer, envelope))
         else:
-            answer()
+            self._answer(envelope, outcome)
+
+    def _answer(self, envelope: Envelope, outcome: Outcome) -> None:
+        self._send(envelope.origin, envelope.request, Result.of(outcome))
 
     def _refuse(self, envelope: Envelope, error: Exception) -> None:
         if not isinstance(error, PeerError):

@@ -5,6 +5,9 @@ Each peer of the same region acknowledges the number. A join is in effect in its
 have acknowledged the delta with its group. Peers of other regions learn of it as soon as the delta is there,
 and nobody waits for them. A peer that is new, or that has lost a delta, asks for a snapshot.
 
+A peer that is alive but does not acknowledge a delta for `LATE_SECONDS` is late. Joins do not wait for it any
+longer, and their answers name it, until it has acknowledged everything again.
+
 Groups are 64-bit hashes: the table is exact but for a collision, which costs a needless message at most. A
 private room (the room of one socket) has no entry, since clients come and go more often than rooms. So a
 group without any entry may be a private room, and commands for it go to all nodes.
@@ -18,14 +21,22 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
+from moorage import logs
 from moorage.wire.cluster import Acknowledged, Delta, Snapshot, WantGroups
 
 HASH_BYTES: Final = 8
 RETRY_SECONDS: Final = 1.0
+LATE_SECONDS: Final = 5.0
+"""Longest time that a join waits for a peer. A lost message is sent again, or given up, in less time."""
+MAX_TICK: Final = 1.0
+"""If two ticks are further apart, this process stood still, and the input of that time is not read yet. More
+than these seconds do not count."""
 SNAPSHOT_GROUPS: Final = 50_000
 """Groups in one part of a snapshot, 400 kB."""
 SWEEP_GROUPS: Final = 20_000
 """Groups from which a tick takes the bits of nodes that are gone, about 7 ms."""
+
+log: Final = logs.get("cluster")
 
 Tell = Callable[[str | None, Delta | Acknowledged | Snapshot | WantGroups], object]
 """Sends a message to one node, or to all (None)."""
@@ -40,7 +51,7 @@ def hash_of(hub: str, group: str) -> bytes:
 class _Peer:
     """What one other node knows, and what is known of it."""
 
-    __slots__ = ("acknowledged", "arriving", "bit", "has_groups", "known", "near", "number")
+    __slots__ = ("acknowledged", "arriving", "bit", "has_groups", "known", "late", "near", "number", "owes")
 
     def __init__(self, bit: int, number: int, *, near: bool) -> None:
         self.bit = bit
@@ -56,6 +67,10 @@ class _Peer:
         """True once its snapshot is complete. Until then every command goes to it."""
         self.arriving = False
         """True if a part of its snapshot has come since the last check, and more will."""
+        self.late = False
+        """True if joins do not wait for it, because it has not acknowledged for too long."""
+        self.owes = 0
+        """The number up to which joins did not wait for it."""
 
 
 class Directory:
@@ -90,6 +105,14 @@ class Directory:
         self._waiting: dict[int, list[Callable[[], object]]] = {}
         """Who waits for which delta."""
         self._next = 0.0
+        self._ticked = self._time = 0.0
+        """When the last tick was, and the time that counts for the peers."""
+        self._past: deque[tuple[float, int]] = deque([(0.0, 0)])
+        """The number of the last delta at each tick of the last `LATE_SECONDS`, and at one before."""
+        self.unaware: tuple[str, ...] = ()
+        """Peers for which joins did not wait, and which may not know all groups of this node."""
+        self.times_late = 0
+        """How often a peer became late."""
         self._expected: dict[bytes, dict[str, int]] = {}
         """Nodes that are about to have a group, with the number of reasons."""
 
@@ -155,13 +178,10 @@ class Directory:
         """True if a peer does not know yet that this node has members of one of these groups."""
         return bool(self._pending) and any(hash_of(hub, group) in self._pending for group in groups)
 
-    def unaware(self) -> list[str]:
-        """Nodes of the region that do not know all groups of this one."""
-        return [name for name, peer in self._peers.items() if peer.near and peer.acknowledged < self._number]
-
     def _settle(self) -> None:
-        """Let go of everybody who waits for a delta that all peers of the region have."""
-        done = min((peer.acknowledged for peer in self._peers.values() if peer.near), default=self._number)
+        """Let go of everybody who waits for a delta that all peers of the region have, but for late ones."""
+        awaited = (peer.acknowledged for peer in self._peers.values() if peer.near and not peer.late)
+        done = min(awaited, default=self._number)
         while self._unacknowledged and self._unacknowledged[0][0] <= done:
             number, keys = self._unacknowledged.popleft()
             for key in keys:
@@ -194,6 +214,7 @@ class Directory:
         self._forget(peer)
         del self._nodes[peer.bit]
         self._unknown &= ~peer.bit
+        self.unaware = tuple(name for name in self.unaware if name != node)
         self._settle()
 
     def _forget(self, peer: _Peer) -> None:
@@ -223,15 +244,38 @@ class Directory:
 
     def tick(self, now: float) -> None:
         """Time passes: ask again for groups that did not come, perhaps because the other node did not know
-        this one."""
+        this one. Do not wait any longer for peers that do not acknowledge."""
         if self._stale:
             self._sweep()
+        self._time += min(now - self._ticked, MAX_TICK)
+        self._ticked = now
+        self._find_late()
         if now >= self._next:
             self._next = now + RETRY_SECONDS
             for name, peer in self._peers.items():
                 if not peer.known and not peer.arriving:
                     self._tell(name, WantGroups())
                 peer.arriving = False
+
+    def _find_late(self) -> None:
+        past = self._past
+        past.append((self._time, self._number))
+        while len(past) > 1 and past[1][0] <= self._time - LATE_SECONDS:
+            past.popleft()
+        overdue = past[0][1] if past[0][0] <= self._time - LATE_SECONDS else 0
+        for name, peer in self._peers.items():
+            late = peer.near and peer.acknowledged < overdue
+            if late and not peer.late:
+                self.times_late += 1
+                log.warning("joins do not wait for a node that does not acknowledge groups", incarnation=name)
+            elif peer.late and not late:
+                peer.owes = self._number
+                log.info("joins wait again for a node", incarnation=name)
+            peer.late = late
+        behind = [name for name, peer in self._peers.items() if peer.late or peer.acknowledged < peer.owes]
+        if behind or self.unaware:
+            self.unaware = tuple(behind)
+            self._settle()
 
     def wanted(self, node: str) -> None:
         """A node asks for all groups of this one. It gets them in parts."""

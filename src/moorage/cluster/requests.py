@@ -29,8 +29,6 @@ class Request:
         self.number = number
         self.command = command
         self.deadline = deadline
-        self.unseen: Outcome | None = None
-        """This node's outcome of a join that other nodes do not know of yet."""
         self.over: Callable[[], object] = lambda: None
         """Called when nothing of it is awaited any more."""
         self._reply: Reply | None = reply

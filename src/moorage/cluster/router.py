@@ -82,7 +82,7 @@ class Router:
         self.instances = Instances()
         self.directory = Directory(self._tell_groups, lambda: node.later(self.directory.flush))
         self._targets = Targets(incarnation, self._peers, self.directory, node.clock)
-        self._arrivals = Arrivals(node, self._send, self.instances, self.directory.when_visible)
+        self._arrivals = Arrivals(node, self._send, self.instances, self._when_visible)
         self.handlers: dict[type, Callable[[Envelope], object]] = {}
         """Who takes messages that are no command, answer or heartbeat, by the type of the body."""
         for kind in get_args(cluster.Groups):
@@ -161,9 +161,6 @@ class Router:
         self._targets.tick(now)
         for request in tuple(self._requests.values()):
             if request.deadline <= now:
-                if request.unseen is not None:
-                    unaware = tuple(self._peers[node] for node in self.directory.unaware())
-                    request.outcome(self._own, replace(request.unseen, missing=unaware))
                 dropped = request.deadline + OWN_WORK <= now
                 request.give_up((*self._peers.items(), *([(self._own, self._own)] if dropped else ())))
                 self._forget_if_over(request)
@@ -191,24 +188,33 @@ class Router:
     def write(self, command: Write, here: Outcome, reply: Reply, about: Any, via: Via | None = None) -> None:
         """Send it out, and reply when all nodes have carried it out. Emits that follow a join reach the
         nodes to which it goes, and a join is answered when all nodes of each member's region know where its
-        groups are."""
+        groups are, but for late ones (`Directory`)."""
         nodes = self._to(command, via)
         pending = isinstance(command, JoinGroups) and self.directory.is_pending(command.hub, command.groups)
         if not nodes and not pending:
             # An app server's own socket joins a room that has other members here: nobody else is concerned.
-            reply(about, here)
+            reply(about, self._naming_late(here) if isinstance(command, JoinGroups) else here)
             return
         request = self._begin(command, reply, about, None, via, nodes)
         if isinstance(command, JoinGroups):
-            request.unseen, begun = here, self._node.clock()
+            begun = self._node.clock()
 
-            def visible() -> None:
+            def visible(outcome: Outcome) -> None:
                 self._joined(self._node.clock() - begun)
-                self._own_outcome(request, here)
+                self._own_outcome(request, outcome)
 
-            self.directory.when_visible(command.hub, command.groups, visible)
+            self._when_visible(command, here, visible)
         else:
             self._own_outcome(request, here)
+
+    def _when_visible(self, command: JoinGroups, here: Outcome, call: Callable[[Outcome], object]) -> None:
+        """Call back with this node's outcome of a join once it is in effect in this node's region."""
+        self.directory.when_visible(command.hub, command.groups, lambda: call(self._naming_late(here)))
+
+    def _naming_late(self, here: Outcome) -> Outcome:
+        """The outcome of a join. Late nodes, for which it did not wait, are missing."""
+        late = self.directory.unaware
+        return replace(here, missing=tuple(self._peers[node] for node in late)) if late else here
 
     def ask(
         self,

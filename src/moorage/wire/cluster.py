@@ -28,12 +28,21 @@ class Result(Fields, tag=100):
     rooms: Count
     asked: Count
     servers: tuple[Server, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, done: Outcome) -> Result:
         """The part for an outcome."""
-        members = done.members
-        return cls(done.found, done.reached, members, done.more, done.rooms, done.asked, done.servers)
+        return cls(
+            done.found,
+            done.reached,
+            done.members,
+            done.more,
+            done.rooms,
+            done.asked,
+            done.servers,
+            done.missing,
+        )
 
     def outcome(self) -> Outcome:
         """The outcome, without its sockets."""
@@ -45,6 +54,7 @@ class Result(Fields, tag=100):
             rooms=self.rooms,
             asked=self.asked,
             servers=self.servers,
+            missing=self.missing,
         )
 
 

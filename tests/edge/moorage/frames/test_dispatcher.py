@@ -322,10 +322,10 @@ def test_a_join_is_done_when_it_is_in_effect_on_all_nodes(pair: Pair) -> None:
     assert one.ask(lambda ref: v1.Join(ref, To("/"), ("a",))) == []
     assert one.ask(lambda ref: v1.Emit(ref, To("/"), 0, b"42[]")) == [v1.Done(3, 4)]
     assert one.ask(lambda ref: v1.Fetch(ref, To("/", ("nobody",)), 9))[-1] == v1.Done(4, 0)
-    cluster.replies[0](Outcome(reached=1))
+    cluster.replies[0](Outcome(reached=1, missing=("a late node",)))
     cluster.replies[1](PeerError(TOO_MANY_GROUPS))
     done, failed = one.heard(v1.Done, v1.Failed)
-    assert done == v1.Done(1, 1)
+    assert done == v1.Done(1, 1, ("a late node",))
     assert (failed.ref, failed.reason) == (2, "too-many-groups")
 
 

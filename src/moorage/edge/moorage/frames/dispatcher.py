@@ -220,7 +220,7 @@ class Dispatcher:
         if isinstance(outcome, Exception):
             self._refuse(frame, outcome)
         elif frame.ref:
-            self._server.queue(v1.Done(frame.ref, outcome.reached))
+            self._server.queue(v1.Done(frame.ref, outcome.reached, outcome.missing))
 
     def _selecting(self, to: v1.To, flags: int) -> Job[Selection]:
         rooms = yield from many_groups(to.namespace, to.rooms)
