@@ -6,6 +6,8 @@ import { receiveServerEvent } from "./adapter/server-events.js";
 import { Clients } from "./engine/clients.js";
 import type { Engine } from "./engine/engine.js";
 import { type AnySocket, insideSocket } from "./internals.js";
+import { Restoration } from "./engine/restoration.js";
+import { rebind } from "./rebind.js";
 import type { ClientLink, LinkHandler } from "./link/types.js";
 import type { Report } from "./uplink.js";
 import { type Failed, Type } from "./wire/frames.js";
@@ -52,8 +54,26 @@ export class Dispatcher implements LinkHandler {
   }
 
   moved(client: number, namespace: string, joined: boolean, rooms: readonly string[]): void {
-    const socket = this.#clients.get(client)?.sockets.get(namespace);
-    if (socket) adapterOf(socket).roomsChanged(socket, joined, rooms);
+    const connection = this.#clients.get(client);
+    const socket = connection?.sockets.get(namespace);
+    if (socket) return adapterOf(socket).roomsChanged(socket, joined, rooms);
+    const restoration = connection?.restorations.get(namespace);
+    if (restoration) this.context.adapters.get(namespace)?.restorationMoved(restoration, joined, rooms);
+  }
+
+  recover(client: number, namespace: string, packet: string, sid: string, rooms: readonly string[], data: string): void {
+    this.#clients.get(client)?.restore(namespace, packet, new Restoration(sid, rooms, data === "" ? {} : JSON.parse(data)));
+  }
+
+  parked(): void {
+    // The client's sockets live on, and the service keeps what is sent to it.
+  }
+
+  back(client: number, namespace: string, sid: string, was: number): void {
+    const from = this.#clients.get(was);
+    const to = this.#clients.get(client);
+    const socket = from?.sockets.get(namespace);
+    if (from !== undefined && to !== undefined && socket?.id === sid) rebind(socket, from, to);
   }
 
   query(ref: number, namespace: string, sockets: readonly string[]): void {
@@ -82,7 +102,7 @@ export class Dispatcher implements LinkHandler {
  * closed, and opened again, in the meantime. */
 const adapterOf = (socket: AnySocket): MoorageAdapter => insideSocket(socket).adapter as MoorageAdapter;
 
-const METHODS = ["open", "packet", "closed", "left", "upgraded", "moved", "query", "told", "drain", "failed"] as const;
+const METHODS = ["open", "packet", "closed", "left", "upgraded", "moved", "recover", "parked", "back", "query", "told", "drain", "failed"] as const;
 
 /** Buffers frames until a handler is set: the first clients may arrive together with the service's hello. */
 export class FrameBuffer {

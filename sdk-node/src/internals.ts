@@ -26,8 +26,15 @@ export interface EngineOptions {
   pingTimeout?: number;
   maxHttpBufferSize?: number;
   allowRequest?: (request: any, decide: (error: string | null | undefined, success: boolean) => void) => void;
-  connectionStateRecovery?: unknown;
+  connectionStateRecovery?: RecoveryOptions | undefined;
   cors?: unknown;
+}
+
+/** With socket.io's defaults filled in, and an option of ours. */
+export interface RecoveryOptions {
+  maxDisconnectionDuration: number;
+  skipMiddlewares: boolean;
+  quiet?: boolean;
 }
 
 /** The engine that a server has before `useMoorage`: engine.io's own. */
@@ -45,12 +52,23 @@ interface NamespaceInternals {
   readonly _preConnectSockets?: ReadonlyMap<string, AnySocket>;
   /** Middlewares. */
   readonly _fns: readonly unknown[];
+  /** Connects a client; `connected` adds the socket to the client's. */
+  _add(client: ClientInternals, auth: unknown, connected: (socket: AnySocket) => void): unknown;
   _onServerSideEmit(args: readonly unknown[]): void;
+}
+
+export interface ClientInternals {
+  _remove(socket: AnySocket): void;
 }
 
 interface SocketInternals {
   /** The adapter that the namespace had when the socket was made. */
   readonly adapter: Adapter;
+  /** The object that has the sockets of one connection. */
+  client: ClientInternals;
+  /** The key by which a client comes back to its socket. */
+  pid: string | undefined;
+  packet(packet: Packet, flags: unknown): void;
   _onclose(reason: string, description?: unknown): unknown;
   notifyOutgoingListeners(packet: Packet): void;
 }

@@ -22,6 +22,9 @@ export interface MoorageOptions {
   readonly connectTimeout?: number;
   /** Wait for a service that cannot be reached yet instead of failing. Default false. */
   readonly retryFirst?: boolean;
+  /** With `connectionStateRecovery`: a client that comes back in time runs no handler, neither "disconnect" nor
+   * "connection", and its socket object lives on. Default false. */
+  readonly quietRecovery?: boolean;
   /** For a worker or a script that only emits: it never gets clients. Default false. */
   readonly emitOnly?: boolean;
   /** For the link's HTTP request: `agent`, `ca`, `rejectUnauthorized`, `headers` and so on. */

@@ -11,6 +11,7 @@ import { type AnyNamespace, type AnyServer, type EngineInternals, insideNamespac
 import { Fleet } from "./link/fleet.js";
 import type { ClientLink, LinkHandler, LinkOptions } from "./link/types.js";
 import { Moorage } from "./moorage.js";
+import { applyRecovery, wantedRecovery } from "./recovery.js";
 import { clientAddress, type MoorageOptions, type Target, target } from "./options.js";
 import { VERSION } from "./version.js";
 import { MoorageError } from "./wire/errors.js";
@@ -47,7 +48,8 @@ export async function connectTo(io: AnyServer, service: Target, options: Connect
   };
   const closing = watchClose(io);
   try {
-    const fleet = await Fleet.connect({ ...linkOptions(options), ...service, handlerOf, signal: closing.signal });
+    const recovery = wantedRecovery(io, options.quietRecovery === true);
+    const fleet = await Fleet.connect({ ...linkOptions(options), ...recovery, ...service, handlerOf, signal: closing.signal });
     closing.stop();
     const { moorage, context } = install(io, fleet, service, options);
     if (closing.signal.aborted) {
@@ -113,8 +115,9 @@ function install(io: AnyServer, fleet: Fleet, service: Target, options: ConnectO
   const moorage: Moorage = new Moorage(io, fleet, engine, service, log);
   const adapters = new Map<string, MoorageAdapter>();
   const requestsTimeout = options.requestsTimeout ?? REQUESTS_TIMEOUT;
-  const context: AdapterContext = { uplink: fleet, report, adapters, requestsTimeout, closed: () => moorage.isClosed };
-  disableRecovery(io, log);
+  const { restorations } = engine;
+  const recovers = applyRecovery(io, fleet.service?.recovery ?? 0, log);
+  const context: AdapterContext = { uplink: fleet, report, adapters, restorations, recovers, requestsTimeout, closed: () => moorage.isClosed };
   if (insideServer(io).opts.cors ?? native?.opts.cors) {
     log("the option `cors` has no effect behind Moorage: list the origins in the service's setting cors.allow_origins");
   }
@@ -144,15 +147,6 @@ function closeWithLink(io: AnyServer, moorage: Moorage): void {
     await moorage.end();
     done?.(failure);
   };
-}
-
-/** Switches off socket.io's connection state recovery: sessions are kept by the service, which would need the emits
- * too. */
-function disableRecovery(io: AnyServer, log: (line: string) => void): void {
-  const { opts } = insideServer(io);
-  if (!opts.connectionStateRecovery) return;
-  opts.connectionStateRecovery = undefined;
-  log("connectionStateRecovery is off: Moorage does not support it");
 }
 
 /** The service closes clients whose messages are larger than its own limit. */

@@ -7,15 +7,18 @@ import { type Packet, PacketType } from "socket.io-parser";
 import { callHandler } from "../uncaught.js";
 import { Connection } from "../engine/connection.js";
 import type { ClientRequest } from "../engine/request.js";
+import type { Restoration, Restorations } from "../engine/restoration.js";
 import { type AnyNamespace, type AnySocket, insideNamespace, insideServer, insideSocket } from "../internals.js";
 import { milliseconds } from "../quantities.js";
 import type { Report, Uplink } from "../uplink.js";
 import { type Done, type FromApp, type Part, type Servers, type To, Type, VOLATILE } from "../wire/frames.js";
+import { DirectEmits } from "./direct-emits.js";
 import { encodePacket, PacketReader } from "./encoding.js";
 import { FetchCollector } from "./fetching.js";
 import { Membership } from "./membership.js";
 import { OutgoingListeners } from "./outgoing-listeners.js";
 import { dateText } from "./remote.js";
+import { saveFrame } from "./saved.js";
 import { flagsOf, roomNames, selection } from "./selection.js";
 import { sendServerEvent, answerWithoutServers } from "./server-events.js";
 
@@ -25,6 +28,10 @@ export interface AdapterContext {
   readonly report: Report;
   /** By namespace. */
   readonly adapters: Map<string, MoorageAdapter>;
+  /** Sockets of earlier connections whose CONNECT socket.io handles. */
+  readonly restorations: Restorations;
+  /** True if the service recovers sockets whose client comes back. */
+  readonly recovers: boolean;
   /** Milliseconds that other app servers have to answer. */
   readonly requestsTimeout: number;
   /** True once the server and the link are closed. Then this adapter acts like socket.io's in-memory one without
@@ -37,6 +44,9 @@ export class MoorageAdapter extends Adapter {
   readonly #uplink: Uplink;
   readonly #membership = new Membership();
   readonly #outgoingListeners = new OutgoingListeners();
+  readonly #directEmits = new DirectEmits();
+  /** Restored sockets that are not connected yet, by id. */
+  readonly #restoring = new Map<string, Restoration>();
   readonly #reader: PacketReader;
   /** Makes the next `serverCount` return 1. After an emit with acks, socket.io counts servers to know when all have
    * reported their number of clients; here the service reports for all. */
@@ -62,7 +72,13 @@ export class MoorageAdapter extends Adapter {
   // --- emits -------------------------------------------------------------------------------------
 
   override broadcast(packet: Packet, options: BroadcastOptions): void {
+    const own = this.#directEmits.take();
     if (this.context.closed()) return;
+    if (own !== undefined) {
+      insideSocket(own).notifyOutgoingListeners(packet);
+      insideSocket(own).packet(packet, options.flags);
+      return;
+    }
     packet.nsp = this.nsp.name;
     const payload = encodePacket(insideServer(this.nsp.server).encoder, packet);
     this.#outgoingListeners.notify(packet, (sockets) => this.#matching(sockets, options));
@@ -112,21 +128,22 @@ export class MoorageAdapter extends Adapter {
   // --- rooms of own sockets ------------------------------------------------------------------------
 
   override addAll(id: string, rooms: Set<string>): Promise<void> | void {
-    if (this.#connecting?.has(id)) return super.addAll(id, rooms);
     const socket = this.nsp.sockets.get(id);
+    if (!socket && this.#isConnecting(id)) return super.addAll(id, rooms);
     if (!socket) return this.addSockets({ rooms: new Set([id]) }, [...rooms]);
     const isNew = rooms.has(id) && this.#register(socket);
     const before = this.sids.get(id) ?? NONE;
+    const known = isNew ? this.#leaveRestored(socket, before) : NONE;
     // The service adds a socket to its private room itself, when it reads the CONNECT answer.
-    const others = [...rooms, ...(isNew ? before : NONE)].filter((room) => room !== id);
+    const others = [...rooms, ...(isNew ? before : NONE)].filter((room) => room !== id && !known.has(room));
     const fresh = isNew ? others : others.filter((room) => !before.has(room));
     super.addAll(id, rooms);
     if (others.length > 0) return this.#changeRooms(Type.Enter, socket, roomNames(others), roomNames(fresh));
   }
 
   override del(id: string, room: string): Promise<void> | void {
-    if (this.#connecting?.has(id)) return super.del(id, room);
     const socket = this.nsp.sockets.get(id);
+    if (!socket && this.#isConnecting(id)) return super.del(id, room);
     if (!socket) return this.delSockets({ rooms: new Set([id]) }, [room]);
     const was = this.sids.get(id)?.has(room);
     super.del(id, room);
@@ -137,6 +154,7 @@ export class MoorageAdapter extends Adapter {
    * the socket itself. */
   override delAll(id: string): void {
     const socket = this.nsp.sockets.get(id) ?? this.#connecting?.get(id);
+    this.#restoring.delete(id);
     super.delAll(id);
     if (!socket) return;
     // Natively, `leave` does nothing on a closed socket. Here it would be taken for another app server's socket.
@@ -152,6 +170,10 @@ export class MoorageAdapter extends Adapter {
     return insideNamespace(this.nsp)._preConnectSockets;
   }
 
+  #isConnecting(id: string): boolean {
+    return this.#connecting?.has(id) === true || this.#restoring.has(id);
+  }
+
   /** Records a socket that has connected; true when it is called for the first time. */
   #register(socket: AnySocket): boolean {
     const connection = connectionOf(socket);
@@ -163,6 +185,11 @@ export class MoorageAdapter extends Adapter {
     connection.sockets.set(this.nsp.name, socket);
     setIssued(socket);
     this.#outgoingListeners.watch(socket);
+    if (this.context.recovers) {
+      this.#directEmits.watch(socket);
+      // The service makes it, and adds it to the CONNECT answer.
+      insideSocket(socket).pid = undefined;
+    }
     return true;
   }
 
@@ -186,7 +213,7 @@ export class MoorageAdapter extends Adapter {
       () => settle(),
       (error: Error) => {
         settle();
-        this.#applyRooms(socket, type === Type.Exit, changed);
+        this.#applyRooms(socket.id, type === Type.Exit, changed);
         throw error;
       },
     );
@@ -196,21 +223,59 @@ export class MoorageAdapter extends Adapter {
   }
 
   /** Changes the local view, except for rooms with a newer change that is still pending. */
-  #applyRooms(socket: AnySocket, joined: boolean, rooms: readonly string[]): void {
-    if (!this.sids.has(socket.id)) return;
-    const settled = this.#membership.settled(socket.id, rooms);
-    if (joined) super.addAll(socket.id, new Set(settled));
-    else for (const room of settled) super.del(socket.id, room);
+  #applyRooms(id: string, joined: boolean, rooms: readonly string[]): void {
+    if (!this.sids.has(id)) return;
+    const settled = this.#membership.settled(id, rooms);
+    if (joined) super.addAll(id, new Set(settled));
+    else for (const room of settled) super.del(id, room);
   }
 
   /** Another app server or the REST API changed the rooms of an own socket. */
   roomsChanged(socket: AnySocket, joined: boolean, rooms: readonly string[]): void {
-    this.#applyRooms(socket, joined, rooms);
+    this.#applyRooms(socket.id, joined, rooms);
   }
 
   /** Another app server or the REST API removed an own socket from the namespace. */
   removed(socket: AnySocket): void {
     callHandler(() => insideSocket(socket)._onclose("server namespace disconnect"));
+  }
+
+  // --- connection state recovery ---------------------------------------------------------------------
+
+  /** A socket has lost its connection, and its client may come back. socket.io calls this before the "disconnect"
+   * listeners, which may still change the data. */
+  override persistSession({ sid, data }: Parameters<Adapter["persistSession"]>[0]): void {
+    const socket = this.nsp.sockets.get(sid);
+    if (socket) connectionOf(socket)?.keep(() => saveFrame(this.nsp.name, sid, data, this.context.report));
+  }
+
+  /** The service has found the socket that goes on: see `Connection.restore`. */
+  override restoreSession(pid: string): ReturnType<Adapter["restoreSession"]> {
+    const restoration = this.context.restorations.get(pid);
+    // As socket.io's own adapters answer for an unknown session.
+    if (restoration === undefined) return null as unknown as ReturnType<Adapter["restoreSession"]>;
+    this.context.restorations.delete(pid);
+    const { id, data } = restoration;
+    this.#restoring.set(id, restoration);
+    // Others may change the rooms before socket.io reads them.
+    return Promise.resolve({ sid: id, pid, get rooms() { return [id, ...restoration.rooms]; }, data, missedPackets: [] });
+  }
+
+  /** A restored socket has connected with the rooms of `now`. Returns the rooms that it has at the service already. */
+  #leaveRestored(socket: AnySocket, now: ReadonlySet<string>): ReadonlySet<string> {
+    const restoration = this.#restoring.get(socket.id);
+    if (restoration === undefined) return NONE;
+    this.#restoring.delete(socket.id);
+    connectionOf(socket)?.restorations.delete(this.nsp.name);
+    const left = [...restoration.rooms].filter((room) => !now.has(room));
+    if (left.length > 0) void this.#changeRooms(Type.Exit, socket, roomNames(left), []);
+    return restoration.rooms;
+  }
+
+  /** Another app server or the REST API changed the rooms of a socket that is being restored. */
+  restorationMoved(restoration: Restoration, joined: boolean, rooms: readonly string[]): void {
+    restoration.moved(joined, rooms);
+    this.#applyRooms(restoration.id, joined, rooms);
   }
 
   // --- sockets of all app servers ------------------------------------------------------------------

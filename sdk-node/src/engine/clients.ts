@@ -1,16 +1,18 @@
 // The clients of one link. Clients of other links may have the same numbers.
 
 import type { ClientLink } from "../link/types.js";
-import { type FromApp, Type } from "../wire/frames.js";
+import { type FromApp, type Save, Type } from "../wire/frames.js";
 import { callHandler } from "../uncaught.js";
 import type { Refusal } from "./admission.js";
 import { Connection } from "./connection.js";
 import { ClientRequest, type Handshake } from "./request.js";
+import type { Restorations } from "./restoration.js";
 
 /** The parts of the engine that its clients use. */
 export interface ClientsOwner {
   /** For what goes to all nodes. */
   readonly uplink: { sendVolatile(frame: FromApp): boolean };
+  readonly restorations: Restorations;
   /** True when socket.io has closed the engine. */
   readonly closing: boolean;
   /** The limits for new clients. */
@@ -97,6 +99,17 @@ export class Clients {
   closeAll(cause: string): void {
     this.#admitting.clear();
     for (const connection of [...this.#connections.values()]) callHandler(() => connection.end(cause));
+  }
+
+  /** Sends what the service keeps of sockets that may come back. */
+  save(frames: readonly (() => Save)[]): void {
+    if (!this.link.recovers) return;
+    try {
+      for (const frame of frames) this.link.send(frame());
+    } catch (error) {
+      // The queue is full, or the link has ended: these sockets will not come back.
+      this.engine.report(error as Error);
+    }
   }
 
   forget(connection: Connection): void {

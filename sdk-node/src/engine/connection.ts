@@ -7,9 +7,10 @@ import { callHandler, throwUncaught } from "../uncaught.js";
 import type { AnySocket } from "../internals.js";
 import type { ClientLink } from "../link/types.js";
 import type { Uplink } from "../uplink.js";
-import { Type, VOLATILE } from "../wire/frames.js";
+import { type Save, Type, VOLATILE } from "../wire/frames.js";
 import { attachments, decodeMessage, encodeMessage, isDisconnect, joinPackets, namespaceOf, splitPackets, wantsAck } from "./payload.js";
 import type { ClientRequest } from "./request.js";
+import { askForSession, type Restoration, type Restorations } from "./restoration.js";
 
 interface WriteOptions {
   readonly volatile?: boolean;
@@ -23,12 +24,15 @@ type Deferred = (string | (() => void))[];
 interface ConnectionServer {
   /** For what goes to all nodes. */
   readonly uplink: Pick<Uplink, "sendVolatile">;
+  readonly restorations: Restorations;
 }
 
 /** The clients of the link that the connection belongs to. */
 interface Siblings {
   readonly link: ClientLink;
   forget(connection: Connection): void;
+  /** Sends what the service keeps of sockets that may come back. */
+  save(frames: readonly (() => Save)[]): void;
 }
 
 export class Connection extends EventEmitter {
@@ -46,6 +50,8 @@ export class Connection extends EventEmitter {
   readyState: "open" | "closing" | "closed" = "open";
   /** The client's sockets by namespace; the adapters maintain it. */
   readonly sockets = new Map<string, AnySocket>();
+  /** Sockets of earlier connections that go on with this one and are not connected yet, by namespace. */
+  readonly restorations = new Map<string, Restoration>();
 
   /** A packet whose attachments are still being written. */
   #parts: string[] = [];
@@ -53,6 +59,10 @@ export class Connection extends EventEmitter {
   /** What arrived while socket.io handles a DISCONNECT; undefined at other times. */
   #deferred: Deferred | undefined;
   #drainScheduled = false;
+  /** What the service keeps of the sockets, made after their "disconnect" listeners. */
+  readonly #saves: (() => Save)[] = [];
+  #pids: string[] = [];
+  #endedByService = false;
 
   /** `client` is the number of the client on its link, `id` the Engine.IO session id. */
   constructor(
@@ -74,6 +84,19 @@ export class Connection extends EventEmitter {
       if (this.#deferred) this.#deferred.push(packet);
       else this.#handle(packet);
     }
+  }
+
+  /** Handles the CONNECT packet of a namespace, with which an earlier socket goes on. */
+  restore(namespace: string, packet: string, restoration: Restoration): void {
+    const begin = (): void => {
+      const { pid, text } = askForSession(packet.slice(1));
+      this.#pids.push(pid);
+      this.restorations.set(namespace, restoration);
+      this.server.restorations.set(pid, restoration);
+      this.#deliver(text);
+    };
+    if (this.#deferred) this.#deferred.push(begin);
+    else begin();
   }
 
   #handle(packet: string): void {
@@ -127,7 +150,10 @@ export class Connection extends EventEmitter {
 
   /** Like `end`, but after socket.io has handled the packets before. */
   endSoon(reason: string, description: unknown): void {
-    const endLater = (): void => void setImmediate(() => this.end(reason, description));
+    const endLater = (): void => void setImmediate(() => {
+      this.#endedByService = true;
+      this.end(reason, description);
+    });
     if (this.#deferred) this.#deferred.push(endLater);
     else endLater();
   }
@@ -205,6 +231,16 @@ export class Connection extends EventEmitter {
     if (this.readyState === "closed") return;
     this.readyState = "closed";
     this.siblings.forget(this);
-    this.emit("close", reason, description);
+    for (const pid of this.#pids) this.server.restorations.delete(pid);
+    try {
+      this.emit("close", reason, description);
+    } finally {
+      if (this.#endedByService) this.siblings.save(this.#saves);
+    }
+  }
+
+  /** A socket may come back. `frame` makes what the service keeps of it. */
+  keep(frame: () => Save): void {
+    this.#saves.push(frame);
   }
 }

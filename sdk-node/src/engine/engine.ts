@@ -10,6 +10,7 @@ import { admit, type Refusal } from "./admission.js";
 import type { Clients, ClientsOwner } from "./clients.js";
 import type { Connection } from "./connection.js";
 import type { ClientRequest } from "./request.js";
+import type { Restorations } from "./restoration.js";
 
 /** engine.io's defaults. */
 const DEFAULTS = { pingInterval: 25_000, pingTimeout: 20_000, maxHttpBufferSize: 1_000_000 };
@@ -17,6 +18,7 @@ const DEFAULTS = { pingInterval: 25_000, pingTimeout: 20_000, maxHttpBufferSize:
 export class Engine extends EventEmitter implements ClientsOwner {
   readonly opts: EngineOptions & typeof DEFAULTS;
   readonly middlewares: Middleware[] = [];
+  readonly restorations: Restorations = new Map();
   /** Those that have clients, or have had some. */
   readonly #clients = new Map<ClientLink, Clients>();
   closing = false;

@@ -32,6 +32,12 @@ export function dispatch(frame: Numbered, from: Origin): void {
       return handler.upgraded(frame.client, frame.transport);
     case Type.Moved:
       return handler.moved(frame.client, frame.namespace, frame.joined, frame.rooms);
+    case Type.Recover:
+      return handler.recover(frame.client, frame.namespace, frame.packet, frame.sid, frame.rooms, frame.data);
+    case Type.Parked:
+      return handler.parked(frame.client, frame.cause);
+    case Type.Back:
+      return handler.back(frame.client, frame.namespace, frame.sid, frame.was);
     case Type.Asked:
     case Type.Answer:
     case Type.Sockets:

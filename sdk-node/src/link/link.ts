@@ -93,6 +93,10 @@ export class Link implements ClientLink {
     return this.#session?.id ?? "";
   }
 
+  get recovers(): boolean {
+    return (this.#hello?.recovery ?? 0) > 0;
+  }
+
   /** The service's last hello; undefined before the first. */
   get service(): ServiceHello | undefined {
     return this.#hello;
@@ -194,9 +198,8 @@ export class Link implements ClientLink {
 
   readonly #transportListener: TransportListener = {
     opened: (transport) => {
-      const { sdk, window, maxQueue, emitOnly } = this.#owner.settings;
       const session = this.#unresumable ? undefined : this.#session;
-      transport.send(appHello(sdk, { window, maxQueue }, session, emitOnly, this.#owner.instance));
+      transport.send(appHello(this.#owner.settings, session, this.#owner.instance));
     },
     message: (transport, bytes) => {
       try {

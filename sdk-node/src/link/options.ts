@@ -36,6 +36,8 @@ export interface Settings {
   readonly maxQueue: number;
   readonly retryFirst: boolean;
   readonly emitOnly: boolean;
+  readonly recovery: number;
+  readonly quiet: boolean;
   /** Builds the target of one attempt, with a fresh token. Raises `MoorageError` (endpoint). */
   readonly target: (place: Place) => TransportOptions;
 }
@@ -70,6 +72,8 @@ export function settings(options: LinkOptions): Settings {
     maxQueue: number("maxQueueBytes", options.maxQueueBytes ?? 16 * MIB, 1),
     retryFirst: options.retryFirst ?? false,
     emitOnly: options.emitOnly ?? false,
+    recovery: number("connectionStateRecovery.maxDisconnectionDuration", options.recovery ?? 0, 0),
+    quiet: options.quiet ?? false,
     target,
   };
 }

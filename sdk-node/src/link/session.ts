@@ -6,6 +6,7 @@ import { MoorageError } from "../wire/errors.js";
 import { badFrame } from "../wire/reader.js";
 import { Incoming, type Limits, Outgoing, unnumbered } from "../wire/stream.js";
 import type { Numbered } from "./dispatch.js";
+import type { Settings } from "./options.js";
 
 export type ForAll = Exclude<Again["frame"], Uint8Array> | Drain;
 
@@ -15,8 +16,11 @@ interface OwnLimits {
   readonly maxQueue: number;
 }
 
+type HelloSettings = Pick<Settings, "sdk" | "window" | "emitOnly" | "recovery" | "quiet">;
+
 /** The app server's first message. `session`: the session to resume, if any. */
-export function appHello(sdk: string, own: OwnLimits, session: Session | undefined, emitOnly: boolean, instance: string): Buffer {
+export function appHello(own: HelloSettings, session: Session | undefined, instance: string): Buffer {
+  const { sdk, emitOnly, recovery, quiet } = own;
   return unnumbered(0, {
     type: Type.Hello,
     revision: REVISION,
@@ -26,8 +30,8 @@ export function appHello(sdk: string, own: OwnLimits, session: Session | undefin
     window: own.window,
     emitOnly,
     instance,
-    recovery: 0,
-    quiet: false,
+    recovery,
+    quiet,
   });
 }
 

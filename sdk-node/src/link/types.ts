@@ -28,6 +28,10 @@ export interface LinkOptions {
   readonly retryFirst?: boolean;
   /** Never get clients. Default false. */
   readonly emitOnly?: boolean;
+  /** Milliseconds for which clients may be away and come back to their sockets. Default 0: never. */
+  readonly recovery?: number;
+  /** Their return runs no handlers. Default false. */
+  readonly quiet?: boolean;
   /** Aborts the first connect, which then resolves with a closed link. */
   readonly signal?: AbortSignal;
   /** Passed to the HTTP request: `agent`, `ca`, `rejectUnauthorized`, `headers` and so on. */
@@ -51,6 +55,13 @@ export interface LinkHandler {
   upgraded(client: number, transport: string): void;
   /** Another app server or the REST API changed the rooms of this client's socket. */
   moved(client: number, namespace: string, joined: boolean, rooms: readonly string[]): void;
+  /** The CONNECT packet of a namespace, with which the socket `sid` of an earlier connection goes on. `data` is JSON, ""
+   * for none. */
+  recover(client: number, namespace: string, packet: string, sid: string, rooms: readonly string[], data: string): void;
+  /** Quiet recovery: the client is away. */
+  parked(client: number, cause: string): void;
+  /** Quiet recovery: the socket `sid` of client `was` belongs to `client` from now on. */
+  back(client: number, namespace: string, sid: string, was: number): void;
   /** Answer with `Facts`. */
   query(ref: number, namespace: string, sockets: readonly string[]): void;
   /** Answer with `Reply` if `ref` is not 0. */
@@ -65,6 +76,8 @@ export interface LinkHandler {
 export interface ClientLink {
   /** A new session has a new id. Numbers of clients and questions are valid within one session only. */
   readonly sessionId: string;
+  /** True if the service keeps sockets whose client may come back. */
+  readonly recovers: boolean;
   send(frame: FromApp): void;
   sendVolatile(frame: FromApp): boolean;
   request(make: (ref: number) => FromApp, options?: RequestOptions): Promise<Done>;

@@ -1,46 +1,11 @@
-// The adapter under a real Socket.IO server. The test takes the part of the service, to produce situations that a
-// real service cannot produce on demand.
+// The adapter under a real Socket.IO server; the test takes the part of the service.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Server } from "socket.io";
-
-import { MoorageAdapter } from "../../dist/esm/adapter/adapter.js";
-import { Dispatcher, FrameBuffer } from "../../dist/esm/dispatcher.js";
-import { Engine } from "../../dist/esm/engine/engine.js";
+import { FrameBuffer } from "../../dist/esm/dispatcher.js";
 import { Type } from "../../dist/esm/wire/frames.js";
-import { Recorder } from "../support/recorder.mjs";
-
-const HANDSHAKE = JSON.stringify({ headers: {}, query: {}, claims: {} });
-const turn = () => new Promise(setImmediate);
-
-/** A server with `clients` sockets in the root namespace, numbered from 1. */
-async function stage(clients = 1) {
-  const uplink = new Recorder();
-  const reported = [];
-  const report = (error) => reported.push(error);
-  const io = new Server();
-  const engine = new Engine(uplink, {}, report, () => {});
-  const adapters = new Map();
-  const dispatch = new Dispatcher(uplink, { engine, adapters, report, onDrain: () => {} });
-  const around = { uplink, report, adapters, requestsTimeout: 100, closed: () => false };
-  io.bind(engine);
-  io.adapter(class extends MoorageAdapter {
-    constructor(namespace) {
-      super(namespace, around);
-    }
-  });
-  for (let client = 1; client <= clients; client += 1) {
-    dispatch.open(client, `c${client}`, null, HANDSHAKE);
-    dispatch.packet(client, "40");
-  }
-  await turn();
-  const sockets = [...io.of("/").sockets.values()];
-  assert.equal(sockets.length, clients);
-  uplink.sent.length = 0;
-  return { io, uplink, reported, dispatch, sockets, adapter: io.of("/").adapter };
-}
+import { HANDSHAKE, stage, turn } from "../support/stage.mjs";
 
 const rooms = (socket) => [...socket.rooms].filter((room) => room !== socket.id);
 

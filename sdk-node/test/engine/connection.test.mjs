@@ -9,7 +9,7 @@ import { Recorder } from "../support/recorder.mjs";
 function connection() {
   const uplink = new Recorder();
   const forgotten = [];
-  const keeper = { uplink, link: uplink, forget: (gone) => forgotten.push(gone) };
+  const keeper = { uplink, link: uplink, restorations: new Map(), forget: (gone) => forgotten.push(gone), save: () => {} };
   const request = new ClientRequest({ headers: {}, query: { transport: ["polling"] }, claims: {}, address: "::1" }, null);
   return { conn: new Connection(keeper, keeper, 7, "sid", request), uplink, forgotten };
 }

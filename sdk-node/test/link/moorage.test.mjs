@@ -54,3 +54,23 @@ test("invalid timeouts are corrected, and do not affect other emits", async (t) 
   strictEqual((await line.numbered())[2][0][1], (2 ** 31 - 1) / 1000);
   await Promise.all([ended, failed]);
 });
+
+for (const [what, options, quietRecovery, granted, wanted] of [
+  ["off", {}, true, 0, { asked: [0, false], option: undefined, lines: 0 }],
+  ["on", { connectionStateRecovery: {} }, false, 60_000, { asked: [120_000, false], option: { maxDisconnectionDuration: 120_000, skipMiddlewares: true }, lines: 0 }],
+  ["quiet", { connectionStateRecovery: { maxDisconnectionDuration: 0.5, skipMiddlewares: false } }, true, 1, { asked: [1, true], option: { maxDisconnectionDuration: 0.5, skipMiddlewares: false }, lines: 0 }],
+  ["on, and off in the hub's settings", { connectionStateRecovery: {} }, false, 0, { asked: [120_000, false], option: undefined, lines: 1 }],
+  ["off, and on in the hub's settings", {}, false, 5_000, { asked: [0, false], option: { maxDisconnectionDuration: 5_000, skipMiddlewares: false }, lines: 0 }],
+])
+  test(`connection state recovery: ${what}`, async (t) => {
+    const peer = await Peer.start(t);
+    const io = new Server(options);
+    const lines = [];
+    const made = useMoorage(io, { hub: "chat", connectionString: `Endpoint=${peer.endpoint};AccessKey=key;`, quietRecovery, log: (line) => lines.push(line) });
+    const { hello } = await peer.greeted({ recovery: granted });
+    const moorage = await within(made, "the link");
+    deepStrictEqual(hello.slice(8), wanted.asked);
+    deepStrictEqual(io.opts.connectionStateRecovery, wanted.option);
+    strictEqual(lines.filter((line) => line.startsWith("connectionStateRecovery has no effect")).length, wanted.lines);
+    await moorage.close();
+  });

@@ -119,10 +119,10 @@ export class Line {
   }
 
   /** Reads the hello and answers it. */
-  async greet({ session = "S", resumed = false, received = 0, node = "N", ...more } = {}) {
+  async greet({ session = "S", resumed = false, received = 0, node = "N", recovery = 0, ...more } = {}) {
     const { window, maxBatch, keepalive, grace } = { ...HELLO, ...more };
     this.hello = (await this.batch())[2][0];
-    this.raw([0, 0, [[0, 1, "peer", session, resumed, received, window, maxBatch, keepalive, grace, "chat", node]]]);
+    this.raw([0, 0, [[0, 1, "peer", session, resumed, received, window, maxBatch, keepalive, grace, "chat", node, 0, recovery]]]);
     return this.hello;
   }
 
@@ -178,7 +178,7 @@ export class Recorder {
   #inbox = new Inbox();
 
   constructor() {
-    for (const name of ["open", "packet", "closed", "left", "moved", "query", "told", "drain", "failed"])
+    for (const name of ["open", "packet", "closed", "left", "moved", "recover", "parked", "back", "query", "told", "drain", "failed"])
       this[name] = (...args) => {
         this.calls.push([name, ...args]);
         this.#inbox.put([name, ...args]);

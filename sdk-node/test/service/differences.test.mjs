@@ -137,7 +137,7 @@ differs("a client of Engine.IO 3 with allowEIO3", { [NATIVE]: 200, [BEHIND]: 400
 
 differs("the option connectionStateRecovery", { [NATIVE]: [true, 0], [BEHIND]: [false, 1] }, async ({ pair, lines }) => {
   const { client } = await pair();
-  return [client.io.engine !== undefined && typeof client._pid === "string", lines.filter((line) => line.startsWith("connectionStateRecovery is off")).length];
+  return [client.io.engine !== undefined && typeof client._pid === "string", lines.filter((line) => line.startsWith("connectionStateRecovery has no effect")).length];
 }, { connectionStateRecovery: {} });
 
 differs("101 namespaces on one connection", { [NATIVE]: [true, true], [BEHIND]: [false, false] }, async ({ io, pair }) => {

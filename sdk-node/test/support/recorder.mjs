@@ -2,6 +2,7 @@
 
 export class Recorder {
   serverId = "me";
+  recovers = true;
   sent = [];
   volatile = [];
   asked = [];
