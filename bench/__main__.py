@@ -22,6 +22,7 @@ from bench.machine import facts
 from bench.peers import SLOWER, Peers, judged_by_before
 from bench.plan import FULL, QUICK
 from bench.recovery.jitter import jitter, jitter_off, jitter_workers
+from bench.recovery.overhead import recovery_cost, recovery_memory
 from bench.report import all_met, document, table
 from bench.run import Run
 from bench.servers import NAMES, NATIVE
@@ -50,6 +51,8 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "jitter": jitter,
     "jitter-off": jitter_off,
     "jitter-workers": jitter_workers,
+    "recovery": recovery_cost,
+    "recovery-memory": recovery_memory,
 }
 COMPARED = ("jitter-off",)
 """Sections that run only if they are named: they explain a figure of another one."""

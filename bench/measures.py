@@ -107,7 +107,7 @@ def idle_memory(run: Run) -> list[Figure]:
         for name, start in run.starts.items():
             if name != C_LOOP:
                 with run.caught("d", name), start(run.logs, 0) as target:
-                    rounds.add(name, _idle(target, run.plan))
+                    rounds.add(name, idle(target, run.plan))
     what = f"RSS per idle connection, {run.plan.idle:,} of them"
     return [
         Figure("d", f"service {what}", "KB", rounds.of("service"), (Bar(13), Bar(1.0, NATIVE))),
@@ -115,7 +115,7 @@ def idle_memory(run: Run) -> list[Figure]:
     ]
 
 
-def _idle(target: Target, plan: Plan) -> dict[str, float]:
+def idle(target: Target, plan: Plan) -> dict[str, float]:
     """KB of each process. The first connections load code and grow pools, so they end before
     the first reading."""
     processes = {"service": target.service}
