@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from moorage.cluster.arrivals import Arrivals
+from moorage.cluster.arrivals import MAX_WAITING, OVERHEAD, Arrivals
 from moorage.cluster.homes import Instances
 from moorage.wire.cluster import Answer, Envelope, Finished, Part, Refused, Result
 from moorage.wire.commands import (
@@ -37,10 +37,18 @@ class Home:
         self.world.server(peer=RecordingPeer())
         self.clients = [self.world.client("/") for _ in range(clients)]
         self.told: list[tuple[str, int, Part]] = []
-        self.arrivals = Arrivals(self.world.node, lambda *part: self.told.append(part), Instances(), at_once)
+        self.lost: list[tuple[str, bool]] = []
+        self.arrivals = Arrivals(
+            self.world.node,
+            lambda *part: self.told.append(part),
+            Instances(),
+            at_once,
+            lambda *gap: self.lost.append(gap),
+        )
 
-    def take(self, command: Command, number: int = 7, origin: str = "n1") -> None:
-        """A command arrives."""
+    def take(self, command: Command, number: int = 7, origin: str = "n1", size: int = 0) -> None:
+        """A command of `size` bytes arrives."""
+        self.arrivals.message_size = size
         self.arrivals.take(Envelope(origin, command, number))
 
 
@@ -115,3 +123,57 @@ def test_small_commands_leave_nothing_behind() -> None:
     for number in range(50):
         home.take(Exists(HUB, EVERYONE), 7, f"n{number}")
     assert len(gc.get_referrers(home.world.node.turns)) == before
+
+
+class TestTooMuchWaits:
+    """A command of `n1` that takes many steps is under way."""
+
+    LARGE = JoinGroups(HUB, EVERYONE, tuple(f"g{number}" for number in range(5)))
+
+    def busy(self) -> Home:
+        home = Home(600)
+        home.take(self.LARGE, 1)
+        return home
+
+    def test_what_is_above_the_limit_is_dropped_and_told(self) -> None:
+        home = self.busy()
+        size = MAX_WAITING // 4 - OVERHEAD
+        for number in range(6):
+            home.take(Send(HUB, EVERYONE, b'42["%d"]' % number), 0, size=size)
+        assert home.lost == [("n1", True), ("n1", False)]
+        home.take(Send(HUB, EVERYONE, b'42["n2"]'), 0, "n2", size)
+        home.world.settle()
+        assert heard(home.clients[0]) == [b'42["n2"]', *(b'42["%d"]' % number for number in range(4))]
+        home.take(self.LARGE, 2)
+        home.take(Send(HUB, EVERYONE, b'42["6"]'), 0, size=size)
+        home.world.settle()
+        assert heard(home.clients[0])[-1] == b'42["6"]', "there is room again"
+        assert len(home.lost) == 2
+
+    def test_a_large_message_may_wait_alone(self) -> None:
+        home = self.busy()
+        home.take(Send(HUB, EVERYONE, b'42["large"]'), 0, size=2 * MAX_WAITING)
+        home.take(Send(HUB, EVERYONE, b'42["small"]'), 0)
+        assert home.lost == [("n1", True)]
+        home.world.settle()
+        assert heard(home.clients[0]) == [b'42["large"]']
+
+    def test_small_messages_count_too(self) -> None:
+        home = self.busy()
+        for _ in range(MAX_WAITING // OVERHEAD + 2):
+            home.arrivals.after("n1", bool)
+        assert home.lost == [("n1", True), ("n1", False)]
+
+    def test_after_an_overflow_half_of_it_is_carried_out_first(self) -> None:
+        home = self.busy()
+        half = MAX_WAITING // 2 - OVERHEAD
+        for number in range(2):
+            home.take(self.LARGE, number, size=half)
+        home.take(self.LARGE, 3, size=half)
+        home.take(Exists(HUB, EVERYONE), 4)
+        assert home.lost == [("n1", True), ("n1", False)]
+        while len(home.told) < 2:
+            home.world.tick()
+        home.take(Exists(HUB, EVERYONE), 5)
+        home.world.settle()
+        assert [number for _, number, _ in home.told] == [1, 1, 5]

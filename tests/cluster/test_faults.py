@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import pytest
 
+from moorage.cluster.arrivals import MAX_WAITING
 from moorage.cluster.router import GRACE, OWN_WORK, WAIT
-from moorage.cluster.streams.streams import FORGED, GARBAGE, OWN_ID, STRANGER
+from moorage.cluster.streams.streams import FORGED, GARBAGE, OVERFLOW, OWN_ID, STRANGER
 from moorage.wire import streams as wire
 from moorage.wire.cluster import Answer, Envelope, encode
 from moorage.wire.commands import (
@@ -270,3 +271,20 @@ def test_nodes_do_not_answer_each_other_for_ever_after_a_forged_number() -> None
     # The node does not wait for what is missing before the forged one any more. So each message is late.
     nodes.submit(0, SendToConnection(HUB, nodes.clients[1][0].id, EVENT))
     assert sum(1 for _ in range(1_000) if nodes.network.step()) < 100
+
+
+def test_a_node_that_sends_more_than_another_can_carry_out_is_a_gap() -> None:
+    nodes = Nodes(2, 300)
+    streams = nodes.routers[0].streams
+    many = tuple(f"g{number}" for number in range(20))
+    nodes.submit(1, JoinGroups(HUB, EVERYONE, many))
+    event = b'42["%b"]' % (b"x" * 1_000_000)
+    for _ in range(MAX_WAITING // len(event) + 3):
+        nodes.submit(1, Send(HUB, EVERYONE, event))
+    nodes.worlds[1].settle()
+    nodes.network.run()
+    assert (streams.gaps, streams.bad[OVERFLOW]) == (1, 3)
+    nodes.settle()
+    assert nodes.done(1, Exists(HUB, EVERYONE)).found
+    assert nodes.done(1, Send(HUB, EVERYONE, EVENT)).found
+    assert heard(nodes.clients[0][0])[-1] == EVENT

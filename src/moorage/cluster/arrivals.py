@@ -1,4 +1,8 @@
-"""Commands that arrive from other nodes. They are carried out in the order in which a node sent them."""
+"""Commands that arrive from other nodes. They are carried out in the order in which a node sent them.
+
+Large commands are done in steps, and what the same node sends meanwhile waits. If too much of it waits, the
+rest is dropped, and the loss is told as a gap.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from moorage.cluster.homes import Instances
 from moorage.cluster.sockets import outgoing
 from moorage.hub.commands.deliver import deliver_to_one
 from moorage.hub.node import Node
-from moorage.hub.turns import Intake, Job
+from moorage.hub.turns import Intake, Job, Turns
 from moorage.wire.cluster import Answer, Envelope, Finished, Packets, Part, Refused, Result, Sockets
 from moorage.wire.commands import Command, FetchSockets, Invoke, JoinGroups, Outcome, TellServers
 from moorage.wire.errors import PeerError
@@ -19,6 +23,11 @@ from moorage.wire.reasons import INTERNAL
 
 NOTHING: Final = Outcome(found=False)
 """What is answered for a command that the app server has sent to this node itself."""
+
+MAX_WAITING: Final = 16 * 1024 * 1024
+"""Maximum bytes of the messages of one node that wait for earlier ones of that node to be carried out."""
+OVERHEAD: Final = 500
+"""Bytes that a waiting message costs in addition to its own."""
 
 log: Final = logs.get("cluster")
 
@@ -33,22 +42,64 @@ WhenVisible = Callable[[JoinGroups, Outcome, Callable[[Outcome], object]], objec
 """Calls back with the outcome of a join once it is in effect in this node's region."""
 
 
-class Arrivals:
-    """Carries out the commands of other nodes on `node`."""
+class _Waiting(Intake):
+    """What one node has sent and is not carried out."""
 
-    def __init__(self, node: Node, send: Send, instances: Instances, when_visible: WhenVisible) -> None:
+    __slots__ = ("overflowed", "size")
+
+    def __init__(self, turns: Turns) -> None:
+        super().__init__(turns)
+        self.size = 0
+        """Bytes of the messages that wait."""
+        self.overflowed = False
+        """True from the first message that was dropped until half of what waits is carried out."""
+
+    def takes(self, size: int) -> bool:
+        """True if another message of `size` bytes may wait."""
+        self.overflowed = self.overflowed and self.size > MAX_WAITING // 2
+        return not self.size or (not self.overflowed and self.size + size <= MAX_WAITING)
+
+    def add_waiting(self, job: Job[None], size: int) -> None:
+        """Carry out a message of `size` bytes after the others."""
+        self.size += size
+        self.add(self._counted(job, size))
+
+    def _counted(self, job: Job[None], size: int) -> Job[None]:
+        self.size -= size
+        yield from job
+
+
+class Arrivals:
+    """Carries out the commands of other nodes on `node`. `lost` is told of a node whose messages are dropped,
+    and whether they are the first ones."""
+
+    def __init__(
+        self,
+        node: Node,
+        send: Send,
+        instances: Instances,
+        when_visible: WhenVisible,
+        lost: Callable[[str, bool], object],
+    ) -> None:
         self._node = node
         self._send = send
         self._instances = instances
         self._when_visible = when_visible
-        self._intakes: dict[str, Intake] = {}
+        self._lost = lost
+        self.message_size = 0
+        """Bytes of the message that is being taken."""
+        self._waiting: dict[str, _Waiting] = {}
         """Work that is left, by the incarnation of the node that asked for it."""
 
     def take(self, envelope: Envelope) -> None:
         """Carry out a command now, or behind others of the same node that are not finished."""
-        job = self._later(envelope) if self._busy(envelope.origin) else self._carry_out(envelope)
+        waiting = self._busy(envelope.origin)
+        if waiting is not None:
+            self._wait(envelope.origin, waiting, self._later(envelope))
+            return
+        job = self._carry_out(envelope)
         if job is not None:
-            self._add(envelope.origin, job)
+            self._begin(envelope.origin, job)
 
     def take_packets(self, envelope: Envelope) -> None:
         """Deliver packets, behind the commands of the same node that are not finished."""
@@ -71,24 +122,33 @@ class Arrivals:
 
     def after(self, node: str, call: Callable[[], object]) -> None:
         """Make a call once everything that this node has sent so far is carried out."""
-        if self._busy(node):
-            self._add(node, _calling(call))
+        waiting = self._busy(node)
+        if waiting is not None:
+            self._wait(node, waiting, _calling(call))
         else:
             call()
 
-    def _busy(self, node: str) -> bool:
-        intake = self._intakes.get(node)
-        return intake is not None and intake.busy
+    def _busy(self, node: str) -> _Waiting | None:
+        waiting = self._waiting.get(node)
+        return waiting if waiting is not None and waiting.jobs else None
 
-    def _add(self, node: str, job: Job[None]) -> None:
-        intake = self._intakes.get(node)
-        if intake is None:
-            intake = self._intakes[node] = Intake(self._node.turns)
-        intake.add(job)
+    def _begin(self, node: str, job: Job[None]) -> None:
+        waiting = self._waiting.get(node)
+        if waiting is None:
+            waiting = self._waiting[node] = _Waiting(self._node.turns)
+        waiting.add(job)
+
+    def _wait(self, node: str, waiting: _Waiting, job: Job[None]) -> None:
+        size = self.message_size + OVERHEAD
+        if waiting.takes(size):
+            waiting.add_waiting(job, size)
+        else:
+            first, waiting.overflowed = not waiting.overflowed, True
+            self._lost(node, first)
 
     def forget(self, node: str) -> None:
         """A node is gone. What it has asked for already is still carried out."""
-        self._intakes.pop(node, None)
+        self._waiting.pop(node, None)
 
     def _later(self, envelope: Envelope) -> Job[None]:
         yield from self._carry_out(envelope) or ()

@@ -3,7 +3,7 @@
 Such an app server sends its commands to each node that it covers. One of these nodes, its home, forwards them
 to the nodes that it does not cover (docs/explanation/architecture.md, "One app server, several nodes"). A
 node must not carry out a command twice, so it remembers for each instance of an app server the highest number
-that it has carried out.
+that it has carried out. Between nodes an instance contains the name of its hub.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from moorage.cluster.membership import MAX_NODES, Membership
 from moorage.cluster.ports import Broker
 from moorage.cluster.requests import Request
 from moorage.cluster.sockets import incoming
-from moorage.cluster.streams.streams import FORGED, GARBAGE, Receive, Streams
+from moorage.cluster.streams.streams import FORGED, GARBAGE, OVERFLOW, Receive, Streams
 from moorage.cluster.targets import Targets
 from moorage.hub.commands.deliver import LONG, SPECIAL
 from moorage.hub.node import Node
@@ -82,7 +82,7 @@ class Router:
         self.instances = Instances()
         self.directory = Directory(self._tell_groups, lambda: node.later(self.directory.flush))
         self._targets = Targets(incarnation, self._peers, self.directory, node.clock)
-        self._arrivals = Arrivals(node, self._send, self.instances, self._when_visible)
+        self._arrivals = Arrivals(node, self._send, self.instances, self._when_visible, self._overflow)
         self.handlers: dict[type, Callable[[Envelope], object]] = {}
         """Who takes messages that are no command, answer or heartbeat, by the type of the body."""
         for kind in get_args(cluster.Groups):
@@ -343,6 +343,7 @@ class Router:
     def _receive(self, node: str, message: bytes) -> None:
         envelope = self._read(node, message)
         if envelope is not None:
+            self._arrivals.message_size = len(message)
             self._node.guard("router", self._take, envelope)
 
     def _read(self, node: str, message: bytes) -> Envelope | None:
@@ -369,6 +370,13 @@ class Router:
         """Commands or answers of a node are lost. Requests that wait for it end at their deadline."""
         self.directory.gap(node)
         self.forwarding.restart(node)
+
+    def _overflow(self, node: str, first: bool) -> None:
+        """A message of a node was dropped, because too much of it waits. It was no change of its groups."""
+        self.streams.bad_message(OVERFLOW)
+        if first:
+            self.streams.count_gap(node)
+            self.forwarding.restart(node)
 
     def _take(self, envelope: Envelope) -> None:
         if isinstance(envelope.body, cluster.Beat):

@@ -193,7 +193,7 @@ class Envelope(Fields):
     request: Count = 0
     """Number of the command that is answered, given by the node that asked; 0 where nothing is answered."""
     instance: str = ""
-    """Incarnation of the app server that the command comes from."""
+    """Hub and instance of the app server that the command comes from."""
     term: Count = 0
     """The `term` of the app server's last `Cover`."""
     number: Count = 0

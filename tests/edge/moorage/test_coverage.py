@@ -58,11 +58,14 @@ class Cluster:
         self.session: Coverage | None = None
         self.reached: list[Elsewhere] = []
         self.changes: list[tuple[int, set[str], set[str]]] = []
+        self.instances: set[str] = set()
+        """Those of all calls."""
 
     def nodes(self, app: AppServer, hub: Hub, covered: Collection[str]) -> tuple[NodeRow, ...]:
         return self.rows
 
     def instance(self, instance: str) -> Cluster:
+        self.instances.add(instance)
         return self
 
     def begin(self, session: Coverage, *, fence: bool) -> bool:
@@ -74,10 +77,12 @@ class Cluster:
         self.ended += 1
 
     def beyond(self, instance: str, term: int, nodes: Collection[str] | None) -> Elsewhere:
+        self.instances.add(instance)
         self.reached.append(Elsewhere(nodes))
         return self.reached[-1]
 
     def changed(self, instance: str, term: int, added: Collection[str], removed: Collection[str]) -> None:
+        self.instances.add(instance)
         self.changes.append((term, set(added), set(removed)))
 
 
@@ -91,9 +96,9 @@ def app(cluster: Cluster) -> App:
     return joined(cluster)
 
 
-def joined(cluster: Cluster, *, instance: str = "i", revision: int = v1.REVISION) -> App:
+def joined(cluster: Cluster, *, instance: str = "i", revision: int = v1.REVISION, hub: str = HUB) -> App:
     """An app server at a node of this cluster."""
-    rig = Rig()
+    rig = Rig(hub=hub)
     rig.sessions.homes = cluster
     app = App(rig, "s")
     app.instance = instance
@@ -221,3 +226,11 @@ def test_an_app_server_without_an_instance_cannot_cover(cluster: Cluster) -> Non
     app = joined(cluster, instance="")
     app.say(cover(1, "n0", home=True))
     assert [frame.reason for frame in app.heard(v1.Failed)] == ["link-bad-request"]
+
+
+def test_app_servers_of_two_hubs_with_the_same_instance_are_two(cluster: Cluster) -> None:
+    for hub in ("Chat", "chat", "game"):
+        app = joined(cluster, hub=hub)
+        app.say(cover(1, "n1", home=True))
+        assert app.heard(v1.Failed) == []
+    assert len(cluster.instances) == 2

@@ -53,6 +53,7 @@ STRANGER: Final = "stranger"
 DUPLICATE: Final = "duplicate"
 FORGED: Final = "forged"
 CHUNK: Final = "chunk"
+OVERFLOW: Final = "overflow"
 
 log: Final = logs.get("cluster")
 
@@ -351,11 +352,15 @@ class Streams:
             # The layer above answers a gap with messages. It hears of all further ones together, at the next
             # tick, or two nodes could go on answering each other at full speed.
             return
+        self.count_gap(node.name)
+        self._receive.gap(node.name)
+
+    def count_gap(self, node: str) -> None:
+        """Messages of a node are lost. Some gaps are logged."""
         self.gaps += 1
         if self._now - self._logged_gap >= LOG_SECONDS:
             self._logged_gap = self._now
-            log.warning("messages of another node are lost", incarnation=node.name, gaps=self.gaps)
-        self._receive.gap(node.name)
+            log.warning("messages of another node are lost", incarnation=node, gaps=self.gaps)
 
     def bad_message(self, reason: str) -> None:
         """Count a message that is dropped. Some of them are logged."""

@@ -78,7 +78,8 @@ class Coverage:
         self._server = server
         self._submit = server.node.submit
         self._homes = homes
-        self._instance = instance
+        # Two hubs may have an app server of the same instance. They are not the same.
+        self._instance = f"{server.hub.name.casefold()}/{instance}" if instance else ""
         self._carried: Carried | None = None
         self._nodes: tuple[str, ...] = ()
         self._is_home = False
