@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bench.cluster.machines import ours
 from bench.figures import Bar, Figure, Rounds
-from bench.process import Process, ready_facts
+from bench.recovery.crowd import crowd
 from bench.run import Run
-from bench.servers import HERE, MOORAGE, NATIVE, Address, Start, Target, environment, moorage, native, node
+from bench.servers import HERE, MOORAGE, NATIVE, Start, Target, moorage, native, node
 
 _RATE: Final = 2.0
 """Messages a second."""
@@ -97,20 +95,21 @@ class _Seen:
 def _shaken(run: Run, target: Target, logs: Path) -> _Seen:
     """Send the messages while the clients are cut, wait until all are back, and count."""
     plan = run.plan
-    with _clients(logs, target.address, plan.jitter_clients) as clients:
-        before = {"clients": clients.cpu(), **target.clocks()}
+    with crowd(logs, target.address, plan.jitter_clients) as clients:
+        before = {"clients": clients.process.cpu(), **target.clocks()}
         app = next(target.speakers)
         # A client that has got nothing yet has no offset, with which native would not resume.
         app.send({"news": 0})
-        clients.send({"cuts": round(plan.jitter_cuts * 1000)})
+        clients.settled(1, _SETTLED)
+        clients.cut(plan.jitter_cuts)
         began = time.monotonic()
         for number in range(1, plan.jitter_messages):
             time.sleep(max(0.0, began + number / _RATE - time.monotonic()))
             app.send({"news": number})
-        clients.send({"cuts": 0})
-        expected = plan.jitter_clients * plan.jitter_messages
-        seen = _settled(clients, plan.jitter_clients, expected)
-        after = {"clients": clients.cpu(), **target.clocks()}
+        clients.cut(0)
+        seen = clients.settled(plan.jitter_messages, _SETTLED)
+        after = {"clients": clients.process.cpu(), **target.clocks()}
+    expected = plan.jitter_clients * plan.jitter_messages
     row = {
         **{name: (clock - before[name]) / 1e9 for name, clock in after.items()},
         "missing": expected - seen["delivered"],
@@ -123,36 +122,3 @@ def _shaken(run: Run, target: Target, logs: Path) -> _Seen:
     if seen["replays"]:
         row |= {"p50": seen["replay_p50"], "p99": seen["replay_p99"], "longest": seen["replay_max"]}
     return _Seen(row, seen["examples"])
-
-
-@contextmanager
-def _clients(logs: Path, address: Address, count: int) -> Iterator[Process]:
-    argv = [*node("recovery/clients.mjs"), str(address.port), address.path, str(count)]
-    process = Process(argv, log=logs / "clients.log", env=environment())
-    try:
-        process.wait_line(ready_facts, seconds=60)
-        yield process
-    finally:
-        process.stop()
-
-
-def _settled(clients: Process, count: int, expected: int) -> dict[str, Any]:
-    """What the clients have seen, once they are back and have everything, or have had the time for it."""
-    deadline = time.monotonic() + _SETTLED
-    number = 0
-    while True:
-        number += 1
-        clients.send({"report": number})
-        seen = clients.wait_line(partial(reported, number=number))
-        whole = seen["connected"] == count and seen["delivered"] >= expected
-        if whole or time.monotonic() > deadline:
-            return seen
-        time.sleep(0.5)
-
-
-def reported(line: str, number: int) -> dict[str, Any] | None:
-    """The clients' report `number`, if this line is it."""
-    if not line.startswith('{"report":'):
-        return None
-    facts: dict[str, Any] = json.loads(line)
-    return facts if facts["report"] == number else None

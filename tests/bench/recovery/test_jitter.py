@@ -9,18 +9,11 @@ import pytest
 
 from bench.peers import Peers
 from bench.plan import QUICK
-from bench.recovery.jitter import jitter, reported
+from bench.recovery.jitter import jitter
 from bench.run import Run
 from bench.servers import NATIVE
 
 SMALL = replace(QUICK, jitter_clients=20, jitter_messages=12, jitter_cuts=3.0)
-
-
-def test_a_report_is_told_apart_by_its_number() -> None:
-    line = '{"report":2,"delivered":10,"twice":0}'
-    assert reported(line, 2) == {"report": 2, "delivered": 10, "twice": 0}
-    assert reported(line, 1) is None
-    assert reported('{"ready":true}', 2) is None
 
 
 @pytest.mark.node
