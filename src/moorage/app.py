@@ -126,6 +126,7 @@ class Service:
             allow_unlisted_hubs=config.allow_unlisted_hubs,
             incarnation=self.incarnation,
         )
+        self.node.handovers.hold = config.links.hold
         self._nats: NatsBroker | None = None
         if join is None and config.cluster.nats_url:
             self._nats = NatsBroker(config.cluster, self.incarnation)

@@ -36,6 +36,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "hub/ports.py": "hub/test_node.py",
     "sdk/link/ports.py": "sdk/aio/test_fleet.py",
     "wire/moorage/coverage.py": "wire/moorage/test_v1.py",
+    "wire/moorage/handover.py": "wire/moorage/test_v1.py",
     "wire/moorage/hello.py": "wire/moorage/test_v1.py",
     "wire/moorage/recovery.py": "wire/moorage/test_v1.py",
     "wire/sizes.py": "config/test_load.py",

@@ -174,7 +174,10 @@ def test_a_reload_applies_keys_and_hubs_and_names_the_rest() -> None:
             "MOORAGE_HUBS": '{"chat": {"anonymous": false}}',
         },
     )
-    assert changes(old, new) == (("keys.primary", "hubs.chat.anonymous"), ("server.port",))
+    assert changes(old, new) == (
+        ("keys.primary", "hubs.chat.anonymous", "hubs.chat.on_app_loss"),
+        ("server.port",),
+    )
     after = reloaded(old, new)
     assert (after.keys, after.hubs, after.server.port) == (new.keys, new.hubs, 8080)
     # The port still waits for the restart, and is said to again.

@@ -16,7 +16,7 @@ VECTORS: dict[str, list[dict[str, Any]]] = {
     if isinstance(rows, list)
 }
 
-_KINDS = (v1.To, v1.Row, v1.Server, v1.Chunk, v1.Headers, NodeRow)
+_KINDS = (v1.To, v1.Row, v1.Server, v1.Chunk, v1.Headers, v1.Leaving, v1.Arriving, NodeRow)
 _INNER = {cls.__struct_fields__: cls for cls in _KINDS}
 
 

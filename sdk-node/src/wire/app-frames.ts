@@ -1,6 +1,6 @@
 // The frames that an app server sends.
 
-import type { Chunk, Drain, Packet, Save, To, Type } from "./frames.js";
+import type { Chunk, Drain, HandOver, Packet, Save, State, To, Type } from "./frames.js";
 
 /** The first frame. `session` and `received` identify the session to resume; "" and 0 for a new one. */
 export interface AppHello {
@@ -173,4 +173,6 @@ export type FromApp =
   | Cover
   | Again
   | Save
+  | HandOver
+  | State
   | Drain;

@@ -2,6 +2,7 @@
 
 import {
   Type,
+  type Arriving,
   type Chunk,
   type Data,
   type FromService,
@@ -157,6 +158,18 @@ SHAPES[Type.Back] = exactly(4, (from) => ({
   sid: from.str(),
   was: from.uint(),
 }));
+SHAPES[Type.Freeze] = exactly(1, (from) => ({ type: Type.Freeze, client: from.uint() }));
+SHAPES[Type.Adopt] = exactly(6, (from) => ({
+  type: Type.Adopt,
+  client: from.uint(),
+  id: from.str(),
+  user: from.strOrNil(),
+  handshake: from.bin(),
+  transport: from.str(),
+  sockets: rows(from, 5, arriving),
+}));
+SHAPES[Type.Released] = exactly(1, (from) => ({ type: Type.Released, client: from.uint() }));
+SHAPES[Type.Resume] = exactly(1, (from) => ({ type: Type.Resume, client: from.uint() }));
 SHAPES[Type.Drain] = {
   min: 0,
   max: 1,
@@ -199,6 +212,10 @@ function serverRow(from: Reader): ServerRow {
 
 function nodeRow(from: Reader): NodeRow {
   return { id: from.str(), name: from.str(), url: from.str(), region: from.str(), cover: from.bool() };
+}
+
+function arriving(from: Reader): Arriving {
+  return { namespace: from.str(), sid: from.str(), rooms: from.strs(), data: from.bin(), acks: from.uint() };
 }
 
 function data(from: Reader): Data {

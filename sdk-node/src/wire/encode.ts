@@ -136,6 +136,22 @@ function encodeRare(out: Writer, frame: Rare): void {
       out.str(frame.sid);
       out.bin(frame.data);
       return;
+    case Type.HandOver:
+      begin(out, 2, frame.type, frame.ref);
+      return;
+    case Type.State:
+      begin(out, 3, frame.type, frame.client);
+      out.array(frame.sockets.length);
+      for (const { namespace, sid, data, acks, pending } of frame.sockets) {
+        out.array(5);
+        out.str(namespace);
+        out.str(sid);
+        out.bin(data);
+        out.uint(acks);
+        out.array(pending.length);
+        for (const id of pending) out.uint(id);
+      }
+      return;
     case Type.Drain:
       out.array(2);
       out.uint(frame.type);

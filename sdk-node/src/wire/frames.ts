@@ -54,6 +54,12 @@ export const Type = {
   Parked: 61,
   Back: 62,
   Save: 63,
+  HandOver: 70,
+  State: 71,
+  Freeze: 72,
+  Adopt: 73,
+  Released: 74,
+  Resume: 75,
 } as const;
 
 /** Selects the sockets of `namespace` that are in any of `rooms` (empty: all sockets) and in none of `excluded`. */
@@ -83,5 +89,6 @@ export interface Chunk {
 }
 
 export type * from "./app-frames.js";
+export type * from "./handover-frames.js";
 export type * from "./recovery-frames.js";
 export type * from "./service-frames.js";

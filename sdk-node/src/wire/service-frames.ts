@@ -1,6 +1,6 @@
 // The frames that the service sends.
 
-import type { Back, Chunk, Drain, Packet, Parked, Recover, Type } from "./frames.js";
+import type { Adopt, Back, Chunk, Drain, Freeze, Packet, Parked, Recover, Released, Resume, Type } from "./frames.js";
 
 /** The answer to `AppHello`; times in milliseconds. */
 export interface ServiceHello {
@@ -213,6 +213,10 @@ export type FromService =
   | Recover
   | Parked
   | Back
+  | Freeze
+  | Adopt
+  | Released
+  | Resume
   | Drain;
 
 /** The frames that may come for a request before its end. */

@@ -53,6 +53,8 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     grace: Annotated[float, Meta(ge=0, le=3600)] = 5.0
     """Time that an app server may be without a link before its clients are closed."""
+    hold: Annotated[float, Meta(ge=0, le=3600)] = 30.0
+    """Time that a client whose app server hands it over waits for another one before it is closed."""
     keepalive: Annotated[float, Meta(ge=1, le=110)] = 40.0
     """In the azure dialect: interval of keep-alive frames. Azure's client closes a link silent for 120 s."""
     heartbeat: Annotated[float, Meta(ge=0.5, le=60)] = 5.0

@@ -143,6 +143,11 @@ class SocketPeer:
         payload = RS.join(held)
         return Forward(payload) if self._ack_id is None else Answer(self._ack_id, payload)
 
+    @property
+    def in_pieces(self) -> bool:
+        """True if a part of a large binary packet has been passed on, and the rest is due."""
+        return self._due > 0 and (not self._held or self._held[0][:1] == b"b")
+
     def connected(self, namespace: str, sid: str) -> None:
         """Note that the app server accepted the namespace."""
         if namespace not in self.namespaces:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, SupportsBytes
 from moorage.engine.session import EngineSession
 from moorage.hub.invokes import Questions
 from moorage.hub.outbox import Flusher, Outbox
-from moorage.hub.ports import AppLink, AppPeer, Members, Owner
+from moorage.hub.ports import AppLink, AppMover, AppPeer, Members, Owner
 from moorage.hub.rooms import Directory
 from moorage.hub.settings import Limits
 from moorage.wire.commands import Found
@@ -22,7 +22,9 @@ def _nothing() -> None:
 
 LINK: Final = 1
 BURST: Final = 2
-"""Why a client is not read: its app server's link is full; the client sent too many packets at once."""
+MOVE: Final = 4
+"""Why a client is not read: its app server's link is full; it sent too many packets at once; it changes its
+app server."""
 
 ANSWERED: Final = 0
 WAITING: Final = 1
@@ -77,9 +79,9 @@ class Client(ABC):
         self.heartbeat: Heartbeat | None = None
         """Set if this node keeps the heartbeat."""
         self.held = 0
-        """Why it is not read (`LINK`, `BURST`); 0 if it is read."""
+        """Why it is not read (`LINK`, `BURST`, `MOVE`); 0 if it is read."""
         self.channel: object | None = None
-        """State of this client that belongs to the link dialect."""
+        """State of this client that belongs to the link dialect; a `Move` while it changes its app server."""
 
     @abstractmethod
     def hold(self, why: int) -> bool:
@@ -222,6 +224,7 @@ class AppServer:
         "id",
         "instance",
         "link",
+        "mover",
         "node",
         "others",
         "peer",
@@ -245,6 +248,8 @@ class AppServer:
         self.id = server_id
         self.link = link
         self.peer = peer
+        self.mover: AppMover[Connection] | None = None
+        """None if it cannot go on with another app server's client."""
         self.can = can
         self.dialect = dialect
         """Name of its link dialect, only for display. The hub uses `can`."""

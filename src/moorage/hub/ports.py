@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol, TypeVar
 
+from moorage.hub.handover.sockets import Made
 from moorage.wire.commands import Ask, Cast, Outcome, Write
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, OpenInfo
@@ -142,6 +143,26 @@ class AppPeer(Protocol[ClientT_contra]):
 
     def told(self, number: int | None, sender: str, namespace: str, payload: bytes) -> None:
         """An event from another app server. With a number, an answer is expected: an ACK packet."""
+
+
+class AppMover(Protocol[ClientT_contra]):
+    """An app server whose clients can move to another one. `channel` is what its link knows a client by."""
+
+    def freeze(self, channel: object) -> None:
+        """Finish the client's handlers. The answer is `Move.left`."""
+
+    def adopt(self, connection: ClientT_contra, sockets: tuple[Made, ...]) -> object:
+        """Offer a client that has these sockets; returns its channel. The answer is `Node.accept` or
+        `Node.refuse`."""
+
+    def withdraw(self, channel: object) -> None:
+        """It has not answered. The client is not offered any more."""
+
+    def released(self, channel: object) -> None:
+        """Another app server serves the client."""
+
+    def resume(self, channel: object) -> None:
+        """Go on with the client. Called before the packets that it has sent meanwhile are forwarded."""
 
 
 class Owner(Protocol[ClientT_contra]):

@@ -3,7 +3,7 @@ range that the configuration accepts. Code that builds a settings object itself 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -39,3 +39,6 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     anonymous: bool = True
     """Whether a client may connect without an access token."""
+    on_app_loss: Literal["close", "move"] = "close"
+    """The clients of a lost app server: `close` them, so that they reconnect, or `move` them to another one,
+    with their ids and rooms, but without the app's data."""

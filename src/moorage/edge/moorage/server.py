@@ -11,9 +11,12 @@ from typing import Final, Protocol
 from moorage import logs
 from moorage.edge.moorage.acks import Acks
 from moorage.edge.moorage.causes import cause_of
+from moorage.edge.moorage.mover import REVISION as MOVING
+from moorage.edge.moorage.mover import Mover
 from moorage.edge.moorage.numbered import Numbered
 from moorage.edge.moorage.pressure import Pressure
 from moorage.edge.settings import LinkSettings
+from moorage.hub.handover.move import Move
 from moorage.hub.hub import AppServer, Capabilities, Client, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
@@ -107,6 +110,8 @@ class MoorageServer:
         self._gather_at_most = min(GATHERED, max_waiting // 4)
         # Clients alone can never fill the link to the limit at which it is given up.
         self._pressure = Pressure(node, self.app, min(settings.max_waiting_bytes, max_waiting // 2))
+        if self.revision >= MOVING and not hello.emit_only:
+            self.app.mover = Mover(self, self._pressure)
         self.acks = Acks(self.out)
         self._answers = Intake(node.turns)
         """Builds long answers, in steps."""
@@ -150,11 +155,13 @@ class MoorageServer:
         """The app server has left for good: its clients reconnect to another one without delay."""
         # As with native Socket.IO, an app server that leaves does not fail a `serverSideEmit` with acks.
         self.hub.questions.left(self.app)
-        self.give_up("app server left")
+        self.give_up("app server left", lost=False)
 
-    def give_up(self, event: str = "app server lost", reason: Reason | None = None) -> None:
+    def give_up(
+        self, event: str = "app server lost", reason: Reason | None = None, *, lost: bool = True
+    ) -> None:
         """Forget the session and close its clients. `reason` closes the link, too: what came over it later
-        would still be carried out."""
+        would still be carried out. `lost`: the app server has not left by itself."""
         if self.over:
             return
         self.over = True
@@ -165,7 +172,7 @@ class MoorageServer:
         self._pressure.let_drain()
         self.acks.give_up()
         self.at_end()
-        self.node.drop_server(self.hub, self.app)
+        self.node.drop_server(self.hub, self.app, lost=lost)
         if transport is not None and reason is not None:
             transport.close(reason)
 
@@ -227,17 +234,24 @@ class MoorageServer:
             # New clients must not use up the capacity that connected clients need.
             self.node.refuse(connection, reasons.LINK_OVERFLOW)
             return
-        number = self._last_client = next(self._numbers)
-        connection.channel = number
+        connection.channel = number = self.next_number()
         connection.handshake = sent = handshake_json(handshake, int(self._wall_clock() * 1000))
         self.numbered.add(number, connection)
-        self.openings[number] = self.node.clock()
         self.queue(v1.Open(number, connection.id, connection.user_id, sent))
+
+    def next_number(self) -> int:
+        """The number of one more client, which is offered now."""
+        number = self._last_client = next(self._numbers)
+        self.openings[number] = self.node.clock()
+        return number
 
     def forward(self, connection: Client, packet: bytes) -> None:
         """Queue one packet of the client."""
         number = connection.channel
-        assert isinstance(number, int)
+        if not isinstance(number, int):
+            assert isinstance(number, Move)
+            number.forward(packet)
+            return
         out = self.out
         out.queue(v1.encode_frame(v1.Packet(number, packet)))
         self.metrics.link_frames_sent += 1
@@ -251,7 +265,9 @@ class MoorageServer:
         """Queue the client's last frame."""
         number = connection.channel
         self._pressure.forget(connection)
-        if isinstance(number, int) and self.numbered.pop(number) is not None:
+        if isinstance(number, Move):
+            number.closed(reason)
+        elif isinstance(number, int) and self.numbered.pop(number) is not None:
             self.openings.pop(number, None)
             self.tell_closed(number, reason)
 
@@ -280,18 +296,27 @@ class MoorageServer:
 
     def moved(self, connection: Client, namespace: str, rooms: tuple[str, ...], *, joined: bool) -> None:
         """`AppPeer.moved`."""
-        if isinstance(connection.channel, int):
-            self.queue(v1.Moved(connection.channel, namespace, joined, rooms))
+        number = connection.channel
+        if isinstance(number, int):
+            self.queue(v1.Moved(number, namespace, joined, rooms))
+        elif isinstance(number, Move):
+            number.moved(namespace, rooms, joined=joined)
 
     def left(self, connection: Client, namespace: str) -> None:
         """`AppPeer.left`."""
-        if isinstance(connection.channel, int):
-            self.queue(v1.Left(connection.channel, namespace))
+        number = connection.channel
+        if isinstance(number, int):
+            self.queue(v1.Left(number, namespace))
+        elif isinstance(number, Move):
+            number.expelled(namespace)
 
     def upgraded(self, connection: Client) -> None:
         """`AppPeer.upgraded`. Revision 1 of the protocol does not have this frame."""
-        if self.revision >= 2 and isinstance(connection.channel, int):
-            self.queue(v1.Upgraded(connection.channel, "websocket"))
+        number = connection.channel
+        if isinstance(number, Move):
+            number.upgraded()
+        elif self.revision >= 2 and isinstance(number, int):
+            self.queue(v1.Upgraded(number, "websocket"))
 
     def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
         """`AppPeer.query`. It is sent at once: the asker waits longest for this answer, and the service

@@ -5,6 +5,7 @@ what is to be written, opened and closed goes out through the ports."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import count
 
 from moorage.engine.peer import Answer, Forward, Left
@@ -13,6 +14,8 @@ from moorage.engine.upgrade import State, Step
 from moorage.hub.connections.bursts import Bursts
 from moorage.hub.connections.guests import Guests
 from moorage.hub.connections.heartbeat import Heartbeats
+from moorage.hub.handover.handovers import Handovers
+from moorage.hub.handover.move import Move
 from moorage.hub.hub import BURST, AppServer, Client, Connection, Hub
 from moorage.hub.outbox import Flusher
 from moorage.hub.ports import Faults, Later, Members, Observer, Opening, Reach, RefusedError, Who
@@ -79,6 +82,14 @@ class Clients:
         """The queues of clients that flood, by app server."""
         self.guests = Guests(self._chores)
         self._openings: dict[Connection, tuple[Opening[Connection], Handshake]] = {}
+        self.handovers = Handovers(
+            clock=clock,
+            later=later,
+            opening=self._openings.__contains__,
+            disconnect=partial(self.disconnect, who="service"),
+            read_on=lambda connection: self.heartbeats.read_on(connection, clock()),
+            moves_on_loss=lambda name: self._settings_of(name).on_app_loss == "move",
+        )
         self.configure(hubs, allow_unlisted_hubs=allow_unlisted_hubs)
 
     # -- hubs ---------------------------------------------------------------------------------
@@ -91,12 +102,12 @@ class Clients:
 
     def hub_settings(self, name: str) -> HubSettings:
         """The settings of hub `name`. Raises `PeerError` (unknown-hub) if only listed hubs may exist."""
-        settings = self._hub_settings.get(name.casefold())
-        if settings is not None:
-            return settings
-        if not self._allow_unlisted:
+        if not (self._allow_unlisted or name.casefold() in self._hub_settings):
             raise PeerError(reasons.UNKNOWN_HUB, name[:128])
-        return self._unlisted
+        return self._settings_of(name)
+
+    def _settings_of(self, name: str) -> HubSettings:
+        return self._hub_settings.get(name.casefold(), self._unlisted)
 
     def known_hubs(self) -> list[str]:
         """Names of the hubs that exist now and of those that the configuration lists."""
@@ -118,32 +129,34 @@ class Clients:
 
     # -- app servers --------------------------------------------------------------------------
 
-    def drop_server(self, hub: Hub, server: AppServer) -> None:
-        """An app server's grace time is over: close its clients, which reconnect to another one."""
+    def drop_server(self, hub: Hub, server: AppServer, *, lost: bool = True) -> None:
+        """An app server's grace time is over, or it has left by itself (`lost` is False). Clients that do not
+        move are closed, and reconnect to another one."""
         server.up = False
         hub.servers.remove(server)
         self.bursts.pop(server, None)
         self.guests.drop_server(server)
         hub.queries.without(server)
         hub.questions.without(server)
+        self.handovers.server_lost(hub, server)
         clients = tuple(server.clients)
         if len(clients) <= AT_ONCE:
             for connection in clients:
-                self._lose_server(connection)
+                self._lose_server(connection, lost=lost)
         else:
-            self._chores.add(self._lose_servers(clients))
+            self._chores.add(self._lose_servers(clients, lost=lost))
         self._forget_if_empty(hub)
 
-    def _lose_servers(self, clients: tuple[Connection, ...]) -> Job[None]:
+    def _lose_servers(self, clients: tuple[Connection, ...], *, lost: bool) -> Job[None]:
         for place, connection in enumerate(clients):
             if place % AT_ONCE == AT_ONCE - 1:
                 yield False
-            self._lose_server(connection)
+            self._lose_server(connection, lost=lost)
 
-    def _lose_server(self, connection: Connection) -> None:
+    def _lose_server(self, connection: Connection, *, lost: bool) -> None:
         if connection in self._openings:
             self.refuse(connection, reasons.NO_APP_SERVER, "the app server went away")
-        else:
+        elif not self.handovers.keeps(connection, lost=lost):
             self.disconnect(connection, reasons.APP_LOST, who="service")
 
     def _forget_if_empty(self, hub: Hub) -> None:
@@ -151,6 +164,7 @@ class Clients:
             del self.hubs[hub.name.casefold()]
 
     def _app_servers_changed(self) -> None:
+        self.handovers.app_servers_changed()
         self.app_servers_changed()
 
     def elsewhere(self) -> dict[str, int]:
@@ -207,7 +221,9 @@ class Clients:
             return
         waiting = self._openings.pop(connection, None)
         if waiting is None:
-            if connection.session.state == State.CLOSED:
+            if isinstance(connection.channel, Move):
+                connection.channel.accepted()
+            elif connection.session.state == State.CLOSED:
                 connection.server.link.closed(connection, reasons.TRANSPORT_LOST)
             return
         opening, handshake = waiting
@@ -242,6 +258,8 @@ class Clients:
             self._forget(connection)
             self.observer.refused(connection.hub.name, handshake, PeerError(reason, detail))
             opening.refused(reason, detail)
+        elif isinstance(connection.channel, Move):
+            connection.channel.refused()
 
     def abandon(self, connection: Connection) -> None:
         """The client went away while the app server was asked. A later `accept` closes it there."""
@@ -311,6 +329,9 @@ class Clients:
 
     def burst(self, connection: Connection) -> None:
         """One read from the client held more than `bursts.BURST` packets."""
+        if isinstance(connection.channel, Move):
+            # It is not read while its app server changes.
+            return
         server = connection.server
         bursts = self.bursts.get(server)
         if bursts is None:
@@ -375,6 +396,7 @@ class Clients:
         self.guard("node", self.flusher.backlog.tick, now)
         for bursts in tuple(self.bursts.values()):
             self.guard("node", bursts.tick, now)
+        self.guard("node", self.handovers.tick, now)
         for hub in tuple(self.hubs.values()):
             if hub.waits:
                 self.invoke_timeouts += self.guard("node", hub.invocations.tick, now) or 0

@@ -14,6 +14,14 @@ import msgspec
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage.coverage import Cover as Cover  # noqa: PLC0414
 from moorage.wire.moorage.coverage import Nodes as Nodes  # noqa: PLC0414
+from moorage.wire.moorage.handover import Adopt as Adopt  # noqa: PLC0414
+from moorage.wire.moorage.handover import Arriving as Arriving  # noqa: PLC0414
+from moorage.wire.moorage.handover import Freeze as Freeze  # noqa: PLC0414
+from moorage.wire.moorage.handover import HandOver as HandOver  # noqa: PLC0414
+from moorage.wire.moorage.handover import Leaving as Leaving  # noqa: PLC0414
+from moorage.wire.moorage.handover import Released as Released  # noqa: PLC0414
+from moorage.wire.moorage.handover import Resume as Resume  # noqa: PLC0414
+from moorage.wire.moorage.handover import State as State  # noqa: PLC0414
 from moorage.wire.moorage.hello import AppHello as AppHello  # noqa: PLC0414
 from moorage.wire.moorage.hello import ServiceHello as ServiceHello  # noqa: PLC0414
 from moorage.wire.moorage.listing import array_head
@@ -345,6 +353,8 @@ FromApp = (
     | Cover
     | Again
     | Save
+    | HandOver
+    | State
     | Drain
 )
 FromService = (
@@ -368,6 +378,10 @@ FromService = (
     | Recover
     | Parked
     | Back
+    | Freeze
+    | Adopt
+    | Released
+    | Resume
     | Drain
 )
 

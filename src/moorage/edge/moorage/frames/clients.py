@@ -82,7 +82,8 @@ class ClientFrames:
             )
         else:
             self._node.refuse(connection, reasons.APP_REFUSED)
-            self._server.closed(connection, reasons.APP_CLOSED)
+            self._server.numbered.pop(frame.client)
+            self._server.tell_closed(frame.client, reasons.APP_CLOSED)
 
     def packet(self, frame: v1.Packet) -> Job[None] | None:
         """Packets for one client."""

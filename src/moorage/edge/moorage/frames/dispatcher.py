@@ -11,6 +11,7 @@ from moorage import logs
 from moorage.edge.moorage.coverage import Coverage, Submit
 from moorage.edge.moorage.frames.answers import Maker, Stream, answer_frames, is_little
 from moorage.edge.moorage.frames.clients import ClientFrames
+from moorage.edge.moorage.frames.handover import HandOverFrames
 from moorage.edge.moorage.frames.rooms import FEW_ROOMS, excluded_groups, groups_of, many_groups, namespace_of
 from moorage.edge.moorage.server import MoorageServer
 from moorage.hub.turns import Job
@@ -61,6 +62,7 @@ class Dispatcher:
         """What the session knows of other nodes; None if there are none."""
         self._submit: Submit = server.node.submit
         clients = ClientFrames(server)
+        handover = HandOverFrames(server)
         self._hub = server.hub.name
         self._wall_clock = wall_clock
         self._headers = headers
@@ -89,6 +91,8 @@ class Dispatcher:
             v1.Cover: self._cover,
             v1.Again: self._again,
             v1.Save: self._save,
+            v1.HandOver: handover.hand_over,
+            v1.State: handover.state,
             v1.AppHello: self._hello_again,
         }
 

@@ -1,0 +1,1 @@
+"""Clients that move from one app server to another while they stay connected."""
