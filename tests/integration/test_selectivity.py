@@ -1,4 +1,4 @@
-"""Which nodes a room's emits wake: those with members, and over the broker none that the app server covers."""
+"""Which nodes a room's emits wake: those with members, and over the broker none that an app server covers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
@@ -62,7 +63,8 @@ async def test_a_room_on_one_node_wakes_no_other(app: App, cluster: Cluster) -> 
         await asyncio.to_thread(cluster.start, *new)
         if count == 2:
             await app.link(cluster.nodes[names[0]])
-        await asyncio.to_thread(until, lambda count=count: len(app.moorage.nodes) == count, "all are covered")
+        covered = partial(is_covered, app, count)
+        await asyncio.to_thread(until, covered, "all are covered")
         for name in new:
             await app.connect(name, cluster.nodes[name])
         if count == 2:
@@ -84,6 +86,11 @@ async def test_a_room_on_one_node_wakes_no_other(app: App, cluster: Cluster) -> 
         assert set(woken.values()) == {0.0}, woken
     for name in names[1:]:
         assert app.clients[name].heard.empty(), name
+
+
+def is_covered(app: App, count: int) -> bool:
+    """True if the app server has a session at each node."""
+    return len(app.moorage.nodes) == count
 
 
 def emit_by_rest(connection_string: str, hub: str) -> None:
