@@ -21,7 +21,7 @@ from bench.gather import fetch_sockets
 from bench.machine import facts
 from bench.peers import SLOWER, Peers, judged_by_before
 from bench.plan import FULL, QUICK
-from bench.recovery.jitter import jitter, jitter_off, jitter_workers
+from bench.recovery.jitter import jitter, jitter_off, jitter_silent, jitter_workers
 from bench.recovery.overhead import recovery_cost, recovery_memory
 from bench.report import all_met, document, table
 from bench.run import Run
@@ -50,6 +50,7 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "r": three_nodes.publishes,
     "jitter": jitter,
     "jitter-off": jitter_off,
+    "jitter-silent": jitter_silent,
     "jitter-workers": jitter_workers,
     "recovery": recovery_cost,
     "recovery-memory": recovery_memory,

@@ -1,5 +1,5 @@
 // node clients.mjs PORT PATH COUNT: stock clients that lose their TCP connections and count what reaches them.
-// One JSON object per line: {"cuts": MS} cuts each client's connection about that often (0: no more),
+// One JSON object per line: {"cuts": MS, "silent": 0} cuts each client's connection about that often (0: no more),
 // {"report": N} prints what all of them have seen so far. Ends with its standard input.
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
@@ -7,6 +7,7 @@ import { io } from "socket.io-client";
 const [port, path, count] = process.argv.slice(2);
 const AT_ONCE = 50;
 const EXAMPLES = 3;
+const UNREAD = 60_000;
 // From 2 to 5 seconds: the client adds or subtracts up to this share of the delay.
 const backOff = { reconnectionDelay: 3500, reconnectionDelayMax: 5000, randomizationFactor: 3 / 7 };
 // The monotonic clock of the machine, so that the times of two processes compare.
@@ -56,28 +57,35 @@ class Reader {
     if (sent < this.since) this.replay = Math.max(0, now() - this.since);
   }
 
-  // A reset without a word, in which packets under way are lost as well.
-  cut() {
-    if (this.socket.connected) this.socket.io.engine.transport.ws._socket.resetAndDestroy();
+  // A reset, in which packets under way are lost as well. A silent one leaves the server with a connection that
+  // nobody reads, as a phone does that changes networks.
+  cut(silent) {
+    if (!this.socket.connected) return;
+    const { transport } = this.socket.io.engine;
+    const connection = transport.ws._socket;
+    if (!silent) return connection.resetAndDestroy();
+    connection.pause();
+    transport.onClose({ description: "no network" });
+    setTimeout(() => connection.resetAndDestroy(), UNREAD);
   }
 }
 
 const readers = [];
 const cutting = new Set();
 
-function keepCutting(reader, mean, wait) {
+function keepCutting(reader, { cuts, silent }, wait) {
   const timer = setTimeout(() => {
     cutting.delete(timer);
-    reader.cut();
-    keepCutting(reader, mean, mean * (0.8 + 0.4 * Math.random()));
+    reader.cut(silent);
+    keepCutting(reader, { cuts, silent }, cuts * (0.8 + 0.4 * Math.random()));
   }, wait);
   cutting.add(timer);
 }
 
-function cuts(mean) {
+function startCutting(command) {
   for (const timer of cutting) clearTimeout(timer);
   cutting.clear();
-  if (mean) for (const reader of readers) keepCutting(reader, mean, mean * Math.random());
+  if (command.cuts) for (const reader of readers) keepCutting(reader, command, command.cuts * Math.random());
 }
 
 const sum = (field) => readers.reduce((total, reader) => total + field(reader), 0);
@@ -119,7 +127,7 @@ const commands = createInterface({ input: process.stdin });
 commands.on("line", (line) => {
   const command = JSON.parse(line);
   if (command.report) report(command.report);
-  else cuts(command.cuts);
+  else startCutting(command);
 });
 commands.on("close", () => process.exit(0));
 await open();

@@ -26,9 +26,10 @@ class Crowd:
         self.process = process
         self._reports = 0
 
-    def cut(self, every: float) -> None:
-        """Cut each client's connection about every so many seconds; 0 ends it."""
-        self.process.send({"cuts": round(every * 1000)})
+    def cut(self, every: float, *, silent: bool = False) -> None:
+        """Cut each client's connection about every so many seconds; 0 ends it. The server does not notice a
+        `silent` cut."""
+        self.process.send({"cuts": round(every * 1000), "silent": int(silent)})
 
     def report(self) -> dict[str, Any]:
         """What all clients have seen so far."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bench.cluster.machines import ours
 from bench.figures import Bar, Figure, Rounds
-from bench.recovery.crowd import crowd
+from bench.plan import Plan
+from bench.recovery.crowd import Crowd, crowd
 from bench.run import Run
 from bench.servers import HERE, MOORAGE, NATIVE, Start, Target, moorage, native, node
 
@@ -27,20 +28,52 @@ _WORKERS: Final = 3
 RESULTS: Final = HERE / "results"
 
 
+@dataclass(frozen=True)
+class Trial:
+    """One section: how many clients lose their connections how often."""
+
+    section: str
+    clients: int
+    messages: int
+    cuts: float
+    """Seconds between two cuts of one client, about."""
+    silent: bool = False
+    """The server does not notice a cut."""
+    judged: bool = True
+
+    @property
+    def expected(self) -> int:
+        """How many messages arrive if nothing is lost."""
+        return self.clients * self.messages
+
+
 def jitter(run: Run) -> list[Figure]:
     """One server of each kind, both with recovery."""
-    return _jitter(run, "jitter", _both(recovery="1"), judged=True)
+    return _figures(run, _trial("jitter", run.plan), _both(recovery="1"))
 
 
 def jitter_off(run: Run) -> list[Figure]:
     """The same without recovery, for comparison."""
-    return _jitter(run, "jitter-off", _both(recovery=""), judged=False)
+    return _figures(run, _trial("jitter-off", run.plan, judged=False), _both(recovery=""))
+
+
+def jitter_silent(run: Run) -> list[Figure]:
+    """Fewer clients that come back while the server still has their old connections."""
+    plan = run.plan
+    trial = Trial(
+        "jitter-silent", plan.jitter_clients // 4, plan.jitter_messages // 2, plan.jitter_cuts, silent=True
+    )
+    return _figures(run, trial, _both(recovery="1"))
 
 
 def jitter_workers(run: Run) -> list[Figure]:
     """Three workers behind one port: a client that returns comes to any of them."""
     start = ours(_WORKERS, BENCH_READERS="1", BENCH_RECOVERY="1")
-    return _jitter(run, "jitter-workers", {MOORAGE: start}, judged=True)
+    return _figures(run, _trial("jitter-workers", run.plan), {MOORAGE: start})
+
+
+def _trial(section: str, plan: Plan, *, judged: bool = True) -> Trial:
+    return Trial(section, plan.jitter_clients, plan.jitter_messages, plan.jitter_cuts, judged=judged)
 
 
 def _both(recovery: str) -> dict[str, Start]:
@@ -50,24 +83,19 @@ def _both(recovery: str) -> dict[str, Start]:
     }
 
 
-def _jitter(run: Run, section: str, starts: Mapping[str, Start], *, judged: bool) -> list[Figure]:
+def _figures(run: Run, trial: Trial, starts: Mapping[str, Start]) -> list[Figure]:
     rounds = Rounds()
     for name, start in run.chosen(starts).items():
-        logs = run.logs_of(f"{section} {name}")
-        with run.caught(section, name), start(logs, 0) as target:
-            seen = _shaken(run, target, logs)
-            rounds.add(name, seen.row)
-            if seen.faults:
-                RESULTS.mkdir(exist_ok=True)
-                (RESULTS / f"{section}-{name}-faults.json").write_text(json.dumps(seen.faults) + "\n")
-    expected = run.plan.jitter_clients * run.plan.jitter_messages
-    what = f"{run.plan.jitter_clients:,} clients, cut every {run.plan.jitter_cuts:g} s"
+        logs = run.logs_of(f"{trial.section} {name}")
+        with run.caught(trial.section, name), start(logs, 0) as target:
+            rounds.add(name, _row(target, trial, logs, f"{trial.section}-{name}"))
 
     def figure(title: str, unit: str, row: str, *bars: Bar) -> Figure:
-        return Figure(section, title, unit, rounds.of(row), bars if judged else ())
+        return Figure(trial.section, title, unit, rounds.of(row), bars if trial.judged else ())
 
+    what = f"{trial.clients:,} clients, cut every {trial.cuts:g} s"
     return [
-        figure(f"messages not delivered, of {expected:,}; {what}", "count", "missing", Bar(0)),
+        figure(f"messages not delivered, of {trial.expected:,}; {what}", "count", "missing", Bar(0)),
         figure("messages delivered twice", "count", "twice", Bar(0)),
         figure("messages out of order", "count", "misordered", Bar(0)),
         figure("messages delivered", "%", "delivered"),
@@ -83,37 +111,20 @@ def _jitter(run: Run, section: str, starts: Mapping[str, Start], *, judged: bool
     ]
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What the clients of one target saw."""
-
-    row: dict[str, float]
-    faults: Sequence[object]
-    """The first clients that missed a message, or got one twice or out of order: what each got, and when."""
-
-
-def _shaken(run: Run, target: Target, logs: Path) -> _Seen:
-    """Send the messages while the clients are cut, wait until all are back, and count."""
-    plan = run.plan
-    with crowd(logs, target.address, plan.jitter_clients) as clients:
+def _row(target: Target, trial: Trial, logs: Path, name: str) -> dict[str, float]:
+    """What one target costs and its clients see."""
+    with crowd(logs, target.address, trial.clients) as clients:
         before = {"clients": clients.process.cpu(), **target.clocks()}
-        app = next(target.speakers)
-        # A client that has got nothing yet has no offset, with which native would not resume.
-        app.send({"news": 0})
-        clients.settled(1, _SETTLED)
-        clients.cut(plan.jitter_cuts)
-        began = time.monotonic()
-        for number in range(1, plan.jitter_messages):
-            time.sleep(max(0.0, began + number / _RATE - time.monotonic()))
-            app.send({"news": number})
-        clients.cut(0)
-        seen = clients.settled(plan.jitter_messages, _SETTLED)
+        seen = _shaken(target, trial, clients)
         after = {"clients": clients.process.cpu(), **target.clocks()}
-    expected = plan.jitter_clients * plan.jitter_messages
+    if seen["examples"]:
+        # The first clients that missed a message, or got one twice or out of order: what each got, and when.
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}-faults.json").write_text(json.dumps(seen["examples"]) + "\n")
     row = {
         **{name: (clock - before[name]) / 1e9 for name, clock in after.items()},
-        "missing": expected - seen["delivered"],
-        "delivered": 100 * seen["delivered"] / expected,
+        "missing": trial.expected - seen["delivered"],
+        "delivered": 100 * seen["delivered"] / trial.expected,
         "twice": seen["twice"],
         "misordered": seen["misordered"],
         "reconnects": seen["reconnects"],
@@ -121,4 +132,19 @@ def _shaken(run: Run, target: Target, logs: Path) -> _Seen:
     }
     if seen["replays"]:
         row |= {"p50": seen["replay_p50"], "p99": seen["replay_p99"], "longest": seen["replay_max"]}
-    return _Seen(row, seen["examples"])
+    return row
+
+
+def _shaken(target: Target, trial: Trial, clients: Crowd) -> dict[str, Any]:
+    """Send the messages while the clients are cut, and wait until all are back."""
+    app = next(target.speakers)
+    # A client that has got nothing yet has no offset, with which native would not resume.
+    app.send({"news": 0})
+    clients.settled(1, _SETTLED)
+    clients.cut(trial.cuts, silent=trial.silent)
+    began = time.monotonic()
+    for number in range(1, trial.messages):
+        time.sleep(max(0.0, began + number / _RATE - time.monotonic()))
+        app.send({"news": number})
+    clients.cut(0)
+    return clients.settled(trial.messages, _SETTLED)
