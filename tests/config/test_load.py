@@ -175,7 +175,7 @@ def test_a_reload_applies_keys_and_hubs_and_names_the_rest() -> None:
         },
     )
     assert changes(old, new) == (
-        ("keys.primary", "hubs.chat.anonymous", "hubs.chat.on_app_loss"),
+        ("keys.primary", "hubs.chat.anonymous"),
         ("server.port",),
     )
     after = reloaded(old, new)

@@ -12,6 +12,7 @@ from moorage.engine.peer import (
     HELD_BYTES,
     LAST_SERVICE_ACK,
     Answer,
+    Connect,
     Forward,
     Left,
     SocketPeer,
@@ -28,6 +29,7 @@ from moorage.wire.reasons import (
     UNEXPECTED_BINARY,
     Reason,
 )
+from moorage.wire.socketio import parse_header
 
 
 def new_peer(max_attachments: int = 10, max_namespaces: int = 3) -> SocketPeer:
@@ -55,14 +57,15 @@ def test_packets_for_the_app_are_passed_on_unchanged(packet: bytes) -> None:
 
 def test_a_namespace_is_connected_and_left() -> None:
     peer = new_peer()
-    assert peer.message(b'40/ns,{"token":"x"}') == Forward(b'40/ns,{"token":"x"}')
+    packet = b'40/ns,{"token":"x"}'
+    assert peer.message(packet) == Connect(packet, parse_header(packet))
     assert peer.namespaces == {"/ns": CONNECTING}
     peer.connected("/ns", "s1")
     assert peer.namespaces == {"/ns": "s1"}
     assert peer.message(b"41/ns,") == Left(b"41/ns,", "/ns", True)
     assert peer.namespaces == {}
     # It may be connected again.
-    assert peer.message(b"40/ns,") == Forward(b"40/ns,")
+    assert isinstance(peer.message(b"40/ns,"), Connect)
 
 
 def test_leaving_before_the_answer_and_leaving_twice() -> None:
@@ -101,7 +104,7 @@ def test_the_number_of_namespaces_is_bounded() -> None:
     peer.message(b"40/b,")
     assert refusal(peer, b"40/c,") is TOO_MANY_NAMESPACES
     peer.message(b"41/a,")
-    assert isinstance(peer.message(b"40/c,"), Forward)
+    assert isinstance(peer.message(b"40/c,"), Connect)
 
 
 @pytest.mark.parametrize(
@@ -225,11 +228,11 @@ def test_connect_data_that_is_not_json_is_refused(data: bytes) -> None:
 def test_a_query_is_dropped_if_the_answer_has_none() -> None:
     peer = new_peer(max_namespaces=2)
     for _ in range(3):
-        assert isinstance(peer.message(b"40/ns?token=x,"), Forward)
+        assert isinstance(peer.message(b"40/ns?token=x,"), Connect)
         peer.connected("/ns", "s1")
         assert peer.namespaces == {"/ns": "s1"}
         assert peer.message(b"41/ns?token=x,") == Left(b"41/ns?token=x,", "/ns", was_connected=True)
-    assert isinstance(peer.message(b"40/ns?token=x,"), Forward)
+    assert isinstance(peer.message(b"40/ns?token=x,"), Connect)
     assert peer.left("/ns") is None, "refused under the bare name"
     assert peer.namespaces == {}
     peer.message(b"40/ns,")
@@ -319,5 +322,18 @@ def test_any_bytes_are_handled_or_refused(packets: list[bytes]) -> None:
             except PeerError as error:
                 assert 2000 <= error.reason.number < 2100
             else:
-                assert event is None or isinstance(event, Forward | Left | Answer)
+                assert event is None or isinstance(event, Forward | Connect | Left | Answer)
     assert len(peer.namespaces) <= 3
+
+
+def test_acks_of_the_client_remove_events_that_wait_for_them() -> None:
+    peer = new_peer()
+    peer.unacked = {"/": {1: "a", 2: "b", 3: "c"}, "/ns": {2: "d"}}
+    peer.message(b"432[]")
+    peer.message(b"461-3[]")
+    peer.binary(b"x")
+    peer.message(b"43/ns,1[]")
+    peer.message(b"43/other,1[]")
+    peer.message(b"43[]")
+    peer.message(b"451-1[]")
+    assert peer.unacked == {"/": {1: "a"}, "/ns": {2: "d"}}

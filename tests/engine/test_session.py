@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.engine.peer import Answer, Forward, Left
+from moorage.engine.peer import Answer, Connect, Forward, Left
 from moorage.engine.session import CLOSED, PONG, Closed, EngineSession, Pong
 from moorage.engine.upgrade import State, Step
 from moorage.wire.engineio import RS, encode_binary
@@ -21,6 +21,7 @@ from moorage.wire.reasons import (
     UNEXPECTED_BINARY,
     Reason,
 )
+from moorage.wire.socketio import parse_header
 
 
 def open_session(max_payload: int = 1_000) -> EngineSession:
@@ -42,7 +43,7 @@ def refusal(session: EngineSession, packet: bytes) -> Reason:
     [
         (b'42["a"]', Forward(b'42["a"]')),
         ('42["é"]'.encode(), Forward('42["é"]'.encode())),
-        (b"40", Forward(b"40")),
+        (b"40", Connect(b"40", parse_header(b"40"))),
         (b"41", None),
         (b"3", PONG),
         # A client may not send packets of the service, and a pong has no data.
@@ -231,4 +232,4 @@ def test_any_bytes_are_handled_or_refused(packets: list[tuple[bool, bytes]]) -> 
         except PeerError as error:
             assert 2000 <= error.reason.number < 2100
         else:
-            assert event is None or isinstance(event, Forward | Left | Answer | Closed | Pong)
+            assert event is None or isinstance(event, Forward | Connect | Left | Answer | Closed | Pong)

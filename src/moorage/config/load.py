@@ -78,9 +78,15 @@ def resolve(
 def changes(old: Config, new: Config) -> Changes:
     """Compare two configurations for a reload, which can apply only keys and hubs."""
     before, after = flatten(old), flatten(new)
-    paths = [path for path in {**before, **after} if before.get(path) != after.get(path)]
+    paths = [path for path in {**before, **after} if _value(before, path) != _value(after, path)]
     applied = tuple(path for path in paths if path.partition(".")[0] in _RELOADABLE)
     return Changes(applied, tuple(path for path in paths if path not in applied))
+
+
+def _value(flat: Mapping[str, object], path: str) -> object:
+    """A setting's value. A hub that is not listed has the defaults."""
+    row = find(path)
+    return flat.get(path, row.default if row is not None else None)
 
 
 def reloaded(old: Config, new: Config) -> Config:

@@ -6,7 +6,7 @@ packet that breaks the rules is refused."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -48,6 +48,13 @@ class Forward(msgspec.Struct, gc=False, frozen=True):
     packet: bytes
 
 
+class Connect(NamedTuple):
+    """The client connects to a namespace: pass the packet on, unless a former socket continues."""
+
+    packet: bytes
+    header: Header
+
+
 class Left(NamedTuple):
     """The client disconnected from a namespace: end its membership, then pass the packet on."""
 
@@ -63,14 +70,22 @@ class Answer(NamedTuple):
     payload: bytes
 
 
-Event = Forward | Left | Answer | None
+Event = Forward | Connect | Left | Answer | None
 """None: nothing to do (yet)."""
 
 
 class SocketPeer:
     """Receives the Engine.IO message packets (`4…`) and binary data of a client, in order."""
 
-    __slots__ = ("_ack_id", "_due", "_held", "_max_attachments", "_max_namespaces", "namespaces")
+    __slots__ = (
+        "_ack_id",
+        "_due",
+        "_held",
+        "_max_attachments",
+        "_max_namespaces",
+        "namespaces",
+        "unacked",
+    )
 
     def __init__(self, max_attachments: int, max_namespaces: int) -> None:
         self.namespaces: dict[str, str] = {}
@@ -81,6 +96,9 @@ class SocketPeer:
         """A binary packet while its attachments arrive; None while none is due."""
         self._ack_id: int | None = None
         """Ack id of the binary packet, if it answers one of the service's own acks."""
+        self.unacked: dict[str, dict[int, Any]] | None = None
+        """Events that were sent with an ack id, by namespace and id. Acks of the client remove them. None if
+        nobody needs to know."""
         self._max_attachments = max_attachments
         self._max_namespaces = max_namespaces
 
@@ -115,11 +133,13 @@ class SocketPeer:
             raise PeerError(reasons.TOO_MANY_NAMESPACES, f"at most {self._max_namespaces}")
         check_data(packet, header)
         self.namespaces[header.namespace] = CONNECTING
-        return Forward(packet)
+        return Connect(packet, header)
 
     def _ack_or_binary(self, packet: bytes, header: Header) -> Event:
         if header.attachments > self._max_attachments:
             raise PeerError(reasons.TOO_MANY_ATTACHMENTS, f"at most {self._max_attachments}")
+        if self.unacked is not None and header.id is not None and header.type != BINARY_EVENT:
+            self.unacked.get(header.namespace, {}).pop(header.id, None)
         ours = header.type != BINARY_EVENT and header.id is not None and header.id >= FIRST_SERVICE_ACK
         ack_id = header.id if ours else None
         if ours:

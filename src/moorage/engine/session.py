@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from moorage.engine.peer import Answer, Forward, Left, SocketPeer
+from moorage.engine.peer import Answer, Connect, Forward, Left, SocketPeer
 from moorage.engine.upgrade import State, Step, after
 from moorage.wire.engineio import WITHOUT_CONTROLS, check_text, decode_client_binary
 from moorage.wire.errors import PeerError
@@ -37,7 +37,7 @@ class Pong(NamedTuple):
 
 PONG: Final = Pong()
 
-Event = Forward | Left | Answer | Closed | Pong | None
+Event = Forward | Connect | Left | Answer | Closed | Pong | None
 
 
 class EngineSession:

@@ -10,7 +10,9 @@ from typing import Final, NamedTuple, SupportsBytes
 from moorage.engine.session import EngineSession
 from moorage.hub.invokes import Questions
 from moorage.hub.outbox import Flusher, Outbox
-from moorage.hub.ports import AppLink, AppMover, AppPeer, Members, Owner
+from moorage.hub.ports import AppLink, AppMover, AppPeer, Members, Owner, Returns
+from moorage.hub.recovery.state import Recovery
+from moorage.hub.recovery.track import Track
 from moorage.hub.rooms import Directory
 from moorage.hub.settings import Limits
 from moorage.wire.commands import Found
@@ -131,7 +133,7 @@ class Connection(Client):
     """A client of this node. It has slots because the memory of idle connections is the largest cost of the
     service; a `__dict__` would be added for this object and each of its parts."""
 
-    __slots__ = ("groups", "listed", "opened_at", "outbox", "session")
+    __slots__ = ("groups", "listed", "opened_at", "outbox", "session", "tracks")
 
     def __init__(
         self,
@@ -151,6 +153,8 @@ class Connection(Client):
         self.opened_at = now
         self.listed: Found | None = None
         """The socket that was fetched last. Cleared when the connection's groups change."""
+        self.tracks: dict[str, Track[Connection]] | None = None
+        """Its sockets that may be recovered, by the group of their namespace. None if it has had none."""
 
     def on_websocket(self) -> None:
         """The outbox writes to a WebSocket from now on."""
@@ -228,6 +232,8 @@ class AppServer:
         "node",
         "others",
         "peer",
+        "recovery",
+        "returns",
         "took_clients",
         "when_changed",
     )
@@ -276,6 +282,10 @@ class AppServer:
         """Number of its other clients, if it is linked to another node."""
         self.instance = instance
         """Random name of one start of the app server; empty if its dialect has none."""
+        self.returns: Returns[Client] | None = None
+        """Set if its sockets may be recovered."""
+        self.recovery = 0.0
+        """Seconds that the client of such a socket may be away."""
         self.took_clients = False
         """True once it has accepted its first client, which defines its terms. Only in the azure dialect."""
 
@@ -369,9 +379,18 @@ def _least_loaded(servers: Iterable[AppServer]) -> AppServer | None:
 
 
 class Hub:
-    """It exists while it has an app server, a client, or an open question."""
+    """It exists while it has an app server, a client, an open question, or a socket that may be recovered."""
 
-    __slots__ = ("directory", "invocations", "name", "queries", "questions", "servers", "websockets")
+    __slots__ = (
+        "directory",
+        "invocations",
+        "name",
+        "queries",
+        "questions",
+        "recovery",
+        "servers",
+        "websockets",
+    )
 
     def __init__(
         self, name: str, news: Members | None = None, app_servers_changed: Callable[[], object] = _nothing
@@ -386,13 +405,17 @@ class Hub:
         that an answer of the wrong kind matches no question: its asker could not read it."""
         self.questions: Questions[AppServer] = Questions()
         """Server-side emits with acks."""
+        self.recovery: Recovery[Connection] | None = None
+        """None while no app server has recovery."""
         self.websockets = 0
         """How many of the directory's connections are on a WebSocket. The others are on polling."""
 
     @property
     def is_empty(self) -> bool:
         """True if the hub may be deleted."""
-        return not (self.directory.connections or len(self.servers) or self.servers.elsewhere or self.waits)
+        parked = self.recovery is not None and not self.recovery.is_empty
+        others = len(self.servers) or self.servers.elsewhere
+        return not (self.directory.connections or others or self.waits or parked)
 
     @property
     def waits(self) -> bool:

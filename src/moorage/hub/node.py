@@ -10,6 +10,7 @@ from moorage.hub.commands.deliver import LONG, deliver_to_one, delivering_to_one
 from moorage.hub.connections.clients import Clients
 from moorage.hub.hub import Connection, Hub
 from moorage.hub.ports import Answers, Reach, Reply
+from moorage.hub.recovery.commands import apply, recorded
 from moorage.hub.turns import Job
 from moorage.wire.commands import DONE, Ask, Cast, Command, Outcome, Send, Write
 from moorage.wire.errors import UsageError
@@ -100,9 +101,15 @@ class Node(Clients):
         command is refused; nothing has happened then."""
         # A hub that does not exist answers like one without clients.
         hub = self.hubs.get(command.hub.casefold()) or Hub(command.hub)
+        recovery = hub.recovery
+        if recovery is not None and type(command) is Send:
+            command = recorded(recovery, command)
         handler = execute.HANDLERS.get(type(command))
         if handler is not None:
-            return handler(self, hub, command)
+            outcome = handler(self, hub, command)
+            if recovery is not None:
+                apply(recovery, command)
+            return outcome
         if answers is None:
             raise UsageError(f"{type(command).__name__} needs somewhere to send its answers")
         return asking.HANDLERS[type(command)](self, hub, command, answers)

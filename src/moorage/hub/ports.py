@@ -5,7 +5,7 @@ ports itself."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from moorage.hub.handover.sockets import Made
 from moorage.wire.commands import Ask, Cast, Outcome, Write
@@ -124,6 +124,19 @@ class AppLink(Protocol[ClientT_contra]):
         """Call `done` when the app server has taken everything this client has sent."""
 
 
+class Recovered(NamedTuple):
+    """A socket whose client has come back."""
+
+    packet: bytes
+    """The client's CONNECT packet."""
+    namespace: str
+    sid: str
+    rooms: tuple[str, ...]
+    """All but the private room."""
+    data: bytes
+    """What the app server saved, as JSON; empty for nothing."""
+
+
 class AppPeer(Protocol[ClientT_contra]):
     """What an app server is told besides its clients' packets, if its dialect can express it."""
 
@@ -165,6 +178,13 @@ class AppMover(Protocol[ClientT_contra]):
         """Go on with the client. Called before the packets that it has sent meanwhile are forwarded."""
 
 
+class Returns(Protocol[ClientT_contra]):
+    """What an app server is told of clients that go away and come back, if its sockets may be recovered."""
+
+    def recover(self, connection: ClientT_contra, socket: Recovered) -> None:
+        """Instead of a CONNECT packet: an earlier socket goes on with this client."""
+
+
 class Owner(Protocol[ClientT_contra]):
     """The node that has the connections of guests. Guests are clients whose app server is linked to this
     node."""
@@ -195,14 +215,18 @@ class Answers(Protocol[AnswerT_contra]):
         """All have answered, or the time is up and the `missing` have not."""
 
 
-class Members(Protocol):
-    """Notified about the groups that have members on this node."""
+class Interest(Protocol):
+    """Notified about the groups that have members."""
 
     def first(self, hub: str, group: str) -> None:
-        """A group has its first member on this node."""
+        """A group has its first member."""
 
     def last(self, hub: str, group: str) -> None:
-        """A group has lost its last member on this node."""
+        """A group has lost its last member."""
+
+
+class Members(Interest, Protocol):
+    """Notified about the groups that have members on this node."""
 
     def is_pending(self, hub: str, groups: Iterable[str]) -> bool:
         """True if another node does not know yet that one of these groups has members here."""

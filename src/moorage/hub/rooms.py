@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Generic, Never, Protocol, TypeVar
 
-from moorage.hub.ports import Members
+from moorage.hub.ports import Interest
 from moorage.hub.turns import STEP
 from moorage.wire.commands import Found, Selection
 from moorage.wire.filters.compiled import Filter
@@ -40,10 +40,10 @@ class Rooms(Generic[MemberT]):
     """All groups of a hub, and the only place that changes membership. A group exists while it has a
     member."""
 
-    def __init__(self, hub: str = "", news: Members | None = None) -> None:
+    def __init__(self, hub: str = "", news: Interest | None = None) -> None:
         self._hub = hub
         self._members: dict[str, set[MemberT]] = {}
-        self._news = news
+        self.news = news
 
     def __len__(self) -> int:
         return len(self._members)
@@ -61,8 +61,8 @@ class Rooms(Generic[MemberT]):
             members = self._members.get(group)
             if members is None:
                 self._members[group] = {connection}
-                if self._news is not None and not private:
-                    self._news.first(self._hub, group)
+                if self.news is not None and not private:
+                    self.news.first(self._hub, group)
             else:
                 members.add(connection)
 
@@ -72,6 +72,10 @@ class Rooms(Generic[MemberT]):
             connection.groups.discard(group)
             connection.listed = None
             self._remove(connection, group)
+
+    def hand_over(self, to: Rooms[MemberT]) -> None:
+        """All groups belong to `to` from now on."""
+        to._members = self._members
 
     def leave_prefix(self, connection: MemberT, prefix: str) -> None:
         """Leave every group whose name begins with `prefix`: the end of a namespace."""
@@ -90,14 +94,14 @@ class Rooms(Generic[MemberT]):
         members.discard(connection)
         if not members:
             del self._members[group]
-            if self._news is not None:
-                self._news.last(self._hub, group)
+            if self.news is not None:
+                self.news.last(self._hub, group)
 
 
 class Directory(Generic[MemberT]):
     """The indexes of a selection: connections by id, by user and by group."""
 
-    def __init__(self, hub: str = "", news: Members | None = None) -> None:
+    def __init__(self, hub: str = "", news: Interest | None = None) -> None:
         self.connections: dict[str, MemberT] = {}
         self.rooms: Rooms[MemberT] = Rooms(hub, news)
         self._users: dict[str, set[MemberT]] = {}
@@ -105,20 +109,26 @@ class Directory(Generic[MemberT]):
     def add(self, connection: MemberT) -> None:
         """Add an accepted connection."""
         self.connections[connection.id] = connection
-        if connection.user_id is not None:
-            self._users.setdefault(connection.user_id, set()).add(connection)
+        self._add_user(connection)
 
     def remove(self, connection: MemberT) -> bool:
         """Remove a connection. Returns False if it is unknown."""
         if self.connections.pop(connection.id, None) is None:
             return False
         self.rooms.leave_all(connection)
+        self._remove_user(connection)
+        return True
+
+    def _add_user(self, connection: MemberT) -> None:
+        if connection.user_id is not None:
+            self._users.setdefault(connection.user_id, set()).add(connection)
+
+    def _remove_user(self, connection: MemberT) -> None:
         user = connection.user_id
         if user is not None and (mine := self._users.get(user)) is not None:
             mine.discard(connection)
             if not mine:
                 del self._users[user]
-        return True
 
     def of_user(self, user: str) -> Collection[MemberT]:
         """The connections of a user."""

@@ -34,7 +34,31 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Bytes queued for all clients above which those that have read nothing for longest are closed."""
 
 
-class HubSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RecoverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Connection state recovery in one hub. A client whose missed events were dropped because of a limit gets
+    a new session."""
+
+    recovery_max_disconnection: Annotated[float, Meta(ge=0, le=86_400)] = 600.0
+    """Longest time that a client may be away; app servers ask for less. 0 switches recovery off."""
+    recovery_default_disconnection: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    """The time for app servers that do not ask for recovery; 0: they have none."""
+    recovery_max_parked: Annotated[int, Meta(ge=1, le=100_000_000)] = 100_000
+    """Maximum sockets whose clients are away, at this node. The oldest are forgotten first."""
+    recovery_session_bytes: Annotated[Size, Meta(ge=1024, le=GIB)] = 1024 * 1024
+    """Maximum bytes of the events for one socket alone, and of all events that one socket has missed."""
+    recovery_session_events: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
+    """Maximum number of the events for one socket alone, and of all events that one socket has missed."""
+    recovery_room_bytes: Annotated[Size, Meta(ge=1024, le=16 * GIB)] = 8 * 1024 * 1024
+    """Maximum bytes of the events for one room."""
+    recovery_room_events: Annotated[int, Meta(ge=1, le=100_000_000)] = 50_000
+    """Maximum number of the events for one room."""
+    recovery_hub_bytes: Annotated[Size, Meta(ge=1024, le=1024 * GIB)] = 256 * 1024 * 1024
+    """Maximum bytes of the events for all rooms and sockets of the hub."""
+    recovery_hub_events: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000_000
+    """Maximum number of the events for all rooms and sockets of the hub."""
+
+
+class HubSettings(RecoverySettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of one hub (`hubs.NAME` in the file; `hubs.default` is the pattern for all hubs)."""
 
     anonymous: bool = True

@@ -74,6 +74,7 @@ class App:
         self.rig = rig
         self.id = server_id
         self.instance = ""
+        self.recovery = 0
         self.out = Outgoing(1 << 22)
         self.inc = Incoming(window)
         self.line: Line
@@ -87,7 +88,15 @@ class App:
         self.line = Line(self.rig.sessions, self.rig.hub_name, self.id)
         self.rig.sessions.sweep.watch(self.line, 10.0)
         last = self.inc.received if received is None else received
-        hello = v1.AppHello(revision, "test", session, last, self.inc.window, instance=self.instance)
+        hello = v1.AppHello(
+            revision,
+            "test",
+            session,
+            last,
+            self.inc.window,
+            instance=self.instance,
+            recovery=self.recovery,
+        )
         self.line.feed(v1.encode_batch(0, 0, [v1.encode_frame(hello)]))
         if self.line.closed:
             return self

@@ -11,6 +11,7 @@ from moorage.edge.moorage.coverage import Coverage, Homes
 from moorage.edge.moorage.frames.dispatcher import Dispatcher
 from moorage.edge.moorage.intake import Reader
 from moorage.edge.moorage.link import MoorageSocket
+from moorage.edge.moorage.returns import WITH_RECOVERY, SessionReturns
 from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.settings import LinkSettings
 from moorage.edge.sockets import STEP_SECONDS, Sweep
@@ -144,6 +145,15 @@ class Sessions:
         server.at_end = reader.end
         self._sessions[hub.name, socket.server_id] = server, reader
         hub.servers.add(server.app)
+        if server.revision >= WITH_RECOVERY:
+            self.node.claims.turn_on(
+                hub,
+                server.app,
+                SessionReturns(server),
+                hello.recovery / 1000,
+                settings=self.node.hub_settings(hub.name),
+                news=self.node.members,
+            )
         self._end_forwarded(server.app, hub)
         server.attach(socket, self._hello(server, resumed=False), [])
         reader.tick(self.clock())
@@ -174,6 +184,7 @@ class Sessions:
             server.hub.name,
             self._node_id,
             self.node.limits.max_payload,
+            round(server.app.recovery * 1000),
         )
         return v1.encode_batch(0, 0, [v1.encode_frame(frame)])
 

@@ -4,16 +4,18 @@ disconnects, closes. They are handled here; ordinary emits to several clients ar
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import groupby
 from typing import Final
 
 from moorage.engine.upgrade import State
 from moorage.hub.connections.clients import Clients
 from moorage.hub.connections.fanout import Delivery, Encoded, push
 from moorage.hub.hub import Connection
+from moorage.hub.recovery.state import Recovery
 from moorage.hub.turns import Job
 from moorage.wire import engineio, socketio
 from moorage.wire.groups import namespace_group, room_group
-from moorage.wire.reasons import APP_CLOSED, APP_LET_GO
+from moorage.wire.reasons import APP_CLOSED, APP_LET_GO, MISSED_TOO_MUCH
 from moorage.wire.socketio import Header
 
 SPECIAL: Final = (b"40", b"41", b"44", b"1")
@@ -66,18 +68,48 @@ def deliver_to_one(clients: Clients, connection: Connection, payload: bytes) -> 
     """Queue `payload` for one client. Nearly all payloads are one packet of plain text. These need no
     `Encoded`, because there is no other client to share it with."""
     if engineio.SEPARATOR in payload or payload.startswith(_NOT_PLAIN):
+        if connection.hub.recovery is not None:
+            _record_each(clients, connection, connection.hub.recovery, payload)
+            return
         special = is_special(payload)
         delivery = SpecialDelivery(clients, payload) if special else Delivery(payload, clients.flusher)
         delivery.to((connection,))
         return
     if not payload.isascii():
         engineio.check_text(payload)
+    if connection.tracks is not None:
+        recovery = connection.hub.recovery
+        payload = payload if recovery is None else recovery.direct(connection, payload)
+        if not payload:
+            return
     if connection.outbox.framed:
         connection.outbox.push(engineio.text_frame(payload))
         clients.flusher.sent_websocket += 1
     else:
         connection.outbox.push(payload)
         clients.flusher.sent_polling += 1
+
+
+def _record_each(
+    clients: Clients, connection: Connection, recovery: Recovery[Connection], payload: bytes
+) -> None:
+    """Deliver a payload in a hub with recovery. It may hold the answer to a CONNECT and events of the socket
+    that begins with it."""
+    engineio.check_text(payload)
+    for special, packets in groupby(payload.split(engineio.RS), _is_special_packet):
+        if special:
+            for packet in packets:
+                SpecialDelivery(clients, packet).to((connection,))
+            continue
+        events = engineio.RS.join(packets)
+        if connection.tracks is not None:
+            events = recovery.direct(connection, events)
+        if events:
+            Delivery(events, clients.flusher).to((connection,))
+
+
+def _is_special_packet(packet: bytes) -> bool:
+    return packet.startswith(SPECIAL)
 
 
 def is_long(payload: bytes) -> bool:
@@ -158,6 +190,12 @@ def _connected(clients: Clients, connection: Connection, packet: Encoded, header
         rooms.join(connection, room_group(header.namespace, sid), private=True)
         if clients.cluster is not None:
             _hold_until_known(clients, connection, namespace_group(header.namespace))
+        if connection.hub.recovery is not None:
+            answer = clients.claims.answered(connection, packet.payload, header, sid)
+            if answer is None:
+                clients.disconnect(connection, MISSED_TOO_MUCH, who="service")
+                return
+            packet = Encoded(answer)
     _push(clients, connection, packet)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 
-from moorage.engine.peer import Answer, Forward, Left
+from moorage.engine.peer import Answer, Connect, Forward, Left
 from moorage.engine.session import Closed, Pong
 from moorage.engine.upgrade import State, Step
 from moorage.hub.connections.bursts import Bursts
@@ -19,6 +19,7 @@ from moorage.hub.handover.move import Move
 from moorage.hub.hub import BURST, AppServer, Client, Connection, Hub
 from moorage.hub.outbox import Flusher
 from moorage.hub.ports import Faults, Later, Members, Observer, Opening, Reach, RefusedError, Who
+from moorage.hub.recovery.claims import Claims
 from moorage.hub.settings import HubSettings, Limits
 from moorage.hub.turns import AT_ONCE, Intake, Job, ResultT, Turns
 from moorage.wire import reasons
@@ -81,6 +82,7 @@ class Clients:
         self.bursts: dict[AppServer, Bursts] = {}
         """The queues of clients that flood, by app server."""
         self.guests = Guests(self._chores)
+        self.claims = Claims(new_id, clock, partial(self.disconnect, who="client"))
         self._openings: dict[Connection, tuple[Opening[Connection], Handshake]] = {}
         self.handovers = Handovers(
             clock=clock,
@@ -242,6 +244,8 @@ class Clients:
             directory.rooms.join(connection, group)
         self.observer.opened(connection, opening.transport)
         terms = OpenInfo(info.ping_interval, info.ping_timeout, session.max_payload)
+        if connection.hub.recovery is not None:
+            connection.hub.recovery.heartbeat(terms.ping_interval / 1000, terms.ping_timeout / 1000)
         if not connection.server.can.keeps_heartbeat:
             # Before the answer: packets that the client sent too early are read while it is being answered.
             self.heartbeats.add(connection, terms, self.clock())
@@ -290,6 +294,8 @@ class Clients:
             if sid:
                 self.observer.left(connection, namespace)
         hub.websockets -= outbox.framed
+        if connection.tracks is not None:
+            self.claims.gone(connection, reason)
         hub.directory.remove(connection)
         connection.server.clients.discard(connection)
         self.connections -= 1
@@ -323,6 +329,8 @@ class Clients:
         may join groups before it answers CONNECT (middleware does)."""
         if was_connected:
             self.observer.left(connection, namespace)
+        if connection.tracks is not None:
+            self.claims.leave(connection, namespace)
         connection.hub.directory.rooms.leave_prefix(connection, namespace_group(namespace))
 
     # -- the client's data --------------------------------------------------------------------
@@ -365,9 +373,12 @@ class Clients:
         if event is not None:
             self._rare(connection, event)
 
-    def _rare(self, connection: Connection, event: Forward | Left | Answer | Closed | Pong) -> None:
+    def _rare(self, connection: Connection, event: Forward | Connect | Left | Answer | Closed | Pong) -> None:
         if isinstance(event, Forward):
             connection.server.link.forward(connection, event.packet)
+        elif isinstance(event, Connect):
+            if connection.hub.recovery is None or not self.claims.connect(connection, event):
+                connection.server.link.forward(connection, event.packet)
         elif isinstance(event, Pong):
             if connection.heartbeat is not None:
                 connection.heartbeat.pong()
@@ -381,8 +392,10 @@ class Clients:
         else:
             # Leave the groups before the app server is notified: its own clean-up of the private room then
             # finds nobody, and cannot affect a new socket in the same namespace.
+            known = connection.tracks is None or self.claims.knows(connection, event.namespace)
             self.leave_namespace(connection, event.namespace, was_connected=event.was_connected)
-            connection.server.link.forward(connection, event.packet)
+            if known:
+                connection.server.link.forward(connection, event.packet)
 
     def upgraded(self, connection: Connection) -> None:
         """The client has changed from polling to a WebSocket."""
@@ -396,8 +409,12 @@ class Clients:
         self.guard("node", self.flusher.backlog.tick, now)
         for bursts in tuple(self.bursts.values()):
             self.guard("node", bursts.tick, now)
+        self.guard("node", self.claims.tick, now)
         self.guard("node", self.handovers.tick, now)
         for hub in tuple(self.hubs.values()):
+            if hub.recovery is not None:
+                self.guard("node", hub.recovery.tick, now)
+                self._forget_if_empty(hub)
             if hub.waits:
                 self.invoke_timeouts += self.guard("node", hub.invocations.tick, now) or 0
                 self.server_timeouts += self.guard("node", hub.queries.tick, now) or 0

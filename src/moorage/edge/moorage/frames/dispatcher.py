@@ -13,6 +13,7 @@ from moorage.edge.moorage.frames.answers import Maker, Stream, answer_frames, is
 from moorage.edge.moorage.frames.clients import ClientFrames
 from moorage.edge.moorage.frames.handover import HandOverFrames
 from moorage.edge.moorage.frames.rooms import FEW_ROOMS, excluded_groups, groups_of, many_groups, namespace_of
+from moorage.edge.moorage.returns import SessionReturns
 from moorage.edge.moorage.server import MoorageServer
 from moorage.hub.turns import Job
 from moorage.wire import reasons
@@ -90,7 +91,7 @@ class Dispatcher:
             v1.Drain: self._drain,
             v1.Cover: self._cover,
             v1.Again: self._again,
-            v1.Save: self._save,
+            v1.Save: SessionReturns(server).save,
             v1.HandOver: handover.hand_over,
             v1.State: handover.state,
             v1.AppHello: self._hello_again,
@@ -358,10 +359,6 @@ class Dispatcher:
             yield from self._handlers[type(frame.frame)](frame.frame) or ()
         finally:
             self._submit = submit
-
-    @staticmethod
-    def _save(_frame: v1.Save) -> None:
-        """The socket is not parked any more: nobody needs its data."""
 
     @staticmethod
     def _hello_again(_frame: v1.AppHello) -> None:

@@ -1,0 +1,33 @@
+"""Connection state recovery on the link of one app server: `hub.ports.Returns`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from moorage.edge.moorage.server import MoorageServer
+from moorage.hub.hub import Client
+from moorage.hub.ports import Recovered
+from moorage.wire.moorage import v1
+
+WITH_RECOVERY: Final = 5
+"""Revision of the link protocol from which sockets may be recovered."""
+
+
+class SessionReturns:
+    """Tells the app server of clients that come back."""
+
+    def __init__(self, server: MoorageServer) -> None:
+        self._server = server
+
+    def recover(self, connection: Client, socket: Recovered) -> None:
+        """`Returns.recover`."""
+        if isinstance(connection.channel, int):
+            frame = v1.Recover(
+                connection.channel, socket.namespace, socket.packet, socket.sid, socket.rooms, socket.data
+            )
+            self._server.queue(frame)
+
+    def save(self, frame: v1.Save) -> None:
+        """The app server sends the data of a socket whose client is away."""
+        server = self._server
+        server.node.claims.save(server.hub, server.app, frame.namespace, frame.sid, frame.data)

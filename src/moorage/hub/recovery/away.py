@@ -1,0 +1,76 @@
+"""The sockets of a hub whose clients are away. They are no connections: nothing is sent to them, and they
+are not listed or counted. But they stay members of their groups, and commands may change those."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TypeVar
+
+from moorage.hub.ports import Interest
+from moorage.hub.recovery.track import Track, matches
+from moorage.hub.rooms import Directory, MemberT, Rooms
+from moorage.wire.commands import Selection
+
+ConnectionT = TypeVar("ConnectionT")
+
+
+class Beside:
+    """News of the groups of one index, for other nodes. While a group has members in the `other` index, it is
+    no news that it has its first or last one here."""
+
+    def __init__(self, news: Interest, other: Rooms[MemberT]) -> None:
+        self._news = news
+        self._has = other.members
+
+    def first(self, hub: str, group: str) -> None:
+        """`ports.Interest`."""
+        if not self._has(group):
+            self._news.first(hub, group)
+
+    def last(self, hub: str, group: str) -> None:
+        """`ports.Interest`."""
+        if not self._has(group):
+            self._news.last(hub, group)
+
+
+class Away(Directory[Track[ConnectionT]]):
+    """The index of parked sockets: by `pid`, by their latest connection, by user and by group."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of: dict[str, dict[str, Track[ConnectionT]]] = {}
+
+    def __len__(self) -> int:
+        return len(self.connections)
+
+    def put(self, track: Track[ConnectionT], groups: Collection[str]) -> None:
+        """A client has gone away, whose socket was in these groups."""
+        self.connections[track.pid] = track
+        self._of.setdefault(track.id, {})[track.namespace] = track
+        self._add_user(track)
+        for group in groups:
+            self.rooms.join(track, group, private=group == track.private)
+
+    def of(self, connection: str) -> Collection[Track[ConnectionT]]:
+        """The sockets of a connection that has ended."""
+        found = self._of.get(connection)
+        return found.values() if found is not None else ()
+
+    def take(self, track: Track[ConnectionT]) -> None:
+        """The client is back, or the socket has ended."""
+        del self.connections[track.pid]
+        self.rooms.leave_all(track)
+        self._remove_user(track)
+        sockets = self._of[track.id]
+        del sockets[track.namespace]
+        if not sockets:
+            del self._of[track.id]
+
+    def select(self, to: Selection) -> Collection[Track[ConnectionT]]:
+        """`Directory.select`."""
+        name = to.connection
+        if name is None and to.filter is not None:
+            name = to.filter.connection_id
+        if name is not None:
+            return [track for track in self.of(name) if matches(to, track)]
+        return super().select(to)

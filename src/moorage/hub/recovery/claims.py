@@ -1,0 +1,252 @@
+"""Clients that come back: a CONNECT with the `pid` of a socket *claims* it. The claim lasts until the app
+server has answered the CONNECT. Until then the socket is parked, so a client that goes away again loses
+nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from moorage.engine.peer import Connect
+from moorage.hub.hub import AppServer, Client, Connection, Hub
+from moorage.hub.ports import Interest, Recovered, Returns
+from moorage.hub.recovery.counts import Counts
+from moorage.hub.recovery.log import Entry
+from moorage.hub.recovery.state import Recovery
+from moorage.hub.recovery.track import Claim, Track
+from moorage.hub.settings import RecoverySettings
+from moorage.wire.engineio import RS
+from moorage.wire.groups import namespace_group, room_group, room_of
+from moorage.wire.reasons import (
+    APP_LET_GO,
+    CLIENT_CLOSED,
+    DRAINING,
+    INTERNAL,
+    LINK_OVERFLOW,
+    PING_TIMEOUT,
+    RETURNED,
+    SLOW_CLIENT,
+    TRANSPORT_LOST,
+    UPGRADE_TIMEOUT,
+    Reason,
+)
+from moorage.wire.recovery.offsets import returning, with_pid
+from moorage.wire.socketio import Header, parse_header, with_ack_id
+
+SAVE_SECONDS: Final = 5.0
+"""How long a claim waits for the socket's data, which its app server sends after the end of the former
+connection."""
+
+EPOCH: Final = 8
+"""Characters of the random name of a delivery log."""
+
+UNKNOWN: Final = "unknown"
+FOREIGN: Final = "foreign"
+OFFSET: Final = "offset"
+DROPPED: Final = "dropped"
+UNSAVED: Final = "unsaved"
+UNSUPPORTED: Final = "unsupported"
+"""Why a client that comes back gets a new session: nobody has this `pid` (any more); it belongs to another
+user or namespace; no client can have this offset; something that it missed is not kept any more; its data did
+not come in time; the app server of its new connection has no recovery."""
+CAUSES: Final = (UNKNOWN, FOREIGN, OFFSET, DROPPED, UNSAVED, UNSUPPORTED)
+
+PARKING: Final = frozenset(
+    (TRANSPORT_LOST, CLIENT_CLOSED, PING_TIMEOUT, SLOW_CLIENT, UPGRADE_TIMEOUT, LINK_OVERFLOW, INTERNAL)
+) | {DRAINING, APP_LET_GO, RETURNED}
+"""The ends of a connection after which its client may come back to its sockets."""
+
+SocketTrack = Track[Connection]
+Refused = Callable[[Connection, str, str], object]
+"""Called with the connection, its namespace, and the cause."""
+
+
+class Claims:
+    """The claims of all hubs of a node. `end` closes a connection."""
+
+    def __init__(
+        self,
+        new_pid: Callable[[], str],
+        clock: Callable[[], float],
+        end: Callable[[Connection, Reason], None],
+    ) -> None:
+        self._new_pid = new_pid
+        self._clock = clock
+        self._end = end
+        self.counts = Counts()
+        self._waiting: dict[SocketTrack, Claim[Connection]] = {}
+        """Claims of sockets whose data has not come yet."""
+        self.refused: Refused = _nobody
+        """Told of each client that gets a new session instead of its former one."""
+
+    def turn_on(
+        self,
+        hub: Hub,
+        server: AppServer,
+        returns: Returns[Client],
+        seconds: float,
+        *,
+        settings: RecoverySettings,
+        news: Interest | None,
+    ) -> None:
+        """The sockets of this app server may be recovered if their clients are away for at most `seconds`, as
+        far as the settings allow."""
+        seconds = min(seconds or settings.recovery_default_disconnection, settings.recovery_max_disconnection)
+        if seconds > 0:
+            server.returns, server.recovery = returns, seconds
+            if hub.recovery is None:
+                epoch = self._new_pid()[-EPOCH:]
+                hub.recovery = Recovery(
+                    hub.name, epoch, settings, hub.directory, news, counts=self.counts, now=self._clock()
+                )
+
+    def connect(self, connection: Connection, connect: Connect) -> bool:
+        """A client connects to a namespace of a hub with recovery. Returns True if it claims a socket. If
+        not, its packet has to be forwarded, and it gets a new one."""
+        asked = returning(connect.packet, connect.header)
+        if asked is None:
+            return False
+        recovery = _recovery(connection)
+        track = recovery.find(asked.pid)
+        cause = UNKNOWN
+        if track is not None:
+            after = recovery.position_of(track, asked.offset)
+            if track.namespace != connect.header.namespace or track.user_id != connection.user_id:
+                cause = FOREIGN
+            elif after is None:
+                cause = OFFSET
+            elif connection.server.returns is None:
+                cause = UNSUPPORTED
+            else:
+                self._end_former(track)
+                if recovery.missed(track, after) is not None:
+                    self._claim(track, Claim(connection, connect, after))
+                    return True
+                cause = DROPPED
+                recovery.end(track)
+        self._refuse(connection, connect, cause)
+        return False
+
+    def _refuse(self, connection: Connection, connect: Connect, cause: str) -> None:
+        self.counts.refused[cause] += 1
+        self.refused(connection, connect.header.namespace, cause)
+
+    def _end_former(self, track: SocketTrack) -> None:
+        """A client has one connection. If it comes back before the end of the former one was noticed, or a
+        second time, the latest one gets the socket."""
+        former = track.connection if track.claim is None else track.claim.connection
+        if former is not None:
+            self._end(former, RETURNED)
+
+    def _claim(self, track: SocketTrack, claim: Claim[Connection]) -> None:
+        _recovery(claim.connection).claim(track, claim)
+        if track.data is None:
+            claim.deadline = self._clock() + SAVE_SECONDS
+            self._waiting[track] = claim
+        else:
+            _recover(track, claim)
+
+    def save(self, hub: Hub, server: AppServer, namespace: str, sid: str, data: bytes) -> None:
+        """An app server sends the data of a socket whose client is away. Ignored if it is not its socket."""
+        recovery = hub.recovery
+        track = None if recovery is None else recovery.parked(room_group(namespace, sid))
+        if track is not None and track.server is server:
+            track.data = data
+            claim = self._waiting.pop(track, None)
+            if claim is not None and claim is track.claim:
+                claim.deadline = None
+                _recover(track, claim)
+
+    def answered(self, connection: Connection, packet: bytes, header: Header, sid: str) -> bytes | None:
+        """The app server has answered a CONNECT. Returns what the client gets: the answer, and after it what
+        it has missed. None if something that it has missed was dropped meanwhile."""
+        server, recovery = connection.server, _recovery(connection)
+        if server.returns is None:
+            return packet
+        namespace = header.namespace
+        track = None if connection.tracks is None else connection.tracks.get(namespace_group(namespace))
+        claim = None if track is None else track.claim
+        if track is None or claim is None or track.sid != sid:
+            if track is not None:
+                recovery.end(track)
+            track = recovery.begin(connection, namespace, sid, self._new_pid(), server.recovery)
+            missed = []
+        else:
+            found = recovery.missed(track, claim.after)
+            if found is None:
+                recovery.end(track)
+                return None
+            missed = found
+            recovery.resume(track, connection)
+            self.counts.resumed += 1
+            self.counts.replayed += len(missed)
+        peer = connection.session.peer
+        if peer.unacked is None:
+            peer.unacked = {}
+        peer.unacked[namespace] = track.unacked
+        return RS.join([with_pid(packet, header, track.pid), *_again(connection.hub, track, missed)])
+
+    def knows(self, connection: Connection, namespace: str) -> bool:
+        """True if the app server knows of the client's CONNECT."""
+        track = None if connection.tracks is None else connection.tracks.get(namespace_group(namespace))
+        return track is None or track.claim is None or track.claim.deadline is None
+
+    def leave(self, connection: Connection, namespace: str) -> None:
+        """The client or an app server has ended the socket, or its app server has refused it."""
+        track = None if connection.tracks is None else connection.tracks.get(namespace_group(namespace))
+        if track is not None:
+            _recovery(connection).end(track)
+
+    def gone(self, connection: Connection, reason: Reason) -> None:
+        """A connection with recoverable sockets has ended."""
+        recovery = _recovery(connection)
+        for track in tuple((connection.tracks or {}).values()):
+            if track.claim is not None:
+                recovery.unclaim(track)
+            elif reason not in PARKING:
+                recovery.end(track)
+        recovery.park(connection)
+
+    def tick(self, now: float) -> None:
+        """End the claims whose data has not come in time: the clients get new sockets."""
+        for track, claim in tuple(self._waiting.items()):
+            if track.claim is not claim:
+                del self._waiting[track]
+            elif claim.deadline is not None and claim.deadline <= now:
+                del self._waiting[track]
+                _recovery(claim.connection).end(track)
+                self._refuse(claim.connection, claim.connect, UNSAVED)
+                claim.connection.server.link.forward(claim.connection, claim.connect.packet)
+
+
+def _nobody(connection: Connection, namespace: str, cause: str) -> None:
+    """Nobody is told."""
+
+
+def _recovery(connection: Connection) -> Recovery[Connection]:
+    recovery = connection.hub.recovery
+    assert recovery is not None
+    return recovery
+
+
+def _recover(track: SocketTrack, claim: Claim[Connection]) -> None:
+    returns = claim.connection.server.returns
+    assert returns is not None
+    found = [room_of(group) for group in track.groups if group != track.private]
+    rooms = tuple(room for namespace, room in filter(None, found) if namespace == track.namespace)
+    socket = Recovered(claim.connect.packet, track.namespace, track.sid, rooms, track.data or b"")
+    returns.recover(claim.connection, socket)
+
+
+def _again(hub: Hub, track: SocketTrack, missed: list[Entry]) -> Iterator[bytes]:
+    """The packets of missed events. Nobody waits for the acks of those with an ack id any more, so they get
+    new ids, which the app does not use."""
+    track.unacked.clear()
+    for entry in missed:
+        if entry.to is None and entry.ack_id is not None:
+            first, separator, attachments = entry.payload.partition(RS)
+            entry.ack_id = hub.invocations.begin()
+            track.unacked[entry.ack_id] = entry
+            yield with_ack_id(first, parse_header(first), entry.ack_id) + separator + attachments
+        else:
+            yield entry.payload

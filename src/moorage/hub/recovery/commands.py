@@ -1,0 +1,89 @@
+"""What commands mean for sockets that may be recovered. Emits are recorded before they are carried out. What
+changes the groups of connections, or ends them, does the same to parked sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from moorage.hub.hub import Connection
+from moorage.hub.recovery.state import Recovery
+from moorage.wire import socketio
+from moorage.wire.commands import (
+    CloseConnections,
+    Command,
+    JoinGroups,
+    LeaveGroups,
+    LeaveNamespace,
+    Selection,
+    Send,
+    SendToConnection,
+)
+from moorage.wire.engineio import SEPARATOR, check_text
+
+HubRecovery = Recovery[Connection]
+
+
+def recorded(recovery: HubRecovery, command: Send) -> Send:
+    """The emit with offsets in its events. One that will be refused is not recorded. Raises `PeerError`
+    (bad-utf8)."""
+    payload = check_text(command.payload)
+    if payload.count(SEPARATOR) >= socketio.MAX_EMIT or not socketio.is_emit(payload):
+        return command
+    payload = recovery.send(
+        command.to, payload, volatile=command.volatile, source=command.source, number=command.number
+    )
+    # Positional arguments: half the time of `replace`.
+    return Send(
+        command.hub, command.to, payload, command.volatile, command.control, command.source, command.number
+    )
+
+
+def apply(recovery: HubRecovery, command: Command) -> None:
+    """Carry out a command for parked sockets."""
+    handler = _HANDLERS.get(type(command))
+    if handler is not None:
+        handler(recovery, command)
+
+
+def _send_to_connection(recovery: HubRecovery, command: SendToConnection) -> None:
+    if recovery.away.of(command.connection) and socketio.is_emit(command.payload):
+        to = Selection(connection=command.connection)
+        recovery.send(to, command.payload)
+
+
+def _join(recovery: HubRecovery, command: JoinGroups) -> None:
+    for track in tuple(recovery.away.select(command.to)):
+        for group in command.groups:
+            recovery.change_parked(track, group, joined=True)
+
+
+def _leave(recovery: HubRecovery, command: LeaveGroups) -> None:
+    for track in tuple(recovery.away.select(command.to)):
+        groups = command.groups
+        if groups is None:
+            groups = tuple(track.groups - {track.prefix, track.private})
+        for group in groups:
+            recovery.change_parked(track, group, joined=False)
+
+
+def _leave_namespace(recovery: HubRecovery, command: LeaveNamespace) -> None:
+    for track in tuple(recovery.away.select(command.to)):
+        others = recovery.away.of(track.id) if command.close else (track,)
+        for each in tuple(others):
+            if command.close or each.namespace == command.namespace:
+                recovery.end(each)
+
+
+def _close(recovery: HubRecovery, command: CloseConnections) -> None:
+    for track in tuple(recovery.away.select(command.to)):
+        recovery.end(track)
+
+
+_HANDLERS: Final[dict[type, Callable[[HubRecovery, Any], None]]] = {
+    SendToConnection: _send_to_connection,
+    JoinGroups: _join,
+    LeaveGroups: _leave,
+    LeaveNamespace: _leave_namespace,
+    CloseConnections: _close,
+}

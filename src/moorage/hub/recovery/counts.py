@@ -1,0 +1,23 @@
+"""What connection state recovery has done on this node, for the metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+
+class Counts:
+    """Grows only, for all hubs together."""
+
+    __slots__ = ("dropped", "parked", "refused", "replayed", "resumed")
+
+    def __init__(self) -> None:
+        self.parked = 0
+        """Sockets whose client went away."""
+        self.resumed = 0
+        """Sockets whose client came back."""
+        self.refused: Counter[str] = Counter()
+        """Clients that came back and got a new session, by the name of the cause."""
+        self.replayed = 0
+        """Missed events that were sent."""
+        self.dropped = 0
+        """Events that left a log because of a limit."""

@@ -1,0 +1,230 @@
+"""The delivery log of a hub: the emits of this node, in the order in which they were carried out, each with
+a position. It is indexed by addressee: each group, user and private room has a *lane*. An emit costs the same
+for any number of recipients.
+
+What leaves the log, because it is old or a limit is reached, raises the *floor* of its lanes: a socket that
+might need something at or below the floor is not recovered."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from moorage.hub.recovery.counts import Counts
+from moorage.hub.settings import RecoverySettings
+from moorage.wire.commands import Selection
+from moorage.wire.recovery.offsets import make_offset, with_offset
+
+_FEW_DEAD: Final = 1_000
+"""Entries without a lane that may stay in the queue of all entries."""
+
+
+class Entry:
+    """An event in the log, with its offset. An event with an ack id has none."""
+
+    __slots__ = (
+        "ack_id",
+        "lanes",
+        "left",
+        "namespace",
+        "number",
+        "payload",
+        "position",
+        "size",
+        "source",
+        "time",
+        "to",
+    )
+
+    def __init__(
+        self,
+        position: int,
+        time: float,
+        namespace: str,
+        payload: bytes,
+        to: Selection | None,
+        *,
+        source: str = "",
+        number: int = 0,
+        ack_id: int | None = None,
+    ) -> None:
+        self.position = position
+        self.time = time
+        self.namespace = namespace
+        self.payload = payload
+        self.size = len(payload)
+        self.to = to
+        """Its recipients; None for the packet of an app server to one of its own sockets."""
+        self.source = source
+        self.number = number
+        """With `source` its identity (`Send`)."""
+        self.ack_id = ack_id
+        self.lanes: tuple[Lane, ...] = ()
+        self.left = 0
+        """Number of lanes that still hold it."""
+
+
+class Lane:
+    """The entries for one addressee."""
+
+    __slots__ = ("bytes", "entries", "floor", "floor_time", "key", "max_bytes", "max_events", "queued")
+
+    def __init__(self, key: str, max_bytes: int, max_events: int) -> None:
+        self.key = key
+        self.entries: deque[Entry] = deque()
+        self.bytes = 0
+        self.max_bytes = max_bytes
+        self.max_events = max_events
+        self.floor = 0
+        """Position of the latest entry that has left."""
+        self.floor_time = 0.0
+        """When that entry was recorded."""
+        self.queued = False
+        """True if the log will check whether the lane can be forgotten."""
+
+
+class DeliveryLog:
+    """`position` counts the events of the hub."""
+
+    def __init__(self, epoch: str, settings: RecoverySettings, counts: Counts) -> None:
+        self.epoch = epoch
+        self.settings = settings
+        self.position = 0
+        self.offset = make_offset(epoch, 0)
+        """The offset of `position`."""
+        self.bytes = self.events = 0
+        """What is kept now. An event for several lanes counts once."""
+        self.retention = 0.0
+        """Seconds that an entry is kept."""
+        self.floor = 0
+        self.floor_time = 0.0
+        """The highest floor of all lanes that were forgotten."""
+        self._counts = counts
+        self._lanes: dict[str, Lane] = {}
+        self._all: deque[Entry] = deque()
+        self._dead = 0
+        """Entries of `_all` that no lane holds."""
+        self._empty: deque[tuple[float, Lane]] = deque()
+        """Lanes that have become empty, and when."""
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def next(self) -> bytes:
+        """Take the next position, and return its offset."""
+        self.position += 1
+        self.offset = offset = make_offset(self.epoch, self.position)
+        return offset
+
+    def stamp(self, event: bytes) -> bytes:
+        """The event with the current offset."""
+        return with_offset(event, self.offset)
+
+    def add(self, entry: Entry, keys: Iterable[str], *, private: bool = False) -> None:
+        """Record an entry at the current position. `private`: its lane belongs to a single socket."""
+        lanes = []
+        for key in keys:
+            lane = self._lanes.get(key)
+            if lane is None:
+                lane = self._lanes[key] = self._new(key, private=private)
+            lane.entries.append(entry)
+            lane.bytes += entry.size
+            lanes.append(lane)
+        entry.lanes = tuple(lanes)
+        entry.left = len(lanes)
+        self._all.append(entry)
+        self.bytes += entry.size
+        self.events += 1
+        for lane in lanes:
+            while lane.bytes > lane.max_bytes or len(lane.entries) > lane.max_events:
+                self._drop(lane, entry.time)
+        settings = self.settings
+        while self.bytes > settings.recovery_hub_bytes or self.events > settings.recovery_hub_events:
+            self._drop_oldest(entry.time)
+        if self._dead > _FEW_DEAD and self._dead * 2 > len(self._all):
+            self._all = deque([entry for entry in self._all if entry.left])
+            self._dead = 0
+
+    def _new(self, key: str, *, private: bool) -> Lane:
+        settings = self.settings
+        if private:
+            return Lane(key, settings.recovery_session_bytes, settings.recovery_session_events)
+        return Lane(key, settings.recovery_room_bytes, settings.recovery_room_events)
+
+    def _drop(self, lane: Lane, now: float) -> None:
+        """A limit of the lane is reached."""
+        entry = lane.entries[0]
+        self._leave(lane, entry, now)
+        if not entry.left:
+            self._counts.dropped += 1
+            self._dead += 1
+
+    def _drop_oldest(self, now: float) -> None:
+        """A limit of the hub is reached."""
+        if self._forget_oldest(now):
+            self._counts.dropped += 1
+
+    def _forget_oldest(self, now: float) -> bool:
+        """Remove the oldest entry. Returns False if no lane held it any more."""
+        entry = self._all.popleft()
+        if not entry.left:
+            self._dead -= 1
+            return False
+        for lane in entry.lanes:
+            # Each lane is in order, so the oldest entry is at its beginning, or has left it.
+            if lane.entries and lane.entries[0] is entry:
+                self._leave(lane, entry, now)
+        return True
+
+    def _leave(self, lane: Lane, entry: Entry, now: float) -> None:
+        lane.entries.popleft()
+        lane.bytes -= entry.size
+        lane.floor = entry.position
+        lane.floor_time = entry.time
+        entry.left -= 1
+        if not entry.left:
+            self.bytes -= entry.size
+            self.events -= 1
+            entry.payload = b""
+        if not lane.entries and not lane.queued:
+            lane.queued = True
+            self._empty.append((now, lane))
+
+    def trim(self, now: float) -> None:
+        """Forget what is too old for any socket, and lanes that have been empty for as long."""
+        old = now - self.retention
+        while self._all and self._all[0].time < old:
+            self._forget_oldest(now)
+        while self._empty and self._empty[0][0] < old:
+            _, lane = self._empty.popleft()
+            lane.queued = False
+            if lane.entries:
+                continue
+            if lane.floor_time >= old:
+                lane.queued = True
+                self._empty.append((now, lane))
+                continue
+            del self._lanes[lane.key]
+            self.floor = max(self.floor, lane.floor)
+            self.floor_time = max(self.floor_time, lane.floor_time)
+
+    def is_missing(self, key: str, after: int, confirmed: float) -> bool:
+        """True if an entry of this lane has left that is later than the position `after` and the time
+        `confirmed`."""
+        if self.floor > after and self.floor_time > confirmed:
+            return True
+        lane = self._lanes.get(key)
+        return lane is not None and lane.floor > after and lane.floor_time > confirmed
+
+    def since(self, keys: Iterable[str], after: int) -> list[Entry]:
+        """The entries of these lanes after a position, in order."""
+        found: dict[int, Entry] = {}
+        for key in keys:
+            lane = self._lanes.get(key)
+            if lane is not None:
+                for entry in reversed(lane.entries):
+                    if entry.position <= after:
+                        break
+                    found[entry.position] = entry
+        return [found[position] for position in sorted(found)]

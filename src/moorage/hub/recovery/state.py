@@ -1,0 +1,369 @@
+"""Connection state recovery in one hub at one node: the sockets that may be recovered, which of them are
+parked, and the log of what they may have missed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from moorage.hub.ports import Interest
+from moorage.hub.recovery.away import Away, Beside
+from moorage.hub.recovery.counts import Counts
+from moorage.hub.recovery.log import DeliveryLog, Entry
+from moorage.hub.recovery.track import Claim, Past, Track, matches
+from moorage.hub.rooms import Directory, Member, Rooms
+from moorage.hub.settings import RecoverySettings
+from moorage.wire.commands import Selection
+from moorage.wire.engineio import RS
+from moorage.wire.groups import namespace_group, prefix_of
+from moorage.wire.recovery.offsets import parse_offset, parts_of, with_offset
+
+SLACK: Final = 5.0
+"""Seconds added to the heartbeat's times: after those a client that received nothing has been noticed."""
+_EVERYONE: Final = "\0"
+_USER: Final = "\0@"
+"""Lanes that are no groups. A group's name in a frame or a request cannot begin like this."""
+
+
+class Tracked(Member, Protocol):
+    """A connection."""
+
+    tracks: dict[str, Track[Any]] | None
+    """Its recoverable sockets, by the group of their namespace."""
+
+
+ConnectionT = TypeVar("ConnectionT", bound=Tracked)
+
+
+class TrackedRooms(Rooms[ConnectionT]):
+    """The groups of a hub with recovery. A socket that is being recovered is still parked: what its app
+    server changes about its groups until it has answered changes the parked socket's."""
+
+    def __init__(self, hub: str, news: Interest | None, recovery: Recovery[ConnectionT]) -> None:
+        super().__init__(hub, news)
+        self._recovery = recovery
+
+    def join(self, connection: ConnectionT, group: str, *, private: bool = False) -> None:
+        """`Rooms.join`."""
+        if connection.tracks is None or not self._recovery.change(connection, group, joined=True):
+            super().join(connection, group, private=private)
+
+    def leave(self, connection: ConnectionT, group: str) -> None:
+        """`Rooms.leave`."""
+        if connection.tracks is None or not self._recovery.change(connection, group, joined=False):
+            super().leave(connection, group)
+
+
+class Recovery(Generic[ConnectionT]):
+    """All state of one hub. `now` is in seconds."""
+
+    def __init__(
+        self,
+        hub: str,
+        epoch: str,
+        settings: RecoverySettings,
+        directory: Directory[ConnectionT],
+        news: Interest | None,
+        *,
+        counts: Counts,
+        now: float,
+    ) -> None:
+        self.log = DeliveryLog(epoch, settings, counts)
+        self.counts = counts
+        self.now = now
+        """The time of the last tick."""
+        self.margin = SLACK
+        """Seconds after which a client has received a packet, or its end has been noticed."""
+        self._directory = directory
+        self.away: Away[ConnectionT] = Away()
+        self._tracks: dict[str, Track[ConnectionT]] = {}
+        self._private: dict[str, Track[ConnectionT]] = {}
+        """By the socket's private room."""
+        self._parked: dict[float, dict[Track[ConnectionT], float]] = {}
+        """Parked sockets and their deadlines, by the time that they may be away. Each is in order."""
+        live: TrackedRooms[ConnectionT] = TrackedRooms(hub, None, self)
+        directory.rooms.hand_over(live)
+        directory.rooms = live
+        self.away.rooms = Rooms(hub)
+        if news is not None:
+            live.news = Beside(news, self.away.rooms)
+            self.away.rooms.news = Beside(news, live)
+
+    @property
+    def is_empty(self) -> bool:
+        """True if no socket may be recovered."""
+        return not self._tracks
+
+    # -- sockets --------------------------------------------------------------------------------
+
+    def begin(
+        self, connection: ConnectionT, namespace: str, sid: str, pid: str, lasts: float
+    ) -> Track[ConnectionT]:
+        """A new socket, which may be away for `lasts` seconds."""
+        track: Track[ConnectionT] = Track(
+            pid, namespace, sid, connection_id=connection.id, user_id=connection.user_id
+        )
+        track.since = self.log.position
+        track.confirmed = track.live_since = self.now
+        track.server = connection.server
+        track.connection = connection
+        track.lasts = lasts
+        self._tracks[pid] = track
+        self._private[track.private] = track
+        if connection.tracks is None:
+            connection.tracks = {}
+        connection.tracks[track.prefix] = track
+        self.log.retention = max(self.log.retention, lasts + self.margin)
+        return track
+
+    def heartbeat(self, interval: float, timeout: float) -> None:
+        """A client has a heartbeat with these times."""
+        self.margin = max(self.margin, interval + timeout + SLACK)
+
+    def park(self, connection: ConnectionT) -> None:
+        """A connection ends in a way that lets its client come back to its sockets."""
+        assert connection.tracks is not None
+        tracks, connection.tracks = connection.tracks, None
+        for track in tracks.values():
+            track.server = connection.server
+            self._park(track, [g for g in connection.groups if prefix_of(g) in ("", track.prefix)])
+
+    def _park(self, track: Track[ConnectionT], groups: Collection[str]) -> None:
+        if self.now - track.live_since >= self.margin:
+            track.confirmed = self.now - self.margin
+        track.connection = None
+        track.data = None
+        self.away.put(track, groups)
+        self._parked.setdefault(track.lasts, {})[track] = self.now + track.lasts
+        self.counts.parked += 1
+        if len(self.away) > self.log.settings.recovery_max_parked:
+            self.end(min([next(iter(some.items())) for some in self._parked.values()], key=_deadline)[0])
+
+    def resume(self, track: Track[ConnectionT], connection: ConnectionT) -> None:
+        """The client is back: its new connection takes the place of the parked socket."""
+        track.connection = connection
+        track.claim = None
+        track.live_since = self.now
+        track.interrupted = 0
+        track.server = connection.server
+        rooms = self._directory.rooms
+        for group in tuple(track.groups):
+            Rooms.join(rooms, connection, group, private=group == track.private)
+        self._unpark(track)
+        track.id = connection.id
+
+    def claim(self, track: Track[ConnectionT], claim: Claim[ConnectionT]) -> None:
+        """A client comes back to a parked socket."""
+        track.claim = claim
+        connection = claim.connection
+        if connection.tracks is None:
+            connection.tracks = {}
+        connection.tracks[track.prefix] = track
+
+    def unclaim(self, track: Track[ConnectionT]) -> None:
+        """It has gone away again."""
+        claim, track.claim = track.claim, None
+        assert claim is not None
+        assert claim.connection.tracks is not None
+        del claim.connection.tracks[track.prefix]
+
+    def _unpark(self, track: Track[ConnectionT]) -> None:
+        self.away.take(track)
+        same = self._parked[track.lasts]
+        del same[track]
+        if not same:
+            del self._parked[track.lasts]
+
+    def end(self, track: Track[ConnectionT]) -> None:
+        """The socket cannot be recovered any more."""
+        if self._tracks.pop(track.pid, None) is None:
+            return
+        if self._private.get(track.private) is track:
+            del self._private[track.private]
+        if track.connection is None:
+            self._unpark(track)
+            if track.claim is not None:
+                self.unclaim(track)
+        elif track.connection.tracks is not None:
+            track.connection.tracks.pop(track.prefix, None)
+
+    def find(self, pid: str) -> Track[ConnectionT] | None:
+        """The socket with this `pid`."""
+        return self._tracks.get(pid)
+
+    def parked(self, private: str) -> Track[ConnectionT] | None:
+        """The parked socket with this private room."""
+        track = self._private.get(private)
+        return track if track is not None and track.connection is None else None
+
+    # -- groups ---------------------------------------------------------------------------------
+
+    def change(self, connection: ConnectionT, group: str, *, joined: bool) -> bool:
+        """A connection joins or leaves a group. Returns True if only a parked socket has to do so, which is
+        just being recovered for this connection."""
+        assert connection.tracks is not None
+        prefix = prefix_of(group)
+        if not prefix:
+            for track in connection.tracks.values():
+                self._note(track, connection.groups, group, joined=joined)
+            return False
+        found = connection.tracks.get(prefix)
+        if found is None:
+            return False
+        if found.connection is None:
+            self.change_parked(found, group, joined=joined)
+            return True
+        self._note(found, connection.groups, group, joined=joined)
+        return False
+
+    def change_parked(self, track: Track[ConnectionT], group: str, *, joined: bool) -> None:
+        """A parked socket joins or leaves a group."""
+        if prefix_of(group) not in ("", track.prefix):
+            return
+        self._note(track, track.groups, group, joined=joined)
+        if joined:
+            self.away.rooms.join(track, group)
+        else:
+            self.away.rooms.leave(track, group)
+
+    def _note(self, track: Track[ConnectionT], groups: Collection[str], group: str, *, joined: bool) -> None:
+        if (group in groups) is not joined:
+            old = self.now - self.log.retention
+            track.changed(self.log.position, self.now, group, joined=joined, old=old)
+
+    # -- what is sent ---------------------------------------------------------------------------
+
+    def send(
+        self, to: Selection, payload: bytes, *, volatile: bool = False, source: str = "", number: int = 0
+    ) -> bytes:
+        """An emit is carried out: record its events. Returns the payload with their offsets."""
+        log = self.log
+        sent = []
+        for part in parts_of(payload):
+            packets = part.packets
+            if part.namespace and part.ack_id is None:
+                if volatile:
+                    packets = log.stamp(packets)
+                elif keys := self._keys(to, part.namespace):
+                    packets = with_offset(packets, log.next())
+                    entry = Entry(
+                        log.position, self.now, part.namespace, packets, to, source=source, number=number
+                    )
+                    log.add(entry, keys)
+            sent.append(packets)
+        return RS.join(sent)
+
+    def _keys(self, to: Selection, namespace: str) -> Collection[str]:
+        """The lanes of a selection. None if nobody is selected who might be recovered."""
+        if to.connection is not None:
+            found = self._track_of(to.connection, namespace_group(namespace))
+            return () if found is None else (found.private,)
+        if to.group is not None:
+            return (to.group,) if self._has_members(to.group) else ()
+        if to.user is not None:
+            there = self._directory.of_user(to.user) or self.away.of_user(to.user)
+            return (_USER + to.user,) if there else ()
+        if to.filter is not None and to.filter.any_of is not None:
+            return [group for group in to.filter.any_of if self._has_members(group)]
+        return (_EVERYONE,)
+
+    def _has_members(self, group: str) -> bool:
+        return bool(self._directory.rooms.members(group) or self.away.rooms.members(group))
+
+    def _track_of(self, connection: str, prefix: str) -> Track[ConnectionT] | None:
+        found = self._directory.connections.get(connection)
+        if found is not None:
+            return found.tracks.get(prefix) if found.tracks is not None else None
+        for track in self.away.of(connection):
+            if track.prefix == prefix:
+                return track
+        return None
+
+    def direct(self, connection: ConnectionT, payload: bytes) -> bytes:
+        """An app server sends to one of its clients: record the events of recoverable sockets. Returns what
+        the client gets now, with offsets: nothing for a socket that is only being recovered."""
+        tracks, log = connection.tracks, self.log
+        assert tracks is not None
+        sent = []
+        for part in parts_of(payload):
+            packets = part.packets
+            track = tracks.get(namespace_group(part.namespace)) if part.namespace else None
+            if track is not None:
+                offset = log.next()
+                if part.ack_id is None:
+                    packets = with_offset(packets, offset)
+                entry = Entry(log.position, self.now, part.namespace, packets, None, ack_id=part.ack_id)
+                log.add(entry, (track.private,), private=True)
+                if part.ack_id is not None:
+                    self._wait_for_ack(track, part.ack_id, entry)
+                if track.connection is None:
+                    continue
+            sent.append(packets)
+        return RS.join(sent)
+
+    def _wait_for_ack(self, track: Track[ConnectionT], ack_id: int, entry: Entry) -> None:
+        unacked = track.unacked
+        unacked[ack_id] = entry
+        if len(unacked) > self.log.settings.recovery_session_events:
+            del unacked[next(iter(unacked))]
+
+    # -- return ---------------------------------------------------------------------------------
+
+    def position_of(self, track: Track[ConnectionT], offset: str | None) -> int | None:
+        """The position from which on a client has missed events; None for an offset that it cannot have."""
+        if offset is None:
+            return track.since
+        found = parse_offset(offset)
+        if found is None or found.epoch != self.log.epoch or found.position > self.log.position:
+            return None
+        return max(found.position, track.since)
+
+    def missed(self, track: Track[ConnectionT], after: int) -> list[Entry] | None:
+        """What a parked socket has missed after a position. None if something of it may not be kept."""
+        if track.interrupted and after >= track.interrupted:
+            return None
+        past = track.past(after)
+        lanes = {**past.joined, _EVERYONE: after}
+        if track.user_id is not None:
+            lanes[_USER + track.user_id] = after
+        if any([self.log.is_missing(key, start, track.confirmed) for key, start in lanes.items()]):
+            return None
+        settings, size = self.log.settings, 0
+        found: list[Entry] = []
+        for entry in self.log.since(lanes, after):
+            past.advance(entry.position)
+            if entry.namespace == track.namespace and self._is_for(track, entry, past):
+                found.append(entry)
+                size += entry.size
+        if len(found) > settings.recovery_session_events or size > settings.recovery_session_bytes:
+            return None
+        return found
+
+    def _is_for(self, track: Track[ConnectionT], entry: Entry, past: Past) -> bool:
+        if entry.ack_id is not None and entry.time <= track.confirmed:
+            return False
+        if entry.to is None:
+            return entry.ack_id is None or track.unacked.get(entry.ack_id) is entry
+        if entry.to.connection is not None:
+            return track.private in past.groups
+        return matches(entry.to, past)
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Forget what is too old, and end the parked sockets whose time is over."""
+        self.now = now
+        self.log.trim(now)
+        over: list[Track[ConnectionT]] = []
+        for some in self._parked.values():
+            for track, deadline in some.items():
+                if deadline > now:
+                    break
+                if track.claim is None:
+                    over.append(track)
+        for track in over:
+            self.end(track)
+
+
+def _deadline(row: tuple[object, float]) -> float:
+    return row[1]

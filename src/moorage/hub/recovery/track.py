@@ -1,0 +1,175 @@
+"""One socket that may be recovered: who it is, and in which groups it was when."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Generic, Protocol, TypeVar
+
+from moorage.engine.peer import Connect
+from moorage.hub.recovery.log import Entry
+from moorage.hub.rooms import Named
+from moorage.wire.commands import Found, Selection
+from moorage.wire.filters.evaluate import Subject
+from moorage.wire.groups import namespace_group, room_group
+
+ConnectionT = TypeVar("ConnectionT")
+
+
+class Claim(Generic[ConnectionT]):
+    """A client that came back to a parked socket, and whose CONNECT is not answered yet."""
+
+    __slots__ = ("after", "connect", "connection", "deadline")
+
+    def __init__(self, connection: ConnectionT, connect: Connect, after: int) -> None:
+        self.connection = connection
+        self.connect = connect
+        self.after = after
+        """Position in the log from which on events are sent again."""
+        self.deadline: float | None = None
+        """While it waits for the socket's data. The app server does not know of the CONNECT yet."""
+
+
+class Track(Generic[ConnectionT]):
+    """A socket in one namespace of a connection. While its client is away, `connection` is None, and the
+    track itself is a member of `groups`."""
+
+    __slots__ = (
+        "_changes",
+        "claim",
+        "confirmed",
+        "connection",
+        "data",
+        "groups",
+        "id",
+        "interrupted",
+        "lasts",
+        "listed",
+        "live_since",
+        "namespace",
+        "pid",
+        "prefix",
+        "private",
+        "server",
+        "sid",
+        "since",
+        "unacked",
+        "user_id",
+    )
+
+    def __init__(
+        self, pid: str, namespace: str, sid: str, *, connection_id: str, user_id: str | None
+    ) -> None:
+        self.pid = pid
+        self.id = connection_id
+        """Its latest connection."""
+        self.user_id = user_id
+        self.namespace = namespace
+        self.prefix = namespace_group(namespace)
+        self.sid = sid
+        self.private = room_group(namespace, sid)
+        self.since = 0
+        """Position in the log at which the socket was connected."""
+        self.server: Named
+        """The app server that serves it, or did so last."""
+        self.connection: ConnectionT | None = None
+        self.claim: Claim[ConnectionT] | None = None
+        """While it is parked and a client has come back to it."""
+        self.live_since = 0.0
+        """Since when it has been connected, the last time."""
+        self.confirmed = 0.0
+        """The client has certainly received what was sent before this time."""
+        self.lasts = 0.0
+        """Seconds that the client may be away."""
+        self.data: bytes | None = None
+        """The app's data of the socket; None until the app server has sent it."""
+        self.groups: set[str] = set()
+        """While its client is away."""
+        self.listed: Found | None = None
+        self.interrupted = 0
+        """Position of an emit that was being delivered, but not yet to this client, when its connection
+        ended; 0 for none."""
+        self.unacked: dict[int, Entry] = {}
+        """Events with an ack id that the client has not acknowledged."""
+        self._changes: list[tuple[int, float, str, bool]] = []
+        """Position, time, group, and whether the group was joined or left."""
+
+    def changed(self, position: int, now: float, group: str, *, joined: bool, old: float) -> None:
+        """The socket has joined or left a group. Changes before the time `old` need not be known any more."""
+        changes = self._changes
+        if changes and changes[0][1] < old:
+            changes[:] = [change for change in changes if change[1] >= old]
+        changes.append((position, now, group, joined))
+
+    def past(self, after: int) -> Past:
+        """The socket as it was at a position."""
+        return Past(self.id, self.user_id, self.server, self.groups, self._changes, after)
+
+
+class Past:
+    """A socket and its groups at a position of the log, which only grows."""
+
+    __slots__ = ("_coming", "groups", "id", "joined", "server", "user_id")
+
+    def __init__(
+        self,
+        connection_id: str,
+        user_id: str | None,
+        server: Named,
+        groups: Collection[str],
+        changes: Collection[tuple[int, float, str, bool]],
+        after: int,
+    ) -> None:
+        self.id = connection_id
+        self.user_id = user_id
+        self.server = server
+        self.groups = set(groups)
+        self.joined = dict.fromkeys(groups, after)
+        """All groups in which the socket is at this position or later, and when it joined them."""
+        self._coming = [change for change in changes if change[0] >= after]
+        for position, _, group, joined in reversed(self._coming):
+            if joined:
+                self.groups.discard(group)
+                self.joined[group] = position
+            else:
+                self.groups.add(group)
+                self.joined[group] = after
+        self._coming.reverse()
+
+    def advance(self, position: int) -> None:
+        """Go on to the moment at which the event at `position` was sent."""
+        coming = self._coming
+        while coming and coming[-1][0] < position:
+            _, _, group, joined = coming.pop()
+            if joined:
+                self.groups.add(group)
+            else:
+                self.groups.discard(group)
+
+
+class Selectable(Subject, Protocol):
+    """A connection or a socket, as a selection sees it."""
+
+    @property
+    def server(self) -> Named:
+        """Its app server."""
+
+
+def matches(to: Selection, one: Selectable) -> bool:
+    """True if the selection has this member. The caller has checked the connection that it may name."""
+    groups = one.groups
+    if to.group is not None and to.group not in groups:
+        return False
+    if to.user is not None and to.user != one.user_id:
+        return False
+    if one.id in to.excluded or (to.server is not None and to.server != one.server.id):
+        return False
+    condition = to.filter
+    if condition is None:
+        return True
+    if condition.connection_id is not None and condition.connection_id != one.id:
+        return False
+    if condition.any_of is not None and not any([group in groups for group in condition.any_of]):
+        return False
+    if any([group in groups for group in condition.none_of]):
+        return False
+    return condition.predicate is None or condition.predicate(one)

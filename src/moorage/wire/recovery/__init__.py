@@ -1,0 +1,1 @@
+"""What connection state recovery puts into packets."""

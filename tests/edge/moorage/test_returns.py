@@ -1,0 +1,63 @@
+"""Connection state recovery over the link of an app server."""
+
+from __future__ import annotations
+
+import json
+
+from moorage.wire.groups import namespace_group
+from moorage.wire.moorage import v1
+from moorage.wire.reasons import TRANSPORT_LOST
+from tests.edge.moorage.rig import App, Rig
+from tests.hub.fakes import heard
+
+TO_ALL = v1.To("/")
+
+
+def recoverable(rig: Rig, *, revision: int = v1.REVISION) -> App:
+    """An app server whose sockets may be away for two minutes."""
+    app = App(rig, "s1")
+    app.recovery = 120_000
+    return app.dial(revision=revision)
+
+
+def test_a_client_comes_back_to_its_socket() -> None:
+    rig = Rig()
+    app = recoverable(rig)
+    assert app.hello.recovery == 120_000
+    number, connection = app.client("/")
+    answer = heard(connection)[0]
+    pid = json.loads(answer[2:])["pid"]
+    app.say(v1.Enter(0, number, "/", ("room",)))
+    rig.world.node.disconnect(connection, TRANSPORT_LOST, who="client")
+    assert app.heard() == [v1.Closed(number, 1001, "transport-lost", "transport close")]
+    app.say(v1.Save("/", f"s{number}", b'{"a":1}'))
+    app.say(v1.Emit(0, v1.To("/", ("room",)), 0, b'42["missed"]'))
+    back, connection, _ = app.opening()
+    app.say(v1.Opened(back, 25_000, 20_000, 1_000_000))
+    packet = b"40" + json.dumps({"pid": pid}).encode()
+    rig.world.node.receive(connection, packet)
+    assert app.heard() == [v1.Recover(back, "/", packet, f"s{number}", ("room",), b'{"a":1}')]
+    app.say(v1.Packet(back, f'40{{"sid":"s{number}"}}'.encode()))
+    app.say(v1.Emit(0, v1.To("/", ("room",)), 0, b'42["live"]'))
+    rig.settle()
+    first, *events = heard(connection)
+    assert json.loads(first[2:]) == {"sid": f"s{number}", "pid": pid}
+    assert [json.loads(event[2:])[0] for event in events] == ["missed", "live"]
+    assert namespace_group("/") in connection.groups
+
+
+def test_without_recovery_nothing_changes() -> None:
+    rig = Rig()
+    app = App(rig, "s1").dial()
+    assert app.hello.recovery == 0
+    number, connection = app.client("/")
+    app.say(v1.Emit(0, TO_ALL, 0, b'42["event"]'))
+    rig.settle()
+    assert heard(connection) == [f'40{{"sid":"s{number}"}}'.encode(), b'42["event"]']
+    # The socket of nobody: ignored.
+    app.say(v1.Save("/", "x", b"{}"))
+    assert app.heard() == []
+
+
+def test_an_older_sdk_has_no_recovery() -> None:
+    assert recoverable(Rig(), revision=4).hello.recovery == 0

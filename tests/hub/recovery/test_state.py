@@ -1,0 +1,54 @@
+"""Which sockets are kept for how long, and within which limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moorage.hub.settings import HubSettings
+from tests.hub.fakes import HUB, World
+from tests.hub.recovery.stage import ROOT, Stage
+
+
+def limited(**limits: float) -> Stage:
+    """A hub with these limits."""
+    given: Any = {f"recovery_{name}": value for name, value in limits.items()}
+    return Stage(World(hubs={HUB: HubSettings(**given)}))
+
+
+def test_a_parked_socket_is_forgotten_when_its_time_is_over() -> None:
+    stage = Stage(seconds=10)
+    client = stage.client()
+    client.lose()
+    stage.world.now += 9
+    stage.world.node.tick(stage.world.now)
+    client.come_back()
+    assert len(stage.returns.sockets) == 1
+    client.lose()
+    stage.world.now += 11
+    stage.world.node.tick(stage.world.now)
+    client.come_back(answer=False)
+    assert len(stage.returns.sockets) == 1
+    assert stage.world.node.claims.counts.refused == {"unknown": 1}
+
+
+def test_the_oldest_parked_sockets_make_room() -> None:
+    stage = limited(max_parked=2)
+    clients = [stage.client() for _ in range(3)]
+    for client in clients:
+        client.lose()
+    for client in clients:
+        client.come_back()
+    assert stage.world.node.claims.counts.refused == {"unknown": 1}
+    assert len(stage.returns.sockets) == 2
+
+
+def test_a_socket_that_missed_too_much_gets_a_new_session() -> None:
+    stage = limited(session_events=5)
+    client, other = stage.client(), stage.client()
+    for each, count in ((client, 6), (other, 5)):
+        each.lose()
+        for number in range(count):
+            stage.world.emit(ROOT, b'42["missed",%d]' % number)
+        each.come_back()
+    assert stage.world.node.claims.counts.refused == {"dropped": 1}
+    assert len(other.events) == 5
