@@ -46,9 +46,8 @@ class Clients:
         allow_unlisted_hubs: bool = True,
         incarnation: str = "",
     ) -> None:
-        self.new_id = new_id
-        self.incarnation = incarnation
-        """Identifies this start of the node."""
+        self.new_id, self.incarnation = new_id, incarnation
+        """The latter identifies this start of the node."""
         self.emit_numbers = count(1)
         """For emits that have no number of an app server."""
         self.clock = clock
