@@ -44,10 +44,15 @@ function broadcast(io, { times, bytes, room, rate }) {
   }, 1);
 }
 
-// The time lets a client tell what it missed from what is new. Every other one needs the client's room.
+// The time lets a client tell what it missed from what is new. Half of them need the client's room; one of four
+// is binary, and one has an exception.
 function news(io, { news: number }) {
-  const everybody = number % 2 ? io.to("readers") : io;
-  everybody.emit("news", number, Number(process.hrtime.bigint()) / 1e6);
+  const sent = Number(process.hrtime.bigint()) / 1e6;
+  const kind = number % 4;
+  if (kind === 0) io.emit("news", number, sent);
+  else if (kind === 1) io.to("readers").emit("news", number, sent);
+  else if (kind === 2) io.emit("news", number, sent, Buffer.alloc(16, number));
+  else io.to("readers").except("nobody").emit("news", number, sent);
 }
 
 // Twice: until the answer is there, and until everything in it has been read, for an answer may be lazy.
