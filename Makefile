@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help dist setup run test test-slow test-install coverage lint types bench bench-simulation fuzz lock clean
+.PHONY: help dist setup run test test-slow test-install coverage lint types bench bench-simulation bench-scale fuzz lock clean
 
 help:
 	@echo "make run    Moorage and the sample chat; prints the page's address, Ctrl-C ends both"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint   ruff"
 	@echo "make types  mypy --strict"
 	@echo "make bench  Moorage beside native socket.io, one run, a table of ratios"
+	@echo "make bench-scale  100,000 idle clients over the workers of this machine: memory, CPU"
 	@echo "make bench-simulation  clusters of 10, 64 and 1,000 nodes without sockets: messages, memory, CPU"
 	@echo "make fuzz   the decoders' fuzz targets, long run"
 	@echo "make dist   the Python wheel and the npm package, in dist/ (docs/howto/install.md)"
@@ -60,6 +61,10 @@ types: .venv/.ready
 bench: .venv/.ready bench/node_modules/.ready sdk-node/node_modules/.ready compiler redis haproxy
 	@cd sdk-node && npm run build --silent
 	@$(PY) -m bench $(ARGS)
+
+bench-scale: .venv/.ready bench/node_modules/.ready sdk-node/node_modules/.ready
+	@cd sdk-node && npm run build --silent
+	@$(PY) -m bench.cluster.scale $(ARGS)
 
 bench-simulation: .venv/.ready
 	@$(PY) -m bench.simulation $(ARGS)

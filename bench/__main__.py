@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench import measures, sdk_measures, servers
 from bench.cluster import broker, fan_out, three_nodes, trips
+from bench.cluster.killed import killed
 from bench.figures import Figure
 from bench.gather import fetch_sockets
 from bench.machine import facts
@@ -48,6 +49,7 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "p": broker.messages,
     "q": three_nodes.joins,
     "r": three_nodes.publishes,
+    "s": killed,
     "jitter": jitter,
     "jitter-off": jitter_off,
     "jitter-silent": jitter_silent,

@@ -21,16 +21,20 @@ CONNECTING, UPGRADING, OPENING, JOINING, READY = range(5)
 _JOIN = client_frame(b"40")
 _PONG = client_frame(b"3")
 _BUFFER = 256 * 1024
+_BIND_ADDRESS_NO_PORT = 24
+"""IP_BIND_ADDRESS_NO_PORT of Linux."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Client:
-    """One connection. `pending` is a part of a frame; `got` and `sent_at` belong to the load."""
+    """One connection. `hello` is its handshake, `pending` a part of a frame. `got` and `sent_at` belong to
+    the load."""
 
-    __slots__ = ("got", "pending", "sent_at", "socket", "state")
+    __slots__ = ("got", "hello", "pending", "sent_at", "socket", "state")
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, hello: bytes) -> None:
         self.socket = connection
+        self.hello = hello
         self.state = CONNECTING
         self.pending = b""
         self.got = 0
@@ -42,13 +46,17 @@ class Fleet:
 
     `narrow` clients announce a small window and small segments, so that a server's kernel buffers
     little for one that does not read: on loopback that would be megabytes, unlike on a network.
-    `headers` are added to every handshake.
+    `headers` are added to every handshake. `source` is the address that the clients have: a loopback address
+    has some 28,000 ports for one server.
     """
 
-    def __init__(self, address: Address, *, narrow: bool = False, headers: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, address: Address, *, narrow: bool = False, headers: tuple[str, ...] = (), source: str = ""
+    ) -> None:
         self.clients: list[Client] = []
         self.buffer = bytearray(_BUFFER)
         self._narrow = narrow
+        self._source = source
         self._headers = headers
         self._hello = b""
         self.aim(address)
@@ -79,11 +87,11 @@ class Fleet:
         opening: set[Client] = set()
         while len(self.clients) < target or opening:
             while len(opening) < parallel and len(self.clients) < target:
-                opening.add(self._dial())
+                opening.add(self.dial())
             if time.perf_counter() - began > seconds:
                 raise BenchError(f"{target - len(opening)} of {target} clients connected in {seconds:.0f} s")
             for client in self.ready():
-                self._advance(client)
+                self.advance(client)
                 if client.state == READY:
                     opening.discard(client)
         return time.perf_counter() - began
@@ -119,21 +127,32 @@ class Fleet:
         self.clients.clear()
         self._by_fd.clear()
 
-    def _dial(self) -> Client:
+    def dial(self) -> Client:
+        """Begin to connect one more client."""
         connection = socket.socket()
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._narrow:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
+        if self._source:
+            # The port is chosen at the connect, when the server's address is known.
+            connection.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+            connection.bind((self._source, 0))
         connection.connect_ex((HOST, self._address.port))
-        client = Client(connection)
+        client = Client(connection, self._hello)
         self.clients.append(client)
         self._by_fd[connection.fileno()] = client
         self._epoll.register(connection, select.EPOLLOUT)
         return client
 
-    def _advance(self, client: Client) -> None:
+    def forget(self, client: Client) -> None:
+        """Close a connection that has broken."""
+        del self._by_fd[client.socket.fileno()]
+        client.socket.close()
+        self.clients.remove(client)
+
+    def advance(self, client: Client) -> None:
         """One step of a connect to the first namespace. Like a stock client it waits for each answer."""
         if client.state == CONNECTING:
             self._connected(client)
@@ -150,7 +169,7 @@ class Fleet:
             raise BenchError(f"connection refused (errno {error})")
         self._epoll.modify(client.socket, select.EPOLLIN)
         if self._address.path:
-            client.socket.send(self._hello)
+            client.socket.send(client.hello)
             client.state = UPGRADING
         else:
             client.state = READY

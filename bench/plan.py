@@ -44,6 +44,8 @@ class Plan:
     """(q): joins of a round."""
     publishes: int
     """(r): publishes of a round."""
+    killed_clients: int
+    """(s): clients of four nodes."""
     fetch_clients: int
     fetch_starts: int
     fetch_rounds: int
@@ -79,6 +81,7 @@ FULL = Plan(
     cluster_clients=2000,
     joins=3000,
     publishes=20_000,
+    killed_clients=20_000,
     fetch_clients=10_000,
     fetch_starts=4,
     fetch_rounds=8,
@@ -107,6 +110,7 @@ QUICK = Plan(
     cluster_clients=200,
     joins=300,
     publishes=2000,
+    killed_clients=800,
     fetch_clients=300,
     fetch_starts=1,
     fetch_rounds=1,

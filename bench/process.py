@@ -118,6 +118,11 @@ class Process(Observed):
             )
         super().__init__(self._child.pid, log.stem)
 
+    def kill(self) -> None:
+        """End it at once."""
+        self._child.kill()
+        self._child.wait()
+
     def send(self, command: Mapping[str, int | str]) -> None:
         """One JSON line to its standard input."""
         stream = self._child.stdin
