@@ -38,6 +38,7 @@ class ServicePeer:
         self.keepalive = 5000
         self.grace = 5000
         self.revision = 1
+        self.recovery = 0
         self.node = "node"
         self.subprotocols = [v1.SUBPROTOCOL]
         self.greets = True
@@ -197,6 +198,8 @@ class ServicePeer:
             self.grace,
             "app",
             self.node,
+            0,
+            self.recovery,
         )
         await connection.send(v1.encode_batch(0, 0, [v1.encode_frame(answer)]))
         if known is not None:

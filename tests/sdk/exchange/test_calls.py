@@ -25,7 +25,8 @@ def manager() -> Manager:
 @pytest.fixture
 def calls(manager: Manager) -> Calls:
     inbox = Inbox(print)
-    dispatcher: Any = type("Dispatcher", (), dict.fromkeys(("opened", "closed", "left", "upgraded", "moved")))
+    methods = ("opened", "closed", "left", "upgraded", "moved", "recover", "parked", "back")
+    dispatcher: Any = type("Dispatcher", (), dict.fromkeys(methods))
     inbox.serve(dispatcher, lambda: manager.members, told=print, query=print)
     return Calls(Codec(socketio.packet.Packet), manager, inbox)
 

@@ -45,6 +45,9 @@ class Recorder(ClientDispatcher[Client]):
             raise ValueError("that is bad")
         self.notes.append(packet)
 
+    def _follow(self, client: Client, former: Client) -> None:
+        self.notes.append(("follow", client.number, former.number))
+
     def _end(self, client: Client) -> None:
         self.notes.append(("close", client.number))
 

@@ -179,9 +179,12 @@ def test_the_life_of_a_socket() -> None:
 
 
 def test_a_move_of_a_socket_that_is_gone(manager: Manager) -> None:
-    gone = Member("gone", "/", manager.own.client, None)
-    manager.moved(gone, True, ("a",))
-    manager.moved(manager.own, True, ("b",))
+    client: Any = manager.own.client
+    client.members["/gone"] = Member("gone", "/gone", client, None)
+    manager.moved(client, "/gone", True, ("a",))
+    manager.moved(client, "/other", True, ("a",))
+    manager.moved(client, "/", True, ("b",))
+    assert set(manager.rooms) == {"/"}
     assert set(manager.rooms["/"]) == {None, manager.sid, "b"}
 
 

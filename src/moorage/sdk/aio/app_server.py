@@ -7,7 +7,7 @@ import inspect
 import logging
 import secrets
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -25,6 +25,7 @@ from moorage.sdk.exchange.answers import Acks, AppServer, FetchedSockets
 from moorage.sdk.exchange.calls import Call, flags_of
 from moorage.sdk.exchange.inbox import Inbox
 from moorage.sdk.link.connection_string import check_hub, parse
+from moorage.sdk.link.recovery import recovery_of, warn_if_refused
 from moorage.sdk.link.session import MAX_QUEUE_BYTES
 from moorage.sdk.link.terms import warn_of_large_messages
 from moorage.wire.moorage.v1 import Close
@@ -44,6 +45,7 @@ async def use_moorage(
     wait: bool = False,
     emit_only: bool = False,
     ssl_context: ssl.SSLContext | None = None,
+    connection_state_recovery: Mapping[str, Any] | None = None,
 ) -> Moorage:
     """Hand the clients of `sio`, a `socketio.AsyncServer`, to Moorage; returns once the link is up.
 
@@ -52,10 +54,12 @@ async def use_moorage(
     right. `max_queue_bytes` may wait for the service before emits raise `QueueFull`. `wait`: keep trying
     while no service answers, instead of raising. `emit_only`: a worker or a script that only emits; it never
     gets clients. `ssl_context` for an https endpoint whose authority this machine does not know.
+    `connection_state_recovery`: clients whose connection is lost come back to their sockets. A dict with
+    `max_disconnection_duration` (seconds, 120) and `quiet` (False): docs/howto/recover-connections.md.
 
     Raises `UsageError` for arguments that cannot work, `LinkRefused` and `LinkUnavailable` with a message
     that names cause and fix. After that the link comes back by itself; see `Moorage.on`."""
-    where = parse(connection_string)
+    where, recovery = parse(connection_string), recovery_of(connection_state_recovery)
     check_hub(hub)
     if isinstance(sio, socketio.Server):
         raise UsageError("this is a synchronous socketio.Server: `use_moorage_sync(sio, ...)` is for it")
@@ -72,6 +76,7 @@ async def use_moorage(
             max_queue_bytes=max_queue_bytes,
             emit_only=emit_only,
             ssl_context=ssl_context,
+            recovery=recovery,
         ),
     )
     try:
@@ -80,6 +85,7 @@ async def use_moorage(
         moorage.detach()
         raise
     warn_of_large_messages(sio.eio, moorage.link.hello)
+    warn_if_refused(recovery, moorage.link.hello)
     return moorage
 
 

@@ -116,13 +116,20 @@ class Dispatcher(ClientDispatcher[AioClient]):
         if member is None or member.stage is Stage.LEAVING:
             return
         try:
-            await self._sio._handle_disconnect(client.sid, namespace, reason)
+            # Not `_handle_disconnect`: it would end by removing the socket with this id, and by then the
+            # client may have come back to it.
+            if self._manager.claim(member):
+                await self._sio._trigger_event("disconnect", namespace, member.sid, reason)
         except Exception:
             _log.exception("the disconnect handler of %s failed", namespace)
         finally:
             self._manager.remove(member)
 
     async def _end_client(self, client: AioClient, reason: str) -> None:
+        if client.may_return and self._engine.link.recovers(client.number):
+            members = [member for member in client.members.values() if member.stage is Stage.CONNECTED]
+            # As soon as one of the handlers waits for something, or all have ended.
+            self._loop.call_soon(self._save, client, members)
         for namespace in list(client.members):
             await self._end_socket(client, namespace, reason)
         for member in list(client.members.values()):
@@ -131,6 +138,19 @@ class Dispatcher(ClientDispatcher[AioClient]):
             await self._engine.handlers["disconnect"](client.sid, reason)
         finally:
             self._engine.remove(client)
+
+    def _save(self, client: AioClient, members: list[Member]) -> None:
+        for member in members:
+            try:
+                self._engine.link.send_in(client.link_session, self._kept(client, member))
+            except MoorageError as error:
+                _log.error("socket %s cannot be recovered: %s", member.sid, error)
+
+    def _follow(self, client: AioClient, former: AioClient) -> None:
+        if former.work is not None:
+            ended = self._loop.create_future()
+            self._queue(former, partial(ended.set_result, None))
+            self._queue(client, lambda: ended)
 
     # -- turns ----------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from moorage.sdk.link.connection_string import ConnectionString
 from moorage.sdk.link.merged import Merged
 from moorage.sdk.link.planner import Aim, NodeView, Order, Planner, aim_of, inward, outward, slot_of
 from moorage.sdk.link.ports import FleetReceiver
+from moorage.sdk.link.recovery import OFF, Recovery
 from moorage.sdk.link.session import MAX_QUEUE_BYTES, Answers, Counts, End, Session, TakesPart, Waiter
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.v1 import FromApp, FromService, ServiceHello
@@ -87,6 +88,7 @@ class Fleet:
         max_queue_bytes: int = MAX_QUEUE_BYTES,
         emit_only: bool = False,
         ssl_context: ssl.SSLContext | None = None,
+        recovery: Recovery = OFF,
     ) -> None:
         self.target = target
         self.hub = hub
@@ -104,8 +106,8 @@ class Fleet:
         self._planner = Planner()
         self._links: dict[int, NodeLink] = {}
         self._failed: Exception | None = None
-        self._held = False
-        self._was_down = False
+        self._held = self._was_down = False
+        self._recovery = recovery
         self._changed: asyncio.Future[None] | None = None
         """Set while `start` waits for the nodes to be covered."""
         link = self._add_link(self._planner.add()).link
@@ -127,6 +129,7 @@ class Fleet:
             self.target, self.hub, self.server_id, node_link, owner=node_link, **self._options
         )
         node_link.link.session.heard_nodes = lambda frame: self._listed(node_link, frame)
+        node_link.link.session.recovery = self._recovery
         node_link.link.hold(self._held)
         node_link.link.patient = view.slot > 0
         self._links[view.slot] = node_link
@@ -175,6 +178,17 @@ class Fleet:
         """The session that knows a client or a question by this number."""
         node_link = self._links.get(slot_of(number))
         return (node_link.link.session.id or _NO_SESSION) if node_link is not None else _NO_SESSION
+
+    def send_in(self, session: str, frame: FromApp) -> None:
+        """Queue a frame in this session and in no other; drop it if the session has ended."""
+        for node_link in self._links.values():
+            if node_link.link.session.id == session:
+                node_link.link.send(frame)
+
+    def recovers(self, number: int) -> bool:
+        """The client's node keeps sockets whose client may come back."""
+        node_link = self._links.get(slot_of(number))
+        return node_link is not None and node_link.link.hello.recovery > 0
 
     def knows(self, session: str) -> bool:
         """The session has not ended."""

@@ -78,9 +78,8 @@ class Link:
         self.target = target
         self.hub = hub
         self.server_id = server_id
-        sdk = f"moorage-python/{__version__}"
         self.session = Session(
-            sdk=sdk,
+            sdk=f"moorage-python/{__version__}",
             max_queue_bytes=max_queue_bytes,
             emit_only=emit_only,
             instance=instance or secrets.token_urlsafe(INSTANCE_BYTES),
@@ -98,13 +97,11 @@ class Link:
         self._ended: Exception | None = None
         self.left = False
         """`close` has ended it."""
-        self._down_since = self._up_since = 0.0
+        self._down_since = self._up_since = self._idle = self._silent = 0.0
         self.backoff = Backoff()
-        self._held = False
-        self._scheduled = False
+        self._held = self._scheduled = False
         self._drained: list[asyncio.Future[None]] = []
         self._sent = self._heard = True
-        self._idle = self._silent = 0.0
 
     # -- state --------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from moorage.sdk.clients.environ import Environ
 from moorage.sdk.clients.members import Member, Stage
+from moorage.sdk.clients.restored import Restored
 from moorage.sdk.link.planner import slot_of
 from moorage.sdk.link.terms import max_message
 from moorage.sdk.payload import RS, part_of
@@ -58,6 +59,8 @@ class Client:
         self.environ = environ
         self.members: dict[str, Member] = {}
         """Its sockets by namespace."""
+        self.restored: dict[str, Restored] = {}
+        """Sockets of earlier connections that go on with this client, until they connect."""
         self.session: dict[str, Any] = {}
         self.connected = True
         self.upgrading = False
@@ -66,6 +69,8 @@ class Client:
         self.closing = False
         self.gone = False
         """True once nothing reaches it any more."""
+        self.may_return = False
+        """Its connection was lost: it may come back to its sockets."""
         self.closed = False
         """True once its disconnect handlers have run as well."""
         self.queued = 0

@@ -48,8 +48,9 @@ def parse_headers(data: bytes) -> dict[str, list[str]]:
 
 def environ_of(frame: Open) -> Environ:
     """The environment of a client. Beyond WSGI: `moorage.connection_id`, `moorage.user_id` (None without
-    an access token), `moorage.claims` (each claim a list of strings) and `moorage.handshake`, the JSON
-    in which the service told all this."""
+    an access token), `moorage.claims` (each claim a list of strings), `moorage.handshake`, the JSON
+    in which the service told all this, and `moorage.recovered`: True while the `connect` handler of a socket
+    runs that goes on after its connection was lost."""
     handshake = parse_handshake(frame.handshake)
     path, _, query = handshake.get("url", "").partition("?")
     headers = handshake.get("headers", {})
@@ -84,6 +85,7 @@ def environ_of(frame: Open) -> Environ:
         "moorage.user_id": frame.user,
         "moorage.claims": handshake.get("claims", {}),
         "moorage.handshake": frame.handshake,
+        "moorage.recovered": False,
     }
     # A name with `_` and one with `-` come to the same here: the one with `-`, which a proxy may have
     # set and vouch for, counts.

@@ -36,6 +36,15 @@ def facts_json(session: Any, auth: Any) -> bytes:
         return orjson.dumps({**kept, "left_out": left_out}, None, _STRICT)
 
 
+def kept_json(value: Any, name: str) -> tuple[bytes, dict[str, str]]:
+    """JSON of `value`, and what was left out (path -> problem)."""
+    try:
+        return orjson.dumps(value, None, _STRICT), {}
+    except TypeError:
+        left_out: dict[str, str] = {}
+        return orjson.dumps(_kept(value, name, left_out, ()), None, _STRICT), left_out
+
+
 def _kept(value: Any, path: str, left_out: dict[str, str], above: tuple[int, ...]) -> Any:
     """`value` without what JSON cannot express. `above`: ids of the values that contain it."""
     if value is None or isinstance(value, (bool, float)):

@@ -50,6 +50,7 @@ class Member:
         "entered",
         "last_ack",
         "namespace",
+        "restored",
         "rooms",
         "sid",
         "stage",
@@ -65,12 +66,20 @@ class Member:
         self.stage = Stage.CONNECTING
         self.entered = False
         """The service knows its id already, because it has entered a room while it was connecting."""
+        self.restored = False
+        """It goes on after its connection was lost."""
         self.rooms: set[str] = {sid}
         self.unconfirmed: dict[str, int] = {}
         """The number of unconfirmed own changes, by room."""
         self.waiting: dict[int, Callback] = {}
         """Callbacks by ack id."""
         self.last_ack = 0
+
+    @property
+    def missing(self) -> bool:
+        """It has missed events. The service sends them behind the CONNECT answer, and behind them what was
+        emitted to its rooms until then. A packet for its client would come before both."""
+        return self.restored and self.stage is Stage.CONNECTING
 
     def expect(self, callback: Callback) -> int:
         """An ack id for `callback`."""
@@ -86,6 +95,7 @@ class Member:
         """True if an emit to `whom` is for this socket and the service cannot know that: it is connecting."""
         return (
             self.stage is Stage.CONNECTING
+            and not self.restored
             and self.namespace == whom.namespace
             and not self.client.gone
             and (not whom.rooms or (self.sid in whom.rooms and not self.entered))
@@ -135,7 +145,11 @@ class Members:
         return member if member is not None and member.namespace == namespace else None
 
     def add(self, member: Member) -> None:
-        """A new socket, in its own room."""
+        """A new socket, in its own room. If it goes on after its connection was lost, the `disconnect`
+        handler of its former self may still run."""
+        former = self.by_id.get(member.sid)
+        if former is not None:
+            self.remove(former)
         self.by_id[member.sid] = member
         member.client.members[member.namespace] = member
         rooms = self.rooms.setdefault(member.namespace, {})
@@ -144,13 +158,25 @@ class Members:
 
     def remove(self, member: Member) -> None:
         """The socket is gone."""
-        if self.by_id.pop(member.sid, None) is None:
+        if self.by_id.get(member.sid) is not member:
             return
+        del self.by_id[member.sid]
         if member.client.members.get(member.namespace) is member:
             del member.client.members[member.namespace]
         for room in (None, *member.rooms):
             self._take_out(member, room)
         member.waiting.clear()
+
+    def rebind(self, member: Member, client: ClientRecord) -> None:
+        """The socket goes on with another client."""
+        former, namespace = member.client, member.namespace
+        client.members[namespace] = member
+        if namespace in former.session:
+            client.session[namespace] = former.session.pop(namespace)
+        member.client = client
+        rooms = self.rooms[namespace]
+        for room in (None, *member.rooms):
+            rooms[room][member.sid] = client.sid
 
     def enter(self, member: Member, rooms: Iterable[Any]) -> tuple[str, ...]:
         """Add it to rooms, unless it is gone. Returns their names on the wire."""

@@ -15,12 +15,14 @@ from typing import Any, Final, Generic
 
 from moorage.sdk.clients.clients import ClientT, ClientTable
 from moorage.sdk.clients.idle import IdleCheck
+from moorage.sdk.clients.members import Member
 from moorage.sdk.clients.packets import PacketReader, complete
+from moorage.sdk.clients.restored import Restored, data_of
 from moorage.sdk.exchange.manager import SocketManager
 from moorage.sdk.payload import Codec
 from moorage.wire.engineio import SEPARATOR
 from moorage.wire.errors import PeerError
-from moorage.wire.moorage.v1 import Closed, Left, Moved, Open, Upgraded
+from moorage.wire.moorage.v1 import Back, Closed, Left, Moved, Open, Parked, Recover, Save, Upgraded
 
 CLIENT_QUEUE: Final = 4 * 1024 * 1024
 """Bytes of one client's packets that may wait for their turn. Beyond this the client is closed: its slow
@@ -71,6 +73,10 @@ class ClientDispatcher(Generic[ClientT]):
         """Handle one packet with its attachments. Raises `ValueError` and `PeerError`."""
 
     @abstractmethod
+    def _follow(self, client: ClientT, former: ClientT) -> None:
+        """The ordered jobs of `client` run after those that `former` has now."""
+
+    @abstractmethod
     def _end(self, client: ClientT) -> None:
         """Tell the service to close the client."""
 
@@ -88,6 +94,7 @@ class ClientDispatcher(Generic[ClientT]):
         client = self._table.by_number.pop(frame.client, None)
         if client is not None:
             client.gone = True
+            client.may_return = frame.cause != "parse error" and not client.closing
             reason = self._causes.get(frame.cause, self._sio.reason.TRANSPORT_ERROR)
             self._in_order(client, partial(self._end_client, client, reason))
 
@@ -112,9 +119,42 @@ class ClientDispatcher(Generic[ClientT]):
     def moved(self, frame: Moved) -> None:
         """Another app server, or the REST API, has changed a socket's rooms."""
         client = self._table.by_number.get(frame.client)
-        member = client.members.get(frame.namespace) if client is not None else None
-        if member is not None:
-            self._manager.moved(member, frame.joined, frame.rooms)
+        if client is not None:
+            self._manager.moved(client, frame.namespace, frame.joined, frame.rooms)
+
+    # -- connection state recovery --------------------------------------------------------------------------
+
+    def recover(self, frame: Recover) -> None:
+        """The CONNECT of a client that continues a socket of an earlier connection."""
+        client = self._table.by_number.get(frame.client)
+        if client is not None:
+            client.restored[frame.namespace] = Restored(frame.sid, frame.rooms, frame.data)
+            self.packet(frame.client, frame.packet)
+
+    def parked(self, frame: Parked) -> None:
+        """The client is away and may come back. Its sockets live on."""
+        client = self._table.by_number.get(frame.client)
+        if client is not None:
+            client.incoming = []
+
+    def back(self, frame: Back) -> None:
+        """A client that was away goes on as another client. The handlers of its earlier packets end first."""
+        client, former = self._table.by_number.get(frame.client), self._table.by_number.get(frame.was)
+        member = former.members.get(frame.namespace) if former is not None else None
+        if client is None or former is None or member is None or member.sid != frame.sid:
+            return
+        self._manager.rebind(member, client)
+        self._follow(client, former)
+        self._in_order(former, partial(self._moved_on, former, frame.namespace))
+
+    @staticmethod
+    def _moved_on(former: ClientT, namespace: str) -> None:
+        former.members.pop(namespace, None)
+
+    def _kept(self, client: ClientT, member: Member) -> Save:
+        """What the service keeps of a socket that may go on."""
+        data = data_of(member.sid, client.session.get(member.namespace))
+        return Save(member.namespace, member.sid, data)
 
     # -- its packets ----------------------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ class SocketManager:
         payload = self._codec.event(namespace, arguments)
         if room.__class__ is str and not flags and skip is None:
             member = self.reachable(room, namespace)
-            if member is not None:
+            if member is not None and not member.missing:
                 return Packet(member.client.number, payload), member.client.link_session
         return Emit(0, target(namespace, room, skip), flags, payload), ""
 
@@ -81,13 +81,16 @@ class SocketManager:
 
     def packet_with_ack(
         self, member: Member, namespace: str, arguments: list[Any], callback: Callback
-    ) -> tuple[Packet, int]:
+    ) -> tuple[Packet | Emit, int]:
         """An event for an own socket whose ack goes to `callback`, and its ack id. Raises
         `NotSerialisable`."""
         with self.lock:
             ack_id = member.expect(callback)
         try:
-            return Packet(member.client.number, self._codec.event(namespace, arguments, ack_id)), ack_id
+            payload = self._codec.event(namespace, arguments, ack_id)
+            if member.missing:
+                return Emit(0, target(namespace, member.sid, None), 0, payload), ack_id
+            return Packet(member.client.number, payload), ack_id
         except BaseException:
             member.answered(ack_id)
             raise
@@ -110,7 +113,7 @@ class SocketManager:
                 return _elsewhere(Join, sid, namespace, room)
             undo = self._undo(member, room)
             names = sent = self.members.enter(member, [room])
-            if member.stage is Stage.CONNECTING:
+            if member.stage is Stage.CONNECTING and not member.restored:
                 # The service learns a socket's id from the answer to its CONNECT. An emit that follows may
                 # go to the room, or be meant to skip the socket, so the id goes before the room.
                 sent, member.entered = (sid, *names), True
@@ -159,11 +162,20 @@ class SocketManager:
 
         return lambda ref: Leave(ref, to, names), undo
 
-    def moved(self, member: Member, joined: bool, names: Iterable[str]) -> None:
-        """Another app server, or the REST API, has changed an own socket's rooms."""
+    def moved(self, client: Client, namespace: str, joined: bool, names: Iterable[str]) -> None:
+        """Another app server, or the REST API, has changed the rooms of a client's socket."""
+        with self.lock:
+            restored, member = client.restored.get(namespace), client.members.get(namespace)
+            if restored is not None:
+                restored.moved(joined, names)
+            elif member is not None and self.members.by_id.get(member.sid) is member:
+                self.members.moved(member, joined, names)
+
+    def rebind(self, member: Member, client: Client) -> None:
+        """An own socket goes on with another client."""
         with self.lock:
             if self.members.by_id.get(member.sid) is member:
-                self.members.moved(member, joined, names)
+                self.members.rebind(member, client)
 
     def basic_enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
         """`sio.instrument()` replaces it to see rooms. Everything has been done by then."""
@@ -179,10 +191,16 @@ class SocketManager:
         with self.lock:
             if client is None or client.gone or namespace in client.members:
                 return None
-            sid: str = self.server.eio.generate_id()
+            restored = client.restored.pop(namespace, None)
+            client.environ["moorage.recovered"] = restored is not None
+            sid: str = self.server.eio.generate_id() if restored is None else restored.sid
             member = Member(sid, namespace, client, self.auth.get((eio_sid, namespace)))
             self.members.add(member)
             self.connecting.add(member)
+            if restored is not None:
+                member.restored = True
+                self.members.enter(member, restored.rooms)
+                client.session[namespace] = restored.session()
         return sid
 
     def connected(self, sid: str, namespace: str) -> None:

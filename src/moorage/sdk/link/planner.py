@@ -47,7 +47,9 @@ _AIMS: Final[dict[type[Any], Aim]] = {
     v1.List: Aim.HOME,
 }
 
-_OF_CLIENT: Final = frozenset({v1.Packet, v1.Open, v1.Closed, v1.Left, v1.Upgraded, v1.Moved})
+_OF_CLIENT: Final = frozenset(
+    {v1.Packet, v1.Open, v1.Closed, v1.Left, v1.Upgraded, v1.Moved, v1.Recover, v1.Parked, v1.Back}
+)
 _QUESTIONS: Final = frozenset({v1.Told, v1.Query})
 
 
@@ -79,6 +81,8 @@ def inward(frames: Iterable[FromService], slot: int) -> None:
         kind = type(frame)
         if kind in _OF_CLIENT:
             frame.client += base  # type: ignore[union-attr]
+            if kind is v1.Back:
+                frame.was += base  # type: ignore[union-attr]
         elif kind in _QUESTIONS and frame.ref:  # type: ignore[union-attr]
             frame.ref += base  # type: ignore[union-attr]
 

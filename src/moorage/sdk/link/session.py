@@ -13,6 +13,7 @@ import msgspec
 
 from moorage.sdk import errors
 from moorage.sdk.errors import MoorageError
+from moorage.sdk.link.recovery import OFF
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.raw_batch import decode_frame_from_app
@@ -163,6 +164,8 @@ class Session:
         self._window = window
         self._emit_only = emit_only
         self._instance = instance
+        self.recovery = OFF
+        """What to ask of the service."""
         self._counts = counts or Counts()
         self.largest: float = float("inf")
         """Bytes of the largest frame that the service reads."""
@@ -181,7 +184,7 @@ class Session:
     def hello(self) -> bytes:
         """The first message."""
         terms = (self.id, self._in.received, self._window, self._emit_only)
-        frame = v1.AppHello(v1.REVISION, self._sdk, *terms, self._instance)
+        frame = v1.AppHello(v1.REVISION, self._sdk, *terms, self._instance, *self.recovery)
         return encode_batch(0, 0, [encode_frame(frame)])
 
     def greeted(self, data: bytes, node: str = "") -> Greeting:

@@ -16,7 +16,7 @@ import secrets
 import ssl
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -29,6 +29,7 @@ from moorage.sdk.errors import MoorageError, UsageError
 from moorage.sdk.exchange.answers import Acks, AppServer, FetchedSockets
 from moorage.sdk.exchange.calls import Call, flags_of
 from moorage.sdk.link.connection_string import check_hub, parse
+from moorage.sdk.link.recovery import recovery_of, warn_if_refused
 from moorage.sdk.link.session import MAX_QUEUE_BYTES
 from moorage.sdk.link.terms import warn_of_large_messages
 from moorage.sdk.threads.dispatch import ThreadsDispatcher
@@ -77,6 +78,7 @@ def use_moorage_sync(
     wait: bool = False,
     emit_only: bool = False,
     ssl_context: ssl.SSLContext | None = None,
+    connection_state_recovery: Mapping[str, Any] | None = None,
 ) -> ThreadedMoorage:
     """Hands the clients of `server` to Moorage; returns once the link is up.
 
@@ -86,10 +88,11 @@ def use_moorage_sync(
     `max_queue_bytes` what may wait for the service before emits raise `QueueFull`. With `wait` a service that
     is not there yet is waited for. `emit_only` is for a worker or a script that only emits: it never gets
     clients. `ssl_context` for an https endpoint whose authority this machine does not know.
+    `connection_state_recovery` as for `use_moorage`.
 
     Raises `UsageError` for arguments that cannot work, `LinkRefused` and `LinkUnavailable` with a message
     that names cause and fix. Call it in the process that serves: threads do not survive a fork."""
-    where = parse(connection_string)
+    where, recovery = parse(connection_string), recovery_of(connection_state_recovery)
     sio, extra = _server_of(server)
     if isinstance(sio.eio, Engine) and sio.eio.give_back is not None:
         sio.eio.give_back()
@@ -109,12 +112,14 @@ def use_moorage_sync(
             max_queue_bytes=max_queue_bytes,
             emit_only=emit_only,
             ssl_context=ssl_context,
+            recovery=recovery,
         ),
         threads=threads,
         extra=extra,
         elsewhere=moved_to(where.endpoint, hub),
     )
     moorage.attach(wait=wait)
+    warn_if_refused(recovery, moorage.link.hello)
     return moorage
 
 
@@ -161,7 +166,13 @@ class ThreadedMoorage(AppServerBase):
         self._manager = ThreadsManager(self.link, self._codec, self._engine)
         self._manager.set_server(sio)
         self._dispatcher = ThreadsDispatcher(
-            sio, self._engine, self._manager, self._codec, extra, session=self.link.session_of
+            sio,
+            self._engine,
+            self._manager,
+            self._codec,
+            extra,
+            session=self.link.session_of,
+            recovers=self.link.recovers,
         )
         self._server_events = ThreadsServerEvents(self.link, self._codec, self._pool)
         self._inbox.serve_threads(self.link, self._dispatcher, self._manager, self._server_events)

@@ -16,6 +16,7 @@ from typing import Any
 from moorage.sdk.clients.environ import environ_of
 from moorage.sdk.clients.members import Member, Stage
 from moorage.sdk.clients.packets import Ack, Connect, Event, refusal
+from moorage.sdk.errors import MoorageError
 from moorage.sdk.exchange.dispatch import CLIENT_QUEUE, HANDLER_COST, ClientDispatcher
 from moorage.sdk.payload import Codec
 from moorage.sdk.threads.engine import Engine, ThreadsClient
@@ -26,7 +27,8 @@ _log = logging.getLogger("moorage.sdk")
 
 
 class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
-    """Takes the frames that are about clients. `session` gives the session of a client's number."""
+    """Takes the frames that are about clients. `session` gives the session of a client's number,
+    `recovers` whether its node keeps sockets whose client may come back."""
 
     def __init__(
         self,
@@ -37,11 +39,13 @@ class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
         extra: dict[str, Any],
         *,
         session: Callable[[int], str],
+        recovers: Callable[[int], bool],
     ) -> None:
         super().__init__(sio, engine, manager, codec)
         self._engine = engine
         self._manager: ThreadsManager = manager
         self._session = session
+        self._recovers = recovers
         self._extra = {"wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.async": False, **extra}
         self._lock = threading.Lock()
         self._left = threading.Condition()
@@ -159,14 +163,28 @@ class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
             self._manager.remove(member)
 
     def _end_client(self, client: ThreadsClient, reason: str) -> None:
-        for namespace in list(client.members):
+        keeps = client.may_return and self._recovers(client.number)
+        for namespace, member in list(client.members.items()):
+            is_connected = member.stage is Stage.CONNECTED
             self._end_socket(client, namespace, reason)
+            if keeps and is_connected:
+                self._save(client, member)
         with self._manager.lock:
             if client.members:
                 # Another thread is running a disconnect handler, which wants the session.
                 client.when_empty = partial(self._forget, client, reason)
                 return
         self._forget(client, reason)
+
+    def _save(self, client: ThreadsClient, member: Member) -> None:
+        try:
+            self._engine.transmit(self._kept(client, member), client.link_session)
+        except MoorageError as error:
+            _log.error("socket %s cannot be recovered: %s", member.sid, error)
+
+    def _follow(self, client: ThreadsClient, former: ThreadsClient) -> None:
+        if not former.jobs.idle:
+            client.jobs = former.jobs
 
     def _forget(self, client: ThreadsClient, reason: str) -> None:
         try:

@@ -21,6 +21,7 @@ from moorage.sdk.aio.fleet import Fleet
 from moorage.sdk.errors import MoorageError
 from moorage.sdk.link.connection_string import ConnectionString
 from moorage.sdk.link.ports import FleetReceiver
+from moorage.sdk.link.recovery import OFF, Recovery
 from moorage.sdk.link.session import (
     CONGESTED_BYTES,
     MAX_QUEUE_BYTES,
@@ -29,7 +30,7 @@ from moorage.sdk.link.session import (
     TakesPart,
     Waiter,
 )
-from moorage.wire.moorage.v1 import Facts, FromApp, ServiceHello
+from moorage.wire.moorage.v1 import Facts, FromApp, Save, ServiceHello
 
 REQUEST_SECONDS: Final = 30.0
 """How long a call waits for the service when the link is up, and for the link when it is down."""
@@ -84,6 +85,7 @@ class ThreadedLink:
         max_queue_bytes: int = MAX_QUEUE_BYTES,
         emit_only: bool = False,
         ssl_context: ssl.SSLContext | None = None,
+        recovery: Recovery = OFF,
     ) -> None:
         self.hub = hub
         self.server_id = server_id
@@ -99,6 +101,7 @@ class ThreadedLink:
             max_queue_bytes=max_queue_bytes,
             emit_only=emit_only,
             ssl_context=ssl_context,
+            recovery=recovery,
         )
         self._link: Fleet | None = None
         self._queue: deque[tuple[Item, int, str]] = deque()
@@ -205,6 +208,10 @@ class ThreadedLink:
     def session_of(self, number: int) -> str:
         """The session that knows a client or a question by this number."""
         return self.link.session_of(number)
+
+    def recovers(self, number: int) -> bool:
+        """The client's node keeps sockets whose client may come back."""
+        return self.link.recovers(number)
 
     @property
     def up(self) -> bool:
@@ -351,6 +358,8 @@ class ThreadedLink:
         try:
             if isinstance(item, tuple):
                 self.link.ask(*item)
+            elif type(item) is Save:
+                self.link.send_in(session, item)
             else:
                 self.link.send(item)
         except MoorageError as error:
