@@ -50,7 +50,8 @@ def _invoking(clients: Clients, hub: Hub, command: Invoke, answers: Answers[Any]
         yield False
     ack_id = hub.invocations.begin()
     packets[0] = socketio.with_ack_id(packets[0], header, ack_id)
-    delivery = Delivery(engineio.RS.join(packets), clients.flusher)
+    payload = engineio.RS.join(packets)
+    delivery = Delivery(payload, clients.flusher)
     if len(asked) > FEW_ASKED and len(asked) + hub.invocations.waiting > MAX_ASKED:
         raise PeerError(LINK_OVERFLOW, f"at most {MAX_ASKED} answers of clients are waited for in a hub")
     limit = clients.invoke_timeout
@@ -58,6 +59,8 @@ def _invoking(clients: Clients, hub: Hub, command: Invoke, answers: Answers[Any]
     # Registered before the first question leaves: answers come while others are still to be asked.
     hub.invocations.ask(ack_id, asked, answers, clients.clock() + timeout)
     everyone = tuple(asked)
+    if hub.recovery is not None and not command.volatile:
+        hub.recovery.ask(command.to, namespace, payload, ack_id)
     for start in range(0, len(everyone), STEP):
         if start:
             yield False

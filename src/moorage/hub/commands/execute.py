@@ -24,6 +24,7 @@ from moorage.hub.connections.fanout import Delivery
 from moorage.hub.hub import Client, Connection, Hub
 from moorage.hub.outbox import SLICE
 from moorage.hub.ports import AppPeer
+from moorage.hub.recovery.state import Sending
 from moorage.hub.turns import STEP, Job
 from moorage.wire.commands import (
     DONE,
@@ -91,7 +92,7 @@ def _send(clients: Clients, hub: Hub, command: Send) -> Done:
     directory = hub.directory
     work = directory.work(command.to)
     if work > FEW and (work > FEW_RECIPIENTS or not _is_index(command.to)):
-        return _sending(clients, hub, command)
+        return _sending(clients, hub, command, _in_recovery(hub, command))
     to = directory.select(command.to)
     if not to and command.to.connection is not None:
         return _known(hub, command.to)
@@ -101,7 +102,7 @@ def _send(clients: Clients, hub: Hub, command: Send) -> Done:
         return Outcome(reached=0)
     delivery = _delivery(clients, command)
     if delivery.work > 1 and delivery.work * len(to) > FEW:
-        return _sending(clients, hub, command)
+        return _sending(clients, hub, command, _in_recovery(hub, command))
     return Outcome(reached=delivery.to(to))
 
 
@@ -121,7 +122,14 @@ def _is_index(to: Selection) -> bool:
     return one and not condition.none_of and not condition.text
 
 
-def _sending(clients: Clients, hub: Hub, command: Send) -> Job[Outcome]:
+def _in_recovery(hub: Hub, command: Send) -> Sending | None:
+    """What recovery has to know of an emit in steps."""
+    if hub.recovery is None or not is_emit(command.payload):
+        return None
+    return hub.recovery.sending(command.to)
+
+
+def _sending(clients: Clients, hub: Hub, command: Send, sending: Sending | None) -> Job[Outcome]:
     delivery = _delivery(clients, command)
     size = max(1, STEP // delivery.work)
     audience = _audience(hub, command.to)
@@ -129,7 +137,10 @@ def _sending(clients: Clients, hub: Hub, command: Send) -> Job[Outcome]:
     for found in parts(hub.directory, command.to):
         some = tuple(c for c in found if c.outbox.ready or not command.volatile)
         for start in range(0, len(some), size):
-            reached += delivery.to(some[start : start + size], among=audience or max(SLICE, len(some)))
+            piece = some[start : start + size]
+            if sending is not None:
+                delivery = Delivery(sending.step(piece), clients.flusher)
+            reached += delivery.to(piece, among=audience or max(SLICE, len(some)))
             yield False
         if not some:
             yield False

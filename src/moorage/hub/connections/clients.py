@@ -412,7 +412,7 @@ class Clients:
         self.guard("node", self.handovers.tick, now)
         for hub in tuple(self.hubs.values()):
             if hub.recovery is not None:
-                self.guard("node", hub.recovery.tick, now)
+                self.guard("node", self.claims.tick_hub, hub, now)
                 self._forget_if_empty(hub)
             if hub.waits:
                 self.invoke_timeouts += self.guard("node", hub.invocations.tick, now) or 0

@@ -100,6 +100,15 @@ class Claims:
                     hub.name, epoch, settings, hub.directory, news, counts=self.counts, now=self._clock()
                 )
 
+    def tick_hub(self, hub: Hub, now: float) -> None:
+        """Time passes in a hub. Its recovery ends with the last socket and app server that have it."""
+        recovery = hub.recovery
+        if recovery is not None:
+            recovery.tick(now)
+            if recovery.is_empty and not any([server.returns for server in hub.servers.all()]):
+                recovery.close(hub.name)
+                hub.recovery = None
+
     def connect(self, connection: Connection, connect: Connect) -> bool:
         """A client connects to a namespace of a hub with recovery. Returns True if it claims a socket. If
         not, its packet has to be forwarded, and it gets a new one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any, Final, Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 from moorage.hub.ports import Interest
 from moorage.hub.recovery.away import Away, Beside
@@ -54,6 +55,31 @@ class TrackedRooms(Rooms[ConnectionT]):
             super().leave(connection, group)
 
 
+class Sending:
+    """A large emit, which is delivered in steps. Others are carried out meanwhile, so each step has the
+    offset of its own moment. A client whose connection ends may not have had this emit but later ones."""
+
+    __slots__ = ("__weakref__", "_done", "_payload", "_recovery", "position", "to")
+
+    def __init__(self, recovery: Recovery[Any], to: Selection, payload: bytes, position: int) -> None:
+        self._recovery = recovery
+        self.to = to
+        self._payload = payload
+        """Without offsets."""
+        self.position = position
+        self._done: set[object] = set()
+        """The connections that have had it."""
+
+    def step(self, some: Collection[object]) -> bytes:
+        """It is delivered to `some` now. Returns the payload with the current offset."""
+        self._done.update(some)
+        return self._recovery.send(self.to, self._payload, volatile=True)
+
+    def has_missed(self, connection: object, track: Track[Any]) -> bool:
+        """True if it would still be delivered to this connection, which has ended."""
+        return connection not in self._done and matches(self.to, track)
+
+
 class Recovery(Generic[ConnectionT]):
     """All state of one hub. `now` is in seconds."""
 
@@ -74,6 +100,11 @@ class Recovery(Generic[ConnectionT]):
         """The time of the last tick."""
         self.margin = SLACK
         """Seconds after which a client has received a packet, or its end has been noticed."""
+        self._longest = 0.0
+        self._sendings: WeakSet[Sending] = WeakSet()
+        """A job that is given up takes its emit along."""
+        self._latest = b""
+        self._news = news
         self._directory = directory
         self.away: Away[ConnectionT] = Away()
         self._tracks: dict[str, Track[ConnectionT]] = {}
@@ -113,12 +144,14 @@ class Recovery(Generic[ConnectionT]):
         if connection.tracks is None:
             connection.tracks = {}
         connection.tracks[track.prefix] = track
-        self.log.retention = max(self.log.retention, lasts + self.margin)
+        self._longest = max(self._longest, lasts)
+        self.log.retention = self._longest + self.margin
         return track
 
     def heartbeat(self, interval: float, timeout: float) -> None:
         """A client has a heartbeat with these times."""
         self.margin = max(self.margin, interval + timeout + SLACK)
+        self.log.retention = self._longest + self.margin
 
     def park(self, connection: ConnectionT) -> None:
         """A connection ends in a way that lets its client come back to its sockets."""
@@ -127,6 +160,8 @@ class Recovery(Generic[ConnectionT]):
         for track in tracks.values():
             track.server = connection.server
             self._park(track, [g for g in connection.groups if prefix_of(g) in ("", track.prefix)])
+            late = [sending.position for sending in self._sendings if sending.has_missed(connection, track)]
+            track.interrupted = min(late, default=0)
 
     def _park(self, track: Track[ConnectionT], groups: Collection[str]) -> None:
         if self.now - track.live_since >= self.margin:
@@ -237,7 +272,7 @@ class Recovery(Generic[ConnectionT]):
         self, to: Selection, payload: bytes, *, volatile: bool = False, source: str = "", number: int = 0
     ) -> bytes:
         """An emit is carried out: record its events. Returns the payload with their offsets."""
-        log = self.log
+        log, self._latest = self.log, payload
         sent = []
         for part in parts_of(payload):
             packets = part.packets
@@ -252,6 +287,19 @@ class Recovery(Generic[ConnectionT]):
                     log.add(entry, keys)
             sent.append(packets)
         return RS.join(sent)
+
+    def sending(self, to: Selection) -> Sending:
+        """The latest emit is going to be delivered in steps."""
+        sending = Sending(self, to, self._latest, self.log.position)
+        self._sendings.add(sending)
+        return sending
+
+    def ask(self, to: Selection, namespace: str, payload: bytes, ack_id: int) -> None:
+        """An event with one ack id for all recipients is sent: record it. Nobody waits for acks of clients that
+        come back, so these may get it again."""
+        if keys := self._keys(to, namespace):
+            self.log.next()
+            self.log.add(Entry(self.log.position, self.now, namespace, payload, to, ack_id=ack_id), keys)
 
     def _keys(self, to: Selection, namespace: str) -> Collection[str]:
         """The lanes of a selection. None if nobody is selected who might be recovered."""
@@ -347,6 +395,12 @@ class Recovery(Generic[ConnectionT]):
         if entry.to.connection is not None:
             return track.private in past.groups
         return matches(entry.to, past)
+
+    def close(self, hub: str) -> None:
+        """The hub has no recovery any more: nothing is recorded from now on."""
+        rooms: Rooms[ConnectionT] = Rooms(hub, self._news)
+        self._directory.rooms.hand_over(rooms)
+        self._directory.rooms = rooms
 
     # -- time -----------------------------------------------------------------------------------
 
