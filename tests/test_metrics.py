@@ -12,6 +12,7 @@ from moorage.metrics import (
     Gauges,
     Histogram,
     Metrics,
+    Recovery,
     Traffic,
 )
 from moorage.wire import reasons
@@ -46,6 +47,7 @@ def test_every_described_metric_is_shown_with_exactly_its_labels() -> None:
         link_connections=lambda: {("chat", "azure"): 1},
         outbox_bytes=lambda: 1,
         cluster=lambda: Cluster(bad={"garbage": 1}),
+        recovery=lambda: Recovery(refused={"unknown": 1}),
     )
     shown: dict[str, set[str]] = {}
     kinds: dict[str, str] = {}

@@ -40,7 +40,7 @@ from moorage.edge.links import LinkAcceptor
 from moorage.edge.relay.passing import Passing
 from moorage.edge.relay.relay import Relay
 from moorage.hub.node import Node
-from moorage.metrics import Cluster, Gauges, Metrics, Traffic
+from moorage.metrics import Cluster, Gauges, Metrics, Recovery, Traffic
 from moorage.wire import ids
 from moorage.wire.cluster import VERSION, Alive
 from moorage.wire.errors import PeerError
@@ -147,6 +147,7 @@ class Service:
         if not self._alone:
             self.links.join(self._coverage)
         self.metrics.gauges = self._gauges()
+        self.node.claims.refused = self.client_log.not_recovered
 
     def _gauges(self) -> Gauges:
         return Gauges(
@@ -161,6 +162,7 @@ class Service:
             log_lines_dropped=logs.dropped,
             log_lines_suppressed=lambda: self.client_log.suppressed + self.links.suppressed,
             cluster=self._cluster,
+            recovery=lambda: Recovery(*self.node.claims.seen(self.node.hubs.values())),
         )
 
     def _cover(self, config: Config) -> Coverage:

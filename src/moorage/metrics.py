@@ -106,6 +106,14 @@ METRICS: Final = (
     _m("cluster_app_servers", "gauge", "hub", "App servers that are linked to other nodes now"),
     _m("cluster_guests", "gauge", "", "Clients of other nodes whose app server is linked to this node"),
     _m("cluster_forwarded", "counter", "direction", "Packets forwarded to other nodes, by direction"),
+    _m("recovery_parked", "gauge", "", "Sockets whose client is away and may come back"),
+    _m("recovery_parks", "counter", "", "Times that a socket's client went away and might come back"),
+    _m("recovery_resumed", "counter", "", "Sockets whose client came back to them"),
+    _m("recovery_refused", "counter", "cause", "Clients that came back and got a new session, by cause"),
+    _m("recovery_replayed", "counter", "", "Missed events that were sent to clients that came back"),
+    _m("recovery_dropped", "counter", "", "Events that are no longer kept, because of a limit"),
+    _m("recovery_kept_events", "gauge", "", "Events that are kept for clients that come back"),
+    _m("recovery_kept_bytes", "gauge", "", "Bytes of these events"),
     _m("build_info", "gauge", "version", "Always 1; the version is in the label"),
 )
 WORKER_METRICS: Final = (
@@ -176,6 +184,19 @@ class Cluster(NamedTuple):
     late: int = 0
 
 
+class Recovery(NamedTuple):
+    """Connection state recovery: what it does now, and what it has done."""
+
+    parked: int = 0
+    kept_events: int = 0
+    kept_bytes: int = 0
+    parks: int = 0
+    resumed: int = 0
+    replayed: int = 0
+    dropped: int = 0
+    refused: Mapping[str, int] = MappingProxyType({})
+
+
 class Gauges(NamedTuple):
     """Values that other parts keep, read at each scrape. Keys are label values in the metric's order."""
 
@@ -193,6 +214,7 @@ class Gauges(NamedTuple):
     log_lines_dropped: Callable[[], int] = int
     log_lines_suppressed: Callable[[], int] = int
     cluster: Callable[[], Cluster] = Cluster
+    recovery: Callable[[], Recovery] = Recovery
 
 
 class Metrics:
@@ -288,7 +310,7 @@ class Metrics:
         def by_transport(websocket: int, polling: int) -> dict[tuple[str, ...], float]:
             return {("websocket",): websocket, ("polling",): polling}
 
-        hub, cluster = self.gauges.traffic(), self.gauges.cluster()
+        hub, cluster, recovery = self.gauges.traffic(), self.gauges.cluster(), self.gauges.recovery()
         return {
             "connects": {(): self.connects},
             "disconnects": _sum(((_reason(name),), n) for name, n in self.disconnects.items()),
@@ -317,6 +339,11 @@ class Metrics:
             "log_lines_dropped": {(): self.gauges.log_lines_dropped()},
             "log_lines_suppressed": {(): self.gauges.log_lines_suppressed()},
             "api_requests": _sum(self._api_rows()),
+            "recovery_parks": {(): recovery.parks},
+            "recovery_resumed": {(): recovery.resumed},
+            "recovery_refused": {(cause,): n for cause, n in recovery.refused.items()},
+            "recovery_replayed": {(): recovery.replayed},
+            "recovery_dropped": {(): recovery.dropped},
             "cluster_messages_sent": {(): cluster.sent},
             "cluster_messages_received": {(): cluster.received},
             "cluster_messages_resent": {(): cluster.resent},
@@ -339,7 +366,7 @@ class Metrics:
             yield (name, str(status) if 100 <= status <= 599 else OTHER), n
 
     def _gauges(self) -> dict[str, dict[tuple[str, ...], float]]:
-        ask, cluster = self.gauges, self.gauges.cluster()
+        ask, cluster, recovery = self.gauges, self.gauges.cluster(), self.gauges.recovery()
         pairs = {"connections": ask.connections(), "tunnel_connections": ask.link_connections()}
         singles = {
             "sockets": ask.sockets(),
@@ -359,6 +386,9 @@ class Metrics:
                 for name, rows in singles.items()
             },
             "outbox_bytes": {(): ask.outbox_bytes()},
+            "recovery_parked": {(): recovery.parked},
+            "recovery_kept_events": {(): recovery.kept_events},
+            "recovery_kept_bytes": {(): recovery.kept_bytes},
             "cluster_nodes": {(): cluster.nodes},
             "cluster_directory_groups": {(): cluster.groups},
             "cluster_relayed_connections": {(): cluster.relaying},

@@ -73,6 +73,18 @@ class ClientLog:
             told = {name: text for name, text in more.items() if text}
             log.info("refused", reason=reason.name, number=reason.number, path=path()[:128], **told)
 
+    def not_recovered(self, connection: Connection, namespace: str, cause: str) -> None:
+        """`hub.recovery.claims.Refused`."""
+        if self._begins.allows(self._clock()):
+            log.info(
+                "recovery refused",
+                cause=cause,
+                sid=connection.id,
+                hub=connection.hub.name,
+                user=connection.user_id,
+                namespace=namespace[:128],
+            )
+
     def joined(self, connection: Connection, namespace: str) -> None:
         """`Observer.joined`."""
         self.sockets[connection.hub.name] += 1

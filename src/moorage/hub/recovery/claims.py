@@ -4,7 +4,7 @@ nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from moorage.engine.peer import Connect
@@ -215,6 +215,22 @@ class Claims:
             elif reason not in PARKING:
                 recovery.end(track)
         recovery.park(connection)
+
+    def seen(self, hubs: Iterable[Hub]) -> tuple[int, int, int, int, int, int, int, dict[str, int]]:
+        """Parked sockets, kept events and bytes, and the counts, in the order of `Counts`. Causes without a
+        refusal are 0."""
+        counts = self.counts
+        kept = [hub.recovery for hub in hubs if hub.recovery is not None]
+        return (
+            sum([len(recovery.away) for recovery in kept]),
+            sum([recovery.log.events for recovery in kept]),
+            sum([recovery.log.bytes for recovery in kept]),
+            counts.parked,
+            counts.resumed,
+            counts.replayed,
+            counts.dropped,
+            dict.fromkeys(CAUSES, 0) | counts.refused,
+        )
 
     def tick(self, now: float) -> None:
         """End the claims whose data has not come in time: the clients get new sockets."""

@@ -295,8 +295,8 @@ class Recovery(Generic[ConnectionT]):
         return sending
 
     def ask(self, to: Selection, namespace: str, payload: bytes, ack_id: int) -> None:
-        """An event with one ack id for all recipients is sent: record it. Nobody waits for acks of clients that
-        come back, so these may get it again."""
+        """Record an event with one ack id for all. Nobody waits for the acks of clients that come back,
+        so these may get it again."""
         if keys := self._keys(to, namespace):
             self.log.next()
             self.log.add(Entry(self.log.position, self.now, namespace, payload, to, ack_id=ack_id), keys)
