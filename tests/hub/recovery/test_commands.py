@@ -20,7 +20,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.groups import room_group
 from moorage.wire.reasons import API_BAD_PAYLOAD, BAD_UTF8
 from moorage.wire.socketio import MAX_EMIT
-from tests.hub.fakes import HUB
+from tests.hub.fakes import HUB, RecordingPeer
 from tests.hub.recovery.stage import ROOT, Stage, room
 
 
@@ -50,6 +50,27 @@ def test_groups_of_parked_sockets_change(stage: Stage) -> None:
     assert stage.returns.sockets[0][1].rooms == ("second",)
     assert group in client.connection.groups
     assert room_group("/ns", "x") not in client.connection.groups
+
+
+def test_the_app_server_that_restores_a_socket_learns_of_changes(stage: Stage) -> None:
+    world, peer = stage.world, RecordingPeer()
+    stage.server.peer = peer
+    client = stage.client("/")
+    client.lose(save=None)
+    old, new = room_group("/", "old"), room_group("/", "new")
+    world.execute(JoinGroups(HUB, ROOT, (old,)))
+    client.come_back(answer=False)
+    world.execute(JoinGroups(HUB, ROOT, (new,)))
+    assert not peer.moves, "it does not know yet that the client is back"
+    client.save(b"{}")
+    assert set(stage.returns.sockets[0][1].rooms) == {"old", "new"}
+    world.execute(JoinGroups(HUB, ROOT, (room_group("/", "later"), room_group("/ns", "other"))))
+    world.execute(LeaveGroups(HUB, ROOT, (old,)))
+    world.execute(JoinGroups(HUB, ROOT, (old,), quiet=True))
+    world.execute(LeaveGroups(HUB, ROOT, (new,), quiet=True))
+    world.execute(LeaveGroups(HUB, ROOT, (room_group("/ns", "other"),)))
+    here = (client.connection.id, "/")
+    assert peer.moves == [(*here, ("later",), True), (*here, ("old",), False)]
 
 
 def test_parked_sockets_are_neither_found_nor_listed(stage: Stage) -> None:

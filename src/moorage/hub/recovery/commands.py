@@ -3,10 +3,11 @@ changes the groups of connections, or ends them, does the same to parked sockets
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from moorage.hub.hub import Connection
+from moorage.hub.recovery.claims import SocketTrack
 from moorage.hub.recovery.state import Recovery
 from moorage.wire import socketio
 from moorage.wire.commands import (
@@ -20,6 +21,7 @@ from moorage.wire.commands import (
     SendToConnection,
 )
 from moorage.wire.engineio import SEPARATOR, check_text
+from moorage.wire.groups import room_of
 
 HubRecovery = Recovery[Connection]
 
@@ -56,6 +58,8 @@ def _join(recovery: HubRecovery, command: JoinGroups) -> None:
     for track in tuple(recovery.away.select(command.to)):
         for group in command.groups:
             recovery.change_parked(track, group, joined=True)
+        if not command.quiet:
+            _news(track, command.groups, joined=True)
 
 
 def _leave(recovery: HubRecovery, command: LeaveGroups) -> None:
@@ -65,6 +69,19 @@ def _leave(recovery: HubRecovery, command: LeaveGroups) -> None:
             groups = tuple(track.groups - {track.prefix, track.private})
         for group in groups:
             recovery.change_parked(track, group, joined=False)
+        if not command.quiet:
+            _news(track, groups, joined=False)
+
+
+def _news(track: SocketTrack, groups: Iterable[str], *, joined: bool) -> None:
+    """Notify the app server that is restoring the socket, with the rooms from before the change."""
+    claim = track.claim
+    if claim is None or claim.deadline is not None:
+        return
+    found = [room_of(group) for group in groups]
+    rooms = tuple(room for namespace, room in filter(None, found) if namespace == track.namespace)
+    if rooms:
+        claim.connection.server.peer.moved(claim.connection, track.namespace, rooms, joined=joined)
 
 
 def _leave_namespace(recovery: HubRecovery, command: LeaveNamespace) -> None:
