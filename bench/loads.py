@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,42 +75,6 @@ def enter(fleet: Fleet, room: str, clients: Sequence[Client] = ()) -> None:
             if any(packet != answer for packet in packets):
                 raise BenchError(f"unexpected packets instead of an ack: {packets!r}")
             left -= len(packets)
-
-
-def publishes(fleet: Fleet, rooms: Sequence[str], *, count: int, rate: int, each: int) -> array[int]:
-    """`count` publishes of a fleet's clients in turn, `rate` a second, to the rooms in turn. Each reaches
-    `each` clients. Returns the sorted nanoseconds from a publish to its deliveries.
-
-    The text is the time of the publish. A publish is never late because an earlier one has not arrived.
-    Raises `BenchError` unless every delivery arrives once."""
-    clock = time.perf_counter_ns
-    asks = [b'42["publish","%s","%%019d"]' % room.encode() for room in rooms]
-    size = len(server_frame(TICK + b"0" * 19 + b'"]'))
-    stamped, heard = array("q"), array("q")
-    began, sent, total = clock(), 0, count * each
-    now = began
-    while len(heard) < total:
-        while sent < count and now - began >= sent * 1_000_000_000 // rate:
-            client = fleet.clients[sent % len(fleet.clients)]
-            client.socket.send(client_frame(asks[sent % len(asks)] % clock()))
-            sent += 1
-        for client in fleet.ready(0.001):
-            received = fleet.receive(client)
-            now = clock()
-            if not client.pending and received == size:
-                stamped.append(int(fleet.buffer[size - 21 : size - 2]))
-                heard.append(now)
-                continue
-            for packet in fleet.packets(client, received):
-                stamped.append(int(packet[len(TICK) : -2]))
-                heard.append(now)
-        now = clock()
-        if now - (heard[-1] if heard else began) > PATIENCE * 1e9:
-            raise BenchError(f"{total - len(heard)} of {total} deliveries did not arrive")
-    seen = Counter(stamped)
-    if len(seen) != count or set(seen.values()) != {each}:
-        raise BenchError("some publish arrived twice and another not at all")
-    return array("q", sorted(then - at for then, at in zip(heard, stamped, strict=True)))
 
 
 @dataclass(frozen=True)

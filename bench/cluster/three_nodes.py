@@ -13,6 +13,7 @@ from typing import Final
 from bench import loads
 from bench.cluster.fan_out import measured
 from bench.cluster.machines import nodes
+from bench.fastloop import publishes as publishes_of
 from bench.figures import Bar, Figure, Rounds
 from bench.run import Joined, Run
 from bench.servers import MOORAGE, Start, Target, app, node
@@ -85,11 +86,11 @@ def _times(line: str, number: int) -> array[int] | None:
 def publishes(run: Run) -> list[Figure]:
     """(r) Clients publish to rooms with three members on each node."""
     count, size = run.plan.publishes, _CLIENTS // _ROOM
-    rooms = [f"room-{number}" for number in range(size)]
+    rooms = [f"room-{number:03}" for number in range(size)]
 
     def once(joined: Joined) -> dict[str, float]:
         before = joined.target.clocks()
-        times = loads.publishes(joined.fleet, rooms, count=count, rate=_PUBLISH_RATE, each=_ROOM)
+        times = publishes_of(joined.fleet, rooms, count=count, rate=_PUBLISH_RATE, each=_ROOM, build=run.logs)
         return {**measured(joined, count, before), **_quantiles(times)}
 
     with _connected(run, "r", 1) as joined:

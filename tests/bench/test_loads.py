@@ -9,8 +9,8 @@ import pytest
 
 from bench.errors import BenchError
 from bench.frames import client_frame, server_frame, tick_frame
-from bench.loads import Deliveries, enter, publishes, quantile, round_trips
-from tests.bench.peers import CLIENTS, Peers, echoes, served, until_closed
+from bench.loads import Deliveries, enter, quantile, round_trips
+from tests.bench.peers import Peers, echoes, served, until_closed
 
 
 def test_deliveries_count_whole_and_cut_frames_and_answer_pings() -> None:
@@ -82,25 +82,3 @@ def test_all_clients_enter_a_room_or_none_of_them_goes_on() -> None:
         enter(fleet, "r")
     with served(lambda peers: handle(peers, b'44{"message":"no"}')) as fleet, pytest.raises(BenchError):
         enter(fleet, "r")
-
-
-def unmasked(frame: bytes) -> bytes:
-    """The payload of a short client frame."""
-    mask = frame[2:6]
-    return bytes(byte ^ mask[at % 4] for at, byte in enumerate(frame[6:]))
-
-
-def test_publishes_are_timed_at_every_member() -> None:
-    def handle(peers: Peers) -> None:
-        for number in range(4):
-            ask = client_frame(b'42["publish","r%d","%019d"]' % (number % 2, 0))
-            asker = peers[number % CLIENTS]
-            _publish, _room, text = unmasked(asker.recv(len(ask), socket.MSG_WAITALL)).split(b",")
-            for peer in peers:
-                peer.sendall(server_frame(b'42["tick",' + text))
-        until_closed(peers)
-
-    with served(handle) as fleet:
-        times = publishes(fleet, ["r0", "r1"], count=4, rate=1000, each=CLIENTS)
-    assert len(times) == 4 * CLIENTS
-    assert 0 < times[0] <= times[-1] < 10**10
