@@ -22,6 +22,7 @@ from bench.gather import fetch_sockets
 from bench.machine import facts
 from bench.peers import SLOWER, Peers, judged_by_before
 from bench.plan import FULL, QUICK
+from bench.recovery.deploy import deploy
 from bench.recovery.jitter import jitter, jitter_off, jitter_silent, jitter_workers
 from bench.recovery.overhead import recovery_cost, recovery_memory
 from bench.report import all_met, document, table
@@ -54,6 +55,7 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "jitter-off": jitter_off,
     "jitter-silent": jitter_silent,
     "jitter-workers": jitter_workers,
+    "deploy": deploy,
     "recovery": recovery_cost,
     "recovery-memory": recovery_memory,
 }

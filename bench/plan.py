@@ -55,6 +55,8 @@ class Plan:
     jitter_messages: int
     jitter_cuts: float
     """jitter: clients, messages to each of them, two a second, and seconds between two cuts of one client."""
+    deploy_clients: int
+    """deploy: clients of two app servers."""
 
     def pause(self) -> None:
         """Wait for a server to settle."""
@@ -88,6 +90,7 @@ FULL = Plan(
     jitter_clients=2000,
     jitter_messages=120,
     jitter_cuts=15.0,
+    deploy_clients=2000,
 )
 
 QUICK = Plan(
@@ -117,4 +120,5 @@ QUICK = Plan(
     jitter_clients=50,
     jitter_messages=20,
     jitter_cuts=5.0,
+    deploy_clients=50,
 )

@@ -48,6 +48,7 @@ def test_every_described_metric_is_shown_with_exactly_its_labels() -> None:
         outbox_bytes=lambda: 1,
         cluster=lambda: Cluster(bad={"garbage": 1}),
         recovery=lambda: Recovery(refused={"unknown": 1}),
+        traffic=lambda: Traffic(handovers={"moved": 1}),
     )
     shown: dict[str, set[str]] = {}
     kinds: dict[str, str] = {}

@@ -87,6 +87,12 @@ function join(io, { joins, rate, number }) {
   }, 1);
 }
 
+async function handOver(io, { handover: handed }) {
+  const began = performance.now();
+  const { moved, missing } = await io.handOver();
+  console.log(JSON.stringify({ handed, moved, missing: missing.length, ms: performance.now() - began }));
+}
+
 // One JSON object per line: commands on stdin, `facts` on stdout once the server takes clients.
 // Deliveries answer a broadcast, so it needs no line of its own. Ends with its standard input.
 export function control(io, facts) {
@@ -95,6 +101,7 @@ export function control(io, facts) {
     const command = JSON.parse(line);
     if (command.fetch) void fetch(io, command);
     else if (command.joins) join(io, command);
+    else if (command.handover) void handOver(io, command);
     else if (command.news !== undefined) news(io, command);
     else broadcast(io, command);
   });

@@ -10,4 +10,5 @@ if (process.env.BENCH_REMEMBER) remember(io);
 const { BENCH_HUB: hub, BENCH_CONNECTION_STRING: connectionString, BENCH_NODES: nodes } = process.env;
 const moorage = await useMoorage(io, { hub, connectionString });
 while (moorage.nodes.length < Number(nodes ?? 1)) await new Promise((resolve) => setTimeout(resolve, 20));
+io.handOver = () => moorage.handOver();
 control(io, {});

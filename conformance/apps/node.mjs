@@ -16,6 +16,7 @@ app({
     moorage.on("restored", (resumed) => notice("link", { state: "restored", resumed }));
     moorage.on("closed", () => notice("link", { state: "closed" }));
     moorage.on("error", (error) => notice("problem", { message: error.message }));
+    io.handOver = () => moorage.handOver();
     return moorage.serverId;
   },
   missing: missingServers,

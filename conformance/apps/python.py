@@ -109,6 +109,10 @@ class App:
         self.sio.on("message", self.handler(message), namespace=ns)
         self.sio.on("message-with-ack", self.handler(message_with_ack), namespace=ns)
 
+    async def do_hand_over(self, line: Line) -> Line:
+        moved, missing = await self.moorage.hand_over()
+        return {"moved": moved, "missing": missing}
+
     async def do_undefine(self, line: Line) -> None:
         self.sio.namespaces = ["/"]
         del self.sio.handlers["*"]
@@ -118,7 +122,7 @@ class App:
             if rule["auth"].items() <= (auth or {}).items():
                 raise RefusedError(rule["message"], *([rule["data"]] if "data" in rule else []))
         self._environ[sid] = environ, auth
-        notice("connection", ns=ns, sid=sid)
+        notice("connection", ns=ns, sid=sid, handed_over=environ.get("moorage.handed_over", False))
         steps = line.get("on_connect", ())
         for step in steps:
             await perform(self.command, {**step, "ns": ns, "sid": sid})

@@ -91,7 +91,7 @@ function verdict(auth, rules) {
 }
 
 function watch(socket, about, refused) {
-  notice("connection", about);
+  notice("connection", { ...about, handed_over: socket.handedOver === true });
   if (refused.length) {
     socket.use(([name], next) => next(refused.includes(name) ? new Error(`no ${name} here`) : undefined));
     socket.on("error", (error) => notice("socket_error", { ...about, message: error.message }));
@@ -208,6 +208,7 @@ const commands = {
       io.of(line.ns).serverSideEmit(...line.args, done);
     }),
 
+  hand_over: () => io.handOver(),
   server_count: (line) => io.of(line.ns).adapter.serverCount(),
   close: async () => void (await io.close()),
 };

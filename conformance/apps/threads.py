@@ -16,7 +16,15 @@ from moorage.sdk import use_moorage_sync
 
 QUICK: Final = ("emit", "send", "server_side_emit", "save_session")
 SLOW: Final = (
-    *("call", "emit_with_acks", "fetch_sockets", "server_side_emit_with_ack", "servers", "close"),
+    *(
+        "call",
+        "emit_with_acks",
+        "fetch_sockets",
+        "server_side_emit_with_ack",
+        "servers",
+        "close",
+        "hand_over",
+    ),
     *(
         "enter_room",
         "leave_room",

@@ -5,16 +5,18 @@ import { factsOf } from "./adapter/facts.js";
 import { receiveServerEvent } from "./adapter/server-events.js";
 import { Clients } from "./engine/clients.js";
 import type { Engine } from "./engine/engine.js";
-import { type AnySocket, insideSocket } from "./internals.js";
+import { adopt, forget, stateOf } from "./handover.js";
+import { type AnyServer, type AnySocket, insideSocket } from "./internals.js";
 import { Restoration } from "./engine/restoration.js";
 import { rebind } from "./rebind.js";
 import type { ClientLink, LinkHandler } from "./link/types.js";
 import type { Report } from "./uplink.js";
-import { type Failed, Type } from "./wire/frames.js";
+import { type Adopt, type Failed, Type } from "./wire/frames.js";
 import { MoorageError } from "./wire/errors.js";
 
 /** Shared by the dispatchers of one server. */
 export interface DispatchContext {
+  readonly io: AnyServer;
   readonly engine: Engine;
   /** By namespace. */
   readonly adapters: ReadonlyMap<string, MoorageAdapter>;
@@ -37,7 +39,7 @@ export class Dispatcher implements LinkHandler {
   }
 
   packet(client: number, payload: string): void {
-    this.#clients.get(client)?.receive(payload);
+    (this.#clients.get(client) ?? this.#clients.released(client))?.receive(payload);
   }
 
   closed(client: number, number: number, reason: string, cause: string): void {
@@ -76,6 +78,27 @@ export class Dispatcher implements LinkHandler {
     if (from !== undefined && to !== undefined && socket?.id === sid) rebind(socket, from, to);
   }
 
+  freeze(client: number): void {
+    const connection = this.#clients.get(client);
+    connection?.freeze(() => this.link.send(stateOf(connection, this.context.report)));
+  }
+
+  adopt({ client, id, user, handshake, transport, sockets }: Adopt): void {
+    const { io, engine } = this.context;
+    this.#clients.adopt(client, id, user, handshake, transport, (connection) => adopt(io, connection, sockets, engine.restorations));
+  }
+
+  released(client: number): void {
+    const connection = this.#clients.get(client);
+    if (connection === undefined) return;
+    forget(connection);
+    this.#clients.release(connection);
+  }
+
+  resume(client: number): void {
+    this.#clients.get(client)?.resume();
+  }
+
   query(ref: number, namespace: string, sockets: readonly string[]): void {
     const known = this.context.adapters.get(namespace)?.nsp.sockets;
     this.link.send({ type: Type.Facts, ref, chunks: factsOf(known ?? new Map(), sockets, this.context.report) });
@@ -102,7 +125,7 @@ export class Dispatcher implements LinkHandler {
  * closed, and opened again, in the meantime. */
 const adapterOf = (socket: AnySocket): MoorageAdapter => insideSocket(socket).adapter as MoorageAdapter;
 
-const METHODS = ["open", "packet", "closed", "left", "upgraded", "moved", "recover", "parked", "back", "query", "told", "drain", "failed"] as const;
+const METHODS = ["open", "packet", "closed", "left", "upgraded", "moved", "recover", "parked", "back", "freeze", "adopt", "released", "resume", "query", "told", "drain", "failed"] as const;
 
 /** Buffers frames until a handler is set: the first clients may arrive together with the service's hello. */
 export class FrameBuffer {

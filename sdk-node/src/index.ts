@@ -13,7 +13,7 @@ export type { AzureSocketIOCommonOptions, AzureSocketIOCredentialOptions, AzureS
 export { useAzureSocketIO } from "./azure/use-azure-socket-io.js";
 export { claimsOf, userIdOf } from "./engine/identity.js";
 export type { ClientRequest } from "./engine/request.js";
-export type { Moorage, MoorageEvents } from "./moorage.js";
+export type { HandedOver, Moorage, MoorageEvents } from "./moorage.js";
 export type { MoorageOptions } from "./options.js";
 export { useMoorage } from "./use-moorage.js";
 export { MoorageError } from "./wire/errors.js";

@@ -18,6 +18,8 @@ interface ServerInternals {
   readonly opts: EngineOptions;
   /** Dynamic namespaces. */
   readonly parentNsps: ReadonlyMap<unknown, unknown>;
+  /** Makes a dynamic namespace, if one of `parentNsps` allows its name. */
+  _checkNamespace(name: string, auth: unknown, done: (found: AnyNamespace | false) => void): void;
 }
 
 /** The options of a server that have a meaning behind a service. */
@@ -52,6 +54,12 @@ interface NamespaceInternals {
   readonly _preConnectSockets?: ReadonlyMap<string, AnySocket>;
   /** Middlewares. */
   readonly _fns: readonly unknown[];
+  /** The last ack id that `socket.emit` has used, plus one. */
+  _ids: number;
+  /** With the recovery option, `auth` may name a session that the adapter restores. */
+  _createSocket(client: ClientInternals, auth: unknown): Promise<AnySocket>;
+  /** Connects a socket that has passed the middlewares. */
+  _doConnect(socket: AnySocket, connected: (socket: AnySocket) => void): void;
   /** Connects a client; `connected` adds the socket to the client's. */
   _add(client: ClientInternals, auth: unknown, connected: (socket: AnySocket) => void): unknown;
   _onServerSideEmit(args: readonly unknown[]): void;
@@ -68,6 +76,10 @@ interface SocketInternals {
   client: ClientInternals;
   /** The key by which a client comes back to its socket. */
   pid: string | undefined;
+  /** Callbacks by ack id. */
+  readonly acks: ReadonlyMap<number, unknown>;
+  /** Takes it out of its rooms and its namespace. */
+  _cleanup(): void;
   packet(packet: Packet, flags: unknown): void;
   _onclose(reason: string, description?: unknown): unknown;
   notifyOutgoingListeners(packet: Packet): void;

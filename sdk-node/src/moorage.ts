@@ -16,6 +16,10 @@ const debug = createDebug("moorage");
 
 /** Milliseconds to wait for queued emits when the server is closed. */
 const CLOSE_DRAIN = 2_000;
+/** Revision of the link protocol from which clients can be handed over. */
+const HAND_OVER = 5;
+/** Milliseconds to wait for the answers of handlers whose client another app server serves already. */
+const LATE_ANSWERS = 5_000;
 /** Milliseconds between two checks whether all clients have left. */
 const CHECK_INTERVAL = 50;
 
@@ -31,6 +35,14 @@ export interface MoorageEvents {
   drain: [seconds: number];
   /** The link is closed for good: with the error that ended it, or undefined after `close`. */
   closed: [cause: Error | undefined];
+}
+
+/** What `handOver` resolves with. */
+export interface HandedOver {
+  /** Number of clients that this app server does not serve any more. */
+  readonly moved: number;
+  /** Connection ids of clients that no other app server has taken, and names of nodes that did not answer. */
+  readonly missing: readonly string[];
 }
 
 export class Moorage extends EventEmitter<MoorageEvents> {
@@ -93,6 +105,19 @@ export class Moorage extends EventEmitter<MoorageEvents> {
       await this.#waitForClients(time);
     }
     await this.io.close();
+  }
+
+  /** Gives all clients to other app servers of the hub. The clients stay connected and notice nothing; there, the
+   * "connection" listeners run, and `socket.handedOver` is true. Resolves when all have left, or could not. This app
+   * server gets no new clients from now on. Rejects if the service is too old. */
+  async handOver(): Promise<HandedOver> {
+    if ((this.fleet.service?.revision ?? 0) < HAND_OVER) {
+      throw new MoorageError("revision", "handOver: this version of the service cannot hand clients over");
+    }
+    const { count, missing } = await this.fleet.request((ref) => ({ type: Type.HandOver, ref }));
+    const end = Date.now() + LATE_ANSWERS;
+    while (this.engine.unanswered > 0 && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, CHECK_INTERVAL));
+    return { moved: count, missing };
   }
 
   /** Errors are ignored: a closed link or a full queue must not keep the server from closing. */

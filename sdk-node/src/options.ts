@@ -25,6 +25,9 @@ export interface MoorageOptions {
   /** With `connectionStateRecovery`: a client that comes back in time runs no handler, neither "disconnect" nor
    * "connection", and its socket object lives on. Default false. */
   readonly quietRecovery?: boolean;
+  /** At a SIGTERM, `Moorage.handOver` comes first. If the app has no handler for the signal, the process ends then.
+   * Default false. */
+  readonly handOverOnSigterm?: boolean;
   /** For a worker or a script that only emits: it never gets clients. Default false. */
   readonly emitOnly?: boolean;
   /** For the link's HTTP request: `agent`, `ca`, `rejectUnauthorized`, `headers` and so on. */

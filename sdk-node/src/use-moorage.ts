@@ -13,6 +13,7 @@ import type { ClientLink, LinkHandler, LinkOptions } from "./link/types.js";
 import { Moorage } from "./moorage.js";
 import { applyRecovery, wantedRecovery } from "./recovery.js";
 import { clientAddress, type MoorageOptions, type Target, target } from "./options.js";
+import { handOverOnSigterm } from "./sigterm.js";
 import { VERSION } from "./version.js";
 import { MoorageError } from "./wire/errors.js";
 
@@ -122,6 +123,7 @@ function install(io: AnyServer, fleet: Fleet, service: Target, options: ConnectO
     log("the option `cors` has no effect behind Moorage: list the origins in the service's setting cors.allow_origins");
   }
   closeWithLink(io, moorage);
+  if (options.handOverOnSigterm) moorage.once("closed", handOverOnSigterm(() => moorage.handOver(), report));
   if (fleet.service) warnOfLargeMessages(engine.opts.maxHttpBufferSize, fleet.service.maxPayload, log);
   engine.once("connection", () => warnOfIdle(io, log));
   namePaths(insideServer(io).encoder);
@@ -134,7 +136,7 @@ function install(io: AnyServer, fleet: Fleet, service: Target, options: ConnectO
       }
     },
   );
-  return { moorage, context: { engine, adapters, report, onDrain: (seconds) => moorage.emit("drain", seconds) } };
+  return { moorage, context: { io, engine, adapters, report, onDrain: (seconds) => moorage.emit("drain", seconds) } };
 }
 
 /** Extends `io.close()`: it frees the HTTP port at once, as natively, but ends only when the service knows of it. Apps

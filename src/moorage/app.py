@@ -307,6 +307,7 @@ class Service:
             node.invoke_timeouts,
             node.server_timeouts,
             node.late_answers,
+            node.handovers.counts,
         )
 
     def _connections(self) -> dict[tuple[str, str], int]:

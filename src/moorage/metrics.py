@@ -84,6 +84,7 @@ METRICS: Final = (
     _m("invoke_timeouts", "counter", "", "Emits with acks that timed out before the last answer"),
     _m("server_timeouts", "counter", "", "Requests among app servers that timed out before the last answer"),
     _m("late_answers", "counter", "", "Answers of clients and app servers that arrived too late"),
+    _m("handovers", "counter", "result", "Clients that app servers handed over, by how that ended"),
     _m("upstream_seconds", "histogram", "event", "Time until the app server answered an event"),
     _m("api_requests", "counter", "operation status", "Requests of the data-plane API"),
     _m("faults", "counter", "part", "Exceptions that the service caught and survived, by part"),
@@ -161,6 +162,7 @@ class Traffic(NamedTuple):
     invoke_timeouts: int = 0
     server_timeouts: int = 0
     late_answers: int = 0
+    handovers: Mapping[str, int] = MappingProxyType({})
 
 
 class Cluster(NamedTuple):
@@ -335,6 +337,7 @@ class Metrics:
             "invoke_timeouts": {(): hub.invoke_timeouts},
             "server_timeouts": {(): hub.server_timeouts},
             "late_answers": {(): hub.late_answers},
+            "handovers": {(result,): n for result, n in hub.handovers.items()},
             "faults": _sum(((part,), n) for part, n in self.faults.items()),
             "log_lines_dropped": {(): self.gauges.log_lines_dropped()},
             "log_lines_suppressed": {(): self.gauges.log_lines_suppressed()},

@@ -29,6 +29,7 @@ export interface ClientsOwner {
 
 export class Clients {
   readonly #connections = new Map<number, Connection>();
+  readonly #released = new Map<number, Connection>();
   /** Clients whose middlewares still run. The request tells whether the number still means the same client. */
   readonly #admitting = new Map<number, ClientRequest>();
 
@@ -82,6 +83,38 @@ export class Clients {
     this.engine.accepted(connection);
   }
 
+  /** A client that another app server has served. `make` makes its sockets, and resolves with false if it cannot. */
+  adopt(
+    client: number,
+    id: string,
+    user: string | null,
+    handshake: string,
+    transport: string,
+    make: (connection: Connection) => Promise<boolean>,
+  ): void {
+    const { engine } = this;
+    engine.keep(this);
+    const connection = new Connection(engine, this, client, id, new ClientRequest(JSON.parse(handshake) as Handshake, user));
+    connection.adopt(transport);
+    this.#connections.set(client, connection);
+    engine.accepted(connection);
+    const refuse = (): void => {
+      this.forget(connection);
+      this.link.send({ type: Type.Refused, client, status: 503, message: "" });
+    };
+    const adopted = engine.closing ? Promise.resolve(false) : make(connection);
+    void adopted
+      .then((made) => {
+        if (!made) return refuse();
+        connection.adopted();
+        this.link.send({ type: Type.Opened, client, ...engine.terms() });
+      })
+      .catch((error: unknown) => {
+        engine.report(error as Error);
+        refuse();
+      });
+  }
+
   #refuse(client: number, request: ClientRequest, refusal: Refusal): void {
     const { status, clientMessage } = refusal;
     this.link.send({ type: Type.Refused, client, status, message: clientMessage });
@@ -95,8 +128,27 @@ export class Clients {
     this.#connections.get(client)?.endSoon(cause, description);
   }
 
+  /** A client that another app server serves now. Acks for this one may still come. */
+  released(client: number): Connection | undefined {
+    return this.#released.get(client);
+  }
+
+  release(connection: Connection): void {
+    connection.release();
+    this.forget(connection);
+    this.#released.set(connection.client, connection);
+  }
+
+  /** How many handlers of released clients have not answered their event. */
+  get unanswered(): number {
+    let count = 0;
+    for (const connection of this.#released.values()) count += connection.unanswered;
+    return count;
+  }
+
   /** Ends all connections. */
   closeAll(cause: string): void {
+    this.#released.clear();
     this.#admitting.clear();
     for (const connection of [...this.#connections.values()]) callHandler(() => connection.end(cause));
   }

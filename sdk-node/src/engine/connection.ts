@@ -8,8 +8,9 @@ import type { AnySocket } from "../internals.js";
 import type { ClientLink } from "../link/types.js";
 import type { Uplink } from "../uplink.js";
 import { type Save, Type, VOLATILE } from "../wire/frames.js";
-import { attachments, decodeMessage, encodeMessage, isDisconnect, joinPackets, namespaceOf, splitPackets, wantsAck } from "./payload.js";
+import { attachments, decodeMessage, encodeMessage, isAck, isDisconnect, isEventWithAck, joinPackets, namespaceOf, splitPackets, wantsAck } from "./payload.js";
 import type { ClientRequest } from "./request.js";
+import { Moving } from "./moving.js";
 import { askForSession, type Restoration, type Restorations } from "./restoration.js";
 
 interface WriteOptions {
@@ -63,6 +64,10 @@ export class Connection extends EventEmitter {
   readonly #saves: (() => Save)[] = [];
   #pids: string[] = [];
   #endedByService = false;
+  /** Events of the client that want an answer and have got none. */
+  unanswered = 0;
+  /** Undefined unless the client's app server changes. */
+  #moving: Moving | undefined;
 
   /** `client` is the number of the client on its link, `id` the Engine.IO session id. */
   constructor(
@@ -108,6 +113,7 @@ export class Connection extends EventEmitter {
 
   #deliver(data: string | Buffer): void {
     if (this.readyState !== "open") return;
+    if (typeof data === "string" && isEventWithAck(data)) this.unanswered += 1;
     try {
       if (this.listenerCount("packet") > 0) this.emit("packet", { type: "message", data });
       this.emit("data", data);
@@ -167,6 +173,8 @@ export class Connection extends EventEmitter {
    * one frame. */
   write(data: unknown, options?: WriteOptions, callback?: () => void): this {
     if (this.readyState !== "open") return this;
+    if (typeof data === "string" && isAck(data)) this.#answered();
+    if (this.#moving?.withholds(data)) return this;
     if (this.listenerCount("packetCreate") > 0) this.emit("packetCreate", { type: "message", data, options });
     const packet = encodeMessage(data);
     if (this.#missingAttachments > 0) {
@@ -220,7 +228,7 @@ export class Connection extends EventEmitter {
 
   /** Closes the client's connection. */
   close(): void {
-    if (this.readyState !== "open") return;
+    if (this.readyState !== "open" || this.#moving?.stage === "released") return;
     this.readyState = "closing";
     this.link.send({ type: Type.Close, client: this.client });
     this.end("forced close");
@@ -237,6 +245,51 @@ export class Connection extends EventEmitter {
     } finally {
       if (this.#endedByService) this.siblings.save(this.#saves);
     }
+  }
+
+  // --- hand-over: see Moving ---------------------------------------------------------------------
+
+  #answered(): void {
+    this.unanswered -= 1;
+    if (this.unanswered <= 0) this.#moving?.idle();
+  }
+
+  /** The client's sockets come from another app server; `transport` is the name of its present one. */
+  adopt(transport: string): void {
+    this.transport = { name: transport, writable: true };
+    this.upgraded = transport === "websocket";
+    this.#moving = new Moving("adopting");
+  }
+
+  /** All of its sockets are made. */
+  adopted(): void {
+    this.#moving = undefined;
+  }
+
+  /** Calls `done` when the client's handlers have ended. */
+  freeze(done: () => void): void {
+    const moving = (this.#moving = new Moving("freezing"));
+    const begin = (): void => void setImmediate(() => {
+      moving.whenIdle(this.unanswered > 0, () => {
+        if (this.#moving !== moving || this.readyState !== "open") return;
+        moving.stage = "frozen";
+        done();
+      });
+    });
+    if (this.#deferred) this.#deferred.push(begin);
+    else begin();
+  }
+
+  /** Another app server serves the client. */
+  release(): void {
+    this.#moving = new Moving("released");
+  }
+
+  /** No other one does. */
+  resume(): void {
+    const moving = this.#moving;
+    this.#moving = undefined;
+    for (const data of moving?.withheld ?? []) this.write(data);
   }
 
   /** A socket may come back. `frame` makes what the service keeps of it. */

@@ -41,6 +41,13 @@ export class Engine extends EventEmitter implements ClientsOwner {
     return count;
   }
 
+  /** How many handlers of clients that were handed over have not answered their event. */
+  get unanswered(): number {
+    let count = 0;
+    for (const clients of this.#clients.values()) count += clients.unanswered;
+    return count;
+  }
+
   /** By Engine.IO session id. */
   get clients(): Record<string, Connection> {
     const all = [...this.#clients.values()].flatMap((clients) => [...clients.all()]);

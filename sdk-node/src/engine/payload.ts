@@ -5,6 +5,8 @@ const SEPARATOR = "\x1e";
 const MESSAGE = 0x34; // "4"
 const BINARY = 0x62; // "b"
 const DISCONNECT = 0x31; // "1"
+const EVENT = 0x32; // "2"
+const ACK = 0x33; // "3"
 const BINARY_EVENT = 0x35; // "5"
 const BINARY_ACK = 0x36; // "6"
 const SLASH = 0x2f;
@@ -41,6 +43,18 @@ export function decodeMessage(packet: string): string | Buffer | undefined {
 
 /** True if a Socket.IO packet's text is a DISCONNECT. */
 export const isDisconnect = (text: string): boolean => text.charCodeAt(0) === DISCONNECT;
+
+/** True if a Socket.IO packet's text is an ACK. */
+export function isAck(text: string): boolean {
+  const type = text.charCodeAt(0);
+  return type === ACK || type === BINARY_ACK;
+}
+
+/** True if a Socket.IO packet's text is an event that asks for an ack. */
+export function isEventWithAck(text: string): boolean {
+  const type = text.charCodeAt(0);
+  return (type === EVENT || type === BINARY_EVENT) && wantsAck(text);
+}
 
 /** The number of attachments that follow a Socket.IO packet's text: `52-["file",…]` has two. */
 export function attachments(text: string): number {

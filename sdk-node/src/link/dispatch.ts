@@ -38,6 +38,14 @@ export function dispatch(frame: Numbered, from: Origin): void {
       return handler.parked(frame.client, frame.cause);
     case Type.Back:
       return handler.back(frame.client, frame.namespace, frame.sid, frame.was);
+    case Type.Freeze:
+      return handler.freeze(frame.client);
+    case Type.Adopt:
+      return handler.adopt(frame);
+    case Type.Released:
+      return handler.released(frame.client);
+    case Type.Resume:
+      return handler.resume(frame.client);
     case Type.Asked:
     case Type.Answer:
     case Type.Sockets:

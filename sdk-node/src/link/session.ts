@@ -129,7 +129,7 @@ function isNumbered(frame: FromService): frame is Numbered {
 
 export const isOverflow = (error: unknown): boolean => error instanceof MoorageError && error.reason === "link-overflow";
 
-const ESSENTIAL = new Set<number>([Type.Opened, Type.Refused, Type.Close, Type.Cover, Type.Again]);
+const ESSENTIAL = new Set<number>([Type.Opened, Type.Refused, Type.Close, Type.Cover, Type.Again, Type.State]);
 /** Socket.IO's CONNECT, DISCONNECT and CONNECT_ERROR in Engine.IO messages. */
 const ESSENTIAL_PACKET = /^4[014]/;
 
@@ -148,6 +148,7 @@ const SESSION_FRAMES = new Set<number>([
   Type.Exit,
   Type.Facts,
   Type.Reply,
+  Type.State,
 ]);
 
 const COUNTED = new Set<number>([Type.Emit, Type.Ask, Type.Join, Type.Leave, Type.Disconnect, Type.Fetch, Type.Tell]);
@@ -156,7 +157,7 @@ const COUNTED = new Set<number>([Type.Emit, Type.Ask, Type.Join, Type.Leave, Typ
 export const isCounted = (frame: FromApp): frame is FromApp & Counted => frame.type !== Type.Packet && COUNTED.has(frame.type);
 
 /** True for the frames that go to all sessions. */
-export const isForAll = (frame: FromApp): frame is ForAll => frame.type === Type.Drain || mayBeAgain(frame.type);
+export const isForAll = (frame: FromApp): frame is ForAll => frame.type === Type.Drain || frame.type === Type.HandOver || mayBeAgain(frame.type);
 
 /** True for the types of frames that a home forwards for another one. */
 export const mayBeAgain = (type: number): boolean => COUNTED.has(type) && type !== Type.Tell;

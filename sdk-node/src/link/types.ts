@@ -2,7 +2,7 @@
 
 import type { ClientRequestArgs } from "node:http";
 
-import type { Done, Failed, FromApp, Part } from "../wire/frames.js";
+import type { Adopt, Done, Failed, FromApp, Part } from "../wire/frames.js";
 
 export interface LinkOptions {
   /** The service, for example `http://localhost:8080`. It has a path where a proxy serves it under one. */
@@ -62,6 +62,14 @@ export interface LinkHandler {
   parked(client: number, cause: string): void;
   /** Quiet recovery: the socket `sid` of client `was` belongs to `client` from now on. */
   back(client: number, namespace: string, sid: string, was: number): void;
+  /** Finish the client's handlers, then answer with `State`. */
+  freeze(client: number): void;
+  /** A client of another app server: make its sockets, and answer with `Opened` or `Refused`. */
+  adopt(frame: Adopt): void;
+  /** Another app server serves the client. */
+  released(client: number): void;
+  /** No other app server has taken the client. */
+  resume(client: number): void;
   /** Answer with `Facts`. */
   query(ref: number, namespace: string, sockets: readonly string[]): void;
   /** Answer with `Reply` if `ref` is not 0. */

@@ -21,7 +21,7 @@ export async function stage(clients = 1, recovery = undefined) {
   const io = new Server(recovery ? { connectionStateRecovery: recovery } : {});
   const engine = new Engine(uplink, {}, report, () => {});
   const adapters = new Map();
-  const dispatch = new Dispatcher(uplink, { engine, adapters, report, onDrain: () => {} });
+  const dispatch = new Dispatcher(uplink, { io, engine, adapters, report, onDrain: () => {} });
   const around = { uplink, report, adapters, restorations: engine.restorations, recovers: Boolean(recovery), requestsTimeout: 100, closed: () => false };
   io.bind(engine);
   io.adapter(class extends MoorageAdapter {
@@ -37,5 +37,5 @@ export async function stage(clients = 1, recovery = undefined) {
   const sockets = [...io.of("/").sockets.values()];
   assert.equal(sockets.length, clients);
   uplink.sent.length = 0;
-  return { io, uplink, reported, dispatch, sockets, adapter: io.of("/").adapter };
+  return { io, engine, uplink, reported, dispatch, sockets, adapter: io.of("/").adapter };
 }

@@ -28,6 +28,7 @@ from moorage.sdk.errors import (
     UsageError,
 )
 from moorage.sdk.exchange.answers import Acks, AppServer, FetchedSockets, RemoteSocket
+from moorage.sdk.exchange.handover import HandedOver
 from moorage.sdk.link.negotiate import flask_negotiate, starlette_negotiate
 from moorage.sdk.link.tokens import ClientAccess, client_access, client_token
 
@@ -39,6 +40,7 @@ __all__ = [
     "AppServer",
     "ClientAccess",
     "FetchedSockets",
+    "HandedOver",
     "LinkClosed",
     "LinkError",
     "LinkRefused",

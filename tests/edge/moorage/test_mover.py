@@ -95,16 +95,35 @@ def test_the_new_app_server_may_send_and_join_rooms_before_it_has_answered() -> 
     assert room_group("/", "b") in house.client.groups
 
 
-def test_what_the_former_app_server_still_sends_after_its_last_word_arrives_until_the_client_has_moved() -> (
-    None
-):
+def test_what_the_former_app_server_still_sends_after_its_last_word_arrives() -> None:
     house = House()
     offer = house.adopt()
     house.one.say(v1.Packet(house.number, b'42["late"]'))
     house.two.say(v1.Opened(offer.client, *TERMS))
-    house.one.say(v1.Packet(house.number, b'42["too late"]'))
     house.rig.settle()
     assert heard(house.client)[-1] == b'42["late"]'
+
+
+def test_handlers_that_still_run_may_send_to_a_client_that_has_moved() -> None:
+    house = House()
+    house.move()
+    house.one.say(v1.Packet(house.number, b'430["late answer"]'))
+    house.rig.settle()
+    assert heard(house.client)[-1] == b'430["late answer"]'
+    house.one.say(v1.Packet(house.number, b"41"))
+    house.rig.settle()
+    assert heard(house.client)[-1] == b'430["late answer"]'
+    say(house.rig, house.client, b"1")
+    house.one.say(v1.Packet(house.number, b'431["too late"]'))
+    assert house.one.heard(v1.Failed) == []
+
+
+def test_a_socket_that_the_former_app_server_ends_while_it_moves_ends_at_the_new_one() -> None:
+    house = House()
+    offer = house.adopt()
+    house.one.say(v1.Packet(house.number, b"41"))
+    house.two.say(v1.Opened(offer.client, *TERMS))
+    assert house.two.heard(v1.Left) == [v1.Left(offer.client, "/")]
 
 
 def test_the_client_gets_moved_left_and_upgraded_at_its_new_app_server() -> None:

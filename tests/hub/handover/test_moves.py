@@ -172,7 +172,44 @@ def test_a_client_does_not_wait_longer_than_the_setting_says() -> None:
     moving.leave()
     moving.after(6)
     assert moving.world.logged[0][1] == "no-app-server"
-    assert names(moving.one.take()) == ["freeze", "closed"]
+    assert names(moving.one.take()) == ["freeze", "released"]
+    moving.after(1)
+    assert moving.world.node.handovers.counts["gone"] == 1
+
+
+def test_a_client_that_leaves_while_it_waits_leaves_the_app_server_that_comes() -> None:
+    moving = Moving(second=False)
+    Mobile(moving.world, "busy").app.draining = True
+    moving.hand_over()
+    moving.leave()
+    moving.one.lose(lost=False)
+    moving.world.node.disconnect(moving.client, CLIENT_CLOSED, who="client")
+    two = Mobile(moving.world, "two")
+    ((_, channel, _),) = two.take()
+    moving.accept()
+    assert two.take() == [("closed", channel, "client-closed")]
+
+
+def test_a_client_that_leaves_while_it_waits_is_forgotten_if_nobody_comes() -> None:
+    moving = Moving(second=False)
+    moving.hand_over()
+    moving.leave()
+    moving.world.node.disconnect(moving.client, CLIENT_CLOSED, who="client")
+    moving.after(31)
+    assert moving.world.node.handovers.counts["gone"] == 1
+    assert [reason for _, reason, *_ in moving.world.logged] == ["client-closed"]
+
+
+def test_a_client_of_which_the_former_app_server_knows_nothing_any_more_is_not_given_back() -> None:
+    moving = Moving(second=False)
+    moving.hand_over()
+    moving.leave()
+    two = Mobile(moving.world, "two")
+    assert names(two.take()) == ["adopt"]
+    moving.refuse(APP_ERROR)
+    assert names(moving.one.take()) == ["freeze", "released"]
+    three = Mobile(moving.world, "three")
+    assert names(three.take()) == ["adopt"]
 
 
 def test_a_client_that_leaves_before_it_is_offered_is_not_offered() -> None:
@@ -207,6 +244,15 @@ def test_the_former_app_server_goes_on_when_its_link_is_back() -> None:
     moving.one.take()
     moving.one.app.up = True
     assert names(moving.one.take()) == ["resume"]
+
+
+def test_a_client_that_waits_for_its_former_app_servers_link_is_closed_in_the_end() -> None:
+    moving = Moving()
+    moving.freeze()
+    moving.one.app.up = False
+    moving.refuse(APP_ERROR)
+    moving.after(31)
+    assert moving.world.logged[0][1] == "no-app-server"
 
 
 # -- app servers that are lost -----------------------------------------------------------------------------

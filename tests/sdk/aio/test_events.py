@@ -15,6 +15,7 @@ from moorage.sdk import Moorage
 from moorage.sdk.aio.events import Events, Waits
 from moorage.sdk.clients.members import Member
 from moorage.wire.moorage import v1
+from tests.sdk.clients.test_members import Client
 from tests.sdk.conftest import Heard, World
 from tests.sdk.linked import serving, sid_of_client
 from tests.sdk.service_peer import ServicePeer
@@ -349,9 +350,9 @@ async def test_who_counts_as_waiting() -> None:
     events = Events(sio, None, None, waits)  # type: ignore[arg-type]
     waits.begun = begun
     assert waits.begin() is None, "no handler"
-    running = events.start(Member("sid", "/", None, None), ["event"], None, 1)  # type: ignore[arg-type]
+    running = events.start(Member("sid", "/", Client(1), None), ["event"], None, 1)
     assert running is not None
     await running
-    assert (waits.running, waits.waiting) == (set(), {}), "what never came is not waited for"
+    assert (waits.running, waits.waiting) == ({}, {}), "what never came is not waited for"
     assert waits.begin() is None
     assert begun.queue.qsize() == 4

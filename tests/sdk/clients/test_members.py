@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.sdk.clients.members import Member, Members, room_names
+from moorage.sdk.clients.members import Member, Members, Parting, room_names
 from moorage.sdk.errors import UsageError
 
 
@@ -16,6 +16,7 @@ class Client:
         self.number = number
         self.link_session = "session1"
         self.gone = False
+        self.parting = Parting.NO
         self.environ: dict[str, object] = {}
         self.members: dict[str, Member] = {}
         self.session: dict[str, object] = {}

@@ -25,7 +25,10 @@ def manager() -> Manager:
 @pytest.fixture
 def calls(manager: Manager) -> Calls:
     inbox = Inbox(print)
-    methods = ("opened", "closed", "left", "upgraded", "moved", "recover", "parked", "back")
+    methods = (
+        *("opened", "closed", "left", "upgraded", "moved", "recover", "parked", "back"),
+        *("freeze", "adopt", "released", "resume"),
+    )
     dispatcher: Any = type("Dispatcher", (), dict.fromkeys(methods))
     inbox.serve(dispatcher, lambda: manager.members, told=print, query=print)
     return Calls(Codec(socketio.packet.Packet), manager, inbox)

@@ -10,6 +10,7 @@ import socketio
 
 from moorage.sdk.clients.clients import Client
 from moorage.sdk.clients.members import Member
+from moorage.sdk.clients.packets import Ack
 from moorage.sdk.exchange.dispatch import ClientDispatcher
 from moorage.wire.moorage import v1
 from tests.sdk.exchange.test_manager import Manager, Table
@@ -20,16 +21,25 @@ class Recorder(ClientDispatcher[Client]):
 
     def __init__(self) -> None:
         self.notes: list[Any] = []
+        self.running: set[int] = set()
+        """Numbers of clients with running handlers."""
         self.table = Table()
         self.table.handlers = {"connect": lambda *args: self.notes.append(("connect", args[0]))}  # type: ignore[attr-defined]
         self.manager = Manager()
         sio = socketio.Server(async_mode="threading")
         super().__init__(sio, self.table, self.manager, self.manager._codec)
 
-    def _accept(self, frame: v1.Open) -> Client:
-        client = Client(frame.client, frame.id, "session", {"QUERY_STRING": ""})
-        self.table.take(client)
-        return client
+    def _make(self, frame: v1.Open) -> Client:
+        return Client(frame.client, frame.id, "session", {"QUERY_STRING": ""})
+
+    def _is_running(self, client: Client) -> bool:
+        return client.number in self.running
+
+    def _arrive(self, client: Client, member: Member) -> None:
+        self.notes.append(("arrive", member.sid))
+
+    def _late_ack(self, member: Member, ack: Ack) -> None:
+        self.notes.append(("late ack", member.sid, ack.id))
 
     def _in_order(self, client: Client, job: Callable[[], Any]) -> None:
         job()
@@ -48,8 +58,9 @@ class Recorder(ClientDispatcher[Client]):
     def _follow(self, client: Client, former: Client) -> None:
         self.notes.append(("follow", client.number, former.number))
 
-    def _end(self, client: Client) -> None:
-        self.notes.append(("close", client.number))
+    def _transmit(self, client: Client, frame: v1.FromApp) -> None:
+        if not isinstance(frame, v1.Opened):
+            self.notes.append(frame)
 
 
 @pytest.fixture
@@ -114,5 +125,5 @@ def test_packets_of_one_frame_come_one_by_one(recorder: Recorder) -> None:
 def test_a_client_that_breaks_the_protocol_is_closed_once(recorder: Recorder, payload: bytes) -> None:
     for _ in range(3):
         recorder.packet(1, payload)
-    assert recorder.notes[-1] == ("close", 1)
-    assert recorder.notes.count(("close", 1)) == 1
+    assert recorder.notes[-1] == v1.Close(1)
+    assert recorder.notes.count(v1.Close(1)) == 1

@@ -71,7 +71,7 @@ class Mover:
     def released(self, channel: object) -> None:
         """`AppMover.released`."""
         assert isinstance(channel, int)
-        client = self._session.numbered.pop(channel)
+        client = self._session.numbered.release(channel)
         if client is not None:
             self._pressure.forget(client)
             self._session.queue(v1.Released(channel))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakValueDictionary
+
 from moorage.hub.hub import Client, Connection, Guest
 
 
@@ -11,6 +13,8 @@ class Numbered:
     def __init__(self) -> None:
         self.own: dict[int, Connection] = {}
         self.guests: dict[int, Guest] = {}
+        self.late: WeakValueDictionary[int, Connection] = WeakValueDictionary()
+        """Clients that another app server serves now. What handlers still send to them arrives."""
 
     def add(self, number: int, client: Client) -> None:
         """Add a client."""
@@ -22,6 +26,13 @@ class Numbered:
     def get(self, number: int) -> Client | None:
         """The client with this number."""
         return self.own.get(number) or self.guests.get(number)
+
+    def release(self, number: int) -> Client | None:
+        """Remove the client with this number, but let packets for it through."""
+        client = self.own.pop(number, None)
+        if client is not None:
+            self.late[number] = client
+        return client
 
     def pop(self, number: int) -> Client | None:
         """Remove the client with this number."""

@@ -10,6 +10,7 @@ from typing import Final
 from moorage.engine.upgrade import State
 from moorage.hub.connections.clients import Clients
 from moorage.hub.connections.fanout import Delivery, Encoded, push
+from moorage.hub.handover.move import Move
 from moorage.hub.hub import Connection
 from moorage.hub.recovery.state import Recovery
 from moorage.hub.turns import Job
@@ -218,6 +219,8 @@ def _disconnected(clients: Clients, connection: Connection, packet: Encoded, hea
     close = socketio.closes_engine(packet.payload, header)
     if close is None:
         _leave(clients, connection, header.namespace)
+        if isinstance(connection.channel, Move):
+            connection.channel.expelled(header.namespace)
     else:
         expel(clients, connection, header.namespace, close=close)
 

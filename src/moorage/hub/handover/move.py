@@ -83,6 +83,7 @@ class Move:
         "_kept",
         "_left",
         "_pending",
+        "_released",
         "_sids",
         "_to_former",
         "connection",
@@ -119,7 +120,9 @@ class Move:
         self._to_former = False
         """True if the rest of the current packet is for the former app server."""
         self._end: Reason | None = None
-        """Why the client has gone while an app server was asked."""
+        """Why the client has gone while no app server had it for certain."""
+        self._released = False
+        """True once the former app server has been told to forget the client."""
         connection.channel = self
 
     # -- the former app server ------------------------------------------------------------------
@@ -175,7 +178,7 @@ class Move:
         server, connection = self.server, self.connection
         if self.stage is not Stage.OFFERED or server is None:
             return
-        self._release_former()
+        self.release_former()
         if self._end is not None:
             self._close_at(server, self._channel, self._end, End.MOVED)
             return
@@ -200,16 +203,24 @@ class Move:
         else:
             self.finish()
 
-    def _release_former(self) -> None:
+    def release_former(self) -> None:
+        """The former app server does not have the client any more: it may leave."""
         assert self.former.mover is not None
-        self.former.mover.released(self._former_channel)
+        if not self._released:
+            self._released = True
+            self.former.mover.released(self._former_channel)
+
+    @property
+    def may_resume(self) -> bool:
+        """The former app server can go on with the client."""
+        return not self._released
 
     def refused(self) -> None:
         """The app server that was asked does not serve the client."""
         if self.stage is not Stage.OFFERED:
             return
         self.server = None
-        if self._end is not None:
+        if self._end is not None and not self._released:
             self._close_at(self.former, self._former_channel, self._end, End.GONE)
             return
         self.stage = Stage.HELD
@@ -321,7 +332,7 @@ class Move:
 
     def closed(self, reason: Reason) -> None:
         """The client is gone. Its end is reported to the app server that has it."""
-        if self.stage is Stage.OFFERED:
+        if self.stage is Stage.OFFERED or (self._released and self.stage is Stage.HELD):
             self._end = reason
         elif self.stage is Stage.SERVED and self.server is not None:
             self._close_at(self.server, self._channel, reason, End.MOVED)
@@ -334,6 +345,12 @@ class Move:
         self.connection.channel = channel
         server.link.closed(self.connection, reason)
         self.owner.over(self, end)
+
+    def give_up(self) -> None:
+        """No app server has come for a client that is gone."""
+        self.stage = Stage.OVER
+        self._take_kept()
+        self.owner.over(self, End.GONE)
 
     # -- reading ----------------------------------------------------------------------------------------
 

@@ -32,6 +32,8 @@ KEPT_BYTES: Final = 64 * 1024 * 1024
 """Bytes kept for all moving clients of the hub above which a client that sends more is closed."""
 ACKS: Final = 1 << 20
 """Distance of the ack ids that are assumed of two app servers that were lost."""
+LOSSES: Final = 256
+"""After so many losses they begin again: ack ids of app servers are below 2^30."""
 
 Done = Callable[[int, tuple[str, ...]], object]
 Disconnect = Callable[[Connection, Reason], object]
@@ -117,7 +119,7 @@ class Moves:
     def _move(self, connection: Connection) -> Move:
         if isinstance(connection.channel, Move):
             return connection.channel
-        acks = next(self._losses) % 1000 * ACKS
+        acks = next(self._losses) % LOSSES * ACKS
         return Move(connection, self, acks=acks, now=self._clock())
 
     def server_lost(self, server: AppServer) -> None:
@@ -180,12 +182,13 @@ class Moves:
             self._flying.add(move)
             move.since = self._clock()
             move.offer(min(untried, key=lambda server: (server.behind, server.load)))
-        elif move.tried and move.former.up and move.former in self._hub.servers:
+        elif move.tried and move.may_resume and move.former.up and move.former in self._hub.servers:
             move.resume()
         else:
             self._parked.add(move)
-            # Its app server may leave now.
-            self._settle(move, End.MOVED)
+            if not move.tried:
+                move.release_former()
+                self._settle(move, End.MOVED)
 
     def _candidates(self) -> list[AppServer]:
         servers = self._hub.servers.all()
@@ -264,7 +267,10 @@ class Moves:
         for move in _since(self._served, now - ACK_SECONDS):
             move.finish()
         for move in _since((*self._held, *self._parked), now - self._hold):
+            # No effect on a client that is gone.
             self._disconnect(move.connection, reasons.NO_APP_SERVER)
+            if move.stage is Stage.HELD:
+                move.give_up()
 
 
 def _since(moves: Iterable[Move], deadline: float) -> list[Move]:

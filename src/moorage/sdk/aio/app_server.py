@@ -20,15 +20,17 @@ from moorage.sdk.aio.fleet import Fleet
 from moorage.sdk.aio.manager import Manager
 from moorage.sdk.aio.server_events import AioServerEvents
 from moorage.sdk.app_server import HANDLER_SECONDS, AppServerBase, check
-from moorage.sdk.errors import UsageError
+from moorage.sdk.errors import MoorageError, UsageError
 from moorage.sdk.exchange.answers import Acks, AppServer, FetchedSockets
 from moorage.sdk.exchange.calls import Call, flags_of
+from moorage.sdk.exchange.handover import HAND_OVER_SECONDS, HandedOver, check_revision, handed_over
 from moorage.sdk.exchange.inbox import Inbox
 from moorage.sdk.link.connection_string import check_hub, parse
 from moorage.sdk.link.recovery import recovery_of, warn_if_refused
 from moorage.sdk.link.session import MAX_QUEUE_BYTES
 from moorage.sdk.link.terms import warn_of_large_messages
-from moorage.wire.moorage.v1 import Close
+from moorage.sdk.sigterm import DelayedSigterm
+from moorage.wire.moorage.v1 import Close, HandOver
 
 T = TypeVar("T")
 
@@ -129,6 +131,34 @@ class Moorage(AppServerBase):
                 task = asyncio.ensure_future(_logged(result, name))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+
+    async def hand_over(self) -> HandedOver:
+        """Give all clients to other app servers of the hub. They stay connected and notice nothing; there,
+        `connect` handlers run, with `moorage.handed_over` in the environment. Returns when all have left, or
+        could not. This app server gets no new clients from now on. Raises `UsageError` if the service is too
+        old, and what ends the link."""
+        check_revision(self.link.hello.revision)
+        return handed_over(await self.link.request(HandOver, timeout=HAND_OVER_SECONDS))
+
+    def hand_over_on_sigterm(self) -> None:
+        """From now on, `hand_over` comes at a SIGTERM, before what the signal does otherwise. Raises
+        `UsageError` outside the main thread."""
+        loop = asyncio.get_running_loop()
+
+        async def hand_over() -> None:
+            try:
+                await self.hand_over()
+            except (MoorageError, UsageError) as error:
+                _log.warning("clients are not handed over: %s", error)
+            finally:
+                sigterm.pass_on()
+
+        def begin() -> None:
+            task = loop.create_task(hand_over())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        sigterm = DelayedSigterm(lambda: loop.call_soon_threadsafe(begin))
 
     async def close(self, drain: float = 0.0) -> None:
         """Leave the hub. `drain`: take no new clients, and give those there are so many seconds first.

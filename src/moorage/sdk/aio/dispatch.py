@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import socketio
+
 from moorage.sdk.aio.engine import AioClient, Engine
 from moorage.sdk.aio.events import Events
 from moorage.sdk.aio.manager import Manager
@@ -19,7 +21,7 @@ from moorage.sdk.errors import MoorageError
 from moorage.sdk.exchange.dispatch import CLIENT_QUEUE, ClientDispatcher
 from moorage.sdk.payload import Codec
 from moorage.wire.errors import PeerError
-from moorage.wire.moorage.v1 import Close, Open
+from moorage.wire.moorage.v1 import FromApp, Open
 
 Turn = Callable[[], Awaitable[object] | None]
 
@@ -34,6 +36,7 @@ class Dispatcher(ClientDispatcher[AioClient]):
         self._engine = engine
         self._manager: Manager = manager
         self._events = events
+        events.ended = self.handler_ended
         self._loop = asyncio.get_running_loop()
         self._workers: set[asyncio.Task[None]] = set()
 
@@ -43,13 +46,36 @@ class Dispatcher(ClientDispatcher[AioClient]):
         while others := {worker for worker in self._workers if worker is not asker}:
             await asyncio.wait(others)
 
-    def _accept(self, frame: Open) -> AioClient:
-        client = AioClient(self._engine, frame.client, frame.id, environ_of(frame))
-        self._engine.link.send(self._engine.take(client))
-        return client
+    def _make(self, frame: Open) -> AioClient:
+        return AioClient(self._engine, frame.client, frame.id, environ_of(frame))
 
-    def _end(self, client: AioClient) -> None:
-        self._engine.link.send(Close(client.number))
+    def _transmit(self, _client: AioClient, frame: FromApp) -> None:
+        self._engine.link.send(frame)
+
+    def _is_running(self, client: AioClient) -> bool:
+        return self._events.runs(client)
+
+    def _late_ack(self, member: Member, ack: Ack) -> None:
+        self._manager.answered(member, ack.id, ack.data)
+
+    async def _arrive(self, client: AioClient, member: Member) -> None:
+        sio, place = self._sio, ("connect", member.namespace, member.sid)
+        environ = client.environ
+        try:
+            if member.auth:
+                accepted = await sio._trigger_event(*place, environ, member.auth)
+            else:
+                try:
+                    accepted = await sio._trigger_event(*place, environ)
+                except TypeError:
+                    accepted = await sio._trigger_event(*place, environ, None)
+        except socketio.exceptions.ConnectionRefusedError:
+            accepted = False
+        except Exception:
+            _log.exception("the connect handler of %s failed", member.namespace)
+            accepted = False
+        if accepted is False:
+            self._refuse(client, member, failed=True, answered=True)
 
     # -- packets --------------------------------------------------------------------------------------------
 
@@ -98,10 +124,11 @@ class Dispatcher(ClientDispatcher[AioClient]):
             failed = True
         finally:
             self._manager.auth.pop(key, None)
-            self._refuse(client, client.members.get(plan.namespace), failed)
+            answered = self._sio.always_connect
+            self._refuse(client, client.members.get(plan.namespace), failed=failed, answered=answered)
 
-    def _refuse(self, client: AioClient, member: Member | None, failed: bool) -> None:
-        message = refusal(member, failed=failed, always_connect=self._sio.always_connect)
+    def _refuse(self, client: AioClient, member: Member | None, *, failed: bool, answered: bool) -> None:
+        message = refusal(member, failed=failed, always_connect=answered)
         if message is None or member is None:
             return
         self._manager.remove(member)

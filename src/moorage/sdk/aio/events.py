@@ -15,7 +15,7 @@ from typing import Any, Final
 import socketio.async_server
 
 from moorage.sdk.aio.fleet import Fleet
-from moorage.sdk.clients.members import Member
+from moorage.sdk.clients.members import ClientRecord, Member, Parting
 from moorage.sdk.errors import MoorageError, NotSerialisable
 from moorage.sdk.exchange.dispatch import HANDLER_COST
 from moorage.sdk.exchange.server_events import returned
@@ -42,7 +42,8 @@ class Waits:
     The callbacks that wait do not tell: one may wait for ever after its handler has given up."""
 
     def __init__(self) -> None:
-        self.running: set[Handling] = set()
+        self.running: dict[Handling, Member] = {}
+        """The handlers, and whose they are."""
         self.waiting: dict[Handling, int] = {}
         """The number of awaited answers, by handler."""
         self.begun: Callable[[], object] = bool
@@ -77,6 +78,8 @@ class Events:
         self._codec = codec
         self._running, self._waiting = waits.running, waits.waiting
         waits.begun = self.look_again
+        self.ended: Callable[[Any], object] = bool
+        """Called when a handler of a client that moves has ended."""
         self._max_backlog = max_backlog
         self._loop = asyncio.get_running_loop()
         self._replaced = frozenset(name for name in _LAYERS if not _is_library(type(sio), name))
@@ -111,6 +114,10 @@ class Events:
         running = max(1, len(self._running))
         free = running - len(self._waiting)
         return self._bytes * free > self._max_backlog * running
+
+    def runs(self, client: ClientRecord) -> bool:
+        """A handler of the client runs."""
+        return any(member.client is client for member in self._running.values())
 
     # -- running ----------------------------------------------------------------------------------------
 
@@ -181,7 +188,7 @@ class Events:
         # Kept by hand: a task that only its own futures refer to may be collected, and a done callback
         # would cost another turn of the loop for each event.
         task = asyncio.current_task(self._loop)
-        self._running.add(task)
+        self._running[task] = member
         # Seen in tasks that it makes as well.
         _handling.set(task)
         try:
@@ -196,10 +203,12 @@ class Events:
         except Exception:
             _log.exception("handler %s failed", _name(handler))
         finally:
-            self._running.discard(task)
+            self._running.pop(task, None)
             if self._waiting:
                 self._waiting.pop(task, None)  # whatever it did not wait for in the end
             self.finish(size)
+            if member.client.parting is not Parting.NO:
+                self.ended(member.client)
 
     def _acknowledge(self, handler: Any, member: Member, ack_id: int, result: Any) -> None:
         if member.client.gone:

@@ -9,7 +9,7 @@ import re
 from typing import Any, Final, Generic, TypeVar
 
 from moorage.sdk.clients.environ import Environ
-from moorage.sdk.clients.members import Member, Stage
+from moorage.sdk.clients.members import Member, Parting, Stage
 from moorage.sdk.clients.restored import Restored
 from moorage.sdk.link.planner import slot_of
 from moorage.sdk.link.terms import max_message
@@ -73,6 +73,7 @@ class Client:
         """Its connection was lost: it may come back to its sockets."""
         self.closed = False
         """True once its disconnect handlers have run as well."""
+        self.parting = Parting.NO
         self.queued = 0
         """Bytes of its packets that wait for their turn."""
         self.incoming: list[bytes] = []

@@ -86,6 +86,7 @@ def environ_of(frame: Open) -> Environ:
         "moorage.claims": handshake.get("claims", {}),
         "moorage.handshake": frame.handshake,
         "moorage.recovered": False,
+        "moorage.handed_over": False,
     }
     # A name with `_` and one with `-` come to the same here: the one with `-`, which a proxy may have
     # set and vouch for, counts.

@@ -27,6 +27,18 @@ class Stage(Enum):
     """Its `disconnect` handler runs."""
 
 
+class Parting(Enum):
+    """How far a client is that moves to another app server."""
+
+    NO = 0
+    QUEUE = 1
+    """Its ordered handlers end."""
+    HANDLERS = 2
+    """Its other handlers end."""
+    SAID = 3
+    """The service has its state."""
+
+
 class ClientRecord(Protocol):
     """The attributes of a client that its sockets use."""
 
@@ -35,6 +47,7 @@ class ClientRecord(Protocol):
     link_session: str
     """The session of the link in which `number` names the client."""
     gone: bool
+    parting: Parting
     environ: dict[str, Any]
     members: dict[str, Member]
     session: dict[str, Any]

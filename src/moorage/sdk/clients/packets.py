@@ -5,9 +5,8 @@ it names. Everything raises `ValueError` or `PeerError` for packets that break t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
-from moorage.sdk.clients.clients import Client
 from moorage.sdk.clients.members import Member, Stage
 from moorage.sdk.payload import RS, Codec, header_of
 from moorage.wire.socketio import (
@@ -59,7 +58,13 @@ class Leave(NamedTuple):
 Plan = Event | Ack | Connect | Leave
 
 
-def complete(client: Client, payload: bytes) -> Iterator[bytes]:
+class Receiver(Protocol):
+    """Who has sent the packets."""
+
+    incoming: list[bytes]
+
+
+def complete(client: Receiver, payload: bytes) -> Iterator[bytes]:
     """The packets in `payload`, each with its attachments. An event whose attachments are not all here waits
     in `client.incoming`."""
     for piece in payload.split(RS):

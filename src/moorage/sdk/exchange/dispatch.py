@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Generic
+from typing import Any, Final
 
 from moorage.sdk.clients.clients import ClientT, ClientTable
 from moorage.sdk.clients.idle import IdleCheck
 from moorage.sdk.clients.members import Member
 from moorage.sdk.clients.packets import PacketReader, complete
 from moorage.sdk.clients.restored import Restored, data_of
+from moorage.sdk.exchange.handover import Movers
 from moorage.sdk.exchange.manager import SocketManager
 from moorage.sdk.payload import Codec
 from moorage.wire.engineio import SEPARATOR
 from moorage.wire.errors import PeerError
-from moorage.wire.moorage.v1 import Back, Closed, Left, Moved, Open, Parked, Recover, Save, Upgraded
+from moorage.wire.moorage.v1 import Back, Close, Closed, Left, Moved, Open, Parked, Recover, Save, Upgraded
 
 CLIENT_QUEUE: Final = 4 * 1024 * 1024
 """Bytes of one client's packets that may wait for their turn. Beyond this the client is closed: its slow
@@ -34,10 +34,11 @@ HANDLER_COST: Final = 1024
 _log = logging.getLogger("moorage.sdk")
 
 
-class ClientDispatcher(Generic[ClientT]):
+class ClientDispatcher(Movers[ClientT]):
     """Decides; an executor runs the jobs, each after the earlier jobs of the same client."""
 
     def __init__(self, sio: Any, table: ClientTable[ClientT], manager: SocketManager, codec: Codec) -> None:
+        super().__init__()
         self._sio = sio
         self._table = table
         self._manager = manager
@@ -51,14 +52,6 @@ class ClientDispatcher(Generic[ClientT]):
         }
 
     # -- the executor's part --------------------------------------------------------------------------------
-
-    @abstractmethod
-    def _accept(self, frame: Open) -> ClientT:
-        """A new client, which the service has been told to take."""
-
-    @abstractmethod
-    def _in_order(self, client: ClientT, job: Callable[[], Any]) -> None:
-        """Run `job` after all earlier jobs of the client."""
 
     @abstractmethod
     def _end_socket(self, client: ClientT, namespace: str, reason: str) -> Any:
@@ -76,15 +69,12 @@ class ClientDispatcher(Generic[ClientT]):
     def _follow(self, client: ClientT, former: ClientT) -> None:
         """The ordered jobs of `client` run after those that `former` has now."""
 
-    @abstractmethod
-    def _end(self, client: ClientT) -> None:
-        """Tell the service to close the client."""
-
     # -- a client's life ------------------------------------------------------------------------------------
 
     def opened(self, frame: Open) -> None:
         """A new client."""
-        client = self._accept(frame)
+        client = self._make(frame)
+        self._transmit(client, self._table.take(client))
         self._idle.client()
         engine: Any = self._table
         self._in_order(client, lambda: engine.handlers["connect"](client.sid, client.environ))
@@ -161,7 +151,10 @@ class ClientDispatcher(Generic[ClientT]):
     def packet(self, number: int, payload: bytes) -> None:
         """Engine.IO packets of a client."""
         client = self._table.by_number.get(number)
-        if client is None or client.closing:
+        if client is None:
+            self._late_packet(number, payload)
+            return
+        if client.closing:
             return
         try:
             # Above `44` are `45`, `46` and `b`: an event or ack with attachments, and an attachment.
@@ -178,5 +171,5 @@ class ClientDispatcher(Generic[ClientT]):
         _log.info("client %s is closed: %s", client.sid, why)
         client.incoming = []
         if not client.closing and not client.gone:
-            self._end(client)
+            self._transmit(client, Close(client.number))
         client.closing = True

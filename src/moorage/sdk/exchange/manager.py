@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from moorage.sdk.clients.clients import Client, ClientTable
-from moorage.sdk.clients.members import Callback, Member, Members, Stage, room_name, room_names
+from moorage.sdk.clients.members import Callback, Member, Members, Parting, Stage, room_name, room_names
 from moorage.sdk.errors import MoorageError
 from moorage.sdk.exchange.change import Make, RoomChange
 from moorage.sdk.exchange.targets import target
@@ -71,7 +71,10 @@ class SocketManager:
         member = self.members.by_id.get(room) if room.__class__ is str else None
         if member is None or member.namespace != namespace:
             return None
-        return None if member.client.gone or member.stage is Stage.LEAVING else member
+        client = member.client
+        # A client that moves is reached in its socket's room, wherever it is.
+        away = client.gone or client.parting is Parting.SAID
+        return None if away or member.stage is Stage.LEAVING else member
 
     def also_to(self, to: To) -> list[Member]:
         """Connecting sockets that an emit must be sent to one by one. With python-socketio, a `connect`

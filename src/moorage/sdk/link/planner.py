@@ -41,6 +41,7 @@ _AIMS: Final[dict[type[Any], Aim]] = {
     v1.Close: Aim.CLIENT,
     v1.Enter: Aim.CLIENT,
     v1.Exit: Aim.CLIENT,
+    v1.State: Aim.CLIENT,
     v1.Reply: Aim.ASKED,
     v1.Facts: Aim.ASKED,
     v1.Tell: Aim.HOME,
@@ -48,7 +49,11 @@ _AIMS: Final[dict[type[Any], Aim]] = {
 }
 
 _OF_CLIENT: Final = frozenset(
-    {v1.Packet, v1.Open, v1.Closed, v1.Left, v1.Upgraded, v1.Moved, v1.Recover, v1.Parked, v1.Back}
+    (
+        *(v1.Packet, v1.Open, v1.Closed, v1.Left, v1.Upgraded, v1.Moved),
+        *(v1.Recover, v1.Parked, v1.Back),
+        *(v1.Freeze, v1.Adopt, v1.Released, v1.Resume),
+    )
 )
 _QUESTIONS: Final = frozenset({v1.Told, v1.Query})
 

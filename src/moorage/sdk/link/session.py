@@ -38,7 +38,7 @@ BATCH_OVERHEAD: Final = 32
 
 # An Emit or a Tell without a ref: an array, its type 10 or 40, 0. They survive the loss of a session.
 _BROADCAST: Final = (b"\x96\x0a\x00", b"\x96\x28\x00")
-_ALWAYS: Final = frozenset({v1.Close, v1.Drain})
+_ALWAYS: Final = frozenset({v1.Close, v1.Drain, v1.State})
 """Queued even if the queue is full: they are small and few, and they end what fills it."""
 
 _ANSWERS: Final = frozenset(

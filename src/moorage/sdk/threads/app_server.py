@@ -14,6 +14,7 @@ import logging
 import os
 import secrets
 import ssl
+import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -28,10 +29,12 @@ from moorage.sdk.clients.clients import moved_to
 from moorage.sdk.errors import MoorageError, UsageError
 from moorage.sdk.exchange.answers import Acks, AppServer, FetchedSockets
 from moorage.sdk.exchange.calls import Call, flags_of
+from moorage.sdk.exchange.handover import HAND_OVER_SECONDS, HandedOver, check_revision, handed_over
 from moorage.sdk.link.connection_string import check_hub, parse
 from moorage.sdk.link.recovery import recovery_of, warn_if_refused
 from moorage.sdk.link.session import MAX_QUEUE_BYTES
 from moorage.sdk.link.terms import warn_of_large_messages
+from moorage.sdk.sigterm import DelayedSigterm
 from moorage.sdk.threads.dispatch import ThreadsDispatcher
 from moorage.sdk.threads.engine import Engine
 from moorage.sdk.threads.inbox import ThreadsInbox
@@ -40,6 +43,7 @@ from moorage.sdk.threads.manager import ThreadsManager
 from moorage.sdk.threads.pool import Pool
 from moorage.sdk.threads.reloader import before_reloading
 from moorage.sdk.threads.server_events import ThreadsServerEvents
+from moorage.wire.moorage.v1 import HandOver
 
 THREADS: Final = 128
 """Handlers that run at the same time, at most, unless `threads` says otherwise."""
@@ -183,6 +187,28 @@ class ThreadedMoorage(AppServerBase):
     def _tell(self, name: str, *arguments: Any) -> None:
         for listener in self._listeners[name]:
             self._pool.submit(partial(listener, *arguments))
+
+    def hand_over(self) -> HandedOver:
+        """Give all clients to other app servers of the hub. They stay connected and notice nothing; there,
+        `connect` handlers run, with `moorage.handed_over` in the environment. Returns when all have left, or
+        could not. This app server gets no new clients from now on. Raises `UsageError` if the service is too
+        old, and what ends the link."""
+        check_revision(self.link.hello.revision)
+        return handed_over(self.link.request(HandOver, seconds=HAND_OVER_SECONDS))
+
+    def hand_over_on_sigterm(self) -> None:
+        """From now on, `hand_over` comes at a SIGTERM, before what the signal does otherwise. Raises
+        `UsageError` outside the main thread."""
+
+        def hand_over() -> None:
+            try:
+                self.hand_over()
+            except (MoorageError, UsageError) as error:
+                _log.warning("clients are not handed over: %s", error)
+            finally:
+                sigterm.pass_on()
+
+        sigterm = DelayedSigterm(lambda: threading.Thread(target=hand_over, name="moorage-leave").start())
 
     def close(self, drain: float = 0.0) -> None:
         """Leave the hub. `drain`: take no new clients, and give those there are so many seconds first.

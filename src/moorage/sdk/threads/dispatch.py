@@ -13,15 +13,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import socketio
+
 from moorage.sdk.clients.environ import environ_of
-from moorage.sdk.clients.members import Member, Stage
+from moorage.sdk.clients.members import Member, Parting, Stage
 from moorage.sdk.clients.packets import Ack, Connect, Event, refusal
 from moorage.sdk.errors import MoorageError
 from moorage.sdk.exchange.dispatch import CLIENT_QUEUE, HANDLER_COST, ClientDispatcher
 from moorage.sdk.payload import Codec
 from moorage.sdk.threads.engine import Engine, ThreadsClient
 from moorage.sdk.threads.manager import ThreadsManager
-from moorage.wire.moorage.v1 import Close, Open
+from moorage.wire.moorage.v1 import FromApp, Open
 
 _log = logging.getLogger("moorage.sdk")
 
@@ -54,14 +56,43 @@ class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
         self.begun = 0
         """Number of packets whose handlers a thread has begun."""
 
-    def _accept(self, frame: Open) -> ThreadsClient:
+    def _make(self, frame: Open) -> ThreadsClient:
         environ = environ_of(frame) | self._extra
-        client = ThreadsClient(self._engine, self._session(frame.client), frame.client, frame.id, environ)
-        self._engine.transmit(self._engine.take(client), client.link_session)
-        return client
+        return ThreadsClient(self._engine, self._session(frame.client), frame.client, frame.id, environ)
 
-    def _end(self, client: ThreadsClient) -> None:
-        self._engine.transmit(Close(client.number), client.link_session)
+    def _transmit(self, client: ThreadsClient, frame: FromApp) -> None:
+        self._engine.transmit(frame, client.link_session)
+
+    def _is_running(self, client: ThreadsClient) -> bool:
+        return client.running > 0
+
+    def _may_leave(self, client: ThreadsClient) -> bool:
+        with self._lock:
+            return super()._may_leave(client)
+
+    def _late_ack(self, member: Member, ack: Ack) -> None:
+        client = member.client
+        assert isinstance(client, ThreadsClient)
+        self._manager.answered(client, member, ack.id, ack.data)
+
+    def _arrive(self, client: ThreadsClient, member: Member) -> None:
+        sio, place = self._sio, ("connect", member.namespace, member.sid)
+        environ = client.environ
+        try:
+            if member.auth:
+                accepted = sio._trigger_event(*place, environ, member.auth)
+            else:
+                try:
+                    accepted = sio._trigger_event(*place, environ)
+                except TypeError:
+                    accepted = sio._trigger_event(*place, environ, None)
+        except socketio.exceptions.ConnectionRefusedError:
+            accepted = False
+        except BaseException:
+            _log.exception("the connect handler of %s failed", member.namespace)
+            accepted = False
+        if accepted is False:
+            self._refuse(client, member, failed=True, answered=True)
 
     # -- packets, on the link's thread ----------------------------------------------------------------------
 
@@ -113,6 +144,7 @@ class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
         if self._sio.async_handlers:
             with self._lock:
                 self.pending += size
+                client.running += 1
             self._engine.pool.submit(partial(self._from_pool, size, member, event))
         else:
             self._run(member, event)
@@ -122,6 +154,12 @@ class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
             self.pending -= size
             self.begun += 1
         self._run(member, event)
+        client = member.client
+        assert isinstance(client, ThreadsClient)
+        with self._lock:
+            client.running -= 1
+        if client.parting is not Parting.NO:
+            self.handler_ended(client)
 
     def _run(self, member: Member, event: Event) -> None:
         sio, namespace = self._sio, member.namespace
@@ -145,7 +183,10 @@ class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
         finally:
             self._manager.auth.pop(key, None)
         member = client.members.get(plan.namespace)
-        message = refusal(member, failed=failed, always_connect=self._sio.always_connect)
+        self._refuse(client, member, failed=failed, answered=self._sio.always_connect)
+
+    def _refuse(self, client: ThreadsClient, member: Member | None, *, failed: bool, answered: bool) -> None:
+        message = refusal(member, failed=failed, always_connect=answered)
         if message is not None and member is not None:
             self._manager.remove(member)
             self._engine.send(client.sid, message)

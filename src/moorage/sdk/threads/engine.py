@@ -27,6 +27,8 @@ class ThreadsClient(Client):
     def __init__(self, engine: Engine, session: str, number: int, sid: str, environ: Environ) -> None:
         super().__init__(number, sid, session, environ)
         self.server = engine
+        self.running = 0
+        """Handlers of its events that have not ended. Only under the dispatcher's lock."""
         self.jobs = SerialQueue(engine.pool)
         """Runs the handlers whose order matters."""
         self.when_empty: Callable[[], object] | None = None

@@ -41,7 +41,7 @@ class HandOver(Fields, tag=70):
 
 
 class State(Fields, tag=71):
-    """The answer to `Freeze`: the last frame about this client."""
+    """The answer to `Freeze`: the last word about this client."""
 
     client: Count
     sockets: tuple[Leaving, ...]

@@ -6,6 +6,8 @@ from http import HTTPStatus
 from typing import Final
 
 from moorage.edge.moorage.server import MoorageServer
+from moorage.engine.upgrade import State
+from moorage.hub.commands.deliver import is_special
 from moorage.hub.hub import Client
 from moorage.hub.turns import Job
 from moorage.wire import reasons
@@ -89,12 +91,21 @@ class ClientFrames:
         """Packets for one client."""
         connection = self._own.get(frame.client)
         if connection is None:
-            guest = self._server.numbered.guests.get(frame.client)
-            # None: its `Closed` is on the way, and this crossed it.
-            if guest is not None:
-                guest.owner.send(guest, check_text(frame.payload))
-            return None
+            return self._packet_elsewhere(frame)
         return self._node.send(connection, frame.payload)
+
+    def _packet_elsewhere(self, frame: v1.Packet) -> Job[None] | None:
+        """Packets for a client of another node, or one that another app server serves now. If there is none,
+        its `Closed` is on the way, and this crossed it."""
+        numbered = self._server.numbered
+        guest = numbered.guests.get(frame.client)
+        if guest is not None:
+            guest.owner.send(guest, check_text(frame.payload))
+            return None
+        late = numbered.late.get(frame.client)
+        if late is None or late.session.state == State.CLOSED or is_special(frame.payload):
+            return None
+        return self._node.send(late, frame.payload)
 
     def facts(self, frame: v1.Facts) -> None:
         """The app's data of its sockets."""
