@@ -28,6 +28,8 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "cluster/ports.py": "contract/test_broker.py",
     "cluster/recovery/ports.py": "contract/test_store.py",
     "edge/settings.py": "config/test_load.py",
+    "hub/recovery/causes.py": "hub/recovery/test_claims.py",
+    "wire/recovery/moving.py": "cluster/recovery/test_fetches.py",
     "edge/moorage/frames/answers.py": "edge/moorage/test_questions.py",
     "edge/moorage/causes.py": "edge/moorage/test_server.py",
     "edge/moorage/frames/clients.py": "edge/moorage/test_session.py",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from moorage.cluster.homes import MAX_ABSENT, Instances
+from moorage.cluster.homes import MAX_ABSENT, Instances, instance_of
 from moorage.wire.cluster import Envelope
 from moorage.wire.commands import EVERYONE, Send
 
@@ -18,6 +20,9 @@ class Covering:
 
     def marked(self, term: int) -> None:
         self.told.append(f"marked {term}")
+
+    def settled(self, call: Callable[[], object]) -> None:
+        call()
 
     def uncovered(self) -> None:
         self.told.append("uncovered")
@@ -121,3 +126,15 @@ def test_instances_without_a_session_are_forgotten_when_there_are_too_many() -> 
     assert instances.get("here").session is session
     assert instances.is_new(forwarded(1, instance="i0")), "the oldest was forgotten"
     assert not instances.is_new(forwarded(1, instance=f"i{MAX_ABSENT}"))
+
+
+def test_how_far_the_instances_of_a_hub_are() -> None:
+    instances = Instances()
+    assert instances.find("app/i") is None
+    for instance in (instance_of("App", "i"), instance_of("app", "j"), instance_of("other", "i")):
+        assert instances.is_new(forwarded(3, instance=instance))
+    instances.get("app/idle")
+    assert instances.executed("APP") == {"app/i": 3, "app/j": 3}
+    found = instances.find("app/i")
+    assert found is not None
+    assert found.number == 3

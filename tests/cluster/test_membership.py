@@ -145,7 +145,7 @@ def test_a_node_of_another_version_is_refused_with_one_line(
     assert (nodes.names, nodes.sent, membership.count) == ({}, [], 1)
     (line,) = caplog.records
     assert "another version" in str(line.msg)
-    assert "'name': 'node b', 'version': '2.0', 'own_version': '1.0'" in str(line.msg)
+    assert "'name': 'node b', 'version': '2.0', 'own_version': '1.1'" in str(line.msg)
 
 
 def test_two_nodes_may_have_one_name_and_the_log_tells(

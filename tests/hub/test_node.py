@@ -220,3 +220,22 @@ def test_a_failure_of_the_cluster_is_a_reply() -> None:
     assert [str(error) for error in replies if isinstance(error, PeerError)] == [
         str(PeerError(LINK_OVERFLOW, text)) for text in ("casts", "casts", "writes")
     ]
+
+
+def test_large_work_is_over_when_it_is_done_or_dropped() -> None:
+    world = World(limits=Limits(max_groups=10_000))
+    world.server()
+    clients = [world.client("/") for _ in range(20)]
+    everyone = [room_group("/", f"r{number}") for number in range(1_000)]
+    command = JoinGroups(HUB, Selection(user=None), tuple(everyone))
+    assert world.node.begun()()
+    jobs = [world.node.submit(command, lambda about, outcome: None) for _ in range(2)]
+    dropped = world.node.begun()
+    assert not dropped()
+    done = jobs.pop()
+    assert done is not None
+    finished(done)
+    assert not dropped()
+    jobs.clear()
+    assert dropped()
+    assert len(clients[0].groups) > 1_000

@@ -8,13 +8,18 @@ that it has carried out. Between nodes an instance contains the name of its hub.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from moorage.wire.cluster import Envelope
 
 MAX_ABSENT: Final = 10_000
 """Instances without a session here that are remembered. The one heard least recently is forgotten first."""
+
+
+def instance_of(hub: str, instance: str) -> str:
+    """What an instance is called between nodes. Two hubs may have an app server of the same instance."""
+    return f"{hub.casefold()}/{instance}"
 
 
 class Session(Protocol):
@@ -25,6 +30,9 @@ class Session(Protocol):
 
     def marked(self, term: int) -> None:
         """Everything that the home had forwarded to this node before this term has been carried out."""
+
+    def settled(self, call: Callable[[], object]) -> None:
+        """Make a call once everything that has arrived in it so far is carried out."""
 
     def uncovered(self) -> None:
         """The app server has told its home that it does not cover this node any more."""
@@ -113,6 +121,17 @@ class Instances:
             if oldest is not None and oldest != instance:
                 del self._all[oldest]
         return found
+
+    def find(self, instance: str) -> Instance | None:
+        """What is known of this instance, if anything."""
+        return self._all.get(instance)
+
+    def executed(self, hub: str) -> dict[str, int]:
+        """The highest numbers that were carried out here, of the instances of one hub."""
+        hub = instance_of(hub, "")
+        return {
+            name: found.number for name, found in self._all.items() if found.number and name.startswith(hub)
+        }
 
     def is_new(self, envelope: Envelope) -> bool:
         """True if a forwarded command is to be carried out; its number counts as carried out then."""

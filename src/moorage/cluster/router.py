@@ -21,6 +21,7 @@ from moorage.cluster.forwarding.pairs import Forwarding
 from moorage.cluster.homes import Instances, Via
 from moorage.cluster.membership import MAX_NODES, Membership
 from moorage.cluster.ports import Broker
+from moorage.cluster.recovery.part import ClusterRecovery
 from moorage.cluster.requests import Request
 from moorage.cluster.sockets import incoming
 from moorage.cluster.streams.streams import FORGED, GARBAGE, OVERFLOW, Receive, Streams
@@ -90,9 +91,10 @@ class Router:
         self.gathered = Gathered(self._send_body, soon or node.later)
         self.handlers[cluster.Packets] = self._arrivals.take_packets
         self.forwarding = Forwarding(node, self, connect_timeout=connect_timeout)
-        self._addresses: dict[str, str] = {}
         self.membership: Membership | None = None
         """Keeps the list of the other nodes, if `join` was called."""
+        self.recovery = ClusterRecovery(node, self, incarnation, self._peers)
+        self._addresses: dict[str, str] = {}
 
     def start(self) -> None:
         """Take what other nodes send. Call it before the first hub exists."""
@@ -125,6 +127,7 @@ class Router:
         self._node.cluster = self
         self.directory.add(incarnation, near=near)
         self.forwarding.add(incarnation, near=near)
+        self.recovery.add(incarnation)
 
     def remove(self, incarnation: str) -> None:
         """A node is gone. Nothing waits for it any more."""
@@ -135,6 +138,7 @@ class Router:
         self.directory.remove(incarnation)
         self.forwarding.remove(incarnation)
         self._arrivals.forget(incarnation)
+        self.recovery.remove(incarnation)
         for request in tuple(self._requests.values()):
             request.give_up([(incarnation, name)])
             self._forget_if_over(request)
@@ -157,6 +161,7 @@ class Router:
         if self.membership is not None:
             self.membership.tick(now)
         self.forwarding.tick(now)
+        self.recovery.tick(now)
         self.directory.tick(now)
         self._targets.tick(now)
         for request in tuple(self._requests.values()):
@@ -371,6 +376,7 @@ class Router:
         """Commands or answers of a node are lost. Requests that wait for it end at their deadline."""
         self.directory.gap(node)
         self.forwarding.restart(node)
+        self.recovery.gap()
 
     def _overflow(self, node: str, first: bool) -> None:
         """A message of a node was dropped, because too much of it waits. It was no change of its groups."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
+from weakref import WeakSet
 
 from moorage.hub.commands import asking, execute
 from moorage.hub.commands.deliver import LONG, deliver_to_one, delivering_to_one, is_long
@@ -28,6 +31,11 @@ EVERYWHERE: Final = Everywhere.EVERYWHERE
 
 class Node(Clients):
     """The clients of this process, and everything that can be asked of them."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self._large: WeakSet[Job[None]] = WeakSet()
+        """Commands that are carried out in steps."""
 
     def submit(
         self,
@@ -61,7 +69,16 @@ class Node(Clients):
                 _share(cluster, command, outcome, reply, about)
             return None
         assert not isinstance(outcome, Outcome)
-        return self._in_steps(outcome, command, reply, about, reach)
+        steps = self._in_steps(outcome, command, reply, about, reach)
+        self._large.add(steps)
+        return steps
+
+    def begun(self) -> Callable[[], bool]:
+        """Returns a function that tells whether all large work that has begun is over: its commands have been
+        sent to other nodes, or were dropped."""
+        # Weak, because a link that is lost drops its work.
+        begun = WeakSet(self._large)
+        return lambda: all(inspect.getgeneratorstate(job) == inspect.GEN_CLOSED for job in begun)
 
     def _identified(self, emit: Send) -> Send:
         """The emit with an identity of this node. Positional arguments: half the time of `replace`."""

@@ -185,6 +185,24 @@ class Returns(Protocol[ClientT_contra]):
         """Instead of a CONNECT packet: an earlier socket goes on with this client."""
 
 
+class Wanted(NamedTuple):
+    """A parked socket that a client comes back to."""
+
+    hub: str
+    pid: str
+    namespace: str
+    user: str | None
+    offset: str | None
+
+
+class Elsewhere(Protocol):
+    """Parked sockets of other nodes."""
+
+    def fetch(self, wanted: Wanted, done: Callable[[str], object]) -> None:
+        """Let a socket come to this node. Calls `done` once, perhaps at once: with "" if it is here, or with
+        the name of the cause (`hub.recovery.causes`) if it does not come."""
+
+
 class Owner(Protocol[ClientT_contra]):
     """The node that has the connections of guests. Guests are clients whose app server is linked to this
     node."""

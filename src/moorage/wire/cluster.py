@@ -16,6 +16,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.forwarding import Forwarding
 from moorage.wire.moorage.rows import Chunk, Count, Fields
 from moorage.wire.reasons import NODE_BAD_MESSAGE
+from moorage.wire.recovery.moving import Moving
 
 
 class Result(Fields, tag=100):
@@ -96,7 +97,7 @@ class Sockets(Fields, tag=104):
     rows: tuple[Socket, ...]
 
 
-VERSION: Final = (1, 0)
+VERSION: Final = (1, 1)
 """Version of this form. Nodes whose first numbers differ do not work together. The second number grows with
 each addition that older nodes ignore."""
 
@@ -181,7 +182,7 @@ Part = Result | Refused | Answer | Finished | Sockets
 Beat = Alive | Goodbye
 Fence = Mark | Uncovered
 Groups = Delta | Acknowledged | Snapshot | WantGroups
-Body = Command | Packets | Part | Beat | Fence | Groups | Forwarding
+Body = Command | Packets | Part | Beat | Fence | Groups | Forwarding | Moving
 
 
 class Envelope(Fields):

@@ -107,6 +107,7 @@ class JetStreamStore:
                 await self._stream.update_stream(config)
             self._facts = await self._bucket()
         except (OSError, nats.errors.Error) as error:
+            await self._client.close()
             raise UsageError(f"recovery.store: JetStream cannot be used: {error or 'no answer'}") from None
 
     async def _bucket(self) -> KeyValue:

@@ -74,6 +74,8 @@ class Coverage:
     def __init__(self, server: MoorageServer, homes: Homes, instance: str) -> None:
         self.proceed: Callable[[], object] = lambda: None
         """Lets the session's frames go on."""
+        self.settle: Callable[[Callable[[], object]], object] = lambda call: call()
+        """Makes a call once the frames that wait are carried out."""
         self.term = 0
         self._server = server
         self._submit = server.node.submit
@@ -162,6 +164,10 @@ class Coverage:
         """`cluster.homes.Session`: the home's mark has arrived."""
         self._held, self._since = False, None
         self.proceed()
+
+    def settled(self, call: Callable[[], object]) -> None:
+        """`cluster.homes.Session`: make a call once everything that has arrived so far is carried out."""
+        self.settle(call)
 
     def uncovered(self) -> None:
         """`cluster.homes.Session`: the app server has given this session up."""

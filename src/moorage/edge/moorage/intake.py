@@ -6,7 +6,7 @@ for too much. An app server that sends more than its credit allows is not read."
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -36,6 +36,7 @@ class Reader:
         server.busy = lambda: self.intake.busy
         if dispatcher.coverage is not None:
             dispatcher.coverage.proceed = self.intake.wake
+            dispatcher.coverage.settle = self._settle
         self._most = server.inc.window + server.settings.max_frame
         """Most unacknowledged bytes of an app server that respects its credit."""
         self.count = 0
@@ -83,6 +84,12 @@ class Reader:
     def _leaving(self) -> Job[None]:
         yield False
         self._server.farewell()
+
+    def _settle(self, call: Callable[[], object]) -> None:
+        if self.intake.busy:
+            self.intake.add(_calling(call))
+        else:
+            call()
 
     def tick(self, now: float) -> None:
         """Time passes."""
@@ -132,3 +139,8 @@ class Reader:
         if server.transport is not None and server.inc.untaken <= self._most:
             server.transport.resume_reading()
         server.wake()
+
+
+def _calling(call: Callable[[], object]) -> Job[None]:
+    call()
+    yield False

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from moorage.engine.peer import Connect
+from moorage.engine.upgrade import State
 from moorage.hub.hub import AppServer, Client, Connection, Hub
-from moorage.hub.ports import Interest, Recovered, Returns
+from moorage.hub.ports import Elsewhere, Interest, Recovered, Returns, Wanted
+from moorage.hub.recovery.causes import CAUSES, DROPPED, FOREIGN, OFFSET, UNKNOWN, UNSAVED, UNSUPPORTED
 from moorage.hub.recovery.counts import Counts
 from moorage.hub.recovery.log import Entry
 from moorage.hub.recovery.state import Recovery
@@ -30,7 +32,7 @@ from moorage.wire.reasons import (
     UPGRADE_TIMEOUT,
     Reason,
 )
-from moorage.wire.recovery.offsets import returning, with_pid
+from moorage.wire.recovery.offsets import Return, returning, with_pid
 from moorage.wire.socketio import Header, parse_header, with_ack_id
 
 SAVE_SECONDS: Final = 5.0
@@ -39,17 +41,6 @@ connection."""
 
 EPOCH: Final = 8
 """Characters of the random name of a delivery log."""
-
-UNKNOWN: Final = "unknown"
-FOREIGN: Final = "foreign"
-OFFSET: Final = "offset"
-DROPPED: Final = "dropped"
-UNSAVED: Final = "unsaved"
-UNSUPPORTED: Final = "unsupported"
-"""Why a client that comes back gets a new session: nobody has this `pid` (any more); it belongs to another
-user or namespace; no client can have this offset; something that it missed is not kept any more; its data did
-not come in time; the app server of its new connection has no recovery."""
-CAUSES: Final = (UNKNOWN, FOREIGN, OFFSET, DROPPED, UNSAVED, UNSUPPORTED)
 
 PARKING: Final = frozenset(
     (TRANSPORT_LOST, CLIENT_CLOSED, PING_TIMEOUT, SLOW_CLIENT, UPGRADE_TIMEOUT, LINK_OVERFLOW, INTERNAL)
@@ -74,6 +65,12 @@ class Claims:
         self._clock = clock
         self._end = end
         self.counts = Counts()
+        self.elsewhere: Elsewhere | None = None
+        """The other nodes, which may have sockets of clients that come here."""
+        self.saved: Callable[[SocketTrack], object] = _nothing
+        """Told of each socket whose data has come."""
+        self._fetching: dict[str, tuple[Connection, Connect]] = {}
+        """Clients whose sockets come from other nodes, by the `pid`."""
         self._waiting: dict[SocketTrack, Claim[Connection]] = {}
         """Claims of sockets whose data has not come yet."""
         self.refused: Refused = _nobody
@@ -117,7 +114,39 @@ class Claims:
             return False
         recovery = _recovery(connection)
         track = recovery.find(asked.pid)
-        cause = UNKNOWN
+        if track is None and self.elsewhere is not None and connection.server.returns is not None:
+            return self._fetch(self.elsewhere, connection, connect, asked)
+        return self._connect(connection, connect, asked, UNKNOWN)
+
+    def _fetch(self, elsewhere: Elsewhere, connection: Connection, connect: Connect, asked: Return) -> bool:
+        """Let the socket come from another node."""
+        pid, fetching = asked.pid, self._fetching
+        former = fetching.get(pid)
+        fetching[pid] = connection, connect
+        if former is not None:
+            if former[0] is not connection:
+                self._end(former[0], RETURNED)
+            return True
+        wanted = Wanted(connection.hub.name, pid, connect.header.namespace, connection.user_id, asked.offset)
+
+        def done(cause: str) -> None:
+            again, packet = fetching.pop(pid)
+            if (
+                again.session.state != State.CLOSED
+                and packet.header.namespace in again.session.peer.namespaces
+            ):
+                found = returning(packet.packet, packet.header)
+                if found is None or not self._connect(again, packet, found, cause):
+                    again.server.link.forward(again, packet.packet)
+
+        elsewhere.fetch(wanted, done)
+        return True
+
+    def _connect(self, connection: Connection, connect: Connect, asked: Return, unknown: str) -> bool:
+        """As `connect`. `unknown` is the cause if the socket is not at this node."""
+        recovery = _recovery(connection)
+        track = recovery.find(asked.pid)
+        cause = unknown or UNKNOWN
         if track is not None:
             after = recovery.position_of(track, asked.offset)
             if track.namespace != connect.header.namespace or track.user_id != connection.user_id:
@@ -127,7 +156,7 @@ class Claims:
             elif connection.server.returns is None:
                 cause = UNSUPPORTED
             else:
-                self._end_former(track)
+                self.end_former(track)
                 if recovery.missed(track, after) is not None:
                     self._claim(track, Claim(connection, connect, after))
                     return True
@@ -140,7 +169,7 @@ class Claims:
         self.counts.refused[cause] += 1
         self.refused(connection, connect.header.namespace, cause)
 
-    def _end_former(self, track: SocketTrack) -> None:
+    def end_former(self, track: SocketTrack) -> None:
         """A client has one connection. If it comes back before the end of the former one was noticed, or a
         second time, the latest one gets the socket."""
         former = track.connection if track.claim is None else track.claim.connection
@@ -161,6 +190,7 @@ class Claims:
         track = None if recovery is None else recovery.parked(room_group(namespace, sid))
         if track is not None and track.server is server:
             track.data = data
+            self.saved(track)
             claim = self._waiting.pop(track, None)
             if claim is not None and claim is track.claim:
                 claim.deadline = None
@@ -246,6 +276,10 @@ class Claims:
 
 def _nobody(connection: Connection, namespace: str, cause: str) -> None:
     """Nobody is told."""
+
+
+def _nothing(track: SocketTrack) -> None:
+    """Nobody needs it."""
 
 
 def _recovery(connection: Connection) -> Recovery[Connection]:

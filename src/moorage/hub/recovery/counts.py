@@ -8,9 +8,11 @@ from collections import Counter
 class Counts:
     """Grows only, for all hubs together."""
 
-    __slots__ = ("dropped", "parked", "refused", "replayed", "resumed")
+    __slots__ = ("dropped", "moved", "parked", "refused", "replayed", "resumed")
 
     def __init__(self) -> None:
+        self.moved = 0
+        """Sockets that moved to another node while their client was away."""
         self.parked = 0
         """Sockets whose client went away."""
         self.resumed = 0

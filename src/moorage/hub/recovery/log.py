@@ -117,6 +117,11 @@ class DeliveryLog:
         self.offset = offset = make_offset(self.epoch, self.position)
         return offset
 
+    def skip(self, positions: int) -> None:
+        """Keep positions free for events that come from another node."""
+        self.position += positions
+        self.offset = make_offset(self.epoch, self.position)
+
     def stamp(self, event: bytes) -> bytes:
         """The event with the current offset."""
         return with_offset(event, self.offset)
@@ -228,3 +233,32 @@ class DeliveryLog:
                         break
                     found[entry.position] = entry
         return [found[position] for position in sorted(found)]
+
+    def later(self, keys: Iterable[str], time: float) -> list[Entry]:
+        """The entries of these lanes that were recorded at this time or later."""
+        found = []
+        for key in keys:
+            lane = self._lanes.get(key)
+            if lane is not None:
+                for entry in reversed(lane.entries):
+                    if entry.time < time:
+                        break
+                    found.append(entry)
+        return found
+
+    def start(self, keys: Iterable[str], after: int, confirmed: float) -> int:
+        """The first position from `after` on from which on nothing has left these lanes. Later, if everything
+        in between was recorded before the time `confirmed`."""
+        after = max(after, self.floor)
+        for key in keys:
+            lane = self._lanes.get(key)
+            if lane is not None:
+                after = max(after, lane.floor)
+        for key in keys:
+            lane = self._lanes.get(key)
+            if lane is not None:
+                for entry in lane.entries:
+                    if entry.time >= confirmed:
+                        break
+                    after = max(after, entry.position)
+        return after

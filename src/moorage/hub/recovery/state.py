@@ -4,15 +4,17 @@ parked, and the log of what they may have missed."""
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic
 from weakref import WeakSet
 
 from moorage.hub.ports import Interest
 from moorage.hub.recovery.away import Away, Beside
+from moorage.hub.recovery.carried import Carried
 from moorage.hub.recovery.counts import Counts
 from moorage.hub.recovery.log import DeliveryLog, Entry
 from moorage.hub.recovery.track import Claim, Past, Track, matches
-from moorage.hub.rooms import Directory, Member, Rooms
+from moorage.hub.recovery.tracked import ConnectionT, TrackedRooms
+from moorage.hub.rooms import Directory, Rooms
 from moorage.hub.settings import RecoverySettings
 from moorage.wire.commands import Selection
 from moorage.wire.engineio import RS
@@ -24,35 +26,6 @@ SLACK: Final = 5.0
 _EVERYONE: Final = "\0"
 _USER: Final = "\0@"
 """Lanes that are no groups. A group's name in a frame or a request cannot begin like this."""
-
-
-class Tracked(Member, Protocol):
-    """A connection."""
-
-    tracks: dict[str, Track[Any]] | None
-    """Its recoverable sockets, by the group of their namespace."""
-
-
-ConnectionT = TypeVar("ConnectionT", bound=Tracked)
-
-
-class TrackedRooms(Rooms[ConnectionT]):
-    """The groups of a hub with recovery. A socket that is being recovered is still parked: what its app
-    server changes about its groups until it has answered changes the parked socket's."""
-
-    def __init__(self, hub: str, news: Interest | None, recovery: Recovery[ConnectionT]) -> None:
-        super().__init__(hub, news)
-        self._recovery = recovery
-
-    def join(self, connection: ConnectionT, group: str, *, private: bool = False) -> None:
-        """`Rooms.join`."""
-        if connection.tracks is None or not self._recovery.change(connection, group, joined=True):
-            super().join(connection, group, private=private)
-
-    def leave(self, connection: ConnectionT, group: str) -> None:
-        """`Rooms.leave`."""
-        if connection.tracks is None or not self._recovery.change(connection, group, joined=False):
-            super().leave(connection, group)
 
 
 class Sending:
@@ -112,7 +85,7 @@ class Recovery(Generic[ConnectionT]):
         """By the socket's private room."""
         self._parked: dict[float, dict[Track[ConnectionT], float]] = {}
         """Parked sockets and their deadlines, by the time that they may be away. Each is in order."""
-        live: TrackedRooms[ConnectionT] = TrackedRooms(hub, None, self)
+        live: TrackedRooms[ConnectionT] = TrackedRooms(hub, self.change)
         directory.rooms.hand_over(live)
         directory.rooms = live
         self.away.rooms = Rooms(hub)
@@ -168,9 +141,12 @@ class Recovery(Generic[ConnectionT]):
             track.confirmed = self.now - self.margin
         track.connection = None
         track.data = None
+        self._put_away(track, groups)
+        self.counts.parked += 1
+
+    def _put_away(self, track: Track[ConnectionT], groups: Collection[str]) -> None:
         self.away.put(track, groups)
         self._parked.setdefault(track.lasts, {})[track] = self.now + track.lasts
-        self.counts.parked += 1
         if len(self.away) > self.log.settings.recovery_max_parked:
             self.end(min([next(iter(some.items())) for some in self._parked.values()], key=_deadline)[0])
 
@@ -230,6 +206,42 @@ class Recovery(Generic[ConnectionT]):
         """The parked socket with this private room."""
         track = self._private.get(private)
         return track if track is not None and track.connection is None else None
+
+    # -- sockets that move between nodes ----------------------------------------------------------
+
+    def expect(self, track: Track[ConnectionT], groups: Collection[str], events: int) -> None:
+        """A parked socket is about to come from another node, where it may have missed this number of events.
+        What is sent to it here is recorded from now on. No client can come back to it yet."""
+        log = self.log
+        track.since = log.position
+        log.skip(events)
+        track.carried = Carried(track.since, log.position, track.namespace, self.now)
+        log.retention = max(log.retention, track.lasts + self.margin)
+        self._put_away(track, groups)
+
+    def arrived(self, track: Track[ConnectionT]) -> None:
+        """The expected socket is here."""
+        self._tracks[track.pid] = track
+        self._private[track.private] = track
+
+    def give_up(self, track: Track[ConnectionT]) -> None:
+        """The expected socket does not come."""
+        self._unpark(track)
+
+    def everyone(self) -> list[Track[ConnectionT]]:
+        """All sockets that may be recovered."""
+        return list(self._tracks.values())
+
+    def start_of(self, track: Track[ConnectionT]) -> int:
+        """A position from which on everything is kept that the socket's client may lack."""
+        lanes = self._lanes(track, track.past(track.since), track.since)
+        return self.log.start(lanes, track.since, track.confirmed)
+
+    def identities(self, track: Track[ConnectionT], seconds: float) -> set[tuple[str, int]]:
+        """The identities of the emits for a socket in the last seconds, whether it got them or not."""
+        lanes = self._lanes(track, track.past(track.since), track.since)
+        found = self.log.later(lanes, self.now - seconds)
+        return {(entry.source, entry.number) for entry in found if entry.source}
 
     # -- groups ---------------------------------------------------------------------------------
 
@@ -359,10 +371,15 @@ class Recovery(Generic[ConnectionT]):
 
     def position_of(self, track: Track[ConnectionT], offset: str | None) -> int | None:
         """The position from which on a client has missed events; None for an offset that it cannot have."""
+        carried = track.carried
         if offset is None:
-            return track.since
+            return track.since if carried is None or carried.whole else None
         found = parse_offset(offset)
-        if found is None or found.epoch != self.log.epoch or found.position > self.log.position:
+        if found is None:
+            return None
+        if carried is not None and (found.epoch != self.log.epoch or found.position < carried.end):
+            return carried.position_of(found)
+        if found.epoch != self.log.epoch or found.position > self.log.position:
             return None
         return max(found.position, track.since)
 
@@ -371,13 +388,11 @@ class Recovery(Generic[ConnectionT]):
         if track.interrupted and after >= track.interrupted:
             return None
         past = track.past(after)
-        lanes = {**past.joined, _EVERYONE: after}
-        if track.user_id is not None:
-            lanes[_USER + track.user_id] = after
+        lanes = self._lanes(track, past, after)
         if any([self.log.is_missing(key, start, track.confirmed) for key, start in lanes.items()]):
             return None
-        settings, size = self.log.settings, 0
-        found: list[Entry] = []
+        found = track.carried.after(after, track.unacked) if track.carried is not None else []
+        settings, size = self.log.settings, sum([entry.size for entry in found])
         for entry in self.log.since(lanes, after):
             past.advance(entry.position)
             if entry.namespace == track.namespace and self._is_for(track, entry, past):
@@ -387,8 +402,18 @@ class Recovery(Generic[ConnectionT]):
             return None
         return found
 
+    @staticmethod
+    def _lanes(track: Track[ConnectionT], past: Past, after: int) -> dict[str, int]:
+        """The lanes with what is sent to a socket, and from which position on."""
+        lanes = {**past.joined, _EVERYONE: after}
+        if track.user_id is not None:
+            lanes[_USER + track.user_id] = after
+        return lanes
+
     def _is_for(self, track: Track[ConnectionT], entry: Entry, past: Past) -> bool:
-        if entry.ack_id is not None and entry.time <= track.confirmed:
+        if track.carried is not None and track.carried.has_seen(entry):
+            return False
+        if entry.ack_id is not None and entry.time < track.confirmed:
             return False
         if entry.to is None:
             return entry.ack_id is None or track.unacked.get(entry.ack_id) is entry

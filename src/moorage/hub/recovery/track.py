@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Generic, Protocol, TypeVar
 
 from moorage.engine.peer import Connect
+from moorage.hub.recovery.carried import Carried
 from moorage.hub.recovery.log import Entry
 from moorage.hub.rooms import Named
 from moorage.wire.commands import Found, Selection
@@ -35,6 +36,7 @@ class Track(Generic[ConnectionT]):
 
     __slots__ = (
         "_changes",
+        "carried",
         "claim",
         "confirmed",
         "connection",
@@ -90,6 +92,8 @@ class Track(Generic[ConnectionT]):
         ended; 0 for none."""
         self.unacked: dict[int, Entry] = {}
         """Events with an ack id that the client has not acknowledged."""
+        self.carried: Carried | None = None
+        """What it has missed at other nodes, if it came from there."""
         self._changes: list[tuple[int, float, str, bool]] = []
         """Position, time, group, and whether the group was joined or left."""
 
@@ -99,6 +103,11 @@ class Track(Generic[ConnectionT]):
         if changes and changes[0][1] < old:
             changes[:] = [change for change in changes if change[1] >= old]
         changes.append((position, now, group, joined))
+
+    @property
+    def touched(self) -> set[str]:
+        """The groups that it has joined or left lately."""
+        return {group for _, _, group, _ in self._changes}
 
     def past(self, after: int) -> Past:
         """The socket as it was at a position."""

@@ -348,7 +348,8 @@ class Dispatcher:
     def _cover(self, frame: v1.Cover) -> Job[None] | None:
         coverage = self._covering()
         if coverage.term == 0:
-            for kind in v1.COUNTED:
+            # A `Tell` comes to the home alone: its number says nothing of what other nodes have carried out.
+            for kind in v1.COUNTED - {v1.Tell}:
                 self._handlers[kind] = partial(coverage.counted, self._handlers[kind])
         self._submit, job = coverage.covers(frame)
         return job

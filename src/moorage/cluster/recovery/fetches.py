@@ -1,0 +1,296 @@
+"""Sockets whose client comes to this node while another one has them, and sockets of this node whose client
+has come to another one.
+
+The rules that keep each event once and in order:
+
+1. The node of the client records what is sent to the socket before the other node gives it away: it joins the
+   socket's groups, and waits until all nodes know of that.
+2. The node that has the socket gives it away in a moment in which it has carried out all that the other one
+   had carried out before (`Barrier`). So what was sent has been recorded by at least one of them.
+3. With the socket it tells what it has carried out. What both have recorded is replayed once.
+4. The client is connected when this node has carried out all that, too. So nothing comes a second time later.
+
+A message that is lost, or a node that is slow, ends in a new session for the client, never in a part of the
+former one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Protocol
+
+from moorage.cluster.homes import Instances, instance_of
+from moorage.cluster.recovery.barrier import Barrier, Network
+from moorage.hub.node import Node
+from moorage.hub.ports import Wanted
+from moorage.hub.recovery.causes import LOST, UNKNOWN, UNREACHED
+from moorage.hub.recovery.moves import Expected, Gifts, Given
+from moorage.wire.cluster import Envelope
+from moorage.wire.ids import incarnation_of
+from moorage.wire.recovery.moving import Asked, Denied, More, Offered, Pushed, Take, Taken
+
+SECONDS: Final = 12.0
+"""Longest time that a client waits for its socket: for the app server's data, and for two barriers."""
+MAX_ROUNDS: Final = 5
+"""How often a socket may have new groups when it is to be given away."""
+
+Done = Callable[[str], object]
+
+
+class Peers(Network, Protocol):
+    """The other nodes, and those that were there."""
+
+    def is_past(self, node: str) -> bool:
+        """True if the node was there once, and is gone."""
+
+    def once_visible(self, hub: str, groups: tuple[str, ...], call: Callable[[bool], object]) -> None:
+        """Call back with True once all nodes know that this one has members of these groups; with False if
+        one of them may not know it."""
+
+
+class _Fetch:
+    """One socket that is to come."""
+
+    def __init__(self, wanted: Wanted, number: int, until: float, done: Done, *, whole: bool) -> None:
+        self.wanted = wanted
+        self.whole = whole
+        self.number = number
+        self.until = until
+        self.done = done
+        self.asked: set[str] = set()
+        """Nodes that have not answered whether they have the socket."""
+        self.all = False
+        """True if all nodes were asked."""
+        self.cause = UNKNOWN
+        self.giver = ""
+        """The node that has it."""
+        self.expected: Expected | None = None
+        self.taken = False
+        self.rounds = 0
+        self.later: list[Envelope] = []
+        """Questions of other nodes for the same socket."""
+
+
+class Fetches:
+    """`hub.ports.Elsewhere`, and the answers to the other nodes."""
+
+    def __init__(self, node: Node, peers: Peers, instances: Instances, barrier: Barrier, own: str) -> None:
+        self._node = node
+        self._peers = peers
+        self._instances = instances
+        self._barrier = barrier
+        self._own = own
+        self._gifts = Gifts(node.hubs, node.clock, node.claims.end_former)
+        node.claims.saved = self._gifts.saved
+        self._by_pid: dict[str, _Fetch] = {}
+        self._by_number: dict[int, _Fetch] = {}
+        self._last = 0
+
+    # -- sockets that come here -----------------------------------------------------------------------
+
+    def fetch(self, wanted: Wanted, done: Done) -> None:
+        """`hub.ports.Elsewhere`."""
+        self._fetch(wanted, done, whole=False)
+
+    def _fetch(self, wanted: Wanted, done: Done, *, whole: bool) -> None:
+        owner, peers = incarnation_of(wanted.pid), self._peers.peers()
+        past = self._peers.is_past(owner)
+        known = past or owner == self._own or owner in peers
+        if not known or not peers or wanted.pid in self._by_pid:
+            # A stranger's invention must not cost all nodes a message.
+            done(LOST if past else UNKNOWN)
+            return
+        self._last += 1
+        until = self._node.clock() + SECONDS
+        fetch = _Fetch(wanted, self._last, until, done, whole=whole)
+        self._by_pid[wanted.pid] = self._by_number[fetch.number] = fetch
+        self._ask(fetch, (owner,) if owner in peers else peers)
+
+    def _ask(self, fetch: _Fetch, nodes: tuple[str, ...]) -> None:
+        wanted = fetch.wanted
+        fetch.asked = set(nodes)
+        fetch.all = len(nodes) == len(self._peers.peers())
+        asked = Asked(
+            fetch.number,
+            wanted.hub,
+            wanted.pid,
+            wanted.namespace,
+            wanted.user,
+            wanted.offset,
+            fetch.whole,
+        )
+        for node in nodes:
+            self._peers.tell(node, asked)
+
+    def _offered(self, node: str, body: Offered) -> None:
+        fetch = self._by_number.get(body.number)
+        if fetch is None or fetch.giver or node not in fetch.asked or body.pid != fetch.wanted.pid:
+            return
+        fetch.giver = node
+        hub = self._node.hub(fetch.wanted.hub)
+        if hub is None or hub.recovery is None:
+            self._end(fetch, UNREACHED)
+            return
+        fetch.expected = Expected(hub.recovery, body)
+        self._when_joined(fetch)
+
+    def _when_joined(self, fetch: _Fetch) -> None:
+        assert fetch.expected is not None
+        self._peers.once_visible(fetch.wanted.hub, fetch.expected.groups, partial(self._take, fetch))
+
+    def _take(self, fetch: _Fetch, visible: bool) -> None:
+        if self._by_number.get(fetch.number) is not fetch or fetch.expected is None:
+            return
+        if not visible:
+            self._end(fetch, UNREACHED)
+            return
+        wanted = fetch.wanted
+        executed = self._instances.executed(wanted.hub)
+        take = Take(fetch.number, wanted.hub, wanted.pid, fetch.expected.groups, executed)
+        self._peers.tell(fetch.giver, take)
+
+    def _denied(self, node: str, body: Denied) -> None:
+        fetch = self._by_number.get(body.number)
+        if fetch is None:
+            return
+        if fetch.giver:
+            if node == fetch.giver and not fetch.taken:
+                self._end(fetch, body.cause)
+            return
+        if node in fetch.asked:
+            fetch.cause = fetch.cause if body.cause == UNKNOWN else body.cause
+            self._without(fetch, node)
+
+    def _without(self, fetch: _Fetch, node: str) -> None:
+        """This node does not have the socket."""
+        fetch.asked.discard(node)
+        if fetch.asked:
+            return
+        others = tuple(each for each in self._peers.peers() if each != node)
+        if fetch.cause == UNKNOWN and not fetch.all and others:
+            # The node that made the `pid` has given the socket to another one.
+            self._ask(fetch, others)
+            fetch.all = True
+        else:
+            gone = self._peers.is_past(incarnation_of(fetch.wanted.pid))
+            self._end(fetch, LOST if gone and fetch.cause == UNKNOWN else fetch.cause)
+
+    def _more(self, node: str, body: More) -> None:
+        fetch = self._by_number.get(body.number)
+        if fetch is None or node != fetch.giver or fetch.expected is None or fetch.taken:
+            return
+        fetch.rounds += 1
+        if fetch.rounds > MAX_ROUNDS:
+            self._end(fetch, UNREACHED)
+            return
+        fetch.expected.join(body.groups)
+        self._when_joined(fetch)
+
+    def _taken(self, node: str, body: Taken) -> None:
+        fetch = self._by_number.get(body.number)
+        if fetch is None or node != fetch.giver or fetch.expected is None or fetch.taken:
+            return
+        fetch.taken = True
+        self._barrier.wait(body.executed, partial(self._arrived, fetch, body))
+
+    def _arrived(self, fetch: _Fetch, body: Taken, reached: bool) -> None:
+        if self._by_number.get(fetch.number) is not fetch or fetch.expected is None:
+            return
+        if not reached:
+            self._end(fetch, UNREACHED)
+            return
+        fetch.expected.take(body, _plain(fetch.wanted.hub, body.executed))
+        fetch.expected = None
+        self._end(fetch, "")
+
+    def _end(self, fetch: _Fetch, cause: str) -> None:
+        del self._by_number[fetch.number]
+        del self._by_pid[fetch.wanted.pid]
+        expected, fetch.expected = fetch.expected, None
+        if expected is not None:
+            expected.give_up()
+        self._node.guard("recovery", fetch.done, cause)
+        for envelope in fetch.later:
+            self.take(envelope)
+
+    # -- sockets that go --------------------------------------------------------------------------------
+
+    def _asked(self, node: str, body: Asked, envelope: Envelope) -> None:
+        coming = self._by_pid.get(body.pid)
+        if coming is not None and coming.giver:
+            coming.later.append(envelope)
+        else:
+            self._gifts.ask(node, body, partial(self._peers.tell, node))
+
+    def _given(self, node: str, body: Take) -> None:
+        self._barrier.wait(body.executed, partial(self._give, node, body))
+
+    def _give(self, node: str, body: Take, reached: bool) -> None:
+        executed = self._instances.executed(body.hub)
+        given = self._gifts.take(node, body, _plain(body.hub, executed)) if reached else None
+        if isinstance(given, Given):
+            taken = Taken(
+                body.number,
+                given.groups,
+                given.left,
+                given.segments,
+                given.whole,
+                executed,
+                given.seen,
+            )
+            self._peers.tell(node, taken)
+        else:
+            self._peers.tell(node, given or Denied(body.number, UNREACHED))
+
+    def push(self, hub: str, pid: str, node: str) -> None:
+        """Tell a node to fetch a socket, because this one ends."""
+        self._peers.tell(node, Pushed(hub, pid))
+
+    def _pushed(self, body: Pushed) -> None:
+        self._fetch(Wanted(body.hub, body.pid, "", None, None), _ignore, whole=True)
+
+    # -- all --------------------------------------------------------------------------------------------
+
+    def take(self, envelope: Envelope) -> None:
+        """A message about a socket that moves."""
+        node, body = envelope.origin, envelope.body
+        if isinstance(body, Asked):
+            self._asked(node, body, envelope)
+        elif isinstance(body, Offered):
+            self._offered(node, body)
+        elif isinstance(body, Denied):
+            self._denied(node, body)
+        elif isinstance(body, Take):
+            self._peers.after(node, partial(self._given, node, body))
+        elif isinstance(body, More):
+            self._more(node, body)
+        elif isinstance(body, Taken):
+            self._peers.after(node, partial(self._taken, node, body))
+        else:
+            assert isinstance(body, Pushed)
+            self._pushed(body)
+
+    def remove(self, node: str) -> None:
+        """A node is gone."""
+        for fetch in tuple(self._by_number.values()):
+            if fetch.giver == node and not fetch.taken:
+                self._end(fetch, LOST)
+            elif not fetch.giver and node in fetch.asked:
+                self._without(fetch, node)
+
+    def tick(self, now: float) -> None:
+        """Time passes."""
+        self._gifts.tick(now)
+        for fetch in tuple(self._by_number.values()):
+            if fetch.until <= now:
+                self._end(fetch, UNREACHED)
+
+
+def _plain(hub: str, executed: Mapping[str, int]) -> dict[str, int]:
+    """The numbers by the names that the instances have in emits."""
+    prefix = instance_of(hub, "")
+    return {name.removeprefix(prefix): number for name, number in executed.items()}
+
+
+def _ignore(_cause: str) -> None:
+    """No client waits for the socket."""

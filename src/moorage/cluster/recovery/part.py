@@ -1,0 +1,97 @@
+"""Everything of recovery that concerns other nodes, as the router sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol, get_args
+
+from moorage.cluster.directory import Directory
+from moorage.cluster.homes import Instances
+from moorage.cluster.membership import Membership
+from moorage.cluster.recovery.barrier import Barrier
+from moorage.cluster.recovery.fetches import Fetches
+from moorage.hub.node import Node
+from moorage.wire.cluster import VERSION, Body, Envelope
+from moorage.wire.recovery.moving import Awaited, Moving, Reached
+
+MAX_PAST: Final = 10_000
+"""Nodes that are gone and are remembered."""
+
+
+class Cluster(Protocol):
+    """The way to the other nodes (`cluster.router.Router`)."""
+
+    instances: Instances
+    directory: Directory
+    membership: Membership | None
+    handlers: dict[type, Callable[[Envelope], object]]
+
+    def tell(self, node: str, body: Body) -> None:
+        """Send a message to one node."""
+
+    def after(self, node: str, call: Callable[[], object]) -> None:
+        """Make a call once everything that a node has sent so far is carried out."""
+
+
+class ClusterRecovery:
+    """`fetches.Peers` of one node, and its parts. `names` has the other nodes."""
+
+    def __init__(self, node: Node, cluster: Cluster, own: str, names: Mapping[str, str]) -> None:
+        self._node = node
+        self._cluster = cluster
+        self._names = names
+        self._past: dict[str, None] = {}
+        self.barrier = Barrier(node, self, cluster.instances, own)
+        self.fetches = Fetches(node, self, cluster.instances, self.barrier, own)
+        for kind in get_args(Moving):
+            known = kind in (Awaited, Reached)
+            cluster.handlers[kind] = self.barrier.take if known else self.fetches.take
+
+    def add(self, node: str) -> None:
+        """Another node is there."""
+        self._past.pop(node, None)
+        self._node.claims.elsewhere = self.fetches
+
+    def remove(self, node: str) -> None:
+        """A node is gone."""
+        self._past[node] = None
+        if len(self._past) > MAX_PAST:
+            del self._past[next(iter(self._past))]
+        self.barrier.remove(node)
+        self.fetches.remove(node)
+
+    def gap(self) -> None:
+        """Something that another node had sent is lost."""
+        self.barrier.fail()
+
+    def tick(self, now: float) -> None:
+        """Time passes."""
+        self.barrier.tick(now)
+        self.fetches.tick(now)
+
+    # -- fetches.Peers ------------------------------------------------------------------------------------
+
+    def peers(self) -> tuple[str, ...]:
+        """The other nodes. None while one of them has a version that knows nothing of recovery: it could not
+        tell what it has carried out."""
+        membership = self._cluster.membership
+        members = () if membership is None else membership.members.values()
+        return () if any(each.version < VERSION for each in members) else tuple(self._names)
+
+    def tell(self, node: str, body: Body) -> None:
+        """Send a message to one node, behind everything that was sent to it before."""
+        self._cluster.tell(node, body)
+
+    def after(self, node: str, call: Callable[[], object]) -> None:
+        """Make a call once everything that a node has sent so far is carried out."""
+        self._cluster.after(node, call)
+
+    def is_past(self, node: str) -> bool:
+        """True if the node was there once, and is gone."""
+        return node in self._past
+
+    def once_visible(self, hub: str, groups: tuple[str, ...], call: Callable[[bool], object]) -> None:
+        """Call back with True once all nodes know that this one has members of these groups; with False if
+        one of them may not know it."""
+        directory = self._cluster.directory
+        directory.when_visible(hub, groups, lambda: call(not directory.unaware))

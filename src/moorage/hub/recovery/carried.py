@@ -1,0 +1,104 @@
+"""What a socket has brought along from other nodes: the events that it had missed there, and which emits were
+carried out there. Its events have positions of this node's log, which were kept free for them, so a client's
+place in all of them is one number."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from moorage.hub.recovery.log import Entry
+from moorage.wire.recovery.moving import Missed, Segment
+from moorage.wire.recovery.offsets import Offset
+
+
+class Carried:
+    """The events of `namespace` at the positions of this node's log after `base` and up to `end`, which is
+    where the log goes on. `now` is the time of the arrival."""
+
+    def __init__(self, base: int, end: int, namespace: str, now: float) -> None:
+        self.base = base
+        self.end = end
+        self.whole = False
+        """True if a client without an offset may get it all."""
+        self.entries: list[Entry] = []
+        self._namespace = namespace
+        self._now = now
+        self._segments: tuple[Segment, ...] = ()
+        self._executed: Mapping[str, int] = {}
+        self._seen: frozenset[tuple[str, int]] = frozenset()
+
+    def fill(
+        self,
+        segments: tuple[Segment, ...],
+        executed: Mapping[str, int],
+        seen: Iterable[tuple[str, int]],
+        *,
+        whole: bool,
+    ) -> None:
+        """The socket has arrived."""
+        self._segments, self._executed, self._seen, self.whole = segments, executed, frozenset(seen), whole
+        position = self.base
+        for segment in segments:
+            for event in segment.events:
+                position += 1
+                ack_id = event.ack - 1 if event.ack else None
+                self.entries.append(
+                    Entry(position, self._now, self._namespace, event.payload, None, ack_id=ack_id)
+                )
+
+    def has_seen(self, entry: Entry) -> bool:
+        """True if the emit was carried out at the node that the socket came from."""
+        source, number = entry.source, entry.number
+        if not source:
+            return False
+        return number <= self._executed.get(source, 0) or (source, number) in self._seen
+
+    def position_of(self, offset: Offset) -> int | None:
+        """The position in this node's log for an offset of another one. None if it is unknown, or if events
+        behind it are not kept."""
+        position = self.base
+        for segment in self._segments:
+            if contains(segment, offset):
+                return position + sum([event.position <= offset.position for event in segment.events])
+            position += len(segment.events)
+        return None
+
+    def after(self, position: int, unacked: Mapping[int, Entry]) -> list[Entry]:
+        """The events after a position. Of those with an ack id, the ones that nobody has acknowledged."""
+        return [
+            entry
+            for entry in self.entries
+            if entry.position > position and (entry.ack_id is None or unacked.get(entry.ack_id) is entry)
+        ]
+
+    def segments(self, position: int, offset: Offset | None, unacked: Mapping[int, Entry]) -> list[Segment]:
+        """What another node needs of it. `position` and `offset` are where the client is, if that is known.
+        It may come with the same offset again, or with that of an event that it gets now."""
+        found, start = [], self.base
+        for segment in self._segments:
+            entries = self.entries[start - self.base : start - self.base + len(segment.events)]
+            kept = tuple(
+                Missed(event.position, entry.payload, _ack(entry))
+                for event, entry in zip(segment.events, entries, strict=True)
+                if entry.position > position and (entry.ack_id is None or unacked.get(entry.ack_id) is entry)
+            )
+            if kept or offset is None or contains(segment, offset):
+                had = segment.events[: max(0, position - start)]
+                first = had[-1].position if had else segment.first
+                found.append(Segment(segment.epoch, first, segment.last, kept))
+            start += len(entries)
+        return found
+
+
+def contains(segment: Segment, offset: Offset) -> bool:
+    """True if the offset is in this part of a log."""
+    return segment.epoch == offset.epoch and segment.first <= offset.position <= segment.last
+
+
+def missed(entries: Collection[Entry]) -> tuple[Missed, ...]:
+    """Events of this node's log, for another node."""
+    return tuple(Missed(entry.position, entry.payload, _ack(entry)) for entry in entries)
+
+
+def _ack(entry: Entry) -> int:
+    return 0 if entry.ack_id is None else entry.ack_id + 1

@@ -1,0 +1,117 @@
+"""Clients that come back at another node: each event arrives once and in order."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from random import Random
+
+import pytest
+
+from moorage.wire.commands import EVERYONE, Selection, Send
+from moorage.wire.filters.compiled import Filter
+from tests.cluster.recovery.stage import App, Several, Weather
+from tests.hub.fakes import HUB
+from tests.hub.recovery.stage import ROOT, Returning, room
+
+BOTH = Selection(filter=Filter(any_of=(room("room").group or "", room("other").group or "")))
+
+
+def numbers(client: Returning) -> list[int]:
+    return [event[2] for event in client.events]
+
+
+def test_a_client_comes_back_at_another_node() -> None:
+    several = Several(3)
+    client = several.client(0, "room")
+    world = several.stages[0].world
+    world.emit(room("room"), b'42["e",1]')
+    client.read()
+    pid, sid = client.pid["/"], client.sid["/"]
+    client.lose(save=b'{"name":"x"}')
+    for at, to in enumerate((room("room"), ROOT, EVERYONE), 2):
+        several.nodes.done(at % 3, Send(HUB, to, b'42["e",%d]' % at))
+    several.come_back(client, 1, answer=False)
+    (socket,) = [socket for _, socket in several.stages[1].returns.sockets]
+    assert (socket.sid, socket.rooms, socket.data) == (sid, ("room",), b'{"name":"x"}')
+    assert several.stages[1].link.packets(client.connection) == []
+    several.nodes.done(2, Send(HUB, room("room"), b'42["e",5]'))
+    client.answer()
+    several.nodes.done(0, Send(HUB, room("room"), b'42["e",6]'))
+    client.read()
+    assert (client.pid["/"], client.sid["/"]) == (pid, sid)
+    assert numbers(client) == [2, 3, 4, 5, 6]
+    assert several.counts(0).moved == 1
+
+
+def test_a_client_goes_round_all_nodes_with_and_without_new_events() -> None:
+    several = Several(3)
+    client = several.client(0, "room")
+    got: list[int] = []
+    for turn in range(9):
+        several.nodes.done(turn % 3, Send(HUB, room("room"), b'42["e",%d]' % turn))
+        client.read()
+        got += numbers(client)
+        client.events.clear()
+        client.lose()
+        if turn % 2:
+            several.nodes.done(turn % 2, Send(HUB, room("room"), b'42["e",%d]' % (100 + turn)))
+        several.come_back(client, (turn + 1) % 3)
+        assert not several.refused((turn + 1) % 3)
+        got += numbers(client)
+        client.events.clear()
+    assert got == [0, 1, 101, 2, 3, 103, 4, 5, 105, 6, 7, 107, 8]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_the_network_does_each_event_arrives_once(seed: int) -> None:
+    random = Random(seed)
+    several = Several(3)
+    apps = [App(several.nodes, "x"), App(several.nodes, "y")]
+    weather = Weather(several, apps, random)
+    clients = [several.client(random.randrange(3), "room") for _ in range(3)]
+    got: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    sent: dict[str, int] = defaultdict(int)
+
+    def read() -> None:
+        for at, client in enumerate(clients):
+            client.read()
+            got[at] += [(event[1], event[2]) for event in client.events]
+            client.events.clear()
+
+    for _ in range(25):
+        for _ in range(random.randrange(4)):
+            source = random.choice(["x", "y", "n0", "n1", "n2"])
+            sent[source] += 1
+            packet = b"42" + json.dumps([source, sent[source]]).encode()
+            to = random.choice((room("room"), ROOT, BOTH))
+            if source[0] == "n":
+                several.nodes.submit(int(source[1]), Send(HUB, to, packet))
+            else:
+                apps[source == "y"].emit(to, packet)
+            weather.blow(random.randrange(6))
+        at = random.randrange(3)
+        client = clients[at]
+        if random.random() < 0.5:
+            read()
+            client.lose()
+            weather.blow(random.randrange(30))
+            client.stage = several.stages[random.randrange(3)]
+            client.come_back(answer=False)
+            for _ in range(200):
+                weather.blow(20)
+                if (
+                    client.stage.returns.sockets
+                    and client.stage.returns.sockets[-1][0] == client.connection.id
+                ):
+                    break
+            else:
+                weather.calm()
+            assert client.stage.returns.sockets[-1][0] == client.connection.id
+            client.answer()
+        read()
+    weather.calm()
+    read()
+    for at in range(3):
+        for source, last in sent.items():
+            assert [number for name, number in got[at] if name == source] == list(range(1, last + 1)), source
