@@ -31,7 +31,7 @@ def test_its_groups_at_any_position(changes: list[tuple[str, bool]], data: st.Da
     for position, (group, joined) in enumerate(changes):
         # The change comes after the event at this position.
         if (group in current) is not joined:
-            track.changed(position, 0.0, group, joined=joined, old=-1.0)
+            track.changed(position, 0.0, group, joined=joined, old=-1.0, most=100)
             current ^= {group}
         groups[position + 1] = frozenset(current)
     track.groups = current
@@ -46,19 +46,19 @@ def test_its_groups_at_any_position(changes: list[tuple[str, bool]], data: st.Da
 
 def test_when_it_joined() -> None:
     track = make("a", "b")
-    track.changed(5, 0.0, "b", joined=True, old=-1.0)
-    track.changed(7, 0.0, "c", joined=True, old=-1.0)
-    track.changed(8, 0.0, "c", joined=False, old=-1.0)
-    track.changed(9, 0.0, "d", joined=False, old=-1.0)
+    track.changed(5, 0.0, "b", joined=True, old=-1.0, most=100)
+    track.changed(7, 0.0, "c", joined=True, old=-1.0, most=100)
+    track.changed(8, 0.0, "c", joined=False, old=-1.0, most=100)
+    track.changed(9, 0.0, "d", joined=False, old=-1.0, most=100)
     assert track.past(3).joined == {"a": 3, "b": 5, "c": 7, "d": 3}
     assert track.past(7).groups == {"a", "b", "d"}
 
 
 def test_old_changes_are_forgotten() -> None:
     track = make("a")
-    track.changed(1, 10.0, "a", joined=True, old=0.0)
-    track.changed(2, 20.0, "b", joined=True, old=5.0)
-    track.changed(3, 30.0, "b", joined=False, old=15.0)
+    track.changed(1, 10.0, "a", joined=True, old=0.0, most=100)
+    track.changed(2, 20.0, "b", joined=True, old=5.0, most=100)
+    track.changed(3, 30.0, "b", joined=False, old=15.0, most=100)
     assert track.past(0).joined == {"a": 0, "b": 2}
 
 

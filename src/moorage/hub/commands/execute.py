@@ -137,8 +137,9 @@ def _sending(clients: Clients, hub: Hub, command: Send, sending: Sending | None)
     for found in parts(hub.directory, command.to):
         some = tuple(c for c in found if c.outbox.ready or not command.volatile)
         for start in range(0, len(some), size):
-            piece = some[start : start + size]
+            piece: Collection[Connection] = some[start : start + size]
             if sending is not None:
+                piece = sending.left(piece)
                 delivery = Delivery(sending.step(piece), clients.flusher)
             reached += delivery.to(piece, among=audience or max(SLICE, len(some)))
             yield False

@@ -208,6 +208,8 @@ class Claims:
         if track is None or claim is None or track.sid != sid:
             if track is not None:
                 recovery.end(track)
+                if claim is not None:
+                    _enter(connection, namespace, sid)
             track = recovery.begin(connection, namespace, sid, self._new_pid(), server.recovery)
             missed = []
         else:
@@ -242,6 +244,8 @@ class Claims:
         for track in tuple((connection.tracks or {}).values()):
             if track.claim is not None:
                 recovery.unclaim(track)
+                if track.dismissed:
+                    recovery.end(track)
             elif reason not in PARKING:
                 recovery.end(track)
         recovery.park(connection)
@@ -286,6 +290,13 @@ def _recovery(connection: Connection) -> Recovery[Connection]:
     recovery = connection.hub.recovery
     assert recovery is not None
     return recovery
+
+
+def _enter(connection: Connection, namespace: str, sid: str) -> None:
+    """A new socket takes the place of a claimed one, which has been joined to its groups instead."""
+    rooms = connection.hub.directory.rooms
+    rooms.join(connection, namespace_group(namespace))
+    rooms.join(connection, room_group(namespace, sid), private=True)
 
 
 def _recover(track: SocketTrack, claim: Claim[Connection]) -> None:

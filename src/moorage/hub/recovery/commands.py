@@ -32,12 +32,13 @@ def recorded(recovery: HubRecovery, command: Send) -> Send:
     payload = check_text(command.payload)
     if payload.count(SEPARATOR) >= socketio.MAX_EMIT or not socketio.is_emit(payload):
         return command
+    to = recovery.without_claimed(command.to, payload)
     payload = recovery.send(
         command.to, payload, volatile=command.volatile, source=command.source, number=command.number
     )
     # Positional arguments: half the time of `replace`.
     return Send(
-        command.hub, command.to, payload, command.volatile, command.control, command.source, command.number
+        command.hub, to, payload, command.volatile, command.control, command.source, command.number
     )
 
 
@@ -89,12 +90,12 @@ def _leave_namespace(recovery: HubRecovery, command: LeaveNamespace) -> None:
         others = recovery.away.of(track.id) if command.close else (track,)
         for each in tuple(others):
             if command.close or each.namespace == command.namespace:
-                recovery.end(each)
+                recovery.dismiss(each)
 
 
 def _close(recovery: HubRecovery, command: CloseConnections) -> None:
     for track in tuple(recovery.away.select(command.to)):
-        recovery.end(track)
+        recovery.dismiss(track)
 
 
 _HANDLERS: Final[dict[type, Callable[[HubRecovery, Any], None]]] = {

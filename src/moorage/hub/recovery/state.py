@@ -3,9 +3,17 @@ parked, and the log of what they may have missed."""
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Collection
 from typing import Any, Final, Generic
+=======
+from collections.abc import Collection, Iterator
+from itertools import islice
+from typing import Any, Final, Generic, Protocol, TypeVar
+>>>>>>> 0ca412c (Recovery: what others do between a claim and its answer, and two losses in a row)
 from weakref import WeakSet
+
+from msgspec.structs import replace
 
 from moorage.hub.ports import Interest
 from moorage.hub.recovery.away import Away, Beside
@@ -43,6 +51,15 @@ class Sending:
         self._done: set[object] = set()
         """The connections that have had it."""
 
+    def left(self, some: Collection[ConnectionT]) -> Collection[ConnectionT]:
+        """Those of `some` that have not had it. A client that came back meanwhile has."""
+        done = self._done
+        return some if done.isdisjoint(some) else [each for each in some if each not in done]
+
+    def replayed(self, connection: object) -> None:
+        """A client has come back, and gets all that it has missed."""
+        self._done.add(connection)
+
     def step(self, some: Collection[object]) -> bytes:
         """It is delivered to `some` now. Returns the payload with the current offset."""
         self._done.update(some)
@@ -74,6 +91,7 @@ class Recovery(Generic[ConnectionT]):
         self.margin = SLACK
         """Seconds after which a client has received a packet, or its end has been noticed."""
         self._longest = 0.0
+        self._claimed: set[Track[ConnectionT]] = set()
         self._sendings: WeakSet[Sending] = WeakSet()
         """A job that is given up takes its emit along."""
         self._latest = b""
@@ -148,11 +166,20 @@ class Recovery(Generic[ConnectionT]):
         self.away.put(track, groups)
         self._parked.setdefault(track.lasts, {})[track] = self.now + track.lasts
         if len(self.away) > self.log.settings.recovery_max_parked:
-            self.end(min([next(iter(some.items())) for some in self._parked.values()], key=_deadline)[0])
+            self.end(min(self._oldest(), key=_deadline)[0])
+
+    def _oldest(self) -> Iterator[tuple[Track[ConnectionT], float]]:
+        """The first socket of each time that nobody claims. The one that was parked last is always among
+        them or behind one of them."""
+        for some in self._parked.values():
+            yield from islice((row for row in some.items() if row[0].claim is None), 1)
 
     def resume(self, track: Track[ConnectionT], connection: ConnectionT) -> None:
         """The client is back: its new connection takes the place of the parked socket."""
+        assert track.claim is not None
+        track.resumed(track.claim.after, self.log.position)
         track.connection = connection
+        self._claimed.discard(track)
         track.claim = None
         track.live_since = self.now
         track.interrupted = 0
@@ -162,10 +189,13 @@ class Recovery(Generic[ConnectionT]):
             Rooms.join(rooms, connection, group, private=group == track.private)
         self._unpark(track)
         track.id = connection.id
+        for sending in self._sendings:
+            sending.replayed(connection)
 
     def claim(self, track: Track[ConnectionT], claim: Claim[ConnectionT]) -> None:
         """A client comes back to a parked socket."""
         track.claim = claim
+        self._claimed.add(track)
         connection = claim.connection
         if connection.tracks is None:
             connection.tracks = {}
@@ -174,6 +204,7 @@ class Recovery(Generic[ConnectionT]):
     def unclaim(self, track: Track[ConnectionT]) -> None:
         """It has gone away again."""
         claim, track.claim = track.claim, None
+        self._claimed.discard(track)
         assert claim is not None
         assert claim.connection.tracks is not None
         del claim.connection.tracks[track.prefix]
@@ -197,6 +228,14 @@ class Recovery(Generic[ConnectionT]):
                 self.unclaim(track)
         elif track.connection.tracks is not None:
             track.connection.tracks.pop(track.prefix, None)
+
+    def dismiss(self, track: Track[ConnectionT]) -> None:
+        """Somebody other than its app server ends a parked socket. One that a client has claimed ends when
+        the app server, which has it again, has answered."""
+        if track.claim is None:
+            self.end(track)
+        else:
+            track.dismissed = True
 
     def find(self, pid: str) -> Track[ConnectionT] | None:
         """The socket with this `pid`."""
@@ -276,7 +315,8 @@ class Recovery(Generic[ConnectionT]):
     def _note(self, track: Track[ConnectionT], groups: Collection[str], group: str, *, joined: bool) -> None:
         if (group in groups) is not joined:
             old = self.now - self.log.retention
-            track.changed(self.log.position, self.now, group, joined=joined, old=old)
+            most = self.log.settings.recovery_session_events
+            track.changed(self.log.position, self.now, group, joined=joined, old=old, most=most)
 
     # -- what is sent ---------------------------------------------------------------------------
 
@@ -299,6 +339,16 @@ class Recovery(Generic[ConnectionT]):
                     log.add(entry, keys)
             sent.append(packets)
         return RS.join(sent)
+
+    def without_claimed(self, to: Selection, payload: bytes) -> Selection:
+        """The selection without the connections that claim a socket in the namespace of the payload, if it
+        may have any: they get the events behind the answers to their CONNECTs."""
+        if not self._claimed or (to.group is not None and prefix_of(to.group)):
+            return to
+        names = {part.namespace for part in parts_of(payload)}
+        claims = [track.claim for track in self._claimed if track.namespace in names and len(names) == 1]
+        out = tuple([claim.connection.id for claim in claims if claim is not None])
+        return replace(to, excluded=to.excluded + out) if out else to
 
     def sending(self, to: Selection) -> Sending:
         """The latest emit is going to be delivered in steps."""
@@ -385,7 +435,9 @@ class Recovery(Generic[ConnectionT]):
 
     def missed(self, track: Track[ConnectionT], after: int) -> list[Entry] | None:
         """What a parked socket has missed after a position. None if something of it may not be kept."""
-        if track.interrupted and after >= track.interrupted:
+        if track.dismissed or (track.interrupted and after >= track.interrupted):
+            return None
+        if after < track.unknown and track.unknown_time > track.confirmed:
             return None
         past = track.past(after)
         lanes = self._lanes(track, past, after)

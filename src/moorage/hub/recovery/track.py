@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from moorage.engine.peer import Connect
 from moorage.hub.recovery.carried import Carried
@@ -14,6 +14,8 @@ from moorage.wire.filters.evaluate import Subject
 from moorage.wire.groups import namespace_group, room_group
 
 ConnectionT = TypeVar("ConnectionT")
+_NEVER: Final = 2**63
+"""A position that no log reaches."""
 
 
 class Claim(Generic[ConnectionT]):
@@ -41,6 +43,8 @@ class Track(Generic[ConnectionT]):
         "confirmed",
         "connection",
         "data",
+        "dismissed",
+        "former",
         "groups",
         "id",
         "interrupted",
@@ -55,6 +59,8 @@ class Track(Generic[ConnectionT]):
         "sid",
         "since",
         "unacked",
+        "unknown",
+        "unknown_time",
         "user_id",
     )
 
@@ -70,7 +76,8 @@ class Track(Generic[ConnectionT]):
         self.sid = sid
         self.private = room_group(namespace, sid)
         self.since = 0
-        """Position in the log at which the socket was connected."""
+        """Position in the log up to which the client has certainly had everything: at first that of its
+        connect, later what it last came back with."""
         self.server: Named
         """The app server that serves it, or did so last."""
         self.connection: ConnectionT | None = None
@@ -90,6 +97,14 @@ class Track(Generic[ConnectionT]):
         self.interrupted = 0
         """Position of an emit that was being delivered, but not yet to this client, when its connection
         ended; 0 for none."""
+        self.dismissed = False
+        """It ends when the app server has answered the client that claims it."""
+        self.former: list[tuple[int, str, Named]] = []
+        """Its former connections and their app servers, each with the position of its return. Only those
+        from which the client may not have got all events."""
+        self.unknown = 0
+        self.unknown_time = 0.0
+        """Position and time of the last change of its groups that is not kept because there were too many."""
         self.unacked: dict[int, Entry] = {}
         """Events with an ack id that the client has not acknowledged."""
         self.carried: Carried | None = None
@@ -97,40 +112,56 @@ class Track(Generic[ConnectionT]):
         self._changes: list[tuple[int, float, str, bool]] = []
         """Position, time, group, and whether the group was joined or left."""
 
-    def changed(self, position: int, now: float, group: str, *, joined: bool, old: float) -> None:
-        """The socket has joined or left a group. Changes before the time `old` need not be known any more."""
+    def changed(
+        self, position: int, now: float, group: str, *, joined: bool, old: float, most: int
+    ) -> None:
+        """The socket has joined or left a group. Changes before the time `old` need not be known any more.
+        About `most` are kept."""
         changes = self._changes
         if changes and changes[0][1] < old:
             changes[:] = [change for change in changes if change[1] >= old]
+        if len(changes) >= 2 * most:
+            self.unknown, self.unknown_time, _, _ = changes[most - 1]
+            del changes[:most]
         changes.append((position, now, group, joined))
 
+<<<<<<< HEAD
     @property
     def touched(self) -> set[str]:
         """The groups that it has joined or left lately."""
         return {group for _, _, group, _ in self._changes}
+=======
+    def resumed(self, after: int, position: int) -> None:
+        """The client comes back at a position, and has got everything up to `after`."""
+        self.since = after
+        self._changes[:] = [change for change in self._changes if change[0] >= after]
+        self.former = [life for life in self.former if life[0] > after]
+        if position > (self.former[-1][0] if self.former else after):
+            self.former.append((position, self.id, self.server))
+>>>>>>> 0ca412c (Recovery: what others do between a claim and its answer, and two losses in a row)
 
     def past(self, after: int) -> Past:
         """The socket as it was at a position."""
-        return Past(self.id, self.user_id, self.server, self.groups, self._changes, after)
+        lives = [*self.former, (_NEVER, self.id, self.server)]
+        return Past(lives, self.user_id, self.groups, self._changes, after)
 
 
 class Past:
     """A socket and its groups at a position of the log, which only grows."""
 
-    __slots__ = ("_coming", "groups", "id", "joined", "server", "user_id")
+    __slots__ = ("_coming", "_last", "_lives", "groups", "id", "joined", "server", "user_id")
 
     def __init__(
         self,
-        connection_id: str,
+        lives: Collection[tuple[int, str, Named]],
         user_id: str | None,
-        server: Named,
         groups: Collection[str],
         changes: Collection[tuple[int, float, str, bool]],
         after: int,
     ) -> None:
-        self.id = connection_id
+        self._lives = iter(lives)
+        self._last, self.id, self.server = next(self._lives)
         self.user_id = user_id
-        self.server = server
         self.groups = set(groups)
         self.joined = dict.fromkeys(groups, after)
         """All groups in which the socket is at this position or later, and when it joined them."""
@@ -146,6 +177,8 @@ class Past:
 
     def advance(self, position: int) -> None:
         """Go on to the moment at which the event at `position` was sent."""
+        while self._last < position:
+            self._last, self.id, self.server = next(self._lives)
         coming = self._coming
         while coming and coming[-1][0] < position:
             _, _, group, joined = coming.pop()
