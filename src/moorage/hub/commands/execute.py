@@ -24,7 +24,7 @@ from moorage.hub.connections.fanout import Delivery
 from moorage.hub.hub import Client, Connection, Hub
 from moorage.hub.outbox import SLICE
 from moorage.hub.ports import AppPeer
-from moorage.hub.recovery.state import Sending
+from moorage.hub.recovery.sending import Sending
 from moorage.hub.turns import STEP, Job
 from moorage.wire.commands import (
     DONE,

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from moorage.hub.hub import Connection
 from moorage.hub.recovery.claims import SocketTrack
 from moorage.hub.recovery.state import Recovery
@@ -21,7 +23,8 @@ from moorage.wire.commands import (
     SendToConnection,
 )
 from moorage.wire.engineio import SEPARATOR, check_text
-from moorage.wire.groups import room_of
+from moorage.wire.groups import prefix_of, room_of
+from moorage.wire.recovery.offsets import parts_of
 
 HubRecovery = Recovery[Connection]
 
@@ -32,14 +35,23 @@ def recorded(recovery: HubRecovery, command: Send) -> Send:
     payload = check_text(command.payload)
     if payload.count(SEPARATOR) >= socketio.MAX_EMIT or not socketio.is_emit(payload):
         return command
-    to = recovery.without_claimed(command.to, payload)
+    to = _without_claims(recovery, command.to, payload) if recovery.claimed else command.to
     payload = recovery.send(
         command.to, payload, volatile=command.volatile, source=command.source, number=command.number
     )
     # Positional arguments: half the time of `replace`.
-    return Send(
-        command.hub, to, payload, command.volatile, command.control, command.source, command.number
-    )
+    return Send(command.hub, to, payload, command.volatile, command.control, command.source, command.number)
+
+
+def _without_claims(recovery: HubRecovery, to: Selection, payload: bytes) -> Selection:
+    """Without the connections that claim a socket in the namespace of the payload: they get its events behind
+    the answers to their CONNECTs. They are in no group of a namespace yet."""
+    if to.group is not None and prefix_of(to.group):
+        return to
+    names = {part.namespace for part in parts_of(payload)}
+    claims = [track.claim for track in recovery.claimed if len(names) == 1 and track.namespace in names]
+    out = tuple([claim.connection.id for claim in claims if claim is not None])
+    return replace(to, excluded=to.excluded + out) if out else to
 
 
 def apply(recovery: HubRecovery, command: Command) -> None:

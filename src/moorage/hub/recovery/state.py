@@ -3,23 +3,18 @@ parked, and the log of what they may have missed."""
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Collection
-from typing import Any, Final, Generic
-=======
 from collections.abc import Collection, Iterator
+from functools import partial
 from itertools import islice
-from typing import Any, Final, Generic, Protocol, TypeVar
->>>>>>> 0ca412c (Recovery: what others do between a claim and its answer, and two losses in a row)
+from typing import Final, Generic
 from weakref import WeakSet
-
-from msgspec.structs import replace
 
 from moorage.hub.ports import Interest
 from moorage.hub.recovery.away import Away, Beside
 from moorage.hub.recovery.carried import Carried
 from moorage.hub.recovery.counts import Counts
 from moorage.hub.recovery.log import DeliveryLog, Entry
+from moorage.hub.recovery.sending import Sending
 from moorage.hub.recovery.track import Claim, Past, Track, matches
 from moorage.hub.recovery.tracked import ConnectionT, TrackedRooms
 from moorage.hub.rooms import Directory, Rooms
@@ -34,40 +29,6 @@ SLACK: Final = 5.0
 _EVERYONE: Final = "\0"
 _USER: Final = "\0@"
 """Lanes that are no groups. A group's name in a frame or a request cannot begin like this."""
-
-
-class Sending:
-    """A large emit, which is delivered in steps. Others are carried out meanwhile, so each step has the
-    offset of its own moment. A client whose connection ends may not have had this emit but later ones."""
-
-    __slots__ = ("__weakref__", "_done", "_payload", "_recovery", "position", "to")
-
-    def __init__(self, recovery: Recovery[Any], to: Selection, payload: bytes, position: int) -> None:
-        self._recovery = recovery
-        self.to = to
-        self._payload = payload
-        """Without offsets."""
-        self.position = position
-        self._done: set[object] = set()
-        """The connections that have had it."""
-
-    def left(self, some: Collection[ConnectionT]) -> Collection[ConnectionT]:
-        """Those of `some` that have not had it. A client that came back meanwhile has."""
-        done = self._done
-        return some if done.isdisjoint(some) else [each for each in some if each not in done]
-
-    def replayed(self, connection: object) -> None:
-        """A client has come back, and gets all that it has missed."""
-        self._done.add(connection)
-
-    def step(self, some: Collection[object]) -> bytes:
-        """It is delivered to `some` now. Returns the payload with the current offset."""
-        self._done.update(some)
-        return self._recovery.send(self.to, self._payload, volatile=True)
-
-    def has_missed(self, connection: object, track: Track[Any]) -> bool:
-        """True if it would still be delivered to this connection, which has ended."""
-        return connection not in self._done and matches(self.to, track)
 
 
 class Recovery(Generic[ConnectionT]):
@@ -91,7 +52,8 @@ class Recovery(Generic[ConnectionT]):
         self.margin = SLACK
         """Seconds after which a client has received a packet, or its end has been noticed."""
         self._longest = 0.0
-        self._claimed: set[Track[ConnectionT]] = set()
+        self.claimed: set[Track[ConnectionT]] = set()
+        """Parked sockets that clients claim."""
         self._sendings: WeakSet[Sending] = WeakSet()
         """A job that is given up takes its emit along."""
         self._latest = b""
@@ -179,7 +141,7 @@ class Recovery(Generic[ConnectionT]):
         assert track.claim is not None
         track.resumed(track.claim.after, self.log.position)
         track.connection = connection
-        self._claimed.discard(track)
+        self.claimed.discard(track)
         track.claim = None
         track.live_since = self.now
         track.interrupted = 0
@@ -195,7 +157,7 @@ class Recovery(Generic[ConnectionT]):
     def claim(self, track: Track[ConnectionT], claim: Claim[ConnectionT]) -> None:
         """A client comes back to a parked socket."""
         track.claim = claim
-        self._claimed.add(track)
+        self.claimed.add(track)
         connection = claim.connection
         if connection.tracks is None:
             connection.tracks = {}
@@ -204,7 +166,7 @@ class Recovery(Generic[ConnectionT]):
     def unclaim(self, track: Track[ConnectionT]) -> None:
         """It has gone away again."""
         claim, track.claim = track.claim, None
-        self._claimed.discard(track)
+        self.claimed.discard(track)
         assert claim is not None
         assert claim.connection.tracks is not None
         del claim.connection.tracks[track.prefix]
@@ -340,19 +302,10 @@ class Recovery(Generic[ConnectionT]):
             sent.append(packets)
         return RS.join(sent)
 
-    def without_claimed(self, to: Selection, payload: bytes) -> Selection:
-        """The selection without the connections that claim a socket in the namespace of the payload, if it
-        may have any: they get the events behind the answers to their CONNECTs."""
-        if not self._claimed or (to.group is not None and prefix_of(to.group)):
-            return to
-        names = {part.namespace for part in parts_of(payload)}
-        claims = [track.claim for track in self._claimed if track.namespace in names and len(names) == 1]
-        out = tuple([claim.connection.id for claim in claims if claim is not None])
-        return replace(to, excluded=to.excluded + out) if out else to
-
     def sending(self, to: Selection) -> Sending:
         """The latest emit is going to be delivered in steps."""
-        sending = Sending(self, to, self._latest, self.log.position)
+        stamp = partial(self.send, to, self._latest, volatile=True)
+        sending = Sending(to, self.log.position, stamp)
         self._sendings.add(sending)
         return sending
 

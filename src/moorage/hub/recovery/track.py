@@ -112,9 +112,7 @@ class Track(Generic[ConnectionT]):
         self._changes: list[tuple[int, float, str, bool]] = []
         """Position, time, group, and whether the group was joined or left."""
 
-    def changed(
-        self, position: int, now: float, group: str, *, joined: bool, old: float, most: int
-    ) -> None:
+    def changed(self, position: int, now: float, group: str, *, joined: bool, old: float, most: int) -> None:
         """The socket has joined or left a group. Changes before the time `old` need not be known any more.
         About `most` are kept."""
         changes = self._changes
@@ -125,20 +123,18 @@ class Track(Generic[ConnectionT]):
             del changes[:most]
         changes.append((position, now, group, joined))
 
-<<<<<<< HEAD
     @property
     def touched(self) -> set[str]:
         """The groups that it has joined or left lately."""
         return {group for _, _, group, _ in self._changes}
-=======
+
     def resumed(self, after: int, position: int) -> None:
         """The client comes back at a position, and has got everything up to `after`."""
-        self.since = after
+        self.since = max(self.since, after)
         self._changes[:] = [change for change in self._changes if change[0] >= after]
         self.former = [life for life in self.former if life[0] > after]
         if position > (self.former[-1][0] if self.former else after):
             self.former.append((position, self.id, self.server))
->>>>>>> 0ca412c (Recovery: what others do between a claim and its answer, and two losses in a row)
 
     def past(self, after: int) -> Past:
         """The socket as it was at a position."""
