@@ -269,6 +269,18 @@ def test_a_large_binary_packet_is_passed_on_in_pieces() -> None:
     assert b"\x1e".join(pieces) == b"\x1e".join((b"456-[]", *[encode_binary(large)] * 6))
 
 
+def test_a_packet_is_in_pieces_from_its_first_piece_to_its_last() -> None:
+    peer = SocketPeer(10, 10)
+    large = bytes(HELD_BYTES)
+    peer.message(b'453-["e",1,2,3]')
+    assert not peer.in_pieces
+    states = []
+    for data in (large, b"x", large):
+        peer.binary(data)
+        states.append(peer.in_pieces)
+    assert states == [True, True, False]
+
+
 def test_a_large_binary_answer_is_not_split() -> None:
     peer = new_peer()
     large = bytes(HELD_BYTES)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from moorage.hub.handover.move import Move
 from moorage.hub.handover.sockets import Left, Made
-from moorage.hub.settings import Limits
+from moorage.hub.hub import Client, Connection
+from moorage.hub.ports import Recovered
+from moorage.hub.recovery.state import Recovery
+from moorage.hub.settings import Limits, RecoverySettings
 from moorage.wire.commands import LeaveNamespace, Selection
-from moorage.wire.groups import namespace_group
-from moorage.wire.reasons import APP_ERROR, CLIENT_CLOSED, LINK_OVERFLOW
+from moorage.wire.groups import namespace_group, room_group
+from moorage.wire.reasons import APP_ERROR, CLIENT_CLOSED, LINK_OVERFLOW, TRANSPORT_LOST
 from tests.hub.fakes import HUB, RecordingOpening, RecordingSink, heard, sink_of
 from tests.hub.handover.moving import Mobile, Moving, names
 
@@ -327,3 +330,53 @@ def test_a_last_word_that_comes_too_late_changes_nothing() -> None:
     moving.leave(Left("/", moving.sid, b"late"))
     moving.accept()
     assert moving.client.channel == channel
+
+
+def test_a_socket_that_its_former_app_server_ends_meanwhile_ends_at_the_new_one() -> None:
+    moving = Moving()
+    moving.freeze()
+    moving.world.send(moving.client, b"41")
+    moving.accept()
+    assert names(moving.two.take()) == ["left"]
+
+
+def recovering(moving: Moving) -> Recovery[Connection]:
+    """The hub's sockets may be recovered."""
+    hub = moving.world.hub()
+    for server in (moving.one.app, moving.two.app):
+        settings = RecoverySettings(recovery_max_disconnection=60.0)
+        moving.world.node.claims.turn_on(hub, server, Nothing(), 60.0, settings=settings, news=None)
+    assert hub.recovery is not None
+    return hub.recovery
+
+
+class Nothing:
+    """Takes no returning clients."""
+
+    def recover(self, connection: Client, socket: Recovered) -> None:
+        raise AssertionError
+
+
+def test_the_data_of_a_client_that_is_away_comes_from_whoever_has_seen_its_end() -> None:
+    moving = Moving()
+    recovery = recovering(moving)
+    sid = moving.world.enter(moving.client, "/admin")
+    moving.freeze(Left("/admin", sid))
+    moving.world.node.disconnect(moving.client, TRANSPORT_LOST, who="client")
+    track = recovery.parked(room_group("/admin", sid))
+    assert track is not None
+    assert track.server is moving.one.app
+    moving.accept()
+    assert track.server is moving.two.app
+
+
+def test_a_client_that_moves_does_not_come_back_to_another_socket_meanwhile() -> None:
+    moving = Moving()
+    recovering(moving)
+    moving.hand_over()
+    moving.says(b'40/admin,{"pid":"x","offset":"y"}')
+    moving.leave()
+    moving.accept()
+    assert [told[2] for told in moving.two.take() if told[0] == "packet"] == [
+        b'40/admin,{"pid":"x","offset":"y"}'
+    ]

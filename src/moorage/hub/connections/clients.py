@@ -376,7 +376,9 @@ class Clients:
         if isinstance(event, Forward):
             connection.server.link.forward(connection, event.packet)
         elif isinstance(event, Connect):
-            if connection.hub.recovery is None or not self.claims.connect(connection, event):
+            # A client that moves gets a new socket: its next app server must not get two kinds of claims.
+            moves = isinstance(connection.channel, Move)
+            if connection.hub.recovery is None or moves or not self.claims.connect(connection, event):
                 connection.server.link.forward(connection, event.packet)
         elif isinstance(event, Pong):
             if connection.heartbeat is not None:

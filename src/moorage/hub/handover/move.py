@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from moorage.engine.upgrade import State
 from moorage.hub.handover.sockets import Left, Made, made_of
 from moorage.hub.hub import BURST, LINK, MOVE, AppServer, Connection
+from moorage.wire.groups import room_group
 from moorage.wire.reasons import Reason
 from moorage.wire.socketio import parse_header
 
@@ -180,6 +181,7 @@ class Move:
             return
         self.release_former()
         if self._end is not None:
+            self._leave_tracks_to(server)
             self._close_at(server, self._channel, self._end, End.MOVED)
             return
         self.stage = Stage.SERVED
@@ -202,6 +204,15 @@ class Move:
             self.owner.served(self)
         else:
             self.finish()
+
+    def _leave_tracks_to(self, server: AppServer) -> None:
+        """The client is away and may come back: its data will come from this app server."""
+        recovery = self.connection.hub.recovery
+        if recovery is not None:
+            for name, sid in self._sids.items():
+                track = recovery.parked(room_group(name, sid))
+                if track is not None:
+                    track.server = server
 
     def release_former(self) -> None:
         """The former app server does not have the client any more: it may leave."""
