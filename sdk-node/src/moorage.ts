@@ -2,6 +2,7 @@
 
 import { EventEmitter } from "node:events";
 import createDebug from "debug";
+import type { DefaultEventsMap } from "socket.io";
 
 import type { Engine } from "./engine/engine.js";
 import type { AnyServer } from "./internals.js";
@@ -188,5 +189,18 @@ export class Moorage extends EventEmitter<MoorageEvents> {
     this.engine.closeAll("server shutting down");
     if (cause) this.report(cause);
     this.emit("closed", cause);
+  }
+}
+
+declare module "socket.io" {
+  // The type parameters must repeat socket.io's own declaration exactly.
+  interface Socket<
+    ListenEvents extends { [event: string]: any } = DefaultEventsMap,
+    EmitEvents extends { [event: string]: any } = ListenEvents,
+    ServerSideEvents extends { [event: string]: any } = DefaultEventsMap,
+    SocketData = any,
+  > {
+    /** True if another app server has handed the client over to this one. Its rooms and its data are there. */
+    handedOver?: boolean;
   }
 }

@@ -1,7 +1,10 @@
 // App servers that give their clients to other ones. Stock clients must notice nothing.
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import { Server } from "socket.io";
 
@@ -164,6 +167,25 @@ describe("a hand-over", () => {
     serve(other, "other");
     await w.app({ io: other });
     assert.equal((await answer).name, "other");
+    assert.deepEqual(ends, []);
+  });
+
+  test("comes first at a SIGTERM, if the app wants that", async (t) => {
+    const w = world(t, service);
+    const script = fileURLToPath(new URL("../support/sigterm-app.mjs", import.meta.url));
+    const child = spawn(process.execPath, [script, w.hub, service.connectionString()], { stdio: ["ignore", "pipe", "inherit"] });
+    w.atEnd(() => child.kill("SIGKILL"));
+    await once(child.stdout, "data");
+    const client = await w.client();
+    const ends = [];
+    client.on("disconnect", (why) => ends.push(why));
+    assert.equal(await client.emitWithAck("who"), "app");
+    const other = await w.app();
+    serve(other, "other");
+    const exit = once(child, "exit");
+    child.kill("SIGTERM");
+    assert.deepEqual(await exit, [null, "SIGTERM"]);
+    assert.equal((await client.emitWithAck("who")).name, "other");
     assert.deepEqual(ends, []);
   });
 

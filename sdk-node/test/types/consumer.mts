@@ -46,9 +46,13 @@ async function main(): Promise<void> {
   io.on("connection", (socket: Socket<FromClient, ToClient, BetweenServers, Data>) => {
     const user: string | null = userIdOf(socket);
     const roles: readonly string[] | undefined = claimsOf(socket)["role"];
+    const handedOver: boolean | undefined = socket.handedOver;
+    if (handedOver) return;
     socket.data.name = `${user}${roles?.[0]}`;
     socket.on("chat", (text, answer) => answer(text.length));
   });
+  const { moved, missing: stay }: { moved: number; missing: readonly string[] } = await moorage.handOver();
+  address.concat(String(moved), ...stay);
   const sockets = await io.in("red").fetchSockets();
   const missing: readonly string[] = missingServers(sockets);
   const names: string[] = sockets.map((socket) => socket.data.name).concat(missing);

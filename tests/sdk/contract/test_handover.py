@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from socketio.exceptions import ConnectionRefusedError as RefusedError
 from moorage.sdk import HandedOver
 from moorage.sdk.errors import UsageError
 from moorage.wire.moorage import v1
+from tests.sdk.conftest import until
 from tests.sdk.contract.executors import Case
 
 HANDSHAKE = b'{"headers":{"x-a":["1"]}}'
@@ -149,3 +153,32 @@ async def test_hand_over_waits_for_the_service(case: Case) -> None:
 async def test_an_old_service_cannot_do_it(case: Case) -> None:
     with pytest.raises(UsageError):
         await case.call(case.moorage.hand_over)
+
+
+@pytest.fixture
+def signals() -> Iterator[list[str]]:
+    """The signals that reach the process in the end."""
+    noted: list[str] = []
+    before = signal.signal(signal.SIGTERM, lambda *_: noted.append("SIGTERM"))
+    yield noted
+    signal.signal(signal.SIGTERM, before)
+
+
+async def test_a_sigterm_waits_for_the_hand_over(case: Case, signals: list[str]) -> None:
+    case.peer.revision = 5
+    await case.lose_session()
+    case.moorage.hand_over_on_sigterm()
+    os.kill(os.getpid(), signal.SIGTERM)
+    asked = await case.peer.frame(v1.HandOver)
+    assert signals == []
+    await case.peer.send(v1.Done(asked.ref, 1))
+    await until(lambda: signals == ["SIGTERM"])
+
+
+async def test_a_hand_over_that_fails_does_not_hold_up_a_sigterm(
+    case: Case, signals: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    case.moorage.hand_over_on_sigterm()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await until(lambda: signals == ["SIGTERM"])
+    assert "not handed over" in caplog.text
