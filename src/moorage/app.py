@@ -404,6 +404,9 @@ class Service:
         # The listener stays open: polling clients fetch their last packets, and monitors and balancers
         # check the state. New clients and links are refused as `draining`.
         await app_drain.close_clients(self.node, settings, until)
+        # Clients that do not come back before this node has ended find their sockets at another one.
+        leaving = min(until, self._loop.time() + app_drain.LEAVE_SECONDS)
+        await app_drain.once_true(self.router.recovery.leave, leaving)
         # One turn of the loop for the last answers to polls and to app servers.
         await asyncio.sleep(TICK_SECONDS)
         last = min(end, self._loop.time() + app_drain.LAST_SECONDS)

@@ -18,6 +18,8 @@ STEP: Final = 0.01
 LAST_SECONDS: Final = 2.0
 """After the last client is closed, app servers have this time to take their last events, and clients to take
 their last bytes."""
+LEAVE_SECONDS: Final = 10.0
+"""After the last client is closed, other nodes have this time to fetch the sockets whose clients are away."""
 RESERVE: Final = 0.1
 """Part of `shutdown.timeout` that is kept for the last bytes of clients and links."""
 MAX_RESERVE: Final = LAST_SECONDS + 0.5

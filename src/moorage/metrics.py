@@ -113,6 +113,7 @@ METRICS: Final = (
     _m("recovery_refused", "counter", "cause", "Clients that came back and got a new session, by cause"),
     _m("recovery_replayed", "counter", "", "Missed events that were sent to clients that came back"),
     _m("recovery_dropped", "counter", "", "Events that are no longer kept, because of a limit"),
+    _m("recovery_moved", "counter", "", "Sockets that moved to another node while their client was away"),
     _m("recovery_kept_events", "gauge", "", "Events that are kept for clients that come back"),
     _m("recovery_kept_bytes", "gauge", "", "Bytes of these events"),
     _m("build_info", "gauge", "version", "Always 1; the version is in the label"),
@@ -197,6 +198,7 @@ class Recovery(NamedTuple):
     replayed: int = 0
     dropped: int = 0
     refused: Mapping[str, int] = MappingProxyType({})
+    moved: int = 0
 
 
 class Gauges(NamedTuple):
@@ -347,6 +349,7 @@ class Metrics:
             "recovery_refused": {(cause,): n for cause, n in recovery.refused.items()},
             "recovery_replayed": {(): recovery.replayed},
             "recovery_dropped": {(): recovery.dropped},
+            "recovery_moved": {(): recovery.moved},
             "cluster_messages_sent": {(): cluster.sent},
             "cluster_messages_received": {(): cluster.received},
             "cluster_messages_resent": {(): cluster.resent},

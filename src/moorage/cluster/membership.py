@@ -110,6 +110,11 @@ class Membership:
         return {node: (self._last[node], when) for node, when in self._heard.items()}
 
     @property
+    def region(self) -> str:
+        """The region of this node."""
+        return self._own.region
+
+    @property
     def count(self) -> int:
         """The number of nodes, this one included."""
         return len(self._heard) + 1

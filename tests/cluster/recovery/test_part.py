@@ -8,6 +8,8 @@ from random import Random
 
 import pytest
 
+from moorage.hub.recovery.causes import UNKNOWN
+from moorage.wire.cluster import Alive
 from moorage.wire.commands import EVERYONE, Selection, Send
 from moorage.wire.filters.compiled import Filter
 from tests.cluster.recovery.stage import App, Several, Weather
@@ -115,3 +117,55 @@ def test_whatever_the_network_does_each_event_arrives_once(seed: int) -> None:
     for at in range(3):
         for source, last in sent.items():
             assert [number for name, number in got[at] if name == source] == list(range(1, last + 1)), source
+
+
+def test_when_a_node_ends_others_fetch_its_sockets() -> None:
+    several = Several(3)
+    clients = [several.client(0, "room") for _ in range(4)]
+    several.nodes.done(1, Send(HUB, room("room"), b'42["e",1]'))
+    live = several.client(0)
+    for client in clients:
+        client.lose()
+    several.nodes.done(1, Send(HUB, room("room"), b'42["e",2]'))
+    recovery = several.nodes.routers[0].recovery
+    assert not recovery.leave()
+    assert not recovery.leave()
+    several.nodes.settle()
+    assert several.counts(0).moved == 4
+    assert recovery.leave()
+    live.lose(save=None)
+    # Its data is missing, so nobody can have it now, and again later.
+    assert not recovery.leave()
+    several.tick(6.0)
+    assert not recovery.leave()
+    for at, client in enumerate(clients):
+        several.come_back(client, 1 + at % 2)
+        assert numbers(client) == [2]
+    several.tick(130.0)
+    assert recovery.leave()
+
+
+def test_a_node_that_is_alone_keeps_its_sockets() -> None:
+    several = Several(1)
+    several.client(0).lose()
+    assert several.nodes.routers[0].recovery.leave()
+
+
+@pytest.mark.parametrize("version", [(1, 0), (1, 1)])
+def test_beside_an_older_node_no_socket_moves(version: tuple[int, int]) -> None:
+    several = Several(2)
+    client = several.client(0)
+    client.lose()
+    router, now = several.nodes.routers[1], several.nodes.worlds[1].now
+    router.join(Alive("own", region="r"))
+    assert router.membership is not None
+    router.remove("node-000")
+    router.membership.alive("node-000", Alive("other", version=version, state="ready", region="r"), now)
+    several.nodes.settle()
+    several.come_back(client, 1, answer=False)
+    if version == (1, 0):
+        assert several.refused(1) == {UNKNOWN: 1}
+    else:
+        client.answer()
+        client.lose()
+        assert not router.recovery.leave()

@@ -14,6 +14,10 @@ from moorage.hub.node import Node
 from moorage.wire.cluster import VERSION, Body, Envelope
 from moorage.wire.recovery.moving import Awaited, Moving, Reached
 
+AT_ONCE: Final = 500
+"""Sockets that leave at the same time, when the node ends."""
+AGAIN: Final = 4.0
+"""Seconds after which another node is told to fetch a socket that is still here."""
 MAX_PAST: Final = 10_000
 """Nodes that are gone and are remembered."""
 
@@ -41,6 +45,8 @@ class ClusterRecovery:
         self._cluster = cluster
         self._names = names
         self._past: dict[str, None] = {}
+        self._pushed: dict[str, float] = {}
+        """Sockets that another node was told to fetch, and when."""
         self.barrier = Barrier(node, self, cluster.instances, own)
         self.fetches = Fetches(node, self, cluster.instances, self.barrier, own)
         for kind in get_args(Moving):
@@ -59,6 +65,38 @@ class ClusterRecovery:
             del self._past[next(iter(self._past))]
         self.barrier.remove(node)
         self.fetches.remove(node)
+
+    def leave(self) -> bool:
+        """This node is about to end: other nodes fetch its parked sockets. Call it again until it returns
+        True: there is none left, or nobody who could have it."""
+        node, now = self._node, self._node.clock()
+        heirs = self._heirs()
+        left = [
+            (hub, track.pid)
+            for hub in node.hubs.values()
+            if hub.recovery is not None
+            for track in hub.recovery.everyone()
+            if track.connection is None
+        ]
+        pushed = {pid: self._pushed[pid] for _, pid in left if pid in self._pushed}
+        for hub, pid in left:
+            if len(pushed) >= AT_ONCE:
+                break
+            if heirs and now - pushed.get(pid, 0.0) >= AGAIN:
+                pushed[pid] = now
+                self.fetches.push(hub.name, pid, heirs[len(pushed) % len(heirs)])
+        self._pushed = pushed
+        return not left or not heirs
+
+    def _heirs(self) -> tuple[str, ...]:
+        """Other nodes that can take sockets over. Those of the own region, if there are any."""
+        membership, peers = self._cluster.membership, self.peers()
+        if membership is None:
+            return peers
+        beats = {each: beat for each, (beat, _) in membership.heard().items() if beat.state == "ready"}
+        able = tuple(each for each in peers if each in beats)
+        near = tuple(each for each in able if beats[each].region == membership.region)
+        return near or able
 
     def gap(self) -> None:
         """Something that another node had sent is lost."""

@@ -250,7 +250,7 @@ class Claims:
                 recovery.end(track)
         recovery.park(connection)
 
-    def seen(self, hubs: Iterable[Hub]) -> tuple[int, int, int, int, int, int, int, dict[str, int]]:
+    def seen(self, hubs: Iterable[Hub]) -> tuple[int, int, int, int, int, int, int, dict[str, int], int]:
         """Parked sockets, kept events and bytes, and the counts, in the order of `Counts`. Causes without a
         refusal are 0."""
         counts = self.counts
@@ -264,6 +264,7 @@ class Claims:
             counts.replayed,
             counts.dropped,
             dict.fromkeys(CAUSES, 0) | counts.refused,
+            counts.moved,
         )
 
     def tick(self, now: float) -> None:

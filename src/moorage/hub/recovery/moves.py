@@ -232,4 +232,4 @@ class Expected:
 
     def give_up(self) -> None:
         """It does not come."""
-        self._recovery.give_up(self._track)
+        self._recovery.unpark(self._track)

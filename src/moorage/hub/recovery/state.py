@@ -149,7 +149,7 @@ class Recovery(Generic[ConnectionT]):
         rooms = self._directory.rooms
         for group in tuple(track.groups):
             Rooms.join(rooms, connection, group, private=group == track.private)
-        self._unpark(track)
+        self.unpark(track)
         track.id = connection.id
         for sending in self._sendings:
             sending.replayed(connection)
@@ -171,7 +171,8 @@ class Recovery(Generic[ConnectionT]):
         assert claim.connection.tracks is not None
         del claim.connection.tracks[track.prefix]
 
-    def _unpark(self, track: Track[ConnectionT]) -> None:
+    def unpark(self, track: Track[ConnectionT]) -> None:
+        """The client is back, the socket has ended, or an expected socket does not come."""
         self.away.take(track)
         same = self._parked[track.lasts]
         del same[track]
@@ -185,7 +186,7 @@ class Recovery(Generic[ConnectionT]):
         if self._private.get(track.private) is track:
             del self._private[track.private]
         if track.connection is None:
-            self._unpark(track)
+            self.unpark(track)
             if track.claim is not None:
                 self.unclaim(track)
         elif track.connection.tracks is not None:
@@ -224,10 +225,6 @@ class Recovery(Generic[ConnectionT]):
         """The expected socket is here."""
         self._tracks[track.pid] = track
         self._private[track.private] = track
-
-    def give_up(self, track: Track[ConnectionT]) -> None:
-        """The expected socket does not come."""
-        self._unpark(track)
 
     def everyone(self) -> list[Track[ConnectionT]]:
         """All sockets that may be recovered."""

@@ -1,0 +1,141 @@
+"""Clients in a bad network, behind a proxy that sends each connection to the next node."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.conformance.program import ROOT, Line, Program
+from tests.scenarios.cluster import Cluster, heard, until
+from tests.support.service import MoorageProcess
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
+
+PROGRAM = ROOT / "tests" / "scenarios" / "programs" / "returning.mjs"
+CLIENTS = 24
+FAST = {"transports": ["websocket"], "reconnectionDelay": 100, "reconnectionDelayMax": 400}
+
+
+class Returning:
+    """A cluster of three nodes, and the program with the app server and the clients."""
+
+    def __init__(self, cluster: Cluster, program: Program) -> None:
+        self.cluster = cluster
+        self.program = program
+
+    def route(self, *names: str) -> None:
+        """New connections go to these nodes in turn."""
+        self.program.call("route", ports=[port_of(self.cluster.nodes[name]) for name in names])
+
+    def connect(self, **options: Any) -> None:
+        self.program.call("connect", count=CLIENTS, options=FAST | options)
+        until(lambda: self.state()["connected"] == CLIENTS, "all are connected")
+
+    def state(self) -> Line:
+        state: Line = self.program.call("state")
+        return state
+
+    def cut(self, part: float = 1.0) -> None:
+        """Break the connections of a part of the clients, and wait until they are back."""
+        self.program.call("cut", part=part)
+        until(lambda: self.state()["connected"] == CLIENTS, "all are back")
+
+    def finish(self) -> list[Line]:
+        """What each client has got, once all have got everything."""
+        until(lambda: self.state()["emitted"] > 20, "some events are emitted")
+        self.program.call("hush")
+        until(lambda: self.state()["behind"] == 0, "all have got the last event")
+        found: list[Line] = self.program.call("result")
+        return found
+
+    def refused(self) -> dict[str, float]:
+        """Causes of refusals at all nodes."""
+        causes = ("unknown", "foreign", "offset", "dropped", "unsaved", "unsupported", "unreached", "lost")
+        return {
+            cause: count
+            for cause in causes
+            if (count := sum(self._count(node, cause) for node in self.cluster.nodes.values()))
+        }
+
+    @staticmethod
+    def _count(node: MoorageProcess, cause: str) -> float:
+        return node.metric(f'moorage_recovery_refused_total{{cause="{cause}"}}')
+
+
+def port_of(node: MoorageProcess) -> int:
+    return int(node.url.rpartition(":")[2])
+
+
+@contextmanager
+def returning(*names: str, settings: tuple[str, ...] = ()) -> Iterator[Returning]:
+    with Cluster() as cluster:
+        cluster.start(*names, settings=settings)
+        program = Program("returning", ["node", str(PROGRAM)])
+        try:
+            options = {"hub": "app", "connectionString": cluster.nodes[names[0]].connection_string}
+            program.call("start", options=options, duration=60_000)
+            found = Returning(cluster, program)
+            found.route(*names)
+            until(
+                lambda: all(node.metric('moorage_app_servers{hub="app"}') for node in cluster.nodes.values()),
+                "all nodes have the app server",
+            )
+            yield found
+        finally:
+            program.kill()
+
+
+def once_and_in_order(clients: list[Line]) -> None:
+    assert [client["wrong"] for client in clients] == [0] * CLIENTS
+
+
+@pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=["websocket", "polling"])
+def test_clients_come_back_at_other_nodes_and_miss_nothing(transports: list[str]) -> None:
+    with returning("one", "two", "three") as scene:
+        scene.connect(transports=transports)
+        scene.program.call("emit", every=20)
+        for _ in range(5):
+            scene.cut(0.7)
+        scene.cut()
+        clients = scene.finish()
+        assert scene.refused() == {}
+        once_and_in_order(clients)
+        assert [client["fresh"] for client in clients] == [1] * CLIENTS
+        moved = sum(node.metric("moorage_recovery_moved_total") for node in scene.cluster.nodes.values())
+        assert moved > CLIENTS // 3
+
+
+def test_sockets_survive_the_drain_of_their_node() -> None:
+    with returning("one", "two", "three") as scene:
+        scene.connect()
+        scene.program.call("emit", every=20)
+        scene.program.call("route", ports=[])
+        scene.cluster.drain("two")
+        names = ("one", "three")
+        scene.cluster.nodes.pop("two")
+        scene.route(*names)
+        until(lambda: scene.state()["connected"] == CLIENTS, "all are back")
+        clients = scene.finish()
+        assert scene.refused() == {}
+        once_and_in_order(clients)
+        assert [client["fresh"] for client in clients] == [1] * CLIENTS
+        assert sum(client["resumed"] for client in clients) == CLIENTS // 3
+
+
+def test_sockets_of_a_node_that_is_killed_are_new_ones_and_counted() -> None:
+    with returning("one", "two", "three") as scene:
+        scene.connect()
+        scene.program.call("route", ports=[])
+        scene.cluster.nodes.pop("two").signal(signal.SIGKILL)
+        until(lambda: all(heard(node) == 2 for node in scene.cluster.nodes.values()), "it is gone")
+        scene.route("one", "three")
+        until(lambda: scene.state()["connected"] == CLIENTS, "all are back")
+        scene.program.call("emit", every=20)
+        clients = scene.finish()
+        once_and_in_order(clients)
+        assert sorted(client["fresh"] for client in clients) == [1] * 16 + [2] * 8
+        assert scene.refused() == {"lost": 8.0}
