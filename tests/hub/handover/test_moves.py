@@ -255,6 +255,27 @@ def test_a_client_that_waits_for_its_former_app_servers_link_is_closed_in_the_en
     assert moving.world.logged[0][1] == "no-app-server"
 
 
+def test_a_client_that_leaves_while_others_are_offered_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moorage.hub.handover.moves.IN_FLIGHT", 1)
+    moving = Moving()
+    (second,) = many(moving, 1)
+    moving.hand_over()
+    order = sorted((moving.client, second), key=lambda client: isinstance(client.channel, Move), reverse=True)
+    left(order[0])
+    moving.one.run()
+    assert names(moving.two.take()) == ["adopt"]
+    monkeypatch.setattr("moorage.hub.handover.moves.IN_FLIGHT", 2)
+    moving.world.node.handovers.tick(moving.world.now)
+    moving.one.run()
+    monkeypatch.setattr("moorage.hub.handover.moves.IN_FLIGHT", 1)
+    left(order[1])
+    moving.world.node.disconnect(order[1], CLIENT_CLOSED, who="client")
+    moving.world.node.handovers.tick(moving.world.now + 31)
+    moving.one.run()
+    assert "adopt" not in names(moving.two.take())
+    assert moving.done == [(0, ())]
+
+
 # -- app servers that are lost -----------------------------------------------------------------------------
 
 

@@ -357,11 +357,12 @@ class Move:
         server.link.closed(self.connection, reason)
         self.owner.over(self, end)
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         """No app server has come for a client that is gone."""
-        self.stage = Stage.OVER
-        self._take_kept()
-        self.owner.over(self, End.GONE)
+        if self.stage is Stage.HELD:
+            self.stage = Stage.OVER
+            self._take_kept()
+            self.owner.over(self, End.GONE)
 
     # -- reading ----------------------------------------------------------------------------------------
 

@@ -80,7 +80,7 @@ class Moves:
         self._counts = counts
         self._orders: dict[AppServer, Order] = {}
         self._held: deque[Move] = deque()
-        """To be offered."""
+        """To be offered. Some are over: to remove one would take as long as there are others."""
         self._parked: set[Move] = set()
         """Held, and no app server is there to be asked."""
         self._flying: set[Move] = set()
@@ -176,6 +176,8 @@ class Moves:
         move.freeze()
 
     def _offer(self, move: Move) -> None:
+        if move.stage is not Stage.HELD:
+            return
         candidates = self._candidates()
         untried = [each for each in candidates if each not in move.tried]
         if untried:
@@ -227,8 +229,6 @@ class Moves:
         """`Owner.over`."""
         for some in (self._flying, self._slow, self._parked, self._served):
             some.discard(move)
-        if move in self._held:
-            self._held.remove(move)
         self._settle(move, end)
         self._counts[end.name.lower()] += 1
         self.wake()
@@ -267,10 +267,10 @@ class Moves:
         for move in _since(self._served, now - ACK_SECONDS):
             move.finish()
         for move in _since((*self._held, *self._parked), now - self._hold):
-            # No effect on a client that is gone.
-            self._disconnect(move.connection, reasons.NO_APP_SERVER)
             if move.stage is Stage.HELD:
-                move.give_up()
+                # No effect on a client that is gone.
+                self._disconnect(move.connection, reasons.NO_APP_SERVER)
+                move.abandon()
 
 
 def _since(moves: Iterable[Move], deadline: float) -> list[Move]:
