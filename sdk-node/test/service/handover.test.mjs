@@ -170,6 +170,28 @@ describe("a hand-over", () => {
     assert.deepEqual(ends, []);
   });
 
+  test("does not keep a client from coming back to its socket later", async (t) => {
+    const w = world(t, service);
+    const { one, other, client, socket } = await two(w, { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } });
+    await socket.join("red");
+    socket.data.name = "Zoë";
+    const { id } = client;
+    const arrived = next(other, "connection");
+    await one.moorage.handOver();
+    const [moved] = await arrived;
+    const gone = next(moved, "disconnect");
+    client.io.engine.close();
+    await gone;
+    other.to("red").emit("missed", 1);
+    const heard = new Log(client);
+    const back = next(other, "connection");
+    client.connect();
+    const [again] = await back;
+    assert.deepEqual([again.id, again.recovered, again.handedOver, again.data], [id, true, undefined, { name: "Zoë" }]);
+    assert.deepEqual(await heard.values("missed", { count: 1 }), [1]);
+    assert.deepEqual([client.id, client.recovered], [id, true]);
+  });
+
   test("comes first at a SIGTERM, if the app wants that", async (t) => {
     const w = world(t, service);
     const script = fileURLToPath(new URL("../support/sigterm-app.mjs", import.meta.url));
