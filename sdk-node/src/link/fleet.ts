@@ -174,7 +174,7 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
   #giveUp(link: Link, frame: ForAll, took: Link[]): void {
     const wasHome = link === this.#home;
     this.#lost(link, link.untaken());
-    if (wasHome && frame.type !== Type.Drain) {
+    if (wasHome && frame.type !== Type.Drain && frame.type !== Type.HandOver) {
       this.#homeLink().send({ type: Type.Again, frame });
       took.push(this.#homeLink());
     }

@@ -1,14 +1,14 @@
 // One session: the state that outlives the WebSockets that carry it. No I/O and no clock.
 
 import { decodeBatch } from "../wire/decode.js";
-import { REVISION, Type, type Again, type Counted, type Drain, type FromApp, type FromService, type ServiceHello } from "../wire/frames.js";
+import { REVISION, Type, type Again, type Counted, type Drain, type FromApp, type FromService, type HandOver, type ServiceHello } from "../wire/frames.js";
 import { MoorageError } from "../wire/errors.js";
 import { badFrame } from "../wire/reader.js";
 import { Incoming, type Limits, Outgoing, unnumbered } from "../wire/stream.js";
 import type { Numbered } from "./dispatch.js";
 import type { Settings } from "./options.js";
 
-export type ForAll = Exclude<Again["frame"], Uint8Array> | Drain;
+export type ForAll = Exclude<Again["frame"], Uint8Array> | Drain | HandOver;
 
 /** The limits of this side, in bytes. */
 interface OwnLimits {
