@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from moorage.wire.groups import namespace_group
+from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import TRANSPORT_LOST
 from tests.edge.moorage.rig import App, Rig
@@ -44,6 +44,32 @@ def test_a_client_comes_back_to_its_socket() -> None:
     assert json.loads(first[2:]) == {"sid": f"s{number}", "pid": pid}
     assert [json.loads(event[2:])[0] for event in events] == ["missed", "live"]
     assert namespace_group("/") in connection.groups
+
+
+def test_what_crosses_the_news_of_an_end_reaches_the_socket_if_its_client_comes_back() -> None:
+    rig = Rig()
+    app = recoverable(rig)
+    number, connection = app.client("/")
+    pid = json.loads(heard(connection)[0][2:])["pid"]
+    app.say(v1.Enter(0, number, "/", ("left",)))
+    rig.world.node.disconnect(connection, TRANSPORT_LOST, who="client")
+    app.say(v1.Packet(number, b'42["direct"]'))
+    app.say(v1.Enter(7, number, "/", ("entered",)))
+    app.say(v1.Exit(0, number, "/", ("left",)))
+    app.say(v1.Emit(0, v1.To("/", ("left",)), 0, b'42["not for it"]'))
+    app.say(v1.Emit(0, v1.To("/", ("entered",)), 0, b'42["to its room"]'))
+    app.say(v1.Packet(number, b'42["second"]\x1e431[]'))
+    app.say(v1.Save("/", f"s{number}", b"{}"))
+    del connection
+    app.say(v1.Packet(number, b'42["an app server does not send this after Save"]'))
+    back, connection, _ = app.opening()
+    app.say(v1.Opened(back, 25_000, 20_000, 1_000_000))
+    rig.world.node.receive(connection, b"40" + json.dumps({"pid": pid}).encode())
+    app.say(v1.Packet(back, f'40{{"sid":"s{number}"}}'.encode()))
+    rig.settle()
+    _, *events = heard(connection)
+    assert [json.loads(event[2:])[0] for event in events] == ["direct", "to its room", "second"]
+    assert room_group("/", "entered") in connection.groups
 
 
 def test_without_recovery_nothing_changes() -> None:

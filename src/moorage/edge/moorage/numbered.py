@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from weakref import WeakValueDictionary
 
+from moorage.engine.upgrade import State
 from moorage.hub.hub import Client, Connection, Guest
 
 
@@ -14,7 +15,8 @@ class Numbered:
         self.own: dict[int, Connection] = {}
         self.guests: dict[int, Guest] = {}
         self.late: WeakValueDictionary[int, Connection] = WeakValueDictionary()
-        """Clients that another app server serves now. What handlers still send to them arrives."""
+        """Clients that another app server serves now: what handlers still send to them arrives. And those
+        that are gone, but may come back to their sockets."""
 
     def add(self, number: int, client: Client) -> None:
         """Add a client."""
@@ -26,6 +28,11 @@ class Numbered:
     def get(self, number: int) -> Client | None:
         """The client with this number."""
         return self.own.get(number) or self.guests.get(number)
+
+    def away(self, number: int) -> Connection | None:
+        """The client with this number, if it is gone and its sockets are parked."""
+        client = self.late.get(number)
+        return client if client is not None and client.session.state == State.CLOSED else None
 
     def release(self, number: int) -> Client | None:
         """Remove the client with this number, but let packets for it through."""

@@ -267,9 +267,12 @@ class MoorageServer:
         self._pressure.forget(connection)
         if isinstance(number, Move):
             number.closed(reason)
-        elif isinstance(number, int) and self.numbered.pop(number) is not None:
-            self.openings.pop(number, None)
-            self.tell_closed(number, reason)
+        elif isinstance(number, int):
+            # Somebody holds the connection until the app server knows of the end if its sockets are parked.
+            released = None if self.hub.recovery is None else self.numbered.release(number)
+            if (released or self.numbered.pop(number)) is not None:
+                self.openings.pop(number, None)
+                self.tell_closed(number, reason)
 
     def tell_closed(self, number: int, reason: Reason) -> None:
         """Tell the app server that client `number` is gone."""

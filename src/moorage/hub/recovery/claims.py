@@ -189,7 +189,7 @@ class Claims:
         recovery = hub.recovery
         track = None if recovery is None else recovery.parked(room_group(namespace, sid))
         if track is not None and track.server is server:
-            track.data = data
+            track.data, track.ended = data, None
             self.saved(track)
             claim = self._waiting.pop(track, None)
             if claim is not None and claim is track.claim:

@@ -3,7 +3,7 @@ parked, and the log of what they may have missed."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Final, Generic
@@ -112,6 +112,7 @@ class Recovery(Generic[ConnectionT]):
         tracks, connection.tracks = connection.tracks, None
         for track in tracks.values():
             track.server = connection.server
+            track.ended = connection
             self._park(track, [g for g in connection.groups if prefix_of(g) in ("", track.prefix)])
             late = [sending.position for sending in self._sendings if sending.has_missed(connection, track)]
             track.interrupted = min(late, default=0)
@@ -342,9 +343,15 @@ class Recovery(Generic[ConnectionT]):
     def direct(self, connection: ConnectionT, payload: bytes) -> bytes:
         """An app server sends to one of its clients: record the events of recoverable sockets. Returns what
         the client gets now, with offsets: nothing for a socket that is only being recovered."""
-        tracks, log = connection.tracks, self.log
-        assert tracks is not None
-        sent = []
+        assert connection.tracks is not None
+        return self._direct(connection.tracks, payload)
+
+    def crossed(self, connection: ConnectionT, payload: bytes) -> None:
+        """An app server has sent to a client before it knew that the connection has ended."""
+        self._direct({track.prefix: track for track in self.away.of(connection.id)}, payload)
+
+    def _direct(self, tracks: Mapping[str, Track[ConnectionT]], payload: bytes) -> bytes:
+        log, sent = self.log, []
         for part in parts_of(payload):
             packets = part.packets
             track = tracks.get(namespace_group(part.namespace)) if part.namespace else None

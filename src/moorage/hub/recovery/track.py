@@ -44,6 +44,7 @@ class Track(Generic[ConnectionT]):
         "connection",
         "data",
         "dismissed",
+        "ended",
         "former",
         "groups",
         "id",
@@ -81,6 +82,9 @@ class Track(Generic[ConnectionT]):
         self.server: Named
         """The app server that serves it, or did so last."""
         self.connection: ConnectionT | None = None
+        self.ended: ConnectionT | None = None
+        """The connection that has ended, until the app server's `Save`. The app server may have sent to it
+        before it knew of the end."""
         self.claim: Claim[ConnectionT] | None = None
         """While it is parked and a client has come back to it."""
         self.live_since = 0.0

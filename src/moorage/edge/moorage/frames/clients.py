@@ -96,16 +96,20 @@ class ClientFrames:
 
     def _packet_elsewhere(self, frame: v1.Packet) -> Job[None] | None:
         """Packets for a client of another node, or one that another app server serves now. If there is none,
-        its `Closed` is on the way, and this crossed it."""
+        its `Closed` is on the way, and this crossed it: its parked sockets get the events when it returns."""
         numbered = self._server.numbered
         guest = numbered.guests.get(frame.client)
         if guest is not None:
             guest.owner.send(guest, check_text(frame.payload))
             return None
         late = numbered.late.get(frame.client)
-        if late is None or late.session.state == State.CLOSED or is_special(frame.payload):
+        if late is None:
             return None
-        return self._node.send(late, frame.payload)
+        if late.session.state == State.CLOSED:
+            if late.hub.recovery is not None:
+                late.hub.recovery.crossed(late, check_text(frame.payload))
+            return None
+        return None if is_special(frame.payload) else self._node.send(late, frame.payload)
 
     def facts(self, frame: v1.Facts) -> None:
         """The app's data of its sockets."""

@@ -174,7 +174,7 @@ class Dispatcher:
     def _change_rooms(
         self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit, groups: tuple[str, ...]
     ) -> Job[None] | None:
-        connection = self._server.numbered.get(frame.client)
+        connection = self._server.numbered.get(frame.client) or self._server.numbered.away(frame.client)
         if connection is None:
             self._done(frame, _NOBODY)
             return None
