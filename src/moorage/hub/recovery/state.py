@@ -120,8 +120,7 @@ class Recovery(Generic[ConnectionT]):
     def _park(self, track: Track[ConnectionT], groups: Collection[str]) -> None:
         if self.now - track.live_since >= self.margin:
             track.confirmed = self.now - self.margin
-        track.connection = None
-        track.data = None
+        track.connection = track.data = None
         self._put_away(track, groups)
         self.counts.parked += 1
 
@@ -362,17 +361,11 @@ class Recovery(Generic[ConnectionT]):
                 entry = Entry(log.position, self.now, part.namespace, packets, None, ack_id=part.ack_id)
                 log.add(entry, (track.private,), private=True)
                 if part.ack_id is not None:
-                    self._wait_for_ack(track, part.ack_id, entry)
+                    track.wait_for_ack(part.ack_id, entry, log.settings.recovery_session_events)
                 if track.connection is None:
                     continue
             sent.append(packets)
         return RS.join(sent)
-
-    def _wait_for_ack(self, track: Track[ConnectionT], ack_id: int, entry: Entry) -> None:
-        unacked = track.unacked
-        unacked[ack_id] = entry
-        if len(unacked) > self.log.settings.recovery_session_events:
-            del unacked[next(iter(unacked))]
 
     # -- return ---------------------------------------------------------------------------------
 

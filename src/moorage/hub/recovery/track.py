@@ -140,6 +140,12 @@ class Track(Generic[ConnectionT]):
         if position > (self.former[-1][0] if self.former else after):
             self.former.append((position, self.id, self.server))
 
+    def wait_for_ack(self, ack_id: int, entry: Entry, at_most: int) -> None:
+        """Keep an event until the client has acknowledged it, and `at_most` of them."""
+        self.unacked[ack_id] = entry
+        if len(self.unacked) > at_most:
+            del self.unacked[next(iter(self.unacked))]
+
     def past(self, after: int) -> Past:
         """The socket as it was at a position."""
         lives = [*self.former, (_NEVER, self.id, self.server)]
