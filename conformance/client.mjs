@@ -103,6 +103,13 @@ const commands = {
     }
   },
 
+  /** Its connection is lost, and it knows that. */
+  lose(line) {
+    const { engine } = of(line).io;
+    if (engine.transport.name === "websocket") engine.transport.ws.terminate();
+    else engine.transport.onError("lost");
+  },
+
   /** It hears all and says nothing, heartbeats included. */
   mute(line) {
     of(line).io.engine._sendPacket = () => {};
@@ -141,7 +148,8 @@ const commands = {
 
   state(line) {
     const socket = of(line);
-    return { connected: socket.connected, sid: socket.id ?? null, transport: socket.io.engine.transport.name };
+    const { connected, recovered, id: sid = null } = socket;
+    return { connected, recovered: recovered === true, sid, transport: socket.io.engine.transport.name };
   },
 
   /** Close and forget. */

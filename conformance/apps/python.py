@@ -37,7 +37,10 @@ class App:
     async def do_start(self, line: Line) -> Line:
         self.label = line["label"]
         await self.attach(
-            server_options(line["options"]), hub=line["hub"], connection_string=line["connection_string"]
+            server_options(line["options"]),
+            hub=line["hub"],
+            connection_string=line["connection_string"],
+            connection_state_recovery=recovery_options(line["options"]),
         )
         self.moorage.on("link_lost", lambda _: notice("link", state="lost"))
         self.moorage.on("link_restored", lambda: notice("link", state="restored"))
@@ -122,7 +125,8 @@ class App:
             if rule["auth"].items() <= (auth or {}).items():
                 raise RefusedError(rule["message"], *([rule["data"]] if "data" in rule else []))
         self._environ[sid] = environ, auth
-        notice("connection", ns=ns, sid=sid, handed_over=environ.get("moorage.handed_over", False))
+        handed_over, recovered = environ.get("moorage.handed_over", False), environ["moorage.recovered"]
+        notice("connection", ns=ns, sid=sid, handed_over=handed_over, recovered=recovered)
         steps = line.get("on_connect", ())
         for step in steps:
             await perform(self.command, {**step, "ns": ns, "sid": sid})
@@ -293,6 +297,15 @@ class App:
 
     async def do_close(self, line: Line) -> None:
         await self.moorage.close()
+
+
+def recovery_options(options: Line) -> Line | None:
+    """`connectionStateRecovery` as `use_moorage` takes it."""
+    given = options.get("connectionStateRecovery")
+    if given is None:
+        return None
+    seconds = given.get("maxDisconnectionDuration", 120_000) / 1000
+    return {"max_disconnection_duration": seconds, "quiet": options.get("quietRecovery", False)}
 
 
 def server_options(options: Line) -> Line:

@@ -36,10 +36,10 @@ export function app({ Server, attach, missing = () => [] }) {
 
   async function start(line) {
     label = line.label;
-    const { requestsTimeout, turnAway, ...native } = line.options ?? {};
+    const { requestsTimeout, turnAway, quietRecovery, ...native } = line.options ?? {};
     io = new Server(createServer(), native);
     if (turnAway) io.engine.use((request, response, next) => guard(request, response, next, turnAway));
-    const options = { hub: line.hub, connectionString: line.connection_string, ...(requestsTimeout && { requestsTimeout }) };
+    const options = { hub: line.hub, connectionString: line.connection_string, quietRecovery, ...(requestsTimeout && { requestsTimeout }) };
     return { server: (await attach(io, options)) ?? null };
   }
 
@@ -91,7 +91,7 @@ function verdict(auth, rules) {
 }
 
 function watch(socket, about, refused) {
-  notice("connection", { ...about, handed_over: socket.handedOver === true });
+  notice("connection", { ...about, handed_over: socket.handedOver === true, recovered: socket.recovered === true });
   if (refused.length) {
     socket.use(([name], next) => next(refused.includes(name) ? new Error(`no ${name} here`) : undefined));
     socket.on("error", (error) => notice("socket_error", { ...about, message: error.message }));

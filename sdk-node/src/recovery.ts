@@ -20,7 +20,7 @@ export function applyRecovery(io: AnyServer, time: number, log: (line: string) =
     opts.connectionStateRecovery = wanted || { maxDisconnectionDuration: time, skipMiddlewares: false };
   } else if (wanted) {
     opts.connectionStateRecovery = undefined;
-    log("connectionStateRecovery has no effect: the service does not recover the clients of this hub (its setting hubs.NAME.recovery)");
+    log("connectionStateRecovery has no effect: the service does not recover the clients of this hub (its setting hubs.NAME.recovery_max_disconnection)");
   }
   return time > 0;
 }

@@ -96,7 +96,7 @@ def place(sdk: str, service: MoorageProcess) -> Iterator[Place]:
     app = App(sdk) if sdk == "native" else linked(sdk, service, f"Suite_{sdk}", **OPTIONS)
     try:
         if sdk == "native":
-            url: Any = app.call("start", options=OPTIONS)
+            url: Any = app.call("start", options=OPTIONS)["server"]
             found = Place(sdk, url, "/socket.io/")
         else:
             found = Place(sdk, service.url, clients(f"Suite_{sdk}"))

@@ -135,9 +135,27 @@ differs("a client of Engine.IO 3 with allowEIO3", { [NATIVE]: 200, [BEHIND]: 400
   return answer.status;
 }, { allowEIO3: true });
 
-differs("the option connectionStateRecovery", { [NATIVE]: [true, 0], [BEHIND]: [false, 1] }, async ({ pair, lines }) => {
-  const { client } = await pair();
-  return [client.io.engine !== undefined && typeof client._pid === "string", lines.filter((line) => line.startsWith("connectionStateRecovery has no effect")).length];
+/** The client of a pair loses its connection and comes back; its new socket. */
+async function comesBack(io, { client, socket }) {
+  const gone = next(socket, "disconnect");
+  client.io.engine.close();
+  await gone;
+  const connection = next(io, "connection");
+  client.connect();
+  const [again] = await connection;
+  return again;
+}
+
+differs("a client that has received no event yet comes back", { [NATIVE]: false, [BEHIND]: true }, async ({ io, pair }) => (await comesBack(io, await pair())).recovered, {
+  connectionStateRecovery: {},
+});
+
+differs("data of a recovered socket", { [NATIVE]: new Date(0), [BEHIND]: "1970-01-01T00:00:00.000Z" }, async ({ io, pair }) => {
+  const both = await pair();
+  both.socket.data.since = new Date(0);
+  both.socket.emit("first");
+  await next(both.client, "first");
+  return (await comesBack(io, both)).data.since;
 }, { connectionStateRecovery: {} });
 
 differs("101 namespaces on one connection", { [NATIVE]: [true, true], [BEHIND]: [false, false] }, async ({ io, pair }) => {

@@ -49,6 +49,6 @@ def warn_if_refused(wanted: Recovery, hello: ServiceHello) -> None:
     if wanted.milliseconds and not hello.recovery:
         _log.warning(
             "connection_state_recovery has no effect: the service does not recover the clients of hub %s "
-            "(its setting hubs.NAME.recovery)",
+            "(its setting hubs.NAME.recovery_max_disconnection)",
             hello.hub,
         )

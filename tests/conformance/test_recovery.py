@@ -1,0 +1,328 @@
+"""Connection state recovery with stock clients: each SDK beside native `socket.io`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from tests.conformance.apps import App, linked
+from tests.conformance.capabilities import shows
+from tests.conformance.clients import Client, ClientProcess
+from tests.conformance.program import PATIENCE, Refused
+from tests.conformance.stage import Space, Stage, fresh
+from tests.support.service import MoorageProcess
+
+NATIVE: Final = "native"
+OURS: Final = ("node", "python", "threads")
+PYTHON: Final = ("python", "threads")
+BYTES: Final = bytes(range(256))
+
+
+class Place(NamedTuple):
+    """What clients connect to."""
+
+    url: str
+    path: str
+
+
+class Cell:
+    """An app server with recovery, and a namespace."""
+
+    def __init__(self, sdk: str, place: Place, stage: Stage) -> None:
+        self.sdk = sdk
+        self.place = place
+        self.stage = stage
+        self.space = stage.space
+
+    def client(self, **options: Any) -> Client:
+        """A connected client, on its final transport, that has got one event."""
+        client = self.stage.client(path=self.place.path, **options)
+        end = time.monotonic() + PATIENCE
+        while self.stage.transport == "upgrade" and client.state()["transport"] != "websocket":
+            assert time.monotonic() < end, "no upgrade"
+        self.space.send(client, "first")
+        assert len(client.next("first")) == 1, "the offset"
+        return client
+
+    def lose(self, client: Client) -> None:
+        """The client loses its connection, and the app hears of it."""
+        since = self.space.app.mark
+        client.act("lose")
+        self.space.app.wait(since, notice="disconnect", sid=client.sid, ns=client.ns)
+
+    def back(self, client: Client, **fields: Any) -> bool:
+        """The client comes back. True if its socket was recovered, for both sides."""
+        since = self.space.app.mark
+        client.again(**fields)
+        recovered = bool(client.state()["recovered"])
+        notice = self.space.app.wait(since, notice="connection", sid=client.sid, ns=client.ns)
+        assert notice["recovered"] == recovered
+        return recovered
+
+    def missed(self, client: Client) -> list[list[Any]]:
+        """All events of the client until a live one, without their offsets."""
+        mark = fresh("live")
+        self.space.emit(mark, to=[client.sid])
+        client.count(mark, 1)
+        events = client.until(next(event for event in client.events() if event[0] == mark))
+        assert all(isinstance(event[-1], str) for event in events)
+        return [event[:-1] for event in events]
+
+
+@pytest.fixture(params=["websocket", "polling", "upgrade"])
+def transport(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def cell_of(running: MoorageProcess, client_process: ClientProcess) -> Iterator[Callable[..., Cell]]:
+    """A cell by SDK, transport and options. App servers are started once."""
+    apps: dict[str, tuple[App, Place, str]] = {}
+    stages: list[Stage] = []
+
+    def cell(sdk: str, transport: str, **recovery: Any) -> Cell:
+        options: dict[str, Any] = {} if sdk == "azure" else {"connectionStateRecovery": recovery}
+        key = f"{sdk}{json.dumps(options)}"
+        if key not in apps:
+            hub = fresh(f"Recovery_{sdk}")
+            if sdk == NATIVE:
+                app = App(sdk)
+                place = Place(app.call("start", options=options)["server"], "/socket.io/")
+            else:
+                app = linked(sdk, running, hub, **options)
+                place = Place(running.url, f"/clients/socketio/hubs/{hub}/")
+            apps[key] = app, place, hub
+        app, place, hub = apps[key]
+        service: Any = place if sdk == NATIVE else running
+        stage = Stage(service, hub, [app], client_process, transport).define(
+            refuse=[{"auth": {"token": "refused"}, "message": "no"}]
+        )
+        stages.append(stage)
+        return Cell(sdk, place, stage)
+
+    yield cell
+    for app, _, _ in apps.values():
+        app.kill()
+
+
+@contextmanager
+def ended(cell: Cell) -> Iterator[Cell]:
+    """Close its clients, and check that nothing went wrong."""
+    with cell.stage:
+        yield cell
+
+
+@pytest.fixture
+def cell(cell_of: Callable[..., Cell], sdk: str, transport: str) -> Iterator[Cell]:
+    with ended(cell_of(sdk, transport)) as made:
+        yield made
+
+
+SDKS = pytest.mark.parametrize("sdk", (NATIVE, *OURS))
+BEHIND = pytest.mark.parametrize("sdk", OURS)
+ON_WEBSOCKET = pytest.mark.parametrize("transport", ["websocket"])
+
+
+@SDKS
+@shows("recovery")
+def test_a_client_comes_back_to_its_socket_and_misses_nothing(cell: Cell) -> None:
+    client, space = cell.client(), cell.space
+    space.join(client, "r", "s")
+    space.call("set_data", sid=client, data={"name": "Zoë", "n": [1, 2.5, None]})
+    sid = client.sid
+    cell.lose(client)
+    space.emit("all", 1)
+    space.emit("room", {"two": [2]}, to=["r"])
+    space.emit("once", 3, to=["r", "s"])
+    space.emit("not to it", to=["t"])
+    space.emit("not to it", to=["r"], except_=["s"])
+    space.emit("not to it", except_=["r"])
+    space.emit("private", 4, to=[sid])
+    space.emit("bytes", BYTES, 5, b"")
+    assert cell.back(client)
+    assert client.sid == sid
+    assert cell.missed(client) == [
+        ["all", 1],
+        ["room", {"two": [2]}],
+        ["once", 3],
+        ["private", 4],
+        ["bytes", BYTES, 5, b""],
+    ]
+    assert space.rooms(client) == {"r", "s"}
+    assert space.fetch()[sid]["data"] == {"name": "Zoë", "n": [1, 2.5, None]}
+
+
+@pytest.mark.parametrize("sdk", ["azure"])
+@ON_WEBSOCKET
+def test_with_azures_sdk_it_is_a_new_socket(cell_of: Callable[..., Cell], sdk: str, transport: str) -> None:
+    with ended(cell_of(sdk, transport)) as cell:
+        client = cell.stage.client()
+        sid = client.sid
+        cell.lose(client)
+        assert not cell.back(client)
+        assert client.sid != sid
+
+
+@SDKS
+def test_again_and_again(cell: Cell) -> None:
+    client, sid = cell.client(), ""
+    for turn in range(3):
+        sid = sid or client.sid
+        cell.lose(client)
+        cell.space.emit("missed", turn)
+        assert cell.back(client)
+        assert client.sid == sid
+        assert cell.missed(client) == [["missed", turn]]
+
+
+@SDKS
+@ON_WEBSOCKET
+def test_the_app_sees_the_disconnect_before_the_connection(cell: Cell) -> None:
+    client = cell.client()
+    since = cell.space.app.mark
+    cell.lose(client)
+    assert cell.back(client)
+    lines = cell.space.app.heard(since, sid=client.sid)
+    notices = [line["notice"] for line in lines if line["notice"] in ("connection", "disconnect")]
+    assert notices == ["disconnect", "connection"]
+
+
+@SDKS
+@ON_WEBSOCKET
+def test_several_namespaces_of_one_connection(cell: Cell) -> None:
+    other = cell.stage.at("/other").define()
+    client = cell.client()
+    second = client.enter(other.ns).connected()
+    other.wait("connection", sid=second.sid)
+    other.send(second, "first")
+    second.next("first")
+    sids = client.sid, second.sid
+    cell.lose(client)
+    cell.space.emit("here", 1)
+    other.emit("there", 2)
+    assert cell.back(client)
+    assert (client.sid, client.state()["recovered"]) == (sids[0], True)
+    end = time.monotonic() + PATIENCE
+    while not second.state()["connected"]:
+        assert time.monotonic() < end, "the second namespace does not come back"
+    assert (second.state()["sid"], second.state()["recovered"]) == (sids[1], True)
+    assert cell.missed(client) == [["here", 1]]
+    assert second.next("there")[0] == 2
+
+
+@SDKS
+@pytest.mark.parametrize("end", ["disconnect", "app"])
+@ON_WEBSOCKET
+def test_an_end_that_somebody_wanted_is_one(cell: Cell, end: str) -> None:
+    client = cell.client()
+    sid = client.sid
+    if end == "app":
+        cell.space.call("disconnect", sid=client, close=False)
+        client.ended()
+    else:
+        client.act("disconnect")
+    cell.space.wait("disconnect", sid=sid)
+    assert not cell.back(client)
+    assert client.sid != sid
+
+
+@pytest.mark.parametrize("sdk", (NATIVE, "node"))
+@ON_WEBSOCKET
+def test_after_the_time_it_is_a_new_socket(cell_of: Callable[..., Cell], sdk: str, transport: str) -> None:
+    with ended(cell_of(sdk, transport, maxDisconnectionDuration=1)) as cell:
+        client = cell.client()
+        sid = client.sid
+        cell.lose(client)
+        time.sleep(2.2)  # longer than the app allows; the service looks once a second
+        assert not cell.back(client)
+        assert client.sid != sid
+
+
+@SDKS
+@ON_WEBSOCKET
+def test_a_pid_or_an_offset_that_nobody_has_given(cell: Cell) -> None:
+    client = cell.client()
+    for auth in ({"pid": "made up"}, {"offset": "made up"}, {"pid": 7, "offset": None}):
+        sid = client.sid
+        cell.lose(client)
+        assert not cell.back(client, auth=auth)
+        assert client.sid != sid
+        cell.space.send(client, "first")
+        client.next("first")
+
+
+@pytest.mark.parametrize("sdk", (NATIVE, "node"))
+@ON_WEBSOCKET
+def test_middlewares_are_skipped_or_not(cell_of: Callable[..., Cell], sdk: str, transport: str) -> None:
+    with ended(cell_of(sdk, transport)) as cell:
+        client = cell.client()
+        cell.lose(client)
+        assert cell.back(client, auth={"token": "refused"})
+    with ended(cell_of(sdk, transport, skipMiddlewares=False)) as cell:
+        client = cell.client()
+        cell.lose(client)
+        with pytest.raises(Refused, match="no"):
+            client.again(auth={"token": "refused"})
+
+
+@pytest.mark.parametrize("sdk", PYTHON)
+@ON_WEBSOCKET
+def test_the_connect_handler_may_refuse(cell: Cell) -> None:
+    client = cell.client()
+    cell.lose(client)
+    with pytest.raises(Refused, match="no"):
+        client.again(auth={"token": "refused"})
+
+
+@BEHIND
+@ON_WEBSOCKET
+def test_a_client_that_has_got_no_event_yet(cell: Cell) -> None:
+    client = cell.stage.client()
+    sid = client.sid
+    cell.lose(client)
+    cell.space.emit("missed")
+    assert cell.back(client), "natively it is a new socket"
+    assert client.sid == sid
+    assert cell.missed(client) == [["missed"]]
+
+
+@BEHIND
+@ON_WEBSOCKET
+def test_what_others_do_while_it_is_away(cell: Cell, running: MoorageProcess) -> None:
+    other = linked(
+        "node" if cell.sdk != "node" else "python", running, cell.stage.hub, connectionStateRecovery={}
+    )
+    try:
+        there = Space(other, cell.stage.ns).define()
+        client = cell.client()
+        since = {app: app.mark for app in (cell.space.app, other)}
+        owner = cell.space if cell.space.serves(client) else there
+        owner.join(client, "r", "s")
+        client.act("lose")
+        owner.app.wait(since[owner.app], notice="disconnect", sid=client.sid)
+        there.emit("of another app server", 1)
+        there.call("sockets_leave", to=[client.sid], rooms=["r"])
+        there.call("sockets_join", to=[client.sid], rooms=["t"])
+        there.emit("not to it", to=["r"])
+        there.emit("to its new room", 2, to=["t"])
+        client.again()
+        assert client.state()["recovered"]
+        mark = fresh("live")
+        there.emit(mark)
+        client.count(mark, 1)
+        found = [event[:-1] for event in client.events()]
+        assert found == [["of another app server", 1], ["to its new room", 2], [mark]]
+        owner = next(
+            space
+            for space in (cell.space, there)
+            if space.app.heard(since[space.app], notice="connection", sid=client.sid, recovered=True)
+        )
+        assert owner.rooms(client) == {"s", "t"}
+    finally:
+        other.kill()
