@@ -10,7 +10,7 @@ from moorage.cluster.homes import instance_of
 from moorage.cluster.router import Router
 from moorage.hub.recovery.counts import Counts
 from moorage.wire.cluster import Envelope
-from moorage.wire.commands import JoinGroups, Selection, Send
+from moorage.wire.commands import JoinGroups, LeaveGroups, Selection, Send
 from moorage.wire.groups import room_group
 from moorage.wire.recovery.moving import Moving
 from tests.cluster.nodes import Nodes
@@ -38,22 +38,29 @@ class App:
         self.name = name
         self.number = 0
         self._nodes = nodes
-        self.on_the_way: list[list[Send]] = [[] for _ in nodes.worlds]
+        self.on_the_way: list[list[tuple[int, Send | JoinGroups | LeaveGroups]]] = [[] for _ in nodes.worlds]
         for router in nodes.routers:
             router.instances.get(instance_of(HUB, name)).begin(Session(), fence=False)
 
     def emit(self, to: Selection, packet: bytes) -> None:
         self.number += 1
         for queue in self.on_the_way:
-            queue.append(Send(HUB, to, packet, source=self.name, number=self.number))
+            queue.append((self.number, Send(HUB, to, packet, source=self.name, number=self.number)))
+
+    def change(self, sid: str, room: str, *, joined: bool) -> None:
+        """A socket joins or leaves a room."""
+        self.number += 1
+        to, make = Selection(group=room_group("/", sid)), JoinGroups if joined else LeaveGroups
+        for queue in self.on_the_way:
+            queue.append((self.number, make(HUB, to, (room_group("/", room),))))
 
     def arrive(self, at: int) -> bool:
         """The oldest of what is on its way to a node arrives there."""
         queue = self.on_the_way[at]
         if not queue:
             return False
-        command = queue.pop(0)
-        self._nodes.routers[at].instances.get(instance_of(HUB, self.name)).number = command.number
+        number, command = queue.pop(0)
+        self._nodes.routers[at].instances.get(instance_of(HUB, self.name)).number = number
         self._nodes.worlds[at].node.submit(command, lambda about, outcome: None, reach=None)
         return True
 

@@ -65,58 +65,91 @@ def test_a_client_goes_round_all_nodes_with_and_without_new_events() -> None:
     assert got == [0, 1, 101, 2, 3, 103, 4, 5, 105, 6, 7, 107, 8]
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_whatever_the_network_does_each_event_arrives_once(seed: int) -> None:
-    random = Random(seed)
-    several = Several(3)
-    apps = [App(several.nodes, "x"), App(several.nodes, "y")]
-    weather = Weather(several, apps, random)
-    clients = [several.client(random.randrange(3), "room") for _ in range(3)]
-    got: dict[int, list[tuple[str, int]]] = defaultdict(list)
-    sent: dict[str, int] = defaultdict(int)
+class History:
+    """Clients that come and go while events are sent from everywhere, in a random order."""
 
-    def read() -> None:
-        for at, client in enumerate(clients):
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.several = Several(3)
+        self.apps = [App(self.several.nodes, "x"), App(self.several.nodes, "y")]
+        self.weather = Weather(self.several, self.apps, self.random)
+        self.clients = [self.several.client(self.random.randrange(3), "room") for _ in range(3)]
+        self.got: list[list[tuple[str, int]]] = [[], [], []]
+        self.sent: dict[str, int] = defaultdict(int)
+        self.inside = [False, False, False]
+        """Whether a client is in a room of its own."""
+        self.own: list[list[int]] = [[], [], []]
+        """Numbers of the events in those rooms that the client must get."""
+
+    def read(self) -> None:
+        for client, got in zip(self.clients, self.got, strict=True):
             client.read()
-            got[at] += [(event[1], event[2]) for event in client.events]
+            got += [(event[1], event[2]) for event in client.events]
             client.events.clear()
 
+    def emit(self) -> None:
+        source = self.random.choice(["x", "y", "n0", "n1", "n2"])
+        self.sent[source] += 1
+        packet = b"42" + json.dumps([source, self.sent[source]]).encode()
+        to = self.random.choice((room("room"), ROOT, BOTH))
+        if source[0] == "n":
+            self.several.nodes.submit(int(source[1]), Send(HUB, to, packet))
+        else:
+            self.apps[source == "y"].emit(to, packet)
+
+    def change(self) -> None:
+        """One app server decides who is in which room, and sends to it."""
+        at, app = self.random.randrange(3), self.apps[0]
+        if self.random.random() < 0.5:
+            self.inside[at] = not self.inside[at]
+            app.change(self.clients[at].sid["/"], f"own{at}", joined=self.inside[at])
+        else:
+            self.sent["own"] += 1
+            app.emit(room(f"own{at}"), b'42["own",%d]' % self.sent["own"])
+            if self.inside[at]:
+                self.own[at].append(self.sent["own"])
+
+    def hop(self) -> None:
+        """A client loses its connection, and comes back somewhere."""
+        self.read()
+        client = self.random.choice(self.clients)
+        client.lose()
+        self.weather.blow(self.random.randrange(30))
+        client.stage = self.several.stages[self.random.randrange(3)]
+        client.come_back(answer=False)
+        for _ in range(200):
+            self.weather.blow(20)
+            if self.is_back(client):
+                break
+        else:
+            self.weather.calm()
+        assert self.is_back(client)
+        client.answer()
+
+    @staticmethod
+    def is_back(client: Returning) -> bool:
+        sockets = client.stage.returns.sockets
+        return bool(sockets) and sockets[-1][0] == client.connection.id
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_the_network_does_each_event_arrives_once(seed: int) -> None:
+    history = History(seed)
+    random = history.random
     for _ in range(25):
         for _ in range(random.randrange(4)):
-            source = random.choice(["x", "y", "n0", "n1", "n2"])
-            sent[source] += 1
-            packet = b"42" + json.dumps([source, sent[source]]).encode()
-            to = random.choice((room("room"), ROOT, BOTH))
-            if source[0] == "n":
-                several.nodes.submit(int(source[1]), Send(HUB, to, packet))
-            else:
-                apps[source == "y"].emit(to, packet)
-            weather.blow(random.randrange(6))
-        at = random.randrange(3)
-        client = clients[at]
+            history.emit()
+            history.change()
+            history.weather.blow(random.randrange(6))
         if random.random() < 0.5:
-            read()
-            client.lose()
-            weather.blow(random.randrange(30))
-            client.stage = several.stages[random.randrange(3)]
-            client.come_back(answer=False)
-            for _ in range(200):
-                weather.blow(20)
-                if (
-                    client.stage.returns.sockets
-                    and client.stage.returns.sockets[-1][0] == client.connection.id
-                ):
-                    break
-            else:
-                weather.calm()
-            assert client.stage.returns.sockets[-1][0] == client.connection.id
-            client.answer()
-        read()
-    weather.calm()
-    read()
+            history.hop()
+        history.read()
+    history.weather.calm()
+    history.read()
     for at in range(3):
-        for source, last in sent.items():
-            assert [number for name, number in got[at] if name == source] == list(range(1, last + 1)), source
+        for source, last in history.sent.items():
+            expected = history.own[at] if source == "own" else list(range(1, last + 1))
+            assert [number for name, number in history.got[at] if name == source] == expected, (at, source)
 
 
 def test_when_a_node_ends_others_fetch_its_sockets() -> None:
