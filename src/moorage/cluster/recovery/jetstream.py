@@ -108,7 +108,7 @@ class JetStreamStore:
             self._facts = await self._bucket()
         except (OSError, nats.errors.Error) as error:
             await self._client.close()
-            raise UsageError(f"recovery.store: JetStream cannot be used: {error or 'no answer'}") from None
+            raise UsageError(f"cluster.nats_url: JetStream cannot be used: {error or 'no answer'}") from None
 
     async def _bucket(self) -> KeyValue:
         name = f"{self._name}-sessions"
