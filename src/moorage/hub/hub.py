@@ -232,6 +232,7 @@ class AppServer:
         "node",
         "others",
         "peer",
+        "quiet",
         "recovery",
         "returns",
         "took_clients",
@@ -286,6 +287,8 @@ class AppServer:
         """Set if its sockets may be recovered."""
         self.recovery = 0.0
         """Seconds that the client of such a socket may be away."""
+        self.quiet = False
+        """True if it is told nothing of such a client if that comes back in time."""
         self.took_clients = False
         """True once it has accepted its first client, which defines its terms. Only in the azure dialect."""
 

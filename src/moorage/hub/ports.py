@@ -184,6 +184,12 @@ class Returns(Protocol[ClientT_contra]):
     def recover(self, connection: ClientT_contra, socket: Recovered) -> None:
         """Instead of a CONNECT packet: an earlier socket goes on with this client."""
 
+    def parked(self, connection: ClientT_contra, reason: Reason) -> bool:
+        """Quiet recovery: a client has gone away and may come back. False if that cannot be told now."""
+
+    def back(self, connection: ClientT_contra, namespace: str, sid: str, former: ClientT_contra) -> None:
+        """Quiet recovery: a socket of the `former` connection belongs to this one now."""
+
 
 class Wanted(NamedTuple):
     """A parked socket that a client comes back to."""

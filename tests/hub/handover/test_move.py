@@ -10,7 +10,7 @@ from moorage.hub.recovery.state import Recovery
 from moorage.hub.settings import Limits, RecoverySettings
 from moorage.wire.commands import LeaveNamespace, Selection
 from moorage.wire.groups import namespace_group, room_group
-from moorage.wire.reasons import APP_ERROR, CLIENT_CLOSED, LINK_OVERFLOW, TRANSPORT_LOST
+from moorage.wire.reasons import APP_ERROR, CLIENT_CLOSED, LINK_OVERFLOW, TRANSPORT_LOST, Reason
 from tests.hub.fakes import HUB, RecordingOpening, RecordingSink, heard, sink_of
 from tests.hub.handover.moving import Mobile, Moving, names
 
@@ -354,6 +354,12 @@ class Nothing:
     """Takes no returning clients."""
 
     def recover(self, connection: Client, socket: Recovered) -> None:
+        raise AssertionError
+
+    def parked(self, connection: Client, reason: Reason) -> bool:
+        raise AssertionError
+
+    def back(self, connection: Client, namespace: str, sid: str, former: Client) -> None:
         raise AssertionError
 
 

@@ -25,25 +25,52 @@ class RecordingReturns:
 
     def __init__(self) -> None:
         self.sockets: list[tuple[str, Recovered]] = []
+        self.away: list[tuple[str, str]] = []
+        """Connection, reason's name."""
+        self.backs: list[tuple[str, str, str, str]] = []
+        """Connection, namespace, socket, former connection."""
+        self.tells = True
 
     def recover(self, connection: Client, socket: Recovered) -> None:
         self.sockets.append((connection.id, socket))
+
+    def parked(self, connection: Client, reason: Reason) -> bool:
+        if self.tells:
+            self.away.append((connection.id, reason.name))
+        return self.tells
+
+    def back(self, connection: Client, namespace: str, sid: str, former: Client) -> None:
+        self.backs.append((connection.id, namespace, sid, former.id))
 
 
 class Stage:
     """A hub with recovery, and an app server."""
 
-    def __init__(self, world: World | None = None, seconds: float = 120.0) -> None:
+    def __init__(self, world: World | None = None, seconds: float = 120.0, *, quiet: bool = False) -> None:
         self.world = world or World()
         self.server, self.link = self.world.server(peer=RecordingPeer())
         self.returns = RecordingReturns()
         self.seconds = seconds
+        self.quiet = quiet
         self.recoverable(self.server)
 
     def recoverable(self, server: AppServer) -> None:
         node, hub = self.world.node, self.world.hub()
         settings = node.hub_settings(hub.name)
-        node.claims.turn_on(hub, server, self.returns, self.seconds, settings=settings, news=node.members)
+        node.claims.turn_on(
+            hub,
+            server,
+            self.returns,
+            self.seconds,
+            quiet=self.quiet,
+            settings=settings,
+            news=node.members,
+        )
+
+    def tick(self, seconds: float) -> None:
+        """Time passes."""
+        self.world.now += seconds
+        self.world.node.tick(self.world.now)
 
     def client(self, *namespaces: str, **handshake: Any) -> Returning:
         """A client with sockets."""

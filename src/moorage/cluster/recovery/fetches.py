@@ -80,7 +80,7 @@ class Fetches:
         self._instances = instances
         self._barrier = barrier
         self._own = own
-        self._gifts = Gifts(node.hubs, node.clock, node.claims.end_former)
+        self._gifts = Gifts(node.hubs, node.clock, node.claims.give)
         node.claims.saved = self._gifts.saved
         self._by_pid: dict[str, _Fetch] = {}
         self._by_number: dict[int, _Fetch] = {}

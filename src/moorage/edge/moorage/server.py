@@ -274,6 +274,10 @@ class MoorageServer:
                 self.openings.pop(number, None)
                 self.tell_closed(number, reason)
 
+    def parked(self, connection: Client) -> None:
+        """The client is away. The app server still knows it."""
+        self._pressure.forget(connection)
+
     def tell_closed(self, number: int, reason: Reason) -> None:
         """Tell the app server that client `number` is gone."""
         self.queue(v1.Closed(number, reason.number, reason.name, cause_of(reason)))

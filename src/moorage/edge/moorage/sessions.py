@@ -151,6 +151,7 @@ class Sessions:
                 server.app,
                 SessionReturns(server),
                 hello.recovery / 1000,
+                quiet=hello.quiet,
                 settings=self.node.hub_settings(hub.name),
                 news=self.node.members,
             )

@@ -15,8 +15,10 @@ from moorage.hub.hub import Connection
 from moorage.hub.recovery.state import Recovery
 from moorage.hub.turns import Job
 from moorage.wire import engineio, socketio
+from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.reasons import APP_CLOSED, APP_LET_GO, MISSED_TOO_MUCH
+from moorage.wire.recovery.offsets import parts_of
 from moorage.wire.socketio import Header
 
 SPECIAL: Final = (b"40", b"41", b"44", b"1")
@@ -79,6 +81,9 @@ def deliver_to_one(clients: Clients, connection: Connection, payload: bytes) -> 
     if not payload.isascii():
         engineio.check_text(payload)
     if connection.tracks is not None:
+        if connection.session.state == State.CLOSED:
+            _deliver_away(clients, connection, payload)
+            return
         recovery = connection.hub.recovery
         payload = payload if recovery is None else recovery.direct(connection, payload)
         if not payload:
@@ -97,6 +102,9 @@ def _record_each(
     """Deliver a payload in a hub with recovery. It may hold the answer to a CONNECT and events of the socket
     that begins with it."""
     engineio.check_text(payload)
+    if connection.session.state == State.CLOSED:
+        _deliver_away(clients, connection, payload)
+        return
     for special, packets in groupby(payload.split(engineio.RS), _is_special_packet):
         if special:
             for packet in packets:
@@ -107,6 +115,29 @@ def _record_each(
             events = recovery.direct(connection, events)
         if events:
             Delivery(events, clients.flusher).to((connection,))
+
+
+def _deliver_away(clients: Clients, former: Connection, payload: bytes) -> None:
+    """An app server with quiet recovery sends to a client that is away, or has come back meanwhile."""
+    recovery = former.hub.recovery
+    for part in parts_of(payload):
+        packets = part.packets
+        if packets == engineio.CLOSE:
+            clients.claims.close(former)
+            continue
+        try:
+            header = socketio.parse_header(packets.partition(engineio.RS)[0])
+        except PeerError:
+            continue
+        track = (former.tracks or {}).get(namespace_group(header.namespace))
+        if track is None or recovery is None:
+            continue
+        if track.connection is not None:
+            deliver_to_one(clients, track.connection, packets)
+        elif header.type in (socketio.DISCONNECT, socketio.CONNECT_ERROR):
+            recovery.end(track)
+        else:
+            recovery.direct(former, packets)
 
 
 def _is_special_packet(packet: bytes) -> bool:
@@ -121,7 +152,7 @@ def is_long(payload: bytes) -> bool:
 def delivering_to_one(clients: Clients, connection: Connection, payload: bytes) -> Job[None]:
     """`deliver_to_one` in steps. Raises `PeerError` at the first packet that cannot be encoded."""
     start = 0
-    while start <= len(payload) and connection.session.state != State.CLOSED:
+    while start <= len(payload) and (connection.session.state != State.CLOSED or connection.tracks):
         end = _end_of_piece(payload, start)
         deliver_to_one(clients, connection, payload[start:end])
         start = end + 1

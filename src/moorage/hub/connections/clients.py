@@ -12,6 +12,7 @@ from moorage.engine.peer import Answer, Connect, Forward, Left
 from moorage.engine.session import Closed, Pong
 from moorage.engine.upgrade import State, Step
 from moorage.hub.connections.bursts import Bursts
+from moorage.hub.connections.fanout import Encoded, push
 from moorage.hub.connections.guests import Guests
 from moorage.hub.connections.heartbeat import Heartbeats
 from moorage.hub.handover.handovers import Handovers
@@ -81,7 +82,7 @@ class Clients:
         self.bursts: dict[AppServer, Bursts] = {}
         """The queues of clients that flood, by app server."""
         self.guests = Guests(self._chores)
-        self.claims = Claims(new_id, clock, partial(self.disconnect, who="client"))
+        self.claims = Claims(new_id, clock, partial(self.disconnect, who="client"), self._goes_on)
         self._openings: dict[Connection, tuple[Opening[Connection], Handshake]] = {}
         self.handovers = Handovers(
             clock=clock,
@@ -140,6 +141,7 @@ class Clients:
         hub.queries.without(server)
         hub.questions.without(server)
         self.handovers.server_lost(hub, server)
+        self.claims.lost(server)
         clients = tuple(server.clients)
         if len(clients) <= AT_ONCE:
             for connection in clients:
@@ -286,6 +288,8 @@ class Clients:
             return
         session, outbox = connection.session, connection.outbox
         if session.state == State.CLOSED:
+            if connection.tracks is not None:
+                self.claims.close(connection)
             return
         session.step(Step.CLOSE)
         hub = connection.hub
@@ -293,15 +297,15 @@ class Clients:
             if sid:
                 self.observer.left(connection, namespace)
         hub.websockets -= outbox.framed
-        if connection.tracks is not None:
-            self.claims.gone(connection, reason)
+        quiet = connection.tracks is not None and self.claims.gone(connection, reason)
         hub.directory.remove(connection)
         connection.server.clients.discard(connection)
         self.connections -= 1
         self.heartbeats.remove(connection)
         queued, sink = outbox.size, outbox.sink
         rest = outbox.drop()
-        connection.server.link.closed(connection, reason)
+        if not quiet:
+            connection.server.link.closed(connection, reason)
         age = self.clock() - connection.opened_at
         self.observer.closed(connection, reason, who=who, detail=detail, age=age, queued=queued)
         self._forget_if_empty(hub)
@@ -322,6 +326,10 @@ class Clients:
 
     def _silent(self, connection: Connection) -> None:
         self.disconnect(connection, reasons.PING_TIMEOUT, who="service")
+
+    def _goes_on(self, connection: Connection, namespace: str, payload: bytes) -> None:
+        self.observer.joined(connection, namespace)
+        push(connection.outbox, Encoded(payload), self.flusher)
 
     def leave_namespace(self, connection: Connection, namespace: str, *, was_connected: bool) -> None:
         """A socket ended, or was never connected: remove it from all groups of the namespace. An app server
@@ -377,8 +385,8 @@ class Clients:
             connection.server.link.forward(connection, event.packet)
         elif isinstance(event, Connect):
             # A client that moves gets a new socket: its next app server must not get two kinds of claims.
-            moves = isinstance(connection.channel, Move)
-            if connection.hub.recovery is None or moves or not self.claims.connect(connection, event):
+            claims = connection.hub.recovery is not None and not isinstance(connection.channel, Move)
+            if not claims or not self.claims.connect(connection, event):
                 connection.server.link.forward(connection, event.packet)
         elif isinstance(event, Pong):
             if connection.heartbeat is not None:

@@ -5,7 +5,10 @@ nothing."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final
+
+import orjson
 
 from moorage.engine.peer import Connect
 from moorage.engine.upgrade import State
@@ -14,6 +17,7 @@ from moorage.hub.ports import Elsewhere, Interest, Recovered, Returns, Wanted
 from moorage.hub.recovery.causes import CAUSES, DROPPED, FOREIGN, OFFSET, UNKNOWN, UNSAVED, UNSUPPORTED
 from moorage.hub.recovery.counts import Counts
 from moorage.hub.recovery.log import Entry
+from moorage.hub.recovery.replay import missed_by, position_of
 from moorage.hub.recovery.state import Recovery
 from moorage.hub.recovery.track import Claim, Track
 from moorage.hub.settings import RecoverySettings
@@ -60,10 +64,13 @@ class Claims:
         new_pid: Callable[[], str],
         clock: Callable[[], float],
         end: Callable[[Connection, Reason], None],
+        goes_on: Callable[[Connection, str, bytes], None],
     ) -> None:
         self._new_pid = new_pid
         self._clock = clock
         self._end = end
+        self._goes_on = goes_on
+        """Called with a connection, a namespace in which it has a socket now, and what its client gets."""
         self.counts = Counts()
         self.elsewhere: Elsewhere | None = None
         """The other nodes, which may have sockets of clients that come here."""
@@ -71,6 +78,8 @@ class Claims:
         """Told of each socket whose data has come."""
         self._fetching: dict[str, tuple[Connection, Connect]] = {}
         """Clients whose sockets come from other nodes, by the `pid`."""
+        self._away: dict[Connection, Reason] = {}
+        """Connections whose end the app server does not know, and its reason."""
         self._waiting: dict[SocketTrack, Claim[Connection]] = {}
         """Claims of sockets whose data has not come yet."""
         self.refused: Refused = _nobody
@@ -83,19 +92,21 @@ class Claims:
         returns: Returns[Client],
         seconds: float,
         *,
+        quiet: bool = False,
         settings: RecoverySettings,
         news: Interest | None,
     ) -> None:
         """The sockets of this app server may be recovered if their clients are away for at most `seconds`, as
-        far as the settings allow."""
+        far as the settings allow. `quiet`: it is not told if they come back in time."""
         seconds = min(seconds or settings.recovery_default_disconnection, settings.recovery_max_disconnection)
         if seconds > 0:
-            server.returns, server.recovery = returns, seconds
+            server.returns, server.recovery, server.quiet = returns, seconds, quiet
             if hub.recovery is None:
                 epoch = self._new_pid()[-EPOCH:]
                 hub.recovery = Recovery(
                     hub.name, epoch, settings, hub.directory, news, counts=self.counts, now=self._clock()
                 )
+                hub.recovery.emptied = self._emptied
 
     def tick_hub(self, hub: Hub, now: float) -> None:
         """Time passes in a hub. Its recovery ends with the last socket and app server that have it."""
@@ -148,7 +159,7 @@ class Claims:
         track = recovery.find(asked.pid)
         cause = unknown or UNKNOWN
         if track is not None:
-            after = recovery.position_of(track, asked.offset)
+            after = position_of(recovery.log, track, asked.offset)
             if track.namespace != connect.header.namespace or track.user_id != connection.user_id:
                 cause = FOREIGN
             elif after is None:
@@ -157,8 +168,14 @@ class Claims:
                 cause = UNSUPPORTED
             else:
                 self.end_former(track)
-                if recovery.missed(track, after) is not None:
-                    self._claim(track, Claim(connection, connect, after))
+                found = missed_by(recovery.log, track, after)
+                if found is not None:
+                    claim = Claim(connection, connect, after)
+                    if track.quiet is not None and track.quiet.server is connection.server:
+                        self._back(track, track.quiet, claim, found)
+                    else:
+                        self._tell(track)
+                        self._claim(track, claim)
                     return True
                 cause = DROPPED
                 recovery.end(track)
@@ -175,6 +192,67 @@ class Claims:
         former = track.connection if track.claim is None else track.claim.connection
         if former is not None:
             self._end(former, RETURNED)
+
+    def give(self, track: SocketTrack) -> None:
+        """Another node asks for a socket: its connection ends, and its app server saves it."""
+        self.end_former(track)
+        self._tell(track)
+
+    def _back(
+        self, track: SocketTrack, former: Connection, claim: Claim[Connection], found: list[Entry]
+    ) -> None:
+        """Quiet recovery: the socket goes on with the new connection. The app server may send to it by the
+        former one until it knows."""
+        connection = claim.connection
+        recovery, server = _recovery(connection), connection.server
+        assert server.returns is not None
+        recovery.claim(track, claim)
+        connection.session.peer.connected(track.namespace, track.sid)
+        recovery.resume(track, connection)
+        self.counts.resumed += 1
+        self.counts.replayed += len(found)
+        _watch_acks(connection, track)
+        server.returns.back(connection, track.namespace, track.sid, former)
+        server.link.taken(former, partial(recovery.forget, former, track))
+        head = b"40" if track.namespace == "/" else b"40%b," % track.namespace.encode()
+        answer = head + orjson.dumps({"sid": track.sid, "pid": track.pid})
+        self._goes_on(connection, track.namespace, RS.join([answer, *[entry.payload for entry in found]]))
+
+    def _tell(self, track: SocketTrack) -> None:
+        """The client of a connection that has quietly ended is back elsewhere: its app server is told now,
+        and saves the sockets."""
+        former = track.quiet
+        if former is not None:
+            for each in (former.tracks or {}).values():
+                if each.quiet is former:
+                    each.quiet, each.ended = None, former
+            self._emptied(former)
+
+    def _emptied(self, former: Connection) -> None:
+        """The app server is told of the end of a connection."""
+        reason = self._away.pop(former, None)
+        former.tracks = None
+        if reason is not None:
+            former.server.link.closed(former, reason)
+
+    def close(self, former: Connection) -> None:
+        """The app server closes a client that is away."""
+        for track in tuple((former.tracks or {}).values()):
+            if track.quiet is former:
+                _recovery(former).end(track)
+
+    def lost(self, server: AppServer) -> None:
+        """An app server is gone, and with it the sockets of its clients that have quietly gone away."""
+        for former in [each for each in self._away if each.server is server]:
+            self.close(former)
+
+    def where(self, client: Client, namespace: str) -> Client:
+        """The connection that has the socket which the app server knows by this one."""
+        if isinstance(client, Connection) and client.tracks is not None:
+            track = client.tracks.get(namespace_group(namespace))
+            if track is not None and track.connection is not None:
+                return track.connection
+        return client
 
     def _claim(self, track: SocketTrack, claim: Claim[Connection]) -> None:
         _recovery(claim.connection).claim(track, claim)
@@ -211,21 +289,18 @@ class Claims:
                 if claim is not None:
                     _enter(connection, namespace, sid)
             track = recovery.begin(connection, namespace, sid, self._new_pid(), server.recovery)
-            missed = []
+            found: list[Entry] = []
         else:
-            found = recovery.missed(track, claim.after)
-            if found is None:
+            lost = missed_by(recovery.log, track, claim.after)
+            if lost is None:
                 recovery.end(track)
                 return None
-            missed = found
+            found = lost
             recovery.resume(track, connection)
             self.counts.resumed += 1
-            self.counts.replayed += len(missed)
-        peer = connection.session.peer
-        if peer.unacked is None:
-            peer.unacked = {}
-        peer.unacked[namespace] = track.unacked
-        return RS.join([with_pid(packet, header, track.pid), *_again(connection.hub, track, missed)])
+            self.counts.replayed += len(found)
+        _watch_acks(connection, track)
+        return RS.join([with_pid(packet, header, track.pid), *_again(connection.hub, track, found)])
 
     def knows(self, connection: Connection, namespace: str) -> bool:
         """True if the app server knows of the client's CONNECT."""
@@ -238,8 +313,9 @@ class Claims:
         if track is not None:
             _recovery(connection).end(track)
 
-    def gone(self, connection: Connection, reason: Reason) -> None:
-        """A connection with recoverable sockets has ended."""
+    def gone(self, connection: Connection, reason: Reason) -> bool:
+        """A connection with recoverable sockets has ended. Returns True if its app server must not be told:
+        there the sockets live on without their client."""
         recovery = _recovery(connection)
         for track in tuple((connection.tracks or {}).values()):
             if track.claim is not None:
@@ -248,7 +324,15 @@ class Claims:
                     recovery.end(track)
             elif reason not in PARKING:
                 recovery.end(track)
-        recovery.park(connection)
+        server = connection.server
+        quiet = server.quiet and bool(connection.tracks) and not (server.draining or reason is DRAINING)
+        if quiet:
+            assert server.returns is not None
+            quiet = server.returns.parked(connection, reason)
+        recovery.park(connection, quiet=quiet)
+        if quiet:
+            self._away[connection] = reason
+        return quiet
 
     def seen(self, hubs: Iterable[Hub]) -> tuple[int, int, int, int, int, int, int, dict[str, int], int]:
         """Parked sockets, kept events and bytes, and the counts, in the order of `Counts`. Causes without a
@@ -285,6 +369,13 @@ def _nobody(connection: Connection, namespace: str, cause: str) -> None:
 
 def _nothing(track: SocketTrack) -> None:
     """Nobody needs it."""
+
+
+def _watch_acks(connection: Connection, track: SocketTrack) -> None:
+    peer = connection.session.peer
+    if peer.unacked is None:
+        peer.unacked = {}
+    peer.unacked[track.namespace] = track.unacked
 
 
 def _recovery(connection: Connection) -> Recovery[Connection]:

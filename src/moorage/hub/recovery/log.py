@@ -215,12 +215,12 @@ class DeliveryLog:
             self.floor_time = max(self.floor_time, lane.floor_time)
 
     def is_missing(self, key: str, after: int, confirmed: float) -> bool:
-        """True if an entry of this lane has left that is later than the position `after` and the time
-        `confirmed`."""
-        if self.floor > after and self.floor_time > confirmed:
+        """True if an entry of this lane has left that is later than the position `after`, and no earlier than
+        the time `confirmed`."""
+        if self.floor > after and self.floor_time >= confirmed:
             return True
         lane = self._lanes.get(key)
-        return lane is not None and lane.floor > after and lane.floor_time > confirmed
+        return lane is not None and lane.floor > after and lane.floor_time >= confirmed
 
     def since(self, keys: Iterable[str], after: int) -> list[Entry]:
         """The entries of these lanes after a position, in order."""

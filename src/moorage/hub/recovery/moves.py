@@ -9,6 +9,7 @@ from typing import NamedTuple
 from moorage.hub.hub import Connection, Hub
 from moorage.hub.recovery.carried import missed
 from moorage.hub.recovery.causes import DROPPED, FOREIGN, OFFSET, UNKNOWN, UNSAVED
+from moorage.hub.recovery.replay import identities, missed_by, position_of, start_of
 from moorage.hub.recovery.state import Recovery
 from moorage.hub.recovery.track import Track
 from moorage.wire.recovery.moving import Asked, Denied, More, Offered, Segment, Take, Taken
@@ -73,13 +74,15 @@ class Gifts:
             answer(Denied(asked.number, UNKNOWN))
             return
         recovery, track = found
-        after = recovery.start_of(track) if asked.whole else recovery.position_of(track, asked.offset)
+        after = (
+            start_of(recovery.log, track) if asked.whole else position_of(recovery.log, track, asked.offset)
+        )
         cause = _cause(asked, track, after)
         if after is None or cause:
             answer(Denied(asked.number, cause))
             return
         self._end_former(track)
-        if recovery.missed(track, after) is None:
+        if missed_by(recovery.log, track, after) is None:
             if not asked.whole:
                 recovery.end(track)
             answer(Denied(asked.number, DROPPED))
@@ -131,7 +134,7 @@ class Gifts:
         if not track.groups <= set(take.groups):
             return More(take.number, tuple(track.groups))
         del self._offers[track]
-        events = recovery.missed(track, offer.after)
+        events = missed_by(recovery.log, track, offer.after)
         if events is None:
             recovery.end(track)
             return Denied(take.number, DROPPED)
@@ -147,7 +150,7 @@ class Gifts:
         whole = offer.after == track.since and (carried is None or carried.whole)
         events = [entry for entry in events if entry.position > own]
         segments.append(Segment(log.epoch, max(own, offer.after), log.position, missed(events)))
-        known = recovery.identities(track, SEEN_SECONDS)
+        known = identities(recovery.log, track, recovery.now - SEEN_SECONDS)
         given = Given(
             tuple(track.groups),
             tuple(set(take.groups) - track.groups),

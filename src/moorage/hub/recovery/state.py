@@ -3,7 +3,7 @@ parked, and the log of what they may have missed."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Final, Generic
@@ -14,21 +14,19 @@ from moorage.hub.recovery.away import Away, Beside
 from moorage.hub.recovery.carried import Carried
 from moorage.hub.recovery.counts import Counts
 from moorage.hub.recovery.log import DeliveryLog, Entry
+from moorage.hub.recovery.replay import EVERYONE, USER
 from moorage.hub.recovery.sending import Sending
-from moorage.hub.recovery.track import Claim, Past, Track, matches
+from moorage.hub.recovery.track import Claim, Track
 from moorage.hub.recovery.tracked import ConnectionT, TrackedRooms
 from moorage.hub.rooms import Directory, Rooms
 from moorage.hub.settings import RecoverySettings
 from moorage.wire.commands import Selection
 from moorage.wire.engineio import RS
 from moorage.wire.groups import namespace_group, prefix_of
-from moorage.wire.recovery.offsets import parse_offset, parts_of, with_offset
+from moorage.wire.recovery.offsets import parts_of, with_offset
 
 SLACK: Final = 5.0
 """Seconds added to the heartbeat's times: after those a client that received nothing has been noticed."""
-_EVERYONE: Final = "\0"
-_USER: Final = "\0@"
-"""Lanes that are no groups. A group's name in a frame or a request cannot begin like this."""
 
 
 class Recovery(Generic[ConnectionT]):
@@ -58,6 +56,8 @@ class Recovery(Generic[ConnectionT]):
         """A job that is given up takes its emit along."""
         self._latest = b""
         self._news = news
+        self.emptied: Callable[[ConnectionT], object] = _nobody
+        """Called when the last socket of a connection that has quietly ended is back, or has ended too."""
         self._directory = directory
         self.away: Away[ConnectionT] = Away()
         self._tracks: dict[str, Track[ConnectionT]] = {}
@@ -106,13 +106,16 @@ class Recovery(Generic[ConnectionT]):
         self.margin = max(self.margin, interval + timeout + SLACK)
         self.log.retention = self._longest + self.margin
 
-    def park(self, connection: ConnectionT) -> None:
-        """A connection ends in a way that lets its client come back to its sockets."""
+    def park(self, connection: ConnectionT, *, quiet: bool = False) -> None:
+        """A connection ends in a way that lets its client come back to its sockets. `quiet`: their app server
+        is not told of it."""
         assert connection.tracks is not None
-        tracks, connection.tracks = connection.tracks, None
+        tracks = connection.tracks
+        if not quiet:
+            connection.tracks = None
         for track in tracks.values():
             track.server = connection.server
-            track.ended = connection
+            track.quiet, track.ended = (connection, None) if quiet else (None, connection)
             self._park(track, [g for g in connection.groups if prefix_of(g) in ("", track.prefix)])
             late = [sending.position for sending in self._sendings if sending.has_missed(connection, track)]
             track.interrupted = min(late, default=0)
@@ -142,7 +145,7 @@ class Recovery(Generic[ConnectionT]):
         track.resumed(track.claim.after, self.log.position)
         track.connection = connection
         self.claimed.discard(track)
-        track.claim = None
+        track.claim = track.quiet = None
         track.live_since = self.now
         track.interrupted = 0
         track.server = connection.server
@@ -185,12 +188,22 @@ class Recovery(Generic[ConnectionT]):
             return
         if self._private.get(track.private) is track:
             del self._private[track.private]
+        former, track.quiet = track.quiet, None
         if track.connection is None:
             self.unpark(track)
             if track.claim is not None:
                 self.unclaim(track)
+            if former is not None:
+                self.forget(former, track)
         elif track.connection.tracks is not None:
             track.connection.tracks.pop(track.prefix, None)
+
+    def forget(self, former: ConnectionT, track: Track[ConnectionT]) -> None:
+        """The app server does not send to the socket by this connection any more."""
+        if former.tracks is not None and former.tracks.get(track.prefix) is track:
+            del former.tracks[track.prefix]
+            if not former.tracks:
+                self.emptied(former)
 
     def dismiss(self, track: Track[ConnectionT]) -> None:
         """Somebody other than its app server ends a parked socket. One that a client has claimed ends when
@@ -229,17 +242,6 @@ class Recovery(Generic[ConnectionT]):
     def everyone(self) -> list[Track[ConnectionT]]:
         """All sockets that may be recovered."""
         return list(self._tracks.values())
-
-    def start_of(self, track: Track[ConnectionT]) -> int:
-        """A position from which on everything is kept that the socket's client may lack."""
-        lanes = self._lanes(track, track.past(track.since), track.since)
-        return self.log.start(lanes, track.since, track.confirmed)
-
-    def identities(self, track: Track[ConnectionT], seconds: float) -> set[tuple[str, int]]:
-        """The identities of the emits for a socket in the last seconds, whether it got them or not."""
-        lanes = self._lanes(track, track.past(track.since), track.since)
-        found = self.log.later(lanes, self.now - seconds)
-        return {(entry.source, entry.number) for entry in found if entry.source}
 
     # -- groups ---------------------------------------------------------------------------------
 
@@ -322,10 +324,10 @@ class Recovery(Generic[ConnectionT]):
             return (to.group,) if self._has_members(to.group) else ()
         if to.user is not None:
             there = self._directory.of_user(to.user) or self.away.of_user(to.user)
-            return (_USER + to.user,) if there else ()
+            return (USER + to.user,) if there else ()
         if to.filter is not None and to.filter.any_of is not None:
             return [group for group in to.filter.any_of if self._has_members(group)]
-        return (_EVERYONE,)
+        return (EVERYONE,)
 
     def _has_members(self, group: str) -> bool:
         return bool(self._directory.rooms.members(group) or self.away.rooms.members(group))
@@ -367,62 +369,6 @@ class Recovery(Generic[ConnectionT]):
             sent.append(packets)
         return RS.join(sent)
 
-    # -- return ---------------------------------------------------------------------------------
-
-    def position_of(self, track: Track[ConnectionT], offset: str | None) -> int | None:
-        """The position from which on a client has missed events; None for an offset that it cannot have."""
-        carried = track.carried
-        if offset is None:
-            return track.since if carried is None or carried.whole else None
-        found = parse_offset(offset)
-        if found is None:
-            return None
-        if carried is not None and (found.epoch != self.log.epoch or found.position < carried.end):
-            return carried.position_of(found)
-        if found.epoch != self.log.epoch or found.position > self.log.position:
-            return None
-        return max(found.position, track.since)
-
-    def missed(self, track: Track[ConnectionT], after: int) -> list[Entry] | None:
-        """What a parked socket has missed after a position. None if something of it may not be kept."""
-        if track.dismissed or (track.interrupted and after >= track.interrupted):
-            return None
-        if after < track.unknown and track.unknown_time > track.confirmed:
-            return None
-        past = track.past(after)
-        lanes = self._lanes(track, past, after)
-        if any([self.log.is_missing(key, start, track.confirmed) for key, start in lanes.items()]):
-            return None
-        found = track.carried.after(after, track.unacked) if track.carried is not None else []
-        settings, size = self.log.settings, sum([entry.size for entry in found])
-        for entry in self.log.since(lanes, after):
-            past.advance(entry.position)
-            if entry.namespace == track.namespace and self._is_for(track, entry, past):
-                found.append(entry)
-                size += entry.size
-        if len(found) > settings.recovery_session_events or size > settings.recovery_session_bytes:
-            return None
-        return found
-
-    @staticmethod
-    def _lanes(track: Track[ConnectionT], past: Past, after: int) -> dict[str, int]:
-        """The lanes with what is sent to a socket, and from which position on."""
-        lanes = {**past.joined, _EVERYONE: after}
-        if track.user_id is not None:
-            lanes[_USER + track.user_id] = after
-        return lanes
-
-    def _is_for(self, track: Track[ConnectionT], entry: Entry, past: Past) -> bool:
-        if track.carried is not None and track.carried.has_seen(entry):
-            return False
-        if entry.ack_id is not None and entry.time < track.confirmed:
-            return False
-        if entry.to is None:
-            return entry.ack_id is None or track.unacked.get(entry.ack_id) is entry
-        if entry.to.connection is not None:
-            return track.private in past.groups
-        return matches(entry.to, past)
-
     def close(self, hub: str) -> None:
         """The hub has no recovery any more: nothing is recorded from now on."""
         rooms: Rooms[ConnectionT] = Rooms(hub, self._news)
@@ -444,6 +390,10 @@ class Recovery(Generic[ConnectionT]):
                     over.append(track)
         for track in over:
             self.end(track)
+
+
+def _nobody(connection: object) -> None:
+    """Nobody needs to know."""
 
 
 def _deadline(row: tuple[object, float]) -> float:

@@ -56,6 +56,7 @@ class Track(Generic[ConnectionT]):
         "pid",
         "prefix",
         "private",
+        "quiet",
         "server",
         "sid",
         "since",
@@ -95,6 +96,9 @@ class Track(Generic[ConnectionT]):
         """Seconds that the client may be away."""
         self.data: bytes | None = None
         """The app's data of the socket; None until the app server has sent it."""
+        self.quiet: ConnectionT | None = None
+        """With quiet recovery, while its client is away: the connection that has ended, to which the app
+        server goes on to send."""
         self.groups: set[str] = set()
         """While its client is away."""
         self.listed: Found | None = None

@@ -175,6 +175,8 @@ class Dispatcher:
         self, make: type[JoinGroups | LeaveGroups], frame: v1.Enter | v1.Exit, groups: tuple[str, ...]
     ) -> Job[None] | None:
         connection = self._server.numbered.get(frame.client) or self._server.numbered.away(frame.client)
+        if connection is not None and self._server.hub.recovery is not None:
+            connection = self._node.claims.where(connection, frame.namespace)
         if connection is None:
             self._done(frame, _NOBODY)
             return None

@@ -1,0 +1,94 @@
+"""What a client that comes back has missed."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from moorage.hub.recovery.log import DeliveryLog, Entry
+from moorage.hub.recovery.track import Past, Track, matches
+from moorage.wire.recovery.offsets import parse_offset
+
+EVERYONE: Final = "\0"
+USER: Final = "\0@"
+"""Lanes that are no groups. A group's name in a frame or a request cannot begin like this."""
+
+
+def position_of(log: DeliveryLog, track: Track[Any], offset: str | None) -> int | None:
+    """The position from which on a client has missed events; None for an offset that it cannot have."""
+    carried = track.carried
+    if offset is None:
+        return track.since if carried is None or carried.whole else None
+    found = parse_offset(offset)
+    if found is None:
+        return None
+    if carried is not None and (found.epoch != log.epoch or found.position < carried.end):
+        return carried.position_of(found)
+    if found.epoch != log.epoch or found.position > log.position:
+        return None
+    return max(found.position, track.since)
+
+
+def missed_by(log: DeliveryLog, track: Track[Any], after: int) -> list[Entry] | None:
+    """What a parked socket has missed after a position. None if something of it may not be kept."""
+    if track.dismissed or (track.interrupted and after >= track.interrupted):
+        return None
+    if after < track.unknown and track.unknown_time > track.confirmed:
+        return None
+    past = track.past(after)
+    lanes = _lanes(track, past, after)
+    if any([log.is_missing(key, start, track.confirmed) for key, start in lanes.items()]):
+        return None
+    found = _unacked_before(track, after) if track.quiet is not None else []
+    if track.carried is not None:
+        found += track.carried.after(after, track.unacked)
+    for entry in log.since(lanes, after):
+        past.advance(entry.position)
+        if entry.namespace == track.namespace and _is_for(track, entry, past):
+            found.append(entry)
+    settings = log.settings
+    too_many = len(found) > settings.recovery_session_events
+    if too_many or sum([entry.size for entry in found]) > settings.recovery_session_bytes:
+        return None
+    return found
+
+
+def start_of(log: DeliveryLog, track: Track[Any]) -> int:
+    """A position from which on everything is kept that the socket's client may lack."""
+    lanes = _lanes(track, track.past(track.since), track.since)
+    return log.start(lanes, track.since, track.confirmed)
+
+
+def identities(log: DeliveryLog, track: Track[Any], since: float) -> set[tuple[str, int]]:
+    """The identities of the emits for a socket from this time on, whether it got them or not."""
+    lanes = _lanes(track, track.past(track.since), track.since)
+    return {(entry.source, entry.number) for entry in log.later(lanes, since) if entry.source}
+
+
+def _lanes(track: Track[Any], past: Past, after: int) -> dict[str, int]:
+    """The lanes with what is sent to a socket, and from which position on."""
+    lanes = {**past.joined, EVERYONE: after}
+    if track.user_id is not None:
+        lanes[USER + track.user_id] = after
+    return lanes
+
+
+def _unacked_before(track: Track[Any], after: int) -> list[Entry]:
+    """Events whose acks the app still waits for, and that the client has received: the acks may have been
+    lost."""
+    return [
+        entry
+        for entry in track.unacked.values()
+        if entry.left and entry.position <= after and entry.time >= track.confirmed
+    ]
+
+
+def _is_for(track: Track[Any], entry: Entry, past: Past) -> bool:
+    if track.carried is not None and track.carried.has_seen(entry):
+        return False
+    if entry.ack_id is not None and entry.time < track.confirmed:
+        return False
+    if entry.to is None:
+        return entry.ack_id is None or track.unacked.get(entry.ack_id) is entry
+    if entry.to.connection is not None:
+        return track.private in past.groups
+    return matches(entry.to, past)
