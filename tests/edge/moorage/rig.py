@@ -75,6 +75,7 @@ class App:
         self.id = server_id
         self.instance = ""
         self.recovery = 0
+        self.quiet = False
         self.out = Outgoing(1 << 22)
         self.inc = Incoming(window)
         self.line: Line
@@ -96,6 +97,7 @@ class App:
             self.inc.window,
             instance=self.instance,
             recovery=self.recovery,
+            quiet=self.quiet,
         )
         self.line.feed(v1.encode_batch(0, 0, [v1.encode_frame(hello)]))
         if self.line.closed:

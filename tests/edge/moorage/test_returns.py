@@ -87,3 +87,58 @@ def test_without_recovery_nothing_changes() -> None:
 
 def test_an_older_sdk_has_no_recovery() -> None:
     assert recoverable(Rig(), revision=4).hello.recovery == 0
+
+
+def quiet(rig: Rig) -> App:
+    """An app server that is told nothing of clients that come back in time."""
+    app = App(rig, "s1")
+    app.recovery, app.quiet = 120_000, True
+    return app.dial()
+
+
+def test_quietly_a_socket_lives_on() -> None:
+    rig = Rig()
+    app = quiet(rig)
+    number, connection = app.client("/")
+    pid = json.loads(heard(connection)[0][2:])["pid"]
+    rig.world.node.disconnect(connection, TRANSPORT_LOST, who="client")
+    assert app.heard() == [v1.Parked(number, "transport close")]
+    app.say(v1.Enter(0, number, "/", ("room",)))
+    app.say(v1.Packet(number, b'42["direct",1]'), v1.Emit(0, v1.To("/", ("room",)), 0, b'42["missed",2]'))
+    back, connection, _ = app.opening()
+    app.say(v1.Opened(back, 25_000, 20_000, 1_000_000))
+    app.heard()
+    rig.world.node.receive(connection, b"40" + json.dumps({"pid": pid}).encode())
+    rig.settle()
+    app.read(take=False)
+    # Until the app server has taken `Back`, it uses the former number.
+    app.say(v1.Packet(number, b'42["direct",3]'), v1.Exit(0, number, "/", ("room",)))
+    app.say(v1.Emit(0, v1.To("/", ("room",)), 0, b'42["not in the room"]'))
+    assert app.heard() == [v1.Back(back, "/", f"s{number}", number)]
+    app.ack()
+    assert app.heard() == [v1.Closed(number, 1001, "transport-lost", "transport close")]
+    app.say(v1.Packet(back, b'42["direct",4]'))
+    rig.settle()
+    first, *events = heard(connection)
+    assert json.loads(first[2:]) == {"sid": f"s{number}", "pid": pid}
+    assert [json.loads(event[2:])[1] for event in events] == [1, 2, 3, 4]
+
+
+def test_a_quiet_app_server_closes_a_client_that_is_away() -> None:
+    rig = Rig()
+    app = quiet(rig)
+    number, connection = app.client("/")
+    rig.world.node.disconnect(connection, TRANSPORT_LOST, who="client")
+    assert app.heard() == [v1.Parked(number, "transport close")]
+    app.say(v1.Close(number))
+    assert app.heard() == [v1.Closed(number, 1001, "transport-lost", "transport close")]
+
+
+def test_a_client_of_a_session_that_is_over_leaves_nothing() -> None:
+    rig = Rig()
+    app = quiet(rig)
+    _, connection = app.client("/")
+    rig.world.node.disconnect(connection, TRANSPORT_LOST, who="client")
+    app.server.farewell()
+    rig.world.node.tick(rig.world.now)
+    assert rig.world.node.hub(rig.hub_name) is None
