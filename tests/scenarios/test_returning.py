@@ -71,13 +71,13 @@ def port_of(node: MoorageProcess) -> int:
 
 
 @contextmanager
-def returning(*names: str, settings: tuple[str, ...] = ()) -> Iterator[Returning]:
+def returning(*names: str, quiet: bool = False) -> Iterator[Returning]:
     with Cluster() as cluster:
-        cluster.start(*names, settings=settings)
+        cluster.start(*names)
         program = Program("returning", ["node", str(PROGRAM)])
         try:
             options = {"hub": "app", "connectionString": cluster.nodes[names[0]].connection_string}
-            program.call("start", options=options, duration=60_000)
+            program.call("start", options=options, duration=60_000, quiet=quiet)
             found = Returning(cluster, program)
             found.route(*names)
             until(
@@ -107,6 +107,21 @@ def test_clients_come_back_at_other_nodes_and_miss_nothing(transports: list[str]
         assert [client["fresh"] for client in clients] == [1] * CLIENTS
         moved = sum(node.metric("moorage_recovery_moved_total") for node in scene.cluster.nodes.values())
         assert moved > CLIENTS // 3
+
+
+def test_quiet_recovery_and_returns_at_other_nodes() -> None:
+    with returning("one", "two", "three", quiet=True) as scene:
+        scene.connect()
+        scene.program.call("emit", every=20)
+        for _ in range(5):
+            scene.cut(0.7)
+        clients = scene.finish()
+        assert scene.refused() == {}
+        once_and_in_order(clients)
+        assert [client["fresh"] for client in clients] == [1] * CLIENTS
+        # At its own node a client comes back without a word to the app; at others the app is told.
+        resumed = sum(client["resumed"] for client in clients)
+        assert CLIENTS < scene.state()["connections"] < CLIENTS + resumed
 
 
 def test_sockets_survive_the_drain_of_their_node() -> None:

@@ -32,6 +32,7 @@ const proxy = net.createServer((client) => {
 let io;
 let emitting;
 let emitted = 0;
+let connections = 0;
 const clients = [];
 
 function client(number, options) {
@@ -45,14 +46,15 @@ function client(number, options) {
 }
 
 listen({
-  start: async ({ options, duration }) => {
+  start: async ({ options, duration, quiet }) => {
     io = new Server(createServer(), {
       connectionStateRecovery: { maxDisconnectionDuration: duration }, pingInterval: 2000, pingTimeout: 2000,
     });
     io.on("connection", (socket) => {
+      connections += 1;
       if (!socket.recovered) socket.join("room");
     });
-    const moorage = await useMoorage(io, options);
+    const moorage = await useMoorage(io, { ...options, quietRecovery: quiet });
     moorage.on("error", (error) => notice("problem", { message: error.message }));
     await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
   },
@@ -79,6 +81,7 @@ listen({
     connected: clients.filter(({ socket }) => socket.connected).length,
     behind: clients.filter(({ got }) => got[got.length - 1] !== emitted).length,
     emitted,
+    connections,
   }),
   result: () =>
     clients.map(({ got, fresh, resumed }) => ({
