@@ -99,13 +99,16 @@ export class Clients {
     this.#connections.set(client, connection);
     engine.accepted(connection);
     const refuse = (): void => {
-      this.forget(connection);
+      // The service may have closed the client meanwhile.
+      if (connection.readyState !== "open") return;
       this.link.send({ type: Type.Refused, client, status: 503, message: "" });
+      connection.end("forced close");
     };
     const adopted = engine.closing ? Promise.resolve(false) : make(connection);
     void adopted
       .then((made) => {
         if (!made) return refuse();
+        if (connection.readyState !== "open") return;
         connection.adopted();
         this.link.send({ type: Type.Opened, client, ...engine.terms() });
       })
