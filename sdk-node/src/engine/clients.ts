@@ -95,7 +95,7 @@ export class Clients {
     const { engine } = this;
     engine.keep(this);
     const connection = new Connection(engine, this, client, id, new ClientRequest(JSON.parse(handshake) as Handshake, user));
-    connection.adopt(transport);
+    connection.adopt(transport, () => this.link.send({ type: Type.Opened, client, ...engine.terms() }));
     this.#connections.set(client, connection);
     engine.accepted(connection);
     const refuse = (): void => {
@@ -108,9 +108,7 @@ export class Clients {
     void adopted
       .then((made) => {
         if (!made) return refuse();
-        if (connection.readyState !== "open") return;
         connection.adopted();
-        this.link.send({ type: Type.Opened, client, ...engine.terms() });
       })
       .catch((error: unknown) => {
         engine.report(error as Error);

@@ -68,6 +68,7 @@ export class Connection extends EventEmitter {
   unanswered = 0;
   /** Undefined unless the client's app server changes. */
   #moving: Moving | undefined;
+  #accept: (() => void) | undefined;
 
   /** `client` is the number of the client on its link, `id` the Engine.IO session id. */
   constructor(
@@ -229,6 +230,8 @@ export class Connection extends EventEmitter {
   /** Closes the client's connection. */
   close(): void {
     if (this.readyState !== "open" || this.#moving?.stage === "released") return;
+    // Before the answer to the offer, this would mean that the client is not wanted here.
+    this.adopted();
     this.readyState = "closing";
     this.link.send({ type: Type.Close, client: this.client });
     this.end("forced close");
@@ -254,16 +257,22 @@ export class Connection extends EventEmitter {
     if (this.unanswered <= 0) this.#moving?.idle();
   }
 
-  /** The client's sockets come from another app server; `transport` is the name of its present one. */
-  adopt(transport: string): void {
+  /** The client's sockets come from another app server. `transport` is the name of its present one; `accept` answers
+   * the offer. */
+  adopt(transport: string, accept: () => void): void {
+    this.#accept = accept;
     this.transport = { name: transport, writable: true };
     this.upgraded = transport === "websocket";
     this.#moving = new Moving("adopting");
   }
 
-  /** All of its sockets are made. */
+  /** All of its sockets are made, or the app closes it already. */
   adopted(): void {
+    const accept = this.#accept;
+    if (accept === undefined || this.readyState !== "open") return;
+    this.#accept = undefined;
     this.#moving = undefined;
+    accept();
   }
 
   /** Calls `done` when the client's handlers have ended. */

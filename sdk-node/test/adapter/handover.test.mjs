@@ -37,6 +37,20 @@ describe("a client that arrives", () => {
     assert.equal(uplink.sent.at(-1).payload, '4241["q"]');
   });
 
+  test("may be closed by its connection handler", async () => {
+    const { io, uplink, dispatch, engine } = await stage(0);
+    const ends = [];
+    io.on("connection", (socket) => {
+      socket.on("disconnect", (why) => ends.push(why));
+      socket.disconnect(true);
+    });
+    dispatch.adopt(adopt());
+    await poll(() => ends.length === 1);
+    await turn();
+    assert.deepEqual(uplink.sent.map(({ type, payload }) => payload ?? type), ["41", Type.Opened, Type.Close]);
+    assert.equal(engine.clientsCount, 0);
+  });
+
   test("is refused without its namespace", async () => {
     const { uplink, dispatch, engine } = await stage(0);
     dispatch.adopt(adopt({ sockets: [row({ namespace: "/unknown" })] }));
