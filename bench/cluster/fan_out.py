@@ -16,8 +16,10 @@ from bench.servers import MOORAGE, NATIVE, Start
 _BURST = 50
 
 
-def _starts(nodes: int) -> dict[str, Start]:
-    return {MOORAGE: ours(nodes), NATIVE: native_servers(nodes)}
+def _starts(run: Run, nodes: int) -> dict[str, Start]:
+    before = run.peers.before
+    theirs = native_servers(nodes) if before is None else ours(nodes, checkout=before)
+    return {MOORAGE: ours(nodes), NATIVE: theirs}
 
 
 def measured(joined: Joined, done: int, before: dict[str, int]) -> dict[str, float]:
@@ -55,7 +57,7 @@ def broadcasts(run: Run) -> list[Figure]:
         return measured(joined, ticks * times * clients, before)
 
     with ExitStack() as stack:
-        joined = run.connect(stack, "l", clients, starts=_starts(2))
+        joined = run.connect(stack, "l", clients, starts=_starts(run, 2))
         lone = run.alternate("l", joined, partial(once, ticks=plan.app_ticks, times=1))
         burst = run.alternate("l", joined, partial(once, ticks=1, times=_BURST))
     what = f"{clients:,} clients of 2 nodes"
@@ -87,7 +89,7 @@ def room(run: Run) -> list[Figure]:
 
     with ExitStack() as stack:
         joined = []
-        for one in run.connect(stack, "m", 0, starts=_starts(nodes)):
+        for one in run.connect(stack, "m", 0, starts=_starts(run, nodes)):
             with run.caught("m", one.name):
                 fleets = [stack.enter_context(Fleet(address)) for address in one.target.nodes]
                 for fleet in fleets:
@@ -117,7 +119,7 @@ def connects(run: Run) -> list[Figure]:
         return {**row, "rate": count / seconds}
 
     with ExitStack() as stack:
-        joined = run.connect(stack, "n", 1, starts=_starts(2))
+        joined = run.connect(stack, "n", 1, starts=_starts(run, 2))
         rounds = run.alternate("n", joined, once)
     bars = (Bar(1.0, NATIVE, at_least=True),)
     return [
