@@ -109,13 +109,13 @@ class Claims:
                 hub.recovery.emptied = self._emptied
 
     def tick_hub(self, hub: Hub, now: float) -> None:
-        """Time passes in a hub. Its recovery ends with the last socket and app server that have it."""
+        """Time passes in a hub with recovery, which ends with the last socket and app server that have it."""
         recovery = hub.recovery
-        if recovery is not None:
-            recovery.tick(now)
-            if recovery.is_empty and not any([server.returns for server in hub.servers.all()]):
-                recovery.close(hub.name)
-                hub.recovery = None
+        assert recovery is not None
+        recovery.tick(now)
+        if recovery.is_empty and not any([server.returns for server in hub.servers.all()]):
+            recovery.close(hub.name)
+            hub.recovery = None
 
     def connect(self, connection: Connection, connect: Connect) -> bool:
         """A client connects to a namespace of a hub with recovery. Returns True if it claims a socket. If
@@ -230,10 +230,8 @@ class Claims:
 
     def _emptied(self, former: Connection) -> None:
         """The app server is told of the end of a connection."""
-        reason = self._away.pop(former, None)
         former.tracks = None
-        if reason is not None:
-            former.server.link.closed(former, reason)
+        former.server.link.closed(former, self._away.pop(former))
 
     def close(self, former: Connection) -> None:
         """The app server closes a client that is away."""
@@ -329,9 +327,9 @@ class Claims:
         if quiet:
             assert server.returns is not None
             quiet = server.returns.parked(connection, reason)
-        recovery.park(connection, quiet=quiet)
         if quiet:
             self._away[connection] = reason
+        recovery.park(connection, quiet=quiet)
         return quiet
 
     def seen(self, hubs: Iterable[Hub]) -> tuple[int, int, int, int, int, int, int, dict[str, int], int]:

@@ -113,7 +113,8 @@ class Recovery(Generic[ConnectionT]):
         tracks = connection.tracks
         if not quiet:
             connection.tracks = None
-        for track in tracks.values():
+        # A limit may end the first ones while the last ones are parked.
+        for track in tuple(tracks.values()):
             track.server = connection.server
             track.quiet, track.ended = (connection, None) if quiet else (None, connection)
             self._park(track, [g for g in connection.groups if prefix_of(g) in ("", track.prefix)])
@@ -195,7 +196,8 @@ class Recovery(Generic[ConnectionT]):
                 self.unclaim(track)
             if former is not None:
                 self.forget(former, track)
-        elif track.connection.tracks is not None:
+        else:
+            assert track.connection.tracks is not None
             track.connection.tracks.pop(track.prefix, None)
 
     def forget(self, former: ConnectionT, track: Track[ConnectionT]) -> None:
