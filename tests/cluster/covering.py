@@ -17,16 +17,16 @@ from moorage.cluster.memory import MemoryNetwork
 from moorage.cluster.router import Router
 from moorage.edge.moorage.sessions import Sessions
 from moorage.edge.settings import EdgeLimits, LinkSettings
-from moorage.hub.hub import Connection
 from moorage.hub.ports import RefusedError
 from moorage.sdk.aio.fleet import again
 from moorage.sdk.link.planner import Aim, NodeView, Order, Planner, aim_of
-from moorage.sdk.link.session import Counts, End, Part, Session, WrongNode
+from moorage.sdk.link.session import Counts, Session, WrongNode
 from moorage.wire.cluster import VERSION, Alive
 from moorage.wire.moorage import v1
 from tests.cluster.nodes import NodeWorld
+from tests.cluster.users import Done, Gathered, User
 from tests.edge.moorage.rig import TERMS, Line
-from tests.hub.fakes import HUB, RecordingOpening, RecordingSink
+from tests.hub.fakes import HUB
 
 GRACE = 2.0
 STEP = 0.25
@@ -109,26 +109,6 @@ class NodeLink:
             self.to_node.extend(self.session.batches())
 
 
-class _Answers:
-    """`sdk.link.session.Answers` of a request in several sessions."""
-
-    def __init__(self, owed: int, done: Callable[[], object]) -> None:
-        self._owed = owed
-        self._done = done
-
-    def part(self, frame: Part, source: int = 0, /) -> None:
-        """Part of the answer."""
-
-    def end(self, frame: End) -> None:
-        assert isinstance(frame, v1.Done)
-        self._owed -= 1
-        if not self._owed:
-            self._done()
-
-    def failed(self, error: Exception) -> None:
-        """A session is lost, and with it the answer."""
-
-
 class App:
     """One app server. It follows `sdk.aio.fleet.Fleet`."""
 
@@ -143,6 +123,8 @@ class App:
         """Connections by slot and number, from `Open` to the disconnect."""
         self.ended: list[str] = []
         """Connections of which a disconnect was reported."""
+        self.lost_at: dict[str, int] = {}
+        """How many events a client had got when its session was lost."""
         self.ref = 0
         self.refused: list[v1.Failed] = []
         self._add_link(self.planner.add())
@@ -206,6 +188,8 @@ class App:
         was_home = node_link.view is self.planner.home
         self.cluster.session_lost(self, node_link.view.node, was_home=was_home)
         for key in [key for key in self.clients if key[0] == slot]:
+            user = self.cluster.user_of(self.clients[key])
+            self.lost_at[user.connection.id] = len(user.events)
             self._end(key)
         orders = self.planner.lost(node_link.view)
         if orders:
@@ -279,12 +263,12 @@ class App:
             node_link.flush()
         return [node_link.view.slot for node_link in links]
 
-    def ask(self, make: Callable[[int], v1.FromApp], done: Callable[[], object], slot: int = 0) -> None:
+    def ask(self, make: Callable[[int], v1.FromApp], done: Done, slot: int = 0) -> None:
         """A request; `done` is called if all of its nodes have answered."""
         self.ref += 1
         ref = self.ref
         slots = self.send(make(ref), slot)
-        answers = _Answers(len(slots), done)
+        answers = Gathered(len(slots), done)
         for each in slots:
             self.links[each].session.expect(ref, answers, self.cluster.now, None)
 
@@ -315,34 +299,6 @@ class App:
         connection = self.clients.pop(key)
         assert connection not in self.ended, "a second disconnect"
         self.ended.append(connection)
-
-
-class User:
-    """One client."""
-
-    def __init__(self, node: ServiceNode) -> None:
-        self.node = node
-        self.opening = RecordingOpening()
-        self.connection: Connection = node.world.open(self.opening)
-        self.sink: RecordingSink | None = None
-
-    def go_on(self) -> None:
-        """Connect to the namespace as soon as the client is accepted."""
-        if self.sink is None and self.opening.accepts and self.node.alive:
-            sink = self.connection.outbox.sink
-            if isinstance(sink, RecordingSink):
-                self.sink = sink
-                self.node.world.node.receive(self.connection, b"40")
-
-    @property
-    def packets(self) -> list[bytes]:
-        return [] if self.sink is None else self.sink.packets
-
-    @property
-    def is_open(self) -> bool:
-        """It has a socket, and its node has not closed it."""
-        ready = self.sink is not None and not self.sink.closed and self.node.alive
-        return ready and any(packet.startswith(b"40") for packet in self.packets)
 
 
 class Cluster:
@@ -387,6 +343,10 @@ class Cluster:
             return None
         self.users.append(user)
         return user
+
+    def user_of(self, connection: str) -> User:
+        """The client with this connection."""
+        return next(user for user in self.users if user.connection.id == connection)
 
     # -- movement -----------------------------------------------------------------------------------
 

@@ -109,6 +109,16 @@ def test_uncovering_ends_the_session_that_began_before(fence: bool) -> None:
     assert session.told == ["uncovered"]
 
 
+def test_a_command_of_a_later_term_ends_a_session_that_its_app_server_has_given_up() -> None:
+    instances, session = Instances(), Covering(2)
+    instances.get("i").begin(session, fence=False)
+    assert not instances.is_new(forwarded(1, term=1))
+    assert not instances.is_new(forwarded(1, term=2))
+    assert session.told == []
+    assert instances.is_new(forwarded(1, term=3))
+    assert session.told == ["uncovered"]
+
+
 def test_a_session_that_has_ended_does_not_end_its_successor() -> None:
     instances, old, new = Instances(), Covering(1), Covering(2)
     known = instances.get("i")

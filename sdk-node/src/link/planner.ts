@@ -125,13 +125,16 @@ export class Planner {
   /** `fresh`: the session that has just begun. */
   #orders(fresh?: NodeView): Order[] {
     const { alive } = this;
+    const alone = alive.length === 1 && fresh !== undefined;
     // A session that has always been the only one carries out everything without being told.
-    if (alive.length === 0 || (alive.length === 1 && fresh)) return [];
+    if (alive.length === 0 || (alone && this.#term === 0)) return [];
     this.#term += 1;
     const nodes = alive.map(({ node }) => node);
     return alive.map((view) => ({
       view,
-      frame: { type: Type.Cover, term: this.#term, home: view === this.home, fence: view === fresh, nodes },
+      // Nobody marks a session without others. Its node is told of it all the same, because what a lost home has
+      // forwarded may still be under way, and must not come behind what this session sends.
+      frame: { type: Type.Cover, term: this.#term, home: view === this.home, fence: !alone && view === fresh, nodes },
     }));
   }
 

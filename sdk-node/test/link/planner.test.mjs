@@ -47,7 +47,7 @@ test("a lost session is left out; a lost home is replaced by a session that is u
   deepStrictEqual(told(planner.lost(a)), [["b", 5, false, false, "bc"], ["c", 5, true, false, "bc"]]);
   deepStrictEqual(told(planner.lost(b)), [["c", 6, true, false, "c"]]);
   deepStrictEqual([planner.lost(c), planner.home], [[], undefined]);
-  deepStrictEqual([planner.began(b, "b"), planner.home], [[], b]);
+  deepStrictEqual([told(planner.began(b, "b")), planner.home], [[["b", 7, true, false, "b"]], b], "nobody could mark it");
 });
 
 test("a node is gone only if its link is down and no other node lists it", () => {

@@ -134,9 +134,15 @@ class Instances:
         }
 
     def is_new(self, envelope: Envelope) -> bool:
-        """True if a forwarded command is to be carried out; its number counts as carried out then."""
+        """True if a forwarded command is to be carried out; its number counts as carried out then.
+
+        A home forwards nothing to a node that is covered. So if the command's term is above the one of the
+        session here, the app server has given the session up. A home that has begun anew does not know of it,
+        and cannot tell this node."""
         known = self.get(envelope.instance)
-        if known.session is not None or envelope.term < known.term:
+        if known.session is not None and envelope.term > known.session.term:
+            known.uncover(envelope.term)
+        elif known.session is not None or envelope.term < known.term:
             return False
         if 0 < envelope.number <= known.number:
             return False

@@ -57,6 +57,14 @@ def test_a_new_session_is_told_first_and_all_others_at_the_same_moment() -> None
     assert planner.greeted(second, "b", new=False) == [], "a resumed session knows it all"
 
 
+def test_a_session_that_follows_when_all_are_lost_is_told_without_a_fence() -> None:
+    planner = Planner()
+    one, two = covering(planner, "ab")
+    planner.lost(two)
+    assert planner.lost(one) == []
+    assert planner.greeted(one, "b", new=True) == [Order(one, v1.Cover(3, True, False, ("b",)))]
+
+
 def test_the_loss_of_a_session_is_told_to_the_others() -> None:
     planner = Planner()
     one, two, three = covering(planner, "abc")
@@ -168,7 +176,7 @@ class Life(RuleBasedStateMachine):
         if new is not None:
             self.told[new.slot] = None
         for view, frame in orders:
-            assert frame.fence == (view is new)
+            assert frame.fence == (view is new and len(self.planner.alive) > 1)
             self.told[view.slot] = frame
         if orders:
             (term,) = {frame.term for _, frame in orders}

@@ -216,10 +216,14 @@ class Planner:
 
     def _orders(self, fenced: NodeView | None = None) -> list[Order]:
         alive = self.alive
-        if len(alive) == 1 and fenced is not None:
-            return []  # a new session without others is the home of everything anyway
+        alone = len(alive) == 1 and fenced is not None
+        if alone and self.term == 0:
+            return []  # it is the home of everything anyway
         self.term += 1
         nodes = tuple(view.node for view in alive)
+        # A session without others has no home that could mark it. But its node must know of it: what a lost
+        # home has forwarded may still be under way, and must not come behind what this session sends.
+        fenced = None if alone else fenced
         return [Order(view, v1.Cover(self.term, view is self.home, view is fenced, nodes)) for view in alive]
 
     # -- what follows -------------------------------------------------------------------------------
