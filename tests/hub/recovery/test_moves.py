@@ -364,8 +364,9 @@ def test_a_socket_whose_client_has_not_come_back_moves_as_a_whole(one: Home, oth
 
 def test_what_the_client_has_certainly_received_does_not_move(one: Home, other: Home) -> None:
     client = one.client()
-    one.world.join(client.connection, "a")
+    one.world.join(client.connection, "a", "b")
     one.world.emit(room("a"), b'42["old",1]')
+    one.world.emit(room("b"), b'42["old",1]')
     recovery = one.world.hub().recovery
     assert recovery is not None
     recovery.tick(one.world.now + 60.0)
