@@ -87,7 +87,8 @@ def cell_of(running: MoorageProcess, client_process: ClientProcess) -> Iterator[
     stages: list[Stage] = []
 
     def cell(sdk: str, transport: str, **recovery: Any) -> Cell:
-        options: dict[str, Any] = {} if sdk == "azure" else {"connectionStateRecovery": recovery}
+        quiet = {"quietRecovery": True} if recovery.pop("quiet", False) else {}
+        options: dict[str, Any] = {} if sdk == "azure" else {"connectionStateRecovery": recovery, **quiet}
         key = f"{sdk}{json.dumps(options)}"
         if key not in apps:
             hub = fresh(f"Recovery_{sdk}")
@@ -326,3 +327,30 @@ def test_what_others_do_while_it_is_away(cell: Cell, running: MoorageProcess) ->
         assert owner.rooms(client) == {"s", "t"}
     finally:
         other.kill()
+
+
+@BEHIND
+def test_quietly_the_app_notices_nothing(cell_of: Callable[..., Cell], sdk: str, transport: str) -> None:
+    with ended(cell_of(sdk, transport, quiet=True)) as cell:
+        client, space = cell.client(), cell.space
+        space.join(client, "r")
+        space.call("set_data", sid=client, data={"n": 1})
+        sid, since = client.sid, space.app.mark
+        client.act("lose")
+        space.send(client, "private", 1)
+        asked = space.start("ask_socket", sid=client, args=["who"], timeout=int(PATIENCE * 1000))
+        space.emit("room", 2, to=["r"])
+        client.again()
+        assert (client.sid, client.state()["recovered"]) == (sid, True)
+        assert space.app.result(asked) == [client.number]
+        client.emit("from it", 3)
+        assert space.event(client, "from it") == [3]
+        mark = fresh("live")
+        space.send(client, mark)
+        client.count(mark, 1)
+        found = [event[0] for event in client.events()]
+        assert found == ["private", "who", "room", mark]
+        lines = space.app.heard(since, sid=sid)
+        assert [line["notice"] for line in lines if line["notice"] in ("connection", "disconnect")] == []
+        assert space.rooms(client) == {"r"}
+        assert space.fetch()[sid]["data"] == {"n": 1}
