@@ -54,7 +54,7 @@ def crowd(logs: Path, address: Address, count: int) -> Iterator[Crowd]:
     argv = [*node(_PROGRAM), str(address.port), address.path, str(count)]
     process = Process(argv, log=logs / "clients.log", env=environment())
     try:
-        process.wait_line(ready_facts, seconds=60)
+        process.wait_line(ready_facts, seconds=120)
         yield Crowd(process, count)
     finally:
         process.stop()
