@@ -98,6 +98,9 @@ class Barrier:
     def take(self, envelope: Envelope) -> None:
         """A question, or an answer."""
         body, node = envelope.body, envelope.origin
+        if self._behind:
+            # Sooner than the next tick: a client waits.
+            self._look_again(self._node.clock())
         if isinstance(body, Awaited):
             answer = partial(self._network.tell, node, Reached(body.number))
             self._once_executed(body.executed, answer)
@@ -111,10 +114,7 @@ class Barrier:
         for until, over, call in large:
             if until > now:
                 self._once(until, over, call)
-        behind, self._behind = self._behind, []
-        for until, executed, call in behind:
-            if until > now:
-                self._look(until, executed, call)
+        self._look_again(now)
         for number, found in tuple(self._rounds.items()):
             if found.until <= now:
                 del self._rounds[number]
@@ -136,6 +136,12 @@ class Barrier:
 
     def _once_executed(self, executed: Mapping[str, int], call: Callable[[], object]) -> None:
         self._look(self._node.clock() + SECONDS, executed, call)
+
+    def _look_again(self, now: float) -> None:
+        behind, self._behind = self._behind, []
+        for until, executed, call in behind:
+            if until > now:
+                self._look(until, executed, call)
 
     def _once(self, until: float, over: Callable[[], bool], call: Callable[[], object]) -> None:
         if over():
