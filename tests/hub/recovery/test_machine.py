@@ -103,13 +103,7 @@ class Histories(RuleBasedStateMachine):
     def open(self, at: int) -> None:
         """A new connection, perhaps before the end of the former one is noticed."""
         phone = self.phones[at]
-        former = phone.connection
         phone.open()
-        if former is not None:
-            self._forsake(phone, former.id)
-
-    def _forsake(self, phone: Phone, connection: str) -> None:
-        """The client has nothing to do with a connection any more."""
         for session in phone.sessions.values():
             session.lost_at = session.lost_at or self.world.now
 
@@ -219,10 +213,7 @@ class Histories(RuleBasedStateMachine):
             phone.read()
             phone.connected.discard(namespace)
             self.world.node.receive(phone.connection, f"41{prefix(namespace)}".encode())
-            self._end(session.socket)
-
-    def _end(self, socket: Socket) -> None:
-        socket.ended = True
+            session.socket.ended = True
 
     @rule(at=phones)
     def closed_by_app(self, at: int) -> None:
@@ -230,7 +221,7 @@ class Histories(RuleBasedStateMachine):
         if phone.connection is not None and phone.is_open:
             for socket in self.sockets:
                 if socket.connection == phone.connection.id:
-                    self._end(socket)
+                    socket.ended = True
             self.world.node.disconnect(phone.connection, APP_CLOSED, who="app")
 
     @rule(at=phones, namespace=namespaces, position=st.integers(0, 2**50), how=st.integers(0, 4))
@@ -288,7 +279,7 @@ class Histories(RuleBasedStateMachine):
         gone = {each.connection for each in chosen} if close else set()
         for socket in self.sockets:
             if socket in chosen or socket.connection in gone:
-                self._end(socket)
+                socket.ended = True
         for phone in self.phones:
             phone.read()
 
@@ -298,7 +289,7 @@ class Histories(RuleBasedStateMachine):
         self.world.execute(CloseConnections(HUB, Selection(user=user)))
         for socket in self.sockets:
             if socket.user == user:
-                self._end(socket)
+                socket.ended = True
 
     # -- what is sent ---------------------------------------------------------------------------
 
@@ -433,5 +424,19 @@ def change(some: set[str], room: str, joined: bool) -> None:
     (some.add if joined else some.discard)(room)
 
 
+class Tight(Histories):
+    """All limits are reached, so many clients get new sessions. Nobody gets a part of what it has missed."""
+
+    hub = HubSettings(
+        recovery_session_events=3,
+        recovery_room_events=4,
+        recovery_hub_events=8,
+        recovery_max_parked=3,
+    )
+    strict = False
+
+
 Histories.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestHistories = Histories.TestCase
+Tight.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestTight = Tight.TestCase
