@@ -26,7 +26,6 @@ FUNCTION_LINES = 60
 
 COVERED_ELSEWHERE: dict[str, str] = {
     "cluster/ports.py": "contract/test_broker.py",
-    "cluster/recovery/ports.py": "contract/test_store.py",
     "edge/settings.py": "config/test_load.py",
     "hub/recovery/causes.py": "hub/recovery/test_claims.py",
     "wire/recovery/moving.py": "cluster/recovery/test_fetches.py",

@@ -1,1 +1,1 @@
-"""Recovery of sessions whose node is another one, or is gone."""
+"""Recovery of sockets whose node is another one."""
