@@ -9,7 +9,7 @@ import pytest
 from moorage.hub.hub import Connection
 from moorage.wire.commands import EVERYONE, JoinGroups, LeaveNamespace, Selection, SendToConnection
 from moorage.wire.groups import namespace_group, room_group
-from moorage.wire.reasons import DRAINING, RETURNED, TRANSPORT_LOST
+from moorage.wire.reasons import DRAINING, PING_TIMEOUT, RETURNED, TRANSPORT_LOST
 from tests.hub.fakes import HUB, RecordingOpening, RecordingPeer
 from tests.hub.recovery.stage import ROOT, Returning, Stage, room
 
@@ -266,3 +266,13 @@ def test_a_former_connection_that_is_empty(stage: Stage) -> None:
     world.node.receive(client.connection, b"41")
     client.lose(save=None)
     assert stage.returns.away == []
+
+
+def test_the_end_is_noticed_twice(stage: Stage) -> None:
+    """First by the heartbeat, then by the transport."""
+    client = stage.client("/", "/ns")
+    former = client.connection
+    client.lose(PING_TIMEOUT, save=None)
+    stage.world.node.disconnect(former, TRANSPORT_LOST, who="client")
+    client.come_back("/", "/ns", answer=False)
+    assert [(namespace, sid) for _, namespace, sid, _ in stage.returns.backs] == list(client.sid.items())

@@ -288,7 +288,8 @@ class Clients:
             return
         session, outbox = connection.session, connection.outbox
         if session.state == State.CLOSED:
-            if connection.tracks is not None:
+            # The end of the transport is told here, too, when the session has ended for another reason.
+            if connection.tracks is not None and who == "app":
                 self.claims.close(connection)
             return
         session.step(Step.CLOSE)
