@@ -59,7 +59,7 @@ async function appServer(name) {
         problems.push(`${socket.id} has lost its data`);
       socket.data.mark = socket.id;
     });
-  const link = await useMoorage(io, { hub: HUB, connectionString, serverId: name, ...(quiet ? { quiet: true } : {}) });
+  const link = await useMoorage(io, { hub: HUB, connectionString, serverId: name, ...(quiet ? { quietRecovery: true } : {}) });
   link.on("error", (error) => problems.push(`${name}: ${error.message}`));
   return io;
 }
