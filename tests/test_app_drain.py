@@ -7,9 +7,11 @@ import signal
 
 import pytest
 
-from moorage.app_drain import Pace, seconds_for
+from moorage.app_drain import LAST_SECONDS, Pace, close_clients, seconds_for
 from moorage.config.model import ShutdownSettings
+from moorage.hub.turns import Intake, Job
 from moorage.wire.moorage import v1
+from tests.hub.fakes import World, sink_of
 from tests.support.rawhttp import Polling
 from tests.support.rawws import WebSocket
 from tests.support.service import MoorageProcess
@@ -93,3 +95,41 @@ async def test_a_client_that_never_reads_does_not_delay_the_end() -> None:
             service.wait_record(event="clients closed before they had read everything", clients=1)
             assert await asyncio.to_thread(service.wait_exit) == 0
             await deaf.http.close()
+
+
+async def test_an_app_server_may_take_its_last_events_slowly() -> None:
+    with MoorageProcess("--set", "shutdown.lb_wait=0s") as service:
+        async with TunnelLink(service, "app") as link:
+            client = await WebSocket.session(service.url, "/socket.io/")
+            link.acks = False
+            service.signal(signal.SIGTERM)
+            assert await client.ended() == ([], (1001, "draining"))
+            # This is the time that it takes, not the time that something else needs.
+            await asyncio.sleep(LAST_SECONDS + 1)
+            assert link.up
+            link.inc.take_all()
+            await link.ack()
+            assert await asyncio.to_thread(service.wait_exit) == 0
+            await client.http.close()
+
+
+async def test_no_client_is_closed_in_the_middle_of_a_send_in_steps() -> None:
+    world = World()
+    world.server()
+    clients = [world.client("/") for _ in range(3)]
+    sinks = [sink_of(client) for client in clients]
+
+    def job() -> Job[None]:
+        for client in clients:
+            yield False
+            world.send(client, b'42["late"]')
+
+    Intake(world.node.turns).add(job())
+    until = asyncio.get_running_loop().time() + 30
+    closing = asyncio.create_task(close_clients(world.node, ShutdownSettings(), until))
+    await asyncio.sleep(0.1)
+    assert not any(sink.closed for sink in sinks)
+    world.settle()
+    await closing
+    assert [sink.packets for sink in sinks] == [[b'42["late"]']] * 3
+    assert all(sink.closed for sink in sinks)

@@ -410,4 +410,5 @@ class Service:
         # One turn of the loop for the last answers to polls and to app servers.
         await asyncio.sleep(TICK_SECONDS)
         last = min(end, self._loop.time() + app_drain.LAST_SECONDS)
-        await app_drain.once_true(lambda: not len(self.sockets.sweep) and self.links.settled, last)
+        await app_drain.once_true(lambda: not len(self.sockets.sweep), last)
+        await app_drain.once_true(lambda: self.links.settled, end)

@@ -16,8 +16,10 @@ from moorage.wire.reasons import DRAINING
 STEP: Final = 0.01
 """Seconds between two looks at the clients. In each, those are closed whose time has come."""
 LAST_SECONDS: Final = 2.0
-"""After the last client is closed, app servers have this time to take their last events, and clients to take
-their last bytes."""
+"""After the last client is closed, clients have this time to take their last bytes. App servers have until
+`shutdown.timeout` to take their last events."""
+JOB_SECONDS: Final = 1.0
+"""Longest time in a row in which no client is closed because sends in steps are under way."""
 LEAVE_SECONDS: Final = 10.0
 """After the last client is closed, other nodes have this time to fetch the sockets whose clients are away."""
 RESERVE: Final = 0.1
@@ -59,7 +61,8 @@ def reserve(settings: ShutdownSettings) -> float:
 
 async def close_clients(node: Node, settings: ShutdownSettings, until: float) -> None:
     """Close all clients and guests before the loop's time `until`. A client whose queue is not empty when
-    its turn comes is closed as soon as it is, at the latest at `until`."""
+    its turn comes is closed as soon as it is, at the latest at `until`. None is closed in the middle of a
+    send that is done in steps: it may not have reached this client."""
     loop = asyncio.get_running_loop()
     waiting = deque(node.everyone())
     began = loop.time()
@@ -67,9 +70,13 @@ async def close_clients(node: Node, settings: ShutdownSettings, until: float) ->
     if pace.hurried:
         log.warning("clients are closed faster, or shutdown.timeout would end first", clients=len(waiting))
     held: list[Client] = []
-    closed = 0
+    closed, idle = 0, began
     while waiting or held:
         now = loop.time()
+        if node.turns.busy and now < min(until, idle + JOB_SECONDS):
+            await asyncio.sleep(STEP)
+            continue
+        idle = now
         held = [each for each in held if not _close_if_flushed(node, each)]
         due = pace.due(now - began)
         while waiting and closed < due:

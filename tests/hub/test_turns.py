@@ -193,3 +193,12 @@ def test_a_job_may_clear_its_own_intake_in_its_last_step() -> None:
     intake.add(loop.job("never", 1))
     loop.turn()
     assert (loop.done, len(intake)) == ([], 0)
+
+
+def test_turns_are_busy_while_a_job_can_go_on() -> None:
+    loop = Loop()
+    seen = [loop.turns.busy]
+    Intake(loop.turns).add(loop.job("a", 2))
+    seen.append(loop.turns.busy)
+    loop.turn()
+    assert [*seen, loop.turns.busy] == [False, True, False]

@@ -116,6 +116,11 @@ class Turns:
             self._scheduled = True
             self._schedule()
 
+    @property
+    def busy(self) -> bool:
+        """True if a job can go on."""
+        return bool(self._active)
+
     def begin(self) -> None:
         """Do a turn now, at the end of a read. If the last turn left work behind, the new work waits for the
         next turn instead."""

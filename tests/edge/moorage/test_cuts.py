@@ -304,6 +304,8 @@ async def test_a_stop() -> None:
                 assert ('42["bye"]' in texts, end) == (True, (1001, "draining"))
                 closed = await link.next(v1.Closed)
                 assert (closed.reason, closed.cause) == ("draining", "server shutting down")
+            # The service waits until its last frames are taken.
+            await link.ack()
             await link.ended()
             assert link.socket.close_code == 1001
             assert link.socket.close_reason == "draining"
