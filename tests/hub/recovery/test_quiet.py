@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from moorage.hub.hub import Connection
-from moorage.wire.commands import EVERYONE, JoinGroups, LeaveNamespace, Selection, SendToConnection
+from moorage.wire.commands import (
+    EVERYONE,
+    JoinGroups,
+    LeaveGroups,
+    LeaveNamespace,
+    Selection,
+    SendToConnection,
+)
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.reasons import DRAINING, PING_TIMEOUT, RETURNED, TRANSPORT_LOST
 from tests.hub.fakes import HUB, RecordingOpening, RecordingPeer
@@ -276,3 +283,15 @@ def test_the_end_is_noticed_twice(stage: Stage) -> None:
     stage.world.node.disconnect(former, TRANSPORT_LOST, who="client")
     client.come_back("/", "/ns", answer=False)
     assert [(namespace, sid) for _, namespace, sid, _ in stage.returns.backs] == list(client.sid.items())
+
+
+def test_the_app_server_hears_of_rooms_while_its_client_is_away(stage: Stage) -> None:
+    client = stage.client()
+    former = client.connection.id
+    client.lose(save=None)
+    for make in (JoinGroups, LeaveGroups):
+        stage.world.execute(make(HUB, ROOT, (room_group("/", "r"),)))
+        stage.world.execute(make(HUB, Selection(connection=former), (room_group("/", "own"),), quiet=True))
+    peer = stage.server.peer
+    assert isinstance(peer, RecordingPeer)
+    assert peer.moves == [(former, "/", ("r",), True), (former, "/", ("r",), False)]

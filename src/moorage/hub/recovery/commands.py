@@ -87,14 +87,16 @@ def _leave(recovery: HubRecovery, command: LeaveGroups) -> None:
 
 
 def _news(track: SocketTrack, groups: Iterable[str], *, joined: bool) -> None:
-    """Notify the app server that is restoring the socket, with the rooms from before the change."""
+    """Notify the app server that is restoring the socket, with the rooms from before the change, or the one
+    where it lives on without its client."""
     claim = track.claim
-    if claim is None or claim.deadline is not None:
+    connection = track.quiet if claim is None else claim.connection
+    if connection is None or (claim is not None and claim.deadline is not None):
         return
     found = [room_of(group) for group in groups]
     rooms = tuple(room for namespace, room in filter(None, found) if namespace == track.namespace)
     if rooms:
-        claim.connection.server.peer.moved(claim.connection, track.namespace, rooms, joined=joined)
+        connection.server.peer.moved(connection, track.namespace, rooms, joined=joined)
 
 
 def _leave_namespace(recovery: HubRecovery, command: LeaveNamespace) -> None:
