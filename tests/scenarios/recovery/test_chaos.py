@@ -19,18 +19,19 @@ SEED, SECONDS, CLIENTS = os.environ.get("MOORAGE_CHAOS", "1,8,12").split(",")
 NAMESPACES = 2
 
 
-def chaos(service: MoorageProcess, seed: str = SEED) -> dict[str, Any]:
+def chaos(service: MoorageProcess, mode: str) -> dict[str, Any]:
     """What the program found."""
-    command = ["node", str(PROGRAM), service.connection_string, seed, SECONDS, CLIENTS]
+    command = ["node", str(PROGRAM), service.connection_string, SEED, SECONDS, CLIENTS, mode]
     done = subprocess.run(command, capture_output=True, text=True, timeout=float(SECONDS) + 90, check=False)
     assert done.returncode == 0, done.stderr[-4_000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def test_nobody_misses_anything_or_gets_it_twice() -> None:
+@pytest.mark.parametrize("mode", ["", "quiet"])
+def test_nobody_misses_anything_or_gets_it_twice(mode: str) -> None:
     with MoorageProcess() as service:
-        found = chaos(service)
+        found = chaos(service, mode)
         assert (found["faults"], found["problems"]) == ([], [])
         assert found["cuts"] > 10
         fresh = found["connects"] - found["recovered"]
