@@ -326,6 +326,16 @@ async def test_quiet_the_socket_lives_on_with_the_new_client(case: Case) -> None
     assert await case.next() == ["a handler"]
 
 
+async def test_quiet_the_session_of_flask_lives_on(case: Case) -> None:
+    session = case.sio.get_environ(case.sid)["saved_session"] = {"user": "Ada"}
+    await case.peer.send(v1.Parked(1, "transport close"))
+    await case.open(2)
+    case.sio.on("a", case.heard)
+    await case.peer.send(v1.Back(2, "/", case.sid, 1), v1.Packet(2, b'42["a",1]'))
+    assert await case.next() == [(case.sid, 1)]
+    assert case.sio.get_environ(case.sid)["saved_session"] is session
+
+
 async def test_quiet_a_socket_that_does_not_come_back_ends_with_its_client(case: Case) -> None:
     other = await case.connect(1, "/chat")
     for namespace in ("/", "/chat"):

@@ -24,6 +24,9 @@ from moorage.wire.engineio import SEPARATOR
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage.v1 import Back, Close, Closed, Left, Moved, Open, Parked, Recover, Save, Upgraded
 
+_FLASK_SESSION: Final = "saved_session"
+"""Where Flask-SocketIO keeps the `session` of a client's handlers."""
+
 CLIENT_QUEUE: Final = 4 * 1024 * 1024
 """Bytes of one client's packets that may wait for their turn. Beyond this the client is closed: its slow
 handlers must not hold up the other clients."""
@@ -134,6 +137,8 @@ class ClientDispatcher(Movers[ClientT]):
         if client is None or former is None or member is None or member.sid != frame.sid:
             return
         self._manager.rebind(member, client)
+        if _FLASK_SESSION in former.environ:
+            client.environ[_FLASK_SESSION] = former.environ[_FLASK_SESSION]
         self._follow(client, former)
         self._in_order(former, partial(self._moved_on, former, frame.namespace))
 
