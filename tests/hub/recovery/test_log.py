@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moorage.hub.recovery.counts import Counts
-from moorage.hub.recovery.log import DeliveryLog, Entry
+from moorage.hub.recovery.log import TRIM_AT_ONCE, DeliveryLog, Entry
 from moorage.hub.settings import RecoverySettings
 from moorage.wire.commands import EVERYONE
 
@@ -181,3 +181,28 @@ def test_nothing_leaves_unnoticed(steps: list[Step], room_events: int, hub_event
             assert len(here) <= room_events
             for number, when in all_sent:
                 assert number in here or log.is_missing(key, number - 1, when - 1)
+
+
+def test_a_tick_forgets_a_bounded_number_of_events_and_none_of_the_others_is_found_any_more() -> None:
+    log = make()
+    for _ in range(2 * TRIM_AT_ONCE + 2):
+        put(log, "a")
+    log.trim(101)
+    assert log.events == TRIM_AT_ONCE + 2
+    assert positions(log, "a") == []
+    log.trim(101)
+    assert log.events == 2
+    last = put(log, "a", time=101)
+    assert (log.events, positions(log, "a")) == (1, [last])
+
+
+def test_a_tick_forgets_a_bounded_number_of_lanes() -> None:
+    log = make()
+    for number in range(TRIM_AT_ONCE + 1):
+        put(log, str(number))
+    log.trim(101)
+    log.trim(101)
+    log.trim(202)
+    assert len(log) == 1
+    log.trim(203)
+    assert len(log) == 0
