@@ -1,5 +1,4 @@
-"""Small real implementations of the hub's ports, and a node with them. Time is `World.now`; the end of a
-loop tick is `World.tick`."""
+"""Small real implementations of the hub's ports, and a node with them, whose time is `World.now`."""
 
 from __future__ import annotations
 

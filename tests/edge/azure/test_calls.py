@@ -123,7 +123,9 @@ def test_on_other_nodes_only_its_own_clients_take_more_than_events() -> None:
     end, event = (rig.call(transport, SEND.format("elsewhere"), packet) for packet in (b"41", b'42["x"]'))
     assert statuses(rig, transport) == [(end, 202), (event, 202)]
     (first, _), (second, _) = cluster.casts
-    assert first == Send(HUB, Selection(connection="elsewhere", server="s1"), b"41", control=True)
+    to = Selection(connection="elsewhere", server="s1")
+    assert isinstance(first, Send)
+    assert first == Send(HUB, to, b"41", control=True, source=first.source, number=first.number)
     assert second == SendToConnection(HUB, "elsewhere", b'42["x"]')
 
 

@@ -122,8 +122,7 @@ def test_disconnect_sockets_with_close(stage: Stage) -> None:
     assert sink.packets == [b"41/ns,", b"41"], "all its sockets, as natively"
     assert link.forwarded == []
     assert link.ended == [(client.id, APP_CLOSED)]
-    assert world.sockets == 0
-    assert len(world.hub().directory.rooms) == 0
+    assert (world.sockets, len(world.hub().directory.rooms)) == (0, 0)
 
 
 @pytest.mark.parametrize("close", [False, True])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from moorage.wire.moorage import v1
+from tests.sdk.conftest import until
 from tests.sdk.contract.executors import Case, Executor
 from tests.sdk.service_peer import ServicePeer
 
@@ -217,7 +218,7 @@ async def test_its_connect_handler_may_refuse_it(case: Case) -> None:
     case.sio.on("connect", lambda sid, environ, auth: False)
     await recover(case, rooms=("r",))
     assert (await case.packet(2)).startswith(b"44")
-    assert case.sio.manager.rooms == {}
+    await until(lambda: case.sio.manager.rooms == {})
 
 
 async def test_emits_of_its_connect_handler_follow_the_missed_ones(case: Case) -> None:
