@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
 import socket
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
@@ -14,9 +16,12 @@ SECONDS = 60.0
 
 
 def free_port() -> int:
-    """A free loopback port, for programs that cannot choose one."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A free loopback port, for programs that cannot choose one. The system gives the ports from 32768 on to
+    outgoing connections, so one of those might be taken before the program listens."""
+    while True:
+        port = random.randrange(10_000, 32_768)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Program:
