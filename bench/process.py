@@ -38,7 +38,7 @@ class Measured(Protocol):
 
 
 class Observed:
-    """A running process, whoever started it."""
+    """A running process, started here or elsewhere."""
 
     def __init__(self, pid: int, name: str) -> None:
         self.pid = pid

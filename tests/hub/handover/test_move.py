@@ -123,7 +123,7 @@ def test_the_move_is_over_with_the_last_of_these_acks() -> None:
     assert (moving.done, moving.client.channel) == ([(1, ())], channel)
 
 
-def test_acks_that_were_kept_reach_whoever_waits_for_them() -> None:
+def test_acks_that_were_kept_reach_their_app_server() -> None:
     moving = Moving()
     moving.freeze(Left("/", moving.sid, acks=3, pending=frozenset({3})))
     moving.says(b"433[]", b"434[]")
@@ -265,7 +265,7 @@ def test_a_client_that_leaves_while_its_handlers_end_leaves_its_app_server() -> 
     assert moving.done == [(0, ())]
 
 
-def test_a_client_that_leaves_during_the_offer_leaves_whoever_has_it_then() -> None:
+def test_a_client_that_leaves_during_the_offer_leaves_its_app_server_of_that_moment() -> None:
     moving = Moving()
     channel = moving.freeze()
     moving.world.node.disconnect(moving.client, CLIENT_CLOSED, who="client")
@@ -363,7 +363,7 @@ class Nothing:
         raise AssertionError
 
 
-def test_the_data_of_a_client_that_is_away_comes_from_whoever_has_seen_its_end() -> None:
+def test_the_data_of_a_client_that_is_away_comes_from_the_app_server_that_saw_its_end() -> None:
     moving = Moving()
     recovery = recovering(moving)
     sid = moving.world.enter(moving.client, "/admin")

@@ -1,4 +1,4 @@
-"""Random histories of a hub with recovery. Whoever is recovered has every event that it was entitled to when
+"""Random histories of a hub with recovery. A recovered client has every event that it was entitled to when
 the event was sent, once and in order. Nobody ever gets anything else."""
 
 from __future__ import annotations

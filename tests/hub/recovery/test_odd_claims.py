@@ -148,7 +148,7 @@ def test_two_losses_and_an_emit_that_excludes_the_connection(stage: Stage) -> No
 
 
 def test_too_many_changes_of_groups() -> None:
-    """They are bounded, and whoever might need a forgotten one gets a new session."""
+    """They are bounded. A client that might need a forgotten one gets a new session."""
     stage = Stage(World(hubs={HUB: HubSettings(recovery_session_events=3)}))
     client, world = stage.client(), stage.world
     world.emit(ROOT, b'42["event",1]')
