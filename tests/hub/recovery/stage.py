@@ -159,3 +159,8 @@ class Returning:
         sid = sid or self.sid[namespace]
         self.stage.world.send(self.connection, f'40{prefix}{{"sid":"{sid}","pid":"native"}}'.encode())
         self.read()
+
+
+def refused(stage: Stage) -> dict[str, int]:
+    """Causes of refusals so far."""
+    return dict(stage.world.node.claims.counts.refused)

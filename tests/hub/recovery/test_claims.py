@@ -33,17 +33,12 @@ from tests.hub.fakes import (
     World,
     sink_of,
 )
-from tests.hub.recovery.stage import ROOT, Returning, Stage, room
+from tests.hub.recovery.stage import ROOT, Returning, Stage, refused, room
 
 
 @pytest.fixture
 def stage() -> Stage:
     return Stage()
-
-
-def refused(stage: Stage) -> dict[str, int]:
-    """Causes of refusals so far."""
-    return dict(stage.world.node.claims.counts.refused)
 
 
 def is_fresh(stage: Stage, client: Returning) -> bool:

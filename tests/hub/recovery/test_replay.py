@@ -17,17 +17,12 @@ from tests.hub.fakes import (
     World,
     sink_of,
 )
-from tests.hub.recovery.stage import ROOT, Stage, room
+from tests.hub.recovery.stage import ROOT, Stage, refused, room
 
 
 @pytest.fixture
 def stage() -> Stage:
     return Stage()
-
-
-def refused(stage: Stage) -> dict[str, int]:
-    """Causes of refusals so far."""
-    return dict(stage.world.node.claims.counts.refused)
 
 
 def test_events_with_acks_are_sent_again_without_them(stage: Stage) -> None:
