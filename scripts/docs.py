@@ -26,12 +26,12 @@ REFERENCE: Final = ROOT / "docs" / "reference"
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "src"))
 
-from moorage.cli import app  # noqa: E402 - run as a script, the package is found by the line above
+from moorage.cli.main import app  # noqa: E402 - run as a script, the package is found by the line above
 from moorage.config.model import Config  # noqa: E402
 from moorage.config.rules import expected, show  # noqa: E402
 from moorage.config.schema import SETTINGS, Setting  # noqa: E402
 from moorage.hub.settings import HubSettings  # noqa: E402
-from moorage.metrics import METRICS, WORKER_METRICS  # noqa: E402
+from moorage.metrics.catalogue import METRICS, WORKER_METRICS  # noqa: E402
 from moorage.wire.reasons import CATALOGUE, Reason  # noqa: E402
 
 PLAIN: Final = {

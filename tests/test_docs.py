@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from moorage.config.schema import SETTINGS
-from moorage.metrics import METRICS, WORKER_METRICS
+from moorage.metrics.catalogue import METRICS, WORKER_METRICS
 from moorage.wire.reasons import CATALOGUE
 from scripts.docs import PARTS, RANGES, REFERENCE, meaning, pages, render
 

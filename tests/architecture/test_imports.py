@@ -69,13 +69,9 @@ def read_package(src: Path) -> dict[str, ast.Module]:
 
 
 def part_of(module: str) -> str:
-    """`moorage.edge.server` -> `edge`. `logs_output` and its like belong to `logs`: one part may be
-    several files without being a package."""
+    """`moorage.edge.server` -> `edge`. `logs_output` and `logs_quota` belong to `logs`."""
     first = module.partition(".")[2].partition(".")[0]
-    for part in ("app", "cli", "logs"):
-        if first.startswith(f"{part}_"):
-            return part
-    return first
+    return "logs" if first.startswith("logs_") else first
 
 
 def imports_of(name: str, sources: Sources) -> Iterator[str]:
@@ -193,7 +189,7 @@ def made_up(**files: str) -> dict[str, ast.Module]:
         "config.files": "import yaml",
         "app": "from moorage import config\nimport moorage.edge.server\nimport moorage.control.rest",
         "cli": "import cyclopts\nfrom moorage import app",
-        "__main__": "from moorage.cli import main",
+        "__main__": "from moorage.cli.main import main",
         **{name.replace("___", "."): text for name, text in files.items()},
     }
     return {f"moorage.{name}".rstrip("."): ast.parse(text) for name, text in texts.items()}
@@ -220,7 +216,7 @@ def test_a_correct_package_has_no_faults() -> None:
         ("edge___bad", "def late():\n    from moorage import app", "edge may not know app"),
         ("metrics", "import moorage.engine.session", "metrics may not know engine"),
         ("config___bad", "import moorage.cli", "config may not know cli"),
-        ("app_bad", "from moorage.cli import main", "app may not know cli"),
+        ("app___bad", "from moorage.cli.main import main", "app may not know cli"),
         ("sdk___bad", "from moorage.hub import node", "sdk may not know hub"),
         ("", "if TYPE_CHECKING:\n    import moorage.wire", "moorage may not know wire"),
         ("attic", "", "attic has no place in the import rule"),

@@ -17,7 +17,7 @@ import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from moorage.app import Service
+from moorage.app.service import Service
 from moorage.config.model import Config, KeySettings
 from moorage.edge.settings import ServerSettings
 from moorage.hub import hub

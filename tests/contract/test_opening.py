@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
-from moorage.app import Service
+from moorage.app.service import Service
 from moorage.config.model import Config, KeySettings
 from moorage.edge.settings import ServerSettings
 from moorage.engine.upgrade import State

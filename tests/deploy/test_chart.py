@@ -10,7 +10,7 @@ import yaml
 
 import moorage
 from moorage.config.model import Config
-from moorage.metrics import METRICS
+from moorage.metrics.catalogue import METRICS
 from tests.deploy.checks import CHART, rendered_chart, settings_problems
 from tests.support.pages import ROOT
 

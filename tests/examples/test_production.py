@@ -19,7 +19,7 @@ import pytest
 import socketio
 import yaml
 
-from moorage.metrics import METRICS
+from moorage.metrics.catalogue import METRICS
 from moorage.sdk import use_moorage
 from moorage.wire.reasons import CATALOGUE
 from tests.support.pages import ROOT

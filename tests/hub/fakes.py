@@ -17,7 +17,7 @@ from moorage.hub.node import Node
 from moorage.hub.ports import Answers, AppPeer, Drained, Members, Opening, Reach, Reply
 from moorage.hub.settings import HubSettings, Limits
 from moorage.hub.turns import finished
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 from moorage.wire.commands import (
     Command,
     JoinGroups,

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from moorage.app import Service
+from moorage.app.service import Service
 from moorage.config.model import Config, KeySettings
 from moorage.edge.settings import EdgeLimits, ServerSettings
 from tests.support.app_link import AppServer

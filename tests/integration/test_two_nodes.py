@@ -12,7 +12,7 @@ import pytest
 import socketio
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
 
-from moorage.app import Service
+from moorage.app.service import Service
 from moorage.cluster.memory import MemoryNetwork
 from moorage.config.load import load
 from moorage.sdk import use_moorage

@@ -14,7 +14,7 @@ from moorage.edge.http.acceptor import Acceptor, Setup
 from moorage.edge.http.protocol import HttpProtocol
 from moorage.edge.http.upgrade import UpgradeRequest
 from moorage.edge.settings import ServerSettings
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 
 UPGRADE = {
     "Connection": "Upgrade",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 from moorage.workers.merge import about_workers, merge
 
 

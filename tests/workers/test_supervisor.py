@@ -284,7 +284,7 @@ def test_a_missing_nats_server_is_reported_with_what_to_do(tmp_path: Path) -> No
     # Another interpreter path, so that no nats-server is beside it.
     code = (
         "import sysconfig, sys; folder = sys.argv.pop(1); sysconfig.get_path = lambda name: folder;"
-        "from moorage.cli import main; raise SystemExit(main())"
+        "from moorage.cli.main import main; raise SystemExit(main())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), "dev", "--workers", "2", "--port", "0"],

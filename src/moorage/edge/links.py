@@ -22,7 +22,7 @@ from moorage.edge.sockets import Sweep
 from moorage.hub.hub import AppServer, Hub
 from moorage.hub.node import Node
 from moorage.logs_quota import Quota
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 from moorage.wire import reasons
 from moorage.wire.authority import check_host
 from moorage.wire.azure.dataplane import HUB_NAME

@@ -11,7 +11,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from moorage import logs
 from moorage.edge.http.upgrade import tcp_of
 from moorage.edge.messages import Assembler
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 from moorage.wire import reasons
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import Reason

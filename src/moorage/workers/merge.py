@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from moorage.metrics import WORKER_METRICS
+from moorage.metrics.catalogue import WORKER_METRICS
 
 _HELP: Final = b"# HELP "
 _SAMPLE: Final = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{?)(?=(.))", re.MULTILINE)

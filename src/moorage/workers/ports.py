@@ -8,7 +8,7 @@ import socket
 from typing import Final
 from urllib.parse import urlsplit
 
-from moorage.app_start import cannot_listen
+from moorage.app.start import cannot_listen
 from moorage.wire.errors import UsageError
 
 _PASSIVE: Final = socket.AI_PASSIVE

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import moorage
-from moorage.app_start import RUN_DIR
+from moorage.app.start import RUN_DIR
 from moorage.workers.channel import Begin, Channel, FromWorker, State, ToWorker, from_worker
 
 READY: Final = "ready"

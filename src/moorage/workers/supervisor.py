@@ -16,7 +16,7 @@ import msgspec
 import uvloop
 
 from moorage import logs
-from moorage.app_start import StopSignals
+from moorage.app.start import StopSignals
 from moorage.config import load
 from moorage.config.model import Config
 from moorage.wire.errors import UsageError
@@ -54,7 +54,7 @@ def serve(
     reload: Callable[[], Config] | None = None,
     on_ready: Callable[[str], None],
 ) -> int:
-    """Run `count` workers until SIGTERM or SIGINT, like `app_process.serve`."""
+    """Run `count` workers until SIGTERM or SIGINT, like `app.process.serve`."""
     return uvloop.run(run(config, count, reload=reload, on_ready=on_ready))
 
 

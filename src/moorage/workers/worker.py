@@ -14,9 +14,9 @@ from typing import Final
 import uvloop
 
 from moorage import logs
-from moorage.app import TICK_SECONDS, Service
-from moorage.app_process import settle_heap, until_stopped
-from moorage.app_start import StopSignals, cannot_listen
+from moorage.app.process import settle_heap, until_stopped
+from moorage.app.service import TICK_SECONDS, Service
+from moorage.app.start import StopSignals, cannot_listen
 from moorage.wire.errors import UsageError
 from moorage.workers.channel import (
     Begin,

@@ -14,7 +14,7 @@ from moorage.engine.exchange import Calls
 from moorage.hub.hub import AppServer, Hub
 from moorage.hub.node import Node
 from moorage.hub.turns import Job
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 from moorage.wire.azure import tunnel_frames
 from moorage.wire.azure.dataplane import Operation, decode_url
 from moorage.wire.azure.known import KnownCall

@@ -9,7 +9,7 @@ from moorage import logs
 from moorage.engine.exchange import Unsent
 from moorage.hub.hub import AppServer, Client
 from moorage.hub.ports import Drained
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 from moorage.wire.azure.cloudevents import connect_answer, identity_of
 from moorage.wire.engineio import RS, binary_frame
 from moorage.wire.handshake import OpenInfo

@@ -17,7 +17,7 @@ from moorage.hub.hub import AppServer, Capabilities, Client, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.hub.turns import AT_ONCE, Intake, Job
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 from moorage.wire import reasons
 from moorage.wire.azure import cloudevents, tunnel_frames
 from moorage.wire.azure.cloudevents import EventWriter

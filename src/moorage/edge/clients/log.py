@@ -12,7 +12,7 @@ from moorage.edge.http.upgrade import hint_of
 from moorage.hub.hub import Connection
 from moorage.hub.ports import Who
 from moorage.logs_quota import Quota
-from moorage.metrics import Door, Metrics
+from moorage.metrics.metrics import Door, Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake
 from moorage.wire.reasons import PING_TIMEOUT, SLOW_CLIENT, Reason

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, cast
 
 from moorage.edge.http import upgrade
 from moorage.edge.http.protocol import MAX_HEADERS, HttpProtocol
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import HEADER_TIMEOUT
 

@@ -24,7 +24,7 @@ from moorage.edge.links import PATH, LinkAcceptor
 from moorage.edge.relay.heads import PREFIX
 from moorage.edge.relay.relay import RELAYED, Relay
 from moorage.edge.settings import ServerSettings
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import UNKNOWN_PATH
 

@@ -20,7 +20,7 @@ from moorage.edge.http.transport import HttpTransport
 from moorage.edge.relay.heads import MORE_BYTES, MORE_HEADERS, PREFIX
 from moorage.edge.settings import ServerSettings
 from moorage.edge.unconfirmed import TRANSPORT
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 from moorage.wire import reasons
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import Reason

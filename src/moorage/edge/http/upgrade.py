@@ -18,7 +18,7 @@ from picows.common import WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.query import parse_query as query_of
 from moorage.wire.reasons import BAD_REQUEST, BAD_UPGRADE, UNSUPPORTED_VERSION, Reason

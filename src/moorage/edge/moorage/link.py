@@ -13,7 +13,7 @@ from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.settings import LinkSettings
 from moorage.edge.sockets import LinkSocket, Sweep, link_reason, reason_of
 from moorage.hub.node import Node
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import raw_batch, v1
 from moorage.wire.reasons import LINK_BAD_FRAME, LINK_CLOSED, LINK_LOST, LINK_SILENT, LINK_SLOW, Reason

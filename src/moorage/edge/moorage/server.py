@@ -21,7 +21,7 @@ from moorage.hub.hub import AppServer, Capabilities, Client, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained
 from moorage.hub.turns import Intake, Job
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 from moorage.wire import reasons
 from moorage.wire.engineio import binary_frame, binary_header
 from moorage.wire.errors import PeerError

@@ -17,7 +17,7 @@ from moorage.edge.settings import LinkSettings
 from moorage.edge.sockets import STEP_SECONDS, Sweep
 from moorage.hub.hub import AppServer, Hub
 from moorage.hub.node import Node
-from moorage.metrics import Metrics
+from moorage.metrics.metrics import Metrics
 from moorage.wire import reasons
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1

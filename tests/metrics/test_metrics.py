@@ -2,19 +2,10 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from moorage.metrics import (
-    DOORS,
-    LAG_SAMPLES,
-    MAX_HUBS,
-    MAX_OPERATIONS,
-    METRICS,
-    Cluster,
-    Gauges,
-    Histogram,
-    Metrics,
-    Recovery,
-    Traffic,
-)
+from moorage.metrics.catalogue import LAG_SAMPLES, METRICS
+from moorage.metrics.gauges import Cluster, Gauges, Recovery, Traffic
+from moorage.metrics.histogram import Histogram
+from moorage.metrics.metrics import DOORS, MAX_HUBS, MAX_OPERATIONS, Metrics
 from moorage.wire import reasons
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]

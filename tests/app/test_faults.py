@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from moorage.app_faults import MAX_LOGGED, Faults
+from moorage.app.faults import MAX_LOGGED, Faults
 
 
 def fault(number: int = 0) -> Exception:

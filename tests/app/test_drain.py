@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from moorage.app_drain import LAST_SECONDS, Pace, close_clients, seconds_for
+from moorage.app.drain import LAST_SECONDS, Pace, close_clients, seconds_for
 from moorage.config.model import ShutdownSettings
 from moorage.hub.turns import Intake, Job
 from moorage.wire.moorage import v1

@@ -11,13 +11,13 @@ from functools import partial
 import pytest
 import socketio
 
-from moorage.cli_nodes import table
+from moorage.cli.nodes import table
 from moorage.sdk import use_moorage
+from tests.cli.test_main import run
 from tests.integration.test_nodes import nodes, until
 from tests.integration.test_python_client import Client
 from tests.support.nats_server import NatsServer
 from tests.support.service import MoorageProcess
-from tests.test_cli import run
 
 pytestmark = pytest.mark.timeout(120)
 

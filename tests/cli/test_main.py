@@ -15,9 +15,9 @@ import pytest
 
 from moorage import __version__
 from moorage.auth import AccessKeys, client_audience, verify
-from moorage.cli import SERVICE_MODULES
+from moorage.cli.service import SERVICE_MODULES
 
-SOURCE = Path(__file__).resolve().parent.parent / "src"
+SOURCE = Path(__file__).resolve().parent.parent.parent / "src"
 KEY = "k" * 32
 
 
@@ -188,7 +188,7 @@ def test_a_reader_that_goes_away_is_no_crash() -> None:
 def test_light_commands_load_no_server() -> None:
     code = (
         "import sys\n"
-        "from moorage.cli import main\n"
+        "from moorage.cli.main import main\n"
         "main(['token', 'create', '--hub', 'a', '--access-key', 'k' * 20])\n"
         "heavy = {'asyncio', 'structlog', 'prometheus_client', 'starlette', 'uvicorn', 'yaml'}\n"
         "print(heavy & set(sys.modules))"
@@ -217,7 +217,7 @@ def test_without_the_service_its_commands_name_what_is_missing(command: str) -> 
     code = (
         "import sys\n"
         "sys.modules.update(uvicorn=None, structlog=None)\n"
-        "from moorage.cli import main\n"
+        "from moorage.cli.main import main\n"
         f"sys.exit(main(['{command}']))"
     )
     command_line = [sys.executable, "-c", code]

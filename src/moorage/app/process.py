@@ -13,8 +13,8 @@ from typing import Final
 import uvloop
 
 from moorage import logs
-from moorage.app import Service
-from moorage.app_start import RUN_DIR, StopSignals, cannot_listen
+from moorage.app.service import Service
+from moorage.app.start import RUN_DIR, StopSignals, cannot_listen
 from moorage.config.model import Config
 from moorage.wire.errors import UsageError
 

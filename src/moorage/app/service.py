@@ -1,14 +1,12 @@
 """The composition root: builds one node and its parts, starts it, and stops it in order. Nothing but this
-file knows all the parts. The order of a stop is the method `Service.stop`. `app_process` runs a node as a
+file knows all the parts. The order of a stop is the method `Service.stop`. `process` runs a node as a
 process."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import secrets
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +15,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
-from moorage import __version__, app_drain, logs
-from moorage.app_faults import Faults
+from moorage import __version__, logs
+from moorage.app import drain as draining
+from moorage.app.alarm import Alarm
+from moorage.app.faults import Faults
+from moorage.app.gauges import gauges
 from moorage.auth import AccessKeys
 from moorage.cluster.coverage import Coverage
 from moorage.cluster.forwarding import listing
@@ -27,7 +28,6 @@ from moorage.cluster.membership import Member
 from moorage.cluster.nats.broker import NatsBroker
 from moorage.cluster.ports import Join
 from moorage.cluster.router import Router
-from moorage.cluster.streams.streams import CHUNK
 from moorage.config.model import Config, ShutdownSettings
 from moorage.control import nodes, ops, rest
 from moorage.control.work import ApiWork
@@ -40,47 +40,17 @@ from moorage.edge.links import LinkAcceptor
 from moorage.edge.relay.passing import Passing
 from moorage.edge.relay.relay import Relay
 from moorage.hub.node import Node
-from moorage.metrics import Cluster, Gauges, Metrics, Recovery, Traffic
+from moorage.metrics.metrics import Metrics
 from moorage.wire import ids
 from moorage.wire.cluster import VERSION, Alive
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import UNKNOWN_PATH
 
 TICK_SECONDS: Final = 0.25
-TIMER_SECONDS: Final = 0.001
-"""uvloop's timers have a resolution of one millisecond."""
 SID_BYTES: Final = 16
 """128 random bits after the node's incarnation."""
 
 log: Final = logs.get("app")
-
-
-class Alarm:
-    """A timer that can be reset: calls `ring` at the time set last, never earlier."""
-
-    def __init__(self, ring: Callable[[], object]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._ring = ring
-        self._timer: asyncio.TimerHandle | None = None
-        self._when = 0.0
-
-    def set(self, when: float) -> None:
-        """Ring at `when`, a `time.monotonic` time."""
-        self.cancel()
-        self._when = when
-        steps = max(1, math.ceil((when - time.monotonic()) / TIMER_SECONDS))
-        self._timer = self._loop.call_later(steps * TIMER_SECONDS, self._due)
-
-    def _due(self) -> None:
-        if time.monotonic() < self._when:
-            self.set(self._when)
-        else:
-            self._ring()
-
-    def cancel(self) -> None:
-        """Cancel the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
 
 
 class Service:
@@ -146,24 +116,9 @@ class Service:
         self._coverage = self._cover(config)
         if not self._alone:
             self.links.join(self._coverage)
-        self.metrics.gauges = self._gauges()
+        parts = (self.node, self.client_log, self.links, self.relay, self.router, self._nats)
+        self.metrics.gauges = gauges(*parts)
         self.node.claims.refused = self.client_log.not_recovered
-
-    def _gauges(self) -> Gauges:
-        return Gauges(
-            connections=self._connections,
-            sockets=lambda: {hub.name: self.client_log.sockets[hub.name] for hub in self.node.hubs.values()},
-            rooms=lambda: {hub.name: len(hub.directory.rooms) for hub in self.node.hubs.values()},
-            app_servers=lambda: {hub.name: len(hub.servers) for hub in self.node.hubs.values()},
-            cluster_app_servers=self.node.elsewhere,
-            link_connections=self.links.links,
-            outbox_bytes=lambda: self.node.flusher.waiting,
-            traffic=self._traffic,
-            log_lines_dropped=logs.dropped,
-            log_lines_suppressed=lambda: self.client_log.suppressed + self.links.suppressed,
-            cluster=self._cluster,
-            recovery=lambda: Recovery(*self.node.claims.seen(self.node.hubs.values())),
-        )
 
     def _cover(self, config: Config) -> Coverage:
         own = config.cluster
@@ -280,44 +235,6 @@ class Service:
             return "joining"
         return "" if self._coverage.is_covered(now) else "uncovered"
 
-    def _cluster(self) -> Cluster:
-        membership, nats = self.router.membership, self._nats
-        if membership is None or nats is None:
-            return Cluster()
-        streams = self.router.streams
-        return Cluster(
-            membership.count,
-            streams.sent,
-            streams.received,
-            streams.resent,
-            streams.gaps,
-            {**streams.bad, CHUNK: nats.bad},
-            *self.relay.counts,
-            *self.router.forwarding.counts,
-            groups=len(self.router.directory),
-            late=self.router.directory.times_late,
-        )
-
-    def _traffic(self) -> Traffic:
-        node, flusher = self.node, self.node.flusher
-        return Traffic(
-            flusher.sent_websocket,
-            flusher.sent_polling,
-            flusher.written,
-            node.invoke_timeouts,
-            node.server_timeouts,
-            node.late_answers,
-            node.handovers.counts,
-        )
-
-    def _connections(self) -> dict[tuple[str, str], int]:
-        # Known hubs without clients report 0, because a missing series looks like a target that is down.
-        counts = {(name, kind): 0 for name in self.node.known_hubs() for kind in ("websocket", "polling")}
-        for hub in self.node.hubs.values():
-            counts[hub.name, "websocket"] = hub.websockets
-            counts[hub.name, "polling"] = len(hub.directory.connections) - hub.websockets
-        return counts
-
     # -- life -----------------------------------------------------------------------------------
 
     async def start(self) -> str:
@@ -383,7 +300,7 @@ class Service:
         if drain:
             await self._drain(self.config.shutdown)
         else:
-            app_drain.close_now(self.node, self.node.everyone())
+            draining.close_now(self.node, self.node.everyone())
             await asyncio.sleep(TICK_SECONDS)
         self.links.close()
         self.relay.close()
@@ -398,17 +315,17 @@ class Service:
     async def _drain(self, settings: ShutdownSettings) -> None:
         """Until all clients are closed and all app servers know it, or `shutdown.timeout` has passed."""
         end = self._loop.time() + settings.timeout
-        until = end - app_drain.reserve(settings)
-        self.links.drain(app_drain.seconds_for(settings, len(self.node.everyone())))
+        until = end - draining.reserve(settings)
+        self.links.drain(draining.seconds_for(settings, len(self.node.everyone())))
         await asyncio.sleep(min(settings.lb_wait, settings.timeout))
         # The listener stays open: polling clients fetch their last packets, and monitors and balancers
         # check the state. New clients and links are refused as `draining`.
-        await app_drain.close_clients(self.node, settings, until)
+        await draining.close_clients(self.node, settings, until)
         # Clients that do not come back before this node has ended find their sockets at another one.
-        leaving = min(until, self._loop.time() + app_drain.LEAVE_SECONDS)
-        await app_drain.once_true(self.router.recovery.leave, leaving)
+        leaving = min(until, self._loop.time() + draining.LEAVE_SECONDS)
+        await draining.once_true(self.router.recovery.leave, leaving)
         # One turn of the loop for the last answers to polls and to app servers.
         await asyncio.sleep(TICK_SECONDS)
-        last = min(end, self._loop.time() + app_drain.LAST_SECONDS)
-        await app_drain.once_true(lambda: not len(self.sockets.sweep), last)
-        await app_drain.once_true(lambda: self.links.settled, end)
+        last = min(end, self._loop.time() + draining.LAST_SECONDS)
+        await draining.once_true(lambda: not len(self.sockets.sweep), last)
+        await draining.once_true(lambda: self.links.settled, end)

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from moorage.cli_drain import is_ours
+from moorage.cli.drain import is_ours
+from tests.cli.test_main import run
 from tests.support.service import MoorageProcess
-from tests.test_cli import run
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from moorage.app_start import StopSignals, cannot_listen
+from moorage.app.start import StopSignals, cannot_listen
 from tests.support.service import ROOT
 
 
@@ -41,6 +41,6 @@ def test_a_port_that_cannot_be_had(host: str, number: int, text: str) -> None:
 
 
 def test_a_supervisor_loads_no_part_of_a_node() -> None:
-    code = "import sys, moorage.workers.supervisor; print('moorage.app' in sys.modules)"
+    code = "import sys, moorage.workers.supervisor; print('moorage.app.service' in sys.modules)"
     shown = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT / "src", text=True)
     assert shown == "False\n"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from moorage.app import Alarm, Service
+from moorage.app.service import Service
 from moorage.config.model import Config, KeySettings
 from moorage.edge.settings import ServerSettings
 from moorage.hub.hub import AppServer as HubServer
@@ -50,27 +50,6 @@ def test_a_wrong_path_says_where_to_go(service: MoorageProcess) -> None:
     status, body = service.get("/nothing/here")
     assert status == 404
     assert "/clients/socketio/hubs/HUB" in json.loads(body)["hint"]
-
-
-@pytest.mark.repair(11)
-async def test_an_alarm_rings_once_and_never_early() -> None:
-    rung: list[float] = []
-    alarm = Alarm(lambda: rung.append(time.monotonic()))
-    now = time.monotonic()
-    alarm.set(now + 30.0)
-    alarm.set(now + 0.0207)
-    async with asyncio.timeout(10):
-        while not rung:
-            await asyncio.sleep(0.005)
-    assert rung[0] >= now + 0.0207
-    alarm.set(time.monotonic() - 5.0)
-    alarm.cancel()
-    alarm.set(time.monotonic() + 0.01)
-    async with asyncio.timeout(10):
-        while len(rung) < 2:
-            await asyncio.sleep(0.005)
-    await asyncio.sleep(0.03)
-    assert len(rung) == 2
 
 
 @pytest.mark.repair(11)

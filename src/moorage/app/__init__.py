@@ -1,0 +1,1 @@
+"""One node as a process: its parts, its start and its stop."""

@@ -1,0 +1,74 @@
+"""Where a scrape finds the values that the parts of a node keep."""
+
+from __future__ import annotations
+
+from moorage import logs
+from moorage.cluster.nats.broker import NatsBroker
+from moorage.cluster.router import Router
+from moorage.cluster.streams.streams import CHUNK
+from moorage.edge.clients.log import ClientLog
+from moorage.edge.links import LinkAcceptor
+from moorage.edge.relay.relay import Relay
+from moorage.hub.node import Node
+from moorage.metrics.gauges import Cluster, Gauges, Recovery, Traffic
+
+
+def gauges(
+    node: Node, log: ClientLog, links: LinkAcceptor, relay: Relay, router: Router, nats: NatsBroker | None
+) -> Gauges:
+    """Functions for `Metrics.gauges`. None of them walks over clients."""
+    return Gauges(
+        connections=lambda: _connections(node),
+        sockets=lambda: {hub.name: log.sockets[hub.name] for hub in node.hubs.values()},
+        rooms=lambda: {hub.name: len(hub.directory.rooms) for hub in node.hubs.values()},
+        app_servers=lambda: {hub.name: len(hub.servers) for hub in node.hubs.values()},
+        cluster_app_servers=node.elsewhere,
+        link_connections=links.links,
+        outbox_bytes=lambda: node.flusher.waiting,
+        traffic=lambda: _traffic(node),
+        log_lines_dropped=logs.dropped,
+        log_lines_suppressed=lambda: log.suppressed + links.suppressed,
+        cluster=lambda: _cluster(router, relay, nats),
+        recovery=lambda: Recovery(*node.claims.seen(node.hubs.values())),
+    )
+
+
+def _connections(node: Node) -> dict[tuple[str, str], int]:
+    # Known hubs without clients report 0, because a missing series looks like a target that is down.
+    counts = {(name, kind): 0 for name in node.known_hubs() for kind in ("websocket", "polling")}
+    for hub in node.hubs.values():
+        counts[hub.name, "websocket"] = hub.websockets
+        counts[hub.name, "polling"] = len(hub.directory.connections) - hub.websockets
+    return counts
+
+
+def _traffic(node: Node) -> Traffic:
+    flusher = node.flusher
+    return Traffic(
+        flusher.sent_websocket,
+        flusher.sent_polling,
+        flusher.written,
+        node.invoke_timeouts,
+        node.server_timeouts,
+        node.late_answers,
+        node.handovers.counts,
+    )
+
+
+def _cluster(router: Router, relay: Relay, nats: NatsBroker | None) -> Cluster:
+    membership = router.membership
+    if membership is None or nats is None:
+        return Cluster()
+    streams = router.streams
+    return Cluster(
+        membership.count,
+        streams.sent,
+        streams.received,
+        streams.resent,
+        streams.gaps,
+        {**streams.bad, CHUNK: nats.bad},
+        *relay.counts,
+        *router.forwarding.counts,
+        groups=len(router.directory),
+        late=router.directory.times_late,
+    )

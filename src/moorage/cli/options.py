@@ -1,0 +1,52 @@
+"""Options that several commands share."""
+
+# ruff: noqa: PLC0415 - commands import what they need when they run
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+config_option = click.option(
+    "-c",
+    "--config",
+    "path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Configuration file: YAML, or TOML or JSON by its suffix.",
+)
+set_option = click.option(
+    "--set",
+    "assignments",
+    metavar="PATH=VALUE",
+    multiple=True,
+    help="Override one setting, such as --set limits.max_payload=2MiB. May be repeated.",
+)
+
+workers_option = click.option(
+    "--workers",
+    metavar="N|auto",
+    help="Processes that share the port; auto: one for each CPU.  [default: 1]",
+)
+
+
+def flags(assignments: Sequence[str], named: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The settings of `--set` and of the options that were given, by path."""
+    found: dict[str, Any] = {}
+    for text in assignments:
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set {text}: expected PATH=VALUE")
+        found[path.strip()] = value
+    found.update({path: value for path, value in (named or {}).items() if value is not None})
+    return found
+
+
+def new_key() -> str:
+    """A fresh access key."""
+    # 32 random bytes in 43 characters that need no quoting in a connection string or a shell.
+    import secrets
+
+    return secrets.token_urlsafe(32)

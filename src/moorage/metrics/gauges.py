@@ -1,0 +1,78 @@
+"""Values that other parts of the service keep and a scrape asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+
+def _none() -> dict[Any, int]:
+    return {}
+
+
+class Traffic(NamedTuple):
+    """What the hub has counted itself."""
+
+    sent_websocket: int = 0
+    sent_polling: int = 0
+    bytes_sent_websocket: int = 0
+    invoke_timeouts: int = 0
+    server_timeouts: int = 0
+    late_answers: int = 0
+    handovers: Mapping[str, int] = MappingProxyType({})
+
+
+class Cluster(NamedTuple):
+    """This node among the others. A node that is alone is a cluster of one."""
+
+    nodes: int = 1
+    sent: int = 0
+    received: int = 0
+    resent: int = 0
+    gaps: int = 0
+    bad: Mapping[str, int] = MappingProxyType({})
+    relaying: int = 0
+    relayed: int = 0
+    passed: int = 0
+    guests: int = 0
+    to_app_servers: int = 0
+    """Packets sent to other nodes for app servers there."""
+    to_clients: int = 0
+    """Packets sent to other nodes for clients there."""
+    groups: int = 0
+    late: int = 0
+
+
+class Recovery(NamedTuple):
+    """Connection state recovery: what it does now, and what it has done."""
+
+    parked: int = 0
+    kept_events: int = 0
+    kept_bytes: int = 0
+    parks: int = 0
+    resumed: int = 0
+    replayed: int = 0
+    dropped: int = 0
+    refused: Mapping[str, int] = MappingProxyType({})
+    moved: int = 0
+
+
+class Gauges(NamedTuple):
+    """Values that other parts keep, read at each scrape. Keys are label values in the metric's order."""
+
+    connections: Callable[[], Mapping[tuple[str, str], int]] = _none
+    """(hub, transport)"""
+    sockets: Callable[[], Mapping[str, int]] = _none
+    """hub, as in the next three fields"""
+    rooms: Callable[[], Mapping[str, int]] = _none
+    app_servers: Callable[[], Mapping[str, int]] = _none
+    cluster_app_servers: Callable[[], Mapping[str, int]] = _none
+    link_connections: Callable[[], Mapping[tuple[str, str], int]] = _none
+    """(hub, dialect)"""
+    outbox_bytes: Callable[[], int] = int
+    traffic: Callable[[], Traffic] = Traffic
+    log_lines_dropped: Callable[[], int] = int
+    log_lines_suppressed: Callable[[], int] = int
+    cluster: Callable[[], Cluster] = Cluster
+    recovery: Callable[[], Recovery] = Recovery
