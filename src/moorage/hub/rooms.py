@@ -215,6 +215,8 @@ class Directory(Generic[MemberT]):
             found = [c for c in found if c.id not in out]
         if to.server is not None:
             found = [c for c in found if c.server.id == to.server]
+        if to.within is not None:
+            found = [c for c in found if to.within in c.groups]
         return found
 
     def _without(self, found: Collection[MemberT], groups: tuple[str, ...]) -> Collection[MemberT]:

@@ -29,6 +29,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=
     """Connection ids to leave out (`excluded` of the REST API)."""
     server: str | None = None
     """Only clients of the app server with this id."""
+    within: str | None = None
+    """Only those that are in this group, too."""
 
 
 EVERYONE: Final = Selection()

@@ -70,8 +70,8 @@ class Phone:
         """CONNECT packets that wait for their answers, by namespace."""
         self.early: dict[str, list[list[Any]]] = {}
         self.connected: set[str] = set()
-        self.maybe: set[int] = set()
-        """Events that reach the connection before its sockets exist; a new socket of it may have them."""
+        self.over: set[str] = set()
+        """Namespaces whose socket has ended, and does not listen any more."""
         self._read = 0
 
     def open(self) -> None:
@@ -79,7 +79,7 @@ class Phone:
         self.asked.clear()
         self.early.clear()
         self.connected.clear()
-        self.maybe.clear()
+        self.over.clear()
 
     @property
     def is_open(self) -> bool:
@@ -88,6 +88,7 @@ class Phone:
     def ask(self, namespace: str, pid: str | None = None, offset: object = None) -> None:
         """CONNECT to a namespace, with the former `pid` unless another is given."""
         assert self.connection is not None
+        self.over.discard(namespace)
         session = self.sessions.get(namespace)
         data: dict[str, object] = {}
         if session is not None and pid is None:
@@ -122,19 +123,23 @@ class Phone:
             self._connected(namespace, **json.loads(rest))
         elif kind in (b"2", b"5"):
             data = json.loads(rest[len(ack) :])
-            if namespace in self.asked:
+            if namespace not in self.connected | self.over:
                 self.early.setdefault(namespace, []).append([*data, *([None] if ack else [])])
             else:
                 self._event(namespace, data, ack)
         elif kind in (b"1", b"4"):
             self.asked.pop(namespace, None)
-            self.connected.discard(namespace)
+            self.ended(namespace)
+
+    def ended(self, namespace: str) -> None:
+        """The socket of a namespace has ended."""
+        self.connected.discard(namespace)
+        self.over.add(namespace)
 
     def _connected(self, namespace: str, sid: str, pid: str) -> None:
         former = self.sessions.get(namespace)
         if former is None or former.pid != pid:
             self.sessions[namespace] = Session(pid, self.begun(namespace, sid))
-            self.sessions[namespace].socket.volatile |= self.maybe
         else:
             assert former.socket.sid == sid
         del self.asked[namespace]

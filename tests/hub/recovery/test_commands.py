@@ -17,10 +17,11 @@ from moorage.wire.commands import (
     Send,
 )
 from moorage.wire.errors import PeerError
+from moorage.wire.filters.compiled import Filter
 from moorage.wire.groups import room_group
 from moorage.wire.reasons import API_BAD_PAYLOAD, BAD_UTF8
 from moorage.wire.socketio import MAX_EMIT
-from tests.hub.fakes import HUB, RecordingPeer
+from tests.hub.fakes import HUB, RecordingOpening, RecordingPeer
 from tests.hub.recovery.stage import ROOT, Stage, room
 
 
@@ -123,3 +124,33 @@ def test_an_emit_without_offset_is_the_same_payload(stage: Stage) -> None:
     client.read()
     assert client.packets[-2:] == [b"43/ns,1[]", b'42["volatile","text","%b"]' % client.offset["/"].encode()]
     assert client.offset["/"].endswith(".0")
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        EVERYONE,
+        Selection(user="u"),
+        Selection(group="a group of connections"),
+        Selection(filter=Filter(any_of=("a group of connections", room_group("/", "a")))),
+        Selection(filter=Filter(none_of=("nothing",))),
+    ],
+)
+def test_an_event_is_for_sockets_of_its_namespace(stage: Stage, to: Selection) -> None:
+    """Stock clients keep events that come before the answer to their CONNECT, and hand them over behind it."""
+    world = stage.world
+    client = stage.client(user_id="u")
+    world.execute(JoinGroups(HUB, EVERYONE, ("a group of connections",)))
+    client.lose()
+    early = world.open(RecordingOpening(), user_id="u")
+    world.execute(JoinGroups(HUB, EVERYONE, ("a group of connections",)))
+    world.emit(to, b'42["missed",1]')
+    world.emit(to, b'42/other,["elsewhere",2]')
+    client.connection, client._read = early, 0
+    client.events.clear()
+    world.node.receive(early, b'40{"pid":"%b"}' % client.pid["/"].encode())
+    world.emit(to, b'42["missed",3]')
+    client.answer()
+    world.emit(to, b'42["live",4]')
+    client.read()
+    assert [event[2] for event in client.events] == [1, 3, 4]

@@ -211,7 +211,7 @@ class Histories(RuleBasedStateMachine):
             return
         if phone.connection.session.peer.namespaces.get(namespace) == session.socket.sid:
             phone.read()
-            phone.connected.discard(namespace)
+            phone.ended(namespace)
             self.world.node.receive(phone.connection, f"41{prefix(namespace)}".encode())
             session.socket.ended = True
 
@@ -276,7 +276,8 @@ class Histories(RuleBasedStateMachine):
         for phone in self.phones:
             phone.read()
         self.world.execute(LeaveNamespace(HUB, to, namespace, close))
-        gone = {each.connection for each in chosen} if close else set()
+        # A socket that was forgotten is in no room, so it does not end the others of its connection.
+        gone = {each.connection for each in chosen} if close and self.strict else set()
         for socket in self.sockets:
             if socket in chosen or socket.connection in gone:
                 socket.ended = True
@@ -315,9 +316,6 @@ class Histories(RuleBasedStateMachine):
                 socket.volatile.add(self.number)
             else:
                 socket.due.append(self.number)
-        if to.group is None and to.filter is None:
-            for phone in self.phones:
-                phone.maybe |= {self.number} if phone.asked else set()
         packet = self._packet(namespace, binary=binary)
         self.world.execute(Send(HUB, to, packet, volatile))
 

@@ -23,7 +23,7 @@ from moorage.wire.commands import (
     SendToConnection,
 )
 from moorage.wire.engineio import SEPARATOR, check_text
-from moorage.wire.groups import prefix_of, room_of
+from moorage.wire.groups import namespace_group, prefix_of, room_of
 from moorage.wire.recovery.offsets import parts_of
 
 HubRecovery = Recovery[Connection]
@@ -35,23 +35,28 @@ def recorded(recovery: HubRecovery, command: Send) -> Send:
     payload = check_text(command.payload)
     if payload.count(SEPARATOR) >= socketio.MAX_EMIT or not socketio.is_emit(payload):
         return command
-    to = _without_claims(recovery, command.to, payload) if recovery.claimed else command.to
+    to = command.to if _in_one_namespace(command.to) else _within(command.to, payload)
     payload = recovery.send(
-        command.to, payload, volatile=command.volatile, source=command.source, number=command.number
+        to, payload, volatile=command.volatile, source=command.source, number=command.number
     )
     # Positional arguments: half the time of `replace`.
     return Send(command.hub, to, payload, command.volatile, command.control, command.source, command.number)
 
 
-def _without_claims(recovery: HubRecovery, to: Selection, payload: bytes) -> Selection:
-    """Without the connections that claim a socket in the namespace of the payload: they get its events behind
-    the answers to their CONNECTs. They are in no group of a namespace yet."""
-    if to.group is not None and prefix_of(to.group):
-        return to
-    names = {part.namespace for part in parts_of(payload)}
-    claims = [track.claim for track in recovery.claimed if len(names) == 1 and track.namespace in names]
-    out = tuple([claim.connection.id for claim in claims if claim is not None])
-    return replace(to, excluded=to.excluded + out) if out else to
+def _in_one_namespace(to: Selection) -> bool:
+    """True if all groups of the selection are groups of namespaces, so that all selected have sockets there."""
+    if to.group is not None:
+        return bool(prefix_of(to.group))
+    groups = None if to.filter is None else to.filter.any_of
+    return bool(groups) and all([prefix_of(group) for group in groups or ()])
+
+
+def _within(to: Selection, payload: bytes) -> Selection:
+    """Only the connections with a socket in the namespace of the payload. A stock client keeps events that come
+    before the answer to its CONNECT, so a client that comes back could get them twice, and a new one would get
+    events from before its connection, which it does not from a Socket.IO server."""
+    names = {part.namespace for part in parts_of(payload)} - {""}
+    return replace(to, within=namespace_group(names.pop())) if len(names) == 1 else to
 
 
 def apply(recovery: HubRecovery, command: Command) -> None:

@@ -50,8 +50,6 @@ class Recovery(Generic[ConnectionT]):
         self.margin = SLACK
         """Seconds after which a client has received a packet, or its end has been noticed."""
         self._longest = 0.0
-        self.claimed: set[Track[ConnectionT]] = set()
-        """Parked sockets that clients claim."""
         self._sendings: WeakSet[Sending] = WeakSet()
         """A job that is given up takes its emit along."""
         self._latest = b""
@@ -145,7 +143,6 @@ class Recovery(Generic[ConnectionT]):
         assert track.claim is not None
         track.resumed(track.claim.after, self.log.position)
         track.connection = connection
-        self.claimed.discard(track)
         track.claim = track.quiet = None
         track.live_since = self.now
         track.interrupted = 0
@@ -161,7 +158,6 @@ class Recovery(Generic[ConnectionT]):
     def claim(self, track: Track[ConnectionT], claim: Claim[ConnectionT]) -> None:
         """A client comes back to a parked socket."""
         track.claim = claim
-        self.claimed.add(track)
         connection = claim.connection
         if connection.tracks is None:
             connection.tracks = {}
@@ -170,7 +166,6 @@ class Recovery(Generic[ConnectionT]):
     def unclaim(self, track: Track[ConnectionT]) -> None:
         """It has gone away again."""
         claim, track.claim = track.claim, None
-        self.claimed.discard(track)
         assert claim is not None
         assert claim.connection.tracks is not None
         del claim.connection.tracks[track.prefix]

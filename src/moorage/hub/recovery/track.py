@@ -211,6 +211,8 @@ def matches(to: Selection, one: Selectable) -> bool:
     groups = one.groups
     if to.group is not None and to.group not in groups:
         return False
+    if to.within is not None and to.within not in groups:
+        return False
     if to.user is not None and to.user != one.user_id:
         return False
     if one.id in to.excluded or (to.server is not None and to.server != one.server.id):
