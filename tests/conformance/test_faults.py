@@ -161,3 +161,28 @@ def test_a_dead_app_server_is_missing_and_its_clients_reconnect(
         assert fleet.hear(crew, lambda: survivor.emit("y"), by=survivor) == [[["y"]]] * 4
     finally:
         again.kill()
+
+
+@pytest.mark.repair(12, 24)
+@pytest.mark.parametrize("victim", SDKS)
+@shows("close")
+def test_an_app_server_closes_while_its_clients_upgrade(
+    forgetful: MoorageProcess, client_process: ClientProcess, victim: str
+) -> None:
+    """Each client learns of it at once, on the transport that it has in that moment."""
+    [app] = started(victim)
+    try:
+        hub = fresh("Closed_")
+        app.link(forgetful.connection_string, hub)
+        with Stage(forgetful, hub, [app], client_process, "upgrade") as stage:
+            stage.unwanted.discard("link")
+            stage.define()
+            crew = [stage.opening() for _ in range(12)]
+            for client in crew:
+                client.connected()
+            began = time.monotonic()
+            stage.space.call("close")
+            assert {client.ended() for client in crew} <= {"transport close", "transport error"}
+            assert time.monotonic() - began < 10
+    finally:
+        app.kill()

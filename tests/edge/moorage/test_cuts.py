@@ -78,6 +78,25 @@ async def test_a_farewell_sends_clients_away_at_once(service: MoorageProcess, hu
             assert time.monotonic() - began < 3.0
 
 
+@pytest.mark.parametrize("sent", [[], ["2probe"], ["2probe", "5"]], ids=["asked", "probed", "upgraded"])
+async def test_a_farewell_during_an_upgrade(service: MoorageProcess, hub: str, sent: list[str]) -> None:
+    """The client learns of the end at once: from its poll, or from the WebSocket once it has stopped polling."""
+    async with TunnelLink(service, hub) as link:
+        polling = await Polling(service.url, clients(hub)).open()
+        async with await WebSocket.open(service.url, polling.upgrade_target) as socket:
+            if sent:
+                await socket.send("2probe")
+                assert await socket.text() == "3probe"
+            await link.hang_up()
+            if "5" in sent:
+                await socket.send("5")
+                assert await socket.ended() == ([], (1012, "app-lost"))
+                return
+            while (reply := await polling.get()).status == 200:
+                assert reply.body == b"6"
+            assert (reply.status, reply.json()["reason"]) == (400, "app-lost")
+
+
 async def test_a_new_link_replaces_the_old_one(service: MoorageProcess, hub: str) -> None:
     async with (
         TunnelLink(service, hub, "s1") as link,
