@@ -137,7 +137,7 @@ def test_an_emit_without_offset_is_the_same_payload(stage: Stage) -> None:
     ],
 )
 def test_an_event_is_for_sockets_of_its_namespace(stage: Stage, to: Selection) -> None:
-    """Stock clients keep events that come before the answer to their CONNECT, and hand them over behind it."""
+    """Stock clients keep events that come before the answer to their CONNECT, and hand them over later."""
     world = stage.world
     client = stage.client(user_id="u")
     world.execute(JoinGroups(HUB, EVERYONE, ("a group of connections",)))

@@ -44,7 +44,7 @@ def recorded(recovery: HubRecovery, command: Send) -> Send:
 
 
 def _in_one_namespace(to: Selection) -> bool:
-    """True if all groups of the selection are groups of namespaces, so that all selected have sockets there."""
+    """True if all groups of the selection belong to namespaces, so that all selected have sockets there."""
     if to.group is not None:
         return bool(prefix_of(to.group))
     groups = None if to.filter is None else to.filter.any_of
@@ -52,9 +52,9 @@ def _in_one_namespace(to: Selection) -> bool:
 
 
 def _within(to: Selection, payload: bytes) -> Selection:
-    """Only the connections with a socket in the namespace of the payload. A stock client keeps events that come
-    before the answer to its CONNECT, so a client that comes back could get them twice, and a new one would get
-    events from before its connection, which it does not from a Socket.IO server."""
+    """Only the connections with a socket in the namespace of the payload. A stock client keeps events that
+    come before the answer to its CONNECT. So a client that comes back could get them twice, and a new one
+    would get events from before its connection, which no Socket.IO server sends."""
     names = {part.namespace for part in parts_of(payload)} - {""}
     return replace(to, within=namespace_group(names.pop())) if len(names) == 1 else to
 
