@@ -80,7 +80,7 @@ async def test_a_farewell_sends_clients_away_at_once(service: MoorageProcess, hu
 
 @pytest.mark.parametrize("sent", [[], ["2probe"], ["2probe", "5"]], ids=["asked", "probed", "upgraded"])
 async def test_a_farewell_during_an_upgrade(service: MoorageProcess, hub: str, sent: list[str]) -> None:
-    """The client learns of the end at once: from its poll, or from the WebSocket once it has stopped polling."""
+    """The client learns of the end at once: from its poll, or from the WebSocket if it polls no more."""
     async with TunnelLink(service, hub) as link:
         polling = await Polling(service.url, clients(hub)).open()
         async with await WebSocket.open(service.url, polling.upgrade_target) as socket:
