@@ -18,9 +18,11 @@ BODY: Final = "MOORAGE_CONFIG"
 """The variable that may contain the text of a whole configuration file."""
 
 _HUBS: Final = "MOORAGE_HUBS"
-_OTHERS: Final = frozenset({BODY, "MOORAGE_CONNECTION_STRING", "MOORAGE_RUN_DIR"})
-"""Names that are not settings but are allowed. The second is for app servers, which share a developer's shell
-with the service. A supervisor sets the third for its workers."""
+_OTHERS: Final = frozenset(
+    {BODY, "MOORAGE_ADMIN_KEY", "MOORAGE_ADMIN_URL", "MOORAGE_CONNECTION_STRING", "MOORAGE_RUN_DIR"}
+)
+"""Names that are not settings but are allowed: what commands and app servers read, which share a developer's
+shell with the service, and what a supervisor sets for its workers."""
 
 # Kubernetes sets such variables in every pod for a Service called `moorage` or `moorage-x`. Refusing them
 # would keep the pod from starting, because of a name that nobody wrote.

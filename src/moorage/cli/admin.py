@@ -1,0 +1,136 @@
+"""The way of commands to the Admin API of a running service, which any node answers for its whole cluster."""
+
+# ruff: noqa: PLC0415 - commands import what they need when they run
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import click
+
+SECONDS: Final = 10.0
+SILENCE_SECONDS: Final = 45.0
+"""A stream of the service is never silent for so long."""
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+Values = Mapping[str, str | int | float | None]
+
+
+def admin_options(command: CommandT) -> CommandT:
+    """Adds the options that say where the service is: `url`, `key` and `path`, for `AdminApi.of`."""
+    for option in (
+        click.option(
+            "-c",
+            "--config",
+            "path",
+            metavar="FILE",
+            type=click.Path(dir_okay=False),
+            help="Configuration file of the service, for what --url and --key do not say.",
+        ),
+        click.option(
+            "--key",
+            envvar="MOORAGE_ADMIN_KEY",
+            metavar="KEY",
+            help="Key of the Admin API.  [default: MOORAGE_ADMIN_KEY, or that of the configuration]",
+        ),
+        click.option(
+            "--url",
+            envvar="MOORAGE_ADMIN_URL",
+            metavar="URL",
+            help="Any node of the service.  [default: MOORAGE_ADMIN_URL, or the configuration's address]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+class AdminApi:
+    """The Admin API at `url`. Its methods raise `ClickException` with the service's own message."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url = url.rstrip("/")
+        self._key = key
+
+    @classmethod
+    def of(cls, url: str | None, key: str | None, path: str | None) -> AdminApi:
+        """The API that the options of `admin_options` name. Raises `UsageError` if something is missing."""
+        if not url or not key:
+            from moorage.config import load
+
+            settings = load.load(path, os.environ, {})
+            admin: Any = getattr(settings, "admin", None)
+            key = key or getattr(admin, "operate_key", "") or getattr(admin, "read_key", "")
+            if not key:
+                raise click.UsageError("no key of the Admin API: give --key, MOORAGE_ADMIN_KEY or -c")
+            server = settings.server
+            wild = server.host in ("0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
+            host = "127.0.0.1" if wild else server.host
+            here = f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
+            url = url or server.public_endpoint or here
+        return cls(url, key)
+
+    def get(self, path: str, query: Values | None = None) -> Any:
+        """The JSON of a GET. `path` begins with `/api/v1/`; values of `query` that are None are left out."""
+        return self._json(self._request("GET", path, query))
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON of a POST; None for an empty answer."""
+        return self._json(self._request("POST", path, None, json.dumps(body).encode()))
+
+    def stream(self, path: str, query: Values | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The server-sent events of a GET, each with its name and its JSON, until the service ends them."""
+        name, data = "message", ""
+        with self._open(self._request("GET", path, query), SILENCE_SECONDS) as answer:
+            for line in answer:
+                field, _, value = line.decode(errors="replace").rstrip("\r\n").partition(":")
+                if field == "event":
+                    name = value.strip()
+                elif field == "data":
+                    data += value.removeprefix(" ")
+                elif not field and not value and data:
+                    yield name, json.loads(data)
+                    name, data = "message", ""
+
+    def _request(self, method: str, path: str, query: Values | None, body: bytes | None = None) -> Request:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        url = f"{self.url}{path}{'?' if given else ''}{urlencode(given)}"
+        headers = {"Authorization": f"Bearer {self._key}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        # The user's own URL.
+        return Request(url, data=body, headers=headers, method=method)  # noqa: S310
+
+    def _json(self, request: Request) -> Any:
+        with self._open(request, SECONDS) as answer:
+            body = answer.read()
+            return json.loads(body) if body else None
+
+    @contextmanager
+    def _open(self, request: Request, seconds: float) -> Iterator[Any]:
+        url = request.full_url.partition("?")[0]
+        try:
+            with urlopen(request, timeout=seconds) as answer:  # noqa: S310 - the user's own URL
+                yield answer
+        except HTTPError as error:
+            with error:
+                raise click.ClickException(f"{url}: {error.code} {_message(error)}") from None
+        except (URLError, TimeoutError, ValueError) as error:
+            raise click.ClickException(f"{url}: {getattr(error, 'reason', error)}") from None
+
+
+def _message(error: HTTPError) -> str:
+    """What the service says about a refusal."""
+    try:
+        answer = json.loads(error.read())
+        return f"{answer['message']} ({answer['inner']['code']} {answer['code']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        if error.code == 404:
+            return "not found: the Admin API is off unless admin.read_key or admin.operate_key is set"
+        return str(error.reason)
