@@ -29,7 +29,7 @@ help:
 	@echo "make clean  remove what set-up made"
 
 setup: .venv/.ready tests/node/node_modules/.ready tests/deploy/node_modules/.ready examples/page/node_modules/.ready examples/chat-azure/node_modules/.ready \
-  examples/chat-node/node_modules/.ready examples/migrations/node_modules/.ready bench/node_modules/.ready sdk-node/dist/.ready chromium redis nginx haproxy
+  examples/chat-node/node_modules/.ready examples/migrations/node_modules/.ready bench/node_modules/.ready sdk-node/dist/.ready chromium redis nginx haproxy promtool
 
 run: .venv/.ready examples/page/node_modules/.ready
 	@exec $(PY) scripts/run.py $(ARGS)
@@ -90,7 +90,7 @@ sdk-node/dist/.ready: sdk-node/node_modules/.ready sdk-node/tsconfig.json sdk-no
 	@cd sdk-node && npm run build --silent
 	@touch $@
 
-.PHONY: chromium compiler redis nginx haproxy
+.PHONY: chromium compiler redis nginx haproxy promtool
 chromium:
 	@scripts/chromium.sh
 
@@ -109,3 +109,6 @@ nginx:
 
 haproxy:
 	@[ -x /usr/sbin/haproxy ] || command -v haproxy >/dev/null || scripts/apt-install.sh haproxy "for the load balancers' test" || true
+
+promtool:
+	@scripts/promtool.sh

@@ -19,9 +19,7 @@ import pytest
 import socketio
 import yaml
 
-from moorage.metrics.catalogue import METRICS
 from moorage.sdk import use_moorage
-from moorage.wire.reasons import CATALOGUE
 from tests.support.pages import ROOT
 from tests.support.programs import free_port, running
 from tests.support.service import MoorageProcess
@@ -182,15 +180,3 @@ async def test_what_nginx_keeps_inside(config: Path, tmp_path: Path) -> None:
         assert service.get("/metrics")[0] == 200
         moved = await nginx.get(f"http://127.0.0.1:{nginx.http}/x", Host="live.example.org")
         assert moved[0] == 301
-
-
-def test_alerts_ask_for_what_there_is(service: MoorageProcess) -> None:
-    rules = yaml.safe_load(block("yaml", "alert:"))["groups"][0]["rules"]
-    asked = {name for rule in rules for name in re.findall(r"\b(?:moorage|process)_\w+", rule["expr"])}
-    known = {row.shown for row in METRICS}
-    scraped = service.get("/metrics")[1].decode()
-    assert {name for name in asked if name.startswith("moorage_")} <= known
-    assert [name for name in asked if name.startswith("process_") and f"\n{name} " not in scraped] == []
-    reasons = {reason for rule in rules for text in re.findall(r'reason!?[=~]+"([^"]+)"', rule["expr"])
-               for reason in text.split("|")}  # fmt: skip
-    assert reasons <= set(CATALOGUE)
