@@ -50,6 +50,7 @@ RANGES: Final = (
     (3000, "A token was refused"),
     (4000, "An app server's link"),
     (5000, "The data-plane API"),
+    (5100, "The Admin API"),
     (6000, "Another node of the cluster"),
 )
 

@@ -20,6 +20,8 @@ from moorage.auth import AccessKeys, AuthSettings
 from moorage.control.rest import routes
 from moorage.wire.commands import (
     Command,
+    DrainNode,
+    Inspect,
     ListGroup,
     ListServers,
     Member,
@@ -52,7 +54,7 @@ class FakeNode:
         if isinstance(command, ListGroup):
             later = [row for row in self.groups.get(command.group, []) if row.connection_id > command.after]
             return Outcome(members=tuple(later[: command.limit]), more=len(later) > command.limit)
-        assert not isinstance(command, TellServers | ListServers)
+        assert not isinstance(command, TellServers | ListServers | Inspect | DrainNode)
         to = command.to
         known = (
             (to.connection is None or to.connection in self.connections)

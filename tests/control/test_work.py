@@ -38,7 +38,7 @@ class Steps:
         self.world = World()
         self.outcomes: list[Outcome | PeerError] = []
         """What the next commands will come to; `DONE` after these."""
-        self.api = ApiWork(self._submit, self.world.node.turns)
+        self.api = ApiWork(self._submit, self.world.node.turns, self.world.node.inspections)
 
     def _submit(self, _command: Command, reply: Reply) -> Job[None]:
         outcome = self.outcomes.pop(0) if self.outcomes else DONE
@@ -105,7 +105,7 @@ async def test_a_call_waits_for_the_other_nodes() -> None:
     cluster = RecordingCluster()
     world = World(cluster=cluster)
     world.server()
-    api = ApiWork(world.node.submit, world.node.turns)
+    api = ApiWork(world.node.submit, world.node.turns, world.node.inspections)
     call = api.execute(JoinGroups(HUB, EVERYONE, ("g",)))
     assert isinstance(call, asyncio.Future)
     assert not call.done()

@@ -52,6 +52,7 @@ async def run(config: Config, *, reload: Callable[[], Config] | None, on_ready: 
     service = Service(config, run_dir=Path(folder) if folder else None)
     settle_heap()
     signals = StopSignals()
+    service.when_told_to_drain = signals.ask_once
     if reload is not None:
         again = reload
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: service.reload(again()))

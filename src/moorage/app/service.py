@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +15,15 @@ from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from moorage import __version__, logs
 from moorage.app import drain as draining
+from moorage.app.admin import Admin
 from moorage.app.alarm import Alarm
 from moorage.app.faults import Faults
 from moorage.app.gauges import gauges
+from moorage.app.load import Load
 from moorage.auth import AccessKeys
 from moorage.cluster.coverage import Coverage
 from moorage.cluster.forwarding import listing
@@ -40,6 +44,7 @@ from moorage.edge.links import LinkAcceptor
 from moorage.edge.relay.passing import Passing
 from moorage.edge.relay.relay import Relay
 from moorage.hub.node import Node
+from moorage.hub.observers import Observers
 from moorage.metrics.metrics import Metrics
 from moorage.wire import ids
 from moorage.wire.cluster import VERSION, Alive
@@ -83,12 +88,13 @@ class Service:
             per_second=config.log.client_lines_per_second,
             clock=time.monotonic,
         )
+        self.admin = Admin(config) if config.admin.enabled else None
         self._alarm = Alarm(lambda: self.node.heartbeats.tick(time.monotonic()))
         self.node = Node(
             new_id=lambda: self.incarnation + secrets.token_urlsafe(SID_BYTES),
             clock=time.monotonic,
             later=self._loop.call_soon,
-            observer=self.client_log,
+            observer=self.client_log if self.admin is None else Observers(self.client_log, self.admin.census),
             faults=self.faults,
             limits=config.limits,
             invoke_timeout=config.links.invoke_timeout,
@@ -110,7 +116,12 @@ class Service:
             soon=None if self._nats is None else self._nats.soon,
             joined=self.metrics.cluster_join_seconds.observe,
         )
-        self._api_work = ApiWork(self.node.submit, self.node.turns)
+        self._api_work = ApiWork(self.node.submit, self.node.turns, self.node.inspections)
+        self._load = Load(self.node, self.metrics, time.monotonic())
+        self.when_told_to_drain: Callable[[], object] = lambda: None
+        """Called when an operator drains this node."""
+        if self.admin is not None:
+            self.admin.look_at(self.node, self._load, self._told_to_drain)
         self.node.heartbeats.wake_at = self._alarm.set
         self._build_edge(config)
         self._coverage = self._cover(config)
@@ -187,8 +198,9 @@ class Service:
                 metrics=self.metrics.render if config.metrics.enabled else None,
                 siblings=self._siblings,
             ),
+            *self._admin_routes(),
             nodes.route(
-                lambda: listing.nodes(self.router, self.node, self.incarnation, self._describe(self._own)),
+                self._nodes,
                 keys=self.keys,
                 settings=config.auth,
                 public_endpoint=config.server.public_endpoint,
@@ -207,6 +219,19 @@ class Service:
             ),
         ]
         return Starlette(routes=routes, exception_handlers={404: not_found})
+
+    def _told_to_drain(self) -> None:
+        self.when_told_to_drain()
+
+    def _admin_routes(self) -> list[Route]:
+        if self.admin is None:
+            return []
+        return self.admin.routes(
+            keys=self.keys, execute=self._api_work.execute, list_nodes=self._nodes, count=self._count_api
+        )
+
+    def _nodes(self) -> list[listing.NodeInfo]:
+        return listing.nodes(self.router, self.node, self.incarnation, self._describe(self._own))
 
     @property
     def _own(self) -> Alive:
@@ -271,6 +296,7 @@ class Service:
             ("relay", self.relay),
             ("port", self.port),
             ("log", self.client_log),
+            ("load", self._load),
             *((("nats", self._nats),) if self._nats is not None else ()),
         )
         sampled = 0.0
@@ -289,6 +315,8 @@ class Service:
 
     def reload(self, config: Config) -> None:
         """Apply what can change while running: keys and hubs."""
+        if self.admin is not None:
+            self.admin.keys.replace(config.admin.read_key, config.admin.operate_key)
         self.keys.replace(config.keys.primary, config.keys.secondary or None)
         self.node.configure(config.hubs, allow_unlisted_hubs=config.allow_unlisted_hubs)
 

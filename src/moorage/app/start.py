@@ -34,3 +34,7 @@ class StopSignals:
     def ask(self) -> None:
         """As if a signal had arrived."""
         (self.second if self.first.is_set() else self.first).set()
+
+    def ask_once(self) -> None:
+        """Stop, unless it stops already."""
+        self.first.set()

@@ -55,8 +55,10 @@ def dev(
     )
     base = {"log.format": "human", "log.connects": True, "cors.credentials": "any"}
     settings = load.load(None, os.environ, given, base=base)
-    if not settings.keys.primary:
-        settings = load.load(None, os.environ, {**given, "keys.primary": new_key()}, base=base)
+    fresh = {} if settings.keys.primary else {"keys.primary": new_key()}
+    if not settings.admin.enabled:
+        fresh["admin.operate_key"] = new_key()
+    settings = load.load(None, os.environ, {**given, **fresh}, base=base)
 
     def on_ready(url: str) -> None:
         public = settings.server.public_endpoint or url
@@ -64,6 +66,7 @@ def dev(
         lines = [
             f"Connection string  Endpoint={public};AccessKey={settings.keys.primary};Version=1.0;",
             f'Clients            io("{public}", {{ path: "{client_path}" }})',
+            f"Dashboard          {url}/dashboard#key={settings.admin.operate_key or settings.admin.read_key}",
             f"Health             {url}/healthz",
         ]
         if settings.metrics.enabled:

@@ -17,7 +17,7 @@ from moorage.hub.commands.deliver import deliver_to_one
 from moorage.hub.node import Node
 from moorage.hub.turns import Intake, Job, Turns
 from moorage.wire.cluster import Answer, Envelope, Finished, Packets, Part, Refused, Result, Sockets
-from moorage.wire.commands import Command, FetchSockets, Invoke, JoinGroups, Outcome, TellServers
+from moorage.wire.commands import Command, FetchSockets, Inspect, Invoke, JoinGroups, Outcome, TellServers
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import INTERNAL
 
@@ -93,6 +93,9 @@ class Arrivals:
 
     def take(self, envelope: Envelope) -> None:
         """Carry out a command now, or behind others of the same node that are not finished."""
+        if isinstance(envelope.body, Inspect):
+            self._inspect(envelope)
+            return
         waiting = self._busy(envelope.origin)
         if waiting is not None:
             self._wait(envelope.origin, waiting, self._later(envelope))
@@ -100,6 +103,15 @@ class Arrivals:
         job = self._carry_out(envelope)
         if job is not None:
             self._begin(envelope.origin, job)
+
+    def _inspect(self, envelope: Envelope) -> None:
+        """Answer an operator. Nothing waits for it, because it has no place in the order of commands."""
+        job = self._carry_out(envelope)
+        if job is not None:
+            try:
+                self._node.inspections.add(job)
+            except PeerError as error:
+                self._refuse(envelope, error)
 
     def take_packets(self, envelope: Envelope) -> None:
         """Deliver packets, behind the commands of the same node that are not finished."""

@@ -36,6 +36,7 @@ from moorage.wire.commands import (
     Cast,
     Command,
     FetchSockets,
+    Inspect,
     Invoke,
     JoinGroups,
     Outcome,
@@ -253,7 +254,7 @@ class Router:
         self._last_number += 1
         self._send_out(command, self._last_number, via, asked)
         seconds = self._node.invoke_timeout
-        if not isinstance(command, Invoke | FetchSockets | TellServers):
+        if not isinstance(command, Invoke | FetchSockets | TellServers | Inspect):
             seconds = WAIT
         elif command.timeout is not None:
             seconds = min(seconds, command.timeout)

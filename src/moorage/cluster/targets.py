@@ -8,7 +8,7 @@ from typing import Final
 
 from moorage.cluster.directory import Directory
 from moorage.wire.cluster import Acknowledged, Delta, Envelope, Snapshot, WantGroups
-from moorage.wire.commands import Command, ListGroup, Selection, SendToConnection
+from moorage.wire.commands import Command, DrainNode, Inspect, ListGroup, Selection, SendToConnection
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group
 from moorage.wire.ids import incarnation_of
@@ -36,6 +36,8 @@ class Targets:
     def of(self, command: Command) -> Collection[str]:
         """The nodes that a command is for. What is for one connection is only for the node that the
         connection's id names, and what is for groups for the nodes that may have members of them."""
+        if isinstance(command, Inspect | DrainNode) and command.node:
+            return (command.node,) if command.node in self._peers else ()
         connection, groups = _aim(command)
         if connection is not None:
             node = incarnation_of(connection)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from moorage.config.model import DEFAULT_PATTERN, Config
+from moorage.control.admin.settings import LEAST_KEY
 
 WEAK_KEY: Final = 16
 """Minimum characters of a strong key. A shorter key can be guessed offline from a single token."""
@@ -32,6 +33,7 @@ def problems(config: Config, *, serving: bool) -> Iterator[tuple[str, str]]:
     for path, key in (("keys.primary", keys.primary), ("keys.secondary", keys.secondary)):
         if _BAD_KEY.search(key):
             yield path, "a key is printable ASCII without spaces, semicolons, quotes and backslashes"
+    yield from _about_admin_keys(config)
     if not config.server.host:
         yield "server.host", "expected an address or a host name (0.0.0.0 for all addresses)"
     if not config.cluster.name:
@@ -42,6 +44,21 @@ def problems(config: Config, *, serving: bool) -> Iterator[tuple[str, str]]:
         yield "cluster.nats_nkey", "cluster.nats_credentials is set too; use one of them"
     if not config.allow_unlisted_hubs and config.default_hub not in config.hubs:
         yield "default_hub", f"`{config.default_hub}` is not listed in hubs, and allow_unlisted_hubs is false"
+
+
+def _about_admin_keys(config: Config) -> Iterator[tuple[str, str]]:
+    admin, keys = config.admin, config.keys
+    taken = {keys.primary: "keys.primary", keys.secondary: "keys.secondary"}
+    for path, key in (("admin.read_key", admin.read_key), ("admin.operate_key", admin.operate_key)):
+        if not key:
+            continue
+        if _BAD_KEY.search(key):
+            yield path, "a key is printable ASCII without spaces, semicolons, quotes and backslashes"
+        elif len(key) < LEAST_KEY:
+            yield path, f"only {len(key)} characters, expected {LEAST_KEY} or more (openssl rand -base64 32)"
+        elif key in taken:
+            yield path, f"the same as {taken[key]}; each key needs a value of its own"
+        taken[key] = path
 
 
 def warnings(config: Config, *, serving: bool = False) -> Iterator[str]:

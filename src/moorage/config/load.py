@@ -19,6 +19,9 @@ from moorage.config.sources import BODY, Given, Layer, from_env, from_flags, fro
 from moorage.hub.settings import HubSettings
 
 _RELOADABLE: Final = ("keys", "hubs", "allow_unlisted_hubs")
+_ADMIN_KEYS: Final = ("admin.read_key", "admin.operate_key", "admin.read_key_file", "admin.operate_key_file")
+_KEYS: Final = ("keys.primary", "keys.secondary", "admin.read_key", "admin.operate_key")
+"""Settings whose value may stand in a file of its own."""
 
 
 class Resolved(NamedTuple):
@@ -76,10 +79,14 @@ def resolve(
 
 
 def changes(old: Config, new: Config) -> Changes:
-    """Compare two configurations for a reload, which can apply only keys and hubs."""
+    """Compare two configurations for a reload, which can apply only keys and hubs. Keys of the Admin API
+    are applied if it has been on since the start, because only then the node has kept its lists."""
     before, after = flatten(old), flatten(new)
     paths = [path for path in {**before, **after} if _value(before, path) != _value(after, path)]
-    applied = tuple(path for path in paths if path.partition(".")[0] in _RELOADABLE)
+    admin = old.admin.enabled
+    applied = tuple(
+        path for path in paths if path.partition(".")[0] in _RELOADABLE or (admin and path in _ADMIN_KEYS)
+    )
     return Changes(applied, tuple(path for path in paths if path not in applied))
 
 
@@ -91,8 +98,17 @@ def _value(flat: Mapping[str, object], path: str) -> object:
 
 def reloaded(old: Config, new: Config) -> Config:
     """`old` with what a reload can apply taken from `new`."""
+    admin = old.admin
+    if admin.enabled:
+        own = {path.partition(".")[2]: getattr(new.admin, path.partition(".")[2]) for path in _ADMIN_KEYS}
+        admin = msgspec.structs.replace(admin, **own)
     return msgspec.structs.replace(
-        old, keys=new.keys, hubs=new.hubs, allow_unlisted_hubs=new.allow_unlisted_hubs, warnings=new.warnings
+        old,
+        keys=new.keys,
+        hubs=new.hubs,
+        allow_unlisted_hubs=new.allow_unlisted_hubs,
+        admin=admin,
+        warnings=new.warnings,
     )
 
 
@@ -159,7 +175,7 @@ class _Draft:
             self.refuse(path, f"expected {expected(setting.rule)}{shown} ({given.source})")
 
     def read_key_files(self) -> None:
-        for path in ("keys.primary", "keys.secondary"):
+        for path in _KEYS:
             file = self.values.get(f"{path}_file")
             if not file:
                 continue

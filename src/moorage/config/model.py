@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from moorage.auth import AuthSettings
 from moorage.cluster.settings import ClusterSettings, CoverageSettings
+from moorage.control.admin.settings import AdminSettings
 from moorage.edge.settings import CorsSettings, EdgeLimits, LinkSettings, ServerSettings
 from moorage.hub.settings import HubSettings
 from moorage.wire.errors import UsageError
@@ -108,6 +109,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     shutdown: ShutdownSettings = ShutdownSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    admin: AdminSettings = AdminSettings()
     cluster: ClusterSettings = ClusterSettings()
     coverage: CoverageSettings = CoverageSettings()
     warnings: tuple[str, ...] = ()

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from moorage.hub.inspect.paced import Paced
 from moorage.hub.ports import Reply
 from moorage.hub.turns import TURN_SECONDS, Intake, Job, Turns
-from moorage.wire.commands import Command, Outcome
+from moorage.wire.commands import Command, Inspect, Outcome
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import API_BUSY
 
@@ -43,18 +44,23 @@ class Reading:
 
 
 class ApiWork:
-    """Executes the calls of all hubs."""
+    """Executes the calls of all hubs. `inspections` takes the work for operators."""
 
-    def __init__(self, submit: Callable[[Command, Reply], Job[None] | None], turns: Turns) -> None:
+    def __init__(
+        self, submit: Callable[[Command, Reply], Job[None] | None], turns: Turns, inspections: Paced
+    ) -> None:
         self._submit = submit
         self._turns = turns
+        self._inspections = inspections
         self._hubs: dict[str, Intake] = {}
 
     def execute(self, command: Command) -> Outcome | asyncio.Future[Outcome]:
         """The outcome, now or later; later also the exception. Raises `PeerError`, api-busy among others."""
         call = _Call()
         job = self._submit(command, call.reply)
-        if job is not None:
+        if job is not None and isinstance(command, Inspect):
+            self._inspections.add(job)
+        elif job is not None:
             self._add(command.hub.casefold(), job)
         return call.result()
 

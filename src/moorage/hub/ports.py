@@ -4,7 +4,7 @@ ports itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from moorage.hub.handover.sockets import Made
@@ -237,6 +237,17 @@ class Answers(Protocol[AnswerT_contra]):
 
     def finish(self, missing: tuple[str, ...]) -> None:
         """All have answered, or the time is up and the `missing` have not."""
+
+
+class Inspector(Protocol):
+    """Shows operators this node."""
+
+    def inspect(self, what: str, arguments: bytes) -> Generator[bool, None, bytes]:
+        """A job (`hub.turns`) that answers a question (`wire.inspect`) in JSON; empty for no answer. It
+        raises `PeerError` for arguments that cannot be read."""
+
+    def drain(self) -> object:
+        """Let the node drain and end."""
 
 
 class Interest(Protocol):

@@ -104,6 +104,11 @@ class Metrics:
         """Note by how much a timer of the event loop was late. Call about once a second."""
         self._lags.append(seconds)
 
+    @property
+    def lag_max(self) -> float:
+        """The largest of the last samples."""
+        return max(self._lags, default=0.0)
+
     def render(self) -> bytes:
         """The body of a scrape, in Prometheus' text format."""
         if self._registry is None:
@@ -217,7 +222,7 @@ class Metrics:
             "cluster_relayed_connections": {(): cluster.relaying},
             "cluster_guests": {(): cluster.guests},
             "event_loop_lag_seconds": {(): lags[-1] if lags else 0.0},
-            "event_loop_lag_max_seconds": {(): max(lags, default=0.0)},
+            "event_loop_lag_max_seconds": {(): self.lag_max},
             "build_info": {(self._version,): 1},
         }
 

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from moorage.wire.commands import Command, Member, Outcome, Selection, Server
+from moorage.wire.commands import Command, Member, Outcome, Report, Selection, Server
 from moorage.wire.errors import PeerError
 from moorage.wire.forwarding import Forwarding
 from moorage.wire.moorage.rows import Chunk, Count, Fields
@@ -30,6 +30,7 @@ class Result(Fields, tag=100):
     asked: Count
     servers: tuple[Server, ...] = ()
     missing: tuple[str, ...] = ()
+    reports: tuple[Report, ...] = ()
 
     @classmethod
     def of(cls, done: Outcome) -> Result:
@@ -43,6 +44,7 @@ class Result(Fields, tag=100):
             done.asked,
             done.servers,
             done.missing,
+            done.reports,
         )
 
     def outcome(self) -> Outcome:
@@ -56,6 +58,7 @@ class Result(Fields, tag=100):
             asked=self.asked,
             servers=self.servers,
             missing=self.missing,
+            reports=self.reports,
         )
 
 
@@ -97,7 +100,7 @@ class Sockets(Fields, tag=104):
     rows: tuple[Socket, ...]
 
 
-VERSION: Final = (1, 1)
+VERSION: Final = (1, 2)
 """Version of this form. Nodes whose first numbers differ do not work together. The second number grows with
 each addition that older nodes ignore."""
 

@@ -158,9 +158,32 @@ class ListServers(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=12
     hub: str
 
 
+class Inspect(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=13):
+    """Ask nodes for what an operator wants to see. `what` names a question of `wire.inspect`, whose arguments
+    are the JSON text `arguments`. Each asked node gives one `Report`."""
+
+    hub: str
+    """Empty: the question is about a node."""
+    what: str
+    arguments: bytes = b"{}"
+    node: str = ""
+    """Incarnation of the only node that is asked; empty for all nodes."""
+    timeout: float = 1.0
+    """Seconds to wait for other nodes."""
+
+
+class DrainNode(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=14):
+    """Make a node drain and end, as a signal would."""
+
+    hub: str
+    """Empty."""
+    node: str
+    """Its incarnation."""
+
+
 Cast = Send | SendToConnection
-Write = JoinGroups | LeaveGroups | LeaveNamespace | CloseConnections
-Ask = Invoke | FetchSockets | TellServers | Exists | ListGroup | ListServers
+Write = JoinGroups | LeaveGroups | LeaveNamespace | CloseConnections | DrainNode
+Ask = Invoke | FetchSockets | TellServers | Exists | ListGroup | ListServers | Inspect
 Command = Cast | Write | Ask
 
 
@@ -178,6 +201,14 @@ class Server(msgspec.Struct, frozen=True, gc=False, array_like=True):
     dialect: str
     up: bool
     clients: int
+
+
+class Report(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One node's answer to `Inspect`: JSON text."""
+
+    node: str
+    """Its incarnation."""
+    body: bytes
 
 
 class Found(msgspec.Struct, gc=False):
@@ -223,6 +254,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The answer to `ListServers`."""
     missing: tuple[str, ...] = ()
     """Nodes that gave no answer."""
+    reports: tuple[Report, ...] = ()
+    """The answers to `Inspect`."""
 
 
 DONE: Final = Outcome()
@@ -253,4 +286,5 @@ def merged(outcomes: Iterable[Outcome], limit: int = 0) -> Outcome:
         asked=sum(part.asked for part in parts),
         servers=tuple(servers.values()),
         missing=tuple(dict.fromkeys(chain.from_iterable(part.missing for part in parts))),
+        reports=tuple(chain.from_iterable(part.reports for part in parts)),
     )

@@ -10,6 +10,7 @@ from this table). Ranges carry meaning:
     3000-3099  a token was refused
     4000-4099  an app server's link
     5000-5099  the data-plane API
+    5100-5199  the Admin API
     6000-6099  another node of the cluster
 """
 
@@ -145,6 +146,20 @@ API_NO_PERMISSIONS = R(
 API_BODY_TOO_LARGE = R(5008, "api-body-too-large", "the request body is too large", False, 413, 1008)
 API_BAD_PAYLOAD = R(5009, "api-bad-payload", "the body is not an Engine.IO payload", False, 400, 1008)
 API_BUSY = R(5010, "api-busy", "too many requests of this hub are waiting", True, 503, 1013)
+
+# 5100: the Admin API
+ADMIN_NO_KEY = R(5100, "admin-no-key", "a key of the Admin API is required", False, 401, 1008)
+ADMIN_WRONG_KEY = R(5101, "admin-wrong-key", "not a key of the Admin API", False, 401, 1008)
+ADMIN_SESSION_OVER = R(5102, "admin-session-over", "the session of the dashboard is over", False, 401, 1008)
+ADMIN_ROLE = R(5103, "admin-role", "the role of this key does not allow it", False, 403, 1008)
+ADMIN_CROSS_SITE = R(
+    5104, "admin-cross-site", "the request does not come from the dashboard", False, 403, 1008
+)
+ADMIN_TOO_MANY_TRIES = R(
+    5105, "admin-too-many-tries", "too many wrong keys from this address", True, 429, 1008
+)
+ADMIN_BUSY = R(5106, "admin-busy", "too many requests of operators are waiting", True, 503, 1013)
+ADMIN_UNKNOWN_NODE = R(5107, "admin-unknown-node", "no such node in the cluster", False, 404, 1008)
 
 # 6000: another node of the cluster
 NODE_BAD_MESSAGE = R(6000, "node-bad-message", "not a message between nodes", False, 400, 1002)

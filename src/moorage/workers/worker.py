@@ -117,6 +117,7 @@ class Worker:
         """Until a signal, or until the supervisor's end. Returns the exit code. Raises `UsageError` if the
         node cannot start."""
         signals = StopSignals()
+        self._service.when_told_to_drain = signals.ask_once
         listener = asyncio.create_task(self._listen(signals))
         watcher = asyncio.create_task(self._watch())
         try:

@@ -9,6 +9,7 @@ from heapq import nsmallest
 from typing import Any, Final
 
 from moorage.engine.upgrade import State
+from moorage.hub.commands import operating
 from moorage.hub.commands.deliver import (
     LONG,
     SpecialDelivery,
@@ -398,4 +399,5 @@ HANDLERS: Final[dict[type, Callable[[Clients, Hub, Any], Done]]] = {
     Exists: _exists,
     ListGroup: _list,
     ListServers: _servers,
+    **operating.HANDLERS,
 }

@@ -18,8 +18,9 @@ from moorage.hub.connections.heartbeat import Heartbeats
 from moorage.hub.handover.handovers import Handovers
 from moorage.hub.handover.move import Move
 from moorage.hub.hub import BURST, AppServer, Client, Connection, Hub
+from moorage.hub.inspect.paced import Paced
 from moorage.hub.outbox import Flusher
-from moorage.hub.ports import Faults, Later, Members, Observer, Opening, Reach, RefusedError, Who
+from moorage.hub.ports import Faults, Inspector, Later, Members, Observer, Opening, Reach, RefusedError, Who
 from moorage.hub.recovery.claims import Claims
 from moorage.hub.settings import HubSettings, Limits
 from moorage.hub.turns import AT_ONCE, Intake, Job, ResultT, Turns
@@ -59,6 +60,8 @@ class Clients:
         """Notified of the groups with members here, for the other nodes. Set before the first hub exists."""
         self.app_servers_changed: Callable[[], object] = lambda: None
         """Called when an app server of this node comes, goes, or is up or down."""
+        self.inspector: Inspector | None = None
+        """Set if operators may look at this node."""
         self.late_answers = 0
         """Answers of clients and app servers for which nobody waited any more."""
         self.invoke_timeouts = self.server_timeouts = 0
@@ -76,6 +79,8 @@ class Clients:
         self.turns: Turns = Turns(lambda: later(self.turns.run), clock, self.flusher)
         """Shares the time for work in steps, of all hubs."""
         self._chores = Intake(self.turns)
+        self.inspections: Paced = Paced(self.turns, later)
+        """Answers to operators, of this node and of others."""
         self.heartbeats = Heartbeats(self._silent, self.flusher, faults, clock())
         self.observer = observer
         self._faults = faults

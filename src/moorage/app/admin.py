@@ -1,0 +1,99 @@
+"""Builds a node's Admin API from its parts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.routing import Route
+
+from moorage import __version__, auth
+from moorage.app.load import Load
+from moorage.auth import AccessKeys
+from moorage.config.model import Config
+from moorage.control.admin.api import AdminApi
+from moorage.control.admin.callers import Callers
+from moorage.control.admin.keys import AdminKeys
+from moorage.control.admin.questions import Execute, Known, Questions
+from moorage.control.admin.table import Operations
+from moorage.control.rest import Count
+from moorage.edge.http.forwarded import TrustedProxies
+from moorage.hub.inspect.census import Census
+from moorage.hub.inspect.inspector import Inspector
+from moorage.hub.node import Node
+from moorage.wire.inspect import NODE, Question
+
+
+class Admin:
+    """The Admin API of one node, and what it knows of the node's clients. It exists if the configuration has
+    a key for it at the start."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.keys = AdminKeys(config.admin.read_key, config.admin.operate_key)
+        self.census = Census()
+        """An observer of the node's clients."""
+
+    def look_at(self, node: Node, load: Load, drain: Callable[[], object]) -> None:
+        """Answer questions about this node."""
+        node.inspector = inspector = Inspector(node, self.census, self.config.cluster.shown_name, drain)
+        inspector.add(NODE, Question, lambda _: load.now())
+
+    def routes(
+        self,
+        *,
+        keys: AccessKeys,
+        execute: Execute,
+        list_nodes: Callable[[], Sequence[Any]],
+        count: Count,
+    ) -> list[Route]:
+        """The routes. `list_nodes` lists the nodes as heartbeats describe them."""
+        config = self.config
+        proxies = TrustedProxies(config.server.trusted_proxies)
+
+        def address_of(request: Request) -> str:
+            headers: dict[str, list[str]] = {}
+            for name, value in request.headers.items():
+                headers.setdefault(name, []).append(value)
+            peer = request.client.host if request.client is not None else ""
+            return proxies.client(peer, headers)
+
+        def check_token(request: Request) -> None:
+            base = config.server.public_endpoint or request.headers.get("host", "")
+            auth.verify(
+                auth.bearer(request.headers.get("authorization", "")),
+                keys,
+                auth.rest_audiences(base, request.url.path, request.url.query),
+                time.time(),
+                config.auth.clock_skew,
+            )
+
+        def known() -> list[Known]:
+            return [Known(each.incarnation, each.name) for each in list_nodes()]
+
+        callers = Callers(
+            self.keys,
+            address_of=address_of,
+            clock=time.time,
+            ticks=time.monotonic,
+            origin=config.server.public_endpoint,
+        )
+        about = {
+            "node": config.cluster.shown_name,
+            "version": __version__,
+            "region": config.cluster.region,
+            "trace_payloads": config.admin.trace_payloads,
+        }
+        table = Operations(Questions(execute, known), list_nodes, about).table()
+        return AdminApi(
+            table,
+            self.keys,
+            callers,
+            token_check=check_token,
+            session_ttl=config.admin.session_ttl,
+            clock=time.time,
+            count=count,
+            public_endpoint=config.server.public_endpoint,
+        ).routes

@@ -1,0 +1,61 @@
+"""The load of this process: CPU, memory, and what its parts count. Each question costs a few microseconds."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from moorage.hub.node import Node
+from moorage.metrics.metrics import Metrics
+from moorage.wire.inspect import NodeLoad
+
+_STATM: Final = Path("/proc/self/statm")
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+WINDOW: Final = 5.0
+"""Seconds over which the use of the CPU is measured."""
+
+
+def memory() -> int:
+    """Resident bytes of this process; 0 where the system does not tell."""
+    try:
+        return int(_STATM.read_text().split()[1]) * _PAGE
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+class Load:
+    """Measures. Call `tick` a few times a second."""
+
+    def __init__(self, node: Node, metrics: Metrics, now: float) -> None:
+        self._node = node
+        self._metrics = metrics
+        self._began = self._since = now
+        self._used = time.process_time()
+        self.cpu = 0.0
+        """CPU cores in use in the last `WINDOW` seconds."""
+
+    def tick(self, now: float) -> None:
+        """Time passes."""
+        passed = now - self._since
+        if passed >= WINDOW:
+            used = time.process_time()
+            self.cpu = (used - self._used) / passed
+            self._since, self._used = now, used
+
+    def now(self) -> NodeLoad:
+        """The load now."""
+        node, metrics = self._node, self._metrics
+        flusher = node.flusher
+        return NodeLoad(
+            cpu=round(self.cpu, 4),
+            memory=memory(),
+            loop_lag=round(metrics.lag_max, 6),
+            queued_bytes=flusher.waiting,
+            uptime=round(node.clock() - self._began, 1),
+            sockets=sum(metrics.gauges.sockets().values()),
+            rooms=sum(metrics.gauges.rooms().values()),
+            messages_in=metrics.received_websocket + metrics.received_polling,
+            messages_out=flusher.sent_websocket + flusher.sent_polling,
+        )

@@ -1,0 +1,51 @@
+"""Limits how often keys may be guessed from one address."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import ADMIN_TOO_MANY_TRIES
+
+BURST: Final = 10
+"""Wrong keys that an address may send at once."""
+SECONDS: Final = 6.0
+"""One more is allowed after this time."""
+MAX_ADDRESSES: Final = 10_000
+"""Most addresses that are remembered. The oldest is forgotten for a new one."""
+
+
+class Tries:
+    """Counts wrong keys. Times are in seconds. An address that has used up its tries is refused even with the
+    right key, or it could go on guessing and would only have to notice the right one."""
+
+    def __init__(self) -> None:
+        self._full_again: dict[str, float] = {}
+        """When each address will have all its tries again."""
+
+    def check(self, address: str, now: float) -> None:
+        """Raises `PeerError` (admin-too-many-tries) if the address has no try left."""
+        left = self._full_again.get(_network(address), now) - now
+        if left > (BURST - 1) * SECONDS:
+            wait = int(left - (BURST - 1) * SECONDS) + 1
+            raise PeerError(ADMIN_TOO_MANY_TRIES, f"try again in {wait} s")
+
+    def wrong(self, address: str, now: float) -> None:
+        """A wrong key came from the address."""
+        network = _network(address)
+        full = max(now, self._full_again.pop(network, now)) + SECONDS
+        if len(self._full_again) >= MAX_ADDRESSES:
+            del self._full_again[next(iter(self._full_again))]
+        self._full_again[network] = full
+
+
+def _network(address: str) -> str:
+    """Whoever has one IPv6 address has a /64 of them."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if found.version == 4:
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
