@@ -18,6 +18,7 @@ from moorage.control.admin.callers import Callers
 from moorage.control.admin.keys import AdminKeys
 from moorage.control.admin.questions import Execute, Known, Questions
 from moorage.control.admin.table import Operations
+from moorage.control.dashboard import routes as dashboard
 from moorage.control.rest import Count
 from moorage.edge.http.forwarded import TrustedProxies
 from moorage.hub.inspect.census import Census
@@ -87,7 +88,7 @@ class Admin:
             "trace_payloads": config.admin.trace_payloads,
         }
         table = Operations(Questions(execute, known), list_nodes, about).table()
-        return AdminApi(
+        api = AdminApi(
             table,
             self.keys,
             callers,
@@ -96,4 +97,5 @@ class Admin:
             clock=time.time,
             count=count,
             public_endpoint=config.server.public_endpoint,
-        ).routes
+        )
+        return [*api.routes, *dashboard.routes(enabled=lambda: self.keys.enabled)]

@@ -1,0 +1,38 @@
+// What operators have done.
+
+import { get } from "../api.js";
+import { h } from "../dom.js";
+import { nothing } from "../empty.js";
+import { moment } from "../format.js";
+import { table } from "../table.js";
+
+const LIMIT = 200;
+
+export function auditPage() {
+  const rows = table({
+    caption: "Audit log",
+    key: ({ time, node, action, target, address }) => `${time} ${node} ${action} ${target} ${address}`,
+    empty: nothing("No actions yet", "Every action of this page and of the admin API is listed here and in the log."),
+    columns: [
+      { label: "Time", cell: ({ time }) => ({ text: moment(time), title: new Date(time * 1000).toISOString() }) },
+      { label: "Action", cell: ({ action }) => action },
+      { label: "Target", wrap: true, cell: ({ target }) => text(target) },
+      { label: "Outcome", cell: ({ outcome }) => ({ text: text(outcome), tone: outcome === "ok" || outcome === "done" ? "ok" : "warn" }) },
+      { label: "Key", hide: "phone", cell: ({ role }) => role },
+      { label: "Address", hide: "phone", cell: ({ address }) => address },
+      { label: "Node", hide: "tablet", cell: ({ node }) => node },
+    ],
+  });
+
+  return {
+    title: "Audit log",
+    element: h("section", { class: "panel flush" }, rows.element),
+    seconds: 5,
+    load: (signal) => get("audit", { limit: LIMIT }, signal),
+    show: (answer) => rows.update(answer.actions),
+  };
+}
+
+function text(value) {
+  return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "");
+}

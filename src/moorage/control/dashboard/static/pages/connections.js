@@ -1,0 +1,111 @@
+// Search for connections. The service answers in pages of a fixed size, however many clients there are.
+
+import { get } from "../api.js";
+import { h, setShown, setText } from "../dom.js";
+import { emptyClients, nothing } from "../empty.js";
+import { filters, hubOptions } from "../filters.js";
+import { bytes, duration, plural } from "../format.js";
+import { link } from "../router.js";
+import { table } from "../table.js";
+
+const LIMIT = 50;
+
+const FIELDS = [
+  { name: "user", label: "User", hint: "user id" },
+  { name: "id", label: "Connection or socket id", hint: "id" },
+  { name: "room", label: "Room", hint: "room" },
+  { name: "address", label: "Address", hint: "192.0.2.7" },
+  { name: "hub", label: "Hub", options: hubOptions([]) },
+  { name: "namespace", label: "Namespace", hint: "/", more: true },
+  { name: "app_server", label: "App server", hint: "server id", more: true },
+  { name: "node", label: "Node", hint: "name", more: true },
+  { name: "min_age", label: "Connected for at least (s)", number: true, more: true },
+  { name: "max_age", label: "Connected for at most (s)", number: true, more: true },
+  { name: "min_queued", label: "Queued at least (bytes)", number: true, more: true },
+];
+
+function columns() {
+  return [
+    { label: "User", wrap: true, cell: ({ user, id }) => ({ text: user || "(no user)", href: link("connections", {}, id), primary: true }) },
+    { label: "Connection", hide: "phone", cell: ({ id }) => ({ text: id, mono: true }) },
+    { label: "Hub", hide: "phone", cell: ({ hub }) => hub },
+    { label: "Namespaces", hide: "tablet", wrap: true, cell: ({ namespaces }) => (namespaces ?? []).join(" ") || null },
+    { label: "Address", cell: ({ address }) => address },
+    { label: "Transport", hide: "tablet", cell: ({ transport }) => transport },
+    { label: "App server", hide: "tablet", cell: (row) => row.app_server || null },
+    { label: "Node", hide: "phone", cell: ({ node }) => node },
+    { label: "Connected for", number: true, cell: ({ age }) => duration(age) },
+    { label: "Queued", number: true, hide: "phone", cell: (row) => bytes(row.queued_bytes) },
+  ];
+}
+
+export function connectionsPage({ params, refresh }) {
+  const form = filters({ page: "connections", params, fields: FIELDS, changed: first });
+  const cursors = [];
+  const rows = table({
+    caption: "Connections", columns: columns(), key: ({ id }) => id,
+    empty: nothing("No connection matches", "Look at the disconnects if the client was here before."),
+  });
+  const hint = emptyClients();
+  const results = h("section", { class: "panel flush" }, rows.element);
+  const shown = h("span", { class: "soft" });
+  const back = h("button", { type: "button", class: "button small", onclick: () => turn(() => cursors.pop()) }, "Previous");
+  const forth = h("button", { type: "button", class: "button small" }, "Next");
+  const pager = h("div", { class: "pager" }, shown, back, forth);
+  forth.addEventListener("click", () => turn(() => cursors.push(forth.value)));
+
+  function turn(step) {
+    step();
+    refresh();
+  }
+
+  function first() {
+    cursors.length = 0;
+    refresh();
+  }
+
+  async function load(signal) {
+    const { id, ...wanted } = form.values();
+    const [found, hubs] = await Promise.all([
+      id === "" ? get("connections", { ...wanted, limit: LIMIT, cursor: cursors.at(-1) }, signal) : byId(id, signal),
+      get("hubs", {}, signal),
+    ]);
+    return { ...found, hubs: hubs.hubs };
+  }
+
+  function show({ connections, next, limited, hubs }) {
+    form.offer("hub", hubOptions(hubs.map(({ name }) => name)));
+    const filtered = Object.values(form.values()).some((value) => value !== "");
+    const nobody = connections.length === 0 && !filtered && cursors.length === 0;
+    setShown(hint.element, nobody);
+    setShown(results, !nobody);
+    rows.update(connections);
+    const before = cursors.length * LIMIT;
+    const range = before > 0 || next ? `${before + 1} to ${before + connections.length}` : plural(connections.length, "connection");
+    setText(shown, limited ? `${range}, in a search that a node ended early: there are very many connections` : range);
+    setShown(pager, !nobody && connections.length > 0);
+    back.disabled = cursors.length === 0;
+    forth.disabled = !next;
+    forth.value = next ?? "";
+  }
+
+  return {
+    title: "Connections",
+    element: h("div", { class: "stack" }, form.element, hint.element, results, pager),
+    seconds: 3, load, show, search: form.first,
+    changed: (wanted) => {
+      form.set(wanted);
+      cursors.length = 0;
+    },
+  };
+}
+
+/** One connection by its id, or by the id of one of its sockets, which is a room of its own. */
+async function byId(id, signal) {
+  try {
+    return { connections: [await get(`connections/${encodeURIComponent(id)}`, {}, signal)], next: null, missing: [] };
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return get("connections", { room: id, limit: LIMIT }, signal);
+  }
+}

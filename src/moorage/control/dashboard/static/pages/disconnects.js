@@ -1,0 +1,58 @@
+// Who has left recently, and why.
+
+import { get } from "../api.js";
+import { h } from "../dom.js";
+import { nothing } from "../empty.js";
+import { filters, hubOptions } from "../filters.js";
+import { bytes, duration, moment } from "../format.js";
+import { link } from "../router.js";
+import { table } from "../table.js";
+
+const LIMIT = 200;
+
+/** The columns of a table of disconnects. */
+export function disconnectColumns() {
+  return [
+    { label: "Time", cell: ({ time }) => ({ text: moment(time), title: new Date(time * 1000).toISOString() }) },
+    { label: "User", wrap: true, cell: ({ user, id }) => ({ text: user || "(no user)", href: link("connections", {}, id), primary: true }) },
+    { label: "Hub", hide: "phone", cell: ({ hub }) => hub },
+    { label: "Reason", cell: ({ reason, number }) => [{ text: reason, title: `Reason ${number}` }] },
+    { label: "Ended by", hide: "tablet", cell: ({ who }) => who || null },
+    { label: "Detail", hide: "tablet", wrap: true, cell: ({ detail }) => detail || null },
+    { label: "Connected for", number: true, hide: "phone", cell: ({ age }) => duration(age) },
+    { label: "Queued", number: true, hide: "tablet", cell: (row) => bytes(row.queued_bytes) },
+    { label: "Address", hide: "tablet", cell: ({ address }) => address },
+    { label: "Node", hide: "tablet", cell: ({ node }) => node },
+  ];
+}
+
+export function disconnectsPage({ params, refresh }) {
+  const form = filters({
+    page: "disconnects", params, changed: refresh,
+    fields: [
+      { name: "user", label: "User", hint: "user id" },
+      { name: "reason", label: "Reason", hint: "ping-timeout" },
+      { name: "hub", label: "Hub", options: hubOptions([]) },
+    ],
+  });
+  const rows = table({
+    caption: "Recent disconnects", columns: disconnectColumns(), key: ({ id, time }) => `${id} ${time}`,
+    empty: nothing("Nobody has left", "The nodes keep the most recent disconnects; none of them matches."),
+  });
+
+  async function load(signal) {
+    const [found, hubs] = await Promise.all([get("disconnects", { ...form.values(), limit: LIMIT }, signal), get("hubs", {}, signal)]);
+    return { ...found, hubs: hubs.hubs };
+  }
+
+  function show(answer) {
+    rows.update(answer.disconnects);
+    form.offer("hub", hubOptions(answer.hubs.map(({ name }) => name)));
+  }
+
+  return {
+    title: "Disconnects",
+    element: h("div", { class: "stack" }, form.element, h("section", { class: "panel flush" }, rows.element)),
+    seconds: 3, load, show, search: form.first, changed: form.set,
+  };
+}
