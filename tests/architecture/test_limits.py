@@ -34,6 +34,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "edge/settings.py": "config/test_load.py",
     "hub/recovery/causes.py": "hub/recovery/test_claims.py",
     "wire/recovery/moving.py": "cluster/recovery/test_fetches.py",
+    "wire/recovery/losses.py": "cluster/recovery/test_losses.py",
     "edge/moorage/frames/answers.py": "edge/moorage/test_questions.py",
     "edge/moorage/causes.py": "edge/moorage/test_server.py",
     "edge/moorage/frames/clients.py": "edge/moorage/test_session.py",

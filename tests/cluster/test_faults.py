@@ -134,6 +134,7 @@ def test_without_other_nodes_everything_is_answered_at_once() -> None:
     nodes.routers[0].remove("n1")
     for command, _ in WAITING:
         reply, _ = nodes.ask(0, command)
+        nodes.worlds[0].settle()
         assert reply.outcome.missing == ()
 
 

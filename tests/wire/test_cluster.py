@@ -29,6 +29,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter, compile_filter
 from moorage.wire.forwarding import Forwarding
 from moorage.wire.reasons import NODE_BAD_MESSAGE
+from moorage.wire.recovery.losses import Loss
 from moorage.wire.recovery.moving import Moving
 
 TEXTS = [
@@ -105,7 +106,7 @@ def test_no_tag_is_used_twice_and_commands_end_at_99() -> None:
     assert len(set(tags.values())) == len(tags)
     assert all((tags[kind] < 100) == (kind in get_args(Command)) for kind in tags)
     kinds = get_args(Part) + get_args(Command) + get_args(Beat) + get_args(Fence) + get_args(Groups)
-    assert {*kinds, *get_args(Forwarding), *get_args(Moving), Packets} == set(tags)
+    assert {*kinds, *get_args(Forwarding), *get_args(Moving), *get_args(Loss), Packets} == set(tags)
 
 
 @pytest.mark.parametrize("repair", [False, True])
@@ -163,9 +164,9 @@ def test_a_message_of_another_form_is_refused(value: object) -> None:
 
 
 def test_a_heartbeat_of_another_version_is_read() -> None:
-    beat = [105, "node", False, [2, 3], "r", "http://a:1", 7, "ready", "9.0", "new", {"a": 1}]
+    beat = [105, "node", False, [2, 3], "r", "http://a:1", 7, "ready", "9.0", 5.0, "new", {"a": 1}]
     later = decode(_pack(["n1", beat, 0])).body
-    assert later == Alive("node", False, (2, 3), "r", "http://a:1", 7, "ready", "9.0")
+    assert later == Alive("node", False, (2, 3), "r", "http://a:1", 7, "ready", "9.0", 5.0)
     assert decode(_pack(["n1", [105, "node"]])).body == Alive("node", version=(1, 2))
 
 

@@ -94,7 +94,7 @@ class Router:
         self.forwarding = Forwarding(node, self, connect_timeout=connect_timeout)
         self.membership: Membership | None = None
         """Keeps the list of the other nodes, if `join` was called."""
-        self.recovery = ClusterRecovery(node, self, incarnation, self._peers)
+        self.recovery = ClusterRecovery(node, self, incarnation, self._peers, self.streams.complete)
         self._addresses: dict[str, str] = {}
 
     def start(self) -> None:
@@ -134,15 +134,20 @@ class Router:
         """A node is gone. Nothing waits for it any more."""
         name = self._peers.pop(incarnation)
         self.streams.remove(incarnation)
-        if not self._peers:
-            self._node.cluster = None
         self.directory.remove(incarnation)
         self.forwarding.remove(incarnation)
         self._arrivals.forget(incarnation)
         self.recovery.remove(incarnation)
+        self._leave_if_alone()
         for request in tuple(self._requests.values()):
             request.give_up([(incarnation, name)])
             self._forget_if_over(request)
+
+    def _leave_if_alone(self) -> None:
+        """Without other nodes, commands take the shortest way. But what one misses that may come back is
+        noted."""
+        if not self._peers and not self.recovery.losses.awaited:
+            self._node.cluster = None
 
     def address_of(self, incarnation: str) -> str:
         """Where another node is reached; "" if it is unknown or has no address of its own. A node that became
@@ -165,6 +170,7 @@ class Router:
         self.recovery.tick(now)
         self.directory.tick(now)
         self._targets.tick(now)
+        self._leave_if_alone()
         for request in tuple(self._requests.values()):
             if request.deadline <= now:
                 dropped = request.deadline + OWN_WORK <= now
@@ -175,6 +181,7 @@ class Router:
 
     def cast(self, command: Cast, here: Outcome, via: Via | None = None) -> None:
         """Send it out."""
+        self.recovery.losses.sent(command, via)
         if isinstance(command, SendToConnection) and (here.found or (via is None and self.pass_on(command))):
             return
         self._send_out(command, 0, via, self._to(command, via))
@@ -231,6 +238,7 @@ class Router:
         via: Via | None = None,
     ) -> tuple[Reply, Any, Answers[Any] | None]:
         """Send it out, and gather what comes back. This node's own part comes back in the same way."""
+        self.recovery.losses.sent(command, via)
         nodes = self._to(command, via)
         if isinstance(command, TellServers) and not command.timeout:
             self._send_out(command, 0, via, nodes)
@@ -282,6 +290,7 @@ class Router:
     def beat(self, body: Beat) -> None:
         """Tell all other nodes that this one is there, or that it ends."""
         if isinstance(body, cluster.Alive):
+            body = replace(body, clock=self._node.clock())
             self.streams.beat(cluster.encode(Envelope(self._own, body)))
         else:
             self._send_all(body)
@@ -370,6 +379,8 @@ class Router:
             return
         if isinstance(envelope.body, cluster.Alive):
             self.membership.alive(node, envelope.body, self._node.clock())
+            if node in self._peers:
+                self.recovery.losses.heard(node, envelope.body.clock)
         else:
             self.streams.bad_message(GARBAGE)
 
@@ -377,7 +388,7 @@ class Router:
         """Commands or answers of a node are lost. Requests that wait for it end at their deadline."""
         self.directory.gap(node)
         self.forwarding.restart(node)
-        self.recovery.gap()
+        self.recovery.gap(node)
 
     def _overflow(self, node: str, first: bool) -> None:
         """A message of a node was dropped, because too much of it waits. It was no change of its groups."""
@@ -385,6 +396,7 @@ class Router:
         if first:
             self.streams.count_gap(node)
             self.forwarding.restart(node)
+        self.recovery.gap(node)
 
     def _take(self, envelope: Envelope) -> None:
         if isinstance(envelope.body, cluster.Beat):

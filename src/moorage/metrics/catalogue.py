@@ -83,6 +83,7 @@ METRICS: Final = (
     _m("recovery_replayed", "counter", "", "Missed events that were sent to clients that came back"),
     _m("recovery_dropped", "counter", "", "Events that are no longer kept, because of a limit"),
     _m("recovery_moved", "counter", "", "Sockets that moved to another node while their client was away"),
+    _m("recovery_incomplete", "counter", "", "Sockets that may lack events lost between two nodes, and end"),
     _m("recovery_kept_events", "gauge", "", "Events that are kept for clients that come back"),
     _m("recovery_kept_bytes", "gauge", "", "Bytes of these events"),
     _m("build_info", "gauge", "version", "Always 1; the version is in the label"),

@@ -56,6 +56,7 @@ class Recovery(NamedTuple):
     dropped: int = 0
     refused: Mapping[str, int] = MappingProxyType({})
     moved: int = 0
+    incomplete: int = 0
 
 
 class Gauges(NamedTuple):

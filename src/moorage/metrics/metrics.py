@@ -172,6 +172,7 @@ class Metrics:
             "recovery_replayed": {(): recovery.replayed},
             "recovery_dropped": {(): recovery.dropped},
             "recovery_moved": {(): recovery.moved},
+            "recovery_incomplete": {(): recovery.incomplete},
             "cluster_messages_sent": {(): cluster.sent},
             "cluster_messages_received": {(): cluster.received},
             "cluster_messages_resent": {(): cluster.resent},

@@ -16,6 +16,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.forwarding import Forwarding
 from moorage.wire.moorage.rows import Chunk, Count, Fields
 from moorage.wire.reasons import NODE_BAD_MESSAGE
+from moorage.wire.recovery.losses import Loss
 from moorage.wire.recovery.moving import Moving
 
 
@@ -120,6 +121,8 @@ class Alive(Fields, tag=105):
     """"ready", or why the node takes no new clients; empty from an older node."""
     release: Annotated[str, msgspec.Meta(max_length=64)] = ""
     """Version of the package."""
+    clock: float = 0.0
+    """The time of the node when it sent this, in seconds; 0 from an older node."""
 
 
 class Goodbye(Fields, tag=106):
@@ -185,7 +188,7 @@ Part = Result | Refused | Answer | Finished | Sockets
 Beat = Alive | Goodbye
 Fence = Mark | Uncovered
 Groups = Delta | Acknowledged | Snapshot | WantGroups
-Body = Command | Packets | Part | Beat | Fence | Groups | Forwarding | Moving
+Body = Command | Packets | Part | Beat | Fence | Groups | Forwarding | Moving | Loss
 
 
 class Envelope(Fields):

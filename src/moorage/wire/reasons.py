@@ -55,6 +55,7 @@ PING_TIMEOUT = R(1109, "ping-timeout", "the client did not answer a ping", True,
 APP_LET_GO = R(1110, "app-let-go", "the app server released the client to reconnect", True, 503, 1012)
 RETURNED = R(1111, "returned", "the client came back on another connection", True, 409, 1001)
 MISSED_TOO_MUCH = R(1112, "missed-too-much", "what the client has missed is no longer kept", True, 410, 1012)
+EVENTS_LOST = R(1113, "events-lost", "events for the client were lost between two nodes", True, 410, 1012)
 INTERNAL = R(1199, "internal", "internal error", True, 500, 1011)
 
 # 2000: the client broke the protocol or a limit

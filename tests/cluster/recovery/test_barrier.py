@@ -46,7 +46,7 @@ def test_a_node_that_does_not_answer_and_a_gap_end_it() -> None:
     several.tick(SECONDS + 0.5)
     assert told == [False]
     again = waits(several)
-    several.nodes.routers[0].recovery.gap()
+    several.nodes.routers[0].recovery.gap("node-001")
     assert again == [False]
     third = waits(several)
     several.nodes.routers[0].remove("node-001")

@@ -71,6 +71,8 @@ def test_old_changes_are_forgotten() -> None:
         Selection(user="u"),
         Selection(user="v"),
         Selection(group="a", user="v"),
+        Selection(within="a"),
+        Selection(within="z", user="u"),
         Selection(excluded=("c1",)),
         Selection(server="s1"),
         Selection(server="s2"),

@@ -10,8 +10,10 @@ from moorage.cluster.homes import Instances
 from moorage.cluster.membership import Membership
 from moorage.cluster.recovery.barrier import Barrier
 from moorage.cluster.recovery.fetches import Fetches
+from moorage.cluster.recovery.losses import ClusterLosses
 from moorage.hub.node import Node
 from moorage.wire.cluster import VERSION, Body, Envelope
+from moorage.wire.recovery.losses import Loss
 from moorage.wire.recovery.moving import Awaited, Moving, Reached
 
 AT_ONCE: Final = 500
@@ -40,7 +42,14 @@ class Cluster(Protocol):
 class ClusterRecovery:
     """`fetches.Peers` of one node, and its parts. `names` has the other nodes."""
 
-    def __init__(self, node: Node, cluster: Cluster, own: str, names: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        cluster: Cluster,
+        own: str,
+        names: Mapping[str, str],
+        complete: Callable[[str], bool],
+    ) -> None:
         self._node = node
         self._cluster = cluster
         self._names = names
@@ -49,6 +58,9 @@ class ClusterRecovery:
         """Sockets that another node was told to fetch, and when."""
         self.barrier = Barrier(node, self, cluster.instances, own)
         self.fetches = Fetches(node, self, cluster.instances, self.barrier, own)
+        self.losses = ClusterLosses(node, self, names.keys(), complete)
+        for kind in get_args(Loss):
+            cluster.handlers[kind] = self.losses.take
         for kind in get_args(Moving):
             known = kind in (Awaited, Reached)
             cluster.handlers[kind] = self.barrier.take if known else self.fetches.take
@@ -56,6 +68,7 @@ class ClusterRecovery:
     def add(self, node: str) -> None:
         """Another node is there."""
         self._past.pop(node, None)
+        self.losses.add(node)
         self._node.claims.elsewhere = self.fetches
 
     def remove(self, node: str) -> None:
@@ -65,6 +78,7 @@ class ClusterRecovery:
             del self._past[next(iter(self._past))]
         self.barrier.remove(node)
         self.fetches.remove(node)
+        self.losses.remove(node)
 
     def leave(self) -> bool:
         """This node is about to end: other nodes fetch its parked sockets. Call it again until it returns
@@ -98,14 +112,16 @@ class ClusterRecovery:
         near = tuple(each for each in able if beats[each].region == membership.region)
         return near or able
 
-    def gap(self) -> None:
+    def gap(self, node: str) -> None:
         """Something that another node had sent is lost."""
         self.barrier.fail()
+        self.losses.gap(node)
 
     def tick(self, now: float) -> None:
         """Time passes."""
         self.barrier.tick(now)
         self.fetches.tick(now)
+        self.losses.tick(now)
 
     # -- fetches.Peers ------------------------------------------------------------------------------------
 

@@ -147,6 +147,11 @@ class Streams:
         if len(self._past) > MAX_PAST:
             del self._past[next(iter(self._past))]
 
+    def complete(self, node: str) -> bool:
+        """True if everything has come that this node has told of."""
+        incoming = self._incoming.get(node.encode())
+        return incoming is not None and not incoming.holes()
+
     # -- what leaves ---------------------------------------------------------------------------------------
 
     def send(self, node: str, message: bytes) -> None:

@@ -27,6 +27,7 @@ from moorage.wire.reasons import (
     APP_LET_GO,
     CLIENT_CLOSED,
     DRAINING,
+    EVENTS_LOST,
     INTERNAL,
     LINK_OVERFLOW,
     PING_TIMEOUT,
@@ -48,7 +49,7 @@ EPOCH: Final = 8
 
 PARKING: Final = frozenset(
     (TRANSPORT_LOST, CLIENT_CLOSED, PING_TIMEOUT, SLOW_CLIENT, UPGRADE_TIMEOUT, LINK_OVERFLOW, INTERNAL)
-) | {DRAINING, APP_LET_GO, RETURNED}
+) | {DRAINING, APP_LET_GO, RETURNED, EVENTS_LOST}
 """The ends of a connection after which its client may come back to its sockets."""
 
 SocketTrack = Track[Connection]
@@ -332,7 +333,7 @@ class Claims:
         recovery.park(connection, quiet=quiet)
         return quiet
 
-    def seen(self, hubs: Iterable[Hub]) -> tuple[int, int, int, int, int, int, int, dict[str, int], int]:
+    def seen(self, hubs: Iterable[Hub]) -> tuple[int, int, int, int, int, int, int, dict[str, int], int, int]:
         """Parked sockets, kept events and bytes, and the counts, in the order of `Counts`. Causes without a
         refusal are 0."""
         counts = self.counts
@@ -347,6 +348,7 @@ class Claims:
             counts.dropped,
             dict.fromkeys(CAUSES, 0) | counts.refused,
             counts.moved,
+            counts.incomplete,
         )
 
     def tick(self, now: float) -> None:

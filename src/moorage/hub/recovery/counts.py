@@ -8,7 +8,7 @@ from collections import Counter
 class Counts:
     """Grows only, for all hubs together."""
 
-    __slots__ = ("dropped", "moved", "parked", "refused", "replayed", "resumed")
+    __slots__ = ("dropped", "incomplete", "moved", "parked", "refused", "replayed", "resumed")
 
     def __init__(self) -> None:
         self.moved = 0
@@ -23,3 +23,5 @@ class Counts:
         """Missed events that were sent."""
         self.dropped = 0
         """Events that left a log because of a limit."""
+        self.incomplete = 0
+        """Sockets that may have missed events which were lost between two nodes."""

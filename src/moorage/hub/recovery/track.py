@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from math import inf
 from typing import Final, Generic, Protocol, TypeVar
 
 from moorage.engine.peer import Connect
@@ -130,6 +131,15 @@ class Track(Generic[ConnectionT]):
             self.unknown, self.unknown_time, _, _ = changes[most - 1]
             del changes[:most]
         changes.append((position, now, group, joined))
+
+    def lacks(self, position: int) -> None:
+        """It may lack an event that is not in the log. Its client has come no further than this position."""
+        self.unknown, self.unknown_time = position + 1, inf
+
+    @property
+    def incomplete(self) -> bool:
+        """True after `lacks`."""
+        return self.unknown_time == inf
 
     @property
     def touched(self) -> set[str]:
