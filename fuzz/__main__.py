@@ -11,7 +11,7 @@ import time
 import traceback
 from random import Random, SystemRandom
 
-from fuzz import known, link, parsers, shells, wire
+from fuzz import known, link, parsers, shells, trace, wire
 from fuzz.target import FailureError, Target, trial
 
 TARGETS: dict[str, Target] = {
@@ -20,6 +20,7 @@ TARGETS: dict[str, Target] = {
     **link.TARGETS,
     **parsers.TARGETS,
     **shells.TARGETS,
+    **trace.TARGETS,
 }
 
 

@@ -18,8 +18,6 @@ from typing import Final, Generic, Protocol, TypeVar
 from moorage.hub.ports import ClientSink
 from moorage.hub.settings import Limits
 
-OwnerT = TypeVar("OwnerT")
-
 UNCOUNTED: Final = 64 * 1024
 """A queue of at most this many bytes is not counted."""
 ENTRY_BYTES: Final = 8
@@ -29,6 +27,18 @@ LOOK_SECONDS: Final = 1.0
 RELIEF: Final = 0.9
 """When `outbox_total_bytes` is exceeded, clients are closed until the total is this fraction of it. With 1.0,
 every further emit would sort all clients again and close one more."""
+
+
+class Owner(Protocol):
+    """The client of an outbox: a `Connection`."""
+
+    held: int
+
+    def on_websocket(self) -> None:
+        """The outbox writes to a WebSocket from now on."""
+
+
+OwnerT = TypeVar("OwnerT", bound=Owner)
 
 
 class Queue(Protocol[OwnerT]):
@@ -41,6 +51,10 @@ class Queue(Protocol[OwnerT]):
     limit: int
 
     @property
+    def last(self) -> bytes:
+        """The newest entry."""
+
+    @property
     def is_single(self) -> bool:
         """True if at most one entry is queued."""
 
@@ -49,6 +63,10 @@ class Queue(Protocol[OwnerT]):
 
     def spill(self) -> None:
         """Release what is queued. The owner is about to be closed."""
+
+
+def _nobody(owner: object, entry: bytes) -> None:
+    """No client is traced."""
 
 
 class Holding:
@@ -85,6 +103,8 @@ class Backlog(Generic[OwnerT]):
         """True if clients must be closed at the next flush. A close at once could change a room while an emit
         iterates over its members."""
         self.uncounted = min(UNCOUNTED, limits.outbox_bytes)
+        self.tapped: Callable[[OwnerT, bytes], object] = _nobody
+        """Called with each entry for a client that is traced."""
         self._slow = slow
         self._flush = flush
         self._wake = wake
@@ -96,7 +116,12 @@ class Backlog(Generic[OwnerT]):
     # -- called by outboxes -----------------------------------------------------------------------
 
     def grown(self, box: Queue[OwnerT], size: int) -> None:
-        """A large queue has grown by one entry; `size` is the client's share of its bytes."""
+        """A large queue, or that of a client that is traced, has grown by one entry; `size` is the client's
+        share of its bytes."""
+        if not box.limit and box.owner is not None:
+            self.tapped(box.owner, box.last)
+        if box.size <= self.uncounted:
+            return
         holding = self._holdings.get(box)
         if holding is None:
             holding = self._holdings[box] = Holding(self._now)

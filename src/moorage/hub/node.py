@@ -36,6 +36,10 @@ class Node(Clients):
         super().__init__(**given)
         self._large: WeakSet[Job[None]] = WeakSet()
         """Commands that are carried out in steps."""
+        self.handlers = dict(execute.HANDLERS)
+        """What carries out each type of command. A trace puts its own in the place of some."""
+        self.askers = dict(asking.HANDLERS)
+        """The same for commands with many answers."""
 
     def submit(
         self,
@@ -121,7 +125,7 @@ class Node(Clients):
         recovery = hub.recovery
         if recovery is not None and type(command) is Send:
             command = recorded(recovery, command)
-        handler = execute.HANDLERS.get(type(command))
+        handler = self.handlers.get(type(command))
         if handler is not None:
             outcome = handler(self, hub, command)
             if recovery is not None:
@@ -129,7 +133,7 @@ class Node(Clients):
             return outcome
         if answers is None:
             raise UsageError(f"{type(command).__name__} needs somewhere to send its answers")
-        return asking.HANDLERS[type(command)](self, hub, command, answers)
+        return self.askers[type(command)](self, hub, command, answers)
 
     def send(self, connection: Connection, payload: bytes) -> Job[None] | None:
         """`submit` of a `SendToConnection` whose client the caller has looked up already. Such a client is

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol
 
-from moorage.hub.backlog import Backlog, Queue
+from moorage.hub.backlog import Backlog, OwnerT, Queue
 from moorage.hub.ports import ClientSink, Schedule, SendFrame
 from moorage.hub.settings import Limits
 from moorage.wire.engineio import FRAME_HEADROOM, OPCODE_TEXT, RS, frames, join_chunk, next_payload
@@ -28,18 +28,6 @@ MAX_BUFFER_BYTES: Final = 32 * 1024
 """Longest frame sent through picows, which copies for each recipient what the kernel does not take."""
 
 _IDLE, _URGENT, _BULK = 0, 1, 2
-
-
-class Owner(Protocol):
-    """The client of an outbox: a `Connection`."""
-
-    held: int
-
-    def on_websocket(self) -> None:
-        """The outbox writes to a WebSocket from now on."""
-
-
-OwnerT = TypeVar("OwnerT", bound=Owner)
 
 
 class Recipient(Protocol[OwnerT]):
@@ -79,7 +67,8 @@ class Outbox(Generic[OwnerT]):
         """True if it may be flushed: there is a sink, the sink takes data now, and nobody holds the queue."""
         self.size = 0
         self.limit = flusher.backlog.uncounted
-        """The `Backlog` counts a queue of more bytes; -1 if the queue takes nothing any more."""
+        """The `Backlog` looks at a queue of more bytes. 0 if the client is traced: it looks at every entry.
+        -1 if the queue takes nothing any more."""
         # The entries. There is nearly always one or none, so the list for more is made when needed. A
         # broadcast touches every member's outbox twice, outside the CPU cache, so each object counts.
         self._first: bytes | None = None
@@ -118,6 +107,16 @@ class Outbox(Generic[OwnerT]):
         else:
             self._flusher.backlog.grown(self, share)
 
+    def tap(self, *, on: bool) -> None:
+        """Show each further entry to `Backlog.tapped`, or do not any more."""
+        if self.limit >= 0:
+            self.limit = 0 if on else self._flusher.backlog.uncounted
+
+    @property
+    def last(self) -> bytes:
+        """The newest entry (b"" if there is none)."""
+        return (self._first or b"") if self._rest is None else self._rest[-1]
+
     def _more(self, data: bytes) -> None:
         if self._rest is None:
             self._rest = [data]
@@ -144,7 +143,7 @@ class Outbox(Generic[OwnerT]):
         if self.owner is not None and self.owner.held:
             # The former sink was paused. An upgrade must not start the reading again.
             sink.pause_reading()
-        if self.size > self.limit:
+        if self.size > self._flusher.backlog.uncounted:
             self._flusher.backlog.grown(self, self.size)
         self.flush()
 

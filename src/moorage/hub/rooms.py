@@ -4,7 +4,7 @@ groups."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Generic, Never, Protocol, TypeVar
 
 from moorage.hub.ports import Interest
@@ -43,6 +43,8 @@ class Rooms(Generic[MemberT]):
     def __init__(self, hub: str = "", news: Interest | None = None) -> None:
         self._hub = hub
         self._members: dict[str, set[MemberT]] = {}
+        self._kinds: dict[str, Callable[[Iterable[MemberT]], set[MemberT]]] = {}
+        """What makes the sets of watched groups."""
         self.news = news
 
     def __len__(self) -> int:
@@ -60,7 +62,11 @@ class Rooms(Generic[MemberT]):
             connection.listed = None
             members = self._members.get(group)
             if members is None:
-                self._members[group] = {connection}
+                if group in self._kinds:
+                    self._members[group] = members = self._kinds[group](())
+                    members.add(connection)
+                else:
+                    self._members[group] = {connection}
                 if self.news is not None and not private:
                     self.news.first(self._hub, group)
             else:
@@ -76,6 +82,19 @@ class Rooms(Generic[MemberT]):
     def hand_over(self, to: Rooms[MemberT]) -> None:
         """All groups belong to `to` from now on."""
         to._members = self._members
+        to._kinds = self._kinds
+
+    def watch(self, group: str, kind: Callable[[Iterable[MemberT]], set[MemberT]]) -> None:
+        """Keep the members of this group in a set that `kind` makes, also if it is made again later."""
+        self._kinds[group] = kind
+        if group in self._members:
+            self._members[group] = kind(self._members[group])
+
+    def unwatch(self, group: str) -> None:
+        """Keep the members of this group in an ordinary set again."""
+        del self._kinds[group]
+        if group in self._members:
+            self._members[group] = set(self._members[group])
 
     def leave_prefix(self, connection: MemberT, prefix: str) -> None:
         """Leave every group whose name begins with `prefix`: the end of a namespace."""

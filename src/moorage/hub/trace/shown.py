@@ -1,0 +1,69 @@
+"""From what passed to what is shown."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Final
+
+from msgspec.structs import replace
+
+from moorage.hub.trace.describe import MAX_PACKETS, Whole, clean, describe, in_frames, in_payload, shown
+from moorage.hub.trace.tap import Entry
+from moorage.hub.trace.watch import Watch
+from moorage.wire.trace.seen import Packet
+
+_HIDDEN: Final = "connect"
+"""The data of a CONNECT is never shown: the client's holds credentials, and the answer the private id with
+which a client comes back."""
+
+
+def show(entry: Entry, offset: float) -> None:
+    """Give the packets of an entry to its watches. `offset` is the time since 1970 minus the node's clock."""
+    wholes = in_frames(entry.data) if entry.framed else in_payload(entry.data)
+    for whole in islice(wholes, MAX_PACKETS):
+        _show_one(entry, whole, entry.at + offset)
+    missing = sum(1 for _ in wholes)
+    for watch in entry.watches:
+        watch.dropped += missing
+
+
+def _show_one(entry: Entry, whole: Whole, time: float) -> None:
+    what = describe(whole.packet)
+    tap = entry.tap
+    client = None if tap is None else tap.connection
+    packet = Packet(
+        time,
+        entry.hub,
+        "" if client is None else client.id,
+        user_of(None if client is None else client.user_id),
+        entry.app_server,
+        entry.direction,
+        what.type,
+        what.namespace,
+        what.event,
+        whole.size,
+        whole.attachments,
+        what.ack,
+        None if tap is None else tap.ack_ms(entry.direction, what, entry.at),
+        entry.recipients,
+    )
+    full: Packet | None = None
+    for watch in entry.watches:
+        if _elsewhere(watch, what.namespace):
+            continue
+        if not watch.scope.payload or not what.body or what.type == _HIDDEN:
+            watch.add(packet)
+            continue
+        if full is None:
+            full = replace(packet, payload=shown(whole.packet, what.body))
+        watch.add(full)
+
+
+def _elsewhere(watch: Watch, namespace: str) -> bool:
+    """True for what a member of a watched room sends outside of the room's namespace."""
+    return bool(watch.group) and namespace != watch.scope.namespace
+
+
+def user_of(user: str | None) -> str | None:
+    """A user's id as it can be sent."""
+    return None if user is None else clean(user)

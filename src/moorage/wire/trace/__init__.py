@@ -1,0 +1,1 @@
+"""What a trace watches, and what it shows."""
