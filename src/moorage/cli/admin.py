@@ -65,8 +65,7 @@ class AdminApi:
             from moorage.config import load
 
             settings = load.load(path, os.environ, {})
-            admin: Any = getattr(settings, "admin", None)
-            key = key or getattr(admin, "operate_key", "") or getattr(admin, "read_key", "")
+            key = key or settings.admin.operate_key or settings.admin.read_key
             if not key:
                 raise click.UsageError("no key of the Admin API: give --key, MOORAGE_ADMIN_KEY or -c")
             server = settings.server
