@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from azure.messaging.webpubsubservice import WebPubSubServiceClient
 
+from moorage.wire.groups import room_group
 from tests.conformance.program import ROOT, Line, Program
 from tests.scenarios.cluster import Cluster, heard, until
 from tests.support.service import MoorageProcess
@@ -32,8 +34,9 @@ class Returning:
         self.program.call("route", ports=[port_of(self.cluster.nodes[name]) for name in names])
 
     def connect(self, **options: Any) -> None:
+        before = self.state()["connected"]
         self.program.call("connect", count=CLIENTS, options=FAST | options)
-        until(lambda: self.state()["connected"] == CLIENTS, "all are connected")
+        until(lambda: self.state()["connected"] == before + CLIENTS, "all are connected")
 
     def state(self) -> Line:
         state: Line = self.program.call("state")
@@ -154,3 +157,38 @@ def test_sockets_of_a_node_that_is_killed_are_new_ones_and_counted() -> None:
         once_and_in_order(clients)
         assert sorted(client["fresh"] for client in clients) == [1] * 16 + [2] * 8
         assert scene.refused() == {"lost": 8.0}
+
+
+def rest(node: MoorageProcess, room: str, number: int) -> None:
+    """A REST caller emits to a room."""
+    service = WebPubSubServiceClient.from_connection_string(node.connection_string, hub="app")
+    group, event = room_group("/", room), f'42["news",{number}]'
+    service.send_to_group(group, event, content_type="text/plain")
+
+
+def test_emits_that_are_lost_between_nodes_leave_no_silent_hole() -> None:
+    with returning("one", "two") as scene:
+        one, two = scene.cluster.nodes["one"], scene.cluster.nodes["two"]
+        scene.route("one")
+        scene.connect(auth={"room": "inside"})
+        scene.route("two")
+        scene.connect(auth={"room": "inside"})
+        scene.connect(auth={"room": "outside"})
+        rest(one, "inside", 1)
+        until(lambda: scene.state()["received"] == 2 * CLIENTS, "it arrives everywhere")
+        (nats,) = scene.cluster.nats
+        nats.end()
+        until(lambda: heard(one) == heard(two) == 1, "each node is alone")
+        rest(one, "inside", 2)
+        until(lambda: scene.state()["received"] == 3 * CLIENTS, "it arrives at one node")
+        nats.start()
+        scene.cluster.together()
+        until(lambda: two.metric("moorage_recovery_incomplete_total") == CLIENTS, "these sockets end")
+        until(lambda: scene.state()["connected"] == 3 * CLIENTS, "all are back")
+        clients: list[Line] = scene.program.call("result")
+        assert [client["fresh"] for client in clients] == [1] * CLIENTS + [2] * CLIENTS + [1] * CLIENTS
+        assert one.metric("moorage_recovery_incomplete_total") == 0
+        assert scene.refused() == {"dropped": CLIENTS}
+        assert any("may have missed events of another node" in line for line in two.lines)
+        rest(one, "inside", 3)
+        until(lambda: scene.state()["received"] == 5 * CLIENTS, "it arrives everywhere")

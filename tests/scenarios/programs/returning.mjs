@@ -52,7 +52,7 @@ listen({
     });
     io.on("connection", (socket) => {
       connections += 1;
-      if (!socket.recovered) socket.join("room");
+      if (!socket.recovered) socket.join(socket.handshake.auth.room ?? "room");
     });
     const moorage = await useMoorage(io, { ...options, quietRecovery: quiet });
     moorage.on("error", (error) => notice("problem", { message: error.message }));
@@ -80,6 +80,7 @@ listen({
   state: () => ({
     connected: clients.filter(({ socket }) => socket.connected).length,
     behind: clients.filter(({ got }) => got[got.length - 1] !== emitted).length,
+    received: clients.reduce((sum, { got }) => sum + got.length, 0),
     emitted,
     connections,
   }),
