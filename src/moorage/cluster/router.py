@@ -293,7 +293,7 @@ class Router:
             body = replace(body, clock=self._node.clock())
             self.streams.beat(cluster.encode(Envelope(self._own, body)))
         else:
-            self._send_all(body)
+            self.tell_all(body)
 
     def _to(self, command: Command, via: Via | None) -> Collection[str]:
         """The other nodes that a command is for, without those that its app server covers."""
@@ -317,7 +317,7 @@ class Router:
             envelope = Envelope(self._own, command, number, via.instance, via.term, via.number, covered)
         elif 2 * len(nodes) > len(self._peers):
             # The others have nothing to do. One message for all costs this node less than one for each.
-            self._send_all(command, number)
+            self.tell_all(command, number)
             return
         else:
             envelope = Envelope(self._own, command, number)
@@ -326,12 +326,10 @@ class Router:
             self.streams.send(node, message)
 
     def _tell_groups(self, node: str | None, body: Body) -> None:
-        if node is None:
-            self._send_all(body)
-        else:
-            self._send(node, 0, body)
+        self.tell_all(body) if node is None else self._send(node, 0, body)
 
-    def _send_all(self, body: Body, number: int = 0) -> None:
+    def tell_all(self, body: Body, number: int = 0) -> None:
+        """Send a message to all other nodes."""
         if self.gathered.pending:
             self.gathered.flush()
         self.streams.send_all(cluster.encode(Envelope(self._own, body, number)))

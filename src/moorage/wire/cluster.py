@@ -18,6 +18,7 @@ from moorage.wire.moorage.rows import Chunk, Count, Fields
 from moorage.wire.reasons import NODE_BAD_MESSAGE
 from moorage.wire.recovery.losses import Loss
 from moorage.wire.recovery.moving import Moving
+from moorage.wire.trace.messages import Tracing
 
 
 class Result(Fields, tag=100):
@@ -188,7 +189,7 @@ Part = Result | Refused | Answer | Finished | Sockets
 Beat = Alive | Goodbye
 Fence = Mark | Uncovered
 Groups = Delta | Acknowledged | Snapshot | WantGroups
-Body = Command | Packets | Part | Beat | Fence | Groups | Forwarding | Moving | Loss
+Body = Command | Packets | Part | Beat | Fence | Groups | Forwarding | Moving | Loss | Tracing
 
 
 class Envelope(Fields):

@@ -35,6 +35,8 @@ class Traced(Fields, tag=152):
     """What one node has seen for a watch since its last message."""
 
     id: WatchId
+    node: Annotated[str, Meta(max_length=64)]
+    """The name of that node."""
     events: tuple[Seen, ...]
     dropped: Count
     """Packets that are missing here, because a bound was reached."""
