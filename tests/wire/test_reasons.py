@@ -21,7 +21,7 @@ from moorage.wire.reasons import (
 
 ROWS = [value for value in vars(reasons).values() if isinstance(value, Reason)]
 RANGES = [range(1000, 1100), range(1100, 1200), range(2000, 2100), range(2100, 2200)] + [
-    range(start, start + 100) for start in (3000, 4000, 5000, 6000)
+    range(start, start + 100) for start in (3000, 4000, 5000, 5100, 6000)
 ]
 NEVER_SENT = 1006
 """The code of a broken connection. Logs contain it, but never a close frame (RFC 6455, 7.4.1)."""

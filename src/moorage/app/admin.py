@@ -10,10 +10,12 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from moorage import __version__, auth
+from moorage.app.history import History
 from moorage.app.load import Load
 from moorage.auth import AccessKeys
 from moorage.config.model import Config
 from moorage.control.admin.api import AdminApi
+from moorage.control.admin.audit import Audit
 from moorage.control.admin.callers import Callers
 from moorage.control.admin.keys import AdminKeys
 from moorage.control.admin.questions import Execute, Known, Questions
@@ -22,9 +24,13 @@ from moorage.control.dashboard import routes as dashboard
 from moorage.control.rest import Count
 from moorage.edge.http.forwarded import TrustedProxies
 from moorage.hub.inspect.census import Census
+from moorage.hub.inspect.endings import Endings
 from moorage.hub.inspect.inspector import Inspector
+from moorage.hub.inspect.rooms import RoomIndex
 from moorage.hub.node import Node
-from moorage.wire.inspect import NODE, Question
+from moorage.metrics.metrics import Metrics
+from moorage.wire import inspect
+from moorage.wire.inspect import Question
 
 
 class Admin:
@@ -33,14 +39,39 @@ class Admin:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.name = config.cluster.shown_name
         self.keys = AdminKeys(config.admin.read_key, config.admin.operate_key)
+        self.audit = Audit(self.name, time.time)
         self.census = Census()
-        """An observer of the node's clients."""
+        self.rooms = RoomIndex()
+        self.endings = Endings(time.monotonic, time.time)
+        self.observers = (self.census, self.endings)
+        """Observers of the node's clients."""
 
-    def look_at(self, node: Node, load: Load, drain: Callable[[], object]) -> None:
-        """Answer questions about this node."""
-        node.inspector = inspector = Inspector(node, self.census, self.config.cluster.shown_name, drain)
-        inspector.add(NODE, Question, lambda _: load.now())
+    def look_at(
+        self, node: Node, metrics: Metrics, drain: Callable[[], object]
+    ) -> Sequence[tuple[str, Load | History]]:
+        """Answer questions about this node. Returns what needs a tick, with the names of these parts."""
+        now = time.monotonic()
+        load, history = Load(node, metrics, now), History(node, metrics, time.time, now)
+        self.count_rooms(node)
+        node.inspector = inspector = Inspector(
+            node,
+            self.name,
+            census=self.census,
+            rooms=self.rooms,
+            endings=self.endings,
+            drain=drain,
+        )
+        inspector.add(inspect.NODE, Question, lambda _: load.now())
+        inspector.add(inspect.HISTORY, Question, lambda _: history.show())
+        inspector.add(inspect.AUDIT, inspect.AuditQuery, self.audit.list)
+        return ("load", load), ("history", history)
+
+    def count_rooms(self, node: Node) -> None:
+        """Note the rooms of the node. Call it before the first hub exists."""
+        if node.members is not self.rooms:
+            self.rooms.others, node.members = node.members, self.rooms
 
     def routes(
         self,
@@ -87,7 +118,7 @@ class Admin:
             "region": config.cluster.region,
             "trace_payloads": config.admin.trace_payloads,
         }
-        table = Operations(Questions(execute, known), list_nodes, about).table()
+        table = Operations(Questions(execute, known), self.audit, list_nodes, about).table()
         api = AdminApi(
             table,
             self.keys,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from moorage.app.admin import Admin
 from moorage.app.alarm import Alarm
 from moorage.app.faults import Faults
 from moorage.app.gauges import gauges
+from moorage.app.history import History
 from moorage.app.load import Load
 from moorage.auth import AccessKeys
 from moorage.cluster.coverage import Coverage
@@ -94,7 +95,9 @@ class Service:
             new_id=lambda: self.incarnation + secrets.token_urlsafe(SID_BYTES),
             clock=time.monotonic,
             later=self._loop.call_soon,
-            observer=self.client_log if self.admin is None else Observers(self.client_log, self.admin.census),
+            observer=self.client_log
+            if self.admin is None
+            else Observers(self.client_log, *self.admin.observers),
             faults=self.faults,
             limits=config.limits,
             invoke_timeout=config.links.invoke_timeout,
@@ -117,11 +120,12 @@ class Service:
             joined=self.metrics.cluster_join_seconds.observe,
         )
         self._api_work = ApiWork(self.node.submit, self.node.turns, self.node.inspections)
-        self._load = Load(self.node, self.metrics, time.monotonic())
         self.when_told_to_drain: Callable[[], object] = lambda: None
         """Called when an operator drains this node."""
+        self._operator: Sequence[tuple[str, Load | History]] = ()
+        """What samples this node for operators."""
         if self.admin is not None:
-            self.admin.look_at(self.node, self._load, self._told_to_drain)
+            self._operator = self.admin.look_at(self.node, self.metrics, self._told_to_drain)
         self.node.heartbeats.wake_at = self._alarm.set
         self._build_edge(config)
         self._coverage = self._cover(config)
@@ -278,6 +282,8 @@ class Service:
         if not self._alone:
             # Without other nodes a list of this node's groups would cost each of them 2 us and 100 bytes.
             self.router.start()
+            if self.admin is not None:
+                self.admin.count_rooms(self.node)
         if self._nats is not None:
             self.router.join(self._own, self._describe)
         self._ticker = asyncio.create_task(self._tick())
@@ -296,7 +302,7 @@ class Service:
             ("relay", self.relay),
             ("port", self.port),
             ("log", self.client_log),
-            ("load", self._load),
+            *self._operator,
             *((("nats", self._nats),) if self._nats is not None else ()),
         )
         sampled = 0.0

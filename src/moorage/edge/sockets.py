@@ -136,6 +136,12 @@ class LinkSocket(Socket):
         self._ended = False
         self._paused = False
 
+    @property
+    def address(self) -> str:
+        """The IP address of the app server, or of a proxy before it; "" if it is unknown."""
+        peer = None if self._transport is None else tcp_of(self._transport).get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else ""
+
     @abstractmethod
     def _message(self, data: bytes) -> None:
         """Take one whole message. Raises `PeerError`."""

@@ -216,6 +216,7 @@ class AppServer:
 
     __slots__ = (
         "_up",
+        "address",
         "behind",
         "can",
         "clients",
@@ -235,6 +236,8 @@ class AppServer:
         "quiet",
         "recovery",
         "returns",
+        "sdk",
+        "since",
         "took_clients",
         "when_changed",
     )
@@ -283,6 +286,12 @@ class AppServer:
         """Number of its other clients, if it is linked to another node."""
         self.instance = instance
         """Random name of one start of the app server; empty if its dialect has none."""
+        self.sdk = ""
+        """Name and version of its SDK, as it tells them."""
+        self.address = ""
+        """IP address of its latest link, or of a proxy before it."""
+        self.since = 0.0
+        """When its session here began."""
         self.returns: Returns[Client] | None = None
         """Set if its sockets may be recovered."""
         self.recovery = 0.0

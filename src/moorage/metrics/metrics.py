@@ -105,6 +105,11 @@ class Metrics:
         self._lags.append(seconds)
 
     @property
+    def last_lag(self) -> float:
+        """The last sample."""
+        return self._lags[-1] if self._lags else 0.0
+
+    @property
     def lag_max(self) -> float:
         """The largest of the last samples."""
         return max(self._lags, default=0.0)
@@ -204,7 +209,6 @@ class Metrics:
             "cluster_app_servers": ask.cluster_app_servers(),
         }
         shown = self._shown_hubs({hub for rows in pairs.values() for hub, _ in rows}.union(*singles.values()))
-        lags = self._lags
         return {
             **{
                 name: _sum(((hub if hub in shown else OTHER, kind), n) for (hub, kind), n in rows.items())
@@ -222,7 +226,7 @@ class Metrics:
             "cluster_directory_groups": {(): cluster.groups},
             "cluster_relayed_connections": {(): cluster.relaying},
             "cluster_guests": {(): cluster.guests},
-            "event_loop_lag_seconds": {(): lags[-1] if lags else 0.0},
+            "event_loop_lag_seconds": {(): self.last_lag},
             "event_loop_lag_max_seconds": {(): self.lag_max},
             "build_info": {(self._version,): 1},
         }

@@ -39,17 +39,16 @@ class OpenInfo(msgspec.Struct, frozen=True, gc=False):
     max_payload: int = 1_000_000
 
 
-def handshake_json(handshake: Handshake, issued: int) -> bytes:
-    """The `handshake` of the moorage dialect; `issued` in milliseconds since 1970."""
+def handshake_json(handshake: Handshake, issued: int | None = None) -> bytes:
+    """The `handshake` of the moorage dialect; `issued` in milliseconds since 1970. Without it the text is
+    only kept, for those who ask about the client."""
     url, address = handshake.origin()
-    return msgspec.json.encode(
-        {
-            "headers": handshake.headers,
-            "query": handshake.query,
-            "claims": handshake.claims,
-            "url": url,
-            "address": address,
-            "secure": handshake.secure,
-            "issued": issued,
-        }
-    )
+    told = {
+        "headers": handshake.headers,
+        "query": handshake.query,
+        "claims": handshake.claims,
+        "url": url,
+        "address": address,
+        "secure": handshake.secure,
+    }
+    return msgspec.json.encode(told if issued is None else {**told, "issued": issued})

@@ -7,7 +7,7 @@ default, so nodes of two versions understand each other.
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +16,13 @@ CONNECTIONS: Final = "connections"
 CONNECTION: Final = "connection"
 HUBS: Final = "hubs"
 NODE: Final = "node"
+ROOMS: Final = "rooms"
+ROOM_COUNTS: Final = "room-counts"
+APPS: Final = "apps"
+DISCONNECTS: Final = "disconnects"
+HISTORY: Final = "history"
+AUDIT: Final = "audit"
+"""The kinds of questions."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -158,3 +165,179 @@ class NodeLoad(Rows, frozen=True, kw_only=True):
     messages_in: int = 0
     """From clients, since the start."""
     messages_out: int = 0
+
+
+class RoomsQuery(Question, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which rooms to list. A socket's private room is never listed."""
+
+    hub: Name | None = None
+    namespace: Text | None = None
+    prefix: Text | None = None
+    """Beginning of the room's name."""
+    limit: Annotated[int, Meta(ge=1, le=MAX_ROWS)] = 50
+
+
+class RoomRow(Rows, frozen=True, kw_only=True):
+    """One room, and how many connections are in it."""
+
+    hub: str
+    namespace: str
+    room: str
+    members: int
+
+
+class NodeRooms(Rows, frozen=True, kw_only=True):
+    """One node's largest rooms, the largest first."""
+
+    rooms: list[RoomRow]
+    total: int
+    """Number of rooms that match."""
+    limited: bool = False
+    """True if the node stopped because it had looked at many rooms."""
+
+
+class RoomCounts(Question, frozen=True, kw_only=True):
+    """Asks how many members of these rooms a node has."""
+
+    rooms: list[tuple[str, str, str]]
+    """Hub, namespace and room."""
+
+
+class NodeCounts(Rows, frozen=True, kw_only=True):
+    """One node's numbers of members, in the order of the question."""
+
+    members: list[int]
+
+
+class AppsQuery(Question, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which app servers to list."""
+
+    hub: Name | None = None
+
+
+class AppRow(Rows, frozen=True, kw_only=True):
+    """One app server at one node. One that covers several nodes has a row for each."""
+
+    hub: str
+    id: str
+    instance: str
+    dialect: str
+    sdk: str
+    """Name and version of its SDK; empty for Azure's."""
+    node: str
+    address: str
+    clients: int
+    """Its clients at this node, and those of other nodes that it serves through this one."""
+    up: bool
+    """False while it has no link here and may still come back."""
+    draining: bool
+    behind: bool
+    """True if it takes its clients' events too slowly; others get new clients first."""
+    emit_only: bool
+    home: bool
+    """True at the node that forwards its commands."""
+    recovery: float
+    """Seconds that its clients may be away and be recovered; 0 for never."""
+    age: float
+
+
+class NodeApps(Rows, frozen=True, kw_only=True):
+    """One node's app servers."""
+
+    apps: list[AppRow]
+
+
+class DisconnectsQuery(Question, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which ends of connections to list."""
+
+    hub: Name | None = None
+    user: Text | None = None
+    connection: Id | None = None
+    reason: Name | None = None
+    """Name of the reason, such as `slow-client`."""
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+
+
+class DisconnectRow(Rows, frozen=True, kw_only=True):
+    """The end of one connection, or the refusal of one."""
+
+    time: float
+    """Epoch seconds."""
+    id: str
+    """Empty if the client was refused: it never had an id."""
+    opened: bool
+    """False if the client was refused."""
+    hub: str
+    user: str | None
+    node: str
+    address: str
+    reason: str
+    number: int
+    who: str
+    """Who ended it: `client`, `app`, `service` or `api`."""
+    detail: str
+    age: float
+    queued_bytes: int
+    app_server: str
+
+
+class NodeDisconnects(Rows, frozen=True, kw_only=True):
+    """One node's latest ends, the newest first."""
+
+    disconnects: list[DisconnectRow]
+
+
+class Point(Rows, frozen=True, kw_only=True):
+    """A node's figures at one time, or those of all nodes added up. Counts are those of the step that ends at
+    `time` (epoch seconds)."""
+
+    time: float
+    connections: int
+    connects: int
+    disconnects: int
+    messages_in: int
+    messages_out: int
+    bytes_in: int
+    bytes_out: int
+    cpu: float
+    """CPU cores in use."""
+    memory: int
+    loop_lag: float
+    """Largest delay of the event loop; of several nodes the largest."""
+    queued_bytes: int
+
+
+class NodeHistory(Rows, frozen=True, kw_only=True):
+    """One node's figures, the oldest first."""
+
+    points: list[Point]
+    reasons: dict[str, int]
+    """Disconnects by reason in this time."""
+    refusals: dict[str, int]
+    """Refusals by reason in this time."""
+
+
+class AuditQuery(Question, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many actions to list."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class ActionRow(Rows, frozen=True, kw_only=True):
+    """What an operator did."""
+
+    time: float
+    node: str
+    role: str
+    address: str
+    action: str
+    target: dict[str, Any]
+    """The arguments; of an emit without its content."""
+    outcome: str
+    """"done", or the name of the reason of a refusal."""
+
+
+class NodeActions(Rows, frozen=True, kw_only=True):
+    """The actions that one node has taken, the newest first."""
+
+    actions: list[ActionRow]

@@ -2,23 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from moorage.wire.commands import CloseConnections, Selection
+from moorage.wire.azure.dataplane import HUB_NAME
+from moorage.wire.azure.payload import check_payload
+from moorage.wire.commands import (
+    CloseConnections,
+    Command,
+    JoinGroups,
+    LeaveGroups,
+    Selection,
+    Send,
+)
 from moorage.wire.errors import PeerError
-from moorage.wire.groups import room_group
+from moorage.wire.filters.compiled import Filter
+from moorage.wire.groups import MAX_GROUP, namespace_group, room_group
 from moorage.wire.inspect import Id, Name, Text
 from moorage.wire.reasons import API_BAD_BODY
 
+MAX_ROOMS: Final = 100
+Namespace = Annotated[str, Meta(max_length=512, pattern=r"^/[^,?\x00-\x1f\x7f]*$")]
+"""Text that can stand in a packet's header."""
+RoomNames = Annotated[list[Text], Meta(max_length=MAX_ROOMS)]
 
-class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whom an action is for: exactly one of `connection`, `user` and `room`."""
+
+class Body(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the bodies."""
 
     hub: Name
-    namespace: Annotated[str, Meta(min_length=1, max_length=512)] = "/"
+    namespace: Namespace = "/"
+
+    def check(self) -> None:
+        """Raises `PeerError` (api-bad-body)."""
+        if not HUB_NAME.fullmatch(self.hub):
+            raise PeerError(API_BAD_BODY, "hub: not a hub's name")
+
+    @property
+    def command(self) -> Command:
+        """The command. Raises `PeerError` (api-bad-body)."""
+        raise NotImplementedError
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The body as the audit log shows it: without empty fields."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: value for name, value in found.items() if value not in (None, "", [])}
+
+    def groups(self, rooms: list[str]) -> tuple[str, ...]:
+        """The groups of rooms in the namespace. Raises `PeerError` (api-bad-body) for a name that is too
+        long."""
+        groups = tuple(dict.fromkeys(room_group(self.namespace, room) for room in rooms))
+        if any(len(group) > MAX_GROUP for group in groups):
+            raise PeerError(API_BAD_BODY, f"a room's wire name has at most {MAX_GROUP} characters")
+        return groups
+
+
+class Target(Body, frozen=True, kw_only=True):
+    """Whom an action is for: exactly one of `connection`, `user` and `room`."""
+
     connection: Id | None = None
     user: Text | None = None
     room: Text | None = None
@@ -26,11 +70,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def selection(self) -> Selection:
         """The connections. Raises `PeerError` (api-bad-body) unless there is one condition."""
+        self.check()
         given = [name for name in ("connection", "user", "room") if getattr(self, name) is not None]
         if len(given) != 1:
             raise PeerError(API_BAD_BODY, "expected exactly one of connection, user and room")
         if self.room is not None:
-            return Selection(group=room_group(self.namespace, self.room))
+            return Selection(group=self.groups([self.room])[0])
         return Selection(connection=self.connection, user=self.user)
 
 
@@ -42,11 +87,65 @@ class DisconnectBody(Target, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def command(self) -> CloseConnections:
-        """The command."""
+        """As in `Body`."""
         return CloseConnections(self.hub, self.selection, self.reason)
 
 
-def shown(body: Any) -> dict[str, Any]:
-    """The body as the audit log shows it: without empty fields."""
-    found: dict[str, Any] = msgspec.to_builtins(body)
-    return {name: value for name, value in found.items() if value not in (None, "", [])}
+class JoinBody(Target, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Puts the sockets into rooms."""
+
+    rooms: Annotated[list[Text], Meta(min_length=1, max_length=MAX_ROOMS)]
+
+    @property
+    def command(self) -> JoinGroups:
+        """As in `Body`."""
+        return JoinGroups(self.hub, self.selection, self.groups(self.rooms))
+
+
+class LeaveBody(Target, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Takes the sockets out of rooms."""
+
+    rooms: Annotated[list[Text], Meta(min_length=1, max_length=MAX_ROOMS)]
+
+    @property
+    def command(self) -> LeaveGroups:
+        """As in `Body`."""
+        return LeaveGroups(self.hub, self.selection, self.groups(self.rooms))
+
+
+class EmitBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sends an event to the sockets of a namespace: to all, or to those in one of `rooms`; without those in
+    one of `except`; only to one connection, or to those of one user."""
+
+    event: Annotated[str, Meta(min_length=1, max_length=1024)]
+    args: Annotated[list[Any], Meta(max_length=100)] = []
+    rooms: RoomNames = []
+    except_rooms: RoomNames = msgspec.field(default_factory=list, name="except")
+    connection: Id | None = None
+    user: Text | None = None
+
+    @property
+    def command(self) -> Send:
+        """As in `Body`. Raises also api-bad-payload."""
+        self.check()
+        any_of, none_of = self.groups(self.rooms), self.groups(self.except_rooms)
+        whole = namespace_group(self.namespace)
+        condition = Filter(any_of or None, none_of) if any_of or none_of else None
+        # A room's group names its namespace, so the namespace's own group is needed only without one.
+        to = Selection(
+            connection=self.connection,
+            group=None if any_of else whole,
+            user=self.user,
+            filter=condition,
+        )
+        at = "" if self.namespace == "/" else f"{self.namespace},"
+        payload = b"42" + at.encode() + msgspec.json.encode([self.event, *self.args])
+        check_payload(payload)
+        return Send(self.hub, to, payload)
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Without the content, which may be private."""
+        found = super().shown
+        found.pop("args", None)
+        return found

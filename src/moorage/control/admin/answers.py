@@ -5,7 +5,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from moorage.wire.inspect import ConnectionRow, HubRow, Rows
+from moorage.wire.inspect import (
+    ActionRow,
+    AppRow,
+    ConnectionRow,
+    DisconnectRow,
+    HubRow,
+    Point,
+    RoomRow,
+    Rows,
+)
 
 
 class SessionInfo(Rows, frozen=True, kw_only=True):
@@ -50,3 +59,48 @@ class Done(Partial, frozen=True, kw_only=True):
     """The answer to an action. `connections`: how many it was carried out for."""
 
     connections: int
+
+
+class Accepted(Rows, frozen=True, kw_only=True):
+    """The answer to an action whose end is not waited for."""
+
+
+class Apps(Partial, frozen=True, kw_only=True):
+    """All app servers, by hub, id and node."""
+
+    apps: list[AppRow]
+
+
+class Rooms(Partial, frozen=True, kw_only=True):
+    """The largest rooms, the largest first. In a cluster a room may be left out that is large in total, but
+    not among the largest of any node."""
+
+    rooms: list[RoomRow]
+    total: int
+    """Number of rooms that match. A room with members on several nodes counts once for each."""
+    limited: bool
+    """True if a node stopped its search early, because it had looked at very many rooms."""
+
+
+class History(Partial, frozen=True, kw_only=True):
+    """Figures of one node, or of all nodes added up, the oldest first."""
+
+    step: int
+    """Seconds between two points."""
+    points: list[Point]
+    reasons: dict[str, int]
+    """Disconnects by reason in this time."""
+    refusals: dict[str, int]
+    """Refusals by reason in this time."""
+
+
+class Disconnects(Partial, frozen=True, kw_only=True):
+    """The latest ends of connections, the newest first."""
+
+    disconnects: list[DisconnectRow]
+
+
+class Actions(Partial, frozen=True, kw_only=True):
+    """The latest actions, the newest first."""
+
+    actions: list[ActionRow]

@@ -158,7 +158,7 @@ class AdminApi:
         body = None
         if operation.body is not None:
             body = _decoded(await _body(request), operation.body)
-        found = await operation.handle(Call(caller, query, body, given))
+        found = await operation.handle(Call(operation.name, caller, query, body, given))
         return json_answer(found, operation.status)
 
 

@@ -21,6 +21,8 @@ BASE: Final = "/api/v1"
 class Call(NamedTuple):
     """One request, checked and decoded."""
 
+    operation: str
+    """The operation's name."""
     caller: Caller
     query: Any
     """The operation's `query` struct."""

@@ -1,37 +1,28 @@
-"""Asks the nodes of the cluster, and puts their answers together."""
+"""Asks the nodes of the cluster. A node that does not answer in time is named as missing."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from moorage.control.admin.answers import Connections, Hubs
+from moorage.control.admin import answers, merging
+from moorage.wire import inspect
 from moorage.wire.commands import Command, Inspect, Outcome
 from moorage.wire.errors import PeerError
 from moorage.wire.ids import incarnation_of
-from moorage.wire.inspect import (
-    CONNECTION,
-    CONNECTIONS,
-    HUBS,
-    NODE,
-    ConnectionFull,
-    ConnectionQuery,
-    ConnectionRow,
-    ConnectionsQuery,
-    HubRow,
-    NodeConnections,
-    NodeHubs,
-    NodeLoad,
-    PageOf,
-    Question,
-)
+from moorage.wire.inspect import Question
 from moorage.wire.reasons import ADMIN_UNKNOWN_NODE, API_BAD_ARGUMENT, API_NOT_FOUND
 
 Execute = Callable[[Command], Outcome | Awaitable[Outcome]]
 """Carries out a command, at once or later. May raise `PeerError`."""
+MORE: Final = 50
+"""How many more rooms each node lists than were asked for, because the largest rooms in total need not be the
+largest of a node."""
+STEP: Final = 5
+"""Seconds between two points of the history."""
 
 RowsT = TypeVar("RowsT")
 
@@ -72,94 +63,103 @@ class Questions:
     async def ask(
         self, what: str, question: Question, answer: type[RowsT], node: str = ""
     ) -> tuple[dict[str, RowsT], list[str]]:
-        """The answers by the nodes' incarnations, and the names of nodes without one."""
+        """The answers by the nodes' incarnations, and the names of nodes without one. `node`: the
+        incarnation of the only one that is asked."""
         outcome = await self.do(Inspect("", what, _encode(question), node))
         found = {each.node: msgspec.json.decode(each.body, type=answer) for each in outcome.reports}
-        return found, sorted(outcome.missing)
+        missing = set(outcome.missing)
+        if not node:
+            # A node may be too old to know the question.
+            missing |= {each.name for each in self._nodes() if each.incarnation not in found}
+        return found, sorted(missing)
 
-    async def connections(self, query: ConnectionsQuery) -> Connections:
+    async def connections(self, query: inspect.ConnectionsQuery) -> answers.Connections:
         """One page of all nodes' connections."""
         node = "" if query.node is None else self.node(query.node)
-        question = PageOf(query=query, cursor=_cursor(query.cursor))
-        parts, missing = await self.ask(CONNECTIONS, question, NodeConnections, node)
-        rows, following = merged_page(parts, query.limit)
-        return Connections(
+        question = inspect.PageOf(query=query, cursor=_cursor(query.cursor))
+        parts, missing = await self.ask(inspect.CONNECTIONS, question, inspect.NodeConnections, node)
+        rows, following = merging.page(parts, query.limit)
+        return answers.Connections(
             connections=rows,
             next=None if following is None else _shown(following),
             limited=any(part.limited for part in parts.values()),
             missing=missing,
         )
 
-    async def connection(self, connection_id: str) -> ConnectionFull:
+    async def connection(self, connection_id: str) -> inspect.ConnectionFull:
         """One connection in full. Raises `PeerError` (api-not-found)."""
-        nodes = {each.incarnation for each in self._nodes()}
         node = incarnation_of(connection_id)
-        if node not in nodes:
+        if not any(each.incarnation == node for each in self._nodes()):
             raise PeerError(API_NOT_FOUND)
-        found, missing = await self.ask(CONNECTION, ConnectionQuery(id=connection_id), ConnectionFull, node)
+        question = inspect.ConnectionQuery(id=connection_id)
+        found, missing = await self.ask(inspect.CONNECTION, question, inspect.ConnectionFull, node)
         for row in found.values():
             return row
         raise PeerError(API_NOT_FOUND, f"{missing[0]} does not answer" if missing else "")
 
-    async def hubs(self) -> Hubs:
+    async def hubs(self) -> answers.Hubs:
         """All hubs."""
-        parts, missing = await self.ask(HUBS, Question(), NodeHubs)
-        return Hubs(hubs=merged_hubs(parts.values()), missing=missing)
+        parts, missing = await self.ask(inspect.HUBS, Question(), inspect.NodeHubs)
+        return answers.Hubs(hubs=merging.hubs(parts.values()), missing=missing)
 
-    async def loads(self) -> tuple[dict[str, NodeLoad], list[str]]:
+    async def apps(self, query: inspect.AppsQuery) -> answers.Apps:
+        """All app servers."""
+        parts, missing = await self.ask(inspect.APPS, query, inspect.NodeApps)
+        rows = [row for part in parts.values() for row in part.apps]
+        rows.sort(key=lambda row: (row.hub.casefold(), row.id, row.node))
+        return answers.Apps(apps=rows, missing=missing)
+
+    async def rooms(self, query: inspect.RoomsQuery) -> answers.Rooms:
+        """The largest rooms. Each node tells its largest ones; then all are asked for their members of those
+        that another node has named."""
+        asked = msgspec.structs.replace(query, limit=query.limit + MORE)
+        parts, missing = await self.ask(inspect.ROOMS, asked, inspect.NodeRooms)
+        rows = merging.candidates(parts.values())
+        if len(parts) > 1:
+            names = [(row.hub, row.namespace, row.room) for row in rows]
+            counts, silent = await self.ask(
+                inspect.ROOM_COUNTS, inspect.RoomCounts(rooms=names), inspect.NodeCounts
+            )
+            missing = sorted({*missing, *silent})
+            sums = [sum(each) for each in zip(*(part.members for part in counts.values()), strict=True)]
+            if sums:
+                rows = [msgspec.structs.replace(row, members=n) for row, n in zip(rows, sums, strict=True)]
+        return answers.Rooms(
+            rooms=merging.largest(rows, query.limit),
+            total=sum(part.total for part in parts.values()),
+            limited=any(part.limited for part in parts.values()),
+            missing=missing,
+        )
+
+    async def history(self, node: str | None) -> answers.History:
+        """The history of one node, or of all."""
+        only = "" if node is None else self.node(node)
+        parts, missing = await self.ask(inspect.HISTORY, Question(), inspect.NodeHistory, only)
+        points, reasons, refusals = merging.history(parts.values())
+        return answers.History(step=STEP, points=points, reasons=reasons, refusals=refusals, missing=missing)
+
+    async def disconnects(self, query: inspect.DisconnectsQuery) -> answers.Disconnects:
+        """The latest ends of connections."""
+        parts, missing = await self.ask(inspect.DISCONNECTS, query, inspect.NodeDisconnects)
+        rows = sorted((row for part in parts.values() for row in part.disconnects), key=lambda row: -row.time)
+        return answers.Disconnects(disconnects=rows[: query.limit], missing=missing)
+
+    async def audit(self, query: inspect.AuditQuery) -> answers.Actions:
+        """The latest actions."""
+        parts, missing = await self.ask(inspect.AUDIT, query, inspect.NodeActions)
+        rows = sorted((row for part in parts.values() for row in part.actions), key=lambda row: -row.time)
+        return answers.Actions(actions=rows[: query.limit], missing=missing)
+
+    async def loads(self) -> tuple[dict[str, inspect.NodeLoad], list[str]]:
         """The load of each node by its incarnation."""
-        return await self.ask(NODE, Question(), NodeLoad)
+        return await self.ask(inspect.NODE, Question(), inspect.NodeLoad)
 
 
-def merged_page(
-    parts: dict[str, NodeConnections], limit: int
-) -> tuple[list[ConnectionRow], tuple[str, str] | None]:
-    """One page of several nodes' pages, and behind which connection the next one begins. Rows are in the
-    order of hub, node, and then as their node gives them. So what follows a node's last row of a page is
-    unknown, as long as this node has more."""
-    rows = [
-        (row.hub.casefold(), node, row) for node, part in sorted(parts.items()) for row in part.connections
-    ]
-    rows.sort(key=lambda entry: entry[:2])
-    ends = [
-        (part.following[0], node, part.following)
-        for node, part in parts.items()
-        if part.following is not None
-    ]
-    following: tuple[str, str] | None = None
-    if ends:
-        hub, node, following = min(ends, key=lambda end: end[:2])
-        rows = [entry for entry in rows if entry[:2] <= (hub, node)]
-    if len(rows) > limit:
-        rows = rows[:limit]
-        following = (rows[-1][0], rows[-1][2].id)
-    return [row for _, _, row in rows], following
-
-
-def merged_hubs(parts: Iterable[NodeHubs]) -> list[HubRow]:
-    """The figures of all nodes, added up."""
-    found: dict[str, HubRow] = {}
-    for part in parts:
-        for row in part.hubs:
-            known = found.get(row.name.casefold())
-            if known is not None:
-                row = HubRow(
-                    name=known.name,
-                    connections=known.connections + row.connections,
-                    sockets=known.sockets + row.sockets,
-                    rooms=known.rooms + row.rooms,
-                    app_servers=known.app_servers + row.app_servers,
-                    parked=known.parked + row.parked,
-                )
-            found[row.name.casefold()] = row
-    return [found[name] for name in sorted(found)]
-
-
-def _shown(cursor: tuple[str, str]) -> str:
+def _shown(cursor: merging.Cursor) -> str:
     return base64.urlsafe_b64encode(_encode(cursor)).rstrip(b"=").decode()
 
 
-def _cursor(text: str | None) -> tuple[str, str]:
+def _cursor(text: str | None) -> merging.Cursor:
     if text is None:
         return "", ""
     try:

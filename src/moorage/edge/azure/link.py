@@ -169,6 +169,7 @@ class AzureSocket(LinkSocket):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The link is up."""
         self._transport = transport
+        self._server.app.address = self.address
         self._server.tunnel_opened(self.tunnel, self._clock())
         log.info("link opened", **self._fields())
 

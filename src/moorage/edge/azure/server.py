@@ -22,7 +22,7 @@ from moorage.wire import reasons
 from moorage.wire.azure import cloudevents, tunnel_frames
 from moorage.wire.azure.cloudevents import EventWriter
 from moorage.wire.azure.known import KnownFrames
-from moorage.wire.handshake import Handshake
+from moorage.wire.handshake import Handshake, handshake_json
 from moorage.wire.reasons import Reason
 
 LATE_ANSWER_SECONDS: Final = 1.5
@@ -54,6 +54,7 @@ class AzureServer:
         self._wait_at_most = settings.max_waiting_bytes
         self.hub = hub
         self.app = AppServer(server_id, self, "azure", Capabilities(keeps_heartbeat=True))
+        self.app.since = node.clock()
         self.calls = CallHandler(self)
         self.intake = Intake(node.turns)
         self._later = later
@@ -227,8 +228,8 @@ class AzureServer:
         channel = Channel(connection)
         connection.channel = channel
         channel.pin(self._pick())
-        connection.handshake = body = cloudevents.connect_body(handshake)
-        self._request("connect", channel, body)
+        connection.handshake = handshake_json(handshake)
+        self._request("connect", channel, cloudevents.connect_body(handshake))
 
     def forward(self, connection: Client, packet: bytes) -> None:
         """Queue one packet of the client."""

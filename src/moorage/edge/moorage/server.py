@@ -93,6 +93,7 @@ class MoorageServer:
         self.app = AppServer(
             server_id, self, "moorage", CAPABILITIES, self, instance=hello.instance, emit_only=hello.emit_only
         )
+        self.app.sdk, self.app.since = hello.sdk, node.clock()
         self._max_waiting = max_waiting
         """Bytes that may wait for the link. A link that waits for more is closed."""
         self.out = Outgoing(self.window_of(hello.window))

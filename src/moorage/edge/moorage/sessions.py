@@ -114,6 +114,7 @@ class Sessions:
             server.lost(old)
             old.close(reasons.LINK_REPLACED)
         self.metrics.link_resumes += 1
+        server.app.address = socket.address
         server.attach(socket, self._hello(server, resumed=True), replay)
         return server, reader
 
@@ -156,6 +157,7 @@ class Sessions:
                 news=self.node.members,
             )
         self._end_forwarded(server.app, hub)
+        server.app.address = socket.address
         server.attach(socket, self._hello(server, resumed=False), [])
         reader.tick(self.clock())
         return server, reader

@@ -29,13 +29,13 @@ class Buckets(Generic[T]):
         return self._size
 
     def add(self, key: str, value: T) -> None:
-        """Add an entry whose key is new."""
+        """Add an entry, or replace it."""
         place = hash(key) % COUNT
         bucket = self._buckets[place]
         if bucket is None:
             bucket = self._buckets[place] = {}
+        self._size += key not in bucket
         bucket[key] = value
-        self._size += 1
 
     def remove(self, key: str) -> None:
         """Remove an entry, if it is there."""

@@ -8,24 +8,16 @@ from typing import Any
 import msgspec
 
 from moorage.hub.connections.clients import Clients
+from moorage.hub.hub import AppServer, Hub
 from moorage.hub.inspect.census import Census
 from moorage.hub.inspect.connections import Page
+from moorage.hub.inspect.endings import Endings
+from moorage.hub.inspect.rooms import LargestRooms, RoomIndex
 from moorage.hub.inspect.rows import full
 from moorage.hub.turns import Job
+from moorage.wire import inspect as forms
 from moorage.wire.errors import PeerError
-from moorage.wire.inspect import (
-    CONNECTION,
-    CONNECTIONS,
-    HUBS,
-    ConnectionFull,
-    ConnectionQuery,
-    HubRow,
-    NodeConnections,
-    NodeHubs,
-    PageOf,
-    Question,
-    Rows,
-)
+from moorage.wire.inspect import AppRow, HubRow, Question, Rows
 from moorage.wire.reasons import API_BAD_ARGUMENT
 
 Answer = Callable[[Any], "Rows | Job[Rows] | None"]
@@ -35,15 +27,30 @@ Answer = Callable[[Any], "Rows | Job[Rows] | None"]
 class Inspector:
     """`hub.ports.Inspector`. `name` is the node's name for people, `drain` makes the node drain."""
 
-    def __init__(self, clients: Clients, census: Census, name: str, drain: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        name: str,
+        *,
+        census: Census,
+        rooms: RoomIndex,
+        endings: Endings,
+        drain: Callable[[], object],
+    ) -> None:
         self._clients = clients
-        self._census = census
         self._name = name
+        self._census = census
+        self._rooms = rooms
         self.drain = drain
         self._answers: dict[str, tuple[type[Question], Answer]] = {}
-        self.add(CONNECTIONS, PageOf, self._connections)
-        self.add(CONNECTION, ConnectionQuery, self._connection)
-        self.add(HUBS, Question, self._hubs)
+        largest = LargestRooms(clients, rooms)
+        self.add(forms.CONNECTIONS, forms.PageOf, self._connections)
+        self.add(forms.CONNECTION, forms.ConnectionQuery, self._connection)
+        self.add(forms.HUBS, Question, self._hubs)
+        self.add(forms.APPS, forms.AppsQuery, self._apps)
+        self.add(forms.ROOMS, forms.RoomsQuery, largest.largest)
+        self.add(forms.ROOM_COUNTS, forms.RoomCounts, largest.counts)
+        self.add(forms.DISCONNECTS, forms.DisconnectsQuery, lambda asked: endings.list(asked, name))
 
     def add(self, what: str, question: type[Question], answer: Answer) -> None:
         """Answer questions of another kind, too."""
@@ -53,6 +60,7 @@ class Inspector:
         """As in the port."""
         known = self._answers.get(what)
         if known is None:
+            # A newer node asks. It takes this one for missing.
             return b""
         question, answer = known
         try:
@@ -64,27 +72,53 @@ class Inspector:
         yield False
         return b"" if rows is None else msgspec.json.encode(rows)
 
-    def _connections(self, asked: PageOf) -> Job[NodeConnections]:
+    def _connections(self, asked: forms.PageOf) -> Job[Rows]:
         return Page(self._clients, self._census, self._name, asked.query, asked.cursor).gather()
 
-    def _connection(self, asked: ConnectionQuery) -> ConnectionFull | None:
+    def _connection(self, asked: forms.ConnectionQuery) -> forms.ConnectionFull | None:
         for hub in self._clients.hubs.values():
             connection = hub.directory.connections.get(asked.id)
             if connection is not None:
                 return full(connection, self._name, self._clients.clock())
         return None
 
-    def _hubs(self, _asked: Question) -> NodeHubs:
-        return NodeHubs(hubs=list(self._hub_rows()))
+    def _hubs(self, _asked: Question) -> forms.NodeHubs:
+        return forms.NodeHubs(hubs=[self._hub(name, hub) for name, hub in self._clients.hubs.items()])
 
-    def _hub_rows(self) -> Iterator[HubRow]:
+    def _hub(self, name: str, hub: Hub) -> HubRow:
+        return HubRow(
+            name=hub.name,
+            connections=len(hub.directory.connections),
+            sockets=self._census.sockets[name],
+            rooms=self._rooms.count(name),
+            app_servers=len(hub.servers),
+            parked=0 if hub.recovery is None else len(hub.recovery.away),
+        )
+
+    def _apps(self, asked: forms.AppsQuery) -> forms.NodeApps:
+        return forms.NodeApps(apps=list(self._app_rows(asked.hub)))
+
+    def _app_rows(self, wanted: str | None) -> Iterator[AppRow]:
         for name, hub in self._clients.hubs.items():
-            recovery = hub.recovery
-            yield HubRow(
-                name=hub.name,
-                connections=len(hub.directory.connections),
-                sockets=self._census.sockets[name],
-                rooms=0,
-                app_servers=len(hub.servers),
-                parked=0 if recovery is None else len(recovery.away),
-            )
+            if wanted is None or wanted.casefold() == name:
+                for server in hub.servers.all():
+                    yield self._app(hub, server)
+
+    def _app(self, hub: Hub, server: AppServer) -> AppRow:
+        return AppRow(
+            hub=hub.name,
+            id=server.id,
+            instance=server.instance,
+            dialect=server.dialect,
+            sdk=server.sdk,
+            node=self._name,
+            address=server.address,
+            clients=server.load,
+            up=server.up,
+            draining=server.draining,
+            behind=server.behind,
+            emit_only=server.emit_only,
+            home=server.home,
+            recovery=server.recovery,
+            age=round(self._clients.clock() - server.since, 1),
+        )
