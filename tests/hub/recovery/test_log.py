@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,12 +96,37 @@ def test_the_hub_drops_its_oldest_events() -> None:
     assert positions(log, "a", "b", "c", "d") == [5, 6, 7]
 
 
+def test_the_garbage_collector_does_not_look_at_events() -> None:
+    """A million of them would stop the process for 100 ms."""
+    log = make()
+    log.next()
+    entry = Entry(log.position, 0.0, "/", b"x", EVERYONE, source="s", number=1)
+    log.add(entry, ("a",))
+    assert not gc.is_tracked(entry)
+
+
+def test_events_that_have_left_are_swept_out_behind_old_ones_that_stay() -> None:
+    log = make(room_events=1_500, hub_events=4_000)
+    for _ in range(1_400):
+        put(log, "stays")
+    for _ in range(10_000):
+        put(log, "busy")
+        assert len(log._all) + len(log._swept) < 8_000
+    assert positions(log, "stays") == list(range(1, 1_401))
+    assert positions(log, "busy") == list(range(9_901, 11_401))
+    for number in range(2_700):
+        put(log, f"other {number}", "busy")
+    assert log.events == 4_000
+    assert positions(log, "stays") == list(range(101, 1_401))
+    assert positions(log, "busy") == list(range(12_601, 14_101))
+
+
 def test_a_million_events_for_one_room_are_bounded() -> None:
     log = make(room_events=100)
     for _ in range(100_000):
         put(log, "a")
     assert log.events == 100
-    assert len(log._all) < 3_000
+    assert len(log._all) + len(log._swept) < 3_000
     assert positions(log, "a") == list(range(99_901, 100_001))
     put(log, "b")
     assert positions(log, "a", "b", after=100_000) == [100_001]
