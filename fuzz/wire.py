@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 from random import Random
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 
 from fuzz.mutate import damaged, damaged_text
 from fuzz.target import Target
+from moorage.edge.tcp.header import SIGNATURE, ProxyHeader, Source, proxy_header
 from moorage.engine.session import EngineSession
 from moorage.engine.upgrade import Step
 from moorage.wire import cluster, commands, engineio, socketio, streams
@@ -233,7 +235,28 @@ def _numbered(data: bytes) -> None:
     assert streams.decode(again) == (kind, sender, first, second, marks, payload)
 
 
+def _proxy(data: bytes) -> None:
+    """Feed a header, then look at what it named."""
+    header = ProxyHeader()
+    while data and (size := header.wanted):
+        header.feed(data[:size])
+        data = data[size:]
+    if header.source is not None:
+        assert ip_address(header.source.address), header.source
+        assert 0 <= header.source.port < 65_536, header.source
+
+
+PROXY_HEADERS = [
+    proxy_header(Source("192.0.2.7", 4711)),
+    proxy_header(Source("2001:db8::7", 1)),
+    SIGNATURE + b"\x20\x00\x00\x00",
+]
+
 TARGETS = {
+    "proxy.header": Target(
+        lambda rng: damaged(rng, PROXY_HEADERS, [SIGNATURE, b"\x21\x11\x00\x0c", b"\xff\xff", b"PROXY "]),
+        _proxy,
+    ),
     "engineio.split_payload": Target(_payload, _split),
     "engineio.frames": Target(_payload, _frames),
     "engineio.decode_binary": Target(lambda rng: damaged(rng, [b"bAQIDBA==", b"b", b"bAQ"]), _binary),

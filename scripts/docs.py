@@ -77,11 +77,16 @@ def descriptions(struct: type[msgspec.Struct]) -> dict[str, str]:
 
 
 def _sections() -> Iterator[tuple[str, type[msgspec.Struct]]]:
-    for field in msgspec.structs.fields(Config):
-        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            yield field.name, field.type
+    yield from _below(Config, "")
     yield "hubs.*", HubSettings
     yield "", Config
+
+
+def _below(struct: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, type[msgspec.Struct]]]:
+    for field in msgspec.structs.fields(struct):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield prefix + field.name, field.type
+            yield from _below(field.type, f"{prefix}{field.name}.")
 
 
 def meaning(path: str) -> str:

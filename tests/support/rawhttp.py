@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -47,10 +48,11 @@ class HttpConnection:
 
     @classmethod
     async def open(cls, base: str) -> HttpConnection:
-        """Connect to the host of `base`."""
+        """Connect to the host of `base`. For https, `SSL_CERT_FILE` names the authority."""
         url = urlsplit(base)
         async with asyncio.timeout(TIMEOUT):
-            return cls(*await asyncio.open_connection(url.hostname, url.port))
+            tls = ssl.create_default_context() if url.scheme == "https" else None
+            return cls(*await asyncio.open_connection(url.hostname, url.port, ssl=tls))
 
     async def __aenter__(self) -> HttpConnection:
         return self
@@ -65,7 +67,7 @@ class HttpConnection:
         if self.writer.transport.get_write_buffer_size():
             self.writer.transport.abort()
         self.writer.close()
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, ssl.SSLError):
             await self.writer.wait_closed()
 
     async def send(self, data: bytes) -> None:

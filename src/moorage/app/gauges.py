@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 from moorage import logs
 from moorage.cluster.nats.broker import NatsBroker
 from moorage.cluster.router import Router
 from moorage.cluster.streams.streams import CHUNK
 from moorage.edge.clients.log import ClientLog
+from moorage.edge.http.listener import ClientPort
 from moorage.edge.links import LinkAcceptor
-from moorage.edge.relay.relay import Relay
 from moorage.hub.node import Node
 from moorage.metrics.gauges import Cluster, Gauges, Recovery, Traffic
 
 
 def gauges(
-    node: Node, log: ClientLog, links: LinkAcceptor, relay: Relay, router: Router, nats: NatsBroker | None
+    node: Node, log: ClientLog, links: LinkAcceptor, port: ClientPort, router: Router, nats: NatsBroker | None
 ) -> Gauges:
     """Functions for `Metrics.gauges`. None of them walks over clients."""
     return Gauges(
@@ -28,7 +30,8 @@ def gauges(
         traffic=lambda: _traffic(node),
         log_lines_dropped=logs.dropped,
         log_lines_suppressed=lambda: log.suppressed + links.suppressed,
-        cluster=lambda: _cluster(router, relay, nats),
+        cluster=lambda: _cluster(router, port, nats),
+        tls_expiry=lambda: port.tls.validity.end if port.tls is not None else math.inf,
         recovery=lambda: Recovery(*node.claims.seen(node.hubs.values())),
     )
 
@@ -55,7 +58,7 @@ def _traffic(node: Node) -> Traffic:
     )
 
 
-def _cluster(router: Router, relay: Relay, nats: NatsBroker | None) -> Cluster:
+def _cluster(router: Router, port: ClientPort, nats: NatsBroker | None) -> Cluster:
     membership = router.membership
     if membership is None or nats is None:
         return Cluster()
@@ -67,7 +70,7 @@ def _cluster(router: Router, relay: Relay, nats: NatsBroker | None) -> Cluster:
         streams.resent,
         streams.gaps,
         {**streams.bad, CHUNK: nats.bad},
-        *relay.counts,
+        *port.relay.counts,
         *router.forwarding.counts,
         groups=len(router.directory),
         late=router.directory.times_late,

@@ -43,7 +43,8 @@ from moorage.edge.clients.websocket import WebSocketAcceptor
 from moorage.edge.http.listener import ClientPort, not_found_body
 from moorage.edge.links import LinkAcceptor
 from moorage.edge.relay.passing import Passing
-from moorage.edge.relay.relay import Relay
+from moorage.edge.relay.relay import Relay, local_socket
+from moorage.edge.tcp.tls import TlsError
 from moorage.hub.node import Node
 from moorage.hub.observers import Observers
 from moorage.metrics.metrics import Metrics
@@ -131,7 +132,7 @@ class Service:
         self._coverage = self._cover(config)
         if not self._alone:
             self.links.join(self._coverage)
-        parts = (self.node, self.client_log, self.links, self.relay, self.router, self._nats)
+        parts = (self.node, self.client_log, self.links, self.port, self.router, self._nats)
         self.metrics.gauges = gauges(*parts)
         self.node.claims.refused = self.client_log.not_recovered
 
@@ -142,8 +143,7 @@ class Service:
         return Coverage(self.node, self.router, member, self._is_reachable, most=most)
 
     def _is_reachable(self, node: Member) -> bool:
-        passing = self.relay.passing
-        return bool(node.advertise) or (passing is not None and passing.reaches(node.incarnation))
+        return bool(node.advertise) or self.relay.reaches(node.incarnation)
 
     def _build_edge(self, config: Config) -> None:
         admission = Admission(
@@ -157,7 +157,8 @@ class Service:
             wall_clock=time.time,
         )
         address_of, limit = self.router.address_of, config.server.max_relays
-        self.relay = Relay(self.keys, self.incarnation, address_of, limit=limit)
+        ca_file = config.server.tls.ca_file
+        self.relay = Relay(self.keys, self.incarnation, address_of, limit=limit, ca_file=ca_file)
         most = config.limits.max_packets_per_payload
         self.polling = PollingHandler(admission, self.relay, most, clock=time.monotonic)
         self.sockets = WebSocketAcceptor(
@@ -279,6 +280,8 @@ class Service:
         if self.run_dir is not None:
             self.relay.passing = Passing(self.run_dir, self.incarnation, self.port.take)
             self.relay.passing.start()
+            await self.port.start_local(local_socket(self.run_dir, self.incarnation))
+            self.relay.folder = self.run_dir
         if not self._alone:
             # Without other nodes a list of this node's groups would cost each of them 2 us and 100 bytes.
             self.router.start()
@@ -320,11 +323,17 @@ class Service:
                 self.metrics.lag(max(0.0, self._loop.time() - due))
 
     def reload(self, config: Config) -> None:
-        """Apply what can change while running: keys and hubs."""
+        """Apply what can change while running: keys, hubs, and the certificate."""
         if self.admin is not None:
             self.admin.keys.replace(config.admin.read_key, config.admin.operate_key)
         self.keys.replace(config.keys.primary, config.keys.secondary or None)
         self.node.configure(config.hubs, allow_unlisted_hubs=config.allow_unlisted_hubs)
+        if self.port.tls is not None:
+            try:
+                self.port.tls.reload(config.server.tls)
+            except TlsError as error:
+                # The files have changed since the configuration was checked.
+                log.error("certificate not reloaded", problem=str(error))
 
     async def stop(self, *, drain: bool = True) -> None:
         """Stop in order: not ready, no new clients and links, clients closed at a pace, links, the rest.

@@ -62,7 +62,8 @@ def _address(connection_string: str | None, path: str | None) -> tuple[str, str]
         raise click.UsageError("no key: give --connection-string, -c or MOORAGE_KEYS_PRIMARY")
     server = settings.server
     host = "127.0.0.1" if server.host in ("0.0.0.0", "::", "*") else server.host  # noqa: S104 - compared
-    url = f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
+    scheme = "https" if server.tls.cert_file else "http"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}"
     return server.public_endpoint or url, settings.keys.primary
 
 

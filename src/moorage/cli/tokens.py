@@ -78,4 +78,4 @@ def _endpoint(settings: Config) -> str:
         # The service would refuse a token for a guessed address, and the reason would be hard to find.
         raise click.UsageError("give --endpoint: the configuration does not say how clients reach us")
     host = f"[{server.host}]" if ":" in server.host else server.host
-    return f"http://{host}:{server.port}"
+    return f"http{'s' if server.tls.cert_file else ''}://{host}:{server.port}"

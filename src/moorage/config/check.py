@@ -9,6 +9,7 @@ from typing import Final
 
 from moorage.config.model import DEFAULT_PATTERN, Config
 from moorage.control.admin.settings import LEAST_KEY
+from moorage.edge.tcp import tls
 
 WEAK_KEY: Final = 16
 """Minimum characters of a strong key. A shorter key can be guessed offline from a single token."""
@@ -36,6 +37,9 @@ def problems(config: Config, *, serving: bool) -> Iterator[tuple[str, str]]:
     yield from _about_admin_keys(config)
     if not config.server.host:
         yield "server.host", "expected an address or a host name (0.0.0.0 for all addresses)"
+    if serving:
+        # Other commands may run as a user who cannot read the key.
+        yield from tls.problems(config.server.tls)
     if not config.cluster.name:
         yield "cluster.name", "expected a name"
     if config.cluster.nats_key and not config.cluster.nats_cert:
@@ -71,6 +75,8 @@ def warnings(config: Config, *, serving: bool = False) -> Iterator[str]:
         yield "keys.secondary: the same as keys.primary, so a rotation has nothing to rotate to"
     yield from _about_access(config)
     yield from _about_cookies(config, serving=serving)
+    if serving:
+        yield from tls.warnings(config.server.tls)
     limits = config.limits
     if limits.outbox_hard_bytes < limits.outbox_bytes:
         yield "limits.outbox_hard_bytes: below limits.outbox_bytes, so no client is given limits.slow_after"

@@ -4,6 +4,7 @@ rules."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,11 +15,12 @@ from moorage.config import check
 from moorage.config.files import parse_text, read_text
 from moorage.config.model import DEFAULT_PATTERN, Config, ConfigError
 from moorage.config.rules import expected, parse
-from moorage.config.schema import ANY_HUB, SECTIONS, SETTINGS, find
+from moorage.config.schema import ANY_HUB, SETTINGS, find
 from moorage.config.sources import BODY, Given, Layer, from_env, from_flags, from_tree, merge
+from moorage.edge.settings import TlsSettings
 from moorage.hub.settings import HubSettings
 
-_RELOADABLE: Final = ("keys", "hubs", "allow_unlisted_hubs")
+_RELOADABLE: Final = re.compile(r"(?:keys|hubs|allow_unlisted_hubs|server\.tls)(?:\..+)?")
 _ADMIN_KEYS: Final = ("admin.read_key", "admin.operate_key", "admin.read_key_file", "admin.operate_key_file")
 _KEYS: Final = ("keys.primary", "keys.secondary", "admin.read_key", "admin.operate_key")
 """Settings whose value may stand in a file of its own."""
@@ -79,13 +81,16 @@ def resolve(
 
 
 def changes(old: Config, new: Config) -> Changes:
-    """Compare two configurations for a reload, which can apply only keys and hubs. Keys of the Admin API
+    """Compare two configurations for a reload, which can apply only some settings. Keys of the Admin API
     are applied if it has been on since the start, because only then the node has kept its lists."""
     before, after = flatten(old), flatten(new)
     paths = [path for path in {**before, **after} if _value(before, path) != _value(after, path)]
-    admin = old.admin.enabled
+    admin, fixed = old.admin.enabled, _tls(old.server.tls, new.server.tls) is not new.server.tls
     applied = tuple(
-        path for path in paths if path.partition(".")[0] in _RELOADABLE or (admin and path in _ADMIN_KEYS)
+        path
+        for path in paths
+        if (_RELOADABLE.fullmatch(path) and not (fixed and path.startswith("server.tls.")))
+        or (admin and path in _ADMIN_KEYS)
     )
     return Changes(applied, tuple(path for path in paths if path not in applied))
 
@@ -108,8 +113,14 @@ def reloaded(old: Config, new: Config) -> Config:
         hubs=new.hubs,
         allow_unlisted_hubs=new.allow_unlisted_hubs,
         admin=admin,
+        server=msgspec.structs.replace(old.server, tls=_tls(old.server.tls, new.server.tls)),
         warnings=new.warnings,
     )
+
+
+def _tls(old: TlsSettings, new: TlsSettings) -> TlsSettings:
+    """The port either has TLS or has not, until a restart."""
+    return new if bool(old.cert_file) == bool(new.cert_file) else old
 
 
 def flatten(config: Config) -> dict[str, object]:
@@ -190,18 +201,9 @@ class _Draft:
                 self.bad.add(path)
 
     def build(self) -> Config:
-        parts: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS if section != "hubs"}
-        top: dict[str, Any] = {"hubs": self._hubs()}
-        for path, value in self.values.items():
-            section, _, field = path.partition(".")
-            if section in parts:
-                parts[section][field] = value
-            elif not field:
-                top[section] = value
-        for row in msgspec.structs.fields(Config):
-            if row.name in parts:
-                top[row.name] = row.type(**parts[row.name])
-        return Config(**top)
+        own = {path: value for path, value in self.values.items() if not path.startswith("hubs.")}
+        made: Config = _struct(Config, "", own)
+        return msgspec.structs.replace(made, hubs=self._hubs())
 
     def _hubs(self) -> dict[str, HubSettings]:
         given: dict[str, dict[str, Any]] = {}
@@ -212,6 +214,18 @@ class _Draft:
         # A hub that is listed without settings follows the pattern: listing a hub must not open it.
         pattern = given.get(DEFAULT_PATTERN, {})
         return {name: HubSettings(**{**pattern, **fields}) for name, fields in given.items()}
+
+
+def _struct(kind: type[Any], prefix: str, values: Mapping[str, Any]) -> Any:
+    """A section, or a section in a section, from the `values` by path."""
+    given: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        path = prefix + field.name
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            given[field.name] = _struct(field.type, f"{path}.", values)
+        elif path in values:
+            given[field.name] = values[path]
+    return kind(**given)
 
 
 def _shorten(value: object) -> str:

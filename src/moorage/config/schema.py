@@ -56,7 +56,14 @@ def _settings(prefix: str, struct: type[msgspec.Struct]) -> Iterable[Setting]:
 
 
 SETTINGS: Final = types.MappingProxyType({row.path: row for row in _settings("", Config)})
-SECTIONS: Final = tuple(dict.fromkeys(path.partition(".")[0] for path in SETTINGS if "." in path))
+SECTIONS: Final = tuple(
+    dict.fromkeys(
+        ".".join(parts[:depth])
+        for parts in (path.replace(ANY_HUB, "hubs").split(".") for path in SETTINGS)
+        for depth in range(1, len(parts))
+    )
+)
+"""Sections, and the sections in them, such as `server.tls`."""
 
 
 RENAMED: Final = {"shutdown.grace": "shutdown.lb_wait"}

@@ -137,7 +137,9 @@ def _read_section(section: str, value: object, source: str, layer: Layer) -> Non
     for key, item in _mapping(section, value, source, layer).items():
         path = f"{section}.{key}"
         path = RENAMED.get(path, path)
-        if path in SETTINGS:
+        if path in SECTIONS:
+            _read_section(path, item, source, layer)
+        elif path in SETTINGS:
             layer.given[path] = Given(item, source)
         else:
             layer.problems.append(unknown(path, source))

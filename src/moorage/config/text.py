@@ -21,22 +21,22 @@ _WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y
 def render(config: Config, sources: Mapping[str, str] | None = None) -> str:
     """All settings as YAML, with masked keys. A comment names the source of each value that has one."""
     lines: list[str] = []
-    section = ""
-    hub = ""
+    shown: tuple[str, ...] = ()
     for path, value in flatten(config).items():
         head, _, field = path.rpartition(".")
-        if head.partition(".")[0] != section:
-            section = head.partition(".")[0]
-            lines += [f"{section}:"] if section else []
-        if section == "hubs" and head != hub:
-            hub = head
-            lines.append(f"  {_quote(hub[len('hubs.') :])}:")
+        # A hub's name may hold dots.
+        limit = 1 if head.startswith("hubs.") else -1
+        parts = tuple(head.split(".", limit)) if head else ()
+        for depth, part in enumerate(parts):
+            if shown[: depth + 1] != parts[: depth + 1]:
+                lines.append(f"{'  ' * depth}{_quote(part)}:")
+                shown = parts[: depth + 1]
+        shown = parts
         setting = find(path)
         assert setting is not None, path
-        indent = "    " if section == "hubs" else "  " if section else ""
         source = (sources or {}).get(path)
         comment = f"  # {source}" if source else ""
-        lines.append(f"{indent}{field}: {_yaml(setting.rule, value)}{comment}")
+        lines.append(f"{'  ' * len(parts)}{field}: {_yaml(setting.rule, value)}{comment}")
     return "\n".join(lines) + "\n"
 
 

@@ -14,6 +14,24 @@ from moorage.wire.sizes import GIB, Size
 BaseUrl = Annotated[str, Meta(extra={"kind": "endpoint"})]
 Networks = Annotated[tuple[str, ...], Meta(extra={"kind": "networks"})]
 Origins = Annotated[tuple[str, ...], Meta(extra={"kind": "origins"})]
+FilePath = Annotated[str, Meta(extra={"kind": "path"})]
+
+
+class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """TLS of the client port. The files are read at the start and at each reload (SIGHUP)."""
+
+    cert_file: FilePath = ""
+    """A file with the certificate that clients and app servers see, and behind it the certificates between it
+    and a known authority (PEM). If it is set, the port speaks TLS only."""
+    key_file: FilePath = ""
+    """A file with the private key (PEM), if it is not in `cert_file` too."""
+    key_password_file: FilePath = ""
+    """A file with the password of the key, if it has one."""
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    """The oldest version of TLS that is accepted."""
+    ca_file: FilePath = ""
+    """A file with the certificates by which this node recognises the other nodes of its cluster, if their
+    `cluster.advertise` begins with `https`. If empty: those of the system."""
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +48,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     trusted_proxies: Networks = ()
     """Networks of trusted proxies, such as `127.0.0.1` or `10.0.0.0/8`. The client's address is taken from
     their `X-Forwarded-For` or `Forwarded` header; these headers are ignored from any other peer."""
+    proxy_protocol: bool = False
+    """Whether the trusted proxies begin each connection with a PROXY header of version 2, which names the
+    client (haproxy: `send-proxy-v2`). Connections of other peers must not have one."""
+    tls: TlsSettings = TlsSettings()
     backlog: Annotated[int, Meta(ge=1, le=65_535)] = 4096
     header_timeout: Annotated[float, Meta(ge=0.1, le=3600)] = 10.0
     """Maximum time from the first byte of a request to the end of its headers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -9,6 +10,10 @@ from typing import Any, NamedTuple
 
 def _none() -> dict[Any, int]:
     return {}
+
+
+def _never() -> float:
+    return math.inf
 
 
 class Traffic(NamedTuple):
@@ -76,4 +81,6 @@ class Gauges(NamedTuple):
     log_lines_dropped: Callable[[], int] = int
     log_lines_suppressed: Callable[[], int] = int
     cluster: Callable[[], Cluster] = Cluster
+    tls_expiry: Callable[[], float] = _never
+    """When the certificate expires, in seconds since 1970; infinite without TLS."""
     recovery: Callable[[], Recovery] = Recovery

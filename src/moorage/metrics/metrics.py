@@ -219,6 +219,7 @@ class Metrics:
                 for name, rows in singles.items()
             },
             "outbox_bytes": {(): ask.outbox_bytes()},
+            "tls_certificate_expiry_seconds": {(): ask.tls_expiry()},
             "recovery_parked": {(): recovery.parked},
             "recovery_kept_events": {(): recovery.kept_events},
             "recovery_kept_bytes": {(): recovery.kept_bytes},

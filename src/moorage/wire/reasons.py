@@ -100,6 +100,13 @@ BAD_UPGRADE = R(2114, "bad-upgrade", "not a valid WebSocket upgrade", False, 400
 DUPLICATE_UPGRADE = R(2115, "duplicate-upgrade", "the session is upgrading already", False, 400, 1002, 3)
 DUPLICATE_POST = R(2116, "duplicate-post", "another POST is already under way", False, 400, 1002, 3)
 ANSWER_TIMEOUT = R(2117, "answer-timeout", "the answer was not taken in time", True, 408, 1002, 3)
+PROXY_REFUSED = R(
+    2118, "proxy-refused", "a PROXY header from a peer that is not a trusted proxy", False, 400, 1002, 3
+)
+BAD_PROXY_HEADER = R(
+    2119, "bad-proxy-header", "the proxy's PROXY header is missing or not valid", False, 400, 1002, 3
+)
+TLS_HANDSHAKE = R(2120, "tls-handshake", "the TLS handshake failed", False, 400, 1002, 3)
 
 # 3000: a token was refused
 TOKEN_MISSING = R(3000, "token-missing", "an access token is required", False, 401, 1008, 4)

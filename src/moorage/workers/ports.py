@@ -49,10 +49,10 @@ class Ports:
         return port
 
 
-def advertised(host: str, port: int, configured: str) -> str:
+def advertised(host: str, port: int, configured: str, *, tls: bool = False) -> str:
     """The URL of a worker's own port. If the setting `cluster.advertise` is `configured`, its port is
     replaced. For a listener on all addresses it is the address from which this machine reaches others."""
-    scheme, name = "http", host
+    scheme, name = "https" if tls else "http", host
     if configured:
         url = urlsplit(configured)
         scheme, name = url.scheme, url.hostname or host

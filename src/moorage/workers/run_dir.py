@@ -1,4 +1,5 @@
-"""The private directory of a supervisor and its workers. Each worker may listen on `INCARNATION.sock` there.
+"""The private directory of a supervisor and its workers. Each worker may listen on `INCARNATION.sock` and
+`INCARNATION.http` there.
 Only this user can open the directory, so its sockets need no other check."""
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ class RunDir:
         return self.path / f"{incarnation}.sock"
 
     def forget(self, incarnation: str) -> None:
-        """Remove the socket of a worker that has ended."""
-        with contextlib.suppress(OSError):
-            self.socket(incarnation).unlink()
+        """Remove the sockets of a worker that has ended."""
+        for path in (self.socket(incarnation), self.path / f"{incarnation}.http"):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def remove(self) -> None:
         """Remove everything."""

@@ -185,7 +185,8 @@ class Supervisor:
 
     def _advertised(self, worker: WorkerProcess) -> str:
         config = self._config
-        return advertised(config.server.host, worker.port, config.cluster.advertise)
+        tls = bool(config.server.tls.cert_file)
+        return advertised(config.server.host, worker.port, config.cluster.advertise, tls=tls)
 
     def _receive(self, worker: WorkerProcess, message: FromWorker) -> None:
         if isinstance(message, Gather):
@@ -224,7 +225,8 @@ class Supervisor:
 
     def _url(self) -> str:
         host = self._config.server.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self._ports.shared}"
+        scheme = "https" if self._config.server.tls.cert_file else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._ports.shared}"
 
     async def _stop(self, keepers: list[asyncio.Task[None]], signals: StopSignals, *, at_once: bool) -> bool:
         """Drain all workers at the same time, or kill them `at_once`. A second signal ends the drain. Returns

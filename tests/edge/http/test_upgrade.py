@@ -10,13 +10,12 @@ import pytest
 from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
+from moorage.edge.http.refusals import HINT, error_body
 from moorage.edge.http.upgrade import (
-    HINT,
     MAX_EARLY,
     MAX_READ,
     ClientProtocol,
     UpgradeRequest,
-    error_body,
     parse_query,
     tcp_of,
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from moorage import logs
-from moorage.edge.http.upgrade import hint_of
+from moorage.edge.http.refusals import hint_of
 from moorage.hub.hub import Connection
 from moorage.hub.ports import Who
 from moorage.logs_quota import Quota

@@ -11,8 +11,9 @@ from typing import Any, Final
 from moorage.edge.clients.admission import Admission
 from moorage.edge.http.asgi import GoneError, Receive, Scope, read_body, unless_gone
 from moorage.edge.http.protocol import TURN, Turn
+from moorage.edge.http.refusals import error_body
 from moorage.edge.http.replies import Send, preflight, respond
-from moorage.edge.http.upgrade import error_body, parse_query
+from moorage.edge.http.upgrade import parse_query
 from moorage.edge.relay.relay import Relay
 from moorage.edge.unconfirmed import TRANSPORT, unconfirmed
 from moorage.engine.upgrade import State, Step

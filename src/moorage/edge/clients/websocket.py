@@ -307,7 +307,7 @@ class WebSocketAcceptor:
                 self._upgrade_session(request, hub, sid, subprotocol)
                 return
             handshake = self.admission.handshake(
-                hub, "http", query, request.headers, target=request.target, address=request.address
+                hub, request.scheme, query, request.headers, target=request.target, address=request.address
             )
             opening = _Opening(self, request, subprotocol)
             opening.connection = self.node.connect(hub, handshake, opening)

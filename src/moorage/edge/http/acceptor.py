@@ -13,6 +13,8 @@ from typing import Final, NamedTuple, cast
 
 from moorage.edge.http import upgrade
 from moorage.edge.http.protocol import MAX_HEADERS, HttpProtocol
+from moorage.edge.http.refusals import plain_response
+from moorage.edge.tcp.header import SIGNATURE, ProxyHeader, Source
 from moorage.metrics.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import HEADER_TIMEOUT
@@ -36,10 +38,12 @@ class Setup(NamedTuple):
 class Acceptor(asyncio.Protocol):
     """One connection until its first bytes."""
 
-    __slots__ = ("_setup", "_transport", "since")
+    __slots__ = ("_setup", "_source", "_transport", "since")
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, source: Source | None = None) -> None:
         self._setup = setup
+        self._source = source
+        """The client, if a proxy has named it."""
         self._transport: asyncio.Transport
         self.since = 0.0
         """When it was accepted (loop time). A connection that sends nothing is closed."""
@@ -67,17 +71,20 @@ class Acceptor(asyncio.Protocol):
                 data[end:],
                 upgrades=self._setup.upgrades,
                 metrics=self._setup.metrics,
+                source=self._source,
             )
             return
         http = self._setup.http()
         self._transport.set_protocol(http)
         http.connection_made(self._transport)
+        if self._source is not None:
+            http.source = http.client = self._source
         http.data_received(data)
 
     def give_up(self) -> None:
         """Nothing was received in time."""
         self._setup.metrics.refusals["http", HEADER_TIMEOUT.name] += 1
-        self._transport.write(upgrade.plain_response(PeerError(HEADER_TIMEOUT)))
+        self._transport.write(plain_response(PeerError(HEADER_TIMEOUT)))
         self.shutdown()
 
     def shutdown(self) -> None:
@@ -107,6 +114,13 @@ class PassedAcceptor(Acceptor):
     def data_received(self, data: bytes) -> None:
         """More data may be read before `_begin`."""
         before, self._data = self._data, b""
+        if before.startswith(SIGNATURE):
+            # The other node has added it (`relay.passing`): it knows the client's address from a proxy.
+            header = ProxyHeader()
+            while size := header.wanted:
+                header.feed(before[:size])
+                before = before[size:]
+            self._source = header.source
         super().data_received(before + data)
 
 

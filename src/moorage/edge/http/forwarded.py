@@ -25,6 +25,11 @@ class TrustedProxies:
         """Raises `ValueError` for text that is not a network."""
         self._networks = tuple(map(ipaddress.ip_network, networks))
 
+    def trusts(self, peer: str) -> bool:
+        """True if `peer` is the address of a trusted proxy."""
+        address = _plain(peer.partition("%")[0])
+        return address is not None and self._trusts(address)
+
     def client(self, peer: str, headers: Mapping[str, Sequence[str]]) -> str:
         """The address of the client whose request came from `peer`. `headers`: values by lower-case name."""
         if not self._networks:

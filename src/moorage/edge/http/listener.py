@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from uvicorn.config import Config
@@ -17,13 +19,17 @@ from moorage.edge.clients.polling import PollingHandler
 from moorage.edge.clients.websocket import WebSocketAcceptor
 from moorage.edge.http.acceptor import Acceptor, PassedAcceptor, Setup
 from moorage.edge.http.asgi import Receive, Scope
+from moorage.edge.http.forwarded import TrustedProxies
 from moorage.edge.http.protocol import HttpProtocol, sweep
+from moorage.edge.http.refusals import error_body
 from moorage.edge.http.replies import Send
-from moorage.edge.http.upgrade import UpgradeRequest, error_body
+from moorage.edge.http.upgrade import UpgradeRequest
 from moorage.edge.links import PATH, LinkAcceptor
 from moorage.edge.relay.heads import PREFIX
 from moorage.edge.relay.relay import RELAYED, Relay
 from moorage.edge.settings import ServerSettings
+from moorage.edge.tcp.gate import Gate, listening
+from moorage.edge.tcp.tls import Tls
 from moorage.metrics.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import UNKNOWN_PATH
@@ -49,18 +55,22 @@ class ClientPort:
         metrics: Metrics,
         log: ClientLog,
     ) -> None:
+        """Raises `TlsError` (a `UsageError`) if the files of TLS cannot be used."""
         self._settings = settings
+        self.tls = Tls(settings.tls) if settings.tls.cert_file else None
+        self._proxies = TrustedProxies(settings.trusted_proxies) if settings.proxy_protocol else None
         self._polling = polling
         self._sockets = sockets
         self._links = links
-        self._relay = relay
+        self.relay = relay
         self._apis = apis
         self._metrics = metrics
         self._log = log
         self._state = ServerState()
         self._acceptors: set[Acceptor] = set()
-        self._servers: list[asyncio.Server] = []
-        self._setup: Setup
+        self._servers: list[asyncio.Server | Gate] = []
+        self._local: asyncio.Server | None = None
+        self._setup = self._make_setup()
         self._taken: set[asyncio.Task[Any]] = set()
         """Connections of other nodes whose transport is being made."""
 
@@ -81,21 +91,34 @@ class ClientPort:
         for server in self._servers[1:]:
             server.close()
 
-    async def _listen(self, port: int, *, shared: bool = False) -> str:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            self._accept(),
-            self._settings.host,
-            port,
-            backlog=self._settings.backlog,
-            # The supervisor keeps both kinds of ports reserved, so its workers have to share them with it.
-            reuse_port=shared or None,
-        )
-        self._servers.append(server)
-        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        return f"http://{host}:{server.sockets[0].getsockname()[1]}"
+    async def start_local(self, path: Path) -> None:
+        """Listen on a Unix socket for what other nodes of this machine relay. Raises `OSError`."""
+        loop, setup = asyncio.get_running_loop(), self._setup
+        self._local = await loop.create_unix_server(lambda: Acceptor(setup), str(path))
+        path.chmod(0o600)
 
-    def _accept(self) -> Callable[[], Acceptor]:
+    async def _listen(self, port: int, *, shared: bool = False) -> str:
+        # The supervisor keeps both kinds of ports reserved, so its workers have to share them with it.
+        host, backlog, setup = self._settings.host, self._settings.backlog, self._setup
+        server: asyncio.Server | Gate
+        if self.tls is None and self._proxies is None:
+            loop = asyncio.get_running_loop()
+            server = await loop.create_server(
+                lambda: Acceptor(setup), host, port, backlog=backlog, reuse_port=shared or None
+            )
+        else:
+            server = Gate(
+                listening(host, port, backlog=backlog, shared=shared),
+                partial(Acceptor, setup),
+                tls=self.tls,
+                proxies=self._proxies,
+                refused=lambda error: self._log.request_refused("http", error, ""),
+                timeout=self._settings.header_timeout,
+            )
+        self._servers.append(server)
+        return base_url(self._settings, server.sockets[0].getsockname()[1])
+
+    def _make_setup(self) -> Setup:
         """What makes the protocol of each connection."""
         config = Config(
             app=self._route,
@@ -121,10 +144,7 @@ class ClientPort:
             made.metrics = self._metrics
             return made
 
-        self._setup = setup = Setup(
-            http, self._upgrade, self._metrics, self._settings.max_header_bytes, self._acceptors
-        )
-        return lambda: Acceptor(setup)
+        return Setup(http, self._upgrade, self._metrics, self._settings.max_header_bytes, self._acceptors)
 
     def take(self, sock: socket.socket, data: bytes) -> None:
         """Go on with a connection that another node has accepted, and of which it has read `data`."""
@@ -142,8 +162,10 @@ class ClientPort:
 
     async def stop(self) -> None:
         """Accept no new TCP connections, and end the remaining HTTP connections."""
-        for server in self._servers:
+        for server in (*self._servers, *((self._local,) if self._local is not None else ())):
             server.close()
+            if isinstance(server, Gate):
+                server.abort()
         for connection in (*self._state.connections, *self._acceptors):
             connection.shutdown()
         tasks = tuple(self._state.tasks)
@@ -171,7 +193,7 @@ class ClientPort:
     def _arrived(self, scope: Scope, path: str) -> bool:
         """Make a request that another node has relayed look as the client sent it."""
         target = f"{path}?{scope['query_string'].decode('latin-1')}"
-        client = self._relay.arrived(scope["method"], target, scope["headers"])
+        client = self.relay.arrived(scope["method"], target, scope["headers"])
         if client is None or not is_client_path(path):
             return False
         scope["path"], scope["scheme"], scope["client"] = path, client.scheme, (client.address, 0)
@@ -180,9 +202,9 @@ class ClientPort:
 
     def _upgrade_arrived(self, request: UpgradeRequest) -> bool:
         """The same for an upgrade."""
-        client = self._relay.arrived("GET", request.target.removeprefix(PREFIX), request.headers)
+        client = self.relay.arrived("GET", request.target.removeprefix(PREFIX), request.headers)
         if client is not None:
-            request.arrived(request.path.removeprefix(PREFIX), client.address)
+            request.arrived(request.path.removeprefix(PREFIX), client)
         return client is not None
 
     def _upgrade(self, request: UpgradeRequest) -> None:
@@ -196,6 +218,12 @@ class ClientPort:
             error = PeerError(UNKNOWN_PATH, request.path[:128])
             self._log.request_refused("http", error, request.path)
             request.refuse(error)
+
+
+def base_url(server: ServerSettings, port: int) -> str:
+    """The URL of the service at one of its ports."""
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"http{'s' if server.tls.cert_file else ''}://{host}:{port}"
 
 
 def not_found_body(path: str) -> bytes:

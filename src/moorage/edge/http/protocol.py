@@ -16,9 +16,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from moorage.edge.http import upgrade
+from moorage.edge.http.refusals import plain_response
 from moorage.edge.http.transport import HttpTransport
 from moorage.edge.relay.heads import MORE_BYTES, MORE_HEADERS, PREFIX
 from moorage.edge.settings import ServerSettings
+from moorage.edge.tcp.header import Source
 from moorage.edge.unconfirmed import TRANSPORT
 from moorage.metrics.metrics import Metrics
 from moorage.wire import reasons
@@ -78,6 +80,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._full = False
         """True while the client does not read what is written."""
         self._turn = Turn()
+        self.source: Source | None = None
+        """The client, if a proxy has named it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new connection. Its first request is due."""
@@ -226,7 +230,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.metrics.refusals["http", reason.name] += 1
         if not self.transport.is_closing():
             if not self._answering or self._sole:
-                self.transport.write(upgrade.plain_response(PeerError(reason)))
+                self.transport.write(plain_response(PeerError(reason)))
             # The client may still be sending.
             self._tcp.waiting_since = self.loop.time()
             self.transport.close()
@@ -317,7 +321,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._tcp.flush()
         target = self.url.decode("latin-1")
         upgrade.begin(
-            self._tcp.real, target, self.headers, early, upgrades=self.upgrades, metrics=self.metrics
+            self._tcp.real,
+            target,
+            self.headers,
+            early,
+            upgrades=self.upgrades,
+            metrics=self.metrics,
+            source=self.source,
         )
 
 

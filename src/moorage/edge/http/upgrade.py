@@ -10,18 +10,18 @@ import asyncio
 import re
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
-import orjson
 from picows import WSAutoPingStrategy, WSListener, WSTransport, WSUpgradeResponse
 from picows.common import WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from moorage.edge.http.refusals import plain_response
+from moorage.edge.tcp.header import Source
 from moorage.metrics.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.query import parse_query as query_of
-from moorage.wire.reasons import BAD_REQUEST, BAD_UPGRADE, UNSUPPORTED_VERSION, Reason
+from moorage.wire.reasons import BAD_REQUEST, BAD_UPGRADE
 
 MAX_FIELDS: Final = 1_000
 """Maximum fields of a query, the same as in Node.js."""
@@ -33,11 +33,6 @@ READ_BUFFER: Final = 2048
 MAX_READ: Final = 16 * 1024
 """Most bytes of one read from a client. Other clients wait while its packets are handled, about 4 ms if they
 are as small as possible."""
-OLD_CLIENT: Final = "use socket.io-client 3 or newer (python-socketio 5 or newer): this is Engine.IO 4"
-HINT: Final = (
-    'Socket.IO clients connect with { path: "/clients/socketio/hubs/HUB" }, or with no path at all '
-    "for the default hub"
-)
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _REQUEST: Final = (
@@ -62,6 +57,18 @@ class _Quiet:
 
 
 _QUIET: Final = _Quiet()
+
+
+class Peer(Protocol):
+    """The client of a relayed request, as the first node saw it."""
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+
+    @property
+    def address(self) -> str:
+        """The IP address; "" if there is none."""
 
 
 class BareTransport:
@@ -239,9 +246,8 @@ class UpgradeRequest(asyncio.Protocol):
     """A WebSocket upgrade request without an answer yet. It holds the transport, so that a refusal can still
     be an HTTP status. The app server may take seconds to decide."""
 
-    relayed = False
-    """True if another node has relayed it."""
-    _address = ""
+    relayed: Peer | None = None
+    """The client of a request that another node has relayed."""
 
     def __init__(
         self,
@@ -250,7 +256,10 @@ class UpgradeRequest(asyncio.Protocol):
         query: str,
         headers: list[tuple[bytes, bytes]],
         early: bytes,
+        source: Source | None = None,
     ) -> None:
+        self.source = source
+        """The client, if a proxy has named it."""
         self.path = path
         self.query_string = query
         self.headers = headers
@@ -273,10 +282,19 @@ class UpgradeRequest(asyncio.Protocol):
 
     def address(self) -> str:
         """The peer's IP address."""
-        if self.relayed:
-            return self._address
+        if self.relayed is not None:
+            return self.relayed.address
+        if self.source is not None:
+            return self.source.address
         peer = self._transport.get_extra_info("peername")
         return str(peer[0]) if isinstance(peer, tuple) else ""
+
+    @property
+    def scheme(self) -> str:
+        """`https` if the client uses TLS with the service, else `http`."""
+        if self.relayed is not None:
+            return self.relayed.scheme
+        return "http" if self._transport.get_extra_info("ssl_object") is None else "https"
 
     @property
     def query(self) -> dict[str, list[str]]:
@@ -324,9 +342,9 @@ class UpgradeRequest(asyncio.Protocol):
         if not self._transport.is_closing() and self._transport.is_reading():
             self._transport.pause_reading()
 
-    def arrived(self, path: str, address: str) -> None:
-        """Another node has relayed this request, which a client at `address` sent for `path`."""
-        self.path, self._address, self.relayed = path, address, True
+    def arrived(self, path: str, client: Peer) -> None:
+        """Another node has relayed this request, which `client` sent for `path`."""
+        self.path, self.relayed = path, client
 
     def release(self) -> tuple[asyncio.Transport, bytes]:
         """Give the connection away without an answer. Returns it, not reading, and what the client has sent
@@ -381,10 +399,12 @@ def begin(
     *,
     upgrades: Callable[[UpgradeRequest], None],
     metrics: Metrics,
+    source: Source | None = None,
 ) -> None:
-    """Handle an upgrade request that was read from `transport`. `early` is the data behind it."""
+    """Handle an upgrade request that was read from `transport`. `early` is the data behind it, `source` the
+    client that a proxy has named."""
     path, _, query = target.partition("?")
-    request = UpgradeRequest(transport, path, query, headers, early)
+    request = UpgradeRequest(transport, path, query, headers, early, source)
     transport.set_protocol(request)
     if len(request.header(b"sec-websocket-key")) != 24 or request.header(b"sec-websocket-version") != "13":
         metrics.refusals["http", BAD_UPGRADE.name] += 1
@@ -400,38 +420,3 @@ def parse_query(query: str) -> dict[str, list[str]]:
         return query_of(query, MAX_FIELDS, errors="replace")
     except ValueError:
         raise PeerError(BAD_REQUEST, f"a query of more than {MAX_FIELDS} fields") from None
-
-
-def plain_response(error: PeerError, extra: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
-    """A complete HTTP refusal, ready to write."""
-    body = error_body(error)
-    headers = b"".join(b"%b: %b\r\n" % pair for pair in extra)
-    return b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n%b\r\n%b" % (
-        STATUS_LINE[error.reason.http],
-        len(body),
-        headers,
-        body,
-    )
-
-
-def error_body(error: PeerError) -> bytes:
-    """Engine.IO's error object, with the numbered reason, and a hint for a client that used a wrong path."""
-    reason = error.reason
-    body: dict[str, object] = {
-        "code": reason.eio,
-        "message": error.message,
-        "reason": reason.name,
-        "number": reason.number,
-    }
-    hint = hint_of(reason)
-    if hint:
-        body["hint"] = hint
-    return orjson.dumps(body)
-
-
-def hint_of(reason: Reason) -> str:
-    """Advice for the developer of a refused client. It is not part of the message, because Engine.IO
-    prescribes the message for a wrong version."""
-    if reason is UNSUPPORTED_VERSION:
-        return OLD_CLIENT
-    return HINT if reason.http == 404 else ""

@@ -9,9 +9,11 @@ was relayed is never relayed again. If its owner is unknown, gone or does not an
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -28,6 +30,7 @@ from moorage.edge.relay.heads import MAX_HEAD, request_head
 from moorage.edge.relay.hop import HEADER, Headers, Hops, Peer, Request
 from moorage.edge.relay.passing import Passing
 from moorage.edge.relay.tunnel import Side, join, keep_alive
+from moorage.edge.tcp.header import Source, proxy_header
 from moorage.edge.unconfirmed import TRANSPORT
 from moorage.wire.ids import incarnation_of
 
@@ -45,13 +48,19 @@ class Relay:
     """Relays of one node, both those that leave and those that arrive. `address_of` gives the base URL of the
     node with an incarnation, or "" if it is unknown. At most `limit` relays are open at a time."""
 
-    def __init__(self, keys: AccessKeys, own: str, address_of: Callable[[str], str], *, limit: int) -> None:
+    def __init__(
+        self, keys: AccessKeys, own: str, address_of: Callable[[str], str], *, limit: int, ca_file: str = ""
+    ) -> None:
         self._hops = Hops(keys, own)
         self.own = own
         self._address_of = address_of
         self._limit = limit
         self.passing: Passing | None = None
         """Passes connections to the other nodes of this machine; None if this node has none."""
+        self.folder: Path | None = None
+        """Where the nodes of this machine listen for what is relayed (`local_socket`). TLS cannot be passed:
+        its keys are in this process."""
+        self._tls = Trust(ca_file)
         self._relayed = 0
         self._requests = 0
         self._sides: set[Side] = set()
@@ -88,7 +97,16 @@ class Relay:
 
     def reaches(self, node: str) -> bool:
         """True if connections can be handed over to this node."""
-        return bool(self._address_of(node)) or (self.passing is not None and self.passing.reaches(node))
+        passing = self.passing
+        return self._way(node) is not None or (passing is not None and passing.reaches(node))
+
+    def _way(self, node: str) -> Path | str | None:
+        """The Unix socket of a node on this machine, or the URL of another node."""
+        if self.folder is not None and os.sep not in node:
+            path = local_socket(self.folder, node)
+            if path.exists():
+                return path
+        return self._address_of(node) or None
 
     # -- requests that leave --------------------------------------------------------------------------
 
@@ -101,8 +119,8 @@ class Relay:
             return False
         if self.passing is not None and await self._pass_request(self.passing, node, scope, receive):
             return True
-        address = self._address_of(node)
-        return bool(address) and self._has_room and await self._relay(node, address, scope, receive, send)
+        way = self._way(node)
+        return way is not None and self._has_room and await self._relay(node, way, scope, receive, send)
 
     @staticmethod
     async def _pass_request(passing: Passing, node: str, scope: Scope, receive: Receive) -> bool:
@@ -111,16 +129,18 @@ class Relay:
         cycle = getattr(receive, "__self__", None)
         if not isinstance(protocol, HttpProtocol) or not isinstance(cycle, RequestResponseCycle):
             return False
+        if _is_tls(transport):
+            return False
         data = protocol.hold(cycle)
         if data is None:
             return False
-        if not await passing.give(node, _descriptor(transport), data):
+        if not await passing.give(node, _descriptor(transport), _header(protocol.source) + data):
             protocol.go_on()
             return False
         protocol.let_go(cycle)
         return True
 
-    async def _relay(self, node: str, address: str, scope: Scope, receive: Receive, send: Send) -> bool:
+    async def _relay(self, node: str, way: Path | str, scope: Scope, receive: Receive, send: Send) -> bool:
         method, query = scope["method"], scope["query_string"].decode("latin-1")
         target = f"{scope['path']}?{query}"
         client = scope["client"]
@@ -130,10 +150,13 @@ class Relay:
         self._requests += 1
         self._relayed += 1
         try:
-            host, port, tls = _parts(address)
             async with asyncio.timeout(CONNECT_SECONDS):
-                reader, writer = await asyncio.open_connection(host, port, ssl=tls, limit=MAX_HEAD)
-            keep_alive(writer.transport)
+                if isinstance(way, Path):
+                    reader, writer = await asyncio.open_unix_connection(str(way), limit=MAX_HEAD)
+                else:
+                    host, port, tls = self._tls.parts(way)
+                    reader, writer = await asyncio.open_connection(host, port, ssl=tls, limit=MAX_HEAD)
+                    keep_alive(writer.transport)
             return await Exchange(reader, writer).run(head, scope, receive, send)
         except GoneError:
             return True
@@ -148,7 +171,7 @@ class Relay:
         if sid is None or request.relayed:
             return False
         node = incarnation_of(sid)
-        if node == self.own or not self._has_room or not (self.passing or self._address_of(node)):
+        if node == self.own or not self._has_room or not (self.passing or self._way(node)):
             return False
         task = asyncio.ensure_future(self._hand_over(node, request, refuse))
         self._tasks.add(task)
@@ -157,9 +180,10 @@ class Relay:
         return True
 
     async def _hand_over(self, node: str, request: UpgradeRequest, refuse: Callable[[], None]) -> None:
-        if self.passing is not None:
-            transport = request.transport
-            if await self.passing.give(node, _descriptor(transport), request.hold()):
+        transport = request.transport
+        if self.passing is not None and not _is_tls(transport):
+            data = _header(request.source) + request.hold()
+            if await self.passing.give(node, _descriptor(transport), data):
                 request.release()
                 transport.abort()
                 return
@@ -167,7 +191,7 @@ class Relay:
         if owner is None:
             refuse()
             return
-        peer = Peer("http", request.address())
+        peer = Peer(request.scheme, request.address())
         hop = self._hops.sign(node, Request.of("GET", request.target, request.headers), peer)
         head = request_head("GET", request.target, request.headers, hop, upgrade=True)
         self._relayed += 1
@@ -177,19 +201,23 @@ class Relay:
 
     async def _owner(self, node: str) -> Side | None:
         """A TCP connection to the owner of an upgrade."""
-        address = self._address_of(node)
-        if not address:
+        way = self._way(node)
+        if way is None:
             return None
-        owner = Side(self._sides.discard)
+        owner, loop = Side(self._sides.discard), asyncio.get_running_loop()
         try:
-            host, port, tls = _parts(address)
             async with asyncio.timeout(CONNECT_SECONDS):
-                await asyncio.get_running_loop().create_connection(lambda: owner, host, port, ssl=tls)
+                if isinstance(way, Path):
+                    await loop.create_unix_connection(lambda: owner, str(way))
+                else:
+                    host, port, tls = self._tls.parts(way)
+                    await loop.create_connection(lambda: owner, host, port, ssl=tls)
         except _UNREACHABLE:
             return None
         if owner.transport.is_closing():
             return None
-        keep_alive(owner.transport)
+        if isinstance(way, str):
+            keep_alive(owner.transport)
         return owner
 
     # -- requests that arrive -------------------------------------------------------------------------
@@ -211,13 +239,32 @@ def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
 
 
-def _parts(url: str) -> tuple[str, int, ssl.SSLContext | None]:
-    """Host and port of a base URL, and how to speak TLS with it."""
-    parts = urlsplit(url)
-    tls = parts.scheme == "https"
-    return parts.hostname or "", parts.port or (443 if tls else 80), _context() if tls else None
+def _is_tls(transport: asyncio.Transport) -> bool:
+    return transport.get_extra_info("ssl_object") is not None
 
 
-@cache
-def _context() -> ssl.SSLContext:
-    return ssl.create_default_context()
+def _header(source: Source | None) -> bytes:
+    """What tells the owner of a passed connection about its client. A proxy has told this node."""
+    return b"" if source is None else proxy_header(source)
+
+
+def local_socket(folder: Path, node: str) -> Path:
+    """Where a node of this machine takes relayed requests."""
+    return folder / f"{node}.http"
+
+
+class Trust:
+    """How to speak TLS with other nodes: their certificates are signed by those in `ca_file`, or by an
+    authority that the system knows."""
+
+    def __init__(self, ca_file: str) -> None:
+        self._ca_file = ca_file
+        self._context: ssl.SSLContext | None = None
+
+    def parts(self, url: str) -> tuple[str, int, ssl.SSLContext | None]:
+        """Host and port of a base URL, and the context if it begins with https."""
+        parts = urlsplit(url)
+        tls = parts.scheme == "https"
+        if tls and self._context is None:
+            self._context = ssl.create_default_context(cafile=self._ca_file or None)
+        return parts.hostname or "", parts.port or (443 if tls else 80), self._context if tls else None

@@ -1,0 +1,208 @@
+"""Accepts the TCP connections of a port that has TLS or takes PROXY headers. What comes first on a connection
+is the PROXY header, then the TLS handshake, then HTTP. A plain port has no gate: the event loop accepts its
+connections itself, which costs less."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from moorage import logs
+from moorage.edge.http.forwarded import TrustedProxies
+from moorage.edge.http.refusals import plain_response
+from moorage.edge.tcp.header import SIGNATURE, ProxyHeader, Source
+from moorage.edge.tcp.tls import Tls
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import BAD_PROXY_HEADER, HEADER_TIMEOUT, PROXY_REFUSED, TLS_HANDSHAKE
+
+MAX_TURN: Final = 64
+"""Most connections that are accepted in one turn of the event loop."""
+NO_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+WAIT_SECONDS: Final = 1.0
+"""Time without accepting when the process has no file descriptors left."""
+WRITE_HIGH: Final = 64 * 1024
+"""uvloop would buffer 512 KiB for a TLS client that does not read, and 64 KiB for any other."""
+SHUTDOWN_SECONDS: Final = 5.0
+"""Time for the client's answer to the end of TLS."""
+
+log: Final = logs.get("port")
+
+
+class Refused(Protocol):
+    """Is told of connections that are refused before any request."""
+
+    def __call__(self, error: PeerError) -> None: ...
+
+
+class Gate:
+    """The listening sockets of one port. `make` makes the protocol of a connection; it gets the client that a
+    PROXY header names. Without `tls` the connections are plain; without `proxies` no PROXY header is read."""
+
+    def __init__(
+        self,
+        sockets: list[socket.socket],
+        make: Callable[[Source | None], asyncio.Protocol],
+        *,
+        tls: Tls | None,
+        proxies: TrustedProxies | None,
+        refused: Refused,
+        timeout: float,
+    ) -> None:
+        self.sockets = sockets
+        self._make = make
+        self._tls = tls
+        self._proxies = proxies
+        self._refused = refused
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        for sock in sockets:
+            self._loop.add_reader(sock, self._readable, sock)
+
+    def close(self) -> None:
+        """Accept no more. Connections that are accepted already go on."""
+        sockets, self.sockets = self.sockets, []
+        for sock in sockets:
+            self._loop.remove_reader(sock)
+            sock.close()
+
+    def abort(self) -> None:
+        """End the connections that have not come to HTTP yet."""
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    def _readable(self, sock: socket.socket) -> None:
+        for _ in range(MAX_TURN):
+            try:
+                made, address = sock.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in NO_FILES:
+                    raise
+                log.warning("connections not accepted", error=error.strerror)
+                self._loop.remove_reader(sock)
+                self._loop.call_later(WAIT_SECONDS, self._again, sock)
+                return
+            made.setblocking(False)
+            task = self._loop.create_task(self._begin(made, str(address[0])))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _again(self, sock: socket.socket) -> None:
+        if sock in self.sockets:
+            self._loop.add_reader(sock, self._readable, sock)
+
+    async def _begin(self, sock: socket.socket, peer: str) -> None:
+        given = False
+        try:
+            source = await self._source(sock, peer)
+            given = True
+            await self._open(sock, source)
+        except PeerError as error:
+            self._refuse(sock, error)
+        except TimeoutError:
+            self._refuse(sock, PeerError(HEADER_TIMEOUT))
+        except (ssl.SSLError, ConnectionError) as error:
+            self._refused(PeerError(TLS_HANDSHAKE, _why(error)))
+        except OSError:
+            # The client is gone.
+            pass
+        finally:
+            if not given:
+                sock.close()
+
+    async def _open(self, sock: socket.socket, source: Source | None) -> None:
+        """Go on with TLS, or with HTTP. The event loop owns the socket from here on."""
+        extra: dict[str, Any] = {}
+        if self._tls is not None:
+            extra = {
+                "ssl": self._tls.context,
+                "ssl_handshake_timeout": self._timeout,
+                "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
+            }
+        transport, _ = await self._loop.connect_accepted_socket(lambda: self._make(source), sock, **extra)
+        if self._tls is not None:
+            transport.set_write_buffer_limits(high=WRITE_HIGH)
+
+    async def _source(self, sock: socket.socket, peer: str) -> Source | None:
+        """The client that a PROXY header names. Raises `PeerError`, `TimeoutError` and `OSError`."""
+        if self._proxies is None:
+            return None
+        async with asyncio.timeout(self._timeout):
+            if not self._proxies.trusts(peer):
+                await self._refuse_header(sock)
+                return None
+            header = ProxyHeader()
+            while header.wanted:
+                await self._until_readable(sock)
+                # Exactly the header: what follows it is read by TLS or HTTP.
+                data = sock.recv(header.wanted)
+                if not data:
+                    raise PeerError(BAD_PROXY_HEADER, "the connection ended")
+                header.feed(data)
+            return header.source
+
+    async def _refuse_header(self, sock: socket.socket) -> None:
+        """Only proxies may name a client. Neither HTTP nor TLS begins as the header does."""
+        await self._until_readable(sock)
+        if sock.recv(1, socket.MSG_PEEK) == SIGNATURE[:1]:
+            raise PeerError(PROXY_REFUSED)
+
+    async def _until_readable(self, sock: socket.socket) -> None:
+        readable = self._loop.create_future()
+        self._loop.add_reader(sock, _set, readable)
+        try:
+            await readable
+        finally:
+            self._loop.remove_reader(sock)
+
+    def _refuse(self, sock: socket.socket, error: PeerError) -> None:
+        """Answer in plain HTTP where the client can read it, and close."""
+        self._refused(error)
+        if self._tls is None and sock.fileno() >= 0:
+            try:
+                sock.send(plain_response(error))
+                sock.shutdown(socket.SHUT_WR)
+                sock.recv(WRITE_HIGH)
+            except OSError:
+                pass
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).lower().replace("_", " ")[:128]
+    return "the client closed the connection, which it does if it does not trust the certificate"
+
+
+def listening(host: str, port: int, *, backlog: int, shared: bool) -> list[socket.socket]:
+    """Sockets that listen on all addresses of `host`. Port 0 chooses a free one. Raises `OSError`."""
+    made: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            sock = socket.socket(family, kind, protocol)
+            made.append(sock)
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            port = port or (made[0].getsockname()[1] if len(made) > 1 else 0)
+            sock.bind((address[0], port, *address[2:]))
+            sock.listen(backlog)
+    except OSError:
+        for sock in made:
+            sock.close()
+        raise
+    return made
