@@ -6,7 +6,6 @@ import { h, setAttribute, setText } from "./dom.js";
 import { clock } from "./format.js";
 
 const WINDOW_SECONDS = 900;
-const HEIGHT = 132;
 const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 const SYNC = "history";
 
@@ -37,7 +36,8 @@ export function chart({ title, series, format, axis = format, ticks, note = "" }
     series.forEach((one, at) => setText(values[at].value, format(point ? one.value(point) : null)));
   }
 
-  const resizing = new ResizeObserver(() => plot?.setSize({ width: place.clientWidth, height: HEIGHT }));
+  const size = () => ({ width: place.clientWidth, height: place.clientHeight });
+  const resizing = new ResizeObserver(() => plot?.setSize(size()));
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   const repaint = () => plot?.redraw(false, true);
   scheme.addEventListener("change", repaint);
@@ -46,7 +46,7 @@ export function chart({ title, series, format, axis = format, ticks, note = "" }
   function update(data) {
     points = data;
     const columns = [data.map(({ time }) => time), ...series.map(({ value }) => data.map((point) => value(point) ?? null))];
-    if (plot === null && place.clientWidth > 0) plot = new uPlot(options({ series, axis, ticks, show, width: place.clientWidth }), columns, place);
+    if (plot === null && place.clientWidth > 0) plot = new uPlot({ ...size(), ...options({ series, axis, ticks, show }) }, columns, place);
     else plot?.setData(columns);
     if (plot?.cursor.idx === null || plot === null) show(null);
     setAttribute(place, "aria-label", summary(title, series, data, format));
@@ -72,11 +72,9 @@ function summary(title, series, points, format) {
     .join("; ");
 }
 
-function options({ series, axis, ticks, show, width }) {
+function options({ series, axis, ticks, show }) {
   const line = { stroke: () => colour("line"), width: 1 };
   return {
-    width,
-    height: HEIGHT,
     padding: [8, 2, 0, 0],
     legend: { show: false },
     cursor: { sync: { key: SYNC }, y: false, drag: { x: false, y: false }, points: { size: 6 } },

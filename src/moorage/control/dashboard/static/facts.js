@@ -15,7 +15,7 @@ export function facts(label) {
       if (value === undefined) {
         value = h("dd");
         values.set(name, value);
-        list.append(h("div", {}, h("dt", {}, name), value));
+        list.append(h("div", { class: content?.mono ? "broad" : null }, h("dt", {}, name), value));
       }
       fill(value, content);
     }

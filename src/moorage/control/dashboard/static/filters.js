@@ -81,8 +81,8 @@ function input({ name, options, number, hint }) {
 /** Replaces the options of a choice; what is chosen stays, also if it is no longer offered. */
 function offer(select, options) {
   const chosen = select.value;
-  const known = [...select.options].map(({ value }) => value).join("\n");
-  if (known === options.map(([value]) => value).join("\n")) return;
+  const known = [...select.options].map(({ value, text }) => [value, text]);
+  if (JSON.stringify(known) === JSON.stringify(options)) return;
   select.replaceChildren(...options.map(([value, text]) => h("option", { value }, text)));
   choose(select, chosen);
 }

@@ -32,6 +32,9 @@ const MAKERS = {
   audit: [auditPage],
 };
 
+/** So long before its end the page reminds of the session. */
+const ENDING_SECONDS = 600;
+
 export class Shell {
   constructor(session, { expired, leave }) {
     this._session = session;
@@ -41,11 +44,13 @@ export class Shell {
     this._live = null;
     this._paused = false;
     this._lastSeen = null;
+    this._searching = false;
     this._title = h("h1", { tabindex: -1 });
     this._state = h("span", { class: "state" }, "");
     this._pause = h("button", { type: "button", class: "button small", onclick: () => this.togglePause() }, "Pause");
     this._away = bar("bad");
     this._missing = bar("warn");
+    this._ending = bar("warn");
     this._content = h("div", { class: "content" });
     this._links = PAGES.map(([, name, label]) => h("a", { href: link(name), class: "entry", "data-page": name }, label));
     this.element = this._frame(leave);
@@ -68,7 +73,7 @@ export class Shell {
       h("a", { class: "skip", href: "#/", onclick: (event) => { event.preventDefault(); this._title.focus(); } }, "Skip to the page"),
       h("div", { class: "brand" }, h("a", { href: link("overview"), class: "name" }, "Moorage"), menu),
       this._side,
-      h("main", {}, h("header", { class: "head" }, this._title, h("div", { class: "row" }, this._state, this._pause)), this._away.element, this._missing.element, this._content),
+      h("main", {}, h("header", { class: "head" }, this._title, h("div", { class: "row" }, this._state, this._pause)), this._away.element, this._ending.element, this._missing.element, this._content),
     );
   }
 
@@ -97,7 +102,8 @@ export class Shell {
     this._away.say("");
     this._missing.say("");
     scrollTo(0, 0);
-    this._title.focus({ preventScroll: true });
+    (this._searching ? this._page.search : this._title).focus({ preventScroll: true });
+    this._searching = false;
     this._begin(this._page);
   }
 
@@ -118,6 +124,9 @@ export class Shell {
     const verb = missing.length === 1 ? "does" : "do";
     this._missing.say(missing.length > 0 ? `${missing.join(", ")} ${verb} not answer. This page shows the other nodes only.` : "");
     this._content.classList.remove("stale");
+    const { expires } = this._session;
+    const isEnding = expires !== null && expires - this._lastSeen < ENDING_SECONDS;
+    this._ending.say(isEnding ? `Your session ends at ${clock(expires)}. Sign out and in again to stay longer.` : "");
     page.show(data);
     this._tell();
   }
@@ -151,8 +160,8 @@ export class Shell {
   /** Puts the cursor into the page's search field, or into that of the connections. */
   search() {
     if (!this._page?.search) {
+      this._searching = true;
       go("connections");
-      requestAnimationFrame(() => requestAnimationFrame(() => this._page?.search?.focus()));
       return;
     }
     this._page.search.focus();
