@@ -32,16 +32,18 @@ export class Browser {
     await this._chromium.close();
   }
 
-  /** A page in a context of its own, not yet at any address. After the test `t` it must have had no problem. */
-  async page(t, options = {}) {
+  /** A page in a context of its own, not yet at any address. After the test `t` it must have had no problem but those that
+   * match `expected`. */
+  async page(t, { expected = /^$/, ...options } = {}) {
     const context = await this._chromium.newContext({ viewport: { width: 1280, height: 800 }, ...options });
     const page = await context.newPage();
     page.setDefaultTimeout(15_000);
     const problems = [];
-    page.on("pageerror", (error) => problems.push(String(error)));
-    page.on("dialog", (dialog) => problems.push(`a dialog: ${dialog.message()}`));
+    const note = (problem) => expected.test(problem) || problems.push(problem);
+    page.on("pageerror", (error) => note(String(error)));
+    page.on("dialog", (dialog) => note(`a dialog: ${dialog.message()}`));
     page.on("console", (line) => {
-      if (["error", "warning"].includes(line.type()) && !HANDLED.test(line.text())) problems.push(line.text());
+      if (["error", "warning"].includes(line.type()) && !HANDLED.test(line.text())) note(line.text());
     });
     t.after(async () => {
       await context.close();

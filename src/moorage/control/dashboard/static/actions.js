@@ -27,8 +27,8 @@ export function actionsFor(id, session, refresh) {
   let hub = "";
 
   async function carryOut(path, body, done) {
-    await act(path, { connection: id, ...body });
-    toast(done);
+    const { connections } = await act(path, { connection: id, ...body });
+    toast(connections === 0 ? "Nothing was changed: the client is gone, or not in this namespace." : done);
     refresh();
   }
 

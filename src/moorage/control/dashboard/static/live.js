@@ -1,10 +1,10 @@
 // The refresh of the page that is shown. It rests while the tab is hidden, and goes on at once when it is shown again.
 
-const SLOWEST_SECONDS = 15;
+const SLOWEST_SECONDS = 10;
 
 /**
  * Calls `load(signal)` every `seconds`, and `show` with what it returns, or `fail` with the error. A load begins only
- * after the last one has ended. After a failure the pauses get longer.
+ * after the last one has ended. After a failure it tries again soon, and then less often.
  */
 export class Live {
   constructor({ load, show, fail, seconds }) {
@@ -63,7 +63,7 @@ export class Live {
     }
     if (this._running !== running) return; // closed, or begun anew
     this._running = null;
-    this._schedule(Math.min(SLOWEST_SECONDS, this._seconds * (1 + this._failures)));
+    this._schedule(this._failures === 0 ? this._seconds : Math.min(SLOWEST_SECONDS, 1 + this._failures));
     shown();
   }
 }

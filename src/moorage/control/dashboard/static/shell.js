@@ -20,17 +20,17 @@ import { tracePage } from "./pages/trace.js";
 /** Page -> what makes it, without and with an id in the address. A maker gets `{ params, id, session, change, refresh }` and
  * returns `{ title, element, seconds, load(signal), show(data) }` and, if it needs them, `changed(params)`, `search` (a
  * field) and `close()`. */
-const MAKERS = {
-  overview: [overviewPage],
-  connections: [connectionsPage, connectionPage],
-  rooms: [roomsPage],
-  hubs: [hubsPage],
-  apps: [appsPage],
-  nodes: [nodesPage, nodePage],
-  trace: [tracePage],
-  disconnects: [disconnectsPage],
-  audit: [auditPage],
-};
+const MAKERS = new Map([
+  ["overview", [overviewPage]],
+  ["connections", [connectionsPage, connectionPage]],
+  ["rooms", [roomsPage]],
+  ["hubs", [hubsPage]],
+  ["apps", [appsPage]],
+  ["nodes", [nodesPage, nodePage]],
+  ["trace", [tracePage]],
+  ["disconnects", [disconnectsPage]],
+  ["audit", [auditPage]],
+]);
 
 /** So long before its end the page reminds of the session. */
 const ENDING_SECONDS = 600;
@@ -88,7 +88,7 @@ export class Shell {
       return;
     }
     this._close();
-    const [list, single] = MAKERS[route.name] ?? [];
+    const [list, single] = MAKERS.get(route.name) ?? [];
     const make = route.id === "" ? list : single;
     if (make === undefined) {
       go("overview");

@@ -8,9 +8,10 @@ import { count, duration } from "../format.js";
 import { link } from "../router.js";
 import { table } from "../table.js";
 
-function state({ up, draining }) {
+function state({ up, draining, behind }) {
   if (!up) return { text: "away", tone: "bad" };
-  return draining ? { text: "draining", tone: "warn" } : { text: "up", tone: "ok" };
+  if (draining) return { text: "draining", tone: "warn" };
+  return behind ? { text: "behind", tone: "warn", title: "It takes events too slowly, so other app servers get new clients first." } : { text: "up", tone: "ok" };
 }
 
 export function appsPage({ params, refresh }) {

@@ -11,13 +11,13 @@ const LIMIT = 200;
 export function auditPage() {
   const rows = table({
     caption: "Audit log",
-    key: ({ time, node, action, target, address }) => `${time} ${node} ${action} ${target} ${address}`,
+    key: ({ time, node, action, target, address }) => `${time} ${node} ${action} ${address} ${shown(target)}`,
     empty: nothing("No actions yet", "Every action of this page and of the admin API is listed here and in the log."),
     columns: [
       { label: "Time", cell: ({ time }) => ({ text: moment(time), title: new Date(time * 1000).toISOString() }) },
       { label: "Action", cell: ({ action }) => action },
-      { label: "Target", wrap: true, cell: ({ target }) => text(target) },
-      { label: "Outcome", cell: ({ outcome }) => ({ text: text(outcome), tone: outcome === "ok" || outcome === "done" ? "ok" : "warn" }) },
+      { label: "Target", wrap: true, cell: ({ target }) => shown(target) },
+      { label: "Outcome", cell: ({ outcome }) => ({ text: outcome, tone: outcome === "done" ? "ok" : "warn" }) },
       { label: "Key", hide: "phone", cell: ({ role }) => role },
       { label: "Address", hide: "phone", cell: ({ address }) => address },
       { label: "Node", hide: "tablet", cell: ({ node }) => node },
@@ -33,6 +33,7 @@ export function auditPage() {
   };
 }
 
-function text(value) {
-  return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "");
+/** The arguments of an action: hub app, connection xyz. */
+function shown(target) {
+  return Object.entries(target).map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", ");
 }

@@ -35,8 +35,8 @@ export function connectionPage({ id, session, refresh }) {
       return { found: await get(`connections/${encodeURIComponent(id)}`, {}, signal), missing: [] };
     } catch (error) {
       if (error.status !== 404) throw error;
-      const ends = await get("disconnects", { limit: 500 }, signal);
-      return { found: null, ends: ends.disconnects.filter((row) => row.id === id), missing: ends.missing };
+      const ends = await get("disconnects", { connection: id }, signal);
+      return { found: null, ends: ends.disconnects, missing: ends.missing };
     }
   }
 

@@ -14,16 +14,22 @@ const LIMIT = 200;
 export function disconnectColumns() {
   return [
     { label: "Time", cell: ({ time }) => ({ text: moment(time), title: new Date(time * 1000).toISOString() }) },
-    { label: "User", wrap: true, cell: ({ user, id }) => ({ text: user || "(no user)", href: link("connections", {}, id), primary: true }) },
+    { label: "User", wrap: true, cell: who },
     { label: "Hub", hide: "phone", cell: ({ hub }) => hub },
-    { label: "Reason", cell: ({ reason, number }) => [{ text: reason, title: `Reason ${number}` }] },
-    { label: "Ended by", hide: "tablet", cell: ({ who }) => who || null },
+    { label: "Reason", cell: ({ reason, number }) => ({ text: reason, title: `Reason ${number}` }) },
+    { label: "Ended by", hide: "tablet", cell: (row) => (row.opened ? row.who : { text: "refused", note: true }) },
     { label: "Detail", hide: "tablet", wrap: true, cell: ({ detail }) => detail || null },
-    { label: "Connected for", number: true, hide: "phone", cell: ({ age }) => duration(age) },
-    { label: "Queued", number: true, hide: "tablet", cell: (row) => bytes(row.queued_bytes) },
+    { label: "Connected for", number: true, hide: "phone", cell: ({ opened, age }) => (opened ? duration(age) : null) },
+    { label: "Queued", number: true, hide: "tablet", cell: (row) => (row.opened ? bytes(row.queued_bytes) : null) },
     { label: "Address", hide: "tablet", cell: ({ address }) => address },
     { label: "Node", hide: "tablet", cell: ({ node }) => node },
   ];
+}
+
+/** A client that was refused never had a connection. */
+function who({ user, id }) {
+  const text = user || "(no user)";
+  return id === "" ? text : { text, href: link("connections", {}, id), primary: true };
 }
 
 export function disconnectsPage({ params, refresh }) {
@@ -36,8 +42,8 @@ export function disconnectsPage({ params, refresh }) {
     ],
   });
   const rows = table({
-    caption: "Recent disconnects", columns: disconnectColumns(), key: ({ id, time }) => `${id} ${time}`,
-    empty: nothing("Nobody has left", "The nodes keep the most recent disconnects; none of them matches."),
+    caption: "Recent disconnects", columns: disconnectColumns(), key: ({ id, time, node, address }) => `${id} ${time} ${node} ${address}`,
+    empty: nothing("Nobody has left", "Each node keeps its latest disconnects and refusals; none of them matches."),
   });
 
   async function load(signal) {

@@ -4,15 +4,10 @@ import { get } from "../api.js";
 import { h } from "../dom.js";
 import { nothing } from "../empty.js";
 import { count } from "../format.js";
-import { Rates } from "../rates.js";
 import { link } from "../router.js";
 import { table } from "../table.js";
 
 export function hubsPage() {
-  const rates = new Rates();
-  const rate = (label, field, hide) => ({
-    label, number: true, hide, sort: (hub) => rates.get(hub.name, field), cell: (hub) => rates.text(hub.name, field),
-  });
   const hubs = table({
     caption: "Hubs",
     key: ({ name }) => name,
@@ -28,21 +23,14 @@ export function hubsPage() {
         cell: (hub) => ({ text: count(hub.app_servers), href: link("apps", { hub: hub.name }), tone: hub.app_servers === 0 && hub.connections > 0 ? "bad" : null }),
       },
       { label: "Parked", number: true, hide: "tablet", sort: (hub) => hub.parked, cell: (hub) => count(hub.parked) },
-      rate("In/s", "messages_in", "tablet"),
-      rate("Out/s", "messages_out", "phone"),
     ],
   });
-
-  function show(answer) {
-    rates.take(answer.hubs, ({ name }) => name, ["messages_in", "messages_out"]);
-    hubs.update(answer.hubs);
-  }
 
   return {
     title: "Hubs",
     element: h("section", { class: "panel flush" }, hubs.element),
     seconds: 3,
     load: (signal) => get("hubs", {}, signal),
-    show,
+    show: (answer) => hubs.update(answer.hubs),
   };
 }

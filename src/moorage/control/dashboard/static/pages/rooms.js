@@ -44,7 +44,8 @@ export function roomsPage({ params, refresh }) {
     rooms.update(answer.rooms);
     form.offer("hub", hubOptions(answer.hubs.map(({ name }) => name)));
     const shown = answer.rooms.length;
-    setText(total, answer.total > shown ? `The ${count(shown)} largest of ${count(answer.total)} rooms` : plural(answer.total, "room"));
+    const early = answer.limited ? ", in a search that a node ended early: there are very many rooms" : "";
+    setText(total, (answer.total > shown ? `The ${count(shown)} largest of ${count(answer.total)} rooms` : plural(answer.total, "room")) + early);
   }
 
   return {
