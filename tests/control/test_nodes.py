@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 from moorage.auth import AccessKeys, AuthSettings
 from moorage.control.nodes import PATH, route
-from tests.control.test_ops import ask
+from tests.support.asgi import ask
 
 KEY = "k" * 32
 BASE = "http://testserver"

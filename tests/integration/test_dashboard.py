@@ -1,7 +1,7 @@
 """The dashboard in a real Chromium, with stock clients and app servers of a running service.
 
-The tests themselves are JavaScript, in `tests/node/dashboard`. Each file starts a service and a browser of its
-own, and stands here as one test.
+The tests themselves are JavaScript, in `tests/node/dashboard`. Each file starts a service and a browser of
+its own, and stands here as one test.
 """
 
 from __future__ import annotations
