@@ -207,9 +207,11 @@ def verify(
 
 
 class _Unverified(msgspec.Struct, gc=False):
-    """The only claim that is read without a valid signature, to find out which service the token is for."""
+    """The claims that are read without a valid signature: which service the token is for, and whom it names."""
 
     aud: str | list[str] = ""
+    sub: Any = None
+    userId: Any = None  # noqa: N815 - the claim's name
 
 
 def is_addressed(token: str, keys: AccessKeys) -> bool:
@@ -221,15 +223,29 @@ def is_addressed(token: str, keys: AccessKeys) -> bool:
         pass
     else:
         return True
+    found = _unverified(token)
+    if found is None:
+        return False
+    audiences = [found.aud] if isinstance(found.aud, str) else found.aud
+    return any(path in aud.lower() for aud in audiences for path in _CLIENT_PATHS)
+
+
+def claimed_user(token: str) -> str | None:
+    """The user that a token names, valid or not. Only for people who search: anybody can write such a token."""
+    found = _unverified(token) if len(token) <= MAX_TOKEN else None
+    if found is None:
+        return None
+    return next((name for name in (found.sub, found.userId) if isinstance(name, str) and name), None)
+
+
+def _unverified(token: str) -> _Unverified | None:
     parts = token.split(".")
     if len(parts) != 3 or not token.isascii():
-        return False
+        return None
     try:
-        found = msgspec.json.decode(_decode(parts[1].encode()), type=_Unverified).aud
+        return msgspec.json.decode(_decode(parts[1].encode()), type=_Unverified)
     except (ValueError, RecursionError):
-        return False
-    audiences = [found] if isinstance(found, str) else found
-    return any(path in aud.lower() for aud in audiences for path in _CLIENT_PATHS)
+        return None
 
 
 def sign(

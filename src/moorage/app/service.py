@@ -25,6 +25,7 @@ from moorage.app.faults import Faults
 from moorage.app.gauges import gauges
 from moorage.app.history import History
 from moorage.app.load import Load
+from moorage.app.tracing import Tracing
 from moorage.auth import AccessKeys
 from moorage.cluster.coverage import Coverage
 from moorage.cluster.forwarding import listing
@@ -120,6 +121,7 @@ class Service:
             soon=None if self._nats is None else self._nats.soon,
             joined=self.metrics.cluster_join_seconds.observe,
         )
+        self.tracing = Tracing(config, self.node, self.router, self.incarnation)
         self._api_work = ApiWork(self.node.submit, self.node.turns, self.node.inspections)
         self.when_told_to_drain: Callable[[], object] = lambda: None
         """Called when an operator drains this node."""
@@ -156,6 +158,7 @@ class Service:
             log=self.client_log,
             wall_clock=time.time,
         )
+        self.tracing.listen(admission)
         address_of, limit = self.router.address_of, config.server.max_relays
         ca_file = config.server.tls.ca_file
         self.relay = Relay(self.keys, self.incarnation, address_of, limit=limit, ca_file=ca_file)
@@ -306,6 +309,7 @@ class Service:
             ("port", self.port),
             ("log", self.client_log),
             *self._operator,
+            ("trace", self.tracing),
             *((("nats", self._nats),) if self._nats is not None else ()),
         )
         sampled = 0.0
@@ -324,6 +328,7 @@ class Service:
 
     def reload(self, config: Config) -> None:
         """Apply what can change while running: keys, hubs, and the certificate."""
+        self.tracing.reload(config)
         if self.admin is not None:
             self.admin.keys.replace(config.admin.read_key, config.admin.operate_key)
         self.keys.replace(config.keys.primary, config.keys.secondary or None)
@@ -340,6 +345,7 @@ class Service:
         `drain=False` closes everything at once."""
         self._ready = False
         self.node.draining = True
+        self.tracing.desk.stop()
         if drain:
             await self._drain(self.config.shutdown)
         else:

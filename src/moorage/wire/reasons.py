@@ -168,6 +168,11 @@ ADMIN_TOO_MANY_TRIES = R(
 )
 ADMIN_BUSY = R(5106, "admin-busy", "too many requests of operators are waiting", True, 503, 1013)
 ADMIN_UNKNOWN_NODE = R(5107, "admin-unknown-node", "no such node in the cluster", False, 404, 1008)
+ADMIN_TOO_MANY_TRACES = R(5110, "admin-too-many-traces", "too many traces at this node", True, 503, 1013)
+ADMIN_PAYLOADS_OFF = R(
+    5111, "admin-payloads-off", "the setting admin.trace_payloads is off", False, 403, 1008
+)
+ADMIN_KEYS_CHANGED = R(5112, "admin-keys-changed", "the keys of the Admin API have changed", True, 401, 1008)
 
 # 6000: another node of the cluster
 NODE_BAD_MESSAGE = R(6000, "node-bad-message", "not a message between nodes", False, 400, 1002)

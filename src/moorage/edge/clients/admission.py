@@ -63,6 +63,8 @@ class Admission:
         self._proxies = TrustedProxies(server.trusted_proxies)
         self._default_hub = default_hub
         self._wall_clock = wall_clock
+        self.refused: Callable[[str, str, PeerError], object] = _nobody
+        """Told of a client whose token is refused: the hub, and the token ("" if there is none)."""
 
     def hub_of(self, path: str) -> str:
         """The hub that a path names. Raises `PeerError` (unknown-path, unknown-hub)."""
@@ -120,7 +122,12 @@ class Admission:
         gathered: dict[str, list[str]] = {}
         for name, value in headers:
             gathered.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-        claims, query_is_ours = self._claims(hub, scheme, query, gathered)
+        token = query.get("access_token", [""])[0] or _bearer(gathered)
+        try:
+            claims, query_is_ours = self._claims(hub, scheme, query, gathered)
+        except PeerError as error:
+            self.refused(hub, token, error)
+            raise
         check_host(gathered.get("host", ()))
         if query_is_ours:
             query.pop("access_token", None)
@@ -205,6 +212,10 @@ class Admission:
         if not host:
             raise PeerError(reasons.BAD_REQUEST, "no Host header")
         return f"{scheme}://{host[0]}"
+
+
+def _nobody(hub: str, token: str, error: PeerError) -> None:
+    """Nothing is told."""
 
 
 def _bearer(headers: Mapping[str, Sequence[str]]) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from moorage.hub.hub import Connection
 from moorage.hub.ports import Observer, Who
+from moorage.hub.trace.describe import clean
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake
 from moorage.wire.reasons import Reason
@@ -64,7 +65,7 @@ class TracedObserver:
             reason=reason.name,
             number=reason.number,
             who=who,
-            detail=detail,
+            detail=clean(detail),
             age=age,
             queued=queued,
         )

@@ -1,0 +1,1 @@
+"""The live trace of the Admin API: a stream of server-sent events."""
