@@ -207,11 +207,11 @@ def verify(
 
 
 class _Unverified(msgspec.Struct, gc=False):
-    """The claims that are read without a valid signature: which service the token is for, and whom it names."""
+    """The claims that are read without a valid signature: what the token is for, and the user it names."""
 
     aud: str | list[str] = ""
     sub: Any = None
-    userId: Any = None  # noqa: N815 - the claim's name
+    userId: Any = None
 
 
 def is_addressed(token: str, keys: AccessKeys) -> bool:
@@ -231,7 +231,8 @@ def is_addressed(token: str, keys: AccessKeys) -> bool:
 
 
 def claimed_user(token: str) -> str | None:
-    """The user that a token names, valid or not. Only for people who search: anybody can write such a token."""
+    """The user that a token names, valid or not. Anybody can write such a token, so this is only for people
+    who look for the cause of a refusal."""
     found = _unverified(token) if len(token) <= MAX_TOKEN else None
     if found is None:
         return None

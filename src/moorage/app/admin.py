@@ -18,6 +18,7 @@ from moorage.control.admin.api import AdminApi
 from moorage.control.admin.audit import Audit
 from moorage.control.admin.callers import Callers
 from moorage.control.admin.keys import AdminKeys
+from moorage.control.admin.operations import Operation, Table
 from moorage.control.admin.questions import Execute, Known, Questions
 from moorage.control.admin.table import Operations
 from moorage.control.dashboard import routes as dashboard
@@ -80,8 +81,10 @@ class Admin:
         execute: Execute,
         list_nodes: Callable[[], Sequence[Any]],
         count: Count,
+        more: Sequence[Operation],
     ) -> list[Route]:
-        """The routes. `list_nodes` lists the nodes as heartbeats describe them."""
+        """The routes. `list_nodes` lists the nodes as heartbeats describe them. `more` operations belong to
+        other parts."""
         config = self.config
         proxies = TrustedProxies(config.server.trusted_proxies)
 
@@ -120,7 +123,7 @@ class Admin:
         }
         table = Operations(Questions(execute, known), self.audit, list_nodes, about).table()
         api = AdminApi(
-            table,
+            Table(*table.operations, *more),
             self.keys,
             callers,
             token_check=check_token,

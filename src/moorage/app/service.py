@@ -235,7 +235,11 @@ class Service:
         if self.admin is None:
             return []
         return self.admin.routes(
-            keys=self.keys, execute=self._api_work.execute, list_nodes=self._nodes, count=self._count_api
+            keys=self.keys,
+            execute=self._api_work.execute,
+            list_nodes=self._nodes,
+            count=self._count_api,
+            more=[self.tracing.desk.operation(self.admin.audit.note)],
         )
 
     def _nodes(self) -> list[listing.NodeInfo]:

@@ -16,7 +16,7 @@ from moorage.wire.errors import PeerError
 
 
 class Tracing:
-    """What this node sees, for itself and for other nodes, and the streams of those who watch at this node."""
+    """What this node sees, for itself and for other nodes, and the streams that begin at this node."""
 
     def __init__(self, config: Config, node: Node, router: Router, incarnation: str) -> None:
         self._keys = (config.admin.read_key, config.admin.operate_key)

@@ -159,7 +159,7 @@ class AdminApi:
         if operation.body is not None:
             body = _decoded(await _body(request), operation.body)
         found = await operation.handle(Call(operation.name, caller, query, body, given))
-        return json_answer(found, operation.status)
+        return found if isinstance(found, Response) else json_answer(found, operation.status)
 
 
 class _While(Route):

@@ -43,7 +43,7 @@ class Operation(NamedTuple):
     role: Role
     summary: str
     handle: Callable[[Call], Awaitable[Any]]
-    """Returns a struct of type `answer`. May raise `PeerError`."""
+    """Returns a struct of type `answer`, or a `Response`, such as a stream. May raise `PeerError`."""
     answer: type[msgspec.Struct]
     query: type[msgspec.Struct] = Question
     body: type[msgspec.Struct] | None = None

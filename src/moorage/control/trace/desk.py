@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from starlette import types
 from starlette.responses import StreamingResponse
 
+from moorage.control.admin.callers import Caller
 from moorage.control.admin.keys import Role
 from moorage.control.admin.operations import Call, Operation
 from moorage.control.trace.query import TraceQuery
@@ -29,6 +30,10 @@ MAX_STREAMS: Final = 100
 """Maximum streams of one node."""
 
 
+Note = Callable[[Caller, str, dict[str, Any], str], object]
+"""Writes to the audit log: who, what, for whom, and the outcome (`control.admin.audit`)."""
+
+
 class Traces(Protocol):
     """The traces of the cluster (`cluster.tracing.Traces`)."""
 
@@ -47,6 +52,7 @@ class Desk:
         self._payloads = payloads
         self._clock = clock
         self._streams: dict[str, Stream] = {}
+        self._note: Note = lambda *_: None
         self._over: Reason | None = None
         """Why no stream may begin any more."""
 
@@ -54,14 +60,16 @@ class Desk:
         """Number of streams."""
         return len(self._streams)
 
-    def operation(self) -> Operation:
-        """The row of the Admin API."""
+    def operation(self, note: Note) -> Operation:
+        """The row of the Admin API. `note` is told of each trace that shows payloads."""
+        self._note = note
         summary = "Packets while they pass, as server-sent events"
         return Operation("trace", "GET", "/trace", Role.READ, summary, self._open, Question, TraceQuery)
 
     async def _open(self, call: Call) -> StreamingResponse:
         """Begin a stream. Raises `PeerError`."""
         query: TraceQuery = call.query
+        scope = query.scope
         if query.payload and call.caller.role < Role.OPERATE:
             raise PeerError(ADMIN_ROLE, "payloads need the role operate")
         if query.payload and not self._payloads:
@@ -70,8 +78,10 @@ class Desk:
             raise PeerError(self._over)
         if len(self._streams) >= MAX_STREAMS:
             raise PeerError(ADMIN_TOO_MANY_TRACES, f"at most {MAX_STREAMS}")
+        if query.payload:
+            self._note(call.caller, call.operation, query.shown, "done")
         stream = Stream(self._clock, call.caller.expires)
-        watch_id = self._traces.open(query.scope, stream.take)
+        watch_id = self._traces.open(scope, stream.take)
         self._streams[watch_id] = stream
         return _Response(stream, lambda: self._close(watch_id))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
+import msgspec
 from msgspec import Meta
 
 from moorage.wire.errors import PeerError
@@ -30,6 +31,12 @@ class TraceQuery(Question, frozen=True, kw_only=True, forbid_unknown_fields=True
     """This part of all connections."""
     payload: bool = False
     """Also the beginning of each packet's data."""
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The query as the audit log shows it: without empty fields."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: value for name, value in found.items() if value}
 
     @property
     def scope(self) -> Scope:

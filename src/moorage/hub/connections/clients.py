@@ -62,6 +62,8 @@ class Clients:
         """Called when an app server of this node comes, goes, or is up or down."""
         self.inspector: Inspector | None = None
         """Set if operators may look at this node."""
+        self.hub_made: Callable[[], object] = lambda: None
+        """Called when a hub begins to exist."""
         self.late_answers = 0
         """Answers of clients and app servers for which nobody waited any more."""
         self.invoke_timeouts = self.server_timeouts = 0
@@ -132,6 +134,7 @@ class Clients:
         hub = self.hub(name)
         if hub is None:
             hub = self.hubs[name.casefold()] = Hub(name, self.members, self._app_servers_changed)
+            self.hub_made()
         return hub
 
     # -- app servers --------------------------------------------------------------------------

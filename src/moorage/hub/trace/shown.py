@@ -47,11 +47,12 @@ def _show_one(entry: Entry, whole: Whole, time: float) -> None:
         None if tap is None else tap.ack_ms(entry.direction, what, entry.at),
         entry.recipients,
     )
+    has_data = 0 < what.body < len(whole.packet)
     full: Packet | None = None
     for watch in entry.watches:
         if _elsewhere(watch, what.namespace):
             continue
-        if not watch.scope.payload or not what.body or what.type == _HIDDEN:
+        if not watch.scope.payload or not has_data or what.type == _HIDDEN:
             watch.add(packet)
             continue
         if full is None:

@@ -62,6 +62,7 @@ class Tracer:
         self._watches: dict[str, Watch] = {}
         self._taps: dict[Connection, Tap] = {}
         self._rooms = RoomWatches(self._moved)
+        node.hub_made = self._cover
         self._emits = Emits(node, self._rooms, self._emitted)
         self._chores = Intake(node.turns)
         self._entries: list[Entry | Happened] = []
@@ -128,8 +129,6 @@ class Tracer:
             finished(described)
         else:
             self._chores.add(described)
-        if self._rooms:
-            self._cover()
         for watch in self._watches.values():
             if watch.scope.app_server:
                 self._refresh(watch)
