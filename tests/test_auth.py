@@ -18,6 +18,7 @@ from moorage.auth import (
     AccessKeys,
     Claims,
     bearer,
+    claimed_user,
     client_audience,
     rest_audiences,
     sign,
@@ -445,3 +446,22 @@ def test_audiences_never_raise(base: str, path: str, query: str, aud: str) -> No
         tunnel_audience(base, query),
     ):
         assert accepts(aud) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("claims", "user"),
+    [
+        ({"sub": "ada"}, "ada"),
+        ({"userId": "ada"}, "ada"),
+        ({"sub": "", "userId": "ada"}, "ada"),
+        ({"sub": 7}, None),
+        ({}, None),
+    ],
+)
+def test_the_user_that_a_token_claims(claims: dict[str, Any], user: str | None) -> None:
+    assert claimed_user(jwt.encode(claims, "another key" * 5)) == user
+
+
+@pytest.mark.parametrize("token", ["", "a.b.c", "é.é.é", "..", "a." + "e" * 9_000 + ".c"])
+def test_a_token_that_claims_nothing(token: str) -> None:
+    assert claimed_user(token) is None
