@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import click
 
 from moorage import __version__
-from moorage.cli import drain, nodes, service, settings, tokens
+from moorage.cli import drain, nodes, service, settings, tokens, trace
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -41,6 +41,7 @@ for _command in (
     nodes.nodes,
     settings.config_group,
     tokens.token,
+    trace.trace,
 ):
     app.add_command(_command)
 
