@@ -167,6 +167,8 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
         full.push(link);
       }
     if (took.length === 0) throw overflow ?? linkClosed(undefined);
+    // The home goes last, so that the new home is none of the others.
+    full.sort((one, other) => Number(one === this.#home) - Number(other === this.#home));
     for (const link of full) this.#giveUp(link, frame, took);
     return took;
   }

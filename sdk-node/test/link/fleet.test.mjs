@@ -11,9 +11,9 @@ const emit = (text) => ({ type: 10, ref: 0, to, flags: 0, payload: text });
 const list = (version, ...peers) => [51, version, peers.map(({ node, endpoint }) => [node, `name ${node}`, endpoint, "", true])];
 
 /** A fleet with a session at the peers "a" and "b". */
-async function two(t, options = {}, fields = {}) {
+async function two(t, options = {}, fields = {}, fieldsOfA = {}) {
   const [a, b] = [Object.assign(await Peer.start(t), { node: "a" }), Object.assign(await Peer.start(t), { node: "b" })];
-  const { link: fleet, line, handler } = await a.link(t, options, { node: "a" });
+  const { link: fleet, line, handler } = await a.link(t, options, { node: "a", ...fieldsOfA });
   line.send([list(1, a, b)]);
   const other = await b.greeted({ node: "b", session: "B", ...fields });
   return { a, b, fleet, line, other, handler, hello: line.hello };
@@ -106,6 +106,26 @@ test("a full queue gives one session up, and the emit reaches the others; with a
   await rejects(async () => fleet.send(emit(text)), { reason: "link-overflow" });
   const again = await b.greeted({ node: "b", session: "C" });
   strictEqual(again.hello[3], "");
+});
+
+test("the home and another node are given up together: the last node owes its own answer and the home's", async (t) => {
+  const { a, b, fleet, line, other } = await two(t, { maxQueueBytes: 100_000 }, { window: 1 }, { window: 1 });
+  const c = Object.assign(await Peer.start(t), { node: "c" });
+  line.send([list(2, a, b, c)]);
+  const last = await c.greeted({ node: "c", session: "C" });
+  for (const [each, count] of [[line, 2], [other, 2], [last, 1]]) await frames(each, count);
+  // The first emit uses the credit of both, and three wait.
+  for (let count = 0; count < 4; count += 1) {
+    fleet.send(emit("x".repeat(30_000)));
+    await frames(last, 1);
+  }
+  const asked = fleet.request((ref) => ({ type: 11, ref, to, flags: 0, timeout: 9, payload: "y".repeat(30_000) }));
+  // The four emits that the home had not taken, and the request, are forwarded by the new home.
+  const got = await frames(last, 8);
+  deepStrictEqual(got.map(([type]) => type), [11, 52, 52, 53, 53, 53, 53, 53]);
+  const ref = got[0][1];
+  last.send([[12, ref, 1], [14, ref, 1, []], [12, ref, 2], [14, ref, 2, []]]);
+  strictEqual((await asked).count, 3);
 });
 
 test("another node than the wanted one gets a farewell, and is not covered", async (t) => {
