@@ -31,12 +31,11 @@ def service() -> Iterator[MoorageProcess]:
 
 
 async def test_lines_for_people_and_for_programs(service: MoorageProcess) -> None:
-    given = {"MOORAGE_ADMIN_URL": service.url, "MOORAGE_ADMIN_KEY": OPERATE_KEY}
+    given: dict[str, Any] = {"MOORAGE_ADMIN_URL": service.url, "MOORAGE_ADMIN_KEY": OPERATE_KEY}
     async with AppServer(service, "people"), TraceStream(service, sample=1, hub="people") as begun:
         show = ("trace", "--sample", "1", "--hub", "people", "--payload", "--count", "4")
-        running = [
-            asyncio.create_task(asyncio.to_thread(run, *show, *more, **given)) for more in ((), ("--json",))
-        ]
+        forms: list[tuple[str, ...]] = [show, (*show, "--json")]
+        running = [asyncio.create_task(asyncio.to_thread(run, *form, **given)) for form in forms]
         while not all(task.done() for task in running):
             async with Client() as client:
                 await client.sio.connect(

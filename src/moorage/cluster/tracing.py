@@ -79,13 +79,14 @@ class Traces:
         nodes.handlers[Traced] = self._traced
 
     def open(self, scope: Scope, take: Take) -> str:
-        """Watch on all nodes. `take` gets what each has seen, from now until `close`. Returns the id of the
-        watch."""
+        """Watch on all nodes. `take` gets what each has seen, from within this call until `close`. Returns
+        the id of the watch."""
         self._last += 1
         watch_id = f"{self._prefix}.{self._last}"
-        self._own[watch_id] = _Own(scope, take)
+        own = self._own[watch_id] = _Own(scope, take)
         self._tracer.start(watch_id, scope)
         self._nodes.tell_all(Watch(watch_id, scope, LEASE_SECONDS))
+        self._hand_on(watch_id, own)
         return watch_id
 
     def close(self, watch_id: str) -> None:
@@ -100,9 +101,7 @@ class Traces:
             return
         self._tracer.tick()
         for watch_id, own in tuple(self._own.items()):
-            taken = self._tracer.take(watch_id)
-            if _is_news(taken, own):
-                own.take(self._batch(watch_id, taken, taken.events, taken.dropped))
+            self._hand_on(watch_id, own)
         if now - self._renewed >= RENEW_SECONDS:
             self._renewed = now
             for watch_id, own in self._own.items():
@@ -113,6 +112,11 @@ class Traces:
                 self._end(watch_id)
             else:
                 budget = self._report(watch_id, foreign, budget)
+
+    def _hand_on(self, watch_id: str, own: _Own) -> None:
+        taken = self._tracer.take(watch_id)
+        if _is_news(taken, own):
+            own.take(self._batch(watch_id, taken, taken.events, taken.dropped))
 
     def _report(self, watch_id: str, foreign: _Foreign, budget: int) -> int:
         """Send what was seen for another node. Returns how many bytes are left."""
