@@ -13,7 +13,7 @@ from moorage.hub.commands.deliver import LONG, deliver_to_one, delivering_to_one
 from moorage.hub.connections.clients import Clients
 from moorage.hub.hub import Connection, Hub
 from moorage.hub.ports import Answers, Reach, Reply
-from moorage.hub.recovery.commands import apply, recorded
+from moorage.hub.recovery.commands import recorded, with_parked
 from moorage.hub.turns import Job
 from moorage.wire.commands import DONE, Ask, Cast, Command, Outcome, Send, Write
 from moorage.wire.errors import UsageError
@@ -127,10 +127,9 @@ class Node(Clients):
             command = recorded(recovery, command)
         handler = self.handlers.get(type(command))
         if handler is not None:
-            outcome = handler(self, hub, command)
             if recovery is not None:
-                apply(recovery, command)
-            return outcome
+                return with_parked(self, hub, recovery, command, handler)
+            return handler(self, hub, command)
         if answers is None:
             raise UsageError(f"{type(command).__name__} needs somewhere to send its answers")
         return self.askers[type(command)](self, hub, command, answers)

@@ -5,13 +5,16 @@ groups."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Generic, Never, Protocol, TypeVar
 
 from moorage.hub.ports import Interest
 from moorage.hub.turns import STEP
 from moorage.wire.commands import Found, Selection
+from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter
 from moorage.wire.filters.evaluate import Subject
+from moorage.wire.reasons import TOO_MANY_GROUPS
 
 
 class Named(Protocol):
@@ -244,6 +247,13 @@ class Directory(Generic[MemberT]):
             return found
         out = parts[0] if len(parts) == 1 else set().union(*parts)
         return [c for c in found if c not in out]
+
+
+def check_groups(limit: int, groups: AbstractSet[str], new: Collection[str]) -> None:
+    """Raises `PeerError` (too-many-groups) if a connection in `groups` cannot join the new ones."""
+    # The sum is cheap and nearly always small enough; only the union counts no group twice.
+    if len(groups) + len(new) > limit and len(groups | set(new)) > limit:
+        raise PeerError(TOO_MANY_GROUPS, f"at most {limit}")
 
 
 def weight(condition: Filter) -> int:

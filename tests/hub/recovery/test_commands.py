@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from moorage.hub.hub import Connection
+from moorage.hub.recovery.away import Away
+from moorage.hub.settings import Limits
+from moorage.hub.turns import Job
 from moorage.wire.commands import (
     EVERYONE,
     CloseConnections,
+    Command,
     Exists,
     JoinGroups,
     LeaveGroups,
@@ -19,10 +24,10 @@ from moorage.wire.commands import (
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter
 from moorage.wire.groups import room_group
-from moorage.wire.reasons import API_BAD_PAYLOAD, BAD_UTF8
+from moorage.wire.reasons import API_BAD_PAYLOAD, APP_CLOSED, BAD_UTF8, TOO_MANY_GROUPS
 from moorage.wire.socketio import MAX_EMIT
-from tests.hub.fakes import HUB, RecordingOpening, RecordingPeer
-from tests.hub.recovery.stage import ROOT, Stage, room
+from tests.hub.fakes import HUB, RecordingOpening, RecordingPeer, World
+from tests.hub.recovery.stage import ROOT, Returning, Stage, room
 
 
 @pytest.fixture
@@ -154,3 +159,173 @@ def test_an_event_is_for_sockets_of_its_namespace(stage: Stage, to: Selection) -
     world.emit(to, b'42["live",4]')
     client.read()
     assert [event[2] for event in client.events] == [1, 3, 4]
+
+
+class Crowd:
+    """Many clients that are away, in a room."""
+
+    def __init__(self, count: int = 600, *, namespaces: tuple[str, ...] = ("/",), **limits: int) -> None:
+        self.stage = Stage(World(limits=Limits(**limits)))
+        self.world = self.stage.world
+        self.clients = [self.stage.client(*namespaces) for _ in range(count)]
+        for client in self.clients:
+            self.world.join(client.connection, "room")
+            client.lose(read=False)
+
+    def submit(self, command: Command) -> tuple[Job[None], list[Outcome | Exception]]:
+        """The job, which is not begun, and what comes back."""
+        replies: list[Outcome | Exception] = []
+        job = self.world.node.submit(command, lambda about, outcome: replies.append(outcome))
+        assert job is not None, "so much work is done in steps"
+        return job, replies
+
+    @property
+    def away(self) -> Away[Connection]:
+        recovery = self.world.hub().recovery
+        assert recovery is not None
+        return recovery.away
+
+    def rooms(self, client: Returning) -> set[str]:
+        """Rooms of a client that comes back."""
+        client.come_back(answer=False)
+        return set(self.stage.returns.sockets[-1][1].rooms)
+
+
+GROUP = room_group("/", "room")
+NEW = room_group("/", "new")
+
+
+@pytest.mark.parametrize("when", [1, 3, 4, 5])
+def test_many_parked_sockets_change_in_steps(when: int) -> None:
+    crowd = Crowd()
+    some, others = crowd.clients[:20], crowd.clients[20:]
+    job, replies = crowd.submit(JoinGroups(HUB, room("room"), (NEW,)))
+    steps = 0
+    for _ in job:
+        steps += 1
+        if steps == when:
+            for client in some:
+                client.come_back()
+    assert steps > 5
+    assert [type(reply) for reply in replies] == [Outcome]
+    for client in some:
+        assert NEW in client.connection.groups
+    assert crowd.rooms(others[0]) == crowd.rooms(others[-1]) == {"room", "new"}
+
+
+def test_a_client_that_goes_away_before_its_step() -> None:
+    crowd = Crowd()
+    live = [crowd.stage.client() for _ in range(1_200)]
+    for client in live:
+        crowd.world.join(client.connection, "room")
+    job, replies = crowd.submit(JoinGroups(HUB, room("room"), (NEW,)))
+    for at, _ in enumerate(job):
+        if at == 8:
+            live[-1].lose(read=False)
+    assert isinstance(replies[0], Outcome)
+    assert crowd.rooms(live[-1]) == {"room", "new"}
+    assert NEW in live[0].connection.groups
+
+
+def test_few_parked_sockets_beside_many_clients() -> None:
+    crowd = Crowd(2)
+    for _ in range(1_200):
+        crowd.world.join(crowd.stage.client().connection, "room")
+    job, _ = crowd.submit(JoinGroups(HUB, room("room"), (NEW,)))
+    for _ in job:
+        pass
+    assert crowd.rooms(crowd.clients[0]) == {"room", "new"}
+
+
+def test_a_socket_that_ends_before_its_step() -> None:
+    crowd = Crowd()
+    job, replies = crowd.submit(JoinGroups(HUB, room("room"), (NEW,)))
+    next(job)
+    client = crowd.clients[0]
+    crowd.world.execute(CloseConnections(HUB, Selection(connection=client.connection.id)))
+    for _ in job:
+        pass
+    assert [type(reply) for reply in replies] == [Outcome]
+    assert client.pid["/"] not in [track.pid for track in crowd.away.rooms.members(NEW)]
+    assert len(crowd.away.rooms.members(NEW)) == 599
+
+
+@pytest.mark.parametrize("how", ["leave", "leave all", "namespace", "close"])
+def test_other_changes_in_steps(how: str) -> None:
+    crowd = Crowd()
+    back, gone, stays = crowd.clients[10], crowd.clients[-1], crowd.stage.client()
+    command: Command = {
+        "leave": LeaveGroups(HUB, room("room"), (GROUP,)),
+        "leave all": LeaveGroups(HUB, room("room"), None),
+        "namespace": LeaveNamespace(HUB, room("room"), "/"),
+        "close": CloseConnections(HUB, room("room")),
+    }[how]  # type: ignore[assignment]
+    job, _ = crowd.submit(command)
+    for at, _ in enumerate(job):
+        if at == 1:
+            back.come_back()
+            crowd.clients[11].come_back()
+            crowd.world.node.disconnect(crowd.clients[11].connection, APP_CLOSED, who="app")
+    stays.lose()
+    assert crowd.rooms(stays) == set()
+    if how.startswith("leave"):
+        assert GROUP not in back.connection.groups
+        assert crowd.rooms(gone) == set()
+    else:
+        crowd.world.settle()
+        assert crowd.stage.world.node.claims.counts.refused == {}
+        gone.come_back(answer=False)
+        assert crowd.stage.world.node.claims.counts.refused == {"unknown": 1}
+
+
+def test_many_groups_for_one_parked_socket() -> None:
+    crowd = Crowd(1)
+    (client,) = crowd.clients
+    groups = tuple(room_group("/", str(number)) for number in range(600))
+    job, _ = crowd.submit(JoinGroups(HUB, Selection(connection=client.connection.id), groups))
+    assert len(list(job)) >= 4
+    job, _ = crowd.submit(LeaveGroups(HUB, Selection(connection=client.connection.id), groups[:-1]))
+    assert len(list(job)) >= 4
+    assert crowd.away.rooms.members(groups[-1])
+    job, _ = crowd.submit(JoinGroups(HUB, room("599"), groups))
+    next(job)
+    next(job)
+    assert len(crowd.rooms(client)) == 252, "it comes back in the middle"
+    client.answer()
+    for _ in job:
+        pass
+    assert set(groups) < client.connection.groups
+    assert not crowd.away.rooms.members(groups[0])
+
+
+def test_a_selection_of_very_many_rooms() -> None:
+    crowd = Crowd(2)
+    groups = tuple(f"{number}" for number in range(3_000))
+    to = Selection(filter=Filter(any_of=(*groups, GROUP)))
+    job, _ = crowd.submit(JoinGroups(HUB, to, (NEW,)))
+    for _ in job:
+        pass
+    assert [crowd.rooms(client) for client in crowd.clients] == [{"room", "new"}] * 2
+
+
+@pytest.mark.parametrize("count", [2, 600])
+def test_parked_sockets_are_in_a_limited_number_of_groups(count: int) -> None:
+    crowd = Crowd(count, namespaces=("/", "/ns"), max_groups=6)
+    # Two namespaces, two private rooms, one room: one more fits.
+    two = JoinGroups(HUB, room("room"), (NEW, room_group("/", "and")))
+    if count == 2:
+        with pytest.raises(PeerError) as caught:
+            crowd.world.execute(two)
+        assert caught.value.reason is TOO_MANY_GROUPS
+        crowd.world.execute(JoinGroups(HUB, room("room"), (NEW,)))
+    else:
+        job, replies = crowd.submit(two)
+        list(job)
+        (error,) = replies
+        assert isinstance(error, PeerError)
+        assert error.reason is TOO_MANY_GROUPS
+        list(crowd.submit(JoinGroups(HUB, room("room"), (NEW,)))[0])
+    assert crowd.rooms(crowd.clients[0]) == {"room", "new"}
+    connection = crowd.clients[0].connection
+    with pytest.raises(PeerError):
+        crowd.world.execute(JoinGroups(HUB, Selection(connection=connection.id), (*two.groups, "x", "y")))

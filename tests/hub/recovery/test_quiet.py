@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from moorage.hub.hub import Connection
+from moorage.hub.turns import AT_ONCE
 from moorage.wire.commands import (
     EVERYONE,
     JoinGroups,
@@ -198,6 +199,22 @@ def test_it_comes_back_to_another_app_server(stage: Stage) -> None:
     client.answer()
     assert link.packets(client.connection) == []
     assert room_group("/", client.sid["/"]) in client.connection.groups
+
+
+def test_the_app_server_of_many_clients_is_lost(stage: Stage) -> None:
+    clients = [stage.client() for _ in range(AT_ONCE + 10)]
+    for client in clients:
+        client.lose(save=None, read=False)
+    other, link = stage.world.server("s2", peer=RecordingPeer())
+    stage.recoverable(other)
+    stage.world.node.drop_server(stage.world.hub(), stage.server)
+    last = clients[-1]
+    last.come_back(answer=False)
+    assert link.packets(last.connection) == [last.asked], "before its turn"
+    stage.world.settle()
+    recovery = stage.world.hub().recovery
+    assert recovery is not None
+    assert len(recovery.away) == 0
 
 
 def test_the_app_server_is_lost(stage: Stage) -> None:

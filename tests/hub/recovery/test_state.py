@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from moorage.hub.recovery.log import TRIM_AT_ONCE
+from moorage.hub.recovery.state import ENDED_AT_ONCE
 from moorage.hub.settings import HubSettings
+from moorage.wire.commands import EVERYONE
+from moorage.wire.reasons import APP_CLOSED
 from tests.hub.fakes import HUB, World
 from tests.hub.recovery.stage import ROOT, Stage
 
@@ -52,3 +56,32 @@ def test_a_socket_that_missed_too_much_gets_a_new_session() -> None:
         each.come_back()
     assert stage.world.node.claims.counts.refused == {"dropped": 1}
     assert len(other.events) == 5
+
+
+def test_very_many_that_are_away_for_too_long_end_over_some_ticks() -> None:
+    stage = Stage(seconds=10)
+    clients = [stage.client() for _ in range(ENDED_AT_ONCE + 1)]
+    for client in clients:
+        client.lose()
+    stage.tick(11)
+    away = clients[0].connection.hub.recovery.away  # type: ignore[union-attr]
+    assert len(away) == 1
+    stage.tick(0.25)
+    assert len(away) == 0
+
+
+def test_the_log_of_a_hub_that_ends_is_given_up_piece_by_piece() -> None:
+    stage = Stage(seconds=10)
+    client = stage.client()
+    for number in range(TRIM_AT_ONCE + 100):
+        stage.world.emit(EVERYONE, b'42["event",%d]' % number)
+    hub = stage.world.hub()
+    recovery = hub.recovery
+    assert recovery is not None
+    client.lose(APP_CLOSED)
+    stage.server.returns = None
+    stage.tick(0.25)
+    assert recovery.log.events == 100
+    assert hub.recovery is recovery
+    stage.tick(0.25)
+    assert hub.recovery is None

@@ -26,6 +26,7 @@ from moorage.hub.hub import Client, Connection, Hub
 from moorage.hub.outbox import SLICE
 from moorage.hub.ports import AppPeer
 from moorage.hub.recovery.sending import Sending
+from moorage.hub.rooms import check_groups
 from moorage.hub.turns import STEP, Job
 from moorage.wire.commands import (
     DONE,
@@ -46,7 +47,7 @@ from moorage.wire.commands import (
 )
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group, prefix_of, room_group, room_of
-from moorage.wire.reasons import API_BAD_PAYLOAD, API_CLOSED, TOO_MANY_GROUPS
+from moorage.wire.reasons import API_BAD_PAYLOAD, API_CLOSED
 from moorage.wire.socketio import is_emit
 
 FEW: Final = 1_000
@@ -212,10 +213,12 @@ def _joining(clients: Clients, hub: Hub, command: JoinGroups) -> Job[Outcome]:
 def _check_groups(clients: Clients, to: Iterable[Connection], new: tuple[str, ...]) -> None:
     limit = clients.limits.max_groups
     for connection in to:
-        # The sum is cheap and nearly always small enough; only the union counts no group twice.
         groups = connection.groups
-        if len(groups) + len(new) > limit and len(groups.union(new)) > limit:
-            raise PeerError(TOO_MANY_GROUPS, f"at most {limit}")
+        if connection.tracks is not None:
+            # Those of sockets that are just being recovered for it.
+            claimed = [track.groups for track in connection.tracks.values() if track.connection is None]
+            groups = groups.union(*claimed) if claimed else groups
+        check_groups(limit, groups, new)
 
 
 def _join_one(hub: Hub, connection: Connection, prefixed: Iterable[tuple[str, str]]) -> None:

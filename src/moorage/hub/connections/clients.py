@@ -149,7 +149,9 @@ class Clients:
         hub.queries.without(server)
         hub.questions.without(server)
         self.handovers.server_lost(hub, server)
-        self.claims.lost(server)
+        parked = self.claims.lost(server)
+        if not next(parked, True):
+            self._chores.add(parked)
         clients = tuple(server.clients)
         if len(clients) <= AT_ONCE:
             for connection in clients:

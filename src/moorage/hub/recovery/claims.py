@@ -21,6 +21,7 @@ from moorage.hub.recovery.replay import missed_by, position_of
 from moorage.hub.recovery.state import Recovery
 from moorage.hub.recovery.track import Claim, Track
 from moorage.hub.settings import RecoverySettings
+from moorage.hub.turns import AT_ONCE, Job
 from moorage.wire.engineio import RS
 from moorage.wire.groups import namespace_group, room_group, room_of
 from moorage.wire.reasons import (
@@ -114,7 +115,8 @@ class Claims:
         recovery = hub.recovery
         assert recovery is not None
         recovery.tick(now)
-        if recovery.is_empty and not any([server.returns for server in hub.servers.all()]):
+        unused = recovery.is_empty and not any([server.returns for server in hub.servers.all()])
+        if unused and recovery.log.shrink():
             recovery.close(hub.name)
             hub.recovery = None
 
@@ -158,6 +160,10 @@ class Claims:
         """As `connect`. `unknown` is the cause if the socket is not at this node."""
         recovery = _recovery(connection)
         track = recovery.find(asked.pid)
+        if track is not None and track.quiet is not None and not _serves(track.quiet):
+            # Its turn in `lost` comes later.
+            recovery.end(track)
+            track = None
         cause = unknown or UNKNOWN
         if track is not None:
             after = position_of(recovery.log, track, asked.offset)
@@ -240,10 +246,12 @@ class Claims:
             if track.quiet is former:
                 _recovery(former).end(track)
 
-    def lost(self, server: AppServer) -> None:
+    def lost(self, server: AppServer) -> Job[None]:
         """An app server is gone, and with it the sockets of its clients that have quietly gone away."""
-        for former in [each for each in self._away if each.server is server]:
+        for place, former in enumerate([each for each in self._away if each.server is server], 1):
             self.close(former)
+            if place % AT_ONCE == 0:
+                yield False
 
     def where(self, client: Client, namespace: str) -> Client:
         """The connection that has the socket which the app server knows by this one."""
@@ -382,6 +390,11 @@ def _recovery(connection: Connection) -> Recovery[Connection]:
     recovery = connection.hub.recovery
     assert recovery is not None
     return recovery
+
+
+def _serves(former: Connection) -> bool:
+    """True if the app server of a connection that has ended is there."""
+    return former.server in former.hub.servers.all()
 
 
 def _enter(connection: Connection, namespace: str, sid: str) -> None:

@@ -230,6 +230,14 @@ class DeliveryLog:
             self.floor = max(self.floor, lane.floor)
             self.floor_time = max(self.floor_time, lane.floor_time)
 
+    def shrink(self) -> bool:
+        """Nobody needs it any more: forget a part. Returns True if nothing is left."""
+        for _ in range(TRIM_AT_ONCE):
+            if not self.events:
+                return True
+            self._forget_oldest(self._oldest.time)
+        return False
+
     def is_missing(self, key: str, after: int, confirmed: float) -> bool:
         """True if an entry of this lane has left that is later than the position `after`, and no earlier than
         the time `confirmed`."""
