@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import signal
 import time
@@ -69,6 +70,16 @@ def processes(server: NatsServer) -> Iterator[list[MoorageProcess]]:
         for process in made:
             assert nodes_of(process) == 2
         yield made
+
+
+def test_a_node_says_that_it_listens_and_later_that_it_is_ready(processes: list[MoorageProcess]) -> None:
+    for process in processes:
+        process.wait_record(event="ready", url=process.url)
+        found = [json.loads(line) for line in process.lines if '"url"' in line]
+        assert [(line["event"], line.get("not_ready")) for line in found] == [
+            ("listening", "joining"),
+            ("ready", None),
+        ]
 
 
 class Place:
@@ -191,7 +202,7 @@ def test_login(flags: tuple[str, ...], login: str) -> None:
         assert "Authorization Violation" in line
         url = server.url.replace("nats://", f"nats://{login}")
         with MoorageProcess("--set", f"cluster.nats_url=nats://127.0.0.1:1,{url}") as running:
-            until(lambda: running.get("/readyz")[0] == 200, "ready")
+            running.wait_record(event="connected to NATS")
             assert not any(login[:-1] in line for line in running.lines)
 
 

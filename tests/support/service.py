@@ -56,7 +56,8 @@ class MoorageProcess:
         self._reader.start()
 
     def __enter__(self) -> MoorageProcess:
-        line = self.wait_line(lambda text: "Connection string" in text or '"ready"' in text)
+        heard = ("Connection string", '"ready"', '"listening"')
+        line = self.wait_line(lambda text: any(word in text for word in heard))
         found = re.search(r"Endpoint=([^;]+);", line) or re.search(r'"url": ?"([^"]+)"', line)
         assert found, line
         self.url = found[1]

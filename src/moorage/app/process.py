@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,8 @@ from moorage.config.model import Config
 from moorage.wire.errors import UsageError
 
 GC_THRESHOLDS: Final = (20_000, 20, 50)
+WATCH_SECONDS: Final = 0.05
+"""How often a node that is not ready checks whether it is."""
 
 log: Final = logs.get("app")
 
@@ -43,9 +46,16 @@ async def until_stopped(service: Service, signals: StopSignals) -> None:
     cut.cancel()
 
 
+async def _when_ready(service: Service, call: Callable[[], None]) -> None:
+    while service.not_ready():
+        await asyncio.sleep(WATCH_SECONDS)
+    call()
+
+
 async def run(config: Config, *, reload: Callable[[], Config] | None, on_ready: Callable[[str], None]) -> int:
-    """Run a service until SIGTERM or SIGINT; a second signal ends it at once. Returns the exit code. Raises
-    `UsageError` if the address cannot be bound."""
+    """Run a service until SIGTERM or SIGINT; a second signal ends it at once. `on_ready` is called once, when
+    `/readyz` answers 200 for the first time. Returns the exit code. Raises `UsageError` if the address cannot
+    be bound."""
     for warning in config.warnings:
         log.warning(warning)
     folder = os.environ.get(RUN_DIR)
@@ -60,8 +70,15 @@ async def run(config: Config, *, reload: Callable[[], Config] | None, on_ready: 
         url = await service.start()
     except OSError as error:
         raise UsageError(cannot_listen(config.server.host, config.server.port, error)) from None
-    on_ready(url)
+    if reason := service.not_ready():
+        # A node of a cluster listens to the others first.
+        log.info("listening", url=url, not_ready=reason)
+    else:
+        on_ready(url)
+    watcher = asyncio.create_task(_when_ready(service, partial(on_ready, url))) if reason else None
     await until_stopped(service, signals)
+    if watcher is not None:
+        watcher.cancel()
     return 0
 
 

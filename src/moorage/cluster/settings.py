@@ -30,6 +30,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A file with the certificate that this node shows to NATS servers."""
     nats_key: FilePath = ""
     """A file with the key of `nats_cert`, if it is not in the same file. The key has no password."""
+    nats_tls_first: bool = False
+    """Encrypt before the server says anything, for NATS servers with `tls: {handshake_first: true}`."""
     nats_nkey: FilePath = ""
     """A file with the seed of the nkey with which the node logs in (`SU...`)."""
     nats_credentials: FilePath = ""

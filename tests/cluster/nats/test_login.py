@@ -185,6 +185,26 @@ async def test_tls_with_a_certificate_of_the_node(run: Run, tmp_path: Path) -> N
         await server.try_login("tls", nats_ca=ca, nats_cert=cert, nats_key=ca)
 
 
+async def test_a_server_that_expects_tls_before_it_says_anything(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moorage.cluster.nats.broker.CONNECT_SECONDS", 0.5)
+    server = run(with_tls(tmp_path, ", handshake_first: true"))
+    ca = str(tmp_path / "ca.pem")
+    for scheme in ("tls", "nats"):
+        await server.try_login(scheme, nats_ca=ca, nats_tls_first=True)
+    with pytest.raises(UsageError, match=r"no answer within 0\.5 s \(cluster\.nats_tls_first, "):
+        await server.try_login("tls", nats_ca=ca)
+    with pytest.raises(UsageError, match="certificate is not accepted"):
+        await server.try_login("tls", nats_tls_first=True)
+
+
+async def test_a_server_that_speaks_before_tls(run: Run, tmp_path: Path) -> None:
+    server = run(with_tls(tmp_path))
+    with pytest.raises(UsageError, match="TLS: "):
+        await server.try_login("tls", nats_ca=str(tmp_path / "ca.pem"), nats_tls_first=True)
+
+
 async def test_a_server_without_tls_is_refused_where_it_is_asked_for(run: Run, tmp_path: Path) -> None:
     server = run("")
     with pytest.raises(UsageError, match="the server has no TLS"):

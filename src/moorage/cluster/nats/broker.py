@@ -189,6 +189,8 @@ class NatsBroker:
                 return []
             except TimeoutError:
                 problem = f"no answer within {CONNECT_SECONDS:g} s"
+                if not self._settings.nats_tls_first:
+                    problem += " (cluster.nats_tls_first, if it waits for TLS)"
             except ssl.SSLCertVerificationError as error:
                 problem = f"its certificate is not accepted: {error.verify_message}"
             except ssl.SSLError as error:
@@ -203,11 +205,16 @@ class NatsBroker:
     async def _open(self, url: str) -> None:
         parts = urlsplit(url)
         host = parts.hostname or ""
+        first = login.tls(self._settings) if self._settings.nats_tls_first else None
         made: NatsConnection | None = None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, made = await asyncio.get_running_loop().create_connection(
-                    lambda: NatsConnection(self._receive, self._chunk), host, parts.port or 4222
+                    lambda: NatsConnection(self._receive, self._chunk),
+                    host,
+                    parts.port or 4222,
+                    ssl=first,
+                    server_hostname=self._name_in_certificate(parts) if first else None,
                 )
                 await self._log_in(made, parts)
                 if made.closed.done():
@@ -226,7 +233,8 @@ class NatsBroker:
     async def _log_in(self, made: NatsConnection, url: SplitResult) -> None:
         info = await made.greeted
         settings = self._settings
-        if info.get("tls_required") or url.scheme == "tls" or settings.nats_ca or settings.nats_cert:
+        asked = url.scheme == "tls" or settings.nats_ca or settings.nats_cert
+        if not settings.nats_tls_first and (asked or info.get("tls_required")):
             if not (info.get("tls_required") or info.get("tls_available")):
                 raise NatsError("the server has no TLS, which tls:// and cluster.nats_ca ask for")
             await made.start_tls(login.tls(settings), self._name_in_certificate(url))
