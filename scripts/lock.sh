@@ -26,7 +26,7 @@ compile() { # output, further arguments
 
 compile requirements/run.txt pyproject.toml --extra server "${@}"
 # The dev set is locked on top of the run set, so that the tests use the shipped versions.
-compile requirements/dev.txt pyproject.toml --extra server --extra cluster --group dev --constraint requirements/run.txt "${@}"
+compile requirements/dev.txt pyproject.toml --extra server --extra cluster --extra otel --group dev --constraint requirements/run.txt "${@}"
 
 if grep -nE '://|find-links|index-url' requirements/*.txt; then
   echo "lock: a lock file names an address" >&2

@@ -99,6 +99,10 @@ export class Dispatcher implements LinkHandler {
     this.#clients.get(client)?.resume();
   }
 
+  trace(client: number, ref: number, parent: string, state: string): void {
+    this.#clients.get(client)?.trace({ ref, parent, state });
+  }
+
   query(ref: number, namespace: string, sockets: readonly string[]): void {
     const known = this.context.adapters.get(namespace)?.nsp.sockets;
     this.link.send({ type: Type.Facts, ref, chunks: factsOf(known ?? new Map(), sockets, this.context.report) });
@@ -125,7 +129,7 @@ export class Dispatcher implements LinkHandler {
  * closed, and opened again, in the meantime. */
 const adapterOf = (socket: AnySocket): MoorageAdapter => insideSocket(socket).adapter as MoorageAdapter;
 
-const METHODS = ["open", "packet", "closed", "left", "upgraded", "moved", "recover", "parked", "back", "freeze", "adopt", "released", "resume", "query", "told", "drain", "failed"] as const;
+const METHODS = ["open", "packet", "closed", "left", "upgraded", "moved", "recover", "parked", "back", "freeze", "adopt", "released", "resume", "trace", "query", "told", "drain", "failed"] as const;
 
 /** Buffers frames until a handler is set: the first clients may arrive together with the service's hello. */
 export class FrameBuffer {

@@ -14,6 +14,7 @@ import { Moorage } from "./moorage.js";
 import { applyRecovery, wantedRecovery } from "./recovery.js";
 import { clientAddress, type MoorageOptions, type Target, target } from "./options.js";
 import { handOverOnSigterm } from "./sigterm.js";
+import { loadTracing } from "./tracing.js";
 import { VERSION } from "./version.js";
 import { MoorageError } from "./wire/errors.js";
 
@@ -50,7 +51,8 @@ export async function connectTo(io: AnyServer, service: Target, options: Connect
   const closing = watchClose(io);
   try {
     const recovery = wantedRecovery(io, options.quietRecovery === true);
-    const fleet = await Fleet.connect({ ...linkOptions(options), ...recovery, ...service, handlerOf, signal: closing.signal });
+    const traces = await loadTracing();
+    const fleet = await Fleet.connect({ ...linkOptions(options), ...recovery, traces, ...service, handlerOf, signal: closing.signal });
     closing.stop();
     const { moorage, context } = install(io, fleet, service, options);
     if (closing.signal.aborted) {

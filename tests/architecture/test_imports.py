@@ -32,9 +32,10 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "hub": frozenset({"wire", "engine"}),
     **dict.fromkeys(LEAVES, frozenset({"wire"})),
     **dict.fromkeys(BRACES, PURE | LEAVES),
+    "otel": frozenset({"wire", "metrics"}),
     "sdk": frozenset({"wire"}),
     "config": LOWER,
-    "app": LOWER | {"config"},
+    "app": LOWER | {"config", "otel"},
     "workers": LOWER | {"config", "app"},
     "cli": LOWER | {"config", "app", "workers"},
     "__main__": frozenset({"cli"}),
@@ -49,7 +50,10 @@ IMPURE = frozenset(
 """Of the standard library: what waits, reads a clock or leaves the process. A pure layer gets time and
 bytes as arguments, so that its tests move a number instead of a clock."""
 
-ONLY_IN: Mapping[str, frozenset[str]] = {"picows": frozenset({"edge", "sdk"})}
+ONLY_IN: Mapping[str, frozenset[str]] = {
+    "picows": frozenset({"edge", "sdk"}),
+    "opentelemetry": frozenset({"otel", "sdk"}),
+}
 """Libraries that only one part may import, so that only this part changes if they are replaced."""
 
 BAGS = frozenset({"common", "helpers", "misc", "util", "utils"})

@@ -8,7 +8,8 @@ import type { AnySocket } from "../internals.js";
 import type { ClientLink } from "../link/types.js";
 import type { Uplink } from "../uplink.js";
 import { type Save, Type, VOLATILE } from "../wire/frames.js";
-import { attachments, decodeMessage, encodeMessage, isAck, isDisconnect, isEventWithAck, joinPackets, namespaceOf, splitPackets, wantsAck } from "./payload.js";
+import { HandlerSpan, type TraceContext } from "../tracing.js";
+import { ackKey, attachments, decodeMessage, encodeMessage, isAck, isDisconnect, isEventWithAck, joinPackets, namespaceOf, splitPackets, wantsAck } from "./payload.js";
 import type { ClientRequest } from "./request.js";
 import { Moving } from "./moving.js";
 import { askForSession, type Restoration, type Restorations } from "./restoration.js";
@@ -54,6 +55,10 @@ export class Connection extends EventEmitter {
   /** Sockets of earlier connections that go on with this one and are not connected yet, by namespace. */
   readonly restorations = new Map<string, Restoration>();
 
+  /** The trace that the next packet belongs to. */
+  #trace: TraceContext | undefined;
+  /** The spans of events that have got no ack yet; undefined until the first one. */
+  #spans: Map<string, HandlerSpan> | undefined;
   /** A packet whose attachments are still being written. */
   #parts: string[] = [];
   #missingAttachments = 0;
@@ -86,10 +91,40 @@ export class Connection extends EventEmitter {
 
   /** Handles packets of the client. */
   receive(payload: string): void {
+    const trace = this.#trace;
+    if (trace !== undefined) {
+      this.#trace = undefined;
+      this.#receiveTraced(payload, trace);
+      return;
+    }
     for (const packet of splitPackets(payload)) {
       if (this.#deferred) this.#deferred.push(packet);
       else this.#handle(packet);
     }
+  }
+
+  /** The next packet is an event of a trace. */
+  trace(trace: TraceContext): void {
+    this.#trace = trace;
+  }
+
+  #receiveTraced(payload: string, trace: TraceContext): void {
+    const packets = splitPackets(payload);
+    const text = (packets[0] ?? "").slice(1);
+    const span = new HandlerSpan(trace, text, () => {
+      // The link may have ended meanwhile, and with it the service's span.
+      if (this.readyState !== "closed") this.link.send({ type: Type.Traced, ref: trace.ref, failed: false });
+    });
+    const handle = (): void => {
+      span.run(() => {
+        for (const packet of packets) this.#handle(packet);
+      });
+      if (wantsAck(text)) (this.#spans ??= new Map()).set(ackKey(text), span);
+      // socket.io runs the listeners in the next ticks.
+      else setImmediate(() => span.end());
+    };
+    if (this.#deferred) this.#deferred.push(handle);
+    else handle();
   }
 
   /** Handles the CONNECT packet of a namespace, with which an earlier socket goes on. */
@@ -174,7 +209,7 @@ export class Connection extends EventEmitter {
    * one frame. */
   write(data: unknown, options?: WriteOptions, callback?: () => void): this {
     if (this.readyState !== "open") return this;
-    if (typeof data === "string" && isAck(data)) this.#answered();
+    if (typeof data === "string" && isAck(data)) this.#answered(data);
     if (this.#moving?.withholds(data)) return this;
     if (this.listenerCount("packetCreate") > 0) this.emit("packetCreate", { type: "message", data, options });
     const packet = encodeMessage(data);
@@ -243,6 +278,7 @@ export class Connection extends EventEmitter {
     this.readyState = "closed";
     this.siblings.forget(this);
     for (const pid of this.#pids) this.server.restorations.delete(pid);
+    for (const span of this.#spans?.values() ?? []) span.end();
     try {
       this.emit("close", reason, description);
     } finally {
@@ -252,7 +288,14 @@ export class Connection extends EventEmitter {
 
   // --- hand-over: see Moving ---------------------------------------------------------------------
 
-  #answered(): void {
+  #answered(ack: string): void {
+    if (this.#spans !== undefined) {
+      const key = ackKey(ack);
+      const span = this.#spans.get(key);
+      this.#spans.delete(key);
+      // When the ack has been sent with its attachments.
+      if (span) process.nextTick(() => span.end());
+    }
     this.unanswered -= 1;
     if (this.unanswered <= 0) this.#moving?.idle();
   }

@@ -73,6 +73,18 @@ export function namespaceOf(text: string): string {
   return end < 0 ? text.slice(start) : text.slice(start, end);
 }
 
+/** The name of the event in a Socket.IO packet's text, at most 128 characters of it. */
+export function eventOf(text: string): string {
+  const found = /\[\s*"((?:[^"\\]|\\.)*)"/.exec(text.slice(0, 1_024));
+  return (found?.[1] ?? "").slice(0, 128);
+}
+
+/** Namespace and ack id in a Socket.IO packet's text. An event and its ack have the same. */
+export function ackKey(text: string): string {
+  const start = afterAttachments(text);
+  return text.slice(start, text.indexOf("[", start));
+}
+
 /** True if a Socket.IO packet's text contains the id of an ack. */
 export function wantsAck(text: string): boolean {
   let at = afterAttachments(text);

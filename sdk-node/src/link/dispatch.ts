@@ -46,6 +46,8 @@ export function dispatch(frame: Numbered, from: Origin): void {
       return handler.released(frame.client);
     case Type.Resume:
       return handler.resume(frame.client);
+    case Type.Trace:
+      return handler.trace(frame.client, frame.ref, frame.parent, frame.state);
     case Type.Asked:
     case Type.Answer:
     case Type.Sockets:

@@ -38,6 +38,7 @@ export interface Settings {
   readonly emitOnly: boolean;
   readonly recovery: number;
   readonly quiet: boolean;
+  readonly traces: boolean;
   /** Builds the target of one attempt, with a fresh token. Raises `MoorageError` (endpoint). */
   readonly target: (place: Place) => TransportOptions;
 }
@@ -74,6 +75,7 @@ export function settings(options: LinkOptions): Settings {
     emitOnly: options.emitOnly ?? false,
     recovery: number("connectionStateRecovery.maxDisconnectionDuration", options.recovery ?? 0, 0),
     quiet: options.quiet ?? false,
+    traces: options.traces ?? false,
     target,
   };
 }

@@ -16,11 +16,11 @@ interface OwnLimits {
   readonly maxQueue: number;
 }
 
-type HelloSettings = Pick<Settings, "sdk" | "window" | "emitOnly" | "recovery" | "quiet">;
+type HelloSettings = Pick<Settings, "sdk" | "window" | "emitOnly" | "recovery" | "quiet" | "traces">;
 
 /** The app server's first message. `session`: the session to resume, if any. */
 export function appHello(own: HelloSettings, session: Session | undefined, instance: string): Buffer {
-  const { sdk, emitOnly, recovery, quiet } = own;
+  const { sdk, emitOnly, recovery, quiet, traces } = own;
   return unnumbered(0, {
     type: Type.Hello,
     revision: REVISION,
@@ -32,6 +32,7 @@ export function appHello(own: HelloSettings, session: Session | undefined, insta
     instance,
     recovery,
     quiet,
+    traces,
   });
 }
 

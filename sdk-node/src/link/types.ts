@@ -32,6 +32,8 @@ export interface LinkOptions {
   readonly recovery?: number;
   /** Their return runs no handlers. Default false. */
   readonly quiet?: boolean;
+  /** True if the app can continue traces of OpenTelemetry. Default: false. */
+  readonly traces?: boolean;
   /** Aborts the first connect, which then resolves with a closed link. */
   readonly signal?: AbortSignal;
   /** Passed to the HTTP request: `agent`, `ca`, `rejectUnauthorized`, `headers` and so on. */
@@ -70,6 +72,8 @@ export interface LinkHandler {
   released(client: number): void;
   /** No other app server has taken the client. */
   resume(client: number): void;
+  /** The client's next packet is an event of a trace. */
+  trace(client: number, ref: number, parent: string, state: string): void;
   /** Answer with `Facts`. */
   query(ref: number, namespace: string, sockets: readonly string[]): void;
   /** Answer with `Reply` if `ref` is not 0. */

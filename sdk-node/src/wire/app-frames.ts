@@ -1,6 +1,6 @@
 // The frames that an app server sends.
 
-import type { Chunk, Drain, HandOver, Packet, Save, State, To, Type } from "./frames.js";
+import type { Chunk, Drain, HandOver, Packet, Save, State, To, Traced, Type } from "./frames.js";
 
 /** The first frame. `session` and `received` identify the session to resume; "" and 0 for a new one. */
 export interface AppHello {
@@ -19,6 +19,8 @@ export interface AppHello {
   readonly recovery: number;
   /** True if a return within this time must run no handler. Revision 5. */
   readonly quiet: boolean;
+  /** True if it can continue traces of OpenTelemetry. Revision 6. */
+  readonly traces: boolean;
 }
 
 /** Accepts a client with these limits, in milliseconds and bytes of one message. */
@@ -175,4 +177,5 @@ export type FromApp =
   | Save
   | HandOver
   | State
+  | Traced
   | Drain;

@@ -170,6 +170,11 @@ SHAPES[Type.Adopt] = exactly(6, (from) => ({
 }));
 SHAPES[Type.Released] = exactly(1, (from) => ({ type: Type.Released, client: from.uint() }));
 SHAPES[Type.Resume] = exactly(1, (from) => ({ type: Type.Resume, client: from.uint() }));
+SHAPES[Type.Trace] = {
+  min: 3,
+  max: 4,
+  read: (from, fields) => ({ type: Type.Trace, ref: from.uint(), client: from.uint(), parent: from.str(), state: fields > 3 ? from.str() : "" }),
+};
 SHAPES[Type.Drain] = {
   min: 0,
   max: 1,

@@ -57,7 +57,7 @@ type Rare = Exclude<FromApp, { type: 4 | 10 | 11 | 20 | 21 | 22 | 23 }>;
 function encodeRare(out: Writer, frame: Rare): void {
   switch (frame.type) {
     case Type.Hello:
-      begin(out, 10, frame.type, frame.revision);
+      begin(out, 11, frame.type, frame.revision);
       out.str(frame.sdk);
       out.str(frame.session);
       out.uint(frame.received);
@@ -66,6 +66,7 @@ function encodeRare(out: Writer, frame: Rare): void {
       out.str(frame.instance);
       out.uint(frame.recovery);
       out.bool(frame.quiet);
+      out.bool(frame.traces);
       return;
     case Type.Opened:
       begin(out, 5, frame.type, frame.client);
@@ -151,6 +152,10 @@ function encodeRare(out: Writer, frame: Rare): void {
         out.array(pending.length);
         for (const id of pending) out.uint(id);
       }
+      return;
+    case Type.Traced:
+      begin(out, 3, frame.type, frame.ref);
+      out.bool(frame.failed);
       return;
     case Type.Drain:
       out.array(2);

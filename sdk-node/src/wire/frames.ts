@@ -6,7 +6,7 @@
 export const SUBPROTOCOL = "moorage.v1";
 
 /** Counts additions within version 1. Each side sends its own; the lower one applies. */
-export const REVISION = 5;
+export const REVISION = 6;
 
 /** Flag of emits: skip clients that cannot take the packet at once. */
 export const VOLATILE = 1;
@@ -60,6 +60,8 @@ export const Type = {
   Adopt: 73,
   Released: 74,
   Resume: 75,
+  Trace: 80,
+  Traced: 81,
 } as const;
 
 /** Selects the sockets of `namespace` that are in any of `rooms` (empty: all sockets) and in none of `excluded`. */
@@ -92,3 +94,4 @@ export type * from "./app-frames.js";
 export type * from "./handover-frames.js";
 export type * from "./recovery-frames.js";
 export type * from "./service-frames.js";
+export type * from "./trace-frames.js";

@@ -1,6 +1,6 @@
 // The frames that the service sends.
 
-import type { Adopt, Back, Chunk, Drain, Freeze, Packet, Parked, Recover, Released, Resume, Type } from "./frames.js";
+import type { Adopt, Back, Chunk, Drain, Freeze, Packet, Parked, Recover, Released, Resume, Trace, Type } from "./frames.js";
 
 /** The answer to `AppHello`; times in milliseconds. */
 export interface ServiceHello {
@@ -217,6 +217,7 @@ export type FromService =
   | Adopt
   | Released
   | Resume
+  | Trace
   | Drain;
 
 /** The frames that may come for a request before its end. */

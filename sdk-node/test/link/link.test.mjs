@@ -11,7 +11,7 @@ const message = (client, text) => ({ type: 4, client, payload: text });
 test("the hello has the SDK, the window and no session; the header has the token", async (t) => {
   const peer = await Peer.start(t);
   const { link, line } = await peer.link(t, { serverId: "me", sdk: "x/1", window: 70_000 });
-  deepStrictEqual(line.hello.slice(0, 7), [0, 5, "x/1", "", 0, 70_000, false]);
+  deepStrictEqual(line.hello.slice(0, 7), [0, 6, "x/1", "", 0, 70_000, false]);
   match(line.hello[7], /^[\w-]{16}$/);
   strictEqual(line.request.url, "/server/tunnel?hub=chat");
   match(line.request.headers.authorization, /^Bearer [\w-]+\.[\w-]+\.[\w-]+$/);
@@ -206,7 +206,7 @@ test("keep-alive: after a silent service the link reconnects", async (t) => {
   await line.closed;
   const restored = next(link, "restored");
   const again = await peer.greeted({ resumed: true });
-  deepStrictEqual(again.hello.slice(3), ["S", 0, 4 << 20, false, line.hello[7], 0, false]);
+  deepStrictEqual(again.hello.slice(3), ["S", 0, 4 << 20, false, line.hello[7], 0, false, false]);
   deepStrictEqual(await restored, [true]);
   strictEqual(link.state, "up");
 });

@@ -5,6 +5,7 @@ process."""
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from moorage.app.faults import Faults
 from moorage.app.gauges import gauges
 from moorage.app.history import History
 from moorage.app.load import Load
+from moorage.app.telemetry import sender
 from moorage.app.tracing import Tracing
 from moorage.auth import AccessKeys
 from moorage.cluster.coverage import Coverage
@@ -137,6 +139,10 @@ class Service:
         parts = (self.node, self.client_log, self.links, self.port, self.router, self._nats)
         self.metrics.gauges = gauges(*parts)
         self.node.claims.refused = self.client_log.not_recovered
+        name = config.cluster.shown_name
+        self._otel = sender(os.environ, self.metrics, node=name, incarnation=self.incarnation)
+        if self._otel is not None and self._otel.spans is not None:
+            self.links.trace(self._otel.spans)
 
     def _cover(self, config: Config) -> Coverage:
         own = config.cluster
@@ -297,6 +303,8 @@ class Service:
         if self._nats is not None:
             self.router.join(self._own, self._describe)
         self._ticker = asyncio.create_task(self._tick())
+        if self._otel is not None:
+            self._otel.start()
         self._ready = True
         return url
 
@@ -364,6 +372,8 @@ class Service:
         if self._ticker is not None:
             self._ticker.cancel()
         self._alarm.cancel()
+        if self._otel is not None:
+            await self._otel.stop()
 
     async def _drain(self, settings: ShutdownSettings) -> None:
         """Until all clients are closed and all app servers know it, or `shutdown.timeout` has passed."""

@@ -16,6 +16,7 @@ from moorage.edge.azure.server import AzureServer
 from moorage.edge.http.upgrade import UpgradeRequest
 from moorage.edge.moorage.coverage import Homes
 from moorage.edge.moorage.sessions import Sessions
+from moorage.edge.moorage.tracing import Spans
 from moorage.edge.relay.relay import Relay
 from moorage.edge.settings import LinkSettings, ServerSettings
 from moorage.edge.sockets import Sweep
@@ -79,6 +80,10 @@ class LinkAcceptor:
             wall_clock=wall_clock,
             later=loop.call_soon,
         )
+
+    def trace(self, spans: Spans) -> None:
+        """Sample clients' events for traces. Call it before the first link."""
+        self._moorage.spans = spans
 
     def join(self, homes: Homes) -> None:
         """The node belongs to a cluster. Call it before the first link."""

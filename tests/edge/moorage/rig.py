@@ -76,6 +76,7 @@ class App:
         self.instance = ""
         self.recovery = 0
         self.quiet = False
+        self.traces = False
         self.out = Outgoing(1 << 22)
         self.inc = Incoming(window)
         self.line: Line
@@ -98,6 +99,7 @@ class App:
             instance=self.instance,
             recovery=self.recovery,
             quiet=self.quiet,
+            traces=self.traces,
         )
         self.line.feed(v1.encode_batch(0, 0, [v1.encode_frame(hello)]))
         if self.line.closed:

@@ -11,11 +11,12 @@ import { poll } from "./waiting.mjs";
 const PYTHON = process.env.MOORAGE_PYTHON ?? "python3";
 
 export class Service {
-  /** `set`: settings such as `links.grace=1s`. */
-  static async start({ set = [], port = 0, key = randomBytes(16).toString("hex") } = {}) {
+  /** `set`: settings such as `links.grace=1s`. `env`: further variables. */
+  static async start({ set = [], port = 0, key = randomBytes(16).toString("hex"), env = {} } = {}) {
     const service = new Service();
     service.key = key;
     service._set = set;
+    service._env = env;
     await service._spawn(port);
     return service;
   }
@@ -26,7 +27,7 @@ export class Service {
     this._process = spawn(
       PYTHON,
       ["-m", "moorage", "dev", "--port", String(port), "--access-key", this.key, ...flags],
-      { stdio: ["ignore", "pipe", "pipe"], env: { ...plainEnvironment(), PYTHONUNBUFFERED: "1" } },
+      { stdio: ["ignore", "pipe", "pipe"], env: { ...plainEnvironment(), ...this._env, PYTHONUNBUFFERED: "1" } },
     );
     let ended = false;
     this._exited = once(this._process, "exit").then(() => (ended = true));

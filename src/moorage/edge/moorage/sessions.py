@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Callable
 from typing import Final
 
@@ -13,6 +14,8 @@ from moorage.edge.moorage.intake import Reader
 from moorage.edge.moorage.link import MoorageSocket
 from moorage.edge.moorage.returns import WITH_RECOVERY, SessionReturns
 from moorage.edge.moorage.server import MoorageServer
+from moorage.edge.moorage.tracing import REVISION as TRACING
+from moorage.edge.moorage.tracing import Spans, Traces
 from moorage.edge.settings import LinkSettings
 from moorage.edge.sockets import STEP_SECONDS, Sweep
 from moorage.hub.hub import AppServer, Hub
@@ -53,6 +56,9 @@ class Sessions:
         self._node_id = node_id
         self.homes: Homes | None = None
         """The other nodes. Set before the first link."""
+        self.spans: Spans | None = None
+        """Makes the spans of sampled events. Set before the first link; None if nothing is sampled."""
+        self._traces: dict[MoorageServer, Traces] = {}
         self._wall_clock = wall_clock
         self._headers = SharedHeaders()
         self._later = later
@@ -141,7 +147,11 @@ class Sessions:
         coverage = None
         if self.homes is not None and server.revision >= SEVERAL_NODES:
             coverage = Coverage(server, self.homes, hello.instance)
-        dispatcher = Dispatcher(server, self._wall_clock, self._headers, coverage)
+        traces = None
+        if self.spans is not None and hello.traces and server.revision >= TRACING:
+            traces = Traces(server, self.spans, random.random, node_id=self._node_id)
+            self._traces[server] = server.app.link = traces
+        dispatcher = Dispatcher(server, self._wall_clock, self._headers, coverage, traces)
         reader = Reader(server, dispatcher)
         server.at_end = reader.end
         self._sessions[hub.name, socket.server_id] = server, reader
@@ -212,6 +222,10 @@ class Sessions:
                 self.node.guard("links", reader.tick, now)
             if server.over:
                 del self._sessions[key]
+        for server, traces in tuple(self._traces.items()):
+            traces.tick(now)
+            if server.over:
+                del self._traces[server]
         self.sweep.tick(now)
 
     def close(self) -> None:

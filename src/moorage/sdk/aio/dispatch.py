@@ -21,7 +21,7 @@ from moorage.sdk.errors import MoorageError
 from moorage.sdk.exchange.dispatch import CLIENT_QUEUE, ClientDispatcher
 from moorage.sdk.payload import Codec
 from moorage.wire.errors import PeerError
-from moorage.wire.moorage.v1 import FromApp, Open
+from moorage.wire.moorage.v1 import FromApp, Open, Trace, Traced
 
 Turn = Callable[[], Awaitable[object] | None]
 
@@ -49,8 +49,11 @@ class Dispatcher(ClientDispatcher[AioClient]):
     def _make(self, frame: Open) -> AioClient:
         return AioClient(self._engine, frame.client, frame.id, environ_of(frame))
 
-    def _transmit(self, _client: AioClient, frame: FromApp) -> None:
-        self._engine.link.send(frame)
+    def _transmit(self, client: AioClient, frame: FromApp) -> None:
+        if type(frame) is Traced:
+            self._engine.link.send_in(client.link_session, frame)
+        else:
+            self._engine.link.send(frame)
 
     def _is_running(self, client: AioClient) -> bool:
         return self._events.runs(client)
@@ -85,14 +88,16 @@ class Dispatcher(ClientDispatcher[AioClient]):
             member = client.members.get(plan.namespace)
             if member is not None and isinstance(plan, Ack):
                 self._manager.answered(member, plan.id, plan.data)
-        elif client.work is not None:
-            self._queue(client, partial(self._turn, client, packet), len(packet))
+            return
+        trace, client.trace = client.trace, None
+        if client.work is not None:
+            self._queue(client, partial(self._turn, client, packet, trace), len(packet))
         else:
-            call = self._turn(client, packet)
+            call = self._turn(client, packet, trace)
             if call is not None:
                 self._queue(client, lambda: call)
 
-    def _turn(self, client: AioClient, packet: bytes) -> Awaitable[object] | None:
+    def _turn(self, client: AioClient, packet: bytes, trace: Trace | None = None) -> Awaitable[object] | None:
         """Handle a packet whose turn it is. A returned awaitable must end before the client's next turn."""
         if client.closing:
             return None
@@ -104,8 +109,11 @@ class Dispatcher(ClientDispatcher[AioClient]):
         if type(plan) is Event:
             member = client.members.get(plan.namespace)
             if member is None or member.stage is not Stage.CONNECTED:
-                return None  # the client sent it before it heard of its disconnect
-            return self._events.start(member, plan.data, plan.id, len(packet))
+                # The client sent it before it heard of its disconnect.
+                self._unhandled(client, trace)
+                return None
+            span = None if trace is None else self._span(client, trace, plan.data[0], member)
+            return self._events.start(member, plan.data, plan.id, len(packet), span)
         if isinstance(plan, Connect):
             return self._connect(client, plan)
         return self._end_socket(client, plan.namespace, self._sio.reason.CLIENT_DISCONNECT)

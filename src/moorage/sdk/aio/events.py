@@ -20,6 +20,7 @@ from moorage.sdk.errors import MoorageError, NotSerialisable
 from moorage.sdk.exchange.dispatch import HANDLER_COST
 from moorage.sdk.exchange.server_events import returned
 from moorage.sdk.payload import Codec
+from moorage.sdk.tracing import HandlerSpan
 from moorage.wire.moorage.v1 import Packet
 
 MAX_BACKLOG: Final = 64 * 1024 * 1024
@@ -122,42 +123,49 @@ class Events:
     # -- running ----------------------------------------------------------------------------------------
 
     def start(
-        self, member: Member, data: list[Any], ack_id: int | None, size: int
+        self,
+        member: Member,
+        data: list[Any],
+        ack_id: int | None,
+        size: int,
+        span: HandlerSpan | None = None,
     ) -> Awaitable[object] | None:
-        """Run the handler of an event, if there is one. A returned awaitable must end before the client's
-        next packet is handled."""
+        """Run the handler of an event, if there is one, within `span`. A returned awaitable must end before
+        the client's next packet is handled."""
         sio, name = self._sio, data[0]
         if self._replaced or not vars(sio).keys().isdisjoint(_LAYERS):
-            return self._layered(name, member, data, ack_id, size)
+            return self._layered(member, data, ack_id, size, span)
         arguments: Any = (member.sid, *data[1:])
         handler, arguments = sio._get_event_handler(name, member.namespace, arguments)
         if handler is None:
             handler, arguments = sio._get_namespace_handler(member.namespace, arguments)
             if handler is None:
+                if span is not None:
+                    span.end()
                 return None
             handler, arguments = handler.trigger_event, (name, *arguments)
         elif not self._is_coroutine(handler):
-            self._call(handler, arguments, member, ack_id)
+            self._call(handler, arguments, member, ack_id, span)
             return None
         self.begin(size + HANDLER_COST)
-        running = self._run(handler, arguments, member, ack_id, size + HANDLER_COST)
+        running = self._run(handler, arguments, member, ack_id, size + HANDLER_COST, span)
         if not sio.async_handlers:
             return running
         self._loop.create_task(running, name="moorage-event")
         return None
 
     def _layered(
-        self, name: Any, member: Member, data: list[Any], ack_id: int | None, size: int
+        self, member: Member, data: list[Any], ack_id: int | None, size: int, span: HandlerSpan | None
     ) -> Awaitable[object] | None:
         """By way of what somebody has put into the server. `_trigger_event`, which tracing replaces, runs
         as a handler does and counts like one. Behind the other layers only the library knows what runs."""
         sio = self._sio
         if self._replaced | (vars(sio).keys() & _LAYERS) != _TRIGGER:
             handling: Awaitable[object] = sio._handle_event(member.client.sid, member.namespace, ack_id, data)
-            return handling
-        arguments = (name, member.namespace, member.sid, *data[1:])
+            return handling if span is None else _within(span, handling)
+        arguments = (data[0], member.namespace, member.sid, *data[1:])
         self.begin(size + HANDLER_COST)
-        running = self._run(sio._trigger_event, arguments, member, ack_id, size + HANDLER_COST)
+        running = self._run(sio._trigger_event, arguments, member, ack_id, size + HANDLER_COST, span)
         if not sio.async_handlers:
             return running
         self._loop.create_task(running, name="moorage-event")
@@ -173,24 +181,43 @@ class Events:
         except TypeError:  # cannot be hashed
             return inspect.iscoroutinefunction(handler)
 
-    def _call(self, handler: Any, arguments: Any, member: Member, ack_id: int | None) -> None:
+    def _call(
+        self, handler: Any, arguments: Any, member: Member, ack_id: int | None, span: HandlerSpan | None
+    ) -> None:
         """A plain function. In a context of its own, as if in a task: what it sets there must not
         show up in another handler."""
+        context = copy_context()
+        if span is not None:
+            context.run(span.enter)
         try:
-            result = copy_context().run(handler, *arguments)
-        except (Exception, asyncio.CancelledError):
+            result = context.run(handler, *arguments)
+        except (Exception, asyncio.CancelledError) as error:
             _log.exception("handler %s failed", _name(handler))
+            if span is not None:
+                span.end(error)
             return
         if ack_id is not None:
             self._acknowledge(handler, member, ack_id, result)
+        if span is not None:
+            span.end()
 
-    async def _run(self, handler: Any, arguments: Any, member: Member, ack_id: int | None, size: int) -> None:
+    async def _run(
+        self,
+        handler: Any,
+        arguments: Any,
+        member: Member,
+        ack_id: int | None,
+        size: int,
+        span: HandlerSpan | None,
+    ) -> None:
         # Kept by hand: a task that only its own futures refer to may be collected, and a done callback
         # would cost another turn of the loop for each event.
         task = asyncio.current_task(self._loop)
         self._running[task] = member
         # Seen in tasks that it makes as well.
         _handling.set(task)
+        failure: BaseException | None = None
+        token = None if span is None else span.enter()
         try:
             try:
                 result = await handler(*arguments)
@@ -200,9 +227,13 @@ class Events:
                 self._acknowledge(handler, member, ack_id, result)
                 if self._link.congested:
                     await self._link.drained()
-        except Exception:
+        except Exception as error:
+            failure = error
             _log.exception("handler %s failed", _name(handler))
         finally:
+            if span is not None:
+                span.leave(token)
+                span.end(failure)
             self._running.pop(task, None)
             if self._waiting:
                 self._waiting.pop(task, None)  # whatever it did not wait for in the end
@@ -220,6 +251,15 @@ class Events:
             _log.error("what %s returned cannot be sent: %s", _name(handler), error)
         except MoorageError as error:
             _log.error("the answer of %s cannot be sent: %s", _name(handler), error)
+
+
+async def _within(span: HandlerSpan, handling: Awaitable[object]) -> None:
+    token = span.enter()
+    try:
+        await handling
+    finally:
+        span.leave(token)
+        span.end()
 
 
 def _is_library(owner: type[Any], name: str) -> bool:

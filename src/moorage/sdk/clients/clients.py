@@ -14,7 +14,7 @@ from moorage.sdk.clients.restored import Restored
 from moorage.sdk.link.planner import slot_of
 from moorage.sdk.link.terms import max_message
 from moorage.sdk.payload import RS, part_of
-from moorage.wire.moorage.v1 import Close, Opened
+from moorage.wire.moorage.v1 import Close, Opened, Trace
 
 _ATTACHMENTS: Final = re.compile(r"[56]([0-9]{1,5})-")
 
@@ -76,6 +76,8 @@ class Client:
         self.parting = Parting.NO
         self.queued = 0
         """Bytes of its packets that wait for their turn."""
+        self.trace: Trace | None = None
+        """The trace that its next packet belongs to."""
         self.incoming: list[bytes] = []
         """An event whose attachments are not all here."""
 

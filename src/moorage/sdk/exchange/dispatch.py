@@ -20,9 +20,23 @@ from moorage.sdk.clients.restored import Restored, data_of
 from moorage.sdk.exchange.handover import Movers
 from moorage.sdk.exchange.manager import SocketManager
 from moorage.sdk.payload import Codec
+from moorage.sdk.tracing import HandlerSpan
 from moorage.wire.engineio import SEPARATOR
 from moorage.wire.errors import PeerError
-from moorage.wire.moorage.v1 import Back, Close, Closed, Left, Moved, Open, Parked, Recover, Save, Upgraded
+from moorage.wire.moorage.v1 import (
+    Back,
+    Close,
+    Closed,
+    Left,
+    Moved,
+    Open,
+    Parked,
+    Recover,
+    Save,
+    Trace,
+    Traced,
+    Upgraded,
+)
 
 _FLASK_SESSION: Final = "saved_session"
 """Where Flask-SocketIO keeps the `session` of a client's handlers."""
@@ -150,6 +164,21 @@ class ClientDispatcher(Movers[ClientT]):
         """What the service keeps of a socket that may go on."""
         data = data_of(member.sid, client.session.get(member.namespace))
         return Save(member.namespace, member.sid, data)
+
+    # -- traces ---------------------------------------------------------------------------------------------
+
+    def trace(self, frame: Trace) -> None:
+        """The client's next packet is an event of a trace."""
+        client = self._table.by_number.get(frame.client)
+        if client is not None:
+            client.trace = frame
+
+    def _span(self, client: ClientT, trace: Trace, event: object, member: Member) -> HandlerSpan:
+        return HandlerSpan(trace, event, member.namespace, member.sid, partial(self._transmit, client))
+
+    def _unhandled(self, client: ClientT, trace: Trace | None) -> None:
+        if trace is not None:
+            self._transmit(client, Traced(trace.ref))
 
     # -- its packets ----------------------------------------------------------------------------------------
 

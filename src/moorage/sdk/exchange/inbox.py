@@ -51,6 +51,7 @@ class Inbox:
             v1.Adopt: dispatcher.adopt,
             v1.Released: dispatcher.released,
             v1.Resume: dispatcher.resume,
+            v1.Trace: dispatcher.trace,
             v1.Query: query,
             v1.Told: told,
             v1.Failed: self._failed,

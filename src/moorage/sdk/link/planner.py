@@ -51,7 +51,7 @@ _AIMS: Final[dict[type[Any], Aim]] = {
 _OF_CLIENT: Final = frozenset(
     (
         *(v1.Packet, v1.Open, v1.Closed, v1.Left, v1.Upgraded, v1.Moved),
-        *(v1.Recover, v1.Parked, v1.Back),
+        *(v1.Recover, v1.Parked, v1.Back, v1.Trace),
         *(v1.Freeze, v1.Adopt, v1.Released, v1.Resume),
     )
 )

@@ -14,6 +14,7 @@ import msgspec
 from moorage.sdk import errors
 from moorage.sdk.errors import MoorageError
 from moorage.sdk.link.recovery import OFF
+from moorage.sdk.tracing import can_trace
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.raw_batch import decode_frame_from_app
@@ -184,7 +185,7 @@ class Session:
     def hello(self) -> bytes:
         """The first message."""
         terms = (self.id, self._in.received, self._window, self._emit_only)
-        frame = v1.AppHello(v1.REVISION, self._sdk, *terms, self._instance, *self.recovery)
+        frame = v1.AppHello(v1.REVISION, self._sdk, *terms, self._instance, *self.recovery, can_trace())
         return encode_batch(0, 0, [encode_frame(frame)])
 
     def greeted(self, data: bytes, node: str = "") -> Greeting:

@@ -23,7 +23,7 @@ from moorage.sdk.exchange.dispatch import CLIENT_QUEUE, HANDLER_COST, ClientDisp
 from moorage.sdk.payload import Codec
 from moorage.sdk.threads.engine import Engine, ThreadsClient
 from moorage.sdk.threads.manager import ThreadsManager
-from moorage.wire.moorage.v1 import FromApp, Open
+from moorage.wire.moorage.v1 import FromApp, Open, Trace
 
 _log = logging.getLogger("moorage.sdk")
 
@@ -100,11 +100,12 @@ class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
         plan = self._reader.read(packet)
         size = len(packet)
         if type(plan) is Event:
+            trace, client.trace = client.trace, None
             size += HANDLER_COST
             if client.jobs.idle and self._sio.async_handlers:
-                self._start(client, plan, size)
+                self._start(client, plan, size, trace)
             else:
-                self._queue(client, size, partial(self._start, client, plan, size))
+                self._queue(client, size, partial(self._start, client, plan, size, trace))
         elif isinstance(plan, Ack):
             member = client.members.get(plan.namespace)
             if member is not None:
@@ -136,24 +137,26 @@ class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
             client.queued -= size
         job()
 
-    def _start(self, client: ThreadsClient, event: Event, size: int) -> None:
+    def _start(self, client: ThreadsClient, event: Event, size: int, trace: Trace | None) -> None:
         """Run an event's handler: in a thread of its own, or here if the server wants no threads."""
         member = client.members.get(event.namespace)
         if member is None or member.stage is not Stage.CONNECTED:
-            return  # the client sent it before it heard of its disconnect
+            # The client sent it before it heard of its disconnect.
+            self._unhandled(client, trace)
+            return
         if self._sio.async_handlers:
             with self._lock:
                 self.pending += size
                 client.running += 1
-            self._engine.pool.submit(partial(self._from_pool, size, member, event))
+            self._engine.pool.submit(partial(self._from_pool, size, member, event, trace))
         else:
-            self._run(member, event)
+            self._run(member, event, trace)
 
-    def _from_pool(self, size: int, member: Member, event: Event) -> None:
+    def _from_pool(self, size: int, member: Member, event: Event, trace: Trace | None) -> None:
         with self._lock:
             self.pending -= size
             self.begun += 1
-        self._run(member, event)
+        self._run(member, event, trace)
         client = member.client
         assert isinstance(client, ThreadsClient)
         with self._lock:
@@ -161,12 +164,26 @@ class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
         if client.parting is not Parting.NO:
             self.handler_ended(client)
 
-    def _run(self, member: Member, event: Event) -> None:
+    def _run(self, member: Member, event: Event, trace: Trace | None) -> None:
+        if trace is None:
+            self._handle(member, event)
+            return
+        client = member.client
+        assert isinstance(client, ThreadsClient)
+        span = self._span(client, trace, event.data[0], member)
+        token = span.enter()
+        failure = self._handle(member, event)
+        span.leave(token)
+        span.end(failure)
+
+    def _handle(self, member: Member, event: Event) -> Exception | None:
         sio, namespace = self._sio, member.namespace
         try:
             sio._handle_event_internal(sio, member.sid, member.client.sid, event.data, namespace, event.id)
-        except Exception:
+        except Exception as error:
             _log.exception("the handler of %.100r in %s failed", event.data[0], namespace)
+            return error
+        return None
 
     def _connect(self, client: ThreadsClient, plan: Connect) -> None:
         key, failed = (client.sid, plan.namespace), False

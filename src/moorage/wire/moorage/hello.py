@@ -29,6 +29,8 @@ class AppHello(Fields, tag=0):
     """Milliseconds for which its sockets may be away and be recovered; 0 for never. Revision 5."""
     quiet: bool = False
     """True if a return within this time must run no handler. Revision 5."""
+    traces: bool = False
+    """True if it can continue traces of OpenTelemetry. Revision 6."""
 
 
 class ServiceHello(Fields, tag=0):

@@ -34,10 +34,17 @@ from moorage.wire.moorage.rows import Count, Fields
 from moorage.wire.moorage.rows import Headers as Headers  # noqa: PLC0414
 from moorage.wire.moorage.rows import Row as Row  # noqa: PLC0414
 from moorage.wire.moorage.rows import Server as Server  # noqa: PLC0414
+from moorage.wire.moorage.server_events import List as List  # noqa: PLC0414
+from moorage.wire.moorage.server_events import Reply as Reply  # noqa: PLC0414
+from moorage.wire.moorage.server_events import Servers as Servers  # noqa: PLC0414
+from moorage.wire.moorage.server_events import Tell as Tell  # noqa: PLC0414
+from moorage.wire.moorage.server_events import Told as Told  # noqa: PLC0414
+from moorage.wire.moorage.tracing import Trace as Trace  # noqa: PLC0414
+from moorage.wire.moorage.tracing import Traced as Traced  # noqa: PLC0414
 from moorage.wire.reasons import LINK_BAD_FRAME
 
 SUBPROTOCOL: Final = "moorage.v1"
-REVISION: Final = 5
+REVISION: Final = 6
 """Counts additions within version 1. Each side sends its own revision; the lower one applies."""
 
 VOLATILE: Final = 1
@@ -187,29 +194,6 @@ class Facts(Fields, tag=33):
     chunks: tuple[Chunk, ...]
 
 
-class Tell(Fields, tag=40):
-    """An event for all other app servers. `timeout` in milliseconds; 0 = no answers wanted."""
-
-    ref: Count
-    namespace: str
-    timeout: Count
-    payload: bytes
-    number: Count = 0
-
-
-class Reply(Fields, tag=42):
-    """The answer to `Told`."""
-
-    ref: Count
-    payload: bytes
-
-
-class List(Fields, tag=43):
-    """Lists the app servers of the hub."""
-
-    ref: Count
-
-
 Counted = Emit | Ask | Join | Leave | Disconnect | Fetch | Tell
 """Frames that an app server numbers with one counter, which never goes back while it runs. Revision 3; the
 number is 0 if the app server does not count."""
@@ -322,22 +306,6 @@ class Data(Fields, tag=34):
     chunks: tuple[Chunk, ...]
 
 
-class Told(Fields, tag=41):
-    """An event from another app server. With `ref` 0 it expects no answer."""
-
-    ref: Count
-    sender: str
-    namespace: str
-    payload: bytes
-
-
-class Servers(Fields, tag=44):
-    """The answer to `List`."""
-
-    ref: Count
-    rows: tuple[Server, ...]
-
-
 FromApp = (
     Counted
     | AppHello
@@ -355,6 +323,7 @@ FromApp = (
     | Save
     | HandOver
     | State
+    | Traced
     | Drain
 )
 FromService = (
@@ -382,6 +351,7 @@ FromService = (
     | Adopt
     | Released
     | Resume
+    | Trace
     | Drain
 )
 

@@ -15,6 +15,7 @@ from moorage.edge.moorage.frames.handover import HandOverFrames
 from moorage.edge.moorage.frames.rooms import FEW_ROOMS, excluded_groups, groups_of, many_groups, namespace_of
 from moorage.edge.moorage.returns import SessionReturns
 from moorage.edge.moorage.server import MoorageServer
+from moorage.edge.moorage.tracing import Traces
 from moorage.hub.turns import Job
 from moorage.wire import reasons
 from moorage.wire.commands import (
@@ -56,8 +57,10 @@ class Dispatcher:
         wall_clock: Callable[[], float],
         headers: SharedHeaders,
         coverage: Coverage | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self._server = server
+        self._traces = traces
         self._node = server.node
         self.coverage = coverage
         """What the session knows of other nodes; None if there are none."""
@@ -94,6 +97,7 @@ class Dispatcher:
             v1.Save: SessionReturns(server).save,
             v1.HandOver: handover.hand_over,
             v1.State: handover.state,
+            v1.Traced: self._traced,
             v1.AppHello: self._hello_again,
         }
 
@@ -141,8 +145,14 @@ class Dispatcher:
         reason = error.reason
         self._server.queue(v1.Failed(ref, reason.number, reason.name, error.message))
 
+    def _traced(self, frame: v1.Traced) -> None:
+        if self._traces is not None:
+            self._traces.traced(frame)
+
     def end(self) -> None:
         """The session is over: give up its open questions."""
+        if self._traces is not None:
+            self._traces.end()
         streams, self._open = self._open, set()
         if self.coverage is not None:
             self.coverage.end()

@@ -1,0 +1,127 @@
+"""Samples clients' events for traces of OpenTelemetry. The context of a sampled event goes to the app server
+in a `Trace` frame before the event, and `Traced` comes back when the event is handled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from moorage.edge.moorage.server import MoorageServer
+from moorage.hub.hub import Client
+from moorage.hub.trace.describe import describe
+from moorage.wire.moorage import v1
+
+REVISION: Final = 6
+"""Revision of the link protocol from which app servers may continue traces."""
+MAX_OPEN: Final = 1_000
+"""Maximum sampled events of one app server that are not handled yet. Beyond it events are not sampled."""
+OPEN_SECONDS: Final = 60.0
+"""A span ends after this time, even if the app server has not said that the event is handled."""
+_EVENT: Final = ord("2")
+_BINARY_EVENT: Final = ord("5")
+
+
+class Begun(Protocol):
+    """A span that is open."""
+
+    parent: str
+    """Its W3C `traceparent`."""
+    state: str
+    """Its W3C `tracestate`."""
+
+    def end(self, outcome: str) -> None:
+        """End it. `outcome`: `handled`, `failed`, `lost` (the app server), or `timeout`."""
+
+
+class Spans(Protocol):
+    """Makes spans."""
+
+    ratio: float
+    """Part of the events that is sampled, above 0 and at most 1."""
+
+    def begin(self, event: str, attributes: dict[str, str | int]) -> Begun:
+        """Begin the span of a sampled event."""
+
+
+class Traces:
+    """The sampled events of one app server, and the `hub.ports.AppLink` that samples them: it takes the place
+    of the session's own, so an app server without traces costs nothing."""
+
+    def __init__(
+        self, server: MoorageServer, spans: Spans, random: Callable[[], float], *, node_id: str
+    ) -> None:
+        self._server = server
+        self._spans = spans
+        self._random = random
+        self._node_id = node_id
+        self._forward = server.forward
+        self.open, self.closed = server.open, server.closed
+        self.drained, self.taken = server.drained, server.taken
+        self._ref = 0
+        self._open: dict[int, tuple[Begun, float]] = {}
+        self._left = self._gap()
+
+    def _gap(self) -> int:
+        """How many events until the next sample, as if each event were decided on its own."""
+        ratio = self._spans.ratio
+        if ratio >= 1.0:
+            return 1
+        return 1 + int(math.log(1.0 - self._random()) / math.log(1.0 - ratio))
+
+    def forward(self, connection: Client, packet: bytes) -> None:
+        """`AppLink.forward`."""
+        kind = packet[1] if len(packet) > 1 else 0
+        if kind in (_EVENT, _BINARY_EVENT):
+            self._left -= 1
+            if self._left <= 0:
+                self._left = self._gap()
+                self._sample(connection, packet)
+        self._forward(connection, packet)
+
+    def _sample(self, connection: Client, packet: bytes) -> None:
+        number = connection.channel
+        if not isinstance(number, int) or len(self._open) >= MAX_OPEN:
+            # The client is on its way to another app server, or too many events wait.
+            return
+        what = describe(packet)
+        attributes: dict[str, str | int] = {
+            "messaging.system": "socket.io",
+            "messaging.operation.name": "receive",
+            "messaging.operation.type": "receive",
+            "messaging.destination.name": what.namespace,
+            "messaging.message.envelope.size": len(packet),
+            "moorage.hub": connection.hub.name,
+            "moorage.event": what.event or "",
+            "moorage.connection.id": connection.id,
+            "moorage.app_server.id": self._server.app.id,
+            "moorage.node.id": self._node_id,
+            "moorage.ack": "no" if what.ack is None else "yes",
+        }
+        if connection.user_id is not None:
+            attributes["user.id"] = connection.user_id
+        begun = self._spans.begin(what.event or "", attributes)
+        self._ref += 1
+        self._open[self._ref] = begun, self._server.node.clock()
+        self._server.queue(v1.Trace(self._ref, number, begun.parent, begun.state))
+
+    def traced(self, frame: v1.Traced) -> None:
+        """The app server has handled an event."""
+        begun = self._open.pop(frame.ref, None)
+        if begun is not None:
+            begun[0].end("failed" if frame.failed else "handled")
+
+    def tick(self, now: float) -> None:
+        """End spans that are open for too long."""
+        while self._open:
+            ref, (begun, since) = next(iter(self._open.items()))
+            if now - since < OPEN_SECONDS:
+                return
+            del self._open[ref]
+            begun.end("timeout")
+
+    def end(self) -> None:
+        """The session is over."""
+        for begun, _ in self._open.values():
+            begun.end("lost")
+        self._open.clear()

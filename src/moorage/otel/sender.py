@@ -1,0 +1,101 @@
+"""Sends traces and metrics. Whatever the collector does, traffic goes on: exports run in threads of their
+own, with bounded queues, and a node that stops waits for the last one for a moment only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+from moorage import __version__
+from moorage.metrics.metrics import Metrics
+from moorage.otel.numbers import metrics_data
+from moorage.otel.settings import Telemetry
+from moorage.otel.spans import OtelSpans
+
+LAST_SECONDS: Final = 2.0
+"""How long a node that stops waits for its last export."""
+
+
+class Sender:
+    """The traces and metrics of one node."""
+
+    def __init__(self, telemetry: Telemetry, metrics: Metrics, *, node: str, incarnation: str) -> None:
+        """`node` and `incarnation` name the node in what it sends."""
+        self._telemetry = telemetry
+        self._metrics = metrics
+        self._since = time.time_ns()
+        own = {
+            "service.name": "moorage",
+            "service.version": __version__,
+            "service.instance.id": incarnation,
+            "host.name": node,
+        }
+        # What the variables name takes precedence.
+        named = Resource(own).merge(OTELResourceDetector().detect())
+        self._resource = Resource.create(dict(named.attributes))
+        self._exporter: OTLPMetricExporter | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._provider: TracerProvider | None = None
+        self.spans: OtelSpans | None = None
+        """Makes the spans of sampled events; None if nothing is sampled."""
+        if telemetry.ratio:
+            provider = TracerProvider(sampler=ALWAYS_ON, resource=self._resource, shutdown_on_exit=False)
+            provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+            self._provider, self.spans = provider, OtelSpans(provider, telemetry.ratio)
+
+    def start(self) -> None:
+        """Begin to send metrics."""
+        if self._telemetry.metrics:
+            self._exporter = OTLPMetricExporter()
+            self._task = asyncio.create_task(self._send_forever())
+
+    async def _send_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._telemetry.interval)
+            await self._send()
+
+    async def _send(self) -> None:
+        assert self._exporter is not None
+        data = metrics_data(self._metrics, self._resource, self._since, time.time_ns())
+        # An export that fails is logged by the exporter. The next one has the sums of both.
+        await _in_thread(partial(self._exporter.export, data))
+
+    async def stop(self) -> None:
+        """Send what is left, if the collector takes it at once."""
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                if self._task is not None:
+                    self._task.cancel()
+                    await self._send()
+                if self._provider is not None:
+                    await _in_thread(partial(self._provider.force_flush, int(LAST_SECONDS * 1000)))
+        except TimeoutError:
+            pass
+
+
+async def _in_thread(call: Callable[[], object]) -> None:
+    """Run `call` in a thread. Unlike one of `asyncio.to_thread`, it does not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def run() -> None:
+        try:
+            call()
+        finally:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=run, name="moorage-otlp", daemon=True).start()
+    await done.wait()

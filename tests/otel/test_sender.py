@@ -1,0 +1,66 @@
+"""Exports run beside the traffic, and a collector that hangs keeps nothing from ending."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from moorage.metrics.metrics import Metrics
+from moorage.otel.sender import LAST_SECONDS, Sender
+from moorage.otel.settings import Telemetry
+
+BOTH = Telemetry(1.0, metrics=True, interval=3600.0)
+
+
+@pytest.fixture
+async def silent(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
+    """A collector that takes requests and never answers; their paths."""
+    asked: list[str] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readline()).decode().split()[1])
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "20")
+    yield asked
+    server.close()
+
+
+def sender(telemetry: Telemetry) -> Sender:
+    return Sender(telemetry, Metrics("1.2.3"), node="n1", incarnation="abc")
+
+
+async def test_a_stop_does_not_wait_for_a_collector_that_hangs(silent: list[str]) -> None:
+    made = sender(BOTH)
+    made.start()
+    assert made.spans is not None
+    made.spans.begin("a", {}).end("handled")
+    began = time.monotonic()
+    await made.stop()
+    assert LAST_SECONDS <= time.monotonic() - began < LAST_SECONDS + 5
+    assert silent == ["/v1/metrics"]
+
+
+async def test_nothing_is_sampled_at_ratio_0(silent: list[str]) -> None:
+    made = sender(BOTH._replace(ratio=0.0, metrics=False))
+    made.start()
+    assert made.spans is None
+    await made.stop()
+    assert silent == []
+
+
+@pytest.mark.parametrize(("given", "name"), [("", "moorage"), ("chat-edge", "chat-edge")])
+def test_the_variables_name_the_service(monkeypatch: pytest.MonkeyPatch, given: str, name: str) -> None:
+    monkeypatch.setenv("OTEL_SERVICE_NAME", given)
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
+    attributes = sender(BOTH)._resource.attributes
+    assert attributes["service.name"] == name
+    assert attributes["service.instance.id"] == "abc"
+    assert attributes["deployment.environment"] == "test"
