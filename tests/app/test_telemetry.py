@@ -30,9 +30,3 @@ def test_a_service_without_telemetry_loads_nothing_of_it() -> None:
     code = "import sys, moorage.app.service; print([name for name in sys.modules if 'opentelemetry' in name])"
     shown = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT / "src", text=True)
     assert shown == "[]\n"
-
-
-def test_the_sdk_loads_nothing_of_it_before_the_first_trace() -> None:
-    code = "import sys, moorage.sdk; print([name for name in sys.modules if 'opentelemetry.' in name])"
-    shown = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT / "src", text=True)
-    assert shown == "[]\n"

@@ -50,13 +50,11 @@ async def echo(service: MoorageProcess) -> tuple[socketio.AsyncServer, Any]:
     """An app server that answers `echo`, and one of whose handlers fails."""
     sio = socketio.AsyncServer(async_mode="asgi")
 
-    @sio.on("echo")
-    async def _echo(sid: str, text: str) -> str:
-        return text
-
-    @sio.on("broken")
-    async def _broken(sid: str) -> None:
+    async def broken(sid: str) -> None:
         raise ValueError("no")
+
+    sio.on("echo", lambda sid, text: text)
+    sio.on("broken", broken)
 
     return sio, await use_moorage(sio, hub="app", connection_string=service.connection_string)
 

@@ -80,7 +80,7 @@ class Sender:
                     self._task.cancel()
                     await self._send()
                 if self._provider is not None:
-                    await _in_thread(partial(self._provider.force_flush, int(LAST_SECONDS * 1000)))
+                    await _in_thread(self._provider.shutdown)
         except TimeoutError:
             pass
 

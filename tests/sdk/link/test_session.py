@@ -76,7 +76,7 @@ def session() -> Session:
 def test_the_first_hello() -> None:
     fresh = Session(sdk="test", window=1000)
     number, ack, frames = v1.decode_from_app(fresh.hello())
-    assert (number, ack, frames) == (0, 0, [v1.AppHello(v1.REVISION, "test", "", 0, 1000)])
+    assert (number, ack, frames) == (0, 0, [v1.AppHello(v1.REVISION, "test", "", 0, 1000, traces=True)])
     greeting = fresh.greeted(hello("s1", window=77))
     assert (greeting.again, greeting.resumed, greeting.lost) == ([], False, False)
     assert fresh.id == "s1"
