@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 
@@ -19,11 +20,11 @@ BOTH = Telemetry(1.0, metrics=True, interval=3600.0)
 async def silent(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
     """A collector that takes requests and never answers; their paths."""
     asked: list[str] = []
+    writers: list[asyncio.StreamWriter] = []
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         asked.append((await reader.readline()).decode().split()[1])
-        await reader.read()
-        writer.close()
 
     server = await asyncio.start_server(take, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -31,6 +32,10 @@ async def silent(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "20")
     yield asked
     server.close()
+    for writer in writers:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 def sender(telemetry: Telemetry) -> Sender:
@@ -57,10 +62,10 @@ async def test_nothing_is_sampled_at_ratio_0(silent: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("given", "name"), [("", "moorage"), ("chat-edge", "chat-edge")])
-def test_the_variables_name_the_service(monkeypatch: pytest.MonkeyPatch, given: str, name: str) -> None:
+async def test_the_variables_name_the_service(monkeypatch: pytest.MonkeyPatch, given: str, name: str) -> None:
     monkeypatch.setenv("OTEL_SERVICE_NAME", given)
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
-    attributes = sender(BOTH)._resource.attributes
+    attributes = sender(BOTH._replace(ratio=0.0))._resource.attributes
     assert attributes["service.name"] == name
     assert attributes["service.instance.id"] == "abc"
     assert attributes["deployment.environment"] == "test"
