@@ -31,6 +31,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "cli/settings.py": "cli/test_main.py",
     "cli/tokens.py": "cli/test_main.py",
     "cluster/ports.py": "contract/test_broker.py",
+    "edge/clients/opening.py": "edge/clients/test_polling.py",
     "edge/http/refusals.py": "edge/http/test_upgrade.py",
     "edge/settings.py": "config/test_load.py",
     "hub/recovery/causes.py": "hub/recovery/test_claims.py",

@@ -154,7 +154,7 @@ class Service:
         return bool(node.advertise) or self.relay.reaches(node.incarnation)
 
     def _build_edge(self, config: Config) -> None:
-        admission = Admission(
+        self.admission = admission = Admission(
             node=self.node,
             keys=self.keys,
             auth_settings=config.auth,
@@ -345,6 +345,7 @@ class Service:
             self.admin.keys.replace(config.admin.read_key, config.admin.operate_key)
         self.keys.replace(config.keys.primary, config.keys.secondary or None)
         self.node.configure(config.hubs, allow_unlisted_hubs=config.allow_unlisted_hubs)
+        self.admission.door.reload(config.server)
         if self.port.tls is not None:
             try:
                 self.port.tls.reload(config.server.tls)

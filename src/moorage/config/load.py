@@ -20,7 +20,7 @@ from moorage.config.sources import BODY, Given, Layer, from_env, from_flags, fro
 from moorage.edge.settings import TlsSettings
 from moorage.hub.settings import HubSettings
 
-_RELOADABLE: Final = re.compile(r"(?:keys|hubs|allow_unlisted_hubs|server\.tls)(?:\..+)?")
+_RELOADABLE: Final = re.compile(r"(?:keys|hubs|allow_unlisted_hubs|server\.(?:tls|allow|deny))(?:\..+)?")
 _ADMIN_KEYS: Final = ("admin.read_key", "admin.operate_key", "admin.read_key_file", "admin.operate_key_file")
 _KEYS: Final = ("keys.primary", "keys.secondary", "admin.read_key", "admin.operate_key")
 """Settings whose value may stand in a file of its own."""
@@ -113,7 +113,12 @@ def reloaded(old: Config, new: Config) -> Config:
         hubs=new.hubs,
         allow_unlisted_hubs=new.allow_unlisted_hubs,
         admin=admin,
-        server=msgspec.structs.replace(old.server, tls=_tls(old.server.tls, new.server.tls)),
+        server=msgspec.structs.replace(
+            old.server,
+            tls=_tls(old.server.tls, new.server.tls),
+            allow=new.server.allow,
+            deny=new.server.deny,
+        ),
         warnings=new.warnings,
     )
 

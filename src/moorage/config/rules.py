@@ -11,11 +11,12 @@ from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from moorage.edge.http.origins import canonical_entry
+from moorage.edge.limits.buckets import read_rate
 from moorage.wire.azure.dataplane import HUB_NAME
 
 Kind = Literal[
     "flag", "count", "size", "seconds", "text", "secret", "path", "choice", "endpoint", "origins", "networks",
-    "hub", "nats", "name", "prefix", "workers",
+    "hub", "nats", "name", "prefix", "workers", "rate",
 ]  # fmt: skip
 
 # The number of digits is bounded, so that no text becomes a number that is slow to handle or overflows.
@@ -227,6 +228,12 @@ def _items(value: object) -> list[str]:
     return [_text(item) for item in value]
 
 
+def _rate(value: object) -> str:
+    text = _text(value)
+    read_rate(text)
+    return text
+
+
 _PARSERS: Final[dict[Kind, Callable[[object], object]]] = {
     "flag": _flag,
     "count": count,
@@ -244,6 +251,7 @@ _PARSERS: Final[dict[Kind, Callable[[object], object]]] = {
     "name": _name,
     "prefix": _prefix,
     "workers": _workers,
+    "rate": _rate,
 }
 _EXPECTED: Final[dict[Kind, str]] = {
     "flag": "true or false",
@@ -258,6 +266,7 @@ _EXPECTED: Final[dict[Kind, str]] = {
     "networks": "a list of addresses and networks such as 127.0.0.1 or 10.0.0.0/8",
     "nats": "a list of NATS servers such as nats://127.0.0.1:4222 or nats://user:password@example.org",
     "workers": "auto, or a number of processes, 1 to 256",
+    "rate": "a rate such as 10/s, 300/m or 10/s burst 50",
     "prefix": "two of A-Z a-z 0-9",
     "name": "a name (up to 64 of A-Z a-z 0-9 _ -)",
     "hub": "a hub name (a letter, then up to 127 of A-Z a-z 0-9 _ ` , . [ ])",

@@ -52,6 +52,11 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whether the trusted proxies begin each connection with a PROXY header of version 2, which names the
     client (haproxy: `send-proxy-v2`). Connections of other peers must not have one."""
     tls: TlsSettings = TlsSettings()
+    allow: Networks = ()
+    """Networks from which clients may connect; if empty, from everywhere. Links, REST and metrics are not
+    affected. The address is the one that the app sees."""
+    deny: Networks = ()
+    """Networks from which clients may not connect, even if `allow` has them."""
     backlog: Annotated[int, Meta(ge=1, le=65_535)] = 4096
     header_timeout: Annotated[float, Meta(ge=0.1, le=3600)] = 10.0
     """Maximum time from the first byte of a request to the end of its headers."""

@@ -10,6 +10,9 @@ from msgspec import Meta
 
 from moorage.wire.sizes import GIB, Size
 
+RateText = Annotated[str, Meta(extra={"kind": "rate"})]
+"""Such as `10/s` or `600/m burst 50`; "" for no limit."""
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits for peers. A peer that exceeds one is refused or closed with a numbered reason."""
@@ -63,6 +66,21 @@ class HubSettings(RecoverySettings, frozen=True, kw_only=True, forbid_unknown_fi
 
     anonymous: bool = True
     """Whether a client may connect without an access token."""
+    max_connections: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
+    """Maximum client connections of the hub at one node; 0 for no limit but `limits.max_connections`."""
+    max_connections_per_user: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
+    """Maximum client connections of one user at one node; 0 for no limit."""
+    connects_per_address: RateText = ""
+    """New connections of one address at one node, such as `20/m` or `1/s burst 30`. An IPv6 address counts as
+    its /64 network."""
+    connects_per_user: RateText = ""
+    """New connections of one user at one node."""
+    messages_per_client: RateText = ""
+    """Engine.IO packets of one client, such as `100/s`. A client that exceeds it is closed."""
+    messages_per_user: RateText = ""
+    """Engine.IO packets of all clients of one user at one node together."""
+    messages_per_address: RateText = ""
+    """Engine.IO packets of all clients of one address at one node together."""
     on_app_loss: Literal["close", "move"] = "close"
     """The clients of a lost app server: `close` them, so that they reconnect, or `move` them to another one,
     with their ids and rooms, but without the app's data."""

@@ -55,6 +55,8 @@ PING_TIMEOUT = R(1109, "ping-timeout", "the client did not answer a ping", True,
 APP_LET_GO = R(1110, "app-let-go", "the app server released the client to reconnect", True, 503, 1012)
 RETURNED = R(1111, "returned", "the client came back on another connection", True, 409, 1001)
 MISSED_TOO_MUCH = R(1112, "missed-too-much", "what the client has missed is no longer kept", True, 410, 1012)
+HUB_FULL = R(1114, "hub-full", "the hub has as many clients as it may", True, 503, 1013)
+USER_FULL = R(1115, "user-full", "the user has as many clients as a user may", True, 429, 1013)
 EVENTS_LOST = R(1113, "events-lost", "events for the client were lost between two nodes", True, 410, 1012)
 INTERNAL = R(1199, "internal", "internal error", True, 500, 1011)
 
@@ -79,6 +81,7 @@ UPGRADE_TIMEOUT = R(2014, "upgrade-timeout", "the transport upgrade was not fini
 PACKET_WHILE_OPENING = R(
     2015, "packet-while-opening", "data before the connection was open", False, 400, 1002
 )
+TOO_MANY_MESSAGES = R(2017, "too-many-messages", "the client sends too many messages", True, 429, 1008)
 # 2016 was `poll-timeout`. No release has used it, and numbers are not reused.
 
 # 2100: an HTTP request of the client edge was refused
@@ -107,6 +110,10 @@ BAD_PROXY_HEADER = R(
     2119, "bad-proxy-header", "the proxy's PROXY header is missing or not valid", False, 400, 1002, 3
 )
 TLS_HANDSHAKE = R(2120, "tls-handshake", "the TLS handshake failed", False, 400, 1002, 3)
+ADDRESS_REFUSED = R(2121, "address-refused", "clients at this address may not connect", False, 403, 1008, 4)
+TOO_MANY_CONNECTS = R(
+    2122, "too-many-connects", "too many new connections of this address or user", True, 429, 1013, 3
+)
 
 # 3000: a token was refused
 TOKEN_MISSING = R(3000, "token-missing", "an access token is required", False, 401, 1008, 4)

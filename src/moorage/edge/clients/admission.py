@@ -13,7 +13,9 @@ from moorage.auth import AccessKeys, AuthSettings, Claims
 from moorage.edge.clients.log import ClientLog
 from moorage.edge.http.forwarded import TrustedProxies
 from moorage.edge.http.origins import Origins
+from moorage.edge.limits.door import Door, Meter
 from moorage.edge.settings import CorsSettings, ServerSettings
+from moorage.hub.hub import Connection
 from moorage.hub.node import Node
 from moorage.wire import reasons
 from moorage.wire.authority import check_host
@@ -63,6 +65,7 @@ class Admission:
         self._proxies = TrustedProxies(server.trusted_proxies)
         self._default_hub = default_hub
         self._wall_clock = wall_clock
+        self.door = Door(server, node.hub_settings, node.clock)
         self.refused: Callable[[str, str, PeerError], object] = _nobody
         """Told of a client whose token is refused: the hub, and the token ("" if there is none)."""
 
@@ -117,24 +120,28 @@ class Admission:
         address: Callable[[], str],
     ) -> Handshake:
         """Check the token and gather what the app server may know. `target` is path and query as received,
-        `address` gives the peer's. Raises `PeerError` (token-*)."""
+        `address` gives the peer's. Raises `PeerError` (token-*, address-refused, too-many-connects)."""
+        gathered = _gathered(headers)
 
-        gathered: dict[str, list[str]] = {}
-        for name, value in headers:
-            gathered.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        def client_address() -> str:
+            return self._proxies.client(address(), gathered)
+
+        # First, because a signature costs more to check than an address.
+        self.door.check_address(hub, client_address)
         token = query.get("access_token", [""])[0] or _bearer(gathered)
         try:
             claims, query_is_ours = self._claims(hub, scheme, query, gathered)
         except PeerError as error:
             self.refused(hub, token, error)
             raise
+        self.door.check_user(hub, None if claims is None else claims.user_id)
         check_host(gathered.get("host", ()))
         if query_is_ours:
             query.pop("access_token", None)
 
         def origin() -> Origin:
             url = _without_token(target) if query_is_ours else target
-            return Origin(url, self._proxies.client(address(), gathered))
+            return Origin(url, client_address())
 
         self._hide_from_foreign_pages(gathered)
         for hidden in NOT_FORWARDED:
@@ -151,6 +158,10 @@ class Admission:
             origin=origin,
             secure=secure,
         )
+
+    def meter(self, connection: Connection, headers: Headers, address: Callable[[], str]) -> Meter | None:
+        """What counts the messages of a new transport; None if its hub has no limit."""
+        return self.door.meter(connection, lambda: self._proxies.client(address(), _gathered(headers)))
 
     def _claims(
         self, hub: str, scheme: str, query: dict[str, list[str]], headers: dict[str, list[str]]
@@ -216,6 +227,14 @@ class Admission:
 
 def _nobody(hub: str, token: str, error: PeerError) -> None:
     """Nothing is told."""
+
+
+def _gathered(headers: Headers) -> dict[str, list[str]]:
+    """The values of each header, by its name in lower case."""
+    gathered: dict[str, list[str]] = {}
+    for name, value in headers:
+        gathered.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return gathered
 
 
 def _bearer(headers: Mapping[str, Sequence[str]]) -> str:

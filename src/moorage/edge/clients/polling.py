@@ -9,19 +9,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from moorage.edge.clients.admission import Admission
+from moorage.edge.clients.opening import PollingOpening
 from moorage.edge.http.asgi import GoneError, Receive, Scope, read_body, unless_gone
 from moorage.edge.http.protocol import TURN, Turn
 from moorage.edge.http.refusals import error_body
 from moorage.edge.http.replies import Send, preflight, respond
 from moorage.edge.http.upgrade import parse_query
+from moorage.edge.limits.door import Meter
 from moorage.edge.relay.relay import Relay
 from moorage.edge.unconfirmed import TRANSPORT, unconfirmed
-from moorage.engine.upgrade import State, Step
+from moorage.engine.upgrade import State
 from moorage.hub.hub import Connection
 from moorage.hub.ports import RefusedError
 from moorage.wire import engineio, reasons
 from moorage.wire.errors import PeerError
-from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import Reason, stays_away
 
 BINARY_TYPE: Final = b"application/octet-stream"
@@ -52,6 +53,7 @@ class PollingSession:
         "connection",
         "dead_at",
         "ended",
+        "meter",
         "posting",
         "unsaid",
     )
@@ -64,6 +66,8 @@ class PollingSession:
     def __init__(self, handler: PollingHandler, connection: Connection) -> None:
         self.connection = connection
         self.posting = False
+        self.meter: Meter | None = None
+        """Counts the client's packets, if their number is limited."""
         self.dead_at: float | None = None
         """Set when the session has ended: the time until which it waits for its last poll."""
         self.ended: Reason | None = None
@@ -292,15 +296,19 @@ class PollingHandler:
 
     async def _open(self, scope: Scope, receive: Receive, hub: str, query: dict[str, list[str]]) -> bytes:
         path, asked = scope["path"], scope["query_string"].decode("latin-1")
+
+        def address() -> str:
+            return str(scope["client"][0]) if scope["client"] else ""
+
         handshake = self._admission.handshake(
             hub,
             scope["scheme"],
             query,
             scope["headers"],
             target=f"{path}?{asked}" if asked else path,
-            address=lambda: scope["client"][0] if scope["client"] else "",
+            address=address,
         )
-        opening = _Opening()
+        opening = PollingOpening()
         connection = self.node.connect(hub, handshake, opening)
         info = await unless_gone(opening.answer, receive)
         if info is None:
@@ -311,6 +319,7 @@ class PollingHandler:
         if connection.session.state == State.CLOSED:
             raise PeerError(reasons.UNKNOWN_SID, "closed while it was opening")
         session = PollingSession(self, connection)
+        session.meter = self._admission.meter(connection, scope["headers"], address)
         self._sessions[connection.id] = session
         connection.outbox.attach(session, ready=False)
         return engineio.open_packet(
@@ -370,6 +379,9 @@ class PollingHandler:
             if connection.session.state == State.CLOSED:
                 break
             metrics.received_polling += 1
+            if session.meter is not None and (limit := session.meter.exceeded()):
+                self.node.disconnect(connection, reasons.TOO_MANY_MESSAGES, who="service", detail=limit)
+                break
             self.node.receive(connection, packet)
             if number % POST_SLICE == 0:
                 # Let others have a turn. The app server may be behind by now.
@@ -409,24 +421,6 @@ class _Poll:
         self._session.abandoned(self._future)
         if not self._future.done():
             self._future.set_exception(GoneError())
-
-
-class _Opening:
-    """`hub.ports.Opening` of a polling client."""
-
-    transport = "polling"
-
-    def __init__(self) -> None:
-        self.answer: asyncio.Future[OpenInfo] = asyncio.get_running_loop().create_future()
-
-    def accepted(self, connection: Connection, info: OpenInfo) -> None:
-        connection.session.step(Step.OPENED_POLLING)
-        if not self.answer.done():
-            self.answer.set_result(info)
-
-    def refused(self, reason: Reason, detail: str) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(RefusedError(reason, detail))
 
 
 class _EndedError(PeerError):

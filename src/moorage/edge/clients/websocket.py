@@ -11,6 +11,7 @@ from picows import WSFrame, WSMsgType, WSTransport
 
 from moorage.edge.clients.admission import Admission
 from moorage.edge.http.upgrade import MAX_READ, ClientProtocol, UpgradeRequest, tcp_of
+from moorage.edge.limits.door import Meter
 from moorage.edge.relay.relay import Relay
 from moorage.edge.sockets import Socket, Sweep, reason_of
 from moorage.edge.unconfirmed import unconfirmed
@@ -267,6 +268,26 @@ class ClientSocket(Socket):
         self.abort()
 
 
+class MeteredSocket(ClientSocket):
+    """A WebSocket whose messages are counted. Others have no check for each message."""
+
+    __slots__ = ("_meter",)
+
+    def __init__(
+        self, acceptor: WebSocketAcceptor, connection: Connection, meter: Meter, *, probing: bool
+    ) -> None:
+        super().__init__(acceptor, connection, probing=probing)
+        self._meter = meter
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """One frame, control frames included."""
+        limit = self._meter.exceeded() if self._connection.session.state != State.CLOSED else ""
+        if limit:
+            self._fail(PeerError(reasons.TOO_MANY_MESSAGES, limit))
+        else:
+            super().on_ws_frame(transport, frame)
+
+
 class WebSocketAcceptor:
     """Accepts or refuses the upgrade requests of clients."""
 
@@ -331,9 +352,16 @@ class WebSocketAcceptor:
         if connection.session.state != State.POLLING:
             raise PeerError(reasons.DUPLICATE_UPGRADE)
         connection.session.step(Step.UPGRADE_ASKED)
-        socket = ClientSocket(self, connection, probing=True)
+        socket = self.socket(connection, request, probing=True)
         self.sweep.watch(socket, self.admission.server.upgrade_timeout)
         request.accept(socket, max_frame=connection.session.max_payload, subprotocol=subprotocol)
+
+    def socket(self, connection: Connection, request: UpgradeRequest, *, probing: bool) -> ClientSocket:
+        """The listener of a new WebSocket."""
+        meter = self.admission.meter(connection, request.headers, request.address)
+        if meter is None:
+            return ClientSocket(self, connection, probing=probing)
+        return MeteredSocket(self, connection, meter, probing=probing)
 
     def tick(self, now: float) -> None:
         """End upgrades that hang, and closed sockets that do not go away."""
@@ -359,7 +387,7 @@ class _Opening:
 
     def accepted(self, connection: Connection, info: OpenInfo) -> None:
         connection.session.step(Step.OPENED_WEBSOCKET)
-        socket = ClientSocket(self._acceptor, connection, probing=False)
+        socket = self._acceptor.socket(connection, self._request, probing=False)
         packet = engineio.open_packet(
             connection.id,
             upgrades=False,

@@ -27,14 +27,14 @@ class TrustedProxies:
 
     def trusts(self, peer: str) -> bool:
         """True if `peer` is the address of a trusted proxy."""
-        address = _plain(peer.partition("%")[0])
+        address = plain_address(peer)
         return address is not None and self._trusts(address)
 
     def client(self, peer: str, headers: Mapping[str, Sequence[str]]) -> str:
         """The address of the client whose request came from `peer`. `headers`: values by lower-case name."""
         if not self._networks:
             return peer
-        address = _plain(peer.partition("%")[0])
+        address = plain_address(peer)
         if address is None or not self._trusts(address):
             return peer
         found = {
@@ -59,6 +59,11 @@ class TrustedProxies:
 
     def _trusts(self, address: _Address) -> bool:
         return any(address in network for network in self._networks)
+
+
+def plain_address(peer: str) -> _Address | None:
+    """A peer's address, without the zone of a link-local one; None for what is no address."""
+    return _plain(peer.partition("%")[0])
 
 
 def _plain(text: str) -> _Address | None:

@@ -15,6 +15,7 @@ from moorage.hub.connections.bursts import Bursts
 from moorage.hub.connections.fanout import Encoded, push
 from moorage.hub.connections.guests import Guests
 from moorage.hub.connections.heartbeat import Heartbeats
+from moorage.hub.connections.quotas import check_quotas, unwelcome
 from moorage.hub.handover.handovers import Handovers
 from moorage.hub.handover.move import Move
 from moorage.hub.hub import BURST, AppServer, Client, Connection, Hub
@@ -222,9 +223,9 @@ class Clients:
         if len(handshake.groups) > self.limits.max_groups:
             raise PeerError(reasons.TOO_MANY_GROUPS, f"at most {self.limits.max_groups}")
         hub = self.hub(hub_name)
-        server = hub.servers.choose() if hub is not None else None
-        if hub is None or server is None:
+        if hub is None or (server := hub.servers.choose()) is None:
             raise PeerError(reasons.NO_APP_SERVER)
+        check_quotas(hub, self._settings_of(hub.name), handshake.user_id)
         return hub, server
 
     def accept(self, connection: Client, info: OpenInfo) -> None:
@@ -240,23 +241,23 @@ class Clients:
                 connection.server.link.closed(connection, reasons.TRANSPORT_LOST)
             return
         opening, handshake = waiting
-        if self.draining:
-            # This client may have been skipped when all clients were closed.
+        hub, user = connection.hub, connection.user_id
+        error = unwelcome(hub, self._settings_of(hub.name), user, draining=self.draining)
+        if error is not None:
             self._forget(connection)
-            connection.server.link.closed(connection, reasons.DRAINING)
-            self.observer.refused(connection.hub.name, handshake, PeerError(reasons.DRAINING))
-            opening.refused(reasons.DRAINING, "")
+            connection.server.link.closed(connection, error.reason)
+            self.observer.refused(hub.name, handshake, error)
+            opening.refused(error.reason, error.detail)
             return
         session = connection.session
         session.max_payload = min(session.max_payload, info.max_payload)
-        directory = connection.hub.directory
-        directory.add(connection)
+        hub.directory.add(connection)
         for group in handshake.groups:
-            directory.rooms.join(connection, group)
+            hub.directory.rooms.join(connection, group)
         self.observer.opened(connection, opening.transport)
         terms = OpenInfo(info.ping_interval, info.ping_timeout, session.max_payload)
-        if connection.hub.recovery is not None:
-            connection.hub.recovery.heartbeat(terms.ping_interval / 1000, terms.ping_timeout / 1000)
+        if hub.recovery is not None:
+            hub.recovery.heartbeat(terms.ping_interval / 1000, terms.ping_timeout / 1000)
         if not connection.server.can.keeps_heartbeat:
             # Before the answer: packets that the client sent too early are read while it is being answered.
             self.heartbeats.add(connection, terms, self.clock())

@@ -1,0 +1,33 @@
+"""The number of connections that a hub and each of its users may have at this node."""
+
+from __future__ import annotations
+
+from moorage.hub.hub import Hub
+from moorage.hub.settings import HubSettings
+from moorage.wire.errors import PeerError
+from moorage.wire.reasons import DRAINING, HUB_FULL, USER_FULL
+
+
+def check_quotas(hub: Hub, settings: HubSettings, user: str | None) -> None:
+    """A client asks for a session. Raises `PeerError` (hub-full, user-full). Clients that wait for their app
+    server count, too."""
+    most = settings.max_connections
+    if most and sum([len(server.clients) for server in hub.servers.serving()]) >= most:
+        raise PeerError(HUB_FULL, f"at most {most}")
+    _check_user(hub, settings, user)
+
+
+def unwelcome(hub: Hub, settings: HubSettings, user: str | None, *, draining: bool) -> PeerError | None:
+    """Why a client that its app server accepts is refused nevertheless; None if it is not. It may have been
+    skipped when all clients were closed, and others of its user may have been accepted meanwhile."""
+    try:
+        _check_user(hub, settings, user)
+    except PeerError as error:
+        return error
+    return PeerError(DRAINING) if draining else None
+
+
+def _check_user(hub: Hub, settings: HubSettings, user: str | None) -> None:
+    most = settings.max_connections_per_user
+    if most and user is not None and len(hub.directory.of_user(user)) >= most:
+        raise PeerError(USER_FULL, f"at most {most}")

@@ -1,0 +1,59 @@
+"""The number of clients that a hub and a user may have."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.hub.ports import RefusedError
+from moorage.hub.settings import HubSettings
+from moorage.wire.handshake import OpenInfo
+from moorage.wire.reasons import CLIENT_CLOSED, HUB_FULL, USER_FULL
+from tests.hub.fakes import HUB, RecordingOpening, World
+
+TERMS = OpenInfo(25_000, 20_000, 1_000_000)
+
+
+def test_a_hub_has_only_so_many_clients() -> None:
+    world = World(hubs={HUB: HubSettings(max_connections=2)})
+    world.server()
+    first, _ = world.client(), world.client()
+    with pytest.raises(RefusedError) as refused:
+        world.open(RecordingOpening())
+    assert refused.value.reason is HUB_FULL
+    world.node.disconnect(first, CLIENT_CLOSED, who="client")
+    assert world.client()
+
+
+def test_clients_that_wait_for_their_app_server_count_in_the_hub() -> None:
+    world = World(hubs={HUB: HubSettings(max_connections=1)})
+    _, link = world.server()
+    link.on_open = lambda connection: None
+    waiting = world.open(RecordingOpening())
+    with pytest.raises(RefusedError):
+        world.open(RecordingOpening())
+    world.node.abandon(waiting)
+    assert world.open(RecordingOpening())
+
+
+def test_a_user_has_only_so_many_clients() -> None:
+    world = World(hubs={HUB: HubSettings(max_connections_per_user=1)})
+    _, link = world.server()
+    first = world.client(user_id="ada")
+    for other in ("bob", None):
+        assert world.client(user_id=other)
+    assert world.client()
+    with pytest.raises(RefusedError) as refused:
+        world.open(RecordingOpening(), user_id="ada")
+    assert refused.value.reason is USER_FULL
+    world.node.disconnect(first, CLIENT_CLOSED, who="client")
+
+    # Two ask at the same moment: the second one is refused when its app server accepts it.
+    link.on_open = lambda connection: None
+    openings = [RecordingOpening(), RecordingOpening()]
+    asked = [world.open(opening, user_id="ada") for opening in openings]
+    for connection in asked:
+        world.node.accept(connection, TERMS)
+    assert [len(opening.accepts) for opening in openings] == [1, 0]
+    assert openings[1].refusals == [(USER_FULL, "at most 1")]
+    assert link.ended[-1] == (asked[1].id, USER_FULL)
+    assert world.node.connections == 4
