@@ -1,6 +1,7 @@
 """The import rule: which parts of `moorage` may import which, and what the pure layers must not use.
 
     wire <- engine <- hub <- { cluster, edge, upstream, control } <- config, app <- workers <- cli
+    wire <- { sdk, load }, and load <- cli
 
 Arrows point at what may be imported. An import inside a function or under `TYPE_CHECKING` counts like
 any other, also in the search for cycles: a dependency that is hidden is still one. The checker itself is
@@ -37,7 +38,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "config": LOWER,
     "app": LOWER | {"config", "otel"},
     "workers": LOWER | {"config", "app"},
-    "cli": LOWER | {"config", "app", "workers"},
+    "load": frozenset({"wire"}),
+    "cli": LOWER | {"config", "app", "workers", "load"},
     "__main__": frozenset({"cli"}),
 }
 """Part -> the other parts it may import. The package itself (`""`, the version) is open to all."""
@@ -51,7 +53,7 @@ IMPURE = frozenset(
 bytes as arguments, so that its tests move a number instead of a clock."""
 
 ONLY_IN: Mapping[str, frozenset[str]] = {
-    "picows": frozenset({"edge", "sdk"}),
+    "picows": frozenset({"edge", "load", "sdk"}),
     "opentelemetry": frozenset({"otel", "sdk"}),
 }
 """Libraries that only one part may import, so that only this part changes if they are replaced."""
@@ -229,7 +231,7 @@ def test_a_correct_package_has_no_faults() -> None:
         ("engine___bad", "if TYPE_CHECKING:\n    from socket import socket", "engine does no I/O"),
         ("wire___bad", "import structlog", "of third parties wire may know msgspec and orjson"),
         ("hub___bad", "import uvloop", "of third parties hub may know msgspec and orjson"),
-        ("control___bad", "from picows import WSFrame", "only edge, sdk may"),
+        ("control___bad", "from picows import WSFrame", "only edge, load, sdk may"),
         ("edge___settings", "from moorage.edge import server", "edge.server -> moorage.edge.settings"),
         (
             "edge___settings",

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import click
 
 from moorage import __version__
-from moorage.cli import drain, nodes, service, settings, tokens, trace
+from moorage.cli import bench, drain, nodes, service, settings, tokens, trace
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -39,6 +39,7 @@ for _command in (
     service.serve,
     drain.drain,
     nodes.nodes,
+    bench.bench,
     settings.config_group,
     tokens.token,
     trace.trace,

@@ -39,7 +39,7 @@ def dev(
 
     Prints the connection string for the app server and the line for the clients.
     """
-    _need_service()
+    need_service()
     from moorage import logs
     from moorage.config import load
 
@@ -98,7 +98,7 @@ def serve(
     SIGTERM and SIGINT drain it: not ready, no new clients, the others closed at a pace, end.
     SIGHUP reads the configuration again and applies keys, hubs and the certificate.
     """
-    _need_service()
+    need_service()
     from moorage.config import load
     from moorage.config.model import ConfigError
 
@@ -135,7 +135,7 @@ def serve(
     raise SystemExit(_run(settings, reload=reload, on_ready=on_ready))
 
 
-def _need_service() -> None:
+def need_service() -> None:
     """Refuse a command that runs the service if only the SDK and the command line are installed."""
     from importlib.util import find_spec
 
