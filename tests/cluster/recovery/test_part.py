@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from moorage.hub.recovery.causes import UNKNOWN
+from moorage.hub.recovery.causes import UNREACHED
 from moorage.wire.cluster import Alive
 from moorage.wire.commands import EVERYONE, Selection, Send
 from moorage.wire.filters.compiled import Filter
@@ -197,7 +197,7 @@ def test_beside_an_older_node_no_socket_moves(version: tuple[int, int]) -> None:
     several.nodes.settle()
     several.come_back(client, 1, answer=False)
     if version == (1, 0):
-        assert several.refused(1) == {UNKNOWN: 1}
+        assert several.refused(1) == {UNREACHED: 1}
     else:
         client.answer()
         client.lose()

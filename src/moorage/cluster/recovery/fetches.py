@@ -40,8 +40,8 @@ Done = Callable[[str], object]
 class Peers(Network, Protocol):
     """The other nodes, and those that were there."""
 
-    def is_past(self, node: str) -> bool:
-        """True if the node was there once, and is gone."""
+    def fate(self, node: str) -> str:
+        """Why a socket that this node made cannot be had, if no node has it: the name of the cause."""
 
     def once_visible(self, hub: str, groups: tuple[str, ...], call: Callable[[bool], object]) -> None:
         """Call back with True once all nodes know that this one has members of these groups; with False if
@@ -94,11 +94,11 @@ class Fetches:
 
     def _fetch(self, wanted: Wanted, done: Done, *, whole: bool) -> None:
         owner, peers = incarnation_of(wanted.pid), self._peers.peers()
-        past = self._peers.is_past(owner)
-        known = past or owner == self._own or owner in peers
+        fate = self._peers.fate(owner)
+        known = fate == LOST or owner == self._own or owner in peers
         if not known or not peers or wanted.pid in self._by_pid:
             # A stranger's invention must not cost all nodes a message.
-            done(LOST if past else UNKNOWN)
+            done(fate)
             return
         self._last += 1
         until = self._node.clock() + SECONDS
@@ -172,8 +172,8 @@ class Fetches:
             self._ask(fetch, others)
             fetch.all = True
         else:
-            gone = self._peers.is_past(incarnation_of(fetch.wanted.pid))
-            self._end(fetch, LOST if gone and fetch.cause == UNKNOWN else fetch.cause)
+            fate = self._peers.fate(incarnation_of(fetch.wanted.pid))
+            self._end(fetch, fate if fetch.cause == UNKNOWN else fetch.cause)
 
     def _more(self, node: str, body: More) -> None:
         fetch = self._by_number.get(body.number)

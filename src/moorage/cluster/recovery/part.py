@@ -12,10 +12,13 @@ from moorage.cluster.recovery.barrier import Barrier
 from moorage.cluster.recovery.fetches import Fetches
 from moorage.cluster.recovery.losses import ClusterLosses
 from moorage.hub.node import Node
-from moorage.wire.cluster import VERSION, Body, Envelope
+from moorage.hub.recovery.causes import LOST, UNKNOWN, UNREACHED
+from moorage.wire.cluster import Body, Envelope
 from moorage.wire.recovery.losses import Loss
 from moorage.wire.recovery.moving import Awaited, Moving, Reached
 
+SINCE: Final = (1, 1)
+"""Version of the messages between nodes since which sockets move."""
 AT_ONCE: Final = 500
 """Sockets that leave at the same time, when the node ends."""
 AGAIN: Final = 4.0
@@ -130,7 +133,7 @@ class ClusterRecovery:
         tell what it has carried out."""
         membership = self._cluster.membership
         members = () if membership is None else membership.members.values()
-        return () if any(each.version < VERSION for each in members) else tuple(self._names)
+        return () if any(each.version < SINCE for each in members) else tuple(self._names)
 
     def tell(self, node: str, body: Body) -> None:
         """Send a message to one node, behind everything that was sent to it before."""
@@ -140,9 +143,11 @@ class ClusterRecovery:
         """Make a call once everything that a node has sent so far is carried out."""
         self._cluster.after(node, call)
 
-    def is_past(self, node: str) -> bool:
-        """True if the node was there once, and is gone."""
-        return node in self._past
+    def fate(self, node: str) -> str:
+        """Why a socket that this node made cannot be had, if no node has it: the name of the cause."""
+        if node in self._past:
+            return LOST
+        return UNREACHED if node in self._names and not self.peers() else UNKNOWN
 
     def once_visible(self, hub: str, groups: tuple[str, ...], call: Callable[[bool], object]) -> None:
         """Call back with True once all nodes know that this one has members of these groups; with False if
