@@ -9,6 +9,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -57,6 +58,8 @@ from moorage.wire.errors import PeerError
 from moorage.wire.reasons import UNKNOWN_PATH
 
 TICK_SECONDS: Final = 0.25
+INSPECTION_PAUSE: Final = 0.001
+"""Seconds between two steps of the work for operators, if there is much of it."""
 SID_BYTES: Final = 16
 """128 random bits after the node's incarnation."""
 
@@ -132,6 +135,7 @@ class Service:
         if self.admin is not None:
             self._operator = self.admin.look_at(self.node, self.metrics, self._told_to_drain)
         self.node.heartbeats.wake_at = self._alarm.set
+        self.node.inspections.pause = partial(self._loop.call_later, INSPECTION_PAUSE)
         self._build_edge(config)
         self._coverage = self._cover(config)
         if not self._alone:

@@ -91,6 +91,8 @@ class NodeConnections(Rows, frozen=True, kw_only=True):
     """One node's part of a page."""
 
     connections: list[ConnectionRow]
+    places: list[tuple[str, str]]
+    """The hub of each row, in lower case, and its id: all that is needed to put pages together."""
     following: tuple[str, str] | None
     """Hub and connection id behind which the node may have more; None at the end."""
     limited: bool = False
@@ -285,6 +287,8 @@ class NodeDisconnects(Rows, frozen=True, kw_only=True):
     """One node's latest ends, the newest first."""
 
     disconnects: list[DisconnectRow]
+    times: list[float]
+    """The time of each."""
 
 
 class Point(Rows, frozen=True, kw_only=True):

@@ -175,6 +175,9 @@ ADMIN_TOO_MANY_TRIES = R(
 )
 ADMIN_BUSY = R(5106, "admin-busy", "too many requests of operators are waiting", True, 503, 1013)
 ADMIN_UNKNOWN_NODE = R(5107, "admin-unknown-node", "no such node in the cluster", False, 404, 1008)
+ADMIN_NODE_SILENT = R(
+    5108, "admin-node-silent", "the node with the answer did not answer in time", True, 504, 1013
+)
 ADMIN_TOO_MANY_TRACES = R(5110, "admin-too-many-traces", "too many traces at this node", True, 503, 1013)
 ADMIN_PAYLOADS_OFF = R(
     5111, "admin-payloads-off", "the setting admin.trace_payloads is off", False, 403, 1008

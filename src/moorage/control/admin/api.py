@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from moorage.control.admin.callers import COOKIE, Caller, Callers
 from moorage.control.admin.keys import AdminKeys, Role
 from moorage.control.admin.operations import BASE, Call, Operation, Table
+from moorage.control.admin.pace import Pace
 from moorage.control.rest import Count
 from moorage.control.rest_answers import error_answer, json_answer
 from moorage.wire.authority import check_host
@@ -68,6 +69,7 @@ class AdminApi:
         self._session_ttl = session_ttl
         self._clock = clock
         self._count = count
+        self._pace = Pace()
         self._secure = public_endpoint.startswith("https:")
 
     @property
@@ -91,6 +93,7 @@ class AdminApi:
                 operation, given = self._find(request, path)
                 name = operation.name
                 caller = self._admit(request, operation)
+                await self._pace.turn()
                 response = await self._answer(request, operation, given, caller)
         except PeerError as error:
             reason = error.reason.name

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from moorage.wire.inspect import (
-    ConnectionRow,
     HubRow,
-    NodeConnections,
     NodeHistory,
     NodeHubs,
     NodeRooms,
@@ -20,27 +20,47 @@ Cursor = tuple[str, str]
 """A hub's name in lower case, and the id of a connection."""
 
 
-def page(parts: Mapping[str, NodeConnections], limit: int) -> tuple[list[ConnectionRow], Cursor | None]:
+class Page(msgspec.Struct, frozen=True):
+    """A `NodeConnections` whose rows are not decoded: that would take longer than all else."""
+
+    connections: list[msgspec.Raw]
+    places: list[Cursor]
+    following: Cursor | None
+    limited: bool = False
+
+
+class Ends(msgspec.Struct, frozen=True):
+    """A `NodeDisconnects`, likewise."""
+
+    disconnects: list[msgspec.Raw]
+    times: list[float]
+
+
+def page(parts: Mapping[str, Page], limit: int) -> tuple[list[msgspec.Raw], Cursor | None]:
     """One page of the pages of nodes (by incarnation), and behind which connection the next one begins. Rows
     are in the order of hub, node, and then as their node gives them. So what follows a node's last row of a
     page is unknown, as long as this node has more."""
     rows = [
-        (row.hub.casefold(), node, row) for node, part in sorted(parts.items()) for row in part.connections
+        ((place[0], node), place, row)
+        for node, part in sorted(parts.items())
+        for place, row in zip(part.places, part.connections, strict=True)
     ]
-    rows.sort(key=lambda entry: entry[:2])
-    ends = [
-        (part.following[0], node, part.following)
-        for node, part in parts.items()
-        if part.following is not None
-    ]
+    rows.sort(key=lambda entry: entry[0])
+    ends = [((part.following[0], node), part.following) for node, part in parts.items() if part.following]
     following: Cursor | None = None
     if ends:
-        hub, node, following = min(ends, key=lambda end: end[:2])
-        rows = [entry for entry in rows if entry[:2] <= (hub, node)]
+        last, following = min(ends, key=lambda end: end[0])
+        rows = [entry for entry in rows if entry[0] <= last]
     if len(rows) > limit:
         rows = rows[:limit]
-        following = (rows[-1][0], rows[-1][2].id)
+        following = rows[-1][1]
     return [row for _, _, row in rows], following
+
+
+def newest(parts: Iterable[Ends], limit: int) -> list[msgspec.Raw]:
+    """The newest ends of all nodes, the newest first."""
+    rows = [pair for part in parts for pair in zip(part.times, part.disconnects, strict=True)]
+    return [row for _, row in sorted(rows, key=lambda pair: -pair[0])[:limit]]
 
 
 def hubs(parts: Iterable[NodeHubs]) -> list[HubRow]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -14,7 +14,7 @@ from moorage.wire.commands import Command, Inspect, Outcome
 from moorage.wire.errors import PeerError
 from moorage.wire.ids import incarnation_of
 from moorage.wire.inspect import Question
-from moorage.wire.reasons import ADMIN_UNKNOWN_NODE, API_BAD_ARGUMENT, API_NOT_FOUND
+from moorage.wire.reasons import ADMIN_NODE_SILENT, ADMIN_UNKNOWN_NODE, API_BAD_ARGUMENT, API_NOT_FOUND
 
 Execute = Callable[[Command], Outcome | Awaitable[Outcome]]
 """Carries out a command, at once or later. May raise `PeerError`."""
@@ -77,25 +77,27 @@ class Questions:
         """One page of all nodes' connections."""
         node = "" if query.node is None else self.node(query.node)
         question = inspect.PageOf(query=query, cursor=_cursor(query.cursor))
-        parts, missing = await self.ask(inspect.CONNECTIONS, question, inspect.NodeConnections, node)
+        parts, missing = await self.ask(inspect.CONNECTIONS, question, merging.Page, node)
         rows, following = merging.page(parts, query.limit)
         return answers.Connections(
-            connections=rows,
+            connections=cast("list[inspect.ConnectionRow]", rows),
             next=None if following is None else _shown(following),
             limited=any(part.limited for part in parts.values()),
             missing=missing,
         )
 
-    async def connection(self, connection_id: str) -> inspect.ConnectionFull:
-        """One connection in full. Raises `PeerError` (api-not-found)."""
+    async def connection(self, connection_id: str) -> msgspec.Raw:
+        """One connection, a `ConnectionFull`. Raises `PeerError` (api-not-found, admin-node-silent)."""
         node = incarnation_of(connection_id)
         if not any(each.incarnation == node for each in self._nodes()):
             raise PeerError(API_NOT_FOUND)
         question = inspect.ConnectionQuery(id=connection_id)
-        found, missing = await self.ask(inspect.CONNECTION, question, inspect.ConnectionFull, node)
+        found, missing = await self.ask(inspect.CONNECTION, question, msgspec.Raw, node)
         for row in found.values():
             return row
-        raise PeerError(API_NOT_FOUND, f"{missing[0]} does not answer" if missing else "")
+        if missing:
+            raise PeerError(ADMIN_NODE_SILENT, missing[0])
+        raise PeerError(API_NOT_FOUND)
 
     async def hubs(self) -> answers.Hubs:
         """All hubs."""
@@ -140,9 +142,9 @@ class Questions:
 
     async def disconnects(self, query: inspect.DisconnectsQuery) -> answers.Disconnects:
         """The latest ends of connections."""
-        parts, missing = await self.ask(inspect.DISCONNECTS, query, inspect.NodeDisconnects)
-        rows = sorted((row for part in parts.values() for row in part.disconnects), key=lambda row: -row.time)
-        return answers.Disconnects(disconnects=rows[: query.limit], missing=missing)
+        parts, missing = await self.ask(inspect.DISCONNECTS, query, merging.Ends)
+        rows = merging.newest(parts.values(), query.limit)
+        return answers.Disconnects(disconnects=cast("list[inspect.DisconnectRow]", rows), missing=missing)
 
     async def audit(self, query: inspect.AuditQuery) -> answers.Actions:
         """The latest actions."""

@@ -61,7 +61,10 @@ class Page:
                 yield False
             now = self._clients.clock()
             rows += [row(each, self._name, now) for each in self._found[start : start + ROWS]]
-        return NodeConnections(connections=rows, following=self._following, limited=self._limited)
+        places = [(each.hub.casefold(), each.id) for each in rows]
+        return NodeConnections(
+            connections=rows, places=places, following=self._following, limited=self._limited
+        )
 
     def _hubs(self) -> Iterator[tuple[str, str]]:
         """The hubs to search, in order, and the connection id behind which each search begins."""

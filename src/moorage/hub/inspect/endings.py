@@ -100,9 +100,13 @@ class Endings:
                 if _matches(query, end):
                     rows.append(_row(end, node, offset))
                     if len(rows) == query.limit:
-                        return NodeDisconnects(disconnects=rows)
+                        return _answer(rows)
             yield False
-        return NodeDisconnects(disconnects=rows)
+        return _answer(rows)
+
+
+def _answer(rows: list[DisconnectRow]) -> NodeDisconnects:
+    return NodeDisconnects(disconnects=rows, times=[row.time for row in rows])
 
 
 def _matches(query: DisconnectsQuery, end: End) -> bool:

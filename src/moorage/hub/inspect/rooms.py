@@ -12,7 +12,6 @@ from heapq import heappush, heapreplace
 from typing import Final
 
 from moorage.hub.connections.clients import Clients
-from moorage.hub.hub import Hub
 from moorage.hub.inspect.buckets import Buckets
 from moorage.hub.ports import Members
 from moorage.hub.turns import Job
@@ -21,6 +20,9 @@ from moorage.wire.inspect import NodeCounts, NodeRooms, RoomCounts, RoomRow, Roo
 
 STEP: Final = 500
 """Rooms that are looked at in one step."""
+PART: Final = 50
+DECODED: Final = 50
+"""Names that are decoded in one step."""
 MAX_LOOKED: Final = 200_000
 """Most rooms that one question looks at."""
 KEPT_SECONDS: Final = 1.0
@@ -99,17 +101,20 @@ class LargestRooms:
     def _look(self, query: RoomsQuery) -> Job[NodeRooms]:
         largest: list[tuple[int, str, str]] = []
         total = looked = 0
-        start = _beginning(query)
+        matches = _Matches(query)
         for name in sorted(self._index.hubs) if query.hub is None else [query.hub.casefold()]:
             after = ""
             while looked < MAX_LOOKED and (batch := self._batch(name, after)):
                 hub = self._clients.hubs.get(name)
-                for group, _ in batch if hub is not None else ():
-                    if group.startswith(start):
-                        members = _members(hub, group, query)
-                        if members:
-                            total += 1
-                            _keep(largest, (members, name, group), query.limit)
+                for start in range(0, len(batch), PART):
+                    if hub is not None:
+                        for group, _ in batch[start : start + PART]:
+                            if matches(group) and (members := len(hub.directory.rooms.members(group))):
+                                total += 1
+                                _keep(largest, (members, name, group), query.limit)
+                    if matches.decoded > DECODED:
+                        matches.decoded = 0
+                        yield False
                 looked += len(batch)
                 after = batch[-1][0]
                 yield False
@@ -121,9 +126,15 @@ class LargestRooms:
         return [] if rooms is None else rooms.batch(after, STEP)
 
     def _row(self, members: int, name: str, group: str) -> RoomRow | None:
+        """None for the private room of a socket. It is in the index if the app server has joined it before
+        the socket was connected."""
         hub, found = self._clients.hubs.get(name), room_of(group)
         if hub is None or found is None:
             return None
+        if members == 1:
+            for only in hub.directory.rooms.members(group):
+                if only.session.peer.namespaces.get(found[0]) == found[1]:
+                    return None
         return RoomRow(hub=hub.name, namespace=found[0], room=found[1], members=members)
 
     def counts(self, question: RoomCounts) -> NodeCounts:
@@ -135,30 +146,32 @@ class LargestRooms:
         return 0 if hub is None else len(hub.directory.rooms.members(room_group(namespace, room)))
 
 
-def _beginning(query: RoomsQuery) -> str:
-    """With what the wire name of a matching room begins. Base64 has four characters for three bytes, so the
-    last bytes of a prefix may not show."""
-    if query.namespace is None:
-        return "0~"
-    if query.prefix is None:
-        return namespace_group(query.namespace)
-    whole = len(query.prefix.encode()) // 3 * 4
-    return room_group(query.namespace, query.prefix)[: len(namespace_group(query.namespace)) + whole]
+class _Matches:
+    """Tells whether a group is a room that the query wants. Groups are compared by their wire names as far as
+    possible, because decoding a name takes as long as everything else for ten rooms. Base64 has four
+    characters for three bytes, so the last bytes of a prefix may not show."""
 
+    def __init__(self, query: RoomsQuery) -> None:
+        self._namespace = "0~" if query.namespace is None else namespace_group(query.namespace)
+        self._prefix = prefix = query.prefix or ""
+        encoded = room_group("", prefix).rpartition("~")[2]
+        self._start = encoded[: len(prefix.encode()) // 3 * 4]
+        self._exact = len(prefix.encode()) % 3 == 0
+        self.decoded = 0
+        """Number of names that were decoded."""
 
-def _members(hub: Hub | None, group: str, query: RoomsQuery) -> int:
-    """Number of members; 0 if the room does not match, or is the private room of its only member."""
-    assert hub is not None
-    members = hub.directory.rooms.members(group)
-    if len(members) != 1 and query.prefix is None:
-        return len(members)
-    found = room_of(group)
-    if found is None or not found[1].startswith(query.prefix or ""):
-        return 0
-    for only in members if len(members) == 1 else ():
-        if only.session.peer.namespaces.get(found[0]) == found[1]:
-            return 0
-    return len(members)
+    def __call__(self, group: str) -> bool:
+        if not group.startswith(self._namespace):
+            return False
+        if not self._prefix:
+            return True
+        if not group.rpartition("~")[2].startswith(self._start):
+            return False
+        if self._exact:
+            return True
+        self.decoded += 1
+        found = room_of(group)
+        return found is not None and found[1].startswith(self._prefix)
 
 
 def _keep(largest: list[tuple[int, str, str]], entry: tuple[int, str, str], limit: int) -> None:
