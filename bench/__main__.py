@@ -29,6 +29,7 @@ from bench.report import all_met, document, table
 from bench.run import Run
 from bench.servers import NAMES, NATIVE
 from bench.slow import slow_client
+from bench.tool import tool
 
 MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "a": measures.fan_out,
@@ -51,6 +52,7 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "q": three_nodes.joins,
     "r": three_nodes.publishes,
     "s": killed,
+    "t": tool,
     "jitter": jitter,
     "jitter-off": jitter_off,
     "jitter-silent": jitter_silent,
@@ -102,7 +104,7 @@ def _options() -> argparse.Namespace:
         default=[name for name in MEASURES if name not in COMPARED],
         help=f"sections, such as a,b (default: all but {', '.join(COMPARED)})",
     )
-    parser.add_argument("--target", type=_names(NAMES), default=list(NAMES), help="moorage,native,c")
+    parser.add_argument("--target", type=_names(NAMES), default=list(NAMES), help=",".join(NAMES))
     parser.add_argument(
         "--before",
         type=_checkout,

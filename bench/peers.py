@@ -7,7 +7,20 @@ from pathlib import Path
 from typing import Final
 
 from bench.figures import Bar, Figure
-from bench.servers import C_LOOP, CHECKOUT, MOORAGE, NATIVE, Start, c_loop, moorage, native, node, python
+from bench.servers import (
+    BUN,
+    C_LOOP,
+    CHECKOUT,
+    MOORAGE,
+    NATIVE,
+    Start,
+    bun,
+    c_loop,
+    moorage,
+    native,
+    node,
+    python,
+)
 
 SLOWER: Final = 1.03
 """Maximum ratio to the older checkout: the noise of a quiet machine."""
@@ -24,13 +37,18 @@ class Peers:
         """The app behind Azure's SDK, and the C loop."""
         if self.before is not None:
             return self._both("app/azure.mjs")
-        return {MOORAGE: moorage(node("app/azure.mjs")), NATIVE: _NATIVE_NODE, C_LOOP: c_loop}
+        return {
+            MOORAGE: moorage(node("app/azure.mjs")),
+            NATIVE: _NATIVE_NODE,
+            BUN: _NATIVE_BUN,
+            C_LOOP: c_loop,
+        }
 
     def node(self) -> dict[str, Start]:
         """The app behind our Node.js SDK."""
         if self.before is not None:
             return self._both("app/sdk.mjs")
-        return {MOORAGE: moorage(node("app/sdk.mjs")), NATIVE: _NATIVE_NODE}
+        return {MOORAGE: moorage(node("app/sdk.mjs")), NATIVE: _NATIVE_NODE, BUN: _NATIVE_BUN}
 
     def python(self, codec: str) -> dict[str, Start]:
         """The app behind our Python SDK; both halves use one JSON implementation."""
@@ -50,6 +68,7 @@ class Peers:
 
 
 _NATIVE_NODE: Final = native(node("native/server.mjs", CHECKOUT))
+_NATIVE_BUN: Final = native(bun("native/bun.mjs", CHECKOUT), BUN)
 
 
 def judged_by_before(figures: list[Figure]) -> list[Figure]:

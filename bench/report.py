@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from bench.figures import Bar, Figure
-from bench.servers import C_LOOP, MOORAGE, NATIVE
+from bench.servers import BUN, C_LOOP, MOORAGE, NATIVE
 
-_HEAD = ("", "figure", "unit", "Moorage", "native", "C loop", "ratio", "rounds", "bar", "")
+_HEAD = ("", "figure", "unit", "Moorage", "native", "Bun", "C loop", "ratio", "rounds", "bar", "")
 _VERDICTS = {True: "pass", False: "MISS", None: "-"}
 
 
@@ -29,7 +29,7 @@ def table(figures: Iterable[Figure], peer: str = NATIVE) -> str:
         if figure.rounds:
             rows += _rows(figure)
     rows = [
-        (*row[:4], row[4].replace(NATIVE, peer), *row[5:8], row[8].replace(NATIVE, peer), row[9])
+        (*row[:4], row[4].replace(NATIVE, peer), *row[5:9], row[9].replace(NATIVE, peer), row[10])
         for row in rows
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
@@ -39,11 +39,11 @@ def table(figures: Iterable[Figure], peer: str = NATIVE) -> str:
 
 
 def _rows(figure: Figure) -> list[tuple[str, ...]]:
-    values = tuple(number(figure.value(target)) for target in (MOORAGE, NATIVE, C_LOOP))
+    values = tuple(number(figure.value(target)) for target in (MOORAGE, NATIVE, BUN, C_LOOP))
     first = (figure.section, figure.title, figure.unit, *values)
     if not figure.bars:
         return [(*first, *_ratio(figure, NATIVE), "", "")]
-    blank = ("", "", "", "", "", "")
+    blank = ("", "", "", "", "", "", "")
     return [
         (*(blank if position else first), *_ratio(figure, bar.versus), str(bar), _verdict(figure, bar))
         for position, bar in enumerate(figure.bars)
@@ -66,7 +66,7 @@ def _verdict(figure: Figure, bar: Bar) -> str:
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     """Align words to the left, numbers to the right."""
     cells = [
-        cell.rjust(width) if 3 <= column <= 7 else cell.ljust(width)
+        cell.rjust(width) if 3 <= column <= 8 else cell.ljust(width)
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()
@@ -86,8 +86,8 @@ def document(
                 "unit": figure.unit,
                 "median": {target: figure.value(target) for target in figure.rounds},
                 "rounds": {target: list(values) for target, values in figure.rounds.items()},
-                "ratio": {versus: figure.ratio(versus) for versus in (NATIVE, C_LOOP)},
-                "ratios": {versus: figure.ratios(versus) for versus in (NATIVE, C_LOOP)},
+                "ratio": {versus: figure.ratio(versus) for versus in (NATIVE, BUN, C_LOOP)},
+                "ratios": {versus: figure.ratios(versus) for versus in (NATIVE, BUN, C_LOOP)},
                 "bars": [{"bar": str(bar), "met": figure.verdict(bar)} for bar in figure.bars],
             }
             for figure in figures

@@ -15,7 +15,7 @@ from bench.fleet import Fleet
 from bench.loads import Trips, round_trips
 from bench.measures import EVENT, broadcast, costs
 from bench.run import Joined, Run
-from bench.servers import MOORAGE, NATIVE, Cpu
+from bench.servers import BUN, MOORAGE, NATIVE, Cpu
 
 _JSONS: Final = ("json", "orjson")
 
@@ -31,6 +31,7 @@ def of_pair(rounds: Rounds, ours: str, theirs: str, variant: str = "") -> dict[s
     found = {
         MOORAGE: rounds.of(ours).get(f"{MOORAGE} {variant}".strip()),
         NATIVE: rounds.of(ours).get(peer) or rounds.of(theirs).get(peer),
+        BUN: rounds.of(theirs).get(BUN),
     }
     return {target: values for target, values in found.items() if values}
 

@@ -27,8 +27,8 @@ CHECKOUT: Final = HERE.parent
 """The source tree that this file belongs to."""
 HOST = "127.0.0.1"
 HUB = "bench"
-MOORAGE, NATIVE, C_LOOP = "moorage", "native", "c"
-NAMES = (MOORAGE, NATIVE, C_LOOP)
+MOORAGE, NATIVE, BUN, C_LOOP = "moorage", "native", "bun", "c"
+NAMES = (MOORAGE, NATIVE, BUN, C_LOOP)
 
 _CONNECTION_STRING = re.compile(r"Connection string\s+(Endpoint=\S+)")
 
@@ -108,16 +108,16 @@ def install(checkout: Path = CHECKOUT) -> None:
         subprocess.run(argv, cwd=checkout / "sdk-node", check=True, timeout=300)
 
 
-def native(argv: Sequence[str], **env: str) -> Start:
+def native(argv: Sequence[str], name: str = NATIVE, **env: str) -> Start:
     """A server that holds the clients and runs the app in one process; `env` is added to its own."""
 
     @contextmanager
     def start(logs: Path, clients: int) -> Iterator[Target]:
-        process = Process(argv, log=logs / "native.log", env={**environment(), **env})
+        process = Process(argv, log=logs / f"{name}.log", env={**environment(), **env})
         try:
             facts = process.wait_line(ready_facts)
             address = Address(int(str(facts["port"])), "/socket.io/")
-            yield Target(NATIVE, address, process, None, repeat(process))
+            yield Target(name, address, process, None, repeat(process))
         finally:
             process.stop()
 
@@ -184,6 +184,11 @@ def app(
 def node(script: str, checkout: Path = CHECKOUT) -> list[str]:
     """The command line of one of the Node.js programs of `checkout`."""
     return ["node", str(checkout / "bench" / script)]
+
+
+def bun(script: str, checkout: Path = CHECKOUT) -> list[str]:
+    """The same, run by Bun."""
+    return [str(checkout / "bench" / "node_modules" / ".bin" / "bun"), str(checkout / "bench" / script)]
 
 
 def python(module: str) -> list[str]:

@@ -45,7 +45,7 @@ def test_a_bar_without_a_figure_is_not_met() -> None:
 def test_table_has_a_line_for_each_bar() -> None:
     lines = table([FIGURE, Figure("b", "not measured", "us", {})]).splitlines()
     assert len(lines) == 2 + 3
-    first = ["a", "CPU", "us", "6.00", "12.0", "-", "0.5x", "0.5-0.6", "<=", "0.6x", "native", "pass"]
+    first = ["a", "CPU", "us", "6.00", "12.0", "-", "-", "0.5x", "0.5-0.6", "<=", "0.6x", "native", "pass"]
     assert lines[2].split() == first
     assert lines[3].split() == ["<=", "5", "MISS"]
     assert lines[4].split() == ["<=", "1.35x", "c", "-"]

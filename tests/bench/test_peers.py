@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.figures import Bar, Figure
 from bench.peers import SLOWER, Peers, judged_by_before
 from bench.report import table
-from bench.servers import C_LOOP, MOORAGE, NATIVE
+from bench.servers import BUN, C_LOOP, MOORAGE, NATIVE
 
 ROUNDS = {MOORAGE: [1.02, 1.02], NATIVE: [1.0, 1.0]}
 
@@ -34,4 +34,5 @@ def test_the_table_names_the_older_checkout() -> None:
 def test_an_older_checkout_stands_for_native_in_every_section() -> None:
     peers = Peers(Path("/older"))
     assert set(peers.azure()) == set(peers.node()) == {MOORAGE, NATIVE}
+    assert BUN in Peers().azure()
     assert set(peers.python("json")) == {f"{MOORAGE} json", f"{NATIVE} json"}
