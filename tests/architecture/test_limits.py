@@ -53,7 +53,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "wire/moorage/hello.py": "wire/moorage/test_v1.py",
     "wire/moorage/recovery.py": "wire/moorage/test_v1.py",
     "wire/sizes.py": "config/test_load.py",
-    "wire/trace/messages.py": "cluster/test_tracing.py",
+    "wire/trace/messages.py": "cluster/trace/test_traces.py",
     "wire/trace/scope.py": "hub/trace/test_watch.py",
     "wire/trace/seen.py": "hub/trace/test_tracer.py",
     "wire/moorage/rows.py": "wire/moorage/test_v1.py",

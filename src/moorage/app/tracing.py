@@ -6,7 +6,7 @@ import time
 
 from moorage.auth import claimed_user
 from moorage.cluster.router import Router
-from moorage.cluster.tracing import Traces
+from moorage.cluster.trace.traces import Traces
 from moorage.config.model import Config
 from moorage.control.trace.desk import Desk
 from moorage.edge.clients.admission import Admission

@@ -35,7 +35,7 @@ Note = Callable[[Caller, str, dict[str, Any], str], object]
 
 
 class Traces(Protocol):
-    """The traces of the cluster (`cluster.tracing.Traces`)."""
+    """The traces of the cluster (`cluster.trace.traces.Traces`)."""
 
     def open(self, scope: Scope, take: Callable[[Traced], object]) -> str:
         """Begin a watch on all nodes, and return its id."""

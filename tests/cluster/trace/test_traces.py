@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from moorage.cluster.tracing import BATCH, LEASE_SECONDS, MAX_FOREIGN, RENEW_SECONDS, TICK_BYTES, Traces
+from moorage.cluster.trace.traces import BATCH, LEASE_SECONDS, MAX_FOREIGN, RENEW_SECONDS, TICK_BYTES, Traces
 from moorage.hub.trace.tracer import Tracer
 from moorage.wire.cluster import Envelope, decode, encode
 from moorage.wire.commands import Selection, Send
