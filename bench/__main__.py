@@ -17,6 +17,7 @@ from pathlib import Path
 from bench import measures, sdk_measures, servers
 from bench.cluster import broker, fan_out, three_nodes, trips
 from bench.cluster.killed import killed
+from bench.dashboard.measure import open_dashboards
 from bench.figures import Figure
 from bench.gather import fetch_sockets
 from bench.machine import facts
@@ -60,6 +61,7 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "deploy": deploy,
     "recovery": recovery_cost,
     "recovery-memory": recovery_memory,
+    "dashboard": open_dashboards,
 }
 COMPARED = ("jitter-off",)
 """Sections that run only if they are named: they explain a figure of another one."""

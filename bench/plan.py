@@ -57,6 +57,10 @@ class Plan:
     """jitter: clients, messages to each of them, two a second, and seconds between two cuts of one client."""
     deploy_clients: int
     """deploy: clients of two app servers."""
+    watched_clients: int
+    watched_seconds: float
+    watched_rounds: int
+    """dashboard: clients, seconds of a window, and windows of each state."""
 
     def pause(self) -> None:
         """Wait for a server to settle."""
@@ -91,6 +95,9 @@ FULL = Plan(
     jitter_messages=120,
     jitter_cuts=15.0,
     deploy_clients=2000,
+    watched_clients=10_000,
+    watched_seconds=5.0,
+    watched_rounds=3,
 )
 
 QUICK = Plan(
@@ -121,4 +128,7 @@ QUICK = Plan(
     jitter_messages=20,
     jitter_cuts=5.0,
     deploy_clients=50,
+    watched_clients=100,
+    watched_seconds=0.3,
+    watched_rounds=1,
 )

@@ -73,7 +73,8 @@ function head(column, view, draw) {
   return h("th", attributes, h("button", { type: "button", class: "sort", onclick: turn }, column.label));
 }
 
-function classes({ number, hide, wrap }) {
+/** The class names of a column's cells. */
+export function classes({ number, hide, wrap }) {
   return [number && "number", hide && `from-${hide}`, wrap && "wrap"].filter(Boolean).join(" ") || null;
 }
 

@@ -1,69 +1,79 @@
-// Packets while they pass, from the service's stream of events. The list is bounded, and so is what is drawn at once.
+// Packets while they pass, from the service's stream of events. The list is bounded, and so is how often it is drawn. It
+// goes on while the tab is hidden: somebody may be in another tab to cause what they want to see.
 
-import { address } from "./api.js";
+import { address, get } from "./api.js";
 import { h, setText } from "./dom.js";
-import { bytes, clock, count, latency } from "./format.js";
-import { fill } from "./table.js";
+import { bytes, clock, count, latency, plural } from "./format.js";
+import { link } from "./router.js";
+import { classes, fill } from "./table.js";
 
 const MOST_ROWS = 500;
 const DRAW_MILLISECONDS = 200;
 
 const COLUMNS = [
   { label: "Time", cell: ({ time }) => clock(time, true) },
-  { label: "Way", cell: direction },
-  { label: "User", hide: "tablet", single: true, cell: ({ user }) => user || null },
-  { label: "Namespace", hide: "phone", cell: ({ namespace }) => namespace ?? null },
+  { label: "Way", cell: way },
+  { label: "User", hide: "phone", several: true, wrap: true, cell: who },
+  { label: "Namespace", hide: "tablet", cell: ({ namespace }) => namespace ?? "" },
   { label: "Event", wrap: true, cell: what },
   { label: "Size", number: true, hide: "phone", cell: ({ size }) => (size === undefined ? "" : bytes(size)) },
   { label: "Ack", number: true, cell: acknowledged },
-  { label: "App server", hide: "tablet", cell: (row) => row.app_server || null },
-  { label: "Node", hide: "tablet", cell: ({ node }) => node },
+  { label: "App server", hide: "tablet", cell: (seen) => seen.app_server ?? "" },
+  { label: "Node", hide: "tablet", cell: ({ node }) => node ?? "" },
 ];
 
-function direction({ kind, direction: way }) {
-  if (kind !== "packet") return { text: "state", note: true };
-  return way === "in" ? { text: "in", tone: "teal", title: "from the client" } : { text: "out", tone: "blue", title: "to the client" };
+function way({ kind, direction }) {
+  if (kind !== "packet") return "";
+  return direction === "in" ? { text: "in", tone: "teal", title: "from the client" } : { text: "out", tone: "blue", title: "to the client" };
 }
 
-function what({ kind, event, type, state, reason, room, count: lost, payload }) {
-  if (kind === "dropped") return [{ text: `${count(lost)} packets are not shown: there are too many`, tone: "warn" }];
-  if (kind === "state") return [{ text: [state, room, reason].filter(Boolean).join(" "), note: true }];
-  const parts = [event ? { text: event, mono: true } : { text: type, note: true }];
-  if (payload !== undefined && payload !== null) parts.push({ text: ` ${typeof payload === "string" ? payload : JSON.stringify(payload)}`, note: true });
-  return parts;
+function who({ connection, user, recipients }) {
+  if (recipients !== undefined) return { text: plural(recipients, "client"), note: true };
+  return connection ? { text: user || "(no user)", href: link("connections", {}, connection) } : (user ?? "");
+}
+
+function what(seen) {
+  if (seen.kind === "dropped") return { text: `${plural(seen.count, "packet")} left out, because there were too many`, tone: "warn" };
+  if (seen.kind === "state") {
+    const details = [seen.room, seen.transport, seen.reason, seen.detail].filter(Boolean).join(", ");
+    return [{ text: seen.state, tone: "plain" }, { text: details && ` ${details}`, note: true }];
+  }
+  const name = seen.event === null ? { text: seen.type, note: true } : { text: seen.event, mono: true };
+  return seen.payload ? [name, { text: ` ${seen.payload}`, note: true }] : [name];
 }
 
 function acknowledged({ ack, ack_ms: milliseconds }) {
   if (typeof milliseconds === "number") return latency(milliseconds / 1000);
-  return ack === null || ack === undefined || ack === false ? "" : "asked";
+  return ack === null || ack === undefined ? "" : { text: `asks #${ack}`, note: true };
 }
 
-/** A panel with a list of packets. `start` opens the stream, and `close` ends it. */
+/** A panel with a list of packets. `start` opens the stream, and `close` ends it. `several`: of several clients. */
 export class Trace {
   constructor({ params, label, several = false }) {
     this._params = params;
-    this._columns = COLUMNS.filter(({ single }) => several || !single);
+    this._columns = COLUMNS.filter((column) => several || !column.several);
     this._source = null;
     this._waiting = [];
     this._seen = 0;
+    this._followed = new Map();
     this._timer = 0;
     this._body = h("tbody");
     this._filter = h("input", { type: "text", placeholder: "Event contains", "aria-label": "Event contains", class: "small", oninput: () => this._sift() });
-    this._state = h("span", { class: "note", role: "status" });
+    this._state = h("span", { class: "note" });
     this._button = h("button", { type: "button", class: "button small", onclick: () => (this._source ? this.close() : this.start()) }, "Start");
-    const heads = this._columns.map((column) => h("th", { scope: "col", class: this._classes(column) }, column.label));
-    const clear = h("button", { type: "button", class: "button small", onclick: () => this._body.replaceChildren() }, "Clear");
     this._empty = h("p", { class: "empty soft" }, "Nothing has passed yet.");
-    this.element = h(
-      "section", { class: "panel flush trace", "aria-label": label },
-      h("header", {}, h("h2", {}, label), this._state, h("div", { class: "row" }, this._filter, clear, this._button)),
-      h("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Packets" }, h("table", {}, h("caption", { class: "unseen" }, "Packets, the newest first"), h("thead", {}, h("tr", {}, heads)), this._body)),
-      this._empty,
-    );
+    this.element = this._panel(label);
   }
 
-  _classes({ number, hide, wrap }) {
-    return [number && "number", hide && `from-${hide}`, wrap && "wrap"].filter(Boolean).join(" ") || null;
+  _panel(label) {
+    const heads = this._columns.map((column) => h("th", { scope: "col", class: classes(column) }, column.label));
+    const clear = h("button", { type: "button", class: "button small", onclick: () => this._clear() }, "Clear");
+    const grid = h("table", {}, h("caption", { class: "unseen" }, "Packets, the newest first"), h("thead", {}, h("tr", {}, heads)), this._body);
+    return h(
+      "section", { class: "panel flush trace", "aria-label": label },
+      h("header", {}, h("h2", {}, label), this._state, h("div", { class: "row" }, this._filter, clear, this._button)),
+      h("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Packets" }, grid), this._empty,
+    );
   }
 
   /** Opens the stream, with other parameters if they are given. */
@@ -71,41 +81,58 @@ export class Trace {
     this.close();
     this._params = params;
     const source = (this._source = new EventSource(address("trace", params)));
-    for (const kind of ["packet", "state", "dropped"]) source.addEventListener(kind, (event) => this._take(kind, event.data));
+    for (const kind of ["packet", "state", "dropped"]) source.addEventListener(kind, (event) => this._take({ kind, ...JSON.parse(event.data) }));
+    source.addEventListener("watching", (event) => this._watch(JSON.parse(event.data)));
+    source.addEventListener("end", (event) => this.close(JSON.parse(event.data).message));
     source.addEventListener("open", () => this._tell("Watching"));
     source.addEventListener("error", () => this._failed(source));
     this._tell("Opening");
     setText(this._button, "Stop");
   }
 
-  /** Ends the stream; the list stays. */
-  close() {
+  /** Ends the stream, and says `why`; the list stays. */
+  close(why = "Stopped") {
     this._source?.close();
     this._source = null;
     clearTimeout(this._timer);
     this._timer = 0;
+    this._followed.clear();
     this._draw();
     setText(this._button, "Start");
-    this._tell(this._seen > 0 ? "Stopped" : "");
+    this._tell(why);
   }
 
-  _failed(source) {
+  async _failed(source) {
     if (source !== this._source) return;
-    if (source.readyState === EventSource.CLOSED) {
-      this.close();
-      this._tell("The service has refused the stream, or is away.");
-    } else {
+    if (source.readyState !== EventSource.CLOSED) {
       this._tell("Interrupted, connecting again");
+      return;
+    }
+    this.close("The service has refused the stream.");
+    // The browser keeps the reason to itself, so the same is asked once more.
+    try {
+      await get("trace", this._params, AbortSignal.timeout(2000));
+    } catch (error) {
+      if (this._source === null && error.status !== undefined) this._tell(`${error.message}.`);
     }
   }
 
-  _tell(state) {
-    setText(this._state, this._seen > 0 ? `${state}, ${count(this._seen)} seen` : state);
+  _watch({ node, connections, limited }) {
+    this._followed.set(node, { connections, limited });
+    this._tell("Watching");
   }
 
-  _take(kind, data) {
+  _tell(state) {
+    const followed = [...this._followed.values()];
+    const all = followed.reduce((sum, { connections }) => sum + connections, 0);
+    const some = followed.some(({ limited }) => limited) ? " (there are more)" : "";
+    const whom = state === "Watching" && followed.length > 0 ? ` ${plural(all, "connection")}${some}` : "";
+    setText(this._state, `${state}${whom}${this._seen > 0 ? `, ${count(this._seen)} seen` : ""}`);
+  }
+
+  _take(seen) {
     this._seen += 1;
-    this._waiting.push({ kind, ...JSON.parse(data) });
+    this._waiting.push(seen);
     if (this._waiting.length > MOST_ROWS) this._waiting.shift();
     if (this._timer === 0) this._timer = setTimeout(() => this._flush(), DRAW_MILLISECONDS);
   }
@@ -117,25 +144,32 @@ export class Trace {
   }
 
   _draw() {
-    const rows = this._waiting.splice(0).map((packet) => this._row(packet));
+    const rows = this._waiting.splice(0).map((seen) => this._row(seen));
     this._body.prepend(...rows.reverse());
     while (this._body.rows.length > MOST_ROWS) this._body.deleteRow(-1);
     this._empty.hidden = this._body.rows.length > 0;
   }
 
-  _row(packet) {
-    const element = h("tr", { class: packet.kind }, this._columns.map((column) => {
-      const cell = h("td", { class: this._classes(column) });
-      fill(cell, column.cell(packet));
+  _clear() {
+    this._body.replaceChildren();
+    this._seen = 0;
+    this._draw();
+    this._tell(this._source ? "Watching" : "Stopped");
+  }
+
+  _row(seen) {
+    const element = h("tr", { class: seen.kind }, this._columns.map((column) => {
+      const cell = h("td", { class: classes(column) });
+      fill(cell, column.cell(seen));
       return cell;
     }));
-    element.event = String(packet.event ?? packet.type ?? packet.kind);
+    element.event = (seen.event ?? seen.type ?? seen.state ?? "").toLowerCase();
     element.hidden = !this._matches(element);
     return element;
   }
 
   _matches(element) {
-    return element.event.toLowerCase().includes(this._filter.value.trim().toLowerCase());
+    return element.event.includes(this._filter.value.trim().toLowerCase());
   }
 
   _sift() {

@@ -1,30 +1,35 @@
-// The packets of a user, a room or an app server, or a sample of all.
+// The packets of a user, a room or an app server, or of some or all clients.
 
 import { get } from "../api.js";
 import { h } from "../dom.js";
 import { filters, hubOptions } from "../filters.js";
 import { Trace } from "../trace.js";
 
-const SAMPLES = [["1", "All packets"], ["0.1", "Every tenth"], ["0.01", "Every hundredth"]];
+const KINDS = [["user", "A user"], ["room", "A room"], ["app_server", "An app server"], ["sample", "A part of all clients"]];
+
+/** The form's values of a link such as `#/trace?user=ada`, which other pages use. */
+function formOf(params) {
+  const kind = KINDS.map(([name]) => name).find((name) => params[name] !== undefined);
+  return kind === undefined ? params : { ...params, by: kind, value: params[kind] };
+}
 
 export function tracePage({ params, session }) {
-  const payload = session.trace_payloads && session.role === "operate" ? 1 : "";
   const form = filters({
-    page: "trace", params, changed: begin,
+    page: "trace", params: { by: "user", ...formOf(params) }, changed: begin,
     fields: [
-      { name: "user", label: "User", hint: "user id" },
-      { name: "room", label: "Room", hint: "room" },
-      { name: "namespace", label: "Namespace", hint: "/" },
-      { name: "app_server", label: "App server", hint: "server id" },
+      { name: "by", label: "Watch", options: KINDS },
+      { name: "value", label: "User, room, server id or part (0 to 1)", hint: "ada" },
+      { name: "namespace", label: "Namespace of the room", hint: "/" },
       { name: "hub", label: "Hub", options: hubOptions([]) },
-      { name: "sample", label: "Sample", options: SAMPLES },
     ],
   });
-  if (!params.sample) form.set({ ...params, sample: "1" });
+  const payload = session.trace_payloads && session.role === "operate" ? 1 : "";
   const trace = new Trace({ params: {}, label: "Packets", several: true });
 
   function begin() {
-    trace.start({ ...form.values(), payload });
+    const { by, value, namespace, hub } = form.values();
+    if (value === "") trace.close("Enter whom to watch.");
+    else trace.start({ [by]: value, namespace: by === "room" ? namespace : "", hub, payload });
   }
 
   begin();
@@ -36,7 +41,7 @@ export function tracePage({ params, session }) {
     show: ({ hubs }) => form.offer("hub", hubOptions(hubs.map(({ name }) => name))),
     search: form.first,
     changed: (wanted) => {
-      form.set({ sample: "1", ...wanted });
+      form.set({ by: "user", ...formOf(wanted) });
       begin();
     },
     close: () => trace.close(),
