@@ -73,9 +73,9 @@ async function make(nsp: AnyNamespace, connection: Connection, row: Arriving, fa
     namespace._add = _add;
     making = recovering(nsp, () => namespace._createSocket(client, { pid, offset: "" })).then((socket) => {
       socket.handshake.auth = (facts.auth ?? {}) as typeof socket.handshake.auth;
-      const marks: { recovered: boolean; handedOver?: boolean } = socket;
+      const marks: { recovered: boolean } = socket;
       marks.recovered = false;
-      marks.handedOver = true;
+      socket.handedOver = true;
       namespace._ids = Math.max(namespace._ids, row.acks + 1);
       callHandler(() => namespace._doConnect(socket, connected));
     });

@@ -201,6 +201,6 @@ declare module "socket.io" {
     SocketData = any,
   > {
     /** True if another app server has handed the client over to this one. Its rooms and its data are there. */
-    handedOver?: boolean;
+    handedOver: boolean;
   }
 }

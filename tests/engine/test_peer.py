@@ -342,8 +342,10 @@ def test_acks_of_the_client_remove_events_that_wait_for_them() -> None:
     peer = new_peer()
     peer.unacked = {"/": {1: "a", 2: "b", 3: "c"}, "/ns": {2: "d"}}
     peer.message(b"432[]")
-    peer.message(b"461-3[]")
+    peer.message(b"462-3[]")
     peer.binary(b"x")
+    assert 3 in peer.unacked["/"], "the ack is not complete"
+    peer.binary(b"y")
     peer.message(b"43/ns,1[]")
     peer.message(b"43/other,1[]")
     peer.message(b"43[]")

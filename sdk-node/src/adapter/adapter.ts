@@ -62,6 +62,7 @@ export class MoorageAdapter extends Adapter {
     this.#reader = new PacketReader(() => new _parser.Decoder());
     context.adapters.set(namespace.name, this);
     moveListeners(namespace.adapter, this);
+    markFresh(namespace);
   }
 
   override close(): void {
@@ -387,3 +388,14 @@ function connectionOf(socket: AnySocket): Connection | undefined {
 const DIRECT_CLIENT =
   "A client has connected to this process directly instead of to Moorage: emits to rooms and namespaces do not reach it. " +
   "Do not call io.attach() or io.listen() after useMoorage().";
+
+/** Gives new sockets the property that those of other app servers have, before their middlewares run. */
+function markFresh(nsp: AnyNamespace): void {
+  const namespace = insideNamespace(nsp);
+  const { _createSocket } = namespace;
+  namespace._createSocket = async (client, auth) => {
+    const socket = await _createSocket.call(nsp, client, auth);
+    socket.handedOver = false;
+    return socket;
+  };
+}

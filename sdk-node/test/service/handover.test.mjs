@@ -36,6 +36,7 @@ async function two(w, options = {}) {
   const other = await w.app(options);
   serve(other, "other");
   const ends = [];
+  assert.equal(socket.handedOver, false);
   for (const event of ["disconnect", "connect"]) client.on(event, (why) => ends.push([event, why]));
   socket.on("disconnect", (why) => ends.push(["the app", why]));
   return { one, other, client, socket, ends };
@@ -187,7 +188,7 @@ describe("a hand-over", () => {
     const back = next(other, "connection");
     client.connect();
     const [again] = await back;
-    assert.deepEqual([again.id, again.recovered, again.handedOver, again.data], [id, true, undefined, { name: "Zoë" }]);
+    assert.deepEqual([again.id, again.recovered, again.handedOver, again.data], [id, true, false, { name: "Zoë" }]);
     assert.deepEqual(await heard.values("missed", { count: 1 }), [1]);
     assert.deepEqual([client.id, client.recovered], [id, true]);
   });

@@ -83,6 +83,7 @@ class SocketPeer:
         "_held",
         "_max_attachments",
         "_max_namespaces",
+        "_unfinished",
         "namespaces",
         "unacked",
     )
@@ -96,6 +97,8 @@ class SocketPeer:
         """A binary packet while its attachments arrive; None while none is due."""
         self._ack_id: int | None = None
         """Ack id of the binary packet, if it answers one of the service's own acks."""
+        self._unfinished: tuple[str, int] | None = None
+        """Namespace and id of an ack while its attachments arrive."""
         self.unacked: dict[str, dict[int, Any]] | None = None
         """Events that were sent with an ack id, by namespace and id. Acks of the client remove them. None if
         nobody needs to know."""
@@ -139,7 +142,11 @@ class SocketPeer:
         if header.attachments > self._max_attachments:
             raise PeerError(reasons.TOO_MANY_ATTACHMENTS, f"at most {self._max_attachments}")
         if self.unacked is not None and header.id is not None and header.type != BINARY_EVENT:
-            self.unacked.get(header.namespace, {}).pop(header.id, None)
+            if header.attachments:
+                # If the connection ends before they are here, the app does not get the ack.
+                self._unfinished = header.namespace, header.id
+            else:
+                self._acknowledged(header.namespace, header.id)
         ours = header.type != BINARY_EVENT and header.id is not None and header.id >= FIRST_SERVICE_ACK
         ack_id = header.id if ours else None
         if ours:
@@ -160,8 +167,15 @@ class SocketPeer:
         if self._due and (self._ack_id is not None or sum(map(len, held)) <= HELD_BYTES):
             return None
         self._held = [] if self._due else None
+        if not self._due and self._unfinished is not None:
+            self._acknowledged(*self._unfinished)
+            self._unfinished = None
         payload = RS.join(held)
         return Forward(payload) if self._ack_id is None else Answer(self._ack_id, payload)
+
+    def _acknowledged(self, namespace: str, ack_id: int) -> None:
+        if self.unacked is not None:
+            self.unacked.get(namespace, {}).pop(ack_id, None)
 
     @property
     def in_pieces(self) -> bool:

@@ -203,3 +203,35 @@ def test_a_large_emit_reaches_each_client_once(stage: Stage, steps: int) -> None
         else:
             assert had == [2], "it has had a later event, so the large one would come out of order"
     assert len(stage.returns.sockets) + refused(stage).get(DROPPED, 0) == 4
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_an_emit_with_acks_in_steps_leaves_no_hole(stage: Stage, later: bool) -> None:
+    """A client goes away before its step. If it has had a later event, its offset does not tell of that."""
+    world = stage.world
+    clients = [stage.client() for _ in range(12)]
+    for _ in range(2_500):
+        world.client("/")
+    answers = RecordingAnswers()
+    job = world.node.submit(Invoke(HUB, ROOT, b'42["ask",1]'), lambda _about, _outcome: None, None, answers)
+    assert job is not None
+    while not any(b"ask" in b"".join(sink_of(client.connection).packets) for client in clients):
+        next(job)
+        world.settle()
+    if later:
+        for client in clients:
+            world.send(client.connection, b'42["later",2]')
+    for client in clients:
+        client.lose()
+    for _ in job:
+        pass
+    for client in clients:
+        had = [event[2] for event in client.events]
+        before = len(stage.returns.sockets)
+        client.come_back(answer=False)
+        if len(stage.returns.sockets) > before:
+            client.answer()
+            got = had + [event[2] for event in client.events]
+            assert 1 in got
+        else:
+            assert had == [2]

@@ -15,6 +15,7 @@ from moorage.hub.connections.clients import Clients
 from moorage.hub.connections.fanout import Delivery
 from moorage.hub.hub import AppServer, Client, Connection, Hub
 from moorage.hub.ports import Answers, AppPeer
+from moorage.hub.recovery.sending import Sending
 from moorage.hub.turns import STEP, Job, finished
 from moorage.wire import engineio, socketio
 from moorage.wire.commands import FetchSockets, Found, Invoke, Outcome, Selection, TellServers
@@ -59,8 +60,10 @@ def _invoking(clients: Clients, hub: Hub, command: Invoke, answers: Answers[Any]
     # Registered before the first question leaves: answers come while others are still to be asked.
     hub.invocations.ask(ack_id, asked, answers, clients.clock() + timeout)
     everyone = tuple(asked)
+    sending: Sending | None = None
     if hub.recovery is not None and not command.volatile:
         hub.recovery.ask(command.to, namespace, payload, ack_id)
+        sending = hub.recovery.asking(command.to, payload) if len(everyone) > STEP else None
     for start in range(0, len(everyone), STEP):
         if start:
             yield False
@@ -68,6 +71,9 @@ def _invoking(clients: Clients, hub: Hub, command: Invoke, answers: Answers[Any]
         some = [c for c in everyone[start : start + STEP] if _is_there(hub, c, namespace, asked[c])]
         if command.volatile:
             some = [c for c in some if c.outbox.ready]
+        if sending is not None:
+            some = list(sending.left(some))
+            sending.step(some)
         delivery.to(some, among=len(everyone))
     return Outcome(reached=len(asked), asked=len(asked))
 

@@ -307,6 +307,12 @@ class Recovery(Generic[ConnectionT]):
         self._sendings.add(sending)
         return sending
 
+    def asking(self, to: Selection, payload: bytes) -> Sending:
+        """The event that `ask` has recorded is going to be delivered in steps."""
+        sending = Sending(to, self.log.position, lambda: payload)
+        self._sendings.add(sending)
+        return sending
+
     def ask(self, to: Selection, namespace: str, payload: bytes, ack_id: int) -> None:
         """Record an event with one ack id for all. Nobody waits for the acks of clients that come back,
         so these may get it again."""
