@@ -1,4 +1,4 @@
-"""`moorage bench` itself as the generator, on the same targets: what users measure with it, and what it costs."""
+"""`moorage bench` itself as the generator, on the same targets: what users measure with it, and its costs."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from ipaddress import ip_address
 from random import Random
 from typing import Any
@@ -16,8 +17,11 @@ from moorage.engine.session import EngineSession
 from moorage.engine.upgrade import Step
 from moorage.wire import cluster, commands, engineio, socketio, streams
 from moorage.wire.azure import cloudevents, dataplane, tunnel_frames
+from moorage.wire.deflate.messages import inflate
+from moorage.wire.deflate.negotiation import ANSWER, negotiate
 from moorage.wire.errors import PeerError
 from moorage.wire.filters import compiled
+from moorage.wire.reasons import BAD_REQUEST
 from tests.support.filters import matches
 
 PAYLOADS = [
@@ -252,7 +256,40 @@ PROXY_HEADERS = [
     SIGNATURE + b"\x20\x00\x00\x00",
 ]
 
+COMPRESSED = [zlib.compress(payload, 9, -15) + b"\x00" for payload in PAYLOADS]
+
+
+def _inflate(data: bytes) -> None:
+    """No more is made of a message than its limit."""
+    assert len(inflate(data, 200)) <= 200
+
+
+def _negotiate(header: str) -> None:
+    """Any header has an answer, and only offers of the extension get one."""
+    answer = negotiate(header)
+    assert not answer or (answer.startswith(ANSWER) and "permessage-deflate" in header)
+    if not answer:
+        raise PeerError(BAD_REQUEST)
+
+
+OFFERS = [
+    "permessage-deflate; client_max_window_bits",
+    "permessage-deflate; server_max_window_bits=15; client_no_context_takeover, x-webkit-deflate-frame",
+]
+OFFER_WORDS = [
+    "permessage-deflate",
+    ";",
+    ",",
+    "=",
+    '"',
+    "server_max_window_bits",
+    "server_no_context_takeover",
+    "15",
+]
+
 TARGETS = {
+    "deflate.inflate": Target(lambda rng: damaged(rng, COMPRESSED, [b"\x00\x00\xff\xff", b"\x01"]), _inflate),
+    "deflate.negotiate": Target(lambda rng: damaged_text(rng, OFFERS, OFFER_WORDS), _negotiate),
     "proxy.header": Target(
         lambda rng: damaged(rng, PROXY_HEADERS, [SIGNATURE, b"\x21\x11\x00\x0c", b"\xff\xff", b"PROXY "]),
         _proxy,

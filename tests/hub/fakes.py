@@ -65,6 +65,7 @@ class RecordingSink:
 
     def __init__(self, *, framed: bool = True) -> None:
         self.framed = framed
+        self.packs = False
         self.transport = "websocket" if framed else "polling"
         self.send = self._send if framed else None
         self.writes: list[bytes] = []

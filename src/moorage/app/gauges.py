@@ -55,6 +55,8 @@ def _traffic(node: Node) -> Traffic:
         node.server_timeouts,
         node.late_answers,
         node.handovers.counts,
+        0 if flusher.packer is None else flusher.packer.count,
+        flusher.saved,
     )
 
 

@@ -54,6 +54,7 @@ from moorage.hub.observers import Observers
 from moorage.metrics.metrics import Metrics
 from moorage.wire import ids
 from moorage.wire.cluster import VERSION, Alive
+from moorage.wire.deflate.messages import Packer
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import UNKNOWN_PATH
 
@@ -171,6 +172,9 @@ class Service:
         self.tracing.listen(admission)
         address_of, limit = self.router.address_of, config.server.max_relays
         ca_file = config.server.tls.ca_file
+        packing = config.server.compression
+        if packing.enabled:
+            self.node.flusher.packer = Packer(packing.level, packing.threshold, packing.max_size)
         self.relay = Relay(self.keys, self.incarnation, address_of, limit=limit, ca_file=ca_file)
         most = config.limits.max_packets_per_payload
         self.polling = PollingHandler(admission, self.relay, most, clock=time.monotonic)

@@ -34,6 +34,20 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `cluster.advertise` begins with `https`. If empty: those of the system."""
 
 
+class CompressionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Compression of broadcasts for WebSocket clients that can take it (permessage-deflate, RFC 7692)."""
+
+    enabled: bool = False
+    """Whether the service agrees to compression if a client offers it, as browsers do."""
+    threshold: Annotated[Size, Meta(ge=64, le=GIB)] = 1024
+    """Shorter packets are sent as they are."""
+    max_size: Annotated[Size, Meta(ge=1024, le=64 * 1024**2)] = 256 * 1024
+    """Longer payloads are sent as they are: others wait while one is compressed, about 10 ms for 1 MB. It
+    also bounds the memory."""
+    level: Annotated[int, Meta(ge=1, le=9)] = 1
+    """1 is fastest, 9 makes the shortest messages."""
+
+
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The listener. Times in seconds, sizes in bytes."""
 
@@ -52,6 +66,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whether the trusted proxies begin each connection with a PROXY header of version 2, which names the
     client (haproxy: `send-proxy-v2`). Connections of other peers must not have one."""
     tls: TlsSettings = TlsSettings()
+    compression: CompressionSettings = CompressionSettings()
     allow: Networks = ()
     """Networks from which clients may connect; if empty, from everywhere. Links, REST and metrics are not
     affected. The address is the one that the app sees."""

@@ -16,6 +16,7 @@ from typing import Final, Generic, Protocol
 from moorage.hub.backlog import Backlog, OwnerT, Queue
 from moorage.hub.ports import ClientSink, Schedule, SendFrame
 from moorage.hub.settings import Limits
+from moorage.wire.deflate.messages import Packer
 from moorage.wire.engineio import FRAME_HEADROOM, OPCODE_TEXT, RS, frames, join_chunk, next_payload
 from moorage.wire.errors import UsageError
 
@@ -53,6 +54,7 @@ class Outbox(Generic[OwnerT]):
         "framed",
         "limit",
         "owner",
+        "packs",
         "ready",
         "sink",
         "size",
@@ -62,7 +64,8 @@ class Outbox(Generic[OwnerT]):
         self.owner: OwnerT | None = owner
         """None after the end."""
         self.sink: ClientSink | None = None
-        self.framed = False
+        self.framed = self.packs = False
+        """The latter is true for a WebSocket whose client takes compressed frames."""
         self.ready = False
         """True if it may be flushed: there is a sink, the sink takes data now, and nobody holds the queue."""
         self.size = 0
@@ -133,7 +136,7 @@ class Outbox(Generic[OwnerT]):
         if to_frames and self.owner is not None:
             self.owner.on_websocket()
         self._flusher.backlog.forget(self)
-        self.framed = sink.framed
+        self.framed, self.packs = sink.framed, sink.packs
         self.sink = sink
         # For a WebSocket this is the transport's own `write`, without a call in between.
         self._write = sink.write
@@ -288,6 +291,10 @@ class Flusher(Generic[OwnerT]):
         now: float,
     ) -> None:
         self.backlog: Backlog[OwnerT] = Backlog(limits, slow, self.flush, self.wake, now)
+        self.packer: Packer | None = None
+        """Compresses broadcasts; None if that is off."""
+        self.saved = 0
+        """Bytes that compression has saved so far."""
         self.sent_websocket = self.sent_polling = 0
         """Engine.IO packets put into outboxes so far, by the client's transport."""
         self.queued = 0

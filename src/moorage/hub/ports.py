@@ -37,6 +37,8 @@ class ClientSink(Protocol):
 
     framed: bool
     """True if it takes WebSocket frames (concatenated), False if payloads (packets joined by 0x1e)."""
+    packs: bool
+    """True if it takes compressed WebSocket frames."""
     transport: str
     """`websocket` or `polling`: the metrics label."""
     max_packets: int

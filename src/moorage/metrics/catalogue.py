@@ -38,6 +38,8 @@ METRICS: Final = (
     _m("messages_sent", "counter", "transport", "Engine.IO packets to clients"),
     _m("bytes_received", "counter", "transport", "Bytes of packets from clients"),
     _m("bytes_sent", "counter", "transport", "Bytes of packets to clients"),
+    _m("compressed_broadcasts", "counter", "", "Broadcasts that were compressed"),
+    _m("compression_saved_bytes", "counter", "", "Bytes to clients that compression has saved"),
     _m("outbox_bytes", "gauge", "", "Bytes queued for all clients now"),
     _m("send_queue_bytes", "histogram", "", "Bytes queued for a client when its connection ended"),
     _m("slow_client_closes", "counter", "", "Clients closed because they did not read fast enough"),

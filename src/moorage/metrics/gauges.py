@@ -26,6 +26,10 @@ class Traffic(NamedTuple):
     server_timeouts: int = 0
     late_answers: int = 0
     handovers: Mapping[str, int] = MappingProxyType({})
+    compressed: int = 0
+    """Broadcasts that were compressed."""
+    saved: int = 0
+    """Bytes that compression has saved."""
 
 
 class Cluster(NamedTuple):

@@ -155,6 +155,8 @@ class Metrics:
             "bytes_sent": by_transport(
                 self.bytes_sent_websocket + hub.bytes_sent_websocket, self.bytes_sent_polling
             ),
+            "compressed_broadcasts": {(): hub.compressed},
+            "compression_saved_bytes": {(): hub.saved},
             "slow_client_closes": {(): self.slow_client_closes},
             "tunnel_frames_received": {(): self.link_frames_received},
             "tunnel_frames_sent": {(): self.link_frames_sent},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from moorage.hub.connections.fanout import Delivery, Encoded, push
@@ -9,6 +11,7 @@ from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE
 from moorage.hub.settings import Limits
 from moorage.wire import engineio
+from moorage.wire.deflate.messages import Packer
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import BAD_PACKET
 from tests.hub.fakes import World, heard, sink_of
@@ -98,3 +101,52 @@ def test_single_deliveries_are_counted_by_transport() -> None:
     push(websocket.outbox, Encoded(b"42[]\x1e42[]"), world.node.flusher)
     push(polling.outbox, Encoded(b"42[]"), world.node.flusher)
     assert (world.node.flusher.sent_websocket, world.node.flusher.sent_polling) == (2, 1)
+
+
+NEWS = b'42["' + b"abc" * 500 + b'"]'
+
+
+@pytest.mark.parametrize("size", [4, SLICE + 4])
+def test_compressed_frames_are_shared_by_those_who_take_them(size: int) -> None:
+    world, clients = crowd(size, polling=2)
+    for client in clients[1:size:2]:
+        client.outbox.packs = True
+    flusher = world.node.flusher
+    flusher.packer = packer = Packer(1, 1000, 10_000)
+    flusher.sent_websocket = flusher.sent_polling = 0
+    for payload in (NEWS, b"42[1]", b"4" + bytes(10_000)):
+        send(world, payload, clients)
+        world.settle()
+    packed = packer.frames(NEWS)
+    assert packed is not None
+    plain = engineio.text_frame(NEWS)
+    assert [sink_of(client).writes[0] for client in clients[:size]] == [plain, packed] * (size // 2)
+    # Too short, and too long.
+    assert all(sink_of(client).writes[1] == engineio.text_frame(b"42[1]") for client in clients[:size])
+    assert all(len(sink_of(client).writes[2]) > 10_000 for client in clients[:size])
+    assert [sink_of(client).writes[0] for client in clients[size:]] == [NEWS] * 2
+    assert packer.count == 2
+    assert flusher.saved == size // 2 * (len(plain) - len(packed))
+    assert (flusher.sent_websocket, flusher.sent_polling) == (3 * size, 6)
+
+
+def test_what_does_not_become_shorter_is_sent_as_it_is() -> None:
+    world, clients = crowd(2)
+    clients[0].outbox.packs = True
+    world.node.flusher.packer = Packer(1, 100, 10_000)
+    send(world, b"451-[]\x1e" + engineio.encode_binary(os.urandom(300)), clients)
+    world.settle()
+    assert sink_of(clients[0]).writes == sink_of(clients[1]).writes
+    assert world.node.flusher.saved == 0
+
+
+def test_a_delivery_in_parts_is_compressed_once() -> None:
+    world, clients = crowd(6)
+    for client in clients:
+        client.outbox.packs = True
+    world.node.flusher.packer = packer = Packer(1, 100, 10_000)
+    delivery = Delivery(NEWS, world.node.flusher)
+    assert sum(delivery.to(clients[at : at + 2], among=6) for at in (0, 2, 4)) == 6
+    world.settle()
+    assert packer.count == 1
+    assert all(sink_of(client).writes[0] is sink_of(clients[0]).writes[0] for client in clients)

@@ -58,7 +58,7 @@ class PollingSession:
         "unsaid",
     )
 
-    framed = False
+    framed = packs = False
     transport = "polling"
     max_packets = MAX_PACKETS
     send = None

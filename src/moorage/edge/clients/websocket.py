@@ -21,6 +21,8 @@ from moorage.hub.hub import Connection
 from moorage.hub.node import Node
 from moorage.hub.ports import RefusedError, SendFrame
 from moorage.wire import engineio, reasons
+from moorage.wire.deflate.messages import inflate
+from moorage.wire.deflate.negotiation import negotiate
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import Reason, stays_away
@@ -33,10 +35,17 @@ _PING: Final = WSMsgType.PING
 _PONG: Final = WSMsgType.PONG
 
 
+INFLATED: Final = 4096
+"""So many bytes of decompressed messages count as a frame more in the same read."""
+
+
 class ClientSocket(Socket):
     """One client's WebSocket; a `hub.ports.ClientSink` once the session uses it."""
 
-    __slots__ = ("_acceptor", "_connection", "_full", "_more", "_peer_closed", "_ping", "_tcp", "probing")
+    __slots__ = (
+        "_acceptor", "_connection", "_full", "_is_packed", "_more", "_peer_closed", "_ping", "_tcp", "packs",
+        "probing",
+    )  # fmt: skip
 
     framed = True
     transport = "websocket"
@@ -54,6 +63,10 @@ class ClientSocket(Socket):
         """Number of frames in this read before the last one."""
         self._ping: bytes | None = None
         """The payload of the last ping without an answer."""
+        self.packs = False
+        """True if compression was negotiated."""
+        self._is_packed = False
+        """True while a compressed message arrives in fragments."""
         self.probing = probing
         """True during an upgrade: the session uses polling until this socket receives `5`."""
 
@@ -118,7 +131,12 @@ class ClientSocket(Socket):
         if frame.payload_size > MAX_READ:
             self._large(frame)
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            raise PeerError(reasons.BAD_FRAME, "an extension that was not negotiated")
+            if not (self.packs and kind in (_TEXT, _BINARY)) or frame.rsv2 or frame.rsv3:
+                raise PeerError(reasons.BAD_FRAME, "an extension that was not negotiated")
+            if frame.fin and self._assembler is None:
+                self._message(kind, self._inflated(frame.get_payload_as_bytes()))
+                return
+            self._is_packed = True
         if kind == _CLOSE:
             self._peer_closed = True
             self._ended(reasons.CLIENT_CLOSED)
@@ -135,7 +153,15 @@ class ClientSocket(Socket):
             return
         message = self._join(frame, self._connection.session.max_payload)
         if message is not None:
-            self._message(*message)
+            kind, data = message
+            is_packed, self._is_packed = self._is_packed, False
+            self._message(kind, self._inflated(data) if is_packed else data)
+
+    def _inflated(self, data: bytes) -> bytes:
+        """A compressed message. Others have a turn after a read that has become long."""
+        found = inflate(data, self._connection.session.max_payload)
+        self._more += len(found) // INFLATED
+        return found
 
     def _message(self, kind: WSMsgType, data: bytes) -> None:
         metrics = self._acceptor.metrics
@@ -354,7 +380,9 @@ class WebSocketAcceptor:
         connection.session.step(Step.UPGRADE_ASKED)
         socket = self.socket(connection, request, probing=True)
         self.sweep.watch(socket, self.admission.server.upgrade_timeout)
-        request.accept(socket, max_frame=connection.session.max_payload, subprotocol=subprotocol)
+        extension = self.extension(request, socket)
+        limit = connection.session.max_payload
+        request.accept(socket, max_frame=limit, subprotocol=subprotocol, extension=extension)
 
     def socket(self, connection: Connection, request: UpgradeRequest, *, probing: bool) -> ClientSocket:
         """The listener of a new WebSocket."""
@@ -362,6 +390,14 @@ class WebSocketAcceptor:
         if meter is None:
             return ClientSocket(self, connection, probing=probing)
         return MeteredSocket(self, connection, meter, probing=probing)
+
+    def extension(self, request: UpgradeRequest, socket: ClientSocket) -> str:
+        """Agree to compression, if it is on and the client offers it. Returns the header's value."""
+        if not self.admission.server.compression.enabled:
+            return ""
+        found = negotiate(request.extensions)
+        socket.packs = bool(found)
+        return found
 
     def tick(self, now: float) -> None:
         """End upgrades that hang, and closed sockets that do not go away."""
@@ -400,6 +436,7 @@ class _Opening:
             max_frame=info.max_payload,
             first=engineio.text_frame(packet),
             subprotocol=self._subprotocol,
+            extension=self._acceptor.extension(self._request, socket),
         )
 
     def refused(self, reason: Reason, detail: str) -> None:

@@ -116,10 +116,12 @@ class _Switching:
 
     status = HTTPStatus.SWITCHING_PROTOCOLS
 
-    def __init__(self, first: bytes, subprotocol: str) -> None:
+    def __init__(self, first: bytes, subprotocol: str = "", extension: str = "") -> None:
         self.headers: dict[str, str] = {}
         self._first = first
         self._extra = f"Sec-WebSocket-Protocol: {subprotocol}\r\n".encode() if subprotocol else b""
+        if extension:
+            self._extra += f"Sec-WebSocket-Extensions: {extension}\r\n".encode()
 
     def to_bytes(self) -> bytearray:
         """Called once, after picows has stored the answer to the key in `headers`."""
@@ -169,7 +171,7 @@ class ClientProtocol(WSProtocol):  # type: ignore[misc]
         if old.is_disconnected or old.is_close_frame_sent:
             return
         real = tcp_of(old)
-        switching = cast(WSUpgradeResponse, _Switching(b"", ""))
+        switching = cast(WSUpgradeResponse, _Switching(b""))
         answer = WSUpgradeResponseWithListener(switching, self.listener)
         _begin(self, self._max_frame, READ_BUFFER, answer)
         muted = BareTransport(real)
@@ -312,6 +314,14 @@ class UpgradeRequest(asyncio.Protocol):
             raise PeerError(BAD_UPGRADE, "Sec-WebSocket-Protocol")
         return names[0].decode()
 
+    @property
+    def extensions(self) -> str:
+        """The offers of extensions, from all headers."""
+        if b"sec-websocket-extensions" not in self._first_values:
+            return ""
+        offers = [value for name, value in self.headers if name == b"sec-websocket-extensions"]
+        return b",".join(offers).decode("latin-1")
+
     def data_received(self, data: bytes) -> None:
         """The client sends data before the 101: keep it, within limits."""
         self._early += data
@@ -363,13 +373,14 @@ class UpgradeRequest(asyncio.Protocol):
         read_buffer: int = READ_BUFFER,
         ping: bool = False,
         subprotocol: str = "",
+        extension: str = "",
     ) -> None:
         """Answer 101 together with `first` (frames), and give the connection to `listener`. With `ping`,
         WebSocket pings check the peer (links only: a client has Engine.IO's heartbeat)."""
         self._answered = True
         self.on_lost = None
         transport = self._transport
-        switching = cast(WSUpgradeResponse, _Switching(first, subprotocol))
+        switching = cast(WSUpgradeResponse, _Switching(first, subprotocol, extension))
         answer = WSUpgradeResponseWithListener(switching, listener)
         # Links are few and trusted, and need large reads.
         protocol = (LinkProtocol if ping else ClientProtocol)(max_frame, read_buffer, answer)

@@ -84,7 +84,8 @@ class Clients:
         self._chores = Intake(self.turns)
         self.inspections: Paced = Paced(self.turns, later)
         """Answers to operators, of this node and of others."""
-        self.heartbeats = Heartbeats(self._silent, self.flusher, faults, clock())
+        silent = partial(self.disconnect, reason=reasons.PING_TIMEOUT, who="service")
+        self.heartbeats = Heartbeats(silent, self.flusher, faults, clock())
         self.observer = observer
         self._faults = faults
         self.bursts: dict[AppServer, Bursts] = {}
@@ -335,9 +336,6 @@ class Clients:
     def _slow(self, connection: Connection, why: str) -> None:
         connection.outbox.spill()
         self.disconnect(connection, reasons.SLOW_CLIENT, who="service", detail=why)
-
-    def _silent(self, connection: Connection) -> None:
-        self.disconnect(connection, reasons.PING_TIMEOUT, who="service")
 
     def _goes_on(self, connection: Connection, namespace: str, payload: bytes) -> None:
         self.observer.joined(connection, namespace)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE, SLICE_BYTES, Flusher, Outbox
 from moorage.wire import engineio, socketio
+from moorage.wire.deflate.messages import Packer
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import API_BAD_PAYLOAD
 
@@ -38,7 +39,7 @@ class Delivery:
     """A payload, checked and encoded once for all recipients, who may get it in several calls. Raises
     `PeerError` for a payload that cannot be encoded, before any recipient has got anything."""
 
-    __slots__ = ("_encoded", "_flusher")
+    __slots__ = ("_encoded", "_flusher", "_is_packed", "_packed")
 
     work = 1
     """Units of work (`hub.turns`) for each recipient."""
@@ -47,6 +48,8 @@ class Delivery:
         # A client must close a WebSocket on which it receives invalid UTF-8: one bad emit would end them all.
         self._encoded = encoded = Encoded(engineio.check_text(payload))
         self._flusher = flusher
+        self._is_packed = False
+        self._packed: bytes | None = None
         if encoded.packets > socketio.MAX_EMIT:
             raise PeerError(API_BAD_PAYLOAD, f"at most {socketio.MAX_EMIT} packets for several clients")
         if not encoded.is_one_text:
@@ -56,6 +59,27 @@ class Delivery:
         """Queue the payload for all in `some`, without a task, an await or a log line per recipient, and
         return their number. `among`: the number of recipients in all calls together, if `some` is only a
         part of them."""
+        packer = self._flusher.packer
+        if packer is None or not packer.least <= len(self._encoded.payload) <= packer.most:
+            return self._to(some, among)
+        takers = [connection for connection in some if connection.outbox.packs]
+        packed = self._pack(packer) if takers else None
+        if packed is None:
+            return self._to(some, among)
+        among = among or len(some)
+        plain = [connection for connection in some if not connection.outbox.packs]
+        self._flusher.saved += len(takers) * (len(self._encoded.frames) - len(packed))
+        return self._to(takers, among, packed) + self._to(plain, among)
+
+    def _pack(self, packer: Packer) -> bytes | None:
+        """The compressed frames, made for the first recipient who takes them."""
+        if not self._is_packed:
+            self._is_packed = True
+            self._packed = packer.frames(self._encoded.payload)
+        return self._packed
+
+    def _to(self, some: Collection[Connection], among: int, packed: bytes | None = None) -> int:
+        """`to`, with frames other than those of the payload, if all in `some` take these."""
         if not some:
             return 0
         encoded, flusher = self._encoded, self._flusher
@@ -66,12 +90,13 @@ class Delivery:
                 box = connection.outbox
                 if box.framed:
                     framed += 1
-                    box.push(encoded.frames, among)
+                    box.push(packed or encoded.frames, among)
                 else:
                     box.push(encoded.payload, among)
         else:
-            one_text = encoded.is_one_text
-            framed = flusher.spread(encoded.payload, encoded.frames, some, among, one_text=one_text)
+            one_text = encoded.is_one_text and packed is None
+            frames = packed or encoded.frames
+            framed = flusher.spread(encoded.payload, frames, some, among, one_text=one_text)
         flusher.sent_websocket += framed * encoded.packets
         flusher.sent_polling += (len(some) - framed) * encoded.packets
         return len(some)
