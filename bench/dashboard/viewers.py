@@ -27,6 +27,7 @@ class Viewer:
         answer.read()
         cookie = answer.getheader("set-cookie")
         if answer.status != 200 or cookie is None:
+            self.close()
             raise BenchError(f"no session: {answer.status}")
         self._headers = {"Cookie": cookie.partition(";")[0], "Accept-Encoding": "gzip"}
 

@@ -3,6 +3,7 @@
 import { get } from "../api.js";
 import { h } from "../dom.js";
 import { filters, hubOptions } from "../filters.js";
+import { replace } from "../router.js";
 import { Trace } from "../trace.js";
 
 const KINDS = [["user", "A user"], ["room", "A room"], ["app_server", "An app server"], ["sample", "A part of all clients"]];
@@ -15,7 +16,7 @@ function formOf(params) {
 
 export function tracePage({ params, session }) {
   const form = filters({
-    page: "trace", params: { by: "user", ...formOf(params) }, changed: begin,
+    page: "trace", params: { by: "user", ...formOf(params) }, changed: edited,
     fields: [
       { name: "by", label: "Watch", options: KINDS },
       { name: "value", label: "User, room, server id or part (0 to 1)", hint: "ada" },
@@ -26,7 +27,20 @@ export function tracePage({ params, session }) {
   const payload = session.trace_payloads && session.role === "operate" ? 1 : "";
   const trace = new Trace({ params: {}, label: "Packets", several: true });
 
+  let before = form.values().by;
+
+  /** What somebody has typed for one kind is nothing for another one. */
+  function edited() {
+    const { by, ...others } = form.values();
+    if (by !== before) {
+      form.set({ ...others, by, value: by === "sample" ? "1" : "" });
+      replace("trace", form.values());
+    }
+    begin();
+  }
+
   function begin() {
+    before = form.values().by;
     const { by, value, namespace, hub } = form.values();
     if (value === "") trace.close("Enter whom to watch.");
     else trace.start({ [by]: value, namespace: by === "room" ? namespace : "", hub, payload });

@@ -1,0 +1,121 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+
+import { Browser, KEYS, OPERATE_KEY, READ_KEY, shows, visit } from "../lib/browser.mjs";
+import { Service } from "../lib/service.mjs";
+import { poll } from "../lib/waiting.mjs";
+import { world } from "../lib/world.mjs";
+
+const MARKUP = "<img src=x onerror=alert(1)>";
+
+describe("the live trace", () => {
+  let service, browser;
+  before(async () => {
+    const set = [...KEYS, "admin.trace_payloads=true"];
+    [service, browser] = await Promise.all([Service.start({ set }), Browser.start()]);
+  });
+  after(async () => {
+    await browser.stop();
+    await service.stop();
+  });
+
+  /** An app server that answers, and a client of the user "ada". */
+  async function joined(t) {
+    const w = world(t, service);
+    const io = await w.app();
+    io.on("connection", (socket) => {
+      socket.join("lobby");
+      socket.on("ask", (_question, answer) => answer("yes"));
+    });
+    const client = await w.client({ query: { access_token: service.token(w.hub, { sub: "ada" }) } });
+    return { w, io, client };
+  }
+
+  const row = (page, ...texts) => texts.reduce((rows, hasText) => rows.filter({ hasText }), page.locator(".trace tbody tr")).first();
+  const isWatching = (page) => shows(page.locator(".trace .note"), "Watching 1 connection");
+
+  it("of a connection shows its packets, with the time of an ack", async (t) => {
+    const { w, io, client } = await joined(t);
+    const page = await browser.signedIn(t, service, `#/connections?hub=${w.hub}`);
+    await page.locator("tbody a.primary").click();
+    await isWatching(page);
+    await client.emitWithAck("ask", MARKUP);
+    await row(page, "in", "ask", "asks #", MARKUP).waitFor();
+    await row(page, "out", "ms").waitFor();
+    io.emit("news");
+    await row(page, "out", "news").waitFor();
+    client.emit(MARKUP);
+    await row(page, "in", MARKUP).waitFor();
+    client.disconnect();
+    await row(page, "closed", "client-closed").waitFor();
+    assert.equal(await page.locator("img").count(), 0);
+  });
+
+  it("can be stopped, continued, filtered and cleared", async (t) => {
+    const { w, client } = await joined(t);
+    const page = await browser.signedIn(t, service, `#/connections?hub=${w.hub}`);
+    await page.locator("tbody a.primary").click();
+    await isWatching(page);
+    const press = (name) => page.locator(".trace").getByRole("button", { name }).click();
+    client.emit("first");
+    client.emit("second");
+    await row(page, "second").waitFor();
+    await page.getByLabel("Event contains").fill("SEC");
+    await row(page, "first").waitFor({ state: "hidden" });
+    await row(page, "second").waitFor();
+    await page.getByLabel("Event contains").fill("");
+    await press("Stop");
+    client.emit("unseen");
+    await press("Start");
+    await isWatching(page);
+    client.emit("third");
+    await row(page, "third").waitFor();
+    assert.equal(await row(page, "unseen").count(), 0);
+    await press("Clear");
+    await page.getByText("Nothing has passed yet").waitFor();
+  });
+
+  it("follows a user, a room, an app server or everybody", async (t) => {
+    const { w, client } = await joined(t);
+    const page = await browser.signedIn(t, service, `#/trace?user=ada&hub=${w.hub}`);
+    const sees = async (event) => {
+      await isWatching(page);
+      client.emit(event);
+      await row(page, "ada", event).waitFor();
+    };
+    await sees("of-a-user");
+    await visit(page, `#/rooms?hub=${w.hub}`);
+    await page.getByRole("link", { name: "Trace", exact: true }).click();
+    await sees("of-a-room");
+    await visit(page, `#/apps?hub=${w.hub}`);
+    await page.getByRole("link", { name: "Trace", exact: true }).click();
+    await sees("of-an-app-server");
+    await page.getByLabel("Watch").selectOption("sample");
+    assert.equal(await page.getByRole("textbox", { name: /part/ }).inputValue(), "1");
+    await shows(page.locator(".trace .note"), "Watching");
+    await sees("of-everybody");
+  });
+
+  it("shows no payload to the read key, and is bounded", async (t) => {
+    const { w, client } = await joined(t);
+    const page = await browser.signedIn(t, service, `#/trace?user=ada&hub=${w.hub}`, { key: READ_KEY });
+    await isWatching(page);
+    client.emit("private", "a secret");
+    await row(page, "private").waitFor();
+    for (let number = 0; number < 700; number++) client.emit(`number-${number}`);
+    await row(page, "number-699").waitFor();
+    assert.ok((await page.locator(".trace tbody tr").count()) <= 500);
+    assert.doesNotMatch(await page.locator("main").textContent(), /a secret/);
+  });
+
+  it("ends with the page, and says why it was refused", async (t) => {
+    const { w } = await joined(t);
+    const page = await browser.signedIn(t, service, `#/trace?user=ada&hub=${w.hub}`, { expected: /status of 400/ });
+    await isWatching(page);
+    await visit(page, "#/hubs");
+    await visit(page, "#/trace?sample=7");
+    await poll(async () => /sample|7/.test(await page.locator(".trace .note").textContent()), "the reason");
+    const left = await fetch(`${service.url}/api/v1/trace?sample=2`, { headers: { authorization: `Bearer ${OPERATE_KEY}` } });
+    assert.equal(left.status, 400);
+  });
+});
