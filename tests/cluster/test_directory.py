@@ -146,6 +146,34 @@ def test_every_join_of_the_group_waits_while_its_delta_is_pending() -> None:
     assert told == ["visible"]
 
 
+def test_a_call_that_fails_does_not_keep_the_others_waiting() -> None:
+    world = World(2).join()
+    directory = world.all["n0"]
+    directory.first(HUB, "g")
+
+    def fails() -> None:
+        raise RuntimeError("broken")
+
+    first = visible(directory, "g")
+    directory.when_visible(HUB, ["g"], fails)
+    last = visible(directory, "g")
+    with pytest.raises(RuntimeError):
+        world.settle()
+    assert (first, last) == (["visible"], [])
+    world.later("n0", 0.25)
+    assert last == ["visible"]
+
+
+def test_a_call_may_end_a_node() -> None:
+    world = World(3).join()
+    directory = world.all["n0"]
+    directory.first(HUB, "g")
+    directory.when_visible(HUB, ["g"], lambda: directory.remove("n2"))
+    last = visible(directory, "g")
+    world.settle()
+    assert last == ["visible"]
+
+
 def test_a_join_does_not_wait_for_a_node_that_is_gone() -> None:
     world = World(3).join()
     world.all["n0"].first(HUB, "g")

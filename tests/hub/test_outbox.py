@@ -442,3 +442,14 @@ def test_an_outbox_uses_the_new_send_of_its_sink(world: World) -> None:
     large(world, [client], b"42[1]")
     world.tick()
     assert (sent, sink.writes) == ([b"42[1]"], [])
+
+
+def test_a_write_that_fails_at_a_release_ends_its_client_alone(world: World) -> None:
+    """Many clients are released by one call."""
+    client = world.client()
+    client.outbox.hold()
+    push(client, b"42[1]")
+    breaking(world, client)
+    client.outbox.release()
+    world.settle()
+    assert [close[:2] for close in world.observer.closes] == [(client.id, "internal")]

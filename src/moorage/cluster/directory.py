@@ -102,7 +102,7 @@ class Directory:
         """Groups in deltas that a peer has not acknowledged, with the delta's number."""
         self._unacknowledged: deque[tuple[int, tuple[bytes, ...]]] = deque()
         """Deltas that a peer has not acknowledged: their numbers and what they add."""
-        self._waiting: dict[int, list[Callable[[], object]]] = {}
+        self._waiting: dict[int, deque[Callable[[], object]]] = {}
         """Who waits for which delta."""
         self._next = 0.0
         self._ticked = self._time = 0.0
@@ -170,7 +170,7 @@ class Directory:
         pending = self._pending
         number = max((pending.get(hash_of(hub, group), 0) for group in groups), default=0) if pending else 0
         if number:
-            self._waiting.setdefault(number, []).append(call)
+            self._waiting.setdefault(number, deque()).append(call)
         else:
             call()
 
@@ -183,12 +183,17 @@ class Directory:
         awaited = (peer.acknowledged for peer in self._peers.values() if peer.near and not peer.late)
         done = min(awaited, default=self._number)
         while self._unacknowledged and self._unacknowledged[0][0] <= done:
-            number, keys = self._unacknowledged.popleft()
+            number, keys = self._unacknowledged[0]
             for key in keys:
                 if self._pending.get(key) == number:
                     del self._pending[key]
-            for call in self._waiting.pop(number, ()):
-                call()
+            waiting = self._waiting.get(number)
+            while waiting:
+                # One by one: if a call fails, the others still get theirs with the next message or tick.
+                waiting.popleft()()
+            if self._unacknowledged and self._unacknowledged[0][0] == number:
+                self._unacknowledged.popleft()
+                self._waiting.pop(number, None)
 
     # -- groups of the others ---------------------------------------------------------------------
 
@@ -273,7 +278,7 @@ class Directory:
                 log.info("joins wait again for a node", incarnation=name)
             peer.late = late
         behind = [name for name, peer in self._peers.items() if peer.late or peer.acknowledged < peer.owes]
-        if behind or self.unaware:
+        if behind or self.unaware or self._unacknowledged:
             self.unaware = tuple(behind)
             self._settle()
 

@@ -176,7 +176,8 @@ class Outbox(Generic[OwnerT]):
         self._holds -= 1
         if not self._holds and self._taking and self.sink is not None:
             self.ready = True
-            self.flush()
+            # A write that fails must end this client only: others wait to be released by the same call.
+            self._flusher.flush(self)
 
     def flush(self) -> None:
         """Write the waiting entries: all in one write to a WebSocket, as many as fit to a poll."""
