@@ -21,6 +21,7 @@ from bench.dashboard.measure import open_dashboards
 from bench.figures import Figure
 from bench.gather import fetch_sockets
 from bench.machine import facts
+from bench.operator.telemetry import telemetry
 from bench.peers import SLOWER, Peers, judged_by_before
 from bench.plan import FULL, QUICK
 from bench.recovery.deploy import deploy
@@ -62,6 +63,7 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "recovery": recovery_cost,
     "recovery-memory": recovery_memory,
     "dashboard": open_dashboards,
+    "otel": telemetry,
 }
 COMPARED = ("jitter-off",)
 """Sections that run only if they are named: they explain a figure of another one."""

@@ -151,14 +151,17 @@ def moorage(argv: Sequence[str], *, checkout: Path = CHECKOUT, **env: str) -> St
 
 
 @contextmanager
-def service(logs: Path, checkout: Path = CHECKOUT) -> Iterator[tuple[Process, Address, str]]:
-    """The service of `checkout` alone: its process, where its clients connect, and its connection string."""
+def service(
+    logs: Path, checkout: Path = CHECKOUT, env: Mapping[str, str] | None = None
+) -> Iterator[tuple[Process, Address, str]]:
+    """The service of `checkout` alone: its process, where its clients connect, and its connection string.
+    `env` instead of the usual environment."""
     port = free_port()
     argv = [sys.executable, "-m", "moorage", "dev", "--host", HOST, "--port", str(port)]
     process = Process(
         [*argv, "--access-key", secrets.token_urlsafe(32)],
         log=logs / "moorage.log",
-        env=environment(checkout),
+        env=dict(env or environment(checkout)),
     )
     try:
         string = process.wait_line(_connection_string)

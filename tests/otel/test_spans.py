@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
@@ -14,9 +15,9 @@ from moorage.otel.spans import OtelSpans
 
 def ended(outcome: str) -> tuple[ReadableSpan, str]:
     """A finished span, and the `traceparent` that crossed the link."""
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    begun = OtelSpans(provider, 1.0).begin("chat", {"moorage.hub": "app"})
+    exporter = InMemorySpanExporter()
+    spans = OtelSpans(SimpleSpanProcessor(exporter), Resource({"service.name": "moorage"}), 1.0)
+    begun = spans.begin("chat", {"moorage.hub": "app"})
     assert begun.state == ""
     begun.end(outcome)
     (span,) = exporter.get_finished_spans()
@@ -36,6 +37,8 @@ def test_a_span_says_how_the_event_ended(outcome: str, status: StatusCode) -> No
     span, _ = ended(outcome)
     assert (span.name, span.kind, span.status.status_code) == ("receive chat", SpanKind.SERVER, status)
     assert span.attributes == {"moorage.hub": "app", "moorage.outcome": outcome}
+    assert span.resource.attributes["service.name"] == "moorage"
+    assert 0 <= span.end_time - span.start_time < 10**9  # type: ignore[operator]
 
 
 def test_others_read_its_traceparent() -> None:

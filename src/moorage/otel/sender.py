@@ -14,9 +14,7 @@ from typing import Final
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from moorage import __version__
 from moorage.metrics.metrics import Metrics
@@ -47,13 +45,12 @@ class Sender:
         self._resource = Resource.create(dict(named.attributes))
         self._exporter: OTLPMetricExporter | None = None
         self._task: asyncio.Task[None] | None = None
-        self._provider: TracerProvider | None = None
+        self._processor: BatchSpanProcessor | None = None
         self.spans: OtelSpans | None = None
         """Makes the spans of sampled events; None if nothing is sampled."""
         if telemetry.ratio:
-            provider = TracerProvider(sampler=ALWAYS_ON, resource=self._resource, shutdown_on_exit=False)
-            provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-            self._provider, self.spans = provider, OtelSpans(provider, telemetry.ratio)
+            self._processor = BatchSpanProcessor(OTLPSpanExporter())
+            self.spans = OtelSpans(self._processor, self._resource, telemetry.ratio)
 
     def start(self) -> None:
         """Begin to send metrics."""
@@ -79,8 +76,8 @@ class Sender:
                 if self._task is not None:
                     self._task.cancel()
                     await self._send()
-                if self._provider is not None:
-                    await _in_thread(self._provider.shutdown)
+                if self._processor is not None:
+                    await _in_thread(self._processor.shutdown)
         except TimeoutError:
             pass
 

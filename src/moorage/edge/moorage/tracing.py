@@ -18,8 +18,8 @@ MAX_OPEN: Final = 1_000
 """Maximum sampled events of one app server that are not handled yet. Beyond it events are not sampled."""
 OPEN_SECONDS: Final = 60.0
 """A span ends after this time, even if the app server has not said that the event is handled."""
-_EVENT: Final = ord("2")
-_BINARY_EVENT: Final = ord("5")
+_EVENTS: Final = (b"2", b"5")
+"""The type of an event, and of one with attachments."""
 
 
 class Begun(Protocol):
@@ -71,12 +71,11 @@ class Traces:
 
     def forward(self, connection: Client, packet: bytes) -> None:
         """`AppLink.forward`."""
-        kind = packet[1] if len(packet) > 1 else 0
-        if kind in (_EVENT, _BINARY_EVENT):
-            self._left -= 1
-            if self._left <= 0:
-                self._left = self._gap()
-                self._sample(connection, packet)
+        # Every packet counts here, and the sample is the next event: to look at each packet would cost more.
+        self._left -= 1
+        if self._left <= 0 and packet[1:2] in _EVENTS:
+            self._left = self._gap()
+            self._sample(connection, packet)
         self._forward(connection, packet)
 
     def _sample(self, connection: Client, packet: bytes) -> None:

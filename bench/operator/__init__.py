@@ -1,0 +1,1 @@
+"""What it costs to look: telemetry, traces and the dashboard beside a service that nobody watches."""
