@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from moorage.hub.trace.tap import MAX_UNACKED
+from moorage.wire import reasons
 from moorage.wire.commands import EVERYONE, Invoke
 from moorage.wire.groups import room_group
-from moorage.wire.trace.seen import Packet
+from moorage.wire.trace.seen import Packet, State
 from tests.hub.fakes import HUB, RecordingAnswers, heard
 from tests.hub.trace.traced import Traced, is_plain
 
@@ -114,3 +115,24 @@ def test_an_answer_to_the_service(world: Traced) -> None:
     assert isinstance(question, Packet)
     assert isinstance(answer, Packet)
     assert (question.event, answer.type, answer.ack, answer.ack_ms) == ("ask", "ack", question.ack, 500.0)
+
+
+def test_the_ids_of_sockets(world: Traced) -> None:
+    world.watch(user="ada")
+    client = world.client("/", "/n", user_id="ada")
+    world.node.receive(client, b'42["early"]')
+    world.node.disconnect(client, reasons.TRANSPORT_LOST, who="client")
+    seen = world.seen()
+    ids = {(type(each).__name__, each.namespace, each.socket) for each in seen if each.namespace}
+    assert ids >= {("Packet", "/", f"{client.id}/"), ("State", "/n", f"{client.id}/n")}
+    left = [each.socket for each in seen if isinstance(each, State) and each.state == "left"]
+    assert left == [f"{client.id}/", f"{client.id}/n"]
+
+
+def test_an_answer_without_an_id(world: Traced) -> None:
+    client = world.client()
+    world.watch(connection=client.id)
+    world.node.receive(client, b"40")
+    world.send(client, b'40{"sid":1}')
+    _, answer = world.seen()
+    assert (answer.namespace, answer.socket) == ("/", "")

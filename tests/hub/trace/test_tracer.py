@@ -31,9 +31,10 @@ def test_one_connection(world: Traced) -> None:
     world.send(client, b'42["welcome"]')
     world.send(other, b'42["other"]')
     first, second = world.seen()
-    assert first == Packet(WALL + 1_001.0, HUB, client.id, "ada", "s1", "in", "event", "/", "hello", size=13)
+    common = {"size": 13, "socket": f"{client.id}/"}
+    assert first == Packet(WALL + 1_001.0, HUB, client.id, "ada", "s1", "in", "event", "/", "hello", **common)
     assert second == Packet(
-        WALL + 1_001.0, HUB, client.id, "ada", "s1", "out", "event", "/", "welcome", size=13
+        WALL + 1_001.0, HUB, client.id, "ada", "s1", "out", "event", "/", "welcome", **common
     )
     world.settle()
     assert heard(client) == [b'42["welcome"]'], "the client gets what it would get without a trace"

@@ -60,6 +60,8 @@ def _packet(packet: Packet) -> dict[str, Any]:
         "ack": packet.ack,
         "ack_ms": None if packet.ack_ms is None else round(packet.ack_ms, 3),
     }
+    if packet.socket:
+        found["socket"] = packet.socket
     if packet.attachments:
         found["attachments"] = packet.attachments
     if not packet.connection:
@@ -74,6 +76,7 @@ def _state(state: State) -> dict[str, Any]:
     given = {
         "namespace": state.namespace,
         "room": state.room,
+        "socket": state.socket,
         "transport": state.transport,
         "reason": state.reason,
         "number": state.number,

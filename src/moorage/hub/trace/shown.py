@@ -8,8 +8,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from moorage.hub.trace.describe import MAX_PACKETS, Whole, clean, describe, in_frames, in_payload, shown
-from moorage.hub.trace.tap import Entry
+from moorage.hub.trace.tap import Entry, Tap
 from moorage.hub.trace.watch import Watch
+from moorage.wire.socketio import connected_sid, parse_header
 from moorage.wire.trace.seen import Packet
 
 _HIDDEN: Final = "connect"
@@ -30,6 +31,8 @@ def show(entry: Entry, offset: float) -> None:
 def _show_one(entry: Entry, whole: Whole, time: float) -> None:
     what = describe(whole.packet)
     tap = entry.tap
+    if tap is not None and what.type == _HIDDEN and entry.direction == "out":
+        _note_sid(tap, whole.packet)
     client = None if tap is None else tap.connection
     packet = Packet(
         time,
@@ -46,6 +49,7 @@ def _show_one(entry: Entry, whole: Whole, time: float) -> None:
         what.ack,
         None if tap is None else tap.ack_ms(entry.direction, what, entry.at),
         entry.recipients,
+        socket="" if tap is None else tap.sid(what.namespace),
     )
     has_data = 0 < what.body < len(whole.packet)
     full: Packet | None = None
@@ -58,6 +62,14 @@ def _show_one(entry: Entry, whole: Whole, time: float) -> None:
         if full is None:
             full = replace(packet, payload=shown(whole.packet, what.body))
         watch.add(full)
+
+
+def _note_sid(tap: Tap, packet: bytes) -> None:
+    """Take the id from the answer to a CONNECT: the client may have left before this is described."""
+    header = parse_header(packet)
+    sid = connected_sid(packet, header)
+    if sid is not None:
+        tap.sids[header.namespace] = sid
 
 
 def _elsewhere(watch: Watch, namespace: str) -> bool:

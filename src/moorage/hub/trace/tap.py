@@ -51,7 +51,7 @@ class Listener(Protocol):
 class Tap:
     """The watches of one connection."""
 
-    __slots__ = ("_unacked", "app_server", "connection", "framed", "listener", "watches")
+    __slots__ = ("_unacked", "app_server", "connection", "framed", "listener", "sids", "watches")
 
     def __init__(self, connection: Connection, listener: Listener) -> None:
         self.connection = connection
@@ -61,6 +61,8 @@ class Tap:
         """The app server when it was last looked at."""
         self.framed = connection.outbox.framed
         """True if the client was on a WebSocket then."""
+        self.sids: dict[str, str] = {}
+        """Ids of the client's sockets, those that have ended included, by namespace."""
         self._unacked: dict[tuple[Direction, str, int], float] = {}
         connection.session = TappedSession(connection.session, self)
         connection.groups = TappedGroups(connection.groups, self)
@@ -95,6 +97,13 @@ class Tap:
         # The end of a namespace ends all its rooms, and the room of a socket is not one of the app's.
         if sid is not None and sid != room:
             self.listener.grouped(self, namespace, room, joined=joined)
+
+    def sid(self, namespace: str) -> str:
+        """The id of the client's socket in a namespace; "" if it is unknown."""
+        found = self.connection.session.peer.namespaces.get(namespace)
+        if found:
+            self.sids[namespace] = found
+        return self.sids.get(namespace, "")
 
     def ack_ms(self, direction: Direction, what: Description, at: float) -> float | None:
         """Note an event that expects an ack. For an ack: milliseconds since its event, if that was seen."""

@@ -42,6 +42,7 @@ class Happened(NamedTuple):
 
     state: State
     watches: tuple[Watch, ...]
+    tap: Tap | None = None
 
 
 class Taken(NamedTuple):
@@ -139,8 +140,7 @@ class Tracer:
                 if isinstance(entry, Entry):
                     show(entry, offset)
                 else:
-                    for watch in entry.watches:
-                        watch.add(entry.state)
+                    _tell(entry)
             yield False
 
     def _cover(self) -> None:
@@ -261,11 +261,11 @@ class Tracer:
 
     def _tell(self, tap: Tap, state: State) -> None:
         ended = state.state == "closed"
-        self._happened(state, tuple([watch for watch in tap.watches if ended or not watch.group]))
+        self._happened(state, tuple([watch for watch in tap.watches if ended or not watch.group]), tap)
 
-    def _happened(self, state: State, watches: tuple[Watch, ...]) -> None:
+    def _happened(self, state: State, watches: tuple[Watch, ...], tap: Tap | None = None) -> None:
         if len(self._entries) < MAX_ENTRIES:
-            self._entries.append(Happened(state, watches))
+            self._entries.append(Happened(state, watches, tap))
             return
         for watch in watches:
             watch.dropped += 1
@@ -310,3 +310,11 @@ class Tracer:
             state.reason, state.number = error.reason.name, error.reason.number
             state.detail = clean(error.detail)
             self._happened(state, watches)
+
+
+def _tell(happened: Happened) -> None:
+    state = happened.state
+    if happened.tap is not None and state.namespace:
+        state.socket = happened.tap.sid(state.namespace)
+    for watch in happened.watches:
+        watch.add(state)

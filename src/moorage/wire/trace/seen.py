@@ -34,7 +34,9 @@ class Packet(Fields, tag=1, tag_field="kind"):
     recipients: Count = 0
     """For an emit to a room: number of clients on this node that it was queued for."""
     payload: str | None = None
-    """The beginning of the packet's JSON. Never that of a client's CONNECT, which holds credentials."""
+    """The beginning of the packet's JSON. Never that of a CONNECT, which holds credentials."""
+    socket: str = ""
+    """The socket's id, if it is known."""
 
 
 class State(Fields, tag=2, tag_field="kind"):
@@ -62,6 +64,8 @@ class State(Fields, tag=2, tag_field="kind"):
     """For `closed`: bytes that were not written."""
     claimed: bool = False
     """True if `user` comes from a token that was refused: anybody may have written it."""
+    socket: str = ""
+    """The socket's id, if the state is about one and the id is known."""
 
 
 Seen = Packet | State
