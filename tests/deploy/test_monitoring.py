@@ -79,8 +79,10 @@ FIRES: dict[str, dict[str, str]] = {
     "MoorageLosesLogLines": {f"moorage_log_lines_dropped_total{{{NODE}}}": "0+5x30"},
     "MoorageRecoveryForgets": {f'moorage_recovery_refused_total{{{NODE}, cause="dropped"}}': "0+5x30"},
     "MoorageHandoversFail": {f'moorage_handovers_total{{{NODE}, result="resumed"}}': "0+1x30"},
+    "MoorageCertificateExpires": {f"moorage_tls_certificate_expiry_seconds{{{NODE}}}": "500000+0x90"},
+    "MoorageClientsLackedEvents": {f"moorage_recovery_incomplete_total{{{NODE}}}": "0+1x30"},
 }
-"""Values per minute, in promtool's notation, at which the alert fires after 20 minutes."""
+"""Values per minute, in promtool's notation, at which the alert fires: after 20 minutes, or after 80."""
 QUIET: dict[str, str] = {
     f"up{{{NODE}}}": "1+0x30",
     f'moorage_refusals_total{{{NODE}, door="client", reason="no-app-server"}}': "0+1x30",
@@ -108,6 +110,8 @@ QUIET: dict[str, str] = {
     f'moorage_recovery_refused_total{{{NODE}, cause="dropped"}}': "0+0.2x30",
     f'moorage_recovery_refused_total{{{NODE}, cause="unknown"}}': "0+20x30",
     f'moorage_handovers_total{{{NODE}, result="moved"}}': "0+100x30",
+    f"moorage_tls_certificate_expiry_seconds{{{NODE}}}": "5000000+0x90",
+    f"moorage_recovery_incomplete_total{{{NODE}}}": "3+0x30",
 }
 
 
@@ -155,12 +159,12 @@ def test_each_alert_fires_and_is_silent(tmp_path: Path) -> None:
     """One run of promtool for all: it takes a second to start."""
 
     def case(series: dict[str, str], alert: str, *, fires: bool) -> dict[str, Any]:
+        rule = next(rule for rule in RULES if rule["alert"] == alert)
+        wanted = {"alertname": alert, "eval_time": "80m" if rule.get("for") == "1h" else "20m"}
         rows = [{"series": name, "values": values} for name, values in series.items()]
-        labels = next(rule["labels"] for rule in RULES if rule["alert"] == alert)
-        wanted = {"alertname": alert, "eval_time": "20m"}
         if fires:
             # promtool compares all labels: those of the series come from the rule's expression.
-            wanted["exp_alerts"] = [{"exp_labels": {**labels, **_kept(alert)}}]  # type: ignore[assignment]
+            wanted["exp_alerts"] = [{"exp_labels": {**rule["labels"], **_kept(alert)}}]  # type: ignore[assignment]
         return {"interval": "1m", "input_series": rows, "alert_rule_test": [wanted]}
 
     tests = [case(FIRES[alert], alert, fires=True) for alert in FIRES]

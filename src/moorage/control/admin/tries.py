@@ -41,7 +41,7 @@ class Tries:
 
 
 def _network(address: str) -> str:
-    """Whoever has one IPv6 address has a /64 of them."""
+    """The owner of one IPv6 address has a network of them, a /64."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
