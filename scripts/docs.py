@@ -24,7 +24,7 @@ import msgspec
 ROOT: Final = Path(__file__).resolve().parent.parent
 REFERENCE: Final = ROOT / "docs" / "reference"
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT / "src"))
+    sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 from moorage.cli.main import app  # noqa: E402 - run as a script, the package is found by the line above
 from moorage.config.model import Config  # noqa: E402
@@ -33,6 +33,7 @@ from moorage.config.schema import SETTINGS, Setting  # noqa: E402
 from moorage.hub.settings import HubSettings  # noqa: E402
 from moorage.metrics.catalogue import METRICS, WORKER_METRICS  # noqa: E402
 from moorage.wire.reasons import CATALOGUE, Reason  # noqa: E402
+from scripts import admin_docs  # noqa: E402
 
 PLAIN: Final = {
     "server.host": "Address to listen on; `0.0.0.0` for all.",
@@ -191,12 +192,22 @@ def _can(cell: bool | str | dict[str, str], called: str = "") -> str:
     return ": ".join(notes) if called else ": ".join(["yes", *notes])
 
 
+def admin() -> str:
+    """The operations of the Admin API, and their fields."""
+    return "\n".join(admin_docs.sections(descriptions, _columns))
+
+
+def _columns(heads: str, rows: list[list[str]]) -> list[str]:
+    return _table([head.replace("_", " ") for head in heads.split()], rows)
+
+
 PARTS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings,
     "reasons": reasons,
     "metrics": metrics,
     "commands": commands,
     "apis": apis,
+    "admin": admin,
 }
 
 

@@ -28,6 +28,7 @@ def test_every_described_metric_is_shown_with_exactly_its_labels() -> None:
     metrics.disconnects["slow-client"] += 1
     metrics.refusals["client", "bad-request"] += 1
     metrics.faults["links"] += 1
+    metrics.admin_requests["hubs", 200] += 1
     metrics.api_requests["send_to_all", 202] += 1
     metrics.gauges = Gauges(
         connections=lambda: {("chat", "websocket"): 1},
@@ -94,7 +95,7 @@ def test_labels_from_closed_sets_stay_in_them() -> None:
     assert found[key("moorage_disconnects_total", reason="other")] == 2
     assert found[key("moorage_refusals_total", door="link", reason="token-expired")] == 1
     assert found[key("moorage_refusals_total", door="other", reason="other")] == 3
-    assert DOORS == ("client", "link", "api", "http")
+    assert DOORS == ("client", "link", "api", "http", "admin")
 
 
 def test_operations_are_capped() -> None:

@@ -99,8 +99,9 @@ class History:
 
     def _by_reason(self) -> _Reasons:
         refusals: Counter[str] = Counter()
-        for (_, reason), count in self._metrics.refusals.items():
-            refusals[reason] += count
+        for (door, reason), count in self._metrics.refusals.items():
+            if door in ("client", "link"):
+                refusals[reason] += count
         return _Reasons(Counter(self._metrics.disconnects), refusals)
 
     def show(self) -> NodeHistory:

@@ -252,7 +252,7 @@ class Service:
             keys=self.keys,
             execute=self._api_work.execute,
             list_nodes=self._nodes,
-            count=self._count_api,
+            count=self._count_admin,
             more=[self.tracing.desk.operation(self.admin.audit.note)],
         )
 
@@ -266,6 +266,11 @@ class Service:
 
     def _describe(self, beat: Alive) -> Alive:
         return replace(beat, clients=self.node.connections, state=self.not_ready() or "ready")
+
+    def _count_admin(self, operation: str, status: int, reason: str | None) -> None:
+        self.metrics.admin_requests[operation, status] += 1
+        if reason is not None:
+            self.metrics.refusals["admin", reason] += 1
 
     def _count_api(self, operation: str, status: int, reason: str | None) -> None:
         self.metrics.api_requests[operation, status] += 1

@@ -58,6 +58,7 @@ METRICS: Final = (
     _m("handovers", "counter", "result", "Clients that app servers handed over, by how that ended"),
     _m("upstream_seconds", "histogram", "event", "Time until the app server answered an event"),
     _m("api_requests", "counter", "operation status", "Requests of the data-plane API"),
+    _m("admin_requests", "counter", "operation status", "Requests of the Admin API"),
     _m("tls_certificate_expiry_seconds", "gauge", "", "When the certificate expires, in Unix time"),
     _m("faults", "counter", "part", "Exceptions that the service caught and survived, by part"),
     _m("log_lines_dropped", "counter", "", "Log lines lost because the reader was too slow"),

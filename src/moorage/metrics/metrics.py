@@ -30,8 +30,8 @@ MAX_HUBS: Final = 100
 MAX_OPERATIONS: Final = 64
 OTHER: Final = "other"
 
-Door = Literal["client", "link", "api", "http"]
-DOORS: Final = ("client", "link", "api", "http")
+Door = Literal["client", "link", "api", "http", "admin"]
+DOORS: Final = ("client", "link", "api", "http", "admin")
 
 _AGES: Final = (1, 10, 60, 300, 1800, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600)
 _QUEUES: Final = (0, 1024, 16 * 1024, 64 * 1024, 256 * 1024, 1024**2, 4 * 1024**2, 16 * 1024**2)
@@ -46,6 +46,7 @@ class Metrics:
         "_lags",
         "_registry",
         "_version",
+        "admin_requests",
         "api_requests",
         "bytes_received_polling",
         "bytes_received_websocket",
@@ -93,6 +94,8 @@ class Metrics:
         """By door and the reason's name."""
         self.faults: Counter[str] = Counter()
         """By the part of the service."""
+        self.admin_requests: Counter[tuple[str, int]] = Counter()
+        """Likewise, of the Admin API."""
         self.api_requests: Counter[tuple[str, int]] = Counter()
         """By the operation's name (of the route, never a path) and HTTP status."""
         self.connection_age_seconds = Histogram(_AGES)
@@ -172,7 +175,8 @@ class Metrics:
             "faults": _sum(((part,), n) for part, n in self.faults.items()),
             "log_lines_dropped": {(): self.gauges.log_lines_dropped()},
             "log_lines_suppressed": {(): self.gauges.log_lines_suppressed()},
-            "api_requests": _sum(self._api_rows()),
+            "api_requests": _sum(_api_rows(self.api_requests)),
+            "admin_requests": _sum(_api_rows(self.admin_requests)),
             "recovery_parks": {(): recovery.parks},
             "recovery_resumed": {(): recovery.resumed},
             "recovery_refused": {(cause,): n for cause, n in recovery.refused.items()},
@@ -193,13 +197,6 @@ class Metrics:
                 ("to_client",): cluster.to_clients,
             },
         }
-
-    def _api_rows(self) -> Iterator[tuple[tuple[str, ...], int]]:
-        names: dict[str, str] = {}
-        for (operation, status), n in self.api_requests.items():
-            # First come, first kept: a counter's label must not change under the reader.
-            name = names.setdefault(operation, operation if len(names) < MAX_OPERATIONS else OTHER)
-            yield (name, str(status) if 100 <= status <= 599 else OTHER), n
 
     def _gauges(self) -> dict[str, dict[tuple[str, ...], float]]:
         ask, cluster, recovery = self.gauges, self.gauges.cluster(), self.gauges.recovery()
@@ -241,6 +238,14 @@ class Metrics:
         kept += sorted(present.difference(kept))[:free]
         self._keep_hubs = tuple(kept)
         return set(kept)
+
+
+def _api_rows(requests: Counter[tuple[str, int]]) -> Iterator[tuple[tuple[str, ...], int]]:
+    names: dict[str, str] = {}
+    for (operation, status), n in requests.items():
+        # First come, first kept: a counter's label must not change under the reader.
+        name = names.setdefault(operation, operation if len(names) < MAX_OPERATIONS else OTHER)
+        yield (name, str(status) if 100 <= status <= 599 else OTHER), n
 
 
 def _sum(rows: Any) -> dict[tuple[str, ...], float]:

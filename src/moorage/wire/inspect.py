@@ -30,6 +30,8 @@ Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 Bytes = Annotated[int, Meta(ge=0, le=2**53)]
 Count = Annotated[int, Meta(ge=0)]
+CursorText = Annotated[str, Meta(pattern="^[^/]{1,128}/[^/]{1,256}$")]
+"""A hub's name and a connection's id."""
 MAX_ROWS: Final = 200
 
 
@@ -56,7 +58,7 @@ class ConnectionsQuery(Question, frozen=True, kw_only=True, forbid_unknown_field
     min_queued: Bytes | None = None
     """Least bytes that wait to be written to the client."""
     limit: Annotated[int, Meta(ge=1, le=MAX_ROWS)] = 50
-    cursor: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+    cursor: CursorText | None = None
     """`next` of the page before."""
 
 
@@ -177,6 +179,14 @@ class RoomsQuery(Question, frozen=True, kw_only=True, forbid_unknown_fields=True
     prefix: Text | None = None
     """Beginning of the room's name."""
     limit: Annotated[int, Meta(ge=1, le=MAX_ROWS)] = 50
+
+
+class RoomsOf(Question, frozen=True, kw_only=True):
+    """Asks for a node's largest rooms: `more` than the `limit` of the query, because the largest rooms of all
+    nodes need not be the largest of one."""
+
+    query: RoomsQuery
+    more: Count = 0
 
 
 class RoomRow(Rows, frozen=True, kw_only=True):
@@ -318,7 +328,7 @@ class NodeHistory(Rows, frozen=True, kw_only=True):
     reasons: dict[str, int]
     """Disconnects by reason in this time."""
     refusals: dict[str, int]
-    """Refusals by reason in this time."""
+    """Refused clients and links of app servers by reason in this time."""
 
 
 class AuditQuery(Question, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ import pytest
 from moorage.hub.inspect import rooms
 from moorage.hub.inspect.rooms import RoomIndex
 from moorage.wire.groups import namespace_group, room_group
-from moorage.wire.inspect import ROOM_COUNTS, ROOMS, NodeCounts, NodeRooms, RoomCounts, RoomsQuery
+from moorage.wire.inspect import ROOM_COUNTS, ROOMS, NodeCounts, NodeRooms, RoomCounts, RoomsOf, RoomsQuery
 from moorage.wire.reasons import APP_CLOSED
 from tests.hub.fakes import RecordingCluster
 from tests.hub.inspect.stage import Stage
@@ -17,7 +17,7 @@ from tests.hub.inspect.stage import Stage
 
 def largest(stage: Stage, **query: Any) -> list[tuple[str, str, int]]:
     stage.now += rooms.KEPT_SECONDS
-    found = stage.ask(ROOMS, RoomsQuery(**query), NodeRooms)
+    found = stage.ask(ROOMS, RoomsOf(query=RoomsQuery(**query)), NodeRooms)
     return [(row.namespace, row.room, row.members) for row in found.rooms]
 
 
@@ -40,7 +40,8 @@ def test_the_largest_rooms(stage: Stage) -> None:
     assert largest(stage, namespace="/chat") == [("/chat", "room1", 2)]
     assert largest(stage, hub="APP", limit=1) == [("/", "room0", 5)]
     assert largest(stage, hub="none") == []
-    assert stage.ask(ROOMS, RoomsQuery(limit=1), NodeRooms).total == 6
+    assert stage.ask(ROOMS, RoomsOf(query=RoomsQuery(limit=1)), NodeRooms).total == 6
+    assert len(stage.ask(ROOMS, RoomsOf(query=RoomsQuery(limit=1), more=2), NodeRooms).rooms) == 3
     assert stage.rooms.count("app") == 6
     assert stage.rooms.count("none") == 0
 
@@ -98,9 +99,9 @@ def test_a_group_that_is_no_room_is_not_listed(stage: Stage) -> None:
 
 
 def test_an_answer_is_kept_for_others(stage: Stage) -> None:
-    first = stage.ask(ROOMS, RoomsQuery(), NodeRooms)
+    first = stage.ask(ROOMS, RoomsOf(query=RoomsQuery()), NodeRooms)
     stage.join(stage.client("/"), "new")
-    assert stage.ask(ROOMS, RoomsQuery(), NodeRooms) == first
+    assert stage.ask(ROOMS, RoomsOf(query=RoomsQuery()), NodeRooms) == first
     assert ("/", "new", 1) in largest(stage)
     for limit in range(1, rooms.MAX_KEPT + 2):
         largest(stage, limit=limit)
@@ -110,11 +111,13 @@ def test_a_list_is_made_in_steps_and_bounded(stage: Stage, monkeypatch: pytest.M
     monkeypatch.setattr(rooms, "STEP", 1)
     monkeypatch.setattr(rooms, "PART", 1)
     monkeypatch.setattr(rooms, "DECODED", 0)
-    assert stage.steps(ROOMS, RoomsQuery()) >= 5
-    assert stage.steps(ROOMS, RoomsQuery(prefix="room")) > stage.steps(ROOMS, RoomsQuery(limit=2))
+    assert stage.steps(ROOMS, RoomsOf(query=RoomsQuery())) >= 5
+    assert stage.steps(ROOMS, RoomsOf(query=RoomsQuery(prefix="room"))) > stage.steps(
+        ROOMS, RoomsOf(query=RoomsQuery(limit=2))
+    )
     monkeypatch.setattr(rooms, "MAX_LOOKED", 2)
     stage.now += rooms.KEPT_SECONDS
-    assert stage.ask(ROOMS, RoomsQuery(limit=3), NodeRooms).limited
+    assert stage.ask(ROOMS, RoomsOf(query=RoomsQuery(limit=3)), NodeRooms).limited
 
 
 def test_members_of_named_rooms(stage: Stage) -> None:

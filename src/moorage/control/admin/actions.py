@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from moorage.wire.azure.dataplane import HUB_NAME
 from moorage.wire.azure.payload import check_payload
@@ -19,11 +19,14 @@ from moorage.wire.commands import (
 )
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter
-from moorage.wire.groups import MAX_GROUP, namespace_group, room_group
-from moorage.wire.inspect import Id, Name, Text
+from moorage.wire.groups import namespace_group, room_group
+from moorage.wire.inspect import Id, Text
 from moorage.wire.reasons import API_BAD_BODY
 
 MAX_ROOMS: Final = 100
+ONE_OF: Final = ("connection", "user", "room")
+"""Exactly one of these fields of a `Target` is given."""
+Hub = Annotated[str, Meta(pattern=f"^{HUB_NAME.pattern}$")]
 Namespace = Annotated[str, Meta(max_length=512, pattern=r"^/[^,?\x00-\x1f\x7f]*$")]
 """Text that can stand in a packet's header."""
 RoomNames = Annotated[list[Text], Meta(max_length=MAX_ROOMS)]
@@ -32,13 +35,8 @@ RoomNames = Annotated[list[Text], Meta(max_length=MAX_ROOMS)]
 class Body(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the bodies."""
 
-    hub: Name
+    hub: Hub
     namespace: Namespace = "/"
-
-    def check(self) -> None:
-        """Raises `PeerError` (api-bad-body)."""
-        if not HUB_NAME.fullmatch(self.hub):
-            raise PeerError(API_BAD_BODY, "hub: not a hub's name")
 
     @property
     def command(self) -> Command:
@@ -52,31 +50,25 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
         return {name: value for name, value in found.items() if value not in (None, "", [])}
 
     def groups(self, rooms: list[str]) -> tuple[str, ...]:
-        """The groups of rooms in the namespace. Raises `PeerError` (api-bad-body) for a name that is too
-        long."""
-        groups = tuple(dict.fromkeys(room_group(self.namespace, room) for room in rooms))
-        if any(len(group) > MAX_GROUP for group in groups):
-            raise PeerError(API_BAD_BODY, f"a room's wire name has at most {MAX_GROUP} characters")
-        return groups
+        """The groups of rooms in the namespace."""
+        return tuple(dict.fromkeys(room_group(self.namespace, room) for room in rooms))
 
 
 class Target(Body, frozen=True, kw_only=True):
     """Whom an action is for: exactly one of `connection`, `user` and `room`."""
 
-    connection: Id | None = None
-    user: Text | None = None
-    room: Text | None = None
+    connection: Id | UnsetType = UNSET
+    user: Text | UnsetType = UNSET
+    room: Text | UnsetType = UNSET
 
     @property
     def selection(self) -> Selection:
         """The connections. Raises `PeerError` (api-bad-body) unless there is one condition."""
-        self.check()
-        given = [name for name in ("connection", "user", "room") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise PeerError(API_BAD_BODY, "expected exactly one of connection, user and room")
-        if self.room is not None:
+        if sum(getattr(self, name) is not UNSET for name in ONE_OF) != 1:
+            raise PeerError(API_BAD_BODY, f"expected exactly one of {', '.join(ONE_OF)}")
+        if self.room:
             return Selection(group=self.groups([self.room])[0])
-        return Selection(connection=self.connection, user=self.user)
+        return Selection(connection=self.connection or None, user=self.user or None)
 
 
 class DisconnectBody(Target, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,21 +113,20 @@ class EmitBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     args: Annotated[list[Any], Meta(max_length=100)] = []
     rooms: RoomNames = []
     except_rooms: RoomNames = msgspec.field(default_factory=list, name="except")
-    connection: Id | None = None
-    user: Text | None = None
+    connection: Id | UnsetType = UNSET
+    user: Text | UnsetType = UNSET
 
     @property
     def command(self) -> Send:
         """As in `Body`. Raises also api-bad-payload."""
-        self.check()
         any_of, none_of = self.groups(self.rooms), self.groups(self.except_rooms)
         whole = namespace_group(self.namespace)
         condition = Filter(any_of or None, none_of) if any_of or none_of else None
         # A room's group names its namespace, so the namespace's own group is needed only without one.
         to = Selection(
-            connection=self.connection,
+            connection=self.connection or None,
             group=None if any_of else whole,
-            user=self.user,
+            user=self.user or None,
             filter=condition,
         )
         at = "" if self.namespace == "/" else f"{self.namespace},"

@@ -3,8 +3,6 @@ not in an answer."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from moorage.wire.inspect import (
     ActionRow,
     AppRow,
@@ -34,10 +32,51 @@ class Partial(Rows, frozen=True, kw_only=True):
     missing: list[str]
 
 
+class NodeApp(Rows, frozen=True, kw_only=True):
+    """One app server at one node, as the node announces it to others."""
+
+    hub: str
+    id: str
+    instance: str
+    dialect: str
+    clients: int
+    up: bool
+    draining: bool
+    home: bool
+
+
+class NodeRow(Rows, frozen=True, kw_only=True, omit_defaults=True):
+    """One node. Those from `cpu` on are left out if it did not answer in time."""
+
+    name: str
+    incarnation: str
+    region: str
+    advertise: str
+    version: str
+    protocol: str
+    state: str
+    """"ready", or why the node takes no new clients."""
+    heartbeat_age: float
+    clients: int
+    app_servers: list[NodeApp]
+    cpu: float | None = None
+    """CPU cores in use."""
+    memory: int | None = None
+    loop_lag: float | None = None
+    """Largest delay of the event loop in the last minute."""
+    queued_bytes: int | None = None
+    uptime: float | None = None
+    sockets: int | None = None
+    rooms: int | None = None
+    messages_in: int | None = None
+    """From clients, since the start."""
+    messages_out: int | None = None
+
+
 class Nodes(Partial, frozen=True, kw_only=True):
     """All nodes."""
 
-    nodes: list[dict[str, Any]]
+    nodes: list[NodeRow]
 
 
 class Hubs(Partial, frozen=True, kw_only=True):

@@ -13,8 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
+from moorage import __version__
 from moorage.control.admin.callers import COOKIE, Caller, Callers
 from moorage.control.admin.keys import AdminKeys, Role
+from moorage.control.admin.openapi import document
 from moorage.control.admin.operations import BASE, Call, Operation, Table
 from moorage.control.admin.pace import Pace
 from moorage.control.rest import Count
@@ -33,6 +35,7 @@ from moorage.wire.reasons import (
 )
 
 LOGIN: Final = "/dashboard/session"
+OPENAPI: Final = f"{BASE}/openapi.json"
 MAX_BODY: Final = 1024 * 1024
 MAX_QUERY: Final = 8 * 1024
 _JWT: Final = re.compile(r"Bearer +eyJ[^.]*\.[^.]*\.[^.]*$", re.IGNORECASE)
@@ -70,6 +73,7 @@ class AdminApi:
         self._clock = clock
         self._count = count
         self._pace = Pace()
+        self._document = b""
         self._secure = public_endpoint.startswith("https:")
 
     @property
@@ -89,6 +93,9 @@ class AdminApi:
             if path == LOGIN:
                 name = "login"
                 response = await self._login(request)
+            elif path == OPENAPI:
+                name = "openapi"
+                response = self._openapi(request)
             else:
                 operation, given = self._find(request, path)
                 name = operation.name
@@ -105,6 +112,14 @@ class AdminApi:
         response.headers.update(HEADERS)
         self._count(name, response.status_code, reason)
         await response(scope, receive, send)
+
+    def _openapi(self, request: Request) -> Response:
+        """Open to all: it tells nothing about this service."""
+        if request.method not in ("GET", "HEAD"):
+            raise PeerError(API_BAD_METHOD, "takes GET")
+        if not self._document:
+            self._document = msgspec.json.encode(document(self._table, __version__))
+        return Response(self._document, media_type="application/json")
 
     # -- login -----------------------------------------------------------------------------------
 
@@ -192,9 +207,14 @@ def _query(raw: bytes, kind: type[msgspec.Struct]) -> Any:
             raise PeerError(API_BAD_ARGUMENT, f"{name} is given twice")
         fields[name] = values[0]
     try:
-        return msgspec.convert(fields, kind, strict=False)
+        query = msgspec.convert(fields, kind, strict=False)
     except msgspec.ValidationError as error:
         raise PeerError(API_BAD_ARGUMENT, str(error)[:200]) from None
+    for name in fields:
+        # Where a number is expected, msgspec takes the text `null` for none at all.
+        if getattr(query, name) is None:
+            raise PeerError(API_BAD_ARGUMENT, f"{name}: expected a number")
+    return query
 
 
 def _decoded(body: bytes, kind: type[msgspec.Struct]) -> Any:

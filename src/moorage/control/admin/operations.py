@@ -48,8 +48,15 @@ class Operation(NamedTuple):
     query: type[msgspec.Struct] = Question
     body: type[msgspec.Struct] | None = None
     status: int = 200
+    media: str = "application/json"
+    """Content type of the answer. For any other one, `handle` returns the response."""
     access_token: bool = False
     """True if a token of the REST API is accepted, too."""
+
+    @property
+    def is_json(self) -> bool:
+        """True if the answer is JSON."""
+        return self.media == "application/json"
 
 
 class Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, TypeVar, cast
 
@@ -14,13 +13,12 @@ from moorage.wire.commands import Command, Inspect, Outcome
 from moorage.wire.errors import PeerError
 from moorage.wire.ids import incarnation_of
 from moorage.wire.inspect import Question
-from moorage.wire.reasons import ADMIN_NODE_SILENT, ADMIN_UNKNOWN_NODE, API_BAD_ARGUMENT, API_NOT_FOUND
+from moorage.wire.reasons import ADMIN_NODE_SILENT, ADMIN_UNKNOWN_NODE, API_NOT_FOUND
 
 Execute = Callable[[Command], Outcome | Awaitable[Outcome]]
 """Carries out a command, at once or later. May raise `PeerError`."""
 MORE: Final = 50
-"""How many more rooms each node lists than were asked for, because the largest rooms in total need not be the
-largest of a node."""
+"""How many more rooms each node lists than were asked for."""
 STEP: Final = 5
 """Seconds between two points of the history."""
 
@@ -114,7 +112,7 @@ class Questions:
     async def rooms(self, query: inspect.RoomsQuery) -> answers.Rooms:
         """The largest rooms. Each node tells its largest ones; then all are asked for their members of those
         that another node has named."""
-        asked = msgspec.structs.replace(query, limit=query.limit + MORE)
+        asked = inspect.RoomsOf(query=query, more=MORE)
         parts, missing = await self.ask(inspect.ROOMS, asked, inspect.NodeRooms)
         rows = merging.candidates(parts.values())
         if len(parts) > 1:
@@ -158,14 +156,10 @@ class Questions:
 
 
 def _shown(cursor: merging.Cursor) -> str:
-    return base64.urlsafe_b64encode(_encode(cursor)).rstrip(b"=").decode()
+    return "/".join(cursor)
 
 
 def _cursor(text: str | None) -> merging.Cursor:
-    if text is None:
-        return "", ""
-    try:
-        data = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-        return msgspec.json.decode(data, type=tuple[str, str])
-    except (ValueError, RecursionError):
-        raise PeerError(API_BAD_ARGUMENT, "cursor: not the `next` of a page") from None
+    # Neither a hub's name nor an id holds a slash (`inspect.CursorText`).
+    hub, _, connection_id = (text or "").partition("/")
+    return hub.casefold(), connection_id

@@ -120,11 +120,11 @@ class Operations:
 
     async def _nodes(self, _call: Call) -> answers.Nodes:
         loads, missing = await self._questions.loads()
-        rows: list[dict[str, Any]] = []
+        rows: list[answers.NodeRow] = []
         for node in self._list_nodes():
-            row = msgspec.to_builtins(node)
-            load = loads.get(row["incarnation"])
-            rows.append(row if load is None else {**row, **msgspec.to_builtins(load)})
+            row = msgspec.convert(node, answers.NodeRow, from_attributes=True)
+            load = loads.get(row.incarnation)
+            rows.append(row if load is None else msgspec.structs.replace(row, **msgspec.to_builtins(load)))
         return answers.Nodes(nodes=rows, missing=missing)
 
     # -- actions -----------------------------------------------------------------------------------

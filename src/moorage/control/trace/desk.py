@@ -64,7 +64,8 @@ class Desk:
         """The row of the Admin API. `note` is told of each trace that shows payloads."""
         self._note = note
         summary = "Packets while they pass, as server-sent events"
-        return Operation("trace", "GET", "/trace", Role.READ, summary, self._open, Question, TraceQuery)
+        row = Operation("trace", "GET", "/trace", Role.READ, summary, self._open, Question, TraceQuery)
+        return row._replace(media="text/event-stream")
 
     async def _open(self, call: Call) -> StreamingResponse:
         """Begin a stream. Raises `PeerError`."""

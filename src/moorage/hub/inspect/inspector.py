@@ -48,7 +48,7 @@ class Inspector:
         self.add(forms.CONNECTION, forms.ConnectionQuery, self._connection)
         self.add(forms.HUBS, Question, self._hubs)
         self.add(forms.APPS, forms.AppsQuery, self._apps)
-        self.add(forms.ROOMS, forms.RoomsQuery, largest.largest)
+        self.add(forms.ROOMS, forms.RoomsOf, largest.largest)
         self.add(forms.ROOM_COUNTS, forms.RoomCounts, largest.counts)
         self.add(forms.DISCONNECTS, forms.DisconnectsQuery, lambda asked: endings.list(asked, name))
 

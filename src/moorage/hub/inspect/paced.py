@@ -11,7 +11,7 @@ from moorage.hub.turns import Intake, Job, Turns
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import ADMIN_BUSY
 
-MAX_WAITING: Final = 50
+MAX_WAITING: Final = 100
 """Most questions that wait on one node."""
 
 

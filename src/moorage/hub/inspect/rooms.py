@@ -16,7 +16,7 @@ from moorage.hub.inspect.buckets import Buckets
 from moorage.hub.ports import Members
 from moorage.hub.turns import Job
 from moorage.wire.groups import namespace_group, room_group, room_of
-from moorage.wire.inspect import NodeCounts, NodeRooms, RoomCounts, RoomRow, RoomsQuery
+from moorage.wire.inspect import NodeCounts, NodeRooms, RoomCounts, RoomRow, RoomsOf, RoomsQuery
 
 STEP: Final = 500
 """Rooms that are looked at in one step."""
@@ -84,21 +84,21 @@ class LargestRooms:
     def __init__(self, clients: Clients, index: RoomIndex) -> None:
         self._clients = clients
         self._index = index
-        self._kept: dict[RoomsQuery, tuple[float, NodeRooms]] = {}
+        self._kept: dict[RoomsOf, tuple[float, NodeRooms]] = {}
 
-    def largest(self, query: RoomsQuery) -> Job[NodeRooms]:
+    def largest(self, asked: RoomsOf) -> Job[NodeRooms]:
         """The largest rooms that match."""
-        known = self._kept.get(query)
+        known = self._kept.get(asked)
         if known is not None and self._clients.clock() - known[0] < KEPT_SECONDS:
             return known[1]
-        found = yield from self._look(query)
-        self._kept.pop(query, None)
+        found = yield from self._look(asked.query, asked.query.limit + asked.more)
+        self._kept.pop(asked, None)
         if len(self._kept) >= MAX_KEPT:
             del self._kept[next(iter(self._kept))]
-        self._kept[query] = (self._clients.clock(), found)
+        self._kept[asked] = (self._clients.clock(), found)
         return found
 
-    def _look(self, query: RoomsQuery) -> Job[NodeRooms]:
+    def _look(self, query: RoomsQuery, limit: int) -> Job[NodeRooms]:
         largest: list[tuple[int, str, str]] = []
         total = looked = 0
         matches = _Matches(query)
@@ -111,7 +111,7 @@ class LargestRooms:
                         for group, _ in batch[start : start + PART]:
                             if matches(group) and (members := len(hub.directory.rooms.members(group))):
                                 total += 1
-                                _keep(largest, (members, name, group), query.limit)
+                                _keep(largest, (members, name, group), limit)
                     if matches.decoded > DECODED:
                         matches.decoded = 0
                         yield False
