@@ -7,6 +7,8 @@ export interface Uplink {
   readonly serverId: string;
   send(frame: FromApp): void;
   sendVolatile(frame: FromApp): boolean;
+  /** Sends to all nodes that go on with the sockets of lost ones. Does not throw. */
+  sendToKeepers(frame: FromApp): void;
   request(make: (ref: number) => FromApp, options?: RequestCallbacks): Promise<Done>;
 }
 

@@ -11,7 +11,7 @@ import type { Restorations } from "./restoration.js";
 /** The parts of the engine that its clients use. */
 export interface ClientsOwner {
   /** For what goes to all nodes. */
-  readonly uplink: { sendVolatile(frame: FromApp): boolean };
+  readonly uplink: { sendVolatile(frame: FromApp): boolean; sendToKeepers(frame: FromApp): void };
   readonly restorations: Restorations;
   /** True when socket.io has closed the engine. */
   readonly closing: boolean;
@@ -29,6 +29,8 @@ export interface ClientsOwner {
 
 export class Clients {
   readonly #connections = new Map<number, Connection>();
+  /** True while the connections of a lost session are being ended. */
+  losing = false;
   readonly #released = new Map<number, Connection>();
   /** Clients whose middlewares still run. The request tells whether the number still means the same client. */
   readonly #admitting = new Map<number, ClientRequest>();
@@ -147,6 +149,16 @@ export class Clients {
     return count;
   }
 
+  /** The session is lost: ends all connections. */
+  lost(): void {
+    this.losing = true;
+    try {
+      this.closeAll("transport close");
+    } finally {
+      this.losing = false;
+    }
+  }
+
   /** Ends all connections. */
   closeAll(cause: string): void {
     this.#released.clear();
@@ -157,6 +169,10 @@ export class Clients {
   /** Sends what the service keeps of sockets that may come back. */
   save(frames: readonly (() => Save)[]): void {
     if (!this.link.recovers) return;
+    if (this.losing) {
+      for (const frame of frames) this.engine.uplink.sendToKeepers(frame());
+      return;
+    }
     try {
       for (const frame of frames) this.link.send(frame());
     } catch (error) {

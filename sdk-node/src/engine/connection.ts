@@ -32,6 +32,8 @@ interface ConnectionServer {
 /** The clients of the link that the connection belongs to. */
 interface Siblings {
   readonly link: ClientLink;
+  /** True while their session is lost. */
+  readonly losing: boolean;
   forget(connection: Connection): void;
   /** Sends what the service keeps of sockets that may come back. */
   save(frames: readonly (() => Save)[]): void;
@@ -282,7 +284,7 @@ export class Connection extends EventEmitter {
     try {
       this.emit("close", reason, description);
     } finally {
-      if (this.#endedByService) this.siblings.save(this.#saves);
+      if (this.#endedByService || this.siblings.losing) this.siblings.save(this.#saves);
     }
   }
 

@@ -63,7 +63,7 @@ export class Engine extends EventEmitter implements ClientsOwner {
   lost(link: ClientLink): void {
     const clients = this.#clients.get(link);
     this.#clients.delete(link);
-    clients?.closeAll("transport close");
+    clients?.lost();
   }
 
   use(middleware: Middleware): void {

@@ -4,6 +4,8 @@
 import { randomBytes } from "node:crypto";
 import { EventEmitter } from "node:events";
 
+import createDebug from "debug";
+
 import { MoorageError } from "../wire/errors.js";
 import { Type, type Done, type FromApp, type Nodes, type ServiceHello } from "../wire/frames.js";
 import type { Untaken } from "../wire/stream.js";
@@ -12,8 +14,10 @@ import { Link, type LinkOwner } from "./link.js";
 import { settings, type Place, type Settings } from "./options.js";
 import { Planner, type Order, type NodeView } from "./planner.js";
 import { Requests } from "./requests.js";
-import { isCounted, isForAll, isOverflow, mayBeAgain, type ForAll, type Session } from "./session.js";
+import { isCounted, isForAll, isOverflow, mayBeAgain, mayBeUnfinished, type ForAll, type Session } from "./session.js";
 import type { ClientLink, LinkEvents, LinkHandler, LinkOptions, LinkState, NodeInfo, RequestOptions } from "./types.js";
+
+const debug = createDebug("moorage:fleet");
 
 /** The revision of the link protocol in which nodes list each other. */
 const SEVERAL_NODES = 4;
@@ -175,7 +179,7 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
 
   #giveUp(link: Link, frame: ForAll, took: Link[]): void {
     const wasHome = link === this.#home;
-    this.#lost(link, link.untaken());
+    this.#lost(link, [...link.untaken()]);
     if (wasHome && frame.type !== Type.Drain && frame.type !== Type.HandOver) {
       this.#homeLink().send({ type: Type.Again, frame });
       took.push(this.#homeLink());
@@ -211,15 +215,36 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
 
   began(link: Link, old: Session | undefined): void {
     const node = link.service?.node ?? "";
-    if (old !== undefined) this.#lost(link, link.untaken(old));
+    const former = link.view.node;
+    const untaken = old === undefined ? [] : [...link.untaken(old)];
+    if (old !== undefined) this.#lost(link, untaken);
     for (const view of this.#planner.views) if (view !== link.view && view.node === node) this.#drop(view);
     this.#order(this.#planner.began(link.view, node));
+    if (old !== undefined && former !== node) this.#settle(former, old.id, untaken);
+  }
+
+  /** A node is lost. The others learn what it may not have carried out: one of them goes on with its clients' sockets. */
+  #settle(node: string, session: string, untaken: readonly Untaken[]): void {
+    const frames: FromApp[] = untaken
+      .filter(({ type }) => mayBeUnfinished(type))
+      .map(({ batch, place, bytes }) => ({ type: Type.Unfinished, node, session, batch, place, frame: bytes }));
+    for (const frame of [...frames, { type: Type.Settled, node, number: this.#counted } as const]) this.sendToKeepers(frame);
+  }
+
+  sendToKeepers(frame: FromApp): void {
+    for (const link of this.#covering)
+      try {
+        if (link.service?.keeps === true) link.send(frame);
+      } catch (error) {
+        // The queue is full, or the link has ended: that node cannot go on with the sockets.
+        debug("%s is not told of a lost node: %s", link.nodeName, error);
+      }
   }
 
   /** The session of `link` is lost. If it was the home, the new home forwards what the old one had not taken. */
-  #lost(link: Link, untaken: Iterable<Untaken>): void {
+  #lost(link: Link, untaken: readonly Untaken[]): void {
     const wasHome = link === this.#home;
-    const again = wasHome ? [...untaken].filter(({ type }) => mayBeAgain(type)) : [];
+    const again = wasHome ? untaken.filter(({ type }) => mayBeAgain(type)) : [];
     const { name } = link.view;
     this.#order(this.#planner.lost(link.view));
     const home = this.#home;
@@ -275,18 +300,21 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
   /** Does what the planner says. */
   #follow(): void {
     if (this.#closing !== undefined || this.state === "closed") return;
-    const { dial, drop } = this.#planner.steps();
-    for (const view of drop) this.#drop(view);
+    const { dial, drop, gone } = this.#planner.steps();
+    for (const view of drop) this.#drop(view, gone.has(view));
     for (const row of dial) this.#dial(this.#planner.add(row));
     for (const check of [...this.#waiting]) check();
   }
 
-  #drop(view: NodeView): void {
+  #drop(view: NodeView, isGone = false): void {
     const link = this.#links.get(view);
     if (link === undefined) return;
-    this.#lost(link, link.untaken());
+    const untaken = [...link.untaken()];
+    const { sessionId } = link;
+    this.#lost(link, untaken);
     this.#planner.remove(view);
     this.#links.delete(view);
+    if (isGone && sessionId !== "") this.#settle(view.node, sessionId, untaken);
     for (const frame of link.carriedTells()) this.#home?.send(frame);
     link.leave();
   }

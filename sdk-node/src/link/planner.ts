@@ -41,9 +41,11 @@ export interface Steps {
   readonly dial: readonly NodeRow[];
   /** Nodes that are gone, or need not be covered any more. */
   readonly drop: readonly NodeView[];
+  /** Those of `drop` that are gone. */
+  readonly gone: ReadonlySet<NodeView>;
 }
 
-const NOTHING: Steps = { dial: [], drop: [] };
+const NOTHING: Steps = { dial: [], drop: [], gone: new Set() };
 
 export class Planner {
   readonly views = new Set<NodeView>();
@@ -153,7 +155,8 @@ export class Planner {
     const there = new Set(lists.flat().map((row) => row.id));
     const isGone = (view: NodeView): boolean => lists.length > 0 && !view.up && !there.has(view.node);
     const isUnwanted = (view: NodeView): boolean => home.up && view !== home && unwanted.has(view.node);
-    return { dial, drop: [...this.views].filter((view) => isGone(view) || isUnwanted(view)) };
+    const gone = new Set([...this.views].filter(isGone));
+    return { dial, drop: [...this.views].filter((view) => gone.has(view) || isUnwanted(view)), gone };
   }
 }
 

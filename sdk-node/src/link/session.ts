@@ -130,7 +130,7 @@ function isNumbered(frame: FromService): frame is Numbered {
 
 export const isOverflow = (error: unknown): boolean => error instanceof MoorageError && error.reason === "link-overflow";
 
-const ESSENTIAL = new Set<number>([Type.Opened, Type.Refused, Type.Close, Type.Cover, Type.Again, Type.State]);
+const ESSENTIAL = new Set<number>([Type.Opened, Type.Refused, Type.Close, Type.Cover, Type.Again, Type.State, Type.Save, Type.Unfinished, Type.Settled]);
 /** Socket.IO's CONNECT, DISCONNECT and CONNECT_ERROR in Engine.IO messages. */
 const ESSENTIAL_PACKET = /^4[014]/;
 
@@ -162,6 +162,11 @@ export const isForAll = (frame: FromApp): frame is ForAll => frame.type === Type
 
 /** True for the types of frames that a home forwards for another one. */
 export const mayBeAgain = (type: number): boolean => COUNTED.has(type) && type !== Type.Tell;
+
+const UNFINISHED = new Set<number>([Type.Packet, Type.Emit, Type.Join, Type.Leave, Type.Disconnect, Type.Enter, Type.Exit, Type.Close]);
+
+/** True for the types of frames that another node may have to carry out instead of a lost one. */
+export const mayBeUnfinished = (type: number): boolean => UNFINISHED.has(type);
 
 /** True if a frame must not be sent in any other session. */
 export const belongsToSession = (frame: FromApp): boolean => SESSION_FRAMES.has(frame.type);

@@ -68,7 +68,7 @@ function exactly(fields: number, read: (from: Reader) => FromService): Shape {
 const SHAPES: (Shape | undefined)[] = [];
 
 SHAPES[Type.Packet] = exactly(2, (from) => ({ type: Type.Packet, client: from.uint(), payload: from.bin() }));
-SHAPES[Type.Hello] = { min: 11, max: 13, read: hello };
+SHAPES[Type.Hello] = { min: 11, max: 14, read: hello };
 SHAPES[Type.Open] = exactly(4, (from) => ({
   type: Type.Open,
   client: from.uint(),
@@ -197,6 +197,7 @@ function hello(from: Reader, fields: number): ServiceHello {
     node: from.str(),
     maxPayload: fields > 11 ? from.uint() : 0,
     recovery: fields > 12 ? from.uint() : 0,
+    keeps: fields > 13 ? from.bool() : false,
   };
 }
 

@@ -137,6 +137,22 @@ function encodeRare(out: Writer, frame: Rare): void {
       out.str(frame.sid);
       out.bin(frame.data);
       return;
+    case Type.Unfinished:
+      out.array(6);
+      out.uint(frame.type);
+      out.str(frame.node);
+      out.str(frame.session);
+      out.uint(frame.batch);
+      out.uint(frame.place);
+      if (frame.frame instanceof Uint8Array) out.raw(frame.frame);
+      else encodeFrame(out, frame.frame);
+      return;
+    case Type.Settled:
+      out.array(3);
+      out.uint(frame.type);
+      out.str(frame.node);
+      out.uint(frame.number);
+      return;
     case Type.HandOver:
       begin(out, 2, frame.type, frame.ref);
       return;
@@ -164,7 +180,7 @@ function encodeRare(out: Writer, frame: Rare): void {
   }
 }
 
-/** `length` includes the type. All frames but Again, Save and Drain have a whole number after the type. */
+/** `length` includes the type. All frames that use it have a whole number after the type. */
 function begin(out: Writer, length: number, type: number, first: number): void {
   out.array(length);
   out.uint(type);

@@ -54,6 +54,8 @@ export const Type = {
   Parked: 61,
   Back: 62,
   Save: 63,
+  Unfinished: 64,
+  Settled: 65,
   HandOver: 70,
   State: 71,
   Freeze: 72,

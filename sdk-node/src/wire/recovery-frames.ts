@@ -1,6 +1,6 @@
 // The frames of connection state recovery. Revision 5.
 
-import type { Type } from "./frames.js";
+import type { Close, Disconnect, Emit, EnterOrExit, JoinOrLeave, Packet, Type } from "./frames.js";
 
 /** Instead of a client's CONNECT packet: the socket `sid` of an earlier connection goes on with this client. The app
  * server answers the CONNECT with this id. */
@@ -31,6 +31,26 @@ export interface Back {
   readonly namespace: string;
   readonly sid: string;
   readonly was: number;
+}
+
+/** A frame of the session `session` at `node`, which is lost: the one at `place` (from 0) of this batch. The node may not
+ * have carried it out. */
+export interface Unfinished {
+  readonly type: typeof Type.Unfinished;
+  readonly node: string;
+  readonly session: string;
+  readonly batch: number;
+  readonly place: number;
+  /** Or its encoded form. */
+  readonly frame: Packet | Emit | JoinOrLeave | Disconnect | EnterOrExit | Close | Uint8Array;
+}
+
+/** There was a session at `node`, which is lost, and all `Unfinished` frames have been sent. `number` is that of the
+ * latest counted frame. */
+export interface Settled {
+  readonly type: typeof Type.Settled;
+  readonly node: string;
+  readonly number: number;
 }
 
 /** After `Closed`, for each socket that may be recovered: its data, as JSON. */

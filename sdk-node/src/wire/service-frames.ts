@@ -22,6 +22,8 @@ export interface ServiceHello {
   /** Milliseconds for which sockets of this app server may be away and be recovered; 0 for never: what the app server
    * has asked for, as the hub's settings limit or replace it. Revision 5. */
   readonly recovery: number;
+  /** True if the service wants to know what its nodes had not carried out when they were lost. Revision 5. */
+  readonly keeps: boolean;
 }
 
 /** A client asks for a session. `handshake` is JSON. */

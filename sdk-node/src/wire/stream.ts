@@ -29,8 +29,11 @@ interface Chunk {
   readonly bytes: Buffer;
 }
 
-/** A frame that the other side has not taken, as far as is known. */
+/** A frame that the other side has not taken, as far as is known: the one at `place` of a batch. Frames that have not
+ * been sent count as those of the next batch. */
 export interface Untaken {
+  readonly batch: number;
+  readonly place: number;
   readonly bytes: Buffer;
   readonly type: number;
   readonly ref: number;
@@ -152,14 +155,15 @@ export class Outgoing {
 
   /** The frames that the other side has not taken, in order. */
   *untaken(): Iterable<Untaken> {
-    for (const batch of this.#kept.values()) {
+    for (const [number, batch] of this.#kept) {
       const reader = new Reader(batch);
       reader.array();
       reader.skip(2);
-      yield* split(reader, reader.array());
+      yield* split(reader, reader.array(), number);
     }
-    for (const { count, bytes } of this.#chunks) yield* split(new Reader(bytes), count);
-    yield* split(new Reader(copied(this.#open, this.#open.size)), this.#openCount);
+    const next = this.last + 1;
+    for (const { count, bytes } of this.#chunks) yield* split(new Reader(bytes), count, next);
+    yield* split(new Reader(copied(this.#open, this.#open.size)), this.#openCount, next);
   }
 
   /** The other side has taken all batches up to `ack`. An old value is ignored: a replayed batch carries the value
@@ -182,21 +186,24 @@ export class Outgoing {
   }
 }
 
-function untaken(bytes: Buffer): Untaken {
+/** Frames that begin with something else than a number. */
+const WITHOUT_REF = new Set<number>([Type.Drain, Type.Save, Type.Unfinished, Type.Settled]);
+
+function untaken(bytes: Buffer, batch: number, place: number): Untaken {
   const frame = new Reader(bytes);
   frame.array();
   const type = frame.uint();
-  if (type === Type.Again) return untaken(bytes.subarray(frame.at));
-  // All frames with a reference have it here; those of the app server itself have a fraction.
-  return { bytes, type, ref: type === Type.Drain ? 0 : frame.uint() };
+  if (type === Type.Again) return untaken(bytes.subarray(frame.at), batch, place);
+  // All frames with a reference have it here.
+  return { bytes, type, ref: WITHOUT_REF.has(type) ? 0 : frame.uint(), batch, place };
 }
 
 /** Splits encoded frames. */
-function* split(reader: Reader, count: number): Iterable<Untaken> {
-  for (let left = count; left > 0; left -= 1) {
+function* split(reader: Reader, count: number, batch: number): Iterable<Untaken> {
+  for (let place = 0; place < count; place += 1) {
     const start = reader.at;
     reader.skip(1);
-    yield untaken(reader.bytes.subarray(start, reader.at));
+    yield untaken(reader.bytes.subarray(start, reader.at), batch, place);
   }
 }
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from moorage.auth import AuthSettings
+from moorage.cluster.recovery.settings import StoreSettings
 from moorage.cluster.settings import ClusterSettings, CoverageSettings
 from moorage.control.admin.settings import AdminSettings
 from moorage.edge.settings import CorsSettings, EdgeLimits, LinkSettings, ServerSettings
@@ -112,5 +113,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     admin: AdminSettings = AdminSettings()
     cluster: ClusterSettings = ClusterSettings()
     coverage: CoverageSettings = CoverageSettings()
+    recovery: StoreSettings = StoreSettings()
     warnings: tuple[str, ...] = ()
     """Warnings to log at the start. Not a setting."""

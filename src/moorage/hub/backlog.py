@@ -55,8 +55,8 @@ class Queue(Protocol[OwnerT]):
         """The newest entry."""
 
     @property
-    def is_single(self) -> bool:
-        """True if at most one entry is queued."""
+    def count(self) -> int:
+        """The number of entries."""
 
     def flush(self) -> None:
         """Write what is queued, as much as the sink takes."""
@@ -133,7 +133,7 @@ class Backlog(Generic[OwnerT]):
         if box.size > self.limits.outbox_hard_bytes:
             # The client may read well, and all of this was emitted within one loop tick.
             self._flush(box)
-            if box.limit >= 0 and box.size > self.limits.outbox_hard_bytes and not box.is_single:
+            if box.limit >= 0 and box.size > self.limits.outbox_hard_bytes and box.count > 1:
                 self._condemn(box, f"over limits.outbox_hard_bytes, {self.limits.outbox_hard_bytes}")
 
     def written(self, box: Queue[OwnerT], before: int) -> None:

@@ -12,6 +12,8 @@ from moorage.hub.commands import asking, execute
 from moorage.hub.commands.deliver import LONG, deliver_to_one, delivering_to_one, is_long
 from moorage.hub.connections.clients import Clients
 from moorage.hub.hub import Connection, Hub
+from moorage.hub.journal.journal import Store
+from moorage.hub.journal.keeping import Keeping
 from moorage.hub.ports import Answers, Reach, Reply
 from moorage.hub.recovery.commands import recorded, with_parked
 from moorage.hub.turns import Job
@@ -34,12 +36,33 @@ class Node(Clients):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
+        self.keeping: Keeping | None = None
+        """Set if recoverable sockets are to survive the loss of this node (`keep`)."""
         self._large: WeakSet[Job[None]] = WeakSet()
         """Commands that are carried out in steps."""
         self.handlers = dict(execute.HANDLERS)
         """What carries out each type of command. A trace puts its own in the place of some."""
         self.askers = dict(asking.HANDLERS)
         """The same for commands with many answers."""
+
+    def keep(self, store: Store, wall_clock: Callable[[], float]) -> Keeping:
+        """Keep a journal. Call it before the first hub exists."""
+        self.keeping = Keeping(
+            store,
+            self.hubs,
+            self.flusher,
+            clock=self.clock,
+            wall_clock=wall_clock,
+            settings_of=self.settings_of,
+        )
+        self.claims.journal, self.claims.gone_for_good = self.keeping.journal, self.keeping.gone_for_good
+        return self.keeping
+
+    def tick(self, now: float) -> None:
+        """`Clients.tick`."""
+        super().tick(now)
+        if self.keeping is not None:
+            self.guard("node", self.keeping.tick, now)
 
     def submit(
         self,

@@ -1,8 +1,7 @@
 """The queue of each client: bounded, and flushed with one write per client and loop tick.
 
-An emit appends finished bytes to its recipients' outboxes. The flush at the end of the tick joins the entries
-of each outbox and writes them at once: 50 emits to a room cost each member one system call. A client has one
-queue, so its order holds.
+The flush at the end of the tick joins the entries of each outbox and writes them at once: 50 emits to a room
+cost each member one system call. A client has one queue, so its order holds.
 
 A large room is flushed in slices of `SLICE` clients (2-3 ms each), with other work of the event loop between
 two slices. Outboxes of small sends come first, so other clients wait no longer during a large broadcast."""
@@ -11,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Final, Generic, Protocol
+from typing import Generic, Protocol
 
 from moorage.hub.backlog import Backlog, OwnerT, Queue
 from moorage.hub.ports import ClientSink, Schedule, SendFrame
@@ -20,15 +19,12 @@ from moorage.wire.deflate.messages import Packer
 from moorage.wire.engineio import FRAME_HEADROOM, OPCODE_TEXT, RS, frames, join_chunk, next_payload
 from moorage.wire.errors import UsageError
 
-SLICE: Final = 400
-"""Number of clients in one slice."""
-SLICE_BYTES: Final = 4 * 1024 * 1024
-"""A slice ends after this many bytes, if its outboxes are large."""
-MAX_BUFFERS: Final = 32
-MAX_BUFFER_BYTES: Final = 32 * 1024
-"""Longest frame sent through picows, which copies for each recipient what the kernel does not take."""
+SLICE, SLICE_BYTES = 400, 4 * 1024 * 1024
+"""Number of clients in one slice, and the bytes after which it ends, if its outboxes are large."""
+MAX_BUFFERS, MAX_BUFFER_BYTES = 32, 32 * 1024
+"""The latter: longest frame sent through picows, which copies for each recipient what the kernel leaves."""
 
-_IDLE, _URGENT, _BULK = 0, 1, 2
+_IDLE, URGENT, _BULK = 0, 1, 2
 
 
 class Recipient(Protocol[OwnerT]):
@@ -72,8 +68,7 @@ class Outbox(Generic[OwnerT]):
         self.limit = flusher.backlog.uncounted
         """The `Backlog` looks at a queue of more bytes. 0 if the client is traced: it looks at every entry.
         -1 if the queue takes nothing any more."""
-        # The entries. There is nearly always one or none, so the list for more is made when needed. A
-        # broadcast touches every member's outbox twice, outside the CPU cache, so each object counts.
+        # The entries: nearly always one or none. A broadcast touches all outboxes, outside the CPU cache.
         self._first: bytes | None = None
         self._rest: list[bytes] | None = None
         self._flusher = flusher
@@ -97,8 +92,8 @@ class Outbox(Generic[OwnerT]):
         self.size += size
         if self.size > self.limit:
             self.over_limit(size, size // among)
-        if self.ready and self._state != _URGENT:
-            self._state = _URGENT
+        if self.ready and self._state != URGENT:
+            self._state = URGENT
             flusher.urgent(self)
 
     def over_limit(self, size: int, share: int) -> None:
@@ -131,7 +126,7 @@ class Outbox(Generic[OwnerT]):
         to_frames = sink.framed and not self.framed
         if size := self.size:
             waiting = self.take_all()
-            self._put([frames(payload) for payload in waiting] if to_frames else waiting)
+            self.put([frames(payload) for payload in waiting] if to_frames else waiting)
             self._flusher.lost += size - self.size
         if to_frames and self.owner is not None:
             self.owner.on_websocket()
@@ -148,7 +143,7 @@ class Outbox(Generic[OwnerT]):
             sink.pause_reading()
         if self.size > self._flusher.backlog.uncounted:
             self._flusher.backlog.grown(self, self.size)
-        self.flush()
+        self._flusher.offer(self)
 
     def rebind(self) -> None:
         """The sink has a new `send`."""
@@ -164,7 +159,7 @@ class Outbox(Generic[OwnerT]):
         self._taking = True
         self.ready = not self._holds
         self._flusher.backlog.taken(self)
-        self.flush()
+        self._flusher.offer(self)
 
     def hold(self) -> None:
         """Write nothing until `release` was called as often. A close does not wait for it."""
@@ -176,8 +171,8 @@ class Outbox(Generic[OwnerT]):
         self._holds -= 1
         if not self._holds and self._taking and self.sink is not None:
             self.ready = True
-            # A write that fails must end this client only: others wait to be released by the same call.
-            self._flusher.flush(self)
+            # If the write fails, only this client ends: the same call releases others.
+            self._flusher.offer(self)
 
     def flush(self) -> None:
         """Write the waiting entries: all in one write to a WebSocket, as many as fit to a poll."""
@@ -209,14 +204,14 @@ class Outbox(Generic[OwnerT]):
         while at < len(waiting) and self.ready:
             chunk, at = join_chunk(waiting, at)
             self._write(chunk)
-        self._put(waiting[at:])
+        self.put(waiting[at:])
 
     def _write_payload(self, size: int) -> None:
         """Write as many packets as an answer may hold."""
         assert self.sink is not None
         waiting = self.take_all()
         payload, rest = next_payload(waiting, self.sink.max_packets)
-        self._put(rest)
+        self.put(rest)
         self._flusher.lost += size - self.size
         self._write(payload)
 
@@ -239,7 +234,7 @@ class Outbox(Generic[OwnerT]):
         self.size = 0
         return waiting
 
-    def _put(self, waiting: list[bytes]) -> None:
+    def put(self, waiting: list[bytes]) -> None:
         """Fill the empty queue."""
         if waiting:
             self._first = waiting[0]
@@ -247,9 +242,9 @@ class Outbox(Generic[OwnerT]):
             self.size = sum(map(len, waiting))
 
     @property
-    def is_single(self) -> bool:
-        """True if at most one entry is queued."""
-        return self._rest is None
+    def count(self) -> int:
+        """The number of entries."""
+        return (self._first is not None) + len(self._rest or ())
 
     def spill(self) -> None:
         """The client is about to be closed: release the bytes, and those of every later push. The sink
@@ -396,6 +391,10 @@ class Flusher(Generic[OwnerT]):
             for broken, cause in failed:
                 if broken.owner is not None:
                     self._broken(broken.owner, cause)
+
+    def offer(self, box: Outbox[OwnerT]) -> None:
+        """The outbox can be written to again."""
+        self.flush(box)
 
     def flush(self, box: Queue[OwnerT]) -> None:
         """Flush one outbox now, in the middle of a fan-out."""

@@ -21,6 +21,7 @@ from typing import Final, Protocol
 
 from moorage.cluster.homes import Instances, instance_of
 from moorage.cluster.recovery.barrier import Barrier, Network
+from moorage.cluster.recovery.lost_nodes import LostNodes
 from moorage.hub.node import Node
 from moorage.hub.ports import Wanted
 from moorage.hub.recovery.causes import LOST, UNKNOWN, UNREACHED
@@ -59,6 +60,8 @@ class _Fetch:
         self.done = done
         self.asked: set[str] = set()
         """Nodes that have not answered whether they have the socket."""
+        self.lost = False
+        """True once its node is known to be lost."""
         self.all = False
         """True if all nodes were asked."""
         self.cause = UNKNOWN
@@ -82,6 +85,8 @@ class Fetches:
         self._own = own
         self._gifts = Gifts(node.hubs, node.clock, node.claims.give)
         node.claims.saved = self._gifts.saved
+        self.lost: LostNodes | None = None
+        """Lost nodes, if nodes keep journals."""
         self._by_pid: dict[str, _Fetch] = {}
         self._by_number: dict[int, _Fetch] = {}
         self._last = 0
@@ -96,7 +101,8 @@ class Fetches:
         owner, peers = incarnation_of(wanted.pid), self._peers.peers()
         fate = self._peers.fate(owner)
         known = fate == LOST or owner == self._own or owner in peers
-        if not known or not peers or wanted.pid in self._by_pid:
+        inherits = fate == LOST and self.lost is not None
+        if not known or not (peers or inherits) or wanted.pid in self._by_pid:
             # A stranger's invention must not cost all nodes a message.
             done(fate)
             return
@@ -104,7 +110,31 @@ class Fetches:
         until = self._node.clock() + SECONDS
         fetch = _Fetch(wanted, self._last, until, done, whole=whole)
         self._by_pid[wanted.pid] = self._by_number[fetch.number] = fetch
-        self._ask(fetch, (owner,) if owner in peers else peers)
+        if inherits:
+            self._ask_heir(fetch)
+        else:
+            self._ask(fetch, (owner,) if owner in peers else peers)
+
+    def _ask_heir(self, fetch: _Fetch) -> None:
+        """The node that made the `pid` is lost. If this node is its heir, the socket is here, or will be."""
+        assert self.lost is not None
+        heirs, owner = self.lost.heirs, incarnation_of(fetch.wanted.pid)
+        fetch.lost = True
+        if heirs.waits(owner):
+            heirs.when_open(owner, partial(self._once_open, fetch))
+        else:
+            self._once_open(fetch)
+
+    def _once_open(self, fetch: _Fetch) -> None:
+        if self._by_number.get(fetch.number) is not fetch:
+            return
+        hub, peers = self._node.hub(fetch.wanted.hub), self._peers.peers()
+        if hub is not None and hub.recovery is not None and hub.recovery.find(fetch.wanted.pid) is not None:
+            self._end(fetch, "")
+        elif peers:
+            self._ask(fetch, peers)
+        else:
+            self._end(fetch, LOST)
 
     def _ask(self, fetch: _Fetch, nodes: tuple[str, ...]) -> None:
         wanted = fetch.wanted
@@ -118,6 +148,7 @@ class Fetches:
             wanted.user,
             wanted.offset,
             fetch.whole,
+            fetch.lost,
         )
         for node in nodes:
             self._peers.tell(node, asked)
@@ -165,6 +196,13 @@ class Fetches:
         """This node does not have the socket."""
         fetch.asked.discard(node)
         if fetch.asked:
+            return
+        if (
+            self.lost is not None
+            and not fetch.lost
+            and self._peers.fate(incarnation_of(fetch.wanted.pid)) == LOST
+        ):
+            self._ask_heir(fetch)
             return
         others = tuple(each for each in self._peers.peers() if each != node)
         if fetch.cause == UNKNOWN and not fetch.all and others:
@@ -216,6 +254,16 @@ class Fetches:
     # -- sockets that go --------------------------------------------------------------------------------
 
     def _asked(self, node: str, body: Asked, envelope: Envelope) -> None:
+        owner = incarnation_of(body.pid)
+        if body.lost and self.lost is not None:
+            heirs = self.lost.heirs
+            if heirs.waits(owner):
+                heirs.when_open(owner, partial(self.take, envelope))
+                return
+            if heirs.is_alive(owner):
+                # The other node has noticed the loss first.
+                heirs.once_known(owner, partial(self.take, envelope))
+                return
         coming = self._by_pid.get(body.pid)
         if coming is not None and coming.giver:
             coming.later.append(envelope)

@@ -11,6 +11,7 @@ from moorage.cluster.membership import Membership
 from moorage.cluster.recovery.barrier import Barrier
 from moorage.cluster.recovery.fetches import Fetches
 from moorage.cluster.recovery.losses import ClusterLosses
+from moorage.cluster.recovery.lost_nodes import Journals, LostNodes
 from moorage.hub.node import Node
 from moorage.hub.recovery.causes import LOST, UNKNOWN, UNREACHED
 from moorage.wire.cluster import Body, Envelope
@@ -56,6 +57,7 @@ class ClusterRecovery:
         self._node = node
         self._cluster = cluster
         self._names = names
+        self._own = own
         self._past: dict[str, None] = {}
         self._pushed: dict[str, float] = {}
         """Sockets that another node was told to fetch, and when."""
@@ -79,9 +81,26 @@ class ClusterRecovery:
         self._past[node] = None
         if len(self._past) > MAX_PAST:
             del self._past[next(iter(self._past))]
+        if self.fetches.lost is not None:
+            self.fetches.lost.remove(node)
         self.barrier.remove(node)
         self.fetches.remove(node)
         self.losses.remove(node)
+
+    def keep(self, journals: Journals) -> LostNodes:
+        """The sockets of lost nodes are in their journals."""
+        keeping = self._node.keeping
+        assert keeping is not None
+        lost = LostNodes(journals, keeping.heirs, self._node.turns, self._own, self._names.keys)
+        self.fetches.lost = lost
+        self._node.claims.elsewhere = self.fetches
+        return lost
+
+    async def restart(self) -> None:
+        """This node has started again, alone: it goes on with the sockets that it had before."""
+        assert self.fetches.lost is not None
+        for former in await self.fetches.lost.restart():
+            self._past[former] = None
 
     def leave(self) -> bool:
         """This node is about to end: other nodes fetch its parked sockets. Call it again until it returns

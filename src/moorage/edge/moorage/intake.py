@@ -7,6 +7,7 @@ for too much. An app server that sends more than its credit allows is not read."
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -33,6 +34,7 @@ class Reader:
         self._server = server
         self._dispatcher = dispatcher
         self.intake = Intake(server.node.turns)
+        dispatcher.proceed = self.intake.wake
         server.busy = lambda: self.intake.busy
         if dispatcher.coverage is not None:
             dispatcher.coverage.proceed = self.intake.wake
@@ -50,9 +52,22 @@ class Reader:
             job = handle(frame)
             self.count += 1
             if job is not None or (self.count % FRAMES == 0 and self._used_up()):
-                self.intake.add(self._rest(number, size, frames[place + 1 :], job))
+                self.intake.add(self._rest(number, size, frames[place + 1 :], job, place + 1))
                 return
-        self._server.inc.take(number, size)
+        self._take(number, size)
+
+    def _take(self, number: int, size: int) -> None:
+        """A batch is carried out. It counts as taken once that can be known after a loss of this node."""
+        server, keeping = self._server, self._server.node.keeping
+        if keeping is None:
+            server.inc.take(number, size)
+        else:
+            keeping.taken(server.hub, server.session, number, partial(server.inc.take, number, size))
+
+    def _progress(self, number: int, place: int) -> None:
+        keeping = self._server.node.keeping
+        if keeping is not None:
+            keeping.progress(self._server.hub, self._server.session, number, place)
 
     def wait(self, number: int, size: int, frames: msgspec.Raw) -> None:
         """Put a batch behind what waits, or a large batch into steps of its own."""
@@ -101,13 +116,17 @@ class Reader:
         self.intake.clear()
         self._dispatcher.end()
 
-    def _rest(self, number: int, size: int, frames: Sequence[v1.FromApp], job: Job[None] | None) -> Job[None]:
-        """The rest of a batch, after `job`."""
+    def _rest(
+        self, number: int, size: int, frames: Sequence[v1.FromApp], job: Job[None] | None, done: int
+    ) -> Job[None]:
+        """The rest of a batch, after `job`. `done`: the number of its frames that have begun."""
+        self._progress(number, done)
         if job is not None:
             yield from job
-        for place, frame in enumerate(frames, 1):
+        for place, frame in enumerate(frames, done + 1):
             yield from self._dispatcher.handle(frame) or ()
             if place % FRAMES == 0:
+                self._progress(number, place)
                 yield False
         self._done(number, size)
 
@@ -118,6 +137,7 @@ class Reader:
             for place, frame in enumerate(frames, 1):
                 yield from self._dispatcher.handle(raw_batch.decode_frame_from_app(frame)) or ()
                 if place % FRAMES == 0:
+                    self._progress(number, place)
                     yield False
         except PeerError as error:
             self._broke(error)
@@ -135,7 +155,7 @@ class Reader:
         server = self._server
         if server.over:
             return
-        server.inc.take(number, size)
+        self._take(number, size)
         if server.transport is not None and server.inc.untaken <= self._most:
             server.transport.resume_reading()
         server.wake()

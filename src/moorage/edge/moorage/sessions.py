@@ -198,6 +198,7 @@ class Sessions:
             self._node_id,
             self.node.limits.max_payload,
             round(server.app.recovery * 1000),
+            self.node.keeping is not None,
         )
         return v1.encode_batch(0, 0, [v1.encode_frame(frame)])
 

@@ -20,7 +20,7 @@ from moorage.hub.handover.handovers import Handovers
 from moorage.hub.handover.move import Move
 from moorage.hub.hub import BURST, AppServer, Client, Connection, Hub
 from moorage.hub.inspect.paced import Paced
-from moorage.hub.outbox import Flusher
+from moorage.hub.journal.gate import GatedFlusher
 from moorage.hub.ports import Faults, Inspector, Later, Members, Observer, Opening, Reach, RefusedError, Who
 from moorage.hub.recovery.claims import Claims
 from moorage.hub.settings import HubSettings, Limits
@@ -76,7 +76,7 @@ class Clients:
         self.draining = False
         self.connections = 0
         """Number of connections in all hubs, those that wait for their app server included."""
-        self.flusher: Flusher[Connection] = Flusher(
+        self.flusher: GatedFlusher[Connection] = GatedFlusher(
             lambda: later(self.flusher.run), self._slow, self._broken, limits, clock()
         )
         self.turns: Turns = Turns(lambda: later(self.turns.run), clock, self.flusher)
@@ -99,7 +99,7 @@ class Clients:
             opening=self._openings.__contains__,
             disconnect=partial(self.disconnect, who="service"),
             read_on=lambda connection: self.heartbeats.read_on(connection, clock()),
-            moves_on_loss=lambda name: self._settings_of(name).on_app_loss == "move",
+            moves_on_loss=lambda name: self.settings_of(name).on_app_loss == "move",
         )
         self.configure(hubs, allow_unlisted_hubs=allow_unlisted_hubs)
 
@@ -115,9 +115,10 @@ class Clients:
         """The settings of hub `name`. Raises `PeerError` (unknown-hub) if only listed hubs may exist."""
         if not (self._allow_unlisted or name.casefold() in self._hub_settings):
             raise PeerError(reasons.UNKNOWN_HUB, name[:128])
-        return self._settings_of(name)
+        return self.settings_of(name)
 
-    def _settings_of(self, name: str) -> HubSettings:
+    def settings_of(self, name: str) -> HubSettings:
+        """The settings of hub `name`, whether it may exist or not."""
         return self._hub_settings.get(name.casefold(), self._unlisted)
 
     def known_hubs(self) -> list[str]:
@@ -151,7 +152,7 @@ class Clients:
         hub.queries.without(server)
         hub.questions.without(server)
         self.handovers.server_lost(hub, server)
-        parked = self.claims.lost(server)
+        parked = self.claims.lost(hub, server)
         if not next(parked, True):
             self._chores.add(parked)
         clients = tuple(server.clients)
@@ -226,7 +227,7 @@ class Clients:
         hub = self.hub(hub_name)
         if hub is None or (server := hub.servers.choose()) is None:
             raise PeerError(reasons.NO_APP_SERVER)
-        check_quotas(hub, self._settings_of(hub.name), handshake.user_id)
+        check_quotas(hub, self.settings_of(hub.name), handshake.user_id)
         return hub, server
 
     def accept(self, connection: Client, info: OpenInfo) -> None:
@@ -243,7 +244,7 @@ class Clients:
             return
         opening, handshake = waiting
         hub, user = connection.hub, connection.user_id
-        error = unwelcome(hub, self._settings_of(hub.name), user, draining=self.draining)
+        error = unwelcome(hub, self.settings_of(hub.name), user, draining=self.draining)
         if error is not None:
             self._forget(connection)
             connection.server.link.closed(connection, error.reason)

@@ -20,12 +20,17 @@ class Carried:
         self.end = end
         self.whole = False
         """True if a client without an offset may get it all."""
+        self.dropped = False
+        """True if some of it is not kept."""
         self.entries: list[Entry] = []
-        self._namespace = namespace
-        self._now = now
+        self.namespace = namespace
+        self.now = now
         self._segments: tuple[Segment, ...] = ()
         self._executed: Mapping[str, int] = {}
         self._seen: frozenset[tuple[str, int]] = frozenset()
+
+    def prepare(self, offset: str | None, *, whole: bool = False) -> None:
+        """A client comes back with this offset, or (`whole`) the socket moves on before one comes."""
 
     def fill(
         self,
@@ -43,7 +48,7 @@ class Carried:
                 position += 1
                 ack_id = event.ack - 1 if event.ack else None
                 self.entries.append(
-                    Entry(position, self._now, self._namespace, event.payload, None, ack_id=ack_id)
+                    Entry(position, self.now, self.namespace, event.payload, None, ack_id=ack_id)
                 )
 
     def has_seen(self, entry: Entry) -> bool:

@@ -13,6 +13,8 @@ import orjson
 from moorage.engine.peer import Connect
 from moorage.engine.upgrade import State
 from moorage.hub.hub import AppServer, Client, Connection, Hub
+from moorage.hub.journal.journal import Journal
+from moorage.hub.journal.scribe import Scribe
 from moorage.hub.ports import Elsewhere, Interest, Recovered, Returns, Wanted
 from moorage.hub.recovery.causes import CAUSES, DROPPED, FOREIGN, OFFSET, UNKNOWN, UNSAVED, UNSUPPORTED
 from moorage.hub.recovery.counts import Counts
@@ -74,6 +76,10 @@ class Claims:
         self._goes_on = goes_on
         """Called with a connection, a namespace in which it has a socket now, and what its client gets."""
         self.counts = Counts()
+        self.gone_for_good: Callable[[Hub, str], object] = lambda hub, instance: None
+        """Told of each app server whose session is over: its instance."""
+        self.journal: Journal | None = None
+        """Set before the first hub exists."""
         self.elsewhere: Elsewhere | None = None
         """The other nodes, which may have sockets of clients that come here."""
         self.saved: Callable[[SocketTrack], object] = _nothing
@@ -104,11 +110,22 @@ class Claims:
         if seconds > 0:
             server.returns, server.recovery, server.quiet = returns, seconds, quiet
             if hub.recovery is None:
-                epoch = self._new_pid()[-EPOCH:]
-                hub.recovery = Recovery(
-                    hub.name, epoch, settings, hub.directory, news, counts=self.counts, now=self._clock()
-                )
-                hub.recovery.emptied = self._emptied
+                hub.recovery = self._begin(hub, settings, news)
+                return
+        if hub.recovery is not None and hub.recovery.scribe is not None:
+            hub.recovery.scribe.linked(server.instance)
+
+    def _begin(self, hub: Hub, settings: RecoverySettings, news: Interest | None) -> Recovery[Connection]:
+        epoch = self._new_pid()[-EPOCH:]
+        recovery = Recovery(
+            hub.name, epoch, settings, hub.directory, news, counts=self.counts, now=self._clock()
+        )
+        recovery.emptied = self._emptied
+        if self.journal is not None:
+            recovery.scribe = scribe = Scribe(self.journal, hub.name, epoch)
+            for other in hub.servers.all():
+                scribe.linked(other.instance)
+        return recovery
 
     def tick_hub(self, hub: Hub, now: float) -> None:
         """Time passes in a hub with recovery, which ends with the last socket and app server that have it."""
@@ -246,8 +263,9 @@ class Claims:
             if track.quiet is former:
                 _recovery(former).end(track)
 
-    def lost(self, server: AppServer) -> Job[None]:
+    def lost(self, hub: Hub, server: AppServer) -> Job[None]:
         """An app server is gone, and with it the sockets of its clients that have quietly gone away."""
+        self.gone_for_good(hub, server.instance)
         for place, former in enumerate([each for each in self._away if each.server is server], 1):
             self.close(former)
             if place % AT_ONCE == 0:
@@ -273,8 +291,10 @@ class Claims:
         """An app server sends the data of a socket whose client is away. Ignored if it is not its socket."""
         recovery = hub.recovery
         track = None if recovery is None else recovery.parked(room_group(namespace, sid))
-        if track is not None and track.server is server:
+        if track is not None and track.server.id == server.id:
             track.data, track.ended = data, None
+            if recovery is not None and recovery.scribe is not None:
+                recovery.scribe.saved(track)
             self.saved(track)
             claim = self._waiting.pop(track, None)
             if claim is not None and claim is track.claim:

@@ -74,6 +74,8 @@ class Gifts:
             answer(Denied(asked.number, UNKNOWN))
             return
         recovery, track = found
+        if asked.whole and track.carried is not None:
+            track.carried.prepare(None, whole=True)
         after = (
             start_of(recovery.log, track) if asked.whole else position_of(recovery.log, track, asked.offset)
         )
@@ -235,4 +237,4 @@ class Expected:
 
     def give_up(self) -> None:
         """It does not come."""
-        self._recovery.unpark(self._track)
+        self._recovery.abandon(self._track)

@@ -16,6 +16,8 @@ USER: Final = "\0@"
 def position_of(log: DeliveryLog, track: Track[Any], offset: str | None) -> int | None:
     """The position from which on a client has missed events; None for an offset that it cannot have."""
     carried = track.carried
+    if carried is not None:
+        carried.prepare(offset)
     if offset is None:
         return track.since if carried is None or carried.whole else None
     found = parse_offset(offset)
@@ -33,6 +35,8 @@ def missed_by(log: DeliveryLog, track: Track[Any], after: int) -> list[Entry] | 
     if track.dismissed or (track.interrupted and after >= track.interrupted):
         return None
     if after < track.unknown and track.unknown_time > track.confirmed:
+        return None
+    if track.carried is not None and track.carried.dropped:
         return None
     past = track.past(after)
     lanes = _lanes(track, past, after)

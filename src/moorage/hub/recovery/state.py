@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Final, Generic
 from weakref import WeakSet
 
+from moorage.hub.journal.scribe import Scribe
 from moorage.hub.ports import Interest
 from moorage.hub.recovery.away import Away, Beside
 from moorage.hub.recovery.carried import Carried
@@ -55,6 +56,8 @@ class Recovery(Generic[ConnectionT]):
         self._sendings: WeakSet[Sending] = WeakSet()
         """A job that is given up takes its emit along."""
         self._latest = b""
+        self.scribe: Scribe | None = None
+        """Writes everything down, if the node has a journal."""
         self._news = news
         self.emptied: Callable[[ConnectionT], object] = _nobody
         """Called when the last socket of a connection that has quietly ended is back, or has ended too."""
@@ -99,6 +102,8 @@ class Recovery(Generic[ConnectionT]):
         connection.tracks[track.prefix] = track
         self._longest = max(self._longest, lasts)
         self.log.retention = self._longest + self.margin
+        if self.scribe is not None:
+            self.scribe.begun(track, self.log.position, self.now, self.margin)
         return track
 
     def heartbeat(self, interval: float, timeout: float) -> None:
@@ -120,6 +125,8 @@ class Recovery(Generic[ConnectionT]):
             self._park(track, [g for g in connection.groups if prefix_of(g) in ("", track.prefix)])
             late = [sending.position for sending in self._sendings if sending.has_missed(connection, track)]
             track.interrupted = min(late, default=0)
+        if self.scribe is not None:
+            self.scribe.away(connection.id, self.now)
 
     def _park(self, track: Track[ConnectionT], groups: Collection[str]) -> None:
         if self.now - track.live_since >= self.margin:
@@ -156,6 +163,8 @@ class Recovery(Generic[ConnectionT]):
         track.id = connection.id
         for sending in self._sendings:
             sending.replayed(connection)
+        if self.scribe is not None:
+            self.scribe.back(track, self.log.position, self.now, self.margin)
 
     def claim(self, track: Track[ConnectionT], claim: Claim[ConnectionT]) -> None:
         """A client comes back to a parked socket."""
@@ -184,6 +193,8 @@ class Recovery(Generic[ConnectionT]):
         """The socket cannot be recovered any more."""
         if self._tracks.pop(track.pid, None) is None:
             return
+        if self.scribe is not None:
+            self.scribe.ended(track)
         if self._private.get(track.private) is track:
             del self._private[track.private]
         former, track.quiet = track.quiet, None
@@ -231,12 +242,24 @@ class Recovery(Generic[ConnectionT]):
         log.skip(events)
         track.carried = Carried(track.since, log.position, track.namespace, self.now)
         log.retention = max(log.retention, track.lasts + self.margin)
+        # Its app server may send its data before it is here.
+        self._private[track.private] = track
         self._put_away(track, groups)
+
+    def abandon(self, track: Track[ConnectionT]) -> None:
+        """An expected socket does not come."""
+        if self._private.get(track.private) is track:
+            del self._private[track.private]
+        self.unpark(track)
 
     def arrived(self, track: Track[ConnectionT]) -> None:
         """The expected socket is here."""
         self._tracks[track.pid] = track
-        self._private[track.private] = track
+
+    def write_all(self) -> None:
+        """Write all sockets into the journal, which begins anew."""
+        if self.scribe is not None:
+            self.scribe.again(self._tracks, self.log.position, self.now, self.margin)
 
     def everyone(self) -> list[Track[ConnectionT]]:
         """All sockets that may be recovered."""
@@ -277,6 +300,8 @@ class Recovery(Generic[ConnectionT]):
             old = self.now - self.log.retention
             most = self.log.settings.recovery_session_events
             track.changed(self.log.position, self.now, group, joined=joined, old=old, most=most)
+            if self.scribe is not None and track.pid in self._tracks:
+                self.scribe.changed(track, self.log.position, self.now, group, joined=joined)
 
     # -- what is sent ---------------------------------------------------------------------------
 
@@ -297,6 +322,8 @@ class Recovery(Generic[ConnectionT]):
                         log.position, self.now, part.namespace, packets, to, source=source, number=number
                     )
                     log.add(entry, keys)
+                    if self.scribe is not None:
+                        self.scribe.event(entry, keys)
             sent.append(packets)
         return RS.join(sent)
 
@@ -305,6 +332,8 @@ class Recovery(Generic[ConnectionT]):
         stamp = partial(self.send, to, self._latest, volatile=True)
         sending = Sending(to, self.log.position, stamp)
         self._sendings.add(sending)
+        if self.scribe is not None:
+            self.scribe.steps(sending)
         return sending
 
     def asking(self, to: Selection, payload: bytes) -> Sending:
@@ -367,6 +396,8 @@ class Recovery(Generic[ConnectionT]):
                     packets = with_offset(packets, offset)
                 entry = Entry(log.position, self.now, part.namespace, packets, None, ack_id=part.ack_id)
                 log.add(entry, (track.private,), private=True)
+                if self.scribe is not None:
+                    self.scribe.event(entry, (track.private,))
                 if part.ack_id is not None:
                     track.wait_for_ack(part.ack_id, entry, log.settings.recovery_session_events)
                 if track.connection is None:
@@ -395,6 +426,8 @@ class Recovery(Generic[ConnectionT]):
                     over.append(track)
         for track in over:
             self.end(track)
+        if self.scribe is not None:
+            self.scribe.tick(self._tracks, self.log.position, now, self.margin)
 
 
 def _nobody(connection: object) -> None:

@@ -53,3 +53,6 @@ class ServiceHello(Fields, tag=0):
     recovery: Count = 0
     """Milliseconds for which sockets of this app server may be away and be recovered; 0 for never: what the
     app server has asked for, as the hub's settings limit or replace it. Revision 5."""
+    keeps: bool = False
+    """True if the service wants to know what its nodes had not carried out when they were lost: `Unfinished`
+    and `Settled`. Revision 5."""

@@ -43,3 +43,11 @@ class Save(Fields, tag=63):
     namespace: str
     sid: str
     data: bytes
+
+
+class Settled(Fields, tag=65):
+    """From an app server: it had a session at `node`, which is lost, and has sent all that it had for it
+    (`Unfinished`). `number` is that of its latest counted frame. Revision 5."""
+
+    node: str
+    number: Count

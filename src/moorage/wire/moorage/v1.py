@@ -29,6 +29,7 @@ from moorage.wire.moorage.recovery import Back as Back  # noqa: PLC0414
 from moorage.wire.moorage.recovery import Parked as Parked  # noqa: PLC0414
 from moorage.wire.moorage.recovery import Recover as Recover  # noqa: PLC0414
 from moorage.wire.moorage.recovery import Save as Save  # noqa: PLC0414
+from moorage.wire.moorage.recovery import Settled as Settled  # noqa: PLC0414
 from moorage.wire.moorage.rows import Chunk as Chunk  # noqa: PLC0414
 from moorage.wire.moorage.rows import Count, Fields
 from moorage.wire.moorage.rows import Headers as Headers  # noqa: PLC0414
@@ -53,7 +54,7 @@ LOCAL: Final = 2
 """Flag of emits: only clients of the app server that emits."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=2.0**31)]
-"""Bounded, so that infinity and NaN cannot reach a timer."""
+"""Infinity and NaN cannot reach a timer."""
 
 
 class To(Fields):
@@ -205,6 +206,16 @@ class Again(Fields, tag=53):
     frame: Counted
 
 
+class Unfinished(Fields, tag=64):
+    """A frame of a session at `node`, which is lost: the one at `place` (from 0) of a batch. Revision 5."""
+
+    node: str
+    session: str
+    batch: Count
+    place: Count
+    frame: Emit | Join | Leave | Disconnect | Packet | Enter | Exit | Close
+
+
 # --- from the service ----------------------------------------------------------------------------
 
 
@@ -321,6 +332,8 @@ FromApp = (
     | Cover
     | Again
     | Save
+    | Unfinished
+    | Settled
     | HandOver
     | State
     | Traced

@@ -28,6 +28,8 @@ class Asked(Fields, tag=140):
     user: str | None = None
     offset: str | None = None
     whole: bool = False
+    lost: bool = False
+    """The node that made the `pid` is lost. Its heir answers when it knows the lost node's sockets."""
 
 
 class Offered(Fields, tag=141):

@@ -13,6 +13,7 @@ from moorage.edge.moorage.frames.answers import Maker, Stream, answer_frames, is
 from moorage.edge.moorage.frames.clients import ClientFrames
 from moorage.edge.moorage.frames.handover import HandOverFrames
 from moorage.edge.moorage.frames.rooms import FEW_ROOMS, excluded_groups, groups_of, many_groups, namespace_of
+from moorage.edge.moorage.frames.unfinished import UnfinishedFrames
 from moorage.edge.moorage.returns import SessionReturns
 from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.moorage.tracing import Traces
@@ -67,6 +68,9 @@ class Dispatcher:
         self._submit: Submit = server.node.submit
         clients = ClientFrames(server)
         handover = HandOverFrames(server)
+        self.proceed: Callable[[], object] = lambda: None
+        """Lets the session's frames go on."""
+        unfinished = UnfinishedFrames(server, self._through, self._go_on)
         self._hub = server.hub.name
         self._wall_clock = wall_clock
         self._headers = headers
@@ -95,11 +99,16 @@ class Dispatcher:
             v1.Cover: self._cover,
             v1.Again: self._again,
             v1.Save: SessionReturns(server).save,
+            v1.Unfinished: unfinished.unfinished,
+            v1.Settled: unfinished.settled,
             v1.HandOver: handover.hand_over,
             v1.State: handover.state,
             v1.Traced: self._traced,
             v1.AppHello: self._hello_again,
         }
+
+    def _go_on(self) -> None:
+        self.proceed()
 
     def handle(self, frame: v1.FromApp) -> Job[None] | None:
         """Handle one frame, at once or as the job that is returned. Neither raises."""
@@ -367,11 +376,15 @@ class Dispatcher:
         return job
 
     def _again(self, frame: v1.Again) -> Job[None]:
-        submit, self._submit = self._submit, self._covering().only_forward
+        yield from self._through(self._covering().only_forward, frame.frame)
+
+    def _through(self, submit: Submit, frame: v1.FromApp) -> Job[None]:
+        """Handle a frame, with another `submit` for its command."""
+        usual, self._submit = self._submit, submit
         try:
-            yield from self._handlers[type(frame.frame)](frame.frame) or ()
+            yield from self._handlers[type(frame)](frame) or ()
         finally:
-            self._submit = submit
+            self._submit = usual
 
     @staticmethod
     def _hello_again(_frame: v1.AppHello) -> None:

@@ -1,0 +1,244 @@
+"""The journals of nodes on JetStream: one stream, with a subject for each node. The server drops what is
+older than a client may be away, and the oldest messages if there are too many.
+
+A node writes with the number of its last message as a condition. So the message with which another node takes
+its journal over is the last one: whatever the former node wants to write after it is refused.
+
+nats-py is used here, and not for the broker: one message holds what happened in a turn of the loop, and
+JetStream's protocol is large."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import nats.aio.client
+import nats.errors
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, StorageType, StreamConfig
+from nats.js.client import JetStreamContext
+from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import Error as JetStreamError
+from nats.js.manager import JetStreamManager
+
+from moorage import logs
+from moorage.cluster.nats import login
+from moorage.cluster.recovery.settings import StoreSettings
+from moorage.cluster.settings import ClusterSettings
+from moorage.wire.errors import UsageError
+
+SECONDS: Final = 1.0
+"""Longest time that the server may take to store a message. Clients wait for it."""
+READ_SECONDS: Final = 5.0
+"""Longest time for one answer while a journal is read."""
+WRONG_LAST: Final = 10071
+"""The server's code for a condition that does not hold."""
+FETCHED: Final = 200
+"""Messages that one request fetches."""
+PIECE: Final = 512 * 1024
+"""Bytes of one message."""
+ATTEMPTS: Final = 5
+_LAST, _MORE, _CLOSED = b"\0", b"\1", b"\2"
+"""The first byte of a message: the last or another part of a page, or the end of the journal."""
+
+log: Final = logs.get("recovery")
+
+FAILURES: Final = (OSError, TimeoutError, nats.errors.Error)
+
+
+class StoreError(Exception):
+    """The store does not answer, or refuses."""
+
+
+class JetStreamStore:
+    """`hub.journal.journal.Store` of the node with this incarnation, and the journals of others. `seconds` is
+    how long messages are kept."""
+
+    def __init__(
+        self, cluster: ClusterSettings, settings: StoreSettings, node: str, *, seconds: float
+    ) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._node = node
+        self._seconds = seconds
+        self._stream = f"moorage-{cluster.name}-recovery"
+        self._prefix = f"moorage.{cluster.name}.recovery"
+        self._client = nats.aio.client.Client()
+        self._js: JetStreamContext
+        self._manager: JetStreamManager
+        self._last: int | None = 0
+        """Number of this node's last message; None if it is not certain."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.superseded: Callable[[], object] = lambda: None
+        """Called when another node has taken this one's journal over."""
+
+    # -- life ---------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect, and make the stream. Raises `UsageError`."""
+        # The library logs each problem that it also raises.
+        logging.getLogger("nats").setLevel(logging.CRITICAL)
+        try:
+            await self._client.connect(
+                list(self._cluster.nats_url),
+                name=f"{self._cluster.shown_name} recovery",
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=1,
+                connect_timeout=3,
+                error_cb=_ignore,
+                pending_size=64 * 1024 * 1024,
+                **self._login(),
+            )
+            self._js = self._client.jetstream(timeout=SECONDS)
+            self._manager = self._client.jsm(timeout=READ_SECONDS)
+            await self._make_stream()
+        except FAILURES as error:
+            raise UsageError(f"recovery.store: JetStream cannot be used: {error or 'no answer'}") from None
+
+    async def _make_stream(self) -> None:
+        config = StreamConfig(
+            name=self._stream,
+            subjects=[f"{self._prefix}.*"],
+            max_age=self._seconds,
+            max_bytes=self._settings.max_bytes,
+            discard=DiscardPolicy.OLD,
+            storage=StorageType.FILE,
+            num_replicas=self._settings.replicas,
+        )
+        try:
+            await self._manager.add_stream(config)
+        except JetStreamError:
+            # It exists with another age or size.
+            await self._manager.update_stream(config)
+
+    def _login(self) -> dict[str, Any]:
+        cluster = self._cluster
+        said: dict[str, Any] = {}
+        if cluster.nats_ca or cluster.nats_cert or cluster.nats_url[0].startswith("tls:"):
+            said["tls"] = login.tls(cluster)
+        if cluster.nats_credentials:
+            said["user_credentials"] = cluster.nats_credentials
+        elif cluster.nats_nkey:
+            said["nkeys_seed"] = cluster.nats_nkey
+        else:
+            url = urlsplit(cluster.nats_url[0])
+            if url.password is not None:
+                said |= {"user": unquote(url.username or ""), "password": unquote(url.password)}
+            elif url.username:
+                said["token"] = unquote(url.username)
+        return said
+
+    async def stop(self) -> None:
+        """Wait for what is on its way. The node has given its sockets away, so its journal is of no use."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=SECONDS)
+        with contextlib.suppress(*FAILURES):
+            await self._manager.purge_stream(self._stream, subject=f"{self._prefix}.{self._node}")
+        with contextlib.suppress(*FAILURES):
+            await self._client.close()
+
+    # -- this node's journal ------------------------------------------------------------------------
+
+    def put(self, page: bytes, done: Callable[[bool], object]) -> None:
+        """As in the port."""
+        task = asyncio.get_running_loop().create_task(self._put(page, done))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _put(self, page: bytes, done: Callable[[bool], object]) -> None:
+        try:
+            if self._last is None:
+                self._last = await self._find_last()
+            for at in range(0, max(1, len(page)), PIECE):
+                mark = _LAST if at + PIECE >= len(page) else _MORE
+                expected, self._last = self._last, None
+                self._last = await self._publish(self._node, mark + page[at : at + PIECE], expected)
+        except (StoreError, *FAILURES) as error:
+            log.warning("recovery is not stored", reason=str(error) or "no answer")
+            done(False)
+        else:
+            done(True)
+
+    async def _find_last(self) -> int:
+        last = await self._last_of(self._node)
+        if last is None:
+            return 0
+        if last[1][:1] == _CLOSED:
+            self.superseded()
+            raise StoreError("another node goes on with the sockets of this one")
+        return last[0]
+
+    async def _publish(self, node: str, message: bytes, expected: int | None) -> int:
+        headers = {"Nats-Expected-Last-Subject-Sequence": str(expected or 0)}
+        ack = await self._js.publish(f"{self._prefix}.{node}", message, timeout=SECONDS, headers=headers)
+        return ack.seq
+
+    async def _last_of(self, node: str) -> tuple[int, bytes] | None:
+        try:
+            found = await self._manager.get_last_msg(self._stream, f"{self._prefix}.{node}")
+        except NotFoundError:
+            return None
+        return found.seq or 0, found.data or b""
+
+    # -- journals of others -------------------------------------------------------------------------
+
+    async def others(self) -> list[str]:
+        """All nodes with a journal, but for this one. Raises `StoreError`."""
+        try:
+            info = await self._manager.stream_info(self._stream, subjects_filter=f"{self._prefix}.*")
+        except FAILURES as error:
+            raise StoreError(str(error) or "no answer") from None
+        names = [subject.removeprefix(f"{self._prefix}.") for subject in info.state.subjects or {}]
+        return [name for name in names if name != self._node]
+
+    async def take_over(self, node: str) -> list[bytes] | None:
+        """The pages of a lost node, which cannot write any more. None if another node has taken its journal
+        over, or if there is none. Raises `StoreError`."""
+        try:
+            for _ in range(ATTEMPTS):
+                last = await self._last_of(node)
+                if last is None or last[1][:1] == _CLOSED:
+                    return None
+                try:
+                    await self._publish(node, _CLOSED + self._node.encode(), last[0])
+                except APIError as error:
+                    if error.err_code != WRONG_LAST:
+                        raise
+                    # Another node is faster, or the lost one still writes.
+                    continue
+                return await self._read(node, last[0])
+        except FAILURES as error:
+            raise StoreError(str(error) or "no answer") from None
+        raise StoreError("the lost node still writes")
+
+    async def _read(self, node: str, until: int) -> list[bytes]:
+        config = ConsumerConfig(
+            deliver_policy=DeliverPolicy.ALL,
+            ack_policy=AckPolicy.NONE,
+            mem_storage=True,
+            inactive_threshold=2 * READ_SECONDS,
+        )
+        consumer = await self._js.pull_subscribe(f"{self._prefix}.{node}", stream=self._stream, config=config)
+        pages: list[bytes] = []
+        parts: list[bytes] = []
+        try:
+            while True:
+                for message in await consumer.fetch(FETCHED, timeout=READ_SECONDS):
+                    mark, data = message.data[:1], message.data[1:]
+                    if mark != _CLOSED:
+                        parts.append(data)
+                    if mark == _LAST:
+                        pages.append(b"".join(parts))
+                        parts = []
+                    if message.metadata.sequence.stream >= until:
+                        return pages
+        finally:
+            with contextlib.suppress(*FAILURES):
+                await consumer.unsubscribe()
+
+
+async def _ignore(_error: Exception) -> None:
+    """Each call that fails raises."""

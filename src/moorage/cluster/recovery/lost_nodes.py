@@ -1,0 +1,101 @@
+"""Which node goes on with the sockets of one that is lost, and how it comes to know of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from hashlib import blake2b
+from typing import Final, Protocol
+
+from moorage import logs
+from moorage.cluster.recovery.jetstream import StoreError
+from moorage.hub.journal.heirs import Heirs
+from moorage.hub.journal.pages import Pages
+from moorage.hub.turns import Intake, Job, Turns
+from moorage.wire.errors import PeerError
+
+log: Final = logs.get("recovery")
+
+
+class Journals(Protocol):
+    """The journals of all nodes (`jetstream.JetStreamStore`)."""
+
+    async def take_over(self, node: str) -> list[bytes] | None:
+        """The pages of a lost node, which cannot write any more. None if another node has taken its journal
+        over, or if there is none. Raises `StoreError`."""
+
+    async def others(self) -> list[str]:
+        """All nodes with a journal, but for this one. Raises `StoreError`."""
+
+
+def heir_of(lost: str, nodes: Iterable[str]) -> str:
+    """The node of these that goes on with the sockets of a lost one. All nodes choose alike."""
+    return max(nodes, key=lambda node: blake2b(f"{lost} {node}".encode(), digest_size=8).digest())
+
+
+class LostNodes:
+    """The lost nodes, at one node. `peers` are the others that are there."""
+
+    def __init__(
+        self,
+        journals: Journals,
+        heirs: Heirs,
+        turns: Turns,
+        own: str,
+        peers: Callable[[], Collection[str]],
+    ) -> None:
+        self._journals = journals
+        self.heirs = heirs
+        self._work = Intake(turns)
+        self._own = own
+        self._peers = peers
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.unread = 0
+        """Lost nodes whose journals could not be read. Grows only."""
+        heirs.is_alive = lambda node: node in peers()
+
+    def remove(self, node: str) -> None:
+        """A node is gone."""
+        if heir_of(node, (self._own, *self._peers())) == self._own:
+            self.heirs.expect(node)
+            task = asyncio.get_running_loop().create_task(self._take_over(node))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            self.heirs.known(node)
+
+    async def restart(self) -> list[str]:
+        """This node was alone, and has started again: it goes on with what it had before. Returns its former
+        incarnations."""
+        try:
+            former = await self._journals.others()
+        except StoreError as error:
+            log.error("what was stored cannot be read", reason=str(error))
+            return []
+        for node in former:
+            self.heirs.expect(node)
+            await self._take_over(node)
+        return former
+
+    async def _take_over(self, node: str) -> None:
+        try:
+            pages = await self._journals.take_over(node)
+            found = Pages(pages or ())
+        except (StoreError, PeerError) as error:
+            self.unread += 1
+            log.error("the sockets of a lost node cannot be recovered", node=node, reason=str(error))
+            self.heirs.give_up(node)
+            return
+        if pages is None:
+            self.heirs.give_up(node)
+            return
+        log.info("going on with the sockets of a lost node", node=node, pages=len(pages))
+        self._work.add(self._reading(node, found))
+
+    def _reading(self, node: str, pages: Pages) -> Job[None]:
+        try:
+            yield from self.heirs.read(node, pages)
+        except PeerError as error:
+            self.unread += 1
+            log.error("the sockets of a lost node cannot be recovered", node=node, reason=str(error))
+            self.heirs.give_up(node)

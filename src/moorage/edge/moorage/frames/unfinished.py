@@ -1,0 +1,104 @@
+"""The frames by which an app server hands over what it had sent to a node that is lost, so that this node,
+its heir, carries it out for the lost node's sockets (`hub.journal.heirs`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from moorage.edge.moorage.coverage import Submit
+from moorage.edge.moorage.frames.rooms import groups_of
+from moorage.edge.moorage.server import MoorageServer
+from moorage.hub.journal.heirs import Heirs
+from moorage.hub.turns import Job
+from moorage.wire.commands import (
+    CloseConnections,
+    Command,
+    JoinGroups,
+    LeaveGroups,
+    LeaveNamespace,
+    Selection,
+)
+from moorage.wire.engineio import CLOSE, check_text
+from moorage.wire.errors import PeerError
+from moorage.wire.moorage import v1
+from moorage.wire.reasons import LINK_BAD_REQUEST
+from moorage.wire.socketio import CONNECT_ERROR, DISCONNECT, parse_header
+
+NOTICE_SECONDS: Final = 5.0
+"""How long this node waits until it notices that the other one is lost, if the app server is faster."""
+
+Through = Callable[[Submit, Any], Job[None]]
+"""Handles a frame, with something else than `Node.submit` for its command."""
+
+
+class UnfinishedFrames:
+    """Handles them for one session."""
+
+    def __init__(self, server: MoorageServer, through: Through, proceed: Callable[[], object]) -> None:
+        self._server = server
+        self._hub = server.hub.name
+        self._through = through
+        self._proceed = proceed
+        """Lets the session's frames go on."""
+
+    def unfinished(self, frame: v1.Unfinished) -> Job[None]:
+        """A frame that the lost node may not have carried out."""
+        heirs = self._heirs()
+        yield from self._once_read(heirs, frame.node)
+        estate = heirs.estate(frame.node, self._hub)
+        if estate is None or not estate.is_news(frame.session, frame.batch, frame.place):
+            return
+        inner = frame.frame
+        if isinstance(inner, v1.Emit | v1.Join | v1.Leave | v1.Disconnect):
+
+            def submit(command: Command, *_about: object) -> None:
+                # Nobody waits for an answer: the session to which the frame belonged is over.
+                heirs.hand_over(frame.node, self._hub, command)
+
+            yield from self._through(submit, inner)
+            return
+        connection = estate.channels.get(inner.client)
+        if connection is None:
+            return
+        to = Selection(connection=connection)
+        if isinstance(inner, v1.Packet):
+            self._packet(heirs, frame.node, connection, inner.payload)
+        elif isinstance(inner, v1.Close):
+            heirs.hand_over(frame.node, self._hub, CloseConnections(self._hub, to))
+        else:
+            make = JoinGroups if isinstance(inner, v1.Enter) else LeaveGroups
+            groups = groups_of(inner.namespace, inner.rooms)
+            heirs.hand_over(frame.node, self._hub, make(self._hub, to, groups, quiet=True))
+
+    def _packet(self, heirs: Heirs, node: str, connection: str, payload: bytes) -> None:
+        estate = heirs.estate(node, self._hub)
+        assert estate is not None
+        to = Selection(connection=connection)
+        if payload == CLOSE:
+            heirs.hand_over(node, self._hub, CloseConnections(self._hub, to))
+            return
+        header = parse_header(check_text(payload))
+        if header.type in (DISCONNECT, CONNECT_ERROR):
+            heirs.hand_over(node, self._hub, LeaveNamespace(self._hub, to, header.namespace, close=False))
+        else:
+            estate.packet(connection, payload)
+
+    def settled(self, frame: v1.Settled) -> Job[None]:
+        """That was all."""
+        heirs = self._heirs()
+        yield from self._once_read(heirs, frame.node)
+        heirs.handed_over(frame.node, self._hub, self._server.app.instance, frame.number)
+
+    def _once_read(self, heirs: Heirs, node: str) -> Job[None]:
+        """What follows must find the lost node's sockets here, so it waits until they are known."""
+        until = self._server.node.clock() + NOTICE_SECONDS
+        while heirs.is_reading(node) or (heirs.is_alive(node) and self._server.node.clock() < until):
+            heirs.once_known(node, self._proceed)
+            yield True
+
+    def _heirs(self) -> Heirs:
+        keeping = self._server.node.keeping
+        if keeping is None:
+            raise PeerError(LINK_BAD_REQUEST, "nodes keep no journals here")
+        return keeping.heirs

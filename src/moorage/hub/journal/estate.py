@@ -1,0 +1,260 @@
+"""The sockets of a node that is lost, as its journal tells: each hub's delivery log, written once more.
+
+The journal's entries are carried out in order on a `Recovery` of their own. So a socket's groups, what was
+sent to it and what was forgotten are as they were at the lost node when it wrote its last page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from moorage.hub.journal.pages import Pages
+from moorage.hub.recovery.commands import apply, recorded
+from moorage.hub.recovery.counts import Counts
+from moorage.hub.recovery.log import Entry
+from moorage.hub.recovery.replay import missed_by, position_of, start_of
+from moorage.hub.recovery.sending import Sending
+from moorage.hub.recovery.state import Recovery
+from moorage.hub.recovery.track import Claim, Track
+from moorage.hub.rooms import Directory
+from moorage.hub.settings import RecoverySettings
+from moorage.hub.turns import Job
+from moorage.wire.commands import Command, Found, Send
+from moorage.wire.recovery import journal as wire
+
+STEP_ENTRIES: Final = 250
+"""Entries that are carried out in one step: about a millisecond."""
+
+
+class _Named:
+    """An app server of the lost node."""
+
+    def __init__(self, server_id: str) -> None:
+        self.id = server_id
+
+
+class _Ghost:
+    """A connection of the lost node."""
+
+    def __init__(self, known: wire.Known) -> None:
+        self.id = known.connection
+        self.user_id = known.user
+        self.server = _Named(known.server)
+        self.groups: set[str] = set()
+        self.tracks: dict[str, Track[Any]] | None = None
+        self.listed: Found | None = None
+        self.channel = known.channel
+
+
+class HubEstate:
+    """What a lost node had of one hub."""
+
+    def __init__(self, hub: str, epoch: str, settings: RecoverySettings, now: float, *, is_cut: bool) -> None:
+        self._is_cut = is_cut
+        """True until the first position is known, if nothing is known from before."""
+        self.hub = hub
+        self.epoch = epoch
+        directory: Directory[_Ghost] = Directory()
+        self.recovery: Recovery[_Ghost] = Recovery(
+            hub, epoch, settings, directory, None, counts=Counts(), now=now
+        )
+        self._directory = directory
+        self.instances: set[str] = set()
+        """App servers that had a session."""
+        self.executed: dict[str, int] = {}
+        """The highest number of each source of emits that was carried out there. For an app server that has
+        handed over, the highest number of all."""
+        self._done: dict[str, int] = {}
+        """The highest numbers that the journal has."""
+        self.taken: dict[str, tuple[int, int]] = {}
+        """How far each session of an app server was carried out (`wire.recovery.journal.Taken`)."""
+        self.channels: dict[int, str] = {}
+        """The ids of connections, by the client's number on the link of its app server."""
+        self._ghosts: dict[str, _Ghost] = {}
+        self._sendings: dict[int, Sending] = {}
+
+    # -- what the journal tells -------------------------------------------------------------------
+
+    def take(self, entry: wire.Entry, shift: float) -> None:
+        """Carry out one entry. `shift` turns the lost node's times into this node's."""
+        recovery, log = self.recovery, self.recovery.log
+        if isinstance(entry, wire.Known | wire.Changed | wire.Event | wire.Away):
+            recovery.now = entry.now + shift
+        if isinstance(entry, wire.Known | wire.Changed | wire.Event):
+            log.position = max(log.position, entry.position)
+            if self._is_cut:
+                self._is_cut = False
+                log.floor, log.floor_time = entry.position - isinstance(entry, wire.Event), recovery.now
+        if isinstance(entry, wire.Event):
+            self._event(entry)
+        elif isinstance(entry, wire.Taken):
+            self.taken[entry.session] = entry.batch, entry.place
+        elif isinstance(entry, wire.Known):
+            self._known(entry, shift)
+        elif isinstance(entry, wire.Linked):
+            (self.instances.add if entry.up else self.instances.discard)(entry.instance)
+        elif isinstance(entry, wire.Away):
+            self._away(entry.connection)
+        elif isinstance(entry, wire.Steps):
+            self._steps(entry)
+        else:
+            self._track(entry)
+
+    def _event(self, entry: wire.Event) -> None:
+        to = entry.to
+        made = Entry(
+            entry.position,
+            self.recovery.now,
+            entry.namespace,
+            entry.payload,
+            to,
+            source=entry.source,
+            number=entry.number,
+        )
+        self.recovery.log.add(made, entry.keys, private=to is None)
+        if entry.source:
+            self._done[entry.source] = max(entry.number, self._done.get(entry.source, 0))
+
+    def _track(self, entry: wire.Changed | wire.Saved | wire.Ended) -> None:
+        track = self.recovery.find(entry.pid)
+        if track is None:
+            return
+        if isinstance(entry, wire.Ended):
+            self.recovery.end(track)
+        elif isinstance(entry, wire.Saved):
+            track.data = entry.data
+        elif track.connection is None:
+            self.recovery.change_parked(track, entry.group, joined=entry.joined)
+        elif entry.joined:
+            self._directory.rooms.join(track.connection, entry.group)
+        else:
+            self._directory.rooms.leave(track.connection, entry.group)
+
+    def _known(self, known: wire.Known, shift: float) -> None:
+        recovery = self.recovery
+        recovery.margin = max(recovery.margin, known.margin)
+        track = recovery.find(known.pid)
+        if track is None:
+            track = self._begin(known)
+            if not known.new:
+                track.unknown, track.unknown_time = known.position, recovery.now
+        elif known.back and track.connection is None:
+            recovery.claim(track, Claim(self._ghost(known), _NO_CONNECT, known.since))
+            recovery.resume(track, self._ghost(known))
+        track.since = known.since
+        track.live_since = known.live_since + shift
+        track.confirmed = known.confirmed + shift
+        if known.data is not None:
+            track.data = known.data
+
+    def _begin(self, known: wire.Known) -> Track[_Ghost]:
+        ghost, recovery = self._ghost(known), self.recovery
+        for group in known.groups:
+            self._directory.rooms.join(ghost, group)
+        track = recovery.begin(ghost, known.namespace, known.sid, known.pid, known.lasts)
+        if known.parked:
+            self._away(known.connection)
+        return track
+
+    def _ghost(self, known: wire.Known) -> _Ghost:
+        ghost = self._ghosts.get(known.connection)
+        if ghost is None:
+            ghost = self._ghosts[known.connection] = _Ghost(known)
+            self._directory.add(ghost)
+        return ghost
+
+    def _away(self, connection: str) -> None:
+        ghost = self._ghosts.pop(connection, None)
+        if ghost is not None and ghost.tracks is not None:
+            self.recovery.park(ghost)
+            self._directory.remove(ghost)
+
+    def _steps(self, entry: wire.Steps) -> None:
+        if entry.over:
+            self._sendings.pop(entry.position, None)
+        else:
+            made = self._sendings[entry.position] = self.recovery.sending(entry.to)
+            made.position = entry.position
+
+    def settle(self, now: float) -> None:
+        """The node is lost: all its clients are away."""
+        self.recovery.now = now
+        self.executed = dict(self._done)
+        self.channels = {ghost.channel: ghost.id for ghost in self._ghosts.values() if ghost.channel}
+        for connection in list(self._ghosts):
+            self._away(connection)
+        self._sendings.clear()
+
+    # -- what app servers hand over ------------------------------------------------------------------
+
+    def is_news(self, session: str, batch: int, place: int) -> bool:
+        """True if a frame of a session was not carried out at the lost node."""
+        return (batch, place) >= self.taken.get(session, (0, 0))
+
+    def submit(self, command: Command) -> Collection[str]:
+        """Carry out a command for the parked sockets. Returns the `pid`s of those that it concerns, unless it
+        is an emit."""
+        recovery: Recovery[Any] = self.recovery
+        if isinstance(command, Send):
+            if not command.source or command.number > self._done.get(command.source, 0):
+                recorded(recovery, command)
+            return ()
+        return apply(recovery, command)
+
+    def packet(self, connection: str, payload: bytes) -> None:
+        """An app server's packets for one client."""
+        self.recovery.crossed(_Named(connection), payload)  # type: ignore[arg-type]
+
+    def has(self, pid: str) -> bool:
+        """True if the socket may still be recovered."""
+        return self.recovery.find(pid) is not None
+
+    # -- what a client has missed --------------------------------------------------------------------
+
+    def after(self, pid: str, offset: str | None, *, whole: bool) -> int | None:
+        """The position from which on a client has missed events; None for an offset that it cannot have.
+        `whole`: of everything that any client could lack."""
+        track = self.recovery.find(pid)
+        if track is None:
+            return None
+        if whole:
+            return start_of(self.recovery.log, track)
+        return position_of(self.recovery.log, track, offset)
+
+    def since(self, pid: str) -> int:
+        """The position up to which the client has certainly had everything."""
+        track = self.recovery.find(pid)
+        return 0 if track is None else track.since
+
+    def missed(self, pid: str, after: int) -> list[Entry] | None:
+        """What the client has missed. None if some of it is not kept."""
+        track = self.recovery.find(pid)
+        found = None if track is None else missed_by(self.recovery.log, track, after)
+        return None if found is None else [entry for entry in found if entry.ack_id is None]
+
+
+_NO_CONNECT: Any = None
+"""No packet of a client."""
+
+
+def written_once_more(
+    found: Pages, settings_of: Callable[[str], RecoverySettings], now: float
+) -> Job[list[HubEstate]]:
+    """Carry out what a journal tells, in steps, as if its last page had been written now. Raises `PeerError`
+    for entries that cannot be read."""
+    shift = now - found.last_now
+    estates: dict[str, HubEstate] = {}
+    for place, entry in enumerate(found.entries()):
+        estate = estates.get(entry.epoch)
+        # The first entry of a log names its hub.
+        if estate is None and isinstance(entry, wire.Linked):
+            settings = settings_of(entry.hub)
+            estate = HubEstate(entry.hub, entry.epoch, settings, now, is_cut=found.is_cut)
+            estates[entry.epoch] = estate
+        if estate is not None:
+            estate.take(entry, shift)
+        if place % STEP_ENTRIES == 0:
+            yield False
+    for estate in estates.values():
+        estate.settle(now)
+    return list(estates.values())

@@ -1,0 +1,238 @@
+"""This node goes on with the sockets of nodes that are lost: it is their *heir*.
+
+1. It reads what the lost node has written, and records from then on what is sent to its sockets.
+2. Each app server that had a session at the lost node hands over what that may not have carried out
+   (`hand_over`), and says when that was all (`handed_over`).
+3. Then clients can come back. Until then those who ask for a socket wait.
+
+What this node has carried out for an app server before that one has handed over is not counted for these
+sockets: it is in what is handed over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from moorage.hub.hub import Connection, Hub
+from moorage.hub.journal.estate import HubEstate, written_once_more
+from moorage.hub.journal.inherited import Inherited
+from moorage.hub.journal.pages import Pages
+from moorage.hub.recovery.state import Recovery
+from moorage.hub.recovery.track import Track
+from moorage.hub.settings import RecoverySettings
+from moorage.hub.turns import Job
+from moorage.wire.commands import Command, JoinGroups, LeaveGroups
+
+HAND_OVER_SECONDS: Final = 5.0
+"""How long app servers may take. An app server that is linked elsewhere only, and lives, takes longer: the
+sockets are not recovered then."""
+REMEMBERED: Final = 1_000
+"""Lost nodes that are remembered."""
+
+SocketTrack = Track[Connection]
+
+
+class _Named:
+    """An app server of the lost node."""
+
+    def __init__(self, server_id: str) -> None:
+        self.id = server_id
+
+
+class _Sockets:
+    """The sockets of one hub."""
+
+    def __init__(self, hub: Hub, recovery: Recovery[Connection], estate: HubEstate) -> None:
+        self.hub = hub
+        self.estate = estate
+        self.owing = set(estate.instances)
+        """App servers that have not handed over."""
+        self._recovery = recovery
+        self._tracks: dict[str, SocketTrack] = {}
+        most = recovery.log.settings.recovery_session_events
+        for old in estate.recovery.everyone():
+            track: SocketTrack = Track(
+                old.pid, old.namespace, old.sid, connection_id=old.id, user_id=old.user_id
+            )
+            track.server, track.lasts, track.data = _Named(old.server.id), old.lasts, old.data
+            recovery.expect(track, tuple(old.groups), most)
+            assert track.carried is not None
+            track.carried = Inherited(track.carried, estate, old.pid)
+            self._tracks[old.pid] = track
+
+    def __len__(self) -> int:
+        return len(self._tracks)
+
+    def carry_out(self, command: Command) -> None:
+        """A command that the lost node may not have carried out."""
+        for pid in self.estate.submit(command):
+            track = self._tracks.get(pid)
+            if track is None:
+                continue
+            if not self.estate.has(pid):
+                self._drop(pid)
+            elif isinstance(command, JoinGroups | LeaveGroups):
+                groups = command.groups
+                if groups is None:
+                    groups = tuple(track.groups - {track.prefix, track.private})
+                for group in groups:
+                    self._recovery.change_parked(track, group, joined=isinstance(command, JoinGroups))
+
+    def _drop(self, pid: str) -> None:
+        self._recovery.abandon(self._tracks.pop(pid))
+
+    def open(self) -> None:
+        """Clients can come back."""
+        for track in self._tracks.values():
+            self._recovery.arrived(track)
+
+    def close(self) -> None:
+        """They cannot."""
+        for pid in tuple(self._tracks):
+            self._drop(pid)
+
+
+class _Lost:
+    """One lost node."""
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.reading = True
+        self.open = False
+        self.hubs: dict[str, _Sockets] = {}
+        self.waiting: list[Callable[[], object]] = []
+        """Those who ask for one of its sockets, and app servers that have something for it."""
+
+
+class Heirs:
+    """All lost nodes whose heir this one is."""
+
+    def __init__(
+        self,
+        hubs: Mapping[str, Hub],
+        clock: Callable[[], float],
+        settings_of: Callable[[str], RecoverySettings],
+    ) -> None:
+        self._hubs = hubs
+        self._clock = clock
+        self._settings_of = settings_of
+        self._lost: dict[str, _Lost] = {}
+        self.is_alive: Callable[[str], bool] = lambda node: False
+        """True if a node is there, as far as this one knows."""
+        self._held: dict[str, list[Callable[[], object]]] = {}
+        """App servers that have something for a node, before it is known whether this one is its heir."""
+        self.inherited = 0
+        """Sockets of lost nodes with which this one goes on. Grows only."""
+
+    # -- what is read -------------------------------------------------------------------------------
+
+    def expect(self, node: str) -> None:
+        """The journal of a lost node is going to be read."""
+        self._lost[node] = _Lost(self._clock() + HAND_OVER_SECONDS)
+        if len(self._lost) > REMEMBERED:
+            del self._lost[next(iter(self._lost))]
+
+    def read(self, node: str, pages: Pages) -> Job[None]:
+        """The journal is here. Raises `PeerError` for entries that cannot be read."""
+        estates = yield from written_once_more(pages, self._settings_of, self._clock())
+        lost = self._lost[node]
+        for estate in estates:
+            hub = self._hubs.get(estate.hub.casefold())
+            if hub is not None and hub.recovery is not None and len(estate.recovery.everyone()):
+                lost.hubs[hub.name] = _Sockets(hub, hub.recovery, estate)
+        lost.reading = False
+        lost.until = self._clock() + HAND_OVER_SECONDS
+        self.known(node)
+        self._proceed(lost)
+
+    def give_up(self, node: str) -> None:
+        """The journal cannot be read."""
+        lost = self._lost[node]
+        for sockets in lost.hubs.values():
+            sockets.close()
+        lost.hubs.clear()
+        lost.reading = False
+        self.known(node)
+        self._proceed(lost)
+
+    # -- what app servers hand over --------------------------------------------------------------------
+
+    def once_known(self, node: str, call: Callable[[], object]) -> None:
+        """Make a call when this node knows what the lost one had, or that another one is its heir."""
+        self._held.setdefault(node, []).append(call)
+
+    def known(self, node: str) -> None:
+        """It is known now."""
+        for call in self._held.pop(node, ()):
+            call()
+
+    def is_reading(self, node: str) -> bool:
+        """True if the journal of this node is on its way."""
+        lost = self._lost.get(node)
+        return lost is not None and lost.reading
+
+    def estate(self, node: str, hub: str) -> HubEstate | None:
+        """What the lost node had of this hub, while app servers may hand over."""
+        sockets = self._sockets(node, hub)
+        return None if sockets is None else sockets.estate
+
+    def _sockets(self, node: str, hub: str) -> _Sockets | None:
+        lost = self._lost.get(node)
+        return None if lost is None or lost.open else lost.hubs.get(hub)
+
+    def hand_over(self, node: str, hub: str, command: Command) -> None:
+        """A command of an app server that the lost node may not have carried out."""
+        sockets = self._sockets(node, hub)
+        if sockets is not None:
+            sockets.carry_out(command)
+
+    def handed_over(self, node: str, hub: str, instance: str, number: int) -> None:
+        """An app server has handed over all that it had for the lost node. Its commands up to `number` count
+        as carried out there."""
+        sockets = self._sockets(node, hub)
+        if sockets is not None:
+            executed = sockets.estate.executed
+            executed[instance] = max(number, executed.get(instance, 0))
+            sockets.owing.discard(instance)
+            self._proceed(self._lost[node])
+
+    def dropped(self, instance: str) -> None:
+        """An app server is gone. It hands nothing over."""
+        for lost in self._lost.values():
+            for sockets in lost.hubs.values():
+                sockets.owing.discard(instance)
+            self._proceed(lost)
+
+    # -- who asks ----------------------------------------------------------------------------------------
+
+    def waits(self, node: str) -> bool:
+        """True if the sockets of this node are on their way."""
+        lost = self._lost.get(node)
+        return lost is not None and not lost.open
+
+    def when_open(self, node: str, call: Callable[[], object]) -> None:
+        """Make a call when the sockets of a node for which `waits` is true are here, or do not come."""
+        self._lost[node].waiting.append(call)
+
+    def _proceed(self, lost: _Lost) -> None:
+        if lost.open or lost.reading or any([sockets.owing for sockets in lost.hubs.values()]):
+            return
+        lost.open = True
+        for sockets in lost.hubs.values():
+            sockets.open()
+            self.inherited += len(sockets)
+        waiting, lost.waiting = lost.waiting, []
+        for call in waiting:
+            call()
+
+    def tick(self, now: float) -> None:
+        """Time passes: app servers that are gone hand nothing over."""
+        for lost in self._lost.values():
+            if lost.open or lost.reading or lost.until > now:
+                continue
+            for sockets in lost.hubs.values():
+                if any([server.instance in sockets.owing for server in sockets.hub.servers.serving()]):
+                    # It is there, but has no session here, or is too slow. What it has sent is missing.
+                    sockets.close()
+                sockets.owing.clear()
+            self._proceed(lost)
