@@ -49,12 +49,15 @@ def sections(describe: Descriptions, table: Table) -> Iterator[str]:
         fields = _fields(row.answer, describe, shown)
         if fields:
             yield from table("Field Type Meaning", fields)
-    for name, kind in shown.items():
-        yield f"### {name}"
-        yield ""
-        yield _sentence(kind)
-        yield ""
-        yield from table("Field Type Meaning", _fields(kind, describe, {}))
+    done: set[str] = set()
+    while left := [name for name in shown if name not in done]:
+        for name in left:
+            done.add(name)
+            yield f"### {name}"
+            yield ""
+            yield _sentence(shown[name])
+            yield ""
+            yield from table("Field Type Meaning", _fields(shown[name], describe, shown))
 
 
 def _sentence(kind: type[msgspec.Struct]) -> str:
