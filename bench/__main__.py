@@ -18,6 +18,9 @@ from bench import measures, sdk_measures, servers
 from bench.cluster import broker, fan_out, three_nodes, trips
 from bench.cluster.killed import killed
 from bench.dashboard.measure import open_dashboards
+from bench.edge.compression import compression
+from bench.edge.relayed import relayed
+from bench.edge.tls import tls
 from bench.figures import Figure
 from bench.gather import fetch_sockets
 from bench.machine import facts
@@ -64,6 +67,9 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "recovery-memory": recovery_memory,
     "dashboard": open_dashboards,
     "otel": telemetry,
+    "tls": tls,
+    "tls-workers": relayed,
+    "compression": compression,
 }
 COMPARED = ("jitter-off",)
 """Sections that run only if they are named: they explain a figure of another one."""

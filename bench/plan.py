@@ -62,6 +62,14 @@ class Plan:
     watched_rounds: int
     """dashboard: clients, seconds of a window, and windows of each state."""
 
+    tls_clients: int
+    tls_ticks: int
+    tls_rounds: int
+    tls_idle: int
+    tls_relayed: int
+    """tls, compression: clients, broadcasts of a round, rounds, and connections that are idle; tls-workers:
+    WebSockets of each kind."""
+
     def pause(self) -> None:
         """Wait for a server to settle."""
         time.sleep(self.idle_pause)
@@ -98,6 +106,11 @@ FULL = Plan(
     watched_clients=10_000,
     watched_seconds=5.0,
     watched_rounds=3,
+    tls_clients=500,
+    tls_ticks=20,
+    tls_rounds=7,
+    tls_idle=2000,
+    tls_relayed=100,
 )
 
 QUICK = Plan(
@@ -131,4 +144,9 @@ QUICK = Plan(
     watched_clients=100,
     watched_seconds=0.3,
     watched_rounds=1,
+    tls_clients=30,
+    tls_ticks=3,
+    tls_rounds=1,
+    tls_idle=50,
+    tls_relayed=5,
 )

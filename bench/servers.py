@@ -152,14 +152,18 @@ def moorage(argv: Sequence[str], *, checkout: Path = CHECKOUT, **env: str) -> St
 
 @contextmanager
 def service(
-    logs: Path, checkout: Path = CHECKOUT, env: Mapping[str, str] | None = None
+    logs: Path,
+    checkout: Path = CHECKOUT,
+    env: Mapping[str, str] | None = None,
+    *,
+    flags: Sequence[str] = (),
 ) -> Iterator[tuple[Process, Address, str]]:
     """The service of `checkout` alone: its process, where its clients connect, and its connection string.
-    `env` instead of the usual environment."""
+    `env` instead of the usual environment; `flags` are added to the command line."""
     port = free_port()
     argv = [sys.executable, "-m", "moorage", "dev", "--host", HOST, "--port", str(port)]
     process = Process(
-        [*argv, "--access-key", secrets.token_urlsafe(32)],
+        [*argv, "--access-key", secrets.token_urlsafe(32), *flags],
         log=logs / "moorage.log",
         env=dict(env or environment(checkout)),
     )

@@ -27,9 +27,18 @@ export function remember(io) {
   });
 }
 
+// Text as an app may send it: rows of numbers and words.
+function rows(bytes) {
+  const words = ["Ada", "Grace", "Alan", "Edsger", "Barbara"];
+  let text = "";
+  for (let i = 0; text.length < bytes; i++)
+    text += JSON.stringify({ id: (i * 7919) % 100003, name: words[i % 5], price: ((i * 31337) % 9973) / 100, sold: i % 3 > 0 });
+  return text.slice(0, bytes);
+}
+
 // Back to back, or `rate` a second.
-function broadcast(io, { times, bytes, room, rate }) {
-  const text = "x".repeat(bytes);
+function broadcast(io, { times, bytes, room, rate, json }) {
+  const text = json ? rows(bytes) : "x".repeat(bytes);
   const target = room ? io.to(room) : io;
   if (!rate) {
     for (let i = 0; i < times; i++) target.emit("tick", text);

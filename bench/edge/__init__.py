@@ -1,0 +1,1 @@
+"""What TLS, its relay between workers, and compression cost."""
