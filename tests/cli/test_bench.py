@@ -179,10 +179,12 @@ def test_durations_and_pairs() -> None:
 
 def test_the_commands_of_the_manual_are_valid() -> None:
     """Each is parsed; its server is not there."""
-    found = lines("docs/howto/load-test.md", "moorage bench")
-    assert len(found) >= 8
+    found = lines("docs/howto/load-test.md", "moorage bench") + lines(
+        "docs/howto/size-a-node.md", "moorage bench"
+    )
+    assert len(found) >= 14
     for line in found:
-        scenario = line.split()[2]
+        scenario = line.split("moorage bench ")[1].split()[0]
         names = {word.partition("=")[0] for word in line.split() if word.startswith("--")}
         known = {name for option in bench.params for name in option.opts}
         # Those of `moorage token create` in a command substitution.
