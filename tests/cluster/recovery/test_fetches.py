@@ -96,8 +96,25 @@ def test_two_connections_with_one_pid_at_two_nodes(several: Several) -> None:
     several.nodes.settle()
     client.answer()
     assert [event[2] for event in client.events] == [2]
-    assert several.stages[1].link.packets(early) == [asked]
-    assert several.refused(1) == {UNKNOWN: 1}
+    closes = several.stages[1].world.observer.closes
+    assert [close[:2] for close in closes] == [(early.id, "returned")]
+    assert asked not in several.stages[1].link.packets(early)
+    assert several.refused(1) == {}
+
+
+def test_the_later_of_two_connections_at_two_nodes_while_the_data_is_awaited(several: Several) -> None:
+    client = several.client(0)
+    client.lose(save=None)
+    several.come_back(client, 1, answer=False)
+    early = client.connection
+    several.come_back(client, 2, answer=False)
+    closes = several.stages[1].world.observer.closes
+    assert [close[:2] for close in closes] == [(early.id, "returned")], "at once"
+    client.stage = several.stages[0]
+    client.save(b"{}")
+    several.nodes.settle()
+    assert [socket.sid for _, socket in several.stages[2].returns.sockets] == [client.sid["/"]]
+    assert several.refused(1) == several.refused(2) == {}
 
 
 def test_a_question_for_a_socket_that_is_on_its_way_waits() -> None:

@@ -311,7 +311,7 @@ def test_what_was_dropped_meanwhile_ends_the_connection() -> None:
     stage.world.send(client.connection, f'40{{"sid":"{client.sid["/"]}"}}'.encode())
     assert [reason for reason, _ in sink.closed] == [MISSED_TOO_MUCH]
     client.come_back(answer=False)
-    assert refused(stage) == {UNKNOWN: 1}
+    assert refused(stage) == {DROPPED: 1}
 
 
 def test_a_million_events_for_a_parked_room_are_refused() -> None:

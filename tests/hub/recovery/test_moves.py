@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moorage.hub.recovery.causes import DROPPED, FOREIGN, OFFSET, UNKNOWN, UNSAVED
+from moorage.hub.recovery.causes import DROPPED, ELSEWHERE, FOREIGN, OFFSET, UNKNOWN, UNSAVED
 from moorage.hub.recovery.moves import OFFER_SECONDS, SAVE_SECONDS, Expected, Gifts, Given
 from moorage.hub.settings import HubSettings
 from moorage.wire.commands import JoinGroups, LeaveGroups, Selection, Send
@@ -338,7 +338,7 @@ def test_an_offer_ends(one: Home) -> None:
     # The client has come back to the node that offers its socket.
     offered = one.offered(client)
     client.come_back(answer=False)
-    assert one.take(offered) == Denied(1, UNKNOWN)
+    assert one.take(offered) == Denied(1, ELSEWHERE)
     assert one.take(offered) == Denied(1, UNKNOWN)
     client.answer()
 

@@ -20,4 +20,6 @@ UNREACHED: Final = "unreached"
 """Another node that may have it did not answer in time."""
 LOST: Final = "lost"
 """It belonged to a node that is gone."""
+ELSEWHERE: Final = "elsewhere"
+"""No refusal: the client is back on a later connection, at another node. So this one is ended."""
 CAUSES: Final = (UNKNOWN, FOREIGN, OFFSET, DROPPED, UNSAVED, UNSUPPORTED, UNREACHED, LOST)

@@ -16,7 +16,16 @@ from moorage.hub.hub import AppServer, Client, Connection, Hub
 from moorage.hub.journal.journal import Journal
 from moorage.hub.journal.scribe import Scribe
 from moorage.hub.ports import Elsewhere, Interest, Recovered, Returns, Wanted
-from moorage.hub.recovery.causes import CAUSES, DROPPED, FOREIGN, OFFSET, UNKNOWN, UNSAVED, UNSUPPORTED
+from moorage.hub.recovery.causes import (
+    CAUSES,
+    DROPPED,
+    ELSEWHERE,
+    FOREIGN,
+    OFFSET,
+    UNKNOWN,
+    UNSAVED,
+    UNSUPPORTED,
+)
 from moorage.hub.recovery.counts import Counts
 from moorage.hub.recovery.log import Entry
 from moorage.hub.recovery.replay import missed_by, position_of
@@ -33,6 +42,7 @@ from moorage.wire.reasons import (
     EVENTS_LOST,
     INTERNAL,
     LINK_OVERFLOW,
+    MISSED_TOO_MUCH,
     PING_TIMEOUT,
     RETURNED,
     SLOW_CLIENT,
@@ -52,7 +62,7 @@ EPOCH: Final = 8
 
 PARKING: Final = frozenset(
     (TRANSPORT_LOST, CLIENT_CLOSED, PING_TIMEOUT, SLOW_CLIENT, UPGRADE_TIMEOUT, LINK_OVERFLOW, INTERNAL)
-) | {DRAINING, APP_LET_GO, RETURNED, EVENTS_LOST}
+) | {DRAINING, APP_LET_GO, RETURNED, EVENTS_LOST, MISSED_TOO_MUCH}
 """The ends of a connection after which its client may come back to its sockets."""
 
 SocketTrack = Track[Connection]
@@ -166,6 +176,9 @@ class Claims:
                 again.session.state != State.CLOSED
                 and packet.header.namespace in again.session.peer.namespaces
             ):
+                if cause == ELSEWHERE:
+                    self._end(again, RETURNED)
+                    return
                 found = returning(packet.packet, packet.header)
                 if found is None or not self._connect(again, packet, found, cause):
                     again.server.link.forward(again, packet.packet)
@@ -320,7 +333,8 @@ class Claims:
         else:
             lost = missed_by(recovery.log, track, claim.after)
             if lost is None:
-                recovery.end(track)
+                # The connection ends. When the client is back, it is told the cause.
+                track.lacks(recovery.log.position)
                 return None
             found = lost
             recovery.resume(track, connection)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from moorage.hub.hub import Connection, Hub
 from moorage.hub.recovery.carried import missed
-from moorage.hub.recovery.causes import DROPPED, FOREIGN, OFFSET, UNKNOWN, UNSAVED
+from moorage.hub.recovery.causes import DROPPED, ELSEWHERE, FOREIGN, OFFSET, UNKNOWN, UNSAVED
 from moorage.hub.recovery.replay import identities, missed_by, position_of, start_of
 from moorage.hub.recovery.state import Recovery
 from moorage.hub.recovery.track import Track
@@ -48,8 +48,9 @@ class _Offer:
         """Maximum number of events that it may have missed."""
         self.after = after
         self.until = until
-        self.answer: Answer | None = answer
-        """None once it is answered."""
+        self.answer = answer
+        self.open = True
+        """False once it is answered."""
 
 
 class Gifts:
@@ -90,6 +91,9 @@ class Gifts:
             answer(Denied(asked.number, DROPPED))
             return
         # A later question replaces an earlier one: the client has one connection, the last.
+        former = self._offers.get(track)
+        if former is not None and former.node != node:
+            former.answer(Denied(former.asked.number, ELSEWHERE))
         events = recovery.log.settings.recovery_session_events
         until = self._clock() + SAVE_SECONDS
         self._offers[track] = offer = _Offer(node, asked, after, events=events, until=until, answer=answer)
@@ -99,14 +103,13 @@ class Gifts:
     def saved(self, track: SocketTrack) -> None:
         """The data of a socket is here."""
         offer = self._offers.get(track)
-        if offer is not None and offer.answer is not None:
+        if offer is not None and offer.open:
             self._answer(track, offer)
 
     def _answer(self, track: SocketTrack, offer: _Offer) -> None:
-        answer, offer.answer = offer.answer, None
-        assert answer is not None
+        offer.open = False
         offer.until = self._clock() + OFFER_SECONDS
-        answer(
+        offer.answer(
             Offered(
                 offer.asked.number,
                 track.pid,
@@ -132,7 +135,7 @@ class Gifts:
         recovery, track = found
         if track.connection is not None or track.claim is not None:
             del self._offers[track]
-            return Denied(take.number, UNKNOWN)
+            return Denied(take.number, ELSEWHERE)
         if not track.groups <= set(take.groups):
             return More(take.number, tuple(track.groups))
         del self._offers[track]
@@ -169,7 +172,7 @@ class Gifts:
         for track, offer in tuple(self._offers.items()):
             if offer.until <= now:
                 del self._offers[track]
-                if offer.answer is not None:
+                if offer.open:
                     offer.answer(Denied(offer.asked.number, UNSAVED))
 
     def _find(self, hub_name: str, pid: str) -> tuple[Recovery[Connection], SocketTrack] | None:
