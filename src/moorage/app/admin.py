@@ -30,8 +30,8 @@ from moorage.hub.inspect.inspector import Inspector
 from moorage.hub.inspect.rooms import RoomIndex
 from moorage.hub.node import Node
 from moorage.metrics.metrics import Metrics
-from moorage.wire import inspect
-from moorage.wire.inspect import Question
+from moorage.wire.inspect import forms
+from moorage.wire.inspect.forms import Question
 
 
 class Admin:
@@ -64,9 +64,9 @@ class Admin:
             endings=self.endings,
             drain=drain,
         )
-        inspector.add(inspect.NODE, Question, lambda _: load.now())
-        inspector.add(inspect.HISTORY, Question, lambda _: history.show())
-        inspector.add(inspect.AUDIT, inspect.AuditQuery, self.audit.list)
+        inspector.add(forms.NODE, Question, lambda _: load.now())
+        inspector.add(forms.HISTORY, Question, lambda _: history.show())
+        inspector.add(forms.AUDIT, forms.AuditQuery, self.audit.list)
         return ("load", load), ("history", history)
 
     def count_rooms(self, node: Node) -> None:

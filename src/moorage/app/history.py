@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from moorage.app.load import memory
 from moorage.hub.node import Node
 from moorage.metrics.metrics import Metrics
-from moorage.wire.inspect import NodeHistory, Point
+from moorage.wire.inspect.forms import NodeHistory, Point
 
 STEP: Final = 5
 """Seconds between two samples. Their times are multiples of it, so samples of several nodes can be added."""

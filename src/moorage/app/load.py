@@ -9,7 +9,7 @@ from typing import Final
 
 from moorage.hub.node import Node
 from moorage.metrics.metrics import Metrics
-from moorage.wire.inspect import NodeLoad
+from moorage.wire.inspect.forms import NodeLoad
 
 _STATM: Final = Path("/proc/self/statm")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")

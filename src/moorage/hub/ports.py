@@ -245,7 +245,7 @@ class Inspector(Protocol):
     """Shows operators this node."""
 
     def inspect(self, what: str, arguments: bytes) -> Generator[bool, None, bytes]:
-        """A job (`hub.turns`) that answers a question (`wire.inspect`) in JSON; empty for no answer. It
+        """A job (`hub.turns`) that answers a question (`wire.inspect.forms`) in JSON; empty for no answer. It
         raises `PeerError` for arguments that cannot be read."""
 
     def drain(self) -> object:

@@ -159,8 +159,8 @@ class ListServers(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=12
 
 
 class Inspect(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=13):
-    """Ask nodes for what an operator wants to see. `what` names a question of `wire.inspect`, whose arguments
-    are the JSON text `arguments`. Each asked node gives one `Report`."""
+    """Ask nodes for what an operator wants to see. `what` names a question of `wire.inspect.forms`, whose
+    arguments are the JSON text `arguments`. Each asked node gives one `Report`."""
 
     hub: str
     """Empty: the question is about a node."""

@@ -9,7 +9,7 @@ from moorage import logs
 from moorage.control.admin.audit import MAX_ACTIONS, Audit
 from moorage.control.admin.callers import Caller
 from moorage.control.admin.keys import Role
-from moorage.wire.inspect import AuditQuery
+from moorage.wire.inspect.forms import AuditQuery
 
 CALLER = Caller(Role.OPERATE, "192.0.2.7")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from moorage.control.admin import merging
 from moorage.control.admin.merging import Ends, Page
 from moorage.wire.ids import incarnation_of
-from moorage.wire.inspect import HubRow, NodeHistory, NodeHubs, NodeRooms, Point, RoomRow
+from moorage.wire.inspect.forms import HubRow, NodeHistory, NodeHubs, NodeRooms, Point, RoomRow
 
 NODES = ["node000a", "node000b", "node000c"]
 CONNECTIONS = st.sets(

@@ -7,7 +7,7 @@ import pytest
 from moorage.control.admin.keys import Role
 from moorage.control.admin.operations import Call, Operation, Table
 from moorage.wire.errors import PeerError
-from moorage.wire.inspect import Rows
+from moorage.wire.inspect.forms import Rows
 from moorage.wire.reasons import API_BAD_METHOD, API_BAD_PATH, Reason
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moorage.wire.commands import DrainNode, Inspect
-from moorage.wire.inspect import HUBS
+from moorage.wire.inspect.forms import HUBS
 from tests.hub.fakes import World
 from tests.hub.inspect.stage import OWN, Stage
 

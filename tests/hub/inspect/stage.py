@@ -14,7 +14,7 @@ from moorage.hub.inspect.rooms import RoomIndex
 from moorage.hub.observers import Observers
 from moorage.hub.turns import finished
 from moorage.wire.commands import Inspect
-from moorage.wire.inspect import Question
+from moorage.wire.inspect.forms import Question
 from tests.hub.fakes import World
 
 OWN = "node0001"

@@ -10,7 +10,7 @@ import pytest
 from moorage.hub.inspect import connections
 from moorage.hub.inspect.buckets import Buckets
 from moorage.hub.turns import finished
-from moorage.wire.inspect import CONNECTIONS, ConnectionsQuery, NodeConnections, PageOf
+from moorage.wire.inspect.forms import CONNECTIONS, ConnectionsQuery, NodeConnections, PageOf
 from moorage.wire.reasons import APP_CLOSED
 from tests.hub.inspect.stage import OWN, Stage
 

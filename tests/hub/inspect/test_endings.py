@@ -11,7 +11,7 @@ from moorage.hub.inspect.endings import DETAIL, MAX_ENDS, MAX_REFUSALS
 from moorage.hub.ports import RefusedError
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, Origin
-from moorage.wire.inspect import DISCONNECTS, DisconnectRow, DisconnectsQuery, NodeDisconnects
+from moorage.wire.inspect.forms import DISCONNECTS, DisconnectRow, DisconnectsQuery, NodeDisconnects
 from moorage.wire.reasons import APP_CLOSED, APP_REFUSED, SLOW_CLIENT
 from tests.hub.inspect.stage import WALL, Stage
 

@@ -9,7 +9,7 @@ from moorage.hub.settings import HubSettings
 from moorage.hub.turns import finished
 from moorage.wire.commands import Inspect
 from moorage.wire.errors import PeerError
-from moorage.wire.inspect import (
+from moorage.wire.inspect.forms import (
     APPS,
     CONNECTION,
     HUBS,

@@ -9,7 +9,15 @@ import pytest
 from moorage.hub.inspect import rooms
 from moorage.hub.inspect.rooms import RoomIndex
 from moorage.wire.groups import namespace_group, room_group
-from moorage.wire.inspect import ROOM_COUNTS, ROOMS, NodeCounts, NodeRooms, RoomCounts, RoomsOf, RoomsQuery
+from moorage.wire.inspect.forms import (
+    ROOM_COUNTS,
+    ROOMS,
+    NodeCounts,
+    NodeRooms,
+    RoomCounts,
+    RoomsOf,
+    RoomsQuery,
+)
 from moorage.wire.reasons import APP_CLOSED
 from tests.hub.fakes import RecordingCluster
 from tests.hub.inspect.stage import Stage

@@ -20,7 +20,7 @@ from moorage.wire.commands import (
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter
 from moorage.wire.groups import namespace_group, room_group
-from moorage.wire.inspect import Id, Text
+from moorage.wire.inspect.forms import Id, Text
 from moorage.wire.reasons import API_BAD_BODY
 
 MAX_ROOMS: Final = 100

@@ -1,9 +1,9 @@
-"""The JSON answers of the Admin API, besides those in `wire.inspect`. `missing` names the nodes whose part is
-not in an answer."""
+"""The JSON answers of the Admin API, besides those in `wire.inspect.forms`. `missing` names the nodes whose
+part is not in an answer."""
 
 from __future__ import annotations
 
-from moorage.wire.inspect import (
+from moorage.wire.inspect.forms import (
     ActionRow,
     AppRow,
     ConnectionRow,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from moorage import logs
 from moorage.control.admin.callers import Caller
-from moorage.wire.inspect import ActionRow, AuditQuery, NodeActions
+from moorage.wire.inspect.forms import ActionRow, AuditQuery, NodeActions
 
 MAX_ACTIONS: Final = 1_000
 

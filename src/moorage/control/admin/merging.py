@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from moorage.wire.inspect import (
+from moorage.wire.inspect.forms import (
     HubRow,
     NodeHistory,
     NodeHubs,

@@ -12,7 +12,7 @@ import msgspec
 from moorage.control.admin.callers import Caller
 from moorage.control.admin.keys import Role
 from moorage.wire.errors import PeerError
-from moorage.wire.inspect import Question
+from moorage.wire.inspect.forms import Question
 from moorage.wire.reasons import API_BAD_METHOD, API_BAD_PATH
 
 BASE: Final = "/api/v1"

@@ -8,11 +8,11 @@ from typing import Final, NamedTuple, TypeVar, cast
 import msgspec
 
 from moorage.control.admin import answers, merging
-from moorage.wire import inspect
 from moorage.wire.commands import Command, Inspect, Outcome
 from moorage.wire.errors import PeerError
 from moorage.wire.ids import incarnation_of
-from moorage.wire.inspect import Question
+from moorage.wire.inspect import forms
+from moorage.wire.inspect.forms import Question
 from moorage.wire.reasons import ADMIN_NODE_SILENT, ADMIN_UNKNOWN_NODE, API_NOT_FOUND
 
 Execute = Callable[[Command], Outcome | Awaitable[Outcome]]
@@ -71,14 +71,14 @@ class Questions:
             missing |= {each.name for each in self._nodes() if each.incarnation not in found}
         return found, sorted(missing)
 
-    async def connections(self, query: inspect.ConnectionsQuery) -> answers.Connections:
+    async def connections(self, query: forms.ConnectionsQuery) -> answers.Connections:
         """One page of all nodes' connections."""
         node = "" if query.node is None else self.node(query.node)
-        question = inspect.PageOf(query=query, cursor=_cursor(query.cursor))
-        parts, missing = await self.ask(inspect.CONNECTIONS, question, merging.Page, node)
+        question = forms.PageOf(query=query, cursor=_cursor(query.cursor))
+        parts, missing = await self.ask(forms.CONNECTIONS, question, merging.Page, node)
         rows, following = merging.page(parts, query.limit)
         return answers.Connections(
-            connections=cast("list[inspect.ConnectionRow]", rows),
+            connections=cast("list[forms.ConnectionRow]", rows),
             next=None if following is None else _shown(following),
             limited=any(part.limited for part in parts.values()),
             missing=missing,
@@ -89,8 +89,8 @@ class Questions:
         node = incarnation_of(connection_id)
         if not any(each.incarnation == node for each in self._nodes()):
             raise PeerError(API_NOT_FOUND)
-        question = inspect.ConnectionQuery(id=connection_id)
-        found, missing = await self.ask(inspect.CONNECTION, question, msgspec.Raw, node)
+        question = forms.ConnectionQuery(id=connection_id)
+        found, missing = await self.ask(forms.CONNECTION, question, msgspec.Raw, node)
         for row in found.values():
             return row
         if missing:
@@ -99,26 +99,26 @@ class Questions:
 
     async def hubs(self) -> answers.Hubs:
         """All hubs."""
-        parts, missing = await self.ask(inspect.HUBS, Question(), inspect.NodeHubs)
+        parts, missing = await self.ask(forms.HUBS, Question(), forms.NodeHubs)
         return answers.Hubs(hubs=merging.hubs(parts.values()), missing=missing)
 
-    async def apps(self, query: inspect.AppsQuery) -> answers.Apps:
+    async def apps(self, query: forms.AppsQuery) -> answers.Apps:
         """All app servers."""
-        parts, missing = await self.ask(inspect.APPS, query, inspect.NodeApps)
+        parts, missing = await self.ask(forms.APPS, query, forms.NodeApps)
         rows = [row for part in parts.values() for row in part.apps]
         rows.sort(key=lambda row: (row.hub.casefold(), row.id, row.node))
         return answers.Apps(apps=rows, missing=missing)
 
-    async def rooms(self, query: inspect.RoomsQuery) -> answers.Rooms:
+    async def rooms(self, query: forms.RoomsQuery) -> answers.Rooms:
         """The largest rooms. Each node tells its largest ones; then all are asked for their members of those
         that another node has named."""
-        asked = inspect.RoomsOf(query=query, more=MORE)
-        parts, missing = await self.ask(inspect.ROOMS, asked, inspect.NodeRooms)
+        asked = forms.RoomsOf(query=query, more=MORE)
+        parts, missing = await self.ask(forms.ROOMS, asked, forms.NodeRooms)
         rows = merging.candidates(parts.values())
         if len(parts) > 1:
             names = [(row.hub, row.namespace, row.room) for row in rows]
             counts, silent = await self.ask(
-                inspect.ROOM_COUNTS, inspect.RoomCounts(rooms=names), inspect.NodeCounts
+                forms.ROOM_COUNTS, forms.RoomCounts(rooms=names), forms.NodeCounts
             )
             missing = sorted({*missing, *silent})
             sums = [sum(each) for each in zip(*(part.members for part in counts.values()), strict=True)]
@@ -134,25 +134,25 @@ class Questions:
     async def history(self, node: str | None) -> answers.History:
         """The history of one node, or of all."""
         only = "" if node is None else self.node(node)
-        parts, missing = await self.ask(inspect.HISTORY, Question(), inspect.NodeHistory, only)
+        parts, missing = await self.ask(forms.HISTORY, Question(), forms.NodeHistory, only)
         points, reasons, refusals = merging.history(parts.values())
         return answers.History(step=STEP, points=points, reasons=reasons, refusals=refusals, missing=missing)
 
-    async def disconnects(self, query: inspect.DisconnectsQuery) -> answers.Disconnects:
+    async def disconnects(self, query: forms.DisconnectsQuery) -> answers.Disconnects:
         """The latest ends of connections."""
-        parts, missing = await self.ask(inspect.DISCONNECTS, query, merging.Ends)
+        parts, missing = await self.ask(forms.DISCONNECTS, query, merging.Ends)
         rows = merging.newest(parts.values(), query.limit)
-        return answers.Disconnects(disconnects=cast("list[inspect.DisconnectRow]", rows), missing=missing)
+        return answers.Disconnects(disconnects=cast("list[forms.DisconnectRow]", rows), missing=missing)
 
-    async def audit(self, query: inspect.AuditQuery) -> answers.Actions:
+    async def audit(self, query: forms.AuditQuery) -> answers.Actions:
         """The latest actions."""
-        parts, missing = await self.ask(inspect.AUDIT, query, inspect.NodeActions)
+        parts, missing = await self.ask(forms.AUDIT, query, forms.NodeActions)
         rows = sorted((row for part in parts.values() for row in part.actions), key=lambda row: -row.time)
         return answers.Actions(actions=rows[: query.limit], missing=missing)
 
-    async def loads(self) -> tuple[dict[str, inspect.NodeLoad], list[str]]:
+    async def loads(self) -> tuple[dict[str, forms.NodeLoad], list[str]]:
         """The load of each node by its incarnation."""
-        return await self.ask(inspect.NODE, Question(), inspect.NodeLoad)
+        return await self.ask(forms.NODE, Question(), forms.NodeLoad)
 
 
 def _shown(cursor: merging.Cursor) -> str:
@@ -160,6 +160,6 @@ def _shown(cursor: merging.Cursor) -> str:
 
 
 def _cursor(text: str | None) -> merging.Cursor:
-    # Neither a hub's name nor an id holds a slash (`inspect.CursorText`).
+    # Neither a hub's name nor an id holds a slash (`forms.CursorText`).
     hub, _, connection_id = (text or "").partition("/")
     return hub.casefold(), connection_id

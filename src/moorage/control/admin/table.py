@@ -12,10 +12,10 @@ from moorage.control.admin.audit import Audit
 from moorage.control.admin.keys import Role
 from moorage.control.admin.operations import Call, Operation, Table
 from moorage.control.admin.questions import Questions
-from moorage.wire import inspect
 from moorage.wire.commands import Command, DrainNode, Outcome
 from moorage.wire.errors import PeerError
-from moorage.wire.inspect import Question
+from moorage.wire.inspect import forms
+from moorage.wire.inspect.forms import Question
 from moorage.wire.reasons import API_NOT_FOUND
 
 READ, OPERATE = Role.READ, Role.OPERATE
@@ -25,7 +25,7 @@ QueryT = TypeVar("QueryT", bound=Question)
 class HistoryQuery(Question, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose figures."""
 
-    node: inspect.Name | None = None
+    node: forms.Name | None = None
     """Name or incarnation of a node; without it all nodes added up."""
 
 
@@ -55,13 +55,13 @@ class Operations:
             _get("session", "Who asks, and which node answers", self._session, answers.SessionInfo),
             _get("nodes", "The nodes of the cluster", self._nodes, answers.Nodes)._replace(access_token=True),
             _get("hubs", "The hubs", lambda _: ask.hubs(), answers.Hubs),
-            _get("apps", "The app servers", _query(ask.apps), answers.Apps, inspect.AppsQuery),
+            _get("apps", "The app servers", _query(ask.apps), answers.Apps, forms.AppsQuery),
             _get(
                 "connections",
                 "A page of the clients' connections",
                 _query(ask.connections),
                 answers.Connections,
-                inspect.ConnectionsQuery,
+                forms.ConnectionsQuery,
             ),
             Operation(
                 "connection",
@@ -70,9 +70,9 @@ class Operations:
                 READ,
                 "One connection in full",
                 lambda call: ask.connection(call.name),
-                inspect.ConnectionFull,
+                forms.ConnectionFull,
             ),
-            _get("rooms", "The largest rooms", _query(ask.rooms), answers.Rooms, inspect.RoomsQuery),
+            _get("rooms", "The largest rooms", _query(ask.rooms), answers.Rooms, forms.RoomsQuery),
             _get(
                 "history",
                 "Counters over the last 15 minutes",
@@ -85,9 +85,9 @@ class Operations:
                 "The latest ends of connections, with their reasons",
                 _query(ask.disconnects),
                 answers.Disconnects,
-                inspect.DisconnectsQuery,
+                forms.DisconnectsQuery,
             ),
-            _get("audit", "What operators did", _query(ask.audit), answers.Actions, inspect.AuditQuery),
+            _get("audit", "What operators did", _query(ask.audit), answers.Actions, forms.AuditQuery),
         ]
 
     def _acts(self) -> list[Operation]:

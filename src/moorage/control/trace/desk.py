@@ -14,7 +14,7 @@ from moorage.control.admin.operations import Call, Operation
 from moorage.control.trace.query import TraceQuery
 from moorage.control.trace.stream import Stream
 from moorage.wire.errors import PeerError
-from moorage.wire.inspect import Question
+from moorage.wire.inspect.forms import Question
 from moorage.wire.reasons import (
     ADMIN_KEYS_CHANGED,
     ADMIN_PAYLOADS_OFF,

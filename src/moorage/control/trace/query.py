@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from moorage.wire.errors import PeerError
-from moorage.wire.inspect import Id, Name, Question, Text
+from moorage.wire.inspect.forms import Id, Name, Question, Text
 from moorage.wire.reasons import API_BAD_ARGUMENT
 from moorage.wire.trace.scope import Scope
 

@@ -19,7 +19,7 @@ from moorage.hub.inspect.rows import address_of, row
 from moorage.hub.turns import Job
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.ids import incarnation_of
-from moorage.wire.inspect import ConnectionRow, ConnectionsQuery, NodeConnections
+from moorage.wire.inspect.forms import ConnectionRow, ConnectionsQuery, NodeConnections
 
 STEP: Final = 250
 """Connections that are looked at in one step."""

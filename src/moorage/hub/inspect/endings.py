@@ -16,7 +16,7 @@ from moorage.hub.ports import Who
 from moorage.hub.turns import Job
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake
-from moorage.wire.inspect import DisconnectRow, DisconnectsQuery, NodeDisconnects
+from moorage.wire.inspect.forms import DisconnectRow, DisconnectsQuery, NodeDisconnects
 from moorage.wire.reasons import Reason
 
 MAX_ENDS: Final = 5_000

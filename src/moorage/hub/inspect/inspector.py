@@ -15,9 +15,9 @@ from moorage.hub.inspect.endings import Endings
 from moorage.hub.inspect.rooms import LargestRooms, RoomIndex
 from moorage.hub.inspect.rows import full
 from moorage.hub.turns import Job
-from moorage.wire import inspect as forms
 from moorage.wire.errors import PeerError
-from moorage.wire.inspect import AppRow, HubRow, Question, Rows
+from moorage.wire.inspect import forms
+from moorage.wire.inspect.forms import AppRow, HubRow, Question, Rows
 from moorage.wire.reasons import API_BAD_ARGUMENT
 
 Answer = Callable[[Any], "Rows | Job[Rows] | None"]

@@ -16,7 +16,7 @@ from moorage.hub.inspect.buckets import Buckets
 from moorage.hub.ports import Members
 from moorage.hub.turns import Job
 from moorage.wire.groups import namespace_group, room_group, room_of
-from moorage.wire.inspect import NodeCounts, NodeRooms, RoomCounts, RoomRow, RoomsOf, RoomsQuery
+from moorage.wire.inspect.forms import NodeCounts, NodeRooms, RoomCounts, RoomRow, RoomsOf, RoomsQuery
 
 STEP: Final = 500
 """Rooms that are looked at in one step."""

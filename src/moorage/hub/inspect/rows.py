@@ -10,7 +10,7 @@ from moorage.hub.handover.move import Move
 from moorage.hub.hub import Connection
 from moorage.hub.inspect.masking import masked_headers, masked_query
 from moorage.wire.groups import prefix_of, room_of
-from moorage.wire.inspect import ConnectionFull, ConnectionRow, SocketRow
+from moorage.wire.inspect.forms import ConnectionFull, ConnectionRow, SocketRow
 
 MOST: Final = 100
 """Rooms and groups that are listed of one socket or connection."""
