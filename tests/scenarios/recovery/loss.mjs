@@ -1,42 +1,30 @@
-// One app server, and stock clients at the first of two nodes. The first node is killed while everything is being
-// emitted to; the clients reconnect at the second one. Prints what they got.
+// An app server (its command line: the last arguments), and stock clients at the first of two nodes. That node is killed
+// while everything is being emitted to; the clients reconnect at the second one. Prints what they got.
 //
-// Arguments: connection string, URL of the first node and its process id, URL of the second node, number of clients,
-// mode ("quiet" or "").
+// Arguments: URL of the first node and its process id, URL of the second node, number of clients, then the app server.
 
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 
-const [connectionString, first, pid, second, count, mode] = process.argv.slice(2);
+const [first, pid, second, count, ...command] = process.argv.slice(2);
 const require = createRequire(new URL("../../../sdk-node/package.json", import.meta.url));
-const { Server } = require("socket.io");
 const { io: connect } = require("socket.io-client");
-const { useMoorage } = await import(new URL("../../../sdk-node/dist/esm/index.js", import.meta.url));
 
-const faults = [];
-const io = new Server({ connectionStateRecovery: { maxDisconnectionDuration: 60_000 } });
-const link = await useMoorage(io, { hub: "app", connectionString, quietRecovery: mode === "quiet" });
-link.on("error", (error) => faults.push(String(error)));
-
-const disconnects = [];
-const recovered = [];
-const served = new Map();
-io.on("connection", (socket) => {
-  if (socket.recovered) recovered.push({ id: socket.id, rooms: [...socket.rooms].sort(), name: socket.data.name });
-  else {
-    socket.data.name = `data of ${socket.id}`;
-    socket.join(["news", `room of ${socket.id}`]);
-  }
-  served.set(socket.id, socket);
-  socket.on("disconnect", (reason) => {
-    disconnects.push(reason);
-    served.delete(socket.id);
-  });
-});
+const app = spawn(command[0], command.slice(1), { stdio: ["pipe", "pipe", "inherit"] });
+const answers = createInterface({ input: app.stdout })[Symbol.asyncIterator]();
+const answer = async () => JSON.parse((await answers.next()).value);
+const tell = async (order) => {
+  app.stdin.write(`${order}\n`);
+  return await answer();
+};
+await answer();
 
 const clients = Array.from({ length: Number(count) }, (_, place) => {
-  const socket = connect(first, { transports: place % 2 ? ["polling"] : ["websocket"], forceNew: true, reconnectionDelay: 300, reconnectionDelayMax: 600 });
+  const transports = place % 2 ? ["polling"] : ["websocket"];
+  const socket = connect(first, { transports, forceNew: true, reconnectionDelay: 300, reconnectionDelayMax: 600 });
   const got = { ids: [], news: [], all: [], direct: [], recoveries: 0 };
   socket.on("connect", () => {
     got.ids.push(socket.id);
@@ -48,33 +36,22 @@ const clients = Array.from({ length: Number(count) }, (_, place) => {
   return { socket, got };
 });
 await Promise.all(clients.map(({ socket }) => once(socket, "connect")));
-while (served.size < clients.length) await sleep(10);
+while ((await tell("served")).served < clients.length) await sleep(10);
 
-let number = 0;
-let direct = 0;
-const emit = () => {
-  number += 1;
-  io.to("news").emit("news", number);
-  io.emit("all", number);
-  if (served.size === clients.length && !killed) {
-    direct += 1;
-    for (const socket of served.values()) socket.emit("direct", direct);
-  }
-};
-let killed = false;
-const emitting = setInterval(emit, 5);
-await sleep(300);
-emit();
+await tell("begin");
+for (let direct = 0; direct < 20; direct += 1) {
+  await tell("direct");
+  await sleep(10);
+}
+const last = await tell("counts");
+while (clients.some(({ got }) => got.direct.length < last.direct)) await sleep(10);
 process.kill(Number(pid), "SIGKILL");
-killed = true;
-// What these are sent reaches only the killed node, and no client yet.
-emit();
-const end = Date.now() + 20_000;
+const end = Date.now() + 25_000;
 while (clients.some(({ got }) => got.ids.length < 2) && Date.now() < end) await sleep(20);
-await sleep(300);
-clearInterval(emitting);
-io.emit("all", (number += 1));
-io.to("news").emit("news", number);
+await sleep(200);
+await tell("stop");
+await tell("emit");
+const { number, direct, recovered, faults } = await tell("counts");
 while (clients.some(({ got }) => got.all.at(-1) !== number || got.news.at(-1) !== number) && Date.now() < end) await sleep(20);
 
 const inOrder = (numbers, last) => numbers.length === last && numbers.every((each, place) => each === place + 1);
@@ -86,5 +63,6 @@ const found = clients.map(({ got }) => ({
   direct: inOrder(got.direct, direct),
 }));
 const odd = clients.filter((_, place) => !Object.values(found[place]).every((each) => each === true || each === 1)).map(({ got }) => got);
-console.log(JSON.stringify({ number, direct, found, recovered, disconnects, faults, odd: odd.slice(0, 1) }));
+console.log(JSON.stringify({ number, found, recovered, faults, odd: odd.slice(0, 1) }));
+app.kill();
 process.exit(0);

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,31 @@ from tests.support.nats_server import NatsServer
 from tests.support.two_nodes import two_nodes
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.node]
-PROGRAM = Path(__file__).parent / "loss.mjs"
+HERE = Path(__file__).parent
 CLIENTS = 6
 
 
-def test_clients_of_a_killed_node_are_resumed_at_another_one(tmp_path: Path) -> None:
+def app_server(kind: str, connection_string: str, quiet: str) -> list[str]:
+    """The command line of an app server."""
+    if kind == "node":
+        return ["node", str(HERE / "loss_app.mjs"), connection_string, quiet]
+    return [sys.executable, str(HERE / "loss_app.py"), connection_string, kind, quiet]
+
+
+@pytest.mark.parametrize(("kind", "quiet"), [("node", ""), ("aio", ""), ("threads", ""), ("node", "quiet")])
+def test_clients_of_a_killed_node_are_resumed_at_another_one(tmp_path: Path, kind: str, quiet: str) -> None:
     with (
         NatsServer("-js", "-sd", str(tmp_path)) as nats,
         two_nodes("--set=recovery.store=jetstream", nats=nats) as (first, second),
     ):
-        command = ["node", str(PROGRAM), first.connection_string, first.url, str(first.pid), second.url]
-        done = subprocess.run(
-            [*command, str(CLIENTS), ""], capture_output=True, text=True, timeout=60, check=False
-        )
+        command = ["node", str(HERE / "loss.mjs"), first.url, str(first.pid), second.url, str(CLIENTS)]
+        command += app_server(kind, first.connection_string, quiet)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr[-4_000:]
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         assert found["faults"] == []
         whole = {"same": True, "recoveries": 1, "news": True, "all": True, "direct": True}
-        assert found["found"] == [whole] * CLIENTS, found
+        assert found["found"] == [whole] * CLIENTS, (found, second.lines[-10:])
         for each in found["recovered"]:
             assert each["rooms"] == sorted([each["id"], "news", f"room of {each['id']}"])
             assert each["name"] == f"data of {each['id']}"

@@ -1,7 +1,6 @@
 """The links of one app server: one to each node of the service that it covers (see `sdk.link.planner`).
 
-To its users a fleet is one link, with the interface of `Link`. While there was never more than one link,
-`send`, `ask` and `request` are that link's own.
+A fleet has the interface of `Link`. While there was never more than one, its methods are that link's own.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Any, Final, Protocol
 from moorage.sdk.aio.link import INSTANCE_BYTES, MAX_SECONDS, Link
 from moorage.sdk.errors import MoorageError, QueueFull, SessionLost, UsageError
 from moorage.sdk.link.connection_string import ConnectionString
+from moorage.sdk.link.lost_nodes import LostNodes, again
 from moorage.sdk.link.merged import Merged
 from moorage.sdk.link.planner import Aim, NodeView, Order, Planner, aim_of, inward, outward, slot_of
 from moorage.sdk.link.ports import FleetReceiver
@@ -105,6 +105,7 @@ class Fleet:
         self._loop = asyncio.get_running_loop()
         self._planner = Planner()
         self._links: dict[int, NodeLink] = {}
+        self._lost_nodes = LostNodes()
         self._failed: Exception | None = None
         self._held = self._was_down = False
         self._recovery = recovery
@@ -184,11 +185,15 @@ class Fleet:
         for node_link in self._links.values():
             if node_link.link.session.id == session:
                 node_link.link.send(frame)
+                return
+        if type(frame) is v1.Save:
+            self._send_to_keepers([v1.encode_frame(frame)])
 
     def recovers(self, number: int) -> bool:
         """The client's node keeps sockets whose client may come back."""
         node_link = self._links.get(slot_of(number))
-        return node_link is not None and node_link.link.hello.recovery > 0
+        lost = node_link is None and self._lost_nodes.recovers(slot_of(number))
+        return lost or (node_link is not None and node_link.link.hello.recovery > 0)
 
     def knows(self, session: str) -> bool:
         """The session has not ended."""
@@ -335,7 +340,9 @@ class Fleet:
         if twin is not None:
             self._drop(twin, "another session at the same node has begun")
         node_link.link.session.lost = None
-        self._tell(self._planner.greeted(node_link.view, hello.node, new=new))
+        view = node_link.view
+        self._tell(self._planner.greeted(view, hello.node, new=new))
+        self._settle_lost(view, but=hello.node)
         self._settle()
 
     def _listed(self, node_link: NodeLink, frame: v1.Nodes) -> None:
@@ -345,6 +352,7 @@ class Fleet:
     def lost(self, node_link: NodeLink, why: str) -> None:
         """A session is over, and with it its clients."""
         was_home = node_link.view is self._planner.home
+        self._lost_nodes.over(node_link.view, node_link.link.session)
         orders = self._planner.lost(node_link.view)
         if not orders:
             self.receiver.session_lost(why)
@@ -355,15 +363,9 @@ class Fleet:
         untaken = node_link.link.session.untaken()
         self._follow_home()
         if was_home:
-            self._send_again(untaken)
+            for frame in again(untaken):
+                self._home.put(frame)
         self._settle()
-
-    def _send_again(self, frames: list[FromApp]) -> None:
-        """What the last home may not have forwarded."""
-        for frame in frames:
-            made = again(frame)
-            if made is not None:
-                self._home.put(v1.encode_frame(made))
 
     def event(self, node_link: NodeLink, name: str, error: Exception | None) -> None:
         """A link was lost, came back, or failed for good. The receiver hears of it if it is about all."""
@@ -394,9 +396,11 @@ class Fleet:
 
     def _settle(self) -> None:
         """Make the links what they should be."""
-        for view in self._planner.steps().drop:
+        steps = self._planner.steps()
+        for view in steps.drop:
             if view.slot in self._links:
                 self._drop(view, f"node {view.name or view.node} is gone")
+                self._settle_lost(view, but="" if view in steps.gone else view.node)
         for row in self._planner.steps().dial:
             try:
                 self.target.at(row.url or self.target.endpoint)
@@ -411,6 +415,16 @@ class Fleet:
             node_link.link.session.alone = not any(view is not node_link.view for view in alive)
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
+
+    def _settle_lost(self, view: NodeView, but: str) -> None:
+        """The node of a session that is over is lost, unless it is `but`."""
+        self._send_to_keepers(self._lost_nodes.settle(view, but, self._counts.number))
+
+    def _send_to_keepers(self, frames: list[bytes]) -> None:
+        for node_link in self._alive():
+            if node_link.link.session.id and node_link.link.hello.keeps:
+                for frame in frames:
+                    node_link.link.put(frame)
 
     def _follow_home(self) -> None:
         self._home = self._links[self._planner.anchor.slot].link
@@ -429,19 +443,6 @@ class Fleet:
         _log.info("%s", why)
         node_link.link.drop(why)
         self._links.pop(view.slot, None)
-
-
-def again(frame: FromApp) -> v1.Again | None:
-    """What a new home is sent instead of a frame that the old one had not taken. Nobody waits for its answer
-    any more: the old home counts as missing."""
-    if isinstance(frame, v1.Again):
-        return frame
-    if isinstance(frame, v1.Ask):
-        return v1.Again(v1.Emit(0, frame.to, frame.flags, frame.payload, frame.number))
-    if isinstance(frame, (v1.Emit, v1.Join, v1.Leave, v1.Disconnect)):
-        frame.ref = 0
-        return v1.Again(frame)
-    return None
 
 
 def _with_ref(frame: Any, ref: int) -> Any:

@@ -108,6 +108,8 @@ class ClientDispatcher(Movers[ClientT]):
     def all_gone(self, slot: int | None = None) -> None:
         """The session is over, and all its clients with it: the session with this slot, or all."""
         for client in self._table.forget_all(slot):
+            # If the node is lost, another one may keep its sockets.
+            client.may_return = not client.closing
             self._in_order(client, partial(self._end_client, client, self._sio.reason.TRANSPORT_CLOSE))
 
     def left(self, frame: Left) -> None:

@@ -126,6 +126,8 @@ class Steps(NamedTuple):
 
     dial: list[NodeRow]
     drop: list[NodeView]
+    gone: list[NodeView]
+    """Those of `drop` that are gone."""
     """Nodes that are gone, or need not be covered any more."""
 
 
@@ -233,17 +235,16 @@ class Planner:
         not list it any more."""
         home = self.home
         if home is None:
-            return Steps([], [])
+            return Steps([], [], [])
         known = {view.node for view in self.views.values()}
         # The home marks a new session; without it the session would wait for nothing.
         dial = [row for row in home.listed if row.cover and row.id not in known] if home.up else []
         unwanted = {row.id for row in home.listed if not row.cover}
         lists = [view.listed for view in self.views.values() if view.up and view.listed]
         there = {row.id for rows in lists for row in rows}
+        views = self.views.values()
+        gone = [view for view in views if lists and not view.up and view.node not in there]
         drop = [
-            view
-            for view in self.views.values()
-            if (lists and not view.up and view.node not in there)
-            or (home.up and view is not home and view.node in unwanted)
+            view for view in views if view in gone or (home.up and view is not home and view.node in unwanted)
         ]
-        return Steps(dial, drop)
+        return Steps(dial, drop, gone)

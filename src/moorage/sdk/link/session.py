@@ -174,6 +174,8 @@ class Session:
         """The app server has no other session. A session that is lost beside others leaves what it has not
         delivered in `lost`, and its successor begins with nothing."""
         self.lost: Outgoing | None = None
+        self.former: tuple[str, Outgoing] | None = None
+        """The last session that was lost: its id, and what it has not delivered."""
         self.heard_nodes: Callable[[v1.Nodes], object] = bool
         """Takes the lists of nodes."""
         self._out = Outgoing(window)
@@ -220,6 +222,7 @@ class Session:
         """The session is gone. Open requests fail. Emits that were never sent stay queued for the next
         session, because they name rooms and not clients of this one."""
         kept = []
+        self.former = (self.id, self._out) if self.id else None
         if self.alone:
             kept = [frame for frame in self._out.unsent() if frame.startswith(_BROADCAST)]
         else:

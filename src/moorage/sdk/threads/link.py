@@ -351,7 +351,8 @@ class ThreadedLink:
 
     def _hand_over(self, item: Item, session: str) -> MoorageError | None:
         # The session changes on this thread only, so it cannot change between this look and the queue.
-        if session and session != self.link.session.id and not self.link.knows(session):
+        known = not session or session == self.link.session.id or self.link.knows(session)
+        if not known and type(item) is not Save:
             return (
                 errors.SessionLost("the session ended before this left") if isinstance(item, tuple) else None
             )

@@ -1,0 +1,143 @@
+"""The app server of loss.mjs in Python: `aio` or `threads`. As loss_app.mjs."""
+
+import asyncio
+import json
+import sys
+import threading
+import time
+
+import socketio
+
+from moorage.sdk import use_moorage, use_moorage_sync
+
+CONNECTION_STRING, MODE, QUIET = sys.argv[1:4]
+OPTIONS = {"max_disconnection_duration": 60, "quiet": QUIET == "quiet"}
+counts = {"number": 0, "direct": 0}
+recovered = []
+served = set()
+emitting = threading.Event()
+
+
+def say(message):
+    print(json.dumps(message), flush=True)
+
+
+async def aio():
+    sio = socketio.AsyncServer(async_mode="asgi")
+
+    @sio.event
+    async def connect(sid, environ, auth):
+        if environ["moorage.recovered"]:
+            async with sio.session(sid) as session:
+                recovered.append({"id": sid, "rooms": sorted(sio.rooms(sid)), "name": session.get("name")})
+        else:
+            await sio.save_session(sid, {"name": f"data of {sid}"})
+            await sio.enter_room(sid, "news")
+            await sio.enter_room(sid, f"room of {sid}")
+        served.add(sid)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        served.discard(sid)
+
+    await use_moorage(sio, hub="app", connection_string=CONNECTION_STRING, connection_state_recovery=OPTIONS)
+
+    async def emit():
+        counts["number"] += 1
+        await sio.emit("news", counts["number"], to="news")
+        await sio.emit("all", counts["number"])
+
+    async def keep_emitting():
+        while True:
+            await asyncio.sleep(0.005)
+            if emitting.is_set():
+                await emit()
+
+    task = asyncio.create_task(keep_emitting())
+    say("ready")
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        say(await carry_out(line.strip(), emit, lambda: direct_aio(sio)))
+    task.cancel()
+
+
+async def carry_out(line, emit, direct):
+    if line == "emit":
+        await emit()
+    elif line == "direct":
+        counts["direct"] += 1
+        await direct()
+    else:
+        return answer(line)
+    return None
+
+
+def answer(line):
+    if line == "begin":
+        emitting.set()
+    elif line == "stop":
+        emitting.clear()
+    elif line == "served":
+        return {"served": len(served)}
+    elif line == "counts":
+        return {**counts, "recovered": recovered, "faults": []}
+    return None
+
+
+async def direct_aio(sio):
+    for sid in tuple(served):
+        await sio.emit("direct", counts["direct"], to=sid)
+
+
+def threads():
+    sio = socketio.Server(async_mode="threading")
+    lock = threading.Lock()
+
+    @sio.event
+    def connect(sid, environ, auth):
+        if environ["moorage.recovered"]:
+            with sio.session(sid) as session:
+                recovered.append({"id": sid, "rooms": sorted(sio.rooms(sid)), "name": session.get("name")})
+        else:
+            sio.save_session(sid, {"name": f"data of {sid}"})
+            sio.enter_room(sid, "news")
+            sio.enter_room(sid, f"room of {sid}")
+        served.add(sid)
+
+    @sio.event
+    def disconnect(sid, reason):
+        served.discard(sid)
+
+    use_moorage_sync(sio, hub="app", connection_string=CONNECTION_STRING, connection_state_recovery=OPTIONS)
+
+    def emit():
+        with lock:
+            counts["number"] += 1
+            sio.emit("news", counts["number"], to="news")
+            sio.emit("all", counts["number"])
+
+    def keep_emitting():
+        while True:
+            time.sleep(0.005)  # a pace
+            if emitting.is_set():
+                emit()
+
+    threading.Thread(target=keep_emitting, daemon=True).start()
+    say("ready")
+    for line in sys.stdin:
+        line = line.strip()
+        if line == "emit":
+            emit()
+            say(None)
+        elif line == "direct":
+            counts["direct"] += 1
+            for sid in tuple(served):
+                sio.emit("direct", counts["direct"], to=sid)
+            say(None)
+        else:
+            say(answer(line))
+
+
+if MODE == "aio":
+    asyncio.run(aio())
+else:
+    threads()
