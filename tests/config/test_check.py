@@ -24,6 +24,12 @@ def test_the_defaults_are_fine_but_a_service_needs_a_key() -> None:
     assert list(warnings(keys())) == []
 
 
+def test_a_proxy_protocol_without_proxies() -> None:
+    config = Config(server=ServerSettings(proxy_protocol=True))
+    ((path, told),) = problems(config, serving=False)
+    assert (path, "server.trusted_proxies" in told) == ("server.proxy_protocol", True)
+
+
 def test_a_secondary_key_alone() -> None:
     assert [path for path, _ in problems(keys("", KEY), serving=False)] == ["keys.secondary"]
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -16,9 +21,13 @@ import socketio
 
 from moorage.sdk import LinkRefused, use_moorage, use_moorage_sync
 from tests.integration.test_any_worker import total
+from tests.support.app_link import AppServer
 from tests.support.certificates import DAY, Authority, Pair
 from tests.support.programs import Program, running
+from tests.support.rawhttp import Polling, fetch
+from tests.support.rawws import WebSocket
 from tests.support.service import ROOT, MoorageProcess
+from tests.support.two_nodes import two_nodes
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(120)]
 APP = str(ROOT / "tests" / "integration" / "tls_app.mjs")
@@ -176,3 +185,60 @@ async def test_workers_relay_to_the_owner(authority: Authority) -> None:
                     break
             assert await asyncio.to_thread(total, service, "moorage_cluster_relays_total") > 0
             assert await asyncio.to_thread(total, service, "moorage_cluster_passed_connections_total") == 0
+
+
+@pytest.mark.parametrize("knows", [True, False])
+async def test_nodes_relay_to_each_other(authority: Authority, knows: bool) -> None:
+    flags = [*authority.make().flags, f"--set=server.tls.ca_file={authority.file if knows else ''}"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(authority.file))
+        # The nodes themselves know the authority by the setting alone.
+        with two_nodes(
+            *flags, env={"SSL_CERT_FILE": str(authority.folder / "none")}, scheme="https"
+        ) as nodes:
+            first, second = nodes
+            async with AppServer(first, "app"):
+                client = await Polling(first.url, f"{PATH}/").open()
+                await client.post("42[1]")
+                reply = await fetch(second.url, f"{PATH}/?EIO=4&transport=polling&sid={client.sid}")
+                target = f"{PATH}/?EIO=4&transport=websocket&sid={client.sid}"
+                client_socket, answer = await WebSocket.ask(second.url, target)
+                async with client_socket:
+                    if not knows:
+                        assert reply.json()["reason"] == answer.json()["reason"] == "unknown-sid"
+                        return
+                    assert (reply.status, reply.text, answer.status) == (200, "42[1]", 101)
+                    await client_socket.send("2probe")
+                    assert await client_socket.text() == "3probe"
+                    await client_socket.send("5")
+                    await client_socket.send("42[2]")
+                    assert await client_socket.text() == "42[2]"
+
+
+def test_workers_take_a_new_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority, key = Authority(tmp_path), "k" * 32
+    pair = authority.make("live")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    tls = f"{{cert_file: {pair.cert}, key_file: {pair.key}}}"
+    config = tmp_path / "moorage.yaml"
+    config.write_text(f"keys: {{primary: {key}}}\nserver: {{port: 0, tls: {tls}}}\nworkers: 2\n")
+    with MoorageProcess("-c", str(config), command="serve", key=key) as service:
+        old = {serial(service) for _ in range(8)}
+        authority.make("live")
+        os.kill(service.pid, signal.SIGHUP)
+        service.wait_record(event="reloaded")
+        deadline = time.monotonic() + 10
+        # The kernel gives each connection to any of the two.
+        while old & {serial(service) for _ in range(8)}:
+            assert time.monotonic() < deadline
+
+
+def serial(service: MoorageProcess) -> object:
+    """The number of the certificate that a new client sees."""
+    url = urlsplit(service.url)
+    context = ssl.create_default_context()
+    with (
+        socket.create_connection((url.hostname, url.port)) as tcp,
+        context.wrap_socket(tcp, server_hostname=url.hostname) as tls,
+    ):
+        return (tls.getpeercert() or {})["serialNumber"]

@@ -20,6 +20,7 @@ def two_nodes(
     env: dict[str, str] | None = None,
     each: Callable[[int], tuple[str, ...]] = lambda _number: (),
     nats: NatsServer | None = None,
+    scheme: str = "http",
 ) -> Iterator[list[MoorageProcess]]:
     """Two nodes with one key that know each other and each other's address. `each` gives further flags of the
     first and the second. Without `nats`, they have a server of their own."""
@@ -31,7 +32,7 @@ def two_nodes(
             port = free_port()
             given = (
                 f"--set=cluster.nats_url={nats.url}",
-                f"--set=cluster.advertise=http://127.0.0.1:{port}",
+                f"--set=cluster.advertise={scheme}://127.0.0.1:{port}",
                 f"--set=cluster.node_name=node-{number}",
                 f"--port={port}",
             )

@@ -37,6 +37,8 @@ def problems(config: Config, *, serving: bool) -> Iterator[tuple[str, str]]:
     yield from _about_admin_keys(config)
     if not config.server.host:
         yield "server.host", "expected an address or a host name (0.0.0.0 for all addresses)"
+    if config.server.proxy_protocol and not config.server.trusted_proxies:
+        yield "server.proxy_protocol", "needs the addresses of the proxies (server.trusted_proxies)"
     if serving:
         # Other commands may run as a user who cannot read the key.
         yield from tls.problems(config.server.tls)

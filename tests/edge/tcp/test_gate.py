@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -39,6 +40,9 @@ def service(authority: Authority) -> Iterator[MoorageProcess]:
         *authority.make().flags, "--set=server.header_timeout=1", "--set=server.tls.min_version=1.3"
     ) as running:
         yield running
+
+
+HEALTH = request_bytes("GET", "/healthz")
 
 
 def certificate(service: MoorageProcess, version: ssl.TLSVersion | None = None) -> dict[str, object]:
@@ -105,6 +109,28 @@ async def test_a_client_without_tls_is_counted(service: MoorageProcess) -> None:
         assert await http.rest() == b""
     assert service.metric(name) == before + 3
     assert service.get("/healthz")[0] == 200
+
+
+async def test_connections_that_fail_leave_nothing(service: MoorageProcess) -> None:
+    async with await HttpConnection.open(service.url) as http:
+        await http.send(HEALTH)
+        await http.reply()
+    before = len(list(Path(f"/proc/{service.pid}/fd").iterdir()))
+    url = urlsplit(service.url)
+    silent, held = [], []
+    for number in range(60):
+        sock = socket.create_connection((url.hostname, url.port))
+        silent.append(sock)
+        if number % 3 == 1:
+            sock.sendall(HEALTH)
+        elif number % 3 == 2:
+            with pytest.raises(ssl.SSLError):
+                held.append(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_socket(sock, server_hostname="x"))
+    async with asyncio.timeout(10):
+        while len(list(Path(f"/proc/{service.pid}/fd").iterdir())) > before:
+            await asyncio.sleep(0.05)  # until the time for a handshake is over
+    for sock in silent:
+        sock.close()
 
 
 async def test_a_client_that_reads_nothing_is_closed(authority: Authority) -> None:
@@ -203,7 +229,6 @@ async def proxied(service: MoorageProcess, *pieces: bytes, local: str = "127.0.0
         writer.close()
 
 
-HEALTH = request_bytes("GET", "/healthz")
 CLIENT = proxy_header(Source("192.0.2.7", 4711))
 IPV6 = proxy_header(Source("2001:db8::7", 4711))
 LOCAL = SIGNATURE + b"\x20\x00\x00\x00"
