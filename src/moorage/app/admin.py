@@ -56,7 +56,7 @@ class Admin:
         now = time.monotonic()
         load, history = Load(node, metrics, now), History(node, metrics, time.time, now)
         self.count_rooms(node)
-        node.inspector = inspector = Inspector(
+        node.inspections.inspector = inspector = Inspector(
             node,
             self.name,
             census=self.census,

@@ -100,20 +100,7 @@ class Service:
         )
         self.admin = Admin(config) if config.admin.enabled else None
         self._alarm = Alarm(lambda: self.node.heartbeats.tick(time.monotonic()))
-        self.node = Node(
-            new_id=lambda: self.incarnation + secrets.token_urlsafe(SID_BYTES),
-            clock=time.monotonic,
-            later=self._loop.call_soon,
-            observer=self.client_log
-            if self.admin is None
-            else Observers(self.client_log, *self.admin.observers),
-            faults=self.faults,
-            limits=config.limits,
-            invoke_timeout=config.links.invoke_timeout,
-            hubs=config.hubs,
-            allow_unlisted_hubs=config.allow_unlisted_hubs,
-            incarnation=self.incarnation,
-        )
+        self.node = self._make_node(config)
         self.node.handovers.hold = config.links.hold
         self._nats: NatsBroker | None = None
         if join is None and config.cluster.nats_url:
@@ -133,12 +120,8 @@ class Service:
         self._api_work = ApiWork(self.node.submit, self.node.turns, self.node.inspections)
         self.when_told_to_drain: Callable[[], object] = lambda: None
         """Called when an operator drains this node."""
-        self._operator: Sequence[tuple[str, Load | History]] = ()
-        """What samples this node for operators."""
-        if self.admin is not None:
-            self._operator = self.admin.look_at(self.node, self.metrics, self._told_to_drain)
+        self._samplers = self._let_operators_look()
         self.node.heartbeats.wake_at = self._alarm.set
-        self.node.inspections.pause = partial(self._loop.call_later, INSPECTION_PAUSE)
         self._build_edge(config)
         self._coverage = self._cover(config)
         if not self._alone:
@@ -150,6 +133,28 @@ class Service:
         self._otel = sender(os.environ, self.metrics, node=name, incarnation=self.incarnation)
         if self._otel is not None and self._otel.spans is not None:
             self.links.trace(self._otel.spans)
+
+    def _make_node(self, config: Config) -> Node:
+        log = self.client_log
+        return Node(
+            new_id=lambda: self.incarnation + secrets.token_urlsafe(SID_BYTES),
+            clock=time.monotonic,
+            later=self._loop.call_soon,
+            observer=log if self.admin is None else Observers(log, *self.admin.observers),
+            faults=self.faults,
+            limits=config.limits,
+            invoke_timeout=config.links.invoke_timeout,
+            hubs=config.hubs,
+            allow_unlisted_hubs=config.allow_unlisted_hubs,
+            incarnation=self.incarnation,
+        )
+
+    def _let_operators_look(self) -> Sequence[tuple[str, Load | History]]:
+        """Returns what samples this node for them."""
+        self.node.inspections.pause = partial(self._loop.call_later, INSPECTION_PAUSE)
+        if self.admin is None:
+            return ()
+        return self.admin.look_at(self.node, self.metrics, self._told_to_drain)
 
     def _cover(self, config: Config) -> Coverage:
         own = config.cluster
@@ -337,7 +342,7 @@ class Service:
             ("relay", self.relay),
             ("port", self.port),
             ("log", self.client_log),
-            *self._operator,
+            *self._samplers,
             ("trace", self.tracing),
             *((("nats", self._nats),) if self._nats is not None else ()),
         )

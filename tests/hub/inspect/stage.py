@@ -43,7 +43,7 @@ class Stage(World):
             endings=self.endings,
             drain=self._drain,
         )
-        self.node.inspector = self.inspector
+        self.node.inspections.inspector = self.inspector
 
     def _new_id(self) -> str:
         return OWN + super()._new_id()

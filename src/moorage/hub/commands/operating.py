@@ -12,21 +12,21 @@ from moorage.wire.commands import DONE, NOT_FOUND, DrainNode, Inspect, Outcome, 
 
 
 def _inspect(clients: Clients, _hub: Hub, command: Inspect) -> Outcome | Job[Outcome]:
-    if clients.inspector is None or command.node not in ("", clients.incarnation):
+    if clients.inspections.inspector is None or command.node not in ("", clients.incarnation):
         return NOT_FOUND
     return _inspecting(clients, command)
 
 
 def _inspecting(clients: Clients, command: Inspect) -> Job[Outcome]:
-    assert clients.inspector is not None
-    body = yield from clients.inspector.inspect(command.what, command.arguments)
+    assert clients.inspections.inspector is not None
+    body = yield from clients.inspections.inspector.inspect(command.what, command.arguments)
     return Outcome(reports=(Report(clients.incarnation, body),)) if body else NOT_FOUND
 
 
 def _drain(clients: Clients, _hub: Hub, command: DrainNode) -> Outcome:
-    if clients.inspector is None or command.node != clients.incarnation:
+    if clients.inspections.inspector is None or command.node != clients.incarnation:
         return NOT_FOUND
-    clients.inspector.drain()
+    clients.inspections.inspector.drain()
     return DONE
 
 

@@ -21,7 +21,7 @@ from moorage.hub.handover.move import Move
 from moorage.hub.hub import BURST, AppServer, Client, Connection, Hub
 from moorage.hub.inspect.paced import Paced
 from moorage.hub.journal.gate import GatedFlusher
-from moorage.hub.ports import Faults, Inspector, Later, Members, Observer, Opening, Reach, RefusedError, Who
+from moorage.hub.ports import Faults, Later, Members, Observer, Opening, Reach, RefusedError, Who
 from moorage.hub.recovery.claims import Claims
 from moorage.hub.settings import HubSettings, Limits
 from moorage.hub.turns import AT_ONCE, Intake, Job, ResultT, Turns
@@ -61,8 +61,6 @@ class Clients:
         """Notified of the groups with members here, for the other nodes. Set before the first hub exists."""
         self.app_servers_changed: Callable[[], object] = lambda: None
         """Called when an app server of this node comes, goes, or is up or down."""
-        self.inspector: Inspector | None = None
-        """Set if operators may look at this node."""
         self.hub_made: Callable[[], object] = lambda: None
         """Called when a hub begins to exist."""
         self.late_answers = 0
@@ -93,15 +91,18 @@ class Clients:
         self.guests = Guests(self._chores)
         self.claims = Claims(new_id, clock, partial(self.disconnect, who="client"), self._goes_on)
         self._openings: dict[Connection, tuple[Opening[Connection], Handshake]] = {}
-        self.handovers = Handovers(
-            clock=clock,
+        self.handovers = self._make_handovers(later)
+        self.configure(hubs, allow_unlisted_hubs=allow_unlisted_hubs)
+
+    def _make_handovers(self, later: Later) -> Handovers:
+        return Handovers(
+            clock=self.clock,
             later=later,
             opening=self._openings.__contains__,
             disconnect=partial(self.disconnect, who="service"),
-            read_on=lambda connection: self.heartbeats.read_on(connection, clock()),
+            read_on=lambda connection: self.heartbeats.read_on(connection, self.clock()),
             moves_on_loss=lambda name: self.settings_of(name).on_app_loss == "move",
         )
-        self.configure(hubs, allow_unlisted_hubs=allow_unlisted_hubs)
 
     # -- hubs ---------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from moorage.hub.ports import Later
+from moorage.hub.ports import Inspector, Later
 from moorage.hub.turns import Intake, Job, Turns
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import ADMIN_BUSY
@@ -23,6 +23,8 @@ class Paced:
         self._later = later
         self.pause: Later = later
         """Makes a call after the pause."""
+        self.inspector: Inspector | None = None
+        """Answers the questions. None if operators may not look at this node."""
 
     def __len__(self) -> int:
         return len(self._intake)
