@@ -149,7 +149,8 @@ const commands = {
   state(line) {
     const socket = of(line);
     const { connected, recovered, id: sid = null } = socket;
-    return { connected, recovered: recovered === true, sid, transport: socket.io.engine.transport.name };
+    const { _pid: pid = null, _lastOffset: offset = null } = socket;
+    return { connected, recovered: recovered === true, sid, pid, offset, transport: socket.io.engine.transport.name };
   },
 
   /** Close and forget. */

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import pytest
+from azure.messaging.webpubsubservice import WebPubSubServiceClient
 
+from moorage.sdk import client_token
+from moorage.wire.groups import namespace_group, room_group
 from tests.conformance.apps import App, linked
 from tests.conformance.capabilities import shows
 from tests.conformance.clients import Client, ClientProcess
@@ -256,6 +259,95 @@ def test_a_pid_or_an_offset_that_nobody_has_given(cell: Cell) -> None:
         assert client.sid != sid
         cell.space.send(client, "first")
         client.next("first")
+
+
+@BEHIND
+@ON_WEBSOCKET
+def test_a_pid_that_belongs_to_somebody_else(
+    cell_of: Callable[..., Cell], sdk: str, transport: str, running: MoorageProcess
+) -> None:
+    """Natively whoever has a `pid` gets its socket."""
+    with ended(cell_of(sdk, transport)) as cell:
+
+        def token(user: str) -> dict[str, str]:
+            return {"access_token": client_token(running.connection_string, hub=cell.stage.hub, user_id=user)}
+
+        victim = cell.client(query=token("alice"))
+        state = victim.state()
+        stolen = {"pid": state["pid"], "offset": state["offset"]}
+        cell.lose(victim)
+        cell.space.emit("missed", 1)
+        other = cell.stage.at("/other").define()
+        thieves = [
+            cell.stage.client(query=token("mallory"), auth=stolen),
+            cell.stage.client(auth=stolen),
+            cell.stage.opening(ns=other.ns, query=token("alice"), auth=stolen).connected(),
+        ]
+        # Another app server, and another hub.
+        elsewhere = cell_of(sdk, transport, maxDisconnectionDuration=50_000)
+        thieves.append(elsewhere.stage.client(auth=stolen))
+        for thief in thieves:
+            assert not thief.state()["recovered"]
+            assert thief.sid != victim.sid
+            assert [event for event in thief.events() if event[0] == "missed"] == []
+        assert cell.back(victim)
+        assert cell.missed(victim) == [["missed", 1]]
+
+
+@SDKS
+def test_volatile_events_are_not_kept(cell: Cell) -> None:
+    client, space = cell.client(), cell.space
+    cell.lose(client)
+    space.emit("volatile", 1, flags={"volatile": True})
+    space.emit("kept", 2)
+    space.emit("volatile", 3, to=[client.sid], flags={"volatile": True})
+    assert cell.back(client)
+    assert cell.missed(client) == [["kept", 2]]
+
+
+@BEHIND
+@ON_WEBSOCKET
+def test_a_volatile_event_with_text_is_no_offset(cell: Cell) -> None:
+    """Natively the client takes the text for its offset, and its socket is lost."""
+    client, space = cell.client(), cell.space
+    space.emit("volatile", "text", flags={"volatile": True})
+    assert client.next("volatile")[0] == "text"
+    sid = client.sid
+    cell.lose(client)
+    space.emit("kept", 1)
+    assert cell.back(client)
+    assert client.sid == sid
+    assert cell.missed(client) == [["kept", 1]]
+
+
+@BEHIND
+def test_emits_of_rest_while_it_is_away(
+    cell_of: Callable[..., Cell], sdk: str, transport: str, running: MoorageProcess
+) -> None:
+    with ended(cell_of(sdk, transport)) as cell:
+        ns, hub = cell.stage.ns, cell.stage.hub
+        rest = WebPubSubServiceClient.from_connection_string(running.connection_string, hub=hub)
+
+        def event(number: int) -> str:
+            return f'42{"" if ns == "/" else ns + ","}["rest",{number}]'
+
+        token = client_token(running.connection_string, hub=hub, user_id="alice")
+        client = cell.client(query={"access_token": token})
+        cell.space.join(client, "r")
+        cell.lose(client)
+        text = {"content_type": "text/plain"}
+        rest.send_to_all(event(1), **text)
+        rest.send_to_group(namespace_group(ns), event(2), **text)
+        rest.send_to_group(room_group(ns, "r"), event(3), **text)
+        rest.send_to_group(room_group(ns, "nobody"), event(0), **text)
+        rest.send_to_user("alice", event(4), **text)
+        rest.send_to_user("bob", event(0), **text)
+        rest.send_to_all(event(0), filter="userId eq 'bob'", **text)
+        rest.send_to_all(event(5), filter="userId eq 'alice'", **text)
+        assert cell.back(client)
+        rest.send_to_all(event(6), **text)
+        client.count("rest", 6)
+        assert cell.missed(client) == [["rest", number] for number in range(1, 7)]
 
 
 @pytest.mark.parametrize("sdk", (NATIVE, "node"))
