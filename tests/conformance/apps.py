@@ -14,8 +14,8 @@ COMMANDS: Final = {
     "azure": ["node", "conformance/apps/azure.mjs"],
     "native": ["node", "conformance/apps/native.mjs"],
     "node": ["node", "conformance/apps/node.mjs"],
-    "python": [sys.executable, "-m", "conformance.apps.python"],
-    "threads": [sys.executable, "-m", "conformance.apps.threads"],
+    "python": [sys.executable, "-m", "conformance.apps.quickly", "python"],
+    "threads": [sys.executable, "-m", "conformance.apps.quickly", "threads"],
 }
 """`threads` is our Python SDK under a synchronous `socketio.Server`."""
 
