@@ -28,5 +28,10 @@ run() {
 # One file stays on one worker, so that its tests share a service. Files start in order: the long ones
 # are not the last.
 run --numprocesses=$((workers < 8 ? workers : 8)) --dist=loadfile --no-loadscope-reorder -m "$parallel" "$@"
-run -m "alone and not slow" "$@"
+# Collecting the whole suite again would take longer than these tests.
+alone=()
+if (($# == 0)); then
+  mapfile -t alone < <(grep -rl 'mark\.alone' --include='test_*.py' tests)
+fi
+run -m "alone and not slow" "${alone[@]}" "$@"
 ((found && !failed))

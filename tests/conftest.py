@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,17 @@ UNMEASURED = ("alone", "browser", "node", "slow")
 """Markers of tests that are too long for it, or that measure times."""
 
 
+@cache
+def _mirrors(path: Path) -> bool:
+    """True if the file mirrors a part of the package, or is a contract suite."""
+    place = path.relative_to(Path(__file__).parent).parts
+    return len(place) == 1 or place[0] == "contract" or (PACKAGE / place[0]).is_dir()
+
+
 def _is_measured(item: pytest.Item) -> bool:
     """True if the test runs under coverage: the tests that mirror the package do, and the contract suites.
     Tests with random examples do not: a branch must be covered in every run, not in a lucky one."""
-    place = item.path.relative_to(Path(__file__).parent).parts
-    if len(place) > 1 and place[0] != "contract" and not (PACKAGE / place[0]).is_dir():
+    if not _mirrors(item.path):
         return False
     if isinstance(item, pytest.Function) and (is_hypothesis_test(item.obj) or item.name == "runTest"):
         return False

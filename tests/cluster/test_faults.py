@@ -30,7 +30,7 @@ from moorage.wire.streams import ALL, BEAT, DIRECT
 from tests.cluster.nodes import Nodes, Reply
 from tests.hub.fakes import HUB, heard
 
-COUNTS = [2, 3, 8]
+COUNTS = [2, 3, pytest.param(8, marks=pytest.mark.slow)]
 EVENT = b'42["e"]'
 WAITING: list[tuple[Command, float]] = [
     (JoinGroups(HUB, EVERYONE, ("g",)), WAIT),

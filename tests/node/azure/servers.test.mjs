@@ -6,7 +6,7 @@ import { after, before, describe, it } from "node:test";
 import { Proxy } from "../lib/proxy.mjs";
 import { Service } from "../lib/service.mjs";
 import { Log, PATIENCE, next, poll } from "../lib/waiting.mjs";
-import { connected, hearing, overEachTransport, serverSide, world } from "../lib/world.mjs";
+import { connected, hearing, serverSide, world } from "../lib/world.mjs";
 
 const GRACE = 1000;
 
@@ -17,7 +17,8 @@ after(() => service.stop());
 /** Clients that reconnect automatically and quickly. */
 const EAGER = { reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 200 };
 
-overEachTransport((transport) => {
+// Which transport a client has makes no difference to the app server that does not serve it.
+for (const transport of ["upgrade"]) {
   describe(`two app servers, over ${transport}`, () => {
     /** One app server in this process, one in another, and the clients of each (`near` and `far`). */
     async function two(t, count = 4) {
@@ -99,7 +100,10 @@ overEachTransport((transport) => {
       });
     }
   });
+}
 
+// A client that has upgraded ends like one that was over WebSocket from the start.
+for (const transport of ["websocket", "polling"]) {
   describe(`processes that die, over ${transport}`, { concurrency: true }, () => {
     // A polling client that shall reconnect gets an error status; natively its polls fail too.
     const lost = transport === "polling" ? "transport error" : "transport close";
@@ -218,7 +222,7 @@ overEachTransport((transport) => {
       assert.deepEqual(heard[0].filter(([name]) => name === "again"), [["again", 1]]);
     });
   });
-});
+}
 
 /** Runs in the app process: answers "ask". Clients that reconnect quickly may be connected already. */
 function answerAsk(io, text) {
