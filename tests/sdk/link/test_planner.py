@@ -34,7 +34,7 @@ def test_with_one_node_nothing_is_said() -> None:
     first = planner.add()
     assert planner.greeted(first, "a", new=True) == []
     planner.listed(first, rows("aB"))
-    assert planner.steps() == ([], [])
+    assert planner.steps() == ([], [], [])
     assert planner.covered
     assert planner.lost(first) == []
 
@@ -95,7 +95,7 @@ def test_a_node_is_given_up_if_its_link_is_down_and_no_other_lists_it() -> None:
     planner.listed(one, rows("ac", 2))
     assert planner.steps().drop == [], "its own link is up"
     planner.down(two)
-    assert planner.steps().drop == [two]
+    assert planner.steps().drop == planner.steps().gone == [two]
     planner.listed(one, rows("abc", 1))
     assert planner.steps().drop == [two], "an old list"
     planner.listed(one, rows("abc", 3))
@@ -108,16 +108,16 @@ def test_without_any_link_no_node_is_given_up() -> None:
     planner.listed(two, rows("b", 1))
     planner.down(one)
     planner.down(two)
-    assert planner.steps() == ([], [])
+    assert planner.steps() == ([], [], [])
 
 
 def test_the_home_decides_who_is_covered() -> None:
     planner = Planner()
     one, two, three = covering(planner, "abc")
     planner.listed(two, rows("abCd", 1))
-    assert planner.steps() == ([], [])
+    assert planner.steps() == ([], [], [])
     planner.listed(one, v1.Nodes(2, (row("a"), row("b"), row("c", cover=False), row("d"))))
-    assert planner.steps() == ([row("d")], [three])
+    assert planner.steps() == ([row("d")], [three], [])
 
 
 def test_frames_go_where_they_belong() -> None:
