@@ -33,7 +33,7 @@ from bench.servers import (
     free_port,
     node,
 )
-from moorage.workers import nats_server
+from moorage.cluster.nats import server as nats_server
 
 _SERVE: Final = (sys.executable, "-m", "moorage", "serve")
 PATH: Final = f"/clients/socketio/hubs/{HUB}/"

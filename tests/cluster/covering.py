@@ -18,7 +18,7 @@ from moorage.cluster.router import Router
 from moorage.edge.moorage.sessions import Sessions
 from moorage.edge.settings import EdgeLimits, LinkSettings
 from moorage.hub.ports import RefusedError
-from moorage.sdk.aio.fleet import again
+from moorage.sdk.link.lost_nodes import again
 from moorage.sdk.link.planner import Aim, NodeView, Order, Planner, aim_of
 from moorage.sdk.link.session import Counts, Session, WrongNode
 from moorage.wire.cluster import VERSION, Alive

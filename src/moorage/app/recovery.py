@@ -1,27 +1,65 @@
-"""Connects the parts that let recoverable sockets survive the loss of a node."""
+"""Connects the parts that let recoverable sockets survive the loss of a node, or its restart."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
+from moorage.cluster.nats import server
 from moorage.cluster.recovery.jetstream import JetStreamStore
 from moorage.cluster.router import Router
 from moorage.config.model import Config
 from moorage.hub.node import Node
 from moorage.hub.settings import HubSettings
+from moorage.wire.errors import UsageError
 
 KEPT_LONGER: Final = 180.0
 """Seconds for which a journal is kept, beyond the longest time that a client may be away."""
 
 
-def keep_journal(config: Config, node: Node, router: Router) -> JetStreamStore | None:
-    """The store of a node that keeps a journal. Call it before the first hub exists."""
-    if config.recovery.store == "memory":
-        return None
-    longest = max([each.recovery_max_disconnection for each in (HubSettings(), *config.hubs.values())])
-    store = JetStreamStore(config.cluster, config.recovery, node.incarnation, seconds=longest + KEPT_LONGER)
-    keeping = node.keep(store, time.time)
-    store.superseded = keeping.journal.close
-    router.recovery.keep(store)
-    return store
+class RecoveryStore:
+    """The journal of a node, and with `file` the private NATS server that keeps it. Make it before the first
+    hub exists. With `memory` it does nothing."""
+
+    def __init__(self, config: Config, node: Node, router: Router) -> None:
+        self._config = config
+        self._node = node
+        self._router = router
+        self._server: server.NatsServer | None = None
+        self.store: JetStreamStore | None = None
+        self._alone = config.recovery.store == "file"
+        if config.recovery.store == "memory":
+            return
+        longest = max([each.recovery_max_disconnection for each in (HubSettings(), *config.hubs.values())])
+        self.store = JetStreamStore(config.recovery, node.incarnation, seconds=longest + KEPT_LONGER)
+        keeping = node.keep(self.store, time.time)
+        self.store.superseded = keeping.journal.close
+        router.recovery.keep(self.store)
+
+    async def start(self) -> None:
+        """Raises `UsageError`."""
+        if self.store is None:
+            return
+        cluster = self._config.cluster
+        if self._alone:
+            folder = Path(self._config.recovery.folder)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UsageError(f"recovery.folder: {folder}: {error.strerror}") from None
+            self._server = server.NatsServer(server.find("recovery.store"), folder, store=folder)
+            await self._server.start()
+            cluster = replace(cluster, nats_url=(self._server.url,))
+        await self.store.start(cluster)
+        if self._alone:
+            await self._router.recovery.restart()
+
+    async def stop(self) -> None:
+        """What a single node has stored stays for its next start."""
+        if self.store is not None:
+            await self.store.stop(forget=not self._alone)
+        if self._server is not None:
+            await self._server.stop()

@@ -27,7 +27,7 @@ from moorage.app.faults import Faults
 from moorage.app.gauges import gauges
 from moorage.app.history import History
 from moorage.app.load import Load
-from moorage.app.recovery import keep_journal
+from moorage.app.recovery import RecoveryStore
 from moorage.app.telemetry import sender
 from moorage.app.tracing import Tracing
 from moorage.auth import AccessKeys
@@ -115,7 +115,7 @@ class Service:
             soon=None if self._nats is None else self._nats.soon,
             joined=self.metrics.cluster_join_seconds.observe,
         )
-        self._store = keep_journal(config, self.node, self.router)
+        self._store = RecoveryStore(config, self.node, self.router)
         self.tracing = Tracing(config, self.node, self.router, self.incarnation)
         self._api_work = ApiWork(self.node.submit, self.node.turns, self.node.inspections)
         self.when_told_to_drain: Callable[[], object] = lambda: None
@@ -305,8 +305,7 @@ class Service:
         Raises `OSError` if the address cannot be bound, and `UsageError` if no NATS server can be used."""
         if self._nats is not None:
             await self._nats.connect()
-        if self._store is not None:
-            await self._store.start()
+        await self._store.start()
         try:
             url = await (self.port.start() if self._siblings is None else self.port.start_own())
         except OSError:
@@ -390,8 +389,7 @@ class Service:
         self.relay.close()
         await self.port.stop()
         self.router.stop()
-        if self._store is not None:
-            await self._store.stop()
+        await self._store.stop()
         if self._nats is not None:
             await self._nats.closed()
         if self._ticker is not None:

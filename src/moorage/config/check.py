@@ -48,8 +48,25 @@ def problems(config: Config, *, serving: bool) -> Iterator[tuple[str, str]]:
         yield "cluster.nats_key", "a key needs its certificate (cluster.nats_cert)"
     if config.cluster.nats_nkey and config.cluster.nats_credentials:
         yield "cluster.nats_nkey", "cluster.nats_credentials is set too; use one of them"
+    yield from _about_recovery(config)
     if not config.allow_unlisted_hubs and config.default_hub not in config.hubs:
         yield "default_hub", f"`{config.default_hub}` is not listed in hubs, and allow_unlisted_hubs is false"
+
+
+def _about_recovery(config: Config) -> Iterator[tuple[str, str]]:
+    recovery, nats = config.recovery, config.cluster.nats_url
+    if recovery.store == "jetstream" and not nats and config.workers == 1:
+        yield (
+            "recovery.store",
+            "jetstream needs the NATS servers of a cluster (cluster.nats_url)",
+        )
+    if recovery.store == "file" and (nats or config.workers != 1):
+        yield (
+            "recovery.store",
+            "file is for a node that is alone; otherwise use jetstream",
+        )
+    if recovery.store == "file" and not recovery.folder:
+        yield "recovery.folder", "store: file needs a folder"
 
 
 def _about_admin_keys(config: Config) -> Iterator[tuple[str, str]]:

@@ -55,7 +55,7 @@ class Node(Clients):
             wall_clock=wall_clock,
             settings_of=self.settings_of,
         )
-        self.claims.journal, self.claims.gone_for_good = self.keeping.journal, self.keeping.gone_for_good
+        self.claims.session_changed = self.keeping.session_changed
         return self.keeping
 
     def tick(self, now: float) -> None:

@@ -17,10 +17,11 @@ import uvloop
 
 from moorage import logs
 from moorage.app.start import StopSignals
+from moorage.cluster.nats import server as nats_server
+from moorage.cluster.nats.server import NatsServer, exit_text
 from moorage.config import load
 from moorage.config.model import Config
 from moorage.wire.errors import UsageError
-from moorage.workers import nats_server
 from moorage.workers.channel import (
     Begin,
     Failed,
@@ -36,7 +37,6 @@ from moorage.workers.channel import (
     Stop,
 )
 from moorage.workers.gathering import Gathering
-from moorage.workers.nats_server import NatsServer, exit_text
 from moorage.workers.ports import Ports, advertised
 from moorage.workers.process import READY, WorkerProcess
 from moorage.workers.run_dir import RunDir
@@ -74,7 +74,9 @@ async def run(
         stack.callback(run_dir.remove)
         signals = StopSignals()
         if program:
-            nats = NatsServer(program, run_dir.path)
+            # Workers that die are replaced; what they stored is of no use after the end of all.
+            store = None if config.recovery.store == "memory" else run_dir.path / "jetstream"
+            nats = NatsServer(program, run_dir.path, store)
             stack.push_async_callback(nats.stop)
             await nats.start()
             cluster = msgspec.structs.replace(config.cluster, nats_url=(nats.url,))

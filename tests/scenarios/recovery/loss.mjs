@@ -45,7 +45,8 @@ for (let direct = 0; direct < 20; direct += 1) {
 }
 const last = await tell("counts");
 while (clients.some(({ got }) => got.direct.length < last.direct)) await sleep(10);
-process.kill(Number(pid), "SIGKILL");
+process.kill(Number(pid), process.env.SIGNAL ?? "SIGKILL");
+console.log("killed");
 const end = Date.now() + 25_000;
 while (clients.some(({ got }) => got.ids.length < 2) && Date.now() < end) await sleep(20);
 await sleep(200);

@@ -1,32 +1,36 @@
 """The app server of loss.mjs in Python: `aio` or `threads`. As loss_app.mjs."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import socketio
 
 from moorage.sdk import use_moorage, use_moorage_sync
 
 CONNECTION_STRING, MODE, QUIET = sys.argv[1:4]
-OPTIONS = {"max_disconnection_duration": 60, "quiet": QUIET == "quiet"}
+OPTIONS: Any = {"max_disconnection_duration": 60, "quiet": QUIET == "quiet"}
 counts = {"number": 0, "direct": 0}
-recovered = []
-served = set()
+recovered: list[dict[str, Any]] = []
+served: set[str] = set()
 emitting = threading.Event()
 
 
-def say(message):
+def say(message: object) -> None:
     print(json.dumps(message), flush=True)
 
 
-async def aio():
-    sio = socketio.AsyncServer(async_mode="asgi")
+async def aio() -> None:
+    sio: Any = socketio.AsyncServer(async_mode="asgi")
 
-    @sio.event
-    async def connect(sid, environ, auth):
+    @sio.event  # type: ignore[untyped-decorator]
+    async def connect(sid: str, environ: dict[str, Any], auth: object) -> None:
         if environ["moorage.recovered"]:
             async with sio.session(sid) as session:
                 recovered.append({"id": sid, "rooms": sorted(sio.rooms(sid)), "name": session.get("name")})
@@ -36,18 +40,18 @@ async def aio():
             await sio.enter_room(sid, f"room of {sid}")
         served.add(sid)
 
-    @sio.event
-    async def disconnect(sid, reason):
+    @sio.event  # type: ignore[untyped-decorator]
+    async def disconnect(sid: str, reason: str) -> None:
         served.discard(sid)
 
     await use_moorage(sio, hub="app", connection_string=CONNECTION_STRING, connection_state_recovery=OPTIONS)
 
-    async def emit():
+    async def emit() -> None:
         counts["number"] += 1
         await sio.emit("news", counts["number"], to="news")
         await sio.emit("all", counts["number"])
 
-    async def keep_emitting():
+    async def keep_emitting() -> None:
         while True:
             await asyncio.sleep(0.005)
             if emitting.is_set():
@@ -60,7 +64,9 @@ async def aio():
     task.cancel()
 
 
-async def carry_out(line, emit, direct):
+async def carry_out(
+    line: str, emit: Callable[[], Awaitable[None]], direct: Callable[[], Awaitable[None]]
+) -> object:
     if line == "emit":
         await emit()
     elif line == "direct":
@@ -71,7 +77,7 @@ async def carry_out(line, emit, direct):
     return None
 
 
-def answer(line):
+def answer(line: str) -> object:
     if line == "begin":
         emitting.set()
     elif line == "stop":
@@ -83,17 +89,17 @@ def answer(line):
     return None
 
 
-async def direct_aio(sio):
+async def direct_aio(sio: Any) -> None:
     for sid in tuple(served):
         await sio.emit("direct", counts["direct"], to=sid)
 
 
-def threads():
-    sio = socketio.Server(async_mode="threading")
+def threads() -> None:
+    sio: Any = socketio.Server(async_mode="threading")
     lock = threading.Lock()
 
-    @sio.event
-    def connect(sid, environ, auth):
+    @sio.event  # type: ignore[untyped-decorator]
+    def connect(sid: str, environ: dict[str, Any], auth: object) -> None:
         if environ["moorage.recovered"]:
             with sio.session(sid) as session:
                 recovered.append({"id": sid, "rooms": sorted(sio.rooms(sid)), "name": session.get("name")})
@@ -103,19 +109,19 @@ def threads():
             sio.enter_room(sid, f"room of {sid}")
         served.add(sid)
 
-    @sio.event
-    def disconnect(sid, reason):
+    @sio.event  # type: ignore[untyped-decorator]
+    def disconnect(sid: str, reason: str) -> None:
         served.discard(sid)
 
     use_moorage_sync(sio, hub="app", connection_string=CONNECTION_STRING, connection_state_recovery=OPTIONS)
 
-    def emit():
+    def emit() -> None:
         with lock:
             counts["number"] += 1
             sio.emit("news", counts["number"], to="news")
             sio.emit("all", counts["number"])
 
-    def keep_emitting():
+    def keep_emitting() -> None:
         while True:
             time.sleep(0.005)  # a pace
             if emitting.is_set():

@@ -4,6 +4,7 @@ tells it what the clients had, and the app server hands over what the dead node 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,29 @@ from typing import Any
 import pytest
 
 from tests.support.nats_server import NatsServer
+from tests.support.programs import free_port
+from tests.support.service import MoorageProcess
 from tests.support.two_nodes import two_nodes
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.node]
 HERE = Path(__file__).parent
 CLIENTS = 6
+
+
+WHOLE = {"same": True, "recoveries": 1, "news": True, "all": True, "direct": True}
+
+
+def check(output: str, errors: str, service: MoorageProcess) -> None:
+    """All clients have got everything, once and in order."""
+    assert output, errors[-4_000:]
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
+    assert found["faults"] == []
+    assert found["found"] == [WHOLE] * CLIENTS, (found, service.lines[-10:])
+    for each in found["recovered"]:
+        assert each["rooms"] == sorted([each["id"], "news", f"room of {each['id']}"])
+        assert each["name"] == f"data of {each['id']}"
+    assert len(found["recovered"]) == CLIENTS
+    assert not [line for line in service.lines if "Traceback" in line]
 
 
 def app_server(kind: str, connection_string: str, quiet: str) -> list[str]:
@@ -35,13 +54,22 @@ def test_clients_of_a_killed_node_are_resumed_at_another_one(tmp_path: Path, kin
         command = ["node", str(HERE / "loss.mjs"), first.url, str(first.pid), second.url, str(CLIENTS)]
         command += app_server(kind, first.connection_string, quiet)
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr[-4_000:]
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        assert found["faults"] == []
-        whole = {"same": True, "recoveries": 1, "news": True, "all": True, "direct": True}
-        assert found["found"] == [whole] * CLIENTS, (found, second.lines[-10:])
-        for each in found["recovered"]:
-            assert each["rooms"] == sorted([each["id"], "news", f"room of {each['id']}"])
-            assert each["name"] == f"data of {each['id']}"
-        assert len(found["recovered"]) == CLIENTS
-        assert not [line for line in second.lines if "Traceback" in line]
+        check(done.stdout, done.stderr, second)
+
+
+@pytest.mark.parametrize(("kind", "sign"), [("node", "SIGKILL"), ("aio", "SIGTERM")])
+def test_clients_of_a_single_node_are_resumed_after_its_restart(tmp_path: Path, kind: str, sign: str) -> None:
+    flags = (f"--port={free_port()}", "--set=recovery.store=file", f"--set=recovery.folder={tmp_path}")
+    with MoorageProcess(*flags, "--set=shutdown.lb_wait=0") as first:
+        command = ["node", str(HERE / "loss.mjs"), first.url, str(first.pid), first.url, str(CLIENTS)]
+        command += app_server(kind, first.connection_string, "")
+        environment = {**os.environ, "SIGNAL": sign}
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        ) as program:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "killed\n"
+            first.wait_exit()
+            with MoorageProcess(*flags, key=first.key) as second:
+                output, errors = program.communicate(timeout=60)
+                check(output, errors, second)

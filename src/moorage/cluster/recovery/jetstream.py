@@ -57,15 +57,12 @@ class JetStreamStore:
     """`hub.journal.journal.Store` of the node with this incarnation, and the journals of others. `seconds` is
     how long messages are kept."""
 
-    def __init__(
-        self, cluster: ClusterSettings, settings: StoreSettings, node: str, *, seconds: float
-    ) -> None:
-        self._cluster = cluster
+    def __init__(self, settings: StoreSettings, node: str, *, seconds: float) -> None:
+        self._cluster: ClusterSettings
         self._settings = settings
         self._node = node
         self._seconds = seconds
-        self._stream = f"moorage-{cluster.name}-recovery"
-        self._prefix = f"moorage.{cluster.name}.recovery"
+        self._stream = self._prefix = ""
         self._client = nats.aio.client.Client()
         self._js: JetStreamContext
         self._manager: JetStreamManager
@@ -77,8 +74,11 @@ class JetStreamStore:
 
     # -- life ---------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
+    async def start(self, cluster: ClusterSettings) -> None:
         """Connect, and make the stream. Raises `UsageError`."""
+        self._cluster = cluster
+        self._stream = f"moorage-{cluster.name}-recovery"
+        self._prefix = f"moorage.{cluster.name}.recovery"
         # The library logs each problem that it also raises.
         logging.getLogger("nats").setLevel(logging.CRITICAL)
         try:
@@ -131,12 +131,13 @@ class JetStreamStore:
                 said["token"] = unquote(url.username)
         return said
 
-    async def stop(self) -> None:
-        """Wait for what is on its way. The node has given its sockets away, so its journal is of no use."""
+    async def stop(self, *, forget: bool) -> None:
+        """Wait for what is on its way. `forget`: the node has given its sockets away."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=SECONDS)
-        with contextlib.suppress(*FAILURES):
-            await self._manager.purge_stream(self._stream, subject=f"{self._prefix}.{self._node}")
+        if forget:
+            with contextlib.suppress(*FAILURES):
+                await self._manager.purge_stream(self._stream, subject=f"{self._prefix}.{self._node}")
         with contextlib.suppress(*FAILURES):
             await self._client.close()
 

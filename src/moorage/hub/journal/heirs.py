@@ -26,6 +26,8 @@ from moorage.wire.commands import Command, JoinGroups, LeaveGroups
 HAND_OVER_SECONDS: Final = 5.0
 """How long app servers may take. An app server that is linked elsewhere only, and lives, takes longer: the
 sockets are not recovered then."""
+RETURN_SECONDS: Final = 60.0
+"""How long a node that was restarted waits for the first app server of a hub."""
 REMEMBERED: Final = 1_000
 """Lost nodes that are remembered."""
 
@@ -100,6 +102,8 @@ class _Lost:
         self.reading = True
         self.open = False
         self.hubs: dict[str, _Sockets] = {}
+        self.without_hub: list[HubEstate] = []
+        """Of hubs that do not exist here yet, because their app servers have no session yet."""
         self.waiting: list[Callable[[], object]] = []
         """Those who ask for one of its sockets, and app servers that have something for it."""
 
@@ -136,14 +140,28 @@ class Heirs:
         """The journal is here. Raises `PeerError` for entries that cannot be read."""
         estates = yield from written_once_more(pages, self._settings_of, self._clock())
         lost = self._lost[node]
-        for estate in estates:
-            hub = self._hubs.get(estate.hub.casefold())
-            if hub is not None and hub.recovery is not None and len(estate.recovery.everyone()):
-                lost.hubs[hub.name] = _Sockets(hub, hub.recovery, estate)
+        lost.without_hub = [estate for estate in estates if estate.recovery.everyone()]
+        for hub in self._hubs.values():
+            if hub.recovery is not None:
+                self._begin(lost, hub, hub.recovery)
         lost.reading = False
-        lost.until = self._clock() + HAND_OVER_SECONDS
+        lost.until = self._clock() + (RETURN_SECONDS if lost.without_hub else HAND_OVER_SECONDS)
         self.known(node)
         self._proceed(lost)
+
+    def _begin(self, lost: _Lost, hub: Hub, recovery: Recovery[Connection]) -> None:
+        for estate in tuple(lost.without_hub):
+            if estate.hub.casefold() == hub.name.casefold():
+                lost.without_hub.remove(estate)
+                lost.hubs[hub.name] = _Sockets(hub, recovery, estate)
+
+    def begun(self, hub: Hub, recovery: Recovery[Connection]) -> None:
+        """A hub has recovery from now on."""
+        for lost in self._lost.values():
+            if lost.without_hub and not lost.open:
+                self._begin(lost, hub, recovery)
+                if not lost.without_hub:
+                    lost.until = self._clock() + HAND_OVER_SECONDS
 
     def give_up(self, node: str) -> None:
         """The journal cannot be read."""
@@ -151,6 +169,7 @@ class Heirs:
         for sockets in lost.hubs.values():
             sockets.close()
         lost.hubs.clear()
+        lost.without_hub.clear()
         lost.reading = False
         self.known(node)
         self._proceed(lost)
@@ -215,7 +234,12 @@ class Heirs:
         self._lost[node].waiting.append(call)
 
     def _proceed(self, lost: _Lost) -> None:
-        if lost.open or lost.reading or any([sockets.owing for sockets in lost.hubs.values()]):
+        if (
+            lost.open
+            or lost.reading
+            or lost.without_hub
+            or any([sockets.owing for sockets in lost.hubs.values()])
+        ):
             return
         lost.open = True
         for sockets in lost.hubs.values():
@@ -230,6 +254,7 @@ class Heirs:
         for lost in self._lost.values():
             if lost.open or lost.reading or lost.until > now:
                 continue
+            lost.without_hub.clear()
             for sockets in lost.hubs.values():
                 if any([server.instance in sockets.owing for server in sockets.hub.servers.serving()]):
                     # It is there, but has no session here, or is too slow. What it has sent is missing.

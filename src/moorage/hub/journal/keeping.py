@@ -8,6 +8,7 @@ from moorage.hub.hub import Connection, Hub
 from moorage.hub.journal.gate import GatedFlusher
 from moorage.hub.journal.heirs import Heirs
 from moorage.hub.journal.journal import Journal, Store
+from moorage.hub.journal.scribe import Scribe
 from moorage.hub.settings import RecoverySettings
 
 
@@ -34,11 +35,18 @@ class Keeping:
             if hub.recovery is not None:
                 hub.recovery.write_all()
 
-    def gone_for_good(self, hub: Hub, instance: str) -> None:
-        """The session of an app server is over."""
-        if hub.recovery is not None and hub.recovery.scribe is not None:
-            hub.recovery.scribe.unlinked(instance)
-        self.heirs.dropped(instance)
+    def session_changed(self, hub: Hub, instance: str, up: bool) -> None:
+        """A session of an app server begins, or is over."""
+        recovery = hub.recovery
+        if recovery is not None and recovery.scribe is None:
+            recovery.scribe = Scribe(self.journal, hub.name, recovery.log.epoch)
+            for server in hub.servers.all():
+                recovery.scribe.linked(server.instance)
+            self.heirs.begun(hub, recovery)
+        elif recovery is not None and recovery.scribe is not None:
+            (recovery.scribe.linked if up else recovery.scribe.unlinked)(instance)
+        if not up:
+            self.heirs.dropped(instance)
 
     def taken(self, hub: Hub, session: str, batch: int, call: Callable[[], object]) -> None:
         """A batch of an app server's session is carried out. Makes the call when that is stored."""

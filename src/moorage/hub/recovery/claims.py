@@ -13,8 +13,6 @@ import orjson
 from moorage.engine.peer import Connect
 from moorage.engine.upgrade import State
 from moorage.hub.hub import AppServer, Client, Connection, Hub
-from moorage.hub.journal.journal import Journal
-from moorage.hub.journal.scribe import Scribe
 from moorage.hub.ports import Elsewhere, Interest, Recovered, Returns, Wanted
 from moorage.hub.recovery.causes import (
     CAUSES,
@@ -86,10 +84,8 @@ class Claims:
         self._goes_on = goes_on
         """Called with a connection, a namespace in which it has a socket now, and what its client gets."""
         self.counts = Counts()
-        self.gone_for_good: Callable[[Hub, str], object] = lambda hub, instance: None
-        """Told of each app server whose session is over: its instance."""
-        self.journal: Journal | None = None
-        """Set before the first hub exists."""
+        self.session_changed: Callable[[Hub, str, bool], object] = lambda hub, instance, up: None
+        """Told of each session of an app server that begins or is over."""
         self.elsewhere: Elsewhere | None = None
         """The other nodes, which may have sockets of clients that come here."""
         self.saved: Callable[[SocketTrack], object] = _nothing
@@ -120,22 +116,12 @@ class Claims:
         if seconds > 0:
             server.returns, server.recovery, server.quiet = returns, seconds, quiet
             if hub.recovery is None:
-                hub.recovery = self._begin(hub, settings, news)
-                return
-        if hub.recovery is not None and hub.recovery.scribe is not None:
-            hub.recovery.scribe.linked(server.instance)
-
-    def _begin(self, hub: Hub, settings: RecoverySettings, news: Interest | None) -> Recovery[Connection]:
-        epoch = self._new_pid()[-EPOCH:]
-        recovery = Recovery(
-            hub.name, epoch, settings, hub.directory, news, counts=self.counts, now=self._clock()
-        )
-        recovery.emptied = self._emptied
-        if self.journal is not None:
-            recovery.scribe = scribe = Scribe(self.journal, hub.name, epoch)
-            for other in hub.servers.all():
-                scribe.linked(other.instance)
-        return recovery
+                epoch = self._new_pid()[-EPOCH:]
+                hub.recovery = Recovery(
+                    hub.name, epoch, settings, hub.directory, news, counts=self.counts, now=self._clock()
+                )
+                hub.recovery.emptied = self._emptied
+        self.session_changed(hub, server.instance, True)
 
     def tick_hub(self, hub: Hub, now: float) -> None:
         """Time passes in a hub with recovery, which ends with the last socket and app server that have it."""
@@ -278,7 +264,7 @@ class Claims:
 
     def lost(self, hub: Hub, server: AppServer) -> Job[None]:
         """An app server is gone, and with it the sockets of its clients that have quietly gone away."""
-        self.gone_for_good(hub, server.instance)
+        self.session_changed(hub, server.instance, False)
         for place, former in enumerate([each for each in self._away if each.server is server], 1):
             self.close(former)
             if place % AT_ONCE == 0:

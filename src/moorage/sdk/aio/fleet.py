@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from moorage.sdk.aio.link import INSTANCE_BYTES, MAX_SECONDS, Link
 from moorage.sdk.errors import MoorageError, QueueFull, SessionLost, UsageError
 from moorage.sdk.link.connection_string import ConnectionString
-from moorage.sdk.link.lost_nodes import LostNodes, again
+from moorage.sdk.link.lost_nodes import LostNodes, all_again
 from moorage.sdk.link.merged import Merged
 from moorage.sdk.link.planner import Aim, NodeView, Order, Planner, aim_of, inward, outward, slot_of
 from moorage.sdk.link.ports import FleetReceiver
@@ -363,7 +363,7 @@ class Fleet:
         untaken = node_link.link.session.untaken()
         self._follow_home()
         if was_home:
-            for frame in again(untaken):
+            for frame in all_again(untaken):
                 self._home.put(frame)
         self._settle()
 

