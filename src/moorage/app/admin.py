@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,14 +23,19 @@ from moorage.control.admin.keys import AdminKeys
 from moorage.control.admin.operations import Operation, Table
 from moorage.control.admin.questions import Execute, Known, Questions
 from moorage.control.admin.table import Operations
+from moorage.control.adminui.asking import Asking
+from moorage.control.adminui.server import AdminUi
+from moorage.control.adminui.stats import STATS, Sockets, Stats, StatsQuery
 from moorage.control.dashboard import routes as dashboard
 from moorage.control.rest import Count
+from moorage.control.trace.desk import Traces
 from moorage.edge.http.forwarded import TrustedProxies
 from moorage.hub.inspect.census import Census
 from moorage.hub.inspect.endings import Endings
 from moorage.hub.inspect.inspector import Inspector
 from moorage.hub.inspect.rooms import RoomIndex
 from moorage.hub.node import Node
+from moorage.hub.ports import Faults
 from moorage.metrics.metrics import Metrics
 from moorage.wire.inspect import forms
 from moorage.wire.inspect.forms import Question
@@ -46,7 +53,9 @@ class Admin:
         self.census = Census()
         self.rooms = RoomIndex()
         self.endings = Endings(time.monotonic, time.time)
-        self.observers = (self.census, self.endings)
+        self.sockets = Sockets()
+        self._parts: tuple[Questions, Callers] | None = None
+        self.observers = (self.census, self.endings, self.sockets)
         """Observers of the node's clients."""
 
     def look_at(
@@ -67,6 +76,8 @@ class Admin:
         inspector.add(forms.NODE, Question, lambda _: load.now())
         inspector.add(forms.HISTORY, Question, lambda _: history.show())
         inspector.add(forms.AUDIT, forms.AuditQuery, self.audit.list)
+        stats = Stats(node, self.sockets, lambda: _traffic(node, metrics), _about_process(self.name))
+        inspector.add(STATS, StatsQuery, stats.now)
         return ("load", load), ("history", history)
 
     def count_rooms(self, node: Node) -> None:
@@ -121,7 +132,9 @@ class Admin:
             "region": config.cluster.region,
             "trace_payloads": config.admin.trace_payloads,
         }
-        table = Operations(Questions(execute, known), self.audit, list_nodes, about).table()
+        questions = Questions(execute, known)
+        self._parts = (questions, callers)
+        table = Operations(questions, self.audit, list_nodes, about).table()
         api = AdminApi(
             Table(*table.operations, *more),
             self.keys,
@@ -133,3 +146,35 @@ class Admin:
             public_endpoint=config.server.public_endpoint,
         )
         return [*api.routes, *dashboard.routes(enabled=lambda: self.keys.enabled)]
+
+    def serve_ui(self, node: Node, traces: Traces, faults: Faults) -> None:
+        """Serve Socket.IO's Admin UI. Call it after `routes`."""
+        assert self._parts is not None
+        questions, callers = self._parts
+        admin = self.config.admin
+        asking = Asking(node, questions, self.keys, traces, payloads=admin.trace_payloads, clock=time.time)
+        ui = AdminUi(
+            node,
+            asking,
+            callers,
+            self.audit.note,
+            faults=faults,
+            default_hub=self.config.default_hub,
+            session_ttl=admin.session_ttl,
+        )
+        ui.begin()
+
+
+def _about_process(name: str) -> dict[str, Any]:
+    return {"name": name, "hostname": socket.gethostname(), "pid": os.getpid()}
+
+
+def _traffic(node: Node, metrics: Metrics) -> dict[str, int]:
+    """Packets and bytes by the types of the Admin UI."""
+    flusher = node.flusher
+    return {
+        "packetsIn": metrics.received_websocket + metrics.received_polling,
+        "packetsOut": flusher.sent_websocket + flusher.sent_polling,
+        "bytesIn": metrics.bytes_received_websocket + metrics.bytes_received_polling,
+        "bytesOut": flusher.written,
+    }

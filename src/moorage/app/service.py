@@ -8,7 +8,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -40,6 +40,7 @@ from moorage.cluster.ports import Join
 from moorage.cluster.router import Router
 from moorage.config.model import Config, ShutdownSettings
 from moorage.control import nodes, ops, rest
+from moorage.control.adminui.server import HUB
 from moorage.control.work import ApiWork
 from moorage.edge.clients.admission import Admission
 from moorage.edge.clients.log import ClientLog
@@ -52,6 +53,7 @@ from moorage.edge.relay.relay import Relay, local_socket
 from moorage.edge.tcp.tls import TlsError
 from moorage.hub.node import Node
 from moorage.hub.observers import Observers
+from moorage.hub.settings import HubSettings
 from moorage.metrics.metrics import Metrics
 from moorage.wire import ids
 from moorage.wire.cluster import VERSION, Alive
@@ -144,7 +146,7 @@ class Service:
             faults=self.faults,
             limits=config.limits,
             invoke_timeout=config.links.invoke_timeout,
-            hubs=config.hubs,
+            hubs=_hubs(config),
             allow_unlisted_hubs=config.allow_unlisted_hubs,
             incarnation=self.incarnation,
         )
@@ -177,6 +179,7 @@ class Service:
             wall_clock=time.time,
         )
         self.tracing.listen(admission)
+        admission.admin_hub = HUB if config.admin.serves_ui else ""
         address_of, limit = self.router.address_of, config.server.max_relays
         ca_file = config.server.tls.ca_file
         packing = config.server.compression
@@ -321,6 +324,8 @@ class Service:
             self.router.start()
             if self.admin is not None:
                 self.admin.count_rooms(self.node)
+        if self.admin is not None and self.config.admin.serves_ui:
+            self.admin.serve_ui(self.node, self.tracing.traces, self.faults)
         if self._nats is not None:
             self.router.join(self._own, self._describe)
         self._ticker = asyncio.create_task(self._tick())
@@ -365,7 +370,7 @@ class Service:
         if self.admin is not None:
             self.admin.keys.replace(config.admin.read_key, config.admin.operate_key)
         self.keys.replace(config.keys.primary, config.keys.secondary or None)
-        self.node.configure(config.hubs, allow_unlisted_hubs=config.allow_unlisted_hubs)
+        self.node.configure(_hubs(config), allow_unlisted_hubs=config.allow_unlisted_hubs)
         self.admission.door.reload(config.server)
         if self.port.tls is not None:
             try:
@@ -415,3 +420,8 @@ class Service:
         last = min(end, self._loop.time() + draining.LAST_SECONDS)
         await draining.once_true(lambda: not len(self.sockets.sweep), last)
         await draining.once_true(lambda: self.links.settled, end)
+
+
+def _hubs(config: Config) -> Mapping[str, HubSettings]:
+    """The hubs' settings. That of Socket.IO's Admin UI has the defaults, whatever the others have."""
+    return {**config.hubs, HUB: HubSettings()} if config.admin.serves_ui else config.hubs

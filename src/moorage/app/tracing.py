@@ -21,14 +21,14 @@ class Tracing:
     def __init__(self, config: Config, node: Node, router: Router, incarnation: str) -> None:
         self._keys = (config.admin.read_key, config.admin.operate_key)
         self._tracer = Tracer(node, time.time)
-        self._traces = Traces(
+        self.traces = Traces(
             self._tracer,
             router,
             own=incarnation,
             name=config.cluster.shown_name,
             clock=node.clock,
         )
-        self.desk = Desk(self._traces, payloads=config.admin.trace_payloads, clock=time.time)
+        self.desk = Desk(self.traces, payloads=config.admin.trace_payloads, clock=time.time)
 
     def listen(self, admission: Admission) -> None:
         """Show clients that are refused before the hub knows them."""
@@ -47,4 +47,4 @@ class Tracing:
 
     def tick(self, now: float) -> None:
         """Hand on what was seen."""
-        self._traces.tick(now)
+        self.traces.tick(now)

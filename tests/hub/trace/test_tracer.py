@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from moorage.hub.trace.tap import TappedSession
@@ -31,7 +33,7 @@ def test_one_connection(world: Traced) -> None:
     world.send(client, b'42["welcome"]')
     world.send(other, b'42["other"]')
     first, second = world.seen()
-    common = {"size": 13, "socket": f"{client.id}/"}
+    common: Any = {"size": 13, "socket": f"{client.id}/"}
     assert first == Packet(WALL + 1_001.0, HUB, client.id, "ada", "s1", "in", "event", "/", "hello", **common)
     assert second == Packet(
         WALL + 1_001.0, HUB, client.id, "ada", "s1", "out", "event", "/", "welcome", **common

@@ -32,11 +32,18 @@ class AdminSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How long a login at the dashboard lasts."""
     trace_payloads: bool = False
     """Whether the live trace may show the content of packets, to holders of the operate key."""
+    socketio_ui: bool = False
+    """Whether the official Admin UI of Socket.IO can connect, at the path `/admin/socket.io`."""
 
     @property
     def enabled(self) -> bool:
         """True if there is a key."""
         return bool(self.read_key or self.operate_key)
+
+    @property
+    def serves_ui(self) -> bool:
+        """True if Socket.IO's Admin UI can connect."""
+        return self.enabled and self.socketio_ui
 
     def __repr__(self) -> str:
         # The default repr would show the keys in tracebacks and debug lines.

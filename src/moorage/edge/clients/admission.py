@@ -24,6 +24,9 @@ from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, Origin
 
 _PATH: Final = re.compile(r"/clients/socketio/hubs/([^/]*)/?")
+_ADMIN_PATHS: Final = ("/admin/socket.io/", "/admin/socket.io")
+"""For Socket.IO's Admin UI."""
+_CLIENT_PATHS: Final = ("/clients", "/socket.io", *_ADMIN_PATHS)
 NOT_FORWARDED: Final = frozenset({"proxy-authorization"})
 """Headers that are kept from the app. `Authorization` is, only if it holds a token of this service."""
 _AMBIENT: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
@@ -38,7 +41,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 def is_client_path(path: str) -> bool:
     """True if this path belongs to clients, even if the answer is a 404."""
-    return path.startswith(("/clients/", "/socket.io/")) or path in ("/clients", "/socket.io")
+    return path.startswith(("/clients/", "/socket.io/")) or path in _CLIENT_PATHS
 
 
 class Admission:
@@ -65,6 +68,8 @@ class Admission:
         self._proxies = TrustedProxies(server.trusted_proxies)
         self._default_hub = default_hub
         self._wall_clock = wall_clock
+        self.admin_hub = ""
+        """The hub of Socket.IO's Admin UI; empty if it may not connect."""
         self.door = Door(server, node.hub_settings, node.clock)
         self.refused: Callable[[str, str, PeerError], object] = _nobody
         """Told of a client whose token is refused: the hub, and the token ("" if there is none)."""
@@ -73,6 +78,8 @@ class Admission:
         """The hub that a path names. Raises `PeerError` (unknown-path, unknown-hub)."""
         if path in ("/socket.io/", "/socket.io"):
             return self._default_hub
+        if path in _ADMIN_PATHS and self.admin_hub:
+            return self.admin_hub
         match = _PATH.fullmatch(path)
         if match is None:
             raise PeerError(reasons.UNKNOWN_PATH, path[:128])
