@@ -16,5 +16,5 @@ pytestmark = [pytest.mark.node, pytest.mark.browser, pytest.mark.timeout(SECONDS
 
 def test_admin_ui() -> None:
     assert (NODE / "node_modules" / ".package-lock.json").is_file(), "no packages: make setup"
-    with NodeFiles([FILE], NODE) as runs:
+    with NodeFiles([(FILE,)], NODE) as runs:
         runs.check(FILE, at_least=2)

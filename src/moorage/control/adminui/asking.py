@@ -15,7 +15,7 @@ from moorage.control.trace.desk import Traces
 from moorage.hub.node import Node
 from moorage.hub.turns import Intake
 from moorage.wire.commands import FetchSockets, Found, Outcome, Selection
-from moorage.wire.inspect import MAX_ROWS, ConnectionRow, ConnectionsQuery
+from moorage.wire.inspect.forms import MAX_ROWS, ConnectionRow, ConnectionsQuery
 
 FETCH_SECONDS: Final = 5.0
 MAX_PAGES: Final = 20

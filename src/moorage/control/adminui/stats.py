@@ -12,7 +12,7 @@ from moorage.hub.node import Node
 from moorage.hub.ports import Who
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake
-from moorage.wire.inspect import Question, Rows
+from moorage.wire.inspect.forms import Question, Rows
 from moorage.wire.reasons import Reason
 
 STATS: Final = "admin-ui"
