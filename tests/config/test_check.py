@@ -4,6 +4,7 @@ import pytest
 
 from moorage.config.check import HOW_TO_GET_A_KEY, is_loopback, problems, warnings
 from moorage.config.model import Config, KeySettings, ShutdownSettings
+from moorage.control.admin.settings import AdminSettings
 from moorage.edge.settings import CorsSettings, EdgeLimits, ServerSettings
 from moorage.hub.settings import HubSettings
 
@@ -152,3 +153,33 @@ def test_settings_that_clash() -> None:
 def test_who_may_send_cookies_is_warned_of(config: Config, serving: bool, named: str) -> None:
     found = list(warnings(config, serving=serving))
     assert [text.startswith(named) for text in found] == ([True] if named else [])
+
+
+@pytest.mark.parametrize(
+    ("read", "operate", "path", "told"),
+    [
+        ("short", "", "admin.read_key", "only 5 characters"),
+        ("", "o" * 15, "admin.operate_key", "only 15 characters"),
+        ("a b" * 10, "", "admin.read_key", "printable ASCII"),
+        (KEY, "", "admin.read_key", "the same as keys.primary"),
+        ("", "s" * 32, "admin.operate_key", "the same as keys.secondary"),
+        ("r" * 32, "r" * 32, "admin.operate_key", "the same as admin.read_key"),
+    ],
+)
+def test_admin_keys_that_are_refused(read: str, operate: str, path: str, told: str) -> None:
+    config = Config(
+        keys=KeySettings(primary=KEY, secondary="s" * 32),
+        admin=AdminSettings(read_key=read, operate_key=operate),
+    )
+    ((found, text),) = problems(config, serving=True)
+    assert found == path and told in text
+    assert (read or operate) not in text
+
+
+def test_admin_keys_that_are_accepted() -> None:
+    for read, operate in (("", ""), ("r" * 16, ""), ("", "o" * 16), ("r" * 16, "o" * 16)):
+        config = Config(
+            keys=KeySettings(primary=KEY), admin=AdminSettings(read_key=read, operate_key=operate)
+        )
+        assert list(problems(config, serving=True)) == []
+        assert "rrr" not in repr(config) and "ooo" not in repr(config)

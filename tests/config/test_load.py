@@ -182,3 +182,24 @@ def test_a_reload_applies_keys_and_hubs_and_names_the_rest() -> None:
     assert (after.keys, after.hubs, after.server.port) == (new.keys, new.hubs, 8080)
     # The port still waits for the restart, and is said to again.
     assert changes(after, new) == ((), ("server.port",))
+
+
+def test_admin_keys_of_files(tmp_path: Path) -> None:
+    (tmp_path / "read").write_text("r" * 20 + "\n")
+    found = load(None, {"MOORAGE_ADMIN_READ_KEY_FILE": str(tmp_path / "read")})
+    assert (found.admin.read_key, found.admin.enabled) == ("r" * 20, True)
+    with pytest.raises(ConfigError, match=r"admin\.operate_key_file"):
+        load(None, {"MOORAGE_ADMIN_OPERATE_KEY_FILE": str(tmp_path / "none")})
+
+
+def test_a_reload_changes_admin_keys_only_if_there_was_one() -> None:
+    def config(**admin: object) -> Config:
+        return load(None, {}, {f"admin.{name}": value for name, value in admin.items()})
+
+    off, first, second = config(), config(read_key="r" * 16), config(read_key="s" * 16, session_ttl=60)
+    assert changes(off, first) == ((), ("admin.read_key",))
+    assert reloaded(off, first).admin == off.admin
+    assert changes(first, second) == (("admin.read_key",), ("admin.session_ttl",))
+    after = reloaded(first, second)
+    assert (after.admin.read_key, after.admin.session_ttl) == ("s" * 16, first.admin.session_ttl)
+    assert not reloaded(first, off).admin.enabled

@@ -143,6 +143,7 @@ class Admin:
             session_ttl=config.admin.session_ttl,
             clock=time.time,
             count=count,
+            note=self.audit.note,
             public_endpoint=config.server.public_endpoint,
         )
         return [*api.routes, *dashboard.routes(enabled=lambda: self.keys.enabled)]

@@ -14,6 +14,7 @@ from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from moorage import __version__
+from moorage.control.admin.audit import Note
 from moorage.control.admin.callers import COOKIE, Caller, Callers
 from moorage.control.admin.keys import AdminKeys, Role
 from moorage.control.admin.openapi import document
@@ -50,8 +51,8 @@ class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AdminApi:
-    """The ASGI application. `token_check` checks a token of the REST API for `request`, and raises
-    `PeerError`. `public_endpoint` as in `ServerSettings`."""
+    """The ASGI application. `note` is told of attempts without the role for them. `token_check` checks a
+    token of the REST API for `request`, and raises `PeerError`. `public_endpoint` as in `ServerSettings`."""
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class AdminApi:
         session_ttl: float,
         clock: Callable[[], float],
         count: Count,
+        note: Note,
         public_endpoint: str = "",
     ) -> None:
         self._table = table
@@ -72,6 +74,7 @@ class AdminApi:
         self._session_ttl = session_ttl
         self._clock = clock
         self._count = count
+        self._note = note
         self._pace = Pace()
         self._document = b""
         self._secure = public_endpoint.startswith("https:")
@@ -167,6 +170,7 @@ class AdminApi:
         else:
             caller = self._callers.caller(request)
         if caller.role < operation.role:
+            self._note(caller, operation.name, {}, ADMIN_ROLE.name)
             raise PeerError(ADMIN_ROLE, f"expected the role {operation.role.shown}")
         check_host(request.headers.getlist("host"))
         return caller

@@ -10,6 +10,8 @@ from moorage import logs
 from moorage.control.admin.callers import Caller
 from moorage.wire.inspect.forms import ActionRow, AuditQuery, NodeActions
 
+Note = Callable[[Caller, str, dict[str, Any], str], object]
+"""Notes an action: who, what, for whom, and what became of it."""
 MAX_ACTIONS: Final = 1_000
 
 log: Final = logs.get("audit")

@@ -81,7 +81,6 @@ class Clients:
         """Shares the time for work in steps, of all hubs."""
         self._chores = Intake(self.turns)
         self.inspections: Paced = Paced(self.turns, later)
-        """Answers to operators, of this node and of others."""
         silent = partial(self.disconnect, reason=reasons.PING_TIMEOUT, who="service")
         self.heartbeats = Heartbeats(silent, self.flusher, faults, clock())
         self.observer = observer
