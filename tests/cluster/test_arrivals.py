@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import pytest
 
 from moorage.cluster.arrivals import MAX_WAITING, OVERHEAD, Arrivals
 from moorage.cluster.homes import Instances
+from moorage.hub.inspect import paced
 from moorage.wire.cluster import Answer, Envelope, Finished, Part, Refused, Result
 from moorage.wire.commands import (
     EVERYONE,
     Command,
     Exists,
+    Inspect,
     Invoke,
     JoinGroups,
     Outcome,
+    Report,
     Send,
     TellServers,
 )
@@ -107,6 +110,54 @@ def test_commands_of_one_node_wait_for_each_other_and_other_nodes_do_not() -> No
     home.world.settle()
     assert heard(home.clients[0]) == [b'42["n2"]', b'42["n1"]']
     assert [number for _, number, _ in home.told] == [1]
+
+
+class Looked:
+    """`hub.ports.Inspector` that needs a hundred steps."""
+
+    def inspect(self, what: str, arguments: bytes) -> Generator[bool, None, bytes]:
+        for _ in range(100):
+            yield False
+        return b'{"what":"%s"}' % what.encode()
+
+    def drain(self) -> None: ...
+
+
+def turn(world: World) -> None:
+    """What the event loop does in one turn."""
+    calls, world.callbacks = world.callbacks, []
+    for call in calls:
+        call()
+    world.settle()
+
+
+def test_operators_delay_no_command_of_their_node() -> None:
+    home = Home()
+    home.world.node.inspections.inspector = Looked()
+    home.take(Inspect("", "hubs"), 1, "n1")
+    home.take(Exists(HUB, EVERYONE), 2, "n1")
+    assert [number for _, number, _ in home.told] == [2]
+    while home.world.callbacks or home.world.turns:
+        turn(home.world)
+    (_, number, result) = home.told[-1]
+    assert number == 1 and isinstance(result, Result)
+    assert result.reports == (Report("", b'{"what":"hubs"}'),)
+
+
+def test_too_many_operators_are_refused() -> None:
+    home = Home()
+    home.world.node.inspections.inspector = Looked()
+    for number in range(paced.MAX_WAITING + 1):
+        home.take(Inspect("", "hubs"), number + 1, "n1")
+    (_, number, refused) = home.told[-1]
+    assert number == paced.MAX_WAITING + 1
+    assert isinstance(refused, Refused) and refused.reason == "admin-busy"
+
+
+def test_a_node_without_operators_has_no_answer() -> None:
+    home = Home()
+    home.take(Inspect("", "hubs"), 1, "n1")
+    assert home.told == [("n1", 1, Result(False, 0, (), False, 0, 0))]
 
 
 def test_what_a_node_asked_for_is_done_though_it_is_gone() -> None:

@@ -11,8 +11,10 @@ from moorage.wire.commands import (
     EVERYONE,
     CloseConnections,
     Command,
+    DrainNode,
     Exists,
     FetchSockets,
+    Inspect,
     Invoke,
     JoinGroups,
     LeaveGroups,
@@ -139,6 +141,15 @@ def test_a_group_decides_where_there_is_a_filter_too() -> None:
 )
 def test_what_is_for_no_group_goes_to_all(selection: Selection) -> None:
     assert World().to(selection) == ALL
+
+
+def test_what_operators_ask_goes_to_the_node_that_they_name() -> None:
+    world = World()
+    assert world.of(Inspect("", "hubs")) == ALL
+    assert world.of(Inspect("", "hubs", node=SECOND)) == {SECOND}
+    assert world.of(Inspect("", "hubs", node=OWN)) == set()
+    assert world.of(Inspect("", "hubs", node="node0009")) == set()
+    assert world.of(DrainNode("", THIRD)) == {THIRD}
 
 
 def test_what_is_for_app_servers_goes_to_all() -> None:

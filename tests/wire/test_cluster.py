@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -31,6 +31,7 @@ from moorage.wire.forwarding import Forwarding
 from moorage.wire.reasons import NODE_BAD_MESSAGE
 from moorage.wire.recovery.losses import Loss
 from moorage.wire.recovery.moving import Moving
+from moorage.wire.trace.messages import Tracing
 
 TEXTS = [
     "userId eq 'ada'",
@@ -52,17 +53,15 @@ selections = st.builds(
     server=st.none() | text,
 )
 counts = st.integers(0, 2**53 - 1)
-seconds = st.floats(0, 1e9)
+numbers = st.floats(0, 1)
+"""A sample is a part of 1; everything else may be larger."""
 
 
 def of(hint: Any) -> st.SearchStrategy[Any]:
     """Values of a field's type. Hypothesis alone would not know the bounds of integers."""
-    if hint is int:
-        return counts
-    if hint is float:
-        return seconds
-    if hint is Selection:
-        return selections
+    known = {int: counts, float: numbers, Selection: selections}.get(hint)
+    if known is not None:
+        return known
     if get_origin(hint) is tuple and get_args(hint)[-1] is not ...:
         return st.tuples(*map(of, get_args(hint)))
     if get_origin(hint) is dict:
@@ -70,6 +69,8 @@ def of(hint: Any) -> st.SearchStrategy[Any]:
     if get_origin(hint) is tuple or get_origin(hint) is list:
         found = st.lists(of(get_args(hint)[0]), max_size=3)
         return found if get_origin(hint) is list else found.map(tuple)
+    if get_origin(hint) is Literal:
+        return st.sampled_from(get_args(hint))
     if get_args(hint):
         return st.one_of([of(each) for each in get_args(hint)])
     return built(hint) if issubclass(hint, msgspec.Struct) else st.from_type(hint)
@@ -106,7 +107,14 @@ def test_no_tag_is_used_twice_and_commands_end_at_99() -> None:
     assert len(set(tags.values())) == len(tags)
     assert all((tags[kind] < 100) == (kind in get_args(Command)) for kind in tags)
     kinds = get_args(Part) + get_args(Command) + get_args(Beat) + get_args(Fence) + get_args(Groups)
-    assert {*kinds, *get_args(Forwarding), *get_args(Moving), *get_args(Loss), Packets} == set(tags)
+    assert {
+        *kinds,
+        *get_args(Forwarding),
+        *get_args(Moving),
+        *get_args(Loss),
+        *get_args(Tracing),
+        Packets,
+    } == set(tags)
 
 
 @pytest.mark.parametrize("repair", [False, True])
