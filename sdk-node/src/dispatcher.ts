@@ -64,7 +64,7 @@ export class Dispatcher implements LinkHandler {
   }
 
   recover(client: number, namespace: string, packet: string, sid: string, rooms: readonly string[], data: string): void {
-    this.#clients.get(client)?.restore(namespace, packet, new Restoration(sid, rooms, data === "" ? {} : JSON.parse(data)));
+    this.#clients.get(client)?.restore(namespace, packet, new Restoration(sid, rooms, dataIn(data)));
   }
 
   parked(): void {
@@ -151,5 +151,14 @@ export class FrameBuffer {
       } catch (error) {
         report(error as Error);
       }
+  }
+}
+
+/** The data of a socket, as another app server has saved it. */
+function dataIn(text: string): unknown {
+  try {
+    return text === "" ? {} : JSON.parse(text);
+  } catch {
+    return {};
   }
 }

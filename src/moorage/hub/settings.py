@@ -48,7 +48,8 @@ class RecoverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     recovery_max_parked: Annotated[int, Meta(ge=1, le=100_000_000)] = 100_000
     """Maximum sockets whose clients are away, at this node. The oldest are forgotten first."""
     recovery_session_bytes: Annotated[Size, Meta(ge=1024, le=GIB)] = 1024 * 1024
-    """Maximum bytes of the events for one socket alone, and of all events that one socket has missed."""
+    """Maximum bytes of the events for one socket alone, of all events that one socket has missed, and of the
+    app's data of one socket."""
     recovery_session_events: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
     """Maximum number of the events for one socket alone, and of all events that one socket has missed."""
     recovery_room_bytes: Annotated[Size, Meta(ge=1024, le=16 * GIB)] = 8 * 1024 * 1024
@@ -56,7 +57,8 @@ class RecoverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     recovery_room_events: Annotated[int, Meta(ge=1, le=100_000_000)] = 50_000
     """Maximum number of the events for one room."""
     recovery_hub_bytes: Annotated[Size, Meta(ge=1024, le=1024 * GIB)] = 256 * 1024 * 1024
-    """Maximum bytes of the events for all rooms and sockets of the hub."""
+    """Maximum bytes of the events for all rooms and sockets of the hub; as many for the app's data of sockets
+    whose clients are away."""
     recovery_hub_events: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000_000
     """Maximum number of the events for all rooms and sockets of the hub."""
 

@@ -170,7 +170,7 @@ def closes_engine(packet: bytes, header: Header) -> bool | None:
 
 def check_data(packet: bytes, header: Header) -> None:
     """Raise `PeerError` (bad-socketio-packet) if the packet has data that is not JSON."""
-    if header.body < len(packet) and not _is_json(packet[header.body :]):
+    if header.body < len(packet) and not is_json(packet[header.body :]):
         raise PeerError(BAD_SOCKETIO_PACKET, "data is not JSON")
 
 
@@ -183,7 +183,7 @@ def readable_ack(packet: bytes, header: Header) -> bytes:
     if header.body >= len(packet):
         return packet + b"[]"
     data = packet[header.body :]
-    if data[:1] != b"[" or not _is_json(data):
+    if data[:1] != b"[" or not is_json(data):
         raise PeerError(BAD_SOCKETIO_PACKET, "an ack's data is not a JSON array")
     if header.attachments and not _placeholders_fit(data, header.attachments):
         raise PeerError(BAD_SOCKETIO_PACKET, "a placeholder without an attachment")
@@ -195,14 +195,15 @@ def is_full_list(text: bytes) -> bool:
     try:
         return bool(_LIST.decode(text))
     except msgspec.DecodeError:
-        # As in `_is_json`.
+        # As in `is_json`.
         found = _parsed(text)
         return found is not None and isinstance(found[0], list) and bool(found[0])
     except RecursionError:
         return False
 
 
-def _is_json(text: bytes) -> bool:
+def is_json(text: bytes) -> bool:
+    """True if `text` is a JSON value that the parsers of app servers read."""
     try:
         _RAW.decode(text)
     except msgspec.DecodeError:

@@ -224,12 +224,12 @@ def test_a_claim_waits_for_the_data(stage: Stage) -> None:
     client.come_back(answer=False)
     assert stage.returns.sockets == []
     other, _ = stage.world.server("s2", peer=RecordingPeer())
-    stage.world.node.claims.save(stage.world.hub(), other, "/", client.sid["/"], b"forged")
+    stage.world.node.claims.save(stage.world.hub(), other, "/", client.sid["/"], b'"forged"')
     stage.world.node.claims.save(stage.world.hub(), stage.server, "/", "nobody", b"{}")
     assert stage.returns.sockets == []
     stage.tick(SAVE_SECONDS - 1)
-    client.save(b"data")
-    assert [socket.data for _, socket in stage.returns.sockets] == [b"data"]
+    client.save(b'"data"')
+    assert [socket.data for _, socket in stage.returns.sockets] == [b'"data"']
     client.save(b"later")
     stage.tick(SAVE_SECONDS)
     assert len(stage.returns.sockets) == 1
@@ -372,3 +372,32 @@ def test_an_app_server_without_recovery(stage: Stage) -> None:
     stage.world.send(client.connection, b'42["direct"]')
     stage.world.settle()
     assert sink_of(client.connection).packets == [b'40{"sid":"plain"}', b'42["direct"]']
+
+
+def test_data_that_no_app_server_can_read_is_none(stage: Stage) -> None:
+    client = stage.client()
+    client.lose(save=b"{")
+    client.save(b"\xff")
+    client.save(b"{} {}")
+    client.come_back(answer=False)
+    assert stage.returns.sockets == []
+    stage.tick(SAVE_SECONDS + 0.1)
+    assert refused(stage) == {UNSAVED: 1}
+
+
+def test_the_app_has_a_limited_number_of_bytes_for_each_socket_and_for_all() -> None:
+    settings = HubSettings(recovery_session_bytes=1024, recovery_hub_bytes=1024 * 3)
+    stage = Stage(World(hubs={HUB: settings}))
+    data = b'"' + b"x" * 1000 + b'"'
+    clients = [stage.client() for _ in range(5)]
+    clients[0].lose(save=data + b" " * 100)
+    for client in clients[1:]:
+        client.lose(save=data)
+        client.save(data)
+    for client in clients:
+        client.come_back()
+    assert refused(stage) == {DROPPED: 2}, "the first one, and the last one"
+    assert len(stage.returns.sockets) == 3
+    recovery = stage.world.hub().recovery
+    assert recovery is not None
+    assert recovery.away.data_bytes == 0

@@ -71,6 +71,8 @@ class Scribe:
         new: bool = False,
         back: bool = False,
     ) -> None:
+        if track.incomplete:
+            return
         connection = track.connection
         groups: Collection[str] = track.groups if connection is None else connection.groups
         channel = None if connection is None else connection.channel

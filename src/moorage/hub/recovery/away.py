@@ -9,6 +9,7 @@ from typing import TypeVar
 from moorage.hub.ports import Interest
 from moorage.hub.recovery.track import Track, matches
 from moorage.hub.rooms import Directory, MemberT, Rooms
+from moorage.hub.settings import RecoverySettings
 from moorage.wire.commands import Selection
 
 ConnectionT = TypeVar("ConnectionT")
@@ -39,6 +40,8 @@ class Away(Directory[Track[ConnectionT]]):
     def __init__(self) -> None:
         super().__init__()
         self._of: dict[str, dict[str, Track[ConnectionT]]] = {}
+        self.data_bytes = 0
+        """Bytes of the app's data of all of them."""
 
     def __len__(self) -> int:
         return len(self.connections)
@@ -46,6 +49,7 @@ class Away(Directory[Track[ConnectionT]]):
     def put(self, track: Track[ConnectionT], groups: Collection[str]) -> None:
         """A client has gone away, whose socket was in these groups."""
         self.connections[track.pid] = track
+        self.data_bytes += len(track.data or b"")
         self._of.setdefault(track.id, {})[track.namespace] = track
         self._add_user(track)
         for group in groups:
@@ -59,12 +63,22 @@ class Away(Directory[Track[ConnectionT]]):
     def take(self, track: Track[ConnectionT]) -> None:
         """The client is back, or the socket has ended."""
         del self.connections[track.pid]
+        self.data_bytes -= len(track.data or b"")
+        track.data = None
         self.rooms.leave_all(track)
         self._remove_user(track)
         sockets = self._of[track.id]
         del sockets[track.namespace]
         if not sockets:
             del self._of[track.id]
+
+    def keep(self, track: Track[ConnectionT], data: bytes, settings: RecoverySettings) -> bool:
+        """Keep the app's data of a socket. False if there is more than the limits allow: none is kept."""
+        total = self.data_bytes - len(track.data or b"") + len(data)
+        fits = len(data) <= settings.recovery_session_bytes and total <= settings.recovery_hub_bytes
+        track.data = data if fits else b""
+        self.data_bytes = total if fits else total - len(data)
+        return fits
 
     def select(self, to: Selection) -> Collection[Track[ConnectionT]]:
         """`Directory.select`."""

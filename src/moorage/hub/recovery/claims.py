@@ -4,7 +4,7 @@ nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -26,7 +26,7 @@ from moorage.hub.recovery.causes import (
 )
 from moorage.hub.recovery.counts import Counts
 from moorage.hub.recovery.log import Entry
-from moorage.hub.recovery.replay import missed_by, position_of
+from moorage.hub.recovery.replay import again, missed_by, position_of, watch_acks
 from moorage.hub.recovery.state import Recovery
 from moorage.hub.recovery.track import Claim, Track
 from moorage.hub.settings import RecoverySettings
@@ -49,7 +49,7 @@ from moorage.wire.reasons import (
     Reason,
 )
 from moorage.wire.recovery.offsets import Return, returning, with_pid
-from moorage.wire.socketio import Header, parse_header, with_ack_id
+from moorage.wire.socketio import Header, is_json
 
 SAVE_SECONDS: Final = 5.0
 """How long a claim waits for the socket's data, which its app server sends after the end of the former
@@ -234,7 +234,7 @@ class Claims:
         recovery.resume(track, connection)
         self.counts.resumed += 1
         self.counts.replayed += len(found)
-        _watch_acks(connection, track)
+        watch_acks(connection.session.peer, track)
         server.returns.back(connection, track.namespace, track.sid, former)
         server.link.taken(former, partial(recovery.forget, former, track))
         head = b"40" if track.namespace == "/" else b"40%b," % track.namespace.encode()
@@ -287,18 +287,24 @@ class Claims:
             _recover(track, claim)
 
     def save(self, hub: Hub, server: AppServer, namespace: str, sid: str, data: bytes) -> None:
-        """An app server sends the data of a socket whose client is away. Ignored if it is not its socket."""
+        """An app server sends the data of a socket whose client is away. Ignored if it is not its socket, or
+        if it is not JSON."""
         recovery = hub.recovery
         track = None if recovery is None else recovery.parked(room_group(namespace, sid))
-        if track is not None and track.server.id == server.id:
-            track.data, track.ended = data, None
-            if recovery is not None and recovery.scribe is not None:
-                recovery.scribe.saved(track)
-            self.saved(track)
-            claim = self._waiting.pop(track, None)
-            if claim is not None and claim is track.claim:
-                claim.deadline = None
-                _recover(track, claim)
+        # Another app server may get the data, and must be able to read it.
+        bad = bool(data) and not is_json(data)
+        if recovery is None or track is None or track.server.id != server.id or bad:
+            return
+        track.ended = None
+        if not recovery.away.keep(track, data, recovery.log.settings):
+            recovery.lacks(track)
+        elif recovery.scribe is not None:
+            recovery.scribe.saved(track)
+        self.saved(track)
+        claim = self._waiting.pop(track, None)
+        if claim is not None and claim is track.claim:
+            claim.deadline = None
+            _recover(track, claim)
 
     def answered(self, connection: Connection, packet: bytes, header: Header, sid: str) -> bytes | None:
         """The app server has answered a CONNECT. Returns what the client gets: the answer, and after it what
@@ -320,14 +326,15 @@ class Claims:
             lost = missed_by(recovery.log, track, claim.after)
             if lost is None:
                 # The connection ends. When the client is back, it is told the cause.
-                track.lacks(recovery.log.position)
+                recovery.lacks(track)
                 return None
             found = lost
             recovery.resume(track, connection)
             self.counts.resumed += 1
             self.counts.replayed += len(found)
-        _watch_acks(connection, track)
-        return RS.join([with_pid(packet, header, track.pid), *_again(connection.hub, track, found)])
+        watch_acks(connection.session.peer, track)
+        missed = again(connection.hub.invocations.begin, track, found)
+        return RS.join([with_pid(packet, header, track.pid), *missed])
 
     def knows(self, connection: Connection, namespace: str) -> bool:
         """True if the app server knows of the client's CONNECT."""
@@ -399,13 +406,6 @@ def _nothing(track: SocketTrack) -> None:
     """Nobody needs it."""
 
 
-def _watch_acks(connection: Connection, track: SocketTrack) -> None:
-    peer = connection.session.peer
-    if peer.unacked is None:
-        peer.unacked = {}
-    peer.unacked[track.namespace] = track.unacked
-
-
 def _recovery(connection: Connection) -> Recovery[Connection]:
     recovery = connection.hub.recovery
     assert recovery is not None
@@ -431,17 +431,3 @@ def _recover(track: SocketTrack, claim: Claim[Connection]) -> None:
     rooms = tuple(room for namespace, room in filter(None, found) if namespace == track.namespace)
     socket = Recovered(claim.connect.packet, track.namespace, track.sid, rooms, track.data or b"")
     returns.recover(claim.connection, socket)
-
-
-def _again(hub: Hub, track: SocketTrack, missed: list[Entry]) -> Iterator[bytes]:
-    """The packets of missed events. Nobody waits for the acks of those with an ack id any more, so they get
-    new ids, which the app does not use."""
-    track.unacked.clear()
-    for entry in missed:
-        if entry.to is None and entry.ack_id is not None:
-            first, separator, attachments = entry.payload.partition(RS)
-            entry.ack_id = hub.invocations.begin()
-            track.unacked[entry.ack_id] = entry
-            yield with_ack_id(first, parse_header(first), entry.ack_id) + separator + attachments
-        else:
-            yield entry.payload

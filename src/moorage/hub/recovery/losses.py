@@ -89,7 +89,7 @@ class Losses:
             concerned = track.since < position and not track.incomplete
             if concerned and (EVERYONE in lanes or not lanes.isdisjoint(_lanes_of(track))):
                 count += 1
-                track.lacks(recovery.log.position)
+                recovery.lacks(track)
                 if track.connection is not None:
                     ended += 1
                     self._end(track.connection)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from moorage.engine.peer import SocketPeer
 from moorage.hub.recovery.log import DeliveryLog, Entry
 from moorage.hub.recovery.track import Past, Track, matches
+from moorage.wire.engineio import RS
 from moorage.wire.recovery.offsets import parse_offset
+from moorage.wire.socketio import parse_header, with_ack_id
 
 EVERYONE: Final = "\0"
 USER: Final = "\0@"
@@ -54,6 +58,27 @@ def missed_by(log: DeliveryLog, track: Track[Any], after: int) -> list[Entry] | 
     if too_many or sum([entry.size for entry in found]) > settings.recovery_session_bytes:
         return None
     return found
+
+
+def again(new_ack_id: Callable[[], int], track: Track[Any], missed: list[Entry]) -> Iterator[bytes]:
+    """The packets of missed events. Nobody waits for the acks of those with an ack id any more, so they get
+    new ids, which the app does not use."""
+    track.unacked.clear()
+    for entry in missed:
+        if entry.to is None and entry.ack_id is not None:
+            first, separator, attachments = entry.payload.partition(RS)
+            entry.ack_id = new_ack_id()
+            track.unacked[entry.ack_id] = entry
+            yield with_ack_id(first, parse_header(first), entry.ack_id) + separator + attachments
+        else:
+            yield entry.payload
+
+
+def watch_acks(peer: SocketPeer, track: Track[Any]) -> None:
+    """From now on, acks of the client tell which events it has got."""
+    if peer.unacked is None:
+        peer.unacked = {}
+    peer.unacked[track.namespace] = track.unacked
 
 
 def start_of(log: DeliveryLog, track: Track[Any]) -> int:

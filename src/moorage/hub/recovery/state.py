@@ -131,7 +131,7 @@ class Recovery(Generic[ConnectionT]):
     def _park(self, track: Track[ConnectionT], groups: Collection[str]) -> None:
         if self.now - track.live_since >= self.margin:
             track.confirmed = self.now - self.margin
-        track.connection = track.data = None
+        track.connection = None
         self._put_away(track, groups)
         self.counts.parked += 1
 
@@ -165,6 +165,12 @@ class Recovery(Generic[ConnectionT]):
             sending.replayed(connection)
         if self.scribe is not None:
             self.scribe.back(track, self.log.position, self.now, self.margin)
+
+    def lacks(self, track: Track[ConnectionT]) -> None:
+        """A socket lacks something that nobody has: its client is refused when it comes back."""
+        track.lacks(self.log.position)
+        if self.scribe is not None:
+            self.scribe.ended(track)
 
     def claim(self, track: Track[ConnectionT], claim: Claim[ConnectionT]) -> None:
         """A client comes back to a parked socket."""
