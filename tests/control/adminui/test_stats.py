@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from moorage.control.adminui.stats import NodeStats, Sockets, Stats, StatsQuery, shown
 from moorage.hub.observers import Observers
 from moorage.wire import reasons
@@ -9,7 +11,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake
 from tests.hub.fakes import HUB, World
 
-ABOUT = {"name": "n1", "hostname": "h", "pid": 7}
+ABOUT: dict[str, Any] = {"name": "n1", "hostname": "h", "pid": 7}
 
 
 def test_a_node() -> None:
