@@ -12,7 +12,7 @@ from moorage.edge.clients.log import ClientLog
 from moorage.edge.http.listener import ClientPort
 from moorage.edge.links import LinkAcceptor
 from moorage.hub.node import Node
-from moorage.metrics.gauges import Cluster, Gauges, Recovery, Traffic
+from moorage.metrics.gauges import Cluster, Gauges, Recovery, Stored, Traffic
 
 
 def gauges(
@@ -33,6 +33,17 @@ def gauges(
         cluster=lambda: _cluster(router, port, nats),
         tls_expiry=lambda: port.tls.validity.end if port.tls is not None else math.inf,
         recovery=lambda: Recovery(*node.claims.seen(node.hubs.values())),
+        stored=lambda: _stored(node),
+    )
+
+
+def _stored(node: Node) -> Stored:
+    if node.keeping is None:
+        return Stored()
+    journal, heirs = node.keeping.journal, node.keeping.heirs
+    counts = journal.counts
+    return Stored(
+        not journal.down, counts.pages, counts.bytes, counts.failures, heirs.inherited, heirs.unread
     )
 
 

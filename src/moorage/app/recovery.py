@@ -35,8 +35,7 @@ class RecoveryStore:
             return
         longest = max([each.recovery_max_disconnection for each in (HubSettings(), *config.hubs.values())])
         self.store = JetStreamStore(config.recovery, node.incarnation, seconds=longest + KEPT_LONGER)
-        keeping = node.keep(self.store, time.time)
-        self.store.superseded = keeping.journal.close
+        node.keep(self.store, time.time)
         router.recovery.keep(self.store)
 
     async def start(self) -> None:

@@ -68,6 +68,17 @@ class Recovery(NamedTuple):
     incomplete: int = 0
 
 
+class Stored(NamedTuple):
+    """What a node stores of its recoverable sockets, so that they survive its loss."""
+
+    up: bool = False
+    pages: int = 0
+    bytes: int = 0
+    failures: int = 0
+    inherited: int = 0
+    unread: int = 0
+
+
 class Gauges(NamedTuple):
     """Values that other parts keep, read at each scrape. Keys are label values in the metric's order."""
 
@@ -88,3 +99,4 @@ class Gauges(NamedTuple):
     tls_expiry: Callable[[], float] = _never
     """When the certificate expires, in seconds since 1970; infinite without TLS."""
     recovery: Callable[[], Recovery] = Recovery
+    stored: Callable[[], Stored] = Stored

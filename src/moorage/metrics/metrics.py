@@ -145,6 +145,7 @@ class Metrics:
             return {("websocket",): websocket, ("polling",): polling}
 
         hub, cluster, recovery = self.gauges.traffic(), self.gauges.cluster(), self.gauges.recovery()
+        stored = self.gauges.stored()
         return {
             "connects": {(): self.connects},
             "disconnects": _sum(((_reason(name),), n) for name, n in self.disconnects.items()),
@@ -184,6 +185,11 @@ class Metrics:
             "recovery_dropped": {(): recovery.dropped},
             "recovery_moved": {(): recovery.moved},
             "recovery_incomplete": {(): recovery.incomplete},
+            "recovery_store_pages": {(): stored.pages},
+            "recovery_store_bytes": {(): stored.bytes},
+            "recovery_store_failures": {(): stored.failures},
+            "recovery_inherited": {(): stored.inherited},
+            "recovery_unread": {(): stored.unread},
             "cluster_messages_sent": {(): cluster.sent},
             "cluster_messages_received": {(): cluster.received},
             "cluster_messages_resent": {(): cluster.resent},
@@ -222,6 +228,7 @@ class Metrics:
             "recovery_parked": {(): recovery.parked},
             "recovery_kept_events": {(): recovery.kept_events},
             "recovery_kept_bytes": {(): recovery.kept_bytes},
+            "recovery_store_up": {(): int(ask.stored().up)},
             "cluster_nodes": {(): cluster.nodes},
             "cluster_directory_groups": {(): cluster.groups},
             "cluster_relayed_connections": {(): cluster.relaying},

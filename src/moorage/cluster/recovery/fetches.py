@@ -24,7 +24,7 @@ from moorage.cluster.recovery.barrier import Barrier, Network
 from moorage.cluster.recovery.lost_nodes import LostNodes
 from moorage.hub.node import Node
 from moorage.hub.ports import Wanted
-from moorage.hub.recovery.causes import LOST, UNKNOWN, UNREACHED
+from moorage.hub.recovery.causes import LOST, UNKNOWN, UNREACHED, UNSTORED
 from moorage.hub.recovery.moves import Expected, Gifts, Given
 from moorage.wire.cluster import Envelope
 from moorage.wire.ids import incarnation_of
@@ -134,7 +134,11 @@ class Fetches:
         elif peers:
             self._ask(fetch, peers)
         else:
-            self._end(fetch, LOST)
+            self._end(fetch, self._lost_cause(fetch))
+
+    def _lost_cause(self, fetch: _Fetch) -> str:
+        owner = incarnation_of(fetch.wanted.pid)
+        return UNSTORED if self.lost is not None and self.lost.heirs.was_unread(owner) else LOST
 
     def _ask(self, fetch: _Fetch, nodes: tuple[str, ...]) -> None:
         wanted = fetch.wanted

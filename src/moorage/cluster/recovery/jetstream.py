@@ -69,8 +69,8 @@ class JetStreamStore:
         self._last: int | None = 0
         """Number of this node's last message; None if it is not certain."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self.superseded: Callable[[], object] = lambda: None
-        """Called when another node has taken this one's journal over."""
+        self._begun = 1
+        """Grows when another node takes this one's journal over, because it held this one for lost."""
 
     # -- life ---------------------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class JetStreamStore:
     async def _make_stream(self) -> None:
         config = StreamConfig(
             name=self._stream,
-            subjects=[f"{self._prefix}.*"],
+            subjects=[f"{self._prefix}.*.*"],
             max_age=self._seconds,
             max_bytes=self._settings.max_bytes,
             discard=DiscardPolicy.OLD,
@@ -137,7 +137,7 @@ class JetStreamStore:
             await asyncio.wait(self._tasks, timeout=SECONDS)
         if forget:
             with contextlib.suppress(*FAILURES):
-                await self._manager.purge_stream(self._stream, subject=f"{self._prefix}.{self._node}")
+                await self._manager.purge_stream(self._stream, subject=self._own)
         with contextlib.suppress(*FAILURES):
             await self._client.close()
 
@@ -156,30 +156,34 @@ class JetStreamStore:
             for at in range(0, max(1, len(page)), PIECE):
                 mark = _LAST if at + PIECE >= len(page) else _MORE
                 expected, self._last = self._last, None
-                self._last = await self._publish(self._node, mark + page[at : at + PIECE], expected)
+                self._last = await self._publish(self._own, mark + page[at : at + PIECE], expected)
         except (StoreError, *FAILURES) as error:
             log.warning("recovery is not stored", reason=str(error) or "no answer")
             done(False)
         else:
             done(True)
 
-    async def _find_last(self) -> int:
-        last = await self._last_of(self._node)
-        if last is None:
-            return 0
-        if last[1][:1] == _CLOSED:
-            self.superseded()
-            raise StoreError("another node goes on with the sockets of this one")
-        return last[0]
+    @property
+    def _own(self) -> str:
+        """The subject of this node's journal."""
+        return f"{self._prefix}.{self._node}.{self._begun}"
 
-    async def _publish(self, node: str, message: bytes, expected: int | None) -> int:
+    async def _find_last(self) -> int:
+        last = await self._last_of(self._own)
+        if last is not None and last[1][:1] == _CLOSED:
+            self._begun += 1
+            self._last = 0
+            raise StoreError("another node held this one for lost")
+        return 0 if last is None else last[0]
+
+    async def _publish(self, subject: str, message: bytes, expected: int | None) -> int:
         headers = {"Nats-Expected-Last-Subject-Sequence": str(expected or 0)}
-        ack = await self._js.publish(f"{self._prefix}.{node}", message, timeout=SECONDS, headers=headers)
+        ack = await self._js.publish(subject, message, timeout=SECONDS, headers=headers)
         return ack.seq
 
-    async def _last_of(self, node: str) -> tuple[int, bytes] | None:
+    async def _last_of(self, subject: str) -> tuple[int, bytes] | None:
         try:
-            found = await self._manager.get_last_msg(self._stream, f"{self._prefix}.{node}")
+            found = await self._manager.get_last_msg(self._stream, subject)
         except NotFoundError:
             return None
         return found.seq or 0, found.data or b""
@@ -189,40 +193,46 @@ class JetStreamStore:
     async def others(self) -> list[str]:
         """All nodes with a journal, but for this one. Raises `StoreError`."""
         try:
-            info = await self._manager.stream_info(self._stream, subjects_filter=f"{self._prefix}.*")
+            subjects = await self._subjects("*")
         except FAILURES as error:
             raise StoreError(str(error) or "no answer") from None
-        names = [subject.removeprefix(f"{self._prefix}.") for subject in info.state.subjects or {}]
-        return [name for name in names if name != self._node]
+        names = {subject.removeprefix(f"{self._prefix}.").partition(".")[0] for subject in subjects}
+        return sorted(names - {self._node})
+
+    async def _subjects(self, node: str) -> list[str]:
+        info = await self._manager.stream_info(self._stream, subjects_filter=f"{self._prefix}.{node}.*")
+        return list(info.state.subjects or {})
 
     async def take_over(self, node: str) -> list[bytes] | None:
         """The pages of a lost node, which cannot write any more. None if another node has taken its journal
         over, or if there is none. Raises `StoreError`."""
         try:
+            subjects = await self._subjects(node)
+            subject = max(subjects, key=lambda each: int(each.rpartition(".")[2]), default="")
             for _ in range(ATTEMPTS):
-                last = await self._last_of(node)
+                last = await self._last_of(subject) if subject else None
                 if last is None or last[1][:1] == _CLOSED:
                     return None
                 try:
-                    await self._publish(node, _CLOSED + self._node.encode(), last[0])
+                    await self._publish(subject, _CLOSED + self._node.encode(), last[0])
                 except APIError as error:
                     if error.err_code != WRONG_LAST:
                         raise
                     # Another node is faster, or the lost one still writes.
                     continue
-                return await self._read(node, last[0])
+                return await self._read(subject, last[0])
         except FAILURES as error:
             raise StoreError(str(error) or "no answer") from None
         raise StoreError("the lost node still writes")
 
-    async def _read(self, node: str, until: int) -> list[bytes]:
+    async def _read(self, subject: str, until: int) -> list[bytes]:
         config = ConsumerConfig(
             deliver_policy=DeliverPolicy.ALL,
             ack_policy=AckPolicy.NONE,
             mem_storage=True,
             inactive_threshold=2 * READ_SECONDS,
         )
-        consumer = await self._js.pull_subscribe(f"{self._prefix}.{node}", stream=self._stream, config=config)
+        consumer = await self._js.pull_subscribe(subject, stream=self._stream, config=config)
         pages: list[bytes] = []
         parts: list[bytes] = []
         try:

@@ -50,8 +50,6 @@ class LostNodes:
         self._own = own
         self._peers = peers
         self._tasks: set[asyncio.Task[None]] = set()
-        self.unread = 0
-        """Lost nodes whose journals could not be read. Grows only."""
         heirs.is_alive = lambda node: node in peers()
 
     def remove(self, node: str) -> None:
@@ -82,12 +80,11 @@ class LostNodes:
             pages = await self._journals.take_over(node)
             found = Pages(pages or ())
         except (StoreError, PeerError) as error:
-            self.unread += 1
             log.error("the sockets of a lost node cannot be recovered", node=node, reason=str(error))
-            self.heirs.give_up(node)
+            self.heirs.give_up(node, unread=True)
             return
         if pages is None:
-            self.heirs.give_up(node)
+            self.heirs.give_up(node, unread=False)
             return
         log.info("going on with the sockets of a lost node", node=node, pages=len(pages))
         self._work.add(self._reading(node, found))
@@ -96,6 +93,5 @@ class LostNodes:
         try:
             yield from self.heirs.read(node, pages)
         except PeerError as error:
-            self.unread += 1
             log.error("the sockets of a lost node cannot be recovered", node=node, reason=str(error))
-            self.heirs.give_up(node)
+            self.heirs.give_up(node, unread=True)

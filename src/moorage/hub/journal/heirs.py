@@ -53,6 +53,10 @@ class _Sockets:
         self._tracks: dict[str, SocketTrack] = {}
         most = recovery.log.settings.recovery_session_events
         for old in estate.recovery.everyone():
+            here = recovery.find(old.pid)
+            if here is not None:
+                # From when the node was held for lost, and was not.
+                recovery.end(here)
             track: SocketTrack = Track(
                 old.pid, old.namespace, old.sid, connection_id=old.id, user_id=old.user_id
             )
@@ -101,6 +105,7 @@ class _Lost:
         self.until = until
         self.reading = True
         self.open = False
+        self.unread = False
         self.hubs: dict[str, _Sockets] = {}
         self.without_hub: list[HubEstate] = []
         """Of hubs that do not exist here yet, because their app servers have no session yet."""
@@ -125,6 +130,8 @@ class Heirs:
         """True if a node is there, as far as this one knows."""
         self._held: dict[str, list[Callable[[], object]]] = {}
         """App servers that have something for a node, before it is known whether this one is its heir."""
+        self.unread = 0
+        """Lost nodes whose journals could not be read. Grows only."""
         self.inherited = 0
         """Sockets of lost nodes with which this one goes on. Grows only."""
 
@@ -163,9 +170,11 @@ class Heirs:
                 if not lost.without_hub:
                     lost.until = self._clock() + HAND_OVER_SECONDS
 
-    def give_up(self, node: str) -> None:
-        """The journal cannot be read."""
+    def give_up(self, node: str, *, unread: bool) -> None:
+        """There is no journal, or (`unread`) it cannot be read."""
         lost = self._lost[node]
+        lost.unread = unread
+        self.unread += unread
         for sockets in lost.hubs.values():
             sockets.close()
         lost.hubs.clear()
@@ -228,6 +237,11 @@ class Heirs:
         """True if the sockets of this node are on their way."""
         lost = self._lost.get(node)
         return lost is not None and not lost.open
+
+    def was_unread(self, node: str) -> bool:
+        """True if the journal of this node could not be read."""
+        lost = self._lost.get(node)
+        return lost is not None and lost.unread
 
     def when_open(self, node: str, call: Callable[[], object]) -> None:
         """Make a call when the sockets of a node for which `waits` is true are here, or do not come."""

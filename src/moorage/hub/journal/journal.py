@@ -56,8 +56,6 @@ class Journal:
         self.counts = Counts()
         self.describe: Callable[[], object] = lambda: None
         """Adds entries for everything that there is."""
-        self.lost: Callable[[], object] = lambda: None
-        """Called when another node goes on with the sockets of this one."""
         self._entries: list[bytes] = []
         self._size = 0
         self._after: list[Callable[[], object]] = []
@@ -68,7 +66,6 @@ class Journal:
         self._storing = False
         self.down = False
         self._try_at = 0.0
-        self._over = False
 
     # -- what is written ------------------------------------------------------------------------
 
@@ -148,7 +145,7 @@ class Journal:
 
     def tick(self, now: float) -> None:
         """Time passes: a journal that is down tries to store an empty page. Nothing waits for that."""
-        if self.down and not self._storing and not self._over and now >= self._try_at:
+        if self.down and not self._storing and now >= self._try_at:
             failures = self.counts.failures
             self._put([], lambda: self._back(failures))
 
@@ -156,11 +153,3 @@ class Journal:
         if self.counts.failures == failures:
             self.down = False
             self.describe()
-
-    def close(self) -> None:
-        """Another node goes on with the sockets of this one: nothing is written any more."""
-        if not self._over:
-            self._over = True
-            if not self.down:
-                self._fail()
-            self.lost()

@@ -22,4 +22,6 @@ LOST: Final = "lost"
 """It belonged to a node that is gone."""
 ELSEWHERE: Final = "elsewhere"
 """No refusal: the client is back on a later connection, at another node. So this one is ended."""
-CAUSES: Final = (UNKNOWN, FOREIGN, OFFSET, DROPPED, UNSAVED, UNSUPPORTED, UNREACHED, LOST)
+UNSTORED: Final = "unstored"
+"""It belonged to a node that is gone, and what that one had stored cannot be read."""
+CAUSES: Final = (UNKNOWN, FOREIGN, OFFSET, DROPPED, UNSAVED, UNSUPPORTED, UNREACHED, LOST, UNSTORED)
