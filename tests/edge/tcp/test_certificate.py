@@ -48,7 +48,8 @@ def test_the_first_certificate_of_a_chain_counts(tmp_path: Path) -> None:
 
 def test_what_is_no_certificate(tmp_path: Path) -> None:
     key = Authority(tmp_path).make().key.read_text()
-    for text in ("", "x", key, pem(b""), pem(b"\x30"), pem(b"\x30\x82"), pem(b"\x02\x01\x01")):
+    broken = pem(bytes.fromhex("3010300e020101300030003006020101020102"))
+    for text in ("", "x", key, broken, pem(b""), pem(b"\x30"), pem(b"\x30\x82"), pem(b"\x02\x01\x01")):
         with pytest.raises(ValueError, match="certificate"):
             validity(text)
 

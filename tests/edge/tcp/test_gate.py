@@ -111,6 +111,23 @@ async def test_a_client_without_tls_is_counted(service: MoorageProcess) -> None:
     assert service.get("/healthz")[0] == 200
 
 
+async def test_a_client_that_asks_nothing_behind_its_handshake(service: MoorageProcess) -> None:
+    async with await HttpConnection.open(service.url) as http:
+        assert b'"header-timeout"' in await http.rest()
+
+
+async def test_a_refused_upload_gets_its_answer(service: MoorageProcess) -> None:
+    # The service closes while the client still sends, and must not lose the answer over it.
+    async with AppServer(service, "post"):
+        poller = await Polling(service.url, clients("post")).open()
+        target = f"{clients('post')}?EIO=4&transport=polling&sid={poller.sid}"
+        async with await HttpConnection.open(service.url) as http:
+            await http.send(request_bytes("POST", target, {"Content-Length": "20000000"}) + b"4" * 200_000)
+            for _ in range(20):
+                http.writer.write(b"4" * 100_000)
+            assert (await http.reply()).status == 413
+
+
 async def test_connections_that_fail_leave_nothing(service: MoorageProcess) -> None:
     async with await HttpConnection.open(service.url) as http:
         await http.send(HEALTH)

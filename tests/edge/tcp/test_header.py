@@ -41,6 +41,11 @@ def test_round_trip_in_pieces(source: Source, rest: bytes, step: int) -> None:
     assert read(proxy_header(source) + rest, step=step) == (source, rest)
 
 
+def test_a_header_that_the_service_writes() -> None:
+    for source in (Source("192.0.2.7", 4711), Source("2001:db8::7", 65_535)):
+        assert read(proxy_header(source) + b"x") == (source, b"x")
+
+
 def test_split_at_every_byte() -> None:
     for step in range(1, len(HAPROXY) + 1):
         assert read(HAPROXY + b"x", step=step) == (Source("192.0.2.7", 4711), b"x")
