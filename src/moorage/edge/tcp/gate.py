@@ -9,12 +9,13 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from moorage import logs
 from moorage.edge.http.forwarded import TrustedProxies
 from moorage.edge.http.refusals import plain_response
 from moorage.edge.tcp.header import SIGNATURE, ProxyHeader, Source
+from moorage.edge.tcp.narrow import secured
 from moorage.edge.tcp.tls import Tls
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import BAD_PROXY_HEADER, HEADER_TIMEOUT, PROXY_REFUSED, TLS_HANDSHAKE
@@ -118,16 +119,18 @@ class Gate:
 
     async def _open(self, sock: socket.socket, source: Source | None) -> None:
         """Go on with TLS, or with HTTP. The event loop owns the socket from here on."""
-        extra: dict[str, Any] = {}
-        if self._tls is not None:
-            extra = {
-                "ssl": self._tls.context,
-                "ssl_handshake_timeout": self._timeout,
-                "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
-            }
-        transport, _ = await self._loop.connect_accepted_socket(lambda: self._make(source), sock, **extra)
-        if self._tls is not None:
-            transport.set_write_buffer_limits(high=WRITE_HIGH)
+        if self._tls is None:
+            await self._loop.connect_accepted_socket(lambda: self._make(source), sock)
+            return
+        protocol, context = _Secured(self._make(source)), self._tls.context
+        narrow: Any
+        narrow, done = secured(protocol, context, handshake=self._timeout, shutdown=SHUTDOWN_SECONDS)
+        tcp, _ = await self._loop.connect_accepted_socket(lambda: narrow, sock)
+        try:
+            await done
+        except BaseException:
+            tcp.abort()
+            raise
 
     async def _source(self, sock: socket.socket, peer: str) -> Source | None:
         """The client that a PROXY header names. Raises `PeerError`, `TimeoutError` and `OSError`."""
@@ -171,6 +174,19 @@ class Gate:
                 sock.recv(WRITE_HIGH)
             except OSError:
                 pass
+
+
+class _Secured(asyncio.Protocol):
+    """Sets up the transport of a connection whose handshake is done, and gives it to its protocol."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        self._protocol = protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)
+        transport.set_write_buffer_limits(high=WRITE_HIGH)
+        transport.set_protocol(self._protocol)
+        self._protocol.connection_made(transport)
 
 
 def _set(future: asyncio.Future[None]) -> None:

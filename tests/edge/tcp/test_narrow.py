@@ -1,0 +1,128 @@
+"""TLS with short reads, and the contract with uvloop's undocumented `SSLProtocol`: these tests fail if a new
+version changes what `edge/tcp/narrow.py` needs."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import uvloop
+
+from moorage.edge.settings import TlsSettings
+from moorage.edge.tcp.narrow import READ, Narrow, secured
+from moorage.edge.tcp.tls import make
+from tests.support.app_link import AppServer
+from tests.support.certificates import Authority
+from tests.support.rawhttp import clients
+from tests.support.rawws import WebSocket
+from tests.support.service import MoorageProcess
+
+LARGE = bytes(range(256)) * 4_000
+
+
+class Echo(asyncio.Protocol):
+    """Sends back what it gets."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport
+        self.ends: list[Exception | None] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ends.append(exc)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+class Pair:
+    """Both ends of a TCP connection, the server's with TLS."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.echo = Echo()
+        self._context = context
+
+    async def connect(self) -> socket.socket:
+        """Returns the client's end, on which it has not begun with TLS."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            client = socket.create_connection(server.getsockname())
+            sock, _ = server.accept()
+        sock.setblocking(False)
+        made: Any
+        made, self.done = secured(self.echo, self._context, handshake=1.0, shutdown=1.0)
+        self.narrow: Narrow = made
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: made, sock)
+        return client
+
+
+def on_uvloop(authority: Authority, body: Callable[[Pair], Awaitable[None]]) -> None:
+    """Run a test on the service's event loop."""
+    files = authority.make()
+    context, _ = make(TlsSettings(cert_file=str(files.cert), key_file=str(files.key)))
+
+    async def run() -> None:
+        await body(Pair(context))
+
+    uvloop.run(run())
+
+
+def test_everything_arrives_in_short_reads(authority: Authority) -> None:
+    async def body(pair: Pair) -> None:
+        client = await pair.connect()
+        context = ssl.create_default_context(cafile=str(authority.file))
+        reader, writer = await asyncio.open_connection(sock=client, ssl=context, server_hostname="127.0.0.1")
+        await pair.done
+        assert len(pair.narrow.get_buffer(256 * 1024)) == READ
+        writer.write(LARGE)
+        assert await reader.readexactly(len(LARGE)) == LARGE
+        writer.close()
+        await writer.wait_closed()
+        async with asyncio.timeout(5):
+            while not pair.echo.ends:
+                await asyncio.sleep(0)
+        assert pair.echo.ends == [None]
+
+    on_uvloop(authority, body)
+
+
+@pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\n\r\n", b""])
+def test_a_handshake_that_fails_ends_the_wait(authority: Authority, sent: bytes) -> None:
+    async def body(pair: Pair) -> None:
+        client = await pair.connect()
+        client.sendall(sent)
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await pair.done
+        client.close()
+        assert not pair.echo.ends
+
+    on_uvloop(authority, body)
+
+
+async def test_a_large_message_leaves_little_memory(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with MoorageProcess(*authority.make().flags) as service:
+        async with AppServer(service, "app") as app:
+            app.on_message = lambda event: 200
+            sockets = [await WebSocket.session(service.url, clients("app")) for _ in range(60)]
+            before = service.memory("VmRSS")
+            for client in sockets:
+                await client.send(f'42["{"x" * 200_000}"]')
+                await app.event("message")
+            grown = (service.memory("VmRSS") - before) / len(sockets)
+            for client in sockets:
+                await client.http.close()
+    assert grown < 120_000, "it was 330 kB with uvloop's own reads"
