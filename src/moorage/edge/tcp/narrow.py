@@ -14,8 +14,8 @@ from typing import Any, Final
 from uvloop.loop import SSLProtocol  # type: ignore[attr-defined]
 
 READ: Final = 4 * 1024
-"""One page. Longer reads saved no CPU (40 MB over a link to a client: 0.14 to 0.17 s with 4 to 256 KiB), and a
-client kept 100 KB after such a message with 8 KiB, 150 KB with 16 KiB."""
+"""One page. Longer reads saved no CPU (40 MB over a link to a client: 0.14 to 0.17 s with 4 to 256 KiB), and
+a client kept 100 KB after such a message with 8 KiB, 150 KB with 16 KiB."""
 
 
 class Narrow:
