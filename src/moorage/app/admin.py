@@ -91,11 +91,12 @@ class Admin:
         keys: AccessKeys,
         execute: Execute,
         list_nodes: Callable[[], Sequence[Any]],
+        known: Callable[[], Sequence[Known]],
         count: Count,
         more: Sequence[Operation],
     ) -> list[Route]:
-        """The routes. `list_nodes` lists the nodes as heartbeats describe them. `more` operations belong to
-        other parts."""
+        """The routes. `known` lists all nodes, `list_nodes` also what heartbeats tell of them. `more`: operations
+        of other parts."""
         config = self.config
         proxies = TrustedProxies(config.server.trusted_proxies)
 
@@ -115,9 +116,6 @@ class Admin:
                 time.time(),
                 config.auth.clock_skew,
             )
-
-        def known() -> list[Known]:
-            return [Known(each.incarnation, each.name) for each in list_nodes()]
 
         callers = Callers(
             self.keys,

@@ -40,6 +40,7 @@ from moorage.cluster.ports import Join
 from moorage.cluster.router import Router
 from moorage.config.model import Config, ShutdownSettings
 from moorage.control import nodes, ops, rest
+from moorage.control.admin.questions import Known
 from moorage.control.adminui.server import HUB
 from moorage.control.work import ApiWork
 from moorage.edge.clients.admission import Admission
@@ -262,9 +263,16 @@ class Service:
             keys=self.keys,
             execute=self._api_work.execute,
             list_nodes=self._nodes,
+            known=self._known,
             count=self._count_admin,
             more=[self.tracing.desk.operation(self.admin.audit.note)],
         )
+
+    def _known(self) -> list[Known]:
+        membership = self.router.membership
+        others = () if membership is None else membership.members.values()
+        own = Known(self.incarnation, self.config.cluster.shown_name)
+        return [own, *(Known(each.incarnation, each.name) for each in others)]
 
     def _nodes(self) -> list[listing.NodeInfo]:
         return listing.nodes(self.router, self.node, self.incarnation, self._describe(self._own))

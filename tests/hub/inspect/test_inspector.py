@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from moorage.hub.inspect.inspector import STEP
 from moorage.hub.settings import HubSettings
 from moorage.hub.turns import finished
 from moorage.wire.commands import Inspect
@@ -97,3 +98,13 @@ def test_parked_sockets_are_counted() -> None:
     stage = Stage(hubs={"app": HubSettings()})
     stage.server()
     assert stage.ask(HUBS, Question(), NodeHubs).hubs[0].parked == 0
+
+
+def test_many_hubs_and_app_servers_are_listed_in_steps() -> None:
+    stage = Stage()
+    for number in range(2 * STEP):
+        stage.server(hub=f"hub{number}")
+    assert stage.steps(HUBS, Question()) >= 2
+    assert stage.steps(APPS, AppsQuery()) >= 2
+    assert stage.steps(APPS, AppsQuery(hub="none")) >= 2
+    assert len(stage.ask(HUBS, Question(), NodeHubs).hubs) == 2 * STEP

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +20,8 @@ from moorage.wire.inspect import forms
 from moorage.wire.inspect.forms import AppRow, HubRow, Question, Rows
 from moorage.wire.reasons import API_BAD_ARGUMENT
 
+STEP: Final = 50
+"""Hubs or app servers in one step."""
 Answer = Callable[[Any], "Rows | Job[Rows] | None"]
 """Answers one kind of question, at once or in steps. None: this node has no answer, and sends no report."""
 
@@ -82,8 +84,13 @@ class Inspector:
                 return full(connection, self._name, self._clients.clock())
         return None
 
-    def _hubs(self, _asked: Question) -> forms.NodeHubs:
-        return forms.NodeHubs(hubs=[self._hub(name, hub) for name, hub in self._clients.hubs.items()])
+    def _hubs(self, _asked: Question) -> Job[Rows]:
+        rows: list[HubRow] = []
+        for name, hub in tuple(self._clients.hubs.items()):
+            rows.append(self._hub(name, hub))
+            if len(rows) % STEP == 0:
+                yield False
+        return forms.NodeHubs(hubs=rows)
 
     def _hub(self, name: str, hub: Hub) -> HubRow:
         return HubRow(
@@ -95,14 +102,17 @@ class Inspector:
             parked=0 if hub.recovery is None else len(hub.recovery.away),
         )
 
-    def _apps(self, asked: forms.AppsQuery) -> forms.NodeApps:
-        return forms.NodeApps(apps=list(self._app_rows(asked.hub)))
-
-    def _app_rows(self, wanted: str | None) -> Iterator[AppRow]:
-        for name, hub in self._clients.hubs.items():
-            if wanted is None or wanted.casefold() == name:
+    def _apps(self, asked: forms.AppsQuery) -> Job[Rows]:
+        rows: list[AppRow] = []
+        for looked, (name, hub) in enumerate(tuple(self._clients.hubs.items())):
+            if asked.hub is None or asked.hub.casefold() == name:
                 for server in hub.servers.all():
-                    yield self._app(hub, server)
+                    rows.append(self._app(hub, server))
+                    if len(rows) % STEP == 0:
+                        yield False
+            if looked % STEP == STEP - 1:
+                yield False
+        return forms.NodeApps(apps=rows)
 
     def _app(self, hub: Hub, server: AppServer) -> AppRow:
         return AppRow(
