@@ -229,3 +229,11 @@ def test_without_the_service_its_commands_name_what_is_missing(command: str) -> 
         "moorage: the service is not installed (missing: structlog, uvicorn); "
         'to add it: pip install "moorage[server]"\n'
     )
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(shell: str) -> None:
+    script = run(_MOORAGE_COMPLETE=f"{shell}_source")
+    assert (script.returncode, "_MOORAGE_COMPLETE" in script.stdout) == (0, True)
+    words = run(_MOORAGE_COMPLETE="bash_complete", COMP_WORDS="moorage to", COMP_CWORD="1")
+    assert words.stdout.split() == ["plain,token", "plain,top"]

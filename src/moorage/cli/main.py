@@ -17,6 +17,8 @@ import click
 
 from moorage import __version__
 from moorage.cli import bench, drain, nodes, service, settings, tokens, trace
+from moorage.cli.doctor import command
+from moorage.cli.operate import connections, emit, lists, top
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -39,6 +41,13 @@ for _command in (
     service.serve,
     drain.drain,
     nodes.nodes,
+    lists.hubs,
+    lists.apps,
+    lists.rooms,
+    connections.connections,
+    emit.emit,
+    top.top,
+    command.doctor,
     bench.bench,
     settings.config_group,
     tokens.token,

@@ -61,6 +61,49 @@ def token_create(
     click.echo(sign(keys, audience, now, settings.auth.token_ttl, user=user, groups=groups, roles=roles))
 
 
+@token.command("check")
+@click.argument("given", metavar="TOKEN")
+@click.option("--hub", metavar="HUB", help="The hub that it should be for.")
+@click.option(
+    "--endpoint",
+    metavar="URL",
+    help="URL by which clients reach the service.  [default: server.public_endpoint, or that of the token]",
+)
+@click.option(
+    "--access-key", metavar="KEY", help="Key to check it with.  [default: those of the configuration]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@config_option
+def token_check(
+    given: str,
+    *,
+    hub: str | None,
+    endpoint: str | None,
+    access_key: str | None,
+    as_json: bool,
+    path: str | None,
+) -> None:
+    """Say whether the service would accept a token, and if not, why and what to do.
+
+    TOKEN may be - for standard input. No service is asked: with -c or --access-key the signature is checked
+    with the same code. The exit code is 3 if the token would be refused.
+    """
+    import sys
+    import time
+
+    from moorage.cli.doctor import token as doctor
+    from moorage.cli.doctor.findings import FAILED, document, failed, lines
+    from moorage.config import load
+
+    settings = load.load(path, os.environ, flags((), {"keys.primary": access_key}))
+    text = (sys.stdin.read() if given == "-" else given).strip()
+    base = endpoint or settings.server.public_endpoint
+    found = list(doctor.findings(text, settings, now=time.time(), hub=hub, base=base))
+    click.echo(document(found) if as_json else lines(found))
+    if failed(found):
+        raise SystemExit(FAILED)
+
+
 def _hub(name: str) -> str:
     from moorage.config.rules import Rule, expected
     from moorage.wire.azure.dataplane import HUB_NAME
