@@ -100,7 +100,7 @@ async def test_a_whole_life(app: App, transport: str) -> None:
     assert await client.next() == ("to a room",)
     (found,) = await app.moorage.fetch_sockets()
     assert (found.id, set(found.rooms)) == (sid, {sid, "room"})
-    await client.sio.disconnect()
+    await client.leave()
     # Over WebSocket, the stock client closes before its DISCONNECT has left.
     assert await app.left.get() in [(sid, "client disconnect"), (sid, "transport close")]
 
@@ -148,7 +148,7 @@ async def test_a_node_that_freezes_is_reported_once_and_comes_back(mortals: list
         again, sid = await app.client()
         assert await again.sio.call("echo", 1) == 1
         assert app.left.empty()
-        await again.sio.disconnect()
+        await again.leave()
         assert (await app.left.get())[0] == sid
 
 
