@@ -68,6 +68,16 @@ def _is_not_ready(process: MoorageProcess) -> bool:
     return run("nodes", "--connection-string", process.connection_string).returncode == 3
 
 
+def test_a_key_of_the_admin_api() -> None:
+    key = "read-key-of-the-tests"
+    with MoorageProcess(f"--set=admin.read_key={key}") as service:
+        done = run("nodes", "--json", MOORAGE_ADMIN_URL=service.url, MOORAGE_ADMIN_KEY=key)
+        assert (done.returncode, done.stderr) == (0, "")
+        (node,) = json.loads(done.stdout)["nodes"]
+        assert (node["state"], node["uptime"] > 0) == ("ready", True)
+        assert run("nodes", "--url", service.url, "--key", "wrong" * 4).returncode == 1
+
+
 def test_no_answer_and_a_wrong_key() -> None:
     gone = run("nodes", "--connection-string", "Endpoint=http://127.0.0.1:1;AccessKey=k;Version=1.0;")
     assert (gone.returncode, gone.stdout) == (1, "")

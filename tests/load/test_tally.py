@@ -45,3 +45,9 @@ def test_texts_of_errors_are_bounded() -> None:
     assert len(errors) == MAX_ERRORS + 1
     assert errors["other errors"] == 11
     assert max(map(len, errors)) == MAX_TEXT
+
+
+def test_what_a_server_writes_cannot_act_on_a_terminal() -> None:
+    tally = Tally()
+    tally.error("no\x1b[2J\n")
+    assert tally.report(0, 0.0).errors == {"no\\x1b[2J\\n": 1}

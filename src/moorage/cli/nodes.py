@@ -13,6 +13,8 @@ from urllib.request import Request, urlopen
 
 import click
 
+from moorage.cli.admin import AdminApi
+
 PATH: Final = "/api/v1/nodes"
 SECONDS: Final = 10.0
 
@@ -33,13 +35,22 @@ SECONDS: Final = 10.0
     help="Configuration file with server.public_endpoint (or host and port) and keys.primary.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON of the REST API.")
-def nodes(*, connection_string: str | None, path: str | None, as_json: bool) -> None:
+@click.option(
+    "--key", envvar="MOORAGE_ADMIN_KEY", metavar="KEY", help="Key of the Admin API, instead of an access key."
+)
+@click.option("--url", envvar="MOORAGE_ADMIN_URL", metavar="URL", help="Any node, for --key.")
+def nodes(
+    *, connection_string: str | None, path: str | None, as_json: bool, url: str | None, key: str | None
+) -> None:
     """List the nodes of the cluster, their clients and their app servers.
 
-    The exit code is 1 if no node answers, and 3 if a node is not ready.
+    Takes an access key (--connection-string, -c) or a key of the Admin API (--key, --url). The exit code is
+    1 if no node answers, and 3 if a node is not ready.
     """
-    endpoint, key = _address(connection_string, path)
-    found = fetch(endpoint, key)
+    if key and not connection_string:
+        found = AdminApi.of(url, key, path).get(PATH)["nodes"]
+    else:
+        found = fetch(*_address(connection_string, path))
     if as_json:
         click.echo(json.dumps({"nodes": found}, indent=2))
     else:

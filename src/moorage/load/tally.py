@@ -76,8 +76,9 @@ class Tally:
         self.counts[name] += number
 
     def error(self, text: str) -> None:
-        """Count an error by its text."""
-        text = text[:MAX_TEXT]
+        """Count an error by its text, of which only what a terminal can show is kept: servers write parts
+        of it."""
+        text = _printable(text[:MAX_TEXT])
         if text not in self._errors and len(self._errors) >= MAX_ERRORS:
             text = "other errors"
         self._errors[text] = self._errors.get(text, 0) + 1
@@ -101,6 +102,12 @@ class Tally:
         for name in HISTOGRAMS:
             getattr(self, name).clear()
         return made
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class Totals:
