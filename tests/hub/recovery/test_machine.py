@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from moorage.hub.hub import AppServer
+from moorage.hub.recovery.replay import can_return, missed_by
 from moorage.hub.settings import HubSettings
 from moorage.wire.commands import (
     CloseConnections,
@@ -410,6 +411,15 @@ class Histories(RuleBasedStateMachine):
                 if connection.session.peer.namespaces.get(namespace) == session.socket.sid:
                     phone.read()
                     session.socket.check(complete=True)
+
+    @invariant()
+    def a_cheap_look_says_the_same(self) -> None:
+        recovery = self.world.hub().recovery
+        assert recovery is not None
+        for track in tuple(recovery.away.connections.values()):
+            for after in {track.since, recovery.log.position}:
+                complete = missed_by(recovery.log, track, after) is not None
+                assert can_return(recovery.log, track, after) == complete
 
     def teardown(self) -> None:
         """Everyone comes back."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from moorage.hub.hub import Connection
+from moorage.hub.settings import HubSettings
 from moorage.hub.turns import AT_ONCE
 from moorage.wire.commands import (
     EVERYONE,
@@ -18,8 +19,8 @@ from moorage.wire.commands import (
 )
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.reasons import DRAINING, PING_TIMEOUT, RETURNED, TRANSPORT_LOST
-from tests.hub.fakes import HUB, RecordingOpening, RecordingPeer
-from tests.hub.recovery.stage import ROOT, Returning, Stage, room
+from tests.hub.fakes import HUB, RecordingOpening, RecordingPeer, World
+from tests.hub.recovery.stage import ROOT, Returning, Stage, refused, room
 
 
 @pytest.fixture
@@ -312,3 +313,16 @@ def test_the_app_server_hears_of_rooms_while_its_client_is_away(stage: Stage) ->
     peer = stage.server.peer
     assert isinstance(peer, RecordingPeer)
     assert peer.moves == [(former, "/", ("r",), True), (former, "/", ("r",), False)]
+
+
+def test_a_client_that_has_missed_too_much() -> None:
+    stage = Stage(World(hubs={HUB: HubSettings(recovery_session_events=2)}), quiet=True)
+    client = stage.client()
+    former = client.connection
+    client.lose(save=None)
+    for number in range(3):
+        stage.world.emit(ROOT, b'42["missed",%d]' % number)
+    client.come_back(answer=False)
+    assert refused(stage) == {"dropped": 1}
+    assert stage.link.packets(client.connection) == [client.asked]
+    assert ends(stage) == [(former.id, "transport-lost")]

@@ -26,7 +26,7 @@ from moorage.hub.recovery.causes import (
 )
 from moorage.hub.recovery.counts import Counts
 from moorage.hub.recovery.log import Entry
-from moorage.hub.recovery.replay import again, missed_by, position_of, watch_acks
+from moorage.hub.recovery.replay import again, can_return, missed_by, position_of, watch_acks
 from moorage.hub.recovery.state import Recovery
 from moorage.hub.recovery.track import Claim, Track
 from moorage.hub.settings import RecoverySettings
@@ -191,14 +191,15 @@ class Claims:
                 cause = UNSUPPORTED
             else:
                 self.end_former(track)
-                found = missed_by(recovery.log, track, after)
-                if found is not None:
-                    claim = Claim(connection, connect, after)
-                    if track.quiet is not None and track.quiet.server is connection.server:
+                claim = Claim(connection, connect, after)
+                if track.quiet is not None and track.quiet.server is connection.server:
+                    found = missed_by(recovery.log, track, after)
+                    if found is not None:
                         self._back(track, track.quiet, claim, found)
-                    else:
-                        self._tell(track)
-                        self._claim(track, claim)
+                        return True
+                elif can_return(recovery.log, track, after):
+                    self._tell(track)
+                    self._claim(track, claim)
                     return True
                 cause = DROPPED
                 recovery.end(track)

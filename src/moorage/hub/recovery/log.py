@@ -246,6 +246,11 @@ class DeliveryLog:
         lane = self._lanes.get(key)
         return lane is not None and lane.floor > after and lane.floor_time >= confirmed
 
+    def held(self, keys: Iterable[str]) -> tuple[int, int]:
+        """Number of entries in these lanes, and their bytes."""
+        lanes = [lane for key in keys if (lane := self._lanes.get(key)) is not None]
+        return sum([len(lane.entries) for lane in lanes]), sum([lane.bytes for lane in lanes])
+
     def since(self, keys: Iterable[str], after: int) -> list[Entry]:
         """The entries of these lanes after a position, in order."""
         found: dict[int, Entry] = {}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from moorage.hub.hub import Connection, Hub
 from moorage.hub.recovery.carried import missed
 from moorage.hub.recovery.causes import DROPPED, ELSEWHERE, FOREIGN, OFFSET, UNKNOWN, UNSAVED
-from moorage.hub.recovery.replay import identities, missed_by, position_of, start_of
+from moorage.hub.recovery.replay import can_return, identities, missed_by, position_of, start_of
 from moorage.hub.recovery.state import Recovery
 from moorage.hub.recovery.track import Track
 from moorage.wire.recovery.moving import Asked, Denied, More, Offered, Segment, Take, Taken
@@ -85,7 +85,7 @@ class Gifts:
             answer(Denied(asked.number, cause))
             return
         self._end_former(track)
-        if missed_by(recovery.log, track, after) is None:
+        if not can_return(recovery.log, track, after):
             if not asked.whole:
                 recovery.end(track)
             answer(Denied(asked.number, DROPPED))

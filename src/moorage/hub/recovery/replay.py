@@ -34,17 +34,23 @@ def position_of(log: DeliveryLog, track: Track[Any], offset: str | None) -> int 
     return max(found.position, track.since)
 
 
+def can_return(log: DeliveryLog, track: Track[Any], after: int) -> bool:
+    """True if all is kept that a parked socket has missed after a position. Very many clients may come back
+    at once, so the events are looked at only if there may be too many."""
+    lanes = _kept_lanes(log, track, track.past(after), after)
+    if lanes is None:
+        return False
+    settings = log.settings
+    events, size = log.held(lanes)
+    few = events <= settings.recovery_session_events and size <= settings.recovery_session_bytes
+    return (few and track.carried is None) or missed_by(log, track, after) is not None
+
+
 def missed_by(log: DeliveryLog, track: Track[Any], after: int) -> list[Entry] | None:
     """What a parked socket has missed after a position. None if something of it may not be kept."""
-    if track.dismissed or (track.interrupted and after >= track.interrupted):
-        return None
-    if after < track.unknown and track.unknown_time > track.confirmed:
-        return None
-    if track.carried is not None and track.carried.dropped:
-        return None
     past = track.past(after)
-    lanes = _lanes(track, past, after)
-    if any([log.is_missing(key, start, track.confirmed) for key, start in lanes.items()]):
+    lanes = _kept_lanes(log, track, past, after)
+    if lanes is None:
         return None
     found = _unacked_before(track, after) if track.quiet is not None else []
     if track.carried is not None:
@@ -91,6 +97,20 @@ def identities(log: DeliveryLog, track: Track[Any], since: float) -> set[tuple[s
     """The identities of the emits for a socket from this time on, whether it got them or not."""
     lanes = _lanes(track, track.past(track.since), track.since)
     return {(entry.source, entry.number) for entry in log.later(lanes, since) if entry.source}
+
+
+def _kept_lanes(log: DeliveryLog, track: Track[Any], past: Past, after: int) -> dict[str, int] | None:
+    """As `_lanes`. None if something of them may not be kept."""
+    if track.dismissed or (track.interrupted and after >= track.interrupted):
+        return None
+    if after < track.unknown and track.unknown_time > track.confirmed:
+        return None
+    if track.carried is not None and track.carried.dropped:
+        return None
+    lanes = _lanes(track, past, after)
+    if any([log.is_missing(key, start, track.confirmed) for key, start in lanes.items()]):
+        return None
+    return lanes
 
 
 def _lanes(track: Track[Any], past: Past, after: int) -> dict[str, int]:

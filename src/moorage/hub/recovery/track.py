@@ -219,7 +219,9 @@ class Selectable(Subject, Protocol):
 def matches(to: Selection, one: Selectable) -> bool:
     """True if the selection has this member. The caller has checked the connection that it may name."""
     groups = one.groups
-    if any([group is not None and group not in groups for group in (to.group, to.within)]):
+    if (to.group is not None and to.group not in groups) or (
+        to.within is not None and to.within not in groups
+    ):
         return False
     if to.user is not None and to.user != one.user_id:
         return False
