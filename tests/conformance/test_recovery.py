@@ -335,7 +335,7 @@ def test_emits_of_rest_while_it_is_away(
         client = cell.client(query={"access_token": token})
         cell.space.join(client, "r")
         cell.lose(client)
-        text = {"content_type": "text/plain"}
+        text: Any = {"content_type": "text/plain"}
         rest.send_to_all(event(1), **text)
         rest.send_to_group(namespace_group(ns), event(2), **text)
         rest.send_to_group(room_group(ns, "r"), event(3), **text)
