@@ -95,8 +95,8 @@ class Admin:
         count: Count,
         more: Sequence[Operation],
     ) -> list[Route]:
-        """The routes. `known` lists all nodes, `list_nodes` also what heartbeats tell of them. `more`: operations
-        of other parts."""
+        """The routes. `known` lists all nodes, `list_nodes` also what heartbeats tell of them; `more` are the
+        operations of other parts."""
         config = self.config
         proxies = TrustedProxies(config.server.trusted_proxies)
 
