@@ -38,6 +38,8 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "edge/http/refusals.py": "edge/http/test_upgrade.py",
     "edge/settings.py": "config/test_load.py",
     "hub/recovery/causes.py": "hub/recovery/test_claims.py",
+    "cluster/recovery/settings.py": "config/test_load.py",
+    "wire/recovery/journal.py": "hub/journal/test_pages.py",
     "wire/recovery/moving.py": "cluster/recovery/test_fetches.py",
     "wire/recovery/losses.py": "cluster/recovery/test_losses.py",
     "edge/moorage/frames/answers.py": "edge/moorage/test_questions.py",

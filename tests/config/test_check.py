@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from moorage.cluster.recovery.settings import StoreSettings
+from moorage.cluster.settings import ClusterSettings
 from moorage.config.check import HOW_TO_GET_A_KEY, is_loopback, problems, warnings
 from moorage.config.model import Config, KeySettings, ShutdownSettings
 from moorage.control.admin.settings import AdminSettings
@@ -183,3 +185,30 @@ def test_admin_keys_that_are_accepted() -> None:
         )
         assert list(problems(config, serving=True)) == []
         assert "rrr" not in repr(config) and "ooo" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "paths"),
+    [
+        (Config(recovery=StoreSettings(store="jetstream")), ["recovery.store"]),
+        (Config(recovery=StoreSettings(store="jetstream"), workers=2), []),
+        (
+            Config(
+                recovery=StoreSettings(store="jetstream"), cluster=ClusterSettings(nats_url=("nats://a",))
+            ),
+            [],
+        ),
+        (Config(recovery=StoreSettings(store="file")), ["recovery.folder"]),
+        (Config(recovery=StoreSettings(store="file", folder="/data")), []),
+        (Config(recovery=StoreSettings(store="file", folder="/data"), workers=2), ["recovery.store"]),
+        (
+            Config(
+                recovery=StoreSettings(store="file", folder="/data"),
+                cluster=ClusterSettings(nats_url=("nats://a",)),
+            ),
+            ["recovery.store"],
+        ),
+    ],
+)
+def test_where_recovery_stores(config: Config, paths: list[str]) -> None:
+    assert [path for path, _ in problems(config, serving=False)] == paths

@@ -19,9 +19,7 @@ class Pages:
         self._pages = self._pages[start:]
         self.is_cut = bool(self._pages) and self._pages[0].number != 1
         """True if something is missing in front."""
-        self.first_now = self._pages[0].now if self._pages else 0.0
         self.last_now = self._pages[-1].now if self._pages else 0.0
-        self.last_wall = self._pages[-1].wall if self._pages else 0.0
 
     def entries(self) -> Iterator[Entry]:
         """All entries, in order."""

@@ -1,0 +1,117 @@
+"""Which node goes on with the sockets of a lost one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from moorage.cluster.recovery.jetstream import StoreError
+from moorage.cluster.recovery.lost_nodes import LostNodes, heir_of
+from tests.hub.fakes import HUB
+from tests.hub.journal.loss import INSTANCE, Keeper
+from tests.hub.recovery.stage import ROOT
+
+
+class Journals:
+    """Those of lost nodes."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, list[bytes]] = {}
+        self.fails = False
+
+    async def take_over(self, node: str) -> list[bytes] | None:
+        if self.fails:
+            raise StoreError("gone")
+        return self.pages.pop(node, None)
+
+    async def others(self) -> list[str]:
+        if self.fails:
+            raise StoreError("gone")
+        return list(self.pages)
+
+
+class Heir(Keeper):
+    """A node that hears of lost ones."""
+
+    def __init__(self, *peers: str) -> None:
+        super().__init__()
+        self.journals = Journals()
+        self.peers = set(peers)
+        turns = self.world.node.turns
+        self.lost = LostNodes(self.journals, self.heirs, turns, "own", lambda: self.peers)
+
+    async def read(self) -> None:
+        """Until what is on its way has been read."""
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self.world.settle()
+
+
+def test_all_nodes_choose_alike() -> None:
+    nodes = [f"node-{number}" for number in range(5)]
+    chosen = Counter(heir_of(f"lost-{number}", nodes) for number in range(500))
+    assert set(chosen) == set(nodes)
+    assert min(chosen.values()) > 50
+    assert all(heir_of("lost", nodes) == heir_of("lost", reversed(nodes)) for _ in range(3))
+
+
+async def test_the_heir_reads_the_journal() -> None:
+    lost, heir = Keeper(), Heir()
+    client = lost.client()
+    lost.emit(ROOT, b'42["a",1]')
+    heir.journals.pages["lost"] = lost.pages
+    heir.lost.remove("lost")
+    assert heir.heirs.is_reading("lost")
+    await heir.read()
+    heir.heirs.handed_over("lost", HUB, INSTANCE, 1)
+    client.stage = heir
+    client.save(b"")
+    client.come_back()
+    assert [event[2] for event in client.events] == [1]
+
+
+async def test_another_node_is_the_heir() -> None:
+    heir = Heir("peer")
+    names = [f"lost-{number}" for number in range(99)]
+    lost = next(name for name in names if heir_of(name, ("own", "peer")) == "peer")
+    called: list[str] = []
+    heir.heirs.once_known(lost, lambda: called.append("known"))
+    heir.lost.remove(lost)
+    assert called == ["known"]
+    assert not heir.heirs.waits(lost)
+    assert heir.heirs.is_alive("peer")
+
+
+async def test_another_node_was_faster() -> None:
+    heir = Heir()
+    heir.lost.remove("lost")
+    await heir.read()
+    assert (heir.heirs.waits("lost"), heir.heirs.was_unread("lost")) == (False, False)
+
+
+@pytest.mark.parametrize("bad", [b"\xc1", b"\x94\x01\xca\x00\x00\x00\x00\xca\x00\x00\x00\x00\x91\x91\x63"])
+async def test_pages_that_cannot_be_read(bad: bytes) -> None:
+    heir = Heir()
+    heir.journals.pages["lost"] = [bad]
+    heir.lost.remove("lost")
+    await heir.read()
+    assert heir.heirs.was_unread("lost")
+
+
+async def test_a_store_that_is_gone() -> None:
+    heir = Heir()
+    heir.journals.fails = True
+    heir.lost.remove("lost")
+    await heir.read()
+    assert heir.heirs.was_unread("lost")
+    assert await heir.lost.restart() == []
+
+
+async def test_a_restart() -> None:
+    lost, heir = Keeper(), Heir()
+    lost.client()
+    heir.journals.pages = {"a": lost.pages, "b": []}
+    assert await heir.lost.restart() == ["a", "b"]
+    assert heir.heirs.waits("a")

@@ -1,0 +1,188 @@
+"""A delivery log that is written once more from a journal has the same sockets, groups and events."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.hub.commands import execute
+from moorage.hub.journal import scribe
+from moorage.hub.journal.pages import Pages
+from moorage.hub.journal.scribe import REPEAT_SECONDS
+from moorage.hub.recovery.causes import DROPPED
+from moorage.hub.turns import finished
+from moorage.wire.commands import LeaveGroups, Selection, Send
+from moorage.wire.groups import room_group
+from tests.hub.fakes import HUB
+from tests.hub.journal.loss import INSTANCE, Keeper, moves
+from tests.hub.recovery.stage import ROOT, refused, room
+
+
+@pytest.fixture
+def lost() -> Keeper:
+    return Keeper()
+
+
+@pytest.fixture
+def heir() -> Keeper:
+    return Keeper()
+
+
+def test_a_socket_whose_client_was_away(lost: Keeper, heir: Keeper) -> None:
+    client = lost.client("/", "/b")
+    lost.world.join(client.connection, "a")
+    client.lose(save=b'{"name":"Ann"}')
+    lost.emit(room("a"), b'42["a",1]')
+    to = Selection(connection=client.connection.id)
+    lost.world.execute(LeaveGroups(HUB, to, (room_group("/", "a"),)))
+    lost.emit(room("a"), b'42["a",2]')
+    lost.emit(ROOT, b'42["a",3]')
+    heir.inherit(lost)
+    moves(client, heir)
+    (_, socket) = heir.returns.sockets[0]
+    assert (socket.rooms, socket.data) == ((), b'{"name":"Ann"}')
+    assert [event[2] for event in client.events] == [1, 3]
+
+
+def test_a_socket_whose_client_has_come_back(lost: Keeper, heir: Keeper) -> None:
+    client = lost.client()
+    client.lose()
+    lost.emit(ROOT, b'42["a",1]')
+    client.come_back()
+    lost.world.join(client.connection, "a", "b")
+    lost.world.execute(LeaveGroups(HUB, Selection(connection=client.connection.id), (room_group("/", "b"),)))
+    lost.emit(room("b"), b'42["a",2]')
+    lost.emit(room("a"), b'42["a",3]')
+    lost.world.send(client.connection, b'42["a",4]')
+    heir.inherit(lost)
+    client.stage = heir
+    client.save(b"")
+    client.come_back()
+    assert [event[2] for event in client.events] == [3, 4]
+
+
+def test_sockets_that_have_ended(lost: Keeper, heir: Keeper) -> None:
+    client, other = lost.client(), lost.client()
+    lost.world.send(client.connection, b"41")
+    lost.world.execute(Send(HUB, ROOT, b'42["a",1]'))
+    heir.inherit(lost)
+    moves(client, heir, answer=False)
+    assert refused(heir) == {"unknown": 1}
+    other.stage = heir
+    other.save(b"")
+    other.come_back()
+    assert [event[2] for event in other.events] == [1], "an emit without an identity"
+
+
+def test_old_pages_are_not_needed(lost: Keeper, heir: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scribe, "REPEAT_SECONDS", 1.0)
+    recovery = lost.world.hub().recovery
+    assert recovery is not None
+    recovery.margin = 2.0
+    client, away = lost.client(), lost.client()
+    lost.world.join(client.connection, "a")
+    lost.emit(room("a"), b'42["a",1]')
+    client.read()
+    away.lose()
+    old = len(lost.pages)
+    for _ in range(8):
+        lost.tick(1.0)
+    lost.emit(room("a"), b'42["a",2]')
+    del lost.pages[:old]
+    heir.inherit(lost)
+    client.stage = heir
+    client.save(b"")
+    client.come_back()
+    assert [event[2] for event in client.events] == [2]
+    # It has gone away before what is known begins.
+    moves(away, heir, answer=False)
+    assert refused(heir) == {DROPPED: 1}
+
+
+def test_what_is_missing_is_noticed(lost: Keeper, heir: Keeper) -> None:
+    client = lost.client()
+    lost.emit(ROOT, b'42["a",1]')
+    client.read()
+    lost.emit(ROOT, b'42["a",2]')
+    old = len(lost.pages)
+    lost.tick(REPEAT_SECONDS + 1)
+    lost.emit(ROOT, b'42["a",3]')
+    del lost.pages[:old]
+    heir.inherit(lost)
+    client.stage = heir
+    client.save(b"")
+    client.come_back(answer=False)
+    assert refused(heir) == {DROPPED: 1}
+
+
+def test_entries_of_an_unknown_log_are_skipped(lost: Keeper, heir: Keeper) -> None:
+    lost.client()
+    lost.emit(ROOT, b'42["a",1]')
+    pages = lost.pages[1:]
+    heir.heirs.expect("lost")
+    finished(heir.heirs.read("lost", Pages(pages)))
+    assert heir.heirs.estate("lost", HUB) is None
+    assert not heir.heirs.waits("lost")
+
+
+def test_an_emit_in_steps_that_was_not_over(
+    lost: Keeper, heir: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some clients had it, and others had later events instead."""
+    monkeypatch.setattr(execute, "FEW", 0)
+    monkeypatch.setattr(execute, "FEW_RECIPIENTS", 0)
+    client = lost.client()
+    job = lost.world.node.submit(
+        Send(HUB, ROOT, b'42["large",1]', source=INSTANCE, number=1), lambda _about, _outcome: None
+    )
+    assert job is not None
+    lost.world.send(client.connection, b'42["later",2]')
+    client.read()
+    assert [event[2] for event in client.events] == [2]
+    heir.inherit(lost)
+    client.stage = heir
+    client.save(b"")
+    client.come_back(answer=False)
+    assert refused(heir) == {DROPPED: 1}
+
+
+def test_an_emit_in_steps_that_was_over(lost: Keeper, heir: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execute, "FEW", 0)
+    monkeypatch.setattr(execute, "FEW_RECIPIENTS", 0)
+    client = lost.client()
+    lost.emit(ROOT, b'42["large",1]')
+    client.read()
+    heir.inherit(lost)
+    client.stage = heir
+    client.save(b"")
+    client.come_back()
+    assert len(heir.returns.sockets) == 1
+    assert client.events == []
+
+
+def test_packets_that_are_handed_over(lost: Keeper, heir: Keeper) -> None:
+    client = lost.client()
+    client.connection.channel = 7
+    lost.tick(REPEAT_SECONDS + 1)
+    heir.inherit(lost, settle=False)
+    estate = heir.heirs.estate("lost", HUB)
+    assert estate is not None
+    assert estate.since("nobody") == 0
+    assert estate.after("nobody", None, whole=False) is None
+    assert estate.missed("nobody", 0) is None
+    estate.packet(client.connection.id, b'42["direct",1]')
+    heir.heirs.handed_over("lost", HUB, INSTANCE, 0)
+    client.stage = heir
+    client.save(b"")
+    client.come_back()
+    assert [event[2] for event in client.events] == [1]
+
+
+def test_events_with_acks_are_not_sent_again(lost: Keeper, heir: Keeper) -> None:
+    client = lost.client()
+    lost.world.send(client.connection, b'423["ask",1]')
+    lost.emit(ROOT, b'42["a",2]')
+    heir.inherit(lost)
+    client.stage = heir
+    client.save(b"")
+    client.come_back()
+    assert [event[2] for event in client.events] == [2]

@@ -1,0 +1,246 @@
+"""A node is lost, and another one goes on with its sockets."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.hub.journal.heirs import HAND_OVER_SECONDS, RETURN_SECONDS
+from moorage.hub.journal.pages import Pages
+from moorage.hub.recovery.causes import DROPPED, OFFSET
+from moorage.hub.turns import finished
+from moorage.wire.commands import (
+    CloseConnections,
+    JoinGroups,
+    LeaveGroups,
+    LeaveNamespace,
+    Selection,
+)
+from moorage.wire.groups import room_group
+from tests.hub.fakes import HUB, RecordingPeer
+from tests.hub.journal.loss import INSTANCE, SESSION, Keeper, emit, moves
+from tests.hub.recovery.stage import ROOT, refused, room
+
+
+@pytest.fixture
+def lost() -> Keeper:
+    return Keeper()
+
+
+@pytest.fixture
+def heir() -> Keeper:
+    return Keeper()
+
+
+def test_a_client_gets_what_it_has_missed_once_and_in_order(lost: Keeper, heir: Keeper) -> None:
+    client = lost.client()
+    lost.world.join(client.connection, "a")
+    lost.emit(room("a"), b'42["seen",1]')
+    client.read()
+    lost.emit(room("a"), b'42["missed",2]')
+    lost.emit(ROOT, b'42["all",3]')
+    lost.world.send(client.connection, b'42["direct",4]')
+    heir.inherit(lost, settle=False)
+    heir.heirs.hand_over("lost", HUB, emit(room("a"), b'42["unfinished",5]', 4))
+    heir.heirs.handed_over("lost", HUB, INSTANCE, 4)
+    heir.emit(room("a"), b'42["later",6]', 5)
+    client.stage = heir
+    client.save(b'{"name":"Ann"}')
+    client.come_back()
+    (_, socket) = heir.returns.sockets[0]
+    assert (socket.sid, socket.rooms, socket.data) == (client.sid["/"], ("a",), b'{"name":"Ann"}')
+    assert [event[2] for event in client.events] == [2, 3, 4, 5, 6]
+    assert heir.heirs.inherited == 1
+
+
+def test_what_the_lost_node_has_carried_out_is_not_carried_out_again(lost: Keeper, heir: Keeper) -> None:
+    client = lost.client()
+    lost.emit(ROOT, b'42["a",1]')
+    lost.take(1)
+    heir.inherit(lost, settle=False)
+    estate = heir.heirs.estate("lost", HUB)
+    assert estate is not None
+    assert [estate.is_news(SESSION, *place) for place in ((1, 0), (1, 9), (2, 0))] == [False, False, True]
+    assert estate.is_news("another", 1, 0)
+    heir.heirs.hand_over("lost", HUB, emit(ROOT, b'42["a",1]', 1))
+    # It was carried out here before the app server handed over.
+    heir.emit(ROOT, b'42["b",2]', 2)
+    heir.heirs.hand_over("lost", HUB, emit(ROOT, b'42["b",2]', 2))
+    heir.heirs.handed_over("lost", HUB, INSTANCE, 2)
+    client.stage = heir
+    client.save(b"")
+    client.come_back()
+    assert [event[2] for event in client.events] == [1, 2]
+
+
+def test_groups_change_by_what_is_handed_over(lost: Keeper, heir: Keeper) -> None:
+    client, other, third = lost.client(), lost.client(), lost.client()
+    for each in (client, other):
+        lost.world.join(each.connection, "a")
+    heir.inherit(lost, settle=False)
+    to = Selection(connection=client.connection.id)
+    a, b, c = (room_group("/", name) for name in "abc")
+    for command in (
+        JoinGroups(HUB, to, (b, c)),
+        LeaveGroups(HUB, to, (c,)),
+        LeaveGroups(HUB, Selection(connection=other.connection.id), None),
+        CloseConnections(HUB, Selection(connection=third.connection.id)),
+    ):
+        heir.heirs.hand_over("lost", HUB, command)
+    heir.heirs.handed_over("lost", HUB, INSTANCE, 9)
+    heir.emit(room("b"), b'42["b",1]', 10)
+    heir.emit(room("a"), b'42["a",2]', 11)
+    for each in (client, other):
+        each.stage = heir
+        each.save(b"")
+        each.come_back()
+    assert [event[2] for event in client.events] == [1, 2]
+    assert other.events == []
+    moves(third, heir, answer=False)
+    assert refused(heir) == {"unknown": 1}
+    assert a in client.connection.groups
+
+
+def test_a_socket_that_ends_by_what_is_handed_over(lost: Keeper, heir: Keeper) -> None:
+    client = lost.client()
+    heir.inherit(lost, settle=False)
+    to = Selection(connection=client.connection.id)
+    heir.heirs.hand_over("lost", HUB, LeaveNamespace(HUB, to, "/", close=False))
+    heir.heirs.handed_over("lost", HUB, INSTANCE, 0)
+    moves(client, heir, answer=False)
+    assert refused(heir) == {"unknown": 1}
+
+
+def test_clients_wait_until_all_have_handed_over(lost: Keeper, heir: Keeper) -> None:
+    lost.client()
+    called: list[str] = []
+    heir.heirs.expect("lost")
+    heir.heirs.once_known("lost", lambda: called.append("known"))
+    assert heir.heirs.is_reading("lost")
+    assert heir.heirs.waits("lost")
+    heir.heirs.when_open("lost", lambda: called.append("open"))
+    finished(heir.heirs.read("lost", Pages(lost.pages)))
+    assert called == ["known"]
+    heir.heirs.dropped("somebody")
+    assert heir.heirs.waits("lost")
+    heir.heirs.dropped(INSTANCE)
+    assert called == ["known", "open"]
+    assert not heir.heirs.waits("lost")
+    assert heir.heirs.estate("lost", HUB) is None
+
+
+def test_an_app_server_that_hands_nothing_over_in_time(lost: Keeper, heir: Keeper) -> None:
+    """It has sent something that is missing."""
+    client = lost.client()
+    heir.inherit(lost, settle=False)
+    heir.tick(HAND_OVER_SECONDS - 0.1)
+    assert heir.heirs.waits("lost")
+    heir.tick(0.2)
+    assert not heir.heirs.waits("lost")
+    moves(client, heir, answer=False)
+    assert refused(heir) == {"unknown": 1}
+
+
+def test_an_app_server_that_is_gone_too(lost: Keeper, heir: Keeper) -> None:
+    client = lost.client()
+    heir.server.instance = "another"
+    heir.inherit(lost, settle=False)
+    heir.tick(HAND_OVER_SECONDS + 0.1)
+    client.stage = heir
+    client.save(b"")
+    client.come_back()
+    assert len(heir.returns.sockets) == 1
+
+
+def test_a_journal_that_cannot_be_read(heir: Keeper) -> None:
+    heir.heirs.expect("lost")
+    heir.heirs.give_up("lost", unread=True)
+    assert (heir.heirs.was_unread("lost"), heir.heirs.unread, heir.heirs.waits("lost")) == (True, 1, False)
+    assert not heir.heirs.was_unread("another")
+    assert not heir.heirs.is_alive("lost")
+    heir.heirs.hand_over("lost", HUB, emit(ROOT, b'42["a"]', 1))
+    heir.heirs.handed_over("another", HUB, INSTANCE, 1)
+
+
+def test_a_node_that_was_restarted_waits_for_its_app_servers(lost: Keeper) -> None:
+    client = lost.client()
+    lost.emit(ROOT, b'42["a",1]')
+    again = Keeper()
+    hub = again.world.hub()
+    hub.recovery = None
+    again.heirs.expect("lost")
+    finished(again.heirs.read("lost", Pages(lost.pages)))
+    again.tick(HAND_OVER_SECONDS + 1)
+    assert again.heirs.waits("lost")
+    other, _ = again.world.server("s2", "other", peer=RecordingPeer())
+    other.instance = "other"
+    again.world.node.claims.turn_on(
+        again.world.hub("other"),
+        other,
+        again.returns,
+        60.0,
+        settings=again.world.node.hub_settings("other"),
+        news=None,
+    )
+    assert again.heirs.estate("lost", HUB) is None
+    again.recoverable(again.server)
+    again.heirs.handed_over("lost", HUB, INSTANCE, 1)
+    client.stage = again
+    client.save(b"")
+    client.come_back()
+    assert [event[2] for event in client.events] == [1]
+
+
+def test_a_node_that_was_restarted_without_app_servers(lost: Keeper) -> None:
+    lost.client()
+    again = Keeper()
+    again.world.hub().recovery = None
+    again.heirs.expect("lost")
+    finished(again.heirs.read("lost", Pages(lost.pages)))
+    again.tick(RETURN_SECONDS + 1)
+    assert not again.heirs.waits("lost")
+
+
+def test_a_node_that_was_held_for_lost_is_lost(lost: Keeper, heir: Keeper) -> None:
+    """Its sockets are here twice; the latter ones count."""
+    client = lost.client()
+    heir.inherit(lost)
+    lost.emit(ROOT, b'42["a",1]')
+    client.read()
+    lost.emit(ROOT, b'42["b",2]')
+    heir.inherit(lost)
+    client.stage = heir
+    client.save(b"")
+    client.come_back()
+    assert [event[2] for event in client.events] == [2]
+
+
+def test_many_lost_nodes(heir: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moorage.hub.journal.heirs.REMEMBERED", 1)
+    heir.heirs.expect("a")
+    heir.heirs.expect("b")
+    assert not heir.heirs.waits("a")
+
+
+@pytest.mark.parametrize("offset", ["other.1", "nonsense", "unsent"])
+def test_an_offset_that_the_client_cannot_have(lost: Keeper, heir: Keeper, offset: str) -> None:
+    client = lost.client()
+    recovery = lost.world.hub().recovery
+    assert recovery is not None
+    heir.inherit(lost)
+    offset = f"{recovery.log.epoch}.ff" if offset == "unsent" else offset
+    moves(client, heir, offset=offset, answer=False)
+    assert refused(heir) == {OFFSET: 1}
+
+
+def test_too_much_was_missed(heir: Keeper) -> None:
+    lost = Keeper(recovery_room_events=2)
+    client = lost.client()
+    lost.world.join(client.connection, "a")
+    lost.emit(room("a"), b'42["a",0]')
+    client.read()
+    for number in range(5):
+        lost.emit(room("a"), b'42["a",%d]' % number)
+    small = Keeper(recovery_room_events=2)
+    small.inherit(lost)
+    moves(client, small, answer=False)
+    assert refused(small) == {DROPPED: 1}

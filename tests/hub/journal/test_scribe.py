@@ -1,0 +1,31 @@
+"""What is described again, and when."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from moorage.hub.journal import scribe
+from moorage.hub.journal.pages import Pages
+from moorage.hub.journal.scribe import REPEAT_SECONDS
+from moorage.wire.recovery.journal import Known
+from tests.hub.journal.loss import Keeper
+
+
+def test_each_socket_is_described_again_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scribe, "AT_ONCE", 1)
+    keeper = Keeper()
+    clients = [keeper.client() for _ in range(8)]
+    keeper.tick(0.25)
+    begun = len(keeper.pages)
+    for _ in range(round(4 * (REPEAT_SECONDS + 3))):
+        keeper.tick(0.25)
+        keeper.world.settle()
+        if clients[-1].connection.tracks is not None and len(keeper.pages) > begun + 3:
+            # It ends while the round goes on.
+            keeper.world.send(clients.pop().connection, b"41") if len(clients) == 8 else None
+    seen = Counter(
+        entry.pid for entry in Pages(keeper.pages).entries() if isinstance(entry, Known) and not entry.new
+    )
+    assert all(seen[client.pid["/"]] >= 1 for client in clients)
