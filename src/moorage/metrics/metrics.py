@@ -144,8 +144,7 @@ class Metrics:
         def by_transport(websocket: int, polling: int) -> dict[tuple[str, ...], float]:
             return {("websocket",): websocket, ("polling",): polling}
 
-        hub, cluster, recovery = self.gauges.traffic(), self.gauges.cluster(), self.gauges.recovery()
-        stored = self.gauges.stored()
+        hub = self.gauges.traffic()
         return {
             "connects": {(): self.connects},
             "disconnects": _sum(((_reason(name),), n) for name, n in self.disconnects.items()),
@@ -178,6 +177,12 @@ class Metrics:
             "log_lines_suppressed": {(): self.gauges.log_lines_suppressed()},
             "api_requests": _sum(_api_rows(self.api_requests)),
             "admin_requests": _sum(_api_rows(self.admin_requests)),
+            **self._cluster_counters(),
+        }
+
+    def _cluster_counters(self) -> dict[str, dict[tuple[str, ...], float]]:
+        cluster, recovery, stored = self.gauges.cluster(), self.gauges.recovery(), self.gauges.stored()
+        return {
             "recovery_parks": {(): recovery.parks},
             "recovery_resumed": {(): recovery.resumed},
             "recovery_refused": {(cause,): n for cause, n in recovery.refused.items()},
