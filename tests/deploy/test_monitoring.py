@@ -80,6 +80,7 @@ FIRES: dict[str, dict[str, str]] = {
     "MoorageRecoveryForgets": {f'moorage_recovery_refused_total{{{NODE}, cause="dropped"}}': "0+5x30"},
     "MoorageHandoversFail": {f'moorage_handovers_total{{{NODE}, result="resumed"}}': "0+1x30"},
     "MoorageCertificateExpires": {f"moorage_tls_certificate_expiry_seconds{{{NODE}}}": "500000+0x90"},
+    "MoorageCannotStore": {f"moorage_recovery_store_failures_total{{{NODE}}}": "0+1x30"},
     "MoorageClientsLackedEvents": {f"moorage_recovery_incomplete_total{{{NODE}}}": "0+1x30"},
 }
 """Values per minute, in promtool's notation, at which the alert fires: after 20 minutes, or after 80."""
@@ -112,6 +113,7 @@ QUIET: dict[str, str] = {
     f'moorage_handovers_total{{{NODE}, result="moved"}}': "0+100x30",
     f"moorage_tls_certificate_expiry_seconds{{{NODE}}}": "5000000+0x90",
     f"moorage_recovery_incomplete_total{{{NODE}}}": "3+0x30",
+    f"moorage_recovery_store_failures_total{{{NODE}}}": "2+0x30",
 }
 
 
