@@ -76,6 +76,10 @@ async def test_a_client_is_closed_after_it_has_read_everything() -> None:
                 polled += reply.body.decode().split("\x1e")
             assert polled == [f'42["{number}"]' for number in range(25)]
             assert (await polling.get()).json()["reason"] == "draining"
+            for _ in range(3):
+                await link.next(v1.Closed)
+            # The service waits until the app server has taken the ends.
+            await link.ack()
             assert await asyncio.to_thread(service.wait_exit) == 0
             assert not [line for line in service.lines if "before they had read" in line]
             for socket in (slow, quick):

@@ -353,7 +353,7 @@ async def test_a_cut_in_the_middle_of_a_stop() -> None:
 
 async def test_a_stop_with_answers_under_way() -> None:
     """Whatever is queued in that moment: the stop goes on to its end."""
-    with MoorageProcess("--set", "shutdown.lb_wait=0s", "--set", "shutdown.timeout=4s") as service:
+    with MoorageProcess("--set", "shutdown.lb_wait=0s", "--set", "shutdown.timeout=2s") as service:
         async with TunnelLink(service, "app") as link:
             sockets = [await WebSocket.session(service.url, "/socket.io/") for _ in range(20)]
             service.signal(signal.SIGTERM)
