@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 ARGS ?=
 
-.PHONY: help dist setup run test test-slow test-install coverage lint types bench bench-simulation bench-scale fuzz lock clean
+.PHONY: help dist setup run test test-slow test-install coverage lint types bench bench-simulation bench-scale fuzz screenshots lock clean
 
 help:
 	@echo "make run    Moorage and the sample chat; prints the page's address, Ctrl-C ends both"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-scale  100,000 idle clients over the workers of this machine: memory, CPU"
 	@echo "make bench-simulation  clusters of 10, 64 and 1,000 nodes without sockets: messages, memory, CPU"
 	@echo "make fuzz   the decoders' fuzz targets, long run"
+	@echo "make screenshots  the pictures of docs/howto/use-the-dashboard.md, five minutes"
 	@echo "make dist   the Python wheel and the npm package, in dist/ (docs/howto/install.md)"
 	@echo "make setup  everything that run, test, lint and types need"
 	@echo "make lock   rewrite requirements/*.txt from pyproject.toml"
@@ -71,6 +72,9 @@ bench-simulation: .venv/.ready
 
 fuzz: .venv/.ready tests/node/node_modules/.ready
 	@$(PY) -m fuzz $(ARGS)
+
+screenshots: .venv/.ready tests/node/node_modules/.ready sdk-node/dist/.ready chromium
+	@MOORAGE_PYTHON=$(PY) PYTHONPATH=src node scripts/dashboard_screenshots.mjs
 
 lock:
 	@scripts/lock.sh $(ARGS)

@@ -21,7 +21,10 @@ describe("a connection", () => {
     const w = world(t, service);
     const io = await w.app();
     io.on("connection", (socket) => socket.on("ask", (_question, answer) => answer("yes")));
-    const client = await w.client({ query: { access_token: service.token(w.hub, { sub: "ada" }) }, extraHeaders: { cookie: "session=secret" } });
+    const client = await w.client({
+      query: { access_token: service.token(w.hub, { sub: "ada" }) },
+      extraHeaders: { cookie: "session=secret" },
+    });
     const page = await browser.signedIn(t, service, `#/connections?hub=${w.hub}&user=ada`, options);
     await page.locator("tbody a.primary").click();
     await page.locator(".facts").waitFor();
@@ -38,7 +41,7 @@ describe("a connection", () => {
     await page.getByText("Request of the client").click();
     await shows(page.getByRole("row", { name: "cookie" }), "***");
     const text = await page.locator("main").textContent();
-    assert.doesNotMatch(text, /eyJ|secret/, "neither the token nor the cookie");
+    assert.doesNotMatch(text, /eyJhbGciOi|session=secret/, "neither the token nor the cookie");
   });
 
   it("is found by the id of its socket, too, and the link can be shared", async (t) => {
@@ -80,7 +83,8 @@ describe("a connection", () => {
     await page.locator("td .badge", { hasText: "red" }).waitFor({ state: "detached" });
     await visit(page, "#/audit");
     await shows(page.locator("tbody"), w.hub);
-    for (const action of ["join", "leave"]) await page.getByRole("cell", { name: action, exact: true }).first().waitFor();
+    for (const action of ["join", "leave"])
+      await page.getByRole("cell", { name: action, exact: true }).first().waitFor();
   });
 
   it("is closed, and the page says how it ended", async (t) => {
@@ -107,7 +111,11 @@ describe("a connection", () => {
     const { w, client, page } = await opened(t, { expected: /status of 403/ });
     const body = JSON.stringify({ hub: w.hub, user: "ada" });
     const status = await page.evaluate(async (sent) => {
-      const plain = await fetch("/api/v1/disconnect", { method: "POST", headers: { "content-type": "application/json" }, body: sent });
+      const plain = await fetch("/api/v1/disconnect", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: sent,
+      });
       return plain.status;
     }, body);
     assert.equal(status, 403, "the cookie alone is not enough");

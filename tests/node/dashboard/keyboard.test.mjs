@@ -21,7 +21,17 @@ describe("the keyboard", () => {
 
   it("reaches every page with g and a letter", async (t) => {
     const page = await browser.signedIn(t, service);
-    const pages = { c: "Connections", r: "Rooms", h: "Hubs", a: "App servers", n: "Nodes", t: "Live trace", d: "Disconnects", l: "Audit log", o: "Overview" };
+    const pages = {
+      c: "Connections",
+      r: "Rooms",
+      h: "Hubs",
+      a: "App servers",
+      n: "Nodes",
+      t: "Live trace",
+      d: "Disconnects",
+      l: "Audit log",
+      o: "Overview",
+    };
     for (const [letter, name] of Object.entries(pages)) {
       await page.keyboard.press("g");
       await page.keyboard.press(letter);
@@ -67,7 +77,8 @@ describe("the keyboard", () => {
     const page = await browser.signedIn(t, service, `#/connections?hub=${w.hub}`);
     const links = page.locator("tbody a.primary");
     await poll(async () => (await links.count()) === 2, "two rows");
-    const at = () => page.evaluate(() => [...document.querySelectorAll("tbody a.primary")].indexOf(document.activeElement));
+    const at = () =>
+      page.evaluate(() => [...document.querySelectorAll("tbody a.primary")].indexOf(document.activeElement));
     await page.keyboard.press("j");
     await page.keyboard.press("j");
     await page.keyboard.press("j");

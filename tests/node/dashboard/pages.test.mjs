@@ -6,8 +6,15 @@ import { Service } from "../lib/service.mjs";
 import { world } from "../lib/world.mjs";
 
 const PAGES = {
-  overview: "Overview", connections: "Connections", rooms: "Rooms", hubs: "Hubs", apps: "App servers", nodes: "Nodes",
-  trace: "Live trace", disconnects: "Disconnects", audit: "Audit log",
+  overview: "Overview",
+  connections: "Connections",
+  rooms: "Rooms",
+  hubs: "Hubs",
+  apps: "App servers",
+  nodes: "Nodes",
+  trace: "Live trace",
+  disconnects: "Disconnects",
+  audit: "Audit log",
 };
 /** Text that becomes a script, or leaves its attribute, in a page that makes HTML from strings. */
 const MARKUP = `<img src=x onerror="alert(1)">'"><script>alert(2)</script>`;
@@ -32,8 +39,15 @@ describe("every page", () => {
   it("says what to do while there are no clients", async (t) => {
     const page = await browser.signedIn(t, service);
     const empty = {
-      overview: "No clients yet", connections: "No clients yet", rooms: "No such room", hubs: "No hub is in use", apps: "No app server is connected",
-      nodes: "ready", trace: "Nothing has passed yet", disconnects: "Nobody has left", audit: "No actions yet",
+      overview: "No clients yet",
+      connections: "No clients yet",
+      rooms: "No such room",
+      hubs: "No hub is in use",
+      apps: "No app server is connected",
+      nodes: "ready",
+      trace: "Nothing has passed yet",
+      disconnects: "Nobody has left",
+      audit: "No actions yet",
     };
     for (const [name, text] of Object.entries(empty)) {
       await visit(page, `#/${name}`);
@@ -88,7 +102,16 @@ describe("every page", () => {
     client.disconnect();
     await visit(page, `#/disconnects?user=${encodeURIComponent(MARKUP)}`);
     await shows(page.locator("tbody"), MARKUP);
-    for (const hostile of ["%", "#", "%3Cscript%3E", "..%2F..%2Fapi", "a/b/c?x=<b>", "\u0000", "constructor", "__proto__"]) {
+    for (const hostile of [
+      "%",
+      "#",
+      "%3Cscript%3E",
+      "..%2F..%2Fapi",
+      "a/b/c?x=<b>",
+      "\u0000",
+      "constructor",
+      "__proto__",
+    ]) {
       await page.evaluate((to) => (location.hash = to), `#/${hostile}`);
       await page.evaluate((to) => (location.hash = to), `#/connections/${hostile}`);
     }
@@ -99,7 +122,9 @@ describe("every page", () => {
   it("fits on a phone", async (t) => {
     const w = world(t, service);
     await app(w, "lobby", "a-room-with-a-very-long-name-".repeat(6));
-    await w.client({ query: { access_token: service.token(w.hub, { sub: "somebody-with-a-very-long-name-".repeat(4) }) } });
+    await w.client({
+      query: { access_token: service.token(w.hub, { sub: "somebody-with-a-very-long-name-".repeat(4) }) },
+    });
     const page = await browser.signedIn(t, service, "#/", PHONE);
     for (const [name, title] of Object.entries(PAGES)) {
       await page.getByRole("button", { name: "Menu" }).click();
@@ -122,8 +147,12 @@ describe("every page", () => {
     for (const name of Object.keys(PAGES)) {
       await visit(page, `#/${name}`);
       const nameless = await page.evaluate(() => {
-        const fields = [...document.querySelectorAll("input, select, textarea")].filter((field) => field.labels.length === 0 && !field.ariaLabel);
-        const buttons = [...document.querySelectorAll("button, a")].filter((button) => button.textContent.trim() === "" && !button.ariaLabel);
+        const fields = [...document.querySelectorAll("input, select, textarea")].filter(
+          (field) => field.labels.length === 0 && !field.ariaLabel,
+        );
+        const buttons = [...document.querySelectorAll("button, a")].filter(
+          (button) => button.textContent.trim() === "" && !button.ariaLabel,
+        );
         const tables = [...document.querySelectorAll("table")].filter((one) => !one.caption || !one.tHead);
         const plots = [...document.querySelectorAll(".plot")].filter((plot) => !plot.ariaLabel);
         return [...fields, ...buttons, ...tables, ...plots].map((element) => element.outerHTML);

@@ -36,7 +36,10 @@ describe("a session", () => {
   it("keeps its cookie from scripts", async (t) => {
     const page = await browser.signedIn(t, service);
     const [cookie] = await page.context().cookies();
-    assert.deepEqual([cookie.name, cookie.httpOnly, cookie.sameSite, cookie.path], ["moorage_admin", true, "Strict", "/"]);
+    assert.deepEqual(
+      [cookie.name, cookie.httpOnly, cookie.sameSite, cookie.path],
+      ["moorage_admin", true, "Strict", "/"],
+    );
     assert.equal(await page.evaluate(() => document.cookie), "");
   });
 

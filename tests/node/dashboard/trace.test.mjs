@@ -31,7 +31,8 @@ describe("the live trace", () => {
     return { w, io, client };
   }
 
-  const row = (page, ...texts) => texts.reduce((rows, hasText) => rows.filter({ hasText }), page.locator(".trace tbody tr")).first();
+  const row = (page, ...texts) =>
+    texts.reduce((rows, hasText) => rows.filter({ hasText }), page.locator(".trace tbody tr")).first();
   const isWatching = (page) => shows(page.locator(".trace .note"), "Watching 1 connection");
 
   it("of a connection shows its packets, with the time of an ack", async (t) => {
@@ -115,7 +116,9 @@ describe("the live trace", () => {
     await visit(page, "#/hubs");
     await visit(page, "#/trace?sample=7");
     await poll(async () => /sample|7/.test(await page.locator(".trace .note").textContent()), "the reason");
-    const left = await fetch(`${service.url}/api/v1/trace?sample=2`, { headers: { authorization: `Bearer ${OPERATE_KEY}` } });
+    const left = await fetch(`${service.url}/api/v1/trace?sample=2`, {
+      headers: { authorization: `Bearer ${OPERATE_KEY}` },
+    });
     assert.equal(left.status, 400);
   });
 });

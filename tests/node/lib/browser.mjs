@@ -15,8 +15,15 @@ export const KEYS = [`admin.read_key=${READ_KEY}`, `admin.operate_key=${OPERATE_
 export const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
 
 const FLAGS = [
-  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--no-proxy-server",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
 ];
 /** The browser reports each of these answers on its console; the page handles them. */
 const HANDLED = /^Failed to load resource: (the server responded with a status of (401|404|429)|net::ERR_)/;
@@ -24,7 +31,10 @@ const HANDLED = /^Failed to load resource: (the server responded with a status o
 export class Browser {
   static async start() {
     const browser = new Browser();
-    browser._chromium = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+    browser._chromium = await chromium.launch({
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      args: FLAGS,
+    });
     return browser;
   }
 

@@ -6,16 +6,24 @@ import { h } from "./dom.js";
 import { toast } from "./notices.js";
 import { link } from "./router.js";
 
-const NAMESPACE = { name: "namespace", label: "Namespace", value: "/", check: (text) => (text.startsWith("/") ? "" : "A namespace begins with “/”.") };
+const NAMESPACE = {
+  name: "namespace",
+  label: "Namespace",
+  value: "/",
+  check: (text) => (text.startsWith("/") ? "" : "A namespace begins with “/”."),
+};
 const ROOMS = { name: "rooms", label: "Rooms", hint: "One in each line.", lines: 2 };
 
 function lines(text) {
-  return text.split("\n").map((line) => line.trim()).filter((line) => line !== "");
+  return text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
 }
 
 function isList(text) {
   try {
-    return Array.isArray(JSON.parse(text)) ? "" : "The arguments are a list, such as [1, \"two\"].";
+    return Array.isArray(JSON.parse(text)) ? "" : 'The arguments are a list, such as [1, "two"].';
   } catch (error) {
     return `The arguments are not JSON: ${error.message}.`;
   }
@@ -32,29 +40,43 @@ export function actionsFor(id, session, refresh) {
     refresh();
   }
 
-  const emit = () => ask({
-    title: "Emit an event", confirm: "Emit",
-    text: "The client gets the event as if an app server had sent it.",
-    fields: [
-      { name: "event", label: "Event", value: "" },
-      { name: "args", label: "Arguments", value: "[]", hint: "A JSON list.", lines: 4, check: isList },
-      NAMESPACE,
-    ],
-    action: ({ event, args, namespace }) => carryOut("emit", { hub, event, args: JSON.parse(args), namespace }, `“${event}” is on its way.`),
-  });
-  const join = () => ask({
-    title: "Join rooms", confirm: "Join", fields: [ROOMS, NAMESPACE],
-    action: ({ rooms, namespace }) => carryOut("join", { hub, rooms: lines(rooms), namespace }, "The socket has joined."),
-  });
-  const leave = () => ask({
-    title: "Leave rooms", confirm: "Leave", fields: [ROOMS, NAMESPACE],
-    action: ({ rooms, namespace }) => carryOut("leave", { hub, rooms: lines(rooms), namespace }, "The socket has left."),
-  });
-  const disconnect = () => ask({
-    title: "Disconnect the client?", confirm: "Disconnect", danger: true,
-    text: "The connection is closed. Most clients connect again by themselves.",
-    action: () => carryOut("disconnect", { hub }, "The connection is closed."),
-  });
+  const emit = () =>
+    ask({
+      title: "Emit an event",
+      confirm: "Emit",
+      text: "The client gets the event as if an app server had sent it.",
+      fields: [
+        { name: "event", label: "Event", value: "" },
+        { name: "args", label: "Arguments", value: "[]", hint: "A JSON list.", lines: 4, check: isList },
+        NAMESPACE,
+      ],
+      action: ({ event, args, namespace }) =>
+        carryOut("emit", { hub, event, args: JSON.parse(args), namespace }, `“${event}” is on its way.`),
+    });
+  const join = () =>
+    ask({
+      title: "Join rooms",
+      confirm: "Join",
+      fields: [ROOMS, NAMESPACE],
+      action: ({ rooms, namespace }) =>
+        carryOut("join", { hub, rooms: lines(rooms), namespace }, "The socket has joined."),
+    });
+  const leave = () =>
+    ask({
+      title: "Leave rooms",
+      confirm: "Leave",
+      fields: [ROOMS, NAMESPACE],
+      action: ({ rooms, namespace }) =>
+        carryOut("leave", { hub, rooms: lines(rooms), namespace }, "The socket has left."),
+    });
+  const disconnect = () =>
+    ask({
+      title: "Disconnect the client?",
+      confirm: "Disconnect",
+      danger: true,
+      text: "The connection is closed. Most clients connect again by themselves.",
+      action: () => carryOut("disconnect", { hub }, "The connection is closed."),
+    });
 
   const buttons = [
     h("button", { type: "button", class: "button", onclick: emit }, "Emit"),
@@ -63,7 +85,10 @@ export function actionsFor(id, session, refresh) {
     h("button", { type: "button", class: "button danger", onclick: disconnect }, "Disconnect"),
   ];
   const element = h(
-    "div", { class: "toolbar" }, buttons, !may && h("span", { class: "note" }, "Actions need the operate key."),
+    "div",
+    { class: "toolbar" },
+    buttons,
+    !may && h("span", { class: "note" }, "Actions need the operate key."),
     h("a", { class: "push", href: link("connections") }, "All connections"),
   );
 

@@ -36,7 +36,12 @@ async function request(url, options) {
   }
   if (response.ok) return body;
   const reason = body?.code ?? "";
-  throw new ApiError(response.status, body?.message ?? `HTTP status ${response.status}`, reason, Number(body?.inner?.code ?? 0));
+  throw new ApiError(
+    response.status,
+    body?.message ?? `HTTP status ${response.status}`,
+    reason,
+    Number(body?.inner?.code ?? 0),
+  );
 }
 
 /** The address of an API path with its query; parameters that are empty are left out. */

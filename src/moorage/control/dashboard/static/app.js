@@ -42,10 +42,15 @@ function showSignIn(message) {
   shell?.close();
   shell = null;
   document.title = "Sign in – Moorage";
-  root.replaceChildren(signInPage({ message, signIn: async (key) => {
-    await signIn(key);
-    showShell(await get("session"));
-  } }));
+  root.replaceChildren(
+    signInPage({
+      message,
+      signIn: async (key) => {
+        await signIn(key);
+        showShell(await get("session"));
+      },
+    }),
+  );
   root.querySelector("input").focus();
 }
 

@@ -5,7 +5,9 @@ import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { clock } from "./format.js";
 
-const WINDOW_SECONDS = 900;
+/** What is shown at most, and at least: a service that has just started fills the panel soon. */
+const MOST_SECONDS = 900;
+const LEAST_SECONDS = 120;
 const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 const SYNC = "history";
 
@@ -14,8 +16,10 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
-/** A new panel. `series` are `{ label, tone, value(point) }`, `format` makes the text of a value, `axis` that of a tick, and `ticks` are
- * the possible distances of ticks. */
+/**
+ * A new panel. `series` are `{ label, tone, value(point) }`, `format` makes the text of a value, `axis` that of a tick,
+ * and `ticks` are the possible distances of ticks.
+ */
 export function chart({ title, series, format, axis = format, ticks, note = "" }) {
   const values = series.map(({ label, tone }) => {
     const value = h("span", { class: "value" }, "–");
@@ -24,9 +28,15 @@ export function chart({ title, series, format, axis = format, ticks, note = "" }
   });
   const place = h("div", { class: "plot", role: "img" });
   const element = h(
-    "section", { class: "panel chart", "aria-label": title },
+    "section",
+    { class: "panel chart", "aria-label": title },
     h("header", {}, h("h2", {}, title), note && h("span", { class: "note" }, note)),
-    h("div", { class: series.length > 1 ? "figures several" : "figures" }, values.map((value) => value.element)), place,
+    h(
+      "div",
+      { class: series.length > 1 ? "figures several" : "figures" },
+      values.map((value) => value.element),
+    ),
+    place,
   );
   let points = [];
   let plot = null;
@@ -45,8 +55,12 @@ export function chart({ title, series, format, axis = format, ticks, note = "" }
 
   function update(data) {
     points = data;
-    const columns = [data.map(({ time }) => time), ...series.map(({ value }) => data.map((point) => value(point) ?? null))];
-    if (plot === null && place.clientWidth > 0) plot = new uPlot({ ...size(), ...options({ series, axis, ticks, show }) }, columns, place);
+    const columns = [
+      data.map(({ time }) => time),
+      ...series.map(({ value }) => data.map((point) => value(point) ?? null)),
+    ];
+    if (plot === null && place.clientWidth > 0)
+      plot = new uPlot({ ...size(), ...options({ series, axis, ticks, show }) }, columns, place);
     else plot?.setData(columns);
     if (plot?.cursor.idx === null || plot === null) show(null);
     setAttribute(place, "aria-label", summary(title, series, data, format));
@@ -79,23 +93,43 @@ function options({ series, axis, ticks, show }) {
     legend: { show: false },
     cursor: { sync: { key: SYNC }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
     scales: {
-      x: { time: true, range: (_plot, _least, most) => [most - WINDOW_SECONDS, most] },
+      x: {
+        time: true,
+        range: (_plot, first, last) => [last - Math.min(MOST_SECONDS, Math.max(LEAST_SECONDS, last - first)), last],
+      },
       y: { range: (_plot, _least, most) => [0, most > 0 ? most * 1.08 : 1] },
     },
     axes: [
       {
-        stroke: () => colour("muted"), font: FONT, grid: { show: false }, ticks: { show: false }, size: 22, gap: 4, space: 52,
+        stroke: () => colour("muted"),
+        font: FONT,
+        grid: { show: false },
+        ticks: { show: false },
+        size: 22,
+        gap: 4,
+        space: 52,
+        incrs: [30, 60, 120, 180, 300, 600],
         values: (_plot, places) => places.map((place) => clock(place).slice(0, 5)),
       },
       {
-        stroke: () => colour("muted"), font: FONT, grid: line, ticks: { show: false }, size: 52, gap: 6, space: 34, ...(ticks && { incrs: ticks }),
+        stroke: () => colour("muted"),
+        font: FONT,
+        grid: line,
+        ticks: { show: false },
+        size: 52,
+        gap: 6,
+        space: 34,
+        ...(ticks && { incrs: ticks }),
         values: (_plot, places) => places.map((place) => axis(place)),
       },
     ],
     series: [
       {},
       ...series.map(({ label, tone }) => ({
-        label, stroke: () => colour(tone), width: 1.5, points: { show: false },
+        label,
+        stroke: () => colour(tone),
+        width: 1.5,
+        points: { show: false },
         fill: series.length === 1 ? () => colour(`${tone}-soft`) : undefined,
       })),
     ],

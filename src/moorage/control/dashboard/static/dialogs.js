@@ -11,9 +11,12 @@ export function ask({ title, text, fields = [], confirm, danger = false, action 
   const inputs = fields.map((field) => [field, input(field)]);
   const send = h("button", { type: "submit", class: danger ? "button danger" : "button strong" }, confirm);
   const form = h(
-    "form", { novalidate: true },
-    h("h2", {}, title), text && h("p", { class: "soft" }, text),
-    inputs.map(([field, element]) => row(field, element)), problem,
+    "form",
+    { novalidate: true },
+    h("h2", {}, title),
+    text && h("p", { class: "soft" }, text),
+    inputs.map(([field, element]) => row(field, element)),
+    problem,
     h("footer", {}, h("button", { type: "button", class: "button", onclick: () => dialog.close() }, "Cancel"), send),
   );
   const dialog = h("dialog", { "aria-label": title, onclose: () => dialog.remove() }, form);
@@ -52,24 +55,40 @@ function complaint({ label, check, optional }, text) {
 }
 
 function input({ name, value = "", lines }) {
-  const attributes = { name, id: `field-${name}`, autocomplete: "off", spellcheck: "false", "aria-describedby": `hint-${name}` };
-  const element = lines ? h("textarea", { ...attributes, rows: lines, class: "mono" }) : h("input", { ...attributes, type: "text" });
+  const attributes = {
+    name,
+    id: `field-${name}`,
+    autocomplete: "off",
+    spellcheck: "false",
+    "aria-describedby": `hint-${name}`,
+  };
+  const element = lines
+    ? h("textarea", { ...attributes, rows: lines, class: "mono" })
+    : h("input", { ...attributes, type: "text" });
   element.value = value;
   return element;
 }
 
 function row({ name, label, hint = "" }, element) {
   return h(
-    "div", { class: "field" }, h("label", { for: `field-${name}` }, label), element,
+    "div",
+    { class: "field" },
+    h("label", { for: `field-${name}` }, label),
+    element,
     h("p", { class: "hint", id: `hint-${name}` }, hint),
   );
 }
 
 /** A dialog that only shows something. */
 export function tell(title, ...content) {
-  const close = h("button", { type: "button", class: "button", autofocus: true, onclick: () => dialog.close() }, "Close");
+  const close = h(
+    "button",
+    { type: "button", class: "button", autofocus: true, onclick: () => dialog.close() },
+    "Close",
+  );
   const dialog = h(
-    "dialog", { "aria-label": title, onclose: () => dialog.remove() },
+    "dialog",
+    { "aria-label": title, onclose: () => dialog.remove() },
     h("div", {}, h("h2", {}, title), content, h("footer", {}, close)),
   );
   document.body.append(dialog);

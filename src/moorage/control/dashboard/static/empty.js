@@ -17,7 +17,8 @@ function snippet(hub) {
 export function emptyClients(hub = "app") {
   const code = h("pre", {}, h("code", {}, snippet(hub)));
   const element = h(
-    "section", { class: "panel first-steps", hidden: true },
+    "section",
+    { class: "panel first-steps", hidden: true },
     h("h2", {}, "No clients yet"),
     h("p", { class: "soft" }, "Start an app server for the hub, then connect a client:"),
     code,

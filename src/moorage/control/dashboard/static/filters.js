@@ -6,8 +6,9 @@ import { replace } from "./router.js";
 const TYPING_MILLISECONDS = 250;
 
 /**
- * `fields` are `{ name, label, hint, options, number, more }`; `options` (a list of `[value, text]`) makes a choice, and `more`
- * puts a field into the part that opens on demand. `changed()` is called after a change. Returns `{ element, values(), set(params), first, offer(name, options) }`.
+ * `fields` are `{ name, label, hint, options, number, more }`. `options` (a list of `[value, text]`) makes a choice, and
+ * `more` puts a field into the part that opens on demand. `changed()` is called after a change. Returns
+ * `{ element, values(), set(params), first, offer(name, options) }`.
  */
 export function filters({ page, fields, params, changed }) {
   let timer = 0;
@@ -40,11 +41,15 @@ export function filters({ page, fields, params, changed }) {
   }
   const row = (some) => some.map((field) => labelled(field, inputs.get(field.name)));
   const more = fields.filter((field) => field.more);
-  const rare = more.length > 0 && h("details", {}, h("summary", {}, "More filters"), h("div", { class: "filters" }, row(more)));
+  const rare =
+    more.length > 0 && h("details", {}, h("summary", {}, "More filters"), h("div", { class: "filters" }, row(more)));
   const clear = h("button", { type: "reset", class: "button small" }, "Clear");
   const form = h(
-    "form", { class: "filters", role: "search", "aria-label": "Filters", onsubmit: submit, onreset: reset },
-    row(fields.filter((field) => !field.more)), clear, rare,
+    "form",
+    { class: "filters", role: "search", "aria-label": "Filters", onsubmit: submit, onreset: reset },
+    row(fields.filter((field) => !field.more)),
+    clear,
+    rare,
   );
 
   function submit(event) {
@@ -73,8 +78,15 @@ function input({ name, options, number, hint }) {
     return element;
   }
   return h("input", {
-    ...attributes, type: number ? "number" : "text", min: number ? 0 : null, step: number ? "any" : null,
-    inputmode: number ? "decimal" : null, placeholder: hint, autocomplete: "off", autocapitalize: "off", spellcheck: "false",
+    ...attributes,
+    type: number ? "number" : "text",
+    min: number ? 0 : null,
+    step: number ? "any" : null,
+    inputmode: number ? "decimal" : null,
+    placeholder: hint,
+    autocomplete: "off",
+    autocapitalize: "off",
+    spellcheck: "false",
   });
 }
 

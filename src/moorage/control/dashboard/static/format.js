@@ -5,7 +5,12 @@ export const UNKNOWN = "–";
 
 const whole = new Intl.NumberFormat("en");
 const SIZES = ["B", "KB", "MB", "GB", "TB"];
-const PARTS = [[86_400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+const PARTS = [
+  [86_400, "d"],
+  [3600, "h"],
+  [60, "min"],
+  [1, "s"],
+];
 
 function isKnown(value) {
   return typeof value === "number" && Number.isFinite(value);
@@ -33,7 +38,7 @@ export function short(value) {
   return String(Number(value.toFixed(size < 1 ? 3 : 2)));
 }
 
-/** 12.5 MB, with 1 KB = 1,024 bytes. */
+/** 7.5 MB or 12 MB, with 1 KB = 1,024 bytes. */
 export function bytes(value) {
   if (!isKnown(value)) return UNKNOWN;
   let unit = 0;
@@ -41,7 +46,7 @@ export function bytes(value) {
     value /= 1024;
     unit += 1;
   }
-  return `${unit === 0 || value >= 100 ? Math.round(value) : Number(value.toFixed(1))} ${SIZES[unit]}`;
+  return `${unit === 0 || value >= 10 ? Math.round(value) : Number(value.toFixed(1))} ${SIZES[unit]}`;
 }
 
 /** 3 h 12 min: the two largest units of a time in seconds. */

@@ -14,27 +14,61 @@ export function historyCharts() {
   const rate = (field) => (point) => (typeof point[field] === "number" ? point[field] / step : null);
   const level = (field) => (point) => point[field];
   const panels = [
-    chart({ title: "Clients", series: [{ label: "Clients", tone: "blue", value: level("connections") }], format: count, axis: short, ticks: WHOLE }),
     chart({
-      title: "Messages per second", format: decimal, axis: short,
+      title: "Clients",
+      series: [{ label: "Clients", tone: "blue", value: level("connections") }],
+      format: count,
+      axis: short,
+      ticks: WHOLE,
+    }),
+    chart({
+      title: "Messages per second",
+      format: decimal,
+      axis: short,
       series: [
         { label: "out", tone: "blue", value: rate("messages_out") },
         { label: "in", tone: "teal", value: rate("messages_in") },
       ],
     }),
     chart({
-      title: "Clients per second", format: decimal, axis: short,
+      title: "Clients per second",
+      format: decimal,
+      axis: short,
       series: [
         { label: "connect", tone: "teal", value: rate("connects") },
         { label: "leave", tone: "amber", value: rate("disconnects") },
       ],
     }),
-    chart({ title: "CPU", note: "cores in use", series: [{ label: "CPU", tone: "violet", value: level("cpu") }], format: decimal, axis: short }),
-    chart({ title: "Memory", series: [{ label: "Memory", tone: "violet", value: level("memory") }], format: bytes, ticks: BINARY }),
-    chart({ title: "Event loop lag", note: "late by", series: [{ label: "Lag", tone: "amber", value: level("loop_lag") }], format: latency }),
-    chart({ title: "Queued for clients", note: "not yet sent", series: [{ label: "Queued", tone: "amber", value: level("queued_bytes") }], format: bytes, ticks: BINARY }),
     chart({
-      title: "Traffic per second", format: bytes, ticks: BINARY,
+      title: "CPU",
+      note: "cores",
+      series: [{ label: "CPU", tone: "violet", value: level("cpu") }],
+      format: decimal,
+      axis: short,
+    }),
+    chart({
+      title: "Memory",
+      series: [{ label: "Memory", tone: "violet", value: level("memory") }],
+      format: bytes,
+      ticks: BINARY,
+    }),
+    chart({
+      title: "Event loop lag",
+      note: "late by",
+      series: [{ label: "Lag", tone: "amber", value: level("loop_lag") }],
+      format: latency,
+    }),
+    chart({
+      title: "Queued",
+      note: "for clients",
+      series: [{ label: "Queued", tone: "amber", value: level("queued_bytes") }],
+      format: bytes,
+      ticks: BINARY,
+    }),
+    chart({
+      title: "Traffic per second",
+      format: bytes,
+      ticks: BINARY,
       series: [
         { label: "out", tone: "blue", value: rate("bytes_out") },
         { label: "in", tone: "teal", value: rate("bytes_in") },
@@ -51,5 +85,13 @@ export function historyCharts() {
     for (const panel of panels) panel.close();
   }
 
-  return { element: h("div", { class: "charts" }, panels.map(({ element }) => element)), update, close };
+  return {
+    element: h(
+      "div",
+      { class: "charts" },
+      panels.map(({ element }) => element),
+    ),
+    update,
+    close,
+  };
 }

@@ -35,7 +35,8 @@ function isTyping(target) {
 export function listen({ search, pause }) {
   let prefixed = 0;
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && event.target instanceof HTMLInputElement && !event.target.closest("dialog")) event.target.blur();
+    if (event.key === "Escape" && event.target instanceof HTMLInputElement && !event.target.closest("dialog"))
+      event.target.blur();
     if (event.ctrlKey || event.altKey || event.metaKey || isTyping(event.target)) return;
     const page = performance.now() - prefixed < PREFIX_MILLISECONDS && PAGES.find(([key]) => key === event.key);
     prefixed = event.key === "g" ? performance.now() : 0;
@@ -59,5 +60,12 @@ function step(by) {
 export function help() {
   const rows = [...OTHERS, ...PAGES.map(([key, , label]) => [["g", key], label])];
   const keys = (names) => names.map((name) => h("kbd", {}, name));
-  tell("Keyboard", h("dl", { class: "keys" }, rows.map(([names, label]) => h("div", {}, h("dt", {}, keys(names)), h("dd", {}, label)))));
+  tell(
+    "Keyboard",
+    h(
+      "dl",
+      { class: "keys" },
+      rows.map(([names, label]) => h("div", {}, h("dt", {}, keys(names)), h("dd", {}, label))),
+    ),
+  );
 }

@@ -5,7 +5,11 @@
 export function parse(fragment) {
   const [path, query = ""] = fragment.replace(/^#\/?/, "").split(/\?(.*)/s);
   const [name = "", ...rest] = path.split("/");
-  return { name: name || "overview", id: decoded(rest.join("/")), params: Object.fromEntries(new URLSearchParams(query)) };
+  return {
+    name: name || "overview",
+    id: decoded(rest.join("/")),
+    params: Object.fromEntries(new URLSearchParams(query)),
+  };
 }
 
 function decoded(text) {
@@ -18,7 +22,9 @@ function decoded(text) {
 
 /** The link to a page. */
 export function link(name, params = {}, id = "") {
-  const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== "" && value !== null && value !== undefined));
+  const query = new URLSearchParams(
+    Object.entries(params).filter(([, value]) => value !== "" && value !== null && value !== undefined),
+  );
   const path = id === "" ? name : `${name}/${encodeURIComponent(id)}`;
   return `#/${path}${query.size > 0 ? `?${query}` : ""}`;
 }

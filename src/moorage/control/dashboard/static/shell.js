@@ -45,6 +45,7 @@ export class Shell {
     this._paused = false;
     this._lastSeen = null;
     this._searching = false;
+    this._nodes = new Set(); // the names of all nodes that were seen
     this._title = h("h1", { tabindex: -1 });
     this._state = h("span", { class: "state" }, "");
     this._pause = h("button", { type: "button", class: "button small", onclick: () => this.togglePause() }, "Pause");
@@ -52,28 +53,72 @@ export class Shell {
     this._missing = bar("warn");
     this._ending = bar("warn");
     this._content = h("div", { class: "content" });
-    this._links = PAGES.map(([, name, label]) => h("a", { href: link(name), class: "entry", "data-page": name }, label));
+    this._links = PAGES.map(([, name, label]) =>
+      h("a", { href: link(name), class: "entry", "data-page": name }, label),
+    );
     this.element = this._frame(leave);
   }
 
   _frame(leave) {
     const { node, version, region, role } = this._session;
     const entries = h("nav", { "aria-label": "Pages", id: "pages" }, this._links);
-    const menu = h("button", { type: "button", class: "button small menu", "aria-expanded": "false", "aria-controls": "side", onclick: () => this._toggleMenu() }, "Menu");
+    const menu = h(
+      "button",
+      {
+        type: "button",
+        class: "button small menu",
+        "aria-expanded": "false",
+        "aria-controls": "side",
+        onclick: () => this._toggleMenu(),
+      },
+      "Menu",
+    );
     this._menu = menu;
     const about = h(
-      "footer", { class: "about" },
-      h("p", { title: `Signed in at node ${node}` }, h("span", { class: "strong" }, node), region ? ` in ${region}` : ""),
-      h("p", {}, `Moorage ${version}`), h("p", {}, role === "operate" ? "Signed in to operate" : "Signed in to read"),
-      h("p", { class: "row" }, h("button", { type: "button", class: "bare", onclick: help }, "Keys ", h("kbd", {}, "?")), h("button", { type: "button", class: "bare", onclick: leave }, "Sign out")),
+      "footer",
+      { class: "about" },
+      h(
+        "p",
+        { title: `Signed in at node ${node}` },
+        h("span", { class: "strong" }, node),
+        region ? ` in ${region}` : "",
+      ),
+      h("p", {}, `Moorage ${version}`),
+      h("p", {}, role === "operate" ? "Signed in to operate" : "Signed in to read"),
+      h(
+        "p",
+        { class: "row" },
+        h("button", { type: "button", class: "bare", onclick: help }, "Keys ", h("kbd", {}, "?")),
+        h("button", { type: "button", class: "bare", onclick: leave }, "Sign out"),
+      ),
     );
     this._side = h("div", { class: "side", id: "side" }, entries, about);
     return h(
-      "div", { class: "shell" },
-      h("a", { class: "skip", href: "#/", onclick: (event) => { event.preventDefault(); this._title.focus(); } }, "Skip to the page"),
+      "div",
+      { class: "shell" },
+      h(
+        "a",
+        {
+          class: "skip",
+          href: "#/",
+          onclick: (event) => {
+            event.preventDefault();
+            this._title.focus();
+          },
+        },
+        "Skip to the page",
+      ),
       h("div", { class: "brand" }, h("a", { href: link("overview"), class: "name" }, "Moorage"), menu),
       this._side,
-      h("main", {}, h("header", { class: "head" }, this._title, h("div", { class: "row" }, this._state, this._pause)), this._away.element, this._ending.element, this._missing.element, this._content),
+      h(
+        "main",
+        {},
+        h("header", { class: "head" }, this._title, h("div", { class: "row" }, this._state, this._pause)),
+        this._away.element,
+        this._ending.element,
+        this._missing.element,
+        this._content,
+      ),
     );
   }
 
@@ -95,7 +140,8 @@ export class Shell {
       return;
     }
     this._page = make({ ...route, session: this._session, refresh: () => this._live.now() });
-    for (const entry of this._links) setAttribute(entry, "aria-current", entry.dataset.page === route.name ? "page" : null);
+    for (const entry of this._links)
+      setAttribute(entry, "aria-current", entry.dataset.page === route.name ? "page" : null);
     setText(this._title, this._page.title);
     document.title = `${this._page.title} – Moorage`;
     this._content.replaceChildren(this._page.element);
@@ -120,15 +166,30 @@ export class Shell {
   _show(page, data) {
     this._lastSeen = Date.now() / 1000;
     this._away.say("");
-    const missing = data?.missing ?? [];
-    const verb = missing.length === 1 ? "does" : "do";
-    this._missing.say(missing.length > 0 ? `${missing.join(", ")} ${verb} not answer. This page shows the other nodes only.` : "");
+    this._missing.say(this._absent(data));
     this._content.classList.remove("stale");
     const { expires } = this._session;
     const isEnding = expires !== null && expires - this._lastSeen < ENDING_SECONDS;
     this._ending.say(isEnding ? `Your session ends at ${clock(expires)}. Sign out and in again to stay longer.` : "");
     page.show(data);
     this._tell();
+  }
+
+  /** What to say about nodes that are not in the page's data. Answers about nodes list them all. */
+  _absent({ missing, nodes }) {
+    const parts = [];
+    if (missing.length > 0) {
+      parts.push(
+        `${missing.join(", ")} ${missing.length === 1 ? "does" : "do"} not answer. This page shows the other nodes only.`,
+      );
+    }
+    if (nodes !== undefined) {
+      const present = new Set(nodes.map(({ name }) => name));
+      const left = [...this._nodes].filter((name) => !present.has(name));
+      if (left.length > 0) parts.push(`${left.join(", ")} ${left.length === 1 ? "has" : "have"} left the cluster.`);
+      for (const name of present) this._nodes.add(name);
+    }
+    return parts.join(" ");
   }
 
   _fail(error) {
@@ -138,15 +199,17 @@ export class Shell {
     }
     if (error.status === undefined) throw error;
     const last = this._lastSeen === null ? "" : ` You see what was true at ${clock(this._lastSeen)}.`;
-    this._away.say(error.status === 0 ? `${error.message}${last} The page tries again by itself.` : `${error.message}.`);
+    this._away.say(
+      error.status === 0 ? `${error.message}${last} The page tries again by itself.` : `${error.message}.`,
+    );
     this._content.classList.toggle("stale", error.status === 0);
-    this._tell(true);
+    this._tell(error.status === 0 ? "No answer" : "Refused");
   }
 
-  _tell(failed = false) {
-    const text = this._paused ? "Paused" : failed ? "No answer" : "Live";
+  _tell(failure = "") {
+    const text = this._paused ? "Paused" : failure || "Live";
     setText(this._state, text);
-    setAttribute(this._state, "class", `state ${this._paused ? "paused" : failed ? "bad" : "ok"}`);
+    setAttribute(this._state, "class", `state ${this._paused ? "paused" : failure ? "bad" : "ok"}`);
     setText(this._pause, this._paused ? "Continue" : "Pause");
   }
 

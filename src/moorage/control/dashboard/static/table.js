@@ -16,11 +16,12 @@ export function table({ caption, columns, key, empty, sorted = null }) {
   const body = h("tbody");
   const view = { rows: [], sorted };
   const heads = columns.map((column) => head(column, view, () => draw()));
-  const grid = h(
-    "table", {}, h("caption", { class: "unseen" }, caption),
-    h("thead", {}, h("tr", {}, heads)), body,
+  const grid = h("table", {}, h("caption", { class: "unseen" }, caption), h("thead", {}, h("tr", {}, heads)), body);
+  const scroller = h(
+    "div",
+    { class: "scroller", hidden: true, tabindex: 0, role: "region", "aria-label": caption },
+    grid,
   );
-  const scroller = h("div", { class: "scroller", hidden: true, tabindex: 0, role: "region", "aria-label": caption }, grid);
   const place = h("div", { class: "empty", hidden: true }, empty);
   const shown = new Map();
 
@@ -90,7 +91,11 @@ function inOrder(rows, columns, sorted) {
 }
 
 function line(columns) {
-  const element = h("tr", {}, columns.map((column) => h("td", { class: classes(column) })));
+  const element = h(
+    "tr",
+    {},
+    columns.map((column) => h("td", { class: classes(column) })),
+  );
   // A click anywhere in the row follows its link. The link itself is there for the keyboard and for new tabs.
   element.addEventListener("click", (event) => {
     const target = element.querySelector("a.primary");
@@ -108,7 +113,11 @@ export function fill(cell, content) {
   const only = parts.length === 1 && cell.childNodes.length === 1 ? cell.firstChild : null;
   const made = parts.map(piece);
   // The same link with another text: it keeps its element, and so the focus.
-  if (only?.nodeName === "A" && made[0].nodeName === "A" && only.getAttribute("href") === made[0].getAttribute("href")) {
+  if (
+    only?.nodeName === "A" &&
+    made[0].nodeName === "A" &&
+    only.getAttribute("href") === made[0].getAttribute("href")
+  ) {
     only.replaceChildren(...made[0].childNodes);
     return;
   }
@@ -120,12 +129,18 @@ function piece(content) {
   if (typeof content !== "object") return document.createTextNode(String(content));
   const { text, href, title, tone, mono, share, note, primary } = content;
   if (share !== undefined) return bar(share, text);
-  const names = [tone && `badge ${tone}`, mono && "mono", note && "note", primary && "primary"].filter(Boolean).join(" ") || null;
+  const names =
+    [tone && `badge ${tone}`, mono && "mono", note && "note", primary && "primary"].filter(Boolean).join(" ") || null;
   return href === undefined ? h("span", { class: names, title }, text) : h("a", { class: names, href, title }, text);
 }
 
 function bar(share, text) {
   const fill = h("span", { class: "fill" });
   fill.style.width = `${Math.round(100 * Math.min(1, Math.max(0, share)))}%`;
-  return h("span", { class: "bar" }, h("span", { class: "track", "aria-hidden": "true" }, fill), h("span", { class: "value" }, text));
+  return h(
+    "span",
+    { class: "bar" },
+    h("span", { class: "track", "aria-hidden": "true" }, fill),
+    h("span", { class: "value" }, text),
+  );
 }

@@ -24,7 +24,9 @@ const COLUMNS = [
 
 function way({ kind, direction }) {
   if (kind !== "packet") return "";
-  return direction === "in" ? { text: "in", tone: "teal", title: "from the client" } : { text: "out", tone: "blue", title: "to the client" };
+  return direction === "in"
+    ? { text: "in", tone: "teal", title: "from the client" }
+    : { text: "out", tone: "blue", title: "to the client" };
 }
 
 function who({ connection, user, recipients }) {
@@ -33,10 +35,14 @@ function who({ connection, user, recipients }) {
 }
 
 function what(seen) {
-  if (seen.kind === "dropped") return { text: `${plural(seen.count, "packet")} left out, because there were too many`, tone: "warn" };
+  if (seen.kind === "dropped")
+    return { text: `${plural(seen.count, "packet")} left out, because there were too many`, tone: "warn" };
   if (seen.kind === "state") {
     const details = [seen.room, seen.transport, seen.reason, seen.detail].filter(Boolean).join(", ");
-    return [{ text: seen.state, tone: "plain" }, { text: details && ` ${details}`, note: true }];
+    return [
+      { text: seen.state, tone: "plain" },
+      { text: details && ` ${details}`, note: true },
+    ];
   }
   const name = seen.event === null ? { text: seen.type, note: true } : { text: seen.event, mono: true };
   return seen.payload ? [name, { text: ` ${seen.payload}`, note: true }] : [name];
@@ -58,9 +64,19 @@ export class Trace {
     this._followed = new Map();
     this._timer = 0;
     this._body = h("tbody");
-    this._filter = h("input", { type: "text", placeholder: "Event contains", "aria-label": "Event contains", class: "small", oninput: () => this._sift() });
+    this._filter = h("input", {
+      type: "text",
+      placeholder: "Event contains",
+      "aria-label": "Event contains",
+      class: "small",
+      oninput: () => this._sift(),
+    });
     this._state = h("span", { class: "note" });
-    this._button = h("button", { type: "button", class: "button small", onclick: () => (this._source ? this.close() : this.start()) }, "Start");
+    this._button = h(
+      "button",
+      { type: "button", class: "button small", onclick: () => (this._source ? this.close() : this.start()) },
+      "Start",
+    );
     this._empty = h("p", { class: "empty soft" }, "Nothing has passed yet.");
     this.element = this._panel(label);
   }
@@ -68,11 +84,19 @@ export class Trace {
   _panel(label) {
     const heads = this._columns.map((column) => h("th", { scope: "col", class: classes(column) }, column.label));
     const clear = h("button", { type: "button", class: "button small", onclick: () => this._clear() }, "Clear");
-    const grid = h("table", {}, h("caption", { class: "unseen" }, "Packets, the newest first"), h("thead", {}, h("tr", {}, heads)), this._body);
+    const grid = h(
+      "table",
+      {},
+      h("caption", { class: "unseen" }, "Packets, the newest first"),
+      h("thead", {}, h("tr", {}, heads)),
+      this._body,
+    );
     return h(
-      "section", { class: "panel flush trace", "aria-label": label },
+      "section",
+      { class: "panel flush trace", "aria-label": label },
       h("header", {}, h("h2", {}, label), this._state, h("div", { class: "row" }, this._filter, clear, this._button)),
-      h("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Packets" }, grid), this._empty,
+      h("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Packets" }, grid),
+      this._empty,
     );
   }
 
@@ -81,7 +105,8 @@ export class Trace {
     this.close();
     this._params = params;
     const source = (this._source = new EventSource(address("trace", params)));
-    for (const kind of ["packet", "state", "dropped"]) source.addEventListener(kind, (event) => this._take({ kind, ...JSON.parse(event.data) }));
+    for (const kind of ["packet", "state", "dropped"])
+      source.addEventListener(kind, (event) => this._take({ kind, ...JSON.parse(event.data) }));
     source.addEventListener("watching", (event) => this._watch(JSON.parse(event.data)));
     source.addEventListener("end", (event) => this.close(JSON.parse(event.data).message));
     source.addEventListener("open", () => this._tell("Watching"));
@@ -158,11 +183,15 @@ export class Trace {
   }
 
   _row(seen) {
-    const element = h("tr", { class: seen.kind }, this._columns.map((column) => {
-      const cell = h("td", { class: classes(column) });
-      fill(cell, column.cell(seen));
-      return cell;
-    }));
+    const element = h(
+      "tr",
+      { class: seen.kind },
+      this._columns.map((column) => {
+        const cell = h("td", { class: classes(column) });
+        fill(cell, column.cell(seen));
+        return cell;
+      }),
+    );
     element.event = (seen.event ?? seen.type ?? seen.state ?? "").toLowerCase();
     element.hidden = !this._matches(element);
     return element;

@@ -35,5 +35,7 @@ export function auditPage() {
 
 /** The arguments of an action: hub app, connection xyz. */
 function shown(target) {
-  return Object.entries(target).map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", ");
+  return Object.entries(target)
+    .map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`)
+    .join(", ");
 }

@@ -16,15 +16,34 @@ export function connectionPage({ id, session, refresh }) {
   const actions = actionsFor(id, session, refresh);
   const ended = table({ caption: "How it ended", columns: disconnectColumns(), key: ({ time }) => time, empty: "" });
   const gone = h(
-    "section", { class: "panel", hidden: true },
-    nothing("This connection is closed", "A client that comes back has another id: search for its user."), ended.element,
+    "section",
+    { class: "panel", hidden: true },
+    nothing("This connection is closed", "A client that comes back has another id: search for its user."),
+    ended.element,
   );
-  const sockets = table({ caption: "Sockets", columns: socketColumns(), key: ({ namespace }) => namespace, empty: nothing("In no namespace yet") });
-  const request = table({ caption: "Request", columns: requestColumns(), key: ({ part, name, index }) => `${part} ${name} ${index}`, empty: nothing("Not known") });
-  const trace = new Trace({ params: { connection: id, payload: session.trace_payloads && session.role === "operate" ? 1 : "" }, label: "Live trace" });
+  const sockets = table({
+    caption: "Sockets",
+    columns: socketColumns(),
+    key: ({ namespace }) => namespace,
+    empty: nothing("In no namespace yet"),
+  });
+  const request = table({
+    caption: "Request",
+    columns: requestColumns(),
+    key: ({ part, name, index }) => `${part} ${name} ${index}`,
+    empty: nothing("Not known"),
+  });
+  const trace = new Trace({
+    params: { connection: id, payload: session.trace_payloads && session.role === "operate" ? 1 : "" },
+    label: "Live trace",
+  });
   const known = h(
-    "div", { class: "stack", hidden: true }, actions.element, about.element,
-    panel("Sockets", sockets.element), trace.element,
+    "div",
+    { class: "stack", hidden: true },
+    actions.element,
+    about.element,
+    panel("Sockets", sockets.element),
+    trace.element,
     h("details", { class: "panel flush" }, h("summary", {}, "Request of the client"), request.element),
   );
   const element = h("div", { class: "stack" }, gone, known);
@@ -72,7 +91,12 @@ function pairs(found) {
     ["Address", { text: found.address, href: link("connections", { address: found.address }) }],
     ["Transport", found.transport],
     ["Node", { text: found.node, href: link("nodes", {}, found.node) }],
-    ["App server", found.app_server ? { text: found.app_server, href: link("connections", { hub: found.hub, app_server: found.app_server }) } : null],
+    [
+      "App server",
+      found.app_server
+        ? { text: found.app_server, href: link("connections", { hub: found.hub, app_server: found.app_server }) }
+        : null,
+    ],
     ["Connected for", duration(found.age)],
     ["Queued", bytes(found.queued_bytes)],
     ["State", state(found)],

@@ -26,7 +26,11 @@ const FIELDS = [
 
 function columns() {
   return [
-    { label: "User", wrap: true, cell: ({ user, id }) => ({ text: user || "(no user)", href: link("connections", {}, id), primary: true }) },
+    {
+      label: "User",
+      wrap: true,
+      cell: ({ user, id }) => ({ text: user || "(no user)", href: link("connections", {}, id), primary: true }),
+    },
     { label: "Connection", hide: "phone", cell: ({ id }) => ({ text: id, mono: true }) },
     { label: "Hub", hide: "phone", cell: ({ hub }) => hub },
     { label: "Namespaces", hide: "tablet", wrap: true, cell: ({ namespaces }) => (namespaces ?? []).join(" ") || null },
@@ -43,13 +47,19 @@ export function connectionsPage({ params, refresh }) {
   const form = filters({ page: "connections", params, fields: FIELDS, changed: first });
   const cursors = [];
   const rows = table({
-    caption: "Connections", columns: columns(), key: ({ id }) => id,
+    caption: "Connections",
+    columns: columns(),
+    key: ({ id }) => id,
     empty: nothing("No connection matches", "Look at the disconnects if the client was here before."),
   });
   const hint = emptyClients();
   const results = h("section", { class: "panel flush" }, rows.element);
   const shown = h("span", { class: "soft" });
-  const back = h("button", { type: "button", class: "button small", onclick: () => turn(() => cursors.pop()) }, "Previous");
+  const back = h(
+    "button",
+    { type: "button", class: "button small", onclick: () => turn(() => cursors.pop()) },
+    "Previous",
+  );
   const forth = h("button", { type: "button", class: "button small" }, "Next");
   const pager = h("div", { class: "pager" }, shown, back, forth);
   forth.addEventListener("click", () => turn(() => cursors.push(forth.value)));
@@ -81,7 +91,8 @@ export function connectionsPage({ params, refresh }) {
     setShown(results, !nobody);
     rows.update(connections);
     const before = cursors.length * LIMIT;
-    const range = before > 0 || next ? `${before + 1} to ${before + connections.length}` : plural(connections.length, "connection");
+    const range =
+      before > 0 || next ? `${before + 1} to ${before + connections.length}` : plural(connections.length, "connection");
     setText(shown, limited ? `${range}, in a search that a node ended early: there are very many connections` : range);
     setShown(pager, !nobody && connections.length > 0);
     back.disabled = cursors.length === 0;
@@ -92,7 +103,10 @@ export function connectionsPage({ params, refresh }) {
   return {
     title: "Connections",
     element: h("div", { class: "stack" }, form.element, hint.element, results, pager),
-    seconds: 3, load, show, search: form.first,
+    seconds: 3,
+    load,
+    show,
+    search: form.first,
     changed: (wanted) => {
       form.set(wanted);
       cursors.length = 0;

@@ -34,7 +34,9 @@ function who({ user, id }) {
 
 export function disconnectsPage({ params, refresh }) {
   const form = filters({
-    page: "disconnects", params, changed: refresh,
+    page: "disconnects",
+    params,
+    changed: refresh,
     fields: [
       { name: "user", label: "User", hint: "user id" },
       { name: "reason", label: "Reason", hint: "ping-timeout" },
@@ -42,12 +44,17 @@ export function disconnectsPage({ params, refresh }) {
     ],
   });
   const rows = table({
-    caption: "Recent disconnects", columns: disconnectColumns(), key: ({ id, time, node, address }) => `${id} ${time} ${node} ${address}`,
+    caption: "Recent disconnects",
+    columns: disconnectColumns(),
+    key: ({ id, time, node, address }) => `${id} ${time} ${node} ${address}`,
     empty: nothing("Nobody has left", "Each node keeps its latest disconnects and refusals; none of them matches."),
   });
 
   async function load(signal) {
-    const [found, hubs] = await Promise.all([get("disconnects", { ...form.values(), limit: LIMIT }, signal), get("hubs", {}, signal)]);
+    const [found, hubs] = await Promise.all([
+      get("disconnects", { ...form.values(), limit: LIMIT }, signal),
+      get("hubs", {}, signal),
+    ]);
     return { ...found, hubs: hubs.hubs };
   }
 
@@ -59,6 +66,10 @@ export function disconnectsPage({ params, refresh }) {
   return {
     title: "Disconnects",
     element: h("div", { class: "stack" }, form.element, h("section", { class: "panel flush" }, rows.element)),
-    seconds: 3, load, show, search: form.first, changed: form.set,
+    seconds: 3,
+    load,
+    show,
+    search: form.first,
+    changed: form.set,
   };
 }

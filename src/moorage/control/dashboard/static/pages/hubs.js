@@ -14,13 +14,29 @@ export function hubsPage() {
     sorted: { column: "Clients", direction: "descending" },
     empty: nothing("No hub is in use", "A hub appears with its first app server or client."),
     columns: [
-      { label: "Hub", sort: ({ name }) => name, cell: ({ name }) => ({ text: name, href: link("connections", { hub: name }), primary: true }) },
+      {
+        label: "Hub",
+        sort: ({ name }) => name,
+        cell: ({ name }) => ({ text: name, href: link("connections", { hub: name }), primary: true }),
+      },
       { label: "Clients", number: true, sort: (hub) => hub.connections, cell: (hub) => count(hub.connections) },
       { label: "Sockets", number: true, hide: "phone", sort: (hub) => hub.sockets, cell: (hub) => count(hub.sockets) },
-      { label: "Rooms", number: true, hide: "phone", sort: (hub) => hub.rooms, cell: (hub) => ({ text: count(hub.rooms), href: link("rooms", { hub: hub.name }) }) },
       {
-        label: "App servers", number: true, sort: (hub) => hub.app_servers,
-        cell: (hub) => ({ text: count(hub.app_servers), href: link("apps", { hub: hub.name }), tone: hub.app_servers === 0 && hub.connections > 0 ? "bad" : null }),
+        label: "Rooms",
+        number: true,
+        hide: "phone",
+        sort: (hub) => hub.rooms,
+        cell: (hub) => ({ text: count(hub.rooms), href: link("rooms", { hub: hub.name }) }),
+      },
+      {
+        label: "App servers",
+        number: true,
+        sort: (hub) => hub.app_servers,
+        cell: (hub) => ({
+          text: count(hub.app_servers),
+          href: link("apps", { hub: hub.name }),
+          tone: hub.app_servers === 0 && hub.connections > 0 ? "bad" : null,
+        }),
       },
       { label: "Parked", number: true, hide: "tablet", sort: (hub) => hub.parked, cell: (hub) => count(hub.parked) },
     ],

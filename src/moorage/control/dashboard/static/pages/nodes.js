@@ -33,29 +33,83 @@ export function nodeRates() {
 /** The columns of a table of nodes. Those with `brief` fit on the overview. */
 export function nodeColumns(rates) {
   return [
-    { label: "Node", brief: true, sort: ({ name }) => name, cell: ({ name }) => ({ text: name, href: link("nodes", {}, name), primary: true }) },
-    { label: "State", brief: true, sort: ({ state }) => state, cell: ({ state }) => ({ text: state, tone: stateTone(state) }) },
-    { label: "Region", hide: "tablet", sort: ({ region }) => region, cell: ({ region }) => region || null },
-    { label: "Clients", brief: true, number: true, sort: ({ clients }) => clients, cell: ({ clients }) => count(clients) },
-    { label: "In/s", number: true, hide: "tablet", sort: (node) => rates.get(node, "messages_in"), cell: (node) => rates.text(node, "messages_in") },
-    { label: "Out/s", number: true, hide: "tablet", sort: (node) => rates.get(node, "messages_out"), cell: (node) => rates.text(node, "messages_out") },
-    { label: "CPU", brief: true, number: true, sort: ({ cpu }) => cpu, cell: ({ cpu }) => decimal(cpu) },
-    { label: "Memory", brief: true, number: true, hide: "phone", sort: ({ memory }) => memory, cell: ({ memory }) => bytes(memory) },
     {
-      label: "Loop lag", brief: true, number: true, hide: "phone", sort: (node) => node.loop_lag,
+      label: "Node",
+      brief: true,
+      sort: ({ name }) => name,
+      cell: ({ name }) => ({ text: name, href: link("nodes", {}, name), primary: true }),
+    },
+    {
+      label: "State",
+      brief: true,
+      sort: ({ state }) => state,
+      cell: ({ state }) => ({ text: state, tone: stateTone(state) }),
+    },
+    { label: "Region", hide: "tablet", sort: ({ region }) => region, cell: ({ region }) => region || null },
+    {
+      label: "Clients",
+      brief: true,
+      number: true,
+      sort: ({ clients }) => clients,
+      cell: ({ clients }) => count(clients),
+    },
+    {
+      label: "In/s",
+      number: true,
+      hide: "tablet",
+      sort: (node) => rates.get(node, "messages_in"),
+      cell: (node) => rates.text(node, "messages_in"),
+    },
+    {
+      label: "Out/s",
+      number: true,
+      hide: "tablet",
+      sort: (node) => rates.get(node, "messages_out"),
+      cell: (node) => rates.text(node, "messages_out"),
+    },
+    { label: "CPU", brief: true, number: true, sort: ({ cpu }) => cpu, cell: ({ cpu }) => decimal(cpu) },
+    {
+      label: "Memory",
+      brief: true,
+      number: true,
+      hide: "phone",
+      sort: ({ memory }) => memory,
+      cell: ({ memory }) => bytes(memory),
+    },
+    {
+      label: "Loop lag",
+      brief: true,
+      number: true,
+      hide: "phone",
+      sort: (node) => node.loop_lag,
       cell: (node) => ({ text: latency(node.loop_lag), tone: node.loop_lag > LATE_SECONDS ? "warn" : null }),
     },
-    { label: "Queued", number: true, hide: "tablet", sort: (node) => node.queued_bytes, cell: (node) => bytes(node.queued_bytes) },
+    {
+      label: "Queued",
+      number: true,
+      hide: "tablet",
+      sort: (node) => node.queued_bytes,
+      cell: (node) => bytes(node.queued_bytes),
+    },
     { label: "Release", hide: "tablet", sort: ({ version }) => version, cell: ({ version }) => version },
-    { label: "Up for", number: true, hide: "phone", sort: ({ uptime }) => uptime, cell: ({ uptime }) => duration(uptime) },
+    {
+      label: "Up for",
+      number: true,
+      hide: "phone",
+      sort: ({ uptime }) => uptime,
+      cell: ({ uptime }) => duration(uptime),
+    },
   ];
 }
 
 export function nodesPage() {
   const rates = nodeRates();
   const nodes = table({
-    caption: "Nodes", columns: nodeColumns(rates), key: ({ incarnation }) => incarnation,
-    sorted: { column: "Node", direction: "ascending" }, empty: nothing("No node answers"),
+    caption: "Nodes",
+    columns: nodeColumns(rates),
+    key: ({ incarnation }) => incarnation,
+    sorted: { column: "Node", direction: "ascending" },
+    empty: nothing("No node answers"),
   });
 
   function show(answer) {
@@ -75,27 +129,40 @@ export function nodesPage() {
 export function nodePage({ id, session, refresh }) {
   const charts = historyCharts();
   const about = facts("About the node");
-  const gone = h("section", { class: "panel", hidden: true }, nothing("This node is not in the cluster", "It has ended, or it has another name now."));
-  const drain = h("button", { type: "button", class: "button danger", onclick: () => askToDrain(id, refresh) }, "Drain");
+  const gone = h(
+    "section",
+    { class: "panel", hidden: true },
+    nothing("This node is not in the cluster", "It has ended, or it has another name now."),
+  );
+  const drain = h(
+    "button",
+    { type: "button", class: "button danger", onclick: () => askToDrain(id, refresh) },
+    "Drain",
+  );
   const may = session.role === "operate";
   drain.disabled = !may;
   const toolbar = h(
-    "div", { class: "toolbar" }, h("a", { class: "button", href: link("connections", { node: id }) }, "Its clients"), drain,
+    "div",
+    { class: "toolbar" },
+    h("a", { class: "button", href: link("connections", { node: id }) }, "Its clients"),
+    drain,
     !may && h("span", { class: "note" }, "Draining needs the operate key."),
   );
   const element = h("div", { class: "stack" }, gone, toolbar, about.element, charts.element);
 
   async function load(signal) {
-    const [history, cluster] = await Promise.all([get("history", { node: id }, signal), get("nodes", {}, signal)]);
-    return { history, node: cluster.nodes.find(({ name }) => name === id), missing: history.missing };
+    const { nodes, missing } = await get("nodes", {}, signal);
+    const node = nodes.find(({ name }) => name === id);
+    return { node, nodes, missing, history: node && (await get("history", { node: id }, signal)) };
   }
 
   function show({ history, node }) {
     setShown(gone, node === undefined);
     setShown(about.element, node !== undefined);
     setShown(toolbar, node !== undefined);
-    charts.update(history);
+    setShown(charts.element, node !== undefined);
     if (node === undefined) return;
+    charts.update(history);
     drain.disabled = !may || node.state === "draining";
     about.update([
       ["State", { text: node.state, tone: stateTone(node.state) }],
@@ -119,7 +186,9 @@ export function nodePage({ id, session, refresh }) {
 function askToDrain(name, refresh) {
   ask({
     title: `Drain ${name}?`,
-    text: "The node takes no new clients and closes those it has, at the pace of the setting shutdown.drain_seconds. They connect again to other nodes. Then the process ends.",
+    text:
+      "The node takes no new clients and closes those it has, at the pace of the settings in shutdown. " +
+      "They connect again to other nodes. Then the process ends.",
     confirm: "Drain the node",
     danger: true,
     action: async () => {

@@ -13,33 +13,50 @@ export function overviewPage() {
   const charts = historyCharts();
   const rates = nodeRates();
   const nodes = table({
-    caption: "Nodes", columns: nodeColumns(rates).filter(({ brief }) => brief), key: (node) => node.incarnation, empty: "No node answers.",
+    caption: "Nodes",
+    columns: nodeColumns(rates).filter(({ brief }) => brief),
+    key: (node) => node.incarnation,
+    empty: "No node answers.",
   });
   const left = reasonTable("Why clients left", "Nobody has left.");
   const refused = reasonTable("Why clients were refused", "Nobody was refused.");
   const hint = emptyClients();
   const element = h(
-    "div", { class: "stack" }, hint.element, charts.element,
+    "div",
+    { class: "stack" },
+    hint.element,
+    charts.element,
     h(
-      "div", { class: "pair" },
-      h("section", { class: "panel" }, h("header", {}, h("h2", {}, "Nodes"), h("a", { href: link("nodes") }, "All about the nodes")), nodes.element),
-      h("div", { class: "stack" }, reasonPanel("Why clients left", left), reasonPanel("Why clients were refused", refused)),
+      "div",
+      { class: "pair" },
+      h(
+        "section",
+        { class: "panel" },
+        h("header", {}, h("h2", {}, "Nodes"), h("a", { href: link("nodes") }, "All about the nodes")),
+        nodes.element,
+      ),
+      h(
+        "div",
+        { class: "stack" },
+        reasonPanel("Why clients left", left),
+        reasonPanel("Why clients were refused", refused),
+      ),
     ),
   );
 
   async function load(signal) {
     const [history, cluster] = await Promise.all([get("history", {}, signal), get("nodes", {}, signal)]);
-    return { history, cluster, missing: [...new Set([...history.missing, ...cluster.missing])] };
+    return { history, nodes: cluster.nodes, missing: [...new Set([...history.missing, ...cluster.missing])] };
   }
 
-  function show({ history, cluster }) {
+  function show({ history, nodes: present }) {
     charts.update(history);
-    rates.take(cluster.nodes);
-    nodes.update(cluster.nodes);
+    rates.take(present);
+    nodes.update(present);
     left.update(shares(history.reasons));
     refused.update(shares(history.refusals));
-    const clients = cluster.nodes.reduce((sum, node) => sum + node.clients, 0);
-    setShown(hint.element, clients === 0 && cluster.nodes.length > 0);
+    const clients = present.reduce((sum, node) => sum + node.clients, 0);
+    setShown(hint.element, clients === 0 && present.length > 0);
   }
 
   return { title: "Overview", element, seconds: 5, load, show, close: charts.close };
@@ -47,16 +64,26 @@ export function overviewPage() {
 
 function reasonTable(caption, empty) {
   return table({
-    caption, empty, key: ({ reason }) => reason,
+    caption,
+    empty,
+    key: ({ reason }) => reason,
     columns: [
-      { label: "Reason", cell: ({ reason }) => ({ text: reason, href: link("disconnects", { reason }), primary: true }) },
+      {
+        label: "Reason",
+        cell: ({ reason }) => ({ text: reason, href: link("disconnects", { reason }), primary: true }),
+      },
       { label: "Clients", cell: ({ amount, share }) => ({ share, text: count(amount) }) },
     ],
   });
 }
 
 function reasonPanel(title, { element }) {
-  return h("section", { class: "panel" }, h("header", {}, h("h2", {}, title), h("span", { class: "note" }, "in 15 minutes")), element);
+  return h(
+    "section",
+    { class: "panel" },
+    h("header", {}, h("h2", {}, title), h("span", { class: "note" }, "in 15 minutes")),
+    element,
+  );
 }
 
 /** How often each reason occurs, the most frequent first. */

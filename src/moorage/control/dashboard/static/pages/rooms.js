@@ -12,7 +12,9 @@ const LIMIT = 100;
 
 export function roomsPage({ params, refresh }) {
   const form = filters({
-    page: "rooms", params, changed: refresh,
+    page: "rooms",
+    params,
+    changed: refresh,
     fields: [
       { name: "prefix", label: "Name begins with", hint: "room" },
       { name: "hub", label: "Hub", options: hubOptions([]) },
@@ -26,16 +28,31 @@ export function roomsPage({ params, refresh }) {
     key: ({ hub, namespace, room }) => `${hub}\n${namespace}\n${room}`,
     empty: nothing("No such room", "A socket's own room is not listed here. Rooms appear when a socket joins them."),
     columns: [
-      { label: "Room", wrap: true, cell: ({ hub, namespace, room }) => ({ text: room, href: link("connections", { hub, namespace, room }), primary: true }) },
+      {
+        label: "Room",
+        wrap: true,
+        cell: ({ hub, namespace, room }) => ({
+          text: room,
+          href: link("connections", { hub, namespace, room }),
+          primary: true,
+        }),
+      },
       { label: "Namespace", hide: "phone", cell: ({ namespace }) => namespace },
       { label: "Hub", hide: "phone", cell: ({ hub }) => hub },
       { label: "Members", cell: ({ members }) => ({ share: members / most, text: count(members) }) },
-      { label: "Watch", hide: "tablet", cell: ({ hub, namespace, room }) => ({ text: "Trace", href: link("trace", { hub, namespace, room }) }) },
+      {
+        label: "Watch",
+        hide: "tablet",
+        cell: ({ hub, namespace, room }) => ({ text: "Trace", href: link("trace", { hub, namespace, room }) }),
+      },
     ],
   });
 
   async function load(signal) {
-    const [found, hubs] = await Promise.all([get("rooms", { ...form.values(), limit: LIMIT }, signal), get("hubs", {}, signal)]);
+    const [found, hubs] = await Promise.all([
+      get("rooms", { ...form.values(), limit: LIMIT }, signal),
+      get("hubs", {}, signal),
+    ]);
     return { ...found, hubs: hubs.hubs };
   }
 
@@ -45,12 +62,21 @@ export function roomsPage({ params, refresh }) {
     form.offer("hub", hubOptions(answer.hubs.map(({ name }) => name)));
     const shown = answer.rooms.length;
     const early = answer.limited ? ", in a search that a node ended early: there are very many rooms" : "";
-    setText(total, (answer.total > shown ? `The ${count(shown)} largest of ${count(answer.total)} rooms` : plural(answer.total, "room")) + early);
+    setText(
+      total,
+      (answer.total > shown
+        ? `The ${count(shown)} largest of ${count(answer.total)} rooms`
+        : plural(answer.total, "room")) + early,
+    );
   }
 
   return {
     title: "Rooms",
     element: h("div", { class: "stack" }, form.element, h("section", { class: "panel flush" }, rooms.element), total),
-    seconds: 3, load, show, search: form.first, changed: form.set,
+    seconds: 3,
+    load,
+    show,
+    search: form.first,
+    changed: form.set,
   };
 }

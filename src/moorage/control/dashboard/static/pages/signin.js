@@ -4,7 +4,14 @@ import { h, setShown, setText } from "../dom.js";
 
 /** `message` says why somebody has to sign in; `signIn(key)` throws what the page shows. */
 export function signInPage({ message, signIn }) {
-  const key = h("input", { id: "key", type: "password", name: "key", autocomplete: "current-password", spellcheck: "false", "aria-describedby": "key-hint problem" });
+  const key = h("input", {
+    id: "key",
+    type: "password",
+    name: "key",
+    autocomplete: "current-password",
+    spellcheck: "false",
+    "aria-describedby": "key-hint problem",
+  });
   const problem = h("p", { class: "problem", id: "problem", role: "alert", hidden: true });
   const button = h("button", { type: "submit", class: "button strong wide" }, "Sign in");
 
@@ -32,16 +39,25 @@ export function signInPage({ message, signIn }) {
 
   say(message);
   return h(
-    "main", { class: "signin" },
+    "main",
+    { class: "signin" },
     h(
-      "form", { class: "panel", novalidate: true, onsubmit: submit },
+      "form",
+      { class: "panel", novalidate: true, onsubmit: submit },
       h("h1", {}, "Moorage"),
       h("div", { class: "field" }, h("label", { for: "key" }, "Admin key"), key),
-      problem, button,
+      problem,
+      button,
       h(
-        "p", { class: "hint", id: "key-hint" },
-        "The key is the setting ", h("code", {}, "admin.read_key"), " or ", h("code", {}, "admin.operate_key"),
-        " of the service. ", h("code", {}, "moorage dev"), " prints a link that signs you in.",
+        "p",
+        { class: "hint", id: "key-hint" },
+        "The key is the setting ",
+        h("code", {}, "admin.read_key"),
+        " or ",
+        h("code", {}, "admin.operate_key"),
+        " of the service. ",
+        h("code", {}, "moorage dev"),
+        " prints a link that signs you in.",
       ),
     ),
   );

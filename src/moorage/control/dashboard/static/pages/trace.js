@@ -6,7 +6,12 @@ import { filters, hubOptions } from "../filters.js";
 import { replace } from "../router.js";
 import { Trace } from "../trace.js";
 
-const KINDS = [["user", "A user"], ["room", "A room"], ["app_server", "An app server"], ["sample", "A part of all clients"]];
+const KINDS = [
+  ["user", "A user"],
+  ["room", "A room"],
+  ["app_server", "An app server"],
+  ["sample", "A part of all clients"],
+];
 
 /** The form's values of a link such as `#/trace?user=ada`, which other pages use. */
 function formOf(params) {
@@ -16,7 +21,9 @@ function formOf(params) {
 
 export function tracePage({ params, session }) {
   const form = filters({
-    page: "trace", params: { by: "user", ...formOf(params) }, changed: edited,
+    page: "trace",
+    params: { by: "user", ...formOf(params) },
+    changed: edited,
     fields: [
       { name: "by", label: "Watch", options: KINDS },
       { name: "value", label: "User, room, server id or part (0 to 1)", hint: "ada" },

@@ -1,0 +1,42 @@
+"""The dashboard of a service with few and with very many clients: when its pages are there."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from bench.dashboard.viewers import OVERVIEW
+from bench.fleet import Fleet
+from bench.loads import enter
+from bench.servers import install, moorage, node
+
+DRIVER = Path(__file__).resolve().parents[1] / "node" / "dashboard" / "crowd.mjs"
+FIRST_PAGE = 1000
+"""Milliseconds."""
+
+pytestmark = [pytest.mark.node, pytest.mark.browser, pytest.mark.alone, pytest.mark.timeout(240)]
+
+
+@pytest.mark.parametrize("clients", [1, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_the_first_page_is_there_within_a_second(clients: int, tmp_path: Path) -> None:
+    install()
+    with ExitStack() as stack:
+        target = stack.enter_context(moorage(node("app/sdk.mjs"))(tmp_path, 0))
+        fleet = stack.enter_context(Fleet(target.address))
+        fleet.open(clients, seconds=120)
+        for at in range(0, clients, 100):
+            enter(fleet, f"room-{at}", fleet.clients[at : at + 100])
+        found = re.search(r"(http\S+)/dashboard#key=(\S+)", (tmp_path / "moorage.log").read_text())
+        assert found
+        command = ["node", DRIVER, *found.groups()]
+        ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=120)
+    seen = json.loads(ran.stdout)
+    assert seen["problems"] == []
+    assert sorted(seen["requests"]) == sorted(("session", *OVERVIEW)), "as the bench does"
+    assert seen["first"] < FIRST_PAGE
+    assert max(seen["pages"].values()) < FIRST_PAGE
