@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
-import { Browser, KEYS } from "../lib/browser.mjs";
+import { Browser, KEYS, refresh } from "../lib/browser.mjs";
 import { Service } from "../lib/service.mjs";
 import { poll } from "../lib/waiting.mjs";
 import { world } from "../lib/world.mjs";
@@ -85,8 +85,8 @@ describe("the keyboard", () => {
     assert.equal(await at(), 1);
     await page.keyboard.press("k");
     assert.equal(await at(), 0);
-    await page.waitForResponse(/api\/v1\/connections/);
-    await page.waitForResponse(/api\/v1\/connections/);
+    await refresh(page, "connections");
+    await refresh(page, "connections");
     assert.equal(await at(), 0, "a refresh does not move the focus");
     await page.keyboard.press("Enter");
     await heading(page, "Connection");

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
-import { Browser, KEYS, PHONE, shows, sideways, visit } from "../lib/browser.mjs";
+import { Browser, KEYS, PHONE, refresh, shows, sideways, visit } from "../lib/browser.mjs";
 import { Service } from "../lib/service.mjs";
+import { poll } from "../lib/waiting.mjs";
 import { world } from "../lib/world.mjs";
 
 const PAGES = {
@@ -117,6 +118,32 @@ describe("every page", () => {
     }
     await visit(page, "#/");
     assert.equal(await page.locator("img, main script, iframe").count(), 0);
+  });
+
+  it("changes only what has changed at a refresh", async (t) => {
+    const w = world(t, service);
+    await app(w, "lobby");
+    const clients = await w.clients(2);
+    const page = await browser.signedIn(t, service, `#/rooms?hub=${w.hub}`);
+    await shows(page.locator("tbody"), "lobby");
+    await page.evaluate(() => {
+      globalThis.changes = [];
+      const note = (records) => changes.push(...records.map(({ target }) => target.textContent));
+      new MutationObserver(note).observe(document.querySelector("main .table"), {
+        subtree: true,
+        childList: true,
+        characterData: true,
+      });
+    });
+    await refresh(page, "rooms");
+    await refresh(page, "rooms");
+    assert.deepEqual(await page.evaluate(() => changes), []);
+    clients[0].disconnect();
+    await poll(async () => {
+      await refresh(page, "rooms");
+      return (await page.evaluate(() => changes)).length > 0;
+    }, "the new number");
+    assert.deepEqual(await page.evaluate(() => changes), ["1"], "one cell");
   });
 
   it("fits on a phone", async (t) => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
-import { Browser, KEYS, OPERATE_KEY, READ_KEY, shows } from "../lib/browser.mjs";
+import { Browser, KEYS, OPERATE_KEY, READ_KEY, refresh, shows } from "../lib/browser.mjs";
 import { Service } from "../lib/service.mjs";
 import { poll } from "../lib/waiting.mjs";
 
@@ -56,6 +56,7 @@ describe("a session", () => {
   it("that has ended asks for the key, and goes on at the same page", async (t) => {
     const page = await browser.signedIn(t, service, "#/rooms?prefix=a");
     await page.context().clearCookies();
+    await refresh(page, "rooms");
     await shows(page.getByRole("alert"), "Your session has ended");
     await signIn(page, OPERATE_KEY);
     await page.getByRole("heading", { name: "Rooms", level: 1 }).waitFor();

@@ -92,7 +92,7 @@ describe("the live trace", () => {
     await page.getByRole("link", { name: "Trace", exact: true }).click();
     await sees("of-an-app-server");
     await page.getByLabel("Watch").selectOption("sample");
-    assert.equal(await page.getByRole("textbox", { name: /part/ }).inputValue(), "1");
+    assert.equal(await page.getByLabel("Which").inputValue(), "1");
     await shows(page.locator(".trace .note"), "Watching");
     await sees("of-everybody");
   });

@@ -65,9 +65,9 @@ export class Browser {
   /** A page that is signed in at `path`, such as `#/rooms`. */
   async signedIn(t, service, path = "#/", { key = OPERATE_KEY, ...options } = {}) {
     const page = await this.page(t, options);
-    await page.goto(`${service.url}/dashboard#key=${key}`);
-    await page.locator(".shell").waitFor();
-    if (path !== "#/") await visit(page, path);
+    const answer = await page.request.post(`${service.url}/dashboard/session`, { data: { key } });
+    assert.equal(answer.status(), 200);
+    await page.goto(`${service.url}/dashboard${path}`);
     await page.locator(".state.ok").waitFor();
     return page;
   }
@@ -87,4 +87,11 @@ export function shows(locator, text) {
 /** By how many pixels the page is wider than its window. */
 export function sideways(page) {
   return page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+}
+
+/** Lets the page refresh now, as when its tab is shown again, and waits for the answer of `path`. */
+export async function refresh(page, path) {
+  const answered = page.waitForResponse((response) => new URL(response.url()).pathname === `/api/v1/${path}`);
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await answered;
 }

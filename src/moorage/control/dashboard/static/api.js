@@ -17,6 +17,11 @@ export class ApiError extends Error {
   }
 }
 
+/** A reason as a sentence. */
+export function sentence(text) {
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+}
+
 async function request(url, options) {
   let response;
   try {
@@ -38,7 +43,7 @@ async function request(url, options) {
   const reason = body?.code ?? "";
   throw new ApiError(
     response.status,
-    body?.message ?? `HTTP status ${response.status}`,
+    sentence(body?.message ?? `HTTP status ${response.status}`),
     reason,
     Number(body?.inner?.code ?? 0),
   );

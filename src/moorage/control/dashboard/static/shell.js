@@ -199,9 +199,7 @@ export class Shell {
     }
     if (error.status === undefined) throw error;
     const last = this._lastSeen === null ? "" : ` You see what was true at ${clock(this._lastSeen)}.`;
-    this._away.say(
-      error.status === 0 ? `${error.message}${last} The page tries again by itself.` : `${error.message}.`,
-    );
+    this._away.say(error.status === 0 ? `${error.message}${last} The page tries again by itself.` : error.message);
     this._content.classList.toggle("stale", error.status === 0);
     this._tell(error.status === 0 ? "No answer" : "Refused");
   }

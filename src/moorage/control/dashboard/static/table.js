@@ -6,11 +6,11 @@ import { h, setAttribute, setShown } from "./dom.js";
 /**
  * A table. `columns` are
  *
- *   { label, cell(row), number, hide, sort(row), wrap }
+ *   { label, cell(row), number, hide, sort(row), wrap, clip }
  *
  * where `cell` returns text, a number, or `{ text, href, title, tone, mono, share, note }` (or a list of them); `hide` is
- * the width below which the column is left out ("phone" or "tablet"), and `sort` makes it sortable. `key(row)` identifies
- * a row, `empty` is shown instead of a table without rows. Returns `{ element, update(rows) }`.
+ * the width below which the column is left out ("phone", "tablet" or "desk"), `sort` makes it sortable, `wrap` breaks
+ * long texts, and `clip` cuts them. `key(row)` identifies a row, `empty` is shown instead of a table without rows. Returns `{ element, update(rows) }`.
  */
 export function table({ caption, columns, key, empty, sorted = null }) {
   const body = h("tbody");
@@ -75,8 +75,8 @@ function head(column, view, draw) {
 }
 
 /** The class names of a column's cells. */
-export function classes({ number, hide, wrap }) {
-  return [number && "number", hide && `from-${hide}`, wrap && "wrap"].filter(Boolean).join(" ") || null;
+export function classes({ number, hide, wrap, clip }) {
+  return [number && "number", hide && `from-${hide}`, wrap && "wrap", clip && "clip"].filter(Boolean).join(" ") || null;
 }
 
 function inOrder(rows, columns, sorted) {

@@ -1,7 +1,7 @@
 // Packets while they pass, from the service's stream of events. The list is bounded, and so is how often it is drawn. It
 // goes on while the tab is hidden: somebody may be in another tab to cause what they want to see.
 
-import { address, get } from "./api.js";
+import { address, get, sentence } from "./api.js";
 import { h, setText } from "./dom.js";
 import { bytes, clock, count, latency, plural } from "./format.js";
 import { link } from "./router.js";
@@ -18,7 +18,12 @@ const COLUMNS = [
   { label: "Event", wrap: true, cell: what },
   { label: "Size", number: true, hide: "phone", cell: ({ size }) => (size === undefined ? "" : bytes(size)) },
   { label: "Ack", number: true, cell: acknowledged },
-  { label: "App server", hide: "tablet", cell: (seen) => seen.app_server ?? "" },
+  {
+    label: "App server",
+    hide: "tablet",
+    clip: true,
+    cell: ({ app_server: server }) => ({ text: server ?? "", title: server ?? null }),
+  },
   { label: "Node", hide: "tablet", cell: ({ node }) => node ?? "" },
 ];
 
@@ -108,7 +113,7 @@ export class Trace {
     for (const kind of ["packet", "state", "dropped"])
       source.addEventListener(kind, (event) => this._take({ kind, ...JSON.parse(event.data) }));
     source.addEventListener("watching", (event) => this._watch(JSON.parse(event.data)));
-    source.addEventListener("end", (event) => this.close(JSON.parse(event.data).message));
+    source.addEventListener("end", (event) => this.close(sentence(JSON.parse(event.data).message)));
     source.addEventListener("open", () => this._tell("Watching"));
     source.addEventListener("error", () => this._failed(source));
     this._tell("Opening");
@@ -138,7 +143,7 @@ export class Trace {
     try {
       await get("trace", this._params, AbortSignal.timeout(2000));
     } catch (error) {
-      if (this._source === null && error.status !== undefined) this._tell(`${error.message}.`);
+      if (this._source === null && error.status !== undefined) this._tell(error.message);
     }
   }
 

@@ -19,9 +19,9 @@ const FIELDS = [
   { name: "namespace", label: "Namespace", hint: "/", more: true },
   { name: "app_server", label: "App server", hint: "server id", more: true },
   { name: "node", label: "Node", hint: "name", more: true },
-  { name: "min_age", label: "Connected for at least (s)", number: true, more: true },
-  { name: "max_age", label: "Connected for at most (s)", number: true, more: true },
-  { name: "min_queued", label: "Queued at least (bytes)", number: true, more: true },
+  { name: "min_age", label: "Older than (s)", number: true, more: true },
+  { name: "max_age", label: "Younger than (s)", number: true, more: true },
+  { name: "min_queued", label: "Queued at least (B)", number: true, more: true },
 ];
 
 function columns() {
@@ -33,10 +33,10 @@ function columns() {
     },
     { label: "Connection", hide: "phone", cell: ({ id }) => ({ text: id, mono: true }) },
     { label: "Hub", hide: "phone", cell: ({ hub }) => hub },
-    { label: "Namespaces", hide: "tablet", wrap: true, cell: ({ namespaces }) => (namespaces ?? []).join(" ") || null },
+    { label: "Namespaces", hide: "desk", wrap: true, cell: ({ namespaces }) => (namespaces ?? []).join(" ") || null },
     { label: "Address", cell: ({ address }) => address },
-    { label: "Transport", hide: "tablet", cell: ({ transport }) => transport },
-    { label: "App server", hide: "tablet", cell: (row) => row.app_server || null },
+    { label: "Transport", hide: "desk", cell: ({ transport }) => transport },
+    { label: "App server", hide: "tablet", clip: true, cell: (row) => named(row.app_server) },
     { label: "Node", hide: "phone", cell: ({ node }) => node },
     { label: "Connected for", number: true, cell: ({ age }) => duration(age) },
     { label: "Queued", number: true, hide: "phone", cell: (row) => bytes(row.queued_bytes) },
@@ -122,4 +122,9 @@ async function byId(id, signal) {
     if (error.status !== 404) throw error;
     return get("connections", { room: id, limit: LIMIT }, signal);
   }
+}
+
+/** A text that may be cut, and is shown in full when it is pointed at. */
+function named(text) {
+  return text ? { text, title: text } : null;
 }

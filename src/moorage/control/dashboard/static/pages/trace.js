@@ -13,6 +13,8 @@ const KINDS = [
   ["sample", "A part of all clients"],
 ];
 
+const HINTS = { user: "user id", room: "room", app_server: "server id", sample: "0 to 1" };
+
 /** The form's values of a link such as `#/trace?user=ada`, which other pages use. */
 function formOf(params) {
   const kind = KINDS.map(([name]) => name).find((name) => params[name] !== undefined);
@@ -26,7 +28,7 @@ export function tracePage({ params, session }) {
     changed: edited,
     fields: [
       { name: "by", label: "Watch", options: KINDS },
-      { name: "value", label: "User, room, server id or part (0 to 1)", hint: "ada" },
+      { name: "value", label: "Which" },
       { name: "namespace", label: "Namespace of the room", hint: "/" },
       { name: "hub", label: "Hub", options: hubOptions([]) },
     ],
@@ -48,6 +50,7 @@ export function tracePage({ params, session }) {
 
   function begin() {
     before = form.values().by;
+    form.first.placeholder = HINTS[before];
     const { by, value, namespace, hub } = form.values();
     if (value === "") trace.close("Enter whom to watch.");
     else trace.start({ [by]: value, namespace: by === "room" ? namespace : "", hub, payload });
