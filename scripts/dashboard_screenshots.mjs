@@ -126,6 +126,7 @@ const page = await browser.signedIn(t, service, "#/connections?hub=chat&room=lob
 });
 await page.locator("tbody a.primary").first().waitFor();
 await shot(page, "connections");
+await visit(page, "#/connections?user=ada");
 await page.getByRole("link", { name: "ada", exact: true }).click();
 await poll(async () => (await page.locator(".trace tbody tr").count()) > 12, "packets");
 await page.setViewportSize({ width: 1200, height: 860 });

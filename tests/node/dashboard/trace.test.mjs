@@ -109,6 +109,31 @@ describe("the live trace", () => {
     assert.doesNotMatch(await page.locator("main").textContent(), /a secret/);
   });
 
+  it("ends after some minutes in a hidden tab, and goes on when the tab is shown", async (t) => {
+    const { w, client } = await joined(t);
+    const page = await browser.page(t);
+    await page.clock.install();
+    await page.request.post(`${service.url}/dashboard/session`, { data: { key: OPERATE_KEY } });
+    await page.goto(`${service.url}/dashboard#/trace?user=ada&hub=${w.hub}`);
+    await isWatching(page);
+    const hide = (hidden) =>
+      page.evaluate((value) => {
+        Object.defineProperty(document, "hidden", { value, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+      }, hidden);
+    await hide(true);
+    await page.clock.fastForward(60_000);
+    client.emit("seen");
+    await poll(async () => {
+      await page.clock.fastForward(500);
+      return (await row(page, "seen").count()) > 0;
+    }, "a packet of the hidden tab");
+    await page.clock.fastForward(300_000);
+    await shows(page.locator(".trace .note"), "the tab is hidden");
+    await hide(false);
+    await isWatching(page);
+  });
+
   it("ends with the page, and says why it was refused", async (t) => {
     const { w } = await joined(t);
     const page = await browser.signedIn(t, service, `#/trace?user=ada&hub=${w.hub}`, { expected: /status of 400/ });

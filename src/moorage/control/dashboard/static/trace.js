@@ -1,5 +1,6 @@
 // Packets while they pass, from the service's stream of events. The list is bounded, and so is how often it is drawn. It
-// goes on while the tab is hidden: somebody may be in another tab to cause what they want to see.
+// goes on while the tab is hidden, because somebody may be in another tab to cause what they want to see; but not for
+// long, because a browser has only six connections to a service, and a stream takes one of them.
 
 import { address, get, sentence } from "./api.js";
 import { h, setText } from "./dom.js";
@@ -9,6 +10,7 @@ import { classes, fill } from "./table.js";
 
 const MOST_ROWS = 500;
 const DRAW_MILLISECONDS = 200;
+const HIDDEN_MINUTES = 5;
 
 const COLUMNS = [
   { label: "Time", cell: ({ time }) => clock(time, true) },
@@ -68,6 +70,9 @@ export class Trace {
     this._seen = 0;
     this._followed = new Map();
     this._timer = 0;
+    this._hiding = 0;
+    this._isAsleep = false;
+    this._onVisibility = () => this._sleep();
     this._body = h("tbody");
     this._filter = h("input", {
       type: "text",
@@ -108,6 +113,7 @@ export class Trace {
   /** Opens the stream, with other parameters if they are given. */
   start(params = this._params) {
     this.close();
+    document.addEventListener("visibilitychange", this._onVisibility);
     this._params = params;
     const source = (this._source = new EventSource(address("trace", params)));
     for (const kind of ["packet", "state", "dropped"])
@@ -122,6 +128,9 @@ export class Trace {
 
   /** Ends the stream, and says `why`; the list stays. */
   close(why = "Stopped") {
+    document.removeEventListener("visibilitychange", this._onVisibility);
+    clearTimeout(this._hiding);
+    this._isAsleep = false;
     this._source?.close();
     this._source = null;
     clearTimeout(this._timer);
@@ -145,6 +154,18 @@ export class Trace {
     } catch (error) {
       if (this._source === null && error.status !== undefined) this._tell(error.message);
     }
+  }
+
+  /** Ends the stream of a tab that is hidden for long, and begins again when it is shown. */
+  _sleep() {
+    clearTimeout(this._hiding);
+    if (!document.hidden && this._isAsleep) this.start();
+    if (!document.hidden) return;
+    this._hiding = setTimeout(() => {
+      this.close("Stopped, because the tab is hidden");
+      this._isAsleep = true;
+      document.addEventListener("visibilitychange", this._onVisibility);
+    }, HIDDEN_MINUTES * 60_000);
   }
 
   _watch({ node, connections, limited }) {
