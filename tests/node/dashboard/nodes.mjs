@@ -27,9 +27,18 @@ await tell("both");
 // Each page asks when it is opened, so one of them asks before the frozen node counts as dead.
 const notice = page.locator(".notice.warn", { hasText: "node-2" });
 await poll(async () => {
-  for (const path of ["#/hubs", "#/nodes"]) {
-    await visit(page, path);
-    if (await notice.isVisible()) return (await notice.textContent()).includes("node-2 does not answer");
+  for (const name of ["hubs", "nodes"]) {
+    const answered = page.waitForResponse((response) => response.url().endsWith(`/api/v1/${name}`));
+    await visit(page, `#/${name}`);
+    await answered;
+    const told = page.getByText("node-2 does not answer. This page shows the other nodes only.");
+    if (
+      await told.waitFor({ timeout: 200 }).then(
+        () => true,
+        () => false,
+      )
+    )
+      return true;
   }
   return false;
 }, "the frozen node");
