@@ -16,8 +16,13 @@ const [kind, endpoint, path, text, count] = process.argv.slice(2);
 const run = ([endpoint, path, text, count, io]) =>
   new Promise((resolve, reject) => {
     const news = [];
-    const socket = (io ?? window.io)(endpoint, { path, transports: ["websocket"] });
-    socket.on("connect", () => socket.emit("go", text));
+    const socket = (io ?? window.io)(endpoint, { path });
+    // The default transports: polling, then an upgrade.
+    socket.on("connect", () => {
+      const { engine } = socket.io;
+      if (engine.transport.name === "websocket") socket.emit("go", text);
+      else engine.once("upgrade", () => socket.emit("go", text));
+    });
     socket.on("connect_error", reject);
     socket.on("news", (value, bytes) => {
       news.push([value.length, bytes.byteLength]);

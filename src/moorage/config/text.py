@@ -78,6 +78,10 @@ server:
   # public_endpoint: "https://live.example.org"
   # Trusted proxies, which send X-Forwarded-For or Forwarded: ["127.0.0.1", "10.0.0.0/8"]
   # trusted_proxies: []
+  # TLS for the whole port (docs/howto/set-up-tls.md); SIGHUP reads the files again.
+  # tls:
+  #   cert_file: ""
+  #   key_file: ""
 
 cors:
   # Pages that may connect; "*" = all. The app sees cookies only from origins that are listed by name or

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ssl
 from pathlib import Path
 
 import msgspec
@@ -106,3 +108,21 @@ def test_a_reload_keeps_what_works(authority: Authority) -> None:
     tls.reload(TlsSettings(cert_file=str(pair.cert), key_file=str(pair.key)))
     assert tls.context is not context
     assert tls.validity != valid
+
+
+@pytest.mark.parametrize("first", ["ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-GCM-SHA256"])
+def test_the_client_chooses_the_cipher(authority: Authority, first: str) -> None:
+    context = ssl.create_default_context(cafile=str(authority.file))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(f"{first}:ECDHE-ECDSA-AES256-GCM-SHA384")
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(to_client, to_server, server_hostname="127.0.0.1")
+    server = Tls(settings(authority)).context.wrap_bio(to_server, to_client, server_side=True)
+    for side in (client, server, client, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    cipher = client.cipher()
+    assert cipher is not None
+    assert cipher[0] == first

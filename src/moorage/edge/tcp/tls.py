@@ -53,7 +53,9 @@ def make(settings: TlsSettings) -> tuple[ssl.SSLContext, Validity]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[settings.min_version]
     # Renegotiation costs a handshake whenever a client of TLS 1.2 likes. No client needs it.
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    # All ciphers of Python's list are good. The client knows which of them its processor is fast at.
+    context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
     _load(context, settings, cert, key)
     return context, valid
