@@ -28,7 +28,7 @@ from bench.operator.telemetry import telemetry
 from bench.peers import SLOWER, Peers, judged_by_before
 from bench.plan import FULL, QUICK
 from bench.recovery.deploy import deploy
-from bench.recovery.jitter import jitter, jitter_off, jitter_silent, jitter_workers
+from bench.recovery.jitter import jitter, jitter_lost, jitter_off, jitter_silent, jitter_workers
 from bench.recovery.overhead import recovery_cost, recovery_memory
 from bench.report import all_met, document, table
 from bench.run import Run
@@ -62,6 +62,7 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "jitter-off": jitter_off,
     "jitter-silent": jitter_silent,
     "jitter-workers": jitter_workers,
+    "jitter-lost": jitter_lost,
     "deploy": deploy,
     "recovery": recovery_cost,
     "recovery-memory": recovery_memory,

@@ -188,14 +188,14 @@ def _record(line: str) -> dict[str, Any]:
     return record
 
 
-def ours(count: int, *, checkout: Path = CHECKOUT, **env: str) -> Start:
+def ours(count: int, *settings: str, checkout: Path = CHECKOUT, **env: str) -> Start:
     """A service of `checkout` with workers, and an app server that covers all of them."""
 
     @contextmanager
     def start(logs: Path, clients: int) -> Iterator[Target]:
         argv = node("app/sdk.mjs", checkout)
         with (
-            workers(logs, count, checkout=checkout) as service,
+            workers(logs, count, *settings, checkout=checkout) as service,
             app(logs, argv, service.string, checkout=checkout, BENCH_NODES=str(count), **env) as beside,
         ):
             yield service.target(MOORAGE, beside)

@@ -7,6 +7,8 @@ that each message arrives once and in order.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from typing import Any, Final
 from bench.cluster.machines import ours
 from bench.figures import Bar, Figure, Rounds
 from bench.plan import Plan
+from bench.process import Observed, Together
 from bench.recovery.crowd import Crowd, crowd
 from bench.run import Run
 from bench.servers import HERE, MOORAGE, NATIVE, Start, Target, moorage, native, node
@@ -40,6 +43,8 @@ class Trial:
     silent: bool = False
     """The server does not notice a cut."""
     judged: bool = True
+    kills: bool = False
+    """One of the workers is killed halfway."""
 
     @property
     def expected(self) -> int:
@@ -72,8 +77,15 @@ def jitter_workers(run: Run) -> list[Figure]:
     return _figures(run, _trial("jitter-workers", run.plan), {MOORAGE: start})
 
 
-def _trial(section: str, plan: Plan, *, judged: bool = True) -> Trial:
-    return Trial(section, plan.jitter_clients, plan.jitter_messages, plan.jitter_cuts, judged=judged)
+def jitter_lost(run: Run) -> list[Figure]:
+    """Three workers that store what recovery needs on JetStream. One is killed halfway."""
+    start = ours(_WORKERS, "recovery.store=jetstream", BENCH_READERS="1", BENCH_RECOVERY="1")
+    return _figures(run, _trial("jitter-lost", run.plan, kills=True), {MOORAGE: start})
+
+
+def _trial(section: str, plan: Plan, *, judged: bool = True, kills: bool = False) -> Trial:
+    clients, messages, cuts = plan.jitter_clients, plan.jitter_messages, plan.jitter_cuts
+    return Trial(section, clients, messages, cuts, judged=judged, kills=kills)
 
 
 def _both(recovery: str) -> dict[str, Start]:
@@ -114,9 +126,9 @@ def _figures(run: Run, trial: Trial, starts: Mapping[str, Start]) -> list[Figure
 def _row(target: Target, trial: Trial, logs: Path, name: str) -> dict[str, float]:
     """What one target costs and its clients see."""
     with crowd(logs, target.address, trial.clients) as clients:
-        before = {"clients": clients.process.cpu(), **target.clocks()}
+        before = _clocks(target, trial, clients)
         seen = _shaken(target, trial, clients)
-        after = {"clients": clients.process.cpu(), **target.clocks()}
+        after = _clocks(target, trial, clients)
     if seen["examples"]:
         # The first clients that missed a message, or got one twice or out of order: what each got, and when.
         RESULTS.mkdir(exist_ok=True)
@@ -135,6 +147,11 @@ def _row(target: Target, trial: Trial, logs: Path, name: str) -> dict[str, float
     return row
 
 
+def _clocks(target: Target, trial: Trial, clients: Crowd) -> dict[str, int]:
+    """CPU so far. That of a killed process cannot be known."""
+    return {"clients": clients.process.cpu()} | ({} if trial.kills else target.clocks())
+
+
 def _shaken(target: Target, trial: Trial, clients: Crowd) -> dict[str, Any]:
     """Send the messages while the clients are cut, and wait until all are back."""
     app = next(target.speakers)
@@ -145,6 +162,11 @@ def _shaken(target: Target, trial: Trial, clients: Crowd) -> dict[str, Any]:
     began = time.monotonic()
     for number in range(1, trial.messages):
         time.sleep(max(0.0, began + number / _RATE - time.monotonic()))
+        if trial.kills and number == trial.messages // 2:
+            assert isinstance(target.service, Together)
+            (first, *_) = target.service.parts
+            assert isinstance(first, Observed)
+            os.kill(first.pid, signal.SIGKILL)
         app.send({"news": number})
     clients.cut(0)
     return clients.settled(trial.messages, _SETTLED)
