@@ -100,8 +100,9 @@ class Fetches:
     def _fetch(self, wanted: Wanted, done: Done, *, whole: bool) -> None:
         owner, peers = incarnation_of(wanted.pid), self._peers.peers()
         fate = self._peers.fate(owner)
-        known = fate == LOST or owner == self._own or owner in peers
-        inherits = fate == LOST and self.lost is not None
+        # A node that was lost before this one began has an heir all the same.
+        known = fate == LOST or owner == self._own or owner in peers or self.lost is not None
+        inherits = self.lost is not None and owner != self._own and owner not in peers
         if not known or not (peers or inherits) or wanted.pid in self._by_pid:
             # A stranger's invention must not cost all nodes a message.
             done(fate)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from moorage.hub.journal.pages import Pages
+from moorage.hub.recovery.carried import Carried
 from moorage.hub.recovery.commands import apply, recorded
 from moorage.hub.recovery.counts import Counts
 from moorage.hub.recovery.log import Entry
@@ -115,9 +116,13 @@ class HubEstate:
         if entry.source:
             self._done[entry.source] = max(entry.number, self._done.get(entry.source, 0))
 
-    def _track(self, entry: wire.Changed | wire.Saved | wire.Ended) -> None:
+    def _track(self, entry: wire.Changed | wire.Saved | wire.Ended | wire.Moved) -> None:
         track = self.recovery.find(entry.pid)
         if track is None:
+            return
+        if isinstance(entry, wire.Moved):
+            track.carried = Carried(entry.base, entry.end, track.namespace, self.recovery.now)
+            track.carried.fill(entry.segments, entry.executed, entry.seen, whole=entry.whole)
             return
         if isinstance(entry, wire.Ended):
             self.recovery.end(track)

@@ -21,15 +21,18 @@ class Inherited(Carried):
         """`Carried.prepare`."""
         estate = self._estate
         place = None if offset is None else parse_offset(offset)
-        if offset is not None and (place is None or place.epoch != estate.epoch):
-            return
         after = estate.after(self._pid, offset, whole=whole)
         if after is None:
             return
         found = estate.missed(self._pid, after)
         self.dropped = found is None
-        first = after if place is None else min(after, place.position)
-        segment = Segment(estate.epoch, first, estate.recovery.log.position, missed(found or ()))
+        own = place is not None and place.epoch == estate.epoch
+        first = min(after, place.position) if own and place is not None else after
+        events = missed(found or ())
+        segments = [Segment(estate.epoch, first, estate.recovery.log.position, events)]
+        if place is not None and not own:
+            # The client has got nothing of the lost node's own log: all of it is behind its offset.
+            segments.insert(0, Segment(place.epoch, place.position, place.position, ()))
         is_whole = offset is None and after == estate.since(self._pid)
         self.entries.clear()
-        self.fill((segment,), estate.executed, (), whole=is_whole)
+        self.fill(tuple(segments), estate.executed, (), whole=is_whole)

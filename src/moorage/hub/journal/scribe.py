@@ -57,9 +57,32 @@ class Scribe:
         """A new socket."""
         self._describe(track, position, now, margin, new=True)
 
+    def arrived(self, track: Track[Any], position: int, now: float, margin: float) -> None:
+        """A socket has come from another node."""
+        self._describe(track, position, now, margin, new=True)
+        self._moved(track)
+
     def back(self, track: Track[Any], position: int, now: float, margin: float) -> None:
         """The client of a parked socket is back."""
         self._describe(track, position, now, margin, back=True)
+        self._moved(track)
+
+    def _moved(self, track: Track[Any]) -> None:
+        carried = track.carried
+        if carried is not None:
+            segments, executed, seen = carried.parts
+            self._journal.add(
+                wire.Moved(
+                    self._epoch,
+                    track.pid,
+                    carried.base,
+                    carried.end,
+                    segments,
+                    carried.whole,
+                    executed,
+                    seen,
+                )
+            )
 
     def _describe(
         self,

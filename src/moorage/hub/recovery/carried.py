@@ -29,6 +29,11 @@ class Carried:
         self._executed: Mapping[str, int] = {}
         self._seen: frozenset[tuple[str, int]] = frozenset()
 
+    @property
+    def parts(self) -> tuple[tuple[Segment, ...], dict[str, int], tuple[tuple[str, int], ...]]:
+        """What it was filled with, but for `whole`."""
+        return self._segments, dict(self._executed), tuple(self._seen)
+
     def prepare(self, offset: str | None, *, whole: bool = False) -> None:
         """A client comes back with this offset, or (`whole`) the socket moves on before one comes."""
 

@@ -261,6 +261,8 @@ class Recovery(Generic[ConnectionT]):
     def arrived(self, track: Track[ConnectionT]) -> None:
         """The expected socket is here."""
         self._tracks[track.pid] = track
+        if self.scribe is not None:
+            self.scribe.arrived(track, self.log.position, self.now, self.margin)
 
     def write_all(self) -> None:
         """Write all sockets into the journal, which begins anew."""

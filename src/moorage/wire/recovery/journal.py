@@ -15,6 +15,7 @@ from moorage.wire.commands import Selection
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage.rows import Count, Fields
 from moorage.wire.reasons import NODE_BAD_MESSAGE
+from moorage.wire.recovery.moving import Segment
 
 
 class Linked(Fields, tag=1):
@@ -120,7 +121,21 @@ class Taken(Fields, tag=9):
     place: Count
 
 
-Entry = Linked | Known | Changed | Away | Saved | Ended | Event | Steps | Taken
+class Moved(Fields, tag=10):
+    """What a socket has brought along from other nodes (`wire.recovery.moving.Taken`). Its events have the
+    positions after `base` and up to `end`."""
+
+    epoch: str
+    pid: str
+    base: Count
+    end: Count
+    segments: tuple[Segment, ...]
+    whole: bool
+    executed: dict[str, Count]
+    seen: tuple[tuple[str, Count], ...]
+
+
+Entry = Linked | Known | Changed | Away | Saved | Ended | Event | Steps | Taken | Moved
 
 
 class Page(Fields):
