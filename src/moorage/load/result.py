@@ -126,6 +126,9 @@ def figures(plan: Plan, totals: Totals, receivers: int, seconds: float) -> dict[
     counts = dict(totals.counts)
     if plan.scenario in ("fanout", "jitter"):
         counts["lost"] = counts["sent"] * receivers - counts["received"]
+    if plan.scenario == "jitter":
+        # The others were not cut by the scenario.
+        counts["disconnects"] -= counts["cuts"]
     counts["unrecovered"] = counts["reconnects"] - counts["recovered"]
     counts["errors"] = sum(totals.errors.values())
     found: dict[str, float] = {}
