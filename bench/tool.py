@@ -9,7 +9,7 @@ from bench.errors import BenchError
 from bench.figures import Bar, Figure
 from bench.measures import EVENT, cost_figures, costs
 from bench.run import Joined, Run
-from bench.servers import C_LOOP, HOST, NATIVE
+from bench.servers import HOST, NATIVE
 from moorage.load.plan import Plan
 from moorage.load.run import LoadError
 from moorage.load.run import Run as Load
@@ -54,10 +54,10 @@ def tool(run: Run) -> list[Figure]:
         }
 
     with ExitStack() as stack:
-        joined = run.connect(stack, "t", 1, skip=(C_LOOP,))
+        joined = run.connect(stack, "t", 1, starts=run.peers.node())
         rounds = run.alternate("t", joined, once)
     what = f"round trip of moorage bench, {CLIENTS} clients"
-    service, app, _ = cost_figures("t", what, rounds, (Bar(2.5, NATIVE),))
+    service, app, _ = cost_figures("t", what, rounds, (Bar(1.0, NATIVE),))
     return [
         service,
         app,

@@ -2,7 +2,8 @@
 
 Commands import what they need when they run. `moorage token create` in a shell loop must not pay for an
 event loop, a metrics library and an HTTP server, and an installation without the extra `server` has none
-of them. Exit codes: 0 done, 1 refused (configuration, start, no service installed), 2 wrong usage.
+of them. Exit codes: 0 done, 1 refused (configuration, start, no service installed), 2 wrong usage, 3 what
+the command asked about is not as it should be.
 """
 
 # ruff: noqa: PLC0415 - see above
