@@ -98,12 +98,6 @@ describe("a session", () => {
     assert.equal(await page.locator(".notice.bad").isVisible(), false);
   });
 
-  it("is not there without admin keys", async () => {
-    // `moorage dev` makes a key of its own, so the paths are tried that no key opens.
-    for (const path of ["/dashboard/session/x", "/dashboard/x", "/dashboardx"])
-      assert.equal((await fetch(service.url + path)).status, 404);
-  });
-
   it("pauses while the tab is hidden", async (t) => {
     const page = await browser.page(t);
     await page.clock.install();

@@ -6,6 +6,7 @@ and the page, which browsers check each time, names the current version."""
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -88,7 +89,7 @@ class Site:
 
 @cache
 def site() -> Site:
-    """The files of the package. The first call reads and compresses them, in about 30 ms."""
+    """The files of the package. The first call reads and compresses them, which takes some 50 ms."""
     texts = dict(_walk(resources.files(__package__) / "static", ""))
     everything = b"".join(name.encode() + b"\0" + texts[name] + b"\0" for name in sorted(texts))
     version = hashlib.sha256(everything).hexdigest()[:12]
@@ -114,11 +115,15 @@ def routes(*, enabled: Callable[[], bool]) -> list[Route]:
     """`/dashboard` and its files; GET and HEAD. While `enabled` returns false, because there is no admin key,
     these paths are unknown."""
 
+    async def load() -> Site:
+        # The first time in a thread: messages of clients do not wait for it.
+        return site() if site.cache_info().currsize else await asyncio.to_thread(site)
+
     async def page(request: Request) -> Response:
-        return _answer(request, site().page, CHECK_EACH_TIME)
+        return _answer(request, (await load()).page, CHECK_EACH_TIME)
 
     async def asset(request: Request) -> Response:
-        found = site()
+        found = await load()
         version, _, name = str(request.path_params["name"]).partition("/")
         file = found.assets.get(name)
         if file is None:
