@@ -128,6 +128,13 @@ log:
 metrics:
   # Serve /metrics.
   # enabled: true
+
+admin:
+  # The Admin API and the dashboard are off without a key. To make one: openssl rand -base64 32
+  # Shows everything, changes nothing:
+  # read_key: ""
+  # Also emits, moves and disconnects clients, and drains nodes:
+  # operate_key: ""
 """
 
 
