@@ -67,6 +67,8 @@ class Ui:
     async def __aexit__(self, *_: object) -> None:
         await self.sio.disconnect()
         await self._http.close()
+        # A transport that is closed ends in the next turn of the loop.
+        await asyncio.sleep(0)
         with warnings.catch_warnings():
             # A client that is refused keeps an answer that nobody has read.
             warnings.simplefilter("ignore", ResourceWarning)
