@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from moorage.hub.recovery.causes import UNREACHED
+from moorage.hub.recovery.causes import LOST, UNREACHED
 from moorage.wire.cluster import Alive
 from moorage.wire.commands import EVERYONE, Selection, Send
 from moorage.wire.filters.compiled import Filter
@@ -176,6 +176,29 @@ def test_when_a_node_ends_others_fetch_its_sockets() -> None:
         assert numbers(client) == [2]
     several.tick(130.0)
     assert recovery.leave()
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_client_comes_to_the_heir_while_its_socket_is_on_its_way(arrives: bool) -> None:
+    several = Several(2)
+    client = several.client(0, "room")
+    sid = client.sid["/"]
+    client.lose()
+    several.nodes.done(1, Send(HUB, room("room"), b'42["e",1]'))
+    network = several.nodes.network
+    network.delay("node-001", "node-000")
+    assert not several.nodes.routers[0].recovery.leave()
+    several.nodes.settle()
+    several.come_back(client, 1, answer=False)
+    assert several.refused(1) == {}, "it waits"
+    if arrives:
+        network.release("node-001", "node-000")
+        several.nodes.settle()
+        client.answer()
+        assert (client.sid["/"], numbers(client)) == (sid, [1])
+    else:
+        several.nodes.routers[1].remove("node-000")
+        assert several.refused(1) == {LOST: 1}
 
 
 def test_a_node_that_is_alone_keeps_its_sockets() -> None:

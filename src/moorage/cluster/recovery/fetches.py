@@ -57,7 +57,7 @@ class _Fetch:
         self.whole = whole
         self.number = number
         self.until = until
-        self.done = done
+        self._done = [done]
         self.asked: set[str] = set()
         """Nodes that have not answered whether they have the socket."""
         self.lost = False
@@ -72,6 +72,15 @@ class _Fetch:
         self.rounds = 0
         self.later: list[Envelope] = []
         """Questions of other nodes for the same socket."""
+
+    def add(self, done: Done) -> None:
+        """Somebody else waits for it, too."""
+        self._done.append(done)
+
+    def done(self, cause: str) -> None:
+        """It is here, or there is a cause why not."""
+        for done in self._done:
+            done(cause)
 
 
 class Fetches:
@@ -98,12 +107,17 @@ class Fetches:
         self._fetch(wanted, done, whole=False)
 
     def _fetch(self, wanted: Wanted, done: Done, *, whole: bool) -> None:
+        coming = self._by_pid.get(wanted.pid)
+        if coming is not None:
+            # A node that ends gives its sockets away, perhaps just when the client comes.
+            coming.add(done)
+            return
         owner, peers = incarnation_of(wanted.pid), self._peers.peers()
         fate = self._peers.fate(owner)
         # A node that was lost before this one began has an heir all the same.
         known = fate == LOST or owner == self._own or owner in peers or self.lost is not None
         inherits = self.lost is not None and owner != self._own and owner not in peers
-        if not known or not (peers or inherits) or wanted.pid in self._by_pid:
+        if not known or not (peers or inherits):
             # A stranger's invention must not cost all nodes a message.
             done(fate)
             return
