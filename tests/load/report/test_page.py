@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +47,20 @@ def test_it_is_one_file_without_scripts(scenario: ScenarioName) -> None:
 def test_little_to_show() -> None:
     text = page(result("idle", latency={}, connect={}, distribution=[], seconds=[], errors={}, warnings=[]))
     assert "<svg" not in text
+
+
+@pytest.mark.browser
+@pytest.mark.node
+def test_in_chromium_on_a_phone(tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(page(result(verdicts=[Verdict(HOSTILE, 1.0, True)])), encoding="utf-8")
+    driver = Path(__file__).with_name("open_page.mjs")
+    done = subprocess.run(
+        ["node", str(driver), str(file)], capture_output=True, text=True, timeout=60, check=True
+    )
+    seen = json.loads(done.stdout)
+    assert (seen["problems"], seen["requests"]) == ([], 1)
+    assert seen["charts"] == 4
+    assert seen["width"] <= 390
+    assert seen["background"] == "rgb(16, 22, 29)"
+    assert seen["text"].count(HOSTILE) >= 3
