@@ -118,7 +118,8 @@ def test_an_answer_is_kept_for_others(stage: Stage) -> None:
 def test_a_list_is_made_in_steps_and_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms, "STEP", 1)
     monkeypatch.setattr(rooms, "PART", 1)
-    monkeypatch.setattr(rooms, "DECODED", 0)
+    monkeypatch.setattr(rooms, "DECODED", 1)
+    assert stage.steps(ROOM_COUNTS, RoomCounts(rooms=[("app", "/", "room1")] * 5)) >= 5
     assert stage.steps(ROOMS, RoomsOf(query=RoomsQuery())) >= 5
     assert stage.steps(ROOMS, RoomsOf(query=RoomsQuery(prefix="room"))) > stage.steps(
         ROOMS, RoomsOf(query=RoomsQuery(limit=2))

@@ -7,6 +7,7 @@ import json
 from moorage.hub.hub import LINK
 from moorage.hub.inspect.masking import MASK
 from moorage.hub.inspect.rows import MOST, address_of, full, row
+from moorage.hub.turns import finished
 from moorage.wire.commands import JoinGroups, Selection
 from tests.hub.fakes import HUB
 from tests.hub.inspect.stage import Stage
@@ -51,7 +52,7 @@ def test_a_namespace_that_waits_for_its_answer_is_not_shown() -> None:
     client = stage.client("/")
     stage.node.receive(client, b"40/later,")
     assert row(client, "here", stage.now).namespaces == ["/"]
-    assert [socket.namespace for socket in full(client, "here", stage.now).sockets] == ["/"]
+    assert [socket.namespace for socket in finished(full(client, "here", stage.now)).sockets] == ["/"]
 
 
 def test_in_full() -> None:
@@ -63,7 +64,7 @@ def test_in_full() -> None:
     stage.join(client, "c", namespace="/chat")
     stage.execute(JoinGroups(HUB, Selection(connection=client.id), ("plain",)))
     client.hold(LINK)
-    shown = full(client, "here", stage.now)
+    shown = finished(full(client, "here", stage.now))
     assert [(each.namespace, each.rooms, each.rooms_total) for each in shown.sockets] == [
         ("/", ["a", "b"], 2),
         ("/chat", ["c"], 1),
@@ -80,5 +81,6 @@ def test_many_rooms_are_cut() -> None:
     stage.server()
     client = stage.client("/")
     stage.join(client, *(f"r{number:03}" for number in range(MOST + 5)))
-    (socket,) = full(client, "here", stage.now).sockets
+    (socket,) = finished(full(client, "here", stage.now)).sockets
+    assert len(list(full(client, "here", stage.now))) >= 2, "in steps"
     assert (socket.rooms[-1], len(socket.rooms), socket.rooms_total) == ("r099", MOST, MOST + 5)

@@ -27,7 +27,7 @@ ROWS: Final = 50
 """Rows that are made in one step."""
 MAX_LOOKED: Final = 20_000
 """Most connections that one question looks at on a node."""
-FEW: Final = 5_000
+FEW: Final = 1_000
 """Largest set of an index that is searched instead of the roster."""
 
 Check = Callable[[Connection], bool]

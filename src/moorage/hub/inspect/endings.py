@@ -21,7 +21,7 @@ from moorage.wire.reasons import Reason
 
 MAX_ENDS: Final = 5_000
 MAX_REFUSALS: Final = 1_000
-STEP: Final = 1_000
+STEP: Final = 250
 """Entries that are looked at in one step."""
 DETAIL: Final = 256
 """Longest text that is kept of a detail."""

@@ -77,7 +77,7 @@ class Inspector:
     def _connections(self, asked: forms.PageOf) -> Job[Rows]:
         return Page(self._clients, self._census, self._name, asked.query, asked.cursor).gather()
 
-    def _connection(self, asked: forms.ConnectionQuery) -> forms.ConnectionFull | None:
+    def _connection(self, asked: forms.ConnectionQuery) -> Job[Rows] | None:
         for hub in self._clients.hubs.values():
             connection = hub.directory.connections.get(asked.id)
             if connection is not None:

@@ -118,8 +118,14 @@ class LargestRooms:
                 looked += len(batch)
                 after = batch[-1][0]
                 yield False
-        rows = [self._row(*entry) for entry in sorted(largest, key=lambda entry: (-entry[0], *entry[1:]))]
-        return NodeRooms(rooms=[row for row in rows if row], total=total, limited=looked >= MAX_LOOKED)
+        rows: list[RoomRow] = []
+        for place, entry in enumerate(sorted(largest, key=lambda entry: (-entry[0], *entry[1:]))):
+            row = self._row(*entry)
+            if row is not None:
+                rows.append(row)
+            if place % DECODED == DECODED - 1:
+                yield False
+        return NodeRooms(rooms=rows, total=total, limited=looked >= MAX_LOOKED)
 
     def _batch(self, name: str, after: str) -> list[tuple[str, str]]:
         rooms = self._index.hubs.get(name)
@@ -137,9 +143,14 @@ class LargestRooms:
                     return None
         return RoomRow(hub=hub.name, namespace=found[0], room=found[1], members=members)
 
-    def counts(self, question: RoomCounts) -> NodeCounts:
+    def counts(self, question: RoomCounts) -> Job[NodeCounts]:
         """The members of some rooms."""
-        return NodeCounts(members=[self._members_of(*names) for names in question.rooms])
+        members: list[int] = []
+        for names in question.rooms:
+            members.append(self._members_of(*names))
+            if len(members) % PART == 0:
+                yield False
+        return NodeCounts(members=members)
 
     def _members_of(self, hub_name: str, namespace: str, room: str) -> int:
         hub = self._clients.hub(hub_name)

@@ -9,9 +9,12 @@ import msgspec
 from moorage.hub.handover.move import Move
 from moorage.hub.hub import Connection
 from moorage.hub.inspect.masking import masked_headers, masked_query
+from moorage.hub.turns import Job
 from moorage.wire.groups import prefix_of, room_of
 from moorage.wire.inspect.forms import ConnectionFull, ConnectionRow, SocketRow
 
+STEP: Final = 50
+"""Groups whose names are decoded in one step."""
 MOST: Final = 100
 """Rooms and groups that are listed of one socket or connection."""
 
@@ -53,11 +56,14 @@ def row(connection: Connection, node: str, now: float) -> ConnectionRow:
     )
 
 
-def full(connection: Connection, node: str, now: float) -> ConnectionFull:
-    """Everything that is known of a connection without asking its app server."""
+def full(connection: Connection, node: str, now: float) -> Job[ConnectionFull]:
+    """Everything that is known of a connection without asking its app server. It may be in thousands of
+    groups, so it is described in steps."""
     rooms: dict[str, list[str]] = {}
     others: list[str] = []
-    for group in connection.groups:
+    for looked, group in enumerate(tuple(connection.groups)):
+        if looked % STEP == STEP - 1:
+            yield False
         found = room_of(group)
         if found is not None:
             rooms.setdefault(found[0], []).append(found[1])
