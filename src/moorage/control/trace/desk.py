@@ -34,6 +34,10 @@ Note = Callable[[Caller, str, dict[str, Any], str], object]
 """Writes to the audit log: who, what, for whom, and the outcome (`control.admin.audit`)."""
 
 
+class Events(Question, frozen=True):
+    """Server-sent events `packet`, `state`, `watching`, `dropped` and `end`; each has JSON in one line."""
+
+
 class Traces(Protocol):
     """The traces of the cluster (`cluster.trace.traces.Traces`)."""
 
@@ -64,7 +68,7 @@ class Desk:
         """The row of the Admin API. `note` is told of each trace that shows payloads."""
         self._note = note
         summary = "Packets while they pass, as server-sent events"
-        row = Operation("trace", "GET", "/trace", Role.READ, summary, self._open, Question, TraceQuery)
+        row = Operation("trace", "GET", "/trace", Role.READ, summary, self._open, Events, TraceQuery)
         return row._replace(media="text/event-stream")
 
     async def _open(self, call: Call) -> StreamingResponse:
