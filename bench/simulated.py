@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from moorage.cluster.directory import hash_of
-from moorage.cluster.membership import INTERVAL
+from moorage.cluster.membership import INTERVAL, LARGE, LONG_INTERVAL
 
 HUB: Final = "hub"
 
@@ -88,7 +88,7 @@ def rates(load: Load, nodes: int) -> Rates:
     return Rates(
         links=links * max(load.app_servers, -(-2 * nodes // links)),
         connects=connects / nodes,
-        heartbeats=(nodes - 1) / INTERVAL,
+        heartbeats=(nodes - 1) / (LONG_INTERVAL if nodes > LARGE else INTERVAL),
         changes=2 * connects * entries * others,
         deltas=deltas * others,
         acknowledgements=deltas * others,

@@ -3,7 +3,17 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from moorage.cluster.membership import INTERVAL, LISTEN, MAX_NODES, SILENCE, Member, Membership
+from moorage.cluster.membership import (
+    INTERVAL,
+    LARGE,
+    LISTEN,
+    LONG_INTERVAL,
+    MAX_NODES,
+    MISSED,
+    SILENCE,
+    Member,
+    Membership,
+)
 from moorage.cluster.memory import MemoryNetwork
 from moorage.cluster.router import Router
 from moorage.wire.cluster import VERSION, Alive, Goodbye
@@ -11,7 +21,7 @@ from moorage.wire.commands import EVERYONE, Command, Exists, Selection, Send
 from tests.cluster.nodes import NodeWorld, Reply
 from tests.hub.fakes import HUB, RecordingPeer, heard, sink_of
 
-OWN = Alive("own", region="here", advertise="http://own:1")
+OWN = Alive("own", region="here", advertise="http://own:1", interval=INTERVAL)
 
 
 class Recorder:
@@ -84,6 +94,49 @@ def test_a_node_that_is_silent_for_three_intervals_is_gone(nodes: Recorder, memb
     membership.tick(100.0 + SILENCE)
     assert set(nodes.names) == {"c"}
     assert membership.count == 2
+
+
+def crowd(membership: Membership, now: float, count: int = LARGE, interval: float = LONG_INTERVAL) -> None:
+    """So many other nodes send a heartbeat."""
+    for number in range(count):
+        membership.alive(f"n{number}", Alive(f"node {number}", interval=interval), now)
+
+
+def beats(nodes: Recorder, membership: Membership, since: float, until: float) -> list[tuple[float, float]]:
+    """When this node sends its heartbeats, and the interval that each of them tells."""
+    found = []
+    for step in range(round((until - since) * 4)):
+        nodes.sent.clear()
+        membership.tick(since + step / 4)
+        found += [(since + step / 4, beat.interval) for beat in nodes.sent if isinstance(beat, Alive)]
+    return found
+
+
+def test_heartbeats_of_a_large_cluster(nodes: Recorder, membership: Membership) -> None:
+    crowd(membership, 100.0, LARGE - 1)
+    assert beats(nodes, membership, 100.0, 102.0) == [(101.0, INTERVAL)]
+    crowd(membership, 102.0)
+    told = [(102.0 + at, LONG_INTERVAL) for at in range(MISSED + 1)]
+    assert beats(nodes, membership, 102.0, 110.0) == [*told, (108.0, LONG_INTERVAL)], (
+        "told often enough first"
+    )
+    membership.goodbye("n0")
+    assert beats(nodes, membership, 110.0, 112.25) == [(111.0, INTERVAL), (112.0, INTERVAL)]
+
+
+def test_a_node_of_a_large_cluster_may_be_silent_for_longer(nodes: Recorder, membership: Membership) -> None:
+    crowd(membership, 100.0, 2)
+    membership.alive("n1", Alive("node 1", interval=INTERVAL), 100.0)
+    pass_time(membership, 100.0, 100.0 + MISSED * LONG_INTERVAL - 0.25)
+    assert set(nodes.names) == {"n0"}
+    membership.tick(100.0 + MISSED * LONG_INTERVAL)
+    assert nodes.names == {}
+
+
+def test_with_an_older_node_heartbeats_stay_frequent(nodes: Recorder, membership: Membership) -> None:
+    crowd(membership, 100.0)
+    membership.alive("old", Alive("old"), 100.0)
+    assert beats(nodes, membership, 100.0, 102.5) == [(101.0, INTERVAL), (102.0, INTERVAL)]
 
 
 def test_a_node_that_says_goodbye_is_gone_at_once(nodes: Recorder, membership: Membership) -> None:

@@ -1,5 +1,6 @@
-"""Which nodes are there. Every node sends a heartbeat to all others each second. A node that is silent for
-three of them is taken off the list, and so is one that says goodbye, at once. Time is an argument.
+"""Which nodes are there. Every node sends a heartbeat to all others each second, and in a large cluster every
+three seconds. A node that is silent for the time of three is taken off the list, and so is one that says
+goodbye, at once. Time is an argument.
 
 Two nodes may have the same name: only the incarnation identifies a node. A line in the log tells of it,
 because people could confuse them.
@@ -18,8 +19,14 @@ from moorage.wire.cluster import VERSION, Alive, Goodbye
 
 INTERVAL: Final = 1.0
 """Seconds between two heartbeats of a node."""
-SILENCE: Final = 3 * INTERVAL
-"""Seconds after which a silent node is taken off the list."""
+LARGE: Final = 200
+"""With more nodes, the heartbeats of all would be too many messages for the NATS servers."""
+LONG_INTERVAL: Final = 3.0
+"""Seconds between two heartbeats of a node of a large cluster."""
+MISSED: Final = 3
+"""Number of heartbeats after whose time a silent node is taken off the list."""
+SILENCE: Final = MISSED * INTERVAL
+"""This time in seconds, except for nodes of a large cluster."""
 LISTEN: Final = 2 * INTERVAL
 """Seconds that a new node listens before it counts as ready."""
 MAX_NODES: Final = 2_000
@@ -74,6 +81,8 @@ class Membership:
         """When every node that was there at the start had had time to make itself heard."""
         self._expected: frozenset[str] | None = None
         self._next = 0.0
+        self._slow = 0
+        """Number of heartbeats, one after another, that have told of the long interval."""
         self._ticked = 0.0
 
     def start(self, now: float) -> None:
@@ -202,13 +211,21 @@ class Membership:
         if slept > INTERVAL:
             # This process stood still. What the others sent meanwhile is not read yet, so it judges nobody.
             self._heard = {node: heard + slept for node, heard in self._heard.items()}
-        for node in [node for node, heard in self._heard.items() if now - heard >= SILENCE]:
+        for node in [node for node, heard in self._heard.items() if now - heard >= self._silence(node)]:
             self._lose(node)
         if self.listened is None and self.has_listened(now):
             self.listened = now
         if now >= self._next:
             self._beat(now)
 
+    def _silence(self, node: str) -> float:
+        return MISSED * max(INTERVAL, self._last[node].interval)
+
     def _beat(self, now: float, *, new: bool = False) -> None:
-        self._next = now + INTERVAL
-        self._nodes.beat(replace(self._describe(self._own), new=new))
+        # An older node expects a heartbeat each second.
+        large = self.count > LARGE and all(beat.interval for beat in self._last.values())
+        self._slow = self._slow + 1 if large else 0
+        # Messages may be lost, so the others are told several times before it matters.
+        self._next = now + (LONG_INTERVAL if self._slow > MISSED else INTERVAL)
+        interval = LONG_INTERVAL if large else INTERVAL
+        self._nodes.beat(replace(self._describe(self._own), new=new, interval=interval))

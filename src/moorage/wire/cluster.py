@@ -124,6 +124,8 @@ class Alive(Fields, tag=105):
     """Version of the package."""
     clock: float = 0.0
     """The time of the node when it sent this, in seconds; 0 from an older node."""
+    interval: Annotated[float, msgspec.Meta(ge=0, le=3)] = 0.0
+    """Seconds until its next heartbeat, at most; 0 from an older node, which sends one each second."""
 
 
 class Goodbye(Fields, tag=106):
