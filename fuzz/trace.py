@@ -12,6 +12,7 @@ from fuzz.target import Target
 from fuzz.wire import PAYLOADS, WORDS
 from moorage.hub.trace.describe import MAX_NAME, Whole, describe, in_frames, in_payload, shown
 from moorage.wire import engineio
+from moorage.wire.deflate.messages import Packer
 from moorage.wire.errors import PeerError
 
 _NAMES = [b'42["\\u0041\\ud83d"]', b'42[ "a\\x"]', b"42[12]", b"42[null]", b'42["' + b"x" * 300 + b'"]']
@@ -22,8 +23,10 @@ def _payload(rng: Random) -> bytes:
 
 
 def _frames(rng: Random) -> bytes:
+    payload = _payload(rng)
     try:
-        framed = engineio.frames(_payload(rng))
+        packed = Packer(1, 0, 100_000).frames(payload) if rng.random() < 0.3 else None
+        framed = packed or engineio.frames(payload)
     except PeerError:
         return b"\x81"
     return damaged(rng, [framed]) if rng.random() < 0.5 else framed

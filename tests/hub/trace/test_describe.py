@@ -15,7 +15,8 @@ from moorage.hub.trace.describe import (
     in_payload,
     shown,
 )
-from moorage.wire.engineio import binary_frame, frames, text_frame
+from moorage.wire.deflate.messages import Packer
+from moorage.wire.engineio import binary_frame, encode_binary, frames, text_frame
 from tests.hub.fakes import unframe
 
 
@@ -124,3 +125,26 @@ def test_nothing(data: bytes) -> None:
 @pytest.mark.parametrize("data", [b"", b"\x81", b"\x81\x7e", b"\x81\x7f\x01", b"\x81\x00"])
 def test_cut_frames(data: bytes) -> None:
     assert list(in_frames(data)) == []
+
+
+def test_compressed_frames() -> None:
+    text = b'42["news","' + b"x" * 20_000 + b'"]'
+    packed = Packer(6, 100, 100_000).frames(b"2\x1e" + text + b"\x1e" + b"3")
+    assert packed is not None
+    first, whole, last = in_frames(packed)
+    assert (first, last) == (Whole(b"2", 0, 1), Whole(b"3", 0, 1))
+    assert describe(whole.packet).event == "news"
+    assert shown(whole.packet, 2) == text[2 : 2 + MAX_PAYLOAD].decode() + "…"
+    assert whole.size < 200, "as it is sent"
+
+
+def test_compressed_attachments() -> None:
+    packed = Packer(6, 100, 100_000).frames(b"451-[]\x1e" + encode_binary(bytes(1_000)))
+    assert packed is not None
+    (whole,) = in_frames(packed)
+    assert (whole.packet, whole.attachments) == (b"451-[]", 1)
+
+
+def test_a_frame_that_only_seems_compressed() -> None:
+    (whole,) = in_frames(b"\xc1\x03\xff\xff\xff")
+    assert describe(whole.packet).type == "unknown"

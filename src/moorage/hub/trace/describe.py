@@ -6,9 +6,11 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from moorage.wire.deflate.messages import RAW
 from moorage.wire.engineio import RS
 from moorage.wire.errors import PeerError
 from moorage.wire.socketio import (
@@ -19,6 +21,7 @@ from moorage.wire.socketio import (
     CONNECT_ERROR,
     DISCONNECT,
     EVENT,
+    MAX_NAMESPACE,
     parse_header,
 )
 
@@ -52,8 +55,11 @@ _SOCKET: Final = {
 UNKNOWN: Final = "unknown"
 """The type of bytes that are no packet."""
 _MESSAGE: Final = ord("4")
+_COMPRESSED: Final = 0x40
 _OPCODE: Final = 0x0F
 _BINARY: Final = 0x02
+_INFLATED_BYTES: Final = MAX_NAMESPACE + 2 * MAX_PAYLOAD
+"""More than is shown of a packet."""
 _FIRST: Final = re.compile(rb'\[[ \t\r\n]*(?:"((?:[^"\\]|\\.)*)("?)|(-?[0-9.eE+]+))', re.DOTALL)
 """The first element of a JSON array, if it is a text or a number."""
 _CUT_ESCAPE: Final = re.compile(r"\\u[0-9a-fA-F]{0,3}\Z")
@@ -138,22 +144,32 @@ def in_payload(payload: bytes) -> Iterator[Whole]:
 
 
 def in_frames(data: bytes) -> Iterator[Whole]:
-    """The packets of WebSocket frames without masks, each with its attachments."""
+    """The packets of WebSocket frames without masks, each with its attachments. Only the
+    beginning of a compressed packet is made plain."""
     packet, attachments, size = b"", 0, 0
     at = 0
     while at + 2 <= len(data):
-        opcode, length, at = data[at] & _OPCODE, data[at + 1] & 0x7F, at + 2
+        first, length, at = data[at], data[at + 1] & 0x7F, at + 2
         if length >= 126:
             more = 2 if length == 126 else 8
             length, at = int.from_bytes(data[at : at + more]), at + more
-        if opcode == _BINARY and packet[:1] == b"4":
+        is_binary = first & _OPCODE == _BINARY
+        if is_binary and packet[:1] == b"4":
             attachments += 1
             size += length
         else:
             if packet:
                 yield Whole(packet, attachments, size)
-            packet = b"b" if opcode == _BINARY else data[at : at + length]
+            text = b"b" if is_binary else data[at : at + length]
+            packet = _inflated(text) if first & _COMPRESSED and not is_binary else text
             attachments, size = 0, length
         at += length
     if packet:
         yield Whole(packet, attachments, size)
+
+
+def _inflated(data: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(RAW).decompress(data, _INFLATED_BYTES)
+    except zlib.error:
+        return b"?"
