@@ -164,6 +164,10 @@ describe("every page", () => {
     await page.locator("tbody a.primary").click();
     await page.locator(".facts").waitFor();
     assert.ok((await sideways(page)) <= 0, "a connection, too");
+    await visit(page, "#/nodes");
+    await page.locator("tbody a.primary").click();
+    await page.locator(".u-over").first().waitFor();
+    assert.ok((await sideways(page)) <= 0, "and a node");
   });
 
   it("names its parts for screen readers", async (t) => {

@@ -72,11 +72,19 @@ describe("a session", () => {
     await page.getByLabel("Admin key").waitFor();
   });
 
-  it("reminds of its end", async (t) => {
+  it("reminds of its end, and cannot begin after many wrong keys", async (t) => {
     const short = await Service.start({ set: [...KEYS, "admin.session_ttl=300"] });
     t.after(() => short.stop());
     const page = await browser.signedIn(t, short);
     await shows(page.locator(".notice"), "Your session ends at");
+
+    // The same service, so that the limit does not meet the other tests: after many wrong keys every key is refused for a while.
+    for (let tries = 0; tries < 12; tries++) {
+      await page.request.post(`${short.url}/dashboard/session`, { data: { key: "wrong-wrong-wrong" } });
+    }
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await signIn(page, OPERATE_KEY);
+    await shows(page.getByRole("alert"), "try again in");
   });
 
   it("of the read key can look, not act", async (t) => {
