@@ -150,6 +150,20 @@ async def test_why_a_user_cannot_connect(service: MoorageProcess, hub: str) -> N
             assert refused.data["connection"] is None
 
 
+async def test_a_user_who_connects_too_often() -> None:
+    limit = "--set=hubs.default.connects_per_user=1/m"
+    with MoorageProcess(*FLAGS, limit) as service:
+        async with AppServer(service, "app"), TraceStream(service, user="ada") as trace, Client() as client:
+            await connect(service, client, "app", "websocket", token(service, "app", "ada"))
+            async with Client() as second:
+                with pytest.raises(socketio.exceptions.ConnectionError):
+                    await connect(service, second, "app", "websocket", token(service, "app", "ada"))
+            await trace.until(lambda events: any(each.data.get("state") == "refused" for each in events))
+    refused = next(each.data for each in trace.events if each.data.get("state") == "refused")
+    assert refused["reason"] == "too-many-connects"
+    assert "claimed" not in refused, "the token is valid"
+
+
 async def test_nobody_serves_the_hub(service: MoorageProcess) -> None:
     async with TraceStream(service, user="ada", hub="empty") as trace, Client() as client:
         with pytest.raises(socketio.exceptions.ConnectionError):

@@ -130,7 +130,7 @@ def test_packets(more: dict[str, Any], text: str) -> None:
         (
             {"state": "refused", "reason": "token-expired", "number": 3004, "detail": "d", "claimed": True},
             "n1 s1 ada -- refused token-expired (3004) d "
-            "(the token is not valid; anybody can have written the user's name)",
+            "(the token is not valid, or was not checked: anybody can have written the user's name)",
         ),
     ],
 )

@@ -34,10 +34,10 @@ class Tracing:
         """Show clients that are refused before the hub knows them."""
         admission.refused = self._refused
 
-    def _refused(self, hub: str, token: str, error: PeerError) -> None:
+    def _refused(self, hub: str, token: str, is_valid: bool, error: PeerError) -> None:
         if len(self._tracer):
             user = claimed_user(token)
-            self._tracer.refused(hub, user, error, claimed=user is not None)
+            self._tracer.refused(hub, user, error, claimed=user is not None and not is_valid)
 
     def reload(self, config: Config) -> None:
         """The configuration may have other keys, and who watches has shown one of the former ones."""

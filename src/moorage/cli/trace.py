@@ -118,7 +118,7 @@ def _state(data: dict[str, Any]) -> str:
     if data.get("age") is not None:
         parts.append(f"after {data['age']:.1f} s")
     if data.get("claimed"):
-        parts.append("(the token is not valid; anybody can have written the user's name)")
+        parts.append("(the token is not valid, or was not checked: anybody can have written the user's name)")
     return _with_head(data, "--", parts)
 
 

@@ -71,8 +71,9 @@ class Admission:
         self.admin_hub = ""
         """The hub of Socket.IO's Admin UI; empty if it may not connect."""
         self.door = Door(server, node.hub_settings, node.clock)
-        self.refused: Callable[[str, str, PeerError], object] = _nobody
-        """Told of a client whose token is refused: the hub, and the token ("" if there is none)."""
+        self.refused: Callable[[str, str, bool, PeerError], object] = _nobody
+        """Told of a client that is refused here: the hub, the token ("" if there is none), and whether it is
+        valid."""
 
     def hub_of(self, path: str) -> str:
         """The hub that a path names. Raises `PeerError` (unknown-path, unknown-hub)."""
@@ -133,16 +134,17 @@ class Admission:
         def client_address() -> str:
             return self._proxies.client(address(), gathered)
 
-        # First, because a signature costs more to check than an address.
-        self.door.check_address(hub, client_address)
         token = query.get("access_token", [""])[0] or _bearer(gathered)
+        claims: Claims | None = None
         try:
+            # First, because a signature costs more to check than an address.
+            self.door.check_address(hub, client_address)
             claims, query_is_ours = self._claims(hub, scheme, query, gathered)
+            self.door.check_user(hub, None if claims is None else claims.user_id)
+            check_host(gathered.get("host", ()))
         except PeerError as error:
-            self.refused(hub, token, error)
+            self.refused(hub, token, claims is not None, error)
             raise
-        self.door.check_user(hub, None if claims is None else claims.user_id)
-        check_host(gathered.get("host", ()))
         if query_is_ours:
             query.pop("access_token", None)
 
@@ -232,7 +234,7 @@ class Admission:
         return f"{scheme}://{host[0]}"
 
 
-def _nobody(hub: str, token: str, error: PeerError) -> None:
+def _nobody(hub: str, token: str, is_valid: bool, error: PeerError) -> None:
     """Nothing is told."""
 
 
