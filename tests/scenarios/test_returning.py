@@ -74,17 +74,20 @@ def port_of(node: MoorageProcess) -> int:
 
 
 @contextmanager
-def returning(*names: str, quiet: bool = False) -> Iterator[Returning]:
+def returning(*names: str, quiet: bool = False, covered: bool = True) -> Iterator[Returning]:
+    """`covered`: the app server reaches all nodes. Otherwise clients of all but the first are forwarded."""
     with Cluster() as cluster:
-        cluster.start(*names)
+        cluster.start(*names, advertise=covered)
         program = Program("returning", ["node", str(PROGRAM)])
         try:
             options = {"hub": "app", "connectionString": cluster.nodes[names[0]].connection_string}
             program.call("start", options=options, duration=60_000, quiet=quiet)
             found = Returning(cluster, program)
             found.route(*names)
+            metric = "moorage_app_servers" if covered else "moorage_cluster_app_servers"
+            nodes = [cluster.nodes[name] for name in (names if covered else names[1:])]
             until(
-                lambda: all(node.metric('moorage_app_servers{hub="app"}') for node in cluster.nodes.values()),
+                lambda: all(node.metric(f'{metric}{{hub="app"}}') for node in nodes),
                 "all nodes have the app server",
             )
             yield found
@@ -110,6 +113,22 @@ def test_clients_come_back_at_other_nodes_and_miss_nothing(transports: list[str]
         assert [client["fresh"] for client in clients] == [1] * CLIENTS
         moved = sum(node.metric("moorage_recovery_moved_total") for node in scene.cluster.nodes.values())
         assert moved > CLIENTS // 3
+
+
+def test_clients_of_nodes_without_their_app_server_come_back_and_miss_nothing() -> None:
+    with returning("one", "two", "three", covered=False) as scene:
+        scene.route("two", "three")
+        scene.connect()
+        scene.program.call("emit", every=20)
+        for _ in range(3):
+            scene.cut(0.7)
+        scene.cut()
+        clients = scene.finish()
+        assert scene.refused() == {}
+        once_and_in_order(clients)
+        assert [client["fresh"] for client in clients] == [1] * CLIENTS
+        forwarded = 'moorage_cluster_forwarded_total{direction="to_app_server"}'
+        assert all(scene.cluster.nodes[name].metric(forwarded) for name in ("two", "three"))
 
 
 def test_quiet_recovery_and_returns_at_other_nodes() -> None:

@@ -17,7 +17,16 @@ from moorage.hub.commands.deliver import deliver_to_one
 from moorage.hub.node import Node
 from moorage.hub.turns import Intake, Job, Turns
 from moorage.wire.cluster import Answer, Envelope, Finished, Packets, Part, Refused, Result, Sockets
-from moorage.wire.commands import Command, FetchSockets, Inspect, Invoke, JoinGroups, Outcome, TellServers
+from moorage.wire.commands import (
+    Command,
+    FetchSockets,
+    Inspect,
+    Invoke,
+    JoinGroups,
+    Outcome,
+    SendToConnection,
+    TellServers,
+)
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import INTERNAL
 
@@ -126,11 +135,14 @@ class Arrivals:
         connections = hub.directory.connections
         for connection_id, payload in body.packets:
             connection = connections.get(connection_id)
-            if connection is not None:
-                try:
+            try:
+                if connection is not None:
                     deliver_to_one(node, connection, payload)
-                except Exception as error:
-                    self._refuse(envelope, error)
+                elif hub.recovery is not None:
+                    # Its client may be away, and come back.
+                    node.carry_out(SendToConnection(body.hub, connection_id, payload))
+            except Exception as error:
+                self._refuse(envelope, error)
 
     def after(self, node: str, call: Callable[[], object]) -> None:
         """Make a call once everything that this node has sent so far is carried out."""

@@ -36,6 +36,8 @@ class AppServerRow(Fields):
     clients: Count
     home: bool
     """True if this node is the one that forwards for it."""
+    recovery: float = 0.0
+    """Seconds that clients may be away whose sockets are recovered; 0 for none."""
 
 
 class AppServers(Fields, tag=111):
@@ -114,6 +116,17 @@ class Sync(Fields, tag=119):
     taken: bool
 
 
+class Returning(Fields, tag=137):
+    """Instead of a CONNECT packet: an earlier socket goes on with the client (`Returns.recover`)."""
+
+    connection: str
+    packet: bytes
+    namespace: str
+    sid: str
+    rooms: tuple[str, ...]
+    data: bytes
+
+
 # From the host to the owner. Packets for the client travel as `cluster.Packets`.
 
 
@@ -174,6 +187,15 @@ class Unknown(Fields, tag=136):
     connection: str
 
 
-FromOwner = Offer | Forward | Gone | Moved | Left | Upgraded | Query | Sync
-FromHost = Accepted | Declined | Close | Read | Synced | Data | Unknown
+class Saved(Fields, tag=138):
+    """The app server's data of a socket whose client is away."""
+
+    server: Count
+    namespace: str
+    sid: str
+    data: bytes
+
+
+FromOwner = Offer | Forward | Gone | Moved | Left | Upgraded | Query | Sync | Returning
+FromHost = Accepted | Declined | Close | Read | Synced | Data | Unknown | Saved
 Forwarding = Pair | AppServers | FromOwner | FromHost

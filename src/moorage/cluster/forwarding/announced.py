@@ -24,6 +24,10 @@ class Announced:
         """The app server with this number, and its hub."""
         return self._by_number.get(number)
 
+    def number_of(self, server: AppServer) -> int:
+        """The number of an app server; 0 if it has none yet."""
+        return self._known.get(server, 0)
+
     def refresh(self) -> bool:
         """Look at all app servers. True if the list has changed."""
         found = [(hub, server) for hub in self._node.hubs.values() for server in hub.servers.all()]
@@ -46,6 +50,7 @@ class Announced:
             server.behind,
             server.load,
             server.home,
+            server.recovery if server.returns is not None else 0.0,
         )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from moorage.cluster.forwarding.announced import Announced
 from moorage.hub.commands.asking import is_last
-from moorage.hub.hub import Guest
+from moorage.hub.hub import AppServer, Guest
 from moorage.hub.node import Node
-from moorage.hub.ports import Who
+from moorage.hub.ports import Recovered, Who
 from moorage.wire import forwarding as wire
 from moorage.wire import reasons
 from moorage.wire.cluster import Body
@@ -19,6 +19,9 @@ from moorage.wire.commands import SendToConnection
 from moorage.wire.handshake import Handshake, OpenInfo, Origin
 from moorage.wire.moorage.rows import Chunk
 from moorage.wire.reasons import CATALOGUE, Reason
+
+SAVE_SECONDS: Final = 10.0
+"""How long after a guest's end its app server may send the data of its sockets."""
 
 
 class HostSide:
@@ -49,7 +52,10 @@ class HostSide:
             wire.Upgraded: self._upgraded,
             wire.Query: self._query,
             wire.Sync: self._sync,
+            wire.Returning: self._returning,
         }
+        self._gone_since: dict[AppServer, float] = {}
+        """When a guest of each app server was ended last by its own node."""
 
     def end(self) -> None:
         """The other node is gone, or has forgotten this one."""
@@ -91,7 +97,29 @@ class HostSide:
     def _gone(self, body: wire.Gone) -> None:
         guest = self._guest(body.connection)
         if guest is not None:
+            self._gone_since[guest.server] = self._node.clock()
             self._node.guests.gone(guest, CATALOGUE.get(body.reason, reasons.TRANSPORT_LOST))
+
+    def _returning(self, body: wire.Returning) -> None:
+        guest = self._guest(body.connection)
+        if guest is None or not guest.open:
+            self._send(wire.Unknown(body.connection))
+        elif guest.server.returns is None:
+            guest.server.link.forward(guest, body.packet)
+        else:
+            socket = Recovered(body.packet, body.namespace, body.sid, body.rooms, body.data)
+            guest.server.returns.recover(guest, socket)
+
+    def saved(self, server: AppServer, namespace: str, sid: str, data: bytes) -> None:
+        """An app server sends the data of a socket that is not at this node. Perhaps it was a guest's."""
+        if server in self._gone_since:
+            self._send(wire.Saved(self._announced.number_of(server), namespace, sid, data))
+
+    def tick(self, now: float) -> None:
+        """Forget app servers that have sent all data."""
+        for server, since in tuple(self._gone_since.items()):
+            if now - since >= SAVE_SECONDS:
+                del self._gone_since[server]
 
     def _moved(self, body: wire.Moved) -> None:
         guest = self._guest(body.connection)

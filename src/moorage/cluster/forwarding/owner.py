@@ -11,7 +11,7 @@ from moorage import logs
 from moorage.cluster.forwarding.announced import capabilities
 from moorage.hub.hub import LINK, AppServer, Client, Hub
 from moorage.hub.node import Node
-from moorage.hub.ports import Drained, Who
+from moorage.hub.ports import Drained, Recovered, Who
 from moorage.wire import forwarding as wire
 from moorage.wire import reasons
 from moorage.wire.cluster import Body
@@ -69,6 +69,7 @@ class OwnerSide:
             wire.Synced: self._synced,
             wire.Data: self._data,
             wire.Unknown: self._unknown,
+            wire.Saved: self._saved,
         }
 
     def serves(self, hub: Hub, server_id: str) -> bool:
@@ -173,6 +174,11 @@ class OwnerSide:
         if done is not None:
             done()
 
+    def _saved(self, body: wire.Saved) -> None:
+        server = self._servers.get(body.server)
+        if server is not None:
+            self.node.claims.save(server.hub, server.app, body.namespace, body.sid, body.data)
+
     def _data(self, body: wire.Data) -> None:
         server = self._servers.get(body.server)
         if server is not None and not server.hub.queries.answered(body.number, server.app, body.chunks):
@@ -180,7 +186,7 @@ class OwnerSide:
 
 
 class RemoteServer:
-    """One app server of another node: `hub.ports.AppLink` and `AppPeer` for this node's clients."""
+    """One app server of another node, for this node's clients: `AppLink`, `AppPeer` and `Returns`."""
 
     def __init__(self, side: OwnerSide, hub: Hub, row: wire.AppServerRow) -> None:
         self._side = side
@@ -204,6 +210,17 @@ class RemoteServer:
         app = self.app
         app.up, app.draining, app.behind, app.home = row.up, row.draining, row.behind, row.home
         app.others = max(0, row.clients - len(app.clients))
+        if row.recovery and app.returns is None:
+            node = self._side.node
+            node.claims.turn_on(
+                self.hub,
+                app,
+                self,
+                row.recovery,
+                settings=node.hub_settings(self.hub.name),
+                news=node.members,
+                linked=False,
+            )
 
     # -- hub.ports.AppLink --------------------------------------------------------------------------
 
@@ -272,6 +289,20 @@ class RemoteServer:
     def query(self, number: int, namespace: str, sockets: tuple[str, ...]) -> None:
         """`AppPeer.query`."""
         self._send(wire.Query(self._number, number, namespace, sockets))
+
+    # -- hub.ports.Returns ------------------------------------------------------------------------
+
+    def recover(self, connection: Client, socket: Recovered) -> None:
+        """`Returns.recover`."""
+        packet, namespace, sid, rooms, data = socket
+        self._send(wire.Returning(connection.id, packet, namespace, sid, rooms, data))
+
+    def parked(self, connection: Client, reason: Reason) -> bool:
+        """`Returns.parked`. Not over two nodes: the app server is told of the end."""
+        return False
+
+    def back(self, connection: Client, namespace: str, sid: str, former: Client) -> None:
+        """`Returns.back`. Never called: nobody goes away quietly."""
 
     def told(self, number: int | None, sender: str, namespace: str, payload: bytes) -> None:
         """`AppPeer.told`. Never called: the app server's own node tells it."""

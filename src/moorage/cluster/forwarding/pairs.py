@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, get_args
 from moorage.cluster.forwarding.announced import Announced
 from moorage.cluster.forwarding.host import HostSide
 from moorage.cluster.forwarding.owner import OwnerSide
-from moorage.hub.hub import Hub
+from moorage.hub.hub import AppServer, Hub
 from moorage.hub.node import Node
 from moorage.wire import forwarding as wire
 from moorage.wire.cluster import Body, Envelope
@@ -84,6 +84,7 @@ class Forwarding:
         self._past = [0, 0]
         self._due = False
         node.app_servers_changed = self._changed
+        node.claims.unsaved = self._saved
         for kind in (wire.Pair, wire.AppServers, *get_args(wire.FromOwner)):
             nodes.handlers[kind] = self._take
         for kind in get_args(wire.FromHost):
@@ -167,6 +168,11 @@ class Forwarding:
                 pair.sent_at = now
                 self._introduce(peer, pair)
             pair.owner.tick(now)
+            pair.host.tick(now)
+
+    def _saved(self, server: AppServer, namespace: str, sid: str, data: bytes) -> None:
+        for pair in self._pairs.values():
+            pair.host.saved(server, namespace, sid, data)
 
     def _changed(self) -> None:
         if self._pairs and not self._due:

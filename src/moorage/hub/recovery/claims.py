@@ -90,6 +90,8 @@ class Claims:
         """The other nodes, which may have sockets of clients that come here."""
         self.saved: Callable[[SocketTrack], object] = _nothing
         """Told of each socket whose data has come."""
+        self.unsaved: Callable[[AppServer, str, str, bytes], object] = _not_here
+        """Told of the data of sockets that are not at this node: app server, namespace, socket."""
         self._fetching: dict[str, tuple[Connection, Connect]] = {}
         """Clients whose sockets come from other nodes, by the `pid`."""
         self._away: dict[Connection, Reason] = {}
@@ -109,9 +111,11 @@ class Claims:
         quiet: bool = False,
         settings: RecoverySettings,
         news: Interest | None,
+        linked: bool = True,
     ) -> None:
         """The sockets of this app server may be recovered if their clients are away for at most `seconds`, as
-        far as the settings allow. `quiet`: it is not told if they come back in time."""
+        far as the settings allow. `quiet`: it is not told if they come back in time. `linked`: it has a link
+        to this node."""
         seconds = min(seconds or settings.recovery_default_disconnection, settings.recovery_max_disconnection)
         if seconds > 0:
             server.returns, server.recovery, server.quiet = returns, seconds, quiet
@@ -121,14 +125,16 @@ class Claims:
                     hub.name, epoch, settings, hub.directory, news, counts=self.counts, now=self._clock()
                 )
                 hub.recovery.emptied = self._emptied
-        self.session_changed(hub, server.instance, True)
+        if linked:
+            self.session_changed(hub, server.instance, True)
 
     def tick_hub(self, hub: Hub, now: float) -> None:
         """Time passes in a hub with recovery, which ends with the last socket and app server that have it."""
         recovery = hub.recovery
         assert recovery is not None
         recovery.tick(now)
-        unused = recovery.is_empty and not any([server.returns for server in hub.servers.all()])
+        servers = (*hub.servers.all(), *hub.servers.elsewhere)
+        unused = recovery.is_empty and not any([server.returns for server in servers])
         if unused and recovery.log.shrink():
             recovery.close(hub.name)
             hub.recovery = None
@@ -294,6 +300,8 @@ class Claims:
         track = None if recovery is None else recovery.parked(room_group(namespace, sid))
         # Another app server may get the data, and must be able to read it.
         bad = bool(data) and not is_json(data)
+        if track is None and not bad:
+            self.unsaved(server, namespace, sid, data)
         if recovery is None or track is None or track.server.id != server.id or bad:
             return
         track.ended = None
@@ -401,6 +409,10 @@ class Claims:
 
 def _nobody(connection: Connection, namespace: str, cause: str) -> None:
     """Nobody is told."""
+
+
+def _not_here(server: AppServer, namespace: str, sid: str, data: bytes) -> None:
+    """Nobody else may have the socket."""
 
 
 def _nothing(track: SocketTrack) -> None:
