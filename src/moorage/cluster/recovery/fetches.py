@@ -22,6 +22,7 @@ from typing import Final, Protocol
 from moorage.cluster.homes import Instances, instance_of
 from moorage.cluster.recovery.barrier import Barrier, Network
 from moorage.cluster.recovery.lost_nodes import LostNodes
+from moorage.hub.journal.heirs import Heirs
 from moorage.hub.node import Node
 from moorage.hub.ports import Wanted
 from moorage.hub.recovery.causes import LOST, UNKNOWN, UNREACHED, UNSTORED
@@ -60,8 +61,10 @@ class _Fetch:
         self._done = [done]
         self.asked: set[str] = set()
         """Nodes that have not answered whether they have the socket."""
-        self.lost = False
-        """True once its node is known to be lost."""
+        self.lost = ""
+        """The lost node that is thought to have had the socket."""
+        self.tried: set[str] = set()
+        """All of them so far."""
         self.all = False
         """True if all nodes were asked."""
         self.cause = UNKNOWN
@@ -114,10 +117,10 @@ class Fetches:
             return
         owner, peers = incarnation_of(wanted.pid), self._peers.peers()
         fate = self._peers.fate(owner)
+        here = owner == self._own or owner in peers
         # A node that was lost before this one began has an heir all the same.
-        known = fate == LOST or owner == self._own or owner in peers or self.lost is not None
-        inherits = self.lost is not None and owner != self._own and owner not in peers
-        if not known or not (peers or inherits):
+        known = fate == LOST or here or self.lost is not None
+        if not known or not (peers or self.lost is not None):
             # A stranger's invention must not cost all nodes a message.
             done(fate)
             return
@@ -125,18 +128,22 @@ class Fetches:
         until = self._node.clock() + SECONDS
         fetch = _Fetch(wanted, self._last, until, done, whole=whole)
         self._by_pid[wanted.pid] = self._by_number[fetch.number] = fetch
-        if inherits:
-            self._ask_heir(fetch)
+        if self.lost is not None and not here:
+            self._ask_heir(self.lost.heirs, fetch, owner)
+        elif owner in peers:
+            self._ask(fetch, (owner,))
+        elif peers:
+            self._ask(fetch, peers)
         else:
-            self._ask(fetch, (owner,) if owner in peers else peers)
+            self._give_up(fetch)
 
-    def _ask_heir(self, fetch: _Fetch) -> None:
-        """The node that made the `pid` is lost. If this node is its heir, the socket is here, or will be."""
-        assert self.lost is not None
-        heirs, owner = self.lost.heirs, incarnation_of(fetch.wanted.pid)
-        fetch.lost = True
-        if heirs.waits(owner):
-            heirs.when_open(owner, partial(self._once_open, fetch))
+    def _ask_heir(self, heirs: Heirs, fetch: _Fetch, node: str) -> None:
+        """A node that may have had the socket is lost. If this one is its heir, the socket is here, or will
+        be."""
+        fetch.lost = node
+        fetch.tried.add(node)
+        if heirs.waits(node):
+            heirs.when_open(node, partial(self._once_open, fetch))
         else:
             self._once_open(fetch)
 
@@ -149,11 +156,20 @@ class Fetches:
         elif peers:
             self._ask(fetch, peers)
         else:
-            self._end(fetch, self._lost_cause(fetch))
+            self._give_up(fetch)
 
-    def _lost_cause(self, fetch: _Fetch) -> str:
+    def _give_up(self, fetch: _Fetch) -> None:
+        """No node has the socket. One that is lost may have had it."""
         owner = incarnation_of(fetch.wanted.pid)
-        return UNSTORED if self.lost is not None and self.lost.heirs.was_unread(owner) else LOST
+        fate = self._peers.fate(owner)
+        if self.lost is not None and fetch.cause == UNKNOWN:
+            for node in (*((owner,) if fate == LOST else ()), *self.lost.recent()):
+                if node not in fetch.tried:
+                    self._ask_heir(self.lost.heirs, fetch, node)
+                    return
+            if self.lost.heirs.was_unread(fetch.lost):
+                fate = UNSTORED
+        self._end(fetch, fate if fetch.cause == UNKNOWN else fetch.cause)
 
     def _ask(self, fetch: _Fetch, nodes: tuple[str, ...]) -> None:
         wanted = fetch.wanted
@@ -216,21 +232,13 @@ class Fetches:
         fetch.asked.discard(node)
         if fetch.asked:
             return
-        if (
-            self.lost is not None
-            and not fetch.lost
-            and self._peers.fate(incarnation_of(fetch.wanted.pid)) == LOST
-        ):
-            self._ask_heir(fetch)
-            return
         others = tuple(each for each in self._peers.peers() if each != node)
         if fetch.cause == UNKNOWN and not fetch.all and others:
             # The node that made the `pid` has given the socket to another one.
             self._ask(fetch, others)
             fetch.all = True
         else:
-            fate = self._peers.fate(incarnation_of(fetch.wanted.pid))
-            self._end(fetch, fate if fetch.cause == UNKNOWN else fetch.cause)
+            self._give_up(fetch)
 
     def _more(self, node: str, body: More) -> None:
         fetch = self._by_number.get(body.number)
@@ -273,15 +281,14 @@ class Fetches:
     # -- sockets that go --------------------------------------------------------------------------------
 
     def _asked(self, node: str, body: Asked, envelope: Envelope) -> None:
-        owner = incarnation_of(body.pid)
         if body.lost and self.lost is not None:
             heirs = self.lost.heirs
-            if heirs.waits(owner):
-                heirs.when_open(owner, partial(self.take, envelope))
+            if heirs.waits(body.lost):
+                heirs.when_open(body.lost, partial(self.take, envelope))
                 return
-            if heirs.is_alive(owner):
+            if heirs.is_alive(body.lost):
                 # The other node has noticed the loss first.
-                heirs.once_known(owner, partial(self.take, envelope))
+                heirs.once_known(body.lost, partial(self.take, envelope))
                 return
         coming = self._by_pid.get(body.pid)
         if coming is not None and coming.giver:
@@ -341,9 +348,20 @@ class Fetches:
         """A node is gone."""
         for fetch in tuple(self._by_number.values()):
             if fetch.giver == node and not fetch.taken:
-                self._end(fetch, LOST)
+                self._giver_lost(fetch, node)
             elif not fetch.giver and node in fetch.asked:
                 self._without(fetch, node)
+
+    def _giver_lost(self, fetch: _Fetch, node: str) -> None:
+        """The node that was giving the socket away is lost. Its heir has the socket."""
+        if self.lost is None:
+            self._end(fetch, LOST)
+            return
+        expected, fetch.expected = fetch.expected, None
+        if expected is not None:
+            expected.give_up()
+        fetch.giver = ""
+        self._ask_heir(self.lost.heirs, fetch, node)
 
     def tick(self, now: float) -> None:
         """Time passes."""

@@ -14,6 +14,8 @@ from moorage.hub.journal.pages import Pages
 from moorage.hub.turns import Intake, Job, Turns
 from moorage.wire.errors import PeerError
 
+RECENT_SECONDS: Final = 20.0
+
 log: Final = logs.get("recovery")
 
 
@@ -50,10 +52,13 @@ class LostNodes:
         self._own = own
         self._peers = peers
         self._tasks: set[asyncio.Task[None]] = set()
+        self._recent: dict[str, float] = {}
+        """Nodes that were lost a moment ago, and when."""
         heirs.is_alive = lambda node: node in peers()
 
     def remove(self, node: str) -> None:
         """A node is gone."""
+        self._recent[node] = asyncio.get_running_loop().time()
         if heir_of(node, (self._own, *self._peers())) == self._own:
             self.heirs.expect(node)
             task = asyncio.get_running_loop().create_task(self._take_over(node))
@@ -61,6 +66,12 @@ class LostNodes:
             task.add_done_callback(self._tasks.discard)
         else:
             self.heirs.known(node)
+
+    def recent(self) -> list[str]:
+        """Nodes that were lost so lately that their sockets may not be at their heirs yet."""
+        old = asyncio.get_running_loop().time() - RECENT_SECONDS
+        self._recent = {node: when for node, when in self._recent.items() if when > old}
+        return list(self._recent)
 
     async def restart(self) -> list[str]:
         """This node was alone, and has started again: it goes on with what it had before. Returns its former

@@ -28,8 +28,9 @@ class Asked(Fields, tag=140):
     user: str | None = None
     offset: str | None = None
     whole: bool = False
-    lost: bool = False
-    """The node that made the `pid` is lost. Its heir answers when it knows the lost node's sockets."""
+    lost: str = ""
+    """A node that is lost and may have had the socket. Its heir answers when it knows the lost node's
+    sockets."""
 
 
 class Offered(Fields, tag=141):
