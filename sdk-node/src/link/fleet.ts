@@ -229,6 +229,8 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
       .filter(({ type }) => mayBeUnfinished(type))
       .map(({ batch, place, bytes }) => ({ type: Type.Unfinished, node, session, batch, place, frame: bytes }));
     for (const frame of [...frames, { type: Type.Settled, node, number: this.#counted } as const]) this.sendToKeepers(frame);
+    // A node takes data of sockets that it knows: it does when it has taken `Settled`.
+    for (const { type, bytes } of untaken) if (type === Type.Save) this.sendToKeepers({ type, frame: bytes });
   }
 
   sendToKeepers(frame: FromApp): void {

@@ -1,6 +1,6 @@
 // The frames that an app server sends.
 
-import type { Chunk, Drain, HandOver, Packet, Save, Settled, State, To, Traced, Type, Unfinished } from "./frames.js";
+import type { Chunk, Drain, HandOver, Packet, Save, SavedAgain, Settled, State, To, Traced, Type, Unfinished } from "./frames.js";
 
 /** The first frame. `session` and `received` identify the session to resume; "" and 0 for a new one. */
 export interface AppHello {
@@ -175,6 +175,7 @@ export type FromApp =
   | Cover
   | Again
   | Save
+  | SavedAgain
   | Unfinished
   | Settled
   | HandOver

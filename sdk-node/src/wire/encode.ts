@@ -131,6 +131,7 @@ function encodeRare(out: Writer, frame: Rare): void {
       else encodeFrame(out, frame.frame);
       return;
     case Type.Save:
+      if ("frame" in frame) return out.raw(frame.frame);
       out.array(4);
       out.uint(frame.type);
       out.str(frame.namespace);

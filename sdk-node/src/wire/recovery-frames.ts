@@ -33,6 +33,12 @@ export interface Back {
   readonly was: number;
 }
 
+/** A `Save` in its encoded form. */
+export interface SavedAgain {
+  readonly type: typeof Type.Save;
+  readonly frame: Uint8Array;
+}
+
 /** A frame of the session `session` at `node`, which is lost: the one at `place` (from 0) of this batch. The node may not
  * have carried it out. */
 export interface Unfinished {

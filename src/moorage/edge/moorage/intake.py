@@ -110,6 +110,8 @@ class Reader:
         """Time passes."""
         if self._dispatcher.coverage is not None:
             self._dispatcher.coverage.tick(now)
+        # What waits for something that does not come has a deadline.
+        self.intake.wake()
 
     def end(self) -> None:
         """The session is over."""

@@ -146,6 +146,10 @@ class HubEstate:
         elif known.back and track.connection is None:
             recovery.claim(track, Claim(self._ghost(known), _NO_CONNECT, known.since))
             recovery.resume(track, self._ghost(known))
+        if track.connection is not None and known.channel:
+            # A client may have changed its app server.
+            track.connection.channel = known.channel
+            track.connection.server = track.server = _Named(known.server)
         track.since = known.since
         track.live_since = known.live_since + shift
         track.confirmed = known.confirmed + shift

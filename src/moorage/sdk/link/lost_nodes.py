@@ -54,12 +54,15 @@ class LostNodes:
             return []
         if former.recovers:
             self._recovering.add(view.slot)
+        untaken = _untaken(former.out)
         frames: list[FromApp] = [
             v1.Unfinished(former.node, former.id, batch, place, frame)
-            for batch, place, frame in _untaken(former.out)
+            for batch, place, frame in untaken
             if isinstance(frame, _UNFINISHED)
         ]
-        return [v1.encode_frame(frame) for frame in (*frames, v1.Settled(former.node, number))]
+        # The heir takes data of sockets that it knows: it does when it has taken `Settled`.
+        saved = [frame for _, _, frame in untaken if isinstance(frame, v1.Save)]
+        return [v1.encode_frame(frame) for frame in (*frames, v1.Settled(former.node, number), *saved)]
 
 
 def _untaken(out: Outgoing) -> list[tuple[int, int, FromApp]]:
