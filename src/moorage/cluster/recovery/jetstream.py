@@ -133,6 +133,8 @@ class JetStreamStore:
 
     async def stop(self, *, forget: bool) -> None:
         """Wait for what is on its way. `forget`: the node has given its sockets away."""
+        if not self._stream:
+            return
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=SECONDS)
         if forget:
