@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -205,3 +206,18 @@ async def test_the_end_of_the_service() -> None:
             last = await trace.ended()
             assert (last.name, last.data["name"], last.data["number"]) == ("end", "draining", 1100)
         assert await asyncio.to_thread(service.wait_exit) == 0
+
+
+async def test_a_key_that_changes(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text(OPERATE_KEY)
+    with MoorageProcess(f"--set=admin.operate_key_file={key}", command="serve") as service:
+        async with TraceStream(service, OPERATE_KEY, sample=1) as trace:
+            key.write_text("another-" + OPERATE_KEY)
+            service.signal(signal.SIGHUP)
+            last = await trace.ended()
+            assert (last.name, last.data["name"], last.data["number"]) == ("end", "admin-keys-changed", 5112)
+        async with TraceStream(service, OPERATE_KEY, sample=1) as refused:
+            assert refused.status == 401
+        async with TraceStream(service, "another-" + OPERATE_KEY, sample=1) as again:
+            assert again.status == 200
