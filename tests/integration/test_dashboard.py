@@ -14,12 +14,7 @@ import pytest
 from tests.support.node_files import SECONDS, NodeFiles, asked_for
 
 NODE = Path(__file__).resolve().parents[1] / "node"
-SLOW = {"crowd"}
-FILES = [
-    pytest.param(file, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
-    for file in sorted((NODE / "dashboard").glob("*.test.mjs"))
-    if (name := file.name.removesuffix(".test.mjs"))
-]
+FILES = sorted((NODE / "dashboard").glob("*.test.mjs"))
 
 pytestmark = [pytest.mark.node, pytest.mark.browser, pytest.mark.timeout(SECONDS * 2)]
 
@@ -31,6 +26,6 @@ def runs(request: pytest.FixtureRequest) -> Iterator[NodeFiles]:
         yield made
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name.removesuffix(".test.mjs"))
 def test_dashboard(runs: NodeFiles, file: Path) -> None:
     runs.check(file, at_least=2)
