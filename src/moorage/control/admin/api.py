@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from math import ceil
 from typing import Any, Final
 
 import msgspec
@@ -20,13 +21,16 @@ from moorage.control.admin.keys import AdminKeys, Role
 from moorage.control.admin.openapi import document
 from moorage.control.admin.operations import BASE, Call, Operation, Table
 from moorage.control.admin.pace import Pace
+from moorage.control.admin.tries import SECONDS
 from moorage.control.rest import Count
 from moorage.control.rest_answers import error_answer, json_answer
 from moorage.wire.authority import check_host
 from moorage.wire.errors import PeerError
 from moorage.wire.query import parse_query
 from moorage.wire.reasons import (
+    ADMIN_BUSY,
     ADMIN_ROLE,
+    ADMIN_TOO_MANY_TRIES,
     API_BAD_ARGUMENT,
     API_BAD_BODY,
     API_BAD_CONTENT_TYPE,
@@ -41,6 +45,8 @@ MAX_BODY: Final = 1024 * 1024
 MAX_QUERY: Final = 8 * 1024
 _JWT: Final = re.compile(r"Bearer +eyJ[^.]*\.[^.]*\.[^.]*$", re.IGNORECASE)
 MAX_FIELDS: Final = 50
+RETRY: Final = {ADMIN_TOO_MANY_TRIES: str(ceil(SECONDS)), ADMIN_BUSY: "1"}
+"""Seconds after which another request may succeed."""
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -110,6 +116,8 @@ class AdminApi:
             response = error_answer(error, name)
             if error.reason.http == 401:
                 response.headers["www-authenticate"] = "Bearer"  # RFC 9110, 11.6.1
+            if error.reason in RETRY:
+                response.headers["retry-after"] = RETRY[error.reason]
             if error.reason is API_BAD_METHOD:
                 response.headers["allow"] = error.detail.removeprefix("takes ")  # RFC 9110, 15.5.6
         response.headers.update(HEADERS)
