@@ -113,5 +113,7 @@ if __name__ == "__main__":
     # Ctrl-C reaches the whole process group; the command's process decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))
+    # Some systems call it unlimited and refuse that; then the limit stays.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))
     uvloop.run(main())

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -47,7 +48,7 @@ class Target:
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             local = self._plan.local_addresses
             if local:
-                if hasattr(socket, "SO_REUSEPORT"):
+                if sys.platform.startswith("linux"):
                     made.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
                 made.bind((local[self._opened % len(local)], 0))
             self._opened += 1
