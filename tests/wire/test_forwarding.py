@@ -33,4 +33,6 @@ def test_tags() -> None:
         "Synced": 134,
         "Data": 135,
         "Unknown": 136,
+        "Returning": 137,
+        "Saved": 138,
     }
