@@ -72,6 +72,9 @@ class HubSettings(RecoverySettings, frozen=True, kw_only=True, forbid_unknown_fi
     """Maximum client connections of the hub at one node; 0 for no limit but `limits.max_connections`."""
     max_connections_per_user: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
     """Maximum client connections of one user at one node; 0 for no limit."""
+    max_rooms: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    """Maximum rooms of the hub at one node; 0 for no limit. Namespaces and the private rooms of sockets
+    count, but only joins by app servers and REST are refused."""
     connects_per_address: RateText = ""
     """New connections of one address at one node, such as `20/m` or `1/s burst 30`. An IPv6 address counts as
     its /64 network."""

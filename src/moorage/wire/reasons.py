@@ -81,6 +81,7 @@ UPGRADE_TIMEOUT = R(2014, "upgrade-timeout", "the transport upgrade was not fini
 PACKET_WHILE_OPENING = R(
     2015, "packet-while-opening", "data before the connection was open", False, 400, 1002
 )
+TOO_MANY_ROOMS = R(2018, "too-many-rooms", "the hub has as many rooms as it may", False, 400, 1008)
 TOO_MANY_MESSAGES = R(2017, "too-many-messages", "the client sends too many messages", True, 429, 1008)
 # 2016 was `poll-timeout`. No release has used it, and numbers are not reused.
 

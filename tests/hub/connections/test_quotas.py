@@ -6,8 +6,9 @@ import pytest
 
 from moorage.hub.ports import RefusedError
 from moorage.hub.settings import HubSettings
+from moorage.wire.errors import PeerError
 from moorage.wire.handshake import OpenInfo
-from moorage.wire.reasons import CLIENT_CLOSED, HUB_FULL, USER_FULL
+from moorage.wire.reasons import CLIENT_CLOSED, HUB_FULL, TOO_MANY_ROOMS, USER_FULL
 from tests.hub.fakes import HUB, RecordingOpening, World
 
 TERMS = OpenInfo(25_000, 20_000, 1_000_000)
@@ -57,3 +58,23 @@ def test_a_user_has_only_so_many_clients() -> None:
     assert openings[1].refusals == [(USER_FULL, "at most 1")]
     assert link.ended[-1] == (asked[1].id, USER_FULL)
     assert world.node.connections == 4
+
+
+def test_a_hub_has_only_so_many_rooms() -> None:
+    # Two sockets: the namespace and two private rooms exist.
+    world = World(hubs={HUB: HubSettings(max_rooms=5)})
+    world.server()
+    first, second = world.client("/"), world.client("/")
+    rooms = world.hub().directory.rooms
+    world.join(first, "a")
+    before = len(rooms)
+    free = 5 - before
+    world.join(first, *(f"room {number}" for number in range(free)))
+    with pytest.raises(PeerError) as refused:
+        world.join(first, "one more")
+    assert refused.value.reason is TOO_MANY_ROOMS
+    assert len(rooms) == 5
+    # Rooms that exist have a place for everybody, and the last one who leaves makes place for another room.
+    world.join(second, "a")
+    world.node.disconnect(first, CLIENT_CLOSED, who="client")
+    world.join(second, "one more")

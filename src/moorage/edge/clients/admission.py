@@ -70,7 +70,7 @@ class Admission:
         self._wall_clock = wall_clock
         self.admin_hub = ""
         """The hub of Socket.IO's Admin UI; empty if it may not connect."""
-        self.door = Door(server, node.hub_settings, node.clock)
+        self.door = Door(server, node.settings_of, node.clock)
         self.refused: Callable[[str, str, bool, PeerError], object] = _nobody
         """Told of a client that is refused here: the hub, the token ("" if there is none), and whether it is
         valid."""

@@ -22,6 +22,7 @@ from moorage.hub.commands.deliver import (
 from moorage.hub.commands.selecting import parts, selected
 from moorage.hub.connections.clients import Clients
 from moorage.hub.connections.fanout import Delivery
+from moorage.hub.connections.quotas import check_rooms
 from moorage.hub.hub import Client, Connection, Hub
 from moorage.hub.outbox import SLICE
 from moorage.hub.ports import AppPeer
@@ -168,7 +169,7 @@ def _join(clients: Clients, hub: Hub, command: JoinGroups) -> Done:
     if hub.directory.work(command.to) * JOIN_WORK * max(1, len(command.groups)) > FEW:
         return _joining(clients, hub, command)
     to = tuple(hub.directory.select(command.to))
-    _check_groups(clients, to, command.groups)
+    _check_groups(clients, hub, to, command.groups)
     prefixed = [(group, prefix_of(group)) for group in command.groups]
     for connection in to:
         _join_one(hub, connection, prefixed)
@@ -186,7 +187,7 @@ def _joining(clients: Clients, hub: Hub, command: JoinGroups) -> Job[Outcome]:
         # A union of sets costs less than a join, but there is one for each connection.
         size = max(1, STEP // max(1, len(command.groups) // 10))
         for start in range(0, len(some), size):
-            _check_groups(clients, some[start : start + size], command.groups)
+            _check_groups(clients, hub, some[start : start + size], command.groups)
             yield False
         to += some
         yield False
@@ -197,7 +198,7 @@ def _joining(clients: Clients, hub: Hub, command: JoinGroups) -> Job[Outcome]:
             # Between two steps other commands may join the same connections or close them.
             if connection.session.state == State.CLOSED:
                 break
-            _check_groups(clients, (connection,), piece)
+            _check_groups(clients, hub, (connection,), piece)
             _join_one(hub, connection, [(group, prefix_of(group)) for group in piece])
             if not command.quiet and connection.server.can.wants_room_changes:
                 _news(connection.server.peer, connection, piece, joined=True)
@@ -210,7 +211,8 @@ def _joining(clients: Clients, hub: Hub, command: JoinGroups) -> Job[Outcome]:
     return Outcome(reached=len(to))
 
 
-def _check_groups(clients: Clients, to: Iterable[Connection], new: tuple[str, ...]) -> None:
+def _check_groups(clients: Clients, hub: Hub, to: Iterable[Connection], new: tuple[str, ...]) -> None:
+    check_rooms(hub.directory.rooms, clients.settings_of(hub.name), new)
     limit = clients.limits.max_groups
     for connection in to:
         groups = connection.groups

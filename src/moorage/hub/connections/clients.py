@@ -113,9 +113,9 @@ class Clients:
 
     def hub_settings(self, name: str) -> HubSettings:
         """The settings of hub `name`. Raises `PeerError` (unknown-hub) if only listed hubs may exist."""
-        if not (self._allow_unlisted or name.casefold() in self._hub_settings):
-            raise PeerError(reasons.UNKNOWN_HUB, name[:128])
-        return self.settings_of(name)
+        if self._allow_unlisted or name.casefold() in self._hub_settings:
+            return self.settings_of(name)
+        raise PeerError(reasons.UNKNOWN_HUB, name[:128])
 
     def settings_of(self, name: str) -> HubSettings:
         """The settings of hub `name`, whether it may exist or not."""

@@ -1,11 +1,14 @@
-"""The number of connections that a hub and each of its users may have at this node."""
+"""The number of connections that a hub and each of its users may have at this node, and of rooms."""
 
 from __future__ import annotations
 
-from moorage.hub.hub import Hub
+from collections.abc import Iterable
+
+from moorage.hub.hub import Connection, Hub
+from moorage.hub.rooms import Rooms
 from moorage.hub.settings import HubSettings
 from moorage.wire.errors import PeerError
-from moorage.wire.reasons import DRAINING, HUB_FULL, USER_FULL
+from moorage.wire.reasons import DRAINING, HUB_FULL, TOO_MANY_ROOMS, USER_FULL
 
 
 def check_quotas(hub: Hub, settings: HubSettings, user: str | None) -> None:
@@ -15,6 +18,14 @@ def check_quotas(hub: Hub, settings: HubSettings, user: str | None) -> None:
     if most and sum([len(server.clients) for server in hub.servers.serving()]) >= most:
         raise PeerError(HUB_FULL, f"at most {most}")
     _check_user(hub, settings, user)
+
+
+def check_rooms(rooms: Rooms[Connection], settings: HubSettings, new: Iterable[str]) -> None:
+    """Connections are to join groups. Raises `PeerError` (too-many-rooms) if the hub has no place for those
+    that do not exist yet."""
+    most = settings.max_rooms
+    if most and len(rooms) + sum([not rooms.members(group) for group in new]) > most:
+        raise PeerError(TOO_MANY_ROOMS, f"at most {most}")
 
 
 def unwelcome(hub: Hub, settings: HubSettings, user: str | None, *, draining: bool) -> PeerError | None:
