@@ -3,14 +3,18 @@ tells it what the clients had, and the app server hands over what the dead node 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import socketio
 
 from tests.support.nats_server import NatsServer
 from tests.support.programs import free_port
@@ -73,3 +77,42 @@ def test_clients_of_a_single_node_are_resumed_after_its_restart(tmp_path: Path, 
             with MoorageProcess(*flags, key=first.key) as second:
                 output, errors = program.communicate(timeout=60)
                 check(output, errors, second)
+
+
+def test_live_traffic_goes_on_while_nothing_can_be_stored(tmp_path: Path) -> None:
+    flags = ("--set=recovery.store=file", f"--set=recovery.folder={tmp_path}")
+    with MoorageProcess(*flags) as service, contextlib.ExitStack() as stack:
+        command = app_server("aio", service.connection_string, "")
+        app = stack.enter_context(
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
+        stack.callback(app.kill)
+        assert app.stdin is not None and app.stdout is not None
+        assert app.stdout.readline() == '"ready"\n'
+        client = stack.enter_context(socketio.SimpleClient())
+        client.connect(service.url, socketio_path="/clients/socketio/hubs/app", transports=["websocket"])
+        children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
+        (server,) = [int(pid) for pid in children if "nats" in Path(f"/proc/{pid}/comm").read_text()]
+
+        def emit() -> list[str]:
+            print("emit", file=app.stdin, flush=True)
+            return [client.receive(timeout=10)[0] for _ in range(2)]
+
+        def wait_for(up: int) -> None:
+            deadline = time.monotonic() + 20
+            while service.metric("moorage_recovery_store_up") != up:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)  # between two questions, not instead of them
+
+        print("served", file=app.stdin, flush=True)
+        assert emit() == ["news", "all"]
+        wait_for(1)
+        os.kill(server, signal.SIGSTOP)
+        stack.callback(os.kill, server, signal.SIGCONT)
+        assert emit() == emit() == ["news", "all"]
+        wait_for(0)
+        assert emit() == ["news", "all"]
+        os.kill(server, signal.SIGCONT)
+        wait_for(1)
+        assert emit() == ["news", "all"]
+        assert not [line for line in service.lines if "Traceback" in line]
