@@ -9,7 +9,7 @@ import pytest
 from moorage.hub.journal import scribe
 from moorage.hub.journal.pages import Pages
 from moorage.hub.journal.scribe import REPEAT_SECONDS
-from moorage.wire.recovery.journal import Known
+from moorage.wire.recovery.journal import Ended, Known
 from tests.hub.journal.loss import Keeper
 
 
@@ -29,3 +29,22 @@ def test_each_socket_is_described_again_in_time(monkeypatch: pytest.MonkeyPatch)
         entry.pid for entry in Pages(keeper.pages).entries() if isinstance(entry, Known) and not entry.new
     )
     assert all(seen[client.pid["/"]] >= 1 for client in clients)
+
+
+def test_a_socket_that_lacks_something_has_no_heir() -> None:
+    keeper = Keeper()
+    holed, whole = keeper.client(), keeper.client()
+    keeper.tick(0.25)
+    recovery = keeper.world.hub().recovery
+    assert recovery is not None
+    track = recovery.find(holed.pid["/"])
+    assert track is not None
+    recovery.lacks(track)
+    for _ in range(round(4 * (REPEAT_SECONDS + 3))):
+        keeper.tick(0.25)
+        keeper.world.settle()
+    entries = list(Pages(keeper.pages).entries())
+    (end,) = [at for at, entry in enumerate(entries) if isinstance(entry, Ended)]
+    described = {entry.pid for entry in entries[end:] if isinstance(entry, Known)}
+    assert whole.pid["/"] in described
+    assert holed.pid["/"] not in described
