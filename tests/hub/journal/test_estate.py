@@ -9,9 +9,12 @@ from moorage.hub.journal import scribe
 from moorage.hub.journal.pages import Pages
 from moorage.hub.journal.scribe import REPEAT_SECONDS
 from moorage.hub.recovery.causes import DROPPED
+from moorage.hub.recovery.moves import Expected, Gifts, Given
 from moorage.hub.turns import finished
 from moorage.wire.commands import LeaveGroups, Selection, Send
 from moorage.wire.groups import room_group
+from moorage.wire.recovery.journal import Away, Changed, Entry, Linked, encode, encode_page
+from moorage.wire.recovery.moving import Asked, Denied, Offered, Take, Taken
 from tests.hub.fakes import HUB
 from tests.hub.journal.loss import INSTANCE, Keeper, moves
 from tests.hub.recovery.stage import ROOT, refused, room
@@ -186,3 +189,55 @@ def test_events_with_acks_are_not_sent_again(lost: Keeper, heir: Keeper) -> None
     client.save(b"")
     client.come_back()
     assert [event[2] for event in client.events] == [2]
+
+
+def test_entries_of_unknown_sockets_and_connections(heir: Keeper) -> None:
+    entries: list[Entry] = [
+        Linked("e", HUB, INSTANCE, up=True),
+        Changed("e", 1, 1.0, "nobody", "group", joined=True),
+        Away("e", 1.0, "nobody"),
+    ]
+    page = encode_page(5, 1e9, 2.0, [encode(entry) for entry in entries])
+    heir.heirs.expect("lost")
+    finished(heir.heirs.read("lost", Pages([page])))
+    assert not heir.heirs.waits("lost")
+
+
+def test_a_socket_that_had_come_from_a_third_node(lost: Keeper, heir: Keeper) -> None:
+    third = Keeper()
+    client = third.client()
+    third.emit(ROOT, b'42["a",1]', 1)
+    client.read()
+    third.emit(ROOT, b'42["a",2]', 2)
+    client.lose(read=False)
+    node, recovery = third.world.node, lost.world.hub().recovery
+    assert recovery is not None
+    gifts = Gifts(node.hubs, node.clock, node.claims.give)
+    answers: list[Offered | Denied] = []
+    asked = Asked(1, HUB, client.pid["/"], namespace="/", offset=client.offset["/"])
+    gifts.ask("lost", asked, answers.append)
+    (offered,) = answers
+    assert isinstance(offered, Offered)
+    expected = Expected(recovery, offered)
+    given = gifts.take("lost", Take(1, HUB, client.pid["/"], offered.groups, {}), {})
+    assert isinstance(given, Given)
+    taken = Taken(1, given.groups, given.left, given.segments, given.whole, {}, given.seen)
+    expected.take(taken, {})
+    lost.emit(ROOT, b'42["a",3]', 3)
+    heir.inherit(lost)
+    client.stage = heir
+    client.come_back()
+    assert [event[2] for event in client.events] == [2, 3]
+
+
+def test_a_socket_that_lacks_something(lost: Keeper, heir: Keeper) -> None:
+    client = lost.client()
+    recovery = lost.world.hub().recovery
+    assert recovery is not None
+    track = recovery.find(client.pid["/"])
+    assert track is not None
+    recovery.lacks(track)
+    lost.tick(REPEAT_SECONDS + 1)
+    heir.inherit(lost)
+    moves(client, heir, answer=False)
+    assert refused(heir) == {"unknown": 1}

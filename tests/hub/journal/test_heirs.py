@@ -104,6 +104,9 @@ def test_a_socket_that_ends_by_what_is_handed_over(lost: Keeper, heir: Keeper) -
     client = lost.client()
     heir.inherit(lost, settle=False)
     to = Selection(connection=client.connection.id)
+    elsewhere = Selection(connection="elsewhere")
+    heir.heirs.hand_over("lost", HUB, LeaveNamespace(HUB, elsewhere, "/", close=False))
+    assert heir.heirs.estate("lost", HUB).has(client.pid["/"])  # type: ignore[union-attr]
     heir.heirs.hand_over("lost", HUB, LeaveNamespace(HUB, to, "/", close=False))
     heir.heirs.handed_over("lost", HUB, INSTANCE, 0)
     moves(client, heir, answer=False)

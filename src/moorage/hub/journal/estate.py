@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from moorage.hub.journal.pages import Pages
 from moorage.hub.recovery.carried import Carried
-from moorage.hub.recovery.commands import apply, recorded
+from moorage.hub.recovery.commands import Change, apply, recorded
 from moorage.hub.recovery.counts import Counts
 from moorage.hub.recovery.log import Entry
 from moorage.hub.recovery.replay import missed_by, position_of, start_of
@@ -20,7 +20,7 @@ from moorage.hub.recovery.track import Claim, Track
 from moorage.hub.rooms import Directory
 from moorage.hub.settings import RecoverySettings
 from moorage.hub.turns import Job
-from moorage.wire.commands import Command, Found, Send
+from moorage.wire.commands import Found, Send
 from moorage.wire.recovery import journal as wire
 
 STEP_ENTRIES: Final = 250
@@ -200,7 +200,7 @@ class HubEstate:
         """True if a frame of a session was not carried out at the lost node."""
         return (batch, place) >= self.taken.get(session, (0, 0))
 
-    def submit(self, command: Command) -> Collection[str]:
+    def submit(self, command: Send | Change) -> Collection[str]:
         """Carry out a command for the parked sockets. Returns the `pid`s of those that it concerns, unless it
         is an emit."""
         recovery: Recovery[Any] = self.recovery

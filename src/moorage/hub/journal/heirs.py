@@ -17,11 +17,12 @@ from moorage.hub.hub import Connection, Hub
 from moorage.hub.journal.estate import HubEstate, written_once_more
 from moorage.hub.journal.inherited import Inherited
 from moorage.hub.journal.pages import Pages
+from moorage.hub.recovery.commands import Change
 from moorage.hub.recovery.state import Recovery
 from moorage.hub.recovery.track import Track
 from moorage.hub.settings import RecoverySettings
 from moorage.hub.turns import Job
-from moorage.wire.commands import Command, JoinGroups, LeaveGroups
+from moorage.wire.commands import JoinGroups, LeaveGroups, Send
 
 HAND_OVER_SECONDS: Final = 5.0
 """How long app servers may take. An app server that is linked elsewhere only, and lives, takes longer: the
@@ -69,20 +70,19 @@ class _Sockets:
     def __len__(self) -> int:
         return len(self._tracks)
 
-    def carry_out(self, command: Command) -> None:
+    def carry_out(self, command: Send | Change) -> None:
         """A command that the lost node may not have carried out."""
-        for pid in self.estate.submit(command):
-            track = self._tracks.get(pid)
-            if track is None:
-                continue
-            if not self.estate.has(pid):
-                self._drop(pid)
-            elif isinstance(command, JoinGroups | LeaveGroups):
-                groups = command.groups
+        selected = self.estate.submit(command)
+        if isinstance(command, JoinGroups | LeaveGroups):
+            for pid in selected:
+                track, groups = self._tracks[pid], command.groups
                 if groups is None:
                     groups = tuple(track.groups - {track.prefix, track.private})
                 for group in groups:
                     self._recovery.change_parked(track, group, joined=isinstance(command, JoinGroups))
+        elif selected:
+            for pid in [pid for pid in self._tracks if not self.estate.has(pid)]:
+                self._drop(pid)
 
     def _drop(self, pid: str) -> None:
         self._recovery.abandon(self._tracks.pop(pid))
@@ -175,10 +175,6 @@ class Heirs:
         lost = self._lost[node]
         lost.unread = unread
         self.unread += unread
-        for sockets in lost.hubs.values():
-            sockets.close()
-        lost.hubs.clear()
-        lost.without_hub.clear()
         lost.reading = False
         self.known(node)
         self._proceed(lost)
@@ -208,7 +204,7 @@ class Heirs:
         lost = self._lost.get(node)
         return None if lost is None or lost.open else lost.hubs.get(hub)
 
-    def hand_over(self, node: str, hub: str, command: Command) -> None:
+    def hand_over(self, node: str, hub: str, command: Send | Change) -> None:
         """A command of an app server that the lost node may not have carried out."""
         sockets = self._sockets(node, hub)
         if sockets is not None:

@@ -208,12 +208,9 @@ def _check(clients: Limited, recovery: HubRecovery, command: Change, some: Itera
             check_groups(clients.limits.max_groups, set().union(*groups), command.groups)
 
 
-def apply(recovery: HubRecovery, command: Command) -> list[str]:
-    """Carry out a command for parked sockets alone, at once. Returns the `pid`s of those that it concerns."""
-    act = _ACTS.get(type(command))
-    if act is None:
-        return []
-    assert isinstance(command, Change)
+def apply(recovery: HubRecovery, command: Change) -> list[str]:
+    """Carry out a command for parked sockets alone, at once. Returns the `pid`s of those that it selects."""
+    act = _ACTS[type(command)]
     some = tuple(recovery.away.select(command.to))
     for track in some:
         act(recovery, command, track)

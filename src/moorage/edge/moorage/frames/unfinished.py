@@ -13,7 +13,6 @@ from moorage.hub.journal.heirs import Heirs
 from moorage.hub.turns import Job
 from moorage.wire.commands import (
     CloseConnections,
-    Command,
     JoinGroups,
     LeaveGroups,
     LeaveNamespace,
@@ -52,7 +51,7 @@ class UnfinishedFrames:
         inner = frame.frame
         if isinstance(inner, v1.Emit | v1.Join | v1.Leave | v1.Disconnect):
 
-            def submit(command: Command, *_about: object) -> None:
+            def submit(command: Any, *_about: object) -> None:
                 # Nobody waits for an answer: the session to which the frame belonged is over.
                 heirs.hand_over(frame.node, self._hub, command)
 
