@@ -259,7 +259,8 @@ class Interest(Protocol):
         """A group has its first member."""
 
     def last(self, hub: str, group: str) -> None:
-        """A group has lost its last member."""
+        """A group has lost its last member, or turns out to be the private room of a socket. Perhaps it was
+        never announced."""
 
 
 class Members(Interest, Protocol):

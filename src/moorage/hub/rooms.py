@@ -58,8 +58,8 @@ class Rooms(Generic[MemberT]):
         return self._members.get(group, _NOBODY)
 
     def join(self, connection: MemberT, group: str, *, private: bool = False) -> None:
-        """Add the connection to the group. A second join has no effect. `private`: the group is the room of
-        one socket, which is no news for other nodes."""
+        """Add the connection to the group. A second join changes no membership. `private`: the group is the
+        room of one socket, which is no news for other nodes."""
         if group not in connection.groups:
             connection.groups.add(group)
             connection.listed = None
@@ -74,6 +74,9 @@ class Rooms(Generic[MemberT]):
                     self.news.first(self._hub, group)
             else:
                 members.add(connection)
+        elif private and self.news is not None:
+            # The app server has joined it before the socket was connected, so it was announced as a room.
+            self.news.last(self._hub, group)
 
     def leave(self, connection: MemberT, group: str) -> None:
         """Remove the connection from the group, if it is a member."""

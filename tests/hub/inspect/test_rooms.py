@@ -83,8 +83,11 @@ def test_rooms_come_and_go(stage: Stage) -> None:
     assert stage.rooms.hubs == {}
 
 
-def test_a_private_room_that_was_joined_early_is_not_listed() -> None:
+def test_a_private_room_that_was_joined_early_is_neither_listed_nor_counted() -> None:
+    """The Python SDK names it first when a `connect` handler enters a room. Other nodes forget it, too."""
+    others = RecordingCluster()
     stage = Stage()
+    stage.rooms.others = others
     stage.server()
     client = stage.client()
     stage.node.receive(client, b"40")
@@ -92,6 +95,10 @@ def test_a_private_room_that_was_joined_early_is_not_listed() -> None:
     stage.join(client, sid, "real")
     stage.send(client, f'40{{"sid":"{sid}"}}'.encode())
     assert largest(stage) == [("/", "real", 1)]
+    assert stage.ask(ROOMS, RoomsOf(query=RoomsQuery()), NodeRooms).total == 1
+    assert stage.rooms.count("app") == 1
+    private = room_group("/", sid)
+    assert [what for what, group in others.groups if group == private] == ["first", "last"]
 
 
 def test_an_entry_without_members_or_hub_is_skipped(stage: Stage) -> None:

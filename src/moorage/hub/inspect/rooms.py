@@ -132,15 +132,10 @@ class LargestRooms:
         return [] if rooms is None else rooms.batch(after, STEP)
 
     def _row(self, members: int, name: str, group: str) -> RoomRow | None:
-        """None for the private room of a socket. It is in the index if the app server has joined it before
-        the socket was connected."""
+        """None for a group that is no room, or whose hub is gone by now."""
         hub, found = self._clients.hubs.get(name), room_of(group)
         if hub is None or found is None:
             return None
-        if members == 1:
-            for only in hub.directory.rooms.members(group):
-                if only.session.peer.namespaces.get(found[0]) == found[1]:
-                    return None
         return RoomRow(hub=hub.name, namespace=found[0], room=found[1], members=members)
 
     def counts(self, question: RoomCounts) -> Job[NodeCounts]:
