@@ -125,6 +125,7 @@ async def test_an_expired_session(served: Served) -> None:
         (SAME, 404),
         (SAME | {"Origin": "https://evil.example"}, 403),
         (SAME | {"Origin": "null"}, 403),
+        (SAME | {"Origin": "http://[::1"}, 403),
         (SAME | {"Origin": "http://HOST.evil.example"}, 403),
         (SAME | {"Origin": "http://HOST"}, 404),
         (SAME | {"Sec-Fetch-Site": "cross-site"}, 403),

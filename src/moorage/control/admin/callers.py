@@ -95,5 +95,8 @@ class Callers:
     def _is_own(self, origin: str, host: str) -> bool:
         if self._origin and origin.lower() == self._origin.lower():
             return True
-        url = urlsplit(origin)
+        try:
+            url = urlsplit(origin)
+        except ValueError:  # a broken IPv6 address
+            return False
         return url.scheme in ("http", "https") and url.netloc.lower() == host.lower()
