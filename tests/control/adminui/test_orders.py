@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
-from moorage.control.adminui.orders import command, shown
+from moorage.control.adminui.orders import MAX_TOLD, command, shown
 from moorage.control.adminui.packets import Order
 from moorage.wire.commands import JoinGroups, LeaveGroups, LeaveNamespace, Selection, Send
 from moorage.wire.errors import PeerError
@@ -52,6 +53,7 @@ def test_commands(given: Order, found: object) -> None:
         order("emit", "/n", None, 1),
         order("emit", "/n", 7, "e"),
         order("emit", "/n", "x" * 2_000, "e"),
+        order("emit", "/n", None, "e", orjson.loads("[" * 500 + "]" * 500)),
         order("join", "/n"),
         order("join", "/n", ""),
         order("leave", "/n", {"a": 1}),
@@ -66,3 +68,6 @@ def test_what_the_ui_does_not_send(given: Order) -> None:
 
 def test_as_the_audit_log_shows_it() -> None:
     assert shown("h", order("join", "/n", "x")) == {"hub": "h", "arguments": ["/n", "x"]}
+    told = shown("h", order("emit", "/n", None, "e" * 1_000, "private"))
+    assert told["arguments"] == ["/n", None, "e" * MAX_TOLD]
+    assert shown("h", order("_disconnect", "/n", True, ["x" * 100_000]))["arguments"] == ["/n", True, None]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from moorage.control.adminui.rows import client_id, socket
+from moorage.hub.inspect.masking import MASK
 from moorage.wire.commands import Found
 
 HANDSHAKE = (
-    b'{"headers":{"origin":["http://a"],"cookie":["secret"],"x":["1","2"]},"query":{"EIO":["4"]},'
-    b'"address":"1.2.3.4","secure":true,"url":"/socket.io/"}'
+    b'{"headers":{"origin":["http://a"],"cookie":["secret"],"x":["1","2"],"x-api-key":["k"]},'
+    b'"query":{"EIO":["4"],"access_token":["a","b"]},'
+    b'"address":"1.2.3.4","secure":true,"url":"/socket.io/?EIO=4&access_token=a"}'
 )
 
 
@@ -17,7 +19,7 @@ def found(handshake: bytes, user: str | None = "ada") -> Found:
     return Found("/n", "s1", "node-0123456789abcdef", user, 1_700_000_000_000, ("r",), handshake)
 
 
-def test_a_row() -> None:
+def test_a_row_without_secrets() -> None:
     assert socket(found(HANDSHAKE), "polling") == {
         "id": "s1",
         "clientId": "456789abcdef",
@@ -26,8 +28,8 @@ def test_a_row() -> None:
         "data": {"user": "ada"},
         "handshake": {
             "address": "1.2.3.4",
-            "headers": {"origin": "http://a", "cookie": "********", "x": "1, 2"},
-            "query": {"EIO": "4"},
+            "headers": {"origin": "http://a", "cookie": MASK, "x": "1, 2", "x-api-key": MASK},
+            "query": {"EIO": "4", "access_token": f"{MASK}, {MASK}"},
             "issued": 1_700_000_000_000,
             "secure": True,
             "time": "Tue Nov 14 2023 22:13:20 GMT+0000",

@@ -19,7 +19,7 @@ from moorage.control.adminui.server import MAX_VIEWERS
 from tests.support.admin import Admin
 from tests.support.app_link import AppServer
 from tests.support.rawhttp import clients
-from tests.support.rawws import WebSocket
+from tests.support.rawws import TEXT, WebSocket, frame
 from tests.support.service import MoorageProcess
 from tests.support.traces import FLAGS, OPERATE_KEY, READ_KEY
 from tests.support.two_nodes import two_nodes
@@ -192,6 +192,27 @@ async def test_strangers_are_told_nothing(service: MoorageProcess) -> None:
             await one_more.__aenter__()
         await one_more.__aexit__()
         assert one_more.refusals == [{"message": "too many Admin UIs at this node"}]
+
+
+async def test_who_logs_in_again_in_one_step_can_still_act(
+    service: MoorageProcess, client: WebSocket
+) -> None:
+    """The end of the former login must not take away the new one."""
+    hub = "test_who_logs_in_again_in_one_step_can_still_act"
+    login = f'40/admin/{hub},{{"password":"{OPERATE_KEY}"}}'
+    async with await WebSocket.session(service.url, "/admin/socket.io/") as ui:
+        await ui.send(login)
+        await _told(ui, "all_sockets")
+        await ui.raw(frame(TEXT, f"41/admin/{hub},".encode()) + frame(TEXT, login.encode()))
+        await _told(ui, "all_sockets")
+        await ui.send(f'42/admin/{hub},["emit","/",null,"news"]')
+        assert await client.text() == '42["news"]'
+
+
+async def _told(ui: WebSocket, event: str) -> None:
+    """Wait until the UI gets this event."""
+    while event not in await ui.text():
+        pass
 
 
 async def test_it_is_off_by_default() -> None:

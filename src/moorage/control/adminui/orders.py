@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import orjson
+
 from moorage.control.adminui.packets import Order, event
 from moorage.wire.commands import Command, JoinGroups, LeaveGroups, LeaveNamespace, Selection, Send
 from moorage.wire.errors import PeerError
@@ -13,6 +15,10 @@ from moorage.wire.socketio import MAX_NAMESPACE
 
 NAMES: Final = {"emit": "emit", "join": "join", "leave": "leave", "_disconnect": "disconnect"}
 """The UI's events, and the actions of the Admin API that they are, for the audit log."""
+TOLD: Final = 3
+"""Arguments that the audit log shows. Those that follow are the content of an event."""
+MAX_TOLD: Final = 256
+"""Maximum characters of each."""
 
 
 def command(hub: str, order: Order) -> Command:
@@ -23,7 +29,11 @@ def command(hub: str, order: Order) -> Command:
     if order.name == "emit":
         if not isinstance(third, str):
             raise PeerError(API_BAD_BODY, "the name of an event is expected")
-        payload = event(namespace, third, *order.arguments[3:])
+        try:
+            payload = event(namespace, third, *order.arguments[3:])
+        except orjson.JSONEncodeError:
+            # The library reads deeper nesting than it writes.
+            raise PeerError(API_BAD_BODY, "the arguments are nested too deeply") from None
         return Send(hub, _among(namespace, second), payload)
     if order.name == "_disconnect":
         return LeaveNamespace(hub, _among(namespace, third), namespace, close=second is True)
@@ -51,5 +61,12 @@ def _group(namespace: str, room: object) -> str:
 
 
 def shown(hub: str, order: Order) -> dict[str, Any]:
-    """The order as the audit log shows it."""
-    return {"hub": hub, "arguments": order.arguments[:10]}
+    """The order as the audit log shows it: without the content of an event, which may be private."""
+    return {"hub": hub, "arguments": [_told(each) for each in order.arguments[:TOLD]]}
+
+
+def _told(value: object) -> str | bool | None:
+    """None stands for what is never part of an order."""
+    if isinstance(value, str):
+        return value[:MAX_TOLD]
+    return value if isinstance(value, bool) else None

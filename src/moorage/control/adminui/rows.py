@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import orjson
 
+from moorage.hub.inspect.masking import masked_headers, masked_query
 from moorage.wire.commands import Found
 
 CLIENT_ID: Final = 12
 """Characters of a connection's id that the UI shows: the last ones, because ids of one node begin alike."""
-_HIDDEN: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
 def client_id(connection: str) -> str:
@@ -39,24 +39,30 @@ def _handshake(found: Found) -> dict[str, Any]:
         given = {}
     if not isinstance(given, dict):
         given = {}
-    headers = _joined(given.get("headers"))
+    headers = _joined(masked_headers(_lists(given.get("headers"))))
     return {
         "address": given.get("address") or headers.get("x-forwarded-for", ""),
-        "headers": {name: "********" if name in _HIDDEN else value for name, value in headers.items()},
-        "query": _joined(given.get("query")),
+        "headers": headers,
+        "query": _joined(masked_query(_lists(given.get("query")))),
         "issued": found.opened,
         "secure": bool(given.get("secure")),
         "time": datetime.fromtimestamp(found.opened / 1000, UTC).strftime("%a %b %d %Y %H:%M:%S GMT+0000"),
-        "url": given.get("url") or "",
+        # Without the query, which may hold secrets.
+        "url": str(given.get("url") or "").partition("?")[0],
         "xdomain": "origin" in headers,
     }
 
 
-def _joined(values: object) -> dict[str, str]:
-    """Headers or a query: one text for each name."""
+def _lists(values: object) -> dict[str, list[str]]:
+    """Headers or a query: the values of each name."""
     if not isinstance(values, dict):
         return {}
     return {
-        str(name): ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        str(name): list(map(str, value)) if isinstance(value, list) else [str(value)]
         for name, value in values.items()
     }
+
+
+def _joined(values: dict[str, list[str]]) -> dict[str, str]:
+    """One text for each name, as the UI expects it."""
+    return {name: ", ".join(each) for name, each in values.items()}

@@ -147,7 +147,10 @@ class AdminUi:
             self._faults("admin-ui", error)
             self._node.disconnect(connection, INTERNAL, who="service")
         finally:
-            self._viewers.pop((connection.id, namespace), None)
+            # The UI may have left and logged in again in one step: then the entry is that of its new login.
+            found = self._viewers.get((connection.id, namespace))
+            if found is not None and found[0] is viewer:
+                del self._viewers[connection.id, namespace]
 
     def _end(self, connection_id: str, namespace: str) -> None:
         found = self._viewers.pop((connection_id, namespace), None)
