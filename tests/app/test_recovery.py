@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,11 @@ async def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"recovery\.folder: .*: Not a directory"):
         await service.start()
     await service.stop(drain=False)
+
+
+async def test_the_library_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "moorage.cluster.recovery.jetstream", None)
+    recovery = StoreSettings(store="file", folder=str(tmp_path))
+    with pytest.raises(UsageError, match=r"recovery\.store: needs a package: pip install"):
+        Service(Config(keys=KeySettings(primary="a" * 32), recovery=recovery))
+    Service(Config(keys=KeySettings(primary="a" * 32)))

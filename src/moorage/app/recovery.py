@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
 from moorage.cluster.nats import server
-from moorage.cluster.recovery.jetstream import JetStreamStore
+from moorage.cluster.recovery.lost_nodes import Journals
+from moorage.cluster.recovery.settings import StoreSettings
 from moorage.cluster.router import Router
+from moorage.cluster.settings import ClusterSettings
 from moorage.config.model import Config
+from moorage.hub.journal import journal
 from moorage.hub.node import Node
 from moorage.hub.settings import HubSettings
 from moorage.wire.errors import UsageError
 
 KEPT_LONGER: Final = 180.0
 """Seconds for which a journal is kept, beyond the longest time that a client may be away."""
+
+
+class Store(Journals, journal.Store, Protocol):
+    """`cluster.recovery.jetstream.JetStreamStore`."""
+
+    async def start(self, cluster: ClusterSettings) -> None:
+        """Raises `UsageError`."""
+
+    async def stop(self, *, forget: bool) -> None:
+        """`forget`: the node has given its sockets away."""
+
+
+def jetstream(settings: StoreSettings, node: str, seconds: float) -> Store:
+    """The store. Raises `UsageError` if its library is missing."""
+    try:
+        # Only those who use it need the library, which is in the extra `cluster`.
+        from moorage.cluster.recovery.jetstream import JetStreamStore  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise UsageError('recovery.store: needs a package: pip install "nats-py>=2.11"') from None
+    return JetStreamStore(settings, node, seconds=seconds)
 
 
 class RecoveryStore:
@@ -29,12 +52,12 @@ class RecoveryStore:
         self._node = node
         self._router = router
         self._server: server.NatsServer | None = None
-        self.store: JetStreamStore | None = None
+        self.store: Store | None = None
         self._alone = config.recovery.store == "file"
         if config.recovery.store == "memory":
             return
         longest = max([each.recovery_max_disconnection for each in (HubSettings(), *config.hubs.values())])
-        self.store = JetStreamStore(config.recovery, node.incarnation, seconds=longest + KEPT_LONGER)
+        self.store = jetstream(config.recovery, node.incarnation, longest + KEPT_LONGER)
         node.keep(self.store, time.time)
         router.recovery.keep(self.store)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from moorage.cluster.recovery import jetstream
-from moorage.cluster.recovery.jetstream import JetStreamStore, StoreError
+from moorage.cluster.recovery.jetstream import JetStreamStore
+from moorage.cluster.recovery.lost_nodes import StoreError
 from moorage.cluster.recovery.settings import StoreSettings
 from moorage.cluster.settings import ClusterSettings
 from moorage.wire.errors import UsageError

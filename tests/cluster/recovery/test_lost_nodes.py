@@ -7,8 +7,7 @@ from collections import Counter
 
 import pytest
 
-from moorage.cluster.recovery.jetstream import StoreError
-from moorage.cluster.recovery.lost_nodes import LostNodes, heir_of
+from moorage.cluster.recovery.lost_nodes import LostNodes, StoreError, heir_of
 from tests.hub.fakes import HUB
 from tests.hub.journal.loss import INSTANCE, Keeper
 from tests.hub.recovery.stage import ROOT

@@ -26,6 +26,7 @@ from nats.js.manager import JetStreamManager
 
 from moorage import logs
 from moorage.cluster.nats import login
+from moorage.cluster.recovery.lost_nodes import StoreError
 from moorage.cluster.recovery.settings import StoreSettings
 from moorage.cluster.settings import ClusterSettings
 from moorage.wire.errors import UsageError
@@ -47,10 +48,6 @@ _LAST, _MORE, _CLOSED = b"\0", b"\1", b"\2"
 log: Final = logs.get("recovery")
 
 FAILURES: Final = (OSError, TimeoutError, nats.errors.Error)
-
-
-class StoreError(Exception):
-    """The store does not answer, or refuses."""
 
 
 class JetStreamStore:

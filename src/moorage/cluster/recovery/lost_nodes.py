@@ -8,7 +8,6 @@ from hashlib import blake2b
 from typing import Final, Protocol
 
 from moorage import logs
-from moorage.cluster.recovery.jetstream import StoreError
 from moorage.hub.journal.heirs import Heirs
 from moorage.hub.journal.pages import Pages
 from moorage.hub.turns import Intake, Job, Turns
@@ -17,6 +16,10 @@ from moorage.wire.errors import PeerError
 RECENT_SECONDS: Final = 20.0
 
 log: Final = logs.get("recovery")
+
+
+class StoreError(Exception):
+    """The store does not answer, or refuses."""
 
 
 class Journals(Protocol):
