@@ -7,6 +7,7 @@ import pytest
 from moorage.hub.ports import RefusedError
 from moorage.hub.settings import HubSettings
 from moorage.wire.errors import PeerError
+from moorage.wire.groups import room_group
 from moorage.wire.handshake import OpenInfo
 from moorage.wire.reasons import CLIENT_CLOSED, HUB_FULL, TOO_MANY_ROOMS, USER_FULL
 from tests.hub.fakes import HUB, RecordingOpening, World
@@ -78,3 +79,17 @@ def test_a_hub_has_only_so_many_rooms() -> None:
     world.join(second, "a")
     world.node.disconnect(first, CLIENT_CLOSED, who="client")
     world.join(second, "one more")
+
+
+def test_sockets_beyond_the_limit_may_still_join_rooms_that_exist() -> None:
+    world = World(hubs={HUB: HubSettings(max_rooms=4)})
+    world.server()
+    first = world.client("/")
+    world.join(first, "a")
+    second = [world.client("/") for _ in range(5)][-1]
+    assert len(world.hub().directory.rooms) > 4
+    world.join(second, "a")
+    assert room_group("/", "a") in second.groups
+    with pytest.raises(PeerError) as refused:
+        world.join(second, "b")
+    assert refused.value.reason is TOO_MANY_ROOMS
