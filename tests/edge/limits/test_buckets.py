@@ -1,12 +1,11 @@
-"""Token buckets: a rate holds over any time, and the memory for keys is bounded."""
+"""Forms of a rate, and buckets by key, in bounded memory."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from moorage.edge.limits.buckets import Bucket, Buckets, Rate, read_rate
+from moorage.edge.limits.buckets import Buckets, read_rate
+from moorage.hub.rates import Rate
 
 
 def test_forms_of_a_rate() -> None:
@@ -17,24 +16,6 @@ def test_forms_of_a_rate() -> None:
     for text in ("10", "0/s", "-1/s", "1/d", "1.5/s", "10/s burst 0", "10/s burst", "x/s", "9999999999/s"):
         with pytest.raises(ValueError, match="not a rate"):
             read_rate(text)
-
-
-def test_a_burst_and_then_the_rate() -> None:
-    bucket = Bucket(Rate(2.0, 3.0), 100.0)
-    assert [bucket.take(100.0) for _ in range(5)] == [True, True, True, False, False]
-    assert [bucket.take(100.5), bucket.take(100.5)] == [True, False]
-    assert [bucket.take(1000.0) for _ in range(4)] == [True, True, True, False]
-    assert not bucket.take(10.0), "the clock does not run backwards"
-
-
-@given(st.floats(0.1, 100), st.integers(1, 50), st.lists(st.floats(0, 1), min_size=1, max_size=200))
-def test_never_more_than_burst_and_rate(per_second: float, burst: int, pauses: list[float]) -> None:
-    now, taken = 0.0, 0
-    bucket = Bucket(Rate(per_second, burst), now)
-    for pause in pauses:
-        now += pause
-        taken += bucket.take(now)
-    assert taken <= burst + now * per_second + 1e-6
 
 
 def test_keys_have_buckets_of_their_own_and_the_oldest_are_dropped() -> None:

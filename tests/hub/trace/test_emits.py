@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.hub.trace.watch import BURST
+from moorage.hub.trace.watch import RATE
 from moorage.wire.commands import Invoke, Selection, Send
 from moorage.wire.filters.compiled import compile_filter
 from moorage.wire.groups import namespace_group, room_group
@@ -80,9 +80,9 @@ def test_an_emit_in_another_hub(world: Traced) -> None:
 
 def test_too_many_emits(world: Traced) -> None:
     world.watch(room="r")
-    for _ in range(int(BURST) + 1):
+    for _ in range(int(RATE.burst) + 1):
         world.emit(Selection(group=ROOM), b'42["news"]')
     world.tracer.tick()
     world.settle()
     taken = world.tracer.take("w")
-    assert (len(taken.events), taken.dropped) == (BURST, 1)
+    assert (len(taken.events), taken.dropped) == (RATE.burst, 1)

@@ -8,7 +8,7 @@ import pytest
 
 from moorage.hub.trace.tap import TappedSession
 from moorage.hub.trace.tracer import DELIVERIES, MAX_ENTRIES, MAX_HELD
-from moorage.hub.trace.watch import BURST, MAX_TAPS
+from moorage.hub.trace.watch import MAX_TAPS, RATE
 from moorage.wire import reasons
 from moorage.wire.errors import PeerError
 from moorage.wire.trace.scope import Scope
@@ -146,12 +146,12 @@ def test_too_many_connections(world: Traced) -> None:
 def test_a_flood(world: Traced) -> None:
     client = world.client("/")
     world.watch(connection=client.id)
-    for _ in range(int(BURST) + 100):
+    for _ in range(int(RATE.burst) + 100):
         world.node.receive(client, b'42["a"]')
     world.tracer.tick()
     world.settle()
     taken = world.tracer.take("w")
-    assert (len(taken.events), taken.dropped) == (BURST, 100)
+    assert (len(taken.events), taken.dropped) == (RATE.burst, 100)
 
 
 def test_many_watches_share_the_rate_of_the_node(world: Traced) -> None:
@@ -163,8 +163,8 @@ def test_many_watches_share_the_rate_of_the_node(world: Traced) -> None:
     world.tracer.tick()
     world.settle()
     taken = [world.tracer.take(str(number)) for number in range(100)]
-    assert sum(len(each.events) for each in taken) == DELIVERIES
-    assert sum(each.dropped for each in taken) == 100 * 100 - DELIVERIES
+    assert sum(len(each.events) for each in taken) == DELIVERIES.burst
+    assert sum(each.dropped for each in taken) == 100 * 100 - DELIVERIES.burst
     assert world.node.flusher.waiting == 0
 
 

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.hub.trace.watch import BURST, MAX_WAITING, RATE, Bucket, Watch, indexed
+from moorage.hub.trace.watch import MAX_WAITING, RATE, Watch, indexed
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.trace.scope import Scope
 from moorage.wire.trace.seen import State
 from tests.hub.fakes import World
 
 STATE = State(1.0, "app", "c1", None, "s1", "opened")
-
-
-def test_a_bucket() -> None:
-    bucket = Bucket(2.0, 3.0, 10.0)
-    assert [bucket.allows(10.0) for _ in range(4)] == [True, True, True, False]
-    assert not bucket.allows(10.4)
-    assert bucket.allows(10.5)
-    assert not bucket.allows(10.5)
-    assert [bucket.allows(100.0) for _ in range(4)] == [True, True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -94,9 +85,9 @@ def test_it_follows_clients_of_its_app_server() -> None:
 
 def test_its_rate() -> None:
     watch = Watch("w", Scope(user="ada"), 0.0)
-    assert sum(watch.admits(0.0) for _ in range(int(BURST) + 10)) == BURST
+    assert sum(watch.admits(0.0) for _ in range(int(RATE.burst) + 10)) == RATE.burst
     assert watch.take() == ((), 10)
-    assert sum(watch.admits(0.1) for _ in range(int(RATE))) == RATE / 10
+    assert sum(watch.admits(0.1) for _ in range(int(RATE.per_second))) == RATE.per_second / 10
 
 
 def test_what_waits_is_bounded() -> None:

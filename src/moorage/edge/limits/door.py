@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import Final
 from weakref import WeakValueDictionary
 
-from moorage.edge.limits.buckets import Bucket, Buckets, Rate, read_rate
+from moorage.edge.limits.buckets import Buckets, read_rate
 from moorage.edge.limits.networks import AccessList, counted_address
 from moorage.edge.settings import ServerSettings
 from moorage.hub.hub import Connection
+from moorage.hub.rates import Bucket, Rate
 from moorage.hub.settings import HubSettings
 from moorage.wire import reasons
 from moorage.wire.errors import PeerError

@@ -12,25 +12,24 @@ from moorage.engine.upgrade import State as SessionState
 from moorage.hub.commands.selecting import parts
 from moorage.hub.hub import Connection, Hub
 from moorage.hub.node import Node
+from moorage.hub.rates import Bucket, Rate
 from moorage.hub.trace.describe import clean
 from moorage.hub.trace.emits import Emits
 from moorage.hub.trace.observing import TracedObserver
 from moorage.hub.trace.rooms import RoomWatches
 from moorage.hub.trace.shown import show, user_of
 from moorage.hub.trace.tap import Entry, Tap
-from moorage.hub.trace.watch import MAX_TAPS, Bucket, Watch, indexed
+from moorage.hub.trace.watch import MAX_TAPS, Watch, indexed
 from moorage.hub.turns import Intake, Job, finished
 from moorage.wire.commands import EVERYONE
 from moorage.wire.errors import PeerError
 from moorage.wire.trace.scope import Scope
 from moorage.wire.trace.seen import Direction, Seen, State
 
-DELIVERIES: Final = 2_000.0
-"""Packets per second that all watches of a node may see together, each watch counted."""
+DELIVERIES: Final = Rate(per_second=2_000.0, burst=2_000.0)
+"""Packets that all watches of a node may see together, each watch counted."""
 MAX_HELD: Final = 8 * 1024 * 1024
 """Maximum bytes of packets that wait to be described. Most of them are also in an outbox."""
-
-
 AT_ONCE: Final = 100
 """Packets that are described in one step. Each takes about 10 us."""
 MAX_ENTRIES: Final = 5_000
@@ -68,7 +67,7 @@ class Tracer:
         self._chores = Intake(node.turns)
         self._entries: list[Entry | Happened] = []
         self._held = 0
-        self._bucket = Bucket(DELIVERIES, DELIVERIES, node.clock())
+        self._bucket = Bucket(DELIVERIES, node.clock())
 
     def __len__(self) -> int:
         """Number of watches."""
@@ -126,7 +125,8 @@ class Tracer:
         second."""
         entries, self._entries, self._held = self._entries, [], 0
         described = self._describe(entries, self._wall() - self._node.clock())
-        if len(entries) <= AT_ONCE:
+        # What is still being described comes first.
+        if len(entries) <= AT_ONCE and not len(self._chores):
             finished(described)
         else:
             self._chores.add(described)
@@ -227,7 +227,7 @@ class Tracer:
         return found
 
     def _affords(self, watch: Watch, size: int, now: float) -> bool:
-        if self._held + size <= MAX_HELD and self._bucket.allows(now):
+        if self._held + size <= MAX_HELD and self._bucket.take(now):
             return True
         watch.dropped += 1
         return False

@@ -9,41 +9,18 @@ from itertools import chain
 from typing import Final
 
 from moorage.hub.hub import Connection, Hub
+from moorage.hub.rates import Bucket, Rate
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.trace.scope import Scope
 from moorage.wire.trace.seen import Seen
 
 MAX_TAPS: Final = 1_000
 """Maximum connections that one watch follows on one node."""
-RATE: Final = 500.0
-"""Packets per second that one watch may see on one node, on average."""
-BURST: Final = 500.0
-"""Packets that it may see at once after a quiet time."""
+RATE: Final = Rate(per_second=500.0, burst=500.0)
+"""Packets that one watch may see on one node."""
 MAX_WAITING: Final = 1_000
 """Maximum events that wait to be fetched."""
 _CRC: Final = 2**32
-
-
-class Bucket:
-    """Limits a rate. `left` grows by `rate` per second, up to `most`."""
-
-    __slots__ = ("_at", "_most", "_rate", "left")
-
-    def __init__(self, rate: float, most: float, now: float) -> None:
-        self._rate = rate
-        self._most = most
-        self._at = now
-        self.left = most
-
-    def allows(self, now: float) -> bool:
-        """Take one. False if nothing is left."""
-        if self.left < 1.0:
-            self.left = min(self._most, self.left + (now - self._at) * self._rate)
-            self._at = now
-            if self.left < 1.0:
-                return False
-        self.left -= 1.0
-        return True
 
 
 class Watch:
@@ -72,7 +49,7 @@ class Watch:
         """True if a connection is not followed because there are too many."""
         self.dropped = 0
         """Packets that were not kept since the last `take`."""
-        self._bucket = Bucket(RATE, BURST, now)
+        self._bucket = Bucket(RATE, now)
         self._waiting: deque[Seen] = deque()
         self._refusals = 0.0
 
@@ -111,7 +88,7 @@ class Watch:
 
     def admits(self, now: float) -> bool:
         """True if it may see one more packet now; counts the packet as dropped if not."""
-        if self._bucket.allows(now):
+        if self._bucket.take(now):
             return True
         self.dropped += 1
         return False
