@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from moorage.app.history import POINTS, STEP, History
+from moorage.app.history import POINTS, History
 from moorage.metrics.metrics import Metrics
+from moorage.wire.inspect.forms import HISTORY_STEP
 from tests.hub.fakes import World
 
 
@@ -44,10 +45,10 @@ def test_the_last_quarter_of_an_hour() -> None:
     clock.metrics.disconnects["slow-client"] += 1
     clock.metrics.refusals["client", "draining"] += 1
     clock.metrics.refusals["admin", "admin-no-key"] += 1
-    clock.pass_(STEP)
+    clock.pass_(HISTORY_STEP)
     shown = clock.history.show()
     assert (shown.reasons, shown.refusals) == ({"slow-client": 1}, {"draining": 1})
-    clock.pass_(STEP * (POINTS + 10))
+    clock.pass_(HISTORY_STEP * (POINTS + 10))
     clock.metrics.disconnects["slow-client"] += 2
     shown = clock.history.show()
     assert len(shown.points) == POINTS
@@ -63,4 +64,4 @@ def test_a_clock_that_is_set() -> None:
     assert len(clock.history.show().points) >= 2
     clock.now += 7_200
     clock.history.tick(6_000.0)
-    assert clock.history.show().points[-1].time == clock.now // STEP * STEP
+    assert clock.history.show().points[-1].time == clock.now // HISTORY_STEP * HISTORY_STEP

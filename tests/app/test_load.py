@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from moorage.app import load
-from moorage.app.load import WINDOW, Load, memory
+from moorage.app.load import WINDOW, Load, memory, traffic
 from moorage.metrics.metrics import Metrics
 from tests.hub.fakes import World
 
@@ -34,6 +34,16 @@ def test_counters() -> None:
     shown = Load(world.node, metrics, world.now).now()
     assert (shown.messages_in, shown.messages_out, shown.loop_lag) == (5, 0, 0.5)
     assert (shown.sockets, shown.rooms, shown.queued_bytes) == (0, 0, 0)
+
+
+def test_traffic_of_both_transports() -> None:
+    world, metrics = World(), Metrics("test")
+    metrics.received_websocket, metrics.received_polling = 1, 20
+    metrics.bytes_received_websocket, metrics.bytes_received_polling = 3, 40
+    metrics.bytes_sent_websocket, metrics.bytes_sent_polling = 5, 60
+    world.node.flusher.written = 700
+    world.node.flusher.sent_websocket, world.node.flusher.sent_polling = 8, 90
+    assert traffic(world.node, metrics) == (21, 98, 43, 765)
 
 
 @pytest.mark.parametrize("text", ["", "x y z", "1"])

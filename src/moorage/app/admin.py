@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from moorage import __version__, auth
 from moorage.app.history import History
-from moorage.app.load import Load
+from moorage.app.load import Load, traffic
 from moorage.auth import AccessKeys
 from moorage.config.model import Config
 from moorage.control.admin.api import AdminApi
@@ -125,7 +125,7 @@ class Admin:
             origin=config.server.public_endpoint,
         )
         about = {
-            "node": config.cluster.shown_name,
+            "node": self.name,
             "version": __version__,
             "region": config.cluster.region,
             "trace_payloads": config.admin.trace_payloads,
@@ -170,10 +170,10 @@ def _about_process(name: str) -> dict[str, Any]:
 
 def _traffic(node: Node, metrics: Metrics) -> dict[str, int]:
     """Packets and bytes by the types of the Admin UI."""
-    flusher = node.flusher
+    passed = traffic(node, metrics)
     return {
-        "packetsIn": metrics.received_websocket + metrics.received_polling,
-        "packetsOut": flusher.sent_websocket + flusher.sent_polling,
-        "bytesIn": metrics.bytes_received_websocket + metrics.bytes_received_polling,
-        "bytesOut": flusher.written,
+        "packetsIn": passed.messages_in,
+        "packetsOut": passed.messages_out,
+        "bytesIn": passed.bytes_in,
+        "bytesOut": passed.bytes_out,
     }

@@ -8,13 +8,11 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from moorage.app.load import memory
+from moorage.app.load import Traffic, memory, traffic
 from moorage.hub.node import Node
 from moorage.metrics.metrics import Metrics
-from moorage.wire.inspect.forms import NodeHistory, Point
+from moorage.wire.inspect.forms import HISTORY_STEP, NodeHistory, Point
 
-STEP: Final = 5
-"""Seconds between two samples. Their times are multiples of it, so samples of several nodes can be added."""
 POINTS: Final = 180
 
 
@@ -24,10 +22,7 @@ class _Totals(NamedTuple):
     when: float
     connects: int
     disconnects: int
-    messages_in: int
-    messages_out: int
-    bytes_in: int
-    bytes_out: int
+    passed: Traffic
     cpu: float
 
 
@@ -50,16 +45,16 @@ class History:
         self._due = self._next_due()
 
     def _next_due(self) -> float:
-        return (self._wall_clock() // STEP + 1) * STEP
+        return (self._wall_clock() // HISTORY_STEP + 1) * HISTORY_STEP
 
     def tick(self, now: float) -> None:
         """Time passes."""
         self._lag = max(self._lag, self._metrics.last_lag)
         wall = self._wall_clock()
         # A clock that was set back must not stop the samples.
-        if wall < self._due <= wall + STEP:
+        if wall < self._due <= wall + HISTORY_STEP:
             return
-        self._sample(now, wall // STEP * STEP)
+        self._sample(now, wall // HISTORY_STEP * HISTORY_STEP)
         self._due = self._next_due()
 
     def _sample(self, now: float, wall: float) -> None:
@@ -71,10 +66,10 @@ class History:
                 connections=self._node.connections,
                 connects=this.connects - last.connects,
                 disconnects=this.disconnects - last.disconnects,
-                messages_in=this.messages_in - last.messages_in,
-                messages_out=this.messages_out - last.messages_out,
-                bytes_in=this.bytes_in - last.bytes_in,
-                bytes_out=this.bytes_out - last.bytes_out,
+                messages_in=this.passed.messages_in - last.passed.messages_in,
+                messages_out=this.passed.messages_out - last.passed.messages_out,
+                bytes_in=this.passed.bytes_in - last.passed.bytes_in,
+                bytes_out=this.passed.bytes_out - last.passed.bytes_out,
                 cpu=round((this.cpu - last.cpu) / max(this.when - last.when, 0.1), 4),
                 memory=memory(),
                 loop_lag=round(self._lag, 6),
@@ -85,15 +80,12 @@ class History:
         self._reasons.append(self._by_reason())
 
     def _totals(self, now: float) -> _Totals:
-        node, metrics = self._node.flusher, self._metrics
+        metrics = self._metrics
         return _Totals(
             now,
             metrics.connects,
             metrics.disconnects.total(),
-            metrics.received_websocket + metrics.received_polling,
-            node.sent_websocket + node.sent_polling,
-            metrics.bytes_received_websocket + metrics.bytes_received_polling,
-            metrics.bytes_sent_websocket + node.written + metrics.bytes_sent_polling,
+            traffic(self._node, metrics),
             time.process_time(),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from moorage.hub.node import Node
 from moorage.metrics.metrics import Metrics
@@ -23,6 +23,26 @@ def memory() -> int:
         return int(_STATM.read_text().split()[1]) * _PAGE
     except (OSError, ValueError, IndexError):
         return 0
+
+
+class Traffic(NamedTuple):
+    """What has passed between this node and its clients since the start."""
+
+    messages_in: int
+    messages_out: int
+    bytes_in: int
+    bytes_out: int
+
+
+def traffic(node: Node, metrics: Metrics) -> Traffic:
+    """The traffic until now, of both transports."""
+    flusher = node.flusher
+    return Traffic(
+        metrics.received_websocket + metrics.received_polling,
+        flusher.sent_websocket + flusher.sent_polling,
+        metrics.bytes_received_websocket + metrics.bytes_received_polling,
+        metrics.bytes_sent_websocket + flusher.written + metrics.bytes_sent_polling,
+    )
 
 
 class Load:
@@ -47,15 +67,15 @@ class Load:
     def now(self) -> NodeLoad:
         """The load now."""
         node, metrics = self._node, self._metrics
-        flusher = node.flusher
+        passed = traffic(node, metrics)
         return NodeLoad(
             cpu=round(self.cpu, 4),
             memory=memory(),
             loop_lag=round(metrics.lag_max, 6),
-            queued_bytes=flusher.waiting,
+            queued_bytes=node.flusher.waiting,
             uptime=round(node.clock() - self._began, 1),
             sockets=sum(metrics.gauges.sockets().values()),
             rooms=sum(metrics.gauges.rooms().values()),
-            messages_in=metrics.received_websocket + metrics.received_polling,
-            messages_out=flusher.sent_websocket + flusher.sent_polling,
+            messages_in=passed.messages_in,
+            messages_out=passed.messages_out,
         )

@@ -19,8 +19,6 @@ Execute = Callable[[Command], Outcome | Awaitable[Outcome]]
 """Carries out a command, at once or later. May raise `PeerError`."""
 MORE: Final = 50
 """How many more rooms each node lists than were asked for."""
-STEP: Final = 5
-"""Seconds between two points of the history."""
 
 RowsT = TypeVar("RowsT")
 
@@ -136,7 +134,9 @@ class Questions:
         only = "" if node is None else self.node(node)
         parts, missing = await self.ask(forms.HISTORY, Question(), forms.NodeHistory, only)
         points, reasons, refusals = merging.history(parts.values())
-        return answers.History(step=STEP, points=points, reasons=reasons, refusals=refusals, missing=missing)
+        return answers.History(
+            step=forms.HISTORY_STEP, points=points, reasons=reasons, refusals=refusals, missing=missing
+        )
 
     async def disconnects(self, query: forms.DisconnectsQuery) -> answers.Disconnects:
         """The latest ends of connections."""

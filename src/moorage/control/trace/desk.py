@@ -29,7 +29,6 @@ from moorage.wire.trace.scope import Scope
 MAX_STREAMS: Final = 100
 """Maximum streams of one node."""
 
-
 Note = Callable[[Caller, str, dict[str, Any], str], object]
 """Writes to the audit log: who, what, for whom, and the outcome (`control.admin.audit`)."""
 
@@ -109,7 +108,7 @@ class Desk:
 
 
 class _Response(StreamingResponse):
-    """Calls `over` once the stream has ended, whoever has ended it."""
+    """Calls `over` once the stream has ended, at either side."""
 
     def __init__(self, stream: Stream, over: Callable[[], Any]) -> None:
         # Proxies that would collect the answer before they pass it on know this header.

@@ -40,7 +40,7 @@ class Counts:
 
 
 class Journal:
-    """`wake` schedules the end of this turn, where `Gate.run` cuts the page."""
+    """`wake` schedules the end of this turn, where `gate.GatedFlusher.run` cuts the page."""
 
     def __init__(
         self,

@@ -23,6 +23,9 @@ DISCONNECTS: Final = "disconnects"
 HISTORY: Final = "history"
 AUDIT: Final = "audit"
 """The kinds of questions."""
+HISTORY_STEP: Final = 5
+"""Seconds between two points of the history. Their times are multiples of it, so that those of several nodes
+can be added."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(min_length=1, max_length=1024)]
