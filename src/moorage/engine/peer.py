@@ -174,8 +174,8 @@ class SocketPeer:
         return Forward(payload) if self._ack_id is None else Answer(self._ack_id, payload)
 
     def _acknowledged(self, namespace: str, ack_id: int) -> None:
-        if self.unacked is not None:
-            self.unacked.get(namespace, {}).pop(ack_id, None)
+        assert self.unacked is not None
+        self.unacked.get(namespace, {}).pop(ack_id, None)
 
     @property
     def in_pieces(self) -> bool:

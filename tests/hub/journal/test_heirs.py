@@ -247,3 +247,16 @@ def test_too_much_was_missed(heir: Keeper) -> None:
     small.inherit(lost)
     moves(client, small, answer=False)
     assert refused(small) == {DROPPED: 1}
+
+
+def test_recovery_begins_in_a_hub_that_the_lost_node_did_not_have(lost: Keeper, heir: Keeper) -> None:
+    client = lost.client()
+    heir.inherit(lost)
+    server, _ = heir.world.server(hub="another", peer=RecordingPeer())
+    hub = heir.world.node.hub("another")
+    assert hub is not None
+    server.instance = "other"
+    settings = heir.world.node.hub_settings("another")
+    heir.world.node.claims.turn_on(hub, server, heir.returns, 60.0, settings=settings, news=None)
+    moves(client, heir)
+    assert heir.heirs.inherited == 1

@@ -401,3 +401,14 @@ def test_the_app_has_a_limited_number_of_bytes_for_each_socket_and_for_all() -> 
     recovery = stage.world.hub().recovery
     assert recovery is not None
     assert recovery.away.data_bytes == 0
+
+
+def test_an_app_server_of_another_node_has_no_session_here() -> None:
+    stage = Stage()
+    node, hub = stage.world.node, stage.world.hub()
+    changes: list[tuple[str, bool]] = []
+    node.claims.session_changed = lambda _hub, instance, up: changes.append((instance, up))
+    settings = node.hub_settings(hub.name)
+    for linked in (False, True):
+        node.claims.turn_on(hub, stage.server, stage.returns, 60, settings=settings, news=None, linked=linked)
+    assert changes == [(stage.server.instance, True)]

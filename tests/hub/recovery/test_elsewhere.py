@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from moorage.hub.ports import Wanted
-from moorage.hub.recovery.causes import LOST, UNKNOWN
+from moorage.hub.recovery.causes import ELSEWHERE, LOST, UNKNOWN
 from moorage.wire.reasons import RETURNED
 from tests.hub.recovery.stage import Returning, Stage
 
@@ -77,3 +77,11 @@ def test_a_client_of_an_app_server_without_recovery_does_not_ask() -> None:
     client.come_back(answer=False)
     assert others.asked == []
     assert stage.world.node.claims.counts.refused == {UNKNOWN: 1}
+
+
+def test_a_client_that_is_back_at_another_node_ends_here() -> None:
+    stage, others, client = stage_with_others()
+    client.come_back(answer=False)
+    others.asked[0][1](ELSEWHERE)
+    assert [closed[1] for closed in stage.world.observer.closes][-1] == RETURNED.name
+    assert stage.link.packets(client.connection) == []

@@ -405,3 +405,26 @@ def test_what_the_client_has_got_stays_behind(one: Home, other: Home) -> None:
     given = other.take(offered)
     assert [(segment.first < segment.last, segment.events) for segment in given.segments] == [(False, ())]
     assert not given.whole
+
+
+def test_the_last_node_that_asks_gets_the_socket(one: Home) -> None:
+    client = parked(one)
+    asked = Asked(number=1, hub=HUB, pid=client.pid["/"], namespace="/", offset=client.offset.get("/"))
+    one.gifts.ask("other", asked, one.answers.append)
+    one.gifts.ask("third", asked, one.answers.append)
+    first, second, third = one.answers
+    assert isinstance(first, Offered)
+    assert second == Denied(1, ELSEWHERE)
+    assert isinstance(third, Offered)
+    assert one.take(third, node="other") == Denied(1, UNKNOWN)
+
+
+def test_a_socket_that_is_expected_twice_stays_expected(one: Home, other: Home) -> None:
+    client = parked(one, "a")
+    recovery = other.world.hub().recovery
+    assert recovery is not None
+    offered = one.offered(client)
+    former, latter = Expected(recovery, offered), Expected(recovery, offered)
+    former.give_up()
+    latter.take(taken(one.take(offered)), {})
+    assert [track.pid for track in recovery.everyone()] == [client.pid["/"]]

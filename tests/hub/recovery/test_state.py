@@ -85,3 +85,12 @@ def test_the_log_of_a_hub_that_ends_is_given_up_piece_by_piece() -> None:
     assert hub.recovery is recovery
     stage.tick(0.25)
     assert hub.recovery is None
+
+
+def test_without_a_journal_there_is_nothing_to_write() -> None:
+    stage = Stage()
+    client = stage.client()
+    recovery = stage.world.hub().recovery
+    assert recovery is not None
+    recovery.write_all()
+    assert [track.pid for track in recovery.everyone()] == [client.pid["/"]]

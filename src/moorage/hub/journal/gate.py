@@ -34,7 +34,7 @@ class GatedFlusher(Flusher[OwnerT]):
     def offer(self, box: Outbox[OwnerT]) -> None:
         """`Flusher.offer`."""
         if not self._closed or not _waits(box):
-            self.flush(box)
+            super().offer(box)
         elif box._state != URGENT:
             box._state = URGENT
             self.urgent(box)
