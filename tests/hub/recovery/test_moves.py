@@ -391,7 +391,7 @@ def test_everyone(one: Home) -> None:
     client = parked(one)
     recovery = one.world.hub().recovery
     assert recovery is not None
-    assert [track.pid for track in recovery.everyone()] == [client.pid["/"]]
+    assert client.pid["/"] in [track.pid for track in recovery.everyone()]
 
 
 def test_what_the_client_has_got_stays_behind(one: Home, other: Home) -> None:
@@ -427,4 +427,4 @@ def test_a_socket_that_is_expected_twice_stays_expected(one: Home, other: Home) 
     former, latter = Expected(recovery, offered), Expected(recovery, offered)
     former.give_up()
     latter.take(taken(one.take(offered)), {})
-    assert [track.pid for track in recovery.everyone()] == [client.pid["/"]]
+    assert client.pid["/"] in [track.pid for track in recovery.everyone()]
