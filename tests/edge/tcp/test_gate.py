@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import time
@@ -305,6 +306,24 @@ async def test_each_refusal_is_counted(behind: MoorageProcess) -> None:
     await proxied(behind, CLIENT, HEALTH, local="127.0.0.2")
     await proxied(behind, HEALTH)
     assert counts() == [before[0] + 1, before[1] + 1]
+
+
+async def test_a_connection_that_breaks_before_its_header_is_no_handshake(authority: Authority) -> None:
+    # As balancers do that only look whether the port is open.
+    flags = ("--set=server.proxy_protocol=true", "--set=server.trusted_proxies=127.0.0.1")
+    with MoorageProcess(*authority.make("probe").flags, *flags) as service:
+        url = urlsplit(service.url)
+        for _ in range(3):
+            probe = socket.create_connection((url.hostname, url.port))
+            probe.sendall(CLIENT[:4])
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            probe.close()
+        reader, writer = await asyncio.open_connection(url.hostname, url.port)
+        writer.write(CLIENT)
+        await writer.start_tls(ssl.create_default_context(), server_hostname="127.0.0.1")
+        writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert b'reason="tls-handshake"' not in await reader.read()
+        writer.close()
 
 
 async def test_tls_comes_behind_the_header(authority: Authority) -> None:

@@ -108,8 +108,6 @@ class Gate:
             self._refuse(sock, error)
         except TimeoutError:
             self._refuse(sock, PeerError(HEADER_TIMEOUT))
-        except (ssl.SSLError, ConnectionError) as error:
-            self._refused(PeerError(TLS_HANDSHAKE, _why(error)))
         except OSError:
             # The client is gone.
             pass
@@ -118,7 +116,8 @@ class Gate:
                 sock.close()
 
     async def _open(self, sock: socket.socket, source: Source | None) -> None:
-        """Go on with TLS, or with HTTP. The event loop owns the socket from here on."""
+        """Go on with TLS, or with HTTP. The event loop owns the socket from here on. Raises `PeerError`
+        (tls-handshake) and `OSError`."""
         if self._tls is None:
             await self._loop.connect_accepted_socket(lambda: self._make(source), sock)
             return
@@ -128,6 +127,9 @@ class Gate:
         tcp, _ = await self._loop.connect_accepted_socket(lambda: narrow, sock)
         try:
             await done
+        except (ssl.SSLError, ConnectionError) as error:
+            tcp.abort()
+            raise PeerError(TLS_HANDSHAKE, _why(error)) from None
         except BaseException:
             tcp.abort()
             raise
