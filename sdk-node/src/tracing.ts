@@ -68,6 +68,36 @@ export class HandlerSpan {
   }
 }
 
+/** Events of one client that may wait for their acks within spans. The client chooses the ack ids, and the app may never
+ * answer, so the number needs a limit. */
+const MAX_OPEN = 100;
+
+/** The spans of one client's events that have got no ack yet, by the key of the ack. */
+export class OpenSpans {
+  readonly #spans = new Map<string, HandlerSpan>();
+
+  /** Keeps a span until its ack. The oldest one ends if there are too many. */
+  add(key: string, span: HandlerSpan): void {
+    this.take(key)?.end();
+    this.#spans.set(key, span);
+    const [oldest] = this.#spans.keys();
+    if (this.#spans.size > MAX_OPEN && oldest !== undefined) this.take(oldest)?.end();
+  }
+
+  /** The span that waits for this ack, which has come. */
+  take(key: string): HandlerSpan | undefined {
+    const span = this.#spans.get(key);
+    this.#spans.delete(key);
+    return span;
+  }
+
+  /** The client is gone. */
+  end(): void {
+    for (const span of this.#spans.values()) span.end();
+    this.#spans.clear();
+  }
+}
+
 /** The context of the service's span. Read by hand: the API package has no reader, and the app may have another form of
  * propagation. */
 function parentOf({ createTraceState, ROOT_CONTEXT, trace }: typeof Api, { parent, state }: TraceContext): Api.Context {

@@ -8,7 +8,7 @@ import type { AnySocket } from "../internals.js";
 import type { ClientLink } from "../link/types.js";
 import type { Uplink } from "../uplink.js";
 import { type Save, Type, VOLATILE } from "../wire/frames.js";
-import { HandlerSpan, type TraceContext } from "../tracing.js";
+import { HandlerSpan, OpenSpans, type TraceContext } from "../tracing.js";
 import { ackKey, attachments, decodeMessage, encodeMessage, isAck, isDisconnect, isEventWithAck, joinPackets, namespaceOf, splitPackets, wantsAck } from "./payload.js";
 import type { ClientRequest } from "./request.js";
 import { Moving } from "./moving.js";
@@ -59,8 +59,8 @@ export class Connection extends EventEmitter {
 
   /** The trace that the next packet belongs to. */
   #trace: TraceContext | undefined;
-  /** The spans of events that have got no ack yet; undefined until the first one. */
-  #spans: Map<string, HandlerSpan> | undefined;
+  /** Undefined until the first event of a trace that wants an ack. */
+  #spans: OpenSpans | undefined;
   /** A packet whose attachments are still being written. */
   #parts: string[] = [];
   #missingAttachments = 0;
@@ -121,7 +121,7 @@ export class Connection extends EventEmitter {
       span.run(() => {
         for (const packet of packets) this.#handle(packet);
       });
-      if (wantsAck(text)) (this.#spans ??= new Map()).set(ackKey(text), span);
+      if (wantsAck(text) && this.readyState !== "closed") (this.#spans ??= new OpenSpans()).add(ackKey(text), span);
       // socket.io runs the listeners in the next ticks.
       else setImmediate(() => span.end());
     };
@@ -280,7 +280,7 @@ export class Connection extends EventEmitter {
     this.readyState = "closed";
     this.siblings.forget(this);
     for (const pid of this.#pids) this.server.restorations.delete(pid);
-    for (const span of this.#spans?.values() ?? []) span.end();
+    this.#spans?.end();
     try {
       this.emit("close", reason, description);
     } finally {
@@ -292,9 +292,7 @@ export class Connection extends EventEmitter {
 
   #answered(ack: string): void {
     if (this.#spans !== undefined) {
-      const key = ackKey(ack);
-      const span = this.#spans.get(key);
-      this.#spans.delete(key);
+      const span = this.#spans.take(ackKey(ack));
       // When the ack has been sent with its attachments.
       if (span) process.nextTick(() => span.end());
     }

@@ -108,3 +108,18 @@ test("\"drain\" is emitted once per turn; each write has its callback", async ()
   await new Promise(setImmediate);
   assert.deepEqual([drains, callbacks, conn.transport.name, conn.remoteAddress], [1, 2, "polling", "::1"]);
 });
+
+test("spans of events without an ack end with the connection, and the oldest before if there are too many", () => {
+  const { conn, uplink } = connection();
+  const traced = () => uplink.sent.filter(({ type }) => type === Type.Traced).map(({ ref }) => ref);
+  const say = (ref, ack) => {
+    conn.trace({ ref, parent: "", state: "" });
+    conn.receive(`42${ack}["a"]`);
+  };
+  for (let ref = 1; ref <= 102; ref += 1) say(ref, ref);
+  assert.deepEqual(traced(), [1, 2]);
+  // The client uses an ack id again.
+  say(103, 50);
+  assert.deepEqual(traced(), [1, 2, 50]);
+  conn.end("transport close");
+});
