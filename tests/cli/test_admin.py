@@ -25,6 +25,11 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(401, json.dumps(body))
         elif self.path == "/api/v1/stream":
             self._answer(200, ': hi\n\nevent: packet\ndata: {"a":\ndata: 1}\n\ndata: {"b": 2}\n\n')
+        elif self.path == "/api/v1/cut":
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"5\r\ndata:")
         elif self.path == "/api/v1/text":
             self._answer(200, "text")
         elif self.path == "/api/v1/broken":
@@ -85,6 +90,11 @@ def test_a_stream(url: str) -> None:
 def test_refusals(url: str, key: str, path: str, text: str) -> None:
     with pytest.raises(click.ClickException, match=text):
         AdminApi(url, key).get(f"/api/v1/{path}")
+
+
+def test_a_service_that_breaks_off(url: str) -> None:
+    with pytest.raises(click.ClickException, match="/cut: IncompleteRead"):
+        list(AdminApi(url, KEY).stream("/api/v1/cut"))
 
 
 def test_nobody_listens() -> None:

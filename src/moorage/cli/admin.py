@@ -8,12 +8,15 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from http.client import HTTPException
 from typing import Any, Final, TypeVar
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import click
+
+from moorage.cli.options import local_url
 
 SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 45.0
@@ -68,11 +71,7 @@ class AdminApi:
             key = key or settings.admin.operate_key or settings.admin.read_key
             if not key:
                 raise click.UsageError("no key of the Admin API: give --key, MOORAGE_ADMIN_KEY or -c")
-            server = settings.server
-            wild = server.host in ("0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
-            host = "127.0.0.1" if wild else server.host
-            here = f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
-            url = url or server.public_endpoint or here
+            url = url or settings.server.public_endpoint or local_url(settings.server)
         return cls(url, key)
 
     def get(self, path: str, query: Values | None = None) -> Any:
@@ -120,7 +119,7 @@ class AdminApi:
         except HTTPError as error:
             with error:
                 raise click.ClickException(f"{url}: {error.code} {_message(error)}") from None
-        except (URLError, TimeoutError, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             raise click.ClickException(f"{url}: {getattr(error, 'reason', error)}") from None
 
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from http.client import HTTPException
 from typing import Any, Final
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import click
 
 from moorage.cli.admin import AdminApi
+from moorage.cli.operate.tables import columns
+from moorage.cli.options import local_url
 
 PATH: Final = "/api/v1/nodes"
 SECONDS: Final = 10.0
@@ -71,11 +74,7 @@ def _address(connection_string: str | None, path: str | None) -> tuple[str, str]
     settings = load.load(path, os.environ, {})
     if not settings.keys.primary:
         raise click.UsageError("no key: give --connection-string, -c or MOORAGE_KEYS_PRIMARY")
-    server = settings.server
-    host = "127.0.0.1" if server.host in ("0.0.0.0", "::", "*") else server.host  # noqa: S104 - compared
-    scheme = "https" if server.tls.cert_file else "http"
-    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}"
-    return server.public_endpoint or url, settings.keys.primary
+    return settings.server.public_endpoint or local_url(settings.server), settings.keys.primary
 
 
 def fetch(endpoint: str, key: str) -> list[dict[str, Any]]:
@@ -92,7 +91,7 @@ def fetch(endpoint: str, key: str) -> list[dict[str, Any]]:
             found: list[dict[str, Any]] = json.load(answer)["nodes"]
     except HTTPError as error:
         raise click.ClickException(f"{url}: {error.code} {_message(error)}") from None
-    except (URLError, TimeoutError, ValueError, KeyError) as error:
+    except (OSError, HTTPException, ValueError, KeyError) as error:
         raise click.ClickException(f"{url}: {getattr(error, 'reason', error)}") from None
     return found
 
@@ -130,14 +129,7 @@ def table(found: Sequence[dict[str, Any]]) -> str:
         (hub, server, dialect, str(sum(clients for _, clients in at)), ", ".join(place for place, _ in at))
         for (hub, server, dialect), at in sorted(apps.items())
     ]
-    text = _columns((head, *rows))
+    text = columns(head, rows)
     if second:
-        text += "\n\n" + _columns((("HUB", "APP SERVER", "DIALECT", "CLIENTS", "NODES"), *second))
+        text += "\n\n" + columns(("HUB", "APP SERVER", "DIALECT", "CLIENTS", "NODES"), second)
     return text
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )

@@ -5,9 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+if TYPE_CHECKING:
+    from moorage.edge.settings import ServerSettings
+
+ALL_ADDRESSES: Final = ("0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
+"""Values of `server.host` that name no address to connect to."""
 
 config_option = click.option(
     "-c",
@@ -42,6 +48,13 @@ def flags(assignments: Sequence[str], named: dict[str, Any] | None = None) -> di
         found[path.strip()] = value
     found.update({path: value for path, value in (named or {}).items() if value is not None})
     return found
+
+
+def local_url(server: ServerSettings) -> str:
+    """The URL by which this machine reaches a service with these settings."""
+    host = "127.0.0.1" if server.host in ALL_ADDRESSES else server.host
+    scheme = "https" if server.tls.cert_file else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}"
 
 
 def new_key() -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moorage.cli.options import config_option, flags
+from moorage.cli.options import ALL_ADDRESSES, config_option, flags, local_url
 
 if TYPE_CHECKING:
     from moorage.config.model import Config
@@ -117,8 +117,7 @@ def _endpoint(settings: Config) -> str:
     server = settings.server
     if server.public_endpoint:
         return server.public_endpoint
-    if server.port == 0 or server.host in ("0.0.0.0", "::", "*"):  # noqa: S104 - compared, not bound
+    if server.port == 0 or server.host in ALL_ADDRESSES:
         # The service would refuse a token for a guessed address, and the reason would be hard to find.
         raise click.UsageError("give --endpoint: the configuration does not say how clients reach us")
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    return f"http{'s' if server.tls.cert_file else ''}://{host}:{server.port}"
+    return local_url(server)

@@ -92,11 +92,6 @@ def test_ports_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "CAP_NET_BIND_SERVICE" in found.fix
 
 
-def test_local_addresses() -> None:
-    assert checks.local_url(server(host="0.0.0.0", port=1)) == "http://127.0.0.1:1"
-    assert checks.local_url(server(host="::1", port=1, tls=TlsSettings(cert_file="x"))) == "https://[::1]:1"
-
-
 def test_the_public_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     assert only(checks.endpoint(DEFAULT)).state == "ok"
     public = server(public_endpoint="http://example.org")

@@ -20,6 +20,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from moorage.cli.doctor.findings import Finding
+from moorage.cli.options import local_url
 
 if TYPE_CHECKING:
     from moorage.config.model import Config
@@ -126,7 +127,7 @@ def port(config: Config) -> Iterator[Finding]:
 
 def _unusable(config: Config, at: str, error: OSError) -> Finding:
     if error.errno == errno.EADDRINUSE:
-        status = _health(local_url(config))
+        status = _health(local_url(config.server))
         if status == 200:
             return Finding("port", "ok", f"a service answers at {at}")
         text = f"another program listens at {at}" if status is None else f"{at} answers {status} to /healthz"
@@ -136,14 +137,6 @@ def _unusable(config: Config, at: str, error: OSError) -> Finding:
         return Finding("port", "fail", f"this user may not listen at {at}", fix)
     fix = "server.host must be an address of this machine, or 0.0.0.0 for all"
     return Finding("port", "fail", f"{at}: {error.strerror or error}", fix)
-
-
-def local_url(config: Config) -> str:
-    """The service's address on this machine."""
-    server = config.server
-    host = "127.0.0.1" if server.host in ("0.0.0.0", "::", "*") else server.host  # noqa: S104 - compared
-    scheme = "https" if server.tls.cert_file else "http"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}"
 
 
 def endpoint(config: Config) -> Iterator[Finding]:
