@@ -53,3 +53,5 @@ def test_histograms_have_their_buckets() -> None:
     assert sum(point.bucket_counts) == 3
     assert point.bucket_counts[-1] == 1
     assert (point.start_time_unix_nano, point.time_unix_nano) == (1, 2)
+    assert not point.HasField("min")
+    assert not point.HasField("max")

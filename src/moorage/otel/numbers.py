@@ -69,8 +69,9 @@ def _histogram(metric: Described, rows: dict[tuple[str, ...], Counted], since: i
             sum=found.total,
             bucket_counts=list(found.counts),
             explicit_bounds=list(found.bounds),
-            min=0.0,
-            max=0.0,
+            # The extremes are not counted. The exporter leaves None out, and a zero would be a value.
+            min=None,  # type: ignore[arg-type]
+            max=None,  # type: ignore[arg-type]
         )
         for values, found in rows.items()
     ]

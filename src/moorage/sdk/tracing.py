@@ -12,6 +12,8 @@ from moorage.sdk.errors import MoorageError
 from moorage.wire.moorage.v1 import Trace, Traced
 
 SCOPE: Final = "moorage"
+MAX_NAME: Final = 128
+"""Characters of an event's name that a span has."""
 
 
 def can_trace() -> bool:
@@ -36,12 +38,14 @@ class HandlerSpan:
             TraceContextTextMapPropagator,
         )
 
+        # The name is a client's text, of any length.
+        name = str(event)[:MAX_NAME]
         carrier = {"traceparent": trace.parent, "tracestate": trace.state}
         parent = TraceContextTextMapPropagator().extract(carrier)
         self._ref = trace.ref
         self._answer = answer
         self._span = api.get_tracer(SCOPE).start_span(
-            f"process {event}",
+            f"process {name}",
             context=parent,
             kind=api.SpanKind.CONSUMER,
             attributes={
@@ -49,7 +53,7 @@ class HandlerSpan:
                 "messaging.operation.name": "process",
                 "messaging.operation.type": "process",
                 "messaging.destination.name": namespace,
-                "moorage.event": str(event),
+                "moorage.event": name,
                 "moorage.socket.id": sid,
             },
         )

@@ -51,6 +51,15 @@ def traced(spans: FakeSpans, *, traces: bool = True, revision: int = v1.REVISION
     return rig, app.dial(revision=revision)
 
 
+@pytest.mark.parametrize("ratio", [1e-17, 5e-324])
+def test_a_ratio_may_be_tiny(ratio: float) -> None:
+    spans = FakeSpans(ratio)
+    rig, app = traced(spans)
+    number, connection = app.client()
+    say(rig, connection, b'42["a"]')
+    assert app.heard() == [v1.Packet(number, b'42["a"]')]
+
+
 def test_the_context_goes_before_its_event() -> None:
     spans = FakeSpans()
     rig, app = traced(spans)

@@ -119,3 +119,10 @@ async def test_a_trace_of_nobody_changes_nothing(case: Case) -> None:
     await case.peer.send(v1.Trace(2, 1, "no traceparent"), v1.Packet(1, b'42["a"]'))
     assert await case.peer.frame(v1.Traced) == v1.Traced(2)
     assert one_span().parent is None
+
+
+async def test_the_name_of_an_event_is_cut(case: Case) -> None:
+    case.sio.on("a" * 1_000, lambda sid: None)
+    await say(case, b'42["%b"]' % (b"a" * 1_000))
+    assert await case.peer.frame(v1.Traced) == v1.Traced(7)
+    assert one_span().name == "process " + "a" * 128

@@ -18,6 +18,8 @@ MAX_OPEN: Final = 1_000
 """Maximum sampled events of one app server that are not handled yet. Beyond it events are not sampled."""
 OPEN_SECONDS: Final = 60.0
 """A span ends after this time, even if the app server has not said that the event is handled."""
+_NEVER: Final = 2.0**62
+"""Longest gap between two samples: that of a tiny ratio would be infinite."""
 _EVENTS: Final = (b"2", b"5")
 """The type of an event, and of one with attachments."""
 
@@ -67,7 +69,8 @@ class Traces:
         ratio = self._spans.ratio
         if ratio >= 1.0:
             return 1
-        return 1 + int(math.log(1.0 - self._random()) / math.log(1.0 - ratio))
+        # `log1p`, because 1 less a tiny ratio is 1, whose logarithm is zero.
+        return 1 + int(min(math.log(1.0 - self._random()) / math.log1p(-ratio), _NEVER))
 
     def forward(self, connection: Client, packet: bytes) -> None:
         """`AppLink.forward`."""
