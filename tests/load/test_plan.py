@@ -28,3 +28,19 @@ def test_the_rate_of_broadcasts_follows_the_senders() -> None:
     assert plan.share(0, 1) == plan
     none = msgspec.structs.replace(plan, senders=0)
     assert none.share(0, 1).rate == 0
+
+
+def test_what_may_be_secret_is_masked() -> None:
+    plan = Plan(
+        scenario="echo",
+        url="http://x",
+        headers={"Authorization": "Bearer s3cret"},
+        query={"access_token": "s3cret"},
+        auth={"token": "s3cret"},
+        restart="ssh s3cret@x",
+    )
+    shown = msgspec.json.encode(plan.masked())
+    assert b"s3cret" not in shown
+    assert b"access_token" in shown
+    bare = Plan(scenario="echo", url="http://x")
+    assert bare.masked() == bare

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moorage.load.plan import Plan
+from moorage.load.plan import MASK, Plan
 from moorage.load.run import LoadError, Progress, Run, warnings
 from moorage.load.thresholds import parse
 from tests.load.results import result
@@ -28,7 +28,8 @@ async def test_two_processes_make_one_result(server: Server) -> None:
         shown.append(progress.phase)
 
     limits = [parse("lost>0", "echo"), parse("p50>0us", "echo")]
-    made = await Run(plan(server.url), 2, limits, [os.getpid()], show)()
+    made = await Run(plan(server.url, headers={"X-Key": "s3cret"}), 2, limits, [os.getpid()], show)()
+    assert made.plan.headers == {"X-Key": MASK}
     assert (made.connected, made.processes, len(made.generator_cpu)) == (6, 2, 2)
     assert made.figures["received"] == made.figures["sent"] > 20
     assert made.figures["rate"] == pytest.approx(made.figures["received"])

@@ -14,6 +14,7 @@ DEFAULT_RATES: Final[dict[ScenarioName, float]] = {"fanout": 10.0, "jitter": 2.0
 """Events a second of the scenarios that need a rate."""
 WARMED_UP: Final[frozenset[ScenarioName]] = frozenset({"echo", "fanout", "connects"})
 """Scenarios whose first seconds are not measured. The others wait for something that happens once."""
+MASK: Final = "***"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +60,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """jitter: mean time between two cuts of one client."""
     restart: str = ""
     """avalanche: a shell command that restarts the server."""
+
+    def masked(self) -> Plan:
+        """Without the values that may be credentials. Results are shown to others than those who may log in,
+        in the artifacts of a CI for example."""
+        return msgspec.structs.replace(
+            self,
+            query=dict.fromkeys(self.query, MASK),
+            headers=dict.fromkeys(self.headers, MASK),
+            auth=MASK if self.auth else self.auth,
+            restart=MASK if self.restart else "",
+        )
 
     def share(self, worker: int, workers: int) -> Plan:
         """The part of one worker."""

@@ -178,7 +178,7 @@ class Run:
         result = Result(
             version=__version__,
             started=started,
-            plan=plan,
+            plan=plan.masked(),
             processes=self._processes,
             seconds_measured=measured,
             connected=self._connected,
