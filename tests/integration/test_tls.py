@@ -187,24 +187,31 @@ async def test_workers_relay_to_the_owner(authority: Authority) -> None:
             assert await asyncio.to_thread(total, service, "moorage_cluster_passed_connections_total") == 0
 
 
-@pytest.mark.parametrize("knows", [True, False])
-async def test_nodes_relay_to_each_other(authority: Authority, knows: bool) -> None:
-    flags = [*authority.make().flags, f"--set=server.tls.ca_file={authority.file if knows else ''}"]
+@pytest.mark.parametrize("knows", ["from the start", "after a reload", "never"])
+async def test_nodes_relay_to_each_other(authority: Authority, tmp_path: Path, knows: str) -> None:
+    file = authority.file if knows == "from the start" else Authority(tmp_path).file
+    flags = [*authority.make().flags, f"--set=server.tls.ca_file={file if knows != 'never' else ''}"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(authority.file))
         # The nodes themselves know the authority by the setting alone.
-        with two_nodes(
-            *flags, env={"SSL_CERT_FILE": str(authority.folder / "none")}, scheme="https"
-        ) as nodes:
+        env = {"SSL_CERT_FILE": str(authority.folder / "none")}
+        # Only `serve` reads its settings again.
+        with two_nodes(*flags, env=env, scheme="https", command="serve") as nodes:
             first, second = nodes
             async with AppServer(first, "app"):
                 client = await Polling(first.url, f"{PATH}/").open()
                 await client.post("42[1]")
-                reply = await fetch(second.url, f"{PATH}/?EIO=4&transport=polling&sid={client.sid}")
+                poll = f"{PATH}/?EIO=4&transport=polling&sid={client.sid}"
+                if knows == "after a reload":
+                    assert (await fetch(second.url, poll)).json()["reason"] == "unknown-sid"
+                    file.write_bytes(authority.file.read_bytes())
+                    os.kill(second.pid, signal.SIGHUP)
+                    await asyncio.to_thread(second.wait_record, event="reloaded")
+                reply = await fetch(second.url, poll)
                 target = f"{PATH}/?EIO=4&transport=websocket&sid={client.sid}"
                 client_socket, answer = await WebSocket.ask(second.url, target)
                 async with client_socket:
-                    if not knows:
+                    if knows == "never":
                         assert reply.json()["reason"] == answer.json()["reason"] == "unknown-sid"
                         return
                     assert (reply.status, reply.text, answer.status) == (200, "42[1]", 101)

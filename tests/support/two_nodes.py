@@ -21,6 +21,7 @@ def two_nodes(
     each: Callable[[int], tuple[str, ...]] = lambda _number: (),
     nats: NatsServer | None = None,
     scheme: str = "http",
+    command: str = "dev",
 ) -> Iterator[list[MoorageProcess]]:
     """Two nodes with one key that know each other and each other's address. `each` gives further flags of the
     first and the second. Without `nats`, they have a server of their own."""
@@ -36,7 +37,8 @@ def two_nodes(
                 f"--set=cluster.node_name=node-{number}",
                 f"--port={port}",
             )
-            nodes.append(stack.enter_context(MoorageProcess(*given, *flags, *each(number), key=key, env=env)))
+            node = MoorageProcess(*given, *flags, *each(number), command=command, key=key, env=env)
+            nodes.append(stack.enter_context(node))
         for node in nodes:
             wait_ready(node)
         yield nodes

@@ -373,13 +373,14 @@ class Service:
                 self.metrics.lag(max(0.0, self._loop.time() - due))
 
     def reload(self, config: Config) -> None:
-        """Apply what can change while running: keys, hubs, and the certificate."""
+        """Apply what can change while running: keys, hubs, lists of addresses, and certificates."""
         self.tracing.reload(config)
         if self.admin is not None:
             self.admin.keys.replace(config.admin.read_key, config.admin.operate_key)
         self.keys.replace(config.keys.primary, config.keys.secondary or None)
         self.node.configure(_hubs(config), allow_unlisted_hubs=config.allow_unlisted_hubs)
         self.admission.door.reload(config.server)
+        self.relay.reload(config.server.tls.ca_file)
         if self.port.tls is not None:
             try:
                 self.port.tls.reload(config.server.tls)

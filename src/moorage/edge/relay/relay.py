@@ -91,6 +91,10 @@ class Relay:
         """Relays that are open, all relays so far, and connections passed to nodes of this machine."""
         return self.open, self._relayed, 0 if self.passing is None else self.passing.passed
 
+    def reload(self, ca_file: str) -> None:
+        """Recognise other nodes by the certificates in this file, on connections that begin from now on."""
+        self._tls = Trust(ca_file)
+
     @property
     def _has_room(self) -> bool:
         return self.open + len(self._tasks) < self._limit
