@@ -89,13 +89,13 @@ METRICS: Final = (
     _m("recovery_moved", "counter", "", "Sockets that moved to another node while their client was away"),
     _m("recovery_incomplete", "counter", "", "Sockets that may lack events lost between two nodes, and end"),
     _m("recovery_kept_events", "gauge", "", "Events that are kept for clients that come back"),
+    _m("recovery_kept_bytes", "gauge", "", "Bytes of these events"),
     _m("recovery_store_up", "gauge", "", "1 while what recovery needs is stored outside of this process"),
     _m("recovery_store_pages", "counter", "", "Pages that were stored"),
     _m("recovery_store_bytes", "counter", "", "Bytes of these pages"),
     _m("recovery_store_failures", "counter", "", "Times that a page could not be stored, or not for certain"),
     _m("recovery_inherited", "counter", "", "Sockets of lost nodes with which this node went on"),
     _m("recovery_unread", "counter", "", "Lost nodes whose sockets could not be read"),
-    _m("recovery_kept_bytes", "gauge", "", "Bytes of these events"),
     _m("build_info", "gauge", "version", "Always 1; the version is in the label"),
 )
 WORKER_METRICS: Final = (
