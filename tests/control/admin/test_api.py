@@ -159,6 +159,15 @@ async def test_bad_bodies(served: Served, body: bytes, code: str) -> None:
     assert (await served.code("/disconnect", "POST", body=body))[1] == code
 
 
+async def test_arguments_of_any_depth(served: Served) -> None:
+    """Where the stack ends, reading may just succeed, and what is done next may just fail."""
+    statuses = set()
+    for depth in range(900, 1_000):
+        body = b'{"hub":"app","event":"e","args":[' + b"[" * depth + b"]" * depth + b"]}"
+        statuses.add((await served.ask("/emit", "POST", body=body)).status)
+    assert statuses == {202, 400}
+
+
 async def test_an_event_that_clients_cannot_take(served: Served) -> None:
     body = {"hub": "app", "event": "connect"}
     assert await served.code("/emit", "POST", body=body) == (400, "api-bad-payload")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import replace
 
 from moorage.wire.azure.dataplane import HUB_NAME
 from moorage.wire.azure.payload import check_payload
@@ -130,13 +131,15 @@ class EmitBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
             filter=condition,
         )
         at = "" if self.namespace == "/" else f"{self.namespace},"
-        payload = b"42" + at.encode() + msgspec.json.encode([self.event, *self.args])
+        try:
+            payload = b"42" + at.encode() + msgspec.json.encode([self.event, *self.args])
+        except RecursionError:
+            # Less of the stack is left here than where the body was read.
+            raise PeerError(API_BAD_BODY, "the arguments are nested too deeply") from None
         check_payload(payload)
         return Send(self.hub, to, payload)
 
     @property
     def shown(self) -> dict[str, Any]:
         """Without the content, which may be private."""
-        found = super().shown
-        found.pop("args", None)
-        return found
+        return super(EmitBody, replace(self, args=[])).shown
