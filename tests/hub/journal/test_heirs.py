@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
+from moorage.hub.journal.estate import HubEstate
 from moorage.hub.journal.heirs import HAND_OVER_SECONDS, RETURN_SECONDS
 from moorage.hub.journal.pages import Pages
 from moorage.hub.recovery.causes import DROPPED, OFFSET
@@ -215,6 +219,19 @@ def test_a_node_that_was_held_for_lost_is_lost(lost: Keeper, heir: Keeper) -> No
     client.save(b"")
     client.come_back()
     assert [event[2] for event in client.events] == [2]
+
+
+def test_a_lost_nodes_log_is_released_with_its_last_socket(lost: Keeper, heir: Keeper) -> None:
+    lost.client()
+    lost.emit(ROOT, b'42["a",1]')
+    heir.inherit(lost, settle=False)
+    estate = weakref.ref(heir.heirs.estate("lost", HUB) or lost)
+    heir.heirs.handed_over("lost", HUB, INSTANCE, lost.number)
+    gc.collect()
+    assert isinstance(estate(), HubEstate), "the client may come back"
+    heir.tick(1_000.0)
+    gc.collect()
+    assert estate() is None
 
 
 def test_many_lost_nodes(heir: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,7 @@ class Heirs:
         self._lost: dict[str, _Lost] = {}
         self.is_alive: Callable[[str], bool] = lambda node: False
         """True if a node is there, as far as this one knows."""
-        self._held: dict[str, list[Callable[[], object]]] = {}
+        self._held: dict[str, dict[Callable[[], object], None]] = {}
         """App servers that have something for a node, before it is known whether this one is its heir."""
         self.unread = 0
         """Lost nodes whose journals could not be read. Grows only."""
@@ -182,8 +182,9 @@ class Heirs:
     # -- what app servers hand over --------------------------------------------------------------------
 
     def once_known(self, node: str, call: Callable[[], object]) -> None:
-        """Make a call when this node knows what the lost one had, or that another one is its heir."""
-        self._held.setdefault(node, []).append(call)
+        """Make a call when this node knows what the lost one had, or that another one is its heir. A call
+        that waits already is made once."""
+        self._held.setdefault(node, {})[call] = None
 
     def known(self, node: str) -> None:
         """It is known now."""
@@ -255,6 +256,8 @@ class Heirs:
         for sockets in lost.hubs.values():
             sockets.open()
             self.inherited += len(sockets)
+        # Its logs may be large. From here on only the sockets that need them keep them.
+        lost.hubs.clear()
         waiting, lost.waiting = lost.waiting, []
         for call in waiting:
             call()
