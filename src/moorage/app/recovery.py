@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from msgspec.structs import replace
 
+from moorage.app.folder_lock import FolderLock
 from moorage.cluster.nats import server
 from moorage.cluster.recovery.lost_nodes import Journals
 from moorage.cluster.recovery.settings import StoreSettings
@@ -52,6 +53,7 @@ class RecoveryStore:
         self._node = node
         self._router = router
         self._server: server.NatsServer | None = None
+        self._lock: FolderLock | None = None
         self.store: Store | None = None
         self._alone = config.recovery.store == "file"
         if config.recovery.store == "memory":
@@ -68,10 +70,9 @@ class RecoveryStore:
         cluster = self._config.cluster
         if self._alone:
             folder = Path(self._config.recovery.folder)
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UsageError(f"recovery.folder: {folder}: {error.strerror}") from None
+            # A second NATS server on the same files would damage them, and take this one's clients over.
+            self._lock = FolderLock(folder)
+            await self._lock.take("recovery.folder")
             self._server = server.NatsServer(server.find("recovery.store"), folder, store=folder)
             await self._server.start()
             cluster = replace(cluster, nats_url=(self._server.url,))
@@ -85,3 +86,5 @@ class RecoveryStore:
             await self.store.stop(forget=not self._alone)
         if self._server is not None:
             await self._server.stop()
+        if self._lock is not None:
+            self._lock.give_back()

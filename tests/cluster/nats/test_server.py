@@ -65,6 +65,31 @@ async def test_a_program_that_does_not_start_is_refused(tmp_path: Path) -> None:
         await NatsServer(str(tmp_path / "none"), tmp_path).start()
 
 
+async def test_after_a_write_error_it_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nats_server, "MEND_SECONDS", 0.05)
+    starts, program = tmp_path / "starts", tmp_path / "nats-server"
+    program.write_text(
+        f"#!/bin/sh\necho >> {starts}\n"
+        "echo '[1] [INF] Listening for client connections on 127.0.0.1:4222' >&2\n"
+        "echo '[1] [INF] Server is ready' >&2\n"
+        f"test $(wc -l < {starts}) -gt 1 || echo '[1] [WRN] Filestore [a] Critical write error: disk' >&2\n"
+        "exec sleep 60\n"
+    )
+    program.chmod(0o700)
+    made = NatsServer(str(program), tmp_path)
+    await made.start()
+    async with asyncio.timeout(10):
+        while starts.read_text() != "\n\n":
+            await asyncio.sleep(0.02)  # between two looks at the file
+    await made.stop()
+
+
+async def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    (tmp_path / "nats.conf").symlink_to("/dev/full")
+    with pytest.raises(UsageError, match=r"No space left on device: .*nats\.conf"):
+        await NatsServer(nats_server.find(), tmp_path).start()
+
+
 def test_the_end_of_a_process_in_words() -> None:
     assert [exit_text(code) for code in (0, 3, -9)] == ["exit code 0", "exit code 3", "signal SIGKILL"]
     assert exit_text(-300) == "signal 300"

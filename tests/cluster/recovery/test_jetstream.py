@@ -120,6 +120,16 @@ async def test_a_full_server_drops_the_oldest(stores: Stores) -> None:
     assert pages[-1][:2] == b"39"
 
 
+async def test_a_server_without_space(tmp_path: Path) -> None:
+    file = tmp_path / "nats.conf"
+    file.write_text(f'jetstream {{ store_dir: "{tmp_path}", max_file_store: 10MB }}')
+    with NatsServer("-c", str(file)) as server:
+        store = JetStreamStore(SETTINGS, "node", seconds=60.0)
+        with pytest.raises(UsageError, match=r"recovery\.max_bytes: .* no space for 67108864 bytes"):
+            await store.start(ClusterSettings(nats_url=(server.url,)))
+        await store.stop(forget=False)
+
+
 async def test_a_server_without_jetstream() -> None:
     with NatsServer() as server:
         store = JetStreamStore(SETTINGS, "node", seconds=60.0)

