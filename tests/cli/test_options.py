@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
+from urllib.error import URLError
+
 import pytest
 
-from moorage.cli.options import local_url
+from moorage.cli.options import local_url, why_unreached
 from moorage.edge.settings import ServerSettings, TlsSettings
 
 TLS = TlsSettings(cert_file="x")
@@ -20,3 +23,10 @@ TLS = TlsSettings(cert_file="x")
 )
 def test_the_url_on_this_machine(server: ServerSettings, url: str) -> None:
     assert local_url(server) == url
+
+
+def test_an_unknown_authority_has_a_remedy() -> None:
+    unknown = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    assert "SSL_CERT_FILE" in why_unreached(URLError(unknown))
+    assert why_unreached(URLError(ConnectionRefusedError(111, "refused"))) == "[Errno 111] refused"
+    assert why_unreached(ValueError("no JSON")) == "no JSON"

@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 
 import click
 
-from moorage.cli.options import local_url
+from moorage.cli.options import local_url, why_unreached
 
 SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 45.0
@@ -120,7 +120,7 @@ class AdminApi:
             with error:
                 raise click.ClickException(f"{url}: {error.code} {_message(error)}") from None
         except (OSError, HTTPException, ValueError) as error:
-            raise click.ClickException(f"{url}: {getattr(error, 'reason', error)}") from None
+            raise click.ClickException(f"{url}: {why_unreached(error)}") from None
 
 
 def _message(error: HTTPError) -> str:

@@ -16,7 +16,7 @@ import click
 
 from moorage.cli.admin import AdminApi
 from moorage.cli.operate.tables import columns
-from moorage.cli.options import local_url
+from moorage.cli.options import local_url, why_unreached
 
 PATH: Final = "/api/v1/nodes"
 SECONDS: Final = 10.0
@@ -92,7 +92,7 @@ def fetch(endpoint: str, key: str) -> list[dict[str, Any]]:
     except HTTPError as error:
         raise click.ClickException(f"{url}: {error.code} {_message(error)}") from None
     except (OSError, HTTPException, ValueError, KeyError) as error:
-        raise click.ClickException(f"{url}: {getattr(error, 'reason', error)}") from None
+        raise click.ClickException(f"{url}: {why_unreached(error)}") from None
     return found
 
 

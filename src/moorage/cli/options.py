@@ -57,6 +57,18 @@ def local_url(server: ServerSettings) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.port}"
 
 
+def why_unreached(error: Exception) -> str:
+    """Why a request got no answer, with the remedy for a certificate of an authority of one's own."""
+    # Commands that make no requests start faster without it.
+    import ssl
+
+    reason = getattr(error, "reason", error)
+    remedy = ""
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        remedy = " (if its authority is your own, name its certificate in SSL_CERT_FILE)"
+    return f"{reason}{remedy}"
+
+
 def new_key() -> str:
     """A fresh access key."""
     # 32 random bytes in 43 characters that need no quoting in a connection string or a shell.
