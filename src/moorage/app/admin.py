@@ -30,6 +30,7 @@ from moorage.control.dashboard import routes as dashboard
 from moorage.control.rest import Count
 from moorage.control.trace.desk import Traces
 from moorage.edge.http.forwarded import TrustedProxies
+from moorage.edge.limits.networks import counted_address
 from moorage.hub.inspect.census import Census
 from moorage.hub.inspect.endings import Endings
 from moorage.hub.inspect.inspector import Inspector
@@ -120,6 +121,7 @@ class Admin:
         callers = Callers(
             self.keys,
             address_of=address_of,
+            network_of=counted_address,
             clock=time.time,
             ticks=time.monotonic,
             origin=config.server.public_endpoint,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.control.admin.tries import BURST, MAX_ADDRESSES, SECONDS, Tries
+from moorage.edge.limits.networks import counted_address
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import ADMIN_TOO_MANY_TRIES
 
@@ -19,7 +20,7 @@ def refused(tries: Tries, address: str, now: float) -> bool:
 
 
 def test_an_address_has_a_few_tries() -> None:
-    tries = Tries()
+    tries = Tries(counted_address)
     for _ in range(BURST):
         tries.check("192.0.2.1", 0.0)
         tries.wrong("192.0.2.1", 0.0)
@@ -33,7 +34,7 @@ def test_an_address_has_a_few_tries() -> None:
 
 
 def test_the_wait_is_told() -> None:
-    tries = Tries()
+    tries = Tries(counted_address)
     for _ in range(BURST):
         tries.wrong("192.0.2.1", 0.0)
     with pytest.raises(PeerError, match=r"try again in [67] s"):
@@ -53,14 +54,14 @@ def test_the_wait_is_told() -> None:
     ],
 )
 def test_networks(first: str, second: str, same: bool) -> None:
-    tries = Tries()
+    tries = Tries(counted_address)
     for _ in range(BURST):
         tries.wrong(first, 0.0)
     assert refused(tries, second, 0.0) == same
 
 
 def test_few_addresses_are_remembered() -> None:
-    tries = Tries()
+    tries = Tries(counted_address)
     for number in range(MAX_ADDRESSES + 100):
         for _ in range(BURST):
             tries.wrong(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)

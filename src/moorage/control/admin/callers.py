@@ -32,20 +32,22 @@ class Caller(NamedTuple):
 
 
 class Callers:
-    """Authenticates requests. `address_of` gives a request's address, `clock` epoch seconds, `ticks` the
-    seconds of a clock that is never set. `origin` is the setting `public_endpoint`."""
+    """Authenticates requests. `address_of` gives a request's address, `network_of` what counts as one address
+    when keys are guessed, `clock` epoch seconds, `ticks` the seconds of a clock that is never set. `origin` is
+    the setting `public_endpoint`."""
 
     def __init__(
         self,
         keys: AdminKeys,
         *,
         address_of: Callable[[Request], str],
+        network_of: Callable[[str], str],
         clock: Callable[[], float],
         ticks: Callable[[], float],
         origin: str = "",
     ) -> None:
         self._keys = keys
-        self._tries = Tries()
+        self._tries = Tries(network_of)
         self.address_of = address_of
         self._clock = clock
         self._ticks = ticks

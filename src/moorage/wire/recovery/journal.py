@@ -149,13 +149,6 @@ class Page(Fields):
     entries: tuple[msgspec.Raw, ...]
 
 
-class Closed(Fields):
-    """The last message of a log: the node with this incarnation goes on with the sockets. What the former
-    one wants to store after it is refused."""
-
-    heir: str
-
-
 _encode: Final = msgspec.msgpack.Encoder().encode
 _entry: Final[Callable[[msgspec.Raw | bytes], Entry]] = msgspec.msgpack.Decoder(Entry).decode
 _page: Final = msgspec.msgpack.Decoder(Page).decode
