@@ -16,6 +16,8 @@ import pytest
 import socketio
 
 from moorage.control.adminui.server import MAX_VIEWERS
+from moorage.wire.inspect.forms import AuditQuery
+from tests.control.admin.serving import OPERATE, serving
 from tests.support.admin import Admin
 from tests.support.app_link import AppServer
 from tests.support.rawhttp import clients
@@ -207,6 +209,20 @@ async def test_who_logs_in_again_in_one_step_can_still_act(
         await _told(ui, "all_sockets")
         await ui.send(f'42/admin/{hub},["emit","/",null,"news"]')
         assert await client.text() == '42["news"]'
+
+
+async def test_an_order_after_the_key_has_changed() -> None:
+    async with serving(admin__socketio_ui=True) as served:
+        admin = served.service.admin
+        assert admin is not None
+        async with await WebSocket.session(served.url, "/admin/socket.io/") as ui:
+            await ui.send(f'40/admin,{{"password":"{OPERATE}"}}')
+            await _told(ui, "all_sockets")
+            admin.keys.replace("", "n" * 32)
+            await ui.send('42/admin,["emit","/",null,"news"]')
+            await ui.ended()
+        (action,) = admin.audit.list(AuditQuery()).actions
+        assert (action.action, action.outcome) == ("emit", "admin-session-over")
 
 
 async def _told(ui: WebSocket, event: str) -> None:

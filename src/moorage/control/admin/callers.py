@@ -33,8 +33,8 @@ class Caller(NamedTuple):
 
 class Callers:
     """Authenticates requests. `address_of` gives a request's address, `network_of` what counts as one address
-    when keys are guessed, `clock` epoch seconds, `ticks` the seconds of a clock that is never set. `origin` is
-    the setting `public_endpoint`."""
+    when keys are guessed, `clock` epoch seconds, `ticks` the seconds of a clock that is never set. `origin`
+    is the setting `public_endpoint`."""
 
     def __init__(
         self,

@@ -172,6 +172,8 @@ class AdminUi:
         viewer = found[0]
         outcome = "done"
         try:
+            # The viewer looks only now and then whether its session is over.
+            self._asking.check(viewer.token)
             if viewer.caller.role < Role.OPERATE:
                 raise PeerError(ADMIN_ROLE)
             job = self._node.submit(orders.command(viewer.hub, order), _nothing)

@@ -59,7 +59,7 @@ class Viewer:
         self.hub = hub
         self.caller = caller
         self._cluster = cluster
-        self._token = token
+        self.token = token
         self._send = send
         self._watch = ""
         self._new: list[New] = []
@@ -83,7 +83,7 @@ class Viewer:
             while True:
                 self._tell(stats)
                 await asyncio.sleep(STATS_SECONDS)
-                self._cluster.check(self._token)
+                self._cluster.check(self.token)
                 await self._look_up()
                 stats = await self._cluster.stats(self.hub)
         finally:
