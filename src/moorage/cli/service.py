@@ -96,7 +96,7 @@ def serve(
     """Run the service.
 
     SIGTERM and SIGINT drain it: not ready, no new clients, the others closed at a pace, end.
-    SIGHUP reads the configuration again and applies keys, hubs and the certificate.
+    SIGHUP reads the configuration again and applies keys, hubs, lists of addresses and certificates.
     """
     need_service()
     from moorage.config import load
