@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.load.servers import Server
@@ -35,3 +37,10 @@ async def test_failures(server: Server) -> None:
     async with staged("connects", f"http://127.0.0.1:{free_port()}", clients=1, rate=100.0) as stage:
         figures = await stage.play(0.1)
         assert (figures["sent"], figures["received"], figures["lost"]) == (10, 0, 10)
+
+
+async def test_what_comes_too_late_is_lost(server: Server) -> None:
+    async with staged("connects", server.url, clients=1, rate=20_000.0, timeout=0.2) as stage:
+        figures = await asyncio.wait_for(stage.play(0.2), 3.0)
+        assert figures["sent"] == 4_000
+        assert figures["lost"] == 4_000 - figures["received"] > 0

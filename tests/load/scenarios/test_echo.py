@@ -6,6 +6,7 @@ import pytest
 
 from tests.load.servers import Server
 from tests.load.stages import staged
+from tests.support.programs import free_port
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
@@ -79,3 +80,9 @@ async def test_an_answer_to_nothing(server: Server) -> None:
         assert stage.figures["errors"] == 1
         client.cut("cut")
         assert stage.figures["lost"] == 0
+
+
+async def test_a_worker_without_clients_only_waits() -> None:
+    async with staged("echo", f"http://127.0.0.1:{free_port()}", clients=1, rate=100.0) as stage:
+        figures = await stage.play(0.1)
+        assert (figures["sent"], figures["failed"]) == (0, 1)

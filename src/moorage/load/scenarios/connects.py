@@ -11,7 +11,7 @@ from collections import deque
 from moorage.load.client import Client
 from moorage.load.crowd import clock
 from moorage.load.pace import Pace
-from moorage.load.scenarios.base import Scenario, Stage
+from moorage.load.scenarios.base import Scenario, Stage, wait_for
 
 
 class Connects(Scenario):
@@ -39,8 +39,14 @@ class Connects(Scenario):
             await asyncio.gather(*map(self._again_and_again, self.clients))
 
     async def settle(self) -> None:
-        """Wait for the connects under way. Each ends by its own timeout."""
+        """Wait for late connects. What has not begun after the plan's timeout is lost; what is under way ends
+        by its own."""
         self.until = 0
+        await wait_for(lambda: not self._backlog, self.plan.timeout)
+        unsent = sum(map(self.tally.measures, self._backlog))
+        self._backlog.clear()
+        self.tally.sent += unsent
+        self.tally.count("lost", unsent)
         while self._tasks:
             await asyncio.wait(self._tasks)
 

@@ -43,7 +43,8 @@ class Echo(Scenario):
         self._running = self.live()
         for client in self._running:
             client.data = _Waiting()
-        if self.plan.rate:
+        # A worker whose clients could not connect only waits: the others have their own part of the rate.
+        if self.plan.rate and self._running:
             await Pace(self.plan.rate, since, self.until, self._offer, clock).run()
             return
         for client in self._running:
