@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import ssl
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def test_no_files_and_good_files(authority: Authority) -> None:
 
 def test_every_message_names_the_setting_and_the_fault(authority: Authority) -> None:
     other, locked = authority.make("other"), authority.make("locked", password=b"secret")
-    text, wrong, missing = (authority.folder / name for name in ("text", "wrong", "missing"))
+    text, wrong, missing, pipe = (authority.folder / name for name in ("text", "wrong", "missing", "pipe"))
+    os.mkfifo(pipe)
     text.write_text("hello")
     wrong.write_text("another")
     lock = {"cert_file": str(locked.cert), "key_file": str(locked.key)}
@@ -50,6 +52,7 @@ def test_every_message_names_the_setting_and_the_fault(authority: Authority) -> 
         ({"cert_file": str(text)}, "cert_file", "no certificate in it"),
         ({"cert_file": str(authority.folder)}, "cert_file", "Is a directory"),
         ({"key_file": str(missing)}, "key_file", "No such file"),
+        ({"key_file": str(pipe)}, "key_file", "a pipe, where a file is needed"),
         ({"key_file": str(text)}, "key_file", "no private key"),
         ({"key_file": str(other.key)}, "key_file", "not the key of the certificate"),
         ({"key_file": ""}, "cert_file", "no private key"),
