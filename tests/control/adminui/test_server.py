@@ -18,6 +18,7 @@ import socketio
 from moorage.control.adminui.server import MAX_VIEWERS
 from moorage.wire.inspect.forms import AuditQuery
 from tests.control.admin.serving import OPERATE, serving
+from tests.integration.test_nodes import until
 from tests.support.admin import Admin
 from tests.support.app_link import AppServer
 from tests.support.rawhttp import clients
@@ -240,6 +241,11 @@ async def test_it_is_off_by_default() -> None:
 async def test_two_nodes() -> None:
     with two_nodes(*ON) as (one, two):
         async with AppServer(one, "app"), AsyncExitStack() as stack:
+
+            def announced() -> bool:
+                return two.metric('moorage_cluster_app_servers{hub="app"}') == 1
+
+            await asyncio.to_thread(until, announced, "the app server is announced")
             there = await stack.enter_async_context(await WebSocket.session(two.url, clients("app")))
             await there.send("40")
             await there.text()

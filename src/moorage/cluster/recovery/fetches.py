@@ -118,10 +118,10 @@ class Fetches:
         owner, peers = incarnation_of(wanted.pid), self._peers.peers()
         fate = self._peers.fate(owner)
         here = owner == self._own or owner in peers
-        # A node that was lost before this one began has an heir all the same.
+        # With journals, a node that was lost before this one began has an heir, so any node may have been.
         known = fate == LOST or here or self.lost is not None
         if not known or not (peers or self.lost is not None):
-            # A stranger's invention must not cost all nodes a message.
+            # Without journals, what a stranger has invented costs the other nodes no message.
             done(fate)
             return
         self._last += 1
