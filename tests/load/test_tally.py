@@ -51,3 +51,12 @@ def test_what_a_server_writes_cannot_act_on_a_terminal() -> None:
     tally = Tally()
     tally.error("no\x1b[2J\n")
     assert tally.report(0, 0.0).errors == {"no\\x1b[2J\\n": 1}
+
+
+def test_texts_of_errors_are_bounded_in_the_sums_too() -> None:
+    tally, totals = Tally(), Totals()
+    for number in range(MAX_ERRORS + 10):
+        tally.error(f"error {number}")
+        totals.add(tally.report(0, 0.0))
+    assert len(totals.errors) == MAX_ERRORS + 1
+    assert totals.errors["other errors"] == 10

@@ -33,6 +33,8 @@ REPORT_SECONDS: Final = 0.5
 """Time between two reports of a worker."""
 MAX_ERRORS: Final = 50
 """Different texts of errors that a run keeps."""
+OTHER: Final = "other errors"
+"""Stands for all texts beyond these."""
 MAX_TEXT: Final = 200
 NEVER: Final = 1 << 62
 
@@ -78,10 +80,7 @@ class Tally:
     def error(self, text: str) -> None:
         """Count an error by its text, of which only what a terminal can show is kept: servers write parts
         of it."""
-        text = _printable(text[:MAX_TEXT])
-        if text not in self._errors and len(self._errors) >= MAX_ERRORS:
-            text = "other errors"
-        self._errors[text] = self._errors.get(text, 0) + 1
+        _add_error(self._errors, _printable(text[:MAX_TEXT]), 1)
 
     def report(self, worker: int, cpu: float, state: str = "") -> Report:
         """The figures since the last report, which are then forgotten."""
@@ -102,6 +101,12 @@ class Tally:
         for name in HISTOGRAMS:
             getattr(self, name).clear()
         return made
+
+
+def _add_error(errors: dict[str, int], text: str, count: int) -> None:
+    if text not in errors and len(errors) >= MAX_ERRORS:
+        text = OTHER
+    errors[text] = errors.get(text, 0) + count
 
 
 def _printable(text: str) -> str:
@@ -125,4 +130,5 @@ class Totals:
         for name, buckets in report.histograms.items():
             self.histograms[name].add(buckets)
         for text, count in report.errors.items():
-            self.errors[text] = self.errors.get(text, 0) + count
+            # Each report has a bounded number of texts, but they may differ from those before.
+            _add_error(self.errors, text, count)
