@@ -25,6 +25,10 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(401, json.dumps(body))
         elif self.path == "/api/v1/stream":
             self._answer(200, ': hi\n\nevent: packet\ndata: {"a":\ndata: 1}\n\ndata: {"b": 2}\n\n')
+        elif self.path == "/api/v1/moved":
+            self.send_response(302)
+            self.send_header("Location", "/api/v1/echo")
+            self.end_headers()
         elif self.path == "/api/v1/cut":
             self.send_response(200)
             self.send_header("Transfer-Encoding", "chunked")
@@ -85,6 +89,7 @@ def test_a_stream(url: str) -> None:
         (KEY, "nothing", "404 not found: the Admin API is off"),
         (KEY, "broken", "500 Internal Server Error"),
         (KEY, "text", "Expecting value"),
+        (KEY, "moved", "302 redirects to /api/v1/echo: "),
     ],
 )
 def test_refusals(url: str, key: str, path: str, text: str) -> None:

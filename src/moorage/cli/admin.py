@@ -12,7 +12,7 @@ from http.client import HTTPException
 from typing import Any, Final, TypeVar
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import click
 
@@ -114,7 +114,7 @@ class AdminApi:
     def _open(self, request: Request, seconds: float) -> Iterator[Any]:
         url = request.full_url.partition("?")[0]
         try:
-            with urlopen(request, timeout=seconds) as answer:  # noqa: S310 - the user's own URL
+            with build_opener(_NoRedirects).open(request, timeout=seconds) as answer:
                 yield answer
         except HTTPError as error:
             with error:
@@ -123,8 +123,17 @@ class AdminApi:
             raise click.ClickException(f"{url}: {why_unreached(error)}") from None
 
 
+class _NoRedirects(HTTPRedirectHandler):
+    """Makes a redirect an error. urllib would send the key to any host, and turn a POST into a GET."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow none."""
+
+
 def _message(error: HTTPError) -> str:
     """What the service says about a refusal."""
+    if 300 <= error.code < 400:
+        return f"redirects to {error.headers.get('Location')}: give the address behind it as --url"
     try:
         answer = json.loads(error.read())
         return f"{answer['message']} ({answer['inner']['code']} {answer['code']})"
