@@ -75,7 +75,9 @@ class Crowd:
         self.sio.on("connect", self._connect)
         self.sio.on("disconnect", self._disconnect)
 
-    async def _connect(self, _sid: str, _environ: object) -> None: ...
+    async def _connect(self, sid: str, _environ: object) -> None:
+        # The SDK names the socket's own room then, before the socket is connected.
+        await self.sio.enter_room(sid, "crowd")
 
     async def _disconnect(self, sid: str, _reason: str) -> None:
         self.gone.put_nowait(sid)
@@ -118,6 +120,9 @@ async def test_every_node_answers_for_all(cluster: list[MoorageProcess], crowd: 
         ask = admin(node, READ).get
         (hub,) = [row for row in ask("/hubs")["hubs"] if row["name"] == crowd.hub]
         assert (hub["connections"], hub["sockets"], hub["app_servers"]) == (3, 3, 3)
+        rooms = ask("/rooms", hub=crowd.hub)
+        assert [(row["room"], row["members"]) for row in rooms["rooms"]] == [("crowd", 3)]
+        assert rooms["total"] == hub["rooms"] == 3, "once for each node, and no socket's own room"
         rows: list[dict[str, Any]] = []
         cursor: dict[str, str] = {}
         while True:
@@ -146,7 +151,7 @@ async def test_actions_reach_all_nodes(cluster: list[MoorageProcess], crowd: Cro
         )
         assert joined == {"missing": [], "connections": 1}
     rooms = last.get("/rooms", hub=crowd.hub)["rooms"]
-    assert [(row["room"], row["members"]) for row in rooms] == [("r", 2), ("s", 2)]
+    assert [(row["room"], row["members"]) for row in rooms] == [("crowd", 3), ("r", 2), ("s", 2)]
     members = last.get("/connections", hub=crowd.hub, room="r")["connections"]
     assert sorted(row["id"] for row in members) == sorted(crowd.ids[:2])
     emit = {"hub": crowd.hub, "event": "note"}
