@@ -228,17 +228,18 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
     const frames: FromApp[] = untaken
       .filter(({ type }) => mayBeUnfinished(type))
       .map(({ batch, place, bytes }) => ({ type: Type.Unfinished, node, session, batch, place, frame: bytes }));
-    for (const frame of [...frames, { type: Type.Settled, node, number: this.#counted } as const]) this.sendToKeepers(frame);
     // A node takes data of sockets that it knows: it does when it has taken `Settled`.
-    for (const { type, bytes } of untaken) if (type === Type.Save) this.sendToKeepers({ type, frame: bytes });
+    const saves: FromApp[] = untaken.flatMap(({ type, bytes }) => (type === Type.Save ? [{ type, frame: bytes }] : []));
+    this.sendToKeepers(...frames, { type: Type.Settled, node, number: this.#counted }, ...saves);
   }
 
-  sendToKeepers(frame: FromApp): void {
+  sendToKeepers(...frames: readonly FromApp[]): void {
     for (const link of this.#covering)
       try {
-        if (link.service?.keeps === true) link.send(frame);
+        if (link.service?.keeps === true) for (const frame of frames) link.send(frame);
       } catch (error) {
-        // The queue is full, or the link has ended: that node cannot go on with the sockets.
+        // The queue is full, or the link has ended: that node cannot go on with the sockets, and nothing follows what it
+        // has not got.
         debug("%s is not told of a lost node: %s", link.nodeName, error);
       }
   }

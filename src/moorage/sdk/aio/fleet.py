@@ -424,6 +424,9 @@ class Fleet:
         for node_link in self._alive():
             if node_link.link.session.id and node_link.link.hello.keeps:
                 for frame in frames:
+                    if not node_link.link.session.fits(len(frame)):
+                        # That node cannot go on with the sockets: nothing follows what it has not got.
+                        break
                     node_link.link.put(frame)
 
     def _follow_home(self) -> None:
