@@ -100,7 +100,13 @@ def process() -> Iterator[MoorageProcess]:
 
 def test_dev_prints_what_it_prints_with_one_worker(process: MoorageProcess) -> None:
     printed = [line for line in process.lines if not line.startswith("{")]
-    assert [line.split()[0] for line in printed] == ["Connection", "Clients", "Health", "Metrics"]
+    assert [line.split()[0] for line in printed] == [
+        "Connection",
+        "Clients",
+        "Dashboard",
+        "Health",
+        "Metrics",
+    ]
     assert states(process) == dict.fromkeys(names(), "ready")
 
 

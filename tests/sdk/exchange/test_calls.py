@@ -27,7 +27,7 @@ def calls(manager: Manager) -> Calls:
     inbox = Inbox(print)
     methods = (
         *("opened", "closed", "left", "upgraded", "moved", "recover", "parked", "back"),
-        *("freeze", "adopt", "released", "resume"),
+        *("freeze", "adopt", "released", "resume", "trace"),
     )
     dispatcher: Any = type("Dispatcher", (), dict.fromkeys(methods))
     inbox.serve(dispatcher, lambda: manager.members, told=print, query=print)
