@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.sdk.link.lost_nodes import LostNodes, all_again
+from moorage.sdk.link.lost_nodes import LostNodes, all_again, fitting
 from moorage.sdk.link.planner import Planner
 from moorage.sdk.link.session import Session
 from moorage.wire.moorage import v1
@@ -96,3 +96,13 @@ def test_what_a_new_home_forwards() -> None:
         v1.Again(v1.Emit(0, To("/"), 0, b'421["a"]', 4)),
         v1.Again(v1.Emit(0, To("/"), 0, b"42[1]", 5)),
     ]
+
+
+def test_nothing_follows_a_frame_that_does_not_fit() -> None:
+    session = greeted()
+    session.max_queue_bytes = 100
+    put = []
+    for frame in fitting(session, [b"x" * 60, b"y" * 60, b"z"]):
+        session.put(frame)
+        put.append(frame[:1])
+    assert put == [b"x"]

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from moorage.sdk.aio.link import INSTANCE_BYTES, MAX_SECONDS, Link
 from moorage.sdk.errors import MoorageError, QueueFull, SessionLost, UsageError
 from moorage.sdk.link.connection_string import ConnectionString
-from moorage.sdk.link.lost_nodes import LostNodes, all_again
+from moorage.sdk.link.lost_nodes import LostNodes, all_again, fitting
 from moorage.sdk.link.merged import Merged
 from moorage.sdk.link.planner import Aim, NodeView, Order, Planner, aim_of, inward, outward, slot_of
 from moorage.sdk.link.ports import FleetReceiver
@@ -423,10 +423,7 @@ class Fleet:
     def _send_to_keepers(self, frames: list[bytes]) -> None:
         for node_link in self._alive():
             if node_link.link.session.id and node_link.link.hello.keeps:
-                for frame in frames:
-                    if not node_link.link.session.fits(len(frame)):
-                        # That node cannot go on with the sockets: nothing follows what it has not got.
-                        break
+                for frame in fitting(node_link.link.session, frames):
                     node_link.link.put(frame)
 
     def _follow_home(self) -> None:

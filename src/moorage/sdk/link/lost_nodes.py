@@ -4,6 +4,7 @@ carried out. One of them goes on with its clients' sockets. In the Node.js SDK: 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 import msgspec
@@ -77,6 +78,12 @@ def _untaken(out: Outgoing) -> list[tuple[int, int, FromApp]]:
 
 def _plain(frame: FromApp) -> FromApp:
     return frame.frame if isinstance(frame, v1.Again) else frame
+
+
+def fitting(session: Session, frames: Iterable[bytes]) -> Iterator[bytes]:
+    """The frames up to the first one for which the session's queue has no room. Its node cannot go on with
+    the sockets then, so nothing may follow what it has not got."""
+    return takewhile(lambda frame: session.fits(len(frame)), frames)
 
 
 def all_again(frames: Iterable[FromApp]) -> Iterator[bytes]:
