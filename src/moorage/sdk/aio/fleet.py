@@ -117,12 +117,10 @@ class Fleet:
         self._home = link
         self.session: Session = link.session
         """The session of the home."""
+        # As the methods of `Link`, which they are while there is one link.
         self.send: Callable[[FromApp], None] = link.send
-        """Queue one frame; as `Link.send`."""
         self.ask: Callable[[Make, Answers, float | None], int] = link.ask
-        """Queue a request; as `Link.ask`."""
         self.request: _Request = link.request
-        """Ask, and wait for the end of the answer; as `Link.request`."""
 
     def _add_link(self, view: NodeView) -> NodeLink:
         node_link = NodeLink(self, view)
@@ -288,8 +286,7 @@ class Fleet:
             if node_link is None or not node_link.view.alive:
                 raise SessionLost(_GONE)
             return node_link.link.ask(lambda ref: _with_ref(frame, ref), answers, timeout)
-        self._counts.ref += 1
-        ref = self._counts.ref
+        self._counts.ref = ref = self._counts.ref + 1
         links = self._send_all(_with_ref(frame, ref))
         merged, now = Merged(ref, answers, len(links)), self._loop.time()
         for node_link in links:
