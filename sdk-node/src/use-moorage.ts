@@ -48,10 +48,11 @@ export async function connectTo(io: AnyServer, service: Target, options: Connect
     buffers.set(link, buffer);
     return buffer.handler;
   };
-  const closing = watchClose(io);
+  const loading = loadTracing();
+  const closing = watchClose(io, loading);
   try {
     const recovery = wantedRecovery(io, options.quietRecovery === true);
-    const traces = await loadTracing();
+    const traces = await loading;
     const fleet = await Fleet.connect({ ...linkOptions(options), ...recovery, traces, ...service, handlerOf, signal: closing.signal });
     closing.stop();
     const { moorage, context } = install(io, fleet, service, options);
@@ -75,11 +76,13 @@ export async function connectTo(io: AnyServer, service: Target, options: Connect
 
 /** Returns a signal that `io.close()` aborts, until `stop` is called. An app that is stopped before the link is up
  * must not be kept running by the link, nor get clients. */
-function watchClose(io: AnyServer): { signal: AbortSignal; stop: () => void } {
+function watchClose(io: AnyServer, ready: Promise<unknown>): { signal: AbortSignal; stop: () => void } {
   const controller = new AbortController();
   const { close } = io;
-  const watched: typeof close = (done) => {
+  const watched: typeof close = async (done) => {
     controller.abort();
+    // The link must see it before socket.io closes the engine, which a server without an HTTP server gets from the link.
+    await ready;
     return close.call(io, done);
   };
   io.close = watched;

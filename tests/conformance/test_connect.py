@@ -22,8 +22,14 @@ ATTIC = {"azure": INVALID, "node": INVALID, "python": "Unable to connect", "thre
 def test_both_sides_agree_on_the_ids(stage: Stage) -> None:
     stage.define()
     client = stage.client()
-    expected = {"connected": True, "sid": client.sid, "transport": stage.transport, "recovered": False}
-    assert client.state() == expected
+    assert client.state() == {
+        "connected": True,
+        "sid": client.sid,
+        "transport": stage.transport,
+        "recovered": False,
+        "pid": None,
+        "offset": None,
+    }
     assert stage.space.call("handshake", sid=client)["connection"] == client.connection
     assert stage.space.call("sids") == [client.sid]
 

@@ -61,6 +61,8 @@ export class Fleet extends EventEmitter<LinkEvents> implements LinkOwner {
       fleet.#connecting = { resolve, reject };
       options.signal?.addEventListener("abort", () => fleet.#abort(), { once: true });
       fleet.#dial(fleet.#planner.add());
+      // A signal tells of its abort once.
+      if (options.signal?.aborted) fleet.#abort();
     });
   }
 

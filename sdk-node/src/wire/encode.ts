@@ -5,7 +5,7 @@
 // one run on Node.js 20, encode + decode in ns: this code 158 + 137, @msgpack/msgpack 3.1 384 + 357, msgpackr 2.1 490
 // + 216 (20 frames a batch); this code 337 + 232, 1168 + 814, 877 + 408 (one frame a batch).
 
-import { Type, type FromApp, type To } from "./frames.js";
+import { Type, type FromApp, type To, type Save, type SavedAgain } from "./frames.js";
 import type { Writer } from "./writer.js";
 
 /** Appends `frame` to `out`. The caller must pass whole, non-negative numbers. */
@@ -131,7 +131,7 @@ function encodeRare(out: Writer, frame: Rare): void {
       else encodeFrame(out, frame.frame);
       return;
     case Type.Save:
-      if ("frame" in frame) return out.raw(frame.frame);
+      if (isEncoded(frame)) return out.raw(frame.frame);
       out.array(4);
       out.uint(frame.type);
       out.str(frame.namespace);
@@ -193,4 +193,8 @@ function selection(out: Writer, to: To): void {
   out.str(to.namespace);
   out.strs(to.rooms);
   out.strs(to.excluded);
+}
+
+function isEncoded(frame: Save | SavedAgain): frame is SavedAgain {
+  return Object.hasOwn(frame, "frame");
 }
