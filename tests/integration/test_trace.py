@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from moorage.control.trace.desk import MAX_STREAMS
 from moorage.control.trace.stream import MAX_BYTES
+from moorage.control.trace.streams import MAX_STREAMS
 from tests.support.app_link import AppServer
 from tests.support.rawhttp import clients
 from tests.support.rawws import WebSocket

@@ -28,7 +28,7 @@ from moorage.control.adminui.server import AdminUi
 from moorage.control.adminui.stats import STATS, Sockets, Stats, StatsQuery
 from moorage.control.dashboard import routes as dashboard
 from moorage.control.rest import Count
-from moorage.control.trace.desk import Traces
+from moorage.control.trace.streams import Traces
 from moorage.edge.http.forwarded import TrustedProxies
 from moorage.edge.limits.networks import counted_address
 from moorage.hub.inspect.census import Census

@@ -265,7 +265,7 @@ class Service:
             list_nodes=self._nodes,
             known=self._known,
             count=self._count_admin,
-            more=[self.tracing.desk.operation(self.admin.audit.note)],
+            more=[self.tracing.streams.operation(self.admin.audit.note)],
         )
 
     def _known(self) -> list[Known]:
@@ -379,7 +379,7 @@ class Service:
             self.admin.keys.replace(config.admin.read_key, config.admin.operate_key)
         self.keys.replace(config.keys.primary, config.keys.secondary or None)
         self.node.configure(_hubs(config), allow_unlisted_hubs=config.allow_unlisted_hubs)
-        self.admission.door.reload(config.server)
+        self.admission.client_limits.reload(config.server)
         self.relay.reload(config.server.tls.ca_file)
         if self.port.tls is not None:
             try:
@@ -393,7 +393,7 @@ class Service:
         `drain=False` closes everything at once."""
         self._ready = False
         self.node.draining = True
-        self.tracing.desk.stop()
+        self.tracing.streams.stop()
         if drain:
             await self._drain(self.config.shutdown)
         else:

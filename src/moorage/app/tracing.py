@@ -8,7 +8,7 @@ from moorage.auth import claimed_user
 from moorage.cluster.router import Router
 from moorage.cluster.trace.traces import Traces
 from moorage.config.model import Config
-from moorage.control.trace.desk import Desk
+from moorage.control.trace.streams import Streams
 from moorage.edge.clients.admission import Admission
 from moorage.hub.node import Node
 from moorage.hub.trace.tracer import Tracer
@@ -28,7 +28,7 @@ class Tracing:
             name=config.cluster.shown_name,
             clock=node.clock,
         )
-        self.desk = Desk(self.traces, payloads=config.admin.trace_payloads, clock=time.time)
+        self.streams = Streams(self.traces, payloads=config.admin.trace_payloads, clock=time.time)
 
     def listen(self, admission: Admission) -> None:
         """Show clients that are refused before the hub knows them."""
@@ -43,7 +43,7 @@ class Tracing:
         """The configuration may have other keys, and who watches has shown one of the former ones."""
         before, self._keys = self._keys, (config.admin.read_key, config.admin.operate_key)
         if self._keys != before:
-            self.desk.keys_changed()
+            self.streams.keys_changed()
 
     def tick(self, now: float) -> None:
         """Hand on what was seen."""

@@ -263,8 +263,8 @@ NOT_FOUND: Final = Outcome(found=False)
 
 
 def merged(outcomes: Iterable[Outcome], limit: int = 0) -> Outcome:
-    """One outcome for what several nodes did. `limit` is that of `ListGroup`: the merged page holds at
-    most so many members. An app server with clients on several nodes becomes one row."""
+    """One outcome for what several nodes did. `limit` is that of `ListGroup`: the merged page holds no
+    more members than that. An app server with clients on several nodes becomes one row."""
     parts = tuple(outcomes)
     members = sorted(chain.from_iterable(part.members for part in parts), key=lambda row: row.connection_id)
     sockets: dict[str, list[Iterable[list[Found]]]] = {}

@@ -27,7 +27,7 @@ from moorage.wire.errors import UsageError
 CONNECT_SECONDS: Final = 3.0
 PING_SECONDS: Final = 2.0
 MAX_PINGS: Final = 2
-"""A server that leaves so many pings unanswered is given up."""
+"""Number of unanswered pings after which a server is given up."""
 BACK_OFF: Final = (0.1, 2.0)
 """The shortest and the longest pause between two rounds of attempts, in seconds."""
 CHUNK_SECONDS: Final = 10.0

@@ -11,7 +11,7 @@ import msgspec
 from moorage.control.admin.keys import AdminKeys
 from moorage.control.admin.questions import Questions
 from moorage.control.adminui.stats import STATS, NodeStats, StatsQuery
-from moorage.control.trace.desk import Traces
+from moorage.control.trace.streams import Traces
 from moorage.hub.node import Node
 from moorage.hub.turns import Intake
 from moorage.wire.commands import FetchSockets, Found, Outcome, Selection

@@ -13,7 +13,7 @@ from moorage.control.adminui import orders, packets
 from moorage.control.adminui.asking import Asking
 from moorage.control.adminui.packets import Goodbye, Login, Order
 from moorage.control.adminui.viewer import Viewer
-from moorage.control.trace.desk import Note
+from moorage.control.trace.streams import Note
 from moorage.hub.hub import AppServer, Capabilities, Client
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained, Faults

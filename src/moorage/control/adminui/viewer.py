@@ -11,7 +11,7 @@ from moorage.control.admin.keys import Role
 from moorage.control.adminui import rows
 from moorage.control.adminui.changes import Event, New, Upgraded, changes
 from moorage.control.adminui.stats import NodeStats, shown
-from moorage.control.trace.desk import Traces
+from moorage.control.trace.streams import Traces
 from moorage.wire.commands import Found, Selection
 from moorage.wire.groups import namespace_group
 from moorage.wire.trace.messages import Traced

@@ -13,7 +13,7 @@ from moorage.auth import AccessKeys, AuthSettings, Claims
 from moorage.edge.clients.log import ClientLog
 from moorage.edge.http.forwarded import TrustedProxies
 from moorage.edge.http.origins import Origins
-from moorage.edge.limits.door import Door, Meter
+from moorage.edge.limits.clients import ClientLimits, Meter
 from moorage.edge.settings import CorsSettings, ServerSettings
 from moorage.hub.hub import Connection
 from moorage.hub.node import Node
@@ -70,7 +70,7 @@ class Admission:
         self._wall_clock = wall_clock
         self.admin_hub = ""
         """The hub of Socket.IO's Admin UI; empty if it may not connect."""
-        self.door = Door(server, node.settings_of, node.clock)
+        self.client_limits = ClientLimits(server, node.settings_of, node.clock)
         self.refused: Callable[[str, str, bool, PeerError], object] = _nobody
         """Told of a client that is refused here: the hub, the token ("" if there is none), and whether it is
         valid."""
@@ -138,9 +138,9 @@ class Admission:
         claims: Claims | None = None
         try:
             # First, because a signature costs more to check than an address.
-            self.door.check_address(hub, client_address)
+            self.client_limits.check_address(hub, client_address)
             claims, query_is_ours = self._claims(hub, scheme, query, gathered)
-            self.door.check_user(hub, None if claims is None else claims.user_id)
+            self.client_limits.check_user(hub, None if claims is None else claims.user_id)
             check_host(gathered.get("host", ()))
         except PeerError as error:
             self.refused(hub, token, claims is not None, error)
@@ -170,7 +170,9 @@ class Admission:
 
     def meter(self, connection: Connection, headers: Headers, address: Callable[[], str]) -> Meter | None:
         """What counts the messages of a new transport; None if its hub has no limit."""
-        return self.door.meter(connection, lambda: self._proxies.client(address(), _gathered(headers)))
+        return self.client_limits.meter(
+            connection, lambda: self._proxies.client(address(), _gathered(headers))
+        )
 
     def _claims(
         self, hub: str, scheme: str, query: dict[str, list[str]], headers: dict[str, list[str]]

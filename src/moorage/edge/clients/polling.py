@@ -15,7 +15,7 @@ from moorage.edge.http.protocol import TURN, Turn
 from moorage.edge.http.refusals import error_body
 from moorage.edge.http.replies import Send, preflight, respond
 from moorage.edge.http.upgrade import parse_query
-from moorage.edge.limits.door import Meter
+from moorage.edge.limits.clients import Meter
 from moorage.edge.relay.relay import Relay
 from moorage.edge.unconfirmed import TRANSPORT, unconfirmed
 from moorage.engine.upgrade import State

@@ -11,7 +11,7 @@ from picows import WSFrame, WSMsgType, WSTransport
 
 from moorage.edge.clients.admission import Admission
 from moorage.edge.http.upgrade import MAX_READ, ClientProtocol, UpgradeRequest, tcp_of
-from moorage.edge.limits.door import Meter
+from moorage.edge.limits.clients import Meter
 from moorage.edge.relay.relay import Relay
 from moorage.edge.sockets import Socket, Sweep, reason_of
 from moorage.edge.unconfirmed import unconfirmed

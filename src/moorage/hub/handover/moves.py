@@ -33,7 +33,7 @@ KEPT_BYTES: Final = 64 * 1024 * 1024
 ACKS: Final = 1 << 20
 """Distance of the ack ids that are assumed of two app servers that were lost."""
 LOSSES: Final = 256
-"""After so many losses they begin again: ack ids of app servers are below 2^30."""
+"""Number of losses after which they begin again: ack ids of app servers are below 2^30."""
 
 Done = Callable[[int, tuple[str, ...]], object]
 Disconnect = Callable[[Connection, Reason], object]

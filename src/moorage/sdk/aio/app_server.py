@@ -161,9 +161,9 @@ class Moorage(AppServerBase):
         sigterm = DelayedSigterm(lambda: loop.call_soon_threadsafe(begin))
 
     async def close(self, drain: float = 0.0) -> None:
-        """Leave the hub. `drain`: take no new clients, and give those there are so many seconds first.
-        Then the service closes them, and they reconnect to other app servers. Disconnect handlers
-        have run, or had 5 seconds, when this returns. Idempotent."""
+        """Leave the hub. `drain`: seconds for which it takes no new clients and the present ones may
+        leave by themselves. Then the service closes them, and they reconnect to other app servers.
+        Disconnect handlers have run, or had 5 seconds, when this returns. Idempotent."""
         if not self.link.closed:
             await self.link.drain(drain, lambda: not self._engine.by_number)
         deadline = asyncio.get_running_loop().time() + HANDLER_SECONDS

@@ -170,9 +170,9 @@ class Link:
             socket.break_off(LINK_CLOSED)
 
     async def close(self, drain: float = 0.0, *, empty: Callable[[], bool] = lambda: False) -> None:
-        """Leave. `drain`: ask for no new clients and give the present ones so many seconds first, or
-        until they are gone, as `empty` tells. Then the service ends them, so that they come back to
-        another app server. Idempotent."""
+        """Leave. `drain`: seconds for which it asks for no new clients and the present ones may leave by
+        themselves; fewer if they are gone, as `empty` tells. Then the service ends them, so that they come
+        back to another app server. Idempotent."""
         if self._ended is not None:
             return
         if drain > 0:

@@ -211,9 +211,9 @@ class ThreadedMoorage(AppServerBase):
         sigterm = DelayedSigterm(lambda: threading.Thread(target=hand_over, name="moorage-leave").start())
 
     def close(self, drain: float = 0.0) -> None:
-        """Leave the hub. `drain`: take no new clients, and give those there are so many seconds first.
-        Then the service closes them, and they reconnect to other app servers. Disconnect handlers
-        have run, or had 5 seconds, when this returns. Idempotent."""
+        """Leave the hub. `drain`: seconds for which it takes no new clients and the present ones may
+        leave by themselves. Then the service closes them, and they reconnect to other app servers.
+        Disconnect handlers have run, or had 5 seconds, when this returns. Idempotent."""
         if self.link.left_behind:
             self.detach()
             return

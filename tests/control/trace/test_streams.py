@@ -11,8 +11,8 @@ import pytest
 from moorage.control.admin.callers import Caller
 from moorage.control.admin.keys import Role
 from moorage.control.admin.operations import Call
-from moorage.control.trace.desk import MAX_STREAMS, Desk
 from moorage.control.trace.query import TraceQuery
+from moorage.control.trace.streams import MAX_STREAMS, Streams
 from moorage.wire.errors import PeerError
 from moorage.wire.trace.messages import Traced
 from moorage.wire.trace.scope import Scope
@@ -21,7 +21,7 @@ SCOPE = {"type": "http", "method": "GET", "asgi": {"spec_version": "2.3"}}
 
 
 class Traces:
-    """`control.trace.desk.Traces`."""
+    """`control.trace.streams.Traces`."""
 
     def __init__(self) -> None:
         self.takers: dict[str, Callable[[Traced], object]] = {}
@@ -37,13 +37,13 @@ class Traces:
 
 
 class Place:
-    """A desk, and what it noted."""
+    """The streams of a node, and what was noted of them."""
 
     def __init__(self, *, payloads: bool = True) -> None:
         self.traces = Traces()
         self.notes: list[tuple[Any, ...]] = []
-        self.desk = Desk(self.traces, payloads=payloads, clock=lambda: 0.0)
-        self.operation = self.desk.operation(lambda *note: self.notes.append(note))
+        self.streams = Streams(self.traces, payloads=payloads, clock=lambda: 0.0)
+        self.operation = self.streams.operation(lambda *note: self.notes.append(note))
 
     async def open(self, role: Role = Role.OPERATE, **query: Any) -> Any:
         """The response to a request."""
@@ -71,14 +71,14 @@ async def test_a_stream_from_begin_to_end() -> None:
     place = Place()
     client = Client(await place.open(user="ada"))
     assert place.traces.scopes == [Scope(user="ada")]
-    assert len(place.desk) == 1
+    assert len(place.streams) == 1
     place.traces.takers["1"](Traced("1", "n", (), 0, 1, False))
     while not any(b"watching" in each for each in client.sent):
         await asyncio.sleep(0)
     client.gone.set()
     await client.task
     assert not place.traces.takers
-    assert len(place.desk) == 0
+    assert len(place.streams) == 0
     assert place.notes == []
 
 
@@ -104,7 +104,7 @@ async def test_too_many() -> None:
     clients[0].gone.set()
     await clients[0].task
     clients.append(Client(await place.open(user="ada")))
-    place.desk.keys_changed()
+    place.streams.keys_changed()
     for client in clients[1:]:
         await client.task
         assert b"admin-keys-changed" in client.sent[-2]
@@ -114,7 +114,7 @@ async def test_too_many() -> None:
 async def test_a_drain() -> None:
     place = Place()
     client = Client(await place.open(user="ada"))
-    place.desk.stop()
+    place.streams.stop()
     await client.task
     assert b"draining" in client.sent[-2]
     with pytest.raises(PeerError, match="draining"):

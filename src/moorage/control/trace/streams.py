@@ -47,7 +47,7 @@ class Traces(Protocol):
         """End a watch everywhere."""
 
 
-class Desk:
+class Streams:
     """`payloads` is the setting `admin.trace_payloads`, `clock` gives epoch seconds."""
 
     def __init__(self, traces: Traces, *, payloads: bool, clock: Callable[[], float]) -> None:

@@ -39,7 +39,7 @@ class Meter:
         return ""
 
 
-class Door:
+class ClientLimits:
     """The limits of one node."""
 
     def __init__(
