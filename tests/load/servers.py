@@ -55,7 +55,7 @@ def python_server(ping: float = 25.0) -> Iterator[Server]:
     for namespace in ("/", "/admin"):
         _handle(sio, namespace, behaviour)
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    config = uvicorn.Config(socketio.ASGIApp(sio), log_level="critical", ws_ping_interval=None)
+    config = uvicorn.Config(socketio.ASGIApp(sio), log_config=None, ws_ping_interval=None)
     web = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(web.serve([listener])))
     thread.start()
