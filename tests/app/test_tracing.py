@@ -119,6 +119,8 @@ async def test_a_room_a_connection_and_an_app_server(service: MoorageProcess) ->
             news = (await room.named("news")).data
             assert (news["recipients"], news["connection"], news["app_server"]) == (2, None, "web")
             assert [each for each in room.short if "news" in each] == [("out", "event", "news")]
+            # The two streams are read one beside the other.
+            await app.until(lambda events: any(each.data.get("state") == "opened" for each in events))
             opened = next(each.data for each in app.events if each.data.get("state") == "opened")
             async with TraceStream(service, connection=opened["connection"]) as one:
                 await first.sio.emit("said")
