@@ -266,7 +266,7 @@ def test_a_pid_or_an_offset_that_nobody_has_given(cell: Cell) -> None:
 def test_a_pid_that_belongs_to_somebody_else(
     cell_of: Callable[..., Cell], sdk: str, transport: str, running: MoorageProcess
 ) -> None:
-    """Natively whoever has a `pid` gets its socket."""
+    """Natively any client with a `pid` gets its socket."""
     with ended(cell_of(sdk, transport)) as cell:
 
         def token(user: str) -> dict[str, str]:

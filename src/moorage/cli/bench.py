@@ -191,7 +191,7 @@ def bench(scenario: str, **options: Any) -> None:
 
 
 def _run(run: Run) -> Result:
-    """Ctrl-C ends the load, and what has been measured is the result; a second one ends the command."""
+    """Ctrl-C ends the load, and the result has what was measured so far; a second one ends the command."""
     import asyncio
     import signal
 
