@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from moorage.cli.bench import Duration, Pair, bench
+from moorage.cli.main import app
 from tests.cli.test_main import run
 from tests.load.servers import Server, documented, python_server
 from tests.support.pages import lines
@@ -160,13 +161,13 @@ def test_no_server(options: tuple[str, ...], said: str) -> None:
     ],
 )
 def test_wrong_usage(options: tuple[str, ...], said: str) -> None:
-    done = CliRunner().invoke(bench, ["echo", *options])
+    done = CliRunner().invoke(app, ["bench", "echo", *options])
     assert done.exit_code == 2
     assert said in done.output
 
 
 def test_more_senders_than_clients() -> None:
-    done = CliRunner().invoke(bench, ["fanout", "--url", "x", "--clients", "1", "--senders", "2"])
+    done = CliRunner().invoke(app, ["bench", "fanout", "--url", "x", "--clients", "1", "--senders", "2"])
     assert (done.exit_code, "--senders must not exceed --clients" in done.output) == (2, True)
 
 
