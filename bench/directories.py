@@ -18,8 +18,8 @@ from typing import Any
 from bench.simulated import HUB, Load, Placement
 from moorage.cluster.directory import HASH_BYTES, SNAPSHOT_GROUPS, Directory
 from moorage.cluster.memory import MemoryNetwork
-from moorage.wire import cluster
-from moorage.wire.cluster import Acknowledged, Delta, Envelope, Snapshot, WantGroups
+from moorage.wire.cluster import messages
+from moorage.wire.cluster.messages import Acknowledged, Delta, Envelope, Snapshot, WantGroups
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,16 @@ def _deltas(
 ) -> float:
     """CPU for one entry, in microseconds: half of them go, half are new, all of groups at random."""
     rng = random.Random(size)
-    messages = []
+    encoded = []
     for _ in range(count):
         node = rng.randrange(len(names))
         numbers[names[node]] += 1
         other = by_node[rng.randrange(len(names))]
         body = Delta(numbers[names[node]], _some(rng, other, size // 2), _some(rng, by_node[node], size // 2))
-        messages.append(cluster.encode(Envelope(names[node], body)))
+        encoded.append(messages.encode(Envelope(names[node], body)))
     began = time.process_time()
-    for message in messages:
-        envelope = cluster.decode(message)
+    for message in encoded:
+        envelope = messages.decode(message)
         assert isinstance(envelope.body, Delta)
         directory.delta(envelope.origin, envelope.body)
     return (time.process_time() - began) / (count * size) * 1e6
@@ -130,7 +130,7 @@ class SmallCluster:
 
     def _tell_of(self, name: str) -> Callable[[str | None, Any], object]:
         def tell(to: str | None, body: Any) -> None:
-            message = cluster.encode(Envelope(name, body))
+            message = messages.encode(Envelope(name, body))
             if to is None:
                 self._brokers[name].send_all(message)
             else:
@@ -139,7 +139,7 @@ class SmallCluster:
         return tell
 
     def _receive(self, name: str, message: bytes) -> None:
-        envelope = cluster.decode(message)
+        envelope = messages.decode(message)
         body, directory = envelope.body, self.directories[name]
         self.received[type(body).__name__] += 1
         if isinstance(body, Delta):

@@ -15,8 +15,9 @@ from fuzz.target import Target
 from moorage.edge.tcp.header import SIGNATURE, ProxyHeader, Source, proxy_header
 from moorage.engine.session import EngineSession
 from moorage.engine.upgrade import Step
-from moorage.wire import cluster, commands, engineio, socketio, streams
+from moorage.wire import commands, engineio, socketio
 from moorage.wire.azure import cloudevents, dataplane, tunnel_frames
+from moorage.wire.cluster import messages, streams
 from moorage.wire.deflate.messages import inflate
 from moorage.wire.deflate.negotiation import ANSWER, negotiate
 from moorage.wire.errors import PeerError
@@ -209,21 +210,21 @@ def _dataplane_url(call: tuple[str, str, str, str, bytes]) -> None:
 _FILTERED = commands.Selection(
     filter=compiled.compile_filter("'g' in groups and userId eq 'u'"), excluded=("c",)
 )
-BODIES_OF_NODES: list[cluster.Body] = [
+BODIES_OF_NODES: list[messages.Body] = [
     commands.Send("app", _FILTERED, b'42["x"]'), commands.SendToConnection("app", "c1", b"42[]"),
     commands.Invoke("app", commands.Selection(group="g"), b"42[]", 5.0), commands.Exists("app", _FILTERED),
     commands.JoinGroups("app", commands.Selection(user="u"), ("g", "h")), commands.ListGroup("app", "g", 10),
-    commands.FetchSockets("app", commands.EVERYONE, "/", 5.0, 10**12, "s1"), cluster.Finished(("s1",)),
-    commands.TellServers("app", "/", b'42["x"]', "s1", 1.0), cluster.Refused("too-many-groups", "at most 5"),
-    cluster.Result(True, 3, (commands.Member("c1", None),), False, 0, 2), cluster.Answer("s", b"43[]"),
-    cluster.Sockets("s1", (cluster.Socket("s", "c", "u", 10**12, ("r",), b"{}"),)),
+    commands.FetchSockets("app", commands.EVERYONE, "/", 5.0, 10**12, "s1"), messages.Finished(("s1",)),
+    commands.TellServers("app", "/", b'42["x"]', "s1", 1.0), messages.Refused("too-many-groups", "at most 5"),
+    messages.Result(True, 3, (commands.Member("c1", None),), False, 0, 2), messages.Answer("s", b"43[]"),
+    messages.Sockets("s1", (messages.Socket("s", "c", "u", 10**12, ("r",), b"{}"),)),
 ]  # fmt: skip
-MESSAGES = [cluster.encode(cluster.Envelope("n1", body, 7, "i", 1, 2, ("n2",))) for body in BODIES_OF_NODES]
+MESSAGES = [messages.encode(messages.Envelope("n1", body, 7, "i", 1, 2, ("n2",))) for body in BODIES_OF_NODES]
 
 
 def _node_message(data: bytes) -> None:
-    found = cluster.decode(data)
-    assert cluster.encode(cluster.decode(cluster.encode(found))) == cluster.encode(found)
+    found = messages.decode(data)
+    assert messages.encode(messages.decode(messages.encode(found))) == messages.encode(found)
 
 
 NUMBERED = [

@@ -21,7 +21,7 @@ from moorage.hub.ports import RefusedError
 from moorage.sdk.link.lost_nodes import again
 from moorage.sdk.link.planner import Aim, NodeView, Order, Planner, aim_of
 from moorage.sdk.link.session import Counts, Session, WrongNode
-from moorage.wire.cluster import VERSION, Alive
+from moorage.wire.cluster.messages import VERSION, Alive
 from moorage.wire.moorage import v1
 from tests.cluster.nodes import NodeWorld
 from tests.cluster.users import Done, Gathered, User

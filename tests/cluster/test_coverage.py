@@ -7,7 +7,7 @@ import pytest
 from moorage.cluster.coverage import COVER_SECONDS, Coverage
 from moorage.cluster.membership import LISTEN, Member
 from moorage.hub.hub import AppServer, Guest
-from moorage.wire.cluster import VERSION, Alive
+from moorage.wire.cluster.messages import VERSION, Alive
 from moorage.wire.commands import EVERYONE, JoinGroups, Send, TellServers
 from moorage.wire.groups import namespace_group
 from moorage.wire.handshake import Handshake

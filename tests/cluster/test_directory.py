@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from moorage.cluster.directory import HASH_BYTES, SNAPSHOT_GROUPS, SWEEP_GROUPS, Directory, hash_of
-from moorage.wire.cluster import Acknowledged, Delta, Snapshot, WantGroups
+from moorage.wire.cluster.messages import Acknowledged, Delta, Snapshot, WantGroups
 
 HUB = "hub"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.wire.cluster import Acknowledged
+from moorage.wire.cluster.messages import Acknowledged
 from tests.cluster.test_directory import HUB, World, visible
 
 STEPS = st.lists(

@@ -8,8 +8,9 @@ import pytest
 from moorage.cluster.arrivals import MAX_WAITING
 from moorage.cluster.router import GRACE, OWN_WORK, WAIT
 from moorage.cluster.streams.streams import FORGED, GARBAGE, OVERFLOW, OWN_ID, STRANGER
-from moorage.wire import streams as wire
-from moorage.wire.cluster import Answer, Envelope, encode
+from moorage.wire.cluster import streams as wire
+from moorage.wire.cluster.messages import Answer, Envelope, encode
+from moorage.wire.cluster.streams import ALL, BEAT, DIRECT
 from moorage.wire.commands import (
     EVERYONE,
     CloseConnections,
@@ -26,7 +27,6 @@ from moorage.wire.commands import (
 )
 from moorage.wire.filters.compiled import Filter
 from moorage.wire.moorage.rows import Chunk
-from moorage.wire.streams import ALL, BEAT, DIRECT
 from tests.cluster.nodes import Nodes, Reply
 from tests.hub.fakes import HUB, heard
 

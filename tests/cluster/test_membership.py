@@ -16,7 +16,7 @@ from moorage.cluster.membership import (
 )
 from moorage.cluster.memory import MemoryNetwork
 from moorage.cluster.router import Router
-from moorage.wire.cluster import VERSION, Alive, Goodbye
+from moorage.wire.cluster.messages import VERSION, Alive, Goodbye
 from moorage.wire.commands import EVERYONE, Command, Exists, Selection, Send
 from tests.cluster.nodes import NodeWorld, Reply
 from tests.hub.fakes import HUB, RecordingPeer, heard, sink_of

@@ -8,7 +8,7 @@ from moorage.cluster.coverage import Coverage
 from moorage.cluster.membership import Member
 from moorage.cluster.router import GRACE, WAIT
 from moorage.hub.hub import AppServer, Connection
-from moorage.wire.cluster import VERSION, Alive
+from moorage.wire.cluster.messages import VERSION, Alive
 from moorage.wire.commands import (
     EVERYONE,
     Exists,

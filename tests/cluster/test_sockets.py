@@ -7,7 +7,7 @@ import json
 import pytest
 
 from moorage.cluster.sockets import incoming, outgoing
-from moorage.wire.cluster import Socket
+from moorage.wire.cluster.messages import Socket
 from moorage.wire.commands import Found
 from moorage.wire.moorage.listing import SharedHeaders, pack
 

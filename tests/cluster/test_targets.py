@@ -6,7 +6,7 @@ import pytest
 
 from moorage.cluster.directory import Directory, hash_of
 from moorage.cluster.targets import EXPECT_SECONDS, Targets
-from moorage.wire.cluster import Acknowledged, Alive, Delta, Envelope, Snapshot, WantGroups
+from moorage.wire.cluster.messages import Acknowledged, Alive, Delta, Envelope, Snapshot, WantGroups
 from moorage.wire.commands import (
     EVERYONE,
     CloseConnections,

@@ -57,7 +57,7 @@ from moorage.hub.observers import Observers
 from moorage.hub.settings import HubSettings
 from moorage.metrics.metrics import Metrics
 from moorage.wire import ids
-from moorage.wire.cluster import VERSION, Alive
+from moorage.wire.cluster.messages import VERSION, Alive
 from moorage.wire.deflate.messages import Packer
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import UNKNOWN_PATH

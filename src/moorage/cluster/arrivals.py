@@ -16,7 +16,7 @@ from moorage.cluster.sockets import outgoing
 from moorage.hub.commands.deliver import deliver_to_one
 from moorage.hub.node import Node
 from moorage.hub.turns import Intake, Job, Turns
-from moorage.wire.cluster import Answer, Envelope, Finished, Packets, Part, Refused, Result, Sockets
+from moorage.wire.cluster.messages import Answer, Envelope, Finished, Packets, Part, Refused, Result, Sockets
 from moorage.wire.commands import (
     Command,
     FetchSockets,

@@ -13,7 +13,7 @@ from moorage.cluster.router import Router
 from moorage.hub.hub import AppServer, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Answers, Reply
-from moorage.wire.cluster import Envelope, Mark, Uncovered
+from moorage.wire.cluster.messages import Envelope, Mark, Uncovered
 from moorage.wire.commands import Ask, Cast, Outcome, Write
 from moorage.wire.moorage.coverage import NodeRow
 

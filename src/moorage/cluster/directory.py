@@ -22,7 +22,7 @@ from hashlib import blake2b
 from typing import Final
 
 from moorage import logs
-from moorage.wire.cluster import Acknowledged, Delta, Snapshot, WantGroups
+from moorage.wire.cluster.messages import Acknowledged, Delta, Snapshot, WantGroups
 
 HASH_BYTES: Final = 8
 RETRY_SECONDS: Final = 1.0

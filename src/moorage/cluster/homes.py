@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
-from moorage.wire.cluster import Envelope
+from moorage.wire.cluster.messages import Envelope
 
 MAX_ABSENT: Final = 10_000
 """Instances without a session here that are remembered. The one heard least recently is forgotten first."""

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol
 from msgspec.structs import replace
 
 from moorage import logs
-from moorage.wire.cluster import VERSION, Alive, Goodbye
+from moorage.wire.cluster.messages import VERSION, Alive, Goodbye
 
 INTERVAL: Final = 1.0
 """Seconds between two heartbeats of a node."""

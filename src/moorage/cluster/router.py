@@ -29,8 +29,8 @@ from moorage.cluster.targets import Targets
 from moorage.hub.commands.deliver import LONG, SPECIAL
 from moorage.hub.node import Node
 from moorage.hub.ports import Answers, Reply
-from moorage.wire import cluster
-from moorage.wire.cluster import Beat, Body, Envelope
+from moorage.wire.cluster import messages
+from moorage.wire.cluster.messages import Beat, Body, Envelope
 from moorage.wire.commands import (
     Ask,
     Cast,
@@ -87,10 +87,10 @@ class Router:
         self._arrivals = Arrivals(node, self._send, self.instances, self._when_visible, self._overflow)
         self.handlers: dict[type, Callable[[Envelope], object]] = {}
         """Who takes messages that are no command, answer or heartbeat, by the type of the body."""
-        for kind in get_args(cluster.Groups):
+        for kind in get_args(messages.Groups):
             self.handlers[kind] = self._targets.take
         self.gathered = Gathered(self._send_body, soon or node.later)
-        self.handlers[cluster.Packets] = self._arrivals.take_packets
+        self.handlers[messages.Packets] = self._arrivals.take_packets
         self.forwarding = Forwarding(node, self, connect_timeout=connect_timeout)
         self.membership: Membership | None = None
         """Keeps the list of the other nodes, if `join` was called."""
@@ -103,7 +103,7 @@ class Router:
         self.streams.start(Receive(self._receive, self._hear, self._gap))
 
     def join(
-        self, own: cluster.Alive, describe: Callable[[cluster.Alive], cluster.Alive] = lambda beat: beat
+        self, own: messages.Alive, describe: Callable[[messages.Alive], messages.Alive] = lambda beat: beat
     ) -> None:
         """Announce this node as `own` describes it. From now on, heartbeats decide who is on the list.
         `describe` adds to a heartbeat what changes while the node runs."""
@@ -289,9 +289,9 @@ class Router:
 
     def beat(self, body: Beat) -> None:
         """Tell all other nodes that this one is there, or that it ends."""
-        if isinstance(body, cluster.Alive):
+        if isinstance(body, messages.Alive):
             body = replace(body, clock=self._node.clock())
-            self.streams.beat(cluster.encode(Envelope(self._own, body)))
+            self.streams.beat(messages.encode(Envelope(self._own, body)))
         else:
             self.tell_all(body)
 
@@ -321,7 +321,7 @@ class Router:
             return
         else:
             envelope = Envelope(self._own, command, number)
-        message = cluster.encode(envelope)
+        message = messages.encode(envelope)
         for node in nodes:
             self.streams.send(node, message)
 
@@ -332,7 +332,7 @@ class Router:
         """Send a message to all other nodes."""
         if self.gathered.pending:
             self.gathered.flush()
-        self.streams.send_all(cluster.encode(Envelope(self._own, body, number)))
+        self.streams.send_all(messages.encode(Envelope(self._own, body, number)))
 
     def tell(self, node: str, body: Body) -> None:
         """Send a message that is not answered to one node, behind everything that was sent to it before."""
@@ -350,7 +350,7 @@ class Router:
     def _send(self, to: str, number: int, body: Body) -> None:
         if self.gathered.pending:
             self.gathered.flush()
-        self.streams.send(to, cluster.encode(Envelope(self._own, body, number)))
+        self.streams.send(to, messages.encode(Envelope(self._own, body, number)))
 
     # -- what arrives -----------------------------------------------------------------------------
 
@@ -362,7 +362,7 @@ class Router:
 
     def _read(self, node: str, message: bytes) -> Envelope | None:
         try:
-            envelope = cluster.decode(message)
+            envelope = messages.decode(message)
         except PeerError:
             self.streams.bad_message(GARBAGE)
             return None
@@ -375,7 +375,7 @@ class Router:
         envelope = self._read(node, message)
         if envelope is None or self.membership is None:
             return
-        if isinstance(envelope.body, cluster.Alive):
+        if isinstance(envelope.body, messages.Alive):
             self.membership.alive(node, envelope.body, self._node.clock())
             if node in self._peers:
                 self.recovery.losses.heard(node, envelope.body.clock)
@@ -397,15 +397,15 @@ class Router:
         self.recovery.gap(node)
 
     def _take(self, envelope: Envelope) -> None:
-        if isinstance(envelope.body, cluster.Beat):
-            if self.membership is not None and isinstance(envelope.body, cluster.Goodbye):
+        if isinstance(envelope.body, messages.Beat):
+            if self.membership is not None and isinstance(envelope.body, messages.Goodbye):
                 self.membership.goodbye(envelope.origin)
             return
         handler = self.handlers.get(type(envelope.body))
         if handler is not None:
             handler(envelope)
             return
-        if not isinstance(envelope.body, cluster.Part):
+        if not isinstance(envelope.body, messages.Part):
             self._arrivals.take(envelope)
             return
         request = self._requests.get(envelope.request)
@@ -413,17 +413,17 @@ class Router:
             self._gather(request, envelope.origin, envelope.body)
             self._forget_if_over(request)
 
-    def _gather(self, request: Request, node: str, part: cluster.Part) -> None:
-        if isinstance(part, cluster.Answer):
+    def _gather(self, request: Request, node: str, part: messages.Part) -> None:
+        if isinstance(part, messages.Answer):
             # An ack is bytes, and data of sockets is not. The asker could not read the other kind.
             if isinstance(part.payload, bytes) != isinstance(request.command, FetchSockets):
                 request.answer(node, part.sender, part.payload)
-        elif isinstance(part, cluster.Finished):
+        elif isinstance(part, messages.Finished):
             request.finished(node, part.missing)
-        elif isinstance(part, cluster.Sockets):
+        elif isinstance(part, messages.Sockets):
             if isinstance(request.command, FetchSockets):
                 request.rows(node, part.server, incoming(request.command.namespace, part.rows))
-        elif isinstance(part, cluster.Refused):
+        elif isinstance(part, messages.Refused):
             request.outcome(node, PeerError(CATALOGUE.get(part.reason, INTERNAL), part.detail))
         else:
             request.outcome(node, part.outcome())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from moorage.wire.cluster import Socket
+from moorage.wire.cluster.messages import Socket
 from moorage.wire.commands import Found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from moorage.cluster.directory import Directory
-from moorage.wire.cluster import Acknowledged, Delta, Envelope, Snapshot, WantGroups
+from moorage.wire.cluster.messages import Acknowledged, Delta, Envelope, Snapshot, WantGroups
 from moorage.wire.commands import Command, DrainNode, Inspect, ListGroup, Selection, SendToConnection
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group

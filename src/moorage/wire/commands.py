@@ -3,8 +3,9 @@
 All of them decode to these values and hand them to `hub.node.Node.submit`. A *cast* sends something and has
 no answer from other nodes. A *write* is answered once it is in effect everywhere. An *ask* gathers answers.
 
-Their fields are plain data, so a command also travels between nodes (`wire.cluster`). There a command is an
-array that begins with its tag: a tag is never used again, and a new field goes to the end and has a default.
+Their fields are plain data, so a command also travels between nodes (`wire.cluster.messages`). There a
+command is an array that begins with its tag: a tag is never used again, and a new field goes to the end and
+has a default.
 """
 
 from __future__ import annotations

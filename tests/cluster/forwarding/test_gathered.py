@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from moorage.cluster.forwarding.gathered import MAX_BYTES, Gathered
-from moorage.wire.cluster import Body, Packets
+from moorage.wire.cluster.forwarding import Forward
+from moorage.wire.cluster.messages import Body, Packets
 from moorage.wire.commands import Selection, Send, SendToConnection
-from moorage.wire.forwarding import Forward
 from tests.cluster.nodes import Nodes
 from tests.hub.fakes import HUB, heard
 

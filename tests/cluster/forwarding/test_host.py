@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from moorage.hub.hub import LINK
-from moorage.wire import forwarding, reasons
-from moorage.wire.cluster import Envelope, encode
+from moorage.wire import reasons
+from moorage.wire.cluster import forwarding
+from moorage.wire.cluster.messages import Envelope, encode
 from tests.cluster.forwarding.world import Forwarded
 from tests.hub.fakes import RecordingOpening, heard, sink_of
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from moorage.cluster.forwarding.listing import nodes
 from moorage.cluster.memory import MemoryNetwork
 from moorage.cluster.router import Router
-from moorage.wire.cluster import Alive
+from moorage.wire.cluster.messages import Alive
 from tests.cluster.nodes import NodeWorld
 
 

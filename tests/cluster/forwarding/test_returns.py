@@ -8,7 +8,7 @@ import pytest
 
 from moorage.cluster.forwarding.host import SAVE_SECONDS
 from moorage.hub.hub import Connection
-from moorage.wire import forwarding as wire
+from moorage.wire.cluster import forwarding as wire
 from moorage.wire.commands import JoinGroups, Selection, Send, SendToConnection
 from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.reasons import TRANSPORT_LOST

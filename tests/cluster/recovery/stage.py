@@ -9,7 +9,7 @@ from typing import Any, get_args
 from moorage.cluster.homes import instance_of
 from moorage.cluster.router import Router
 from moorage.hub.recovery.counts import Counts
-from moorage.wire.cluster import Envelope
+from moorage.wire.cluster.messages import Envelope
 from moorage.wire.commands import JoinGroups, LeaveGroups, Selection, Send
 from moorage.wire.groups import room_group
 from moorage.wire.recovery.moving import Moving

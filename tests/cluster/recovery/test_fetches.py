@@ -6,7 +6,7 @@ import pytest
 
 from moorage.cluster.recovery.fetches import MAX_ROUNDS, SECONDS
 from moorage.hub.recovery.causes import FOREIGN, LOST, OFFSET, UNKNOWN, UNREACHED, UNSAVED
-from moorage.wire.cluster import Envelope
+from moorage.wire.cluster.messages import Envelope
 from moorage.wire.commands import JoinGroups, LeaveGroups, Selection, Send
 from moorage.wire.groups import room_group
 from moorage.wire.recovery.moving import Denied, More, Offered, Pushed, Taken

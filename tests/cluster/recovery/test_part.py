@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from moorage.hub.recovery.causes import LOST, UNREACHED
-from moorage.wire.cluster import Alive
+from moorage.wire.cluster.messages import Alive
 from moorage.wire.commands import EVERYONE, Selection, Send
 from moorage.wire.filters.compiled import Filter
 from tests.cluster.recovery.stage import App, Several, Weather

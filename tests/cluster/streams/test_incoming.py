@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from moorage.cluster.streams.incoming import EPOCH_BITS, Incoming
-from moorage.wire.streams import ALL, ASK_ALL, ASK_DIRECT, DIRECT
+from moorage.wire.cluster.streams import ALL, ASK_ALL, ASK_DIRECT, DIRECT
 
 EPOCH = 1 << EPOCH_BITS
 

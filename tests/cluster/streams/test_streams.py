@@ -24,7 +24,7 @@ from moorage.cluster.streams.streams import (
     Receive,
     Streams,
 )
-from moorage.wire import streams as wire
+from moorage.wire.cluster import streams as wire
 
 
 class Place:

@@ -9,7 +9,7 @@ import pytest
 
 from moorage.cluster.trace.traces import BATCH, LEASE_SECONDS, MAX_FOREIGN, RENEW_SECONDS, TICK_BYTES, Traces
 from moorage.hub.trace.tracer import Tracer
-from moorage.wire.cluster import Envelope, decode, encode
+from moorage.wire.cluster.messages import Envelope, decode, encode
 from moorage.wire.commands import Selection, Send
 from moorage.wire.errors import PeerError
 from moorage.wire.groups import namespace_group

@@ -6,7 +6,7 @@ from itertools import count
 
 from moorage.hub.hub import AppServer, Capabilities, Hub
 from moorage.hub.node import Node
-from moorage.wire.forwarding import AppServerRow, AppServers
+from moorage.wire.cluster.forwarding import AppServerRow, AppServers
 
 
 class Announced:

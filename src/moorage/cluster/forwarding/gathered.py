@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from moorage.wire.cluster import Body, Packets
-from moorage.wire.forwarding import Forward
+from moorage.wire.cluster.forwarding import Forward
+from moorage.wire.cluster.messages import Body, Packets
 
 MAX_BYTES: Final = 64 * 1024
 """Bytes of gathered packets above which they are sent at once."""

@@ -12,9 +12,9 @@ from moorage.hub.commands.asking import is_last
 from moorage.hub.hub import AppServer, Guest
 from moorage.hub.node import Node
 from moorage.hub.ports import Recovered, Who
-from moorage.wire import forwarding as wire
 from moorage.wire import reasons
-from moorage.wire.cluster import Body
+from moorage.wire.cluster import forwarding as wire
+from moorage.wire.cluster.messages import Body
 from moorage.wire.commands import SendToConnection
 from moorage.wire.handshake import Handshake, OpenInfo, Origin
 from moorage.wire.moorage.rows import Chunk

@@ -10,8 +10,8 @@ import msgspec
 from moorage.cluster.forwarding.announced import Announced
 from moorage.cluster.router import Router
 from moorage.hub.node import Node
-from moorage.wire.cluster import Alive
-from moorage.wire.forwarding import AppServerRow
+from moorage.wire.cluster.forwarding import AppServerRow
+from moorage.wire.cluster.messages import Alive
 
 
 class AppServerInfo(msgspec.Struct, frozen=True):

@@ -12,9 +12,9 @@ from moorage.cluster.forwarding.announced import capabilities
 from moorage.hub.hub import LINK, AppServer, Client, Hub
 from moorage.hub.node import Node
 from moorage.hub.ports import Drained, Recovered, Who
-from moorage.wire import forwarding as wire
 from moorage.wire import reasons
-from moorage.wire.cluster import Body
+from moorage.wire.cluster import forwarding as wire
+from moorage.wire.cluster.messages import Body
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, OpenInfo, handshake_json
 from moorage.wire.reasons import CATALOGUE, Reason

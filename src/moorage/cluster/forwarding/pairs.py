@@ -18,8 +18,8 @@ from moorage.cluster.forwarding.host import HostSide
 from moorage.cluster.forwarding.owner import OwnerSide
 from moorage.hub.hub import AppServer, Hub
 from moorage.hub.node import Node
-from moorage.wire import forwarding as wire
-from moorage.wire.cluster import Body, Envelope
+from moorage.wire.cluster import forwarding as wire
+from moorage.wire.cluster.messages import Body, Envelope
 from moorage.wire.commands import SendToConnection
 
 REPEAT: Final = 1.0

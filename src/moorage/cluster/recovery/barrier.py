@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from moorage.cluster.homes import Instances
 from moorage.hub.node import Node
-from moorage.wire.cluster import Body, Envelope
+from moorage.wire.cluster.messages import Body, Envelope
 from moorage.wire.recovery.moving import Awaited, Reached
 
 SECONDS: Final = 3.0

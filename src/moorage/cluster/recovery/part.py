@@ -14,7 +14,7 @@ from moorage.cluster.recovery.losses import ClusterLosses
 from moorage.cluster.recovery.lost_nodes import Journals, LostNodes
 from moorage.hub.node import Node
 from moorage.hub.recovery.causes import LOST, UNKNOWN, UNREACHED
-from moorage.wire.cluster import Body, Envelope
+from moorage.wire.cluster.messages import Body, Envelope
 from moorage.wire.recovery.losses import Loss
 from moorage.wire.recovery.moving import Awaited, Moving, Reached
 

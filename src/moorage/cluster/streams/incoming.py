@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from moorage.wire.streams import ALL, ASK_ALL, ASK_DIRECT, DIRECT
+from moorage.wire.cluster.streams import ALL, ASK_ALL, ASK_DIRECT, DIRECT
 
 EPOCH_BITS: Final = 40
 """A number to one node has an epoch above these bits. It grows each time the sender meets this node anew."""

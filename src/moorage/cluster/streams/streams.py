@@ -20,7 +20,7 @@ from moorage import logs
 from moorage.cluster.ports import Broker
 from moorage.cluster.streams.incoming import EPOCH_BITS, Hole, Incoming
 from moorage.cluster.streams.kept import KEEP_SECONDS, Kept
-from moorage.wire import streams
+from moorage.wire.cluster import streams
 from moorage.wire.errors import PeerError
 
 KEEP_BYTES: Final = 16 * 1024 * 1024

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from moorage.hub.trace.tracer import Taken, Tracer
-from moorage.wire.cluster import Body, Envelope
+from moorage.wire.cluster.messages import Body, Envelope
 from moorage.wire.trace.messages import Traced, Unwatch, Watch
 from moorage.wire.trace.scope import Scope
 from moorage.wire.trace.seen import Packet, Seen

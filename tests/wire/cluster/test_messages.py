@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.wire.cluster import (
+from moorage.wire.cluster.forwarding import Forwarding
+from moorage.wire.cluster.messages import (
     Alive,
     Beat,
     Body,
@@ -27,7 +28,6 @@ from moorage.wire.cluster import (
 from moorage.wire.commands import Command, Exists, Member, Outcome, Selection, Send
 from moorage.wire.errors import PeerError
 from moorage.wire.filters.compiled import Filter, compile_filter
-from moorage.wire.forwarding import Forwarding
 from moorage.wire.reasons import NODE_BAD_MESSAGE
 from moorage.wire.recovery.losses import Loss
 from moorage.wire.recovery.moving import Moving

@@ -11,9 +11,9 @@ from typing import Annotated, Final
 
 import msgspec
 
+from moorage.wire.cluster.forwarding import Forwarding
 from moorage.wire.commands import Command, Member, Outcome, Report, Selection, Server
 from moorage.wire.errors import PeerError
-from moorage.wire.forwarding import Forwarding
 from moorage.wire.moorage.rows import Chunk, Count, Fields
 from moorage.wire.reasons import NODE_BAD_MESSAGE
 from moorage.wire.recovery.losses import Loss

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moorage.wire.cluster.streams import ALL, BEAT, GONE_DIRECT, MAX_NUMBER, decode, encode, prefix
 from moorage.wire.errors import PeerError
-from moorage.wire.streams import ALL, BEAT, GONE_DIRECT, MAX_NUMBER, decode, encode, prefix
 
 numbers = st.integers(0, MAX_NUMBER - 1)
 names = st.binary(min_size=1, max_size=16)

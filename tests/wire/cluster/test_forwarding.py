@@ -1,10 +1,10 @@
-"""Messages about forwarded clients. `test_cluster` shows that each survives its byte form."""
+"""Messages about forwarded clients. `test_messages` shows that each survives its byte form."""
 
 from __future__ import annotations
 
 from typing import get_args
 
-from moorage.wire.forwarding import AppServers, Forwarding, FromHost, FromOwner, Pair
+from moorage.wire.cluster.forwarding import AppServers, Forwarding, FromHost, FromOwner, Pair
 
 
 def test_each_message_has_one_direction() -> None:
