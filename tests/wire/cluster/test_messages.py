@@ -58,8 +58,9 @@ numbers = st.floats(0, 1)
 
 
 def of(hint: Any) -> st.SearchStrategy[Any]:
-    """Values of a field's type. Hypothesis alone would not know the bounds of integers."""
-    known = {int: counts, float: numbers, Selection: selections}.get(hint)
+    """Values of a field's type. Hypothesis alone would not know the bounds of integers
+    and texts."""
+    known = {int: counts, float: numbers, str: text, Selection: selections}.get(hint)
     if known is not None:
         return known
     if get_origin(hint) is tuple and get_args(hint)[-1] is not ...:
