@@ -5,7 +5,7 @@ import createDebug from "debug";
 import type { DefaultEventsMap } from "socket.io";
 
 import type { Engine } from "./engine/engine.js";
-import type { AnyServer } from "./internals.js";
+import type { AnyServer } from "./server/internals.js";
 import type { Fleet } from "./link/fleet.js";
 import type { NodeInfo } from "./link/types.js";
 import { clientAddress, type Target } from "./options.js";

@@ -4,11 +4,11 @@
 import { Adapter, type BroadcastOptions } from "socket.io-adapter";
 import { type Packet, PacketType } from "socket.io-parser";
 
-import { callHandler } from "../uncaught.js";
+import { callHandler } from "../server/uncaught.js";
 import { Connection } from "../engine/connection.js";
 import type { ClientRequest } from "../engine/request.js";
 import type { Restoration, Restorations } from "../engine/restoration.js";
-import { type AnyNamespace, type AnySocket, insideNamespace, insideServer, insideSocket } from "../internals.js";
+import { type AnyNamespace, type AnySocket, insideNamespace, insideServer, insideSocket } from "../server/internals.js";
 import { milliseconds } from "../quantities.js";
 import type { Report, Uplink } from "../uplink.js";
 import { type Done, type FromApp, type Part, type Servers, type To, Type, VOLATILE } from "../wire/frames.js";

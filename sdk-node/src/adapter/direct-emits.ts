@@ -2,7 +2,7 @@
 // private room, because its own adapters record it there. Here the service records what it sends to a client, so the
 // packet goes to the client alone, as without recovery: on the link of its node only.
 
-import type { AnySocket } from "../internals.js";
+import type { AnySocket } from "../server/internals.js";
 
 type Emit = (this: AnySocket, event: string, ...args: any[]) => boolean;
 

@@ -1,7 +1,7 @@
 // Facts: what the app server knows about its sockets and the service does not (`data` and `auth`). Other app servers
 // get them with `fetchSockets`.
 
-import type { AnySocket } from "../internals.js";
+import type { AnySocket } from "../server/internals.js";
 import type { Report } from "../uplink.js";
 import type { Chunk } from "../wire/frames.js";
 import { explain } from "./unserialisable.js";

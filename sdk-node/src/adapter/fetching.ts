@@ -1,6 +1,6 @@
 // `fetchSockets` and `allSockets`: the service knows ids, rooms and handshakes, the app servers know the rest.
 
-import type { AnyNamespace, AnySocket } from "../internals.js";
+import type { AnyNamespace, AnySocket } from "../server/internals.js";
 import { type Part, type Sockets, Type } from "../wire/frames.js";
 import { ServerFacts } from "./facts.js";
 import { ClusterSocket, SharedHeaders } from "./remote.js";

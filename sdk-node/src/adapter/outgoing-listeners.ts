@@ -3,7 +3,7 @@
 
 import type { Packet } from "socket.io-parser";
 
-import { type AnySocket, insideSocket } from "../internals.js";
+import { type AnySocket, insideSocket } from "../server/internals.js";
 
 type Listener = (...args: any[]) => void;
 type Listen = (this: AnySocket, listener: Listener) => AnySocket;

@@ -7,7 +7,7 @@ import { inspect } from "node:util";
 import type { BroadcastOperator, Socket } from "socket.io";
 
 import { type Handshake, headersOf, queryOf } from "../engine/request.js";
-import type { AnyNamespace, AnyServer } from "../internals.js";
+import type { AnyNamespace, AnyServer } from "../server/internals.js";
 import { setKey } from "../safe-keys.js";
 import type { Headers, Row, Rows } from "../wire/frames.js";
 import type { Facts, ServerFacts } from "./facts.js";

@@ -1,7 +1,7 @@
 // `serverSideEmit`: events between app servers.
 
 import { RESERVED_EVENTS, RESERVED_SERVER_EVENTS } from "./reserved.js";
-import { insideNamespace, type AnyNamespace } from "../internals.js";
+import { insideNamespace, type AnyNamespace } from "../server/internals.js";
 import type { ClientLink } from "../link/types.js";
 import type { Report, Uplink } from "../uplink.js";
 import { type Part, Type } from "../wire/frames.js";

@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import createDebug from "debug";
 
-import type { AnyServer } from "../internals.js";
+import type { AnyServer } from "../server/internals.js";
 import { clientAddress, type Target } from "../options.js";
 import { targetOf } from "../use-moorage.js";
 import { MoorageError } from "../wire/errors.js";

@@ -2,7 +2,7 @@
 
 import { type DefaultEventsMap, Server } from "socket.io";
 
-import type { AnyServer } from "../internals.js";
+import type { AnyServer } from "../server/internals.js";
 import { connectTo } from "../use-moorage.js";
 import { type AnyAzureOptions, azureTarget, proxyOf } from "./options.js";
 

@@ -1,6 +1,6 @@
 // Decides whether a client may connect, before any namespace: `io.engine.use` middlewares and `allowRequest`.
 
-import type { EngineOptions, Middleware } from "../internals.js";
+import type { EngineOptions, Middleware } from "../server/internals.js";
 import type { ClientRequest } from "./request.js";
 import { ClientResponse } from "./response.js";
 

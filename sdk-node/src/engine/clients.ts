@@ -2,7 +2,7 @@
 
 import type { ClientLink } from "../link/types.js";
 import { type FromApp, type Save, Type } from "../wire/frames.js";
-import { callHandler } from "../uncaught.js";
+import { callHandler } from "../server/uncaught.js";
 import type { Refusal } from "./admission.js";
 import { Connection } from "./connection.js";
 import { ClientRequest, type Handshake } from "./request.js";

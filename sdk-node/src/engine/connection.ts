@@ -3,8 +3,8 @@
 
 import { EventEmitter } from "node:events";
 
-import { callHandler, throwUncaught } from "../uncaught.js";
-import type { AnySocket } from "../internals.js";
+import { callHandler, throwUncaught } from "../server/uncaught.js";
+import type { AnySocket } from "../server/internals.js";
 import type { ClientLink } from "../link/types.js";
 import type { Uplink } from "../uplink.js";
 import { type Save, Type, VOLATILE } from "../wire/frames.js";

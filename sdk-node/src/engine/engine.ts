@@ -2,7 +2,7 @@
 
 import { EventEmitter } from "node:events";
 
-import type { EngineOptions, Middleware } from "../internals.js";
+import type { EngineOptions, Middleware } from "../server/internals.js";
 import type { ClientLink } from "../link/types.js";
 import type { Report, Uplink } from "../uplink.js";
 import { bytes, milliseconds } from "../quantities.js";

@@ -1,6 +1,6 @@
 // A client's identity, from its access token.
 
-import type { AnySocket } from "../internals.js";
+import type { AnySocket } from "../server/internals.js";
 import type { ClientRequest } from "./request.js";
 
 /** The user id in the client's access token; null without a token, or without a user id in it. */

@@ -9,7 +9,7 @@ import createDebug from "debug";
 import { MoorageError } from "../wire/errors.js";
 import { Type, type Done, type FromApp, type Nodes, type ServiceHello } from "../wire/frames.js";
 import type { Untaken } from "../wire/stream.js";
-import { linkClosed, sessionLost } from "./close-errors.js";
+import { linkClosed, sessionLost } from "./errors/close.js";
 import { Link, type LinkOwner } from "./link.js";
 import { settings, type Place, type Settings } from "./options.js";
 import { Planner, type Order, type NodeView } from "./planner.js";

@@ -7,7 +7,7 @@ import { Type, type Done, type FromApp, type Nodes, type ServiceHello } from "..
 import type { Untaken } from "../wire/stream.js";
 import { Backoff } from "./backoff.js";
 import { dispatch, type Numbered } from "./dispatch.js";
-import { linkClosed, protocolError, sessionLost, linkSilent, slowSession, wrongNode } from "./close-errors.js";
+import { linkClosed, protocolError, sessionLost, linkSilent, slowSession, wrongNode } from "./errors/close.js";
 import type { Place, Settings } from "./options.js";
 import type { NodeView } from "./planner.js";
 import { KeepAlive } from "./keepalive.js";

@@ -6,8 +6,8 @@ import { WebSocket, type ClientOptions } from "ws";
 
 import type { MoorageError } from "../wire/errors.js";
 import { SUBPROTOCOL } from "../wire/frames.js";
-import { connectionClosed } from "./close-errors.js";
-import { refused, connectTimeout, unreachable, wrongDialect, type Target } from "./connect-errors.js";
+import { connectionClosed } from "./errors/close.js";
+import { refused, connectTimeout, unreachable, wrongDialect, type Target } from "./errors/connect.js";
 
 /** Bytes of an error page that are read, at most. */
 const MAX_ERROR_BODY = 64 * 1024;

@@ -1,4 +1,4 @@
-// Compares src/internals.ts, and the engine's assumptions about socket.io, with the installed release.
+// Compares src/server/internals.ts, and the engine's assumptions about socket.io, with the installed release.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 
 import { Fleet } from "../../dist/esm/link/fleet.js";
-import { unreachable } from "../../dist/esm/link/connect-errors.js";
+import { unreachable } from "../../dist/esm/link/errors/connect.js";
 import { next } from "../../../tests/node/lib/waiting.mjs";
 import { Peer, Recorder } from "./peer.mjs";
 

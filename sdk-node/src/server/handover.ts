@@ -2,13 +2,13 @@
 
 import { randomBytes } from "node:crypto";
 
-import { type Facts, factsOf } from "./adapter/facts.js";
-import type { Connection } from "./engine/connection.js";
-import { Restoration, type Restorations } from "./engine/restoration.js";
+import { type Facts, factsOf } from "../adapter/facts.js";
+import type { Connection } from "../engine/connection.js";
+import { Restoration, type Restorations } from "../engine/restoration.js";
+import type { Report } from "../uplink.js";
+import { type Arriving, type Leaving, type State, Type } from "../wire/frames.js";
 import { type AnyNamespace, type AnyServer, type AnySocket, insideNamespace, insideServer, insideSocket } from "./internals.js";
 import { callHandler } from "./uncaught.js";
-import type { Report } from "./uplink.js";
-import { type Arriving, type Leaving, type State, Type } from "./wire/frames.js";
 
 /** The last word about a client. */
 export function stateOf(connection: Connection, report: Report): State {

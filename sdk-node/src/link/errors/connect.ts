@@ -2,7 +2,7 @@
 
 import type { IncomingHttpHeaders } from "node:http";
 
-import { MoorageError } from "../wire/errors.js";
+import { MoorageError } from "../../wire/errors.js";
 
 /** The names that the texts need. */
 export interface Target {

@@ -1,7 +1,7 @@
 // Errors for a link that ended. Each text names the cause and the remedy.
 
-import { MoorageError } from "../wire/errors.js";
-import type { Target } from "./connect-errors.js";
+import { MoorageError } from "../../wire/errors.js";
+import type { Target } from "./connect.js";
 
 /** The numbers of the reasons in the service's catalogue. A WebSocket close carries only the reason's name. */
 const NUMBERS: ReadonlyMap<string, number> = new Map([

@@ -1,6 +1,6 @@
 // Quiet recovery: a socket goes on with another connection of its client, and the application does not notice.
 
-import type { Connection } from "./engine/connection.js";
+import type { Connection } from "../engine/connection.js";
 import { type AnySocket, insideNamespace, insideSocket } from "./internals.js";
 
 /** Gives `socket` from one connection to another. socket.io has made an object for each connection, which has the

@@ -1,7 +1,7 @@
 // The option `connectionStateRecovery` of a Socket.IO server, behind a service.
 
+import { milliseconds } from "../quantities.js";
 import { type AnyServer, insideServer } from "./internals.js";
-import { milliseconds } from "./quantities.js";
 
 /** What to ask of the service. */
 export function wantedRecovery(io: AnyServer, quiet: boolean): { recovery: number; quiet: boolean } {
