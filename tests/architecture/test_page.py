@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,17 @@ def test_a_message_passes_few_files(number: int) -> None:
 
 
 MOST_IN_FOLDER = 14
-"""A folder with many more than a dozen files hides its parts. `__init__.py` and its like do not count."""
+"""A folder with many more than a dozen files hides its parts. `__init__.py`, `index.ts` and their like do not
+count."""
+SOURCES = (PACKAGE, ROOT / "sdk-node" / "src")
 
 
 def test_folders_have_few_files() -> None:
-    folders = [PACKAGE, *(folder for folder in PACKAGE.rglob("*") if folder.is_dir())]
-    counts = {str(folder.relative_to(PACKAGE)): len(list(folder.glob("[!_]*.py"))) for folder in folders}
-    assert {"hub", "sdk", "edge/azure"} <= counts.keys(), "the walk works"
-    assert {folder: count for folder, count in counts.items() if count > MOST_IN_FOLDER} == {}
+    folders = Counter(
+        str(path.parent.relative_to(ROOT))
+        for top in SOURCES
+        for path in top.rglob("*")
+        if path.suffix in {".py", ".ts", ".js"} and not path.stem.startswith("_") and path.stem != "index"
+    )
+    assert {"src/moorage/hub", "src/moorage/control/dashboard/static", "sdk-node/src/link"} <= folders.keys()
+    assert {folder: count for folder, count in folders.items() if count > MOST_IN_FOLDER} == {}

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 const STATIC = "../../../src/moorage/control/dashboard/static";
-const { UNKNOWN, bytes, clock, count, decimal, duration, latency, plural, short } = await import(`${STATIC}/format.js`);
+const { UNKNOWN, bytes, clock, count, decimal, duration, latency, plural, short } = await import(`${STATIC}/widgets/format.js`);
 const { link, parse } = await import(`${STATIC}/router.js`);
 const { Rates } = await import(`${STATIC}/rates.js`);
 

@@ -1,9 +1,9 @@
 // What an operator may do with one connection. The service checks it again, and writes it to its audit log.
 
 import { act } from "./api.js";
-import { ask } from "./dialogs.js";
-import { h } from "./dom.js";
-import { toast } from "./notices.js";
+import { ask } from "./widgets/dialogs.js";
+import { h } from "./widgets/dom.js";
+import { toast } from "./widgets/notices.js";
 import { link } from "./router.js";
 
 const NAMESPACE = {

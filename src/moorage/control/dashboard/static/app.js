@@ -1,7 +1,7 @@
 // The start of the dashboard: who is signed in, and which page the address names.
 
 import { ApiError, get, signIn, signOut } from "./api.js";
-import { h } from "./dom.js";
+import { h } from "./widgets/dom.js";
 import { listen } from "./keyboard.js";
 import { parse } from "./router.js";
 import { Shell } from "./shell.js";

@@ -1,6 +1,6 @@
 // Fields above a list. They stand in the address too, so that a search can be shared.
 
-import { h } from "./dom.js";
+import { h } from "./widgets/dom.js";
 import { replace } from "./router.js";
 
 const TYPING_MILLISECONDS = 250;

@@ -1,8 +1,8 @@
 // The curves of the last fifteen minutes, of the cluster or of one node.
 
-import { chart } from "./chart.js";
-import { h } from "./dom.js";
-import { bytes, count, decimal, latency, short } from "./format.js";
+import { chart } from "./widgets/chart.js";
+import { h } from "./widgets/dom.js";
+import { bytes, count, decimal, latency, short } from "./widgets/format.js";
 
 /** Distances between the ticks of an axis of clients, and of an axis of bytes. */
 const WHOLE = Array.from({ length: 8 }, (_, power) => [1, 2, 5].map((first) => first * 10 ** power)).flat();

@@ -1,7 +1,7 @@
 // Keys. They do nothing while somebody types, and nothing with Control, Alt or Meta.
 
-import { h } from "./dom.js";
-import { tell } from "./dialogs.js";
+import { h } from "./widgets/dom.js";
+import { tell } from "./widgets/dialogs.js";
 import { go } from "./router.js";
 
 const PREFIX_MILLISECONDS = 1500;

@@ -1,6 +1,6 @@
 // Rates from totals: the service counts, the page divides.
 
-import { UNKNOWN, decimal } from "./format.js";
+import { UNKNOWN, decimal } from "./widgets/format.js";
 
 /** Remembers the totals of each key, and tells how much they have grown per second since the last time. */
 export class Rates {

@@ -1,10 +1,10 @@
 // The frame around every page: navigation, title, state of the refresh, and what is wrong with the service.
 
-import { h, setAttribute, setShown, setText } from "./dom.js";
-import { clock } from "./format.js";
+import { h, setAttribute, setShown, setText } from "./widgets/dom.js";
+import { clock } from "./widgets/format.js";
 import { help, PAGES } from "./keyboard.js";
 import { Live } from "./live.js";
-import { bar } from "./notices.js";
+import { bar } from "./widgets/notices.js";
 import { go, link } from "./router.js";
 import { appsPage } from "./pages/apps.js";
 import { auditPage } from "./pages/audit.js";

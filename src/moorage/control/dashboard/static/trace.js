@@ -3,10 +3,10 @@
 // long, because a browser has only six connections to a service, and a stream takes one of them.
 
 import { address, get, sentence } from "./api.js";
-import { h, setText } from "./dom.js";
-import { bytes, clock, count, latency, plural } from "./format.js";
+import { h, setText } from "./widgets/dom.js";
+import { bytes, clock, count, latency, plural } from "./widgets/format.js";
 import { link } from "./router.js";
-import { classes, fill } from "./table.js";
+import { classes, fill } from "./widgets/table.js";
 
 const MOST_ROWS = 500;
 const DRAW_MILLISECONDS = 200;

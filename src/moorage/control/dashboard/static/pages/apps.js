@@ -1,12 +1,12 @@
 // The app servers of all hubs.
 
 import { get } from "../api.js";
-import { h } from "../dom.js";
-import { nothing } from "../empty.js";
+import { h } from "../widgets/dom.js";
+import { nothing } from "../widgets/empty.js";
 import { filters, hubOptions } from "../filters.js";
-import { count, duration } from "../format.js";
+import { count, duration } from "../widgets/format.js";
 import { link } from "../router.js";
-import { table } from "../table.js";
+import { table } from "../widgets/table.js";
 
 function state({ up, draining, behind }) {
   if (!up) return { text: "away", tone: "bad" };

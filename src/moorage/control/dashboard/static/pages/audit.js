@@ -1,10 +1,10 @@
 // What operators have done.
 
 import { get } from "../api.js";
-import { h } from "../dom.js";
-import { nothing } from "../empty.js";
-import { moment } from "../format.js";
-import { table } from "../table.js";
+import { h } from "../widgets/dom.js";
+import { nothing } from "../widgets/empty.js";
+import { moment } from "../widgets/format.js";
+import { table } from "../widgets/table.js";
 
 const LIMIT = 200;
 

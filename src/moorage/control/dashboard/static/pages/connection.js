@@ -2,12 +2,12 @@
 
 import { get } from "../api.js";
 import { actionsFor } from "../actions.js";
-import { h, setShown } from "../dom.js";
-import { nothing } from "../empty.js";
-import { facts } from "../facts.js";
-import { bytes, count, duration } from "../format.js";
+import { h, setShown } from "../widgets/dom.js";
+import { nothing } from "../widgets/empty.js";
+import { facts } from "../widgets/facts.js";
+import { bytes, count, duration } from "../widgets/format.js";
 import { link } from "../router.js";
-import { table } from "../table.js";
+import { table } from "../widgets/table.js";
 import { Trace } from "../trace.js";
 import { disconnectColumns } from "./disconnects.js";
 

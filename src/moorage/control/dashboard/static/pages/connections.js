@@ -1,12 +1,12 @@
 // Search for connections. The service answers in pages of a fixed size, however many clients there are.
 
 import { get } from "../api.js";
-import { h, setShown, setText } from "../dom.js";
-import { emptyClients, nothing } from "../empty.js";
+import { h, setShown, setText } from "../widgets/dom.js";
+import { emptyClients, nothing } from "../widgets/empty.js";
 import { filters, hubOptions } from "../filters.js";
-import { bytes, duration, plural } from "../format.js";
+import { bytes, duration, plural } from "../widgets/format.js";
 import { link } from "../router.js";
-import { table } from "../table.js";
+import { table } from "../widgets/table.js";
 
 const LIMIT = 50;
 

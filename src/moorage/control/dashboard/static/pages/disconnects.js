@@ -1,12 +1,12 @@
 // Who has left recently, and why.
 
 import { get } from "../api.js";
-import { h } from "../dom.js";
-import { nothing } from "../empty.js";
+import { h } from "../widgets/dom.js";
+import { nothing } from "../widgets/empty.js";
 import { filters, hubOptions } from "../filters.js";
-import { bytes, duration, moment } from "../format.js";
+import { bytes, duration, moment } from "../widgets/format.js";
 import { link } from "../router.js";
-import { table } from "../table.js";
+import { table } from "../widgets/table.js";
 
 const LIMIT = 200;
 

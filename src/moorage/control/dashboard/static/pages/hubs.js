@@ -1,11 +1,11 @@
 // The hubs, with what each of them holds and does.
 
 import { get } from "../api.js";
-import { h } from "../dom.js";
-import { nothing } from "../empty.js";
-import { count } from "../format.js";
+import { h } from "../widgets/dom.js";
+import { nothing } from "../widgets/empty.js";
+import { count } from "../widgets/format.js";
 import { link } from "../router.js";
-import { table } from "../table.js";
+import { table } from "../widgets/table.js";
 
 export function hubsPage() {
   const hubs = table({

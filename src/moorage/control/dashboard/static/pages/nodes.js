@@ -1,16 +1,16 @@
 // The nodes of the cluster, and a page for each of them with its curves.
 
 import { act, get } from "../api.js";
-import { ask } from "../dialogs.js";
-import { h, setShown } from "../dom.js";
-import { nothing } from "../empty.js";
-import { facts } from "../facts.js";
-import { bytes, count, decimal, duration, latency } from "../format.js";
+import { ask } from "../widgets/dialogs.js";
+import { h, setShown } from "../widgets/dom.js";
+import { nothing } from "../widgets/empty.js";
+import { facts } from "../widgets/facts.js";
+import { bytes, count, decimal, duration, latency } from "../widgets/format.js";
 import { historyCharts } from "../history.js";
-import { toast } from "../notices.js";
+import { toast } from "../widgets/notices.js";
 import { Rates } from "../rates.js";
 import { link } from "../router.js";
-import { table } from "../table.js";
+import { table } from "../widgets/table.js";
 
 const LATE_SECONDS = 0.1;
 

@@ -1,12 +1,12 @@
 // The first page: what the whole cluster does now, and did in the last fifteen minutes.
 
 import { get } from "../api.js";
-import { h, setShown } from "../dom.js";
-import { emptyClients } from "../empty.js";
-import { count } from "../format.js";
+import { h, setShown } from "../widgets/dom.js";
+import { emptyClients } from "../widgets/empty.js";
+import { count } from "../widgets/format.js";
 import { historyCharts } from "../history.js";
 import { link } from "../router.js";
-import { table } from "../table.js";
+import { table } from "../widgets/table.js";
 import { nodeColumns, nodeRates } from "./nodes.js";
 
 export function overviewPage() {

@@ -1,12 +1,12 @@
 // The largest rooms, of one hub or of all, or those whose name begins with what is searched.
 
 import { get } from "../api.js";
-import { h, setText } from "../dom.js";
-import { nothing } from "../empty.js";
+import { h, setText } from "../widgets/dom.js";
+import { nothing } from "../widgets/empty.js";
 import { filters, hubOptions } from "../filters.js";
-import { count, plural } from "../format.js";
+import { count, plural } from "../widgets/format.js";
 import { link } from "../router.js";
-import { table } from "../table.js";
+import { table } from "../widgets/table.js";
 
 const LIMIT = 100;
 

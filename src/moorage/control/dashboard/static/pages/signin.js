@@ -1,6 +1,6 @@
 // The sign-in with an admin key.
 
-import { h, setShown, setText } from "../dom.js";
+import { h, setShown, setText } from "../widgets/dom.js";
 
 /** `message` says why somebody has to sign in; `signIn(key)` throws what the page shows. */
 export function signInPage({ message, signIn }) {

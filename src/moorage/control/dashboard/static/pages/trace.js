@@ -1,7 +1,7 @@
 // The packets of a user, a room or an app server, or of some or all clients.
 
 import { get } from "../api.js";
-import { h } from "../dom.js";
+import { h } from "../widgets/dom.js";
 import { filters, hubOptions } from "../filters.js";
 import { replace } from "../router.js";
 import { Trace } from "../trace.js";

@@ -1,7 +1,7 @@
 // A panel with the current value of a figure and its curve over the last fifteen minutes. The cursors of all panels move
 // together: while one is pointed at, every panel shows its value at that time.
 
-import uPlot from "./vendor/uplot/uPlot.esm.js";
+import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { clock } from "./format.js";
 
