@@ -41,6 +41,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "wire/recovery/journal.py": "hub/journal/test_pages.py",
     "wire/recovery/moving.py": "cluster/recovery/test_fetches.py",
     "wire/recovery/losses.py": "cluster/recovery/test_losses.py",
+    "wire/recovery/late.py": "cluster/recovery/test_late.py",
     "edge/moorage/frames/answers.py": "edge/moorage/test_questions.py",
     "edge/moorage/causes.py": "edge/moorage/test_server.py",
     "edge/moorage/frames/clients.py": "edge/moorage/test_session.py",

@@ -1,4 +1,4 @@
-"""Two nodes as processes, joined by a real NATS server."""
+"""Two or more nodes as processes, joined by a real NATS server."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ def two_nodes(
     nats: NatsServer | None = None,
     scheme: str = "http",
     command: str = "dev",
+    count: int = 2,
 ) -> Iterator[list[MoorageProcess]]:
-    """Two nodes with one key that know each other and each other's address. `each` gives further flags of the
-    first and the second. Without `nats`, they have a server of their own."""
+    """Two nodes (`count`) with one key that know each other and each other's address. `each` gives further
+    flags of the first, the second and so on. Without `nats`, they have a server of their own."""
     key = secrets.token_hex(16)
     with contextlib.ExitStack() as stack:
         nats = nats or stack.enter_context(NatsServer())
         nodes = []
-        for number in (1, 2):
+        for number in range(1, count + 1):
             port = free_port()
             given = (
                 f"--set=cluster.nats_url={nats.url}",
@@ -40,13 +41,13 @@ def two_nodes(
             node = MoorageProcess(*given, *flags, *each(number), command=command, key=key, env=env)
             nodes.append(stack.enter_context(node))
         for node in nodes:
-            wait_ready(node)
+            wait_ready(node, count)
         yield nodes
 
 
-def wait_ready(node: MoorageProcess) -> None:
-    """Wait until the node is ready and hears the other one."""
+def wait_ready(node: MoorageProcess, count: int = 2) -> None:
+    """Wait until the node is ready and hears the other ones."""
     deadline = time.monotonic() + SECONDS
-    while node.get("/readyz")[0] != 200 or node.metric("moorage_cluster_nodes") != 2:
+    while node.get("/readyz")[0] != 200 or node.metric("moorage_cluster_nodes") != count:
         assert time.monotonic() < deadline, node.get("/readyz")
         time.sleep(0.05)  # between two questions, not instead of them

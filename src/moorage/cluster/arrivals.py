@@ -152,6 +152,10 @@ class Arrivals:
         else:
             call()
 
+    def is_busy(self, node: str) -> bool:
+        """True if something that this node has sent is not carried out."""
+        return self._busy(node) is not None
+
     def _busy(self, node: str) -> _Waiting | None:
         waiting = self._waiting.get(node)
         return waiting if waiting is not None and waiting.jobs else None

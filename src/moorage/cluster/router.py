@@ -94,7 +94,8 @@ class Router:
         self.forwarding = Forwarding(node, self, connect_timeout=connect_timeout)
         self.membership: Membership | None = None
         """Keeps the list of the other nodes, if `join` was called."""
-        self.recovery = ClusterRecovery(node, self, incarnation, self._peers, self.streams.complete)
+        busy = self._arrivals.is_busy
+        self.recovery = ClusterRecovery(node, self, incarnation, self._peers, self.streams, busy)
         self._addresses: dict[str, str] = {}
 
     def start(self) -> None:
@@ -133,11 +134,11 @@ class Router:
     def remove(self, incarnation: str) -> None:
         """A node is gone. Nothing waits for it any more."""
         name = self._peers.pop(incarnation)
-        self.streams.remove(incarnation)
+        sent = self.streams.remove(incarnation)
         self.directory.remove(incarnation)
         self.forwarding.remove(incarnation)
         self._arrivals.forget(incarnation)
-        self.recovery.remove(incarnation)
+        self.recovery.remove(incarnation, sent)
         self._leave_if_alone()
         for request in tuple(self._requests.values()):
             request.give_up([(incarnation, name)])
@@ -181,7 +182,7 @@ class Router:
 
     def cast(self, command: Cast, here: Outcome, via: Via | None = None) -> None:
         """Send it out."""
-        self.recovery.losses.sent(command, via)
+        self.recovery.sent(command, via)
         if isinstance(command, SendToConnection) and (here.found or (via is None and self.pass_on(command))):
             return
         self._send_out(command, 0, via, self._to(command, via))
@@ -190,7 +191,7 @@ class Router:
         """Send a packet to the node of its client, together with others. False if it must travel alone."""
         node, payload = incarnation_of(command.connection), command.payload
         if node not in self._peers or len(payload) > LONG or payload.startswith(SPECIAL):
-            return False
+            return node not in self._peers and self.recovery.keeps(command)
         self.gathered.add(node, command.hub, command.connection, payload)
         return True
 
@@ -202,6 +203,7 @@ class Router:
         """Send it out, and reply when all nodes have carried it out. Emits that follow a join reach the
         nodes to which it goes, and a join is answered when all nodes of each member's region know where its
         groups are, but for late ones (`Directory`)."""
+        self.recovery.sent(command, via)
         nodes = self._to(command, via)
         pending = isinstance(command, JoinGroups) and self.directory.is_pending(command.hub, command.groups)
         if not nodes and not pending:
@@ -378,7 +380,7 @@ class Router:
         if isinstance(envelope.body, messages.Alive):
             self.membership.alive(node, envelope.body, self._node.clock())
             if node in self._peers:
-                self.recovery.losses.heard(node, envelope.body.clock)
+                self.recovery.heard(node, envelope.body.clock)
         else:
             self.streams.bad_message(GARBAGE)
 

@@ -236,9 +236,14 @@ def test_a_lost_nodes_log_is_released_with_its_last_socket(lost: Keeper, heir: K
 
 def test_many_lost_nodes(heir: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moorage.hub.journal.heirs.REMEMBERED", 1)
-    heir.heirs.expect("a")
-    heir.heirs.expect("b")
-    assert not heir.heirs.waits("a")
+    for node in ("a", "b"):
+        heir.heirs.expect(node)
+        heir.heirs.give_up(node, unread=True)
+    assert (heir.heirs.was_unread("a"), heir.heirs.was_unread("b")) == (False, True)
+    for node in ("c", "d", "e"):
+        heir.heirs.expect(node)
+    assert all(map(heir.heirs.waits, ("c", "d", "e"))), "their journals are on their way"
+    assert not heir.heirs.was_unread("b")
 
 
 @pytest.mark.parametrize("offset", ["other.1", "nonsense", "unsent"])

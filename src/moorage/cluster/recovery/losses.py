@@ -45,6 +45,9 @@ class Sent:
         self.floor = now
         """What was sent up to this time may be forgotten."""
 
+    def __len__(self) -> int:
+        return len(self._times)
+
     def note(self, command: Send | SendToConnection | Invoke, now: float) -> None:
         """An emit is sent."""
         times = self._times
@@ -108,6 +111,15 @@ class ClusterLosses:
         self._absent: dict[str, float] = {}
         """When nodes went that may come back."""
         self._open: dict[str, _Loss] = {}
+
+    @property
+    def has_sent(self) -> bool:
+        """True if this node has sent any emit to others."""
+        return len(self._sent) > 0
+
+    def is_settled(self, node: str) -> bool:
+        """True if no loss of this node's messages has to be made good."""
+        return node not in self._open and not self._losses.busy
 
     @property
     def awaited(self) -> bool:

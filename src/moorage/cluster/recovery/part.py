@@ -6,20 +6,26 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol, get_args
 
 from moorage.cluster.directory import Directory
-from moorage.cluster.homes import Instances
+from moorage.cluster.homes import Instances, Via
 from moorage.cluster.membership import Membership
 from moorage.cluster.recovery.barrier import Barrier
 from moorage.cluster.recovery.fetches import Fetches
+from moorage.cluster.recovery.late import LateEmits
 from moorage.cluster.recovery.losses import ClusterLosses
 from moorage.cluster.recovery.lost_nodes import Journals, LostNodes
+from moorage.cluster.streams.kept import LastSent
 from moorage.hub.node import Node
 from moorage.hub.recovery.causes import LOST, UNKNOWN, UNREACHED
 from moorage.wire.cluster.messages import Body, Envelope
+from moorage.wire.commands import Command, SendToConnection
+from moorage.wire.recovery.late import Lateness
 from moorage.wire.recovery.losses import Loss
 from moorage.wire.recovery.moving import Awaited, Moving, Reached
 
 SINCE: Final = (1, 1)
 """Version of the messages between nodes since which sockets move."""
+TELLS_SINCE: Final = (1, 3)
+"""Version since which nodes tell what a lost node had not carried out."""
 AT_ONCE: Final = 500
 """Sockets that leave at the same time, when the node ends."""
 AGAIN: Final = 4.0
@@ -43,8 +49,19 @@ class Cluster(Protocol):
         """Make a call once everything that a node has sent so far is carried out."""
 
 
+class Arriving(Protocol):
+    """What other nodes send (`cluster.streams.Streams`)."""
+
+    def complete(self, node: str) -> bool:
+        """True if everything has come that this node has told of."""
+
+    def position(self, node: str) -> tuple[int, int]:
+        """The numbers of the next messages of a node that is there: to all, and to this one."""
+
+
 class ClusterRecovery:
-    """`fetches.Peers` of one node, and its parts. `names` has the other nodes."""
+    """`fetches.Peers` of one node, and its parts. `names` has the other nodes. `is_busy`: what a node has
+    sent is not carried out."""
 
     def __init__(
         self,
@@ -52,18 +69,23 @@ class ClusterRecovery:
         cluster: Cluster,
         own: str,
         names: Mapping[str, str],
-        complete: Callable[[str], bool],
+        arriving: Arriving,
+        is_busy: Callable[[str], bool],
     ) -> None:
         self._node = node
         self._cluster = cluster
         self._names = names
         self._own = own
+        self._arriving = arriving
+        self._is_busy = is_busy
         self._past: dict[str, None] = {}
         self._pushed: dict[str, float] = {}
         """Sockets that another node was told to fetch, and when."""
         self.barrier = Barrier(node, self, cluster.instances, own)
         self.fetches = Fetches(node, self, cluster.instances, self.barrier, own)
-        self.losses = ClusterLosses(node, self, names.keys(), complete)
+        self.losses = ClusterLosses(node, self, names.keys(), arriving.complete)
+        self.late: LateEmits | None = None
+        """Set if nodes keep journals."""
         for kind in get_args(Loss):
             cluster.handlers[kind] = self.losses.take
         for kind in get_args(Moving):
@@ -74,11 +96,15 @@ class ClusterRecovery:
         """Another node is there."""
         self._past.pop(node, None)
         self.losses.add(node)
+        if self.late is not None:
+            self.late.add(node)
         self._node.claims.elsewhere = self.fetches
 
-    def remove(self, node: str) -> None:
-        """A node is gone."""
+    def remove(self, node: str, sent: LastSent) -> None:
+        """A node is gone. `sent`: what this one has sent to it lately."""
         self._past[node] = None
+        if self.late is not None:
+            self.late.remove(node, sent)
         if len(self._past) > MAX_PAST:
             del self._past[next(iter(self._past))]
         if self.fetches.lost is not None:
@@ -93,6 +119,9 @@ class ClusterRecovery:
         assert keeping is not None
         lost = LostNodes(journals, keeping.heirs, self._node.turns, self._own, self._names.keys)
         self.fetches.lost = lost
+        self.late = LateEmits(self._node, keeping, self, self._own, self._names.keys())
+        for kind in get_args(Lateness):
+            self._cluster.handlers[kind] = self.late.take
         self._node.claims.elsewhere = self.fetches
         return lost
 
@@ -139,11 +168,47 @@ class ClusterRecovery:
         self.barrier.fail()
         self.losses.gap(node)
 
+    def sent(self, command: Command, via: Via | None) -> None:
+        """A command is going to other nodes, if there are any for it."""
+        self.losses.sent(command, via)
+        if self.late is not None:
+            self.late.sent(command, via)
+
+    def keeps(self, command: SendToConnection) -> bool:
+        """True if the node of a packet's client is lost, and its heir gets the packet."""
+        return self.late is not None and self.late.keeps(command)
+
+    def heard(self, node: str, clock: float) -> None:
+        """A heartbeat has arrived."""
+        self.losses.heard(node, clock)
+        if self.late is not None:
+            self.late.heard(node)
+
     def tick(self, now: float) -> None:
         """Time passes."""
+        if self.late is not None:
+            self.late.tick(now)
         self.barrier.tick(now)
         self.fetches.tick(now)
         self.losses.tick(now)
+
+    # -- late.Network --------------------------------------------------------------------------------------
+
+    def position(self, node: str) -> tuple[int, int] | None:
+        """How far the messages of a node are carried out. None if that is just not certain."""
+        certain = self.losses.is_settled(node) and not self._is_busy(node)
+        return self._arriving.position(node) if certain else None
+
+    def tells(self, node: str) -> bool:
+        """True if a node is there, with a version that tells what a lost one had not carried out."""
+        membership = self._cluster.membership
+        member = None if membership is None else membership.members.get(node)
+        return node in self._names and (member is None or member.version >= TELLS_SINCE)
+
+    @property
+    def has_sent(self) -> bool:
+        """True if this node has sent any emit to others."""
+        return self.losses.has_sent
 
     # -- fetches.Peers ------------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
+from moorage.wire.cluster import streams
+
 KEEP_SECONDS: Final = 10.0
 """Seconds for which a message is kept."""
 
@@ -62,3 +64,36 @@ class Kept:
     def _forget(self, last: int) -> int:
         frames = self.frames
         return sum([len(frames.popleft()) for _ in range(last - self.first + 1)])
+
+
+class LastSent:
+    """What was sent lately to a node that is gone: the messages to all, and those to that node."""
+
+    def __init__(self, direct: Kept, to_all: Kept, *, start: int) -> None:
+        self._direct, self._first_direct = tuple(direct.frames), direct.first
+        self._all, self._first_all = tuple(to_all.frames), to_all.first
+        self._start = start
+        """The first number of the present stream to the node."""
+        self._base = direct.base
+
+    def since(self, next_all: int, next_direct: int) -> Iterator[bytes] | None:
+        """The messages from these numbers on, in order; 0 for all since the two nodes met. None if some of
+        them are not kept, or if the numbers are from before."""
+        next_all = next_all or self._base + 1
+        next_direct = next_direct or self._start
+        if next_all < self._first_all or next_direct < max(self._start, self._first_direct):
+            return None
+        return self._merged(next_all - self._first_all, next_direct - self._first_direct)
+
+    def _merged(self, at: int, at_direct: int) -> Iterator[bytes]:
+        for frame in self._direct[at_direct:]:
+            _, _, _, behind, _, message = streams.decode(frame)
+            while at < len(self._all) and self._first_all + at <= behind:
+                yield _message(self._all[at])
+                at += 1
+            yield message
+        yield from map(_message, self._all[at:])
+
+
+def _message(frame: bytes) -> bytes:
+    return streams.decode(frame)[-1]

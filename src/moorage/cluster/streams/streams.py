@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from moorage import logs
 from moorage.cluster.ports import Broker
 from moorage.cluster.streams.incoming import EPOCH_BITS, Hole, Incoming
-from moorage.cluster.streams.kept import KEEP_SECONDS, Kept
+from moorage.cluster.streams.kept import KEEP_SECONDS, Kept, LastSent
 from moorage.wire.cluster import streams
 from moorage.wire.errors import PeerError
 
@@ -137,15 +137,21 @@ class Streams:
         self._direct[node] = Kept(self._now, self._epoch << EPOCH_BITS, self._all.last)
         self._incoming[node.encode()] = Incoming(node)
 
-    def remove(self, node: str) -> None:
-        """This node is gone."""
-        self._kept_bytes -= self._direct.pop(node).size
+    def remove(self, node: str) -> LastSent:
+        """This node is gone. Returns what was sent to it lately."""
+        direct = self._direct.pop(node)
+        self._kept_bytes -= direct.size
         self._since_all.pop(node, None)
         key = node.encode()
         self._past.pop(key, None)
         self._past[key] = self._incoming.pop(key).position
         if len(self._past) > MAX_PAST:
             del self._past[next(iter(self._past))]
+        return LastSent(direct, self._all, start=direct.last >> EPOCH_BITS << EPOCH_BITS | 1)
+
+    def position(self, node: str) -> tuple[int, int]:
+        """The numbers of the next messages of a node that is there: to all, and to this one."""
+        return self._incoming[node.encode()].position
 
     def complete(self, node: str) -> bool:
         """True if everything has come that this node has told of."""

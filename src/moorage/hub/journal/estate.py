@@ -5,6 +5,7 @@ sent to it and what was forgotten are as they were at the lost node when it wrot
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from moorage.hub.turns import Job
 from moorage.wire.commands import Found, Send
 from moorage.wire.recovery import journal as wire
 
+SEEN_SECONDS: Final = 30.0
+"""How late an emit may arrive at one node after another one has carried it out."""
 STEP_ENTRIES: Final = 250
 """Entries that are carried out in one step: about a millisecond."""
 
@@ -63,10 +66,15 @@ class HubEstate:
         self.instances: set[str] = set()
         """App servers that had a session."""
         self.executed: dict[str, int] = {}
-        """The highest number of each source of emits that was carried out there. For an app server that has
-        handed over, the highest number of all."""
+        """The highest number of each app server with a session there that was carried out, or handed over."""
         self._done: dict[str, int] = {}
         """The highest numbers that the journal has."""
+        self._seen: set[tuple[str, int]] = set()
+        """The identities of emits that were carried out there lately, or handed over."""
+        self._times: deque[tuple[float, tuple[str, int]]] = deque()
+        """Those of the journal, and when they were carried out."""
+        self.twice: frozenset[tuple[str, int]] = frozenset()
+        """Emits that the heir has carried out, too, for the sockets of this estate."""
         self.taken: dict[str, tuple[int, int]] = {}
         """How far each session of an app server was carried out (`wire.recovery.journal.Taken`)."""
         self.channels: dict[int, str] = {}
@@ -115,6 +123,11 @@ class HubEstate:
         self.recovery.log.add(made, entry.keys, private=to is None)
         if entry.source:
             self._done[entry.source] = max(entry.number, self._done.get(entry.source, 0))
+            identity, now = (entry.source, entry.number), self.recovery.now
+            self._seen.add(identity)
+            self._times.append((now, identity))
+            while self._times[0][0] < now - SEEN_SECONDS:
+                self._seen.discard(self._times.popleft()[1])
 
     def _track(self, entry: wire.Changed | wire.Saved | wire.Ended | wire.Moved) -> None:
         track = self.recovery.find(entry.pid)
@@ -188,7 +201,9 @@ class HubEstate:
     def settle(self, now: float) -> None:
         """The node is lost: all its clients are away."""
         self.recovery.now = now
-        self.executed = dict(self._done)
+        # Emits of others may come in another order than their numbers: large ones are sent on at their end.
+        self.executed = {source: self._done[source] for source in self.instances & self._done.keys()}
+        self._times.clear()
         self.channels = {ghost.channel: ghost.id for ghost in self._ghosts.values() if ghost.channel}
         for connection in list(self._ghosts):
             self._away(connection)
@@ -205,10 +220,24 @@ class HubEstate:
         is an emit."""
         recovery: Recovery[Any] = self.recovery
         if isinstance(command, Send):
-            if not command.source or command.number > self._done.get(command.source, 0):
+            if self._is_new(command):
                 recorded(recovery, command)
             return ()
         return apply(recovery, command)
+
+    def _is_new(self, emit: Send) -> bool:
+        if not emit.source:
+            return True
+        if emit.source in self.instances:
+            return emit.number > self._done.get(emit.source, 0)
+        identity = emit.source, emit.number
+        known = identity in self._seen
+        self._seen.add(identity)
+        return not known
+
+    def meet(self, carried_out: Collection[tuple[str, int]]) -> None:
+        """Everything is handed over. The heir has carried out these emits since it has the sockets."""
+        self.twice = frozenset(self._seen.intersection(carried_out))
 
     def packet(self, connection: str, payload: bytes) -> None:
         """An app server's packets for one client."""

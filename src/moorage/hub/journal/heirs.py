@@ -3,14 +3,15 @@
 1. It reads what the lost node has written, and records from then on what is sent to its sockets.
 2. Each app server that had a session at the lost node hands over what that may not have carried out
    (`hand_over`), and says when that was all (`handed_over`).
-3. Then clients can come back. Until then those who ask for a socket wait.
+3. The other nodes do the same with what they had sent to the lost node (`told`), and this node with its own.
+4. Then clients can come back. Until then those who ask for a socket wait.
 
 What this node has carried out for an app server before that one has handed over is not counted for these
 sockets: it is in what is handed over."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from moorage.hub.hub import Connection, Hub
@@ -22,7 +23,16 @@ from moorage.hub.recovery.state import Recovery
 from moorage.hub.recovery.track import Track
 from moorage.hub.settings import RecoverySettings
 from moorage.hub.turns import Job
-from moorage.wire.commands import JoinGroups, LeaveGroups, Send
+from moorage.wire.commands import (
+    CloseConnections,
+    JoinGroups,
+    LeaveGroups,
+    LeaveNamespace,
+    Selection,
+    Send,
+)
+from moorage.wire.engineio import CLOSE, check_text
+from moorage.wire.socketio import CONNECT_ERROR, DISCONNECT, parse_header
 
 HAND_OVER_SECONDS: Final = 5.0
 """How long app servers may take. An app server that is linked elsewhere only, and lives, takes longer: the
@@ -30,8 +40,10 @@ sockets are not recovered then."""
 RETURN_SECONDS: Final = 60.0
 """How long a node that was restarted waits for the first app server of a hub."""
 REMEMBERED: Final = 1_000
-"""Lost nodes that are remembered."""
+"""Lost nodes that are remembered. Those whose sockets are on their way do not count."""
 
+Heard = Mapping[str, tuple[int, int]]
+"""How far the lost node had carried out the messages of others (`wire.recovery.journal.Heard`)."""
 SocketTrack = Track[Connection]
 
 
@@ -51,6 +63,7 @@ class _Sockets:
         self.owing = set(estate.instances)
         """App servers that have not handed over."""
         self._recovery = recovery
+        self._begun = recovery.log.position
         self._tracks: dict[str, SocketTrack] = {}
         most = recovery.log.settings.recovery_session_events
         for old in estate.recovery.everyone():
@@ -89,6 +102,7 @@ class _Sockets:
 
     def open(self) -> None:
         """Clients can come back."""
+        self.estate.meet(self._recovery.log.identities(self._begun))
         for track in self._tracks.values():
             self._recovery.arrived(track)
 
@@ -106,6 +120,12 @@ class _Lost:
         self.reading = True
         self.open = False
         self.unread = False
+        self.heard: Heard = {}
+        self.asked = False
+        self.nodes: set[str] = set()
+        """Nodes that have not told all that they had sent to the lost one, perhaps this one among them."""
+        self.lacks = False
+        """True if a node cannot tell it."""
         self.hubs: dict[str, _Sockets] = {}
         self.without_hub: list[HubEstate] = []
         """Of hubs that do not exist here yet, because their app servers have no session yet."""
@@ -128,6 +148,8 @@ class Heirs:
         self._lost: dict[str, _Lost] = {}
         self.is_alive: Callable[[str], bool] = lambda node: False
         """True if a node is there, as far as this one knows."""
+        self.ask: Callable[[str, Heard], Collection[str]] = lambda node, heard: ()
+        """Asks all nodes for what they had sent to the lost one, and calls `told` for each. Returns them."""
         self._held: dict[str, dict[Callable[[], object], None]] = {}
         """App servers that have something for a node, before it is known whether this one is its heir."""
         self.unread = 0
@@ -141,7 +163,9 @@ class Heirs:
         """The journal of a lost node is going to be read."""
         self._lost[node] = _Lost(self._clock() + HAND_OVER_SECONDS)
         if len(self._lost) > REMEMBERED:
-            del self._lost[next(iter(self._lost))]
+            oldest = next((name for name, lost in self._lost.items() if lost.open), None)
+            if oldest is not None:
+                del self._lost[oldest]
 
     def read(self, node: str, pages: Pages) -> Job[None]:
         """The journal is here. Raises `PeerError` for entries that cannot be read."""
@@ -152,9 +176,17 @@ class Heirs:
             if hub.recovery is not None:
                 self._begin(lost, hub, hub.recovery)
         lost.reading = False
+        lost.heard = pages.heard
         lost.until = self._clock() + (RETURN_SECONDS if lost.without_hub else HAND_OVER_SECONDS)
+        self._ask(node, lost)
         self.known(node)
         self._proceed(lost)
+
+    def _ask(self, node: str, lost: _Lost) -> None:
+        """All sockets are recorded here from now on: the other nodes tell what was before."""
+        if lost.hubs and not lost.without_hub and not lost.asked:
+            lost.asked = True
+            lost.nodes = set(self.ask(node, lost.heard))
 
     def _begin(self, lost: _Lost, hub: Hub, recovery: Recovery[Connection]) -> None:
         for estate in tuple(lost.without_hub):
@@ -164,11 +196,12 @@ class Heirs:
 
     def begun(self, hub: Hub, recovery: Recovery[Connection]) -> None:
         """A hub has recovery from now on."""
-        for lost in self._lost.values():
+        for node, lost in self._lost.items():
             if lost.without_hub and not lost.open:
                 self._begin(lost, hub, recovery)
                 if not lost.without_hub:
                     lost.until = self._clock() + HAND_OVER_SECONDS
+                    self._ask(node, lost)
 
     def give_up(self, node: str, *, unread: bool) -> None:
         """There is no journal, or (`unread`) it cannot be read."""
@@ -211,6 +244,41 @@ class Heirs:
         if sockets is not None:
             sockets.carry_out(command)
 
+    def packet(self, node: str, hub: str, connection: str, payload: bytes) -> None:
+        """Packets for one client that the lost node may not have delivered. Raises `PeerError`."""
+        sockets = self._sockets(node, hub)
+        if sockets is None:
+            return
+        to = Selection(connection=connection)
+        if payload == CLOSE:
+            sockets.carry_out(CloseConnections(hub, to))
+            return
+        header = parse_header(check_text(payload))
+        if header.type in (DISCONNECT, CONNECT_ERROR):
+            sockets.carry_out(LeaveNamespace(hub, to, header.namespace, close=False))
+        else:
+            sockets.estate.packet(connection, payload)
+
+    def late(self, node: str, hub: str, command: Send | Change, instance: str) -> None:
+        """A command that another node had sent to the lost one. `instance`: the app server for which it was
+        forwarded; one with a session at the lost node hands its commands over itself."""
+        sockets = self._sockets(node, hub)
+        if sockets is not None and not (instance and instance in sockets.estate.instances):
+            sockets.carry_out(command)
+
+    def told(self, node: str, by: str, *, complete: bool) -> None:
+        """A node has told all that it had sent to the lost one; not `complete`: as far as it could."""
+        lost = self._lost.get(node)
+        if lost is not None and by in lost.nodes:
+            lost.nodes.discard(by)
+            lost.lacks = lost.lacks or not complete
+            self._proceed(lost)
+
+    def gone(self, by: str) -> None:
+        """A node is gone. It tells nothing any more."""
+        for node in tuple(self._lost):
+            self.told(node, by, complete=False)
+
     def handed_over(self, node: str, hub: str, instance: str, number: int) -> None:
         """An app server has handed over all that it had for the lost node. Its commands up to `number` count
         as carried out there."""
@@ -249,11 +317,15 @@ class Heirs:
             lost.open
             or lost.reading
             or lost.without_hub
+            or lost.nodes
             or any([sockets.owing for sockets in lost.hubs.values()])
         ):
             return
         lost.open = True
         for sockets in lost.hubs.values():
+            if lost.lacks:
+                # An emit may be missing that nobody has, so nobody knows who lacks it.
+                sockets.close()
             sockets.open()
             self.inherited += len(sockets)
         # Its logs may be large. From here on only the sockets that need them keep them.
@@ -264,10 +336,17 @@ class Heirs:
 
     def tick(self, now: float) -> None:
         """Time passes: app servers that are gone hand nothing over."""
-        for lost in self._lost.values():
+        for node, lost in self._lost.items():
             if lost.open or lost.reading or lost.until > now:
                 continue
             lost.without_hub.clear()
+            if not lost.asked:
+                self._ask(node, lost)
+                if lost.nodes:
+                    lost.until = now + HAND_OVER_SECONDS
+                    continue
+            lost.lacks = lost.lacks or bool(lost.nodes)
+            lost.nodes.clear()
             for sockets in lost.hubs.values():
                 if any([server.instance in sockets.owing for server in sockets.hub.servers.serving()]):
                     # It is there, but has no session here, or is too slow. What it has sent is missing.

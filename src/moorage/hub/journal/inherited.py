@@ -35,4 +35,4 @@ class Inherited(Carried):
             segments.insert(0, Segment(place.epoch, place.position, place.position, ()))
         is_whole = offset is None and after == estate.since(self._pid)
         self.entries.clear()
-        self.fill(tuple(segments), estate.executed, (), whole=is_whole)
+        self.fill(tuple(segments), estate.executed, estate.twice, whole=is_whole)

@@ -7,10 +7,10 @@ seconds it tries again. The first page after that begins anew, with all sockets 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-from moorage.wire.recovery.journal import Entry, encode, encode_page
+from moorage.wire.recovery.journal import Heard, Line, encode, encode_page
 
 AGAIN: Final = 2.0
 """Seconds after which a journal that is down tries to store something again."""
@@ -56,6 +56,8 @@ class Journal:
         self.counts = Counts()
         self.describe: Callable[[], object] = lambda: None
         """Adds entries for everything that there is."""
+        self.progress: Callable[[], Iterable[Heard]] = lambda: ()
+        """What is new about the messages of other nodes. Asked at the end of each page."""
         self._entries: list[bytes] = []
         self._size = 0
         self._after: list[Callable[[], object]] = []
@@ -69,7 +71,7 @@ class Journal:
 
     # -- what is written ------------------------------------------------------------------------
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Line) -> None:
         """Write an entry behind all others."""
         if self.down:
             self.counts.lost += 1
@@ -107,6 +109,7 @@ class Journal:
         """Store all entries so far. `done` is called when that is over, with success or not. Only while no
         other page is on its way."""
         entries, self._entries = self._entries, []
+        entries += [encode(entry) for entry in self.progress()]
         self._flying, self._after = self._after, []
         self._size = 0
         self._put(entries, done)

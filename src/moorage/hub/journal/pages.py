@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from moorage.wire.recovery.journal import Entry, decode, decode_page
+from moorage.wire.recovery.journal import Entry, Heard, decode, decode_page
 
 
 class Pages:
@@ -20,9 +20,15 @@ class Pages:
         self.is_cut = bool(self._pages) and self._pages[0].number != 1
         """True if something is missing in front."""
         self.last_now = self._pages[-1].now if self._pages else 0.0
+        self.heard: dict[str, tuple[int, int]] = {}
+        """How far the messages of other nodes were carried out, as far as `entries` has got."""
 
     def entries(self) -> Iterator[Entry]:
         """All entries, in order."""
         for page in self._pages:
             for raw in page.entries:
-                yield decode(raw)
+                entry = decode(raw)
+                if isinstance(entry, Heard):
+                    self.heard[entry.node] = entry.all, entry.direct
+                else:
+                    yield entry

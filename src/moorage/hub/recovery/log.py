@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -262,6 +263,16 @@ class DeliveryLog:
                         break
                     found[entry.position] = entry
         return [found[position] for position in sorted(found)]
+
+    def identities(self, after: int) -> set[tuple[str, int]]:
+        """The identities of all emits after a position."""
+        found = set()
+        for entry in chain(reversed(self._all), reversed(self._swept)):
+            if entry.position <= after:
+                break
+            if entry.source:
+                found.add((entry.source, entry.number))
+        return found
 
     def later(self, keys: Iterable[str], time: float) -> list[Entry]:
         """The entries of these lanes that were recorded at this time or later."""

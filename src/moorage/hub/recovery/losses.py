@@ -44,6 +44,11 @@ class Losses:
         self._end = end
         self._work = Intake(turns)
 
+    @property
+    def busy(self) -> bool:
+        """True while sockets are being ended."""
+        return self._work.busy
+
     def mark(self) -> dict[str, int]:
         """A moment: the position in the log of each hub. Sockets that begin later have missed nothing."""
         found = {}

@@ -135,7 +135,18 @@ class Moved(Fields, tag=10):
     seen: tuple[tuple[str, Count], ...]
 
 
+class Heard(Fields, tag=11):
+    """What another node sent has been carried out, up to the messages with these numbers. They are those that
+    come next, among the messages to all nodes and among those to this one (`cluster.streams`)."""
+
+    node: str
+    all: Count
+    direct: Count
+
+
 Entry = Linked | Known | Changed | Away | Saved | Ended | Event | Steps | Taken | Moved
+Line = Entry | Heard
+"""An entry, or what concerns no log."""
 
 
 class Page(Fields):
@@ -150,11 +161,11 @@ class Page(Fields):
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_entry: Final[Callable[[msgspec.Raw | bytes], Entry]] = msgspec.msgpack.Decoder(Entry).decode
+_entry: Final[Callable[[msgspec.Raw | bytes], Line]] = msgspec.msgpack.Decoder(Line).decode
 _page: Final = msgspec.msgpack.Decoder(Page).decode
 
 
-def encode(entry: Entry) -> bytes:
+def encode(entry: Line) -> bytes:
     """The bytes of one entry."""
     return _encode(entry)
 
@@ -164,7 +175,7 @@ def encode_page(number: int, wall: float, now: float, entries: Iterable[bytes]) 
     return _encode(Page(number, wall, now, tuple([msgspec.Raw(entry) for entry in entries])))
 
 
-def decode(raw: msgspec.Raw | bytes) -> Entry:
+def decode(raw: msgspec.Raw | bytes) -> Line:
     """Raises `PeerError` (node-bad-message)."""
     try:
         return _entry(raw)

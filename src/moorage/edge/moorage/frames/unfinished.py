@@ -11,18 +11,10 @@ from moorage.edge.moorage.frames.rooms import groups_of
 from moorage.edge.moorage.server import MoorageServer
 from moorage.hub.journal.heirs import Heirs
 from moorage.hub.turns import Job
-from moorage.wire.commands import (
-    CloseConnections,
-    JoinGroups,
-    LeaveGroups,
-    LeaveNamespace,
-    Selection,
-)
-from moorage.wire.engineio import CLOSE, check_text
+from moorage.wire.commands import CloseConnections, JoinGroups, LeaveGroups, Selection
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import LINK_BAD_REQUEST
-from moorage.wire.socketio import CONNECT_ERROR, DISCONNECT, parse_header
 
 NOTICE_SECONDS: Final = 5.0
 """How long this node waits until it notices that the other one is lost, if the app server is faster."""
@@ -62,26 +54,13 @@ class UnfinishedFrames:
             return
         to = Selection(connection=connection)
         if isinstance(inner, v1.Packet):
-            self._packet(heirs, frame.node, connection, inner.payload)
+            heirs.packet(frame.node, self._hub, connection, inner.payload)
         elif isinstance(inner, v1.Close):
             heirs.hand_over(frame.node, self._hub, CloseConnections(self._hub, to))
         else:
             make = JoinGroups if isinstance(inner, v1.Enter) else LeaveGroups
             groups = groups_of(inner.namespace, inner.rooms)
             heirs.hand_over(frame.node, self._hub, make(self._hub, to, groups, quiet=True))
-
-    def _packet(self, heirs: Heirs, node: str, connection: str, payload: bytes) -> None:
-        estate = heirs.estate(node, self._hub)
-        assert estate is not None
-        to = Selection(connection=connection)
-        if payload == CLOSE:
-            heirs.hand_over(node, self._hub, CloseConnections(self._hub, to))
-            return
-        header = parse_header(check_text(payload))
-        if header.type in (DISCONNECT, CONNECT_ERROR):
-            heirs.hand_over(node, self._hub, LeaveNamespace(self._hub, to, header.namespace, close=False))
-        else:
-            estate.packet(connection, payload)
 
     def settled(self, frame: v1.Settled) -> Job[None]:
         """That was all."""

@@ -1,0 +1,119 @@
+"""Several nodes that keep journals, one of which is lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+from moorage.cluster.recovery.late import LateEmits
+from moorage.cluster.recovery.lost_nodes import heir_of
+from moorage.wire.commands import Command, Selection, Send
+from tests.cluster.nodes import Nodes
+from tests.cluster.recovery.stage import Several
+from tests.hub.fakes import HUB
+from tests.hub.journal.loss import PagesInMemory
+from tests.hub.recovery.stage import ROOT, Returning, Stage
+
+LOST = "node-000"
+
+
+class Journals:
+    """`lost_nodes.Journals` of stores in memory."""
+
+    def __init__(self, stores: dict[str, PagesInMemory]) -> None:
+        self._stores = stores
+        self.taken: set[str] = set()
+
+    async def take_over(self, node: str) -> list[bytes] | None:
+        if node in self.taken:
+            return None
+        self.taken.add(node)
+        store = self._stores[node]
+        store.works = False
+        return store.pages
+
+    async def others(self) -> list[str]:
+        return list(self._stores)
+
+
+def heir() -> int:
+    """The node that goes on with the lost one's sockets, of the two that are left."""
+    return int(heir_of(LOST, ("node-001", "node-002"))[-1])
+
+
+class Keepers(Several):
+    """Three nodes with journals. The first one is lost."""
+
+    def __init__(self) -> None:
+        self.nodes = Nodes(3, clients=0, app_servers=False, prefix="node-00")
+        self.sent = []
+        self.stores = {world.incarnation: PagesInMemory() for world in self.nodes.worlds}
+        journals = Journals(self.stores)
+        for world, router in zip(self.nodes.worlds, self.nodes.routers, strict=True):
+            self._watch(router)
+            world.node.keep(self.stores[world.incarnation], lambda world=world: world.now)  # type: ignore[misc]
+            router.recovery.keep(journals)
+        self.stages = [Stage(world) for world in self.nodes.worlds]
+        self.settle()
+
+    def settle(self) -> None:
+        """Everything that is on its way arrives, and is stored."""
+        self.nodes.settle()
+        while any(store.waiting for store in self.stores.values()):
+            for store in self.stores.values():
+                store.answer()
+            self.nodes.settle()
+
+    def client(self, at: int, *rooms: str) -> Returning:
+        """A client of a node."""
+        client = super().client(at, *rooms)
+        self.settle()
+        client.read()
+        return client
+
+    def late(self, at: int) -> LateEmits:
+        """That part of a node."""
+        late = self.nodes.routers[at].recovery.late
+        assert late is not None
+        return late
+
+    def submit(self, at: int, command: Command) -> None:
+        """A request comes to a node."""
+        self.nodes.submit(at, command)
+        self.settle()
+
+    def emit(self, at: int, number: int, to: Selection = ROOT) -> None:
+        """A REST request emits at a node."""
+        self.submit(at, Send(HUB, to, b'42["a",%d]' % number))
+
+    def die(self) -> None:
+        """The first node gets nothing any more, and nobody knows."""
+        for node in ("node-001", "node-002"):
+            self.nodes.network.delay(node, LOST)
+            self.nodes.network.delay(LOST, node)
+
+    async def read(self) -> None:
+        """Journals of lost nodes are read."""
+        for _ in range(3):
+            await asyncio.sleep(0)
+            self.settle()
+
+    async def lose(self, *at: int) -> None:
+        """These nodes notice it."""
+        for each in at:
+            self.nodes.routers[each].remove(LOST)
+        await self.read()
+        for world in self.nodes.worlds[1:]:
+            world.node.keeping.heirs.handed_over(LOST, HUB, "", 0)  # type: ignore[union-attr]
+        self.settle()
+
+    def numbers(self, client: Returning, at: int = 2) -> list[int]:
+        """The client comes back. What it gets."""
+        self.come_back(client, at, answer=False)
+        self.settle()
+        stage = self.stages[heir()]
+        stage.world.node.claims.save(stage.world.hub(), stage.server, "/", client.sid["/"], b"{}")
+        self.settle()
+        client.answer()
+        self.settle()
+        client.read()
+        return [event[2] for event in client.events]
