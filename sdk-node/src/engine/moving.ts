@@ -8,7 +8,7 @@ const IDLE_TIMEOUT = 1_000;
 
 /** `adopting`: the client comes from another app server. `freezing`: its handlers end here. `frozen`: the service knows
  * its state. `released`: another app server serves it. */
-export type Stage = "adopting" | "freezing" | "frozen" | "released";
+type Stage = "adopting" | "freezing" | "frozen" | "released";
 
 export class Moving {
   /** What the app has sent since the client is frozen, and must not leave now: events that ask for an ack, with their

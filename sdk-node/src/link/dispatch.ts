@@ -8,7 +8,7 @@ import type { LinkHandler } from "./types.js";
 export type Numbered = Exclude<FromService, { type: typeof Type.Hello }>;
 
 /** Where a frame came from. */
-export interface Origin {
+interface Origin {
   readonly handler: LinkHandler;
   readonly requests: Requests;
   /** The name of the node. */

@@ -37,7 +37,7 @@ export interface Order {
 }
 
 /** What to do now. */
-export interface Steps {
+interface Steps {
   readonly dial: readonly NodeRow[];
   /** Nodes that are gone, or need not be covered any more. */
   readonly drop: readonly NodeView[];

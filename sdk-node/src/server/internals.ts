@@ -33,7 +33,7 @@ export interface EngineOptions {
 }
 
 /** With socket.io's defaults filled in, and an option of ours. */
-export interface RecoveryOptions {
+interface RecoveryOptions {
   maxDisconnectionDuration: number;
   skipMiddlewares: boolean;
   quiet?: boolean;
@@ -65,7 +65,7 @@ interface NamespaceInternals {
   _onServerSideEmit(args: readonly unknown[]): void;
 }
 
-export interface ClientInternals {
+interface ClientInternals {
   _remove(socket: AnySocket): void;
 }
 
