@@ -136,12 +136,12 @@ async def over_http(play: Play, refuses: Reason | None, transport: str) -> None:
 
 
 async def websocket(play: Play, refuses: Reason | None) -> None:
-    """`edge.websocket`: a 101 with the open packet, or a status."""
+    """`edge.clients.websocket`: a 101 with the open packet, or a status."""
     await over_http(play, refuses, "websocket")
 
 
 async def polling(play: Play, refuses: Reason | None) -> None:
-    """`edge.polling`."""
+    """`edge.clients.polling`."""
     await over_http(play, refuses, "polling")
 
 

@@ -1,6 +1,6 @@
 """One client's Engine.IO session. It outlives its transports and does no I/O. In the azure dialect the app
 server runs the heartbeat: its `2` and the client's `3` are passed on like any other packet. In the moorage
-dialect the service runs it (`hub.heartbeat`). So a session has no timer."""
+dialect the service runs it (`hub.connections.heartbeat`). So a session has no timer."""
 
 from __future__ import annotations
 

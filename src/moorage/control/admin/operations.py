@@ -1,5 +1,5 @@
-"""The operations of the Admin API: the one table from which requests are dispatched and the OpenAPI document
-is made."""
+"""What an operation of the Admin API is, and a table of operations. Requests are dispatched from it, and the
+OpenAPI document is made from it. `table` has the rows."""
 
 from __future__ import annotations
 

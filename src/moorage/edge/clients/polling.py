@@ -405,7 +405,7 @@ class PollingHandler:
 
 
 class _Poll:
-    """`edge.http.Waiter` of a poll."""
+    """`edge.http.protocol.Waiter` of a poll."""
 
     def __init__(self, session: PollingSession, future: asyncio.Future[bytes]) -> None:
         self._session = session

@@ -21,7 +21,7 @@ class Pair(Fields, tag=110):
 
 
 class AppServerRow(Fields):
-    """One app server of `AppServers`. `can` is a set of bits, in the order of `hub.Capabilities`."""
+    """One app server of `AppServers`. `can` is a set of bits, in the order of `hub.hub.Capabilities`."""
 
     number: Count
     hub: str
@@ -127,7 +127,7 @@ class Returning(Fields, tag=137):
     data: bytes
 
 
-# From the host to the owner. Packets for the client travel as `cluster.Packets`.
+# From the host to the owner. Packets for the client travel as `messages.Packets`.
 
 
 class Accepted(Fields, tag=130):

@@ -1,1 +1,1 @@
-"""What connection state recovery puts into packets."""
+"""What recovery puts into packets, what it writes down, and what nodes tell each other about it."""
