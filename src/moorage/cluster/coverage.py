@@ -42,7 +42,7 @@ class Coverage:
 
     def nodes(self, app: AppServer, hub: Hub, covered: Collection[str]) -> tuple[NodeRow, ...]:
         """All live nodes, ordered by incarnation. The app server has a session at the nodes in `covered`, and
-        should keep it at its home, which is this node while `home` of the app server is set. It does not begin
+        should keep it at its home, which is this node while its `home` is set. It does not begin
         to cover a node that forwards clients to it: their packets would get a second way, and overtake each
         other. Nodes of other regions are never to be covered: it reaches them through its home."""
         assignment = self._assignment(hub)
