@@ -314,6 +314,8 @@ class Cluster:
         self.users: list[User] = []
         self.reachable: set[str] = set()
         self.session_lost: Callable[..., object] = lambda *_args, **_given: None
+        self.balancer: Callable[[], ServiceNode | None] = self._any
+        """Which node gets a dial that names none."""
 
     def start_node(self, *, reachable: bool = True) -> ServiceNode:
         name = f"node{len(self.nodes):04}"
@@ -329,9 +331,12 @@ class Cluster:
 
     def node_for(self, wanted: str) -> ServiceNode | None:
         """Where a dial ends: at the node that is wanted, or behind a load balancer."""
-        live = self.live
         if wanted:
-            return next((node for node in live if node.name == wanted), None)
+            return next((node for node in self.live if node.name == wanted), None)
+        return self.balancer()
+
+    def _any(self) -> ServiceNode | None:
+        live = self.live
         ready = [node for node in live if node.coverage.is_covered(self.now)]
         return self.choose.choice(ready or live) if live else None
 
@@ -348,6 +353,16 @@ class Cluster:
         """The client with this connection."""
         return next(user for user in self.users if user.connection.id == connection)
 
+    def known_to(self, app: App) -> set[str]:
+        """The nodes that get what an app server sends: those with a session, and those that its home knows. A
+        new node may become the home before it has heard of all others."""
+        known = {view.node for view in app.planner.alive}
+        home = app.planner.home
+        for node in self.nodes:
+            if home is not None and node.name == home.node and node.router.membership is not None:
+                known |= node.router.membership.members.keys()
+        return known
+
     # -- movement -----------------------------------------------------------------------------------
 
     def step(self) -> bool:
@@ -361,12 +376,14 @@ class Cluster:
                         ways.append(lambda node_link=node_link: self._to_node(node_link))  # type: ignore[misc]
                     if line.writes:
                         ways.append(lambda app=app, node_link=node_link: self._to_app(app, node_link))  # type: ignore[misc]
-        if ways and self.choose.random() < 0.5:
+        # Messages of one node to another stay in order. All else overtakes each other.
+        between = self.network.ways()
+        if ways and (not between or self.choose.random() < 0.5):
             self.choose.choice(ways)()
-        elif not self.network.step():
-            if not ways:
-                return False
-            self.choose.choice(ways)()
+        elif between:
+            self.network.step_between(*self.choose.choice(between))
+        else:
+            return False
         for node in self.live:
             node.settle()
         for user in self.users:

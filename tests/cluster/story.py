@@ -1,9 +1,11 @@
-"""What happens to a cluster and its app servers (`covering`), and what must hold meanwhile."""
+"""What happens to a cluster and its app servers (`covering`), and what must hold meanwhile. All that is
+random follows from a story's seed, whatever Python's hash seed is: a story that fails does so again."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from random import Random
 
 from moorage.edge.moorage.server import MoorageServer
@@ -25,8 +27,18 @@ COVERING = (
     *("cover", "cover", "node", "cut", "user", "user", "emit", "emit", "room", "direct", "delay", "time"),
     *("ask", "fetch", "begin", "begin", "reach", "reach", "abandon", "abandon", "replace", "replace"),
 )
-"""Coverage changes all the time. The last ones are the moments for which there are rules."""
+"""Coverage changes all the time. The last ones are those of `moments`."""
 FAULTS = ("die", "cut", "cover", "drop", "divide", "heal", "lose", "rest")
+
+
+@dataclass
+class Owed:
+    """An emit that users have to get."""
+
+    app: App
+    users: set[User]
+    forwarded: set[User]
+    """Those to whose node the home had to forward it."""
 
 
 class Story:
@@ -37,7 +49,7 @@ class Story:
         self.cluster = cluster = Cluster(self.choose, most)
         cluster.session_lost = self._session_lost
         self.calm = True
-        self.owed: dict[tuple[str, int], tuple[App, set[User]]] = {}
+        self.owed: dict[tuple[str, int], Owed] = {}
         """Emits that users have to get: by app server and number."""
         self.numbers: Counter[str] = Counter()
         self.rooms: dict[str, set[User]] = {room: set() for room in ROOMS}
@@ -83,8 +95,16 @@ class Story:
         self.numbers[app.id] += 1
         number = self.numbers[app.id]
         if self.calm and app.planner.home is not None:
-            self.owed[app.id, number] = app, {user for user in to if user.is_open}
+            covered = {view.node for view in app.planner.alive}
+            users = self._reached_by(app, to)
+            self.owed[app.id, number] = Owed(
+                app, users, {user for user in users if user.node.name not in covered}
+            )
         return f'42["{app.id}",{number}]'.encode()
+
+    def _reached_by(self, app: App, users: Iterable[User]) -> set[User]:
+        nodes = self.cluster.known_to(app)
+        return {user for user in users if user.is_open and user.node.name in nodes}
 
     def _emit(self) -> None:
         self._emit_from(self._app())
@@ -153,31 +173,37 @@ class Story:
 
     def _ask(self) -> None:
         """An emit with acks. In calm everybody answers, and nobody twice."""
-        app, users = self._app(), {user for user in self.cluster.users if user.is_open}
+        app = self._app()
+        users = self._reached_by(app, self.cluster.users)
         begun, payload = (self.calm, self.losses), self._event(app, users)
 
-        def done(parts: list[Part], _missing: list[str]) -> None:
+        def done(parts: list[Part], missing: list[str]) -> None:
             answered = [part.sender for part in parts if isinstance(part, v1.Answer)]
-            self._check_asked(begun, users, answered)
+            self._check_asked(begun, users, answered, missing)
 
         app.ask(lambda ref: v1.Ask(ref, v1.To("/"), 0, 2_000, payload), done)
 
     def _fetch(self) -> None:
         """The list of all sockets. In calm it is complete, and no socket is listed twice."""
-        users = {user for user in self.cluster.users if user.is_open}
+        app = self._app()
+        users = self._reached_by(app, self.cluster.users)
         begun = self.calm, self.losses
 
-        def done(parts: list[Part], _missing: list[str]) -> None:
+        def done(parts: list[Part], missing: list[str]) -> None:
             rows = [row for part in parts if isinstance(part, v1.Sockets) for row in part.rows]
-            self._check_asked(begun, users, [row.id for row in rows])
+            self._check_asked(begun, users, [row.id for row in rows], missing)
 
-        self._app().ask(lambda ref: v1.Fetch(ref, v1.To("/"), 500), done)
+        app.ask(lambda ref: v1.Fetch(ref, v1.To("/"), 500), done)
 
-    def _check_asked(self, begun: tuple[bool, int], users: set[User], found: Sequence[str]) -> None:
+    def _check_asked(
+        self, begun: tuple[bool, int], users: set[User], found: Sequence[str], missing: Sequence[str]
+    ) -> None:
+        """`missing` names nodes that did not answer in time."""
         assert len(set(found)) == len(found), f"twice in {found}"
         if begun == (True, self.losses) and self.calm:
-            missing = {f"s-{user.connection.id}" for user in users if user.is_open}.difference(found)
-            assert not missing, f"{missing} not in {found}"
+            asked = [user for user in users if user.is_open and user.node.name not in missing]
+            silent = {f"s-{user.connection.id}" for user in asked}.difference(found)
+            assert not silent, f"{silent} not in {found}"
 
     def _user(self) -> None:
         self._user_at(self._other())
@@ -261,118 +287,15 @@ class Story:
     def _lose(self) -> None:
         self.cluster.network.lose(self._other().name, self._other().name, self.choose.randint(1, 3))
 
-    # -- the moments for which there are rules --------------------------------------------------------
-
-    def _outside(self, app: App) -> tuple[ServiceNode, ServiceNode] | None:
-        """The home of an app server, and a node that it does not cover."""
-        home, covered = app.planner.home, {view.node for view in app.planner.alive}
-        nodes = {node.name: node for node in self.cluster.live}
-        outside = [node for name, node in nodes.items() if name not in covered]
-        if home is None or home.node not in nodes or not outside:
-            return None
-        return nodes[home.node], self.choose.choice(outside)
-
-    def _held_up(self, one: ServiceNode, other: ServiceNode, seconds: float = 2.0) -> None:
-        self.cluster.network.delay(one.name, other.name)
-        self.delays.append((one.name, other.name, self.cluster.now + seconds))
-
-    def _pass(self, *steps: Callable[[], object]) -> None:
-        """Some of these steps, in this order."""
-        for step in steps:
-            if self.choose.random() < 0.85:
-                step()
-
-    def _arrive(self) -> None:
-        self.cluster.run(self.choose.choice((20, 200, 200)))
-
-    def _begin(self) -> None:
-        """A node is covered while what the home has forwarded to it is under way."""
-        app = self._app()
-        found = self._outside(app)
-        if found is not None:
-            home, node = found
-            self.cluster.reachable.add(node.name)
-            self._held_up(home, node, self.choose.choice((0.5, 1.0, 2.0)))
-            self._pass(
-                lambda: self._emit_from(app),
-                self._arrive,
-                self._time,
-                lambda: self._emit_from(app),
-                self._arrive,
-                self._time,
-                lambda: self._user_at(node),
-                self._time,
-                lambda: self._emit_from(app),
-                lambda: self._direct_from(app, node),
-            )
-
-    def _reach(self) -> None:
-        """A node can be reached whose clients are forwarded to an app server."""
-        app = self._app()
-        found = self._outside(app)
-        if found is not None:
-            home, node = found
-            self._pass(
-                lambda: self._user_at(node),
-                self._arrive,
-                lambda: self.cluster.reachable.add(node.name),
-                self._arrive,
-                self._time,
-                lambda: self._user_at(node),
-                self._time,
-                self._arrive,
-                lambda: self._held_up(home, node, 1.0),
-                lambda: self._direct_from(app, node),
-                lambda: self._emit_from(app),
-                lambda: self._direct_from(app, node),
-                self._arrive,
-            )
-
-    def _abandon(self) -> None:
-        """A session is given up, and its node does not know it yet. The home forwards to it."""
-        app = self._app()
-        links = [one for one in app.links.values() if one.view.alive and one.view is not app.planner.home]
-        if links:
-            node_link = self.choose.choice(links)
-            self.cluster.reachable.discard(node_link.view.node)
-            app.give_up(node_link)
-            self._pass(lambda: self._emit_from(app), self._arrive, self._time, lambda: self._emit_from(app))
-
-    def _replace(self) -> None:
-        """The home is given up, while what it has forwarded to a node is under way. The node is covered."""
-        app = self._app()
-        found = self._outside(app)
-        if found is not None:
-            home, node = found
-            home_link = next(each for each in app.links.values() if each.view is app.planner.home)
-            self._held_up(home, node, self.choose.choice((1.0, 3.0)))
-            self._pass(
-                lambda: self._emit_from(app),
-                self._arrive,
-                lambda: self.cluster.reachable.add(node.name),
-                lambda: app.give_up(home_link),
-                self._arrive,
-                self._time,
-                self._time,
-                lambda: self._user_at(node),
-                self._time,
-                self._arrive,
-                lambda: self._direct_from(app, node),
-                self._arrive,
-            )
-
     def _session_lost(self, app: App, node: str, *, was_home: bool) -> None:
-        """What is under way to the node is lost. If it was the home: also what it had not forwarded."""
+        """What is under way to the node is lost. If it was the home: also what it had to forward, because a
+        new home's mark may overtake that."""
         self.losses += 1
-        covered = {view.node for view in app.planner.alive} if was_home else set()
-        for owner, users in self.owed.values():
-            if owner is app:
-                gone = {
-                    user
-                    for user in users
-                    if user.node.name == node or (was_home and user.node.name not in covered)
-                }
-                users -= gone
+        for owed in self.owed.values():
+            if owed.app is app:
+                owed.users -= {user for user in owed.users if user.node.name == node}
+                if was_home:
+                    owed.users -= owed.forwarded
 
     def _rest(self) -> None:
         """All faults end, and everything settles."""
@@ -415,19 +338,9 @@ class Story:
         assert sorted(served) == sorted(alive), "each client has one app server"
         for app in self.cluster.apps:
             assert not app.refused, app.refused
-        for (name, number), (_, users) in self.owed.items():
-            for user in users:
+        for (name, number), owed in self.owed.items():
+            for user in owed.users:
                 if user.is_open:
                     assert (name, number) in user.events, (
                         f"{name} {number} is missing at {user.connection.id}"
                     )
-
-
-def tell(seed: int, nodes: int, apps: int, most: int, happenings: list[str]) -> Story:
-    """A whole story."""
-    story = Story(seed, nodes, apps, most)
-    for each in happenings:
-        story.happen(each)
-        story.check()
-    story.happen("rest")
-    return story

@@ -115,6 +115,21 @@ def test_a_mark_comes_behind_everything_that_was_forwarded() -> None:
     assert session.told == ["marked 2"]
 
 
+def test_a_new_home_tells_all_nodes_its_term() -> None:
+    """What the former home has forwarded arrives behind what the new one has sent: it is dropped."""
+    fleet = Fleet()
+    fleet.nodes.network.delay("n0", "n2")
+    for home, term in ((0, 1), (1, 2)):
+        fleet.coverages[home].changed("i", term, None, [])
+        beyond = fleet.coverages[home].beyond("i", term, ("n0", "n1"))
+        beyond.number = term
+        fleet.nodes.worlds[home].node.submit(EMIT, reply := Reply(), reply, reach=beyond)
+        fleet.nodes.settle()
+    fleet.nodes.network.release("n0", "n2")
+    fleet.nodes.settle()
+    assert fleet.got() == [0, 1, 2]
+
+
 def test_uncovering_reaches_the_session_of_the_other_node() -> None:
     fleet = Fleet()
     session = Covering(1)

@@ -56,6 +56,21 @@ def test_a_former_home_is_not_heard_any_more() -> None:
     assert instances.is_new(forwarded(2, term=3))
 
 
+def test_a_mark_of_a_new_home_ends_what_the_former_one_has_under_way() -> None:
+    instances = Instances()
+    assert instances.is_new(forwarded(1, term=2))
+    instances.get("i").mark(3)
+    assert not instances.is_new(forwarded(2, term=2))
+    assert instances.is_new(forwarded(2, term=3))
+
+
+def test_the_only_session_is_not_overtaken_by_what_the_first_one_has_forwarded() -> None:
+    instances = Instances()
+    assert instances.is_new(forwarded(1, term=0))
+    instances.get("i").begin(Covering(1), fence=False)
+    assert not instances.is_new(forwarded(2, term=0))
+
+
 def test_instances_are_apart() -> None:
     instances = Instances()
     assert instances.is_new(forwarded(9, instance="a"))

@@ -10,7 +10,7 @@ from moorage.hub.hub import Connection
 from moorage.sdk.link.session import End, Part
 from moorage.wire.moorage import v1
 from tests.cluster.nodes import NodeWorld
-from tests.hub.fakes import RecordingOpening, RecordingSink
+from tests.hub.fakes import RecordingOpening, RecordingSink, unframe
 
 EVENT = re.compile(rb'42(\d*)\["(\w+)",(\d+)\]')
 """An event: ack id, app server, number."""
@@ -60,6 +60,9 @@ class User:
         self.sink: RecordingSink | None = None
         self._read = 0
         """Number of packets that were looked at."""
+        self._writes = 0
+        """Number of writes that were taken apart."""
+        self._packets: list[bytes] = []
         self.events: list[tuple[str, int]] = []
         """What it got: app servers and numbers."""
 
@@ -85,7 +88,14 @@ class User:
 
     @property
     def packets(self) -> list[bytes]:
-        return [] if self.sink is None else self.sink.packets
+        """All packets that it got. A story asks after each step, so each write is taken apart once."""
+        sink = self.sink
+        if sink is not None:
+            known, self._writes = self._writes, len(sink.writes) + len(sink.closed)
+            if self._writes > known:
+                writes = [*sink.writes, *(rest for _, rest in sink.closed)]
+                self._packets += unframe(b"".join(writes[known:]))
+        return self._packets
 
     @property
     def is_open(self) -> bool:

@@ -52,6 +52,10 @@ export class Planner {
   /** The session whose node forwards commands. Undefined before the first session. */
   home: NodeView | undefined;
   #term = 0;
+  /** True once a node has listed the nodes: the service is a cluster. */
+  #isCluster = false;
+  /** True before the first session. */
+  #isNew = true;
 
   /** Begins with a node of the list; without one, with the node to which the connection string leads. */
   add(row?: NodeRow): NodeView {
@@ -99,7 +103,9 @@ export class Planner {
     view.version = 0;
     view.listed = [];
     this.home ??= view;
-    return this.#orders(view);
+    const orders = this.#orders(view);
+    this.#isNew = false;
+    return orders;
   }
 
   /** A session is over. The home then moves to another session. */
@@ -116,6 +122,7 @@ export class Planner {
   /** A node has listed the nodes. */
   listed(view: NodeView, { version, rows }: Nodes): void {
     if (version < view.version) return;
+    this.#isCluster = true;
     view.version = version;
     view.listed = rows;
     for (const other of this.views) {
@@ -128,8 +135,8 @@ export class Planner {
   #orders(fresh?: NodeView): Order[] {
     const { alive } = this;
     const alone = alive.length === 1 && fresh !== undefined;
-    // A session that has always been the only one carries out everything without being told.
-    if (alive.length === 0 || (alone && this.#term === 0)) return [];
+    // The first session of all carries out everything without being told.
+    if (alive.length === 0 || (alone && (this.#isNew || !this.#isCluster))) return [];
     this.#term += 1;
     const nodes = alive.map(({ node }) => node);
     return alive.map((view) => ({

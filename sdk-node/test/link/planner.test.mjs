@@ -38,6 +38,17 @@ test("one session is told nothing; a second one is fenced, and all are told the 
   deepStrictEqual([a.name, a.url, a.region], ["name a", "http://a", "eu"]);
 });
 
+test("one that takes the place of the first session is told; without a cluster it is not", () => {
+  const planner = new Planner();
+  const view = planner.add();
+  planner.began(view, "a");
+  planner.lost(view);
+  deepStrictEqual(planner.began(view, "a"), [], "nobody has listed nodes");
+  planner.listed(view, nodes(1, "a", "b"));
+  planner.lost(view);
+  deepStrictEqual(told(planner.began(view, "b")), [["b", 1, true, false, "b"]], "what a has forwarded may be on its way to b");
+});
+
 test("a lost session is left out; a lost home is replaced by a session that is up", () => {
   const { planner, views: [a, b, c] } = covering("a", "b", "c");
   deepStrictEqual(told(planner.lost(c)), [["a", 3, true, false, "ab"], ["b", 3, false, false, "ab"]]);

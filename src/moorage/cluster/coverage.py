@@ -110,9 +110,15 @@ class Coverage:
         covered = None if nodes is None else (*nodes, self._own.incarnation)
         return Beyond(self._router, Via(instance, term, covered))
 
-    def changed(self, instance: str, term: int, added: Collection[str], removed: Collection[str]) -> None:
-        """The home tells nodes that they are covered from now on, or not any more."""
-        for node in added:
+    def changed(
+        self, instance: str, term: int, added: Collection[str] | None, removed: Collection[str]
+    ) -> None:
+        """The home tells nodes that they are covered from now on, or not any more. A new home (`added` is
+        None) tells all nodes its term: the last one may have died before it could mark them, and what that
+        one has forwarded must not come behind the packets for their clients."""
+        if added is None:
+            self._router.tell_all(Mark(instance, term))
+        for node in added or ():
             self._router.tell(node, Mark(instance, term))
         for node in removed:
             self._router.tell(node, Uncovered(instance, term))

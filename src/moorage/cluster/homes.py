@@ -45,7 +45,7 @@ class Instance:
 
     def __init__(self) -> None:
         self.term = 0
-        """The highest term that a forwarded command carried."""
+        """The highest term that a forwarded command or a mark carried."""
         self.number = 0
         """The highest number of a command that was carried out here."""
         self.marked = 0
@@ -69,8 +69,10 @@ class Instance:
         return True
 
     def mark(self, term: int) -> None:
-        """A mark has arrived, and everything before it has been carried out."""
+        """A mark has arrived, and everything before it has been carried out. What the last home had forwarded
+        and comes now is too late."""
         self.marked = max(self.marked, term)
+        self.term = max(self.term, term)
         waiting = self.waiting
         if waiting is not None and waiting.term <= term:
             self.waiting, self.session = None, waiting

@@ -66,6 +66,15 @@ class MemoryNetwork:
                 return True
         return False
 
+    def ways(self) -> list[tuple[str, str]]:
+        """The pairs of a sender and a receiver between which a message can move now, sorted by name."""
+        return sorted({message[:2] for message in self._under_way} - self._delayed)
+
+    def step_between(self, sender: str, receiver: str) -> None:
+        """Deliver the oldest message of one of the `ways`."""
+        at = next(at for at, message in enumerate(self._under_way) if message[:2] == (sender, receiver))
+        self._deliver(self._under_way.pop(at))
+
     def run(self) -> None:
         """Deliver messages, and those sent meanwhile, until only delayed ones are left."""
         while self.step():

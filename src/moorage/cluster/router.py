@@ -314,16 +314,15 @@ class Router:
             self._targets.passes(node, command)
         if self.gathered.pending:
             self.gathered.flush()
+        envelope = Envelope(self._own, command, number)
         if via is not None and via.covered is not None:
             covered = tuple(via.covered)
             envelope = Envelope(self._own, command, number, via.instance, via.term, via.number, covered)
-        elif 2 * len(nodes) > len(self._peers):
-            # The others have nothing to do. One message for all costs this node less than one for each.
-            self.tell_all(command, number)
-            return
-        else:
-            envelope = Envelope(self._own, command, number)
         message = messages.encode(envelope)
+        if 2 * len(nodes) > len(self._peers) and len(envelope.covered) <= 1:
+            # The others have nothing to do. One message for all costs this node less than one for each.
+            self.streams.send_all(message)
+            return
         for node in nodes:
             self.streams.send(node, message)
 

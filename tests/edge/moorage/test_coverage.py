@@ -15,7 +15,7 @@ from moorage.wire.moorage import v1
 from moorage.wire.moorage.coverage import NodeRow
 from moorage.wire.reasons import LINK_SESSION_OVER
 from tests.edge.moorage.rig import App, Rig
-from tests.hub.fakes import HUB, LEAST, RecordingAnswers, RecordingLink
+from tests.hub.fakes import HUB, LEAST, RecordingAnswers, RecordingCluster, RecordingLink
 
 
 class Elsewhere:
@@ -57,7 +57,7 @@ class Cluster:
         self.ended = 0
         self.session: Coverage | None = None
         self.reached: list[Elsewhere] = []
-        self.changes: list[tuple[int, set[str], set[str]]] = []
+        self.changes: list[tuple[int, set[str] | None, set[str]]] = []
         self.instances: set[str] = set()
         """Those of all calls."""
 
@@ -81,9 +81,11 @@ class Cluster:
         self.reached.append(Elsewhere(nodes))
         return self.reached[-1]
 
-    def changed(self, instance: str, term: int, added: Collection[str], removed: Collection[str]) -> None:
+    def changed(
+        self, instance: str, term: int, added: Collection[str] | None, removed: Collection[str]
+    ) -> None:
         self.instances.add(instance)
-        self.changes.append((term, set(added), set(removed)))
+        self.changes.append((term, None if added is None else set(added), set(removed)))
 
 
 @pytest.fixture
@@ -160,6 +162,28 @@ def test_without_a_cluster_cover_is_refused() -> None:
     assert [frame.reason for frame in app.heard(v1.Failed)] == ["link-bad-request"] * 2
 
 
+def test_before_its_first_cover_a_session_is_the_home_and_covers_its_node_alone(
+    app: App, cluster: Cluster
+) -> None:
+    app.say(EMIT)
+    assert cluster.reached[-1].sent == [], "there is no other node"
+    app.rig.world.node.cluster = RecordingCluster()
+    app.say(EMIT)
+    assert (cluster.reached[-1].nodes, cluster.reached[-1].sent) == (set(), [("Send", 9)])
+    assert (cluster.began, cluster.number) == ([(0, False)], 9)
+    app.say(cover(1, "n0", "n1", home=True))
+    assert cluster.began == [(0, False)]
+    assert cluster.session is not None
+    assert cluster.session.term == 1
+
+
+def test_an_app_server_without_an_instance_is_not_counted(cluster: Cluster) -> None:
+    app = joined(cluster, instance="")
+    app.rig.world.node.cluster = everywhere = RecordingCluster()
+    app.say(EMIT)
+    assert (len(everywhere.casts), cluster.began) == (1, [])
+
+
 def test_commands_of_the_home_are_forwarded_and_others_are_not(app: App, cluster: Cluster) -> None:
     app.say(cover(1, "n0", home=True), EMIT, v1.Join(1, v1.To("/"), ("r",), 10))
     assert cluster.reached[-1].nodes == {"n0"}
@@ -173,12 +197,12 @@ def test_commands_of_the_home_are_forwarded_and_others_are_not(app: App, cluster
 
 def test_the_home_marks_what_is_new_and_lets_go_of_what_is_not_covered(app: App, cluster: Cluster) -> None:
     app.say(cover(1, "n0", home=True), cover(2, "n0", "n1", home=True), cover(3, "n1", home=True))
-    assert cluster.changes == [(1, {"n0"}, set()), (2, {"n1"}, set()), (3, set(), {"n0"})]
+    assert cluster.changes == [(1, None, set()), (2, {"n1"}, set()), (3, set(), {"n0"})]
 
 
 def test_a_new_home_marks_all(app: App, cluster: Cluster) -> None:
     app.say(cover(1, "n0", "n1"), cover(2, "n0", home=True))
-    assert cluster.changes == [(2, {"n0"}, {"n1"})]
+    assert cluster.changes == [(2, None, {"n1"})]
 
 
 def test_frames_behind_a_fence_wait_for_the_mark(app: App, cluster: Cluster) -> None:

@@ -65,6 +65,24 @@ def test_a_session_that_follows_when_all_are_lost_is_told_without_a_fence() -> N
     assert planner.greeted(one, "b", new=True) == [Order(one, v1.Cover(3, True, False, ("b",)))]
 
 
+def test_the_first_session_is_told_nothing_and_one_that_takes_its_place_is() -> None:
+    """What the first one's node has forwarded may still be on its way to the other node."""
+    planner = Planner()
+    only = planner.add()
+    planner.greeted(only, "a", new=True)
+    planner.listed(only, rows("aB"))
+    planner.lost(only)
+    assert planner.greeted(only, "b", new=True) == [Order(only, v1.Cover(1, True, False, ("b",)))]
+
+
+def test_a_service_without_a_cluster_is_never_told() -> None:
+    planner = Planner()
+    only = planner.add()
+    planner.greeted(only, "a", new=True)
+    planner.lost(only)
+    assert planner.greeted(only, "a", new=True) == []
+
+
 def test_the_loss_of_a_session_is_told_to_the_others() -> None:
     planner = Planner()
     one, two, three = covering(planner, "abc")

@@ -64,8 +64,11 @@ class Homes(Protocol):
         """Reaches the nodes outside `nodes`; None: no other node, but a join still waits until all nodes
         know of it."""
 
-    def changed(self, instance: str, term: int, added: Collection[str], removed: Collection[str]) -> None:
-        """The home tells nodes that they are covered from now on, or not any more."""
+    def changed(
+        self, instance: str, term: int, added: Collection[str] | None, removed: Collection[str]
+    ) -> None:
+        """The home tells nodes that they are covered from now on, or not any more. A new home (`added` is
+        None) tells all nodes: what the last home has forwarded must not come behind what this one sends."""
 
 
 class Coverage:
@@ -99,6 +102,26 @@ class Coverage:
         self._version = 0
         self._listed: tuple[NodeRow, ...] = ()
 
+    @property
+    def submit(self) -> Submit:
+        """What submits the session's commands before the first `Cover`."""
+        return self._submit_alone if self._instance else self._submit
+
+    def _submit_alone(
+        self, command: Command, reply: Reply, about: Any = None, answers: Answers[Any] | None = None
+    ) -> Job[None] | None:
+        """An app server with one session: its node is the home, and covers itself alone. What it forwards
+        carries the instance, too. If the app server begins anew at a node where this has not arrived yet,
+        that node must know it, or it would come behind what the new session sends."""
+        if self._server.node.cluster is None:
+            return self._submit(command, reply, about, answers)
+        return self._submit(command, reply, about, answers, reach=self._beyond)
+
+    def _begin_alone(self) -> None:
+        self._carried = self._homes.instance(self._instance)
+        self._carried.begin(self, fence=False)
+        self._beyond = self._homes.beyond(self._instance, 0, ())
+
     def covers(self, frame: v1.Cover) -> tuple[Submit, Job[None] | None]:
         """What is covered has changed. Returns what submits the session's commands from now on, and a job
         that ends when they may be carried out. Raises `PeerError`."""
@@ -110,9 +133,8 @@ class Coverage:
         job = self._first(frame) if self._carried is None else None
         self._server.app.home = frame.home
         if frame.home:
-            # A new home marks all: the last one may have died before it could.
-            known = self._nodes if self._is_home else ()
-            added, removed = set(frame.nodes).difference(known), set(self._nodes).difference(frame.nodes)
+            added = set(frame.nodes).difference(self._nodes) if self._is_home else None
+            removed = set(self._nodes).difference(frame.nodes)
             self._homes.changed(self._instance, frame.term, added, removed)
         self._is_home, self._nodes = frame.home, frame.nodes
         covered = frame.nodes if frame.home else None
@@ -133,6 +155,8 @@ class Coverage:
     def counted(self, handle: Callable[[Any], Job[None] | None], frame: v1.Counted) -> Job[None] | None:
         """Handle a frame that has a number."""
         number = frame.number
+        if self._carried is None and self._instance:
+            self._begin_alone()
         if self._carried is not None:
             self._carried.number = max(self._carried.number, number)
         if self._beyond is not None:

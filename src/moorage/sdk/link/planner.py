@@ -139,6 +139,10 @@ class Planner:
         self.home: NodeView | None = None
         """The session at whose node commands for other nodes are forwarded."""
         self.term = 0
+        self._several = False
+        """The service is a cluster: a node has listed the nodes."""
+        self._first = True
+        """There was no session yet."""
         self._slots = 0
 
     def add(self, row: NodeRow | None = None) -> NodeView:
@@ -189,7 +193,9 @@ class Planner:
         view.alive, view.version, view.listed = True, 0, ()
         if self.home is None:
             self.home = view
-        return self._orders(fenced=view)
+        orders = self._orders(fenced=view)
+        self._first = False
+        return orders
 
     def down(self, view: NodeView) -> None:
         """Its link broke."""
@@ -210,6 +216,7 @@ class Planner:
         if frame.version < view.version:
             return
         view.version, view.listed = frame.version, frame.rows
+        self._several = True
         rows = {row.id: row for row in frame.rows}
         for other in self.views.values():
             row = rows.get(other.node)
@@ -219,7 +226,7 @@ class Planner:
     def _orders(self, fenced: NodeView | None = None) -> list[Order]:
         alive = self.alive
         alone = len(alive) == 1 and fenced is not None
-        if alone and self.term == 0:
+        if alone and (self._first or not self._several):
             return []  # it is the home of everything anyway
         self.term += 1
         nodes = tuple(view.node for view in alive)

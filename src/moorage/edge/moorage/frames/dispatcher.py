@@ -65,7 +65,7 @@ class Dispatcher:
         self._node = server.node
         self.coverage = coverage
         """What the session knows of other nodes; None if there are none."""
-        self._submit: Submit = server.node.submit
+        self._submit: Submit = server.node.submit if coverage is None else coverage.submit
         clients = ClientFrames(server)
         handover = HandOverFrames(server)
         self.proceed: Callable[[], object] = lambda: None
@@ -106,6 +106,10 @@ class Dispatcher:
             v1.Traced: self._traced,
             v1.AppHello: self._hello_again,
         }
+        if coverage is not None:
+            # A `Tell` comes to the home alone: its number says nothing of what other nodes have carried out.
+            for kind in v1.COUNTED - {v1.Tell}:
+                self._handlers[kind] = partial(coverage.counted, self._handlers[kind])
 
     def _go_on(self) -> None:
         self.proceed()
@@ -367,12 +371,7 @@ class Dispatcher:
         return self.coverage
 
     def _cover(self, frame: v1.Cover) -> Job[None] | None:
-        coverage = self._covering()
-        if coverage.term == 0:
-            # A `Tell` comes to the home alone: its number says nothing of what other nodes have carried out.
-            for kind in v1.COUNTED - {v1.Tell}:
-                self._handlers[kind] = partial(coverage.counted, self._handlers[kind])
-        self._submit, job = coverage.covers(frame)
+        self._submit, job = self._covering().covers(frame)
         return job
 
     def _again(self, frame: v1.Again) -> Job[None]:
