@@ -34,7 +34,8 @@ from bench.report import all_met, document, table
 from bench.run import Run
 from bench.servers import NAMES, NATIVE
 from bench.slow import slow_client
-from bench.tool import tool
+from bench.tester.capacity import capacity
+from bench.tester.tool import tool
 
 MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "a": measures.fan_out,
@@ -58,6 +59,7 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "r": three_nodes.publishes,
     "s": killed,
     "t": tool,
+    "tester": capacity,
     "jitter": jitter,
     "jitter-off": jitter_off,
     "jitter-silent": jitter_silent,

@@ -62,6 +62,10 @@ class Plan:
     watched_rounds: int
     """dashboard: clients, seconds of a window, and windows of each state."""
 
+    tester_clients: int
+    tester_seconds: float
+    """tester: clients that one process of the load tester holds, and seconds of a round."""
+
     tls_clients: int
     tls_ticks: int
     tls_rounds: int
@@ -106,6 +110,8 @@ FULL = Plan(
     watched_clients=10_000,
     watched_seconds=5.0,
     watched_rounds=3,
+    tester_clients=15_000,
+    tester_seconds=3.0,
     tls_clients=500,
     tls_ticks=20,
     tls_rounds=7,
@@ -144,6 +150,8 @@ QUICK = Plan(
     watched_clients=100,
     watched_seconds=0.3,
     watched_rounds=1,
+    tester_clients=300,
+    tester_seconds=0.7,
     tls_clients=30,
     tls_ticks=3,
     tls_rounds=1,

@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 import pytest
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from moorage.otel.spans import OtelSpans
+from moorage.otel.encoding import request
+from moorage.otel.spans import Encoded, OtelSpans
 
 
-def ended(outcome: str) -> tuple[ReadableSpan, str]:
+def ended(outcome: str) -> tuple[Span, str]:
     """A finished span, and the `traceparent` that crossed the link."""
     exporter = InMemorySpanExporter()
-    spans = OtelSpans(SimpleSpanProcessor(exporter), Resource({"service.name": "moorage"}), 1.0)
-    begun = spans.begin("chat", {"moorage.hub": "app"})
+    begun = OtelSpans(SimpleSpanProcessor(exporter), 1.0).begin("chat", {"moorage.hub": "app"})
     assert begun.state == ""
     begun.end(outcome)
-    (span,) = exporter.get_finished_spans()
-    return span, begun.parent
+    (kept,) = exporter.get_finished_spans()
+    assert isinstance(kept, Encoded)
+    sent = ExportTraceServiceRequest.FromString(request(b"", b"", [kept.data]))
+    return sent.resource_spans[0].scope_spans[0].spans[0], begun.parent
 
 
 @pytest.mark.parametrize(
     ("outcome", "status"),
     [
-        ("handled", StatusCode.UNSET),
-        ("failed", StatusCode.ERROR),
-        ("lost", StatusCode.ERROR),
-        ("timeout", StatusCode.ERROR),
+        ("handled", Status.STATUS_CODE_UNSET),
+        ("failed", Status.STATUS_CODE_ERROR),
+        ("lost", Status.STATUS_CODE_ERROR),
+        ("timeout", Status.STATUS_CODE_ERROR),
     ],
 )
-def test_a_span_says_how_the_event_ended(outcome: str, status: StatusCode) -> None:
+def test_a_span_says_how_the_event_ended(outcome: str, status: int) -> None:
     span, _ = ended(outcome)
-    assert (span.name, span.kind, span.status.status_code) == ("receive chat", SpanKind.SERVER, status)
-    assert span.attributes == {"moorage.hub": "app", "moorage.outcome": outcome}
-    assert span.resource.attributes["service.name"] == "moorage"
-    assert 0 <= span.end_time - span.start_time < 10**9  # type: ignore[operator]
+    assert (span.name, span.kind, span.status.code) == ("receive chat", Span.SPAN_KIND_SERVER, status)
+    assert bool(span.status.message) == (status == Status.STATUS_CODE_ERROR)
+    found = {one.key: one.value.string_value for one in span.attributes}
+    assert found == {"moorage.hub": "app", "moorage.outcome": outcome}
+    assert 0 <= span.end_time_unix_nano - span.start_time_unix_nano < 10**9
 
 
 def test_others_read_its_traceparent() -> None:
@@ -46,5 +48,6 @@ def test_others_read_its_traceparent() -> None:
     context = TraceContextTextMapPropagator().extract({"traceparent": parent})
     (found,) = context.values()
     inside = found.get_span_context()  # type: ignore[attr-defined]
-    assert (inside.trace_id, inside.span_id) == (span.context.trace_id, span.context.span_id)
+    assert inside.trace_id.to_bytes(16, "big") == span.trace_id
+    assert inside.span_id.to_bytes(8, "big") == span.span_id
     assert inside.trace_flags.sampled

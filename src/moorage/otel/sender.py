@@ -12,7 +12,6 @@ from functools import partial
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -20,7 +19,7 @@ from moorage import __version__
 from moorage.metrics.metrics import Metrics
 from moorage.otel.numbers import metrics_data
 from moorage.otel.settings import Telemetry
-from moorage.otel.spans import OtelSpans
+from moorage.otel.spans import Exporter, OtelSpans
 
 LAST_SECONDS: Final = 2.0
 """How long a node that stops waits for its last export."""
@@ -49,8 +48,8 @@ class Sender:
         self.spans: OtelSpans | None = None
         """Makes the spans of sampled events; None if nothing is sampled."""
         if telemetry.ratio:
-            self._processor = BatchSpanProcessor(OTLPSpanExporter())
-            self.spans = OtelSpans(self._processor, self._resource, telemetry.ratio)
+            self._processor = BatchSpanProcessor(Exporter(self._resource))
+            self.spans = OtelSpans(self._processor, telemetry.ratio)
 
     def start(self) -> None:
         """Begin to send metrics."""

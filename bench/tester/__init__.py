@@ -1,0 +1,1 @@
+"""What `moorage bench` costs, and how much load one of its processes can make."""
