@@ -27,7 +27,7 @@ from moorage.wire.commands import (
     SendToConnection,
     merged,
 )
-from moorage.wire.engineio import FRAME_HEADROOM, OPCODE_TEXT, encode_binary, text_frame
+from moorage.wire.engineio import encode_binary
 from moorage.wire.groups import room_group
 from moorage.wire.handshake import Handshake, OpenInfo
 from moorage.wire.reasons import Reason
@@ -67,7 +67,7 @@ class RecordingSink:
         self.framed = framed
         self.packs = False
         self.transport = "websocket" if framed else "polling"
-        self.send = self._send if framed else None
+        self.descriptor = -1
         self.writes: list[bytes] = []
         self.closed: list[tuple[Reason, bytes]] = []
         self.reading = True
@@ -78,10 +78,6 @@ class RecordingSink:
     def write(self, data: bytes) -> None:
         assert not self.closed, "a write after the end"
         self.writes.append(data)
-
-    def _send(self, opcode: int, buffer: bytearray, offset: int) -> None:
-        assert (opcode, offset) == (OPCODE_TEXT, FRAME_HEADROOM)
-        self.write(text_frame(bytes(buffer[offset:])))
 
     def close(self, reason: Reason, rest: list[bytes]) -> None:
         self.closed.append((reason, (b"" if self.framed else b"\x1e").join(rest)))

@@ -10,7 +10,7 @@ from moorage.hub.connections.fanout import Delivery, Encoded
 from moorage.hub.hub import Connection
 from moorage.hub.outbox import SLICE
 from moorage.wire import engineio
-from moorage.wire.reasons import DRAINING
+from moorage.wire.reasons import DRAINING, TRANSPORT_LOST
 from tests.hub.fakes import PollingSink, RecordingSink, World, heard, sink_of, unframe
 
 
@@ -234,7 +234,7 @@ def flood(world: World, count: int) -> list[Connection]:
 def large(world: World, clients: list[Connection], packet: bytes) -> None:
     """One fan-out that counts as large."""
     frames = Encoded(packet).frames
-    world.node.flusher.spread(packet, frames, clients, len(clients), one_text=True)
+    world.node.flusher.spread(packet, frames, clients, len(clients))
 
 
 def written(clients: list[Connection]) -> int:
@@ -313,30 +313,63 @@ def test_no_sequence_of_steps_loses_or_reorders_packets(steps: list[tuple[str, i
     assert [heard(client) for client in clients] == sent
 
 
-def test_one_frame_is_sent_directly_and_several_are_joined() -> None:
-    world = World()
-    world.server()
-    clients = [world.client() for _ in range(3)]
-    sink = sink_of(clients[0])
-    short: list[bytes] = []
-    sink.send = lambda opcode, buffer, offset: short.append(bytes(buffer[offset:]))
-    clients[0].outbox.attach(sink, ready=True)
-    large(world, clients, b"42[1]")
-    world.tick()
-    assert short == [b"42[1]"]
-    large(world, clients, b"42[2]")
-    large(world, clients, b"42[3]")
-    world.tick()
-    assert short == [b"42[1]"]
-    assert [heard(client) for client in clients[1:]] == [[b"42[1]", b"42[2]", b"42[3]"]] * 2
-    assert unframe(sink.writes[-1]) == [b"42[2]", b"42[3]"]
+class Kernel:
+    """Takes a part of what is written to descriptor 5, and nothing for others."""
+
+    def __init__(self, world: World, takes: int) -> None:
+        self.got = bytearray()
+        self._takes = takes
+        world.node.flusher.send = self.send
+
+    def send(self, descriptor: int, data: bytes) -> int:
+        if descriptor != 5:
+            raise BlockingIOError
+        taken = data[: self._takes]
+        self.got += taken
+        return len(taken)
 
 
-def test_pending_fan_outs_share_few_buffers() -> None:
-    world = World()
-    world.server()
-    clients = [world.client() for _ in range(3)]
-    for number in range(100):
-        large(world, clients, b"42[%d]" % number)
+def direct(world: World, descriptor: int = 5) -> Connection:
+    """A client whose sink can be bypassed."""
+    client = world.client()
+    sink = sink_of(client)
+    sink.descriptor = descriptor
+    client.outbox.attach(sink, ready=True)
+    return client
+
+
+@pytest.mark.parametrize("takes", [0, 1, 100])
+def test_what_the_kernel_leaves_goes_to_the_transport(world: World, takes: int) -> None:
+    kernel, client = Kernel(world, takes), direct(world)
+    # What the transport gets stands behind what the kernel took.
+    client.outbox._write = kernel.got.extend
+    large(world, [client], b"42[1]")
     world.tick()
-    assert [heard(client) for client in clients] == [[b"42[%d]" % number for number in range(100)]] * 3
+    push(client, b"42[2]")
+    world.tick()
+    assert unframe(bytes(kernel.got)) == [b"42[1]", b"42[2]"]
+    assert world.node.flusher.waiting == 0
+
+
+def test_several_frames_are_joined_into_one_direct_write(world: World) -> None:
+    kernel, client = Kernel(world, 100), direct(world)
+    large(world, [client], b"42[1]")
+    large(world, [client], b"42[2]")
+    world.tick()
+    assert (unframe(bytes(kernel.got)), sink_of(client).writes) == ([b"42[1]", b"42[2]"], [])
+
+
+def test_a_descriptor_that_takes_nothing_leaves_all_to_the_transport(world: World) -> None:
+    kernel, client = Kernel(world, 100), direct(world, descriptor=6)
+    large(world, [client], b"42[1]")
+    world.tick()
+    assert (bytes(kernel.got), heard(client)) == (b"", [b"42[1]"])
+
+
+def test_nothing_goes_to_the_descriptor_of_a_sink_that_is_full_or_gone(world: World) -> None:
+    kernel, full, gone = Kernel(world, 100), direct(world), direct(world)
+    full.outbox.block()
+    large(world, [full, gone], b"42[1]")
+    world.node.disconnect(gone, TRANSPORT_LOST, who="client")
+    world.tick()
+    assert not kernel.got

@@ -9,8 +9,8 @@ from moorage.hub.outbox import SLICE
 from moorage.hub.settings import Limits
 from moorage.wire.commands import EVERYONE
 from moorage.wire.reasons import Reason
-from tests.hub.fakes import RecordingSink, World, heard, sink_of
-from tests.hub.test_outbox import large, push
+from tests.hub.fakes import RecordingSink, World, heard
+from tests.hub.test_outbox import push
 
 
 @pytest.fixture
@@ -106,16 +106,6 @@ def test_an_upgrade_that_completes_after_the_end_counts_no_websocket(world: Worl
     push(client, b"42[1]")
     world.settle()
     assert (late.writes, world.hub().websockets) == ([], 0)
-
-
-def test_an_outbox_uses_the_new_send_of_its_sink(world: World) -> None:
-    client = world.client("/")
-    sink, sent = sink_of(client), list[bytes]()
-    sink.send = lambda opcode, buffer, offset: sent.append(bytes(buffer[offset:]))
-    client.outbox.rebind()
-    large(world, [client], b"42[1]")
-    world.tick()
-    assert (sent, sink.writes) == ([b"42[1]"], [])
 
 
 def test_a_write_that_fails_at_a_release_ends_its_client_alone(world: World) -> None:

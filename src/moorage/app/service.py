@@ -183,6 +183,7 @@ class Service:
         admission.admin_hub = HUB if config.admin.serves_ui else ""
         address_of, limit = self.router.address_of, config.server.max_relays
         ca_file = config.server.tls.ca_file
+        self.node.flusher.send = os.write
         packing = config.server.compression
         if packing.enabled:
             self.node.flusher.packer = Packer(packing.level, packing.threshold, packing.max_size)

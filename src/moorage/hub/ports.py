@@ -16,9 +16,9 @@ from moorage.wire.reasons import Reason
 AnswerT_contra = TypeVar("AnswerT_contra", contravariant=True)
 ClientT_contra = TypeVar("ClientT_contra", contravariant=True)
 
-SendFrame = Callable[[int, bytearray, int], None]
-"""Writes one frame: its opcode, a buffer in which the payload stands behind `FRAME_HEADROOM` bytes of room
-for the header, and the payload's offset. The buffer is shared by all who get the frame."""
+SendNow = Callable[[int, bytes], int]
+"""Gives bytes to the kernel for the socket with this descriptor, without waiting. Returns how many it took;
+raises `OSError` if it took none."""
 Drained = Callable[[], object]
 Reply = Callable[[Any, Outcome | Exception], None]
 """Takes `about` and the result of a command, once. `about` is what the caller gave to `Node.submit`, so that
@@ -45,8 +45,9 @@ class ClientSink(Protocol):
     """Largest number of packets in one write, if the sink takes payloads."""
 
     @property
-    def send(self) -> SendFrame | None:
-        """A faster way to write one whole frame, if the transport has one."""
+    def descriptor(self) -> int:
+        """The socket to which `SendNow` may write while the sink takes data. The sink then buffers nothing
+        itself. -1 if everything must go through `write`."""
 
     def write(self, data: bytes) -> None:
         """Write what the outbox has gathered in this loop tick."""

@@ -37,8 +37,6 @@ OPCODE_TEXT: Final = 0x1
 OPCODE_BINARY: Final = 0x2
 CHUNK_BYTES: Final = 64 * 1024
 """A large queue is joined in pieces of this size, so that no client that does not read gets its own copy."""
-FRAME_HEADROOM: Final = 14
-"""Bytes to reserve before a payload for the longest frame header."""
 
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _HEADER16: Final = struct.Struct(">BBH").pack

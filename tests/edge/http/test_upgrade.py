@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 
 import pytest
 from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
@@ -16,6 +17,7 @@ from moorage.edge.http.upgrade import (
     MAX_READ,
     ClientProtocol,
     UpgradeRequest,
+    descriptor_of,
     parse_query,
     tcp_of,
 )
@@ -240,6 +242,37 @@ async def test_back_pressure_reaches_the_listener(port: Port) -> None:
         await listener.until(lambda: "resume" in listener.told)
         listener.transport.disconnect(graceful=False)
         await reading
+
+
+async def test_a_clients_transport_buffers_nothing_while_it_takes_data(port: Port) -> None:
+    """So others may write to its descriptor."""
+    socket, request = await upgraded(port)
+    async with socket:
+        listener = Listener()
+        request.accept(listener, max_frame=1000)
+        await socket.http.reply()
+        tcp, descriptor = tcp_of(listener.transport), descriptor_of(listener.transport)
+        # The end of what is sent: a frame that was cut would not end.
+        sent, last = 0, bytes([0x81, 1]) + b"z"
+        while "pause" not in listener.told:
+            assert tcp.get_write_buffer_size() == 0
+            tcp.write(bytes([0x82, 126, 0xFF, 0xFF]) + b"x" * 0xFFFF)
+            sent += 1
+        assert tcp.get_write_buffer_size() > 0
+        got = [await socket.frame() for _ in range(sent)]
+        await listener.until(lambda: "resume" in listener.told)
+        assert tcp.get_write_buffer_size() == 0
+        assert os.write(descriptor, last) == len(last)
+        assert [len(each.payload) for each in got] == [0xFFFF] * sent
+        assert (await socket.frame()).payload == b"z"
+
+
+async def test_links_have_no_descriptor_to_write_to(port: Port) -> None:
+    socket, request = await upgraded(port)
+    async with socket:
+        listener = Listener()
+        request.accept(listener, max_frame=1000, ping=True)
+        assert descriptor_of(listener.transport) == -1
 
 
 async def test_a_connection_that_is_closing_can_be_accepted(port: Port) -> None:

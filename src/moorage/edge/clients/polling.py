@@ -61,7 +61,7 @@ class PollingSession:
     framed = packs = False
     transport = "polling"
     max_packets = MAX_PACKETS
-    send = None
+    descriptor = -1
 
     def __init__(self, handler: PollingHandler, connection: Connection) -> None:
         self.connection = connection

@@ -10,7 +10,7 @@ from typing import Final, cast
 from picows import WSFrame, WSMsgType, WSTransport
 
 from moorage.edge.clients.admission import Admission
-from moorage.edge.http.upgrade import MAX_READ, ClientProtocol, UpgradeRequest, tcp_of
+from moorage.edge.http.upgrade import MAX_READ, ClientProtocol, UpgradeRequest, descriptor_of, tcp_of
 from moorage.edge.limits.clients import Meter
 from moorage.edge.relay.relay import Relay
 from moorage.edge.sockets import Socket, Sweep, reason_of
@@ -19,7 +19,7 @@ from moorage.engine.upgrade import State, Step
 from moorage.hub.connections.bursts import BURST
 from moorage.hub.hub import Connection
 from moorage.hub.node import Node
-from moorage.hub.ports import RefusedError, SendFrame
+from moorage.hub.ports import RefusedError
 from moorage.wire import engineio, reasons
 from moorage.wire.deflate.messages import inflate
 from moorage.wire.deflate.negotiation import negotiate
@@ -77,12 +77,10 @@ class ClientSocket(Socket):
         self._transport = transport
         self._tcp = tcp_of(transport)
         outbox = self._connection.outbox
-        if outbox.sink is self:
-            outbox.rebind()
-        elif not self.probing:
+        if not self.probing and outbox.sink is not self:
             # Attach before the client's first packets are read. They may have come with its request, and one
             # that ends the session must end this socket.
-            outbox.attach(self, ready=True)
+            outbox.attach(self, ready=not self._full)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """One frame. Nearly all are whole text messages of an open session."""
@@ -194,7 +192,7 @@ class ClientSocket(Socket):
         if connection.session.step(Step.UPGRADE_DONE):
             self._leave_probing()
             self._acceptor.upgraded(connection)
-            connection.outbox.attach(self, ready=True)
+            connection.outbox.attach(self, ready=not self._full)
             self._acceptor.node.upgraded(connection)
         elif connection.session.state == State.CLOSED:
             # The session ended during the upgrade. The client has stopped polling, so the remaining
@@ -219,6 +217,8 @@ class ClientSocket(Socket):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The TCP connection is gone."""
+        # Its descriptor may be another connection's soon.
+        self.pause_writing()
         self._ended(reason_of(transport, reasons.TRANSPORT_LOST))
         self._acceptor.sweep.forget(self)
 
@@ -239,12 +239,9 @@ class ClientSocket(Socket):
         return self._tcp.write
 
     @property
-    def send(self) -> SendFrame | None:
-        """picows' method, which writes one frame with a system call of its own."""
-        if self._transport is None:
-            return None
-        # picows also takes an opcode as a number; its type stub has only the enumeration.
-        return cast(SendFrame, self._transport.send_reuse_external_bytearray)
+    def descriptor(self) -> int:
+        """The TCP socket, or -1 with TLS."""
+        return -1 if self._transport is None else descriptor_of(self._transport)
 
     def pause_writing(self) -> None:
         """The client reads too slowly: its outbox gathers from now on."""

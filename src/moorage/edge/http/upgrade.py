@@ -75,10 +75,12 @@ class BareTransport:
     """The transport as picows sees it. picows asks the socket for ten values that it only logs, or sets
     options that uvloop has set. Answers from here cost no system call. `real` is the transport itself."""
 
-    __slots__ = ("abort", "close", "get_write_buffer_size", "real", "write", "writelines")
+    __slots__ = ("abort", "close", "descriptor", "get_write_buffer_size", "real", "write", "writelines")
 
-    def __init__(self, real: asyncio.Transport) -> None:
+    def __init__(self, real: asyncio.Transport, *, direct: bool = False) -> None:
         self.real = real
+        self.descriptor = self.fileno() if direct else -1
+        """The file descriptor if others may write to it while the transport takes data; else -1."""
         self.write = real.write
         self.writelines = real.writelines
         self.close = real.close
@@ -101,6 +103,20 @@ class BareTransport:
     def getsockopt(self, *_option: object) -> int:
         """For a log line that is disabled."""
         return 0
+
+
+def _unbuffered(real: asyncio.Transport) -> bool:
+    """Make the transport write at once, and pause its protocol as soon as the kernel does not take all. So
+    it buffers nothing while it takes data. False if it must buffer: TLS does."""
+    if real.is_closing() or real.get_extra_info("ssl_object") is not None or real.get_write_buffer_size():
+        return False
+    real.set_write_buffer_limits(high=0)
+    return True
+
+
+def descriptor_of(transport: WSTransport) -> int:
+    """`BareTransport.descriptor`."""
+    return cast(BareTransport, transport.underlying_transport).descriptor
 
 
 def tcp_of(transport: WSTransport) -> asyncio.Transport:
@@ -174,7 +190,7 @@ class ClientProtocol(WSProtocol):  # type: ignore[misc]
         switching = cast(WSUpgradeResponse, _Switching(b""))
         answer = WSUpgradeResponseWithListener(switching, self.listener)
         _begin(self, self._max_frame, READ_BUFFER, answer)
-        muted = BareTransport(real)
+        muted = BareTransport(real, direct=descriptor_of(old) >= 0)
         self.connection_made(muted)
         muted.write = _swallow
         _feed(self, _REQUEST + _ANY_KEY)
@@ -384,7 +400,7 @@ class UpgradeRequest(asyncio.Protocol):
         answer = WSUpgradeResponseWithListener(switching, listener)
         # Links are few and trusted, and need large reads.
         protocol = (LinkProtocol if ping else ClientProtocol)(max_frame, read_buffer, answer)
-        protocol.connection_made(BareTransport(transport))
+        protocol.connection_made(BareTransport(transport, direct=not ping and _unbuffered(transport)))
         transport.set_protocol(protocol)
         if not transport.is_reading():
             transport.resume_reading()

@@ -94,9 +94,7 @@ class Delivery:
                 else:
                     box.push(encoded.payload, among)
         else:
-            one_text = encoded.is_one_text and packed is None
-            frames = packed or encoded.frames
-            framed = flusher.spread(encoded.payload, frames, some, among, one_text=one_text)
+            framed = flusher.spread(encoded.payload, packed or encoded.frames, some, among)
         flusher.sent_websocket += framed * encoded.packets
         flusher.sent_polling += (len(some) - framed) * encoded.packets
         return len(some)
