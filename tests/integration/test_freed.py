@@ -7,13 +7,16 @@ import gc
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
+import uvloop
 
 from moorage.app.service import Service
 from moorage.config.model import Config, KeySettings
-from moorage.edge.settings import EdgeLimits, ServerSettings
+from moorage.edge.settings import EdgeLimits, ServerSettings, TlsSettings
 from tests.support.app_link import AppServer
+from tests.support.certificates import Authority
 from tests.support.rawhttp import HttpConnection, Polling, clients, request_bytes
 from tests.support.rawws import CLOSE, WebSocket, frame
 from tests.support.service import MoorageProcess
@@ -26,6 +29,7 @@ EACH = 20
 KEY = "k" * 32
 LINGERS = ("Heartbeat",)
 """A few bytes that the heartbeat's wheel releases at the time of the next ping."""
+NO_TLS = TlsSettings()
 OPEN = "?EIO=4&transport=websocket"
 
 
@@ -167,10 +171,12 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
-async def _play(dialect: type[AppServer | TunnelLink], end: Callable[[str], Awaitable[None]]) -> None:
+async def _play(
+    dialect: type[AppServer | TunnelLink], end: Callable[[str], Awaitable[None]], tls: TlsSettings = NO_TLS
+) -> None:
     service = Service(
         Config(
-            server=ServerSettings(port=0),
+            server=ServerSettings(port=0, tls=tls),
             keys=KeySettings(primary=KEY),
             limits=EdgeLimits(outbox_bytes=200_000, outbox_hard_bytes=400_000),
         )
@@ -212,6 +218,20 @@ async def test_a_closed_connection_is_freed_at_once(
 @pytest.mark.usefixtures("no_collector")
 async def test_a_slow_client_is_freed_at_once() -> None:
     await _play(AppServer, reads_nothing)
+
+
+@pytest.mark.parametrize(
+    "end", [says_goodbye, breaks_off, upgrades, says_goodbye_by_polling], ids=lambda end: end.__name__
+)
+@pytest.mark.usefixtures("no_collector")
+def test_a_closed_connection_with_tls_is_freed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[str], Awaitable[None]]
+) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    files = authority.make()
+    # Only uvloop's TLS is used.
+    uvloop.run(_play(AppServer, end, TlsSettings(cert_file=str(files.cert), key_file=str(files.key))))
 
 
 @pytest.mark.parametrize("dialect", [AppServer, TunnelLink], ids=["azure", "moorage"])

@@ -2,6 +2,9 @@
 connection and stays in memory once it has been written to, as does OpenSSL's own. A client that had sent one
 message of 200 KB kept 380 KB for the rest of its connection. With short reads it keeps 80 KB.
 
+Besides, uvloop's TLS keeps the methods of its protocol's buffer after the end. A WebSocket would so be part
+of a reference cycle, and wait for the garbage collector.
+
 `SSLProtocol` is not in uvloop's documented API, so this file is its only user, and
 `tests/edge/tcp/test_narrow.py` tests the contract."""
 
@@ -22,7 +25,7 @@ class Narrow:
     """Stands between a TCP transport and uvloop's TLS."""
 
     __slots__ = (
-        "_tls", "_view", "buffer_updated", "connection_lost", "connection_made", "eof_received",
+        "_tls", "_view", "buffer_updated", "connection_made", "eof_received",
         "pause_writing", "resume_writing",
     )  # fmt: skip
 
@@ -31,7 +34,6 @@ class Narrow:
         # uvloop looks at its buffer's beginning, and never moves it. The protocol owns it.
         self._view = tls.get_buffer(READ)[:READ]
         self.buffer_updated = tls.buffer_updated
-        self.connection_lost = tls.connection_lost
         self.connection_made = tls.connection_made
         self.eof_received = tls.eof_received
         self.pause_writing = tls.pause_writing
@@ -41,6 +43,20 @@ class Narrow:
         """The place for the next read."""
         view: memoryview = self._view
         return view
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The TCP connection is gone."""
+        # The TLS transport exists only as long as TLS has it.
+        transport = self._tls._get_app_transport()
+        self._tls.connection_lost(exc)
+        transport.set_protocol(_NOBODY)
+
+
+class _Nobody(asyncio.BufferedProtocol):
+    """Takes the place of the protocol of a connection that has ended."""
+
+
+_NOBODY: Final = _Nobody()
 
 
 def secured(
