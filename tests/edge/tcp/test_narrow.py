@@ -8,13 +8,13 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import uvloop
 
 from moorage.edge.settings import TlsSettings
-from moorage.edge.tcp.narrow import READ, Narrow, secured
+from moorage.edge.tcp.narrow import READ, UNREAD_HIGH, Narrow, TlsTransport, secured
 from moorage.edge.tcp.tls import make
 from tests.support.app_link import AppServer
 from tests.support.certificates import Authority
@@ -31,12 +31,19 @@ class Echo(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport
         self.ends: list[Exception | None] = []
+        self.paused: list[bool] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
+
+    def pause_writing(self) -> None:
+        self.paused.append(True)
+
+    def resume_writing(self) -> None:
+        self.paused.append(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ends.append(exc)
@@ -60,10 +67,9 @@ class Pair:
             client = socket.create_connection(server.getsockname())
             sock, _ = server.accept()
         sock.setblocking(False)
-        made: Any
-        made, self.done = secured(self.echo, self._context, handshake=1.0, shutdown=1.0)
-        self.narrow: Narrow = made
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: made, sock)
+        make, self.done = secured(self.echo, self._context, handshake=1.0, shutdown=1.0)
+        self.narrow: Narrow = make()
+        await asyncio.get_running_loop().connect_accepted_socket(make, sock)
         return client
 
 
@@ -97,6 +103,57 @@ def test_everything_arrives_in_short_reads(authority: Authority) -> None:
     on_uvloop(authority, body)
 
 
+def test_a_peer_that_does_not_read_pauses_the_protocol(authority: Authority) -> None:
+    async def body(pair: Pair) -> None:
+        client = await pair.connect()
+        context = ssl.create_default_context(cafile=str(authority.file))
+        reader, writer = await asyncio.open_connection(
+            sock=client, ssl=context, server_hostname="127.0.0.1", limit=1024
+        )
+        await pair.done
+        transport = pair.echo.transport
+        assert isinstance(transport, TlsTransport)
+        assert (transport.get_protocol(), transport.is_reading()) == (pair.echo, True)
+        assert not transport.can_write_eof()
+        for _ in range(20):
+            transport.writelines([LARGE, b"end"])
+        assert pair.echo.paused == [True]
+        assert transport.get_write_buffer_size() > len(LARGE)
+        for _ in range(20):
+            assert await reader.readexactly(len(LARGE) + 3) == LARGE + b"end"
+        async with asyncio.timeout(5):
+            while pair.echo.paused != [True, False]:
+                await asyncio.sleep(0)
+        assert transport.get_write_buffer_size() == 0
+        writer.transport.abort()
+        async with asyncio.timeout(5):
+            while not pair.echo.ends:
+                await asyncio.sleep(0)
+        assert (transport.is_closing(), transport.get_write_buffer_size()) == (True, 0)
+
+    on_uvloop(authority, body)
+
+
+def test_a_protocol_that_does_not_read_holds_little(authority: Authority) -> None:
+    async def body(pair: Pair) -> None:
+        client = await pair.connect()
+        context = ssl.create_default_context(cafile=str(authority.file))
+        reader, writer = await asyncio.open_connection(sock=client, ssl=context, server_hostname="127.0.0.1")
+        await pair.done
+        pair.echo.transport.pause_reading()
+        writer.write(LARGE)
+        # More than enough turns to read all of it.
+        for _ in range(2_000):
+            await asyncio.sleep(0)
+        held = pair.narrow.unread()
+        assert UNREAD_HIGH <= held < UNREAD_HIGH + READ
+        pair.echo.transport.resume_reading()
+        assert await reader.readexactly(len(LARGE)) == LARGE
+        writer.transport.abort()
+
+    on_uvloop(authority, body)
+
+
 @pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\n\r\n", b""])
 def test_a_handshake_that_fails_ends_the_wait(authority: Authority, sent: bytes) -> None:
     async def body(pair: Pair) -> None:
@@ -108,6 +165,23 @@ def test_a_handshake_that_fails_ends_the_wait(authority: Authority, sent: bytes)
         assert not pair.echo.ends
 
     on_uvloop(authority, body)
+
+
+async def test_a_large_emit_leaves_little_memory(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with MoorageProcess(*authority.make().flags) as service:
+        async with AppServer(service, "app") as app:
+            sockets = [await WebSocket.session(service.url, clients("app")) for _ in range(20)]
+            before = service.memory("VmRSS")
+            for client in sockets:
+                await app.send(client.sid, f'42["{"x" * 500_000}"]')
+                await client.text()
+            grown = (service.memory("VmRSS") - before) / len(sockets)
+            for client in sockets:
+                await client.http.close()
+    assert grown < 120_000, "it was 510 kB when TLS got large writes"
 
 
 async def test_a_large_message_leaves_little_memory(

@@ -29,8 +29,9 @@ from moorage.edge.relay.exchange import Exchange
 from moorage.edge.relay.heads import MAX_HEAD, request_head
 from moorage.edge.relay.hop import HEADER, Headers, Hops, Peer, Request
 from moorage.edge.relay.passing import Passing
-from moorage.edge.relay.tunnel import Side, join, keep_alive
+from moorage.edge.relay.tunnel import STUCK_SECONDS, Side, join, keep_alive
 from moorage.edge.tcp.header import Source, proxy_header
+from moorage.edge.tcp.narrow import secured
 from moorage.edge.unconfirmed import TRANSPORT
 from moorage.wire.ids import incarnation_of
 
@@ -214,8 +215,7 @@ class Relay:
                 if isinstance(way, Path):
                     await loop.create_unix_connection(lambda: owner, str(way))
                 else:
-                    host, port, tls = self._tls.parts(way)
-                    await loop.create_connection(lambda: owner, host, port, ssl=tls)
+                    await _connect(owner, *self._tls.parts(way))
         except _UNREACHABLE:
             return None
         if owner.transport.is_closing():
@@ -233,6 +233,21 @@ class Relay:
         if len(values) != 1:
             return None
         return self._hops.verify(values[0], Request.of(method, target, headers))
+
+
+async def _connect(owner: Side, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    """Connect to a node of another machine. Raises what `_UNREACHABLE` has."""
+    loop = asyncio.get_running_loop()
+    if tls is None:
+        await loop.create_connection(lambda: owner, host, port)
+        return
+    make, done = secured(owner, tls, handshake=CONNECT_SECONDS, shutdown=STUCK_SECONDS, host=host)
+    tcp, _ = await loop.create_connection(make, host, port)
+    try:
+        await done
+    except BaseException:
+        tcp.abort()
+        raise
 
 
 def _descriptor(transport: asyncio.Transport) -> int:

@@ -9,7 +9,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol
 
 from moorage import logs
 from moorage.edge.http.forwarded import TrustedProxies
@@ -25,8 +25,8 @@ MAX_TURN: Final = 64
 NO_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 WAIT_SECONDS: Final = 1.0
 """Time without accepting when the process has no file descriptors left."""
-WRITE_HIGH: Final = 64 * 1024
-"""uvloop would buffer 512 KiB for a TLS client that does not read, and 64 KiB for any other."""
+LEFT: Final = 64 * 1024
+"""Most bytes of a refused client that are read before the connection is closed."""
 SHUTDOWN_SECONDS: Final = 5.0
 """Time for the client's answer to the end of TLS."""
 
@@ -121,10 +121,9 @@ class Gate:
         if self._tls is None:
             await self._loop.connect_accepted_socket(lambda: self._make(source), sock)
             return
-        protocol, context = _Secured(self._make(source)), self._tls.context
-        narrow: Any
-        narrow, done = secured(protocol, context, handshake=self._timeout, shutdown=SHUTDOWN_SECONDS)
-        tcp, _ = await self._loop.connect_accepted_socket(lambda: narrow, sock)
+        protocol, context = self._make(source), self._tls.context
+        make, done = secured(protocol, context, handshake=self._timeout, shutdown=SHUTDOWN_SECONDS)
+        tcp, _ = await self._loop.connect_accepted_socket(make, sock)
         try:
             await done
         except (ssl.SSLError, ConnectionError) as error:
@@ -173,22 +172,9 @@ class Gate:
             try:
                 sock.send(plain_response(error))
                 sock.shutdown(socket.SHUT_WR)
-                sock.recv(WRITE_HIGH)
+                sock.recv(LEFT)
             except OSError:
                 pass
-
-
-class _Secured(asyncio.Protocol):
-    """Sets up the transport of a connection whose handshake is done, and gives it to its protocol."""
-
-    def __init__(self, protocol: asyncio.Protocol) -> None:
-        self._protocol = protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)
-        transport.set_write_buffer_limits(high=WRITE_HIGH)
-        transport.set_protocol(self._protocol)
-        self._protocol.connection_made(transport)
 
 
 def _set(future: asyncio.Future[None]) -> None:
