@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from moorage.cli.admin import AdminApi, admin_options
+from moorage.cli.admin import Access, AdminApi, admin_options
 
 KEY = "k" * 16
 
@@ -109,8 +109,8 @@ def test_nobody_listens() -> None:
 
 @click.command()
 @admin_options
-def show(url: str | None, key: str | None, path: str | None) -> None:
-    click.echo(AdminApi.of(url, key, path).url)
+def show(access: Access) -> None:
+    click.echo(access.api().url)
 
 
 def test_options(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from http.client import HTTPException
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -22,12 +23,42 @@ SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 45.0
 """A stream of the service is never silent for so long."""
 
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 Values = Mapping[str, str | int | float | None]
 
 
-def admin_options(command: CommandT) -> CommandT:
-    """Adds the options that say where the service is: `url`, `key` and `path`, for `AdminApi.of`."""
+class Access(NamedTuple):
+    """What the options of `admin_options` say about a service."""
+
+    url: str | None = None
+    key: str | None = None
+    path: str | None = None
+    """The configuration file."""
+
+    def over(self, other: Access) -> Access:
+        """Own values, and those of `other` where there are none."""
+        return Access(*(mine or theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def api(self) -> AdminApi:
+        """The API there. Raises `UsageError` if something is missing."""
+        url, key, path = self
+        if not url or not key:
+            from moorage.config import load
+
+            settings = load.load(path, os.environ, {})
+            key = key or settings.admin.operate_key or settings.admin.read_key
+            if not key:
+                raise click.UsageError("no key of the Admin API: give --key, MOORAGE_ADMIN_KEY or -c")
+            url = url or settings.server.public_endpoint or local_url(settings.server)
+        return AdminApi(url, key)
+
+
+def admin_options(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that say where the service is. The command gets them as one argument, `access`."""
+
+    @wraps(call)
+    def command(*arguments: Any, url: str | None, key: str | None, path: str | None, **options: Any) -> Any:
+        return call(*arguments, access=Access(url, key, path), **options)
+
     for option in (
         click.option(
             "-c",
@@ -50,7 +81,7 @@ def admin_options(command: CommandT) -> CommandT:
             help="Any node of the service.  [default: MOORAGE_ADMIN_URL, or the configuration's address]",
         ),
     ):
-        command = option(command)
+        option(command)
     return command
 
 
@@ -60,19 +91,6 @@ class AdminApi:
     def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
         self._key = key
-
-    @classmethod
-    def of(cls, url: str | None, key: str | None, path: str | None) -> AdminApi:
-        """The API that the options of `admin_options` name. Raises `UsageError` if something is missing."""
-        if not url or not key:
-            from moorage.config import load
-
-            settings = load.load(path, os.environ, {})
-            key = key or settings.admin.operate_key or settings.admin.read_key
-            if not key:
-                raise click.UsageError("no key of the Admin API: give --key, MOORAGE_ADMIN_KEY or -c")
-            url = url or settings.server.public_endpoint or local_url(settings.server)
-        return cls(url, key)
 
     def get(self, path: str, query: Values | None = None) -> Any:
         """The JSON of a GET. `path` begins with `/api/v1/`; values of `query` that are None are left out."""

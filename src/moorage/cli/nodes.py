@@ -14,9 +14,9 @@ from urllib.request import Request, urlopen
 
 import click
 
-from moorage.cli.admin import AdminApi
-from moorage.cli.operate.tables import columns
+from moorage.cli.admin import Access
 from moorage.cli.options import local_url, why_unreached
+from moorage.cli.tables import columns
 
 PATH: Final = "/api/v1/nodes"
 SECONDS: Final = 10.0
@@ -51,7 +51,7 @@ def nodes(
     1 if no node answers, and 3 if a node is not ready.
     """
     if key and not connection_string:
-        found = AdminApi.of(url, key, path).get(PATH)["nodes"]
+        found = Access(url, key, path).api().get(PATH)["nodes"]
     else:
         found = fetch(*_address(connection_string, path))
     if as_json:

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import click
 
-from moorage.cli.admin import AdminApi, admin_options
+from moorage.cli.admin import Access, admin_options
+from moorage.cli.tables import plain, size
 
 PATH: Final = "/api/v1/trace"
 ENDED: Final = 3
@@ -38,9 +39,7 @@ _STATES: Final = {"closed": "red", "refused": "red", "opened": "yellow"}
 @admin_options
 def trace(
     *,
-    url: str | None,
-    key: str | None,
-    path: str | None,
+    access: Access,
     payload: bool,
     count: int | None,
     as_json: bool,
@@ -56,7 +55,7 @@ def trace(
     query = {**what, "payload": 1 if payload else None}
     show: Callable[[str, dict[str, Any]], str] = as_line if as_json else line
     seen = 0
-    for name, data in AdminApi.of(url, key, path).stream(PATH, query):
+    for name, data in access.api().stream(PATH, query):
         click.echo(show(name, data))
         if name == "end":
             raise SystemExit(ENDED)
@@ -128,15 +127,3 @@ def _with_head(data: dict[str, Any], mark: str, parts: list[str]) -> str:
     who = plain(data["user"] or data["connection"] or "-")
     head = f"{moment}.{thousandths:03} {plain(data['node'])} {plain(data['app_server'] or '-')} {who}"
     return " ".join((head, mark, *filter(None, parts)))
-
-
-def size(count: int) -> str:
-    """Bytes, for people."""
-    return f"{count} B" if count < 1_024 else f"{count / 1_024:.1f} KiB"
-
-
-def plain(text: str) -> str:
-    """Text of strangers without what a terminal would act on."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import click
 
-from moorage.cli.trace import plain
+from moorage.cli.tables import plain
 
 State = Literal["ok", "warn", "fail", "skip"]
 FAILED: Final = 3

@@ -18,7 +18,7 @@ from moorage.auth import (
     verify,
 )
 from moorage.cli.doctor.findings import Finding
-from moorage.cli.operate.tables import duration
+from moorage.cli.tables import duration
 from moorage.config.model import Config
 from moorage.wire import reasons
 from moorage.wire.errors import PeerError

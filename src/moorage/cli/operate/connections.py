@@ -9,10 +9,9 @@ from urllib.parse import quote
 
 import click
 
-from moorage.cli.admin import AdminApi, admin_options
+from moorage.cli.admin import Access, AdminApi, admin_options
 from moorage.cli.operate.lists import finish, json_option, limit_option
-from moorage.cli.operate.tables import columns, duration, note_missing, size
-from moorage.cli.trace import plain
+from moorage.cli.tables import columns, duration, note_missing, plain, size
 
 PATH: Final = "/api/v1/connections"
 
@@ -37,9 +36,7 @@ def connections(
     context: click.Context,
     /,
     *,
-    url: str | None,
-    key: str | None,
-    path: str | None,
+    access: Access,
     as_json: bool,
     **query: str | int | float | None,
 ) -> None:
@@ -47,10 +44,10 @@ def connections(
 
     All given conditions must hold. The exit code is 3 if some nodes did not answer.
     """
-    context.obj = (url, key, path)
+    context.obj = access
     if context.invoked_subcommand is not None:
         return
-    answer = AdminApi.of(url, key, path).get(PATH, query)
+    answer = access.api().get(PATH, query)
     head = (
         "CONNECTION",
         "HUB",
@@ -91,13 +88,11 @@ def show(
     context: click.Context,
     connection: str,
     *,
-    url: str | None,
-    key: str | None,
-    path: str | None,
+    access: Access,
     as_json: bool,
 ) -> None:
     """Show one connection in full: its sockets and rooms, and its handshake with masked secrets."""
-    found = _api(context, url, key, path).get(f"{PATH}/{quote(connection, safe='')}")
+    found = _api(context, access).get(f"{PATH}/{quote(connection, safe='')}")
     click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else _in_full(found))
 
 
@@ -116,9 +111,7 @@ def close(
     /,
     ids: tuple[str, ...],
     *,
-    url: str | None,
-    key: str | None,
-    path: str | None,
+    access: Access,
     hub: str | None,
     as_json: bool,
     **what: str | None,
@@ -133,7 +126,7 @@ def close(
         raise click.UsageError("give ids, or one of --user and --room")
     if not ids and hub is None:
         raise click.UsageError("--user and --room need --hub")
-    api = _api(context, url, key, path)
+    api = _api(context, access)
     common = {"namespace": what["namespace"], "reason": what["reason"]}
     targets: list[dict[str, str | None]] = [{"hub": hub, **whose}]
     if ids:
@@ -150,10 +143,9 @@ def close(
         raise SystemExit(code)
 
 
-def _api(context: click.Context, *own: str | None) -> AdminApi:
+def _api(context: click.Context, access: Access) -> AdminApi:
     """The options may stand before or behind the subcommand."""
-    before = context.obj or (None, None, None)
-    return AdminApi.of(*(mine or above for mine, above in zip(own, before, strict=True)))
+    return access.over(context.obj or Access()).api()
 
 
 def _hub_of(api: AdminApi, connection: str) -> str:

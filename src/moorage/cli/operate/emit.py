@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from moorage.cli.admin import AdminApi, admin_options
+from moorage.cli.admin import Access, admin_options
 
 
 @click.command()
@@ -27,9 +27,7 @@ def emit(
     event: str,
     args: tuple[str, ...],
     *,
-    url: str | None,
-    key: str | None,
-    path: str | None,
+    access: Access,
     except_rooms: tuple[str, ...],
     as_json: bool,
     **whom: Any,
@@ -41,7 +39,7 @@ def emit(
     # Hub, namespace, rooms, and a user or a connection if one is given.
     body: dict[str, Any] = {name: value for name, value in whom.items() if value is not None}
     body |= {"event": event, "args": [_value(text) for text in args], "except": except_rooms}
-    answer = AdminApi.of(url, key, path).post("/api/v1/emit", body)
+    answer = access.api().post("/api/v1/emit", body)
     click.echo(json.dumps(answer) if as_json else "accepted")
 
 

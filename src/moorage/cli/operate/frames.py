@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from moorage.cli.operate.tables import columns, duration, size
+from moorage.cli.tables import columns, duration, size
 
 VIEWS: Final = ("nodes", "hubs", "apps", "rooms")
 PATHS: Final = {view: f"/api/v1/{view}" for view in VIEWS}

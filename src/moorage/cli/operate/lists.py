@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import click
 
-from moorage.cli.admin import AdminApi, admin_options
-from moorage.cli.operate.tables import columns, duration, note_missing
+from moorage.cli.admin import Access, admin_options
+from moorage.cli.tables import columns, duration, note_missing
 
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print the JSON of the Admin API.")
 limit_option: Final = click.option(
@@ -20,12 +20,12 @@ limit_option: Final = click.option(
 @click.command()
 @json_option
 @admin_options
-def hubs(*, url: str | None, key: str | None, path: str | None, as_json: bool) -> None:
+def hubs(*, access: Access, as_json: bool) -> None:
     """List the hubs with their connections, sockets, rooms and app servers.
 
     The exit code is 3 if some nodes did not answer.
     """
-    answer = AdminApi.of(url, key, path).get("/api/v1/hubs")
+    answer = access.api().get("/api/v1/hubs")
     head = ("HUB", "CONNECTIONS", "SOCKETS", "ROOMS", "APP SERVERS", "PARKED")
     names = ("connections", "sockets", "rooms", "app_servers", "parked")
     rows = [(row["name"], *(str(row[name]) for name in names)) for row in answer["hubs"]]
@@ -36,12 +36,12 @@ def hubs(*, url: str | None, key: str | None, path: str | None, as_json: bool) -
 @click.option("--hub", metavar="HUB", help="Only this hub.")
 @json_option
 @admin_options
-def apps(*, url: str | None, key: str | None, path: str | None, hub: str | None, as_json: bool) -> None:
+def apps(*, access: Access, hub: str | None, as_json: bool) -> None:
     """List the app servers: each once for each node that it covers.
 
     The exit code is 3 if some nodes did not answer.
     """
-    answer = AdminApi.of(url, key, path).get("/api/v1/apps", {"hub": hub})
+    answer = access.api().get("/api/v1/apps", {"hub": hub})
     head = ("HUB", "APP SERVER", "NODE", "CLIENTS", "STATE", "SDK", "ADDRESS", "AGE")
     rows = [
         (
@@ -66,14 +66,12 @@ def apps(*, url: str | None, key: str | None, path: str | None, hub: str | None,
 @limit_option
 @json_option
 @admin_options
-def rooms(
-    *, url: str | None, key: str | None, path: str | None, as_json: bool, limit: int, **query: str | None
-) -> None:
+def rooms(*, access: Access, as_json: bool, limit: int, **query: str | None) -> None:
     """List the largest rooms with their members.
 
     The exit code is 3 if some nodes did not answer.
     """
-    answer = AdminApi.of(url, key, path).get("/api/v1/rooms", {**query, "limit": limit})
+    answer = access.api().get("/api/v1/rooms", {**query, "limit": limit})
     head = ("HUB", "NAMESPACE", "ROOM", "MEMBERS")
     rows = [(row["hub"], row["namespace"], row["room"], str(row["members"])) for row in answer["rooms"]]
     text = columns(head, rows, ("MEMBERS",))

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from moorage.cli.admin import AdminApi, admin_options
+from moorage.cli.admin import Access, AdminApi, admin_options
 from moorage.cli.operate.frames import (
     COLUMNS,
     DEFAULT_SORT,
@@ -26,7 +26,7 @@ from moorage.cli.operate.frames import (
     ordered,
     rates,
 )
-from moorage.cli.operate.tables import PARTIAL
+from moorage.cli.tables import PARTIAL
 
 FIRST_SECONDS: Final = 1.0
 """Rates need two samples. The first table comes after this time."""
@@ -50,9 +50,7 @@ HELP: Final = "n nodes  h hubs  a apps  r rooms   s sort by next column  o other
 def top(
     view: str,
     *,
-    url: str | None,
-    key: str | None,
-    path: str | None,
+    access: Access,
     sort: str | None,
     up: bool,
     interval: float,
@@ -69,7 +67,7 @@ def top(
     if member is None:
         heads = ", ".join(column.head.lower() for column in COLUMNS[view])
         raise click.UsageError(f"--sort {sort}: {view} has {heads}")
-    shown = Screen(AdminApi.of(url, key, path), view, member, up or member == "name")
+    shown = Screen(access.api(), view, member, up or member == "name")
     most = 1 if once else count
     if as_json or not (sys.stdout.isatty() and sys.stdin.isatty()) or most:
         shown.print(most, interval, as_json=as_json)

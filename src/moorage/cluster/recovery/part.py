@@ -50,7 +50,7 @@ class Cluster(Protocol):
 
 
 class Arriving(Protocol):
-    """What other nodes send (`cluster.streams.Streams`)."""
+    """What other nodes send (`cluster.streams.streams.Streams`)."""
 
     def complete(self, node: str) -> bool:
         """True if everything has come that this node has told of."""

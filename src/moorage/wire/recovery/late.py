@@ -17,7 +17,7 @@ class Wanted(Fields, tag=170):
 
 
 class Late(Fields, tag=171):
-    """A message (`wire.cluster.Envelope`) that the lost node may not have carried out."""
+    """A message (`wire.cluster.messages.Envelope`) that the lost node may not have carried out."""
 
     lost: str
     message: bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moorage.cli.operate.tables import PARTIAL, columns, duration, note_missing, size
+from moorage.cli.tables import PARTIAL, columns, duration, note_missing, size
 
 
 def test_columns() -> None:

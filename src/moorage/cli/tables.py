@@ -7,8 +7,6 @@ from typing import Any, Final
 
 import click
 
-from moorage.cli.trace import plain
-
 PARTIAL: Final = 3
 """The exit code if some nodes did not answer."""
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -30,6 +28,13 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
         ]
         lines.append("  ".join(parts).rstrip())
     return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """Text of strangers without what a terminal would act on."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def duration(seconds: float) -> str:
