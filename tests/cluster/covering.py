@@ -37,6 +37,7 @@ class ServiceNode:
     """One node."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
+        self.cluster = cluster
         self.name = name
         self.alive = True
         self.world = NodeWorld(links=LinkSettings(grace=GRACE))
@@ -83,7 +84,10 @@ class ServiceNode:
         self.world.now = now
         self.sessions.tick(now)
         self.world.node.tick(now)
+        before = set(self.router.peers)
         self.router.tick(now)
+        if before.difference(self.router.peers):
+            self.cluster.parted()
         self.settle()
 
     def die(self, network: MemoryNetwork) -> None:
@@ -314,6 +318,8 @@ class Cluster:
         self.users: list[User] = []
         self.reachable: set[str] = set()
         self.session_lost: Callable[..., object] = lambda *_args, **_given: None
+        self.parted: Callable[[], object] = lambda: None
+        """Called when a node thinks that another one is dead."""
         self.balancer: Callable[[], ServiceNode | None] = self._any
         """Which node gets a dial that names none."""
 

@@ -48,6 +48,7 @@ class Story:
         self.choose = Random(seed)
         self.cluster = cluster = Cluster(self.choose, most)
         cluster.session_lost = self._session_lost
+        cluster.parted = self._parted
         self.calm = True
         self.owed: dict[tuple[str, int], Owed] = {}
         """Emits that users have to get: by app server and number."""
@@ -62,7 +63,7 @@ class Story:
         """Number of those that are not answered."""
         self.delays: list[tuple[str, str, float]] = []
         self.losses = 0
-        """Number of sessions that were lost."""
+        """Number of sessions that were lost, and of times that a node thought that another one is dead."""
         for _ in range(nodes):
             cluster.start_node(reachable=self.choose.random() < 0.8)
         cluster.rest(3)
@@ -135,11 +136,11 @@ class Story:
     def _join(self) -> None:
         room = self.choose.choice(ROOMS)
         users = {user for user in self.cluster.users if user.is_open}
-        begun = self.calm, self.leaves[room], 0
+        begun = self.calm, self.leaves[room], self.losses
         leaving = self.leaving[room]
 
         def done(*_answer: object) -> None:
-            if (self.calm, self.leaves[room], leaving) == begun:
+            if (self.calm, self.leaves[room], self.losses) == begun and not leaving:
                 self.rooms[room] |= users
 
         self._app().ask(lambda ref: v1.Join(ref, v1.To("/"), (room,)), done)
@@ -296,6 +297,12 @@ class Story:
                 owed.users -= {user for user in owed.users if user.node.name == node}
                 if was_home:
                     owed.users -= owed.forwarded
+
+    def _parted(self) -> None:
+        """The network between two nodes was slow for too long. Nothing is forwarded from one to the other."""
+        self.losses += 1
+        for owed in self.owed.values():
+            owed.users -= owed.forwarded
 
     def _rest(self) -> None:
         """All faults end, and everything settles."""

@@ -120,7 +120,7 @@ def test_a_new_home_tells_all_nodes_its_term() -> None:
     fleet = Fleet()
     fleet.nodes.network.delay("n0", "n2")
     for home, term in ((0, 1), (1, 2)):
-        fleet.coverages[home].changed("i", term, None, [])
+        fleet.coverages[home].changed("i", term, ["n0", "n1"], None)
         beyond = fleet.coverages[home].beyond("i", term, ("n0", "n1"))
         beyond.number = term
         fleet.nodes.worlds[home].node.submit(EMIT, reply := Reply(), reply, reach=beyond)

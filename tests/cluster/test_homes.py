@@ -134,6 +134,22 @@ def test_a_command_of_a_later_term_ends_a_session_that_its_app_server_has_given_
     assert session.told == ["uncovered"]
 
 
+def test_it_also_ends_a_session_that_waits_for_a_mark() -> None:
+    instances = Instances()
+    session = Covering(2)
+    assert not instances.get("i").begin(session, fence=True)
+    assert instances.is_new(forwarded(1, term=1))
+    assert session.told == []
+    assert instances.is_new(forwarded(2, term=3))
+    assert session.told == ["uncovered"]
+
+
+def test_what_a_former_home_has_under_way_to_a_node_without_a_session_is_too_late() -> None:
+    instances = Instances()
+    instances.get("i").uncover(2)
+    assert not instances.is_new(forwarded(1, term=1))
+
+
 def test_a_session_that_has_ended_does_not_end_its_successor() -> None:
     instances, old, new = Instances(), Covering(1), Covering(2)
     known = instances.get("i")

@@ -111,15 +111,15 @@ class Coverage:
         return Beyond(self._router, Via(instance, term, covered))
 
     def changed(
-        self, instance: str, term: int, added: Collection[str] | None, removed: Collection[str]
+        self, instance: str, term: int, added: Collection[str], removed: Collection[str] | None
     ) -> None:
-        """The home tells nodes that they are covered from now on, or not any more. A new home (`added` is
-        None) tells all nodes its term: the last one may have died before it could mark them, and what that
-        one has forwarded must not come behind the packets for their clients."""
-        if added is None:
-            self._router.tell_all(Mark(instance, term))
-        for node in added or ():
+        """The home tells nodes that they are covered from now on, or not any more. A new home (`removed` is
+        None) tells all nodes: the last one may have died before it could, and what that one has forwarded
+        must not come behind the packets for their clients."""
+        for node in added:
             self._router.tell(node, Mark(instance, term))
+        if removed is None:
+            removed = [node for node in self._router.peers if node not in added]
         for node in removed:
             self._router.tell(node, Uncovered(instance, term))
 

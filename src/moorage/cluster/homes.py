@@ -79,7 +79,9 @@ class Instance:
             waiting.marked(term)
 
     def uncover(self, term: int) -> None:
-        """The app server does not cover this node any more."""
+        """The app server does not cover this node any more. What a home of an earlier term had forwarded is
+        too late."""
+        self.term = max(self.term, term)
         for session in (self.session, self.waiting):
             if session is not None and session.term < term:
                 session.uncovered()
@@ -139,10 +141,10 @@ class Instances:
         """True if a forwarded command is to be carried out; its number counts as carried out then.
 
         A home forwards nothing to a node that is covered. So if the command's term is above the one of the
-        session here, the app server has given the session up. A home that has begun anew does not know of it,
-        and cannot tell this node."""
+        session here, which may still wait for its mark, the app server has given the session up. A home that
+        has begun anew does not know of it, and cannot tell this node."""
         known = self.get(envelope.instance)
-        if known.session is not None and envelope.term > known.session.term:
+        if any(one is not None and envelope.term > one.term for one in (known.session, known.waiting)):
             known.uncover(envelope.term)
         elif known.session is not None or envelope.term < known.term:
             return False

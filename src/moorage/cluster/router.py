@@ -76,14 +76,14 @@ class Router:
         self._node = node
         self.streams = Streams(broker, incarnation)
         self._own = incarnation
-        self._peers: dict[str, str] = {}
+        self.peers: dict[str, str] = {}
         """Names of the other nodes by their incarnation."""
         self._requests: dict[int, Request] = {}
         self._last_number = 0
         self._joined = joined
         self.instances = Instances()
         self.directory = Directory(self._tell_groups, lambda: node.later(self.directory.flush))
-        self._targets = Targets(incarnation, self._peers, self.directory, node.clock)
+        self._targets = Targets(incarnation, self.peers, self.directory, node.clock)
         self._arrivals = Arrivals(node, self._send, self.instances, self._when_visible, self._overflow)
         self.handlers: dict[type, Callable[[Envelope], object]] = {}
         """Who takes messages that are no command, answer or heartbeat, by the type of the body."""
@@ -95,7 +95,7 @@ class Router:
         self.membership: Membership | None = None
         """Keeps the list of the other nodes, if `join` was called."""
         busy = self._arrivals.is_busy
-        self.recovery = ClusterRecovery(node, self, incarnation, self._peers, self.streams, busy)
+        self.recovery = ClusterRecovery(node, self, incarnation, self.peers, self.streams, busy)
         self._addresses: dict[str, str] = {}
 
     def start(self) -> None:
@@ -123,7 +123,7 @@ class Router:
     def add(self, incarnation: str, name: str, *, near: bool = True) -> None:
         """Another node is there, in this node's region (`near`) or in another one. Commands wait for its
         answer from now on."""
-        self._peers[incarnation] = name
+        self.peers[incarnation] = name
         self.streams.add(incarnation)
         # A node that is alone has no cluster at all, so its commands take the shortest way.
         self._node.cluster = self
@@ -133,7 +133,7 @@ class Router:
 
     def remove(self, incarnation: str) -> None:
         """A node is gone. Nothing waits for it any more."""
-        name = self._peers.pop(incarnation)
+        name = self.peers.pop(incarnation)
         sent = self.streams.remove(incarnation)
         self.directory.remove(incarnation)
         self.forwarding.remove(incarnation)
@@ -147,7 +147,7 @@ class Router:
     def _leave_if_alone(self) -> None:
         """Without other nodes, commands take the shortest way. But what one misses that may come back is
         noted."""
-        if not self._peers and not self.recovery.losses.awaited:
+        if not self.peers and not self.recovery.losses.awaited:
             self._node.cluster = None
 
     def address_of(self, incarnation: str) -> str:
@@ -175,7 +175,7 @@ class Router:
         for request in tuple(self._requests.values()):
             if request.deadline <= now:
                 dropped = request.deadline + OWN_WORK <= now
-                request.give_up((*self._peers.items(), *([(self._own, self._own)] if dropped else ())))
+                request.give_up((*self.peers.items(), *([(self._own, self._own)] if dropped else ())))
                 self._forget_if_over(request)
 
     # -- what leaves: `hub.ports.Reach` -------------------------------------------------------------
@@ -190,8 +190,8 @@ class Router:
     def pass_on(self, command: SendToConnection) -> bool:
         """Send a packet to the node of its client, together with others. False if it must travel alone."""
         node, payload = incarnation_of(command.connection), command.payload
-        if node not in self._peers or len(payload) > LONG or payload.startswith(SPECIAL):
-            return node not in self._peers and self.recovery.keeps(command)
+        if node not in self.peers or len(payload) > LONG or payload.startswith(SPECIAL):
+            return node not in self.peers and self.recovery.keeps(command)
         self.gathered.add(node, command.hub, command.connection, payload)
         return True
 
@@ -229,7 +229,7 @@ class Router:
     def _naming_late(self, here: Outcome) -> Outcome:
         """The outcome of a join. Late nodes, for which it did not wait, are missing."""
         late = self.directory.unaware
-        return replace(here, missing=tuple(self._peers[node] for node in late)) if late else here
+        return replace(here, missing=tuple(self.peers[node] for node in late)) if late else here
 
     def ask(
         self,
@@ -301,7 +301,7 @@ class Router:
         """The other nodes that a command is for, without those that its app server covers."""
         if via is None:
             return self._targets.of(command)
-        if via.covered is None or via.covered.issuperset(self._peers):
+        if via.covered is None or via.covered.issuperset(self.peers):
             # Usual for our SDKs. Each emit comes here, so the directory is not asked in vain.
             return ()
         return [node for node in self._targets.of(command) if node not in via.covered]
@@ -319,7 +319,7 @@ class Router:
             covered = tuple(via.covered)
             envelope = Envelope(self._own, command, number, via.instance, via.term, via.number, covered)
         message = messages.encode(envelope)
-        if 2 * len(nodes) > len(self._peers) and len(envelope.covered) <= 1:
+        if 2 * len(nodes) > len(self.peers) and len(envelope.covered) <= 1:
             # The others have nothing to do. One message for all costs this node less than one for each.
             self.streams.send_all(message)
             return
@@ -337,7 +337,7 @@ class Router:
 
     def tell(self, node: str, body: Body) -> None:
         """Send a message that is not answered to one node, behind everything that was sent to it before."""
-        if node in self._peers:
+        if node in self.peers:
             self._targets.passes(node, body)
             self._send(node, 0, body)
 
@@ -378,7 +378,7 @@ class Router:
             return
         if isinstance(envelope.body, messages.Alive):
             self.membership.alive(node, envelope.body, self._node.clock())
-            if node in self._peers:
+            if node in self.peers:
                 self.recovery.heard(node, envelope.body.clock)
         else:
             self.streams.bad_message(GARBAGE)

@@ -112,3 +112,14 @@ def test_a_node_that_drains_declines_clients_and_its_guests_stay_until_it_ends()
     with pytest.raises(RefusedError) as refused:
         world.owners[0].open(RecordingOpening())
     assert refused.value.reason is reasons.NO_APP_SERVER
+
+
+def test_a_session_that_is_not_the_home_takes_no_clients_of_other_nodes() -> None:
+    """The client's node has not heard yet that another node has become the home."""
+    world = Forwarded()
+    (server,) = world.host.hub().servers.all()
+    server.home = False
+    opening = RecordingOpening()
+    world.owners[0].open(opening)
+    world.nodes.settle()
+    assert [reason for reason, _ in opening.refusals] == [reasons.NO_APP_SERVER]

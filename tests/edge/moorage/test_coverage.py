@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from moorage.edge.moorage.coverage import COVER_SECONDS, FENCE_SECONDS, Coverage
-from moorage.hub.hub import AppServer, Hub
+from moorage.hub.hub import AppServer, Guest, Hub
 from moorage.hub.ports import Answers, Reply
 from moorage.wire.commands import Ask, Cast, Outcome, TellServers, Write
+from moorage.wire.handshake import Handshake
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.coverage import NodeRow
-from moorage.wire.reasons import LINK_SESSION_OVER
+from moorage.wire.reasons import APP_LOST, LINK_SESSION_OVER
 from tests.edge.moorage.rig import App, Rig
+from tests.hub.connections.test_guests import RecordingOwner
 from tests.hub.fakes import HUB, LEAST, RecordingAnswers, RecordingCluster, RecordingLink
 
 
@@ -57,7 +59,7 @@ class Cluster:
         self.ended = 0
         self.session: Coverage | None = None
         self.reached: list[Elsewhere] = []
-        self.changes: list[tuple[int, set[str] | None, set[str]]] = []
+        self.changes: list[tuple[int, set[str], set[str] | None]] = []
         self.instances: set[str] = set()
         """Those of all calls."""
 
@@ -82,10 +84,10 @@ class Cluster:
         return self.reached[-1]
 
     def changed(
-        self, instance: str, term: int, added: Collection[str] | None, removed: Collection[str]
+        self, instance: str, term: int, added: Collection[str], removed: Collection[str] | None
     ) -> None:
         self.instances.add(instance)
-        self.changes.append((term, None if added is None else set(added), set(removed)))
+        self.changes.append((term, set(added), None if removed is None else set(removed)))
 
 
 @pytest.fixture
@@ -197,12 +199,22 @@ def test_commands_of_the_home_are_forwarded_and_others_are_not(app: App, cluster
 
 def test_the_home_marks_what_is_new_and_lets_go_of_what_is_not_covered(app: App, cluster: Cluster) -> None:
     app.say(cover(1, "n0", home=True), cover(2, "n0", "n1", home=True), cover(3, "n1", home=True))
-    assert cluster.changes == [(1, None, set()), (2, {"n1"}, set()), (3, set(), {"n0"})]
+    assert cluster.changes == [(1, {"n0"}, None), (2, {"n1"}, set()), (3, set(), {"n0"})]
 
 
-def test_a_new_home_marks_all(app: App, cluster: Cluster) -> None:
+def test_a_new_home_tells_all(app: App, cluster: Cluster) -> None:
     app.say(cover(1, "n0", "n1"), cover(2, "n0", home=True))
-    assert cluster.changes == [(2, None, {"n1"})]
+    assert cluster.changes == [(2, {"n0"}, None)]
+
+
+def test_clients_of_other_nodes_that_came_here_end_if_another_node_is_the_home(app: App) -> None:
+    server = app.server
+    owner = RecordingOwner()
+    guest = Guest("n9-c1", server.hub, user_id=None, server=server.app, node="n9", owner=owner)
+    app.rig.world.node.guests.welcome(guest, Handshake(query={}, headers={}))
+    app.say(cover(1, "n0", "n1"))
+    assert owner.calls == [("refused", "n9-c1", APP_LOST, "its home is another node")]
+    assert server.app.guests == set()
 
 
 def test_frames_behind_a_fence_wait_for_the_mark(app: App, cluster: Cluster) -> None:

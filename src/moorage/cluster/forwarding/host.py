@@ -71,7 +71,8 @@ class HostSide:
     def _offer(self, body: wire.Offer) -> None:
         found = self._announced.get(body.server)
         reason = reasons.DRAINING if self._node.draining else reasons.NO_APP_SERVER
-        if found is None or self._node.draining or not found[1].takes_clients:
+        # Only the home takes other nodes' clients. The other node may not have heard yet which one it is.
+        if found is None or self._node.draining or not (found[1].takes_clients and found[1].home):
             self._decline(body.connection, reason, "")
             return
         hub, server = found

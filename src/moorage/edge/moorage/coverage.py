@@ -19,7 +19,7 @@ from moorage.wire.commands import Ask, Cast, Command, Outcome, Write
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.coverage import NodeRow
-from moorage.wire.reasons import LINK_BAD_REQUEST, LINK_SESSION_OVER
+from moorage.wire.reasons import APP_LOST, LINK_BAD_REQUEST, LINK_SESSION_OVER
 
 FENCE_SECONDS: Final = 3.0
 """Longest time that a session waits for the mark of the app server's home."""
@@ -65,10 +65,10 @@ class Homes(Protocol):
         know of it."""
 
     def changed(
-        self, instance: str, term: int, added: Collection[str] | None, removed: Collection[str]
+        self, instance: str, term: int, added: Collection[str], removed: Collection[str] | None
     ) -> None:
-        """The home tells nodes that they are covered from now on, or not any more. A new home (`added` is
-        None) tells all nodes: what the last home has forwarded must not come behind what this one sends."""
+        """The home tells nodes that they are covered from now on, or not any more. A new home tells all nodes
+        (`removed` is None): what the last one has forwarded must not come behind what this one sends."""
 
 
 class Coverage:
@@ -132,14 +132,23 @@ class Coverage:
         self.term = frame.term
         job = self._first(frame) if self._carried is None else None
         self._server.app.home = frame.home
+        if not frame.home:
+            self._end_guests()
         if frame.home:
-            added = set(frame.nodes).difference(self._nodes) if self._is_home else None
-            removed = set(self._nodes).difference(frame.nodes)
+            known = self._nodes if self._is_home else ()
+            added = set(frame.nodes).difference(known)
+            removed = set(known).difference(frame.nodes) if self._is_home else None
             self._homes.changed(self._instance, frame.term, added, removed)
         self._is_home, self._nodes = frame.home, frame.nodes
         covered = frame.nodes if frame.home else None
         self._beyond = self._homes.beyond(self._instance, frame.term, covered)
         return partial(self._submit, reach=self._beyond), job
+
+    def _end_guests(self) -> None:
+        """Clients of other nodes get their packets from the home, in order with what that forwards. Some came
+        here before this node knew that it is not the home: they reconnect."""
+        for guest in tuple(self._server.app.guests):
+            self._server.node.disconnect(guest, APP_LOST, who="service", detail="its home is another node")
 
     def _first(self, frame: v1.Cover) -> Job[None] | None:
         self._carried = self._homes.instance(self._instance)
