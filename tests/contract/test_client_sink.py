@@ -77,7 +77,7 @@ class Subject:
     def push(self, *payloads: bytes) -> None:
         """Queue emits."""
         for payload in payloads:
-            fanout.push(self.connection.outbox, Encoded(payload), self.node.flusher)
+            fanout.push(self.connection, Encoded(payload), self.node.flusher)
 
     def end(self, reason: Reason) -> None:
         """Close from the service's side."""

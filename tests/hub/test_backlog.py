@@ -41,7 +41,7 @@ def world() -> World:
 def push(world: World, connection: Connection, *sizes: int) -> None:
     """Queue emits of these sizes."""
     for size in sizes:
-        fanout.push(connection.outbox, Encoded(b"4" * size), world.node.flusher)
+        fanout.push(connection, Encoded(b"4" * size), world.node.flusher)
     world.settle()
 
 
@@ -141,12 +141,12 @@ def test_the_close_waits_for_the_end_of_the_emit(world: World) -> None:
     (client,) = blocked(world, 1)
     sink = sink_of(client)
     for _ in range(50):
-        fanout.push(client.outbox, Encoded(b"4" * MIB), world.node.flusher)
+        fanout.push(client, Encoded(b"4" * MIB), world.node.flusher)
     assert sink.closed == []
     assert world.node.flusher.backlog.total == 0, "the bytes are let go at once"
     # The queue was discarded, so newer packets must not be sent: that would leave a gap.
     client.outbox.unblock()
-    fanout.push(client.outbox, Encoded(b"42[2]"), world.node.flusher)
+    fanout.push(client, Encoded(b"42[2]"), world.node.flusher)
     world.settle()
     assert sink.packets == []
     assert sink.closed == [(SLOW_CLIENT, b"")]
@@ -154,8 +154,8 @@ def test_the_close_waits_for_the_end_of_the_emit(world: World) -> None:
 
 def test_a_slow_client_that_disconnects_is_not_counted_as_slow(world: World) -> None:
     (client,) = blocked(world, 1)
-    fanout.push(client.outbox, Encoded(b"4" * MIB), world.node.flusher)
-    fanout.push(client.outbox, Encoded(b"4" * 4 * MIB), world.node.flusher)
+    fanout.push(client, Encoded(b"4" * MIB), world.node.flusher)
+    fanout.push(client, Encoded(b"4" * 4 * MIB), world.node.flusher)
     world.node.receive(client, b"1")
     world.settle()
     assert [row[1] for row in world.logged] == ["client-closed"]
@@ -180,7 +180,7 @@ def test_a_client_that_reads_gets_any_burst(world: World) -> None:
     """The whole burst is emitted in one tick of the loop."""
     client = world.client()
     for _ in range(30):
-        fanout.push(client.outbox, Encoded(b"4" * MIB), world.node.flusher)
+        fanout.push(client, Encoded(b"4" * MIB), world.node.flusher)
     world.settle()
     assert len(heard(client)) == 30
 
@@ -305,7 +305,7 @@ def test_the_close_of_a_slow_client_may_end_others(world: World) -> None:
     clients = blocked(world, 5)
     clients[0].server.link = Guardian()
     for client in clients:
-        fanout.push(client.outbox, Encoded(b"4" * 11 * MIB), world.node.flusher)
+        fanout.push(client, Encoded(b"4" * 11 * MIB), world.node.flusher)
     world.settle()
     assert [closed(client) for client in clients] == [True, True, True, False, False]
     assert sorted(row[1] for row in world.logged) == ["api-closed", "slow-client", "slow-client"]

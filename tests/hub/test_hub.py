@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from moorage.hub.hub import Hub
+from moorage.hub.tallies import Tally
 from moorage.wire.commands import EVERYONE, Invoke, SendToConnection
 from tests.hub.fakes import RecordingAnswers, RecordingOpening, World, heard
 
 
 def test_a_new_hub_is_empty() -> None:
-    hub = Hub("h")
+    hub = Hub("h", Tally())
     assert hub.is_empty
     assert hub.websockets == 0
 

@@ -112,4 +112,3 @@ def test_an_app_server_of_another_node_is_found_by_its_id_and_one_that_is_up_fir
     found = hub.servers.get_elsewhere("one")
     assert found is not None
     assert found.node == "n2"
-    assert world.node.elsewhere() == {"app": 2}

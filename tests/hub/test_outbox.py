@@ -234,7 +234,7 @@ def flood(world: World, count: int) -> list[Connection]:
 def large(world: World, clients: list[Connection], packet: bytes) -> None:
     """One fan-out that counts as large."""
     frames = Encoded(packet).frames
-    world.node.flusher.spread(packet, frames, clients, len(clients))
+    world.node.flusher.spread(packet, frames, clients, len(clients), 1)
 
 
 def written(clients: list[Connection]) -> int:

@@ -36,6 +36,7 @@ def test_every_described_metric_is_shown_with_exactly_its_labels() -> None:
         rooms=lambda: {"chat": 1},
         app_servers=lambda: {"chat": 1},
         cluster_app_servers=lambda: {"chat": 1},
+        hub_messages=lambda: {"chat": (1, 1)},
         link_connections=lambda: {("chat", "azure"): 1},
         outbox_bytes=lambda: 1,
         cluster=lambda: Cluster(bad={"garbage": 1}),
@@ -132,6 +133,20 @@ def test_strangers_hubs_share_one_label_when_there_are_too_many() -> None:
     # A hub that has gone frees its place.
     del rows["hub000"]
     assert "aaa" in hubs(metrics)
+
+
+def test_messages_of_hubs_keep_their_label_and_are_never_counted_twice() -> None:
+    rows = {f"hub{number:03}": (1, 2) for number in range(MAX_HUBS)}
+    metrics = Metrics("1")
+    metrics.gauges = Gauges(hub_messages=lambda: rows)
+    rows |= {"aaa": (5, 6), "other": (1, 1)}
+    received, sent = (
+        {dict(labels)["hub"]: value for (name, labels), value in scrape(metrics).items() if name == wanted}
+        for wanted in ("moorage_hub_messages_received_total", "moorage_hub_messages_sent_total")
+    )
+    assert (received["hub099"], sent["hub099"]) == (1, 2)
+    assert (received["other"], sent["other"]) == (6, 7)
+    assert len(sent) == MAX_HUBS + 1
 
 
 def test_a_histogram() -> None:

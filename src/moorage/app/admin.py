@@ -31,6 +31,7 @@ from moorage.control.rest import Count
 from moorage.control.trace.streams import Traces
 from moorage.edge.http.forwarded import TrustedProxies
 from moorage.edge.limits.networks import counted_address
+from moorage.hub.inspect.busiest import Busiest
 from moorage.hub.inspect.census import Census
 from moorage.hub.inspect.endings import Endings
 from moorage.hub.inspect.inspector import Inspector
@@ -61,7 +62,7 @@ class Admin:
 
     def look_at(
         self, node: Node, metrics: Metrics, drain: Callable[[], object]
-    ) -> Sequence[tuple[str, Load | History]]:
+    ) -> Sequence[tuple[str, Load | History | Busiest]]:
         """Answer questions about this node. Returns what needs a tick, with the names of these parts."""
         now = time.monotonic()
         load, history = Load(node, metrics, now), History(node, metrics, time.time, now)
@@ -79,7 +80,7 @@ class Admin:
         inspector.add(forms.AUDIT, forms.AuditQuery, self.audit.list)
         stats = Stats(node, self.sockets, lambda: _traffic(node, metrics), _about_process(self.name))
         inspector.add(STATS, StatsQuery, stats.now)
-        return ("load", load), ("history", history)
+        return ("load", load), ("history", history), ("busiest", inspector.busiest)
 
     def count_rooms(self, node: Node) -> None:
         """Note the rooms of the node. Call it before the first hub exists."""

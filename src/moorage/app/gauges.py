@@ -24,7 +24,8 @@ def gauges(
         sockets=lambda: {hub.name: log.sockets[hub.name] for hub in node.hubs.values()},
         rooms=lambda: {hub.name: len(hub.directory.rooms) for hub in node.hubs.values()},
         app_servers=lambda: {hub.name: len(hub.servers) for hub in node.hubs.values()},
-        cluster_app_servers=node.elsewhere,
+        cluster_app_servers=lambda: _elsewhere(node),
+        hub_messages=lambda: _hub_messages(node),
         link_connections=links.links,
         outbox_bytes=lambda: node.flusher.waiting,
         traffic=lambda: _traffic(node),
@@ -54,6 +55,18 @@ def _connections(node: Node) -> dict[tuple[str, str], int]:
         counts[hub.name, "websocket"] = hub.websockets
         counts[hub.name, "polling"] = len(hub.directory.connections) - hub.websockets
     return counts
+
+
+def _hub_messages(node: Node) -> dict[str, tuple[int, int]]:
+    tallies = node.tallies
+    found = {name: (tally.received, tally.sent) for name, tally in tallies.by_name.items()}
+    rest = tallies.rest
+    return {**found, "": (rest.received, rest.sent)} if rest.received or rest.sent else found
+
+
+def _elsewhere(node: Node) -> dict[str, int]:
+    """App servers that are linked to other nodes now, by hub."""
+    return {hub.name: sum([each.up for each in hub.servers.elsewhere]) for hub in node.hubs.values()}
 
 
 def _traffic(node: Node) -> Traffic:

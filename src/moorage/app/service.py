@@ -52,6 +52,7 @@ from moorage.edge.links import LinkAcceptor
 from moorage.edge.relay.passing import Passing
 from moorage.edge.relay.relay import Relay, local_socket
 from moorage.edge.tcp.tls import TlsError
+from moorage.hub.inspect.busiest import Busiest
 from moorage.hub.node import Node
 from moorage.hub.observers import Observers
 from moorage.hub.settings import HubSettings
@@ -152,7 +153,7 @@ class Service:
             incarnation=self.incarnation,
         )
 
-    def _let_operators_look(self) -> Sequence[tuple[str, Load | History]]:
+    def _let_operators_look(self) -> Sequence[tuple[str, Load | History | Busiest]]:
         """Returns what samples this node for them."""
         self.node.inspections.pause = partial(self._loop.call_later, INSPECTION_PAUSE)
         if self.admin is None:

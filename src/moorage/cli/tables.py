@@ -59,6 +59,11 @@ def size(count: float) -> str:
     return f"{count:.0f} {unit}" if unit == "B" or count >= 10 else f"{count:.1f} {unit}"
 
 
+def number(value: int | None) -> str:
+    """A number as text, `-` if it is unknown."""
+    return "-" if value is None else str(value)
+
+
 def note_missing(answer: Mapping[str, Any]) -> int:
     """Tell which nodes are not in an answer. Returns the exit code."""
     missing = answer.get("missing") or []

@@ -43,11 +43,13 @@ Event = Forward | Connect | Left | Answer | Closed | Pong | None
 class EngineSession:
     """Turns received packets into events; `step` makes the transitions of `upgrade.TRANSITIONS`."""
 
-    __slots__ = ("max_payload", "peer", "state")
+    __slots__ = ("max_payload", "peer", "received", "state")
 
     def __init__(self, max_payload: int, max_attachments: int, max_namespaces: int) -> None:
         self.state = State.OPENING
         self.max_payload = max_payload
+        self.received = 0
+        """Packets of the client so far."""
         self.peer = SocketPeer(max_attachments, max_namespaces)
 
     def step(self, step: Step) -> bool:
@@ -64,6 +66,7 @@ class EngineSession:
         if state is _OPENING or state is _CLOSED or len(packet) > self.max_payload:
             self._refuse()
             return None
+        self.received += 1
         kind = packet[0] if packet else 0
         if kind == _MESSAGE:
             if packet.translate(WITHOUT_CONTROLS) != packet:
@@ -88,6 +91,7 @@ class EngineSession:
         if state is _OPENING or state is _CLOSED or len(data) > self.max_payload:
             self._refuse()
             return None
+        self.received += 1
         return self.peer.binary(data)
 
     def _refuse(self) -> None:

@@ -15,6 +15,7 @@ from moorage.hub.recovery.state import Recovery
 from moorage.hub.recovery.track import Track
 from moorage.hub.rooms import Directory
 from moorage.hub.settings import Limits
+from moorage.hub.tallies import Tally
 from moorage.wire.commands import Found
 
 
@@ -401,13 +402,19 @@ class Hub:
         "questions",
         "recovery",
         "servers",
+        "tally",
         "websockets",
     )
 
     def __init__(
-        self, name: str, news: Members | None = None, app_servers_changed: Callable[[], object] = _nothing
+        self,
+        name: str,
+        tally: Tally,
+        news: Members | None = None,
+        app_servers_changed: Callable[[], object] = _nothing,
     ) -> None:
         self.name = name
+        self.tally = tally
         self.directory: Directory[Connection] = Directory(name, news)
         self.servers = AppServers(app_servers_changed)
         self.invocations: Questions[Connection] = Questions()

@@ -144,7 +144,7 @@ class Node(Clients):
         nodes send. Large work is returned as a job. Both this call and the job raise `PeerError` if the
         command is refused; nothing has happened then."""
         # A hub that does not exist answers like one without clients.
-        hub = self.hubs.get(command.hub.casefold()) or Hub(command.hub)
+        hub = self.hubs.get(command.hub.casefold()) or Hub(command.hub, self.tallies.rest)
         recovery = hub.recovery
         if recovery is not None and type(command) is Send:
             command = recorded(recovery, command)

@@ -39,22 +39,9 @@ class Outbox(Generic[OwnerT]):
     """One client's queue. `size` counts the bytes in it."""
 
     __slots__ = (
-        "_descriptor",
-        "_first",
-        "_flusher",
-        "_holds",
-        "_rest",
-        "_state",
-        "_taking",
-        "_write",
-        "framed",
-        "limit",
-        "owner",
-        "packs",
-        "ready",
-        "sink",
-        "size",
-    )
+        "_descriptor", "_first", "_flusher", "_holds", "_rest", "_state", "_taking", "_write", "framed",
+        "limit", "owner", "packs", "ready", "sent", "sink", "size",
+    )  # fmt: skip
 
     def __init__(self, owner: OwnerT, flusher: Flusher[OwnerT]) -> None:
         self.owner: OwnerT | None = owner
@@ -65,6 +52,8 @@ class Outbox(Generic[OwnerT]):
         self.ready = False
         """True if it may be flushed: there is a sink, the sink takes data now, and nobody holds the queue."""
         self.size = 0
+        self.sent = 0
+        """Packets that were queued so far."""
         self.limit = flusher.backlog.uncounted
         """The `Backlog` looks at a queue of more bytes. 0 if the client is traced: it looks at every entry.
         -1 if the queue takes nothing any more."""
@@ -79,9 +68,10 @@ class Outbox(Generic[OwnerT]):
         self._write: Callable[[bytes], None] = _nowhere
         self._descriptor = -1
 
-    def push(self, data: bytes, among: int = 1) -> None:
+    def push(self, data: bytes, among: int = 1, packets: int = 1) -> None:
         """Queue packets in the form that this client takes: frames if it is `framed`, else a payload.
         `among` is the number of clients that share `data`."""
+        self.sent += packets
         if self._first is None:
             self._first = data
         else:
@@ -338,7 +328,9 @@ class Flusher(Generic[OwnerT]):
         if not self._scheduled:
             self.wake()
 
-    def spread(self, payload: bytes, frames: bytes, to: Collection[Recipient[OwnerT]], among: int) -> int:
+    def spread(
+        self, payload: bytes, frames: bytes, to: Collection[Recipient[OwnerT]], among: int, packets: int
+    ) -> int:
         """Queue a large fan-out, or the part `to` of one to `among` clients. It is flushed in slices from the
         end of this tick on. Returns how many of these recipients are on WebSockets.
 
@@ -359,6 +351,7 @@ class Flusher(Generic[OwnerT]):
             else:
                 box._more(data)
             box.size += size
+            box.sent += packets
             if box.size > box.limit:
                 box.over_limit(size, share)
             if box.ready and box._state == _IDLE:

@@ -36,6 +36,8 @@ METRICS: Final = (
     _m("refusals", "counter", "door reason", "Requests and connections refused, by door and reason"),
     _m("messages_received", "counter", "transport", "Engine.IO packets from clients"),
     _m("messages_sent", "counter", "transport", "Engine.IO packets to clients"),
+    _m("hub_messages_received", "counter", "hub", "Engine.IO packets from clients of a hub"),
+    _m("hub_messages_sent", "counter", "hub", "Engine.IO packets to clients of a hub"),
     _m("bytes_received", "counter", "transport", "Bytes of packets from clients"),
     _m("bytes_sent", "counter", "transport", "Bytes of packets to clients"),
     _m("compressed_broadcasts", "counter", "", "Broadcasts that were compressed"),

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 
-def _none() -> dict[Any, int]:
+def _none() -> dict[Any, Any]:
     return {}
 
 
@@ -89,6 +89,8 @@ class Gauges(NamedTuple):
     rooms: Callable[[], Mapping[str, int]] = _none
     app_servers: Callable[[], Mapping[str, int]] = _none
     cluster_app_servers: Callable[[], Mapping[str, int]] = _none
+    hub_messages: Callable[[], Mapping[str, tuple[int, int]]] = _none
+    """Packets from and to clients, by hub, in an order that stays."""
     link_connections: Callable[[], Mapping[tuple[str, str], int]] = _none
     """(hub, dialect)"""
     outbox_bytes: Callable[[], int] = int

@@ -154,6 +154,7 @@ class Metrics:
             ),
             "messages_received": by_transport(self.received_websocket, self.received_polling),
             "messages_sent": by_transport(hub.sent_websocket, hub.sent_polling),
+            **self._hub_counters(),
             "bytes_received": by_transport(self.bytes_received_websocket, self.bytes_received_polling),
             "bytes_sent": by_transport(
                 self.bytes_sent_websocket + hub.bytes_sent_websocket, self.bytes_sent_polling
@@ -178,6 +179,17 @@ class Metrics:
             "api_requests": _sum(_api_rows(self.api_requests)),
             "admin_requests": _sum(_api_rows(self.admin_requests)),
             **self._cluster_counters(),
+        }
+
+    def _hub_counters(self) -> dict[str, dict[tuple[str, ...], float]]:
+        # First come, first kept: a counter's label must not change under the reader.
+        rows = [
+            (name if place < MAX_HUBS else OTHER, counts)
+            for place, (name, counts) in enumerate(self.gauges.hub_messages().items())
+        ]
+        return {
+            "hub_messages_received": _sum(((hub,), received) for hub, (received, _) in rows),
+            "hub_messages_sent": _sum(((hub,), sent) for hub, (_, sent) in rows),
         }
 
     def _cluster_counters(self) -> dict[str, dict[tuple[str, ...], float]]:

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from moorage.cli.operate.frames import COLUMNS, DEFAULT_SORT, VIEWS, Sample, frame, member_of, ordered, rates
+from moorage.cli.operate.frames import (
+    COLUMNS,
+    DEFAULT_SORT,
+    VIEWS,
+    Sample,
+    frame,
+    member_of,
+    ordered,
+    rates,
+    rows_of,
+)
 
 
 def node(name: str, incarnation: str, messages: int | None, **more: Any) -> dict[str, Any]:
@@ -31,6 +41,18 @@ def test_rates_are_those_of_nodes_that_were_there() -> None:
     assert rates(AFTER, AFTER)[0]["in_rate"] is None
 
 
+def test_rates_of_hubs_and_of_connections() -> None:
+    def hub(name: str, messages: int | None) -> dict[str, Any]:
+        return {"name": name, "messages_in": messages, "messages_out": 0}
+
+    before = Sample(10.0, [], [hub("a", 10), hub("b", 50), hub("c", None)], [])
+    after = Sample(12.0, [], [hub("a", 30), hub("b", 0), hub("c", None), hub("d", 7)], [])
+    found = {row["name"]: row["in_rate"] for row in rows_of("hubs", before, after)}
+    assert found == {"a": 10, "b": None, "c": None, "d": None}, "b: one of its nodes has been restarted"
+    busy = Sample(12.0, [], [{"rate_in": 1.5, "rate_out": 2}], [])
+    assert rows_of("connections", before, busy)[0]["rate"] == 3.5
+
+
 def test_rows_without_a_value_come_last() -> None:
     rows: list[dict[str, Any]] = [{"x": 2}, {"x": None}, {"x": 3}, {}]
     assert ordered(rows, "x", up=False) == [{"x": 3}, {"x": 2}, {"x": None}, {}]
@@ -50,7 +72,7 @@ def test_a_frame() -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_has_a_table(view: str) -> None:
-    row = {column.member: 1 for column in COLUMNS[view]}
+    row = {column.member: 1 for column in COLUMNS[view]} | {"rate_in": 1, "rate_out": 1, "name": "h"}
     sample = Sample(1.0, [node("a", "a1", 1)], [row], [])
     assert len(frame(view, sample, sample, DEFAULT_SORT[view], up=False, most=9).splitlines()) == 4
     assert member_of(view, DEFAULT_SORT[view]) == DEFAULT_SORT[view]

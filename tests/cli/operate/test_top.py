@@ -50,6 +50,23 @@ async def test_rates(services: list[MoorageProcess]) -> None:
         assert max(rates) > 5
 
 
+async def test_the_busiest_connections_of_the_cluster(services: list[MoorageProcess]) -> None:
+    async with staged(services) as stage:
+        loud, quiet = stage.clients
+        running = asyncio.create_task(stage.command("top", "connections", "--once", "--json"))
+        while not running.done():
+            await loud.sio.call("echo", 1)
+        first, second = json.loads((await running).stdout)["connections"]
+        assert first["rate"] == first["rate_in"] + first["rate_out"] > 10
+        assert second["rate"] < 10
+        assert {first["node"], second["node"]} == {"node-1", "node-2"}
+        (hub,) = (await stage.json("hubs"))["hubs"]
+        assert hub["messages_in"] >= first["messages_in"] + second["messages_in"]
+        queued = await stage.command("top", "connections", "--once", "--sort", "queued")
+        assert "QUEUEDv" in queued.stdout
+        assert quiet.sio.connected
+
+
 async def test_wrong_usage(services: list[MoorageProcess]) -> None:
     stage = Stage(services, [])
     wrong = await stage.command("top", "--sort", "nothing")
@@ -59,7 +76,7 @@ async def test_wrong_usage(services: list[MoorageProcess]) -> None:
 
 def test_keys() -> None:
     screen = Screen(AdminApi("http://127.0.0.1:1", "key"), "nodes", "name", up=True)
-    assert all(screen.press(key) for key in "hsoanr?")
+    assert all(screen.press(key) for key in "hsoacnr?")
     assert not any(screen.press(key) for key in ("q", "Q", "\x03", "\x04", ""))
 
 

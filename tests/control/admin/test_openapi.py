@@ -33,7 +33,7 @@ def run(service: MoorageProcess, folder: Path, *flags: str) -> None:
     command += ["-H", f"Authorization: Bearer {OPERATE}", "--generation-deterministic", "--no-color"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
-    assert "Tested: 14" in done.stdout, done.stdout
+    assert "Tested: 15" in done.stdout, done.stdout
 
 
 def test_made_up_requests(service: MoorageProcess, tmp_path: Path) -> None:

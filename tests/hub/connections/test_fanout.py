@@ -87,7 +87,7 @@ def test_a_full_outbox_does_not_stop_others(size: int) -> None:
     world, clients = crowd(size, limits=Limits(outbox_bytes=10, outbox_hard_bytes=20))
     slow = clients[1]
     slow.outbox.ready = False
-    push(slow.outbox, Encoded(b"42[1]"), world.node.flusher)
+    push(slow, Encoded(b"42[1]"), world.node.flusher)
     send(world, b'42["more than ten bytes"]', clients)
     assert world.logged == []
     world.settle()
@@ -98,8 +98,8 @@ def test_a_full_outbox_does_not_stop_others(size: int) -> None:
 def test_single_deliveries_are_counted_by_transport() -> None:
     world, (websocket, polling) = crowd(1, polling=1)
     world.node.flusher.sent_websocket = world.node.flusher.sent_polling = 0
-    push(websocket.outbox, Encoded(b"42[]\x1e42[]"), world.node.flusher)
-    push(polling.outbox, Encoded(b"42[]"), world.node.flusher)
+    push(websocket, Encoded(b"42[]\x1e42[]"), world.node.flusher)
+    push(polling, Encoded(b"42[]"), world.node.flusher)
     assert (world.node.flusher.sent_websocket, world.node.flusher.sent_polling) == (2, 1)
 
 

@@ -35,7 +35,7 @@ def test_hubs() -> None:
     stage.join(client, "r")
     stage.client("/")
     assert stage.ask(HUBS, Question(), NodeHubs).hubs == [
-        HubRow(name="app", connections=2, sockets=3, rooms=1, app_servers=1),
+        HubRow(name="app", connections=2, sockets=3, rooms=1, app_servers=1, messages_in=3, messages_out=3),
         HubRow(name="Zoo", app_servers=1),
     ]
 

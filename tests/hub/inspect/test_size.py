@@ -41,6 +41,7 @@ def stage() -> Stage:
         (forms.CONNECTIONS, forms.PageOf(query=forms.ConnectionsQuery(room="all"))),
         (forms.CONNECTIONS, forms.PageOf(query=forms.ConnectionsQuery(min_queued=1_000_000))),
         (forms.CONNECTIONS, forms.PageOf(query=forms.ConnectionsQuery(address="192.0.2.1"))),
+        (forms.BUSIEST, forms.BusiestQuery(limit=200)),
         (forms.ROOMS, forms.RoomsOf(query=forms.RoomsQuery(limit=200))),
         (forms.ROOMS, forms.RoomsOf(query=forms.RoomsQuery(prefix="own7"))),
         (forms.DISCONNECTS, forms.DisconnectsQuery(limit=500)),

@@ -58,7 +58,7 @@ def test_a_large_fan_out_waits() -> None:
     store = keeper.world.store
     store.silent = True
     keeper.emit(ROOT, b'42["a",1]')
-    keeper.world.node.flusher.spread(b"2", b"\x81\x012", strangers, 1_000)
+    keeper.world.node.flusher.spread(b"2", b"\x81\x012", strangers, 1_000, 1)
     keeper.world.settle()
     assert not any(b'"a"' in written(keeper, client.connection) for client in clients)
     assert all(b"2" in written(keeper, each) for each in strangers)

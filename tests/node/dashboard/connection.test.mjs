@@ -44,6 +44,21 @@ describe("a connection", () => {
     assert.doesNotMatch(text, /eyJhbGciOi|session=secret/, "neither the token nor the cookie");
   });
 
+  it("counts its messages, and is among the busiest ones", async (t) => {
+    const { w, client, page } = await opened(t);
+    const talk = setInterval(() => client.emit("hello"), 20);
+    t.after(() => clearInterval(talk));
+    const fact = page.locator(".facts div", { hasText: "Messages in" });
+    await poll(async () => /^Messages in\d+ \([1-9][\d.]*\/s\)$/.test(await fact.textContent()), "a rate");
+    await visit(page, `#/connections?hub=${w.hub}&order=messages`);
+    await shows(page.locator("main"), "only the hub counts");
+    const cells = page.locator("tbody tr", { hasText: "ada" }).locator("td");
+    await poll(async () => Number((await cells.allTextContents()).at(-3)) > 1, "a rate in the list");
+    await visit(page, "#/hubs");
+    const hub = page.locator("tbody tr", { hasText: w.hub }).locator("td");
+    await poll(async () => Number((await hub.allTextContents()).at(-3)) > 1, "a rate of the hub");
+  });
+
   it("is found by the id of its socket, too, and the link can be shared", async (t) => {
     const { client, page } = await opened(t);
     const address = page.url();

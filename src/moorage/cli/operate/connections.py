@@ -11,7 +11,7 @@ import click
 
 from moorage.cli.admin import Access, AdminApi, admin_options
 from moorage.cli.operate.lists import finish, json_option, limit_option
-from moorage.cli.tables import columns, duration, note_missing, plain, size
+from moorage.cli.tables import columns, duration, note_missing, number, plain, size
 
 PATH: Final = "/api/v1/connections"
 
@@ -58,6 +58,8 @@ def connections(
         "APP SERVER",
         "AGE",
         "QUEUED",
+        "IN",
+        "OUT",
         "NAMESPACES",
     )
     rows = [
@@ -71,11 +73,13 @@ def connections(
             row["app_server"] or "-",
             duration(row["age"]),
             size(row["queued_bytes"]),
+            number(row.get("messages_in")),
+            number(row.get("messages_out")),
             " ".join(row["namespaces"]),
         )
         for row in answer["connections"]
     ]
-    text = columns(head, rows, ("AGE", "QUEUED"))
+    text = columns(head, rows, ("AGE", "QUEUED", "IN", "OUT"))
     finish(answer, as_json, text + (f"\nmore: --cursor {plain(answer['next'])}" if answer["next"] else ""))
 
 
@@ -168,6 +172,8 @@ def _in_full(found: Mapping[str, Any]) -> str:
         ("transport", found["transport"] + (f" ({', '.join(flags)})" if flags else "")),
         ("age", duration(found["age"])),
         ("queued", size(found["queued_bytes"])),
+        ("messages in", number(found.get("messages_in"))),
+        ("messages out", number(found.get("messages_out"))),
         ("path", found["path"]),
     ]
     facts += [(f"query {name}", ", ".join(values)) for name, values in sorted(found["query"].items())]

@@ -8,8 +8,12 @@ from typing import Any, Final, NamedTuple
 
 from moorage.cli.tables import columns, duration, size
 
-VIEWS: Final = ("nodes", "hubs", "apps", "rooms")
-PATHS: Final = {view: f"/api/v1/{view}" for view in VIEWS}
+VIEWS: Final = ("nodes", "hubs", "connections", "apps", "rooms")
+PATHS: Final = {view: f"/api/v1/{view}" for view in VIEWS} | {"connections": "/api/v1/busiest"}
+RATED: Final = {"nodes": "incarnation", "hubs": "name"}
+"""Views with rates that are made from totals, and the member that tells their rows apart."""
+SORTS: Final = {"rate": "messages", "rate_in": "in", "rate_out": "out", "queued_bytes": "queued"}
+"""By what the service can choose connections, by the member of the row."""
 
 
 class Sample(NamedTuple):
@@ -49,6 +53,10 @@ def _count(value: Any) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
+def _rate(value: Any) -> str:
+    return f"{value:,.1f}"
+
+
 def _flag(value: Any) -> str:
     return "yes" if value else "no"
 
@@ -76,6 +84,19 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         Column("ROOMS", "rooms", _count),
         Column("APPS", "app_servers", _count),
         Column("PARKED", "parked", _count),
+        Column("IN/S", "in_rate", _count),
+        Column("OUT/S", "out_rate", _count),
+    ),
+    "connections": (
+        Column("USER", "user"),
+        Column("CONNECTION", "id"),
+        Column("HUB", "hub"),
+        Column("NODE", "node"),
+        Column("MSG/S", "rate", _rate),
+        Column("IN/S", "rate_in", _rate),
+        Column("OUT/S", "rate_out", _rate),
+        Column("QUEUED", "queued_bytes", _bytes),
+        Column("AGE", "age", _seconds),
     ),
     "apps": (
         Column("APP SERVER", "id"),
@@ -94,23 +115,48 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         Column("MEMBERS", "members", _count),
     ),
 }
-DEFAULT_SORT: Final = {"nodes": "name", "hubs": "connections", "apps": "clients", "rooms": "members"}
+DEFAULT_SORT: Final = {
+    "nodes": "name",
+    "hubs": "connections",
+    "connections": "rate",
+    "apps": "clients",
+    "rooms": "members",
+}
 
 
 def rates(before: Sample, after: Sample) -> list[dict[str, Any]]:
     """The nodes of the second sample, with messages a second since the first one. A node that is new or has
     been restarted has none."""
-    seconds = after.at - before.at
-    known = {node["incarnation"]: node for node in before.nodes}
+    nodes = _rated(before.nodes, after.nodes, after.at - before.at, RATED["nodes"])
+    return [{**node, "apps": len(node["app_servers"])} for node in nodes]
+
+
+def rows_of(view: str, before: Sample, after: Sample) -> Sequence[Mapping[str, Any]]:
+    """The rows of a view, with messages a second if it shows them."""
+    if view == "nodes":
+        return rates(before, after)
+    if view == "connections":
+        return [{**row, "rate": row["rate_in"] + row["rate_out"]} for row in after.rows]
+    if view in RATED:
+        return _rated(before.rows, after.rows, after.at - before.at, RATED[view])
+    return after.rows
+
+
+def _rated(
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], seconds: float, key: str
+) -> list[dict[str, Any]]:
+    known = {row.get(key): row for row in before}
     found = []
-    for node in after.nodes:
-        row = {**node, "apps": len(node["app_servers"]), "in_rate": None, "out_rate": None}
-        old = known.get(node["incarnation"])
+    for row in after:
+        rated = {**row, "in_rate": None, "out_rate": None}
+        old = known.get(row[key])
         if old is not None and seconds > 0:
             for name, total in (("in_rate", "messages_in"), ("out_rate", "messages_out")):
-                if node.get(total) is not None and old.get(total) is not None:
-                    row[name] = (node[total] - old[total]) / seconds
-        found.append(row)
+                if row.get(total) is not None and old.get(total) is not None:
+                    # After the restart of a node the sums of a hub are smaller.
+                    grown = row[total] - old[total]
+                    rated[name] = grown / seconds if grown >= 0 else None
+        found.append(rated)
     return found
 
 
@@ -125,7 +171,7 @@ def frame(view: str, before: Sample, after: Sample, member: str, *, up: bool, mo
     """The whole text: a line about the cluster, and the table of the view with at most `most` rows."""
     nodes = rates(before, after)
     shown = COLUMNS[view]
-    rows = ordered(nodes if view == "nodes" else after.rows, member, up=up)
+    rows = ordered(rows_of(view, before, after), member, up=up)
     head = [column.head + (("^" if up else "v") if column.member == member else "") for column in shown]
     texts = [
         [column.show(row[column.member]) if row.get(column.member) is not None else "-" for column in shown]

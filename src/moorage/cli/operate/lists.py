@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from moorage.cli.admin import Access, admin_options
-from moorage.cli.tables import columns, duration, note_missing
+from moorage.cli.tables import columns, duration, note_missing, number
 
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print the JSON of the Admin API.")
 limit_option: Final = click.option(
@@ -21,14 +21,15 @@ limit_option: Final = click.option(
 @json_option
 @admin_options
 def hubs(*, access: Access, as_json: bool) -> None:
-    """List the hubs with their connections, sockets, rooms and app servers.
+    """List the hubs with their connections, sockets, rooms and app servers, and the messages from and to
+    clients since the nodes started.
 
     The exit code is 3 if some nodes did not answer.
     """
     answer = access.api().get("/api/v1/hubs")
-    head = ("HUB", "CONNECTIONS", "SOCKETS", "ROOMS", "APP SERVERS", "PARKED")
-    names = ("connections", "sockets", "rooms", "app_servers", "parked")
-    rows = [(row["name"], *(str(row[name]) for name in names)) for row in answer["hubs"]]
+    head = ("HUB", "CONNECTIONS", "SOCKETS", "ROOMS", "APP SERVERS", "PARKED", "MESSAGES IN", "MESSAGES OUT")
+    names = ("connections", "sockets", "rooms", "app_servers", "parked", "messages_in", "messages_out")
+    rows = [(row["name"], *(number(row.get(name)) for name in names)) for row in answer["hubs"]]
     finish(answer, as_json, columns(head, rows, head[1:]))
 
 

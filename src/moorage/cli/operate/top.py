@@ -19,12 +19,14 @@ from moorage.cli.operate.frames import (
     COLUMNS,
     DEFAULT_SORT,
     PATHS,
+    SORTS,
     VIEWS,
     Sample,
     frame,
     member_of,
     ordered,
     rates,
+    rows_of,
 )
 from moorage.cli.tables import PARTIAL
 
@@ -33,11 +35,13 @@ FIRST_SECONDS: Final = 1.0
 _ALTERNATE: Final = ("\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l")
 """Use another screen without a cursor, and return."""
 _HOME: Final = "\x1b[H\x1b[J"
-HELP: Final = "n nodes  h hubs  a apps  r rooms   s sort by next column  o other order  q quit"
+HELP: Final = "n nodes  h hubs  c connections  a apps  r rooms   s sort by next column  o other order  q quit"
 
 
 @click.command()
-@click.argument("view", type=click.Choice(VIEWS), default="nodes", metavar="[nodes|hubs|apps|rooms]")
+@click.argument(
+    "view", type=click.Choice(VIEWS), default="nodes", metavar="[nodes|hubs|connections|apps|rooms]"
+)
 @click.option("--sort", metavar="COLUMN", help="Column to sort by, such as clients.")
 @click.option("--up", is_flag=True, help="The smallest first.")
 @click.option(
@@ -58,9 +62,9 @@ def top(
     once: bool,
     as_json: bool,
 ) -> None:
-    """Show the nodes, hubs, app servers or rooms of a service while it runs.
+    """Show the nodes, hubs, busiest connections, app servers or rooms of a service while it runs.
 
-    On a terminal: n, h, a and r change the view, s the column to sort by, o the order; q ends it. The exit
+    On a terminal: n, h, c, a and r change the view, s the column to sort by, o the order; q ends it. The exit
     code is 3 if nodes did not answer in the last table.
     """
     member = member_of(view, sort) if sort else DEFAULT_SORT[view]
@@ -136,7 +140,8 @@ class Screen:
         nodes = self._api.get(PATHS["nodes"])
         rows, missing = [], list(nodes["missing"])
         if self._view != "nodes":
-            answer = self._api.get(PATHS[self._view])
+            sort = SORTS.get(self._member) if self._view == "connections" else None
+            answer = self._api.get(PATHS[self._view], {"sort": sort})
             rows = answer[self._view]
             missing = sorted({*missing, *answer["missing"]})
         self.missing = missing
@@ -146,12 +151,8 @@ class Screen:
         return frame(self._view, before, after, self._member, up=self._up, most=most)
 
     def _json(self, before: Sample, after: Sample) -> str:
-        nodes = rates(before, after)
-        made: dict[str, Any] = {"time": time.time(), "missing": after.missing, "nodes": nodes}
-        if self._view != "nodes":
-            made[self._view] = ordered(after.rows, self._member, up=self._up)
-        else:
-            made["nodes"] = ordered(nodes, self._member, up=self._up)
+        made: dict[str, Any] = {"time": time.time(), "missing": after.missing, "nodes": rates(before, after)}
+        made[self._view] = ordered(rows_of(self._view, before, after), self._member, up=self._up)
         return json.dumps(made, ensure_ascii=False)
 
 

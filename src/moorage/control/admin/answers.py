@@ -6,6 +6,7 @@ from __future__ import annotations
 from moorage.wire.inspect.forms import (
     ActionRow,
     AppRow,
+    BusyRow,
     ConnectionRow,
     DisconnectRow,
     HubRow,
@@ -90,6 +91,14 @@ class Connections(Partial, frozen=True, kw_only=True):
 
     connections: list[ConnectionRow]
     next: str | None
+    limited: bool
+    """True if a node stopped its search early, because it had looked at very many connections."""
+
+
+class Busiest(Partial, frozen=True, kw_only=True):
+    """The busiest connections, the busiest first."""
+
+    connections: list[BusyRow]
     limited: bool
     """True if a node stopped its search early, because it had looked at very many connections."""
 

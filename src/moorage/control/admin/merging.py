@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 import msgspec
 
 from moorage.wire.inspect.forms import (
+    BusyRow,
     HubRow,
+    NodeBusiest,
     NodeHistory,
     NodeHubs,
     NodeRooms,
@@ -81,7 +84,28 @@ def _sum(known: HubRow, row: HubRow) -> HubRow:
         rooms=known.rooms + row.rooms,
         app_servers=known.app_servers + row.app_servers,
         parked=known.parked + row.parked,
+        messages_in=_both(known.messages_in, row.messages_in),
+        messages_out=_both(known.messages_out, row.messages_out),
     )
+
+
+def _both(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
+
+
+_BUSY: Final[dict[str, Callable[[BusyRow], float]]] = {
+    "messages": lambda row: row.rate_in + row.rate_out,
+    "in": lambda row: row.rate_in,
+    "out": lambda row: row.rate_out,
+    "queued": lambda row: row.queued_bytes,
+}
+
+
+def busiest(parts: Iterable[NodeBusiest], sort: str, limit: int) -> list[BusyRow]:
+    """The busiest connections of all nodes, the busiest first."""
+    busy = _BUSY[sort]
+    rows = [row for part in parts for row in part.connections]
+    return sorted(rows, key=lambda row: (-busy(row), row.id))[:limit]
 
 
 def candidates(parts: Iterable[NodeRooms]) -> list[RoomRow]:

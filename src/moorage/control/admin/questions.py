@@ -95,6 +95,15 @@ class Questions:
             raise PeerError(ADMIN_NODE_SILENT, missing[0])
         raise PeerError(API_NOT_FOUND)
 
+    async def busiest(self, query: forms.BusiestQuery) -> answers.Busiest:
+        """The busiest connections."""
+        parts, missing = await self.ask(forms.BUSIEST, query, forms.NodeBusiest)
+        return answers.Busiest(
+            connections=merging.busiest(parts.values(), query.sort, query.limit),
+            limited=any(part.limited for part in parts.values()),
+            missing=missing,
+        )
+
     async def hubs(self) -> answers.Hubs:
         """All hubs."""
         parts, missing = await self.ask(forms.HUBS, Question(), forms.NodeHubs)

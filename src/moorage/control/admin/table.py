@@ -72,6 +72,13 @@ class Operations:
                 lambda call: ask.connection(call.name),
                 forms.ConnectionFull,
             ),
+            _get(
+                "busiest",
+                "The busiest connections",
+                _query(ask.busiest),
+                answers.Busiest,
+                forms.BusiestQuery,
+            ),
             _get("rooms", "The largest rooms", _query(ask.rooms), answers.Rooms, forms.RoomsQuery),
             _get(
                 "history",

@@ -88,6 +88,7 @@ def deliver_to_one(clients: Clients, connection: Connection, payload: bytes) -> 
         payload = payload if recovery is None else recovery.direct(connection, payload)
         if not payload:
             return
+    connection.hub.tally.sent += 1
     if connection.outbox.framed:
         connection.outbox.push(engineio.text_frame(payload))
         clients.flusher.sent_websocket += 1
@@ -199,7 +200,7 @@ def _one(clients: Clients, connection: Connection, packet: Encoded, header: Head
 
 
 def _push(clients: Clients, connection: Connection, packet: Encoded) -> None:
-    push(connection.outbox, packet, clients.flusher)
+    push(connection, packet, clients.flusher)
 
 
 def _connected(clients: Clients, connection: Connection, packet: Encoded, header: Header) -> None:

@@ -24,6 +24,7 @@ from moorage.hub.journal.gate import GatedFlusher
 from moorage.hub.ports import Faults, Later, Members, Observer, Opening, Reach, RefusedError, Who
 from moorage.hub.recovery.claims import Claims
 from moorage.hub.settings import HubSettings, Limits
+from moorage.hub.tallies import Tallies
 from moorage.hub.turns import AT_ONCE, Intake, Job, ResultT, Turns
 from moorage.wire import reasons
 from moorage.wire.errors import PeerError
@@ -71,6 +72,7 @@ class Clients:
         self.invoke_timeout = invoke_timeout
         """Maximum time in seconds that a question waits for its answers."""
         self.hubs: dict[str, Hub] = {}
+        self.tallies = Tallies()
         self.draining = False
         self.connections = 0
         """Number of connections in all hubs, those that wait for their app server included."""
@@ -110,6 +112,7 @@ class Clients:
         self._hub_settings = {name.casefold(): settings for name, settings in hubs.items()}
         self._unlisted = self._hub_settings.get("default", HubSettings())
         self._allow_unlisted = allow_unlisted_hubs
+        self.tallies.expect(hubs.keys() - {"default"})
 
     def hub_settings(self, name: str) -> HubSettings:
         """The settings of hub `name`. Raises `PeerError` (unknown-hub) if only listed hubs may exist."""
@@ -136,7 +139,8 @@ class Clients:
         self.hub_settings(name)
         hub = self.hub(name)
         if hub is None:
-            hub = self.hubs[name.casefold()] = Hub(name, self.members, self._app_servers_changed)
+            hub = Hub(name, self.tallies.of(name), self.members, self._app_servers_changed)
+            self.hubs[name.casefold()] = hub
             self.hub_made()
         return hub
 
@@ -182,10 +186,6 @@ class Clients:
     def _app_servers_changed(self) -> None:
         self.handovers.app_servers_changed()
         self.app_servers_changed()
-
-    def elsewhere(self) -> dict[str, int]:
-        """App servers that are linked to other nodes now, by hub."""
-        return {hub.name: sum([each.up for each in hub.servers.elsewhere]) for hub in self.hubs.values()}
 
     def everyone(self) -> list[Client]:
         """All clients and guests."""
@@ -291,8 +291,7 @@ class Clients:
         self.connections -= 1
 
     def disconnect(self, connection: Client, reason: Reason, *, who: Who, detail: str = "") -> None:
-        """End a connection, once: remove it from its groups, tell the app server and the client, and log
-        it."""
+        """End a connection, once: take it out of its groups, tell app server and client, and log it."""
         if not isinstance(connection, Connection):
             self.guests.disconnect(connection, reason, who=who, detail=detail)
             return
@@ -340,7 +339,7 @@ class Clients:
 
     def _goes_on(self, connection: Connection, namespace: str, payload: bytes) -> None:
         self.observer.joined(connection, namespace)
-        push(connection.outbox, Encoded(payload), self.flusher)
+        push(connection, Encoded(payload), self.flusher)
 
     def leave_namespace(self, connection: Connection, namespace: str, *, was_connected: bool) -> None:
         """A socket ended, or was never connected: remove it from all groups of the namespace. An app server
@@ -369,8 +368,8 @@ class Clients:
         connection.release(BURST)
 
     def receive(self, connection: Connection, packet: bytes) -> None:
-        """One packet of the client in text form. A broken packet ends this connection with a reason, and
-        affects nothing else."""
+        """A packet in text form. A broken one ends this connection with a reason and nothing else."""
+        connection.hub.tally.received += 1
         try:
             event = connection.session.receive(packet)
         except PeerError as error:
@@ -383,6 +382,7 @@ class Clients:
 
     def receive_binary(self, connection: Connection, data: bytes) -> None:
         """One binary WebSocket message of the client."""
+        connection.hub.tally.received += 1
         try:
             event = connection.session.receive_binary(data)
         except PeerError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from moorage.hub.hub import Connection
-from moorage.hub.outbox import SLICE, SLICE_BYTES, Flusher, Outbox
+from moorage.hub.outbox import SLICE, SLICE_BYTES, Flusher
 from moorage.wire import engineio, socketio
 from moorage.wire.deflate.messages import Packer
 from moorage.wire.errors import PeerError
@@ -56,9 +56,9 @@ class Delivery:
             _ = encoded.frames
 
     def to(self, some: Collection[Connection], *, among: int = 0) -> int:
-        """Queue the payload for all in `some`, without a task, an await or a log line per recipient, and
-        return their number. `among`: the number of recipients in all calls together, if `some` is only a
-        part of them."""
+        """Queue the payload for all in `some`, clients of one hub, without a task, an await or a log line per
+        recipient, and return their number. `among`: the number of recipients in all calls together, if
+        `some` is only a part of them."""
         packer = self._flusher.packer
         if packer is None or not packer.least <= len(self._encoded.payload) <= packer.most:
             return self._to(some, among)
@@ -83,6 +83,7 @@ class Delivery:
         if not some:
             return 0
         encoded, flusher = self._encoded, self._flusher
+        packets = encoded.packets
         among = among or len(some)
         if among < SLICE and among * len(encoded.payload) <= SLICE_BYTES:
             framed = 0
@@ -90,21 +91,25 @@ class Delivery:
                 box = connection.outbox
                 if box.framed:
                     framed += 1
-                    box.push(packed or encoded.frames, among)
+                    box.push(packed or encoded.frames, among, packets)
                 else:
-                    box.push(encoded.payload, among)
+                    box.push(encoded.payload, among, packets)
         else:
-            framed = flusher.spread(encoded.payload, packed or encoded.frames, some, among)
-        flusher.sent_websocket += framed * encoded.packets
-        flusher.sent_polling += (len(some) - framed) * encoded.packets
+            frames = packed or encoded.frames
+            framed = flusher.spread(encoded.payload, frames, some, among, packets)
+        flusher.sent_websocket += framed * packets
+        flusher.sent_polling += (len(some) - framed) * packets
+        next(iter(some)).hub.tally.sent += len(some) * packets
         return len(some)
 
 
-def push(box: Outbox[Connection], encoded: Encoded, flusher: Flusher[Connection]) -> None:
+def push(connection: Connection, encoded: Encoded, flusher: Flusher[Connection]) -> None:
     """Queue `encoded` for one client, and count it."""
+    box, packets = connection.outbox, encoded.packets
     if box.framed:
-        box.push(encoded.frames)
-        flusher.sent_websocket += encoded.packets
+        box.push(encoded.frames, 1, packets)
+        flusher.sent_websocket += packets
     else:
-        box.push(encoded.payload)
-        flusher.sent_polling += encoded.packets
+        box.push(encoded.payload, 1, packets)
+        flusher.sent_polling += packets
+    connection.hub.tally.sent += packets

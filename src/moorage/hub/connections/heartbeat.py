@@ -13,7 +13,7 @@ from typing import Final
 
 from moorage.engine.upgrade import State
 from moorage.hub.connections.fanout import Delivery
-from moorage.hub.hub import ANSWERED, DOUBTED, WAITING, Client, Connection, Heartbeat
+from moorage.hub.hub import ANSWERED, DOUBTED, WAITING, Client, Connection, Heartbeat, Hub
 from moorage.hub.outbox import Flusher
 from moorage.hub.ports import Faults
 from moorage.wire.handshake import OpenInfo
@@ -98,17 +98,19 @@ class Heartbeats:
                 self._arm(order[0])
 
     def _look_at(self, due: list[Heartbeat], now: float, *, stalled: bool) -> None:
-        pinged: list[Connection] = []
+        pinged: dict[Hub, list[Connection]] = {}
         for heartbeat in due:
             connection = heartbeat.owner
             try:
                 if connection is not None and self._look(connection, heartbeat, now, stalled=stalled):
-                    pinged.append(connection)
+                    pinged.setdefault(connection.hub, []).append(connection)
             except Exception as error:
                 self._faults("heartbeat", error)
         # Clients that connected together are pinged together, after a restart all of a node's clients. Like
         # any large fan-out, this is written in slices.
-        self._ping.to(pinged)
+        among = sum(map(len, pinged.values()))
+        for some in pinged.values():
+            self._ping.to(some, among=among)
 
     def _look(self, connection: Connection, heartbeat: Heartbeat, now: float, *, stalled: bool) -> bool:
         """Check one connection. True if a ping is due."""

@@ -9,6 +9,7 @@ import msgspec
 
 from moorage.hub.connections.clients import Clients
 from moorage.hub.hub import AppServer, Hub
+from moorage.hub.inspect.busiest import Busiest
 from moorage.hub.inspect.census import Census
 from moorage.hub.inspect.connections import Page
 from moorage.hub.inspect.endings import Endings
@@ -46,8 +47,10 @@ class Inspector:
         self.drain = drain
         self._answers: dict[str, tuple[type[Question], Answer]] = {}
         largest = LargestRooms(clients, rooms)
+        self.busiest = Busiest(clients, census, name)
         self.add(forms.CONNECTIONS, forms.PageOf, self._connections)
         self.add(forms.CONNECTION, forms.ConnectionQuery, self._connection)
+        self.add(forms.BUSIEST, forms.BusiestQuery, self.busiest.gather)
         self.add(forms.HUBS, Question, self._hubs)
         self.add(forms.APPS, forms.AppsQuery, self._apps)
         self.add(forms.ROOMS, forms.RoomsOf, largest.largest)
@@ -93,6 +96,7 @@ class Inspector:
         return forms.NodeHubs(hubs=rows)
 
     def _hub(self, name: str, hub: Hub) -> HubRow:
+        shared = hub.tally is self._clients.tallies.rest
         return HubRow(
             name=hub.name,
             connections=len(hub.directory.connections),
@@ -100,6 +104,8 @@ class Inspector:
             rooms=self._rooms.count(name),
             app_servers=len(hub.servers),
             parked=0 if hub.recovery is None else len(hub.recovery.away),
+            messages_in=None if shared else hub.tally.received,
+            messages_out=None if shared else hub.tally.sent,
         )
 
     def _apps(self, asked: forms.AppsQuery) -> Job[Rows]:

@@ -53,6 +53,8 @@ def row(connection: Connection, node: str, now: float) -> ConnectionRow:
         age=round(now - connection.opened_at, 3),
         queued_bytes=connection.outbox.size,
         namespaces=[name for name, sid in connection.session.peer.namespaces.items() if sid],
+        messages_in=connection.session.received,
+        messages_out=connection.outbox.sent,
     )
 
 

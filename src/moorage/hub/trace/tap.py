@@ -142,7 +142,7 @@ class TappedSession(EngineSession):
 
 
 def _moved(plain: EngineSession, to: EngineSession) -> EngineSession:
-    to.state, to.peer = plain.state, plain.peer
+    to.state, to.peer, to.received = plain.state, plain.peer, plain.received
     return to
 
 

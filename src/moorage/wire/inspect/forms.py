@@ -7,13 +7,14 @@ default, so nodes of two versions understand each other.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 CONNECTIONS: Final = "connections"
 CONNECTION: Final = "connection"
+BUSIEST: Final = "busiest"
 HUBS: Final = "hubs"
 NODE: Final = "node"
 ROOMS: Final = "rooms"
@@ -90,6 +91,9 @@ class ConnectionRow(Rows, frozen=True, kw_only=True):
     age: float
     queued_bytes: int
     namespaces: list[str]
+    messages_in: int = 0
+    """Engine.IO packets from the client so far."""
+    messages_out: int = 0
 
 
 class NodeConnections(Rows, frozen=True, kw_only=True):
@@ -100,6 +104,31 @@ class NodeConnections(Rows, frozen=True, kw_only=True):
     """The hub of each row, in lower case, and its id: all that is needed to put pages together."""
     following: tuple[str, str] | None
     """Hub and connection id behind which the node may have more; None at the end."""
+    limited: bool = False
+    """True if the node stopped because it had looked at many connections."""
+
+
+class BusiestQuery(Question, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which connections to list, and in which order."""
+
+    hub: Name | None = None
+    sort: Literal["messages", "in", "out", "queued"] = "messages"
+    """By messages per second in both directions, from or to the client, or by queued bytes."""
+    limit: Annotated[int, Meta(ge=1, le=MAX_ROWS)] = 50
+
+
+class BusyRow(ConnectionRow, frozen=True, kw_only=True):
+    """One client, and its messages per second since the question before this one was answered. If that was
+    more than a minute ago: since the connection began."""
+
+    rate_in: float
+    rate_out: float
+
+
+class NodeBusiest(Rows, frozen=True, kw_only=True):
+    """One node's busiest connections, the busiest first."""
+
+    connections: list[BusyRow]
     limited: bool = False
     """True if the node stopped because it had looked at many connections."""
 
@@ -149,6 +178,9 @@ class HubRow(Rows, frozen=True, kw_only=True):
     app_servers: int = 0
     parked: int = 0
     """Sockets whose client is away and may come back."""
+    messages_in: int | None = 0
+    """From clients, since the nodes started. Null if a node has counted too many other hubs."""
+    messages_out: int | None = 0
 
 
 class NodeHubs(Rows, frozen=True, kw_only=True):

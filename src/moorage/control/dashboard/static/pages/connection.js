@@ -5,7 +5,8 @@ import { actionsFor } from "../actions.js";
 import { h, setShown } from "../widgets/dom.js";
 import { nothing } from "../widgets/empty.js";
 import { facts } from "../widgets/facts.js";
-import { bytes, count, duration } from "../widgets/format.js";
+import { bytes, count, decimal, duration } from "../widgets/format.js";
+import { Rates } from "../rates.js";
 import { link } from "../router.js";
 import { table } from "../widgets/table.js";
 import { Trace } from "../trace.js";
@@ -13,6 +14,7 @@ import { disconnectColumns } from "./disconnects.js";
 
 export function connectionPage({ id, session, refresh }) {
   const about = facts("About the connection");
+  const rates = new Rates();
   const actions = actionsFor(id, session, refresh);
   const ended = table({ caption: "How it ended", columns: disconnectColumns(), key: ({ time }) => time, empty: "" });
   const gone = h(
@@ -71,7 +73,8 @@ export function connectionPage({ id, session, refresh }) {
     }
     if (present === null) trace.start();
     present = true;
-    about.update(pairs(found));
+    rates.take([found], ({ id }) => id, ["messages_in", "messages_out"]);
+    about.update(pairs(found, rates));
     sockets.update([...found.sockets, ...other(found.other_groups)]);
     request.update(requestRows(found));
   }
@@ -83,7 +86,7 @@ function panel(title, content) {
   return h("section", { class: "panel flush" }, h("header", {}, h("h2", {}, title)), content);
 }
 
-function pairs(found) {
+function pairs(found, rates) {
   return [
     ["User", found.user ? { text: found.user, href: link("connections", { user: found.user }) } : null],
     ["Hub", { text: found.hub, href: link("connections", { hub: found.hub }) }],
@@ -100,10 +103,8 @@ function pairs(found) {
     ["Connected for", duration(found.age)],
     ["Queued", bytes(found.queued_bytes)],
     ["State", state(found)],
-    ...optional("Packets in", found.packets_in, count),
-    ...optional("Packets out", found.packets_out, count),
-    ...optional("Bytes in", found.bytes_in, bytes),
-    ...optional("Bytes out", found.bytes_out, bytes),
+    ["Messages in", messages(found, "messages_in", rates)],
+    ["Messages out", messages(found, "messages_out", rates)],
   ];
 }
 
@@ -112,9 +113,10 @@ function state({ reading, moving }) {
   return reading ? { text: "served", tone: "ok" } : { text: "held back: its app server is behind", tone: "warn" };
 }
 
-/** A fact that the service counts only if that is free. */
-function optional(name, value, format) {
-  return typeof value === "number" ? [[name, format(value)]] : [];
+/** A total, and how fast it grows. */
+function messages(found, field, rates) {
+  const rate = rates.get(found.id, field);
+  return rate === null ? count(found[field]) : `${count(found[field])} (${decimal(rate)}/s)`;
 }
 
 function socketColumns() {

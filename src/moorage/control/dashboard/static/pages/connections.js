@@ -5,10 +5,19 @@ import { h, setShown, setText } from "../widgets/dom.js";
 import { emptyClients, nothing } from "../widgets/empty.js";
 import { filters, hubOptions } from "../filters.js";
 import { bytes, duration, plural } from "../widgets/format.js";
+import { Rates } from "../rates.js";
 import { link } from "../router.js";
 import { table } from "../widgets/table.js";
 
 const LIMIT = 50;
+const COUNTED = ["messages_in", "messages_out"];
+const ORDERS = [
+  ["", "All"],
+  ["messages", "The busiest"],
+  ["in", "Most from the client"],
+  ["out", "Most to the client"],
+  ["queued", "Most queued"],
+];
 
 const FIELDS = [
   { name: "user", label: "User", hint: "user id" },
@@ -16,6 +25,7 @@ const FIELDS = [
   { name: "room", label: "Room", hint: "room" },
   { name: "address", label: "Address", hint: "192.0.2.7" },
   { name: "hub", label: "Hub", options: hubOptions([]) },
+  { name: "order", label: "Show", options: ORDERS },
   { name: "namespace", label: "Namespace", hint: "/", more: true },
   { name: "app_server", label: "App server", hint: "server id", more: true },
   { name: "node", label: "Node", hint: "name", more: true },
@@ -24,7 +34,7 @@ const FIELDS = [
   { name: "min_queued", label: "Queued at least (B)", number: true, more: true },
 ];
 
-function columns() {
+function columns(rates) {
   return [
     {
       label: "User",
@@ -39,6 +49,8 @@ function columns() {
     { label: "App server", hide: "tablet", clip: true, cell: (row) => named(row.app_server) },
     { label: "Node", hide: "phone", cell: ({ node }) => node },
     { label: "Connected for", number: true, cell: ({ age }) => duration(age) },
+    { label: "In/s", number: true, hide: "tablet", cell: ({ id }) => rates.text(id, "messages_in") },
+    { label: "Out/s", number: true, hide: "tablet", cell: ({ id }) => rates.text(id, "messages_out") },
     { label: "Queued", number: true, hide: "phone", cell: (row) => bytes(row.queued_bytes) },
   ];
 }
@@ -46,9 +58,10 @@ function columns() {
 export function connectionsPage({ params, refresh }) {
   const form = filters({ page: "connections", params, fields: FIELDS, changed: first });
   const cursors = [];
+  const rates = new Rates();
   const rows = table({
     caption: "Connections",
-    columns: columns(),
+    columns: columns(rates),
     key: ({ id }) => id,
     empty: nothing("No connection matches", "Look at the disconnects if the client was here before."),
   });
@@ -75,9 +88,8 @@ export function connectionsPage({ params, refresh }) {
   }
 
   async function load(signal) {
-    const { id, ...wanted } = form.values();
     const [found, hubs] = await Promise.all([
-      id === "" ? get("connections", { ...wanted, limit: LIMIT, cursor: cursors.at(-1) }, signal) : byId(id, signal),
+      search(form.values(), cursors.at(-1), signal),
       get("hubs", {}, signal),
     ]);
     return { ...found, hubs: hubs.hubs };
@@ -89,11 +101,14 @@ export function connectionsPage({ params, refresh }) {
     const nobody = connections.length === 0 && !filtered && cursors.length === 0;
     setShown(hint.element, nobody);
     setShown(results, !nobody);
+    rates.take(connections, ({ id }) => id, COUNTED);
     rows.update(connections);
     const before = cursors.length * LIMIT;
     const range =
       before > 0 || next ? `${before + 1} to ${before + connections.length}` : plural(connections.length, "connection");
-    setText(shown, limited ? `${range}, in a search that a node ended early: there are very many connections` : range);
+    const all = form.values().order === "" ? "" : ". Of the other filters, only the hub counts here";
+    const early = limited ? ", in a search that a node ended early: there are very many connections" : "";
+    setText(shown, range + early + all);
     setShown(pager, !nobody && connections.length > 0);
     back.disabled = cursors.length === 0;
     forth.disabled = !next;
@@ -112,6 +127,13 @@ export function connectionsPage({ params, refresh }) {
       cursors.length = 0;
     },
   };
+}
+
+function search({ id, order, ...wanted }, cursor, signal) {
+  if (id !== "") return byId(id, signal);
+  // The service chooses the busiest ones of a hub, without other conditions.
+  if (order !== "") return get("busiest", { hub: wanted.hub, sort: order, limit: LIMIT }, signal);
+  return get("connections", { ...wanted, limit: LIMIT, cursor }, signal);
 }
 
 /** One connection by its id, or by the id of one of its sockets, which is a room of its own. */

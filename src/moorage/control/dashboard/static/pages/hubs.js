@@ -4,10 +4,12 @@ import { get } from "../api.js";
 import { h } from "../widgets/dom.js";
 import { nothing } from "../widgets/empty.js";
 import { count } from "../widgets/format.js";
+import { Rates } from "../rates.js";
 import { link } from "../router.js";
 import { table } from "../widgets/table.js";
 
 export function hubsPage() {
+  const rates = new Rates();
   const hubs = table({
     caption: "Hubs",
     key: ({ name }) => name,
@@ -38,6 +40,18 @@ export function hubsPage() {
           tone: hub.app_servers === 0 && hub.connections > 0 ? "bad" : null,
         }),
       },
+      {
+        label: "In/s",
+        number: true,
+        sort: ({ name }) => rates.get(name, "messages_in"),
+        cell: ({ name }) => rates.text(name, "messages_in"),
+      },
+      {
+        label: "Out/s",
+        number: true,
+        sort: ({ name }) => rates.get(name, "messages_out"),
+        cell: ({ name }) => rates.text(name, "messages_out"),
+      },
       { label: "Parked", number: true, hide: "tablet", sort: (hub) => hub.parked, cell: (hub) => count(hub.parked) },
     ],
   });
@@ -47,6 +61,9 @@ export function hubsPage() {
     element: h("section", { class: "panel flush" }, hubs.element),
     seconds: 3,
     load: (signal) => get("hubs", {}, signal),
-    show: (answer) => hubs.update(answer.hubs),
+    show: (answer) => {
+      rates.take(answer.hubs, ({ name }) => name, ["messages_in", "messages_out"]);
+      hubs.update(answer.hubs);
+    },
   };
 }
