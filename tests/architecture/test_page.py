@@ -36,6 +36,17 @@ def test_a_named_file_exists(name: str) -> None:
     assert (PACKAGE / name).is_file()
 
 
+PARTS_OF_PARTS = {"frames", "report", "scenarios", "transports"}
+"""Packages three levels down, which the sections about their parts describe."""
+
+
+def test_the_layers_name_every_package() -> None:
+    layers = PAGE.read_text(encoding="utf-8").partition("## Layers")[2].partition("`wire` <-")[0]
+    named = set(re.findall(r"(\w+)/", layers))
+    packages = {path.parent.name for path in PACKAGE.rglob("__init__.py")}
+    assert packages - named == PARTS_OF_PARTS
+
+
 @pytest.mark.parametrize("number", range(4), ids=["azure up", "moorage up", "azure down", "moorage down"])
 def test_a_message_passes_few_files(number: int) -> None:
     (*all_ways,) = ways(PAGE.read_text(encoding="utf-8"))
