@@ -98,3 +98,9 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
 def test_every_page_begins_with_what_its_reader_can_do_after_it() -> None:
     pages = sorted((ROOT / "docs").glob("*/*.md"))
     assert [page.name for page in pages if "\n\nAfter this page " not in page.read_text()[:300]] == []
+
+
+def test_the_index_names_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").glob("*/*.md"))
+    assert [page for page in pages if f"({page})" not in index] == []
