@@ -17,6 +17,8 @@ load_profiles()
 PACKAGE = Path(__file__).parents[1] / "src" / "moorage"
 UNMEASURED = ("alone", "browser", "node", "slow")
 """Markers of tests that are too long for it, or that measure times."""
+TELLING = ("hypothesis", *(f"mark.{name}" for name in UNMEASURED))
+"""One of these words is in each file of a mirrored folder that has tests that are not measured."""
 
 
 @cache
@@ -36,12 +38,35 @@ def _is_measured(item: pytest.Item) -> bool:
     return not any(item.get_closest_marker(name) for name in UNMEASURED)
 
 
+@cache
+def _tells(path: Path) -> bool:
+    text = path.read_text()
+    return any(word in text for word in TELLING)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files without a test of the selected kind. Each worker would take seconds to import them."""
+    if not collection_path.name.startswith("test_") or collection_path.suffix != ".py":
+        return None
+    selected: str = config.option.markexpr
+    if selected == "measured" and not _mirrors(collection_path):
+        return True
+    if "not measured" in selected and _mirrors(collection_path) and not _tells(collection_path):
+        return True
+    return None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the measured tests, before pytest selects by markers."""
     for item in items:
         if _is_measured(item):
             item.add_marker("measured")
+        elif _mirrors(item.path) and not _tells(item.path):
+            raise pytest.UsageError(
+                f"{item.nodeid} is not measured, and its file has none of the words {', '.join(TELLING)}:"
+                " `make test ARGS=--unmeasured` would not find it"
+            )
 
 
 @pytest.fixture(scope="module")

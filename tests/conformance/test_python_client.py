@@ -15,6 +15,7 @@ from socketio.exceptions import ConnectionError as ConnectError
 from tests.conformance.capabilities import shows
 from tests.conformance.program import PATIENCE
 from tests.conformance.stage import Stage
+from tests.support.python_client import leave
 
 BYTES = bytes([0, 1, 254, 255])
 
@@ -65,8 +66,7 @@ async def client(stage: Stage) -> AsyncIterator[PythonClient]:
     async with ClientSession() as session:
         made = PythonClient(stage, session)
         yield made
-        if made.inner.connected:
-            await made.inner.disconnect()
+        await leave(made.inner)
 
 
 @shows("events", "binary", "client-ack", "socket-ack", "rooms", "disconnect")

@@ -23,6 +23,7 @@ from tests.support.app_link import AppServer
 from tests.support.nats_server import NatsServer
 from tests.support.pages import ROOT
 from tests.support.programs import free_port, running
+from tests.support.python_client import leave
 from tests.support.service import MoorageProcess
 
 NODES = ("moorage-1", "moorage-2", "moorage-3")
@@ -127,4 +128,4 @@ async def echo_to_each_node(url: str) -> None:
         assert await client.call("echo", "hello", timeout=SECONDS) == "hello"
     assert len({client.eio.sid[:8] for client in clients}) > 1, "nginx distributes them"
     for client in clients:
-        await client.disconnect()
+        await leave(client)

@@ -22,6 +22,7 @@ import socketio
 from tests.support.app_link import AppServer
 from tests.support.pages import ROOT
 from tests.support.programs import free_port, running
+from tests.support.python_client import leave
 from tests.support.rawhttp import clients
 from tests.support.service import MoorageProcess
 from tests.support.two_nodes import two_nodes
@@ -181,7 +182,7 @@ async def test_the_python_client(
             await client.connect(url, transports=transports, socketio_path=clients(hub))
             for number in range(5):
                 assert await client.call("echo", number, timeout=SECONDS) == number
-            await client.disconnect()
+            await leave(client)
 
 
 @pytest.mark.parametrize("balancer", BALANCERS)

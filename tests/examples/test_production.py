@@ -22,6 +22,7 @@ import yaml
 from moorage.sdk import use_moorage
 from tests.support.pages import ROOT
 from tests.support.programs import free_port, running
+from tests.support.python_client import leave
 from tests.support.service import MoorageProcess
 
 PAGE = (ROOT / "docs/howto/run-in-production.md").read_text()
@@ -162,7 +163,7 @@ async def test_clients_come_through_nginx(transports: list[str], config: Path, t
             )
             large = "x" * 900_000
             assert await client.call("echo", (1, large), timeout=SECONDS) == (1, large)
-            await client.disconnect()
+            await leave(client)
             await session.close()
     assert seen[0]["REMOTE_ADDR"] == ADDRESS
     log = (tmp_path / "access.log").read_text()

@@ -11,6 +11,7 @@ import pytest
 import socketio
 
 from moorage.sdk import use_moorage
+from tests.support.python_client import leave
 from tests.support.service import ROOT, MoorageProcess
 
 SECONDS = 30.0
@@ -32,7 +33,7 @@ async def connects(url: str, path: str) -> None:
     async with aiohttp.ClientSession() as http:
         client = socketio.AsyncClient(http_session=http)
         await client.connect(url, socketio_path=path, wait_timeout=SECONDS)
-        await client.disconnect()
+        await leave(client)
 
 
 @pytest.mark.repair(32)

@@ -15,6 +15,7 @@ from oteltap import OtelTapHttpProtobufReceiver, OtelTapHttpProtobufReceiverSett
 
 from moorage.sdk import use_moorage
 from tests.support.programs import free_port
+from tests.support.python_client import leave
 from tests.support.service import MoorageProcess
 
 SECONDS = 30.0
@@ -85,7 +86,7 @@ async def test_an_event_is_a_span_at_the_collector(
         failed = asyncio.ensure_future(tap.await_trace(lambda span: span.name == "receive broken", SECONDS))
         await client.emit("broken")
         assert attributes(await failed)["moorage.outcome"] == "failed"
-        await client.disconnect()
+        await leave(client)
         await moorage.close()
 
 
@@ -110,7 +111,7 @@ async def test_metrics_are_at_the_collector(receiver: tuple[OtelTapHttpProtobufR
         assert (
             len(histogram.data_points[0].bucket_counts) == len(histogram.data_points[0].explicit_bounds) + 1
         )
-        await client.disconnect()
+        await leave(client)
         await moorage.close()
 
 
@@ -119,7 +120,7 @@ async def test_a_collector_that_is_not_there_changes_nothing() -> None:
         _sio, moorage = await echo(service)
         client = await client_of(service)
         assert [await client.call("echo", n) for n in range(50)] == list(range(50))
-        await client.disconnect()
+        await leave(client)
         await moorage.close()
 
 

@@ -15,6 +15,7 @@ import pytest
 import socketio
 
 from tests.support.app_link import AppServer, Event
+from tests.support.python_client import leave
 from tests.support.service import MoorageProcess
 
 _numbers = count(1)
@@ -49,11 +50,8 @@ class Client:
             gc.collect()
 
     async def leave(self) -> None:
-        """Disconnect. A client that is told to while it still waits for the answer to a POST never sends its
-        close packet, and then waits 30 s for its last poll."""
-        if self.sio.connected:
-            await self.sio.eio.queue.join()
-        await self.sio.disconnect()
+        """Disconnect."""
+        await leave(self.sio)
 
     async def _event(self, event: str, *arguments: Any) -> list[Any]:
         self.heard.put_nowait((event, *arguments))

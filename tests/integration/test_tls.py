@@ -24,6 +24,7 @@ from tests.integration.test_any_worker import total
 from tests.support.app_link import AppServer
 from tests.support.certificates import DAY, Authority, Pair
 from tests.support.programs import Program, running
+from tests.support.python_client import leave
 from tests.support.rawhttp import Polling, fetch
 from tests.support.rawws import WebSocket
 from tests.support.service import ROOT, MoorageProcess
@@ -165,7 +166,7 @@ async def echoed(service: MoorageProcess, context: ssl.SSLContext) -> None:
         client = socketio.AsyncClient(http_session=session)
         await client.connect(service.url, transports=[transport], socketio_path=PATH)
         assert await client.call("echo", "x" * 100_000) == 100_000
-        await client.disconnect()
+        await leave(client)
         await session.close()
 
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 import socketio
 
 from moorage.sdk.threads.app_server import ThreadedMoorage, use_moorage_sync
+from tests.support.python_client import leave
 from tests.support.service import MoorageProcess
 
 SECONDS = 30.0
@@ -77,7 +78,7 @@ class World:
     async def end(self) -> None:
         """Clients first, so that servers hear of them."""
         for client in self.clients:
-            await client.disconnect()
+            await leave(client)
         for moorage in self.moorages:
             await asyncio.to_thread(moorage.close)
         self.clients.clear()
