@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 export PYTHONDONTWRITEBYTECODE=
 
 # Tests wait most of the time, so there are more workers than cores.
-workers=$(($(nproc) + 1))
+workers=$(($(nproc) * 2))
 found=0
 failed=0
 parallel="not slow and not alone"

@@ -22,8 +22,6 @@ PARTS = sorted(set((SDK / "test").glob("*/*.test.mjs")) - set(SERVICE))
 pytestmark = [pytest.mark.node, pytest.mark.timeout(SECONDS * 2)]
 
 
-# Some of these tests measure milliseconds.
-@pytest.mark.alone
 def test_parts() -> None:
     check_built()
     with NodeFiles([tuple(PARTS)], SDK, together=2) as runs:

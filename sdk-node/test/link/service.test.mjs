@@ -142,7 +142,7 @@ test("close: the clients are closed at once, not after the grace time", async (t
   const start = performance.now();
   await server.link.close();
   await gone;
-  ok(performance.now() - start < 1500);
+  ok(performance.now() - start < 2000);
 });
 
 test("a slow app server: its clients' events wait, and all arrive in order", async (t) => {
@@ -188,7 +188,7 @@ for (const [what, options, error] of [
   test(`${what}: refused at once, once and for all`, async () => {
     const start = performance.now();
     await rejects(connect(options), { name: "MoorageError", retry: false, ...error });
-    ok(performance.now() - start < 2000);
+    ok(performance.now() - start < 10_000);
   });
 
 test("an endpoint with an unknown path", async () => {
