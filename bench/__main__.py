@@ -18,6 +18,7 @@ from bench import measures, sdk_measures, servers
 from bench.cluster import broker, fan_out, three_nodes, trips
 from bench.cluster.killed import killed
 from bench.dashboard.measure import open_dashboards
+from bench.dashboard.traced import traced
 from bench.edge.compression import compression
 from bench.edge.relayed import relayed
 from bench.edge.tls import tls
@@ -69,6 +70,7 @@ MEASURES: dict[str, Callable[[Run], list[Figure]]] = {
     "recovery": recovery_cost,
     "recovery-memory": recovery_memory,
     "dashboard": open_dashboards,
+    "trace": traced,
     "otel": telemetry,
     "tls": tls,
     "tls-workers": relayed,

@@ -73,6 +73,12 @@ class Rounds:
         for title, value in row.items():
             self.values.setdefault(title, {}).setdefault(target, []).append(value)
 
+    def extend(self, more: Rounds) -> None:
+        """Add the rounds of another start of the same targets."""
+        for title, by_target in more.values.items():
+            for target, values in by_target.items():
+                self.values.setdefault(title, {}).setdefault(target, []).extend(values)
+
     def of(self, title: str) -> dict[str, list[float]]:
         """The rounds of one figure, by target."""
         return self.values.get(title, {})

@@ -6,6 +6,7 @@ measures; here a delivery is one `recv_into` and one `bytearray.count` (about 2 
 
 from __future__ import annotations
 
+import json
 import select
 import socket
 import struct
@@ -27,14 +28,15 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Client:
-    """One connection. `hello` is its handshake, `pending` a part of a frame. `got` and `sent_at` belong to
-    the load."""
+    """One connection. `hello` is its handshake, `sid` the server's id for it, `pending` a part of a frame.
+    `got` and `sent_at` belong to the load."""
 
-    __slots__ = ("got", "hello", "pending", "sent_at", "socket", "state")
+    __slots__ = ("got", "hello", "pending", "sent_at", "sid", "socket", "state")
 
     def __init__(self, connection: socket.socket, hello: bytes) -> None:
         self.socket = connection
         self.hello = hello
+        self.sid = ""
         self.state = CONNECTING
         self.pending = b""
         self.got = 0
@@ -190,6 +192,7 @@ class Fleet:
 
 def _greet(client: Client, packet: bytes) -> None:
     if client.state == OPENING and packet.startswith(b"0{"):
+        client.sid = str(json.loads(packet[1:])["sid"])
         client.socket.send(_JOIN)
         client.state = JOINING
     elif client.state == JOINING and packet.startswith(b"40{"):

@@ -62,6 +62,12 @@ class Plan:
     watched_rounds: int
     """dashboard: clients, seconds of a window, and windows of each state."""
 
+    pairs: int
+    pair_seconds: float
+    pair_starts: int
+    """otel, trace: windows of each state, and seconds of one. Ratios near 1 need many. otel: starts of all
+    processes, with so many windows each, because the same program differs from start to start."""
+
     tester_clients: int
     tester_seconds: float
     """tester: clients that one process of the load tester holds, and seconds of a round."""
@@ -110,6 +116,9 @@ FULL = Plan(
     watched_clients=10_000,
     watched_seconds=5.0,
     watched_rounds=3,
+    pairs=24,
+    pair_seconds=1.0,
+    pair_starts=4,
     tester_clients=15_000,
     tester_seconds=3.0,
     tls_clients=500,
@@ -150,6 +159,9 @@ QUICK = Plan(
     watched_clients=100,
     watched_seconds=0.3,
     watched_rounds=1,
+    pairs=2,
+    pair_seconds=0.2,
+    pair_starts=1,
     tester_clients=300,
     tester_seconds=0.7,
     tls_clients=30,

@@ -54,7 +54,7 @@ def open_dashboards(run: Run) -> list[Figure]:
     with ExitStack() as stack:
         for joined in run.connect(stack, "dashboard", plan.watched_clients, starts=starts):
             with run.caught("dashboard", MOORAGE):
-                key = _key(run.logs_of(f"dashboard {MOORAGE}") / "moorage.log")
+                key = key_of(run.logs_of(f"dashboard {MOORAGE}") / "moorage.log")
                 port = joined.target.address.port
                 viewers = {
                     name: stack.enter_context(Viewers(port, key, count))
@@ -66,7 +66,8 @@ def open_dashboards(run: Run) -> list[Figure]:
     return _figures(rounds, lists, plan.watched_clients)
 
 
-def _key(log: Path) -> str:
+def key_of(log: Path) -> str:
+    """The operate key that `moorage dev` has printed."""
     found = re.search(r"/dashboard#key=(\S+)", log.read_text())
     if found is None:
         raise BenchError("the service printed no dashboard key")

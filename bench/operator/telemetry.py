@@ -51,6 +51,8 @@ def _with_telemetry(ratio: float) -> Start:
                 "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{port}",
                 "OTEL_TRACES_SAMPLER": "traceidratio",
                 "OTEL_TRACES_SAMPLER_ARG": str(ratio),
+                # An export at least in each window: with the default of 5 s most would be between them.
+                "OTEL_BSP_SCHEDULE_DELAY": "500",
             }
             with (
                 service(logs, env={**environment(), **env}) as (process, address, string),
@@ -68,14 +70,18 @@ def telemetry(run: Run) -> list[Figure]:
 
     def once(joined: Joined) -> dict[str, float]:
         before = joined.target.clocks()
-        seconds = run.plan.short_seconds
+        seconds = run.plan.pair_seconds
         done = fast_round_trips(joined.fleet, _CLIENTS, seconds=seconds, size=EVENT, build=run.logs)
         return {**measured(joined, len(done.latencies), before), "p50": done.quantile(0.50) / 1000}
 
     starts = {_OFF: moorage(node("app/sdk.mjs")), _SAMPLED: _with_telemetry(0.01), _ALL: _with_telemetry(1.0)}
-    with ExitStack() as stack:
-        joined = run.connect(stack, "otel", _CLIENTS, starts=starts)
-        rounds = run.alternate("otel", joined, once, count=run.plan.short_rounds)
+    rounds = Rounds()
+    for _ in range(run.plan.pair_starts):
+        with ExitStack() as stack:
+            joined = run.connect(stack, "otel", _CLIENTS, starts=starts)
+            rounds.extend(
+                run.alternate("otel", joined, once, count=max(1, run.plan.pairs // run.plan.pair_starts))
+            )
     return [
         _ratio(rounds, _SAMPLED, Bar(1.05)),
         _ratio(rounds, _ALL),
