@@ -24,6 +24,8 @@ FILE_LINES = 450
 FUNCTION_LINES = 60
 """Without the docstring."""
 
+PORT_METHODS = 5
+
 COVERED_ELSEWHERE: dict[str, str] = {
     "app/gauges.py": "app/test_service.py",
     "cli/service.py": "cli/test_main.py",
@@ -44,6 +46,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "wire/recovery/late.py": "cluster/recovery/test_late.py",
     "edge/moorage/frames/answers.py": "edge/moorage/test_questions.py",
     "edge/moorage/causes.py": "edge/moorage/test_server.py",
+    "edge/moorage/ports.py": "edge/moorage/test_link.py",
     "edge/moorage/frames/clients.py": "edge/moorage/test_session.py",
     "edge/moorage/frames/rooms.py": "edge/moorage/frames/test_dispatcher.py",
     "hub/settings.py": "config/test_load.py",
@@ -111,6 +114,17 @@ def body_lines(node: Function) -> int:
         assert first.end_lineno is not None
         total -= first.end_lineno - first.lineno + 1
     return total
+
+
+def port_faults(text: str) -> Iterator[str]:
+    """Ports with too many methods of their own. Properties are data."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef) and any(
+            re.match(r"Protocol\b", ast.unparse(b)) for b in node.bases
+        ):
+            methods = [each for each in node.body if isinstance(each, Function) and not each.decorator_list]
+            if len(methods) > PORT_METHODS:
+                yield f"{node.name}: {len(methods)} methods, more than {PORT_METHODS}: make a second port"
 
 
 def docstring_faults(text: str) -> Iterator[str]:
@@ -201,6 +215,10 @@ def test_sizes() -> None:
     assert faults_in(python_files("src", "tests", "bench", "fuzz", "scripts"), size_faults) == []
 
 
+def test_ports_are_small() -> None:
+    assert faults_in(python_files("src"), port_faults) == []
+
+
 def test_docstrings() -> None:
     assert faults_in(python_files("src"), docstring_faults) == []
 
@@ -240,6 +258,13 @@ def test_the_size_check() -> None:
     assert list(size_faults(function(61))) == ["f: 61 lines, more than 60"]
     assert list(size_faults("x = 1\n" * 450)) == []
     assert list(size_faults("x = 1\n" * 451)) == ["451 lines, more than 450"]
+
+
+def test_the_port_check() -> None:
+    methods = "\n".join(f"    def m{number}(self) -> None: ..." for number in range(6))
+    assert list(port_faults(f"class A:\n{methods}")) == []
+    assert len(list(port_faults(f"class A(Protocol[T]):\n{methods}"))) == 1
+    assert list(port_faults(f"class A(B, Protocol):\n    @property\n{methods}")) == []
 
 
 SOUND = '''"""M."""

@@ -41,7 +41,7 @@ class Greeter(Protocol):
 
 
 class MoorageSocket(LinkSocket):
-    """`edge.moorage.server.Transport`. It belongs to no session until its hello has arrived."""
+    """`edge.moorage.ports.Transport`. It belongs to no session until its hello has arrived."""
 
     def __init__(self, greeter: Greeter, hub: str, server_id: str) -> None:
         super().__init__(greeter.metrics)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from typing import Final
 
 from moorage import logs
 from moorage.edge.moorage.acks import Acks
@@ -14,6 +14,7 @@ from moorage.edge.moorage.causes import cause_of
 from moorage.edge.moorage.mover import REVISION as MOVING
 from moorage.edge.moorage.mover import Mover
 from moorage.edge.moorage.numbered import Numbered
+from moorage.edge.moorage.ports import Transport
 from moorage.edge.moorage.pressure import Pressure
 from moorage.edge.settings import LinkSettings
 from moorage.hub.handover.move import Move
@@ -24,7 +25,6 @@ from moorage.hub.turns import Intake, Job
 from moorage.metrics.metrics import Metrics
 from moorage.wire import reasons
 from moorage.wire.engineio import binary_frame, binary_header
-from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, handshake_json
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.stream import BATCH_BYTES, Incoming, Outgoing
@@ -40,31 +40,6 @@ CAPABILITIES: Final = Capabilities(
     wants_room_changes=True, told_of_expelled=True, answers_queries=True, takes_server_events=True
 )
 log: Final = logs.get("link")
-
-
-class Transport(Protocol):
-    """The session's current WebSocket."""
-
-    congested: bool
-    """True while it takes no data."""
-
-    def heard(self) -> bool:
-        """True if anything was received since the last call, even a part of a message."""
-
-    def write(self, *parts: bytes) -> None:
-        """Write finished WebSocket frames, perhaps in parts."""
-
-    def close(self, reason: Reason) -> None:
-        """Close it. It makes no more calls to the session."""
-
-    def pause_reading(self) -> None:
-        """Stop reading for now."""
-
-    def resume_reading(self) -> None:
-        """Read again, if reading is paused."""
-
-    def broke(self, error: PeerError) -> None:
-        """End it and the session, because the app server broke the protocol."""
 
 
 class MoorageServer:
