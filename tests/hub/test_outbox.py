@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from moorage.hub.connections.fanout import Delivery, Encoded
 from moorage.hub.hub import Connection
-from moorage.hub.outbox import SLICE
+from moorage.hub.outbox import BULK_WAITS, SLICE
 from moorage.wire import engineio
 from moorage.wire.reasons import DRAINING, TRANSPORT_LOST
 from tests.hub.fakes import PollingSink, RecordingSink, World, heard, sink_of, unframe
@@ -279,6 +279,35 @@ def test_a_second_fan_out_waits_and_keeps_order(world: World) -> None:
     large(world, clients, b"42[1]")
     world.settle()
     assert all(heard(client) == [b"42[0]", b"42[1]"] for client in clients)
+
+
+def test_a_large_fan_out_waits_a_few_turns_for_the_commands_behind_it(world: World) -> None:
+    flusher = world.node.flusher
+    clients = flood(world, 2 * SLICE)
+    flusher.busy = lambda: True
+    for number in range(BULK_WAITS):
+        flusher.run()
+        assert written(clients) == 0
+        large(world, clients, b"42[%d]" % (number + 1))
+    # The commands do not end. The fan-outs do not wait again before all are written.
+    flusher.run()
+    assert written(clients) == SLICE
+    flusher.run()
+    assert written(clients) == 2 * SLICE
+    flusher.busy = lambda: False
+    large(world, clients, b"42[9]")
+    flusher.run()
+    expected = [*(b"42[%d]" % number for number in range(BULK_WAITS + 1)), b"42[9]"]
+    assert heard(clients[0]) == expected
+
+
+def test_a_large_fan_out_is_written_in_the_turn_that_ends_the_commands(world: World) -> None:
+    clients = flood(world, SLICE)
+    world.node.flusher.busy = lambda: True
+    world.node.flusher.run()
+    world.node.flusher.busy = lambda: False
+    world.node.flusher.run()
+    assert written(clients) == SLICE
 
 
 STEPS = st.lists(

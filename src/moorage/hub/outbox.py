@@ -13,16 +13,20 @@ from collections.abc import Callable, Collection
 from typing import Generic, Protocol
 
 from moorage.hub.backlog import Backlog, OwnerT, Queue
+from moorage.hub.entries import Entries
 from moorage.hub.ports import ClientSink, Schedule, SendNow
 from moorage.hub.settings import Limits
 from moorage.wire.deflate.messages import Packer
-from moorage.wire.engineio import RS, frames, join_chunk, next_payload
+from moorage.wire.engineio import frames, join_chunk, next_payload
 from moorage.wire.errors import UsageError
 
 SLICE, SLICE_BYTES = 400, 4 * 1024 * 1024
 """Number of clients in one slice, and the bytes after which it ends, if its outboxes are large."""
 MAX_DIRECT = 32 * 1024
 """Most bytes that are given to the kernel directly. What it leaves of them is copied for each recipient."""
+BULK_WAITS = 4
+"""Flushes for which large fan-outs wait at most while further commands are carried out, 3 ms each. So each
+client gets 50 broadcasts in one write, and not in three."""
 
 _IDLE, URGENT, _BULK = 0, 1, 2
 
@@ -35,31 +39,28 @@ class Recipient(Protocol[OwnerT]):
         """Its queue."""
 
 
-class Outbox(Generic[OwnerT]):
-    """One client's queue. `size` counts the bytes in it."""
+class Outbox(Entries, Generic[OwnerT]):
+    """One client's queue, and the way to the client."""
 
     __slots__ = (
-        "_descriptor", "_first", "_flusher", "_holds", "_rest", "_state", "_taking", "_write", "framed",
-        "limit", "owner", "packs", "ready", "sent", "sink", "size",
+        "_descriptor", "_flusher", "_holds", "_state", "_taking", "_write",
+        "limit", "owner", "packs", "ready", "sent", "sink",
     )  # fmt: skip
 
     def __init__(self, owner: OwnerT, flusher: Flusher[OwnerT]) -> None:
+        super().__init__()
         self.owner: OwnerT | None = owner
         """None after the end."""
         self.sink: ClientSink | None = None
-        self.framed = self.packs = False
-        """The latter is true for a WebSocket whose client takes compressed frames."""
+        self.packs = False
+        """True for a WebSocket whose client takes compressed frames."""
         self.ready = False
         """True if it may be flushed: there is a sink, the sink takes data now, and nobody holds the queue."""
-        self.size = 0
         self.sent = 0
         """Packets that were queued so far."""
         self.limit = flusher.backlog.uncounted
         """The `Backlog` looks at a queue of more bytes. 0 if the client is traced: it looks at every entry.
         -1 if the queue takes nothing any more."""
-        # The entries: nearly always one or none. A broadcast touches all outboxes, outside the CPU cache.
-        self._first: bytes | None = None
-        self._rest: list[bytes] | None = None
         self._flusher = flusher
         self._state = _IDLE
         self._holds = 0
@@ -99,17 +100,6 @@ class Outbox(Generic[OwnerT]):
         """Show each further entry to `Backlog.tapped`, or do not any more."""
         if self.limit >= 0:
             self.limit = 0 if on else self._flusher.backlog.uncounted
-
-    @property
-    def last(self) -> bytes:
-        """The newest entry (b"" if there is none)."""
-        return (self._first or b"") if self._rest is None else self._rest[-1]
-
-    def _more(self, data: bytes) -> None:
-        if self._rest is None:
-            self._rest = [data]
-        else:
-            self._rest.append(data)
 
     def attach(self, sink: ClientSink, *, ready: bool) -> None:
         """Write to `sink` from now on. Waiting entries are turned into its form, in order."""
@@ -214,37 +204,6 @@ class Outbox(Generic[OwnerT]):
         self._flusher.lost += size - self.size
         self._write(payload)
 
-    def take(self) -> bytes:
-        """Empty the queue and return its entries, joined (b"" if there are none)."""
-        data, rest = self._first or b"", self._rest
-        if rest is not None:
-            data = (b"" if self.framed else RS).join((data, *rest))
-            self._rest = None
-        self._first = None
-        self.size = 0
-        return data
-
-    def take_all(self) -> list[bytes]:
-        """Empty the queue and return its entries, in order."""
-        if self._first is None:
-            return []
-        waiting = [self._first] if self._rest is None else [self._first, *self._rest]
-        self._first = self._rest = None
-        self.size = 0
-        return waiting
-
-    def put(self, waiting: list[bytes]) -> None:
-        """Fill the empty queue."""
-        if waiting:
-            self._first = waiting[0]
-            self._rest = waiting[1:] or None
-            self.size = sum(map(len, waiting))
-
-    @property
-    def count(self) -> int:
-        """The number of entries."""
-        return (self._first is not None) + len(self._rest or ())
-
     def spill(self) -> None:
         """The client is about to be closed: release the bytes, and those of every later push. The sink
         stays, for its `close`, and so does `size`, for the log."""
@@ -267,6 +226,11 @@ class Outbox(Generic[OwnerT]):
         self._write = _nowhere
         self._descriptor = -1
         return waiting
+
+
+def _never() -> bool:
+    """Nobody carries out commands in turns."""
+    return False
 
 
 def _nothing(_descriptor: int, _data: bytes) -> int:
@@ -311,6 +275,10 @@ class Flusher(Generic[OwnerT]):
         self._urgent: list[Outbox[OwnerT]] = []
         self._bulk: deque[Outbox[OwnerT]] = deque()
         self._scheduled = False
+        self.busy: Callable[[], bool] = _never
+        """True if commands wait for the next turn, which ends with `run`."""
+        self._waits = 0
+        """Flushes for which the large fan-outs have waited."""
 
     @property
     def waiting(self) -> int:
@@ -382,7 +350,10 @@ class Flusher(Generic[OwnerT]):
                 except Exception as error:
                     self._fail(box, error)
         if self._bulk:
-            self._slice()
+            if self._waits < BULK_WAITS and self.busy():
+                self._waits += 1
+            else:
+                self._slice()
         if self.backlog.alarmed:
             self.backlog.settle()
         if self._failed:
@@ -435,5 +406,6 @@ class Flusher(Generic[OwnerT]):
             except Exception as error:
                 self._fail(box, error)
         self.written += sent
+        self._waits = BULK_WAITS if self._bulk else 0
         if self._bulk:
             self.wake()

@@ -99,6 +99,7 @@ class Turns:
         self._schedule = schedule
         self._clock = clock
         self._flusher = flusher
+        flusher.busy = lambda: self.busy
         self._active: deque[Intake] = deque()
         self._scheduled = False
         self._running = False
