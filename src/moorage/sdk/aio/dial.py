@@ -10,7 +10,7 @@ import time
 from binascii import b2a_base64
 from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from picows import WSError, WSHandshakeError, WSListener, WSTransport, ws_connect
@@ -73,9 +73,9 @@ async def dial(
                 read_buffer_init_size=READ_BUFFER,
             )
     except WSHandshakeError as error:
-        raise await _refused(error, target, hub, url, headers, ssl_context) from None
+        raise await _refused(error, _Request(target, hub, url, headers, ssl_context)) from None
     except WSError as error:
-        raise await _stranger(error, target, hub, url, headers, ssl_context) from None
+        raise await _stranger(error, _Request(target, hub, url, headers, ssl_context)) from None
     except ssl.SSLError as error:
         raise refusals.untrusted(target, error) from None
     except OSError as error:  # TimeoutError is one
@@ -90,51 +90,48 @@ async def dial(
     return transport
 
 
-async def _refused(
-    error: WSHandshakeError,
-    target: ConnectionString,
-    hub: str,
-    url: str,
-    sent: dict[str, str],
-    ssl_context: ssl.SSLContext | None,
-) -> Exception:
+class _Request(NamedTuple):
+    """The request for a WebSocket, as it was sent."""
+
+    target: ConnectionString
+    hub: str
+    url: str
+    headers: dict[str, str]
+    ssl_context: ssl.SSLContext | None
+
+
+async def _refused(error: WSHandshakeError, sent: _Request) -> Exception:
     response = error.response
     if response is None or response.status == 101:
-        return await _stranger(error, target, hub, url, sent, ssl_context)
+        return await _stranger(error, sent)
     body = error.raw_body or b""
     headers = response.headers
     length = headers.get("Content-Length", "0")
     if "Transfer-Encoding" in headers or not length.isdecimal() or len(body) < int(length):
         # picows reports the head as soon as it has it, often before the body that says why.
-        again = await asyncio.to_thread(_ask, target, url, sent, ssl_context)
+        again = await asyncio.to_thread(_ask, sent)
         body = b"" if again is None else again[2]
-    return refusals.refusal(int(response.status), headers, body, target=target, hub=hub, now=time.time())
+    return _refusal(int(response.status), headers, body, sent)
 
 
-async def _stranger(
-    error: Exception,
-    target: ConnectionString,
-    hub: str,
-    url: str,
-    sent: dict[str, str],
-    ssl_context: ssl.SSLContext | None,
-) -> Exception:
+async def _stranger(error: Exception, sent: _Request) -> Exception:
     """An answer that picows cannot read may still come from a web server, for example with HTTP/1.0."""
-    answer = await asyncio.to_thread(_ask, target, url, sent, ssl_context)
+    answer = await asyncio.to_thread(_ask, sent)
     if answer is None or answer[0] == 101:
-        return refusals.no_http(target, str(error))
-    status, headers, body = answer
-    return refusals.refusal(status, headers, body, target=target, hub=hub, now=time.time())
+        return refusals.no_http(sent.target, str(error))
+    return _refusal(*answer, sent)
 
 
-def _ask(
-    target: ConnectionString, asked: str, sent: dict[str, str], ssl_context: ssl.SSLContext | None
-) -> tuple[int, Mapping[str, str], bytes] | None:
+def _refusal(status: int, headers: Mapping[str, str], body: bytes, sent: _Request) -> Exception:
+    return refusals.refusal(status, headers, body, target=sent.target, hub=sent.hub, now=time.time())
+
+
+def _ask(sent: _Request) -> tuple[int, Mapping[str, str], bytes] | None:
     """The answer to the same request, sent again; None if there is no answer."""
-    url = urlsplit(asked)
+    url = urlsplit(sent.url)
     connection = (
-        HTTPSConnection(url.netloc, timeout=CONNECT_SECONDS, context=ssl_context)
-        if target.secure
+        HTTPSConnection(url.netloc, timeout=CONNECT_SECONDS, context=sent.ssl_context)
+        if sent.target.secure
         else HTTPConnection(url.netloc, timeout=CONNECT_SECONDS)
     )
     upgrade = {
@@ -144,7 +141,7 @@ def _ask(
         "Sec-WebSocket-Key": b2a_base64(os.urandom(16), newline=False).decode(),
     }
     try:
-        connection.request("GET", f"{url.path}?{url.query}", headers={**sent, **upgrade})
+        connection.request("GET", f"{url.path}?{url.query}", headers={**sent.headers, **upgrade})
         answer = connection.getresponse()
         # Names are found in any case, as with picows.
         headers = cast(Mapping[str, str], answer.headers)
