@@ -7,7 +7,7 @@ import asyncio
 from moorage.cluster.recovery.late import LateEmits
 from moorage.cluster.recovery.lost_nodes import heir_of
 from moorage.wire.commands import Command, Selection, Send
-from tests.cluster.nodes import Nodes
+from tests.cluster.nodes import Nodes, NodeWorld
 from tests.cluster.recovery.stage import Several
 from tests.hub.fakes import HUB
 from tests.hub.journal.loss import PagesInMemory
@@ -33,6 +33,16 @@ class Journals:
 
     async def others(self) -> list[str]:
         return list(self._stores)
+
+
+class Dead(NodeWorld):
+    """A node that does nothing any more."""
+
+    scheduled = property(lambda self: 0, lambda self, value: None)
+    turns = property(lambda self: 0, lambda self, value: None)
+    callbacks = property(lambda self: [], lambda self, value: None)
+
+    def settle(self) -> None: ...
 
 
 def heir() -> int:
@@ -90,6 +100,31 @@ class Keepers(Several):
         for node in ("node-001", "node-002"):
             self.nodes.network.delay(node, LOST)
             self.nodes.network.delay(LOST, node)
+
+    def kill(self) -> None:
+        """The first node does nothing any more. What it has sent still arrives."""
+        for node in ("node-001", "node-002"):
+            self.nodes.network.delay(node, LOST)
+        world = self.nodes.worlds[0]
+        for name in ("scheduled", "turns", "callbacks"):
+            del world.__dict__[name]
+        world.__class__ = Dead
+        self.stores[LOST].waiting.clear()
+
+    def step(self, *, stores: bool) -> None:
+        """One message arrives. `stores`: what is on its way to JetStream arrives with it, and not last."""
+        for world in self.nodes.worlds:
+            world.settle()
+        if not self.nodes.network.step() or stores:
+            for store in self.stores.values():
+                store.answer()
+
+    def save(self, client: Returning) -> None:
+        """The app server sends the data of a socket to the nodes that are left."""
+        for stage in self.stages:
+            if not isinstance(stage.world, Dead):
+                claims, hub = stage.world.node.claims, stage.world.hub()
+                claims.save(hub, stage.server, "/", client.sid["/"], b"{}")
 
     async def read(self) -> None:
         """Journals of lost nodes are read."""

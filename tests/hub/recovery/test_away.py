@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from moorage.hub.recovery.away import Away, Beside
-from moorage.hub.recovery.track import Track
+from moorage.hub.recovery.track import Claim, Track
 from moorage.hub.rooms import Rooms
 from moorage.wire.commands import EVERYONE, Selection
 from moorage.wire.filters.compiled import Filter
@@ -22,7 +22,7 @@ def test_parked_sockets_are_selected_like_connections() -> None:
     away: Away[Any] = Away()
     a, b, c = make("1", "c1", user="u"), make("2", "c1", "/ns"), make("3", "c2", user="u")
     for track, groups in ((a, ["x", a.private]), (b, ["y"]), (c, ["x", "y"])):
-        away.put(track, groups)
+        away.put(track, groups, 0.0)
     assert len(away) == 3
 
     def found(to: Selection) -> set[str]:
@@ -43,6 +43,22 @@ def test_parked_sockets_are_selected_like_connections() -> None:
     assert found(EVERYONE) == set()
     assert len(away.rooms) == 0
     assert not away.of("c1")
+
+
+def test_deadlines() -> None:
+    away: Away[Any] = Away()
+    tracks = [make(pid, f"c{pid}") for pid in "1234"]
+    for at, (track, lasts) in enumerate(zip(tracks, (60.0, 10.0, 10.0, 60.0), strict=True)):
+        track.lasts = lasts
+        away.put(track, (), float(at))
+    assert away.oldest() is tracks[1]
+    assert [track.pid for track in away.over(11.5)] == ["2"]
+    tracks[1].claim = Claim(object(), None, 0)  # type: ignore[arg-type]
+    assert away.oldest() is tracks[2]
+    assert [track.pid for track in away.over(60.5)] == ["1", "3"]
+    for track in tracks[:3]:
+        away.take(track)
+    assert away.oldest() is tracks[3]
 
 
 def test_a_group_is_news_once() -> None:

@@ -22,14 +22,16 @@ from typing import Final, Protocol
 from moorage.cluster.homes import Instances, instance_of
 from moorage.cluster.recovery.barrier import Barrier, Network
 from moorage.cluster.recovery.lost_nodes import LostNodes
+from moorage.hub.hub import Connection
 from moorage.hub.journal.heirs import Heirs
 from moorage.hub.node import Node
 from moorage.hub.ports import Wanted
 from moorage.hub.recovery.causes import LOST, UNKNOWN, UNREACHED, UNSTORED
 from moorage.hub.recovery.moves import Expected, Gifts, Given
+from moorage.hub.recovery.state import Recovery
 from moorage.wire.cluster.messages import Envelope
 from moorage.wire.ids import incarnation_of
-from moorage.wire.recovery.moving import Asked, Denied, More, Offered, Pushed, Take, Taken
+from moorage.wire.recovery.moving import Asked, Denied, Kept, More, Offered, Pushed, Take, Taken
 
 SECONDS: Final = 12.0
 """Longest time that a client waits for its socket: for the app server's data, and for two barriers."""
@@ -98,10 +100,14 @@ class Fetches:
         self._gifts = Gifts(node.hubs, node.clock, node.claims.give)
         node.claims.saved = self._gifts.saved
         self.lost: LostNodes | None = None
-        """Lost nodes, if nodes keep journals."""
+        """Lost nodes, if nodes keep journals (`keep`)."""
         self._by_pid: dict[str, _Fetch] = {}
         self._by_number: dict[int, _Fetch] = {}
         self._last = 0
+
+    def keep(self, lost: LostNodes) -> None:
+        """Nodes keep journals."""
+        self.lost, self._gifts.lends = lost, True
 
     # -- sockets that come here -----------------------------------------------------------------------
 
@@ -197,8 +203,23 @@ class Fetches:
         if hub is None or hub.recovery is None:
             self._end(fetch, UNREACHED)
             return
-        fetch.expected = Expected(hub.recovery, body)
-        self._when_joined(fetch)
+        if self._makes_room(hub.name, hub.recovery, body.pid):
+            fetch.expected = Expected(hub.recovery, body)
+            self._when_joined(fetch)
+        else:
+            self._end(fetch, "")
+
+    def _makes_room(self, hub: str, recovery: Recovery[Connection], pid: str) -> bool:
+        """Former states of a socket that comes give way. False if it is here, with its client."""
+        here = recovery.find(pid)
+        if here is not None:
+            if here.connection is not None or here.claim is not None:
+                return False
+            recovery.end(here)
+        self._gifts.kept(hub, pid)
+        if self.lost is not None:
+            self.lost.heirs.make_room(hub, pid)
+        return True
 
     def _when_joined(self, fetch: _Fetch) -> None:
         assert fetch.expected is not None
@@ -266,6 +287,10 @@ class Fetches:
             return
         fetch.expected.take(body, _plain(fetch.wanted.hub, body.executed))
         fetch.expected = None
+        keeping = self._node.keeping
+        if keeping is not None:
+            kept = Kept(fetch.wanted.hub, fetch.wanted.pid)
+            keeping.journal.after(partial(self._peers.tell, fetch.giver, kept))
         self._end(fetch, "")
 
     def _end(self, fetch: _Fetch, cause: str) -> None:
@@ -340,12 +365,15 @@ class Fetches:
             self._more(node, body)
         elif isinstance(body, Taken):
             self._peers.after(node, partial(self._taken, node, body))
+        elif isinstance(body, Kept):
+            self._gifts.kept(body.hub, body.pid)
         else:
             assert isinstance(body, Pushed)
             self._pushed(body)
 
     def remove(self, node: str) -> None:
         """A node is gone."""
+        self._gifts.gone(node)
         for fetch in tuple(self._by_number.values()):
             if fetch.giver == node and not fetch.taken:
                 self._giver_lost(fetch, node)

@@ -118,7 +118,7 @@ class ClusterRecovery:
         keeping = self._node.keeping
         assert keeping is not None
         lost = LostNodes(journals, keeping.heirs, self._node.turns, self._own, self._names.keys)
-        self.fetches.lost = lost
+        self.fetches.keep(lost)
         self.late = LateEmits(self._node, keeping, self, self._own, self._names.keys())
         for kind in get_args(Lateness):
             self._cluster.handlers[kind] = self.late.take

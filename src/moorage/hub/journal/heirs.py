@@ -69,8 +69,15 @@ class _Sockets:
         for old in estate.recovery.everyone():
             here = recovery.find(old.pid)
             if here is not None:
+                if not (isinstance(here.carried, Inherited) and not here.live_since):
+                    # It has come from the lost node, which did not store that.
+                    continue
                 # From when the node was held for lost, and was not.
                 recovery.end(here)
+            recovery.give_away(old.pid)
+            if old.pid in recovery.away.connections:
+                # It is just coming from another node.
+                continue
             track: SocketTrack = Track(
                 old.pid, old.namespace, old.sid, connection_id=old.id, user_id=old.user_id
             )
@@ -103,8 +110,16 @@ class _Sockets:
     def open(self) -> None:
         """Clients can come back."""
         self.estate.meet(self._recovery.log.identities(self._begun))
+        for pid in [pid for pid in self._tracks if self._recovery.find(pid) is not None]:
+            # It has come from the lost node meanwhile.
+            self._drop(pid)
         for track in self._tracks.values():
             self._recovery.arrived(track)
+
+    def drop(self, pid: str) -> None:
+        """A socket comes from another node."""
+        if pid in self._tracks:
+            self._drop(pid)
 
     def close(self) -> None:
         """They cannot."""
@@ -265,6 +280,12 @@ class Heirs:
         sockets = self._sockets(node, hub)
         if sockets is not None and not (instance and instance in sockets.estate.instances):
             sockets.carry_out(command)
+
+    def make_room(self, hub: str, pid: str) -> None:
+        """A socket comes from another node. One that a lost node had is from before."""
+        for lost in self._lost.values():
+            if hub in lost.hubs:
+                lost.hubs[hub].drop(pid)
 
     def told(self, node: str, by: str, *, complete: bool) -> None:
         """A node has told all that it had sent to the lost one; not `complete`: as far as it could."""

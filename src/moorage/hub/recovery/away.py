@@ -3,7 +3,8 @@ are not listed or counted. But they stay members of their groups, and commands m
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import TypeVar
 
 from moorage.hub.ports import Interest
@@ -40,15 +41,18 @@ class Away(Directory[Track[ConnectionT]]):
     def __init__(self) -> None:
         super().__init__()
         self._of: dict[str, dict[str, Track[ConnectionT]]] = {}
+        self._deadlines: dict[float, dict[Track[ConnectionT], float]] = {}
+        """Until when they may be away, by the time that they may. Each is in order."""
         self.data_bytes = 0
         """Bytes of the app's data of all of them."""
 
     def __len__(self) -> int:
         return len(self.connections)
 
-    def put(self, track: Track[ConnectionT], groups: Collection[str]) -> None:
+    def put(self, track: Track[ConnectionT], groups: Collection[str], now: float) -> None:
         """A client has gone away, whose socket was in these groups."""
         self.connections[track.pid] = track
+        self._deadlines.setdefault(track.lasts, {})[track] = now + track.lasts
         self.data_bytes += len(track.data or b"")
         self._of.setdefault(track.id, {})[track.namespace] = track
         self._add_user(track)
@@ -63,6 +67,10 @@ class Away(Directory[Track[ConnectionT]]):
     def take(self, track: Track[ConnectionT]) -> None:
         """The client is back, or the socket has ended."""
         del self.connections[track.pid]
+        same = self._deadlines[track.lasts]
+        del same[track]
+        if not same:
+            del self._deadlines[track.lasts]
         self.data_bytes -= len(track.data or b"")
         track.data = None
         self.rooms.leave_all(track)
@@ -71,6 +79,23 @@ class Away(Directory[Track[ConnectionT]]):
         del sockets[track.namespace]
         if not sockets:
             del self._of[track.id]
+
+    def oldest(self) -> Track[ConnectionT]:
+        """The socket whose time is over first, of those that nobody claims. There must be one."""
+        # The one that was parked last is always among these, or behind one of them.
+        first: list[tuple[Track[ConnectionT], float]] = []
+        for some in self._deadlines.values():
+            first.extend(islice((row for row in some.items() if row[0].claim is None), 1))
+        return min(first, key=_deadline)[0]
+
+    def over(self, now: float) -> Iterator[Track[ConnectionT]]:
+        """The sockets whose time is over and that nobody claims."""
+        for some in self._deadlines.values():
+            for track, deadline in some.items():
+                if deadline > now:
+                    break
+                if track.claim is None:
+                    yield track
 
     def keep(self, track: Track[ConnectionT], data: bytes, settings: RecoverySettings) -> bool:
         """Keep the app's data of a socket. False if there is more than the limits allow: none is kept."""
@@ -88,3 +113,7 @@ class Away(Directory[Track[ConnectionT]]):
         if name is not None:
             return [track for track in self.of(name) if matches(to, track)]
         return super().select(to)
+
+
+def _deadline(row: tuple[object, float]) -> float:
+    return row[1]

@@ -19,6 +19,9 @@ OFFER_SECONDS = 10.0
 """How long an offer holds. Until then the other node has taken the socket, or does not want it."""
 SAVE_SECONDS = 5.0
 """How long an offer waits for the socket's data. The app server sends it after the end of the connection."""
+LENT_SECONDS = 15.0
+"""How long this node keeps a socket that another one has taken, if that one does not say that it has stored
+it. It is longer than a node waits until it can go on with the socket."""
 SEEN_SECONDS = 30.0
 """How late an emit may arrive at one node after another one has carried it out."""
 
@@ -67,6 +70,11 @@ class Gifts:
         self._clock = clock
         self._end_former = end_former
         self._offers: dict[SocketTrack, _Offer] = {}
+        self.lends = False
+        """True if other nodes store sockets, and say so (`kept`)."""
+        self._lent: dict[tuple[str, str], tuple[str, float]] = {}
+        """The nodes that have taken sockets and not stored them, and until when that is awaited. By hub and
+        `pid`."""
 
     def ask(self, node: str, asked: Asked, answer: Answer) -> None:
         """Another node asks for a socket. The answer comes once the socket's data is there."""
@@ -163,9 +171,29 @@ class Gifts:
             whole,
             tuple(each for each in known if each[1] > executed.get(each[0], 0)),
         )
-        recovery.end(track)
         recovery.counts.moved += 1
+        if self.lends:
+            recovery.lend(track)
+            self._lent[take.hub.casefold(), track.pid] = node, self._clock() + LENT_SECONDS
+        else:
+            recovery.end(track)
         return given
+
+    def kept(self, hub: str, pid: str) -> None:
+        """The node that has taken a socket has stored it, or offers it again."""
+        if self._lent.pop((hub.casefold(), pid), None) is not None:
+            recovery = self._recovery(hub)
+            if recovery is not None:
+                recovery.give_away(pid)
+
+    def gone(self, node: str) -> None:
+        """A node is lost. What it had taken and not stored is here."""
+        for (hub, pid), (taker, _) in tuple(self._lent.items()):
+            if taker == node:
+                del self._lent[hub, pid]
+                recovery = self._recovery(hub)
+                if recovery is not None:
+                    recovery.take_back(pid)
 
     def tick(self, now: float) -> None:
         """Offers that nobody has taken end, and those whose data has not come in time."""
@@ -174,12 +202,18 @@ class Gifts:
                 del self._offers[track]
                 if offer.open:
                     offer.answer(Denied(offer.asked.number, UNSAVED))
+        for (hub, pid), (_, until) in tuple(self._lent.items()):
+            if until <= now:
+                self.kept(hub, pid)
 
     def _find(self, hub_name: str, pid: str) -> tuple[Recovery[Connection], SocketTrack] | None:
-        hub = self._hubs.get(hub_name.casefold())
-        recovery = None if hub is None else hub.recovery
+        recovery = self._recovery(hub_name)
         track = None if recovery is None else recovery.find(pid)
         return None if recovery is None or track is None else (recovery, track)
+
+    def _recovery(self, hub_name: str) -> Recovery[Connection] | None:
+        hub = self._hubs.get(hub_name.casefold())
+        return None if hub is None else hub.recovery
 
 
 def _cause(asked: Asked, track: SocketTrack, after: int | None) -> str:
@@ -236,6 +270,10 @@ class Expected:
         for entry in track.carried.entries:
             if entry.ack_id is not None:
                 track.unacked[entry.ack_id] = entry
+        former = self._recovery.find(track.pid)
+        if former is not None:
+            # The node that has given it away is lost, and did not store that. Here is what it had stored.
+            self._recovery.end(former)
         self._recovery.arrived(track)
 
     def give_up(self) -> None:

@@ -3,7 +3,7 @@ parked, and the log of what they may have missed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from itertools import islice
 from typing import Final, Generic
@@ -66,8 +66,8 @@ class Recovery(Generic[ConnectionT]):
         self._tracks: dict[str, Track[ConnectionT]] = {}
         self._private: dict[str, Track[ConnectionT]] = {}
         """By the socket's private room."""
-        self._parked: dict[float, dict[Track[ConnectionT], float]] = {}
-        """Parked sockets and their deadlines, by the time that they may be away. Each is in order."""
+        self._lent: dict[str, Track[ConnectionT]] = {}
+        """Sockets that another node has taken, until it has stored them."""
         live: TrackedRooms[ConnectionT] = TrackedRooms(hub, self.change)
         directory.rooms.hand_over(live)
         directory.rooms = live
@@ -136,16 +136,9 @@ class Recovery(Generic[ConnectionT]):
         self.counts.parked += 1
 
     def _put_away(self, track: Track[ConnectionT], groups: Collection[str]) -> None:
-        self.away.put(track, groups)
-        self._parked.setdefault(track.lasts, {})[track] = self.now + track.lasts
+        self.away.put(track, groups, self.now)
         if len(self.away) > self.log.settings.recovery_max_parked:
-            self.end(min(self._oldest(), key=_deadline)[0])
-
-    def _oldest(self) -> Iterator[tuple[Track[ConnectionT], float]]:
-        """The first socket of each time that nobody claims. The one that was parked last is always among
-        them or behind one of them."""
-        for some in self._parked.values():
-            yield from islice((row for row in some.items() if row[0].claim is None), 1)
+            self.end(self.away.oldest())
 
     def resume(self, track: Track[ConnectionT], connection: ConnectionT) -> None:
         """The client is back: its new connection takes the place of the parked socket."""
@@ -159,7 +152,7 @@ class Recovery(Generic[ConnectionT]):
         rooms = self._directory.rooms
         for group in tuple(track.groups):
             Rooms.join(rooms, connection, group, private=group == track.private)
-        self.unpark(track)
+        self.away.take(track)
         track.id = connection.id
         for sending in self._sendings:
             sending.replayed(connection)
@@ -187,17 +180,9 @@ class Recovery(Generic[ConnectionT]):
         assert claim.connection.tracks is not None
         del claim.connection.tracks[track.prefix]
 
-    def unpark(self, track: Track[ConnectionT]) -> None:
-        """The client is back, the socket has ended, or an expected socket does not come."""
-        self.away.take(track)
-        same = self._parked[track.lasts]
-        del same[track]
-        if not same:
-            del self._parked[track.lasts]
-
     def end(self, track: Track[ConnectionT]) -> None:
         """The socket cannot be recovered any more."""
-        if self._tracks.pop(track.pid, None) is None:
+        if self._tracks.pop(track.pid, None) is None and self._lent.pop(track.pid, None) is None:
             return
         if self.scribe is not None:
             self.scribe.ended(track)
@@ -205,7 +190,7 @@ class Recovery(Generic[ConnectionT]):
             del self._private[track.private]
         former, track.quiet = track.quiet, None
         if track.connection is None:
-            self.unpark(track)
+            self.away.take(track)
             if track.claim is not None:
                 self.unclaim(track)
             if former is not None:
@@ -256,13 +241,30 @@ class Recovery(Generic[ConnectionT]):
         """An expected socket does not come."""
         if self._private.get(track.private) is track:
             del self._private[track.private]
-        self.unpark(track)
+        self.away.take(track)
 
     def arrived(self, track: Track[ConnectionT]) -> None:
         """The expected socket is here."""
         self._tracks[track.pid] = track
         if self.scribe is not None:
             self.scribe.arrived(track, self.log.position, self.now, self.margin)
+
+    def lend(self, track: Track[ConnectionT]) -> None:
+        """Another node has taken a parked socket, but not stored it. It is no longer found, but still
+        recorded, because this node takes it back if the other one is lost."""
+        self._lent[track.pid] = self._tracks.pop(track.pid)
+
+    def give_away(self, pid: str) -> None:
+        """A socket that was lent belongs to the other node for good."""
+        track = self._lent.get(pid)
+        if track is not None:
+            self.end(track)
+
+    def take_back(self, pid: str) -> None:
+        """The node that had taken a socket is lost."""
+        track = self._lent.pop(pid, None)
+        if track is not None:
+            self._tracks[pid] = track
 
     def write_all(self) -> None:
         """Write all sockets into the journal, which begins anew."""
@@ -308,7 +310,7 @@ class Recovery(Generic[ConnectionT]):
             old = self.now - self.log.retention
             most = self.log.settings.recovery_session_events
             track.changed(self.log.position, self.now, group, joined=joined, old=old, most=most)
-            if self.scribe is not None and track.pid in self._tracks:
+            if self.scribe is not None and (track.pid in self._tracks or track.pid in self._lent):
                 self.scribe.changed(track, self.log.position, self.now, group, joined=joined)
 
     # -- what is sent ---------------------------------------------------------------------------
@@ -425,14 +427,7 @@ class Recovery(Generic[ConnectionT]):
         """Forget what is too old, and end the parked sockets whose time is over."""
         self.now = now
         self.log.trim(now)
-        over: list[Track[ConnectionT]] = []
-        for some in self._parked.values():
-            for track, deadline in some.items():
-                if deadline > now or len(over) == ENDED_AT_ONCE:
-                    break
-                if track.claim is None:
-                    over.append(track)
-        for track in over:
+        for track in tuple(islice(self.away.over(now), ENDED_AT_ONCE)):
             self.end(track)
         if self.scribe is not None:
             self.scribe.tick(self._tracks, self.log.position, now, self.margin)
@@ -440,7 +435,3 @@ class Recovery(Generic[ConnectionT]):
 
 def _nobody(connection: object) -> None:
     """Nobody needs to know."""
-
-
-def _deadline(row: tuple[object, float]) -> float:
-    return row[1]

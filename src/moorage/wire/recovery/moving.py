@@ -132,4 +132,11 @@ class Reached(Fields, tag=148):
     number: Count
 
 
-Moving = Asked | Offered | Denied | Take | More | Taken | Pushed | Awaited | Reached
+class Kept(Fields, tag=149):
+    """The sender has stored a socket that it has taken. The receiver need not keep it any more."""
+
+    hub: str
+    pid: str
+
+
+Moving = Asked | Offered | Denied | Take | More | Taken | Pushed | Awaited | Reached | Kept
