@@ -72,6 +72,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     affected. The address is the one that the app sees."""
     deny: Networks = ()
     """Networks from which clients may not connect, even if `allow` has them."""
+    max_tcp_per_address: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Maximum open TCP connections of one address (of IPv6: one /64 network) at this node, with or without a
+    session; 0 for no limit. Clients behind one NAT share an address. Trusted proxies have no limit; with
+    `proxy_protocol` the client that they name counts."""
     backlog: Annotated[int, Meta(ge=1, le=65_535)] = 4096
     header_timeout: Annotated[float, Meta(ge=0.1, le=3600)] = 10.0
     """Maximum time from the first byte of a request to the end of its headers."""

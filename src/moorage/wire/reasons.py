@@ -111,6 +111,9 @@ BAD_PROXY_HEADER = R(
     2119, "bad-proxy-header", "the proxy's PROXY header is missing or not valid", False, 400, 1002, 3
 )
 TLS_HANDSHAKE = R(2120, "tls-handshake", "the TLS handshake failed", False, 400, 1002, 3)
+TOO_MANY_TCP_CONNECTIONS = R(
+    2124, "too-many-tcp-connections", "too many connections from this address", True, 429, 1008
+)
 ADDRESS_REFUSED = R(2121, "address-refused", "clients at this address may not connect", False, 403, 1008, 4)
 TOO_MANY_CONNECTS = R(
     2122, "too-many-connects", "too many new connections of this address or user", True, 429, 1013, 3

@@ -28,6 +28,7 @@ from moorage.edge.links import PATH, LinkAcceptor
 from moorage.edge.relay.heads import PREFIX
 from moorage.edge.relay.relay import RELAYED, Relay
 from moorage.edge.settings import ServerSettings
+from moorage.edge.tcp.counted import AddressLimit
 from moorage.edge.tcp.gate import Gate, listening
 from moorage.edge.tcp.tls import Tls
 from moorage.metrics.metrics import Metrics
@@ -58,7 +59,9 @@ class ClientPort:
         """Raises `TlsError` (a `UsageError`) if the files of TLS cannot be used."""
         self._settings = settings
         self.tls = Tls(settings.tls) if settings.tls.cert_file else None
-        self._proxies = TrustedProxies(settings.trusted_proxies) if settings.proxy_protocol else None
+        proxies, most = TrustedProxies(settings.trusted_proxies), settings.max_tcp_per_address
+        self._proxies = proxies if settings.proxy_protocol else None
+        self._limit = AddressLimit(most, proxies) if most else None
         self._polling = polling
         self._sockets = sockets
         self._links = links
@@ -101,7 +104,7 @@ class ClientPort:
         # The supervisor keeps both kinds of ports reserved, so its workers have to share them with it.
         host, backlog, setup = self._settings.host, self._settings.backlog, self._setup
         server: asyncio.Server | Gate
-        if self.tls is None and self._proxies is None:
+        if self.tls is None and self._proxies is None and self._limit is None:
             loop = asyncio.get_running_loop()
             server = await loop.create_server(
                 lambda: Acceptor(setup), host, port, backlog=backlog, reuse_port=shared or None
@@ -114,6 +117,7 @@ class ClientPort:
                 proxies=self._proxies,
                 refused=lambda error: self._log.request_refused("http", error, ""),
                 timeout=self._settings.header_timeout,
+                limit=self._limit,
             )
         self._servers.append(server)
         return base_url(self._settings, server.sockets[0].getsockname()[1])

@@ -1,6 +1,6 @@
-"""Accepts the TCP connections of a port that has TLS or takes PROXY headers. What comes first on a connection
-is the PROXY header, then the TLS handshake, then HTTP. A plain port has no gate: the event loop accepts its
-connections itself, which costs less."""
+"""Accepts the TCP connections of a port that has TLS, takes PROXY headers, or limits connections. What comes
+first on a connection is the PROXY header, then the TLS handshake, then HTTP. Other ports have no gate: the
+event loop accepts their connections itself, which costs less."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from moorage import logs
 from moorage.edge.http.forwarded import TrustedProxies
 from moorage.edge.http.refusals import plain_response
+from moorage.edge.tcp.counted import AddressLimit, CountedSocket
 from moorage.edge.tcp.header import SIGNATURE, ProxyHeader, Source
 from moorage.edge.tcp.narrow import secured
 from moorage.edge.tcp.tls import Tls
@@ -52,6 +53,7 @@ class Gate:
         proxies: TrustedProxies | None,
         refused: Refused,
         timeout: float,
+        limit: AddressLimit | None = None,
     ) -> None:
         self.sockets = sockets
         self._make = make
@@ -59,6 +61,7 @@ class Gate:
         self._proxies = proxies
         self._refused = refused
         self._timeout = timeout
+        self._limit = limit
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         for sock in sockets:
@@ -90,9 +93,20 @@ class Gate:
                 self._loop.call_later(WAIT_SECONDS, self._again, sock)
                 return
             made.setblocking(False)
-            task = self._loop.create_task(self._begin(made, str(address[0])))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._accepted(made, str(address[0]))
+
+    def _accepted(self, made: socket.socket, peer: str) -> None:
+        if self._limit is not None:
+            made = CountedSocket(made, self._limit)
+            try:
+                self._limit.count(made, peer)
+            except PeerError as error:
+                self._refuse(made, error)
+                made.close()
+                return
+        task = self._loop.create_task(self._begin(made, peer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _again(self, sock: socket.socket) -> None:
         if sock in self.sockets:
@@ -102,6 +116,8 @@ class Gate:
         given = False
         try:
             source = await self._source(sock, peer)
+            if source is not None and isinstance(sock, CountedSocket):
+                sock.limit.count(sock, source.address)
             given = True
             await self._open(sock, source)
         except PeerError as error:
