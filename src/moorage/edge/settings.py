@@ -61,7 +61,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     Host header is used. App servers may link by this URL or by any other address of the service."""
     trusted_proxies: Networks = ()
     """Networks of trusted proxies, such as `127.0.0.1` or `10.0.0.0/8`. The client's address is taken from
-    their `X-Forwarded-For` or `Forwarded` header; these headers are ignored from any other peer."""
+    their `X-Forwarded-For` or `Forwarded` header, and `http` or `https` from `X-Forwarded-Proto` or
+    `Forwarded`; these headers are ignored from any other peer."""
     proxy_protocol: bool = False
     """Whether the trusted proxies begin each connection with a PROXY header of version 2, which names the
     client (haproxy: `send-proxy-v2`). Connections of other peers must not have one."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import jwt
 import pytest
@@ -11,6 +13,9 @@ import pytest
 from moorage.control.admin.keys import Role
 from moorage.control.admin.tries import BURST
 from tests.control.admin.serving import ACCESS, OPERATE, READ, Served, serving
+from tests.support.certificates import Authority
+from tests.support.rawhttp import fetch
+from tests.support.service import MoorageProcess
 
 SAME = {"X-Moorage-Admin": "1"}
 DISCONNECT = {"hub": "app", "user": "ada"}
@@ -92,6 +97,30 @@ async def test_a_login(served: Served) -> None:
 async def test_a_cookie_under_https_is_secure(endpoint: str) -> None:
     async with serving(server__public_endpoint=endpoint) as served:
         reply = await served.ask("/dashboard/session", "POST", key="", body={"key": READ})
+        assert "; Secure" in reply.headers["set-cookie"]
+
+
+async def test_a_cookie_behind_a_proxy_is_secure_if_a_trusted_one_tells_of_https() -> None:
+    told = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}
+    for trusted, secure in ((("127.0.0.1",), True), (("10.0.0.0/8",), False), ((), False)):
+        async with serving(server__trusted_proxies=trusted) as served:
+            login = await served.ask("/dashboard/session", "POST", key="", body={"key": READ}, headers=told)
+            assert ("; Secure" in login.headers["set-cookie"]) == secure
+            cookie = {"Cookie": login.headers["set-cookie"].partition(";")[0]}
+            logout = await served.ask("/dashboard/session", "DELETE", key="", headers=told | cookie | SAME)
+            assert ("; Secure" in logout.headers["set-cookie"]) == secure
+
+
+async def test_a_cookie_over_tls_in_the_service_is_secure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with MoorageProcess(*authority.make().flags, f"--set=admin.read_key={READ}") as service:
+        body = json.dumps({"key": READ}).encode()
+        given = {"Content-Type": "application/json"}
+        reply = await fetch(service.url, "/dashboard/session", method="POST", headers=given, body=body)
+        assert service.url.startswith("https://")
         assert "; Secure" in reply.headers["set-cookie"]
 
 

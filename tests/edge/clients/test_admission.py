@@ -29,6 +29,7 @@ def admission(
     origins: tuple[str, ...] = ("*",),
     credentials: Literal["listed", "any"] = "listed",
     public_endpoint: str = "",
+    proxies: tuple[str, ...] = (),
     hubs: dict[str, HubSettings] | None = None,
     allow_unlisted_hubs: bool = True,
 ) -> Admission:
@@ -38,7 +39,7 @@ def admission(
         node=world.node,
         keys=AccessKeys(KEY),
         auth_settings=AuthSettings(),
-        server=ServerSettings(public_endpoint=public_endpoint),
+        server=ServerSettings(public_endpoint=public_endpoint, trusted_proxies=proxies),
         cors=CorsSettings(allow_origins=origins, credentials=credentials),
         default_hub="main",
         log=ClientLog(world.metrics, connects=False, per_second=100, clock=lambda: world.now),
@@ -417,3 +418,14 @@ def test_the_app_server_gets_the_url_without_the_token(asked: str, told: str) ->
     made = admission().handshake("chat", "http", query, [HOST], target=target, address=lambda: "192.0.2.7")
     assert made.origin() == (told, "192.0.2.7")
     assert (made.user_id, made.secure) == ("ann", False)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "secure"), [(("192.0.2.0/24",), True), (("10.0.0.0/8",), False), ((), False)]
+)
+def test_the_app_server_is_told_of_https_at_a_trusted_proxy(proxies: tuple[str, ...], secure: bool) -> None:
+    headers = [HOST, (b"x-forwarded-proto", b"https")]
+    made = admission(proxies=proxies).handshake(
+        "chat", "http", {}, headers, target="/socket.io/", address=lambda: "192.0.2.7"
+    )
+    assert made.secure == secure

@@ -111,3 +111,45 @@ def test_a_client_cannot_forge_what_the_proxy_appends(text: str) -> None:
     assert told("forwarded", f"{text},for=192.0.2.7") == "192.0.2.7"
     told("x-forwarded-for", text)
     told("forwarded", text)
+
+
+@pytest.mark.parametrize(
+    ("headers", "scheme"),
+    [
+        ({}, "http"),
+        ({"x-forwarded-proto": ["https"]}, "https"),
+        ({"x-forwarded-proto": ["HTTPS"]}, "https"),
+        ({"x-forwarded-proto": ["wss"]}, "https"),
+        ({"x-forwarded-proto": ["http"]}, "http"),
+        ({"x-forwarded-proto": ["javascript"]}, "http"),
+        ({"x-forwarded-proto": [""]}, "http"),
+        ({"x-forwarded-proto": ["https"], "x-forwarded-for": ["192.0.2.7"]}, "https"),
+        # The client has written the first ones.
+        ({"x-forwarded-proto": ["https, http"], "x-forwarded-for": ["6.6.6.6, 192.0.2.7"]}, "http"),
+        ({"x-forwarded-proto": ["https, http"], "x-forwarded-for": ["192.0.2.7, 10.2.2.2"]}, "https"),
+        ({"x-forwarded-proto": ["https"], "x-forwarded-for": ["192.0.2.7, 10.2.2.2"]}, "https"),
+        ({"forwarded": ["for=192.0.2.7;proto=https"]}, "https"),
+        ({"forwarded": ['for="[2001:db8::7]:1"; Proto="https"']}, "https"),
+        ({"forwarded": ["for=6.6.6.6;proto=https, for=192.0.2.7;proto=http"]}, "http"),
+        ({"forwarded": ["for=192.0.2.7;proto=https, for=10.2.2.2;proto=http"]}, "https"),
+        ({"forwarded": ["for=unknown;proto=https"]}, "https"),
+        ({"forwarded": ["for=192.0.2.7"]}, "http"),
+        ({"forwarded": [""]}, "http"),
+        ({"forwarded": ["proto=https"], "x-forwarded-proto": ["https"]}, "https"),
+        ({"forwarded": ["proto=http"], "x-forwarded-proto": ["https"]}, "http"),
+    ],
+)
+def test_the_scheme(headers: dict[str, list[str]], scheme: str) -> None:
+    assert TRUSTED.scheme(PROXY, headers, "http") == scheme
+    assert TRUSTED.scheme("192.0.2.7", headers, "http") == "http"
+    assert TrustedProxies(()).scheme(PROXY, headers, "http") == "http"
+
+
+def test_a_proxy_may_reach_the_service_over_tls() -> None:
+    assert TRUSTED.scheme(PROXY, {"x-forwarded-proto": ["http"]}, "https") == "http"
+    assert TRUSTED.scheme(PROXY, {}, "https") == "https"
+
+
+@given(st.lists(st.text(max_size=30), max_size=4), st.sampled_from(["forwarded", "x-forwarded-proto"]))
+def test_any_text_is_some_scheme(values: list[str], header: str) -> None:
+    assert TRUSTED.scheme(PROXY, {header: values}, "http") in ("http", "https")

@@ -155,6 +155,8 @@ class Admission:
         self._hide_from_foreign_pages(gathered)
         for hidden in NOT_FORWARDED:
             gathered.pop(hidden, None)
+        if self._proxies:
+            scheme = self._proxies.scheme(address(), gathered, scheme)
         secure = scheme == "https"
         if claims is None:
             return Handshake(query=query, headers=gathered, origin=origin, secure=secure)

@@ -1,16 +1,18 @@
-"""The client's address behind proxies, from the headers of trusted proxies. Each proxy appends the address of
-its peer. So a list is read from the right, up to the first address that is not a trusted proxy. Everything to
-the left of that was written by the client and proves nothing."""
+"""The client's address and scheme behind proxies, from the headers of trusted proxies. Each proxy appends the
+address of its peer. So a list is read from the right, up to the first address that is not a trusted proxy.
+Everything to the left of that was written by the client and proves nothing."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 MAX_HOPS: Final = 32
 """Most hops that are read of a list. Real lists are short."""
+_SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _PORT: Final = r"(?::\w{1,8})?"
@@ -24,6 +26,9 @@ class TrustedProxies:
     def __init__(self, networks: Iterable[str]) -> None:
         """Raises `ValueError` for text that is not a network."""
         self._networks = tuple(map(ipaddress.ip_network, networks))
+
+    def __bool__(self) -> bool:
+        return bool(self._networks)
 
     def trusts(self, peer: str) -> bool:
         """True if `peer` is the address of a trusted proxy."""
@@ -45,6 +50,35 @@ class TrustedProxies:
         # A proxy writes one of the two headers, and may pass on the other one as the client wrote it. It is
         # unknown which, so two headers that disagree are both ignored.
         return found.pop() if len(found) == 1 else peer
+
+    def scheme(self, peer: str, headers: Mapping[str, Sequence[str]], own: str) -> str:
+        """`http` or `https`: how the client reached the first trusted proxy. `own` is the scheme of the
+        request that came from `peer`; it holds if no trusted proxy tells another one."""
+        if not self._networks or not self.trusts(peer):
+            return own
+        protocols = headers.get("x-forwarded-proto")
+        found: set[str] = set()
+        if protocols is not None:
+            # A list has an entry for each proxy that appends one, as that of the addresses does. Many proxies
+            # write a single one instead.
+            entries = [*islice(_entries(protocols), MAX_HOPS)]
+            place = self._stop(_x_forwarded_for(headers) or iter(()))
+            found.add(entries[min(place, len(entries) - 1)] if entries else "")
+        if "forwarded" in headers:
+            elements = [*islice(_entries(headers["forwarded"]), MAX_HOPS)]
+            place = self._stop(map(_for, elements))
+            if elements and (told := _values(elements[min(place, len(elements) - 1)], "proto")):
+                found.add(told[0])
+        return _SCHEMES.get(found.pop().lower(), own) if len(found) == 1 else own
+
+    def _stop(self, hops: Iterator[_Address | None]) -> int:
+        """How many of the nearest hops are trusted proxies."""
+        found = 0
+        for _, hop in zip(range(MAX_HOPS), hops, strict=False):
+            if hop is None or not self._trusts(hop):
+                break
+            found += 1
+        return found
 
     def _walk(self, address: _Address, hops: Iterator[_Address | None]) -> _Address:
         """The first hop that is not trusted, from the nearest on. If a hop cannot be read or the list ends,
@@ -103,10 +137,12 @@ def _forwarded(headers: Mapping[str, Sequence[str]]) -> Iterator[_Address | None
 
 
 def _for(element: str) -> _Address | None:
+    nodes = _values(element, "for")
+    return _node(nodes[0]) if len(nodes) == 1 else None
+
+
+def _values(element: str, wanted: str) -> list[str]:
+    """The values of a parameter, without quotes."""
     pairs = (pair.partition("=") for pair in element.split(";"))
-    nodes = [value.strip(" \t") for name, _, value in pairs if name.strip(" \t").lower() == "for"]
-    if len(nodes) != 1:
-        return None
-    node = nodes[0]
-    quoted = len(node) > 1 and node[0] == node[-1] == '"'
-    return _node(node[1:-1] if quoted else node)
+    values = [value.strip(" \t") for name, _, value in pairs if name.strip(" \t").lower() == wanted]
+    return [value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value for value in values]

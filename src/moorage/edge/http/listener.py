@@ -62,6 +62,8 @@ class ClientPort:
         proxies, most = TrustedProxies(settings.trusted_proxies), settings.max_tcp_per_address
         self._proxies = proxies if settings.proxy_protocol else None
         self._limit = AddressLimit(most, proxies) if most else None
+        self._told = proxies
+        """Proxies that tell the scheme of the client's request."""
         self._polling = polling
         self._sockets = sockets
         self._links = links
@@ -192,6 +194,8 @@ class ClientPort:
             app = self._polling
         elif path.startswith(PREFIX) and self._arrived(scope, path.removeprefix(PREFIX)):
             app = self._polling
+        elif self._told:
+            scope["scheme"] = _told_scheme(self._told, scope)
         await app(scope, receive, send)
 
     def _arrived(self, scope: Scope, path: str) -> bool:
@@ -222,6 +226,14 @@ class ClientPort:
             error = PeerError(UNKNOWN_PATH, request.path[:128])
             self._log.request_refused("http", error, request.path)
             request.refuse(error)
+
+
+def _told_scheme(proxies: TrustedProxies, scope: Scope) -> str:
+    headers: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        headers.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+    client = scope["client"]
+    return proxies.scheme(client[0] if client else "", headers, scope["scheme"])
 
 
 def base_url(server: ServerSettings, port: int) -> str:
