@@ -91,17 +91,17 @@ MORE = st.sampled_from([[], [b"Connection: a, upgrade"], [b"Upgrade:websocket", 
 
 
 def line_by_line(lines: list[bytes]) -> list[tuple[bytes, bytes]] | None:
-    """The headers of an upgrade, read the slow way."""
+    """The headers of an upgrade, read the slow way. Of headers that are repeated, the first one counts."""
     headers = []
     for line in lines:
         header = re.fullmatch(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)", line)
         if header is None:
             return None
         headers.append((header[1].lower(), header[2].strip()))
-    upgrade = any(name == b"upgrade" and value.lower() == b"websocket" for name, value in headers)
-    tokens = [token.strip().lower() for n, v in headers if n == b"connection" for token in v.split(b",")]
-    body = any(name == b"content-length" for name, _ in headers)
-    return headers if upgrade and b"upgrade" in tokens and not body else None
+    first = dict(reversed(headers))
+    tokens = [token.strip().lower() for token in first.get(b"connection", b"").split(b",")]
+    upgrade = first.get(b"upgrade", b"").lower() == b"websocket" and b"upgrade" in tokens
+    return headers if upgrade and b"content-length" not in first else None
 
 
 @settings(max_examples=times(5))

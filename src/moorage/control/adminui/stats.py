@@ -56,7 +56,11 @@ class Sockets:
 
     def joined(self, connection: Connection, namespace: str) -> None:
         """`Observer.joined`."""
-        self.counts.setdefault(connection.hub.name.casefold(), Counter())[namespace] += 1
+        name = connection.hub.name.casefold()
+        counts = self.counts.get(name)
+        if counts is None:
+            counts = self.counts[name] = Counter()
+        counts[namespace] += 1
 
     def left(self, connection: Connection, namespace: str) -> None:
         """`Observer.left`. Clients choose the names of namespaces, so one without sockets has no entry."""

@@ -245,8 +245,12 @@ def _nobody(hub: str, token: str, is_valid: bool, error: PeerError) -> None:
 def _gathered(headers: Headers) -> dict[str, list[str]]:
     """The values of each header, by its name in lower case."""
     gathered: dict[str, list[str]] = {}
-    for name, value in headers:
-        gathered.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    for raw, value in headers:
+        name = raw.decode("latin-1").lower()
+        if name in gathered:
+            gathered[name].append(value.decode("latin-1"))
+        else:
+            gathered[name] = [value.decode("latin-1")]
     return gathered
 
 

@@ -19,8 +19,11 @@ from moorage.metrics.metrics import Metrics
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import HEADER_TIMEOUT
 
-_LINE: Final = re.compile(rb"GET (/[!-~]*) HTTP/1\.1")
-_HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*)")
+_NAME: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_VALUE: Final = rb"[\t -~\x80-\xff]*"
+# Possessive, so that no request is tried in several ways.
+_HEAD: Final = re.compile(rb"GET (/[!-~]*) HTTP/1\.1((?:\r\n%b+:%b+)*+)" % (_NAME, _VALUE))
+_HEADER: Final = re.compile(rb"\r\n(%b):[ \t]*(%b)" % (_NAME, _VALUE))
 _BODY: Final = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 
 
@@ -126,26 +129,22 @@ class PassedAcceptor(Acceptor):
 
 def read_upgrade(data: bytes, limit: int) -> tuple[str, list[tuple[bytes, bytes]], int] | None:
     """Target, headers (names in lower case) and length of a complete WebSocket upgrade request. None for
-    anything that does not follow RFC 9112's grammar to the letter."""
+    anything that does not follow RFC 9112's grammar to the letter, and for an upgrade that only the second of
+    two headers with one name asks for."""
     end = data.find(b"\r\n\r\n")
     if not 0 < end <= limit:
         return None
-    first, *lines = data[:end].split(b"\r\n")
-    request = _LINE.fullmatch(first)
-    if request is None or len(lines) > MAX_HEADERS:
+    # One expression for all headers: a loop with one for each costs 5 us more.
+    head = _HEAD.fullmatch(data, 0, end)
+    if head is None:
         return None
-    headers: list[tuple[bytes, bytes]] = []
-    wanted = 0
-    for line in lines:
-        header = _HEADER.fullmatch(line)
-        if header is None:
-            return None
-        name, value = header[1].lower(), header[2].rstrip()
-        if name in _BODY:
-            return None
-        if name == b"upgrade":
-            wanted |= value.lower() == b"websocket"
-        elif name == b"connection":
-            wanted |= 2 * (b"upgrade" in {token.strip() for token in value.lower().split(b",")})
-        headers.append((name, value))
-    return (request[1].decode("ascii"), headers, end + 4) if wanted == 3 else None
+    headers = [(name.lower(), value.rstrip()) for name, value in _HEADER.findall(head[2])]
+    first = dict(reversed(headers))
+    if len(headers) > MAX_HEADERS or not _BODY.isdisjoint(first):
+        return None
+    if first.get(b"upgrade", b"").lower() != b"websocket":
+        return None
+    tokens = first.get(b"connection", b"").lower().split(b",")
+    if b"upgrade" not in tokens and b"upgrade" not in [token.strip() for token in tokens]:
+        return None
+    return head[1].decode("ascii"), headers, end + 4

@@ -79,7 +79,9 @@ class BareTransport:
 
     def __init__(self, real: asyncio.Transport, *, direct: bool = False) -> None:
         self.real = real
-        self.descriptor = self.fileno() if direct else -1
+        self.descriptor = -1
+        if direct:
+            self.descriptor = self.fileno()
         """The file descriptor if others may write to it while the transport takes data; else -1."""
         self.write = real.write
         self.writelines = real.writelines
@@ -95,6 +97,8 @@ class BareTransport:
 
     def fileno(self) -> int:
         """The file descriptor, on which picows sends small frames itself."""
+        if self.descriptor >= 0:
+            return self.descriptor
         return int(self.real.get_extra_info("socket").fileno())
 
     def setsockopt(self, *_option: object) -> None:
