@@ -52,6 +52,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "hub/settings.py": "config/test_load.py",
     "hub/ports.py": "hub/test_node.py",
     "sdk/tracing.py": "sdk/contract/test_tracing.py",
+    "sdk/link/options.py": "sdk/aio/test_link.py",
     "sdk/link/ports.py": "sdk/aio/test_fleet.py",
     "metrics/catalogue.py": "metrics/test_metrics.py",
     "metrics/collector.py": "metrics/test_metrics.py",

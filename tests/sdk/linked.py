@@ -9,6 +9,8 @@ from typing import Any
 from moorage.sdk import Moorage, use_moorage
 from moorage.sdk.aio.link import Link
 from moorage.sdk.link.connection_string import parse
+from moorage.sdk.link.options import LinkOptions
+from moorage.sdk.link.session import MAX_QUEUE_BYTES
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.v1 import Emit, To
 from tests.sdk.service_peer import TIMEOUT, ServicePeer
@@ -45,10 +47,13 @@ class Linked(Link):
     ears: Ears
 
 
-def link_to(connection_string: str, server_id: str = "", hub: str = "app", **options: Any) -> Linked:
+def link_to(
+    connection_string: str, server_id: str = "", hub: str = "app", *, max_queue_bytes: int = MAX_QUEUE_BYTES
+) -> Linked:
     """A link that is not open yet."""
+    options = LinkOptions(max_queue_bytes=max_queue_bytes)
     ears = Ears()
-    made = Linked(parse(connection_string), hub, server_id or uuid.uuid4().hex, ears, **options)
+    made = Linked(parse(connection_string), hub, server_id or uuid.uuid4().hex, ears, options)
     made.ears = ears
     return made
 

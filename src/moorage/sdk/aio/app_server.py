@@ -26,6 +26,7 @@ from moorage.sdk.exchange.calls import Call, flags_of
 from moorage.sdk.exchange.handover import HAND_OVER_SECONDS, HandedOver, check_revision, handed_over
 from moorage.sdk.exchange.inbox import Inbox
 from moorage.sdk.link.connection_string import check_hub, parse
+from moorage.sdk.link.options import LinkOptions
 from moorage.sdk.link.recovery import recovery_of, warn_if_refused
 from moorage.sdk.link.session import MAX_QUEUE_BYTES
 from moorage.sdk.link.terms import warn_of_large_messages
@@ -68,19 +69,11 @@ async def use_moorage(
     if not isinstance(sio, socketio.AsyncServer):
         raise UsageError(f"use_moorage takes a socketio.AsyncServer, not {type(sio).__name__}")
     check(sio, engine=Engine, manager=socketio.AsyncManager, server_id=server_id, function="use_moorage")
-    moorage = Moorage(
-        sio,
-        lambda inbox: Fleet(
-            where,
-            hub,
-            server_id or secrets.token_urlsafe(12),
-            inbox,
-            max_queue_bytes=max_queue_bytes,
-            emit_only=emit_only,
-            ssl_context=ssl_context,
-            recovery=recovery,
-        ),
+    options = LinkOptions(
+        max_queue_bytes=max_queue_bytes, emit_only=emit_only, ssl_context=ssl_context, recovery=recovery
     )
+    own_id = server_id or secrets.token_urlsafe(12)
+    moorage = Moorage(sio, lambda inbox: Fleet(where, hub, own_id, inbox, options))
     try:
         await moorage.link.start(wait=wait)
     except BaseException:

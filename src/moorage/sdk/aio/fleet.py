@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
@@ -18,10 +17,10 @@ from moorage.sdk.errors import MoorageError, QueueFull, SessionLost, UsageError
 from moorage.sdk.link.connection_string import ConnectionString
 from moorage.sdk.link.lost_nodes import LostNodes, all_again, fitting
 from moorage.sdk.link.merged import Merged
+from moorage.sdk.link.options import DEFAULTS, LinkOptions
 from moorage.sdk.link.planner import Aim, NodeView, Order, Planner, aim_of, inward, outward, slot_of
 from moorage.sdk.link.ports import FleetReceiver
-from moorage.sdk.link.recovery import OFF, Recovery
-from moorage.sdk.link.session import MAX_QUEUE_BYTES, Answers, Counts, End, Session, TakesPart, Waiter
+from moorage.sdk.link.session import Answers, Counts, End, Session, TakesPart, Waiter
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.v1 import FromApp, FromService, ServiceHello
 
@@ -84,31 +83,21 @@ class Fleet:
         hub: str,
         server_id: str,
         receiver: FleetReceiver,
-        *,
-        max_queue_bytes: int = MAX_QUEUE_BYTES,
-        emit_only: bool = False,
-        ssl_context: ssl.SSLContext | None = None,
-        recovery: Recovery = OFF,
+        options: LinkOptions = DEFAULTS,
     ) -> None:
         self.target = target
         self.hub = hub
         self.server_id = server_id
         self.receiver = receiver
-        self._options: dict[str, Any] = {
-            "max_queue_bytes": max_queue_bytes,
-            "emit_only": emit_only,
-            "ssl_context": ssl_context,
-            "instance": secrets.token_urlsafe(INSTANCE_BYTES),
-            "counts": (counts := Counts()),
-        }
-        self._counts = counts
+        self._options = options
+        self._instance = secrets.token_urlsafe(INSTANCE_BYTES)
+        self._counts = Counts()
         self._loop = asyncio.get_running_loop()
         self._planner = Planner()
         self._links: dict[int, NodeLink] = {}
         self._lost_nodes = LostNodes()
         self._failed: Exception | None = None
         self._held = self._was_down = False
-        self._recovery = recovery
         self._changed: asyncio.Future[None] | None = None
         """Set while `start` waits for the nodes to be covered."""
         link = self._add_link(self._planner.add()).link
@@ -125,10 +114,16 @@ class Fleet:
     def _add_link(self, view: NodeView) -> NodeLink:
         node_link = NodeLink(self, view)
         node_link.link = Link(
-            self.target, self.hub, self.server_id, node_link, owner=node_link, **self._options
+            self.target,
+            self.hub,
+            self.server_id,
+            node_link,
+            self._options,
+            instance=self._instance,
+            counts=self._counts,
+            owner=node_link,
         )
         node_link.link.session.heard_nodes = lambda frame: self._listed(node_link, frame)
-        node_link.link.session.recovery = self._recovery
         node_link.link.hold(self._held)
         node_link.link.patient = view.slot > 0
         self._links[view.slot] = node_link

@@ -2,7 +2,7 @@
 
 How to use it (everything on one event loop; nothing here is thread-safe):
 
-    link = Link(parse(connection_string), hub, server_id, receiver, max_queue_bytes=...)
+    link = Link(parse(connection_string), hub, server_id, receiver)
     await link.start()                       # raises LinkRefused, LinkUnavailable
     link.send(Packet(client, payload))       # one frame, in order; raises QueueFull, TooLarge, LinkClosed
     await link.drained()                     # back-pressure; raises what ended the link, if it ends
@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -29,9 +28,9 @@ from moorage.sdk.aio.websocket import LinkSocket
 from moorage.sdk.errors import LinkClosed, LinkError, LinkRefused, LinkUnavailable, MoorageError, QueueFull
 from moorage.sdk.link.backoff import Backoff
 from moorage.sdk.link.connection_string import ConnectionString
+from moorage.sdk.link.options import DEFAULTS, LinkOptions
 from moorage.sdk.link.ports import Owner, Receiver
 from moorage.sdk.link.session import (
-    MAX_QUEUE_BYTES,
     Answers,
     Counts,
     End,
@@ -67,10 +66,8 @@ class Link:
         hub: str,
         server_id: str,
         receiver: Receiver,
+        options: LinkOptions = DEFAULTS,
         *,
-        max_queue_bytes: int = MAX_QUEUE_BYTES,
-        emit_only: bool = False,
-        ssl_context: ssl.SSLContext | None = None,
         instance: str = "",
         counts: Counts | None = None,
         owner: Owner | None = None,
@@ -80,16 +77,17 @@ class Link:
         self.server_id = server_id
         self.session = Session(
             sdk=f"moorage-python/{__version__}",
-            max_queue_bytes=max_queue_bytes,
-            emit_only=emit_only,
+            max_queue_bytes=options.max_queue_bytes,
+            emit_only=options.emit_only,
             instance=instance or secrets.token_urlsafe(INSTANCE_BYTES),
             counts=counts,
         )
+        self.session.recovery = options.recovery
         self._owner = owner
         self.patient = False  # True if another link of this app server may have a session at the node
         self._wanted = ""  # the node that was dialled last; any if empty
         self._receiver = receiver
-        self._ssl = ssl_context
+        self._ssl = options.ssl_context
         self._loop = asyncio.get_running_loop()
         self._socket: LinkSocket | None = None
         self._dialler: asyncio.Task[None] | None = None

@@ -31,6 +31,7 @@ from moorage.sdk.exchange.answers import Acks, AppServer, FetchedSockets
 from moorage.sdk.exchange.calls import Call, flags_of
 from moorage.sdk.exchange.handover import HAND_OVER_SECONDS, HandedOver, check_revision, handed_over
 from moorage.sdk.link.connection_string import check_hub, parse
+from moorage.sdk.link.options import LinkOptions
 from moorage.sdk.link.recovery import recovery_of, warn_if_refused
 from moorage.sdk.link.session import MAX_QUEUE_BYTES
 from moorage.sdk.link.terms import warn_of_large_messages
@@ -106,18 +107,13 @@ def use_moorage_sync(
     check(sio, engine=Engine, manager=socketio.Manager, server_id=server_id, function="use_moorage_sync")
     if threads < 1:
         raise UsageError(f"threads must be 1 or more, not {threads}")
+    options = LinkOptions(
+        max_queue_bytes=max_queue_bytes, emit_only=emit_only, ssl_context=ssl_context, recovery=recovery
+    )
+    own_id = server_id or secrets.token_urlsafe(12)
     moorage = ThreadedMoorage(
         sio,
-        lambda inbox: ThreadedLink(
-            where,
-            hub,
-            server_id or secrets.token_urlsafe(12),
-            inbox,
-            max_queue_bytes=max_queue_bytes,
-            emit_only=emit_only,
-            ssl_context=ssl_context,
-            recovery=recovery,
-        ),
+        lambda inbox: ThreadedLink(where, hub, own_id, inbox, options),
         threads=threads,
         extra=extra,
         elsewhere=moved_to(where.endpoint, hub),

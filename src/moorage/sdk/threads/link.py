@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import threading
 import time
 from collections import deque
@@ -20,11 +19,10 @@ from moorage.sdk import errors
 from moorage.sdk.aio.fleet import Fleet
 from moorage.sdk.errors import MoorageError
 from moorage.sdk.link.connection_string import ConnectionString
+from moorage.sdk.link.options import DEFAULTS, LinkOptions
 from moorage.sdk.link.ports import FleetReceiver
-from moorage.sdk.link.recovery import OFF, Recovery
 from moorage.sdk.link.session import (
     CONGESTED_BYTES,
-    MAX_QUEUE_BYTES,
     Answers,
     End,
     TakesPart,
@@ -81,28 +79,14 @@ class ThreadedLink:
         hub: str,
         server_id: str,
         receiver: FleetReceiver,
-        *,
-        max_queue_bytes: int = MAX_QUEUE_BYTES,
-        emit_only: bool = False,
-        ssl_context: ssl.SSLContext | None = None,
-        recovery: Recovery = OFF,
+        options: LinkOptions = DEFAULTS,
     ) -> None:
         self.hub = hub
         self.server_id = server_id
-        self.max_queue_bytes = max_queue_bytes
+        self.max_queue_bytes = options.max_queue_bytes
         self.loop: asyncio.AbstractEventLoop
         """Set by `start`."""
-        self._make: Callable[[], Fleet] = partial(
-            Fleet,
-            target,
-            hub,
-            server_id,
-            receiver,
-            max_queue_bytes=max_queue_bytes,
-            emit_only=emit_only,
-            ssl_context=ssl_context,
-            recovery=recovery,
-        )
+        self._make: Callable[[], Fleet] = partial(Fleet, target, hub, server_id, receiver, options)
         self._link: Fleet | None = None
         self._queue: deque[tuple[Item, int, str]] = deque()
         """What to send, its estimated size, and the only session that may get it."""
