@@ -250,3 +250,24 @@ def test_a_socket_whose_rooms_never_settle(several: Several) -> None:
         take(Envelope("node-000", More(1, ("0~Lw~YQ",))))
     assert is_fresh(several, client, 1)
     assert several.refused(1) == {UNREACHED: 1}
+
+
+@pytest.mark.parametrize("heartbeats", [0, 3])
+def test_a_client_without_new_events_moves_on(several: Several, heartbeats: int) -> None:
+    """Its offset is one of the first node, even when the second one has forgotten what came from there."""
+    client = several.client(0)
+    several.nodes.submit(0, Send(HUB, ROOT, b'42["a",1]'))
+    several.nodes.settle()
+    client.lose()
+    several.come_back(client, 1)
+    for _ in range(heartbeats):
+        several.tick(25.0)
+        several.nodes.worlds[1].node.receive(client.connection, b"3")
+    client.lose()
+    several.come_back(client, 2)
+    assert several.refused(2) == {}
+    several.nodes.submit(0, Send(HUB, ROOT, b'42["a",2]'))
+    several.nodes.settle()
+    client.read()
+    assert [event[2] for event in client.events] == [2]
+    assert client.offset

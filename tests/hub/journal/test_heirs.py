@@ -221,6 +221,81 @@ def test_a_node_that_was_held_for_lost_is_lost(lost: Keeper, heir: Keeper) -> No
     assert [event[2] for event in client.events] == [2]
 
 
+def test_packets_that_other_nodes_had_sent_to_the_lost_one(lost: Keeper, heir: Keeper) -> None:
+    client, closed, left = lost.client(), lost.client(), lost.client()
+    names = [each.connection.id for each in (client, closed, left)]
+    heir.inherit(lost, settle=False)
+    for name, payload in zip(names, (b'42["a",1]', b"1", b"41"), strict=True):
+        heir.heirs.packet("lost", HUB, name, payload)
+    heir.heirs.packet("another", HUB, names[0], b'42["a",2]')
+    heir.heirs.handed_over("lost", HUB, INSTANCE, lost.number)
+    assert heir.heirs.inherited == 1
+    client.stage = heir
+    client.save(b"")
+    client.come_back()
+    assert [event[2] for event in client.events] == [1]
+
+
+def asks(heir: Keeper, *nodes: str) -> list[str]:
+    """Let these nodes be asked. Returns the lost nodes about which they are."""
+    asked: list[str] = []
+
+    def ask(node: str, heard: object) -> tuple[str, ...]:
+        asked.append(node)
+        return nodes
+
+    heir.heirs.ask = ask
+    return asked
+
+
+@pytest.mark.parametrize("fault", ["incomplete", "gone", "silent", ""])
+def test_other_nodes_tell_what_they_had_sent(lost: Keeper, heir: Keeper, fault: str) -> None:
+    lost.client()
+    asked = asks(heir, "x", "y")
+    heir.inherit(lost)
+    assert (asked, heir.heirs.waits("lost")) == (["lost"], True)
+    heir.heirs.told("lost", "x", complete=fault != "incomplete")
+    heir.heirs.told("lost", "stranger", complete=False)
+    heir.heirs.told("other", "x", complete=False)
+    assert heir.heirs.waits("lost")
+    if fault == "gone":
+        heir.heirs.gone("y")
+    elif fault == "silent":
+        heir.tick(HAND_OVER_SECONDS + 1)
+    else:
+        heir.heirs.told("lost", "y", complete=True)
+    assert not heir.heirs.waits("lost")
+    assert heir.heirs.inherited == (not fault)
+
+
+def test_other_nodes_are_asked_when_the_app_servers_of_some_hubs_do_not_come(lost: Keeper) -> None:
+    lost.client()
+    heir = Keeper()
+    recovery, heir.world.hub().recovery = heir.world.hub().recovery, None
+    asked = asks(heir, "x")
+    heir.heirs.expect("lost")
+    finished(heir.heirs.read("lost", Pages(lost.pages)))
+    assert not asked
+    assert recovery is not None
+    heir.world.hub().recovery = recovery
+    heir.heirs.begun(heir.world.hub(), recovery)
+    assert asked == ["lost"]
+    heir.heirs.told("lost", "x", complete=True)
+    heir.heirs.handed_over("lost", HUB, INSTANCE, lost.number)
+    assert heir.heirs.inherited == 1
+
+
+def test_a_socket_comes_from_another_node_meanwhile(lost: Keeper, heir: Keeper) -> None:
+    """What the lost node had is from before."""
+    client, other = lost.client(), lost.client()
+    heir.inherit(lost, settle=False)
+    heir.heirs.make_room(HUB, client.pid["/"])
+    heir.heirs.make_room(HUB, "unknown")
+    heir.heirs.make_room("another", other.pid["/"])
+    heir.heirs.handed_over("lost", HUB, INSTANCE, lost.number)
+    assert heir.heirs.inherited == 1
+
+
 def test_a_lost_nodes_log_is_released_with_its_last_socket(lost: Keeper, heir: Keeper) -> None:
     lost.client()
     lost.emit(ROOT, b'42["a",1]')
@@ -232,6 +307,35 @@ def test_a_lost_nodes_log_is_released_with_its_last_socket(lost: Keeper, heir: K
     heir.tick(1_000.0)
     gc.collect()
     assert estate() is None
+
+
+@pytest.mark.parametrize("news", [False, True])
+def test_a_lost_nodes_log_is_released_when_its_clients_have_had_it(
+    lost: Keeper, heir: Keeper, news: bool
+) -> None:
+    """Their offsets still count, though they may be those of the lost node."""
+    client = lost.client()
+    lost.emit(ROOT, b'42["a",1]')
+    heir.inherit(lost, settle=False)
+    estate = weakref.ref(heir.heirs.estate("lost", HUB) or lost)
+    heir.heirs.handed_over("lost", HUB, INSTANCE, lost.number)
+    client.stage = heir
+    client.save(b"")
+    client.come_back()
+    assert [event[2] for event in client.events] == [1]
+    heir.tick(20.0)
+    gc.collect()
+    assert isinstance(estate(), HubEstate), "the client may not have got it"
+    heir.tick(40.0)
+    gc.collect()
+    assert estate() is None
+    if news:
+        heir.emit(ROOT, b'42["b",2]')
+        client.read()
+    client.lose()
+    heir.emit(ROOT, b'42["c",3]')
+    client.come_back()
+    assert [event[2] for event in client.events] == [3]
 
 
 def test_many_lost_nodes(heir: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:

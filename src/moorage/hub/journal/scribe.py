@@ -182,6 +182,8 @@ class Scribe:
             track = tracks.get(pid)
             if track is not None:
                 self._describe(track, position, now, margin)
+                if track.carried is not None and not track.carried.entries and track.connection is not None:
+                    self._moved(track)
         del self._round[-many:]
 
     def sessions(self) -> None:
@@ -194,3 +196,4 @@ class Scribe:
         self.sessions()
         for track in tracks.values():
             self._describe(track, position, now, margin)
+            self._moved(track)

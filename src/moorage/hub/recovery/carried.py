@@ -56,6 +56,14 @@ class Carried:
                     Entry(position, self.now, self.namespace, event.payload, None, ack_id=ack_id)
                 )
 
+    def settled(self, position: int, epoch: str) -> Carried:
+        """What is left of it when the client has certainly had everything up to a position of this node's
+        log, `epoch`: that its offset may still be an old one."""
+        made = Carried(position, position, self.namespace, self.now)
+        former = [Segment(segment.epoch, segment.first, segment.last, ()) for segment in self._segments]
+        made.fill((*former, Segment(epoch, self.end, position, ())), {}, (), whole=self.whole)
+        return made
+
     def has_seen(self, entry: Entry) -> bool:
         """True if the emit was carried out at the node that the socket came from."""
         source, number = entry.source, entry.number

@@ -156,7 +156,7 @@ class Gifts:
         own = 0
         if carried is not None:
             own = carried.end
-            if offer.after < own:
+            if offer.after <= own:
                 offset = offer.asked.offset
                 place = None if offset is None else parse_offset(offset)
                 segments = carried.segments(offer.after, place, track.unacked)

@@ -3,6 +3,7 @@ parked, and the log of what they may have missed."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from itertools import islice
@@ -66,6 +67,8 @@ class Recovery(Generic[ConnectionT]):
         self._tracks: dict[str, Track[ConnectionT]] = {}
         self._private: dict[str, Track[ConnectionT]] = {}
         """By the socket's private room."""
+        self._back: deque[tuple[Track[ConnectionT], float, int]] = deque()
+        """Sockets from other nodes whose clients are back: since when, and the position of their return."""
         self._lent: dict[str, Track[ConnectionT]] = {}
         """Sockets that another node has taken, until it has stored them."""
         live: TrackedRooms[ConnectionT] = TrackedRooms(hub, self.change)
@@ -156,6 +159,8 @@ class Recovery(Generic[ConnectionT]):
         track.id = connection.id
         for sending in self._sendings:
             sending.replayed(connection)
+        if track.carried is not None:
+            self._back.append((track, self.now, self.log.position))
         if self.scribe is not None:
             self.scribe.back(track, self.log.position, self.now, self.margin)
 
@@ -429,6 +434,10 @@ class Recovery(Generic[ConnectionT]):
         self.log.trim(now)
         for track in tuple(islice(self.away.over(now), ENDED_AT_ONCE)):
             self.end(track)
+        while self._back and now - self._back[0][1] >= self.margin:
+            track, since, position = self._back.popleft()
+            if track.connection is not None and track.live_since == since:
+                track.settle(position, self.log.epoch)
         if self.scribe is not None:
             self.scribe.tick(self._tracks, self.log.position, now, self.margin)
 
