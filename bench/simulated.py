@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from moorage.cluster.directory import hash_of
-from moorage.cluster.membership import INTERVAL, LARGE, LONG_INTERVAL
+from moorage.cluster.members.membership import INTERVAL, LARGE, LONG_INTERVAL
 
 HUB: Final = "hub"
 

@@ -12,7 +12,7 @@ from random import Random
 from picows import WSMsgType
 
 from moorage.cluster.coverage import Coverage
-from moorage.cluster.membership import Member
+from moorage.cluster.members.membership import Member
 from moorage.cluster.memory import MemoryNetwork
 from moorage.cluster.router import Router
 from moorage.edge.moorage.sessions import Sessions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.cluster.coverage import COVER_SECONDS, Coverage
-from moorage.cluster.membership import LISTEN, Member
+from moorage.cluster.members.membership import LISTEN, Member
 from moorage.hub.hub import AppServer, Guest
 from moorage.wire.cluster.messages import VERSION, Alive
 from moorage.wire.commands import EVERYONE, JoinGroups, Send, TellServers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moorage.cluster.coverage import Coverage
-from moorage.cluster.membership import Member
+from moorage.cluster.members.membership import Member
 from moorage.cluster.router import GRACE, WAIT
 from moorage.hub.hub import AppServer, Connection
 from moorage.wire.cluster.messages import VERSION, Alive

@@ -294,3 +294,23 @@ async def test_regions_go_on_alone_without_gateways_and_join_again(
     await world.us.sio.emit("together")
     for client in world.clients.values():
         assert await client.next() == ("together",)
+
+
+async def test_a_gateway_that_fails_in_one_direction(
+    world: World, network: Gateways, processes: dict[str, MoorageProcess]
+) -> None:
+    # Everything from the region arrives, and nothing gets there.
+    network.ways["us"].silent = True
+    try:
+        expected = {"eu-1": 3, "eu-2": 3, "us-1": 1, "ap-1": 3}
+        await eventually(lambda: {name: nodes_of(each) for name, each in processes.items()} == expected)
+    finally:
+        network.heal()
+    await eventually(lambda: [nodes_of(each) for each in processes.values()] == [4] * 4)
+    if not world.clients["ap-1"].sio.connected:
+        # The app server that it had was in the other region.
+        await world.connect("ap-1")
+    await world.known()
+    await world.us.sio.emit("together")
+    for client in world.clients.values():
+        assert await client.next() == ("together",)

@@ -19,7 +19,7 @@ from typing import Any
 import jwt
 import pytest
 
-from moorage.cluster.membership import SILENCE
+from moorage.cluster.members.membership import SILENCE
 from tests.support.nats_server import NatsServer
 from tests.support.service import ROOT, MoorageProcess
 

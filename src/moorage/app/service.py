@@ -34,7 +34,7 @@ from moorage.auth import AccessKeys
 from moorage.cluster.coverage import Coverage
 from moorage.cluster.forwarding import listing
 from moorage.cluster.local import LocalBroker
-from moorage.cluster.membership import Member
+from moorage.cluster.members.membership import Member
 from moorage.cluster.nats.broker import NatsBroker
 from moorage.cluster.ports import Join
 from moorage.cluster.router import Router

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from moorage.cluster.assignment import Assignment
 from moorage.cluster.homes import Instance, Via
-from moorage.cluster.membership import Member
+from moorage.cluster.members.membership import Member
 from moorage.cluster.router import Router
 from moorage.hub.hub import AppServer, Hub
 from moorage.hub.node import Node

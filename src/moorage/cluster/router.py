@@ -19,7 +19,7 @@ from moorage.cluster.directory import Directory
 from moorage.cluster.forwarding.gathered import Gathered
 from moorage.cluster.forwarding.pairs import Forwarding
 from moorage.cluster.homes import Instances, Via
-from moorage.cluster.membership import MAX_NODES, Membership
+from moorage.cluster.members.membership import MAX_NODES, Membership
 from moorage.cluster.ports import Broker
 from moorage.cluster.recovery.part import ClusterRecovery
 from moorage.cluster.requests import Request
@@ -108,7 +108,7 @@ class Router:
     ) -> None:
         """Announce this node as `own` describes it. From now on, heartbeats decide who is on the list.
         `describe` adds to a heartbeat what changes while the node runs."""
-        self.membership = Membership(own, self, describe)
+        self.membership = Membership(self._own, own, self, describe)
         self.membership.start(self._node.clock())
 
     def stop(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from moorage.cluster.homes import Via
-from moorage.cluster.membership import INTERVAL, SILENCE
+from moorage.cluster.members.membership import INTERVAL, SILENCE
 from moorage.cluster.recovery import losses
 from moorage.cluster.recovery.losses import ABSENT_SECONDS, MAX_SENT, Sent
 from moorage.cluster.streams import streams
@@ -15,7 +15,7 @@ from moorage.wire.commands import EVERYONE, Invoke, JoinGroups, LeaveGroups, Sel
 from moorage.wire.filters.compiled import Filter
 from moorage.wire.groups import room_group
 from moorage.wire.reasons import EVENTS_LOST, TRANSPORT_LOST
-from tests.cluster.test_membership import Joined
+from tests.cluster.members.test_membership import Joined
 from tests.hub.fakes import HUB
 from tests.hub.recovery.stage import ROOT, Returning, Stage, refused, room
 

@@ -175,10 +175,25 @@ def test_a_message_of_another_form_is_refused(value: object) -> None:
 
 
 def test_a_heartbeat_of_another_version_is_read() -> None:
-    beat = [105, "node", False, [2, 3], "r", "http://a:1", 7, "ready", "9.0", 5.0, 1.0, "new", {"a": 1}]
+    beat = [
+        105,
+        "node",
+        False,
+        [2, 3],
+        "r",
+        "http://a:1",
+        7,
+        "ready",
+        "9.0",
+        5.0,
+        1.0,
+        ["n2"],
+        "new",
+        {"a": 1},
+    ]
     later = decode(_pack(["n1", beat, 0])).body
-    assert later == Alive("node", False, (2, 3), "r", "http://a:1", 7, "ready", "9.0", 5.0, 1.0)
-    assert decode(_pack(["n1", [105, "node"]])).body == Alive("node", version=(1, 3))
+    assert later == Alive("node", False, (2, 3), "r", "http://a:1", 7, "ready", "9.0", 5.0, 1.0, ("n2",))
+    assert decode(_pack(["n1", [105, "node"]])).body == Alive("node", version=(1, 4))
 
 
 def test_deeply_nested_arrays_are_refused() -> None:

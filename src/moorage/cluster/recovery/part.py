@@ -7,7 +7,7 @@ from typing import Final, Protocol, get_args
 
 from moorage.cluster.directory import Directory
 from moorage.cluster.homes import Instances, Via
-from moorage.cluster.membership import Membership
+from moorage.cluster.members.membership import Membership
 from moorage.cluster.recovery.barrier import Barrier
 from moorage.cluster.recovery.fetches import Fetches
 from moorage.cluster.recovery.late import LateEmits

@@ -103,9 +103,11 @@ class Sockets(Fields, tag=104):
     rows: tuple[Socket, ...]
 
 
-VERSION: Final = (1, 3)
+VERSION: Final = (1, 4)
 """Version of this form. Nodes whose first numbers differ do not work together. The second number grows with
 each addition that older nodes ignore."""
+MAX_SILENT: Final = 100
+"""Most nodes that a heartbeat names as silent."""
 
 
 class Alive(Fields, tag=105):
@@ -127,6 +129,10 @@ class Alive(Fields, tag=105):
     """The time of the node when it sent this, in seconds; 0 from an older node."""
     interval: Annotated[float, msgspec.Meta(ge=0, le=3)] = 0.0
     """Seconds until its next heartbeat, at most; 0 from an older node, which sends one each second."""
+    silent: Annotated[
+        tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=MAX_SILENT)
+    ] = ()
+    """Incarnations of nodes that it does not hear any more."""
 
 
 class Goodbye(Fields, tag=106):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from moorage.cluster.membership import (
+from moorage.cluster.members.membership import (
     INTERVAL,
     LARGE,
     LISTEN,
@@ -54,7 +54,7 @@ def nodes() -> Recorder:
 
 @pytest.fixture
 def membership(nodes: Recorder) -> Membership:
-    made = Membership(OWN, nodes)
+    made = Membership("own", OWN, nodes)
     made.start(100.0)
     nodes.sent.clear()
     return made
@@ -68,7 +68,7 @@ def pass_time(membership: Membership, since: float, until: float) -> None:
 
 
 def test_a_new_node_asks_the_others_to_answer_at_once(nodes: Recorder) -> None:
-    Membership(OWN, nodes).start(0.0)
+    Membership("own", OWN, nodes).start(0.0)
     assert nodes.sent == [replace(OWN, new=True)]
 
 

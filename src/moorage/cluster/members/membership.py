@@ -1,6 +1,6 @@
 """Which nodes are there. Every node sends a heartbeat to all others each second, and in a large cluster every
 three seconds. A node that is silent for the time of three is taken off the list, and so is one that says
-goodbye, at once. Time is an argument.
+goodbye, at once, and one that does not hear this node (`hearing`). Time is an argument.
 
 Two nodes may have the same name: only the incarnation identifies a node. A line in the log tells of it,
 because people could confuse them.
@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, Protocol
 from msgspec.structs import replace
 
 from moorage import logs
+from moorage.cluster.members.hearing import Hearing
 from moorage.wire.cluster.messages import VERSION, Alive, Goodbye
 
 INTERVAL: Final = 1.0
@@ -60,14 +61,19 @@ class List(Protocol):
 
 
 class Membership:
-    """Keeps the list of one node. `own` is the heartbeat of this node, which describes it. `describe` adds
-    what changes while the node runs."""
+    """Keeps the list of the node with this incarnation. `own` is its heartbeat, which describes it.
+    `describe` adds what changes while the node runs."""
 
     def __init__(
-        self, own: Alive, nodes: List, describe: Callable[[Alive], Alive] = lambda beat: beat
+        self,
+        incarnation: str,
+        own: Alive,
+        nodes: List,
+        describe: Callable[[Alive], Alive] = lambda beat: beat,
     ) -> None:
         self._own = own
         self._nodes = nodes
+        self._hearing = Hearing(incarnation)
         self._members: dict[str, Member] = {}
         self._refused: set[str] = set()
         """Nodes that cannot be on the list, each of which has had its line in the log."""
@@ -132,7 +138,15 @@ class Membership:
         """A heartbeat arrived."""
         if self._started is None:
             return
+        if self._hearing.heard(incarnation):
+            # It should not have to wait for the next heartbeat until it learns that this node hears it.
+            self._next = now
         is_known = incarnation in self._heard
+        if is_known and self._hearing.is_deaf(incarnation, beat.silent, now):
+            self._lose(incarnation, "it does not hear this node")
+            return
+        if not is_known and self._hearing.names_this(beat.silent):
+            return
         if not is_known and (beat.version[0] != VERSION[0] or len(self._heard) >= MAX_NODES):
             self._refuse(incarnation, beat)
             return
@@ -183,12 +197,11 @@ class Membership:
         if member is not None:
             log.info("node left", name=member.name, incarnation=incarnation, nodes=self.count)
 
-    def _lose(self, incarnation: str) -> None:
-        """A node has been silent for too long."""
+    def _lose(self, incarnation: str, why: str) -> None:
         member = self._remove(incarnation)
         if member is not None:
             log.warning(
-                "node lost: it sends no heartbeats",
+                f"node lost: {why}",
                 name=member.name,
                 incarnation=incarnation,
                 nodes=self.count,
@@ -196,6 +209,7 @@ class Membership:
 
     def _remove(self, incarnation: str) -> Member | None:
         self._last.pop(incarnation, None)
+        self._hearing.forget(incarnation)
         if self._heard.pop(incarnation, None) is None:
             return None
         member = self._members.pop(incarnation)
@@ -212,7 +226,8 @@ class Membership:
             # This process stood still. What the others sent meanwhile is not read yet, so it judges nobody.
             self._heard = {node: heard + slept for node, heard in self._heard.items()}
         for node in [node for node, heard in self._heard.items() if now - heard >= self._silence(node)]:
-            self._lose(node)
+            self._hearing.lost(node, now)
+            self._lose(node, "it sends no heartbeats")
         if self.listened is None and self.has_listened(now):
             self.listened = now
         if now >= self._next:
@@ -227,5 +242,5 @@ class Membership:
         self._slow = self._slow + 1 if large else 0
         # Messages may be lost, so the others are told several times before it matters.
         self._next = now + (LONG_INTERVAL if self._slow > MISSED else INTERVAL)
-        interval = LONG_INTERVAL if large else INTERVAL
-        self._nodes.beat(replace(self._describe(self._own), new=new, interval=interval))
+        interval, silent = LONG_INTERVAL if large else INTERVAL, self._hearing.silent(now)
+        self._nodes.beat(replace(self._describe(self._own), new=new, interval=interval, silent=silent))

@@ -1,0 +1,1 @@
+"""Which other nodes there are."""
