@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -74,6 +75,21 @@ def test_a_cast_leaves_the_node_after_local_delivery() -> None:
     with pytest.raises(PeerError):
         world.send(client, b"b!")
     assert len(cluster.casts) == 2
+
+
+def test_an_emit_is_ignored_if_nobody_here_takes_note_of_it() -> None:
+    world = World()
+    world.server()
+    node, client = world.node, world.client("/")
+    room, other = room_group("/", "r"), room_group("/", "s")
+    world.join(client, "r")
+    assert not node.ignores(world.hub(), room)
+    assert node.ignores(world.hub(), other)
+    traced = node.handlers[Send]
+    node.handlers[Send] = partial(traced)
+    assert not node.ignores(world.hub(), other), "a watched room shows emits that reach nobody"
+    node.handlers[Send] = traced
+    assert node.ignores(world.hub(), other)
 
 
 def test_an_emit_has_one_identity_at_all_nodes() -> None:

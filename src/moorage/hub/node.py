@@ -157,6 +157,16 @@ class Node(Clients):
             raise UsageError(f"{type(command).__name__} needs somewhere to send its answers")
         return self.askers[type(command)](self, hub, command, answers)
 
+    def ignores(self, hub: Hub, group: str) -> bool:
+        """True if an emit to `group` has no effect on this node: the group has no members here, and neither
+        recovery nor a trace takes note of emits."""
+        return (
+            not hub.directory.rooms.members(group)
+            and hub.recovery is None
+            and self.keeping is None
+            and self.handlers[Send] is execute.HANDLERS[Send]
+        )
+
     def send(self, connection: Connection, payload: bytes) -> Job[None] | None:
         """`submit` of a `SendToConnection` whose client the caller has looked up already. Such a client is
         on this node, so nothing leaves it. Raises `PeerError` for a payload that cannot be encoded."""

@@ -17,7 +17,7 @@ from moorage.wire.moorage.coverage import NodeRow
 from moorage.wire.reasons import APP_LOST, LINK_SESSION_OVER
 from tests.edge.moorage.rig import App, Rig
 from tests.hub.connections.test_guests import RecordingOwner
-from tests.hub.fakes import HUB, LEAST, RecordingAnswers, RecordingCluster, RecordingLink
+from tests.hub.fakes import HUB, LEAST, RecordingAnswers, RecordingCluster, RecordingLink, heard
 
 
 class Elsewhere:
@@ -195,6 +195,22 @@ def test_commands_of_the_home_are_forwarded_and_others_are_not(app: App, cluster
     assert [reach.nodes for reach in cluster.reached] == [{"n0"}, None]
     assert len(cluster.reached[0].sent) == 2
     assert cluster.number == 11
+
+
+def test_only_the_home_looks_at_an_emit_to_a_room_without_members_here(app: App, cluster: Cluster) -> None:
+    """It also refuses what cannot be carried out. Other nodes spend no time on it."""
+    number, client = app.client("/")
+    bad = v1.Emit(0, v1.To("/", ("r",)), 0, b"41", 9)
+    app.say(cover(1, "n0", "n1"), bad)
+    assert (app.heard(v1.Failed), cluster.number) == ([], 9)
+    app.say(cover(2, "n0", "n1", home=True), bad)
+    assert [frame.reason for frame in app.heard(v1.Failed)] == ["api-bad-payload"]
+    app.say(cover(3, "n0", "n1"), v1.Enter(1, number, "/", ("r",)), bad)
+    assert len(app.heard(v1.Failed)) == 1
+    app.say(
+        v1.Emit(0, v1.To("/", ("r",)), 0, b'42["x"]', 10), v1.Emit(2, v1.To("/", ("s",)), 0, b'42["x"]', 11)
+    )
+    assert (heard(client)[-1], app.heard(v1.Done)[-1]) == (b'42["x"]', v1.Done(2, 0))
 
 
 def test_the_home_marks_what_is_new_and_lets_go_of_what_is_not_covered(app: App, cluster: Cluster) -> None:

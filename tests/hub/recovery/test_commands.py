@@ -35,6 +35,13 @@ def stage() -> Stage:
     return Stage()
 
 
+def test_no_emit_is_ignored_where_sockets_may_be_parked(stage: Stage) -> None:
+    client = stage.client("/")
+    stage.world.join(client.connection, "first")
+    client.lose()
+    assert not stage.world.node.ignores(stage.world.hub(), room_group("/", "first"))
+
+
 def test_groups_of_parked_sockets_change(stage: Stage) -> None:
     world = stage.world
     client = stage.client("/", "/ns")

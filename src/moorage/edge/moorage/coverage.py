@@ -172,6 +172,12 @@ class Coverage:
             self._beyond.number = number
         return handle(frame)
 
+    @property
+    def forwards(self) -> bool:
+        """True if this session's commands may go to other nodes. Otherwise the home forwards them, and tells
+        the app server if they cannot be carried out."""
+        return self._carried is None or self._is_home
+
     def only_forward(
         self, command: Command, reply: Reply, about: Any = None, answers: Answers[Any] | None = None
     ) -> None:

@@ -270,7 +270,15 @@ class Dispatcher:
     # -- emits and questions --------------------------------------------------------------------
 
     def _emit(self, frame: v1.Emit) -> Job[None] | None:
-        return self._selected(frame, self._send, flags=frame.flags)
+        return None if self._is_ignored(frame) else self._selected(frame, self._send, flags=frame.flags)
+
+    def _is_ignored(self, emit: v1.Emit) -> bool:
+        """True if an emit has no effect. Most nodes have no member of a small room, but get the emits to it
+        all the same."""
+        to, coverage = emit.to, self.coverage
+        if coverage is None or coverage.forwards or len(to.rooms) != 1 or emit.ref:
+            return False
+        return self._node.ignores(self._server.hub, *groups_of(to.namespace, to.rooms))
 
     def _send(self, frame: v1.Emit, to: Selection, _groups: tuple[str, ...]) -> Job[None] | None:
         app, volatile = self._server.app, bool(frame.flags & v1.VOLATILE)
