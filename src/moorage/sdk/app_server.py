@@ -1,4 +1,4 @@
-"""What `Moorage` and `ThreadedMoorage` share: their names, listeners and checks. No I/O."""
+"""The parts that `Moorage` and `ThreadedMoorage` share: names, listeners and checks. No I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from moorage.sdk.supported import check_version, warn_of_origins
 
 EVENTS: Final = ("link_lost", "link_restored", "link_failed", "session_lost", "draining", "error")
 HANDLER_SECONDS: Final = 5.0
-"""How long `close` waits for disconnect handlers."""
+"""Seconds for which `close` waits for disconnect handlers."""
 
 ListenerT = TypeVar("ListenerT", bound=Callable[..., Any])
 
@@ -57,7 +57,7 @@ class AppServerBase:
 
     @property
     def up(self) -> bool:
-        """The link is up now. While it is down emits are queued and requests wait."""
+        """True while the link is up. While it is down, emits are queued and requests wait."""
         return bool(self.link.up)
 
     @property
@@ -89,9 +89,9 @@ class AppServerBase:
         return listener
 
     def on_server_event(self, event: str, *, namespace: str = "/") -> Callable[[HandlerT], HandlerT]:
-        """Decorator: handles an event of other app servers. The handler gets the event's arguments. What it
-        returns is the answer; a tuple is several values. With `use_moorage` it may be a coroutine
-        function."""
+        """Decorator for a handler of an event of other app servers. The handler gets the event's arguments,
+        and its return value is the answer; a tuple is several values. With `use_moorage` the handler may be a
+        coroutine function."""
 
         def register(handler: HandlerT) -> HandlerT:
             self._server_events.add(namespace, event, handler)

@@ -35,7 +35,7 @@ __all__ = [
 
 
 class NotSerialisable(UsageError, TypeError):
-    """A value that cannot be sent. `path` says where it stands, as in `args[1].user.born`."""
+    """A value cannot be sent. `path` is its place, such as `args[1].user.born`."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
@@ -47,12 +47,12 @@ class TooLarge(UsageError):
 
 
 class LinkError(MoorageError):
-    """Base of what goes wrong between this process and the service."""
+    """Base class of errors between this process and the service."""
 
 
 class LinkRefused(LinkError):
-    """The service refused the link, and will again. `reason` and `number` as in the catalogue of
-    reasons; "" and 0 where it was not Moorage that answered."""
+    """The service refused the link, and will refuse it again. `reason` and `number` are those of the
+    catalogue of reasons; "" and 0 if the answer did not come from Moorage."""
 
     def __init__(self, message: str, *, reason: str = "", number: int = 0) -> None:
         super().__init__(message)
@@ -73,8 +73,8 @@ class QueueFull(LinkError):
 
 
 class SessionLost(LinkError):
-    """The link was down for longer than the service's grace time, or the service was restarted.
-    Whether what was asked has been done is not known."""
+    """The link was down for longer than the service's grace time, or the service was restarted. The request
+    may or may not have been carried out."""
 
 
 class RequestFailed(LinkError):

@@ -51,8 +51,8 @@ class Codec:
 
     @property
     def plain(self) -> bool:
-        """The packet class and its JSON module are the library's own. Asked each time: the module is
-        a class attribute that another server of the process may set."""
+        """True if the packet class and its JSON module are the library's own. Checked each time, because the
+        module is a class attribute that another server of the process may set."""
         return self.packet_class is socketio.packet.Packet and self.packet_class.json is engineio.json
 
     def event(self, namespace: str, data: list[Any], ack_id: int | None = None) -> bytes:
@@ -90,7 +90,7 @@ class Codec:
             raise explain(data, first=1 if kind == EVENT else 0, error=error) from None
 
     def loads(self, text: bytes | memoryview) -> Any:
-        """JSON of a peer. Raises `ValueError` for what is none."""
+        """Decode JSON of a peer. Raises `ValueError` for anything else."""
         if self.plain:
             try:
                 # msgspec and not orjson: it keeps integers above 64 bits exact.
@@ -118,7 +118,7 @@ class Codec:
 
 
 def has_binary(value: Any) -> bool:
-    """There are bytes somewhere in lists and dicts, where python-socketio looks for them."""
+    """True if there are bytes somewhere in lists and dicts, where python-socketio looks for them."""
     if isinstance(value, (str, int, float)) or value is None:
         return False
     if isinstance(value, (bytes, bytearray)):
@@ -149,7 +149,7 @@ def binary(attachment: bytes) -> bytes:
 
 
 def explain(data: list[Any], *, first: int, error: BaseException | None = None) -> NotSerialisable:
-    """Which of `data` cannot be sent. `first` is where the arguments begin."""
+    """The error for the value in `data` that cannot be sent. `first` is the index of the first argument."""
     for index, value in enumerate(data):
         where = f"args[{index - first}]" if index >= first else "the event's name"
         found = fault(value, where)

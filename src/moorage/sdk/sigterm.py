@@ -11,9 +11,9 @@ from moorage.sdk.errors import UsageError
 
 
 class DelayedSigterm:
-    """At the first SIGTERM `begin` is called, in the main thread. It calls `pass_on` in the end, from any
-    thread; then the process gets the signal again, and what handled it before does. So it does with a second
-    SIGTERM meanwhile. Raises `UsageError` outside the main thread."""
+    """Calls `begin` at the first SIGTERM, in the main thread. `begin` calls `pass_on` at its end, from any
+    thread; then the process gets the signal again, and the former handler runs. A second SIGTERM before that
+    goes to the former handler at once. Raises `UsageError` outside the main thread."""
 
     def __init__(self, begin: Callable[[], object]) -> None:
         self._begin = begin
@@ -33,5 +33,5 @@ class DelayedSigterm:
             signal.signal(signal.SIGTERM, self._former)
 
     def pass_on(self) -> None:
-        """What was to be done is done."""
+        """The work is done: pass the signal on."""
         os.kill(os.getpid(), signal.SIGTERM)

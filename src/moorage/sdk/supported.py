@@ -9,7 +9,7 @@ from typing import Any, Final
 from moorage.wire.errors import UsageError
 
 OLDEST: Final = (5, 18)
-"""The oldest release of python-socketio that is tested; every later 5.x is supported."""
+"""The oldest release of python-socketio that is tested. Every later 5.x is supported."""
 
 _NEEDED: Final = {"orjson": "orjson", "picows": "picows", "msgspec": "msgspec", "socketio": "python-socketio"}
 """Modules, and the packages that contain them."""

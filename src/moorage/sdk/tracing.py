@@ -13,7 +13,7 @@ from moorage.wire.moorage.v1 import Trace, Traced
 
 SCOPE: Final = "moorage"
 MAX_NAME: Final = 128
-"""Characters of an event's name that a span has."""
+"""Maximum characters of an event's name in a span."""
 
 
 def can_trace() -> bool:
@@ -25,7 +25,8 @@ def can_trace() -> bool:
 
 
 class HandlerSpan:
-    """The span of the handler of one event. `answer` takes the frame that tells the service of its end."""
+    """The span of the handler of one event. `answer` takes the frame that tells the service that the handler
+    has ended."""
 
     __slots__ = ("_answer", "_context", "_ref", "_span")
 
@@ -60,8 +61,8 @@ class HandlerSpan:
         self._context = api.set_span_in_context(self._span)
 
     def enter(self) -> Any:
-        """Make it the current span of the code that runs next, in this task or thread. Give what is returned
-        to `leave`."""
+        """Make it the current span of the code that runs next, in this task or thread. Pass the returned
+        value to `leave`."""
         from opentelemetry import context  # noqa: PLC0415
 
         return context.attach(self._context)

@@ -50,18 +50,19 @@ async def use_moorage(
     ssl_context: ssl.SSLContext | None = None,
     connection_state_recovery: Mapping[str, Any] | None = None,
 ) -> Moorage:
-    """Hand the clients of `sio`, a `socketio.AsyncServer`, to Moorage; returns once the link is up.
+    """Hand the clients of `sio`, a `socketio.AsyncServer`, to Moorage. Returns once the link is up.
 
-    Handlers may be registered before or after. `hub` and `connection_string` say whose clients, and where the
-    service is. `server_id` must be unique among the hub's app servers; left out, it is random, which is
-    right. `max_queue_bytes` may wait for the service before emits raise `QueueFull`. `wait`: keep trying
-    while no service answers, instead of raising. `emit_only`: a worker or a script that only emits; it never
-    gets clients. `ssl_context` for an https endpoint whose authority this machine does not know.
-    `connection_state_recovery`: clients whose connection is lost come back to their sockets. A dict with
-    `max_disconnection_duration` (seconds, 120) and `quiet` (False): docs/howto/recover-connections.md.
+    Handlers may be registered before or after. `hub` is the hub whose clients this app server gets, and
+    `connection_string` names the service. `server_id` must be unique among the hub's app servers; by default
+    it is random. When `max_queue_bytes` wait for the service, emits raise `QueueFull`. With `wait`, the call
+    tries again while no service answers, instead of raising. An app server with `emit_only`, such as a worker
+    or a script, never gets clients. `ssl_context` is for an https endpoint whose authority this machine does
+    not know. With `connection_state_recovery`, clients that lose their connection come back to their sockets.
+    It is a dict with `max_disconnection_duration` (seconds, 120) and `quiet` (False):
+    docs/howto/recover-connections.md.
 
     Raises `UsageError` for arguments that cannot work, `LinkRefused` and `LinkUnavailable` with a message
-    that names cause and fix. After that the link comes back by itself; see `Moorage.on`."""
+    that names cause and fix. After that the link reconnects by itself; see `Moorage.on`."""
     where, recovery = parse(connection_string), recovery_of(connection_state_recovery)
     check_hub(hub)
     if isinstance(sio, socketio.Server):
@@ -126,15 +127,15 @@ class Moorage(AppServerBase):
                 task.add_done_callback(self._tasks.discard)
 
     async def hand_over(self) -> HandedOver:
-        """Give all clients to other app servers of the hub. They stay connected and notice nothing; there,
-        `connect` handlers run, with `moorage.handed_over` in the environment. Returns when all have left, or
-        could not. This app server gets no new clients from now on. Raises `UsageError` if the service is too
-        old, and what ends the link."""
+        """Give all clients to other app servers of the hub. They stay connected and notice nothing. The
+        `connect` handlers of the other app servers run, with `moorage.handed_over` in the environment.
+        Returns when all clients have left, or could not. This app server gets no new clients from now on.
+        Raises `UsageError` if the service is too old, and the error that ends the link."""
         check_revision(self.link.hello.revision)
         return handed_over(await self.link.request(HandOver, timeout=HAND_OVER_SECONDS))
 
     def hand_over_on_sigterm(self) -> None:
-        """From now on, `hand_over` comes at a SIGTERM, before what the signal does otherwise. Raises
+        """Call `hand_over` at a SIGTERM from now on, before the signal does what it does otherwise. Raises
         `UsageError` outside the main thread."""
         loop = asyncio.get_running_loop()
 
@@ -154,9 +155,9 @@ class Moorage(AppServerBase):
         sigterm = DelayedSigterm(lambda: loop.call_soon_threadsafe(begin))
 
     async def close(self, drain: float = 0.0) -> None:
-        """Leave the hub. `drain`: seconds for which it takes no new clients and the present ones may
-        leave by themselves. Then the service closes them, and they reconnect to other app servers.
-        Disconnect handlers have run, or had 5 seconds, when this returns. Idempotent."""
+        """Leave the hub. For `drain` seconds this app server gets no new clients, and the present ones may
+        leave by themselves. Then the service closes them, and they reconnect to other app servers. When this
+        returns, the disconnect handlers have run, or had 5 seconds. Idempotent."""
         if not self.link.closed:
             await self.link.drain(drain, lambda: not self._engine.by_number)
         deadline = asyncio.get_running_loop().time() + HANDLER_SECONDS
@@ -171,7 +172,7 @@ class Moorage(AppServerBase):
         self.detach()
 
     async def _settled(self, deadline: float) -> bool:
-        """No clients, and their handlers have run."""
+        """Wait until there are no clients and their handlers have run. Returns False at the deadline."""
         self._dispatcher.all_gone()
         try:
             async with asyncio.timeout_at(deadline):
@@ -204,8 +205,8 @@ class Moorage(AppServerBase):
         volatile: bool = False,
         local: bool = False,
     ) -> None:
-        """As `sio.emit`. `volatile`: leaves out sockets that cannot take it at once, all of them while
-        the link is down. `local`: only sockets of this app server."""
+        """Emit, as `sio.emit` does. `volatile` leaves out sockets that cannot take the event at once, and all
+        sockets while the link is down. `local` reaches only the sockets of this app server."""
         flags = flags_of(volatile=volatile, local=local)
         await self._manager.emit(event, data, namespace, room=to, skip_sid=skip, flags=flags)
 
@@ -225,31 +226,31 @@ class Moorage(AppServerBase):
     async def fetch_sockets(
         self, room: Any = None, *, namespace: str = "/", skip: Any = None, timeout: float = 5.0
     ) -> FetchedSockets:
-        """Which sockets there are. Ids, rooms and handshakes come from the service; their `data` from
-        the app servers, as far as these answer in time (see `missing`)."""
+        """List sockets. The service knows their ids, rooms and handshakes. Their `data` comes from the app
+        servers, unless these do not answer in time (see `missing`)."""
         return await self._do(self._calls.fetch_sockets(room, namespace, skip, timeout))
 
     async def sockets_join(
         self, rooms: Any, *, to: Any = None, namespace: str = "/", skip: Any = None
     ) -> int:
-        """All these sockets enter `rooms` (one or several); how many there were."""
+        """Put sockets into `rooms` (one or several). Returns the number of these sockets."""
         return (await self._manager.request(self._calls.join(rooms, to, namespace, skip))).count
 
     async def sockets_leave(
         self, rooms: Any, *, to: Any = None, namespace: str = "/", skip: Any = None
     ) -> int:
-        """All these sockets leave `rooms`; how many there were."""
+        """Take sockets out of `rooms`. Returns the number of these sockets."""
         return (await self._manager.request(self._calls.leave(rooms, to, namespace, skip))).count
 
     async def disconnect_sockets(
         self, *, to: Any = None, namespace: str = "/", skip: Any = None, close: bool = False
     ) -> int:
-        """All these sockets leave the namespace; `close` ends their connections as well. How many there
-        were."""
+        """Take sockets out of the namespace; `close` ends their connections as well. Returns the number of
+        these sockets."""
         return (await self._manager.request(self._calls.disconnect(to, namespace, skip, close))).count
 
     async def server_side_emit(self, event: str, *args: Any, namespace: str = "/") -> None:
-        """An event for all other app servers of the hub; see `on_server_event`."""
+        """Send an event to all other app servers of the hub; see `on_server_event`."""
         self.link.send(self._calls.tell(event, args, namespace))
         if self.link.congested:
             await self.link.drained()
@@ -257,11 +258,11 @@ class Moorage(AppServerBase):
     async def server_side_emit_with_ack(
         self, event: str, *args: Any, namespace: str = "/", timeout: float = 5.0
     ) -> Acks:
-        """The same, and wait until all have answered or the time is over."""
+        """Send an event to all other app servers, and wait until all have answered or the time is over."""
         return await self._do(self._calls.tell_with_acks(event, args, namespace, timeout))
 
     async def servers(self) -> list[AppServer]:
-        """The hub's app servers, this one among them."""
+        """List the hub's app servers, including this one."""
         return await self._do(self._calls.servers())
 
 

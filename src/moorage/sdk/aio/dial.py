@@ -1,4 +1,4 @@
-"""Opens the WebSocket of a link, or says why there is none."""
+"""Opens the WebSocket of a link, or finds out why that is not possible."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def dial(
     node: str = "",
     ssl_context: ssl.SSLContext | None = None,
 ) -> WSTransport:
-    """An open WebSocket under a new listener, to a certain node if one is named. Raises `LinkRefused` or
+    """Open a WebSocket under a new listener, to node `node` if one is named. Raises `LinkRefused` or
     `LinkUnavailable`."""
     url = target.link_url(hub, node)
     headers = {
@@ -127,7 +127,7 @@ def _refusal(status: int, headers: Mapping[str, str], body: bytes, sent: _Reques
 
 
 def _ask(sent: _Request) -> tuple[int, Mapping[str, str], bytes] | None:
-    """The answer to the same request, sent again; None if there is no answer."""
+    """Send the same request again and return the answer; None if there is no answer."""
     url = urlsplit(sent.url)
     connection = (
         HTTPSConnection(url.netloc, timeout=CONNECT_SECONDS, context=sent.ssl_context)

@@ -29,7 +29,7 @@ _log = logging.getLogger("moorage.sdk")
 
 
 class Dispatcher(ClientDispatcher[AioClient]):
-    """Takes the frames that are about clients."""
+    """Handles the frames that are about clients."""
 
     def __init__(self, sio: Any, engine: Engine, manager: Manager, codec: Codec, events: Events) -> None:
         super().__init__(sio, engine, manager, codec)
@@ -193,8 +193,8 @@ class Dispatcher(ClientDispatcher[AioClient]):
         self._queue(client, job)
 
     def _queue(self, client: AioClient, turn: Turn, size: int = 0) -> None:
-        """Run `turn` after all earlier turns; what it returns is awaited before the next. Packets, which
-        have a size, are bounded; the events of a client's life are not."""
+        """Run `turn` after all earlier turns, and await what it returns before the next one. The queue of
+        packets is bounded by their sizes; the events of a client's life are not bounded."""
         if client.work is None:
             client.work = deque((partial(self._sized, client, turn, 0),))
             task = self._loop.create_task(self._work(client))

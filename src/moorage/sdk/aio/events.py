@@ -40,19 +40,18 @@ _handling: ContextVar[Handling] = ContextVar("moorage_handling", default=None)
 
 class Waits:
     """Which handlers wait for something that comes over the link: acks of clients, answers of the service.
-    The callbacks that wait do not tell: one may wait for ever after its handler has given up."""
+    Waiting callbacks do not show that: one may wait for ever after its handler has given up."""
 
     def __init__(self) -> None:
         self.running: dict[Handling, Member] = {}
-        """The handlers, and whose they are."""
+        """The running handlers, with the sockets whose events they handle."""
         self.waiting: dict[Handling, int] = {}
         """The number of awaited answers, by handler."""
         self.begun: Callable[[], object] = bool
-        """Called when one more waits."""
+        """Called when one more handler waits."""
 
     def begin(self) -> Handling:
-        """The handler in whose context this is called waits, it or a task that it has made; to be
-        given to `end`."""
+        """Note that the current handler waits, or a task that it has made. Returns a value for `end`."""
         handling = _handling.get()
         if handling is None or handling not in self.running:
             return None
@@ -61,7 +60,7 @@ class Waits:
         return handling
 
     def end(self, handling: Handling) -> None:
-        """The answer has come, or the handler does not wait for it any more."""
+        """The answer has come, or the handler has stopped waiting for it."""
         left = self.waiting.pop(handling, 0) - 1
         if left > 0:
             self.waiting[handling] = left
@@ -105,13 +104,14 @@ class Events:
             self.look_again()
 
     def look_again(self) -> None:
-        """Let the service go on, if the backlog is why it has to wait."""
+        """Let the service continue, if it has to wait because of the backlog."""
         if self._held and not self._too_much():
             self._held = False
             self._link.hold(False)
 
     def _too_much(self) -> bool:
-        """Handlers that wait for an answer do not count: the answer would be behind the packets not read."""
+        """True if the service has to wait. Handlers that wait for an answer do not count: the answer would be
+        behind the packets that are not read."""
         running = max(1, len(self._running))
         free = running - len(self._waiting)
         return self._bytes * free > self._max_backlog * running

@@ -25,9 +25,9 @@ from moorage.wire.moorage import v1
 from moorage.wire.moorage.v1 import FromApp, FromService, ServiceHello
 
 START_SECONDS: Final = 2.0
-"""How long `start` waits for the sessions after the first."""
+"""Seconds for which `start` waits for the sessions after the first."""
 SEVERAL_NODES: Final = 4
-"""Revision of a service that may have several nodes."""
+"""Revision from which a service may have several nodes."""
 _NO_SESSION: Final = "none"
 _GONE: Final = "the session of this client's node is over"
 
@@ -102,7 +102,7 @@ class Fleet:
         """Set while `start` waits for the nodes to be covered."""
         link = self._add_link(self._planner.add()).link
         self._only: Link | None = link
-        """The link, while there was never another."""
+        """The only link; None once there has been another."""
         self._home = link
         self.session: Session = link.session
         """The session of the home."""
@@ -133,27 +133,27 @@ class Fleet:
 
     @property
     def up(self) -> bool:
-        """One link is up at least."""
+        """True if at least one link is up."""
         return any(node_link.link.up for node_link in self._links.values())
 
     @property
     def closed(self) -> bool:
-        """For good."""
+        """True if the links have ended and will not be opened again."""
         return self._home.closed
 
     @property
     def left(self) -> bool:
-        """`close` has ended it."""
+        """True if `close` was called."""
         return self._home.left
 
     @property
     def hello(self) -> ServiceHello:
-        """What the service said of itself. Only after `start`."""
+        """The service's hello. Only after `start`."""
         return self._home.hello
 
     @property
     def several(self) -> bool:
-        """There is more than one session, or was."""
+        """True if there is, or was, more than one session."""
         return self._only is None
 
     @property
@@ -163,13 +163,14 @@ class Fleet:
 
     @property
     def congested(self) -> bool:
-        """So much is queued for a link that is up that who produces more should wait for `drained`."""
+        """True if callers should wait for `drained` before they send more, because too much is queued for a
+        link that is up."""
         if self._only is not None:
             return self._only.congested
         return any(node_link.link.congested for node_link in self._links.values())
 
     def session_of(self, number: int) -> str:
-        """The session that knows a client or a question by this number."""
+        """The session in which this number names a client or a question."""
         node_link = self._links.get(slot_of(number))
         return (node_link.link.session.id or _NO_SESSION) if node_link is not None else _NO_SESSION
 
@@ -183,20 +184,20 @@ class Fleet:
             self._send_to_keepers([v1.encode_frame(frame)])
 
     def recovers(self, number: int) -> bool:
-        """The client's node keeps sockets whose client may come back."""
+        """True if the client's node keeps sockets whose client may come back."""
         node_link = self._links.get(slot_of(number))
         lost = node_link is None and self._lost_nodes.recovers(slot_of(number))
         return lost or (node_link is not None and node_link.link.hello.recovery > 0)
 
     def knows(self, session: str) -> bool:
-        """The session has not ended."""
+        """True if the session has not ended."""
         return any(node_link.link.session.id == session for node_link in self._links.values())
 
     # -- start and end ------------------------------------------------------------------------------
 
     async def start(self, *, wait: bool = False) -> None:
-        """Connect to the service, then wait a moment for the sessions at its other nodes. `wait` and what
-        is raised as for `Link.start`."""
+        """Connect to the service, then wait a moment for the sessions at its other nodes. `wait` and the
+        errors are those of `Link.start`."""
         await self._home.start(wait=wait)
         if self.hello.revision < SEVERAL_NODES:
             return
@@ -209,7 +210,7 @@ class Fleet:
                     await self._changed
 
     async def close(self, drain: float = 0.0, *, empty: Callable[[], bool] = lambda: False) -> None:
-        """Leave; as `Link.close`."""
+        """Leave, as `Link.close` does."""
         if self.closed:
             return
         if drain > 0:
@@ -217,8 +218,8 @@ class Fleet:
         await asyncio.gather(*(node_link.link.close() for node_link in tuple(self._links.values())))
 
     async def drain(self, seconds: float, empty: Callable[[], bool]) -> None:
-        """The first part of `close`, for who has something to do before the second."""
-        with suppress(QueueFull):  # there is no link then, and so nobody new
+        """The first part of `close`, for callers that have work to do before the second."""
+        with suppress(QueueFull):  # Without a link there are no new clients.
             self.send(v1.Drain(min(seconds, MAX_SECONDS)))
         deadline = self._loop.time() + seconds
         while not empty() and self._loop.time() < deadline and not self.closed:
@@ -302,7 +303,8 @@ class Fleet:
                 node_link.link.session.cancel(ref)
 
     async def drained(self) -> None:
-        """Until all queues are short again, or their links down. Raises what ends the only link."""
+        """Wait until all queues are short again, or their links down. Raises the error that ends the only
+        link."""
         while (slow := self._slow()) is not None:
             await slow.drained()
 
@@ -310,7 +312,7 @@ class Fleet:
         return next((node_link.link for node_link in self._links.values() if node_link.link.congested), None)
 
     def hold(self, held: bool) -> None:
-        """While held, what comes counts as not taken."""
+        """Hold back acknowledgements, or do not any more."""
         self._held = held
         for node_link in self._links.values():
             node_link.link.hold(held)
@@ -360,7 +362,7 @@ class Fleet:
         self._settle()
 
     def event(self, node_link: NodeLink, name: str, error: Exception | None) -> None:
-        """A link was lost, came back, or failed for good. The receiver hears of it if it is about all."""
+        """A link was lost, came back, or failed for good. The receiver is told if this concerns all links."""
         if name == "failed":
             self._fail(node_link, error)
             return
@@ -382,12 +384,12 @@ class Fleet:
         self.receiver.link_event("failed", error)
 
     def _tell(self, orders: list[Order]) -> None:
-        """Tell all sessions what is covered now. Nothing is queued in between."""
+        """Tell all sessions which nodes are covered now. Nothing is queued in between."""
         for view, frame in orders:
             self._links[view.slot].link.put(v1.encode_frame(frame))
 
     def _settle(self) -> None:
-        """Make the links what they should be."""
+        """Open, cover and drop links as the planner has decided."""
         steps = self._planner.steps()
         for view in steps.drop:
             if view.slot in self._links:

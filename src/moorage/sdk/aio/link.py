@@ -46,13 +46,15 @@ from moorage.wire.reasons import LINK_BAD_FRAME, LINK_CLOSED, LINK_SERVER_TAKEN,
 
 INSTANCE_BYTES: Final = 12
 TICK_SECONDS: Final = 0.5
-"""Acknowledgements that nothing carried, keep-alive, silence and deadlines: none needs to be exact."""
+"""Seconds between two looks at acknowledgements that no batch has carried, keep-alive, silence and deadlines.
+None of these needs to be exact."""
 MAX_SECONDS: Final = 2.0**31
-"""That a frame can say."""
+"""Longest timeout, in seconds, that a frame's integer field can hold."""
 LEAVE_SECONDS: Final = 2.0
-"""How long `close` lets what is queued leave."""
+"""Seconds for which `close` lets queued frames leave."""
 GRACE_EXTRA: Final = 1.0
-"""Given up so much later than the service does: it may have noticed the cut later than we did."""
+"""Seconds by which this side gives a session up later than the service: the service may have noticed the cut
+later."""
 
 _log = logging.getLogger("moorage.sdk")
 
@@ -94,7 +96,7 @@ class Link:
         self._ticker: asyncio.TimerHandle | None = None
         self._ended: Exception | None = None
         self.left = False
-        """`close` has ended it."""
+        """True if `close` has ended it."""
         self._down_since = self._up_since = self._idle = self._silent = 0.0
         self.backoff = Backoff()
         self._held = self._scheduled = False
@@ -105,31 +107,31 @@ class Link:
 
     @property
     def up(self) -> bool:
-        """A WebSocket is open and greeted."""
+        """True while a WebSocket is open and both hellos were exchanged."""
         return self._socket is not None
 
     @property
     def closed(self) -> bool:
-        """For good."""
+        """True if it has ended and will not be opened again."""
         return self._ended is not None
 
     @property
     def hello(self) -> ServiceHello:
-        """What the service said of itself, last time. Only after `start`."""
+        """The service's last hello. Only after `start`."""
         assert self.session.hello_of_service is not None
         return self.session.hello_of_service
 
     @property
     def congested(self) -> bool:
-        """So much is queued that who produces more should wait for `drained`. Never while the link is
-        down: waiting helps nobody then, and the queue's bound says when it is enough."""
+        """True if callers should wait for `drained` before they send more. Never true while the link is down:
+        waiting does not help then, and `max_queue_bytes` bounds the queue."""
         return self._socket is not None and self.session.congested
 
     # -- start and end --------------------------------------------------------------------------------
 
     async def start(self, *, wait: bool = False) -> None:
-        """Connect. Raises `LinkRefused`, and `LinkUnavailable` unless `wait` is set: then it tries
-        until a service answers."""
+        """Connect. Raises `LinkRefused`. If no service answers, raises `LinkUnavailable`, or tries again if
+        `wait` is set."""
         while True:
             try:
                 await self._connect()
@@ -168,15 +170,15 @@ class Link:
             socket.break_off(LINK_CLOSED)
 
     async def close(self, drain: float = 0.0, *, empty: Callable[[], bool] = lambda: False) -> None:
-        """Leave. `drain`: seconds for which it asks for no new clients and the present ones may leave by
-        themselves; fewer if they are gone, as `empty` tells. Then the service ends them, so that they come
-        back to another app server. Idempotent."""
+        """Leave. For `drain` seconds the app server gets no new clients and the present ones may leave by
+        themselves; the time ends early when `empty` returns true. Then the service ends them, so that they
+        come back to another app server. Idempotent."""
         if self._ended is not None:
             return
         if drain > 0:
             await self.drain(drain, empty)
         self._flush()
-        # What was written, the service reads before the farewell; only what waits could be lost.
+        # The service reads what was written before the farewell. Only frames that still wait could be lost.
         await self._wait(LEAVE_SECONDS, lambda: not self.up or not self.session.waiting)
         socket = self._socket
         self.left = True
@@ -185,8 +187,8 @@ class Link:
             await socket.farewell(LINK_CLOSED)
 
     async def drain(self, seconds: float, empty: Callable[[], bool]) -> None:
-        """The first part of `close`, for who has something to do before the second."""
-        with suppress(QueueFull):  # there is no link then, and so nobody new
+        """The first part of `close`, for callers that have work to do before the second."""
+        with suppress(QueueFull):  # Without a link there are no new clients.
             self.send(Drain(min(seconds, MAX_SECONDS)))
         await self._wait(seconds, empty)
 
@@ -218,8 +220,8 @@ class Link:
     # -- to the service -------------------------------------------------------------------------------
 
     def send(self, frame: FromApp) -> None:
-        """Queue one frame; it leaves with all others of this tick. After `close` there is nobody to send
-        to, and nothing happens. Raises `QueueFull`, `TooLarge`, and what ended the link otherwise."""
+        """Queue one frame; it leaves with all others of this tick. After `close` the call does nothing.
+        Raises `QueueFull`, `TooLarge`, and the error that ended the link otherwise."""
         if self._ended is not None:
             if self.left:
                 return
@@ -230,7 +232,7 @@ class Link:
             self._schedule()
 
     def ask(self, make: Callable[[int], FromApp], answers: Answers, timeout: float | None) -> int:
-        """Queue a request. `timeout` in seconds: how long to wait for the service itself."""
+        """Queue a request. `timeout`: maximum seconds to wait for the service itself."""
         if self._ended is not None:
             raise self._ended.with_traceback(None)
         ref = self.session.ask(make, answers, self._loop.time(), timeout)
@@ -245,8 +247,8 @@ class Link:
         timeout: float | None,
         part: TakesPart | None = None,
     ) -> End:
-        """Ask, and wait for the end of the answer; `part` hears what comes before it. Raises
-        `RequestFailed`, `RequestTimeout`, `SessionLost`, and what `send` raises."""
+        """Send a request, and wait for the end of its answer; `part` gets the frames before the end. Raises
+        `RequestFailed`, `RequestTimeout`, `SessionLost`, and the errors of `send`."""
         future: asyncio.Future[End] = self._loop.create_future()
         ref = self.ask(make, Waiter(future, part), timeout)
         try:
@@ -255,14 +257,15 @@ class Link:
             self.session.cancel(ref)
 
     async def drained(self) -> None:
-        """Until the queue is short again, or the link down. Raises what ends the link, if it ends."""
+        """Wait until the queue is short again, or the link down. Raises the error that ends the link, if it
+        ends."""
         while self.congested:
             waiter = self._loop.create_future()
             self._drained.append(waiter)
             await waiter
 
     def hold(self, held: bool) -> None:
-        """While held, what comes counts as not taken."""
+        """Hold back acknowledgements, or do not any more."""
         self._held = held
         if not held and self._socket is not None:
             self.session.take_all()
@@ -345,7 +348,7 @@ class Link:
     # -- connecting -------------------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        """One attempt: dial, greet, repeat what the service has not got."""
+        """One attempt: dial, exchange hellos, and send again what the service has not got."""
         socket = LinkSocket(self._message, self._disconnected, self._flush)
         try:
             if self._owner is not None:
@@ -358,7 +361,7 @@ class Link:
         except BaseException as error:
             # A node that was not wanted must not wait for this app server to come back.
             socket.break_off(LINK_CLOSED if isinstance(error, WrongNode) else None)
-            # Set by whatever broke it off, and of no use to anybody now.
+            # The error that ended the attempt. No caller needs it.
             if socket.first.done() and not socket.first.cancelled():
                 socket.first.exception()
             raise
@@ -397,7 +400,7 @@ class Link:
                 if isinstance(error, LinkRefused) and self._is_final(error):
                     self._fail(error)
                     return
-                # Refused by something that is not Moorage: what a proxy says while it restarts.
+                # Refused by another server than Moorage, such as a proxy that restarts.
                 if str(error) != said or self.backoff.attempts.bit_count() == 1:
                     said = str(error)
                     _log.warning("%s (attempt %d)", said, self.backoff.attempts)
@@ -419,8 +422,8 @@ class Link:
     # -- time -------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        """Counts its own calls instead of reading a clock: when this process was stopped or busy, what
-        waits in the socket is read before anybody is declared silent."""
+        """Check deadlines and silence. It counts its own calls instead of reading a clock: if this process
+        was stopped or busy, data that waits in the socket is read before a peer counts as silent."""
         keepalive = self.hello.keepalive / 1000
         step = min(TICK_SECONDS, keepalive / 4)
         self._ticker = self._loop.call_later(step, self._tick)

@@ -53,8 +53,8 @@ class Manager(SocketManager, socketio.AsyncManager):  # type: ignore[misc]
         flags: int = 0,
         **ignored: Any,
     ) -> None:
-        """Raises `NotSerialisable`, `TooLarge`, `QueueFull` and what ended the link. Waits while the
-        queue is long."""
+        """Raises `NotSerialisable`, `TooLarge`, `QueueFull` and the error that ended the link. Waits while
+        the queue is long."""
         link = self._link
         if callback is not None:
             arguments = [event, *arguments_of(data)]
@@ -100,13 +100,13 @@ class Manager(SocketManager, socketio.AsyncManager):  # type: ignore[misc]
             raise
 
     async def trigger_callback(self, sid: str, id: int, data: list[Any]) -> None:
-        """An ACK of an own socket, by way of the library."""
+        """The library passes on an ACK for an own socket."""
         member = self.members.by_id.get(sid)
         if member is not None:
             self.answered(member, id, data)
 
     def answered(self, member: Member, ack_id: int | None, arguments: list[Any]) -> None:
-        """An ACK of an own socket."""
+        """An ACK for an own socket has arrived."""
         answer = member.answered(ack_id)
         if answer is not None:
             answer(arguments)
@@ -116,7 +116,7 @@ class Manager(SocketManager, socketio.AsyncManager):  # type: ignore[misc]
         self.call_back(callback, arguments)
 
     def call_back(self, callback: Callback, arguments: list[Any]) -> None:
-        """Run a callback. What it raises is logged; a coroutine function runs in a task."""
+        """Run a callback. An exception is logged; a coroutine function runs in a task."""
         try:
             result = callback(*arguments)
         except (Exception, asyncio.CancelledError):
@@ -130,17 +130,18 @@ class Manager(SocketManager, socketio.AsyncManager):  # type: ignore[misc]
     # -- rooms ----------------------------------------------------------------------------------------------
 
     async def enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
-        """Returns when every later emit of every app server reaches the socket in the room."""
+        """Put the socket into the room. When this returns, every later emit of every app server reaches it
+        there."""
         if await self._carry_out(self.plan_enter(sid, namespace, room), sid, namespace):
             self.basic_enter_room(sid, namespace, room)
 
     async def leave_room(self, sid: str, namespace: str, room: Any) -> None:
-        """As `enter_room`; leaving a room that the socket is not in is no error."""
+        """Take the socket out of the room. It is no error if the socket is not in the room."""
         if await self._carry_out(self.plan_leave(sid, namespace, room), sid, namespace):
             self.basic_leave_room(sid, namespace, room)
 
     async def close_room(self, room: Any, namespace: str) -> None:
-        """All sockets of all app servers leave it."""
+        """Take all sockets of all app servers out of the room."""
         make, undo = self.plan_close(room, namespace)
         try:
             await self.request(make)
@@ -177,7 +178,7 @@ class Manager(SocketManager, socketio.AsyncManager):  # type: ignore[misc]
             self._waits.end(handling)
 
     async def request(self, make: Make) -> Done:
-        """Ask for something that is done at once. Raises what `Link.request` does. After `close`
+        """Send a request that the service answers at once. Raises the errors of `Link.request`. After `close`
         nothing happens, and the count is 0."""
         try:
             end = await self.ask(make, timeout=ANSWER_SECONDS)

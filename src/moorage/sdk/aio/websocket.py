@@ -13,7 +13,8 @@ from moorage.sdk.link import refusals
 from moorage.wire.reasons import CATALOGUE, Reason
 
 MAX_MESSAGE: Final = 64 * 1024 * 1024
-"""Far more than a service sends in one message (256 KiB, or one packet). It only bounds memory."""
+"""Maximum bytes of a message. It only bounds memory: a service sends far less in one message (256 KiB, or one
+packet)."""
 CLOSE_SECONDS: Final = 1.0
 
 # Compared for every frame: a global is one look-up, an attribute of the enumeration two.
@@ -46,7 +47,7 @@ class LinkSocket(WSListener):
         self._gone = asyncio.Event()
 
     def release(self) -> None:
-        """From here on messages go to `on_message`, beginning with those that have come already."""
+        """Pass messages to `on_message` from now on, beginning with those that have come already."""
         early, self._early = self._early, None
         for data in early or ():
             self._on_message(self, data)
@@ -59,7 +60,7 @@ class LinkSocket(WSListener):
             self._transport.send(_BINARY, message)
 
     def break_off(self, reason: Reason | None = None) -> None:
-        """End it now, without reading what has arrived. The service gets `reason` if it still listens."""
+        """End it now, without reading what has arrived. The service gets `reason` if it still reads."""
         self._broken = True
         if self._transport is None:
             return

@@ -68,9 +68,9 @@ class Client:
         """True while it is on a WebSocket."""
         self.closing = False
         self.gone = False
-        """True once nothing reaches it any more."""
+        """True once packets no longer reach the client."""
         self.may_return = False
-        """Its connection was lost: it may come back to its sockets."""
+        """True if its connection was lost and it may come back to its sockets."""
         self.closed = False
         """True once its disconnect handlers have run as well."""
         self.parting = Parting.NO
@@ -116,7 +116,7 @@ class ClientTable(Generic[ClientT]):
         self._elsewhere = elsewhere
 
     def take(self, client: ClientT) -> Opened:
-        """Add a client; the frame that accepts it, with this server's settings."""
+        """Add a client. Returns the frame that accepts it, with this server's settings."""
         self.sockets[client.sid] = client
         self.by_number[client.number] = client
         server: Any = self
@@ -131,7 +131,7 @@ class ClientTable(Generic[ClientT]):
             del self.sockets[client.sid]
 
     def forget_all(self, slot: int | None = None) -> list[ClientT]:
-        """The session with this slot is over, or all are: its clients, none of which can be reached any
+        """The session with this slot is over, or all are. Returns its clients; no packet can reach them any
         more."""
         clients = [
             client for client in self.by_number.values() if slot is None or slot_of(client.number) == slot
@@ -142,7 +142,7 @@ class ClientTable(Generic[ClientT]):
         return clients
 
     def _get_socket(self, sid: str) -> ClientT:
-        """Where the library looks for sessions, including those of clients that are just leaving."""
+        """The library looks for sessions here, including those of clients that are just leaving."""
         client = self.sockets.get(sid)
         if client is None:
             raise KeyError("Session not found")
@@ -162,7 +162,7 @@ def text_of(data: Any) -> Any:
 
 
 def moved_to(endpoint: str, hub: str) -> str:
-    """What a client is told that connects to the app server's own address."""
+    """The answer to a client that connects to the app server's own address."""
     return (
         f"This server's clients connect through Moorage: io({endpoint!r}, "
         f"{{ path: '/clients/socketio/hubs/{hub}' }})"

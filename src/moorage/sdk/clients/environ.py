@@ -29,7 +29,7 @@ class Handshake(TypedDict, total=False):
 
 
 def parse_handshake(data: bytes) -> Handshake:
-    """Never raises: what cannot be read is as good as not told."""
+    """Never raises: parts that cannot be read are left out."""
     try:
         found = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -78,9 +78,9 @@ class Member:
         self.auth = auth
         self.stage = Stage.CONNECTING
         self.entered = False
-        """The service knows its id already, because it has entered a room while it was connecting."""
+        """True if the service knows its id already, because it has entered a room while it was connecting."""
         self.restored = False
-        """It goes on after its connection was lost."""
+        """True if it goes on after its connection was lost."""
         self.rooms: set[str] = {sid}
         self.unconfirmed: dict[str, int] = {}
         """The number of unconfirmed own changes, by room."""
@@ -90,8 +90,8 @@ class Member:
 
     @property
     def missing(self) -> bool:
-        """It has missed events. The service sends them behind the CONNECT answer, and behind them what was
-        emitted to its rooms until then. A packet for its client would come before both."""
+        """True if it has missed events. The service sends these behind the CONNECT answer, and then
+        everything emitted to its rooms until then. A packet for its client would come before both."""
         return self.restored and self.stage is Stage.CONNECTING
 
     def expect(self, callback: Callback) -> int:
@@ -133,7 +133,7 @@ def room_name(room: Any) -> str:
 
 
 def room_names(rooms: Any) -> tuple[str, ...]:
-    """One room or a collection of them; None is none."""
+    """One room, or a collection of rooms; None is an empty collection."""
     if rooms is None:
         return ()
     if isinstance(rooms, (list, tuple, set, frozenset)):
@@ -251,7 +251,7 @@ class Members:
         return [self._given.get(name, name) for name in member.rooms]
 
     def is_private(self, namespace: str, room: Any) -> bool:
-        """The room is an own socket's id."""
+        """True if the room is the id of an own socket."""
         return isinstance(room, str) and self.get(room, namespace) is not None
 
     def _put_in(self, member: Member, name: str) -> None:

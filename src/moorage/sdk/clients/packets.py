@@ -1,6 +1,6 @@
-"""What a client's packets mean. No I/O, no state but the pieces of an event that is not complete. `read`
-turns a packet into an `Event`, `Ack`, `Connect` or `Leave`; the executors decide when it is read and run what
-it names. Everything raises `ValueError` or `PeerError` for packets that break the protocol."""
+"""The meaning of a client's packets. No I/O, and no state but the pieces of an event that is not complete.
+`read` turns a packet into an `Event`, `Ack`, `Connect` or `Leave`; the executors decide when it is read and
+run the handlers. Everything raises `ValueError` or `PeerError` for packets that break the protocol."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Plan = Event | Ack | Connect | Leave
 
 
 class Receiver(Protocol):
-    """Who has sent the packets."""
+    """The client that has sent the packets."""
 
     incoming: list[bytes]
 
@@ -84,7 +84,7 @@ class PacketReader:
         self._codec = codec
 
     def read(self, packet: bytes) -> Plan:
-        """What one packet, with its attachments, asks for."""
+        """The request in one packet and its attachments."""
         if packet[:2] == b"42":
             # Usually an event in `/`: its header is read without the machinery for all others.
             start = packet.find(b"[", 2, 20)

@@ -14,7 +14,7 @@ _log: Final = logging.getLogger("moorage.sdk")
 
 
 class Restored:
-    """What is known of the socket. Its rooms may change until its `connect` handler runs."""
+    """What is known about the socket. Its rooms may change until its `connect` handler runs."""
 
     __slots__ = ("data", "rooms", "sid")
 

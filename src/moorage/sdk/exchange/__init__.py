@@ -1,1 +1,1 @@
-"""What app code and the service ask of each other: emits, room changes, answers. No task, no thread."""
+"""Exchange between app code and the service: emits, room changes, answers. No task, no thread."""

@@ -1,4 +1,5 @@
-"""Results of calls that several sockets or app servers answer, and who did not answer in time."""
+"""Results of calls that several sockets or app servers answer, and the names of those that did not answer in
+time."""
 
 from __future__ import annotations
 
@@ -28,24 +29,24 @@ class RemoteSocket:
         self._tell_facts = facts
         self._shared = shared
         self.id = row.id
-        """The socket id, `sid` in handlers."""
+        """The socket id; handlers call it `sid`."""
         self.namespace = namespace
         self.server_id = server_id
         """The app server that serves it."""
 
     @property
     def user_id(self) -> str | None:
-        """From the client's access token."""
+        """The user id of the client's access token."""
         return self._row.user
 
     @property
     def connection_id(self) -> str:
-        """Of the client's connection, which its sockets in other namespaces share."""
+        """Id of the client's connection, which its sockets in other namespaces share."""
         return self._row.connection
 
     @cached_property
     def rooms(self) -> frozenset[str]:
-        """As text; the socket's own room is one of them."""
+        """Names of its rooms, including its own room."""
         return frozenset((self.id, *self._row.rooms))
 
     @property
@@ -152,7 +153,7 @@ class AckCollector:
             self.unreadable.append(frame.sender)
 
     def result(self, missing: tuple[str, ...]) -> Acks:
-        """Everything."""
+        """The end of the answer."""
         return Acks(self.answers, (*missing, *self.unreadable))
 
 
@@ -186,7 +187,7 @@ class SocketCollector:
                 told += ToldFacts(chunk).each()
 
     def result(self, missing: tuple[str, ...]) -> FetchedSockets:
-        """Everything."""
+        """The end of the answer."""
         told = {server: iter(facts) for server, facts in self.told.items()}
         nobody: Iterator[Callable[[], Any]] = iter(())
         return FetchedSockets(

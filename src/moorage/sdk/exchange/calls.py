@@ -1,4 +1,4 @@
-"""The API beyond python-socketio: the request of each call, and what it makes of the answer. No I/O."""
+"""The API beyond python-socketio: the request of each call, and its result from the answer. No I/O."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Call(NamedTuple, Generic[T]):
 
     make: Make
     seconds: float
-    """How long to wait for the service's own answer."""
+    """Seconds to wait for the service's own answer."""
     part: TakesPart | None
     """Takes the frames before the last."""
     result: Callable[[End], T]
-    """The value of the call, from the last frame of the answer."""
+    """Returns the value of the call, from the last frame of the answer."""
 
 
 class Calls:
@@ -48,12 +48,12 @@ class Calls:
         return self._gather(lambda ref: v1.Ask(ref, whom, 0, wait, payload), timeout)
 
     def tell_with_acks(self, event: str, args: Any, namespace: str, timeout: float) -> Call[Acks]:
-        """An event for all other app servers, and gather their answers."""
+        """Send an event to all other app servers, and gather their answers."""
         payload, wait = self._codec.event(namespace, [event, *args]), milliseconds(timeout)
         return self._gather(lambda ref: v1.Tell(ref, namespace, wait, payload), timeout)
 
     def tell(self, event: str, args: Any, namespace: str) -> v1.Tell:
-        """An event for all other app servers that they do not answer."""
+        """Send an event to all other app servers, which do not answer it."""
         return v1.Tell(0, namespace, 0, self._codec.event(namespace, [event, *args]))
 
     def _gather(self, make: Make, timeout: float) -> Call[Acks]:
@@ -66,8 +66,8 @@ class Calls:
         return Call(make, timeout + ANSWER_SECONDS, collector.part, result)
 
     def fetch_sockets(self, room: Any, namespace: str, skip: Any, timeout: float) -> Call[FetchedSockets]:
-        """The sockets of all app servers. The data of own sockets is added here: the service does not ask the
-        app server that asks."""
+        """Fetch the sockets of all app servers. The data of own sockets is added here, because the service
+        does not query the app server that asks."""
         collector = SocketCollector(namespace)
         whom, wait = target(namespace, room, skip), milliseconds(timeout)
 
@@ -82,7 +82,7 @@ class Calls:
         return Call(lambda ref: v1.Fetch(ref, whom, wait), timeout + ANSWER_SECONDS, collector.part, result)
 
     def servers(self) -> Call[list[AppServer]]:
-        """The hub's app servers."""
+        """List the hub's app servers."""
 
         def result(end: End) -> list[AppServer]:
             assert isinstance(end, v1.Servers)
@@ -91,17 +91,17 @@ class Calls:
         return Call(v1.List, ANSWER_SECONDS, None, result)
 
     def join(self, rooms: Any, to: Any, namespace: str, skip: Any) -> Make:
-        """All these sockets enter rooms."""
+        """Put sockets into rooms."""
         whom, names = target(namespace, to, skip), room_names(rooms)
         return lambda ref: v1.Join(ref, whom, names)
 
     def leave(self, rooms: Any, to: Any, namespace: str, skip: Any) -> Make:
-        """All these sockets leave rooms."""
+        """Take sockets out of rooms."""
         whom, names = target(namespace, to, skip), room_names(rooms)
         return lambda ref: v1.Leave(ref, whom, names)
 
     def disconnect(self, to: Any, namespace: str, skip: Any, close: bool) -> Make:
-        """All these sockets leave the namespace."""
+        """Take sockets out of the namespace."""
         whom = target(namespace, to, skip)
         return lambda ref: v1.Disconnect(ref, whom, close)
 

@@ -38,7 +38,8 @@ class RoomChange:
         members.begin(member, names)
 
     def ended(self, error: MoorageError | None) -> None:
-        """It was made (None), refused (`RequestFailed`), or nobody knows. Later calls do nothing."""
+        """The change was made (`error` is None) or refused (`RequestFailed`), or its outcome is unknown.
+        Later calls do nothing."""
         self._end(undo=isinstance(error, RequestFailed))
 
     def abandon(self) -> None:

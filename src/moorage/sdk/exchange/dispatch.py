@@ -39,7 +39,7 @@ from moorage.wire.moorage.v1 import (
 )
 
 _FLASK_SESSION: Final = "saved_session"
-"""Where Flask-SocketIO keeps the `session` of a client's handlers."""
+"""Key under which Flask-SocketIO keeps the `session` of a client's handlers."""
 
 CLIENT_QUEUE: Final = 4 * 1024 * 1024
 """Bytes of one client's packets that may wait for their turn. Beyond this the client is closed: its slow

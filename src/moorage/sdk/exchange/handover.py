@@ -40,7 +40,7 @@ HANDED_OVER: Final = "moorage.handed_over"
 HAND_OVER_REVISION: Final = 5
 """Revision of the link protocol from which clients can be handed over."""
 HAND_OVER_SECONDS: Final = 300.0
-"""How long to wait for the service's answer. Many clients take some seconds, slow handlers ten more."""
+"""Seconds to wait for the service's answer. Many clients take some seconds, slow handlers ten more."""
 _UNAVAILABLE: Final = 503
 
 _log = logging.getLogger("moorage.sdk")
@@ -50,7 +50,7 @@ class HandedOver(NamedTuple):
     """How a hand-over has ended."""
 
     moved: int
-    """How many clients this app server does not serve any more."""
+    """Number of clients that this app server does not serve any more."""
     missing: tuple[str, ...]
     """The connections that no other app server has taken, and nodes that did not answer."""
 
@@ -62,13 +62,13 @@ def handed_over(end: End) -> HandedOver:
 
 
 def check_revision(revision: int) -> None:
-    """Raises `UsageError` for a service that cannot hand clients over."""
+    """Raises `UsageError` if the service cannot hand clients over."""
     if revision < HAND_OVER_REVISION:
         raise UsageError("this version of the service cannot hand clients over")
 
 
 class Movers(Generic[ClientT]):
-    """The part of a dispatcher that is about clients that move."""
+    """The part of a dispatcher that handles clients that move."""
 
     _sio: Any
     _table: ClientTable[ClientT]
@@ -120,7 +120,7 @@ class Movers(Generic[ClientT]):
             self.handler_ended(client)
 
     def handler_ended(self, client: ClientT) -> None:
-        """Perhaps the last one of a client that leaves."""
+        """A handler has ended, perhaps the last one of a client that leaves."""
         if self._may_leave(client) and not client.gone:
             self._transmit(client, self._state(client))
 

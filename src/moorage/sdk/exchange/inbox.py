@@ -1,4 +1,4 @@
-"""Hands each frame of the service to the part that it is for. No I/O."""
+"""Hands each frame of the service to the part that handles it. No I/O."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Inbox:
         told: Callable[[v1.Told], None],
         query: Callable[[v1.Query], None],
     ) -> None:
-        """From here on frames may come. `told` and `query` answer other app servers."""
+        """Accept frames from now on. `told` and `query` answer other app servers."""
         self._dispatcher = dispatcher
         self._members = members
         self._routes = {
@@ -95,12 +95,12 @@ class Inbox:
         )
 
     def facts_of(self, sid: str, namespace: str) -> bytes:
-        """What other app servers may know of an own socket."""
+        """The data that other app servers may know about an own socket."""
         member = self._members().get(sid, namespace)
         return b"" if member is None else facts_json(member.client.session.get(namespace), member.auth)
 
     def _failed(self, frame: v1.Failed) -> None:
-        """The service did not do something that no caller waits for, usually an emit."""
+        """The service refused a frame that no caller waits for, usually an emit."""
         error = RequestFailed(frame.number, frame.reason, frame.message)
         _log.error("the service did not do what was asked: %s", error)
         self._tell("error", error)

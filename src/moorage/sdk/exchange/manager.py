@@ -19,9 +19,9 @@ from moorage.sdk.payload import Codec
 from moorage.wire.moorage.v1 import Answer, Ask, Disconnect, Emit, Enter, Exit, Join, Leave, Packet, To
 
 CALLBACK_SECONDS: Final = 60.0
-"""How long to wait for the callbacks of an emit to sockets of other app servers, as long as `call` waits."""
+"""Seconds to wait for the callbacks of an emit to sockets of other app servers, as long as `call` waits."""
 ANSWER_SECONDS: Final = 30.0
-"""How long to wait for answers that the service gives at once, unless the link is down."""
+"""Seconds to wait for answers that the service gives at once, unless the link is down."""
 
 _log = logging.getLogger("moorage.sdk")
 
@@ -143,7 +143,7 @@ class SocketManager:
         self, member: Member, names: tuple[str, ...], make: Make, undo: Callable[[], object]
     ) -> RoomChange | None:
         if member.client.gone or member.stage is Stage.LEAVING:
-            # The service has let go of the socket: only its last handlers still look at its rooms.
+            # The service has removed the socket: only its last handlers still read its rooms.
             return None
         return RoomChange(self.members, member, names, make=make, undo=undo, lock=self.lock)
 
@@ -263,23 +263,23 @@ class SocketManager:
             return list(self.members.rooms)
 
     def is_connected(self, sid: str, namespace: str) -> bool:
-        """Its CONNECT is answered, and it is not about to leave."""
+        """True if its CONNECT is answered and it is not about to leave."""
         member = self.members.get(sid, namespace)
         return member is not None and member.stage is Stage.CONNECTED
 
     def is_pre_connected(self, sid: str, namespace: str) -> bool:
-        """Its CONNECT is not answered yet."""
+        """True if its CONNECT is not answered yet."""
         member = self.members.get(sid, namespace)
         return member is not None and member.stage is Stage.CONNECTING
 
     def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
-        """A client's socket in a namespace."""
+        """The id of a client's socket in a namespace."""
         client = self._table.sockets.get(eio_sid)
         member = client.members.get(namespace) if client is not None else None
         return None if member is None else member.sid
 
     def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
-        """A socket's client."""
+        """The session id of a socket's client."""
         member = self.members.get(sid, namespace)
         return None if member is None else member.client.sid
 
@@ -304,7 +304,7 @@ class AckCallbacks:
         self._over = over
 
     def part(self, frame: Part, _source: int = 0, /) -> None:
-        """An ack, or a frame that says how many are to come."""
+        """An ack has arrived, or a frame with the number of acks to come."""
         if isinstance(frame, Answer):
             try:
                 arguments = self._codec.arguments(frame.payload)
@@ -314,7 +314,8 @@ class AckCallbacks:
                 self._call_back(arguments)
 
     def end(self, frame: End) -> None:
-        """Sockets that have not answered by now never will. No callback is called for them."""
+        """The answer is complete. Sockets that have not answered by now will not; no callback is called for
+        them."""
         self._over()
 
     def failed(self, error: MoorageError) -> None:

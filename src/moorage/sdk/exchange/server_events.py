@@ -1,4 +1,4 @@
-"""Events between app servers: which handler takes one, and what is answered. No I/O."""
+"""Events between app servers: the choice of a handler, and the answer. No I/O."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class ServerEvents:
         self._handlers[namespace, event] = handler
 
     def plan(self, frame: Told, session: str) -> HandlerCall | Reply | None:
-        """What to do about another app server's event. An app server without any handler in the namespace
-        replies at once, so that the asker does not wait for it. One that has handlers there, but none for
-        this event, does not reply: the asker counts it as missing."""
+        """Choose the reaction to another app server's event. An app server without any handler in the
+        namespace replies at once, so that the asker does not wait for it. One that has handlers there, but
+        none for this event, does not reply: the asker counts it as missing."""
         try:
             name, *arguments = self._codec.arguments(frame.payload)
         except ValueError as error:

@@ -14,14 +14,14 @@ _NOBODY: Final = secrets.token_urlsafe()
 
 
 def arguments_of(data: Any) -> list[Any]:
-    """What python-socketio makes of the `data` of an emit: a tuple is several arguments."""
+    """The arguments in the `data` of an emit, as python-socketio reads it: a tuple is several arguments."""
     if isinstance(data, tuple):
         return list(data)
     return [] if data is None else [data]
 
 
 def target(namespace: str, rooms: Any, excluded: Any) -> To:
-    """Whom an emit goes to: None is everybody, an empty collection nobody. Raises `UsageError`."""
+    """The recipients of an emit: None is everybody, an empty collection nobody. Raises `UsageError`."""
     if not isinstance(namespace, str):
         # It would make a frame that the service cannot read, and so end the session.
         raise UsageError(f"a namespace must be a str, not {type(namespace).__name__}")

@@ -10,11 +10,12 @@ RETRY_MAX: Final = 5.0
 _MAX_ATTEMPTS: Final = 30
 
 _RANDOM: Final = secrets.SystemRandom()
-"""Pauses of processes that were forked, or seeded alike, must differ."""
+"""Source of randomness. Processes that were forked or seeded alike must not pause for the same time."""
 
 
 class Backoff:
-    """The pauses grow, and are spread: a service that comes back is met by all its app servers at once."""
+    """Growing pauses with a random part, because all app servers of a service that restarts try to reach it
+    at once."""
 
     def __init__(self) -> None:
         self.attempts = 0
@@ -27,6 +28,6 @@ class Backoff:
         return most * _RANDOM.uniform(0.3, 1.0)
 
     def broke(self, up_seconds: float) -> None:
-        """A link broke that was up for so long."""
+        """A link broke that had been up for `up_seconds`."""
         if up_seconds > RETRY_MAX:
             self.attempts = 0

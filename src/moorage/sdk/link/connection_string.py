@@ -47,7 +47,8 @@ class ConnectionString:
 
 
 def parse(text: str) -> ConnectionString:
-    """Raises `UsageError`, which says what is missing and where to find it. Never repeats the key."""
+    """Parse a connection string. Raises `UsageError` with the missing part and the place to find it. The
+    message never repeats the key."""
     if not text or not text.strip():
         raise UsageError(f"the connection string is empty; it looks like {FORM} ({_WHERE})")
     members = _members(text)
@@ -63,7 +64,7 @@ def parse(text: str) -> ConnectionString:
 
 
 def check_hub(hub: Any) -> str:
-    """`hub` itself. Raises `UsageError` where it cannot be a hub's name."""
+    """Return `hub`. Raises `UsageError` if it cannot be the name of a hub."""
     # A setting that is not there is None.
     if not isinstance(hub, str) or not HUB_NAME.fullmatch(hub):
         raise UsageError(

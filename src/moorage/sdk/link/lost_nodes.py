@@ -1,5 +1,6 @@
-"""What an app server tells the nodes that are left about one that is lost: what that node may not have
-carried out. One of them goes on with its clients' sockets. In the Node.js SDK: `link/fleet.ts`."""
+"""What an app server tells the remaining nodes about a lost one: frames that the lost node may not have
+carried out. One of the remaining nodes goes on with its clients' sockets. In the Node.js SDK:
+`link/fleet.ts`."""
 
 from __future__ import annotations
 
@@ -48,8 +49,8 @@ class LostNodes:
         return slot in self._recovering
 
     def settle(self, view: NodeView, but: str, number: int) -> list[bytes]:
-        """The node of a session that is over is lost, unless it is `but`: the frames about it. `number` is
-        that of the latest counted frame."""
+        """The node of a session that is over is lost, unless it is `but`. Returns the frames that tell the
+        others. `number` is that of the latest counted frame."""
         former = self._over.pop(view.slot, None)
         if former is None or former.node in ("", but):
             return []
@@ -87,7 +88,7 @@ def fitting(session: Session, frames: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def all_again(frames: Iterable[FromApp]) -> Iterator[bytes]:
-    """What a new home is sent instead of frames that the old one had not taken."""
+    """Frames for a new home in place of those that the old one had not taken."""
     for frame in frames:
         made = again(frame)
         if made is not None:
@@ -95,7 +96,7 @@ def all_again(frames: Iterable[FromApp]) -> Iterator[bytes]:
 
 
 def again(frame: FromApp) -> v1.Again | None:
-    """One of them. Nobody waits for its answer any more: the old home counts as missing."""
+    """One of these frames. No caller waits for its answer any more: the old home counts as missing."""
     if isinstance(frame, v1.Again):
         return frame
     if isinstance(frame, v1.Ask):

@@ -16,7 +16,7 @@ class Merged:
         self._answers = answers
         self._open = nodes
         self._silent = nodes
-        """Nodes that have not told yet how many answers they wait for."""
+        """Number of nodes that have not told yet how many answers they wait for."""
         self._asked = 0
         self._count = 0
         self._missing: dict[str, None] = {}

@@ -1,11 +1,10 @@
 """Which sessions one app server has, at which nodes of the service, and what each of them is told. No I/O.
+`Planner` decides, and `sdk.aio.fleet` dials, sends and drops.
 
-`Planner` decides, and `sdk.aio.fleet` dials, sends and drops. The first session is wherever the connection
-string leads. That node lists the others, and the app server has a session at each node of the list that it
-should cover. One session is the *home*: its node forwards the app server's commands to the nodes where the
-app server has no session (section 5 of docs/reference/link-protocol.md). The Node.js SDK has the same rules
-in `planner.ts`.
-"""
+The first session is at the node that the connection string leads to. That node lists the others, and the app
+server has a session at each node of the list that it should cover. One session is the *home*: its node
+forwards the app server's commands to the nodes where the app server has no session (section 5 of
+docs/reference/link-protocol.md). The Node.js SDK has the same rules in `planner.ts`."""
 
 from __future__ import annotations
 
@@ -106,9 +105,9 @@ class NodeView:
         self.url = url
         """Where to dial; "" for the connection string's endpoint."""
         self.alive = False
-        """The app server has a session there."""
+        """True if the app server has a session there."""
         self.up = False
-        """The session's link is up."""
+        """True if the session's link is up."""
         self.version = 0
         self.listed: tuple[NodeRow, ...] = ()
         """The session's last list of nodes."""
@@ -122,7 +121,7 @@ class Order(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """What to do now."""
+    """What the fleet has to do now."""
 
     dial: list[NodeRow]
     drop: list[NodeView]
@@ -140,9 +139,9 @@ class Planner:
         """The session at whose node commands for other nodes are forwarded."""
         self.term = 0
         self._several = False
-        """The service is a cluster: a node has listed the nodes."""
+        """True if a node has listed the nodes, so the service is a cluster."""
         self._first = True
-        """There was no session yet."""
+        """True if there was no session yet."""
         self._slots = 0
 
     def add(self, row: NodeRow | None = None) -> NodeView:
@@ -163,17 +162,17 @@ class Planner:
 
     @property
     def up(self) -> bool:
-        """One link is up at least."""
+        """True if at least one link is up."""
         return any(view.up for view in self.views.values())
 
     @property
     def anchor(self) -> NodeView:
-        """Whose link looks for any node at all while no link is up."""
+        """The node whose link looks for any node at all while no link is up."""
         return self.home or next(iter(self.views.values()))
 
     @property
     def covered(self) -> bool:
-        """There is a session at every node that should be covered."""
+        """True if there is a session at every node that should be covered."""
         nodes = {view.node for view in self.views.values() if view.alive}
         return self.home is None or all(row.id in nodes for row in self.home.listed if row.cover)
 

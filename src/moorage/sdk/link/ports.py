@@ -1,4 +1,4 @@
-"""Who hears what comes over the links of one app server."""
+"""The receivers of what comes over the links of one app server."""
 
 from __future__ import annotations
 

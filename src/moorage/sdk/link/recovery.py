@@ -20,7 +20,7 @@ class Recovery(NamedTuple):
     """As in the app server's hello."""
 
     milliseconds: int = 0
-    """How long clients may be away; 0 for no recovery."""
+    """Milliseconds for which clients may be away; 0 for no recovery."""
     quiet: bool = False
 
 

@@ -1,4 +1,4 @@
-"""Messages for a refused link: each names what was found, where, the cause, and what to change."""
+"""Messages for a refused link. Each names what was found, at which address, the cause, and the remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moorage.sdk.link.connection_string import ConnectionString
 from moorage.wire.reasons import Reason
 
 _AGAIN: Final = frozenset({408, 409, 425, 429})
-"""4xx that may pass by themselves. For all others the SDK does not try again."""
+"""Statuses from 400 to 499 that may pass by themselves. After all others the SDK does not try again."""
 
 _FIXES: Final = {
     "token-signature": "the AccessKey in the connection string is not a key of this service; "
@@ -40,8 +40,8 @@ class _Body(msgspec.Struct):
 def refusal(
     status: int, headers: Mapping[str, str], body: bytes, *, target: ConnectionString, hub: str, now: float
 ) -> LinkError:
-    """What an HTTP answer that is no upgrade means. `headers` finds names in any case; `now` in
-    epoch seconds."""
+    """The meaning of an HTTP answer that is no upgrade. `headers` finds names in any case; `now` in epoch
+    seconds."""
     told = _told(body)
     where = f"{target.endpoint} refuses the link of hub {hub!r}"
     kind = LinkUnavailable if status >= 500 or status in _AGAIN else LinkRefused

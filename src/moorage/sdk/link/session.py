@@ -29,8 +29,8 @@ from moorage.wire.moorage.v1 import (
 from moorage.wire.reasons import LINK_BAD_FRAME, LINK_VERSION
 
 WINDOW: Final = 4 * 1024 * 1024
-"""Bytes of clients' packets that the service may send without an acknowledgement. It keeps them in memory,
-so this bounds its memory for an app server that hangs. A link within a data centre needs less."""
+"""Bytes of clients' packets that the service may send without an acknowledgement. The service keeps them in
+memory, so this bounds its memory for an app server that hangs. A link within a data centre needs less."""
 MAX_QUEUE_BYTES: Final = 16 * 1024 * 1024
 CONGESTED_BYTES: Final = 1024 * 1024
 """With more bytes waiting, emits wait until some are sent: a loop that emits must not fill the queue."""
@@ -40,7 +40,8 @@ BATCH_OVERHEAD: Final = 32
 # An Emit or a Tell without a ref: an array, its type 10 or 40, 0. They survive the loss of a session.
 _BROADCAST: Final = (b"\x96\x0a\x00", b"\x96\x28\x00")
 _ALWAYS: Final = frozenset({v1.Close, v1.Drain, v1.State})
-"""Queued even if the queue is full: they are small and few, and they end what fills it."""
+"""Types of frames that are queued even if the queue is full: they are small and few, and they end the work
+that fills it."""
 
 _ANSWERS: Final = frozenset(
     {v1.Asked, v1.Answer, v1.Sockets, v1.Data, v1.Done, v1.Servers, v1.Failed, v1.Nodes}
@@ -68,7 +69,7 @@ class Future(Protocol):
     """A future of asyncio or of `concurrent.futures`."""
 
     def done(self) -> bool:
-        """It has a result or an error, or was cancelled."""
+        """True if it has a result or an error, or was cancelled."""
 
     def set_result(self, result: End, /) -> None:
         """End it with the last frame of the answer."""
@@ -78,7 +79,7 @@ class Future(Protocol):
 
 
 class Counts:
-    """What all sessions of one app server count together."""
+    """Counters that all sessions of one app server share."""
 
     __slots__ = ("number", "ref")
 
@@ -86,7 +87,7 @@ class Counts:
         self.number = 0
         """Number of the last frame of `COUNTED`."""
         self.ref = 0
-        """Of the last request."""
+        """Number of the last request."""
 
 
 TakesPart = Callable[[Part, int], None]
@@ -135,7 +136,7 @@ class WrongNode(errors.LinkUnavailable):
 
 
 class Greeting(NamedTuple):
-    """What a new WebSocket starts with. `again`: batches to repeat. `lost`: there was a session
+    """What a new WebSocket starts with. `again`: batches to send again. `lost`: True if there was a session
     before this one, and it is gone."""
 
     again: list[bytes]
@@ -166,18 +167,18 @@ class Session:
         self._emit_only = emit_only
         self._instance = instance
         self.recovery = OFF
-        """What to ask of the service."""
+        """The recovery that the app server asks for."""
         self._counts = counts or Counts()
         self.largest: float = float("inf")
         """Bytes of the largest frame that the service reads."""
         self.alone = True
-        """The app server has no other session. A session that is lost beside others leaves what it has not
-        delivered in `lost`, and its successor begins with nothing."""
+        """True if the app server has no other session. A session that is lost beside others leaves what it
+        has not delivered in `lost`, and its successor begins with nothing."""
         self.lost: Outgoing | None = None
         self.former: tuple[str, Outgoing] | None = None
         """The last session that was lost: its id, and what it has not delivered."""
         self.heard_nodes: Callable[[v1.Nodes], object] = bool
-        """Takes the lists of nodes."""
+        """Called with each list of nodes."""
         self._out = Outgoing(window)
         self._in = Incoming(window)
         self._requests: dict[int, tuple[Answers, float]] = {}
@@ -191,8 +192,8 @@ class Session:
         return encode_batch(0, 0, [encode_frame(frame)])
 
     def greeted(self, data: bytes, node: str = "") -> Greeting:
-        """The service's first message. `node` is the node that was wanted, if any. Raises `PeerError` where
-        it is no hello, `LinkRefused` for a dialect that is not ours, `WrongNode` for another node."""
+        """Read the service's first message. `node` is the node that was dialled, if any. Raises `PeerError`
+        if it is no hello, `LinkRefused` for another dialect, `WrongNode` for another node."""
         batch = decode_from_service(data)
         frame = batch.frames[0] if batch.frames else None
         if batch.number or not isinstance(frame, v1.ServiceHello):
@@ -238,12 +239,12 @@ class Session:
 
     @property
     def waiting(self) -> int:
-        """Bytes that have not been sent."""
+        """Number of bytes that have not been sent."""
         return self._out.waiting
 
     @property
     def in_flight(self) -> int:
-        """Bytes that were sent and that the service has not acknowledged."""
+        """Number of bytes that were sent and that the service has not acknowledged."""
         return self._out.in_flight
 
     @property
@@ -277,18 +278,18 @@ class Session:
         self._out.queue(data)
 
     def fits(self, size: int) -> bool:
-        """The queue has room for a frame of this size."""
+        """True if the queue has room for a frame of this size."""
         return self._out.waiting + size <= self.max_queue_bytes
 
     def full(self) -> errors.QueueFull:
-        """Says how full the queue is."""
+        """The error with the length of the queue."""
         return errors.QueueFull(
             f"{self._out.waiting} bytes are waiting for the service, max_queue_bytes is "
             f"{self.max_queue_bytes}: the service is away or does not keep up"
         )
 
     def too_large(self, size: int) -> errors.TooLarge:
-        """Says how large a frame may be."""
+        """The error with the maximum size of a frame."""
         return errors.TooLarge(
             f"{size} bytes in one packet, the service reads {self.largest} (setting links.max_frame there)"
         )
@@ -322,21 +323,21 @@ class Session:
             yield batch
 
     def empty_batch(self) -> bytes:
-        """For keep-alive and acknowledgement."""
+        """A batch without frames, for keep-alive and acknowledgement."""
         return encode_batch(0, self._in.told(), [])
 
     @property
     def ack_is_due(self) -> bool:
-        """A quarter of the window has been taken and not acknowledged."""
+        """True if a quarter of the window has been taken and not acknowledged."""
         return self._in.is_due
 
     @property
     def ack_has_news(self) -> bool:
-        """Something has been taken and not acknowledged."""
+        """True if something has been taken and not acknowledged."""
         return self._in.has_news
 
     def take_all(self) -> None:
-        """Everything that came has been handed to the application, or queued within its bounds."""
+        """Everything received so far has been handed to the application, or queued within its bounds."""
         self._in.take_all()
 
     # -- from the service ---------------------------------------------------------------------------

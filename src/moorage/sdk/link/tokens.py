@@ -15,13 +15,13 @@ from moorage.sdk.link.connection_string import check_hub, parse
 from moorage.wire.errors import UsageError
 
 TTL: Final = 3600.0
-"""Seconds that a token is good for, unless its maker says otherwise."""
+"""Default lifetime of a token, in seconds."""
 
 _URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 class ClientAccess(TypedDict):
-    """What a client needs: `io(endpoint, { path, query: { access_token: token } })`."""
+    """The arguments of a client: `io(endpoint, { path, query: { access_token: token } })`."""
 
     endpoint: str
     path: str
@@ -39,9 +39,9 @@ def client_token(
 ) -> str:
     """An access token that opens `hub` for a client.
 
-    `user_id`: who it is for; handlers find it in `environ["moorage.user_id"]`. `ttl`: seconds that the token
-    is good for; a client that is connected stays when it expires. `groups`: groups that the client starts in.
-    `claims`: more claims, which handlers find in `environ["moorage.claims"]`.
+    `user_id` is the client's user; handlers find it in `environ["moorage.user_id"]`. The token is valid
+    for `ttl` seconds; a connected client stays when it expires. The client starts in `groups`. Handlers find
+    `claims`, more claims of the token, in `environ["moorage.claims"]`.
 
     The endpoint of the connection string must be the URL by which clients reach the service. Raises
     `UsageError` for arguments that cannot work."""
@@ -59,7 +59,7 @@ def client_access(
     groups: Collection[str] = (),
     claims: Mapping[str, Any] | None = None,
 ) -> ClientAccess:
-    """A token as `client_token` makes it, with the address where it is good."""
+    """A token as `client_token` makes it, with the address for which it is valid."""
     where = parse(connection_string)
     if not (math.isfinite(ttl) and ttl > 0):
         raise UsageError(f"ttl must be above 0, in seconds, not {ttl!r}")

@@ -47,7 +47,7 @@ from moorage.sdk.threads.server_events import ThreadsServerEvents
 from moorage.wire.moorage.v1 import HandOver
 
 THREADS: Final = 128
-"""Handlers that run at the same time, at most, unless `threads` says otherwise."""
+"""Default of `threads`, the maximum number of handlers that run at the same time."""
 
 T = TypeVar("T")
 
@@ -85,15 +85,11 @@ def use_moorage_sync(
     ssl_context: ssl.SSLContext | None = None,
     connection_state_recovery: Mapping[str, Any] | None = None,
 ) -> ThreadedMoorage:
-    """Hands the clients of `server` to Moorage; returns once the link is up.
+    """Hand the clients of `server` to Moorage. Returns once the link is up.
 
-    `server` is a `socketio.Server` with `async_mode="threading"` or a Flask-SocketIO `SocketIO` that has its
-    app. `hub` and `connection_string` say whose clients, and where the service is. `server_id` must be unique
-    among the hub's app servers; a random one is right. `threads` is how many handlers may run at a time,
-    `max_queue_bytes` what may wait for the service before emits raise `QueueFull`. With `wait` a service that
-    is not there yet is waited for. `emit_only` is for a worker or a script that only emits: it never gets
-    clients. `ssl_context` for an https endpoint whose authority this machine does not know.
-    `connection_state_recovery` as for `use_moorage`.
+    `server` is a `socketio.Server` with `async_mode="threading"`, or a Flask-SocketIO `SocketIO` that has
+    its app. `threads` is the maximum number of handlers that run at the same time. All other arguments are
+    those of `use_moorage`.
 
     Raises `UsageError` for arguments that cannot work, `LinkRefused` and `LinkUnavailable` with a message
     that names cause and fix. Call it in the process that serves: threads do not survive a fork."""
@@ -124,7 +120,7 @@ def use_moorage_sync(
 
 
 def _server_of(server: Any) -> tuple[Any, dict[str, Any]]:
-    """The `socketio.Server`, and what its environments hold besides."""
+    """The `socketio.Server`, and additional members for the environments of its clients."""
     if isinstance(server, socketio.Server):
         return server, {}
     # By its names and not by its class: Flask-SocketIO is not ours to depend on.
@@ -185,15 +181,15 @@ class ThreadedMoorage(AppServerBase):
             self._pool.submit(partial(listener, *arguments))
 
     def hand_over(self) -> HandedOver:
-        """Give all clients to other app servers of the hub. They stay connected and notice nothing; there,
-        `connect` handlers run, with `moorage.handed_over` in the environment. Returns when all have left, or
-        could not. This app server gets no new clients from now on. Raises `UsageError` if the service is too
-        old, and what ends the link."""
+        """Give all clients to other app servers of the hub. They stay connected and notice nothing. The
+        `connect` handlers of the other app servers run, with `moorage.handed_over` in the environment.
+        Returns when all clients have left, or could not. This app server gets no new clients from now on.
+        Raises `UsageError` if the service is too old, and the error that ends the link."""
         check_revision(self.link.hello.revision)
         return handed_over(self.link.request(HandOver, seconds=HAND_OVER_SECONDS))
 
     def hand_over_on_sigterm(self) -> None:
-        """From now on, `hand_over` comes at a SIGTERM, before what the signal does otherwise. Raises
+        """Call `hand_over` at a SIGTERM from now on, before the signal does what it does otherwise. Raises
         `UsageError` outside the main thread."""
 
         def hand_over() -> None:
@@ -207,9 +203,9 @@ class ThreadedMoorage(AppServerBase):
         sigterm = DelayedSigterm(lambda: threading.Thread(target=hand_over, name="moorage-leave").start())
 
     def close(self, drain: float = 0.0) -> None:
-        """Leave the hub. `drain`: seconds for which it takes no new clients and the present ones may
-        leave by themselves. Then the service closes them, and they reconnect to other app servers.
-        Disconnect handlers have run, or had 5 seconds, when this returns. Idempotent."""
+        """Leave the hub. For `drain` seconds this app server gets no new clients, and the present ones may
+        leave by themselves. Then the service closes them, and they reconnect to other app servers. When this
+        returns, the disconnect handlers have run, or had 5 seconds. Idempotent."""
         if self.link.left_behind:
             self.detach()
             return
@@ -219,7 +215,7 @@ class ThreadedMoorage(AppServerBase):
             if drain > 0:
                 self.link.drain(drain, lambda: not self._engine.by_number)
                 deadline = time.monotonic() + HANDLER_SECONDS
-            # Before the link ends: the handlers have things to say to others.
+            # Before the link ends, because handlers may emit.
             self.link.run(self._let_go)
             self._dispatcher.settled(deadline)
         self.link.close()
@@ -242,12 +238,12 @@ class ThreadedMoorage(AppServerBase):
         self._inbox.stop()
 
     def _at_exit(self) -> None:
-        # No handlers now: much of what they would use is gone.
+        # No handlers now: much of what they use does not exist any more.
         self._stop()
         self.link.close()
 
     def attach(self, *, wait: bool) -> None:
-        """Open the link, and see to it that it is closed in the end."""
+        """Open the link, and make sure that it is closed when the process ends."""
         _attached.add(self)
         try:
             self.link.start(wait=wait)
@@ -292,8 +288,8 @@ class ThreadedMoorage(AppServerBase):
         volatile: bool = False,
         local: bool = False,
     ) -> None:
-        """As `sio.emit`. `volatile`: leaves out sockets that cannot take it at once, all of them while
-        the link is down. `local`: only sockets of this app server."""
+        """Emit, as `sio.emit` does. `volatile` leaves out sockets that cannot take the event at once, and all
+        sockets while the link is down. `local` reaches only the sockets of this app server."""
         flags = flags_of(volatile=volatile, local=local)
         self._manager.emit(event, data, namespace, room=to, skip_sid=skip, flags=flags)
 
@@ -313,35 +309,35 @@ class ThreadedMoorage(AppServerBase):
     def fetch_sockets(
         self, room: Any = None, *, namespace: str = "/", skip: Any = None, timeout: float = 5.0
     ) -> FetchedSockets:
-        """Which sockets there are. Ids, rooms and handshakes come from the service; their `data` from
-        the app servers, as far as these answer in time (see `missing`)."""
+        """List sockets. The service knows their ids, rooms and handshakes. Their `data` comes from the app
+        servers, unless these do not answer in time (see `missing`)."""
         return self._do(self._calls.fetch_sockets(room, namespace, skip, timeout))
 
     def sockets_join(self, rooms: Any, *, to: Any = None, namespace: str = "/", skip: Any = None) -> int:
-        """All these sockets enter `rooms` (one or several); how many there were."""
+        """Put sockets into `rooms` (one or several). Returns the number of these sockets."""
         return self._manager.request(self._calls.join(rooms, to, namespace, skip)).count
 
     def sockets_leave(self, rooms: Any, *, to: Any = None, namespace: str = "/", skip: Any = None) -> int:
-        """All these sockets leave `rooms`; how many there were."""
+        """Take sockets out of `rooms`. Returns the number of these sockets."""
         return self._manager.request(self._calls.leave(rooms, to, namespace, skip)).count
 
     def disconnect_sockets(
         self, *, to: Any = None, namespace: str = "/", skip: Any = None, close: bool = False
     ) -> int:
-        """All these sockets leave the namespace; `close` ends their connections as well. How many there
-        were."""
+        """Take sockets out of the namespace; `close` ends their connections as well. Returns the number of
+        these sockets."""
         return self._manager.request(self._calls.disconnect(to, namespace, skip, close)).count
 
     def server_side_emit(self, event: str, *args: Any, namespace: str = "/") -> None:
-        """An event for all other app servers of the hub; see `on_server_event`."""
+        """Send an event to all other app servers of the hub; see `on_server_event`."""
         self.link.send(self._calls.tell(event, args, namespace))
 
     def server_side_emit_with_ack(
         self, event: str, *args: Any, namespace: str = "/", timeout: float = 5.0
     ) -> Acks:
-        """The same, and wait until all have answered or the time is over."""
+        """Send an event to all other app servers, and wait until all have answered or the time is over."""
         return self._do(self._calls.tell_with_acks(event, args, namespace, timeout))
 
     def servers(self) -> list[AppServer]:
-        """The hub's app servers, this one among them."""
+        """List the hub's app servers, including this one."""
         return self._do(self._calls.servers())

@@ -29,7 +29,7 @@ _log = logging.getLogger("moorage.sdk")
 
 
 class ThreadsDispatcher(ClientDispatcher[ThreadsClient]):
-    """Takes the frames that are about clients. `session` gives the session of a client's number,
+    """Handles the frames that are about clients. `session` returns the session of a client's number,
     `recovers` whether its node keeps sockets whose client may come back."""
 
     def __init__(

@@ -18,12 +18,12 @@ from moorage.wire.moorage.v1 import FromService, Query
 MAX_PENDING: Final = 16 * 1024 * 1024
 """Bytes of packets that may wait for a thread. Beyond this the service has to wait, too."""
 RELIEF_SECONDS: Final = 0.02
-"""How often to check whether the service may go on."""
+"""Seconds between two checks of whether the service may go on."""
 STUCK_LOOKS: Final = 5
 """After this many checks without a handler begun, the handlers may be waiting for something that is behind
 the packets not read: an answer of the service or a client's ack."""
 MAX_STUCK: Final = 64 * 1024 * 1024
-"""Then more is read, a window at a time, up to this many bytes."""
+"""Maximum bytes that are then read, one window at a time."""
 
 _log = logging.getLogger("moorage.sdk")
 
@@ -57,13 +57,13 @@ class ThreadsInbox(Inbox):
         self._telling.stop()
 
     def received(self, frames: list[FromService]) -> None:
-        """As `Inbox.received`; the service waits while too many packets wait here."""
+        """Handle a batch, as `Inbox.received` does. The service waits while too many packets wait here."""
         super().received(frames)
         if self._pending.pending > MAX_PENDING and not self._held:
             self._look_again()
 
     def link_event(self, name: str, error: Exception | None) -> None:
-        """As `Inbox.link_event`; later calls of the app raise the error of a link that has failed."""
+        """As `Inbox.link_event`. Later calls of the app raise the error of a link that has failed."""
         if name == "failed":
             self._link.failure = error
         super().link_event(name, error)

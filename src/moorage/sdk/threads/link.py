@@ -31,9 +31,9 @@ from moorage.sdk.link.session import (
 from moorage.wire.moorage.v1 import Facts, FromApp, Save, ServiceHello
 
 REQUEST_SECONDS: Final = 30.0
-"""How long a call waits for the service when the link is up, and for the link when it is down."""
+"""Seconds for which a call waits for the service while the link is up, and for the link while it is down."""
 CONGESTED_SECONDS: Final = 30.0
-"""How long an emit waits for earlier frames to be sent. After that it is queued nevertheless."""
+"""Seconds for which an emit waits until earlier frames are sent. After that it is queued nevertheless."""
 FRAME_BYTES: Final = 128
 """Estimated size of a frame without its payload and the names of its rooms."""
 
@@ -104,7 +104,7 @@ class ThreadedLink:
     # -- start and end -------------------------------------------------------------------------------
 
     def start(self, *, wait: bool = False) -> None:
-        """Returns once the link is up; `wait` and what is raised as for `Link.start`."""
+        """Open the link. Returns once it is up; `wait` and the errors are those of `Link.start`."""
         self.loop = asyncio.new_event_loop()
         self._thread.start()
         try:
@@ -125,7 +125,7 @@ class ThreadedLink:
 
     @property
     def ended(self) -> bool:
-        """Nothing can be sent any more."""
+        """True if nothing can be sent any more."""
         return self._link is None or self._dead or self._link.closed or self.loop.is_closed()
 
     def drain(self, seconds: float, empty: Callable[[], bool]) -> None:
@@ -134,7 +134,8 @@ class ThreadedLink:
             self._await(self.link.drain(seconds, empty), seconds + REQUEST_SECONDS)
 
     def run(self, function: Callable[[], object]) -> None:
-        """Run `function` on the link's thread, and wait for that; not at all where the link has ended."""
+        """Run `function` on the link's thread, and wait until it has run. Does nothing if the link has
+        ended."""
 
         async def on_the_loop() -> None:
             function()
@@ -156,7 +157,7 @@ class ThreadedLink:
 
     @property
     def left_behind(self) -> bool:
-        """The thread is in the process that this one was forked from."""
+        """True if the thread is in the process that this one was forked from."""
         return self._dead
 
     def forked(self) -> None:
@@ -190,16 +191,16 @@ class ThreadedLink:
         return self._link
 
     def session_of(self, number: int) -> str:
-        """The session that knows a client or a question by this number."""
+        """The session in which this number names a client or a question."""
         return self.link.session_of(number)
 
     def recovers(self, number: int) -> bool:
-        """The client's node keeps sockets whose client may come back."""
+        """True if the client's node keeps sockets whose client may come back."""
         return self.link.recovers(number)
 
     @property
     def up(self) -> bool:
-        """A WebSocket is open and greeted."""
+        """True while a WebSocket is open and both hellos were exchanged."""
         return self._link is not None and not self._dead and self._link.up
 
     @property
@@ -214,12 +215,12 @@ class ThreadedLink:
 
     @property
     def in_own_thread(self) -> bool:
-        """The caller runs on the link's thread and must not wait for it."""
+        """True if the caller runs on the link's thread and must not wait for it."""
         return threading.current_thread() is self._thread
 
     @property
     def left(self) -> bool:
-        """`close` has ended it."""
+        """True if `close` has ended it."""
         return self._link is not None and self._link.left
 
     # -- to the service ------------------------------------------------------------------------------
@@ -227,8 +228,8 @@ class ThreadedLink:
     def send(self, frame: FromApp, session: str = ANY_SESSION) -> None:
         """Queue a frame. `session` is the session in which the frame's client number or reference is valid;
         the frame is dropped if that session has ended. Waits while a lot is waiting to leave a link that is
-        up. After `close` nothing happens. Raises `QueueFull`, `TooLarge`, and what ended the link
-        otherwise."""
+        up. After `close` the call does nothing. Raises `QueueFull`, `TooLarge`, and the error that ended the
+        link otherwise."""
         self._enqueue_unless_left(frame, size_of(frame), session)
         self.wait_for_capacity()
 
@@ -237,7 +238,7 @@ class ThreadedLink:
         self._enqueue_unless_left(frame, size_of(frame), session)
 
     def send_volatile(self, frame: FromApp) -> bool:
-        """As `send`, but not for a link that is down or congested: False instead."""
+        """Send as `send` does, but return False instead if the link is down or congested."""
         if not self.link.up or self._congested:
             return False
         self.send(frame)
@@ -252,9 +253,10 @@ class ThreadedLink:
         part: TakesPart | None = None,
         ended: Callable[[MoorageError | None], None] | None = None,
     ) -> End:
-        """Send what `make` builds around a number, wait for the end of its answer. On the link's thread
-        `part` hears what comes before that, `ended` that it came, before anything behind it. `session` as
-        for `send`. Raises `RequestFailed`, `RequestTimeout`, `SessionLost`, and as `send`."""
+        """Send the frame that `make` builds around a number, and wait for the end of its answer. The link's
+        thread calls `part` with the frames before the end, and `ended` at the end, before any later frame.
+        `session` as for `send`. Raises `RequestFailed`, `RequestTimeout`, `SessionLost`, and the errors of
+        `send`."""
         if self.in_own_thread:
             raise RuntimeError("the link's thread cannot wait for itself")
         future: Future[End] = Future()
@@ -263,7 +265,7 @@ class ThreadedLink:
         return future.result()
 
     def ask(self, make: Make, answers: Answers, seconds: float) -> None:
-        """The same without waiting for the answer; `answers` hears of it on the link's thread."""
+        """Send a request without waiting. `answers` gets the answer, on the link's thread."""
         self._enqueue_unless_left((make, answers, seconds), size_of(make(0)), ANY_SESSION)
         self.wait_for_capacity()
 

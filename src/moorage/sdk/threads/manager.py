@@ -64,8 +64,8 @@ class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # 
         flags: int = 0,
         **ignored: Any,
     ) -> None:
-        """Raises `NotSerialisable`, `TooLarge`, `QueueFull` and what ended the link. Waits while the
-        queue is long."""
+        """Raises `NotSerialisable`, `TooLarge`, `QueueFull` and the error that ended the link. Waits while
+        the queue is long."""
         if callback is not None:
             arguments = [event, *arguments_of(data)]
             self._emit_asking(arguments, namespace, to or room, skip_sid, callback, flags)
@@ -106,7 +106,7 @@ class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # 
     def answered(
         self, client: ThreadsClient, member: Member, ack_id: int | None, arguments: list[Any]
     ) -> None:
-        """An ACK of an own socket."""
+        """An ACK for an own socket has arrived."""
         callback = member.answered(ack_id)
         if callback is not None:
             self.call_back(client, callback, arguments)
@@ -126,17 +126,18 @@ class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # 
     # -- rooms ----------------------------------------------------------------------------------------------
 
     def enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
-        """Returns when every later emit of every app server reaches the socket in the room."""
+        """Put the socket into the room. When this returns, every later emit of every app server reaches it
+        there."""
         if self._carry_out(self.plan_enter(sid, namespace, room), sid, namespace):
             self.basic_enter_room(sid, namespace, room)
 
     def leave_room(self, sid: str, namespace: str, room: Any) -> None:
-        """As `enter_room`; leaving a room that the socket is not in is no error."""
+        """Take the socket out of the room. It is no error if the socket is not in the room."""
         if self._carry_out(self.plan_leave(sid, namespace, room), sid, namespace):
             self.basic_leave_room(sid, namespace, room)
 
     def close_room(self, room: Any, namespace: str) -> None:
-        """All sockets of all app servers leave it."""
+        """Take all sockets of all app servers out of the room."""
         make, undo = self.plan_close(room, namespace)
         try:
             self.request(make)
@@ -167,8 +168,8 @@ class ThreadsManager(SocketManager, socketio.Manager):  # type: ignore[misc]  # 
             change.abandon()
 
     def request(self, make: Make) -> Done:
-        """Ask for something that is done at once. Raises what `ThreadedLink.request` does. After `close`
-        nothing happens, and the count is 0."""
+        """Send a request that the service answers at once. Raises the errors of `ThreadedLink.request`. After
+        `close` nothing happens, and the count is 0."""
         try:
             end = self._link.request(make)
         except LinkClosed:

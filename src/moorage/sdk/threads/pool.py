@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 IDLE_SECONDS: Final = 10.0
-"""A thread without a job for this long ends."""
+"""Seconds after which a thread without a job ends."""
 
 Job = Callable[[], object]
 
@@ -42,7 +42,7 @@ class Pool:
 
     @property
     def threads(self) -> int:
-        """How many there are now."""
+        """Number of threads now."""
         return self._threads
 
     def submit(self, job: Job) -> None:
@@ -69,7 +69,7 @@ class Pool:
             self._starved = False
 
     def _not_started(self, error: RuntimeError) -> None:
-        """The system has no more threads. The job waits for an existing thread or the next one."""
+        """The system gives no more threads. The job waits for an existing thread or the next one."""
         with self._lock:
             self._threads -= 1
         if not self._starved:
@@ -139,16 +139,16 @@ class SerialQueue:
 
     @property
     def is_here(self) -> bool:
-        """The caller is one of its jobs."""
+        """True if the caller is one of its jobs."""
         return self._thread == threading.get_ident()
 
     @property
     def idle(self) -> bool:
-        """Nothing runs and nothing waits."""
+        """True if nothing runs and nothing waits."""
         return not self._running
 
     def add(self, job: Job) -> None:
-        """Run `job` after those before it."""
+        """Run `job` after all earlier jobs."""
         with self._lock:
             self._jobs.append(job)
             if self._running:
