@@ -101,6 +101,22 @@ def test_an_app_server_that_only_emits_is_never_chosen() -> None:
     assert servers.choose() is app
 
 
+@pytest.mark.parametrize("own", ["none", "up", "down"])
+@pytest.mark.parametrize("home", [True, False])
+def test_a_client_is_forwarded_to_a_home_alone_and_only_if_its_app_server_has_no_session_here(
+    own: str, home: bool
+) -> None:
+    """A client has one way to its app server, or what that sends on two ways could overtake each other."""
+    servers = AppServers()
+    there = new_server("app")
+    there.home, there.node = home, "n2"
+    servers.elsewhere.add(there)
+    if own != "none":
+        servers.add(here := new_server("app", up=own == "up"))
+    expected = {"none": there if home else None, "up": here if own == "up" else None, "down": None}
+    assert servers.choose() is expected[own]
+
+
 def test_an_app_server_of_another_node_is_found_by_its_id_and_one_that_is_up_first() -> None:
     world = World()
     hub = world.node.ensure_hub("app")
