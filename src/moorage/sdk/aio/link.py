@@ -361,7 +361,7 @@ class Link:
         except BaseException as error:
             # A node that was not wanted must not wait for this app server to come back.
             socket.break_off(LINK_CLOSED if isinstance(error, WrongNode) else None)
-            # The error that ended the attempt. No caller needs it.
+            # Mark its exception as retrieved, because no caller needs it.
             if socket.first.done() and not socket.first.cancelled():
                 socket.first.exception()
             raise
