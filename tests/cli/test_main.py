@@ -227,7 +227,8 @@ def test_without_the_service_its_commands_name_what_is_missing(command: str) -> 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "moorage: the service is not installed (missing: structlog, uvicorn); "
-        'to add it: pip install "moorage[server]"\n'
+        'install the wheel with the extra "server": '
+        f'pip install "dist/moorage-{__version__}-py3-none-any.whl[server]" (docs/howto/install.md)\n'
     )
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -85,6 +88,38 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=str(path)) as caught:
             read_text(path)
         assert why in caught.value.problems[0]
+
+
+def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "settings.yaml"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(ConfigError, match="a pipe or a device"):
+            read_text(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        (".yaml", "a: " + "[" * 300_000),
+        (".yaml", "{" * 300_000),
+        (".yaml", "- " * 300_000),
+        (".yaml", "".join(" " * depth + "a:\n" for depth in range(1_000))),
+        (".json", "[" * 300_000),
+        (".toml", "a = " + "[" * 300_000),
+    ],
+)
+def test_deep_nesting_costs_no_time(suffix: str, text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        parse_text(text, suffix, "x")
+    assert time.process_time() - began < 0.5
+
+
+def test_many_keys_cost_little_time() -> None:
+    began = time.process_time()
+    parse_text(json.dumps({str(number): number for number in range(100_000)}), ".json", "x")
+    assert time.process_time() - began < 2
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:

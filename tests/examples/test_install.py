@@ -84,7 +84,7 @@ async def without_the_extra(folder: Path, env: dict[str, str]) -> None:
         assert refused.returncode == 1
         assert re.fullmatch(
             rf"moorage: the service is not installed \(missing: {', '.join(SERVICE_ONLY)}\); "
-            r'to add it: pip install "moorage\[server\]"\n',
+            r'install the wheel with the extra "server": pip install "[^"]+\[server\]" .*\n',
             refused.stdout,
         ), refused.stdout
     # Another installation's service: the app server needs no part of it.

@@ -8,9 +8,9 @@ from typing import Any
 
 from moorage.sdk import Moorage, use_moorage
 from moorage.sdk.aio.link import Link
-from moorage.sdk.link.connection_string import parse
 from moorage.sdk.link.options import LinkOptions
 from moorage.sdk.link.session import MAX_QUEUE_BYTES
+from moorage.wire.connection_string import parse
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.v1 import Emit, To
 from tests.sdk.service_peer import TIMEOUT, ServicePeer

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ import uvloop
 
 from moorage import logs
 from moorage.app.service import Service
-from moorage.app.start import RUN_DIR, StopSignals, cannot_listen
+from moorage.app.start import RUN_DIR, Read, Reloading, StopSignals, cannot_listen
 from moorage.config.model import Config
 from moorage.wire.errors import UsageError
 
@@ -52,7 +51,7 @@ async def _when_ready(service: Service, call: Callable[[], None]) -> None:
     call()
 
 
-async def run(config: Config, *, reload: Callable[[], Config] | None, on_ready: Callable[[str], None]) -> int:
+async def run(config: Config, *, reload: Read | None, on_ready: Callable[[str], None]) -> int:
     """Run a service until SIGTERM or SIGINT; a second signal ends it at once. `on_ready` is called once, when
     `/readyz` answers 200 for the first time. Returns the exit code. Raises `UsageError` if the address cannot
     be bound."""
@@ -63,9 +62,7 @@ async def run(config: Config, *, reload: Callable[[], Config] | None, on_ready: 
     settle_heap()
     signals = StopSignals()
     service.when_told_to_drain = signals.ask_once
-    if reload is not None:
-        again = reload
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: service.reload(again()))
+    reloading = None if reload is None else Reloading(reload, service.reload)
     try:
         url = await service.start()
     except OSError as error:
@@ -79,11 +76,11 @@ async def run(config: Config, *, reload: Callable[[], Config] | None, on_ready: 
     await until_stopped(service, signals)
     if watcher is not None:
         watcher.cancel()
+    if reloading is not None:
+        reloading.stop()
     return 0
 
 
-def serve(
-    config: Config, *, reload: Callable[[], Config] | None = None, on_ready: Callable[[str], None]
-) -> int:
+def serve(config: Config, *, reload: Read | None = None, on_ready: Callable[[str], None]) -> int:
     """Run a service in this thread; see `run`."""
     return uvloop.run(run(config, reload=reload, on_ready=on_ready))

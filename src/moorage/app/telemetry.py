@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from moorage import logs
+from moorage.config.extras import how_to_add
 from moorage.metrics.metrics import Metrics
 from moorage.otel import settings
 
@@ -24,7 +25,7 @@ def sender(environment: Mapping[str, str], metrics: Metrics, *, node: str, incar
         return None
     if not all(_is_there(name) for name in NEEDED):
         # The variables may be there for other programs of the machine: no reason to refuse the start.
-        log.warning("nothing is sent over OTLP", fix='pip install "moorage[otel]"')
+        log.warning("nothing is sent over OTLP", fix=how_to_add("otel"))
         return None
     # The libraries take a tenth of a second to load.
     from moorage.otel.sender import Sender  # noqa: PLC0415

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,7 @@ import click
 from moorage.cli.options import config_option, flags, new_key, set_option, workers_option
 
 if TYPE_CHECKING:
+    from moorage.app.start import Read
     from moorage.config.model import Config
 
 SERVICE_MODULES = ("httptools", "prometheus_client", "starlette", "structlog", "uvicorn", "uvloop")
@@ -114,14 +116,19 @@ def serve(
     log = logs.get("cli")
     current = settings
 
-    def reload() -> Config:
-        # An error in the file must not end a running service: it keeps its settings.
-        nonlocal current
+    def read() -> Callable[[], Config]:
         try:
-            new = load.load(path, os.environ, given, serving=True)
+            return partial(reloaded, load.load(path, os.environ, given, serving=True))
         except ConfigError as error:
-            log.error("reload refused", problems=list(error.problems))
-            return current
+            return partial(refused, error.problems)
+
+    def refused(problems: Sequence[str]) -> Config:
+        # An error in the file must not end a running service: it keeps its settings.
+        log.error("reload refused", problems=list(problems))
+        return current
+
+    def reloaded(new: Config) -> Config:
+        nonlocal current
         for warning in set(new.warnings).difference(current.warnings):
             log.warning(warning)
         found = load.changes(current, new)
@@ -132,7 +139,7 @@ def serve(
     def on_ready(url: str) -> None:
         log.info("ready", url=url)
 
-    raise SystemExit(_run(settings, reload=reload, on_ready=on_ready))
+    raise SystemExit(_run(settings, reload=read, on_ready=on_ready))
 
 
 def need_service() -> None:
@@ -141,13 +148,14 @@ def need_service() -> None:
 
     missing = ", ".join(name for name in SERVICE_MODULES if find_spec(name) is None)
     if missing:
-        install = 'pip install "moorage[server]"'
-        raise click.ClickException(f"the service is not installed (missing: {missing}); to add it: {install}")
+        from moorage.config.extras import how_to_add
+
+        raise click.ClickException(
+            f"the service is not installed (missing: {missing}); {how_to_add('server')}"
+        )
 
 
-def _run(
-    settings: Config, *, reload: Callable[[], Config] | None = None, on_ready: Callable[[str], None]
-) -> int:
+def _run(settings: Config, *, reload: Read | None = None, on_ready: Callable[[str], None]) -> int:
     import msgspec
 
     from moorage import logs

@@ -32,6 +32,11 @@ def token() -> None:
     help="URL by which clients reach the service.  [default: server.public_endpoint, or host and port]",
 )
 @click.option("--access-key", metavar="KEY", help="Key to sign with.  [default: keys.primary]")
+@click.option(
+    "--connection-string",
+    metavar="STRING",
+    help="Endpoint and key in one.  [default: MOORAGE_CONNECTION_STRING, if nothing else gives a key]",
+)
 @config_option
 def token_create(
     *,
@@ -42,6 +47,7 @@ def token_create(
     roles: tuple[str, ...],
     endpoint: str | None,
     access_key: str | None,
+    connection_string: str | None,
     path: str | None,
 ) -> None:
     """Print an access token for a client."""
@@ -51,10 +57,20 @@ def token_create(
     from moorage.auth import AccessKeys, sign
     from moorage.config import load
 
+    if connection_string and (access_key or path):
+        raise click.UsageError("--connection-string already has a key: omit --access-key and -c")
     given = {"keys.primary": access_key, "auth.token_ttl": ttl, "server.public_endpoint": endpoint}
+    if connection_string:
+        given |= _from_string(connection_string, endpoint)
     settings = load.load(path, os.environ, flags((), given))
+    from_environment = os.environ.get("MOORAGE_CONNECTION_STRING", "").strip()
+    if not settings.keys.primary and from_environment:
+        settings = load.load(path, os.environ, flags((), given | _from_string(from_environment, endpoint)))
     if not settings.keys.primary:
-        raise click.UsageError("no key to sign with: give --access-key, -c or MOORAGE_KEYS_PRIMARY")
+        raise click.UsageError(
+            "no key to sign with: give --access-key, --connection-string, -c, MOORAGE_KEYS_PRIMARY or "
+            "MOORAGE_CONNECTION_STRING"
+        )
     audience = f"{_endpoint(settings)}/clients/socketio/hubs/{quote(_hub(hub), safe='')}"
     keys = AccessKeys(settings.keys.primary, settings.keys.secondary)
     now = time.time()
@@ -102,6 +118,18 @@ def token_check(
     click.echo(document(found) if as_json else lines(found))
     if failed(found):
         raise SystemExit(FAILED)
+
+
+def _from_string(text: str, endpoint: str | None) -> dict[str, str | None]:
+    """The settings that a connection string stands for. `endpoint` goes before its own."""
+    from moorage.wire import connection_string
+    from moorage.wire.errors import UsageError
+
+    try:
+        parsed = connection_string.parse(text)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from None
+    return {"keys.primary": parsed.key, "server.public_endpoint": endpoint or parsed.endpoint}
 
 
 def _hub(name: str) -> str:

@@ -4,20 +4,34 @@ messages that quote the text are not passed on, because the line may contain a k
 from __future__ import annotations
 
 import json
+import os
+import stat
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from moorage.config.model import ConfigError
 
-MAX_BYTES = 4 * 1024 * 1024
-"""Larger files are refused: the path is probably wrong (`/dev/zero`)."""
+MAX_BYTES: Final = 1024 * 1024
+"""Larger files are refused: the path is probably wrong. Ten thousand networks in `server.deny` are 200 KB."""
+MAX_DEPTH: Final = 16
+"""Most levels of settings inside each other. There are four, and a parser takes seconds for very many."""
+
+
+_NOT_A_FILE: Final = (
+    "a pipe or a device, which cannot be read again at a reload; write a file, or give the text of the whole "
+    "configuration in MOORAGE_CONFIG, a key in MOORAGE_KEYS_PRIMARY"
+)
 
 
 def read_text(path: Path) -> str:
     """The file's text. Raises `ConfigError` if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        # Without O_NONBLOCK the open call would wait for the writer of a pipe.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise ConfigError([f"{path}: {_NOT_A_FILE}"])
             body = file.read(MAX_BYTES + 1)
         if len(body) > MAX_BYTES:
             raise ConfigError([f"{path}: too large (more than {MAX_BYTES} bytes)"])
@@ -64,11 +78,12 @@ def _json(text: str) -> object:
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    keys = [key for key, _ in pairs]
-    for key in keys:
-        if keys.count(key) > 1:
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
             raise _SyntaxError(f"`{key}` is set twice")
-    return dict(pairs)
+        found[key] = value
+    return found
 
 
 def _yaml(text: str) -> object:
@@ -76,7 +91,17 @@ def _yaml(text: str) -> object:
 
     class Loader(yaml.SafeLoader):
         """Refuses duplicate keys. PyYAML silently takes the last of two, so a pasted section would be
-        lost."""
+        lost. Also refuses deep nesting, before it has read all of it."""
+
+        depth = 0
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            self.depth += 1
+            if self.depth > MAX_DEPTH:
+                raise _SyntaxError("nested too deeply")
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             seen: set[str] = set()

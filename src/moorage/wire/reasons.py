@@ -186,6 +186,7 @@ ADMIN_TOO_MANY_TRACES = R(5110, "admin-too-many-traces", "too many traces at thi
 ADMIN_PAYLOADS_OFF = R(
     5111, "admin-payloads-off", "the setting admin.trace_payloads is off", False, 403, 1008
 )
+ADMIN_TOO_MANY_VIEWERS = R(5113, "admin-too-many-viewers", "too many Admin UIs at this node", True, 503, 1013)
 ADMIN_KEYS_CHANGED = R(5112, "admin-keys-changed", "the keys of the Admin API have changed", True, 401, 1008)
 
 # 6000: another node of the cluster

@@ -16,7 +16,7 @@ import msgspec
 import uvloop
 
 from moorage import logs
-from moorage.app.start import StopSignals
+from moorage.app.start import Read, Reloading, StopSignals
 from moorage.cluster.nats import server as nats_server
 from moorage.cluster.nats.server import NatsServer, exit_text
 from moorage.config import load
@@ -51,16 +51,14 @@ def serve(
     config: Config,
     count: int,
     *,
-    reload: Callable[[], Config] | None = None,
+    reload: Read | None = None,
     on_ready: Callable[[str], None],
 ) -> int:
     """Run `count` workers until SIGTERM or SIGINT, like `app.process.serve`."""
     return uvloop.run(run(config, count, reload=reload, on_ready=on_ready))
 
 
-async def run(
-    config: Config, count: int, *, reload: Callable[[], Config] | None, on_ready: Callable[[str], None]
-) -> int:
+async def run(config: Config, count: int, *, reload: Read | None, on_ready: Callable[[str], None]) -> int:
     """Run `count` workers until SIGTERM or SIGINT; a second signal ends them at once. Returns the exit code.
     Raises `UsageError` if they cannot start."""
     program = "" if config.cluster.nats_url else nats_server.find()
@@ -83,8 +81,7 @@ async def run(
             config = msgspec.structs.replace(config, cluster=cluster)
         supervisor = Supervisor(config, ports, run_dir, alone=bool(program))
         if reload is not None:
-            again = reload
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: supervisor.reload(again()))
+            stack.callback(Reloading(reload, supervisor.reload).stop)
         return await supervisor.run(signals, on_ready)
 
 

@@ -126,6 +126,52 @@ def test_the_service_says_the_same(service: MoorageProcess, fault: dict[str, Any
         assert json.loads(body)["reason"] == "no-app-server"
 
 
+STRING = f"Endpoint=https://live.example.org:8443;AccessKey={KEY};Version=1.0;"
+
+
+@pytest.mark.parametrize(
+    ("given", "env", "audience"),
+    [
+        (("--connection-string", STRING), {}, "https://live.example.org:8443/clients/socketio/hubs/chat"),
+        (
+            (),
+            {"MOORAGE_CONNECTION_STRING": STRING},
+            "https://live.example.org:8443/clients/socketio/hubs/chat",
+        ),
+        (
+            ("--endpoint", "http://other"),
+            {"MOORAGE_CONNECTION_STRING": STRING},
+            "http://other/clients/socketio/hubs/chat",
+        ),
+        (
+            ("--access-key", "k" * 32, "--endpoint", "http://x"),
+            {"MOORAGE_CONNECTION_STRING": "nonsense"},
+            "http://x/clients/socketio/hubs/chat",
+        ),
+    ],
+)
+def test_a_token_by_a_connection_string(given: tuple[str, ...], env: dict[str, str], audience: str) -> None:
+    done = CliRunner().invoke(app, ["token", "create", "--hub", "chat", *given], env=env)
+    assert done.exit_code == 0, done.output
+    assert jwt.decode(done.stdout.strip(), options={"verify_signature": False})["aud"] == audience
+
+
+@pytest.mark.parametrize(
+    ("given", "env", "why"),
+    [
+        (("--connection-string", "AccessKey=k"), {}, "has no Endpoint"),
+        ((), {"MOORAGE_CONNECTION_STRING": "Endpoint=http://x"}, "has no AccessKey"),
+        (("--connection-string", STRING, "--access-key", KEY), {}, "omit --access-key"),
+        ((), {}, "--connection-string, -c, MOORAGE_KEYS_PRIMARY or MOORAGE_CONNECTION_STRING"),
+    ],
+)
+def test_no_token_without_one_key(given: tuple[str, ...], env: dict[str, str], why: str) -> None:
+    done = CliRunner().invoke(app, ["token", "create", "--hub", "chat", *given], env=env)
+    assert done.exit_code == 2
+    assert why in " ".join(done.output.split())
+    assert KEY not in done.output
+
+
 def test_a_token_from_standard_input() -> None:
     made = run("token", "create", "--hub", "chat", "--access-key", KEY, "--endpoint", "http://x").stdout
     done = CliRunner().invoke(app, ["token", "check", "-", "--access-key", KEY], input=made)

@@ -44,3 +44,42 @@ def test_the_newest_first_and_the_oldest_forgotten() -> None:
     assert len(found) == MAX_ACTIONS
     assert found[0].target == {"number": MAX_ACTIONS + 4}
     assert len(audit.list(AuditQuery(limit=3)).actions) == 3
+
+
+def test_the_same_again_is_counted_and_cannot_flood_list_or_log() -> None:
+    stream = io.StringIO()
+    logs.setup(level="info", format="json", stream=stream)
+    now = 100.0
+    audit = Audit("here", lambda: now)
+    for _ in range(250):
+        audit.note(CALLER, "trace", {"user": "ada"}, "done")
+        now += 0.1
+    (row,) = audit.list(AuditQuery()).actions
+    assert (row.count, row.time) == (250, 124.9)
+    assert [json.loads(line).get("count", 1) for line in stream.getvalue().splitlines()] == [1, 10, 100]
+    audit.note(CALLER._replace(address="192.0.2.8"), "trace", {"user": "ada"}, "done")
+    audit.note(CALLER, "trace", {"user": "ada"}, "admin-busy")
+    audit.note(CALLER, "trace", {"user": "bob"}, "done")
+    assert [row.count for row in audit.list(AuditQuery()).actions] == [1, 1, 1, 250]
+
+
+def test_after_a_minute_there_is_a_new_line() -> None:
+    times = [0.0, 30.0, 59.0, 61.0, 62.0]
+    audit = Audit("here", iter(times).__next__)
+    for _ in times:
+        audit.note(CALLER, "drain", {"node": "a"}, "done")
+    assert [(row.time, row.count) for row in audit.list(AuditQuery()).actions] == [(62.0, 2), (59.0, 3)]
+
+
+def test_one_action_cannot_push_out_another() -> None:
+    now = 0.0
+    audit = Audit("here", lambda: now)
+    audit.note(CALLER, "disconnect", {"user": "ada"}, "done")
+    for number in range(MAX_ACTIONS + 50):
+        now += 1.0
+        audit.note(CALLER, "trace", {"user": str(number)}, "done")
+        audit.note(CALLER, "disconnect", {"user": str(number)}, "admin-role")
+    rows = audit.list(AuditQuery(limit=1000)).actions
+    assert len(rows) == 1000
+    every = audit._actions["disconnect", True]
+    assert [kept.row.target for kept in every] == [{"user": "ada"}]

@@ -194,7 +194,7 @@ async def test_strangers_are_told_nothing(service: MoorageProcess) -> None:
         with pytest.raises(socketio.exceptions.ConnectionError):
             await one_more.__aenter__()
         await one_more.__aexit__()
-        assert one_more.refusals == [{"message": "too many Admin UIs at this node"}]
+        assert one_more.refusals == [{"message": f"at most {MAX_VIEWERS} Admin UIs at this node"}]
 
 
 async def test_who_logs_in_again_in_one_step_can_still_act(

@@ -52,7 +52,7 @@ def test_every_message_names_the_setting_and_the_fault(authority: Authority) -> 
         ({"cert_file": str(text)}, "cert_file", "no certificate in it"),
         ({"cert_file": str(authority.folder)}, "cert_file", "Is a directory"),
         ({"key_file": str(missing)}, "key_file", "No such file"),
-        ({"key_file": str(pipe)}, "key_file", "a pipe, where a file is needed"),
+        ({"key_file": str(pipe)}, "key_file", "a pipe or a device, where a file is needed"),
         ({"key_file": str(text)}, "key_file", "no private key"),
         ({"key_file": str(other.key)}, "key_file", "not the key of the certificate"),
         ({"key_file": ""}, "cert_file", "no private key"),

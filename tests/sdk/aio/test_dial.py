@@ -18,7 +18,7 @@ from picows import WSListener
 from moorage.sdk.aio.dial import dial, sign
 from moorage.sdk.aio.websocket import LinkSocket
 from moorage.sdk.errors import LinkRefused, LinkUnavailable
-from moorage.sdk.link.connection_string import parse
+from moorage.wire.connection_string import parse
 from tests.sdk.service_peer import ServicePeer
 from tests.support.service import MoorageProcess
 

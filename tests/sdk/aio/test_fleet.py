@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from moorage.sdk.aio.fleet import Fleet
-from moorage.sdk.link.connection_string import parse
+from moorage.wire.connection_string import parse
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.coverage import NodeRow
 from tests.sdk.linked import Ears, emit

@@ -15,7 +15,7 @@ from moorage.sdk.aio import websocket
 from moorage.sdk.aio.dial import dial
 from moorage.sdk.aio.websocket import LinkSocket
 from moorage.sdk.errors import LinkUnavailable
-from moorage.sdk.link.connection_string import parse
+from moorage.wire.connection_string import parse
 from moorage.wire.moorage.v1 import SUBPROTOCOL
 from moorage.wire.reasons import LINK_CLOSED
 

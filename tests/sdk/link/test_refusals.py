@@ -9,7 +9,7 @@ import pytest
 
 from moorage.sdk.errors import LinkError, LinkRefused, LinkUnavailable
 from moorage.sdk.link import refusals
-from moorage.sdk.link.connection_string import parse
+from moorage.wire.connection_string import parse
 from moorage.wire.reasons import CATALOGUE
 
 TARGET = parse("Endpoint=http://rt.example.com:8080;AccessKey=secret;")

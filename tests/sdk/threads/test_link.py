@@ -11,10 +11,10 @@ from contextlib import suppress
 import pytest
 
 from moorage.sdk.errors import LinkClosed, LinkUnavailable, QueueFull, RequestTimeout
-from moorage.sdk.link.connection_string import parse
 from moorage.sdk.threads.app_server import ThreadedMoorage
 from moorage.sdk.threads.inbox import ThreadsInbox
 from moorage.sdk.threads.link import ThreadedLink
+from moorage.wire.connection_string import parse
 from moorage.wire.moorage.v1 import List, Servers
 from tests.sdk.threads.world import SECONDS, Record, World, new_server, next_of, world_of
 from tests.support.service import MoorageProcess

@@ -15,9 +15,9 @@ import pytest
 import socketio
 
 from moorage.sdk.errors import SessionLost
-from moorage.sdk.link.connection_string import parse
 from moorage.sdk.threads.app_server import ThreadedMoorage, use_moorage_sync
 from moorage.sdk.threads.link import ThreadedLink
+from moorage.wire.connection_string import parse
 from moorage.wire.moorage import v1
 from tests.sdk.conftest import until
 from tests.sdk.linked import Ears

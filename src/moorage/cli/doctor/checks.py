@@ -47,10 +47,11 @@ def packages(_config: Config) -> Iterator[Finding]:
     from importlib.util import find_spec
 
     from moorage.cli.service import SERVICE_MODULES
+    from moorage.config.extras import how_to_add
 
     missing = [name for name in SERVICE_MODULES if find_spec(name) is None]
     if missing:
-        fix = 'pip install "moorage[server]"'
+        fix = how_to_add("server")
         yield Finding(
             "packages", "fail", f"the service is not installed (missing: {', '.join(missing)})", fix
         )

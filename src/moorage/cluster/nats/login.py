@@ -66,7 +66,11 @@ def _text(error: Exception) -> str:
 
 def _read(setting: str, path: str) -> str:
     try:
-        return Path(path).read_text("ascii")
+        file = Path(path)
+        if file.is_fifo() or file.is_char_device() or file.is_block_device():
+            # The node would wait for its writer, or read without an end.
+            raise NatsError(f"{setting}: {path} is a pipe or a device; give the path of a file")
+        return file.read_text("ascii")
     except OSError as error:
         raise NatsError(f"{setting}: {error.strerror}") from None
     except UnicodeDecodeError:

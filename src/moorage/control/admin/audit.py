@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
-from typing import Any, Final
+from heapq import merge
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from moorage import logs
 from moorage.control.admin.callers import Caller
@@ -13,6 +17,12 @@ from moorage.wire.inspect.forms import ActionRow, AuditQuery, NodeActions
 Note = Callable[[Caller, str, dict[str, Any], str], object]
 """Notes an action: who, what, for whom, and what became of it."""
 MAX_ACTIONS: Final = 1_000
+"""Most that are kept of one action. Each action has its own, so that none can push out others: somebody who
+opens traces in a loop cannot hide whom he has disconnected. Refused ones are kept apart, too."""
+MERGE_SECONDS: Final = 60.0
+"""The same action again within this time is counted."""
+LOGGED: Final = (1, 10, 100, 1_000, 10_000, 100_000)
+"""The log has a line at these counts."""
 
 log: Final = logs.get("audit")
 
@@ -23,28 +33,52 @@ class Audit:
     def __init__(self, name: str, clock: Callable[[], float]) -> None:
         self._name = name
         self._clock = clock
-        self._actions: deque[ActionRow] = deque(maxlen=MAX_ACTIONS)
+        self._actions: defaultdict[tuple[str, bool], deque[_Kept]] = defaultdict(
+            lambda: deque(maxlen=MAX_ACTIONS)
+        )
+        """The latest first, by action and whether it was done."""
 
     def note(self, caller: Caller, action: str, target: dict[str, Any], outcome: str) -> None:
         """An action has ended: `outcome` is "done", or the name of a reason."""
         role, address = caller.role.shown, caller.address
-        self._actions.appendleft(
-            ActionRow(
-                time=round(self._clock(), 3),
-                node=self._name,
-                role=role,
-                address=address,
-                action=action,
-                target=target,
-                outcome=outcome,
-            )
+        now = round(self._clock(), 3)
+        row = ActionRow(
+            time=now,
+            node=self._name,
+            role=role,
+            address=address,
+            action=action,
+            target=target,
+            outcome=outcome,
         )
-        log.info("action", action=action, role=role, address=address, outcome=outcome, **_shown(target))
+        kept = self._actions[action, outcome == "done"]
+        count = 1
+        if kept and _is_again(kept[0], row):
+            count, first = kept[0].row.count + 1, kept[0].first
+            kept[0] = _Kept(first, msgspec.structs.replace(row, count=count))
+        else:
+            kept.appendleft(_Kept(now, row))
+        if count in LOGGED:
+            more = {"count": count} if count > 1 else {}
+            log.info(
+                "action", action=action, role=role, address=address, outcome=outcome, **more, **_shown(target)
+            )
 
     def list(self, query: AuditQuery) -> NodeActions:
         """The latest actions, the newest first."""
-        rows = self._actions
-        return NodeActions(actions=[rows[at] for at in range(min(query.limit, len(rows)))])
+        newest = merge(*self._actions.values(), key=lambda kept: -kept.row.time)
+        return NodeActions(actions=[kept.row for kept in islice(newest, query.limit)])
+
+
+class _Kept(NamedTuple):
+    first: float
+    """When it was asked for the first time."""
+    row: ActionRow
+
+
+def _is_again(kept: _Kept, row: ActionRow) -> bool:
+    before = msgspec.structs.replace(kept.row, time=row.time, count=row.count)
+    return before == row and row.time - kept.first < MERGE_SECONDS
 
 
 def _shown(target: dict[str, Any]) -> dict[str, Any]:

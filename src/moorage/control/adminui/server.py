@@ -22,7 +22,7 @@ from moorage.wire.azure.dataplane import HUB_NAME
 from moorage.wire.commands import Outcome
 from moorage.wire.errors import PeerError
 from moorage.wire.handshake import Handshake, OpenInfo
-from moorage.wire.reasons import ADMIN_ROLE, APP_CLOSED, INTERNAL, Reason
+from moorage.wire.reasons import ADMIN_ROLE, ADMIN_TOO_MANY_VIEWERS, APP_CLOSED, INTERNAL, Reason
 
 HUB: Final = "$admin"
 PATH: Final = "/admin/socket.io"
@@ -104,7 +104,7 @@ class AdminUi:
             hub = self._hub_of(namespace)
             caller, token = self._authenticate(connection, login)
             if len(self._viewers) >= MAX_VIEWERS:
-                raise PeerError(ADMIN_ROLE, "too many Admin UIs at this node")
+                raise PeerError(ADMIN_TOO_MANY_VIEWERS, f"at most {MAX_VIEWERS} Admin UIs at this node")
         except PeerError as error:
             told = REFUSED if error.reason.http == 401 else error.detail or error.reason.text
             self._send(connection, packets.refused(namespace, told))

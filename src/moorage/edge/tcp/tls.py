@@ -92,10 +92,10 @@ def _why(error: ssl.SSLError) -> str:
 
 def _read(setting: str, path: str) -> bytes:
     try:
-        if Path(path).is_fifo():
+        if (file := Path(path)).is_fifo() or file.is_char_device() or file.is_block_device():
             # A reload would wait for its writer, and all clients with it. OpenSSL reads each file again, too.
-            raise TlsError(setting, f"{path}: a pipe, where a file is needed")
-        return Path(path).read_bytes()
+            raise TlsError(setting, f"{path}: a pipe or a device, where a file is needed")
+        return file.read_bytes()
     except OSError as error:
         raise TlsError(setting, f"{path}: {error.strerror}") from None
 

@@ -25,12 +25,12 @@ from moorage.sdk.exchange.answers import Acks, AppServer, FetchedSockets
 from moorage.sdk.exchange.calls import Call, flags_of
 from moorage.sdk.exchange.handover import HAND_OVER_SECONDS, HandedOver, check_revision, handed_over
 from moorage.sdk.exchange.inbox import Inbox
-from moorage.sdk.link.connection_string import check_hub, parse
 from moorage.sdk.link.options import LinkOptions
 from moorage.sdk.link.recovery import recovery_of, warn_if_refused
 from moorage.sdk.link.session import MAX_QUEUE_BYTES
 from moorage.sdk.link.terms import warn_of_large_messages
 from moorage.sdk.sigterm import DelayedSigterm
+from moorage.wire.connection_string import check_hub, parse
 from moorage.wire.moorage.v1 import Close, HandOver
 
 T = TypeVar("T")

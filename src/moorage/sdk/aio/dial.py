@@ -17,8 +17,8 @@ from picows import WSError, WSHandshakeError, WSListener, WSTransport, ws_connec
 
 from moorage.sdk.aio.websocket import MAX_MESSAGE
 from moorage.sdk.link import refusals
-from moorage.sdk.link.connection_string import ConnectionString
 from moorage.sdk.link.tokens import jwt
+from moorage.wire.connection_string import ConnectionString
 from moorage.wire.moorage.v1 import SUBPROTOCOL
 
 CONNECT_SECONDS: Final = 10.0

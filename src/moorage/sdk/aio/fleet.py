@@ -14,13 +14,13 @@ from typing import Any, Final, Protocol
 
 from moorage.sdk.aio.link import INSTANCE_BYTES, MAX_SECONDS, Link
 from moorage.sdk.errors import MoorageError, QueueFull, SessionLost, UsageError
-from moorage.sdk.link.connection_string import ConnectionString
 from moorage.sdk.link.lost_nodes import LostNodes, all_again, fitting
 from moorage.sdk.link.merged import Merged
 from moorage.sdk.link.options import DEFAULTS, LinkOptions
 from moorage.sdk.link.planner import Aim, NodeView, Order, Planner, aim_of, inward, outward, slot_of
 from moorage.sdk.link.ports import FleetReceiver
 from moorage.sdk.link.session import Answers, Counts, End, Session, TakesPart, Waiter
+from moorage.wire.connection_string import ConnectionString
 from moorage.wire.moorage import v1
 from moorage.wire.moorage.v1 import FromApp, FromService, ServiceHello
 

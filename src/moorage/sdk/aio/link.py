@@ -27,7 +27,6 @@ from moorage.sdk.aio.dial import CONNECT_SECONDS, dial
 from moorage.sdk.aio.websocket import LinkSocket
 from moorage.sdk.errors import LinkClosed, LinkError, LinkRefused, LinkUnavailable, MoorageError, QueueFull
 from moorage.sdk.link.backoff import Backoff
-from moorage.sdk.link.connection_string import ConnectionString
 from moorage.sdk.link.options import DEFAULTS, LinkOptions
 from moorage.sdk.link.ports import Owner, Receiver
 from moorage.sdk.link.session import (
@@ -40,6 +39,7 @@ from moorage.sdk.link.session import (
     Waiter,
     WrongNode,
 )
+from moorage.wire.connection_string import ConnectionString
 from moorage.wire.errors import PeerError
 from moorage.wire.moorage.v1 import Drain, FromApp, ServiceHello
 from moorage.wire.reasons import LINK_BAD_FRAME, LINK_CLOSED, LINK_SERVER_TAKEN, LINK_SILENT

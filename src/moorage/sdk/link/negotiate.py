@@ -14,8 +14,8 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from moorage.sdk.link.connection_string import check_hub, parse
 from moorage.sdk.link.tokens import ClientAccess, client_access
+from moorage.wire.connection_string import check_hub, parse
 
 TokenOptions = Mapping[str, Any] | None
 StarletteRoute = Callable[[Any], Awaitable[Any]]

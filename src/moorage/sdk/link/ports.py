@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from moorage.sdk.link.connection_string import ConnectionString
+from moorage.wire.connection_string import ConnectionString
 from moorage.wire.moorage.v1 import FromService, ServiceHello
 
 

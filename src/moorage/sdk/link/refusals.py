@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from moorage.sdk.errors import LinkError, LinkRefused, LinkUnavailable
-from moorage.sdk.link.connection_string import ConnectionString
+from moorage.wire.connection_string import ConnectionString
 from moorage.wire.reasons import Reason
 
 _AGAIN: Final = frozenset({408, 409, 425, 429})

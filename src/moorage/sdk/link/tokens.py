@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, TypedDict
 from urllib.parse import quote, urlsplit
 
-from moorage.sdk.link.connection_string import check_hub, parse
+from moorage.wire.connection_string import check_hub, parse
 from moorage.wire.errors import UsageError
 
 TTL: Final = 3600.0

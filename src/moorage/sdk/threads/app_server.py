@@ -30,7 +30,6 @@ from moorage.sdk.errors import MoorageError, UsageError
 from moorage.sdk.exchange.answers import Acks, AppServer, FetchedSockets
 from moorage.sdk.exchange.calls import Call, flags_of
 from moorage.sdk.exchange.handover import HAND_OVER_SECONDS, HandedOver, check_revision, handed_over
-from moorage.sdk.link.connection_string import check_hub, parse
 from moorage.sdk.link.options import LinkOptions
 from moorage.sdk.link.recovery import recovery_of, warn_if_refused
 from moorage.sdk.link.session import MAX_QUEUE_BYTES
@@ -44,6 +43,7 @@ from moorage.sdk.threads.manager import ThreadsManager
 from moorage.sdk.threads.pool import Pool
 from moorage.sdk.threads.reloader import before_reloading
 from moorage.sdk.threads.server_events import ThreadsServerEvents
+from moorage.wire.connection_string import check_hub, parse
 from moorage.wire.moorage.v1 import HandOver
 
 THREADS: Final = 128

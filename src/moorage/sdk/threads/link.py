@@ -18,7 +18,6 @@ from typing import Any, Final, TypeVar
 from moorage.sdk import errors
 from moorage.sdk.aio.fleet import Fleet
 from moorage.sdk.errors import MoorageError
-from moorage.sdk.link.connection_string import ConnectionString
 from moorage.sdk.link.options import DEFAULTS, LinkOptions
 from moorage.sdk.link.ports import FleetReceiver
 from moorage.sdk.link.session import (
@@ -28,6 +27,7 @@ from moorage.sdk.link.session import (
     TakesPart,
     Waiter,
 )
+from moorage.wire.connection_string import ConnectionString
 from moorage.wire.moorage.v1 import Facts, FromApp, Save, ServiceHello
 
 REQUEST_SECONDS: Final = 30.0

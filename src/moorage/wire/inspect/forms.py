@@ -384,6 +384,9 @@ class ActionRow(Rows, frozen=True, kw_only=True):
     """The arguments; of an emit without its content."""
     outcome: str
     """"done", or the name of the reason of a refusal."""
+    count: int = 1
+    """How often it was asked for in a row by the same role and address, with the same outcome, within a
+    minute of the first time. `time` is that of the last one."""
 
 
 class NodeActions(Rows, frozen=True, kw_only=True):

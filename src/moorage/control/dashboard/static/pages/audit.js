@@ -15,7 +15,7 @@ export function auditPage() {
     empty: nothing("No actions yet", "Every action of this page and of the admin API is listed here and in the log."),
     columns: [
       { label: "Time", cell: ({ time }) => ({ text: moment(time), title: new Date(time * 1000).toISOString() }) },
-      { label: "Action", cell: ({ action }) => action },
+      { label: "Action", cell: ({ action, count }) => (count > 1 ? `${action} (${count} times)` : action) },
       { label: "Target", wrap: true, cell: ({ target }) => shown(target) },
       { label: "Outcome", cell: ({ outcome }) => ({ text: outcome, tone: outcome === "done" ? "ok" : "warn" }) },
       { label: "Key", hide: "phone", cell: ({ role }) => role },

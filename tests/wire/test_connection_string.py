@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from moorage.sdk.errors import UsageError
-from moorage.sdk.link.connection_string import ConnectionString, check_hub, parse
+from moorage.wire.connection_string import ConnectionString, check_hub, parse
 
 KEY = "c2VjcmV0/with=equals=="
 
