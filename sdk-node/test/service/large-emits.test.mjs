@@ -10,7 +10,7 @@ import { MoorageError } from "../../dist/esm/index.js";
 import { overEachTransport, world } from "../support/world.mjs";
 
 let service;
-before(async () => (service = await Service.start()));
+before(async () => (service = await Service.start({ set: ["limits.outbox_bytes=1MiB"] })));
 after(() => service.stop());
 
 overEachTransport((transport) => {

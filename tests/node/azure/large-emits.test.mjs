@@ -7,7 +7,7 @@ import { Service } from "../lib/service.mjs";
 import { overEachTransport, world } from "../lib/world.mjs";
 
 let service;
-before(async () => (service = await Service.start()));
+before(async () => (service = await Service.start({ set: ["limits.outbox_bytes=1MiB"] })));
 after(() => service.stop());
 
 overEachTransport((transport) => {

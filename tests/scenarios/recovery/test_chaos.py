@@ -15,7 +15,7 @@ from tests.support.service import MoorageProcess
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.node]
 PROGRAM = Path(__file__).parent / "chaos.mjs"
-SEED, SECONDS, CLIENTS = os.environ.get("MOORAGE_CHAOS", "1,8,12").split(",")
+SEED, SECONDS, CLIENTS = os.environ.get("MOORAGE_CHAOS", "1,4,12").split(",")
 NAMESPACES = 2
 
 
