@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -67,6 +68,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 f"{item.nodeid} is not measured, and its file has none of the words {', '.join(TELLING)}:"
                 " `make test ARGS=--unmeasured` would not find it"
             )
+
+
+def pytest_collection_finish() -> None:
+    """Some tests collect garbage. The collector need not look each time at all that pytest has made."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")
