@@ -31,7 +31,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.reasons import INTERNAL
 
 NOTHING: Final = Outcome(found=False)
-"""What is answered for a command that the app server has sent to this node itself."""
+"""The answer to a command that the app server has sent to this node itself."""
 
 MAX_WAITING: Final = 16 * 1024 * 1024
 """Maximum bytes of the messages of one node that wait for earlier ones of that node to be carried out."""
@@ -52,7 +52,7 @@ WhenVisible = Callable[[JoinGroups, Outcome, Callable[[Outcome], object]], objec
 
 
 class _Waiting(Intake):
-    """What one node has sent and is not carried out."""
+    """The messages of one node that are not carried out yet."""
 
     __slots__ = ("overflowed", "size")
 
@@ -98,7 +98,7 @@ class Arrivals:
         self.message_size = 0
         """Bytes of the message that is being taken."""
         self._waiting: dict[str, _Waiting] = {}
-        """Work that is left, by the incarnation of the node that asked for it."""
+        """Unfinished work, by the incarnation of the node that asked for it."""
 
     def take(self, envelope: Envelope) -> None:
         """Carry out a command now, or behind others of the same node that are not finished."""
@@ -153,7 +153,7 @@ class Arrivals:
             call()
 
     def is_busy(self, node: str) -> bool:
-        """True if something that this node has sent is not carried out."""
+        """True if a message of this node is not carried out yet."""
         return self._busy(node) is not None
 
     def _busy(self, node: str) -> _Waiting | None:

@@ -31,7 +31,7 @@ class Assignment:
         self.nodes = frozenset(nodes)
         self._most = most
         self._duties: dict[str, set[str]] = {}
-        """By app server: the nodes that count on it."""
+        """App server -> the nodes for which it is one of the two heaviest."""
         self._covered: dict[str, frozenset[str]] = {}
         if not self.has_all:
             for node in self.nodes:

@@ -20,7 +20,7 @@ from moorage.wire.moorage.coverage import NodeRow
 COVER_SECONDS: Final = 2.0
 """Longest time that a new node waits for the app servers that should cover it."""
 MAX_HUBS: Final = 1_000
-"""Hubs whose assignment is kept."""
+"""Maximum number of hubs whose assignment is kept."""
 
 
 class Coverage:
@@ -36,7 +36,7 @@ class Coverage:
         self._reachable = reachable
         self._most = most
         self._assignments: dict[str, Assignment] = {}
-        """By hub."""
+        """The assignments, by hub."""
         router.handlers[Mark] = self._marked
         router.handlers[Uncovered] = self._uncovered
 
@@ -102,7 +102,7 @@ class Coverage:
         return any(app.id not in here and own in assignment.of(app.id) for app in awaited)
 
     def instance(self, instance: str) -> Instance:
-        """What this node has carried out for an instance of an app server."""
+        """The highest number that this node has carried out for an instance of an app server."""
         return self._router.instances.get(instance)
 
     def beyond(self, instance: str, term: int, nodes: Collection[str] | None) -> Beyond:
@@ -148,7 +148,7 @@ class Beyond:
 
     @property
     def number(self) -> int:
-        """Of the command that is being forwarded, as the app server counts."""
+        """The app server's number of the command that is being forwarded."""
         return self.via.number
 
     @number.setter

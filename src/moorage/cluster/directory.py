@@ -49,14 +49,15 @@ def hash_of(hub: str, group: str) -> bytes:
 
 
 class _Peer:
-    """What one other node knows, and what is known of it."""
+    """One other node: which deltas it has, and which of its deltas this node has."""
 
     __slots__ = ("acknowledged", "arriving", "bit", "has_groups", "known", "late", "near", "number", "owes")
 
     def __init__(self, bit: int, number: int, *, near: bool) -> None:
         self.bit = bit
         self.near = near
-        """True in this node's region. Only then it acknowledges, and is waited for."""
+        """True if it is in this node's region. Only such a peer acknowledges deltas, and joins wait for
+        it."""
         self.acknowledged = number
         """The last of this node's deltas that it has."""
         self.number = 0
@@ -87,32 +88,32 @@ class Directory:
         self._stale = 0
         """Bits that no node has any more. Some groups may still have them, so they do not count."""
         self._sweeping = 0
-        """Those that the current pass over the table takes away."""
+        """Bits that the current pass over the table removes."""
         self._unswept: list[bytes] = []
         """Groups that the pass has not reached."""
         self._table: dict[bytes, int] = {}
         """Bits of the nodes that have members of a group."""
         self._own: dict[bytes, int] = {}
-        """How many of this node's groups have the hash: one, but for a collision."""
+        """Number of this node's groups with the hash: one, unless two collide."""
         self._added: dict[bytes, None] = {}
         self._removed: dict[bytes, None] = {}
         self._number = 0
-        """Of the last delta."""
+        """Number of the last delta."""
         self._pending: dict[bytes, int] = {}
         """Groups in deltas that a peer has not acknowledged, with the delta's number."""
         self._unacknowledged: deque[tuple[int, tuple[bytes, ...]]] = deque()
         """Deltas that a peer has not acknowledged: their numbers and what they add."""
         self._waiting: dict[int, deque[Callable[[], object]]] = {}
-        """Who waits for which delta."""
+        """Callbacks, with the delta that each waits for."""
         self._next = 0.0
         self._ticked = self._time = 0.0
-        """When the last tick was, and the time that counts for the peers."""
+        """Time of the last tick, and the time by which peers are judged."""
         self._past: deque[tuple[float, int]] = deque([(0.0, 0)])
         """The number of the last delta at each tick of the last `LATE_SECONDS`, and at one before."""
         self.unaware: tuple[str, ...] = ()
         """Peers for which joins did not wait, and which may not know all groups of this node."""
         self.times_late = 0
-        """How often a peer became late."""
+        """Number of times that a peer became late."""
         self._expected: dict[bytes, dict[str, int]] = {}
         """Nodes that are about to have a group, with the number of reasons."""
 
@@ -179,7 +180,7 @@ class Directory:
         return bool(self._pending) and any(hash_of(hub, group) in self._pending for group in groups)
 
     def _settle(self) -> None:
-        """Let go of everybody who waits for a delta that all peers of the region have, but for late ones."""
+        """Make the calls that wait for a delta which all peers of the region have, late ones excepted."""
         awaited = (peer.acknowledged for peer in self._peers.values() if peer.near and not peer.late)
         done = min(awaited, default=self._number)
         while self._unacknowledged and self._unacknowledged[0][0] <= done:

@@ -14,11 +14,12 @@ from typing import Final, Protocol
 from moorage.wire.cluster.messages import Envelope
 
 MAX_ABSENT: Final = 10_000
-"""Instances without a session here that are remembered. The one heard least recently is forgotten first."""
+"""Maximum number of remembered instances without a session here. The one that sent a command least recently
+is forgotten first."""
 
 
 def instance_of(hub: str, instance: str) -> str:
-    """What an instance is called between nodes. Two hubs may have an app server of the same instance."""
+    """The name of an instance between nodes. Two hubs may have an app server of the same instance."""
     return f"{hub.casefold()}/{instance}"
 
 
@@ -110,14 +111,14 @@ class Via:
 
 
 class Instances:
-    """All instances that this node has heard of."""
+    """All instances from which a command or a session has come to this node."""
 
     def __init__(self) -> None:
         self._all: dict[str, Instance] = {}
-        """By instance, the one heard least recently first."""
+        """Instances by name, the one that sent a command least recently first."""
 
     def get(self, instance: str) -> Instance:
-        """What is known of this instance."""
+        """The entry of this instance, which is made if there is none."""
         found = self._all.pop(instance, None) or Instance()
         self._all[instance] = found
         if len(self._all) > MAX_ABSENT:
@@ -127,7 +128,7 @@ class Instances:
         return found
 
     def find(self, instance: str) -> Instance | None:
-        """What is known of this instance, if anything."""
+        """The entry of this instance, if there is one."""
         return self._all.get(instance)
 
     def executed(self, hub: str) -> dict[str, int]:

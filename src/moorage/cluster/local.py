@@ -9,7 +9,7 @@ class LocalBroker:
     """`cluster.ports.Broker` without other nodes: every message is lost, and none arrives."""
 
     def __init__(self, incarnation: str) -> None:
-        """Nobody needs to know it."""
+        """Do nothing: there is no other node."""
 
     def start(self, receive: Receive) -> None:
         """Nothing arrives."""

@@ -37,13 +37,13 @@ class Request:
         self._owing = set(nodes)
         """Nodes that have not told their outcome."""
         self._asking = set(self._owing) if answers is not None else set()
-        """Nodes where somebody may still answer."""
+        """Nodes where clients or app servers may still answer."""
         self._outcomes: list[Outcome] = []
         self._rows: dict[str, dict[str, list[list[Found]]]] = {}
         """Sockets by node and app server, of nodes that have not told their outcome."""
         self._error: Exception | None = None
         self._missing: list[str] = []
-        """Names of those who should have answered and did not, nodes among them."""
+        """Names of app servers, sockets and nodes that should have answered and did not."""
 
     @property
     def is_over(self) -> bool:
@@ -67,7 +67,7 @@ class Request:
             self._rows.setdefault(node, {}).setdefault(server, []).append(rows)
 
     def answer(self, node: str, sender: str, payload: object) -> None:
-        """Somebody on a node has answered."""
+        """A client or an app server on a node has answered."""
         if node in self._asking and self._answers is not None:
             self._answers.answer(sender, payload)
 

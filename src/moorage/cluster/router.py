@@ -86,7 +86,7 @@ class Router:
         self._targets = Targets(incarnation, self.peers, self.directory, node.clock)
         self._arrivals = Arrivals(node, self._send, self.instances, self._when_visible, self._overflow)
         self.handlers: dict[type, Callable[[Envelope], object]] = {}
-        """Who takes messages that are no command, answer or heartbeat, by the type of the body."""
+        """What handles messages that are no command, answer or heartbeat, by the type of the body."""
         for kind in get_args(messages.Groups):
             self.handlers[kind] = self._targets.take
         self.gathered = Gathered(self._send_body, soon or node.later)
@@ -112,7 +112,7 @@ class Router:
         self.membership.start(self._node.clock())
 
     def stop(self) -> None:
-        """Send nothing and take nothing any more."""
+        """Stop sending and receiving."""
         self._node.cluster = None
         if self.membership is not None:
             self.membership.stop()
@@ -181,7 +181,7 @@ class Router:
     # -- what leaves: `hub.ports.Reach` -------------------------------------------------------------
 
     def cast(self, command: Cast, here: Outcome, via: Via | None = None) -> None:
-        """Send it out."""
+        """Send the cast to the other nodes that it is for."""
         self.recovery.sent(command, via)
         if isinstance(command, SendToConnection) and (here.found or (via is None and self.pass_on(command))):
             return

@@ -15,7 +15,8 @@ from moorage.wire.ids import incarnation_of
 from moorage.wire.socketio import parse_header
 
 EXPECT_SECONDS: Final = 5.0
-"""How long a node counts as one with a member of a namespace after the answer to a CONNECT went there."""
+"""Seconds for which a node counts as one with a member of a namespace after the answer to a CONNECT went
+there."""
 _CONNECT: Final = b"40"
 """First bytes of the answer to a CONNECT."""
 
@@ -31,7 +32,8 @@ class Targets:
         self._directory = directory
         self._clock = clock
         self._expected: deque[tuple[float, Callable[[], None]]] = deque()
-        """Nodes that are about to have a member of a namespace: until when, and what ends it."""
+        """Nodes that are about to have a member of a namespace: the time of the end, and the call that ends
+        it."""
 
     def of(self, command: Command) -> Collection[str]:
         """The nodes that a command is for. What is for one connection is only for the node that the

@@ -21,7 +21,7 @@ from moorage.wire.moorage.rows import Chunk
 from moorage.wire.reasons import CATALOGUE, Reason
 
 SAVE_SECONDS: Final = 10.0
-"""How long after a guest's end its app server may send the data of its sockets."""
+"""Seconds after a guest's end in which its app server may send the data of its sockets."""
 
 
 class HostSide:

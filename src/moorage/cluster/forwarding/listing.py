@@ -37,7 +37,7 @@ class NodeInfo(msgspec.Struct, frozen=True):
     region: str
     advertise: str
     version: str
-    """Of the package; empty if the node is too old to tell."""
+    """Version of the package; empty if the node is too old to send it."""
     protocol: str
     state: str
     """"ready", or why the node takes no new clients."""

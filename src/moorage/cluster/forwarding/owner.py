@@ -50,7 +50,7 @@ class OwnerSide:
         self.clients: dict[str, Client] = {}
         """This node's clients whose app server is there, by id, from their offer on."""
         self.openings: dict[str, float] = {}
-        """Since when a client waits for the decision."""
+        """When each client began to wait for the decision."""
         self.syncs: dict[str, dict[int, Drained]] = {}
         """Callbacks that wait for `Synced`, by client and number."""
         self.numbers = count(1)
@@ -206,7 +206,7 @@ class RemoteServer:
         )
 
     def update(self, row: wire.AppServerRow) -> None:
-        """What its node has announced."""
+        """Take the values that its node has announced."""
         app = self.app
         app.up, app.draining, app.behind, app.home = row.up, row.draining, row.behind, row.home
         app.others = max(0, row.clients - len(app.clients))
@@ -298,11 +298,12 @@ class RemoteServer:
         self._send(wire.Returning(connection.id, packet, namespace, sid, rooms, data))
 
     def parked(self, connection: Client, reason: Reason) -> bool:
-        """`Returns.parked`. Not over two nodes: the app server is told of the end."""
+        """`Returns.parked`. Quiet recovery does not work over two nodes, so the app server is told of the
+        end."""
         return False
 
     def back(self, connection: Client, namespace: str, sid: str, former: Client) -> None:
-        """`Returns.back`. Never called: nobody goes away quietly."""
+        """`Returns.back`. Never called, because no client goes away quietly."""
 
     def told(self, number: int | None, sender: str, namespace: str, payload: bytes) -> None:
         """`AppPeer.told`. Never called: the app server's own node tells it."""

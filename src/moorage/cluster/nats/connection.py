@@ -51,7 +51,7 @@ class NatsConnection(asyncio.Protocol):
         self.servers: tuple[str, ...] = ()
         """Other servers (`host:port`) that the server has told of."""
         self.greeted: asyncio.Future[dict[str, Any]] = self._loop.create_future()
-        """What the server says of itself when it is connected."""
+        """The first message of the server, which describes it."""
         self.opened: asyncio.Future[None] = self._loop.create_future()
         """Done when the server has taken the login and the subscriptions."""
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -66,7 +66,7 @@ class NatsConnection(asyncio.Protocol):
         self._transport = transport
 
     def log_in(self, login: dict[str, Any], subjects: tuple[str, ...]) -> None:
-        """Tell the server who this is, and what it wants to receive."""
+        """Log in, and subscribe."""
         subscriptions = "".join(f"SUB {each} {at}\r\n" for at, each in enumerate(subjects, 1))
         self._out.append(f"CONNECT {json.dumps(login)}\r\n{subscriptions}".encode())
         self.ping().add_done_callback(self._logged_in)

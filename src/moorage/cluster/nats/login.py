@@ -28,7 +28,8 @@ class NatsError(Exception):
 
 
 def secrets(settings: ClusterSettings, url: SplitResult, nonce: str) -> dict[str, str]:
-    """What the login says of who logs in. The server wants `nonce` to be signed. Raises `NatsError`."""
+    """The fields of the login that identify this node, with a signature of the server's `nonce`. Raises
+    `NatsError`."""
     if settings.nats_credentials:
         text = _read("cluster.nats_credentials", settings.nats_credentials)
         jwt, seed = _between(text, *_JWT), _between(text, *_NKEY)
@@ -78,7 +79,7 @@ def _read(setting: str, path: str) -> str:
 
 
 def _between(text: str, begin: str, end: str) -> str:
-    """What stands between two lines; "" if one of them is missing."""
+    """The text between two lines; "" if one of them is missing."""
     _, found, rest = text.partition(begin)
     inside, ended, _ = rest.partition(end)
     return inside.strip() if found and ended else ""

@@ -36,7 +36,7 @@ from moorage.wire.recovery.moving import Asked, Denied, Kept, More, Offered, Pus
 SECONDS: Final = 12.0
 """Longest time that a client waits for its socket: for the app server's data, and for two barriers."""
 MAX_ROUNDS: Final = 5
-"""How often a socket may have new groups when it is to be given away."""
+"""Number of times that a socket may have new groups when it is to be given away."""
 
 Done = Callable[[str], object]
 
@@ -66,7 +66,7 @@ class _Fetch:
         self.lost = ""
         """The lost node that is thought to have had the socket."""
         self.tried: set[str] = set()
-        """All of them so far."""
+        """All nodes that were asked so far."""
         self.all = False
         """True if all nodes were asked."""
         self.cause = UNKNOWN
@@ -83,7 +83,7 @@ class _Fetch:
         self._done.append(done)
 
     def done(self, cause: str) -> None:
-        """It is here, or there is a cause why not."""
+        """The socket is here, or `cause` names the reason why it does not come."""
         for done in self._done:
             done(cause)
 

@@ -23,13 +23,14 @@ from moorage.wire.reasons import EVENTS_LOST
 from moorage.wire.recovery.losses import Since, Unseen
 
 MAX_SENT: Final = 10_000
-"""Lanes whose last emit is remembered."""
+"""Maximum number of lanes whose last emit is remembered."""
 MAX_TOLD: Final = 5_000
-"""Most of them in one answer. Beyond that it is everything."""
+"""Maximum number of lanes in one answer. With more, the answer is "everything"."""
 ABSENT_SECONDS: Final = 600.0
-"""How long a node that is gone may come back. Until then what is sent is noted, even if no node is left."""
+"""Seconds for which a node that is gone may come back. Until then emits are noted, even if no node is
+left."""
 MAX_ABSENT: Final = 10_000
-"""Nodes that are gone and are remembered."""
+"""Maximum number of remembered nodes that are gone."""
 AGAIN: Final = 5.0
 """Seconds after which a question is asked again."""
 
@@ -60,7 +61,7 @@ class Sent:
                 self.floor = times.pop(oldest)
 
     def since(self, clock: float) -> Unseen:
-        """Whom the emits were for."""
+        """The lanes of the emits after this time."""
         found: dict[str, list[str]] = {}
         count = 0
         for (hub, lane), time in reversed(self._times.items()):
@@ -109,7 +110,7 @@ class ClusterLosses:
         self._until: dict[str, float] = {}
         """Up to which time of its clock everything of a node has come, those included that are gone."""
         self._absent: dict[str, float] = {}
-        """When nodes went that may come back."""
+        """Nodes that are gone and may come back, with the time at which they went."""
         self._open: dict[str, _Loss] = {}
 
     @property

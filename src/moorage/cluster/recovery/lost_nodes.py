@@ -19,7 +19,7 @@ log: Final = logs.get("recovery")
 
 
 class StoreError(Exception):
-    """The store does not answer, or refuses."""
+    """The store does not answer, or refuses a request."""
 
 
 class Journals(Protocol):

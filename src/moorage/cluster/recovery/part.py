@@ -27,11 +27,11 @@ SINCE: Final = (1, 1)
 TELLS_SINCE: Final = (1, 3)
 """Version since which nodes tell what a lost node had not carried out."""
 AT_ONCE: Final = 500
-"""Sockets that leave at the same time, when the node ends."""
+"""Maximum number of sockets that leave at the same time, when the node ends."""
 AGAIN: Final = 4.0
 """Seconds after which another node is told to fetch a socket that is still here."""
 MAX_PAST: Final = 10_000
-"""Nodes that are gone and are remembered."""
+"""Maximum number of remembered nodes that are gone."""
 
 
 class Cluster(Protocol):

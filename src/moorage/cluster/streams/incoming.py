@@ -14,7 +14,7 @@ from moorage.wire.cluster.streams import ALL, ASK_ALL, ASK_DIRECT, DIRECT
 EPOCH_BITS: Final = 40
 """A number to one node has an epoch above these bits. It grows each time the sender meets this node anew."""
 MAX_JUMP: Final = 1 << 32
-"""A number that is further ahead is no number that the sender can have reached."""
+"""Largest distance of a number from the next one. The sender cannot have reached a higher number."""
 
 Hole = tuple[int, int, int]
 """The kind of the question for it, the first number that is missing, and the last one."""
@@ -48,13 +48,13 @@ class Incoming:
         self.is_late = False
         """True if `pop` has given up a message. The caller resets it."""
         self.stuck: float | None = None
-        """Since when the present hole is known."""
+        """When the present hole was noticed."""
         self.gaps = 0
         """Number of gaps since the last tick."""
         self.astray: float | None = None
-        """Since when every heartbeat tells lower numbers than were taken."""
+        """Since this time, every heartbeat has had lower numbers than were taken."""
         self.asked: tuple[float, tuple[int, int]] = (0.0, (0, 0))
-        """When the holes were asked for, and where the streams were then."""
+        """When the missing messages were requested, and the next numbers of the streams at that time."""
         self._all = _Stream()
         self._direct = _Stream()
         self._all.next = 1

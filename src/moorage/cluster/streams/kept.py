@@ -23,7 +23,7 @@ class Kept:
         self.base = base
         """The last number to all when this stream began."""
         self.frames: deque[bytes] = deque()
-        """What is kept, the frame with the number `last` at the end."""
+        """The kept frames. The last one has the number `last`."""
         self.changed = now
         """When the last message was added, or this stream began."""
         self._marks: deque[tuple[float, int]] = deque()

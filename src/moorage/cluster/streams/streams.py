@@ -89,7 +89,7 @@ class Streams:
         self._epoch = 0
         self._incoming: dict[bytes, Incoming] = {}
         self._past: dict[bytes, tuple[int, int]] = {}
-        """Where the streams of lost nodes were, the oldest first."""
+        """The next numbers of the streams of lost nodes, the oldest first."""
         self._again: Counter[str] = Counter()
         """Bytes sent again to each node since the last tick."""
         self._logged = self._logged_gap = -LOG_SECONDS
@@ -109,7 +109,7 @@ class Streams:
         self._broker.start(self._take)
 
     def stop(self) -> None:
-        """Carry nothing any more."""
+        """Stop sending and receiving."""
         self._broker.stop()
 
     def tick(self, now: float) -> None:

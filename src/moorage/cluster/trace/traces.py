@@ -47,7 +47,7 @@ class _Own:
         self.scope = scope
         self.take = take
         self.told: tuple[int, bool] | None = None
-        """What was told last of the connections that are followed here."""
+        """The connections that are followed here, as they were last reported."""
 
 
 class _Foreign:
@@ -172,7 +172,7 @@ class Traces:
 
 
 def _is_news(taken: Taken, watch: _Own | _Foreign) -> bool:
-    """True if there is something to tell: events, or other connections than before."""
+    """True if there are new events, or other connections than before."""
     followed = (taken.connections, taken.limited)
     changed, watch.told = followed != watch.told, followed
     return bool(changed or taken.events or taken.dropped)
