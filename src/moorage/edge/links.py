@@ -33,7 +33,8 @@ from moorage.wire.moorage import v1
 PATH: Final = "/server/tunnel"
 MAX_SERVER_ID: Final = 128
 READ_BUFFER: Final = 128 * 1024
-"""A link is one of few and carries everything: one read should take all that has come."""
+"""Bytes of one read of a link. Links are few and carry the packets of all clients, so one read should take
+everything that has come."""
 log: Final = logs.get("link")
 
 
@@ -68,7 +69,7 @@ class LinkAcceptor:
         self._servers: dict[tuple[str, str], AzureServer] = {}
         self._readers: dict[AzureServer, Reader] = {}
         self._refusals = Quota(rate=1.0, burst=20.0)
-        """Limits the lines about refused links."""
+        """Limits the log lines about refused links."""
         loop = asyncio.get_running_loop()
         self._moorage = Sessions(
             node,

@@ -205,7 +205,8 @@ class LinkSocket(Socket):
 
 
 def reason_of(transport: WSTransport, lost: Reason) -> Reason:
-    """Why a TCP connection is gone: `lost`, unless picows closed it itself because of a broken frame."""
+    """The reason why a TCP connection is gone: `lost`, unless picows closed it itself because of a broken
+    frame."""
     handshake = transport.close_handshake
     sent = handshake.sent if handshake else None
     return lost if sent is None else _FAULTS.get(sent.code, lost)

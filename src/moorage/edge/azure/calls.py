@@ -50,7 +50,7 @@ class Caller(Protocol):
         """An open tunnel. The SDK takes answers on any of them."""
 
     def wake(self) -> None:
-        """See to it that the tunnels are flushed at the end of this tick."""
+        """Have the tunnels flushed at the end of this tick."""
 
 
 class CallHandler:

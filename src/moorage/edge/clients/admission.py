@@ -72,8 +72,8 @@ class Admission:
         """The hub of Socket.IO's Admin UI; empty if it may not connect."""
         self.client_limits = ClientLimits(server, node.settings_of, node.clock)
         self.refused: Callable[[str, str, bool, PeerError], object] = _nobody
-        """Told of a client that is refused here: the hub, the token ("" if there is none), and whether it is
-        valid."""
+        """Called for each client that is refused here, with the hub, the token ("" if there is none), and
+        whether the token is valid."""
 
     def hub_of(self, path: str) -> str:
         """The hub that a path names. Raises `PeerError` (unknown-path, unknown-hub)."""
@@ -239,7 +239,7 @@ class Admission:
 
 
 def _nobody(hub: str, token: str, is_valid: bool, error: PeerError) -> None:
-    """Nothing is told."""
+    """Report nothing."""
 
 
 def _gathered(headers: Headers) -> dict[str, list[str]]:

@@ -34,7 +34,7 @@ MAX_ENDS: Final = 1_000
 LINGER_SECONDS: Final = 30.0
 """Time that a closed session waits for the poll that fetches its last payloads."""
 MAX_PACKETS: Final = 16
-"""Most packets in the answer to one poll: python-engineio ends a session after a larger payload."""
+"""Maximum packets in the answer to one poll: python-engineio ends a session after a larger payload."""
 SMALLEST_PACKET: Final = 6
 """Bytes of the smallest packet that a stock client sends for an event, `42[1]`, and its separator."""
 POST_SLICE: Final = 256
@@ -71,7 +71,7 @@ class PollingSession:
         self.dead_at: float | None = None
         """Set when the session has ended: the time until which it waits for its last poll."""
         self.ended: Reason | None = None
-        """Why the session has ended; None while it is open."""
+        """The reason of the session's end; None while it is open."""
         self.unsaid: list[bytes] = []
         """After the end: payloads that no poll has fetched."""
         self._handler = handler
@@ -198,7 +198,7 @@ class PollingHandler:
         self._relay = relay
         self._sessions: dict[str, PollingSession] = {}
         self._ends: dict[str, Reason] = {}
-        """Why the last sessions ended, for later requests of their clients."""
+        """The reasons of the last sessions' ends, for later requests of their clients."""
 
     def forget(self, session: PollingSession) -> None:
         """The session has ended, and its last payload is sent."""

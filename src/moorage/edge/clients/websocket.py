@@ -36,7 +36,7 @@ _PONG: Final = WSMsgType.PONG
 
 
 INFLATED: Final = 4096
-"""So many bytes of decompressed messages count as a frame more in the same read."""
+"""Bytes of decompressed messages that count as one more frame of the same read."""
 
 
 class ClientSocket(Socket):

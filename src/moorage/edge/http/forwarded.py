@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 MAX_HOPS: Final = 32
-"""Most hops that are read of a list. Real lists are short."""
+"""Maximum number of hops that are read of a list. Real lists are short."""
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -72,7 +72,7 @@ class TrustedProxies:
         return _SCHEMES.get(found.pop().lower(), own) if len(found) == 1 else own
 
     def _stop(self, hops: Iterator[_Address | None]) -> int:
-        """How many of the nearest hops are trusted proxies."""
+        """The number of nearest hops that are trusted proxies."""
         found = 0
         for _, hop in zip(range(MAX_HOPS), hops, strict=False):
             if hop is None or not self._trusts(hop):

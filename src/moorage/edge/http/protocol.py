@@ -30,7 +30,8 @@ from moorage.wire.reasons import Reason
 MAX_HEADERS: Final = 100
 _RELAYED: Final = PREFIX.encode()
 MAX_PIPELINED: Final = 16
-"""Most requests of one connection that wait for their turn. Data behind them is not parsed yet."""
+"""Maximum number of requests of one connection that wait for their turn. Data behind them is not parsed
+yet."""
 TURN: Final = "moorage.turn"
 """Key of the connection's `Turn` in `extensions` of the scope."""
 PIECE: Final = 512
@@ -91,7 +92,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     @property
     def waiting_since(self) -> float | None:
-        """Since when the connection waits for the rest of a request."""
+        """When the connection began to wait for the rest of a request."""
         return self._tcp.waiting_since
 
     # -- requests -----------------------------------------------------------------------------------
@@ -264,8 +265,9 @@ class HttpProtocol(HttpToolsProtocol):
     # -- another node goes on with the connection -----------------------------------------------------
 
     def hold(self, cycle: RequestResponseCycle) -> bytes | None:
-        """Stop to read. Returns this request, which has no answer yet, and all that was received behind it,
-        as another node can read it. None if that cannot be told; then the connection goes on as before."""
+        """Stop reading. Returns this request, which has no answer yet, and all data received behind it, as
+        another node can read it. None if these bytes cannot be restored; then the connection goes on as
+        before."""
         last = self.cycle
         waiting = [cycle, *(other for other, _ in reversed(self.pipeline))]
         if (

@@ -31,8 +31,8 @@ LINK_PING_SECONDS: Final = 20.0
 READ_BUFFER: Final = 2048
 """picows' smallest buffer. It grows as needed, and is most of an idle connection's memory."""
 MAX_READ: Final = 16 * 1024
-"""Most bytes of one read from a client. Other clients wait while its packets are handled, about 4 ms if they
-are as small as possible."""
+"""Maximum bytes of one read from a client. Other clients wait while its packets are handled, about 4 ms if
+they are as small as possible."""
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _REQUEST: Final = (
@@ -362,7 +362,7 @@ class UpgradeRequest(asyncio.Protocol):
         return self._transport
 
     def hold(self) -> bytes:
-        """Stop to read. Returns the request and what was received behind it, as another node can read it."""
+        """Stop reading. Returns the request and the data received behind it, as another node can read it."""
         self._pause()
         lines = [f"GET {self.target} HTTP/1.1".encode("latin-1")]
         lines += [b"%b: %b" % pair for pair in self.headers]

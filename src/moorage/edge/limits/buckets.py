@@ -1,4 +1,4 @@
-"""How often something may happen: the settings' texts, and a token bucket for each of many keys."""
+"""Rates: the texts of settings, and a token bucket for each of many keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from moorage.hub.rates import Bucket, Rate
 
 MAX_BUCKETS: Final = 65_536
-"""Most buckets of `Buckets`. The one that was not used for longest is dropped first; most likely it is
+"""Maximum number of buckets in `Buckets`. The least recently used one is dropped first; most likely it is
 full."""
 
 _RATE: Final = re.compile(r"(\d{1,9})\s*/\s*(s|m|h)(?:\s+burst\s+(\d{1,9}))?")

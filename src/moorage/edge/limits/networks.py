@@ -44,7 +44,7 @@ class AccessList:
         return bool(self._allow) or bool(self._deny)
 
     def allows(self, address: str) -> bool:
-        """True if a client at this address may connect. What is no address is in no list."""
+        """True if a client at this address may connect. A text that is no address is in no list."""
         found = plain_address(address)
         if found is None:
             return not self._allow
@@ -52,7 +52,7 @@ class AccessList:
 
 
 def counted_address(address: str) -> str:
-    """What counts as one client's address: the address, or the network of an IPv6 address."""
+    """The key by which clients of one address are counted: the address, or the network of an IPv6 address."""
     found = plain_address(address)
     if isinstance(found, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((int(found), IPV6_BITS), strict=False))

@@ -34,7 +34,7 @@ class Beyond(Reach, Protocol):
     """The nodes that an app server does not cover."""
 
     number: int
-    """Of the command that is being forwarded, as the app server counts."""
+    """The app server's number of the command that is being forwarded."""
 
 
 class Carried(Protocol):
@@ -58,7 +58,7 @@ class Homes(Protocol):
         `covered` now."""
 
     def instance(self, instance: str) -> Carried:
-        """What this node has carried out for an instance of an app server."""
+        """The highest number that this node has carried out for an instance of an app server."""
 
     def beyond(self, instance: str, term: int, nodes: Collection[str] | None) -> Beyond:
         """Reaches the nodes outside `nodes`; None: no other node, but a join still waits until all nodes
@@ -72,11 +72,11 @@ class Homes(Protocol):
 
 
 class Coverage:
-    """What one session knows of the others."""
+    """The relation of one session to the others of its app server."""
 
     def __init__(self, server: MoorageServer, homes: Homes, instance: str) -> None:
         self.proceed: Callable[[], object] = lambda: None
-        """Lets the session's frames go on."""
+        """Makes the session's waiting frames go on."""
         self.settle: Callable[[Callable[[], object]], object] = lambda call: call()
         """Makes a call once the frames that wait are carried out."""
         self.term = 0

@@ -40,7 +40,7 @@ class Reader:
             dispatcher.coverage.proceed = self.intake.wake
             dispatcher.coverage.settle = self._settle
         self._most = server.inc.window + server.settings.max_frame
-        """Most unacknowledged bytes of an app server that respects its credit."""
+        """Maximum unacknowledged bytes of an app server that respects its credit."""
         self.count = 0
         """Number of frames in the current read. The link resets it after each read."""
         self._until = 0.0
@@ -57,7 +57,8 @@ class Reader:
         self._take(number, size)
 
     def _take(self, number: int, size: int) -> None:
-        """A batch is carried out. It counts as taken once that can be known after a loss of this node."""
+        """A batch is carried out. It counts as taken once the journal holds that, so that the heir of this
+        node would know it."""
         server, keeping = self._server, self._server.node.keeping
         if keeping is None:
             server.inc.take(number, size)

@@ -28,7 +28,7 @@ class Session(Protocol):
         """Tell the app server that client `number` is gone."""
 
     def next_number(self) -> int:
-        """The number of one more client, which is offered now."""
+        """A new number, for a client that is offered now."""
 
 
 class Mover:

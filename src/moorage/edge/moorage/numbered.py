@@ -15,8 +15,8 @@ class Numbered:
         self.own: dict[int, Connection] = {}
         self.guests: dict[int, Guest] = {}
         self.late: WeakValueDictionary[int, Connection] = WeakValueDictionary()
-        """Clients that another app server serves now: what handlers still send to them arrives. And those
-        that are gone, but may come back to their sockets."""
+        """Clients that another app server serves now, so that packets which handlers still send to them
+        arrive, and clients that are gone but may come back to their sockets."""
 
     def add(self, number: int, client: Client) -> None:
         """Add a client."""

@@ -75,7 +75,7 @@ class MoorageServer:
         self.inc = Incoming(settings.window)
         self.numbered = Numbered()
         self.openings: dict[int, float] = {}
-        """Clients that wait for the app server's decision, and since when."""
+        """Clients that wait for the app server's decision, with the times of their offers."""
         self._numbers = numbers
         self._last_client = 0  # the highest client number of this session so far
         self.transport: Transport | None = None
@@ -216,7 +216,7 @@ class MoorageServer:
         self.queue(v1.Open(number, connection.id, connection.user_id, sent))
 
     def next_number(self) -> int:
-        """The number of one more client, which is offered now."""
+        """A new number, for a client that is offered now."""
         number = self._last_client = next(self._numbers)
         self.openings[number] = self.node.clock()
         return number

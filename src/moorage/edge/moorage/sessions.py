@@ -236,8 +236,8 @@ class Sessions:
 
 
 def _yields(app: AppServer, hub: Hub) -> bool:
-    """True if another process came to another node with the same id at the same moment, and the id is its.
-    Both nodes decide alike: the lower instance has the id."""
+    """True if another process came to another node with the same id at the same moment, and keeps the id.
+    Both nodes decide alike: the lower instance keeps it."""
     return app.up and any(other < app.instance for other in _instances(hub, app.id))
 
 

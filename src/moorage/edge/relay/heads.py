@@ -11,9 +11,9 @@ PREFIX: Final = "/cluster/relay"
 """Relayed requests have the client's path behind this one, so that no other request pays for the check."""
 MORE_BYTES: Final = 512
 MORE_HEADERS: Final = 2
-"""What a relayed request may have beyond the limits that its first node has checked."""
+"""Bytes and fields that a relayed request may have beyond the limits that its first node has checked."""
 MAX_HEAD: Final = 64 * 1024
-"""Most bytes of the head of an answer."""
+"""Maximum bytes of the head of an answer."""
 
 _OWN: Final = frozenset(
     (HEADER, b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"expect")

@@ -19,7 +19,7 @@ HEADER: Final = b"moorage-hop"
 WINDOW: Final = 16_384
 """A request may arrive behind this many later ones of its sender."""
 MAX_SENDERS: Final = 4_096
-"""Senders whose numbers are kept. A restarted node is a new sender."""
+"""Maximum number of senders whose numbers are kept. A restarted node is a new sender."""
 
 _PURPOSE: Final = b"moorage: relayed requests, version 1"
 _VALUE: Final = re.compile(
@@ -31,7 +31,8 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Request(NamedTuple):
-    """What the signature covers of a request. `target` is path and query as the client sent them."""
+    """The parts of a request that the signature covers. `target` is path and query as the client sent
+    them."""
 
     method: str
     target: str

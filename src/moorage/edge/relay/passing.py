@@ -18,12 +18,12 @@ from typing import Final
 from moorage import logs
 
 MAX_DATA: Final = 384 * 1024
-"""Most bytes that are passed with a connection: one read, and what was read of its request before."""
+"""Maximum bytes that are passed with a connection: one read, and what was read of its request before."""
 TRIES: Final = 100
 RETRY_SECONDS: Final = 0.001
 """A node's queue is short: ten datagrams by default."""
 MAX_TURN: Final = 64
-"""Most connections that are taken in one turn of the event loop."""
+"""Maximum number of connections that are taken in one turn of the event loop."""
 
 log: Final = logs.get("relay")
 

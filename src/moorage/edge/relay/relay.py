@@ -40,7 +40,7 @@ METHODS: Final = ("GET", "POST")
 RELAYED: Final = "moorage.relayed"
 """Key in `extensions` of the scope of a request that another node has relayed."""
 _UNREACHABLE: Final = (OSError, TimeoutError, ValueError)
-"""What connecting raises. `ValueError`: the other node has announced an address that is no URL."""
+"""Errors of connecting. `ValueError`: the other node has announced an address that is no URL."""
 
 log: Final = logs.get("relay")
 
@@ -263,7 +263,7 @@ def _is_tls(transport: asyncio.Transport) -> bool:
 
 
 def _header(source: Source | None) -> bytes:
-    """What tells the owner of a passed connection about its client. A proxy has told this node."""
+    """The PROXY header that names the client of a passed connection, if a proxy has named it to this node."""
     return b"" if source is None else proxy_header(source)
 
 

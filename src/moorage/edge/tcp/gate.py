@@ -22,12 +22,12 @@ from moorage.wire.errors import PeerError
 from moorage.wire.reasons import BAD_PROXY_HEADER, HEADER_TIMEOUT, PROXY_REFUSED, TLS_HANDSHAKE
 
 MAX_TURN: Final = 64
-"""Most connections that are accepted in one turn of the event loop."""
+"""Maximum number of connections that are accepted in one turn of the event loop."""
 NO_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 WAIT_SECONDS: Final = 1.0
 """Time without accepting when the process has no file descriptors left."""
 LEFT: Final = 64 * 1024
-"""Most bytes of a refused client that are read before the connection is closed."""
+"""Maximum bytes of a refused client that are read before the connection is closed."""
 SHUTDOWN_SECONDS: Final = 5.0
 """Time for the client's answer to the end of TLS."""
 
@@ -35,7 +35,7 @@ log: Final = logs.get("port")
 
 
 class Refused(Protocol):
-    """Is told of connections that are refused before any request."""
+    """Called for each connection that is refused before any request."""
 
     def __call__(self, error: PeerError) -> None: ...
 

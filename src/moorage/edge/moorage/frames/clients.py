@@ -19,14 +19,15 @@ from moorage.wire.socketio import ACK, BINARY_ACK, parse_header
 
 _LARGEST: Final = 2**53 - 1
 MAX_MESSAGE: Final = 1_000
-"""Characters of an app's own message that a client receives."""
+"""Maximum characters of an app's own message that a client receives."""
 _FORBIDDEN: Final = 4
 """Engine.IO's error code for HTTP status 403."""
 _STATUSES: Final = frozenset(status.value for status in HTTPStatus if status.value >= 400)
 
 
 class ClientFrames:
-    """Handles them for one session. Each method raises `PeerError` for a frame that cannot be carried out."""
+    """Handles these frames for one session. Each method raises `PeerError` for a frame that cannot be carried
+    out."""
 
     def __init__(self, server: MoorageServer) -> None:
         self._server = server
@@ -48,7 +49,7 @@ class ClientFrames:
         self._node.accept(connection, OpenInfo(*terms))
 
     def refused(self, frame: v1.Refused) -> None:
-        """It refuses a client."""
+        """The app server refuses a client."""
         opening = self._opening(frame.client)
         if opening is not None:
             self._server.numbered.pop(frame.client)
@@ -61,8 +62,8 @@ class ClientFrames:
             self._node.refuse(opening[0], reason, frame.message[:MAX_MESSAGE])
 
     def _opening(self, number: int) -> tuple[Client, float] | None:
-        """The client that waits for this answer, and since when. None if the answer is too late; the app
-        server has been told already. Raises `PeerError` if no such client was offered."""
+        """The client that waits for this answer, and the time of its offer. None if the answer is too late;
+        the app server has been told already. Raises `PeerError` if no such client was offered."""
         server = self._server
         since = server.openings.pop(number, None)
         client = server.numbered.get(number)
@@ -73,7 +74,7 @@ class ClientFrames:
         return None
 
     def close(self, frame: v1.Close) -> None:
-        """It closes a client."""
+        """The app server closes a client."""
         connection = self._server.numbered.get(frame.client)
         if connection is None:
             return

@@ -37,9 +37,9 @@ from moorage.wire.moorage import v1
 from moorage.wire.moorage.listing import SharedHeaders
 
 MAX_BACKLOG: Final = 1_000_000
-"""Most sockets in answers to `Fetch` that an app server has not taken yet."""
+"""Maximum number of sockets in answers to `Fetch` that an app server has not taken yet."""
 MAX_OPEN: Final = 10_000
-"""Most questions of one app server that wait for answers."""
+"""Maximum number of questions of one app server that wait for answers."""
 
 log: Final = logs.get("link")
 
@@ -64,12 +64,12 @@ class Dispatcher:
         self._traces = traces
         self._node = server.node
         self.coverage = coverage
-        """What the session knows of other nodes; None if there are none."""
+        """The session's relation to other nodes; None if there are none."""
         self._submit: Submit = server.node.submit if coverage is None else coverage.submit
         clients = ClientFrames(server)
         handover = HandOverFrames(server)
         self.proceed: Callable[[], object] = lambda: None
-        """Lets the session's frames go on."""
+        """Makes the session's waiting frames go on."""
         unfinished = UnfinishedFrames(server, self._through, self._go_on)
         self._hub = server.hub.name
         self._wall_clock = wall_clock

@@ -12,19 +12,19 @@ from moorage.hub.handover.sockets import Left
 from moorage.wire.moorage import v1
 
 MAX_MISSING: Final = 10_000
-"""Most clients that an answer names."""
+"""Maximum number of clients that an answer names."""
 
 log: Final = logs.get("link")
 
 
 class HandOverFrames:
-    """Handles them for one session."""
+    """Handles these frames for one session."""
 
     def __init__(self, server: MoorageServer) -> None:
         self._server = server
 
     def hand_over(self, frame: v1.HandOver) -> None:
-        """All its clients move to other app servers. Raises `PeerError` if they do already."""
+        """Move all clients of the app server to others. Raises `PeerError` if they are moving already."""
         server = self._server
         log.info("app server hands over", hub=server.hub.name, server=server.app.id, clients=server.app.load)
         server.node.handovers.begin(server.hub, server.app, partial(self._done, frame.ref))
@@ -36,7 +36,8 @@ class HandOverFrames:
         server.queue(v1.Done(ref, count, missing[:MAX_MISSING]))
 
     def state(self, frame: v1.State) -> None:
-        """Its last word about a client. It comes too late if the client is gone, or has been given back."""
+        """The app server's last state of a client. It is ignored if the client is gone, or has been given
+        back."""
         client = self._server.numbered.get(frame.client)
         move = None if client is None else client.channel
         if isinstance(move, Move) and move.former is self._server.app:

@@ -13,11 +13,12 @@ from moorage.wire.reasons import LINK_BAD_REQUEST
 from moorage.wire.socketio import MAX_NAMESPACE
 
 MAX_ROOM: Final = 2_048
-"""Characters of a room's name."""
+"""Maximum characters of a room's name."""
 MAX_ROOMS: Final = 100_000
-"""Rooms in one frame."""
+"""Maximum number of rooms in one frame."""
 FEW_ROOMS: Final = 250
-"""The groups of this number of rooms in one frame are built at once, those of more rooms in steps."""
+"""Maximum number of rooms in a frame whose groups are built at once; those of more rooms are built in
+steps."""
 
 
 def namespace_of(name: str) -> str:

@@ -17,21 +17,21 @@ from moorage.wire.moorage import v1
 from moorage.wire.reasons import LINK_BAD_REQUEST
 
 NOTICE_SECONDS: Final = 5.0
-"""How long this node waits until it notices that the other one is lost, if the app server is faster."""
+"""Maximum seconds to wait until this node has noticed the loss, too. The app server may notice it first."""
 
 Through = Callable[[Submit, Any], Job[None]]
-"""Handles a frame, with something else than `Node.submit` for its command."""
+"""Handles a frame, with another `submit` for its command."""
 
 
 class UnfinishedFrames:
-    """Handles them for one session."""
+    """Handles these frames for one session."""
 
     def __init__(self, server: MoorageServer, through: Through, proceed: Callable[[], object]) -> None:
         self._server = server
         self._hub = server.hub.name
         self._through = through
         self._proceed = proceed
-        """Lets the session's frames go on."""
+        """Makes the session's waiting frames go on."""
 
     def unfinished(self, frame: v1.Unfinished) -> Job[None]:
         """A frame that the lost node may not have carried out."""
@@ -63,13 +63,13 @@ class UnfinishedFrames:
             heirs.hand_over(frame.node, self._hub, make(self._hub, to, groups, quiet=True))
 
     def settled(self, frame: v1.Settled) -> Job[None]:
-        """That was all."""
+        """The app server has sent all these frames."""
         heirs = self._heirs()
         yield from self._once_read(heirs, frame.node)
         heirs.handed_over(frame.node, self._hub, self._server.app.instance, frame.number)
 
     def _once_read(self, heirs: Heirs, node: str) -> Job[None]:
-        """What follows must find the lost node's sockets here, so it waits until they are known."""
+        """Wait until the lost node's sockets are known here, because the frames that follow need them."""
         until = self._server.node.clock() + NOTICE_SECONDS
         while heirs.is_reading(node) or (heirs.is_alive(node) and self._server.node.clock() < until):
             heirs.once_known(node, self._proceed)
