@@ -42,19 +42,29 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         yield f"http://localhost:{port}"
 
 
-def measured(*arguments: str) -> dict[str, Any]:
+def measured(scenario: str, *arguments: str) -> dict[str, Any]:
     """The result of a run that passes."""
-    done = run("bench", *arguments, *SHORT, "--json")
+    done = run("bench", scenario, *SHORT, *arguments, "--json")
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
+def heard(*arguments: str) -> int:
+    """The number of messages that the clients of a run received. If it is small, as on a busy machine, that
+    of a longer run."""
+    received = 0
+    for more in ((), ("--duration", "5s")):
+        received = measured(*arguments, *more)["figures"]["received"]
+        if received > 20:
+            break
+    return received
+
+
 def test_the_documented_servers_do_what_the_scenarios_need(url: str) -> None:
     where = ("--url", url, "--fail-if", "lost>0,errors>0,failed>0,disconnects>0")
     for transport in ("websocket", "polling"):
-        echo = measured("echo", *where, "--transport", transport, "--verify", "--fail-if", "wrong>0")
-        assert echo["figures"]["received"] > 20
+        assert heard("echo", *where, "--transport", transport, "--verify", "--fail-if", "wrong>0") > 20
     fanout = measured("fanout", *where, "--rate", "20", "--fail-if", "repeated>0,misordered>0")
     assert (fanout["figures"]["sent"], fanout["figures"]["received"]) == (12, 72)
 
