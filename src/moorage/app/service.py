@@ -37,6 +37,7 @@ from moorage.cluster.local import LocalBroker
 from moorage.cluster.members.membership import Member
 from moorage.cluster.nats.broker import NatsBroker
 from moorage.cluster.ports import Join
+from moorage.cluster.recovery.pids import Pids
 from moorage.cluster.router import Router
 from moorage.config.model import Config, ShutdownSettings
 from moorage.control import nodes, ops, rest
@@ -140,7 +141,7 @@ class Service:
 
     def _make_node(self, config: Config) -> Node:
         log = self.client_log
-        return Node(
+        node = Node(
             new_id=lambda: self.incarnation + secrets.token_urlsafe(SID_BYTES),
             clock=time.monotonic,
             later=self._loop.call_soon,
@@ -152,6 +153,9 @@ class Service:
             allow_unlisted_hubs=config.allow_unlisted_hubs,
             incarnation=self.incarnation,
         )
+        pids = Pids(self.keys, node.new_id)
+        node.claims.new_pid, node.claims.is_genuine = pids.make, pids.is_genuine
+        return node
 
     def _let_operators_look(self) -> Sequence[tuple[str, Load | History | Busiest]]:
         """Returns what samples this node for them."""

@@ -275,3 +275,21 @@ async def test_what_is_written_of_other_nodes(keepers: Keepers) -> None:
     keepers.tick(3.0)
     keepers.settle()
     assert len(store.pages) > written + 1
+
+
+async def test_a_pid_of_a_stranger_costs_few_messages(keepers: Keepers) -> None:
+    """A node that has journals asks for any genuine one, but not again and again; for others, none."""
+    client = keepers.client(0)
+    client.lose()
+    client.pid["/"] = "node-009-x"
+    before = len(keepers.sent)
+    for _ in range(3):
+        keepers.come_back(client, 1, answer=False)
+    asked = keepers.sent[before:]
+    assert asked.count(("node-001", "Asked")) == 2, "one for each other node"
+    keepers.nodes.worlds[1].node.claims.is_genuine = lambda pid: False
+    client.pid["/"] = "node-008-x"
+    before = len(keepers.sent)
+    keepers.come_back(client, 1, answer=False)
+    assert keepers.sent[before:] == []
+    assert keepers.refused(1) == {"unknown": 4}

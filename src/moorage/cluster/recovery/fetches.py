@@ -35,6 +35,10 @@ from moorage.wire.recovery.moving import Asked, Denied, Kept, More, Offered, Pus
 
 SECONDS: Final = 12.0
 """Longest time that a client waits for its socket: for the app server's data, and for two barriers."""
+UNKNOWN_SECONDS: Final = 30.0
+"""How long a node does not ask again for a socket that no node had."""
+MAX_UNKNOWN: Final = 10_000
+"""Such sockets that are remembered."""
 MAX_ROUNDS: Final = 5
 """Number of times that a socket may have new groups when it is to be given away."""
 
@@ -104,6 +108,8 @@ class Fetches:
         self._by_pid: dict[str, _Fetch] = {}
         self._by_number: dict[int, _Fetch] = {}
         self._last = 0
+        self._unknown: dict[str, float] = {}
+        """The `pid`s that no node had, the oldest first, and when that was."""
 
     def keep(self, lost: LostNodes) -> None:
         """Nodes keep journals."""
@@ -123,6 +129,9 @@ class Fetches:
             return
         owner, peers = incarnation_of(wanted.pid), self._peers.peers()
         fate = self._peers.fate(owner)
+        if not whole and self._is_unknown(wanted.pid):
+            done(fate)
+            return
         here = owner == self._own or owner in peers
         # With journals, a node that was lost before this one began has an heir, so any node may have been.
         known = fate == LOST or here or self.lost is not None
@@ -142,6 +151,11 @@ class Fetches:
             self._ask(fetch, peers)
         else:
             self._give_up(fetch)
+
+    def _is_unknown(self, pid: str) -> bool:
+        """True if no node had this socket a moment ago. A client that asks again and again costs the other
+        nodes nothing."""
+        return self._node.clock() - self._unknown.get(pid, -UNKNOWN_SECONDS) < UNKNOWN_SECONDS
 
     def _ask_heir(self, heirs: Heirs, fetch: _Fetch, node: str) -> None:
         """A node that may have had the socket is lost. If this one is its heir, the socket is here, or will
@@ -296,6 +310,10 @@ class Fetches:
     def _end(self, fetch: _Fetch, cause: str) -> None:
         del self._by_number[fetch.number]
         del self._by_pid[fetch.wanted.pid]
+        if cause in (UNKNOWN, LOST):
+            self._unknown[fetch.wanted.pid] = self._node.clock()
+            if len(self._unknown) > MAX_UNKNOWN:
+                del self._unknown[next(iter(self._unknown))]
         expected, fetch.expected = fetch.expected, None
         if expected is not None:
             expected.give_up()

@@ -78,7 +78,9 @@ class Claims:
         end: Callable[[Connection, Reason], None],
         goes_on: Callable[[Connection, str, bytes], None],
     ) -> None:
-        self._new_pid = new_pid
+        self.new_pid = new_pid
+        self.is_genuine: Callable[[str], bool] = lambda pid: True
+        """False for a `pid` that no node can have made."""
         self._clock = clock
         self._end = end
         self._goes_on = goes_on
@@ -120,7 +122,7 @@ class Claims:
         if seconds > 0:
             server.returns, server.recovery, server.quiet = returns, seconds, quiet
             if hub.recovery is None:
-                epoch = self._new_pid()[-EPOCH:]
+                epoch = self.new_pid()[-EPOCH:]
                 hub.recovery = Recovery(
                     hub.name, epoch, settings, hub.directory, news, counts=self.counts, now=self._clock()
                 )
@@ -147,8 +149,9 @@ class Claims:
             return False
         recovery = _recovery(connection)
         track = recovery.find(asked.pid)
-        if track is None and self.elsewhere is not None and connection.server.returns is not None:
-            return self._fetch(self.elsewhere, connection, connect, asked)
+        elsewhere = None if connection.server.returns is None else self.elsewhere
+        if track is None and elsewhere is not None and self.is_genuine(asked.pid):
+            return self._fetch(elsewhere, connection, connect, asked)
         return self._connect(connection, connect, asked, UNKNOWN)
 
     def _fetch(self, elsewhere: Elsewhere, connection: Connection, connect: Connect, asked: Return) -> bool:
@@ -329,7 +332,7 @@ class Claims:
                 recovery.end(track)
                 if claim is not None:
                     _enter(connection, namespace, sid)
-            track = recovery.begin(connection, namespace, sid, self._new_pid(), server.recovery)
+            track = recovery.begin(connection, namespace, sid, self.new_pid(), server.recovery)
             found: list[Entry] = []
         else:
             lost = missed_by(recovery.log, track, claim.after)
