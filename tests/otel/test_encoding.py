@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
-from moorage.otel.encoding import Ids, request, span
+from moorage.otel.encoding import Ids, attributes, request, span
 
 IDS = Ids(0x0102030405060708090A0B0C0D0E0F10, 0xF1F2F3F4F5F6F7F8)
 ATTRIBUTES: list[dict[str, str | int]] = [
@@ -22,12 +22,12 @@ RESOURCE = Resource({"service.name": "moorage", "n": 3})
 SCOPE = InstrumentationScope("moorage", "1.2.3")
 
 
-def theirs(attributes: dict[str, str | int], error: str) -> ReadableSpan:
+def theirs(given: dict[str, str | int], error: str) -> ReadableSpan:
     return ReadableSpan(
         "receive chat",
         SpanContext(IDS.trace, IDS.span, is_remote=False),
         resource=RESOURCE,
-        attributes=attributes,
+        attributes=given,
         kind=SpanKind.SERVER,
         status=Status(StatusCode.ERROR, error) if error else Status(StatusCode.UNSET),
         start_time=1_700_000_000_000_000_001,
@@ -38,12 +38,19 @@ def theirs(attributes: dict[str, str | int], error: str) -> ReadableSpan:
 
 @pytest.mark.parametrize("error", ["", "the handler failed"])
 def test_it_reads_as_what_their_encoder_makes(error: str) -> None:
-    expected = encode_spans([theirs(attributes, error) for attributes in ATTRIBUTES])
+    expected = encode_spans([theirs(given, error) for given in ATTRIBUTES])
     (of_resource,) = expected.resource_spans
     (of_scope,) = of_resource.scope_spans
     made = [
-        span(IDS, "receive chat", 1_700_000_000_000_000_001, 1_700_000_000_000_000_777, attributes, error)
-        for attributes in ATTRIBUTES
+        span(
+            IDS,
+            "receive chat",
+            1_700_000_000_000_000_001,
+            1_700_000_000_000_000_777,
+            attributes(given),
+            error,
+        )
+        for given in ATTRIBUTES
     ]
     sent = request(of_resource.resource.SerializeToString(), of_scope.scope.SerializeToString(), made)
     if not error:
@@ -54,6 +61,6 @@ def test_it_reads_as_what_their_encoder_makes(error: str) -> None:
 
 
 def test_half_a_character_does_not_stop_an_export() -> None:
-    sent = request(b"", b"", [span(IDS, "\ud800", 1, 2, {"moorage.event": "\udfff"})])
+    sent = request(b"", b"", [span(IDS, "\ud800", 1, 2, attributes({"moorage.event": "\udfff"}))])
     (found,) = ExportTraceServiceRequest.FromString(sent).resource_spans[0].scope_spans[0].spans
     assert (found.name, found.attributes[0].value.string_value) == ("?", "?")

@@ -16,7 +16,8 @@ from moorage.otel.spans import Encoded, OtelSpans
 def ended(outcome: str) -> tuple[Span, str]:
     """A finished span, and the `traceparent` that crossed the link."""
     exporter = InMemorySpanExporter()
-    begun = OtelSpans(SimpleSpanProcessor(exporter), 1.0).begin("chat", {"moorage.hub": "app"})
+    spans = OtelSpans(SimpleSpanProcessor(exporter), 1.0).sharing({"moorage.hub": "app"})
+    begun = spans.begin("chat", {"moorage.ack": "no"})
     assert begun.state == ""
     begun.end(outcome)
     (kept,) = exporter.get_finished_spans()
@@ -39,7 +40,7 @@ def test_a_span_says_how_the_event_ended(outcome: str, status: int) -> None:
     assert (span.name, span.kind, span.status.code) == ("receive chat", Span.SPAN_KIND_SERVER, status)
     assert bool(span.status.message) == (status == Status.STATUS_CODE_ERROR)
     found = {one.key: one.value.string_value for one in span.attributes}
-    assert found == {"moorage.hub": "app", "moorage.outcome": outcome}
+    assert found == {"moorage.hub": "app", "moorage.ack": "no", "moorage.outcome": outcome}
     assert 0 <= span.end_time_unix_nano - span.start_time_unix_nano < 10**9
 
 

@@ -37,11 +37,9 @@ def request(resource: bytes, scope: bytes, spans: Iterable[bytes]) -> bytes:
     return _field(1, _field(1, resource) + _field(2, inner))
 
 
-def span(
-    ids: Ids, name: str, start: int, end: int, attributes: Mapping[str, str | int], error: str = ""
-) -> bytes:
+def span(ids: Ids, name: str, start: int, end: int, encoded: bytes, error: str = "") -> bytes:
     """A server's span without a parent, as an element of `ScopeSpans.spans`. Times are in nanoseconds since
-    the epoch. `error`: why it failed; empty if it did not."""
+    the epoch. `encoded`: what `attributes` has made. `error`: why it failed; empty if it did not."""
     status = _field(_STATUS, _field(2, _text(error)) + _ERROR) if error else b""
     body = b"".join(
         (
@@ -52,12 +50,17 @@ def span(
             _field(_NAME, _text(name)),
             _KIND,
             _TIMES.pack(_START, start, _END, end),
-            *[_attribute(key, value) for key, value in attributes.items()],
+            encoded,
             status,
             _FLAGS,
         )
     )
     return _field(2, body)
+
+
+def attributes(given: Mapping[str, str | int]) -> bytes:
+    """Attributes of a span. Those of several calls may be joined."""
+    return b"".join([_attribute(key, value) for key, value in given.items()])
 
 
 # Most attributes of a span are those of earlier spans.

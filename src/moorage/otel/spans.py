@@ -69,10 +69,10 @@ class Exporter(OTLPSpanExporter):
 class OtelSpan:
     """A span that is open."""
 
-    __slots__ = ("_attributes", "_ids", "_name", "_processor", "_start", "parent", "state")
+    __slots__ = ("_attributes", "_ids", "_name", "_spans", "_start", "parent", "state")
 
-    def __init__(self, processor: SpanProcessor, name: str, attributes: Mapping[str, str | int]) -> None:
-        self._processor = processor
+    def __init__(self, spans: OtelSpans, name: str, attributes: Mapping[str, str | int]) -> None:
+        self._spans = spans
         self._name = name
         self._attributes = attributes
         self._ids = Ids(random.getrandbits(128) or 1, random.getrandbits(64) or 1)
@@ -82,19 +82,26 @@ class OtelSpan:
 
     def end(self, outcome: str) -> None:
         """End it. `outcome`: `handled`, or what went wrong."""
-        attributes = {**self._attributes, "moorage.outcome": outcome}
+        own = {**self._attributes, "moorage.outcome": outcome}
+        encoded = self._spans.shared + encoding.attributes(own)
         error = _ERRORS.get(outcome, "")
-        data = encoding.span(self._ids, self._name, self._start, time.time_ns(), attributes, error)
-        self._processor.on_end(Encoded(data))
+        data = encoding.span(self._ids, self._name, self._start, time.time_ns(), encoded, error)
+        self._spans.processor.on_end(Encoded(data))
 
 
 class OtelSpans:
     """Makes the spans; `edge.moorage.tracing.Spans`."""
 
-    def __init__(self, processor: SpanProcessor, ratio: float) -> None:
+    def __init__(self, processor: SpanProcessor, ratio: float, shared: bytes = b"") -> None:
         self.ratio = ratio
-        self._processor = processor
+        self.processor = processor
+        self.shared = shared
+        """Encoded attributes that all spans have."""
+
+    def sharing(self, attributes: Mapping[str, str | int]) -> OtelSpans:
+        """The same for spans that all have these attributes, which are then encoded once."""
+        return OtelSpans(self.processor, self.ratio, self.shared + encoding.attributes(attributes))
 
     def begin(self, event: str, attributes: Mapping[str, str | int]) -> OtelSpan:
         """Begin the span of a sampled event, which is the first of its trace."""
-        return OtelSpan(self._processor, f"receive {event}", attributes)
+        return OtelSpan(self, f"receive {event}", attributes)

@@ -30,10 +30,16 @@ class FakeSpans:
     def __init__(self, ratio: float = 1.0) -> None:
         self.ratio = ratio
         self.begun: list[tuple[str, dict[str, str | int], FakeSpan]] = []
+        self._shared: dict[str, str | int] = {}
+
+    def sharing(self, attributes: dict[str, str | int]) -> FakeSpans:
+        """Its spans are noted here, too."""
+        self._shared = attributes
+        return self
 
     def begin(self, event: str, attributes: dict[str, str | int]) -> FakeSpan:
         span = FakeSpan(len(self.begun))
-        self.begun.append((event, attributes, span))
+        self.begun.append((event, {**self._shared, **attributes}, span))
         return span
 
     @property

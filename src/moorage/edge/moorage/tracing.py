@@ -42,6 +42,9 @@ class Spans(Protocol):
     ratio: float
     """Part of the events that is sampled, above 0 and at most 1."""
 
+    def sharing(self, attributes: dict[str, str | int]) -> Spans:
+        """The same for spans that all have these attributes."""
+
     def begin(self, event: str, attributes: dict[str, str | int]) -> Begun:
         """Begin the span of a sampled event."""
 
@@ -54,9 +57,17 @@ class Traces:
         self, server: MoorageServer, spans: Spans, random: Callable[[], float], *, node_id: str
     ) -> None:
         self._server = server
-        self._spans = spans
+        self._spans = spans.sharing(
+            {
+                "messaging.system": "socket.io",
+                "messaging.operation.name": "receive",
+                "messaging.operation.type": "receive",
+                "moorage.hub": server.hub.name,
+                "moorage.app_server.id": server.app.id,
+                "moorage.node.id": node_id,
+            }
+        )
         self._random = random
-        self._node_id = node_id
         self._forward = server.forward
         self.open, self.closed = server.open, server.closed
         self.drained, self.taken = server.drained, server.taken
@@ -88,16 +99,10 @@ class Traces:
             return
         what = describe(packet)
         attributes: dict[str, str | int] = {
-            "messaging.system": "socket.io",
-            "messaging.operation.name": "receive",
-            "messaging.operation.type": "receive",
             "messaging.destination.name": what.namespace,
             "messaging.message.envelope.size": len(packet),
-            "moorage.hub": connection.hub.name,
             "moorage.event": what.event or "",
             "moorage.connection.id": connection.id,
-            "moorage.app_server.id": self._server.app.id,
-            "moorage.node.id": self._node_id,
             "moorage.ack": "no" if what.ack is None else "yes",
         }
         if connection.user_id is not None:

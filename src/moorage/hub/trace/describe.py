@@ -62,6 +62,8 @@ _INFLATED_BYTES: Final = MAX_NAMESPACE + 2 * MAX_PAYLOAD
 """More than is shown of a packet."""
 _FIRST: Final = re.compile(rb'\[[ \t\r\n]*(?:"((?:[^"\\]|\\.)*)("?)|(-?[0-9.eE+]+))', re.DOTALL)
 """The first element of a JSON array, if it is a text or a number."""
+_PLAIN: Final = re.compile(rb'42(?:(/[\w./-]{0,128}),)?(0|[1-9][0-9]{0,14})?\["([^"\\]{1,128})"')
+"""The beginning of nearly all events, which needs no further checks."""
 _CUT_ESCAPE: Final = re.compile(r"\\u[0-9a-fA-F]{0,3}\Z")
 
 
@@ -87,6 +89,15 @@ class Description(NamedTuple):
 
 def describe(packet: bytes) -> Description:
     """What one packet in text form is."""
+    if (plain := _PLAIN.match(packet)) is not None:
+        namespace, number, name = plain.groups()
+        return Description(
+            "event",
+            "/" if namespace is None else namespace.decode(),
+            name.decode(errors="replace"),
+            int(number) if number else None,
+            plain.start(3) - 2,
+        )
     kind = packet[0] if packet else 0
     if kind != _MESSAGE:
         return Description(_ENGINE.get(kind, UNKNOWN))
