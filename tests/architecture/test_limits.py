@@ -37,6 +37,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "wire/inspect/forms.py": "control/admin/test_openapi.py",
     "edge/clients/opening.py": "edge/clients/test_polling.py",
     "edge/http/refusals.py": "edge/http/test_upgrade.py",
+    "edge/http/takeover.py": "edge/http/test_upgrade.py",
     "edge/settings.py": "config/test_load.py",
     "hub/recovery/causes.py": "hub/recovery/test_claims.py",
     "cluster/recovery/settings.py": "config/test_load.py",

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from moorage import logs
-from moorage.edge.http.upgrade import tcp_of
+from moorage.edge.http.takeover import tcp_of
 from moorage.edge.messages import Assembler
 from moorage.metrics.metrics import Metrics
 from moorage.wire import reasons

@@ -1,5 +1,5 @@
 """Upgrade requests, and the contract with picows' undocumented `WSProtocol`: the tests here fail if a
-new version changes what `edge/http/upgrade.py` needs."""
+new version changes what `edge/http/takeover.py` needs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,8 @@ from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from moorage.edge.http.refusals import HINT, error_body
-from moorage.edge.http.upgrade import (
-    MAX_EARLY,
-    MAX_READ,
-    ClientProtocol,
-    UpgradeRequest,
-    descriptor_of,
-    parse_query,
-    tcp_of,
-)
+from moorage.edge.http.takeover import MAX_READ, ClientProtocol, descriptor_of, tcp_of
+from moorage.edge.http.upgrade import MAX_EARLY, UpgradeRequest, parse_query
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import UNKNOWN_HUB, UNKNOWN_SID
 from tests.support.http_port import UPGRADE, Listener, Port

@@ -10,7 +10,7 @@ from picows import WSFrame, WSMsgType, WSTransport
 from moorage import logs
 from moorage.edge.azure.channel import Tunnel
 from moorage.edge.azure.server import AzureServer
-from moorage.edge.http.upgrade import tcp_of
+from moorage.edge.http.takeover import tcp_of
 from moorage.edge.sockets import LinkSocket, Sweep, link_reason, reason_of
 from moorage.hub.turns import TURN_SECONDS, TURN_WRITES, Job
 from moorage.wire.errors import PeerError

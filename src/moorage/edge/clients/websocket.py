@@ -10,7 +10,8 @@ from typing import Final, cast
 from picows import WSFrame, WSMsgType, WSTransport
 
 from moorage.edge.clients.admission import Admission
-from moorage.edge.http.upgrade import MAX_READ, ClientProtocol, UpgradeRequest, descriptor_of, tcp_of
+from moorage.edge.http.takeover import MAX_READ, ClientProtocol, descriptor_of, tcp_of
+from moorage.edge.http.upgrade import UpgradeRequest
 from moorage.edge.limits.clients import Meter
 from moorage.edge.relay.relay import Relay
 from moorage.edge.sockets import Socket, Sweep, reason_of

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 
 from moorage import logs
-from moorage.edge.http.upgrade import LinkProtocol, tcp_of
+from moorage.edge.http.takeover import LinkProtocol, tcp_of
 from moorage.edge.moorage.intake import LARGE, Reader
 from moorage.edge.moorage.server import MoorageServer
 from moorage.edge.settings import LinkSettings
