@@ -92,7 +92,7 @@ async def test_a_room_is_entered_and_left_when_the_service_says_so(case: Case) -
     for call, kind in ((case.sio.enter_room, v1.Enter), (case.sio.leave_room, v1.Exit)):
         calling = case.begin(call, case.sid, 7)
         frame: Any = await case.peer.frame(kind)
-        # A socket that is still connecting enters its own room first, as the service does not know its id yet.
+        # A socket that is still connecting enters its own room first: the service does not know its id yet.
         assert (frame.client, frame.namespace, {*frame.rooms} - {case.sid}) == (1, "/", {"7"})
         assert not calling.done()
         await case.peer.send(v1.Done(frame.ref, 1))
