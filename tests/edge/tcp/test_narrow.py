@@ -154,6 +154,33 @@ def test_a_protocol_that_does_not_read_holds_little(authority: Authority) -> Non
     on_uvloop(authority, body)
 
 
+def test_a_slow_peer_gets_everything_before_the_close(authority: Authority) -> None:
+    async def body(pair: Pair) -> None:
+        client = await pair.connect()
+        context = ssl.create_default_context(cafile=str(authority.file))
+        reader, writer = await asyncio.open_connection(
+            sock=client, ssl=context, server_hostname="127.0.0.1", limit=1024
+        )
+        await pair.done
+        transport = pair.echo.transport
+        for _ in range(20):
+            transport.write(LARGE)
+        transport.close()
+        assert transport.is_closing()
+        # Longer than the peer may take to answer the end of TLS.
+        await asyncio.sleep(1.5)
+        for _ in range(20):
+            assert await reader.readexactly(len(LARGE)) == LARGE
+        assert await reader.read() == b""
+        writer.close()
+        async with asyncio.timeout(5):
+            while not pair.echo.ends:
+                await asyncio.sleep(0)
+        assert pair.echo.ends == [None]
+
+    on_uvloop(authority, body)
+
+
 @pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\n\r\n", b""])
 def test_a_handshake_that_fails_ends_the_wait(authority: Authority, sent: bytes) -> None:
     async def body(pair: Pair) -> None:

@@ -31,13 +31,15 @@ one cannot be read."""
 class Narrow:
     """Stands between a TCP transport and uvloop's TLS."""
 
-    __slots__ = ("_tcp", "_tls", "_transport", "_view", "buffer_updated", "eof_received")
+    __slots__ = ("_tcp", "_tls", "_transport", "_view", "buffer_updated", "closing", "eof_received")
 
     def __init__(self, tls: Any) -> None:
         self._tls = tls
         self._tcp: asyncio.Transport | None = None
         self._transport: Any = None
         """uvloop's TLS transport, after the handshake."""
+        self.closing = False
+        """True while TLS ends as soon as everything is sent."""
         # uvloop looks at its buffer's beginning, and never moves it. The protocol owns it.
         self._view = tls.get_buffer(READ)[:READ]
         self.buffer_updated = tls.buffer_updated
@@ -65,6 +67,21 @@ class Narrow:
     def resume_writing(self) -> None:
         """TCP takes data again."""
         self._tell("resume_writing")
+        if self.closing:
+            self.close()
+
+    def close(self) -> None:
+        """End TLS when everything is sent. uvloop would begin at once, and cut off what is not sent when the
+        time for the peer's answer is over."""
+        self.closing = self.waiting() > 0
+        if self._transport is None:
+            return
+        if self.closing and self._tcp is not None:
+            self._transport.pause_reading()
+            # `resume_writing` is called when nothing is left.
+            self._tcp.set_write_buffer_limits(high=0)
+        else:
+            self._transport.close()
 
     def _tell(self, method: str) -> None:
         protocol = None if self._transport is None else self._transport.get_protocol()
@@ -127,11 +144,12 @@ class TlsTransport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         """True once no more is sent."""
-        return bool(self._tls.is_closing())
+        return self._narrow.closing or bool(self._tls.is_closing())
 
     def close(self) -> None:
         """Send what is written, and close."""
-        self._tls.close()
+        if not self.is_closing():
+            self._narrow.close()
 
     def abort(self) -> None:
         """Close at once."""
