@@ -10,22 +10,26 @@ from random import Random
 
 from moorage.edge.moorage.server import MoorageServer
 from moorage.sdk.link.session import Part
+from moorage.wire.commands import Selection, Send
+from moorage.wire.groups import namespace_group, room_group
 from moorage.wire.moorage import v1
 from moorage.wire.reasons import LINK_SESSION_OVER
 from tests.cluster.covering import App, Cluster, ServiceNode
 from tests.cluster.users import User
+from tests.hub.fakes import HUB
 
 ROOMS = ("red", "blue")
 MAX_NODES = 8
 
 CALM = (
-    *("emit", "emit", "emit", "direct", "room", "room", "join", "enter", "leave", "ask", "fetch"),
+    *("emit", "emit", "emit", "direct", "room", "room", "call", "call", "join", "enter", "leave"),
+    *("ask", "fetch"),
     *("user", "gone", "move", "move", "time", "bounce", "delay", "node"),
 )
 """What happens all the time: nothing may be lost."""
 COVERING = (
-    *("cover", "cover", "node", "cut", "user", "user", "emit", "emit", "room", "direct", "delay", "time"),
-    *("ask", "fetch", "begin", "begin", "reach", "reach", "abandon", "abandon", "replace", "replace"),
+    *("cover", "cover", "node", "cut", "user", "user", "emit", "emit", "room", "call", "direct", "delay"),
+    *("time", "ask", "fetch", "begin", "begin", "reach", "reach", "abandon", "abandon", "replace", "replace"),
 )
 """Coverage changes all the time. The last ones are those of `moments`."""
 FAULTS = ("die", "cut", "cover", "drop", "divide", "heal", "lose", "rest")
@@ -35,7 +39,8 @@ FAULTS = ("die", "cut", "cover", "drop", "divide", "heal", "lose", "rest")
 class Owed:
     """An emit that users have to get."""
 
-    app: App
+    app: App | None
+    """None for a REST caller."""
     users: set[User]
     forwarded: set[User]
     """Those to whose node the home had to forward it."""
@@ -119,6 +124,26 @@ class Story:
         app = self._app()
         self._send(app, self.rooms[room], v1.Emit(0, v1.To("/", (room,)), 0, b""))
         self.to_rooms[room].append((app.id, self.numbers[app.id]))
+
+    def _call(self) -> None:
+        """A REST caller sends to a room or to all, through any node."""
+        node, room = self._other(), self.choose.choice((*ROOMS, None))
+        name = f"rest{node.name}"
+        self.numbers[name] += 1
+        number = self.numbers[name]
+        if room is not None:
+            # Of those that have just connected, other nodes may not know.
+            users = {user for user in self.rooms[room] if user.is_open and self._is_known(node, user)}
+            if self.calm:
+                self.owed[name, number] = Owed(None, users, {user for user in users if user.node is not node})
+            self.to_rooms[room].append((name, number))
+        group = namespace_group("/") if room is None else room_group("/", room)
+        emit = Send(HUB, Selection(group=group), f'42["{name}",{number}]'.encode())
+        node.world.node.submit(emit, lambda *_outcome: None, None)
+
+    @staticmethod
+    def _is_known(node: ServiceNode, user: User) -> bool:
+        return user.node is node or user.node.name in node.router.peers
 
     def _direct(self) -> None:
         self._direct_from(self._app())
@@ -331,8 +356,12 @@ class Story:
     def _events(self, user: User) -> list[tuple[str, int]]:
         """What a user got. Of what its own app server has sent, only what came before that one lost the user:
         the rest may be under way in the wrong order, until the user is closed."""
-        lost = {app.id: app.lost_at.get(user.connection.id, len(user.events)) for app in self.cluster.apps}
-        return [event for at, event in enumerate(user.events) if at < lost[event[0]]]
+        lost = {
+            app.id: app.lost_at[user.connection.id]
+            for app in self.cluster.apps
+            if user.connection.id in app.lost_at
+        }
+        return [event for at, event in enumerate(user.events) if at < lost.get(event[0], len(user.events))]
 
     def check_rest(self) -> None:
         """What holds when all faults are over."""

@@ -120,6 +120,7 @@ class Coverage:
     def _begin_alone(self) -> None:
         self._carried = self._homes.instance(self._instance)
         self._carried.begin(self, fence=False)
+        self._is_home = True
         self._beyond = self._homes.beyond(self._instance, 0, ())
 
     def covers(self, frame: v1.Cover) -> tuple[Submit, Job[None] | None]:
