@@ -25,7 +25,7 @@ from moorage.wire.reasons import INTERNAL, Reason
 
 ROOT: Final = "moorage"
 CLOSE_SECONDS: Final = 1.0
-"""How long the end of the process waits for the queued lines to be written."""
+"""Seconds for which the end of the process waits for the queued lines to be written."""
 Who = Literal["client", "app", "service", "api"]
 
 # Each pattern keeps the name and hides the value. They are applied to the finished line, so they cover every

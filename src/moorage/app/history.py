@@ -48,7 +48,7 @@ class History:
         return (self._wall_clock() // HISTORY_STEP + 1) * HISTORY_STEP
 
     def tick(self, now: float) -> None:
-        """Time passes."""
+        """Take a sample if one is due. Call it a few times a second."""
         self._lag = max(self._lag, self._metrics.last_lag)
         wall = self._wall_clock()
         # A clock that was set back must not stop the samples.

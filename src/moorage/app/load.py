@@ -26,7 +26,7 @@ def memory() -> int:
 
 
 class Traffic(NamedTuple):
-    """What has passed between this node and its clients since the start."""
+    """Packets and bytes between this node and its clients since the start."""
 
     messages_in: int
     messages_out: int

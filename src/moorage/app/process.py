@@ -20,7 +20,7 @@ from moorage.wire.errors import UsageError
 
 GC_THRESHOLDS: Final = (20_000, 20, 50)
 WATCH_SECONDS: Final = 0.05
-"""How often a node that is not ready checks whether it is."""
+"""Seconds between two checks of a node that is not ready."""
 
 log: Final = logs.get("app")
 

@@ -81,7 +81,7 @@ class RecoveryStore:
             await self._router.recovery.restart()
 
     async def stop(self) -> None:
-        """What a single node has stored stays for its next start."""
+        """Keep what a single node has stored for its next start."""
         if self.store is not None:
             await self.store.stop(forget=not self._alone)
         if self._server is not None:

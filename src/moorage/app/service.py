@@ -302,7 +302,7 @@ class Service:
             self.metrics.refusals["api", reason] += 1
 
     def not_ready(self) -> str:
-        """Why no new client should be sent here; "" if one may."""
+        """The reason why no new client should be sent here; "" if there is none."""
         if not self._ready:
             return "draining" if self.node.draining else "starting"
         membership = self.router.membership
@@ -419,7 +419,8 @@ class Service:
             await self._otel.stop()
 
     async def _drain(self, settings: ShutdownSettings) -> None:
-        """Until all clients are closed and all app servers know it, or `shutdown.timeout` has passed."""
+        """Wait until all clients are closed and all app servers know it, or until `shutdown.timeout` has
+        passed."""
         end = self._loop.time() + settings.timeout
         until = end - draining.reserve(settings)
         self.links.drain(draining.seconds_for(settings, len(self.node.everyone())))

@@ -36,7 +36,7 @@ class StopSignals:
             loop.add_signal_handler(number, self.ask)
 
     def ask(self) -> None:
-        """As if a signal had arrived."""
+        """Act as if a signal had arrived."""
         (self.second if self.first.is_set() else self.first).set()
 
     def ask_once(self) -> None:
@@ -68,7 +68,7 @@ class Reloading:
             self._task = self._loop.create_task(self._run())
 
     def stop(self) -> None:
-        """Apply nothing any more."""
+        """Apply no further configuration."""
         self._loop.remove_signal_handler(signal.SIGHUP)
         if self._task is not None:
             self._task.cancel()

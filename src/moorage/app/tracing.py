@@ -16,7 +16,7 @@ from moorage.wire.errors import PeerError
 
 
 class Tracing:
-    """What this node sees, for itself and for other nodes, and the streams that begin at this node."""
+    """The traces of this node, for itself and for other nodes, and the streams that begin at this node."""
 
     def __init__(self, config: Config, node: Node, router: Router, incarnation: str) -> None:
         self._keys = (config.admin.read_key, config.admin.operate_key)
@@ -46,5 +46,5 @@ class Tracing:
             self.streams.keys_changed()
 
     def tick(self, now: float) -> None:
-        """Hand on what was seen."""
+        """Pass on the packets that were seen."""
         self.traces.tick(now)

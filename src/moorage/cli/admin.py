@@ -21,7 +21,7 @@ from moorage.cli.options import local_url, why_unreached
 
 SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 45.0
-"""A stream of the service is never silent for so long."""
+"""Seconds after which a silent stream is given up. The service sends something more often."""
 
 Values = Mapping[str, str | int | float | None]
 
@@ -145,11 +145,11 @@ class _NoRedirects(HTTPRedirectHandler):
     """Makes a redirect an error. urllib would send the key to any host, and turn a POST into a GET."""
 
     def redirect_request(self, *_: Any) -> None:
-        """Follow none."""
+        """Follow no redirect."""
 
 
 def _message(error: HTTPError) -> str:
-    """What the service says about a refusal."""
+    """The service's message about a refusal."""
     if 300 <= error.code < 400:
         return f"redirects to {error.headers.get('Location')}: give the address behind it as --url"
     try:

@@ -31,7 +31,7 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
 
 
 def plain(text: str) -> str:
-    """Text of strangers without what a terminal would act on."""
+    """Text of strangers, with escapes in place of characters on which a terminal would act."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

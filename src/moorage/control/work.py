@@ -14,7 +14,7 @@ from moorage.wire.errors import PeerError
 from moorage.wire.reasons import API_BUSY
 
 MAX_WAITING: Final = 100
-"""Most calls of one hub that wait."""
+"""Maximum number of waiting calls of one hub."""
 
 ResultT = TypeVar("ResultT")
 

@@ -41,12 +41,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     first: int = 0
     """Number of the worker's first client."""
     opening: int = 50
-    """How many connects may be under way at once."""
+    """Maximum number of connects under way at once."""
     senders: int = 1
     rate: float = 0.0
     """Events a second; 0: each client sends again when it has got its answer."""
     outstanding: int = 1
-    """How many events of one client may wait for an answer."""
+    """Maximum number of events of one client that wait for an answer."""
     event: str = "echo"
     size: int = 100
     """Bytes of the string that an event carries."""

@@ -20,7 +20,7 @@ LATENCY: Final[dict[ScenarioName, str]] = {
     "jitter": "time until a client is back",
     "avalanche": "time until a client is back",
 }
-"""What `latency` measures. `idle` has none."""
+"""The meaning of `latency` in each scenario. `idle` has none."""
 
 FIGURES: Final[dict[ScenarioName, dict[str, str]]] = {
     "echo": {

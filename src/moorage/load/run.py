@@ -21,7 +21,7 @@ from moorage.load.thresholds import Threshold
 from moorage.load.watch import NotWatchable, Usage, usage
 
 START_SECONDS: Final = 0.2
-"""From the command until the load begins, so that all workers have read it."""
+"""Seconds from the command until the load begins, so that all workers have read it."""
 BUSY: Final = 0.9
 """Share of a core above which a worker's own delays are in its figures."""
 _ANSWERED: Final = ("echo", "fanout", "jitter")
@@ -38,7 +38,7 @@ class LoadError(Exception):
 
 @dataclass
 class Progress:
-    """How far the run is. `seconds` is the time of the load so far, warm-up included."""
+    """The progress of the run. `seconds` is the time of the load so far, warm-up included."""
 
     plan: Plan
     phase: str = "connecting"
@@ -283,7 +283,7 @@ def _never_connected(plan: Plan, failed: int, totals: Totals) -> str:
 
 
 def warnings(result: Result) -> list[str]:
-    """Why the figures may not be those of the server."""
+    """Reasons why the figures may not be those of the server."""
     found = []
     busiest = max(result.generator_cpu, default=0.0)
     if busiest > BUSY:

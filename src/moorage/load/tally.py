@@ -32,7 +32,7 @@ HISTOGRAMS: Final = ("latency", "lag", "connect")
 REPORT_SECONDS: Final = 0.5
 """Time between two reports of a worker."""
 MAX_ERRORS: Final = 50
-"""Different texts of errors that a run keeps."""
+"""Maximum number of different texts of errors that a run keeps."""
 OTHER: Final = "other errors"
 """Stands for all texts beyond these."""
 MAX_TEXT: Final = 200

@@ -13,7 +13,7 @@ PROC: Final = Path("/proc")
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Of all watched processes together."""
+    """The usage of all watched processes together."""
 
     cpu: float
     """Seconds on a CPU so far."""

@@ -27,7 +27,7 @@ from moorage.load.tally import REPORT_SECONDS, Tally
 from moorage.load.transports.target import resolve
 
 GRACE_SECONDS: Final = 0.3
-"""Time for the farewells of the clients."""
+"""Seconds for the farewells of the clients."""
 
 
 class Worker:
@@ -92,7 +92,7 @@ class Worker:
 
 
 async def _first(work: asyncio.Task[None], ended: asyncio.Task[bytes]) -> None:
-    """Until the work is done, or cancelled because the input has ended."""
+    """Run until the work is done, or cancelled because the input has ended."""
     await asyncio.wait({work, ended}, return_when=asyncio.FIRST_COMPLETED)
     if not work.done():
         work.cancel()

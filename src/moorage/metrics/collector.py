@@ -14,7 +14,7 @@ Rows = dict[str, dict[tuple[str, ...], float]]
 
 
 class Numbers(Protocol):
-    """What `Metrics` offers."""
+    """The numbers of `Metrics`."""
 
     def samples(self) -> Rows:
         """All counters and gauges: metric name -> label values -> value."""

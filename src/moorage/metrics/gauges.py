@@ -17,7 +17,7 @@ def _never() -> float:
 
 
 class Traffic(NamedTuple):
-    """What the hub has counted itself."""
+    """Numbers that the hub counts itself."""
 
     sent_websocket: int = 0
     sent_polling: int = 0
@@ -54,7 +54,7 @@ class Cluster(NamedTuple):
 
 
 class Recovery(NamedTuple):
-    """Connection state recovery: what it does now, and what it has done."""
+    """The state of connection state recovery, and what it has done."""
 
     parked: int = 0
     kept_events: int = 0

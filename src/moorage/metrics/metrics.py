@@ -89,15 +89,15 @@ class Metrics:
         self.link_bytes_received = self.link_bytes_sent = 0
         self.events_resent = self.gap_answers = self.link_resumes = 0
         self.disconnects: Counter[str] = Counter()
-        """By the reason's name."""
+        """Ended connections, by the reason's name."""
         self.refusals: Counter[tuple[Door, str]] = Counter()
-        """By door and the reason's name."""
+        """Refused requests and connections, by door and the reason's name."""
         self.faults: Counter[str] = Counter()
-        """By the part of the service."""
+        """Faults, by the part of the service."""
         self.admin_requests: Counter[tuple[str, int]] = Counter()
-        """Likewise, of the Admin API."""
+        """Requests of the Admin API, by the operation's name and HTTP status."""
         self.api_requests: Counter[tuple[str, int]] = Counter()
-        """By the operation's name (of the route, never a path) and HTTP status."""
+        """Requests of the REST API, by the operation's name (of the route, never a path) and HTTP status."""
         self.connection_age_seconds = Histogram(_AGES)
         self.send_queue_bytes = Histogram(_QUEUES)
         self.cluster_join_seconds = Histogram(_WAITS)

@@ -22,7 +22,7 @@ from moorage.otel.settings import Telemetry
 from moorage.otel.spans import Exporter, OtelSpans
 
 LAST_SECONDS: Final = 2.0
-"""How long a node that stops waits for its last export."""
+"""Seconds for which a node that stops waits for its last export."""
 
 
 class Sender:

@@ -21,7 +21,7 @@ INTERVAL_MS: Final = 60_000
 
 
 class Telemetry(NamedTuple):
-    """What is sent over OTLP."""
+    """The data that is sent over OTLP."""
 
     ratio: float
     """Part of the clients' events that is traced, 0 to 1."""
@@ -31,7 +31,8 @@ class Telemetry(NamedTuple):
 
 
 def read(environment: Mapping[str, str]) -> Telemetry | None:
-    """What the variables ask for; None for nothing. Raises `UsageError` for a value that is not supported."""
+    """The settings of the variables; None if nothing is to be sent. Raises `UsageError` for a value that is
+    not supported."""
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
     traces, metrics = _is_on("TRACES", environment), _is_on("METRICS", environment)

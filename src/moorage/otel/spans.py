@@ -59,7 +59,7 @@ class Exporter(OTLPSpanExporter):
         self._scope = of_resource.scope_spans[0].scope.SerializeToString()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send them. What fails is logged by the base."""
+        """Send the spans. The base logs failures."""
         encoded = (cast(Encoded, span).data for span in spans)
         # The base has no public way for bytes. A test sends to a receiver, and the version is pinned.
         sent = self._client.export(encoding.request(self._resource, self._scope, encoded))

@@ -13,7 +13,8 @@ import msgspec
 from moorage.config.model import Config
 
 MAX_QUEUED: Final = 1024 * 1024
-"""Bytes that may wait for a process that does not read. What may be left out is left out above that."""
+"""Bytes that may wait for a process that does not read. Above that, messages that may be left out are
+dropped."""
 FLUSH_SECONDS: Final = 1.0
 _LENGTH: Final = 4
 

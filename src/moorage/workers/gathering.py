@@ -11,7 +11,7 @@ from moorage.workers.channel import Page, Pages, Render
 from moorage.workers.process import WorkerProcess
 
 SECONDS: Final = 1.0
-"""How long to wait for the workers' metrics. Scrapers give up after 10 s by default."""
+"""Seconds to wait for the workers' metrics. Scrapers give up after 10 s by default."""
 
 
 class Gathering:

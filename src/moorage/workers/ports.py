@@ -27,7 +27,7 @@ class Ports:
             failed.pop_all()
 
     def close(self) -> None:
-        """Give them back."""
+        """Release the ports."""
         self._kept.close()
 
     def _reserve(self, host: str, port: int) -> int:

@@ -32,7 +32,7 @@ _PACKAGE: Final = str(Path(moorage.__file__).parent.parent)
 
 
 class WorkerProcess:
-    """A place for a worker. Its name and its port stay the same, its process may be started again."""
+    """A worker. Its name and its port stay the same, its process may be started again."""
 
     def __init__(self, name: str, port: int) -> None:
         self.name = name

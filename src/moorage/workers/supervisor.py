@@ -103,7 +103,7 @@ class Supervisor:
         self._stopping = False
 
     async def run(self, signals: StopSignals, on_ready: Callable[[str], None]) -> int:
-        """Until a signal."""
+        """Run the workers until a signal. Returns the exit code."""
         failed = True
         keepers = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
         stopped = asyncio.create_task(signals.first.wait())

@@ -40,9 +40,9 @@ from moorage.workers.merge import about_workers, merge
 from moorage.workers.process import READY
 
 WATCH_SECONDS: Final = 0.05
-"""How often a worker that is not ready checks whether it is."""
+"""Seconds between two checks of a worker that is not ready."""
 SCRAPE_SECONDS: Final = 3.0
-"""How long to wait for the supervisor, which itself waits for the workers."""
+"""Seconds to wait for the supervisor, which itself waits for the workers."""
 
 log: Final = logs.get("workers")
 
@@ -114,8 +114,8 @@ class Worker:
         )
 
     async def run(self) -> int:
-        """Until a signal, or until the supervisor's end. Returns the exit code. Raises `UsageError` if the
-        node cannot start."""
+        """Run the node until a signal, or until the supervisor's end. Returns the exit code. Raises
+        `UsageError` if the node cannot start."""
         signals = StopSignals()
         self._service.when_told_to_drain = signals.ask_once
         listener = asyncio.create_task(self._listen(signals))

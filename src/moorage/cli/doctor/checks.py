@@ -109,7 +109,7 @@ def _number(path: Path) -> int | None:
 
 
 def port(config: Config) -> Iterator[Finding]:
-    """Whether the service can listen, or already does."""
+    """Check whether the service can listen, or already does."""
     server = config.server
     host = "" if server.host == "*" else server.host
     at = f"{server.host}:{server.port}"
@@ -190,7 +190,7 @@ def _moment(date: str | None) -> float | None:
 
 
 def clock(_config: Config) -> Iterator[Finding]:
-    """Whether a program keeps this machine's clock right."""
+    """Check whether a program keeps this machine's clock right."""
     state = _clock_state()
     if state is None:
         yield Finding("clock", "skip", "this system does not say whether its clock is synchronised")
@@ -234,7 +234,7 @@ def certificate(config: Config) -> Iterator[Finding]:
 
 
 def nats(config: Config) -> Iterator[Finding]:
-    """A login at each NATS server."""
+    """Log in at each NATS server."""
     urls = config.cluster.nats_url
     if not urls:
         yield Finding("NATS", "ok", "not used: a single node")
@@ -267,7 +267,7 @@ async def _log_in(cluster: Any) -> tuple[str, float]:
 
 
 def admin(config: Config) -> Iterator[Finding]:
-    """Whether operators can look into the service."""
+    """Check whether the Admin API is on."""
     if config.admin.operate_key or config.admin.read_key:
         yield Finding("Admin API", "ok", "on: a key is set")
     else:

@@ -203,7 +203,7 @@ def _claims(parts: Parts) -> Finding:
 
 
 def _verdict(parts: Parts, config: Config, audience: Audience | None, now: float) -> Finding:
-    """What the service itself says."""
+    """Verify the token with the service's own code."""
     keys = config.keys
     if not keys.primary:
         return Finding("service", "skip", "not asked: there is no access key")

@@ -83,7 +83,7 @@ def top(
 
 
 class Screen:
-    """What is shown, and how it is sorted."""
+    """The view that is shown, and the column by which it is sorted."""
 
     def __init__(self, api: AdminApi, view: str, member: str, up: bool) -> None:
         self._api = api

@@ -10,9 +10,9 @@ from moorage.wire.errors import PeerError
 from moorage.wire.reasons import ADMIN_BUSY
 
 GAP: Final = 0.003
-"""Seconds between two requests, if many come: they take about a quarter of a core then."""
+"""Minimum seconds between two requests. So many requests take about a quarter of a core."""
 MAX_WAITING: Final = 300
-"""Most requests that wait: about a second's worth."""
+"""Maximum number of waiting requests: those of about a second."""
 
 
 class Pace:

@@ -18,7 +18,7 @@ from moorage.wire.reasons import ADMIN_NODE_SILENT, ADMIN_UNKNOWN_NODE, API_NOT_
 Execute = Callable[[Command], Outcome | Awaitable[Outcome]]
 """Carries out a command, at once or later. May raise `PeerError`."""
 MORE: Final = 50
-"""How many more rooms each node lists than were asked for."""
+"""Number of rooms that each node lists in addition to those that were asked for."""
 
 RowsT = TypeVar("RowsT")
 

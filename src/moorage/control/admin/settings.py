@@ -12,7 +12,7 @@ Secret = Annotated[str, Meta(extra={"kind": "secret"})]
 FilePath = Annotated[str, Meta(extra={"kind": "path"})]
 
 LEAST_KEY: Final = 16
-"""Fewest characters of a key."""
+"""Minimum characters of a key."""
 
 
 class AdminSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,11 +9,11 @@ from moorage.wire.errors import PeerError
 from moorage.wire.reasons import ADMIN_TOO_MANY_TRIES
 
 BURST: Final = 10
-"""Wrong keys that an address may send at once."""
+"""Number of wrong keys that an address may send at once."""
 SECONDS: Final = 6.0
-"""One more is allowed after this time."""
+"""Seconds after which one more is allowed."""
 MAX_ADDRESSES: Final = 10_000
-"""Most addresses that are remembered. The oldest is forgotten for a new one."""
+"""Maximum number of remembered addresses. The oldest is forgotten for a new one."""
 
 
 class Tries:

@@ -19,7 +19,7 @@ from moorage.wire.inspect.forms import MAX_ROWS, ConnectionRow, ConnectionsQuery
 
 FETCH_SECONDS: Final = 5.0
 MAX_PAGES: Final = 20
-"""Pages of connections whose transport is asked for."""
+"""Maximum pages of connections whose transport is asked for."""
 
 
 class Asking:

@@ -40,7 +40,7 @@ class New(NamedTuple):
 
 
 def changes(traced: Traced) -> Iterator[Event | New | Upgraded]:
-    """What the UI is told, in order."""
+    """The events for the UI, in order."""
     ends = {
         seen.connection: seen.reason
         for seen in traced.events

@@ -14,7 +14,7 @@ from moorage.wire.reasons import API_BAD_BODY
 from moorage.wire.socketio import MAX_NAMESPACE
 
 NAMES: Final = {"emit": "emit", "join": "join", "leave": "leave", "_disconnect": "disconnect"}
-"""The UI's events, and the actions of the Admin API that they are, for the audit log."""
+"""The UI's events -> the same actions of the Admin API, for the audit log."""
 TOLD: Final = 3
 """Arguments that the audit log shows. Those that follow are the content of an event."""
 MAX_TOLD: Final = 256

@@ -58,7 +58,7 @@ class AdminUi:
         """By connection and namespace."""
 
     def begin(self) -> None:
-        """Be there for clients."""
+        """Accept clients from now on."""
         server = AppServer("admin-ui", self, "admin-ui", Capabilities())
         server.home = False
         self._node.ensure_hub(HUB).servers.add(server)

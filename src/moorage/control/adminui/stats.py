@@ -20,7 +20,7 @@ STATS: Final = "admin-ui"
 
 
 class StatsQuery(Question, frozen=True, kw_only=True):
-    """Which hub."""
+    """The hub that is asked for."""
 
     hub: str
 

@@ -29,7 +29,7 @@ class Stream:
         self._end: PeerError | None = None
         self._changed = asyncio.Event()
         self._followed: dict[str, tuple[int, bool]] = {}
-        """What was told of each node's connections."""
+        """The last event about the connections of each node."""
 
     def take(self, traced: Traced) -> None:
         """What one node has seen."""

@@ -57,7 +57,7 @@ class Streams:
         self._streams: dict[str, Stream] = {}
         self._note: Note = lambda *_: None
         self._over: Reason | None = None
-        """Why no stream may begin any more."""
+        """The reason why no stream may begin any more; None if streams may begin."""
 
     def __len__(self) -> int:
         """Number of streams."""
@@ -94,7 +94,7 @@ class Streams:
             self._traces.close(watch_id)
 
     def keys_changed(self) -> None:
-        """Nobody who watches has shown one of the new keys."""
+        """End all streams at a change of keys: no reader has shown one of the new ones."""
         self._end_all(ADMIN_KEYS_CHANGED)
 
     def _end_all(self, reason: Reason) -> None:

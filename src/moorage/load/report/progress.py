@@ -23,7 +23,7 @@ class ProgressLine:
         self._width = 0
 
     def __call__(self, progress: Progress) -> None:
-        """Show how far the run is."""
+        """Show the progress of the run."""
         if not self._shown:
             return
         if self._rewrites:

@@ -8,7 +8,7 @@ from moorage.load.result import ALWAYS, FIGURES, LATENCY, SHARES, Result
 
 
 def table(result: Result) -> str:
-    """All of it."""
+    """The whole table."""
     return "\n".join(_lines(result)) + "\n"
 
 

@@ -62,7 +62,7 @@ class Returning(Fanout):
             self.tally.latency.record(clock() - at)
 
     def lost(self, client: Client, reason: str) -> None:
-        """Gone: it comes back after a wait. A failed attempt is no failed client."""
+        """A client is gone, and comes back after a wait. A failed attempt is no failed client."""
         if not self._running:
             super().lost(client, reason)
             return

@@ -14,7 +14,7 @@ from moorage.wire.engineio import RS, split_payload
 from moorage.wire.errors import PeerError
 
 MAX_POSTED: Final = 16
-"""Packets of one POST. python-engineio refuses more."""
+"""Maximum packets of one POST. python-engineio refuses more."""
 MAX_PACKETS: Final = 1_000_000
 
 
