@@ -20,8 +20,10 @@ CLIENT = [
 def test_a_request_keeps_the_client_s_headers_but_not_those_of_its_connection() -> None:
     assert request_head("GET", "/socket.io/?sid=x", CLIENT, b"signed", upgrade=False) == (
         b"GET /cluster/relay/socket.io/?sid=x HTTP/1.1\r\nhost: example.org\r\n"
-        b"x-forwarded-for: 192.0.2.7\r\ncookie: a=\xe4\r\nconnection: close\r\nmoorage-hop: signed\r\n\r\n"
+        b"x-forwarded-for: 192.0.2.7\r\ncookie: a=\xe4\r\nmoorage-hop: signed\r\n\r\n"
     )
+    post = request_head("POST", "/socket.io/?sid=x", CLIENT, b"signed", upgrade=False)
+    assert post.endswith(b"\r\nconnection: close\r\nmoorage-hop: signed\r\n\r\n")
 
 
 def test_an_upgrade_stays_one() -> None:

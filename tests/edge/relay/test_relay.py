@@ -80,6 +80,22 @@ async def test_a_polling_session_lives_on_requests_to_the_other_node(pair: Pair)
     await pair.until_relayed(0)
 
 
+@pytest.mark.repair(17)
+async def test_a_post_behind_a_relayed_poll_is_answered_at_once(pair: Pair) -> None:
+    polling = await pair.open()
+    headers = {"Content-Type": "text/plain;charset=UTF-8"}
+    async with await HttpConnection.open(pair.other.url) as http, asyncio.timeout(10):
+        for number in range(3):
+            # Less than the 25 s until the owner's next ping would end the poll.
+            await http.send(request_bytes("GET", polling.target))
+            await asyncio.sleep(0.05 * number)
+            await http.send(request_bytes("POST", polling.target, headers, b"42[1]"))
+            assert (await http.reply()).body == b"6"
+            assert (await http.reply()).body == b"ok"
+            await http.send(request_bytes("GET", polling.target))
+            assert (await http.reply()).body == b"42[1]"
+
+
 async def test_a_large_body_is_passed_on_as_it_comes(pair: Pair) -> None:
     polling = await pair.open()
     await polling.send("40")

@@ -12,6 +12,8 @@ from moorage.edge.relay.heads import answer_head
 from moorage.edge.unconfirmed import TRANSPORT
 
 CHUNK: Final = 64 * 1024
+NEXT: Final = b"GET /healthz HTTP/1.1\r\nhost: node\r\n\r\n"
+"""A request behind a poll, which the owner answers at once then."""
 FAILURES: Final = (OSError, EOFError, ValueError, asyncio.LimitOverrunError)
 
 
@@ -31,7 +33,9 @@ class Exchange:
         chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
         request = asyncio.ensure_future(self._request(receive, chunked=chunked))
         answer = asyncio.ensure_future(self._answer(send))
-        turn.waiter = _Waiter(request)
+        turn.waiter = waiter = _Waiter(request, self._writer if head.startswith(b"GET ") else None)
+        if turn.queued:
+            waiter.hurry()
         try:
             await asyncio.wait((request, answer), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done() and (request.cancelled() or request.exception() is None):
@@ -85,13 +89,18 @@ class Exchange:
 
 
 class _Waiter:
-    """`edge.http.protocol.Waiter` of a relayed request."""
+    """`edge.http.protocol.Waiter` of a relayed request. `writer` leads to the owner of a request without a
+    body."""
 
-    def __init__(self, request: asyncio.Future[None]) -> None:
+    def __init__(self, request: asyncio.Future[None], writer: asyncio.StreamWriter | None) -> None:
         self._request = request
+        self._writer = writer
 
     def hurry(self) -> None:
-        """The owner answers a poll when it has data or sends its next ping. It cannot be told to hurry."""
+        """Let another request wait at the owner, too. It has no answer: the connection ends before."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.write(NEXT)
 
     def lost(self) -> None:
         """The client is gone."""

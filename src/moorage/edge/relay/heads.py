@@ -25,11 +25,13 @@ Headers = list[tuple[bytes, bytes]]
 
 
 def request_head(method: str, target: str, headers: Headers, hop: bytes, *, upgrade: bool) -> bytes:
-    """A complete head. Without `upgrade`, the connection ends with the answer."""
+    """A complete head. The connection ends with the answer, unless it is an upgrade. A GET does not say so,
+    because another request behind it hurries its answer."""
     hidden = _OWN if upgrade else _OWN | {b"upgrade"}
     lines = [f"{method} {PREFIX}{target} HTTP/1.1".encode("latin-1")]
     lines += [b"%b: %b" % pair for pair in headers if pair[0].lower() not in hidden]
-    lines.append(b"connection: upgrade" if upgrade else b"connection: close")
+    if upgrade or method != "GET":
+        lines.append(b"connection: upgrade" if upgrade else b"connection: close")
     lines.append(b"%b: %b" % (HEADER, hop))
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
