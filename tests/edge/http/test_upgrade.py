@@ -12,7 +12,7 @@ from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from moorage.edge.http.refusals import HINT, error_body
-from moorage.edge.http.takeover import MAX_READ, ClientProtocol, descriptor_of, tcp_of
+from moorage.edge.http.takeover import MAX_READ, ClientProtocol, _unbuffered, descriptor_of, tcp_of
 from moorage.edge.http.upgrade import MAX_EARLY, UpgradeRequest, parse_query
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import UNKNOWN_HUB, UNKNOWN_SID
@@ -258,6 +258,23 @@ async def test_a_clients_transport_buffers_nothing_while_it_takes_data(port: Por
         assert os.write(descriptor, last) == len(last)
         assert [len(each.payload) for each in got] == [0xFFFF] * sent
         assert (await socket.frame()).payload == b"z"
+
+
+class Encrypting(asyncio.Transport):
+    """Writes something else than it is given."""
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return self if name == "ssl_object" else default
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+def test_nobody_writes_past_tls() -> None:
+    assert not _unbuffered(Encrypting())
 
 
 async def test_links_have_no_descriptor_to_write_to(port: Port) -> None:
