@@ -25,8 +25,7 @@ run() {
   esac
 }
 
-# One file stays on one worker, so that its tests share a service. Files start in order: the long ones
-# are not the last.
+# One file stays on one worker, so that its tests share a service. Files start in the order of tests/conftest.py.
 run --numprocesses=$((workers < 8 ? workers : 8)) --dist=loadfile --no-loadscope-reorder -m "$parallel" "$@"
 # Collecting the whole suite again would take longer than these tests.
 alone=()

@@ -21,6 +21,9 @@ UNMEASURED = ("alone", "browser", "node", "slow")
 TELLING = ("hypothesis", *(f"mark.{name}" for name in UNMEASURED))
 """One of these words is in each file of a mirrored folder that has tests that are not measured."""
 
+FIRST = ("scenarios", "integration", "workers", "conformance", "examples", "cli", "bench", "sdk")
+"""Folders with long files. They come first: while a long file ends, the other workers do the short ones."""
+
 
 @cache
 def _mirrors(path: Path) -> bool:
@@ -37,6 +40,11 @@ def _is_measured(item: pytest.Item) -> bool:
     if isinstance(item, pytest.Function) and (is_hypothesis_test(item.obj) or item.name == "runTest"):
         return False
     return not any(item.get_closest_marker(name) for name in UNMEASURED)
+
+
+def _turn(item: pytest.Item) -> int:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return FIRST.index(folder) if folder in FIRST else len(FIRST)
 
 
 @cache
@@ -59,7 +67,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the measured tests, before pytest selects by markers."""
+    """Mark the measured tests, before pytest selects by markers, and put the long files first."""
+    items.sort(key=_turn)
     for item in items:
         if _is_measured(item):
             item.add_marker("measured")
