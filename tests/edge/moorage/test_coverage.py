@@ -225,6 +225,12 @@ def test_a_new_home_tells_all(app: App, cluster: Cluster) -> None:
     assert cluster.changes == [(2, {"n0"}, None)]
 
 
+def test_a_home_that_was_the_only_session_tells_all(app: App, cluster: Cluster) -> None:
+    """An earlier session may have been lost before this one began."""
+    app.say(EMIT, cover(1, "n0", home=True))
+    assert cluster.changes == [(1, {"n0"}, None)]
+
+
 def test_clients_of_other_nodes_that_came_here_end_if_another_node_is_the_home(app: App) -> None:
     server = app.server
     owner = RecordingOwner()

@@ -120,7 +120,6 @@ class Coverage:
     def _begin_alone(self) -> None:
         self._carried = self._homes.instance(self._instance)
         self._carried.begin(self, fence=False)
-        self._is_home = True
         self._beyond = self._homes.beyond(self._instance, 0, ())
 
     def covers(self, frame: v1.Cover) -> tuple[Submit, Job[None] | None]:
@@ -177,7 +176,8 @@ class Coverage:
     def forwards(self) -> bool:
         """True if this session's commands may go to other nodes. Otherwise the home forwards them, and tells
         the app server if they cannot be carried out."""
-        return self._carried is None or self._is_home
+        # Before its first `Cover` it is the only session.
+        return self.term == 0 or self._is_home
 
     def only_forward(
         self, command: Command, reply: Reply, about: Any = None, answers: Answers[Any] | None = None
