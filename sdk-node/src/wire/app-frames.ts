@@ -1,6 +1,6 @@
 // The frames that an app server sends.
 
-import type { Chunk, Drain, HandOver, Packet, Save, SavedAgain, Settled, State, To, Traced, Type, Unfinished } from "./frames.js";
+import type { Chunk, To, Type } from "./parts.js";
 
 /** The first frame. `session` and `received` identify the session to resume; "" and 0 for a new one. */
 export interface AppHello {
@@ -155,30 +155,3 @@ export interface Again {
   /** Or its encoded form. */
   readonly frame: Emit | Ask | JoinOrLeave | Disconnect | Fetch | Uint8Array;
 }
-
-export type FromApp =
-  | AppHello
-  | Opened
-  | Refused
-  | Packet
-  | Close
-  | Emit
-  | Ask
-  | EnterOrExit
-  | JoinOrLeave
-  | Disconnect
-  | Fetch
-  | Facts
-  | Tell
-  | Reply
-  | List
-  | Cover
-  | Again
-  | Save
-  | SavedAgain
-  | Unfinished
-  | Settled
-  | HandOver
-  | State
-  | Traced
-  | Drain;

@@ -3,97 +3,73 @@
 // A frame is a plain object; `type` is its number in the protocol. Payloads are text (Engine.IO packets in text
 // form); handshakes and facts are JSON text. On the link, both are MessagePack bins of UTF-8.
 
-export const SUBPROTOCOL = "moorage.v1";
+import type { Again, AppHello, Ask, Close, Cover, Disconnect, Emit, EnterOrExit, Facts, Fetch, JoinOrLeave, List, Opened, Refused, Reply, Tell } from "./app-frames.js";
+import type { Adopt, Freeze, HandOver, Released, Resume, State } from "./handover-frames.js";
+import type { Drain, Packet } from "./parts.js";
+import type { Back, Parked, Recover, Save, SavedAgain, Settled, Unfinished } from "./recovery-frames.js";
+import type { Answer, Asked, Closed, Data, Done, Failed, Left, Moved, Nodes, Open, Query, Servers, ServiceHello, Sockets, Told, Upgraded } from "./service-frames.js";
+import type { Trace, Traced } from "./trace-frames.js";
 
-/** Counts additions within version 1. Each side sends its own; the lower one applies. */
-export const REVISION = 6;
-
-/** Flag of emits: skip clients that cannot take the packet at once. */
-export const VOLATILE = 1;
-/** Flag of emits: only clients of the app server that emits. */
-export const LOCAL = 2;
-
-/** The types of frames. */
-export const Type = {
-  Hello: 0,
-  Open: 1,
-  Opened: 2,
-  Refused: 3,
-  Packet: 4,
-  Closed: 5,
-  Close: 6,
-  Left: 7,
-  Moved: 8,
-  Upgraded: 9,
-  Emit: 10,
-  Ask: 11,
-  Asked: 12,
-  Answer: 13,
-  Done: 14,
-  Failed: 15,
-  Enter: 20,
-  Exit: 21,
-  Join: 22,
-  Leave: 23,
-  Disconnect: 24,
-  Fetch: 30,
-  Sockets: 31,
-  Query: 32,
-  Facts: 33,
-  Data: 34,
-  Tell: 40,
-  Told: 41,
-  Reply: 42,
-  List: 43,
-  Servers: 44,
-  Drain: 50,
-  Nodes: 51,
-  Cover: 52,
-  Again: 53,
-  Recover: 60,
-  Parked: 61,
-  Back: 62,
-  Save: 63,
-  Unfinished: 64,
-  Settled: 65,
-  HandOver: 70,
-  State: 71,
-  Freeze: 72,
-  Adopt: 73,
-  Released: 74,
-  Resume: 75,
-  Trace: 80,
-  Traced: 81,
-} as const;
-
-/** Selects the sockets of `namespace` that are in any of `rooms` (empty: all sockets) and in none of `excluded`. */
-export interface To {
-  readonly namespace: string;
-  readonly rooms: readonly string[];
-  readonly excluded: readonly string[];
-}
-
-/** Engine.IO packets from or to one client, joined by 0x1e. */
-export interface Packet {
-  readonly type: typeof Type.Packet;
-  readonly client: number;
-  readonly payload: string;
-}
-
-/** To the service: send no new clients. From the service: it stops in `seconds`. */
-export interface Drain {
-  readonly type: typeof Type.Drain;
-  readonly seconds: number;
-}
-
-/** The facts of some sockets: a JSON array of `count` objects. */
-export interface Chunk {
-  readonly count: number;
-  readonly facts: string;
-}
-
+export * from "./parts.js";
 export type * from "./app-frames.js";
 export type * from "./handover-frames.js";
 export type * from "./recovery-frames.js";
 export type * from "./service-frames.js";
 export type * from "./trace-frames.js";
+
+/** The frames from an app server. */
+export type FromApp =
+  | AppHello
+  | Opened
+  | Refused
+  | Packet
+  | Close
+  | Emit
+  | Ask
+  | EnterOrExit
+  | JoinOrLeave
+  | Disconnect
+  | Fetch
+  | Facts
+  | Tell
+  | Reply
+  | List
+  | Cover
+  | Again
+  | Save
+  | SavedAgain
+  | Unfinished
+  | Settled
+  | HandOver
+  | State
+  | Traced
+  | Drain;
+
+/** The frames from the service. */
+export type FromService =
+  | ServiceHello
+  | Open
+  | Packet
+  | Closed
+  | Left
+  | Upgraded
+  | Moved
+  | Asked
+  | Answer
+  | Done
+  | Failed
+  | Sockets
+  | Query
+  | Data
+  | Told
+  | Servers
+  | Nodes
+  | Recover
+  | Parked
+  | Back
+  | Freeze
+  | Adopt
+  | Released
+  | Resume
+  | Trace
+  | Drain;

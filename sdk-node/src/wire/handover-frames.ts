@@ -1,6 +1,6 @@
 // The frames by which a client moves from one app server to another. Revision 5.
 
-import type { Type } from "./frames.js";
+import type { Type } from "./parts.js";
 
 /** One socket of `State`, as its app server leaves it. */
 export interface Leaving {

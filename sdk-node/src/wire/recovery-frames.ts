@@ -1,6 +1,7 @@
 // The frames of connection state recovery. Revision 5.
 
-import type { Close, Disconnect, Emit, EnterOrExit, JoinOrLeave, Packet, Type } from "./frames.js";
+import type { Close, Disconnect, Emit, EnterOrExit, JoinOrLeave } from "./app-frames.js";
+import type { Packet, Type } from "./parts.js";
 
 /** Instead of a client's CONNECT packet: the socket `sid` of an earlier connection goes on with this client. The app
  * server answers the CONNECT with this id. */

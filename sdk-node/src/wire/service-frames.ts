@@ -1,6 +1,6 @@
 // The frames that the service sends.
 
-import type { Adopt, Back, Chunk, Drain, Freeze, Packet, Parked, Recover, Released, Resume, Trace, Type } from "./frames.js";
+import type { Chunk, Type } from "./parts.js";
 
 /** The answer to `AppHello`; times in milliseconds. */
 export interface ServiceHello {
@@ -193,34 +193,6 @@ export interface Nodes {
   readonly version: number;
   readonly rows: readonly NodeRow[];
 }
-
-export type FromService =
-  | ServiceHello
-  | Open
-  | Packet
-  | Closed
-  | Left
-  | Upgraded
-  | Moved
-  | Asked
-  | Answer
-  | Done
-  | Failed
-  | Sockets
-  | Query
-  | Data
-  | Told
-  | Servers
-  | Nodes
-  | Recover
-  | Parked
-  | Back
-  | Freeze
-  | Adopt
-  | Released
-  | Resume
-  | Trace
-  | Drain;
 
 /** The frames that may come for a request before its end. */
 export type Part = Asked | Answer | Sockets | Data | Servers;

@@ -1,6 +1,6 @@
 // The frames that carry a trace of OpenTelemetry across a link. Revision 6.
 
-import type { Type } from "./frames.js";
+import type { Type } from "./parts.js";
 
 /** The next `Packet` of this client is an event of a sampled trace. Answered by `Traced`. */
 export interface Trace {

@@ -29,7 +29,7 @@ class Stream:
         self._end: PeerError | None = None
         self._changed = asyncio.Event()
         self._followed: dict[str, tuple[int, bool]] = {}
-        """The last event about the connections of each node."""
+        """What was last sent for each node: the number of connections, and whether more match."""
 
     def take(self, traced: Traced) -> None:
         """What one node has seen."""
