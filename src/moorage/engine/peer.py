@@ -6,7 +6,8 @@ packet that breaks the rules is refused."""
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -84,8 +85,8 @@ class SocketPeer:
         "_max_attachments",
         "_max_namespaces",
         "_unfinished",
+        "acknowledged",
         "namespaces",
-        "unacked",
     )
 
     def __init__(self, max_attachments: int, max_namespaces: int) -> None:
@@ -99,9 +100,8 @@ class SocketPeer:
         """Ack id of the binary packet, if it answers one of the service's own acks."""
         self._unfinished: tuple[str, int] | None = None
         """Namespace and id of an ack while its attachments arrive."""
-        self.unacked: dict[str, dict[int, Any]] | None = None
-        """Events that were sent with an ack id, by namespace and id. Acks of the client remove them. None if
-        nobody needs to know."""
+        self.acknowledged: dict[str, Callable[[int], object]] | None = None
+        """Called with the id of each ack of the client, by namespace. None if nobody needs to know."""
         self._max_attachments = max_attachments
         self._max_namespaces = max_namespaces
 
@@ -141,7 +141,7 @@ class SocketPeer:
     def _ack_or_binary(self, packet: bytes, header: Header) -> Event:
         if header.attachments > self._max_attachments:
             raise PeerError(reasons.TOO_MANY_ATTACHMENTS, f"at most {self._max_attachments}")
-        if self.unacked is not None and header.id is not None and header.type != BINARY_EVENT:
+        if self.acknowledged is not None and header.id is not None and header.type != BINARY_EVENT:
             if header.attachments:
                 # If the connection ends before they are here, the app does not get the ack.
                 self._unfinished = header.namespace, header.id
@@ -174,8 +174,10 @@ class SocketPeer:
         return Forward(payload) if self._ack_id is None else Answer(self._ack_id, payload)
 
     def _acknowledged(self, namespace: str, ack_id: int) -> None:
-        assert self.unacked is not None
-        self.unacked.get(namespace, {}).pop(ack_id, None)
+        assert self.acknowledged is not None
+        told = self.acknowledged.get(namespace)
+        if told is not None:
+            told(ack_id)
 
     @property
     def in_pieces(self) -> bool:

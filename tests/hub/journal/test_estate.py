@@ -180,7 +180,7 @@ def test_packets_that_are_handed_over(lost: Keeper, heir: Keeper) -> None:
     assert [event[2] for event in client.events] == [1]
 
 
-def test_events_with_acks_are_not_sent_again(lost: Keeper, heir: Keeper) -> None:
+def test_events_with_acks_are_sent_again(lost: Keeper, heir: Keeper) -> None:
     client = lost.client()
     lost.world.send(client.connection, b'423["ask",1]')
     lost.emit(ROOT, b'42["a",2]')
@@ -188,7 +188,7 @@ def test_events_with_acks_are_not_sent_again(lost: Keeper, heir: Keeper) -> None
     client.stage = heir
     client.save(b"")
     client.come_back()
-    assert [event[2] for event in client.events] == [2]
+    assert [event[2] for event in client.events] == [1, 2]
 
 
 def test_entries_of_unknown_sockets_and_connections(heir: Keeper) -> None:

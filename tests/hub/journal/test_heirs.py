@@ -309,9 +309,31 @@ def test_a_lost_nodes_log_is_released_with_its_last_socket(lost: Keeper, heir: K
     assert estate() is None
 
 
+def test_events_with_acks_are_sent_again_unless_the_client_has_acknowledged_them(
+    lost: Keeper, heir: Keeper
+) -> None:
+    client = lost.client()
+    lost.world.node.send(client.connection, b'421["a",1]')
+    lost.world.node.send(client.connection, b'422["b",2]')
+    client.read()
+    lost.world.node.receive(client.connection, b"431[]")
+    lost.world.settle()
+    heir.inherit(lost)
+    client.stage = heir
+    client.save(b"")
+    client.come_back()
+    assert [event[1] for event in client.events] == ["b"]
+    number = client.packets[-1][2:].partition(b"[")[0]
+    heir.world.node.receive(client.connection, b"43" + number + b"[]")
+    client.lose()
+    client.come_back()
+    assert client.events == [], "it is acknowledged now"
+
+
 @pytest.mark.parametrize("news", [False, True])
-def test_a_lost_nodes_log_is_released_when_its_clients_have_had_it(
-    lost: Keeper, heir: Keeper, news: bool
+@pytest.mark.parametrize("heartbeats", [0, 6])
+def test_a_lost_nodes_log_is_released_when_its_clients_are_back(
+    lost: Keeper, heir: Keeper, news: bool, heartbeats: int
 ) -> None:
     """Their offsets still count, though they may be those of the lost node."""
     client = lost.client()
@@ -321,14 +343,16 @@ def test_a_lost_nodes_log_is_released_when_its_clients_have_had_it(
     heir.heirs.handed_over("lost", HUB, INSTANCE, lost.number)
     client.stage = heir
     client.save(b"")
+    gc.collect()
+    assert isinstance(estate(), HubEstate), "the client may come back"
     client.come_back()
     assert [event[2] for event in client.events] == [1]
-    heir.tick(20.0)
-    gc.collect()
-    assert isinstance(estate(), HubEstate), "the client may not have got it"
-    heir.tick(40.0)
     gc.collect()
     assert estate() is None
+    heir.number = lost.number
+    for _ in range(heartbeats):
+        heir.tick(10.0)
+        heir.world.node.receive(client.connection, b"3")
     if news:
         heir.emit(ROOT, b'42["b",2]')
         client.read()

@@ -25,13 +25,15 @@ await answer();
 const clients = Array.from({ length: Number(count) }, (_, place) => {
   const transports = place % 2 ? ["polling"] : ["websocket"];
   const socket = connect(first, { transports, forceNew: true, reconnectionDelay: 300, reconnectionDelayMax: 600 });
-  const got = { ids: [], news: [], all: [], direct: [], recoveries: 0 };
+  const got = { ids: [], news: [], all: [], direct: [], recoveries: 0, asked: 0 };
   socket.on("connect", () => {
     got.ids.push(socket.id);
     if (socket.recovered) got.recoveries += 1;
     // Only the first node was named. A balancer would lead to any that is there.
     socket.io.uri = second;
   });
+  // Without an answer, so the service has to ask again.
+  socket.on("ask", (_number, _answer) => (got.asked += 1));
   for (const kind of ["news", "all", "direct"]) socket.on(kind, (number) => got[kind].push(number));
   return { socket, got };
 });
@@ -45,8 +47,17 @@ for (let direct = 0; direct < 20; direct += 1) {
 }
 const last = await tell("counts");
 while (clients.some(({ got }) => got.direct.length < last.direct)) await sleep(10);
+if (process.env.ASK) {
+  // The last event before the loss has an ack, so no later offset tells that the client has got it.
+  await tell("stop");
+  const { number } = await tell("counts");
+  while (clients.some(({ got }) => got.all.at(-1) !== number)) await sleep(10);
+  await tell("ask");
+  while (clients.some(({ got }) => !got.asked)) await sleep(10);
+}
 process.kill(Number(pid), process.env.SIGNAL ?? "SIGKILL");
 console.log("killed");
+if (process.env.ASK) await tell("begin");
 const end = Date.now() + 25_000;
 while (clients.some(({ got }) => got.ids.length < 2) && Date.now() < end) await sleep(20);
 await sleep(200);
@@ -62,6 +73,7 @@ const found = clients.map(({ got }) => ({
   news: inOrder(got.news, number),
   all: inOrder(got.all, number),
   direct: inOrder(got.direct, direct),
+  asked: got.asked === (process.env.ASK ? 2 : 0),
 }));
 const odd = clients.filter((_, place) => !Object.values(found[place]).every((each) => each === true || each === 1)).map(({ got }) => got);
 console.log(JSON.stringify({ number, found, recovered, faults, odd: odd.slice(0, 1) }));

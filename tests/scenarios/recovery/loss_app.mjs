@@ -40,6 +40,9 @@ const commands = {
     counts.direct += 1;
     for (const socket of served.values()) socket.emit("direct", counts.direct);
   },
+  ask: () => {
+    for (const socket of served.values()) socket.timeout(30_000).emit("ask", 1, () => {});
+  },
   begin: () => void (timer = setInterval(emit, 5)),
   stop: () => void clearInterval(timer),
   counts: () => ({ ...counts, recovered, faults }),

@@ -60,18 +60,23 @@ async def aio() -> None:
     task = asyncio.create_task(keep_emitting())
     say("ready")
     while line := await asyncio.to_thread(sys.stdin.readline):
-        say(await carry_out(line.strip(), emit, lambda: direct_aio(sio)))
+        say(await carry_out(line.strip(), emit, lambda: direct_aio(sio), lambda: ask_aio(sio)))
     task.cancel()
 
 
 async def carry_out(
-    line: str, emit: Callable[[], Awaitable[None]], direct: Callable[[], Awaitable[None]]
+    line: str,
+    emit: Callable[[], Awaitable[None]],
+    direct: Callable[[], Awaitable[None]],
+    ask: Callable[[], Awaitable[None]],
 ) -> object:
     if line == "emit":
         await emit()
     elif line == "direct":
         counts["direct"] += 1
         await direct()
+    elif line == "ask":
+        await ask()
     else:
         return answer(line)
     return None
@@ -92,6 +97,11 @@ def answer(line: str) -> object:
 async def direct_aio(sio: Any) -> None:
     for sid in tuple(served):
         await sio.emit("direct", counts["direct"], to=sid)
+
+
+async def ask_aio(sio: Any) -> None:
+    for sid in tuple(served):
+        await sio.emit("ask", 1, to=sid, callback=lambda *_answer: None)
 
 
 def threads() -> None:
@@ -138,6 +148,10 @@ def threads() -> None:
             counts["direct"] += 1
             for sid in tuple(served):
                 sio.emit("direct", counts["direct"], to=sid)
+            say(None)
+        elif line == "ask":
+            for sid in tuple(served):
+                sio.emit("ask", 1, to=sid, callback=lambda *_answer: None)
             say(None)
         else:
             say(answer(line))

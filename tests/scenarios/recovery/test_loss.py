@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 CLIENTS = 6
 
 
-WHOLE = {"same": True, "recoveries": 1, "news": True, "all": True, "direct": True}
+WHOLE = {"same": True, "recoveries": 1, "news": True, "all": True, "direct": True, "asked": True}
 
 
 def check(output: str, errors: str, service: MoorageProcess) -> None:
@@ -57,7 +57,10 @@ def test_clients_of_a_killed_node_are_resumed_at_another_one(tmp_path: Path, kin
     ):
         command = ["node", str(HERE / "loss.mjs"), first.url, str(first.pid), second.url, str(CLIENTS)]
         command += app_server(kind, first.connection_string, quiet)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        environment = {**os.environ, "ASK": "" if kind == "node" else "1"}
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, env=environment
+        )
         check(done.stdout, done.stderr, second)
 
 

@@ -81,6 +81,8 @@ class HubEstate:
         """The ids of connections, by the client's number on the link of its app server."""
         self._ghosts: dict[str, _Ghost] = {}
         self._sendings: dict[int, Sending] = {}
+        self._privates: dict[str, str] = {}
+        """The `pid`s of sockets, by their private rooms."""
 
     # -- what the journal tells -------------------------------------------------------------------
 
@@ -96,6 +98,8 @@ class HubEstate:
                 log.floor, log.floor_time = entry.position - isinstance(entry, wire.Event), recovery.now
         if isinstance(entry, wire.Event):
             self._event(entry)
+        elif isinstance(entry, wire.Acked):
+            self._acked(entry)
         elif isinstance(entry, wire.Taken):
             self.taken[entry.session] = entry.batch, entry.place
         elif isinstance(entry, wire.Known):
@@ -119,8 +123,13 @@ class HubEstate:
             to,
             source=entry.source,
             number=entry.number,
+            ack_id=entry.ack - 1 if entry.ack else None,
         )
         self.recovery.log.add(made, entry.keys, private=to is None)
+        if to is None and made.ack_id is not None:
+            track = self.recovery.find(self._privates.get(entry.keys[0], ""))
+            if track is not None:
+                track.wait_for_ack(made.ack_id, made, self.recovery.log.settings.recovery_session_events)
         if entry.source:
             self._done[entry.source] = max(entry.number, self._done.get(entry.source, 0))
             identity, now = (entry.source, entry.number), self.recovery.now
@@ -128,6 +137,11 @@ class HubEstate:
             self._times.append((now, identity))
             while self._times[0][0] < now - SEEN_SECONDS:
                 self._seen.discard(self._times.popleft()[1])
+
+    def _acked(self, entry: wire.Acked) -> None:
+        track = self.recovery.find(entry.pid)
+        if track is not None:
+            track.unacked.pop(entry.ack_id, None)
 
     def _track(self, entry: wire.Changed | wire.Saved | wire.Ended | wire.Moved) -> None:
         track = self.recovery.find(entry.pid)
@@ -174,6 +188,7 @@ class HubEstate:
         for group in known.groups:
             self._directory.rooms.join(ghost, group)
         track = recovery.begin(ghost, known.namespace, known.sid, known.pid, known.lasts)
+        self._privates[track.private] = track.pid
         if known.parked:
             self._away(known.connection)
         return track
@@ -267,8 +282,7 @@ class HubEstate:
     def missed(self, pid: str, after: int) -> list[Entry] | None:
         """What the client has missed. None if some of it is not kept."""
         track = self.recovery.find(pid)
-        found = None if track is None else missed_by(self.recovery.log, track, after)
-        return None if found is None else [entry for entry in found if entry.ack_id is None]
+        return None if track is None else missed_by(self.recovery.log, track, after)
 
 
 _NO_CONNECT: Any = None

@@ -84,7 +84,7 @@ class _Sockets:
             track.server, track.lasts, track.data = _Named(old.server.id), old.lasts, old.data
             recovery.expect(track, tuple(old.groups), most)
             assert track.carried is not None
-            track.carried = Inherited(track.carried, estate, old.pid)
+            track.carried = Inherited(track.carried, estate, old.pid, track.unacked)
             self._tracks[old.pid] = track
 
     def __len__(self) -> int:

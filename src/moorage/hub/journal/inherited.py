@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from moorage.hub.journal.estate import HubEstate
 from moorage.hub.recovery.carried import Carried, missed
+from moorage.hub.recovery.log import Entry
 from moorage.wire.recovery.moving import Segment
 from moorage.wire.recovery.offsets import parse_offset
 
@@ -12,10 +13,20 @@ from moorage.wire.recovery.offsets import parse_offset
 class Inherited(Carried):
     """`Carried`, for the socket `pid` of an estate."""
 
-    def __init__(self, like: Carried, estate: HubEstate, pid: str) -> None:
+    def __init__(self, like: Carried, estate: HubEstate, pid: str, unacked: dict[int, Entry]) -> None:
         super().__init__(like.base, like.end, like.namespace, like.now)
         self._estate = estate
         self._pid = pid
+        self._unacked = unacked
+        """Events with an ack id that the client has not acknowledged, of the socket here."""
+
+    def looked_up(self) -> Carried:
+        """`Carried.looked_up`. The lost node's log is not needed any more."""
+        made = Carried(self.base, self.end, self.namespace, self.now)
+        segments, executed, seen = self.parts
+        made.fill(segments, executed, seen, whole=self.whole)
+        made.entries, made.dropped = self.entries, self.dropped
+        return made
 
     def prepare(self, offset: str | None, *, whole: bool = False) -> None:
         """`Carried.prepare`."""
@@ -36,3 +47,5 @@ class Inherited(Carried):
         is_whole = offset is None and after == estate.since(self._pid)
         self.entries.clear()
         self.fill(tuple(segments), estate.executed, estate.twice, whole=is_whole)
+        self._unacked.clear()
+        self._unacked.update((entry.ack_id, entry) for entry in self.entries if entry.ack_id is not None)

@@ -143,22 +143,25 @@ class Scribe:
     # -- what is sent -------------------------------------------------------------------------------
 
     def event(self, entry: Entry, keys: Collection[str]) -> None:
-        """An event was recorded. One with an ack id is not kept: nobody can get the ack after the loss of
-        the node."""
-        if entry.ack_id is None:
-            self._journal.add(
-                wire.Event(
-                    self._epoch,
-                    entry.position,
-                    entry.time,
-                    entry.namespace,
-                    entry.payload,
-                    tuple(keys),
-                    entry.to,
-                    entry.source,
-                    entry.number,
-                )
+        """An event was recorded."""
+        self._journal.add(
+            wire.Event(
+                self._epoch,
+                entry.position,
+                entry.time,
+                entry.namespace,
+                entry.payload,
+                tuple(keys),
+                entry.to,
+                entry.source,
+                entry.number,
+                0 if entry.ack_id is None else entry.ack_id + 1,
             )
+        )
+
+    def acked(self, track: Track[Any], ack_id: int) -> None:
+        """The client has acknowledged an event."""
+        self._journal.add(wire.Acked(self._epoch, track.pid, ack_id))
 
     def steps(self, sending: Sending) -> None:
         """A large emit begins to be delivered in steps."""

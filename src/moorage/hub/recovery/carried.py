@@ -37,6 +37,10 @@ class Carried:
     def prepare(self, offset: str | None, *, whole: bool = False) -> None:
         """A client comes back with this offset, or (`whole`) the socket moves on before one comes."""
 
+    def looked_up(self) -> Carried:
+        """The client is back, so it is known what it lacked: this, and nothing from before."""
+        return self
+
     def fill(
         self,
         segments: tuple[Segment, ...],

@@ -244,7 +244,7 @@ class Claims:
         recovery.resume(track, connection)
         self.counts.resumed += 1
         self.counts.replayed += len(found)
-        watch_acks(connection.session.peer, track)
+        watch_acks(connection.session.peer, track, recovery.scribe)
         server.returns.back(connection, track.namespace, track.sid, former)
         server.link.taken(former, partial(recovery.forget, former, track))
         head = b"40" if track.namespace == "/" else b"40%b," % track.namespace.encode()
@@ -344,7 +344,7 @@ class Claims:
             recovery.resume(track, connection)
             self.counts.resumed += 1
             self.counts.replayed += len(found)
-        watch_acks(connection.session.peer, track)
+        watch_acks(connection.session.peer, track, recovery.scribe)
         missed = again(connection.hub.invocations.begin, track, found)
         return RS.join([with_pid(packet, header, track.pid), *missed])
 

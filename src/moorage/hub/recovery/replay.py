@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from moorage.engine.peer import SocketPeer
+from moorage.hub.journal.scribe import Scribe
 from moorage.hub.recovery.log import DeliveryLog, Entry
 from moorage.hub.recovery.track import Past, Track, matches
 from moorage.wire.engineio import RS
@@ -80,11 +82,16 @@ def again(new_ack_id: Callable[[], int], track: Track[Any], missed: list[Entry])
             yield entry.payload
 
 
-def watch_acks(peer: SocketPeer, track: Track[Any]) -> None:
+def watch_acks(peer: SocketPeer, track: Track[Any], scribe: Scribe | None) -> None:
     """From now on, acks of the client tell which events it has got."""
-    if peer.unacked is None:
-        peer.unacked = {}
-    peer.unacked[track.namespace] = track.unacked
+    if peer.acknowledged is None:
+        peer.acknowledged = {}
+    peer.acknowledged[track.namespace] = partial(_acknowledged, track, scribe)
+
+
+def _acknowledged(track: Track[Any], scribe: Scribe | None, ack_id: int) -> None:
+    if track.unacked.pop(ack_id, None) is not None and scribe is not None:
+        scribe.acked(track, ack_id)
 
 
 def start_of(log: DeliveryLog, track: Track[Any]) -> int:

@@ -160,6 +160,7 @@ class Recovery(Generic[ConnectionT]):
         for sending in self._sendings:
             sending.replayed(connection)
         if track.carried is not None:
+            track.carried = track.carried.looked_up()
             self._back.append((track, self.now, self.log.position))
         if self.scribe is not None:
             self.scribe.back(track, self.log.position, self.now, self.margin)
@@ -255,8 +256,7 @@ class Recovery(Generic[ConnectionT]):
             self.scribe.arrived(track, self.log.position, self.now, self.margin)
 
     def lend(self, track: Track[ConnectionT]) -> None:
-        """Another node has taken a parked socket, but not stored it. It is no longer found, but still
-        recorded, because this node takes it back if the other one is lost."""
+        """Another node has taken a parked socket, but not stored it. It is only recorded from now on."""
         self._lent[track.pid] = self._tracks.pop(track.pid)
 
     def give_away(self, pid: str) -> None:
@@ -362,7 +362,10 @@ class Recovery(Generic[ConnectionT]):
         so these may get it again."""
         if keys := self._keys(to, namespace):
             self.log.next()
-            self.log.add(Entry(self.log.position, self.now, namespace, payload, to, ack_id=ack_id), keys)
+            entry = Entry(self.log.position, self.now, namespace, payload, to, ack_id=ack_id)
+            self.log.add(entry, keys)
+            if self.scribe is not None:
+                self.scribe.event(entry, keys)
 
     def _keys(self, to: Selection, namespace: str) -> Collection[str]:
         """The lanes of a selection. None if nobody is selected who might be recovered."""

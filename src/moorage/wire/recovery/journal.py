@@ -100,6 +100,8 @@ class Event(Fields, tag=7):
     to: Selection | None = None
     source: str = ""
     number: Count = 0
+    ack: Count = 0
+    """Its ack id + 1, or 0."""
 
 
 class Steps(Fields, tag=8):
@@ -144,7 +146,15 @@ class Heard(Fields, tag=11):
     direct: Count
 
 
-Entry = Linked | Known | Changed | Away | Saved | Ended | Event | Steps | Taken | Moved
+class Acked(Fields, tag=12):
+    """The client of a socket has acknowledged an event."""
+
+    epoch: str
+    pid: str
+    ack_id: Count
+
+
+Entry = Linked | Known | Changed | Away | Saved | Ended | Event | Acked | Steps | Taken | Moved
 Line = Entry | Heard
 """An entry, or what concerns no log."""
 
