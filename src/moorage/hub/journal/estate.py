@@ -25,9 +25,9 @@ from moorage.wire.commands import Found, Send
 from moorage.wire.recovery import journal as wire
 
 SEEN_SECONDS: Final = 30.0
-"""How late an emit may arrive at one node after another one has carried it out."""
+"""Maximum seconds between the moments at which two nodes carry out the same emit."""
 STEP_ENTRIES: Final = 250
-"""Entries that are carried out in one step: about a millisecond."""
+"""Number of entries that are carried out in one step: about a millisecond."""
 
 
 class _Named:
@@ -51,7 +51,7 @@ class _Ghost:
 
 
 class HubEstate:
-    """What a lost node had of one hub."""
+    """The sockets and the log that a lost node had of one hub."""
 
     def __init__(self, hub: str, epoch: str, settings: RecoverySettings, now: float, *, is_cut: bool) -> None:
         self._is_cut = is_cut
@@ -72,7 +72,7 @@ class HubEstate:
         self._seen: set[tuple[str, int]] = set()
         """The identities of emits that were carried out there lately, or handed over."""
         self._times: deque[tuple[float, tuple[str, int]]] = deque()
-        """Those of the journal, and when they were carried out."""
+        """The identities in the journal, with the times at which these emits were carried out."""
         self.twice: frozenset[tuple[str, int]] = frozenset()
         """Emits that the heir has carried out, too, for the sockets of this estate."""
         self.taken: dict[str, tuple[int, int]] = {}
@@ -280,13 +280,13 @@ class HubEstate:
         return 0 if track is None else track.since
 
     def missed(self, pid: str, after: int) -> list[Entry] | None:
-        """What the client has missed. None if some of it is not kept."""
+        """The events that the client has missed. None if some of them are not kept."""
         track = self.recovery.find(pid)
         return None if track is None else missed_by(self.recovery.log, track, after)
 
 
 _NO_CONNECT: Any = None
-"""No packet of a client."""
+"""Stands in place of the client's CONNECT packet, which a journal does not hold."""
 
 
 def written_once_more(

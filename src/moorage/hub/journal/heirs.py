@@ -38,9 +38,9 @@ HAND_OVER_SECONDS: Final = 5.0
 """How long app servers may take. An app server that is linked elsewhere only, and lives, takes longer: the
 sockets are not recovered then."""
 RETURN_SECONDS: Final = 60.0
-"""How long a node that was restarted waits for the first app server of a hub."""
+"""Seconds for which a node that was restarted waits for the first app server of a hub."""
 REMEMBERED: Final = 1_000
-"""Lost nodes that are remembered. Those whose sockets are on their way do not count."""
+"""Maximum number of remembered lost nodes. Those whose sockets are on their way do not count."""
 
 Heard = Mapping[str, tuple[int, int]]
 """How far the lost node had carried out the messages of others (`wire.recovery.journal.Heard`)."""
@@ -122,7 +122,7 @@ class _Sockets:
             self._drop(pid)
 
     def close(self) -> None:
-        """They cannot."""
+        """Clients cannot come back."""
         for pid in tuple(self._tracks):
             self._drop(pid)
 
@@ -168,9 +168,9 @@ class Heirs:
         self._held: dict[str, dict[Callable[[], object], None]] = {}
         """App servers that have something for a node, before it is known whether this one is its heir."""
         self.unread = 0
-        """Lost nodes whose journals could not be read. Grows only."""
+        """Number of lost nodes whose journals could not be read."""
         self.inherited = 0
-        """Sockets of lost nodes with which this one goes on. Grows only."""
+        """Number of sockets of lost nodes that this node has taken over."""
 
     # -- what is read -------------------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ class Heirs:
         self._held.setdefault(node, {})[call] = None
 
     def known(self, node: str) -> None:
-        """It is known now."""
+        """It is known now what the lost node had, or that another one is its heir: make the held calls."""
         for call in self._held.pop(node, ()):
             call()
 
@@ -245,7 +245,7 @@ class Heirs:
         return lost is not None and lost.reading
 
     def estate(self, node: str, hub: str) -> HubEstate | None:
-        """What the lost node had of this hub, while app servers may hand over."""
+        """The estate of the lost node in this hub, while app servers may hand over."""
         sockets = self._sockets(node, hub)
         return None if sockets is None else sockets.estate
 

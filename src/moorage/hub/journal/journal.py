@@ -26,13 +26,13 @@ class Store(Protocol):
 
 
 class Counts:
-    """Grows only, for the metrics."""
+    """Counters for the metrics."""
 
     __slots__ = ("bytes", "failures", "lost", "pages")
 
     def __init__(self) -> None:
         self.pages = self.bytes = 0
-        """What was stored."""
+        """Number of stored pages, and their bytes."""
         self.failures = 0
         """Pages that were not stored, or not for certain."""
         self.lost = 0

@@ -14,9 +14,9 @@ from moorage.wire.groups import prefix_of
 from moorage.wire.recovery import journal as wire
 
 REPEAT_SECONDS: Final = 30.0
-"""Each socket is described again after this time at the latest."""
+"""Maximum seconds between two descriptions of a socket."""
 AT_ONCE: Final = 500
-"""Sockets that are described in one tick at most, unless time is short."""
+"""Maximum number of sockets that are described in one tick, unless time is short."""
 
 
 class Scribe:

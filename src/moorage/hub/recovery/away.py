@@ -42,9 +42,9 @@ class Away(Directory[Track[ConnectionT]]):
         super().__init__()
         self._of: dict[str, dict[str, Track[ConnectionT]]] = {}
         self._deadlines: dict[float, dict[Track[ConnectionT], float]] = {}
-        """Until when they may be away, by the time that they may. Each is in order."""
+        """Ends of the times that sockets may be away, by the length of that time. Each list is in order."""
         self.data_bytes = 0
-        """Bytes of the app's data of all of them."""
+        """Bytes of the app's data of all these sockets."""
 
     def __len__(self) -> int:
         return len(self.connections)
@@ -81,7 +81,7 @@ class Away(Directory[Track[ConnectionT]]):
             del self._of[track.id]
 
     def oldest(self) -> Track[ConnectionT]:
-        """The socket whose time is over first, of those that nobody claims. There must be one."""
+        """The unclaimed socket whose time is over first. There must be one."""
         # The one that was parked last is always among these, or behind one of them.
         first: list[tuple[Track[ConnectionT], float]] = []
         for some in self._deadlines.values():
@@ -89,7 +89,7 @@ class Away(Directory[Track[ConnectionT]]):
         return min(first, key=_deadline)[0]
 
     def over(self, now: float) -> Iterator[Track[ConnectionT]]:
-        """The sockets whose time is over and that nobody claims."""
+        """The unclaimed sockets whose time is over."""
         for some in self._deadlines.values():
             for track, deadline in some.items():
                 if deadline > now:

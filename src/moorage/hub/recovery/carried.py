@@ -19,9 +19,9 @@ class Carried:
         self.base = base
         self.end = end
         self.whole = False
-        """True if a client without an offset may get it all."""
+        """True if a client without an offset may get all events."""
         self.dropped = False
-        """True if some of it is not kept."""
+        """True if some events are not kept."""
         self.entries: list[Entry] = []
         self.namespace = namespace
         self.now = now
@@ -31,7 +31,7 @@ class Carried:
 
     @property
     def parts(self) -> tuple[tuple[Segment, ...], dict[str, int], tuple[tuple[str, int], ...]]:
-        """What it was filled with, but for `whole`."""
+        """The values it was filled with, except `whole`."""
         return self._segments, dict(self._executed), tuple(self._seen)
 
     def prepare(self, offset: str | None, *, whole: bool = False) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 UNKNOWN: Final = "unknown"
-"""Nobody has this `pid` (any more)."""
+"""No node has this `pid`, or none has it any more."""
 FOREIGN: Final = "foreign"
 """It belongs to another user or namespace."""
 OFFSET: Final = "offset"

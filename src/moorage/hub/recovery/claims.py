@@ -87,21 +87,22 @@ class Claims:
         """Called with a connection, a namespace in which it has a socket now, and what its client gets."""
         self.counts = Counts()
         self.session_changed: Callable[[Hub, str, bool], object] = lambda hub, instance, up: None
-        """Told of each session of an app server that begins or is over."""
+        """Called for each session of an app server that begins or is over."""
         self.elsewhere: Elsewhere | None = None
         """The other nodes, which may have sockets of clients that come here."""
         self.saved: Callable[[SocketTrack], object] = _nothing
-        """Told of each socket whose data has come."""
+        """Called for each socket whose data has come."""
         self.unsaved: Callable[[AppServer, str, str, bytes], object] = _not_here
-        """Told of the data of sockets that are not at this node: app server, namespace, socket."""
+        """Called with the data of sockets that are not at this node, and with their app server, namespace and
+        id."""
         self._fetching: dict[str, tuple[Connection, Connect]] = {}
         """Clients whose sockets come from other nodes, by the `pid`."""
         self._away: dict[Connection, Reason] = {}
-        """Connections whose end the app server does not know, and its reason."""
+        """Connections whose end the app server does not know, with the reason of the end."""
         self._waiting: dict[SocketTrack, Claim[Connection]] = {}
         """Claims of sockets whose data has not come yet."""
         self.refused: Refused = _nobody
-        """Told of each client that gets a new session instead of its former one."""
+        """Called for each client that gets a new session instead of its former one."""
 
     def turn_on(
         self,
@@ -411,7 +412,7 @@ class Claims:
 
 
 def _nobody(connection: Connection, namespace: str, cause: str) -> None:
-    """Nobody is told."""
+    """Report nothing."""
 
 
 def _not_here(server: AppServer, namespace: str, sid: str, data: bytes) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 
 
 class Counts:
-    """Grows only, for all hubs together."""
+    """Counters for all hubs together."""
 
     __slots__ = ("dropped", "incomplete", "moved", "parked", "refused", "replayed", "resumed")
 

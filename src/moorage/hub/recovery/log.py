@@ -20,11 +20,11 @@ from moorage.wire.commands import Selection
 from moorage.wire.recovery.offsets import make_offset, with_offset
 
 _FEW_DEAD: Final = 1_000
-"""Entries without a lane that may stay in the queue of all entries."""
+"""Maximum number of entries without a lane that may stay in the queue of all entries."""
 _SWEEP: Final = 4
 """Entries that one new one looks at while those without a lane leave the queue. More than one, so it ends."""
 TRIM_AT_ONCE: Final = 2_000
-"""Most entries, and most lanes, that one tick forgets: 3 ms of work."""
+"""Maximum number of entries, and of lanes, that one tick forgets: 3 ms of work."""
 
 
 class Entry(msgspec.Struct, gc=False, eq=False):
@@ -41,7 +41,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
     """Its recipients; None for the packet of an app server to one of its own sockets."""
     source: str = ""
     number: int = 0
-    """With `source` its identity (`Send`)."""
+    """The number; together with `source` the identity of the emit (`Send`)."""
     ack_id: int | None = None
     lanes: tuple[str, ...] = ()
     """The keys of its lanes."""
@@ -83,7 +83,7 @@ class DeliveryLog:
         self.offset = make_offset(epoch, 0)
         """The offset of `position`."""
         self.bytes = self.events = 0
-        """What is kept now. An event for several lanes counts once."""
+        """Number and bytes of the events that are kept now. An event for several lanes counts once."""
         self.retention = 0.0
         """Seconds that an entry is kept."""
         self._old = float("-inf")
@@ -99,7 +99,7 @@ class DeliveryLog:
         self._dead = 0
         """Entries of both that no lane holds."""
         self._empty: deque[tuple[float, Lane]] = deque()
-        """Lanes that have become empty, and when."""
+        """Lanes that have become empty, with the time."""
 
     def __len__(self) -> int:
         return len(self._lanes)

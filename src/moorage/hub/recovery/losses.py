@@ -14,15 +14,15 @@ from moorage.hub.turns import AT_ONCE, Intake, Job, Turns
 from moorage.wire.commands import Invoke, Send, SendToConnection
 
 CONNECTION: Final = "\0="
-"""Begins the name of the lane of one connection. The names of others: `replay`, and groups."""
+"""Prefix of the name of the lane of one connection. Other names are in `replay`, or are groups."""
 MANY: Final = 1_000
-"""More groups of one emit count as everyone."""
+"""Maximum number of groups of one emit. More of them count as everyone."""
 LOOKED_AT: Final = 500
-"""Sockets that are examined in one step."""
+"""Number of sockets that are examined in one step."""
 
 
 def lanes_of(command: Send | SendToConnection | Invoke) -> Collection[str]:
-    """Whom an emit is for."""
+    """The lanes that an emit is for."""
     if isinstance(command, SendToConnection):
         return (CONNECTION + command.connection,)
     to = command.to
@@ -106,7 +106,7 @@ class Losses:
 
 
 def _lanes_of(track: Track[Connection]) -> Iterator[str]:
-    """Those in which a socket is or was lately."""
+    """The lanes in which a socket is or was lately."""
     connection = track.connection
     yield from track.groups if connection is None else connection.groups
     yield from track.touched

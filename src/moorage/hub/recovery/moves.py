@@ -16,14 +16,15 @@ from moorage.wire.recovery.moving import Asked, Denied, More, Offered, Segment, 
 from moorage.wire.recovery.offsets import parse_offset
 
 OFFER_SECONDS = 10.0
-"""How long an offer holds. Until then the other node has taken the socket, or does not want it."""
+"""Seconds for which an offer holds. By then the other node has taken the socket, or does not want it."""
 SAVE_SECONDS = 5.0
-"""How long an offer waits for the socket's data. The app server sends it after the end of the connection."""
+"""Seconds for which an offer waits for the socket's data. The app server sends it after the end of the
+connection."""
 LENT_SECONDS = 15.0
 """How long this node keeps a socket that another one has taken, if that one does not say that it has stored
 it. It is longer than a node waits until it can go on with the socket."""
 SEEN_SECONDS = 30.0
-"""How late an emit may arrive at one node after another one has carried it out."""
+"""Maximum seconds between the moments at which two nodes carry out the same emit."""
 
 SocketTrack = Track[Connection]
 Answer = Callable[[Offered | Denied], object]
@@ -48,12 +49,12 @@ class _Offer:
         self.node = node
         self.asked = asked
         self.events = events
-        """Maximum number of events that it may have missed."""
+        """Maximum number of events that the client may have missed."""
         self.after = after
         self.until = until
         self.answer = answer
         self.open = True
-        """False once it is answered."""
+        """True until it is answered."""
 
 
 class Gifts:
@@ -73,8 +74,8 @@ class Gifts:
         self.lends = False
         """True if other nodes store sockets, and say so (`kept`)."""
         self._lent: dict[tuple[str, str], tuple[str, float]] = {}
-        """The nodes that have taken sockets and not stored them, and until when that is awaited. By hub and
-        `pid`."""
+        """Sockets that other nodes have taken and not stored, by hub and `pid`: the node, and the time until
+        which that is awaited."""
 
     def ask(self, node: str, asked: Asked, answer: Answer) -> None:
         """Another node asks for a socket. The answer comes once the socket's data is there."""
@@ -277,5 +278,5 @@ class Expected:
         self._recovery.arrived(track)
 
     def give_up(self) -> None:
-        """It does not come."""
+        """The socket does not come."""
         self._recovery.abandon(self._track)

@@ -49,7 +49,7 @@ def can_return(log: DeliveryLog, track: Track[Any], after: int) -> bool:
 
 
 def missed_by(log: DeliveryLog, track: Track[Any], after: int) -> list[Entry] | None:
-    """What a parked socket has missed after a position. None if something of it may not be kept."""
+    """The events that a parked socket has missed after a position. None if one of them may not be kept."""
     past = track.past(after)
     lanes = _kept_lanes(log, track, past, after)
     if lanes is None:
@@ -107,7 +107,7 @@ def identities(log: DeliveryLog, track: Track[Any], since: float) -> set[tuple[s
 
 
 def _kept_lanes(log: DeliveryLog, track: Track[Any], past: Past, after: int) -> dict[str, int] | None:
-    """As `_lanes`. None if something of them may not be kept."""
+    """As `_lanes`. None if one of their entries may not be kept."""
     if track.dismissed or (track.interrupted and after >= track.interrupted):
         return None
     if after < track.unknown and track.unknown_time > track.confirmed:

@@ -23,10 +23,10 @@ class Sending:
         self._stamp = stamp
         """The payload with the current offset."""
         self._done: set[object] = set()
-        """The connections that have had it."""
+        """The connections that have got the emit."""
 
     def left(self, some: Collection[ConnectionT]) -> Collection[ConnectionT]:
-        """Those of `some` that have not had it."""
+        """The connections of `some` that have not got the emit."""
         done = self._done
         return some if done.isdisjoint(some) else [each for each in some if each not in done]
 
@@ -35,10 +35,10 @@ class Sending:
         self._done.add(connection)
 
     def step(self, some: Collection[object]) -> bytes:
-        """It is delivered to `some` now. Returns the payload with the current offset."""
+        """The emit is delivered to `some` now. Returns the payload with the current offset."""
         self._done.update(some)
         return self._stamp()
 
     def has_missed(self, connection: object, track: Track[Any]) -> bool:
-        """True if it would still be delivered to this connection, which has ended."""
+        """True if the emit would still be delivered to this connection, which has ended."""
         return connection not in self._done and matches(self.to, track)

@@ -28,7 +28,7 @@ from moorage.wire.groups import namespace_group, prefix_of
 from moorage.wire.recovery.offsets import parts_of, with_offset
 
 ENDED_AT_ONCE: Final = 500
-"""Most parked sockets whose time is over that one tick ends: 3 ms of work."""
+"""Maximum number of parked sockets whose time is over that one tick ends: 3 ms of work."""
 SLACK: Final = 5.0
 """Seconds added to the heartbeat's times: after those a client that received nothing has been noticed."""
 
@@ -68,7 +68,7 @@ class Recovery(Generic[ConnectionT]):
         self._private: dict[str, Track[ConnectionT]] = {}
         """By the socket's private room."""
         self._back: deque[tuple[Track[ConnectionT], float, int]] = deque()
-        """Sockets from other nodes whose clients are back: since when, and the position of their return."""
+        """Sockets from other nodes whose clients are back, with the time and the position of their return."""
         self._lent: dict[str, Track[ConnectionT]] = {}
         """Sockets that another node has taken, until it has stored them."""
         live: TrackedRooms[ConnectionT] = TrackedRooms(hub, self.change)
@@ -180,7 +180,7 @@ class Recovery(Generic[ConnectionT]):
         connection.tracks[track.prefix] = track
 
     def unclaim(self, track: Track[ConnectionT]) -> None:
-        """It has gone away again."""
+        """The client has gone away again."""
         claim, track.claim = track.claim, None
         assert claim is not None
         assert claim.connection.tracks is not None
@@ -368,7 +368,7 @@ class Recovery(Generic[ConnectionT]):
                 self.scribe.event(entry, keys)
 
     def _keys(self, to: Selection, namespace: str) -> Collection[str]:
-        """The lanes of a selection. None if nobody is selected who might be recovered."""
+        """The lanes of a selection. None if no socket that may be recovered is selected."""
         if to.connection is not None:
             found = self._track_of(to.connection, namespace_group(namespace))
             return () if found is None else (found.private,)
@@ -446,4 +446,4 @@ class Recovery(Generic[ConnectionT]):
 
 
 def _nobody(connection: object) -> None:
-    """Nobody needs to know."""
+    """Report nothing."""

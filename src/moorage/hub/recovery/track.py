@@ -30,7 +30,7 @@ class Claim(Generic[ConnectionT]):
         self.after = after
         """Position in the log from which on events are sent again."""
         self.deadline: float | None = None
-        """While it waits for the socket's data. The app server does not know of the CONNECT yet."""
+        """True while it waits for the socket's data. The app server does not know of the CONNECT yet."""
 
 
 class Track(Generic[ConnectionT]):
@@ -88,9 +88,9 @@ class Track(Generic[ConnectionT]):
         """The connection that has ended, until the app server's `Save`. The app server may have sent to it
         before it knew of the end."""
         self.claim: Claim[ConnectionT] | None = None
-        """While it is parked and a client has come back to it."""
+        """Set while the socket is parked and a client has come back to it."""
         self.live_since = 0.0
-        """Since when it has been connected, the last time."""
+        """When it was connected the last time."""
         self.confirmed = 0.0
         """The client has certainly received what was sent before this time."""
         self.lasts = 0.0
@@ -101,7 +101,7 @@ class Track(Generic[ConnectionT]):
         """With quiet recovery, while its client is away: the connection that has ended, to which the app
         server goes on to send."""
         self.groups: set[str] = set()
-        """While its client is away."""
+        """Set while its client is away."""
         self.listed: Found | None = None
         self.interrupted = 0
         """Position of an emit that was being delivered, but not yet to this client, when its connection
@@ -117,7 +117,7 @@ class Track(Generic[ConnectionT]):
         self.unacked: dict[int, Entry] = {}
         """Events with an ack id that the client has not acknowledged."""
         self.carried: Carried | None = None
-        """What it has missed at other nodes, if it came from there."""
+        """The events that it has missed at other nodes, if it came from there."""
         self._changes: list[tuple[int, float, str, bool]] = []
         """Position, time, group, and whether the group was joined or left."""
 
