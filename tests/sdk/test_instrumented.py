@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import socketio
+from engineio.async_socket import AsyncSocket
+from engineio.socket import Socket
 
 from tests.sdk.conftest import World
 from tests.sdk.threads.world import World as ThreadsWorld
@@ -43,6 +45,15 @@ async def sees_rooms(world: World, heard: asyncio.Queue[tuple[Any, ...]]) -> Non
     await hears(heard, "room_left", "/", "r", sid)
     await client.disconnect()
     await hears(heard, "socket_disconnected", "/", sid)
+
+
+@pytest.fixture(autouse=True)
+def engineio_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`instrument` replaces methods of python-engineio's classes, for all servers of the process. What it has
+    replaced twice calls itself without end."""
+    for kind in (AsyncSocket, Socket):
+        for name in ("handle_post_request", "_websocket_handler", "_send_ping"):
+            monkeypatch.setattr(kind, name, getattr(kind, name))
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -79,6 +79,10 @@ class Sender:
                     await _in_thread(self._processor.shutdown)
         except TimeoutError:
             pass
+        finally:
+            if self._exporter is not None:
+                # It would try again for ten seconds.
+                self._exporter.shutdown()
 
 
 async def _in_thread(call: Callable[[], object]) -> None:
