@@ -10,7 +10,7 @@ import type { Restorations } from "./restoration.js";
 
 /** The parts of the engine that its clients use. */
 export interface ClientsOwner {
-  /** For what goes to all nodes. */
+  /** For frames to all nodes. */
   readonly uplink: { sendVolatile(frame: FromApp): boolean; sendToKeepers(frame: FromApp): void };
   readonly restorations: Restorations;
   /** True when socket.io has closed the engine. */

@@ -24,7 +24,7 @@ type Deferred = (string | (() => void))[];
 
 /** The parts of the engine that a connection uses. */
 interface ConnectionServer {
-  /** For what goes to all nodes. */
+  /** For frames to all nodes. */
   readonly uplink: Pick<Uplink, "sendVolatile">;
   readonly restorations: Restorations;
 }
@@ -337,7 +337,7 @@ export class Connection extends EventEmitter {
     this.#moving = new Moving("released");
   }
 
-  /** No other one does. */
+  /** No other app server has taken the client. */
   resume(): void {
     const moving = this.#moving;
     this.#moving = undefined;

@@ -37,7 +37,7 @@ export interface LinkOwner {
   /** `session`: "new" for the first one, "renewed" for one that replaces another, "resumed". */
   up(link: Link, session: "new" | "renewed" | "resumed"): void;
   down(link: Link, cause: MoorageError): void;
-  /** True if there shall be no further attempt. */
+  /** True if there must be no further attempt. */
   isFinal(link: Link, cause: MoorageError): boolean;
   /** There are no further attempts. `cause`: the error that ended it, or undefined after `close`. */
   finished(link: Link, cause: MoorageError | undefined): void;

@@ -127,7 +127,7 @@ export interface LinkEvents {
   /** A session is lost: all its clients are gone. Frames about them, and answers to its questions, are dropped if a
    * listener sends them; all others go on. */
   session: [link: ClientLink];
-  /** All is closed for good. The error that ended it, or undefined after `close`. */
+  /** The links are closed for good. The error that ended it, or undefined after `close`. */
   closed: [cause: Error | undefined];
   /** An exception of a handler or listener. */
   error: [error: unknown];

@@ -10,7 +10,7 @@ import { type Arriving, type Leaving, type State, Type } from "../wire/frames.js
 import { type AnyNamespace, type AnyServer, type AnySocket, insideNamespace, insideServer, insideSocket } from "./internals.js";
 import { callHandler } from "./uncaught.js";
 
-/** The last word about a client. */
+/** The state of a client that leaves. */
 export function stateOf(connection: Connection, report: Report): State {
   const sockets = [...connection.sockets.values()].map((socket) => leaving(socket, report));
   return { type: Type.State, client: connection.client, sockets };

@@ -3,7 +3,7 @@
 import { milliseconds } from "../quantities.js";
 import { type AnyServer, insideServer } from "./internals.js";
 
-/** What to ask of the service. */
+/** The recovery to ask the service for. */
 export function wantedRecovery(io: AnyServer, quiet: boolean): { recovery: number; quiet: boolean } {
   const { connectionStateRecovery: wanted } = insideServer(io).opts;
   if (!wanted) return { recovery: 0, quiet: false };
