@@ -173,6 +173,26 @@ def test_uncovering() -> None:
     assert events(user) == [1, 2]
 
 
+def test_an_emit_that_waited_for_a_lost_session_arrives_once() -> None:
+    """It was carried out at one node, and waited for the link of the other. Then both sessions were lost, and
+    a new one begins at the first of them."""
+    scene = Scene()
+    node = scene.nodes[1]
+    user = scene.user(node, scene.other)
+    scene.cover(node)
+    scene.cluster.balancer = lambda: None
+    (link,) = [each for each in scene.app.links.values() if each.view is scene.app.planner.home]
+    scene.app.cut(link)
+    scene.app.send(v1.Emit(0, v1.To("/"), 0, b'42["app0",1]'))
+    scene.cluster.run()
+    scene.give_up(node)
+    scene.app.give_up(link)
+    scene.cluster.balancer = lambda: node
+    scene.cluster.rest(2)
+    assert node.name in {view.node for view in scene.app.planner.alive}
+    assert events(user) == [1]
+
+
 def test_a_node_is_not_covered_while_it_forwards_clients_to_the_app_server() -> None:
     scene = Scene()
     node = scene.nodes[1]

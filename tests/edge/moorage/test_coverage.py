@@ -181,6 +181,27 @@ def test_before_its_first_cover_a_session_is_the_home_and_covers_its_node_alone(
     assert cluster.session.term == 1
 
 
+def test_a_frame_that_this_node_has_carried_out_is_only_forwarded(app: App, cluster: Cluster) -> None:
+    """In another session, which was lost: an emit that was not sent there waits for the next session."""
+    _number, client = app.client("/")
+    cluster.number = 9
+    app.say(cover(1, "n0", home=True), EMIT, v1.Emit(0, v1.To("/"), 0, b'42["y"]', 10))
+    assert cluster.reached[-1].sent == [("Send", 9), ("Send", 10)]
+    app.rig.settle()
+    assert heard(client)[1:] == [b'42["y"]']
+
+
+def test_a_session_that_is_not_the_home_answers_such_a_frame_and_does_nothing(
+    app: App, cluster: Cluster
+) -> None:
+    app.client("/")
+    cluster.number = 9
+    app.say(
+        cover(1, "n0", "n1"), v1.Join(1, v1.To("/"), ("r",), 8), v1.Ask(2, v1.To("/"), 0, 100, b'42["x"]', 9)
+    )
+    assert app.heard(v1.Done, v1.Asked) == [v1.Done(1, 0), v1.Asked(2, 0), v1.Done(2, 0)]
+
+
 def test_an_app_server_without_an_instance_is_not_counted(cluster: Cluster) -> None:
     app = joined(cluster, instance="")
     app.rig.world.node.cluster = everywhere = RecordingCluster()
@@ -202,12 +223,12 @@ def test_commands_of_the_home_are_forwarded_and_others_are_not(app: App, cluster
 def test_only_the_home_looks_at_an_emit_to_a_room_without_members_here(app: App, cluster: Cluster) -> None:
     """It also refuses what cannot be carried out. Other nodes spend no time on it."""
     number, client = app.client("/")
-    bad = v1.Emit(0, v1.To("/", ("r",)), 0, b"41", 9)
-    app.say(cover(1, "n0", "n1"), bad)
-    assert (app.heard(v1.Failed), cluster.number) == ([], 9)
-    app.say(cover(2, "n0", "n1", home=True), bad)
+    bad = [v1.Emit(0, v1.To("/", ("r",)), 0, b"41", place) for place in (7, 8, 9)]
+    app.say(cover(1, "n0", "n1"), bad[0])
+    assert (app.heard(v1.Failed), cluster.number) == ([], 7)
+    app.say(cover(2, "n0", "n1", home=True), bad[1])
     assert [frame.reason for frame in app.heard(v1.Failed)] == ["api-bad-payload"]
-    app.say(cover(3, "n0", "n1"), v1.Enter(1, number, "/", ("r",)), bad)
+    app.say(cover(3, "n0", "n1"), v1.Enter(1, number, "/", ("r",)), bad[2])
     assert len(app.heard(v1.Failed)) == 1
     app.say(
         v1.Emit(0, v1.To("/", ("r",)), 0, b'42["x"]', 10), v1.Emit(2, v1.To("/", ("s",)), 0, b'42["x"]', 11)

@@ -79,6 +79,8 @@ class Coverage:
         """Makes the session's waiting frames go on."""
         self.settle: Callable[[Callable[[], object]], object] = lambda call: call()
         """Makes a call once the frames that wait are carried out."""
+        self.repeated: Callable[[Any], Job[None] | None]
+        """Handles a frame that this node has carried out already."""
         self.term = 0
         self._server = server
         self._submit = server.node.submit
@@ -162,15 +164,24 @@ class Coverage:
             yield True
 
     def counted(self, handle: Callable[[Any], Job[None] | None], frame: v1.Counted) -> Job[None] | None:
-        """Handle a frame that has a number."""
+        """Handle a frame that has a number. This node may have carried it out already: in another session,
+        which was lost, or for a former home. Then it is only forwarded."""
         number = frame.number
         if self._carried is None and self._instance:
             self._begin_alone()
-        if self._carried is not None:
-            self._carried.number = max(self._carried.number, number)
+        carried = self._carried
+        if carried is not None and number:
+            if number <= carried.number:
+                return self.repeated(frame)
+            carried.number = number
         if self._beyond is not None:
             self._beyond.number = number
         return handle(frame)
+
+    def forwarding(self, frame: object) -> None:
+        """A frame is about to be forwarded that this node has carried out."""
+        if self._beyond is not None:
+            self._beyond.number = getattr(frame, "number", 0)
 
     @property
     def forwards(self) -> bool:
@@ -199,6 +210,17 @@ class Coverage:
             own_reply(own_about, nothing)
             if own is not None:
                 own.finish(())
+
+    def forward_if_home(
+        self, command: Command, reply: Reply, about: Any = None, answers: Answers[Any] | None = None
+    ) -> None:
+        """Forward a command that this node has carried out already, if this is the home."""
+        if self._is_home:
+            self.only_forward(command, reply, about, answers)
+            return
+        reply(about, Outcome(found=False))
+        if answers is not None:
+            answers.finish(())
 
     def marked(self, _term: int) -> None:
         """`cluster.homes.Session`: the home's mark has arrived."""

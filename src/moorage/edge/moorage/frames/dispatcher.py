@@ -106,10 +106,17 @@ class Dispatcher:
             v1.Traced: self._traced,
             v1.AppHello: self._hello_again,
         }
+        self._uncounted = self._handlers.copy()
+        """Handlers that leave numbers alone."""
         if coverage is not None:
-            # A `Tell` comes to the home alone: its number says nothing of what other nodes have carried out.
-            for kind in v1.COUNTED - {v1.Tell}:
-                self._handlers[kind] = partial(coverage.counted, self._handlers[kind])
+            self._count(coverage)
+
+    def _count(self, coverage: Coverage) -> None:
+        """Count the frames that have numbers."""
+        coverage.repeated = self._repeated
+        # A `Tell` comes to the home alone: its number says nothing of what other nodes have carried out.
+        for kind in v1.COUNTED - {v1.Tell}:
+            self._handlers[kind] = partial(coverage.counted, self._handlers[kind])
 
     def _go_on(self) -> None:
         self.proceed()
@@ -383,13 +390,20 @@ class Dispatcher:
         return job
 
     def _again(self, frame: v1.Again) -> Job[None]:
-        yield from self._through(self._covering().only_forward, frame.frame)
+        coverage = self._covering()
+        coverage.forwarding(frame.frame)
+        yield from self._through(coverage.only_forward, frame.frame)
+
+    def _repeated(self, frame: v1.Counted) -> Job[None]:
+        coverage = self._covering()
+        coverage.forwarding(frame)
+        yield from self._through(coverage.forward_if_home, frame)
 
     def _through(self, submit: Submit, frame: v1.FromApp) -> Job[None]:
         """Handle a frame, with another `submit` for its command."""
         usual, self._submit = self._submit, submit
         try:
-            yield from self._handlers[type(frame)](frame) or ()
+            yield from self._uncounted[type(frame)](frame) or ()
         finally:
             self._submit = usual
 
