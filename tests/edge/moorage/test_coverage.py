@@ -170,11 +170,11 @@ def test_before_its_first_cover_a_session_is_the_home_and_covers_its_node_alone(
     app.say(EMIT)
     assert cluster.reached[-1].sent == [], "there is no other node"
     app.rig.world.node.cluster = RecordingCluster()
-    app.say(EMIT)
-    assert (cluster.reached[-1].nodes, cluster.reached[-1].sent) == (set(), [("Send", 9)])
-    app.say(v1.Emit(0, v1.To("/", ("room",)), 0, b'42["x"]', 10))
-    assert cluster.reached[-1].sent[1:] == [("Send", 10)], "to a room that has members elsewhere alone"
-    assert (cluster.began, cluster.number) == ([(0, False)], 10)
+    app.say(v1.Emit(0, v1.To("/"), 0, b'42["x"]', 10))
+    assert (cluster.reached[-1].nodes, cluster.reached[-1].sent) == (set(), [("Send", 10)])
+    app.say(v1.Emit(0, v1.To("/", ("room",)), 0, b'42["x"]', 11))
+    assert cluster.reached[-1].sent[1:] == [("Send", 11)], "to a room that has members elsewhere alone"
+    assert (cluster.began, cluster.number) == ([(0, False)], 11)
     app.say(cover(1, "n0", "n1", home=True))
     assert cluster.began == [(0, False)]
     assert cluster.session is not None
