@@ -293,3 +293,30 @@ async def test_a_pid_of_a_stranger_costs_few_messages(keepers: Keepers) -> None:
     keepers.come_back(client, 1, answer=False)
     assert keepers.sent[before:] == []
     assert keepers.refused(1) == {"unknown": 4}
+
+
+async def test_the_heir_notices_the_loss_first(keepers: Keepers) -> None:
+    client = keepers.client(0)
+    keepers.die()
+    heir = heir_of_lost()
+    keepers.emit(3 - heir, 1)
+    await keepers.lose(heir)
+    keepers.emit(3 - heir, 2)
+    await keepers.lose(3 - heir)
+    keepers.emit(3 - heir, 3)
+    assert keepers.numbers(client) == [1, 2, 3]
+
+
+async def test_a_node_that_was_lost_and_is_back(keepers: Keepers) -> None:
+    """What would have been sent to it is not kept for an heir any more, and neither when none asks."""
+    late = keepers.late(1)
+    keepers.die()
+    for _ in range(2):
+        keepers.nodes.routers[1].remove(LOST)
+        keepers.nodes.routers[1].add(LOST, "back")
+    packet = SendToConnection(HUB, f"{LOST}-x", b'42["a",1]')
+    assert not late.keeps(packet)
+    keepers.nodes.routers[1].remove(LOST)
+    assert late.keeps(packet)
+    keepers.tick(21.0)
+    assert not late.keeps(packet)

@@ -11,6 +11,7 @@ from moorage.hub.journal.estate import HubEstate
 from moorage.hub.journal.heirs import HAND_OVER_SECONDS, RETURN_SECONDS
 from moorage.hub.journal.pages import Pages
 from moorage.hub.recovery.causes import DROPPED, OFFSET
+from moorage.hub.recovery.moves import Expected
 from moorage.hub.turns import finished
 from moorage.wire.commands import (
     CloseConnections,
@@ -20,9 +21,10 @@ from moorage.wire.commands import (
     Selection,
 )
 from moorage.wire.groups import room_group
+from moorage.wire.recovery.moving import Offered, Taken
 from tests.hub.fakes import HUB, RecordingPeer
 from tests.hub.journal.loss import INSTANCE, SESSION, Keeper, emit, moves
-from tests.hub.recovery.stage import ROOT, refused, room
+from tests.hub.recovery.stage import ROOT, Returning, refused, room
 
 
 @pytest.fixture
@@ -410,3 +412,34 @@ def test_recovery_begins_in_a_hub_that_the_lost_node_did_not_have(lost: Keeper, 
     heir.world.node.claims.turn_on(hub, server, heir.returns, 60.0, settings=settings, news=None)
     moves(client, heir)
     assert heir.heirs.inherited == 1
+
+
+def test_a_socket_that_is_coming_from_another_node_is_not_inherited(lost: Keeper, heir: Keeper) -> None:
+    coming, came = lost.client(), lost.client()
+    recovery = heir.world.hub().recovery
+    assert recovery is not None
+    expected = [Expected(recovery, _offered(each)) for each in (coming, came)]
+    expected[1].take(Taken(1, (), (), (), True, {}, ()), {})
+    heir.inherit(lost)
+    assert heir.heirs.inherited == 0
+    expected[0].take(Taken(1, (), (), (), True, {}, ()), {})
+    assert recovery.find(coming.pid["/"]) is not None
+
+
+def test_a_socket_arrives_while_the_one_of_a_lost_node_is_awaited(lost: Keeper, heir: Keeper) -> None:
+    client = lost.client()
+    heir.inherit(lost, settle=False)
+    recovery = heir.world.hub().recovery
+    assert recovery is not None
+    heir.heirs.make_room(HUB, client.pid["/"])
+    expected = Expected(recovery, _offered(client))
+    expected.take(Taken(1, (), (), (), True, {}, ()), {})
+    heir.heirs.handed_over("lost", HUB, INSTANCE, lost.number)
+    assert heir.heirs.inherited == 0
+    assert recovery.find(client.pid["/"]) is not None
+
+
+def _offered(client: Returning) -> Offered:
+    return Offered(
+        1, client.pid["/"], "/", client.sid["/"], client.connection.id, None, "s", 60.0, (), b"{}", 10
+    )

@@ -50,15 +50,21 @@ class GatedFlusher(Flusher[OwnerT]):
         if not self._closed:
             super().run()
             return
-        held = [box for box in self._urgent if _waits(box)]
-        self._urgent = [box for box in self._urgent if not _waits(box)]
+        held: list[Outbox[OwnerT]] = []
+        others: list[Outbox[OwnerT]] = []
+        for box in self._urgent:
+            (held if _waits(box) else others).append(box)
+        self._urgent = others
         if self._bulk:
             # Not in slices: they were cut together, so they are written together.
-            large = [box for box in self._bulk if _waits(box)]
-            self._bulk = deque([box for box in self._bulk if not _waits(box)])
-            for box in large:
-                box._state = URGENT
-            held += large
+            bulk: deque[Outbox[OwnerT]] = deque()
+            for box in self._bulk:
+                if _waits(box):
+                    box._state = URGENT
+                    held.append(box)
+                else:
+                    bulk.append(box)
+            self._bulk = bulk
         super().run()
         self._urgent = held + self._urgent
         journal = self.journal
@@ -69,13 +75,16 @@ class GatedFlusher(Flusher[OwnerT]):
 
     def _stored(self, cut: list[tuple[Outbox[OwnerT], int]]) -> None:
         for box, count in cut:
+            if box.count <= count:
+                # Usual: nothing was queued since.
+                self.flush(box)
+                continue
             waiting = box.take_all()
             box.put(waiting[:count])
             self.flush(box)
-            if later := waiting[count:]:
-                box.put(box.take_all() + later)
-                box._state = URGENT
-                self._urgent.append(box)
+            box.put(box.take_all() + waiting[count:])
+            box._state = URGENT
+            self._urgent.append(box)
         self.run()
 
 
