@@ -257,7 +257,10 @@ class Service:
                 ready=lambda: not self.not_ready(),
             ),
         ]
-        return Starlette(routes=routes, exception_handlers={404: not_found})
+        made = Starlette(routes=routes, exception_handlers={404: not_found})
+        # It would redirect to a URL made from the Host header, which a stranger writes.
+        made.router.redirect_slashes = False
+        return made
 
     def _told_to_drain(self) -> None:
         self.when_told_to_drain()

@@ -124,6 +124,18 @@ async def test_a_cookie_over_tls_in_the_service_is_secure(
         assert "; Secure" in reply.headers["set-cookie"]
 
 
+@pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
+async def test_a_foreign_page_cannot_sign_its_visitor_in(served: Served, headers: dict[str, str]) -> None:
+    given = {"body": {"key": READ}, "headers": headers, "key": ""}
+    assert await served.code("/dashboard/session", "POST", **given) == (403, "admin-cross-site")
+
+
+async def test_no_path_is_redirected_to_a_host_that_the_caller_names(served: Served) -> None:
+    for path in ("/dashboard/session/", "/dashboard/"):
+        reply = await served.ask(path, key="", headers={"Host": "evil.example"})
+        assert "evil" not in reply.headers.get("location", ""), reply
+
+
 async def test_a_logout(served: Served) -> None:
     cookie = await served.cookie()
     reply = await served.ask("/dashboard/session", "DELETE", key="", headers={"Cookie": cookie} | SAME)

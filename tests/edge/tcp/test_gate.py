@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -44,6 +45,17 @@ def service(authority: Authority) -> Iterator[MoorageProcess]:
 
 
 HEALTH = request_bytes("GET", "/healthz")
+
+
+def _client_hello() -> bytes:
+    context = ssl.create_default_context()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1").do_handshake()
+    return outgoing.read()
+
+
+CLIENT_HELLO = _client_hello()
 
 
 def certificate(service: MoorageProcess, version: ssl.TLSVersion | None = None) -> dict[str, object]:
@@ -110,6 +122,40 @@ async def test_a_client_without_tls_is_counted(service: MoorageProcess) -> None:
         assert await http.rest() == b""
     assert service.metric(name) == before + 3
     assert service.get("/healthz")[0] == 200
+
+
+def test_many_handshakes_that_begin_together_are_all_answered(authority: Authority) -> None:
+    count = 600
+    with MoorageProcess(*authority.make().flags, "--set=server.header_timeout=30") as service:
+        host, port = service.url.removeprefix("https://").split(":")
+        held = [socket.create_connection((host, int(port))) for _ in range(count)]
+        assert service.get("/healthz")[0] == 200
+        for sock in held:
+            sock.sendall(CLIENT_HELLO)
+        assert service.get("/healthz")[0] == 200
+        assert all(sock.recv(5)[0] == 0x16 for sock in held), "each gets the service's part of the handshake"
+        for sock in held:
+            sock.close()
+        assert service.get("/healthz")[0] == 200
+        assert service.metric("moorage_faults_total") == 0
+
+
+def test_silent_connections_cost_no_memory_of_tls(authority: Authority) -> None:
+    count = 400
+    with MoorageProcess(*authority.make().flags, "--set=server.header_timeout=30") as service:
+        host, port = service.url.removeprefix("https://").split(":")
+
+        def memory() -> int:
+            return int(Path(f"/proc/{service.pid}/statm").read_text().split()[1]) * 4096
+
+        assert service.get("/healthz")[0] == 200
+        before = memory()
+        silent = [socket.create_connection((host, int(port))) for _ in range(count)]
+        # The connections before it have been accepted when this one is answered.
+        assert service.get("/healthz")[0] == 200
+        assert (memory() - before) / count < 20_000
+        for sock in silent:
+            sock.close()
 
 
 async def test_a_client_that_asks_nothing_behind_its_handshake(service: MoorageProcess) -> None:

@@ -143,6 +143,8 @@ class AdminApi:
             return response
         if request.method != "POST":
             raise PeerError(API_BAD_METHOD, "takes POST, DELETE")
+        # No foreign page may sign its visitor in with a key of its own.
+        self._callers.check_page(request)
         key = _decoded(await _body(request), Login).key
         role = self._callers.role_of(key, self._callers.address_of(request))
         now = self._clock()

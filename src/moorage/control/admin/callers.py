@@ -84,9 +84,14 @@ class Callers:
     def check_site(self, request: Request) -> None:
         """Browsers send the cookie by themselves, so a request that changes something must show that it comes
         from the dashboard. Raises `PeerError` (admin-cross-site)."""
-        headers = request.headers
-        if request.method not in _SAFE and headers.get(HEADER) != "1":
+        if request.method not in _SAFE and request.headers.get(HEADER) != "1":
             raise PeerError(ADMIN_CROSS_SITE, f"the header {HEADER}: 1 is missing")
+        self.check_page(request)
+
+    def check_page(self, request: Request) -> None:
+        """If a browser tells which page sends a request, it must be one of this service. Raises `PeerError`
+        (admin-cross-site)."""
+        headers = request.headers
         site = headers.get("sec-fetch-site", "same-origin")
         if request.method not in _SAFE and site not in _OWN_SITE:
             raise PeerError(ADMIN_CROSS_SITE, f"Sec-Fetch-Site is {site[:32]}")

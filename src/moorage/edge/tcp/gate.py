@@ -8,6 +8,7 @@ import asyncio
 import errno
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -21,8 +22,9 @@ from moorage.edge.tcp.tls import Tls
 from moorage.wire.errors import PeerError
 from moorage.wire.reasons import BAD_PROXY_HEADER, HEADER_TIMEOUT, PROXY_REFUSED, TLS_HANDSHAKE
 
-MAX_TURN: Final = 64
-"""Maximum number of connections that are accepted in one turn of the event loop."""
+MAX_TURN: Final = 16
+"""Maximum number of connections that are accepted, and of handshakes that begin, in one turn of the event
+loop. A handshake takes about half a millisecond, so a flood of them does not delay others for long."""
 NO_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 WAIT_SECONDS: Final = 1.0
 """Time without accepting when the process has no file descriptors left."""
@@ -64,6 +66,10 @@ class Gate:
         self._limit = limit
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._begun = 0
+        """Number of handshakes that have begun in this turn of the event loop."""
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        """Handshakes that begin in later turns."""
         for sock in sockets:
             self._loop.add_reader(sock, self._readable, sock)
 
@@ -118,6 +124,8 @@ class Gate:
             source = await self._source(sock, peer)
             if source is not None and isinstance(sock, CountedSocket):
                 sock.limit.count(sock, source.address)
+            if self._tls is not None:
+                await self._hello(sock)
             given = True
             await self._open(sock, source)
         except PeerError as error:
@@ -172,6 +180,40 @@ class Gate:
         await self._until_readable(sock)
         if sock.recv(1, socket.MSG_PEEK) == SIGNATURE[:1]:
             raise PeerError(PROXY_REFUSED)
+
+    async def _hello(self, sock: socket.socket) -> None:
+        """Wait for the first bytes of the handshake, and for its turn. TLS needs 60 KB for a connection, and
+        a client that sends nothing should cost nothing. Raises `PeerError` (tls-handshake), `OSError`."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._until_readable(sock)
+                await self._turn()
+                if not sock.recv(1, socket.MSG_PEEK):
+                    raise PeerError(TLS_HANDSHAKE, "the client closed the connection before it")
+        except TimeoutError:
+            raise PeerError(TLS_HANDSHAKE, "the client sent nothing") from None
+
+    async def _turn(self) -> None:
+        """Strangers can hold many connections, and begin all handshakes or close all at once. The service
+        handles a few in one turn of the event loop."""
+        if self._begun >= MAX_TURN:
+            waiting = self._loop.create_future()
+            self._waiting.append(waiting)
+            await waiting
+            return
+        if not self._begun:
+            self._loop.call_soon(self._next_turn)
+        self._begun += 1
+
+    def _next_turn(self) -> None:
+        self._begun = 0
+        while self._waiting and self._begun < MAX_TURN:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                self._begun += 1
+        if self._begun:
+            self._loop.call_soon(self._next_turn)
 
     async def _until_readable(self, sock: socket.socket) -> None:
         readable = self._loop.create_future()
